@@ -1,0 +1,25 @@
+//! BPF for parsers of boot images: objects become a [`Parser`], a [`Parser`]
+//! is verified, and a [`VerifiedParser`] runs in an interpreter that lets it
+//! see nothing but what its host handed in.
+//!
+//! The instruction set is RFC 9669; object files, BTF and CO-RE are as clang
+//! and libbpf write and read them. This crate knows no file format of boot
+//! images and nothing of kexec: a host declares its types, hooks and kfuncs
+//! in an [`Interface`] and answers calls through [`Host`].
+//!
+//! No input makes this crate panic, run past its [`Meter`] or allocate past
+//! it.
+#![forbid(unsafe_code)]
+
+pub mod btf;
+mod host;
+pub mod insn;
+pub mod memory;
+mod parser;
+mod rope;
+pub mod vm;
+
+pub use host::{Host, HookDecl, Interface, KfuncDecl, Meter};
+pub use insn::Insn;
+pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Program, SourceLine};
+pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};

@@ -1,0 +1,104 @@
+//! A parser as loaded: the one value that plain objects (and, later, light
+//! skeletons) become. Everything in it is linked, nothing is verified.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Insn;
+
+/// A loaded BPF object: maps, programs, and what they call.
+#[derive(Clone, Debug)]
+pub struct Parser {
+    /// The object's `license` section, as text; empty if it has none.
+    pub license: String,
+    /// In the order of the object's `.maps` section, then data sections.
+    pub maps: Vec<Map>,
+    /// Programs that attach to a hook, in file order.
+    pub programs: Vec<Program>,
+    /// Kfuncs the programs name, by the index that instructions carry.
+    pub kfuncs: Vec<Kfunc>,
+}
+
+/// A map, or a data section (which libbpf makes an array of one value).
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// The variable's name, or the section's.
+    pub name: String,
+    /// What it is.
+    pub kind: MapKind,
+    /// Bytes of a key; 0 for ring buffers.
+    pub key_size: u32,
+    /// Bytes of a value; 0 for ring buffers.
+    pub value_size: u32,
+    /// Entries; for a ring buffer its size in bytes, as the object says it.
+    pub max_entries: u32,
+    /// The first value of a data section; `None` starts as zeros.
+    pub initial: Option<Bytes>,
+    /// Programs may not write it (`.rodata`, or frozen with `BPF_F_RDONLY_PROG`).
+    pub read_only: bool,
+}
+
+/// The map types a parser may use (Linux `enum bpf_map_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapKind {
+    /// `BPF_MAP_TYPE_HASH` (1).
+    Hash,
+    /// `BPF_MAP_TYPE_ARRAY` (2).
+    Array,
+    /// `BPF_MAP_TYPE_RINGBUF` (27).
+    RingBuffer,
+}
+
+/// A program that attaches to one hook, with every function it calls.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The function's name.
+    pub name: String,
+    /// The ELF section it came from, such as `fentry.s/bpf_handle_pefile`.
+    pub section: String,
+    /// How it attaches.
+    pub attach: AttachKind,
+    /// The hook it attaches to, one of [`crate::Interface::hooks`].
+    pub hook: String,
+    /// The entry function, then each function it reaches, one behind the other.
+    /// All relocations are applied; pseudo sources are those of [`crate::insn`].
+    pub code: Vec<Insn>,
+    /// Where each function begins in `code`, ascending, with its name; the
+    /// first is the entry at 0.
+    pub functions: Vec<(u32, String)>,
+    /// Source lines from `.BTF.ext`, ascending by slot.
+    pub lines: Vec<SourceLine>,
+}
+
+/// How a program attaches to its hook (Linux `enum bpf_attach_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachKind {
+    /// `fentry/` or `fentry.s/`: its return value is ignored.
+    Fentry,
+    /// `fmod_ret/` or `fmod_ret.s/`: its return value is the hook's.
+    FmodRet,
+}
+
+/// A kernel function that the parser names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kfunc {
+    /// The name without a CO-RE flavour suffix (`___x`).
+    pub name: String,
+    /// The index in [`crate::Interface::kfuncs`]; `None` is a weak one that
+    /// this host lacks: NULL to `if (kfunc)`, and a trap when called.
+    pub host: Option<u32>,
+}
+
+/// One line record: from `slot` on, the code came from this line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// First instruction slot of [`Program::code`] it covers.
+    pub slot: u32,
+    /// File name as compiled.
+    pub file: Arc<str>,
+    /// Line number, from 1.
+    pub line: u32,
+    /// The source text of the line, trimmed; may be empty.
+    pub text: Arc<str>,
+}

@@ -1,0 +1,407 @@
+//! Ropes: bytes by reference.
+//!
+//! A [`Rope`] is a list of [`Piece`]s. It copies nothing when it is sliced or
+//! joined, and each piece of a [`Source`] knows where it came from, so that a
+//! result can be told in numbers.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Names one [`Source`] among those of an unfolding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub u32);
+
+/// Bytes outside this process's private memory: a sealed memfd, a file.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Returns the length in bytes.
+    fn len(&self) -> u64;
+
+    /// Returns whether there are no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` from the bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// What the medium says; `UnexpectedEof` where the range passes the end.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+impl Source for Bytes {
+    fn len(&self) -> u64 {
+        self.as_ref().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_too_far| io::ErrorKind::UnexpectedEof)?;
+        let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = self.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A span of bytes by reference.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// A span of a source.
+    Source {
+        /// Which source.
+        id: SourceId,
+        /// The source itself.
+        source: Arc<dyn Source>,
+        /// Which of its bytes.
+        range: Range<u64>,
+    },
+    /// Reference-counted memory.
+    Memory(Bytes),
+    /// So many zero bytes.
+    Zeros(u64),
+}
+
+impl Piece {
+    /// Returns the length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Source { range, .. } => range.end.saturating_sub(range.start),
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Zeros(len) => *len,
+        }
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the part of this piece in `range`, which must lie inside.
+    fn slice(&self, range: Range<u64>) -> Self {
+        match self {
+            Self::Source { id, source, range: whole } => Self::Source {
+                id: *id,
+                source: Arc::clone(source),
+                range: whole.start + range.start..whole.start + range.end,
+            },
+            Self::Memory(bytes) => {
+                Self::Memory(bytes.slice(range.start as usize..range.end as usize))
+            }
+            Self::Zeros(_) => Self::Zeros(range.end - range.start),
+        }
+    }
+
+    /// Fills `buf` from the bytes at `offset`; the span must lie inside.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Source { source, range, .. } => source.read_at(range.start + offset, buf),
+            Self::Memory(bytes) => bytes.read_at(offset, buf),
+            Self::Zeros(_) => {
+                buf.fill(0);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why bytes of a rope could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RopeError {
+    /// The span passes the end.
+    #[error("bytes {start:#x}..{end:#x} pass the end at {len:#x}")]
+    OutOfRange {
+        /// First byte asked for.
+        start: u64,
+        /// Behind the last byte asked for.
+        end: u64,
+        /// Bytes there are.
+        len: u64,
+    },
+    /// A source could not be read.
+    #[error("reading source {}: {cause}", id.0)]
+    Read {
+        /// Which source.
+        id: SourceId,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Bytes as a list of pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Rope {
+    pieces: Vec<Piece>,
+    /// `ends[i]` is the offset behind `pieces[i]`.
+    ends: Vec<u64>,
+}
+
+impl Rope {
+    /// Returns a rope without bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns all of `source`.
+    #[must_use]
+    pub fn from_source(id: SourceId, source: Arc<dyn Source>) -> Self {
+        let range = 0..source.len();
+        Self::from(Piece::Source { id, source, range })
+    }
+
+    /// Returns the length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the pieces, none of them empty, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Adds `piece` at the end. Neighbours that continue each other become one.
+    pub fn push(&mut self, piece: Piece) {
+        if piece.is_empty() {
+            return;
+        }
+        let end = self.len() + piece.len();
+        match (self.pieces.last_mut(), &piece) {
+            (
+                Some(Piece::Source { id: last_id, range: last, .. }),
+                Piece::Source { id, range, .. },
+            ) if *last_id == *id && last.end == range.start => last.end = range.end,
+            (Some(Piece::Zeros(last)), Piece::Zeros(more)) => *last += more,
+            _ => {
+                self.pieces.push(piece);
+                self.ends.push(end);
+                return;
+            }
+        }
+        if let Some(last) = self.ends.last_mut() {
+            *last = end;
+        }
+    }
+
+    /// Adds all pieces of `other` at the end.
+    pub fn append(&mut self, other: &Self) {
+        for piece in &other.pieces {
+            self.push(piece.clone());
+        }
+    }
+
+    /// Returns the bytes in `range`, by reference.
+    ///
+    /// # Errors
+    ///
+    /// [`RopeError::OutOfRange`] if it passes the end.
+    pub fn slice(&self, range: Range<u64>) -> Result<Self, RopeError> {
+        self.check(range.start, range.end)?;
+        let mut out = Self::new();
+        for (piece, span) in self.spans(range.start, range.end) {
+            out.push(piece.slice(span));
+        }
+        Ok(out)
+    }
+
+    /// Fills `buf` from the bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`RopeError::OutOfRange`] if they pass the end, [`RopeError::Read`] if
+    /// a source cannot be read.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), RopeError> {
+        let end = offset.saturating_add(buf.len() as u64);
+        self.check(offset, end)?;
+        let mut rest = buf;
+        for (piece, span) in self.spans(offset, end) {
+            let (now, later) = rest.split_at_mut((span.end - span.start) as usize);
+            piece.read_at(span.start, now).map_err(|cause| match piece {
+                Piece::Source { id, .. } => RopeError::Read { id: *id, cause },
+                Piece::Memory(_) | Piece::Zeros(_) => {
+                    RopeError::OutOfRange { start: offset, end, len: self.len() }
+                }
+            })?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Returns all bytes in memory of their own. The caller has looked at
+    /// [`Rope::len`] before.
+    ///
+    /// # Errors
+    ///
+    /// [`RopeError::Read`] if a source cannot be read.
+    pub fn to_vec(&self) -> Result<Vec<u8>, RopeError> {
+        let mut out = vec![0; self.len() as usize];
+        self.read_at(0, &mut out)?;
+        Ok(out)
+    }
+
+    /// Returns a reader over all bytes, buffered in chunks of 128 KiB.
+    #[must_use]
+    pub fn reader(&self) -> RopeReader<'_> {
+        RopeReader { rope: self, next: 0, buf: Vec::new(), used: 0 }
+    }
+
+    fn check(&self, start: u64, end: u64) -> Result<(), RopeError> {
+        let len = self.len();
+        if start <= end && end <= len {
+            Ok(())
+        } else {
+            Err(RopeError::OutOfRange { start, end, len })
+        }
+    }
+
+    /// Returns the pieces that cover `start..end` (checked), each with the
+    /// span inside it.
+    fn spans(&self, start: u64, end: u64) -> impl Iterator<Item = (&Piece, Range<u64>)> {
+        let first = self.ends.partition_point(|&piece_end| piece_end <= start);
+        self.pieces.iter().zip(&self.ends).skip(first).map_while(move |(piece, &piece_end)| {
+            let piece_start = piece_end - piece.len();
+            (piece_start < end).then(|| {
+                (piece, start.max(piece_start) - piece_start..end.min(piece_end) - piece_start)
+            })
+        })
+    }
+}
+
+impl From<Piece> for Rope {
+    fn from(piece: Piece) -> Self {
+        let mut rope = Self::new();
+        rope.push(piece);
+        rope
+    }
+}
+
+impl From<Bytes> for Rope {
+    fn from(bytes: Bytes) -> Self {
+        Self::from(Piece::Memory(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Rope {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(Bytes::from(bytes))
+    }
+}
+
+/// Reads a [`Rope`] from its start to its end.
+#[derive(Debug)]
+pub struct RopeReader<'a> {
+    rope: &'a Rope,
+    /// Offset in the rope behind `buf`.
+    next: u64,
+    buf: Vec<u8>,
+    used: usize,
+}
+
+impl RopeReader<'_> {
+    const CHUNK: u64 = 128 << 10;
+}
+
+impl io::BufRead for RopeReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.buf.len() {
+            let len = Self::CHUNK.min(self.rope.len() - self.next);
+            self.used = 0;
+            self.buf.resize(len as usize, 0);
+            if let Err(error) = self.rope.read_at(self.next, &mut self.buf) {
+                self.buf.clear();
+                return Err(io::Error::other(error));
+            }
+            self.next += len;
+        }
+        Ok(self.buf.get(self.used..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used = self.buf.len().min(self.used.saturating_add(amount));
+    }
+}
+
+impl io::Read for RopeReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        use io::BufRead as _;
+        let ready = self.fill_buf()?;
+        let len = ready.len().min(out.len());
+        if let (Some(out), Some(ready)) = (out.get_mut(..len), ready.get(..len)) {
+            out.copy_from_slice(ready);
+        }
+        self.consume(len);
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn sample() -> Rope {
+        let source: Arc<dyn Source> = Arc::new(Bytes::from_static(b"0123456789"));
+        let mut rope = Rope::new();
+        rope.push(Piece::Source { id: SourceId(1), source: Arc::clone(&source), range: 2..5 });
+        rope.push(Piece::Zeros(2));
+        rope.push(Piece::Memory(Bytes::from_static(b"abc")));
+        rope.push(Piece::Source { id: SourceId(1), source, range: 7..9 });
+        rope
+    }
+
+    #[test]
+    fn reads_across_pieces() {
+        let rope = sample();
+        assert_eq!(rope.to_vec().unwrap(), b"234\0\0abc78");
+        let mut middle = [0; 4];
+        rope.read_at(2, &mut middle).unwrap();
+        assert_eq!(&middle, b"4\0\0a");
+        let mut all = Vec::new();
+        rope.reader().read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"234\0\0abc78");
+    }
+
+    #[test]
+    fn slices_like_a_slice() {
+        let rope = sample();
+        let all = rope.to_vec().unwrap();
+        for start in 0..=all.len() {
+            for end in start..=all.len() {
+                let part = rope.slice(start as u64..end as u64).unwrap();
+                assert_eq!(part.to_vec().unwrap(), &all[start..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn joins_neighbours_of_one_source() {
+        let rope = sample();
+        let mut joined = rope.slice(0..1).unwrap();
+        joined.append(&rope.slice(1..3).unwrap());
+        assert_eq!(joined.pieces().len(), 1);
+        assert_eq!(joined.to_vec().unwrap(), b"234");
+    }
+
+    #[test]
+    fn refuses_spans_past_the_end() {
+        let rope = sample();
+        assert!(matches!(rope.slice(3..11), Err(RopeError::OutOfRange { len: 10, .. })));
+        assert!(rope.read_at(u64::MAX, &mut [0; 2]).is_err());
+    }
+}
