@@ -1,2 +1,42 @@
-//! placeholder
+//! Unfolds boot images: runs, stage by stage, the parser that each image
+//! carries or that fits it, until a kernel is left.
+//!
+//! [`unfold`] is a function of an [`Input`], [`Options`] and a [`Budget`] to
+//! [`Unfolded`]; it opens no files and prints nothing. Bytes are [`Rope`]s, so
+//! that what a parser hands over is named, not copied; only decompression makes
+//! new bytes, in a [`Store`] that the caller supplies.
+//!
+//! The parser ABI is version 5 of the kernel series "kexec: Use BPF lskel to
+//! enable kexec to load PE format boot image", plus the hook
+//! `ukexec_match_image` by which parsers say what they can take apart. No
+//! format of images is known here: the built-in parsers are BPF objects like
+//! anyone's.
+//!
+//! No input makes this crate panic, run past its [`Budget`] or allocate past
+//! it.
+//!
+//! [`Rope`]: ukexec_bpf::Rope
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod error;
+mod options;
+mod pipeline;
+mod report;
+mod store;
+
+pub use error::{Cause, UnfoldError};
+pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
+pub use pipeline::{built_in_parsers, unfold};
+pub use report::{
+    HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource, SectionSummary,
+    StageReport, Warning, WarningKind,
+};
+pub use store::{MemoryStore, Output, Store};

@@ -1,0 +1,132 @@
+//! What an unfolding is given and what it gives back.
+
+use std::fmt;
+
+use bytes::Bytes;
+use ukexec_bpf::{Meter, Rope};
+
+use crate::Report;
+
+/// What the caller brings: the image and what shall go with it.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The outermost image, all of it.
+    pub image: Rope,
+    /// The caller's initrd. Parsers see it, and what comes out must hold it.
+    /// One without bytes counts as absent.
+    pub initrd: Option<Rope>,
+    /// The caller's command line (`--cmdline`), without a NUL; what follows a
+    /// NUL is dropped. Parsers see it, and it replaces what comes out. A word
+    /// `@X` at its front asks for profile `X`; a parser has to take it.
+    pub cmdline: Option<Vec<u8>>,
+    /// Text to add behind the command line that comes out (`--append`).
+    /// Parsers do not see it.
+    pub append: Option<Vec<u8>>,
+}
+
+/// How to unfold.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The parser for the outermost image (`--parser`), before all others.
+    pub parser: Option<ParserFile>,
+    /// Whether images' own parsers (section `.bpf`) may run, at any layer.
+    pub embedded_parsers: bool,
+    /// The profile to ask the outermost image's parser for (`--profile`): a
+    /// number, or an ID that the parser knows. It reaches the parser as `@X `
+    /// in front of the command line.
+    pub profile: Option<String>,
+    /// Whether the kernel is for a crash (`--panic`); parsers see it.
+    pub kdump: bool,
+    /// Parsers with a match program for images without a parser of their own,
+    /// in the order to ask them: `parsers.d` first, then [`built_in_parsers`].
+    ///
+    /// [`built_in_parsers`]: crate::built_in_parsers
+    pub parsers: Vec<ParserFile>,
+    /// What layer paths call the outermost image, such as its file name.
+    pub image_name: String,
+}
+
+impl Default for Options {
+    /// No parser but the images' own, no profile, not for a crash.
+    fn default() -> Self {
+        Self {
+            parser: None,
+            embedded_parsers: true,
+            profile: None,
+            kdump: false,
+            parsers: Vec::new(),
+            image_name: "image".to_owned(),
+        }
+    }
+}
+
+/// A parser object and where it came from.
+#[derive(Clone, Debug)]
+pub struct ParserFile {
+    /// Its file name, such as `zboot.bpf.o`; messages and reports use it.
+    pub name: String,
+    /// The object file's bytes.
+    pub object: Bytes,
+    /// Who brought it.
+    pub origin: ParserOrigin,
+}
+
+/// Who brought a parser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParserOrigin {
+    /// The caller named it for this image (`--parser`).
+    Given,
+    /// The image carries it in its section `.bpf`.
+    Embedded,
+    /// It lies in a `parsers.d` folder.
+    ParsersD,
+    /// It came with ukexec.
+    BuiltIn,
+}
+
+impl fmt::Display for ParserOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Given => "given",
+            Self::Embedded => "embedded",
+            Self::ParsersD => "parsers.d",
+            Self::BuiltIn => "built-in",
+        })
+    }
+}
+
+/// What one unfolding may cost. It is drawn from; what is left stays in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Instructions, private memory and log lines of all stages together.
+    pub meter: Meter,
+    /// Stages that may run.
+    pub stages: u32,
+    /// Bytes that decompression may write, all stages together.
+    pub output: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            meter: Meter::default(),
+            stages: 8,
+            output: 1 << 30,
+        }
+    }
+}
+
+/// What is left when no parser fits any more.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unfolded {
+    /// The innermost image: what no parser takes apart.
+    pub kernel: Rope,
+    /// The initrd to hand to the kernel, never empty.
+    pub initrd: Option<Rope>,
+    /// The command line, without a NUL; `None` where neither the image nor the
+    /// caller has one, which is not the same as an empty one.
+    pub cmdline: Option<Vec<u8>>,
+    /// How it went. The same input, options and budget give the same report.
+    pub report: Report,
+}

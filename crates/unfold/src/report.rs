@@ -1,0 +1,215 @@
+//! The report: what was found and done, the same for the same input.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::ParserOrigin;
+
+/// How an unfolding went. It holds no times and no addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Every image met, from the outermost to the kernel.
+    pub layers: Vec<Layer>,
+    /// Every stage that ran, in order; one less than layers.
+    pub stages: Vec<StageReport>,
+    /// What is worth a look but stopped nothing.
+    pub warnings: Vec<Warning>,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layer {
+    /// Where it lies, such as `uki.efi > .linux > zboot payload`.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What its headers say, if it is a PE.
+    pub pe: Option<PeSummary>,
+    /// The parser that took it apart; `None` for the kernel.
+    pub parser: Option<ParserInfo>,
+}
+
+/// The headers of a PE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeSummary {
+    /// `Machine` of the COFF header.
+    pub machine: u16,
+    /// `Subsystem` of the optional header; 10 is an EFI application.
+    pub subsystem: u16,
+    /// The certificate table, if there is one, as bytes of this layer.
+    pub certificates: Option<Range<u64>>,
+    /// The sections in file order.
+    pub sections: Vec<SectionSummary>,
+}
+
+/// One section of a PE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SectionSummary {
+    /// Its name; odd bytes are escaped.
+    pub name: String,
+    /// Its content, as bytes of this layer.
+    pub content: Range<u64>,
+}
+
+/// Which parser it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParserInfo {
+    /// Its file name, or `.bpf` where it lies in the image.
+    pub name: String,
+    /// Who brought it.
+    pub origin: ParserOrigin,
+}
+
+impl fmt::Display for ParserInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.name, self.origin)
+    }
+}
+
+/// One stage: what a parser did with one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageReport {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Path of the layer it took apart.
+    pub layer: String,
+    /// The parser.
+    pub parser: ParserInfo,
+    /// The version of the parser ABI that its hooks belong to, such as `v5`.
+    pub abi: &'static str,
+    /// The programs that ran, in order.
+    pub programs: Vec<ProgramReport>,
+    /// Instructions that all of them ran.
+    pub insns: u64,
+    /// What was handed over and took effect: the last of each resource, in the
+    /// order kernel, initrd, command line.
+    pub handed_over: Vec<HandOver>,
+    /// What the parser printed.
+    pub log: Vec<String>,
+}
+
+/// One program's run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProgramReport {
+    /// The function's name.
+    pub name: String,
+    /// The hook it ran for.
+    pub hook: &'static str,
+    /// Instructions it ran, and what it was charged for bytes copied.
+    pub insns: u64,
+}
+
+/// A resource as it was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandOver {
+    /// What it is.
+    pub resource: Resource,
+    /// Its length in bytes; of a command line that before the first NUL. An
+    /// initrd of 0 bytes says that there shall be none.
+    pub size: u64,
+}
+
+/// What a parser can hand over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// The next image.
+    Kernel,
+    /// The initial RAM disk.
+    Initrd,
+    /// The kernel's command line.
+    Cmdline,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "kernel",
+            Self::Initrd => "initrd",
+            Self::Cmdline => "command line",
+        })
+    }
+}
+
+/// Something worth a look that stopped nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Path of the layer it is about.
+    pub layer: String,
+    /// The stage it happened in, from 1; `None` outside of stages.
+    pub stage: Option<u32>,
+    /// What it is.
+    pub kind: WarningKind,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.layer)?;
+        if let Some(stage) = self.stage {
+            write!(f, "stage {stage}: ")?;
+        }
+        self.kind.fmt(f)
+    }
+}
+
+/// The kinds of [`Warning`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// A compressed payload lacks the end of its trailer (a checksum).
+    TrailerCut {
+        /// The compression, such as `gzip`.
+        compression: &'static str,
+    },
+    /// Bytes behind a compressed payload that belong to no stream.
+    TrailingBytes {
+        /// The compression, such as `gzip`.
+        compression: &'static str,
+        /// How many bytes.
+        count: u64,
+    },
+    /// The image has a section `.bpf` but is no EFI application, so that it is
+    /// no container and its parser does not run.
+    NotAnEfiApplication {
+        /// What `Subsystem` says instead of 10.
+        subsystem: u16,
+    },
+    /// A parser of the list has no match program, so that it never fits.
+    NoMatchProgram {
+        /// Its file name.
+        parser: String,
+    },
+}
+
+impl fmt::Display for WarningKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrailerCut { compression } => write!(
+                f,
+                "the {compression} payload lacks the end of its checksum, so its content is unchecked"
+            ),
+            Self::TrailingBytes { compression, count } => {
+                write!(
+                    f,
+                    "{count} bytes behind the {compression} payload are ignored"
+                )
+            }
+            Self::NotAnEfiApplication { subsystem } => write!(
+                f,
+                "section .bpf is ignored: the image is no EFI application (Subsystem is {subsystem}, not 10)"
+            ),
+            Self::NoMatchProgram { parser } => write!(
+                f,
+                "parser {parser} is never chosen: it has no program on hook ukexec_match_image"
+            ),
+        }
+    }
+}
