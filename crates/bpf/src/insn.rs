@@ -19,6 +19,11 @@ pub struct Insn {
 pub const LDDW: u8 = 0x18;
 /// `call imm`.
 pub const CALL: u8 = 0x85;
+/// The `imm` of a [`CALL`] (source 0) that stands where a CO-RE relocation
+/// failed, as libbpf writes it: a trap when it is reached, no error before.
+/// Where the relocation was of an [`LDDW`], both of its slots are such calls.
+/// Why is in [`crate::Program::poisoned`].
+pub const POISON: i32 = 195_896_080;
 
 /// Pseudo sources of [`LDDW`] in a linked program (Linux `uapi/linux/bpf.h`).
 pub mod lddw {

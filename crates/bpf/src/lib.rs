@@ -21,5 +21,5 @@ pub mod vm;
 
 pub use host::{Host, HookDecl, Interface, KfuncDecl, Meter};
 pub use insn::Insn;
-pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Program, SourceLine};
+pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, SourceLine};
 pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};

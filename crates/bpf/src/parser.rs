@@ -69,6 +69,17 @@ pub struct Program {
     pub functions: Vec<(u32, String)>,
     /// Source lines from `.BTF.ext`, ascending by slot.
     pub lines: Vec<SourceLine>,
+    /// Instructions that the host's types made meaningless, ascending by slot.
+    pub poisoned: Vec<Poisoned>,
+}
+
+/// A call of [`crate::insn::POISON`] and what it replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poisoned {
+    /// The instruction slot in [`Program::code`].
+    pub slot: u32,
+    /// What the program wanted and what the host has, in words.
+    pub reason: Arc<str>,
 }
 
 /// How a program attaches to its hook (Linux `enum bpf_attach_type`).
