@@ -12,14 +12,19 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+mod fault;
 mod host;
 pub mod insn;
 pub mod memory;
 mod parser;
+mod place;
 mod rope;
+mod verify;
 pub mod vm;
 
 pub use host::{Host, HookDecl, Interface, KfuncDecl, Meter};
 pub use insn::Insn;
 pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, SourceLine};
+pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};
+pub use verify::{VerifiedParser, VerifyError};
