@@ -15,6 +15,22 @@ pub struct Interface {
     pub kfuncs: Vec<KfuncDecl>,
 }
 
+impl Interface {
+    /// Returns the number that [`crate::Kfunc::host`] carries for the kfunc
+    /// `name`: its index in [`Interface::kfuncs`], or one from
+    /// [`Interface::BUILT_IN`] on for those that this crate offers to every
+    /// host (number iterators). A host's own kfunc wins.
+    #[must_use]
+    pub fn kfunc(&self, name: &str) -> Option<u32> {
+        let own = self.kfuncs.iter().position(|kfunc| kfunc.name == name);
+        own.and_then(|index| u32::try_from(index).ok()).or_else(|| crate::helpers::built_in(name))
+    }
+
+    /// The first number of the kfuncs that this crate answers itself;
+    /// [`Host::call`] never sees them.
+    pub const BUILT_IN: u32 = 1 << 31;
+}
+
 /// A hook: a function of the host that programs attach to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookDecl {

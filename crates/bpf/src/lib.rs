@@ -13,6 +13,7 @@
 
 pub mod btf;
 mod fault;
+mod helpers;
 mod host;
 pub mod insn;
 pub mod memory;

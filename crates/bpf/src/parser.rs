@@ -96,7 +96,7 @@ pub enum AttachKind {
 pub struct Kfunc {
     /// The name without a CO-RE flavour suffix (`___x`).
     pub name: String,
-    /// The index in [`crate::Interface::kfuncs`]; `None` is a weak one that
+    /// What [`crate::Interface::kfunc`] says to the name; `None` is a weak one that
     /// this host lacks: NULL to `if (kfunc)`, and a trap when called.
     pub host: Option<u32>,
 }
