@@ -1,1 +1,46 @@
-//! placeholder
+//! Sealed snapshots of images, the kexec system calls, and the machine's state.
+//!
+//! This is the one crate of ukexec that makes system calls. It knows nothing
+//! about formats: bytes come as file descriptors and ranges, and leave as
+//! [`SealedFile`]s, files, or a loaded kernel.
+//!
+//! - [`Snapshot`] takes a file over into sealed memory in one pass, cut where
+//!   the caller says.
+//! - [`assemble`] and [`write_file`] join [`Part`]s without bringing their
+//!   bytes into this process; [`Moved`] counts what went which way.
+//! - [`load`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
+//!   itself. What the kernel refuses is explained by [`Refusal`], from the
+//!   errno and the [`MachineState`].
+//!
+//! ```no_run
+//! use std::os::fd::AsFd;
+//! use ukexec_kexec::{LoadKind, LoadRequest, Snapshot};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = std::fs::File::open("vmlinuz")?;
+//! let snapshot = Snapshot::take(&file, &[], &mut |_bytes_done| {})?;
+//! let kernel = &snapshot.parts()[0];
+//! let request = LoadRequest::new(kernel.as_fd(), None, b"console=ttyS0", LoadKind::Reboot);
+//! ukexec_kexec::load(&request)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod assemble;
+mod error;
+mod load;
+mod machine;
+mod refusal;
+mod sealed;
+mod snapshot;
+mod syscall;
+mod transfer;
+
+pub use assemble::{Part, assemble, write_file};
+pub use error::KexecError;
+pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unload};
+pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
+pub use refusal::{Cause, Errno, Refusal};
+pub use sealed::{MemfdWriter, SealedFile};
+pub use snapshot::{InputKind, Snapshot, Span, input_kind, read_stream};
+pub use transfer::Moved;

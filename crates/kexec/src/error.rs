@@ -1,0 +1,145 @@
+//! The crate's error type.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::refusal::Refusal;
+
+/// Why bytes could not be moved or the kernel could not be asked.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum KexecError {
+    /// The file got shorter while it was being taken over.
+    #[error(
+        "the file shrank from {expected} to {found} bytes while it was being read; \
+         try again when nothing writes to it"
+    )]
+    Shrank {
+        /// Length when the reading began.
+        expected: u64,
+        /// Where it ended now.
+        found: u64,
+    },
+    /// A range to cut out passes the end of the file.
+    #[error(
+        "bytes {:#x}..{:#x} of the file were to be taken apart, but it has only {len:#x}; \
+         it changed while it was being read: try again when nothing writes to it",
+        cut.start, cut.end
+    )]
+    CutPastEnd {
+        /// The range.
+        cut: Range<u64>,
+        /// Length of the file.
+        len: u64,
+    },
+    /// Ranges to cut out are not ascending and disjoint.
+    #[error(
+        "the range {:#x}..{:#x} to cut out does not lie behind the one before it, which ends \
+         at {previous_end:#x}",
+        cut.start, cut.end
+    )]
+    CutOrder {
+        /// The range.
+        cut: Range<u64>,
+        /// End of the range before it.
+        previous_end: u64,
+    },
+    /// The input is neither a file, a block device, nor a stream of bytes.
+    #[error("{kind} is not an image: give a file, a block device or a pipe")]
+    NotAnInput {
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// The input cannot be read at offsets.
+    #[error("a pipe cannot be taken over in pieces: read it into memory first")]
+    Stream,
+    /// A stream is longer than the caller allows.
+    #[error("the stream has more than {limit} bytes; give the image as a file, or raise the limit")]
+    StreamTooLong {
+        /// How many bytes the caller allows.
+        limit: u64,
+    },
+    /// A part to be joined is not there.
+    #[error("bytes {:#x}..{:#x} of a part were asked for, but it ends at {found:#x}", range.start, range.end)]
+    PartPastEnd {
+        /// The range asked for.
+        range: Range<u64>,
+        /// Where the part ended.
+        found: u64,
+    },
+    /// Bytes could not be brought into memory or sealed there.
+    #[error("{action}: {cause}")]
+    Memory {
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file could not be written.
+    #[error("{}: {action}: {cause}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: io::Error,
+    },
+    /// A part of a file being written is not there.
+    #[error("{}: {cause}", path.display())]
+    FilePart {
+        /// Which file was being written.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        cause: Box<KexecError>,
+    },
+    /// The command line cannot be passed on.
+    #[error(
+        "the command line has a NUL at byte {at}: the next kernel would stop reading there; remove it"
+    )]
+    CmdlineNul {
+        /// Offset in the command line.
+        at: usize,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// `systemctl` could not be run.
+    #[error(
+        "`{program} kexec` could not be run: {cause}; `ukexec exec --force` boots at once, \
+         without stopping services"
+    )]
+    SystemctlMissing {
+        /// The program.
+        program: PathBuf,
+        /// Why it failed.
+        #[source]
+        cause: io::Error,
+    },
+    /// `systemctl` refused.
+    #[error(
+        "`{program} kexec` failed ({status}){}; `ukexec exec --force` boots at once, without \
+         stopping services",
+        said(.stderr)
+    )]
+    SystemctlFailed {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said, trimmed.
+        stderr: String,
+    },
+}
+
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() {
+        String::new()
+    } else {
+        format!(": {stderr}")
+    }
+}

@@ -1,0 +1,226 @@
+//! Loading, dropping and booting a kernel.
+
+use std::convert::Infallible;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::KexecError;
+use crate::machine::MachineState;
+use crate::refusal::{Cause, Errno, Refusal};
+use crate::syscall::{Call, syscall};
+
+/// What a kernel is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadKind {
+    /// To be booted by `ukexec exec`.
+    Reboot,
+    /// To be booted when the running kernel panics.
+    Crash,
+}
+
+/// What is handed to `kexec_file_load(2)`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LoadRequest<'a> {
+    /// The kernel, open for reading, and nowhere for writing.
+    pub kernel: BorrowedFd<'a>,
+    /// The initrd, if any.
+    pub initrd: Option<BorrowedFd<'a>>,
+    /// The command line, without a NUL.
+    pub cmdline: &'a [u8],
+    /// What the kernel is loaded for.
+    pub kind: LoadKind,
+    /// Lets the running kernel log what it does (Linux 6.8).
+    pub debug: bool,
+    /// Whether the kernel was taken out of another image. Changes nothing but
+    /// the words of a refusal.
+    pub unfolded: bool,
+}
+
+impl<'a> LoadRequest<'a> {
+    /// Returns a request for a kernel that is not debugged and was no part of
+    /// another image.
+    #[must_use]
+    pub fn new(
+        kernel: BorrowedFd<'a>,
+        initrd: Option<BorrowedFd<'a>>,
+        cmdline: &'a [u8],
+        kind: LoadKind,
+    ) -> Self {
+        Self {
+            kernel,
+            initrd,
+            cmdline,
+            kind,
+            debug: false,
+            unfolded: false,
+        }
+    }
+
+    /// Returns the flags as `kexec_file_load(2)` takes them.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        let mut flags = kind_flag(self.kind);
+        if self.initrd.is_none() {
+            flags |= NO_INITRAMFS;
+        }
+        if self.debug {
+            flags |= DEBUG;
+        }
+        flags
+    }
+
+    /// Returns the command line as `kexec_file_load(2)` takes it: with a NUL
+    /// at its end, which its length counts. An empty one is one NUL.
+    ///
+    /// # Errors
+    ///
+    /// [`KexecError::CmdlineNul`] if there is a NUL inside.
+    pub fn cmdline_with_nul(&self) -> Result<Vec<u8>, KexecError> {
+        if let Some(at) = self.cmdline.iter().position(|&byte| byte == 0) {
+            return Err(KexecError::CmdlineNul { at });
+        }
+        let mut cmdline = Vec::with_capacity(self.cmdline.len() + 1);
+        cmdline.extend_from_slice(self.cmdline);
+        cmdline.push(0);
+        Ok(cmdline)
+    }
+}
+
+/// Loads a kernel, in place of one that was loaded for the same kind before.
+///
+/// # Errors
+///
+/// [`KexecError::Refused`] with the cause if the running kernel refuses,
+/// [`KexecError::CmdlineNul`] for a command line that cannot be passed.
+pub fn load(request: &LoadRequest<'_>) -> Result<(), KexecError> {
+    load_under(Path::new("/"), request)
+}
+
+fn load_under(root: &Path, request: &LoadRequest<'_>) -> Result<(), KexecError> {
+    let cmdline = request.cmdline_with_nul()?;
+    // Limits count down with every try, so the state before it is what counts.
+    let before = MachineState::read(root);
+    let call = Call::KexecFileLoad {
+        kernel: Some(request.kernel),
+        initrd: request.initrd,
+        cmdline: &cmdline,
+        flags: request.flags(),
+    };
+    syscall(&call).map_err(|errno| {
+        let mut refusal = Refusal::of_load(Errno(errno.raw_os_error()), request, &before);
+        refusal.crash_kernel_lost = request.kind == LoadKind::Crash
+            && before.crash_loaded == Some(true)
+            && MachineState::read(root).crash_loaded == Some(false);
+        KexecError::Refused(Box::new(refusal))
+    })
+}
+
+/// Drops the kernel that is loaded for `kind`. It is no error if there is none.
+///
+/// # Errors
+///
+/// [`KexecError::Refused`] with the cause if the running kernel refuses.
+pub fn unload(kind: LoadKind) -> Result<(), KexecError> {
+    unload_under(Path::new("/"), kind)
+}
+
+fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
+    let before = MachineState::read(root);
+    let flags = UNLOAD | kind_flag(kind);
+    syscall(&Call::KexecFileLoad {
+        kernel: None,
+        initrd: None,
+        cmdline: &[],
+        flags,
+    })
+    .map_err(|errno| {
+        let refusal = Refusal::of_unload(Errno(errno.raw_os_error()), kind, &before);
+        KexecError::Refused(Box::new(refusal))
+    })
+}
+
+/// Writes dirty files back and boots the loaded kernel at once. No service is
+/// stopped, no file system is unmounted.
+///
+/// # Errors
+///
+/// [`KexecError::Refused`] with the cause if the running kernel refuses.
+pub fn exec_now() -> Result<Infallible, KexecError> {
+    exec_now_under(Path::new("/"))
+}
+
+fn exec_now_under(root: &Path) -> Result<Infallible, KexecError> {
+    check_loaded(EXEC, root)?;
+    #[cfg(not(test))]
+    rustix::fs::sync();
+    let errno = match syscall(&Call::RebootKexec) {
+        // The call does not come back when it works.
+        Ok(()) => Errno(0),
+        Err(errno) => Errno(errno.raw_os_error()),
+    };
+    let refusal = Refusal::of_exec(errno, &MachineState::read(root));
+    Err(KexecError::Refused(Box::new(refusal)))
+}
+
+/// Tells systemd to stop all services, unmount, and boot the loaded kernel.
+/// Returns as soon as systemd has begun.
+///
+/// # Errors
+///
+/// [`KexecError::Refused`] if no kernel is loaded (systemd would then load one
+/// of its own choice), [`KexecError::SystemctlMissing`] and
+/// [`KexecError::SystemctlFailed`] if it cannot be told.
+pub fn exec_through_systemd() -> Result<(), KexecError> {
+    exec_through(Path::new("/"), Path::new("systemctl"))
+}
+
+fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
+    check_loaded(SYSTEMCTL, root)?;
+    let output = Command::new(program)
+        .arg("kexec")
+        .output()
+        .map_err(|cause| KexecError::SystemctlMissing {
+            program: program.to_owned(),
+            cause,
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(KexecError::SystemctlFailed {
+        program: program.to_owned(),
+        status: output.status,
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+/// Refuses where it is known that nothing is loaded.
+fn check_loaded(call: &'static str, root: &Path) -> Result<(), KexecError> {
+    if MachineState::read(root).loaded == Some(false) {
+        let refusal = Refusal::without_call(call, Cause::NothingLoaded);
+        return Err(KexecError::Refused(Box::new(refusal)));
+    }
+    Ok(())
+}
+
+fn kind_flag(kind: LoadKind) -> u32 {
+    match kind {
+        LoadKind::Reboot => 0,
+        LoadKind::Crash => ON_CRASH,
+    }
+}
+
+/// `kexec_file_load`, in words of an error.
+pub(crate) const LOAD: &str = "kexec_file_load";
+/// The same call with `KEXEC_FILE_UNLOAD`.
+pub(crate) const DROP: &str = "kexec_file_load (unload)";
+/// `reboot` as it boots a loaded kernel.
+pub(crate) const EXEC: &str = "reboot (kexec)";
+const SYSTEMCTL: &str = "systemctl kexec";
+
+// Linux, include/uapi/linux/kexec.h.
+const UNLOAD: u32 = 1;
+const ON_CRASH: u32 = 2;
+const NO_INITRAMFS: u32 = 4;
+const DEBUG: u32 = 8;

@@ -1,0 +1,319 @@
+//! What the running machine says about kexec.
+//!
+//! Everything is read from files, so that a folder can stand in for the
+//! machine. What is not there is unknown, never an error: kernels are built
+//! without this or that, and containers hide a lot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::load::LoadKind;
+use crate::refusal::Cause;
+
+/// The running kernel's state, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MachineState {
+    /// `uname -r`.
+    pub release: Option<String>,
+    /// `uname -m`: `x86_64`, `aarch64`, `riscv64`, ...
+    pub machine: Option<String>,
+    /// Bytes in a page of memory.
+    pub page_size: Option<u64>,
+    /// The running kernel's command line, without the line's end.
+    pub cmdline: Option<Vec<u8>>,
+    /// Whether a kernel is loaded to be booted.
+    pub loaded: Option<bool>,
+    /// Whether a crash kernel is loaded.
+    pub crash_loaded: Option<bool>,
+    /// Bytes reserved for a crash kernel.
+    pub crash_size: Option<u64>,
+    /// `kernel.kexec_load_disabled`.
+    pub load_disabled: Option<bool>,
+    /// `kernel.kexec_load_limit_reboot`.
+    pub limit_reboot: Option<LoadLimit>,
+    /// `kernel.kexec_load_limit_panic`.
+    pub limit_panic: Option<LoadLimit>,
+    /// Whether this process may load a kernel (effective `CAP_SYS_BOOT`).
+    pub cap_sys_boot: Option<bool>,
+    /// Whether this process is in a user namespace, where that counts for
+    /// nothing.
+    pub user_namespace: Option<bool>,
+    /// How far the kernel distrusts root.
+    pub lockdown: Option<Lockdown>,
+    /// Whether UEFI Secure Boot is on.
+    pub secure_boot: Option<bool>,
+    /// Active security modules, by name.
+    pub security_modules: Option<Vec<String>>,
+    /// Whether LoadPin lets the kernel read files of one file system only.
+    pub loadpin: Option<bool>,
+    /// Whether IMA asks for a signature on a kernel that is loaded.
+    pub ima_appraises_kexec: Option<bool>,
+    /// What the running kernel was built with.
+    pub config: Option<KernelConfig>,
+    /// Whether systemd runs this machine.
+    pub systemd: bool,
+}
+
+/// How many more times a kernel may be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadLimit {
+    /// As often as one likes.
+    Unlimited,
+    /// So many times.
+    Left(u32),
+}
+
+/// The kernel's lockdown level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lockdown {
+    /// Root may change the running kernel.
+    None,
+    /// It may not: only signed kernels are loaded.
+    Integrity,
+    /// Nor may it read the kernel's secrets.
+    Confidentiality,
+}
+
+/// What the running kernel was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KernelConfig {
+    /// `CONFIG_KEXEC_FILE`: has `kexec_file_load` at all.
+    pub kexec_file: bool,
+    /// `CONFIG_KEXEC_SIG`: looks at signatures.
+    pub kexec_sig: bool,
+    /// `CONFIG_KEXEC_SIG_FORCE`: refuses without a good one.
+    pub kexec_sig_force: bool,
+}
+
+impl MachineState {
+    /// Reads the state below `root`, which is `/` but for tests.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let files = Files(root);
+        let release = files
+            .text("proc/sys/kernel/osrelease")
+            .or_else(|| files.here(uname_release));
+        let status = files.text("proc/self/status");
+        Self {
+            machine: files
+                .text("proc/sys/kernel/arch")
+                .or_else(|| files.here(uname_machine)),
+            page_size: files.here(|| rustix::param::page_size() as u64),
+            cmdline: files.cmdline(),
+            loaded: files.kexec("loaded").map(|count| count != 0),
+            crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
+            crash_size: files.kexec("crash_size"),
+            load_disabled: files
+                .number("proc/sys/kernel/kexec_load_disabled")
+                .map(|disabled| disabled != 0),
+            limit_reboot: files.limit("proc/sys/kernel/kexec_load_limit_reboot"),
+            limit_panic: files.limit("proc/sys/kernel/kexec_load_limit_panic"),
+            cap_sys_boot: status.as_deref().and_then(cap_sys_boot),
+            user_namespace: files
+                .text("proc/self/uid_map")
+                .map(|map| is_user_namespace(&map)),
+            lockdown: files
+                .text("sys/kernel/security/lockdown")
+                .and_then(|levels| Lockdown::parse(&levels)),
+            secure_boot: files.secure_boot(),
+            security_modules: files
+                .text("sys/kernel/security/lsm")
+                .map(|names| names.split(',').map(str::to_owned).collect()),
+            loadpin: files
+                .number("proc/sys/kernel/loadpin/enforce")
+                .map(|enforced| enforced != 0),
+            ima_appraises_kexec: files
+                .text("sys/kernel/security/ima/policy")
+                .map(|policy| appraises_kexec(&policy)),
+            config: release.as_deref().and_then(|release| files.config(release)),
+            // sd_booted(3).
+            systemd: root.join("run/systemd/system").is_dir(),
+            release,
+        }
+    }
+
+    /// Returns what is already known to keep a kernel from being loaded.
+    #[must_use]
+    pub fn obstacles(&self, kind: LoadKind) -> Vec<Cause> {
+        let mut obstacles = self.forbidden(kind);
+        if self.config.is_some_and(|config| !config.kexec_file) {
+            obstacles.push(Cause::NoFileLoad {
+                release: self.release.clone(),
+            });
+        }
+        if kind == LoadKind::Crash && self.crash_size == Some(0) {
+            obstacles.push(Cause::NoReservation);
+        }
+        obstacles
+    }
+
+    /// Returns why kexec as such is forbidden to this process, in the order in
+    /// which the kernel looks at it.
+    pub(crate) fn forbidden(&self, kind: LoadKind) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        if self.cap_sys_boot == Some(false) {
+            causes.push(Cause::NoCapability);
+        } else if self.user_namespace == Some(true) {
+            causes.push(Cause::UserNamespace);
+        }
+        if self.load_disabled == Some(true) {
+            causes.push(Cause::LoadDisabled);
+        }
+        let limit = match kind {
+            LoadKind::Reboot => self.limit_reboot,
+            LoadKind::Crash => self.limit_panic,
+        };
+        if limit == Some(LoadLimit::Left(0)) {
+            causes.push(Cause::LimitUsedUp { kind });
+        }
+        causes
+    }
+
+    /// Returns whether the running kernel is at least `major.minor`.
+    pub(crate) fn is_at_least(&self, major: u32, minor: u32) -> Option<bool> {
+        let release = self.release.as_deref()?;
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let found = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        Some(found >= (major, minor))
+    }
+}
+
+impl Lockdown {
+    /// Reads `none [integrity] confidentiality`.
+    fn parse(levels: &str) -> Option<Self> {
+        let (_, active) = levels.split_once('[')?;
+        match active.split_once(']')?.0 {
+            "none" => Some(Self::None),
+            "integrity" => Some(Self::Integrity),
+            "confidentiality" => Some(Self::Confidentiality),
+            _ => None,
+        }
+    }
+
+    /// Returns the level as the kernel writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Integrity => "integrity",
+            Self::Confidentiality => "confidentiality",
+        }
+    }
+}
+
+/// The files below a root folder.
+struct Files<'a>(&'a Path);
+
+impl Files<'_> {
+    /// Returns what `ask` says, if the root is the machine's own.
+    fn here<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
+        (self.0 == Path::new("/")).then(ask)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.join(path)
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        let bytes = fs::read(self.path(path)).ok()?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    fn number(&self, path: &str) -> Option<u64> {
+        self.text(path)?.parse().ok()
+    }
+
+    /// Reads a number of `/sys/kernel`: `kexec_NAME`, and where newer
+    /// kernels have it, `kexec/NAME`.
+    fn kexec(&self, name: &str) -> Option<u64> {
+        self.number(&format!("sys/kernel/kexec_{name}"))
+            .or_else(|| self.number(&format!("sys/kernel/kexec/{name}")))
+    }
+
+    fn limit(&self, path: &str) -> Option<LoadLimit> {
+        match self.text(path)?.parse::<i64>().ok()? {
+            ..0 => Some(LoadLimit::Unlimited),
+            left => u32::try_from(left).ok().map(LoadLimit::Left),
+        }
+    }
+
+    fn cmdline(&self) -> Option<Vec<u8>> {
+        let mut bytes = fs::read(self.path("proc/cmdline")).ok()?;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        }
+        Some(bytes)
+    }
+
+    /// Reads the UEFI variable: four bytes of attributes, then 0 or 1.
+    fn secure_boot(&self) -> Option<bool> {
+        const SECURE_BOOT: &str =
+            "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+        let variable = fs::read(self.path(SECURE_BOOT)).ok()?;
+        variable.get(4).map(|&on| on == 1)
+    }
+
+    fn config(&self, release: &str) -> Option<KernelConfig> {
+        // The release names a file here: it may not lead elsewhere.
+        if release.contains('/') {
+            return None;
+        }
+        let text = self
+            .text(&format!("boot/config-{release}"))
+            .or_else(|| self.text(&format!("lib/modules/{release}/config")))?;
+        let built_in = |option: &str| {
+            text.lines()
+                .any(|line| line.strip_prefix(option).is_some_and(|value| value == "=y"))
+        };
+        Some(KernelConfig {
+            kexec_file: built_in("CONFIG_KEXEC_FILE"),
+            kexec_sig: built_in("CONFIG_KEXEC_SIG"),
+            kexec_sig_force: built_in("CONFIG_KEXEC_SIG_FORCE"),
+        })
+    }
+}
+
+fn uname_release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn uname_machine() -> String {
+    rustix::system::uname()
+        .machine()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Reads bit 22 of `CapEff` in `/proc/self/status`.
+fn cap_sys_boot(status: &str) -> Option<bool> {
+    const CAP_SYS_BOOT: u32 = 22;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    Some(mask >> CAP_SYS_BOOT & 1 == 1)
+}
+
+/// The first namespace maps all users to themselves: `0 0 4294967295`.
+fn is_user_namespace(uid_map: &str) -> bool {
+    let fields: Vec<&str> = uid_map.split_whitespace().collect();
+    fields != ["0", "0", "4294967295"]
+}
+
+fn appraises_kexec(policy: &str) -> bool {
+    policy.lines().any(|rule| {
+        let mut words = rule.split_whitespace();
+        words.next() == Some("appraise")
+            && words.any(|word| {
+                matches!(
+                    word,
+                    "func=KEXEC_KERNEL_CHECK" | "func=KEXEC_INITRAMFS_CHECK"
+                )
+            })
+    })
+}

@@ -1,0 +1,154 @@
+//! The two system calls that no crate wraps, and all the `unsafe` there is.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+
+/// A system call whose arguments cannot harm this process: descriptors and
+/// bytes are borrowed for as long as the call lasts.
+#[derive(Debug)]
+pub(crate) enum Call<'a> {
+    /// `kexec_file_load(2)`.
+    KexecFileLoad {
+        /// Absent to unload.
+        kernel: Option<BorrowedFd<'a>>,
+        initrd: Option<BorrowedFd<'a>>,
+        /// With the NUL at its end; empty to unload.
+        cmdline: &'a [u8],
+        flags: u32,
+    },
+    /// `reboot(2)` with `LINUX_REBOOT_CMD_KEXEC`. Returns only if it failed.
+    RebootKexec,
+}
+
+/// Makes the call.
+#[cfg(not(test))]
+#[expect(
+    unsafe_code,
+    reason = "no crate wraps kexec_file_load(2) and reboot(2) with kexec"
+)]
+pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+
+    let result = match call {
+        Call::KexecFileLoad {
+            kernel,
+            initrd,
+            cmdline,
+            flags,
+        } => {
+            let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
+            // SAFETY: kexec_file_load(2) takes five arguments, passed here with
+            // the widths it has. It reads `cmdline.len()` bytes at `cmdline`,
+            // which the slice in `call` keeps valid until the call returns, and
+            // writes none. The descriptors are open for as long as `call`
+            // borrows them, and the kernel checks what they are. -1 (absent) is
+            // only looked at where a flag does not rule it out, and is then
+            // EBADF.
+            unsafe {
+                libc::syscall(
+                    KEXEC_FILE_LOAD,
+                    number(*kernel),
+                    number(*initrd),
+                    cmdline.len(),
+                    cmdline.as_ptr(),
+                    libc::c_ulong::from(*flags),
+                )
+            }
+        }
+        // SAFETY: reboot(2) takes two magic numbers, a command and, for other
+        // commands only, a pointer, which is null here. It touches no memory of
+        // this process; on success no code of it runs again.
+        Call::RebootKexec => unsafe {
+            libc::syscall(
+                libc::SYS_reboot,
+                libc::LINUX_REBOOT_MAGIC1,
+                libc::LINUX_REBOOT_MAGIC2,
+                libc::LINUX_REBOOT_CMD_KEXEC,
+                std::ptr::null::<libc::c_void>(),
+            )
+        },
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
+}
+
+/// Number of `kexec_file_load(2)`, from each architecture's system call table;
+/// `libc` lacks it for riscv64.
+#[cfg(not(test))]
+const KEXEC_FILE_LOAD: libc::c_long = if cfg!(target_arch = "x86_64") {
+    320
+} else if cfg!(any(
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "loongarch64"
+)) {
+    294
+} else if cfg!(target_arch = "powerpc64") {
+    382
+} else if cfg!(target_arch = "s390x") {
+    381
+} else {
+    // No number at all: the kernel answers ENOSYS, as it would if it had the
+    // call but could not load files.
+    -1
+};
+
+/// Records the call and answers what the test wants.
+#[cfg(test)]
+pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
+    fake::call(call)
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! Stands in for the kernel, one for each test's thread.
+
+    use std::cell::RefCell;
+
+    use super::{Call, Errno};
+
+    #[derive(Default)]
+    struct Fake {
+        answer: Option<Errno>,
+        calls: Vec<String>,
+    }
+
+    thread_local! {
+        static FAKE: RefCell<Fake> = RefCell::default();
+    }
+
+    /// Makes every call from now on fail with `errno`, or succeed.
+    pub(crate) fn answer(errno: Option<Errno>) {
+        FAKE.with_borrow_mut(|fake| fake.answer = errno);
+    }
+
+    /// Returns the calls so far and forgets them.
+    pub(crate) fn calls() -> Vec<String> {
+        FAKE.with_borrow_mut(|fake| std::mem::take(&mut fake.calls))
+    }
+
+    pub(super) fn call(call: &Call<'_>) -> Result<(), Errno> {
+        let line = match call {
+            Call::KexecFileLoad {
+                kernel,
+                initrd,
+                cmdline,
+                flags,
+            } => format!(
+                "kexec_file_load(kernel {}, initrd {}, {}, {:?}, {flags:#x})",
+                if kernel.is_some() { "fd" } else { "-1" },
+                if initrd.is_some() { "fd" } else { "-1" },
+                cmdline.len(),
+                String::from_utf8_lossy(cmdline),
+            ),
+            Call::RebootKexec => "reboot(kexec)".to_owned(),
+        };
+        FAKE.with_borrow_mut(|fake| {
+            fake.calls.push(line);
+            fake.answer.map_or(Ok(()), Err)
+        })
+    }
+}

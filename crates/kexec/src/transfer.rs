@@ -1,0 +1,170 @@
+//! Moving bytes between descriptors, in the kernel where it can.
+//!
+//! `sendfile(2)` copies once, from the page cache into the target;
+//! `copy_file_range(2)` may copy nothing at all, since file systems that share
+//! extents answer it with a clone (btrfs, XFS, bcachefs). Where neither works
+//! (FUSE, some pseudo file systems), bytes go through a buffer here, and
+//! [`Moved`] says so.
+
+use std::io;
+use std::ops::{AddAssign, Range};
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+
+/// Bytes moved, by the way they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Copied or shared by the kernel.
+    pub in_kernel: u64,
+    /// Copied through this process's memory.
+    pub through_user: u64,
+}
+
+impl Moved {
+    /// Returns the sum.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.in_kernel + self.through_user
+    }
+}
+
+impl AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.in_kernel += other.in_kernel;
+        self.through_user += other.through_user;
+    }
+}
+
+/// Why a range could not be moved.
+#[derive(Debug)]
+pub(crate) enum TransferError {
+    /// The source ends at `found`, inside the range.
+    End { found: u64 },
+    /// Reading or writing failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for TransferError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Errno> for TransferError {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+/// Copies `range` of `from` to the file position of `to` and tells `progress`
+/// how many bytes each step moved.
+pub(crate) fn send(
+    from: BorrowedFd<'_>,
+    range: Range<u64>,
+    to: BorrowedFd<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Moved, TransferError> {
+    let mut moved = Moved::default();
+    let mut at = range.start;
+    while at < range.end {
+        let mut next = at;
+        match rustix::fs::sendfile(to, from, Some(&mut next), step(at, range.end)) {
+            Ok(0) => return Err(TransferError::End { found: at }),
+            Ok(count) => {
+                at += count as u64;
+                moved.in_kernel += count as u64;
+                progress(count as u64);
+            }
+            Err(Errno::INTR) => {}
+            // The source has no page cache to send from.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                moved += copy(from, at..range.end, to, progress)?;
+                return Ok(moved);
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(moved)
+}
+
+/// As [`send`], but lets the file system share extents instead of copying.
+pub(crate) fn share(
+    from: BorrowedFd<'_>,
+    range: Range<u64>,
+    to: BorrowedFd<'_>,
+) -> Result<Moved, TransferError> {
+    let mut moved = Moved::default();
+    let mut at = range.start;
+    while at < range.end {
+        let mut next = at;
+        match rustix::fs::copy_file_range(from, Some(&mut next), to, None, step(at, range.end)) {
+            Err(Errno::INTR) => {}
+            // Not between these file systems, or not for these descriptors;
+            // and 0 may be a pseudo file system's way to say the same.
+            // `sendfile` works for more, and tells a real error or end.
+            Ok(0) | Err(_) => {
+                moved += send(from, at..range.end, to, &mut |_| {})?;
+                return Ok(moved);
+            }
+            Ok(count) => {
+                at += count as u64;
+                moved.in_kernel += count as u64;
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Copies `range` of `from` to the file position of `to` through a buffer.
+fn copy(
+    from: BorrowedFd<'_>,
+    range: Range<u64>,
+    to: BorrowedFd<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Moved, TransferError> {
+    let mut buf = vec![0; BUFFER];
+    let mut at = range.start;
+    while at < range.end {
+        let want = buf
+            .len()
+            .min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+        let count = match rustix::io::pread(from, &mut buf[..want], at) {
+            Ok(0) => return Err(TransferError::End { found: at }),
+            Ok(count) => count,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        write_all(to, &buf[..count])?;
+        at += count as u64;
+        progress(count as u64);
+    }
+    Ok(Moved {
+        in_kernel: 0,
+        through_user: range.end - range.start,
+    })
+}
+
+/// Writes all of `bytes` at the file position of `to`.
+pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Returns how many bytes to ask for in one call.
+fn step(at: u64, end: u64) -> usize {
+    usize::try_from(end - at).unwrap_or(usize::MAX).min(STEP)
+}
+
+/// One call moves at most this, so that progress is seen and a signal heeded.
+const STEP: usize = 8 << 20;
+
+/// Bytes at a time where they must go through this process.
+const BUFFER: usize = 256 << 10;
