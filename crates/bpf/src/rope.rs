@@ -125,7 +125,7 @@ pub enum RopeError {
         len: u64,
     },
     /// A source could not be read.
-    #[error("reading source {}: {cause}", id.0)]
+    #[error("source {} cannot be read", id.0)]
     Read {
         /// Which source.
         id: SourceId,
