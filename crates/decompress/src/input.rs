@@ -1,0 +1,364 @@
+//! The compressed input: a buffered reader that knows its offset.
+
+use std::io::{self, BufRead};
+
+use crate::error::{Cause, DecompressError};
+use crate::{Compression, push::Fault};
+
+/// The most that [`Input::peek`] can look ahead: a zstd frame header is 18.
+const PEEK_MAX: usize = 32;
+
+/// The compressed input. Every byte is consumed once and counted.
+pub(crate) struct Input<'a> {
+    reader: &'a mut dyn BufRead,
+    /// Offset of the first byte not consumed.
+    position: u64,
+    /// Bytes taken from `reader` ahead of `position`, where a look ahead
+    /// crossed the end of the reader's buffer.
+    held: [u8; PEEK_MAX],
+    held_start: usize,
+    held_end: usize,
+    /// Bytes that were consumed and given back, the last before the drain.
+    unread: u64,
+    compression: Compression,
+    memory_limit: u64,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(reader: &'a mut dyn BufRead, memory_limit: u64) -> Self {
+        Self {
+            reader,
+            position: 0,
+            held: [0; PEEK_MAX],
+            held_start: 0,
+            held_end: 0,
+            unread: 0,
+            compression: Compression::Gzip,
+            memory_limit,
+        }
+    }
+
+    /// Looks at the magic; errors name the compression from now on.
+    pub(crate) fn detect(&mut self) -> Result<Compression, DecompressError> {
+        let head = self.peek(Compression::MAGIC_LEN_MAX)?;
+        let compression =
+            Compression::detect(head).ok_or_else(|| DecompressError::UnknownMagic {
+                found: head.to_vec(),
+            })?;
+        self.compression = compression;
+        Ok(compression)
+    }
+
+    /// Returns the offset of the first byte not consumed.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Returns the next bytes without consuming them; empty at the end only.
+    pub(crate) fn fill(&mut self) -> Result<&[u8], DecompressError> {
+        if self.held_start < self.held_end {
+            return Ok(self
+                .held
+                .get(self.held_start..self.held_end)
+                .unwrap_or_default());
+        }
+        fill(self.reader, self.position)
+    }
+
+    /// Takes `count` bytes of the last [`fill`](Self::fill).
+    pub(crate) fn consume(&mut self, count: usize) {
+        if self.held_start < self.held_end {
+            self.held_start = self.held_start.saturating_add(count).min(self.held_end);
+        } else {
+            self.reader.consume(count);
+        }
+        self.position = self.position.saturating_add(wide(count));
+    }
+
+    /// Returns the next `count` bytes without consuming them, fewer at the end.
+    pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8], DecompressError> {
+        let count = count.min(PEEK_MAX);
+        if self.fill()?.len() < count {
+            self.hold(count)?;
+        }
+        let next = self.fill()?;
+        Ok(next.get(..count).unwrap_or(next))
+    }
+
+    /// Moves bytes from the reader until `count` are held, or all there are.
+    fn hold(&mut self, count: usize) -> Result<(), DecompressError> {
+        self.held.copy_within(self.held_start..self.held_end, 0);
+        self.held_end = self.held_end.saturating_sub(self.held_start);
+        self.held_start = 0;
+        while let Some(free) = self.held.get_mut(self.held_end..count)
+            && !free.is_empty()
+        {
+            let next = fill(self.reader, self.position)?;
+            let moved = free.len().min(next.len());
+            if moved == 0 {
+                break;
+            }
+            for (to, from) in free.iter_mut().zip(next) {
+                *to = *from;
+            }
+            self.reader.consume(moved);
+            self.held_end = self.held_end.saturating_add(moved);
+        }
+        Ok(())
+    }
+
+    /// Returns the next `N` bytes.
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], DecompressError> {
+        let bytes = <[u8; N]>::try_from(self.peek(N)?);
+        match bytes {
+            Ok(bytes) => {
+                self.consume(N);
+                Ok(bytes)
+            }
+            Err(_fewer) => Err(self.truncated()),
+        }
+    }
+
+    /// Hands the next `count` bytes in one piece to `look`, then consumes
+    /// them. `scratch` is used only where the reader's buffer ends inside.
+    pub(crate) fn block<T>(
+        &mut self,
+        count: usize,
+        scratch: &mut Vec<u8>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, DecompressError> {
+        if let Some(whole) = self.fill()?.get(..count) {
+            let seen = look(whole);
+            self.consume(count);
+            return Ok(seen);
+        }
+        // The buffer grows with the bytes that arrive, not by what a header
+        // says will come.
+        scratch.clear();
+        while scratch.len() < count {
+            let missing = count.saturating_sub(scratch.len());
+            let next = self.fill()?;
+            let part = next.get(..missing).unwrap_or(next);
+            let taken = part.len();
+            if taken == 0 {
+                return Err(self.truncated());
+            }
+            scratch.extend_from_slice(part);
+            self.consume(taken);
+        }
+        Ok(look(scratch))
+    }
+
+    /// Consumes `count` bytes, handing each piece to `look`.
+    pub(crate) fn skip(
+        &mut self,
+        count: u64,
+        mut look: impl FnMut(&[u8]),
+    ) -> Result<(), DecompressError> {
+        let mut left = count;
+        while left > 0 {
+            let next = self.fill()?;
+            let part = clamp(next, left);
+            let taken = part.len();
+            if taken == 0 {
+                return Err(self.truncated());
+            }
+            look(part);
+            self.consume(taken);
+            left = left.saturating_sub(wide(taken));
+        }
+        Ok(())
+    }
+
+    /// Counts back `count` bytes, which a decoder took and did not use. Only
+    /// [`drain`](Self::drain) may follow.
+    pub(crate) fn unread(&mut self, count: u64) {
+        self.position = self.position.saturating_sub(count);
+        self.unread = count;
+    }
+
+    /// Consumes what is left and returns how much it was.
+    pub(crate) fn drain(&mut self) -> Result<u64, DecompressError> {
+        let start = self.position;
+        self.position = start.saturating_add(self.unread);
+        self.unread = 0;
+        loop {
+            let count = self.fill()?.len();
+            if count == 0 {
+                return Ok(self.position.saturating_sub(start));
+            }
+            self.consume(count);
+        }
+    }
+
+    /// The error of an input that ended; to be asked at its end only.
+    pub(crate) fn truncated(&self) -> DecompressError {
+        let held = self.held_end.saturating_sub(self.held_start);
+        DecompressError::Truncated {
+            compression: self.compression,
+            at: self.position.saturating_add(wide(held)),
+        }
+    }
+
+    /// The error of a decoder that refuses the bytes at the current offset.
+    pub(crate) fn fault(&self, fault: Fault) -> DecompressError {
+        let (compression, at) = (self.compression, self.position);
+        match fault {
+            Fault::Corrupt(cause) => DecompressError::Corrupt {
+                compression,
+                at,
+                cause,
+            },
+            Fault::Unsupported(feature) => DecompressError::Unsupported {
+                compression,
+                at,
+                feature,
+            },
+            Fault::Memory(needed) => DecompressError::MemoryLimit {
+                compression,
+                needed,
+                limit: self.memory_limit,
+            },
+        }
+    }
+
+    pub(crate) fn corrupt(&self, cause: Cause) -> DecompressError {
+        self.fault(Fault::Corrupt(cause))
+    }
+
+    /// As [`corrupt`](Self::corrupt), of something that started at `at`.
+    pub(crate) fn corrupt_at(&self, at: u64, cause: Cause) -> DecompressError {
+        DecompressError::Corrupt {
+            compression: self.compression,
+            at,
+            cause,
+        }
+    }
+
+    pub(crate) fn unsupported(&self, feature: String) -> DecompressError {
+        self.fault(Fault::Unsupported(feature))
+    }
+
+    /// Refuses a decoder that wants more than the memory limit.
+    pub(crate) fn check_memory(&self, needed: u64) -> Result<(), DecompressError> {
+        if needed > self.memory_limit {
+            return Err(self.fault(Fault::Memory(needed)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory_limit
+    }
+}
+
+fn fill(reader: &mut dyn BufRead, position: u64) -> Result<&[u8], DecompressError> {
+    loop {
+        match reader.fill_buf() {
+            Ok([]) => return Ok(&[]),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => {
+                return Err(DecompressError::Read {
+                    at: position,
+                    source,
+                });
+            }
+        }
+    }
+    // Asked twice, because the borrow of a loop's answer would not end. The
+    // second answer comes out of the buffer.
+    reader.fill_buf().map_err(|source| DecompressError::Read {
+        at: position,
+        source,
+    })
+}
+
+/// Returns at most the first `count` bytes.
+pub(crate) fn clamp(bytes: &[u8], count: u64) -> &[u8] {
+    usize::try_from(count)
+        .ok()
+        .and_then(|count| bytes.get(..count))
+        .unwrap_or(bytes)
+}
+
+/// Widens a length; exact on every host that has one.
+pub(crate) fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read};
+
+    use super::*;
+
+    /// A reader that is interrupted before each byte.
+    struct Stutter<'a>(&'a [u8], bool);
+
+    impl Read for Stutter<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let one = buf.len().min(1);
+            self.0.read(&mut buf[..one])
+        }
+    }
+
+    #[track_caller]
+    fn check(use_it: impl Fn(&mut Input<'_>)) {
+        let bytes: Vec<u8> = (0..40).collect();
+        use_it(&mut Input::new(&mut bytes.as_slice(), 0));
+        use_it(&mut Input::new(
+            &mut BufReader::with_capacity(3, bytes.as_slice()),
+            0,
+        ));
+        use_it(&mut Input::new(
+            &mut BufReader::new(Stutter(&bytes, false)),
+            0,
+        ));
+    }
+
+    #[test]
+    fn peeks_across_buffer_ends_without_consuming() {
+        check(|input| {
+            assert_eq!(input.peek(5).unwrap(), [0, 1, 2, 3, 4]);
+            assert_eq!(input.peek(2).unwrap(), [0, 1]);
+            assert_eq!(input.take().unwrap(), [0, 1, 2]);
+            assert_eq!(input.peek(4).unwrap(), [3, 4, 5, 6]);
+            assert_eq!(input.position(), 3);
+            assert_eq!(input.drain().unwrap(), 37);
+            assert!(input.peek(1).unwrap().is_empty());
+        });
+    }
+
+    #[test]
+    fn hands_blocks_in_one_piece() {
+        check(|input| {
+            let mut scratch = Vec::new();
+            assert_eq!(input.take().unwrap(), [0]);
+            let copy = |bytes: &[u8]| bytes.to_vec();
+            assert_eq!(
+                input.block(10, &mut scratch, copy).unwrap(),
+                (1..11).collect::<Vec<u8>>()
+            );
+            input.skip(9, |_| {}).unwrap();
+            assert_eq!(input.peek(2).unwrap(), [20, 21]);
+            let error = input.block(21, &mut scratch, copy).unwrap_err();
+            assert_eq!(error.input_offset(), Some(40));
+        });
+    }
+
+    #[test]
+    fn says_where_the_input_ends() {
+        check(|input| {
+            input.skip(38, |_| {}).unwrap();
+            let error = input.take::<4>().unwrap_err();
+            assert_eq!(error.input_offset(), Some(40));
+            let error = input.skip(3, |_| {}).unwrap_err();
+            assert_eq!(error.input_offset(), Some(40));
+        });
+    }
+}

@@ -1,0 +1,118 @@
+//! LZMA-alone: the 13-byte header and one range-coded stream.
+//!
+//! Linux `lib/decompress_unlzma.c` stops at the size in the header or at the
+//! end mark. The format has no checksum. Its dictionary size may say 4 GiB; no
+//! more is needed than the output is long, and no more is asked for.
+
+use std::io::{self, Read};
+
+use lzma_rust2::LzmaReader;
+
+use crate::error::{Cause, DecompressError};
+use crate::input::{Input, wide};
+use crate::push::CHUNK;
+use crate::{Ending, Job};
+
+/// The largest dictionary that the decoder takes.
+const DICTIONARY_MAX: u64 = 0xffff_fff0;
+
+/// The literal model at its largest (lc 8, lp 4), and the rest of the model.
+const MODEL_MAX: u64 = (0x600 << 12) + (64 << 10);
+
+/// The properties byte is `(pb * 5 + lp) * 9 + lc`, with lc < 9, lp and pb < 5.
+const PROPERTIES_END: u8 = 9 * 5 * 5;
+
+pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+    let header: [u8; 13] = job.input.take()?;
+    let [properties, d0, d1, d2, d3, size @ ..] = header;
+    if properties >= PROPERTIES_END {
+        return Err(job.input.corrupt(Cause::Field {
+            field: "properties",
+            expected: "less than 0xe1",
+            found: properties.into(),
+        }));
+    }
+    // All ones: unknown, an end mark ends the stream.
+    let size = u64::from_le_bytes(size);
+    let needed = u64::from(u32::from_le_bytes([d0, d1, d2, d3]))
+        .min(size)
+        .min(job.output.limit())
+        .min(DICTIONARY_MAX);
+    job.input.check_memory(needed.saturating_add(MODEL_MAX))?;
+    let dictionary = u32::try_from(needed).unwrap_or(u32::MAX);
+
+    let first = job.input.peek(1)?.first().copied();
+    if let Some(first) = first.filter(|first| *first != 0) {
+        return Err(job.input.corrupt(Cause::Field {
+            field: "first byte of the range coder",
+            expected: "0",
+            found: first.into(),
+        }));
+    }
+    decode_data(job, properties, dictionary, size)
+}
+
+fn decode_data(
+    job: &mut Job<'_>,
+    properties: u8,
+    dictionary: u32,
+    size: u64,
+) -> Result<Ending, DecompressError> {
+    let mut failed = None;
+    let source = Source {
+        input: &mut job.input,
+        failed: &mut failed,
+    };
+    let mut reader = match LzmaReader::new_with_props(source, size, properties, dictionary, None) {
+        Ok(reader) => reader,
+        Err(error) => return Err(failed.unwrap_or_else(|| refused(&job.input, error))),
+    };
+    // The end of the range coder is the only thing there is to compare.
+    reader.set_relaxed_end_condition(false);
+
+    let mut chunk = vec![0; CHUNK];
+    let end = loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => break Ok(Ending::Complete),
+            Ok(count) => job.output.write(chunk.get(..count).unwrap_or_default())?,
+            Err(error) => break Err(error),
+        }
+    };
+    let (_, unused) = reader.into_parts();
+    job.input.unread(wide(unused.len()));
+    end.map_err(|error| failed.unwrap_or_else(|| refused(&job.input, error)))
+}
+
+fn refused(input: &Input<'_>, error: io::Error) -> DecompressError {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        input.truncated()
+    } else {
+        input.corrupt(Cause::decoder(error))
+    }
+}
+
+/// The input as a reader. It keeps its own error, of which the decoder would
+/// pass on only the kind.
+struct Source<'a, 'b> {
+    input: &'a mut Input<'b>,
+    failed: &'a mut Option<DecompressError>,
+}
+
+impl Read for Source<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.input.fill() {
+            Ok(next) => {
+                let count = next.len().min(buf.len());
+                for (to, from) in buf.iter_mut().zip(next) {
+                    *to = *from;
+                }
+                self.input.consume(count);
+                Ok(count)
+            }
+            Err(error) => {
+                *self.failed = Some(error);
+                Err(io::Error::other("reading failed"))
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! lzop files: LZO1X blocks behind a header with checksums.
+//!
+//! Linux `lib/decompress_unlzo.c` stops at the first end mark, a block length
+//! of 0; a second member is left. It compares no checksum; here all are. It
+//! takes blocks of at most 256 KiB, which is what lzop writes; here they may
+//! be as large as lzop itself takes.
+
+use flate2::Crc;
+
+use crate::error::{Cause, DecompressError};
+use crate::{Ending, Job};
+
+pub(crate) const MAGIC: [u8; 9] = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
+
+/// lzop's own block length, and the most it takes.
+const BLOCK: u32 = 256 << 10;
+const BLOCK_MAX: u32 = 64 << 20;
+
+/// Header flags, named as in lzop's `conf.h`.
+mod flag {
+    pub(super) const ADLER32_D: u32 = 1;
+    pub(super) const ADLER32_C: u32 = 1 << 1;
+    pub(super) const H_EXTRA_FIELD: u32 = 1 << 6;
+    pub(super) const CRC32_D: u32 = 1 << 8;
+    pub(super) const CRC32_C: u32 = 1 << 9;
+    pub(super) const H_FILTER: u32 = 1 << 11;
+    pub(super) const H_CRC32: u32 = 1 << 12;
+}
+
+/// The version that brought `version needed`, the level and `mtime_high`.
+const VERSION_0940: u16 = 0x0940;
+
+/// The newest version that a file may need: lzop 1.04 itself says 0x1040.
+const VERSION_NEEDED_MAX: u16 = 0x1040;
+
+pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+    let flags = Header::new(job).read()?;
+    let mut blocks = Blocks {
+        flags,
+        largest: 0,
+        last: 0,
+        data: Vec::new(),
+        scratch: Vec::new(),
+    };
+    loop {
+        match job.input.peek(4)? {
+            [0, 0, 0, 0] => {
+                job.input.consume(4);
+                return Ok(Ending::Complete);
+            }
+            rest if rest.len() < 4 => {
+                let only_zeros = rest.iter().all(|byte| *byte == 0);
+                let rest = rest.len();
+                if !(only_zeros && blocks.last_was_short()) {
+                    return Err(job.input.truncated());
+                }
+                job.input.consume(rest);
+                let checks = flag::ADLER32_D | flag::CRC32_D;
+                return Ok(Ending::TrailerCut {
+                    part: "end mark",
+                    data_checked: flags & checks != 0,
+                });
+            }
+            _ => blocks.decode(job)?,
+        }
+    }
+}
+
+/// The header: everything up to its checksum is summed as it is read.
+struct Header<'a, 'b> {
+    job: &'a mut Job<'b>,
+    adler: Adler32,
+    crc: Crc,
+}
+
+impl<'a, 'b> Header<'a, 'b> {
+    fn new(job: &'a mut Job<'b>) -> Self {
+        Self {
+            job,
+            adler: Adler32::new(),
+            crc: Crc::new(),
+        }
+    }
+
+    /// Returns the flags.
+    fn read(mut self) -> Result<u32, DecompressError> {
+        let _magic: [u8; 9] = self.job.input.take()?;
+        let [v0, v1, _library0, _library1] = self.take()?;
+        let version = u16::from_be_bytes([v0, v1]);
+        if version < 0x0900 {
+            return Err(self
+                .job
+                .input
+                .unsupported(format!("lzop version {version:#x}")));
+        }
+        let is_0940 = version >= VERSION_0940;
+        if is_0940 {
+            let needed = u16::from_be_bytes(self.take()?);
+            if needed > VERSION_NEEDED_MAX {
+                return Err(self
+                    .job
+                    .input
+                    .unsupported(format!("lzop version {needed:#x}")));
+            }
+        }
+        let [method]: [u8; 1] = self.take()?;
+        // LZO1X-1, LZO1X-1(15), LZO1X-999: one decoder for all.
+        if !(1..=3).contains(&method) {
+            return Err(self.job.input.unsupported(format!("lzop method {method}")));
+        }
+        if is_0940 {
+            let _level: [u8; 1] = self.take()?;
+        }
+        let flags = u32::from_be_bytes(self.take()?);
+        if flags & flag::H_FILTER != 0 {
+            let filter = u32::from_be_bytes(self.take()?);
+            if filter != 0 {
+                return Err(self.job.input.unsupported(format!("lzop filter {filter}")));
+            }
+        }
+        let _mode_and_mtime_low: [u8; 8] = self.take()?;
+        if is_0940 {
+            let _mtime_high: [u8; 4] = self.take()?;
+        }
+        let [name_len]: [u8; 1] = self.take()?;
+        self.skip(name_len.into())?;
+        self.checksum(flags, "checksum of the header")?;
+        if flags & flag::H_EXTRA_FIELD != 0 {
+            (self.adler, self.crc) = (Adler32::new(), Crc::new());
+            let len = u32::from_be_bytes(self.take()?);
+            self.skip(len.into())?;
+            self.checksum(flags, "checksum of the extra field")?;
+        }
+        Ok(flags)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecompressError> {
+        let bytes = self.job.input.take()?;
+        self.adler.update(&bytes);
+        self.crc.update(&bytes);
+        Ok(bytes)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<(), DecompressError> {
+        let (adler, crc) = (&mut self.adler, &mut self.crc);
+        self.job.input.skip(count, |bytes| {
+            adler.update(bytes);
+            crc.update(bytes);
+        })
+    }
+
+    fn checksum(&mut self, flags: u32, what: &'static str) -> Result<(), DecompressError> {
+        let computed = if flags & flag::H_CRC32 != 0 {
+            self.crc.sum()
+        } else {
+            self.adler.sum()
+        };
+        let stored = u32::from_be_bytes(self.job.input.take()?);
+        compare(what, stored, computed).map_err(|cause| self.job.input.corrupt(cause))
+    }
+}
+
+/// The blocks of one file.
+struct Blocks {
+    flags: u32,
+    /// The longest block so far, and the last one.
+    largest: u32,
+    last: u32,
+    data: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+/// The checksums of a block: those of the data, and of the compressed bytes.
+#[derive(Default)]
+struct BlockChecks {
+    data_adler: Option<u32>,
+    data_crc: Option<u32>,
+    compressed_adler: Option<u32>,
+    compressed_crc: Option<u32>,
+}
+
+impl Blocks {
+    /// lzop fills every block but the last. So a short one ends the data, as
+    /// far as can be told without the end mark.
+    fn last_was_short(&self) -> bool {
+        self.last < self.largest.max(BLOCK)
+    }
+
+    fn decode(&mut self, job: &mut Job<'_>) -> Result<(), DecompressError> {
+        let at_block = job.input.position();
+        let [d0, d1, d2, d3, c0, c1, c2, c3]: [u8; 8] = job.input.take()?;
+        let data_len = u32::from_be_bytes([d0, d1, d2, d3]);
+        let compressed_len = u32::from_be_bytes([c0, c1, c2, c3]);
+        let stored = compressed_len == data_len;
+        check_lengths(data_len, compressed_len)
+            .map_err(|cause| job.input.corrupt_at(at_block, cause))?;
+        job.input
+            .check_memory(u64::from(data_len).saturating_mul(2))?;
+        let checks = self.checks(job, stored)?;
+
+        let Self { data, scratch, .. } = self;
+        let (data_len_here, compressed_len) = (size(data_len), size(compressed_len));
+        let output = &mut job.output;
+        let written = job.input.block(compressed_len, scratch, |compressed| {
+            let decoded = if stored {
+                compressed
+            } else {
+                verify(
+                    &checks.compressed_adler,
+                    &checks.compressed_crc,
+                    compressed,
+                    [
+                        "Adler-32 of a compressed block",
+                        "CRC-32 of a compressed block",
+                    ],
+                )?;
+                data.resize(data_len_here, 0);
+                let len = lzo::decompress_into(compressed, data).map_err(Cause::decoder)?;
+                data.get(..len)
+                    .filter(|data| data.len() == data_len_here)
+                    .ok_or(Cause::Field {
+                        field: "length of a block's data",
+                        expected: "what the block's header says",
+                        found: crate::input::wide(len),
+                    })?
+            };
+            verify(
+                &checks.data_adler,
+                &checks.data_crc,
+                decoded,
+                ["Adler-32 of a block's data", "CRC-32 of a block's data"],
+            )?;
+            Ok(output.write(decoded))
+        })?;
+        self.last = data_len;
+        self.largest = self.largest.max(data_len);
+        written.map_err(|cause| job.input.corrupt_at(at_block, cause))?
+    }
+
+    fn checks(&self, job: &mut Job<'_>, stored: bool) -> Result<BlockChecks, DecompressError> {
+        let mut next = |bit: u32, there: bool| {
+            if self.flags & bit == 0 || !there {
+                return Ok(None);
+            }
+            job.input.take().map(u32::from_be_bytes).map(Some)
+        };
+        Ok(BlockChecks {
+            data_adler: next(flag::ADLER32_D, true)?,
+            data_crc: next(flag::CRC32_D, true)?,
+            compressed_adler: next(flag::ADLER32_C, !stored)?,
+            compressed_crc: next(flag::CRC32_C, !stored)?,
+        })
+    }
+}
+
+fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Cause> {
+    if data_len > BLOCK_MAX {
+        return Err(Cause::Field {
+            field: "length of a block's data",
+            expected: "at most 0x4000000",
+            found: data_len.into(),
+        });
+    }
+    if compressed_len == 0 || compressed_len > data_len {
+        return Err(Cause::Field {
+            field: "length of a compressed block",
+            expected: "at least 1 and at most the length of its data",
+            found: compressed_len.into(),
+        });
+    }
+    Ok(())
+}
+
+fn verify(
+    adler: &Option<u32>,
+    crc: &Option<u32>,
+    bytes: &[u8],
+    [adler_name, crc_name]: [&'static str; 2],
+) -> Result<(), Cause> {
+    if let Some(stored) = *adler {
+        let mut adler = Adler32::new();
+        adler.update(bytes);
+        compare(adler_name, stored, adler.sum())?;
+    }
+    if let Some(stored) = *crc {
+        let mut crc = Crc::new();
+        crc.update(bytes);
+        compare(crc_name, stored, crc.sum())?;
+    }
+    Ok(())
+}
+
+fn compare(what: &'static str, stored: u32, computed: u32) -> Result<(), Cause> {
+    if stored == computed {
+        return Ok(());
+    }
+    Err(Cause::Checksum {
+        what,
+        stored: stored.into(),
+        computed: computed.into(),
+    })
+}
+
+fn size(len: u32) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// Adler-32, RFC 1950, 2.2 and 9.
+struct Adler32 {
+    a: u32,
+    b: u32,
+}
+
+impl Adler32 {
+    const BASE: u32 = 65521;
+
+    /// The most bytes whose sums stay below 2^32 without a modulo between.
+    const RUN: usize = 5552;
+
+    fn new() -> Self {
+        Self { a: 1, b: 0 }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        for run in bytes.chunks(Self::RUN) {
+            for byte in run {
+                self.a = self.a.wrapping_add(u32::from(*byte));
+                self.b = self.b.wrapping_add(self.a);
+            }
+            self.a %= Self::BASE;
+            self.b %= Self::BASE;
+        }
+    }
+
+    fn sum(&self) -> u32 {
+        (self.b << 16) | self.a
+    }
+}

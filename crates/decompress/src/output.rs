@@ -1,0 +1,53 @@
+//! The decompressed output: a writer behind the cap.
+
+use std::io::Write;
+
+use crate::Compression;
+use crate::error::DecompressError;
+use crate::input::wide;
+
+/// The output. Never writes past its limit.
+pub(crate) struct Output<'a> {
+    writer: &'a mut dyn Write,
+    compression: Compression,
+    written: u64,
+    limit: u64,
+}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(writer: &'a mut dyn Write, compression: Compression, limit: u64) -> Self {
+        Self {
+            writer,
+            compression,
+            written: 0,
+            limit,
+        }
+    }
+
+    /// Writes all of `bytes`, or nothing where that would pass the limit.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), DecompressError> {
+        let end = self.written.saturating_add(wide(bytes.len()));
+        if end > self.limit {
+            return Err(DecompressError::OutputLimit {
+                compression: self.compression,
+                limit: self.limit,
+            });
+        }
+        self.writer
+            .write_all(bytes)
+            .map_err(|source| DecompressError::Write {
+                at: self.written,
+                source,
+            })?;
+        self.written = end;
+        Ok(())
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+}
