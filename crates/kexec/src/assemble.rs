@@ -140,3 +140,170 @@ fn part_error(error: TransferError, range: &Range<u64>, action: &'static str) ->
         TransferError::Io(cause) => KexecError::Memory { action, cause },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use expect_test::expect;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn read(path: &Path) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Assembles in memory and in a file, and compares both.
+    fn check(parts: &[Part<'_>], expected: &[u8], moved: Moved) {
+        let (sealed, in_memory) = assemble(parts).unwrap();
+        assert_eq!(sealed.to_vec().unwrap(), expected);
+        assert_eq!(sealed.len(), expected.len() as u64);
+        assert_eq!(in_memory, moved);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let in_file = write_file(&path, parts).unwrap();
+        assert_eq!(read(&path), expected);
+        assert_eq!(in_file, moved);
+    }
+
+    #[test]
+    fn joins_nothing() {
+        check(&[], b"", Moved::default());
+    }
+
+    #[test]
+    fn joins_parts_in_order() {
+        let source = file(b"0123456789");
+        let fd = source.as_fd();
+        let parts = [
+            Part::File { fd, range: 2..5 },
+            Part::Zeros(3),
+            Part::Bytes(b"ab"),
+            Part::File { fd, range: 0..10 },
+            Part::File { fd, range: 4..4 },
+            Part::Zeros(2),
+        ];
+        let moved = Moved {
+            in_kernel: 13,
+            through_user: 2,
+        };
+        check(&parts, b"234\0\0\0ab0123456789\0\0", moved);
+    }
+
+    #[test]
+    fn zeros_alone_take_no_bytes() {
+        check(&[Part::Zeros(5000)], &[0; 5000], Moved::default());
+        check(
+            &[Part::Zeros(0), Part::Bytes(b""), Part::Zeros(1)],
+            b"\0",
+            Moved::default(),
+        );
+    }
+
+    #[test]
+    fn joins_sealed_parts() {
+        let source = file(&[7; 100_000]);
+        let whole = 0..100_000;
+        let (sealed, _) = assemble(&[Part::File {
+            fd: source.as_fd(),
+            range: whole,
+        }])
+        .unwrap();
+        let parts = [
+            Part::File {
+                fd: sealed.as_fd(),
+                range: 0..50_000,
+            },
+            Part::File {
+                fd: sealed.as_fd(),
+                range: 50_000..100_000,
+            },
+        ];
+        check(
+            &parts,
+            &[7; 100_000],
+            Moved {
+                in_kernel: 100_000,
+                through_user: 0,
+            },
+        );
+    }
+
+    #[test]
+    fn refuses_a_range_past_the_end() {
+        let source = file(b"0123456789");
+        let parts = [Part::File {
+            fd: source.as_fd(),
+            range: 5..11,
+        }];
+        let error = assemble(&parts).unwrap_err();
+        expect!["bytes 0x5..0xb of a part were asked for, but it ends at 0xa"]
+            .assert_eq(&error.to_string());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernel");
+        let text = write_file(&path, &parts).unwrap_err().to_string();
+        expect!["FOLDER/kernel: bytes 0x5..0xb of a part were asked for, but it ends at 0xa"]
+            .assert_eq(&text.replace(&folder.path().display().to_string(), "FOLDER"));
+    }
+
+    #[test]
+    fn refuses_to_replace_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernel");
+        std::fs::write(&path, "precious").unwrap();
+        let text = write_file(&path, &[Part::Zeros(1)])
+            .unwrap_err()
+            .to_string();
+        expect!["FOLDER/kernel: creating it: File exists (os error 17)"]
+            .assert_eq(&text.replace(&folder.path().display().to_string(), "FOLDER"));
+        assert_eq!(read(&path), b"precious");
+    }
+
+    #[test]
+    fn names_the_file_that_has_no_room() {
+        let text = write_file(Path::new("/nowhere/kernel"), &[])
+            .unwrap_err()
+            .to_string();
+        expect!["/nowhere/kernel: creating it: No such file or directory (os error 2)"]
+            .assert_eq(&text);
+    }
+
+    proptest! {
+        #[test]
+        fn joins_any_parts(cuts in prop::collection::vec((0_u8..3, 0_usize..300), 0..10)) {
+            let source: Vec<u8> = (0..1000).map(|at| (at % 251) as u8).collect();
+            let source_file = file(&source);
+            let mut parts = Vec::new();
+            let mut expected = Vec::new();
+            for (kind, len) in cuts {
+                let start = len * 2;
+                match kind {
+                    0 => {
+                        let range = start as u64..(start + len) as u64;
+                        parts.push(Part::File { fd: source_file.as_fd(), range });
+                        expected.extend_from_slice(&source[start..start + len]);
+                    }
+                    1 => {
+                        parts.push(Part::Bytes(&source[..len]));
+                        expected.extend_from_slice(&source[..len]);
+                    }
+                    _ => {
+                        parts.push(Part::Zeros(len as u64));
+                        expected.resize(expected.len() + len, 0);
+                    }
+                }
+            }
+            let (sealed, _) = assemble(&parts).unwrap();
+            prop_assert_eq!(sealed.to_vec().unwrap(), expected);
+        }
+    }
+}

@@ -224,3 +224,159 @@ const UNLOAD: u32 = 1;
 const ON_CRASH: u32 = 2;
 const NO_INITRAMFS: u32 = 4;
 const DEBUG: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::path::PathBuf;
+
+    use expect_test::{Expect, expect};
+    use rustix::io::Errno as Answer;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::syscall::fake;
+
+    /// A machine with a kernel loaded, or not, for both kinds.
+    fn machine(loaded: bool) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let sys = root.path().join("sys/kernel");
+        fs::create_dir_all(&sys).unwrap();
+        for name in ["kexec_loaded", "kexec_crash_loaded"] {
+            fs::write(sys.join(name), if loaded { "1\n" } else { "0\n" }).unwrap();
+        }
+        root
+    }
+
+    /// Loads with these arguments and compares the call that results.
+    fn check(initrd: bool, cmdline: &[u8], edit: fn(&mut LoadRequest<'_>), expected: &Expect) {
+        let file = fs::File::open("/dev/null").unwrap();
+        let initrd = initrd.then(|| file.as_fd());
+        let mut request = LoadRequest::new(file.as_fd(), initrd, cmdline, LoadKind::Reboot);
+        edit(&mut request);
+        fake::answer(None);
+        load_under(machine(false).path(), &request).unwrap();
+        expected.assert_eq(&fake::calls().join("\n"));
+    }
+
+    #[test]
+    fn passes_what_it_is_given() {
+        check(
+            true,
+            b"root=/dev/vda",
+            |_| {},
+            &expect![[r#"kexec_file_load(kernel fd, initrd fd, 14, "root=/dev/vda\0", 0x0)"#]],
+        );
+    }
+
+    #[test]
+    fn an_empty_command_line_is_one_nul() {
+        check(
+            true,
+            b"",
+            |_| {},
+            &expect![[r#"kexec_file_load(kernel fd, initrd fd, 1, "\0", 0x0)"#]],
+        );
+    }
+
+    #[test]
+    fn says_so_when_there_is_no_initrd() {
+        check(
+            false,
+            b"quiet",
+            |_| {},
+            &expect![[r#"kexec_file_load(kernel fd, initrd -1, 6, "quiet\0", 0x4)"#]],
+        );
+    }
+
+    #[test]
+    fn sets_the_flags() {
+        check(
+            true,
+            b"",
+            |request| request.kind = LoadKind::Crash,
+            &expect![[r#"kexec_file_load(kernel fd, initrd fd, 1, "\0", 0x2)"#]],
+        );
+        check(
+            true,
+            b"",
+            |request| request.debug = true,
+            &expect![[r#"kexec_file_load(kernel fd, initrd fd, 1, "\0", 0x8)"#]],
+        );
+    }
+
+    #[test]
+    fn refuses_a_nul_in_the_command_line() {
+        let file = fs::File::open("/dev/null").unwrap();
+        let request = LoadRequest::new(file.as_fd(), None, b"a\0b", LoadKind::Reboot);
+        let error = load_under(machine(false).path(), &request).unwrap_err();
+        expect!["the command line has a NUL at byte 1: the next kernel would stop reading there; remove it"].assert_eq(&error.to_string());
+        assert!(fake::calls().is_empty());
+    }
+
+    #[test]
+    fn explains_a_refusal() {
+        let file = fs::File::open("/dev/null").unwrap();
+        let request = LoadRequest::new(file.as_fd(), None, b"", LoadKind::Reboot);
+        fake::answer(Some(Answer::NOEXEC));
+        let error = load_under(machine(true).path(), &request).unwrap_err();
+        expect!["kexec_file_load failed with ENOEXEC: no loader of the running kernel knows the image; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed"].assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn unloads_by_kind() {
+        fake::answer(None);
+        let root = machine(true);
+        unload_under(root.path(), LoadKind::Reboot).unwrap();
+        unload_under(root.path(), LoadKind::Crash).unwrap();
+        expect![[r#"
+            kexec_file_load(kernel -1, initrd -1, 0, "", 0x1)
+            kexec_file_load(kernel -1, initrd -1, 0, "", 0x3)"#]]
+        .assert_eq(&fake::calls().join("\n"));
+        fake::answer(Some(Answer::BUSY));
+        assert!(unload_under(root.path(), LoadKind::Reboot).is_err());
+    }
+
+    #[test]
+    fn boots_at_once() {
+        fake::answer(Some(Answer::INVAL));
+        let error = exec_now_under(machine(true).path()).unwrap_err();
+        expect!["reboot (kexec) failed with EINVAL: this process is in a container; run it on the machine itself"].assert_eq(&error.to_string());
+        assert_eq!(fake::calls(), ["reboot(kexec)"]);
+    }
+
+    #[test]
+    fn boots_nothing_when_nothing_is_loaded() {
+        let root = machine(false);
+        let error = exec_now_under(root.path()).unwrap_err();
+        expect!["reboot (kexec) was not tried: no kernel is loaded; run `ukexec load IMAGE` first"]
+            .assert_eq(&error.to_string());
+        let error = exec_through(root.path(), Path::new("false")).unwrap_err();
+        expect![
+            "systemctl kexec was not tried: no kernel is loaded; run `ukexec load IMAGE` first"
+        ]
+        .assert_eq(&error.to_string());
+        assert!(fake::calls().is_empty());
+    }
+
+    #[test]
+    fn boots_through_systemd() {
+        let root = machine(true);
+        let says = |script: &str| -> PathBuf {
+            let path = root.path().join("systemctl");
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap();
+            path
+        };
+        exec_through(root.path(), &says("[ \"$*\" = kexec ]")).unwrap();
+        let error = exec_through(root.path(), &says("echo no >&2; exit 3")).unwrap_err();
+        let text = error
+            .to_string()
+            .replace(&root.path().display().to_string(), "ROOT");
+        expect!["`ROOT/systemctl kexec` failed (exit status: 3): no; `ukexec exec --force` boots at once, without stopping services"].assert_eq(&text);
+        let error = exec_through(root.path(), Path::new("/nowhere/systemctl")).unwrap_err();
+        expect!["`/nowhere/systemctl kexec` could not be run: No such file or directory (os error 2); `ukexec exec --force` boots at once, without stopping services"].assert_eq(&error.to_string());
+    }
+}

@@ -5,6 +5,7 @@
 //! without this or that, and containers hide a lot.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::load::LoadKind;
@@ -20,6 +21,10 @@ pub struct MachineState {
     pub machine: Option<String>,
     /// Bytes in a page of memory.
     pub page_size: Option<u64>,
+    /// Whether an x86 processor runs with 5-level paging.
+    pub five_level_paging: Option<bool>,
+    /// Whether the UEFI firmware is 32-bit.
+    pub efi_32bit: Option<bool>,
     /// The running kernel's command line, without the line's end.
     pub cmdline: Option<Vec<u8>>,
     /// Whether a kernel is loaded to be booted.
@@ -101,6 +106,10 @@ impl MachineState {
                 .text("proc/sys/kernel/arch")
                 .or_else(|| files.here(uname_machine)),
             page_size: files.here(|| rustix::param::page_size() as u64),
+            five_level_paging: files.five_level_paging(),
+            efi_32bit: files
+                .number("sys/firmware/efi/fw_platform_size")
+                .map(|bits| bits == 32),
             cmdline: files.cmdline(),
             loaded: files.kexec("loaded").map(|count| count != 0),
             crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
@@ -247,6 +256,17 @@ impl Files<'_> {
         Some(bytes)
     }
 
+    /// Looks for `la57` among the first processor's flags. Linux drops it there
+    /// when it does not use it. The file is long and made as it is read.
+    fn five_level_paging(&self) -> Option<bool> {
+        let mut head = Vec::new();
+        let file = fs::File::open(self.path("proc/cpuinfo")).ok()?;
+        file.take(16 << 10).read_to_end(&mut head).ok()?;
+        let head = String::from_utf8_lossy(&head);
+        let flags = head.lines().find_map(|line| line.strip_prefix("flags"))?;
+        Some(flags.split_whitespace().any(|flag| flag == "la57"))
+    }
+
     /// Reads the UEFI variable: four bytes of attributes, then 0 or 1.
     fn secure_boot(&self) -> Option<bool> {
         const SECURE_BOOT: &str =
@@ -316,4 +336,211 @@ fn appraises_kexec(policy: &str) -> bool {
                 )
             })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the state of a machine that has these files.
+    fn read(files: &[(&str, &[u8])]) -> MachineState {
+        let root = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        MachineState::read(root.path())
+    }
+
+    #[test]
+    fn reads_a_whole_machine() {
+        let state = read(&[
+            ("proc/sys/kernel/osrelease", b"6.1.0-56-amd64\n"),
+            ("proc/sys/kernel/arch", b"x86_64\n"),
+            ("proc/cpuinfo", b"processor\t: 0\nflags\t\t: fpu sse la57\n"),
+            ("sys/firmware/efi/fw_platform_size", b"64\n"),
+            ("proc/cmdline", b"root=/dev/vda  quiet\n"),
+            ("sys/kernel/kexec_loaded", b"1\n"),
+            ("sys/kernel/kexec_crash_loaded", b"0\n"),
+            ("sys/kernel/kexec_crash_size", b"268435456\n"),
+            ("proc/sys/kernel/kexec_load_disabled", b"0\n"),
+            ("proc/sys/kernel/kexec_load_limit_panic", b"-1\n"),
+            ("proc/sys/kernel/kexec_load_limit_reboot", b"3\n"),
+            ("proc/self/status", b"Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            ("proc/self/uid_map", b"         0          0 4294967295\n"),
+            (
+                "sys/kernel/security/lockdown",
+                b"none [integrity] confidentiality\n",
+            ),
+            ("sys/kernel/security/lsm", b"lockdown,capability,selinux\n"),
+            ("proc/sys/kernel/loadpin/enforce", b"0\n"),
+            (
+                "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+                &[6, 0, 0, 0, 1],
+            ),
+            (
+                "sys/kernel/security/ima/policy",
+                b"measure func=KEXEC_KERNEL_CHECK\nappraise func=KEXEC_KERNEL_CHECK x=y\n",
+            ),
+            (
+                "boot/config-6.1.0-56-amd64",
+                b"CONFIG_KEXEC_FILE=y\nCONFIG_KEXEC_SIG=y\n# CONFIG_KEXEC_SIG_FORCE is not set\n",
+            ),
+            ("run/systemd/system/x", b""),
+        ]);
+        expect_test::expect![[r#"
+            MachineState {
+                release: Some("6.1.0-56-amd64"),
+                machine: Some("x86_64"),
+                page_size: None,
+                five_level_paging: Some(true),
+                efi_32bit: Some(false),
+                loaded: Some(true),
+                crash_loaded: Some(false),
+                crash_size: Some(268435456),
+                load_disabled: Some(false),
+                limit_reboot: Some(Left(3)),
+                limit_panic: Some(Unlimited),
+                cap_sys_boot: Some(true),
+                user_namespace: Some(false),
+                lockdown: Some(Integrity),
+                secure_boot: Some(true),
+                loadpin: Some(false),
+                ima_appraises_kexec: Some(true),
+                config: Some(KernelConfig { kexec_file: true, kexec_sig: true, kexec_sig_force: false }),
+                systemd: true,
+            }
+        "#]]
+        .assert_eq(&summary(&state));
+        assert_eq!(
+            state.cmdline.as_deref(),
+            Some(b"root=/dev/vda  quiet".as_slice())
+        );
+        assert_eq!(
+            state.security_modules.unwrap(),
+            ["lockdown", "capability", "selinux"]
+        );
+    }
+
+    /// One line for each field but the lists.
+    fn summary(state: &MachineState) -> String {
+        macro_rules! lines {
+            ($($field:ident)*) => {
+                concat!("MachineState {\n", $("    ", stringify!($field), ": {:?},\n",)* "}}\n")
+            };
+        }
+        macro_rules! fill {
+            ($($field:ident)*) => {
+                lines!($($field)*)$(.replacen("{:?}", &format!("{:?}", state.$field), 1))*
+                    .replace("}}", "}")
+            };
+        }
+        fill!(release machine page_size five_level_paging efi_32bit loaded crash_loaded crash_size
+            load_disabled limit_reboot limit_panic cap_sys_boot user_namespace lockdown secure_boot
+            loadpin ima_appraises_kexec config systemd)
+    }
+
+    #[test]
+    fn knows_nothing_without_files() {
+        assert_eq!(read(&[]), MachineState::default());
+    }
+
+    #[test]
+    fn takes_nonsense_for_unknown() {
+        let state = read(&[
+            ("sys/kernel/kexec_loaded", b"maybe"),
+            ("proc/self/status", b"CapEff:\tzz\n"),
+            ("sys/kernel/security/lockdown", b"none integrity\n"),
+            ("proc/sys/kernel/kexec_load_limit_panic", b""),
+            ("proc/sys/kernel/osrelease", b"../../etc"),
+            ("proc/cpuinfo", b"\xff\xff"),
+            (
+                "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+                &[6, 0],
+            ),
+        ]);
+        let expected = MachineState {
+            release: Some("../../etc".to_owned()),
+            ..MachineState::default()
+        };
+        assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn reads_where_newer_kernels_have_it() {
+        let state = read(&[
+            ("sys/kernel/kexec/loaded", b"0\n"),
+            ("sys/kernel/kexec/crash_loaded", b"1\n"),
+            ("sys/kernel/kexec/crash_size", b"42\n"),
+        ]);
+        assert_eq!(state.loaded, Some(false));
+        assert_eq!(state.crash_loaded, Some(true));
+        assert_eq!(state.crash_size, Some(42));
+    }
+
+    #[test]
+    fn sees_a_user_namespace_and_missing_capabilities() {
+        let state = read(&[
+            ("proc/self/status", b"CapEff:\t0000000000000000\n"),
+            ("proc/self/uid_map", b"0 1000 1\n"),
+        ]);
+        assert_eq!(state.cap_sys_boot, Some(false));
+        assert_eq!(state.user_namespace, Some(true));
+        // Bit 22 and no other.
+        let state = read(&[("proc/self/status", b"CapEff:\t0000000000400000\n")]);
+        assert_eq!(state.cap_sys_boot, Some(true));
+    }
+
+    #[test]
+    fn compares_releases() {
+        let check = |release: &str| {
+            let state = MachineState {
+                release: Some(release.to_owned()),
+                ..MachineState::default()
+            };
+            state.is_at_least(6, 8)
+        };
+        assert_eq!(check("6.8.0"), Some(true));
+        assert_eq!(check("6.12.1-x"), Some(true));
+        assert_eq!(check("7.0-rc1"), Some(true));
+        assert_eq!(check("6.1.0-56-amd64"), Some(false));
+        assert_eq!(check("6.8-rc1"), Some(true));
+        assert_eq!(check("weird"), None);
+    }
+
+    #[test]
+    fn names_the_obstacles() {
+        let state = read(&[
+            ("proc/self/status", b"CapEff:\t0\n"),
+            ("proc/sys/kernel/kexec_load_disabled", b"1\n"),
+            ("proc/sys/kernel/kexec_load_limit_panic", b"0\n"),
+            ("sys/kernel/kexec_crash_size", b"0\n"),
+            ("proc/sys/kernel/osrelease", b"6.1"),
+            ("boot/config-6.1", b"# CONFIG_KEXEC_FILE is not set\n"),
+        ]);
+        let no_file_load = Cause::NoFileLoad {
+            release: Some("6.1".to_owned()),
+        };
+        assert_eq!(
+            state.obstacles(LoadKind::Reboot),
+            [
+                Cause::NoCapability,
+                Cause::LoadDisabled,
+                no_file_load.clone()
+            ],
+        );
+        assert_eq!(
+            state.obstacles(LoadKind::Crash),
+            [
+                Cause::NoCapability,
+                Cause::LoadDisabled,
+                Cause::LimitUsedUp {
+                    kind: LoadKind::Crash
+                },
+                no_file_load,
+                Cause::NoReservation,
+            ],
+        );
+    }
 }

@@ -37,9 +37,14 @@ impl SealedFile {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` where the range passes the end; `buf` may then hold some
-    /// of the bytes.
+    /// `UnexpectedEof` where the range passes the end.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        if offset
+            .checked_add(buf.len() as u64)
+            .is_none_or(|end| end > self.len)
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let mut at = offset;
         let mut rest = buf;
         while !rest.is_empty() {
@@ -221,5 +226,113 @@ fn memory(action: &'static str) -> impl Fn(Errno) -> KexecError {
     move |errno| KexecError::Memory {
         action,
         cause: errno.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use rustix::fs::SeekFrom;
+
+    use super::*;
+
+    fn sealed(bytes: &[u8]) -> SealedFile {
+        let mut writer = MemfdWriter::new("test").unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn holds_what_was_written() {
+        for len in [
+            0,
+            1,
+            MemfdWriter::BUFFER - 1,
+            MemfdWriter::BUFFER,
+            3 * MemfdWriter::BUFFER + 7,
+        ] {
+            let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
+            let file = sealed(&bytes);
+            assert_eq!(file.len(), len as u64);
+            assert_eq!(file.is_empty(), len == 0);
+            assert_eq!(file.to_vec().unwrap(), bytes, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn keeps_the_order_of_small_and_large_writes() {
+        let mut writer = MemfdWriter::new("test").unwrap();
+        let large = vec![2; MemfdWriter::BUFFER];
+        for bytes in [&[1; 3][..], &large, &[3; 5], &[4; 1]] {
+            writer.write_all(bytes).unwrap();
+        }
+        assert_eq!(writer.len(), 3 + large.len() as u64 + 6);
+        let expected = [&[1; 3][..], &large, &[3; 5], &[4; 1]].concat();
+        assert_eq!(writer.finish().unwrap().to_vec().unwrap(), expected);
+    }
+
+    #[test]
+    fn reads_inside_and_refuses_outside() {
+        let file = sealed(b"0123456789");
+        let mut buf = [0; 4];
+        file.read_at(6, &mut buf).unwrap();
+        assert_eq!(&buf, b"6789");
+        for offset in [7, 10, 11, u64::MAX >> 1, u64::MAX] {
+            let error = file.read_at(offset, &mut buf).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "at {offset}");
+        }
+        file.read_at(10, &mut []).unwrap();
+    }
+
+    #[test]
+    fn cannot_be_changed() {
+        let file = sealed(b"fixed");
+        assert_eq!(rustix::io::write(&file, b"x"), Err(Errno::BADF));
+        // Not even through another descriptor that could write.
+        let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        let other = rustix::fs::open(link, OFlags::RDWR, Mode::empty()).unwrap();
+        assert_eq!(rustix::io::write(&other, b"x"), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&other, 2), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&other, 20), Err(Errno::PERM));
+        let seals = rustix::fs::fcntl_get_seals(&file).unwrap();
+        assert!(seals.contains(SealFlags::WRITE | SealFlags::SEAL));
+        assert_eq!(file.to_vec().unwrap(), b"fixed");
+    }
+
+    /// The kernel answers `ETXTBSY` to an image that anyone has open for writing.
+    #[test]
+    fn is_open_for_writing_nowhere() {
+        let file = sealed(b"fixed");
+        let inode = rustix::fs::fstat(&file).unwrap().st_ino;
+        let mut found = 0;
+        for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+            // Other tests close theirs meanwhile.
+            let Ok(path) = entry.map(|entry| entry.path()) else {
+                continue;
+            };
+            let Ok(stat) = rustix::fs::stat(&path) else {
+                continue;
+            };
+            if stat.st_ino != inode {
+                continue;
+            }
+            let number = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+            let flags = info
+                .lines()
+                .find_map(|line| line.strip_prefix("flags:"))
+                .unwrap();
+            let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+            assert_eq!(flags & OFlags::ACCMODE.bits(), OFlags::RDONLY.bits());
+            found += 1;
+        }
+        assert!(found >= 1);
+    }
+
+    #[test]
+    fn starts_at_its_start() {
+        let file = sealed(b"fixed");
+        assert_eq!(rustix::fs::seek(&file, SeekFrom::Current(0)), Ok(0));
     }
 }

@@ -22,8 +22,9 @@ pub enum InputKind {
         /// Length in bytes.
         len: u64,
     },
-    /// From start to end only: a pipe, a socket, a terminal. It goes through
-    /// [`read_stream`] before anything can be looked up in it.
+    /// From start to end only: a pipe, a socket, a terminal, a file of `/proc`
+    /// whose length is not known before. It goes through [`read_stream`] before
+    /// anything can be looked up in it.
     Stream,
 }
 
@@ -40,6 +41,8 @@ pub fn input_kind(file: impl AsFd) -> Result<InputKind, KexecError> {
         cause: errno.into(),
     })?;
     match FileType::from_raw_mode(stat.st_mode) {
+        // Files of /proc say that they are empty.
+        FileType::RegularFile if stat.st_size == 0 && has_bytes(fd) => Ok(InputKind::Stream),
         FileType::RegularFile => Ok(InputKind::File {
             len: u64::try_from(stat.st_size).unwrap_or(0),
         }),
@@ -288,6 +291,10 @@ impl Pass<'_> {
     }
 }
 
+fn has_bytes(fd: BorrowedFd<'_>) -> bool {
+    rustix::io::pread(fd, &mut [0_u8], 0).is_ok_and(|count| count > 0)
+}
+
 fn check_cuts(cuts: &[Range<u64>], len: u64) -> Result<(), KexecError> {
     let mut previous_end = 0;
     for cut in cuts.iter().filter(|cut| !cut.is_empty()) {
@@ -310,3 +317,275 @@ fn check_cuts(cuts: &[Range<u64>], len: u64) -> Result<(), KexecError> {
 
 /// Bytes read from a stream at a time.
 const STREAM_BUFFER: usize = 256 << 10;
+
+#[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of cuts may have one"
+)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn bytes(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// Puts the file together again, as the layout says.
+    fn whole(snapshot: &Snapshot) -> Vec<u8> {
+        let mut whole = Vec::new();
+        for span in snapshot.layout() {
+            assert_eq!(span.range.start, whole.len() as u64, "gap or overlap");
+            let mut part = vec![0; (span.range.end - span.range.start) as usize];
+            snapshot.parts()[span.part]
+                .read_at(span.offset, &mut part)
+                .unwrap();
+            whole.extend_from_slice(&part);
+        }
+        whole
+    }
+
+    /// Cuts a file of 100 bytes and tells what lies where.
+    fn check(cuts: &[Range<u64>], expected: &Expect) {
+        let text = match Snapshot::take(file(&bytes(100)), cuts, &mut |_| {}) {
+            Ok(snapshot) => {
+                assert_eq!(whole(&snapshot), bytes(100));
+                assert_eq!(snapshot.len(), 100);
+                assert_eq!(
+                    snapshot.moved(),
+                    Moved {
+                        in_kernel: 100,
+                        through_user: 0
+                    }
+                );
+                let spans = snapshot.layout().iter().map(|span| {
+                    let Span {
+                        range,
+                        part,
+                        offset,
+                    } = span;
+                    format!("{}..{}: part {part} at {offset}\n", range.start, range.end)
+                });
+                let parts = snapshot
+                    .parts()
+                    .iter()
+                    .map(|part| format!(" {}", part.len()));
+                spans.chain(["parts:".to_owned()]).chain(parts).collect()
+            }
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn without_cuts_there_is_one_part() {
+        check(
+            &[],
+            &expect![[r#"
+            0..100: part 0 at 0
+            parts: 100"#]],
+        );
+    }
+
+    #[test]
+    fn each_cut_is_a_part_and_the_rest_is_one() {
+        check(
+            &[10..20, 20..30, 50..60],
+            &expect![[r#"
+            0..10: part 0 at 0
+            10..20: part 1 at 0
+            20..30: part 2 at 0
+            30..50: part 0 at 10
+            50..60: part 3 at 0
+            60..100: part 0 at 30
+            parts: 70 10 10 10"#]],
+        );
+    }
+
+    #[test]
+    fn cuts_may_leave_no_rest() {
+        check(
+            &[0..40, 40..100],
+            &expect![[r#"
+            0..40: part 0 at 0
+            40..100: part 1 at 0
+            parts: 40 60"#]],
+        );
+    }
+
+    #[test]
+    fn passes_over_empty_cuts() {
+        check(
+            &[0..0, 30..30, 40..50, 200..200],
+            &expect![[r#"
+            0..40: part 0 at 0
+            40..50: part 1 at 0
+            50..100: part 0 at 40
+            parts: 90 10"#]],
+        );
+    }
+
+    #[test]
+    fn refuses_cuts_that_do_not_fit() {
+        check(
+            &[90..101],
+            &expect![
+                "bytes 0x5a..0x65 of the file were to be taken apart, but it has only 0x64; it changed while it was being read: try again when nothing writes to it"
+            ],
+        );
+        check(
+            &[10..30, 20..40],
+            &expect![
+                "the range 0x14..0x28 to cut out does not lie behind the one before it, which ends at 0x1e"
+            ],
+        );
+        check(
+            &[50..60, 10..20],
+            &expect![
+                "the range 0xa..0x14 to cut out does not lie behind the one before it, which ends at 0x3c"
+            ],
+        );
+    }
+
+    #[test]
+    fn takes_an_empty_file() {
+        let snapshot = Snapshot::take(file(b""), &[], &mut |_| {}).unwrap();
+        assert!(snapshot.is_empty());
+        assert!(snapshot.parts().is_empty());
+        assert!(snapshot.layout().is_empty());
+    }
+
+    #[test]
+    fn leaves_the_file_position_alone_and_ignores_it() {
+        let file = file(&bytes(100));
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(42)).unwrap();
+        let snapshot = Snapshot::take(&file, &[], &mut |_| {}).unwrap();
+        assert_eq!(whole(&snapshot), bytes(100));
+        assert_eq!(
+            rustix::fs::seek(&file, rustix::fs::SeekFrom::Current(0)),
+            Ok(42)
+        );
+    }
+
+    #[test]
+    fn tells_its_progress() {
+        let len = (20 << 20) + 5;
+        let mut seen = Vec::new();
+        let cuts = [1 << 20..10 << 20];
+        Snapshot::take(file(&bytes(len)), &cuts, &mut |done| seen.push(done)).unwrap();
+        assert!(seen.is_sorted());
+        assert_eq!(seen.last(), Some(&(len as u64)));
+        assert!(seen.len() >= 4, "{seen:?}");
+    }
+
+    #[test]
+    fn what_happens_to_the_file_afterwards_does_no_harm() {
+        let file = file(&bytes(100));
+        let snapshot = Snapshot::take(&file, &[10..20], &mut |_| {}).unwrap();
+        file.set_len(5).unwrap();
+        assert_eq!(whole(&snapshot), bytes(100));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_meanwhile_is_an_error() {
+        let len = 20 << 20;
+        let file = file(&bytes(len));
+        let mut shrink = |done: u64| {
+            if done == 8 << 20 {
+                file.set_len(9 << 20).unwrap();
+            }
+        };
+        let error = Snapshot::take(&file, &[], &mut shrink).unwrap_err();
+        expect!["the file shrank from 20971520 to 9437184 bytes while it was being read; try again when nothing writes to it"].assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn what_is_appended_meanwhile_is_left_alone() {
+        let len = 20 << 20;
+        let file = file(&bytes(len));
+        let mut append = |_| file.set_len(30 << 20).unwrap();
+        let snapshot = Snapshot::take(&file, &[], &mut append).unwrap();
+        assert_eq!(snapshot.len(), len as u64);
+        assert_eq!(whole(&snapshot), bytes(len));
+    }
+
+    #[test]
+    fn refuses_what_is_no_file() {
+        let refused = |path: &str| {
+            let file = File::open(path).unwrap();
+            Snapshot::take(file, &[], &mut |_| {})
+                .unwrap_err()
+                .to_string()
+        };
+        expect!["a directory is not an image: give a file, a block device or a pipe"]
+            .assert_eq(&refused("/"));
+        expect!["a pipe cannot be taken over in pieces: read it into memory first"]
+            .assert_eq(&refused("/dev/null"));
+    }
+
+    #[test]
+    fn reads_a_stream() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        assert_eq!(input_kind(&reader).unwrap(), InputKind::Stream);
+        let sent = bytes(1 << 20);
+        let content = sent.clone();
+        let thread = std::thread::spawn(move || File::from(writer).write_all(&content));
+        let mut last = 0;
+        let file = read_stream(&reader, 1 << 20, &mut |done| last = done).unwrap();
+        thread.join().unwrap().unwrap();
+        assert_eq!(file.to_vec().unwrap(), sent);
+        assert_eq!(last, 1 << 20);
+    }
+
+    #[test]
+    fn refuses_a_stream_without_end() {
+        let zeros = File::open("/dev/zero").unwrap();
+        let error = read_stream(zeros, 1 << 20, &mut |_| {}).unwrap_err();
+        expect![
+            "the stream has more than 1048576 bytes; give the image as a file, or raise the limit"
+        ]
+        .assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn reads_a_file_that_hides_its_length() {
+        let file = File::open("/proc/self/status").unwrap();
+        assert_eq!(input_kind(&file).unwrap(), InputKind::Stream);
+        let content = read_stream(&file, 1 << 20, &mut |_| {})
+            .unwrap()
+            .to_vec()
+            .unwrap();
+        assert!(content.starts_with(b"Name:"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cuts_give_the_file_back(
+            len in 0_usize..5000,
+            mut edges in prop::collection::vec(0_u64..5000, 0..12),
+        ) {
+            edges.retain(|&edge| edge <= len as u64);
+            edges.sort_unstable();
+            let cuts: Vec<_> = edges.chunks_exact(2).map(|edge| edge[0]..edge[1]).collect();
+            let snapshot = Snapshot::take(file(&bytes(len)), &cuts, &mut |_| {}).unwrap();
+            prop_assert_eq!(whole(&snapshot), bytes(len));
+            prop_assert_eq!(snapshot.moved().total(), len as u64);
+            for cut in cuts.iter().filter(|cut| !cut.is_empty()) {
+                let span = snapshot.layout().iter().find(|span| span.range == *cut).unwrap();
+                prop_assert_eq!(span.offset, 0);
+                prop_assert_eq!(snapshot.parts()[span.part].len(), cut.end - cut.start);
+            }
+        }
+    }
+}

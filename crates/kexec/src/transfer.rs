@@ -168,3 +168,75 @@ const STEP: usize = 8 << 20;
 
 /// Bytes at a time where they must go through this process.
 const BUFFER: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read as _, Seek as _, Write as _};
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn copies_through_a_buffer_where_it_must() {
+        let bytes: Vec<u8> = (0..BUFFER * 2 + 3).map(|at| (at % 251) as u8).collect();
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(&bytes).unwrap();
+        let mut to = tempfile::tempfile().unwrap();
+        let mut seen = 0;
+        let range = 1..bytes.len() as u64;
+        let moved = copy(from.as_fd(), range, to.as_fd(), &mut |count| seen += count).unwrap();
+        assert_eq!(
+            moved,
+            Moved {
+                in_kernel: 0,
+                through_user: bytes.len() as u64 - 1
+            }
+        );
+        assert_eq!(seen, moved.total());
+        let mut copied = Vec::new();
+        to.rewind().unwrap();
+        to.read_to_end(&mut copied).unwrap();
+        assert_eq!(copied, &bytes[1..]);
+    }
+
+    #[test]
+    fn tells_where_the_source_ends() {
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(b"0123456789").unwrap();
+        let to = tempfile::tempfile().unwrap();
+        let (from, to) = (from.as_fd(), to.as_fd());
+        for result in [
+            send(from, 2..20, to, &mut |_| {}),
+            copy(from, 2..20, to, &mut |_| {}),
+            share(from, 2..20, to),
+        ] {
+            assert!(
+                matches!(result, Err(TransferError::End { found: 10 })),
+                "{result:?}"
+            );
+        }
+    }
+
+    /// A device cannot be sent from on every kernel, but be read from.
+    #[test]
+    fn falls_back_for_odd_sources() {
+        let from = File::open("/dev/zero").unwrap();
+        let mut to = tempfile::tempfile().unwrap();
+        let moved = share(from.as_fd(), 0..100, to.as_fd()).unwrap();
+        assert_eq!(moved.total(), 100);
+        let mut copied = Vec::new();
+        to.rewind().unwrap();
+        to.read_to_end(&mut copied).unwrap();
+        assert_eq!(copied, [0; 100]);
+    }
+
+    #[test]
+    fn names_what_failed() {
+        let mut from = tempfile::tempfile().unwrap();
+        from.write_all(b"0123456789").unwrap();
+        let to = File::open("/dev/null").unwrap();
+        let result = send(from.as_fd(), 0..10, to.as_fd(), &mut |_| {});
+        assert!(matches!(result, Err(TransferError::Io(_))), "{result:?}");
+    }
+}
