@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::memory::AccessError;
 use crate::place::Place;
@@ -11,7 +12,7 @@ use crate::place::Place;
 pub struct RunError {
     /// The instruction that failed; for [`Fault::Leak`] the one that acquired
     /// the reference.
-    pub place: Place,
+    pub place: Box<Place>,
     /// Why.
     pub fault: Fault,
 }
@@ -62,10 +63,14 @@ pub enum Fault {
     },
     /// An instruction that a failed CO-RE relocation replaced.
     #[error(
-        "this instruction uses a field or type that the loader's types lack (a CO-RE relocation \
-         failed); test it with `bpf_core_field_exists` or `bpf_core_type_exists` before"
+        "this instruction uses a type or field that the loader lacks{}; test it with \
+         bpf_core_field_exists or bpf_core_type_exists before",
+        .reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
     )]
-    Poisoned,
+    Poisoned {
+        /// What the program wanted and what the loader has.
+        reason: Option<Arc<str>>,
+    },
     /// A helper was called with arguments it cannot take.
     #[error("{helper}: {problem}")]
     Helper {
@@ -81,7 +86,7 @@ pub enum Fault {
         given: String,
         /// What was expected.
         kind: &'static str,
-        /// What is known about it; empty or a clause that starts with a comma.
+        /// What is known about it; empty or a clause that starts with a colon.
         why: String,
     },
     /// The run ended without giving a reference back.

@@ -2,19 +2,50 @@
 //!
 //! A guest address is `region << 32 | offset`; it is never a host address.
 //! Region 0 does not exist, so NULL points nowhere. A region is a rope shown
-//! read-only, private bytes, or a ring-buffer record.
+//! read-only, private bytes, or a ring-buffer record (see `sparse`). A region
+//! that was given back keeps its number, so that a late access is told from a
+//! wild one.
+//!
+//! Bytes held are drawn from [`crate::Meter::memory`]; bytes moved are paid
+//! for from [`crate::Meter::insns`], one for 64.
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "addresses are taken apart here; every span is checked against its region first"
+    )
+)]
 
 mod access;
+mod account;
+mod lines;
+mod reference;
+mod region;
+mod sparse;
 
-use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use self::access::{Access, AccessError};
-use crate::Rope;
-use crate::vm::Fault;
+use self::account::{Account, Trouble};
+use self::reference::References;
+pub(crate) use self::reference::Site;
+use self::region::{Body, Gone, Region, Shown};
+use self::sparse::{Segment, Sparse};
+use crate::{Meter, Piece, Rope};
 
 /// All that a program can address.
 #[derive(Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    /// Region `n` is at index `n - 1`.
+    regions: Vec<Region>,
+    account: Account,
+    references: References,
+    /// Buffers of ended stack frames.
+    spare: Vec<Vec<u8>>,
+}
 
 /// The bytes of a span at the moment it was taken.
 #[derive(Clone, Debug)]
@@ -27,18 +58,24 @@ pub struct Span {
     pub copied: u64,
 }
 
+/// What addresses that are not memory say in their upper half.
+pub(crate) mod handle {
+    /// The address of a kfunc; the lower half is its index.
+    pub(crate) const KFUNC: u64 = 0x8000_0001 << 32;
+    /// The address of a function; the lower half is its slot.
+    pub(crate) const FUNCTION: u64 = 0x8000_0002 << 32;
+}
+
 impl Memory {
     /// Adds a read-only region that shows `rope`, and returns its address.
     ///
     /// # Errors
     ///
     /// [`AccessError::AddressSpace`] if the rope is 4 GiB or longer.
-    pub fn add_rope(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        rope: Rope,
-    ) -> Result<u64, AccessError> {
-        unimplemented!()
+    pub fn add_rope(&mut self, name: impl Into<Arc<str>>, rope: Rope) -> Result<u64, AccessError> {
+        self.add(name.into(), rope.len(), |_| {
+            Body::Rope(Box::new(Shown::new(rope)))
+        })
     }
 
     /// Adds a region of private memory, and returns its address. The bytes are
@@ -46,16 +83,31 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError::OutOfMemory`] if the budget does not have them (found
-    /// out at once during a run, else when the next one starts),
+    /// [`AccessError::OutOfMemory`] if the budget does not have them,
     /// [`AccessError::AddressSpace`] if they are 4 GiB or more.
     pub fn add_bytes(
         &mut self,
-        name: impl Into<Cow<'static, str>>,
+        name: impl Into<Arc<str>>,
         bytes: Vec<u8>,
         writable: bool,
     ) -> Result<u64, AccessError> {
-        unimplemented!()
+        let len = bytes.len() as u64;
+        self.account
+            .take(len)
+            .map_err(|trouble| trouble.in_region(""))?;
+        self.add(name.into(), len, |_| Body::Bytes { bytes, writable })
+    }
+
+    /// Adds a record of zeros, and returns its address.
+    pub(crate) fn add_record(&mut self, name: Arc<str>, len: u32) -> Result<u64, AccessError> {
+        self.add(name, len.into(), |len| {
+            Body::Record(Box::new(Sparse::new(len)))
+        })
+    }
+
+    /// Adds something that can be pointed to, and returns its address.
+    pub(crate) fn add_handle(&mut self, name: Arc<str>) -> Result<u64, AccessError> {
+        self.add(name, 0, |_| Body::Handle)
     }
 
     /// Fills `buf` from the bytes at `addr`.
@@ -64,7 +116,10 @@ impl Memory {
     ///
     /// [`AccessError`] if not all of them can be read.
     pub fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), AccessError> {
-        unimplemented!()
+        self.check(Access::Read, addr, buf.len() as u64)?;
+        self.at(addr, |region, offset, account| {
+            region.read(offset, buf, account)
+        })
     }
 
     /// Returns the text at `addr` up to its NUL, which is not part of it.
@@ -74,7 +129,44 @@ impl Memory {
     /// [`AccessError::Unterminated`] if there is no NUL in the first `max`
     /// bytes, any other [`AccessError`] if memory ends before.
     pub fn read_cstr(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, AccessError> {
-        unimplemented!()
+        let (text, ended) = self.read_text(addr, max)?;
+        if ended {
+            return Ok(text);
+        }
+        let (region, offset) = (self.name(addr), u64::from(addr as u32));
+        Err(AccessError::Unterminated {
+            region,
+            offset,
+            max: max as u64,
+        })
+    }
+
+    /// Returns the text at `addr` up to its NUL or to `max` bytes, and whether
+    /// the NUL was there.
+    pub(crate) fn read_text(
+        &mut self,
+        addr: u64,
+        max: usize,
+    ) -> Result<(Vec<u8>, bool), AccessError> {
+        const CHUNK: usize = 128;
+        let mut text = Vec::new();
+        while text.len() < max {
+            let at = addr.wrapping_add(text.len() as u64);
+            let rest = self.rest(at);
+            if rest == 0 {
+                return Err(self.refuse(Access::Read, at, 1));
+            }
+            let mut chunk = [0; CHUNK];
+            let len = rest.min(CHUNK.min(max - text.len()) as u64) as usize;
+            let chunk = chunk.get_mut(..len).unwrap_or_default();
+            self.read(at, chunk)?;
+            if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
+                text.extend(chunk.iter().take(end));
+                return Ok((text, true));
+            }
+            text.extend_from_slice(chunk);
+        }
+        Ok((text, false))
     }
 
     /// Writes `bytes` at `addr`.
@@ -83,7 +175,75 @@ impl Memory {
     ///
     /// [`AccessError`] if not all of them can be written.
     pub fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), AccessError> {
-        unimplemented!()
+        self.check(Access::Write, addr, bytes.len() as u64)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.at(addr, |region, offset, account| {
+            region.write(offset, bytes, account)
+        })
+    }
+
+    /// Makes `len` bytes at `addr` zeros.
+    pub(crate) fn zero(&mut self, addr: u64, len: u64) -> Result<(), AccessError> {
+        self.check(Access::Write, addr, len)?;
+        let zeros = Segment::Zeros(len);
+        self.at(addr, |region, offset, account| {
+            region.put(offset, &zeros, 0, account)
+        })
+    }
+
+    /// Copies `len` bytes from `from` to `to`, which may overlap. A record
+    /// takes what comes from a rope as a reference where that is worth it.
+    pub(crate) fn copy(&mut self, to: u64, from: u64, len: u64) -> Result<(), AccessError> {
+        self.check(Access::Write, to, len)?;
+        self.check(Access::Read, from, len)?;
+        if let Some(few) = [0; FEW].get_mut(..len as usize) {
+            self.read(from, few)?;
+            return self.write(to, few);
+        }
+        if to >> 32 == from >> 32 && to.abs_diff(from) < len {
+            return self.copy_overlapping(to, from, len);
+        }
+        let mut done = 0;
+        while done < len {
+            let segment = self.at(from + done, |region, offset, account| {
+                region.segment(offset, len - done, account)
+            })?;
+            self.at(to + done, |region, offset, account| {
+                region.put(offset, &segment, WORTHWHILE, account)
+            })?;
+            done += segment.len().max(1);
+        }
+        Ok(())
+    }
+
+    /// [`Memory::copy`] inside one region: everything is taken before anything
+    /// is put.
+    fn copy_overlapping(&mut self, to: u64, from: u64, len: u64) -> Result<(), AccessError> {
+        let mut segments = Vec::new();
+        let (mut taken, mut copied) = (0, 0);
+        while taken < len {
+            let segment = self.at(from + taken, |region, offset, account| {
+                region.segment(offset, len - taken, account)
+            })?;
+            taken += segment.len().max(1);
+            copied += if matches!(segment, Segment::Bytes(_)) {
+                segment.len()
+            } else {
+                0
+            };
+            self.ask(copied)?;
+            segments.push(segment);
+        }
+        let mut put = 0;
+        for segment in segments {
+            self.at(to + put, |region, offset, account| {
+                region.put(offset, &segment, WORTHWHILE, account)
+            })?;
+            put += segment.len();
+        }
+        Ok(())
     }
 
     /// Returns the `len` bytes at `addr` by value: later writes of the program
@@ -93,30 +253,313 @@ impl Memory {
     ///
     /// [`AccessError`] if not all of them can be read.
     pub fn span(&mut self, addr: u64, len: u64) -> Result<Span, AccessError> {
-        unimplemented!()
-    }
-
-    /// Makes the region at `object` a counted reference: the program must give
-    /// it back before the run ends. `kind` names it in messages, with its
-    /// article (`a mem_range_result`). The regions in `also` live as long.
-    /// The instruction that runs now is remembered.
-    pub fn acquire(&mut self, kind: &'static str, object: u64, also: &[u64]) {
-        unimplemented!()
-    }
-
-    /// Takes the reference `kind` at `object` back and frees its regions.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::NotHeld`] if no such reference is held at that address: never
-    /// acquired, released before, or of another kind.
-    pub fn release(&mut self, kind: &'static str, object: u64) -> Result<(), Fault> {
-        unimplemented!()
+        self.check(Access::Read, addr, len)?;
+        let mut span = Span {
+            rope: Rope::new(),
+            copied: 0,
+        };
+        let mut private = Vec::new();
+        let mut done = 0;
+        while done < len {
+            let segment = self.at(addr + done, |region, offset, account| {
+                region.segment(offset, len - done, account)
+            })?;
+            done += segment.len().max(1);
+            if let Segment::Bytes(bytes) = &segment {
+                span.copied += bytes.len() as u64;
+                self.account.moved(bytes.len() as u64);
+                self.ask(span.copied)?;
+                private.extend_from_slice(bytes);
+                continue;
+            }
+            span.rope
+                .push(Piece::Memory(Bytes::from(std::mem::take(&mut private))));
+            match segment {
+                Segment::Reference(rope) => span.rope.append(&rope),
+                Segment::Zeros(len) => span.rope.push(Piece::Zeros(len)),
+                Segment::Bytes(_) => {}
+            }
+        }
+        span.rope.push(Piece::Memory(Bytes::from(private)));
+        Ok(span)
     }
 
     /// Returns `addr` as a person reads it: `image+0x1f3`.
     #[must_use]
     pub fn describe(&self, addr: u64) -> String {
-        unimplemented!()
+        match (addr & UPPER, self.region(addr)) {
+            (handle::KFUNC, _) => format!("the address of kfunc {}", addr as u32),
+            (handle::FUNCTION, _) => format!("the address of the function at insn {}", addr as u32),
+            (_, Some(region)) => format!("{}+{:#x}", region.name, addr as u32),
+            (_, None) => format!("{addr:#x}"),
+        }
+    }
+
+    /// Says whether `len` bytes at `addr` can be read or written.
+    #[inline]
+    pub(crate) fn check(&self, access: Access, addr: u64, len: u64) -> Result<(), AccessError> {
+        let fits = self.region(addr).is_some_and(|region| {
+            let rights = match &region.body {
+                Body::Bytes { writable, .. } => *writable || access == Access::Read,
+                Body::Rope(_) => access == Access::Read,
+                Body::Record(_) => true,
+                Body::Handle | Body::Idle | Body::Gone(_) => false,
+            };
+            rights && u64::from(addr as u32).saturating_add(len) <= region.len()
+        });
+        if fits {
+            Ok(())
+        } else {
+            Err(self.refuse(access, addr, len))
+        }
+    }
+
+    /// Returns the `N` bytes at `addr` if they are at hand; else
+    /// [`Memory::load`] gets them or says why not.
+    #[inline(always)]
+    pub(crate) fn peek<const N: usize>(&self, addr: u64) -> Option<[u8; N]> {
+        let index = ((addr >> 32) as usize).wrapping_sub(1);
+        match &self.regions.get(index)?.body {
+            Body::Bytes { bytes, .. } => bytes.get(addr as u32 as usize..)?.first_chunk().copied(),
+            Body::Rope(shown) => shown.lines.peek(addr as u32),
+            Body::Record(record) => record.peek(addr as u32),
+            Body::Handle | Body::Idle | Body::Gone(_) => None,
+        }
+    }
+
+    /// Returns the `N` bytes at `addr` for writing if they are at hand; else
+    /// [`Memory::write`] writes them or says why not.
+    #[inline(always)]
+    pub(crate) fn poke<const N: usize>(&mut self, addr: u64) -> Option<&mut [u8; N]> {
+        let index = ((addr >> 32) as usize).wrapping_sub(1);
+        match &mut self.regions.get_mut(index)?.body {
+            Body::Bytes {
+                bytes,
+                writable: true,
+            } => bytes.get_mut(addr as u32 as usize..)?.first_chunk_mut(),
+            Body::Record(record) => record.poke(addr as u32),
+            _ => None,
+        }
+    }
+
+    /// Returns the `N` bytes at `addr`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn load<const N: usize>(&mut self, addr: u64) -> Result<[u8; N], AccessError> {
+        let mut bytes = [0; N];
+        self.read(addr, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Returns how many bytes there are from `addr` to the end of its region.
+    pub(crate) fn rest(&self, addr: u64) -> u64 {
+        self.region(addr).map_or(0, |region| {
+            region.len().saturating_sub(u64::from(addr as u32))
+        })
+    }
+
+    /// Frees the region at `addr`; whoever uses it later is told `how` it went.
+    pub(crate) fn free(&mut self, addr: u64, how: &'static str) {
+        let slot = self.references.site().slot;
+        if let Some(region) = region_mut(&mut self.regions, addr) {
+            self.account.give(region.cost());
+            region.body = Body::Gone(Gone { how, slot });
+        }
+    }
+
+    /// Makes the region at `addr` a fresh stack frame of `len` zeros.
+    pub(crate) fn open_frame(&mut self, addr: u64, len: usize) {
+        if let Some(region) = region_mut(&mut self.regions, addr) {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.clear();
+            bytes.resize(len, 0);
+            region.body = Body::Bytes {
+                bytes,
+                writable: true,
+            };
+        }
+    }
+
+    /// Ends the stack frame at `addr`; pointers into it are dangling now.
+    pub(crate) fn close_frame(&mut self, addr: u64) {
+        if let Some(region) = region_mut(&mut self.regions, addr) {
+            let old = std::mem::replace(&mut region.body, Body::Idle);
+            if let Body::Bytes { bytes, .. } = old {
+                self.spare.push(bytes);
+            }
+        }
+    }
+
+    /// Says whether `bytes` more could be had.
+    pub(crate) fn ask(&self, bytes: u64) -> Result<(), AccessError> {
+        self.account
+            .ask(bytes)
+            .map_err(|trouble| trouble.in_region(""))
+    }
+
+    /// Takes `bytes` that something beside the regions needs.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), AccessError> {
+        self.account
+            .take(bytes)
+            .map_err(|trouble| trouble.in_region(""))
+    }
+
+    /// Gives back `bytes` of [`Memory::take`].
+    pub(crate) fn give(&mut self, bytes: u64) {
+        self.account.give(bytes);
+    }
+
+    /// Charges `bytes` moved that this memory does not see.
+    pub(crate) fn moved(&mut self, bytes: u64) {
+        self.account.moved(bytes);
+    }
+
+    /// Returns the work since the last call, in instructions.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u64 {
+        self.account.take_work()
+    }
+
+    /// Learns from `meter` what may be used.
+    pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), AccessError> {
+        self.account
+            .draw(meter)
+            .map_err(|trouble| trouble.in_region(""))
+    }
+
+    /// Frees everything and tells `meter`.
+    pub(crate) fn finish(mut self, meter: &mut Meter) {
+        self.account.close(meter);
+    }
+
+    /// Tells `meter` what is used.
+    pub(crate) fn settle(&mut self, meter: &mut Meter) {
+        self.account.settle(meter);
+    }
+
+    fn add(
+        &mut self,
+        name: Arc<str>,
+        len: u64,
+        body: impl FnOnce(u32) -> Body,
+    ) -> Result<u64, AccessError> {
+        let too_many = |what: String, limit| AccessError::AddressSpace { what, limit };
+        let len = u32::try_from(len)
+            .map_err(|_too_long| too_many(format!("the {len} bytes of {name}"), u32::MAX.into()))?;
+        if self.regions.len() as u64 >= MAX_REGIONS {
+            return Err(too_many("more regions".to_owned(), MAX_REGIONS));
+        }
+        self.account
+            .take(REGION_COST)
+            .map_err(|trouble| trouble.in_region(""))?;
+        self.regions.push(Region {
+            name,
+            body: body(len),
+        });
+        Ok((self.regions.len() as u64) << 32)
+    }
+
+    fn region(&self, addr: u64) -> Option<&Region> {
+        self.regions.get(((addr >> 32) as usize).checked_sub(1)?)
+    }
+
+    fn name(&self, addr: u64) -> String {
+        self.region(addr)
+            .map_or_else(String::new, |region| region.name.to_string())
+    }
+
+    /// Does `what` with the region at `addr`, which was checked.
+    fn at<T>(
+        &mut self,
+        addr: u64,
+        what: impl FnOnce(&mut Region, u32, &mut Account) -> Result<T, Trouble>,
+    ) -> Result<T, AccessError> {
+        match region_mut(&mut self.regions, addr) {
+            Some(region) => what(region, addr as u32, &mut self.account)
+                .map_err(|trouble| trouble.in_region(&region.name)),
+            None => Err(self.refuse(Access::Read, addr, 0)),
+        }
+    }
+
+    /// Returns why `len` bytes at `addr` cannot be had.
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, access: Access, addr: u64, len: u64) -> AccessError {
+        let offset = u64::from(addr as u32);
+        let region = self.name(addr);
+        if matches!(addr & UPPER, handle::KFUNC | handle::FUNCTION) {
+            return AccessError::NotMemory {
+                access,
+                len,
+                what: self.describe(addr),
+            };
+        }
+        // `r10 - 600` borrows from the region's number.
+        if offset >= NEARLY
+            && self
+                .region(addr)
+                .is_none_or(|region| region.len() <= offset)
+        {
+            let next = self.region(addr.wrapping_add(1 << 32));
+            if let Some(Region { name, .. }) = next {
+                let (region, before) = (name.to_string(), (1 << 32) - offset);
+                return AccessError::BeforeStart {
+                    access,
+                    len,
+                    region,
+                    before,
+                };
+            }
+        }
+        match self.region(addr).map(|region| (&region.body, region.len())) {
+            None => AccessError::NoRegion { access, len, addr },
+            Some((Body::Handle, _)) => AccessError::NotMemory {
+                access,
+                len,
+                what: region,
+            },
+            Some((Body::Idle, _)) => AccessError::Idle {
+                access,
+                len,
+                region,
+                offset,
+            },
+            Some((Body::Gone(gone), _)) => AccessError::Gone {
+                access,
+                len,
+                region,
+                offset,
+                how: gone.to_string(),
+            },
+            Some((_, end)) if offset.saturating_add(len) > end => AccessError::PassesEnd {
+                access,
+                len,
+                region,
+                offset,
+                end,
+            },
+            Some(_) => AccessError::ReadOnly {
+                len,
+                region,
+                offset,
+            },
+        }
     }
 }
+
+fn region_mut(regions: &mut [Region], addr: u64) -> Option<&mut Region> {
+    regions.get_mut(((addr >> 32) as usize).checked_sub(1)?)
+}
+
+/// The part of an address that names the region.
+const UPPER: u64 = 0xffff_ffff << 32;
+/// Regions there may be; their numbers stay below those of [`handle`].
+const MAX_REGIONS: u64 = 1 << 30;
+/// What a region costs beside its bytes, for ever: its number is not reused.
+const REGION_COST: u64 = 128;
+/// Copies up to this size go through a buffer on the stack.
+const FEW: usize = 255;
+/// A copy into a record of at least so many bytes is kept as a reference.
+const WORTHWHILE: u64 = 256;
+/// Offsets from here on are taken for negative ones in messages.
+const NEARLY: u64 = (1 << 32) - (1 << 20);

@@ -1,44 +1,84 @@
 //! The structural verifier: what can be seen to be wrong without running.
+//!
+//! It decodes each instruction once ([`decode`]), and looks at where jumps and
+//! calls go. What depends on values (addresses, lengths, references) the
+//! interpreter checks while it runs. A verifier that follows values along
+//! paths, in the manner of Linux's, would take its place between these two:
+//! [`Parser`] in, [`VerifiedParser`] out.
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "fields are taken apart and put together here, in wider types"
+    )
+)]
 
-use std::ops::Deref;
+mod calls;
+mod decode;
+mod reject;
+
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use crate::Parser;
+use self::calls::Edge;
+use self::decode::{Decoded, Needs, decode};
+pub use self::reject::Reject;
+use crate::memory::handle;
 use crate::place::Place;
+use crate::vm::code::{Code, Op, Step};
+use crate::{Map, MapKind, Parser, Program};
 
 /// Why a parser is refused before it runs.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// An instruction.
     #[error("{place}: {reason}")]
     Insn {
         /// Which.
-        place: Place,
+        place: Box<Place>,
         /// What is wrong with it.
-        reason: String,
+        reason: Reject,
     },
     /// A map.
-    #[error("map {name}: {reason}")]
+    #[error("map {name}: {field} must be {expected}, found {found}")]
     Map {
         /// Its name.
         name: String,
         /// What is wrong with it.
-        reason: String,
+        field: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: u64,
     },
 }
 
 /// A parser that passed [`Parser::verify`]; only such a one can run.
 #[derive(Clone, Debug)]
 pub struct VerifiedParser {
-    parser: Arc<Parser>,
+    verified: Arc<Verified>,
+}
+
+#[derive(Debug)]
+struct Verified {
+    parser: Parser,
+    codes: Vec<Code>,
 }
 
 impl Deref for VerifiedParser {
     type Target = Parser;
 
     fn deref(&self) -> &Parser {
-        &self.parser
+        &self.verified.parser
+    }
+}
+
+impl VerifiedParser {
+    /// Returns the code of program `program`, ready to run.
+    pub(crate) fn code(&self, program: usize) -> Option<&Code> {
+        self.verified.codes.get(program)
     }
 }
 
@@ -50,6 +90,288 @@ impl Parser {
     ///
     /// [`VerifyError`] for the first instruction or map that is refused.
     pub fn verify(self) -> Result<VerifiedParser, VerifyError> {
-        unimplemented!()
+        self.maps.iter().try_for_each(check_map)?;
+        let mut codes = Vec::with_capacity(self.programs.len());
+        for program in &self.programs {
+            let code = Checker {
+                parser: &self,
+                program,
+            }
+            .check()
+            .map_err(|(slot, reason)| VerifyError::Insn {
+                place: Box::new(Place::new(program, slot)),
+                reason,
+            })?;
+            codes.push(code);
+        }
+        Ok(VerifiedParser {
+            verified: Arc::new(Verified {
+                parser: self,
+                codes,
+            }),
+        })
+    }
+}
+
+fn check_map(map: &Map) -> Result<(), VerifyError> {
+    let fail = |field, expected, found| {
+        let name = map.name.clone();
+        Err(VerifyError::Map {
+            name,
+            field,
+            expected,
+            found,
+        })
+    };
+    let initial = map.initial.as_ref().map_or(0, |bytes| bytes.len() as u64);
+    match map.kind {
+        _ if map.max_entries == 0 => fail("max_entries", "1 or more", 0),
+        MapKind::RingBuffer if map.key_size != 0 => fail("key_size", "0", map.key_size.into()),
+        MapKind::RingBuffer if map.value_size != 0 => {
+            fail("value_size", "0", map.value_size.into())
+        }
+        MapKind::RingBuffer => Ok(()),
+        MapKind::Array if map.key_size != 4 => fail("key_size", "4", map.key_size.into()),
+        MapKind::Hash if !(1..=512).contains(&map.key_size) => {
+            fail("key_size", "1 to 512", map.key_size.into())
+        }
+        _ if map.value_size == 0 => fail("value_size", "1 or more", 0),
+        _ if initial > map.value_size.into() => {
+            fail("the initial value's length", "at most value_size", initial)
+        }
+        MapKind::Array | MapKind::Hash => Ok(()),
+    }
+}
+
+/// Checks one program. Errors carry the slot to blame.
+struct Checker<'a> {
+    parser: &'a Parser,
+    program: &'a Program,
+}
+
+impl Checker<'_> {
+    fn check(&self) -> Result<Code, (u32, Reject)> {
+        self.check_functions()?;
+        let mut code = Code::default();
+        let mut needs = Vec::new();
+        for function in self.functions() {
+            self.decode_function(function, &mut code, &mut needs)?;
+        }
+        code.slots.push(self.program.code.len() as u32);
+        self.resolve_jumps(&mut code)?;
+        let mut edges = vec![Vec::new(); self.program.functions.len()];
+        for (index, needs) in needs.into_iter().enumerate() {
+            self.satisfy(&mut code, index, needs, &mut edges)
+                .map_err(|why| (code.slot(index), why))?;
+        }
+        calls::check(&self.program.functions, &edges)?;
+        Ok(code)
+    }
+
+    /// Checks that the functions divide the code without a gap.
+    fn check_functions(&self) -> Result<(), (u32, Reject)> {
+        let Program {
+            functions, code, ..
+        } = self.program;
+        let starts_at_0 = functions.first().is_some_and(|(start, _)| *start == 0);
+        let ascends = functions.is_sorted_by(|(one, _), (next, _)| one < next);
+        let inside = functions
+            .last()
+            .is_some_and(|(last, _)| (*last as usize) < code.len());
+        if starts_at_0 && ascends && inside && i32::try_from(code.len()).is_ok() {
+            Ok(())
+        } else {
+            Err((0, Reject::Functions { insns: code.len() }))
+        }
+    }
+
+    /// Returns the slots of each function.
+    fn functions(&self) -> impl Iterator<Item = Range<u32>> {
+        let starts = self.program.functions.iter().map(|(start, _)| *start);
+        let ends = starts
+            .clone()
+            .skip(1)
+            .chain(std::iter::once(self.program.code.len() as u32));
+        starts.zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// Returns the slots of the function around `slot`.
+    fn function_around(&self, slot: u32) -> Range<u32> {
+        let functions = &self.program.functions;
+        let next = functions.partition_point(|(start, _)| *start <= slot);
+        let start = next.checked_sub(1).and_then(|index| functions.get(index));
+        let end = functions
+            .get(next)
+            .map_or(self.program.code.len() as u32, |(start, _)| *start);
+        start.map_or(0, |(start, _)| *start)..end
+    }
+
+    fn decode_function(
+        &self,
+        function: Range<u32>,
+        code: &mut Code,
+        needs: &mut Vec<Needs>,
+    ) -> Result<(), (u32, Reject)> {
+        let slots = function.start as usize..function.end as usize;
+        let insns = self.program.code.get(slots).unwrap_or_default();
+        let mut rest = insns;
+        let mut slot = function.start;
+        let mut last = (slot, Op::Poison);
+        while let [insn, behind @ ..] = rest {
+            let decoded = decode(*insn, behind.first().copied());
+            let Decoded {
+                step,
+                needs: need,
+                slots,
+            } = decoded.map_err(|reason| (slot, reason))?;
+            code.steps.push(step);
+            code.slots.push(slot);
+            needs.push(need);
+            last = (slot, step.op);
+            slot += slots;
+            rest = rest.get(slots as usize..).unwrap_or_default();
+        }
+        let (slot, op) = last;
+        if op.ends_block() {
+            Ok(())
+        } else {
+            Err((slot, Reject::FallsOff))
+        }
+    }
+
+    /// Makes distances of jumps the steps they lead to.
+    fn resolve_jumps(&self, code: &mut Code) -> Result<(), (u32, Reject)> {
+        for index in 0..code.steps.len() {
+            let slot = code.slot(index);
+            let Some(step) = code.steps.get(index).filter(|step| step.op.jumps()) else {
+                continue;
+            };
+            let target = i64::from(slot) + 1 + i64::from(step.off);
+            let Range { start, end } = self.function_around(slot);
+            let inside = u32::try_from(target)
+                .ok()
+                .filter(|at| (start..end).contains(at));
+            let out = Reject::JumpOut {
+                target,
+                start,
+                last: end.saturating_sub(1),
+            };
+            let target = inside.ok_or((slot, out))?;
+            let step = code
+                .index(target)
+                .ok_or((slot, Reject::JumpIntoWide { target }))?;
+            if let Some(jump) = code.steps.get_mut(index) {
+                jump.off = step as i32;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what step `index` needs and fills in what it names.
+    fn satisfy(
+        &self,
+        code: &mut Code,
+        index: usize,
+        needs: Needs,
+        edges: &mut [Vec<Edge>],
+    ) -> Result<(), Reject> {
+        match needs {
+            Needs::Nothing => {}
+            Needs::Kfunc(kfunc) => {
+                let known = self.kfunc(kfunc)?;
+                if let Some(
+                    step @ Step {
+                        op: Op::LoadImm, ..
+                    },
+                ) = code.steps.get_mut(index)
+                {
+                    step.imm = if known {
+                        handle::KFUNC | kfunc as u64
+                    } else {
+                        0
+                    };
+                }
+            }
+            Needs::Map(map) => drop(self.map(map)?),
+            Needs::MapValue(map, offset) => self.map_value(self.map(map)?, offset)?,
+            Needs::Function(distance) => {
+                let slot = code.slot(index);
+                let (target, callee) = self.function_at(slot, distance)?;
+                let caller = self
+                    .program
+                    .functions
+                    .partition_point(|(start, _)| *start <= slot);
+                if let Some(edges) = edges.get_mut(caller.saturating_sub(1)) {
+                    edges.push(Edge { slot, callee });
+                }
+                let first = code.index(target).unwrap_or_default() as i32;
+                match code.steps.get_mut(index) {
+                    Some(
+                        step @ Step {
+                            op: Op::LoadImm, ..
+                        },
+                    ) => {
+                        step.imm = handle::FUNCTION | u64::from(target);
+                    }
+                    Some(step) => step.off = first,
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the host offers kfunc `index`.
+    fn kfunc(&self, index: i32) -> Result<bool, Reject> {
+        let kfuncs = &self.parser.kfuncs;
+        let kfunc = usize::try_from(index)
+            .ok()
+            .and_then(|index| kfuncs.get(index));
+        let kfunc = kfunc.ok_or(Reject::Kfunc {
+            index,
+            count: kfuncs.len(),
+        })?;
+        Ok(kfunc.host.is_some())
+    }
+
+    fn map(&self, index: i32) -> Result<&Map, Reject> {
+        let maps = &self.parser.maps;
+        let map = usize::try_from(index)
+            .ok()
+            .and_then(|index| maps.get(index));
+        map.ok_or(Reject::Map {
+            index,
+            count: maps.len(),
+        })
+    }
+
+    fn map_value(&self, map: &Map, offset: u32) -> Result<(), Reject> {
+        let name = map.name.clone();
+        if map.kind != MapKind::Array {
+            return Err(Reject::NoValue { map: name });
+        }
+        let size = crate::maps::array_len(map);
+        if u64::from(offset) < size {
+            Ok(())
+        } else {
+            Err(Reject::ValueOffset {
+                map: name,
+                offset,
+                size,
+            })
+        }
+    }
+
+    /// Returns where the function at `distance` from the slot behind `slot`
+    /// starts, and its place in the table.
+    fn function_at(&self, slot: u32, distance: i32) -> Result<(u32, usize), Reject> {
+        let target = i64::from(slot) + 1 + i64::from(distance);
+        let functions = &self.program.functions;
+        let start = u32::try_from(target).map_err(|_out| Reject::NoFunction { target })?;
+        let callee = functions.binary_search_by_key(&start, |(start, _)| *start);
+        Ok((
+            start,
+            callee.map_err(|_between| Reject::NoFunction { target })?,
+        ))
     }
 }

@@ -1,9 +1,38 @@
 //! The interpreter.
+//!
+//! Verified code is decoded into [`code`] once; [`Vm`] holds what outlives a
+//! run (maps, memory), a [`Machine`] what one run needs. Registers, stack and
+//! records start as zeros, and nothing a program can ask for depends on the
+//! machine or the hour: a run is a function of its inputs.
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::indexing_slicing,
+        reason = "instructions are defined by wrapping and truncation; registers are indexed by \
+                  numbers cut to the size of their array"
+    )
+)]
 
+mod alu;
+pub(crate) mod code;
+mod interpreter;
+mod machine;
+
+pub(crate) use self::machine::Machine;
 pub use crate::fault::{Fault, RunError};
-use crate::memory::Memory;
+use crate::maps::Maps;
+use crate::memory::{Memory, Site};
+use crate::place::Place;
 use crate::verify::VerifiedParser;
 use crate::{Host, Meter};
+
+/// Functions that may be active at once, callbacks among them (Linux
+/// `MAX_CALL_FRAMES`).
+pub(crate) const FRAMES: usize = 8;
+/// Bytes of stack that each of them has (Linux `MAX_BPF_STACK`).
+pub(crate) const STACK: usize = 512;
 
 /// A parser in one stage: its maps live as long as this, its programs run in
 /// it one after the other.
@@ -11,6 +40,13 @@ use crate::{Host, Meter};
 pub struct Vm {
     parser: VerifiedParser,
     memory: Memory,
+    maps: Maps,
+    /// The addresses of the stack frames.
+    frames: [u64; FRAMES],
+    /// What the clock of the helpers says.
+    clock: u64,
+    /// The line that no more lines are printed was printed.
+    log_closed: bool,
 }
 
 impl Vm {
@@ -20,7 +56,29 @@ impl Vm {
     ///
     /// [`Fault::Map`] if a map does not fit the memory budget.
     pub fn new(parser: &VerifiedParser, meter: &mut Meter) -> Result<Self, Fault> {
-        unimplemented!()
+        let mut memory = Memory::default();
+        memory.draw(meter)?;
+        memory.take((FRAMES * STACK) as u64)?;
+        let mut frames = [0; FRAMES];
+        for (depth, frame) in frames.iter_mut().enumerate() {
+            let name = if depth == 0 {
+                "stack".to_owned()
+            } else {
+                format!("stack of frame {depth}")
+            };
+            *frame = memory.add_handle(name.into())?;
+        }
+        let maps = Maps::new(parser, &mut memory)?;
+        memory.settle(meter);
+        let parser = parser.clone();
+        Ok(Self {
+            parser,
+            memory,
+            maps,
+            frames,
+            clock: 0,
+            log_closed: false,
+        })
     }
 
     /// Returns the guest memory, to add what programs may see.
@@ -41,7 +99,13 @@ impl Vm {
         host: &mut dyn Host,
         meter: &mut Meter,
     ) -> Result<u64, RunError> {
-        unimplemented!()
+        let bytes = args.iter().flat_map(|arg| arg.to_le_bytes()).collect();
+        let array = self.memory.add_bytes("arguments", bytes, false);
+        let array = array.map_err(|error| self.failed(program, 0, error.into()))?;
+        let result = self.call(program, [array, 0, 0, 0, 0], host, meter);
+        self.memory.free(array, "ended");
+        self.memory.settle(meter);
+        result
     }
 
     /// Runs program number `program` with r1 to r5 set to `registers`. Returns
@@ -57,12 +121,80 @@ impl Vm {
         host: &mut dyn Host,
         meter: &mut Meter,
     ) -> Result<u64, RunError> {
-        unimplemented!()
+        self.memory.set_site(Site {
+            program: program as u32,
+            slot: 0,
+        });
+        let drawn = self.memory.draw(meter);
+        drawn.map_err(|error| self.failed(program, 0, error.into()))?;
+        let result = self.execute(program, registers, host, meter);
+        for frame in self.frames {
+            self.memory.close_frame(frame);
+        }
+        let leak = self.memory.take_leaks();
+        self.memory.settle(meter);
+        match (result, leak) {
+            (Ok(_), Some((kind, site))) => {
+                Err(self.failed(site.program as usize, site.slot, Fault::Leak { kind }))
+            }
+            (Ok(r0), None) => Ok(r0),
+            (Err((slot, fault)), _) => Err(self.failed(program, slot, fault)),
+        }
     }
 
     /// Ends the stage: frees maps and memory, and gives all that was drawn from
     /// [`Meter::memory`] back.
     pub fn finish(self, meter: &mut Meter) {
-        unimplemented!()
+        let Self { memory, maps, .. } = self;
+        drop(maps);
+        memory.finish(meter);
+    }
+
+    fn execute(
+        &mut self,
+        program: usize,
+        registers: [u64; 5],
+        host: &mut dyn Host,
+        meter: &mut Meter,
+    ) -> Result<u64, (u32, Fault)> {
+        let code = self
+            .parser
+            .code(program)
+            .ok_or((0, Fault::NoProgram(program)))?;
+        let mut machine = Machine {
+            parser: &self.parser,
+            program,
+            code,
+            memory: &mut self.memory,
+            maps: &mut self.maps,
+            host,
+            meter,
+            clock: &mut self.clock,
+            frames: self.frames,
+            log_closed: &mut self.log_closed,
+            depth: 0,
+            stopped: None,
+        };
+        let result = machine.interpret(0, registers);
+        result.map_err(|fault| (machine.stopped.unwrap_or(0), fault))
+    }
+
+    fn failed(&self, program: usize, slot: u32, fault: Fault) -> RunError {
+        let place = match self.parser.programs.get(program) {
+            Some(program) => Place::new(program, slot),
+            None => {
+                let name = format!("{program}");
+                Place {
+                    program: name.clone(),
+                    function: name,
+                    slot,
+                    line: None,
+                }
+            }
+        };
+        RunError {
+            place: Box::new(place),
+            fault,
+        }
     }
 }

@@ -86,6 +86,18 @@ pub enum AccessError {
         /// What happened to it, such as `discarded by insn 17`.
         how: String,
     },
+    /// The stack frame belongs to no active function.
+    #[error("{access} of {len} bytes at {region}+{offset:#x}, but its function has returned")]
+    Idle {
+        /// Reading or writing.
+        access: Access,
+        /// Bytes asked for.
+        len: u64,
+        /// The region's name.
+        region: String,
+        /// Where in the region.
+        offset: u64,
+    },
     /// The address is a handle (a map, a kfunc, a function), not memory.
     #[error("{access} of {len} bytes at {what}, which is not memory")]
     NotMemory {
@@ -145,6 +157,7 @@ impl AccessError {
             | Self::BeforeStart { .. }
             | Self::ReadOnly { .. }
             | Self::Gone { .. }
+            | Self::Idle { .. }
             | Self::NotMemory { .. }
             | Self::Unterminated { .. } => true,
             Self::Source { .. } | Self::OutOfMemory { .. } | Self::AddressSpace { .. } => false,

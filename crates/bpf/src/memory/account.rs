@@ -1,0 +1,123 @@
+//! What memory operations cost: bytes that are held, and work to be paid for
+//! in instructions.
+
+use super::AccessError;
+use crate::{Meter, RopeError};
+
+/// Bytes in use, bytes that may be, and work since the last look.
+#[derive(Debug)]
+pub(super) struct Account {
+    used: u64,
+    limit: u64,
+    /// How much of `used` the meter knows of.
+    drawn: u64,
+    work: u64,
+}
+
+/// Why an operation below the level of regions failed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Rope(RopeError),
+    OutOfMemory { asked: u64, left: u64 },
+}
+
+impl From<RopeError> for Trouble {
+    fn from(cause: RopeError) -> Self {
+        Self::Rope(cause)
+    }
+}
+
+impl Trouble {
+    /// Returns the error that a program's author reads.
+    pub(super) fn in_region(self, region: &str) -> AccessError {
+        match self {
+            Self::Rope(cause) => AccessError::Source {
+                region: region.to_owned(),
+                cause,
+            },
+            Self::OutOfMemory { asked, left } => AccessError::OutOfMemory { asked, left },
+        }
+    }
+}
+
+impl Default for Account {
+    /// Returns an account without a limit; [`Account::draw`] sets one.
+    fn default() -> Self {
+        Self {
+            used: 0,
+            limit: u64::MAX,
+            drawn: 0,
+            work: 0,
+        }
+    }
+}
+
+impl Account {
+    /// Takes `bytes` more into use.
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Trouble> {
+        self.ask(bytes)?;
+        self.used += bytes;
+        Ok(())
+    }
+
+    /// Says whether `bytes` more could be taken into use.
+    pub(super) fn ask(&self, bytes: u64) -> Result<(), Trouble> {
+        let left = self.limit.saturating_sub(self.used);
+        if bytes <= left {
+            Ok(())
+        } else {
+            Err(Trouble::OutOfMemory { asked: bytes, left })
+        }
+    }
+
+    /// Gives `bytes` back.
+    pub(super) fn give(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+
+    /// Charges `bytes` that were moved, and a little for each move.
+    pub(super) fn moved(&mut self, bytes: u64) {
+        self.work += 1 + bytes / 64;
+    }
+
+    /// Charges a system call's worth of work, beside the bytes.
+    pub(super) fn fetched(&mut self, bytes: u64) {
+        self.work += 16 + bytes / 64;
+    }
+
+    /// Charges `steps` small steps, such as pieces looked at.
+    pub(super) fn stepped(&mut self, steps: u64) {
+        self.work += steps;
+    }
+
+    /// Returns the work since the last call, in instructions.
+    pub(super) fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
+    }
+
+    /// Learns from the meter what may be used.
+    pub(super) fn draw(&mut self, meter: &Meter) -> Result<(), Trouble> {
+        self.limit = meter.memory.saturating_add(self.drawn);
+        let asked = self.used.saturating_sub(self.drawn);
+        if self.used <= self.limit {
+            Ok(())
+        } else {
+            Err(Trouble::OutOfMemory {
+                asked,
+                left: meter.memory,
+            })
+        }
+    }
+
+    /// Tells the meter what is used.
+    pub(super) fn settle(&mut self, meter: &mut Meter) {
+        meter.memory = self.limit.saturating_sub(self.used);
+        self.drawn = self.used.min(self.limit);
+    }
+
+    /// Gives everything back to the meter.
+    pub(super) fn close(&mut self, meter: &mut Meter) {
+        meter.memory = meter.memory.saturating_add(self.drawn);
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,249 @@
+//! One region of guest memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::account::{Account, Trouble};
+use super::lines::{Lines, PAGE};
+use super::sparse::{Segment, Sparse};
+use crate::{Rope, RopeError};
+
+/// Copies of private bytes are made in steps of this size.
+const STEP: u64 = 64 << 10;
+/// Reads of ropes up to this size go through the window.
+const SHORT: usize = 256;
+
+/// A region: a name for messages, and bytes.
+#[derive(Debug)]
+pub(super) struct Region {
+    pub(super) name: Arc<str>,
+    pub(super) body: Body,
+}
+
+/// What a region is made of.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Private memory.
+    Bytes { bytes: Vec<u8>, writable: bool },
+    /// A rope, read-only.
+    Rope(Box<Shown>),
+    /// A ring-buffer record.
+    Record(Box<Sparse>),
+    /// Something to point to, not to look into: a map.
+    Handle,
+    /// A stack frame of no active function.
+    Idle,
+    /// It was given back.
+    Gone(Gone),
+}
+
+/// A rope with a window on it.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) rope: Rope,
+    pub(super) lines: Lines,
+    /// What [`Account::take`] was told.
+    taken: u64,
+}
+
+/// How a region ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    /// Such as `discarded`.
+    pub(super) how: &'static str,
+    /// The instruction that did it.
+    pub(super) slot: u32,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by insn {}", self.how, self.slot)
+    }
+}
+
+impl Region {
+    pub(super) fn len(&self) -> u64 {
+        match &self.body {
+            Body::Bytes { bytes, .. } => bytes.len() as u64,
+            Body::Rope(shown) => shown.rope.len(),
+            Body::Record(record) => record.len().into(),
+            Body::Handle | Body::Idle | Body::Gone(_) => 0,
+        }
+    }
+
+    /// Returns how many bytes of the account come back with this region.
+    pub(super) fn cost(&self) -> u64 {
+        match &self.body {
+            Body::Bytes { bytes, .. } => bytes.len() as u64,
+            Body::Rope(shown) => shown.taken,
+            Body::Record(record) => record.cost(),
+            Body::Handle | Body::Idle | Body::Gone(_) => 0,
+        }
+    }
+
+    /// Fills `buf` from `offset` (checked).
+    pub(super) fn read(
+        &mut self,
+        offset: u32,
+        buf: &mut [u8],
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        match &mut self.body {
+            Body::Bytes { bytes, .. } => {
+                account.moved(buf.len() as u64);
+                let start = offset as usize;
+                if let Some(part) = bytes.get(start..start.saturating_add(buf.len())) {
+                    buf.copy_from_slice(part);
+                }
+                Ok(())
+            }
+            Body::Rope(shown) => shown.read(offset, buf, account),
+            Body::Record(record) => {
+                account.moved(buf.len() as u64);
+                record.read(offset, buf, account)
+            }
+            Body::Handle | Body::Idle | Body::Gone(_) => Ok(()),
+        }
+    }
+
+    /// Writes `bytes` at `offset` (checked).
+    pub(super) fn write(
+        &mut self,
+        offset: u32,
+        bytes: &[u8],
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        account.moved(bytes.len() as u64);
+        match &mut self.body {
+            Body::Bytes { bytes: own, .. } => {
+                if let Some(part) = part_mut(own, offset, bytes.len()) {
+                    part.copy_from_slice(bytes);
+                }
+                Ok(())
+            }
+            Body::Record(record) => record.write(offset, bytes, account),
+            Body::Rope(_) | Body::Handle | Body::Idle | Body::Gone(_) => Ok(()),
+        }
+    }
+
+    /// Returns the bytes from `offset` on that are of one kind, at most `len`
+    /// (checked).
+    pub(super) fn segment(
+        &mut self,
+        offset: u32,
+        len: u64,
+        account: &mut Account,
+    ) -> Result<Segment, Trouble> {
+        match &mut self.body {
+            Body::Bytes { .. } => {
+                let mut bytes = vec![0; len.min(STEP) as usize];
+                self.read(offset, &mut bytes, account)?;
+                Ok(Segment::Bytes(bytes))
+            }
+            Body::Rope(shown) => {
+                let start = u64::from(offset);
+                let part = shown.rope.slice(start..start.saturating_add(len))?;
+                account.stepped(1 + part.pieces().len() as u64);
+                Ok(Segment::Reference(part))
+            }
+            Body::Record(record) => record.segment(offset, len, account),
+            Body::Handle | Body::Idle | Body::Gone(_) => Ok(Segment::Zeros(len)),
+        }
+    }
+
+    /// Puts `segment` at `offset` (checked). A record takes references as they
+    /// are if they have at least `worthwhile` bytes.
+    pub(super) fn put(
+        &mut self,
+        offset: u32,
+        segment: &Segment,
+        worthwhile: u64,
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        match (&mut self.body, segment) {
+            (Body::Record(record), Segment::Reference(rope)) if rope.len() >= worthwhile => {
+                record.refer(offset, rope.clone(), account)
+            }
+            (Body::Record(record), Segment::Zeros(len)) => {
+                record.zero(offset, *len as u32, account)
+            }
+            (Body::Bytes { bytes, .. }, Segment::Zeros(len)) => {
+                account.moved(*len);
+                if let Some(part) = part_mut(bytes, offset, *len as usize) {
+                    part.fill(0);
+                }
+                Ok(())
+            }
+            (Body::Bytes { bytes, .. }, Segment::Reference(rope)) => {
+                account.fetched(rope.len());
+                match part_mut(bytes, offset, rope.len() as usize) {
+                    Some(part) => Ok(rope.read_at(0, part)?),
+                    None => Ok(()),
+                }
+            }
+            (Body::Record(_), Segment::Reference(rope)) => {
+                account.fetched(rope.len());
+                let bytes = rope.to_vec()?;
+                self.write(offset, &bytes, account)
+            }
+            (_, Segment::Bytes(bytes)) => self.write(offset, bytes, account),
+            (Body::Rope(_) | Body::Handle | Body::Idle | Body::Gone(_), _) => Ok(()),
+        }
+    }
+}
+
+impl Shown {
+    pub(super) fn new(rope: Rope) -> Self {
+        Self {
+            rope,
+            lines: Lines::default(),
+            taken: 0,
+        }
+    }
+
+    /// Fills `buf` from `offset`: few bytes through the window, many past it.
+    fn read(&mut self, offset: u32, buf: &mut [u8], account: &mut Account) -> Result<(), Trouble> {
+        if buf.len() > SHORT {
+            account.fetched(buf.len() as u64);
+            return Ok(self.rope.read_at(offset.into(), buf)?);
+        }
+        account.moved(buf.len() as u64);
+        let mut offset = offset;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let bytes = self.page(offset / PAGE, account)?;
+            let bytes = bytes.get((offset % PAGE) as usize..).unwrap_or_default();
+            let (now, later) = rest.split_at_mut(rest.len().min(bytes.len()));
+            let Some(bytes) = bytes.get(..now.len()).filter(|bytes| !bytes.is_empty()) else {
+                let (start, len) = (u64::from(offset), self.rope.len());
+                let end = start.saturating_add(later.len() as u64);
+                return Err(RopeError::OutOfRange { start, end, len }.into());
+            };
+            now.copy_from_slice(bytes);
+            offset += now.len() as u32;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], Trouble> {
+        if self.lines.page(page).is_none() {
+            if self.lines.is_new(page) {
+                account.take(PAGE.into())?;
+                self.taken += u64::from(PAGE);
+            }
+            account.fetched(PAGE.into());
+            let start = u64::from(page) * u64::from(PAGE);
+            let len = self.rope.len().saturating_sub(start).min(PAGE.into());
+            let rope = &self.rope;
+            self.lines
+                .load(page, len as usize, |bytes| rope.read_at(start, bytes))?;
+        }
+        Ok(self.lines.page(page).unwrap_or_default())
+    }
+}
+
+fn part_mut(bytes: &mut [u8], offset: u32, len: usize) -> Option<&mut [u8]> {
+    let start = offset as usize;
+    bytes.get_mut(start..start.checked_add(len)?)
+}

@@ -1,0 +1,377 @@
+//! The bytes of a ring-buffer record: zeros, references and private pages.
+//!
+//! What was never written is zeros and takes no memory. A large copy from a
+//! rope is kept as a reference. A write makes the page around it private.
+//! Where a page is private it counts, whatever lies under it; then references;
+//! then zeros.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::account::{Account, Trouble};
+use super::lines::{Lines, PAGE};
+use crate::Rope;
+
+/// What a reference costs beside its pieces, and each of these.
+const REFERENCE_COST: u64 = 128;
+const PIECE_COST: u64 = 64;
+
+/// A record's bytes.
+#[derive(Debug)]
+pub(super) struct Sparse {
+    len: u32,
+    /// Private pages by number, as far as any was touched.
+    pages: Vec<Option<Box<[u8]>>>,
+    /// References by offset; they do not overlap.
+    references: BTreeMap<u32, Rope>,
+    /// Window on what is not private.
+    lines: Lines,
+    /// What [`Account::take`] was told, for [`Sparse::cost`].
+    taken: u64,
+}
+
+/// Bytes that lie next to each other and are of one kind.
+#[derive(Debug)]
+pub(super) enum Segment {
+    Reference(Rope),
+    Bytes(Vec<u8>),
+    Zeros(u64),
+}
+
+impl Segment {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Reference(rope) => rope.len(),
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Zeros(len) => *len,
+        }
+    }
+}
+
+impl Sparse {
+    pub(super) fn new(len: u32) -> Self {
+        Self {
+            len,
+            pages: Vec::new(),
+            references: BTreeMap::new(),
+            lines: Lines::default(),
+            taken: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Returns how many bytes of the account this record holds.
+    pub(super) fn cost(&self) -> u64 {
+        self.taken
+    }
+
+    /// Returns the `N` bytes at `offset` if they lie in one page at hand.
+    #[inline(always)]
+    pub(super) fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        match self.pages.get((offset / PAGE) as usize) {
+            Some(Some(page)) => page.get((offset % PAGE) as usize..)?.first_chunk().copied(),
+            _ => self.lines.peek(offset),
+        }
+    }
+
+    /// Returns the `N` bytes at `offset` for writing if they lie in one page
+    /// that is private.
+    #[inline(always)]
+    pub(super) fn poke<const N: usize>(&mut self, offset: u32) -> Option<&mut [u8; N]> {
+        let page = self.pages.get_mut((offset / PAGE) as usize)?.as_mut()?;
+        page.get_mut((offset % PAGE) as usize..)?.first_chunk_mut()
+    }
+
+    /// Fills `buf` from `offset` (checked by the caller).
+    pub(super) fn read(
+        &mut self,
+        offset: u32,
+        buf: &mut [u8],
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        let mut rest = buf;
+        for (page, span) in pages(offset, rest.len()) {
+            let (now, later) = rest.split_at_mut(span.len());
+            if let Some(bytes) = self.page(page, account)?.get(span) {
+                now.copy_from_slice(bytes);
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` at `offset` (checked by the caller).
+    pub(super) fn write(
+        &mut self,
+        offset: u32,
+        bytes: &[u8],
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        let mut rest = bytes;
+        for (page, span) in pages(offset, rest.len()) {
+            let (now, later) = rest.split_at(span.len());
+            if let Some(bytes) = self.own(page, account)?.get_mut(span) {
+                bytes.copy_from_slice(now);
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Makes `len` bytes at `offset` (checked by the caller) zeros.
+    pub(super) fn zero(
+        &mut self,
+        offset: u32,
+        len: u32,
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        self.cover(offset, len, account, |_, bytes| {
+            bytes.fill(0);
+            Ok(())
+        })
+    }
+
+    /// Makes the bytes at `offset` a reference to `rope`; they fit (checked by
+    /// the caller).
+    pub(super) fn refer(
+        &mut self,
+        offset: u32,
+        rope: Rope,
+        account: &mut Account,
+    ) -> Result<(), Trouble> {
+        self.cover(offset, rope.len() as u32, account, |at, bytes| {
+            Ok(rope.read_at(u64::from(at - offset), bytes)?)
+        })?;
+        let previous = self.references.range_mut(..offset).next_back();
+        if let Some((start, before)) = previous
+            && u64::from(*start) + before.len() == u64::from(offset)
+        {
+            let pieces = before.pieces().len();
+            before.append(&rope);
+            let more = (before.pieces().len() - pieces) as u64 * PIECE_COST;
+            account.take(more)?;
+            self.taken += more;
+            return Ok(());
+        }
+        self.insert(offset, rope, account)
+    }
+
+    /// Returns the bytes from `offset` on that are of one kind, at most `len`.
+    pub(super) fn segment(
+        &self,
+        offset: u32,
+        len: u64,
+        account: &mut Account,
+    ) -> Result<Segment, Trouble> {
+        let page = (offset / PAGE) as usize;
+        if let Some(Some(bytes)) = self.pages.get(page) {
+            let rest = bytes.get((offset % PAGE) as usize..).unwrap_or_default();
+            let now = rest.get(..rest.len().min(len as usize)).unwrap_or_default();
+            return Ok(Segment::Bytes(now.to_vec()));
+        }
+        let start = u64::from(offset);
+        let reference = self.reference_at(offset);
+        let kind_end = match reference {
+            Some((at, rope)) => u64::from(at) + rope.len(),
+            None => self
+                .references
+                .range(offset..)
+                .next()
+                .map_or(u64::MAX, |(&at, _)| at.into()),
+        };
+        let end = kind_end.min(start + len);
+        // A private page ends the segment early.
+        let last = end.div_ceil(PAGE.into()) as usize;
+        let own = self
+            .pages
+            .iter()
+            .take(last)
+            .skip(page)
+            .position(Option::is_some);
+        account.stepped((last.min(self.pages.len()).saturating_sub(page) / 64) as u64);
+        let end = own.map_or(end, |distance| {
+            end.min((page + distance) as u64 * u64::from(PAGE))
+        });
+        match reference {
+            None => Ok(Segment::Zeros(end - start)),
+            Some((at, rope)) => {
+                let part = rope.slice(start - u64::from(at)..end - u64::from(at))?;
+                account.stepped(part.pieces().len() as u64);
+                Ok(Segment::Reference(part))
+            }
+        }
+    }
+
+    /// Prepares `len` bytes at `offset` to be covered by something that is not
+    /// private: whole private pages and references there are dropped, `fill`
+    /// gets the offset and bytes of what lies in pages that stay private.
+    fn cover(
+        &mut self,
+        offset: u32,
+        len: u32,
+        account: &mut Account,
+        mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        self.punch(offset, len, account)?;
+        self.lines.clear();
+        let touched = self.pages.len();
+        for (page, span) in
+            pages(offset, len as usize).take_while(|(page, _)| (*page as usize) < touched)
+        {
+            let Some(slot) = self.pages.get_mut(page as usize) else {
+                break;
+            };
+            let Some(bytes) = slot else { continue };
+            if span.len() == bytes.len() {
+                account.give(bytes.len() as u64);
+                self.taken -= bytes.len() as u64;
+                *slot = None;
+            } else {
+                let at = page * PAGE + span.start as u32;
+                account.fetched(span.len() as u64);
+                fill(at, bytes.get_mut(span).unwrap_or_default())?;
+            }
+        }
+        account.stepped(u64::from(len / PAGE / 64));
+        Ok(())
+    }
+
+    /// Cuts `len` bytes at `offset` out of all references.
+    fn punch(&mut self, offset: u32, len: u32, account: &mut Account) -> Result<(), Trouble> {
+        let end = u64::from(offset) + u64::from(len);
+        let first = self.reference_at(offset).map_or(offset, |(at, _)| at);
+        let mut hit: Vec<u32> = Vec::new();
+        for (&at, _) in self
+            .references
+            .range(first..)
+            .take_while(|(at, _)| u64::from(**at) < end)
+        {
+            hit.push(at);
+        }
+        for at in hit {
+            let Some(rope) = self.references.remove(&at) else {
+                continue;
+            };
+            let cost = reference_cost(&rope);
+            account.give(cost);
+            self.taken -= cost;
+            let (from, to) = (u64::from(at), u64::from(at) + rope.len());
+            if from < u64::from(offset) {
+                self.insert(at, rope.slice(0..u64::from(offset) - from)?, account)?;
+            }
+            if to > end {
+                self.insert(end as u32, rope.slice(end - from..to - from)?, account)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, at: u32, rope: Rope, account: &mut Account) -> Result<(), Trouble> {
+        if rope.is_empty() {
+            return Ok(());
+        }
+        let cost = reference_cost(&rope);
+        account.stepped(rope.pieces().len() as u64);
+        account.take(cost)?;
+        self.taken += cost;
+        self.references.insert(at, rope);
+        Ok(())
+    }
+
+    /// Returns the reference that covers `offset`.
+    fn reference_at(&self, offset: u32) -> Option<(u32, &Rope)> {
+        let (&at, rope) = self.references.range(..=offset).next_back()?;
+        (u64::from(at) + rope.len() > offset.into()).then_some((at, rope))
+    }
+
+    /// Returns the bytes of a page for reading.
+    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], Trouble> {
+        if let Some(Some(bytes)) = self.pages.get(page as usize) {
+            return Ok(bytes);
+        }
+        if self.lines.page(page).is_none() {
+            if self.lines.is_new(page) {
+                account.take(PAGE.into())?;
+                self.taken += u64::from(PAGE);
+            }
+            account.fetched(PAGE.into());
+            let len = self.page_len(page);
+            let references = &self.references;
+            self.lines
+                .load(page, len, |bytes| gather(references, page * PAGE, bytes))?;
+        }
+        Ok(self.lines.page(page).unwrap_or_default())
+    }
+
+    /// Returns the bytes of a page for writing; the page becomes private.
+    fn own(&mut self, page: u32, account: &mut Account) -> Result<&mut [u8], Trouble> {
+        let index = page as usize;
+        if index >= self.pages.len() {
+            let more = ((index + 1 - self.pages.len()) * size_of::<Option<Box<[u8]>>>()) as u64;
+            account.take(more)?;
+            self.taken += more;
+            account.moved(more);
+            self.pages.resize_with(index + 1, || None);
+        }
+        let len = self.page_len(page);
+        let Some(slot) = self.pages.get_mut(index) else {
+            return Ok(&mut []);
+        };
+        if slot.is_none() {
+            account.take(len as u64)?;
+            self.taken += len as u64;
+            account.fetched(len as u64);
+            let mut bytes = vec![0; len].into_boxed_slice();
+            gather(&self.references, page * PAGE, &mut bytes)?;
+            *slot = Some(bytes);
+        }
+        Ok(slot.as_deref_mut().unwrap_or_default())
+    }
+
+    fn page_len(&self, page: u32) -> usize {
+        self.len.saturating_sub(page * PAGE).min(PAGE) as usize
+    }
+}
+
+/// Returns each page that `len` bytes at `offset` touch, with the span in it.
+fn pages(offset: u32, len: usize) -> impl Iterator<Item = (u32, Range<usize>)> {
+    let end = u64::from(offset) + len as u64;
+    let page_size = u64::from(PAGE);
+    let first = u64::from(offset) / page_size;
+    (first..end.div_ceil(page_size)).map(move |page| {
+        let start = u64::from(offset).max(page * page_size) - page * page_size;
+        let stop = end.min((page + 1) * page_size) - page * page_size;
+        (page as u32, start as usize..stop as usize)
+    })
+}
+
+/// Fills `buf` from what the references have at `offset`, zeros elsewhere.
+/// `buf` holds zeros or the bytes of another page.
+fn gather(references: &BTreeMap<u32, Rope>, offset: u32, buf: &mut [u8]) -> Result<(), Trouble> {
+    buf.fill(0);
+    let (from, to) = (u64::from(offset), u64::from(offset) + buf.len() as u64);
+    let first = references
+        .range(..=offset)
+        .next_back()
+        .map_or(offset, |(&at, _)| at);
+    for (&at, rope) in references
+        .range(first..)
+        .take_while(|(at, _)| u64::from(**at) < to)
+    {
+        let at = u64::from(at);
+        let (start, end) = (from.max(at), to.min(at + rope.len()));
+        if start < end
+            && let Some(part) = buf.get_mut((start - from) as usize..(end - from) as usize)
+        {
+            rope.read_at(start - at, part)?;
+        }
+    }
+    Ok(())
+}
+
+fn reference_cost(rope: &Rope) -> u64 {
+    REFERENCE_COST + rope.pieces().len() as u64 * PIECE_COST
+}
