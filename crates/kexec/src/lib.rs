@@ -27,6 +27,8 @@
 //! ```
 
 mod assemble;
+mod cause;
+mod errno;
 mod error;
 mod load;
 mod machine;
@@ -37,10 +39,12 @@ mod syscall;
 mod transfer;
 
 pub use assemble::{Part, assemble, write_file};
+pub use cause::Cause;
+pub use errno::Errno;
 pub use error::KexecError;
 pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unload};
 pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
-pub use refusal::{Cause, Errno, Refusal};
+pub use refusal::Refusal;
 pub use sealed::{MemfdWriter, SealedFile};
 pub use snapshot::{InputKind, Snapshot, Span, input_kind, read_stream};
 pub use transfer::Moved;

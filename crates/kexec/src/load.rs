@@ -5,9 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cause::Cause;
+use crate::errno::Errno;
 use crate::error::KexecError;
 use crate::machine::MachineState;
-use crate::refusal::{Cause, Errno, Refusal};
+use crate::refusal::Refusal;
 use crate::syscall::{Call, syscall};
 
 /// What a kernel is loaded for.

@@ -8,8 +8,8 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::cause::Cause;
 use crate::load::LoadKind;
-use crate::refusal::Cause;
 
 /// The running kernel's state, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
