@@ -1,2 +1,56 @@
-//! placeholder
-fn main() {}
+//! `ukexec`: boots any UEFI kernel image with kexec.
+//!
+//! This crate opens files, prints, and decides nothing about formats: what an
+//! image holds is for the parsers that `ukexec-unfold` runs.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod document;
+mod failure;
+mod image;
+mod output;
+mod parsers_d;
+mod progress;
+mod size;
+mod sources;
+mod text;
+mod unfolding;
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::filter::LevelFilter;
+
+use args::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose);
+    match commands::run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::print(&error, cli.command.json());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends events of `level` and above to stderr.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .without_time()
+        .with_target(false)
+        .init();
+}

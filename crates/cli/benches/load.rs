@@ -1,0 +1,100 @@
+//! `load --dry-run` of a big UKI, beside a plain copy of the file.
+//!
+//! One `sendfile` pass into sealed memory is all that loading costs, so the
+//! peer is `cp` of the same file into memory (`/dev/shm`), in the same run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+criterion_group!(benches, load);
+criterion_main!(benches);
+
+fn load(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a folder for the image");
+    let image = dir.path().join("big.efi");
+    fs::write(&image, uki(219 << 20)).expect("room for the image");
+    let copy = PathBuf::from("/dev/shm").join(format!("ukexec-bench-{}", std::process::id()));
+
+    let mut group = criterion.benchmark_group("219 MiB UKI");
+    group.sample_size(10);
+    group.bench_function("cp to memory", |bencher| {
+        bencher.iter(|| run(Command::new("cp").arg(&image).arg(&copy)));
+    });
+    let _may_be_absent = fs::remove_file(&copy);
+    group.bench_function("load --dry-run", |bencher| {
+        bencher.iter(|| run(&mut dry_run(&image)));
+    });
+    group.finish();
+}
+
+fn dry_run(image: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
+    command.args(["load", "--dry-run"]).arg(image);
+    command
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(
+        status.expect("the command runs").success(),
+        "{command:?} failed"
+    );
+}
+
+/// Returns a UKI of about `size` bytes: a kernel's setup header and an initrd.
+fn uki(size: usize) -> Vec<u8> {
+    let mut kernel = vec![0; 8 << 20];
+    put(&mut kernel, 0x1f1, &[1]); // setup_sects
+    put(&mut kernel, 0x1fe, &0xaa55_u16.to_le_bytes());
+    put(&mut kernel, 0x202, b"HdrS");
+    put(&mut kernel, 0x206, &0x020f_u16.to_le_bytes()); // protocol version
+    put(&mut kernel, 0x211, &[1]); // LOADED_HIGH
+    put(&mut kernel, 0x234, &[1]); // relocatable_kernel
+    put(&mut kernel, 0x236, &3_u16.to_le_bytes()); // KERNEL_64, ABOVE_4G
+    put(&mut kernel, 0x238, &2048_u32.to_le_bytes()); // cmdline_size
+    let initrd = vec![0x55; size - kernel.len()];
+    let parts: [(&str, &[u8]); 3] = [
+        (".cmdline", b"console=ttyS0"),
+        (".initrd", &initrd),
+        (".linux", &kernel),
+    ];
+    parts.into_iter().fold(stub(), |image, (name, content)| {
+        let options = ukexec_pe::EditOptions::default();
+        ukexec_pe::attach(&image, name, content, options).expect("the stub has room for sections")
+    })
+}
+
+/// Returns an EFI application with one section, and headers with room for more.
+fn stub() -> Vec<u8> {
+    let mut image = vec![0; 0x1200];
+    put(&mut image, 0, b"MZ");
+    put(&mut image, 0x3c, &0x40_u32.to_le_bytes());
+    put(&mut image, 0x40, b"PE\0\0");
+    put(&mut image, 0x44, &0x8664_u16.to_le_bytes()); // Machine
+    put(&mut image, 0x46, &1_u16.to_le_bytes()); // NumberOfSections
+    put(&mut image, 0x54, &240_u16.to_le_bytes()); // SizeOfOptionalHeader
+    put(&mut image, 0x58, &0x20b_u16.to_le_bytes()); // Magic
+    put(&mut image, 0x78, &0x1000_u32.to_le_bytes()); // SectionAlignment
+    put(&mut image, 0x7c, &0x200_u32.to_le_bytes()); // FileAlignment
+    put(&mut image, 0x90, &0x2000_u32.to_le_bytes()); // SizeOfImage
+    put(&mut image, 0x94, &0x1000_u32.to_le_bytes()); // SizeOfHeaders
+    put(&mut image, 0x9c, &10_u16.to_le_bytes()); // Subsystem
+    put(&mut image, 0xc4, &16_u32.to_le_bytes()); // NumberOfRvaAndSizes
+    put(&mut image, 0x148, b".text");
+    for (at, value) in [
+        (0x150, 0x200),
+        (0x154, 0x1000),
+        (0x158, 0x200),
+        (0x15c, 0x1000),
+    ] {
+        put(&mut image, at, &u32::to_le_bytes(value));
+    }
+    image
+}
+
+fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+}

@@ -1,0 +1,287 @@
+//! The command line: what `ukexec --help` prints, and its values.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::size::Size;
+
+const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
+                     kernels, one inside the other, and formats that bring their own parser.";
+
+const EXAMPLES: &str = "\
+Examples:
+  ukexec inspect /boot/efi/EFI/Linux/debian.efi     what would this image boot?
+  ukexec unfold vmlinuz.efi -o parts                kernel, initrd and cmdline as files
+  ukexec load debian.efi && ukexec exec             boot it now, without the firmware
+  ukexec load debian.efi --append 'debug' --dry-run everything but the system call
+  ukexec load --panic kdump.efi                     the kernel that a crash boots
+  ukexec attach vmlinuz.efi my.bpf.o -o out.efi     put a parser into an image
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "ukexec", version, about = ABOUT, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Tell more on stderr: -v stages and parsers' messages, -vv everything
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell what is in an image: layers, sections, parsers, the final kernel
+    Inspect(Inspect),
+    /// Write kernel, initrd and command line of an image as files
+    Unfold(Unfold),
+    /// Unfold an image and load it with kexec_file_load(2)
+    Load(Load),
+    /// Boot what is loaded
+    Exec(Exec),
+    /// Drop what is loaded
+    Unload(Unload),
+    /// Tell what is loaded and what this machine allows
+    Status(Status),
+    /// Put a parser into an image's .bpf section
+    Attach(Attach),
+    /// Take the parser out of an image
+    Detach(Detach),
+    /// For authors of parsers
+    #[command(subcommand)]
+    Parser(ParserCommand),
+}
+
+/// `ukexec inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec inspect debian.efi
+  ukexec inspect debian.efi --json --hash
+  ukexec inspect debian.efi --profile 1")]
+pub(crate) struct Inspect {
+    /// The image
+    pub(crate) image: PathBuf,
+    #[command(flatten)]
+    pub(crate) unfolding: Unfolding,
+    #[command(flatten)]
+    pub(crate) output: ReportOutput,
+}
+
+/// `ukexec unfold`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec unfold debian.efi -o parts          parts/kernel, parts/initrd, parts/cmdline
+  ukexec unfold debian.efi -o parts --hash --json
+  ukexec unfold odd.img -o parts --parser odd.bpf.o
+
+A part that the image does not have leaves no file. An empty command line is a file of 0 bytes.")]
+pub(crate) struct Unfold {
+    /// The image
+    pub(crate) image: PathBuf,
+    /// Folder for the parts; absent or empty
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) unfolding: Unfolding,
+    #[command(flatten)]
+    pub(crate) report: ReportOutput,
+}
+
+/// `ukexec load`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec load debian.efi                         the image's own initrd and command line
+  ukexec load vmlinuz --initrd initrd.img --reuse-cmdline
+  ukexec load debian.efi --append 'systemd.unit=rescue.target'
+  ukexec load debian.efi --profile factory-reset
+  ukexec load --panic kdump.efi                  needs crashkernel= on this boot
+
+An explicit --cmdline replaces the image's own; --append adds behind whatever is used.")]
+pub(crate) struct Load {
+    /// The image
+    pub(crate) image: PathBuf,
+    /// Do everything but the system call, and tell what it would be given
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON document (schema 1)
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) unfolding: Unfolding,
+}
+
+/// `ukexec exec`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec exec            shuts down in order through systemd where it runs
+  ukexec exec --force    at once: sync, then reboot(2); services are not stopped")]
+pub(crate) struct Exec {
+    /// Boot at once: sync, then reboot(2); services are not stopped
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// `ukexec unload`
+#[derive(Debug, Args)]
+pub(crate) struct Unload {
+    /// Drop the crash kernel instead
+    #[arg(short, long)]
+    pub(crate) panic: bool,
+}
+
+/// `ukexec status`
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print one JSON document (schema 1)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ukexec attach`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec attach vmlinuz.efi zboot.bpf.o -o vmlinuz-bpf.efi
+  ukexec attach signed.efi my.bpf.o -o out.efi --drop-signature   sign out.efi again afterwards")]
+pub(crate) struct Attach {
+    /// The image
+    pub(crate) image: PathBuf,
+    /// The parser: a BPF object
+    pub(crate) parser: PathBuf,
+    /// The image to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The image may lose its signature, which the change makes void
+    #[arg(long)]
+    pub(crate) drop_signature: bool,
+}
+
+/// `ukexec detach`
+#[derive(Debug, Args)]
+pub(crate) struct Detach {
+    /// The image
+    pub(crate) image: PathBuf,
+    /// The image to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The image may lose its signature, which the change makes void
+    #[arg(long)]
+    pub(crate) drop_signature: bool,
+}
+
+/// `ukexec parser`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParserCommand {
+    /// Tell what a parser is, and whether this loader takes it
+    Check(ParserCheck),
+}
+
+/// `ukexec parser check`
+#[derive(Debug, Args)]
+pub(crate) struct ParserCheck {
+    /// The parser: a BPF object, or an image that carries one
+    pub(crate) file: PathBuf,
+    /// Print one JSON document (schema 1)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How results are told.
+#[derive(Debug, Args)]
+pub(crate) struct ReportOutput {
+    /// Print one JSON document (schema 1)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Tell the SHA-256 of every part (reads every byte)
+    #[arg(long)]
+    pub(crate) hash: bool,
+}
+
+/// What `inspect`, `unfold` and `load` share.
+#[derive(Debug, Args)]
+pub(crate) struct Unfolding {
+    /// Take the outermost image apart with this parser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) parser: Option<PathBuf>,
+    /// Never run a parser that an image carries, on any layer
+    #[arg(long)]
+    pub(crate) no_embedded_parser: bool,
+    /// Look for parsers here instead of in the system's parsers.d folders
+    #[arg(long, value_name = "DIR")]
+    pub(crate) parsers_dir: Vec<PathBuf>,
+    /// Profile of the image: its number, or the ID in its .profile section
+    #[arg(long, value_name = "ID|N")]
+    pub(crate) profile: Option<String>,
+    /// Initrd to hand to the image's parser; several are joined in order
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Vec<PathBuf>,
+    /// Command line instead of the image's own
+    #[arg(long, value_name = "TEXT", conflicts_with = "reuse_cmdline")]
+    pub(crate) cmdline: Option<String>,
+    /// Text to add behind the command line
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) append: Option<String>,
+    /// Take the running kernel's command line
+    #[arg(long)]
+    pub(crate) reuse_cmdline: bool,
+    /// For the kernel that boots when this one crashes
+    #[arg(short, long)]
+    pub(crate) panic: bool,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// The budget of one unfolding.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Budget")]
+pub(crate) struct Limits {
+    /// Instructions that all parsers may run together
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    pub(crate) max_insns: u64,
+    /// Stages: parsers that may run one after the other
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) max_stages: u32,
+    /// Bytes that decompression may write, such as 64M
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub(crate) max_output: Size,
+    /// Bytes of private memory, such as 64M
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub(crate) max_memory: Size,
+    /// Lines that parsers may print
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) max_log_lines: u32,
+}
+
+impl Command {
+    /// Returns whether the caller asked for a JSON document.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Inspect(args) => args.output.json,
+            Self::Unfold(args) => args.report.json,
+            Self::Load(args) => args.json,
+            Self::Status(args) => args.json,
+            Self::Parser(ParserCommand::Check(args)) => args.json,
+            Self::Exec(_) | Self::Unload(_) | Self::Attach(_) | Self::Detach(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,56 @@
+//! `ukexec attach` and `ukexec detach`: a parser into an image and out of it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use ukexec_pe::EditOptions;
+
+use crate::args::{Attach, Detach};
+use crate::output::write_file;
+use crate::size::Size;
+use crate::{commands, text};
+
+/// The section that holds a parser.
+const SECTION: &str = ".bpf";
+
+pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
+    let image = read(&args.image)?;
+    let parser = read(&args.parser)?;
+    // An image that carries a parser which nobody takes would boot nowhere.
+    commands::parser::loadable(&parser)
+        .with_context(|| format!("{} is not a parser to attach", args.parser.display()))?;
+    let options = EditOptions {
+        drop_signature: args.drop_signature,
+    };
+    let edited = ukexec_pe::attach(&image, SECTION, &parser, options)
+        .with_context(|| format!("cannot attach a parser to {}", args.image.display()))?;
+    write_file(&args.output, &edited)?;
+    text::note(&format!(
+        "wrote {}: {} with {} of parser in section {SECTION}",
+        args.output.display(),
+        Size(edited.len() as u64),
+        Size(parser.len() as u64)
+    ));
+    Ok(())
+}
+
+pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
+    let image = read(&args.image)?;
+    let options = EditOptions {
+        drop_signature: args.drop_signature,
+    };
+    let edited = ukexec_pe::detach(&image, SECTION, options)
+        .with_context(|| format!("cannot take the parser out of {}", args.image.display()))?;
+    write_file(&args.output, &edited)?;
+    text::note(&format!(
+        "wrote {}: {}",
+        args.output.display(),
+        Size(edited.len() as u64)
+    ));
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,26 @@
+//! One module for each command.
+
+mod edit;
+mod exec;
+mod inspect;
+mod load;
+mod parser;
+mod status;
+mod unfold;
+
+use crate::args::{Command, ParserCommand};
+
+/// Does what `command` says.
+pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Unfold(args) => unfold::run(args),
+        Command::Load(args) => load::run(args),
+        Command::Exec(args) => exec::exec(args),
+        Command::Unload(args) => exec::unload(args),
+        Command::Status(args) => status::run(args),
+        Command::Attach(args) => edit::attach(args),
+        Command::Detach(args) => edit::detach(args),
+        Command::Parser(ParserCommand::Check(args)) => parser::check(args),
+    }
+}

@@ -1,0 +1,158 @@
+//! Files and folders that appear complete or not at all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+/// A folder written beside its final place, and renamed when complete.
+/// Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct NewDir {
+    beside: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl NewDir {
+    /// Starts a folder that will become `target`, which must be absent or an
+    /// empty folder.
+    pub(crate) fn create(target: &Path) -> anyhow::Result<Self> {
+        match fs::read_dir(target) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    bail!(
+                        "{} is not empty; name a folder that is absent or empty",
+                        target.display()
+                    );
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot use {}", target.display()));
+            }
+        }
+        let beside = beside(target)?
+            .tempdir_in(parent(target))
+            .with_context(|| format!("cannot make a folder in {}", parent(target).display()))?;
+        Ok(Self {
+            beside,
+            target: target.to_owned(),
+        })
+    }
+
+    /// Returns where a file of this folder is written for now.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.beside.path().join(name)
+    }
+
+    /// Gives the folder its final name.
+    pub(crate) fn complete(self) -> anyhow::Result<()> {
+        let Self { beside, target } = self;
+        use_umask(beside.path(), 0o777)?;
+        fs::rename(beside.path(), &target).with_context(|| {
+            format!("cannot rename the finished folder to {}", target.display())
+        })?;
+        // It lies elsewhere now, and there is nothing left to remove.
+        let _moved_away = beside.keep();
+        Ok(())
+    }
+}
+
+/// Writes `bytes` as `target`, replacing a file of that name only when the new
+/// one is complete.
+pub(crate) fn write_file(target: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".ukexec-")
+            .tempfile_in(parent(target))?;
+        io::Write::write_all(&mut file, bytes)?;
+        use_umask(file.path(), 0o666)?;
+        file.persist(target)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", target.display()))
+}
+
+fn parent(target: &Path) -> &Path {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn beside(target: &Path) -> anyhow::Result<tempfile::Builder<'static, 'static>> {
+    if target.file_name().is_none() {
+        bail!("{} does not name a new folder", target.display());
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".ukexec-");
+    Ok(builder)
+}
+
+/// Gives `path` the mode that a plain `open` or `mkdir` would have given it:
+/// temporary files are private to their owner.
+fn use_umask(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let umask = fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Umask:"))?;
+            u32::from_str_radix(line.trim(), 8).ok()
+        })
+        .unwrap_or(0o022);
+    fs::set_permissions(path, fs::Permissions::from_mode(mode & !umask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_appears_only_when_complete() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("parts");
+        let dir = NewDir::create(&target).unwrap();
+        fs::write(dir.path("kernel"), "k").unwrap();
+        assert!(!target.exists());
+        dir.complete().unwrap();
+        assert_eq!(fs::read(target.join("kernel")).unwrap(), b"k");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_unfinished_folder_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = NewDir::create(&home.path().join("parts")).unwrap();
+        fs::write(dir.path("kernel"), "k").unwrap();
+        drop(dir);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_empty_folder_is_taken_and_a_full_one_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("parts");
+        fs::create_dir(&target).unwrap();
+        let dir = NewDir::create(&target).unwrap();
+        fs::write(dir.path("kernel"), "k").unwrap();
+        dir.complete().unwrap();
+        let error = NewDir::create(&target).unwrap_err().to_string();
+        assert!(
+            error.ends_with("is not empty; name a folder that is absent or empty"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_replaces_another_in_one_step() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("out.efi");
+        write_file(&target, b"one").unwrap();
+        write_file(&target, b"two").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"two");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! Parsers for images without one of their own: `parsers.d` and built-in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use ukexec_unfold::{ParserFile, ParserOrigin, built_in_parsers};
+
+/// Where parsers are looked for, the first before the second.
+const SYSTEM: [&str; 2] = ["/etc/ukexec/parsers.d", "/usr/lib/ukexec/parsers.d"];
+
+/// Files of other names in these folders are not parsers.
+const SUFFIX: &str = ".bpf.o";
+
+/// Returns all parsers to ask, in order: those in `dirs` (the system's folders
+/// if there are none), each folder by file name, then the built-in ones. A file
+/// hides one of the same name in a later folder; an empty one does only that.
+pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<ParserFile>> {
+    let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    let (dirs, named) = if dirs.is_empty() {
+        (&system[..], false)
+    } else {
+        (dirs, true)
+    };
+    let mut parsers: Vec<ParserFile> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for dir in dirs {
+        for (name, path) in objects(dir, named)? {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let object = fs::read(&path)
+                .with_context(|| format!("cannot read parser {}", path.display()))?;
+            if !object.is_empty() {
+                let origin = ParserOrigin::ParsersD;
+                parsers.push(ParserFile {
+                    name,
+                    object: object.into(),
+                    origin,
+                });
+            }
+        }
+    }
+    parsers.extend(built_in_parsers());
+    Ok(parsers)
+}
+
+/// Returns the parser objects in `dir` by name. A folder that nobody named may
+/// be absent.
+fn objects(dir: &Path, named: bool) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let failed = || format!("cannot look for parsers in {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => return Err(error).with_context(failed),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry.with_context(failed)?.path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str())
+            && name.ends_with(SUFFIX)
+        {
+            found.insert(name.to_owned(), path);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_folders_come_first_and_hide_later_ones() {
+        let (etc, usr) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (dir, name, text) in [
+            (&usr, "b.bpf.o", "usr"),
+            (&usr, "c.bpf.o", "usr"),
+            (&usr, "masked.bpf.o", "usr"),
+            (&etc, "masked.bpf.o", ""),
+            (&etc, "z.bpf.o", "etc"),
+            (&etc, "b.bpf.o", "etc"),
+            (&etc, "notes.txt", "etc"),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let all = all(&[etc.path().to_owned(), usr.path().to_owned()]).unwrap();
+        let found: Vec<(&str, &[u8])> = all
+            .iter()
+            .filter(|parser| parser.origin == ParserOrigin::ParsersD)
+            .map(|parser| (parser.name.as_str(), &parser.object[..]))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("b.bpf.o", &b"etc"[..]),
+                ("z.bpf.o", b"etc"),
+                ("c.bpf.o", b"usr")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_folder_that_somebody_named_must_exist() {
+        let error = all(&[PathBuf::from("/no/such/folder")])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "cannot look for parsers in /no/such/folder");
+    }
+}
