@@ -46,14 +46,14 @@ pub enum DecompressError {
     },
     /// The stream uses a part of its format that is not taken here.
     #[error(
-        "the {compression} stream asks at input offset {at:#x} for {feature}, which is not supported"
+        "the {compression} stream uses what is not supported, at input offset {at:#x}: {feature}"
     )]
     Unsupported {
         /// The compression.
         compression: Compression,
-        /// Where it asks.
+        /// How far the decoder had come.
         at: u64,
-        /// What it asks for.
+        /// What the stream uses.
         feature: String,
     },
     /// The output would pass [`Limits::output`](crate::Limits::output).

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use lzma_rust2::LzmaReader;
+use lzma_rust2::{LzmaReader, lzma_get_memory_usage_by_props};
 
 use crate::error::{Cause, DecompressError};
 use crate::input::{Input, wide};
@@ -15,9 +15,6 @@ use crate::{Ending, Job};
 
 /// The largest dictionary that the decoder takes.
 const DICTIONARY_MAX: u64 = 0xffff_fff0;
-
-/// The literal model at its largest (lc 8, lp 4), and the rest of the model.
-const MODEL_MAX: u64 = (0x600 << 12) + (64 << 10);
 
 /// The properties byte is `(pb * 5 + lp) * 9 + lc`, with lc < 9, lp and pb < 5.
 const PROPERTIES_END: u8 = 9 * 5 * 5;
@@ -34,12 +31,15 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
     }
     // All ones: unknown, an end mark ends the stream.
     let size = u64::from_le_bytes(size);
-    let needed = u64::from(u32::from_le_bytes([d0, d1, d2, d3]))
+    // One chunk may be decoded before the output refuses it.
+    let dictionary = u64::from(u32::from_le_bytes([d0, d1, d2, d3]))
         .min(size)
-        .min(job.output.limit())
+        .min(job.output.limit().saturating_add(wide(CHUNK)))
         .min(DICTIONARY_MAX);
-    job.input.check_memory(needed.saturating_add(MODEL_MAX))?;
-    let dictionary = u32::try_from(needed).unwrap_or(u32::MAX);
+    let dictionary = u32::try_from(dictionary).unwrap_or(u32::MAX);
+    let needed_kib = lzma_get_memory_usage_by_props(dictionary, properties)
+        .map_err(|error| job.input.corrupt(Cause::decoder(error)))?;
+    job.input.check_memory(u64::from(needed_kib) << 10)?;
 
     let first = job.input.peek(1)?.first().copied();
     if let Some(first) = first.filter(|first| *first != 0) {

@@ -8,6 +8,7 @@
 use flate2::Crc;
 
 use crate::error::{Cause, DecompressError};
+use crate::input::wide;
 use crate::{Ending, Job};
 
 pub(crate) const MAGIC: [u8; 9] = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -29,6 +30,9 @@ mod flag {
 
 /// The version that brought `version needed`, the level and `mtime_high`.
 const VERSION_0940: u16 = 0x0940;
+
+/// The oldest version whose files lzop reads.
+const VERSION_MIN: u16 = 0x0900;
 
 /// The newest version that a file may need: lzop 1.04 itself says 0x1040.
 const VERSION_NEEDED_MAX: u16 = 0x1040;
@@ -85,24 +89,7 @@ impl<'a, 'b> Header<'a, 'b> {
     /// Returns the flags.
     fn read(mut self) -> Result<u32, DecompressError> {
         let _magic: [u8; 9] = self.job.input.take()?;
-        let [v0, v1, _library0, _library1] = self.take()?;
-        let version = u16::from_be_bytes([v0, v1]);
-        if version < 0x0900 {
-            return Err(self
-                .job
-                .input
-                .unsupported(format!("lzop version {version:#x}")));
-        }
-        let is_0940 = version >= VERSION_0940;
-        if is_0940 {
-            let needed = u16::from_be_bytes(self.take()?);
-            if needed > VERSION_NEEDED_MAX {
-                return Err(self
-                    .job
-                    .input
-                    .unsupported(format!("lzop version {needed:#x}")));
-            }
-        }
+        let is_0940 = self.version()? >= VERSION_0940;
         let [method]: [u8; 1] = self.take()?;
         // LZO1X-1, LZO1X-1(15), LZO1X-999: one decoder for all.
         if !(1..=3).contains(&method) {
@@ -132,6 +119,25 @@ impl<'a, 'b> Header<'a, 'b> {
             self.checksum(flags, "checksum of the extra field")?;
         }
         Ok(flags)
+    }
+
+    /// Returns the version that wrote the file, if its file can be read.
+    fn version(&mut self) -> Result<u16, DecompressError> {
+        let [v0, v1, _library0, _library1] = self.take()?;
+        let version = u16::from_be_bytes([v0, v1]);
+        let needed = if version >= VERSION_0940 {
+            self.take()?
+        } else {
+            [v0, v1]
+        };
+        let needed = u16::from_be_bytes(needed);
+        if (VERSION_MIN..=VERSION_NEEDED_MAX).contains(&needed) {
+            return Ok(version);
+        }
+        Err(self
+            .job
+            .input
+            .unsupported(format!("lzop version {needed:#x}")))
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DecompressError> {
@@ -171,7 +177,6 @@ struct Blocks {
 }
 
 /// The checksums of a block: those of the data, and of the compressed bytes.
-#[derive(Default)]
 struct BlockChecks {
     data_adler: Option<u32>,
     data_crc: Option<u32>,
@@ -183,7 +188,7 @@ impl Blocks {
     /// lzop fills every block but the last. So a short one ends the data, as
     /// far as can be told without the end mark.
     fn last_was_short(&self) -> bool {
-        self.last < self.largest.max(BLOCK)
+        self.last != 0 && self.last < self.largest.max(BLOCK)
     }
 
     fn decode(&mut self, job: &mut Job<'_>) -> Result<(), DecompressError> {
@@ -199,39 +204,19 @@ impl Blocks {
         let checks = self.checks(job, stored)?;
 
         let Self { data, scratch, .. } = self;
-        let (data_len_here, compressed_len) = (size(data_len), size(compressed_len));
         let output = &mut job.output;
-        let written = job.input.block(compressed_len, scratch, |compressed| {
-            let decoded = if stored {
-                compressed
-            } else {
-                verify(
-                    &checks.compressed_adler,
-                    &checks.compressed_crc,
-                    compressed,
-                    [
-                        "Adler-32 of a compressed block",
-                        "CRC-32 of a compressed block",
-                    ],
-                )?;
-                data.resize(data_len_here, 0);
-                let len = lzo::decompress_into(compressed, data).map_err(Cause::decoder)?;
-                data.get(..len)
-                    .filter(|data| data.len() == data_len_here)
-                    .ok_or(Cause::Field {
-                        field: "length of a block's data",
-                        expected: "what the block's header says",
-                        found: crate::input::wide(len),
-                    })?
-            };
-            verify(
-                &checks.data_adler,
-                &checks.data_crc,
-                decoded,
-                ["Adler-32 of a block's data", "CRC-32 of a block's data"],
-            )?;
-            Ok(output.write(decoded))
-        })?;
+        let written = job
+            .input
+            .block(size(compressed_len), scratch, |compressed| {
+                let decoded = if stored {
+                    compressed
+                } else {
+                    checks.compressed(compressed)?;
+                    unpack(compressed, data, size(data_len))?
+                };
+                checks.data(decoded)?;
+                Ok(output.write(decoded))
+            })?;
         self.last = data_len;
         self.largest = self.largest.max(data_len);
         written.map_err(|cause| job.input.corrupt_at(at_block, cause))?
@@ -271,23 +256,52 @@ fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Cause> {
     Ok(())
 }
 
-fn verify(
-    adler: &Option<u32>,
-    crc: &Option<u32>,
-    bytes: &[u8],
-    [adler_name, crc_name]: [&'static str; 2],
-) -> Result<(), Cause> {
-    if let Some(stored) = *adler {
-        let mut adler = Adler32::new();
-        adler.update(bytes);
-        compare(adler_name, stored, adler.sum())?;
+/// Decodes a block that must make `len` bytes.
+fn unpack<'a>(compressed: &[u8], data: &'a mut Vec<u8>, len: usize) -> Result<&'a [u8], Cause> {
+    data.resize(len, 0);
+    let found = lzo::decompress_into(compressed, data).map_err(Cause::decoder)?;
+    if found == len {
+        return Ok(data);
     }
-    if let Some(stored) = *crc {
-        let mut crc = Crc::new();
-        crc.update(bytes);
-        compare(crc_name, stored, crc.sum())?;
+    Err(Cause::Field {
+        field: "length of a block's data",
+        expected: "what the block's header says",
+        found: wide(found),
+    })
+}
+
+impl BlockChecks {
+    fn compressed(&self, bytes: &[u8]) -> Result<(), Cause> {
+        adler(
+            "Adler-32 of a compressed block",
+            self.compressed_adler,
+            bytes,
+        )?;
+        crc("CRC-32 of a compressed block", self.compressed_crc, bytes)
     }
-    Ok(())
+
+    fn data(&self, bytes: &[u8]) -> Result<(), Cause> {
+        adler("Adler-32 of a block's data", self.data_adler, bytes)?;
+        crc("CRC-32 of a block's data", self.data_crc, bytes)
+    }
+}
+
+fn adler(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Cause> {
+    let Some(stored) = stored else {
+        return Ok(());
+    };
+    let mut adler = Adler32::new();
+    adler.update(bytes);
+    compare(what, stored, adler.sum())
+}
+
+fn crc(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Cause> {
+    let Some(stored) = stored else {
+        return Ok(());
+    };
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    compare(what, stored, crc.sum())
 }
 
 fn compare(what: &'static str, stored: u32, computed: u32) -> Result<(), Cause> {

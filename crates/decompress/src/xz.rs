@@ -19,6 +19,9 @@ use crate::{Ending, Job};
 
 const STREAM_HEADER_LEN: u64 = 12;
 
+/// LZMA2 and one before it.
+const FILTERS_MAX: u8 = 2;
+
 pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
     let limit_kib = job.input.memory_limit() >> 10;
     let mut unxz = Unxz {
@@ -51,11 +54,18 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
 
 /// Returns the length of the next block header, `None` for the index.
 fn block_header_len(job: &mut Job<'_>) -> Result<Option<u64>, DecompressError> {
-    match job.input.peek(1)? {
-        [] => Err(job.input.truncated()),
-        [0] => Ok(None),
-        [size, ..] => Ok(Some(u64::from(*size).saturating_add(1).saturating_mul(4))),
+    let (size, filters) = match job.input.peek(2)? {
+        [] => return Err(job.input.truncated()),
+        [0, ..] => return Ok(None),
+        [size] => (*size, 1),
+        [size, flags, ..] => (*size, (flags & 3).saturating_add(1)),
+    };
+    if filters > FILTERS_MAX {
+        return Err(job
+            .input
+            .unsupported(format!("a chain of {filters} filters")));
     }
+    Ok(Some(u64::from(size).saturating_add(1).saturating_mul(4)))
 }
 
 /// Feeds the LZMA2 chunks of one block and returns their length.

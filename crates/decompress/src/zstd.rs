@@ -61,6 +61,7 @@ fn frame(
             .unsupported(format!("dictionary {:#x}", header.dictionary)));
     }
     job.input.check_memory(header.window)?;
+    let start = job.output.written();
     let mut fed = feed_all(job, unzstd, chunk, header.len)?;
     loop {
         let Some(block) = Block::read(job.input.peek(3)?) else {
@@ -78,6 +79,15 @@ fn frame(
     if header.checksum {
         fed = feed(job, unzstd, chunk, 4)?;
     }
+    // The decoder does not compare it where the last block is empty.
+    let written = job.output.written().saturating_sub(start);
+    if header.content.is_some_and(|content| content != written) {
+        return Err(job.input.corrupt(Cause::Field {
+            field: "length of the frame's data",
+            expected: "what the frame's header says",
+            found: written,
+        }));
+    }
     match fed {
         Fed::Ended => Ok(Ending::Complete),
         Fed::InputOver => Ok(Ending::TrailerCut {
@@ -93,6 +103,8 @@ struct FrameHeader {
     /// With the magic.
     len: u64,
     window: u64,
+    /// The length of the data, if it is told.
+    content: Option<u64>,
     dictionary: u64,
     checksum: bool,
 }
@@ -110,7 +122,8 @@ impl FrameHeader {
         };
         let dictionary = fields.number([0, 1, 2, 4].get(low_bits(descriptor, 3)).copied()?)?;
         let content_len = match (low_bits(descriptor >> 6, 3), single_segment) {
-            (0, single_segment) => usize::from(single_segment),
+            (0, false) => 0,
+            (0, true) => 1,
             (1, _) => 2,
             (2, _) => 4,
             _ => 8,
@@ -125,6 +138,7 @@ impl FrameHeader {
         Some(Self {
             len: crate::input::wide(fields.len),
             window: window.unwrap_or(content),
+            content: (content_len != 0).then_some(content),
             dictionary,
             checksum: descriptor & 4 != 0,
         })
