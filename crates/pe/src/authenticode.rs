@@ -1,0 +1,321 @@
+//! Which bytes of an image its signatures cover.
+//!
+//! Spec: "Windows Authenticode Portable Executable Signature Format",
+//! "Calculating the PE Image Hash", with the zero padding that signing tools
+//! add. Digests and certificates themselves are not read here.
+
+use std::ops::Range;
+
+use crate::headers::{CHECK_SUM, DIRECTORY_CERTIFICATES, Field, SIZE_OF_HEADERS, SIZE_OF_RAW_DATA};
+use crate::{FileOffset, PeError, PeImage};
+
+/// The bytes that go into an Authenticode digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthenticodeRanges {
+    /// File ranges, to be hashed in this order; neighbours that touch are one.
+    ///
+    /// They ascend wherever sections have neither gaps nor overlaps. Where
+    /// they have, the order and even double hashing of bytes is what the
+    /// algorithm asks for and firmware does.
+    pub ranges: Vec<Range<u64>>,
+    /// How many zero bytes to hash behind the last range, less than 8. Signing
+    /// pads a file in this way, so a signed image has none left to add.
+    pub padding: u64,
+}
+
+impl PeImage {
+    /// Returns which bytes go into this image's Authenticode digest: all but
+    /// `CheckSum`, data directory 4 and the certificate table.
+    ///
+    /// # Errors
+    ///
+    /// [`PeError::Authenticode`] for an image that no firmware would accept as
+    /// signed: headers or raw data that pass the end, bytes behind the
+    /// certificate table, or sections that overlap so much that the sum of
+    /// their sizes passes the end.
+    pub fn authenticode_ranges(&self) -> Result<AuthenticodeRanges, PeError> {
+        let certificates = self.certificates();
+        let signed_end = match &certificates {
+            Some(table) if table.end != self.file_len => {
+                return Err(PeError::Authenticode {
+                    field: "certificate table (data directory 4)",
+                    at: self.headers.directory_at(DIRECTORY_CERTIFICATES),
+                    expected: "a table that ends with the file",
+                    found: table.end,
+                });
+            }
+            Some(table) => table.start,
+            None => self.file_len,
+        };
+
+        let mut hashed = Hashed::default();
+        self.hash_headers(signed_end, &mut hashed)?;
+        self.hash_sections(signed_end, &mut hashed)?;
+        // The rest starts behind as many bytes as were hashed, not behind the
+        // last section: that is the specification's word.
+        let rest = u64::from(self.size_of_headers()).saturating_add(hashed.sections);
+        if rest > signed_end {
+            return Err(self.refuse(
+                SIZE_OF_HEADERS,
+                "headers and sections that do not take more bytes than the file has",
+                rest,
+            ));
+        }
+        hashed.push(rest..signed_end);
+        let padding = match certificates {
+            Some(_) => 0,
+            None => signed_end.next_multiple_of(8).saturating_sub(signed_end),
+        };
+        Ok(AuthenticodeRanges {
+            ranges: hashed.ranges,
+            padding,
+        })
+    }
+
+    fn hash_headers(&self, signed_end: u64, hashed: &mut Hashed) -> Result<(), PeError> {
+        let size = u64::from(self.size_of_headers());
+        let check_sum = self.headers.optional_field(CHECK_SUM).0;
+        let directory = self.headers.directory_at(DIRECTORY_CERTIFICATES).0;
+        let has_directory = self.headers.directories.len() > DIRECTORY_CERTIFICATES;
+        if size < self.headers.table.end || size > signed_end {
+            return Err(self.refuse(
+                SIZE_OF_HEADERS,
+                "a size that covers the section table and lies inside the signed part of the file",
+                size,
+            ));
+        }
+        hashed.push(0..check_sum);
+        let behind_check_sum = check_sum.saturating_add(4);
+        if has_directory {
+            hashed.push(behind_check_sum..directory);
+            hashed.push(directory.saturating_add(8)..size);
+        } else {
+            hashed.push(behind_check_sum..size);
+        }
+        Ok(())
+    }
+
+    fn hash_sections(&self, signed_end: u64, hashed: &mut Hashed) -> Result<(), PeError> {
+        let mut sections: Vec<_> = self
+            .sections()
+            .iter()
+            .filter(|section| section.size_of_raw_data() != 0)
+            .collect();
+        sections.sort_by_key(|section| section.pointer_to_raw_data());
+        for section in sections {
+            let raw_data = section.raw_data();
+            if raw_data.end > signed_end {
+                let entry = self.headers.entry_at(section.index());
+                return Err(PeError::Authenticode {
+                    field: SIZE_OF_RAW_DATA.0,
+                    at: FileOffset(entry.saturating_add(crate::read::wide(SIZE_OF_RAW_DATA.1))),
+                    expected: "raw data inside the signed part of the file",
+                    found: section.size_of_raw_data().into(),
+                });
+            }
+            hashed.sections = hashed
+                .sections
+                .saturating_add(section.size_of_raw_data().into());
+            hashed.push(raw_data);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, field: Field, expected: &'static str, found: u64) -> PeError {
+        let at = self.headers.optional_field(field);
+        PeError::Authenticode {
+            field: field.0,
+            at,
+            expected,
+            found,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Hashed {
+    ranges: Vec<Range<u64>>,
+    /// Sum of `SizeOfRawData`.
+    sections: u64,
+}
+
+impl Hashed {
+    fn push(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.ranges.push(range),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use sha2::{Digest as _, Sha256};
+
+    use crate::PeImage;
+    use crate::testing::{Builder, put};
+
+    fn check(builder: &Builder, edit: impl FnOnce(&mut Vec<u8>), expected: &Expect) {
+        let mut image = builder.build();
+        edit(&mut image);
+        let text = match PeImage::parse(&image).unwrap().authenticode_ranges() {
+            Ok(hashed) => {
+                let mut sha256 = Sha256::new();
+                for range in &hashed.ranges {
+                    sha256.update(&image[range.start as usize..range.end as usize]);
+                }
+                sha256.update(vec![0; hashed.padding as usize]);
+                let digest: String = sha256
+                    .finalize()
+                    .iter()
+                    .map(|byte| format!("{byte:02X}"))
+                    .collect();
+                format!("{:x?} + {} zeros: {digest}", hashed.ranges, hashed.padding)
+            }
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    fn odd() -> Builder {
+        Builder {
+            overlay: b"odd".to_vec(),
+            ..Builder::default()
+        }
+    }
+
+    /// The digests are those that sbsign 0.9.4 put into signatures of these
+    /// images, and that osslsigncode 2.5 calculated and found there.
+    #[test]
+    fn agrees_with_signing_tools() {
+        check(
+            &Builder::uki(),
+            |_| {},
+            &expect![
+                "[0..98, 9c..e8, f0..163e] + 2 zeros: 0443C689AC51855E8263A3EB0384AC1BFC0BF0C87BC00449D83BCA58B8D7B8BC"
+            ],
+        );
+        check(
+            &Builder::zboot(),
+            |_| {},
+            &expect![
+                "[0..98, 9c..e8, f0..600] + 0 zeros: 0B909FEAC3FFB7CB40413B663B4FE8683DFF182FA402EF3D1D78006BADCEDB60"
+            ],
+        );
+        check(
+            &odd(),
+            |_| {},
+            &expect![
+                "[0..98, 9c..e8, f0..403] + 5 zeros: 2DB2FF5E96D44DC33ADB8F8F093AFF6A43BD6E5C1D5034C3CC21E47945FF1066"
+            ],
+        );
+    }
+
+    #[test]
+    fn signing_does_not_change_the_digest() {
+        let sign = |image: &mut Vec<u8>| odd().put_certificates(image, &[0x55; 24]);
+        check(
+            &odd(),
+            sign,
+            &expect![
+                "[0..98, 9c..e8, f0..408] + 0 zeros: 2DB2FF5E96D44DC33ADB8F8F093AFF6A43BD6E5C1D5034C3CC21E47945FF1066"
+            ],
+        );
+        let checksum = |image: &mut Vec<u8>| put(image, 0x98, 0x1234_5678);
+        check(
+            &odd(),
+            checksum,
+            &expect![
+                "[0..98, 9c..e8, f0..403] + 5 zeros: 2DB2FF5E96D44DC33ADB8F8F093AFF6A43BD6E5C1D5034C3CC21E47945FF1066"
+            ],
+        );
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_signed_has_nothing_to_skip() {
+        let builder = Builder {
+            directories: 4,
+            ..Builder::default()
+        };
+        check(
+            &builder,
+            |_| {},
+            &expect![
+                "[0..98, 9c..400] + 0 zeros: F8252EDA2A865FCADEFB85229A63DFE6FC456CAFA030C4360E93501B67328003"
+            ],
+        );
+    }
+
+    #[test]
+    fn gaps_are_hashed_the_way_firmware_does() {
+        // The section moves up: the headers end before it begins, and the rest
+        // starts as many bytes too early.
+        let gap = |image: &mut Vec<u8>| {
+            put(image, 0x148 + 16, 0x100);
+            put(image, 0x148 + 20, 0x300);
+        };
+        check(
+            &Builder::default(),
+            gap,
+            &expect![
+                "[0..98, 9c..e8, f0..200, 300..400, 300..400] + 0 zeros: 3B3EC20FF96714819F55CE1AD5F2188F4B01268A5F0C90598DF044BEC553C5CD"
+            ],
+        );
+    }
+
+    #[test]
+    fn refuses_what_firmware_refuses() {
+        let signed = |edit: fn(&mut Vec<u8>)| {
+            move |image: &mut Vec<u8>| {
+                odd().put_certificates(image, &[0x55; 24]);
+                edit(image);
+            }
+        };
+        check(
+            &odd(),
+            signed(|image| image.push(0)),
+            &expect![
+                "Authenticode digest: certificate table (data directory 4) at file offset 0xe8: expected a table that ends with the file, found 0x420"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x94, 0x409)),
+            &expect![
+                "Authenticode digest: SizeOfHeaders at file offset 0x94: expected a size that covers the section table and lies inside the signed part of the file, found 0x409"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x94, 0x147)),
+            &expect![
+                "Authenticode digest: SizeOfHeaders at file offset 0x94: expected a size that covers the section table and lies inside the signed part of the file, found 0x147"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x94, 0x400)),
+            &expect![
+                "Authenticode digest: SizeOfHeaders at file offset 0x94: expected headers and sections that do not take more bytes than the file has, found 0x600"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x148 + 16, 0x300)),
+            &expect![
+                "Authenticode digest: SizeOfRawData at file offset 0x158: expected raw data inside the signed part of the file, found 0x300"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x148 + 16, 0xffff_ffff)),
+            &expect![
+                "Authenticode digest: SizeOfRawData at file offset 0x158: expected raw data inside the signed part of the file, found 0xffffffff"
+            ],
+        );
+    }
+}

@@ -1,0 +1,767 @@
+//! Adding, replacing and removing a section.
+//!
+//! The content of every other section, the payload of an EFI zboot image and
+//! whatever lies behind the sections survives each edit, and what points at
+//! moved data follows it. Removing a section that was added gives the original
+//! bytes back, with these exceptions, where the added section leaves no trace
+//! of what was before:
+//!
+//! - a signature that was dropped;
+//! - headers that grew although `SizeOfHeaders` was no multiple of
+//!   `FileAlignment`, or that had a whole `FileAlignment` to spare;
+//! - raw data that passed the end of the file: it is padded;
+//! - data of unknown owners behind a kernel of fixed layout, if it does not
+//!   end at a multiple of `FileAlignment`: it is padded, too.
+//!
+//! Rules for the fields that describe the whole image:
+//!
+//! - `CheckSum` is right afterwards if it was right before. One that nobody
+//!   filled in (0, as Linux's build leaves it) or kept up (ukify does not) is
+//!   left alone; firmware does not look at it.
+//! - `SizeOfImage` grows by whole `SectionAlignment`s. Linux's build does not
+//!   round it, and that is kept.
+
+mod data;
+mod draft;
+mod table;
+
+use crate::headers::{CHARACTERISTICS, DIRECTORY_CERTIFICATES, SIZE_OF_IMAGE};
+use crate::read::wide;
+use crate::{PeError, Section, SectionFlags, SectionName};
+use draft::{Draft, overlap};
+
+/// How to edit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EditOptions {
+    /// Remove the certificate table of a signed image, whose signatures no
+    /// edit leaves valid. Otherwise a signed image is refused.
+    pub drop_signature: bool,
+}
+
+/// Returns `image` with `content` as section `name`.
+///
+/// The first section of that name is replaced: it keeps its place in the
+/// section table (the order matters to unified kernel images with several
+/// profiles), and its address if the content fits there. If there is none,
+/// one is added behind all others, as read-only initialized data.
+///
+/// File data moves where that is needed and the format allows it.
+///
+/// # Errors
+///
+/// Those of [`PeImage::parse`](crate::PeImage::parse) for an image that is
+/// broken, [`PeError::SectionName`] for a name that no section can have,
+/// [`PeError::Signed`] unless the signature may be dropped; else the error
+/// says why the image has no place for the section.
+pub fn attach(
+    image: &[u8],
+    name: &str,
+    content: &[u8],
+    options: EditOptions,
+) -> Result<Vec<u8>, PeError> {
+    let name = SectionName::new(name)?;
+    let room = content.len().saturating_add(ROOM_FOR_PADDING);
+    let mut draft = Draft::open(image, options, room)?;
+    match draft.find(&name) {
+        Some(section) => draft.replace(&section, content)?,
+        None => draft.add(&name, content)?,
+    }
+    draft.finish()
+}
+
+/// Returns `image` without its first section of name `name`.
+///
+/// # Errors
+///
+/// Those of [`PeImage::parse`](crate::PeImage::parse) for an image that is
+/// broken, [`PeError::NoSection`] if there is no such section,
+/// [`PeError::InUse`] for one that the image cannot do without,
+/// [`PeError::Signed`] unless the signature may be dropped,
+/// [`PeError::FixedLayout`] if data behind it may not move.
+pub fn detach(image: &[u8], name: &str, options: EditOptions) -> Result<Vec<u8>, PeError> {
+    let name = SectionName::new(name)?;
+    let mut draft = Draft::open(image, options, 0)?;
+    let section = draft.find(&name).ok_or(PeError::NoSection { name })?;
+    draft.remove(&section)?;
+    draft.finish()
+}
+
+impl Draft {
+    fn find(&self, name: &SectionName) -> Option<Section> {
+        self.image
+            .sections()
+            .iter()
+            .find(|section| section.name == *name)
+            .cloned()
+    }
+
+    fn add(&mut self, name: &SectionName, content: &[u8]) -> Result<(), PeError> {
+        self.make_table_room()?;
+        let raw_data = self.append_data(content)?;
+        let rva = align_up(
+            self.end_of_memory(None).max(self.size_of_image()),
+            self.section_alignment(),
+        );
+        let entry = self.image.headers.table.end;
+        let count = self.image.sections().len();
+        self.put("section table", entry, name.padded())?;
+        self.put_u32(
+            CHARACTERISTICS.0,
+            entry.saturating_add(wide(CHARACTERISTICS.1)),
+            DATA.0.into(),
+        )?;
+        self.put_count(wide(count).saturating_add(1))?;
+        self.refresh()?;
+        self.place(count, rva, &raw_data, content.len())
+    }
+
+    fn replace(&mut self, section: &Section, content: &[u8]) -> Result<(), PeError> {
+        self.check_not_in_use(section)?;
+        let own = self.own_data(section)?;
+        let index = section.index();
+        self.unplace(section)?;
+        let raw_data = match own {
+            Some(own) => self.replace_data(&own, content)?,
+            None => self.append_data(content)?,
+        };
+        let start = u64::from(section.rva.0);
+        let end = start.saturating_add(wide(content.len()));
+        let next = self
+            .others(index)
+            .map(|other| other.addresses().start)
+            .filter(|&next| next > start)
+            .min();
+        let rva = match next {
+            Some(next) if next < end => align_up(
+                self.end_of_memory(None).max(self.size_of_image()),
+                self.section_alignment(),
+            ),
+            _ => start,
+        };
+        self.place(index, rva, &raw_data, content.len())?;
+        if next.is_none() {
+            // It is the last one in memory; the image ends with it.
+            let size = self.size_of_image_from(self.end_of_memory(None));
+            self.put_optional(SIZE_OF_IMAGE, size)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, section: &Section) -> Result<(), PeError> {
+        self.check_not_in_use(section)?;
+        let own = self
+            .own_data(section)?
+            .map(|own| self.with_padding(section, own))
+            .transpose()?;
+        self.unplace(section)?;
+        self.remove_entry(section)?;
+        if let Some(own) = own {
+            let kept = own
+                .full
+                .end
+                .saturating_sub(own.full.start)
+                .saturating_sub(own.len);
+            self.resize(
+                own.full.start,
+                own.full.end.saturating_sub(own.full.start),
+                kept,
+                "close the gap of a removed section",
+            )?;
+        }
+        self.shrink_headers()
+    }
+
+    /// Refuses a section that something else in the image depends on.
+    fn check_not_in_use(&self, section: &Section) -> Result<(), PeError> {
+        let in_use = |holds, at| {
+            Err(PeError::InUse {
+                section: section.name,
+                holds,
+                at,
+            })
+        };
+        let headers = &self.image.headers;
+        let entry_point = u64::from(headers.address_of_entry_point);
+        if entry_point != 0 && section.addresses().contains(&entry_point) {
+            return in_use("entry point", entry_point);
+        }
+        for (index, directory) in headers.directories.iter().enumerate() {
+            let address = u64::from(directory.virtual_address);
+            let is_address = index != DIRECTORY_CERTIFICATES && directory.size != 0;
+            if is_address && section.addresses().contains(&address) {
+                return in_use("data directory", address);
+            }
+        }
+        match self.zboot_payload() {
+            Some(payload) if overlap(&payload, &section.raw_data()) => {
+                in_use("zboot payload", payload.start)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn align_up(value: u64, alignment: u64) -> u64 {
+    value
+        .checked_next_multiple_of(alignment)
+        .unwrap_or(u64::MAX)
+}
+
+fn align_down(value: u64, alignment: u64) -> u64 {
+    value.saturating_sub(value.checked_rem(alignment).unwrap_or(0))
+}
+
+/// What a new section is: read-only initialized data.
+const DATA: SectionFlags = SectionFlags::CNT_INITIALIZED_DATA.union(SectionFlags::MEM_READ);
+
+/// Padding of the content and in front of it, and growth of the headers, at
+/// the usual alignment.
+const ROOM_FOR_PADDING: usize = 4 * 512;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::PeImage;
+    use crate::checksum::checksum;
+    use crate::read::u32_at;
+    use crate::testing::{Builder, Checksum, Zboot, put};
+
+    const KEEP: EditOptions = EditOptions {
+        drop_signature: false,
+    };
+    const DROP: EditOptions = EditOptions {
+        drop_signature: true,
+    };
+
+    /// Shows sections and header fields of the outcome of an edit.
+    fn check(edited: Result<Vec<u8>, PeError>, expected: &Expect) {
+        let text = match edited {
+            Ok(image) => describe(&image),
+            Err(error) => format!("{error}\n"),
+        };
+        expected.assert_eq(&text);
+    }
+
+    fn describe(image: &[u8]) -> String {
+        let view = PeImage::parse(image).unwrap();
+        let mut text = format!(
+            "{:#x} bytes, headers {:#x}, image {:#x}, initialized {:#x}\n",
+            image.len(),
+            view.size_of_headers(),
+            view.size_of_image(),
+            view.headers.size_of_initialized_data,
+        );
+        for section in view.sections() {
+            let content = section.content();
+            let bytes = &image[content.start as usize..content.end as usize];
+            text += &format!(
+                "{:8} {:#x} at {:#x}, {:#x} at {:#x}, {:#x}: {:.12}\n",
+                section.name(),
+                section.virtual_size(),
+                section.rva().0,
+                section.size_of_raw_data(),
+                section.pointer_to_raw_data(),
+                section.characteristics().0,
+                bytes.escape_ascii().to_string(),
+            );
+        }
+        text
+    }
+
+    fn is_checksum_right(image: &[u8]) -> bool {
+        u32_at(image, 0x98) == Some(checksum(image, 0x98))
+    }
+
+    #[test]
+    fn adds_a_section_behind_all_others() {
+        let image = Builder {
+            spare_entries: 1,
+            ..Builder::uki()
+        }
+        .build();
+        check(
+            attach(&image, ".bpf", b"\x7fELF parser", KEEP),
+            &expect![[r#"
+            0x183e bytes, headers 0x400, image 0xa000, initialized 0x1200
+            .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+            .osrel   0x8 at 0x5000, 0x200 at 0x600, 0x40000040: ID=test\n
+            .cmdline 0x5 at 0x6000, 0x200 at 0x800, 0x40000040: quiet
+            .linux   0x777 at 0x7000, 0x800 at 0xa00, 0x40000040: \x00\x01\x02
+            .initrd  0x400 at 0x8000, 0x400 at 0x1200, 0x40000040: \xcd\xcd\xcd
+            .bpf     0xb at 0x9000, 0x200 at 0x1600, 0x40000040: \x7fELF pars
+        "#]],
+        );
+    }
+
+    #[test]
+    fn adding_to_an_empty_image_works() {
+        let empty = Builder {
+            sections: Vec::new(),
+            ..Builder::default()
+        }
+        .build();
+        check(
+            attach(&empty, ".bpf", b"first", KEEP),
+            &expect![[r#"
+            0x400 bytes, headers 0x200, image 0x2000, initialized 0x200
+            .bpf     0x5 at 0x1000, 0x200 at 0x200, 0x40000040: first
+        "#]],
+        );
+    }
+
+    #[test]
+    fn an_empty_section_has_no_file_data() {
+        let image = Builder::zboot().build();
+        let edited = attach(&image, ".cmdline", b"", KEEP).unwrap();
+        assert_eq!(edited.len(), image.len());
+        check(
+            Ok(edited),
+            &expect![[r#"
+            0x600 bytes, headers 0x200, image 0x3009, initialized 0x200
+            .text    0x4 at 0x1000, 0x200 at 0x200, 0x60000020: code
+            .payload 0x9 at 0x2000, 0x200 at 0x400, 0x40000040: \x1f\x8bpayl
+            .cmdline 0x0 at 0x3000, 0x0 at 0x0, 0x40000040: 
+        "#]],
+        );
+    }
+
+    #[test]
+    fn replaces_a_section_where_it_is() {
+        let image = Builder::uki().build();
+        check(
+            attach(&image, ".osrel", b"ID=other\n", KEEP),
+            &expect![[r#"
+            0x163e bytes, headers 0x400, image 0x9000, initialized 0x1000
+            .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+            .osrel   0x9 at 0x5000, 0x200 at 0x600, 0x40000040: ID=other\n
+            .cmdline 0x5 at 0x6000, 0x200 at 0x800, 0x40000040: quiet
+            .linux   0x777 at 0x7000, 0x800 at 0xa00, 0x40000040: \x00\x01\x02
+            .initrd  0x400 at 0x8000, 0x400 at 0x1200, 0x40000040: \xcd\xcd\xcd
+        "#]],
+        );
+        // More file data: what lies behind moves.
+        check(
+            attach(&image, ".osrel", &[b'#'; 0x201], KEEP),
+            &expect![[r#"
+            0x183e bytes, headers 0x400, image 0x9000, initialized 0x1200
+            .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+            .osrel   0x201 at 0x5000, 0x400 at 0x600, 0x40000040: ############
+            .cmdline 0x5 at 0x6000, 0x200 at 0xa00, 0x40000040: quiet
+            .linux   0x777 at 0x7000, 0x800 at 0xc00, 0x40000040: \x00\x01\x02
+            .initrd  0x400 at 0x8000, 0x400 at 0x1400, 0x40000040: \xcd\xcd\xcd
+        "#]],
+        );
+        // More memory than there is before the next section.
+        check(
+            attach(&image, ".osrel", &[b'#'; 0x1001], KEEP),
+            &expect![[r#"
+            0x263e bytes, headers 0x400, image 0xb000, initialized 0x2000
+            .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+            .osrel   0x1001 at 0x9000, 0x1200 at 0x600, 0x40000040: ############
+            .cmdline 0x5 at 0x6000, 0x200 at 0x1800, 0x40000040: quiet
+            .linux   0x777 at 0x7000, 0x800 at 0x1a00, 0x40000040: \x00\x01\x02
+            .initrd  0x400 at 0x8000, 0x400 at 0x2200, 0x40000040: \xcd\xcd\xcd
+        "#]],
+        );
+        // Less, and at the end.
+        check(
+            attach(&image, ".initrd", b"", KEEP),
+            &expect![[r#"
+            0x123e bytes, headers 0x400, image 0x8000, initialized 0xc00
+            .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+            .osrel   0x8 at 0x5000, 0x200 at 0x600, 0x40000040: ID=test\n
+            .cmdline 0x5 at 0x6000, 0x200 at 0x800, 0x40000040: quiet
+            .linux   0x777 at 0x7000, 0x800 at 0xa00, 0x40000040: \x00\x01\x02
+            .initrd  0x0 at 0x8000, 0x0 at 0x0, 0x40000040: 
+        "#]],
+        );
+        let back = attach(&image, ".osrel", &[b'#'; 0x201], KEEP)
+            .and_then(|image| attach(&image, ".osrel", b"ID=test\n", KEEP));
+        assert_eq!(back.unwrap(), image);
+    }
+
+    #[test]
+    fn removes_a_section_from_the_middle() {
+        let image = Builder::uki().build();
+        check(
+            detach(&image, ".linux", KEEP),
+            &expect![[r#"
+            0xc3e bytes, headers 0x200, image 0x9000, initialized 0x800
+            .text    0x123 at 0x4000, 0x200 at 0x200, 0x60000020: \x90\x90\x90
+            .osrel   0x8 at 0x5000, 0x200 at 0x400, 0x40000040: ID=test\n
+            .cmdline 0x5 at 0x6000, 0x200 at 0x600, 0x40000040: quiet
+            .initrd  0x400 at 0x8000, 0x400 at 0x800, 0x40000040: \xcd\xcd\xcd
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_shared_section_leaves_its_bytes() {
+        let mut image = Builder::uki().build();
+        // .cmdline and .osrel become the same bytes.
+        let osrel = 0x148 + 40;
+        let entry: Vec<u8> = image[osrel + 8..osrel + 36].to_vec();
+        image[osrel + 48..osrel + 76].copy_from_slice(&entry);
+        let edited = detach(&image, ".osrel", KEEP).unwrap();
+        assert_eq!(edited.len(), image.len() - 0x200, "only the headers shrink");
+        check(
+            Ok(edited),
+            &expect![[r#"
+            0x143e bytes, headers 0x200, image 0x9000, initialized 0xe00
+            .text    0x123 at 0x4000, 0x200 at 0x200, 0x60000020: \x90\x90\x90
+            .cmdline 0x8 at 0x5000, 0x200 at 0x400, 0x40000040: ID=test\n
+            .linux   0x777 at 0x7000, 0x800 at 0x800, 0x40000040: \x00\x01\x02
+            .initrd  0x400 at 0x8000, 0x400 at 0x1000, 0x40000040: \xcd\xcd\xcd
+        "#]],
+        );
+    }
+
+    #[test]
+    fn headers_grow_where_data_may_move() {
+        let mut full = Builder {
+            e_lfanew: 0x78,
+            ..Builder::uki()
+        };
+        full.sections.truncate(3);
+        let image = full.build();
+        let edited = attach(&image, ".bpf", b"parser", KEEP).unwrap();
+        check(
+            Ok(edited.clone()),
+            &expect![[r#"
+                0xc3e bytes, headers 0x400, image 0x8000, initialized 0x600
+                .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+                .osrel   0x8 at 0x5000, 0x200 at 0x600, 0x40000040: ID=test\n
+                .cmdline 0x5 at 0x6000, 0x200 at 0x800, 0x40000040: quiet
+                .bpf     0x6 at 0x7000, 0x200 at 0xa00, 0x40000040: parser
+            "#]],
+        );
+        assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+    }
+
+    #[test]
+    fn pointers_follow_data_that_moves() {
+        let full = Builder {
+            directories: 7,
+            e_lfanew: 0xa8,
+            first_rva: 0x1000,
+            zboot: Some(Zboot {
+                payload: b"payload".to_vec(),
+                in_section: false,
+            }),
+            sections: vec![(".text", b"text".to_vec()), (".data", b"data".to_vec())],
+            debug_data: b"debug data".to_vec(),
+            symbols: 1,
+            overlay: b"overlay".to_vec(),
+            ..Builder::default()
+        };
+        let image = full.build();
+        let view = PeImage::parse(&image).unwrap();
+        assert_eq!(view.size_of_headers(), 0x200, "the table is full");
+        let edited = attach(&image, ".bpf", b"parser", KEEP).unwrap();
+        assert_eq!(PeImage::parse(&edited).unwrap().size_of_headers(), 0x400);
+        let at = |pointer: u32| &edited[pointer as usize..];
+        assert!(
+            at(u32_at(&edited, 8).unwrap()).starts_with(b"payload"),
+            "DOS header"
+        );
+        let symbols = u32_at(&edited, full.e_lfanew + 12).unwrap();
+        assert!(at(symbols).starts_with(b"ssssssssssssssssss\x08\0\0\0str\0"));
+        let debug = PeImage::parse(&edited)
+            .unwrap()
+            .section(".debugd")
+            .unwrap()
+            .content();
+        let debug_data = u32_at(at(debug.start as u32), 24).unwrap();
+        assert!(at(debug_data).starts_with(b"debug data"));
+        assert!(edited.ends_with(b"overlay"));
+        assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+    }
+
+    #[test]
+    fn headers_do_not_grow_into_the_first_section() {
+        let image = Builder {
+            section_alignment: 0x200,
+            first_rva: 0x200,
+            e_lfanew: 0xa0,
+            ..Builder::default()
+        };
+        let sections = vec![(".text", vec![1]), (".a", vec![2])];
+        let image = Builder {
+            sections,
+            directories: 16,
+            ..image
+        }
+        .build();
+        check(
+            attach(&image, ".bpf", b"x", KEEP),
+            &expect![[r#"
+            the section table has no room: SizeOfHeaders would become 0x400 and pass the first section's address 0x200
+        "#]],
+        );
+    }
+
+    #[test]
+    fn header_data_is_not_overwritten() {
+        let mut image = Builder {
+            spare_entries: 1,
+            ..Builder::default()
+        }
+        .build();
+        image[0x148 + 79] = 1;
+        check(
+            attach(&image, ".bpf", b"x", KEEP),
+            &expect![[r#"
+            the section table has no room: its next entry would be at file offset 0x170, where other data of the headers lies and cannot move
+        "#]],
+        );
+    }
+
+    /// Makes `builder`'s image look like a kernel of fixed layout.
+    fn kernel(builder: &Builder, magic: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut image = builder.build();
+        for (at, magic) in magic {
+            image[*at..at + magic.len()].copy_from_slice(magic);
+        }
+        image
+    }
+
+    #[test]
+    fn kernels_of_fixed_layout_only_get_what_moves_nothing() {
+        let roomy = Builder {
+            e_lfanew: 0x48,
+            spare_entries: 4,
+            overlay: b"odd".to_vec(),
+            ..Builder::default()
+        };
+        let kernels: [&[(usize, &[u8])]; 5] = [
+            &[(0x1fe, b"\x55\xaa"), (0x202, b"HdrS")],
+            &[(0x38, b"ARM\x64")],
+            &[(0x30, b"RISCV\0\0\0")],
+            &[(0x38, b"RSC\x05")],
+            &[(0x38, b"\xcd\x23\x82\x81")],
+        ];
+        let mut texts = String::new();
+        for magic in kernels {
+            let full = Builder {
+                e_lfanew: 0xc0,
+                ..Builder::default()
+            };
+            let refused = attach(&kernel(&full, magic), ".bpf", b"x", KEEP).err();
+            texts += &format!("{}\n", refused.unwrap());
+
+            let image = kernel(&roomy, magic);
+            let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+            assert_eq!(edited[0x200..image.len()], image[0x200..]);
+            let more = attach(&edited, ".bpf2", b"y", KEEP).unwrap();
+            texts += &format!("{}\n", detach(&more, ".bpf", KEEP).err().unwrap());
+            assert_eq!(detach(&more, ".bpf2", KEEP).unwrap(), edited);
+        }
+        expect![[r#"
+            file data from file offset 0x1f0 on would have to move to make room in the section table, but the layout of a bzImage is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a bzImage is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of an arm64 Image is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of an arm64 Image is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of a riscv Image is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a riscv Image is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of a riscv Image is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a riscv Image is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of a Linux kernel is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a Linux kernel is fixed
+        "#]].assert_eq(&texts);
+    }
+
+    #[test]
+    fn what_the_image_needs_stays() {
+        let zboot = Builder {
+            debug_data: b"x".to_vec(),
+            directories: 7,
+            ..Builder::zboot()
+        }
+        .build();
+        check(
+            detach(&zboot, ".text", KEEP),
+            &expect![[r#"
+            section .text cannot be changed: it holds the image's entry point (at 0x1000)
+        "#]],
+        );
+        check(
+            detach(&zboot, ".payload", KEEP),
+            &expect![[r#"
+            section .payload cannot be changed: it holds the image's zboot payload (at 0x400)
+        "#]],
+        );
+        check(
+            attach(&zboot, ".debugd", b"", KEEP),
+            &expect![[r#"
+            section .debugd cannot be changed: it holds the image's data directory (at 0x3000)
+        "#]],
+        );
+        check(
+            detach(&zboot, ".initrd", KEEP),
+            &expect![[r#"
+            the image has no section .initrd
+        "#]],
+        );
+        check(
+            detach(&zboot, "", KEEP),
+            &expect![[r#"
+            section name "": it is empty
+        "#]],
+        );
+    }
+
+    #[test]
+    fn zboot_payloads_that_lie_are_refused() {
+        let lie = |offset, size| {
+            let mut image = Builder::zboot().build();
+            put(&mut image, 8, offset);
+            put(&mut image, 12, size);
+            attach(&image, ".bpf", b"x", KEEP)
+        };
+        check(
+            lie(0x400, 0x201),
+            &expect![[r#"
+            zboot payload offset at file offset 0x8: expected bytes inside the file, found 0x400 to 0x601 of a file that ends at 0x600; is the file cut off?
+        "#]],
+        );
+        check(
+            lie(0xffff_ffff, 0xffff_ffff),
+            &expect![[r#"
+            zboot payload offset at file offset 0x8: expected bytes inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x600; is the file cut off?
+        "#]],
+        );
+        lie(0x400, 0x200).unwrap();
+    }
+
+    #[test]
+    fn signed_images_are_refused_or_lose_their_signature() {
+        let builder = Builder::zboot();
+        let plain = builder.build();
+        let mut image = plain.clone();
+        builder.put_certificates(&mut image, &[0x30; 16]);
+        check(
+            attach(&image, ".bpf", b"x", KEEP),
+            &expect![[r#"
+            the image is signed (certificate table at file offset 0x600 to 0x610) and editing breaks the signature: have it dropped, and sign the result again
+        "#]],
+        );
+        check(
+            detach(&image, ".payload", KEEP),
+            &expect![[r#"
+            the image is signed (certificate table at file offset 0x600 to 0x610) and editing breaks the signature: have it dropped, and sign the result again
+        "#]],
+        );
+        let edited = attach(&image, ".bpf", b"x", DROP).unwrap();
+        assert_eq!(edited, attach(&plain, ".bpf", b"x", KEEP).unwrap());
+    }
+
+    #[test]
+    fn data_behind_a_dropped_signature_stays() {
+        let builder = Builder::default();
+        let mut image = builder.build();
+        builder.put_certificates(&mut image, &[0x30; 16]);
+        image.extend(b"behind");
+        let edited = attach(&image, ".bpf", b"x", DROP).unwrap();
+        assert!(edited.ends_with(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0behind"));
+        assert_eq!(PeImage::parse(&edited).unwrap().certificates(), None);
+        // A table with a section in it cannot go.
+        put(&mut image, builder.directory(4), 0x200);
+        check(
+            attach(&image, ".bpf", b"x", DROP),
+            &expect![[r#"
+            certificate table (data directory 4) at file offset 0xe8: expected a table with no other data in it, found 0x200
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_checksum_is_right_if_it_was() {
+        let edited = |checksum| {
+            let image = Builder {
+                checksum,
+                ..Builder::uki()
+            }
+            .build();
+            let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+            assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+            (
+                is_checksum_right(&edited),
+                u32_at(&edited, 0x98) == u32_at(&image, 0x98),
+            )
+        };
+        assert_eq!(edited(Checksum::Right), (true, false));
+        assert_eq!(edited(Checksum::Stale), (false, true));
+        assert_eq!(edited(Checksum::Zero), (false, true));
+    }
+
+    #[test]
+    fn lies_that_ask_for_memory_are_refused() {
+        let lie = |at, value| {
+            let mut image = Builder::default().build();
+            put(&mut image, at, value);
+            attach(&image, ".bpf", b"x", KEEP)
+        };
+        let optional = 0x58;
+        check(
+            lie(0x148 + 16, 0xffff_ffff),
+            &expect![[r#"
+            SizeOfRawData at file offset 0x158: expected bytes inside the file, found 0x200 to 0x1000001ff of a file that ends at 0x400; is the file cut off?
+        "#]],
+        );
+        check(
+            lie(optional + 60, 0xffff_ffff),
+            &expect![[r#"
+            SizeOfHeaders at file offset 0x94: expected bytes inside the file, found 0x0 to 0xffffffff of a file that ends at 0x400; is the file cut off?
+        "#]],
+        );
+        check(
+            lie(optional + 56, 0xffff_ffff),
+            &expect![[r#"
+            VirtualAddress would become 0x100000000, more than the field can hold
+        "#]],
+        );
+        check(
+            lie(optional + 36, 0x8000_0000),
+            &expect![[r#"
+            FileAlignment at file offset 0x7c: expected a power of two up to 0x10000, found 0x80000000
+        "#]],
+        );
+        check(
+            lie(optional + 36, 0),
+            &expect![[r#"
+            FileAlignment at file offset 0x7c: expected a power of two up to 0x10000, found 0x0
+        "#]],
+        );
+        check(
+            lie(optional + 32, 3),
+            &expect![[r#"
+            SectionAlignment at file offset 0x78: expected a power of two, found 0x3
+        "#]],
+        );
+        check(
+            lie(optional + 32, 0x8000_0000),
+            &expect![[r#"
+            0x600 bytes, headers 0x200, image 0x80002000, initialized 0x200
+            .text    0x4 at 0x1000, 0x200 at 0x200, 0x60000020: code
+            .bpf     0x1 at 0x80000000, 0x200 at 0x400, 0x40000040: x
+        "#]],
+        );
+    }
+
+    #[test]
+    fn raw_data_cut_off_in_its_padding_is_padded() {
+        let mut image = Builder::default().build();
+        image.truncate(0x210);
+        let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+        check(
+            Ok(edited),
+            &expect![[r#"
+            0x600 bytes, headers 0x200, image 0x3000, initialized 0x200
+            .text    0x4 at 0x1000, 0x200 at 0x200, 0x60000020: code
+            .bpf     0x1 at 0x2000, 0x200 at 0x400, 0x40000040: x
+        "#]],
+        );
+    }
+}

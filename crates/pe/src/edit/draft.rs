@@ -1,0 +1,542 @@
+//! An image that is being edited: its bytes, and everything in them that
+//! points at other bytes.
+//!
+//! File offsets are kept in the section table (raw data, and the line numbers
+//! and relocations that images should not have), in the COFF header (symbols),
+//! in the debug directory, and in the DOS header of an EFI zboot image
+//! (payload). Everything else in an image goes by address, so that moving file
+//! data does not touch it.
+
+use std::ops::Range;
+
+use crate::checksum::checksum;
+use crate::headers::{
+    CHECK_SUM, DIRECTORY_CERTIFICATES, DIRECTORY_DEBUG, FILE_ALIGNMENT, Field,
+    POINTER_TO_LINENUMBERS, POINTER_TO_RAW_DATA, POINTER_TO_RELOCATIONS, POINTER_TO_SYMBOL_TABLE,
+    SECTION_ALIGNMENT,
+};
+use crate::read::{array_at, slice, u32_at, wide};
+use crate::{EditOptions, FileOffset, PeError, PeImage};
+
+/// Bytes of an image and the view of them, kept in step.
+pub(super) struct Draft {
+    bytes: Vec<u8>,
+    pub(super) image: PeImage,
+    format: Format,
+    keeps_checksum: bool,
+}
+
+/// Which bytes may move.
+#[derive(Clone, Copy)]
+enum Format {
+    /// Nothing but what is listed above goes by file offset.
+    Free,
+    /// Only the payload offset comes on top.
+    Zboot,
+    /// A kernel whose loaders other than UEFI go by file offset.
+    Fixed(&'static str),
+}
+
+/// Bytes that belong together and to one owner.
+pub(super) struct Extent {
+    pub(super) range: Range<u64>,
+    pub(super) owner: Owner,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Section(usize),
+    Symbols,
+    DebugData,
+    ZbootPayload,
+}
+
+/// A 32-bit file offset somewhere in the file.
+struct Pointer {
+    field: &'static str,
+    at: u64,
+    target: u64,
+}
+
+impl Draft {
+    /// Starts to edit `image`.
+    ///
+    /// `room` is how many bytes the edit may add, so that memory is asked for
+    /// once.
+    pub(super) fn open(image: &[u8], options: EditOptions, room: usize) -> Result<Self, PeError> {
+        let view = PeImage::parse(image)?;
+        check_alignment(&view)?;
+        let mut bytes = Vec::with_capacity(image.len().saturating_add(room));
+        bytes.extend_from_slice(image);
+        let mut draft = Self {
+            format: Format::of(image),
+            image: view,
+            bytes,
+            keeps_checksum: false,
+        };
+        draft.keeps_checksum = draft.stored_checksum() == Some(draft.checksum());
+        draft.check_zboot()?;
+        draft.drop_signature(options)?;
+        Ok(draft)
+    }
+
+    /// Returns the edited image, with its checksum right if it was before.
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, PeError> {
+        if self.keeps_checksum {
+            let checksum = self.checksum();
+            self.put_u32(
+                CHECK_SUM.0,
+                self.image.headers.optional_field(CHECK_SUM).0,
+                checksum.into(),
+            )?;
+        }
+        // What is handed out is an image that this crate reads again.
+        PeImage::parse(&self.bytes)?;
+        Ok(self.bytes)
+    }
+
+    /// Returns the length of the file.
+    pub(super) fn len(&self) -> u64 {
+        wide(self.bytes.len())
+    }
+
+    /// Returns what the format is called if its file data must stay where it
+    /// is.
+    pub(super) fn fixed(&self) -> Option<&'static str> {
+        match self.format {
+            Format::Fixed(format) => Some(format),
+            Format::Free | Format::Zboot => None,
+        }
+    }
+
+    /// Returns `FileAlignment`, a power of two up to 64 KiB.
+    pub(super) fn file_alignment(&self) -> u64 {
+        self.image.headers.file_alignment.into()
+    }
+
+    /// Returns whether all bytes in `range` are there and zero.
+    pub(super) fn is_zero(&self, range: Range<u64>) -> bool {
+        slice(&self.bytes, range).is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0))
+    }
+
+    /// Writes `bytes` at `at`.
+    pub(super) fn put(
+        &mut self,
+        field: &'static str,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<(), PeError> {
+        let (len, end) = (wide(bytes.len()), self.len());
+        let range = at..at.saturating_add(len);
+        slice_mut(&mut self.bytes, range)
+            .ok_or(PeError::Truncated {
+                field,
+                at: FileOffset(at),
+                len,
+                end,
+            })?
+            .copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes a 32-bit `value` at `at`.
+    pub(super) fn put_u32(
+        &mut self,
+        field: &'static str,
+        at: u64,
+        value: u64,
+    ) -> Result<(), PeError> {
+        let narrow =
+            u32::try_from(value).map_err(|_too_large| PeError::TooLarge { field, value })?;
+        self.put(field, at, &narrow.to_le_bytes())
+    }
+
+    /// Writes a 32-bit `value` to a field of the optional header.
+    pub(super) fn put_optional(&mut self, field: Field, value: u64) -> Result<(), PeError> {
+        self.put_u32(field.0, self.image.headers.optional_field(field).0, value)
+    }
+
+    /// Moves the entries of the section table in `from` to `to`.
+    pub(super) fn move_entries(&mut self, from: Range<u64>, to: u64) -> Result<(), PeError> {
+        let entries = slice(&self.bytes, from).unwrap_or_default().to_vec();
+        self.put("section table", to, &entries)
+    }
+
+    /// Looks at the headers again, after they were written.
+    pub(super) fn refresh(&mut self) -> Result<(), PeError> {
+        self.image = PeImage::parse(&self.bytes)?;
+        Ok(())
+    }
+
+    /// Makes the `old` bytes at `at` into `new` zero bytes; what lies behind
+    /// moves, and what points there follows. `purpose` says in words what for.
+    pub(super) fn resize(
+        &mut self,
+        at: u64,
+        old: u64,
+        new: u64,
+        purpose: &'static str,
+    ) -> Result<(), PeError> {
+        let tail = at.saturating_add(old);
+        if old == new {
+            return slice_mut(&mut self.bytes, at..tail)
+                .map(|bytes| bytes.fill(0))
+                .ok_or(PeError::PastEnd {
+                    field: purpose,
+                    at: FileOffset(at),
+                    target: at..tail,
+                    end: self.len(),
+                });
+        }
+        let moved = |position: u64| match position < tail {
+            true => position,
+            false => position.saturating_sub(old).saturating_add(new),
+        };
+        let mut pointers = Vec::new();
+        if tail < self.len() {
+            if let Some(format) = self.fixed() {
+                return Err(PeError::FixedLayout {
+                    format,
+                    purpose,
+                    from: FileOffset(tail),
+                });
+            }
+            pointers = self.pointers()?;
+        }
+        let range = |position: u64| usize::try_from(position.min(self.len())).unwrap_or(usize::MAX);
+        let (start, end) = (range(at), range(tail));
+        let new = usize::try_from(new).map_err(|_no_memory_for_it| PeError::TooLarge {
+            field: purpose,
+            value: new,
+        })?;
+        self.bytes.splice(start..end, std::iter::repeat_n(0, new));
+        for pointer in pointers.iter().filter(|pointer| pointer.target >= tail) {
+            self.put_u32(pointer.field, moved(pointer.at), moved(pointer.target))?;
+        }
+        self.refresh()
+    }
+
+    /// Adds zeros until the file has `len` bytes.
+    pub(super) fn pad_to(&mut self, len: u64) -> Result<(), PeError> {
+        let end = self.len();
+        self.resize(end, 0, len.saturating_sub(end), "padding")
+    }
+
+    /// Returns everything that is known to lie in the file, each inside it,
+    /// but for headers; nothing empty.
+    pub(super) fn extents(&self) -> Result<Vec<Extent>, PeError> {
+        let sections = self
+            .image
+            .sections()
+            .iter()
+            .map(|section| (section.raw_data(), Owner::Section(section.index())));
+        let debug_data = self
+            .debug_entries()?
+            .into_iter()
+            .map(|entry| (entry.data, Owner::DebugData));
+        let payload = self
+            .zboot_payload()
+            .map(|payload| (self.with_size(payload), Owner::ZbootPayload));
+        let symbols = self.symbols().map(|symbols| (symbols, Owner::Symbols));
+        let end = self.len();
+        Ok(sections
+            .chain(debug_data)
+            .chain(payload)
+            .chain(symbols)
+            .map(|(range, owner)| Extent {
+                range: range.start..range.end.min(end),
+                owner,
+            })
+            .filter(|extent| !extent.range.is_empty())
+            .collect())
+    }
+
+    /// Returns the payload that the DOS header of an EFI zboot image names.
+    ///
+    /// Source: Linux, drivers/firmware/efi/libstub/zboot-header.S.
+    pub(super) fn zboot_payload(&self) -> Option<Range<u64>> {
+        let Format::Zboot = self.format else {
+            return None;
+        };
+        let start = u64::from(u32_at(&self.bytes, ZBOOT_PAYLOAD_OFFSET.1)?);
+        let size = u64::from(u32_at(&self.bytes, ZBOOT_PAYLOAD_SIZE.1)?);
+        Some(start..start.saturating_add(size))
+    }
+
+    /// Returns `payload` with the 4 bytes behind it: most payloads have their
+    /// size there, which the payload size does not count. Inside of a section
+    /// they are the section's.
+    fn with_size(&self, payload: Range<u64>) -> Range<u64> {
+        let sections = self.image.sections();
+        match sections
+            .iter()
+            .any(|section| overlap(&section.raw_data(), &payload))
+        {
+            true => payload,
+            false => payload.start..payload.end.saturating_add(4),
+        }
+    }
+
+    fn check_zboot(&self) -> Result<(), PeError> {
+        match self.zboot_payload() {
+            Some(target) if target.end > self.len() => Err(PeError::PastEnd {
+                field: ZBOOT_PAYLOAD_OFFSET.0,
+                at: FileOffset(wide(ZBOOT_PAYLOAD_OFFSET.1)),
+                target,
+                end: self.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the certificate table, if the caller wants that.
+    fn drop_signature(&mut self, options: EditOptions) -> Result<(), PeError> {
+        let Some(certificates) = self.image.certificates() else {
+            return Ok(());
+        };
+        if !options.drop_signature {
+            return Err(PeError::Signed { certificates });
+        }
+        let extents = self.extents()?;
+        if let Some(extent) = extents
+            .iter()
+            .find(|extent| overlap(&extent.range, &certificates))
+        {
+            return Err(PeError::Mismatch {
+                field: "certificate table (data directory 4)",
+                at: self.image.headers.directory_at(DIRECTORY_CERTIFICATES),
+                expected: "a table with no other data in it",
+                found: extent.range.start,
+            });
+        }
+        let directory = self.image.headers.directory_at(DIRECTORY_CERTIFICATES).0;
+        self.put("certificate table (data directory 4)", directory, &[0; 8])?;
+        // Tables lie at the end, where they are cut off. What lies behind one
+        // nevertheless stays where it is: nobody knows what it is.
+        let is_last = extents
+            .iter()
+            .all(|extent| extent.range.end <= certificates.start)
+            && self.is_zero(certificates.end..self.len());
+        match is_last {
+            true => self
+                .bytes
+                .truncate(usize::try_from(certificates.start).unwrap_or(usize::MAX)),
+            false => slice_mut(&mut self.bytes, certificates)
+                .unwrap_or_default()
+                .fill(0),
+        }
+        self.refresh()
+    }
+
+    /// Returns all that would have to follow if file data moved.
+    fn pointers(&self) -> Result<Vec<Pointer>, PeError> {
+        let headers = &self.image.headers;
+        let mut pointers = vec![Pointer {
+            field: POINTER_TO_SYMBOL_TABLE.0,
+            at: headers.coff_field(POINTER_TO_SYMBOL_TABLE).0,
+            target: headers.pointer_to_symbol_table.into(),
+        }];
+        for section in self.image.sections() {
+            let entry = headers.entry_at(section.index());
+            let raw_data = match section.size_of_raw_data {
+                0 => 0,
+                _ => section.pointer_to_raw_data,
+            };
+            for (field, target) in [
+                (POINTER_TO_RAW_DATA, raw_data),
+                (POINTER_TO_RELOCATIONS, section.pointer_to_relocations),
+                (POINTER_TO_LINENUMBERS, section.pointer_to_linenumbers),
+            ] {
+                let at = entry.saturating_add(wide(field.1));
+                pointers.push(Pointer {
+                    field: field.0,
+                    at,
+                    target: target.into(),
+                });
+            }
+        }
+        for entry in self.debug_entries()? {
+            let (field, target) = (DEBUG_POINTER.0, entry.data.start);
+            pointers.push(Pointer {
+                field,
+                at: entry.pointer_at,
+                target,
+            });
+        }
+        if let Some(payload) = self.zboot_payload() {
+            let at = wide(ZBOOT_PAYLOAD_OFFSET.1);
+            pointers.push(Pointer {
+                field: ZBOOT_PAYLOAD_OFFSET.0,
+                at,
+                target: payload.start,
+            });
+        }
+        // 0 is "none" in all of these.
+        pointers.retain(|pointer| pointer.target != 0);
+        Ok(pointers)
+    }
+
+    /// Returns the symbols and the strings behind them.
+    ///
+    /// Spec: PE format, "COFF Symbol Table", "COFF String Table".
+    fn symbols(&self) -> Option<Range<u64>> {
+        let headers = &self.image.headers;
+        let start = u64::from(headers.pointer_to_symbol_table);
+        let symbols = u64::from(headers.number_of_symbols).saturating_mul(18);
+        let strings = start.saturating_add(symbols);
+        let strings_len = usize::try_from(strings)
+            .ok()
+            .and_then(|strings| u32_at(&self.bytes, strings));
+        let end = strings.saturating_add(strings_len.unwrap_or(0).into());
+        (start != 0).then_some(start..end)
+    }
+
+    /// Returns the entries of the debug directory that have file data.
+    ///
+    /// Spec: PE format, "Debug Directory (Image Only)".
+    fn debug_entries(&self) -> Result<Vec<DebugEntry>, PeError> {
+        let headers = &self.image.headers;
+        let Some(directory) = headers
+            .directories
+            .get(DIRECTORY_DEBUG)
+            .filter(|directory| directory.size != 0)
+        else {
+            return Ok(Vec::new());
+        };
+        let size = u64::from(directory.size);
+        let range = self
+            .file_offset(directory.virtual_address)
+            .map(|start| start..start.saturating_add(size))
+            .filter(|range| range.end <= self.len())
+            .ok_or_else(|| PeError::Mismatch {
+                field: "debug directory (data directory 6)",
+                at: headers.directory_at(DIRECTORY_DEBUG),
+                expected: "an address whose bytes are in the file",
+                found: directory.virtual_address.into(),
+            })?;
+        let entries = slice(&self.bytes, range.clone()).unwrap_or_default();
+        Ok(entries
+            .as_chunks::<DEBUG_ENTRY_LEN>()
+            .0
+            .iter()
+            .zip((range.start..).step_by(DEBUG_ENTRY_LEN))
+            .filter_map(|(entry, at)| {
+                let size = u64::from(u32_at(entry, DEBUG_SIZE.1)?);
+                let start = u64::from(u32_at(entry, DEBUG_POINTER.1)?);
+                let pointer_at = at.saturating_add(wide(DEBUG_POINTER.1));
+                let data = start..start.saturating_add(size);
+                (start != 0).then_some(DebugEntry { pointer_at, data })
+            })
+            .collect())
+    }
+
+    /// Returns where the byte at address `rva` is in the file.
+    fn file_offset(&self, rva: u32) -> Option<u64> {
+        let rva = u64::from(rva);
+        if rva < self.image.size_of_headers().into() {
+            return Some(rva);
+        }
+        self.image.sections().iter().find_map(|section| {
+            let raw_data = section.raw_data();
+            let inside = rva.checked_sub(section.rva.0.into())?;
+            let offset = raw_data.start.checked_add(inside)?;
+            (offset < raw_data.end).then_some(offset)
+        })
+    }
+
+    fn checksum(&self) -> u32 {
+        let field = self.image.headers.optional_field(CHECK_SUM).0;
+        checksum(&self.bytes, usize::try_from(field).unwrap_or(usize::MAX))
+    }
+
+    fn stored_checksum(&self) -> Option<u32> {
+        let field = self.image.headers.optional_field(CHECK_SUM).0;
+        u32_at(&self.bytes, usize::try_from(field).ok()?)
+    }
+}
+
+/// An entry of the debug directory.
+struct DebugEntry {
+    /// Where its `PointerToRawData` is.
+    pointer_at: u64,
+    data: Range<u64>,
+}
+
+impl Format {
+    fn of(image: &[u8]) -> Self {
+        let has = |at, magic: &[u8]| image.get(at..).is_some_and(|rest| rest.starts_with(magic));
+        if has(4, b"zimg") {
+            return Self::Zboot;
+        }
+        if has(0x202, b"HdrS") && has(0x1fe, &[0x55, 0xaa]) {
+            return Self::Fixed("a bzImage");
+        }
+        if has(0x38, b"ARM\x64") {
+            return Self::Fixed("an arm64 Image");
+        }
+        if has(0x30, b"RISCV\0\0\0") || has(0x38, b"RSC\x05") {
+            return Self::Fixed("a riscv Image");
+        }
+        // LINUX_PE_MAGIC: kernels with no other mark, such as loongarch's.
+        if array_at(image, 0x38).map(u32::from_le_bytes) == Some(0x8182_23cd) {
+            return Self::Fixed("a Linux kernel");
+        }
+        Self::Free
+    }
+}
+
+impl Owner {
+    /// Says what it is in an error.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Section(_) => "data of another section",
+            Self::Symbols => "symbol table",
+            Self::DebugData => "debug data",
+            Self::ZbootPayload => "zboot payload",
+        }
+    }
+}
+
+/// Returns whether some byte is in both.
+pub(super) fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+fn check_alignment(image: &PeImage) -> Result<(), PeError> {
+    let headers = &image.headers;
+    let check = |field: Field, found: u32, expected, max| {
+        let at = headers.optional_field(field);
+        match found.is_power_of_two() && found <= max {
+            true => Ok(()),
+            false => Err(PeError::Mismatch {
+                field: field.0,
+                at,
+                expected,
+                found: found.into(),
+            }),
+        }
+    };
+    check(
+        FILE_ALIGNMENT,
+        headers.file_alignment,
+        "a power of two up to 0x10000",
+        0x1_0000,
+    )?;
+    check(
+        SECTION_ALIGNMENT,
+        headers.section_alignment,
+        "a power of two",
+        u32::MAX,
+    )
+}
+
+fn slice_mut(bytes: &mut [u8], range: Range<u64>) -> Option<&mut [u8]> {
+    bytes.get_mut(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+}
+
+const ZBOOT_PAYLOAD_OFFSET: Field = ("zboot payload offset", 8);
+const ZBOOT_PAYLOAD_SIZE: Field = ("zboot payload size", 12);
+
+const DEBUG_ENTRY_LEN: usize = 28;
+const DEBUG_SIZE: Field = ("SizeOfData of the debug directory", 16);
+const DEBUG_POINTER: Field = ("PointerToRawData of the debug directory", 24);

@@ -1,0 +1,603 @@
+//! The view of an image: headers that were checked once.
+
+use std::ops::Range;
+
+use crate::headers::{DIRECTORY_CERTIFICATES, Headers};
+use crate::read::Front;
+use crate::{PeError, ReadAt, Rva, Section};
+
+/// The machine an image is for; a file may say anything.
+///
+/// Spec: PE format, "Machine Types".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Machine(pub u16);
+
+impl Machine {
+    /// 32-bit x86.
+    pub const I386: Self = Self(0x014c);
+    /// 32-bit Arm.
+    pub const ARM_THUMB_MIXED: Self = Self(0x01c2);
+    /// x86-64.
+    pub const AMD64: Self = Self(0x8664);
+    /// 64-bit Arm.
+    pub const ARM64: Self = Self(0xaa64);
+    /// 32-bit RISC-V.
+    pub const RISCV32: Self = Self(0x5032);
+    /// 64-bit RISC-V.
+    pub const RISCV64: Self = Self(0x5064);
+    /// 32-bit LoongArch.
+    pub const LOONGARCH32: Self = Self(0x6232);
+    /// 64-bit LoongArch.
+    pub const LOONGARCH64: Self = Self(0x6264);
+}
+
+/// What runs an image; a file may say anything.
+///
+/// Spec: PE format, "Windows Subsystem".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subsystem(pub u16);
+
+impl Subsystem {
+    /// A Windows program with windows.
+    pub const WINDOWS_GUI: Self = Self(2);
+    /// A Windows program on a console.
+    pub const WINDOWS_CUI: Self = Self(3);
+    /// A UEFI application: kernels, boot loaders and unified kernel images.
+    pub const EFI_APPLICATION: Self = Self(10);
+    /// A UEFI driver that is gone once the operating system runs.
+    pub const EFI_BOOT_SERVICE_DRIVER: Self = Self(11);
+    /// A UEFI driver that stays.
+    pub const EFI_RUNTIME_DRIVER: Self = Self(12);
+}
+
+/// A PE32+ image whose headers were checked.
+///
+/// There is no value of this type unless all headers, the section table, the
+/// content of every section and the certificate table lie inside the file, so
+/// that nothing here can fail afterwards. It holds no bytes of the image.
+#[derive(Clone, Debug)]
+pub struct PeImage {
+    pub(crate) file_len: u64,
+    pub(crate) headers: Headers,
+    sections: Vec<Section>,
+}
+
+impl PeImage {
+    /// Checks the headers of `image`.
+    ///
+    /// An image whose headers lie in its first 4096 bytes is read in one go,
+    /// any other in one read for each of its headers; the rest of the file is
+    /// never touched. Memory is bounded by the length of the section table.
+    ///
+    /// # Errors
+    ///
+    /// [`PeError::TerseExecutable`] and [`PeError::Pe32`] for what is almost
+    /// a PE32+ image, [`PeError::Read`] if reading fails; else the error names
+    /// the field that is wrong.
+    pub fn parse(image: &(impl ReadAt + ?Sized)) -> Result<Self, PeError> {
+        let file = Front::read(image)?;
+        let headers = Headers::read(&file)?;
+        let sections = headers.read_sections(&file)?;
+        let image = Self {
+            file_len: file.len,
+            headers,
+            sections,
+        };
+        image.check_certificates()?;
+        Ok(image)
+    }
+
+    /// Returns the machine that the image is for.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.headers.machine
+    }
+
+    /// Returns what runs the image.
+    #[must_use]
+    pub fn subsystem(&self) -> Subsystem {
+        self.headers.subsystem
+    }
+
+    /// Returns whether UEFI firmware starts this image as an application.
+    /// Kernels, boot loaders and unified kernel images all are; drivers and
+    /// Windows programs are not.
+    #[must_use]
+    pub fn is_efi_application(&self) -> bool {
+        self.headers.subsystem == Subsystem::EFI_APPLICATION
+    }
+
+    /// Returns `DllCharacteristics`, flags for the loader.
+    #[must_use]
+    pub fn dll_characteristics(&self) -> u16 {
+        self.headers.dll_characteristics
+    }
+
+    /// Returns the address where execution starts, relative to the image.
+    #[must_use]
+    pub fn address_of_entry_point(&self) -> Rva {
+        Rva(self.headers.address_of_entry_point)
+    }
+
+    /// Returns the sections, in the order of the section table.
+    #[must_use]
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// Returns the section of that name; the first, if several have it.
+    #[must_use]
+    pub fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name == *name)
+    }
+
+    /// Returns how many bytes the image takes in memory, as its header says.
+    #[must_use]
+    pub fn size_of_image(&self) -> u32 {
+        self.headers.size_of_image
+    }
+
+    /// Returns how many bytes the headers take, as they say themselves.
+    #[must_use]
+    pub fn size_of_headers(&self) -> u32 {
+        self.headers.size_of_headers
+    }
+
+    /// Returns the file range of the certificate table, where signatures are,
+    /// or `None` for an image without any. It lies inside the file, behind the
+    /// section table.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Range<u64>> {
+        // The only directory that holds a file offset and not an RVA.
+        let table = self.headers.directories.get(DIRECTORY_CERTIFICATES)?;
+        let start = u64::from(table.virtual_address);
+        (table.size != 0).then(|| start..start.saturating_add(table.size.into()))
+    }
+
+    /// Returns where to cut the file so that each section's content is a piece
+    /// of its own: the ranges of [`Section::content`] that are not empty,
+    /// ascending and disjoint. Of ranges that overlap only the one that starts
+    /// first (and then ends last) is there.
+    #[must_use]
+    pub fn cuts(&self) -> Vec<Range<u64>> {
+        let mut contents: Vec<_> = self
+            .sections
+            .iter()
+            .map(Section::content)
+            .filter(|content| !content.is_empty())
+            .collect();
+        contents.sort_by_key(|content| (content.start, std::cmp::Reverse(content.end)));
+        let mut free_from = 0;
+        contents.retain(|content| {
+            let disjoint = content.start >= free_from;
+            if disjoint {
+                free_from = content.end;
+            }
+            disjoint
+        });
+        contents
+    }
+
+    fn check_certificates(&self) -> Result<(), PeError> {
+        let Some(target) = self.certificates() else {
+            return Ok(());
+        };
+        let at = self.headers.directory_at(DIRECTORY_CERTIFICATES);
+        if target.end > self.file_len {
+            return Err(PeError::PastEnd {
+                field: "certificate table (data directory 4)",
+                at,
+                target,
+                end: self.file_len,
+            });
+        }
+        if target.start < self.headers.table.end {
+            return Err(PeError::Mismatch {
+                field: "certificate table (data directory 4)",
+                at,
+                expected: "a file offset behind the section table",
+                found: target.start,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::testing::{Builder, put};
+
+    /// Offsets in the image of [`Builder::default`].
+    const COFF: usize = 0x40;
+    const OPTIONAL: usize = COFF + 24;
+    const TABLE: usize = OPTIONAL + 112 + 8 * 16;
+
+    /// Shows what an image says after `edit`.
+    fn check(edit: impl FnOnce(&mut Vec<u8>), expected: &Expect) {
+        let mut image = Builder::default().build();
+        edit(&mut image);
+        let text = match PeImage::parse(&image) {
+            Ok(image) => format!(
+                "{} sections, certificates {:x?}, cuts {:x?}",
+                image.sections().len(),
+                image.certificates(),
+                image.cuts()
+            ),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn reads_what_the_builder_wrote() {
+        let image = PeImage::parse(&Builder::uki().build()).unwrap();
+        assert_eq!(image.machine(), Machine::AMD64);
+        assert_eq!(image.subsystem(), Subsystem::EFI_APPLICATION);
+        assert!(image.is_efi_application());
+        assert_eq!(image.dll_characteristics(), 0);
+        assert_eq!(image.address_of_entry_point(), Rva(0x4000));
+        assert_eq!(image.size_of_headers(), 0x400);
+        assert_eq!(image.size_of_image(), 0x9000);
+        assert_eq!(image.certificates(), None);
+        let linux = image.section(".linux").unwrap();
+        assert_eq!(
+            (linux.index(), linux.rva(), linux.virtual_size()),
+            (3, Rva(0x7000), 0x777)
+        );
+        assert_eq!(
+            (linux.pointer_to_raw_data(), linux.size_of_raw_data()),
+            (0xa00, 0x800)
+        );
+        assert_eq!(linux.content(), 0xa00..0x1177);
+        assert_eq!(image.section(".cmdline").unwrap().content(), 0x800..0x805);
+        assert!(image.section(".cmdlin").is_none());
+        assert!(image.section(".cmdline\0").is_none());
+        assert!(image.section("").is_none());
+    }
+
+    #[test]
+    fn the_first_of_two_sections_wins() {
+        let sections = vec![(".a", b"1".to_vec()), (".b", vec![2]), (".b", vec![3])];
+        let image = PeImage::parse(
+            &Builder {
+                sections,
+                ..Builder::default()
+            }
+            .build(),
+        )
+        .unwrap();
+        assert_eq!(image.section(".b").map(Section::index), Some(1));
+    }
+
+    #[test]
+    fn only_efi_applications_are_efi_applications() {
+        for subsystem in [0, 2, 3, 11, 12, 13] {
+            let image = Builder {
+                subsystem,
+                ..Builder::default()
+            }
+            .build();
+            assert!(
+                !PeImage::parse(&image).unwrap().is_efi_application(),
+                "{subsystem}"
+            );
+        }
+    }
+
+    #[test]
+    fn accepts_a_minimal_image() {
+        check(
+            |_| {},
+            &expect!["1 sections, certificates None, cuts [200..204]"],
+        );
+        check(
+            |image| put(image, COFF + 4, 0),
+            &expect!["0 sections, certificates None, cuts []"],
+        );
+    }
+
+    #[test]
+    fn names_what_is_not_a_pe_image() {
+        check(
+            |image| image.clear(),
+            &expect![
+                "e_magic at file offset 0x0: expected 2 bytes there, found the end of the file at 0x0; is the file cut off?"
+            ],
+        );
+        check(
+            |image| image[..2].copy_from_slice(b"VZ"),
+            &expect![[
+                r#"e_magic at file offset 0x0: expected "MZ", found "VZ": this is a UEFI terse executable (TE), as firmware volumes hold them, not a PE image"#
+            ]],
+        );
+        check(
+            |image| image[..2].copy_from_slice(b"\x7fE"),
+            &expect![[
+                r#"e_magic at file offset 0x0: expected "MZ", found "\x7fE": this is not a PE image"#
+            ]],
+        );
+        check(
+            |image| put(image, COFF, 0x454e),
+            &expect![[
+                r#"Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e"#
+            ]],
+        );
+        check(
+            |image| image[OPTIONAL] = 0x0b - 1,
+            &expect!["Magic at file offset 0x58: expected 0x20b (PE32+), found 0x20a"],
+        );
+        check(
+            |image| image[OPTIONAL + 1] = 1,
+            &expect![
+                "Magic at file offset 0x58: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported"
+            ],
+        );
+    }
+
+    #[test]
+    fn refuses_headers_that_lie() {
+        check(
+            |image| put(image, 0x3c, 0x3f0),
+            &expect![
+                "e_lfanew at file offset 0x3c: expected bytes inside the file, found 0x3f0 to 0x408 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        check(
+            |image| put(image, 0x3c, 0xffff_fff0),
+            &expect![
+                "e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xfffffff0 to 0x100000008 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        check(
+            |image| image[COFF + 20..COFF + 22].fill(0),
+            &expect![
+                "SizeOfOptionalHeader at file offset 0x54: expected the size of an optional header (images have one, object files not), found 0x0"
+            ],
+        );
+        check(
+            |image| image[COFF + 20] = 0x6f,
+            &expect![
+                "SizeOfOptionalHeader at file offset 0x54: expected at least 0x70, the size of a PE32+ header without directories, found 0x6f"
+            ],
+        );
+        check(
+            |image| image[COFF + 21] = 0xff,
+            &expect![
+                "SizeOfOptionalHeader at file offset 0x54: expected bytes inside the file, found 0x58 to 0x10048 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        check(
+            |image| put(image, OPTIONAL + 108, 17),
+            &expect![
+                "NumberOfRvaAndSizes at file offset 0xc4: expected no more directories than SizeOfOptionalHeader has room for, found 0x11"
+            ],
+        );
+        check(
+            |image| put(image, OPTIONAL + 108, 0xffff_ffff),
+            &expect![
+                "NumberOfRvaAndSizes at file offset 0xc4: expected no more directories than SizeOfOptionalHeader has room for, found 0xffffffff"
+            ],
+        );
+        check(
+            |image| image[COFF + 6..COFF + 8].fill(0xff),
+            &expect![
+                "NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+    }
+
+    #[test]
+    fn refuses_sections_that_pass_the_end() {
+        check(
+            |image| put(image, TABLE + 20, 0x3fd),
+            &expect![
+                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected content inside the file, found 0x3fd to 0x401 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        check(
+            |image| put(image, TABLE + 20, 0xffff_ffff),
+            &expect![
+                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000003 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        let both = |image: &mut Vec<u8>| {
+            put(image, TABLE + 8, 0xffff_ffff);
+            put(image, TABLE + 16, 0xffff_ffff);
+            put(image, TABLE + 20, 0xffff_ffff);
+            image[TABLE..TABLE + 8].copy_from_slice(b".\x1b[2J\xff\xff\xff");
+        };
+        check(
+            both,
+            &expect![[
+                r#"PointerToRawData of section 0 (.\x1b[2J\xff\xff\xff) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x400; is the file cut off?"#
+            ]],
+        );
+        // Without content nothing can lie outside, and padding may.
+        check(
+            |image| put(image, TABLE + 20, 0x3fc),
+            &expect!["1 sections, certificates None, cuts [3fc..400]"],
+        );
+        check(
+            |image| put(image, TABLE + 16, 0xffff_ffff),
+            &expect!["1 sections, certificates None, cuts [200..204]"],
+        );
+        check(
+            |image| {
+                put(image, TABLE + 16, 0);
+                put(image, TABLE + 20, 0xffff_ffff);
+            },
+            &expect!["1 sections, certificates None, cuts []"],
+        );
+    }
+
+    #[test]
+    fn refuses_certificates_that_pass_the_end() {
+        let certificates = |start, size| {
+            move |image: &mut Vec<u8>| {
+                put(image, OPTIONAL + 112 + 32, start);
+                put(image, OPTIONAL + 112 + 36, size);
+            }
+        };
+        check(
+            certificates(0x300, 0x100),
+            &expect!["1 sections, certificates Some(300..400), cuts [200..204]"],
+        );
+        check(
+            certificates(0x300, 0),
+            &expect!["1 sections, certificates None, cuts [200..204]"],
+        );
+        check(
+            certificates(0x300, 0x101),
+            &expect![
+                "certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x300 to 0x401 of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        check(
+            certificates(0xffff_ffff, 0xffff_ffff),
+            &expect![
+                "certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x400; is the file cut off?"
+            ],
+        );
+        check(
+            certificates(0, 8),
+            &expect![
+                "certificate table (data directory 4) at file offset 0xe8: expected a file offset behind the section table, found 0x0"
+            ],
+        );
+    }
+
+    #[test]
+    fn cuts_are_disjoint_and_ascend() {
+        let section = |entry: usize, pointer, size| {
+            move |image: &mut Vec<u8>| {
+                put(image, TABLE + 40 * entry + 8, size);
+                put(image, TABLE + 40 * entry + 16, size);
+                put(image, TABLE + 40 * entry + 20, pointer);
+            }
+        };
+        check(
+            |image| {
+                image[COFF + 6] = 5;
+                section(0, 0x300, 0x40)(image);
+                section(1, 0x200, 0x80)(image);
+                section(2, 0x200, 0x100)(image);
+                section(3, 0x33f, 1)(image);
+                section(4, 0x340, 1)(image);
+            },
+            &expect!["5 sections, certificates None, cuts [200..300, 300..340, 340..341]"],
+        );
+    }
+
+    #[test]
+    fn every_cut_off_image_is_refused() {
+        let whole = Builder::uki().build();
+        let view = PeImage::parse(&whole).unwrap();
+        let content_end = view
+            .sections()
+            .iter()
+            .map(|section| section.content().end)
+            .max();
+        let content_end = usize::try_from(content_end.unwrap()).unwrap();
+        let mut errors = Vec::new();
+        for len in 0..content_end {
+            let error = PeImage::parse(&whole[..len]).unwrap_err().to_string();
+            let what = error.split(" at ").next().unwrap().to_owned();
+            if errors.last().is_none_or(|(_, last)| *last != what) {
+                errors.push((len, what));
+            }
+        }
+        PeImage::parse(&whole[..content_end]).unwrap();
+        let errors: Vec<_> = errors
+            .iter()
+            .map(|(len, what)| format!("{len:#x}: {what}\n"))
+            .collect();
+        expect![[r#"
+            0x0: e_magic
+            0x2: e_lfanew
+            0x58: SizeOfOptionalHeader
+            0x148: NumberOfSections
+            0x210: PointerToRawData of section 0 (.text)
+            0x523: PointerToRawData of section 1 (.osrel)
+            0x608: PointerToRawData of section 2 (.cmdline)
+            0x805: PointerToRawData of section 3 (.linux)
+            0x1177: PointerToRawData of section 4 (.initrd)
+        "#]]
+        .assert_eq(&errors.concat());
+    }
+
+    /// Counts reads, and fails from a certain one on.
+    struct Spy {
+        bytes: Vec<u8>,
+        reads: RefCell<Vec<(u64, usize)>>,
+        fails_at: usize,
+    }
+
+    impl ReadAt for Spy {
+        fn len(&self) -> u64 {
+            self.bytes.len() as u64
+        }
+
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+            self.reads.borrow_mut().push((offset, buf.len()));
+            if self.reads.borrow().len() > self.fails_at {
+                return Err(io::Error::other("the disk is gone"));
+            }
+            self.bytes.read_at(offset, buf)
+        }
+    }
+
+    fn spy(builder: &Builder, fails_at: usize) -> (Result<PeImage, PeError>, Vec<(u64, usize)>) {
+        let bytes = builder.build();
+        let spy = Spy {
+            bytes,
+            reads: RefCell::default(),
+            fails_at,
+        };
+        (PeImage::parse(&spy), spy.reads.into_inner())
+    }
+
+    #[test]
+    fn reads_little_and_rarely() {
+        let big = vec![(".linux", vec![1; 1 << 20])];
+        let near = Builder {
+            sections: big.clone(),
+            ..Builder::default()
+        };
+        assert_eq!(spy(&near, 9).1, [(0, 4096)]);
+        let far = Builder {
+            e_lfanew: 0x2000,
+            sections: big,
+            ..Builder::default()
+        };
+        assert_eq!(
+            spy(&far, 9).1,
+            [(0, 4096), (0x2000, 24), (0x2018, 240), (0x2108, 40)]
+        );
+        let many = vec![(".dtbauto", b"x".to_vec()); 96];
+        let many = Builder {
+            sections: many,
+            ..Builder::default()
+        };
+        let (image, reads) = spy(&many, 9);
+        assert_eq!(image.unwrap().sections().len(), 96);
+        assert_eq!(reads, [(0, 4096), (0x148, 96 * 40)]);
+    }
+
+    #[test]
+    fn says_where_reading_failed() {
+        let far = Builder {
+            e_lfanew: 0x2000,
+            ..Builder::default()
+        };
+        let error = spy(&far, 2).0.unwrap_err();
+        expect!["reading 240 bytes at file offset 0x2018 failed"].assert_eq(&error.to_string());
+        let cause = std::error::Error::source(&error).unwrap();
+        assert_eq!(cause.to_string(), "the disk is gone");
+    }
+}

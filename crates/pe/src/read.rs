@@ -1,0 +1,195 @@
+//! Reading bytes by position, and little-endian fields out of them.
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::headers::Field;
+use crate::{FileOffset, PeError};
+
+/// Bytes that can be read at any position, without a cursor: a slice, a file,
+/// a list of pieces.
+///
+/// The bytes must not change while an image is looked at; a caller that cannot
+/// promise this takes a snapshot first.
+pub trait ReadAt {
+    /// Returns the length in bytes.
+    fn len(&self) -> u64;
+
+    /// Returns whether there are no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills all of `buf` from the bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// What the medium says; `UnexpectedEof` where the span passes the end.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for [u8] {
+    fn len(&self) -> u64 {
+        wide(<[u8]>::len(self))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let bytes = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.get(start..)?.get(..buf.len()))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn len(&self) -> u64 {
+        wide(self.as_slice().len())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.as_slice().read_at(offset, buf)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buf)
+    }
+}
+
+/// A file whose front has been read, so that most headers need no read of
+/// their own.
+pub(crate) struct Front<'a, R: ?Sized> {
+    image: &'a R,
+    pub(crate) len: u64,
+    front: Vec<u8>,
+}
+
+impl<'a, R: ReadAt + ?Sized> Front<'a, R> {
+    /// A page: the headers of every image seen fit, but those with 90 sections.
+    const LEN: u64 = 4096;
+
+    pub(crate) fn read(image: &'a R) -> Result<Self, PeError> {
+        let len = image.len();
+        let front = read(image, 0, len.min(Self::LEN))?;
+        Ok(Self { image, len, front })
+    }
+
+    /// Returns `len` bytes at `at` as one header.
+    pub(crate) fn block(
+        &self,
+        field: &'static str,
+        at: u64,
+        len: u64,
+    ) -> Result<Block<'_>, PeError> {
+        let end = at.saturating_add(len);
+        if end > self.len {
+            let at = FileOffset(at);
+            return Err(PeError::Truncated {
+                field,
+                at,
+                len,
+                end: self.len,
+            });
+        }
+        let bytes = match slice(&self.front, at..end) {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => Cow::Owned(read(self.image, at, len)?),
+        };
+        Ok(Block {
+            bytes,
+            at,
+            file_len: self.len,
+        })
+    }
+}
+
+/// Reads a span that lies inside the file.
+fn read(image: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, PeError> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    image
+        .read_at(at, &mut bytes)
+        .map_err(|cause| PeError::Read {
+            at: FileOffset(at),
+            len,
+            cause,
+        })?;
+    Ok(bytes)
+}
+
+/// The bytes of one header.
+pub(crate) struct Block<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    pub(crate) at: u64,
+    pub(crate) file_len: u64,
+}
+
+impl Block<'_> {
+    pub(crate) fn at(&self, field: Field) -> FileOffset {
+        FileOffset(self.at.saturating_add(wide(field.1)))
+    }
+
+    pub(crate) fn bytes<const N: usize>(&self, field: Field) -> Result<[u8; N], PeError> {
+        array_at(&self.bytes, field.1).ok_or_else(|| PeError::Truncated {
+            field: field.0,
+            at: self.at(field),
+            len: wide(N),
+            end: self.file_len,
+        })
+    }
+
+    pub(crate) fn u16(&self, field: Field) -> Result<u16, PeError> {
+        self.bytes(field).map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&self, field: Field) -> Result<u32, PeError> {
+        self.bytes(field).map(u32::from_le_bytes)
+    }
+}
+
+/// Returns the `N` bytes at `at`, or `None` if they pass the end.
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Returns the little-endian number at `at`, or `None` if it passes the end.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    array_at(bytes, at).map(u32::from_le_bytes)
+}
+
+/// Returns `len` as the type that all file offsets have here.
+pub(crate) fn wide(len: usize) -> u64 {
+    // No machine that Rust compiles for has a wider `usize`.
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// Returns the bytes in `range`, or `None` if they pass the end.
+pub(crate) fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> Option<&[u8]> {
+    bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_inside_and_refuses_outside() {
+        let bytes = b"0123456789".to_vec();
+        let mut buf = [0; 4];
+        (&bytes).read_at(6, &mut buf).unwrap();
+        assert_eq!(&buf, b"6789");
+        for offset in [7, 10, 11, u64::MAX] {
+            let error = bytes.read_at(offset, &mut buf).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "at {offset}");
+        }
+        bytes.read_at(10, &mut []).unwrap();
+        assert!(!ReadAt::is_empty(&bytes));
+        assert!(ReadAt::is_empty(&b""[..]));
+    }
+}
