@@ -1,0 +1,182 @@
+//! x86: the boot protocol's setup header.
+//!
+//! Spec: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel
+//! Header"; the rules are those of `arch/x86/kernel/kexec-bzimage64.c`.
+
+use crate::bytes::Fields;
+use crate::check::{Errno, Fault, Machine, Problem};
+use crate::error::BootError;
+use crate::kernel::{Arch, CmdlineLimit, KernelFormat};
+
+/// What matters of the setup header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Boot protocol, major in the high byte.
+    pub(crate) version: u16,
+    boot_flag: u16,
+    loadflags: u8,
+    xloadflags: u16,
+    relocatable: bool,
+    cmdline_size: u32,
+    /// Bytes of memory from the kernel's start that it needs at first.
+    pub(crate) init_size: u32,
+    /// Bytes before the protected-mode kernel.
+    pub(crate) setup_len: u64,
+    /// Bytes of the protected-mode kernel.
+    body_len: u64,
+    /// Offset of the version text.
+    version_at: Option<u64>,
+}
+
+/// Returns whether `head` has the header's magic.
+pub(crate) fn is_bzimage(head: Fields<'_>) -> bool {
+    head.has(HEADER_AT, b"HdrS")
+}
+
+impl Setup {
+    /// Reads the header from the first bytes of an image of `len` bytes.
+    pub(crate) fn read(head: Fields<'_>, len: u64) -> Result<Self, BootError> {
+        // What an older protocol lacks reads as zeros, or as code; the version
+        // rules such kernels out before it matters.
+        Self::fields(head).ok_or(BootError::TooShort {
+            format: KernelFormat::BzImage,
+            needed: TWO_SECTORS,
+            found: len,
+        })
+    }
+
+    fn fields(head: Fields<'_>) -> Option<Self> {
+        let setup_sects = match head.u8(0x1f1)? {
+            // "For backwards compatibility, if the setup_sects field contains 0,
+            // the real value is 4."
+            0 => 4,
+            count => u64::from(count),
+        };
+        // "If set to a nonzero value, contains a pointer to a NUL-terminated
+        // human-readable kernel version number string, less 0x200."
+        let version_at = match head.u16(0x20e)? {
+            0 => None,
+            offset => Some(u64::from(offset).saturating_add(0x200)),
+        };
+        Some(Self {
+            version: head.u16(0x206)?,
+            boot_flag: head.u16(0x1fe)?,
+            loadflags: head.u8(0x211)?,
+            xloadflags: head.u16(0x236)?,
+            relocatable: head.u8(0x234)? != 0,
+            cmdline_size: head.u32(0x238)?,
+            init_size: head.u32(0x260)?,
+            setup_len: setup_sects.saturating_add(1).saturating_mul(SECTOR),
+            body_len: u64::from(head.u32(0x1f4)?).saturating_mul(16),
+            version_at,
+        })
+    }
+
+    /// Returns where the version text lies, if it lies in the setup part.
+    pub(crate) fn version_at(&self) -> Option<u64> {
+        self.version_at.filter(|&at| at < self.setup_len)
+    }
+
+    pub(crate) fn arch(&self) -> Arch {
+        if self.xloadflags & KERNEL_64 == 0 {
+            Arch::X86
+        } else {
+            Arch::X86_64
+        }
+    }
+
+    /// Returns the limit that `kexec_file_load` enforces. It always keeps room
+    /// for `elfcorehdr=`, and counts the NUL, which `cmdline_size` does not.
+    pub(crate) fn cmdline_limit(&self) -> Option<CmdlineLimit> {
+        (self.version >= PROTOCOL_2_06).then(|| CmdlineLimit {
+            bytes: self.cmdline_size.saturating_sub(ELFCOREHDR + 1),
+            source: "cmdline_size of the kernel's header, less room for elfcorehdr=",
+            refused: true,
+        })
+    }
+
+    /// Returns what is wrong on any machine with the image of `len` bytes.
+    pub(crate) fn faults(&self, len: u64) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let needed = self.setup_len.saturating_add(self.body_len);
+        // A shorter one is refused.
+        if (self.setup_len..needed).contains(&len) {
+            faults.push(Fault::CutOff { needed, found: len });
+        }
+        if !self.relocatable {
+            faults.push(Fault::NotRelocatable);
+        }
+        faults
+    }
+
+    /// Returns what the loader finds, in its order.
+    pub(crate) fn check(&self, len: u64, machine: &Machine) -> Vec<Problem> {
+        // Older headers end before xloadflags.
+        let lacks = |flag| self.version >= PROTOCOL_2_12 && self.xloadflags & flag == 0;
+        let refused = [
+            (
+                len < TWO_SECTORS,
+                Fault::CutOff {
+                    needed: TWO_SECTORS,
+                    found: len,
+                },
+            ),
+            (
+                self.boot_flag != BOOT_FLAG,
+                Fault::NoBootFlag {
+                    found: self.boot_flag,
+                },
+            ),
+            (
+                self.version < PROTOCOL_2_12,
+                Fault::OldProtocol {
+                    found: self.version,
+                },
+            ),
+            (self.loadflags & LOADED_HIGH == 0, Fault::ZImage),
+            (lacks(KERNEL_64), Fault::Kernel32Bit),
+            (lacks(CAN_BE_LOADED_ABOVE_4G), Fault::NotAbove4G),
+            (
+                lacks(FIVE_LEVEL) && machine.five_level_paging == Some(true),
+                Fault::NoFiveLevelPaging,
+            ),
+            (
+                len < self.setup_len,
+                Fault::CutOff {
+                    needed: self.setup_len,
+                    found: len,
+                },
+            ),
+        ];
+        let mut problems: Vec<Problem> = refused
+            .into_iter()
+            .filter(|(is_so, _)| *is_so)
+            .map(|(_, fault)| Problem::refused(Errno::Enoexec, fault))
+            .collect();
+        if machine.efi_32bit == Some(true) {
+            // Not where the running kernel leaves the firmware alone.
+            problems.push(Problem::may_be_refused(Errno::Enoexec, Fault::Efi32Bit));
+        }
+        problems
+    }
+}
+
+const HEADER_AT: usize = 0x202;
+const SECTOR: u64 = 512;
+/// What the loader reads at least.
+const TWO_SECTORS: u64 = 1024;
+const BOOT_FLAG: u16 = 0xaa55;
+/// The first protocol with `cmdline_size`.
+const PROTOCOL_2_06: u16 = 0x206;
+/// The first with `xloadflags` (Linux 3.8).
+const PROTOCOL_2_12: u16 = 0x20c;
+/// `loadflags`: the kernel is loaded at 1 MiB.
+const LOADED_HIGH: u8 = 1;
+/// `xloadflags`: has a 64-bit entry.
+const KERNEL_64: u16 = 1;
+/// `xloadflags`.
+const CAN_BE_LOADED_ABOVE_4G: u16 = 2;
+/// `xloadflags`: can start in 5-level paging mode.
+const FIVE_LEVEL: u16 = 0x20;
+/// `MAX_ELFCOREHDR_STR_LEN`.
+const ELFCOREHDR: u32 = 30;

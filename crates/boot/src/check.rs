@@ -1,0 +1,739 @@
+//! What a machine's `kexec_file_load(2)` makes of a kernel.
+
+use std::fmt;
+
+use crate::image::Flat;
+use crate::kernel::{Arch, ByteOrder, Header, Kernel, KernelFormat};
+
+/// What is known of the machine that is to load a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Machine {
+    /// What its kernel runs on.
+    pub arch: Arch,
+    /// The byte order that its kernel runs in.
+    pub byte_order: ByteOrder,
+    /// Bytes in a page, if known.
+    pub page_size: Option<u64>,
+    /// Whether an x86 kernel uses 5-level paging, if known.
+    pub five_level_paging: Option<bool>,
+    /// Whether its UEFI firmware is 32-bit under a 64-bit kernel, if known.
+    pub efi_32bit: Option<bool>,
+}
+
+impl Machine {
+    /// Returns a machine of which nothing else is known.
+    #[must_use]
+    pub fn new(arch: Arch) -> Self {
+        let byte_order = if arch == Arch::S390x {
+            ByteOrder::Big
+        } else {
+            ByteOrder::Little
+        };
+        Self {
+            arch,
+            byte_order,
+            page_size: None,
+            five_level_paging: None,
+            efi_32bit: None,
+        }
+    }
+
+    /// Returns the machine that `uname -m` names so.
+    #[must_use]
+    pub fn from_uname(machine: &str) -> Option<Self> {
+        let mut found = Self::new(Arch::from_uname(machine)?);
+        if matches!(machine, "aarch64_be" | "ppc64" | "s390x") {
+            found.byte_order = ByteOrder::Big;
+        }
+        Some(found)
+    }
+}
+
+/// Something about a kernel that a machine will not like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// What it is.
+    pub fault: Fault,
+    /// What `kexec_file_load` makes of it.
+    pub verdict: Verdict,
+}
+
+impl Problem {
+    /// Returns whether the kernel is refused for certain.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.verdict, Verdict::Refused(_))
+    }
+
+    pub(crate) fn refused(errno: Errno, fault: Fault) -> Self {
+        Self {
+            fault,
+            verdict: Verdict::Refused(errno),
+        }
+    }
+
+    pub(crate) fn may_be_refused(errno: Errno, fault: Fault) -> Self {
+        Self {
+            fault,
+            verdict: Verdict::MayBeRefused(errno),
+        }
+    }
+
+    pub(crate) fn taken(fault: Fault) -> Self {
+        Self {
+            fault,
+            verdict: Verdict::Taken,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fault)?;
+        match self.verdict {
+            Verdict::Refused(errno) => write!(f, " (kexec_file_load would answer {errno})"),
+            Verdict::MayBeRefused(errno) => write!(f, " (kexec_file_load may answer {errno})"),
+            Verdict::Taken => f.write_str(" (kexec_file_load would not notice)"),
+        }
+    }
+}
+
+/// What `kexec_file_load` makes of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It refuses.
+    Refused(Errno),
+    /// It refuses under conditions that are not to be seen from here.
+    MayBeRefused(Errno),
+    /// It does not look; what boots may not work.
+    Taken,
+}
+
+/// An answer of `kexec_file_load`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Errno {
+    /// `EINVAL`.
+    Einval,
+    /// `ENOEXEC`.
+    Enoexec,
+    /// `ENOSYS`.
+    Enosys,
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Einval => "EINVAL",
+            Self::Enoexec => "ENOEXEC",
+            Self::Enosys => "ENOSYS",
+        })
+    }
+}
+
+/// What is wrong with a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It runs on something else.
+    #[error("the kernel is for {kernel}, this machine is {machine}: give one for {machine}")]
+    WrongArch {
+        /// What it runs on.
+        kernel: Arch,
+        /// What the machine is.
+        machine: Arch,
+    },
+    /// The machine loads other formats.
+    #[error("the kernel is packed as {format}, and {machine} loads {takes} only: give {takes}")]
+    WrongFormat {
+        /// How it is packed.
+        format: KernelFormat,
+        /// What the machine is.
+        machine: Arch,
+        /// What it loads.
+        takes: &'static str,
+    },
+    /// The architecture has no `kexec_file_load`.
+    #[error("Linux has no kexec_file_load on {machine}: use kexec-tools there")]
+    NoFileLoad {
+        /// What the machine is.
+        machine: Arch,
+    },
+    /// The other byte order.
+    #[error("the kernel is {kernel}, this machine's is {machine}: give a {machine} one")]
+    WrongByteOrder {
+        /// The kernel's.
+        kernel: ByteOrder,
+        /// The machine's.
+        machine: ByteOrder,
+    },
+    /// Made for other pages.
+    #[error(
+        "the kernel wants pages of {} KiB, this machine uses {} KiB: its processor must know both",
+        needed >> 10, running >> 10
+    )]
+    PageSize {
+        /// Bytes in a page of the kernel.
+        needed: u64,
+        /// Bytes in a page of the machine.
+        running: u64,
+    },
+    /// Bytes are missing at the end.
+    #[error(
+        "the kernel needs {needed:#x} bytes, the file has {found:#x}: it was cut off, copy it again"
+    )]
+    CutOff {
+        /// Bytes it needs.
+        needed: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// Its PE headers are damaged.
+    #[error("its PE headers are damaged, so that no signature fits: {reason}")]
+    BrokenPe {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// bzImage: the boot sector's signature is missing.
+    #[error("boot_flag at 0x1fe: expected 0xaa55, found {found:#x}: the file is damaged")]
+    NoBootFlag {
+        /// What is there.
+        found: u16,
+    },
+    /// bzImage: too old.
+    #[error(
+        "boot protocol {}.{:02}, and 2.12 (Linux 3.8) is needed: give a newer kernel",
+        found >> 8, found & 0xff
+    )]
+    OldProtocol {
+        /// Major in the high byte.
+        found: u16,
+    },
+    /// bzImage: a zImage.
+    #[error("a zImage, which loads below 1 MiB: build it as bzImage")]
+    ZImage,
+    /// bzImage: no 64-bit entry.
+    #[error("a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one")]
+    Kernel32Bit,
+    /// bzImage: must lie below 4 GiB.
+    #[error(
+        "a kernel that cannot be loaded above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G is not set): \
+         build it with CONFIG_RELOCATABLE"
+    )]
+    NotAbove4G,
+    /// bzImage: runs at one address only.
+    #[error("a kernel that is not relocatable: build it with CONFIG_RELOCATABLE")]
+    NotRelocatable,
+    /// The firmware is 32-bit.
+    #[error("this machine's UEFI firmware is 32-bit: boot with efi=noruntime to kexec")]
+    Efi32Bit,
+    /// bzImage: cannot start in 5-level paging mode.
+    #[error(
+        "a kernel without 5-level paging (XLF_5LEVEL is not set), which the running one uses: \
+         boot with no5lvl, or give a newer kernel"
+    )]
+    NoFiveLevelPaging,
+    /// Image: the size in memory is 0.
+    #[error("the size in memory is 0, as before Linux 3.17 or in a zboot image: give a bare Image")]
+    NoImageSize,
+    /// Image: the size in memory is far below the file's.
+    #[error("the size in memory ({image_size:#x}) is less than half of the file ({found:#x})")]
+    SmallImageSize {
+        /// What the header says.
+        image_size: u64,
+        /// Bytes of the file.
+        found: u64,
+    },
+    /// The command line is too long.
+    #[error("the command line has {len} bytes, at most {limit} are taken ({source_of_limit})")]
+    CmdlineTooLong {
+        /// Bytes of the command line.
+        len: usize,
+        /// Most bytes.
+        limit: u32,
+        /// Who says so.
+        source_of_limit: &'static str,
+    },
+}
+
+impl Kernel {
+    /// Returns what the kernel of `machine` would object to, and what would go
+    /// wrong without an objection. Nothing means that the image is as it should
+    /// be; signatures and memory are looked at by that kernel alone.
+    #[must_use]
+    pub fn check(&self, machine: &Machine) -> Vec<Problem> {
+        let mut problems = self.check_fit(machine);
+        // The loader of another machine would not get to these.
+        if !problems.iter().any(Problem::is_refusal) {
+            problems.extend(self.check_header(machine));
+        }
+        for fault in &self.faults {
+            if !problems.iter().any(|problem| problem.fault == *fault) {
+                problems.push(Problem::taken(fault.clone()));
+            }
+        }
+        problems
+    }
+
+    /// Returns what is wrong with a command line of `len` bytes, without NUL.
+    #[must_use]
+    pub fn check_cmdline(&self, len: usize) -> Option<Problem> {
+        let limit = self.cmdline_limit?;
+        if u32::try_from(len).is_ok_and(|len| len <= limit.bytes) {
+            return None;
+        }
+        let fault = Fault::CmdlineTooLong {
+            len,
+            limit: limit.bytes,
+            source_of_limit: limit.source,
+        };
+        Some(if limit.refused {
+            Problem::refused(Errno::Einval, fault)
+        } else {
+            Problem::taken(fault)
+        })
+    }
+
+    fn check_fit(&self, machine: &Machine) -> Vec<Problem> {
+        let Some(loader) = Loader::of(machine.arch) else {
+            let fault = Fault::NoFileLoad {
+                machine: machine.arch,
+            };
+            return vec![Problem::refused(Errno::Enosys, fault)];
+        };
+        // A 32-bit bzImage has a word of its own.
+        let is_same_family = self.arch == Arch::X86 && machine.arch == Arch::X86_64;
+        if self.arch != machine.arch && !is_same_family {
+            let fault = Fault::WrongArch {
+                kernel: self.arch,
+                machine: machine.arch,
+            };
+            return vec![Problem::refused(loader.errno, fault)];
+        }
+        if !loader.formats.contains(&self.format) {
+            let fault = Fault::WrongFormat {
+                format: self.format,
+                machine: machine.arch,
+                takes: loader.takes,
+            };
+            return vec![Problem::refused(loader.errno, fault)];
+        }
+        if self.byte_order == machine.byte_order {
+            return Vec::new();
+        }
+        let fault = Fault::WrongByteOrder {
+            kernel: self.byte_order,
+            machine: machine.byte_order,
+        };
+        vec![match machine.arch {
+            // Most processors run both.
+            Arch::Arm64 => Problem::may_be_refused(Errno::Einval, fault),
+            // The ELF loader reads both.
+            Arch::PowerPc64 => Problem::taken(fault),
+            _ => Problem::refused(loader.errno, fault),
+        }]
+    }
+
+    fn check_header(&self, machine: &Machine) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        match &self.header {
+            Header::BzImage(setup) => problems.extend(setup.check(self.true_len, machine)),
+            Header::Arm64(image) => problems.extend(image.check(machine)),
+            Header::Plain => {}
+        }
+        if matches!(self.format, KernelFormat::Image | KernelFormat::LoongArchPe) {
+            problems.extend(Flat::check_size(self.memory_len.unwrap_or(0)));
+        }
+        if self.format == KernelFormat::Elf {
+            // Segments outside the file.
+            let cut = self
+                .faults
+                .iter()
+                .find(|fault| matches!(fault, Fault::CutOff { .. }));
+            problems.extend(
+                cut.cloned()
+                    .map(|cut| Problem::refused(Errno::Enoexec, cut)),
+            );
+        }
+        problems
+    }
+}
+
+/// What an architecture's `kexec_file_load` loads.
+struct Loader {
+    formats: &'static [KernelFormat],
+    takes: &'static str,
+    /// What its last loader answers to what it does not know.
+    errno: Errno,
+}
+
+impl Loader {
+    fn of(arch: Arch) -> Option<Self> {
+        let (formats, takes, errno): (&[_], _, _) = match arch {
+            Arch::X86_64 => (
+                &[KernelFormat::BzImage],
+                "a bzImage (vmlinuz)",
+                Errno::Enoexec,
+            ),
+            Arch::Arm64 => (&[KernelFormat::Image], "an Image", Errno::Einval),
+            Arch::Riscv64 => (
+                &[KernelFormat::Image, KernelFormat::Elf],
+                "an Image or ELF",
+                Errno::Einval,
+            ),
+            Arch::LoongArch64 => (
+                &[KernelFormat::LoongArchPe, KernelFormat::Elf],
+                "an uncompressed EFI kernel or ELF",
+                Errno::Enoexec,
+            ),
+            Arch::PowerPc64 => (&[KernelFormat::Elf], "ELF (vmlinux)", Errno::Enoexec),
+            Arch::S390x => (
+                &[KernelFormat::S390Image, KernelFormat::Elf],
+                "an s390 image or ELF",
+                Errno::Einval,
+            ),
+            _ => return None,
+        };
+        Some(Self {
+            formats,
+            takes,
+            errno,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::identify;
+    use crate::samples::{self, put};
+
+    /// Compares what a machine says of an image.
+    fn check(machine: &Machine, image: &[u8], expected: Expect) {
+        let problems = identify(image).unwrap().check(machine);
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        expected.assert_eq(&lines.join("\n"));
+    }
+
+    fn machine(uname: &str) -> Machine {
+        Machine::from_uname(uname).unwrap()
+    }
+
+    #[test]
+    fn each_machine_takes_its_own() {
+        for (uname, image) in [
+            ("x86_64", samples::bzimage()),
+            ("aarch64", samples::arm64()),
+            ("riscv64", samples::riscv64()),
+            ("riscv64", samples::elf(243, 2, false)),
+            ("loongarch64", samples::loongarch64()),
+            ("loongarch64", samples::elf(258, 2, false)),
+            ("ppc64le", samples::elf(21, 2, false)),
+            ("ppc64", samples::elf(21, 3, true)),
+            ("s390x", samples::s390()),
+            ("s390x", samples::elf(22, 2, true)),
+        ] {
+            assert_eq!(
+                identify(&image).unwrap().check(&machine(uname)),
+                [],
+                "{uname}"
+            );
+        }
+    }
+
+    #[test]
+    fn machines_refuse_what_is_not_theirs() {
+        check(
+            &machine("x86_64"),
+            &samples::arm64(),
+            expect![
+                "the kernel is for arm64, this machine is x86_64: give one for x86_64 (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check(
+            &machine("aarch64"),
+            &samples::bzimage(),
+            expect![
+                "the kernel is for x86_64, this machine is arm64: give one for arm64 (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        check(
+            &machine("x86_64"),
+            &samples::elf(62, 2, false),
+            expect![
+                "the kernel is packed as ELF, and x86_64 loads a bzImage (vmlinuz) only: give a bzImage (vmlinuz) (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check(
+            &machine("aarch64"),
+            &samples::elf(183, 2, false),
+            expect![
+                "the kernel is packed as ELF, and arm64 loads an Image only: give an Image (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        check(
+            &machine("armv7l"),
+            &samples::arm64(),
+            expect![
+                "Linux has no kexec_file_load on arm: use kexec-tools there (kexec_file_load would answer ENOSYS)"
+            ],
+        );
+        check(
+            &machine("s390x"),
+            &samples::elf(22, 2, false),
+            expect![
+                "the kernel is little-endian, this machine's is big-endian: give a big-endian one (kexec_file_load would answer EINVAL)"
+            ],
+        );
+    }
+
+    /// Edits a bzImage.
+    fn check_bzimage(at: usize, bytes: &[u8], expected: Expect) {
+        let mut image = samples::bzimage();
+        put(&mut image, at, bytes);
+        check(&machine("x86_64"), &image, expected);
+    }
+
+    #[test]
+    fn bzimage_rules() {
+        check_bzimage(
+            0x1fe,
+            &[0, 0],
+            expect![
+                "boot_flag at 0x1fe: expected 0xaa55, found 0x0: the file is damaged (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check_bzimage(
+            0x206,
+            &[0x0b, 2],
+            expect![
+                "boot protocol 2.11, and 2.12 (Linux 3.8) is needed: give a newer kernel (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check_bzimage(
+            0x211,
+            &[0],
+            expect![
+                "a zImage, which loads below 1 MiB: build it as bzImage (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check_bzimage(
+            0x236,
+            &[0x22],
+            expect![
+                "a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check_bzimage(
+            0x236,
+            &[0x21],
+            expect![
+                "a kernel that cannot be loaded above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G is not set): build it with CONFIG_RELOCATABLE (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check_bzimage(
+            0x234,
+            &[0],
+            expect![
+                "a kernel that is not relocatable: build it with CONFIG_RELOCATABLE (kexec_file_load would not notice)"
+            ],
+        );
+        check_bzimage(
+            0x1f1,
+            &[40],
+            expect![
+                "the kernel needs 0x5200 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check_bzimage(
+            0x1f4,
+            &[5],
+            expect![
+                "the kernel needs 0x450 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would not notice)"
+            ],
+        );
+    }
+
+    #[test]
+    fn bzimage_rules_that_depend_on_the_machine() {
+        let mut image = samples::bzimage();
+        put(&mut image, 0x236, &[3]);
+        let mut machine = machine("x86_64");
+        check(&machine, &image, expect![""]);
+        machine.five_level_paging = Some(true);
+        check(
+            &machine,
+            &image,
+            expect![
+                "a kernel without 5-level paging (XLF_5LEVEL is not set), which the running one uses: boot with no5lvl, or give a newer kernel (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        machine.five_level_paging = None;
+        machine.efi_32bit = Some(true);
+        check(
+            &machine,
+            &image,
+            expect![
+                "this machine's UEFI firmware is 32-bit: boot with efi=noruntime to kexec (kexec_file_load may answer ENOEXEC)"
+            ],
+        );
+    }
+
+    #[test]
+    fn image_rules() {
+        let mut image = samples::arm64();
+        put(&mut image, 0x10, &[0; 8]);
+        check(
+            &machine("aarch64"),
+            &image,
+            expect![
+                "the size in memory is 0, as before Linux 3.17 or in a zboot image: give a bare Image (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        let mut image = samples::arm64();
+        put(&mut image, 0x10, &0x80_u64.to_le_bytes());
+        check(
+            &machine("aarch64"),
+            &image,
+            expect![
+                "the size in memory (0x80) is less than half of the file (0x200) (kexec_file_load would not notice)"
+            ],
+        );
+        let mut image = samples::arm64();
+        put(&mut image, 0x18, &[0xb]);
+        check(
+            &machine("aarch64"),
+            &image,
+            expect![
+                "the kernel is big-endian, this machine's is little-endian: give a little-endian one (kexec_file_load may answer EINVAL)"
+            ],
+        );
+        check(
+            &machine("aarch64_be"),
+            &samples::arm64(),
+            expect![
+                "the kernel is little-endian, this machine's is big-endian: give a big-endian one (kexec_file_load may answer EINVAL)"
+            ],
+        );
+        let mut riscv = samples::riscv64();
+        put(&mut riscv, 0x18, &[1]);
+        check(
+            &machine("riscv64"),
+            &riscv,
+            expect![
+                "the kernel is big-endian, this machine's is little-endian: give a little-endian one (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        let mut loongarch = samples::loongarch64();
+        put(&mut loongarch, 0x10, &[0; 8]);
+        check(
+            &machine("loongarch64"),
+            &loongarch,
+            expect![
+                "the size in memory is 0, as before Linux 3.17 or in a zboot image: give a bare Image (kexec_file_load would answer EINVAL)"
+            ],
+        );
+    }
+
+    #[test]
+    fn page_sizes() {
+        let mut machine = machine("aarch64");
+        machine.page_size = Some(4096);
+        check(&machine, &samples::arm64(), expect![""]);
+        let mut image = samples::arm64();
+        put(&mut image, 0x18, &[6]);
+        check(
+            &machine,
+            &image,
+            expect![
+                "the kernel wants pages of 64 KiB, this machine uses 4 KiB: its processor must know both (kexec_file_load may answer EINVAL)"
+            ],
+        );
+        put(&mut image, 0x18, &[0]);
+        check(&machine, &image, expect![""]);
+    }
+
+    #[test]
+    fn elf_rules() {
+        check(
+            &machine("ppc64"),
+            &samples::elf(21, 2, false),
+            expect![
+                "the kernel is little-endian, this machine's is big-endian: give a big-endian one (kexec_file_load would not notice)"
+            ],
+        );
+        let mut image = samples::elf(21, 2, false);
+        put(&mut image, 0x60, &[0xff]);
+        check(
+            &machine("ppc64le"),
+            &image,
+            expect![
+                "the kernel needs 0x1ff bytes, the file has 0x110: it was cut off, copy it again (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+    }
+
+    #[test]
+    fn command_lines() {
+        let check = |image: &[u8], len: usize, expected: Expect| {
+            let problem = identify(image).unwrap().check_cmdline(len);
+            expected.assert_eq(
+                &problem
+                    .map(|problem| problem.to_string())
+                    .unwrap_or_default(),
+            );
+        };
+        check(&samples::bzimage(), 2016, expect![""]);
+        check(
+            &samples::bzimage(),
+            2017,
+            expect![
+                "the command line has 2017 bytes, at most 2016 are taken (cmdline_size of the kernel's header, less room for elfcorehdr=) (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        check(&samples::arm64(), 2047, expect![""]);
+        check(
+            &samples::arm64(),
+            2048,
+            expect![
+                "the command line has 2048 bytes, at most 2047 are taken (COMMAND_LINE_SIZE of arm64) (kexec_file_load would not notice)"
+            ],
+        );
+        check(&samples::s390(), 4094, expect![""]);
+        check(
+            &samples::s390(),
+            4095,
+            expect![
+                "the command line has 4095 bytes, at most 4094 are taken (max_command_line_size of the kernel's parameter area) (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        check(&samples::elf(243, 2, false), usize::MAX, expect![""]);
+        check(
+            &samples::bzimage(),
+            usize::MAX,
+            expect![
+                "the command line has 18446744073709551615 bytes, at most 2016 are taken (cmdline_size of the kernel's header, less room for elfcorehdr=) (kexec_file_load would answer EINVAL)"
+            ],
+        );
+    }
+
+    #[test]
+    fn knows_machines_by_name() {
+        assert_eq!(
+            Machine::from_uname("i686").map(|machine| machine.arch),
+            Some(Arch::X86)
+        );
+        assert_eq!(
+            Machine::from_uname("armv7l").map(|machine| machine.arch),
+            Some(Arch::Arm)
+        );
+        assert_eq!(Machine::from_uname("vax"), None);
+        assert_eq!(machine("s390x").byte_order, ByteOrder::Big);
+        assert_eq!(machine("ppc64le").byte_order, ByteOrder::Little);
+    }
+}

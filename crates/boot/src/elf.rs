@@ -1,0 +1,250 @@
+//! ELF kernels.
+//!
+//! Spec: System V ABI, "Object Files"; the rules are those of
+//! `kernel/kexec_elf.c`. Only what that loader looks at is looked at here.
+
+use ukexec_pe::ReadAt;
+
+use crate::bytes::{Fields, read};
+use crate::error::BootError;
+use crate::kernel::{Arch, ByteOrder};
+use crate::look_alike::LookAlike;
+
+/// What matters of an ELF kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elf {
+    pub(crate) arch: Arch,
+    pub(crate) byte_order: ByteOrder,
+    /// Bytes in memory, from the first segment to the last one's end.
+    pub(crate) memory_len: Option<u64>,
+    /// Where the file's last segment ends.
+    pub(crate) needed: u64,
+}
+
+impl Elf {
+    /// Reads an image that begins with the magic.
+    pub(crate) fn read(
+        head: Fields<'_>,
+        image: &(impl ReadAt + ?Sized),
+    ) -> Result<Self, BootError> {
+        let header = Header::read(head)?;
+        header.check_type()?;
+        let arch = header.arch();
+        let table = header.program_headers(image)?;
+        let mut elf = Self {
+            arch,
+            byte_order: header.order,
+            memory_len: None,
+            needed: 0,
+        };
+        let (mut low, mut high) = (u64::MAX, 0_u64);
+        for segment in table.chunks_exact(PHDR_LEN) {
+            let segment = Ordered {
+                fields: Fields(segment),
+                order: header.order,
+            };
+            match segment.u32(0)? {
+                PT_INTERP => return Err(BootError::NotAKernel(LookAlike::Program)),
+                PT_LOAD => {}
+                _ => continue,
+            }
+            let (paddr, memsz) = (segment.u64(0x18)?, segment.u64(0x28)?);
+            low = low.min(paddr);
+            high = high.max(paddr.saturating_add(memsz));
+            let end = segment.u64(0x8)?.saturating_add(segment.u64(0x20)?);
+            elf.needed = elf.needed.max(end);
+        }
+        elf.memory_len = high.checked_sub(low);
+        Ok(elf)
+    }
+}
+
+/// Numbers in the file's own byte order.
+#[derive(Clone, Copy)]
+struct Ordered<'a> {
+    fields: Fields<'a>,
+    order: ByteOrder,
+}
+
+impl Ordered<'_> {
+    fn u16(self, at: usize) -> Result<u16, BootError> {
+        let value = self.fields.u16(at).ok_or_else(|| self.too_short())?;
+        Ok(if self.order == ByteOrder::Big {
+            value.swap_bytes()
+        } else {
+            value
+        })
+    }
+
+    fn u32(self, at: usize) -> Result<u32, BootError> {
+        let value = self.fields.u32(at).ok_or_else(|| self.too_short())?;
+        Ok(if self.order == ByteOrder::Big {
+            value.swap_bytes()
+        } else {
+            value
+        })
+    }
+
+    fn u64(self, at: usize) -> Result<u64, BootError> {
+        let value = self.fields.u64(at).ok_or_else(|| self.too_short())?;
+        Ok(if self.order == ByteOrder::Big {
+            value.swap_bytes()
+        } else {
+            value
+        })
+    }
+
+    fn too_short(self) -> BootError {
+        BootError::TooShort {
+            format: crate::kernel::KernelFormat::Elf,
+            needed: EHDR_LEN,
+            found: u64::try_from(self.fields.0.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+struct Header {
+    order: ByteOrder,
+    class: u8,
+    e_type: u16,
+    e_machine: u16,
+    e_phoff: u64,
+    e_phnum: u16,
+}
+
+impl Header {
+    fn read(head: Fields<'_>) -> Result<Self, BootError> {
+        let class = head.u8(4).unwrap_or(0);
+        let order = match head.u8(5).unwrap_or(0) {
+            1 => ByteOrder::Little,
+            2 => ByteOrder::Big,
+            found => {
+                return Err(BootError::Elf {
+                    field: "EI_DATA",
+                    expected: "1 or 2",
+                    found: u64::from(found),
+                });
+            }
+        };
+        let fields = Ordered {
+            fields: head,
+            order,
+        };
+        let (e_type, e_machine) = (fields.u16(0x10)?, fields.u16(0x12)?);
+        if class != CLASS_64 {
+            // 32-bit files have other offsets, and no 64-bit machine takes them.
+            return Ok(Self {
+                order,
+                class,
+                e_type,
+                e_machine,
+                e_phoff: 0,
+                e_phnum: 0,
+            });
+        }
+        let header = Self {
+            order,
+            class,
+            e_type,
+            e_machine,
+            e_phoff: fields.u64(0x20)?,
+            e_phnum: fields.u16(0x38)?,
+        };
+        let e_phentsize = fields.u16(0x36)?;
+        if header.e_phnum != 0 && usize::from(e_phentsize) != PHDR_LEN {
+            return Err(BootError::Elf {
+                field: "e_phentsize",
+                expected: "56",
+                found: u64::from(e_phentsize),
+            });
+        }
+        Ok(header)
+    }
+
+    fn check_type(&self) -> Result<(), BootError> {
+        let look_alike = match (self.e_type, self.e_machine) {
+            (ET_EXEC | ET_DYN, _) => return self.check_class(),
+            (ET_REL, EM_BPF) => LookAlike::BpfObject,
+            (ET_REL, _) => LookAlike::ObjectFile,
+            (ET_CORE, _) => LookAlike::CoreDump,
+            (found, _) => {
+                return Err(BootError::Elf {
+                    field: "e_type",
+                    expected: "ET_EXEC (2) or ET_DYN (3)",
+                    found: u64::from(found),
+                });
+            }
+        };
+        Err(BootError::NotAKernel(look_alike))
+    }
+
+    fn check_class(&self) -> Result<(), BootError> {
+        if self.class == CLASS_64 {
+            return Ok(());
+        }
+        Err(BootError::Elf {
+            field: "EI_CLASS",
+            expected: "2 (64-bit)",
+            found: u64::from(self.class),
+        })
+    }
+
+    fn arch(&self) -> Arch {
+        match self.e_machine {
+            EM_X86_64 => Arch::X86_64,
+            EM_AARCH64 => Arch::Arm64,
+            EM_RISCV => Arch::Riscv64,
+            EM_LOONGARCH => Arch::LoongArch64,
+            EM_PPC64 => Arch::PowerPc64,
+            EM_S390 => Arch::S390x,
+            other => Arch::Other(other),
+        }
+    }
+
+    /// Returns the program header table's bytes.
+    fn program_headers(&self, image: &(impl ReadAt + ?Sized)) -> Result<Vec<u8>, BootError> {
+        if self.e_phnum == 0 || self.e_phoff == 0 {
+            return Err(BootError::Elf {
+                field: "e_phnum",
+                expected: "program headers",
+                found: u64::from(self.e_phnum),
+            });
+        }
+        if self.e_phnum > MAX_SEGMENTS {
+            return Err(BootError::Elf {
+                field: "e_phnum",
+                expected: "at most 1000",
+                found: u64::from(self.e_phnum),
+            });
+        }
+        let len = usize::from(self.e_phnum).saturating_mul(PHDR_LEN);
+        let table = read(image, self.e_phoff, len)?;
+        if table.len() < len {
+            return Err(BootError::Elf {
+                field: "e_phoff",
+                expected: "a table inside the file",
+                found: self.e_phoff,
+            });
+        }
+        Ok(table)
+    }
+}
+
+const EHDR_LEN: u64 = 0x40;
+const PHDR_LEN: usize = 56;
+/// A kernel has a handful; more would only be read for nothing.
+const MAX_SEGMENTS: u16 = 1000;
+const CLASS_64: u8 = 2;
+const ET_REL: u16 = 1;
+const ET_EXEC: u16 = 2;
+const ET_DYN: u16 = 3;
+const ET_CORE: u16 = 4;
+const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
+const EM_PPC64: u16 = 21;
+const EM_S390: u16 = 22;
+const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
+const EM_RISCV: u16 = 243;
+const EM_BPF: u16 = 247;
+const EM_LOONGARCH: u16 = 258;

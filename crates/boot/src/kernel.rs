@@ -1,0 +1,230 @@
+//! What is known of a kernel.
+
+use std::fmt;
+
+use crate::check::Fault;
+use crate::{bzimage, image};
+
+/// A kernel, identified.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Kernel {
+    /// How it is packed.
+    pub format: KernelFormat,
+    /// What it runs on.
+    pub arch: Arch,
+    /// The byte order that it runs in.
+    pub byte_order: ByteOrder,
+    /// What it calls itself, where its header says so: release, builder, number
+    /// of the build. The first word is what `uname -r` would print. Where it is
+    /// absent, [`find_banner`](crate::find_banner) may know.
+    pub version: Option<String>,
+    /// Bytes of the image as it was given.
+    pub len: u64,
+    /// Bytes of the kernel itself: a signed one ends with its certificates, and
+    /// whatever lies behind them must be cut, or its signature does not fit.
+    pub true_len: u64,
+    /// Bytes that it takes in memory before it starts, where it says so.
+    pub memory_len: Option<u64>,
+    /// How long a command line may be, where there is a rule.
+    pub cmdline_limit: Option<CmdlineLimit>,
+    /// Whether it carries an Authenticode signature, good or bad.
+    pub signed: bool,
+    /// What is wrong with it on every machine.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) header: Header,
+}
+
+impl Kernel {
+    /// Returns the release, as `uname -r` would print it, where the header says.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        self.version.as_deref()?.split(' ').next()
+    }
+
+    /// Returns how many bytes behind the kernel are not part of it.
+    #[must_use]
+    pub fn surplus(&self) -> u64 {
+        self.len.saturating_sub(self.true_len)
+    }
+}
+
+/// What the rules of a machine look at.
+#[derive(Clone, Debug)]
+pub(crate) enum Header {
+    BzImage(bzimage::Setup),
+    Arm64(image::Arm64),
+    Plain,
+}
+
+/// How a kernel is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KernelFormat {
+    /// x86 boot protocol (`bzImage`, and its forerunner `zImage`).
+    BzImage,
+    /// The flat image of arm64 and RISC-V (`Image`).
+    Image,
+    /// The uncompressed EFI image of LoongArch (`vmlinux.efi`).
+    LoongArchPe,
+    /// ELF (`vmlinux`).
+    Elf,
+    /// The flat image of s390 (`image`, `bzImage` in its build).
+    S390Image,
+}
+
+impl fmt::Display for KernelFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BzImage => "bzImage",
+            Self::Image => "Image",
+            Self::LoongArchPe => "LoongArch PE",
+            Self::Elf => "ELF",
+            Self::S390Image => "s390 image",
+        })
+    }
+}
+
+/// What a kernel runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Arch {
+    /// 32-bit x86.
+    X86,
+    /// 64-bit x86.
+    X86_64,
+    /// 32-bit Arm.
+    Arm,
+    /// 64-bit Arm.
+    Arm64,
+    /// 32-bit RISC-V.
+    Riscv32,
+    /// 64-bit RISC-V.
+    Riscv64,
+    /// 32-bit LoongArch.
+    LoongArch32,
+    /// 64-bit LoongArch.
+    LoongArch64,
+    /// 64-bit PowerPC.
+    PowerPc64,
+    /// IBM Z.
+    S390x,
+    /// Another one, by its number in an ELF header.
+    Other(u16),
+}
+
+impl Arch {
+    /// Returns the architecture that `uname -m` names so.
+    #[must_use]
+    pub fn from_uname(machine: &str) -> Option<Self> {
+        Some(match machine {
+            "x86_64" => Self::X86_64,
+            "i386" | "i486" | "i586" | "i686" => Self::X86,
+            "aarch64" | "aarch64_be" => Self::Arm64,
+            "riscv64" => Self::Riscv64,
+            "riscv32" => Self::Riscv32,
+            "loongarch64" => Self::LoongArch64,
+            "loongarch32" => Self::LoongArch32,
+            "ppc64" | "ppc64le" => Self::PowerPc64,
+            "s390x" => Self::S390x,
+            arm if arm.starts_with("arm") => Self::Arm,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X86 => "x86",
+            Self::X86_64 => "x86_64",
+            Self::Arm => "arm",
+            Self::Arm64 => "arm64",
+            Self::Riscv32 => "riscv32",
+            Self::Riscv64 => "riscv64",
+            Self::LoongArch32 => "loongarch32",
+            Self::LoongArch64 => "loongarch64",
+            Self::PowerPc64 => "ppc64",
+            Self::S390x => "s390x",
+            Self::Other(number) => return write!(f, "ELF machine {number}"),
+        })
+    }
+}
+
+/// Which end of a number comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ByteOrder {
+    /// The low one.
+    Little,
+    /// The high one.
+    Big,
+}
+
+impl fmt::Display for ByteOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Little => "little-endian",
+            Self::Big => "big-endian",
+        })
+    }
+}
+
+/// How long a command line may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CmdlineLimit {
+    /// Most bytes, without the NUL at the end.
+    pub bytes: u32,
+    /// Who says so.
+    pub source: &'static str,
+    /// What becomes of a longer one: refused, or cut without a word.
+    pub refused: bool,
+}
+
+/// An initrd without a file: a cpio archive that holds its trailer alone.
+///
+/// A kernel that gets no initrd at all may take up one that the first boot left
+/// in memory, and panic. Padded to 512 bytes, as cpio writes it.
+pub const EMPTY_INITRD: [u8; 512] = empty_initrd();
+
+/// Format "new ASCII": magic, 13 fields of 8 hexadecimal digits, name.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which would object"
+)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, as above"
+)]
+const fn empty_initrd() -> [u8; 512] {
+    // Fields: ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor,
+    // rdevmajor, rdevminor, namesize (with its NUL), check.
+    let header = b"070701\
+        00000000000000000000000000000000\
+        00000001\
+        000000000000000000000000000000000000000000000000\
+        0000000B\
+        00000000\
+        TRAILER!!!";
+    let mut archive = [0; 512];
+    let mut at = 0;
+    while at < header.len() {
+        archive[at] = header[at];
+        at += 1;
+    }
+    archive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_empty_initrd_is_what_cpio_writes() {
+        // `cpio -o -H newc </dev/null`.
+        let expected = b"07070100000000000000000000000000000000000000010000000000000000\
+            000000000000000000000000000000000000000B00000000TRAILER!!!\0";
+        assert_eq!(&EMPTY_INITRD[..expected.len()], expected);
+        assert!(EMPTY_INITRD[expected.len()..].iter().all(|&byte| byte == 0));
+    }
+}
