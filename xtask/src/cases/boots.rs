@@ -1,0 +1,159 @@
+//! Whole machines: a kernel that loads and executes another, and that other one's own words.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::guest::{FirstKernel, TAG, reporting_initrd, reporting_uki};
+use crate::materials::{Target, kernel};
+use crate::qemu::{Boot, Machine, Serial};
+use crate::stand::Stand;
+
+use super::zboot::{ARM64, nested};
+use super::{Named, read};
+
+/// Emulated machines boot in seconds; the rest is for slow, busy hosts.
+const TIME_LIMIT: Duration = Duration::from_secs(240);
+
+pub(super) const CASES: &[Named] = &[
+    Named::new("boot/x86_64-uki", uki),
+    Named::new("boot/x86_64-crash", crash),
+    Named::new("boot/x86_64-corrupt-image-changes-nothing", corrupt),
+    Named::new("boot/x86_64-bare-kernel", bare_kernel),
+    Named::new("boot/arm64-uki-around-zboot", arm64),
+];
+
+/// The command line of the image that the first kernel loads.
+fn cmdline() -> String {
+    Machine::X86_64.cmdline("second=kernel")
+}
+
+/// Boots the stock kernel with `first` as its ramdisk.
+fn boot_first(stand: &Stand, first: &FirstKernel<'_>, cmdline: &str) -> Result<Serial> {
+    let initrd = stand.file("first", first.initrd(stand.ukexec_path())?)?;
+    let machine = Machine::X86_64;
+    boot(
+        machine,
+        &kernel(Target::X86_64)?,
+        &initrd,
+        &machine.cmdline(cmdline),
+    )
+}
+
+fn boot(machine: Machine, kernel: &Path, initrd: &Path, cmdline: &str) -> Result<Serial> {
+    Boot {
+        machine,
+        kernel,
+        initrd,
+        cmdline,
+        time_limit: TIME_LIMIT,
+        shown_as: None,
+    }
+    .run()
+}
+
+/// The second kernel ran, with the image's command line and its initrd.
+fn uki(stand: &Stand) -> Result<()> {
+    let image = reporting_uki(stand, "second", &cmdline())?;
+    let first = FirstKernel::new(
+        "run ukexec load /uki.efi\n\
+         run ukexec status\n\
+         say loaded=$(cat /sys/kernel/kexec_loaded)\n\
+         run ukexec exec --force\n",
+    )
+    .holding("uki.efi", &image);
+    let serial = boot_first(stand, &first, "first=kernel")?;
+    serial.expect(&format!("{TAG}loaded="), "1")?;
+    serial.expect(&format!("{TAG}reached="), "second")?;
+    serial.expect(&format!("{TAG}cmdline="), &cmdline())?;
+    serial.expect(&format!("{TAG}vmcore="), "no")
+}
+
+/// A panic boots the capture kernel, which finds the memory of the crashed one.
+fn crash(stand: &Stand) -> Result<()> {
+    let image = reporting_uki(stand, "capture", &cmdline())?;
+    let first = FirstKernel::new(
+        "run ukexec load --panic /uki.efi --append capture=yes\n\
+         say loaded=$(cat /sys/kernel/kexec_loaded)\n\
+         say crash_loaded=$(cat /sys/kernel/kexec_crash_loaded)\n\
+         echo c > /proc/sysrq-trigger\n\
+         say survived\n",
+    )
+    .holding("uki.efi", &image);
+    let serial = boot_first(stand, &first, "crashkernel=384M")?;
+    serial.expect(&format!("{TAG}loaded="), "0")?;
+    serial.expect(&format!("{TAG}crash_loaded="), "1")?;
+    serial.expect(&format!("{TAG}reached="), "capture")?;
+    serial.expect(&format!("{TAG}vmcore="), "yes")?;
+    let found = serial.value(&format!("{TAG}cmdline="))?;
+    // The crashed kernel adds where it left the description of its memory.
+    ensure!(
+        found.starts_with("elfcorehdr=") && found.ends_with(&format!(" {} capture=yes", cmdline())),
+        "the capture kernel's command line is {found:?}"
+    );
+    ensure!(serial.count(&format!("{TAG}survived")) == 0, "no crash");
+    Ok(())
+}
+
+/// A corrupt image is refused, and what was loaded before it stays loaded and boots.
+fn corrupt(stand: &Stand) -> Result<()> {
+    let image = reporting_uki(stand, "loaded-before", &cmdline())?;
+    let whole = read(&image)?;
+    let cut = stand.file("cut.efi", &whole[..whole.len() / 2])?;
+    let noise = stand.file("noise.efi", super::noise(1 << 20))?;
+    let first = FirstKernel::new(
+        "run ukexec load /uki.efi\n\
+         ukexec load /cut.efi; say cut=$?\n\
+         ukexec load /noise.efi; say noise=$?\n\
+         say loaded=$(cat /sys/kernel/kexec_loaded)\n\
+         run ukexec exec --force\n",
+    )
+    .holding("uki.efi", &image)
+    .holding("cut.efi", &cut)
+    .holding("noise.efi", &noise);
+    let serial = boot_first(stand, &first, "first=kernel")?;
+    serial.expect(&format!("{TAG}cut="), "1")?;
+    serial.expect(&format!("{TAG}noise="), "1")?;
+    serial.expect(&format!("{TAG}loaded="), "1")?;
+    serial.expect(&format!("{TAG}reached="), "loaded-before")
+}
+
+/// A kernel that needs no unfolding, with the caller's initrd and command line; and `unload`.
+fn bare_kernel(stand: &Stand) -> Result<()> {
+    let linux = kernel(Target::X86_64)?;
+    let initrd = reporting_initrd(stand, Target::X86_64, "bare")?;
+    let first = FirstKernel::new(
+        "run ukexec load /vmlinuz --initrd /initrd --cmdline 'console=ttyS0 dropped'\n\
+         run ukexec unload\n\
+         say unloaded=$(cat /sys/kernel/kexec_loaded)\n\
+         run ukexec load /vmlinuz --initrd /initrd --reuse-cmdline --append bare=yes\n\
+         run ukexec exec --force\n",
+    )
+    .holding("vmlinuz", &linux)
+    .holding("initrd", &initrd);
+    let serial = boot_first(stand, &first, "first=kernel")?;
+    serial.expect(&format!("{TAG}unloaded="), "0")?;
+    serial.expect(&format!("{TAG}reached="), "bare")?;
+    serial.expect(
+        &format!("{TAG}cmdline="),
+        &Machine::X86_64.cmdline("first=kernel bare=yes"),
+    )
+}
+
+/// What a UKI around a zboot file unfolds to here boots there.
+fn arm64(stand: &Stand) -> Result<()> {
+    let initrd = reporting_initrd(stand, Target::Arm64, "arm64")?;
+    let cmdline = Machine::Arm64.cmdline("unfolded=here");
+    let nested = nested(stand, Target::Arm64, ARM64, &initrd, &cmdline)?;
+    let parts = stand.unfold(&nested.image, &[])?;
+    let unfolded = String::from_utf8(read(&parts.path("cmdline"))?)?;
+    let serial = boot(
+        Machine::Arm64,
+        &parts.path("kernel"),
+        &parts.path("initrd"),
+        &unfolded,
+    )?;
+    serial.expect(&format!("{TAG}reached="), "arm64")?;
+    serial.expect(&format!("{TAG}cmdline="), &cmdline)
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask ci`: everything a change must pass, ended by one line of counts.
+
+use anyhow::{Context, Result};
+
+use crate::command::Tool;
+use crate::kept::remove;
+use crate::runner::Counts;
+use crate::setup::{self, Need};
+use crate::{parsers, test, tidy, workspace};
+
+/// The version of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// A check and what it is called.
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: &[Check] = &[
+    ("formatting", formatting),
+    ("clippy", clippy),
+    ("tidy", tidy::run),
+    ("documentation", documentation),
+    ("parsers --check", || parsers::run(true)),
+    ("licences, bans and sources", deny),
+];
+
+/// Runs all checks, then all tests; each check counts as one test.
+///
+/// # Errors
+///
+/// What is missing cannot be installed. Checks that fail are counted.
+pub(crate) fn run() -> Result<Counts> {
+    setup::ensure(&[Need::Test, Need::Parsers])?;
+    let mut counts = Counts::default();
+    for (name, check) in CHECKS {
+        println!("== {name}");
+        let result = check();
+        match &result {
+            Ok(()) => println!("check {name} ... ok"),
+            Err(error) => println!("check {name} ... FAILED\n{error:#}"),
+        }
+        counts += Counts::one(&result);
+    }
+    println!("== tests");
+    counts += test::run(None)?;
+    Ok(counts)
+}
+
+fn formatting() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"]).show()
+}
+
+fn clippy() -> Result<()> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--"])
+        .args(["-D", "warnings"])
+        .show()
+}
+
+fn documentation() -> Result<()> {
+    cargo(&[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ])
+    .env("RUSTDOCFLAGS", "-D warnings")
+    .show()
+}
+
+/// Checks `deny.toml` with cargo-deny, which is built once and kept. Not its advisories: their
+/// database lies on a server of its own.
+fn deny() -> Result<()> {
+    let tools = workspace::tools_dir();
+    let program = tools.join("bin/cargo-deny");
+    if !is_current(&program)? {
+        let build = tools.join("build");
+        // The checks take a second either way; the unoptimised build is the quicker one.
+        Tool::new("cargo")
+            .args(["install", "--locked", "--debug", "--force", "--quiet"])
+            .args(["cargo-deny", "--version", CARGO_DENY])
+            .arg("--root")
+            .arg(&tools)
+            .env("CARGO_TARGET_DIR", &build)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .show()
+            .context("cannot install cargo-deny")?;
+        remove(&build)?;
+    }
+    Tool::new(program)
+        .args(["--log-level", "error", "--workspace", "--locked"])
+        .args(["check", "licenses", "bans", "sources"])
+        .dir(workspace::root())
+        .show()
+}
+
+fn is_current(program: &std::path::Path) -> Result<bool> {
+    if !program.is_file() {
+        return Ok(false);
+    }
+    let version = Tool::new(program).arg("--version").text()?;
+    Ok(version.trim().ends_with(CARGO_DENY))
+}
+
+fn cargo(args: &[&str]) -> Tool {
+    Tool::new("cargo").args(args).dir(workspace::root())
+}

@@ -1,0 +1,136 @@
+//! What runs inside the machines: `/init` scripts and the ramdisks that hold them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::initramfs::Initramfs;
+use crate::materials::{OS_RELEASE, Stub, Target, busybox, kernel, stub};
+use crate::stand::Stand;
+use crate::uki::{Section, objcopy};
+
+/// In front of each line that a test reads.
+pub(crate) const TAG: &str = "guest: ";
+
+/// Makes BusyBox usable and mounts what ukexec and the tests look at.
+const PROLOGUE: &str = r"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+";
+
+/// The end of every script, reached whatever happened.
+const EPILOGUE: &str = r#"
+sync
+poweroff -f
+"#;
+
+/// An `/init` that runs `body` and powers the machine off.
+fn init(body: &str) -> String {
+    format!("{PROLOGUE}{body}{EPILOGUE}")
+}
+
+/// An `/init` that says which kernel it runs on and how that was started, and powers off.
+///
+/// The lines are `guest: reached=MARKER`, `guest: release=`, `guest: cmdline=` and
+/// `guest: vmcore=yes` or `no`.
+fn reporting_init(marker: &str) -> String {
+    init(&format!(
+        r#"
+echo "{TAG}release=$(uname -r)"
+echo "{TAG}cmdline=$(cat /proc/cmdline)"
+if [ -s /proc/vmcore ]; then echo "{TAG}vmcore=yes"; else echo "{TAG}vmcore=no"; fi
+echo "{TAG}reached={marker}"
+"#
+    ))
+}
+
+/// A UKI of Debian's parts: stock kernel, systemd's stub, and an initrd that reports `marker`.
+///
+/// # Errors
+///
+/// A part cannot be fetched, or `objcopy` fails.
+pub(crate) fn reporting_uki(stand: &Stand, marker: &str, cmdline: &str) -> Result<PathBuf> {
+    let target = Target::X86_64;
+    let image = stand.path("debian.efi");
+    let (osrel, cmdline, initrd, linux) = (
+        stand.file("osrel", OS_RELEASE)?,
+        stand.file("cmdline", cmdline)?,
+        reporting_initrd(stand, target, marker)?,
+        kernel(target)?,
+    );
+    let section = |name, file| Section { name, file };
+    objcopy(
+        &stub(target, Stub::V252)?,
+        &[
+            section(".osrel", &osrel),
+            section(".cmdline", &cmdline),
+            section(".initrd", &initrd),
+            section(".linux", &linux),
+        ],
+        &image,
+    )?;
+    Ok(image)
+}
+
+/// An initrd whose `/init` reports `marker` and powers off.
+///
+/// # Errors
+///
+/// BusyBox cannot be fetched.
+pub(crate) fn reporting_initrd(stand: &Stand, target: Target, marker: &str) -> Result<PathBuf> {
+    let archive = Initramfs::with_busybox(&busybox(target)?, &reporting_init(marker))?;
+    stand.file("reporting-initrd", archive.finish())
+}
+
+/// The shell functions of a first kernel's script: `say` prints a tagged line, `run` runs a
+/// command and ends the machine when that fails.
+const FUNCTIONS: &str = r#"
+say() { echo "guest: $*"; }
+run() {
+    echo "\$ $*"
+    "$@" && return
+    say "failed=$?: $*"
+    poweroff -f
+}
+"#;
+
+/// The ramdisk of a kernel that runs `ukexec`.
+#[derive(Debug)]
+pub(crate) struct FirstKernel<'a> {
+    script: String,
+    files: Vec<(&'a str, &'a Path)>,
+}
+
+impl<'a> FirstKernel<'a> {
+    /// A ramdisk that runs `script` with `ukexec` on the path.
+    pub(crate) fn new(script: &str) -> Self {
+        Self {
+            script: script.to_owned(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Adds a copy of `file` as `/name`.
+    pub(crate) fn holding(mut self, name: &'a str, file: &'a Path) -> Self {
+        self.files.push((name, file));
+        self
+    }
+
+    /// Writes the archive.
+    ///
+    /// # Errors
+    ///
+    /// BusyBox cannot be fetched, or a file cannot be read.
+    pub(crate) fn initrd(&self, ukexec: &Path) -> Result<Vec<u8>> {
+        let init = init(&format!("{FUNCTIONS}{}", self.script));
+        let mut archive = Initramfs::with_busybox(&busybox(Target::X86_64)?, &init)?;
+        archive.copy("bin/ukexec", 0o755, ukexec)?;
+        for (name, file) in &self.files {
+            archive.copy(name, 0o644, file)?;
+        }
+        Ok(archive.finish())
+    }
+}

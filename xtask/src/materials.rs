@@ -1,0 +1,159 @@
+//! The real things that test images are made of, each out of a Debian package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::apt::Archive;
+
+/// Debian 12: stub 252 and the stock kernel that the demo boots.
+const STABLE_AMD64: Archive = Archive {
+    suite: "bookworm",
+    architecture: "amd64",
+};
+/// Debian 13: stub 257, `ukify`, and kernels that Debian 12 has not.
+const NEWER_AMD64: Archive = Archive {
+    suite: "trixie",
+    architecture: "amd64",
+};
+const NEWER_ARM64: Archive = Archive {
+    suite: "trixie",
+    architecture: "arm64",
+};
+const NEWER_RISCV64: Archive = Archive {
+    suite: "trixie",
+    architecture: "riscv64",
+};
+
+/// An architecture that images are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    X86_64,
+    Arm64,
+    Riscv64,
+}
+
+impl Target {
+    /// The name that UEFI, systemd's stub and `ukify` have for it.
+    pub(crate) const fn efi_name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x64",
+            Self::Arm64 => "aa64",
+            Self::Riscv64 => "riscv64",
+        }
+    }
+
+    const fn newer(self) -> Archive {
+        match self {
+            Self::X86_64 => NEWER_AMD64,
+            Self::Arm64 => NEWER_ARM64,
+            Self::Riscv64 => NEWER_RISCV64,
+        }
+    }
+
+    const fn stock(self) -> Archive {
+        match self {
+            Self::X86_64 => STABLE_AMD64,
+            Self::Arm64 | Self::Riscv64 => self.newer(),
+        }
+    }
+}
+
+/// A version of systemd's stub, by the Debian release that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stub {
+    V252,
+    V257,
+}
+
+/// Debian's stock kernel, as its package has it in `/boot`.
+///
+/// # Errors
+///
+/// As [`Archive::fetch_dependency`].
+pub(crate) fn kernel(target: Target) -> Result<PathBuf> {
+    let archive = target.stock();
+    let dir = archive.fetch_dependency(
+        &format!("linux-image-{}", archive.architecture),
+        "linux-image-",
+        &["./boot/vmlinu*"],
+    )?;
+    only_file(&dir.join("boot"))
+}
+
+/// systemd's UEFI stub.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn stub(target: Target, version: Stub) -> Result<PathBuf> {
+    let archive = match version {
+        Stub::V252 => STABLE_AMD64,
+        Stub::V257 => target.newer(),
+    };
+    Ok(stubs(archive)?.join(format!("linux{}.efi.stub", target.efi_name())))
+}
+
+/// systemd's stub for images without a kernel: addons, and profiles to be joined.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn addon_stub(target: Target) -> Result<PathBuf> {
+    Ok(stubs(target.newer())?.join(format!("addon{}.efi.stub", target.efi_name())))
+}
+
+/// systemd's boot loader, an EFI program that is no kernel.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn boot_loader(target: Target) -> Result<PathBuf> {
+    Ok(stubs(target.newer())?.join(format!("systemd-boot{}.efi", target.efi_name())))
+}
+
+fn stubs(archive: Archive) -> Result<PathBuf> {
+    let path = "usr/lib/systemd/boot/efi";
+    let dir = archive.fetch("systemd-boot-efi", &[&format!("./{path}/*.efi*")])?;
+    Ok(dir.join(path))
+}
+
+/// A BusyBox that needs no libraries.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn busybox(target: Target) -> Result<PathBuf> {
+    let dir = target
+        .stock()
+        .fetch("busybox-static", &["./*bin/busybox"])?;
+    // Debian 13 merged /bin into /usr/bin.
+    ["bin/busybox", "usr/bin/busybox"]
+        .iter()
+        .map(|path| dir.join(path))
+        .find(|path| path.is_file())
+        .ok_or_else(|| anyhow!("no busybox in {}", dir.display()))
+}
+
+/// systemd's `ukify`, a Python program.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn ukify() -> Result<PathBuf> {
+    let path = "usr/bin/ukify";
+    let dir = NEWER_AMD64.fetch("systemd-ukify", &[&format!("./{path}")])?;
+    Ok(dir.join(path))
+}
+
+/// An `os-release` for images to carry.
+pub(crate) const OS_RELEASE: &str = "ID=ukexec-test\nNAME=\"ukexec test image\"\nVERSION_ID=1\n";
+
+fn only_file(dir: &Path) -> Result<PathBuf> {
+    fs::read_dir(dir)
+        .with_context(|| format!("cannot list {}", dir.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.is_file())
+        .ok_or_else(|| anyhow!("no file in {}", dir.display()))
+}

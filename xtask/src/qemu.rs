@@ -1,0 +1,223 @@
+//! Booting kernels in QEMU, and reading what they say on their serial line.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::command::{Tool, last_lines};
+
+/// How many of the last serial lines a failure quotes.
+const QUOTED_LINES: usize = 30;
+
+/// A kind of machine to emulate. Nothing here needs virtualisation in hardware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86_64,
+    Arm64,
+}
+
+impl Machine {
+    fn tool(self) -> Tool {
+        match self {
+            Self::X86_64 => Tool::new("qemu-system-x86_64").args(["-accel", "tcg"]),
+            Self::Arm64 => Tool::new("qemu-system-aarch64").args([
+                "-accel",
+                "tcg",
+                "-M",
+                "virt",
+                "-cpu",
+                "cortex-a57",
+            ]),
+        }
+    }
+
+    /// A command line that makes the kernel speak on the serial line, say little, and end the
+    /// machine when it panics: see [`ENDS_ON_PANIC`].
+    pub(crate) fn cmdline(self, more: &str) -> String {
+        let console = match self {
+            Self::X86_64 => "ttyS0",
+            Self::Arm64 => "ttyAMA0",
+        };
+        format!("console={console} {ENDS_ON_PANIC} quiet {more}")
+    }
+}
+
+/// One boot of one machine, to its end.
+#[derive(Debug)]
+pub(crate) struct Boot<'a> {
+    pub(crate) machine: Machine,
+    pub(crate) kernel: &'a Path,
+    pub(crate) initrd: &'a Path,
+    /// What the kernel is told, as [`Machine::cmdline`] makes it.
+    pub(crate) cmdline: &'a str,
+    /// The machine is given up after this long.
+    pub(crate) time_limit: Duration,
+    /// What to put in front of each serial line when it is shown as it comes.
+    pub(crate) shown_as: Option<&'a str>,
+}
+
+/// A panic resets the machine at once, and QEMU is told to end where it would reset. (A kexec is
+/// no reset.)
+const ENDS_ON_PANIC: &str = "panic=-1";
+
+/// What came over the serial line.
+#[derive(Debug, Default)]
+pub(crate) struct Serial {
+    lines: Vec<String>,
+}
+
+impl Boot<'_> {
+    /// Boots the machine and waits until it powers itself off.
+    ///
+    /// # Errors
+    ///
+    /// QEMU cannot be run or fails, or the time is up; the last serial lines are quoted.
+    pub(crate) fn run(&self) -> Result<Serial> {
+        let mut child = self.start()?;
+        let mut serial = Serial::default();
+        let finished = self.watch(&mut child, &mut serial);
+        // Killing what has ended by itself fails, and need not succeed.
+        drop(child.kill());
+        let output = child.wait_with_output()?;
+        finished.map_err(|error| anyhow!("{error:#}\n{}", serial.quoted()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if serial.lines.is_empty() {
+            bail!("QEMU ended without a word on the serial line: {said}");
+        }
+        Ok(serial)
+    }
+
+    fn start(&self) -> Result<Child> {
+        self.machine
+            .tool()
+            .args(["-m", "2G", "-display", "none", "-monitor", "none"])
+            .args(["-serial", "stdio", "-nic", "none", "-no-reboot"])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initrd)
+            .arg("-append")
+            .arg(self.cmdline)
+            .into_command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start QEMU")
+    }
+
+    /// Collects serial lines until QEMU closes its end.
+    fn watch(&self, child: &mut Child, serial: &mut Serial) -> Result<()> {
+        let pipe = child.stdout.take().context("QEMU has no output")?;
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n') {
+                let Ok(line) = line else { break };
+                if sender.send(readable(&line)).is_err() {
+                    break;
+                }
+            }
+        });
+        let deadline = Instant::now() + self.time_limit;
+        loop {
+            match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(prefix) = self.shown_as {
+                        println!("{prefix}{line}");
+                    }
+                    serial.lines.push(line);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "the machine was still running after {} s",
+                    self.time_limit.as_secs()
+                ),
+            }
+        }
+    }
+}
+
+impl Serial {
+    /// The text behind `tag` in the first line that holds it.
+    ///
+    /// # Errors
+    ///
+    /// No line does; the last lines are quoted.
+    pub(crate) fn value(&self, tag: &str) -> Result<&str> {
+        self.lines
+            .iter()
+            .find_map(|line| line.split_once(tag))
+            .map(|(_, value)| value.trim())
+            .ok_or_else(|| {
+                anyhow!(
+                    "no serial line holds {tag:?}; the last ones:\n{}",
+                    self.quoted()
+                )
+            })
+    }
+
+    /// Fails unless the text behind `tag` is `expected`.
+    ///
+    /// # Errors
+    ///
+    /// It is another, or there is no such line; the last lines are quoted.
+    pub(crate) fn expect(&self, tag: &str, expected: &str) -> Result<()> {
+        let found = self.value(tag)?;
+        if found != expected {
+            bail!(
+                "behind {tag:?}: expected {expected:?}, found {found:?}; the last serial lines:\n{}",
+                self.quoted()
+            );
+        }
+        Ok(())
+    }
+
+    /// How many lines hold `tag`.
+    pub(crate) fn count(&self, tag: &str) -> usize {
+        self.lines.iter().filter(|line| line.contains(tag)).count()
+    }
+
+    /// The last lines, indented.
+    pub(crate) fn quoted(&self) -> String {
+        last_lines(&self.lines.join("\n"), QUOTED_LINES)
+    }
+}
+
+/// A line without the control sequences with which firmware and kernels move the cursor.
+fn readable(line: &[u8]) -> String {
+    let mut text = String::new();
+    let mut in_sequence = false;
+    for c in String::from_utf8_lossy(line).chars() {
+        match c {
+            '\x1b' => in_sequence = true,
+            _ if in_sequence => in_sequence = !c.is_ascii_alphabetic(),
+            c if c.is_control() => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_sequences_are_dropped() {
+        assert_eq!(readable(b"\x1b[2J\x1bcBooting\x1b[0m ...\r"), "Booting ...");
+    }
+
+    #[test]
+    fn values_stand_behind_their_tag() {
+        let serial = Serial {
+            lines: vec!["noise".into(), "[ 1.0] guest: cmdline= a b ".into()],
+        };
+        assert_eq!(serial.value("guest: cmdline=").unwrap(), "a b");
+        assert!(serial.expect("guest: cmdline=", "a c").is_err());
+        assert!(serial.value("other").is_err());
+    }
+}

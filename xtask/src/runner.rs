@@ -1,0 +1,179 @@
+//! Named cases, run side by side, and the counts that every task ends with.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::AddAssign;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+/// How many tests ended which way.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Counts {
+    /// One test's result.
+    pub(crate) fn one<T>(result: &Result<T>) -> Self {
+        let mut counts = Self::default();
+        match result {
+            Ok(_) => counts.passed = 1,
+            Err(_) => counts.failed = 1,
+        }
+        counts
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// Something that passes or fails, with a name to ask for it by.
+pub(crate) struct Case {
+    name: String,
+    run: Box<dyn FnOnce() -> Result<()> + Send>,
+}
+
+impl Case {
+    /// A case called `name`, such as `uki/ukify-257`.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        run: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish()
+    }
+}
+
+/// Runs `cases`, as many at a time as the machine has processors, and prints each as it ends.
+pub(crate) fn run(cases: Vec<Case>) -> Counts {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(VecDeque::from(cases));
+    let counts = Mutex::new(Counts::default());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let next = queue
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .pop_front();
+                    let Some(case) = next else { break };
+                    let one = run_one(case);
+                    *counts.lock().unwrap_or_else(PoisonError::into_inner) += one;
+                }
+            });
+        }
+    });
+    counts.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_one(case: Case) -> Counts {
+    let Case { name, run } = case;
+    let start = Instant::now();
+    let result = panic::catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|payload| Err(anyhow!("panicked: {}", panic_text(payload.as_ref()))));
+    let seconds = shown(start.elapsed());
+    match &result {
+        Ok(()) => println!("case {name} ... ok ({seconds})"),
+        Err(error) => println!("case {name} ... FAILED ({seconds})\n{}", indented(error)),
+    }
+    Counts::one(&result)
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("for a reason that is not text")
+}
+
+fn shown(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn indented(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+        .lines()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Adds up the lines with which test programs of Rust's own harness end.
+pub(crate) fn libtest_counts(line: &str) -> Option<Counts> {
+    let results = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let mut counts = Counts::default();
+    for part in results.split("; ") {
+        let (number, what) = part.split_once(' ')?;
+        let into = match what {
+            "passed" => &mut counts.passed,
+            "failed" => &mut counts.failed,
+            "ignored" => &mut counts.skipped,
+            _ => continue,
+        };
+        *into = number.parse().ok()?;
+    }
+    Some(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+
+    #[test]
+    fn reads_the_summary_of_libtest() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; \
+                    2 filtered out; finished in 0.02s";
+        let counts = libtest_counts(line).unwrap();
+        assert_eq!(counts.to_string(), "12 passed, 3 failed, 1 skipped");
+        assert_eq!(libtest_counts("test a ... ok"), None);
+    }
+
+    #[test]
+    fn failures_and_panics_are_counted() {
+        let cases = vec![
+            Case::new("good", || Ok(())),
+            Case::new("bad", || bail!("no")),
+            Case::new("worse", || panic!("on purpose")),
+        ];
+        assert_eq!(run(cases).to_string(), "1 passed, 2 failed, 0 skipped");
+    }
+}
