@@ -398,7 +398,7 @@ mod tests {
             version: None, release: None
             length: 512 of 512, signed: false
             memory: Some(4096)
-            cmdline: Some((1023, "COMMAND_LINE_SIZE of riscv (Linux 6.4 on)"))
+            cmdline: Some((1023, "COMMAND_LINE_SIZE of riscv (512 in older kernels)"))
             faults: []
         "#]],
         );
@@ -550,7 +550,7 @@ mod tests {
             version: None, release: None
             length: 69632 of 69632, signed: false
             memory: None
-            cmdline: Some((894, "COMMAND_LINE_SIZE of s390 before Linux 5.17"))
+            cmdline: Some((894, "LEGACY_COMMAND_LINE_SIZE of s390"))
             faults: []
         "#]],
         );

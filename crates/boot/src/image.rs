@@ -106,7 +106,11 @@ impl Flat {
     pub(crate) fn cmdline_limit(&self) -> Option<CmdlineLimit> {
         let (bytes, source, refused) = match self.arch {
             Arch::Arm64 => (2047, "COMMAND_LINE_SIZE of arm64", false),
-            Arch::Riscv64 => (1023, "COMMAND_LINE_SIZE of riscv (Linux 6.4 on)", false),
+            Arch::Riscv64 => (
+                1023,
+                "COMMAND_LINE_SIZE of riscv (512 in older kernels)",
+                false,
+            ),
             // The running kernel puts its own words in front, and checks.
             Arch::LoongArch64 => (
                 4095,

@@ -34,7 +34,7 @@ impl Parmarea {
     /// The line with its NUL must be shorter than the size.
     pub(crate) fn cmdline_limit(&self) -> CmdlineLimit {
         let (size, source) = match u32::try_from(self.max_command_line_size) {
-            Ok(0) | Err(_) => (896, "COMMAND_LINE_SIZE of s390 before Linux 5.17"),
+            Ok(0) | Err(_) => (896, "LEGACY_COMMAND_LINE_SIZE of s390"),
             Ok(size) => (size, "max_command_line_size of the kernel's parameter area"),
         };
         CmdlineLimit {
