@@ -29,7 +29,10 @@
 //!
 //! Every checksum there is, unlike in the kernel: gzip's and bzip2's CRC-32,
 //! the checks of xz (CRC-32, CRC-64, SHA-256, or none), the Adler-32 and CRC-32
-//! of lzop, the XXH64 of zstd. LZMA-alone and LZ4 have none.
+//! of lzop, the XXH64 of zstd. LZMA-alone and LZ4 have none. Where a format
+//! leaves its own lengths and flags uncovered (lzop's block lengths, zstd's
+//! checksum flag), a change can end a stream early; then bytes are left over,
+//! and [counted](Warning::TrailingBytes).
 //!
 //! No input panics. Time is bounded by the length of input and output, memory
 //! by [`Limits::memory`] and some small buffers.

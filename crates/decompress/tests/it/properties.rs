@@ -91,7 +91,7 @@ proptest! {
         let mut stream = testdata(&format!("data.{}", SUFFIXES[compression].0));
         stream.truncate(keep);
         stream.extend(noise);
-        let limits = Limits { output: 1 << 20, memory: 1 << 20 };
+        let limits = Limits { output: 1 << 20, ..Limits::default() };
         let mut output = Vec::new();
         let outcome = decompress(&mut stream.as_slice(), &mut output, &limits);
         prop_assert!(output.len() <= 1 << 20);
