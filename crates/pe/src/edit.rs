@@ -10,8 +10,10 @@
 //! - headers that grew although `SizeOfHeaders` was no multiple of
 //!   `FileAlignment`, or that had a whole `FileAlignment` to spare;
 //! - raw data that passed the end of the file: it is padded;
-//! - data of unknown owners behind a kernel of fixed layout, if it does not
-//!   end at a multiple of `FileAlignment`: it is padded, too.
+//! - a `SizeOfImage` that did not cover all sections: it does afterwards;
+//! - unknown data or padding behind the sections of a kernel of fixed layout,
+//!   if the file or its last section does not end at a multiple of
+//!   `FileAlignment`: the padding may differ.
 //!
 //! Rules for the fields that describe the whole image:
 //!
@@ -23,12 +25,14 @@
 
 mod data;
 mod draft;
+mod references;
 mod table;
 
 use crate::headers::{CHARACTERISTICS, DIRECTORY_CERTIFICATES, SIZE_OF_IMAGE};
 use crate::read::wide;
 use crate::{PeError, Section, SectionFlags, SectionName};
-use draft::{Draft, overlap};
+use draft::Draft;
+use references::overlap;
 
 /// How to edit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -477,6 +481,23 @@ mod tests {
         assert!(at(debug_data).starts_with(b"debug data"));
         assert!(edited.ends_with(b"overlay"));
         assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+    }
+
+    #[test]
+    fn an_address_behind_a_content_is_not_in_its_padding() {
+        // In the file .text has 0x1000 bytes, in memory the directory follows.
+        let builder = Builder {
+            file_alignment: 0x1000,
+            section_alignment: 0x200,
+            first_rva: 0x4000,
+            e_lfanew: 0x1000 - 24 - 240 - 80,
+            debug_data: b"debug data".to_vec(),
+            ..Builder::default()
+        };
+        let image = builder.build();
+        let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+        let debug_data = u32_at(&edited, 0x3000 + 24).unwrap() as usize;
+        assert_eq!(edited[debug_data..], *b"debug data");
     }
 
     #[test]

@@ -182,7 +182,7 @@ mod tests {
     fn reads_inside_and_refuses_outside() {
         let bytes = b"0123456789".to_vec();
         let mut buf = [0; 4];
-        (&bytes).read_at(6, &mut buf).unwrap();
+        ReadAt::read_at(&&bytes, 6, &mut buf).unwrap();
         assert_eq!(&buf, b"6789");
         for offset in [7, 10, 11, u64::MAX] {
             let error = bytes.read_at(offset, &mut buf).unwrap_err();

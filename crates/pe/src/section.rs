@@ -1,6 +1,7 @@
 //! Sections: their names, and which bytes of the file are their content.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use crate::PeError;
@@ -45,7 +46,7 @@ impl SectionFlags {
 ///
 /// Names of object files that point into a string table (`/4`) are not looked
 /// up: images are not supposed to have them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub struct SectionName([u8; 8]);
 
 impl SectionName {
@@ -88,6 +89,21 @@ impl SectionName {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+/// Bytes behind the first NUL make no difference.
+impl PartialEq for SectionName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for SectionName {}
+
+impl Hash for SectionName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
@@ -253,6 +269,10 @@ mod tests {
         assert_ne!(name, ".cmdlin");
         assert_ne!(name, ".cmdline\0");
         assert_eq!(SectionName::from_bytes(*b".bpf\0xyz"), ".bpf");
+        assert_eq!(
+            SectionName::from_bytes(*b".bpf\0xyz"),
+            SectionName::new(".bpf").unwrap()
+        );
     }
 
     #[test]

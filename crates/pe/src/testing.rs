@@ -221,7 +221,7 @@ impl Builder {
         match self.checksum {
             Checksum::Zero => put(image, at, 0),
             Checksum::Right => put(image, at, right),
-            Checksum::Stale => put(image, at, right ^ 1),
+            Checksum::Stale => put(image, at, right ^ 0x5a5a_0000),
         }
     }
 

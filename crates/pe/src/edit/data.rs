@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::draft::{Draft, Extent, Owner, overlap};
+use super::draft::Draft;
+use super::references::{Extent, Owner, overlap};
 use super::{align_down, align_up};
 use crate::headers::{POINTER_TO_RAW_DATA, SIZE_OF_HEADERS, SIZE_OF_RAW_DATA};
 use crate::read::wide;

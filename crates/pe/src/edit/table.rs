@@ -163,7 +163,9 @@ impl Draft {
         let table_end = self.image.headers.table.end;
         let entry = self.image.headers.entry_at(index);
         let start = u64::from(section.rva.0);
-        let is_last = self.others(index).all(|other| other.rva < section.rva);
+        let is_last = self
+            .others(index)
+            .all(|other| other.addresses().end <= start);
         if is_last {
             // The size from before is lost, but for its remainder: the largest
             // one that can have put the section here.

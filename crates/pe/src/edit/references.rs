@@ -1,0 +1,255 @@
+//! What in an image goes by file offset: what lies where, and what points
+//! there.
+//!
+//! File offsets are kept in the section table (raw data, and the line numbers
+//! and relocations that images should not have), in the COFF header (symbols),
+//! in the debug directory, and in the DOS header of an EFI zboot image
+//! (payload). Everything else in an image goes by address, so that moving file
+//! data does not touch it.
+
+use std::ops::Range;
+
+use super::draft::{Draft, Format};
+use crate::headers::{
+    DIRECTORY_DEBUG, Field, POINTER_TO_LINENUMBERS, POINTER_TO_RAW_DATA, POINTER_TO_RELOCATIONS,
+    POINTER_TO_SYMBOL_TABLE,
+};
+use crate::read::{slice, u32_at, wide};
+use crate::{FileOffset, PeError};
+
+/// Bytes that belong together and to one owner.
+pub(super) struct Extent {
+    pub(super) range: Range<u64>,
+    pub(super) owner: Owner,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Section(usize),
+    Symbols,
+    DebugData,
+    ZbootPayload,
+}
+
+/// A 32-bit file offset somewhere in the file.
+pub(super) struct Pointer {
+    pub(super) field: &'static str,
+    pub(super) at: u64,
+    pub(super) target: u64,
+}
+
+impl Draft {
+    /// Returns everything that is known to lie in the file, each inside it,
+    /// but for headers; nothing empty.
+    pub(super) fn extents(&self) -> Result<Vec<Extent>, PeError> {
+        let sections = self
+            .image
+            .sections()
+            .iter()
+            .map(|section| (section.raw_data(), Owner::Section(section.index())));
+        let debug_data = self
+            .debug_entries()?
+            .into_iter()
+            .map(|entry| (entry.data, Owner::DebugData));
+        let payload = self
+            .zboot_payload()
+            .map(|payload| (self.with_size(payload), Owner::ZbootPayload));
+        let symbols = self.symbols().map(|symbols| (symbols, Owner::Symbols));
+        let end = self.len();
+        Ok(sections
+            .chain(debug_data)
+            .chain(payload)
+            .chain(symbols)
+            .map(|(range, owner)| Extent {
+                range: range.start..range.end.min(end),
+                owner,
+            })
+            .filter(|extent| !extent.range.is_empty())
+            .collect())
+    }
+
+    /// Returns the payload that the DOS header of an EFI zboot image names.
+    ///
+    /// Source: Linux, drivers/firmware/efi/libstub/zboot-header.S.
+    pub(super) fn zboot_payload(&self) -> Option<Range<u64>> {
+        let Format::Zboot = self.format() else {
+            return None;
+        };
+        let start = u64::from(u32_at(self.bytes(), ZBOOT_PAYLOAD_OFFSET.1)?);
+        let size = u64::from(u32_at(self.bytes(), ZBOOT_PAYLOAD_SIZE.1)?);
+        Some(start..start.saturating_add(size))
+    }
+
+    /// Returns `payload` with the 4 bytes behind it: most payloads have their
+    /// size there, which the payload size does not count. Inside of a section
+    /// they are the section's.
+    fn with_size(&self, payload: Range<u64>) -> Range<u64> {
+        let sections = self.image.sections();
+        match sections
+            .iter()
+            .any(|section| overlap(&section.raw_data(), &payload))
+        {
+            true => payload,
+            false => payload.start..payload.end.saturating_add(4),
+        }
+    }
+
+    pub(super) fn check_zboot(&self) -> Result<(), PeError> {
+        match self.zboot_payload() {
+            Some(target) if target.end > self.len() => Err(PeError::PastEnd {
+                field: ZBOOT_PAYLOAD_OFFSET.0,
+                at: FileOffset(wide(ZBOOT_PAYLOAD_OFFSET.1)),
+                target,
+                end: self.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns all that would have to follow if file data moved.
+    pub(super) fn pointers(&self) -> Result<Vec<Pointer>, PeError> {
+        let headers = &self.image.headers;
+        let mut pointers = vec![Pointer {
+            field: POINTER_TO_SYMBOL_TABLE.0,
+            at: headers.coff_field(POINTER_TO_SYMBOL_TABLE).0,
+            target: headers.pointer_to_symbol_table.into(),
+        }];
+        for section in self.image.sections() {
+            let entry = headers.entry_at(section.index());
+            let raw_data = match section.size_of_raw_data {
+                0 => 0,
+                _ => section.pointer_to_raw_data,
+            };
+            for (field, target) in [
+                (POINTER_TO_RAW_DATA, raw_data),
+                (POINTER_TO_RELOCATIONS, section.pointer_to_relocations),
+                (POINTER_TO_LINENUMBERS, section.pointer_to_linenumbers),
+            ] {
+                let at = entry.saturating_add(wide(field.1));
+                pointers.push(Pointer {
+                    field: field.0,
+                    at,
+                    target: target.into(),
+                });
+            }
+        }
+        for entry in self.debug_entries()? {
+            let (field, target) = (DEBUG_POINTER.0, entry.data.start);
+            pointers.push(Pointer {
+                field,
+                at: entry.pointer_at,
+                target,
+            });
+        }
+        if let Some(payload) = self.zboot_payload() {
+            let at = wide(ZBOOT_PAYLOAD_OFFSET.1);
+            pointers.push(Pointer {
+                field: ZBOOT_PAYLOAD_OFFSET.0,
+                at,
+                target: payload.start,
+            });
+        }
+        // 0 is "none" in all of these.
+        pointers.retain(|pointer| pointer.target != 0);
+        Ok(pointers)
+    }
+
+    /// Returns the symbols and the strings behind them.
+    ///
+    /// Spec: PE format, "COFF Symbol Table", "COFF String Table".
+    fn symbols(&self) -> Option<Range<u64>> {
+        let headers = &self.image.headers;
+        let start = u64::from(headers.pointer_to_symbol_table);
+        let symbols = u64::from(headers.number_of_symbols).saturating_mul(18);
+        let strings = start.saturating_add(symbols);
+        let strings_len = usize::try_from(strings)
+            .ok()
+            .and_then(|strings| u32_at(self.bytes(), strings));
+        let end = strings.saturating_add(strings_len.unwrap_or(0).into());
+        (start != 0).then_some(start..end)
+    }
+
+    /// Returns the entries of the debug directory that have file data.
+    ///
+    /// Spec: PE format, "Debug Directory (Image Only)".
+    fn debug_entries(&self) -> Result<Vec<DebugEntry>, PeError> {
+        let headers = &self.image.headers;
+        let Some(directory) = headers
+            .directories
+            .get(DIRECTORY_DEBUG)
+            .filter(|directory| directory.size != 0)
+        else {
+            return Ok(Vec::new());
+        };
+        let size = u64::from(directory.size);
+        let range = self
+            .file_offset(directory.virtual_address)
+            .map(|start| start..start.saturating_add(size))
+            .filter(|range| range.end <= self.len())
+            .ok_or_else(|| PeError::Mismatch {
+                field: "debug directory (data directory 6)",
+                at: headers.directory_at(DIRECTORY_DEBUG),
+                expected: "an address whose bytes are in the file",
+                found: directory.virtual_address.into(),
+            })?;
+        let entries = slice(self.bytes(), range.clone()).unwrap_or_default();
+        Ok(entries
+            .as_chunks::<DEBUG_ENTRY_LEN>()
+            .0
+            .iter()
+            .zip((range.start..).step_by(DEBUG_ENTRY_LEN))
+            .filter_map(|(entry, at)| {
+                let size = u64::from(u32_at(entry, DEBUG_SIZE.1)?);
+                let start = u64::from(u32_at(entry, DEBUG_POINTER.1)?);
+                let pointer_at = at.saturating_add(wide(DEBUG_POINTER.1));
+                let data = start..start.saturating_add(size);
+                (start != 0).then_some(DebugEntry { pointer_at, data })
+            })
+            .collect())
+    }
+
+    /// Returns where the byte at address `rva` is in the file.
+    fn file_offset(&self, rva: u32) -> Option<u64> {
+        let rva = u64::from(rva);
+        if rva < self.image.size_of_headers().into() {
+            return Some(rva);
+        }
+        self.image.sections().iter().find_map(|section| {
+            let content = section.content();
+            let inside = rva.checked_sub(section.rva.0.into())?;
+            let offset = content.start.checked_add(inside)?;
+            (offset < content.end).then_some(offset)
+        })
+    }
+}
+
+/// An entry of the debug directory.
+struct DebugEntry {
+    /// Where its `PointerToRawData` is.
+    pointer_at: u64,
+    data: Range<u64>,
+}
+
+impl Owner {
+    /// Says what it is in an error.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Section(_) => "data of another section",
+            Self::Symbols => "symbol table",
+            Self::DebugData => "debug data",
+            Self::ZbootPayload => "zboot payload",
+        }
+    }
+}
+
+/// Returns whether some byte is in both.
+pub(super) fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+const ZBOOT_PAYLOAD_OFFSET: Field = ("zboot payload offset", 8);
+const ZBOOT_PAYLOAD_SIZE: Field = ("zboot payload size", 12);
+
+const DEBUG_ENTRY_LEN: usize = 28;
+const DEBUG_SIZE: Field = ("SizeOfData of the debug directory", 16);
+const DEBUG_POINTER: Field = ("PointerToRawData of the debug directory", 24);
