@@ -23,6 +23,8 @@ mod lines;
 mod reference;
 mod region;
 mod sparse;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

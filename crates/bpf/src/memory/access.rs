@@ -27,7 +27,7 @@ impl fmt::Display for Access {
 #[non_exhaustive]
 pub enum AccessError {
     /// No region has this address.
-    #[error("{access} of {len} bytes at {addr:#x}: no region{}", if *.addr >> 32 == 0 { " (a NULL pointer)" } else { "" })]
+    #[error("{access} of {} at {addr:#x}: no region{}", bytes(*.len), if *.addr >> 32 == 0 { " (a NULL pointer)" } else { "" })]
     NoRegion {
         /// Reading or writing.
         access: Access,
@@ -37,7 +37,7 @@ pub enum AccessError {
         addr: u64,
     },
     /// The access passes the region's end.
-    #[error("{access} of {len} bytes at {region}+{offset:#x} passes its end at {end:#x}")]
+    #[error("{access} of {} at {region}+{offset:#x} passes its end at {end:#x}", bytes(*.len))]
     PassesEnd {
         /// Reading or writing.
         access: Access,
@@ -51,7 +51,7 @@ pub enum AccessError {
         end: u64,
     },
     /// The access lies before a region's start.
-    #[error("{access} of {len} bytes at {region}-{before:#x} lies before its start")]
+    #[error("{access} of {} at {region}-{before:#x} lies before its start", bytes(*.len))]
     BeforeStart {
         /// Reading or writing.
         access: Access,
@@ -63,7 +63,7 @@ pub enum AccessError {
         before: u64,
     },
     /// The region may not be written.
-    #[error("write of {len} bytes at {region}+{offset:#x}, which is read-only")]
+    #[error("write of {} at {region}+{offset:#x}, which is read-only", bytes(*.len))]
     ReadOnly {
         /// Bytes to be written.
         len: u64,
@@ -73,7 +73,7 @@ pub enum AccessError {
         offset: u64,
     },
     /// The region has been given back.
-    #[error("{access} of {len} bytes at {region}+{offset:#x}, which was {how}")]
+    #[error("{access} of {} at {region}+{offset:#x}, which was {how}", bytes(*.len))]
     Gone {
         /// Reading or writing.
         access: Access,
@@ -87,7 +87,7 @@ pub enum AccessError {
         how: String,
     },
     /// The stack frame belongs to no active function.
-    #[error("{access} of {len} bytes at {region}+{offset:#x}, but its function has returned")]
+    #[error("{access} of {} at {region}+{offset:#x}, but its function has returned", bytes(*.len))]
     Idle {
         /// Reading or writing.
         access: Access,
@@ -99,7 +99,7 @@ pub enum AccessError {
         offset: u64,
     },
     /// The address is a handle (a map, a kfunc, a function), not memory.
-    #[error("{access} of {len} bytes at {what}, which is not memory")]
+    #[error("{access} of {} at {what}, which is not memory", bytes(*.len))]
     NotMemory {
         /// Reading or writing.
         access: Access,
@@ -143,6 +143,15 @@ pub enum AccessError {
         /// How many there may be.
         limit: u64,
     },
+}
+
+/// Returns `len` with its unit.
+fn bytes(len: u64) -> String {
+    if len == 1 {
+        "1 byte".to_owned()
+    } else {
+        format!("{len} bytes")
+    }
 }
 
 impl AccessError {

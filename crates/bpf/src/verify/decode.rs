@@ -356,7 +356,12 @@ fn indirect_call(insn: Insn) -> Result<Step, Reject> {
             dst: register,
             ..step(insn, Op::CallX)
         }),
-        _ => Err(field(insn, "immediate", "a register", insn.imm.into())),
+        _ => Err(field(
+            insn,
+            "immediate",
+            "the number of a register",
+            insn.imm.into(),
+        )),
     }
 }
 

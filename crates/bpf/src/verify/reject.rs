@@ -20,7 +20,7 @@ pub enum Reject {
         code: u8,
     },
     /// A field has a value that RFC 9669 reserves.
-    #[error("opcode {code:#04x} needs {field} {expected}, found {found:#x}")]
+    #[error("opcode {code:#04x}: the {field} must be {expected}, found {found:#x}")]
     Field {
         /// The opcode.
         code: u8,

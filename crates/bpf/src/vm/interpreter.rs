@@ -313,7 +313,7 @@ impl Machine<'_> {
                         self.meter.insns = left;
                         return Ok(regs[0]);
                     }
-                    if let Some(frame) = frames.get(self.depth - base - 1) {
+                    if let Some(frame) = frames.get(self.depth - base) {
                         regs[6..11].copy_from_slice(&frame.saved);
                         pc = frame.next;
                     }

@@ -1,0 +1,414 @@
+//! Guest memory against plain vectors.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Source, SourceId};
+
+/// A source that counts the bytes read from it, and can break.
+#[derive(Debug)]
+struct Counted {
+    bytes: Vec<u8>,
+    read: AtomicU64,
+    broken_from: u64,
+}
+
+impl Source for Counted {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        if offset + buf.len() as u64 > self.broken_from {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        buf.copy_from_slice(&self.bytes[offset as usize..][..buf.len()]);
+        Ok(())
+    }
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 7 + n / 251) as u8).collect()
+}
+
+fn source(len: usize) -> Arc<Counted> {
+    let bytes = pattern(len);
+    Arc::new(Counted {
+        bytes,
+        read: AtomicU64::new(0),
+        broken_from: u64::MAX,
+    })
+}
+
+fn rope(source: &Arc<Counted>) -> Rope {
+    Rope::from_source(SourceId(1), Arc::clone(source) as Arc<dyn Source>)
+}
+
+/// A rope of all kinds of pieces and the bytes it stands for.
+fn mixed() -> (Rope, Vec<u8>) {
+    let mut mixed = rope(&source(9000));
+    mixed.push(Piece::Zeros(5000));
+    mixed.push(Piece::Memory(pattern(300).into()));
+    mixed.append(&rope(&source(6000)).slice(17..5017).unwrap());
+    let bytes = mixed.to_vec().unwrap();
+    (mixed, bytes)
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Write { at: usize, len: usize, byte: u8 },
+    Zero { at: usize, len: usize },
+    FromRope { at: usize, from: usize, len: usize },
+    Within { at: usize, from: usize, len: usize },
+    FromOther { at: usize, from: usize, len: usize },
+    ToOther { at: usize, from: usize, len: usize },
+    Load { at: usize },
+    Span { at: usize, len: usize },
+}
+
+const RECORD: usize = 5 * 4096 + 123;
+const OTHER: usize = 9000;
+
+fn action() -> impl Strategy<Value = Action> {
+    let at = || prop_oneof![0..RECORD, (0..6_usize).prop_map(|page| page * 4096)];
+    let len = || prop_oneof![0..600_usize, 0..RECORD, Just(4096_usize), Just(8192_usize)];
+    prop_oneof![
+        (at(), 0..600_usize, any::<u8>()).prop_map(|(at, len, byte)| Action::Write {
+            at,
+            len,
+            byte
+        }),
+        (at(), len()).prop_map(|(at, len)| Action::Zero { at, len }),
+        (at(), at(), len()).prop_map(|(at, from, len)| Action::FromRope { at, from, len }),
+        (at(), at(), len()).prop_map(|(at, from, len)| Action::Within { at, from, len }),
+        (at(), at(), len()).prop_map(|(at, from, len)| Action::FromOther { at, from, len }),
+        (at(), at(), len()).prop_map(|(at, from, len)| Action::ToOther { at, from, len }),
+        at().prop_map(|at| Action::Load { at }),
+        (at(), len()).prop_map(|(at, len)| Action::Span { at, len }),
+    ]
+}
+
+/// A record, a rope and a private region, and what they should hold.
+struct Model {
+    memory: Memory,
+    addrs: [u64; 3],
+    record: Vec<u8>,
+    image: Vec<u8>,
+    other: Vec<u8>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut memory = Memory::default();
+        let (rope, image) = mixed();
+        let other = pattern(OTHER);
+        let addrs = [
+            memory.add_record("record".into(), RECORD as u32).unwrap(),
+            memory.add_rope("image", rope).unwrap(),
+            memory.add_bytes("other", other.clone(), true).unwrap(),
+        ];
+        Self {
+            memory,
+            addrs,
+            record: vec![0; RECORD],
+            image,
+            other,
+        }
+    }
+
+    /// Does `action` on both; spans that do not fit are cut to what does.
+    fn apply(&mut self, action: &Action) {
+        let [record, image, other] = self.addrs;
+        let cut = |at: usize, from: usize, len: usize, [to_len, from_len]: [usize; 2]| {
+            let len = len
+                .min(to_len.saturating_sub(at))
+                .min(from_len.saturating_sub(from));
+            (at.min(to_len), from.min(from_len), len)
+        };
+        match *action {
+            Action::Write { at, len, byte } => {
+                let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
+                self.memory
+                    .write(record + at as u64, &vec![byte; len])
+                    .unwrap();
+                self.record[at..at + len].fill(byte);
+            }
+            Action::Zero { at, len } => {
+                let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
+                self.memory.zero(record + at as u64, len as u64).unwrap();
+                self.record[at..at + len].fill(0);
+            }
+            Action::FromRope { at, from, len } => {
+                let (at, from, len) = cut(at, from, len, [RECORD, self.image.len()]);
+                self.memory
+                    .copy(record + at as u64, image + from as u64, len as u64)
+                    .unwrap();
+                self.record[at..at + len].copy_from_slice(&self.image[from..from + len]);
+            }
+            Action::Within { at, from, len } => {
+                let (at, from, len) = cut(at, from, len, [RECORD, RECORD]);
+                self.memory
+                    .copy(record + at as u64, record + from as u64, len as u64)
+                    .unwrap();
+                self.record.copy_within(from..from + len, at);
+            }
+            Action::FromOther { at, from, len } => {
+                let (at, from, len) = cut(at, from, len, [RECORD, OTHER]);
+                self.memory
+                    .copy(record + at as u64, other + from as u64, len as u64)
+                    .unwrap();
+                self.record[at..at + len].copy_from_slice(&self.other[from..from + len]);
+            }
+            Action::ToOther { at, from, len } => {
+                let (at, from, len) = cut(at, from, len, [OTHER, RECORD]);
+                self.memory
+                    .copy(other + at as u64, record + from as u64, len as u64)
+                    .unwrap();
+                self.other[at..at + len].copy_from_slice(&self.record[from..from + len]);
+            }
+            Action::Load { at } => {
+                let (at, _, len) = cut(at, 0, 8, [RECORD, usize::MAX]);
+                let mut bytes = [0; 8];
+                self.memory
+                    .read(record + at as u64, &mut bytes[..len])
+                    .unwrap();
+                assert_eq!(bytes[..len], self.record[at..at + len]);
+                if len == 8
+                    && let Some(bytes) = self.memory.peek::<8>(record + at as u64)
+                {
+                    assert_eq!(bytes, self.record[at..at + 8]);
+                }
+            }
+            Action::Span { at, len } => {
+                let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
+                let span = self.memory.span(record + at as u64, len as u64).unwrap();
+                assert_eq!(span.rope.to_vec().unwrap(), self.record[at..at + len]);
+            }
+        }
+    }
+
+    fn compare(&mut self) {
+        for (addr, expected) in self
+            .addrs
+            .into_iter()
+            .zip([&self.record, &self.image, &self.other])
+        {
+            let mut bytes = vec![0; expected.len()];
+            self.memory.read(addr, &mut bytes).unwrap();
+            assert!(bytes == *expected);
+            let span = self.memory.span(addr, expected.len() as u64).unwrap();
+            assert!(span.rope.to_vec().unwrap() == *expected);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn records_hold_what_vectors_hold(actions in proptest::collection::vec(action(), 1..60)) {
+        let mut model = Model::new();
+        for action in &actions {
+            model.apply(action);
+        }
+        model.compare();
+        // Everything a record took comes back with it.
+        let [record, image, other] = model.addrs;
+        for addr in [record, image, other] {
+            model.memory.free(addr, "freed");
+        }
+        let mut meter = Meter { memory: 0, ..Meter::default() };
+        model.memory.account.draw(&Meter { memory: 1 << 30, ..Meter::default() }).unwrap();
+        model.memory.settle(&mut meter);
+        prop_assert_eq!(meter.memory, (1 << 30) - 3 * REGION_COST);
+    }
+}
+
+#[test]
+fn a_large_copy_into_a_record_moves_nothing() {
+    let source = source(10 << 20);
+    let mut memory = Memory::default();
+    let image = memory.add_rope("image", rope(&source)).unwrap();
+    let record = memory.add_record("record".into(), 8 << 20).unwrap();
+    memory
+        .account
+        .draw(&Meter {
+            memory: 1 << 20,
+            ..Meter::default()
+        })
+        .unwrap();
+    memory.copy(record + 100, image + 333, 7 << 20).unwrap();
+    let span = memory.span(record, 8 << 20).unwrap();
+    assert_eq!(source.read.load(Ordering::Relaxed), 0);
+    assert_eq!(span.copied, 0);
+    let kinds: Vec<_> = span
+        .rope
+        .pieces()
+        .iter()
+        .map(|piece| (piece.len(), piece.is_empty()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [(100, false), (7 << 20, false), ((1 << 20) - 100, false)]
+    );
+    assert!(memory.take_work() < 1000, "references are nearly free");
+    // A write makes one page private, and the hand-over before it is unchanged.
+    memory.write(record + 5000, &[0xee]).unwrap();
+    assert_eq!(source.read.load(Ordering::Relaxed), 4096);
+    let later = memory.span(record, 8 << 20).unwrap();
+    assert_eq!(later.copied, 4096);
+    let mut byte = [0; 1];
+    span.rope.read_at(5000, &mut byte).unwrap();
+    assert_eq!(byte[0], source.bytes[5000 - 100 + 333]);
+    later.rope.read_at(5000, &mut byte).unwrap();
+    assert_eq!(byte[0], 0xee);
+}
+
+#[test]
+fn copies_in_steps_become_one_reference() {
+    let source = source(1 << 20);
+    let mut memory = Memory::default();
+    let image = memory.add_rope("image", rope(&source)).unwrap();
+    let record = memory.add_record("record".into(), 1 << 20).unwrap();
+    for step in 0..(1 << 20) / 512 {
+        memory
+            .copy(record + step * 512, image + step * 512, 512)
+            .unwrap();
+    }
+    let span = memory.span(record, 1 << 20).unwrap();
+    assert_eq!(span.rope.pieces().len(), 1);
+    assert_eq!(source.read.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn single_loads_read_each_page_once() {
+    let source = source(1 << 20);
+    let mut memory = Memory::default();
+    let image = memory.add_rope("image", rope(&source)).unwrap();
+    for offset in 0..1 << 20 {
+        let [byte] = memory
+            .peek(image + offset)
+            .map_or_else(|| memory.load(image + offset), Ok)
+            .unwrap();
+        assert_eq!(byte, source.bytes[offset as usize]);
+    }
+    assert_eq!(source.read.load(Ordering::Relaxed), 1 << 20);
+    // Between pages, too.
+    let across: [u8; 8] = memory.load(image + 4092).unwrap();
+    assert_eq!(across, source.bytes[4092..4100]);
+}
+
+/// Does `what` with an image of 16 bytes whose source breaks after 8 KiB, and
+/// expects the words of the failure.
+#[track_caller]
+fn check(
+    what: impl FnOnce(&mut Memory, u64) -> Result<(), AccessError>,
+    bad_address: bool,
+    expected: Expect,
+) {
+    let mut memory = Memory::default();
+    let broken = Counted {
+        broken_from: 8192,
+        ..Arc::into_inner(source(1 << 20)).unwrap()
+    };
+    let image = memory.add_rope("image", rope(&Arc::new(broken))).unwrap();
+    memory
+        .account
+        .draw(&Meter {
+            memory: 100_000,
+            ..Meter::default()
+        })
+        .unwrap();
+    let error = what(&mut memory, image).unwrap_err();
+    assert_eq!(error.is_bad_address(), bad_address);
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    expected.assert_eq(&text);
+}
+
+#[test]
+fn says_why_memory_cannot_be_had() {
+    check(
+        |memory, image| memory.read(image + 8190, &mut [0; 4]),
+        false,
+        expect!["the bytes of image cannot be had: source 1 cannot be read: the disk is gone"],
+    );
+    check(
+        |memory, image| memory.read(image + (1 << 20), &mut [0; 4]),
+        true,
+        expect!["read of 4 bytes at image+0x100000 passes its end at 0x100000"],
+    );
+    check(
+        |memory, image| memory.write(image, b"x"),
+        true,
+        expect!["write of 1 byte at image+0x0, which is read-only"],
+    );
+    check(
+        |memory, image| memory.span(image - 1, 4).map(drop),
+        true,
+        expect!["read of 4 bytes at image-0x1 lies before its start"],
+    );
+    check(
+        |memory, _| memory.read(0, &mut [0; 1]),
+        true,
+        expect!["read of 1 byte at 0x0: no region (a NULL pointer)"],
+    );
+    check(
+        |memory, image| memory.read_cstr(image + 1, 5).map(drop),
+        true,
+        expect!["the text at image+0x1 has no NUL in its first 5 bytes"],
+    );
+    check(
+        |memory, _| memory.add_bytes("x", vec![0; 100_001], true).map(drop),
+        false,
+        expect!["the memory budget is used up: 100001 bytes asked for, 99872 left"],
+    );
+    check(
+        |memory, _| memory.add_rope("x", Piece::Zeros(1 << 32).into()).map(drop),
+        false,
+        expect!["the 4294967296 bytes of x do not fit the address space: at most 4294967295"],
+    );
+    let private = |memory: &mut Memory, _: u64| {
+        let record = memory.add_record("record".into(), u32::MAX)?;
+        (0..).try_for_each(|page| memory.write(record + page * 4096, b"x"))
+    };
+    check(
+        private,
+        false,
+        expect!["the memory budget is used up: 4096 bytes asked for, 1040 left"],
+    );
+    // The whole of a record with much private memory cannot be copied again.
+    let copied = |memory: &mut Memory, _: u64| {
+        let bytes = memory.add_bytes("bytes", vec![1; 60_000], true)?;
+        memory.span(bytes, 60_000).map(drop)
+    };
+    check(
+        copied,
+        false,
+        expect!["the memory budget is used up: 60000 bytes asked for, 39744 left"],
+    );
+}
+
+#[test]
+fn reads_texts() {
+    let mut memory = Memory::default();
+    let mut bytes = vec![b'x'; 300];
+    bytes[290] = 0;
+    let addr = memory.add_bytes("text", bytes, false).unwrap();
+    assert_eq!(memory.read_cstr(addr + 288, 100).unwrap(), b"xx");
+    assert_eq!(memory.read_cstr(addr, 291).unwrap().len(), 290);
+    assert!(memory.read_cstr(addr, 290).is_err());
+    assert!(matches!(
+        memory.read_cstr(addr + 295, 100),
+        Err(AccessError::PassesEnd { .. })
+    ));
+}
