@@ -1,5 +1,327 @@
 //! BTF: the types of an object file and of the host.
+//!
+//! Spec: Linux `Documentation/bpf/btf.rst`, all kinds up to `BTF_KIND_ENUM64`.
+//! [`Btf::parse`] reads the `.BTF` section of an untrusted object;
+//! [`TypesBuilder`] declares a host's types. Split BTF and big-endian data are
+//! left out.
+//!
+//! No input panics; time and memory are bounded by the input's length.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod build;
+mod error;
+pub(crate) mod ext;
+mod index;
+mod parse;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+pub use build::TypesBuilder;
+pub use error::BtfError;
+pub(crate) use index::essential_name;
+
+/// The longest name that is read; what is longer counts as cut there
+/// (`KSYM_NAME_LEN` of Linux is 512).
+pub(crate) const MAX_NAME: usize = 512;
 
 /// A set of types.
 #[derive(Debug, Default)]
-pub struct Btf {}
+pub struct Btf {
+    strings: Vec<u8>,
+    types: Vec<Type>,
+    members: Vec<Member>,
+    values: Vec<EnumValue>,
+    params: Vec<Param>,
+    vars: Vec<SectionVar>,
+    resolved: Vec<TypeId>,
+    sizes: Vec<Option<u64>>,
+    by_name: OnceLock<HashMap<Vec<u8>, Vec<TypeId>>>,
+}
+
+/// Names one type of a [`Btf`]; 0 is `void`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeId(pub u32);
+
+/// One type: its name's offset in the strings and what it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Type {
+    pub(crate) name: u32,
+    pub(crate) kind: Kind,
+}
+
+/// What a type is. Ranges are indices into the pools of its [`Btf`].
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Void,
+    Int {
+        size: u32,
+        bit_offset: u8,
+        signed: bool,
+    },
+    Ptr(TypeId),
+    Array {
+        elem: TypeId,
+        len: u32,
+    },
+    Composite {
+        is_union: bool,
+        size: u32,
+        members: Range<u32>,
+    },
+    Enum {
+        signed: bool,
+        size: u32,
+        values: Range<u32>,
+    },
+    Fwd {
+        is_union: bool,
+    },
+    Typedef(TypeId),
+    Modifier(TypeId),
+    Func {
+        proto: TypeId,
+        linkage: Linkage,
+    },
+    FuncProto {
+        ret: TypeId,
+        params: Range<u32>,
+    },
+    Var {
+        ty: TypeId,
+        linkage: Linkage,
+    },
+    DataSec {
+        vars: Range<u32>,
+    },
+    Float {
+        size: u32,
+    },
+    DeclTag,
+}
+
+/// Linkage of a function or variable (`BTF_FUNC_*`, `BTF_VAR_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linkage {
+    Static,
+    Global,
+    Extern,
+}
+
+/// A member of a struct or union.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) name: u32,
+    pub(crate) ty: TypeId,
+    pub(crate) bit_offset: u32,
+    /// 0 for what is no bitfield.
+    pub(crate) bitfield_size: u8,
+}
+
+/// A value of an enum; a signed enum's is sign-extended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnumValue {
+    pub(crate) name: u32,
+    pub(crate) value: u64,
+}
+
+/// A parameter of a function prototype.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Param {
+    pub(crate) ty: TypeId,
+}
+
+/// A variable of a data section.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SectionVar {
+    pub(crate) ty: TypeId,
+    pub(crate) offset: u32,
+}
+
+impl Btf {
+    /// Returns the size in bytes of the first type called `name` that has one.
+    #[must_use]
+    pub fn size_of(&self, name: &str) -> Option<u32> {
+        let size = self.named(name.as_bytes()).find_map(|id| self.size(id))?;
+        u32::try_from(size).ok()
+    }
+
+    /// Returns the offset in bytes of a member of the struct, union or typedef
+    /// called `name`; members of anonymous members count as its own.
+    #[must_use]
+    pub fn offset_of(&self, name: &str, member: &str) -> Option<u32> {
+        let bits = self
+            .named(name.as_bytes())
+            .find_map(|id| self.member_bit_offset(id, member.as_bytes(), MAX_ANONYMOUS))?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    fn member_bit_offset(&self, id: TypeId, name: &[u8], depth: u32) -> Option<u32> {
+        let depth = depth.checked_sub(1)?;
+        self.members(self.resolve(id)).iter().find_map(|member| {
+            let own = self.name(member.name);
+            if own == name {
+                return Some(member.bit_offset);
+            }
+            let inner = own
+                .is_empty()
+                .then(|| self.member_bit_offset(member.ty, name, depth));
+            inner.flatten()?.checked_add(member.bit_offset)
+        })
+    }
+
+    fn named(&self, name: &[u8]) -> impl Iterator<Item = TypeId> {
+        let ids = self.candidates(essential_name(name)).iter().copied();
+        ids.filter(move |&id| self.name(self.get(id).name) == name)
+    }
+
+    /// Returns the number of types, `void` included.
+    pub(crate) fn len(&self) -> usize {
+        self.types.len()
+    }
+
+    /// Returns every type with its id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TypeId, &Type)> {
+        (0_u32..).map(TypeId).zip(&self.types)
+    }
+
+    /// Returns the type `id`; `void` where there is none.
+    pub(crate) fn get(&self, id: TypeId) -> &Type {
+        const VOID: Type = Type {
+            name: 0,
+            kind: Kind::Void,
+        };
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|at| self.types.get(at))
+            .unwrap_or(&VOID)
+    }
+
+    /// Returns whether there is a type `id`.
+    pub(crate) fn contains(&self, id: TypeId) -> bool {
+        usize::try_from(id.0).is_ok_and(|at| at < self.types.len())
+    }
+
+    /// Returns the type behind typedefs, qualifiers and type tags.
+    pub(crate) fn resolve(&self, id: TypeId) -> TypeId {
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|at| self.resolved.get(at))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Returns what the type behind typedefs, qualifiers and type tags is.
+    pub(crate) fn resolved_kind(&self, id: TypeId) -> &Kind {
+        &self.get(self.resolve(id)).kind
+    }
+
+    /// Returns the size in bytes of `id`, if values of it have one.
+    pub(crate) fn size(&self, id: TypeId) -> Option<u64> {
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|at| self.sizes.get(at))
+            .copied()
+            .flatten()
+    }
+
+    /// Returns the members of `id`, which must be resolved; none if it is
+    /// neither a struct nor a union.
+    pub(crate) fn members(&self, id: TypeId) -> &[Member] {
+        match &self.get(id).kind {
+            Kind::Composite { members, .. } => pool(&self.members, members),
+            _ => &[],
+        }
+    }
+
+    /// Returns the values of `id`, which must be resolved; none if it is no
+    /// enum.
+    pub(crate) fn values(&self, id: TypeId) -> &[EnumValue] {
+        match &self.get(id).kind {
+            Kind::Enum { values, .. } => pool(&self.values, values),
+            _ => &[],
+        }
+    }
+
+    /// Returns the parameters behind a [`Kind::FuncProto`].
+    pub(crate) fn params(&self, range: &Range<u32>) -> &[Param] {
+        pool(&self.params, range)
+    }
+
+    /// Returns the variables behind a [`Kind::DataSec`].
+    pub(crate) fn vars(&self, range: &Range<u32>) -> &[SectionVar] {
+        pool(&self.vars, range)
+    }
+
+    /// Returns the string at `offset` up to its NUL, at most [`MAX_NAME`]
+    /// bytes of it.
+    pub(crate) fn name(&self, offset: u32) -> &[u8] {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|at| self.strings.get(at..));
+        let rest = rest.unwrap_or_default();
+        let rest = rest.get(..MAX_NAME).unwrap_or(rest);
+        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
+    /// Returns whether there is a name at `offset`.
+    pub(crate) fn is_named(&self, offset: u32) -> bool {
+        let first = usize::try_from(offset)
+            .ok()
+            .and_then(|at| self.strings.get(at));
+        first.is_some_and(|byte| *byte != 0)
+    }
+
+    /// Returns the string at `offset` as text.
+    pub(crate) fn text(&self, offset: u32) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.name(offset))
+    }
+
+    /// Returns what a programmer would call the type `id`.
+    pub(crate) fn describe(&self, id: TypeId) -> String {
+        let ty = self.get(id);
+        let name = self.text(ty.name);
+        let word = match ty.kind {
+            Kind::Composite {
+                is_union: false, ..
+            }
+            | Kind::Fwd { is_union: false } => "struct",
+            Kind::Composite { is_union: true, .. } | Kind::Fwd { is_union: true } => "union",
+            Kind::Enum { .. } => "enum",
+            Kind::Typedef(_) => "typedef",
+            Kind::Void => return "void".to_owned(),
+            Kind::Ptr(_) => return "pointer".to_owned(),
+            Kind::Array { .. } => return "array".to_owned(),
+            Kind::FuncProto { .. } => return "function".to_owned(),
+            Kind::Modifier(to) => return self.describe(self.resolve(to)),
+            _ => return name.into_owned(),
+        };
+        let name = if name.is_empty() {
+            "(anonymous)".into()
+        } else {
+            name
+        };
+        format!("{word} {name}")
+    }
+}
+
+/// How deep anonymous members may nest.
+pub(crate) const MAX_ANONYMOUS: u32 = 16;
+
+fn pool<'a, T>(pool: &'a [T], range: &Range<u32>) -> &'a [T] {
+    let start = usize::try_from(range.start).ok();
+    let end = usize::try_from(range.end).ok();
+    start
+        .zip(end)
+        .and_then(|(start, end)| pool.get(start..end))
+        .unwrap_or_default()
+}

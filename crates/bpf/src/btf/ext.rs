@@ -1,0 +1,286 @@
+//! Reading a `.BTF.ext` section: records about instructions.
+//!
+//! Spec: Linux `Documentation/bpf/btf.rst`, ".BTF.ext section". Its three
+//! tables share one shape: a record size, then for each ELF section its name
+//! and its records. A record may be longer than this crate knows.
+
+use super::parse::{Cursor, check_len, check_magic, part};
+use super::{BtfError, TypeId};
+
+/// The most bytes of `.BTF.ext` that are taken.
+pub(crate) const MAX_BTF_EXT_BYTES: usize = 16 << 20;
+/// `hdr_len` of a header without CO-RE relocations.
+const SHORT_HEADER_LEN: u32 = 24;
+/// `hdr_len` of a header with them.
+const HEADER_LEN: u32 = 32;
+
+/// What a `.BTF.ext` section holds.
+#[derive(Debug, Default)]
+pub(crate) struct BtfExt {
+    pub(crate) lines: Vec<SectionRecords<LineInfo>>,
+    pub(crate) relos: Vec<SectionRecords<CoreRelo>>,
+}
+
+/// The records about one ELF section.
+#[derive(Debug)]
+pub(crate) struct SectionRecords<T> {
+    /// The section's name, in the strings of the `.BTF` section.
+    pub(crate) section_name: u32,
+    pub(crate) records: Vec<T>,
+}
+
+/// `struct bpf_line_info`: where an instruction came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LineInfo {
+    /// In bytes in an object, in slots in `BPF_PROG_LOAD`.
+    pub(crate) insn_off: u32,
+    pub(crate) file_name: u32,
+    pub(crate) line: u32,
+    pub(crate) text: u32,
+}
+
+/// `struct bpf_core_relo`: what an instruction's constant stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CoreRelo {
+    /// In bytes, in an object and in `BPF_PROG_LOAD`.
+    pub(crate) insn_off: u32,
+    /// The root type, of the program's own types.
+    pub(crate) type_id: TypeId,
+    /// The access string, such as `0:1:2`.
+    pub(crate) access: u32,
+    /// `enum bpf_core_relo_kind`.
+    pub(crate) kind: u32,
+}
+
+/// A record that describes an instruction.
+pub(crate) trait Record: Sized {
+    /// What the table is called.
+    const TABLE: &'static str;
+    /// Reads the 16 bytes that this crate knows of a record.
+    fn from_words(words: [u32; 4]) -> Self;
+    /// Returns where the instruction is.
+    fn insn_off(&self) -> u32;
+}
+
+/// Bytes of a record that this crate knows.
+const RECORD_LEN: u32 = 16;
+
+impl Record for LineInfo {
+    const TABLE: &'static str = "line_info";
+
+    fn from_words([insn_off, file_name, text, line_col]: [u32; 4]) -> Self {
+        Self {
+            insn_off,
+            file_name,
+            line: line_col >> 10,
+            text,
+        }
+    }
+
+    fn insn_off(&self) -> u32 {
+        self.insn_off
+    }
+}
+
+impl Record for CoreRelo {
+    const TABLE: &'static str = "core_relo";
+
+    fn from_words([insn_off, type_id, access, kind]: [u32; 4]) -> Self {
+        Self {
+            insn_off,
+            type_id: TypeId(type_id),
+            access,
+            kind,
+        }
+    }
+
+    fn insn_off(&self) -> u32 {
+        self.insn_off
+    }
+}
+
+impl BtfExt {
+    /// Reads the `.BTF.ext` section of a little-endian object.
+    pub(crate) fn parse(section: &[u8]) -> Result<Self, BtfError> {
+        check_len("bytes of BTF.ext", section.len(), MAX_BTF_EXT_BYTES)?;
+        check_magic(section)?;
+        let mut header = Cursor {
+            data: section,
+            at: 4,
+            what: "the header",
+        };
+        let len = header.u32()?;
+        if len < SHORT_HEADER_LEN {
+            let (expected, found) = (u64::from(SHORT_HEADER_LEN), u64::from(len));
+            return Err(BtfError::Field {
+                field: "hdr_len",
+                at: 4,
+                expected,
+                found,
+                hint: "",
+            });
+        }
+        // Function types are of no use to a loader that types nothing.
+        let _func_info = [header.u32()?, header.u32()?];
+        let lines = [header.u32()?, header.u32()?];
+        let relos = if len < HEADER_LEN {
+            [0, 0]
+        } else {
+            [header.u32()?, header.u32()?]
+        };
+        Ok(Self {
+            lines: table(section, len, lines)?,
+            relos: table(section, len, relos)?,
+        })
+    }
+}
+
+/// Reads one table, with the record size in front.
+fn table<T: Record>(
+    section: &[u8],
+    header_len: u32,
+    [offset, len]: [u32; 2],
+) -> Result<Vec<SectionRecords<T>>, BtfError> {
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    let range = part(section, T::TABLE, header_len, offset, len)?;
+    let data = section.get(..range.end).unwrap_or_default();
+    let mut cursor = Cursor {
+        data,
+        at: range.start,
+        what: T::TABLE,
+    };
+    let record_len = cursor.u32()?;
+    let mut tables = Vec::new();
+    while cursor.at < range.end {
+        let section_name = cursor.u32()?;
+        let count = cursor.u32()?;
+        let start = cursor.at;
+        cursor.need(u64::from(record_len).saturating_mul(u64::from(count)))?;
+        let records = records(data, start, record_len, count)?;
+        let bytes = u64::from(record_len).saturating_mul(u64::from(count));
+        cursor.at = start.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        tables.push(SectionRecords {
+            section_name,
+            records,
+        });
+    }
+    Ok(tables)
+}
+
+/// Reads `count` records of `record_len` bytes each, as they lie in `.BTF.ext`
+/// and in the arrays of `BPF_PROG_LOAD`.
+pub(crate) fn records<T: Record>(
+    data: &[u8],
+    start: usize,
+    record_len: u32,
+    count: u32,
+) -> Result<Vec<T>, BtfError> {
+    if record_len < RECORD_LEN || !record_len.is_multiple_of(4) {
+        let (expected, found) = (u64::from(RECORD_LEN), u64::from(record_len));
+        let hint = " (the size of a record)";
+        return Err(BtfError::Field {
+            field: T::TABLE,
+            at: start,
+            expected,
+            found,
+            hint,
+        });
+    }
+    let mut cursor = Cursor {
+        data,
+        at: start,
+        what: T::TABLE,
+    };
+    cursor.need(u64::from(record_len).saturating_mul(u64::from(count)))?;
+    let mut records = Vec::new();
+    for _ in 0..count {
+        let next = cursor
+            .at
+            .saturating_add(usize::try_from(record_len).unwrap_or(usize::MAX));
+        let words = [cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u32()?];
+        records.push(T::from_words(words));
+        cursor.at = next;
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// One line and one CO-RE record for the section whose name is at 1, the
+    /// latter four bytes longer than known.
+    fn minimal() -> Vec<u8> {
+        let header = [0x0001_eb9f, 32, 0, 0, 0, 28, 28, 32];
+        let lines = [16, 1, 1, 8, 2, 3, 42 << 10 | 7];
+        let relos = [20, 1, 1, 16, 5, 6, 2, 0xdead];
+        header
+            .into_iter()
+            .chain(lines)
+            .chain(relos)
+            .flat_map(u32::to_le_bytes)
+            .collect()
+    }
+
+    fn check(edit: impl Fn(&mut Vec<u8>), expected: &Expect) {
+        let mut section = minimal();
+        edit(&mut section);
+        expected.assert_eq(&match BtfExt::parse(&section) {
+            Ok(ext) => format!("{} and {}", ext.lines.len(), ext.relos.len()),
+            Err(error) => error.to_string(),
+        });
+    }
+
+    #[test]
+    fn reads_records_by_their_size() {
+        let ext = BtfExt::parse(&minimal()).unwrap();
+        let line = LineInfo {
+            insn_off: 8,
+            file_name: 2,
+            line: 42,
+            text: 3,
+        };
+        assert_eq!(ext.lines[0].records, [line]);
+        let relo = CoreRelo {
+            insn_off: 16,
+            type_id: TypeId(5),
+            access: 6,
+            kind: 2,
+        };
+        assert_eq!(ext.relos[0].records, [relo]);
+    }
+
+    #[test]
+    fn refuses_lies() {
+        check(|_| {}, &expect!["1 and 1"]);
+        let short = |ext: &mut Vec<u8>| {
+            ext[4] = 24;
+            ext.drain(24..32);
+        };
+        check(short, &expect!["1 and 0"]);
+        check(
+            |ext| ext[4] = 20,
+            &expect!["hdr_len at byte 0x4: expected 0x18, found 0x14"],
+        );
+        check(
+            |ext| ext[32] = 12,
+            &expect!["line_info at byte 0x2c: expected 0x10, found 0xc (the size of a record)"],
+        );
+        check(
+            |ext| ext[32] = 18,
+            &expect!["line_info at byte 0x2c: 18 bytes needed, 16 left"],
+        );
+        check(
+            |ext| ext[40..44].fill(0xff),
+            &expect!["line_info at byte 0x2c: 68719476720 bytes needed, 16 left"],
+        );
+        check(
+            |ext| ext[28] = 0xff,
+            &expect!["core_relo at byte 0x3c: 255 bytes needed, 32 left"],
+        );
+    }
+}

@@ -1,0 +1,612 @@
+//! Reading a `.BTF` section.
+
+use std::ops::Range;
+
+use super::{Btf, BtfError, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId};
+
+/// The first two bytes of BTF data.
+pub(super) const MAGIC: u16 = 0xeb9f;
+/// The size of the header this crate knows.
+const HEADER_LEN: u32 = 24;
+/// The most bytes of BTF that are taken (Linux `BTF_MAX_SIZE`).
+pub(crate) const MAX_BTF_BYTES: usize = 16 << 20;
+/// The most types that are taken (Linux `BTF_MAX_TYPE`).
+pub(crate) const MAX_TYPES: usize = 0x000f_ffff;
+/// `BTF_KIND_ENUM64`.
+const LAST_KIND: u32 = 19;
+
+impl Btf {
+    /// Reads the `.BTF` section of a little-endian object.
+    ///
+    /// # Errors
+    ///
+    /// [`BtfError`] says which header field or type is wrong and where.
+    pub fn parse(section: &[u8]) -> Result<Self, BtfError> {
+        check_len("bytes of BTF", section.len(), MAX_BTF_BYTES)?;
+        check_magic(section)?;
+        let mut header = Cursor {
+            data: section,
+            at: 4,
+            what: "the header",
+        };
+        let header_len = header.u32()?;
+        if header_len < HEADER_LEN {
+            return Err(field(
+                "hdr_len",
+                4,
+                u64::from(HEADER_LEN),
+                u64::from(header_len),
+                "",
+            ));
+        }
+        let [type_off, type_len, str_off, str_len] =
+            [header.u32()?, header.u32()?, header.u32()?, header.u32()?];
+        let types = part(section, "the types", header_len, type_off, type_len)?;
+        let strings = part(section, "the strings", header_len, str_off, str_len)?;
+        let strings = section.get(strings).unwrap_or_default();
+        if strings.first() != Some(&0) || strings.last() != Some(&0) {
+            return Err(BtfError::Strings);
+        }
+        let data = section.get(..types.end).unwrap_or_default();
+        let mut reader = Reader {
+            cursor: Cursor {
+                data,
+                at: types.start,
+                what: "a type",
+            },
+            btf: Self {
+                strings: strings.to_vec(),
+                ..Self::default()
+            },
+            id: 0,
+        };
+        reader.btf.types.push(Type {
+            name: 0,
+            kind: Kind::Void,
+        });
+        while reader.cursor.at < types.end {
+            reader.read_type()?;
+        }
+        reader.btf.check_references()?;
+        reader.btf.finish()
+    }
+
+    /// Checks that every type and name that types refer to exists.
+    fn check_references(&self) -> Result<(), BtfError> {
+        for (id, ty) in self.iter() {
+            self.check_name(id, ty.name)?;
+            match &ty.kind {
+                Kind::Ptr(to)
+                | Kind::Typedef(to)
+                | Kind::Modifier(to)
+                | Kind::Array { elem: to, .. }
+                | Kind::Func { proto: to, .. }
+                | Kind::Var { ty: to, .. } => self.check_type(id, *to)?,
+                Kind::Composite { .. } => {
+                    for member in self.members(id) {
+                        self.check_name(id, member.name)?;
+                        self.check_type(id, member.ty)?;
+                    }
+                }
+                Kind::Enum { .. } => {
+                    for value in self.values(id) {
+                        self.check_name(id, value.name)?;
+                    }
+                }
+                Kind::FuncProto { ret, params } => {
+                    self.check_type(id, *ret)?;
+                    for param in self.params(params) {
+                        self.check_type(id, param.ty)?;
+                    }
+                }
+                Kind::DataSec { vars } => {
+                    for var in self.vars(vars) {
+                        self.check_type(id, var.ty)?;
+                    }
+                }
+                Kind::Void
+                | Kind::Int { .. }
+                | Kind::Fwd { .. }
+                | Kind::Float { .. }
+                | Kind::DeclTag => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_type(&self, id: TypeId, to: TypeId) -> Result<(), BtfError> {
+        if self.contains(to) {
+            return Ok(());
+        }
+        Err(BtfError::NoSuchType {
+            id: id.0,
+            to: to.0,
+            count: self.len(),
+        })
+    }
+
+    fn check_name(&self, id: TypeId, offset: u32) -> Result<(), BtfError> {
+        let len = self.strings.len();
+        if usize::try_from(offset).is_ok_and(|at| at < len) {
+            return Ok(());
+        }
+        Err(BtfError::NoSuchName {
+            id: id.0,
+            offset,
+            len,
+        })
+    }
+}
+
+/// Reads types one behind the other into a [`Btf`].
+struct Reader<'a> {
+    cursor: Cursor<'a>,
+    btf: Btf,
+    id: u32,
+}
+
+impl Reader<'_> {
+    fn read_type(&mut self) -> Result<(), BtfError> {
+        check_len("types", self.btf.types.len(), MAX_TYPES)?;
+        self.id = self.id.saturating_add(1);
+        let name = self.cursor.u32()?;
+        let info = self.cursor.u32()?;
+        let size_or_type = self.cursor.u32()?;
+        let kind = self.read_kind(info, size_or_type)?;
+        self.btf.types.push(Type { name, kind });
+        Ok(())
+    }
+
+    /// Reads what follows the first 12 bytes of a type.
+    fn read_kind(&mut self, info: u32, size_or_type: u32) -> Result<Kind, BtfError> {
+        let vlen = info & 0xffff;
+        let flag = info >> 31 != 0;
+        let (to, size) = (TypeId(size_or_type), size_or_type);
+        Ok(match (info >> 24) & 0x1f {
+            1 => self.read_int(size)?,
+            2 => Kind::Ptr(to),
+            3 => {
+                let elem = TypeId(self.cursor.u32()?);
+                let _index_type = self.cursor.u32()?;
+                Kind::Array {
+                    elem,
+                    len: self.cursor.u32()?,
+                }
+            }
+            kind @ (4 | 5) => {
+                let members = self.read_members(vlen, flag)?;
+                Kind::Composite {
+                    is_union: kind == 5,
+                    size,
+                    members,
+                }
+            }
+            kind @ (6 | 19) => {
+                let wide = kind == 19;
+                let values = self.read_values(vlen, wide, flag)?;
+                Kind::Enum {
+                    signed: flag,
+                    size,
+                    values,
+                }
+            }
+            7 => Kind::Fwd { is_union: flag },
+            8 => Kind::Typedef(to),
+            // Volatile, const, restrict, type tag.
+            9..=11 | 18 => Kind::Modifier(to),
+            12 => Kind::Func {
+                proto: to,
+                linkage: self.linkage(vlen)?,
+            },
+            13 => Kind::FuncProto {
+                ret: to,
+                params: self.read_params(vlen)?,
+            },
+            14 => {
+                let linkage = self.cursor.u32()?;
+                Kind::Var {
+                    ty: to,
+                    linkage: self.linkage(linkage)?,
+                }
+            }
+            15 => Kind::DataSec {
+                vars: self.read_vars(vlen)?,
+            },
+            16 => Kind::Float { size },
+            17 => {
+                let _component = self.cursor.u32()?;
+                Kind::DeclTag
+            }
+            kind => {
+                return Err(BtfError::UnknownKind {
+                    id: self.id,
+                    kind,
+                    known: LAST_KIND,
+                });
+            }
+        })
+    }
+
+    fn read_int(&mut self, size: u32) -> Result<Kind, BtfError> {
+        const SIGNED: u32 = 1;
+        let encoding = self.cursor.u32()?;
+        if !matches!(size, 1 | 2 | 4 | 8 | 16) {
+            return Err(self.meaning("the size of an integer", size));
+        }
+        let [_bits, _, bit_offset, _] = encoding.to_le_bytes();
+        let signed = (encoding >> 24) & SIGNED != 0;
+        Ok(Kind::Int {
+            size,
+            bit_offset,
+            signed,
+        })
+    }
+
+    fn read_members(&mut self, vlen: u32, bitfields: bool) -> Result<Range<u32>, BtfError> {
+        let start = self.btf.members.len();
+        self.cursor.need(u64::from(vlen).saturating_mul(12))?;
+        for _ in 0..vlen {
+            let (name, ty) = (self.cursor.u32()?, TypeId(self.cursor.u32()?));
+            let offset = self.cursor.u32()?;
+            let [_, _, _, bits] = offset.to_le_bytes();
+            let (bit_offset, bitfield_size) = if bitfields {
+                (offset & 0x00ff_ffff, bits)
+            } else {
+                (offset, 0)
+            };
+            self.btf.members.push(Member {
+                name,
+                ty,
+                bit_offset,
+                bitfield_size,
+            });
+        }
+        Ok(grown(start, self.btf.members.len()))
+    }
+
+    fn read_values(&mut self, vlen: u32, wide: bool, signed: bool) -> Result<Range<u32>, BtfError> {
+        let start = self.btf.values.len();
+        self.cursor
+            .need(u64::from(vlen).saturating_mul(if wide { 12 } else { 8 }))?;
+        for _ in 0..vlen {
+            let name = self.cursor.u32()?;
+            let low = self.cursor.u32()?;
+            let value = if wide {
+                u64::from(self.cursor.u32()?) << 32 | u64::from(low)
+            } else if signed {
+                i64::from(low.cast_signed()).cast_unsigned()
+            } else {
+                u64::from(low)
+            };
+            self.btf.values.push(EnumValue { name, value });
+        }
+        Ok(grown(start, self.btf.values.len()))
+    }
+
+    fn read_params(&mut self, vlen: u32) -> Result<Range<u32>, BtfError> {
+        let start = self.btf.params.len();
+        self.cursor.need(u64::from(vlen).saturating_mul(8))?;
+        for _ in 0..vlen {
+            let _name = self.cursor.u32()?;
+            self.btf.params.push(Param {
+                ty: TypeId(self.cursor.u32()?),
+            });
+        }
+        Ok(grown(start, self.btf.params.len()))
+    }
+
+    fn read_vars(&mut self, vlen: u32) -> Result<Range<u32>, BtfError> {
+        let start = self.btf.vars.len();
+        self.cursor.need(u64::from(vlen).saturating_mul(12))?;
+        for _ in 0..vlen {
+            let (ty, offset) = (TypeId(self.cursor.u32()?), self.cursor.u32()?);
+            let _size = self.cursor.u32()?;
+            self.btf.vars.push(SectionVar { ty, offset });
+        }
+        Ok(grown(start, self.btf.vars.len()))
+    }
+
+    fn linkage(&self, linkage: u32) -> Result<Linkage, BtfError> {
+        match linkage {
+            0 => Ok(Linkage::Static),
+            1 => Ok(Linkage::Global),
+            2 => Ok(Linkage::Extern),
+            _ => Err(self.meaning("the linkage", linkage)),
+        }
+    }
+
+    fn meaning(&self, field: &'static str, found: u32) -> BtfError {
+        BtfError::Meaning {
+            id: self.id,
+            field,
+            found: u64::from(found),
+        }
+    }
+}
+
+/// Reads little-endian fields one behind the other.
+pub(super) struct Cursor<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) at: usize,
+    /// What is being read, for errors.
+    pub(super) what: &'static str,
+}
+
+impl Cursor<'_> {
+    pub(super) fn u32(&mut self) -> Result<u32, BtfError> {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk() else {
+            return Err(self.truncated(4));
+        };
+        self.at = self.at.saturating_add(4);
+        Ok(u32::from_le_bytes(*bytes))
+    }
+
+    /// Checks that so many bytes are left.
+    pub(super) fn need(&self, bytes: u64) -> Result<(), BtfError> {
+        let left = self.data.len().saturating_sub(self.at);
+        if u64::try_from(left).is_ok_and(|left| left >= bytes) {
+            return Ok(());
+        }
+        Err(self.truncated(bytes))
+    }
+
+    fn truncated(&self, need: u64) -> BtfError {
+        let have = self.data.len().saturating_sub(self.at);
+        BtfError::Truncated {
+            what: self.what,
+            at: self.at,
+            need,
+            have,
+        }
+    }
+}
+
+/// Checks the first four bytes, which `.BTF` and `.BTF.ext` share.
+pub(super) fn check_magic(section: &[u8]) -> Result<(), BtfError> {
+    let Some(&[magic0, magic1, version, flags]) = section.first_chunk() else {
+        let have = section.len();
+        return Err(BtfError::Truncated {
+            what: "the header",
+            at: 0,
+            need: 4,
+            have,
+        });
+    };
+    let magic = u16::from_le_bytes([magic0, magic1]);
+    if magic != MAGIC {
+        let big = magic == MAGIC.swap_bytes();
+        let hint = if big { " (big-endian data)" } else { "" };
+        return Err(field("magic", 0, u64::from(MAGIC), u64::from(magic), hint));
+    }
+    if version != 1 {
+        return Err(field("version", 2, 1, u64::from(version), ""));
+    }
+    if flags != 0 {
+        return Err(field("flags", 3, 0, u64::from(flags), ""));
+    }
+    Ok(())
+}
+
+/// Returns where a part of the section lies: `offset` counts from the header's
+/// end.
+pub(super) fn part(
+    section: &[u8],
+    what: &'static str,
+    header_len: u32,
+    offset: u32,
+    len: u32,
+) -> Result<Range<usize>, BtfError> {
+    let start = u64::from(header_len).saturating_add(u64::from(offset));
+    let end = start.saturating_add(u64::from(len));
+    let [start, end] = [start, end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+    if end <= section.len() {
+        return Ok(start..end);
+    }
+    let have = section.len().saturating_sub(start);
+    Err(BtfError::Truncated {
+        what,
+        at: start,
+        need: u64::from(len),
+        have,
+    })
+}
+
+/// Checks a length against its cap.
+pub(super) fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), BtfError> {
+    if found <= limit {
+        return Ok(());
+    }
+    let [found, limit] = [found, limit].map(|len| u64::try_from(len).unwrap_or(u64::MAX));
+    Err(BtfError::TooMany { what, found, limit })
+}
+
+/// The indices that a pool gained; [`MAX_BTF_BYTES`] keeps them in 32 bits.
+pub(super) fn grown(start: usize, end: usize) -> Range<u32> {
+    let [start, end] = [start, end].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+    start..end
+}
+
+fn field(
+    field: &'static str,
+    at: usize,
+    expected: u64,
+    found: u64,
+    hint: &'static str,
+) -> BtfError {
+    BtfError::Field {
+        field,
+        at,
+        expected,
+        found,
+        hint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// `int`, `struct s { int a; }`, then what a case adds.
+    fn minimal(extra: &[u32]) -> Vec<u8> {
+        let int = [1, 1 << 24, 4, 0x0100_0020];
+        let composite = [5, 4 << 24 | 1, 4, 7, 1, 0];
+        let types: Vec<u32> = int
+            .into_iter()
+            .chain(composite)
+            .chain(extra.to_vec())
+            .collect();
+        let strings = b"\0int\0s\0a\0";
+        let len = u32::try_from(types.len() * 4).unwrap();
+        let header = [
+            0x0001_eb9f,
+            24,
+            0,
+            len,
+            len,
+            u32::try_from(strings.len()).unwrap(),
+        ];
+        let words = header.into_iter().chain(types);
+        words
+            .flat_map(u32::to_le_bytes)
+            .chain(strings.iter().copied())
+            .collect()
+    }
+
+    fn check(extra: &[u32], edit: impl Fn(&mut Vec<u8>), expected: &Expect) {
+        let mut section = minimal(extra);
+        edit(&mut section);
+        expected.assert_eq(&match Btf::parse(&section) {
+            Ok(btf) => format!("{} types", btf.len()),
+            Err(error) => error.to_string(),
+        });
+    }
+
+    #[test]
+    fn reads_every_kind() {
+        let extra: Vec<u32> = [
+            &[0, 2 << 24, 1][..],            // 3: pointer
+            &[0, 3 << 24, 0, 1, 1, 3],       // 4: int[3]
+            &[5, 5 << 24, 4],                // 5: union
+            &[5, 6 << 24 | 1, 4, 1, 9],      // 6: enum
+            &[5, 7 << 24, 0],                // 7: fwd
+            &[5, 8 << 24, 1],                // 8: typedef
+            &[0, 9 << 24, 8],                // 9: volatile
+            &[0, 10 << 24, 9],               // 10: const
+            &[0, 11 << 24, 10],              // 11: restrict
+            &[5, 12 << 24 | 2, 13],          // 12: extern function
+            &[0, 13 << 24 | 1, 0, 1, 1],     // 13: its prototype
+            &[5, 14 << 24, 1, 1],            // 14: variable
+            &[5, 15 << 24 | 1, 4, 14, 0, 4], // 15: data section
+            &[5, 16 << 24, 8],               // 16: float
+            &[5, 17 << 24, 2, 0],            // 17: declaration tag
+            &[5, 18 << 24, 11],              // 18: type tag
+            &[5, 19 << 24 | 1, 8, 1, 1, 2],  // 19: enum64
+        ]
+        .concat();
+        check(&extra, |_| {}, &expect!["20 types"]);
+        let btf = Btf::parse(&minimal(&extra)).unwrap();
+        assert_eq!(btf.resolve(TypeId(18)), TypeId(1));
+        assert_eq!(btf.size(TypeId(4)), Some(12));
+        assert_eq!(btf.values(TypeId(19))[0].value, 0x2_0000_0001);
+        assert_eq!(btf.describe(TypeId(18)), "int");
+        assert_eq!(btf.offset_of("s", "a"), Some(0));
+        assert_eq!(btf.size_of("int"), Some(4));
+    }
+
+    #[test]
+    fn refuses_lies_of_the_header() {
+        check(&[], |_| {}, &expect!["3 types"]);
+        check(
+            &[],
+            |btf| btf.truncate(3),
+            &expect!["the header at byte 0x0: 4 bytes needed, 3 left"],
+        );
+        check(
+            &[],
+            |btf| btf[..2].reverse(),
+            &expect!["magic at byte 0x0: expected 0xeb9f, found 0x9feb (big-endian data)"],
+        );
+        check(
+            &[],
+            |btf| btf[2] = 2,
+            &expect!["version at byte 0x2: expected 0x1, found 0x2"],
+        );
+        check(
+            &[],
+            |btf| btf[3] = 1,
+            &expect!["flags at byte 0x3: expected 0x0, found 0x1"],
+        );
+        check(
+            &[],
+            |btf| btf[4] = 8,
+            &expect!["hdr_len at byte 0x4: expected 0x18, found 0x8"],
+        );
+        check(
+            &[],
+            |btf| btf[12] = 0xff,
+            &expect!["the types at byte 0x18: 255 bytes needed, 49 left"],
+        );
+        check(
+            &[],
+            |btf| btf[20] = 0xff,
+            &expect!["the strings at byte 0x40: 255 bytes needed, 9 left"],
+        );
+        check(
+            &[],
+            |btf| btf[16] -= 1,
+            &expect!["the string section does not begin and end with a NUL"],
+        );
+    }
+
+    #[test]
+    fn refuses_lies_of_types() {
+        check(
+            &[0, 20 << 24, 0],
+            |_| {},
+            &expect!["type [3] is of kind 20, and kinds up to 19 are known"],
+        );
+        check(
+            &[0, 2 << 24, 4],
+            |_| {},
+            &expect!["type [3] refers to type [4], and there are 4"],
+        );
+        check(
+            &[99, 7 << 24, 0],
+            |_| {},
+            &expect!["type [3] has its name at 0x63 of 0x9 bytes of strings"],
+        );
+        check(
+            &[5, 4 << 24 | 0xffff, 0],
+            |_| {},
+            &expect!["a type at byte 0x4c: 786420 bytes needed, 0 left"],
+        );
+        check(
+            &[5, 8 << 24, 3],
+            |_| {},
+            &expect!["type [3] is made of itself"],
+        );
+        check(
+            &[0, 3 << 24, 0, 4, 1, 2, 0, 10 << 24, 3],
+            |_| {},
+            &expect!["type [3] is made of itself"],
+        );
+        check(
+            &[5, 12 << 24 | 3, 0],
+            |_| {},
+            &expect!["type [3]: the linkage is 3, which has no meaning"],
+        );
+        check(
+            &[5, 1 << 24, 3, 0],
+            |_| {},
+            &expect!["type [3]: the size of an integer is 3, which has no meaning"],
+        );
+        check(
+            &[0],
+            |_| {},
+            &expect!["a type at byte 0x44: 4 bytes needed, 0 left"],
+        );
+    }
+}
