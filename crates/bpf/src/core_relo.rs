@@ -1,0 +1,638 @@
+//! CO-RE: instructions compiled against a program's own types are patched to
+//! fit the host's.
+//!
+//! Spec: Linux `include/uapi/linux/bpf.h`, `enum bpf_core_relo_kind`, and
+//! libbpf's `relo_core.c`, whose answers these are. A record names a type of
+//! the program and a path into it; the same path is looked for in each type
+//! of the host that has the same name but for a flavour (`___x`). Where there
+//! is none, existence is 0 and everything else poisons the instruction: it
+//! traps when it is reached.
+//!
+//! No input panics. The work for a record is bounded by the length of its path
+//! and the size of the host's types, which are trusted.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod compat;
+mod error;
+mod patch;
+mod spec;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use error::{CoreReloError, PatchError};
+use patch::Patched;
+use spec::Spec;
+use value::Resolution;
+
+use crate::Insn;
+use crate::btf::ext::CoreRelo;
+use crate::btf::{Btf, MAX_ANONYMOUS, TypeId};
+
+/// The most bytes of reasons that are kept for poisoned instructions; what
+/// comes later is told without details.
+const MAX_REASONS: usize = 1 << 20;
+
+/// Applies the CO-RE records of one object.
+#[derive(Debug)]
+pub(crate) struct Relocator<'a> {
+    local: &'a Btf,
+    host: &'a Btf,
+    reasons: HashMap<(TypeId, u32, u32), Arc<str>>,
+    reasons_left: usize,
+}
+
+/// What a record asks for (`enum bpf_core_relo_kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RelocKind {
+    FieldByteOffset,
+    FieldByteSize,
+    FieldExists,
+    FieldSigned,
+    FieldLshift,
+    FieldRshift,
+    TypeIdLocal,
+    TypeIdTarget,
+    TypeExists,
+    TypeSize,
+    EnumvalExists,
+    EnumvalValue,
+    TypeMatches,
+}
+
+impl<'a> Relocator<'a> {
+    pub(crate) fn new(local: &'a Btf, host: &'a Btf) -> Self {
+        Self {
+            local,
+            host,
+            reasons: HashMap::new(),
+            reasons_left: MAX_REASONS,
+        }
+    }
+
+    /// Patches the instruction at `slot` of `code` as `relo` says. Returns why
+    /// it was poisoned, if it was.
+    ///
+    /// # Errors
+    ///
+    /// [`CoreReloError`] if the record makes no sense for the program's types
+    /// or the instruction, or if the host's types answer it in two ways.
+    pub(crate) fn apply(
+        &mut self,
+        code: &mut [Insn],
+        slot: usize,
+        relo: &CoreRelo,
+    ) -> Result<Option<Arc<str>>, CoreReloError> {
+        let kind = RelocKind::try_from(relo.kind)?;
+        let spec = Spec::parse(self.local, relo, kind)?;
+        let resolution = self.resolve(&spec, kind)?;
+        let patched = patch::patch(code, slot, &resolution)
+            .map_err(|error| error.told(spec.describe(self.local)))?;
+        Ok(match patched {
+            Patched::Done => None,
+            Patched::Missing => Some(self.reason(&spec, relo, |own| own.missing(&spec, kind))),
+            Patched::Resized => {
+                Some(self.reason(&spec, relo, |own| own.resized(&spec, &resolution)))
+            }
+        })
+    }
+
+    fn resolve(&self, spec: &Spec, kind: RelocKind) -> Result<Resolution, CoreReloError> {
+        let old = value::value(self.local, spec, kind)?;
+        if kind == RelocKind::TypeIdLocal {
+            return Ok(Resolution::unchanged(old));
+        }
+        let mut found: Option<(Spec, Resolution)> = None;
+        for candidate in self.candidates(spec)? {
+            let Some(target) = spec.find(self.local, self.host, candidate, kind) else {
+                continue;
+            };
+            let new = value::value(self.host, &target, kind)?;
+            let resolution = Resolution {
+                old,
+                new: Some(new),
+                resizable: value::resizable(self.local, self.host, &old, &new),
+            };
+            match &found {
+                None => found = Some((target, resolution)),
+                Some((first, known)) => {
+                    let same_value = known.new.map(|known| known.value) == Some(new.value);
+                    if first.bit_offset != target.bit_offset || !same_value {
+                        return Err(CoreReloError::Ambiguous {
+                            spec: spec.describe(self.local),
+                            first: first.describe(self.host),
+                            second: target.describe(self.host),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(match found {
+            Some((_, resolution)) => resolution,
+            None => Resolution {
+                old,
+                new: value::absent(kind),
+                resizable: true,
+            },
+        })
+    }
+
+    /// Returns the host's types of the same kind and name.
+    fn candidates(&self, spec: &Spec) -> Result<impl Iterator<Item = TypeId>, CoreReloError> {
+        let root = self.local.get(spec.root);
+        let name = crate::btf::essential_name(self.local.name(root.name));
+        if name.is_empty() {
+            return Err(CoreReloError::Anonymous {
+                ty: self.local.describe(spec.root),
+            });
+        }
+        let host = self.host;
+        let candidates = host.candidates(name).iter().copied();
+        Ok(candidates.filter(move |&id| compat::same_kind(&root.kind, &host.get(id).kind)))
+    }
+
+    /// Returns the reason for a poisoned instruction, each told once.
+    fn reason(&mut self, spec: &Spec, relo: &CoreRelo, tell: impl Fn(&Self) -> String) -> Arc<str> {
+        let key = (spec.root, relo.access, relo.kind);
+        if let Some(reason) = self.reasons.get(&key) {
+            return Arc::clone(reason);
+        }
+        if self.reasons_left == 0 {
+            return Arc::from("");
+        }
+        let reason: Arc<str> = tell(self).into();
+        self.reasons_left = self.reasons_left.saturating_sub(reason.len());
+        self.reasons.insert(key, Arc::clone(&reason));
+        reason
+    }
+
+    /// Says what the program wanted and what the host has.
+    fn missing(&self, spec: &Spec, kind: RelocKind) -> String {
+        let wanted = format!("{} of {}", kind.wanted(), spec.describe(self.local));
+        let root = self.local.describe(spec.root);
+        let Some(candidate) = self
+            .candidates(spec)
+            .ok()
+            .and_then(|mut found| found.next())
+        else {
+            return format!("{wanted}: the host has no {root}");
+        };
+        let theirs = self.host.describe(candidate);
+        let mut names = Vec::new();
+        self.list_names(self.host.resolve(candidate), MAX_ANONYMOUS, &mut names);
+        let names = if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        };
+        format!("{wanted}: no match in the host's {theirs}, which has {names}")
+    }
+
+    /// Lists the names of an enum's values or a type's members, also those
+    /// that anonymous members lend it.
+    fn list_names(&self, id: TypeId, depth: u32, names: &mut Vec<String>) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        names.extend(
+            self.host
+                .values(id)
+                .iter()
+                .map(|value| self.host.text(value.name).into()),
+        );
+        for member in self.host.members(id) {
+            let name = self.host.text(member.name);
+            if name.is_empty() {
+                self.list_names(self.host.resolve(member.ty), depth, names);
+            } else {
+                names.push(name.into_owned());
+            }
+        }
+    }
+
+    fn resized(&self, spec: &Spec, resolution: &Resolution) -> String {
+        let ours = resolution.old.field_size;
+        let theirs = resolution.new.map_or(0, |new| new.field_size);
+        format!(
+            "{} has {ours} bytes in the program's types and {theirs} in the host's; an access can \
+             be adjusted to pointers and unsigned integers only",
+            spec.describe(self.local)
+        )
+    }
+}
+
+impl TryFrom<u32> for RelocKind {
+    type Error = CoreReloError;
+
+    fn try_from(kind: u32) -> Result<Self, CoreReloError> {
+        Ok(match kind {
+            0 => Self::FieldByteOffset,
+            1 => Self::FieldByteSize,
+            2 => Self::FieldExists,
+            3 => Self::FieldSigned,
+            4 => Self::FieldLshift,
+            5 => Self::FieldRshift,
+            6 => Self::TypeIdLocal,
+            7 => Self::TypeIdTarget,
+            8 => Self::TypeExists,
+            9 => Self::TypeSize,
+            10 => Self::EnumvalExists,
+            11 => Self::EnumvalValue,
+            12 => Self::TypeMatches,
+            kind => return Err(CoreReloError::Kind { kind }),
+        })
+    }
+}
+
+impl RelocKind {
+    fn is_type(self) -> bool {
+        matches!(
+            self,
+            Self::TypeIdLocal
+                | Self::TypeIdTarget
+                | Self::TypeExists
+                | Self::TypeSize
+                | Self::TypeMatches
+        )
+    }
+
+    fn is_enumval(self) -> bool {
+        matches!(self, Self::EnumvalExists | Self::EnumvalValue)
+    }
+
+    /// What a program asks with it, in words.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::FieldByteOffset => "the offset",
+            Self::FieldByteSize | Self::TypeSize => "the size",
+            Self::FieldSigned => "the signedness",
+            Self::FieldLshift | Self::FieldRshift => "the bits",
+            Self::FieldExists | Self::TypeExists | Self::EnumvalExists | Self::TypeMatches => {
+                "the existence"
+            }
+            Self::TypeIdLocal | Self::TypeIdTarget => "the type id",
+            Self::EnumvalValue => "the value",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::btf::TypesBuilder;
+
+    /// The program's types: a few, and each access string as a typedef's name,
+    /// so that it is among the strings.
+    struct Local {
+        types: Btf,
+    }
+
+    impl Local {
+        fn new() -> Self {
+            let mut types = TypesBuilder::new();
+            let int = types.int("int", 4, true);
+            let unsigned = types.int("unsigned int", 4, false);
+            let pointer = types.pointer(int);
+            let array = types.array(int, 2);
+            types.structure(
+                "s",
+                &[
+                    ("i", int),
+                    ("u", unsigned),
+                    ("p", pointer),
+                    ("a", array),
+                    ("gone", int),
+                ],
+            );
+            types.enumeration("e", &[("A", 1), ("B", -1)]);
+            types.structure("", &[("i", int)]);
+            types.structure("twice", &[("i", int)]);
+            types.forward("unknown");
+            for access in [
+                "0", "0:0", "0:1", "0:2", "0:3:1", "0:3:2", "0:4", "0:9", "0:0:0", "x", "2",
+            ] {
+                types.typedef(access, int);
+            }
+            Self {
+                types: types.build(),
+            }
+        }
+
+        fn relo(&self, ty: &str, access: &str, kind: u32) -> CoreRelo {
+            let find = |name: &str| {
+                let named = |ty: &crate::btf::Type| self.types.name(ty.name) == name.as_bytes();
+                let mut all = self.types.iter().skip(1).filter(|(_, ty)| {
+                    !matches!(
+                        ty.kind,
+                        crate::btf::Kind::Ptr(_) | crate::btf::Kind::Array { .. }
+                    )
+                });
+                all.find(|(_, ty)| named(ty)).unwrap()
+            };
+            let (type_id, _) = find(ty);
+            CoreRelo {
+                insn_off: 0,
+                type_id,
+                access: find(access).1.name,
+                kind,
+            }
+        }
+    }
+
+    fn host() -> Btf {
+        let mut types = TypesBuilder::new();
+        let int = types.int("int", 4, true);
+        let long = types.int("long", 8, true);
+        let unsigned = types.int("unsigned long", 8, false);
+        let pointer = types.pointer(int);
+        let array = types.array(int, 4);
+        let inner = types.structure("", &[("u", unsigned), ("a", array)]);
+        types.structure("s", &[("p", pointer), ("", inner), ("i", long)]);
+        types.enumeration("e___flavour", &[("B", -2)]);
+        types.structure("twice", &[("i", int)]);
+        types.structure("twice___other", &[("pad", int), ("i", int)]);
+        types.build()
+    }
+
+    const MOV: u8 = 0xb7;
+    const MOV_REGISTER: u8 = 0xbf;
+    const LOAD_WORD: u8 = 0x61;
+    const LOAD_DOUBLE: u8 = 0x79;
+
+    fn insn(code: u8, off: i16, imm: i32) -> [Insn; 2] {
+        [
+            Insn {
+                code,
+                off,
+                imm,
+                ..Insn::default()
+            },
+            Insn::default(),
+        ]
+    }
+
+    fn check(code: [Insn; 2], ty: &str, access: &str, kind: u32, expected: &Expect) {
+        let (local, host) = (Local::new(), host());
+        let relo = local.relo(ty, access, kind);
+        let mut code = code;
+        let done = Relocator::new(&local.types, &host).apply(&mut code, 0, &relo);
+        let [insn, second] = code;
+        expected.assert_eq(&match done {
+            Ok(None) if insn.code == crate::insn::LDDW => {
+                format!("lddw {} {}", insn.imm, second.imm)
+            }
+            Ok(None) => format!("{:#04x} off {} imm {}", insn.code, insn.off, insn.imm),
+            Ok(Some(reason)) => {
+                assert_eq!(
+                    (insn.code, insn.imm),
+                    (crate::insn::CALL, crate::insn::POISON)
+                );
+                format!("poisoned: {reason}")
+            }
+            Err(error) => error.to_string(),
+        });
+    }
+
+    #[test]
+    fn patches_offsets_and_sizes() {
+        check(
+            insn(LOAD_WORD, 4, 0),
+            "s",
+            "0:1",
+            0,
+            &expect!["0x79 off 8 imm 0"],
+        );
+        check(
+            insn(LOAD_DOUBLE, 8, 0),
+            "s",
+            "0:2",
+            0,
+            &expect!["0x79 off 0 imm 0"],
+        );
+        check(
+            insn(LOAD_WORD, 20, 0),
+            "s",
+            "0:3:1",
+            0,
+            &expect!["0x61 off 20 imm 0"],
+        );
+        check(
+            insn(MOV, 0, 16),
+            "s",
+            "0:3:1",
+            0,
+            &expect![
+                "struct s.a[1]: the instruction's constant is 16, but the program's own types say 20"
+            ],
+        );
+        check(insn(MOV, 0, 4), "s", "0:0", 1, &expect!["0xb7 off 0 imm 8"]);
+        check(
+            insn(MOV, 0, 32),
+            "s",
+            "0:0",
+            4,
+            &expect!["0xb7 off 0 imm 0"],
+        );
+        check(
+            insn(MOV, 0, 32),
+            "s",
+            "0:0",
+            5,
+            &expect!["0xb7 off 0 imm 0"],
+        );
+    }
+
+    #[test]
+    fn refuses_what_the_compiler_cannot_have_meant() {
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "0:0",
+            13,
+            &expect!["the CO-RE relocation is of kind 13, and kinds up to 12 are known"],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "0:9",
+            0,
+            &expect![
+                "the CO-RE relocation's path `0:9` into struct s names a member that the type does not have"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "0:0:0",
+            0,
+            &expect![
+                "the CO-RE relocation's path `0:0:0` into struct s goes into a type that has no members"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "0:3:2",
+            0,
+            &expect![
+                "the CO-RE relocation's path `0:3:2` into struct s passes the end of an array"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "x",
+            0,
+            &expect![
+                "the CO-RE relocation's path `x` into struct s is not numbers with colons between them"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "0:0",
+            8,
+            &expect![
+                "the CO-RE relocation's path `0:0` into struct s is not `0`, as it must be for a type"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "e",
+            "2",
+            10,
+            &expect![
+                "the CO-RE relocation's path `2` into enum e names a value that the enum does not have"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "e",
+            "0:0",
+            10,
+            &expect![
+                "the CO-RE relocation's path `0:0` into enum e is not one number, as it must be for an enum"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "unknown",
+            "0",
+            0,
+            &expect![
+                "the CO-RE relocation's path `0` into struct unknown leads to no place with an offset"
+            ],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "",
+            "0:0",
+            0,
+            &expect!["struct (anonymous) has no name to find it by in the host's types"],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "s",
+            "0:3:1",
+            3,
+            &expect!["struct s.a[1]: an array element can be asked for its offset and size only"],
+        );
+        check(
+            insn(MOV, 0, 3),
+            "s",
+            "0:1",
+            0,
+            &expect![
+                "struct s.u: the instruction's constant is 3, but the program's own types say 4"
+            ],
+        );
+        check(
+            insn(MOV_REGISTER, 0, 4),
+            "s",
+            "0:1",
+            0,
+            &expect!["struct s.u: an instruction with opcode 0xbf has no constant to relocate"],
+        );
+        check(
+            insn(LOAD_WORD, 3, 0),
+            "s",
+            "0:1",
+            0,
+            &expect![
+                "struct s.u: the instruction's constant is 3, but the program's own types say 4"
+            ],
+        );
+        check(
+            insn(LOAD_DOUBLE, 4, 0),
+            "s",
+            "0:1",
+            0,
+            &expect!["struct s.u: the instruction accesses 8 bytes of a field of 4"],
+        );
+        check(
+            insn(MOV, 0, 0),
+            "twice",
+            "0:0",
+            0,
+            &expect![
+                "struct twice.i is ambiguous: the host has struct twice.i and struct twice___other.i"
+            ],
+        );
+    }
+
+    #[test]
+    fn poisons_what_the_host_lacks() {
+        check(
+            insn(MOV, 0, 24),
+            "s",
+            "0:4",
+            0,
+            &expect![
+                "poisoned: the offset of struct s.gone: no match in the host's struct s, which has p, u, a, i"
+            ],
+        );
+        check(
+            insn(LOAD_WORD, 0, 0),
+            "s",
+            "0:0",
+            0,
+            &expect![
+                "poisoned: struct s.i has 4 bytes in the program's types and 8 in the host's; an access can be adjusted to pointers and unsigned integers only"
+            ],
+        );
+        check(
+            insn(crate::insn::LDDW, 0, 1),
+            "e",
+            "0",
+            11,
+            &expect![
+                "poisoned: the value of enum e::A: no match in the host's enum e___flavour, which has B"
+            ],
+        );
+        check(
+            insn(crate::insn::LDDW, 0, 1),
+            "e",
+            "0",
+            10,
+            &expect!["lddw 0 0"],
+        );
+        check(insn(MOV, 0, 1), "s", "0:4", 2, &expect!["0xb7 off 0 imm 0"]);
+        check(
+            insn(MOV, 0, 1),
+            "unknown",
+            "0",
+            8,
+            &expect!["0xb7 off 0 imm 0"],
+        );
+    }
+}

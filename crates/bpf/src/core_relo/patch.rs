@@ -1,0 +1,143 @@
+//! Writing a value into an instruction.
+
+use super::error::PatchError;
+use super::value::Resolution;
+use crate::Insn;
+use crate::insn::{CALL, LDDW, POISON};
+
+/// What became of an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patched {
+    /// It has the host's value.
+    Done,
+    /// It is poisoned: the host has nothing of the kind.
+    Missing,
+    /// It is poisoned: the host's field has another size.
+    Resized,
+}
+
+/// Instruction classes (RFC 9669, section 3.1).
+mod class {
+    pub(super) const MASK: u8 = 0x07;
+    pub(super) const LDX: u8 = 0x01;
+    pub(super) const ST: u8 = 0x02;
+    pub(super) const STX: u8 = 0x03;
+    pub(super) const ALU: u8 = 0x04;
+    pub(super) const ALU64: u8 = 0x07;
+}
+
+/// The bit that says the source is a register.
+const SOURCE_REGISTER: u8 = 0x08;
+/// The bits of a load or store that tell its size.
+const SIZE_MASK: u8 = 0x18;
+
+/// Patches the instruction at `slot`.
+pub(super) fn patch(
+    code: &mut [Insn],
+    slot: usize,
+    resolution: &Resolution,
+) -> Result<Patched, PatchError> {
+    let rest = code.get_mut(slot..).unwrap_or_default();
+    let wide = matches!(rest, [insn, second, ..] if insn.code == LDDW && second.code == 0);
+    let Some(new) = resolution.new else {
+        poison(rest, wide)?;
+        return Ok(Patched::Missing);
+    };
+    let Resolution { old, .. } = resolution;
+    let check = |found: i64| {
+        let expected = old.value.cast_signed();
+        // Compilers before 15 left an enum's sign out of the types.
+        let same = found == expected || low(found) == low(expected) && i32::try_from(found).is_ok();
+        if old.certain && !same {
+            return Err(PatchError::Unexpected { expected, found });
+        }
+        Ok(())
+    };
+    let Some((insn, behind)) = rest.split_first_mut() else {
+        return Err(PatchError::Outside);
+    };
+    match insn.code & class::MASK {
+        class::ALU | class::ALU64 if insn.code & SOURCE_REGISTER == 0 => {
+            check(i64::from(insn.imm))?;
+            insn.imm = immediate(new.value)?;
+        }
+        class::LDX | class::ST | class::STX => {
+            check(i64::from(insn.off))?;
+            let no_room = |_| PatchError::NoRoom {
+                value: new.value.cast_signed(),
+            };
+            let off = i16::try_from(new.value).map_err(no_room)?;
+            if !resolution.resizable {
+                poison(rest, false)?;
+                return Ok(Patched::Resized);
+            }
+            insn.off = off;
+            if old.field_size != new.field_size {
+                resize(insn, old.field_size, new.field_size)?;
+            }
+        }
+        _ if wide && insn.src == 0 => {
+            let Some(second) = behind.first_mut() else {
+                return Err(PatchError::Outside);
+            };
+            let found = i64::from(second.imm) << 32 | i64::from(insn.imm.cast_unsigned());
+            check(found)?;
+            insn.imm = low(new.value.cast_signed());
+            second.imm = low((new.value >> 32).cast_signed());
+        }
+        _ => return Err(PatchError::NoConstant { code: insn.code }),
+    }
+    Ok(Patched::Done)
+}
+
+/// Makes the instruction a trap.
+fn poison(code: &mut [Insn], wide: bool) -> Result<(), PatchError> {
+    let slots = if wide { 2 } else { 1 };
+    for insn in code.get_mut(..slots).ok_or(PatchError::Outside)? {
+        *insn = Insn {
+            code: CALL,
+            imm: POISON,
+            ..Insn::default()
+        };
+    }
+    Ok(())
+}
+
+fn resize(insn: &mut Insn, old: u64, new: u64) -> Result<(), PatchError> {
+    let found = match insn.code & SIZE_MASK {
+        0x00 => 4,
+        0x08 => 2,
+        0x10 => 1,
+        _ => 8,
+    };
+    if found != old {
+        return Err(PatchError::Size {
+            expected: old,
+            found,
+        });
+    }
+    let size = match new {
+        1 => 0x10,
+        2 => 0x08,
+        4 => 0x00,
+        8 => 0x18,
+        size => return Err(PatchError::NoSuchSize { size }),
+    };
+    insn.code = insn.code & !SIZE_MASK | size;
+    Ok(())
+}
+
+/// Returns a value as an immediate of 32 bits, signed or not.
+fn immediate(value: u64) -> Result<i32, PatchError> {
+    let signed = value.cast_signed();
+    let unsigned = u32::try_from(value).map(u32::cast_signed);
+    i32::try_from(signed)
+        .or(unsigned)
+        .map_err(|_large| PatchError::NoRoom { value: signed })
+}
+
+/// The low 32 bits.
+fn low(value: i64) -> i32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
+}

@@ -1,0 +1,235 @@
+//! What a path's end is worth to each kind of record.
+
+use super::spec::{Spec, Step};
+use super::{CoreReloError, RelocKind};
+use crate::btf::{Btf, Kind, TypeId};
+
+/// The largest load, in bytes.
+const MAX_LOAD: u64 = 8;
+
+/// The most dimensions of an array whose elements are looked at.
+const MAX_DIMENSIONS: u32 = 32;
+
+/// What the constant of an instruction should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) value: u64,
+    /// Whether the compiler must have come to the same value.
+    pub(super) certain: bool,
+    /// The type of the field whose offset this is; an array's element.
+    pub(super) field: Option<TypeId>,
+    /// The size of that type.
+    pub(super) field_size: u64,
+}
+
+/// What is to be patched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resolution {
+    /// What the program's own types say.
+    pub(super) old: Value,
+    /// What the host's say; `None` if they say nothing.
+    pub(super) new: Option<Value>,
+    /// Whether a load or store may become one of another size.
+    pub(super) resizable: bool,
+}
+
+impl Resolution {
+    /// Stands for a value that no host changes.
+    pub(super) fn unchanged(old: Value) -> Self {
+        Self {
+            old,
+            new: Some(old),
+            resizable: true,
+        }
+    }
+}
+
+impl Value {
+    fn plain(value: u64) -> Self {
+        Self {
+            value,
+            certain: true,
+            field: None,
+            field_size: 0,
+        }
+    }
+}
+
+/// Returns the value where the host has nothing of the kind; `None` if the
+/// instruction then has no meaning.
+pub(super) fn absent(kind: RelocKind) -> Option<Value> {
+    let answers =
+        kind.is_type() || matches!(kind, RelocKind::FieldExists | RelocKind::EnumvalExists);
+    answers.then(|| Value::plain(0))
+}
+
+/// Returns what `spec` is worth.
+pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreReloError> {
+    Ok(match kind {
+        RelocKind::FieldExists
+        | RelocKind::TypeExists
+        | RelocKind::TypeMatches
+        | RelocKind::EnumvalExists => Value::plain(1),
+        RelocKind::TypeIdLocal => Value::plain(u64::from(spec.root.0)),
+        // A linker may have renumbered the types since.
+        RelocKind::TypeIdTarget => Value {
+            certain: false,
+            ..Value::plain(u64::from(spec.root.0))
+        },
+        RelocKind::TypeSize => Value::plain(btf.size(spec.root).unwrap_or(0)),
+        RelocKind::EnumvalValue => Value::plain(enum_value(btf, spec).unwrap_or(0)),
+        RelocKind::FieldByteOffset
+        | RelocKind::FieldByteSize
+        | RelocKind::FieldSigned
+        | RelocKind::FieldLshift
+        | RelocKind::FieldRshift => field_value(btf, spec, kind)?,
+    })
+}
+
+fn enum_value(btf: &Btf, spec: &Spec) -> Option<u64> {
+    let step = spec.steps.first()?;
+    Some(
+        btf.values(step.ty)
+            .get(usize::try_from(step.index).ok()?)?
+            .value,
+    )
+}
+
+fn field_value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreReloError> {
+    let step = spec.steps.last().copied().unwrap_or(Step {
+        ty: btf.resolve(spec.root),
+        index: 0,
+        name: None,
+    });
+    let member = step
+        .name
+        .and_then(|_named| btf.members(step.ty).get(usize::try_from(step.index).ok()?));
+    let Some(member) = member else {
+        let size = btf.size(step.ty).unwrap_or(0);
+        return match kind {
+            RelocKind::FieldByteOffset => Ok(Value {
+                value: spec.bit_offset / 8,
+                certain: true,
+                field: Some(step.ty),
+                field_size: size,
+            }),
+            RelocKind::FieldByteSize => Ok(Value::plain(size)),
+            _ => Err(CoreReloError::ArrayElement {
+                spec: spec.describe(btf),
+            }),
+        };
+    };
+    let ty = btf.resolve(member.ty);
+    let bits = u64::from(member.bitfield_size);
+    let load = Load::new(spec.bit_offset, bits, btf.size(ty).unwrap_or(0)).ok_or_else(|| {
+        CoreReloError::Bitfield {
+            spec: spec.describe(btf),
+        }
+    })?;
+    // How to load a bitfield is the compiler's choice, which may differ.
+    let certain = bits == 0;
+    Ok(match kind {
+        RelocKind::FieldByteOffset if certain => {
+            let elem = element(btf, ty);
+            let field_size = btf.size(elem).unwrap_or(0);
+            Value {
+                value: load.offset,
+                certain,
+                field: Some(elem),
+                field_size,
+            }
+        }
+        RelocKind::FieldByteOffset => Value {
+            certain,
+            ..Value::plain(load.offset)
+        },
+        RelocKind::FieldByteSize => Value {
+            certain,
+            ..Value::plain(load.size)
+        },
+        RelocKind::FieldSigned => Value::plain(u64::from(signed(&btf.get(ty).kind))),
+        RelocKind::FieldLshift => Value {
+            certain,
+            ..Value::plain(load.lshift)
+        },
+        _ => Value::plain(load.rshift),
+    })
+}
+
+/// The type of an array's elements, also of arrays of arrays.
+fn element(btf: &Btf, ty: TypeId) -> TypeId {
+    let mut ty = btf.resolve(ty);
+    for _ in 0..MAX_DIMENSIONS {
+        let Kind::Array { elem, .. } = btf.get(ty).kind else {
+            break;
+        };
+        ty = btf.resolve(elem);
+    }
+    ty
+}
+
+fn signed(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Int { signed: true, .. } | Kind::Enum { signed: true, .. }
+    )
+}
+
+/// The load that covers a field, and the shifts that cut it out of the 64-bit
+/// register on a little-endian machine.
+struct Load {
+    offset: u64,
+    size: u64,
+    lshift: u64,
+    rshift: u64,
+}
+
+impl Load {
+    fn new(bit_offset: u64, bitfield_bits: u64, type_size: u64) -> Option<Self> {
+        let (mut size, mut bits) = (type_size, bitfield_bits);
+        let mut offset = bit_offset / 8;
+        if bits == 0 {
+            bits = size.checked_mul(8)?;
+        } else {
+            loop {
+                offset = (bit_offset / 8).checked_div(size)?.checked_mul(size)?;
+                let end = bit_offset
+                    .checked_add(bits)?
+                    .checked_sub(offset.checked_mul(8)?)?;
+                if end <= size.checked_mul(8)? {
+                    break;
+                }
+                size = size.checked_mul(2).filter(|size| *size <= MAX_LOAD)?;
+            }
+        }
+        let end = bit_offset
+            .checked_add(bits)?
+            .checked_sub(offset.checked_mul(8)?)?;
+        let lshift = 64_u64.wrapping_sub(end);
+        Some(Self {
+            offset,
+            size,
+            lshift,
+            rshift: 64_u64.wrapping_sub(bits),
+        })
+    }
+}
+
+/// Returns whether a load of the old field may become one of the new field:
+/// only where no sign can be lost.
+pub(super) fn resizable(local: &Btf, host: &Btf, old: &Value, new: &Value) -> bool {
+    let (Some(ours), Some(theirs)) = (old.field, new.field) else {
+        return true;
+    };
+    if old.field_size == new.field_size {
+        return true;
+    }
+    matches!(
+        (local.resolved_kind(ours), host.resolved_kind(theirs)),
+        (Kind::Ptr(_), Kind::Ptr(_))
+            | (
+                Kind::Int { signed: false, .. },
+                Kind::Int { signed: false, .. }
+            )
+    )
+}
