@@ -12,21 +12,26 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+mod core_relo;
 mod fault;
 mod helpers;
 mod host;
 pub mod insn;
+mod load_error;
 mod maps;
 pub mod memory;
+pub mod object;
 mod parser;
 mod place;
 mod rope;
 mod verify;
 pub mod vm;
 
+pub use core_relo::{CoreReloError, PatchError};
 pub use helpers::{HELPERS, Helper, KFUNCS};
-pub use host::{Host, HookDecl, Interface, KfuncDecl, Meter};
+pub use host::{HookDecl, Host, Interface, KfuncDecl, Meter};
 pub use insn::Insn;
+pub use load_error::{CodePlace, KfuncProblem, LoadError, MapProblem, RelocationProblem};
 pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, SourceLine};
 pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};

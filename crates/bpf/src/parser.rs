@@ -92,7 +92,7 @@ pub enum AttachKind {
 }
 
 /// A kernel function that the parser names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kfunc {
     /// The name without a CO-RE flavour suffix (`___x`).
     pub name: String,

@@ -1,0 +1,161 @@
+//! Loading plain BPF objects, as clang writes them: ELF64 little-endian for
+//! machine `EM_BPF`, with types in `.BTF` and records about instructions in
+//! `.BTF.ext`.
+//!
+//! The answers are those of libbpf's loader for tracing programs: maps come
+//! from `.maps` and the data sections, programs from sections named after what
+//! they attach to, functions from `.text`. What a patched kernel would not load
+//! is refused here too.
+//!
+//! An object is untrusted: nothing in it makes this module panic, and its time
+//! and memory are bounded by the object's length and the limits below.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod elf;
+mod externs;
+mod functions;
+mod link;
+mod maps;
+mod records;
+mod relocate;
+
+use elf::Elf;
+use externs::Externs;
+use functions::Functions;
+use link::Linker;
+use maps::Maps;
+use records::Lines;
+use relocate::Relocations;
+
+use crate::btf::Btf;
+use crate::btf::ext::BtfExt;
+use crate::{Interface, LoadError, Parser};
+
+/// The most bytes of an object.
+pub const MAX_OBJECT_BYTES: usize = 16 << 20;
+/// The most maps of an object, data sections included.
+pub const MAX_MAPS: usize = 64;
+/// The most programs of an object.
+pub const MAX_PROGRAMS: usize = 32;
+/// The most instruction slots of all programs of an object, linked.
+pub const MAX_INSNS: usize = 1_000_000;
+/// The most functions one program may reach (Linux `BPF_MAX_SUBPROGS`).
+pub const MAX_FUNCTIONS: usize = 256;
+/// The most kfuncs an object may name (Linux `MAX_KFUNC_DESCS`).
+pub const MAX_KFUNCS: usize = 256;
+/// The most CO-RE relocations of an object.
+pub const MAX_CORE_RELOS: usize = 1 << 16;
+/// The most externs an object may declare.
+pub const MAX_EXTERNS: usize = 1 << 16;
+
+impl Parser {
+    /// Loads a plain BPF object for a host.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] says what in the object cannot be loaded and why.
+    pub fn load(object: &[u8], interface: &Interface) -> Result<Self, LoadError> {
+        check_count("bytes of the object", object.len(), MAX_OBJECT_BYTES)?;
+        let elf = Elf::parse(object)?;
+        let functions = Functions::find(&elf)?;
+        let programs = functions.programs(&elf, interface)?;
+        let types = Types::read(&elf)?;
+        let maps = Maps::read(&elf, types.btf.as_ref())?;
+        let parts = Parts {
+            interface,
+            externs: Externs::read(types.btf.as_ref())?,
+            lines: Lines::new(&elf, &types),
+            relocations: Relocations::read(&elf)?,
+            elf: &elf,
+            types: &types,
+            functions: &functions,
+            maps: &maps,
+        };
+        let mut linker = Linker::new(&parts);
+        let programs = programs.iter().map(|program| linker.link(program));
+        let programs = programs.collect::<Result<_, _>>()?;
+        let kfuncs = linker.into_kfuncs();
+        drop(parts);
+        Ok(Self {
+            license: license(&elf),
+            maps: maps.into_maps(),
+            programs,
+            kfuncs,
+        })
+    }
+}
+
+/// All that linking looks at.
+#[derive(Debug)]
+struct Parts<'a> {
+    interface: &'a Interface,
+    elf: &'a Elf<'a>,
+    types: &'a Types,
+    functions: &'a Functions<'a>,
+    maps: &'a Maps,
+    externs: Externs<'a>,
+    lines: Lines<'a>,
+    relocations: Relocations,
+}
+
+/// An object's type information.
+#[derive(Debug, Default)]
+struct Types {
+    btf: Option<Btf>,
+    ext: BtfExt,
+}
+
+impl Types {
+    fn read(elf: &Elf<'_>) -> Result<Self, LoadError> {
+        let Some((_, section)) = elf.section(".BTF") else {
+            return Ok(Self::default());
+        };
+        let btf = Btf::parse(section.data).map_err(|source| LoadError::Btf {
+            section: ".BTF",
+            source,
+        })?;
+        let ext = elf
+            .section(".BTF.ext")
+            .map(|(_, section)| BtfExt::parse(section.data));
+        let ext = ext.transpose().map_err(|source| LoadError::Btf {
+            section: ".BTF.ext",
+            source,
+        })?;
+        let ext = ext.unwrap_or_default();
+        let relos = ext.relos.iter().map(|table| table.records.len()).sum();
+        check_count("CO-RE relocations", relos, MAX_CORE_RELOS)?;
+        Ok(Self {
+            btf: Some(btf),
+            ext,
+        })
+    }
+}
+
+fn license(elf: &Elf<'_>) -> String {
+    let data = elf
+        .section("license")
+        .map(|(_, section)| section.data)
+        .unwrap_or_default();
+    let text = data.split(|&byte| byte == 0).next().unwrap_or_default();
+    let text = text.get(..MAX_LICENSE).unwrap_or(text);
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// The most bytes of a licence (Linux keeps 128).
+const MAX_LICENSE: usize = 128;
+
+/// Checks a count against its cap.
+fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), LoadError> {
+    if found <= limit {
+        return Ok(());
+    }
+    let [found, limit] = [found, limit].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+    Err(LoadError::TooMany { what, found, limit })
+}

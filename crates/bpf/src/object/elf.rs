@@ -1,0 +1,340 @@
+//! The ELF file under an object: sections, symbols and relocations, checked
+//! once.
+
+use std::borrow::Cow;
+
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::{FileHeader, Rel, SectionHeader, Sym};
+
+use crate::LoadError;
+
+/// The most sections that are taken.
+const MAX_SECTIONS: usize = 4096;
+/// The most bytes of a name.
+const MAX_NAME: usize = 512;
+
+type Header = elf::FileHeader64<LittleEndian>;
+
+/// An object's sections and symbols.
+#[derive(Debug)]
+pub(super) struct Elf<'a> {
+    pub(super) sections: Vec<Section<'a>>,
+    pub(super) symbols: Vec<Symbol<'a>>,
+}
+
+/// A section; its bytes share none with another's.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) kind: elf::SectionType,
+    pub(super) executable: bool,
+    pub(super) allocated: bool,
+    /// `sh_size`; of a `SHT_NOBITS` section, which has no `data`, any number.
+    pub(super) size: u64,
+    pub(super) data: &'a [u8],
+    /// For relocations: which section they are about.
+    info: u32,
+}
+
+/// A symbol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Symbol<'a> {
+    pub(super) raw_name: &'a [u8],
+    pub(super) place: SymbolPlace,
+    pub(super) value: u64,
+    pub(super) size: u64,
+    pub(super) is_function: bool,
+    pub(super) is_section: bool,
+    pub(super) is_local: bool,
+    pub(super) is_weak: bool,
+}
+
+/// Where a symbol is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SymbolPlace {
+    /// Nowhere.
+    Undefined,
+    /// In a section, by its index.
+    Section(usize),
+    /// In no section: absolute or common.
+    Elsewhere,
+}
+
+/// A relocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relocation {
+    pub(super) offset: u64,
+    pub(super) symbol: u32,
+    pub(super) kind: u32,
+}
+
+impl Symbol<'_> {
+    /// Returns the name.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.raw_name)
+    }
+}
+
+impl<'a> Elf<'a> {
+    /// Reads an ELF64 little-endian relocatable object for BPF.
+    pub(super) fn parse(data: &'a [u8]) -> Result<Self, LoadError> {
+        check_ident(data)?;
+        let refused = |part: &str| {
+            let part = part.to_owned();
+            move |source| LoadError::Elf { part, source }
+        };
+        let header = Header::parse(data).map_err(refused("header"))?;
+        check_header(header)?;
+        let headers = header
+            .section_headers(LittleEndian, data)
+            .map_err(refused("section headers"))?;
+        super::check_count("sections", headers.len(), MAX_SECTIONS)?;
+        let names = match header.section_strings_index(LittleEndian, data) {
+            _ if headers.is_empty() => &[][..],
+            Ok(index) => headers
+                .get(index.0)
+                .and_then(|names| names.data(LittleEndian, data).ok())
+                .unwrap_or_default(),
+            Err(source) => return Err(refused("section names")(source)),
+        };
+        let sections = headers.iter().map(|header| section(header, data, names));
+        let sections = sections.collect::<Result<Vec<_>, _>>()?;
+        check_overlaps(headers, &sections)?;
+        let symbols = symbols(headers, &sections, data)?;
+        Ok(Self { sections, symbols })
+    }
+
+    /// Returns a section and its index by name.
+    pub(super) fn section(&self, name: &str) -> Option<(usize, &Section<'a>)> {
+        self.sections
+            .iter()
+            .enumerate()
+            .find(|(_, section)| section.name == name)
+    }
+
+    /// Returns the name of the section `index`.
+    pub(super) fn section_name(&self, index: usize) -> String {
+        self.sections
+            .get(index)
+            .map_or_else(String::new, |section| section.name.to_string())
+    }
+
+    /// Returns each section of relocations with the index of the section that
+    /// they are about.
+    pub(super) fn relocations(&self) -> impl Iterator<Item = (usize, &Section<'a>)> {
+        let is_table =
+            |section: &&Section<'_>| matches!(section.kind, elf::SHT_REL | elf::SHT_RELA);
+        let tables = self.sections.iter().filter(is_table);
+        tables.filter_map(|table| Some((usize::try_from(table.info).ok()?, table)))
+    }
+}
+
+impl Section<'_> {
+    /// Returns the relocations of a table of them.
+    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Relocation>, LoadError> {
+        if self.kind == elf::SHT_RELA {
+            let problem = "holds relocations with addends (RELA), which BPF does not have";
+            return Err(LoadError::Section {
+                section: self.name.to_string(),
+                problem,
+            });
+        }
+        let entries = object::pod::slice_from_all_bytes::<elf::Rel64<LittleEndian>>(self.data);
+        Ok(entries.unwrap_or_default().iter().map(|entry| Relocation {
+            offset: entry.r_offset(LittleEndian),
+            symbol: entry.r_sym(LittleEndian),
+            kind: entry.r_type(LittleEndian).0,
+        }))
+    }
+}
+
+/// Checks the bytes that say how to read all others.
+fn check_ident(data: &[u8]) -> Result<(), LoadError> {
+    let Some(ident) = data.first_chunk::<7>() else {
+        return Err(LoadError::Header {
+            field: "EI_MAG",
+            at: 0,
+            expected: "an ELF file",
+            found: format!("{} bytes", data.len()),
+        });
+    };
+    let [magic @ .., class, order, version] = *ident;
+    let check = |field, at, expected, good, found: &str| {
+        let found = found.to_owned();
+        if good {
+            Ok(())
+        } else {
+            Err(LoadError::Header {
+                field,
+                at,
+                expected,
+                found,
+            })
+        }
+    };
+    let [m0, m1, m2, m3] = magic;
+    let found = format!("{m0:02x} {m1:02x} {m2:02x} {m3:02x}");
+    check(
+        "EI_MAG",
+        0,
+        "7f 45 4c 46 (ELF)",
+        magic == *b"\x7fELF",
+        &found,
+    )?;
+    let found = if class == 1 {
+        "1 (32-bit)".to_owned()
+    } else {
+        class.to_string()
+    };
+    check("EI_CLASS", 4, "2 (64-bit)", class == 2, &found)?;
+    let found = if order == 2 {
+        "2 (big-endian)".to_owned()
+    } else {
+        order.to_string()
+    };
+    check("EI_DATA", 5, "1 (little-endian)", order == 1, &found)?;
+    check("EI_VERSION", 6, "1", version == 1, &version.to_string())
+}
+
+fn check_header(header: &Header) -> Result<(), LoadError> {
+    let kind = header.e_type(LittleEndian);
+    if kind != elf::ET_REL {
+        return Err(LoadError::Header {
+            field: "e_type",
+            at: 16,
+            expected: "1 (a relocatable object, as clang -c writes it)",
+            found: kind.0.to_string(),
+        });
+    }
+    let machine = header.e_machine(LittleEndian);
+    if machine != elf::EM_BPF {
+        return Err(LoadError::Header {
+            field: "e_machine",
+            at: 18,
+            expected: "247 (BPF: clang --target=bpf)",
+            found: machine.0.to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn section<'a>(
+    header: &elf::SectionHeader64<LittleEndian>,
+    data: &'a [u8],
+    names: &'a [u8],
+) -> Result<Section<'a>, LoadError> {
+    let name = string(names, header.sh_name(LittleEndian));
+    let name = String::from_utf8_lossy(name.unwrap_or_default());
+    let kind = header.sh_type(LittleEndian);
+    let (offset, size) = (header.sh_offset(LittleEndian), header.sh_size(LittleEndian));
+    let bytes = if kind == elf::SHT_NULL {
+        &[]
+    } else {
+        header
+            .data(LittleEndian, data)
+            .map_err(|_the_only_reason| LoadError::SectionRange {
+                section: name.to_string(),
+                offset,
+                size,
+                len: u64::try_from(data.len()).unwrap_or(u64::MAX),
+            })?
+    };
+    let flags = header.sh_flags(LittleEndian);
+    Ok(Section {
+        name,
+        kind,
+        executable: kind == elf::SHT_PROGBITS && flags.contains(elf::SHF_EXECINSTR),
+        allocated: flags.contains(elf::SHF_ALLOC),
+        size,
+        data: bytes,
+        info: header.sh_info(LittleEndian),
+    })
+}
+
+/// Refuses sections that share bytes. No compiler makes them, and without them
+/// no work over all sections passes the object's length.
+fn check_overlaps(
+    headers: &[elf::SectionHeader64<LittleEndian>],
+    sections: &[Section<'_>],
+) -> Result<(), LoadError> {
+    let with_bytes = headers
+        .iter()
+        .zip(sections)
+        .filter(|(_, section)| !section.data.is_empty());
+    let mut ranges = with_bytes
+        .map(|(header, section)| {
+            let start = header.sh_offset(LittleEndian);
+            (start, start.saturating_add(section.size), &section.name)
+        })
+        .collect::<Vec<_>>();
+    ranges.sort_by_key(|(start, _, _)| *start);
+    for pair in ranges.windows(2) {
+        if let [(_, end, first), (at, _, second)] = pair
+            && at < end
+        {
+            let (first, second) = (first.to_string(), second.to_string());
+            return Err(LoadError::SectionOverlap {
+                first,
+                second,
+                at: *at,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn symbols<'a>(
+    headers: &[elf::SectionHeader64<LittleEndian>],
+    sections: &[Section<'a>],
+    data: &'a [u8],
+) -> Result<Vec<Symbol<'a>>, LoadError> {
+    let mut tables = headers
+        .iter()
+        .filter(|table| table.sh_type(LittleEndian) == elf::SHT_SYMTAB);
+    let (Some(table), None) = (tables.next(), tables.next()) else {
+        let is_table = |section: &&Section<'_>| section.kind == elf::SHT_SYMTAB;
+        return Err(LoadError::SymbolTables {
+            found: sections.iter().filter(is_table).count(),
+        });
+    };
+    let refused = |source| LoadError::Elf {
+        part: "symbol table".to_owned(),
+        source,
+    };
+    let entries = table
+        .data_as_array::<elf::Sym64<LittleEndian>, _>(LittleEndian, data)
+        .map_err(refused)?;
+    let strings = sections.get(table.link(LittleEndian).0);
+    let strings = strings.map(|strings| strings.data).unwrap_or_default();
+    let symbol = |entry: &elf::Sym64<LittleEndian>| {
+        let section = entry.st_shndx(LittleEndian);
+        let place = match section.index() {
+            _ if section == elf::SHN_UNDEF => SymbolPlace::Undefined,
+            Some(index) if usize::from(index) < sections.len() => {
+                SymbolPlace::Section(usize::from(index))
+            }
+            _ => SymbolPlace::Elsewhere,
+        };
+        Symbol {
+            raw_name: string(strings, entry.st_name(LittleEndian)).unwrap_or_default(),
+            place,
+            value: entry.st_value(LittleEndian),
+            size: entry.st_size(LittleEndian),
+            is_function: entry.st_type() == elf::STT_FUNC,
+            is_section: entry.st_type() == elf::STT_SECTION,
+            is_local: entry.st_bind() == elf::STB_LOCAL,
+            is_weak: entry.st_bind() == elf::STB_WEAK,
+        }
+    };
+    Ok(entries.iter().map(symbol).collect())
+}
+
+/// Returns the string at `offset`, at most [`MAX_NAME`] bytes of it: names may
+/// share their tails, and reading each whole would take the square of the
+/// table's length.
+fn string(strings: &[u8], offset: u32) -> Option<&[u8]> {
+    let rest = strings.get(usize::try_from(offset).ok()?..)?;
+    let rest = rest.get(..MAX_NAME).unwrap_or(rest);
+    rest.split(|&byte| byte == 0).next()
+}

@@ -1,0 +1,78 @@
+//! What an object declares and expects the host to define.
+
+use std::collections::HashMap;
+
+use super::{MAX_EXTERNS, check_count};
+use crate::LoadError;
+use crate::btf::{Btf, Kind, Linkage};
+
+/// Declared externs by name.
+#[derive(Debug, Default)]
+pub(super) struct Externs<'a> {
+    by_name: HashMap<&'a [u8], Extern>,
+}
+
+/// One declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extern {
+    /// A function in `.ksyms` that takes so many arguments.
+    Kfunc { args: usize },
+    /// A variable in `.ksyms`.
+    Variable,
+    /// A variable in `.kconfig`.
+    Kconfig,
+}
+
+impl<'a> Externs<'a> {
+    /// Reads the externs of the data sections `.ksyms` and `.kconfig`.
+    pub(super) fn read(btf: Option<&'a Btf>) -> Result<Self, LoadError> {
+        let mut externs = Self::default();
+        let Some(btf) = btf else {
+            return Ok(externs);
+        };
+        let mut count = 0;
+        for (_, section) in btf.iter() {
+            let Kind::DataSec { vars } = &section.kind else {
+                continue;
+            };
+            let kconfig = match btf.name(section.name) {
+                b".ksyms" => false,
+                b".kconfig" => true,
+                _ => continue,
+            };
+            count = btf.vars(vars).len().saturating_add(count);
+            check_count("externs", count, MAX_EXTERNS)?;
+            for var in btf.vars(vars) {
+                let declared = btf.get(var.ty);
+                let found = match declared.kind {
+                    Kind::Var {
+                        linkage: Linkage::Extern,
+                        ..
+                    } if kconfig => Extern::Kconfig,
+                    Kind::Var {
+                        linkage: Linkage::Extern,
+                        ..
+                    } => Extern::Variable,
+                    Kind::Func {
+                        linkage: Linkage::Extern,
+                        proto,
+                    } if !kconfig => {
+                        let args = match btf.resolved_kind(proto) {
+                            Kind::FuncProto { params, .. } => btf.params(params).len(),
+                            _ => 0,
+                        };
+                        Extern::Kfunc { args }
+                    }
+                    _ => continue,
+                };
+                externs.by_name.insert(btf.name(declared.name), found);
+            }
+        }
+        Ok(externs)
+    }
+
+    /// Returns the declaration of a symbol.
+    pub(super) fn get(&self, name: &str) -> Option<Extern> {
+        self.by_name.get(name.as_bytes()).copied()
+    }
+}

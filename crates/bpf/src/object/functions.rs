@@ -1,0 +1,243 @@
+//! Functions and programs: which symbols are code, and what their sections'
+//! names say about attaching.
+
+use std::collections::HashMap;
+
+use super::elf::{Elf, Section, Symbol, SymbolPlace};
+use super::{MAX_PROGRAMS, check_count};
+use crate::{AttachKind, Interface, LoadError};
+
+/// Bytes of an instruction slot.
+pub(super) const SLOT: u64 = 8;
+/// The kinds of programs this loader offers, for messages.
+const OFFERED: &str = "fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK";
+
+/// The functions of an object, ordered by section and place.
+#[derive(Debug)]
+pub(super) struct Functions<'a> {
+    all: Vec<Function<'a>>,
+    /// Indices by section and first slot.
+    by_start: HashMap<(usize, u64), usize>,
+}
+
+/// A function: a span of a code section.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Function<'a> {
+    symbol: Symbol<'a>,
+    pub(super) section: usize,
+    /// The first slot in the section.
+    pub(super) start: u64,
+    /// How many slots it has.
+    pub(super) len: u64,
+}
+
+impl Function<'_> {
+    /// Returns the name. It is kept as it lies in the object: many functions
+    /// may share the tail of one long name.
+    pub(super) fn name(&self) -> String {
+        self.symbol.name().into_owned()
+    }
+
+    /// Returns the slot behind the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.start.saturating_add(self.len)
+    }
+}
+
+/// A program to be linked.
+#[derive(Debug)]
+pub(super) struct ProgramDecl {
+    pub(super) name: String,
+    pub(super) section: String,
+    pub(super) attach: AttachKind,
+    pub(super) hook: String,
+    /// Its entry, an index into [`Functions`].
+    pub(super) entry: usize,
+}
+
+/// What a code section's name says.
+enum SectionKind<'a> {
+    /// Functions that programs call.
+    Subprograms,
+    /// Programs.
+    Programs(AttachKind, &'a str),
+    /// Programs that only an explicit request would load.
+    NotLoaded,
+    /// Programs of another kind.
+    Other,
+}
+
+impl<'a> Functions<'a> {
+    /// Finds the functions of all code sections.
+    pub(super) fn find(elf: &Elf<'a>) -> Result<Self, LoadError> {
+        for section in elf.sections.iter().filter(|section| section.executable) {
+            if !section.size.is_multiple_of(SLOT) {
+                let problem = "holds code, and its size is no multiple of 8";
+                return Err(LoadError::Section {
+                    section: section.name.to_string(),
+                    problem,
+                });
+            }
+        }
+        let mut all = Vec::new();
+        for symbol in elf.symbols.iter().filter(|symbol| symbol.is_function) {
+            let SymbolPlace::Section(index) = symbol.place else {
+                continue;
+            };
+            let section = elf.sections.get(index).filter(|section| section.executable);
+            let Some(section) = section else {
+                return Err(lie(symbol, "is a function outside the sections with code"));
+            };
+            all.push(function(symbol, index, section)?);
+        }
+        all.sort_by_key(|function: &Function<'_>| (function.section, function.start));
+        check_overlaps(elf, &all)?;
+        let starts = all
+            .iter()
+            .map(|function| (function.section, function.start));
+        let by_start = starts.zip(0..).collect();
+        Ok(Self { all, by_start })
+    }
+
+    /// Returns the function `index`.
+    pub(super) fn get(&self, index: usize) -> Option<&Function<'a>> {
+        self.all.get(index)
+    }
+
+    /// Returns the index of the function that begins at a slot of a section.
+    pub(super) fn starting_at(&self, section: usize, slot: i64) -> Option<usize> {
+        self.by_start
+            .get(&(section, u64::try_from(slot).ok()?))
+            .copied()
+    }
+
+    /// Finds the programs, in file order.
+    pub(super) fn programs(
+        &self,
+        elf: &Elf<'_>,
+        interface: &Interface,
+    ) -> Result<Vec<ProgramDecl>, LoadError> {
+        let mut programs = Vec::new();
+        for (entry, function) in self.all.iter().enumerate() {
+            let Some(section) = elf.sections.get(function.section) else {
+                continue;
+            };
+            let section = section.name.as_ref();
+            let (attach, hook) = match section_kind(section) {
+                SectionKind::Subprograms | SectionKind::NotLoaded => continue,
+                SectionKind::Programs(attach, hook) => (attach, hook.to_owned()),
+                SectionKind::Other => {
+                    return Err(LoadError::ProgramKind {
+                        section: section.to_owned(),
+                        function: function.name(),
+                        offered: OFFERED,
+                    });
+                }
+            };
+            let section = section.to_owned();
+            if function.symbol.is_local {
+                return Err(LoadError::StaticProgram {
+                    section,
+                    function: function.name(),
+                });
+            }
+            let program = function.name();
+            if !interface.hooks.iter().any(|offered| offered.name == hook) {
+                let offered = list(interface.hooks.iter().map(|hook| hook.name));
+                return Err(LoadError::Hook {
+                    program,
+                    section,
+                    hook,
+                    offered,
+                });
+            }
+            check_count("programs", programs.len().saturating_add(1), MAX_PROGRAMS)?;
+            programs.push(ProgramDecl {
+                name: program,
+                section,
+                attach,
+                hook,
+                entry,
+            });
+        }
+        if programs.is_empty() {
+            return Err(LoadError::NoPrograms { offered: OFFERED });
+        }
+        Ok(programs)
+    }
+}
+
+/// Returns names with commas between them.
+pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names = names.collect::<Vec<_>>();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn function<'a>(
+    symbol: &Symbol<'a>,
+    index: usize,
+    section: &Section<'_>,
+) -> Result<Function<'a>, LoadError> {
+    if symbol.size == 0 || !symbol.size.is_multiple_of(SLOT) || !symbol.value.is_multiple_of(SLOT) {
+        return Err(lie(symbol, "is a function of no whole instructions"));
+    }
+    if symbol
+        .value
+        .checked_add(symbol.size)
+        .is_none_or(|end| end > section.size)
+    {
+        return Err(lie(
+            symbol,
+            "is a function that passes the end of its section",
+        ));
+    }
+    Ok(Function {
+        symbol: *symbol,
+        section: index,
+        start: symbol.value / SLOT,
+        len: symbol.size / SLOT,
+    })
+}
+
+fn lie(symbol: &Symbol<'_>, problem: &'static str) -> LoadError {
+    LoadError::Symbol {
+        symbol: symbol.name().into_owned(),
+        value: symbol.value,
+        size: symbol.size,
+        problem,
+    }
+}
+
+/// Refuses functions that share instructions, except two names of one.
+fn check_overlaps(elf: &Elf<'_>, functions: &[Function<'_>]) -> Result<(), LoadError> {
+    for pair in functions.windows(2) {
+        let [first, second] = pair else { continue };
+        let is_alias = first.start == second.start && first.len == second.len;
+        if first.section == second.section && second.start < first.end() && !is_alias {
+            return Err(LoadError::FunctionOverlap {
+                section: elf.section_name(first.section),
+                first: first.name(),
+                second: second.name(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn section_kind(name: &str) -> SectionKind<'_> {
+    if name.starts_with('?') {
+        return SectionKind::NotLoaded;
+    }
+    if name == ".text" || name.starts_with(".text.") {
+        return SectionKind::Subprograms;
+    }
+    match name.split_once('/') {
+        Some(("fentry" | "fentry.s", hook)) => SectionKind::Programs(AttachKind::Fentry, hook),
+        Some(("fmod_ret" | "fmod_ret.s", hook)) => SectionKind::Programs(AttachKind::FmodRet, hook),
+        _ => SectionKind::Other,
+    }
+}

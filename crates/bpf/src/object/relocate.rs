@@ -1,0 +1,476 @@
+//! Relocations of code: what an instruction's symbol stands for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::elf::{Elf, Relocation, Symbol, SymbolPlace};
+use super::externs::Extern;
+use super::functions::{Function, SLOT};
+use super::link::Linker;
+use super::maps::data_section;
+use crate::btf::ext::Record;
+use crate::insn::{CALL, LDDW, call, lddw};
+use crate::load_error::RelocationProblem;
+use crate::{CoreReloError, Insn, LoadError};
+
+/// `R_BPF_64_64`: the immediate of an `lddw`.
+const R_BPF_64_64: u32 = 1;
+/// `R_BPF_64_32`: the target of a call.
+const R_BPF_64_32: u32 = 10;
+
+/// The relocations of each code section, ordered by where they apply.
+#[derive(Debug)]
+pub(super) struct Relocations {
+    by_section: HashMap<usize, Vec<Relocation>>,
+}
+
+impl Relocations {
+    /// Reads the relocations of code. Those of type information are for other
+    /// linkers: what they would change is looked up by name.
+    pub(super) fn read(elf: &Elf<'_>) -> Result<Self, LoadError> {
+        let mut by_section = HashMap::<usize, Vec<Relocation>>::new();
+        for (target, table) in elf.relocations() {
+            let Some(section) = elf.sections.get(target) else {
+                continue;
+            };
+            let is_data = data_section(section).is_some() || section.name == ".maps";
+            if is_data && !table.data.is_empty() {
+                let problem = "has pointers in its initial values, and only code can be \
+                               relocated; set them at run time";
+                return Err(LoadError::Section {
+                    section: section.name.to_string(),
+                    problem,
+                });
+            }
+            if section.executable {
+                by_section
+                    .entry(target)
+                    .or_default()
+                    .extend(table.entries()?);
+            }
+        }
+        for relocations in by_section.values_mut() {
+            relocations.sort_by_key(|relocation| relocation.offset);
+        }
+        Ok(Self { by_section })
+    }
+
+    /// Returns the relocations of a function.
+    fn of(&self, function: &Function<'_>) -> &[Relocation] {
+        let all = self
+            .by_section
+            .get(&function.section)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let before = |slot: u64| {
+            all.partition_point(|relocation| relocation.offset < slot.saturating_mul(SLOT))
+        };
+        all.get(before(function.start)..before(function.end()))
+            .unwrap_or_default()
+    }
+}
+
+/// A function with its relocations applied, but for where other functions lie.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub(super) code: Vec<Insn>,
+    /// Calls and addresses of functions, in no order.
+    pub(super) references: Vec<Reference>,
+    /// Poisoned slots, ascending, and why.
+    pub(super) poisoned: Vec<(usize, Arc<str>)>,
+}
+
+/// An instruction that names a function.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reference {
+    pub(super) slot: usize,
+    /// An index into the object's functions.
+    pub(super) function: usize,
+}
+
+/// What a relocation's instruction becomes.
+enum Target {
+    /// The `lddw` or call gets this source and these immediates.
+    Value { src: u8, imm: u32, second: u32 },
+    /// It names a function; its source says how.
+    Function { src: u8, function: usize },
+}
+
+/// One function while it is being relocated.
+struct Relocating<'l, 'p> {
+    linker: &'l mut Linker<'p>,
+    function: Function<'p>,
+    program: &'l str,
+    body: Body,
+}
+
+impl<'p> Linker<'p> {
+    /// Relocates a function that `program` reaches.
+    pub(super) fn relocate(
+        &mut self,
+        function: Function<'p>,
+        program: &str,
+    ) -> Result<Body, LoadError> {
+        let data = self
+            .parts
+            .elf
+            .sections
+            .get(function.section)
+            .map(|section| section.data);
+        let [start, end] = [function.start, function.end()]
+            .map(|slot| usize::try_from(slot.saturating_mul(SLOT)).unwrap_or(usize::MAX));
+        let bytes = data
+            .and_then(|data| data.get(start..end))
+            .unwrap_or_default();
+        let (slots, _none) = bytes.as_chunks::<8>();
+        let code = slots.iter().copied().map(Insn::from_le_bytes).collect();
+        let body = Body {
+            code,
+            ..Body::default()
+        };
+        let mut relocating = Relocating {
+            linker: self,
+            function,
+            program,
+            body,
+        };
+        relocating.apply_core()?;
+        let slots = relocating.apply_relocations()?;
+        relocating.check_others(&slots)?;
+        Ok(relocating.body)
+    }
+}
+
+impl Relocating<'_, '_> {
+    /// Applies the CO-RE records.
+    fn apply_core(&mut self) -> Result<(), LoadError> {
+        let Linker {
+            parts,
+            relos,
+            relocator,
+            ..
+        } = &mut *self.linker;
+        let (Some(relos), Some(relocator)) = (relos.as_ref(), relocator.as_mut()) else {
+            return Ok(());
+        };
+        for relo in relos.about(&self.function) {
+            let slot = slot_in(&self.function, u64::from(relo.insn_off));
+            let done = match slot {
+                Some(slot) => relocator.apply(&mut self.body.code, slot, relo),
+                None => Err(CoreReloError::Misplaced {
+                    insn_off: relo.insn_off(),
+                }),
+            };
+            let reason = done.map_err(|source| {
+                let slot = u64::from(relo.insn_off) / SLOT;
+                let slot = slot.saturating_sub(self.function.start);
+                let place = parts.lines.place(parts.elf, &self.function, slot);
+                LoadError::CoreRelo { place, source }
+            })?;
+            if let (Some(reason), Some(slot)) = (reason, slot) {
+                self.body.poisoned.pop_if(|(last, _)| *last == slot);
+                self.body.poisoned.push((slot, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the ELF relocations and returns their slots, ascending.
+    fn apply_relocations(&mut self) -> Result<Vec<usize>, LoadError> {
+        let mut slots = Vec::new();
+        let parts = self.linker.parts;
+        for relocation in parts.relocations.of(&self.function) {
+            let Some(slot) = slot_in(&self.function, relocation.offset) else {
+                let slot = relocation.offset / SLOT;
+                let problem = RelocationProblem::Misplaced {
+                    offset: relocation.offset,
+                };
+                return Err(self.refuse(slot.saturating_sub(self.function.start), problem));
+            };
+            if slots.last() == Some(&slot) {
+                return Err(self.refuse(number(slot), RelocationProblem::Twice));
+            }
+            self.apply_relocation(slot, relocation)?;
+            slots.push(slot);
+        }
+        Ok(slots)
+    }
+
+    fn apply_relocation(&mut self, slot: usize, relocation: &Relocation) -> Result<(), LoadError> {
+        let symbols = &self.linker.parts.elf.symbols;
+        let Relocation {
+            symbol: index,
+            kind,
+            ..
+        } = *relocation;
+        let refuse = |own: &Self, problem| own.refuse(number(slot), problem);
+        let Some(symbol) = usize::try_from(index).ok().and_then(|at| symbols.get(at)) else {
+            let count = symbols.len();
+            return Err(refuse(
+                self,
+                RelocationProblem::NoSuchSymbol { index, count },
+            ));
+        };
+        let rest = self.body.code.get(slot..).unwrap_or_default();
+        let (expected, addend) = match (kind, rest) {
+            (R_BPF_64_64, [insn, _, ..]) if insn.code == LDDW && insn.src == lddw::IMM => {
+                ("", insn.imm)
+            }
+            (R_BPF_64_32, [insn, ..]) if insn.code == CALL && insn.src == call::LOCAL => {
+                ("", insn.imm)
+            }
+            (R_BPF_64_64, _) => ("an lddw", 0),
+            (R_BPF_64_32, _) => ("a call of a function", 0),
+            (kind, _) => return Err(refuse(self, RelocationProblem::Type { kind })),
+        };
+        if !expected.is_empty() {
+            let code = rest.first().map_or(0, |insn| insn.code);
+            let symbol = self.symbol_text(symbol);
+            return Err(refuse(
+                self,
+                RelocationProblem::Instruction {
+                    symbol,
+                    expected,
+                    code,
+                },
+            ));
+        }
+        let is_call = kind == R_BPF_64_32;
+        let target = match symbol.place {
+            SymbolPlace::Undefined => self.bind_extern(index, symbol, is_call, slot)?,
+            SymbolPlace::Section(section) if is_call => self
+                .call_target(section, symbol, addend)
+                .map_err(|problem| refuse(self, problem))?,
+            SymbolPlace::Section(section) => self
+                .address_target(section, symbol, addend)
+                .map_err(|problem| refuse(self, problem))?,
+            SymbolPlace::Elsewhere => {
+                let section = "*ABS* or *COMMON*".to_owned();
+                let symbol = self.symbol_text(symbol);
+                return Err(refuse(self, RelocationProblem::Section { symbol, section }));
+            }
+        };
+        self.write(slot, is_call, target);
+        Ok(())
+    }
+
+    fn write(&mut self, slot: usize, is_call: bool, target: Target) {
+        let rest = self.body.code.get_mut(slot..).unwrap_or_default();
+        let Some((insn, behind)) = rest.split_first_mut() else {
+            return;
+        };
+        match target {
+            Target::Value { src, imm, second } => {
+                (insn.src, insn.imm) = (src, imm.cast_signed());
+                if let Some(behind) = behind.first_mut().filter(|_| !is_call) {
+                    behind.imm = second.cast_signed();
+                }
+            }
+            Target::Function { src, function } => {
+                insn.src = src;
+                self.body.references.push(Reference { slot, function });
+            }
+        }
+    }
+
+    /// Returns the function that a call leads to: its symbol's, or for a
+    /// section's symbol the one that the immediate tells.
+    fn call_target(
+        &self,
+        section: usize,
+        symbol: &Symbol<'_>,
+        addend: i32,
+    ) -> Result<Target, RelocationProblem> {
+        let base = i64::try_from(symbol.value / SLOT).unwrap_or(i64::MAX);
+        let slot = base.saturating_add(i64::from(addend)).saturating_add(1);
+        self.function_at(section, slot, call::LOCAL)
+    }
+
+    /// Returns what the address of a symbol is.
+    fn address_target(
+        &self,
+        section: usize,
+        symbol: &Symbol<'_>,
+        addend: i32,
+    ) -> Result<Target, RelocationProblem> {
+        let parts = self.linker.parts;
+        let base = i64::try_from(symbol.value).unwrap_or(i64::MAX);
+        let offset = base.saturating_add(i64::from(addend));
+        if parts.maps.is_definitions(section) {
+            let map = parts
+                .maps
+                .defined_at(offset)
+                .ok_or(RelocationProblem::NoMap { offset })?;
+            return Ok(Target::Value {
+                src: lddw::MAP,
+                imm: small(map),
+                second: 0,
+            });
+        }
+        if let Some((map, data)) = parts.maps.of_data(section) {
+            let inside = u32::try_from(offset)
+                .ok()
+                .filter(|offset| *offset < data.value_size);
+            let second = inside.ok_or_else(|| RelocationProblem::OutsideData {
+                symbol: self.symbol_text(symbol),
+                section: data.name.clone(),
+                offset,
+                size: data.value_size,
+            })?;
+            return Ok(Target::Value {
+                src: lddw::MAP_VALUE,
+                imm: small(map),
+                second,
+            });
+        }
+        if parts
+            .elf
+            .sections
+            .get(section)
+            .is_some_and(|section| section.executable)
+        {
+            let whole = offset.checked_rem(8) == Some(0);
+            let slot = if whole { offset / 8 } else { -1 };
+            return self.function_at(section, slot, lddw::FUNC);
+        }
+        let section = parts.elf.section_name(section);
+        Err(RelocationProblem::Section {
+            symbol: self.symbol_text(symbol),
+            section,
+        })
+    }
+
+    fn function_at(&self, section: usize, slot: i64, src: u8) -> Result<Target, RelocationProblem> {
+        let parts = self.linker.parts;
+        match parts.functions.starting_at(section, slot) {
+            Some(function) => Ok(Target::Function { src, function }),
+            None => Err(RelocationProblem::NoFunction {
+                section: parts.elf.section_name(section),
+                target: slot,
+            }),
+        }
+    }
+
+    /// Returns what the host has for a declared symbol.
+    fn bind_extern(
+        &mut self,
+        index: u32,
+        symbol: &Symbol<'_>,
+        is_call: bool,
+        slot: usize,
+    ) -> Result<Target, LoadError> {
+        let parts = self.linker.parts;
+        let name = symbol.name();
+        if parts.types.btf.is_none() {
+            return Err(LoadError::MissingBtf {
+                needed_by: format!("extern {name}"),
+            });
+        }
+        let problem = match parts.externs.get(&name) {
+            Some(Extern::Kfunc { args }) => {
+                let kfunc =
+                    self.linker
+                        .bind_kfunc(index, symbol, args)
+                        .map_err(|(kfunc, problem)| {
+                            let place = parts.lines.place(parts.elf, &self.function, number(slot));
+                            LoadError::Kfunc {
+                                program: self.program.to_owned(),
+                                place,
+                                kfunc,
+                                problem,
+                            }
+                        })?;
+                let src = if is_call { call::KFUNC } else { lddw::KFUNC };
+                return Ok(Target::Value {
+                    src,
+                    imm: kfunc,
+                    second: 0,
+                });
+            }
+            Some(Extern::Variable) if symbol.is_weak && !is_call => {
+                return Ok(Target::Value {
+                    src: lddw::IMM,
+                    imm: 0,
+                    second: 0,
+                });
+            }
+            Some(Extern::Variable) => RelocationProblem::Variable {
+                symbol: self.symbol_text(symbol),
+            },
+            Some(Extern::Kconfig) => RelocationProblem::Kconfig {
+                symbol: self.symbol_text(symbol),
+            },
+            None => RelocationProblem::Undefined {
+                symbol: self.symbol_text(symbol),
+            },
+        };
+        Err(self.refuse(number(slot), problem))
+    }
+
+    /// Finds calls within the section, which need no relocation, and refuses
+    /// what only a relocation may write.
+    fn check_others(&mut self, relocated: &[usize]) -> Result<(), LoadError> {
+        let mut relocated = relocated.iter().peekable();
+        let mut next = 0;
+        while let Some(&insn) = self.body.code.get(next) {
+            let slot = next;
+            next = slot.saturating_add(if insn.code == LDDW { 2 } else { 1 });
+            while relocated.next_if(|at| **at < slot).is_some() {}
+            if relocated.peek() == Some(&&slot) {
+                continue;
+            }
+            let (code, src) = (insn.code, insn.src);
+            match (code, src) {
+                (CALL, call::LOCAL) => {
+                    let here = i64::try_from(self.function.start.saturating_add(number(slot)));
+                    let target = here.unwrap_or(i64::MAX).saturating_add(i64::from(insn.imm));
+                    let target = target.saturating_add(1);
+                    let target = self.function_at(self.function.section, target, call::LOCAL);
+                    let target = target.map_err(|problem| self.refuse(number(slot), problem))?;
+                    self.write(slot, true, target);
+                }
+                (CALL, call::KFUNC) | (LDDW, 1..) => {
+                    let problem = RelocationProblem::PseudoSource { code, src };
+                    return Err(self.refuse(number(slot), problem));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn symbol_text(&self, symbol: &Symbol<'_>) -> String {
+        match symbol.place {
+            SymbolPlace::Section(section) if symbol.is_section => {
+                format!("section {}", self.linker.parts.elf.section_name(section))
+            }
+            _ if symbol.raw_name.is_empty() => "a symbol without a name".to_owned(),
+            _ => symbol.name().into_owned(),
+        }
+    }
+
+    fn refuse(&self, slot: u64, problem: RelocationProblem) -> LoadError {
+        let parts = self.linker.parts;
+        LoadError::Relocation {
+            place: parts.lines.place(parts.elf, &self.function, slot),
+            problem,
+        }
+    }
+}
+
+/// Returns which slot of `function` begins at byte `offset` of its section.
+fn slot_in(function: &Function<'_>, offset: u64) -> Option<usize> {
+    let slot = (offset / SLOT).checked_sub(function.start)?;
+    let whole = offset.is_multiple_of(SLOT);
+    usize::try_from(slot)
+        .ok()
+        .filter(|_| whole && slot < function.len)
+}
+
+fn number(slot: usize) -> u64 {
+    u64::try_from(slot).unwrap_or(u64::MAX)
+}
+
+fn small(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,735 @@
+//! Loading the objects of `testdata/objects`, made by several compilers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use expect_test::{Expect, expect};
+use ukexec_bpf::btf::{Btf, TypesBuilder};
+use ukexec_bpf::insn::{CALL, LDDW, POISON, call, lddw};
+use ukexec_bpf::{HookDecl, Insn, Interface, KfuncDecl, LoadError, Parser, Program};
+
+/// Where the objects are: `testdata/objects`, or a folder that `build.sh` made.
+fn folder() -> PathBuf {
+    let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/objects");
+    std::env::var_os("UKEXEC_BPF_OBJECTS").map_or(committed, PathBuf::from)
+}
+
+fn object(name: &str) -> Vec<u8> {
+    let path = folder().join(format!("{name}.bpf.o"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Returns the builds of a source that are there, by compiler and set.
+fn builds(source: &str) -> Vec<String> {
+    let versions = ["14", "16", "19"].iter().flat_map(|version| {
+        ["v1", "v2", "v3", "v4"]
+            .iter()
+            .map(move |cpu| format!("{source}-{version}-{cpu}"))
+    });
+    let builds = versions.filter(|name| folder().join(format!("{name}.bpf.o")).exists());
+    let builds = builds.collect::<Vec<_>>();
+    assert!(!builds.is_empty());
+    builds
+}
+
+/// The v5 host's interface.
+fn kexec() -> Interface {
+    let mut types = TypesBuilder::new();
+    let boolean = types.boolean();
+    let char = types.char();
+    let int = types.int("int", 4, true);
+    let bytes = types.pointer(char);
+    types.structure(
+        "kexec_context",
+        &[
+            ("kdump", boolean),
+            ("image", bytes),
+            ("image_sz", int),
+            ("initrd", bytes),
+            ("initrd_sz", int),
+            ("cmdline", bytes),
+            ("cmdline_sz", int),
+        ],
+    );
+    Interface {
+        types: types.build(),
+        hooks: vec![
+            HookDecl {
+                name: "bpf_handle_pefile",
+                args: 1,
+            },
+            HookDecl {
+                name: "bpf_post_handle_pefile",
+                args: 1,
+            },
+            HookDecl {
+                name: "ukexec_match_image",
+                args: 1,
+            },
+        ],
+        kfuncs: vec![
+            KfuncDecl {
+                name: "bpf_decompress",
+                args: 2,
+            },
+            KfuncDecl {
+                name: "bpf_copy_to_kernel",
+                args: 3,
+            },
+        ],
+    }
+}
+
+/// A host with the types of `host.bpf.c` and the hooks of `core.bpf.c`.
+fn core_host() -> Interface {
+    let object = object("host");
+    let header = object
+        .windows(4)
+        .position(|at| at == [0x9f, 0xeb, 1, 0])
+        .unwrap();
+    // The section's end is not sought: BTF data tells its own.
+    let types = Btf::parse(&object[header..]).unwrap();
+    let hooks = [
+        "offsets",
+        "sizes",
+        "existence",
+        "bitfields",
+        "types",
+        "matches",
+        "enums",
+        "poisoned",
+    ];
+    let hooks = hooks.map(|name| HookDecl { name, args: 1 }).to_vec();
+    Interface {
+        types,
+        hooks,
+        kfuncs: Vec::new(),
+    }
+}
+
+fn chain(error: &LoadError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        write!(text, ": {error}").unwrap();
+        cause = error.source();
+    }
+    text
+}
+
+/// Tells what an instruction of a linked program names, if anything.
+fn names(parser: &Parser, program: &Program, slot: usize) -> Option<String> {
+    let insn = program.code[slot];
+    let second = program.code.get(slot + 1).copied().unwrap_or_default();
+    let at = |index: i32| usize::try_from(index).unwrap();
+    let function = || {
+        let target = i64::try_from(slot).unwrap() + 1 + i64::from(insn.imm);
+        let found = program
+            .functions
+            .iter()
+            .find(|(start, _)| i64::from(*start) == target);
+        found.map_or_else(
+            || format!("NOT A FUNCTION ({target})"),
+            |(_, name)| name.clone(),
+        )
+    };
+    Some(match (insn.code, insn.src) {
+        (CALL, call::HELPER) if insn.imm == POISON => "poison".to_owned(),
+        (CALL, call::HELPER) => format!("helper {}", insn.imm),
+        (CALL, call::LOCAL) => format!("call {}", function()),
+        (CALL, call::KFUNC) => format!("kfunc {}", parser.kfuncs[at(insn.imm)].name),
+        (LDDW, lddw::KFUNC) => format!("if {}", parser.kfuncs[at(insn.imm)].name),
+        (LDDW, lddw::FUNC) => format!("address of {}", function()),
+        (LDDW, lddw::MAP) => format!("map {}", parser.maps[at(insn.imm)].name),
+        (LDDW, lddw::MAP_VALUE) => {
+            format!("{}+{}", parser.maps[at(insn.imm)].name, second.imm)
+        }
+        _ => return None,
+    })
+}
+
+/// Tells what each function of a program names, in the order of its code.
+fn describe(parser: &Parser, program: &Program) -> String {
+    let mut text = format!(
+        "{} ({}: {:?} {})\n",
+        program.name, program.section, program.attach, program.hook
+    );
+    let ends = program.functions.iter().skip(1).map(|(start, _)| *start);
+    let ends = ends.chain([u32::try_from(program.code.len()).unwrap()]);
+    for ((start, name), end) in program.functions.iter().zip(ends) {
+        let slots = usize::try_from(*start).unwrap()..usize::try_from(end).unwrap();
+        let found = slots
+            .filter_map(|slot| names(parser, program, slot))
+            .collect::<Vec<_>>();
+        writeln!(text, "  {name}: {}", found.join(", ")).unwrap();
+    }
+    text
+}
+
+#[test]
+fn loads_the_parser() {
+    let parser = Parser::load(&object("parser-19-v3"), &kexec()).unwrap();
+    let mut text = format!("license {}\n", parser.license);
+    for map in &parser.maps {
+        writeln!(text, "{map:?}").unwrap();
+    }
+    for kfunc in &parser.kfuncs {
+        writeln!(text, "{kfunc:?}").unwrap();
+    }
+    for program in &parser.programs {
+        text += &describe(&parser, program);
+    }
+    expect![[r#"
+        license Dual BSD/GPL
+        Map { name: "ringbuf_1", kind: RingBuffer, key_size: 0, value_size: 0, max_entries: 1, initial: None, read_only: false }
+        Map { name: "seen", kind: Hash, key_size: 8, value_size: 4, max_entries: 16, initial: None, read_only: false }
+        Map { name: "sums", kind: Array, key_size: 4, value_size: 16, max_entries: 4, initial: None, read_only: false }
+        Map { name: ".data", kind: Array, key_size: 4, value_size: 8, max_entries: 1, initial: Some(b"\0\x10\0\0\x03\0\0\0"), read_only: false }
+        Map { name: ".rodata", kind: Array, key_size: 4, value_size: 40, max_entries: 1, initial: Some(b"\x01\0\0\0image of %d bytes\0\0\0\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0"), read_only: true }
+        Map { name: ".rodata.str1.1", kind: Array, key_size: 4, value_size: 26, max_entries: 1, initial: Some(b"kexec:kernel\0kexec:initrd\0"), read_only: true }
+        Map { name: ".bss", kind: Array, key_size: 4, value_size: 12, max_entries: 1, initial: None, read_only: false }
+        Kfunc { name: "bpf_later", host: None }
+        Kfunc { name: "bpf_copy_to_kernel", host: Some(1) }
+        parse_pe (fentry.s/bpf_handle_pefile: Fentry bpf_handle_pefile)
+          parse_pe: .bss+0, .rodata+0, .rodata+4, helper 6, address of each, helper 181, if bpf_later, kfunc bpf_later, .bss+8, poison, map seen, helper 1, .bss+8, call hand_over
+          each: .rodata+24, .bss+8
+          hand_over: map ringbuf_1, helper 131, helper 113, .data+0, .rodata.str1.1+0, kfunc bpf_copy_to_kernel, helper 133, call account
+          account: map sums, helper 1, .bss+0, .data+4
+        count (fentry.s/bpf_handle_pefile: Fentry bpf_handle_pefile)
+          count: call account
+          account: map sums, helper 1, .bss+0, .data+4
+        post_parse_pe (fentry/bpf_post_handle_pefile: Fentry bpf_post_handle_pefile)
+          post_parse_pe: .rodata.str1.1+13, kfunc bpf_copy_to_kernel, call account, .bss+8
+          account: map sums, helper 1, .bss+0, .data+4
+        match (fmod_ret.s/ukexec_match_image: FmodRet ukexec_match_image)
+          match: 
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn loads_every_build_of_the_parser_alike() {
+    let describe_all = |build: &str| {
+        let parser = Parser::load(&object(build), &kexec()).unwrap();
+        let programs = parser
+            .programs
+            .iter()
+            .map(|program| describe(&parser, program));
+        programs.collect::<String>()
+    };
+    let builds = builds("parser");
+    for build in &builds {
+        assert_eq!(describe_all(build), describe_all(&builds[0]), "{build}");
+    }
+}
+
+#[test]
+fn keeps_source_lines_of_every_function() {
+    let parser = Parser::load(&object("parser-19-v3"), &kexec()).unwrap();
+    let program = &parser.programs[0];
+    assert!(program.lines.is_sorted_by_key(|line| line.slot));
+    let mut text = String::new();
+    for (start, name) in &program.functions {
+        let line = program
+            .lines
+            .iter()
+            .find(|line| line.slot == *start)
+            .unwrap();
+        writeln!(
+            text,
+            "{name} at {start}: {}:{}: {}",
+            line.file, line.line, line.text
+        )
+        .unwrap();
+    }
+    expect![[r#"
+        parse_pe at 0: ./parser.bpf.c:90: struct kexec_context *ctx = (void *)args[0];
+        each at 56: ./parser.bpf.c:58: total += weights[index & 3];
+        hand_over at 69: ./parser.bpf.c:74: __noinline int hand_over(char *image, int size)
+        account at 101: ./parser.bpf.c:62: static __noinline int account(u32 key, int bytes)
+    "#]]
+    .assert_eq(&text);
+}
+
+/// Compares with what libbpf made of the same object and types.
+#[test]
+fn relocates_as_libbpf_does() {
+    for build in builds("core") {
+        let parser = Parser::load(&object(&build), &core_host()).unwrap();
+        let answers = std::fs::read_to_string(folder().join(format!("{build}.libbpf.txt")));
+        let answers = answers.unwrap();
+        let mut compared = 0;
+        for answer in answers.lines() {
+            let [program, slot, what, value @ ..] = &answer.split(' ').collect::<Vec<_>>()[..]
+            else {
+                panic!("{answer}");
+            };
+            let program = parser
+                .programs
+                .iter()
+                .find(|found| found.name == *program)
+                .unwrap();
+            let slot = slot.parse::<usize>().unwrap();
+            let (insn, second) = (program.code[slot], program.code.get(slot + 1));
+            let value = value
+                .first()
+                .map_or(0, |value| value.parse::<u64>().unwrap());
+            let ours = match *what {
+                "off" => u64::from(insn.off.cast_unsigned()),
+                "imm" => u64::from(insn.imm.cast_unsigned()),
+                "imm64" => {
+                    let high = u64::from(second.unwrap().imm.cast_unsigned());
+                    high << 32 | u64::from(insn.imm.cast_unsigned())
+                }
+                "size" => [4, 2, 1, 8][usize::from(insn.code >> 3 & 3)],
+                "poison" => {
+                    assert_eq!(
+                        insn,
+                        Insn {
+                            code: CALL,
+                            imm: POISON,
+                            ..Insn::default()
+                        }
+                    );
+                    0
+                }
+                what => panic!("{what}"),
+            };
+            assert_eq!(ours, value, "{build}: {answer}");
+            compared += 1;
+        }
+        assert!(compared >= 55, "{build}: {compared}");
+    }
+}
+
+#[test]
+fn tells_why_instructions_are_poisoned() {
+    let parser = Parser::load(&object("core-19-v4"), &core_host()).unwrap();
+    let poisoned = parser.programs.iter().flat_map(|program| &program.poisoned);
+    let reasons = poisoned.map(|poisoned| format!("{}\n", poisoned.reason));
+    expect![[r#"
+        the offset of struct thing.gone: no match in the host's struct thing, which has number, nested, many, first, sign, pointer, before, right, left, color_pad, color, kind, narrow, tail
+        the offset of struct absent.a: the host has no struct absent
+        the value of enum color::GONE: no match in the host's enum color, which has BLUE, GREEN, RED
+        struct thing.sign has 4 bytes in the program's types and 8 in the host's; an access can be adjusted to pointers and unsigned integers only
+        the size of struct thing.gone: no match in the host's struct thing, which has number, nested, many, first, sign, pointer, before, right, left, color_pad, color, kind, narrow, tail
+    "#]].assert_eq(&reasons.collect::<String>());
+}
+
+fn check(object: &[u8], expected: &Expect) {
+    let error = Parser::load(object, &kexec()).unwrap_err();
+    expected.assert_eq(&chain(&error));
+}
+
+fn check_refused(case: &str, expected: &Expect) {
+    check(&object(&format!("refused-{case}")), expected);
+}
+
+#[test]
+fn refuses_programs_that_cannot_attach() {
+    check_refused(
+        "kprobe",
+        &expect!["section kprobe/do_exit, function program: programs of this kind are not offered; offered: fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"],
+    );
+    check_refused(
+        "hook",
+        &expect!["program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image"],
+    );
+    check_refused(
+        "static",
+        &expect!["section fentry.s/bpf_handle_pefile, function program: a program must be a global function, this one is static"],
+    );
+    check_refused(
+        "none",
+        &expect!["the object holds no program; programs are functions in sections named fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"],
+    );
+}
+
+#[test]
+fn refuses_what_the_host_does_not_define() {
+    check_refused(
+        "kfunc",
+        &expect![[
+            r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_decompress, bpf_copy_to_kernel"#
+        ]],
+    );
+    check_refused(
+        "kfunc_args",
+        &expect![[r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3"#]],
+    );
+    check_refused(
+        "kconfig",
+        &expect![[
+            r#"section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:35: "SEC(HOOK) int program(u64 *args) { return CONFIG_HZ; }"): CONFIG_HZ is a __kconfig variable, and the kernel's configuration is not offered to parsers"#
+        ]],
+    );
+    check_refused(
+        "variable",
+        &expect![[
+            r#"section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:40: "SEC(HOOK) int program(u64 *args) { return (long)&bpf_prog_active; }"): bpf_prog_active is a kernel variable, which parsers cannot see; declare it __weak to test for it"#
+        ]],
+    );
+    check_refused(
+        "undefined",
+        &expect![[
+            r#"section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:45: "SEC(HOOK) int program(u64 *args) { return elsewhere(1); }"): elsewhere is neither defined nor declared as a kfunc (extern ... __ksym)"#
+        ]],
+    );
+}
+
+#[test]
+fn refuses_maps_and_data() {
+    check_refused(
+        "pointers",
+        &expect!["section .rodata has pointers in its initial values, and only code can be relocated; set them at run time"],
+    );
+    check_refused("map_type", &expect!["map counts: maps of type percpu_array (6) are not offered; offered: hash (1), array (2), ringbuf (27)"]);
+    check_refused("map_key", &expect!["map counts: key_size is 8, and must be 4 for an array"]);
+    check_refused("map_static", &expect!["map counts: a map must be a global variable, this one is static"]);
+    check_refused("map_pinned", &expect!["map counts: pinning is 1, and must be 0: parsers leave nothing behind"]);
+    check_refused("map_legacy", &expect!["section maps holds maps of a kind that libbpf 1.0 gave up; define them in .maps"]);
+}
+
+/// Loads the parser after an edit.
+fn check_edit(edit: impl Fn(&mut Vec<u8>), expected: &Expect) {
+    let mut object = object("parser-19-v3");
+    edit(&mut object);
+    check(&object, expected);
+}
+
+/// Where the header of a section begins, and where its bytes do.
+fn section(object: &[u8], wanted: &str) -> (usize, usize) {
+    let word = |at: usize| u64::from_le_bytes(object[at..at + 8].try_into().unwrap());
+    let size = |at: usize| usize::try_from(word(at)).unwrap();
+    let half = |at: usize| usize::from(u16::from_le_bytes([object[at], object[at + 1]]));
+    let header = |index: usize| size(0x28) + index * 64;
+    let names = size(header(half(0x3e)) + 24);
+    let name = |index: usize| {
+        let offset = u32::try_from(word(header(index)) & 0xffff_ffff).unwrap();
+        let name = &object[names + usize::try_from(offset).unwrap()..];
+        name.split(|&byte| byte == 0).next().unwrap()
+    };
+    let index = (0..half(0x3c))
+        .find(|&index| name(index) == wanted.as_bytes())
+        .unwrap();
+    (header(index), size(header(index) + 24))
+}
+
+const SH_TYPE: usize = 4;
+const SH_OFFSET: usize = 24;
+const SH_SIZE: usize = 32;
+
+#[test]
+fn refuses_other_files() {
+    check(
+        b"",
+        &expect!["ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes"],
+    );
+    check(
+        b"MZ, and then some",
+        &expect!["ELF header, EI_MAG at byte 0x0: expected 7f 45 4c 46 (ELF), found 4d 5a 2c 20"],
+    );
+    check_edit(
+        |object| object[4] = 1,
+        &expect!["ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 1 (32-bit)"],
+    );
+    check_edit(
+        |object| object[5] = 2,
+        &expect!["ELF header, EI_DATA at byte 0x5: expected 1 (little-endian), found 2 (big-endian)"],
+    );
+    check_edit(
+        |object| object[6] = 0,
+        &expect!["ELF header, EI_VERSION at byte 0x6: expected 1, found 0"],
+    );
+    check_edit(
+        |object| object[16] = 3,
+        &expect!["ELF header, e_type at byte 0x10: expected 1 (a relocatable object, as clang -c writes it), found 3"],
+    );
+    check_edit(
+        |object| object[18] = 62,
+        &expect!["ELF header, e_machine at byte 0x12: expected 247 (BPF: clang --target=bpf), found 62"],
+    );
+    check_edit(
+        |object| object.truncate(64),
+        &expect!["the ELF file's section headers cannot be read: Invalid ELF section header offset/size/alignment"],
+    );
+    check(
+        &vec![0; (16 << 20) + 1],
+        &expect!["bytes of the object: 16777217, at most 16777216 are taken"],
+    );
+}
+
+/// Symbol bounds, size 0, several symbol tables, sections without bytes.
+#[test]
+fn refuses_lies_of_sections_and_symbols() {
+    let edit = |name: &'static str, field: usize, bytes: &'static [u8]| {
+        move |object: &mut Vec<u8>| {
+            let at = section(object, name).0 + field;
+            object[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    };
+    check_edit(
+        edit(".rodata", SH_TYPE, &[2]),
+        &expect!["the object has 2 symbol tables, and one is needed"],
+    );
+    check_edit(
+        edit(".symtab", SH_TYPE, &[1]),
+        &expect!["the object has 0 symbol tables, and one is needed"],
+    );
+    check_edit(
+        edit(".bss", SH_SIZE, &[0xff; 8]),
+        &expect!["bytes of a data section: 18446744073709551615, at most 268435456 are taken"],
+    );
+    check_edit(
+        edit(".bss", SH_SIZE, &[0, 0, 0, 0x40]),
+        &expect!["bytes of a data section: 1073741824, at most 268435456 are taken"],
+    );
+    check_edit(
+        edit(".text", SH_SIZE, &[0xff; 8]),
+        &expect!["section .text: bytes 0x40 to 0x40+0xffffffffffffffff pass the end of the object, which has 0x2a80"],
+    );
+    check_edit(
+        edit(".text", SH_SIZE, &[12, 0]),
+        &expect!["section .text holds code, and its size is no multiple of 8"],
+    );
+    check_edit(
+        edit(".text", SH_OFFSET, &[0xff; 8]),
+        &expect!["section .text: bytes 0xffffffffffffffff to 0xffffffffffffffff+0x250 pass the end of the object, which has 0x2a80"],
+    );
+    check_edit(
+        edit(".text", SH_TYPE, &[8]),
+        &expect!["symbol account (value 0x100, size 0xe8) is a function outside the sections with code"],
+    );
+    check_edit(
+        edit(".data", SH_OFFSET, &[0x40, 0]),
+        &expect!["sections .text and .data overlap at byte 0x40"],
+    );
+    check_edit(
+        edit(".rel.text", SH_TYPE, &[4]),
+        &expect!["section .rel.text holds relocations with addends (RELA), which BPF does not have"],
+    );
+    check_edit(
+        edit(".BTF", SH_SIZE, &[30, 0]),
+        &expect!["section .BTF: the types at byte 0x18: 1660 bytes needed, 6 left"],
+    );
+    check_edit(
+        edit(".BTF", 0, &[0; 4]),
+        &expect!["section .maps needs the section .BTF, which the object lacks: compile with -g"],
+    );
+
+    let symbol = |which: fn(&[u8]) -> bool, field: usize, bytes: &'static [u8]| {
+        move |object: &mut Vec<u8>| {
+            let table = section(object, ".symtab").1;
+            let mut entries = (table..).step_by(24);
+            let at = entries.find(|&at| which(&object[at..at + 24])).unwrap() + field;
+            object[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    };
+    let global_function = |symbol: &[u8]| symbol[4] == 0x12;
+    check_edit(
+        symbol(global_function, 16, &[0; 8]),
+        &expect!["symbol hand_over (value 0x0, size 0x0) is a function of no whole instructions"],
+    );
+    check_edit(
+        symbol(global_function, 16, &[0xff; 8]),
+        &expect!["symbol hand_over (value 0x0, size 0xffffffffffffffff) is a function of no whole instructions"],
+    );
+    check_edit(
+        symbol(global_function, 8, &[4]),
+        &expect!["symbol hand_over (value 0x4, size 0x100) is a function of no whole instructions"],
+    );
+    check_edit(
+        symbol(global_function, 8, &[8]),
+        &expect!["functions hand_over and account of section .text overlap"],
+    );
+    check_edit(
+        symbol(global_function, 6, &[1]),
+        &expect!["symbol hand_over (value 0x0, size 0x100) is a function outside the sections with code"],
+    );
+    check_edit(
+        symbol(global_function, 6, &[0xf1, 0xff]),
+        &expect![[
+            r#"section fentry.s/bpf_handle_pefile, function parse_pe, insn 54 (./parser.bpf.c:108: "return hand_over(ctx->image, ctx->image_sz);"): hand_over lies in section *ABS* or *COMMON*, which is neither code, maps nor data"#
+        ]],
+    );
+}
+
+#[test]
+fn refuses_lies_of_relocations() {
+    let edit = |name: &'static str, field: usize, bytes: &'static [u8]| {
+        move |object: &mut Vec<u8>| {
+            let at = section(object, name).1 + field;
+            object[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    };
+    check_edit(
+        edit(".rel.text", 0, &[1]),
+        &expect![[
+            r#"section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): a relocation is about byte 0x1, where no instruction begins"#
+        ]],
+    );
+    check_edit(
+        edit(".rel.text", 0, &[0]),
+        &expect![[
+            r#"section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): the relocation against ringbuf_1 needs an lddw, found opcode 0xbc"#
+        ]],
+    );
+    check_edit(
+        edit(".rel.text", 8, &[10]),
+        &expect![[
+            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs a call of a function, found opcode 0x18"#
+        ]],
+    );
+    check_edit(
+        edit(".rel.text", 8, &[2]),
+        &expect![[
+            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): relocation type 2 has no place in code"#
+        ]],
+    );
+    check_edit(
+        edit(".rel.text", 12, &[0xff; 4]),
+        &expect![[
+            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation names symbol 4294967295, and there are 33"#
+        ]],
+    );
+    check_edit(
+        edit(".rel.text", 12, &[0]),
+        &expect![[r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)"#]],
+    );
+    check_edit(edit(".text", 16 + 4, &[4]), &expect![[r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation leads to byte 0x4 of section .maps, where no map begins"#]]);
+    let find = |object: &[u8], name: &str, bytes: &[u8]| {
+        let start = section(object, name).1;
+        let at = object[start..]
+            .windows(bytes.len())
+            .position(|at| at == bytes);
+        start + at.unwrap()
+    };
+    check_edit(
+        |object| {
+            // The call without a relocation: its immediate is positive.
+            let start = section(object, ".text").1;
+            let is_local = |insn: &[u8]| insn.starts_with(&[0x85, 0x10]) && insn[7] == 0;
+            let at = object[start..].chunks(8).position(is_local).unwrap();
+            object[start + at * 8 + 4] += 1;
+        },
+        &expect![[r#"section .text, function hand_over, insn 29 (./parser.bpf.c:84: "return err + account(1, size);"): the call or address leads to insn 33 of section .text, where no function begins"#]],
+    );
+    check_edit(
+        |object| {
+            let at = find(object, ".text", &[0x85, 0x00]);
+            object[at + 1] = 0x20;
+        },
+        &expect![[r#"section .text, function hand_over, insn 6 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the instruction (opcode 0x85) has pseudo source 2 without a relocation"#]],
+    );
+    check_edit(
+        |object| {
+            let at = find(object, ".text", &[0x18, 0x01]);
+            object[at + 1] = 0x51;
+        },
+        &expect![[r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs an lddw, found opcode 0x18"#]],
+    );
+    // The data shrinks under what refers to it.
+    check_edit(
+        |object| {
+            let at = section(object, ".data").0 + SH_SIZE;
+            object[at] = 4;
+        },
+        &expect![[r#"section .text, function account, insn 53 (./parser.bpf.c:71: "return calls++;"): section .data leads to byte 0x4 of section .data, which has 0x4"#]],
+    );
+}
+
+/// A random number generator (SplitMix64): tests must not differ by run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(limit).unwrap()).unwrap()
+    }
+}
+
+/// No mutation makes loading panic or take long; most are refused.
+#[test]
+fn survives_mutations() {
+    let longest = |object: &[u8], interface: &Interface| {
+        let start = std::time::Instant::now();
+        let _any_answer = Parser::load(object, interface);
+        assert!(start.elapsed().as_secs() < 1);
+    };
+    for (name, interface) in [("parser-19-v3", kexec()), ("core-16-v2", core_host())] {
+        let original = object(name);
+        // Every byte, to a value that differs by run of the loop only.
+        for at in 0..original.len() {
+            for flip in [0xff, 0x01] {
+                let mut object = original.clone();
+                object[at] ^= flip;
+                longest(&object, &interface);
+            }
+        }
+        let mut random = Random(1);
+        for _ in 0..3_000 {
+            let mut object = original.clone();
+            for _ in 0..=random.below(8) {
+                let at = random.below(object.len());
+                match random.below(4) {
+                    0 => object[at] = u8::try_from(random.below(256)).unwrap(),
+                    1 => {
+                        let end = object.len().min(at + 4);
+                        object[at..end].fill(0xff);
+                    }
+                    2 => {
+                        let from = random.below(object.len() - 8);
+                        let to = at.min(object.len() - 8);
+                        object.copy_within(from..from + 8, to);
+                    }
+                    _ if random.below(8) == 0 => object.truncate(at.max(64)),
+                    _ => object[at] = object[at].wrapping_add(1),
+                }
+            }
+            longest(&object, &interface);
+        }
+        for len in 0..original.len() {
+            longest(&original[..len], &interface);
+        }
+    }
+}
+
+/// An object as large as is taken, whose relocations all trap.
+#[test]
+fn takes_many_records_in_little_time() {
+    let mut object = object("core-16-v2");
+    let (header, start) = section(&object, ".BTF.ext");
+    let word = |at: usize| u32::from_le_bytes(object[at..at + 4].try_into().unwrap());
+    let size = |at: usize| usize::try_from(word(at)).unwrap();
+    // The last section's first record, which poisons its instruction.
+    let table = start + 32 + size(start + 24) + 4;
+    let tables = std::iter::successors(Some(table), |at| Some(at + 8 + size(at + 4) * 16));
+    let last = tables.take(8).last().unwrap();
+    let [name, .., access, kind] = [0, 4, 8, 12, 16, 20].map(|field| word(last + field));
+    let record = [word(last + 8), word(last + 12), access, kind];
+    let count = (1 << 16) - 1;
+    let table = [16, name, count]
+        .into_iter()
+        .chain((0..count).flat_map(|_| record));
+    let table = table.flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+    let mut ext = object[start..start + 32].to_vec();
+    ext[12..24].fill(0);
+    ext[24..28].fill(0);
+    ext[28..32].copy_from_slice(&u32::try_from(table.len()).unwrap().to_le_bytes());
+    let end = object.len();
+    object[header + SH_OFFSET..][..8].copy_from_slice(&end.to_le_bytes());
+    object[header + SH_SIZE..][..8].copy_from_slice(&(ext.len() + table.len()).to_le_bytes());
+    object.extend(ext.into_iter().chain(table));
+    let start = std::time::Instant::now();
+    let parser = Parser::load(&object, &core_host()).unwrap();
+    assert!(start.elapsed().as_secs() < 1);
+    let poisoned = parser.programs.iter().map(|program| program.poisoned.len());
+    assert_eq!(poisoned.sum::<usize>(), 1);
+}
