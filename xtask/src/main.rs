@@ -1,2 +1,89 @@
-//! placeholder
-fn main() {}
+//! Tasks around the workspace, run as `cargo xtask TASK`.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its output is what a task is run for"
+)]
+
+mod apt;
+mod cases;
+mod ci;
+mod command;
+mod demo;
+mod guest;
+mod initramfs;
+mod kept;
+mod materials;
+mod parsers;
+mod qemu;
+mod runner;
+mod setup;
+mod stand;
+mod test;
+mod tidy;
+mod uki;
+mod workspace;
+mod zboot;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::runner::Counts;
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  demo               assemble a UKI from Debian's packages, unfold it, and boot it with kexec in QEMU
+  test [NAME]        all tests, images and boots included; or the cases whose name holds NAME
+  test --list        the names of those cases
+  ci                 what every change must pass: checks, then `test`
+  tidy               the rules of this tree that no other tool knows
+  parsers [--check]  compile the BPF parsers; or compare them with the committed objects
+
+Debian 12 with cargo and build-essential is all that is taken for granted: root gets the rest
+installed, others are told the command.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<ExitCode> {
+    match args {
+        ["demo"] => demo::run()?,
+        ["test", "--list"] => test::list(),
+        ["test"] => return Ok(verdict(test::run(None)?)),
+        ["test", name] if !name.starts_with('-') => return Ok(verdict(test::run(Some(name))?)),
+        ["ci"] => return Ok(verdict(ci::run()?)),
+        ["tidy"] => tidy::run()?,
+        ["parsers"] => parsers::run(false)?,
+        ["parsers", "--check"] => parsers::run(true)?,
+        ["help" | "--help" | "-h"] => println!("{HELP}"),
+        _ => {
+            eprintln!("{HELP}");
+            return Ok(ExitCode::from(2));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the counts as the last line.
+fn verdict(counts: Counts) -> ExitCode {
+    println!("{counts}");
+    if counts.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -131,14 +131,21 @@ fn first_section_wins(stand: &Stand) -> Result<()> {
     let (kernel_path, kernel) = stock_kernel(Target::X86_64)?;
     let first = stand.file("first", "first")?;
     let second = stand.file("second", "second")?;
-    // objcopy gives one name to one section; a second pass adds the same name again.
-    let once = on_stub_252(stand, &[(".cmdline", &first), (".linux", &kernel_path)])?;
+    let once = on_stub_252(
+        stand,
+        &[
+            (".cmdline", &first),
+            (".cmdlin2", &second),
+            (".linux", &kernel_path),
+        ],
+    )?;
+    // objcopy adds no name twice, but it renames one into another.
     let twice = stand.path("twice.efi");
-    let section = Section {
-        name: ".cmdline",
-        file: &second,
-    };
-    objcopy(&once, &[section], &twice)?;
+    Tool::new("objcopy")
+        .args(["--rename-section", ".cmdlin2=.cmdline"])
+        .arg(&once)
+        .arg(&twice)
+        .run()?;
     stand
         .unfold(&twice, &[])?
         .expect(&kernel, None, Some("first"))
