@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use ukexec_bpf::RopeError;
+use ukexec_bpf::memory::AccessError;
+use ukexec_bpf::vm::{Fault, RunError};
+use ukexec_bpf::{LoadError, RopeError, VerifyError};
+use ukexec_pe::PeError;
 
-use crate::ParserInfo;
+use crate::host::Record;
+use crate::{ParserInfo, Resource};
 
 /// A failed unfolding: where it was, and as [`source`](std::error::Error::source)
 /// the [`Cause`].
@@ -24,6 +28,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn in_layer(path: &str, stage: Option<u32>) -> Self {
+        Self {
+            layer: path.to_owned(),
+            stage,
+            ..Self::default()
+        }
+    }
+
     /// Returns `cause` at this place.
     pub(crate) fn error(&self, cause: impl Into<Cause>) -> UnfoldError {
         UnfoldError {
@@ -106,14 +118,227 @@ pub enum Cause {
     /// The image or a part of it could not be read.
     #[error("the image cannot be read")]
     Read(#[from] RopeError),
+    /// The image begins like a PE, but its headers are not sound.
+    #[error("the image begins with MZ, but it is no sound PE")]
+    Pe(#[source] Box<PeError>),
+    /// The image's section `.bpf` has no content.
+    #[error("section .bpf is empty; expected a BPF object (ukexec attach puts one there)")]
+    EmptyParser,
+    /// The image's parser is a light skeleton.
+    #[error(
+        "section .bpf holds a light skeleton (an ELF object for machine {machine}), which this \
+         version cannot run yet; attach the plain BPF object that it was made from, or give it \
+         with --parser"
+    )]
+    Skeleton {
+        /// `e_machine` of the object.
+        machine: u16,
+    },
+    /// The image's parser is larger than the memory budget.
+    #[error("section .bpf has {size} bytes, but the memory budget has {left} left")]
+    ParserTooBig {
+        /// Bytes of the section.
+        size: u64,
+        /// Bytes left.
+        left: u64,
+    },
+    /// The parser cannot be loaded.
+    #[error("the parser cannot be loaded")]
+    Load(#[source] Box<LoadError>),
+    /// The parser was refused before running.
+    #[error("the parser is refused")]
+    Verify(#[source] Box<VerifyError>),
+    /// The parser's maps cannot be made.
+    #[error("the parser's maps cannot be made")]
+    Arm(#[source] Fault),
+    /// The image, initrd or command line cannot be shown to programs.
+    #[error("the stage's inputs cannot be shown to the parser")]
+    Show(#[source] AccessError),
+    /// The image, initrd or command line is longer than the context can say.
+    #[error(
+        "the {what} has {len} bytes, but parsers can be told of {} at most",
+        i32::MAX
+    )]
+    TooLong {
+        /// Which of them.
+        what: &'static str,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The parser has nothing that could hand over.
+    #[error(
+        "the parser has no program on hook bpf_handle_pefile, which parsers of ABI v5 hand over in"
+    )]
+    NoProgram,
+    /// A program failed.
+    #[error(transparent)]
+    Run(Box<RunError>),
+    /// The stage ended without a kernel.
+    #[error("no kernel was handed over{}", quoted(handed_over, log, refusals))]
+    NothingHandedOver {
+        /// What was handed over instead.
+        handed_over: Vec<Resource>,
+        /// The last lines that the parser printed.
+        log: Vec<String>,
+        /// Why the last calls that failed did so.
+        refusals: Vec<String>,
+    },
+    /// The stage's kernel is its image.
+    #[error("the kernel that was handed over is the stage's own image: there is no progress")]
+    NoProgress,
+    /// One stage more than the budget has.
+    #[error(
+        "the budget of {limit} stages is used up, and the image is again one that a parser takes \
+         apart"
+    )]
+    TooManyStages {
+        /// The stages there were.
+        limit: u32,
+    },
+    /// The caller's initrd did not come out.
+    #[error(
+        "the given initrd ({len} bytes) is not in what the parsers handed over; drop --initrd, or \
+         use a parser that passes it on"
+    )]
+    InitrdGone {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// No parser took the profile that was asked for.
+    #[error(
+        "profile {selector} was asked for, but no parser took it: the image has no profiles that \
+         its parser knows of"
+    )]
+    ProfileNotTaken {
+        /// The word that asked, such as `@1`.
+        selector: String,
+    },
+    /// A profile that cannot be asked for.
+    #[error("{profile:?} is no profile; expected a number or an ID without blanks")]
+    BadProfile {
+        /// What was given.
+        profile: String,
+    },
+    /// A profile is given twice.
+    #[error(
+        "the command line begins with {selector}, and profile {profile} is asked for as well; \
+         give one of them"
+    )]
+    TwoProfiles {
+        /// The one of the options.
+        profile: String,
+        /// The word in front of the command line.
+        selector: String,
+    },
+}
+
+impl From<PeError> for Cause {
+    fn from(error: PeError) -> Self {
+        Self::Pe(Box::new(error))
+    }
+}
+
+impl From<LoadError> for Cause {
+    fn from(error: LoadError) -> Self {
+        Self::Load(Box::new(error))
+    }
+}
+
+impl From<VerifyError> for Cause {
+    fn from(error: VerifyError) -> Self {
+        Self::Verify(Box::new(error))
+    }
+}
+
+impl From<RunError> for Cause {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
 }
 
 impl Cause {
+    /// Returns the error of a stage that ended without a kernel.
+    pub(crate) fn nothing_handed_over(record: &Record) -> Self {
+        let handed_over = [
+            record.handed_over.initrd.as_ref().map(|_| Resource::Initrd),
+            record
+                .handed_over
+                .cmdline
+                .as_ref()
+                .map(|_| Resource::Cmdline),
+        ];
+        let quoted_from = record.log.len().saturating_sub(QUOTED_LINES);
+        Self::NothingHandedOver {
+            handed_over: handed_over.into_iter().flatten().collect(),
+            log: record.log.iter().skip(quoted_from).cloned().collect(),
+            refusals: record.refusals.clone(),
+        }
+    }
+
     fn insn(&self) -> Option<u32> {
-        None
+        match self {
+            Self::Run(error) => Some(error.place.slot),
+            Self::Verify(error) => match &**error {
+                VerifyError::Insn { place, .. } => Some(place.slot),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn offset(&self) -> Option<u64> {
-        None
+        match self {
+            Self::Pe(error) => pe_offset(error),
+            _ => None,
+        }
     }
+}
+
+fn pe_offset(error: &PeError) -> Option<u64> {
+    match error {
+        PeError::Read { at, .. }
+        | PeError::Truncated { at, .. }
+        | PeError::Pe32 { at, .. }
+        | PeError::Mismatch { at, .. }
+        | PeError::PastEnd { at, .. }
+        | PeError::SectionPastEnd { at, .. } => Some(at.0),
+        _ => None,
+    }
+}
+
+/// Lines of a parser that an error quotes.
+const QUOTED_LINES: usize = 5;
+
+/// Returns what is known of a stage without a kernel, to be put behind a
+/// sentence without its full stop.
+fn quoted(handed_over: &[Resource], log: &[String], refusals: &[String]) -> String {
+    let mut parts = Vec::new();
+    let resources: Vec<_> = handed_over.iter().map(ToString::to_string).collect();
+    if !resources.is_empty() {
+        parts.push(format!("only {}", resources.join(" and ")));
+    }
+    if !refusals.is_empty() {
+        parts.push(format!("what failed: {}", refusals.join("; ")));
+    }
+    let lines: Vec<_> = log.iter().map(|line| format!("{line:?}")).collect();
+    parts.push(if lines.is_empty() {
+        "the parser printed nothing".to_owned()
+    } else {
+        format!("the parser's last lines: {}", lines.join(", "))
+    });
+    parts
+        .into_iter()
+        .fold(String::new(), |text, part| text + "; " + &part)
+}
+
+/// Returns an error and all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }

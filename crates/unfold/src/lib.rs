@@ -26,15 +26,30 @@
     )
 )]
 
+mod built_in;
+mod choice;
+mod cmdline;
+mod content;
 mod error;
+mod held;
+mod host;
+mod interface;
+mod layer;
 mod options;
+mod output;
+mod pe_bytes;
 mod pipeline;
+mod refusal;
 mod report;
+mod stage;
 mod store;
 
+pub use built_in::built_in_parsers;
 pub use error::{Cause, UnfoldError};
+pub use interface::interface;
 pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
-pub use pipeline::{built_in_parsers, unfold};
+pub use pe_bytes::PeBytes;
+pub use pipeline::unfold;
 pub use report::{
     HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource, SectionSummary,
     StageReport, Warning, WarningKind,

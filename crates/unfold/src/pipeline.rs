@@ -1,38 +1,226 @@
 //! The pipeline: layer after layer until a kernel is left.
 
+use ukexec_bpf::{Meter, Rope};
+
+use crate::choice::Chooser;
+use crate::cmdline::Wishes;
+use crate::content::holds;
 use crate::error::Place;
-use crate::{Budget, Input, Options, ParserFile, Report, Store, UnfoldError, Unfolded};
+use crate::held::Held;
+use crate::interface::interface;
+use crate::layer::Current;
+use crate::stage::{self, Inputs, Means};
+use crate::{Budget, Cause, Input, Options, Report, Store, UnfoldError, Unfolded};
 
 /// Takes `input.image` apart until a kernel is left.
 ///
+/// Each stage runs the parser that fits the image at hand: the one that
+/// [`Options`] give for the outermost image, the image's own, or the first of
+/// the list that says so. What it hands over is the next stage's input. An
+/// image that no parser fits is the kernel; whether a machine can boot it is
+/// not looked at here.
+///
+/// `store` takes what is decompressed. What is left of `budget` stays in it.
+///
+/// ```
+/// use ukexec_bpf::Rope;
+/// use ukexec_unfold::{Budget, Input, MemoryStore, Options, built_in_parsers, unfold};
+///
+/// let input = Input {
+///     image: Rope::from(b"bare metal".to_vec()),
+///     cmdline: Some(b"ro".to_vec()),
+///     append: Some(b"quiet".to_vec()),
+///     ..Input::default()
+/// };
+/// let options = Options {
+///     parsers: built_in_parsers(),
+///     image_name: "bare.img".to_owned(),
+///     ..Options::default()
+/// };
+/// let unfolded = unfold(input, &options, &mut MemoryStore::default(), &mut Budget::default())?;
+///
+/// // No parser takes this image apart, so that it is the kernel itself.
+/// assert_eq!(unfolded.kernel.to_vec()?, b"bare metal");
+/// assert_eq!(unfolded.cmdline.as_deref(), Some(&b"ro quiet"[..]));
+/// assert_eq!(unfolded.report.layers[0].path, "bare.img");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
-/// [`UnfoldError`] says which layer, stage, hook and instruction failed and why.
+/// [`UnfoldError`] says which layer, stage, hook and instruction failed; its
+/// source says why. No part of a failed unfolding comes out.
 pub fn unfold(
     input: Input,
     options: &Options,
-    _store: &mut dyn Store,
-    _budget: &mut Budget,
+    store: &mut dyn Store,
+    budget: &mut Budget,
 ) -> Result<Unfolded, UnfoldError> {
-    let place = Place {
-        layer: options.image_name.clone(),
-        ..Place::default()
-    };
-    let mut magic = vec![0; usize::from(!input.image.is_empty())];
-    input
-        .image
-        .read_at(0, &mut magic)
-        .map_err(|error| place.error(error))?;
-    Ok(Unfolded {
-        kernel: input.image,
-        initrd: input.initrd,
-        cmdline: input.cmdline,
+    let outermost = Place::in_layer(&options.image_name, None);
+    let wishes = Wishes::new(input.cmdline, input.append, options.profile.as_deref())
+        .map_err(|cause| outermost.error(cause))?;
+    let interface = interface();
+    let mut unfolding = Unfolding {
+        stage_limit: budget.stages,
+        means: Means {
+            interface: &interface,
+            store,
+            budget,
+            warnings: Vec::new(),
+        },
+        chooser: Chooser::new(options),
+        layer: Current::examine(options.image_name.clone(), input.image)?,
+        resources: Resources::new(input.initrd),
         report: Report::default(),
-    })
+    };
+    for number in 1.. {
+        if !unfolding.stage(number, options.kdump, wishes.input())? {
+            break;
+        }
+    }
+    unfolding
+        .outcome(wishes)
+        .map_err(|cause| outermost.error(cause))
 }
 
-/// Returns the parsers that came with ukexec, in the order to ask them.
-#[must_use]
-pub fn built_in_parsers() -> Vec<ParserFile> {
-    Vec::new()
+/// An unfolding between two stages.
+struct Unfolding<'a> {
+    /// The stages that the budget had at first.
+    stage_limit: u32,
+    means: Means<'a>,
+    chooser: Chooser<'a>,
+    layer: Current,
+    resources: Resources,
+    report: Report,
+}
+
+impl Unfolding<'_> {
+    /// Runs stage number `number` if there is a parser for it; returns whether
+    /// there was.
+    fn stage(
+        &mut self,
+        number: u32,
+        kdump: bool,
+        callers_line: Option<&[u8]>,
+    ) -> Result<bool, UnfoldError> {
+        let inputs = Inputs {
+            kdump,
+            image: &self.layer.image,
+            initrd: self.resources.initrd(),
+            cmdline: self.resources.cmdline().or(callers_line),
+        };
+        let chosen = self
+            .chooser
+            .choose(number, &self.layer, &inputs, &mut self.means)?;
+        self.report
+            .layers
+            .push(self.layer.report(chosen.as_ref().map(|it| it.info.clone())));
+        let Some(chosen) = chosen else {
+            return Ok(false);
+        };
+        let path = &self.layer.path;
+        let Some(left) = self.means.budget.stages.checked_sub(1) else {
+            let mut place = Place::in_layer(path, Some(number));
+            place.parser = Some(chosen.info);
+            return Err(place.error(Cause::TooManyStages {
+                limit: self.stage_limit,
+            }));
+        };
+        self.means.budget.stages = left;
+        let found = stage::run(number, path, &chosen, &inputs, &mut self.means)?;
+        let path = self
+            .layer
+            .path_of(&found.kernel.value, &found.outputs, &chosen.info);
+        self.report.stages.push(found.report);
+        let meter = &mut self.means.budget.meter;
+        let kernel = self
+            .resources
+            .commit(found.kernel, found.initrd, found.cmdline, meter);
+        // Nothing holds on to the old image from here on but what was handed
+        // over of it.
+        self.layer = Current::examine(path, kernel)?;
+        Ok(true)
+    }
+
+    /// Returns what is left when no parser fits any more.
+    fn outcome(mut self, wishes: Wishes) -> Result<Unfolded, Cause> {
+        let initrd = self.resources.final_initrd()?;
+        let cmdline = wishes.outcome(self.resources.cmdline.map(|line| line.value))?;
+        self.report.warnings = self.means.warnings;
+        Ok(Unfolded {
+            kernel: self.layer.image,
+            initrd,
+            cmdline,
+            report: self.report,
+        })
+    }
+}
+
+/// What goes with the image from stage to stage.
+#[derive(Debug, Default)]
+struct Resources {
+    callers_initrd: Option<Rope>,
+    /// The newest hand-overs.
+    kernel: Option<Held<Rope>>,
+    initrd: Option<Held<Rope>>,
+    cmdline: Option<Held<Vec<u8>>>,
+}
+
+impl Resources {
+    /// Returns what there is before the first stage.
+    fn new(callers_initrd: Option<Rope>) -> Self {
+        let callers_initrd = callers_initrd.filter(|initrd| !initrd.is_empty());
+        Self {
+            callers_initrd,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the initrd that there is now, never an empty one.
+    fn initrd(&self) -> Option<&Rope> {
+        match &self.initrd {
+            Some(newest) => Some(&newest.value).filter(|initrd| !initrd.is_empty()),
+            None => self.callers_initrd.as_ref(),
+        }
+    }
+
+    /// Returns the command line that was last handed over.
+    fn cmdline(&self) -> Option<&[u8]> {
+        self.cmdline.as_ref().map(|line| line.value.as_slice())
+    }
+
+    /// Takes all that a stage found, and returns the new kernel.
+    fn commit(
+        &mut self,
+        kernel: Held<Rope>,
+        initrd: Option<Held<Rope>>,
+        cmdline: Option<Held<Vec<u8>>>,
+        meter: &mut Meter,
+    ) -> Rope {
+        if let Some(initrd) = initrd {
+            initrd.replace(&mut self.initrd, meter);
+        }
+        if let Some(cmdline) = cmdline {
+            cmdline.replace(&mut self.cmdline, meter);
+        }
+        let rope = kernel.value.clone();
+        kernel.replace(&mut self.kernel, meter);
+        rope
+    }
+
+    /// Returns the initrd for the kernel, which holds the caller's if there is
+    /// one.
+    fn final_initrd(&self) -> Result<Option<Rope>, Cause> {
+        let initrd = self.initrd();
+        if let Some(callers) = &self.callers_initrd {
+            let held = match initrd {
+                Some(initrd) => holds(initrd, callers)?,
+                None => false,
+            };
+            if !held {
+                return Err(Cause::InitrdGone { len: callers.len() });
+            }
+        }
+        Ok(initrd.cloned())
+    }
 }

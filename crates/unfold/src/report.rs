@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use ukexec_decompress::{Decompressed, Warning as DecompressWarning};
+
 use crate::ParserOrigin;
 
 /// How an unfolding went. It holds no times and no addresses.
@@ -63,6 +65,15 @@ pub struct ParserInfo {
     pub name: String,
     /// Who brought it.
     pub origin: ParserOrigin,
+}
+
+impl ParserInfo {
+    pub(crate) fn new(name: &str, origin: ParserOrigin) -> Self {
+        Self {
+            name: name.to_owned(),
+            origin,
+        }
+    }
 }
 
 impl fmt::Display for ParserInfo {
@@ -167,12 +178,16 @@ pub enum WarningKind {
     /// A compressed payload lacks the end of its trailer (a checksum).
     TrailerCut {
         /// The compression, such as `gzip`.
-        compression: &'static str,
+        compression: String,
+        /// What is missing, wholly or in part.
+        part: &'static str,
+        /// Whether other checksums covered the data.
+        data_checked: bool,
     },
     /// Bytes behind a compressed payload that belong to no stream.
     TrailingBytes {
         /// The compression, such as `gzip`.
-        compression: &'static str,
+        compression: String,
         /// How many bytes.
         count: u64,
     },
@@ -189,17 +204,44 @@ pub enum WarningKind {
     },
 }
 
+impl WarningKind {
+    /// Returns what a decompression has to say.
+    pub(crate) fn of_decompression(done: &Decompressed) -> impl Iterator<Item = Self> {
+        done.warnings.iter().filter_map(|warning| match *warning {
+            DecompressWarning::TrailerCut { part, data_checked } => Some(Self::TrailerCut {
+                compression: done.compression.to_string(),
+                part,
+                data_checked,
+            }),
+            DecompressWarning::TrailingBytes { count } => Some(Self::TrailingBytes {
+                compression: done.compression.to_string(),
+                count,
+            }),
+            _ => None,
+        })
+    }
+}
+
 impl fmt::Display for WarningKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TrailerCut { compression } => write!(
+            Self::TrailerCut {
+                compression,
+                part,
+                data_checked,
+            } => write!(
                 f,
-                "the {compression} payload lacks the end of its checksum, so its content is unchecked"
+                "the trailer ({part}) of the {compression} payload is cut off; its data {}",
+                if *data_checked {
+                    "passed their checks"
+                } else {
+                    "could not be checked"
+                }
             ),
             Self::TrailingBytes { compression, count } => {
                 write!(
                     f,
-                    "{count} bytes behind the {compression} payload are ignored"
+                    "{count} bytes behind the {compression} payload were ignored"
                 )
             }
             Self::NotAnEfiApplication { subsystem } => write!(

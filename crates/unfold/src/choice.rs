@@ -1,0 +1,214 @@
+//! Which parser takes an image apart.
+//!
+//! In this order: the one the caller gave (outermost image only), the image's
+//! own, the first of the list whose match program says yes. If none fits, the
+//! image is the kernel. A parser that cannot be loaded, or whose match program
+//! fails, is an error: "not my format" and "broken" must not be mixed up.
+
+use tracing::debug;
+use ukexec_bpf::{Interface, Parser, VerifiedParser};
+use ukexec_pe::Subsystem;
+
+use crate::error::Place;
+use crate::host::Phase;
+use crate::interface::MATCH;
+use crate::layer::Current;
+use crate::report::{ParserInfo, Warning, WarningKind};
+use crate::stage::{Armed, Inputs, Means, programs_on};
+use crate::{Cause, Options, ParserFile, ParserOrigin, UnfoldError};
+
+/// A parser that is going to run.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) info: ParserInfo,
+    pub(crate) parser: VerifiedParser,
+}
+
+/// The parsers there are to choose from.
+#[derive(Debug)]
+pub(crate) struct Chooser<'a> {
+    options: &'a Options,
+    listed: Vec<Listed<'a>>,
+}
+
+/// A parser of the list, loaded when it is first asked.
+#[derive(Debug)]
+struct Listed<'a> {
+    file: &'a ParserFile,
+    loaded: Option<VerifiedParser>,
+}
+
+impl<'a> Chooser<'a> {
+    pub(crate) fn new(options: &'a Options) -> Self {
+        let listed = options
+            .parsers
+            .iter()
+            .map(|file| Listed { file, loaded: None })
+            .collect();
+        Self { options, listed }
+    }
+
+    /// Returns the parser for stage number `stage`, or `None` if the image is
+    /// the kernel.
+    pub(crate) fn choose(
+        &mut self,
+        stage: u32,
+        layer: &Current,
+        inputs: &Inputs<'_>,
+        means: &mut Means<'_>,
+    ) -> Result<Option<Chosen>, UnfoldError> {
+        let mut place = Place::in_layer(&layer.path, Some(stage));
+        let given = self.options.parser.as_ref().filter(|_| stage == 1);
+        if let Some(file) = given {
+            let info = ParserInfo::new(&file.name, ParserOrigin::Given);
+            place.parser = Some(info.clone());
+            let parser = load(&file.object, means.interface).map_err(|c| place.error(c))?;
+            return Ok(Some(Chosen { info, parser }));
+        }
+        match self.own(&mut place, layer, means)? {
+            Some(own) => Ok(Some(own)),
+            None => self.listed(&mut place, inputs, means),
+        }
+    }
+
+    /// Returns the parser that the image carries.
+    fn own(
+        &self,
+        place: &mut Place,
+        layer: &Current,
+        means: &mut Means<'_>,
+    ) -> Result<Option<Chosen>, UnfoldError> {
+        let pe = layer.pe.as_ref().filter(|_| self.options.embedded_parsers);
+        let Some((pe, section)) = pe.and_then(|pe| Some((pe, pe.section(OWN)?))) else {
+            return Ok(None);
+        };
+        if !pe.is_efi_application() {
+            let Subsystem(subsystem) = pe.subsystem();
+            means.warnings.push(Warning {
+                layer: layer.path.clone(),
+                stage: None,
+                kind: WarningKind::NotAnEfiApplication { subsystem },
+            });
+            return Ok(None);
+        }
+        let info = ParserInfo::new(OWN, ParserOrigin::Embedded);
+        place.parser = Some(info.clone());
+        let content = section.content();
+        let size = content.end.saturating_sub(content.start);
+        let left = means.budget.meter.memory;
+        if size > left {
+            return Err(place.error(Cause::ParserTooBig { size, left }));
+        }
+        let object = layer
+            .image
+            .slice(content)
+            .and_then(|content| content.to_vec());
+        let object = object.map_err(|error| place.error(error))?;
+        let parser = load_own(&object, means.interface).map_err(|cause| place.error(cause))?;
+        Ok(Some(Chosen { info, parser }))
+    }
+
+    /// Returns the first parser of the list that says the image is its own.
+    fn listed(
+        &mut self,
+        place: &mut Place,
+        inputs: &Inputs<'_>,
+        means: &mut Means<'_>,
+    ) -> Result<Option<Chosen>, UnfoldError> {
+        for listed in &mut self.listed {
+            let info = ParserInfo::new(&listed.file.name, listed.file.origin);
+            place.parser = Some(info.clone());
+            let parser = listed.parser(place, means)?;
+            if programs_on(&parser, MATCH).next().is_none() {
+                continue;
+            }
+            let matches = is_asked(place, &parser, inputs, means)?;
+            debug!(
+                layer = place.layer,
+                parser = info.name,
+                matches,
+                "asked a parser"
+            );
+            if matches {
+                return Ok(Some(Chosen { info, parser }));
+            }
+        }
+        place.parser = None;
+        Ok(None)
+    }
+}
+
+impl Listed<'_> {
+    fn parser(
+        &mut self,
+        place: &Place,
+        means: &mut Means<'_>,
+    ) -> Result<VerifiedParser, UnfoldError> {
+        if let Some(parser) = &self.loaded {
+            return Ok(parser.clone());
+        }
+        let parser =
+            load(&self.file.object, means.interface).map_err(|cause| place.error(cause))?;
+        if programs_on(&parser, MATCH).next().is_none() {
+            means.warnings.push(Warning {
+                layer: place.layer.clone(),
+                stage: None,
+                kind: WarningKind::NoMatchProgram {
+                    parser: self.file.name.clone(),
+                },
+            });
+        }
+        Ok(self.loaded.insert(parser).clone())
+    }
+}
+
+/// Returns whether a match program of `parser` says yes.
+fn is_asked(
+    place: &Place,
+    parser: &VerifiedParser,
+    inputs: &Inputs<'_>,
+    means: &mut Means<'_>,
+) -> Result<bool, UnfoldError> {
+    let mut armed = Armed::new(place.clone(), parser, inputs, means)?;
+    let answer = armed.run_hook(Phase::Match)?;
+    armed.disarm();
+    Ok(answer)
+}
+
+fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
+    Ok(Parser::load(object, interface)?.verify()?)
+}
+
+/// Loads what lies in a section `.bpf`. There it may be a light skeleton, which
+/// is an object file for a machine, not for BPF.
+fn load_own(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
+    if object.is_empty() {
+        return Err(Cause::EmptyParser);
+    }
+    match elf_machine(object) {
+        Some(machine) if machine != EM_BPF && names_skeleton(object) => {
+            Err(Cause::Skeleton { machine })
+        }
+        _ => load(object, interface),
+    }
+}
+
+/// Returns `e_machine` of a little-endian ELF file.
+fn elf_machine(object: &[u8]) -> Option<u16> {
+    const E_MACHINE: usize = 18;
+    let bytes = object
+        .strip_prefix(b"\x7fELF")
+        .and_then(|_| object.get(E_MACHINE..))?;
+    Some(u16::from_le_bytes(*bytes.first_chunk()?))
+}
+
+/// Returns whether a symbol of light skeletons is named somewhere.
+fn names_skeleton(object: &[u8]) -> bool {
+    const SYMBOL: &[u8] = b"\0opts_insn\0";
+    object.windows(SYMBOL.len()).any(|window| window == SYMBOL)
+}
+
+/// The section that holds an image's own parser.
+const OWN: &str = ".bpf";
+/// `EM_BPF`.
+const EM_BPF: u16 = 247;

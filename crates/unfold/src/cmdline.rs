@@ -1,0 +1,338 @@
+//! The command line: what the caller asked for and what parsers made of it.
+//!
+//! The caller's line is an input of the first stage. Afterwards it replaces
+//! what came out, text to append goes behind, and a profile that was asked for
+//! must have been taken by some parser: nothing of it is dropped in silence.
+
+use ukexec_bpf::{Rope, RopeError};
+
+use crate::Cause;
+
+/// What the caller wants of the command line.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    /// `@X` without the blank, where a profile is asked for.
+    selector: Option<Vec<u8>>,
+    /// The first stage's input.
+    input: Option<Vec<u8>>,
+    /// What the line has to be, whatever comes out.
+    explicit: Option<Vec<u8>>,
+    append: Vec<u8>,
+}
+
+impl Wishes {
+    /// Returns the wishes behind `--cmdline`, `--append` and `--profile`.
+    pub(crate) fn new(
+        cmdline: Option<Vec<u8>>,
+        append: Option<Vec<u8>>,
+        profile: Option<&str>,
+    ) -> Result<Self, Cause> {
+        let cmdline = cmdline.map(until_nul);
+        let append = append.map(until_nul).unwrap_or_default();
+        let (written, rest) = match &cmdline {
+            Some(line) => split_selector(line),
+            None => (None, &[][..]),
+        };
+        let rest = rest.to_vec();
+        let (selector, input, explicit) = match (profile, written) {
+            (None, None) => (None, cmdline.clone(), cmdline),
+            (None, Some(selector)) => {
+                let explicit = (!rest.is_empty()).then_some(rest);
+                (Some(selector.to_vec()), cmdline.clone(), explicit)
+            }
+            (Some(profile), None) => {
+                let selector = selector_of(profile)?;
+                let mut input = selector.clone();
+                input.push(b' ');
+                input.extend_from_slice(&rest);
+                (Some(selector), Some(input), cmdline)
+            }
+            (Some(profile), Some(selector)) => {
+                return Err(Cause::TwoProfiles {
+                    profile: profile.to_owned(),
+                    selector: text(selector),
+                });
+            }
+        };
+        Ok(Self {
+            selector,
+            input,
+            explicit,
+            append,
+        })
+    }
+
+    /// Returns the first stage's command line.
+    pub(crate) fn input(&self) -> Option<&[u8]> {
+        self.input.as_deref()
+    }
+
+    /// Returns the command line for the kernel, given what parsers last handed
+    /// over.
+    pub(crate) fn outcome(self, handed_over: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Cause> {
+        if let Some(selector) = self.selector {
+            let taken = match &handed_over {
+                Some(line) => split_selector(line).0 != Some(&selector),
+                None => false,
+            };
+            if !taken {
+                return Err(Cause::ProfileNotTaken {
+                    selector: text(&selector),
+                });
+            }
+        }
+        let line = self.explicit.or(handed_over);
+        if self.append.is_empty() {
+            return Ok(line);
+        }
+        let mut line = line.unwrap_or_default();
+        if !line.is_empty() {
+            line.push(b' ');
+        }
+        line.extend_from_slice(&self.append);
+        Ok(Some(line))
+    }
+}
+
+/// Returns what of `rope` lies before its first NUL.
+pub(crate) fn read(rope: &Rope, limit: u64) -> Result<Vec<u8>, ReadError> {
+    let mut line = Vec::new();
+    let mut offset = 0_u64;
+    while offset < rope.len() {
+        if offset > limit {
+            return Err(ReadError::TooLong { limit });
+        }
+        let end = rope.len().min(offset.saturating_add(CHUNK));
+        let chunk = rope.slice(offset..end)?.to_vec()?;
+        offset = end;
+        let nul = chunk.iter().position(|&byte| byte == 0);
+        line.extend(chunk.iter().take(nul.unwrap_or(chunk.len())));
+        if nul.is_some() {
+            break;
+        }
+    }
+    Ok(line)
+}
+
+/// Bytes of a handed-over command line that are read at once.
+pub(crate) const CHUNK: u64 = 4 << 10;
+
+/// Why a command line that was handed over could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Its bytes cannot be had.
+    #[error(transparent)]
+    Rope(#[from] RopeError),
+    /// It does not end within the memory budget.
+    #[error("it has no NUL and is longer than the {limit} bytes left of the memory budget")]
+    TooLong {
+        /// Bytes that are left.
+        limit: u64,
+    },
+}
+
+/// Returns what of `line` lies before its first NUL.
+fn until_nul(mut line: Vec<u8>) -> Vec<u8> {
+    if let Some(nul) = line.iter().position(|&byte| byte == 0) {
+        line.truncate(nul);
+    }
+    line
+}
+
+fn selector_of(profile: &str) -> Result<Vec<u8>, Cause> {
+    if profile.is_empty() || profile.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(Cause::BadProfile {
+            profile: profile.to_owned(),
+        });
+    }
+    Ok([b"@", profile.as_bytes()].concat())
+}
+
+/// Splits `@X rest` into `@X` and `rest`; a line without a selector is all
+/// rest.
+fn split_selector(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let end = line
+        .iter()
+        .position(|&byte| byte == b' ')
+        .unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    match word {
+        [b'@', _, ..] => (Some(word), rest.strip_prefix(b" ").unwrap_or(rest)),
+        _ => (None, line),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// `cmdline`, `append` and `profile` as the caller gives them, then what
+    /// parsers hand over; expects the first stage's input and the outcome.
+    fn check(
+        [cmdline, append, profile]: [Option<&str>; 3],
+        handed_over: Option<&str>,
+        expected: Expect,
+    ) {
+        let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
+        let told = |line: Option<&[u8]>| match line {
+            Some(line) => format!("{:?}", text(line)),
+            None => "absent".to_owned(),
+        };
+        let actual = match Wishes::new(bytes(cmdline), bytes(append), profile) {
+            Ok(wishes) => {
+                let input = told(wishes.input());
+                match wishes.outcome(bytes(handed_over)) {
+                    Ok(line) => format!("{input} -> {}", told(line.as_deref())),
+                    Err(cause) => format!("{input} -> error: {cause}"),
+                }
+            }
+            Err(cause) => format!("error: {cause}"),
+        };
+        expected.assert_eq(&actual);
+    }
+
+    #[test]
+    fn the_image_has_its_say_when_the_caller_is_silent() {
+        check([None; 3], None, expect!["absent -> absent"]);
+        check([None; 3], Some("ro"), expect![[r#"absent -> "ro""#]]);
+        check([None; 3], Some(""), expect![[r#"absent -> """#]]);
+    }
+
+    #[test]
+    fn flaw_05_an_explicit_line_replaces_what_came_out() {
+        check(
+            [Some("a b"), None, None],
+            Some("c"),
+            expect![[r#""a b" -> "a b""#]],
+        );
+        check(
+            [Some("a b"), None, None],
+            None,
+            expect![[r#""a b" -> "a b""#]],
+        );
+        check([Some(""), None, None], Some("c"), expect![[r#""" -> """#]]);
+        check(
+            [Some("a\0b"), None, None],
+            Some("c"),
+            expect![[r#""a" -> "a""#]],
+        );
+    }
+
+    #[test]
+    fn appended_text_goes_behind_one_blank() {
+        check(
+            [None, Some("x"), None],
+            Some("c"),
+            expect![[r#"absent -> "c x""#]],
+        );
+        check([None, Some("x"), None], None, expect![[r#"absent -> "x""#]]);
+        check(
+            [None, Some("x"), None],
+            Some(""),
+            expect![[r#"absent -> "x""#]],
+        );
+        check(
+            [None, Some(""), None],
+            Some("c"),
+            expect![[r#"absent -> "c""#]],
+        );
+        check(
+            [Some("a"), Some("x y"), None],
+            Some("c"),
+            expect![[r#""a" -> "a x y""#]],
+        );
+    }
+
+    #[test]
+    fn a_profile_goes_in_front_and_does_not_come_out() {
+        check(
+            [None, None, Some("1")],
+            Some("c"),
+            expect![[r#""@1 " -> "c""#]],
+        );
+        check(
+            [Some("a"), None, Some("dbg")],
+            Some("a"),
+            expect![[r#""@dbg a" -> "a""#]],
+        );
+        check(
+            [Some("@1 a"), None, None],
+            Some("a"),
+            expect![[r#""@1 a" -> "a""#]],
+        );
+        check(
+            [Some("@1 "), Some("x"), None],
+            Some("c"),
+            expect![[r#""@1 " -> "c x""#]],
+        );
+        check(
+            [Some("@1"), None, None],
+            Some("c"),
+            expect![[r#""@1" -> "c""#]],
+        );
+        check(
+            [Some("@ a"), None, None],
+            Some("c"),
+            expect![[r#""@ a" -> "@ a""#]],
+        );
+    }
+
+    #[test]
+    fn a_profile_that_nobody_took_is_an_error() {
+        check(
+            [None, None, Some("1")],
+            None,
+            expect![[
+                r#""@1 " -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+            ]],
+        );
+        check(
+            [None, None, Some("1")],
+            Some("@1 c"),
+            expect![[
+                r#""@1 " -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+            ]],
+        );
+        check(
+            [Some("@1 a"), None, None],
+            Some("@1 a"),
+            expect![[
+                r#""@1 a" -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+            ]],
+        );
+        check(
+            [Some("@1 a"), None, None],
+            None,
+            expect![[
+                r#""@1 a" -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_profile_must_be_one_word_and_given_once() {
+        check(
+            [None, None, Some("")],
+            None,
+            expect![[r#"error: "" is no profile; expected a number or an ID without blanks"#]],
+        );
+        check(
+            [None, None, Some("a b")],
+            None,
+            expect![[r#"error: "a b" is no profile; expected a number or an ID without blanks"#]],
+        );
+        check(
+            [Some("@1 a"), None, Some("2")],
+            None,
+            expect![
+                "error: the command line begins with @1, and profile 2 is asked for as well; give one of them"
+            ],
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! What was handed over, and the memory that lives with it.
+
+use ukexec_bpf::{Meter, Rope};
+
+use crate::refusal::Refusal;
+
+/// The newest hand-over of each resource.
+#[derive(Debug, Default)]
+pub(crate) struct HandedOver {
+    pub(crate) kernel: Option<Held<Rope>>,
+    /// Without bytes: there shall be no initrd.
+    pub(crate) initrd: Option<Held<Rope>>,
+    /// Without a NUL.
+    pub(crate) cmdline: Option<Held<Vec<u8>>>,
+}
+
+/// A resource, and the private memory that lives with it.
+#[derive(Debug)]
+pub(crate) struct Held<T> {
+    pub(crate) value: T,
+    /// Bytes of [`Meter::memory`] that it holds.
+    charged: u64,
+}
+
+impl<T> Held<T> {
+    /// Takes `charged` bytes from `meter`.
+    pub(crate) fn new(value: T, charged: u64, meter: &mut Meter) -> Result<Self, Refusal> {
+        let left = meter.memory.checked_sub(charged);
+        meter.memory = left.ok_or(Refusal::NoMemory {
+            needed: charged,
+            left: meter.memory,
+        })?;
+        Ok(Self { value, charged })
+    }
+
+    /// Puts it where an older one may be, whose memory goes back to `meter`.
+    pub(crate) fn replace(self, older: &mut Option<Self>, meter: &mut Meter) {
+        if let Some(older) = older.replace(self) {
+            meter.memory = meter.memory.saturating_add(older.charged);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The kfuncs: what happens when a program hands over or decompresses.
+
+use tracing::{debug, info};
+use ukexec_bpf::btf::Btf;
+use ukexec_bpf::memory::Memory;
+use ukexec_bpf::vm::Fault;
+use ukexec_bpf::{Host, Meter, Rope, SourceId};
+use ukexec_decompress::{Limits, decompress};
+
+use crate::cmdline;
+use crate::error::chain;
+use crate::held::{HandedOver, Held};
+use crate::interface::{kfunc, mem_range_result};
+use crate::output::CountedOutput;
+use crate::refusal::{Ended, HostFault, Refusal};
+use crate::report::{Resource, WarningKind};
+use crate::store::Store;
+
+/// Answers the kfuncs of one stage, or of one parser that is asked whether an
+/// image is its own.
+pub(crate) struct StageHost<'a> {
+    pub(crate) stage: u32,
+    pub(crate) phase: Phase,
+    pub(crate) types: &'a Btf,
+    pub(crate) store: &'a mut dyn Store,
+    /// What is left of [`crate::Budget::output`].
+    pub(crate) output_left: &'a mut u64,
+    pub(crate) record: Record,
+}
+
+/// Which programs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Those that say whether the parser fits; they may not hand over.
+    Match,
+    /// Those that hand over.
+    Handle,
+    /// Those that run after them; what they hand over is refused.
+    Post,
+}
+
+/// What programs did, as far as the host saw it.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) handed_over: HandedOver,
+    pub(crate) log: Vec<String>,
+    pub(crate) warnings: Vec<WarningKind>,
+    /// Why calls failed: the last few, oldest first.
+    pub(crate) refusals: Vec<String>,
+    /// What decompression made.
+    pub(crate) outputs: Vec<SourceId>,
+}
+
+impl Record {
+    /// Remembers a warning, the same one once.
+    fn warn(&mut self, warning: WarningKind) {
+        if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Remembers why a call failed.
+    fn refuse(&mut self, reason: String) {
+        if self.refusals.len() >= MAX_REFUSALS {
+            self.refusals.remove(0);
+        }
+        self.refusals.push(reason);
+    }
+}
+
+impl Host for StageHost<'_> {
+    fn call(
+        &mut self,
+        kfunc: u32,
+        args: [u64; 5],
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<u64, Fault> {
+        let [first, second, third, ..] = args;
+        charge(meter, CALL_INSNS, 1);
+        match kfunc {
+            kfunc::COPY_TO_KERNEL => {
+                let done = self.hand_over(first, second, int(third), memory, meter);
+                self.errno("bpf_copy_to_kernel", done)
+            }
+            kfunc::DECOMPRESS => {
+                let done = self.decompress(first, int(second), memory, meter);
+                self.pointer("bpf_decompress", done)
+            }
+            kfunc::PUT => memory.release(RESULT, first).map(|()| 0),
+            _ => Err(Fault::Host(Box::new(HostFault::UnknownKfunc(kfunc)))),
+        }
+    }
+
+    fn log(&mut self, line: &str) {
+        let line = line.trim_end_matches('\n');
+        info!(stage = self.stage, "{line}");
+        self.record.log.push(line.to_owned());
+    }
+}
+
+impl StageHost<'_> {
+    /// `bpf_copy_to_kernel`: takes the `size` bytes at `buf` by value.
+    fn hand_over(
+        &mut self,
+        name: u64,
+        buf: u64,
+        size: i32,
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<u64, Ended> {
+        match self.phase {
+            Phase::Match => return Err(HostFault::HandOverInMatch.into()),
+            Phase::Post => return Err(Refusal::HandOverInPost.into()),
+            Phase::Handle => {}
+        }
+        let name = memory.read_cstr(name, MAX_NAME).map_err(Refusal::Name)?;
+        let resource = listener(&name).ok_or_else(|| Refusal::unknown_name(&name))?;
+        let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
+        if buf == 0 {
+            return Err(Refusal::NullBuffer.into());
+        }
+        if len == 0 && resource == Resource::Kernel {
+            return Err(Refusal::EmptyKernel.into());
+        }
+        let span = memory.span(buf, len).map_err(Refusal::Buffer)?;
+        charge(meter, span.copied, COPIED_PER_INSN);
+        charge(meter, count(span.rope.pieces().len()), 1);
+        let handed_over = &mut self.record.handed_over;
+        let size = match resource {
+            Resource::Cmdline => {
+                let line = cmdline::read(&span.rope, meter.memory).map_err(Refusal::Cmdline)?;
+                let size = count(line.len());
+                charge(meter, size.saturating_add(cmdline::CHUNK), COPIED_PER_INSN);
+                Held::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
+                size
+            }
+            Resource::Kernel | Resource::Initrd => {
+                let older = match resource {
+                    Resource::Kernel => &mut handed_over.kernel,
+                    _ => &mut handed_over.initrd,
+                };
+                Held::new(span.rope, span.copied, meter)?.replace(older, meter);
+                len
+            }
+        };
+        debug!(stage = self.stage, %resource, size, "hand-over");
+        Ok(0)
+    }
+
+    /// `bpf_decompress`: returns the address of a new `struct mem_range_result`.
+    fn decompress(
+        &mut self,
+        payload: u64,
+        size: i32,
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<u64, Ended> {
+        let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
+        let span = memory.span(payload, len).map_err(Refusal::Buffer)?;
+        charge(meter, SET_UP_INSNS, 1);
+        charge(meter, span.copied, COPIED_PER_INSN);
+        let rope = self.decompress_rope(&span.rope, meter)?;
+        let len = rope.len();
+        let buf = memory
+            .add_rope("decompressed payload", rope)
+            .map_err(Refusal::Result)?;
+        let object = mem_range_result(self.types, buf, len);
+        let object = memory
+            .add_bytes("mem_range_result", object, false)
+            .map_err(Refusal::Result)?;
+        memory
+            .acquire(RESULT, object, &[buf])
+            .map_err(Refusal::Result)?;
+        Ok(object)
+    }
+
+    fn decompress_rope(&mut self, payload: &Rope, meter: &mut Meter) -> Result<Rope, Ended> {
+        let limits = Limits {
+            output: *self.output_left,
+            memory: meter.memory,
+        };
+        let output = self.store.create().map_err(HostFault::Store)?;
+        let mut output = CountedOutput::new(output);
+        let done = decompress(&mut payload.reader(), &mut output, &limits);
+        // Failed ones count too: their time has been spent as well.
+        *self.output_left = self.output_left.saturating_sub(output.written());
+        charge(
+            meter,
+            payload.len().saturating_add(output.written()),
+            UNPACKED_PER_INSN,
+        );
+        let (output, error) = output.into_parts();
+        if let Some(error) = error {
+            return Err(HostFault::Store(error).into());
+        }
+        let done = done.map_err(Refusal::Decompress)?;
+        WarningKind::of_decompression(&done).for_each(|warning| self.record.warn(warning));
+        let (id, source) = output.finish().map_err(HostFault::Store)?;
+        debug!(stage = self.stage, compression = %done.compression, size = done.written, "decompressed");
+        self.record.outputs.push(id);
+        Ok(Rope::from_source(id, source))
+    }
+
+    fn errno(&mut self, name: &str, done: Result<u64, Ended>) -> Result<u64, Fault> {
+        self.answer(name, done, |refusal| refusal.errno().cast_unsigned())
+    }
+
+    fn pointer(&mut self, name: &str, done: Result<u64, Ended>) -> Result<u64, Fault> {
+        self.answer(name, done, |_refusal| NULL)
+    }
+
+    /// Makes a refusal what the program sees, and remembers its reason: the
+    /// parsers of the series return 0 whatever failed.
+    fn answer(
+        &mut self,
+        name: &str,
+        done: Result<u64, Ended>,
+        seen: fn(&Refusal) -> u64,
+    ) -> Result<u64, Fault> {
+        match done {
+            Ok(value) => Ok(value),
+            Err(Ended::Refused(refusal)) => {
+                let reason = format!("{name}: {}", chain(&refusal));
+                debug!(stage = self.stage, "{reason}");
+                self.record.refuse(reason);
+                Ok(seen(&refusal))
+            }
+            Err(Ended::Host(fault)) => Err(Fault::Host(Box::new(fault))),
+        }
+    }
+}
+
+/// Returns which resource is handed over under `name`.
+fn listener(name: &[u8]) -> Option<Resource> {
+    match name {
+        b"kexec:kernel" => Some(Resource::Kernel),
+        b"kexec:initrd" => Some(Resource::Initrd),
+        b"kexec:cmdline" => Some(Resource::Cmdline),
+        _ => None,
+    }
+}
+
+/// Returns the `int` that a register holds.
+fn int(register: u64) -> i32 {
+    let [a, b, c, d, ..] = register.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// Charges the host's own work: a program that makes it copy without end must
+/// meet its budget's end like one that loops.
+fn charge(meter: &mut Meter, bytes: u64, bytes_per_insn: u64) {
+    let insns = bytes.checked_div(bytes_per_insn).unwrap_or(bytes);
+    meter.insns = meter.insns.saturating_sub(insns);
+}
+
+/// What messages call the reference that `bpf_decompress` returns.
+const RESULT: &str = "a mem_range_result";
+
+const NULL: u64 = 0;
+
+/// The longest name that is looked at, NUL included.
+const MAX_NAME: usize = 64;
+/// Warnings of a stage that are remembered.
+const MAX_WARNINGS: usize = 16;
+/// Refusals that are remembered.
+const MAX_REFUSALS: usize = 4;
+/// Bytes copied in the time of an instruction, rather too few.
+const COPIED_PER_INSN: u64 = 64;
+/// Bytes read or written by decompression for which one instruction is charged:
+/// more than it could do in that time, or the budgets of instructions and
+/// output would not fit together.
+const UNPACKED_PER_INSN: u64 = 256;
+/// What a call costs in instructions besides its own, whatever it does.
+const CALL_INSNS: u64 = 100;
+/// What setting up a decompression costs.
+const SET_UP_INSNS: u64 = 1_000;

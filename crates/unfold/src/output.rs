@@ -1,0 +1,57 @@
+//! An output that counts, and remembers what went wrong in it.
+
+use std::io;
+
+use crate::Output;
+
+/// Passes on to an [`Output`]. A decompressor may hide why a write failed;
+/// here it stays known, since a full disk is not the image's fault.
+pub(crate) struct CountedOutput {
+    inner: Box<dyn Output>,
+    written: u64,
+    error: Option<io::Error>,
+}
+
+impl CountedOutput {
+    pub(crate) fn new(inner: Box<dyn Output>) -> Self {
+        Self {
+            inner,
+            written: 0,
+            error: None,
+        }
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Returns the output, and the first error of a write.
+    pub(crate) fn into_parts(self) -> (Box<dyn Output>, Option<io::Error>) {
+        (self.inner, self.error)
+    }
+
+    fn remember(&mut self, error: io::Error) -> io::Error {
+        let shown = io::Error::from(error.kind());
+        if error.kind() != io::ErrorKind::Interrupted {
+            self.error.get_or_insert(error);
+        }
+        shown
+    }
+}
+
+impl io::Write for CountedOutput {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.inner.write(buf) {
+            Ok(len) => {
+                let more = u64::try_from(len).unwrap_or(u64::MAX);
+                self.written = self.written.saturating_add(more);
+                Ok(len)
+            }
+            Err(error) => Err(self.remember(error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush().map_err(|error| self.remember(error))
+    }
+}

@@ -1,0 +1,93 @@
+//! Why a kfunc did not do what it was asked, and what a program sees of that.
+
+use std::io;
+
+use ukexec_bpf::memory::AccessError;
+use ukexec_decompress::DecompressError;
+
+use crate::cmdline;
+
+/// Why a kfunc did not do what it was asked.
+pub(crate) enum Ended {
+    /// The program is told and goes on.
+    Refused(Refusal),
+    /// The run ends.
+    Host(HostFault),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<HostFault> for Ended {
+    fn from(fault: HostFault) -> Self {
+        Self::Host(fault)
+    }
+}
+
+/// What a program is told as an errno or NULL.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the name cannot be read")]
+    Name(#[source] AccessError),
+    #[error("nobody listens to {name:?}; expected kexec:kernel, kexec:initrd or kexec:cmdline")]
+    UnknownName { name: String },
+    #[error("the size is {size}, which is negative as an int")]
+    NegativeSize { size: i32 },
+    #[error("the buffer is NULL")]
+    NullBuffer,
+    #[error("a kernel of 0 bytes")]
+    EmptyKernel,
+    #[error("programs on bpf_post_handle_pefile may not hand over")]
+    HandOverInPost,
+    #[error("the buffer cannot be read")]
+    Buffer(#[source] AccessError),
+    #[error("the command line cannot be read")]
+    Cmdline(#[source] cmdline::ReadError),
+    #[error("the memory budget is used up: {needed} bytes needed, {left} left")]
+    NoMemory { needed: u64, left: u64 },
+    #[error("the payload cannot be decompressed")]
+    Decompress(#[source] DecompressError),
+    #[error("no room for the result")]
+    Result(#[source] AccessError),
+}
+
+impl Refusal {
+    pub(crate) fn unknown_name(name: &[u8]) -> Self {
+        Self::UnknownName {
+            name: String::from_utf8_lossy(name).into_owned(),
+        }
+    }
+
+    /// Returns the errno of Linux that says this, negative.
+    pub(crate) fn errno(&self) -> i64 {
+        match self {
+            Self::NoMemory { .. }
+            | Self::Cmdline(cmdline::ReadError::TooLong { .. })
+            | Self::Buffer(AccessError::OutOfMemory { .. }) => ENOMEM,
+            _ => EINVAL,
+        }
+    }
+}
+
+/// Why the host ends a run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostFault {
+    /// A match program called `bpf_copy_to_kernel`.
+    #[error(
+        "a match program may not hand over; call bpf_copy_to_kernel in a program on \
+         bpf_handle_pefile"
+    )]
+    HandOverInMatch,
+    /// The caller's store failed.
+    #[error("the decompressed bytes cannot be stored")]
+    Store(#[source] io::Error),
+    /// A number that the interface does not have.
+    #[error("there is no kfunc {0}")]
+    UnknownKfunc(u32),
+}
+
+const EINVAL: i64 = -22;
+const ENOMEM: i64 = -12;

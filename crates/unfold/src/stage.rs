@@ -1,0 +1,318 @@
+//! One stage: a parser is armed, its hooks run, it is disarmed. What it handed
+//! over takes effect only if all of that went well.
+
+use std::fmt;
+
+use tracing::{debug, info};
+use ukexec_bpf::btf::Btf;
+use ukexec_bpf::memory::Memory;
+use ukexec_bpf::vm::Vm;
+use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser};
+
+use crate::choice::Chosen;
+use crate::content::same_bytes;
+use crate::error::Place;
+use crate::held::{HandedOver, Held};
+use crate::host::{Phase, Record, StageHost};
+use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
+use crate::report::{HandOver, ProgramReport, Resource, StageReport, Warning};
+use crate::store::Store;
+use crate::{Budget, Cause, UnfoldError};
+
+/// What programs see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) kdump: bool,
+    pub(crate) image: &'a Rope,
+    pub(crate) initrd: Option<&'a Rope>,
+    pub(crate) cmdline: Option<&'a [u8]>,
+}
+
+/// What stages work with.
+pub(crate) struct Means<'a> {
+    pub(crate) interface: &'a Interface,
+    pub(crate) store: &'a mut dyn Store,
+    pub(crate) budget: &'a mut Budget,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl fmt::Debug for Means<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means")
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a stage found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) kernel: Held<Rope>,
+    /// `None` if none was handed over; without bytes, there shall be none.
+    pub(crate) initrd: Option<Held<Rope>>,
+    pub(crate) cmdline: Option<Held<Vec<u8>>>,
+    /// What it decompressed.
+    pub(crate) outputs: Vec<SourceId>,
+    pub(crate) report: StageReport,
+}
+
+/// Runs stage number `number` on the layer at `path`.
+pub(crate) fn run(
+    number: u32,
+    path: &str,
+    chosen: &Chosen,
+    inputs: &Inputs<'_>,
+    means: &mut Means<'_>,
+) -> Result<Found, UnfoldError> {
+    let place = Place {
+        layer: path.to_owned(),
+        stage: Some(number),
+        parser: Some(chosen.info.clone()),
+        hook: None,
+    };
+    info!(stage = number, layer = path, parser = %chosen.info, "stage begins");
+    if programs_on(&chosen.parser, HANDLE).next().is_none() {
+        return Err(place.error(Cause::NoProgram));
+    }
+    let insns = means.budget.meter.insns;
+    let mut armed = Armed::new(place.clone(), &chosen.parser, inputs, means)?;
+    armed.run_hook(Phase::Handle)?;
+    let kernel = armed
+        .take_kernel(inputs)
+        .map_err(|cause| place.error(cause))?;
+    armed.run_hook(Phase::Post)?;
+    let (record, programs) = armed.disarm();
+    let insns = insns.saturating_sub(means.budget.meter.insns);
+    info!(stage = number, insns, "stage ends");
+    means
+        .warnings
+        .extend(record.warnings.into_iter().map(|kind| Warning {
+            layer: path.to_owned(),
+            stage: Some(number),
+            kind,
+        }));
+    let HandedOver {
+        initrd, cmdline, ..
+    } = record.handed_over;
+    let report = StageReport {
+        number,
+        layer: path.to_owned(),
+        parser: chosen.info.clone(),
+        abi: ABI,
+        programs,
+        insns,
+        handed_over: summary(&kernel, initrd.as_ref(), cmdline.as_ref()),
+        log: record.log,
+    };
+    Ok(Found {
+        kernel,
+        initrd,
+        cmdline,
+        outputs: record.outputs,
+        report,
+    })
+}
+
+/// Returns the programs of `parser` on `hook`, in file order.
+pub(crate) fn programs_on<'a>(
+    parser: &'a Parser,
+    hook: &'a str,
+) -> impl Iterator<Item = usize> + use<'a> {
+    let programs = parser.programs.iter().enumerate();
+    programs
+        .filter(move |(_, program)| program.hook == hook)
+        .map(|(index, _)| index)
+}
+
+/// A parser with its maps, in sight of what it shall take apart.
+pub(crate) struct Armed<'a> {
+    place: Place,
+    parser: &'a VerifiedParser,
+    vm: Vm,
+    /// Address of the context.
+    context: u64,
+    host: StageHost<'a>,
+    meter: &'a mut Meter,
+    programs: Vec<ProgramReport>,
+}
+
+impl<'a> Armed<'a> {
+    /// Arms `parser`; `place` says where that is.
+    pub(crate) fn new(
+        place: Place,
+        parser: &'a VerifiedParser,
+        inputs: &Inputs<'_>,
+        means: &'a mut Means<'_>,
+    ) -> Result<Self, UnfoldError> {
+        let Budget { meter, output, .. } = &mut *means.budget;
+        let types = &means.interface.types;
+        let mut vm = Vm::new(parser, meter).map_err(|fault| place.error(Cause::Arm(fault)))?;
+        let context = inputs
+            .show(vm.memory(), types)
+            .map_err(|cause| place.error(cause))?;
+        let host = StageHost {
+            stage: place.stage.unwrap_or(0),
+            phase: Phase::Match,
+            types,
+            store: &mut *means.store,
+            output_left: output,
+            record: Record::default(),
+        };
+        Ok(Self {
+            place,
+            parser,
+            vm,
+            context,
+            host,
+            meter,
+            programs: Vec::new(),
+        })
+    }
+
+    /// Runs all programs on the hook of `phase`. Returns whether an `fmod_ret`
+    /// program among them returned another value than 0.
+    pub(crate) fn run_hook(&mut self, phase: Phase) -> Result<bool, UnfoldError> {
+        let hook = match phase {
+            Phase::Match => MATCH,
+            Phase::Handle => HANDLE,
+            Phase::Post => POST_HANDLE,
+        };
+        self.host.phase = phase;
+        let mut answer = false;
+        let mut previous = 0;
+        for index in programs_on(self.parser, hook) {
+            let Some(program) = self.parser.programs.get(index) else {
+                continue;
+            };
+            let insns = self.meter.insns;
+            let returned = match program.attach {
+                AttachKind::Fentry => self.run(index, &[self.context], hook)?,
+                AttachKind::FmodRet => {
+                    previous = self.run(index, &[self.context, previous], hook)?;
+                    // The hooks return an int: the upper half is noise.
+                    answer |= previous.trailing_zeros() < i32::BITS;
+                    previous
+                }
+            };
+            debug!(program = program.name, returned, "program ended");
+            self.programs.push(ProgramReport {
+                name: program.name.clone(),
+                hook,
+                insns: insns.saturating_sub(self.meter.insns),
+            });
+        }
+        Ok(answer)
+    }
+
+    fn run(
+        &mut self,
+        program: usize,
+        args: &[u64],
+        hook: &'static str,
+    ) -> Result<u64, UnfoldError> {
+        self.vm
+            .run(program, args, &mut self.host, self.meter)
+            .map_err(|error| {
+                let place = Place {
+                    hook: Some(hook),
+                    ..self.place.clone()
+                };
+                place.error(error)
+            })
+    }
+
+    /// Takes the kernel that was handed over. There must be one, and it must
+    /// not be the image again, or unfolding would never end.
+    fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Held<Rope>, Cause> {
+        let record = &mut self.host.record;
+        let Some(kernel) = record.handed_over.kernel.take() else {
+            return Err(Cause::nothing_handed_over(record));
+        };
+        if same_bytes(&kernel.value, inputs.image)? {
+            return Err(Cause::NoProgress);
+        }
+        Ok(kernel)
+    }
+
+    /// Ends the stage: maps and memory are gone.
+    pub(crate) fn disarm(self) -> (Record, Vec<ProgramReport>) {
+        self.vm.finish(self.meter);
+        (self.host.record, self.programs)
+    }
+}
+
+impl Inputs<'_> {
+    /// Puts the inputs into `memory`, and returns the address of the context
+    /// that names them.
+    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, Cause> {
+        let image = show("image", self.image.clone(), memory)?;
+        let initrd = match self.initrd {
+            Some(initrd) => show("initrd", initrd.clone(), memory)?,
+            None => ABSENT,
+        };
+        let cmdline = match self.cmdline {
+            Some(line) => {
+                let len = int_len("command line", line.len())?;
+                let text = [line, b"\0"].concat();
+                (
+                    memory
+                        .add_rope("cmdline", Rope::from(text))
+                        .map_err(Cause::Show)?,
+                    len,
+                )
+            }
+            None => ABSENT,
+        };
+        let context = Context {
+            kdump: self.kdump,
+            image,
+            initrd,
+            cmdline,
+        };
+        let context = kexec_context(types, &context);
+        memory
+            .add_rope("context", Rope::from(context))
+            .map_err(Cause::Show)
+    }
+}
+
+/// What the context says of what there is not: NULL and 0.
+const ABSENT: (u64, i32) = (0, 0);
+
+fn show(name: &'static str, rope: Rope, memory: &mut Memory) -> Result<(u64, i32), Cause> {
+    let len = int_len(name, rope.len())?;
+    let address = memory.add_rope(name, rope).map_err(Cause::Show)?;
+    Ok((address, len))
+}
+
+/// Returns `len` as the `int` that the context has for it.
+fn int_len<T>(what: &'static str, len: T) -> Result<i32, Cause>
+where
+    T: Copy + TryInto<i32> + TryInto<u64>,
+{
+    len.try_into().map_err(|_too_long| Cause::TooLong {
+        what,
+        len: len.try_into().unwrap_or(u64::MAX),
+    })
+}
+
+fn summary(
+    kernel: &Held<Rope>,
+    initrd: Option<&Held<Rope>>,
+    cmdline: Option<&Held<Vec<u8>>>,
+) -> Vec<HandOver> {
+    let all = [
+        (Resource::Kernel, Some(kernel.value.len())),
+        (Resource::Initrd, initrd.map(|initrd| initrd.value.len())),
+        (
+            Resource::Cmdline,
+            cmdline.map(|line| u64::try_from(line.value.len()).unwrap_or(u64::MAX)),
+        ),
+    ];
+    let given = all
+        .into_iter()
+        .filter_map(|(resource, size)| Some((resource, size?)));
+    given
+        .map(|(resource, size)| HandOver { resource, size })
+        .collect()
+}
