@@ -43,6 +43,8 @@ mod refusal;
 mod report;
 mod stage;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use built_in::built_in_parsers;
 pub use error::{Cause, UnfoldError};

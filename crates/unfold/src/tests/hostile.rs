@@ -1,0 +1,376 @@
+//! Parsers that mean harm, and budgets that hold.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use expect_test::{Expect, expect};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use ukexec_bpf::{Meter, Piece, Rope, Source, SourceId};
+
+use super::{Image, Op, TEST, check, gzip, input, options, run, told};
+use crate::error::chain;
+use crate::{Budget, Input, MemoryStore, Output, Store, UnfoldError, Unfolded, unfold};
+
+/// Like [`check`]; it has to be over soon, whatever the parser wants.
+fn check_soon(image: Vec<u8>, expected: Expect) {
+    let start = Instant::now();
+    check(image, expected);
+    // Far more than it takes, since tests share the machine with others.
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(20), "took {elapsed:?}");
+}
+
+fn run_with(image: Vec<u8>, budget: &mut Budget) -> Result<Unfolded, UnfoldError> {
+    unfold(
+        input(image),
+        &options(),
+        &mut MemoryStore::default(),
+        budget,
+    )
+}
+
+#[test]
+fn programs_without_end_are_ended() {
+    check_soon(
+        Image::new(Op::Loop).build(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 193 (./crates/unfold/testdata/test.bpf.c:317: "*(volatile char *)own = 1;"): the instruction budget is used up
+        "#]],
+    );
+    check_soon(
+        Image::new(Op::HandOverLoop).build(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 117 (./crates/unfold/testdata/test.bpf.c:366: "for (;;)"): the instruction budget is used up
+        "#]],
+    );
+    check_soon(
+        Image::new(Op::PrintLoop).build(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 95 (./crates/unfold/testdata/test.bpf.c:369: "for (;;)"): the instruction budget is used up
+        "#]],
+    );
+    check_soon(
+        Image::new(Op::DecompressLoop).kernel(&gzip(b"x")).build(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function endless, insn 416 (./crates/unfold/testdata/test.bpf.c:284: "bpf_mem_range_result_put(result);"): the instruction budget is used up
+        "#]],
+    );
+    check_soon(
+        Image::new(Op::DecompressLoop).kernel(b"no stream").build(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function endless, insn 413 (./crates/unfold/testdata/test.bpf.c:283: "if (result)"): the instruction budget is used up
+        "#]],
+    );
+}
+
+#[test]
+fn flaw_07_a_bomb_meets_the_output_cap() {
+    let bomb = gzip(&vec![0; 8 << 20]);
+    let image = Image::new(Op::Decompress).kernel(&bomb).build();
+    let mut budget = Budget {
+        output: 1 << 20,
+        ..Budget::default()
+    };
+    expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream decompresses to more than the limit of 1048576 bytes; if the image is to be trusted, raise the limit; the parser's last lines: "cannot decompress"
+    "#]].assert_eq(&told(run_with(image, &mut budget)));
+    assert!(budget.output <= 1 << 20);
+}
+
+#[test]
+fn flaw_07_the_output_cap_is_for_all_together() {
+    let image = |payload: usize| {
+        let payload = gzip(&vec![1; payload]);
+        Image::new(Op::DecompressTwice).kernel(&payload).build()
+    };
+    let cap = Budget {
+        output: 100_000,
+        ..Budget::default()
+    };
+    let mut budget = cap.clone();
+    assert!(run_with(image(50_000), &mut budget).is_ok());
+    assert_eq!(budget.output, 0);
+    assert!(run_with(image(50_001), &mut cap.clone()).is_err());
+}
+
+#[test]
+fn flaw_07_sizes_around_the_chunk_border_come_out_whole() {
+    let chunk = 8 << 20;
+    for len in [1, chunk - 1, chunk, chunk + 1, 2 * chunk] {
+        let kernel: Vec<u8> = (0..len).map(|at| (at / 251) as u8).collect();
+        let image = Image::new(Op::Decompress).kernel(&gzip(&kernel)).build();
+        let unfolded = run(input(image), &options()).unwrap();
+        assert!(unfolded.kernel.to_vec().unwrap() == kernel, "{len} bytes");
+    }
+    check(
+        Image::new(Op::Decompress).kernel(&gzip(b"")).build(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_copy_to_kernel: a kernel of 0 bytes; the parser printed nothing
+        "#]],
+    );
+}
+
+#[test]
+fn flaw_07_sizes_past_an_int_are_refused() {
+    let mut image = Rope::from(Image::new(Op::Unfold).build());
+    image.push(Piece::Zeros(1 << 31));
+    check(
+        image,
+        expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): the image has 2147483688 bytes, but parsers can be told of 2147483647 at most
+    "#]],
+    );
+}
+
+#[test]
+fn flaw_08_leaks_and_double_puts_are_errors() {
+    let payload = gzip(b"kernel");
+    for (op, expected) in [
+        (
+            Op::LeakResult,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 172 (./crates/unfold/testdata/test.bpf.c:162: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): a mem_range_result acquired here was not released before the program ended
+            "#]],
+        ),
+        (
+            Op::LeakRecord,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 133 (./crates/unfold/testdata/test.bpf.c:322: "bpf_ringbuf_reserve(&kernel_ring, 16, 0);"): a ring-buffer record acquired here was not released before the program ended
+            "#]],
+        ),
+        (
+            Op::PutTwice,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 188 (./crates/unfold/testdata/test.bpf.c:327: "bpf_mem_range_result_put(r);"): mem_range_result+0x0 is not a mem_range_result that is held: it was released by insn 186
+            "#]],
+        ),
+        (
+            Op::UseAfterPut,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 68 (./crates/unfold/testdata/test.bpf.c:332: "bpf_printk("size %d", r->data_sz);"): read of 4 bytes at mem_range_result+0x14, which was released by insn 67
+            "#]],
+        ),
+    ] {
+        check(Image::new(op).kernel(&payload).build(), expected);
+    }
+}
+
+#[test]
+fn flaw_08_a_second_hand_over_frees_the_first() {
+    check(
+        Image::new(Op::DecompressTwice)
+            .kernel(&gzip(b"kernel"))
+            .build(),
+        expect![[r#"
+            layer image: test.bpf.o, parsers.d
+            layer image > test payload
+            stage 1: kernel 6
+            kernel "kernel"
+        "#]],
+    );
+}
+
+#[test]
+fn flaw_08_memory_comes_back_after_each_stage() {
+    let mut budget = Budget::default();
+    let inner = Image::new(Op::Decompress).kernel(&gzip(b"kernel")).build();
+    let image = Image::new(Op::Decompress)
+        .kernel(&gzip(&inner))
+        .cmdline(b"ro")
+        .build();
+    run_with(image, &mut budget).unwrap();
+    assert_eq!(budget.meter.memory, Meter::default().memory);
+    assert_eq!(budget.stages, 6);
+}
+
+#[test]
+fn programs_stay_inside_what_is_theirs() {
+    for (op, expected) in [
+        (
+            Op::Reserve,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function reserve, insn 481 (./crates/unfold/testdata/test.bpf.c:182: "while (bpf_ringbuf_reserve(&cmdline_ring, 4088, 0))"): a ring-buffer record acquired here was not released before the program ended
+            "#]],
+        ),
+        (
+            Op::ReadOutside,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 210 (./crates/unfold/testdata/test.bpf.c:337: "return *(volatile char *)(ctx->image + ctx->image_sz);"): read of 1 byte at image+0x2e passes its end at 0x2e
+            "#]],
+        ),
+        (
+            Op::WriteImage,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 102 (./crates/unfold/testdata/test.bpf.c:339: "*(volatile char *)ctx->image = 0;"): write of 1 byte at image+0x0, which is read-only
+            "#]],
+        ),
+        (
+            Op::WriteContext,
+            expect![[r#"
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 127 (./crates/unfold/testdata/test.bpf.c:342: "ctx->image_sz = 0;"): write of 4 bytes at context+0x10, which is read-only
+            "#]],
+        ),
+    ] {
+        check_soon(Image::new(op).kernel(b"kernel").build(), expected);
+    }
+}
+
+#[test]
+fn images_in_images_meet_the_stage_limit() {
+    let mut image = b"kernel".to_vec();
+    for _ in 0..9 {
+        image = Image::new(Op::Unfold).kernel(&image).build();
+    }
+    check(
+        image,
+        expect![[r#"
+        error: image > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test: stage 9 (test.bpf.o, parsers.d): the budget of 8 stages is used up, and the image is again one that a parser takes apart
+    "#]],
+    );
+}
+
+#[test]
+fn a_small_budget_names_what_is_used_up() {
+    let image = Image::new(Op::Unfold).kernel(b"kernel").build();
+    let mut few = Budget {
+        meter: Meter {
+            insns: 10,
+            ..Meter::default()
+        },
+        ..Budget::default()
+    };
+    expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 3 (./crates/unfold/testdata/test.bpf.c:117: "if (ctx->image_sz < (int)sizeof(*header))"): the instruction budget is used up
+    "#]].assert_eq(&told(run_with(image.clone(), &mut few)));
+    let meter = Meter {
+        memory: 10,
+        ..Meter::default()
+    };
+    let mut little = Budget {
+        meter,
+        ..Budget::default()
+    };
+    expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the memory budget is used up: 4096 bytes asked for, 10 left
+    "#]].assert_eq(&told(run_with(image, &mut little)));
+}
+
+/// A file of `len` bytes that begins with `start`, and counts what is read.
+#[derive(Debug)]
+struct Counting {
+    start: Vec<u8>,
+    len: u64,
+    read: AtomicU64,
+}
+
+impl Source for Counting {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        for (at, byte) in (offset as usize..).zip(buf) {
+            *byte = self.start.get(at).copied().unwrap_or(0xaa);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_large_initrd_is_handed_over_without_moving_a_byte() {
+    const INITRD: u32 = 200 << 20;
+    let mut start = Image::new(Op::Unfold).kernel(b"kernel").initrd(b"").build();
+    start[28..32].copy_from_slice(&INITRD.to_le_bytes());
+    let len = start.len() as u64 + u64::from(INITRD);
+    let file = Arc::new(Counting {
+        start,
+        len,
+        read: AtomicU64::new(0),
+    });
+    let callers = Arc::new(Counting {
+        start: Vec::new(),
+        len: 50 << 20,
+        read: AtomicU64::new(0),
+    });
+    let input = Input {
+        image: Rope::from_source(SourceId(1), Arc::clone(&file) as Arc<dyn Source>),
+        initrd: Some(Rope::from_source(
+            SourceId(2),
+            Arc::clone(&callers) as Arc<dyn Source>,
+        )),
+        ..Input::default()
+    };
+    let mut budget = Budget::default();
+    let unfolded = unfold(input, &options(), &mut MemoryStore::default(), &mut budget).unwrap();
+    let initrd = unfolded.initrd.unwrap();
+    let pieces = initrd.pieces().iter().map(|piece| match piece {
+        Piece::Source { id, range, .. } => (id.0, range.clone()),
+        other => panic!("{other:?} is not by reference"),
+    });
+    assert_eq!(
+        pieces.collect::<Vec<_>>(),
+        [(2, 0..50 << 20), (1, 46..46 + u64::from(INITRD))]
+    );
+    assert_eq!(callers.read.load(Ordering::Relaxed), 0);
+    // Headers alone, page by page.
+    assert!(file.read.load(Ordering::Relaxed) < 64 << 10, "{file:?}");
+    // The kernel is so short that it was copied.
+    assert_eq!(budget.meter.memory, Meter::default().memory - 6);
+}
+
+struct FullStore;
+
+impl Store for FullStore {
+    fn create(&mut self) -> io::Result<Box<dyn Output>> {
+        Ok(Box::new(FullOutput))
+    }
+}
+
+struct FullOutput;
+
+impl io::Write for FullOutput {
+    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output for FullOutput {
+    fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn flaw_09_a_full_store_is_not_the_images_fault() {
+    let image = Image::new(Op::Decompress).kernel(&gzip(b"kernel")).build();
+    let error = unfold(
+        input(image),
+        &options(),
+        &mut FullStore,
+        &mut Budget::default(),
+    );
+    expect![[r#"image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function unpack, insn 421 (./crates/unfold/testdata/test.bpf.c:162: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): the decompressed bytes cannot be stored: no storage space"#]].assert_eq(&chain(&error.unwrap_err()));
+}
+
+proptest! {
+    /// Bytes are changed in the headers, the parser's object and elsewhere.
+    #[test]
+    fn damaged_images_are_outcomes(edits in vec((any::<Index>(), any::<u8>()), 1..6)) {
+        let mut image = Image::new(Op::Unfold).kernel(b"kernel").build_pe(&[(".bpf", TEST)]);
+        for (at, byte) in edits {
+            let at = at.index(image.len());
+            image[at] = byte;
+        }
+        let meter = Meter { insns: 100_000, ..Meter::default() };
+        let _any = run_with(image, &mut Budget { meter, ..Budget::default() });
+    }
+}
