@@ -131,8 +131,8 @@ pub(crate) fn kexec_context(types: &Btf, context: &Context) -> Vec<u8> {
         .bytes
 }
 
-/// A value of one of the interface's structures. Only members that the
-/// interface declares are set, by tests that read every one back.
+/// A value of one of the interface's structures. Members that [`types`] does
+/// not declare are left out; tests name them all.
 struct Object<'a> {
     types: &'a Btf,
     name: &'static str,
@@ -169,3 +169,59 @@ impl<'a> Object<'a> {
 
 /// `enum alloc_type`: where the buffer of a result came from.
 const TYPE_VMALLOC: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offsets as a compiler for a 64-bit machine lays the structures out.
+    fn check(name: &str, size: u32, members: &[(&str, u32)]) {
+        let types = types();
+        assert_eq!(types.size_of(name), Some(size), "{name}");
+        for (member, offset) in members {
+            assert_eq!(
+                types.offset_of(name, member),
+                Some(*offset),
+                "{name}.{member}"
+            );
+        }
+    }
+
+    #[test]
+    fn structures_are_laid_out_as_the_series_has_them() {
+        let members = [
+            ("kdump", 0),
+            ("image", 8),
+            ("image_sz", 16),
+            ("initrd", 24),
+            ("initrd_sz", 32),
+            ("cmdline", 40),
+            ("cmdline_sz", 48),
+        ];
+        check("kexec_context", 56, &members);
+        let members = [
+            ("ref", 0),
+            ("buf", 8),
+            ("buf_sz", 16),
+            ("data_sz", 20),
+            ("alloc_type", 24),
+            ("pages", 32),
+            ("pg_cnt", 40),
+            ("status", 44),
+            ("memcg", 48),
+        ];
+        check("mem_range_result", 56, &members);
+    }
+
+    #[test]
+    fn kfunc_numbers_are_places_in_the_list() {
+        let interface = interface();
+        for (name, number) in [
+            ("bpf_copy_to_kernel", kfunc::COPY_TO_KERNEL),
+            ("bpf_decompress", kfunc::DECOMPRESS),
+            ("bpf_mem_range_result_put", kfunc::PUT),
+        ] {
+            assert_eq!(interface.kfunc(name), Some(number), "{name}");
+        }
+    }
+}
