@@ -20,6 +20,7 @@ mod error;
 pub(crate) mod ext;
 mod index;
 mod parse;
+mod texts;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use std::sync::OnceLock;
 pub use build::TypesBuilder;
 pub use error::BtfError;
 pub(crate) use index::essential_name;
+pub(crate) use texts::Texts;
 
 /// The longest name that is read; what is longer counts as cut there
 /// (`KSYM_NAME_LEN` of Linux is 512).

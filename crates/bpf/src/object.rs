@@ -22,9 +22,11 @@ mod elf;
 mod externs;
 mod functions;
 mod link;
+mod map_definition;
 mod maps;
 mod records;
 mod relocate;
+mod target;
 
 use elf::Elf;
 use externs::Externs;
@@ -57,6 +59,31 @@ pub const MAX_EXTERNS: usize = 1 << 16;
 
 impl Parser {
     /// Loads a plain BPF object for a host.
+    ///
+    /// ```
+    /// use ukexec_bpf::btf::TypesBuilder;
+    /// use ukexec_bpf::{HookDecl, Interface, KfuncDecl, Parser};
+    ///
+    /// let mut types = TypesBuilder::new();
+    /// let boolean = types.boolean();
+    /// let char = types.char();
+    /// let int = types.int("int", 4, true);
+    /// let bytes = types.pointer(char);
+    /// let members = [("kdump", boolean), ("image", bytes), ("image_sz", int)];
+    /// types.structure("kexec_context", &members);
+    /// let hook = |name| HookDecl { name, args: 1 };
+    /// let interface = Interface {
+    ///     types: types.build(),
+    ///     hooks: ["bpf_handle_pefile", "bpf_post_handle_pefile", "ukexec_match_image"]
+    ///         .map(hook)
+    ///         .to_vec(),
+    ///     kfuncs: vec![KfuncDecl { name: "bpf_copy_to_kernel", args: 3 }],
+    /// };
+    /// let object = std::fs::read("testdata/objects/parser-19-v3.bpf.o")?;
+    /// let parser = Parser::load(&object, &interface)?;
+    /// assert_eq!(parser.programs[0].hook, "bpf_handle_pefile");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

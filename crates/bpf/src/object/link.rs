@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::elf::Symbol;
 use super::functions::{ProgramDecl, list};
-use super::records::{BySection, Texts};
+use super::records::BySection;
 use super::relocate::Body;
 use super::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS, Parts, check_count};
-use crate::btf::essential_name;
 use crate::btf::ext::CoreRelo;
+use crate::btf::{Texts, essential_name};
 use crate::core_relo::Relocator;
 use crate::load_error::KfuncProblem;
 use crate::{Insn, Kfunc, LoadError, Poisoned, Program};
@@ -42,7 +42,7 @@ impl<'p> Linker<'p> {
             kfuncs: Vec::new(),
             kfunc_indices: HashMap::new(),
             bound: HashMap::new(),
-            texts: Texts::new(),
+            texts: Texts::default(),
             linked: 0,
         }
     }

@@ -1,17 +1,13 @@
 //! Records of `.BTF.ext`, by the section they are about.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Types;
 use super::elf::Elf;
 use super::functions::{Function, SLOT};
-use crate::btf::Btf;
 use crate::btf::ext::{LineInfo, Record, SectionRecords};
+use crate::btf::{Btf, Texts};
 use crate::{CodePlace, SourceLine};
-
-/// The most bytes of source text that are kept; what comes later is empty.
-const MAX_TEXT: usize = 4 << 20;
 
 /// Records by section, each section's in the order of its instructions.
 #[derive(Debug)]
@@ -99,12 +95,7 @@ impl<'a> Lines<'a> {
         for record in self.records.about(function) {
             let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(function.start);
             let slot = base.saturating_add(u32::try_from(slot).unwrap_or(u32::MAX));
-            let line = SourceLine {
-                slot,
-                file: texts.get(btf, record.file_name),
-                line: record.line,
-                text: texts.get(btf, record.text),
-            };
+            let line = texts.source_line(btf, slot, record);
             lines.pop_if(|last| last.slot == slot);
             lines.push(line);
         }
@@ -122,11 +113,9 @@ impl<'a> Lines<'a> {
         let records = self.records.about(function);
         let behind = records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot);
         let record = behind.checked_sub(1).and_then(|at| records.get(at));
-        let line = self.btf.zip(record).map(|(btf, record)| SourceLine {
-            slot: u32::try_from(slot).unwrap_or(u32::MAX),
-            file: btf.text(record.file_name).into(),
-            line: record.line,
-            text: btf.text(record.text).trim().into(),
+        let line = self.btf.zip(record).map(|(btf, record)| {
+            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+            Texts::default().source_line(btf, slot, record)
         });
         let section = elf.section_name(function.section);
         Box::new(CodePlace {
@@ -135,38 +124,5 @@ impl<'a> Lines<'a> {
             slot,
             line,
         })
-    }
-}
-
-/// File names and lines, each kept once.
-#[derive(Debug)]
-pub(super) struct Texts {
-    texts: HashMap<u32, Arc<str>>,
-    left: usize,
-}
-
-impl Texts {
-    pub(super) fn new() -> Self {
-        Self {
-            texts: HashMap::new(),
-            left: MAX_TEXT,
-        }
-    }
-
-    fn get(&mut self, btf: &Btf, offset: u32) -> Arc<str> {
-        if let Some(text) = self.texts.get(&offset) {
-            return Arc::clone(text);
-        }
-        if self.left == 0 {
-            return Arc::from("");
-        }
-        let text = btf.text(offset);
-        let text = Some(text.trim())
-            .filter(|text| text.len() <= self.left)
-            .unwrap_or_default();
-        self.left = self.left.saturating_sub(text.len());
-        let text: Arc<str> = text.into();
-        self.texts.insert(offset, Arc::clone(&text));
-        text
     }
 }

@@ -1,0 +1,56 @@
+//! Source lines that line records name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Btf;
+use super::ext::LineInfo;
+use crate::SourceLine;
+
+/// The most bytes of source text that are kept; what comes later is empty.
+const MAX_TEXT: usize = 4 << 20;
+
+/// File names and lines, each kept once.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    texts: HashMap<u32, Arc<str>>,
+    left: usize,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self {
+            texts: HashMap::new(),
+            left: MAX_TEXT,
+        }
+    }
+}
+
+impl Texts {
+    /// Returns what a record says about slot `slot` of a program.
+    pub(crate) fn source_line(&mut self, btf: &Btf, slot: u32, record: &LineInfo) -> SourceLine {
+        SourceLine {
+            slot,
+            file: self.get(btf, record.file_name),
+            line: record.line,
+            text: self.get(btf, record.text),
+        }
+    }
+
+    fn get(&mut self, btf: &Btf, offset: u32) -> Arc<str> {
+        if let Some(text) = self.texts.get(&offset) {
+            return Arc::clone(text);
+        }
+        if self.left == 0 {
+            return Arc::from("");
+        }
+        let text = btf.text(offset);
+        let text = Some(text.trim())
+            .filter(|text| text.len() <= self.left)
+            .unwrap_or_default();
+        self.left = self.left.saturating_sub(text.len());
+        let text: Arc<str> = text.into();
+        self.texts.insert(offset, Arc::clone(&text));
+        text
+    }
+}
