@@ -23,7 +23,8 @@ impl Interface {
     #[must_use]
     pub fn kfunc(&self, name: &str) -> Option<u32> {
         let own = self.kfuncs.iter().position(|kfunc| kfunc.name == name);
-        own.and_then(|index| u32::try_from(index).ok()).or_else(|| crate::helpers::built_in(name))
+        own.and_then(|index| u32::try_from(index).ok())
+            .or_else(|| crate::helpers::built_in(name))
     }
 
     /// The first number of the kfuncs that this crate answers itself;
@@ -87,6 +88,10 @@ pub struct Meter {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { insns: 20_000_000, memory: 256 << 20, log_lines: 1_000 }
+        Self {
+            insns: 20_000_000,
+            memory: 256 << 20,
+            log_lines: 1_000,
+        }
     }
 }

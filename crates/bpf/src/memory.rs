@@ -75,9 +75,7 @@ impl Memory {
     ///
     /// [`AccessError::AddressSpace`] if the rope is 4 GiB or longer.
     pub fn add_rope(&mut self, name: impl Into<Arc<str>>, rope: Rope) -> Result<u64, AccessError> {
-        self.add(name.into(), rope.len(), |_| {
-            Body::Rope(Box::new(Shown::new(rope)))
-        })
+        self.add(name.into(), Body::Rope(Box::new(Shown::new(rope))))
     }
 
     /// Adds a region of private memory, and returns its address. The bytes are
@@ -93,23 +91,17 @@ impl Memory {
         bytes: Vec<u8>,
         writable: bool,
     ) -> Result<u64, AccessError> {
-        let len = bytes.len() as u64;
-        self.account
-            .take(len)
-            .map_err(|trouble| trouble.in_region(""))?;
-        self.add(name.into(), len, |_| Body::Bytes { bytes, writable })
+        self.add(name.into(), Body::Bytes { bytes, writable })
     }
 
     /// Adds a record of zeros, and returns its address.
     pub(crate) fn add_record(&mut self, name: Arc<str>, len: u32) -> Result<u64, AccessError> {
-        self.add(name, len.into(), |len| {
-            Body::Record(Box::new(Sparse::new(len)))
-        })
+        self.add(name, Body::Record(Box::new(Sparse::new(len))))
     }
 
     /// Adds something that can be pointed to, and returns its address.
     pub(crate) fn add_handle(&mut self, name: Arc<str>) -> Result<u64, AccessError> {
-        self.add(name, 0, |_| Body::Handle)
+        self.add(name, Body::Handle)
     }
 
     /// Fills `buf` from the bytes at `addr`.
@@ -439,25 +431,19 @@ impl Memory {
         self.account.settle(meter);
     }
 
-    fn add(
-        &mut self,
-        name: Arc<str>,
-        len: u64,
-        body: impl FnOnce(u32) -> Body,
-    ) -> Result<u64, AccessError> {
+    fn add(&mut self, name: Arc<str>, body: Body) -> Result<u64, AccessError> {
         let too_many = |what: String, limit| AccessError::AddressSpace { what, limit };
-        let len = u32::try_from(len)
-            .map_err(|_too_long| too_many(format!("the {len} bytes of {name}"), u32::MAX.into()))?;
+        let region = Region { name, body };
+        let len = region.len();
+        if len > MAX_LEN {
+            let what = format!("the {len} bytes of {}", region.name);
+            return Err(too_many(what, MAX_LEN));
+        }
         if self.regions.len() as u64 >= MAX_REGIONS {
             return Err(too_many("more regions".to_owned(), MAX_REGIONS));
         }
-        self.account
-            .take(REGION_COST)
-            .map_err(|trouble| trouble.in_region(""))?;
-        self.regions.push(Region {
-            name,
-            body: body(len),
-        });
+        self.take(REGION_COST + region.cost())?;
+        self.regions.push(region);
         Ok((self.regions.len() as u64) << 32)
     }
 
@@ -555,6 +541,8 @@ fn region_mut(regions: &mut [Region], addr: u64) -> Option<&mut Region> {
 
 /// The part of an address that names the region.
 const UPPER: u64 = 0xffff_ffff << 32;
+/// Bytes a region may have, so that an offset fits in half an address.
+const MAX_LEN: u64 = u32::MAX as u64;
 /// Regions there may be; their numbers stay below those of [`handle`].
 const MAX_REGIONS: u64 = 1 << 30;
 /// What a region costs beside its bytes, for ever: its number is not reused.

@@ -40,7 +40,9 @@ impl Source for Bytes {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_too_far| io::ErrorKind::UnexpectedEof)?;
-        let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let end = start
+            .checked_add(buf.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         let bytes = self.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(bytes);
         Ok(())
@@ -85,7 +87,11 @@ impl Piece {
     /// Returns the part of this piece in `range`, which must lie inside.
     fn slice(&self, range: Range<u64>) -> Self {
         match self {
-            Self::Source { id, source, range: whole } => Self::Source {
+            Self::Source {
+                id,
+                source,
+                range: whole,
+            } => Self::Source {
                 id: *id,
                 source: Arc::clone(source),
                 range: whole.start + range.start..whole.start + range.end,
@@ -183,7 +189,11 @@ impl Rope {
         let end = self.len() + piece.len();
         match (self.pieces.last_mut(), &piece) {
             (
-                Some(Piece::Source { id: last_id, range: last, .. }),
+                Some(Piece::Source {
+                    id: last_id,
+                    range: last,
+                    ..
+                }),
                 Piece::Source { id, range, .. },
             ) if *last_id == *id && last.end == range.start => last.end = range.end,
             (Some(Piece::Zeros(last)), Piece::Zeros(more)) => *last += more,
@@ -231,12 +241,16 @@ impl Rope {
         let mut rest = buf;
         for (piece, span) in self.spans(offset, end) {
             let (now, later) = rest.split_at_mut((span.end - span.start) as usize);
-            piece.read_at(span.start, now).map_err(|cause| match piece {
-                Piece::Source { id, .. } => RopeError::Read { id: *id, cause },
-                Piece::Memory(_) | Piece::Zeros(_) => {
-                    RopeError::OutOfRange { start: offset, end, len: self.len() }
-                }
-            })?;
+            piece
+                .read_at(span.start, now)
+                .map_err(|cause| match piece {
+                    Piece::Source { id, .. } => RopeError::Read { id: *id, cause },
+                    Piece::Memory(_) | Piece::Zeros(_) => RopeError::OutOfRange {
+                        start: offset,
+                        end,
+                        len: self.len(),
+                    },
+                })?;
             rest = later;
         }
         Ok(())
@@ -257,7 +271,20 @@ impl Rope {
     /// Returns a reader over all bytes, buffered in chunks of 128 KiB.
     #[must_use]
     pub fn reader(&self) -> RopeReader<'_> {
-        RopeReader { rope: self, next: 0, buf: Vec::new(), used: 0 }
+        RopeReader {
+            rope: self,
+            next: 0,
+            buf: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// Returns how many pieces lie, in part at least, in `start..end`.
+    pub(crate) fn pieces_in(&self, start: u64, end: u64) -> u64 {
+        let first = self.ends.partition_point(|&piece_end| piece_end <= start);
+        let behind = self.ends.partition_point(|&piece_end| piece_end < end);
+        let last = behind.saturating_add(1).min(self.ends.len());
+        last.saturating_sub(first) as u64
     }
 
     fn check(&self, start: u64, end: u64) -> Result<(), RopeError> {
@@ -273,12 +300,19 @@ impl Rope {
     /// span inside it.
     fn spans(&self, start: u64, end: u64) -> impl Iterator<Item = (&Piece, Range<u64>)> {
         let first = self.ends.partition_point(|&piece_end| piece_end <= start);
-        self.pieces.iter().zip(&self.ends).skip(first).map_while(move |(piece, &piece_end)| {
-            let piece_start = piece_end - piece.len();
-            (piece_start < end).then(|| {
-                (piece, start.max(piece_start) - piece_start..end.min(piece_end) - piece_start)
+        self.pieces
+            .iter()
+            .zip(&self.ends)
+            .skip(first)
+            .map_while(move |(piece, &piece_end)| {
+                let piece_start = piece_end - piece.len();
+                (piece_start < end).then(|| {
+                    (
+                        piece,
+                        start.max(piece_start) - piece_start..end.min(piece_end) - piece_start,
+                    )
+                })
             })
-        })
     }
 }
 
@@ -358,10 +392,18 @@ mod tests {
     fn sample() -> Rope {
         let source: Arc<dyn Source> = Arc::new(Bytes::from_static(b"0123456789"));
         let mut rope = Rope::new();
-        rope.push(Piece::Source { id: SourceId(1), source: Arc::clone(&source), range: 2..5 });
+        rope.push(Piece::Source {
+            id: SourceId(1),
+            source: Arc::clone(&source),
+            range: 2..5,
+        });
         rope.push(Piece::Zeros(2));
         rope.push(Piece::Memory(Bytes::from_static(b"abc")));
-        rope.push(Piece::Source { id: SourceId(1), source, range: 7..9 });
+        rope.push(Piece::Source {
+            id: SourceId(1),
+            source,
+            range: 7..9,
+        });
         rope
     }
 
@@ -401,7 +443,10 @@ mod tests {
     #[test]
     fn refuses_spans_past_the_end() {
         let rope = sample();
-        assert!(matches!(rope.slice(3..11), Err(RopeError::OutOfRange { len: 10, .. })));
+        assert!(matches!(
+            rope.slice(3..11),
+            Err(RopeError::OutOfRange { len: 10, .. })
+        ));
         assert!(rope.read_at(u64::MAX, &mut [0; 2]).is_err());
     }
 }

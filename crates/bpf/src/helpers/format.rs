@@ -98,6 +98,8 @@ struct Spec {
 
 /// Returns the text, or `None` where Linux refuses the format.
 fn render(machine: &mut Machine<'_>, fmt: &[u8], args: &[u64]) -> Result<Option<Vec<u8>>, Fault> {
+    // Formatting takes longer than moving the bytes, printed or not.
+    machine.memory.moved(MAX_TEXT as u64);
     let mut out = Vec::new();
     let mut args = args.iter().copied();
     let mut rest = fmt;

@@ -80,14 +80,20 @@ impl Account {
         self.work += 1 + bytes / 64;
     }
 
-    /// Charges a system call's worth of work, beside the bytes.
-    pub(super) fn fetched(&mut self, bytes: u64) {
-        self.work += 16 + bytes / 64;
+    /// Charges `bytes` fetched from `pieces` of a rope, each of which may take
+    /// a system call.
+    pub(super) fn fetched(&mut self, pieces: u64, bytes: u64) {
+        self.work += 16 * pieces.max(1) + bytes / 64;
     }
 
-    /// Charges `steps` small steps, such as pieces looked at.
+    /// Charges `entries` of a list that were looked at one by one.
+    pub(super) fn scanned(&mut self, entries: usize) {
+        self.work += entries as u64 / 8;
+    }
+
+    /// Charges `steps` steps, such as pieces put into a list.
     pub(super) fn stepped(&mut self, steps: u64) {
-        self.work += steps;
+        self.work += 8 * steps;
     }
 
     /// Returns the work since the last call, in instructions.

@@ -1,4 +1,11 @@
 //! A small window on bytes that are slow to reach.
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::indexing_slicing,
+        reason = "lines are indexed by a page's number modulo how many there are"
+    )
+)]
 
 /// Bytes of a line, and of a page of a record.
 pub(super) const PAGE: u32 = 4096;

@@ -143,7 +143,7 @@ impl Region {
             Body::Rope(shown) => {
                 let start = u64::from(offset);
                 let part = shown.rope.slice(start..start.saturating_add(len))?;
-                account.stepped(1 + part.pieces().len() as u64);
+                account.stepped(part.pieces().len() as u64);
                 Ok(Segment::Reference(part))
             }
             Body::Record(record) => record.segment(offset, len, account),
@@ -175,14 +175,14 @@ impl Region {
                 Ok(())
             }
             (Body::Bytes { bytes, .. }, Segment::Reference(rope)) => {
-                account.fetched(rope.len());
+                account.fetched(rope.pieces().len() as u64, rope.len());
                 match part_mut(bytes, offset, rope.len() as usize) {
                     Some(part) => Ok(rope.read_at(0, part)?),
                     None => Ok(()),
                 }
             }
             (Body::Record(_), Segment::Reference(rope)) => {
-                account.fetched(rope.len());
+                account.fetched(rope.pieces().len() as u64, rope.len());
                 let bytes = rope.to_vec()?;
                 self.write(offset, &bytes, account)
             }
@@ -204,8 +204,9 @@ impl Shown {
     /// Fills `buf` from `offset`: few bytes through the window, many past it.
     fn read(&mut self, offset: u32, buf: &mut [u8], account: &mut Account) -> Result<(), Trouble> {
         if buf.len() > SHORT {
-            account.fetched(buf.len() as u64);
-            return Ok(self.rope.read_at(offset.into(), buf)?);
+            let (start, len) = (u64::from(offset), buf.len() as u64);
+            account.fetched(self.rope.pieces_in(start, start.saturating_add(len)), len);
+            return Ok(self.rope.read_at(start, buf)?);
         }
         account.moved(buf.len() as u64);
         let mut offset = offset;
@@ -232,9 +233,9 @@ impl Shown {
                 account.take(PAGE.into())?;
                 self.taken += u64::from(PAGE);
             }
-            account.fetched(PAGE.into());
             let start = u64::from(page) * u64::from(PAGE);
             let len = self.rope.len().saturating_sub(start).min(PAGE.into());
+            account.fetched(self.rope.pieces_in(start, start.saturating_add(len)), len);
             let rope = &self.rope;
             self.lines
                 .load(page, len as usize, |bytes| rope.read_at(start, bytes))?;

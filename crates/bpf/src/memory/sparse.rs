@@ -12,6 +12,8 @@ use super::account::{Account, Trouble};
 use super::lines::{Lines, PAGE};
 use crate::Rope;
 
+/// What a record costs before anything is in it.
+const RECORD_COST: u64 = 256;
 /// What a reference costs beside its pieces, and each of these.
 const REFERENCE_COST: u64 = 128;
 const PIECE_COST: u64 = 64;
@@ -49,13 +51,14 @@ impl Segment {
 }
 
 impl Sparse {
+    /// Returns `len` zeros, whose cost is yet to be taken.
     pub(super) fn new(len: u32) -> Self {
         Self {
             len,
             pages: Vec::new(),
             references: BTreeMap::new(),
             lines: Lines::default(),
-            taken: 0,
+            taken: RECORD_COST,
         }
     }
 
@@ -142,6 +145,7 @@ impl Sparse {
         rope: Rope,
         account: &mut Account,
     ) -> Result<(), Trouble> {
+        account.fetched(rope.pieces().len() as u64, 0);
         self.cover(offset, rope.len() as u32, account, |at, bytes| {
             Ok(rope.read_at(u64::from(at - offset), bytes)?)
         })?;
@@ -191,7 +195,8 @@ impl Sparse {
             .take(last)
             .skip(page)
             .position(Option::is_some);
-        account.stepped((last.min(self.pages.len()).saturating_sub(page) / 64) as u64);
+        account.scanned(last.min(self.pages.len()).saturating_sub(page));
+        account.stepped(1);
         let end = own.map_or(end, |distance| {
             end.min((page + distance) as u64 * u64::from(PAGE))
         });
@@ -218,6 +223,7 @@ impl Sparse {
         self.punch(offset, len, account)?;
         self.lines.clear();
         let touched = self.pages.len();
+        account.scanned(touched.min(len as usize / PAGE as usize));
         for (page, span) in
             pages(offset, len as usize).take_while(|(page, _)| (*page as usize) < touched)
         {
@@ -231,11 +237,9 @@ impl Sparse {
                 *slot = None;
             } else {
                 let at = page * PAGE + span.start as u32;
-                account.fetched(span.len() as u64);
                 fill(at, bytes.get_mut(span).unwrap_or_default())?;
             }
         }
-        account.stepped(u64::from(len / PAGE / 64));
         Ok(())
     }
 
@@ -297,11 +301,11 @@ impl Sparse {
                 account.take(PAGE.into())?;
                 self.taken += u64::from(PAGE);
             }
-            account.fetched(PAGE.into());
             let len = self.page_len(page);
             let references = &self.references;
-            self.lines
-                .load(page, len, |bytes| gather(references, page * PAGE, bytes))?;
+            self.lines.load(page, len, |bytes| {
+                gather(references, page * PAGE, bytes, account)
+            })?;
         }
         Ok(self.lines.page(page).unwrap_or_default())
     }
@@ -323,9 +327,8 @@ impl Sparse {
         if slot.is_none() {
             account.take(len as u64)?;
             self.taken += len as u64;
-            account.fetched(len as u64);
             let mut bytes = vec![0; len].into_boxed_slice();
-            gather(&self.references, page * PAGE, &mut bytes)?;
+            gather(&self.references, page * PAGE, &mut bytes, account)?;
             *slot = Some(bytes);
         }
         Ok(slot.as_deref_mut().unwrap_or_default())
@@ -350,8 +353,14 @@ fn pages(offset: u32, len: usize) -> impl Iterator<Item = (u32, Range<usize>)> {
 
 /// Fills `buf` from what the references have at `offset`, zeros elsewhere.
 /// `buf` holds zeros or the bytes of another page.
-fn gather(references: &BTreeMap<u32, Rope>, offset: u32, buf: &mut [u8]) -> Result<(), Trouble> {
+fn gather(
+    references: &BTreeMap<u32, Rope>,
+    offset: u32,
+    buf: &mut [u8],
+    account: &mut Account,
+) -> Result<(), Trouble> {
     buf.fill(0);
+    account.moved(buf.len() as u64);
     let (from, to) = (u64::from(offset), u64::from(offset) + buf.len() as u64);
     let first = references
         .range(..=offset)
@@ -366,6 +375,7 @@ fn gather(references: &BTreeMap<u32, Rope>, offset: u32, buf: &mut [u8]) -> Resu
         if start < end
             && let Some(part) = buf.get_mut((start - from) as usize..(end - from) as usize)
         {
+            account.fetched(rope.pieces_in(start - at, end - at), 0);
             rope.read_at(start - at, part)?;
         }
     }

@@ -33,12 +33,11 @@ pub(super) struct Decoded {
 
 /// Decodes `insn`; `next` is the slot behind it.
 pub(super) fn decode(insn: Insn, next: Option<Insn>) -> Result<Decoded, Reject> {
-    for number in [insn.dst, insn.src] {
-        // The source of a call or lddw says which kind it is.
-        let pseudo = number == insn.src && matches!(insn.code, CALL | LDDW);
-        if number > 10 && !pseudo {
-            return Err(Reject::Register { number });
-        }
+    // The source of a call or lddw says which kind it is.
+    let source = (!matches!(insn.code, CALL | LDDW)).then_some(insn.src);
+    let registers = [Some(insn.dst), source].into_iter().flatten();
+    if let Some(number) = registers.max().filter(|&number| number > 10) {
+        return Err(Reject::Register { number });
     }
     if insn.code == LDDW {
         return load_imm(insn, next);

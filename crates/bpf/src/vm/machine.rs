@@ -38,6 +38,7 @@ pub(super) enum Callee {
 impl Machine<'_> {
     /// Calls the function of this program at `callback`, and returns its r0.
     pub(crate) fn call_back(&mut self, callback: u64, args: [u64; 5]) -> Result<u64, Fault> {
+        self.meter.insns = self.meter.insns.saturating_sub(CALLBACK_COST);
         match self.callee(callback)? {
             Callee::Function(entry) => self.interpret(entry, args),
             Callee::Helper(_) | Callee::Kfunc(_) => Err(Fault::NoFunction { target: callback }),
@@ -164,6 +165,9 @@ impl Machine<'_> {
         self.meter.insns = self.meter.insns.saturating_sub(work);
     }
 }
+
+/// Instructions that a callback costs beside its own: it takes as long as some.
+const CALLBACK_COST: u64 = 4;
 
 /// Returns `line` with control characters made visible, so that a program's
 /// text cannot steer a terminal.

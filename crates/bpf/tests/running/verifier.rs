@@ -46,7 +46,7 @@ fn refuses_unknown_opcodes() {
         };
         let known = match code & 7 {
             0 => code == 0x18,
-            1 => matches!(code >> 3, 0xc..=0xf | 0x10..=0x12),
+            1 => matches!(code >> 3, 0xc..=0x12),
             2 => matches!(code >> 3, 0xc..=0xf),
             3 => matches!(code >> 3, 0xc..=0xf | 0x18 | 0x1b),
             4 => !matches!(code >> 4, 0xe | 0xf) && code != 0x8c,
