@@ -149,6 +149,8 @@ impl<'a> Plan<'a> {
             .collect();
         if let Some(mut machine) = state.machine.as_deref().and_then(Machine::from_uname) {
             machine.page_size = state.page_size;
+            machine.five_level_paging = state.five_level_paging;
+            machine.efi_32bit = state.efi_32bit;
             problems.extend(kernel.check(&machine));
         }
         problems

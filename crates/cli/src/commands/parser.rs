@@ -1,13 +1,13 @@
 //! `ukexec parser check`: what a parser is, for its author.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use ukexec_bpf::{AttachKind, MapKind, Parser, Program, VerifiedParser, helper_name, insn};
+use ukexec_bpf::{AttachKind, HELPERS, Helper, MapKind, Parser, Program, VerifiedParser, insn};
 use ukexec_pe::PeImage;
 
 use crate::args::ParserCheck;
@@ -107,8 +107,8 @@ fn report(path: &Path, size: usize, parser: &Parser) -> anyhow::Result<String> {
         };
         writeln!(text, "  kfunc    {}{offered}", kfunc.name)?;
     }
-    for (number, name) in helpers(parser) {
-        writeln!(text, "  helper   {name} ({number})")?;
+    for helper in helpers(parser) {
+        writeln!(text, "  helper   {} ({})", helper.name, helper.number)?;
     }
     Ok(text)
 }
@@ -138,9 +138,9 @@ fn document(path: &Path, size: usize, parser: &Parser) -> Value {
             "name": kfunc.name,
             "offered": kfunc.host.is_some(),
         })).collect::<Vec<_>>(),
-        "helpers": helpers(parser).into_iter().map(|(number, name)| json!({
-            "number": number,
-            "name": name,
+        "helpers": helpers(parser).into_iter().map(|helper| json!({
+            "number": helper.number,
+            "name": helper.name,
         })).collect::<Vec<_>>(),
     })
 }
@@ -161,16 +161,14 @@ fn kind(kind: MapKind) -> &'static str {
 }
 
 /// Returns the helpers that any program calls, by number.
-fn helpers(parser: &Parser) -> BTreeMap<u32, &'static str> {
-    let calls: BTreeSet<u32> = parser
-        .programs
-        .iter()
-        .flat_map(|program| &program.code)
+fn helpers(parser: &Parser) -> Vec<&'static Helper> {
+    let insns = parser.programs.iter().flat_map(|program| &program.code);
+    let calls: BTreeSet<i32> = insns
         .filter(|insn| insn.code == insn::CALL && insn.src == insn::call::HELPER)
-        .filter_map(|insn| u32::try_from(insn.imm).ok())
+        .map(|insn| insn.imm)
         .collect();
-    calls
-        .into_iter()
-        .filter_map(|number| Some((number, helper_name(number)?)))
+    HELPERS
+        .iter()
+        .filter(|helper| calls.contains(&helper.number))
         .collect()
 }
