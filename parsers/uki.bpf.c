@@ -433,7 +433,7 @@ static __always_inline _Bool find_profile(void)
 	wanted.is_broken = 0;
 	bpf_loop(image.sections, check_profile, NULL, 0);
 	if (!wanted.is_found && !wanted.is_broken)
-		bpf_printk("uki: profile @%s: expected a profile's number or the ID= line of a .profile section, found %u such sections and none fits",
+		bpf_printk("uki: profile @%s: expected the ID= line of a .profile section, or its number, counted from 0; found %u such sections, none with this ID",
 			   wanted.id, wanted.number);
 	return wanted.is_found;
 }
@@ -598,7 +598,7 @@ static __always_inline _Bool choose_by_caller(_Bool *given, const struct kexec_c
 		goto discard;
 	search_table(wanted.number);
 	if (wanted.number > 0 && wanted.number >= found.profiles) {
-		bpf_printk("uki: profile @%s: expected a number below %u, the number of .profile sections",
+		bpf_printk("uki: profile @%s: expected the number of a .profile section, counted from 0; found %u such sections",
 			   wanted.id, found.profiles);
 		goto discard;
 	}

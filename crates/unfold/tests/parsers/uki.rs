@@ -1,0 +1,308 @@
+//! What is taken from which section of a UKI.
+
+use expect_test::{Expect, expect};
+use ukexec_bpf::{Piece, Rope};
+use ukexec_unfold::Input;
+
+use crate::image::{PE, Section, TABLE, pe, put, section, uki};
+use crate::{Caller, KERNEL, outcome, run, run_input};
+
+fn check(image: &[u8], caller: &Caller<'_>, expected: Expect) {
+    expected.assert_eq(&outcome(&run(image, caller)));
+}
+
+/// A UKI of these sections, with nothing from the caller.
+fn check_alone(more: &[Section], expected: Expect) {
+    check(&uki(more), &Caller::default(), expected);
+}
+
+#[test]
+fn hands_over_each_part() {
+    check_alone(
+        &[
+            section(".cmdline", "ro quiet"),
+            section(".initrd", "initrd"),
+        ],
+        expect![[r#"
+            kernel "kernel"
+            initrd "initrd"
+            cmdline "ro quiet"
+            uki.bpf.o: kernel 6, initrd 6, command line 8
+        "#]],
+    );
+}
+
+#[test]
+fn needs_no_more_than_a_kernel() {
+    check_alone(
+        &[],
+        expect![[r#"
+        kernel "kernel"
+        uki.bpf.o: kernel 6
+    "#]],
+    );
+}
+
+#[test]
+fn leaves_the_callers_initrd_alone_without_one_of_its_own() {
+    check(
+        &uki(&[]),
+        &Caller::initrd(b"mine"),
+        expect![[r#"
+        kernel "kernel"
+        initrd "mine"
+        uki.bpf.o: kernel 6
+    "#]],
+    );
+}
+
+#[test]
+fn puts_microcode_first_and_the_callers_initrd_between() {
+    let all = [section(".initrd", "initrd."), section(".ucode", "ucode")];
+    check(
+        &uki(&all),
+        &Caller::initrd(b"mine.."),
+        expect![[r#"
+        kernel "kernel"
+        initrd "ucode\x00\x00\x00mine..\x00\x00initrd."
+        uki.bpf.o: kernel 6, initrd 23
+    "#]],
+    );
+    check(
+        &uki(&all),
+        &Caller::default(),
+        expect![[r#"
+        kernel "kernel"
+        initrd "ucode\x00\x00\x00initrd."
+        uki.bpf.o: kernel 6, initrd 15
+    "#]],
+    );
+    check(
+        &uki(&all[..1]),
+        &Caller::initrd(b"mine."),
+        expect![[r#"
+        kernel "kernel"
+        initrd "mine.\x00\x00\x00initrd."
+        uki.bpf.o: kernel 6, initrd 15
+    "#]],
+    );
+    check(
+        &uki(&all[1..]),
+        &Caller::initrd(b"mine."),
+        expect![[r#"
+        kernel "kernel"
+        initrd "ucode\x00\x00\x00mine."
+        uki.bpf.o: kernel 6, initrd 13
+    "#]],
+    );
+}
+
+#[test]
+fn pads_only_where_another_part_follows() {
+    check_alone(
+        &[section(".initrd", "12345")],
+        expect![[r#"
+        kernel "kernel"
+        initrd "12345"
+        uki.bpf.o: kernel 6, initrd 5
+    "#]],
+    );
+    check_alone(
+        &[section(".ucode", "12345")],
+        expect![[r#"
+        kernel "kernel"
+        initrd "12345"
+        uki.bpf.o: kernel 6, initrd 5
+    "#]],
+    );
+    check_alone(
+        &[section(".ucode", "1234"), section(".initrd", "5")],
+        expect![[r#"
+            kernel "kernel"
+            initrd "12345"
+            uki.bpf.o: kernel 6, initrd 5
+        "#]],
+    );
+}
+
+#[test]
+fn takes_an_empty_section_as_absent() {
+    check_alone(
+        &[
+            section(".initrd", ""),
+            section(".ucode", ""),
+            section(".cmdline", ""),
+        ],
+        expect![[r#"
+            kernel "kernel"
+            uki.bpf.o: kernel 6
+        "#]],
+    );
+}
+
+#[test]
+fn takes_the_smaller_of_a_sections_sizes() {
+    let linux = |size| pe(&[section(".linux", KERNEL).virtual_size(size)]);
+    check(
+        &linux(4),
+        &Caller::default(),
+        expect![[r#"
+        kernel "kern"
+        uki.bpf.o: kernel 4
+    "#]],
+    );
+    // VirtualSize 0 is what some objcopy leaves: the raw size, padding included.
+    let initrd = uki(&[section(".initrd", [b'i'; 512]).virtual_size(0)]);
+    let unfolded = run(&initrd, &Caller::default()).unwrap();
+    assert_eq!(unfolded.initrd.unwrap().len(), 512);
+    // Early ukify wrote more than there is.
+    let long = linux(0x10_0000);
+    let unfolded = run(&long, &Caller::default()).unwrap();
+    assert_eq!(unfolded.kernel.len(), 512);
+}
+
+#[test]
+fn takes_the_first_of_several_sections_of_a_name() {
+    check_alone(
+        &[
+            section(".linux", "second"),
+            section(".cmdline", "first"),
+            section(".cmdline", "second"),
+            section(".initrd", "first"),
+            section(".initrd", "second"),
+        ],
+        expect![[r#"
+            kernel "kernel"
+            initrd "first"
+            cmdline "first"
+            uki.bpf.o: kernel 6, initrd 5, command line 5
+        "#]],
+    );
+}
+
+#[test]
+fn knows_the_kernel_wherever_it_is() {
+    let last = [section(".initrd", "initrd"), section(".linux", KERNEL)];
+    check(
+        &pe(&last),
+        &Caller::default(),
+        expect![[r#"
+        kernel "kernel"
+        initrd "initrd"
+        uki.bpf.o: kernel 6, initrd 6
+    "#]],
+    );
+}
+
+#[test]
+fn is_not_fooled_by_names_that_only_begin_alike() {
+    check_alone(
+        &[section(".cmdlin", "no"), section(".initrdX", "no")],
+        expect![[r#"
+            kernel "kernel"
+            uki.bpf.o: kernel 6
+        "#]],
+    );
+}
+
+#[test]
+fn leaves_other_programs_alone() {
+    // An addon, a boot loader, a kernel.
+    let addon = pe(&[section(".cmdline", "more")]);
+    let unfolded = run(&addon, &Caller::default()).unwrap();
+    assert!(unfolded.report.stages.is_empty());
+    assert_eq!(unfolded.kernel.to_vec().unwrap(), addon);
+}
+
+#[test]
+fn takes_ninety_six_sections_and_no_more() {
+    let mut sections = vec![section(".dtbauto", "dtb"); 94];
+    check_alone(
+        &sections,
+        expect![[r#"
+        kernel "kernel"
+        uki.bpf.o: kernel 6
+    "#]],
+    );
+    sections.push(section(".dtbauto", "dtb"));
+    check_alone(
+        &sections,
+        expect![[r#"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: NumberOfSections at 0x46: expected at most 96, found 97"
+    "#]],
+    );
+}
+
+#[test]
+fn refuses_an_empty_kernel() {
+    check(
+        &pe(&[section(".linux", "")]),
+        &Caller::default(),
+        expect![[r#"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .linux: expected a kernel, found no such section or an empty one"
+        "#]],
+    );
+}
+
+#[test]
+fn refuses_what_is_no_efi_application() {
+    let mut image = uki(&[]);
+    put(&mut image, PE + 24 + 68, &3_u16.to_le_bytes());
+    check(
+        &image,
+        &Caller::default(),
+        expect![[r#"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: Subsystem: expected 10 (EFI application), found 3"
+    "#]],
+    );
+}
+
+#[test]
+fn says_what_a_lanzaboote_image_is() {
+    check_alone(
+        &[section(".linuxh", [7; 32])],
+        expect![[r#"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI", "uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files"
+    "#]],
+    );
+    // What it looked like at first.
+    let sections = [section(".kernelp", "path"), section(".initrdh", [7; 32])];
+    check(
+        &pe(&sections),
+        &Caller::default(),
+        expect![[r#"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI", "uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files"
+    "#]],
+    );
+}
+
+#[test]
+fn refuses_a_section_past_the_end() {
+    let mut image = uki(&[section(".initrd", "initrd")]);
+    put(
+        &mut image,
+        TABLE + 40 * 2 + 20,
+        &0xffff_ff00_u32.to_le_bytes(),
+    );
+    check(
+        &image,
+        &Caller::default(),
+        expect![[r#"
+        image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 2 (.initrd) at file offset 0x1ac: expected content inside the file, found 0xffffff00 to 0xffffff06 of a file that ends at 0x800; is the file cut off?
+    "#]],
+    );
+}
+
+#[test]
+fn refuses_an_initrd_that_nobody_could_load() {
+    // 1 GiB of zeros, which the test does not allocate.
+    let image = uki(&[section(".initrd", "initrd")]);
+    let input = Input {
+        image: Rope::from(image),
+        initrd: Some(Rope::from(Piece::Zeros(1 << 30))),
+        ..Input::default()
+    };
+    expect![[r#"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: the caller's initrd: expected at most 0x3fffe000 bytes, found 0x40000000"
+    "#]].assert_eq(&outcome(&run_input(input)));
+}
