@@ -42,6 +42,8 @@ pub(crate) struct Maps {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) name: Arc<str>,
+    /// What the regions of a hash's values are called.
+    pub(crate) value_name: Arc<str>,
     pub(crate) handle: u64,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
@@ -132,6 +134,7 @@ impl Live {
         };
         Ok(Self {
             handle: memory.add_handle(format!("map {name}").into())?,
+            value_name: format!("value of {name}").into(),
             name,
             key_size: map.key_size,
             value_size: map.value_size,

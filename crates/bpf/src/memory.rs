@@ -408,6 +408,11 @@ impl Memory {
         self.account.moved(bytes);
     }
 
+    /// Charges `insns` of work that is not the moving of bytes.
+    pub(crate) fn worked(&mut self, insns: u64) {
+        self.account.worked(insns);
+    }
+
     /// Returns the work since the last call, in instructions.
     #[inline]
     pub(crate) fn take_work(&mut self) -> u64 {

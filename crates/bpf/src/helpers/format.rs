@@ -7,6 +7,8 @@ use crate::vm::{Fault, Machine};
 const MAX_TEXT: usize = 1024;
 /// Bytes of a format that are looked at.
 const MAX_FORMAT: usize = 4096;
+/// Instructions that formatting costs beside its bytes.
+const FORMAT_WORK: u64 = 16;
 /// Bytes of an array of arguments.
 const MAX_DATA: u64 = 12 * 8;
 
@@ -99,7 +101,7 @@ struct Spec {
 /// Returns the text, or `None` where Linux refuses the format.
 fn render(machine: &mut Machine<'_>, fmt: &[u8], args: &[u64]) -> Result<Option<Vec<u8>>, Fault> {
     // Formatting takes longer than moving the bytes, printed or not.
-    machine.memory.moved(MAX_TEXT as u64);
+    machine.memory.worked(FORMAT_WORK);
     let mut out = Vec::new();
     let mut args = args.iter().copied();
     let mut rest = fmt;

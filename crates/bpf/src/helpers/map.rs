@@ -1,5 +1,7 @@
 //! Elements of arrays and hashes.
 
+use std::sync::Arc;
+
 use super::{Answer, errno};
 use crate::maps::{Contents, Live};
 use crate::memory::{Access, Memory};
@@ -7,6 +9,10 @@ use crate::vm::{Fault, Machine};
 
 /// What an entry of a hash costs beside its key and its value's region.
 const ENTRY_COST: u64 = 64;
+
+/// Instructions that a new entry of a hash costs, and any look at one.
+const INSERT_WORK: u64 = 64;
+const LOOKUP_WORK: u64 = 8;
 
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
@@ -46,9 +52,10 @@ pub(super) fn update(machine: &mut Machine<'_>, [map, key, value, flags, _]: [u6
     if entries.len() >= live.max_entries as usize {
         return Ok(errno::E2BIG);
     }
+    memory.worked(INSERT_WORK);
     memory.ask(value_size)?;
     memory.take(ENTRY_COST + key.len() as u64)?;
-    let name = format!("value of {}", live.name);
+    let name = Arc::clone(&live.value_name);
     let place = memory.add_bytes(name, vec![0; live.value_size as usize], true)?;
     memory.copy(place, value, value_size)?;
     entries.insert(key.into(), place);
@@ -93,6 +100,7 @@ fn elements<'a>(
 }
 
 fn read_key(live: &Live, memory: &mut Memory, key: u64) -> Result<Vec<u8>, Fault> {
+    memory.worked(LOOKUP_WORK);
     let mut bytes = vec![0; live.key_size as usize];
     memory.read(key, &mut bytes)?;
     Ok(bytes)

@@ -83,7 +83,12 @@ impl Account {
     /// Charges `bytes` fetched from `pieces` of a rope, each of which may take
     /// a system call.
     pub(super) fn fetched(&mut self, pieces: u64, bytes: u64) {
-        self.work += 16 * pieces.max(1) + bytes / 64;
+        self.work += 24 * pieces.max(1) + bytes / 64;
+    }
+
+    /// Charges work of any kind.
+    pub(super) fn worked(&mut self, insns: u64) {
+        self.work += insns;
     }
 
     /// Charges `entries` of a list that were looked at one by one.
