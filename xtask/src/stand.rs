@@ -365,7 +365,12 @@ fn refusal(output: &Output, took: Duration) -> Result<String> {
     Ok(message)
 }
 
-fn check_words(message: &str, words: &[&str]) -> Result<()> {
+/// Fails unless `message` holds each of `words`, in capitals or not.
+///
+/// # Errors
+///
+/// It does not; the message is quoted.
+pub(crate) fn check_words(message: &str, words: &[&str]) -> Result<()> {
     for word in words {
         ensure!(
             message.to_lowercase().contains(&word.to_lowercase()),

@@ -17,11 +17,11 @@ use super::{Named, read};
 const TIME_LIMIT: Duration = Duration::from_secs(240);
 
 pub(super) const CASES: &[Named] = &[
-    Named::new("boot/x86_64-uki", uki),
-    Named::new("boot/x86_64-crash", crash),
-    Named::new("boot/x86_64-corrupt-image-changes-nothing", corrupt),
-    Named::new("boot/x86_64-bare-kernel", bare_kernel),
-    Named::new("boot/arm64-uki-around-zboot", arm64),
+    Named::new("boots/x86_64-uki", uki),
+    Named::new("boots/x86_64-crash", crash),
+    Named::new("boots/x86_64-corrupt-image-changes-nothing", corrupt),
+    Named::new("boots/x86_64-bare-kernel", bare_kernel),
+    Named::new("boots/arm64-uki-around-zboot", arm64),
 ];
 
 /// The command line of the image that the first kernel loads.

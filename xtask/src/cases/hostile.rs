@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::command::said;
 use crate::materials::{Stub, Target, boot_loader, kernel, stub};
-use crate::stand::Stand;
+use crate::stand::{Stand, check_words};
 use crate::uki::{Section, objcopy};
 use crate::zboot::{Compression, Generation, Machine, Made, Zboot};
 
@@ -297,12 +297,17 @@ fn unknown_compression(stand: &Stand) -> Result<()> {
     stand.refuses(&image, &[], &["unknown.efi", "compress"])
 }
 
-/// What unpacks well and is no kernel after all.
+/// What unpacks well and is no kernel after all: `unfold` says so, `load` refuses.
 fn zboot_of_no_kernel(stand: &Stand) -> Result<()> {
     let bytes = noise(100_000);
     let made = compressed(stand, GZIP, &stand.file("noise", &bytes)?, bytes)?;
-    let image = stand.file("odd.efi", made.image)?;
-    stand.refuses(&image, &[], &["odd.efi", "not a kernel"])
+    let image = stand.file("odd.efi", &made.image)?;
+    let message = stand.fails(&[&"load", &image, &"--dry-run"])?;
+    check_words(&message, &["odd.efi", "not a kernel"])?;
+    let parts = stand.unfold(&image, &[])?;
+    parts.expect(&made.kernel, None, None)?;
+    let warnings = parts.report["warnings"].to_string();
+    check_words(&warnings, &["not a kernel"])
 }
 
 /// A zboot file around the compressed file `input`, which is not kept between runs.
@@ -335,7 +340,7 @@ fn bombs(stand: &Stand) -> Result<()> {
 }
 
 fn defused(stand: &Stand, image: &Path) -> Result<()> {
-    stand.refuses(image, BOMB_OPTIONS, &["bomb.efi", "output"])?;
+    stand.refuses(image, BOMB_OPTIONS, &["bomb.efi", "limit"])?;
     let (output, usage) = stand.measure(&[&"inspect", &image, &"--max-output", &"64M"])?;
     ensure!(
         output.status.code() == Some(1),
