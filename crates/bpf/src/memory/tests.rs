@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Source, SourceId};
+use crate::{Piece, Source, SourceId};
 
 /// A source that counts the bytes read from it, and can break.
 #[derive(Debug)]
