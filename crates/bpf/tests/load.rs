@@ -333,19 +333,27 @@ fn check_refused(case: &str, expected: &Expect) {
 fn refuses_programs_that_cannot_attach() {
     check_refused(
         "kprobe",
-        &expect!["section kprobe/do_exit, function program: programs of this kind are not offered; offered: fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"],
+        &expect![
+            "section kprobe/do_exit, function program: programs of this kind are not offered; offered: fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"
+        ],
     );
     check_refused(
         "hook",
-        &expect!["program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image"],
+        &expect![
+            "program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image"
+        ],
     );
     check_refused(
         "static",
-        &expect!["section fentry.s/bpf_handle_pefile, function program: a program must be a global function, this one is static"],
+        &expect![
+            "section fentry.s/bpf_handle_pefile, function program: a program must be a global function, this one is static"
+        ],
     );
     check_refused(
         "none",
-        &expect!["the object holds no program; programs are functions in sections named fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"],
+        &expect![
+            "the object holds no program; programs are functions in sections named fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"
+        ],
     );
 }
 
@@ -359,7 +367,9 @@ fn refuses_what_the_host_does_not_define() {
     );
     check_refused(
         "kfunc_args",
-        &expect![[r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3"#]],
+        &expect![[
+            r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3"#
+        ]],
     );
     check_refused(
         "kconfig",
@@ -385,13 +395,32 @@ fn refuses_what_the_host_does_not_define() {
 fn refuses_maps_and_data() {
     check_refused(
         "pointers",
-        &expect!["section .rodata has pointers in its initial values, and only code can be relocated; set them at run time"],
+        &expect![
+            "section .rodata has pointers in its initial values, and only code can be relocated; set them at run time"
+        ],
     );
-    check_refused("map_type", &expect!["map counts: maps of type percpu_array (6) are not offered; offered: hash (1), array (2), ringbuf (27)"]);
-    check_refused("map_key", &expect!["map counts: key_size is 8, and must be 4 for an array"]);
-    check_refused("map_static", &expect!["map counts: a map must be a global variable, this one is static"]);
-    check_refused("map_pinned", &expect!["map counts: pinning is 1, and must be 0: parsers leave nothing behind"]);
-    check_refused("map_legacy", &expect!["section maps holds maps of a kind that libbpf 1.0 gave up; define them in .maps"]);
+    check_refused(
+        "map_type",
+        &expect![
+            "map counts: maps of type percpu_array (6) are not offered; offered: hash (1), array (2), ringbuf (27)"
+        ],
+    );
+    check_refused(
+        "map_key",
+        &expect!["map counts: key_size is 8, and must be 4 for an array"],
+    );
+    check_refused(
+        "map_static",
+        &expect!["map counts: a map must be a global variable, this one is static"],
+    );
+    check_refused(
+        "map_pinned",
+        &expect!["map counts: pinning is 1, and must be 0: parsers leave nothing behind"],
+    );
+    check_refused(
+        "map_legacy",
+        &expect!["section maps holds maps of a kind that libbpf 1.0 gave up; define them in .maps"],
+    );
 }
 
 /// Loads the parser after an edit.
@@ -439,7 +468,9 @@ fn refuses_other_files() {
     );
     check_edit(
         |object| object[5] = 2,
-        &expect!["ELF header, EI_DATA at byte 0x5: expected 1 (little-endian), found 2 (big-endian)"],
+        &expect![
+            "ELF header, EI_DATA at byte 0x5: expected 1 (little-endian), found 2 (big-endian)"
+        ],
     );
     check_edit(
         |object| object[6] = 0,
@@ -447,15 +478,21 @@ fn refuses_other_files() {
     );
     check_edit(
         |object| object[16] = 3,
-        &expect!["ELF header, e_type at byte 0x10: expected 1 (a relocatable object, as clang -c writes it), found 3"],
+        &expect![
+            "ELF header, e_type at byte 0x10: expected 1 (a relocatable object, as clang -c writes it), found 3"
+        ],
     );
     check_edit(
         |object| object[18] = 62,
-        &expect!["ELF header, e_machine at byte 0x12: expected 247 (BPF: clang --target=bpf), found 62"],
+        &expect![
+            "ELF header, e_machine at byte 0x12: expected 247 (BPF: clang --target=bpf), found 62"
+        ],
     );
     check_edit(
         |object| object.truncate(64),
-        &expect!["the ELF file's section headers cannot be read: Invalid ELF section header offset/size/alignment"],
+        &expect![
+            "the ELF file's section headers cannot be read: Invalid ELF section header offset/size/alignment"
+        ],
     );
     check(
         &vec![0; (16 << 20) + 1],
@@ -490,7 +527,9 @@ fn refuses_lies_of_sections_and_symbols() {
     );
     check_edit(
         edit(".text", SH_SIZE, &[0xff; 8]),
-        &expect!["section .text: bytes 0x40 to 0x40+0xffffffffffffffff pass the end of the object, which has 0x2a80"],
+        &expect![
+            "section .text: bytes 0x40 to 0x40+0xffffffffffffffff pass the end of the object, which has 0x2a80"
+        ],
     );
     check_edit(
         edit(".text", SH_SIZE, &[12, 0]),
@@ -498,11 +537,15 @@ fn refuses_lies_of_sections_and_symbols() {
     );
     check_edit(
         edit(".text", SH_OFFSET, &[0xff; 8]),
-        &expect!["section .text: bytes 0xffffffffffffffff to 0xffffffffffffffff+0x250 pass the end of the object, which has 0x2a80"],
+        &expect![
+            "section .text: bytes 0xffffffffffffffff to 0xffffffffffffffff+0x250 pass the end of the object, which has 0x2a80"
+        ],
     );
     check_edit(
         edit(".text", SH_TYPE, &[8]),
-        &expect!["symbol account (value 0x100, size 0xe8) is a function outside the sections with code"],
+        &expect![
+            "symbol account (value 0x100, size 0xe8) is a function outside the sections with code"
+        ],
     );
     check_edit(
         edit(".data", SH_OFFSET, &[0x40, 0]),
@@ -510,7 +553,9 @@ fn refuses_lies_of_sections_and_symbols() {
     );
     check_edit(
         edit(".rel.text", SH_TYPE, &[4]),
-        &expect!["section .rel.text holds relocations with addends (RELA), which BPF does not have"],
+        &expect![
+            "section .rel.text holds relocations with addends (RELA), which BPF does not have"
+        ],
     );
     check_edit(
         edit(".BTF", SH_SIZE, &[30, 0]),
@@ -536,7 +581,9 @@ fn refuses_lies_of_sections_and_symbols() {
     );
     check_edit(
         symbol(global_function, 16, &[0xff; 8]),
-        &expect!["symbol hand_over (value 0x0, size 0xffffffffffffffff) is a function of no whole instructions"],
+        &expect![
+            "symbol hand_over (value 0x0, size 0xffffffffffffffff) is a function of no whole instructions"
+        ],
     );
     check_edit(
         symbol(global_function, 8, &[4]),
@@ -548,7 +595,9 @@ fn refuses_lies_of_sections_and_symbols() {
     );
     check_edit(
         symbol(global_function, 6, &[1]),
-        &expect!["symbol hand_over (value 0x0, size 0x100) is a function outside the sections with code"],
+        &expect![
+            "symbol hand_over (value 0x0, size 0x100) is a function outside the sections with code"
+        ],
     );
     check_edit(
         symbol(global_function, 6, &[0xf1, 0xff]),
@@ -598,9 +647,16 @@ fn refuses_lies_of_relocations() {
     );
     check_edit(
         edit(".rel.text", 12, &[0]),
-        &expect![[r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)"#]],
+        &expect![[
+            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)"#
+        ]],
     );
-    check_edit(edit(".text", 16 + 4, &[4]), &expect![[r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation leads to byte 0x4 of section .maps, where no map begins"#]]);
+    check_edit(
+        edit(".text", 16 + 4, &[4]),
+        &expect![[
+            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation leads to byte 0x4 of section .maps, where no map begins"#
+        ]],
+    );
     let find = |object: &[u8], name: &str, bytes: &[u8]| {
         let start = section(object, name).1;
         let at = object[start..]
@@ -616,21 +672,27 @@ fn refuses_lies_of_relocations() {
             let at = object[start..].chunks(8).position(is_local).unwrap();
             object[start + at * 8 + 4] += 1;
         },
-        &expect![[r#"section .text, function hand_over, insn 29 (./parser.bpf.c:84: "return err + account(1, size);"): the call or address leads to insn 33 of section .text, where no function begins"#]],
+        &expect![[
+            r#"section .text, function hand_over, insn 29 (./parser.bpf.c:84: "return err + account(1, size);"): the call or address leads to insn 33 of section .text, where no function begins"#
+        ]],
     );
     check_edit(
         |object| {
             let at = find(object, ".text", &[0x85, 0x00]);
             object[at + 1] = 0x20;
         },
-        &expect![[r#"section .text, function hand_over, insn 6 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the instruction (opcode 0x85) has pseudo source 2 without a relocation"#]],
+        &expect![[
+            r#"section .text, function hand_over, insn 6 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the instruction (opcode 0x85) has pseudo source 2 without a relocation"#
+        ]],
     );
     check_edit(
         |object| {
             let at = find(object, ".text", &[0x18, 0x01]);
             object[at + 1] = 0x51;
         },
-        &expect![[r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs an lddw, found opcode 0x18"#]],
+        &expect![[
+            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs an lddw, found opcode 0x18"#
+        ]],
     );
     // The data shrinks under what refers to it.
     check_edit(
@@ -638,7 +700,9 @@ fn refuses_lies_of_relocations() {
             let at = section(object, ".data").0 + SH_SIZE;
             object[at] = 4;
         },
-        &expect![[r#"section .text, function account, insn 53 (./parser.bpf.c:71: "return calls++;"): section .data leads to byte 0x4 of section .data, which has 0x4"#]],
+        &expect![[
+            r#"section .text, function account, insn 53 (./parser.bpf.c:71: "return calls++;"): section .data leads to byte 0x4 of section .data, which has 0x4"#
+        ]],
     );
 }
 
