@@ -7,7 +7,7 @@ use ukexec_unfold::UnfoldError;
 /// Prints `error`; with `json`, also the document that `--json` promises.
 pub(crate) fn print(error: &Error, json: bool) {
     if json {
-        crate::text::out(&format!("{:#}\n", document(error)));
+        crate::text::json(&document(error));
     }
     crate::text::err(&format!("ukexec: {}\n", sentence(error)));
 }

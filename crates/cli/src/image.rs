@@ -1,6 +1,7 @@
 //! Opening an image, and bringing it into reach: as it lies on disk, or as a
 //! snapshot that nobody can change.
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,13 @@ use ukexec_pe::PeImage;
 use ukexec_unfold::PeBytes;
 
 use crate::progress::Progress;
-use crate::sources::{Held, Sources};
+use crate::sources::{Backing, Sources};
 
 /// A pipe is read into memory, up to this many bytes.
 const STREAM_LIMIT: u64 = 4 << 30;
+
+/// So many sections become parts of their own; UKIs have 96 at most.
+const CUTS_MAX: usize = 128;
 
 /// An image or an initrd that was opened.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ impl Image {
         let file = File::open(path).with_context(failed)?;
         match input_kind(&file).with_context(failed)? {
             InputKind::File { len } => {
-                let rope = sources.add(Held::File(file, len));
+                let rope = sources.add(Backing::File(file, len));
                 Ok(Self {
                     path: path.to_owned(),
                     rope,
@@ -67,7 +71,7 @@ impl Image {
         let (parts, layout) = snapshot.into_parts();
         let parts: Vec<Rope> = parts
             .into_iter()
-            .map(|part| sources.add(Held::Sealed(part)))
+            .map(|part| sources.add(Backing::Sealed(part)))
             .collect();
         let mut rope = Rope::new();
         for span in layout {
@@ -93,7 +97,7 @@ impl Image {
             in_kernel: 0,
             through_user: sealed.len(),
         };
-        let rope = sources.add(Held::Sealed(sealed));
+        let rope = sources.add(Backing::Sealed(sealed));
         Ok(Self {
             path: path.to_owned(),
             rope,
@@ -112,10 +116,18 @@ impl Image {
 /// Returns where to cut a file so that every section is a part of its own;
 /// nowhere if it is no PE, which the unfolding will tell.
 fn cuts(file: File, len: u64) -> Vec<Range<u64>> {
-    let rope = Sources::default().add(Held::File(file, len));
-    PeImage::parse(&PeBytes(&rope))
-        .map(|pe| pe.cuts())
-        .unwrap_or_default()
+    let rope = Sources::default().add(Backing::File(file, len));
+    let cuts = PeImage::parse(&PeBytes(&rope)).map(|pe| pe.cuts());
+    largest(cuts.unwrap_or_default())
+}
+
+/// Returns the largest of `cuts`, in their order. Each takes a descriptor, and
+/// what is not cut out is only assembled later.
+fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    cuts.sort_by_key(|cut| Reverse(cut.end - cut.start));
+    cuts.truncate(CUTS_MAX);
+    cuts.sort_by_key(|cut| cut.start);
+    cuts
 }
 
 /// Joins initrds in order, each filled with zeros to a multiple of 4 bytes
@@ -129,4 +141,20 @@ pub(crate) fn join_initrds(initrds: &[Image]) -> Option<Rope> {
         joined.append(&initrd.rope);
     }
     (!joined.is_empty()).then_some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_largest_sections_become_parts() {
+        let cuts: Vec<Range<u64>> = (0..1000)
+            .map(|n| n * 1000..n * 1000 + n % 500 + 1)
+            .collect();
+        let kept = largest(cuts);
+        assert_eq!(kept.len(), CUTS_MAX);
+        assert!(kept.iter().all(|cut| cut.end - cut.start > 400));
+        assert!(kept.is_sorted_by_key(|cut| cut.start));
+    }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ukexec_bpf::{Piece, Rope, Source, SourceId};
 use ukexec_kexec::{KexecError, MemfdWriter, Moved, Part, SealedFile, assemble};
@@ -16,21 +16,23 @@ use ukexec_unfold::{Output, Store};
 
 /// All sources of one unfolding, by [`SourceId`]; also the [`Store`] that
 /// decompression writes into.
+///
+/// Only ropes keep a source: what no rope refers to any more is freed at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
-    held: Rc<RefCell<Vec<Arc<Held>>>>,
+    backings: Rc<RefCell<Vec<Weak<Backing>>>>,
 }
 
 /// What backs a source.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) enum Backing {
     /// Sealed memory: a part of a snapshot, or what a decompression wrote.
     Sealed(SealedFile),
     /// A file as it lies on disk, and its length when it was opened.
     File(File, u64),
 }
 
-impl Source for Held {
+impl Source for Backing {
     fn len(&self) -> u64 {
         match self {
             Self::Sealed(sealed) => sealed.len(),
@@ -46,7 +48,7 @@ impl Source for Held {
     }
 }
 
-impl AsFd for Held {
+impl AsFd for Backing {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Sealed(sealed) => sealed.as_fd(),
@@ -56,38 +58,50 @@ impl AsFd for Held {
 }
 
 impl Sources {
-    /// Takes `held` in and returns all of its bytes.
-    pub(crate) fn add(&self, held: Held) -> Rope {
-        let (id, source) = self.register(held);
+    /// Takes `backing` in and returns all of its bytes.
+    pub(crate) fn add(&self, backing: Backing) -> Rope {
+        let (id, source) = self.register(backing);
         Rope::from_source(id, source)
     }
 
-    fn register(&self, held: Held) -> (SourceId, Arc<Held>) {
-        let held = Arc::new(held);
-        let mut list = self.held.borrow_mut();
+    fn register(&self, backing: Backing) -> (SourceId, Arc<Backing>) {
+        let backing = Arc::new(backing);
+        let mut list = self.backings.borrow_mut();
         let id = SourceId(u32::try_from(list.len()).unwrap_or(u32::MAX));
-        list.push(Arc::clone(&held));
-        (id, held)
+        list.push(Arc::downgrade(&backing));
+        (id, backing)
+    }
+
+    /// Returns what backs source `id`, which some rope refers to.
+    fn backing(&self, id: SourceId) -> Arc<Backing> {
+        let list = self.backings.borrow();
+        let backing = list.get(id.0 as usize).and_then(Weak::upgrade);
+        backing.expect("every source is registered here, and its rope keeps it")
     }
 
     /// Calls `job` with what `rope` is made of.
     pub(crate) fn with_parts<T>(&self, rope: &Rope, job: impl FnOnce(&[Part<'_>]) -> T) -> T {
-        let held = self.held.borrow();
-        let parts: Vec<Part<'_>> = rope
+        let backings: Vec<Option<Arc<Backing>>> = rope
             .pieces()
             .iter()
             .map(|piece| match piece {
-                Piece::Source { id, range, .. } => {
-                    let held = held
-                        .get(id.0 as usize)
-                        .expect("every source is registered here");
-                    Part::File {
-                        fd: held.as_fd(),
+                Piece::Source { id, .. } => Some(self.backing(*id)),
+                Piece::Memory(_) | Piece::Zeros(_) => None,
+            })
+            .collect();
+        let parts: Vec<Part<'_>> = rope
+            .pieces()
+            .iter()
+            .zip(&backings)
+            .filter_map(|(piece, backing)| {
+                Some(match piece {
+                    Piece::Source { range, .. } => Part::File {
+                        fd: backing.as_ref()?.as_fd(),
                         range: range.clone(),
-                    }
-                }
-                Piece::Memory(bytes) => Part::Bytes(bytes),
-                Piece::Zeros(len) => Part::Zeros(*len),
+                    },
+                    Piece::Memory(bytes) => Part::Bytes(bytes),
+                    Piece::Zeros(len) => Part::Zeros(*len),
+                })
             })
             .collect();
         job(&parts)
@@ -96,21 +110,21 @@ impl Sources {
     /// Returns `rope` as one descriptor: as it lies if it is one sealed file,
     /// else assembled.
     pub(crate) fn descriptor(&self, rope: &Rope) -> Result<Descriptor, KexecError> {
-        if let Some(held) = self.whole(rope) {
-            return Ok(Descriptor::AsItLies(held));
+        if let Some(backing) = self.whole(rope) {
+            return Ok(Descriptor::AsItLies(backing));
         }
         let (sealed, moved) = self.with_parts(rope, assemble)?;
         Ok(Descriptor::Assembled(sealed, moved))
     }
 
     /// Returns the sealed file that `rope` is, whole, if it is just one.
-    fn whole(&self, rope: &Rope) -> Option<Arc<Held>> {
+    fn whole(&self, rope: &Rope) -> Option<Arc<Backing>> {
         let [Piece::Source { id, range, .. }] = rope.pieces() else {
             return None;
         };
-        let held = Arc::clone(self.held.borrow().get(id.0 as usize)?);
-        let sealed = matches!(*held, Held::Sealed(_));
-        (sealed && *range == (0..held.len())).then_some(held)
+        let backing = self.backing(*id);
+        let sealed = matches!(*backing, Backing::Sealed(_));
+        (sealed && *range == (0..backing.len())).then_some(backing)
     }
 }
 
@@ -118,7 +132,7 @@ impl Sources {
 #[derive(Debug)]
 pub(crate) enum Descriptor {
     /// A piece of the snapshot, or what a decompression wrote: nothing moved.
-    AsItLies(Arc<Held>),
+    AsItLies(Arc<Backing>),
     /// Put together from pieces.
     Assembled(SealedFile, Moved),
 }
@@ -135,7 +149,7 @@ impl Descriptor {
     /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Self::AsItLies(held) => held.len(),
+            Self::AsItLies(backing) => backing.len(),
             Self::Assembled(sealed, _) => sealed.len(),
         }
     }
@@ -144,7 +158,7 @@ impl Descriptor {
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::AsItLies(held) => held.as_fd(),
+            Self::AsItLies(backing) => backing.as_fd(),
             Self::Assembled(sealed, _) => sealed.as_fd(),
         }
     }
@@ -188,7 +202,7 @@ impl io::Write for MemfdOutput {
 impl Output for MemfdOutput {
     fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
         let sealed = self.writer.finish().map_err(io::Error::other)?;
-        let (id, source) = self.sources.register(Held::Sealed(sealed));
+        let (id, source) = self.sources.register(Backing::Sealed(sealed));
         Ok((id, source))
     }
 }
@@ -202,7 +216,7 @@ mod tests {
     fn sealed(sources: &Sources, bytes: &[u8]) -> Rope {
         let mut writer = MemfdWriter::new("test").unwrap();
         writer.write_all(bytes).unwrap();
-        sources.add(Held::Sealed(writer.finish().unwrap()))
+        sources.add(Backing::Sealed(writer.finish().unwrap()))
     }
 
     #[test]
@@ -225,6 +239,17 @@ mod tests {
         };
         assert_eq!(file.to_vec().unwrap(), b"microcode\0\0\0initrd");
         assert_eq!((moved.in_kernel, moved.through_user), (15, 0));
+    }
+
+    #[test]
+    fn a_source_that_no_rope_keeps_is_freed() {
+        let sources = Sources::default();
+        let kept = sealed(&sources, b"kept");
+        drop(sealed(&sources, b"dropped"));
+        let alive =
+            |list: &Vec<Weak<Backing>>| list.iter().filter(|b| b.strong_count() > 0).count();
+        assert_eq!(alive(&sources.backings.borrow()), 1);
+        assert_eq!(sources.descriptor(&kept).unwrap().len(), 4);
     }
 
     #[test]

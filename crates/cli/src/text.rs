@@ -1,5 +1,6 @@
 //! What people read: reports on stdout, notes on stderr.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
@@ -14,12 +15,30 @@ use crate::unfolding::Outcome;
 /// Writes `text` to stdout. A reader that has gone away, such as `head`, is
 /// not worth an error.
 pub(crate) fn out(text: &str) {
-    let _gone = io::stdout().write_all(text.as_bytes());
+    let _gone = io::stdout().write_all(visible(text).as_bytes());
 }
 
 /// Writes `text` to stderr.
 pub(crate) fn err(text: &str) {
-    let _gone = io::stderr().write_all(text.as_bytes());
+    let _gone = io::stderr().write_all(visible(text).as_bytes());
+}
+
+/// Returns `text` with control characters made visible: names and texts come
+/// out of images, and must not steer the terminal.
+fn visible(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmless(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Writes a note about what was done to stderr.
@@ -29,7 +48,21 @@ pub(crate) fn note(text: &str) {
 
 /// Writes a document to stdout.
 pub(crate) fn json(document: &Value) {
-    out(&format!("{document:#}\n"));
+    out(&json_text(document));
+}
+
+/// Returns a document as text that is still JSON when its control characters
+/// are made visible. JSON itself lets those behind ASCII stand as they are.
+pub(crate) fn json_text(document: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{document:#}\n").chars() {
+        if c.is_control() && c != '\n' {
+            let _infallible = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Returns the layers of an image with their sections.
@@ -167,5 +200,27 @@ pub(crate) fn warn(outcome: &Outcome) {
         note(&format!(
             "warning: what was unfolded is not a kernel: {error}"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(visible("a\tb\n"), "a\tb\n");
+        assert_eq!(
+            visible("\u{1b}]0;x\u{7}\r\u{9b}"),
+            "\\u{1b}]0;x\\u{7}\\r\\u{9b}"
+        );
+    }
+
+    #[test]
+    fn json_stays_json_without_control_characters() {
+        let document = serde_json::json!({ "text": "\u{1b}[0m\u{7f}\u{9b}" });
+        let text = json_text(&document);
+        assert_eq!(visible(&text), text);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), document);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     outcome.unfolded_or_kernel()?;
     // The report reads what it hashes, and may fail: before the folder appears.
     let report = if args.report.json {
-        format!("{:#}\n", document::of_outcome(&outcome, args.report.hash)?)
+        text::json_text(&document::of_outcome(&outcome, args.report.hash)?)
     } else {
         text::stages(&outcome) + &text::parts(&outcome, args.report.hash)?
     };
