@@ -19,7 +19,7 @@ use crate::workspace;
 /// Something is missing that cannot be installed, `ukexec` does not build, or no case has such a
 /// name. Tests that fail are counted.
 pub(crate) fn run(filter: Option<&str>) -> Result<Counts> {
-    setup::ensure(&[Need::Test])?;
+    setup::ensure(&[Need::Test, Need::Parsers])?;
     let mut counts = Counts::default();
     if filter.is_none() {
         counts += cargo_test()?;

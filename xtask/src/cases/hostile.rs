@@ -8,14 +8,14 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::command::said;
 use crate::materials::{Stub, Target, boot_loader, kernel, stub};
-use crate::stand::{Stand, check_words};
+use crate::stand::{Stand, check_words, text_at};
 use crate::uki::{Section, objcopy};
 use crate::zboot::{Compression, Generation, Machine, Made, Zboot};
 
 use super::{Named, noise, read, stock_kernel};
 
 /// Zeros that a bomb unpacks to, and the limit that stops it.
-const BOMB_LEN: u64 = 256 << 20;
+const BOMB_LEN: u64 = 96 << 20;
 const BOMB_OPTIONS: &[&str] = &["--max-output", "64M"];
 const BOMB_MEMORY_LIMIT: u64 = 160 << 20;
 /// Stages that an image may have by default.
@@ -306,8 +306,10 @@ fn zboot_of_no_kernel(stand: &Stand) -> Result<()> {
     check_words(&message, &["odd.efi", "not a kernel"])?;
     let parts = stand.unfold(&image, &[])?;
     parts.expect(&made.kernel, None, None)?;
-    let warnings = parts.report["warnings"].to_string();
-    check_words(&warnings, &["not a kernel"])
+    check_words(
+        text_at(&parts.report, "/kernel/not_a_kernel")?,
+        &["not a kernel"],
+    )
 }
 
 /// A zboot file around the compressed file `input`, which is not kept between runs.

@@ -3,6 +3,7 @@
 mod attach;
 mod boots;
 mod hostile;
+mod hostile_parsers;
 mod load;
 mod signed;
 mod uki;
@@ -28,6 +29,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         attach::CASES,
         load::CASES,
         hostile::CASES,
+        hostile_parsers::CASES,
     ]
     .concat()
     .into_iter()

@@ -10,7 +10,7 @@ use crate::materials::{OS_RELEASE, Stub, Target, addon_stub, stub};
 use crate::stand::{Stand, number_at, same_bytes, text_at};
 use crate::uki::{Section, Ukify, objcopy};
 
-use super::{Named, noise, read, stock_kernel};
+use super::{Named, noise, parser_object, read, stock_kernel};
 
 const CMDLINE: &str = "console=ttyS0 root=/dev/vda1 quiet";
 /// An initrd whose length is no multiple of 4, so that padding shows.
@@ -25,6 +25,9 @@ pub(super) const CASES: &[Named] = &[
     Named::new("uki/objcopy-252-command-line-rules", cmdline_rules),
     Named::new("uki/objcopy-252-empty-command-line", empty_cmdline),
     Named::new("uki/first-section-of-a-name-wins", first_section_wins),
+    Named::new("uki/92-sections", many_sections),
+    Named::new("uki/lanzaboote-thin-image", lanzaboote),
+    Named::new("uki/parser-of-a-parsers-folder", parsers_folder),
     Named::new("uki/ukify-257", ukify_257),
     Named::new("uki/ukify-257-kernel-alone", ukify_kernel_alone),
     Named::new("uki/ukify-257-two-initrds-and-microcode", two_initrds),
@@ -149,6 +152,64 @@ fn first_section_wins(stand: &Stand) -> Result<()> {
     stand
         .unfold(&twice, &[])?
         .expect(&kernel, None, Some("first"))
+}
+
+/// Device trees for many machines; what counts lies behind them.
+fn many_sections(stand: &Stand) -> Result<()> {
+    const DEVICE_TREES: usize = 82;
+    let contents = Contents::new(stand, INITRD_LEN)?;
+    let (device_tree, cmdline) = (
+        stand.file("device-tree", noise(3_000))?,
+        stand.file("cmdline", CMDLINE)?,
+    );
+    let names: Vec<String> = (0..DEVICE_TREES).map(|n| format!(".dtb{n}")).collect();
+    let mut sections: Vec<(&str, &Path)> = names
+        .iter()
+        .map(|name| (name.as_str(), device_tree.as_path()))
+        .collect();
+    sections.push((".cmdline", &cmdline));
+    sections.push((".initrd", &contents.initrd_path));
+    sections.push((".linux", &contents.kernel_path));
+    let distinct = on_stub_252(stand, &sections)?;
+    let image = stand.path("many.efi");
+    Tool::new("objcopy")
+        .args(
+            names
+                .iter()
+                .flat_map(|name| ["--rename-section".to_owned(), format!("{name}=.dtbauto")]),
+        )
+        .arg(&distinct)
+        .arg(&image)
+        .run()?;
+    let parts = stand.unfold(&image, &[])?;
+    parts.expect(&contents.kernel, Some(&contents.initrd), Some(CMDLINE))
+}
+
+/// A thin image holds paths where a UKI holds the parts themselves.
+fn lanzaboote(stand: &Stand) -> Result<()> {
+    let path = stand.file("path", r"\EFI\nixos\kernel.efi")?;
+    let digest = stand.file("digest", noise(32))?;
+    let image = on_stub_252(
+        stand,
+        &[
+            (".linux", &path),
+            (".linuxh", &digest),
+            (".initrd", &path),
+            (".initrdh", &digest),
+        ],
+    )?;
+    stand.refuses(&image, &[], &["lanzaboote"])
+}
+
+/// A folder of parsers comes before those built in.
+fn parsers_folder(stand: &Stand) -> Result<()> {
+    let (kernel_path, kernel) = stock_kernel(Target::X86_64)?;
+    let image = on_stub_252(stand, &[(".linux", &kernel_path)])?;
+    std::fs::create_dir(stand.path("parsers.d"))?;
+    stand.file("parsers.d/own.bpf.o", read(&parser_object("uki.match")?)?)?;
+    let parts = stand.unfold(&image, &["--parsers-dir", "parsers.d"])?;
+    parts.expect(&kernel, None, None)?;
+    parts.expect_parsers(&[("own.bpf.o", "parsers.d")])
 }
 
 fn ukify_257(stand: &Stand) -> Result<()> {
