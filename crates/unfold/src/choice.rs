@@ -11,7 +11,7 @@ use ukexec_pe::Subsystem;
 
 use crate::error::Place;
 use crate::host::Phase;
-use crate::interface::MATCH;
+use crate::interface::{MATCH, PARSER_SECTION};
 use crate::layer::Current;
 use crate::report::{ParserInfo, Warning, WarningKind};
 use crate::stage::{Armed, Inputs, Means, programs_on};
@@ -79,7 +79,7 @@ impl<'a> Chooser<'a> {
         means: &mut Means<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let pe = layer.pe.as_ref().filter(|_| self.options.embedded_parsers);
-        let Some((pe, section)) = pe.and_then(|pe| Some((pe, pe.section(OWN)?))) else {
+        let Some((pe, section)) = pe.and_then(|pe| Some((pe, pe.section(PARSER_SECTION)?))) else {
             return Ok(None);
         };
         if !pe.is_efi_application() {
@@ -91,7 +91,7 @@ impl<'a> Chooser<'a> {
             });
             return Ok(None);
         }
-        let info = ParserInfo::new(OWN, ParserOrigin::Embedded);
+        let info = ParserInfo::new(PARSER_SECTION, ParserOrigin::Embedded);
         place.parser = Some(info.clone());
         let content = section.content();
         let size = content.end.saturating_sub(content.start);
@@ -208,7 +208,5 @@ fn names_skeleton(object: &[u8]) -> bool {
     object.windows(SYMBOL.len()).any(|window| window == SYMBOL)
 }
 
-/// The section that holds an image's own parser.
-const OWN: &str = ".bpf";
 /// `EM_BPF`.
 const EM_BPF: u16 = 247;

@@ -5,7 +5,10 @@ use ukexec_bpf::{HookDecl, Interface, KfuncDecl};
 
 /// What stage reports call this version of the ABI. It follows from the hooks:
 /// a parser for another version names hooks that this one does not have.
-pub(crate) const ABI: &str = "v5";
+pub const ABI: &str = "v5";
+
+/// The PE section that holds an image's own parser.
+pub const PARSER_SECTION: &str = ".bpf";
 
 /// The hook whose programs hand over.
 pub(crate) const HANDLE: &str = "bpf_handle_pefile";

@@ -5,6 +5,7 @@ use ukexec_pe::PeImage;
 
 use crate::content::{same_bytes, same_places};
 use crate::error::Place;
+use crate::interface::PARSER_SECTION;
 use crate::report::{Layer, ParserInfo, PeSummary, SectionSummary};
 use crate::{ParserOrigin, PeBytes, UnfoldError};
 
@@ -71,7 +72,7 @@ impl Current {
                 (true, Some(maker)) => format!("{maker} payload"),
                 (true, None) => "decompressed payload".to_owned(),
                 (false, Some(maker)) => format!("kernel handed over by {maker}"),
-                (false, None) => "kernel handed over by .bpf".to_owned(),
+                (false, None) => format!("kernel handed over by {PARSER_SECTION}"),
             }
         });
         format!("{} > {name}", self.path)

@@ -48,7 +48,7 @@ mod tests;
 
 pub use built_in::built_in_parsers;
 pub use error::{Cause, UnfoldError};
-pub use interface::interface;
+pub use interface::{ABI, PARSER_SECTION, interface};
 pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
 pub use pe_bytes::PeBytes;
 pub use pipeline::unfold;
