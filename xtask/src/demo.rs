@@ -13,7 +13,7 @@ use crate::setup::{self, Need};
 use crate::stand::{Stand, build_ukexec};
 use crate::workspace::shown;
 
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_secs(400);
 const MARKER: &str = "the-kernel-inside-the-uki";
 
 /// Assembles a UKI, inspects it, unfolds it, and boots it.
@@ -46,7 +46,7 @@ pub(crate) fn run() -> Result<()> {
     Tool::new("ls").arg("-l").arg(&parts).show()?;
 
     step("Debian's stock kernel boots in QEMU, runs `ukexec load` and `ukexec exec`");
-    let release = boot(&stand, &ukexec, &image, &cmdline)?;
+    let release = boot(&stand, &image, &cmdline)?;
     println!(
         "\nDone: Debian's stock kernel took the UKI apart with a BPF parser and booted the kernel \
          {release} inside it, with its own initrd and command line."
@@ -55,7 +55,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Boots the stock kernel with `ukexec` and the image, and returns the second kernel's release.
-fn boot(stand: &Stand, ukexec: &Path, image: &Path, cmdline: &str) -> Result<String> {
+fn boot(stand: &Stand, image: &Path, cmdline: &str) -> Result<String> {
     let first = FirstKernel::new(
         "run ukexec load /debian.efi\n\
          run ukexec status\n\
@@ -66,7 +66,7 @@ fn boot(stand: &Stand, ukexec: &Path, image: &Path, cmdline: &str) -> Result<Str
     let serial = Boot {
         machine,
         kernel: &kernel(Target::X86_64)?,
-        initrd: &stand.file("first", first.initrd(ukexec)?)?,
+        initrd: &first.initrd(stand)?,
         cmdline: &machine.cmdline("first=kernel"),
         time_limit: TIME_LIMIT,
         shown_as: Some("  serial | "),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::command::Tool;
 use crate::initramfs::Initramfs;
 use crate::materials::{OS_RELEASE, Stub, Target, busybox, kernel, stub};
 use crate::stand::Stand;
@@ -119,18 +120,25 @@ impl<'a> FirstKernel<'a> {
         self
     }
 
-    /// Writes the archive.
+    /// Writes the ramdisk into the stand's folder.
     ///
     /// # Errors
     ///
     /// BusyBox cannot be fetched, or a file cannot be read.
-    pub(crate) fn initrd(&self, ukexec: &Path) -> Result<Vec<u8>> {
+    pub(crate) fn initrd(&self, stand: &Stand) -> Result<PathBuf> {
         let init = init(&format!("{FUNCTIONS}{}", self.script));
         let mut archive = Initramfs::with_busybox(&busybox(Target::X86_64)?, &init)?;
-        archive.copy("bin/ukexec", 0o755, ukexec)?;
+        // Six sevenths of the program are for debuggers, and an emulated machine unpacks slowly.
+        let stripped = stand.path("ukexec");
+        Tool::new("objcopy")
+            .arg("--strip-all")
+            .arg(stand.ukexec_path())
+            .arg(&stripped)
+            .run()?;
+        archive.copy("bin/ukexec", 0o755, &stripped)?;
         for (name, file) in &self.files {
             archive.copy(name, 0o644, file)?;
         }
-        Ok(archive.finish())
+        stand.file("first-initrd", archive.finish())
     }
 }

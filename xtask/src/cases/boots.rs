@@ -14,7 +14,7 @@ use super::zboot::{ARM64, nested};
 use super::{Named, read};
 
 /// Emulated machines boot in seconds; the rest is for slow, busy hosts.
-const TIME_LIMIT: Duration = Duration::from_secs(240);
+const TIME_LIMIT: Duration = Duration::from_secs(400);
 
 pub(super) const CASES: &[Named] = &[
     Named::new("boots/x86_64-uki", uki),
@@ -31,7 +31,7 @@ fn cmdline() -> String {
 
 /// Boots the stock kernel with `first` as its ramdisk.
 fn boot_first(stand: &Stand, first: &FirstKernel<'_>, cmdline: &str) -> Result<Serial> {
-    let initrd = stand.file("first", first.initrd(stand.ukexec_path())?)?;
+    let initrd = first.initrd(stand)?;
     let machine = Machine::X86_64;
     boot(
         machine,
