@@ -1,29 +1,25 @@
 //! Comparing ropes: by where their bytes came from, then by the bytes.
+//!
+//! Parsers choose what is compared, and of how many pieces it is. So nothing is
+//! sliced to be compared, a comparison ends where the first difference is, and
+//! what it costs is drawn from the instructions that are left.
 
-use std::ops::Range;
+use ukexec_bpf::{Piece, Rope};
 
-use ukexec_bpf::{Piece, Rope, RopeError};
-
-/// Bytes read at once from each side when bytes have to be compared.
-const CHUNK: u64 = 64 << 10;
+use crate::chunks::{Chunks, ReadError, pay};
 
 /// How often a span that looks like the wanted one may turn out not to be.
 const MAX_LOOKALIKES: u32 = 8;
 
-/// Returns whether both are known to hold the same bytes without reading any:
-/// they refer to the same places.
-pub(crate) fn same_places(a: &Rope, b: &Rope) -> bool {
-    a.len() == b.len() && Aligned::new(a, b).all(|span| span.same_place)
-}
-
 /// Returns whether both hold the same bytes. Reads only where they refer to
 /// different places.
-pub(crate) fn same_bytes(a: &Rope, b: &Rope) -> Result<bool, RopeError> {
+pub(crate) fn same_bytes(a: &Rope, b: &Rope, insns: &mut u64) -> Result<bool, ReadError> {
     if a.len() != b.len() {
         return Ok(false);
     }
-    for span in Aligned::new(a, b).filter(|span| !span.same_place) {
-        if !same_bytes_read(a, b, span)? {
+    for span in Aligned::new(a, b) {
+        pay(insns, 1)?;
+        if !span.same_place && !same_bytes_read(a, b, span, insns)? {
             return Ok(false);
         }
     }
@@ -32,39 +28,94 @@ pub(crate) fn same_bytes(a: &Rope, b: &Rope) -> Result<bool, RopeError> {
 
 /// Returns whether `part` lies somewhere in `whole`. First looks for the same
 /// places, and reads only when these are not found.
-pub(crate) fn holds(whole: &Rope, part: &Rope) -> Result<bool, RopeError> {
+pub(crate) fn holds(whole: &Rope, part: &Rope, insns: &mut u64) -> Result<bool, ReadError> {
+    if part.is_empty() {
+        return Ok(true);
+    }
     if part.len() > whole.len() {
         return Ok(false);
     }
-    Ok(holds_places(whole, part) || holds_bytes(whole, part)?)
+    Ok(References::new(whole, part, insns)?.any(insns)? || holds_bytes(whole, part, insns)?)
 }
 
-fn same_bytes_read(a: &Rope, b: &Rope, span: Span) -> Result<bool, RopeError> {
-    let span = span.offset..span.offset.saturating_add(span.len);
-    let mut a = Chunks::new(a, span.clone());
-    let mut b = Chunks::new(b, span);
-    while let (Some(a), Some(b)) = (a.next()?, b.next()?) {
-        if a != b {
-            return Ok(false);
+/// Where in a rope another one may lie by reference.
+#[derive(Debug)]
+pub(crate) struct References<'a> {
+    whole: &'a Rope,
+    part: &'a Rope,
+    /// Every place in `whole` that is the first of `part`.
+    starts: Vec<Start>,
+}
+
+/// The place of a byte in a rope.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    offset: u64,
+    /// The piece that holds it, and where in that piece.
+    piece: usize,
+    inside: u64,
+}
+
+impl<'a> References<'a> {
+    /// Looks at every piece of `whole` once.
+    pub(crate) fn new(whole: &'a Rope, part: &'a Rope, insns: &mut u64) -> Result<Self, ReadError> {
+        let pieces = whole.pieces();
+        pay(insns, u64::try_from(pieces.len()).unwrap_or(u64::MAX))?;
+        let mut starts = Vec::new();
+        let mut end = 0_u64;
+        for (number, piece) in pieces.iter().enumerate() {
+            let begin = end;
+            end = begin.saturating_add(piece.len());
+            let first = part.pieces().first();
+            if let Some(inside) = first.and_then(|first| distance(piece, first)) {
+                starts.push(Start {
+                    offset: begin.saturating_add(inside),
+                    piece: number,
+                    inside,
+                });
+            }
+        }
+        Ok(Self {
+            whole,
+            part,
+            starts,
+        })
+    }
+
+    /// Returns whether the part lies at `offset` of the whole.
+    pub(crate) fn at(&self, offset: u64, insns: &mut u64) -> Result<bool, ReadError> {
+        let found = self
+            .starts
+            .binary_search_by_key(&offset, |start| start.offset);
+        match found.ok().and_then(|found| self.starts.get(found)) {
+            Some(start) => self.from(*start, insns),
+            None => Ok(false),
         }
     }
-    Ok(true)
-}
 
-fn holds_places(whole: &Rope, part: &Rope) -> bool {
-    let Some(first) = part.pieces().first() else {
-        return true;
-    };
-    let mut start = 0_u64;
-    whole.pieces().iter().any(|piece| {
-        let piece_start = start;
-        start = start.saturating_add(piece.len());
-        distance(piece, first)
-            .map(|distance| piece_start.saturating_add(distance))
-            .and_then(|from| Some(from..from.checked_add(part.len())?))
-            .and_then(|range| whole.slice(range).ok())
-            .is_some_and(|candidate| same_places(&candidate, part))
-    })
+    /// Returns whether the part lies anywhere in the whole.
+    fn any(&self, insns: &mut u64) -> Result<bool, ReadError> {
+        for start in &self.starts {
+            if self.from(*start, insns)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn from(&self, start: Start, insns: &mut u64) -> Result<bool, ReadError> {
+        if self.whole.len().saturating_sub(start.offset) < self.part.len() {
+            return Ok(false);
+        }
+        let whole = self.whole.pieces().get(start.piece..).unwrap_or_default();
+        for span in Aligned::inside(whole, start.inside, self.part) {
+            pay(insns, 1)?;
+            if !span.same_place {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// Returns how far inside `outer` the place lies where `inner` begins.
@@ -87,13 +138,28 @@ fn distance(outer: &Piece, inner: &Piece) -> Option<u64> {
     (distance < outer.len()).then_some(distance)
 }
 
+fn same_bytes_read(a: &Rope, b: &Rope, span: Span, insns: &mut u64) -> Result<bool, ReadError> {
+    let span = span.offset..span.offset.saturating_add(span.len);
+    let mut a = Chunks::new(a, span.clone());
+    let mut b = Chunks::new(b, span);
+    loop {
+        let (a, b) = (a.advance(insns)?, b.advance(insns)?);
+        if a != b {
+            return Ok(false);
+        }
+        if a.is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
 /// Looks for `part` byte by byte with a rolling hash, in one pass and constant
 /// memory. An image that fakes the hash many times over counts as not holding
 /// it, so that it cannot make the search long.
-fn holds_bytes(whole: &Rope, part: &Rope) -> Result<bool, RopeError> {
+fn holds_bytes(whole: &Rope, part: &Rope, insns: &mut u64) -> Result<bool, ReadError> {
     let len = part.len();
-    let wanted = hash(part)?;
-    let start = hash(&whole.slice(0..len)?)?;
+    let wanted = hash(part, len, insns)?;
+    let start = hash(whole, len, insns)?;
     // No stage takes an initrd as long as this, so none can hand it on.
     let Ok(exponent) = u32::try_from(len) else {
         return Ok(false);
@@ -106,23 +172,26 @@ fn holds_bytes(whole: &Rope, part: &Rope) -> Result<bool, RopeError> {
         hash: start,
         lookalikes: 0,
     };
-    if search.found_at(0)? {
+    if search.found_at(0, insns)? {
         return Ok(true);
     }
     let mut leaving = Chunks::new(whole, 0..whole.len().saturating_sub(len));
     let mut entering = Chunks::new(whole, len..whole.len());
     let mut at = 0_u64;
-    while let (Some(leave), Some(enter)) = (leaving.next()?, entering.next()?) {
-        for (leave, enter) in leave.into_iter().zip(enter) {
+    loop {
+        let (leave, enter) = (leaving.advance(insns)?, entering.advance(insns)?);
+        if leave.is_empty() {
+            return Ok(false);
+        }
+        for (leave, enter) in leave.iter().zip(enter) {
             search.hash =
-                roll(search.hash, enter).wrapping_sub(out_factor.wrapping_mul(u64::from(leave)));
+                roll(search.hash, *enter).wrapping_sub(out_factor.wrapping_mul(u64::from(*leave)));
             at = at.saturating_add(1);
-            if search.found_at(at)? {
+            if search.found_at(at, insns)? {
                 return Ok(true);
             }
         }
     }
-    Ok(false)
 }
 
 /// Multiplier of the rolling hash: odd, with its bits spread (that of FNV).
@@ -132,35 +201,16 @@ fn roll(hash: u64, byte: u8) -> u64 {
     hash.wrapping_mul(BASE).wrapping_add(u64::from(byte))
 }
 
-fn hash(rope: &Rope) -> Result<u64, RopeError> {
-    let mut chunks = Chunks::new(rope, 0..rope.len());
+/// Returns the hash of the first `len` bytes.
+fn hash(rope: &Rope, len: u64, insns: &mut u64) -> Result<u64, ReadError> {
+    let mut chunks = Chunks::new(rope, 0..len);
     let mut hash = 0;
-    while let Some(chunk) = chunks.next()? {
-        hash = chunk.into_iter().fold(hash, roll);
-    }
-    Ok(hash)
-}
-
-/// Reads a span of a rope piecemeal.
-struct Chunks<'a> {
-    rope: &'a Rope,
-    rest: Range<u64>,
-}
-
-impl<'a> Chunks<'a> {
-    fn new(rope: &'a Rope, span: Range<u64>) -> Self {
-        Self { rope, rest: span }
-    }
-
-    /// Returns the next bytes, or `None` at the end.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, RopeError> {
-        if self.rest.is_empty() {
-            return Ok(None);
+    loop {
+        let chunk = chunks.advance(insns)?;
+        if chunk.is_empty() {
+            return Ok(hash);
         }
-        let end = self.rest.end.min(self.rest.start.saturating_add(CHUNK));
-        let chunk = self.rope.slice(self.rest.start..end)?.to_vec()?;
-        self.rest.start = end;
-        Ok(Some(chunk))
+        hash = chunk.iter().copied().fold(hash, roll);
     }
 }
 
@@ -174,17 +224,17 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Returns whether the part begins at `start`, where the hash has got to.
-    fn found_at(&mut self, start: u64) -> Result<bool, RopeError> {
+    fn found_at(&mut self, start: u64, insns: &mut u64) -> Result<bool, ReadError> {
         if self.hash != self.wanted || self.lookalikes >= MAX_LOOKALIKES {
             return Ok(false);
         }
         self.lookalikes = self.lookalikes.saturating_add(1);
         let end = start.saturating_add(self.part.len());
-        same_bytes(&self.whole.slice(start..end)?, self.part)
+        same_bytes(&self.whole.slice(start..end)?, self.part, insns)
     }
 }
 
-/// A span of two ropes of equal length that lies in one piece of each.
+/// A span of two ropes that lies in one piece of each.
 #[derive(Clone, Copy)]
 struct Span {
     offset: u64,
@@ -192,7 +242,7 @@ struct Span {
     same_place: bool,
 }
 
-/// Cuts two ropes of equal length at the ends of either's pieces.
+/// Cuts two ropes at the ends of either's pieces, as far as both go.
 struct Aligned<'a> {
     a: &'a [Piece],
     b: &'a [Piece],
@@ -204,10 +254,15 @@ struct Aligned<'a> {
 
 impl<'a> Aligned<'a> {
     fn new(a: &'a Rope, b: &'a Rope) -> Self {
+        Self::inside(a.pieces(), 0, b)
+    }
+
+    /// As [`Aligned::new`], from byte `used_a` of the first piece of `a` on.
+    fn inside(a: &'a [Piece], used_a: u64, b: &'a Rope) -> Self {
         Self {
-            a: a.pieces(),
+            a,
             b: b.pieces(),
-            used_a: 0,
+            used_a,
             used_b: 0,
             offset: 0,
         }
@@ -311,24 +366,32 @@ mod tests {
         Rope::from(Bytes::from_static(bytes))
     }
 
+    /// Expects `same` of both, told by places alone.
+    fn check(a: &Rope, b: &Rope, same: bool) {
+        assert_eq!(same_bytes(a, b, &mut u64::MAX.clone()).unwrap(), same);
+    }
+
+    fn found(whole: &Rope, part: &Rope) -> bool {
+        holds(whole, part, &mut u64::MAX.clone()).unwrap()
+    }
+
     #[test]
     fn equal_places_need_no_reading() {
         let cut = join(&[unreadable(1, 0..10), unreadable(1, 10..30)]);
-        assert!(same_places(&cut, &unreadable(1, 0..30)));
-        assert!(same_bytes(&cut, &unreadable(1, 0..30)).unwrap());
-        assert!(!same_places(&cut, &unreadable(2, 0..30)));
-        assert!(!same_places(&cut, &unreadable(1, 1..31)));
-        assert!(!same_bytes(&cut, &unreadable(1, 0..31)).unwrap());
-        assert!(same_bytes(&cut, &unreadable(2, 0..30)).is_err());
+        check(&cut, &unreadable(1, 0..30), true);
+        check(&cut, &unreadable(1, 0..31), false);
+        for other in [unreadable(2, 0..30), unreadable(1, 1..31)] {
+            let same = same_bytes(&cut, &other, &mut u64::MAX.clone());
+            assert!(matches!(same, Err(ReadError::Rope(_))), "{same:?}");
+        }
     }
 
     #[test]
     fn equal_bytes_are_equal_wherever_they_lie() {
         let zeros = Rope::from(Piece::Zeros(3));
         let a = join(&[text(b"ab"), zeros, text(b"c")]);
-        assert!(same_bytes(&a, &text(b"ab\0\0\0c")).unwrap());
-        assert!(!same_bytes(&a, &text(b"ab\0\0\0d")).unwrap());
-        assert!(!same_places(&a, &text(b"ab\0\0\0c")));
+        check(&a, &text(b"ab\0\0\0c"), true);
+        check(&a, &text(b"ab\0\0\0d"), false);
     }
 
     #[test]
@@ -339,9 +402,13 @@ mod tests {
             unreadable(1, 0..20),
             unreadable(3, 0..9),
         ]);
-        assert!(holds(&whole, &part).unwrap());
-        assert!(holds(&unreadable(1, 0..1), &Rope::new()).unwrap());
-        assert!(!holds(&unreadable(1, 0..5), &unreadable(1, 0..6)).unwrap());
+        assert!(found(&whole, &part));
+        assert!(found(&unreadable(1, 0..1), &Rope::new()));
+        assert!(!found(&unreadable(1, 0..5), &unreadable(1, 0..6)));
+        let mut insns = u64::MAX;
+        let references = References::new(&whole, &part, &mut insns).unwrap();
+        assert!(references.at(14, &mut insns).unwrap());
+        assert!(!references.at(13, &mut insns).unwrap());
     }
 
     #[test]
@@ -351,8 +418,49 @@ mod tests {
             (b"abd", b"abd"),
             (b"aaab", b"ab"),
         ] {
-            assert!(holds(&text(whole), &Rope::from(part.to_vec())).unwrap());
+            assert!(found(&text(whole), &Rope::from(part.to_vec())));
         }
-        assert!(!holds(&text(b"xxabcab"), &text(b"abd")).unwrap());
+        assert!(!found(&text(b"xxabcab"), &text(b"abd")));
+    }
+
+    /// A rope of `count` pieces that each begin like `unreadable(1, 0..len)`.
+    fn beginnings(count: usize) -> Rope {
+        join(&vec![unreadable(1, 0..256); count])
+    }
+
+    #[test]
+    fn many_beginnings_of_a_part_are_looked_at_once_each() {
+        const PIECES: u64 = 100_000;
+        let part = unreadable(1, 0..1000);
+        let whole = beginnings(PIECES as usize);
+        let mut insns = u64::MAX;
+        let references = References::new(&whole, &part, &mut insns).unwrap();
+        assert!(!references.any(&mut insns).unwrap());
+        let spent = u64::MAX - insns;
+        assert!(spent <= 3 * PIECES, "{spent}");
+    }
+
+    #[test]
+    fn a_part_that_is_nearly_there_many_times_meets_the_budget() {
+        const PIECES: u64 = 100_000;
+        let part = join(&[beginnings(PIECES as usize / 2), unreadable(2, 0..1)]);
+        let whole = beginnings(PIECES as usize);
+        // Each start looks promising for long: the budget ends it.
+        let mut insns = 10 * PIECES;
+        let ended = holds(&whole, &part, &mut insns);
+        assert!(matches!(ended, Err(ReadError::Budget)), "{ended:?}");
+        assert_eq!(insns, 0);
+    }
+
+    #[test]
+    fn reading_is_paid_for() {
+        let zeros = |len| Rope::from(Piece::Zeros(len));
+        let ones = |len: usize| Rope::from(vec![1; len]);
+        let mut insns = 2_000;
+        let same = same_bytes(&zeros(1 << 20), &ones(1 << 20), &mut insns);
+        assert!(matches!(same, Ok(false)), "{same:?}");
+        assert!((500..1_000).contains(&insns), "{insns} are left of 2000");
+        let ended = holds(&zeros(1 << 20), &ones(1 << 10), &mut insns);
+        assert!(matches!(ended, Err(ReadError::Budget)), "{ended:?}");
     }
 }

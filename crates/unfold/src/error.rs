@@ -7,6 +7,7 @@ use ukexec_bpf::vm::{Fault, RunError};
 use ukexec_bpf::{LoadError, RopeError, VerifyError};
 use ukexec_pe::PeError;
 
+use crate::chunks::ReadError;
 use crate::host::Record;
 use crate::{ParserInfo, Resource};
 
@@ -186,6 +187,12 @@ pub enum Cause {
     /// The stage's kernel is its image.
     #[error("the kernel that was handed over is the stage's own image: there is no progress")]
     NoProgress,
+    /// Comparing what was handed over with what there was costs too much.
+    #[error(
+        "the instruction budget is used up by comparing what was handed over with what was there \
+         before; if the image is to be trusted, raise the budget"
+    )]
+    ComparingBudget,
     /// One stage more than the budget has.
     #[error(
         "the budget of {limit} stages is used up, and the image is again one that a parser takes \
@@ -235,6 +242,15 @@ pub enum Cause {
 impl From<PeError> for Cause {
     fn from(error: PeError) -> Self {
         Self::Pe(Box::new(error))
+    }
+}
+
+impl From<ReadError> for Cause {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Rope(error) => Self::Read(error),
+            ReadError::Budget => Self::ComparingBudget,
+        }
     }
 }
 

@@ -28,6 +28,7 @@
 
 mod built_in;
 mod choice;
+mod chunks;
 mod cmdline;
 mod content;
 mod error;

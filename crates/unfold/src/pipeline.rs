@@ -144,7 +144,8 @@ impl Unfolding<'_> {
 
     /// Returns what is left when no parser fits any more.
     fn outcome(mut self, wishes: Wishes) -> Result<Unfolded, Cause> {
-        let initrd = self.resources.final_initrd()?;
+        let insns = &mut self.means.budget.meter.insns;
+        let initrd = self.resources.final_initrd(insns)?;
         let cmdline = wishes.outcome(self.resources.cmdline.map(|line| line.value))?;
         self.report.warnings = self.means.warnings;
         Ok(Unfolded {
@@ -210,11 +211,11 @@ impl Resources {
 
     /// Returns the initrd for the kernel, which holds the caller's if there is
     /// one.
-    fn final_initrd(&self) -> Result<Option<Rope>, Cause> {
+    fn final_initrd(&self, insns: &mut u64) -> Result<Option<Rope>, Cause> {
         let initrd = self.initrd();
         if let Some(callers) = &self.callers_initrd {
             let held = match initrd {
-                Some(initrd) => holds(initrd, callers)?,
+                Some(initrd) => holds(initrd, callers, insns)?,
                 None => false,
             };
             if !held {

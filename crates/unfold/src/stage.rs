@@ -228,7 +228,7 @@ impl<'a> Armed<'a> {
         let Some(kernel) = record.handed_over.kernel.take() else {
             return Err(Cause::nothing_handed_over(record));
         };
-        if same_bytes(&kernel.value, inputs.image)? {
+        if same_bytes(&kernel.value, inputs.image, &mut self.meter.insns)? {
             return Err(Cause::NoProgress);
         }
         Ok(kernel)
