@@ -3,7 +3,8 @@
 use ukexec_bpf::{Piece, Rope, RopeError, SourceId};
 use ukexec_pe::PeImage;
 
-use crate::content::{same_bytes, same_places};
+use crate::chunks::ReadError;
+use crate::content::{References, same_bytes};
 use crate::error::Place;
 use crate::interface::PARSER_SECTION;
 use crate::report::{Layer, ParserInfo, PeSummary, SectionSummary};
@@ -66,7 +67,8 @@ impl Current {
         outputs: &[SourceId],
         parser: &ParserInfo,
     ) -> String {
-        let name = self.section_of(kernel).unwrap_or_else(|| {
+        let name = self.section_of(kernel, &mut NAMING_INSNS.clone());
+        let name = name.unwrap_or_else(|| {
             let maker = (parser.origin != ParserOrigin::Embedded).then(|| stem(&parser.name));
             match (is_output(kernel, outputs), maker) {
                 (true, Some(maker)) => format!("{maker} payload"),
@@ -80,26 +82,42 @@ impl Current {
 
     /// Returns the name of the section whose content begins with `kernel`: the
     /// end may have been cut, where a signed image is padded.
-    fn section_of(&self, kernel: &Rope) -> Option<String> {
+    ///
+    /// A name is not worth failing for, so that `insns` is an allowance of its
+    /// own, and no name is what comes of using it up.
+    fn section_of(&self, kernel: &Rope, insns: &mut u64) -> Option<String> {
         let pe = self.pe.as_ref()?;
+        let references = References::new(&self.image, kernel, insns).ok()?;
         let found = pe.sections().iter().find(|section| {
             let content = section.content();
-            let end = content.start.saturating_add(kernel.len());
-            let start = (end <= content.end).then(|| self.image.slice(content.start..end));
-            start
-                .and_then(Result::ok)
-                .is_some_and(|start| is_taken_from(kernel, &start))
+            let len = content.end.saturating_sub(content.start);
+            len >= kernel.len()
+                && (references.at(content.start, insns).unwrap_or(false)
+                    || self
+                        .is_copied_from(content.start, kernel, insns)
+                        .unwrap_or(false))
         })?;
         Some(found.name().to_string())
     }
+
+    /// Returns whether `kernel` is what lies at `start`, and so short that a
+    /// record has it as a copy.
+    fn is_copied_from(
+        &self,
+        start: u64,
+        kernel: &Rope,
+        insns: &mut u64,
+    ) -> Result<bool, ReadError> {
+        if kernel.len() > COPIED || *insns == 0 {
+            return Ok(false);
+        }
+        let end = start.saturating_add(kernel.len());
+        same_bytes(kernel, &self.image.slice(start..end)?, insns)
+    }
 }
 
-/// Returns whether `kernel` is `content`, by reference or, where it is so short
-/// that a record has it as a copy, by its bytes.
-fn is_taken_from(kernel: &Rope, content: &Rope) -> bool {
-    same_places(kernel, content)
-        || (kernel.len() <= COPIED && same_bytes(kernel, content).is_ok_and(|same| same))
-}
+/// What may be spent on finding a section's name.
+const NAMING_INSNS: u64 = 1 << 20;
 
 /// Bytes up to which a hand-over may be a copy though nothing was changed.
 const COPIED: u64 = 4 << 10;
@@ -117,4 +135,69 @@ fn stem(name: &str) -> &str {
     let name = name.strip_suffix(".o").unwrap_or(name);
     let name = name.strip_suffix(".bpf").unwrap_or(name);
     name.strip_suffix(".match").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use ukexec_bpf::Source;
+
+    use super::*;
+    use crate::tests::pe;
+
+    fn refer(id: u32, len: u64) -> Rope {
+        let source: Arc<dyn Source> = Arc::new(Bytes::from(vec![0xaa; 1 << 16]));
+        Rope::from(Piece::Source {
+            id: SourceId(id),
+            source,
+            range: 0..len,
+        })
+    }
+
+    /// A PE of `sections` sections, of which only the first has content: one of
+    /// `pieces` pieces that begin alike.
+    fn image(sections: usize, pieces: usize) -> Rope {
+        let mut all: Vec<(&str, &[u8])> = vec![(".first", b"")];
+        all.resize(sections, (".other", b""));
+        let (mut headers, at) = pe(&all);
+        let (entry, len) = (crate::tests::SECTION_TABLE, 0x200 * pieces as u32);
+        for field in [8, 16] {
+            headers[entry + field..entry + field + 4].copy_from_slice(&len.to_le_bytes());
+        }
+        headers.truncate(at[0] as usize);
+        let mut image = Rope::from(headers);
+        (0..pieces).for_each(|_| image.append(&refer(1, 0x200)));
+        image
+    }
+
+    /// Expects the name of the section that `kernel` is the content of, and
+    /// that no more than `insns` are spent on finding it.
+    fn check(image: Rope, kernel: &Rope, insns: u64, name: Option<&str>) {
+        let layer = Current::examine("image".to_owned(), image).unwrap();
+        let mut left = u64::MAX;
+        assert_eq!(layer.section_of(kernel, &mut left).as_deref(), name);
+        let spent = u64::MAX - left;
+        assert!(spent <= insns, "{spent}");
+    }
+
+    #[test]
+    fn each_piece_and_each_section_is_looked_at_once() {
+        let mut kernel = Rope::new();
+        (0..10_000).for_each(|_| kernel.append(&refer(1, 0x200)));
+        check(image(1_000, 10_000), &kernel, 20_001, Some(".first"));
+        kernel.append(&refer(2, 1));
+        check(image(1_000, 10_001), &kernel, 20_003, None);
+        check(image(1_000, 10_000), &refer(2, 0x2000), 10_001, None);
+    }
+
+    #[test]
+    fn a_name_that_costs_too_much_is_left_out() {
+        let layer = Current::examine("image".to_owned(), image(1, 100)).unwrap();
+        assert_eq!(layer.section_of(&refer(1, 0x200), &mut 101), None);
+        assert_eq!(layer.section_of(&refer(2, 0x200), &mut 110), None);
+        let name = layer.section_of(&refer(1, 0x200), &mut 102);
+        assert_eq!(name.as_deref(), Some(".first"));
+    }
 }

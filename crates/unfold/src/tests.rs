@@ -140,12 +140,12 @@ impl Image {
 /// Offset of `Subsystem` in images that [`pe`] makes.
 const SUBSYSTEM: usize = PE + 24 + 68;
 /// Offset of the section table.
-const SECTION_TABLE: usize = PE + 24 + OPTIONAL;
+pub(crate) const SECTION_TABLE: usize = PE + 24 + OPTIONAL;
 const PE: usize = 0x40;
 const OPTIONAL: usize = 112 + 16 * 8;
 
 /// Returns a PE32+ EFI application with these sections, and where they begin.
-fn pe(sections: &[(&str, &[u8])]) -> (Vec<u8>, Vec<u32>) {
+pub(crate) fn pe(sections: &[(&str, &[u8])]) -> (Vec<u8>, Vec<u32>) {
     let headers = (SECTION_TABLE + 40 * sections.len()).next_multiple_of(0x200);
     let mut image = vec![0; headers];
     put(&mut image, 0, b"MZ");
