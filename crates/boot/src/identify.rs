@@ -1,5 +1,7 @@
 //! Telling what an image is.
 
+use std::ops::Range;
+
 use ukexec_pe::{Machine, PeImage, ReadAt, Subsystem};
 
 use crate::bytes::{Fields, read};
@@ -164,8 +166,7 @@ impl Kernel {
         match PeImage::parse(image) {
             Ok(pe) => {
                 if let Some(certificates) = pe.certificates() {
-                    self.signed = true;
-                    self.true_len = certificates.end.min(self.len);
+                    self.end_behind(&certificates, &pe);
                 }
             }
             // That of a 32-bit kernel, which is refused for being one.
@@ -174,6 +175,25 @@ impl Kernel {
                 reason: error.to_string(),
             }),
         }
+    }
+
+    /// Takes the end of `certificates` as the kernel's, unless they lie where
+    /// sections have their bytes: nothing signed such a file, and cutting there
+    /// would cut the kernel.
+    fn end_behind(&mut self, certificates: &Range<u64>, pe: &PeImage) {
+        let sections = pe.sections().iter().map(|section| section.content().end);
+        let sections_end = sections.max().unwrap_or(0);
+        if certificates.start < sections_end {
+            let reason = format!(
+                "certificate table at file offset {:#x}: expected it behind the sections, which \
+                 end at {sections_end:#x}",
+                certificates.start
+            );
+            self.faults.push(Fault::BrokenPe { reason });
+            return;
+        }
+        self.signed = true;
+        self.true_len = certificates.end.min(self.len);
     }
 }
 
@@ -306,6 +326,26 @@ mod tests {
         put(&mut image, 0x20e, &0x100_u16.to_le_bytes());
         put(&mut image, 0x300, b"6.1\x07\0");
         assert_eq!(identify(&image).unwrap().version, None);
+    }
+
+    #[test]
+    fn a_certificate_table_inside_a_section_cuts_nothing() {
+        let mut image = samples::bzimage();
+        put_pe(&mut image, AMD64, 10, &[(".text", 1024..1088)]);
+        sign(&mut image);
+        put(
+            &mut image,
+            samples::OPTIONAL + 112 + 4 * 8,
+            &1032_u32.to_le_bytes(),
+        );
+        check(&image, expect![[r#"
+            bzImage, x86_64, little-endian
+            version: Some("6.1.0-56-amd64 (builder@host) #1 SMP Debian 6.1.1"), release: Some("6.1.0-56-amd64")
+            length: 1104 of 1104, signed: false
+            memory: Some(16777216)
+            cmdline: Some((2016, "cmdline_size of the kernel's header, less room for elfcorehdr="))
+            faults: [BrokenPe { reason: "certificate table at file offset 0x408: expected it behind the sections, which end at 0x440" }]
+        "#]]);
     }
 
     #[test]
