@@ -55,7 +55,9 @@ pub enum KexecError {
     #[error("a pipe cannot be taken over in pieces: read it into memory first")]
     Stream,
     /// A stream is longer than the caller allows.
-    #[error("the stream has more than {limit} bytes; give the image as a file, or raise the limit")]
+    #[error(
+        "the stream has more than {limit} bytes, which is more than an image can have; give the image itself"
+    )]
     StreamTooLong {
         /// How many bytes the caller allows.
         limit: u64,

@@ -553,7 +553,8 @@ mod tests {
         let zeros = File::open("/dev/zero").unwrap();
         let error = read_stream(zeros, 1 << 20, &mut |_| {}).unwrap_err();
         expect![
-            "the stream has more than 1048576 bytes; give the image as a file, or raise the limit"
+            "the stream has more than 1048576 bytes, which is more than an image can have; \
+             give the image itself"
         ]
         .assert_eq(&error.to_string());
     }
