@@ -1,6 +1,6 @@
 //! The structural verifier: what can be seen to be wrong without running.
 //!
-//! It decodes each instruction once ([`decode`]), and looks at where jumps and
+//! It decodes each instruction once ([`mod@decode`]), and looks at where jumps and
 //! calls go. What depends on values (addresses, lengths, references) the
 //! interpreter checks while it runs. A verifier that follows values along
 //! paths, in the manner of Linux's, would take its place between these two:
