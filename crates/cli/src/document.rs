@@ -16,12 +16,7 @@ pub(crate) const SCHEMA: u32 = 1;
 ///
 /// With `hash`, parts have a `sha256`, for which every byte is read.
 pub(crate) fn of_outcome(outcome: &Outcome, hash: bool) -> Result<Value, RopeError> {
-    let Report {
-        layers,
-        stages,
-        warnings,
-        ..
-    } = &outcome.report;
+    let Report { layers, stages, .. } = &outcome.report;
     let mut kernel = part(&outcome.kernel, hash)?;
     describe_kernel(&mut kernel, outcome);
     let initrd = outcome
@@ -40,7 +35,7 @@ pub(crate) fn of_outcome(outcome: &Outcome, hash: bool) -> Result<Value, RopeErr
         "kernel": kernel,
         "initrd": initrd,
         "cmdline": outcome.cmdline.as_ref().map(|bytes| cmdline(bytes, hash)),
-        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": outcome.warnings(),
     }))
 }
 

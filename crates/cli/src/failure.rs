@@ -1,15 +1,21 @@
 //! How a failure is told: to people on stderr, to machines on stdout.
 
 use anyhow::Error;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use ukexec_unfold::UnfoldError;
+
+use crate::commands::NotTaken;
+use crate::document::SCHEMA;
+use crate::text;
+use crate::unfolding::NotAKernel;
 
 /// Prints `error`; with `json`, also the document that `--json` promises.
 pub(crate) fn print(error: &Error, json: bool) {
     if json {
-        crate::text::json(&document(error));
+        // What cannot be told here cannot be told at all.
+        let _untold = text::json(&document(error));
     }
-    crate::text::err(&format!("ukexec: {}\n", sentence(error)));
+    text::err(&format!("ukexec: {}\n", sentence(error)));
 }
 
 /// Returns the error and its causes as one line, each said once.
@@ -29,19 +35,27 @@ fn sentence(error: &Error) -> String {
 }
 
 /// Returns `{"schema": 1, "error": {…}}`: where it happened as far as it is
-/// known, and what happened.
+/// known, and what happened. What a dry run would have passed stands beside it.
 fn document(error: &Error) -> Value {
-    let mut fields = Map::new();
-    if let Some(unfold) = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<UnfoldError>())
-    {
-        fields.insert("layer".into(), json!(unfold.layer()));
-        fields.insert("stage".into(), json!(unfold.stage()));
-        fields.insert("hook".into(), json!(unfold.hook()));
-        fields.insert("insn".into(), json!(unfold.insn()));
-        fields.insert("offset".into(), json!(unfold.offset()));
-    }
-    fields.insert("message".into(), json!(sentence(error)));
-    json!({ "schema": 1, "error": fields })
+    let unfold = find::<UnfoldError>(error);
+    let not_a_kernel = find::<NotAKernel>(error);
+    let layer = unfold
+        .map(UnfoldError::layer)
+        .or(not_a_kernel.map(|error| error.layer.as_str()));
+    let mut document =
+        find::<NotTaken>(error).map_or_else(|| json!({}), |error| error.plan.clone());
+    document["schema"] = json!(SCHEMA);
+    document["error"] = json!({
+        "layer": layer,
+        "stage": unfold.and_then(UnfoldError::stage),
+        "hook": unfold.and_then(UnfoldError::hook),
+        "insn": unfold.and_then(UnfoldError::insn),
+        "offset": unfold.and_then(UnfoldError::offset),
+        "message": sentence(error),
+    });
+    document
+}
+
+fn find<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
+    error.chain().find_map(|cause| cause.downcast_ref())
 }

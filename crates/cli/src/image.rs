@@ -6,7 +6,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::{InputKind, Moved, Snapshot, input_kind, read_stream};
 use ukexec_pe::PeImage;
@@ -15,8 +15,9 @@ use ukexec_unfold::PeBytes;
 use crate::progress::Progress;
 use crate::sources::{Backing, Sources};
 
-/// A pipe is read into memory, up to this many bytes.
-const STREAM_LIMIT: u64 = 4 << 30;
+/// What is longer is not looked at: the parser ABI and `kexec_file_load(2)` know
+/// lengths as C ints.
+const LEN_MAX: u64 = i32::MAX as u64;
 
 /// So many sections become parts of their own; UKIs have 96 at most.
 const CUTS_MAX: usize = 128;
@@ -61,6 +62,12 @@ impl Image {
         let InputKind::File { len } = input_kind(&file).with_context(failed)? else {
             return Self::stream(path, &file, sources);
         };
+        if len > LEN_MAX {
+            bail!(
+                "{} has {len} bytes; an image or initrd has {LEN_MAX} at most",
+                path.display()
+            );
+        }
         // What the headers say is only where to cut: what is parsed later is
         // the snapshot, so that a change in between does no harm.
         let cuts = cuts(file.try_clone().with_context(failed)?, len);
@@ -91,7 +98,7 @@ impl Image {
 
     fn stream(path: &Path, file: &File, sources: &Sources) -> anyhow::Result<Self> {
         let progress = Progress::spinner("reading", path);
-        let sealed = read_stream(file, STREAM_LIMIT, &mut |done| progress.set(done))
+        let sealed = read_stream(file, LEN_MAX, &mut |done| progress.set(done))
             .with_context(|| format!("cannot read {}", path.display()))?;
         let moved = Moved {
             in_kernel: 0,

@@ -15,30 +15,34 @@ pub(crate) struct NewDir {
 }
 
 impl NewDir {
-    /// Starts a folder that will become `target`, which must be absent or an
-    /// empty folder.
-    pub(crate) fn create(target: &Path) -> anyhow::Result<Self> {
-        match fs::read_dir(target) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    bail!(
-                        "{} is not empty; name a folder that is absent or empty",
-                        target.display()
-                    );
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot use {}", target.display()));
-            }
+    /// Refuses a `target` that is neither absent nor an empty folder.
+    pub(crate) fn check(target: &Path) -> anyhow::Result<()> {
+        if target.file_name().is_none() {
+            bail!("{} does not name a new folder", target.display());
         }
-        let beside = beside(target)?
-            .tempdir_in(parent(target))
-            .with_context(|| format!("cannot make a folder in {}", parent(target).display()))?;
-        Ok(Self {
-            beside,
-            target: target.to_owned(),
-        })
+        match fs::read_dir(target) {
+            Ok(mut entries) => match entries.next() {
+                Some(_) => bail!(
+                    "{} is not empty; name a folder that is absent or empty",
+                    target.display()
+                ),
+                None => Ok(()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot use {}", target.display())),
+        }
+    }
+
+    /// Starts a folder that will become `target`.
+    pub(crate) fn create(target: &Path) -> anyhow::Result<Self> {
+        Self::check(target)?;
+        // An empty folder behind a link is filled where it is.
+        let target = fs::canonicalize(target).unwrap_or_else(|_absent| target.to_owned());
+        let beside = tempfile::Builder::new()
+            .prefix(".ukexec-")
+            .tempdir_in(parent(&target))
+            .with_context(|| format!("cannot make a folder in {}", parent(&target).display()))?;
+        Ok(Self { beside, target })
     }
 
     /// Returns where a file of this folder is written for now.
@@ -60,15 +64,23 @@ impl NewDir {
 }
 
 /// Writes `bytes` as `target`, replacing a file of that name only when the new
-/// one is complete.
+/// one is complete. What a link names is replaced, not the link; devices and
+/// pipes are refused.
 pub(crate) fn write_file(target: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let real = fs::canonicalize(target).unwrap_or_else(|_absent| target.to_owned());
+    if real.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        bail!(
+            "{} is not a file; name one, or a new name",
+            target.display()
+        );
+    }
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".ukexec-")
-            .tempfile_in(parent(target))?;
+            .tempfile_in(parent(&real))?;
         io::Write::write_all(&mut file, bytes)?;
         use_umask(file.path(), 0o666)?;
-        file.persist(target)?;
+        file.persist(&real)?;
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", target.display()))
@@ -79,15 +91,6 @@ fn parent(target: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-fn beside(target: &Path) -> anyhow::Result<tempfile::Builder<'static, 'static>> {
-    if target.file_name().is_none() {
-        bail!("{} does not name a new folder", target.display());
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".ukexec-");
-    Ok(builder)
 }
 
 /// Gives `path` the mode that a plain `open` or `mkdir` would have given it:
@@ -144,6 +147,25 @@ mod tests {
             error.ends_with("is not empty; name a folder that is absent or empty"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_link_stays_and_a_device_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, link) = (home.path().join("file"), home.path().join("link"));
+        fs::write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_file(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(link.is_symlink());
+        let pipe = home.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&pipe).unwrap();
+        let error = write_file(&pipe, b"new").unwrap_err().to_string();
+        assert!(
+            error.ends_with("is not a file; name one, or a new name"),
+            "{error}"
+        );
+        assert!(!pipe.metadata().unwrap().is_file());
     }
 
     #[test]

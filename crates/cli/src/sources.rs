@@ -26,8 +26,10 @@ pub(crate) struct Sources {
 /// What backs a source.
 #[derive(Debug)]
 pub(crate) enum Backing {
-    /// Sealed memory: a part of a snapshot, or what a decompression wrote.
+    /// Sealed memory: a part of a snapshot, or a stream that was read.
     Sealed(SealedFile),
+    /// What a decompression wrote, sealed.
+    Decompressed(SealedFile),
     /// A file as it lies on disk, and its length when it was opened.
     File(File, u64),
 }
@@ -35,14 +37,14 @@ pub(crate) enum Backing {
 impl Source for Backing {
     fn len(&self) -> u64 {
         match self {
-            Self::Sealed(sealed) => sealed.len(),
+            Self::Sealed(sealed) | Self::Decompressed(sealed) => sealed.len(),
             Self::File(_, len) => *len,
         }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         match self {
-            Self::Sealed(sealed) => sealed.read_at(offset, buf),
+            Self::Sealed(sealed) | Self::Decompressed(sealed) => sealed.read_at(offset, buf),
             Self::File(file, _) => file.read_exact_at(buf, offset),
         }
     }
@@ -51,7 +53,7 @@ impl Source for Backing {
 impl AsFd for Backing {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Sealed(sealed) => sealed.as_fd(),
+            Self::Sealed(sealed) | Self::Decompressed(sealed) => sealed.as_fd(),
             Self::File(file, _) => file.as_fd(),
         }
     }
@@ -77,6 +79,14 @@ impl Sources {
         let list = self.backings.borrow();
         let backing = list.get(id.0 as usize).and_then(Weak::upgrade);
         backing.expect("every source is registered here, and its rope keeps it")
+    }
+
+    /// Returns whether `rope` came out of a decompression.
+    pub(crate) fn is_decompressed(&self, rope: &Rope) -> bool {
+        let is_output = |id| matches!(*self.backing(id), Backing::Decompressed(_));
+        rope.pieces()
+            .iter()
+            .any(|piece| matches!(piece, Piece::Source { id, .. } if is_output(*id)))
     }
 
     /// Calls `job` with what `rope` is made of.
@@ -123,7 +133,7 @@ impl Sources {
             return None;
         };
         let backing = self.backing(*id);
-        let sealed = matches!(*backing, Backing::Sealed(_));
+        let sealed = !matches!(*backing, Backing::File(..));
         (sealed && *range == (0..backing.len())).then_some(backing)
     }
 }
@@ -202,7 +212,7 @@ impl io::Write for MemfdOutput {
 impl Output for MemfdOutput {
     fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
         let sealed = self.writer.finish().map_err(io::Error::other)?;
-        let (id, source) = self.sources.register(Backing::Sealed(sealed));
+        let (id, source) = self.sources.register(Backing::Decompressed(sealed));
         Ok((id, source))
     }
 }
@@ -260,6 +270,8 @@ mod tests {
         let (id, source) = output.finish().unwrap();
         let rope = Rope::from_source(id, source);
         assert_eq!(rope.to_vec().unwrap(), b"image");
+        assert!(sources.is_decompressed(&rope));
+        assert!(!sources.is_decompressed(&sealed(&sources, b"image")));
         assert_eq!(sources.descriptor(&rope).unwrap().to_string(), "as it lies");
     }
 }

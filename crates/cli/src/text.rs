@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use serde_json::Value;
 use ukexec_boot::Kernel;
 use ukexec_unfold::{Layer, PeSummary, StageReport};
@@ -13,9 +14,18 @@ use crate::size::Size;
 use crate::unfolding::Outcome;
 
 /// Writes `text` to stdout. A reader that has gone away, such as `head`, is
-/// not worth an error.
-pub(crate) fn out(text: &str) {
-    let _gone = io::stdout().write_all(visible(text).as_bytes());
+/// not worth an error; a full disk is.
+pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout();
+    let written = stdout
+        .write_all(visible(text).as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the report to stdout")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes `text` to stderr.
@@ -47,8 +57,8 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Writes a document to stdout.
-pub(crate) fn json(document: &Value) {
-    out(&json_text(document));
+pub(crate) fn json(document: &Value) -> anyhow::Result<()> {
+    out(&json_text(document))
 }
 
 /// Returns a document as text that is still JSON when its control characters
@@ -193,13 +203,8 @@ fn identity(kernel: &Kernel) -> String {
 
 /// Prints the warnings of an unfolding to stderr.
 pub(crate) fn warn(outcome: &Outcome) {
-    for warning in &outcome.report.warnings {
+    for warning in outcome.warnings() {
         note(&format!("warning: {warning}"));
-    }
-    if let (Err(error), false) = (&outcome.identity, outcome.report.stages.is_empty()) {
-        note(&format!(
-            "warning: what was unfolded is not a kernel: {error}"
-        ));
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use ukexec_boot::{BootError, Kernel};
+use ukexec_boot::{BootError, Kernel, Machine, find_banner};
 use ukexec_bpf::{Meter, Rope};
 use ukexec_unfold::{Budget, Input, Options, ParserFile, ParserOrigin, PeBytes, Report, unfold};
 
@@ -12,6 +12,9 @@ use crate::args;
 use crate::image::{Image, join_initrds};
 use crate::parsers_d;
 use crate::sources::Sources;
+
+/// A kernel's banner is looked for in so many bytes.
+const BANNER_LIMIT: u64 = 256 << 20;
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) image: Image,
     /// The caller's initrds.
     pub(crate) initrds: Vec<Image>,
-    /// The kernel at its true length.
+    /// The kernel at its true length: without what a section holds behind its
+    /// certificates.
     pub(crate) kernel: Rope,
     /// What kernel it is, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
@@ -65,9 +69,21 @@ impl Outcome {
         };
         let options = options(&image, args)?;
         let unfolded = unfold(input, &options, &mut sources, &mut budget(&args.limits))?;
-        let identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
-        let kernel = match &identity {
-            Ok(identity) => unfolded.kernel.slice(0..identity.true_len)?,
+        let mut identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
+        let kernel = match &mut identity {
+            Ok(identity) => {
+                // A section may be padded behind a signed kernel; a compressed
+                // kernel is what was compressed.
+                let kernel = if sources.is_decompressed(&unfolded.kernel) {
+                    unfolded.kernel
+                } else {
+                    unfolded.kernel.slice(0..identity.true_len)?
+                };
+                if identity.version.is_none() {
+                    identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
+                }
+                kernel
+            }
             Err(_) => unfolded.kernel,
         };
         Ok(Self {
@@ -106,6 +122,27 @@ impl Outcome {
         } else {
             Ok(())
         }
+    }
+
+    /// Returns what is worth a look but stopped nothing, in words.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .report
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        match &self.identity {
+            // A machine that the kernel is for.
+            Ok(kernel) => {
+                let problems = kernel.check(&Machine::new(kernel.arch));
+                warnings.extend(problems.iter().map(ToString::to_string));
+            }
+            Err(error) => {
+                warnings.push(format!("what was unfolded is not a kernel: {error}"));
+            }
+        }
+        warnings
     }
 }
 

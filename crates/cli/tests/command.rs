@@ -157,15 +157,78 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
 #[test]
 fn a_full_folder_is_not_written_to() {
     let dir = folder("image", b"whatever");
+    fs::create_dir_all(dir.path().join("parts/kernel")).expect("a full folder");
     check(
         dir.path(),
-        &["unfold", "image", "-o", "."],
+        &["unfold", "image", "-o", "parts"],
         1,
         expect![[r#"
-        --
-        ukexec: . is not empty; name a folder that is absent or empty
-    "#]],
+            --
+            ukexec: parts is not empty; name a folder that is absent or empty
+        "#]],
     );
+}
+
+#[test]
+fn a_failure_document_has_every_key() {
+    let dir = folder("unused", b"");
+    check(
+        dir.path(),
+        &["unfold", "none.efi", "-o", "parts", "--json"],
+        1,
+        expect![[r#"
+            {
+              "error": {
+                "hook": null,
+                "insn": null,
+                "layer": null,
+                "message": "cannot read none.efi: No such file or directory (os error 2)",
+                "offset": null,
+                "stage": null
+              },
+              "schema": 1
+            }
+            --
+            ukexec: cannot read none.efi: No such file or directory (os error 2)
+        "#]],
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let full = fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
+    let output = command
+        .arg("status")
+        .stdout(full)
+        .output()
+        .expect("ukexec runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("cannot write the report to stdout"),
+        "{stderr}"
+    );
+}
+
+/// Pipes are what tests have, terminals what people have.
+#[test]
+fn it_works_on_a_terminal() {
+    let dir = folder("image", b"\x7fELF");
+    let line = format!("{} -vv inspect image", env!("CARGO_BIN_EXE_ukexec"));
+    let mut command = Command::new("script");
+    let output = command
+        .current_dir(dir.path())
+        .args(["-qec", &line, "/dev/null"])
+        .output();
+    let output = output.expect("script(1) runs");
+    let terminal = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{terminal}");
+    assert!(terminal.contains("ukexec: image: "), "{terminal}");
+    assert!(!terminal.contains("panicked"), "{terminal}");
 }
 
 #[test]

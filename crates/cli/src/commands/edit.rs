@@ -3,16 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
-use ukexec_pe::EditOptions;
+use anyhow::{Context as _, anyhow};
+use ukexec_pe::{EditOptions, PeError};
+use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
 use crate::output::write_file;
 use crate::size::Size;
 use crate::{commands, text};
-
-/// The section that holds a parser.
-const SECTION: &str = ".bpf";
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let image = read(&args.image)?;
@@ -23,11 +21,12 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let options = EditOptions {
         drop_signature: args.drop_signature,
     };
-    let edited = ukexec_pe::attach(&image, SECTION, &parser, options)
+    let edited = ukexec_pe::attach(&image, PARSER_SECTION, &parser, options)
+        .map_err(with_advice)
         .with_context(|| format!("cannot attach a parser to {}", args.image.display()))?;
     write_file(&args.output, &edited)?;
     text::note(&format!(
-        "wrote {}: {} with {} of parser in section {SECTION}",
+        "wrote {}: {} with {} of parser in section {PARSER_SECTION}",
         args.output.display(),
         Size(edited.len() as u64),
         Size(parser.len() as u64)
@@ -40,7 +39,8 @@ pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
     let options = EditOptions {
         drop_signature: args.drop_signature,
     };
-    let edited = ukexec_pe::detach(&image, SECTION, options)
+    let edited = ukexec_pe::detach(&image, PARSER_SECTION, options)
+        .map_err(with_advice)
         .with_context(|| format!("cannot take the parser out of {}", args.image.display()))?;
     write_file(&args.output, &edited)?;
     text::note(&format!(
@@ -49,6 +49,14 @@ pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
         Size(edited.len() as u64)
     ));
     Ok(())
+}
+
+/// Names the option that lets a signed image be edited.
+fn with_advice(error: PeError) -> anyhow::Error {
+    match error {
+        PeError::Signed { .. } => anyhow!("{error} (--drop-signature drops it)"),
+        _ => error.into(),
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

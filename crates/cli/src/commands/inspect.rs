@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use ukexec_boot::find_banner;
 use ukexec_bpf::Rope;
-use ukexec_unfold::{Layer, PeBytes};
+use ukexec_unfold::Layer;
 
 use crate::args::Inspect;
 use crate::unfolding::{Access, Outcome};
@@ -13,18 +12,14 @@ use crate::{document, text};
 /// An os-release file of more bytes is not shown.
 const OS_RELEASE_LIMIT: u64 = 64 << 10;
 
-/// A kernel's banner is looked for in so many bytes.
-const BANNER_LIMIT: u64 = 256 << 20;
-
 pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
-    let mut outcome = Outcome::of(&args.image, &args.unfolding, Access::OnDisk)?;
+    let outcome = Outcome::of(&args.image, &args.unfolding, Access::OnDisk)?;
     outcome.unfolded_or_kernel()?;
-    name_version(&mut outcome)?;
     let os = os(&outcome);
     if args.output.json {
         let mut document = document::of_outcome(&outcome, args.output.hash)?;
         document["os"] = serde_json::json!(os);
-        text::json(&document);
+        text::json(&document)?;
     } else {
         let mut report = text::layers(&outcome);
         report.push('\n');
@@ -33,19 +28,9 @@ pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
             writeln!(report, "os         {os}")?;
         }
         report.push_str(&text::parts(&outcome, args.output.hash)?);
-        text::out(&report);
+        text::out(&report)?;
     }
     text::warn(&outcome);
-    Ok(())
-}
-
-/// Finds the version that the kernel's header does not tell.
-fn name_version(outcome: &mut Outcome) -> anyhow::Result<()> {
-    if let Ok(kernel) = &mut outcome.identity
-        && kernel.version.is_none()
-    {
-        kernel.version = find_banner(&PeBytes(&outcome.kernel), BANNER_LIMIT)?;
-    }
     Ok(())
 }
 

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use serde_json::{Value, json};
 use ukexec_boot::{Arch, EMPTY_INITRD, Kernel, Machine, Problem};
 use ukexec_bpf::Rope;
@@ -26,45 +25,23 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     };
     let plan = Plan::of(&outcome, kernel, kind)?;
     let machine = MachineState::read(Path::new("/"));
-    let (refusals, doubts): (Vec<Problem>, Vec<Problem>) = plan
-        .problems(kernel, &machine)
-        .into_iter()
-        .partition(Problem::is_refusal);
-
-    if args.json {
-        // Told before the call: a failure prints its own document instead.
-        if args.dry_run && refusals.is_empty() {
-            text::json(&plan.document(&outcome, true)?);
-        }
-    } else {
-        text::out(&plan.text(&outcome, args.dry_run)?);
+    if !args.json {
+        text::out(&plan.text(&outcome, args.dry_run)?)?;
     }
-    text::warn(&outcome);
-    if outcome.cmdline.is_none() {
-        text::note(
-            "note: neither the image nor you gave a command line; the kernel gets an empty one \
-             (--cmdline or --reuse-cmdline gives it one)",
-        );
-    }
-    for doubt in doubts {
-        text::note(&format!("warning: {doubt}"));
-    }
-    if let Some(refusal) = refusals.first() {
-        bail!(
-            "this machine does not take {}: {refusal}",
-            args.image.display()
-        );
-    }
+    tell_notes(&outcome);
+    plan.check(kernel, &machine, &outcome, args.dry_run)?;
     if args.dry_run {
         for obstacle in machine.obstacles(kind) {
             text::note(&format!("note: a load would be refused now: {obstacle}"));
         }
-        return Ok(());
-    }
-    load(&plan.request())?;
-    if args.json {
-        text::json(&plan.document(&outcome, false)?);
     } else {
+        load(&plan.request())?;
+    }
+    // Told behind the call: a failure prints a document of its own.
+    if args.json {
+        text::json(&plan.document(&outcome, args.dry_run)?)?;
+    }
+    if !args.json && !args.dry_run {
         let boot = match kind {
             LoadKind::Reboot => "`ukexec exec` boots it",
             LoadKind::Crash => "the next panic boots it",
@@ -72,6 +49,26 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
         text::note(&format!("loaded; {boot}"));
     }
     Ok(())
+}
+
+fn tell_notes(outcome: &Outcome) {
+    text::warn(outcome);
+    if outcome.cmdline.is_none() {
+        text::note(
+            "note: neither the image nor you gave a command line; the kernel gets an empty one \
+             (--cmdline or --reuse-cmdline gives it one)",
+        );
+    }
+}
+
+/// The running kernel would not take the image.
+#[derive(Debug, thiserror::Error)]
+#[error("this machine does not take {}: {problem}", image.display())]
+pub(crate) struct NotTaken {
+    image: PathBuf,
+    problem: Problem,
+    /// What a dry run would have passed; an empty object for a real one.
+    pub(crate) plan: Value,
 }
 
 /// What is handed to `kexec_file_load(2)`.
@@ -141,7 +138,39 @@ impl<'a> Plan<'a> {
         request
     }
 
-    /// Returns what this machine would say against it.
+    /// Refuses what this machine would refuse, and notes what it may.
+    fn check(
+        &self,
+        kernel: &Kernel,
+        state: &MachineState,
+        outcome: &Outcome,
+        dry_run: bool,
+    ) -> anyhow::Result<()> {
+        let (refusals, doubts): (Vec<Problem>, Vec<Problem>) = self
+            .problems(kernel, state)
+            .into_iter()
+            .partition(Problem::is_refusal);
+        for doubt in doubts {
+            text::note(&format!("warning: {doubt}"));
+        }
+        let Some(problem) = refusals.into_iter().next() else {
+            return Ok(());
+        };
+        let plan = if dry_run {
+            self.document(outcome, dry_run)?
+        } else {
+            json!({})
+        };
+        Err(NotTaken {
+            image: outcome.image.path.clone(),
+            problem,
+            plan,
+        }
+        .into())
+    }
+
+    /// Returns what this machine would say against it, beyond what any machine
+    /// would.
     fn problems(&self, kernel: &Kernel, state: &MachineState) -> Vec<Problem> {
         let mut problems: Vec<Problem> = kernel
             .check_cmdline(self.cmdline.len())
@@ -151,7 +180,9 @@ impl<'a> Plan<'a> {
             machine.page_size = state.page_size;
             machine.five_level_paging = state.five_level_paging;
             machine.efi_32bit = state.efi_32bit;
-            problems.extend(kernel.check(&machine));
+            let everywhere = kernel.check(&Machine::new(kernel.arch));
+            let here = kernel.check(&machine).into_iter();
+            problems.extend(here.filter(|one| one.is_refusal() || !everywhere.contains(one)));
         }
         problems
     }

@@ -8,6 +8,8 @@ mod parser;
 mod status;
 mod unfold;
 
+pub(crate) use load::NotTaken;
+
 use crate::args::{Command, ParserCommand};
 
 /// Does what `command` says.

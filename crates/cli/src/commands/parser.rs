@@ -25,9 +25,9 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let parser = loadable(&object)
         .with_context(|| format!("{}: this loader refuses the parser", args.file.display()))?;
     if args.json {
-        text::json(&document(&args.file, object.len(), &parser));
+        text::json(&document(&args.file, object.len(), &parser))?;
     } else {
-        text::out(&report(&args.file, object.len(), &parser)?);
+        text::out(&report(&args.file, object.len(), &parser)?)?;
     }
     Ok(())
 }

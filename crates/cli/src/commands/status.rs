@@ -14,9 +14,9 @@ use crate::text;
 pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
     let state = MachineState::read(Path::new("/"));
     if args.json {
-        text::json(&document(&state));
+        text::json(&document(&state))?;
     } else {
-        text::out(&report(&state)?);
+        text::out(&report(&state)?)?;
     }
     Ok(())
 }

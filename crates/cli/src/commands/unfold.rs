@@ -13,7 +13,7 @@ use crate::{document, text};
 
 pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     // Refuse a folder that cannot be used before any work is done.
-    let dir = NewDir::create(&args.output)?;
+    NewDir::check(&args.output)?;
     let outcome = Outcome::of(&args.image, &args.unfolding, Access::OnDisk)?;
     outcome.unfolded_or_kernel()?;
     // The report reads what it hashes, and may fail: before the folder appears.
@@ -28,6 +28,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
         ("initrd", outcome.initrd.as_ref()),
         ("cmdline", cmdline.as_ref()),
     ];
+    let dir = NewDir::create(&args.output)?;
     let mut written = Moved::default();
     for (name, rope) in parts {
         if let Some(rope) = rope {
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
         }
     }
     dir.complete()?;
-    text::out(&report);
+    text::out(&report)?;
     text::warn(&outcome);
     text::note(&format!(
         "wrote {} to {}",
