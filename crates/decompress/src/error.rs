@@ -56,6 +56,20 @@ pub enum DecompressError {
         /// What the stream uses.
         feature: String,
     },
+    /// The input makes so little output that it is no payload.
+    #[error(
+        "the {compression} stream says too little: its first {at} bytes make {written} bytes of \
+         output; expected no more than 9 bytes for every 8 of output, and 1 MiB; compress the \
+         payload anew"
+    )]
+    TooLittleOutput {
+        /// The compression.
+        compression: Compression,
+        /// How far the decoder had come.
+        at: u64,
+        /// Bytes of output up to there.
+        written: u64,
+    },
     /// The output would pass [`Limits::output`](crate::Limits::output).
     #[error(
         "the {compression} stream decompresses to more than the limit of {limit} bytes; if the \
@@ -106,6 +120,7 @@ impl DecompressError {
             Self::Truncated { at, .. }
             | Self::Corrupt { at, .. }
             | Self::Unsupported { at, .. }
+            | Self::TooLittleOutput { at, .. }
             | Self::Read { at, .. } => Some(*at),
             Self::UnknownMagic { .. } => Some(0),
             Self::OutputLimit { .. } | Self::MemoryLimit { .. } | Self::Write { .. } => None,

@@ -1,14 +1,26 @@
 //! The compressed input: a buffered reader that knows its offset.
 
+use std::cell::Cell;
 use std::io::{self, BufRead};
 
+use crate::Compression;
 use crate::error::{Cause, DecompressError};
-use crate::{Compression, push::Fault};
+use crate::push::{CHUNK, Fault};
 
 /// The most that [`Input::peek`] can look ahead: a zstd frame header is 18.
 const PEEK_MAX: usize = 32;
 
-/// The compressed input. Every byte is consumed once and counted.
+/// What may be consumed before there is any output: a bzip2 block of random
+/// bytes is 904 kB long.
+const UNPRODUCTIVE_MAX: u64 = 1 << 20;
+
+/// One byte in so many may be consumed beyond what was written. Encoders that
+/// meet random bytes store them; LZ4 and bzip2 lose most by it, one in 100.
+const LOSS: u64 = 8;
+
+/// The compressed input. Every byte is consumed once and counted. Input that
+/// makes too little output is refused, or the time it takes would know no
+/// bound but its own length: a format has many ways to say nothing.
 pub(crate) struct Input<'a> {
     reader: &'a mut dyn BufRead,
     /// Offset of the first byte not consumed.
@@ -22,12 +34,19 @@ pub(crate) struct Input<'a> {
     unread: u64,
     compression: Compression,
     memory_limit: u64,
+    /// The output's length so far.
+    written: &'a Cell<u64>,
 }
 
 impl<'a> Input<'a> {
-    pub(crate) fn new(reader: &'a mut dyn BufRead, memory_limit: u64) -> Self {
+    pub(crate) fn new(
+        reader: &'a mut dyn BufRead,
+        memory_limit: u64,
+        written: &'a Cell<u64>,
+    ) -> Self {
         Self {
             reader,
+            written,
             position: 0,
             held: [0; PEEK_MAX],
             held_start: 0,
@@ -56,6 +75,29 @@ impl<'a> Input<'a> {
 
     /// Returns the next bytes without consuming them; empty at the end only.
     pub(crate) fn fill(&mut self) -> Result<&[u8], DecompressError> {
+        self.check_yield()?;
+        self.next()
+    }
+
+    /// Refuses input that makes too little output.
+    fn check_yield(&self) -> Result<(), DecompressError> {
+        let written = self.written.get();
+        let most = written
+            .saturating_add(written / LOSS)
+            .saturating_add(UNPRODUCTIVE_MAX);
+        if self.position <= most {
+            return Ok(());
+        }
+        Err(DecompressError::TooLittleOutput {
+            compression: self.compression,
+            at: self.position,
+            written,
+        })
+    }
+
+    /// As [`fill`](Self::fill), where little output is no fault: inside of a
+    /// block, and behind the stream.
+    fn next(&mut self) -> Result<&[u8], DecompressError> {
         if self.held_start < self.held_end {
             return Ok(self
                 .held
@@ -137,7 +179,7 @@ impl<'a> Input<'a> {
         scratch.clear();
         while scratch.len() < count {
             let missing = count.saturating_sub(scratch.len());
-            let next = self.fill()?;
+            let next = self.next()?;
             let part = next.get(..missing).unwrap_or(next);
             let taken = part.len();
             if taken == 0 {
@@ -158,7 +200,7 @@ impl<'a> Input<'a> {
         let mut left = count;
         while left > 0 {
             let next = self.fill()?;
-            let part = clamp(next, left);
+            let part = clamp(next, left.min(wide(CHUNK)));
             let taken = part.len();
             if taken == 0 {
                 return Err(self.truncated());
@@ -183,7 +225,7 @@ impl<'a> Input<'a> {
         self.position = start.saturating_add(self.unread);
         self.unread = 0;
         loop {
-            let count = self.fill()?.len();
+            let count = self.next()?.len();
             if count == 0 {
                 return Ok(self.position.saturating_sub(start));
             }
@@ -310,15 +352,15 @@ mod tests {
     #[track_caller]
     fn check(use_it: impl Fn(&mut Input<'_>)) {
         let bytes: Vec<u8> = (0..40).collect();
-        use_it(&mut Input::new(&mut bytes.as_slice(), 0));
-        use_it(&mut Input::new(
+        let written = Cell::new(0);
+        let readers: [&mut dyn BufRead; 3] = [
+            &mut bytes.as_slice(),
             &mut BufReader::with_capacity(3, bytes.as_slice()),
-            0,
-        ));
-        use_it(&mut Input::new(
             &mut BufReader::new(Stutter(&bytes, false)),
-            0,
-        ));
+        ];
+        for reader in readers {
+            use_it(&mut Input::new(reader, 0, &written));
+        }
     }
 
     #[test]

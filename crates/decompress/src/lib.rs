@@ -34,8 +34,11 @@
 //! checksum flag), a change can end a stream early; then bytes are left over,
 //! and [counted](Warning::TrailingBytes).
 //!
-//! No input panics. Time is bounded by the length of input and output, memory
-//! by [`Limits::memory`] and some small buffers.
+//! No input panics. Memory is bounded by [`Limits::memory`] and some small
+//! buffers. Time is bounded by the length of the output: a stream that takes
+//! more than 1 MiB of input and 9 bytes for every 8 of output is
+//! [refused](DecompressError::TooLittleOutput), since every format has ways to
+//! go on without saying anything. What follows the stream is read and no more.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -59,6 +62,7 @@ mod push;
 mod xz;
 mod zstd;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{BufRead, Write};
 
@@ -93,17 +97,19 @@ pub use crate::error::{Cause, DecompressError};
 /// # Errors
 ///
 /// [`DecompressError`] says which: an unknown magic, a cut or corrupt stream, a
-/// part of the format that is not supported, a limit, a failed read or write.
+/// part of the format that is not supported, input that makes hardly any
+/// output, a limit, a failed read or write.
 pub fn decompress(
     input: &mut dyn BufRead,
     output: &mut dyn Write,
     limits: &Limits,
 ) -> Result<Decompressed, DecompressError> {
-    let mut input = Input::new(input, limits.memory);
+    let written = Cell::new(0);
+    let mut input = Input::new(input, limits.memory, &written);
     let compression = input.detect()?;
     let mut job = Job {
         input,
-        output: Output::new(output, compression, limits.output),
+        output: Output::new(output, compression, limits.output, &written),
     };
     let ending = match compression {
         Compression::Gzip => gzip::decode(&mut job),

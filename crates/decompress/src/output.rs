@@ -1,5 +1,6 @@
 //! The decompressed output: a writer behind the cap.
 
+use std::cell::Cell;
 use std::io::Write;
 
 use crate::Compression;
@@ -10,23 +11,29 @@ use crate::input::wide;
 pub(crate) struct Output<'a> {
     writer: &'a mut dyn Write,
     compression: Compression,
-    written: u64,
+    written: &'a Cell<u64>,
     limit: u64,
 }
 
 impl<'a> Output<'a> {
-    pub(crate) fn new(writer: &'a mut dyn Write, compression: Compression, limit: u64) -> Self {
+    /// `written` is 0 and counts from here on.
+    pub(crate) fn new(
+        writer: &'a mut dyn Write,
+        compression: Compression,
+        limit: u64,
+        written: &'a Cell<u64>,
+    ) -> Self {
         Self {
             writer,
             compression,
-            written: 0,
+            written,
             limit,
         }
     }
 
     /// Writes all of `bytes`, or nothing where that would pass the limit.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), DecompressError> {
-        let end = self.written.saturating_add(wide(bytes.len()));
+        let end = self.written().saturating_add(wide(bytes.len()));
         if end > self.limit {
             return Err(DecompressError::OutputLimit {
                 compression: self.compression,
@@ -36,15 +43,15 @@ impl<'a> Output<'a> {
         self.writer
             .write_all(bytes)
             .map_err(|source| DecompressError::Write {
-                at: self.written,
+                at: self.written.get(),
                 source,
             })?;
-        self.written = end;
+        self.written.set(end);
         Ok(())
     }
 
     pub(crate) fn written(&self) -> u64 {
-        self.written
+        self.written.get()
     }
 
     pub(crate) fn limit(&self) -> u64 {

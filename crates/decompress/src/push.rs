@@ -71,7 +71,9 @@ pub(crate) fn feed(
         let offered = if left == 0 {
             &[]
         } else {
-            clamp(job.input.fill()?, left)
+            // No more than a chunk, so that the input gets to see how much
+            // output comes of it.
+            clamp(job.input.fill()?, left.min(wide(CHUNK)))
         };
         let nothing_offered = offered.is_empty();
         let step = decoder.push(offered, chunk);

@@ -103,6 +103,107 @@ fn the_cap_is_exact() {
     }
 }
 
+/// Bytes that no encoder makes shorter.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+#[test]
+fn what_cannot_be_compressed_is_no_fault() {
+    let data = noise(10 * MIB);
+    for (_, compression) in SUFFIXES {
+        // More than a block of bzip2 or LZ4.
+        let len = match compression {
+            Compression::Lz4 | Compression::Lzo => 10 * MIB,
+            _ => 2 * MIB,
+        };
+        let stream = compress(compression, &data[..len]);
+        assert!(stream.len() >= len, "{compression}");
+        let mut output = Compare {
+            expected: &data,
+            written: 0,
+        };
+        let mut input = BufReader::with_capacity(128 << 10, stream.as_slice());
+        decompress(&mut input, &mut output, &Limits::default())
+            .unwrap_or_else(|error| panic!("{compression}: {error}"));
+        assert_eq!(output.written, len, "{compression}");
+    }
+}
+
+/// Expects that a stream that begins with `head` and goes on with `more` over
+/// and over is left after little more than 1 MiB.
+#[track_caller]
+fn check_unproductive(head: &[u8], more: &[u8]) {
+    let stream = [head, &more.repeat(3 * MIB / more.len())].concat();
+    let told = |input: &mut dyn BufRead| {
+        let error = decompress(input, &mut io::sink(), &Limits::default()).unwrap_err();
+        let DecompressError::TooLittleOutput { at, written, .. } = error else {
+            panic!("{error}");
+        };
+        let most = MIB as u64 + written + written / 8;
+        assert!(
+            (most..=most + (128 << 10)).contains(&at),
+            "{at} for {written}"
+        );
+    };
+    told(&mut stream.as_slice());
+    let mut input = BufReader::with_capacity(128 << 10, Counting(stream.as_slice(), 0));
+    told(&mut input);
+    assert!(
+        input.get_ref().1 < 2 * MIB,
+        "{} bytes read",
+        input.get_ref().1
+    );
+}
+
+/// Every format can go on without saying anything, but for LZMA-alone, whose
+/// every bit says something, and bzip2, which ends at an empty block.
+#[test]
+fn input_that_makes_no_output_is_left_soon() {
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\0";
+    // Empty stored blocks.
+    check_unproductive(gzip, b"\x00\x00\x00\xff\xff");
+    // A name without end.
+    check_unproductive(b"\x1f\x8b\x08\x08\0\0\0\0\0\0", b"name");
+    // Empty frames; skippable ones, many and one.
+    check_unproductive(b"", b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00");
+    check_unproductive(b"", b"\x50\x2a\x4d\x18\0\0\0\0");
+    check_unproductive(b"\x50\x2a\x4d\x18\0\0\0\x7f", b"skip");
+    // Blocks of nothing, and magic after magic.
+    check_unproductive(&lz4(b""), b"\x01\0\0\0\0");
+    check_unproductive(b"", &lz4(b""));
+    // Blocks of one byte.
+    let block = b"\0\0\0\x01\0\0\0\x01\0\x62\0\x62a";
+    check_unproductive(&lzop(b"", 1)[..38], block);
+    // One block of one byte each, with an index that is never reached.
+    let xz = xz_of_one_block(b"a");
+    check_unproductive(&xz[..12], &xz[12..36]);
+}
+
+/// An xz stream of one block that is stored.
+fn xz_of_one_block(data: &[u8; 1]) -> Vec<u8> {
+    let crc32 = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum().to_le_bytes()
+    };
+    let mut stream = b"\xfd7zXZ\0\0\x01".to_vec();
+    stream.extend(crc32(&stream[6..8]));
+    let header = [2, 0, 0x21, 1, 0, 0, 0, 0];
+    stream.extend(header);
+    stream.extend(crc32(&header));
+    stream.extend([1, 0, 0, data[0], 0, 0, 0, 0]);
+    stream.extend(crc32(data));
+    stream
+}
+
 /// Counts what is read of it.
 struct Counting<R>(R, usize);
 
