@@ -3,6 +3,7 @@
 //! Whatever reads bytes on behalf of a parser draws from the instructions that
 //! are left, so that no parser can make it read without end.
 
+use std::io;
 use std::ops::Range;
 
 use ukexec_bpf::{Rope, RopeError};
@@ -34,6 +35,69 @@ impl<'a> Chunks<'a> {
         self.chunk = next.to_vec()?;
         self.rest.start = end;
         Ok(&self.chunk)
+    }
+
+    /// Returns what was last read.
+    fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
+}
+
+/// A compressed payload as a decompressor reads it. It keeps its own error,
+/// which the decompressor would hide.
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
+    chunks: Chunks<'a>,
+    insns: &'a mut u64,
+    /// Bytes of the chunk that were consumed.
+    used: usize,
+    consumed: u64,
+    error: Option<ReadError>,
+}
+
+impl<'a> Payload<'a> {
+    pub(crate) fn new(rope: &'a Rope, insns: &'a mut u64) -> Self {
+        Self {
+            chunks: Chunks::new(rope, 0..rope.len()),
+            insns,
+            used: 0,
+            consumed: 0,
+            error: None,
+        }
+    }
+
+    /// Returns how many bytes were consumed, and why reading failed.
+    pub(crate) fn into_outcome(self) -> (u64, Option<ReadError>) {
+        (self.consumed, self.error)
+    }
+}
+
+impl io::BufRead for Payload<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used >= self.chunks.chunk().len() {
+            self.used = 0;
+            if let Err(error) = self.chunks.advance(self.insns) {
+                let shown = io::Error::other(error.to_string());
+                self.error.get_or_insert(error);
+                return Err(shown);
+            }
+        }
+        Ok(self.chunks.chunk().get(self.used..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used = self.used.saturating_add(amount);
+        let amount = u64::try_from(amount).unwrap_or(u64::MAX);
+        self.consumed = self.consumed.saturating_add(amount);
+    }
+}
+
+impl io::Read for Payload<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        use io::BufRead as _;
+        let count = io::Read::read(&mut self.fill_buf()?, buf)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 
@@ -75,6 +139,8 @@ const PIECE_INSNS: u64 = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use ukexec_bpf::Piece;
 
     use super::*;
@@ -102,5 +168,22 @@ mod tests {
         check(1, 15, 0, false);
         check(3 * CHUNK, 1_600, 1_600 - 3 * (16 + 512), true);
         check(3 * CHUNK, 1_000, 0, false);
+    }
+
+    #[test]
+    fn a_payload_keeps_why_it_was_not_read() {
+        let rope = Rope::from(Piece::Zeros(2 * CHUNK));
+        let mut insns = 2 * (16 + 512);
+        let mut payload = Payload::new(&rope, &mut insns);
+        let mut bytes = Vec::new();
+        assert_eq!(payload.read_to_end(&mut bytes).unwrap() as u64, 2 * CHUNK);
+        assert!(matches!(payload.into_outcome(), (len, None) if len == 2 * CHUNK));
+        let mut payload = Payload::new(&rope, &mut insns);
+        payload.read_to_end(&mut bytes).unwrap_err();
+        let outcome = payload.into_outcome();
+        assert!(
+            matches!(outcome, (0, Some(ReadError::Budget))),
+            "{outcome:?}"
+        );
     }
 }

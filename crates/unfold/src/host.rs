@@ -7,6 +7,7 @@ use ukexec_bpf::vm::Fault;
 use ukexec_bpf::{Host, Meter, Rope, SourceId};
 use ukexec_decompress::{Limits, decompress};
 
+use crate::chunks::{Payload, ReadError};
 use crate::cmdline;
 use crate::error::chain;
 use crate::held::{HandedOver, Held};
@@ -182,14 +183,21 @@ impl StageHost<'_> {
         };
         let output = self.store.create().map_err(HostFault::Store)?;
         let mut output = CountedOutput::new(output);
-        let done = decompress(&mut payload.reader(), &mut output, &limits);
-        // Failed ones count too: their time has been spent as well.
-        *self.output_left = self.output_left.saturating_sub(output.written());
-        charge(
-            meter,
-            payload.len().saturating_add(output.written()),
-            UNPACKED_PER_INSN,
-        );
+        let mut input = Payload::new(payload, &mut meter.insns);
+        let done = decompress(&mut input, &mut output, &limits);
+        let (consumed, unread) = input.into_outcome();
+        // Failed ones count too: their time has been spent as well. What
+        // follows a stream is read and not decompressed.
+        let consumed = done.as_ref().map_or(consumed, |done| done.consumed);
+        let written = output.written();
+        *self.output_left = self.output_left.saturating_sub(written);
+        charge(meter, written, UNPACKED_PER_INSN);
+        charge(meter, unproductive(consumed, written), 1);
+        match unread {
+            Some(ReadError::Budget) => return Err(Ended::Budget),
+            Some(error @ ReadError::Rope(_)) => return Err(HostFault::Read(error).into()),
+            None => {}
+        }
         let (output, error) = output.into_parts();
         if let Some(error) = error {
             return Err(HostFault::Store(error).into());
@@ -227,6 +235,7 @@ impl StageHost<'_> {
                 Ok(seen(&refusal))
             }
             Err(Ended::Host(fault)) => Err(Fault::Host(Box::new(fault))),
+            Err(Ended::Budget) => Err(Fault::Budget),
         }
     }
 }
@@ -258,6 +267,14 @@ fn charge(meter: &mut Meter, bytes: u64, bytes_per_insn: u64) {
     meter.insns = meter.insns.saturating_sub(insns);
 }
 
+/// Returns the charge for input that made no output: the smallest blocks of a
+/// format take the longest. A decompression that finds much more of it fails.
+fn unproductive(consumed: u64, written: u64) -> u64 {
+    let most = written.saturating_add(written / UNPRODUCTIVE_SHARE);
+    let bytes = consumed.saturating_sub(most).min(UNPRODUCTIVE_MAX);
+    bytes.saturating_mul(UNPRODUCTIVE_INSNS)
+}
+
 /// What messages call the reference that `bpf_decompress` returns.
 const RESULT: &str = "a mem_range_result";
 
@@ -271,11 +288,19 @@ const MAX_WARNINGS: usize = 16;
 const MAX_REFUSALS: usize = 4;
 /// Bytes copied in the time of an instruction, rather too few.
 const COPIED_PER_INSN: u64 = 64;
-/// Bytes read or written by decompression for which one instruction is charged:
-/// more than it could do in that time, or the budgets of instructions and
-/// output would not fit together.
+/// Bytes written by decompression for which one instruction is charged: more
+/// than it could do in that time, or the budgets of instructions and output
+/// would not fit together. The latter bounds the time.
 const UNPACKED_PER_INSN: u64 = 256;
+/// One byte in so many of a sound payload may be lost on what cannot be
+/// compressed.
+const UNPRODUCTIVE_SHARE: u64 = 8;
+/// Bytes of input that can have made no output, about.
+const UNPRODUCTIVE_MAX: u64 = 1 << 20;
+/// What such a byte costs: 24 bytes of xz can take 1.5 us.
+const UNPRODUCTIVE_INSNS: u64 = 4;
 /// What a call costs in instructions besides its own, whatever it does.
 const CALL_INSNS: u64 = 100;
-/// What setting up a decompression costs.
-const SET_UP_INSNS: u64 = 1_000;
+/// What setting up a decompression costs, with its buffers and its output. It
+/// bounds how many there can be, too.
+const SET_UP_INSNS: u64 = 10_000;

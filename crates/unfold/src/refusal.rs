@@ -5,6 +5,7 @@ use std::io;
 use ukexec_bpf::memory::AccessError;
 use ukexec_decompress::DecompressError;
 
+use crate::chunks::ReadError;
 use crate::cmdline;
 
 /// Why a kfunc did not do what it was asked.
@@ -13,6 +14,8 @@ pub(crate) enum Ended {
     Refused(Refusal),
     /// The run ends.
     Host(HostFault),
+    /// The run ends, because there are no instructions left.
+    Budget,
 }
 
 impl From<Refusal> for Ended {
@@ -81,6 +84,10 @@ pub(crate) enum HostFault {
          bpf_handle_pefile"
     )]
     HandOverInMatch,
+    /// The image, or what was made of it, cannot be read. No program may pass
+    /// over that, or what it hands over would depend on it.
+    #[error("the payload cannot be read")]
+    Read(#[source] ReadError),
     /// The caller's store failed.
     #[error("the decompressed bytes cannot be stored")]
     Store(#[source] io::Error),
