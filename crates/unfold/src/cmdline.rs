@@ -4,9 +4,10 @@
 //! what came out, text to append goes behind, and a profile that was asked for
 //! must have been taken by some parser: nothing of it is dropped in silence.
 
-use ukexec_bpf::{Rope, RopeError};
+use ukexec_bpf::Rope;
 
 use crate::Cause;
+use crate::chunks::{Chunks, ReadError};
 
 /// What the caller wants of the command line.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ impl Wishes {
                 });
             }
         };
+        check_fit("given command line", input.as_deref())?;
+        check_fit("text to append", Some(&append))?;
         Ok(Self {
             selector,
             input,
@@ -94,41 +97,39 @@ impl Wishes {
     }
 }
 
-/// Returns what of `rope` lies before its first NUL.
-pub(crate) fn read(rope: &Rope, limit: u64) -> Result<Vec<u8>, ReadError> {
+/// Returns what of `rope` lies before its first NUL, or `None` where that is
+/// more than [`LINE_MAX`].
+pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Vec<u8>>, ReadError> {
+    let most = rope.len().min(LINE_MAX.saturating_add(1));
+    let mut chunks = Chunks::new(rope, 0..most);
     let mut line = Vec::new();
-    let mut offset = 0_u64;
-    while offset < rope.len() {
-        if offset > limit {
-            return Err(ReadError::TooLong { limit });
-        }
-        let end = rope.len().min(offset.saturating_add(CHUNK));
-        let chunk = rope.slice(offset..end)?.to_vec()?;
-        offset = end;
+    loop {
+        let chunk = chunks.advance(insns)?;
         let nul = chunk.iter().position(|&byte| byte == 0);
         line.extend(chunk.iter().take(nul.unwrap_or(chunk.len())));
-        if nul.is_some() {
-            break;
+        if nul.is_some() || chunk.is_empty() {
+            return Ok(Some(line).filter(|line| is_fit(line)));
         }
     }
-    Ok(line)
 }
 
-/// Bytes of a handed-over command line that are read at once.
-pub(crate) const CHUNK: u64 = 4 << 10;
+/// The longest command line, in bytes before its NUL. The built-in parsers take
+/// no longer one; the kernels there are take 4096 at most.
+pub(crate) const LINE_MAX: u64 = 64 << 10;
 
-/// Why a command line that was handed over could not be taken.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    /// Its bytes cannot be had.
-    #[error(transparent)]
-    Rope(#[from] RopeError),
-    /// It does not end within the memory budget.
-    #[error("it has no NUL and is longer than the {limit} bytes left of the memory budget")]
-    TooLong {
-        /// Bytes that are left.
-        limit: u64,
-    },
+fn is_fit(line: &[u8]) -> bool {
+    u64::try_from(line.len()).is_ok_and(|len| len <= LINE_MAX)
+}
+
+fn check_fit(what: &'static str, line: Option<&[u8]>) -> Result<(), Cause> {
+    match line {
+        Some(line) if !is_fit(line) => Err(Cause::LineTooLong {
+            what,
+            len: u64::try_from(line.len()).unwrap_or(u64::MAX),
+            limit: LINE_MAX,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns what of `line` lies before its first NUL.
@@ -313,6 +314,37 @@ mod tests {
                 r#""@1 a" -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
             ]],
         );
+    }
+
+    #[test]
+    fn lines_that_no_kernel_takes_are_errors() {
+        let longest = "x".repeat(LINE_MAX as usize);
+        let outcome = |cmdline: &str, append: Option<&str>, profile| {
+            let append = append.map(|text| text.as_bytes().to_vec());
+            Wishes::new(Some(cmdline.as_bytes().to_vec()), append, profile)
+        };
+        assert!(outcome(&longest, Some(&longest), None).is_ok());
+        let longer = longest.clone() + "x";
+        for (cmdline, append, profile) in [
+            (&*longer, None, None),
+            ("", Some(&*longer), None),
+            (&longest, None, Some("1")),
+        ] {
+            let error = outcome(cmdline, append, profile).unwrap_err();
+            assert!(matches!(error, Cause::LineTooLong { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_handed_over_ends_at_its_nul_or_is_refused() {
+        let line = |rope: Rope| read(&rope, &mut u64::MAX.clone()).unwrap();
+        assert_eq!(line(Rope::from(b"a b\0c".to_vec())).unwrap(), b"a b");
+        assert_eq!(line(Rope::new()).unwrap(), b"");
+        let mut longest = Rope::from(vec![b'x'; LINE_MAX as usize]);
+        assert_eq!(line(longest.clone()).unwrap().len() as u64, LINE_MAX);
+        longest.push(ukexec_bpf::Piece::Zeros(1 << 40));
+        assert_eq!(line(longest).unwrap().len() as u64, LINE_MAX);
+        assert_eq!(line(Rope::from(vec![b'x'; LINE_MAX as usize + 1])), None);
     }
 
     #[test]

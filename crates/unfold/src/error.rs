@@ -166,6 +166,16 @@ pub enum Cause {
         /// Its length in bytes.
         len: u64,
     },
+    /// The caller's command line is longer than any kernel takes.
+    #[error("the {what} has {len} bytes; expected at most {limit} (kernels take 4096 at most)")]
+    LineTooLong {
+        /// Which of the caller's texts.
+        what: &'static str,
+        /// Its length in bytes.
+        len: u64,
+        /// The most bytes there may be.
+        limit: u64,
+    },
     /// The parser has nothing that could hand over.
     #[error(
         "the parser has no program on hook bpf_handle_pefile, which parsers of ABI v5 hand over in"

@@ -7,7 +7,7 @@ use ukexec_bpf::vm::Fault;
 use ukexec_bpf::{Host, Meter, Rope, SourceId};
 use ukexec_decompress::{Limits, decompress};
 
-use crate::chunks::{Payload, ReadError};
+use crate::chunks::Payload;
 use crate::cmdline;
 use crate::error::chain;
 use crate::held::{HandedOver, Held};
@@ -115,7 +115,9 @@ impl StageHost<'_> {
             Phase::Post => return Err(Refusal::HandOverInPost.into()),
             Phase::Handle => {}
         }
-        let name = memory.read_cstr(name, MAX_NAME).map_err(Refusal::Name)?;
+        let name = memory
+            .read_cstr(name, MAX_NAME)
+            .map_err(Ended::of_access(Refusal::Name))?;
         let resource = listener(&name).ok_or_else(|| Refusal::unknown_name(&name))?;
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
         if buf == 0 {
@@ -124,15 +126,18 @@ impl StageHost<'_> {
         if len == 0 && resource == Resource::Kernel {
             return Err(Refusal::EmptyKernel.into());
         }
-        let span = memory.span(buf, len).map_err(Refusal::Buffer)?;
+        let span = memory
+            .span(buf, len)
+            .map_err(Ended::of_access(Refusal::Buffer))?;
         charge(meter, span.copied, COPIED_PER_INSN);
         charge(meter, count(span.rope.pieces().len()), 1);
         let handed_over = &mut self.record.handed_over;
         let size = match resource {
             Resource::Cmdline => {
-                let line = cmdline::read(&span.rope, meter.memory).map_err(Refusal::Cmdline)?;
+                let line = cmdline::read(&span.rope, &mut meter.insns)
+                    .map_err(|error| Ended::unread("the command line", error))?
+                    .ok_or_else(|| Refusal::CmdlineTooLong { len })?;
                 let size = count(line.len());
-                charge(meter, size.saturating_add(cmdline::CHUNK), COPIED_PER_INSN);
                 Held::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
                 size
             }
@@ -158,7 +163,9 @@ impl StageHost<'_> {
         meter: &mut Meter,
     ) -> Result<u64, Ended> {
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
-        let span = memory.span(payload, len).map_err(Refusal::Buffer)?;
+        let span = memory
+            .span(payload, len)
+            .map_err(Ended::of_access(Refusal::Buffer))?;
         charge(meter, SET_UP_INSNS, 1);
         charge(meter, span.copied, COPIED_PER_INSN);
         let rope = self.decompress_rope(&span.rope, meter)?;
@@ -193,10 +200,8 @@ impl StageHost<'_> {
         *self.output_left = self.output_left.saturating_sub(written);
         charge(meter, written, UNPACKED_PER_INSN);
         charge(meter, unproductive(consumed, written), 1);
-        match unread {
-            Some(ReadError::Budget) => return Err(Ended::Budget),
-            Some(error @ ReadError::Rope(_)) => return Err(HostFault::Read(error).into()),
-            None => {}
+        if let Some(error) = unread {
+            return Err(Ended::unread("the payload", error));
         }
         let (output, error) = output.into_parts();
         if let Some(error) = error {

@@ -1,5 +1,6 @@
 //! The pipeline: layer after layer until a kernel is left.
 
+use bytes::Bytes;
 use ukexec_bpf::{Meter, Rope};
 
 use crate::choice::Chooser;
@@ -103,11 +104,13 @@ impl Unfolding<'_> {
         kdump: bool,
         callers_line: Option<&[u8]>,
     ) -> Result<bool, UnfoldError> {
+        let cmdline = self.resources.cmdline().or(callers_line);
+        let cmdline = cmdline.map(|line| Bytes::from([line, b"\0"].concat()));
         let inputs = Inputs {
             kdump,
             image: &self.layer.image,
             initrd: self.resources.initrd(),
-            cmdline: self.resources.cmdline().or(callers_line),
+            cmdline: cmdline.as_ref(),
         };
         let chosen = self
             .chooser

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use ukexec_bpf::RopeError;
 use ukexec_bpf::memory::AccessError;
 use ukexec_decompress::DecompressError;
 
@@ -16,6 +17,33 @@ pub(crate) enum Ended {
     Host(HostFault),
     /// The run ends, because there are no instructions left.
     Budget,
+}
+
+impl Ended {
+    /// Returns what comes of guest memory that cannot be had: the program is
+    /// told, as `refusal` has it, unless the host is to blame.
+    pub(crate) fn of_access(
+        refusal: fn(AccessError) -> Refusal,
+    ) -> impl FnOnce(AccessError) -> Self {
+        move |error| match error {
+            AccessError::Source { region, cause } => Self::Host(HostFault::Read {
+                what: region,
+                cause,
+            }),
+            error => Self::Refused(refusal(error)),
+        }
+    }
+
+    /// Returns what comes of not reading the bytes of `what`.
+    pub(crate) fn unread(what: &str, error: ReadError) -> Self {
+        match error {
+            ReadError::Budget => Self::Budget,
+            ReadError::Rope(cause) => Self::Host(HostFault::Read {
+                what: what.to_owned(),
+                cause,
+            }),
+        }
+    }
 }
 
 impl From<Refusal> for Ended {
@@ -47,8 +75,11 @@ pub(crate) enum Refusal {
     HandOverInPost,
     #[error("the buffer cannot be read")]
     Buffer(#[source] AccessError),
-    #[error("the command line cannot be read")]
-    Cmdline(#[source] cmdline::ReadError),
+    #[error(
+        "the command line has no NUL in its first {} of {len} bytes; kernels take 4096 at most",
+        cmdline::LINE_MAX
+    )]
+    CmdlineTooLong { len: u64 },
     #[error("the memory budget is used up: {needed} bytes needed, {left} left")]
     NoMemory { needed: u64, left: u64 },
     #[error("the payload cannot be decompressed")]
@@ -67,9 +98,7 @@ impl Refusal {
     /// Returns the errno of Linux that says this, negative.
     pub(crate) fn errno(&self) -> i64 {
         match self {
-            Self::NoMemory { .. }
-            | Self::Cmdline(cmdline::ReadError::TooLong { .. })
-            | Self::Buffer(AccessError::OutOfMemory { .. }) => ENOMEM,
+            Self::NoMemory { .. } | Self::Buffer(AccessError::OutOfMemory { .. }) => ENOMEM,
             _ => EINVAL,
         }
     }
@@ -86,8 +115,14 @@ pub(crate) enum HostFault {
     HandOverInMatch,
     /// The image, or what was made of it, cannot be read. No program may pass
     /// over that, or what it hands over would depend on it.
-    #[error("the payload cannot be read")]
-    Read(#[source] ReadError),
+    #[error("the bytes of {what} cannot be had")]
+    Read {
+        /// What was to be read.
+        what: String,
+        /// Why it was not.
+        #[source]
+        cause: RopeError,
+    },
     /// The caller's store failed.
     #[error("the decompressed bytes cannot be stored")]
     Store(#[source] io::Error),

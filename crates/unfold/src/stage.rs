@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
@@ -25,7 +26,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) kdump: bool,
     pub(crate) image: &'a Rope,
     pub(crate) initrd: Option<&'a Rope>,
-    pub(crate) cmdline: Option<&'a [u8]>,
+    /// With its NUL.
+    pub(crate) cmdline: Option<&'a Bytes>,
 }
 
 /// What stages work with.
@@ -252,14 +254,9 @@ impl Inputs<'_> {
         };
         let cmdline = match self.cmdline {
             Some(line) => {
-                let len = int_len("command line", line.len())?;
-                let text = [line, b"\0"].concat();
-                (
-                    memory
-                        .add_rope("cmdline", Rope::from(text))
-                        .map_err(Cause::Show)?,
-                    len,
-                )
+                let len = int_len("command line", line.len().saturating_sub(1))?;
+                let (address, _with_nul) = show("cmdline", Rope::from(line.clone()), memory)?;
+                (address, len)
             }
             None => ABSENT,
         };

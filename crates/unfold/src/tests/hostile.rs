@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use ukexec_bpf::vm::Fault;
 use ukexec_bpf::{Meter, Piece, Rope, Source, SourceId};
 
-use super::{Image, Op, TEST, check, gzip, input, options, run, told};
+use super::{Image, Op, TEST, check, check_with, gzip, input, options, run, told};
 use crate::error::chain;
 use crate::{Budget, Cause, Input, MemoryStore, Output, Store, UnfoldError, Unfolded, unfold};
 
@@ -391,6 +391,79 @@ fn flaw_09_a_full_store_is_not_the_images_fault() {
         &mut Budget::default(),
     );
     expect![[r#"image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function unpack, insn 421 (./crates/unfold/testdata/test.bpf.c:162: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): the decompressed bytes cannot be stored: no storage space"#]].assert_eq(&chain(&error.unwrap_err()));
+}
+
+/// A file that begins with `start`, behind which it cannot be read.
+#[derive(Debug)]
+struct Broken {
+    start: Vec<u8>,
+    len: u64,
+}
+
+impl Source for Broken {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = self.start.get(offset as usize..);
+        match start.and_then(|start| start.get(..buf.len())) {
+            Some(bytes) => buf.copy_from_slice(bytes),
+            None => return Err(io::Error::other("the disk is gone")),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_the_host_cannot_read_ends_the_run() {
+    const GOOD: usize = 4096;
+    let image = |op| {
+        Image::new(op)
+            .kernel(&[b'x'; 8 << 10])
+            .cmdline(&[b'y'; 8 << 10])
+    };
+    for (op, what) in [
+        (Op::Decompress, "the payload"),
+        (Op::Unfold, "the command line"),
+    ] {
+        let mut start = image(op).build();
+        let len = start.len() as u64;
+        start.truncate(GOOD);
+        // The payload begins where nothing can be read.
+        if op as u32 == Op::Decompress as u32 {
+            start[16..20].copy_from_slice(&(GOOD as u32).to_le_bytes());
+        }
+        let image = Rope::from_source(SourceId(1), Arc::new(Broken { start, len }));
+        let error = run(input(image), &options()).unwrap_err();
+        assert_eq!(error.hook(), Some("bpf_handle_pefile"));
+        let text = chain(&error);
+        let end =
+            format!("the bytes of {what} cannot be had: source 1 cannot be read: the disk is gone");
+        assert!(text.ends_with(&end), "{text}");
+    }
+}
+
+#[test]
+fn a_command_line_that_no_kernel_takes_is_refused() {
+    let image = |len| Image::new(Op::Unfold).cmdline(&vec![b'x'; len]).build();
+    check(
+        image(100_000),
+        expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_copy_to_kernel: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most; the parser printed nothing
+    "#]],
+    );
+    let line = vec![b'x'; (64 << 10) + 1];
+    check_with(
+        Input {
+            cmdline: Some(line),
+            ..input(image(1))
+        },
+        &options(),
+        expect![[r#"
+            error: image: the given command line has 65537 bytes; expected at most 65536 (kernels take 4096 at most)
+        "#]],
+    );
 }
 
 proptest! {

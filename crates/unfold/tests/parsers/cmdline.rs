@@ -163,7 +163,7 @@ fn refuses_a_caller_who_says_too_much() {
         &"x".repeat((64 << 10) + 1),
         None,
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: the caller's command line: expected at most 65536 bytes, found 65537"
-    "#]],
+            image: the command line with its profile has 65537 bytes; expected at most 65536, of which kernels take 4096 at most
+        "#]],
     );
 }
