@@ -194,6 +194,15 @@ pub enum Cause {
         /// Why the last calls that failed did so.
         refusals: Vec<String>,
     },
+    /// Something that was handed over broke a limit, and the parser passed over
+    /// that.
+    #[error("the {resource} was handed over and not taken, so that it would be missing: {reason}")]
+    NotTaken {
+        /// What was not taken.
+        resource: Resource,
+        /// Which limit it broke.
+        reason: String,
+    },
     /// The stage's kernel is its image.
     #[error("the kernel that was handed over is the stage's own image: there is no progress")]
     NoProgress,

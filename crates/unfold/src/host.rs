@@ -26,6 +26,9 @@ pub(crate) struct StageHost<'a> {
     pub(crate) store: &'a mut dyn Store,
     /// What is left of [`crate::Budget::output`].
     pub(crate) output_left: &'a mut u64,
+    /// Bytes of the stage's image and initrd: what there is to hand over, with
+    /// what is decompressed.
+    pub(crate) inputs_len: u64,
     pub(crate) record: Record,
 }
 
@@ -46,10 +49,17 @@ pub(crate) struct Record {
     pub(crate) handed_over: HandedOver,
     pub(crate) log: Vec<String>,
     pub(crate) warnings: Vec<WarningKind>,
+    /// What was not taken because of a limit of ukexec's, and why. A parser may
+    /// pass over that like over any refusal; the stage may not.
+    pub(crate) limited: Vec<(Resource, String)>,
     /// Why calls failed: the last few, oldest first.
     pub(crate) refusals: Vec<String>,
-    /// What decompression made.
+    /// What decompression made, and how many bytes that is.
     pub(crate) outputs: Vec<SourceId>,
+    decompressed: u64,
+    /// Bytes of [`crate::Budget::output`] that are drawn for hand-overs that
+    /// are longer than all there is.
+    repeated: u64,
 }
 
 impl Record {
@@ -119,6 +129,28 @@ impl StageHost<'_> {
             .read_cstr(name, MAX_NAME)
             .map_err(Ended::of_access(Refusal::Name))?;
         let resource = listener(&name).ok_or_else(|| Refusal::unknown_name(&name))?;
+        let taken = self.take(resource, buf, size, memory, meter);
+        match &taken {
+            Ok(()) => self.record.limited.retain(|(other, _)| *other != resource),
+            Err(Ended::Refused(refusal)) if refusal.is_limit() => {
+                self.record.limited.retain(|(other, _)| *other != resource);
+                self.record.limited.push((resource, chain(refusal)));
+            }
+            Err(_) => {}
+        }
+        taken.map(|()| 0)
+    }
+
+    /// Takes the `size` bytes at `buf` as a resource, in place of what was taken
+    /// before.
+    fn take(
+        &mut self,
+        resource: Resource,
+        buf: u64,
+        size: i32,
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<(), Ended> {
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
         if buf == 0 {
             return Err(Refusal::NullBuffer.into());
@@ -131,6 +163,10 @@ impl StageHost<'_> {
             .map_err(Ended::of_access(Refusal::Buffer))?;
         charge(meter, span.copied, COPIED_PER_INSN);
         charge(meter, count(span.rope.pieces().len()), 1);
+        let repeated = match resource {
+            Resource::Cmdline => self.record.repeated,
+            Resource::Kernel | Resource::Initrd => self.repeated_with(resource, len)?,
+        };
         let handed_over = &mut self.record.handed_over;
         let size = match resource {
             Resource::Cmdline => {
@@ -150,8 +186,43 @@ impl StageHost<'_> {
                 len
             }
         };
+        self.draw_repeated(repeated);
         debug!(stage = self.stage, %resource, size, "hand-over");
-        Ok(0)
+        Ok(())
+    }
+
+    /// Returns by how many bytes kernel and initrd, with one of them `len`
+    /// bytes long, are longer than all that there is to hand over.
+    ///
+    /// Ropes cost nothing to make long: a page that is referred to a million
+    /// times is a file of 4 GiB for whoever writes it out. What is longer than
+    /// the inputs and what was decompressed must repeat something (or be zeros,
+    /// or copies), and draws on the budget of decompression.
+    fn repeated_with(&self, resource: Resource, len: u64) -> Result<u64, Refusal> {
+        let HandedOver { kernel, initrd, .. } = &self.record.handed_over;
+        let other = match resource {
+            Resource::Kernel => initrd,
+            _ => kernel,
+        };
+        let other = other.as_ref().map_or(0, |held| held.value.len());
+        let there = self.inputs_len.saturating_add(self.record.decompressed);
+        let repeated = other.saturating_add(len).saturating_sub(there);
+        let left = self.output_left.saturating_add(self.record.repeated);
+        if repeated > left {
+            return Err(Refusal::Repeats {
+                repeated,
+                there,
+                left,
+            });
+        }
+        Ok(repeated)
+    }
+
+    /// Draws `repeated` bytes in place of those that were drawn before.
+    fn draw_repeated(&mut self, repeated: u64) {
+        let left = self.output_left.saturating_add(self.record.repeated);
+        *self.output_left = left.saturating_sub(repeated);
+        self.record.repeated = repeated;
     }
 
     /// `bpf_decompress`: returns the address of a new `struct mem_range_result`.
@@ -212,6 +283,7 @@ impl StageHost<'_> {
         let (id, source) = output.finish().map_err(HostFault::Store)?;
         debug!(stage = self.stage, compression = %done.compression, size = done.written, "decompressed");
         self.record.outputs.push(id);
+        self.record.decompressed = self.record.decompressed.saturating_add(done.written);
         Ok(Rope::from_source(id, source))
     }
 

@@ -102,7 +102,10 @@ pub struct Budget {
     pub meter: Meter,
     /// Stages that may run.
     pub stages: u32,
-    /// Bytes that decompression may write, all stages together.
+    /// Bytes that decompression may write, all stages together. What a stage
+    /// hands over beyond all that it was given and decompressed, because it
+    /// refers to the same bytes again or to none, draws on it as well: so what
+    /// comes out is never longer than what went in and this.
     pub output: u64,
 }
 

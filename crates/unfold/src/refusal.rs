@@ -82,6 +82,15 @@ pub(crate) enum Refusal {
     CmdlineTooLong { len: u64 },
     #[error("the memory budget is used up: {needed} bytes needed, {left} left")]
     NoMemory { needed: u64, left: u64 },
+    #[error(
+        "kernel and initrd would have {repeated} bytes more than there are to hand over ({there} of \
+         image, initrd and decompressed payloads), and the output budget has {left} left"
+    )]
+    Repeats {
+        repeated: u64,
+        there: u64,
+        left: u64,
+    },
     #[error("the payload cannot be decompressed")]
     Decompress(#[source] DecompressError),
     #[error("no room for the result")]
@@ -95,10 +104,18 @@ impl Refusal {
         }
     }
 
+    /// Returns whether it is ukexec that sets the limit, so that in a kernel, or
+    /// with another budget, the call might have done what was asked.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self, Self::CmdlineTooLong { .. }) || self.errno() == ENOMEM
+    }
+
     /// Returns the errno of Linux that says this, negative.
     pub(crate) fn errno(&self) -> i64 {
         match self {
-            Self::NoMemory { .. } | Self::Buffer(AccessError::OutOfMemory { .. }) => ENOMEM,
+            Self::NoMemory { .. }
+            | Self::Repeats { .. }
+            | Self::Buffer(AccessError::OutOfMemory { .. }) => ENOMEM,
             _ => EINVAL,
         }
     }

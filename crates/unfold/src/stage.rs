@@ -158,6 +158,7 @@ impl<'a> Armed<'a> {
             types,
             store: &mut *means.store,
             output_left: output,
+            inputs_len: inputs.len(),
             record: Record::default(),
         };
         Ok(Self {
@@ -230,6 +231,12 @@ impl<'a> Armed<'a> {
         let Some(kernel) = record.handed_over.kernel.take() else {
             return Err(Cause::nothing_handed_over(record));
         };
+        if let Some((resource, reason)) = record.limited.first() {
+            return Err(Cause::NotTaken {
+                resource: *resource,
+                reason: reason.clone(),
+            });
+        }
         if same_bytes(&kernel.value, inputs.image, &mut self.meter.insns)? {
             return Err(Cause::NoProgress);
         }
@@ -244,6 +251,12 @@ impl<'a> Armed<'a> {
 }
 
 impl Inputs<'_> {
+    /// Returns how many bytes of image and initrd there are.
+    fn len(&self) -> u64 {
+        let initrd = self.initrd.map_or(0, Rope::len);
+        self.image.len().saturating_add(initrd)
+    }
+
     /// Puts the inputs into `memory`, and returns the address of the context
     /// that names them.
     fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, Cause> {

@@ -1,6 +1,7 @@
 //! Parsers that mean harm, and budgets that hold.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -393,6 +394,62 @@ fn flaw_09_a_full_store_is_not_the_images_fault() {
     expect![[r#"image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function unpack, insn 421 (./crates/unfold/testdata/test.bpf.c:162: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): the decompressed bytes cannot be stored: no storage space"#]].assert_eq(&chain(&error.unwrap_err()));
 }
 
+/// An image of 4 KiB whose kernel and initrd are these.
+fn parts(kernel: Range<u32>, initrd: Range<u32>) -> Vec<u8> {
+    let mut image = Image::new(Op::Unfold).build();
+    image.resize(4096, b'x');
+    for (at, part) in [(16, kernel), (24, initrd)] {
+        image[at..at + 4].copy_from_slice(&part.start.to_le_bytes());
+        image[at + 4..at + 8].copy_from_slice(&part.len().to_le_bytes()[..4]);
+    }
+    image
+}
+
+#[test]
+fn hand_overs_longer_than_all_there_is_draw_on_the_output() {
+    let unfold_with = |image: &[u8], initrd: u64, output| {
+        let mut budget = Budget {
+            output,
+            ..Budget::default()
+        };
+        let input = Input {
+            initrd: Some(Rope::from(Piece::Zeros(initrd))),
+            ..input(image.to_vec())
+        };
+        let store = &mut MemoryStore::default();
+        let outcome = unfold(input, &options(), store, &mut budget);
+        (told(outcome), budget.output)
+    };
+    // All there is, once.
+    let all = parts(40..1000, 1000..4096);
+    let (told, left) = unfold_with(&all, 1 << 20, 0);
+    assert!(told.starts_with("layer"), "{told}");
+    assert_eq!(left, 0);
+    // 3000 bytes of it twice, of which 40 are those of the header.
+    let twice = parts(40..4096, 1096..4096);
+    let (told, left) = unfold_with(&twice, 1 << 20, 10_000);
+    assert!(told.starts_with("layer"), "{told}");
+    assert_eq!(left, 10_000 - (3_000 - 40));
+    let (told, left) = unfold_with(&twice, 0, 2_959);
+    assert_eq!(left, 2_959);
+    expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): the initrd was handed over and not taken, so that it would be missing: kernel and initrd would have 2960 bytes more than there are to hand over (4096 of image, initrd and decompressed payloads), and the output budget has 2959 left
+    "#]].assert_eq(&told);
+}
+
+#[test]
+fn a_hand_over_that_is_replaced_gives_back_what_it_drew() {
+    let mut image = parts(40..4096, 1096..4096);
+    image[12..16].copy_from_slice(&(Op::Replace as u32).to_le_bytes());
+    let mut budget = Budget {
+        output: 10_000,
+        ..Budget::default()
+    };
+    let unfolded = run_with(image, &mut budget).unwrap();
+    assert_eq!(unfolded.kernel.to_vec().unwrap(), b"replaced");
+    assert_eq!(budget.output, 10_000);
+}
+
 /// A file that begins with `start`, behind which it cannot be read.
 #[derive(Debug)]
 struct Broken {
@@ -453,6 +510,13 @@ fn a_command_line_that_no_kernel_takes_is_refused() {
         error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_copy_to_kernel: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most; the parser printed nothing
     "#]],
     );
+    // A parser that passes over it loses its line, which is no outcome either.
+    let passed_over = Image::new(Op::Unfold)
+        .kernel(b"kernel")
+        .cmdline(&[b'x'; 100_000]);
+    check(passed_over.build(), expect![[r#"
+        error: image: stage 1 (test.bpf.o, parsers.d): the command line was handed over and not taken, so that it would be missing: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
+    "#]]);
     let line = vec![b'x'; (64 << 10) + 1];
     check_with(
         Input {

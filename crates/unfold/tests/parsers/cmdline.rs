@@ -163,7 +163,7 @@ fn refuses_a_caller_who_says_too_much() {
         &"x".repeat((64 << 10) + 1),
         None,
         expect![[r#"
-            image: the command line with its profile has 65537 bytes; expected at most 65536, of which kernels take 4096 at most
+            image: the given command line has 65537 bytes; expected at most 65536 (kernels take 4096 at most)
         "#]],
     );
 }
