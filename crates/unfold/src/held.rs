@@ -14,6 +14,17 @@ pub(crate) struct HandedOver {
     pub(crate) cmdline: Option<Held<Vec<u8>>>,
 }
 
+/// Returns the memory that lives with `rope`, of which `copied` bytes are its
+/// own.
+pub(crate) fn cost(rope: &Rope, copied: u64) -> u64 {
+    let pieces = u64::try_from(rope.pieces().len()).unwrap_or(u64::MAX);
+    pieces.saturating_mul(PIECE).saturating_add(copied)
+}
+
+/// What a piece takes: 48 bytes in a rope, of which there are three, the one
+/// that was handed over, the layer's and the one that programs see.
+const PIECE: u64 = 3 * 48;
+
 /// A resource, and the private memory that lives with it.
 #[derive(Debug)]
 pub(crate) struct Held<T> {

@@ -10,7 +10,7 @@ use ukexec_decompress::{Limits, decompress};
 use crate::chunks::Payload;
 use crate::cmdline;
 use crate::error::chain;
-use crate::held::{HandedOver, Held};
+use crate::held::{self, HandedOver, Held};
 use crate::interface::{kfunc, mem_range_result};
 use crate::output::CountedOutput;
 use crate::refusal::{Ended, HostFault, Refusal};
@@ -182,7 +182,8 @@ impl StageHost<'_> {
                     Resource::Kernel => &mut handed_over.kernel,
                     _ => &mut handed_over.initrd,
                 };
-                Held::new(span.rope, span.copied, meter)?.replace(older, meter);
+                let cost = held::cost(&span.rope, span.copied);
+                Held::new(span.rope, cost, meter)?.replace(older, meter);
                 len
             }
         };

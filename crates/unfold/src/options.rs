@@ -99,6 +99,13 @@ impl fmt::Display for ParserOrigin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Instructions, private memory and log lines of all stages together.
+    ///
+    /// The memory is that of programs (stacks, maps, records, results) and of
+    /// what they hand over: copies, and the lists of what is referred to. Beside
+    /// it, a decompressor may take as much as is left of it while it runs, and
+    /// the [`Store`](crate::Store) takes what it likes. Parser objects, the
+    /// images' headers and the report are not in it either; their size follows
+    /// that of the images.
     pub meter: Meter,
     /// Stages that may run.
     pub stages: u32,
