@@ -6,7 +6,7 @@
 //! fails, is an error: "not my format" and "broken" must not be mixed up.
 
 use tracing::debug;
-use ukexec_bpf::{Interface, Parser, VerifiedParser};
+use ukexec_bpf::{AttachKind, Interface, Parser, VerifiedParser};
 use ukexec_pe::Subsystem;
 
 use crate::error::Place;
@@ -119,7 +119,7 @@ impl<'a> Chooser<'a> {
             let info = ParserInfo::new(&listed.file.name, listed.file.origin);
             place.parser = Some(info.clone());
             let parser = listed.parser(place, means)?;
-            if programs_on(&parser, MATCH).next().is_none() {
+            if !can_answer(&parser) {
                 continue;
             }
             let matches = is_asked(place, &parser, inputs, means)?;
@@ -149,17 +149,29 @@ impl Listed<'_> {
         }
         let parser =
             load(&self.file.object, means.interface).map_err(|cause| place.error(cause))?;
-        if programs_on(&parser, MATCH).next().is_none() {
+        if !can_answer(&parser) {
+            let name = self.file.name.clone();
+            let kind = match programs_on(&parser, MATCH).next() {
+                None => WarningKind::NoMatchProgram { parser: name },
+                Some(_) => WarningKind::MatchCannotAnswer { parser: name },
+            };
             means.warnings.push(Warning {
                 layer: place.layer.clone(),
                 stage: None,
-                kind: WarningKind::NoMatchProgram {
-                    parser: self.file.name.clone(),
-                },
+                kind,
             });
         }
         Ok(self.loaded.insert(parser).clone())
     }
+}
+
+/// Returns whether `parser` has a match program whose answer counts: an
+/// `fentry` program has none.
+fn can_answer(parser: &Parser) -> bool {
+    parser
+        .programs
+        .iter()
+        .any(|program| program.hook == MATCH && program.attach == AttachKind::FmodRet)
 }
 
 /// Returns whether a match program of `parser` says yes.

@@ -202,6 +202,12 @@ pub enum WarningKind {
         /// Its file name.
         parser: String,
     },
+    /// A parser of the list has a match program that cannot answer, so that it
+    /// never fits.
+    MatchCannotAnswer {
+        /// Its file name.
+        parser: String,
+    },
 }
 
 impl WarningKind {
@@ -251,6 +257,11 @@ impl fmt::Display for WarningKind {
             Self::NoMatchProgram { parser } => write!(
                 f,
                 "parser {parser} is never chosen: it has no program on hook ukexec_match_image"
+            ),
+            Self::MatchCannotAnswer { parser } => write!(
+                f,
+                "parser {parser} is never chosen: its program on hook ukexec_match_image is \
+                 fentry, which has no answer; make it fmod_ret"
             ),
         }
     }

@@ -139,6 +139,33 @@ fn the_first_match_of_the_list_wins() {
 }
 
 #[test]
+fn a_match_program_without_an_answer_is_told() {
+    // The section's name: the last that there is, behind those of BTF.
+    let name = b"fmod_ret.s/ukexec_match_image\0";
+    let mut object = TEST.to_vec();
+    let at = object.windows(name.len()).rposition(|text| text == name);
+    let other = b"fentry.s/ukexec_match_image\0";
+    object[at.unwrap()..][..other.len()].copy_from_slice(other);
+    let fentry = ParserFile {
+        object: object.into(),
+        ..parser(TEST)
+    };
+    let options = Options {
+        parsers: vec![fentry],
+        ..options()
+    };
+    check_with(
+        input(Image::new(Op::Unfold).kernel(b"kernel").build()),
+        &options,
+        expect![[r#"
+            layer image
+            warning image: parser test.bpf.o is never chosen: its program on hook ukexec_match_image is fentry, which has no answer; make it fmod_ret
+            kernel of 46 bytes
+        "#]],
+    );
+}
+
+#[test]
 fn a_failing_match_program_is_an_error() {
     check(
         Image::new(Op::MatchFault).build(),
