@@ -13,7 +13,7 @@ use crate::error::Place;
 use crate::host::Phase;
 use crate::interface::{MATCH, PARSER_SECTION};
 use crate::layer::Current;
-use crate::report::{ParserInfo, Warning, WarningKind};
+use crate::report::{AskedReport, ParserInfo, Warning, WarningKind};
 use crate::stage::{Armed, Inputs, Means, programs_on};
 use crate::{Cause, Options, ParserFile, ParserOrigin, UnfoldError};
 
@@ -122,14 +122,10 @@ impl<'a> Chooser<'a> {
             if !can_answer(&parser) {
                 continue;
             }
-            let matches = is_asked(place, &parser, inputs, means)?;
-            debug!(
-                layer = place.layer,
-                parser = info.name,
-                matches,
-                "asked a parser"
-            );
-            if matches {
+            let answer = ask(place, &info, &parser, inputs, means)?;
+            let fits = answer.fits;
+            means.asked.push(answer);
+            if fits {
                 return Ok(Some(Chosen { info, parser }));
             }
         }
@@ -174,17 +170,33 @@ fn can_answer(parser: &Parser) -> bool {
         .any(|program| program.hook == MATCH && program.attach == AttachKind::FmodRet)
 }
 
-/// Returns whether a match program of `parser` says yes.
-fn is_asked(
+/// Returns what the match programs of `parser` say.
+fn ask(
     place: &Place,
+    info: &ParserInfo,
     parser: &VerifiedParser,
     inputs: &Inputs<'_>,
     means: &mut Means<'_>,
-) -> Result<bool, UnfoldError> {
+) -> Result<AskedReport, UnfoldError> {
+    let insns = means.budget.meter.insns;
     let mut armed = Armed::new(place.clone(), parser, inputs, means)?;
-    let answer = armed.run_hook(Phase::Match)?;
-    armed.disarm();
-    Ok(answer)
+    let fits = armed.run_hook(Phase::Match)?;
+    let (record, _programs) = armed.disarm();
+    let insns = insns.saturating_sub(means.budget.meter.insns);
+    debug!(
+        layer = place.layer,
+        parser = info.name,
+        fits,
+        insns,
+        "asked a parser"
+    );
+    Ok(AskedReport {
+        parser: info.clone(),
+        fits,
+        insns,
+        log: record.log,
+        refusals: record.refusals,
+    })
 }
 
 fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {

@@ -7,7 +7,7 @@ use crate::chunks::ReadError;
 use crate::content::{References, same_bytes};
 use crate::error::Place;
 use crate::interface::PARSER_SECTION;
-use crate::report::{Layer, ParserInfo, PeSummary, SectionSummary};
+use crate::report::{AskedReport, Layer, ParserInfo, PeSummary, SectionSummary};
 use crate::{ParserOrigin, PeBytes, UnfoldError};
 
 /// An image on its way.
@@ -37,7 +37,7 @@ impl Current {
     }
 
     /// Returns what the report says of this layer.
-    pub(crate) fn report(&self, parser: Option<ParserInfo>) -> Layer {
+    pub(crate) fn report(&self, parser: Option<ParserInfo>, asked: Vec<AskedReport>) -> Layer {
         let pe = self.pe.as_ref().map(|pe| PeSummary {
             machine: pe.machine().0,
             subsystem: pe.subsystem().0,
@@ -56,6 +56,7 @@ impl Current {
             size: self.image.len(),
             pe,
             parser,
+            asked,
         }
     }
 

@@ -54,7 +54,7 @@ pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
 pub use pe_bytes::PeBytes;
 pub use pipeline::unfold;
 pub use report::{
-    HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource, SectionSummary,
+    AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource, SectionSummary,
     StageReport, Warning, WarningKind,
 };
 pub use store::{MemoryStore, Output, Store};

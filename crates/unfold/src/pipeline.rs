@@ -67,6 +67,7 @@ pub fn unfold(
             interface: &interface,
             store,
             budget,
+            asked: Vec::new(),
             warnings: Vec::new(),
         },
         chooser: Chooser::new(options),
@@ -117,7 +118,10 @@ impl Unfolding<'_> {
             .choose(number, &self.layer, &inputs, &mut self.means)?;
         self.report
             .layers
-            .push(self.layer.report(chosen.as_ref().map(|it| it.info.clone())));
+            .push(self.layer.report(
+                chosen.as_ref().map(|it| it.info.clone()),
+                std::mem::take(&mut self.means.asked),
+            ));
         let Some(chosen) = chosen else {
             return Ok(false);
         };

@@ -31,6 +31,26 @@ pub struct Layer {
     pub pe: Option<PeSummary>,
     /// The parser that took it apart; `None` for the kernel.
     pub parser: Option<ParserInfo>,
+    /// The parsers of the list that were asked whether they fit, in order. What
+    /// they ran and printed draws on the budget like a stage.
+    pub asked: Vec<AskedReport>,
+}
+
+/// A parser that was asked whether an image is its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AskedReport {
+    /// The parser.
+    pub parser: ParserInfo,
+    /// What its match programs said.
+    pub fits: bool,
+    /// Instructions that they ran.
+    pub insns: u64,
+    /// What they printed.
+    pub log: Vec<String>,
+    /// Why calls that they made failed: the last few, oldest first. That is no
+    /// fault; whether a payload can be decompressed may be what they look for.
+    pub refusals: Vec<String>,
 }
 
 /// The headers of a PE.

@@ -16,7 +16,7 @@ use crate::error::Place;
 use crate::held::{HandedOver, Held};
 use crate::host::{Phase, Record, StageHost};
 use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
-use crate::report::{HandOver, ProgramReport, Resource, StageReport, Warning};
+use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, Warning};
 use crate::store::Store;
 use crate::{Budget, Cause, UnfoldError};
 
@@ -35,6 +35,8 @@ pub(crate) struct Means<'a> {
     pub(crate) interface: &'a Interface,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
+    /// The parsers that were asked of the layer at hand.
+    pub(crate) asked: Vec<AskedReport>,
     pub(crate) warnings: Vec<Warning>,
 }
 

@@ -59,6 +59,7 @@ enum Op {
     MatchFault = 100,
     MatchHandsOver,
     MatchNot,
+    MatchTalks,
 }
 
 /// An image of the test format.

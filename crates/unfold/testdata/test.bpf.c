@@ -86,6 +86,7 @@ enum op {
 	OP_MATCH_FAULT = 100,
 	OP_MATCH_HANDS_OVER,
 	OP_MATCH_NOT,
+	OP_MATCH_TALKS,
 };
 
 struct part {
@@ -412,6 +413,10 @@ UKEXEC_MATCH(match, ctx)
 		return 0;
 	if (header.op == OP_MATCH_FAULT)
 		return *(volatile char *)8;
+	if (header.op == OP_MATCH_TALKS) {
+		bpf_printk("is it mine?");
+		return unpack(ctx, &header);
+	}
 	if (header.op == OP_MATCH_HANDS_OVER)
 		bpf_copy_to_kernel(ukexec_kernel, own, sizeof(own));
 	return header.op != OP_MATCH_NOT;

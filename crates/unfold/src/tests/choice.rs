@@ -98,11 +98,11 @@ fn embedded_parsers_can_be_left_out_at_every_layer() {
         input(outer),
         &none,
         expect![[r#"
-        layer image: test.bpf.o, parsers.d
-        layer image > kernel handed over by test
-        stage 1: kernel 34304
-        kernel of 34304 bytes
-    "#]],
+            layer image: test.bpf.o, parsers.d
+            layer image > kernel handed over by test
+            stage 1: kernel 34816
+            kernel of 34816 bytes
+        "#]],
     );
 }
 
@@ -170,13 +170,13 @@ fn a_failing_match_program_is_an_error() {
     check(
         Image::new(Op::MatchFault).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 15 (./crates/unfold/testdata/test.bpf.c:414: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
+            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 16 (./crates/unfold/testdata/test.bpf.c:415: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
         "#]],
     );
     check(
         Image::new(Op::MatchHandsOver).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 24 (./crates/unfold/testdata/test.bpf.c:416: "bpf_copy_to_kernel(ukexec_kernel, own, sizeof(own));"): a match program may not hand over; call bpf_copy_to_kernel in a program on bpf_handle_pefile
+            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 25 (./crates/unfold/testdata/test.bpf.c:421: "bpf_copy_to_kernel(ukexec_kernel, own, sizeof(own));"): a match program may not hand over; call bpf_copy_to_kernel in a program on bpf_handle_pefile
         "#]],
     );
     check(
@@ -252,8 +252,8 @@ fn flaw_01_lies_of_the_headers_are_errors() {
     check(
         edit(0x3c, &u32::MAX.to_le_bytes()),
         expect![[r#"
-        error: image: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xffffffff to 0x100000017 of a file that ends at 0x8600; is the file cut off?
-    "#]],
+            error: image: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xffffffff to 0x100000017 of a file that ends at 0x8800; is the file cut off?
+        "#]],
     );
     check(
         edit(0x40, b"NE"),
@@ -264,13 +264,13 @@ fn flaw_01_lies_of_the_headers_are_errors() {
     check(
         edit(0x46, &u16::MAX.to_le_bytes()),
         expect![[r#"
-        error: image: the image begins with MZ, but it is no sound PE: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x8600; is the file cut off?
-    "#]],
+            error: image: the image begins with MZ, but it is no sound PE: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x8800; is the file cut off?
+        "#]],
     );
     check(
         edit(SECTION_TABLE + 20, &u32::MAX.to_le_bytes()),
         expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 0 (.linux) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000005 of a file that ends at 0x8600; is the file cut off?
+            error: image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 0 (.linux) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000005 of a file that ends at 0x8800; is the file cut off?
         "#]],
     );
     check(
@@ -314,10 +314,10 @@ fn flaw_02_only_efi_applications_carry_parsers() {
     check(
         image,
         expect![[r#"
-        layer image
-        warning image: section .bpf is ignored: the image is no EFI application (Subsystem is 3, not 10)
-        kernel of 34304 bytes
-    "#]],
+            layer image
+            warning image: section .bpf is ignored: the image is no EFI application (Subsystem is 3, not 10)
+            kernel of 34816 bytes
+        "#]],
     );
 }
 
@@ -381,4 +381,35 @@ fn built_in_parsers_load() {
     let unfolded = run(input(Bytes::from_static(b"no image")), &parsers).unwrap();
     assert_eq!(unfolded.report.warnings, []);
     assert_eq!(unfolded.report.stages, []);
+}
+
+#[test]
+fn parsers_that_are_asked_are_in_the_report() {
+    let file = |name: &str| ParserFile {
+        name: name.to_owned(),
+        ..parser(TEST)
+    };
+    let parsers = Options {
+        parsers: vec![file("first.bpf.o"), file("second.bpf.o")],
+        ..options()
+    };
+    let asked = |op| {
+        let image = Image::new(op).kernel(b"no stream").build();
+        let report = run(input(image), &parsers).unwrap().report;
+        let asked = report.layers[0].asked.iter();
+        asked
+            .map(|asked| {
+                assert!(asked.insns > 0, "{asked:?}");
+                format!(
+                    "{}: {} {:?} {:?}",
+                    asked.parser, asked.fits, asked.log, asked.refusals
+                )
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    expect![[r#"
+        first.bpf.o, parsers.d: false ["is it mine?", "cannot decompress"] ["bpf_decompress: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd"]
+        second.bpf.o, parsers.d: false ["is it mine?", "cannot decompress"] ["bpf_decompress: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd"]"#]].assert_eq(&asked(Op::MatchTalks));
+    expect!["first.bpf.o, parsers.d: true [] []"].assert_eq(&asked(Op::Unfold));
 }

@@ -166,25 +166,25 @@ fn flaw_08_leaks_and_double_puts_are_errors() {
         (
             Op::LeakResult,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 172 (./crates/unfold/testdata/test.bpf.c:162: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): a mem_range_result acquired here was not released before the program ended
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 172 (./crates/unfold/testdata/test.bpf.c:163: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): a mem_range_result acquired here was not released before the program ended
             "#]],
         ),
         (
             Op::LeakRecord,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 133 (./crates/unfold/testdata/test.bpf.c:322: "bpf_ringbuf_reserve(&kernel_ring, 16, 0);"): a ring-buffer record acquired here was not released before the program ended
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 133 (./crates/unfold/testdata/test.bpf.c:323: "bpf_ringbuf_reserve(&kernel_ring, 16, 0);"): a ring-buffer record acquired here was not released before the program ended
             "#]],
         ),
         (
             Op::PutTwice,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 188 (./crates/unfold/testdata/test.bpf.c:327: "bpf_mem_range_result_put(r);"): mem_range_result+0x0 is not a mem_range_result that is held: it was released by insn 186
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 188 (./crates/unfold/testdata/test.bpf.c:328: "bpf_mem_range_result_put(r);"): mem_range_result+0x0 is not a mem_range_result that is held: it was released by insn 186
             "#]],
         ),
         (
             Op::UseAfterPut,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 68 (./crates/unfold/testdata/test.bpf.c:332: "bpf_printk("size %d", r->data_sz);"): read of 4 bytes at mem_range_result+0x14, which was released by insn 67
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 68 (./crates/unfold/testdata/test.bpf.c:333: "bpf_printk("size %d", r->data_sz);"): read of 4 bytes at mem_range_result+0x14, which was released by insn 67
             "#]],
         ),
     ] {
@@ -227,25 +227,25 @@ fn programs_stay_inside_what_is_theirs() {
         (
             Op::Reserve,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function reserve, insn 481 (./crates/unfold/testdata/test.bpf.c:182: "while (bpf_ringbuf_reserve(&cmdline_ring, 4088, 0))"): a ring-buffer record acquired here was not released before the program ended
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function reserve, insn 481 (./crates/unfold/testdata/test.bpf.c:183: "while (bpf_ringbuf_reserve(&cmdline_ring, 4088, 0))"): a ring-buffer record acquired here was not released before the program ended
             "#]],
         ),
         (
             Op::ReadOutside,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 210 (./crates/unfold/testdata/test.bpf.c:337: "return *(volatile char *)(ctx->image + ctx->image_sz);"): read of 1 byte at image+0x2e passes its end at 0x2e
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 210 (./crates/unfold/testdata/test.bpf.c:338: "return *(volatile char *)(ctx->image + ctx->image_sz);"): read of 1 byte at image+0x2e passes its end at 0x2e
             "#]],
         ),
         (
             Op::WriteImage,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 102 (./crates/unfold/testdata/test.bpf.c:339: "*(volatile char *)ctx->image = 0;"): write of 1 byte at image+0x0, which is read-only
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 102 (./crates/unfold/testdata/test.bpf.c:340: "*(volatile char *)ctx->image = 0;"): write of 1 byte at image+0x0, which is read-only
             "#]],
         ),
         (
             Op::WriteContext,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 127 (./crates/unfold/testdata/test.bpf.c:342: "ctx->image_sz = 0;"): write of 4 bytes at context+0x10, which is read-only
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 127 (./crates/unfold/testdata/test.bpf.c:343: "ctx->image_sz = 0;"): write of 4 bytes at context+0x10, which is read-only
             "#]],
         ),
     ] {
@@ -278,7 +278,7 @@ fn a_small_budget_names_what_is_used_up() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 3 (./crates/unfold/testdata/test.bpf.c:117: "if (ctx->image_sz < (int)sizeof(*header))"): the instruction budget is used up
+        error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 3 (./crates/unfold/testdata/test.bpf.c:118: "if (ctx->image_sz < (int)sizeof(*header))"): the instruction budget is used up
     "#]].assert_eq(&told(run_with(image.clone(), &mut few)));
     let meter = Meter {
         memory: 10,
@@ -419,7 +419,7 @@ fn flaw_09_a_full_store_is_not_the_images_fault() {
         &mut FullStore,
         &mut Budget::default(),
     );
-    expect![[r#"image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function unpack, insn 421 (./crates/unfold/testdata/test.bpf.c:162: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): the decompressed bytes cannot be stored: no storage space"#]].assert_eq(&chain(&error.unwrap_err()));
+    expect![[r#"image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function unpack, insn 421 (./crates/unfold/testdata/test.bpf.c:163: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): the decompressed bytes cannot be stored: no storage space"#]].assert_eq(&chain(&error.unwrap_err()));
 }
 
 /// An image of 4 KiB whose kernel and initrd are these.

@@ -398,7 +398,7 @@ fn weak_kfuncs_are_null_and_a_trap() {
     check(
         Image::new(Op::WeakCalled).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 119 (./crates/unfold/testdata/test.bpf.c:359: "return bpf_of_tomorrow(1);"): kfunc bpf_of_tomorrow is not offered by this loader; test it with `bpf_ksym_exists(bpf_of_tomorrow)` before the call
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 119 (./crates/unfold/testdata/test.bpf.c:360: "return bpf_of_tomorrow(1);"): kfunc bpf_of_tomorrow is not offered by this loader; test it with `bpf_ksym_exists(bpf_of_tomorrow)` before the call
         "#]],
     );
 }
@@ -479,14 +479,14 @@ fn flaw_06_a_failed_stage_changes_nothing() {
     check(
         Image::new(Op::Unfold).kernel(&inner).build(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle_again, insn 22 (./crates/unfold/testdata/test.bpf.c:388: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle_again, insn 22 (./crates/unfold/testdata/test.bpf.c:389: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
         "#]],
     );
     let inner = Image::new(Op::PostFault).kernel(b"kernel").build();
     check(
         Image::new(Op::Unfold).kernel(&inner).build(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_post_handle_pefile: program post, insn 32 (./crates/unfold/testdata/test.bpf.c:403: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_post_handle_pefile: program post, insn 32 (./crates/unfold/testdata/test.bpf.c:404: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
         "#]],
     );
 }
