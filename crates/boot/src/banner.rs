@@ -10,7 +10,7 @@ use crate::error::BootError;
 /// (`Linux version 6.12.1 (...)`) and returns what follows `Linux version `, up
 /// to the line's end.
 ///
-/// It reads all these bytes, a chunk at a time; [`identify`](crate::identify)
+/// It reads all these bytes, a chunk at a time; [`identify`](crate::identify())
 /// does not.
 ///
 /// # Errors

@@ -338,14 +338,17 @@ mod tests {
             samples::OPTIONAL + 112 + 4 * 8,
             &1032_u32.to_le_bytes(),
         );
-        check(&image, expect![[r#"
+        check(
+            &image,
+            expect![[r#"
             bzImage, x86_64, little-endian
             version: Some("6.1.0-56-amd64 (builder@host) #1 SMP Debian 6.1.1"), release: Some("6.1.0-56-amd64")
             length: 1104 of 1104, signed: false
             memory: Some(16777216)
             cmdline: Some((2016, "cmdline_size of the kernel's header, less room for elfcorehdr="))
             faults: [BrokenPe { reason: "certificate table at file offset 0x408: expected it behind the sections, which end at 0x440" }]
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

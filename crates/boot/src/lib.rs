@@ -1,6 +1,6 @@
 //! Identifies kernels and tells what the running kernel asks of them.
 //!
-//! [`identify`] looks at an image that no parser takes apart any more. It
+//! [`identify()`] looks at an image that no parser takes apart any more. It
 //! answers with a [`Kernel`], or says what the image is instead. What it finds
 //! is data, not `cfg`: an x86 host identifies arm64 kernels.
 //! [`Kernel::check`] compares a kernel with a [`Machine`] by the rules of

@@ -6,9 +6,9 @@
 //!
 //! - [`Snapshot`] takes a file over into sealed memory in one pass, cut where
 //!   the caller says.
-//! - [`assemble`] and [`write_file`] join [`Part`]s without bringing their
+//! - [`assemble()`] and [`write_file`] join [`Part`]s without bringing their
 //!   bytes into this process; [`Moved`] counts what went which way.
-//! - [`load`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
+//! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself. What the kernel refuses is explained by [`Refusal`], from the
 //!   errno and the [`MachineState`].
 //!
