@@ -48,6 +48,8 @@ pub(crate) struct Relocator<'a> {
     host: &'a Btf,
     reasons: HashMap<(TypeId, u32, u32), Arc<str>>,
     reasons_left: usize,
+    fields: HashMap<(TypeId, u32, bool), Arc<str>>,
+    fields_left: usize,
 }
 
 /// What a record asks for (`enum bpf_core_relo_kind`).
@@ -75,6 +77,8 @@ impl<'a> Relocator<'a> {
             host,
             reasons: HashMap::new(),
             reasons_left: MAX_REASONS,
+            fields: HashMap::new(),
+            fields_left: MAX_REASONS,
         }
     }
 
@@ -103,6 +107,28 @@ impl<'a> Relocator<'a> {
                 Some(self.reason(&spec, relo, |own| own.resized(&spec, &resolution)))
             }
         })
+    }
+
+    /// Returns what `relo` is about, such as `struct kexec_context.image_sz`, as
+    /// long as there is room for such names.
+    pub(crate) fn field(&mut self, relo: &CoreRelo) -> Option<Arc<str>> {
+        let kind = RelocKind::try_from(relo.kind).ok()?;
+        let offset = kind == RelocKind::FieldByteOffset;
+        let key = (relo.type_id, relo.access, offset);
+        if let Some(field) = self.fields.get(&key) {
+            return Some(Arc::clone(field));
+        }
+        let path = Spec::parse(self.local, relo, kind)
+            .ok()?
+            .describe(self.local);
+        let field: Arc<str> = if offset {
+            path.into()
+        } else {
+            format!("{} of {path}", kind.wanted()).into()
+        };
+        self.fields_left = self.fields_left.checked_sub(field.len())?;
+        self.fields.insert(key, Arc::clone(&field));
+        Some(field)
     }
 
     fn resolve(&self, spec: &Spec, kind: RelocKind) -> Result<Resolution, CoreReloError> {

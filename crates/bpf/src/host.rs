@@ -2,6 +2,7 @@
 
 use crate::btf::Btf;
 use crate::memory::Memory;
+use crate::trace::Tracer;
 use crate::vm::Fault;
 
 /// What a host offers, known before any parser is loaded.
@@ -70,6 +71,12 @@ pub trait Host {
 
     /// Takes one line that a program printed (without the newline).
     fn log(&mut self, line: &str);
+
+    /// Returns who wants to see the run. Asked when it begins; one that is
+    /// there then stays.
+    fn tracer(&mut self) -> Option<&mut dyn Tracer> {
+        None
+    }
 }
 
 /// What is left of a run's budget; every run draws from it.

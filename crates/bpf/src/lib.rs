@@ -13,6 +13,8 @@
 
 pub mod btf;
 mod core_relo;
+pub mod disasm;
+mod explain;
 mod fault;
 mod helpers;
 mod host;
@@ -24,6 +26,7 @@ pub mod object;
 mod parser;
 mod place;
 mod rope;
+pub mod trace;
 mod verify;
 pub mod vm;
 
@@ -32,7 +35,9 @@ pub use helpers::{HELPERS, Helper, KFUNCS};
 pub use host::{HookDecl, Host, Interface, KfuncDecl, Meter};
 pub use insn::Insn;
 pub use load_error::{CodePlace, KfuncProblem, LoadError, MapProblem, RelocationProblem};
-pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, SourceLine};
+pub use parser::{
+    AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated, SourceLine,
+};
 pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};
 pub use verify::{Reject, VerifiedParser, VerifyError};

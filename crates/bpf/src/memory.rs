@@ -178,6 +178,14 @@ impl Memory {
         }
     }
 
+    /// Returns `value` as [`Memory::describe`] does, if it is the address of
+    /// something there is.
+    #[must_use]
+    pub fn place(&self, value: u64) -> Option<String> {
+        let is_handle = matches!(value & UPPER, handle::KFUNC | handle::FUNCTION);
+        (is_handle || self.region(value).is_some()).then(|| self.describe(value))
+    }
+
     /// Says whether `len` bytes at `addr` can be read or written.
     #[inline]
     pub(crate) fn check(&self, access: Access, addr: u64, len: u64) -> Result<(), AccessError> {

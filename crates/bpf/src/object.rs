@@ -89,10 +89,42 @@ impl Parser {
     ///
     /// [`LoadError`] says what in the object cannot be loaded and why.
     pub fn load(object: &[u8], interface: &Interface) -> Result<Self, LoadError> {
+        let mut problems = Problems::default();
+        let loaded = Self::load_noting(object, interface, &mut problems);
+        match problems.list.into_iter().next() {
+            Some(first) => Err(first),
+            None => loaded,
+        }
+    }
+
+    /// Like [`Parser::load`], for an author: goes on behind what is refused and
+    /// says all that it finds, up to a limit.
+    ///
+    /// # Errors
+    ///
+    /// At least one [`LoadError`]; the first is that of [`Parser::load`].
+    pub fn load_or_explain(object: &[u8], interface: &Interface) -> Result<Self, Vec<LoadError>> {
+        let mut problems = Problems::default();
+        match Self::load_noting(object, interface, &mut problems) {
+            Ok(parser) if problems.is_empty() => Ok(parser),
+            Ok(_partly) => Err(problems.list),
+            Err(last) => {
+                problems.list.push(last);
+                Err(problems.list)
+            }
+        }
+    }
+
+    /// Loads what can be loaded; it is of no use where there are `problems`.
+    fn load_noting(
+        object: &[u8],
+        interface: &Interface,
+        problems: &mut Problems,
+    ) -> Result<Self, LoadError> {
         check_count("bytes of the object", object.len(), MAX_OBJECT_BYTES)?;
         let elf = Elf::parse(object)?;
         let functions = Functions::find(&elf)?;
-        let programs = functions.programs(&elf, interface)?;
+        let programs = functions.programs(&elf, interface, problems)?;
         let types = Types::read(&elf)?;
         let maps = Maps::read(&elf, types.btf.as_ref())?;
         let parts = Parts {
@@ -105,7 +137,7 @@ impl Parser {
             functions: &functions,
             maps: &maps,
         };
-        let mut linker = Linker::new(&parts);
+        let mut linker = Linker::new(&parts, problems);
         let programs = programs.iter().map(|program| linker.link(program));
         let programs = programs.collect::<Result<_, _>>()?;
         let kfuncs = linker.into_kfuncs();
@@ -116,6 +148,28 @@ impl Parser {
             programs,
             kfuncs,
         })
+    }
+}
+
+/// Why an object is refused, in the order found.
+#[derive(Debug, Default)]
+struct Problems {
+    list: Vec<LoadError>,
+}
+
+impl Problems {
+    /// Notes a problem behind which loading can go on; with too many of them it
+    /// is an error that ends it.
+    fn note(&mut self, problem: LoadError) -> Result<(), LoadError> {
+        if self.list.len() >= MAX_PROBLEMS {
+            return Err(problem);
+        }
+        self.list.push(problem);
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 }
 
@@ -177,6 +231,9 @@ fn license(elf: &Elf<'_>) -> String {
 
 /// The most bytes of a licence (Linux keeps 128).
 const MAX_LICENSE: usize = 128;
+
+/// The most problems that are noted before loading ends.
+const MAX_PROBLEMS: usize = 32;
 
 /// Checks a count against its cap.
 fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), LoadError> {

@@ -69,8 +69,19 @@ pub struct Program {
     pub functions: Vec<(u32, String)>,
     /// Source lines from `.BTF.ext`, ascending by slot.
     pub lines: Vec<SourceLine>,
+    /// What CO-RE relocations were about, ascending by slot.
+    pub relocated: Vec<Relocated>,
     /// Instructions that the host's types made meaningless, ascending by slot.
     pub poisoned: Vec<Poisoned>,
+}
+
+/// An instruction that a CO-RE relocation fitted to the host's types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relocated {
+    /// The instruction slot in [`Program::code`].
+    pub slot: u32,
+    /// What it is about, such as `struct kexec_context.image_sz`.
+    pub field: Arc<str>,
 }
 
 /// A call of [`crate::insn::POISON`] and what it replaced.

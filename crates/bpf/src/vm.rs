@@ -30,6 +30,7 @@
 //!     code: vec![load, exit],
 //!     functions: vec![(0, "second".to_owned())],
 //!     lines: Vec::new(),
+//!     relocated: Vec::new(),
 //!     poisoned: Vec::new(),
 //! };
 //! let parser = Parser {
@@ -65,6 +66,7 @@ mod alu;
 pub(crate) mod code;
 mod interpreter;
 mod machine;
+mod watch;
 
 pub(crate) use self::machine::Machine;
 pub use crate::fault::{Fault, RunError};

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::elf::{Elf, Section, Symbol, SymbolPlace};
-use super::{MAX_PROGRAMS, check_count};
+use super::{MAX_PROGRAMS, Problems, check_count};
 use crate::{AttachKind, Interface, LoadError};
 
 /// Bytes of an instruction slot.
@@ -116,6 +116,7 @@ impl<'a> Functions<'a> {
         &self,
         elf: &Elf<'_>,
         interface: &Interface,
+        problems: &mut Problems,
     ) -> Result<Vec<ProgramDecl>, LoadError> {
         let mut programs = Vec::new();
         for (entry, function) in self.all.iter().enumerate() {
@@ -127,29 +128,32 @@ impl<'a> Functions<'a> {
                 SectionKind::Subprograms | SectionKind::NotLoaded => continue,
                 SectionKind::Programs(attach, hook) => (attach, hook.to_owned()),
                 SectionKind::Other => {
-                    return Err(LoadError::ProgramKind {
+                    problems.note(LoadError::ProgramKind {
                         section: section.to_owned(),
                         function: function.name(),
                         offered: OFFERED,
-                    });
+                    })?;
+                    continue;
                 }
             };
             let section = section.to_owned();
             if function.symbol.is_local {
-                return Err(LoadError::StaticProgram {
+                problems.note(LoadError::StaticProgram {
                     section,
                     function: function.name(),
-                });
+                })?;
+                continue;
             }
             let program = function.name();
             if !interface.hooks.iter().any(|offered| offered.name == hook) {
                 let offered = list(interface.hooks.iter().map(|hook| hook.name));
-                return Err(LoadError::Hook {
+                problems.note(LoadError::Hook {
                     program,
                     section,
                     hook,
                     offered,
-                });
+                })?;
+                continue;
             }
             check_count("programs", programs.len().saturating_add(1), MAX_PROGRAMS)?;
             programs.push(ProgramDecl {
@@ -160,7 +164,7 @@ impl<'a> Functions<'a> {
                 entry,
             });
         }
-        if programs.is_empty() {
+        if programs.is_empty() && problems.is_empty() {
             return Err(LoadError::NoPrograms { offered: OFFERED });
         }
         Ok(programs)

@@ -7,12 +7,12 @@ use super::elf::Symbol;
 use super::functions::{ProgramDecl, list};
 use super::records::BySection;
 use super::relocate::Body;
-use super::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS, Parts, check_count};
+use super::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS, Parts, Problems, check_count};
 use crate::btf::ext::CoreRelo;
 use crate::btf::{Texts, essential_name};
 use crate::core_relo::Relocator;
 use crate::load_error::KfuncProblem;
-use crate::{Insn, Kfunc, LoadError, Poisoned, Program};
+use crate::{Insn, Kfunc, LoadError, Poisoned, Program, Relocated};
 
 /// Links the programs of one object.
 #[derive(Debug)]
@@ -27,12 +27,14 @@ pub(super) struct Linker<'p> {
     /// Indices of kfuncs by symbol.
     bound: HashMap<u32, u32>,
     texts: Texts,
+    /// Why the object is refused, as far as it is known.
+    pub(super) problems: &'p mut Problems,
     /// Slots linked so far.
     linked: usize,
 }
 
 impl<'p> Linker<'p> {
-    pub(super) fn new(parts: &'p Parts<'p>) -> Self {
+    pub(super) fn new(parts: &'p Parts<'p>, problems: &'p mut Problems) -> Self {
         let btf = parts.types.btf.as_ref();
         Self {
             parts,
@@ -43,6 +45,7 @@ impl<'p> Linker<'p> {
             kfunc_indices: HashMap::new(),
             bound: HashMap::new(),
             texts: Texts::default(),
+            problems,
             linked: 0,
         }
     }
@@ -63,6 +66,7 @@ impl<'p> Linker<'p> {
             code: Vec::new(),
             functions: Vec::new(),
             lines: Vec::new(),
+            relocated: Vec::new(),
             poisoned: Vec::new(),
         };
         for &index in &layout.order {
@@ -133,6 +137,11 @@ impl<'p> Linker<'p> {
                 point(insn, start.saturating_add(reference.slot), target);
             }
         }
+        let relocated = body.relocated.iter().map(|(slot, field)| Relocated {
+            slot: u32::try_from(start.saturating_add(*slot)).unwrap_or(u32::MAX),
+            field: field.clone(),
+        });
+        program.relocated.extend(relocated);
         let poisoned = body.poisoned.iter().map(|(slot, reason)| Poisoned {
             slot: u32::try_from(start.saturating_add(*slot)).unwrap_or(u32::MAX),
             reason: reason.clone(),

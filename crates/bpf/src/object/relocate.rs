@@ -76,6 +76,8 @@ pub(super) struct Body {
     pub(super) code: Vec<Insn>,
     /// Calls and addresses of functions, in no order.
     pub(super) references: Vec<Reference>,
+    /// Slots of CO-RE relocations, ascending, and what they are about.
+    pub(super) relocated: Vec<(usize, Arc<str>)>,
     /// Poisoned slots, ascending, and why.
     pub(super) poisoned: Vec<(usize, Arc<str>)>,
 }
@@ -140,6 +142,7 @@ impl Relocating<'_, '_> {
             parts,
             relos,
             relocator,
+            problems,
             ..
         } = &mut *self.linker;
         let (Some(relos), Some(relocator)) = (relos.as_ref(), relocator.as_mut()) else {
@@ -153,12 +156,20 @@ impl Relocating<'_, '_> {
                     insn_off: relo.insn_off(),
                 }),
             };
-            let reason = done.map_err(|source| {
-                let slot = u64::from(relo.insn_off) / SLOT;
-                let slot = slot.saturating_sub(self.function.start);
-                let place = parts.lines.place(parts.elf, &self.function, slot);
-                LoadError::CoreRelo { place, source }
-            })?;
+            let reason = match done {
+                Ok(reason) => reason,
+                Err(source) => {
+                    let slot = u64::from(relo.insn_off) / SLOT;
+                    let slot = slot.saturating_sub(self.function.start);
+                    let place = parts.lines.place(parts.elf, &self.function, slot);
+                    problems.note(LoadError::CoreRelo { place, source })?;
+                    None
+                }
+            };
+            if let (Some(field), Some(slot)) = (relocator.field(relo), slot) {
+                self.body.relocated.pop_if(|(last, _)| *last == slot);
+                self.body.relocated.push((slot, field));
+            }
             if let (Some(reason), Some(slot)) = (reason, slot) {
                 self.body.poisoned.pop_if(|(last, _)| *last == slot);
                 self.body.poisoned.push((slot, reason));
@@ -182,7 +193,8 @@ impl Relocating<'_, '_> {
             if slots.last() == Some(&slot) {
                 return Err(self.refuse(number(slot), RelocationProblem::Twice));
             }
-            self.apply_relocation(slot, relocation)?;
+            let applied = self.apply_relocation(slot, relocation);
+            applied.or_else(|problem| self.linker.problems.note(problem))?;
             slots.push(slot);
         }
         Ok(slots)
@@ -284,12 +296,18 @@ impl Relocating<'_, '_> {
                     let target = here.unwrap_or(i64::MAX).saturating_add(i64::from(insn.imm));
                     let target = target.saturating_add(1);
                     let target = self.function_at(self.function.section, target, call::LOCAL);
-                    let target = target.map_err(|problem| self.refuse(number(slot), problem))?;
-                    self.write(slot, true, target);
+                    match target {
+                        Ok(target) => self.write(slot, true, target),
+                        Err(problem) => {
+                            let problem = self.refuse(number(slot), problem);
+                            self.linker.problems.note(problem)?;
+                        }
+                    }
                 }
                 (CALL, call::KFUNC) | (LDDW, 1..) => {
                     let problem = RelocationProblem::PseudoSource { code, src };
-                    return Err(self.refuse(number(slot), problem));
+                    let problem = self.refuse(number(slot), problem);
+                    self.linker.problems.note(problem)?;
                 }
                 _ => {}
             }

@@ -5,6 +5,7 @@ use super::alu::{
 };
 use super::code::Op;
 use super::machine::{Callee, Machine};
+use super::watch::Pending;
 use super::{FRAMES, Fault, STACK};
 
 /// What a local call leaves for its return.
@@ -18,6 +19,20 @@ impl Machine<'_> {
     /// Runs from step `entry` until that function exits, and returns r0. A
     /// fault's place goes to `stopped`.
     pub(super) fn interpret(&mut self, entry: usize, args: [u64; 5]) -> Result<u64, Fault> {
+        if self.host.tracer().is_some() {
+            self.interpret_as::<true>(entry, args)
+        } else {
+            self.interpret_as::<false>(entry, args)
+        }
+    }
+
+    /// [`Machine::interpret`] in two forms, so that the one without a tracer
+    /// has nothing of the other.
+    fn interpret_as<const TRACED: bool>(
+        &mut self,
+        entry: usize,
+        args: [u64; 5],
+    ) -> Result<u64, Fault> {
         let code = self.code;
         let base = self.depth;
         let mut frames = [Frame::default(); FRAMES];
@@ -27,11 +42,15 @@ impl Machine<'_> {
         regs[10] = self.enter()?;
         let mut left = self.meter.insns;
         let mut pc = entry;
+        let mut pending = Pending::default();
 
         /// Ends the run at the instruction that is at work.
         macro_rules! stop {
             ($fault:expr) => {{
                 self.meter.insns = left;
+                if TRACED {
+                    self.tell_step(&mut pending, &regs);
+                }
                 return Err(self.stop(pc.wrapping_sub(1), $fault));
             }};
         }
@@ -53,6 +72,10 @@ impl Machine<'_> {
                 stop!(Fault::Budget);
             }
             left -= 1;
+            if TRACED {
+                self.tell_step(&mut pending, &regs);
+                pending.begin(code.slot(pc - 1), self.depth, step, &regs);
+            }
 
             macro_rules! dst {
                 () => {
@@ -127,16 +150,24 @@ impl Machine<'_> {
                 }};
             }
             macro_rules! call {
-                ($method:ident, $index:expr) => {{
+                ($method:ident, $callee:path, $index:expr) => {{
                     self.meter.insns = left;
                     let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
-                    match self.$method($index, args, pc - 1) {
+                    let index = $index;
+                    if TRACED {
+                        self.tell_step(&mut pending, &regs);
+                        self.tell_call($callee(index), args, pc - 1);
+                    }
+                    match self.$method(index, args, pc - 1) {
                         Ok(r0) => regs[0] = r0,
                         // The callee has paid and, if it was a callback, knows
                         // the place better.
                         Err(fault) => return Err(self.stop(pc - 1, fault)),
                     }
                     left = self.meter.insns;
+                    if TRACED {
+                        self.tell_return($callee(index), regs[0]);
+                    }
                 }};
             }
 
@@ -298,19 +329,22 @@ impl Machine<'_> {
 
                 Op::LoadMap => dst!() = self.maps.by_index(step.imm).map_or(0, |map| map.handle),
                 Op::LoadMapValue => dst!() = self.maps.value(step.imm as u32, step.imm >> 32),
-                Op::CallHelper => call!(call_helper, step.imm),
-                Op::CallKfunc => call!(call_kfunc, step.imm),
+                Op::CallHelper => call!(call_helper, Callee::Helper, step.imm),
+                Op::CallKfunc => call!(call_kfunc, Callee::Kfunc, step.imm),
                 Op::CallLocal => enter!(step.off as usize),
                 Op::CallX => match attempt!(self.callee(dst!())) {
                     Callee::Function(target) => enter!(target),
-                    Callee::Helper(index) => call!(call_helper, index),
-                    Callee::Kfunc(index) => call!(call_kfunc, index),
+                    Callee::Helper(index) => call!(call_helper, Callee::Helper, index),
+                    Callee::Kfunc(index) => call!(call_kfunc, Callee::Kfunc, index),
                 },
                 Op::Poison => stop!(self.poisoned(pc - 1)),
                 Op::Exit => {
                     self.leave();
                     if self.depth == base {
                         self.meter.insns = left;
+                        if TRACED {
+                            self.tell_step(&mut pending, &regs);
+                        }
                         return Ok(regs[0]);
                     }
                     if let Some(frame) = frames.get(self.depth - base) {

@@ -12,4 +12,5 @@ mod instructions;
 mod memory;
 mod random;
 mod rig;
+mod trace;
 mod verifier;

@@ -23,6 +23,7 @@ pub(crate) fn parser(text: &str) -> Parser {
         code: assembled.code,
         functions: assembled.functions,
         lines: Vec::new(),
+        relocated: Vec::new(),
         poisoned: Vec::new(),
     };
     Parser {

@@ -1,0 +1,559 @@
+//! Instructions as text, in the manner of `llvm-objdump -d`, with the names
+//! that a loaded parser knows: maps, functions, helpers, kfuncs, and the fields
+//! that CO-RE relocations were about.
+//!
+//! What is no instruction is shown as its bytes: a listing is for people who
+//! want to know what is wrong with one.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::insn::{CALL, LDDW, POISON, call, lddw};
+use crate::{Insn, Parser, Program};
+
+/// One instruction of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its slot in [`Program::code`].
+    pub slot: u32,
+    /// Its encoding; a wide one has two slots.
+    pub code: Vec<Insn>,
+    /// What jumps and calls that lead here call it: a function's name, or `L1`
+    /// and so on.
+    pub label: Option<String>,
+    /// The instruction, such as `r1 = *(u32 *)(r2 + 0x10)`.
+    pub text: String,
+    /// What else is known: the field that is accessed, why it would trap.
+    pub note: Option<String>,
+}
+
+/// Returns `program` of `parser` as text, one line for each instruction.
+#[must_use]
+pub fn disassemble(parser: &Parser, program: &Program) -> Vec<Line> {
+    let labels = labels(program);
+    let notes = notes(program);
+    let writer = Writer {
+        parser,
+        labels: &labels,
+    };
+    let mut lines = Vec::new();
+    for (slot, code) in instructions(program) {
+        let next = code.get(1).copied();
+        let Some(insn) = code.first() else { continue };
+        lines.push(Line {
+            slot,
+            code: code.to_vec(),
+            label: labels.get(&i64::from(slot)).cloned(),
+            text: writer.text(slot, *insn, next),
+            note: notes.get(&slot).cloned(),
+        });
+    }
+    lines
+}
+
+/// Returns each instruction with its slot; a wide one has both of its slots.
+fn instructions(program: &Program) -> impl Iterator<Item = (u32, &[Insn])> {
+    let mut rest = program.code.as_slice();
+    let mut slot = 0_u32;
+    std::iter::from_fn(move || {
+        let insn = rest.first()?;
+        let slots = if insn.code == LDDW { 2 } else { 1 };
+        let (code, behind) = rest.split_at(rest.len().min(slots));
+        rest = behind;
+        let at = slot;
+        slot = slot.saturating_add(u32::try_from(code.len()).unwrap_or(u32::MAX));
+        Some((at, code))
+    })
+}
+
+/// Returns the names of functions and of where jumps lead, by slot.
+fn labels(program: &Program) -> BTreeMap<i64, String> {
+    let functions = program
+        .functions
+        .iter()
+        .map(|(slot, name)| (i64::from(*slot), name.clone()));
+    let mut labels: BTreeMap<i64, String> = functions.collect();
+    let targets: BTreeSet<i64> = instructions(program)
+        .filter_map(|(slot, code)| jump_target(slot, *code.first()?))
+        .collect();
+    let unnamed = targets.into_iter().filter(|slot| {
+        let end = i64::try_from(program.code.len()).unwrap_or(i64::MAX);
+        (0..end).contains(slot)
+    });
+    for (number, slot) in (1..).zip(unnamed) {
+        labels.entry(slot).or_insert_with(|| format!("L{number}"));
+    }
+    labels
+}
+
+/// Returns the slot that a jump leads to.
+fn jump_target(slot: u32, insn: Insn) -> Option<i64> {
+    let distance = match insn.code {
+        JA32 => i64::from(insn.imm),
+        CALL | CALLX | EXIT => return None,
+        code if matches!(code & CLASS, JMP | JMP32) => i64::from(insn.off),
+        _ => return None,
+    };
+    Some(behind(slot).saturating_add(distance))
+}
+
+fn behind(slot: u32) -> i64 {
+    i64::from(slot).saturating_add(1)
+}
+
+/// Returns what is known of instructions beside their encoding.
+fn notes(program: &Program) -> BTreeMap<u32, String> {
+    let fields = program.relocated.iter();
+    let fields = fields.map(|one| (one.slot, one.field.to_string()));
+    let traps = program.poisoned.iter();
+    let traps = traps.map(|one| (one.slot, format!("trap: {}", one.reason)));
+    fields.chain(traps).collect()
+}
+
+/// Writes instructions.
+struct Writer<'a> {
+    parser: &'a Parser,
+    labels: &'a BTreeMap<i64, String>,
+}
+
+impl Writer<'_> {
+    fn text(&self, slot: u32, insn: Insn, next: Option<Insn>) -> String {
+        let text = match insn.code & CLASS {
+            LD if insn.code == LDDW => next.map(|next| self.load_imm(slot, insn, next)),
+            LDX => load(insn),
+            ST => store(insn, Imm(insn.imm.into()).to_string()),
+            STX => store(insn, Reg(insn.src).to_string()).or_else(|| atomic(insn)),
+            ALU | ALU64 => arithmetic(insn),
+            JMP | JMP32 => self.control(slot, insn),
+            _ => None,
+        };
+        text.unwrap_or_else(|| format!("(no instruction: opcode {:#04x})", insn.code))
+    }
+
+    fn load_imm(&self, slot: u32, insn: Insn, next: Insn) -> String {
+        let dst = Reg(insn.dst);
+        let value = match insn.src {
+            lddw::MAP => self.map(insn.imm),
+            lddw::MAP_VALUE if next.imm == 0 => self.map(insn.imm),
+            lddw::MAP_VALUE => {
+                format!("{} + {:#x}", self.map(insn.imm), next.imm.cast_unsigned())
+            }
+            lddw::KFUNC => format!("&{}", self.kfunc(insn.imm)),
+            lddw::FUNC => format!("&{}", self.label(slot, insn.imm.into())),
+            _ => {
+                let [low, high] = [insn.imm, next.imm].map(|half| u64::from(half.cast_unsigned()));
+                format!("{:#x}", high.wrapping_shl(32) | low)
+            }
+        };
+        format!("{dst} = {value} ll")
+    }
+
+    fn control(&self, slot: u32, insn: Insn) -> Option<String> {
+        let half = insn.code & CLASS == JMP32;
+        let relation = match insn.code & OPERATION {
+            0x00 => {
+                let distance = if half {
+                    insn.imm.into()
+                } else {
+                    insn.off.into()
+                };
+                return Some(format!("goto {}", self.label(slot, distance)));
+            }
+            0x10 => "==",
+            0x20 => ">",
+            0x30 => ">=",
+            0x40 => "&",
+            0x50 => "!=",
+            0x60 => "s>",
+            0x70 => "s>=",
+            0xa0 => "<",
+            0xb0 => "<=",
+            0xc0 => "s<",
+            0xd0 => "s<=",
+            _ => return self.call(slot, insn),
+        };
+        let (dst, operand) = operands(insn, half);
+        let target = self.label(slot, insn.off.into());
+        Some(format!("if {dst} {relation} {operand} goto {target}"))
+    }
+
+    fn call(&self, slot: u32, insn: Insn) -> Option<String> {
+        match (insn.code, insn.src) {
+            (EXIT, _) => Some("exit".to_owned()),
+            (CALLX, _) => {
+                let register = if insn.imm == 0 {
+                    insn.dst
+                } else {
+                    u8::try_from(insn.imm).unwrap_or(u8::MAX)
+                };
+                Some(format!("callx {}", Reg(register)))
+            }
+            (CALL, call::HELPER) if insn.imm == POISON => Some("trap".to_owned()),
+            (CALL, call::HELPER) => {
+                let name = crate::helpers::linux_name(insn.imm);
+                let name = name.map_or_else(|| "helper".to_owned(), |name| format!("bpf_{name}"));
+                Some(format!("call {name}#{}", insn.imm))
+            }
+            (CALL, call::LOCAL) => Some(format!("call {}", self.label(slot, insn.imm.into()))),
+            (CALL, call::KFUNC) => Some(format!("call {}", self.kfunc(insn.imm))),
+            _ => None,
+        }
+    }
+
+    fn map(&self, index: i32) -> String {
+        let maps = &self.parser.maps;
+        let map = usize::try_from(index)
+            .ok()
+            .and_then(|index| maps.get(index));
+        map.map_or_else(|| format!("map {index}"), |map| map.name.clone())
+    }
+
+    fn kfunc(&self, index: i32) -> String {
+        let kfuncs = &self.parser.kfuncs;
+        let kfunc = usize::try_from(index)
+            .ok()
+            .and_then(|index| kfuncs.get(index));
+        kfunc.map_or_else(|| format!("kfunc {index}"), |kfunc| kfunc.name.clone())
+    }
+
+    /// Returns the name of what lies `distance` slots behind the next one.
+    fn label(&self, slot: u32, distance: i64) -> String {
+        let target = behind(slot).saturating_add(distance);
+        let known = self.labels.get(&target).cloned();
+        known.unwrap_or_else(|| format!("insn {target}"))
+    }
+}
+
+/// Returns the C type of a memory access.
+fn access(code: u8, signed: bool) -> Option<&'static str> {
+    Some(match (code & SIZE, signed) {
+        (0x10, false) => "u8",
+        (0x08, false) => "u16",
+        (0x00, false) => "u32",
+        (0x18, false) => "u64",
+        (0x10, true) => "s8",
+        (0x08, true) => "s16",
+        (0x00, true) => "s32",
+        _ => return None,
+    })
+}
+
+fn load(insn: Insn) -> Option<String> {
+    let signed = match insn.code & MODE {
+        0x60 => false,
+        0x80 => true,
+        _ => return None,
+    };
+    let ty = access(insn.code, signed)?;
+    let place = At(insn.src, insn.off);
+    Some(format!("{} = *({ty} *)({place})", Reg(insn.dst)))
+}
+
+fn store(insn: Insn, value: String) -> Option<String> {
+    let ty = access(insn.code, false).filter(|_| insn.code & MODE == 0x60)?;
+    let place = At(insn.dst, insn.off);
+    Some(format!("*({ty} *)({place}) = {value}"))
+}
+
+fn atomic(insn: Insn) -> Option<String> {
+    let (ty, bits) = match insn.code {
+        0xc3 => ("u32", 32),
+        0xdb => ("u64", 64),
+        _ => return None,
+    };
+    let (place, src) = (At(insn.dst, insn.off), Reg(insn.src));
+    let (sign, name) = match insn.imm & 0xf0 {
+        0x00 => ("+", "add"),
+        0x40 => ("|", "or"),
+        0x50 => ("&", "and"),
+        0xa0 => ("^", "xor"),
+        0xe0 => return Some(format!("{src} = xchg_{bits}({place}, {src})")),
+        0xf0 => return Some(format!("r0 = cmpxchg_{bits}({place}, r0, {src})")),
+        _ => return None,
+    };
+    Some(if insn.imm & 1 == 0 {
+        format!("lock *({ty} *)({place}) {sign}= {src}")
+    } else {
+        format!("{src} = atomic_fetch_{name}(({ty} *)({place}), {src})")
+    })
+}
+
+fn arithmetic(insn: Insn) -> Option<String> {
+    let half = insn.code & CLASS == ALU;
+    let (dst, operand) = operands(insn, half);
+    let operator = match (insn.code & OPERATION, insn.off) {
+        (0x00, _) => "+=",
+        (0x10, _) => "-=",
+        (0x20, _) => "*=",
+        (0x30, 1) => "s/=",
+        (0x30, _) => "/=",
+        (0x40, _) => "|=",
+        (0x50, _) => "&=",
+        (0x60, _) => "<<=",
+        (0x70, _) => ">>=",
+        (0x80, _) => return Some(format!("{dst} = -{dst}")),
+        (0x90, 1) => "s%=",
+        (0x90, _) => "%=",
+        (0xa0, _) => "^=",
+        (0xb0, bits @ (8 | 16 | 32)) => return Some(format!("{dst} = (s{bits}){operand}")),
+        (0xb0, _) => "=",
+        (0xc0, _) => "s>>=",
+        (0xd0, _) => return swap(insn),
+        _ => return None,
+    };
+    Some(format!("{dst} {operator} {operand}"))
+}
+
+fn swap(insn: Insn) -> Option<String> {
+    let name = match insn.code {
+        0xd4 => "le",
+        0xdc => "be",
+        0xd7 => "bswap",
+        _ => return None,
+    };
+    let dst = Reg(insn.dst);
+    Some(format!("{dst} = {name}{} {dst}", insn.imm))
+}
+
+/// Returns the destination and the second operand as text.
+fn operands(insn: Insn, half: bool) -> (String, String) {
+    let register = |number| {
+        if half {
+            format!("w{number}")
+        } else {
+            Reg(number).to_string()
+        }
+    };
+    let operand = if insn.code & X == 0 {
+        Imm(insn.imm.into()).to_string()
+    } else {
+        register(insn.src)
+    };
+    (register(insn.dst), operand)
+}
+
+/// A register's name.
+struct Reg(u8);
+
+impl fmt::Display for Reg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+/// A number with its sign.
+struct Imm(i64);
+
+impl fmt::Display for Imm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        write!(f, "{sign}{:#x}", self.0.unsigned_abs())
+    }
+}
+
+/// A place in memory: a register and an offset.
+struct At(u8, i16);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.1 < 0 { '-' } else { '+' };
+        write!(f, "r{} {sign} {:#x}", self.0, self.1.unsigned_abs())
+    }
+}
+
+/// Returns the parameters that a prototype of [`crate::HELPERS`] names, such as
+/// `dst`; an ellipsis stands for as many as there can be.
+///
+/// ```
+/// let read = &ukexec_bpf::HELPERS[3];
+/// assert_eq!(read.name, "bpf_probe_read");
+/// let names = ukexec_bpf::disasm::parameters(read.prototype);
+/// assert_eq!(names, ["dst", "size", "src"]);
+/// ```
+#[must_use]
+pub fn parameters(prototype: &str) -> Vec<String> {
+    let list = prototype.split_once('(').map_or("", |(_, list)| list);
+    let list = list.trim_end_matches(')');
+    let mut names = Vec::new();
+    for parameter in list.split(',').map(str::trim) {
+        match parameter {
+            "" | "void" => {}
+            "..." => {
+                for number in names.len()..ARGUMENTS {
+                    names.push(format!("arg{}", number.saturating_add(1)));
+                }
+            }
+            _ => {
+                let name = parameter.rsplit([' ', '*']).next().unwrap_or(parameter);
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// The most arguments of a call.
+const ARGUMENTS: usize = 5;
+
+const CLASS: u8 = 0x07;
+const LD: u8 = 0;
+const LDX: u8 = 1;
+const ST: u8 = 2;
+const STX: u8 = 3;
+const ALU: u8 = 4;
+const JMP: u8 = 5;
+const JMP32: u8 = 6;
+const ALU64: u8 = 7;
+const OPERATION: u8 = 0xf0;
+const SIZE: u8 = 0x18;
+const MODE: u8 = 0xe0;
+const X: u8 = 0x08;
+const JA32: u8 = 0x06;
+const CALLX: u8 = 0x8d;
+const EXIT: u8 = 0x95;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AttachKind, Kfunc, Map, MapKind};
+    use expect_test::{Expect, expect};
+
+    fn check(code: &[(u8, u8, u8, i16, i32)], expected: Expect) {
+        let code = code.iter().map(|&(code, dst, src, off, imm)| Insn {
+            code,
+            dst,
+            src,
+            off,
+            imm,
+        });
+        let program = Program {
+            name: "main".to_owned(),
+            section: "fentry/hook".to_owned(),
+            attach: AttachKind::Fentry,
+            hook: "hook".to_owned(),
+            code: code.collect(),
+            functions: vec![(0, "main".to_owned())],
+            lines: Vec::new(),
+            relocated: Vec::new(),
+            poisoned: Vec::new(),
+        };
+        let parser = Parser {
+            license: String::new(),
+            maps: vec![Map {
+                name: ".rodata".to_owned(),
+                kind: MapKind::Array,
+                key_size: 4,
+                value_size: 8,
+                max_entries: 1,
+                initial: None,
+                read_only: true,
+            }],
+            programs: vec![program],
+            kfuncs: vec![Kfunc {
+                name: "bpf_decompress".to_owned(),
+                host: None,
+            }],
+        };
+        let lines = disassemble(&parser, &parser.programs[0]);
+        let lines = lines.iter().map(|line| {
+            let label = line
+                .label
+                .as_ref()
+                .map_or_else(String::new, |l| l.clone() + ": ");
+            format!("{} {label}{}\n", line.slot, line.text)
+        });
+        expected.assert_eq(&lines.collect::<String>());
+    }
+
+    #[test]
+    fn arithmetic_is_told_as_assignments() {
+        check(
+            &[
+                (0x07, 1, 0, 0, -5),
+                (0x0c, 1, 2, 0, 0),
+                (0x3f, 3, 4, 1, 0),
+                (0xbf, 3, 4, 8, 0),
+                (0x87, 3, 0, 0, 0),
+                (0xdc, 3, 0, 0, 32),
+                (0xc4, 3, 0, 0, 31),
+                (0xe7, 3, 0, 0, 31),
+            ],
+            expect![[r#"
+                0 main: r1 += -0x5
+                1 w1 += w2
+                2 r3 s/= r4
+                3 r3 = (s8)r4
+                4 r3 = -r3
+                5 r3 = be32 r3
+                6 w3 s>>= 0x1f
+                7 (no instruction: opcode 0xe7)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn memory_is_told_with_its_type() {
+        check(
+            &[
+                (0x61, 1, 10, -8, 0),
+                (0x91, 1, 2, 16, 0),
+                (0x7a, 1, 0, 8, -1),
+                (0x73, 1, 2, 0, 0),
+                (0xdb, 1, 2, 0, 0x00),
+                (0xdb, 1, 2, 0, 0x01),
+                (0xc3, 1, 2, 0, 0xf1),
+                (0xc3, 1, 2, 0, 0xe1),
+            ],
+            expect![[r#"
+                0 main: r1 = *(u32 *)(r10 - 0x8)
+                1 r1 = *(s8 *)(r2 + 0x10)
+                2 *(u64 *)(r1 + 0x8) = -0x1
+                3 *(u8 *)(r1 + 0x0) = r2
+                4 lock *(u64 *)(r1 + 0x0) += r2
+                5 r2 = atomic_fetch_add((u64 *)(r1 + 0x0), r2)
+                6 r0 = cmpxchg_32(r1 + 0x0, r0, r2)
+                7 r2 = xchg_32(r1 + 0x0, r2)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn jumps_and_calls_are_told_by_name() {
+        check(
+            &[
+                (0x18, 1, 6, 0, 0),
+                (0, 0, 0, 0, 4),
+                (0x18, 2, 0, 0, -1),
+                (0, 0, 0, 0, 1),
+                (0x65, 1, 0, 1, 7),
+                (0x85, 0, 0, 0, 113),
+                (0x85, 0, 2, 0, 0),
+                (0x85, 0, 1, 0, -8),
+                (0x1e, 1, 2, -5, 0),
+                (0x05, 0, 0, 40, 0),
+                (0x8d, 3, 0, 0, 0),
+                (0x95, 0, 0, 0, 0),
+            ],
+            expect![[r#"
+                0 main: r1 = .rodata + 0x4 ll
+                2 r2 = 0x1ffffffff ll
+                4 L1: if r1 s> 0x7 goto L2
+                5 call bpf_probe_read_kernel#113
+                6 L2: call bpf_decompress
+                7 call main
+                8 if w1 == w2 goto L1
+                9 goto insn 50
+                10 callx r3
+                11 exit
+            "#]],
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! For authors: not the first reason why a parser is refused but all that one
+//! look can tell.
+
+use crate::insn::LDDW;
+use crate::{Insn, MapKind, Parser, VerifiedParser, VerifyError};
+
+/// The most problems that are told.
+const MAX_PROBLEMS: usize = 32;
+
+/// `exit`: it needs nothing, and nothing needs to follow it.
+const EXIT: Insn = Insn {
+    code: 0x95,
+    dst: 0,
+    src: 0,
+    off: 0,
+    imm: 0,
+};
+
+impl Parser {
+    /// Like [`Parser::verify`], for an author: takes what is refused out and
+    /// looks at the rest again, up to a limit.
+    ///
+    /// # Errors
+    ///
+    /// At least one [`VerifyError`]; the first is that of [`Parser::verify`].
+    pub fn verify_or_explain(&self) -> Result<VerifiedParser, Vec<VerifyError>> {
+        let mut problems = Vec::new();
+        let mut rest = self.clone();
+        loop {
+            let problem = match rest.clone().verify() {
+                Ok(verified) if problems.is_empty() => return Ok(verified),
+                Ok(_rest) => return Err(problems),
+                Err(problem) => problem,
+            };
+            let goes_on = rest.take_out(&problem);
+            problems.push(problem);
+            if !goes_on || problems.len() >= MAX_PROBLEMS {
+                return Err(problems);
+            }
+        }
+    }
+
+    /// Takes out what `problem` is about. Returns whether that worked.
+    fn take_out(&mut self, problem: &VerifyError) -> bool {
+        match problem {
+            VerifyError::Insn { place, .. } => {
+                let mut programs = self.programs.iter_mut();
+                let program = programs.find(|program| program.name == place.program);
+                let slot = usize::try_from(place.slot).unwrap_or(usize::MAX);
+                let code = program.and_then(|program| program.code.get_mut(slot..));
+                match code {
+                    Some([insn, second, ..]) if insn.code == LDDW => {
+                        (*insn, *second) = (EXIT, EXIT);
+                        true
+                    }
+                    Some([insn, ..]) if *insn != EXIT => {
+                        *insn = EXIT;
+                        true
+                    }
+                    // It is not the instruction that is wrong.
+                    _ => false,
+                }
+            }
+            VerifyError::Map { name, .. } => {
+                let Some(map) = self.maps.iter_mut().find(|map| map.name == *name) else {
+                    return false;
+                };
+                // A map that no instruction can be wrong about.
+                map.kind = MapKind::Array;
+                (map.key_size, map.value_size, map.max_entries) = (4, u32::MAX, 1);
+                map.initial = None;
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AttachKind, Map, Program};
+    use expect_test::{Expect, expect};
+
+    fn check(code: &[(u8, u8, u8, i16, i32)], map_entries: u32, expected: Expect) {
+        let code = code.iter().map(|&(code, dst, src, off, imm)| Insn {
+            code,
+            dst,
+            src,
+            off,
+            imm,
+        });
+        let program = Program {
+            name: "main".to_owned(),
+            section: "fentry/hook".to_owned(),
+            attach: AttachKind::Fentry,
+            hook: "hook".to_owned(),
+            code: code.collect(),
+            functions: vec![(0, "main".to_owned())],
+            lines: Vec::new(),
+            relocated: Vec::new(),
+            poisoned: Vec::new(),
+        };
+        let map = Map {
+            name: "values".to_owned(),
+            kind: MapKind::Array,
+            key_size: 4,
+            value_size: 8,
+            max_entries: map_entries,
+            initial: None,
+            read_only: false,
+        };
+        let parser = Parser {
+            license: String::new(),
+            maps: vec![map],
+            programs: vec![program],
+            kfuncs: Vec::new(),
+        };
+        let first = parser.clone().verify().map(drop);
+        let all = parser.verify_or_explain();
+        let Err(all) = all else {
+            assert!(first.is_ok());
+            return expected.assert_eq("accepted\n");
+        };
+        assert_eq!(first.as_ref(), Err(&all[0]));
+        let lines = all.iter().map(|problem| format!("{problem}\n"));
+        expected.assert_eq(&lines.collect::<String>());
+    }
+
+    #[test]
+    fn tells_every_instruction_and_map() {
+        check(
+            &[
+                (0xb7, 10, 0, 0, 1),
+                (0x18, 1, 5, 0, 3),
+                (0, 0, 0, 0, 0),
+                (0x85, 0, 0, 0, 25),
+                (0x05, 0, 0, 90, 0),
+                (0xff, 0, 0, 0, 0),
+                (0xb7, 0, 0, 0, 0),
+            ],
+            0,
+            expect![[r#"
+                map values: max_entries must be 1 or more, found 0
+                program main, insn 0: r10, the frame pointer, is read-only
+                program main, insn 3: helper 25 (bpf_perf_event_output) is not offered by this loader
+                program main, insn 5: opcode 0xff is no instruction of RFC 9669
+                program main, insn 6: control falls off the end of the function here; its last insn must be exit or a jump
+                program main, insn 4: jump to insn 95, outside of this function (insns 0 to 6)
+                program main, insn 1: map 3 does not exist; the parser has 1
+            "#]],
+        );
+    }
+
+    #[test]
+    fn accepts_what_there_is_nothing_wrong_with() {
+        check(
+            &[(0xb7, 0, 0, 0, 1), (0x95, 0, 0, 0, 0)],
+            1,
+            expect![[r#"
+                accepted
+            "#]],
+        );
+    }
+}
