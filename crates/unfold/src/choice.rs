@@ -163,7 +163,7 @@ impl Listed<'_> {
 
 /// Returns whether `parser` has a match program whose answer counts: an
 /// `fentry` program has none.
-fn can_answer(parser: &Parser) -> bool {
+pub(crate) fn can_answer(parser: &Parser) -> bool {
     parser
         .programs
         .iter()
@@ -171,7 +171,7 @@ fn can_answer(parser: &Parser) -> bool {
 }
 
 /// Returns what the match programs of `parser` say.
-fn ask(
+pub(crate) fn ask(
     place: &Place,
     info: &ParserInfo,
     parser: &VerifiedParser,
@@ -199,7 +199,8 @@ fn ask(
     })
 }
 
-fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
+/// Loads a parser that was given or lies in a folder.
+pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
     Ok(Parser::load(object, interface)?.verify()?)
 }
 

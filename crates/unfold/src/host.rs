@@ -3,6 +3,7 @@
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
+use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::vm::Fault;
 use ukexec_bpf::{Host, Meter, Rope, SourceId};
 use ukexec_decompress::{Limits, decompress};
@@ -12,6 +13,7 @@ use crate::cmdline;
 use crate::error::chain;
 use crate::held::{self, HandedOver, Held};
 use crate::interface::{kfunc, mem_range_result};
+use crate::observer::Observer;
 use crate::output::CountedOutput;
 use crate::refusal::{Ended, HostFault, Refusal};
 use crate::report::{Resource, WarningKind};
@@ -24,6 +26,7 @@ pub(crate) struct StageHost<'a> {
     pub(crate) phase: Phase,
     pub(crate) types: &'a Btf,
     pub(crate) store: &'a mut dyn Store,
+    pub(crate) observer: Option<&'a mut dyn Observer>,
     /// What is left of [`crate::Budget::output`].
     pub(crate) output_left: &'a mut u64,
     /// Bytes of the stage's image and initrd: what there is to hand over, with
@@ -106,7 +109,14 @@ impl Host for StageHost<'_> {
     fn log(&mut self, line: &str) {
         let line = line.trim_end_matches('\n');
         info!(stage = self.stage, "{line}");
+        if let Some(observer) = &mut self.observer {
+            observer.logged(line);
+        }
         self.record.log.push(line.to_owned());
+    }
+
+    fn tracer(&mut self) -> Option<&mut dyn Tracer> {
+        self.observer.as_mut()?.tracer()
     }
 }
 
@@ -189,6 +199,9 @@ impl StageHost<'_> {
         };
         self.draw_repeated(repeated);
         debug!(stage = self.stage, %resource, size, "hand-over");
+        if let Some(observer) = &mut self.observer {
+            observer.handed_over(resource, size);
+        }
         Ok(())
     }
 
@@ -309,6 +322,9 @@ impl StageHost<'_> {
             Err(Ended::Refused(refusal)) => {
                 let reason = format!("{name}: {}", chain(&refusal));
                 debug!(stage = self.stage, "{reason}");
+                if let Some(observer) = &mut self.observer {
+                    observer.refused(&reason);
+                }
                 self.record.refuse(reason);
                 Ok(seen(&refusal))
             }

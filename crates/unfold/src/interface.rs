@@ -1,6 +1,7 @@
 //! Version 5 of the parser ABI: its types, hooks and kfuncs.
 
 use ukexec_bpf::btf::{Btf, TypesBuilder};
+use ukexec_bpf::disasm::parameters;
 use ukexec_bpf::{HookDecl, Interface, KfuncDecl};
 
 /// What stage reports call this version of the ABI. It follows from the hooks:
@@ -10,15 +11,47 @@ pub const ABI: &str = "v5";
 /// The PE section that holds an image's own parser.
 pub const PARSER_SECTION: &str = ".bpf";
 
-/// The hook whose programs hand over.
-pub(crate) const HANDLE: &str = "bpf_handle_pefile";
+/// The hook whose programs hand over; a parser needs one on it.
+pub const HANDLE: &str = "bpf_handle_pefile";
 /// The hook whose programs run after those of [`HANDLE`].
 pub(crate) const POST_HANDLE: &str = "bpf_post_handle_pefile";
 /// The hook whose programs say whether the parser can take an image apart. It
 /// is ukexec's own, not the series'.
 pub(crate) const MATCH: &str = "ukexec_match_image";
 
-/// The kfuncs, in the order of [`interface`]'s list.
+/// A kfunc of the parser ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kfunc {
+    /// Its name.
+    pub name: &'static str,
+    /// Its prototype in the series, without the name.
+    pub prototype: &'static str,
+    /// What it does here.
+    pub rule: &'static str,
+}
+
+/// The kfuncs, by the number that [`interface`] gives them.
+pub const KFUNCS: &[Kfunc] = &[
+    Kfunc {
+        name: "bpf_copy_to_kernel",
+        prototype: "int (const char *name, char *buf, int size)",
+        rule: "hands over under `kexec:kernel`, `kexec:initrd` or `kexec:cmdline`, by value; on \
+               hook `bpf_handle_pefile` only",
+    },
+    Kfunc {
+        name: "bpf_decompress",
+        prototype: "struct mem_range_result *(char *payload, int size)",
+        rule: "gzip, bzip2, lzma, xz, lzo, lz4 or zstd, told by its first bytes; NULL where it fails",
+    },
+    Kfunc {
+        name: "bpf_mem_range_result_put",
+        prototype: "int (struct mem_range_result *result)",
+        rule: "of a result that is not held it ends the run",
+    },
+];
+
+/// The places of kfuncs in [`KFUNCS`].
 pub(crate) mod kfunc {
     /// `bpf_copy_to_kernel`.
     pub(crate) const COPY_TO_KERNEL: u32 = 0;
@@ -33,15 +66,18 @@ pub(crate) mod kfunc {
 #[must_use]
 pub fn interface() -> Interface {
     let hook = |name| HookDecl { name, args: 1 };
-    let kfunc = |name, args| KfuncDecl { name, args };
     Interface {
         types: types(),
         hooks: vec![hook(HANDLE), hook(POST_HANDLE), hook(MATCH)],
-        kfuncs: vec![
-            kfunc("bpf_copy_to_kernel", 3),
-            kfunc("bpf_decompress", 2),
-            kfunc("bpf_mem_range_result_put", 1),
-        ],
+        kfuncs: KFUNCS.iter().map(declare).collect(),
+    }
+}
+
+fn declare(kfunc: &Kfunc) -> KfuncDecl {
+    let args = parameters(kfunc.prototype).len();
+    KfuncDecl {
+        name: kfunc.name,
+        args: u8::try_from(args).unwrap_or(u8::MAX),
     }
 }
 

@@ -67,6 +67,7 @@ pub fn unfold(
             interface: &interface,
             store,
             budget,
+            observer: None,
             asked: Vec::new(),
             warnings: Vec::new(),
         },

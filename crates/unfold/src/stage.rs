@@ -18,7 +18,7 @@ use crate::host::{Phase, Record, StageHost};
 use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
 use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, Warning};
 use crate::store::Store;
-use crate::{Budget, Cause, UnfoldError};
+use crate::{Budget, Cause, Observer, UnfoldError};
 
 /// What programs see.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,7 @@ pub(crate) struct Means<'a> {
     pub(crate) interface: &'a Interface,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
+    pub(crate) observer: Option<&'a mut dyn Observer>,
     /// The parsers that were asked of the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
     pub(crate) warnings: Vec<Warning>,
@@ -159,6 +160,10 @@ impl<'a> Armed<'a> {
             phase: Phase::Match,
             types,
             store: &mut *means.store,
+            observer: match &mut means.observer {
+                Some(observer) => Some(&mut **observer),
+                None => None,
+            },
             output_left: output,
             inputs_len: inputs.len(),
             record: Record::default(),
@@ -190,6 +195,9 @@ impl<'a> Armed<'a> {
                 continue;
             };
             let insns = self.meter.insns;
+            if let Some(observer) = &mut self.host.observer {
+                observer.begins(&program.name, hook);
+            }
             let returned = match program.attach {
                 AttachKind::Fentry => self.run(index, &[self.context], hook)?,
                 AttachKind::FmodRet => {
@@ -200,6 +208,9 @@ impl<'a> Armed<'a> {
                 }
             };
             debug!(program = program.name, returned, "program ended");
+            if let Some(observer) = &mut self.host.observer {
+                observer.ended(&program.name, hook, returned);
+            }
             self.programs.push(ProgramReport {
                 name: program.name.clone(),
                 hook,

@@ -1,0 +1,29 @@
+//! Watching a stage: what its parser says and does, as it happens.
+
+use ukexec_bpf::trace::Tracer;
+
+use crate::Resource;
+
+/// Sees a stage. What it is not interested in it leaves out.
+pub trait Observer {
+    /// A program begins to run for `hook`.
+    fn begins(&mut self, _program: &str, _hook: &'static str) {}
+
+    /// The program has returned `r0`.
+    fn ended(&mut self, _program: &str, _hook: &'static str, _r0: u64) {}
+
+    /// A program has printed a line.
+    fn logged(&mut self, _line: &str) {}
+
+    /// A program has handed over `size` bytes. They take effect only if the
+    /// whole stage succeeds.
+    fn handed_over(&mut self, _resource: Resource, _size: u64) {}
+
+    /// A kfunc has answered with an error or NULL, and why.
+    fn refused(&mut self, _reason: &str) {}
+
+    /// Returns who wants to see every instruction, if anyone does.
+    fn tracer(&mut self) -> Option<&mut dyn Tracer> {
+        None
+    }
+}

@@ -1,0 +1,97 @@
+//! One stage alone: a parser and an image, for those who write parsers.
+
+use bytes::Bytes;
+use ukexec_bpf::Rope;
+
+use crate::choice::{Chosen, ask, can_answer, load};
+use crate::cmdline::Wishes;
+use crate::error::Place;
+use crate::interface::interface;
+use crate::layer::Current;
+use crate::report::ParserInfo;
+use crate::stage::{self, Inputs, Means};
+use crate::{
+    Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
+};
+
+/// What one stage made of an image.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stage {
+    /// What the parser's match program said; `None` if it has none.
+    pub matches: Option<bool>,
+    /// The kernel that was handed over.
+    pub kernel: Rope,
+    /// The initrd that was handed over; one without bytes says that there shall
+    /// be none.
+    pub initrd: Option<Rope>,
+    /// The command line that was handed over.
+    pub cmdline: Option<Vec<u8>>,
+    /// How it went.
+    pub report: StageReport,
+    /// What is worth a look but stopped nothing.
+    pub warnings: Vec<Warning>,
+}
+
+/// Runs `parser` on `input.image`, as the first stage of an unfolding would,
+/// and no further stage. Its match program is asked, but only to tell what it
+/// says.
+///
+/// Of `options`, what says which parser to take is not looked at, and what is
+/// about an unfolding's end (`input.append`, and that a caller's initrd must
+/// come out) does not hold.
+///
+/// # Errors
+///
+/// [`UnfoldError`] as that of [`unfold`](crate::unfold).
+pub fn run_stage(
+    input: Input,
+    parser: &ParserFile,
+    options: &Options,
+    store: &mut dyn Store,
+    budget: &mut Budget,
+    observer: &mut dyn Observer,
+) -> Result<Stage, UnfoldError> {
+    let mut place = Place::in_layer(&options.image_name, Some(1));
+    let wishes = Wishes::new(input.cmdline, input.append, options.profile.as_deref())
+        .map_err(|cause| place.error(cause))?;
+    let layer = Current::examine(options.image_name.clone(), input.image)?;
+    let info = ParserInfo::new(&parser.name, parser.origin);
+    place.parser = Some(info.clone());
+    let interface = interface();
+    let parser = load(&parser.object, &interface).map_err(|cause| place.error(cause))?;
+    let chosen = Chosen { info, parser };
+    let mut means = Means {
+        interface: &interface,
+        store,
+        budget,
+        observer: Some(observer),
+        asked: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
+    let cmdline = wishes
+        .input()
+        .map(|line| Bytes::from([line, b"\0"].concat()));
+    let inputs = Inputs {
+        kdump: options.kdump,
+        image: &layer.image,
+        initrd: initrd.as_ref(),
+        cmdline: cmdline.as_ref(),
+    };
+    let matches = if can_answer(&chosen.parser) {
+        let answer = ask(&place, &chosen.info, &chosen.parser, &inputs, &mut means)?;
+        Some(answer.fits)
+    } else {
+        None
+    };
+    let found = stage::run(1, &layer.path, &chosen, &inputs, &mut means)?;
+    Ok(Stage {
+        matches,
+        kernel: found.kernel.value,
+        initrd: found.initrd.map(|initrd| initrd.value),
+        cmdline: found.cmdline.map(|line| line.value),
+        report: found.report,
+        warnings: means.warnings,
+    })
+}
