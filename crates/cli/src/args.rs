@@ -180,8 +180,12 @@ pub(crate) struct Detach {
 /// `ukexec parser`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ParserCommand {
-    /// Tell what a parser is, and whether this loader takes it
+    /// Tell what a parser is, or every reason why this loader refuses it
     Check(ParserCheck),
+    /// Run one stage of an image with a parser, and tell what it does
+    Run(ParserRun),
+    /// List a parser's instructions under their source lines
+    Disasm(ParserDisasm),
 }
 
 /// `ukexec parser check`
@@ -192,6 +196,50 @@ pub(crate) struct ParserCheck {
     /// Print one JSON document (schema 1)
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `ukexec parser run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec parser run my.bpf.o --image disk.img
+  ukexec parser run my.bpf.o --image disk.img --trace | less
+  ukexec parser run my.bpf.o --image disk.img --trace=run.jsonl
+
+A trace on stdout is for people; one in a file is JSON lines (docs/json.md).")]
+pub(crate) struct ParserRun {
+    /// The parser: a BPF object, or an image that carries one
+    pub(crate) file: PathBuf,
+    /// The image to take apart
+    #[arg(long)]
+    pub(crate) image: PathBuf,
+    /// Initrd to show to the parser; several are joined in order
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Vec<PathBuf>,
+    /// Command line to show to the parser
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) cmdline: Option<String>,
+    /// As for the kernel that boots when this one crashes
+    #[arg(short, long)]
+    pub(crate) panic: bool,
+    /// Tell every instruction, register, memory access and call
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(crate) trace: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// `ukexec parser disasm`
+#[derive(Debug, Args)]
+pub(crate) struct ParserDisasm {
+    /// The parser: a BPF object, or an image that carries one
+    pub(crate) file: PathBuf,
+    /// Only this program
+    #[arg(long, value_name = "NAME")]
+    pub(crate) program: Option<String>,
+    /// Tell the bytes of each instruction
+    #[arg(long)]
+    pub(crate) bytes: bool,
 }
 
 /// How results are told.
@@ -269,7 +317,11 @@ impl Command {
             Self::Load(args) => args.json,
             Self::Status(args) => args.json,
             Self::Parser(ParserCommand::Check(args)) => args.json,
-            Self::Exec(_) | Self::Unload(_) | Self::Attach(_) | Self::Detach(_) => false,
+            Self::Exec(_)
+            | Self::Unload(_)
+            | Self::Attach(_)
+            | Self::Detach(_)
+            | Self::Parser(ParserCommand::Run(_) | ParserCommand::Disasm(_)) => false,
         }
     }
 }

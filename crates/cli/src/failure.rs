@@ -1,10 +1,12 @@
 //! How a failure is told: to people on stderr, to machines on stdout.
 
-use anyhow::Error;
+use std::error::Error as StdError;
+
+use anyhow::{Chain, Error};
 use serde_json::{Value, json};
 use ukexec_unfold::UnfoldError;
 
-use crate::commands::NotTaken;
+use crate::commands::{NotTaken, Refused};
 use crate::document::SCHEMA;
 use crate::text;
 use crate::unfolding::NotAKernel;
@@ -15,13 +17,13 @@ pub(crate) fn print(error: &Error, json: bool) {
         // What cannot be told here cannot be told at all.
         let _untold = text::json(&document(error));
     }
-    text::err(&format!("ukexec: {}\n", sentence(error)));
+    text::err(&format!("ukexec: {}\n", sentence(error.as_ref())));
 }
 
 /// Returns the error and its causes as one line, each said once.
-fn sentence(error: &Error) -> String {
+pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
-    for cause in error.chain() {
+    for cause in Chain::new(error) {
         let cause = cause.to_string();
         if text.ends_with(&cause) {
             continue;
@@ -51,11 +53,14 @@ fn document(error: &Error) -> Value {
         "hook": unfold.and_then(UnfoldError::hook),
         "insn": unfold.and_then(UnfoldError::insn),
         "offset": unfold.and_then(UnfoldError::offset),
-        "message": sentence(error),
+        "message": sentence(error.as_ref()),
     });
+    if let Some(refused) = find::<Refused>(error) {
+        document["error"]["reasons"] = refused.reasons();
+    }
     document
 }
 
-fn find<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
+fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }

@@ -186,7 +186,8 @@ pub(crate) fn parts(outcome: &Outcome, hash: bool) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn identity(kernel: &Kernel) -> String {
+/// Returns what kernel it is.
+pub(crate) fn identity(kernel: &Kernel) -> String {
     let Kernel {
         arch,
         format,

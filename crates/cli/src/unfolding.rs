@@ -207,7 +207,8 @@ fn reused(running: &str, panic: bool) -> String {
         .join(" ")
 }
 
-fn budget(limits: &args::Limits) -> Budget {
+/// Returns the budget that `limits` say.
+pub(crate) fn budget(limits: &args::Limits) -> Budget {
     Budget {
         meter: Meter {
             insns: limits.max_insns,

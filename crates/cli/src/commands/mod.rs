@@ -8,8 +8,8 @@ mod parser;
 mod status;
 mod unfold;
 
-pub(crate) use load::NotTaken;
-
+pub(crate) use self::load::NotTaken;
+pub(crate) use self::parser::Refused;
 use crate::args::{Command, ParserCommand};
 
 /// Does what `command` says.
@@ -24,5 +24,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Attach(args) => edit::attach(args),
         Command::Detach(args) => edit::detach(args),
         Command::Parser(ParserCommand::Check(args)) => parser::check(args),
+        Command::Parser(ParserCommand::Run(args)) => parser::run(args),
+        Command::Parser(ParserCommand::Disasm(args)) => parser::disasm(args),
     }
 }

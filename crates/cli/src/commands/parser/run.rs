@@ -1,0 +1,184 @@
+//! `ukexec parser run`: one stage, and what the parser does in it.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context as _;
+use ukexec_bpf::Parser;
+use ukexec_bpf::trace::Tracer;
+use ukexec_unfold::{
+    Input, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage, run_stage,
+};
+
+use super::read;
+use super::trace::{Form, Trace, int};
+use crate::args::ParserRun;
+use crate::image::{Image, join_initrds};
+use crate::size::Size;
+use crate::sources::Sources;
+use crate::{text, unfolding};
+
+pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
+    let parser = ParserFile {
+        name: name(&args.file),
+        object: read(&args.file)?.into(),
+        origin: ParserOrigin::Given,
+    };
+    let mut sources = Sources::default();
+    let image = Image::on_disk(&args.image, &sources)?;
+    let initrds = args.initrd.iter();
+    let initrds = initrds
+        .map(|path| Image::on_disk(path, &sources))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let input = Input {
+        image: image.rope.clone(),
+        initrd: join_initrds(&initrds),
+        cmdline: args.cmdline.clone().map(String::into_bytes),
+        append: None,
+    };
+    let options = Options {
+        kdump: args.panic,
+        image_name: image.name(),
+        ..Options::default()
+    };
+    let mut teller = Teller {
+        trace: trace(args, &parser)?,
+        told: Ok(()),
+    };
+    let mut budget = unfolding::budget(&args.limits);
+    let done = run_stage(
+        input,
+        &parser,
+        &options,
+        &mut sources,
+        &mut budget,
+        &mut teller,
+    );
+    // The trace of a stage that failed is wanted most.
+    let told = teller.finish();
+    let stage = done?;
+    told?;
+    text::out(&result(&stage))?;
+    for warning in &stage.warnings {
+        text::note(&format!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// Returns the trace that `args` ask for.
+fn trace(args: &ParserRun, parser: &ParserFile) -> anyhow::Result<Option<Trace<'static>>> {
+    let Some(file) = &args.trace else {
+        return Ok(None);
+    };
+    let interface = ukexec_unfold::interface();
+    let Ok(loaded) = Parser::load(&parser.object, &interface) else {
+        // The stage will say so.
+        return Ok(None);
+    };
+    let (out, form): (Box<dyn Write>, _) = match file {
+        None => (Box::new(io::stdout()), Form::Text),
+        Some(path) => {
+            let file = File::create(path)
+                .with_context(|| format!("cannot write the trace to {}", path.display()))?;
+            (Box::new(file), Form::JsonLines)
+        }
+    };
+    let out = Box::new(BufWriter::new(out));
+    Ok(Some(Trace::new(out, form, loaded)))
+}
+
+/// Tells what happens: in the trace where there is one, and on stdout what the
+/// trace does not bring there.
+struct Teller {
+    trace: Option<Trace<'static>>,
+    /// Whether stdout has taken everything so far.
+    told: anyhow::Result<()>,
+}
+
+impl Teller {
+    fn finish(self) -> anyhow::Result<()> {
+        self.told?;
+        match self.trace.map(Trace::finish) {
+            // A reader that has gone away is not worth an error.
+            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Some(done) => done.context("cannot write the trace"),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives `tell` the trace, and `line` to people who do not see it.
+    fn tell(&mut self, line: &str, tell: impl FnOnce(&mut Trace<'static>)) {
+        if let Some(trace) = &mut self.trace {
+            tell(trace);
+        }
+        let is_seen = self.trace.as_ref().is_some_and(Trace::is_text);
+        if !is_seen && self.told.is_ok() {
+            self.told = text::out(&format!("{line}\n"));
+        }
+    }
+}
+
+impl Observer for Teller {
+    fn begins(&mut self, program: &str, hook: &'static str) {
+        self.tell(&format!("program {program}, hook {hook}"), |trace| {
+            trace.begins(program, hook);
+        });
+    }
+
+    fn ended(&mut self, program: &str, hook: &'static str, r0: u64) {
+        let line = format!("  returned {}", int(r0));
+        self.tell(&line, |trace| trace.ended(program, hook, r0));
+    }
+
+    fn logged(&mut self, line: &str) {
+        self.tell(&format!("  | {line}"), |trace| trace.logged(line));
+    }
+
+    fn handed_over(&mut self, resource: Resource, size: u64) {
+        let line = format!("  hand-over: {resource}, {size} bytes");
+        self.tell(&line, |trace| trace.handed_over(resource, size));
+    }
+
+    fn refused(&mut self, reason: &str) {
+        self.tell(&format!("  refused: {reason}"), |trace| {
+            trace.refused(reason);
+        });
+    }
+
+    fn tracer(&mut self) -> Option<&mut dyn Tracer> {
+        self.trace.as_mut().map(|trace| trace as &mut dyn Tracer)
+    }
+}
+
+/// Returns what the stage has come to.
+fn result(stage: &Stage) -> String {
+    let none = || "not handed over".to_owned();
+    let matches = match stage.matches {
+        None => String::new(),
+        Some(true) => "match      yes: chosen for such images\n".to_owned(),
+        Some(false) => "match      no: not chosen for such images\n".to_owned(),
+    };
+    let kernel = match ukexec_boot::identify(&PeBytes(&stage.kernel)) {
+        Ok(kernel) => text::identity(&kernel),
+        Err(error) => error.to_string(),
+    };
+    let initrd = match &stage.initrd {
+        Some(initrd) if initrd.is_empty() => "none from here on".to_owned(),
+        Some(initrd) => Size(initrd.len()).to_string(),
+        None => none(),
+    };
+    let cmdline = stage.cmdline.as_ref().map_or_else(none, |line| {
+        String::from_utf8_lossy(line).escape_debug().to_string()
+    });
+    format!(
+        "{matches}kernel     {}, {kernel}\ninitrd     {initrd}\ncmdline    {cmdline}\ninsns      {}\n",
+        Size(stage.kernel.len()),
+        stage.report.insns
+    )
+}
