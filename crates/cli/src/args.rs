@@ -186,6 +186,8 @@ pub(crate) enum ParserCommand {
     Run(ParserRun),
     /// List a parser's instructions under their source lines
     Disasm(ParserDisasm),
+    /// Tell what a parser may call, as a page of Markdown
+    Helpers,
 }
 
 /// `ukexec parser check`
@@ -321,7 +323,9 @@ impl Command {
             | Self::Unload(_)
             | Self::Attach(_)
             | Self::Detach(_)
-            | Self::Parser(ParserCommand::Run(_) | ParserCommand::Disasm(_)) => false,
+            | Self::Parser(
+                ParserCommand::Run(_) | ParserCommand::Disasm(_) | ParserCommand::Helpers,
+            ) => false,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn err(text: &str) {
 
 /// Returns `text` with control characters made visible: names and texts come
 /// out of images, and must not steer the terminal.
-fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if text.chars().all(harmless) {
         return Cow::Borrowed(text);
@@ -64,8 +64,17 @@ pub(crate) fn json(document: &Value) -> anyhow::Result<()> {
 /// Returns a document as text that is still JSON when its control characters
 /// are made visible. JSON itself lets those behind ASCII stand as they are.
 pub(crate) fn json_text(document: &Value) -> String {
+    json_visible(&format!("{document:#}\n"))
+}
+
+/// Returns a document in one line, as [`json_text`] does.
+pub(crate) fn json_line(document: &Value) -> String {
+    json_visible(&format!("{document}\n"))
+}
+
+fn json_visible(document: &str) -> String {
     let mut text = String::new();
-    for c in format!("{document:#}\n").chars() {
+    for c in document.chars() {
         if c.is_control() && c != '\n' {
             let _infallible = write!(text, "\\u{:04x}", u32::from(c));
         } else {

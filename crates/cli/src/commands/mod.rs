@@ -25,6 +25,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Detach(args) => edit::detach(args),
         Command::Parser(ParserCommand::Check(args)) => parser::check(args),
         Command::Parser(ParserCommand::Run(args)) => parser::run(args),
+        Command::Parser(ParserCommand::Helpers) => parser::helpers(),
         Command::Parser(ParserCommand::Disasm(args)) => parser::disasm(args),
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod disasm;
 mod facts;
+mod helpers;
 mod run;
 mod trace;
 
@@ -12,16 +13,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use ukexec_bpf::{Parser, SourceLine, VerifiedParser};
 use ukexec_pe::PeImage;
+use ukexec_unfold::PARSER_SECTION;
 
 pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
+pub(crate) use self::helpers::helpers;
 pub(crate) use self::run::run;
-
-/// The section that holds a parser in an image.
-const SECTION: &str = ".bpf";
-
-/// The parser ABI that the hooks of this loader belong to.
-const ABI: &str = "v5";
 
 /// Loads and verifies `object` as an unfolding would.
 pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
@@ -34,9 +31,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let Ok(pe) = PeImage::parse(&bytes[..]) else {
         return Ok(bytes);
     };
-    let section = pe.section(SECTION).with_context(|| {
+    let section = pe.section(PARSER_SECTION).with_context(|| {
         format!(
-            "{}: the image carries no parser (section {SECTION})",
+            "{}: the image carries no parser (section {PARSER_SECTION})",
             path.display()
         )
     })?;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use ukexec_bpf::{
     AttachKind, HELPERS, Helper, Map, MapKind, Parser, Place, Poisoned, Program, insn,
 };
+use ukexec_unfold::ABI;
 
-use super::ABI;
 use crate::document::SCHEMA;
 use crate::size::Size;
 

@@ -12,6 +12,7 @@ use ukexec_bpf::{Interface, KFUNCS, Parser, Place, SourceLine};
 use ukexec_unfold::Resource;
 
 use super::{facts, same_line, source};
+use crate::text::{json_line, visible};
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +107,16 @@ impl<'a> Trace<'a> {
             }
             self.shown = Some(line);
         }
-        let insn = self.names.insn(step.program, step.slot);
+        let (insn, note) = self.names.insn(step.program, step.slot);
         let _infallible = write!(text, "{}{:6}: {insn:<40}", indent(step.depth), step.slot);
         for (register, value) in step.changed {
             let _infallible = write!(text, " r{register}={}", named(step.memory, *value));
         }
         if let Some(touched) = &step.touched {
             let _infallible = write!(text, " [{}]", access(step.memory, touched));
+        }
+        if let Some(note) = note {
+            let _infallible = write!(text, " ; {note}");
         }
         self.write(&format!("{}\n", text.trim_end()));
     }
@@ -125,7 +129,9 @@ impl<'a> Trace<'a> {
             .collect();
         let mut fields = self.names.place(step.program, step.slot);
         fields["depth"] = json!(step.depth);
-        fields["text"] = json!(self.names.insn(step.program, step.slot));
+        let (insn, note) = self.names.insn(step.program, step.slot);
+        fields["text"] = json!(insn);
+        fields["note"] = json!(note);
         fields["registers"] = Value::Object(registers);
         if let Some(Touched {
             access,
@@ -154,13 +160,13 @@ impl<'a> Trace<'a> {
 
     fn event(&mut self, event: &str, mut fields: Value) {
         fields["event"] = json!(event);
-        self.write(&format!("{fields}\n"));
+        self.write(&json_line(&fields));
     }
 
     /// Writes, if nothing has failed so far; a tracer cannot stop the run.
     fn write(&mut self, text: &str) {
         if self.failed.is_ok() {
-            self.failed = self.out.write_all(text.as_bytes());
+            self.failed = self.out.write_all(visible(text).as_bytes());
         }
     }
 }
@@ -217,8 +223,8 @@ impl Tracer for Trace<'_> {
 /// What instructions and calls are called.
 struct Names {
     parser: Parser,
-    /// The text of each instruction, by program and slot.
-    insns: Vec<HashMap<u32, String>>,
+    /// Each instruction and what is known of it, by program and slot.
+    insns: Vec<HashMap<u32, (String, Option<String>)>>,
 }
 
 impl Names {
@@ -229,22 +235,16 @@ impl Names {
             .map(|program| {
                 let lines = disassemble(&parser, program).into_iter();
                 lines
-                    .map(|line| {
-                        let text = match line.note {
-                            Some(note) => format!("{} ; {note}", line.text),
-                            None => line.text,
-                        };
-                        (line.slot, text)
-                    })
+                    .map(|line| (line.slot, (line.text, line.note)))
                     .collect()
             })
             .collect();
         Self { parser, insns }
     }
 
-    fn insn(&self, program: usize, slot: u32) -> &str {
-        let text = self.insns.get(program).and_then(|insns| insns.get(&slot));
-        text.map_or("", String::as_str)
+    fn insn(&self, program: usize, slot: u32) -> (&str, Option<&str>) {
+        let insn = self.insns.get(program).and_then(|insns| insns.get(&slot));
+        insn.map_or(("", None), |(text, note)| (text, note.as_deref()))
     }
 
     /// Returns the source line of an instruction.

@@ -1,0 +1,54 @@
+//! `ukexec parser helpers`: what a parser may call, as the page that
+//! `docs/helpers.md` is.
+
+use std::fmt::Write as _;
+
+use ukexec_bpf::{HELPERS, KFUNCS};
+
+use crate::text;
+
+const HEAD: &str = "\
+# What a parser may call
+
+<!-- Made from the tables in the sources: `cargo xtask docs` writes this page, `cargo xtask tidy` compares it. -->
+
+A helper is called by its number in Linux, a kfunc by its name. Each does what Linux's function of the same name does as far as
+a parser can tell; the last column says where it differs. What Linux's verifier would have refused (a wrong kind of map, memory that is
+too small) ends the run with an error that names the instruction. `ukexec parser check` tells which of them a parser calls.
+";
+
+/// Prints the page.
+pub(crate) fn helpers() -> anyhow::Result<()> {
+    text::out(&page())
+}
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("\n## Kfuncs of the parser ABI\n\n| name | prototype | here |\n|---|---|---|\n");
+    for kfunc in ukexec_unfold::KFUNCS {
+        row(&mut page, &[], kfunc.name, kfunc.prototype, kfunc.rule);
+    }
+    page.push_str("\n## Other kfuncs\n\n| name | prototype | here |\n|---|---|---|\n");
+    for kfunc in KFUNCS {
+        row(&mut page, &[], kfunc.name, kfunc.prototype, kfunc.rule);
+    }
+    page.push_str("\n## Helpers\n\n| number | name | prototype | here |\n|---|---|---|---|\n");
+    for helper in HELPERS {
+        let number = helper.number.to_string();
+        row(
+            &mut page,
+            &[&number],
+            helper.name,
+            helper.prototype,
+            helper.rule,
+        );
+    }
+    page
+}
+
+fn row(page: &mut String, first: &[&str], name: &str, prototype: &str, rule: &str) {
+    for cell in first {
+        let _infallible = write!(page, "| {cell} ");
+    }
+    let _infallible = writeln!(page, "| `{name}` | `{prototype}` | {rule} |");
+}

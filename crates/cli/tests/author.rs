@@ -1,0 +1,321 @@
+//! What authors of parsers are told, of the parsers that come with ukexec.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use expect_test::{Expect, expect};
+
+/// Runs `ukexec parser` with `args` in a folder with the committed parsers and
+/// two images, and compares its exit code and both streams.
+fn check(args: &[&str], code: i32, expected: Expect) {
+    let dir = folder();
+    let output = run(dir.path(), args);
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s));
+    expected.assert_eq(&format!("{stdout}--\n{stderr}"));
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ukexec"))
+        .current_dir(dir)
+        .arg("parser")
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env_remove("COLUMNS")
+        .output()
+        .expect("ukexec runs")
+}
+
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).expect("a file in it");
+    };
+    for name in ["zboot.bpf.o", "zboot.match.bpf.o"] {
+        put(
+            name,
+            &fs::read(objects("parsers/objects").join(name)).expect("a parser"),
+        );
+    }
+    for name in ["refused-hook.bpf.o", "refused-kfunc.bpf.o"] {
+        let object = objects("crates/bpf/testdata/objects").join(name);
+        put(name, &fs::read(object).expect("a parser"));
+    }
+    put("vmlinuz.efi", &zboot(GZIP));
+    put("cut.efi", &zboot(&GZIP[..16]));
+    put("short.img", b"not much");
+    dir
+}
+
+fn objects(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// `kernel`, compressed.
+const GZIP: &[u8] = &[
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 203, 78, 45, 202, 75, 205, 1, 0, 171, 154, 210, 93, 6, 0, 0, 0,
+];
+
+/// Returns a PE with one section, and the header of a zboot image in front.
+fn zboot(payload: &[u8]) -> Vec<u8> {
+    const PE: usize = 0x40;
+    const OPTIONAL: usize = PE + 24;
+    const CONTENT: u32 = 0x200;
+    let mut image = vec![0; 0x400];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    let len = u32::try_from(payload.len()).expect("a small payload");
+    put(0, b"MZ");
+    put(4, b"zimg");
+    put(8, &CONTENT.to_le_bytes());
+    put(12, &len.to_le_bytes());
+    put(0x18, b"gzip");
+    put(0x3c, &[0x40, 0, 0, 0]);
+    put(PE, b"PE\0\0\x64\xaa\x01\0");
+    put(PE + 20, &240_u16.to_le_bytes());
+    put(OPTIONAL, &0x20b_u16.to_le_bytes());
+    put(OPTIONAL + 32, &0x1000_u32.to_le_bytes());
+    put(OPTIONAL + 36, &0x200_u32.to_le_bytes());
+    put(OPTIONAL + 56, &0x2000_u32.to_le_bytes());
+    put(OPTIONAL + 60, &CONTENT.to_le_bytes());
+    put(OPTIONAL + 68, &[10]);
+    put(OPTIONAL + 108, &[16]);
+    put(OPTIONAL + 240, b".data");
+    for (at, field) in [(8, len), (12, 0x1000), (16, 0x200), (20, CONTENT)] {
+        put(OPTIONAL + 240 + at, &field.to_le_bytes());
+    }
+    put(0x200, payload);
+    image
+}
+
+#[test]
+fn a_run_tells_hand_overs_and_results() {
+    let args = ["run", "zboot.match.bpf.o", "--image", "vmlinuz.efi"];
+    check(
+        &args,
+        0,
+        expect![[r#"
+            program match_image, hook ukexec_match_image
+              returned 1
+            program parse_pe, hook bpf_handle_pefile
+              hand-over: kernel, 6 bytes
+              returned 0
+            program post_parse_pe, hook bpf_post_handle_pefile
+              returned 0
+            match      yes: chosen for such images
+            kernel     6 bytes, not a kernel but text; give the image itself
+            initrd     not handed over
+            cmdline    not handed over
+            insns      10634
+            --
+        "#]],
+    );
+}
+
+#[test]
+fn a_run_that_fails_tells_why() {
+    let args = ["run", "zboot.bpf.o", "--image", "cut.efi"];
+    check(
+        &args,
+        1,
+        expect![[r#"
+        program parse_pe, hook bpf_handle_pefile
+          refused: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header
+          | zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress
+          returned 0
+        --
+        ukexec: cut.efi: stage 1 (zboot.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+    "#]],
+    );
+}
+
+#[test]
+fn a_trace_tells_every_instruction() {
+    let args = ["run", "zboot.bpf.o", "--image", "short.img", "--trace"];
+    check(
+        &args,
+        1,
+        expect![[r#"
+            program parse_pe, hook bpf_handle_pefile
+            ; ./parsers/zboot.bpf.c:116: UKEXEC_PARSE(parse_pe, ctx)
+                 0: r6 = 0x10                                r6=0x10 ; struct kexec_context.image_sz
+                 1: r9 = *(u64 *)(r1 + 0x0)                  r9=context+0x0 [read 8 at arguments+0x0: context+0x0]
+            ; ./parsers/zboot.bpf.c:72: return ctx->image_sz >= (int)sizeof(*header) &&
+                 2: r1 = *(u32 *)(r9 + 0x10)                 r1=0x8 [read 4 at context+0x10: 0x8] ; struct kexec_context.image_sz
+                 3: if w1 s< 0x40 goto L1
+            ; ./parsers/zboot.bpf.c:124: if (!read_header(&header, ctx)) {
+                10: r9 += r6                                 r9=context+0x10
+            ; ./parsers/zboot.bpf.c:125: bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ctx->image_sz);
+                11: r3 = *(u32 *)(r9 + 0x0)                  r3=0x8 [read 4 at context+0x10: 0x8]
+                12: r1 = .rodata + 0x4 ll                    r1=.rodata+0x4
+                14: w2 = 0x37                                r2=0x37
+                15: call bpf_trace_printk#6
+                      bpf_trace_printk(fmt=.rodata+0x4, fmt_size=0x37, arg3=0x8, arg4=0x0, arg5=0x0)
+                      log: zboot: header: expected 64 bytes, found an image of 8
+                      bpf_trace_printk = 0x35
+            ; ./parsers/zboot.bpf.c:116: UKEXEC_PARSE(parse_pe, ctx)
+                16: w0 = 0x0                                 r0=0x0
+                17: exit
+            program parse_pe returned 0
+            --
+            ukexec: short.img: stage 1 (zboot.bpf.o, given): no kernel was handed over; the parser's last lines: "zboot: header: expected 64 bytes, found an image of 8"
+        "#]],
+    );
+}
+
+#[test]
+fn a_trace_in_a_file_is_json_lines() {
+    let dir = folder();
+    let args = [
+        "run",
+        "zboot.bpf.o",
+        "--image",
+        "vmlinuz.efi",
+        "--trace=run.jsonl",
+    ];
+    assert!(run(dir.path(), &args).status.success());
+    let text = fs::read_to_string(dir.path().join("run.jsonl")).expect("a trace");
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a document in each line"))
+        .collect();
+    let of = |kind: &str| {
+        let found = events.iter().filter(|event| event["event"] == kind);
+        found.map(|event| format!("{event}\n")).collect::<Vec<_>>()
+    };
+    expect![[r#"
+        {"event":"begin","hook":"bpf_handle_pefile","program":"parse_pe"}
+        {"event":"begin","hook":"bpf_post_handle_pefile","program":"post_parse_pe"}
+        {"event":"hand_over","resource":"kernel","size":6}
+        {"event":"end","hook":"bpf_handle_pefile","program":"parse_pe","r0":"0x0"}
+        {"event":"end","hook":"bpf_post_handle_pefile","program":"post_parse_pe","r0":"0x0"}
+    "#]]
+    .assert_eq(&[of("begin"), of("hand_over"), of("end")].concat().concat());
+    expect![[r#"
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":0,"line":116,"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r6":{"place":null,"value":"0x10"}},"text":"r6 = 0x10"}
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":1,"line":116,"memory":{"access":"read","content":"0x1600000000","len":8,"place":"arguments+0x0","value":"0x1700000000"},"note":null,"program":"parse_pe","registers":{"r9":{"place":"context+0x0","value":"0x1600000000"}},"text":"r9 = *(u64 *)(r1 + 0x0)"}
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":2,"line":72,"memory":{"access":"read","content":"0x400","len":4,"place":"context+0x10","value":"0x1600000010"},"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r1":{"place":null,"value":"0x400"}},"text":"r1 = *(u32 *)(r9 + 0x10)"}
+    "#]].assert_eq(&of("insn")[..3].concat());
+    expect![[r#"
+        {"args":[{"name":"dst","place":"stack+0x1c0","value":"0x1000001c0"},{"name":"size","place":null,"value":"0x40"},{"name":"src","place":"image+0x0","value":"0x1500000000"}],"callee":"bpf_probe_read_kernel","event":"call","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":8,"line":73,"program":"parse_pe"}
+        {"callee":"bpf_probe_read_kernel","event":"return","place":null,"value":"0x0"}
+    "#]].assert_eq(&[&of("call")[..1], &of("return")[..1]].concat().concat());
+}
+
+#[test]
+fn a_listing_has_source_lines_labels_and_fields() {
+    let args = ["disasm", "zboot.match.bpf.o", "--program", "match_image"];
+    check(
+        &args,
+        0,
+        expect![[r#"
+        program match_image, section fmod_ret.s/ukexec_match_image, 21 instructions
+
+        match_image:
+        ; ./parsers/zboot.bpf.c:182: UKEXEC_MATCH(match_image, ctx)
+             0: w6 = 0x0
+             1: r1 = *(u64 *)(r1 + 0x0)
+        ; ./parsers/zboot.bpf.c:72: return ctx->image_sz >= (int)sizeof(*header) &&
+             2: r2 = *(u32 *)(r1 + 0x10)                 ; struct kexec_context.image_sz
+             3: if w2 s< 0x40 goto L3
+        ; ./parsers/zboot.bpf.c:73: !bpf_probe_read_kernel(header, sizeof(*header), ctx->image);
+             4: r3 = *(u64 *)(r1 + 0x8)                  ; struct kexec_context.image
+             5: r1 = r10
+             6: r1 += -0x40
+             7: w2 = 0x40
+             8: call bpf_probe_read_kernel#113
+        ; ./parsers/zboot.bpf.c:186: return read_header(&header, ctx) && is_zboot(&header);
+             9: if r0 != 0x0 goto L3
+            10: w1 = 0x1
+        ; ./parsers/zboot.bpf.c:78: return header->mz == MZ && header->zimg == ZIMG;
+            11: r2 = *(u16 *)(r10 - 0x40)
+            12: w6 = 0x1
+            13: if w2 == 0x5a4d goto L1
+            14: w6 = 0x0
+        L1:
+            15: r2 = *(u32 *)(r10 - 0x3c)
+            16: if w2 == 0x676d697a goto L2
+            17: w1 = 0x0
+        L2:
+            18: w6 &= w1
+        L3:
+        ; ./parsers/zboot.bpf.c:182: UKEXEC_MATCH(match_image, ctx)
+            19: w0 = w6
+            20: exit
+        --
+    "#]],
+    );
+}
+
+#[test]
+fn a_listing_can_have_the_bytes() {
+    let args = [
+        "disasm",
+        "zboot.bpf.o",
+        "--program",
+        "post_parse_pe",
+        "--bytes",
+    ];
+    check(
+        &args,
+        0,
+        expect![[r#"
+        program post_parse_pe, section fentry.s/bpf_post_handle_pefile, 2 instructions
+
+        post_parse_pe:
+        ; ./parsers/zboot.bpf.c:175: UKEXEC_POST(post_parse_pe, ctx)
+             0: b4 00 00 00 00 00 00 00                          w0 = 0x0
+             1: 95 00 00 00 00 00 00 00                          exit
+        --
+    "#]],
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_is_answered_with_those_that_are() {
+    let args = ["disasm", "zboot.bpf.o", "--program", "parse"];
+    check(
+        &args,
+        1,
+        expect![[r#"
+        --
+        ukexec: zboot.bpf.o: no program is called parse; there are parse_pe, post_parse_pe
+    "#]],
+    );
+}
+
+#[test]
+fn a_refusal_is_told_with_its_place() {
+    check(
+        &["check", "refused-kfunc.bpf.o", "--json"],
+        1,
+        expect![[r#"
+            {
+              "error": {
+                "hook": null,
+                "insn": null,
+                "layer": null,
+                "message": "refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                "offset": null,
+                "reasons": [
+                  {
+                    "file": "./refused.bpf.c",
+                    "function": "program",
+                    "insn": 1,
+                    "line": 25,
+                    "message": "program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                    "program": "program",
+                    "section": "fentry.s/bpf_handle_pefile"
+                  }
+                ],
+                "stage": null
+              },
+              "schema": 1
+            }
+            --
+            ukexec: refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put
+        "#]],
+    );
+}
