@@ -797,3 +797,49 @@ fn takes_many_records_in_little_time() {
     let poisoned = parser.programs.iter().map(|program| program.poisoned.len());
     assert_eq!(poisoned.sum::<usize>(), 1);
 }
+
+#[test]
+fn tells_an_author_all_that_is_refused() {
+    let mut poor = kexec();
+    poor.kfuncs.clear();
+    poor.hooks.truncate(1);
+    let object = object("parser-19-v3");
+    let all = Parser::load_or_explain(&object, &poor).unwrap_err();
+    let first = Parser::load(&object, &poor).unwrap_err();
+    assert_eq!(first.to_string(), all[0].to_string());
+    let lines = all.iter().map(|problem| format!("{problem}\n"));
+    expect![[r#"
+        program post_parse_pe (section fentry/bpf_post_handle_pefile): hook bpf_post_handle_pefile is not offered by this loader; offered: bpf_handle_pefile
+        program match (section fmod_ret.s/ukexec_match_image): hook ukexec_match_image is not offered by this loader; offered: bpf_handle_pefile
+        program parse_pe, section .text, function hand_over, insn 22 (./parser.bpf.c:82: "err = bpf_copy_to_kernel("kexec:kernel", buf, size < limit ? size : limit);"): kfunc bpf_copy_to_kernel is not offered by this loader; offered: none
+    "#]].assert_eq(&lines.collect::<String>());
+    assert!(Parser::load_or_explain(&object, &kexec()).is_ok());
+}
+
+#[test]
+fn knows_which_fields_instructions_are_about() {
+    let parser = Parser::load(&object("parser-19-v3"), &kexec()).unwrap();
+    let mut text = String::new();
+    for program in &parser.programs {
+        for relocated in &program.relocated {
+            writeln!(
+                text,
+                "{} {} {}",
+                program.name, relocated.slot, relocated.field
+            )
+            .unwrap();
+        }
+    }
+    expect![[r#"
+        parse_pe 6 struct kexec_context.image_sz
+        parse_pe 12 struct kexec_context.image_sz
+        parse_pe 36 the existence of struct kexec_context___v6.kernel
+        parse_pe 38 struct kexec_context___v6.kernel
+        parse_pe 52 struct kexec_context.image_sz
+        parse_pe 53 struct kexec_context.image
+        post_parse_pe 1 struct kexec_context.initrd_sz
+        post_parse_pe 2 struct kexec_context.initrd
+        match 1 struct kexec_context.kdump
+    "#]]
+    .assert_eq(&text);
+}
