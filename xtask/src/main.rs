@@ -12,6 +12,7 @@ mod cases;
 mod ci;
 mod command;
 mod demo;
+mod docs;
 mod guest;
 mod initramfs;
 mod kept;
@@ -42,6 +43,7 @@ cargo xtask TASK
   test --list        the names of those cases
   ci                 what every change must pass: checks, then `test`
   tidy               the rules of this tree that no other tool knows
+  docs               write the pages of docs/ that are made from the sources
   parsers [--check]  compile the BPF parsers; or compare them with the committed objects
 
 Debian 12 with cargo and build-essential is all that is taken for granted: root gets the rest
@@ -67,6 +69,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["test", name] if !name.starts_with('-') => return Ok(verdict(test::run(Some(name))?)),
         ["ci"] => return Ok(verdict(ci::run()?)),
         ["tidy"] => tidy::run()?,
+        ["docs"] => docs::run(false)?,
         ["parsers"] => parsers::run(false)?,
         ["parsers", "--check"] => parsers::run(true)?,
         ["help" | "--help" | "-h"] => println!("{HELP}"),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::command::Tool;
-use crate::workspace;
+use crate::{docs, workspace};
 
 /// What breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,9 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(text::check(&tree)?);
     findings.sort();
     findings.dedup();
+    if let Err(stale) = docs::run(true) {
+        findings.push(Finding::new("docs", format!("{stale:#}")));
+    }
     for note in text::long_files(&tree)? {
         println!("note: {}: {}", note.file, note.what);
     }

@@ -1,0 +1,34 @@
+//! Pages that are made from the sources: written, or compared with what is committed.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::Tool;
+use crate::stand::build_ukexec;
+use crate::workspace;
+
+/// The page, and the command whose output it is.
+const HELPERS: (&str, &[&str]) = ("docs/helpers.md", &["parser", "helpers"]);
+
+/// Writes the pages; with `check`, compares them.
+///
+/// # Errors
+///
+/// `ukexec` does not build or run; with `check`, a page is not what the sources make of it.
+pub(crate) fn run(check: bool) -> Result<()> {
+    let (page, command) = HELPERS;
+    let made = Tool::new(build_ukexec()?).args(command).text()?;
+    let path = workspace::root().join(page);
+    if check {
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        ensure!(
+            committed == made,
+            "{page} is not what the sources make of it: run `cargo xtask docs` and commit it"
+        );
+        return Ok(());
+    }
+    fs::write(&path, made).with_context(|| format!("cannot write {page}"))?;
+    println!("wrote {page}");
+    Ok(())
+}
