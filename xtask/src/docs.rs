@@ -5,7 +5,6 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
-use crate::stand::build_ukexec;
 use crate::workspace;
 
 /// The page, and the command whose output it is.
@@ -18,8 +17,13 @@ const HELPERS: (&str, &[&str]) = ("docs/helpers.md", &["parser", "helpers"]);
 /// `ukexec` does not build or run; with `check`, a page is not what the sources make of it.
 pub(crate) fn run(check: bool) -> Result<()> {
     let (page, command) = HELPERS;
-    let made = Tool::new(build_ukexec()?).args(command).text()?;
-    let path = workspace::root().join(page);
+    let root = workspace::root();
+    let made = Tool::new("cargo")
+        .args(["run", "--quiet", "--package", "ukexec", "--"])
+        .args(command)
+        .dir(&root)
+        .text()?;
+    let path = root.join(page);
     if check {
         let committed = fs::read_to_string(&path).unwrap_or_default();
         ensure!(

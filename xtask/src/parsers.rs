@@ -71,7 +71,12 @@ fn compile_all(output: &Path, compiler: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn compile(source: &str, flags: &[&str], object: &Path) -> Result<()> {
+/// Compiles `source`, a path from the root, into `object`.
+///
+/// # Errors
+///
+/// It does not compile; the compiler is quoted.
+pub(crate) fn compile(source: &str, flags: &[&str], object: &Path) -> Result<()> {
     let root = workspace::root();
     Tool::new(CLANG)
         .args(["-O2", "-g", "-target", "bpfel", "-mcpu=v3"])

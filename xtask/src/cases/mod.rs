@@ -2,6 +2,8 @@
 
 mod attach;
 mod boots;
+mod docs;
+mod examples;
 mod hostile;
 mod hostile_parsers;
 mod load;
@@ -27,6 +29,8 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         uki::CASES,
         signed::CASES,
         attach::CASES,
+        docs::CASES,
+        examples::CASES,
         load::CASES,
         hostile::CASES,
         hostile_parsers::CASES,

@@ -1,0 +1,143 @@
+//! Pages for authors do what they say: their files are written, their commands run, their outputs
+//! compared, in the order of the page.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::command::{Tool, last_lines, said};
+use crate::materials::{Target, kernel};
+use crate::stand::Stand;
+use crate::workspace;
+
+use super::Named;
+
+pub(super) const CASES: &[Named] = &[Named::new("docs/writing-a-parser", |stand| {
+    follow(stand, "docs/writing-a-parser.md")
+})];
+
+/// A fenced block of a page.
+#[derive(Debug, PartialEq, Eq)]
+struct Block<'a> {
+    /// What stands behind the fence, such as `c box.bpf.c`.
+    info: &'a str,
+    text: String,
+}
+
+/// Does what `page` says in the case's folder, which has what the page takes for granted: a
+/// kernel, the checkout as `ukexec/`, and the program on the search path.
+fn follow(stand: &Stand, page: &str) -> Result<()> {
+    symlink(workspace::root(), stand.path("ukexec"))?;
+    fs::copy(kernel(Target::X86_64)?, stand.path("vmlinuz"))?;
+    let page = fs::read_to_string(workspace::root().join(page))
+        .with_context(|| format!("cannot read {page}"))?;
+    let mut output = String::new();
+    for block in blocks(&page) {
+        match block.info.split_whitespace().collect::<Vec<_>>()[..] {
+            ["sh"] => output = shell(stand, &block.text, true)?,
+            ["sh", "fails"] => output = shell(stand, &block.text, false)?,
+            ["text"] => shows(&output, &block.text)?,
+            [_language, file] => drop(stand.file(file, &block.text)?),
+            _ => bail!("a block is marked {:?}, which means nothing", block.info),
+        }
+    }
+    Ok(())
+}
+
+/// Runs the commands of a block and returns what they wrote.
+fn shell(stand: &Stand, commands: &str, succeeds: bool) -> Result<String> {
+    let bin = stand.ukexec_path().parent().unwrap_or(Path::new("/"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let paths = [bin.to_path_buf()]
+        .into_iter()
+        .chain(env::split_paths(&path));
+    let output = Tool::new("sh")
+        .args(["-euc", commands])
+        .env("PATH", env::join_paths(paths)?)
+        .dir(stand.path(""))
+        .output()?;
+    let text = said(&output);
+    ensure!(
+        output.status.success() == succeeds,
+        "these commands ended with {}:\n{commands}{}",
+        output.status,
+        last_lines(&text, 20)
+    );
+    Ok(text)
+}
+
+/// Checks that each line of `block` is one of `output`, in this order. `…` stands for anything.
+fn shows(output: &str, block: &str) -> Result<()> {
+    let mut lines = output.lines();
+    for expected in block.lines() {
+        ensure!(
+            lines.any(|line| fits(line, expected)),
+            "the page shows a line that was not written, or not there:\n    {expected}\n{}",
+            last_lines(output, 40)
+        );
+    }
+    Ok(())
+}
+
+fn fits(line: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('…') else {
+        return line == pattern;
+    };
+    let Some(mut line) = line.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts = rest.split('…').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return line.ends_with(part);
+        }
+        match line.split_once(part) {
+            Some((_, behind)) => line = behind,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The fenced blocks of a page.
+fn blocks(page: &str) -> Vec<Block<'_>> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(info) = line.strip_prefix("```") {
+            let inside = lines.by_ref().take_while(|line| *line != "```");
+            let text = inside.map(|line| format!("{line}\n")).collect();
+            blocks.push(Block { info, text });
+        }
+    }
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_keep_their_order_and_marks() {
+        let found = blocks("text\n```c a.c\nint a;\n```\nmore\n```sh\nls\n```\n");
+        let infos: Vec<_> = found.iter().map(|block| block.info).collect();
+        assert_eq!(infos, ["c a.c", "sh"]);
+        assert_eq!(found[0].text, "int a;\n");
+    }
+
+    #[test]
+    fn an_ellipsis_stands_for_anything() {
+        assert!(fits("a 12 b 34 c", "a … b … c"));
+        assert!(fits("a 12 b", "a …"));
+        assert!(!fits("a 12 b 34 d", "a … b … c"));
+        assert!(!fits("ab", "a"));
+    }
+
+    #[test]
+    fn lines_are_looked_for_in_order() {
+        assert!(shows("one\ntwo\nthree\n", "one\nthree\n").is_ok());
+        assert!(shows("one\ntwo\nthree\n", "three\none\n").is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! The parsers of `examples/` take their images apart, and refuse broken ones in words.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::command::Tool;
+use crate::initramfs::Initramfs;
+use crate::materials::Target;
+use crate::parsers;
+use crate::setup::PYTHON;
+use crate::stand::{Stand, check_words};
+use crate::workspace;
+
+use super::{Named, noise, stock_kernel};
+
+pub(super) const CASES: &[Named] = &[
+    Named::new("examples/newc", newc),
+    Named::new("examples/newc-refuses", newc_refuses),
+    Named::new("examples/sum64", sum64),
+    Named::new("examples/sum64-refuses", sum64_refuses),
+];
+
+/// Compiles the parser of example `name` into a folder of parsers, and returns the folder.
+fn parsers_dir(stand: &Stand, name: &str) -> Result<PathBuf> {
+    let dir = stand.path("parsers.d");
+    std::fs::create_dir_all(&dir)?;
+    let object = dir.join(format!("{name}.bpf.o"));
+    parsers::compile(&format!("examples/{name}/{name}.bpf.c"), &[], &object)?;
+    Ok(dir)
+}
+
+/// An archive of these entries.
+fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = Initramfs::default();
+    for (name, content) in entries {
+        archive.file(name, 0o644, content);
+    }
+    archive.finish()
+}
+
+fn newc(stand: &Stand) -> Result<()> {
+    let dir = parsers_dir(stand, "newc")?;
+    let (_, kernel) = stock_kernel(Target::X86_64)?;
+    let initrd = noise(100_001);
+    let entries: [(&str, &[u8]); 4] = [
+        ("kernel", &kernel),
+        ("README", b"not for booting"),
+        ("initrd", &initrd),
+        ("cmdline", b"root=/dev/vda1 quiet\n"),
+    ];
+    let image = stand.file("image.cpio", archive(&entries))?;
+    let parts = stand.unfold(&image, &["--parsers-dir", &dir.to_string_lossy()])?;
+    parts.expect(&kernel, Some(&initrd), Some("root=/dev/vda1 quiet"))?;
+    parts.expect_parsers(&[("newc", "parsers.d")])
+}
+
+fn newc_refuses(stand: &Stand) -> Result<()> {
+    let dir = parsers_dir(stand, "newc")?;
+    let options = ["--parsers-dir", &dir.to_string_lossy()];
+    let whole = archive(&[("kernel", &noise(5_000))]);
+    let cut = stand.file("cut.cpio", &whole[..4_000])?;
+    stand.refuses(&cut, &options, &["newc: entry at 0x0", "inside the image"])?;
+    let mut odd = whole;
+    odd[54..62].copy_from_slice(b"00zz0000");
+    let odd = stand.file("odd.cpio", odd)?;
+    stand.refuses(&odd, &options, &["newc", "expected hex digits"])?;
+    let without = archive(&[("kernel", b""), ("initrd", b"alone")]);
+    let without = stand.file("without.cpio", without)?;
+    stand.refuses(&without, &options, &["no kernel was handed over"])
+}
+
+/// Makes an image with the example's own program.
+fn make_sum64(kernel: &Path) -> Result<Vec<u8>> {
+    let maker = workspace::root().join("examples/sum64/make-image.py");
+    Tool::new(PYTHON).arg(maker).arg(kernel).bytes()
+}
+
+fn sum64(stand: &Stand) -> Result<()> {
+    let dir = parsers_dir(stand, "sum64")?;
+    let (path, kernel) = stock_kernel(Target::X86_64)?;
+    let image = stand.file("image.sum64", make_sum64(&path)?)?;
+    let parts = stand.unfold(&image, &["--parsers-dir", &dir.to_string_lossy()])?;
+    parts.expect(&kernel, None, None)?;
+    parts.expect_parsers(&[("sum64", "parsers.d")])
+}
+
+fn sum64_refuses(stand: &Stand) -> Result<()> {
+    let dir = parsers_dir(stand, "sum64")?;
+    let options = ["--parsers-dir", &dir.to_string_lossy()];
+    let kernel = stand.file("kernel", noise(50_000))?;
+    let whole = make_sum64(&kernel)?;
+    let last = whole.len() - 1;
+    for at in [32, 33, 20_000, last] {
+        let mut broken = whole.clone();
+        broken[at] ^= 1;
+        let image = stand.file("broken.sum64", broken)?;
+        stand.refuses(&image, &options, &["sum64: sums of the payload", "damaged"])?;
+    }
+    let cut = stand.file("cut.sum64", &whole[..last])?;
+    stand.refuses(&cut, &options, &["sum64: payload of", "cut off"])?;
+    let mut lies = whole.clone();
+    lies[12] ^= 1;
+    let lies = stand.file("lies.sum64", lies)?;
+    stand.refuses(&lies, &options, &["sum64: kernel size at 0xc"])?;
+    // An author sees the same.
+    let image = stand.file("whole.sum64", &whole)?;
+    let parser = dir.join("sum64.bpf.o");
+    let told = stand.ukexec(&[&"parser", &"run", &parser, &"--image", &image])?;
+    check_words(&told, &["match      yes", "hand-over: kernel, 50000 bytes"])
+}
