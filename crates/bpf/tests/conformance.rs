@@ -1,10 +1,6 @@
 //! The conformance plugin, by the protocol of the public suite. The cases here
 //! are ours; the suite brings its own.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../examples/conformance/plugin.rs"]
 mod plugin;
@@ -167,7 +163,11 @@ fn an_object_file_without_code_is_an_error() {
         &object(""),
         expect!["the object file has no section with code"],
     );
-    check(&["--elf"], EXIT, expect!["Invalid ELF header size or alignment"]);
+    check(
+        &["--elf"],
+        EXIT,
+        expect!["Invalid ELF header size or alignment"],
+    );
 }
 
 /// An ELF64 object of machine BPF with `code` (hex) in a section of its own, in
