@@ -11,8 +11,10 @@ mod apt;
 mod cases;
 mod ci;
 mod command;
+mod conformance;
 mod demo;
 mod docs;
+mod fuzz;
 mod guest;
 mod initramfs;
 mod kept;
@@ -29,9 +31,10 @@ mod workspace;
 mod zboot;
 
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::runner::Counts;
 
@@ -42,6 +45,10 @@ cargo xtask TASK
   test [NAME]        all tests, images and boots included; or the cases whose name holds NAME
   test --list        the names of those cases
   ci                 what every change must pass: checks, then `test`
+  fuzz --seconds N [NAME]
+                     the fuzz targets, or those whose name holds NAME, for N seconds each
+  conformance [RUNNER TESTS]
+                     the plugin for the bpf_conformance suite; or the suite's runner on its cases
   tidy               the rules of this tree that no other tool knows
   docs               write the pages of docs/ that are made from the sources
   parsers [--check]  compile the BPF parsers; or compare them with the committed objects
@@ -68,6 +75,14 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["test"] => return Ok(verdict(test::run(None)?)),
         ["test", name] if !name.starts_with('-') => return Ok(verdict(test::run(Some(name))?)),
         ["ci"] => return Ok(verdict(ci::run()?)),
+        ["fuzz", "--seconds", seconds, name @ ..] if name.len() < 2 => {
+            let seconds = seconds.parse().context("--seconds takes a number")?;
+            fuzz::run(seconds, name.first().unwrap_or(&""))?;
+        }
+        ["conformance"] => conformance::show()?,
+        ["conformance", runner, tests] => {
+            conformance::run(Path::new(runner), Path::new(tests))?;
+        }
         ["tidy"] => tidy::run()?,
         ["docs"] => docs::run(false)?,
         ["parsers"] => parsers::run(false)?,

@@ -1,0 +1,29 @@
+//! Reading a PE image: whatever is accepted has its parts inside the file.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ukexec_pe::PeImage;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(image) = PeImage::parse(data) else {
+        return;
+    };
+    let len = data.len() as u64;
+    for section in image.sections() {
+        let content = section.content();
+        assert!(content.start <= content.end && content.end <= len);
+        let name = section.name().to_string();
+        if let Some(first) = image.section(&name) {
+            assert!(first.index() <= section.index());
+        }
+    }
+    let mut end = 0;
+    for cut in image.cuts() {
+        assert!(end <= cut.start && cut.start < cut.end && cut.end <= len);
+        end = cut.end;
+    }
+    if let Some(table) = image.certificates() {
+        assert!(table.start <= table.end && table.end <= len);
+    }
+    let _ = image.authenticode_ranges();
+});
