@@ -594,6 +594,18 @@ mod tests {
     }
 
     #[test]
+    fn a_debug_directory_in_the_headers_is_refused() {
+        let mut image = Builder::uki().build();
+        put(&mut image, 0xfc, 0x100); // its size; its address is 0
+        check(
+            attach(&image, ".linux", &[0; 0x1000], KEEP),
+            &expect![[r#"
+            debug directory (data directory 6) at file offset 0xf8: expected an address whose bytes are in the file, behind the section table, found 0x0
+        "#]],
+        );
+    }
+
+    #[test]
     fn what_the_image_needs_stays() {
         let zboot = Builder {
             debug_data: b"x".to_vec(),

@@ -185,11 +185,12 @@ impl Draft {
         let range = self
             .file_offset(directory.virtual_address)
             .map(|start| start..start.saturating_add(size))
-            .filter(|range| range.end <= self.len())
+            // Pointers in the headers would be moved twice.
+            .filter(|range| headers.table.end <= range.start && range.end <= self.len())
             .ok_or_else(|| PeError::Mismatch {
                 field: "debug directory (data directory 6)",
                 at: headers.directory_at(DIRECTORY_DEBUG),
-                expected: "an address whose bytes are in the file",
+                expected: "an address whose bytes are in the file, behind the section table",
                 found: directory.virtual_address.into(),
             })?;
         let entries = slice(self.bytes(), range.clone()).unwrap_or_default();
