@@ -12,8 +12,8 @@ fuzz_target!(|data: &[u8]| {
     for section in image.sections() {
         let content = section.content();
         assert!(content.start <= content.end && content.end <= len);
-        let name = section.name().to_string();
-        if let Some(first) = image.section(&name) {
+        if let Ok(name) = std::str::from_utf8(section.name().as_bytes()) {
+            let first = image.section(name).expect("it is there");
             assert!(first.index() <= section.index());
         }
     }
