@@ -51,7 +51,8 @@ pub(crate) fn run() -> Result<()> {
     let metadata = metadata(&tree.root)?;
     let mut findings = Vec::new();
     findings.extend(crates::check(&tree, &metadata)?);
-    findings.extend(dependencies::check(&tree, &metadata)?);
+    let fuzz = self::metadata(&tree.root.join("fuzz"))?;
+    findings.extend(dependencies::check(&tree, &[metadata, fuzz].concat())?);
     findings.extend(links::check(&tree)?);
     findings.extend(text::check(&tree)?);
     findings.sort();
@@ -114,7 +115,7 @@ impl Tree {
     }
 }
 
-/// What cargo knows about the workspace's own packages.
+/// What cargo knows about the own packages of the workspace at `root`.
 fn metadata(root: &Path) -> Result<Vec<Value>> {
     let text = Tool::new("cargo")
         .args(["metadata", "--format-version=1", "--no-deps"])
