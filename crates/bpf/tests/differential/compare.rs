@@ -81,8 +81,9 @@ fn evaluate(generated: &Generated, addresses: &Addresses) -> (Ending, Vec<u8>) {
         layout,
     } = *addresses;
     let mut naive = Naive::new(&generated.code, &generated.functions, layout);
-    naive.add(memory, &start(), true);
-    naive.add(start_of_image, &image(), false);
+    let image = image();
+    naive.add(memory, &start());
+    naive.show(start_of_image, &image);
     let registers = [memory, MEMORY, start_of_image, IMAGE, 5];
     let ending = naive.run(registers, LIMIT);
     (ending, naive.bytes(memory, MEMORY))

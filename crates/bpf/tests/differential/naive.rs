@@ -31,13 +31,6 @@ pub(crate) enum Ending {
     Unmodelled,
 }
 
-/// A byte of memory.
-#[derive(Clone, Copy, Debug)]
-struct Byte {
-    value: u8,
-    writable: bool,
-}
-
 /// Bytes of stack that each function has.
 const STACK: u64 = 512;
 
@@ -49,7 +42,9 @@ pub(crate) struct Naive<'a> {
     functions: &'a [u32],
     layout: Layout,
     registers: [u64; 11],
-    memory: BTreeMap<u64, Byte>,
+    memory: BTreeMap<u64, u8>,
+    /// Memory that is only read, and where it starts.
+    shown: (u64, &'a [u8]),
     callers: Vec<Caller>,
     slot: i64,
 }
@@ -69,6 +64,7 @@ impl<'a> Naive<'a> {
             layout,
             registers: [0; 11],
             memory: BTreeMap::new(),
+            shown: (0, &[]),
             callers: Vec::new(),
             slot: 0,
         };
@@ -77,15 +73,18 @@ impl<'a> Naive<'a> {
     }
 
     /// Puts `bytes` at `address`.
-    pub(crate) fn add(&mut self, address: u64, bytes: &[u8], writable: bool) {
-        for (address, &value) in (address..).zip(bytes) {
-            self.memory.insert(address, Byte { value, writable });
-        }
+    pub(crate) fn add(&mut self, address: u64, bytes: &[u8]) {
+        self.memory.extend((address..).zip(bytes.iter().copied()));
+    }
+
+    /// Has `bytes` at `address` for reading.
+    pub(crate) fn show(&mut self, address: u64, bytes: &'a [u8]) {
+        self.shown = (address, bytes);
     }
 
     /// Returns `len` bytes at `address`, which must be there.
     pub(crate) fn bytes(&self, address: u64, len: u64) -> Vec<u8> {
-        let bytes = (address..address + len).map(|address| self.memory[&address].value);
+        let bytes = (address..address + len).map(|address| self.memory[&address]);
         bytes.collect()
     }
 
@@ -304,7 +303,7 @@ impl<'a> Naive<'a> {
 
     fn open_stack(&mut self) {
         let stack = self.layout.stacks[self.callers.len()];
-        self.add(stack, &[0; STACK as usize], true);
+        self.add(stack, &[0; STACK as usize]);
         self.registers[10] = stack + STACK;
     }
 
@@ -324,29 +323,25 @@ impl<'a> Naive<'a> {
     fn read(&self, address: u64, bytes: u64) -> Result<u64, Stop> {
         let mut value = 0;
         for index in (0..bytes).rev() {
-            let byte = self.memory.get(&address.wrapping_add(index));
-            value = value << 8 | u64::from(byte.ok_or(Stop::Fault)?.value);
+            let byte = self.byte(address.wrapping_add(index));
+            value = value << 8 | u64::from(byte.ok_or(Stop::Fault)?);
         }
         Ok(value)
     }
 
+    fn byte(&self, address: u64) -> Option<u8> {
+        let (start, bytes) = self.shown;
+        let offset = address.wrapping_sub(start);
+        let shown = usize::try_from(offset).ok().and_then(|at| bytes.get(at));
+        shown.or_else(|| self.memory.get(&address)).copied()
+    }
+
     fn store(&mut self, address: u64, bytes: u64, value: u64) -> Result<(), Stop> {
-        let places: Vec<u64> = (0..bytes)
-            .map(|index| address.wrapping_add(index))
-            .collect();
-        let writable = |place| self.memory.get(place).is_some_and(|byte| byte.writable);
-        if !places.iter().all(writable) {
+        let places = (0..bytes).map(|index| address.wrapping_add(index));
+        if !places.clone().all(|place| self.memory.contains_key(&place)) {
             return Err(Stop::Fault);
         }
-        for (place, value) in places.into_iter().zip(value.to_le_bytes()) {
-            self.memory.insert(
-                place,
-                Byte {
-                    value,
-                    writable: true,
-                },
-            );
-        }
+        self.memory.extend(places.zip(value.to_le_bytes()));
         Ok(())
     }
 }
