@@ -58,7 +58,7 @@ pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
 pub use pe_bytes::PeBytes;
 pub use pipeline::unfold;
 pub use report::{
-    AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource, SectionSummary,
-    StageReport, Warning, WarningKind,
+    AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource,
+    SectionSummary, StageReport, Warning, WarningKind,
 };
 pub use store::{MemoryStore, Output, Store};

@@ -117,12 +117,10 @@ impl Unfolding<'_> {
         let chosen = self
             .chooser
             .choose(number, &self.layer, &inputs, &mut self.means)?;
-        self.report
-            .layers
-            .push(self.layer.report(
-                chosen.as_ref().map(|it| it.info.clone()),
-                std::mem::take(&mut self.means.asked),
-            ));
+        self.report.layers.push(self.layer.report(
+            chosen.as_ref().map(|it| it.info.clone()),
+            std::mem::take(&mut self.means.asked),
+        ));
         let Some(chosen) = chosen else {
             return Ok(false);
         };

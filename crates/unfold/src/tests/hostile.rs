@@ -542,9 +542,12 @@ fn a_command_line_that_no_kernel_takes_is_refused() {
     let passed_over = Image::new(Op::Unfold)
         .kernel(b"kernel")
         .cmdline(&[b'x'; 100_000]);
-    check(passed_over.build(), expect![[r#"
+    check(
+        passed_over.build(),
+        expect![[r#"
         error: image: stage 1 (test.bpf.o, parsers.d): the command line was handed over and not taken, so that it would be missing: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
-    "#]]);
+    "#]],
+    );
     let line = vec![b'x'; (64 << 10) + 1];
     check_with(
         Input {
