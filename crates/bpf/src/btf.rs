@@ -30,6 +30,7 @@ use std::sync::OnceLock;
 pub use build::TypesBuilder;
 pub use error::BtfError;
 pub(crate) use index::essential_name;
+pub(crate) use parse::MAX_BTF_BYTES;
 pub(crate) use texts::Texts;
 
 /// The longest name that is read; what is longer counts as cut there

@@ -13,9 +13,23 @@
     )
 )]
 
+/// Makes a table of functions.
+macro_rules! functions {
+    ($($number:literal $name:ident $prototype:literal $rule:literal $run:path;)*) => {
+        [$($crate::Helper {
+            number: $number,
+            name: stringify!($name),
+            prototype: $prototype,
+            rule: $rule,
+            run: $run,
+        }),*]
+    };
+}
+
 mod dynptr;
 mod flow;
 mod format;
+pub(crate) mod loader;
 mod map;
 mod names;
 mod probe;
@@ -23,6 +37,7 @@ mod ring;
 
 use std::fmt;
 
+pub(crate) use self::loader::LOADER_HELPERS;
 pub(crate) use self::names::linux_name;
 use crate::Interface;
 use crate::vm::{Fault, Machine};
@@ -49,18 +64,6 @@ impl fmt::Debug for Helper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}{}", self.number, self.name, self.prototype)
     }
-}
-
-macro_rules! functions {
-    ($($number:literal $name:ident $prototype:literal $rule:literal $run:path;)*) => {
-        [$(Helper {
-            number: $number,
-            name: stringify!($name),
-            prototype: $prototype,
-            rule: $rule,
-            run: $run,
-        }),*]
-    };
 }
 
 /// All helpers that programs may call, ascending by number.
@@ -122,9 +125,9 @@ pub const KFUNCS: &[Helper] = &functions! {
     0 bpf_iter_num_destroy "void (struct bpf_iter_num *it)" "" flow::iter_destroy;
 };
 
-/// Returns the place in [`HELPERS`] of helper `number`.
-pub(crate) fn find(number: i32) -> Option<usize> {
-    HELPERS
+/// Returns the place of helper `number` in a table that ascends by number.
+pub(crate) fn find(helpers: &[Helper], number: i32) -> Option<usize> {
+    helpers
         .binary_search_by_key(&number, |helper| helper.number)
         .ok()
 }

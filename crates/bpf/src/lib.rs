@@ -27,6 +27,7 @@ mod parser;
 mod place;
 mod rope;
 pub mod trace;
+pub mod skeleton;
 mod verify;
 pub mod vm;
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::SourceLine;
 use crate::btf::BtfError;
 use crate::core_relo::CoreReloError;
+use crate::skeleton::SkeletonError;
 
 /// Why an object is refused.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +193,9 @@ pub enum LoadError {
         /// What is wrong with it.
         source: CoreReloError,
     },
+    /// A light skeleton that cannot be loaded.
+    #[error(transparent)]
+    Skeleton(#[from] SkeletonError),
 }
 
 /// An instruction of an object, as `llvm-objdump -d` numbers it.

@@ -93,6 +93,16 @@ impl Memory {
         self.add(name, Body::Handle)
     }
 
+    /// Makes `bytes` readable at the handle `addr`.
+    pub(crate) fn show_handle(&mut self, addr: u64, bytes: Vec<u8>) {
+        if let Some(region) = region_mut(&mut self.regions, addr) {
+            region.body = Body::Bytes {
+                bytes,
+                writable: false,
+            };
+        }
+    }
+
     /// Fills `buf` from the bytes at `addr`.
     ///
     /// # Errors

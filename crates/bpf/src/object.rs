@@ -29,16 +29,19 @@ mod relocate;
 mod target;
 
 use elf::Elf;
+pub(crate) use elf::{MAX_SECTIONS, check_ident};
 use externs::Externs;
 use functions::Functions;
+pub(crate) use functions::list;
 use link::Linker;
+pub(crate) use map_definition::Definition;
 use maps::Maps;
 use records::Lines;
 use relocate::Relocations;
 
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
-use crate::{Interface, LoadError, Parser};
+use crate::{Interface, LoadError, Parser, skeleton};
 
 /// The most bytes of an object.
 pub const MAX_OBJECT_BYTES: usize = 16 << 20;
@@ -58,7 +61,8 @@ pub const MAX_CORE_RELOS: usize = 1 << 16;
 pub const MAX_EXTERNS: usize = 1 << 16;
 
 impl Parser {
-    /// Loads a plain BPF object for a host.
+    /// Loads a plain BPF object, or a light skeleton (see [`skeleton`]), for a
+    /// host.
     ///
     /// ```
     /// use ukexec_bpf::btf::TypesBuilder;
@@ -122,6 +126,9 @@ impl Parser {
         problems: &mut Problems,
     ) -> Result<Self, LoadError> {
         check_count("bytes of the object", object.len(), MAX_OBJECT_BYTES)?;
+        if skeleton::is_skeleton(object) {
+            return skeleton::load(object, interface);
+        }
         let elf = Elf::parse(object)?;
         let functions = Functions::find(&elf)?;
         let programs = functions.programs(&elf, interface, problems)?;
@@ -230,7 +237,7 @@ fn license(elf: &Elf<'_>) -> String {
 }
 
 /// The most bytes of a licence (Linux keeps 128).
-const MAX_LICENSE: usize = 128;
+pub(crate) const MAX_LICENSE: usize = 128;
 
 /// The most problems that are noted before loading ends.
 const MAX_PROBLEMS: usize = 32;

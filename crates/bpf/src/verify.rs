@@ -24,6 +24,7 @@ use std::sync::Arc;
 use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
 pub use self::reject::Reject;
+use crate::helpers::{HELPERS, Helper, find};
 use crate::memory::handle;
 use crate::place::Place;
 use crate::vm::code::{Code, Op, Step};
@@ -65,6 +66,8 @@ pub struct VerifiedParser {
 struct Verified {
     parser: Parser,
     codes: Vec<Code>,
+    /// What its programs may call; calls carry places in it.
+    helpers: &'static [Helper],
 }
 
 impl Deref for VerifiedParser {
@@ -80,6 +83,11 @@ impl VerifiedParser {
     pub(crate) fn code(&self, program: usize) -> Option<&Code> {
         self.verified.codes.get(program)
     }
+
+    /// Returns the helpers that its programs may call.
+    pub(crate) fn helpers(&self) -> &'static [Helper] {
+        self.verified.helpers
+    }
 }
 
 impl Parser {
@@ -90,12 +98,22 @@ impl Parser {
     ///
     /// [`VerifyError`] for the first instruction or map that is refused.
     pub fn verify(self) -> Result<VerifiedParser, VerifyError> {
+        self.verify_with(HELPERS)
+    }
+
+    /// [`Parser::verify`] for programs that may call `helpers`, which ascend by
+    /// number.
+    pub(crate) fn verify_with(
+        self,
+        helpers: &'static [Helper],
+    ) -> Result<VerifiedParser, VerifyError> {
         self.maps.iter().try_for_each(check_map)?;
         let mut codes = Vec::with_capacity(self.programs.len());
         for program in &self.programs {
             let code = Checker {
                 parser: &self,
                 program,
+                helpers,
             }
             .check()
             .map_err(|(slot, reason)| VerifyError::Insn {
@@ -108,6 +126,7 @@ impl Parser {
             verified: Arc::new(Verified {
                 parser: self,
                 codes,
+                helpers,
             }),
         })
     }
@@ -147,6 +166,7 @@ fn check_map(map: &Map) -> Result<(), VerifyError> {
 struct Checker<'a> {
     parser: &'a Parser,
     program: &'a Program,
+    helpers: &'static [Helper],
 }
 
 impl Checker<'_> {
@@ -277,6 +297,12 @@ impl Checker<'_> {
     ) -> Result<(), Reject> {
         match needs {
             Needs::Nothing => {}
+            Needs::Helper(number) => {
+                let place = find(self.helpers, number).ok_or(Reject::Helper { number })?;
+                if let Some(step) = code.steps.get_mut(index) {
+                    step.imm = place as u64;
+                }
+            }
             Needs::Kfunc(kfunc) => {
                 let known = self.kfunc(kfunc)?;
                 if let Some(

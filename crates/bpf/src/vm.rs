@@ -134,6 +134,14 @@ impl Vm {
         &mut self.memory
     }
 
+    /// Makes `bytes` readable where map number `map` is pointed to, as a kernel's
+    /// own structures are to loader programs.
+    pub(crate) fn show_map(&mut self, map: u64, bytes: Vec<u8>) {
+        if let Some(map) = self.maps.by_index(map) {
+            self.memory.show_handle(map.handle, bytes);
+        }
+    }
+
     /// Runs program number `program` of [`crate::Parser::programs`] as its hook
     /// would: r1 points to an array of `args`. Returns r0.
     ///

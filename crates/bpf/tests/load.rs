@@ -485,7 +485,7 @@ fn refuses_other_files() {
     check_edit(
         |object| object[18] = 62,
         &expect![
-            "ELF header, e_machine at byte 0x12: expected 247 (BPF: clang --target=bpf), found 62"
+            "the object, for machine 62, defines no symbol opts_data; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn"
         ],
     );
     check_edit(

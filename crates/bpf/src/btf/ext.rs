@@ -52,21 +52,46 @@ pub(crate) struct CoreRelo {
     pub(crate) kind: u32,
 }
 
+/// `struct bpf_func_info`: a function that begins at an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FuncInfo {
+    /// In bytes in an object, in slots in `BPF_PROG_LOAD`.
+    pub(crate) insn_off: u32,
+    /// The function's type, of the program's own types.
+    pub(crate) type_id: TypeId,
+}
+
 /// A record that describes an instruction.
 pub(crate) trait Record: Sized {
     /// What the table is called.
     const TABLE: &'static str;
-    /// Reads the 16 bytes that this crate knows of a record.
+    /// How many words this crate knows of a record, at most 4.
+    const WORDS: u32;
+    /// Reads the words that this crate knows of a record; zeros follow them.
     fn from_words(words: [u32; 4]) -> Self;
     /// Returns where the instruction is.
     fn insn_off(&self) -> u32;
 }
 
-/// Bytes of a record that this crate knows.
-const RECORD_LEN: u32 = 16;
+impl Record for FuncInfo {
+    const TABLE: &'static str = "func_info";
+    const WORDS: u32 = 2;
+
+    fn from_words([insn_off, type_id, ..]: [u32; 4]) -> Self {
+        Self {
+            insn_off,
+            type_id: TypeId(type_id),
+        }
+    }
+
+    fn insn_off(&self) -> u32 {
+        self.insn_off
+    }
+}
 
 impl Record for LineInfo {
     const TABLE: &'static str = "line_info";
+    const WORDS: u32 = 4;
 
     fn from_words([insn_off, file_name, text, line_col]: [u32; 4]) -> Self {
         Self {
@@ -84,6 +109,7 @@ impl Record for LineInfo {
 
 impl Record for CoreRelo {
     const TABLE: &'static str = "core_relo";
+    const WORDS: u32 = 4;
 
     fn from_words([insn_off, type_id, access, kind]: [u32; 4]) -> Self {
         Self {
@@ -177,8 +203,9 @@ pub(crate) fn records<T: Record>(
     record_len: u32,
     count: u32,
 ) -> Result<Vec<T>, BtfError> {
-    if record_len < RECORD_LEN || !record_len.is_multiple_of(4) {
-        let (expected, found) = (u64::from(RECORD_LEN), u64::from(record_len));
+    let known = T::WORDS.saturating_mul(4);
+    if record_len < known || !record_len.is_multiple_of(4) {
+        let (expected, found) = (u64::from(known), u64::from(record_len));
         let hint = " (the size of a record)";
         return Err(BtfError::Field {
             field: T::TABLE,
@@ -199,7 +226,10 @@ pub(crate) fn records<T: Record>(
         let next = cursor
             .at
             .saturating_add(usize::try_from(record_len).unwrap_or(usize::MAX));
-        let words = [cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u32()?];
+        let mut words = [0; 4];
+        for (word, _) in words.iter_mut().zip(0..T::WORDS) {
+            *word = cursor.u32()?;
+        }
         records.push(T::from_words(words));
         cursor.at = next;
     }

@@ -10,7 +10,7 @@ use object::read::elf::{FileHeader, Rel, SectionHeader, Sym};
 use crate::LoadError;
 
 /// The most sections that are taken.
-const MAX_SECTIONS: usize = 4096;
+pub(crate) const MAX_SECTIONS: usize = 4096;
 /// The most bytes of a name.
 const MAX_NAME: usize = 512;
 
@@ -150,7 +150,7 @@ impl Section<'_> {
 }
 
 /// Checks the bytes that say how to read all others.
-fn check_ident(data: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn check_ident(data: &[u8]) -> Result<(), LoadError> {
     let Some(ident) = data.first_chunk::<7>() else {
         return Err(LoadError::Header {
             field: "EI_MAG",

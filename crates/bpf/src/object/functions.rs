@@ -172,7 +172,7 @@ impl<'a> Functions<'a> {
 }
 
 /// Returns names with commas between them.
-pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names = names.collect::<Vec<_>>();
     if names.is_empty() {
         "none".to_owned()

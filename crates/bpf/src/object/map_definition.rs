@@ -58,12 +58,14 @@ pub(super) fn definition(
 
 /// What a definition says.
 #[derive(Debug, Default)]
-struct Definition {
-    kind: Option<u32>,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-    flags: u32,
+pub(crate) struct Definition {
+    /// Linux `enum bpf_map_type`.
+    pub(crate) kind: Option<u32>,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    /// `map_flags`.
+    pub(crate) flags: u32,
 }
 
 impl Definition {
@@ -93,7 +95,8 @@ impl Definition {
         Ok(())
     }
 
-    fn into_map(self, name: String) -> Result<Map, MapProblem> {
+    /// Returns the map called `name` that is defined so.
+    pub(crate) fn into_map(self, name: String) -> Result<Map, MapProblem> {
         let Self {
             kind,
             key_size,

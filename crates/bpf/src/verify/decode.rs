@@ -12,6 +12,8 @@ use crate::vm::code::{Op, Step};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     Nothing,
+    /// Helper number `.0` of Linux.
+    Helper(i32),
     /// Kfunc number `imm`.
     Kfunc(i32),
     /// Map number `imm`.
@@ -315,17 +317,7 @@ fn direct_call(insn: Insn) -> Result<(Step, Needs), Reject> {
     zero(insn, "offset", insn.off.into())?;
     match insn.src {
         call::HELPER if insn.imm == POISON => Ok((step(insn, Op::Poison), Needs::Nothing)),
-        call::HELPER => {
-            let index = crate::helpers::find(insn.imm);
-            let imm = index.ok_or(Reject::Helper { number: insn.imm })? as u64;
-            Ok((
-                Step {
-                    imm,
-                    ..step(insn, Op::CallHelper)
-                },
-                Needs::Nothing,
-            ))
-        }
+        call::HELPER => Ok((step(insn, Op::CallHelper), Needs::Helper(insn.imm))),
         call::LOCAL => {
             let step = Step {
                 off: insn.imm,

@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::{FRAMES, Fault};
-use crate::helpers::{HELPERS, Helper, KFUNCS, find};
+use crate::helpers::{Helper, KFUNCS, find};
 use crate::maps::Maps;
 use crate::memory::{Memory, Site, handle};
 use crate::verify::VerifiedParser;
@@ -75,7 +75,7 @@ impl Machine<'_> {
         args: [u64; 5],
         step: usize,
     ) -> Result<u64, Fault> {
-        match HELPERS.get(index as usize) {
+        match self.parser.helpers().get(index as usize) {
             Some(helper) => self.call_own(helper, args, step),
             None => Err(Fault::NoFunction { target: index }),
         }
@@ -105,11 +105,17 @@ impl Machine<'_> {
             };
         }
         self.set_site(step);
+        let result = self.ask_host(number, args);
+        self.pay();
+        result
+    }
+
+    /// Calls function `number` of the host.
+    pub(crate) fn ask_host(&mut self, number: u32, args: [u64; 5]) -> Result<u64, Fault> {
         self.memory.settle(self.meter);
         let result = self.host.call(number, args, self.memory, self.meter);
         // Even where the call failed: the run's end settles again.
         let drawn = self.memory.draw(self.meter);
-        self.pay();
         let r0 = result?;
         drawn?;
         Ok(r0)
@@ -123,7 +129,8 @@ impl Machine<'_> {
             handle::FUNCTION => self.code.index(lower as u32).map(Callee::Function),
             handle::KFUNC => Some(Callee::Kfunc(lower)),
             0 => {
-                let helper = i32::try_from(lower).ok().and_then(find);
+                let number = i32::try_from(lower).ok();
+                let helper = number.and_then(|number| find(self.parser.helpers(), number));
                 helper.map(|index| Callee::Helper(index as u64))
             }
             _ => None,

@@ -1,0 +1,201 @@
+//! From the pseudo instructions of `BPF_PROG_LOAD` (descriptors and ids of
+//! types) to those of a linked program (indices into the parser's lists).
+
+use super::kernel::{Descriptor, Kernel, check_count};
+use super::refusal::Refusal;
+use crate::btf::{Btf, Kind, essential_name};
+use crate::insn::{CALL, LDDW, call, lddw};
+use crate::load_error::KfuncProblem;
+use crate::memory::Memory;
+use crate::object::MAX_KFUNCS;
+use crate::{Insn, Kfunc};
+
+/// Pseudo sources of [`LDDW`] that a linked program does not have (Linux
+/// `uapi/linux/bpf.h`).
+mod pseudo {
+    /// `BPF_PSEUDO_MAP_FD`.
+    pub(super) const MAP_FD: u8 = 1;
+    /// `BPF_PSEUDO_MAP_VALUE`.
+    pub(super) const MAP_FD_VALUE: u8 = 2;
+}
+
+/// One program that is being rewritten.
+pub(super) struct Rewriting<'k> {
+    /// The program's own types.
+    pub(super) btf: Option<&'k Btf>,
+    /// Where the array of descriptors is.
+    pub(super) fd_array: u64,
+    pub(super) program: &'k str,
+    /// The kfuncs of all programs, with those of this one.
+    pub(super) kfuncs: Vec<Kfunc>,
+}
+
+impl Rewriting<'_> {
+    /// Returns the linked code and the slots that it calls or takes the
+    /// address of.
+    pub(super) fn rewrite(
+        &mut self,
+        kernel: &Kernel<'_>,
+        memory: &mut Memory,
+        mut code: Vec<Insn>,
+    ) -> Result<(Vec<Insn>, Vec<i64>), Refusal> {
+        self.kfuncs.clone_from(&kernel.kfuncs);
+        let mut targets = Vec::new();
+        let mut slot = 0_usize;
+        while let Some([insn, behind @ ..]) = code.get_mut(slot..) {
+            let next = slot.saturating_add(1);
+            match (insn.code, insn.src) {
+                (LDDW, lddw::MAP | lddw::MAP_VALUE) => {
+                    let fd = self.fd_at(memory, slot, insn.imm)?;
+                    insn.imm = self.map(kernel, slot, fd)?;
+                }
+                (LDDW, pseudo::MAP_FD | pseudo::MAP_FD_VALUE) => {
+                    let value = insn.src == pseudo::MAP_FD_VALUE;
+                    insn.imm = self.map(kernel, slot, insn.imm.cast_unsigned())?;
+                    insn.src = if value { lddw::MAP_VALUE } else { lddw::MAP };
+                }
+                (LDDW, lddw::KFUNC) => {
+                    insn.imm = self.kfunc(kernel, slot, *insn)?;
+                    if let Some(second) = behind.first_mut() {
+                        second.imm = 0;
+                    }
+                }
+                (CALL, call::KFUNC) => {
+                    insn.imm = self.kfunc(kernel, slot, *insn)?;
+                    insn.off = 0;
+                }
+                (CALL, call::LOCAL) | (LDDW, lddw::FUNC) => {
+                    let next = i64::try_from(next).unwrap_or(i64::MAX);
+                    targets.push(next.saturating_add(insn.imm.into()));
+                }
+                _ => {}
+            }
+            slot = next.saturating_add(usize::from(insn.code == LDDW));
+        }
+        Ok((code, targets))
+    }
+
+    /// Returns the descriptor at `index` of the array.
+    fn fd_at(&self, memory: &mut Memory, slot: usize, index: i32) -> Result<u32, Refusal> {
+        let Ok(place) = u64::try_from(index) else {
+            return Err(self.refuse(slot, "immediate", "an index into fd_array", index.into()));
+        };
+        let addr = self.fd_array.wrapping_add(place.saturating_mul(4));
+        let mut fd = [0; 4];
+        let read = memory.read(addr, &mut fd);
+        read.map_err(|problem| Refusal::Memory {
+            command: "BPF_PROG_LOAD",
+            field: "fd_array",
+            problem,
+        })?;
+        Ok(u32::from_le_bytes(fd))
+    }
+
+    /// Returns the index of the map that a descriptor names.
+    fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, Refusal> {
+        match kernel.descriptor(fd) {
+            Some(Descriptor::Map(index)) => Ok(small(index)),
+            _ => Err(self.refuse(slot, "descriptor", "that of a map", fd.into())),
+        }
+    }
+
+    /// Returns the index of the kfunc whose id `insn` carries.
+    fn kfunc(&mut self, kernel: &Kernel<'_>, slot: usize, insn: Insn) -> Result<i32, Refusal> {
+        if insn.off != 0 {
+            let expected = "0: kfuncs are in no module";
+            return Err(self.refuse(slot, "offset", expected, insn.off.into()));
+        }
+        if insn.code == CALL && insn.imm == 0 {
+            return self.index(Kfunc {
+                name: missing_name(&kernel.missing, self.btf),
+                host: None,
+            });
+        }
+        let id = insn.imm.cast_unsigned();
+        let found = kernel
+            .name_of(id)
+            .and_then(|found| Some((found, found.kfunc?)));
+        let Some((found, host)) = found else {
+            let expected = "the id of a kfunc";
+            return Err(self.refuse(slot, "immediate", expected, insn.imm.into()));
+        };
+        let own = usize::try_from(host)
+            .ok()
+            .and_then(|host| kernel.interface.kfuncs.get(host));
+        let declared = self.btf.and_then(|btf| declared_args(btf, &found.name));
+        let name = essential_name(found.name.as_bytes());
+        let name = String::from_utf8_lossy(name).into_owned();
+        if let (Some(own), Some(declared)) = (own, declared)
+            && usize::from(own.args) != declared
+        {
+            let offered = own.args.into();
+            return Err(Refusal::KfuncUse {
+                kfunc: name,
+                problem: KfuncProblem::Arguments { declared, offered },
+            });
+        }
+        let host = Some(host);
+        self.index(Kfunc { name, host })
+    }
+
+    fn index(&mut self, kfunc: Kfunc) -> Result<i32, Refusal> {
+        let known = self.kfuncs.iter().position(|known| *known == kfunc);
+        let index = known.unwrap_or(self.kfuncs.len());
+        if known.is_none() {
+            check_count("kfuncs", index.saturating_add(1), MAX_KFUNCS)?;
+            self.kfuncs.push(kfunc);
+        }
+        Ok(small(index))
+    }
+
+    fn refuse(
+        &self,
+        slot: usize,
+        field: &'static str,
+        expected: &'static str,
+        found: i64,
+    ) -> Refusal {
+        Refusal::Insn {
+            program: self.program.to_owned(),
+            slot,
+            field,
+            expected,
+            found,
+        }
+    }
+}
+
+/// Returns what a weak kfunc that the host lacks was called. A call of it has
+/// lost its name; there is rarely more than one.
+fn missing_name(missing: &[String], btf: Option<&Btf>) -> String {
+    let is_function = |name: &&String| btf.is_some_and(|btf| declared_args(btf, name).is_some());
+    let mut names = missing
+        .iter()
+        .filter(is_function)
+        .cloned()
+        .collect::<Vec<_>>();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return "(unknown)".to_owned();
+    }
+    names.join(" or ")
+}
+
+/// Returns how many arguments the program's types say that a function takes.
+fn declared_args(btf: &Btf, name: &str) -> Option<usize> {
+    let named = btf.candidates(essential_name(name.as_bytes())).iter();
+    let mut functions = named.filter_map(|&id| match btf.get(id).kind {
+        Kind::Func { proto, .. } if btf.name(btf.get(id).name) == name.as_bytes() => Some(proto),
+        _ => None,
+    });
+    match btf.resolved_kind(functions.next()?) {
+        Kind::FuncProto { params, .. } => Some(btf.params(params).len()),
+        _ => None,
+    }
+}
+
+/// [`crate::object::MAX_MAPS`] and [`MAX_KFUNCS`] keep indices small.
+fn small(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
