@@ -199,39 +199,15 @@ pub(crate) fn ask(
     })
 }
 
-/// Loads a parser that was given or lies in a folder.
+/// Loads a plain BPF object or a light skeleton.
 pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
     Ok(Parser::load(object, interface)?.verify()?)
 }
 
-/// Loads what lies in a section `.bpf`. There it may be a light skeleton, which
-/// is an object file for a machine, not for BPF.
+/// Loads what lies in a section `.bpf`.
 fn load_own(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
     if object.is_empty() {
         return Err(Cause::EmptyParser);
     }
-    match elf_machine(object) {
-        Some(machine) if machine != EM_BPF && names_skeleton(object) => {
-            Err(Cause::Skeleton { machine })
-        }
-        _ => load(object, interface),
-    }
+    load(object, interface)
 }
-
-/// Returns `e_machine` of a little-endian ELF file.
-fn elf_machine(object: &[u8]) -> Option<u16> {
-    const E_MACHINE: usize = 18;
-    let bytes = object
-        .strip_prefix(b"\x7fELF")
-        .and_then(|_| object.get(E_MACHINE..))?;
-    Some(u16::from_le_bytes(*bytes.first_chunk()?))
-}
-
-/// Returns whether a symbol of light skeletons is named somewhere.
-fn names_skeleton(object: &[u8]) -> bool {
-    const SYMBOL: &[u8] = b"\0opts_insn\0";
-    object.windows(SYMBOL.len()).any(|window| window == SYMBOL)
-}
-
-/// `EM_BPF`.
-const EM_BPF: u16 = 247;

@@ -125,16 +125,6 @@ pub enum Cause {
     /// The image's section `.bpf` has no content.
     #[error("section .bpf is empty; expected a BPF object (ukexec attach puts one there)")]
     EmptyParser,
-    /// The image's parser is a light skeleton.
-    #[error(
-        "section .bpf holds a light skeleton (an ELF object for machine {machine}), which this \
-         version cannot run yet; attach the plain BPF object that it was made from, or give it \
-         with --parser"
-    )]
-    Skeleton {
-        /// `e_machine` of the object.
-        machine: u16,
-    },
     /// The image's parser is larger than the memory budget.
     #[error("section .bpf has {size} bytes, but the memory budget has {left} left")]
     ParserTooBig {

@@ -346,14 +346,13 @@ fn flaw_10_what_is_no_parser_in_the_section_is_refused() {
         error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: ELF header, EI_MAG at byte 0x0: expected an ELF file, found 4 bytes
     "#]],
     );
-    let mut skeleton = b"\x7fELF\x02\x01\x01".to_vec();
-    skeleton.resize(64, 0);
-    skeleton[16..20].copy_from_slice(&[1, 0, 62, 0]);
-    skeleton.extend_from_slice(b"\0opts_data\0opts_insn\0");
+    let mut object = b"\x7fELF\x02\x01\x01".to_vec();
+    object.resize(64, 0);
+    object[16..20].copy_from_slice(&[1, 0, 62, 0]);
     check(
-        pe(&[(".bpf", &skeleton)]).0,
+        pe(&[(".bpf", &object)]).0,
         expect![[r#"
-        error: image: stage 1 (.bpf, embedded): section .bpf holds a light skeleton (an ELF object for machine 62), which this version cannot run yet; attach the plain BPF object that it was made from, or give it with --parser
+        error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: ELF header, e_shentsize: expected 64, found 0
     "#]],
     );
 }

@@ -8,6 +8,7 @@ mod cost;
 mod hostile;
 mod image;
 mod profiles;
+mod skeletons;
 mod uki;
 mod zboot;
 
@@ -72,8 +73,12 @@ fn run(image: &[u8], caller: &Caller<'_>) -> Result<Unfolded, UnfoldError> {
 }
 
 fn run_input(input: Input) -> Result<Unfolded, UnfoldError> {
+    run_with(input, parsers())
+}
+
+fn run_with(input: Input, parsers: Vec<ParserFile>) -> Result<Unfolded, UnfoldError> {
     let options = Options {
-        parsers: parsers(),
+        parsers,
         image_name: "image".to_owned(),
         ..Options::default()
     };
