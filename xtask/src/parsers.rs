@@ -13,7 +13,9 @@ use crate::command::Tool;
 use crate::setup::{self, Need};
 use crate::workspace;
 
-const CLANG: &str = "clang-19";
+pub(crate) const CLANG: &str = "clang-19";
+/// The instruction set that the committed objects are for.
+pub(crate) const CPU: &str = "v3";
 const STRIP: &str = "llvm-strip-19";
 
 /// The parsers, by the name of their source without `.bpf.c`.
@@ -61,7 +63,8 @@ fn compile_all(output: &Path, compiler: &str) -> Result<Vec<PathBuf>> {
     for parser in PARSERS {
         for (suffix, flags) in FORMS {
             let object = output.join(format!("{parser}{suffix}"));
-            compile(&format!("parsers/{parser}.bpf.c"), flags, &object)?;
+            let source = format!("parsers/{parser}.bpf.c");
+            compile(&source, CLANG, CPU, flags, &object)?;
             files.push(object);
         }
     }
@@ -71,15 +74,22 @@ fn compile_all(output: &Path, compiler: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles `source`, a path from the root, into `object`.
+/// Compiles `source`, a path from the root, with `clang` for the instruction set `cpu`.
 ///
 /// # Errors
 ///
 /// It does not compile; the compiler is quoted.
-pub(crate) fn compile(source: &str, flags: &[&str], object: &Path) -> Result<()> {
+pub(crate) fn compile(
+    source: &str,
+    clang: &str,
+    cpu: &str,
+    flags: &[&str],
+    object: &Path,
+) -> Result<()> {
     let root = workspace::root();
-    Tool::new(CLANG)
-        .args(["-O2", "-g", "-target", "bpfel", "-mcpu=v3"])
+    Tool::new(clang)
+        .args(["-O2", "-g", "-target", "bpfel"])
+        .arg(format!("-mcpu={cpu}"))
         .args(["-Wall", "-Wextra", "-Werror"])
         .args(["-nostdinc", "-I", "parsers/include"])
         .arg(format!("-ffile-prefix-map={}=.", root.display()))

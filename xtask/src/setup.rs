@@ -52,6 +52,15 @@ const PROGRAMS: &[Program] = &[
     program("sbsign", "sbsigntool", &[Need::Test]),
     program("openssl", "openssl", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
+    program("bpftool", "bpftool", &[Need::Test]),
+    program("clang-14", "clang-14", &[Need::Test]),
+    program("clang-16", "clang-16", &[Need::Test]),
+    program("gcc", "gcc", &[Need::Test]),
+    program(
+        "aarch64-linux-gnu-gcc",
+        "gcc-aarch64-linux-gnu",
+        &[Need::Test],
+    ),
     program("clang-19", "clang-19", &[Need::Parsers]),
     program("llvm-strip-19", "llvm-19", &[Need::Parsers]),
 ];

@@ -26,7 +26,8 @@ fn parsers_dir(stand: &Stand, name: &str) -> Result<PathBuf> {
     let dir = stand.path("parsers.d");
     std::fs::create_dir_all(&dir)?;
     let object = dir.join(format!("{name}.bpf.o"));
-    parsers::compile(&format!("examples/{name}/{name}.bpf.c"), &[], &object)?;
+    let source = format!("examples/{name}/{name}.bpf.c");
+    parsers::compile(&source, parsers::CLANG, parsers::CPU, &[], &object)?;
     Ok(dir)
 }
 

@@ -8,6 +8,7 @@ mod hostile;
 mod hostile_parsers;
 mod load;
 mod signed;
+mod skeletons;
 mod uki;
 mod zboot;
 
@@ -25,6 +26,7 @@ use crate::workspace;
 pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
     [
         zboot::CASES,
+        skeletons::CASES,
         boots::CASES,
         uki::CASES,
         signed::CASES,

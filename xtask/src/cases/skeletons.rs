@@ -1,0 +1,135 @@
+//! Parsers as light skeletons, built as the kernel series builds them: by every compiler and for
+//! every instruction set, packed for build hosts of two machines by two compilers.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::command::Tool;
+use crate::materials::{Stub, Target, kernel, stub};
+use crate::parsers;
+use crate::stand::Stand;
+use crate::uki::Ukify;
+
+use super::zboot::ARM64;
+use super::{Named, noise, stock_kernel};
+
+pub(super) const CASES: &[Named] = &[
+    Named::new("skeletons/zboot-clang-14", |stand| {
+        zboot(stand, "clang-14", &["v1", "v2", "v3"])
+    }),
+    Named::new("skeletons/zboot-clang-16", |stand| {
+        zboot(stand, "clang-16", &["v1", "v2", "v3"])
+    }),
+    Named::new("skeletons/zboot-clang-19", |stand| {
+        zboot(stand, "clang-19", &["v1", "v2", "v3", "v4"])
+    }),
+    Named::new("skeletons/uki", uki),
+    Named::new("skeletons/given-and-in-parsers-d", given),
+];
+
+/// What compiles the arrays of a skeleton: a build host's compiler.
+const HOSTS: &[&[&str]] = &[
+    &["gcc"],
+    &["clang-19", "--target=x86_64-linux-gnu"],
+    &["aarch64-linux-gnu-gcc"],
+    &["clang-19", "--target=aarch64-linux-gnu"],
+];
+
+/// Attaches every skeleton of the zboot parser to a zboot file: each unfolds to the same bytes as
+/// with the plain object.
+fn zboot(stand: &Stand, clang: &str, cpus: &[&str]) -> Result<()> {
+    let made = ARM64.make(&kernel(Target::Arm64)?)?;
+    let image = stand.file("vmlinuz.efi", &made.image)?;
+    let check = |parser: &Path| -> Result<()> {
+        let out = stand.path("out.efi");
+        stand.ukexec(&[&"attach", &image, &parser, &"-o", &out])?;
+        let parts = stand.unfold(&out, &[])?;
+        parts.expect(&made.kernel, None, None)?;
+        parts.expect_parsers(&[(".bpf", "embedded")])
+    };
+    for cpu in cpus {
+        let plain = object(stand, "zboot", clang, cpu, &[])?;
+        check(&plain).with_context(|| format!("{clang}, {cpu}, the plain object"))?;
+        for host in HOSTS {
+            let skeleton = skeleton(stand, &plain, host)?;
+            check(&skeleton).with_context(|| format!("{clang}, {cpu}, {}", host.join(" ")))?;
+        }
+    }
+    Ok(())
+}
+
+fn uki(stand: &Stand) -> Result<()> {
+    let (linux, bytes) = stock_kernel(Target::X86_64)?;
+    let initrd = noise(50_001);
+    let image = Ukify::on(&stub(Target::X86_64, Stub::V257)?)?
+        .linux(&linux, "6.1.0")
+        .file("--initrd", &stand.file("initrd", &initrd)?)
+        .text("--cmdline", "console=ttyS0 skeleton")
+        .build(&stand.path("uki.efi"))?;
+    let plain = object(stand, "uki", "clang-19", "v3", &[])?;
+    for host in HOSTS {
+        let skeleton = skeleton(stand, &plain, host)?;
+        let out = stand.path("out.efi");
+        stand.ukexec(&[&"attach", &image, &skeleton, &"-o", &out])?;
+        let parts = stand.unfold(&out, &[])?;
+        parts.expect(&bytes, Some(&initrd), Some("console=ttyS0 skeleton"))?;
+        parts.expect_parsers(&[(".bpf", "embedded")])?;
+    }
+    Ok(())
+}
+
+/// A skeleton with a match program serves as `--parser` and tells what it is.
+fn given(stand: &Stand) -> Result<()> {
+    let made = ARM64.make(&kernel(Target::Arm64)?)?;
+    let image = stand.file("vmlinuz.efi", &made.image)?;
+    let plain = object(stand, "zboot", "clang-19", "v3", &["-DWITH_MATCH"])?;
+    let skeleton = skeleton(stand, &plain, HOSTS[2])?;
+    let parts = stand.unfold(&image, &["--parser", &skeleton.to_string_lossy()])?;
+    parts.expect(&made.kernel, None, None)?;
+    parts.expect_parsers(&[("skeleton", "given")])?;
+    let said = stand.ukexec(&[&"parser", &"check", &skeleton])?;
+    crate::stand::check_words(&said, &["light skeleton", "ukexec_match_image"])
+}
+
+/// Compiles a parser.
+fn object(stand: &Stand, parser: &str, clang: &str, cpu: &str, flags: &[&str]) -> Result<PathBuf> {
+    let object = stand.path(&format!("{parser}.bpf.o"));
+    parsers::compile(&format!("parsers/{parser}.bpf.c"), clang, cpu, flags, &object)?;
+    Ok(object)
+}
+
+/// Makes a light skeleton of `object` by the series' recipe: the arrays that bpftool prints,
+/// compiled by the compiler of a build host.
+fn skeleton(stand: &Stand, object: &Path, host: &[&str]) -> Result<PathBuf> {
+    let header = Tool::new("bpftool")
+        .args(["gen", "skeleton", "-L"])
+        .arg(object)
+        .text()?;
+    let mut source = String::new();
+    for (name, field) in [("opts_data", "data"), ("opts_insn", "insns")] {
+        let bytes = literal(&header, name, field)
+            .with_context(|| format!("bpftool printed no {name} for {}", object.display()))?;
+        source += &format!("const char {name}[] __attribute__((__aligned__(8))) = \"{bytes}\";\n");
+    }
+    let source = stand.file("skeleton.c", source)?;
+    let skeleton = stand.path("skeleton.o");
+    let [compiler, flags @ ..] = host else {
+        return Ok(skeleton);
+    };
+    let tool = Tool::new(compiler).args(flags).arg("-c").arg(source);
+    tool.arg("-o").arg(&skeleton).run()?;
+    Ok(skeleton)
+}
+
+/// Returns what is between the quotes of a literal in a skeleton's header. Newer bpftools print it
+/// as an array; up to 7.1 they print it where it is used.
+fn literal<'a>(header: &'a str, array: &str, field: &str) -> Option<&'a str> {
+    let starts = [
+        format!("{array}[] __attribute__((__aligned__(8))) = \""),
+        format!("opts.{field} = (void *)\""),
+    ];
+    let start = starts.iter().find_map(|start| header.split_once(start));
+    // Every byte is written as an escape, so no quote is part of it.
+    Some(start?.1.split_once('"')?.0)
+}
