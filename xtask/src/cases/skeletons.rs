@@ -25,7 +25,7 @@ pub(super) const CASES: &[Named] = &[
         zboot(stand, "clang-19", &["v1", "v2", "v3", "v4"])
     }),
     Named::new("skeletons/uki", uki),
-    Named::new("skeletons/given-and-in-parsers-d", given),
+    Named::new("skeletons/given", given),
 ];
 
 /// What compiles the arrays of a skeleton: a build host's compiler.
