@@ -54,8 +54,9 @@ pub enum Fault {
     },
     /// A call to a weak kfunc that this host lacks.
     #[error(
-        "kfunc {name} is not offered by this loader; test it with `bpf_ksym_exists({name})` \
-         before the call"
+        "kfunc {name} is not offered by this loader{}; test it with `bpf_ksym_exists({name})` \
+         before the call",
+        crate::helpers::why_no_kfunc(name).map_or_else(String::new, |why| format!(" ({why})"))
     )]
     MissingKfunc {
         /// Its name.
@@ -88,6 +89,14 @@ pub enum Fault {
         kind: &'static str,
         /// What is known about it; empty or a clause that starts with a colon.
         why: String,
+    },
+    /// A lock was taken and not given back before the run ended.
+    #[error("{lock} was called here, and {unlock} was not before the program ended")]
+    Locked {
+        /// The kfunc that takes it.
+        lock: &'static str,
+        /// The one that gives it back.
+        unlock: &'static str,
     },
     /// The run ended without giving a reference back.
     #[error("{kind} acquired here was not released before the program ended")]

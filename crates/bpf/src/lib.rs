@@ -32,7 +32,7 @@ mod verify;
 pub mod vm;
 
 pub use core_relo::{CoreReloError, PatchError};
-pub use helpers::{HELPERS, Helper, KFUNCS};
+pub use helpers::{HELPERS, Helper, KFUNCS, REFUSED, Refused};
 pub use host::{HookDecl, Host, Interface, KfuncDecl, Meter};
 pub use insn::Insn;
 pub use load_error::{CodePlace, KfuncProblem, LoadError, MapProblem, RelocationProblem};

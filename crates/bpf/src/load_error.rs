@@ -268,7 +268,9 @@ pub enum MapProblem {
     NoType,
     /// A type of map that this loader does not offer.
     #[error(
-        "maps of type {kind} ({number}) are not offered; offered: hash (1), array (2), ringbuf (27)"
+        "maps of type {kind} ({number}) are not offered; offered: hash (1), array (2), \
+         percpu_hash (5), percpu_array (6), lru_hash (9), lru_percpu_hash (10), queue (22), \
+         stack (23), ringbuf (27)"
     )]
     Type {
         /// The type's name.
@@ -293,6 +295,12 @@ pub enum KfuncProblem {
     Missing {
         /// Those it has, with commas between them.
         offered: String,
+    },
+    /// Linux has it, but this loader does not offer it.
+    #[error("is a kfunc of Linux that this loader does not offer: {reason}")]
+    Refused {
+        /// Why not.
+        reason: &'static str,
     },
     /// There are more of them than this loader takes.
     #[error("is one kfunc too many, at most {limit} are taken")]

@@ -12,7 +12,8 @@
     )
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::memory::{AccessError, Memory};
@@ -45,6 +46,7 @@ pub(crate) struct Live {
     /// What the regions of a hash's values are called.
     pub(crate) value_name: Arc<str>,
     pub(crate) handle: u64,
+    pub(crate) kind: MapKind,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
     pub(crate) max_entries: u32,
@@ -57,9 +59,72 @@ pub(crate) struct Live {
 pub(crate) enum Contents {
     /// The address of the values.
     Array(u64),
-    /// The address of each value.
-    Hash(BTreeMap<Box<[u8]>, u64>),
+    Hash(Hash),
+    /// What was pushed, the oldest first.
+    Queue(VecDeque<Box<[u8]>>),
     Ring(Ring),
+}
+
+/// The entries of a hash.
+#[derive(Debug, Default)]
+pub(crate) struct Hash {
+    entries: BTreeMap<Arc<[u8]>, Entry>,
+    /// The keys by their entries' age, for an LRU hash.
+    ages: BTreeMap<u64, Arc<[u8]>>,
+    next_age: u64,
+}
+
+/// A key, and the address of its value.
+pub(crate) type Element = (Arc<[u8]>, u64);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// The address of the value.
+    place: u64,
+    age: u64,
+}
+
+impl Hash {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the address of the value at `key`.
+    pub(crate) fn place(&self, key: &[u8]) -> Option<u64> {
+        self.entries.get(key).map(|entry| entry.place)
+    }
+
+    /// Adds an entry that is not there. `ages` says whether entries grow old.
+    pub(crate) fn insert(&mut self, key: &[u8], place: u64, ages: bool) {
+        let key: Arc<[u8]> = key.into();
+        let age = self.next_age;
+        self.next_age += 1;
+        if ages {
+            self.ages.insert(age, Arc::clone(&key));
+        }
+        self.entries.insert(key, Entry { place, age });
+    }
+
+    /// Removes the entry at `key`, and returns the address of its value.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<u64> {
+        let entry = self.entries.remove(key)?;
+        self.ages.remove(&entry.age);
+        Some(entry.place)
+    }
+
+    /// Returns the key of the oldest entry, if entries grow old.
+    pub(crate) fn oldest(&self) -> Option<Arc<[u8]>> {
+        self.ages.values().next().map(Arc::clone)
+    }
+
+    /// Returns the entry behind `key`, or the first.
+    pub(crate) fn after(&self, key: Option<&[u8]>) -> Option<Element> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut behind = self.entries.range::<[u8], _>((start, Bound::Unbounded));
+        behind
+            .next()
+            .map(|(key, entry)| (Arc::clone(key), entry.place))
+    }
 }
 
 /// How full a ring buffer is. Nobody reads it, so what was reserved stays used.
@@ -129,13 +194,19 @@ impl Live {
                 size: ring_len(map),
                 used: 0,
             }),
-            MapKind::Hash => Contents::Hash(BTreeMap::new()),
-            MapKind::Array => Contents::Array(new_array(map, &name, memory)?),
+            MapKind::Queue | MapKind::Stack => Contents::Queue(VecDeque::new()),
+            MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash { .. } => {
+                Contents::Hash(Hash::default())
+            }
+            MapKind::Array | MapKind::PerCpuArray => {
+                Contents::Array(new_array(map, &name, memory)?)
+            }
         };
         Ok(Self {
             handle: memory.add_handle(format!("map {name}").into())?,
             value_name: format!("value of {name}").into(),
             name,
+            kind: map.kind,
             key_size: map.key_size,
             value_size: map.value_size,
             max_entries: map.max_entries,
@@ -151,8 +222,8 @@ impl Live {
             Contents::Array(values) => self
                 .array_index(key)
                 .map_or(0, |index| values + self.stride() * index),
-            Contents::Hash(entries) => entries.get(key).copied().unwrap_or(0),
-            Contents::Ring(_) => 0,
+            Contents::Hash(hash) => hash.place(key).unwrap_or(0),
+            Contents::Queue(_) | Contents::Ring(_) => 0,
         }
     }
 

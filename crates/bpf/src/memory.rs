@@ -268,6 +268,15 @@ impl Memory {
         }
     }
 
+    /// Makes `bytes` the start of the private region at `addr`, whether or not
+    /// programs may write it.
+    pub(crate) fn set_constant(&mut self, addr: u64, bytes: &[u8]) -> Result<(), AccessError> {
+        self.check(Access::Read, addr, bytes.len() as u64)?;
+        self.at(addr, |region, offset, account| {
+            region.write(offset, bytes, account)
+        })
+    }
+
     /// Makes the region at `addr` a fresh stack frame of `len` zeros.
     pub(crate) fn open_frame(&mut self, addr: u64, len: usize) {
         if let Some(region) = region_mut(&mut self.regions, addr) {

@@ -1,6 +1,7 @@
 //! A parser as loaded: the one value that plain objects (and, later, light
 //! skeletons) become. Everything in it is linked, nothing is verified.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub struct Map {
     pub name: String,
     /// What it is.
     pub kind: MapKind,
-    /// Bytes of a key; 0 for ring buffers.
+    /// Bytes of a key; 0 for ring buffers, queues and stacks.
     pub key_size: u32,
     /// Bytes of a value; 0 for ring buffers.
     pub value_size: u32,
@@ -40,14 +41,88 @@ pub struct Map {
 }
 
 /// The map types a parser may use (Linux `enum bpf_map_type`).
+///
+/// A parser runs on one CPU, so that the per-CPU forms have one value for each
+/// key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapKind {
     /// `BPF_MAP_TYPE_HASH` (1).
     Hash,
     /// `BPF_MAP_TYPE_ARRAY` (2).
     Array,
+    /// `BPF_MAP_TYPE_PERCPU_HASH` (5).
+    PerCpuHash,
+    /// `BPF_MAP_TYPE_PERCPU_ARRAY` (6).
+    PerCpuArray,
+    /// `BPF_MAP_TYPE_LRU_HASH` (9) and `BPF_MAP_TYPE_LRU_PERCPU_HASH` (10):
+    /// when it is full, a new entry takes the place of the oldest.
+    LruHash {
+        /// Whether it is the per-CPU form.
+        per_cpu: bool,
+    },
+    /// `BPF_MAP_TYPE_QUEUE` (22): what was pushed first is popped first.
+    Queue,
+    /// `BPF_MAP_TYPE_STACK` (23): what was pushed last is popped first.
+    Stack,
     /// `BPF_MAP_TYPE_RINGBUF` (27).
     RingBuffer,
+}
+
+impl MapKind {
+    /// Returns the kind that Linux gives this number, if it is offered here.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Hash,
+            2 => Self::Array,
+            5 => Self::PerCpuHash,
+            6 => Self::PerCpuArray,
+            9 => Self::LruHash { per_cpu: false },
+            10 => Self::LruHash { per_cpu: true },
+            22 => Self::Queue,
+            23 => Self::Stack,
+            27 => Self::RingBuffer,
+            _ => return None,
+        })
+    }
+
+    /// Returns whether keys are hashed.
+    #[must_use]
+    pub fn is_hash(self) -> bool {
+        matches!(self, Self::Hash | Self::PerCpuHash | Self::LruHash { .. })
+    }
+
+    /// Returns whether keys are the numbers from 0 on.
+    #[must_use]
+    pub fn is_array(self) -> bool {
+        matches!(self, Self::Array | Self::PerCpuArray)
+    }
+
+    /// Returns whether each CPU has values of its own.
+    #[must_use]
+    pub fn is_per_cpu(self) -> bool {
+        matches!(
+            self,
+            Self::PerCpuHash | Self::PerCpuArray | Self::LruHash { per_cpu: true }
+        )
+    }
+}
+
+impl fmt::Display for MapKind {
+    /// Writes what messages call a map of this kind.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hash => "hash",
+            Self::Array => "array",
+            Self::PerCpuHash => "per-CPU hash",
+            Self::PerCpuArray => "per-CPU array",
+            Self::LruHash { per_cpu: false } => "LRU hash",
+            Self::LruHash { per_cpu: true } => "per-CPU LRU hash",
+            Self::Queue => "queue",
+            Self::Stack => "stack",
+            Self::RingBuffer => "ring buffer",
+        })
+    }
 }
 
 /// A program that attaches to one hook, with every function it calls.

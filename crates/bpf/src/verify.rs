@@ -150,15 +150,18 @@ fn check_map(map: &Map) -> Result<(), VerifyError> {
             fail("value_size", "0", map.value_size.into())
         }
         MapKind::RingBuffer => Ok(()),
-        MapKind::Array if map.key_size != 4 => fail("key_size", "4", map.key_size.into()),
-        MapKind::Hash if !(1..=512).contains(&map.key_size) => {
+        MapKind::Queue | MapKind::Stack if map.key_size != 0 => {
+            fail("key_size", "0", map.key_size.into())
+        }
+        kind if kind.is_array() && map.key_size != 4 => fail("key_size", "4", map.key_size.into()),
+        kind if kind.is_hash() && !(1..=512).contains(&map.key_size) => {
             fail("key_size", "1 to 512", map.key_size.into())
         }
         _ if map.value_size == 0 => fail("value_size", "1 or more", 0),
         _ if initial > map.value_size.into() => {
             fail("the initial value's length", "at most value_size", initial)
         }
-        MapKind::Array | MapKind::Hash => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -68,7 +68,7 @@ mod interpreter;
 mod machine;
 mod watch;
 
-pub(crate) use self::machine::Machine;
+pub(crate) use self::machine::{Lock, Machine};
 pub use crate::fault::{Fault, RunError};
 use crate::maps::Maps;
 use crate::memory::{Memory, Site};
@@ -93,6 +93,8 @@ pub struct Vm {
     frames: [u64; FRAMES],
     /// What the clock of the helpers says.
     clock: u64,
+    /// Where the helpers' random numbers have got to.
+    random: u64,
     /// The line that no more lines are printed was printed.
     log_closed: bool,
 }
@@ -125,6 +127,7 @@ impl Vm {
             maps,
             frames,
             clock: 0,
+            random: 0,
             log_closed: false,
         })
     }
@@ -226,13 +229,19 @@ impl Vm {
             host,
             meter,
             clock: &mut self.clock,
+            random: &mut self.random,
+            locks: Default::default(),
             frames: self.frames,
             log_closed: &mut self.log_closed,
             depth: 0,
             stopped: None,
         };
         let result = machine.interpret(0, registers);
-        result.map_err(|fault| (machine.stopped.unwrap_or(0), fault))
+        match (result, machine.still_locked()) {
+            (Ok(_), Some(locked)) => Err(locked),
+            (Ok(r0), None) => Ok(r0),
+            (Err(fault), _) => Err((machine.stopped.unwrap_or(0), fault)),
+        }
     }
 
     fn failed(&self, program: usize, slot: u32, fault: Fault) -> RunError {

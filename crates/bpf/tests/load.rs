@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use expect_test::{Expect, expect};
 use ukexec_bpf::btf::{Btf, TypesBuilder};
 use ukexec_bpf::insn::{CALL, LDDW, POISON, call, lddw};
-use ukexec_bpf::{HookDecl, Insn, Interface, KfuncDecl, LoadError, Parser, Program};
+use ukexec_bpf::memory::Memory;
+use ukexec_bpf::vm::{Fault, Vm};
+use ukexec_bpf::{HookDecl, Host, Insn, Interface, KfuncDecl, LoadError, Meter, Parser, Program};
 
 /// Where the objects are: `testdata/objects`, or a folder that `build.sh` made.
 fn folder() -> PathBuf {
@@ -320,6 +322,43 @@ fn tells_why_instructions_are_poisoned() {
     "#]].assert_eq(&reasons.collect::<String>());
 }
 
+/// A host without kfuncs of its own, which nothing is printed to.
+struct Silent;
+
+impl Host for Silent {
+    fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, Fault> {
+        Ok(0)
+    }
+
+    fn log(&mut self, _: &str) {}
+}
+
+#[test]
+fn every_type_of_map_loads_and_works() {
+    let parser = Parser::load(&object("maps"), &kexec()).unwrap();
+    let maps = parser
+        .maps
+        .iter()
+        .map(|map| format!("{}: {}\n", map.name, map.kind));
+    expect![[r#"
+        hash: hash
+        array: array
+        percpu_hash: per-CPU hash
+        percpu_array: per-CPU array
+        lru_hash: LRU hash
+        lru_percpu_hash: per-CPU LRU hash
+        queue: queue
+        stack: stack
+        ring: ring buffer
+        .rodata: array
+    "#]]
+    .assert_eq(&maps.collect::<String>());
+    let mut meter = Meter::default();
+    let mut vm = Vm::new(&parser.verify().unwrap(), &mut meter).unwrap();
+    let sum = vm.run(0, &[0], &mut Silent, &mut meter).unwrap();
+    assert_eq!(sum, 111_111 + 3_000_000 + "seven 7".len() as u64);
+}
+
 fn check(object: &[u8], expected: &Expect) {
     let error = Parser::load(object, &kexec()).unwrap_err();
     expected.assert_eq(&chain(&error));
@@ -366,6 +405,12 @@ fn refuses_what_the_host_does_not_define() {
         ]],
     );
     check_refused(
+        "kfunc_linux",
+        &expect![[
+            r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:80: "SEC(HOOK) int program(u64 *args) { return !bpf_obj_new_impl(1, 0); }"): kfunc bpf_obj_new_impl is a kfunc of Linux that this loader does not offer: parsers have no heap, and thus no lists and trees on it; use maps"#
+        ]],
+    );
+    check_refused(
         "kfunc_args",
         &expect![[
             r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3"#
@@ -402,7 +447,7 @@ fn refuses_maps_and_data() {
     check_refused(
         "map_type",
         &expect![
-            "map counts: maps of type percpu_array (6) are not offered; offered: hash (1), array (2), ringbuf (27)"
+            "map counts: maps of type lpm_trie (11) are not offered; offered: hash (1), array (2), percpu_hash (5), percpu_array (6), lru_hash (9), lru_percpu_hash (10), queue (22), stack (23), ringbuf (27)"
         ],
     );
     check_refused(

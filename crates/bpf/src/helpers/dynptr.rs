@@ -6,6 +6,7 @@
 //! access goes by regions all the same.
 
 use super::{Answer, errno, ring};
+use crate::memory::Access;
 use crate::vm::{Fault, Machine};
 
 /// The longest data of a dynptr (Linux `DYNPTR_MAX_SIZE`).
@@ -32,6 +33,18 @@ impl Dynptr {
     fn store(&self, machine: &mut Machine<'_>, at: u64) -> Result<(), Fault> {
         let bytes = [self.data.to_le_bytes(), self.len.to_le_bytes()];
         Ok(machine.memory.write(at, bytes.as_flattened())?)
+    }
+
+    /// Returns the address of `len` bytes at `offset`, if they lie inside.
+    fn slice(&self, offset: u64, len: u64) -> Option<u64> {
+        let there = self.data != 0 && self.holds(offset, len);
+        there.then(|| self.data.wrapping_add(offset))
+    }
+
+    /// Returns whether its data may not be written.
+    fn is_read_only(&self, machine: &Machine<'_>) -> bool {
+        let write = machine.memory.check(Access::Write, self.data, 0);
+        self.data != 0 && write.is_err()
     }
 
     /// Returns whether `len` bytes at `offset` lie inside.
@@ -92,7 +105,9 @@ fn end(
     if dynptr.data == 0 {
         return Ok(0);
     }
-    release(machine, [dynptr.data, 0, 0, 0, 0])?;
+    // An adjusted one begins inside its record.
+    let record = dynptr.data & !u64::from(u32::MAX);
+    release(machine, [record, 0, 0, 0, 0])?;
     Dynptr::NULL.store(machine, ptr)?;
     Ok(0)
 }
@@ -133,10 +148,119 @@ fn copy(
 /// `bpf_dynptr_data(ptr, offset, len)`.
 pub(super) fn data(machine: &mut Machine<'_>, [ptr, offset, len, ..]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;
-    let there = dynptr.data != 0 && dynptr.holds(offset, len);
-    Ok(if there {
-        dynptr.data.wrapping_add(offset)
+    Ok(dynptr.slice(offset, len).unwrap_or(0))
+}
+
+/// `bpf_dynptr_slice(ptr, offset, buffer, len)`: the data lies in one piece, so
+/// that the buffer is never used.
+pub(super) fn slice(machine: &mut Machine<'_>, [ptr, offset, _, len, _]: [u64; 5]) -> Answer {
+    data(machine, [ptr, low(offset), low(len), 0, 0])
+}
+
+/// `bpf_dynptr_slice_rdwr(ptr, offset, buffer, len)`.
+pub(super) fn slice_rdwr(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
+    let [ptr, ..] = args;
+    if Dynptr::load(machine, ptr)?.is_read_only(machine) {
+        return Ok(0);
+    }
+    slice(machine, args)
+}
+
+/// `bpf_dynptr_adjust(ptr, start, end)`.
+pub(super) fn adjust(machine: &mut Machine<'_>, [ptr, start, end, ..]: [u64; 5]) -> Answer {
+    let dynptr = Dynptr::load(machine, ptr)?;
+    let (start, end) = (low(start), low(end));
+    if dynptr.data == 0 || start > end {
+        return Ok(errno::EINVAL);
+    }
+    if end > dynptr.len {
+        return Ok(errno::ERANGE);
+    }
+    let (data, len) = (dynptr.data.wrapping_add(start), end - start);
+    Dynptr { data, len }.store(machine, ptr)?;
+    Ok(0)
+}
+
+/// `bpf_dynptr_is_null(ptr)`.
+pub(super) fn is_null(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
+    Ok((Dynptr::load(machine, ptr)?.data == 0).into())
+}
+
+/// `bpf_dynptr_is_rdonly(ptr)`.
+pub(super) fn is_rdonly(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
+    Ok(Dynptr::load(machine, ptr)?.is_read_only(machine).into())
+}
+
+/// `bpf_dynptr_size(ptr)`, which returns a `__u32`.
+pub(super) fn size(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
+    let dynptr = Dynptr::load(machine, ptr)?;
+    Ok(if dynptr.data == 0 {
+        low(errno::EINVAL)
     } else {
-        0
+        dynptr.len
     })
+}
+
+/// `bpf_dynptr_clone(ptr, clone)`.
+pub(super) fn clone(machine: &mut Machine<'_>, [ptr, clone, ..]: [u64; 5]) -> Answer {
+    let dynptr = Dynptr::load(machine, ptr)?;
+    dynptr.store(machine, clone)?;
+    Ok(if dynptr.data == 0 { errno::EINVAL } else { 0 })
+}
+
+/// `bpf_dynptr_copy(dst, dst_offset, src, src_offset, size)`.
+pub(super) fn copy_between(
+    machine: &mut Machine<'_>,
+    [dst, dst_offset, src, src_offset, len]: [u64; 5],
+) -> Answer {
+    let (to, from) = (Dynptr::load(machine, dst)?, Dynptr::load(machine, src)?);
+    if to.data == 0 || from.data == 0 || to.is_read_only(machine) {
+        return Ok(errno::EINVAL);
+    }
+    let len = low(len);
+    let to = to.slice(low(dst_offset), len);
+    let from = from.slice(low(src_offset), len);
+    let (Some(to), Some(from)) = (to, from) else {
+        return Ok(errno::E2BIG);
+    };
+    if len != 0 {
+        machine.memory.copy(to, from, len)?;
+    }
+    Ok(0)
+}
+
+/// `bpf_dynptr_memset(ptr, offset, size, value)`.
+pub(super) fn fill(machine: &mut Machine<'_>, [ptr, offset, len, value, _]: [u64; 5]) -> Answer {
+    let dynptr = Dynptr::load(machine, ptr)?;
+    if dynptr.data == 0 || dynptr.is_read_only(machine) {
+        return Ok(errno::EINVAL);
+    }
+    let len = low(len);
+    let Some(at) = dynptr.slice(low(offset), len) else {
+        return Ok(errno::E2BIG);
+    };
+    if value as u8 == 0 {
+        if len != 0 {
+            machine.memory.zero(at, len)?;
+        }
+        return Ok(0);
+    }
+    let bytes = [value as u8; FILL as usize];
+    let mut done = 0;
+    while done < len {
+        let now = FILL.min(len - done);
+        let bytes = bytes.get(..now as usize).unwrap_or_default();
+        machine.memory.write(at + done, bytes)?;
+        done += now;
+    }
+    Ok(0)
+}
+
+/// Bytes that are filled at once.
+const FILL: u64 = 4096;
+
+/// Returns the `u32` that a register holds: kfuncs take offsets and sizes so,
+/// helpers some as `u64`.
+fn low(register: u64) -> u64 {
+    u64::from(register as u32)
 }

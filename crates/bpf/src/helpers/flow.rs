@@ -1,21 +1,20 @@
-//! Loops, iterators, comparisons, and what stands for time.
-
-use std::cmp::Ordering;
+//! Loops, iterators, arguments, and what stands for time, chance and locks.
 
 use super::{Answer, errno};
-use crate::vm::{Fault, Machine};
+use crate::AttachKind;
+use crate::vm::{Fault, Lock, Machine};
 
 /// Rounds a loop may have (Linux `BPF_MAX_LOOPS`).
 const MAX_ROUNDS: i64 = 8 << 20;
 
-/// `bpf_ktime_get_ns()`.
+/// `bpf_ktime_get_ns()` and its kin.
 pub(super) fn ktime(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
     let now = *machine.clock;
     *machine.clock = now.wrapping_add(1);
     Ok(now)
 }
 
-/// `bpf_get_smp_processor_id()`.
+/// `bpf_get_smp_processor_id()` and `bpf_get_numa_node_id()`.
 pub(super) fn processor(_: &mut Machine<'_>, _: [u64; 5]) -> Answer {
     Ok(0)
 }
@@ -40,33 +39,71 @@ pub(super) fn repeat(
     Ok(rounds.into())
 }
 
-/// `bpf_strncmp(s1, s1_sz, s2)`.
-pub(super) fn strncmp(machine: &mut Machine<'_>, [one, size, two, ..]: [u64; 5]) -> Answer {
-    const CHUNK: u64 = 128;
-    let size = u64::from(size as u32);
-    let mut done = 0;
-    while done < size {
-        let at = [one.wrapping_add(done), two.wrapping_add(done)];
-        let rest = at.map(|at| machine.memory.rest(at).max(1));
-        let len = rest.into_iter().fold(CHUNK.min(size - done), u64::min) as usize;
-        let mut chunks = [[0; CHUNK as usize]; 2];
-        for (chunk, at) in chunks.iter_mut().zip(at) {
-            machine
-                .memory
-                .read(at, chunk.get_mut(..len).unwrap_or_default())?;
-        }
-        let [one, two] = chunks;
-        for (one, two) in one.into_iter().zip(two).take(len) {
-            match one.cmp(&two) {
-                Ordering::Less => return Ok(-1_i64 as u64),
-                Ordering::Greater => return Ok(1),
-                Ordering::Equal if one == 0 => return Ok(0),
-                Ordering::Equal => {}
-            }
-        }
-        done += len as u64;
+/// `bpf_get_prandom_u32()`: SplitMix64 from a fixed start.
+pub(super) fn random(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
+    *machine.random = machine.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bits = *machine.random;
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    Ok((bits ^ (bits >> 31)) >> 32)
+}
+
+/// `bpf_get_func_arg(ctx, n, value)`.
+pub(super) fn argument(machine: &mut Machine<'_>, [ctx, index, value, ..]: [u64; 5]) -> Answer {
+    let index = u64::from(index as u32);
+    if index >= arguments(machine, ctx) {
+        return Ok(errno::EINVAL);
     }
+    machine.memory.copy(value, ctx + 8 * index, 8)?;
     Ok(0)
+}
+
+/// `bpf_get_func_ret(ctx, value)`.
+pub(super) fn previous(machine: &mut Machine<'_>, [ctx, value, ..]: [u64; 5]) -> Answer {
+    if machine.attach() != Some(AttachKind::FmodRet) {
+        return Ok(errno::EOPNOTSUPP);
+    }
+    let behind = ctx + 8 * arguments(machine, ctx);
+    machine.memory.copy(value, behind, 8)?;
+    Ok(0)
+}
+
+/// `bpf_get_func_arg_cnt(ctx)`.
+pub(super) fn argument_count(machine: &mut Machine<'_>, [ctx, ..]: [u64; 5]) -> Answer {
+    Ok(arguments(machine, ctx))
+}
+
+/// Returns how many arguments the hook passed in the array at `ctx`.
+fn arguments(machine: &Machine<'_>, ctx: u64) -> u64 {
+    let behind = u64::from(machine.attach() == Some(AttachKind::FmodRet));
+    (machine.memory.rest(ctx) / 8).saturating_sub(behind)
+}
+
+/// `bpf_rdonly_cast(obj, btf_id)`.
+pub(super) fn cast(_: &mut Machine<'_>, [object, ..]: [u64; 5]) -> Answer {
+    Ok(object)
+}
+
+/// `bpf_rcu_read_lock()`.
+pub(super) fn rcu_lock(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
+    machine.lock(Lock::Rcu);
+    Ok(0)
+}
+
+/// `bpf_rcu_read_unlock()`.
+pub(super) fn rcu_unlock(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
+    machine.unlock(Lock::Rcu).map(|()| 0)
+}
+
+/// `bpf_preempt_disable()`.
+pub(super) fn preempt_disable(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
+    machine.lock(Lock::Preempt);
+    Ok(0)
+}
+
+/// `bpf_preempt_enable()`.
+pub(super) fn preempt_enable(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
+    machine.unlock(Lock::Preempt).map(|()| 0)
 }
 
 /// The state of a number iterator: two C ints, as Linux keeps them.

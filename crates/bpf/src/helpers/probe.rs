@@ -20,12 +20,14 @@ pub(super) fn read(machine: &mut Machine<'_>, [dst, size, src, ..]: [u64; 5]) ->
     }
 }
 
-/// `bpf_probe_read_user(dst, size, src)` and its string form.
+/// `bpf_probe_read_user(dst, size, src)`, its string form, and
+/// `bpf_copy_from_user`.
 pub(super) fn read_user(machine: &mut Machine<'_>, [dst, size, ..]: [u64; 5]) -> Answer {
     let size = u64::from(size as u32);
-    if size != 0 {
-        machine.memory.zero(dst, size)?;
+    if size == 0 {
+        return Ok(0);
     }
+    machine.memory.zero(dst, size)?;
     Ok(errno::EFAULT)
 }
 

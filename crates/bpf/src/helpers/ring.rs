@@ -78,9 +78,7 @@ fn ring<'a>(
         None => format!("{} is no map", machine.memory.describe(handle)),
         Some(live) => match &mut live.contents {
             Contents::Ring(ring) => return Ok((Arc::clone(&live.name), ring)),
-            Contents::Array(_) | Contents::Hash(_) => {
-                format!("map {} is not a ring buffer", live.name)
-            }
+            _ => format!("map {} is not a ring buffer", live.name),
         },
     };
     Err(Fault::Helper { helper, problem })

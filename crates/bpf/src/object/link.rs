@@ -184,6 +184,9 @@ impl<'p> Linker<'p> {
     fn find_kfunc(&self, name: &str, declared: usize) -> Result<u32, KfuncProblem> {
         let interface = self.parts.interface;
         let Some(host) = interface.kfunc(name) else {
+            if let Some(reason) = crate::helpers::why_no_kfunc(name) {
+                return Err(KfuncProblem::Refused { reason });
+            }
             let offered = list(interface.kfuncs.iter().map(|kfunc| kfunc.name));
             return Err(KfuncProblem::Missing { offered });
         };

@@ -13,6 +13,7 @@ const MAX_KEY_BYTES: u32 = 512;
 /// kernel allocates, and what user space may do.
 const HARMLESS_FLAGS: u32 = NO_PREALLOC | NUMA_NODE | ZERO_SEED | RDONLY | WRONLY;
 const NO_PREALLOC: u32 = 1;
+const NO_COMMON_LRU: u32 = 1 << 1;
 const NUMA_NODE: u32 = 1 << 2;
 const RDONLY: u32 = 1 << 3;
 const WRONLY: u32 = 1 << 4;
@@ -105,19 +106,17 @@ impl Definition {
             flags,
         } = self;
         let number = kind.ok_or(MapProblem::NoType)?;
-        let (kind, allowed) = match number {
-            1 => (MapKind::Hash, HARMLESS_FLAGS | RDONLY_PROG),
-            2 => (
-                MapKind::Array,
-                HARMLESS_FLAGS & !NO_PREALLOC | RDONLY_PROG | MMAPABLE,
-            ),
-            27 => (MapKind::RingBuffer, NUMA_NODE),
-            number => {
-                return Err(MapProblem::Type {
-                    kind: type_name(number),
-                    number,
-                });
-            }
+        let kind = MapKind::from_number(number).ok_or_else(|| MapProblem::Type {
+            kind: type_name(number),
+            number,
+        })?;
+        let allowed = match kind {
+            MapKind::Hash | MapKind::PerCpuHash => HARMLESS_FLAGS | RDONLY_PROG,
+            MapKind::LruHash { .. } => HARMLESS_FLAGS & !NO_PREALLOC | NO_COMMON_LRU | RDONLY_PROG,
+            MapKind::Array => HARMLESS_FLAGS & !NO_PREALLOC | RDONLY_PROG | MMAPABLE,
+            MapKind::PerCpuArray => HARMLESS_FLAGS & !NO_PREALLOC & !NUMA_NODE | RDONLY_PROG,
+            MapKind::Queue | MapKind::Stack => NUMA_NODE | RDONLY | WRONLY,
+            MapKind::RingBuffer => NUMA_NODE,
         };
         if flags & !allowed != 0 {
             return Err(MapProblem::Flags {
@@ -139,12 +138,19 @@ impl Definition {
         };
         positive("max_entries", max_entries)?;
         match kind {
-            MapKind::Array => check("key_size", key_size, 4, "4 for an array")?,
+            MapKind::Array | MapKind::PerCpuArray => {
+                check("key_size", key_size, 4, "4 for an array")?;
+            }
             MapKind::RingBuffer => {
                 check("key_size", key_size, 0, "absent for a ring buffer")?;
                 check("value_size", value_size, 0, "absent for a ring buffer")?;
             }
-            MapKind::Hash => positive("key_size", key_size)?,
+            MapKind::Queue | MapKind::Stack => {
+                check("key_size", key_size, 0, "absent for a queue or stack")?;
+            }
+            MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash { .. } => {
+                positive("key_size", key_size)?;
+            }
         }
         if kind != MapKind::RingBuffer {
             positive("value_size", value_size)?;

@@ -85,7 +85,10 @@ pub enum Reject {
         chain: String,
     },
     /// A helper that is not offered.
-    #[error("helper {number}{} is not offered by this loader", name_of(*.number))]
+    #[error(
+        "helper {number}{} is not offered by this loader: {}",
+        name_of(*.number), crate::helpers::why_not(*.number)
+    )]
     Helper {
         /// Its number.
         number: i32,

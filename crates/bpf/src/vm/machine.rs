@@ -6,7 +6,7 @@ use crate::helpers::{Helper, KFUNCS, find};
 use crate::maps::Maps;
 use crate::memory::{Memory, Site, handle};
 use crate::verify::VerifiedParser;
-use crate::{Host, Interface, Meter};
+use crate::{AttachKind, Host, Interface, Meter};
 
 /// A run under way.
 pub(crate) struct Machine<'a> {
@@ -18,12 +18,42 @@ pub(crate) struct Machine<'a> {
     pub(super) host: &'a mut dyn Host,
     pub(super) meter: &'a mut Meter,
     pub(crate) clock: &'a mut u64,
+    pub(crate) random: &'a mut u64,
+    /// The locks that are held, by [`Lock`].
+    pub(super) locks: [Locked; 2],
     pub(super) frames: [u64; FRAMES],
     pub(super) log_closed: &'a mut bool,
     /// How many functions are active.
     pub(super) depth: usize,
     /// The slot where the run ended early.
     pub(super) stopped: Option<u32>,
+}
+
+/// What a program may lock. There is nothing to be kept out, but who locks
+/// must unlock, as in Linux.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lock {
+    /// `bpf_rcu_read_lock`.
+    Rcu,
+    /// `bpf_preempt_disable`.
+    Preempt,
+}
+
+impl Lock {
+    /// Returns the names of the kfuncs that take it and give it back.
+    fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Rcu => ["bpf_rcu_read_lock", "bpf_rcu_read_unlock"],
+            Self::Preempt => ["bpf_preempt_disable", "bpf_preempt_enable"],
+        }
+    }
+}
+
+/// How often a lock is held, and which slot took it first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Locked {
+    times: u64,
+    slot: u32,
 }
 
 /// What the register of a `callx` names.
@@ -43,6 +73,46 @@ impl Machine<'_> {
             Callee::Function(entry) => self.interpret(entry, args),
             Callee::Helper(_) | Callee::Kfunc(_) => Err(Fault::NoFunction { target: callback }),
         }
+    }
+
+    /// Returns how the program that runs is attached.
+    pub(crate) fn attach(&self) -> Option<AttachKind> {
+        let program = self.parser.programs.get(self.program);
+        program.map(|program| program.attach)
+    }
+
+    /// Takes `lock`.
+    pub(crate) fn lock(&mut self, lock: Lock) {
+        let slot = self.memory.site().slot;
+        let locked = &mut self.locks[lock as usize];
+        if locked.times == 0 {
+            locked.slot = slot;
+        }
+        locked.times += 1;
+    }
+
+    /// Gives `lock` back.
+    pub(crate) fn unlock(&mut self, lock: Lock) -> Result<(), Fault> {
+        let locked = &mut self.locks[lock as usize];
+        let [taker, helper] = lock.names();
+        locked.times = locked.times.checked_sub(1).ok_or_else(|| Fault::Helper {
+            helper,
+            problem: format!("no call of {taker} is open"),
+        })?;
+        Ok(())
+    }
+
+    /// Returns the slot of a lock that is still held, and the fault to tell.
+    pub(super) fn still_locked(&self) -> Option<(u32, Fault)> {
+        let all = [Lock::Rcu, Lock::Preempt];
+        let held = all
+            .into_iter()
+            .find(|lock| self.locks[*lock as usize].times != 0)?;
+        let [lock, unlock] = held.names();
+        Some((
+            self.locks[held as usize].slot,
+            Fault::Locked { lock, unlock },
+        ))
     }
 
     /// Gives what the program printed to the host, line by line.

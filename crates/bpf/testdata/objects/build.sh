@@ -28,6 +28,7 @@ for compiler in 14 16 19; do
 	done
 done
 build 19 v3 host.bpf.c host.bpf.o
+build 19 v3 maps.bpf.c maps.bpf.o
 for case in $(sed -n 's/^#ifdef CASE_//p' refused.bpf.c); do
 	build 19 v3 refused.bpf.c "refused-$case.bpf.o" -DCASE_"$case"
 done

@@ -51,7 +51,7 @@ SEC(HOOK) int program(u64 *args) { return bpf_trace_printk(names[args[1] & 1], 4
 #endif
 
 #ifdef CASE_map_type
-struct { __uint(type, 6); __uint(max_entries, 1); __type(key, u32); __type(value, u32); } counts SEC(".maps");
+struct { __uint(type, 11); __uint(max_entries, 1); __type(key, u32); __type(value, u32); } counts SEC(".maps");
 SEC(HOOK) int program(u64 *args) { u32 key = 0; return !bpf_map_lookup_elem(&counts, &key); }
 #endif
 
@@ -73,4 +73,9 @@ SEC(HOOK) int program(u64 *args) { u32 key = 0; return !bpf_map_lookup_elem(&cou
 #ifdef CASE_map_legacy
 struct { int type, key_size, value_size, max_entries; } counts SEC("maps") = { 2, 4, 4, 1 };
 SEC(HOOK) int program(u64 *args) { u32 key = 0; return !bpf_map_lookup_elem(&counts, &key); }
+#endif
+
+#ifdef CASE_kfunc_linux
+extern void *bpf_obj_new_impl(unsigned long type, void *meta) __ksym;
+SEC(HOOK) int program(u64 *args) { return !bpf_obj_new_impl(1, 0); }
 #endif

@@ -10,8 +10,9 @@ use crate::rig::{TestHost, kfunc, map, parser, with_lines};
 
 const IMAGE: &[u8] = b"MZ\0\0image of 32 bytes, for tests\0";
 
-/// A parser with a ring (0), an array (1), a hash (2), `.rodata` (3) and the
-/// kfuncs of the iterators.
+/// A parser with a ring (0), an array (1), a hash (2), `.rodata` (3), a per-CPU
+/// array (4) and hash (5), an LRU hash (6), a queue (7), a stack (8) and all
+/// built-in kfuncs.
 fn equipped(text: &str, rodata: &'static str) -> Parser {
     let mut parser = with_lines(parser(text));
     let mut constants = map(".rodata", MapKind::Array, [4, rodata.len() as u32 + 1, 1]);
@@ -22,6 +23,11 @@ fn equipped(text: &str, rodata: &'static str) -> Parser {
         map("array", MapKind::Array, [4, 12, 3]),
         map("hash", MapKind::Hash, [2, 8, 2]),
         constants,
+        map("cpu_array", MapKind::PerCpuArray, [4, 8, 2]),
+        map("cpu_hash", MapKind::PerCpuHash, [2, 8, 2]),
+        map("lru", MapKind::LruHash { per_cpu: false }, [2, 8, 2]),
+        map("queue", MapKind::Queue, [0, 8, 2]),
+        map("stack", MapKind::Stack, [0, 8, 2]),
     ];
     let numbers = Interface::BUILT_IN..;
     parser.kfuncs = KFUNCS
@@ -34,7 +40,7 @@ fn equipped(text: &str, rodata: &'static str) -> Parser {
 
 /// Runs `text` with r6 = the image's address. Returns r0, or the fault, and
 /// what was printed.
-fn run(text: &str, rodata: &'static str) -> (String, Vec<String>) {
+pub(crate) fn run(text: &str, rodata: &'static str) -> (String, Vec<String>) {
     run_with(text, rodata, &mut Meter::default())
 }
 
@@ -66,7 +72,7 @@ fn run_with(text: &str, rodata: &'static str, meter: &mut Meter) -> (String, Vec
 }
 
 #[track_caller]
-fn check(text: &str, expected: &str) {
+pub(crate) fn check(text: &str, expected: &str) {
     assert_eq!(run(text, "").0, expected, "{text}");
 }
 
@@ -230,7 +236,7 @@ fn arrays_hash_maps_and_their_errors() {
     check(&update(3, 0, 1, 0), "-1");
     check(
         &lookup(0, 0),
-        "bpf_map_lookup_elem: map ring is a ring buffer, which has no elements",
+        "bpf_map_lookup_elem: map ring has no elements with keys; its type is ring buffer",
     );
     check(
         "r1 = r6\n call helper 1",

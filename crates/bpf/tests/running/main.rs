@@ -9,6 +9,8 @@ mod asm;
 mod calls;
 mod helpers;
 mod instructions;
+mod kfuncs;
+mod maps;
 mod memory;
 mod random;
 mod rig;

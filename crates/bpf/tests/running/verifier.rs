@@ -328,16 +328,26 @@ fn refuses_calls_to_what_is_not_there() {
     check(
         "call helper 14\n exit",
         expect![
-            "program main, insn 0: helper 14 (bpf_get_current_pid_tgid) is not offered by this loader"
+            "program main, insn 0: helper 14 (bpf_get_current_pid_tgid) is not offered by this loader: a parser belongs to no process, and its result must not depend on who runs it"
         ],
     );
     check(
         "call helper 4000\n exit",
-        expect!["program main, insn 0: helper 4000 is not offered by this loader"],
+        expect![
+            "program main, insn 0: helper 4000 is not offered by this loader: Linux has no helper of this number"
+        ],
     );
     check(
         "call helper 0\n exit",
-        expect!["program main, insn 0: helper 0 (bpf_unspec) is not offered by this loader"],
+        expect![
+            "program main, insn 0: helper 0 (bpf_unspec) is not offered by this loader: Linux has no helper of this number"
+        ],
+    );
+    check(
+        "call helper 9\n exit",
+        expect![
+            "program main, insn 0: helper 9 (bpf_skb_store_bytes) is not offered by this loader: Linux does not offer it to such programs either"
+        ],
     );
     check(
         "call kfunc 0\n exit",
