@@ -261,7 +261,8 @@ fn a_large_copy_into_a_record_moves_nothing() {
     memory.write(record + 5000, &[0xee]).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 4096);
     let later = memory.span(record, 8 << 20).unwrap();
-    assert_eq!(later.copied, 4096);
+    // The short pieces before that page are copied along.
+    assert_eq!(later.copied, 8192);
     let mut byte = [0; 1];
     span.rope.read_at(5000, &mut byte).unwrap();
     assert_eq!(byte[0], source.bytes[5000 - 100 + 333]);
@@ -283,6 +284,54 @@ fn copies_in_steps_become_one_reference() {
     let span = memory.span(record, 1 << 20).unwrap();
     assert_eq!(span.rope.pieces().len(), 1);
     assert_eq!(source.read.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn crumbs_are_copied_together() {
+    let source = source(1 << 20);
+    let mut memory = Memory::default();
+    let image = memory.add_rope("image", rope(&source)).unwrap();
+    let len = 64 * 300 + 8192 + 300;
+    let record = memory.add_record("record".into(), len).unwrap();
+    let mut expected = Vec::new();
+    let mut take = |memory: &mut Memory, from: u64, len: u64| {
+        let to = record + expected.len() as u64;
+        memory.copy(to, image + from, len).unwrap();
+        expected.extend_from_slice(&source.bytes[from as usize..][..len as usize]);
+    };
+    for crumb in 0..64 {
+        take(&mut memory, crumb * 1000, 300);
+    }
+    take(&mut memory, 500_000, 8192);
+    take(&mut memory, 10, 300);
+    let span = memory.span(record, len.into()).unwrap();
+    assert_eq!(span.rope.to_vec().unwrap(), expected);
+    let lens = span.rope.pieces().iter().map(Piece::len);
+    assert_eq!(lens.collect::<Vec<_>>(), [64 * 300, 8192, 300]);
+    // The short one at the end has no short neighbour.
+    assert_eq!(span.copied, 64 * 300);
+    assert!(memory.take_work() > 64 * 24, "reading crumbs costs");
+}
+
+#[test]
+fn crumbs_past_the_budget_are_refused() {
+    let mut memory = Memory::default();
+    let image = memory.add_rope("image", rope(&source(1 << 20))).unwrap();
+    let record = memory.add_record("record".into(), 512 << 10).unwrap();
+    for crumb in 0..1024 {
+        memory
+            .copy(record + crumb * 512, image + crumb * 1000, 512)
+            .unwrap();
+    }
+    memory
+        .account
+        .draw(&Meter {
+            memory: 500 << 10,
+            ..Meter::default()
+        })
+        .unwrap();
+    let error = memory.span(record, 512 << 10).unwrap_err();
+    assert!(matches!(error, AccessError::OutOfMemory { .. }), "{error}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::account::{Account, Trouble};
+use super::lines::PAGE;
 use super::sparse::Segment;
 use super::{Access, AccessError, Memory};
 use crate::{Piece, Rope};
@@ -83,39 +85,109 @@ impl Memory {
     /// Returns the `len` bytes at `addr` by value: later writes of the program
     /// do not change them.
     ///
+    /// Short pieces next to each other are copied together, so that of two
+    /// neighbours one has at least a page: what a program made of crumbs is no
+    /// burden to whoever takes it.
+    ///
     /// # Errors
     ///
     /// [`AccessError`] if not all of them can be read.
     pub fn span(&mut self, addr: u64, len: u64) -> Result<Span, AccessError> {
         self.check(Access::Read, addr, len)?;
-        let mut span = Span {
-            rope: Rope::new(),
-            copied: 0,
-        };
-        let mut private = Vec::new();
+        let mut joiner = Joiner::default();
         let mut done = 0;
         while done < len {
-            let segment = self.at(addr + done, |region, offset, account| {
-                region.segment(offset, len - done, account)
+            let taken = self.at(addr + done, |region, offset, account| {
+                let segment = region.segment(offset, len - done, account)?;
+                let len = segment.len();
+                joiner.add(segment, account)?;
+                Ok(len)
             })?;
-            done += segment.len().max(1);
-            if let Segment::Bytes(bytes) = &segment {
-                span.copied += bytes.len() as u64;
-                self.account.moved(bytes.len() as u64);
-                self.ask(span.copied)?;
-                private.extend_from_slice(bytes);
-                continue;
-            }
-            span.rope
-                .push(Piece::Memory(Bytes::from(std::mem::take(&mut private))));
-            match segment {
-                Segment::Reference(rope) => span.rope.append(&rope),
-                Segment::Zeros(len) => span.rope.push(Piece::Zeros(len)),
-                Segment::Bytes(_) => {}
+            done += taken.max(1);
+        }
+        joiner.flush();
+        Ok(joiner.span)
+    }
+}
+
+/// Puts a [`Span`] together.
+#[derive(Debug)]
+struct Joiner {
+    span: Span,
+    /// The last piece if it is short. It stays a reference if no short one
+    /// follows.
+    lone: Rope,
+    /// The last bytes if they are copies; then there is no lone piece.
+    copies: Vec<u8>,
+}
+
+impl Default for Joiner {
+    fn default() -> Self {
+        Self {
+            span: Span {
+                rope: Rope::new(),
+                copied: 0,
+            },
+            lone: Rope::new(),
+            copies: Vec::new(),
+        }
+    }
+}
+
+impl Joiner {
+    fn add(&mut self, segment: Segment, account: &mut Account) -> Result<(), Trouble> {
+        match segment {
+            Segment::Zeros(len) => self.add_piece(Piece::Zeros(len), account),
+            Segment::Reference(rope) => rope
+                .pieces()
+                .iter()
+                .try_for_each(|piece| self.add_piece(piece.clone(), account)),
+            Segment::Bytes(bytes) => {
+                account.moved(bytes.len() as u64);
+                self.copy_lone(account)?;
+                self.copy(&bytes, account)
             }
         }
-        span.rope.push(Piece::Memory(Bytes::from(private)));
-        Ok(span)
+    }
+
+    fn add_piece(&mut self, piece: Piece, account: &mut Account) -> Result<(), Trouble> {
+        if piece.len() >= SHORT {
+            self.flush();
+            self.span.rope.push(piece);
+            return Ok(());
+        }
+        self.lone.push(piece);
+        if self.lone.pieces().len() > 1 || !self.copies.is_empty() {
+            return self.copy_lone(account);
+        }
+        if self.lone.len() >= SHORT {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    /// Makes the lone piece (and what was just put behind it) copies.
+    fn copy_lone(&mut self, account: &mut Account) -> Result<(), Trouble> {
+        let lone = std::mem::take(&mut self.lone);
+        if lone.is_empty() {
+            return Ok(());
+        }
+        account.fetched(lone.pieces().len() as u64, lone.len());
+        self.copy(&lone.to_vec()?, account)
+    }
+
+    fn copy(&mut self, bytes: &[u8], account: &Account) -> Result<(), Trouble> {
+        self.span.copied += bytes.len() as u64;
+        account.ask(self.span.copied)?;
+        self.copies.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Ends the run of short pieces or copies.
+    fn flush(&mut self) {
+        let copies = Bytes::from(std::mem::take(&mut self.copies));
+        self.span.rope.push(Piece::Memory(copies));
+        self.span.rope.append(&std::mem::take(&mut self.lone));
     }
 }
 
@@ -123,3 +195,5 @@ impl Memory {
 const FEW: usize = 255;
 /// A copy into a record of at least so many bytes is kept as a reference.
 const WORTHWHILE: u64 = 256;
+/// Pieces of fewer bytes are short.
+const SHORT: u64 = PAGE as u64;
