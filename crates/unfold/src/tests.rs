@@ -1,6 +1,7 @@
 //! Tests of whole unfoldings: images that say what the test parser shall do,
 //! and outcomes as text.
 
+mod abi;
 mod choice;
 mod hostile;
 mod stages;
@@ -56,6 +57,10 @@ enum Op {
     DecompressTwice,
     SecondFault,
     SameBytes,
+    Count = 60,
+    Big,
+    Crumbs,
+    EndOfLine,
     MatchFault = 100,
     MatchHandsOver,
     MatchNot,

@@ -422,4 +422,61 @@ UKEXEC_MATCH(match, ctx)
 	return header.op != OP_MATCH_NOT;
 }
 
+/* What a third program on the hook knows, and those before it leave alone. */
+enum more {
+	OP_COUNT = 60,
+	OP_BIG,
+	OP_CRUMBS,
+	OP_END_OF_LINE,
+};
+
+static int count;
+
+UKEXEC_PARSE(handle_more, ctx)
+{
+	struct header header;
+	char *record;
+	char end = 1;
+
+	if (!header_of(ctx, &header))
+		return 0;
+	switch (header.op) {
+	case OP_COUNT:
+		bpf_printk("count %d", ++count);
+		return 0;
+	case OP_BIG:
+		bpf_printk("big %d", bpf_copy_to_kernel(ukexec_initrd, big, sizeof(big)));
+		return 0;
+	case OP_CRUMBS:
+		/* The image's halves in turns, 256 bytes each. */
+		record = bpf_ringbuf_reserve(&kernel_ring, header.kernel.len, 0);
+		if (!record)
+			return 0;
+		for (__u32 at = 0; at + 256 <= header.kernel.len; at += 256)
+			bpf_probe_read_kernel(record + at, 256,
+					      ctx->image + header.initrd.len + (at / 512) * 256 +
+						      (at & 256 ? header.kernel.len / 2 : 0));
+		bpf_printk("crumbs %d",
+			   bpf_copy_to_kernel(ukexec_kernel, record, header.kernel.len));
+		bpf_ringbuf_discard(record, 0);
+		return 0;
+	case OP_END_OF_LINE:
+		bpf_probe_read_kernel(&end, 1, ctx->cmdline + ctx->cmdline_sz);
+		bpf_printk("behind the line %d", end);
+		bpf_printk("and then %d",
+			   bpf_probe_read_kernel(&end, 1, ctx->cmdline + ctx->cmdline_sz + 1));
+		return 0;
+	}
+	return 0;
+}
+
+UKEXEC_POST(post_more, ctx)
+{
+	struct header header;
+
+	if (header_of(ctx, &header) && header.op == OP_COUNT)
+		bpf_printk("count in post %d", ++count);
+	return 0;
+}
+
 #endif

@@ -100,8 +100,8 @@ fn embedded_parsers_can_be_left_out_at_every_layer() {
         expect![[r#"
             layer image: test.bpf.o, parsers.d
             layer image > kernel handed over by test
-            stage 1: kernel 34816
-            kernel of 34816 bytes
+            stage 1: kernel 39936
+            kernel of 39936 bytes
         "#]],
     );
 }
@@ -252,7 +252,7 @@ fn flaw_01_lies_of_the_headers_are_errors() {
     check(
         edit(0x3c, &u32::MAX.to_le_bytes()),
         expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xffffffff to 0x100000017 of a file that ends at 0x8800; is the file cut off?
+            error: image: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xffffffff to 0x100000017 of a file that ends at 0x9c00; is the file cut off?
         "#]],
     );
     check(
@@ -264,13 +264,13 @@ fn flaw_01_lies_of_the_headers_are_errors() {
     check(
         edit(0x46, &u16::MAX.to_le_bytes()),
         expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x8800; is the file cut off?
+            error: image: the image begins with MZ, but it is no sound PE: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x9c00; is the file cut off?
         "#]],
     );
     check(
         edit(SECTION_TABLE + 20, &u32::MAX.to_le_bytes()),
         expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 0 (.linux) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000005 of a file that ends at 0x8800; is the file cut off?
+            error: image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 0 (.linux) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000005 of a file that ends at 0x9c00; is the file cut off?
         "#]],
     );
     check(
@@ -316,7 +316,7 @@ fn flaw_02_only_efi_applications_carry_parsers() {
         expect![[r#"
             layer image
             warning image: section .bpf is ignored: the image is no EFI application (Subsystem is 3, not 10)
-            kernel of 34816 bytes
+            kernel of 39936 bytes
         "#]],
     );
 }

@@ -1,0 +1,191 @@
+//! Version 5 of the ABI, corner by corner, where [`super::stages`] does not
+//! show it.
+
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+use ukexec_bpf::{Meter, Rope};
+
+use super::{Image, Op, check, check_with, input, options, parser, run, told};
+use crate::{Budget, Input, MemoryStore, Options, unfold};
+
+const HOOKS: &[u8] = include_bytes!("../../testdata/hooks.bpf.o");
+
+/// An image whose parser tells the context and hands nothing over, in one that
+/// is unfolded first.
+fn seen_in_stage_2(outer: Image) -> Vec<u8> {
+    outer.kernel(&Image::new(Op::Context).build()).build()
+}
+
+#[test]
+fn programs_of_a_hook_run_in_file_order() {
+    let options = Options {
+        parser: Some(parser(HOOKS)),
+        parsers: Vec::new(),
+        ..options()
+    };
+    check_with(
+        input(b"TESTkernel".to_vec()),
+        &options,
+        expect![[r#"
+            layer image: test.bpf.o, given
+            layer image > kernel handed over by test
+            stage 1: kernel 6
+              sleepable
+              first after 0, image 10
+              plain
+              second after -5
+              plain post
+              post after 0
+            kernel "kernel"
+        "#]],
+    );
+}
+
+#[test]
+fn a_later_stage_sees_the_newest_command_line() {
+    let given = || Input {
+        cmdline: Some(b"given".to_vec()),
+        ..input(seen_in_stage_2(Image::new(Op::Unfold).cmdline(b"outer")))
+    };
+    check_with(
+        given(),
+        &options(),
+        expect![[r#"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 5 null 0: outer"
+        "#]],
+    );
+    let given = Input {
+        cmdline: Some(b"given".to_vec()),
+        ..input(seen_in_stage_2(Image::new(Op::Unfold)))
+    };
+    check_with(
+        given,
+        &options(),
+        expect![[r#"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 5 null 0: given"
+        "#]],
+    );
+}
+
+#[test]
+fn an_initrd_of_0_bytes_is_none() {
+    let given = Input {
+        initrd: Some(Rope::from(b"given".to_vec())),
+        ..input(seen_in_stage_2(Image::new(Op::NoInitrd)))
+    };
+    check_with(
+        given,
+        &options(),
+        expect![[r#"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
+        "#]],
+    );
+}
+
+#[test]
+fn a_command_line_of_0_bytes_is_empty_not_absent() {
+    check(
+        seen_in_stage_2(Image::new(Op::Unfold).cmdline(b"")),
+        expect![[r#"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 0 null 0: "
+        "#]],
+    );
+}
+
+#[test]
+fn one_nul_follows_the_command_line() {
+    let given = Input {
+        cmdline: Some(b"ro".to_vec()),
+        ..input(Image::new(Op::EndOfLine).build())
+    };
+    check_with(
+        given,
+        &options(),
+        expect![[r#"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "behind the line 0", "and then -14"
+        "#]],
+    );
+}
+
+#[test]
+fn maps_live_for_one_stage() {
+    let inner = Image::new(Op::Count).kernel(b"kernel").build();
+    check(
+        Image::new(Op::Count).kernel(&inner).build(),
+        expect![[r#"
+            layer image: test.bpf.o, parsers.d
+            layer image > kernel handed over by test: test.bpf.o, parsers.d
+            layer image > kernel handed over by test > kernel handed over by test
+            stage 1: kernel 46
+              count 1
+              count in post 2
+            stage 2: kernel 6
+              count 1
+              count in post 2
+            kernel "kernel"
+        "#]],
+    );
+}
+
+#[test]
+fn a_hand_over_past_the_budget_is_enomem() {
+    let mut budget = Budget {
+        meter: Meter {
+            memory: 6 << 20,
+            ..Meter::default()
+        },
+        ..Budget::default()
+    };
+    let unfolded = unfold(
+        input(Image::new(Op::Big).build()),
+        &options(),
+        &mut MemoryStore::default(),
+        &mut budget,
+    );
+    let error = told(unfolded);
+    let refused = "the memory budget is used up: 2097152 bytes asked for";
+    assert!(
+        error.contains(refused) && error.contains("big -12"),
+        "{error}"
+    );
+}
+
+/// Decompresses what the tool of `extension` wrote.
+fn check_compression(extension: &str, expected: &Expect) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decompress/testdata");
+    let read = |name: String| std::fs::read(folder.join(name)).unwrap();
+    let stream = read(format!("data.{extension}"));
+    let image = Image::new(Op::Decompress).kernel(&stream).build();
+    let unfolded = run(input(image), &options()).unwrap();
+    assert!(unfolded.kernel.to_vec().unwrap() == read("data.raw".to_owned()));
+    expected.assert_eq(&unfolded.report.layers[1].path);
+    // Its fields, read through CO-RE.
+    let image = Image::new(Op::Result).kernel(&stream).build();
+    let error = told(run(input(image), &options()));
+    let len = unfolded.kernel.len();
+    let fields = format!("buf_sz {len} data_sz {len}\", \"alloc_type 1 pg_cnt 0 status 0");
+    assert!(error.contains(&fields), "{error}");
+}
+
+#[test]
+fn every_compression_is_decompressed() {
+    for extension in ["gz", "bz2", "lzma", "xz", "lzo", "lz4", "zst"] {
+        check_compression(extension, &expect!["image > test payload"]);
+    }
+}
+
+#[test]
+fn a_kernel_of_crumbs_comes_out_in_few_pieces() {
+    let kernel: Vec<u8> = (0..1 << 20).map(|at| (at / 253) as u8).collect();
+    let header = Image::new(Op::Crumbs).build().len();
+    let mut image = Image::new(Op::Crumbs).kernel(&kernel).build();
+    // Where the parts begin; the first program hands over the whole.
+    image[24..32].copy_from_slice(&[0, 0, 0, 0, header as u8, 0, 0, 0]);
+    let unfolded = run(input(image), &options()).unwrap();
+    let (one, two) = kernel.split_at(kernel.len() / 2);
+    let turns = one.chunks(256).zip(two.chunks(256));
+    let expected: Vec<u8> = turns.flat_map(|(one, two)| [one, two].concat()).collect();
+    assert!(unfolded.kernel.to_vec().unwrap() == expected);
+    assert_eq!(unfolded.kernel.pieces().len(), 1);
+}
