@@ -377,12 +377,6 @@ fn refuses_programs_that_cannot_attach() {
         ],
     );
     check_refused(
-        "hook",
-        &expect![
-            "program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image"
-        ],
-    );
-    check_refused(
         "static",
         &expect![
             "section fentry.s/bpf_handle_pefile, function program: a program must be a global function, this one is static"
@@ -392,6 +386,16 @@ fn refuses_programs_that_cannot_attach() {
         "none",
         &expect![
             "the object holds no program; programs are functions in sections named fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"
+        ],
+    );
+}
+
+#[test]
+fn flaw_14_a_program_for_an_unknown_hook_is_refused_by_name() {
+    check_refused(
+        "hook",
+        &expect![
+            "program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image"
         ],
     );
 }
@@ -498,7 +502,7 @@ const SH_OFFSET: usize = 24;
 const SH_SIZE: usize = 32;
 
 #[test]
-fn refuses_other_files() {
+fn flaw_10_other_files_are_refused() {
     check(
         b"",
         &expect!["ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes"],
@@ -547,7 +551,7 @@ fn refuses_other_files() {
 
 /// Symbol bounds, size 0, several symbol tables, sections without bytes.
 #[test]
-fn refuses_lies_of_sections_and_symbols() {
+fn flaw_10_lies_of_sections_and_symbols_are_refused() {
     let edit = |name: &'static str, field: usize, bytes: &'static [u8]| {
         move |object: &mut Vec<u8>| {
             let at = section(object, name).0 + field;

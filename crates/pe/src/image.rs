@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn only_efi_applications_are_efi_applications() {
+    fn flaw_02_only_efi_applications_are_efi_applications() {
         for subsystem in [0, 2, 3, 11, 12, 13] {
             let image = Builder {
                 subsystem,
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_headers_that_lie() {
+    fn flaw_01_headers_that_lie_are_refused() {
         check(
             |image| put(image, 0x3c, 0x3f0),
             &expect![
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_sections_that_pass_the_end() {
+    fn flaw_01_sections_that_pass_the_end_are_refused() {
         check(
             |image| put(image, TABLE + 20, 0x3fd),
             &expect![

@@ -1,7 +1,7 @@
 //! What the structural verifier refuses, and with which words.
 
 use expect_test::{Expect, expect};
-use ukexec_bpf::{Insn, MapKind, Parser};
+use ukexec_bpf::{Insn, MapKind, Parser, VerifyError};
 
 use crate::rig::{kfunc, map, parser, verify, with_lines};
 
@@ -500,6 +500,95 @@ fn tells_the_function_and_the_source_line() {
             r#"program main, function other, insn 3 (test.bpf.c:104: "line of slot 3;"): r10, the frame pointer, is read-only"#
         ]],
     );
+}
+
+/// Every reason there is: its name, code (or an encoded first instruction) that
+/// is refused for it, and the slot to blame.
+const REASONS: [(&str, &str, Option<Insn>, u32); 17] = [
+    ("Opcode", "exit", encoded(0xe5, 0), 0),
+    ("Packet", "exit", encoded(0x30, 0), 0),
+    ("Field", "exit", encoded(0x95, 1), 0),
+    ("Register", "exit", encoded(0xbf | 0x0b00, 0), 0),
+    ("FramePointer", "r0 = 0\n r10 = 0\n exit", None, 1),
+    ("Cut", "exit\n r0 = 5 ll", None, 1),
+    ("JumpOut", "r0 = 0\n goto +7\n exit", None, 1),
+    (
+        "JumpIntoWide",
+        "if r1 == 0 goto +1\n r0 = 5 ll\n exit",
+        None,
+        0,
+    ),
+    ("FallsOff", "r0 = 0\n r0 = 1", None, 1),
+    ("NoFunction", "r0 = 0\n call +1\n exit\n exit", None, 1),
+    ("Recursion", "fn main:\n r0 = 0\n call main\n exit", None, 1),
+    ("TooDeep", DEEP, None, 14),
+    ("Helper", "r0 = 0\n call helper 14\n exit", None, 1),
+    ("Kfunc", "r0 = 0\n call kfunc 5\n exit", None, 1),
+    ("Map", "r0 = 0\n r1 = &map 5\n exit", None, 1),
+    ("NoValue", "r0 = 0\n r1 = &value 0 0\n exit", None, 1),
+    ("ValueOffset", "r0 = 0\n r1 = &value 1 24\n exit", None, 1),
+];
+
+const DEEP: &str = "fn a:\n call b\n exit\n fn b:\n call c\n exit\n fn c:\n call d\n exit\n fn d:\n call e\n \
+                    exit\n fn e:\n call f\n exit\n fn f:\n call g\n exit\n fn g:\n call h\n exit\n fn h:\n \
+                    call i\n exit\n fn i:\n exit";
+
+/// An instruction; `code` may have a destination register in its upper byte.
+const fn encoded(code: u16, imm: i32) -> Option<Insn> {
+    let [code, dst] = code.to_le_bytes();
+    Some(Insn {
+        code,
+        dst,
+        src: 0,
+        off: 0,
+        imm,
+    })
+}
+
+#[test]
+fn every_reason_comes_with_instruction_and_source_line() {
+    let mut told = String::new();
+    for (name, text, first, slot) in REASONS {
+        let mut parser = parser(text);
+        let main = &mut parser.programs[0];
+        if let Some(insn) = first {
+            main.code.insert(0, insn);
+        }
+        if name == "Cut" {
+            main.code.pop();
+        }
+        parser
+            .maps
+            .push(map("ring", MapKind::RingBuffer, [0, 0, 4096]));
+        parser.maps.push(map("array", MapKind::Array, [4, 24, 1]));
+        let error = with_lines(parser).verify().expect_err(name);
+        let VerifyError::Insn { place, reason } = &error else {
+            panic!("{error}");
+        };
+        assert!(format!("{reason:?}").starts_with(name), "{reason:?}");
+        assert_eq!(place.slot, slot, "{name}");
+        assert_eq!(place.line.as_ref().map(|line| line.line), Some(slot + 101));
+        told += &format!("{error}\n");
+    }
+    expect![[r#"
+        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): opcode 0xe5 is no instruction of RFC 9669
+        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): opcode 0x30 is legacy packet access (ld_abs, ld_ind), and parsers have no packet; read from the image instead
+        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): opcode 0x95: the immediate must be 0, found 0x1
+        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): register r11 does not exist; r10 is the last
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): r10, the frame pointer, is read-only
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): the second slot of this lddw is missing
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): jump to insn 9, outside of this function (insns 0 to 2)
+        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): jump to insn 2, the second half of an lddw
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): control falls off the end of the function here; its last insn must be exit or a jump
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): insn 3 is not the start of a function of this program
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): recursion: main -> main
+        program main, function h, insn 14 (test.bpf.c:115: "line of slot 14;"): calls nest 9 frames deep, at most 8 are allowed: a -> b -> c -> d -> e -> f -> g -> h -> i
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): helper 14 (bpf_get_current_pid_tgid) is not offered by this loader: a parser belongs to no process, and its result must not depend on who runs it
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): kfunc 5 does not exist; the parser names 0
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): map 5 does not exist; the parser has 2
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): map ring has no value that can be addressed; only arrays have
+        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): offset 0x18 lies outside the 0x18 bytes of map array
+    "#]].assert_eq(&told);
 }
 
 #[test]

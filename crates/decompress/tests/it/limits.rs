@@ -34,7 +34,7 @@ impl Write for Compare<'_> {
 
 /// 8 MiB is a chunk of the series' own loader, and LZ4's block.
 #[test]
-fn sizes_at_the_8_mib_border() {
+fn flaw_07_sizes_at_the_8_mib_border() {
     let data = sample(16 * MIB, 7);
     for (_, compression) in SUFFIXES {
         for len in [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 16 * MIB] {
@@ -75,7 +75,7 @@ fn sizes_at_the_8_mib_border() {
 }
 
 #[test]
-fn the_cap_is_exact() {
+fn flaw_07_the_cap_is_exact() {
     let data = sample(300_000, 3);
     for (_, compression) in SUFFIXES {
         let stream = compress(compression, &data);
@@ -218,7 +218,7 @@ impl<R: Read> Read for Counting<R> {
 /// A bomb is left as soon as its output passes the cap: hardly more of it is
 /// read than makes as much output as that.
 #[test]
-fn bombs_are_left_at_the_cap() {
+fn flaw_07_bombs_are_left_at_the_cap() {
     const CAP: usize = 4 * MIB;
     let zeros = vec![0; 64 * MIB];
     for (_, compression) in SUFFIXES {

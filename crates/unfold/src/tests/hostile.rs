@@ -2,8 +2,8 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use expect_test::expect;
 use proptest::collection::vec;
@@ -383,6 +383,82 @@ fn what_is_handed_over_in_many_pieces_takes_memory() {
     assert!(count > 200, "{count}");
     let taken = Meter::default().memory - budget.meter.memory;
     assert!(taken >= count * PIECE, "{taken}");
+}
+
+/// A store that counts how many of its sources are held when it is asked for
+/// a new output.
+#[derive(Default)]
+struct Watched {
+    store: MemoryStore,
+    sources: Arc<Mutex<Vec<Weak<dyn Source>>>>,
+    held: Vec<usize>,
+}
+
+struct WatchedOutput {
+    output: Box<dyn Output>,
+    sources: Arc<Mutex<Vec<Weak<dyn Source>>>>,
+}
+
+impl Store for Watched {
+    fn create(&mut self) -> io::Result<Box<dyn Output>> {
+        let sources = self.sources.lock().unwrap();
+        let held = sources.iter().filter(|source| source.strong_count() > 0);
+        self.held.push(held.count());
+        Ok(Box::new(WatchedOutput {
+            output: self.store.create()?,
+            sources: Arc::clone(&self.sources),
+        }))
+    }
+}
+
+impl io::Write for WatchedOutput {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.output.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+impl Output for WatchedOutput {
+    fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
+        let (id, source) = self.output.finish()?;
+        self.sources.lock().unwrap().push(Arc::downgrade(&source));
+        Ok((id, source))
+    }
+}
+
+#[test]
+fn flaw_13_intermediate_kernels_are_freed_at_once() {
+    let mut image = b"kernel".to_vec();
+    for _ in 0..4 {
+        image = Image::new(Op::Decompress).kernel(&gzip(&image)).build();
+    }
+    let mut store = Watched::default();
+    let unfolded = unfold(input(image), &options(), &mut store, &mut Budget::default()).unwrap();
+    // While a stage unpacks, only its own image is held of those before.
+    assert_eq!(store.held, [0, 1, 1, 1]);
+    assert_eq!(unfolded.kernel.to_vec().unwrap(), b"kernel");
+    let held = store.sources.lock().unwrap();
+    let held = held.iter().map(|source| source.strong_count() > 0);
+    assert_eq!(held.collect::<Vec<_>>(), [false, false, false, true]);
+}
+
+#[test]
+fn flaw_08_a_failed_decompression_leaves_nothing_behind() {
+    let mut cut = gzip(&[7; 100_000]);
+    cut.truncate(60);
+    let mut store = Watched::default();
+    let mut budget = Budget::default();
+    let image = Image::new(Op::Decompress).kernel(&cut).build();
+    unfold(input(image), &options(), &mut store, &mut budget).unwrap_err();
+    assert_eq!(store.held, [0]);
+    assert!(store.sources.lock().unwrap().is_empty());
+    // A program that never puts what it got fails, and that is freed as well.
+    let leak = Image::new(Op::LeakResult).kernel(&gzip(b"kernel")).build();
+    unfold(input(leak), &options(), &mut store, &mut budget).unwrap_err();
+    assert_eq!(store.sources.lock().unwrap()[0].strong_count(), 0);
 }
 
 struct FullStore;

@@ -144,6 +144,14 @@ fn flaw_13_kdump_is_a_constant_of_the_load() {
             error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 1 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
         "#]],
     );
+    let inner = Image::new(Op::Context).build();
+    check_with(
+        input(Image::new(Op::Unfold).kernel(&inner).build()),
+        &options,
+        expect![[r#"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 1 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
+        "#]],
+    );
 }
 
 #[test]
