@@ -9,14 +9,14 @@ use crate::memory::{Access, Memory};
 use crate::vm::{Fault, Machine};
 
 /// What an entry of a hash costs beside its key and its value's region.
-const ENTRY_COST: u64 = 64;
+const ENTRY_COST: u64 = 128;
 
 /// Instructions that a new entry of a hash costs, and any look at one.
 const INSERT_WORK: u64 = 64;
 const LOOKUP_WORK: u64 = 8;
 
 /// What a value in a queue costs beside its bytes.
-const PUSH_COST: u64 = 32;
+const PUSH_COST: u64 = 64;
 
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;

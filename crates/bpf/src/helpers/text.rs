@@ -60,6 +60,9 @@ impl Text {
                 Err(error) if error.is_bad_address() => return Ok(Next::Bad),
                 Err(error) => return Err(error.into()),
             }
+            // Looking at each byte takes longer than moving them: an
+            // instruction's time.
+            machine.memory.worked(len as u64);
             self.at = self.at.wrapping_add(len as u64);
             self.left -= len as u64;
             (self.used, self.filled) = (0, len);
@@ -245,6 +248,8 @@ pub(super) fn strnstr(machine: &mut Machine<'_>, [text, wanted, len, ..]: [u64; 
         return Ok(end.errno());
     }
     let (text, end) = Text::new(text, len.min(MAX_TEXT)).all(machine)?;
+    let both = text.len() + wanted.len();
+    machine.memory.worked(both as u64);
     if let Some(at) = position(&text, &wanted) {
         return Ok(at as u64);
     }

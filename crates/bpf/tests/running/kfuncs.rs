@@ -384,3 +384,32 @@ fn a_missing_kfunc_of_linux_says_why() {
     ]]
     .assert_eq(&error.to_string());
 }
+
+#[test]
+fn long_searches_are_paid_for_and_soon_over() {
+    // The worst case of a naive search: 64 KiB of `a` for 32 KiB of `a` and `b`.
+    let search = format!(
+        "loop:\n r1 = r6\n r2 = r7\n {} goto loop",
+        call("bpf_strstr")
+    );
+    let mut parser = parser(&format!("r6 = r1\n r7 = r2\n {search}"));
+    parser.kfuncs = (Interface::BUILT_IN..)
+        .zip(KFUNCS)
+        .map(|(number, own)| kfunc(own.name, Some(number)))
+        .collect();
+    let mut meter = Meter::default();
+    let mut vm = Vm::new(&parser.verify().unwrap(), &mut meter).unwrap();
+    let mut add = |len: usize, end: &[u8]| {
+        let text = [&vec![b'a'; len], end].concat();
+        vm.memory().add_bytes("text", text, false).unwrap()
+    };
+    let (text, wanted) = (add(65_000, b"\0"), add(32_000, b"b\0"));
+    let start = std::time::Instant::now();
+    let error = vm.call(0, [text, wanted, 0, 0, 0], &mut TestHost::new(), &mut meter);
+    assert!(matches!(
+        error.unwrap_err().fault,
+        ukexec_bpf::vm::Fault::Budget
+    ));
+    // Far more than it takes, since tests share the machine with others.
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
