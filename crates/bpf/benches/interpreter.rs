@@ -120,6 +120,7 @@ fn parser(code: Vec<Insn>) -> Parser {
         functions: vec![(0, "loop".to_owned())],
         lines: Vec::new(),
         poisoned: Vec::new(),
+        relocated: Vec::new(),
     };
     Parser {
         license: "GPL".to_owned(),

@@ -142,11 +142,11 @@ mod tests {
             expect![[r#"
                 map values: max_entries must be 1 or more, found 0
                 program main, insn 0: r10, the frame pointer, is read-only
-                program main, insn 3: helper 25 (bpf_perf_event_output) is not offered by this loader
                 program main, insn 5: opcode 0xff is no instruction of RFC 9669
                 program main, insn 6: control falls off the end of the function here; its last insn must be exit or a jump
                 program main, insn 4: jump to insn 95, outside of this function (insns 0 to 6)
                 program main, insn 1: map 3 does not exist; the parser has 1
+                program main, insn 3: helper 25 (bpf_perf_event_output) is not offered by this loader: nobody listens: print with bpf_printk instead
             "#]],
         );
     }

@@ -26,8 +26,8 @@ pub mod object;
 mod parser;
 mod place;
 mod rope;
-pub mod trace;
 pub mod skeleton;
+pub mod trace;
 mod verify;
 pub mod vm;
 

@@ -133,6 +133,7 @@ fn loader(code: Vec<Insn>, data: &[u8]) -> Parser {
         functions: vec![(0, LOADER.to_owned())],
         lines: Vec::new(),
         poisoned: Vec::new(),
+        relocated: Vec::new(),
     };
     Parser {
         license: String::new(),

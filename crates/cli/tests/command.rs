@@ -253,7 +253,7 @@ fn a_parser_is_told_to_its_author() {
         &["parser", "check", "zboot.match.bpf.o"],
         0,
         expect![[r#"
-            zboot.match.bpf.o: parser ABI v5, 14352 bytes, licence Dual BSD/GPL
+            zboot.match.bpf.o: object, parser ABI v5, 14352 bytes, licence Dual BSD/GPL
               program  parse_pe on bpf_handle_pefile (fentry), 181 instructions
               program  post_parse_pe on bpf_post_handle_pefile (fentry), 2 instructions
               program  match_image on ukexec_match_image (fmod_ret), 21 instructions

@@ -95,7 +95,13 @@ fn given(stand: &Stand) -> Result<()> {
 /// Compiles a parser.
 fn object(stand: &Stand, parser: &str, clang: &str, cpu: &str, flags: &[&str]) -> Result<PathBuf> {
     let object = stand.path(&format!("{parser}.bpf.o"));
-    parsers::compile(&format!("parsers/{parser}.bpf.c"), clang, cpu, flags, &object)?;
+    parsers::compile(
+        &format!("parsers/{parser}.bpf.c"),
+        clang,
+        cpu,
+        flags,
+        &object,
+    )?;
     Ok(object)
 }
 

@@ -128,6 +128,7 @@ fn parser(bytes: &[u8]) -> Result<Parser, Problem> {
             .collect(),
         lines: Vec::new(),
         poisoned: Vec::new(),
+        relocated: Vec::new(),
     };
     let kfunc = |name: &str, number| Kfunc {
         name: name.to_owned(),

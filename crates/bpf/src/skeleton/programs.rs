@@ -88,6 +88,7 @@ impl Kernel<'_> {
             functions: Vec::new(),
             lines: Vec::new(),
             poisoned: Vec::new(),
+            relocated: Vec::new(),
         })
     }
 

@@ -169,6 +169,7 @@ fn parser(generated: &Generated) -> Parser {
             .collect(),
         lines: Vec::new(),
         poisoned: Vec::new(),
+        relocated: Vec::new(),
     };
     Parser {
         license: String::new(),

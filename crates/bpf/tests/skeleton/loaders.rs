@@ -110,7 +110,7 @@ fn a_loader_is_verified() {
         &words(&[]),
         &[call(131), exit()],
         expect![
-            "the skeleton's loader is refused: program loader, insn 0: helper 131 (bpf_ringbuf_reserve) is not offered by this loader"
+            "the skeleton's loader is refused: program loader, insn 0: helper 131 (bpf_ringbuf_reserve) is not offered by this loader: Linux does not offer it to such programs either"
         ],
     );
     let [first, second] = blob(1, 4096);
@@ -221,11 +221,11 @@ fn commands_that_make_no_sense_are_refused() {
         ],
     );
     fails(
-        &[(0, 6), (12, 1)],
+        &[(0, 3), (12, 1)],
         0,
         72,
         expect![
-            "the skeleton's loader failed: map (unnamed): maps of type percpu_array (6) are not offered; offered: hash (1), array (2), ringbuf (27) (-EINVAL)"
+            "the skeleton's loader failed: map (unnamed): maps of type prog_array (3) are not offered; offered: hash (1), array (2), percpu_hash (5), percpu_array (6), lru_hash (9), lru_percpu_hash (10), queue (22), stack (23), ringbuf (27) (-EINVAL)"
         ],
     );
     fails(

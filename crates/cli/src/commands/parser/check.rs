@@ -18,7 +18,7 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let (parser, memory) = accept(&args.file, &object)?;
     let facts = Facts {
         path: &args.file,
-        size: object.len(),
+        object: &object,
         parser: &parser,
         memory,
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use ukexec_bpf::{
-    AttachKind, HELPERS, Helper, Map, MapKind, Parser, Place, Poisoned, Program, insn,
+    AttachKind, HELPERS, Helper, Map, MapKind, Parser, Place, Poisoned, Program, insn, skeleton,
 };
 use ukexec_unfold::ABI;
 
@@ -16,8 +16,8 @@ use crate::size::Size;
 /// A parser that loads.
 pub(super) struct Facts<'a> {
     pub(super) path: &'a Path,
-    /// Bytes of the object.
-    pub(super) size: usize,
+    /// The object or light skeleton.
+    pub(super) object: &'a [u8],
     pub(super) parser: &'a Parser,
     /// Bytes of private memory that it takes before it runs.
     pub(super) memory: u64,
@@ -33,9 +33,10 @@ impl Facts<'_> {
             &parser.license
         };
         let mut text = format!(
-            "{}: parser ABI {ABI}, {} bytes, licence {license}\n",
+            "{}: {}, parser ABI {ABI}, {} bytes, licence {license}\n",
             self.path.display(),
-            self.size
+            form(self.object),
+            self.object.len()
         );
         let mut line = |what: &str, fact: &str| {
             let _infallible = writeln!(text, "  {what:<8} {fact}");
@@ -70,7 +71,8 @@ impl Facts<'_> {
         json!({
             "schema": SCHEMA,
             "parser": self.path.to_string_lossy(),
-            "size": self.size,
+            "form": form(self.object),
+            "size": self.object.len(),
             "abi": ABI,
             "license": parser.license,
             "programs": parser.programs.iter().map(|program| json!({
@@ -86,7 +88,7 @@ impl Facts<'_> {
             })).collect::<Vec<_>>(),
             "maps": parser.maps.iter().map(|map| json!({
                 "name": map.name,
-                "kind": kind(map.kind),
+                "kind": map.kind.to_string(),
                 "key_size": map.key_size,
                 "value_size": map.value_size,
                 "max_entries": map.max_entries,
@@ -144,12 +146,9 @@ fn map(map: &Map) -> String {
                 map.name, map.max_entries
             )
         }
-        MapKind::Array | MapKind::Hash => format!(
-            "{}: {}, {} entries of {} bytes{rights}",
-            map.name,
-            kind(map.kind),
-            map.max_entries,
-            map.value_size
+        kind => format!(
+            "{}: {kind}, {} entries of {} bytes{rights}",
+            map.name, map.max_entries, map.value_size
         ),
     }
 }
@@ -161,11 +160,12 @@ fn attach(program: &Program) -> &'static str {
     }
 }
 
-fn kind(kind: MapKind) -> &'static str {
-    match kind {
-        MapKind::Hash => "hash",
-        MapKind::Array => "array",
-        MapKind::RingBuffer => "ring buffer",
+/// Says how the parser is packed.
+fn form(object: &[u8]) -> &'static str {
+    if skeleton::is_skeleton(object) {
+        "light skeleton"
+    } else {
+        "object"
     }
 }
 
