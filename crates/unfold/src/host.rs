@@ -57,6 +57,8 @@ pub(crate) struct Record {
     pub(crate) limited: Vec<(Resource, String)>,
     /// Why calls failed: the last few, oldest first.
     pub(crate) refusals: Vec<String>,
+    /// How often decompression was tried, failures included.
+    decompressions: u32,
     /// What decompression made, and how many bytes that is.
     pub(crate) outputs: Vec<SourceId>,
     decompressed: u64,
@@ -247,6 +249,13 @@ impl StageHost<'_> {
         memory: &mut Memory,
         meter: &mut Meter,
     ) -> Result<u64, Ended> {
+        if self.record.decompressions >= MAX_DECOMPRESSIONS {
+            return Err(Refusal::TooManyDecompressions {
+                limit: MAX_DECOMPRESSIONS,
+            }
+            .into());
+        }
+        self.record.decompressions = self.record.decompressions.saturating_add(1);
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
         let span = memory
             .span(payload, len)
@@ -374,6 +383,9 @@ const RESULT: &str = "a mem_range_result";
 
 const NULL: u64 = 0;
 
+/// Decompressions of a stage: a stream that fails may have cost milliseconds
+/// without an output to charge for.
+const MAX_DECOMPRESSIONS: u32 = 64;
 /// The longest name that is looked at, NUL included.
 const MAX_NAME: usize = 64;
 /// Warnings of a stage that are remembered.

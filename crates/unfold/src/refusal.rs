@@ -91,6 +91,8 @@ pub(crate) enum Refusal {
         there: u64,
         left: u64,
     },
+    #[error("a stage may decompress {limit} times, and this one has")]
+    TooManyDecompressions { limit: u32 },
     #[error("the payload cannot be decompressed")]
     Decompress(#[source] DecompressError),
     #[error("no room for the result")]
