@@ -72,7 +72,10 @@ impl Wishes {
 
     /// Returns the command line for the kernel, given what parsers last handed
     /// over.
-    pub(crate) fn outcome(self, handed_over: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Cause> {
+    pub(crate) fn outcome(
+        self,
+        mut handed_over: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, Cause> {
         if let Some(selector) = self.selector {
             let taken = match &handed_over {
                 Some(line) => split_selector(line).0 != Some(&selector),
@@ -83,6 +86,8 @@ impl Wishes {
                     selector: text(&selector),
                 });
             }
+            // Nothing is what is left of a taken selector, not a line.
+            handed_over.take_if(|line| line.is_empty());
         }
         let line = self.explicit.or(handed_over);
         if self.append.is_empty() {
@@ -222,6 +227,25 @@ mod tests {
             [Some("a\0b"), None, None],
             Some("c"),
             expect![[r#""a" -> "a""#]],
+        );
+    }
+
+    #[test]
+    fn a_taken_profile_alone_is_no_line() {
+        check(
+            [None, None, Some("1")],
+            Some(""),
+            expect![[r#""@1 " -> absent"#]],
+        );
+        check(
+            [Some("@1"), None, None],
+            Some(""),
+            expect![[r#""@1" -> absent"#]],
+        );
+        check(
+            [Some(""), None, Some("1")],
+            Some(""),
+            expect![[r#""@1 " -> """#]],
         );
     }
 
