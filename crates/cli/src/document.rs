@@ -56,6 +56,12 @@ fn layer(layer: &Layer) -> Value {
                 "size": section.content.end - section.content.start,
             })).collect::<Vec<_>>(),
         })),
+        "asked": layer.asked.iter().map(|asked| json!({
+            "parser": parser(&asked.parser),
+            "fits": asked.fits,
+            "insns": asked.insns,
+            "log": asked.log,
+        })).collect::<Vec<_>>(),
         "parser": layer.parser.as_ref().map(parser),
     })
 }
