@@ -6,13 +6,10 @@ use crate::command::Tool;
 use crate::kept::remove;
 use crate::runner::Counts;
 use crate::setup::{self, Need};
-use crate::{fuzz, parsers, test, tidy, workspace};
+use crate::{parsers, test, tidy, workspace};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
-
-/// How long each fuzz target runs; corpora grow from run to run.
-const FUZZ_SECONDS: u32 = 20;
 
 /// A check and what it is called.
 type Check = (&'static str, fn() -> Result<()>);
@@ -24,7 +21,6 @@ const CHECKS: &[Check] = &[
     ("documentation", documentation),
     ("parsers --check", || parsers::run(true)),
     ("licences, bans and sources", deny),
-    ("fuzzing", || fuzz::run(FUZZ_SECONDS, "")),
 ];
 
 /// Runs all checks, then all tests; each check counts as one test.
