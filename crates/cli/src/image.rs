@@ -72,8 +72,8 @@ impl Image {
         // the snapshot, so that a change in between does no harm.
         let cuts = cuts(file.try_clone().with_context(failed)?, len);
         let progress = Progress::bytes("taking over", path, len);
-        let snapshot =
-            Snapshot::take(&file, &cuts, &mut |done| progress.set(done)).with_context(failed)?;
+        let snapshot = Snapshot::take(&file, &cuts, None, &mut |done| progress.set(done))
+            .with_context(failed)?;
         let moved = snapshot.moved();
         let (parts, layout) = snapshot.into_parts();
         let parts: Vec<Rope> = parts

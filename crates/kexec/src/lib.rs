@@ -18,7 +18,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = std::fs::File::open("vmlinuz")?;
-//! let snapshot = Snapshot::take(&file, &[], &mut |_bytes_done| {})?;
+//! let snapshot = Snapshot::take(&file, &[], None, &mut |_bytes_done| {})?;
 //! let kernel = &snapshot.parts()[0];
 //! let request = LoadRequest::new(kernel.as_fd(), None, b"console=ttyS0", LoadKind::Reboot);
 //! ukexec_kexec::load(&request)?;
@@ -45,6 +45,6 @@ pub use error::KexecError;
 pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unload};
 pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
 pub use refusal::Refusal;
-pub use sealed::{MemfdWriter, SealedFile};
-pub use snapshot::{InputKind, Snapshot, Span, input_kind, read_stream};
+pub use sealed::{MemfdWriter, SealedFile, SharedMemfd};
+pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, read_stream};
 pub use transfer::Moved;

@@ -171,6 +171,52 @@ impl fmt::Debug for MemfdWriter {
     }
 }
 
+/// A memory file that another process writes, until it is sealed here.
+pub struct SharedMemfd {
+    memfd: Memfd,
+}
+
+impl SharedMemfd {
+    /// Returns a file without bytes. `name` shows in `/proc/PID/fd`.
+    ///
+    /// # Errors
+    ///
+    /// [`KexecError::Memory`] if the kernel gives no memory file.
+    pub fn new(name: &str) -> Result<Self, KexecError> {
+        Ok(Self {
+            memfd: Memfd::new(name)?,
+        })
+    }
+
+    /// Seals what was written. Descriptors that others still have can be read
+    /// from, but the kernel takes no image while one of them is open for
+    /// writing: they have to be closed before.
+    ///
+    /// # Errors
+    ///
+    /// [`KexecError::Memory`] if the file cannot be asked or sealed, for one
+    /// because somebody has it mapped for writing.
+    pub fn seal(mut self) -> Result<SealedFile, KexecError> {
+        let stat = rustix::fs::fstat(&self.memfd.fd).map_err(memory("looking at an output"))?;
+        self.memfd.len = u64::try_from(stat.st_size).unwrap_or(0);
+        self.memfd.seal()
+    }
+}
+
+impl AsFd for SharedMemfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memfd.as_fd()
+    }
+}
+
+impl fmt::Debug for SharedMemfd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedMemfd")
+            .field("fd", &self.memfd.fd.as_raw_fd())
+            .finish()
+    }
+}
+
 /// A memory file being written.
 pub(crate) struct Memfd {
     fd: OwnedFd,
@@ -298,6 +344,16 @@ mod tests {
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap();
         assert!(seals.contains(SealFlags::WRITE | SealFlags::SEAL));
         assert_eq!(file.to_vec().unwrap(), b"fixed");
+    }
+
+    #[test]
+    fn what_another_wrote_is_sealed_whole() {
+        let shared = SharedMemfd::new("test").unwrap();
+        let theirs = shared.as_fd().try_clone_to_owned().unwrap();
+        rustix::io::write(&theirs, b"output").unwrap();
+        let file = shared.seal().unwrap();
+        assert_eq!(file.to_vec().unwrap(), b"output");
+        assert_eq!(rustix::io::write(&theirs, b"more"), Err(Errno::PERM));
     }
 
     /// The kernel answers `ETXTBSY` to an image that anyone has open for writing.

@@ -11,7 +11,7 @@ use rustix::fs::{Advice, FileType};
 
 use crate::error::KexecError;
 use crate::sealed::{Memfd, MemfdWriter, SealedFile};
-use crate::transfer::{Moved, TransferError, send};
+use crate::transfer::{Moved, TransferError, copy, send};
 
 /// How an input can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,9 @@ pub fn read_stream(
     }
 }
 
+/// Sees the bytes of a file on their way into a [`Snapshot`].
+pub type Tap<'a> = &'a mut (dyn FnMut(&[u8]) + 'a);
+
 /// A file's bytes, sealed, in parts.
 ///
 /// Each range that was cut out is a part of its own, all bytes between them
@@ -135,6 +138,9 @@ impl Snapshot {
     /// that are appended meanwhile are left alone. `progress` gets the sum of
     /// bytes so far.
     ///
+    /// Where there is a `tap`, it sees all bytes in file order, as they are
+    /// sealed: for a digest of exactly these. They then go through this process.
+    ///
     /// # Errors
     ///
     /// [`KexecError::CutPastEnd`] and [`KexecError::CutOrder`] for cuts that
@@ -144,6 +150,7 @@ impl Snapshot {
     pub fn take(
         file: impl AsFd,
         cuts: &[Range<u64>],
+        tap: Option<Tap<'_>>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, KexecError> {
         let fd = file.as_fd();
@@ -159,6 +166,7 @@ impl Snapshot {
             rest: None,
             layout: Vec::new(),
             moved: Moved::default(),
+            tap,
             progress,
         };
         let mut parts = Vec::new();
@@ -180,7 +188,7 @@ impl Snapshot {
         Self::collect(pass, parts)
     }
 
-    fn collect(pass: Pass<'_>, mut parts: Vec<SealedFile>) -> Result<Self, KexecError> {
+    fn collect(pass: Pass<'_, '_>, mut parts: Vec<SealedFile>) -> Result<Self, KexecError> {
         let Pass {
             len,
             rest,
@@ -240,17 +248,18 @@ impl Snapshot {
 }
 
 /// One way through a file.
-struct Pass<'a> {
+struct Pass<'a, 't> {
     fd: BorrowedFd<'a>,
     len: u64,
     /// The bytes between the cuts.
     rest: Option<Memfd>,
     layout: Vec<Span>,
     moved: Moved,
+    tap: Option<Tap<'t>>,
     progress: &'a mut dyn FnMut(u64),
 }
 
-impl Pass<'_> {
+impl Pass<'_, '_> {
     fn take_rest(&mut self, range: Range<u64>) -> Result<(), KexecError> {
         if range.is_empty() {
             return Ok(());
@@ -271,10 +280,17 @@ impl Pass<'_> {
 
     fn take_range(&mut self, range: Range<u64>, memfd: &mut Memfd) -> Result<(), KexecError> {
         let mut done = self.moved.total();
-        let moved = send(self.fd, range, memfd.as_fd(), &mut |count| {
+        let mut progress = |count: u64| {
             done += count;
             (self.progress)(done);
-        })
+        };
+        let moved = match &mut self.tap {
+            None => send(self.fd, range, memfd.as_fd(), &mut progress),
+            Some(tap) => copy(self.fd, range, memfd.as_fd(), &mut |bytes| {
+                tap(bytes);
+                progress(bytes.len() as u64);
+            }),
+        }
         .map_err(|error| match error {
             TransferError::End { found } => KexecError::Shrank {
                 expected: self.len,
@@ -356,9 +372,23 @@ mod tests {
         whole
     }
 
+    #[test]
+    fn a_tap_sees_what_is_sealed() {
+        let len = 3 << 20;
+        let mut seen = Vec::new();
+        let mut tap = |bytes: &[u8]| seen.extend_from_slice(bytes);
+        let cuts = [10..20, 300_000..2_000_000];
+        let snapshot =
+            Snapshot::take(file(&bytes(len)), &cuts, Some(&mut tap), &mut |_| {}).unwrap();
+        assert_eq!(seen, bytes(len));
+        assert_eq!(whole(&snapshot), seen);
+        let moved = snapshot.moved();
+        assert_eq!((moved.in_kernel, moved.through_user), (0, len as u64));
+    }
+
     /// Cuts a file of 100 bytes and tells what lies where.
     fn check(cuts: &[Range<u64>], expected: &Expect) {
-        let text = match Snapshot::take(file(&bytes(100)), cuts, &mut |_| {}) {
+        let text = match Snapshot::take(file(&bytes(100)), cuts, None, &mut |_| {}) {
             Ok(snapshot) => {
                 assert_eq!(whole(&snapshot), bytes(100));
                 assert_eq!(snapshot.len(), 100);
@@ -460,7 +490,7 @@ mod tests {
 
     #[test]
     fn takes_an_empty_file() {
-        let snapshot = Snapshot::take(file(b""), &[], &mut |_| {}).unwrap();
+        let snapshot = Snapshot::take(file(b""), &[], None, &mut |_| {}).unwrap();
         assert!(snapshot.is_empty());
         assert!(snapshot.parts().is_empty());
         assert!(snapshot.layout().is_empty());
@@ -470,7 +500,7 @@ mod tests {
     fn leaves_the_file_position_alone_and_ignores_it() {
         let file = file(&bytes(100));
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(42)).unwrap();
-        let snapshot = Snapshot::take(&file, &[], &mut |_| {}).unwrap();
+        let snapshot = Snapshot::take(&file, &[], None, &mut |_| {}).unwrap();
         assert_eq!(whole(&snapshot), bytes(100));
         assert_eq!(
             rustix::fs::seek(&file, rustix::fs::SeekFrom::Current(0)),
@@ -483,7 +513,7 @@ mod tests {
         let len = (20 << 20) + 5;
         let mut seen = Vec::new();
         let cuts = [1 << 20..10 << 20];
-        Snapshot::take(file(&bytes(len)), &cuts, &mut |done| seen.push(done)).unwrap();
+        Snapshot::take(file(&bytes(len)), &cuts, None, &mut |done| seen.push(done)).unwrap();
         assert!(seen.is_sorted());
         assert_eq!(seen.last(), Some(&(len as u64)));
         assert!(seen.len() >= 4, "{seen:?}");
@@ -492,7 +522,7 @@ mod tests {
     #[test]
     fn what_happens_to_the_file_afterwards_does_no_harm() {
         let file = file(&bytes(100));
-        let snapshot = Snapshot::take(&file, &[10..20], &mut |_| {}).unwrap();
+        let snapshot = Snapshot::take(&file, &[10..20], None, &mut |_| {}).unwrap();
         file.set_len(5).unwrap();
         assert_eq!(whole(&snapshot), bytes(100));
     }
@@ -506,7 +536,7 @@ mod tests {
                 file.set_len(9 << 20).unwrap();
             }
         };
-        let error = Snapshot::take(&file, &[], &mut shrink).unwrap_err();
+        let error = Snapshot::take(&file, &[], None, &mut shrink).unwrap_err();
         expect!["the file shrank from 20971520 to 9437184 bytes while it was being read; try again when nothing writes to it"].assert_eq(&error.to_string());
     }
 
@@ -515,7 +545,7 @@ mod tests {
         let len = 20 << 20;
         let file = file(&bytes(len));
         let mut append = |_| file.set_len(30 << 20).unwrap();
-        let snapshot = Snapshot::take(&file, &[], &mut append).unwrap();
+        let snapshot = Snapshot::take(&file, &[], None, &mut append).unwrap();
         assert_eq!(snapshot.len(), len as u64);
         assert_eq!(whole(&snapshot), bytes(len));
     }
@@ -524,7 +554,7 @@ mod tests {
     fn refuses_what_is_no_file() {
         let refused = |path: &str| {
             let file = File::open(path).unwrap();
-            Snapshot::take(file, &[], &mut |_| {})
+            Snapshot::take(file, &[], None, &mut |_| {})
                 .unwrap_err()
                 .to_string()
         };
@@ -579,7 +609,7 @@ mod tests {
             edges.retain(|&edge| edge <= len as u64);
             edges.sort_unstable();
             let cuts: Vec<_> = edges.chunks_exact(2).map(|edge| edge[0]..edge[1]).collect();
-            let snapshot = Snapshot::take(file(&bytes(len)), &cuts, &mut |_| {}).unwrap();
+            let snapshot = Snapshot::take(file(&bytes(len)), &cuts, None, &mut |_| {}).unwrap();
             prop_assert_eq!(whole(&snapshot), bytes(len));
             prop_assert_eq!(snapshot.moved().total(), len as u64);
             for cut in cuts.iter().filter(|cut| !cut.is_empty()) {

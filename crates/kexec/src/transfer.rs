@@ -79,7 +79,8 @@ pub(crate) fn send(
             Err(Errno::INTR) => {}
             // The source has no page cache to send from.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                moved += copy(from, at..range.end, to, progress)?;
+                let mut seen = |bytes: &[u8]| progress(bytes.len() as u64);
+                moved += copy(from, at..range.end, to, &mut seen)?;
                 return Ok(moved);
             }
             Err(errno) => return Err(errno.into()),
@@ -116,12 +117,13 @@ pub(crate) fn share(
     Ok(moved)
 }
 
-/// Copies `range` of `from` to the file position of `to` through a buffer.
-fn copy(
+/// Copies `range` of `from` to the file position of `to` through a buffer, and
+/// shows `seen` what it writes.
+pub(crate) fn copy(
     from: BorrowedFd<'_>,
     range: Range<u64>,
     to: BorrowedFd<'_>,
-    progress: &mut dyn FnMut(u64),
+    seen: &mut dyn FnMut(&[u8]),
 ) -> Result<Moved, TransferError> {
     let mut buf = vec![0; BUFFER];
     let mut at = range.start;
@@ -136,8 +138,8 @@ fn copy(
             Err(errno) => return Err(errno.into()),
         };
         write_all(to, &buf[..count])?;
+        seen(&buf[..count]);
         at += count as u64;
-        progress(count as u64);
     }
     Ok(Moved {
         in_kernel: 0,
@@ -183,9 +185,10 @@ mod tests {
         let mut from = tempfile::tempfile().unwrap();
         from.write_all(&bytes).unwrap();
         let mut to = tempfile::tempfile().unwrap();
-        let mut seen = 0;
+        let mut seen = Vec::new();
         let range = 1..bytes.len() as u64;
-        let moved = copy(from.as_fd(), range, to.as_fd(), &mut |count| seen += count).unwrap();
+        let mut show = |bytes: &[u8]| seen.extend_from_slice(bytes);
+        let moved = copy(from.as_fd(), range, to.as_fd(), &mut show).unwrap();
         assert_eq!(
             moved,
             Moved {
@@ -193,7 +196,7 @@ mod tests {
                 through_user: bytes.len() as u64 - 1
             }
         );
-        assert_eq!(seen, moved.total());
+        assert_eq!(seen, &bytes[1..]);
         let mut copied = Vec::new();
         to.rewind().unwrap();
         to.read_to_end(&mut copied).unwrap();
