@@ -122,6 +122,9 @@ pub enum Cause {
     /// The image begins like a PE, but its headers are not sound.
     #[error("the image begins with MZ, but it is no sound PE")]
     Pe(#[source] Box<PeError>),
+    /// The caller's [`Gate`](crate::Gate) did not let the layer pass.
+    #[error("refused before anything of it ran")]
+    NotAdmitted(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The image's section `.bpf` has no content.
     #[error("section .bpf is empty; expected a BPF object (ukexec attach puts one there)")]
     EmptyParser,

@@ -32,6 +32,7 @@ mod chunks;
 mod cmdline;
 mod content;
 mod error;
+mod gate;
 mod held;
 mod host;
 mod interface;
@@ -51,12 +52,13 @@ mod tests;
 
 pub use built_in::built_in_parsers;
 pub use error::{Cause, UnfoldError};
+pub use gate::{Gate, LayerAtGate, Open};
 pub use interface::{ABI, HANDLE as HANDLE_HOOK, KFUNCS, Kfunc, PARSER_SECTION, interface};
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};
 pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
 pub use pe_bytes::PeBytes;
-pub use pipeline::unfold;
+pub use pipeline::{unfold, unfold_with};
 pub use report::{
     AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource,
     SectionSummary, StageReport, Warning, WarningKind,

@@ -11,7 +11,9 @@ use crate::held::Held;
 use crate::interface::interface;
 use crate::layer::Current;
 use crate::stage::{self, Inputs, Means};
-use crate::{Budget, Cause, Input, Options, Report, Store, UnfoldError, Unfolded};
+use crate::{
+    Budget, Cause, Gate, Input, LayerAtGate, Open, Options, Report, Store, UnfoldError, Unfolded,
+};
 
 /// Takes `input.image` apart until a kernel is left.
 ///
@@ -57,6 +59,22 @@ pub fn unfold(
     store: &mut dyn Store,
     budget: &mut Budget,
 ) -> Result<Unfolded, UnfoldError> {
+    unfold_with(input, options, &mut Open, store, budget)
+}
+
+/// As [`unfold`], but each layer must pass `gate` before anything of it runs.
+///
+/// # Errors
+///
+/// As those of [`unfold`], and [`Cause::NotAdmitted`] for a layer that does not
+/// pass.
+pub fn unfold_with(
+    input: Input,
+    options: &Options,
+    gate: &mut dyn Gate,
+    store: &mut dyn Store,
+    budget: &mut Budget,
+) -> Result<Unfolded, UnfoldError> {
     let outermost = Place::in_layer(&options.image_name, None);
     let wishes = Wishes::new(input.cmdline, input.append, options.profile.as_deref())
         .map_err(|cause| outermost.error(cause))?;
@@ -71,6 +89,7 @@ pub fn unfold(
             asked: Vec::new(),
             warnings: Vec::new(),
         },
+        gate,
         chooser: Chooser::new(options),
         layer: Current::examine(options.image_name.clone(), input.image)?,
         resources: Resources::new(input.initrd),
@@ -91,6 +110,7 @@ struct Unfolding<'a> {
     /// The stages that the budget had at first.
     stage_limit: u32,
     means: Means<'a>,
+    gate: &'a mut dyn Gate,
     chooser: Chooser<'a>,
     layer: Current,
     resources: Resources,
@@ -106,6 +126,7 @@ impl Unfolding<'_> {
         kdump: bool,
         callers_line: Option<&[u8]>,
     ) -> Result<bool, UnfoldError> {
+        self.admit(number)?;
         let cmdline = self.resources.cmdline().or(callers_line);
         let cmdline = cmdline.map(|line| Bytes::from([line, b"\0"].concat()));
         let inputs = Inputs {
@@ -146,6 +167,19 @@ impl Unfolding<'_> {
         // over of it.
         self.layer = Current::examine(path, kernel)?;
         Ok(true)
+    }
+
+    /// Lets the layer at hand pass, before anything of it runs.
+    fn admit(&mut self, number: u32) -> Result<(), UnfoldError> {
+        let Current { path, image, pe } = &self.layer;
+        let layer = LayerAtGate {
+            path,
+            image,
+            pe: pe.as_ref(),
+        };
+        self.gate
+            .admit(&layer)
+            .map_err(|reason| Place::in_layer(path, Some(number)).error(Cause::NotAdmitted(reason)))
     }
 
     /// Returns what is left when no parser fits any more.

@@ -1,0 +1,40 @@
+//! Who decides whether a layer may go on.
+
+use std::error::Error;
+
+use ukexec_bpf::Rope;
+use ukexec_pe::PeImage;
+
+/// Looks at every layer before anything of it runs, and before it is taken for
+/// the kernel: a check of signatures, for one.
+pub trait Gate {
+    /// Lets `layer` pass, or says why not, which ends the unfolding. The layers
+    /// of an unfolding come in order, from the outermost to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not go on.
+    fn admit(&mut self, layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+/// A layer of which nothing has run yet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LayerAtGate<'a> {
+    /// Where it lies, such as `uki.efi > .linux`.
+    pub path: &'a str,
+    /// All of its bytes.
+    pub image: &'a Rope,
+    /// Its headers, if it is a PE.
+    pub pe: Option<&'a PeImage>,
+}
+
+/// A [`Gate`] that stands open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Open;
+
+impl Gate for Open {
+    fn admit(&mut self, _layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
