@@ -1,7 +1,7 @@
 //! Sealed snapshots of images, the kexec system calls, and the machine's state.
 //!
-//! This is the one crate of ukexec that makes system calls. It knows nothing
-//! about formats: bytes come as file descriptors and ranges, and leave as
+//! This is the crate of ukexec that makes system calls; `ukexec-sandbox` makes
+//! those that start and confine a process. It knows nothing about formats: bytes come as file descriptors and ranges, and leave as
 //! [`SealedFile`]s, files, or a loaded kernel.
 //!
 //! - [`Snapshot`] takes a file over into sealed memory in one pass, cut where

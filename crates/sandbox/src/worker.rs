@@ -1,0 +1,149 @@
+//! Starting the worker, its life, and the worker's side of the start.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::stdio;
+
+use crate::channel::Channel;
+use crate::ending::Ending;
+use crate::error::SandboxError;
+
+/// A worker process. It ends with this value at the latest.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+}
+
+/// Starts this program a second time, with `args`, as a worker.
+///
+/// The worker has an empty environment, `/` as its folder, the channel's other
+/// end as its standard input, and `/dev/null` for the rest. Descriptors that
+/// are not marked close-on-exec would go along: this program opens none, but
+/// the one that started it may have left some. [`confine`](crate::confine())
+/// reports those.
+///
+/// The worker is killed when the calling thread ends, not only the process.
+///
+/// # Errors
+///
+/// [`SandboxError::Spawn`]: no socket or no process to be had, or no `/proc`.
+pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
+    let failed = |action| move |cause: io::Error| SandboxError::Spawn { action, cause };
+    let (near, far) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(io::Error::from)
+    .map_err(failed("making a socket pair"))?;
+    // The command owns `far` and goes at the end of the statement: with the
+    // worker gone, nobody holds that end.
+    let child = Command::new(OWN_PROGRAM)
+        .arg0("ukexec")
+        .args(args)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(far))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed("starting /proc/self/exe"))?;
+    Ok((Worker { child }, Channel::new(near)))
+}
+
+impl Worker {
+    /// The worker's process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the worker ends.
+    ///
+    /// A worker that waits for a frame ends when the channel is closed: drop
+    /// that first.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Wait`]: something else in this process took the status.
+    pub fn wait(mut self) -> Result<Ending, SandboxError> {
+        let status = self.child.wait().map_err(SandboxError::Wait)?;
+        Ok(Ending::from(status))
+    }
+
+    /// Ends the worker, whatever it is doing, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Wait`], as for [`Worker::wait`].
+    pub fn kill(mut self) -> Result<Ending, SandboxError> {
+        self.child.kill().map_err(SandboxError::Wait)?;
+        self.wait()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Both do nothing when the worker was waited for already. Otherwise
+        // they fail only if something else in this process took its status,
+        // and then there is nothing left to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes the channel's end that the worker was started with, and has the
+/// kernel kill this process when its parent ends.
+///
+/// Standard input reads nothing from then on.
+///
+/// # Errors
+///
+/// [`SandboxError::Orphan`] if the parent is gone already;
+/// [`SandboxError::Attach`] if standard input is not a socket of
+/// [`spawn`]'s making.
+pub fn attach() -> Result<Channel, SandboxError> {
+    let failed = |action| {
+        move |errno: Errno| SandboxError::Attach {
+            action,
+            cause: errno.into(),
+        }
+    };
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(failed("asking to end with the parent"))?;
+    let stdin = io::stdin();
+    rustix::net::sockopt::socket_type(&stdin)
+        .map_err(failed("looking at the socket on standard input"))?;
+    let socket =
+        fcntl_dupfd_cloexec(&stdin, FIRST_OTHER).map_err(failed("taking standard input over"))?;
+    // A parent that ended before the call above has sent no signal, but its
+    // end of the socket is closed.
+    if hung_up(&socket).map_err(failed("looking for the parent"))? {
+        return Err(SandboxError::Orphan);
+    }
+    // Standard output is /dev/null. A second descriptor of the socket would
+    // keep it open behind the channel's back.
+    stdio::dup2_stdin(io::stdout()).map_err(failed("closing standard input"))?;
+    Ok(Channel::new(socket))
+}
+
+fn hung_up(socket: &rustix::fd::OwnedFd) -> Result<bool, Errno> {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    retry_on_intr(|| poll(&mut polled, Some(&Timespec::default())))?;
+    Ok(polled
+        .iter()
+        .any(|one| one.revents().contains(PollFlags::HUP)))
+}
+
+/// This program, also when its file was replaced or removed meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// The first descriptor behind the standard ones.
+const FIRST_OTHER: i32 = 3;
