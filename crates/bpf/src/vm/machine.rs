@@ -196,7 +196,7 @@ impl Machine<'_> {
     pub(super) fn callee(&self, target: u64) -> Result<Callee, Fault> {
         let lower = target & u64::from(u32::MAX);
         let callee = match target - lower {
-            handle::FUNCTION => self.code.index(lower as u32).map(Callee::Function),
+            handle::FUNCTION => self.function(lower as u32).map(Callee::Function),
             handle::KFUNC => Some(Callee::Kfunc(lower)),
             0 => {
                 let number = i32::try_from(lower).ok();
@@ -206,6 +206,17 @@ impl Machine<'_> {
             _ => None,
         };
         callee.ok_or(Fault::NoFunction { target })
+    }
+
+    /// Returns the step where the function that starts at `slot` begins. Programs
+    /// can calculate with an address; one that leads inside a function is none.
+    fn function(&self, slot: u32) -> Option<usize> {
+        let program = self.parser.programs.get(self.program)?;
+        let starts = &program.functions;
+        starts
+            .binary_search_by_key(&slot, |(start, _)| *start)
+            .ok()?;
+        self.code.index(slot)
     }
 
     /// Returns why a step that a failed relocation left stops the run.

@@ -152,6 +152,44 @@ fn calls_through_registers() {
 }
 
 #[test]
+fn an_address_inside_of_a_function_cannot_be_called() {
+    check(
+        "
+        fn main:
+        r2 = &twice
+        r2 += 1
+        callx r2
+        exit
+        fn twice:
+        r0 = r1
+        r0 += r1
+        exit",
+        expect![[
+            r#"program main, insn 3 (test.bpf.c:104: "line of slot 3;"): call to 0x8000000200000006, which is neither a function of this program nor a helper"#
+        ]],
+    );
+    // Nor by a helper: 181 is bpf_loop.
+    check(
+        "
+        fn main:
+        r1 = 1
+        r2 = &step
+        r2 += 1
+        r3 = 0
+        r4 = 0
+        call helper 181
+        exit
+        fn step:
+        r0 = 1
+        r0 = 0
+        exit",
+        expect![[
+            r#"program main, insn 6 (test.bpf.c:107: "line of slot 6;"): call to 0x8000000200000009, which is neither a function of this program nor a helper"#
+        ]],
+    );
+}
+
+#[test]
 fn old_clang_names_the_register_of_callx_in_the_immediate() {
     let mut parser = parser("r3 = 8\n callx r3\n exit");
     parser.programs[0].code[1].dst = 0;
