@@ -59,7 +59,7 @@ pub const MAX_CALLS: u32 = 4096;
 pub const MAX_DESCRIPTORS: usize = 256;
 /// The most times that a loader program may load types; libbpf's do once.
 pub const MAX_TYPES_LOADED: usize = 4;
-/// The most bytes of a map's first value.
+/// The most bytes of the first values of all maps.
 pub const MAX_INITIAL_BYTES: u64 = 16 << 20;
 /// The most bytes of records about instructions, of all programs.
 pub const MAX_RECORD_BYTES: u64 = 16 << 20;

@@ -83,6 +83,7 @@ pub(super) struct Spent {
     pub(super) relos: usize,
     pub(super) records: u64,
     pub(super) types: u64,
+    pub(super) initial: u64,
 }
 
 impl Host for Kernel<'_> {

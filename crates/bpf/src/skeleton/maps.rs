@@ -77,6 +77,15 @@ impl Kernel<'_> {
             return Err(attr.refuse("key", "0: only the first value is set", key));
         }
         let size = u64::from(made.map.value_size);
+        // One value of the blob can be given to many maps.
+        self.spent.initial = self.spent.initial.saturating_add(size);
+        if self.spent.initial > MAX_INITIAL_BYTES {
+            return Err(Refusal::TooMany {
+                what: "bytes of maps' first values",
+                found: self.spent.initial,
+                limit: MAX_INITIAL_BYTES,
+            });
+        }
         let value = attr.array(memory, "value", 16, size, MAX_INITIAL_BYTES)?;
         made.map.initial = Some(Bytes::from(value));
         Ok(0)

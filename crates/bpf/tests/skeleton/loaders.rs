@@ -303,6 +303,32 @@ fn maps_are_written_before_they_are_frozen() {
 }
 
 #[test]
+fn first_values_of_maps_are_counted_together() {
+    // A value of 9 MiB, given again and again.
+    let value = 9 << 20;
+    let mut data = words(&[(0, 2), (4, 4), (8, value), (12, 1)]);
+    data.resize(10 << 20, 0);
+    let mut code = sys_bpf(0, 0, 72);
+    let pointer = |at: i32, to: i32| {
+        let ([first, second], [third, fourth]) = (blob(1, at), blob(2, to));
+        // *(u64 *)(blob + at) = blob + to
+        [first, second, third, fourth, insn(0x7b, 1, 2, 0, 0)]
+    };
+    let [first, second] = blob(1, 200);
+    code.extend([first, second, insn(0x63, 1, 0, 0, 0)]);
+    code.extend(pointer(208, 300));
+    code.extend(pointer(216, 400));
+    code.extend(repeat(sys_bpf(2, 200, 32)));
+    check(
+        &data,
+        &code,
+        expect![
+            "the skeleton's loader failed: bytes of maps' first values: 18874368, at most 16777216 are taken (-E2BIG)"
+        ],
+    );
+}
+
+#[test]
 fn names_are_looked_up_by_their_length() {
     let find = |size, kind| {
         let [first, second] = blob(1, 0);
