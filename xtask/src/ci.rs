@@ -6,10 +6,16 @@ use crate::command::Tool;
 use crate::kept::remove;
 use crate::runner::Counts;
 use crate::setup::{self, Need};
-use crate::{parsers, test, tidy, workspace};
+use crate::{fuzz, mutate, parsers, test, tidy, workspace};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
+
+/// How long each fuzz target runs; corpora grow from run to run.
+const FUZZ_SECONDS: u32 = 20;
+
+/// How many mutated inputs run, the same ones each time: about 20 seconds on two processors.
+const MUTATED: u64 = 200_000;
 
 /// A check and what it is called.
 type Check = (&'static str, fn() -> Result<()>);
@@ -21,6 +27,8 @@ const CHECKS: &[Check] = &[
     ("documentation", documentation),
     ("parsers --check", || parsers::run(true)),
     ("licences, bans and sources", deny),
+    ("fuzzing", || fuzz::run(FUZZ_SECONDS, "")),
+    ("mutated inputs", || mutate::run(MUTATED)),
 ];
 
 /// Runs all checks, then all tests; each check counts as one test.

@@ -156,7 +156,7 @@ fn report(said: &str, status: ExitStatus) -> Result<String> {
 }
 
 /// Where corpora grow from run to run, and inputs that fail are kept.
-fn dir() -> PathBuf {
+pub(crate) fn dir() -> PathBuf {
     workspace::target_dir().join("ukexec-fuzz")
 }
 

@@ -19,6 +19,7 @@ mod guest;
 mod initramfs;
 mod kept;
 mod materials;
+mod mutate;
 mod parsers;
 mod qemu;
 mod runner;
@@ -47,6 +48,7 @@ cargo xtask TASK
   ci                 what every change must pass: checks, then `test`
   fuzz --seconds N [NAME]
                      the fuzz targets, or those whose name holds NAME, for N seconds each
+  mutate [--count N] N (a million) mutated objects, skeletons and images; the same ones each time
   conformance [RUNNER TESTS]
                      the plugin for the bpf_conformance suite; or the suite's runner on its cases
   tidy               the rules of this tree that no other tool knows
@@ -78,6 +80,10 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["fuzz", "--seconds", seconds, name @ ..] if name.len() < 2 => {
             let seconds = seconds.parse().context("--seconds takes a number")?;
             fuzz::run(seconds, name.first().unwrap_or(&""))?;
+        }
+        ["mutate"] => mutate::run(mutate::COUNT)?,
+        ["mutate", "--count", count] => {
+            mutate::run(count.parse().context("--count takes a number")?)?;
         }
         ["conformance"] => conformance::show()?,
         ["conformance", runner, tests] => {
