@@ -25,6 +25,7 @@ impl Counts {
         let mut counts = Self::default();
         match result {
             Ok(_) => counts.passed = 1,
+            Err(error) if error.is::<Skipped>() => counts.skipped = 1,
             Err(_) => counts.failed = 1,
         }
         counts
@@ -48,6 +49,23 @@ impl fmt::Display for Counts {
         } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
+}
+
+/// Why a case says nothing on this machine: neither passed nor failed.
+#[derive(Debug)]
+struct Skipped(String);
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
+/// The error of a case that cannot run on this machine, and why.
+pub(crate) fn skip(why: impl Into<String>) -> anyhow::Error {
+    Skipped(why.into()).into()
 }
 
 /// Something that passes or fails, with a name to ask for it by.
@@ -111,7 +129,10 @@ fn run_one(case: Case) -> Counts {
     let seconds = shown(start.elapsed());
     match &result {
         Ok(()) => println!("case {name} ... ok ({seconds})"),
-        Err(error) => println!("case {name} ... FAILED ({seconds})\n{}", indented(error)),
+        Err(error) => match error.downcast_ref::<Skipped>() {
+            Some(why) => println!("case {name} ... SKIPPED: {why}"),
+            None => println!("case {name} ... FAILED ({seconds})\n{}", indented(error)),
+        },
     }
     Counts::one(&result)
 }
@@ -156,7 +177,7 @@ pub(crate) fn libtest_counts(line: &str) -> Option<Counts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::bail;
+    use anyhow::{Context, bail};
 
     #[test]
     fn reads_the_summary_of_libtest() {
@@ -168,12 +189,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_and_panics_are_counted() {
+    fn failures_panics_and_skips_are_counted() {
         let cases = vec![
             Case::new("good", || Ok(())),
             Case::new("bad", || bail!("no")),
             Case::new("worse", || panic!("on purpose")),
+            Case::new("not here", || {
+                Err(skip("no such machine")).context("what it was run on")
+            }),
         ];
-        assert_eq!(run(cases).to_string(), "1 passed, 2 failed, 0 skipped");
+        assert_eq!(run(cases).to_string(), "1 passed, 2 failed, 1 skipped");
     }
 }

@@ -6,6 +6,7 @@ mod docs;
 mod examples;
 mod hostile;
 mod hostile_parsers;
+mod linux;
 mod load;
 mod signed;
 mod skeletons;
@@ -33,6 +34,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         attach::CASES,
         docs::CASES,
         examples::CASES,
+        linux::CASES,
         load::CASES,
         hostile::CASES,
         hostile_parsers::CASES,
