@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// For authors of parsers
     #[command(subcommand)]
     Parser(ParserCommand),
+    /// Take images apart for another ukexec, which started this one
+    #[command(hide = true)]
+    Worker(Worker),
 }
 
 /// `ukexec inspect`
@@ -244,6 +247,26 @@ pub(crate) struct ParserDisasm {
     pub(crate) bytes: bool,
 }
 
+/// `ukexec worker`: its end of the channel is standard input.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// Bytes of address space
+    #[arg(long, value_name = "N")]
+    pub(crate) address_space: u64,
+    /// Bytes that an output may have
+    #[arg(long, value_name = "N")]
+    pub(crate) file_size: u64,
+    /// Seconds of processor time
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu_seconds: u64,
+    /// Keep all rights
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
+    /// Do nothing in a sandbox that is not complete
+    #[arg(long)]
+    pub(crate) require_sandbox: bool,
+}
+
 /// How results are told.
 #[derive(Debug, Args)]
 pub(crate) struct ReportOutput {
@@ -285,6 +308,9 @@ pub(crate) struct Unfolding {
     /// For the kernel that boots when this one crashes
     #[arg(short, long)]
     pub(crate) panic: bool,
+    /// Take the image apart with all your rights instead of in a sandbox
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,
 }
@@ -323,6 +349,7 @@ impl Command {
             | Self::Unload(_)
             | Self::Attach(_)
             | Self::Detach(_)
+            | Self::Worker(_)
             | Self::Parser(
                 ParserCommand::Run(_) | ParserCommand::Disasm(_) | ParserCommand::Helpers,
             ) => false,

@@ -7,7 +7,7 @@ use ukexec_boot::Kernel;
 use ukexec_bpf::{Rope, RopeError};
 use ukexec_unfold::{Layer, ParserInfo, Report, StageReport};
 
-use crate::unfolding::Outcome;
+use crate::worker::Outcome;
 
 /// The version that every document names.
 pub(crate) const SCHEMA: u32 = 1;
@@ -27,8 +27,8 @@ pub(crate) fn of_outcome(outcome: &Outcome, hash: bool) -> Result<Value, RopeErr
     Ok(json!({
         "schema": SCHEMA,
         "image": {
-            "path": outcome.image.path.to_string_lossy(),
-            "size": outcome.image.rope.len(),
+            "path": outcome.path,
+            "size": outcome.image.len(),
         },
         "layers": layers.iter().map(layer).collect::<Vec<_>>(),
         "stages": stages.iter().map(stage).collect::<Vec<_>>(),
@@ -144,7 +144,8 @@ pub(crate) fn sha256(rope: &Rope) -> Result<String, RopeError> {
 
 const HASH_CHUNK: usize = 256 << 10;
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

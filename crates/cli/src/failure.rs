@@ -8,8 +8,8 @@ use ukexec_unfold::UnfoldError;
 
 use crate::commands::{NotTaken, Refused};
 use crate::document::SCHEMA;
+use crate::protocol::Failure;
 use crate::text;
-use crate::unfolding::NotAKernel;
 
 /// Prints `error`; with `json`, also the document that `--json` promises.
 pub(crate) fn print(error: &Error, json: bool) {
@@ -36,24 +36,46 @@ pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
+/// Returns what is known of `error` and where it happened.
+pub(crate) fn of(error: &Error) -> Failure {
+    if let Some(failure) = find::<Failure>(error) {
+        return Failure {
+            message: sentence(error.as_ref()),
+            ..failure.clone()
+        };
+    }
+    let unfold = find::<UnfoldError>(error);
+    Failure {
+        layer: unfold.map(|error| error.layer().to_owned()),
+        stage: unfold.and_then(UnfoldError::stage),
+        hook: unfold.and_then(UnfoldError::hook).map(str::to_owned),
+        insn: unfold.and_then(UnfoldError::insn),
+        offset: unfold.and_then(UnfoldError::offset),
+        message: sentence(error.as_ref()),
+    }
+}
+
 /// Returns `{"schema": 1, "error": {…}}`: where it happened as far as it is
 /// known, and what happened. What a dry run would have passed stands beside it.
 fn document(error: &Error) -> Value {
-    let unfold = find::<UnfoldError>(error);
-    let not_a_kernel = find::<NotAKernel>(error);
-    let layer = unfold
-        .map(UnfoldError::layer)
-        .or(not_a_kernel.map(|error| error.layer.as_str()));
+    let Failure {
+        layer,
+        stage,
+        hook,
+        insn,
+        offset,
+        message,
+    } = of(error);
     let mut document =
         find::<NotTaken>(error).map_or_else(|| json!({}), |error| error.plan.clone());
     document["schema"] = json!(SCHEMA);
     document["error"] = json!({
         "layer": layer,
-        "stage": unfold.and_then(UnfoldError::stage),
-        "hook": unfold.and_then(UnfoldError::hook),
-        "insn": unfold.and_then(UnfoldError::insn),
-        "offset": unfold.and_then(UnfoldError::offset),
-        "message": sentence(error.as_ref()),
+        "stage": stage,
+        "hook": hook,
+        "insn": insn,
+        "offset": offset,
+        "message": message,
     });
     if let Some(refused) = find::<Refused>(error) {
         document["error"]["reasons"] = refused.reasons();

@@ -12,10 +12,12 @@ mod image;
 mod output;
 mod parsers_d;
 mod progress;
+mod protocol;
 mod size;
 mod sources;
 mod text;
 mod unfolding;
+mod worker;
 
 use std::io;
 use std::process::ExitCode;
@@ -23,11 +25,20 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use args::Cli;
+use args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.verbose);
+    let level = match cli.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    if let Command::Worker(args) = &cli.command {
+        return worker::run(args, level);
+    }
+    start_log(level);
     match commands::run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -38,13 +49,7 @@ fn main() -> ExitCode {
 }
 
 /// Sends events of `level` and above to stderr.
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
+fn start_log(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)

@@ -1,4 +1,4 @@
-//! Parsers for images without one of their own: `parsers.d` and built-in.
+//! Parsers for images without one of their own: `parsers.d`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use ukexec_unfold::{ParserFile, ParserOrigin, built_in_parsers};
 
 /// Where parsers are looked for, the first before the second.
 const SYSTEM: [&str; 2] = ["/etc/ukexec/parsers.d", "/usr/lib/ukexec/parsers.d"];
@@ -14,17 +13,18 @@ const SYSTEM: [&str; 2] = ["/etc/ukexec/parsers.d", "/usr/lib/ukexec/parsers.d"]
 /// Files of other names in these folders are not parsers.
 const SUFFIX: &str = ".bpf.o";
 
-/// Returns all parsers to ask, in order: those in `dirs` (the system's folders
-/// if there are none), each folder by file name, then the built-in ones. A file
-/// hides one of the same name in a later folder; an empty one does only that.
-pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<ParserFile>> {
+/// Returns the parsers to ask before the built-in ones, in order: those in
+/// `dirs` (the system's folders if there are none), each folder by file name. A
+/// file hides one of the same name in a later folder; an empty one does only
+/// that.
+pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     let (dirs, named) = if dirs.is_empty() {
         (&system[..], false)
     } else {
         (dirs, true)
     };
-    let mut parsers: Vec<ParserFile> = Vec::new();
+    let mut parsers = Vec::new();
     let mut seen = BTreeSet::new();
     for dir in dirs {
         for (name, path) in objects(dir, named)? {
@@ -34,16 +34,10 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<ParserFile>> {
             let object = fs::read(&path)
                 .with_context(|| format!("cannot read parser {}", path.display()))?;
             if !object.is_empty() {
-                let origin = ParserOrigin::ParsersD;
-                parsers.push(ParserFile {
-                    name,
-                    object: object.into(),
-                    origin,
-                });
+                parsers.push((name, object));
             }
         }
     }
-    parsers.extend(built_in_parsers());
     Ok(parsers)
 }
 
@@ -91,8 +85,7 @@ mod tests {
         let all = all(&[etc.path().to_owned(), usr.path().to_owned()]).unwrap();
         let found: Vec<(&str, &[u8])> = all
             .iter()
-            .filter(|parser| parser.origin == ParserOrigin::ParsersD)
-            .map(|parser| (parser.name.as_str(), &parser.object[..]))
+            .map(|(name, object)| (name.as_str(), &object[..]))
             .collect();
         assert_eq!(
             found,

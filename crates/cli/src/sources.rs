@@ -1,51 +1,171 @@
-//! Where ropes come from and go to: the table that turns a piece's number back
-//! into a descriptor.
+//! What the parent holds of an unfolding: the descriptors behind the spans that
+//! its worker answers with.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt as _;
-use std::rc::Rc;
-use std::sync::{Arc, Weak};
 
-use ukexec_bpf::{Piece, Rope, Source, SourceId};
-use ukexec_kexec::{KexecError, MemfdWriter, Moved, Part, SealedFile, assemble};
-use ukexec_unfold::{Output, Store};
+use ukexec_kexec::{KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
 
-/// All sources of one unfolding, by [`SourceId`]; also the [`Store`] that
-/// decompression writes into.
-///
-/// Only ropes keep a source: what no rope refers to any more is freed at once.
-#[derive(Clone, Debug, Default)]
+use crate::protocol::Span;
+
+/// All sources of one unfolding, by number.
+#[derive(Debug, Default)]
 pub(crate) struct Sources {
-    backings: Rc<RefCell<Vec<Weak<Backing>>>>,
+    backings: Vec<Option<Backing>>,
 }
 
 /// What backs a source.
 #[derive(Debug)]
-pub(crate) enum Backing {
-    /// Sealed memory: a part of a snapshot, or a stream that was read.
+enum Backing {
+    /// Sealed memory: a part of a snapshot, a stream that was read, or what the
+    /// worker wrote.
     Sealed(SealedFile),
-    /// What a decompression wrote, sealed.
-    Decompressed(SealedFile),
+    /// What the worker is writing.
+    Shared(SharedMemfd),
     /// A file as it lies on disk, and its length when it was opened.
     File(File, u64),
 }
 
-impl Source for Backing {
-    fn len(&self) -> u64 {
-        match self {
-            Self::Sealed(sealed) | Self::Decompressed(sealed) => sealed.len(),
-            Self::File(_, len) => *len,
+/// The worker's numbers do not fit what there is. No image can cause that, only
+/// a worker that was taken over.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker cannot be trusted: it names {what}; nothing was done with its answer")]
+pub(crate) struct BadAnswer {
+    what: String,
+}
+
+impl BadAnswer {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+impl Sources {
+    /// Takes sealed memory in and returns all of it.
+    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> Span {
+        let len = sealed.len();
+        self.add(Backing::Sealed(sealed), len)
+    }
+
+    /// Takes a file of `len` bytes in as it lies and returns all of it.
+    pub(crate) fn add_file(&mut self, file: File, len: u64) -> Span {
+        self.add(Backing::File(file, len), len)
+    }
+
+    fn add(&mut self, backing: Backing, len: u64) -> Span {
+        let id = u32::try_from(self.backings.len()).unwrap_or(u32::MAX);
+        self.backings.push(Some(backing));
+        Span::Source { id, range: 0..len }
+    }
+
+    /// Returns all sources there are, in order, each with its length.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (BorrowedFd<'_>, u64)> {
+        let backings = self.backings.iter().flatten();
+        backings.filter_map(|backing| Some((backing.as_fd(), backing.len()?)))
+    }
+
+    /// Makes memory for the worker to write into.
+    pub(crate) fn add_output(&mut self) -> Result<BorrowedFd<'_>, KexecError> {
+        let output = Backing::Shared(SharedMemfd::new("ukexec-output")?);
+        Ok(self
+            .backings
+            .push_mut(Some(output))
+            .as_ref()
+            .map(AsFd::as_fd)
+            .expect("it was just put there"))
+    }
+
+    /// Seals what the worker says it has written.
+    pub(crate) fn seal(&mut self, id: u32) -> anyhow::Result<()> {
+        let slot = self.slot(id)?;
+        match slot.take() {
+            Some(Backing::Shared(output)) => {
+                *slot = Some(Backing::Sealed(output.seal()?));
+                Ok(())
+            }
+            _ => Err(BadAnswer::new(format!("source {id} as written, which is no output")).into()),
         }
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    /// Lets go of a source that the worker does not refer to any more.
+    pub(crate) fn free(&mut self, id: u32) -> Result<(), BadAnswer> {
+        *self.slot(id)? = None;
+        Ok(())
+    }
+
+    fn slot(&mut self, id: u32) -> Result<&mut Option<Backing>, BadAnswer> {
+        let slot = self.backings.get_mut(id as usize);
+        slot.ok_or_else(|| BadAnswer::new(format!("source {id}, which there is not")))
+    }
+
+    /// Returns the length of what `spans` name, of which every byte is there.
+    pub(crate) fn check(&self, spans: &[Span], limit: u64) -> Result<u64, BadAnswer> {
+        let mut len: u64 = 0;
+        for span in spans {
+            if let Span::Source { id, range } = span {
+                let backing = self.backings.get(*id as usize).and_then(Option::as_ref);
+                let there = backing.and_then(Backing::len);
+                if range.start > range.end || there.is_none_or(|there| range.end > there) {
+                    return Err(BadAnswer::new(format!(
+                        "bytes {range:x?} of source {id}, which has {there:x?}"
+                    )));
+                }
+            }
+            len = len.saturating_add(span.len());
+        }
+        if len > limit {
+            return Err(BadAnswer::new(format!(
+                "a part of {len} bytes, where {limit} is all there can be"
+            )));
+        }
+        Ok(len)
+    }
+
+    /// Calls `job` with what `spans` name, which were checked.
+    pub(crate) fn with_parts<T>(&self, spans: &[Span], job: impl FnOnce(&[Part<'_>]) -> T) -> T {
+        let part = |span: &Span| {
+            Some(match span {
+                Span::Source { id, range } => Part::File {
+                    fd: self.backings.get(*id as usize)?.as_ref()?.as_fd(),
+                    range: range.clone(),
+                },
+                Span::Zeros(len) => Part::Zeros(*len),
+            })
+        };
+        let parts: Vec<Part<'_>> = spans.iter().filter_map(part).collect();
+        job(&parts)
+    }
+
+    /// Returns `spans` as one descriptor: as it lies if it is one sealed file,
+    /// else assembled.
+    pub(crate) fn descriptor(&self, spans: &[Span]) -> Result<Descriptor<'_>, KexecError> {
+        if let Some(sealed) = self.whole(spans) {
+            return Ok(Descriptor::AsItLies(sealed));
+        }
+        let (sealed, moved) = self.with_parts(spans, assemble)?;
+        Ok(Descriptor::Assembled(sealed, moved))
+    }
+
+    /// Returns the sealed file that `spans` are, whole, if it is just one.
+    fn whole(&self, spans: &[Span]) -> Option<&SealedFile> {
+        let [Span::Source { id, range }] = spans else {
+            return None;
+        };
+        match self.backings.get(*id as usize)?.as_ref()? {
+            Backing::Sealed(sealed) if *range == (0..sealed.len()) => Some(sealed),
+            _ => None,
+        }
+    }
+}
+
+impl Backing {
+    /// Returns the length, once it cannot change.
+    fn len(&self) -> Option<u64> {
         match self {
-            Self::Sealed(sealed) | Self::Decompressed(sealed) => sealed.read_at(offset, buf),
-            Self::File(file, _) => file.read_exact_at(buf, offset),
+            Self::Sealed(sealed) => Some(sealed.len()),
+            Self::Shared(_) => None,
+            Self::File(_, len) => Some(*len),
         }
     }
 }
@@ -53,101 +173,23 @@ impl Source for Backing {
 impl AsFd for Backing {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Sealed(sealed) | Self::Decompressed(sealed) => sealed.as_fd(),
+            Self::Sealed(sealed) => sealed.as_fd(),
+            Self::Shared(output) => output.as_fd(),
             Self::File(file, _) => file.as_fd(),
         }
     }
 }
 
-impl Sources {
-    /// Takes `backing` in and returns all of its bytes.
-    pub(crate) fn add(&self, backing: Backing) -> Rope {
-        let (id, source) = self.register(backing);
-        Rope::from_source(id, source)
-    }
-
-    fn register(&self, backing: Backing) -> (SourceId, Arc<Backing>) {
-        let backing = Arc::new(backing);
-        let mut list = self.backings.borrow_mut();
-        let id = SourceId(u32::try_from(list.len()).unwrap_or(u32::MAX));
-        list.push(Arc::downgrade(&backing));
-        (id, backing)
-    }
-
-    /// Returns what backs source `id`, which some rope refers to.
-    fn backing(&self, id: SourceId) -> Arc<Backing> {
-        let list = self.backings.borrow();
-        let backing = list.get(id.0 as usize).and_then(Weak::upgrade);
-        backing.expect("every source is registered here, and its rope keeps it")
-    }
-
-    /// Returns whether `rope` came out of a decompression.
-    pub(crate) fn is_decompressed(&self, rope: &Rope) -> bool {
-        let is_output = |id| matches!(*self.backing(id), Backing::Decompressed(_));
-        rope.pieces()
-            .iter()
-            .any(|piece| matches!(piece, Piece::Source { id, .. } if is_output(*id)))
-    }
-
-    /// Calls `job` with what `rope` is made of.
-    pub(crate) fn with_parts<T>(&self, rope: &Rope, job: impl FnOnce(&[Part<'_>]) -> T) -> T {
-        let backings: Vec<Option<Arc<Backing>>> = rope
-            .pieces()
-            .iter()
-            .map(|piece| match piece {
-                Piece::Source { id, .. } => Some(self.backing(*id)),
-                Piece::Memory(_) | Piece::Zeros(_) => None,
-            })
-            .collect();
-        let parts: Vec<Part<'_>> = rope
-            .pieces()
-            .iter()
-            .zip(&backings)
-            .filter_map(|(piece, backing)| {
-                Some(match piece {
-                    Piece::Source { range, .. } => Part::File {
-                        fd: backing.as_ref()?.as_fd(),
-                        range: range.clone(),
-                    },
-                    Piece::Memory(bytes) => Part::Bytes(bytes),
-                    Piece::Zeros(len) => Part::Zeros(*len),
-                })
-            })
-            .collect();
-        job(&parts)
-    }
-
-    /// Returns `rope` as one descriptor: as it lies if it is one sealed file,
-    /// else assembled.
-    pub(crate) fn descriptor(&self, rope: &Rope) -> Result<Descriptor, KexecError> {
-        if let Some(backing) = self.whole(rope) {
-            return Ok(Descriptor::AsItLies(backing));
-        }
-        let (sealed, moved) = self.with_parts(rope, assemble)?;
-        Ok(Descriptor::Assembled(sealed, moved))
-    }
-
-    /// Returns the sealed file that `rope` is, whole, if it is just one.
-    fn whole(&self, rope: &Rope) -> Option<Arc<Backing>> {
-        let [Piece::Source { id, range, .. }] = rope.pieces() else {
-            return None;
-        };
-        let backing = self.backing(*id);
-        let sealed = !matches!(*backing, Backing::File(..));
-        (sealed && *range == (0..backing.len())).then_some(backing)
-    }
-}
-
 /// A part as the kernel takes it.
 #[derive(Debug)]
-pub(crate) enum Descriptor {
+pub(crate) enum Descriptor<'a> {
     /// A piece of the snapshot, or what a decompression wrote: nothing moved.
-    AsItLies(Arc<Backing>),
+    AsItLies(&'a SealedFile),
     /// Put together from pieces.
     Assembled(SealedFile, Moved),
 }
 
-impl Descriptor {
+impl Descriptor<'_> {
     /// Returns how many bytes were moved to make it.
     pub(crate) fn moved(&self) -> Moved {
         match self {
@@ -156,25 +198,26 @@ impl Descriptor {
         }
     }
 
+    fn file(&self) -> &SealedFile {
+        match self {
+            Self::AsItLies(sealed) => sealed,
+            Self::Assembled(sealed, _) => sealed,
+        }
+    }
+
     /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
-        match self {
-            Self::AsItLies(backing) => backing.len(),
-            Self::Assembled(sealed, _) => sealed.len(),
-        }
+        self.file().len()
     }
 }
 
-impl AsFd for Descriptor {
+impl AsFd for Descriptor<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::AsItLies(backing) => backing.as_fd(),
-            Self::Assembled(sealed, _) => sealed.as_fd(),
-        }
+        self.file().as_fd()
     }
 }
 
-impl fmt::Display for Descriptor {
+impl fmt::Display for Descriptor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AsItLies(_) => "as it lies",
@@ -183,95 +226,107 @@ impl fmt::Display for Descriptor {
     }
 }
 
-impl Store for Sources {
-    fn create(&mut self) -> io::Result<Box<dyn Output>> {
-        let writer = MemfdWriter::new("ukexec-output").map_err(io::Error::other)?;
-        Ok(Box::new(MemfdOutput {
-            writer,
-            sources: self.clone(),
-        }))
-    }
-}
-
-/// A decompression's output in memory that gets sealed.
-struct MemfdOutput {
-    writer: MemfdWriter,
-    sources: Sources,
-}
-
-impl io::Write for MemfdOutput {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.writer.write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-}
-
-impl Output for MemfdOutput {
-    fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
-        let sealed = self.writer.finish().map_err(io::Error::other)?;
-        let (id, source) = self.sources.register(Backing::Decompressed(sealed));
-        Ok((id, source))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::ops::Range;
+
+    use expect_test::{Expect, expect};
+    use ukexec_kexec::MemfdWriter;
 
     use super::*;
 
-    fn sealed(sources: &Sources, bytes: &[u8]) -> Rope {
+    fn sealed(bytes: &[u8]) -> SealedFile {
         let mut writer = MemfdWriter::new("test").unwrap();
         writer.write_all(bytes).unwrap();
-        sources.add(Backing::Sealed(writer.finish().unwrap()))
+        writer.finish().unwrap()
+    }
+
+    fn span(id: u32, range: Range<u64>) -> Span {
+        Span::Source { id, range }
     }
 
     #[test]
     fn a_whole_sealed_file_is_handed_over_as_it_lies() {
-        let sources = Sources::default();
-        let rope = sealed(&sources, b"kernel");
-        let descriptor = sources.descriptor(&rope).unwrap();
+        let mut sources = Sources::default();
+        let kernel = sources.add_sealed(sealed(b"kernel"));
+        let descriptor = sources.descriptor(&[kernel]).unwrap();
         assert_eq!(descriptor.to_string(), "as it lies");
         assert_eq!((descriptor.moved().total(), descriptor.len()), (0, 6));
+        let part = sources.descriptor(&[span(0, 1..6)]).unwrap();
+        assert_eq!(part.to_string(), "assembled");
     }
 
     #[test]
-    fn other_ropes_are_assembled_in_the_kernel() {
-        let sources = Sources::default();
-        let mut rope = sealed(&sources, b"microcode");
-        rope.push(Piece::Zeros(3));
-        rope.append(&sealed(&sources, b"initrd"));
-        let Descriptor::Assembled(file, moved) = sources.descriptor(&rope).unwrap() else {
-            panic!("this rope is not one file")
+    fn other_parts_are_assembled_in_the_kernel() {
+        let mut sources = Sources::default();
+        let microcode = sources.add_sealed(sealed(b"microcode"));
+        let initrd = sources.add_sealed(sealed(b"initrd"));
+        let spans = [microcode, Span::Zeros(3), initrd];
+        let Descriptor::Assembled(file, moved) = sources.descriptor(&spans).unwrap() else {
+            panic!("this part is not one file")
         };
         assert_eq!(file.to_vec().unwrap(), b"microcode\0\0\0initrd");
         assert_eq!((moved.in_kernel, moved.through_user), (15, 0));
     }
 
     #[test]
-    fn a_source_that_no_rope_keeps_is_freed() {
-        let sources = Sources::default();
-        let kept = sealed(&sources, b"kept");
-        drop(sealed(&sources, b"dropped"));
-        let alive =
-            |list: &Vec<Weak<Backing>>| list.iter().filter(|b| b.strong_count() > 0).count();
-        assert_eq!(alive(&sources.backings.borrow()), 1);
-        assert_eq!(sources.descriptor(&kept).unwrap().len(), 4);
+    fn an_output_counts_when_it_is_sealed() {
+        let mut sources = Sources::default();
+        let output = sources.add_output().unwrap().try_clone_to_owned().unwrap();
+        File::from(output).write_all(b"image").unwrap();
+        sources.check(&[span(0, 0..5)], 100).unwrap_err();
+        sources.seal(0).unwrap();
+        assert_eq!(sources.check(&[span(0, 0..5)], 100).unwrap(), 5);
+        assert_eq!(
+            sources.descriptor(&[span(0, 0..5)]).unwrap().to_string(),
+            "as it lies"
+        );
+        sources.seal(0).unwrap_err();
+        sources.free(0).unwrap();
+        sources.check(&[span(0, 0..5)], 100).unwrap_err();
+    }
+
+    /// Expects an answer to be refused.
+    fn check(spans: &[Span], expected: &Expect) {
+        let mut sources = Sources::default();
+        sources.add_sealed(sealed(b"0123456789"));
+        let error = sources.check(spans, 1000).unwrap_err();
+        expected.assert_eq(&error.to_string());
     }
 
     #[test]
-    fn an_output_becomes_a_source() {
-        let mut sources = Sources::default();
-        let mut output = sources.create().unwrap();
-        output.write_all(b"image").unwrap();
-        let (id, source) = output.finish().unwrap();
-        let rope = Rope::from_source(id, source);
-        assert_eq!(rope.to_vec().unwrap(), b"image");
-        assert!(sources.is_decompressed(&rope));
-        assert!(!sources.is_decompressed(&sealed(&sources, b"image")));
-        assert_eq!(sources.descriptor(&rope).unwrap().to_string(), "as it lies");
+    fn numbers_that_do_not_fit_are_refused() {
+        check(
+            &[span(1, 0..1)],
+            &expect![
+                "the worker cannot be trusted: it names bytes 0..1 of source 1, which has None; nothing was done with its answer"
+            ],
+        );
+        check(
+            &[span(0, 0..11)],
+            &expect![
+                "the worker cannot be trusted: it names bytes 0..b of source 0, which has Some(a); nothing was done with its answer"
+            ],
+        );
+        #[expect(clippy::reversed_empty_ranges, reason = "as a liar would")]
+        check(
+            &[span(0, 5..4)],
+            &expect![
+                "the worker cannot be trusted: it names bytes 5..4 of source 0, which has Some(a); nothing was done with its answer"
+            ],
+        );
+        check(
+            &[Span::Zeros(1000), span(0, 0..1)],
+            &expect![
+                "the worker cannot be trusted: it names a part of 1001 bytes, where 1000 is all there can be; nothing was done with its answer"
+            ],
+        );
+        check(
+            &[Span::Zeros(u64::MAX), Span::Zeros(u64::MAX)],
+            &expect![
+                "the worker cannot be trusted: it names a part of 18446744073709551615 bytes, where 1000 is all there can be; nothing was done with its answer"
+            ],
+        );
     }
 }

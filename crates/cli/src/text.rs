@@ -11,7 +11,7 @@ use ukexec_unfold::{Layer, PeSummary, StageReport};
 
 use crate::document::sha256;
 use crate::size::Size;
-use crate::unfolding::Outcome;
+use crate::worker::Outcome;
 
 /// Writes `text` to stdout. A reader that has gone away, such as `head`, is
 /// not worth an error; a full disk is.
@@ -208,13 +208,6 @@ pub(crate) fn identity(kernel: &Kernel) -> String {
     match version {
         Some(version) => format!("{arch} {format}, Linux {version}{signed}"),
         None => format!("{arch} {format}{signed}"),
-    }
-}
-
-/// Prints the warnings of an unfolding to stderr.
-pub(crate) fn warn(outcome: &Outcome) {
-    for warning in outcome.warnings() {
-        note(&format!("warning: {warning}"));
     }
 }
 

@@ -1,20 +1,26 @@
-//! What `inspect`, `unfold` and `load` share: from arguments to a kernel.
+//! What `inspect`, `unfold` and `load` share: from arguments to what a worker
+//! found. Nothing here looks at a byte of an image.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
+use std::ops::Range;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use anyhow::Context as _;
-use ukexec_boot::{BootError, Kernel, Machine, find_banner};
-use ukexec_bpf::{Meter, Rope};
-use ukexec_unfold::{Budget, Input, Options, ParserFile, ParserOrigin, PeBytes, Report, unfold};
+use tracing_subscriber::filter::LevelFilter;
+use ukexec_kexec::{MemfdWriter, SealedFile, close_on_exec};
+use ukexec_sandbox::{Channel, Ending, Worker, spawn};
 
 use crate::args;
-use crate::image::{Image, join_initrds};
+use crate::image::{Content, Image, Opened, join_initrds, name};
 use crate::parsers_d;
-use crate::sources::Sources;
-
-/// A kernel's banner is looked for in so many bytes.
-const BANNER_LIMIT: u64 = 256 << 20;
+use crate::protocol::{
+    Allowance, Answer, Bundled, Event, Identity, Job, LIMITS, MachineFacts, Request, Wanted,
+};
+use crate::sources::{BadAnswer, Sources};
+use crate::text;
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,170 +31,316 @@ pub(crate) enum Access {
     Snapshot,
 }
 
+/// An image to take apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Task<'a> {
+    /// Where it is.
+    pub(crate) path: &'a Path,
+    /// How, and what with.
+    pub(crate) args: &'a args::Unfolding,
+    /// Where it is read.
+    pub(crate) access: Access,
+    /// What to tell.
+    pub(crate) report: Wanted,
+    /// The machine that is to take the kernel, if one is.
+    pub(crate) machine: Option<MachineFacts>,
+}
+
 /// An image that was taken apart.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Unfolding {
     /// The image, and what it took to have it.
     pub(crate) image: Image,
     /// The caller's initrds.
     pub(crate) initrds: Vec<Image>,
-    /// The kernel at its true length: without what a section holds behind its
-    /// certificates.
-    pub(crate) kernel: Rope,
-    /// What kernel it is, or why it is none.
-    pub(crate) identity: Result<Kernel, BootError>,
-    /// The initrd; absent is `None`.
-    pub(crate) initrd: Option<Rope>,
-    /// The command line without a NUL; absent is `None`.
-    pub(crate) cmdline: Option<Vec<u8>>,
-    /// How it went.
-    pub(crate) report: Report,
-    /// Where the ropes' bytes are.
+    /// What the worker found. Its spans were checked.
+    pub(crate) answer: Answer,
+    /// Where the spans' bytes are.
     pub(crate) sources: Sources,
 }
 
-impl Outcome {
-    /// Opens and unfolds `path` as `args` say.
-    pub(crate) fn of(path: &Path, args: &args::Unfolding, access: Access) -> anyhow::Result<Self> {
+impl Task<'_> {
+    /// Opens the image and has a worker take it apart. The worker is gone when
+    /// this returns.
+    pub(crate) fn run(&self) -> anyhow::Result<Unfolding> {
+        let image = Opened::open(self.path)?;
+        let work = Work::start(self.args)?;
+        let done = self.have_done(image, &work);
+        work.end(done)
+    }
+
+    fn have_done(&self, image: Opened, work: &Work) -> anyhow::Result<Unfolding> {
+        let cuts = match self.access {
+            Access::OnDisk => Vec::new(),
+            Access::Snapshot => work.look(&image)?,
+        };
         let mut sources = Sources::default();
-        let open = |path: &Path| match access {
-            Access::OnDisk => Image::on_disk(path, &sources),
-            Access::Snapshot => Image::snapshot(path, &sources),
-        };
-        let image = open(path)?;
-        let initrds = args
-            .initrd
-            .iter()
-            .map(|path| open(path))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let input = Input {
-            image: image.rope.clone(),
-            initrd: join_initrds(&initrds),
-            cmdline: cmdline(args)?,
-            append: args.append.clone().map(String::into_bytes),
-        };
-        let options = options(&image, args)?;
-        let unfolded = unfold(input, &options, &mut sources, &mut budget(&args.limits))?;
-        let mut identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
-        let kernel = match &mut identity {
-            Ok(identity) => {
-                // A section may be padded behind a signed kernel; a compressed
-                // kernel is what was compressed.
-                let kernel = if sources.is_decompressed(&unfolded.kernel) {
-                    unfolded.kernel
-                } else {
-                    unfolded.kernel.slice(0..identity.true_len)?
-                };
-                if identity.version.is_none() {
-                    identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
-                }
-                kernel
-            }
-            Err(_) => unfolded.kernel,
-        };
-        Ok(Self {
+        let image = self.bring(image, &cuts, &mut sources)?;
+        let mut initrds = Vec::new();
+        for path in &self.args.initrd {
+            initrds.push(self.bring(Opened::open(path)?, &[], &mut sources)?);
+        }
+        for (descriptor, len) in sources.given() {
+            work.send(&Request::Source { len }, descriptor)?;
+        }
+        let (job, bundle) = self.job(&image, &initrds)?;
+        work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
+        let answer = work.answer(&mut sources)?;
+        // What comes out is never longer than what went in and the budget.
+        let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
+        let budget = self.args.limits.max_output.0;
+        let limit = inputs.saturating_add(budget).saturating_add(SLACK);
+        sources.check(&answer.kernel, limit)?;
+        sources.check(answer.initrd.as_deref().unwrap_or_default(), limit)?;
+        Ok(Unfolding {
             image,
             initrds,
-            kernel,
-            identity,
-            initrd: unfolded.initrd,
-            cmdline: unfolded.cmdline,
-            report: unfolded.report,
+            answer,
             sources,
         })
     }
 
-    /// Returns the kernel's identity, or as an error what it is instead.
-    pub(crate) fn identified(&self) -> anyhow::Result<&Kernel> {
-        let layer = self
-            .report
-            .layers
-            .last()
-            .map_or_else(|| self.image.name(), |l| l.path.clone());
-        match &self.identity {
-            Ok(kernel) => Ok(kernel),
-            Err(error) => Err(anyhow::Error::new(NotAKernel {
-                layer,
-                reason: error.to_string(),
-            })),
+    /// Brings a file into reach.
+    fn bring(
+        &self,
+        file: Opened,
+        cuts: &[Range<u64>],
+        sources: &mut Sources,
+    ) -> anyhow::Result<Image> {
+        match self.access {
+            Access::OnDisk => Ok(file.leave(sources)),
+            Access::Snapshot => file.snapshot(cuts, None, sources),
         }
     }
 
-    /// Like [`Outcome::identified`], but what a parser handed over may be
+    /// Returns what the worker is to do, and a bundle of the small files for it.
+    fn job(&self, image: &Image, initrds: &[Image]) -> anyhow::Result<(Job, SealedFile)> {
+        let args = self.args;
+        let mut bundle = Bundle::new()?;
+        let given = args.parser.as_deref();
+        let parser = given.map(|path| bundle.add_file(path)).transpose()?;
+        let mut parsers = Vec::new();
+        for (name, object) in parsers_d::all(&args.parsers_dir)? {
+            parsers.push(bundle.add(name, &object)?);
+        }
+        let bundle = bundle.writer.finish()?;
+        let job = Job {
+            path: image.path.to_string_lossy().into_owned(),
+            name: name(&image.path),
+            image: image.spans.clone(),
+            initrd: join_initrds(initrds),
+            bundle_len: bundle.len(),
+            parser,
+            parsers,
+            embedded_parsers: !args.no_embedded_parser,
+            profile: args.profile.clone(),
+            cmdline: cmdline(args)?,
+            append: args.append.clone(),
+            panic: args.panic,
+            budget: Allowance::from(&args.limits),
+            report: self.report,
+            machine: self.machine.clone(),
+        };
+        Ok((job, bundle))
+    }
+}
+
+impl Unfolding {
+    /// Returns the kernel's identity, or as an error what it is instead.
+    pub(crate) fn identified(&self) -> anyhow::Result<&Identity> {
+        match &self.answer.identity {
+            Ok(kernel) => Ok(kernel),
+            Err(failure) => Err(failure.clone().into()),
+        }
+    }
+
+    /// Like [`Unfolding::identified`], but what a parser handed over may be
     /// anything: a person may want to see it.
     pub(crate) fn unfolded_or_kernel(&self) -> anyhow::Result<()> {
-        if self.report.stages.is_empty() {
-            self.identified().map(|_kernel| ())
-        } else {
+        if self.answer.unfolded {
             Ok(())
+        } else {
+            self.identified().map(|_kernel| ())
         }
     }
 
-    /// Returns what is worth a look but stopped nothing, in words.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self
-            .report
-            .warnings
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        match &self.identity {
-            // A machine that the kernel is for.
-            Ok(kernel) => {
-                let problems = kernel.check(&Machine::new(kernel.arch));
-                warnings.extend(problems.iter().map(ToString::to_string));
-            }
-            Err(error) => {
-                warnings.push(format!("what was unfolded is not a kernel: {error}"));
-            }
+    /// Tells the warnings on stderr.
+    pub(crate) fn warn(&self) {
+        for warning in &self.answer.warnings {
+            text::note(&format!("warning: {warning}"));
         }
-        warnings
     }
 }
 
-/// The innermost image is not a kernel.
+/// Bytes that parts may have beyond their inputs: padding between them.
+const SLACK: u64 = 1 << 20;
+
+/// A worker at work.
+struct Work {
+    worker: Worker,
+    channel: Channel,
+}
+
+impl Work {
+    fn start(args: &args::Unfolding) -> anyhow::Result<Self> {
+        if args.no_sandbox {
+            text::note("warning: --no-sandbox: whoever made the image may do what you may do");
+        }
+        // Where the kernel cannot do it, the worker looks for what came along.
+        let _told_by_the_worker = close_on_exec();
+        let arguments = worker_arguments(args);
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        let (worker, channel) = spawn(&arguments).context("no worker can be started")?;
+        Ok(Self { worker, channel })
+    }
+
+    fn send(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let frame = serde_json::to_vec(request).context("a request cannot be put into words")?;
+        // A worker that is gone has said why, or its ending does.
+        let _told_when_it_answers = self.channel.send(&frame, &[descriptor]);
+        Ok(())
+    }
+
+    /// Waits for what the worker says next, and tells its log. A failure is an
+    /// error, and so is that it says nothing more.
+    fn event(&self) -> anyhow::Result<Event> {
+        loop {
+            let message = self.channel.receive(LIMITS);
+            let Some(message) = message.context("the worker cannot be heard")? else {
+                return Err(Silent.into());
+            };
+            let event = serde_json::from_slice(&message.frame)
+                .map_err(|error| BadAnswer::new(format!("what makes no sense ({error})")))?;
+            match event {
+                Event::Log(line) => text::err(&line),
+                Event::Failed(failure) => return Err(failure.into()),
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// Asks where to cut `image`. A stream is sealed in one piece already.
+    fn look(&self, image: &Opened) -> anyhow::Result<Vec<Range<u64>>> {
+        let Content::File(file, len) = &image.content else {
+            return Ok(Vec::new());
+        };
+        self.send(&Request::Look { len: *len }, file.as_fd())?;
+        match self.event()? {
+            Event::Cuts(cuts) => Ok(cuts),
+            event => Err(not_asked_for(&event)),
+        }
+    }
+
+    /// Does what the worker asks for until it answers.
+    fn answer(&self, sources: &mut Sources) -> anyhow::Result<Answer> {
+        loop {
+            match self.event()? {
+                Event::Output => {
+                    let output = sources.add_output()?;
+                    self.send(&Request::Output, output)?;
+                }
+                Event::Written(id) => sources.seal(id)?,
+                Event::Freed(id) => sources.free(id)?,
+                Event::Done(answer) => return Ok(*answer),
+                event => return Err(not_asked_for(&event)),
+            }
+        }
+    }
+
+    /// Ends the worker. Nothing that it wrote is open for writing from then on,
+    /// and if `result` is that it said nothing, its ending tells why.
+    fn end<T>(self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+        let Self { worker, channel } = self;
+        match result {
+            Err(error) if error.is::<Silent>() => {
+                let ending = worker.wait().context("the worker cannot be waited for")?;
+                Err(Ended { ending }.into())
+            }
+            result => {
+                drop(channel);
+                worker.kill().context("the worker cannot be ended")?;
+                result
+            }
+        }
+    }
+}
+
+/// The worker has hung up without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{layer}: {reason}")]
-pub(crate) struct NotAKernel {
-    /// Where it lies.
-    pub(crate) layer: String,
-    reason: String,
+#[error("the worker has hung up")]
+struct Silent;
+
+/// The worker is gone without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker, which takes the image apart, {ending}; nothing was done with the image")]
+struct Ended {
+    ending: Ending,
 }
 
-fn options(image: &Image, args: &args::Unfolding) -> anyhow::Result<Options> {
-    let parser = args.parser.as_deref().map(given_parser).transpose()?;
-    Ok(Options {
-        parser,
-        embedded_parsers: !args.no_embedded_parser,
-        profile: args.profile.clone(),
-        kdump: args.panic,
-        parsers: parsers_d::all(&args.parsers_dir)?,
-        image_name: image.name(),
-    })
+fn not_asked_for(event: &Event) -> anyhow::Error {
+    let event = format!("{event:?}");
+    let word = event.split(['(', ' ']).next().unwrap_or_default();
+    BadAnswer::new(format!("{word:?}, which nobody asked for")).into()
 }
 
-fn given_parser(path: &Path) -> anyhow::Result<ParserFile> {
-    let object =
-        fs::read(path).with_context(|| format!("cannot read parser {}", path.display()))?;
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    Ok(ParserFile {
-        name,
-        object: object.into(),
-        origin: ParserOrigin::Given,
-    })
+/// Returns the worker's command line.
+fn worker_arguments(args: &args::Unfolding) -> Vec<String> {
+    let limits = &args.limits;
+    // The budget's private memory, a decompressor's window, and the program.
+    let address_space = limits.max_memory.0.saturating_add(512 << 20);
+    let output = limits.max_output.0.saturating_add(limits.max_memory.0);
+    // A slow machine runs a million instructions and writes a MiB in a second.
+    let seconds = 60 + (limits.max_insns >> 20) + (limits.max_output.0 >> 20);
+    let mut arguments = vec![
+        "worker".to_owned(),
+        format!("--address-space={address_space}"),
+        format!("--file-size={}", output.saturating_add(SLACK)),
+        format!("--cpu-seconds={seconds}"),
+    ];
+    if args.no_sandbox {
+        arguments.push("--no-sandbox".to_owned());
+    }
+    let verbose = match LevelFilter::current() {
+        LevelFilter::TRACE => "-vvv",
+        LevelFilter::DEBUG => "-vv",
+        LevelFilter::INFO => "-v",
+        _ => return arguments,
+    };
+    arguments.push(verbose.to_owned());
+    arguments
 }
 
-fn cmdline(args: &args::Unfolding) -> anyhow::Result<Option<Vec<u8>>> {
+/// Small files, one behind the other in sealed memory.
+struct Bundle {
+    writer: MemfdWriter,
+}
+
+impl Bundle {
+    fn new() -> anyhow::Result<Self> {
+        let writer = MemfdWriter::new("ukexec-bundle")?;
+        Ok(Self { writer })
+    }
+
+    fn add(&mut self, name: String, bytes: &[u8]) -> anyhow::Result<Bundled> {
+        let start = self.writer.len();
+        self.writer.write_all(bytes)?;
+        let range = start..self.writer.len();
+        Ok(Bundled { name, range })
+    }
+
+    fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
+        let failed = || format!("cannot read parser {}", path.display());
+        self.add(name(path), &fs::read(path).with_context(failed)?)
+    }
+}
+
+fn cmdline(args: &args::Unfolding) -> anyhow::Result<Option<String>> {
     if args.reuse_cmdline {
         let running = fs::read_to_string("/proc/cmdline")
             .context("cannot read the running kernel's command line for --reuse-cmdline")?;
-        return Ok(Some(reused(&running, args.panic).into_bytes()));
+        return Ok(Some(reused(&running, args.panic)));
     }
-    Ok(args.cmdline.clone().map(String::into_bytes))
+    Ok(args.cmdline.clone())
 }
 
 /// Returns the running kernel's command line without what was only for it: the
@@ -205,19 +357,6 @@ fn reused(running: &str, panic: bool) -> String {
         .filter(|word| !drop(word))
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// Returns the budget that `limits` say.
-pub(crate) fn budget(limits: &args::Limits) -> Budget {
-    Budget {
-        meter: Meter {
-            insns: limits.max_insns,
-            memory: limits.max_memory.0,
-            log_lines: limits.max_log_lines,
-        },
-        stages: limits.max_stages,
-        output: limits.max_output.0,
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The two system calls that no crate wraps, and all the `unsafe` there is.
+//! The system calls that no crate wraps, and all the `unsafe` there is.
 
 use std::os::fd::BorrowedFd;
 
@@ -19,13 +19,15 @@ pub(crate) enum Call<'a> {
     },
     /// `reboot(2)` with `LINUX_REBOOT_CMD_KEXEC`. Returns only if it failed.
     RebootKexec,
+    /// `close_range(2)` with `CLOSE_RANGE_CLOEXEC`, for all descriptors from 3 on.
+    CloseOnExec,
 }
 
 /// Makes the call.
 #[cfg(not(test))]
 #[expect(
     unsafe_code,
-    reason = "no crate wraps kexec_file_load(2) and reboot(2) with kexec"
+    reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec and close_range(2)"
 )]
 pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
@@ -68,12 +70,28 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                 std::ptr::null::<libc::c_void>(),
             )
         },
+        // SAFETY: close_range(2) takes two descriptors and flags, passed here
+        // with the widths it has. With CLOSE_RANGE_CLOEXEC it closes nothing:
+        // every descriptor of this process stays valid, and only what a program
+        // that is run later inherits changes. It touches no memory.
+        Call::CloseOnExec => unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                BEHIND_STDERR,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            )
+        },
     };
     if result == 0 {
         return Ok(());
     }
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
+
+/// The first descriptor that is not a standard one.
+#[cfg(not(test))]
+const BEHIND_STDERR: libc::c_uint = 3;
 
 /// Number of `kexec_file_load(2)`, from each architecture's system call table;
 /// `libc` lacks it for riscv64.
@@ -145,6 +163,7 @@ pub(crate) mod fake {
                 String::from_utf8_lossy(cmdline),
             ),
             Call::RebootKexec => "reboot(kexec)".to_owned(),
+            Call::CloseOnExec => "close_range(close on exec)".to_owned(),
         };
         FAKE.with_borrow_mut(|fake| {
             fake.calls.push(line);

@@ -5,31 +5,38 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use ukexec_boot::{Arch, EMPTY_INITRD, Kernel, Machine, Problem};
-use ukexec_bpf::Rope;
-use ukexec_kexec::{LoadKind, LoadRequest, MachineState, Moved, load};
+use ukexec_boot::EMPTY_INITRD;
+use ukexec_kexec::{LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
 
 use crate::args::Load;
+use crate::protocol::{Identity, MachineFacts, Objection, Wanted};
 use crate::size::Size;
 use crate::sources::Descriptor;
-use crate::unfolding::{Access, Outcome};
-use crate::{document, text};
+use crate::text;
+use crate::unfolding::{Access, Task, Unfolding};
 
 pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
-    let outcome = Outcome::of(&args.image, &args.unfolding, Access::Snapshot)?;
-    let kernel = outcome.identified()?;
+    let machine = MachineState::read(Path::new("/"));
+    let task = Task {
+        path: &args.image,
+        args: &args.unfolding,
+        access: Access::Snapshot,
+        report: Wanted::default(),
+        machine: facts(&machine),
+    };
+    let unfolding = task.run()?;
+    let kernel = unfolding.identified()?;
     let kind = if args.unfolding.panic {
         LoadKind::Crash
     } else {
         LoadKind::Reboot
     };
-    let plan = Plan::of(&outcome, kernel, kind)?;
-    let machine = MachineState::read(Path::new("/"));
+    let plan = Plan::of(&unfolding, kernel, kind)?;
     if !args.json {
-        text::out(&plan.text(&outcome, args.dry_run)?)?;
+        text::out(&plan.text(&unfolding, args.dry_run)?)?;
     }
-    tell_notes(&outcome);
-    plan.check(kernel, &machine, &outcome, args.dry_run)?;
+    tell_notes(&unfolding);
+    plan.check(kernel, &unfolding, args.dry_run)?;
     if args.dry_run {
         for obstacle in machine.obstacles(kind) {
             text::note(&format!("note: a load would be refused now: {obstacle}"));
@@ -39,7 +46,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     }
     // Told behind the call: a failure prints a document of its own.
     if args.json {
-        text::json(&plan.document(&outcome, args.dry_run)?)?;
+        text::json(&plan.document(&unfolding, args.dry_run)?)?;
     }
     if !args.json && !args.dry_run {
         let boot = match kind {
@@ -51,9 +58,19 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell_notes(outcome: &Outcome) {
-    text::warn(outcome);
-    if outcome.cmdline.is_none() {
+/// Returns what of this machine decides whether it takes a kernel.
+fn facts(machine: &MachineState) -> Option<MachineFacts> {
+    Some(MachineFacts {
+        machine: machine.machine.clone()?,
+        page_size: machine.page_size,
+        five_level_paging: machine.five_level_paging,
+        efi_32bit: machine.efi_32bit,
+    })
+}
+
+fn tell_notes(unfolding: &Unfolding) {
+    unfolding.warn();
+    if unfolding.answer.cmdline.is_none() {
         text::note(
             "note: neither the image nor you gave a command line; the kernel gets an empty one \
              (--cmdline or --reuse-cmdline gives it one)",
@@ -66,7 +83,7 @@ fn tell_notes(outcome: &Outcome) {
 #[error("this machine does not take {}: {problem}", image.display())]
 pub(crate) struct NotTaken {
     image: PathBuf,
-    problem: Problem,
+    problem: String,
     /// What a dry run would have passed; an empty object for a real one.
     pub(crate) plan: Value,
 }
@@ -74,7 +91,7 @@ pub(crate) struct NotTaken {
 /// What is handed to `kexec_file_load(2)`.
 struct Plan<'a> {
     kernel: KernelFd<'a>,
-    initrd: Option<Descriptor>,
+    initrd: Option<Descriptor<'a>>,
     /// The initrd is an empty archive that stands for none.
     empty_initrd: bool,
     cmdline: Vec<u8>,
@@ -88,35 +105,39 @@ enum KernelFd<'a> {
     /// look at the file's own signature and attributes.
     Original(BorrowedFd<'a>, u64),
     /// A part of an image.
-    Part(Descriptor),
+    Part(Descriptor<'a>),
 }
 
 impl<'a> Plan<'a> {
-    fn of(outcome: &'a Outcome, kernel: &Kernel, kind: LoadKind) -> anyhow::Result<Self> {
-        let sources = &outcome.sources;
-        let original = outcome
-            .image
-            .file
-            .as_ref()
-            .filter(|_| outcome.report.stages.is_empty());
+    fn of(unfolding: &'a Unfolding, kernel: &Identity, kind: LoadKind) -> anyhow::Result<Self> {
+        let Unfolding {
+            image,
+            initrds,
+            answer,
+            sources,
+        } = unfolding;
+        let original = image.file.as_ref().filter(|_| !answer.unfolded);
         let kernel_fd = match original {
-            Some(file) => KernelFd::Original(file.as_fd(), outcome.image.rope.len()),
-            None => KernelFd::Part(sources.descriptor(&outcome.kernel)?),
+            Some(file) => KernelFd::Original(file.as_fd(), image.len()),
+            None => KernelFd::Part(sources.descriptor(&answer.kernel)?),
         };
-        let empty_initrd = outcome.initrd.is_none() && kernel.arch == Arch::X86_64;
-        let initrd = match &outcome.initrd {
-            Some(rope) => Some(sources.descriptor(rope)?),
-            None if empty_initrd => Some(sources.descriptor(&Rope::from(EMPTY_INITRD.to_vec()))?),
+        let empty_initrd = answer.initrd.is_none() && kernel.x86_64;
+        let initrd = match &answer.initrd {
+            Some(spans) => Some(sources.descriptor(spans)?),
+            None if empty_initrd => {
+                let (sealed, moved) = assemble(&[Part::Bytes(&EMPTY_INITRD)])?;
+                Some(Descriptor::Assembled(sealed, moved))
+            }
             None => None,
         };
-        let mut moved = outcome.image.moved;
-        for initrd in &outcome.initrds {
+        let mut moved = image.moved;
+        for initrd in initrds {
             moved += initrd.moved;
         }
         for descriptor in kernel_fd.part().into_iter().chain(&initrd) {
             moved += descriptor.moved();
         }
-        let cmdline = outcome.cmdline.clone().unwrap_or_default();
+        let cmdline = answer.cmdline.clone().unwrap_or_default();
         Ok(Self {
             kernel: kernel_fd,
             initrd,
@@ -139,59 +160,32 @@ impl<'a> Plan<'a> {
     }
 
     /// Refuses what this machine would refuse, and notes what it may.
-    fn check(
-        &self,
-        kernel: &Kernel,
-        state: &MachineState,
-        outcome: &Outcome,
-        dry_run: bool,
-    ) -> anyhow::Result<()> {
-        let (refusals, doubts): (Vec<Problem>, Vec<Problem>) = self
-            .problems(kernel, state)
-            .into_iter()
-            .partition(Problem::is_refusal);
+    fn check(&self, kernel: &Identity, unfolding: &Unfolding, dry_run: bool) -> anyhow::Result<()> {
+        let (refusals, doubts): (Vec<&Objection>, Vec<&Objection>) =
+            kernel.problems.iter().partition(|problem| problem.refused);
         for doubt in doubts {
-            text::note(&format!("warning: {doubt}"));
+            text::note(&format!("warning: {}", doubt.text));
         }
         let Some(problem) = refusals.into_iter().next() else {
             return Ok(());
         };
         let plan = if dry_run {
-            self.document(outcome, dry_run)?
+            self.document(unfolding, dry_run)?
         } else {
             json!({})
         };
         Err(NotTaken {
-            image: outcome.image.path.clone(),
-            problem,
+            image: unfolding.image.path.clone(),
+            problem: problem.text.clone(),
             plan,
         }
         .into())
     }
-
-    /// Returns what this machine would say against it, beyond what any machine
-    /// would.
-    fn problems(&self, kernel: &Kernel, state: &MachineState) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = kernel
-            .check_cmdline(self.cmdline.len())
-            .into_iter()
-            .collect();
-        if let Some(mut machine) = state.machine.as_deref().and_then(Machine::from_uname) {
-            machine.page_size = state.page_size;
-            machine.five_level_paging = state.five_level_paging;
-            machine.efi_32bit = state.efi_32bit;
-            let everywhere = kernel.check(&Machine::new(kernel.arch));
-            let here = kernel.check(&machine).into_iter();
-            problems.extend(here.filter(|one| one.is_refusal() || !everywhere.contains(one)));
-        }
-        problems
-    }
 }
 
 impl Plan<'_> {
-    fn text(&self, outcome: &Outcome, dry_run: bool) -> anyhow::Result<String> {
-        let mut text = text::stages(outcome);
-        text.push_str(&text::parts(outcome, false)?);
+    fn text(&self, unfolding: &Unfolding, dry_run: bool) -> anyhow::Result<String> {
+        let mut text = unfolding.answer.text.clone();
         writeln!(
             text,
             "moved      {} in the kernel, {} through this process",
@@ -220,9 +214,9 @@ impl Plan<'_> {
         Ok(text)
     }
 
-    fn document(&self, outcome: &Outcome, dry_run: bool) -> anyhow::Result<Value> {
+    fn document(&self, unfolding: &Unfolding, dry_run: bool) -> anyhow::Result<Value> {
         let request = self.request();
-        let mut document = document::of_outcome(outcome, false)?;
+        let mut document = unfolding.answer.document.clone();
         document["load"] = json!({
             "dry_run": dry_run,
             "panic": self.kind == LoadKind::Crash,
@@ -243,8 +237,8 @@ impl Plan<'_> {
     }
 }
 
-impl KernelFd<'_> {
-    fn part(&self) -> Option<&Descriptor> {
+impl<'a> KernelFd<'a> {
+    fn part(&self) -> Option<&Descriptor<'a>> {
         match self {
             Self::Original(..) => None,
             Self::Part(part) => Some(part),

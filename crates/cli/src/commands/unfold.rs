@@ -1,43 +1,47 @@
 //! `ukexec unfold`: the parts of an image as files.
 
 use anyhow::Context as _;
-use ukexec_bpf::Rope;
-use ukexec_kexec::{Moved, write_file};
+use ukexec_kexec::{Moved, Part, write_file};
 
 use crate::args::Unfold;
 use crate::output::NewDir;
+use crate::protocol::{Span, Wanted};
 use crate::size::Size;
 use crate::sources::Sources;
-use crate::unfolding::{Access, Outcome};
-use crate::{document, text};
+use crate::text;
+use crate::unfolding::{Access, Task};
 
 pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     // Refuse a folder that cannot be used before any work is done.
     NewDir::check(&args.output)?;
-    let outcome = Outcome::of(&args.image, &args.unfolding, Access::OnDisk)?;
-    outcome.unfolded_or_kernel()?;
-    // The report reads what it hashes, and may fail: before the folder appears.
-    let report = if args.report.json {
-        text::json_text(&document::of_outcome(&outcome, args.report.hash)?)
-    } else {
-        text::stages(&outcome) + &text::parts(&outcome, args.report.hash)?
+    let task = Task {
+        path: &args.image,
+        args: &args.unfolding,
+        access: Access::OnDisk,
+        report: Wanted {
+            layers: false,
+            hash: args.report.hash,
+        },
+        machine: None,
     };
-    let cmdline = outcome.cmdline.clone().map(Rope::from);
-    let parts = [
-        ("kernel", Some(&outcome.kernel)),
-        ("initrd", outcome.initrd.as_ref()),
-        ("cmdline", cmdline.as_ref()),
-    ];
+    let unfolding = task.run()?;
+    unfolding.unfolded_or_kernel()?;
+    let (answer, sources) = (&unfolding.answer, &unfolding.sources);
     let dir = NewDir::create(&args.output)?;
-    let mut written = Moved::default();
-    for (name, rope) in parts {
-        if let Some(rope) = rope {
-            written += write(&dir, name, rope, &outcome.sources)?;
-        }
+    let mut written = write(&dir, "kernel", &answer.kernel, sources)?;
+    if let Some(initrd) = &answer.initrd {
+        written += write(&dir, "initrd", initrd, sources)?;
+    }
+    if let Some(cmdline) = &answer.cmdline {
+        written += write_parts(&dir, "cmdline", &[Part::Bytes(cmdline)])?;
     }
     dir.complete()?;
-    text::out(&report)?;
-    text::warn(&outcome);
+    if args.report.json {
+        text::json(&answer.document)?;
+    } else {
+        text::out(&answer.text)?;
+    }
+    unfolding.warn();
     text::note(&format!(
         "wrote {} to {}",
         Size(written.total()),
@@ -46,8 +50,10 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(dir: &NewDir, name: &str, rope: &Rope, sources: &Sources) -> anyhow::Result<Moved> {
-    sources
-        .with_parts(rope, |parts| write_file(&dir.path(name), parts))
-        .with_context(|| format!("cannot write part {name}"))
+fn write(dir: &NewDir, name: &str, spans: &[Span], sources: &Sources) -> anyhow::Result<Moved> {
+    sources.with_parts(spans, |parts| write_parts(dir, name, parts))
+}
+
+fn write_parts(dir: &NewDir, name: &str, parts: &[Part<'_>]) -> anyhow::Result<Moved> {
+    write_file(&dir.path(name), parts).with_context(|| format!("cannot write part {name}"))
 }

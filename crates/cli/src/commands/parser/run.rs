@@ -2,22 +2,26 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use ukexec_bpf::Parser;
 use ukexec_bpf::trace::Tracer;
+use ukexec_bpf::{Parser, Piece, Rope, SourceId};
 use ukexec_unfold::{
-    Input, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage, run_stage,
+    Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
+    run_stage,
 };
 
 use super::read;
 use super::trace::{Form, Trace, int};
 use crate::args::ParserRun;
-use crate::image::{Image, join_initrds};
+use crate::image::{Content, Opened, name};
+use crate::protocol::Allowance;
 use crate::size::Size;
-use crate::sources::Sources;
-use crate::{text, unfolding};
+use crate::text;
+use crate::worker::FdSource;
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let parser = ParserFile {
@@ -25,33 +29,34 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         object: read(&args.file)?.into(),
         origin: ParserOrigin::Given,
     };
-    let mut sources = Sources::default();
-    let image = Image::on_disk(&args.image, &sources)?;
-    let initrds = args.initrd.iter();
-    let initrds = initrds
-        .map(|path| Image::on_disk(path, &sources))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut initrd = Rope::new();
+    for (number, path) in (1..).zip(&args.initrd) {
+        let gap = initrd.len().next_multiple_of(4) - initrd.len();
+        initrd.push(Piece::Zeros(gap));
+        initrd.append(&rope(path, number)?);
+    }
     let input = Input {
-        image: image.rope.clone(),
-        initrd: join_initrds(&initrds),
+        image: rope(&args.image, 0)?,
+        initrd: Some(initrd),
         cmdline: args.cmdline.clone().map(String::into_bytes),
         append: None,
     };
     let options = Options {
         kdump: args.panic,
-        image_name: image.name(),
+        image_name: name(&args.image),
         ..Options::default()
     };
     let mut teller = Teller {
         trace: trace(args, &parser)?,
         told: Ok(()),
     };
-    let mut budget = unfolding::budget(&args.limits);
+    let mut store = MemoryStore::default();
+    let mut budget = Allowance::from(&args.limits).budget();
     let done = run_stage(
         input,
         &parser,
         &options,
-        &mut sources,
+        &mut store,
         &mut budget,
         &mut teller,
     );
@@ -66,9 +71,15 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
+/// Returns all of a file, as source number `id`.
+fn rope(path: &Path, id: u32) -> anyhow::Result<Rope> {
+    let source = match Opened::open(path)?.content {
+        Content::File(file, len) => FdSource::new(file, len),
+        Content::Stream(sealed) => {
+            FdSource::new(sealed.as_fd().try_clone_to_owned()?, sealed.len())
+        }
+    };
+    Ok(Rope::from_source(SourceId(id), Arc::new(source)))
 }
 
 /// Returns the trace that `args` ask for.

@@ -1,0 +1,222 @@
+//! What the parent and its worker say to each other.
+//!
+//! Frames are JSON; descriptors travel beside them. The parent asks with a
+//! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
+//! through here: what the worker found is told in [`Span`]s of sources that the
+//! parent has, and it checks every number against them.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ukexec_bpf::Meter;
+use ukexec_sandbox::Limits;
+use ukexec_unfold::Budget;
+
+use crate::args;
+
+/// The most that is taken for one frame: a report of images with 96 sections
+/// each and a thousand lines of log fits well.
+pub(crate) const LIMITS: Limits = Limits {
+    frame: 16 << 20,
+    descriptors: 1,
+};
+
+/// What the parent asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Where to cut the image that the descriptor is, of `len` bytes.
+    Look { len: u64 },
+    /// Take in the next source, which the descriptor is, of `len` bytes.
+    Source { len: u64 },
+    /// Take the image apart. The descriptor is the [`Job`]'s bundle.
+    Unfold(Box<Job>),
+    /// The output that was asked for: the descriptor.
+    Output,
+}
+
+/// What the worker answers and asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The answer to [`Request::Look`].
+    Cuts(Vec<Range<u64>>),
+    /// A line for the log.
+    Log(String),
+    /// Memory to write into is wanted: the next source.
+    Output,
+    /// Source `0` is written and may be sealed.
+    Written(u32),
+    /// Nothing refers to source `0` any more.
+    Freed(u32),
+    /// The image is unfolded.
+    Done(Box<Answer>),
+    /// It is not, and why.
+    Failed(Failure),
+}
+
+/// An image to take apart, and how.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Where the image is, for reports.
+    pub(crate) path: String,
+    /// What layer paths call it.
+    pub(crate) name: String,
+    /// The image.
+    pub(crate) image: Vec<Span>,
+    /// The caller's initrds, joined.
+    pub(crate) initrd: Vec<Span>,
+    /// Bytes of the bundle.
+    pub(crate) bundle_len: u64,
+    /// The parser for the outermost image.
+    pub(crate) parser: Option<Bundled>,
+    /// The parsers of `parsers.d`, in order.
+    pub(crate) parsers: Vec<Bundled>,
+    /// Whether images' own parsers may run.
+    pub(crate) embedded_parsers: bool,
+    /// The caller's words.
+    pub(crate) profile: Option<String>,
+    pub(crate) cmdline: Option<String>,
+    pub(crate) append: Option<String>,
+    /// Whether it is for a crash.
+    pub(crate) panic: bool,
+    /// The budget.
+    pub(crate) budget: Allowance,
+    /// What to tell.
+    pub(crate) report: Wanted,
+    /// The machine that is to take the kernel, if one is.
+    pub(crate) machine: Option<MachineFacts>,
+}
+
+/// A small file, in the job's bundle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bundled {
+    /// Its name.
+    pub(crate) name: String,
+    /// Which bytes of the bundle.
+    pub(crate) range: Range<u64>,
+}
+
+/// The limits that the command line gives.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Allowance {
+    pub(crate) insns: u64,
+    pub(crate) memory: u64,
+    pub(crate) log_lines: u32,
+    pub(crate) stages: u32,
+    pub(crate) output: u64,
+}
+
+impl From<&args::Limits> for Allowance {
+    fn from(limits: &args::Limits) -> Self {
+        Self {
+            insns: limits.max_insns,
+            memory: limits.max_memory.0,
+            log_lines: limits.max_log_lines,
+            stages: limits.max_stages,
+            output: limits.max_output.0,
+        }
+    }
+}
+
+impl Allowance {
+    /// Returns the budget that this allows.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget {
+            meter: Meter {
+                insns: self.insns,
+                memory: self.memory,
+                log_lines: self.log_lines,
+            },
+            stages: self.stages,
+            output: self.output,
+        }
+    }
+}
+
+/// What a report is to tell beyond stages and parts.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// Layers with their sections, and the operating system.
+    pub(crate) layers: bool,
+    /// Digests of the parts.
+    pub(crate) hash: bool,
+}
+
+/// What of the running machine decides whether it takes a kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MachineFacts {
+    /// As `uname -m` says.
+    pub(crate) machine: String,
+    pub(crate) page_size: Option<u64>,
+    pub(crate) five_level_paging: Option<bool>,
+    pub(crate) efi_32bit: Option<bool>,
+}
+
+/// Bytes by reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Span {
+    /// Bytes of a source, by its number.
+    Source { id: u32, range: Range<u64> },
+    /// So many zeros.
+    Zeros(u64),
+}
+
+impl Span {
+    /// Returns the length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Source { range, .. } => range.end.saturating_sub(range.start),
+            Self::Zeros(len) => *len,
+        }
+    }
+}
+
+/// What came of an unfolding.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// The report for people.
+    pub(crate) text: String,
+    /// The report for machines.
+    pub(crate) document: Value,
+    /// What is worth a look.
+    pub(crate) warnings: Vec<String>,
+    /// Whether a parser ran.
+    pub(crate) unfolded: bool,
+    /// What the kernel is, or why it is none.
+    pub(crate) identity: Result<Identity, Failure>,
+    pub(crate) kernel: Vec<Span>,
+    /// Absent is `None`.
+    pub(crate) initrd: Option<Vec<Span>>,
+    /// Without a NUL; absent is `None`.
+    pub(crate) cmdline: Option<Vec<u8>>,
+}
+
+/// What the parent has to know of a kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// It is for x86_64, where a missing initrd has to be stood in for.
+    pub(crate) x86_64: bool,
+    /// What the machine of the [`Job`] would say against it.
+    pub(crate) problems: Vec<Objection>,
+}
+
+/// Something that a machine would say against a kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Objection {
+    /// What it is.
+    pub(crate) text: String,
+    /// It would refuse; otherwise it may.
+    pub(crate) refused: bool,
+}
+
+/// What went wrong in the worker, and where.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    pub(crate) layer: Option<String>,
+    pub(crate) stage: Option<u32>,
+    pub(crate) hook: Option<String>,
+    pub(crate) insn: Option<u32>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) message: String,
+}

@@ -1,0 +1,158 @@
+//! The worker: the process that looks at untrusted bytes.
+//!
+//! It is this program, started once more, and gives all its rights away before
+//! it reads anything: no files, no network, no processes. What it is to look at
+//! comes through its channel as descriptors, and what it found goes back as
+//! numbers ([`crate::protocol`]).
+
+mod answer;
+mod line;
+mod outcome;
+mod sources;
+
+use std::cmp::Reverse;
+use std::ops::Range;
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tracing_subscriber::filter::LevelFilter;
+use ukexec_bpf::Rope;
+use ukexec_pe::PeImage;
+use ukexec_sandbox::{Confinement, Want, attach, confine};
+use ukexec_unfold::PeBytes;
+
+use self::line::{Line, LogWriter};
+use self::sources::Sources;
+use crate::args;
+use crate::failure;
+use crate::protocol::{Event, Failure, Request};
+
+pub(crate) use self::outcome::Outcome;
+pub(crate) use self::sources::FdSource;
+
+/// So many sections become parts of their own; UKIs have 96 at most.
+const CUTS_MAX: usize = 128;
+
+/// Descriptors that may be open at once: sections, initrds, outputs.
+const DESCRIPTORS: u64 = 1024;
+
+/// Runs as the worker until the parent has no more to ask.
+pub(crate) fn run(args: &args::Worker, level: LevelFilter) -> ExitCode {
+    // A parent that is gone has nobody to tell of any failure.
+    let Ok(channel) = attach() else {
+        return ExitCode::FAILURE;
+    };
+    let line = Arc::new(Line::new(channel));
+    tell_panics(&line);
+    start_log(&line, level);
+    match enter(args, &line).and_then(|()| serve(&line)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _gone = line.send(&Event::Failed(failure::of(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives away all rights, or as many as this kernel can take.
+fn enter(args: &args::Worker, line: &Line) -> anyhow::Result<()> {
+    if args.no_sandbox {
+        return Ok(());
+    }
+    let confinement = Confinement {
+        address_space: args.address_space,
+        cpu_seconds: args.cpu_seconds,
+        file_size: args.file_size,
+        descriptors: DESCRIPTORS,
+    };
+    let want = if args.require_sandbox {
+        Want::Require
+    } else {
+        Want::BestEffort
+    };
+    let applied = confine(&confinement, want).context("the worker cannot be confined")?;
+    for missing in applied.missing() {
+        line.send(&Event::Log(format!(
+            "warning: the sandbox is not complete: {missing}\n"
+        )))?;
+    }
+    Ok(())
+}
+
+/// Answers the parent until it hangs up.
+fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
+    let mut sources = Sources::new(line);
+    while let Some((request, descriptor)) = line.receive()? {
+        let descriptor = descriptor.context("a request came without its descriptor")?;
+        match request {
+            Request::Look { len } => line.send(&look(&sources::rope(descriptor, len)))?,
+            Request::Source { len } => sources.take_in(descriptor, len),
+            Request::Unfold(job) => {
+                let bundle = sources::rope(descriptor, job.bundle_len);
+                let outcome = Outcome::of(&job, &bundle, &mut sources)?;
+                let answer = answer::of(&outcome, &job, &mut sources)?;
+                line.send(&Event::Done(Box::new(answer)))?;
+            }
+            Request::Output => bail!("an output came that was not asked for"),
+        }
+    }
+    Ok(())
+}
+
+/// Returns where to cut an image so that every section is a part of its own. Of
+/// what is no PE nothing is said here: the unfolding will.
+fn look(image: &Rope) -> Event {
+    let pe = PeImage::parse(&PeBytes(image)).ok();
+    Event::Cuts(largest(pe.as_ref().map(PeImage::cuts).unwrap_or_default()))
+}
+
+/// Returns the largest of `cuts`, in their order. Each takes a descriptor, and
+/// what is not cut out is only assembled later.
+fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    cuts.sort_by_key(|cut| Reverse(cut.end - cut.start));
+    cuts.truncate(CUTS_MAX);
+    cuts.sort_by_key(|cut| cut.start);
+    cuts
+}
+
+/// Sends the log's lines to the parent: what this process prints goes nowhere.
+fn start_log(line: &Arc<Line>, level: LevelFilter) {
+    let line = Arc::clone(line);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(move || LogWriter::new(Arc::clone(&line)))
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+/// Tells the parent of a panic, which no input should be able to cause.
+fn tell_panics(line: &Arc<Line>) {
+    let line = Arc::clone(line);
+    panic::set_hook(Box::new(move |panic| {
+        let message = format!("a bug in ukexec, please report it: {panic}");
+        let _gone = line.send(&Event::Failed(Failure {
+            message,
+            ..Failure::default()
+        }));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_largest_sections_become_parts() {
+        let cuts: Vec<Range<u64>> = (0..1000)
+            .map(|n| n * 1000..n * 1000 + n % 500 + 1)
+            .collect();
+        let kept = largest(cuts);
+        assert_eq!(kept.len(), CUTS_MAX);
+        assert!(kept.iter().all(|cut| cut.end - cut.start > 400));
+        assert!(kept.is_sorted_by_key(|cut| cut.start));
+    }
+}

@@ -1,0 +1,121 @@
+//! What the worker tells of an unfolding.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use ukexec_boot::{Arch, Kernel, Machine, Problem};
+use ukexec_bpf::Rope;
+use ukexec_unfold::Layer;
+
+use super::outcome::Outcome;
+use super::sources::Sources;
+use crate::protocol::{Answer, Failure, Identity, Job, MachineFacts, Objection, Wanted};
+use crate::{document, text};
+
+/// An os-release file of more bytes is not shown.
+const OS_RELEASE_LIMIT: u64 = 64 << 10;
+
+/// Returns the answer to `job`.
+pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow::Result<Answer> {
+    let initrd = outcome.initrd.as_ref();
+    let mut document = document::of_outcome(outcome, job.report.hash)?;
+    let mut os_name = None;
+    if job.report.layers {
+        os_name = os(outcome);
+        document["os"] = json!(os_name);
+    }
+    Ok(Answer {
+        text: report(outcome, job.report, os_name.as_deref())?,
+        document,
+        warnings: outcome.warnings(),
+        unfolded: !outcome.report.stages.is_empty(),
+        identity: identity(outcome, job.machine.as_ref()),
+        kernel: sources.spans(&outcome.kernel)?,
+        initrd: initrd.map(|rope| sources.spans(rope)).transpose()?,
+        cmdline: outcome.cmdline.clone(),
+    })
+}
+
+/// Returns the report for people.
+fn report(outcome: &Outcome, wanted: Wanted, os: Option<&str>) -> anyhow::Result<String> {
+    let mut report = String::new();
+    if wanted.layers {
+        report.push_str(&text::layers(outcome));
+        report.push('\n');
+    }
+    report.push_str(&text::stages(outcome));
+    if let Some(os) = os {
+        writeln!(report, "os         {os}")?;
+    }
+    report.push_str(&text::parts(outcome, wanted.hash)?);
+    Ok(report)
+}
+
+fn identity(outcome: &Outcome, machine: Option<&MachineFacts>) -> Result<Identity, Failure> {
+    match &outcome.identity {
+        Ok(kernel) => Ok(Identity {
+            x86_64: kernel.arch == Arch::X86_64,
+            problems: problems(kernel, outcome, machine)
+                .iter()
+                .map(|problem| Objection {
+                    text: problem.to_string(),
+                    refused: problem.is_refusal(),
+                })
+                .collect(),
+        }),
+        Err(error) => Err(Failure {
+            layer: Some(outcome.innermost().to_owned()),
+            message: format!("{}: {error}", outcome.innermost()),
+            ..Failure::default()
+        }),
+    }
+}
+
+/// Returns what `machine` would say against the kernel, beyond what any machine
+/// would.
+fn problems(kernel: &Kernel, outcome: &Outcome, facts: Option<&MachineFacts>) -> Vec<Problem> {
+    let cmdline = outcome.cmdline.as_deref().unwrap_or_default();
+    let mut problems: Vec<Problem> = kernel.check_cmdline(cmdline.len()).into_iter().collect();
+    let Some(facts) = facts else {
+        return problems;
+    };
+    if let Some(mut machine) = Machine::from_uname(&facts.machine) {
+        machine.page_size = facts.page_size;
+        machine.five_level_paging = facts.five_level_paging;
+        machine.efi_32bit = facts.efi_32bit;
+        let everywhere = kernel.check(&Machine::new(kernel.arch));
+        let here = kernel.check(&machine).into_iter();
+        problems.extend(here.filter(|one| one.is_refusal() || !everywhere.contains(one)));
+    }
+    problems
+}
+
+/// Returns the name of the operating system as the outermost image's
+/// `.osrel` section tells it (os-release(5)).
+fn os(outcome: &Outcome) -> Option<String> {
+    let outermost = outcome.report.layers.first()?;
+    let bytes = section(outermost, ".osrel", &outcome.image)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let field = |name: &str| {
+        text.lines().find_map(|line| {
+            let value = line.trim().strip_prefix(name)?.strip_prefix('=')?;
+            Some(value.trim_matches(['"', '\'']).to_owned())
+        })
+    };
+    field("PRETTY_NAME")
+        .or_else(|| field("NAME"))
+        .or_else(|| field("ID"))
+}
+
+fn section(layer: &Layer, name: &str, rope: &Rope) -> Option<Vec<u8>> {
+    let sections = &layer.pe.as_ref()?.sections;
+    let content = sections
+        .iter()
+        .find(|section| section.name == name)?
+        .content
+        .clone();
+    if content.end - content.start > OS_RELEASE_LIMIT {
+        return None;
+    }
+    rope.slice(content).ok()?.to_vec().ok()
+}

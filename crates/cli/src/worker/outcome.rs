@@ -1,0 +1,134 @@
+//! From a job to a kernel.
+
+use ukexec_boot::{BootError, Kernel, Machine, find_banner};
+use ukexec_bpf::Rope;
+use ukexec_unfold::{
+    Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold,
+};
+
+use super::sources::Sources;
+use crate::protocol::{Bundled, Job};
+
+/// A kernel's banner is looked for in so many bytes.
+const BANNER_LIMIT: u64 = 256 << 20;
+
+/// An image that was taken apart.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Where the image is.
+    pub(crate) path: String,
+    /// All of the image.
+    pub(crate) image: Rope,
+    /// The kernel at its true length: without what a section holds behind its
+    /// certificates.
+    pub(crate) kernel: Rope,
+    /// What kernel it is, or why it is none.
+    pub(crate) identity: Result<Kernel, BootError>,
+    /// The initrd; absent is `None`.
+    pub(crate) initrd: Option<Rope>,
+    /// The command line without a NUL; absent is `None`.
+    pub(crate) cmdline: Option<Vec<u8>>,
+    /// How it went.
+    pub(crate) report: Report,
+}
+
+impl Outcome {
+    /// Unfolds the image of `job`.
+    pub(crate) fn of(job: &Job, bundle: &Rope, sources: &mut Sources) -> anyhow::Result<Self> {
+        let image = sources.rope(&job.image)?;
+        let initrd = sources.rope(&job.initrd)?;
+        let input = Input {
+            image: image.clone(),
+            initrd: (!initrd.is_empty()).then_some(initrd),
+            cmdline: job.cmdline.clone().map(String::into_bytes),
+            append: job.append.clone().map(String::into_bytes),
+        };
+        let options = options(job, bundle)?;
+        let unfolded = unfold(input, &options, sources, &mut job.budget.budget())?;
+        let mut identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
+        let kernel = match &mut identity {
+            Ok(identity) => {
+                // A section may be padded behind a signed kernel; a compressed
+                // kernel is what was compressed.
+                let kernel = if sources.is_decompressed(&unfolded.kernel) {
+                    unfolded.kernel
+                } else {
+                    unfolded.kernel.slice(0..identity.true_len)?
+                };
+                if identity.version.is_none() {
+                    identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
+                }
+                kernel
+            }
+            Err(_) => unfolded.kernel,
+        };
+        Ok(Self {
+            path: job.path.clone(),
+            image,
+            kernel,
+            identity,
+            initrd: unfolded.initrd,
+            cmdline: unfolded.cmdline,
+            report: unfolded.report,
+        })
+    }
+
+    /// Returns what is worth a look but stopped nothing, in words.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .report
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        match &self.identity {
+            // A machine that the kernel is for.
+            Ok(kernel) => {
+                let problems = kernel.check(&Machine::new(kernel.arch));
+                warnings.extend(problems.iter().map(ToString::to_string));
+            }
+            Err(error) => {
+                warnings.push(format!("what was unfolded is not a kernel: {error}"));
+            }
+        }
+        warnings
+    }
+
+    /// Returns the path of the innermost layer.
+    pub(crate) fn innermost(&self) -> &str {
+        let layer = self.report.layers.last();
+        layer.map_or(&self.path, |layer| &layer.path)
+    }
+}
+
+fn options(job: &Job, bundle: &Rope) -> anyhow::Result<Options> {
+    let mut parsers = Vec::new();
+    for parser in &job.parsers {
+        parsers.push(parser_file(parser, ParserOrigin::ParsersD, bundle)?);
+    }
+    parsers.extend(built_in_parsers());
+    let given = job.parser.as_ref();
+    Ok(Options {
+        parser: given
+            .map(|parser| parser_file(parser, ParserOrigin::Given, bundle))
+            .transpose()?,
+        embedded_parsers: job.embedded_parsers,
+        profile: job.profile.clone(),
+        kdump: job.panic,
+        parsers,
+        image_name: job.name.clone(),
+    })
+}
+
+fn parser_file(
+    parser: &Bundled,
+    origin: ParserOrigin,
+    bundle: &Rope,
+) -> anyhow::Result<ParserFile> {
+    let object = bundle.slice(parser.range.clone())?.to_vec()?;
+    Ok(ParserFile {
+        name: parser.name.clone(),
+        object: object.into(),
+        origin,
+    })
+}
