@@ -1,7 +1,7 @@
 //! Frames and descriptors between parent and worker.
 //!
 //! A frame is a little-endian `u32`, the length, and as many bytes. It travels
-//! over a Unix stream socket; descriptors are attached to its first byte
+//! over a Unix stream socket; descriptors are attached to the length
 //! (`SCM_RIGHTS`, unix(7)). Each side takes the other for an enemy: lengths
 //! and counts are capped before anything is allocated, descriptors that come
 //! where none may are an error, and those that came with a refused frame are
@@ -128,7 +128,7 @@ impl Channel {
         if came == 0 {
             return Ok(None);
         }
-        check_count(descriptors.len(), limits.descriptors)?;
+        check_count(descriptors.len(), limits.descriptors.min(MAX_DESCRIPTORS))?;
         self.receive_rest(&mut header, came)?;
         let length = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
         if length > limits.frame {
@@ -229,3 +229,222 @@ fn failed(action: &'static str, errno: Errno) -> ChannelError {
 
 /// Bytes that [`MAX_DESCRIPTORS`] descriptors take beside a frame.
 const CONTROL_SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use std::fs::File;
+    use std::io::{Read as _, Seek as _, Write as _};
+    use std::iter;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    const LIMITS: Limits = Limits {
+        frame: 8 << 20,
+        descriptors: 2,
+    };
+
+    fn pair() -> (Channel, Channel) {
+        let (one, other) = UnixStream::pair().unwrap();
+        (Channel::new(one.into()), Channel::new(other.into()))
+    }
+
+    /// Sends raw bytes, a part with each call, some descriptors with one of
+    /// them, and closes.
+    fn send_raw(channel: Channel, parts: &[&[u8]], descriptors: usize, with: usize) {
+        let file = tempfile::tempfile().unwrap();
+        let many: Vec<BorrowedFd<'_>> = iter::repeat_n(file.as_fd(), descriptors).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if at == with && descriptors > 0 {
+                assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
+            }
+            let bytes = [IoSlice::new(part)];
+            sendmsg(&channel.socket, &bytes, &mut control, SendFlags::NOSIGNAL).unwrap();
+        }
+        drop(channel);
+    }
+
+    /// Tells what an enemy's bytes are answered with.
+    #[expect(clippy::needless_pass_by_value, reason = "as `expect!` gives it")]
+    fn check(parts: &[&[u8]], descriptors: usize, with: usize, expected: Expect) {
+        let (near, far) = pair();
+        send_raw(far, parts, descriptors, with);
+        let text = match near.receive(LIMITS) {
+            Ok(None) => "closed".to_owned(),
+            Ok(Some(message)) => format!(
+                "{:?} and {} descriptors",
+                message.frame,
+                message.descriptors.len()
+            ),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn frames_and_descriptors_arrive_in_order() {
+        let (near, far) = pair();
+        let mut files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        for (file, text) in files.iter_mut().zip(["one", "two"]) {
+            file.write_all(text.as_bytes()).unwrap();
+            file.rewind().unwrap();
+        }
+        let [one, two] = &files;
+        far.send(b"first", &[one.as_fd(), two.as_fd()]).unwrap();
+        far.send(b"", &[]).unwrap();
+        far.send(b"last", &[two.as_fd()]).unwrap();
+        drop(far);
+        let mut counts = Vec::new();
+        while let Some(message) = near.receive(LIMITS).unwrap() {
+            counts.push((message.frame.len(), message.descriptors.len()));
+            for (descriptor, text) in message.descriptors.into_iter().zip(["one", "two"]) {
+                let flags = rustix::io::fcntl_getfd(&descriptor).unwrap();
+                assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+                if counts.len() == 1 {
+                    let mut found = String::new();
+                    File::from(descriptor).read_to_string(&mut found).unwrap();
+                    assert_eq!(found, text);
+                }
+            }
+        }
+        assert_eq!(counts, [(5, 2), (0, 0), (4, 1)]);
+    }
+
+    #[test]
+    fn a_frame_beyond_the_sockets_buffer_arrives_with_its_descriptors() {
+        let (near, far) = pair();
+        let frame: Vec<u8> = (0..LIMITS.frame).map(|at| at.to_le_bytes()[1]).collect();
+        let file = tempfile::tempfile().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| far.send(&frame, &[file.as_fd()]).unwrap());
+            let message = near.receive(LIMITS).unwrap().unwrap();
+            assert!(message.frame == frame);
+            assert_eq!(message.descriptors.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_close_is_an_end_between_frames_only() {
+        check(&[], 0, 0, expect!["closed"]);
+        check(
+            &[&[1, 0]],
+            0,
+            0,
+            expect!["the other end stopped inside a frame: 2 of 4 bytes came"],
+        );
+        check(
+            &[&[3, 0, 0, 0, 7]],
+            0,
+            0,
+            expect!["the other end stopped inside a frame: 1 of 3 bytes came"],
+        );
+    }
+
+    #[test]
+    fn lengths_and_counts_are_held_to_the_limits() {
+        check(&[&[1, 0, 0, 0, 7]], 2, 0, expect!["[7] and 2 descriptors"]);
+        check(
+            &[&[1, 0, 0, 0, 7]],
+            3,
+            0,
+            expect!["a frame with 3 descriptors came, and at most 2 were allowed"],
+        );
+        check(
+            &[&[1, 0, 0, 0, 7]],
+            MAX_DESCRIPTORS + 1,
+            0,
+            expect!["a frame with 201 descriptors came, and at most 2 were allowed"],
+        );
+        check(
+            &[&[0xff; 4]],
+            0,
+            0,
+            expect!["a frame of 4294967295 bytes came, and at most 8388608 were allowed"],
+        );
+        check(
+            &[&[1, 0, 128, 0]],
+            0,
+            0,
+            expect!["a frame of 8388609 bytes came, and at most 8388608 were allowed"],
+        );
+    }
+
+    #[test]
+    fn descriptors_that_nobody_waits_for_are_an_error() {
+        check(
+            &[&[2, 0, 0, 0], &[7], &[8]],
+            1,
+            2,
+            expect!["descriptors came that cannot be taken: too many, or in the middle of a frame"],
+        );
+        check(
+            &[&[1, 0, 0, 0, 7]],
+            253,
+            0,
+            expect!["descriptors came that cannot be taken: too many, or in the middle of a frame"],
+        );
+    }
+
+    /// The pipe's writing end went along; when nobody has it, reading ends.
+    #[test]
+    fn descriptors_of_a_refused_frame_are_closed() {
+        for descriptors in [0, MAX_DESCRIPTORS] {
+            let (near, far) = pair();
+            let (mut reading, writing) = io::pipe().unwrap();
+            far.send(&[0; 9], &[writing.as_fd()]).unwrap();
+            drop(writing);
+            let limits = Limits {
+                frame: 8,
+                descriptors,
+            };
+            near.receive(limits).unwrap_err();
+            assert_eq!(reading.read(&mut [0]).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_before_it_is() {
+        let (near, far) = pair();
+        let file = tempfile::tempfile().unwrap();
+        let many: Vec<BorrowedFd<'_>> = iter::repeat_n(file.as_fd(), MAX_DESCRIPTORS + 1).collect();
+        let error = far.send(b"x", &many).unwrap_err();
+        assert!(matches!(error, ChannelError::TooManyDescriptors { .. }));
+        far.send(b"x", &many[1..]).unwrap();
+        let limits = Limits {
+            descriptors: MAX_DESCRIPTORS,
+            ..LIMITS
+        };
+        let message = near.receive(limits).unwrap().unwrap();
+        assert_eq!(message.descriptors.len(), MAX_DESCRIPTORS);
+    }
+
+    #[test]
+    fn sending_to_nobody_is_an_error_and_no_signal() {
+        let (near, far) = pair();
+        drop(far);
+        let error = near.send(b"x", &[]).unwrap_err();
+        assert!(matches!(error, ChannelError::Closed), "{error}");
+    }
+
+    #[test]
+    fn an_end_that_left_something_unread_is_closed_all_the_same() {
+        let (near, far) = pair();
+        near.send(b"never read", &[]).unwrap();
+        drop(far);
+        assert!(near.receive(LIMITS).unwrap().is_none());
+    }
+
+    #[test]
+    fn waiting_ends_with_the_time_that_was_set() {
+        let (near, far) = pair();
+        near.set_timeout(Some(Duration::from_millis(10))).unwrap();
+        let error = near.receive(LIMITS).unwrap_err();
+        assert!(matches!(error, ChannelError::TimedOut), "{error}");
+        let error = near.send(&vec![0; 4 << 20], &[]).unwrap_err();
+        assert!(matches!(error, ChannelError::TimedOut), "{error}");
+        drop(far);
+    }
+}

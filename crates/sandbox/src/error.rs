@@ -75,7 +75,7 @@ pub enum ChannelError {
         limit: usize,
     },
     /// Descriptors came that could not be taken: too many at once, more than
-    /// this process may open, or not with the frame's first byte.
+    /// this process may open, or not with a frame's length.
     #[error("descriptors came that cannot be taken: too many, or in the middle of a frame")]
     DescriptorsLost,
     /// Nothing came, or could be sent, within the time that was set.
