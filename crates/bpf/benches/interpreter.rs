@@ -17,6 +17,8 @@ fn loops(criterion: &mut Criterion) {
     for (name, code) in [
         ("arithmetic", arithmetic as fn(i32) -> Vec<Insn>),
         ("memory", memory),
+        ("calls", calls),
+        ("calls with a stack", stacked_calls),
     ] {
         let one = code(1).len() as u64;
         let rounds = i32::try_from(INSNS / (one - OUTSIDE)).expect("a small number");
@@ -89,6 +91,44 @@ fn memory(rounds: i32) -> Vec<Insn> {
     )
 }
 
+/// Calls of a function behind the loop.
+fn calls(rounds: i32) -> Vec<Insn> {
+    calling(
+        rounds,
+        &[
+            op(0xbf, 0, 1, 0, 0), // r0 = r1
+            op(0x0f, 0, 2, 0, 0), // r0 += r2
+        ],
+    )
+}
+
+/// As [`calls`], of a function that has something on its stack.
+fn stacked_calls(rounds: i32) -> Vec<Insn> {
+    calling(
+        rounds,
+        &[
+            op(0x7b, 10, 1, -8, 0), // *(u64 *)(r10 - 8) = r1
+            op(0x79, 0, 10, -8, 0), // r0 = *(u64 *)(r10 - 8)
+            op(0x0f, 0, 2, 0, 0),   // r0 += r2
+        ],
+    )
+}
+
+/// Calls a function with `body` `rounds` times, its result being its argument.
+fn calling(rounds: i32, body: &[Insn]) -> Vec<Insn> {
+    let mut code = looped(
+        rounds,
+        &[
+            op(0xbf, 1, 0, 0, 0), // r1 = r0
+            op(0xbf, 2, 6, 0, 0), // r2 = r6
+            op(0x85, 0, 1, 0, 3), // call the function behind the loop
+        ],
+    );
+    code.extend(body);
+    code.push(op(0x95, 0, 0, 0, 0));
+    code
+}
+
 /// Does `body` `rounds` times; r6 counts down.
 fn looped(rounds: i32, body: &[Insn]) -> Vec<Insn> {
     let back = -i16::try_from(body.len() + 2).expect("a short body");
@@ -111,13 +151,20 @@ fn op(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
 }
 
 fn parser(code: Vec<Insn>) -> Parser {
+    // What is called stands behind the first exit.
+    let end = code.iter().position(|insn| insn.code == 0x95);
+    let behind = end.map_or(0, |end| end + 1);
+    let mut functions = vec![(0, "loop".to_owned())];
+    if behind < code.len() {
+        functions.push((u32::try_from(behind).expect("short"), "called".to_owned()));
+    }
     let program = Program {
         name: "loop".to_owned(),
         section: "fentry.s/hook".to_owned(),
         attach: AttachKind::Fentry,
         hook: "hook".to_owned(),
         code,
-        functions: vec![(0, "loop".to_owned())],
+        functions,
         lines: Vec::new(),
         poisoned: Vec::new(),
         relocated: Vec::new(),

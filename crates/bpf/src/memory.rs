@@ -19,6 +19,7 @@
 
 mod access;
 mod account;
+mod frame;
 mod lines;
 mod reference;
 mod region;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub use self::access::{Access, AccessError};
 use self::account::{Account, Trouble};
+use self::frame::Frame;
 use self::reference::References;
 pub(crate) use self::reference::Site;
 use self::region::{Body, Gone, Region, Shown};
@@ -45,8 +47,6 @@ pub struct Memory {
     regions: Vec<Region>,
     account: Account,
     references: References,
-    /// Buffers of ended stack frames.
-    spare: Vec<Vec<u8>>,
 }
 
 /// What addresses that are not memory say in their upper half.
@@ -91,6 +91,12 @@ impl Memory {
     /// Adds something that can be pointed to, and returns its address.
     pub(crate) fn add_handle(&mut self, name: Arc<str>) -> Result<u64, AccessError> {
         self.add(name, Body::Handle)
+    }
+
+    /// Adds a stack frame of `len` bytes that no function is active in, and
+    /// returns its address.
+    pub(crate) fn add_frame(&mut self, name: Arc<str>, len: usize) -> Result<u64, AccessError> {
+        self.add(name, Body::Frame(Frame::new(len)))
     }
 
     /// Makes `bytes` readable at the handle `addr`.
@@ -204,7 +210,8 @@ impl Memory {
                 Body::Bytes { writable, .. } => *writable || access == Access::Read,
                 Body::Rope(_) => access == Access::Read,
                 Body::Record(_) => true,
-                Body::Handle | Body::Idle | Body::Gone(_) => false,
+                Body::Frame(frame) => frame.is_active(),
+                Body::Handle | Body::Gone(_) => false,
             };
             rights && u64::from(addr as u32).saturating_add(len) <= region.len()
         });
@@ -223,8 +230,12 @@ impl Memory {
         match &self.regions.get(index)?.body {
             Body::Bytes { bytes, .. } => bytes.get(addr as u32 as usize..)?.first_chunk().copied(),
             Body::Rope(shown) => shown.lines.peek(addr as u32),
+            Body::Frame(frame) => {
+                let rest = frame.bytes().get(addr as u32 as usize..)?;
+                rest.first_chunk().copied()
+            }
             Body::Record(record) => record.peek(addr as u32),
-            Body::Handle | Body::Idle | Body::Gone(_) => None,
+            Body::Handle | Body::Gone(_) => None,
         }
     }
 
@@ -238,6 +249,7 @@ impl Memory {
                 bytes,
                 writable: true,
             } => bytes.get_mut(addr as u32 as usize..)?.first_chunk_mut(),
+            Body::Frame(frame) => frame.bytes_from(addr as u32 as usize)?.first_chunk_mut(),
             Body::Record(record) => record.poke(addr as u32),
             _ => None,
         }
@@ -277,26 +289,17 @@ impl Memory {
         })
     }
 
-    /// Makes the region at `addr` a fresh stack frame of `len` zeros.
-    pub(crate) fn open_frame(&mut self, addr: u64, len: usize) {
-        if let Some(region) = region_mut(&mut self.regions, addr) {
-            let mut bytes = self.spare.pop().unwrap_or_default();
-            bytes.clear();
-            bytes.resize(len, 0);
-            region.body = Body::Bytes {
-                bytes,
-                writable: true,
-            };
+    /// A function starts with the stack frame at `addr`, which is zeros.
+    pub(crate) fn open_frame(&mut self, addr: u64) {
+        if let Some(Body::Frame(frame)) = body_mut(&mut self.regions, addr) {
+            frame.open();
         }
     }
 
     /// Ends the stack frame at `addr`; pointers into it are dangling now.
     pub(crate) fn close_frame(&mut self, addr: u64) {
-        if let Some(region) = region_mut(&mut self.regions, addr) {
-            let old = std::mem::replace(&mut region.body, Body::Idle);
-            if let Body::Bytes { bytes, .. } = old {
-                self.spare.push(bytes);
-            }
+        if let Some(Body::Frame(frame)) = body_mut(&mut self.regions, addr) {
+            frame.close();
         }
     }
 
@@ -427,7 +430,7 @@ impl Memory {
                 len,
                 what: region,
             },
-            Some((Body::Idle, _)) => AccessError::Idle {
+            Some((Body::Frame(frame), _)) if !frame.is_active() => AccessError::Idle {
                 access,
                 len,
                 region,
@@ -458,6 +461,10 @@ impl Memory {
 
 fn region_mut(regions: &mut [Region], addr: u64) -> Option<&mut Region> {
     regions.get_mut(((addr >> 32) as usize).checked_sub(1)?)
+}
+
+fn body_mut(regions: &mut [Region], addr: u64) -> Option<&mut Body> {
+    region_mut(regions, addr).map(|region| &mut region.body)
 }
 
 /// The part of an address that names the region.

@@ -108,7 +108,6 @@ impl Vm {
     pub fn new(parser: &VerifiedParser, meter: &mut Meter) -> Result<Self, Fault> {
         let mut memory = Memory::default();
         memory.draw(meter)?;
-        memory.take((FRAMES * STACK) as u64)?;
         let mut frames = [0; FRAMES];
         for (depth, frame) in frames.iter_mut().enumerate() {
             let name = if depth == 0 {
@@ -116,7 +115,7 @@ impl Vm {
             } else {
                 format!("stack of frame {depth}")
             };
-            *frame = memory.add_handle(name.into())?;
+            *frame = memory.add_frame(name.into(), STACK)?;
         }
         let maps = Maps::new(parser, &mut memory)?;
         memory.settle(meter);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::account::{Account, Trouble};
+use super::frame::Frame;
 use super::lines::{Lines, PAGE};
 use super::sparse::{Segment, Sparse};
 use crate::{Rope, RopeError};
@@ -31,8 +32,8 @@ pub(super) enum Body {
     Record(Box<Sparse>),
     /// Something to point to, not to look into: a map.
     Handle,
-    /// A stack frame of no active function.
-    Idle,
+    /// A stack frame.
+    Frame(Frame),
     /// It was given back.
     Gone(Gone),
 }
@@ -67,7 +68,8 @@ impl Region {
             Body::Bytes { bytes, .. } => bytes.len() as u64,
             Body::Rope(shown) => shown.rope.len(),
             Body::Record(record) => record.len().into(),
-            Body::Handle | Body::Idle | Body::Gone(_) => 0,
+            Body::Frame(frame) => frame.bytes().len() as u64,
+            Body::Handle | Body::Gone(_) => 0,
         }
     }
 
@@ -77,7 +79,8 @@ impl Region {
             Body::Bytes { bytes, .. } => bytes.len() as u64,
             Body::Rope(shown) => shown.taken,
             Body::Record(record) => record.cost(),
-            Body::Handle | Body::Idle | Body::Gone(_) => 0,
+            Body::Frame(frame) => frame.capacity(),
+            Body::Handle | Body::Gone(_) => 0,
         }
     }
 
@@ -88,22 +91,22 @@ impl Region {
         buf: &mut [u8],
         account: &mut Account,
     ) -> Result<(), Trouble> {
-        match &mut self.body {
-            Body::Bytes { bytes, .. } => {
-                account.moved(buf.len() as u64);
-                let start = offset as usize;
-                if let Some(part) = bytes.get(start..start.saturating_add(buf.len())) {
-                    buf.copy_from_slice(part);
-                }
-                Ok(())
-            }
-            Body::Rope(shown) => shown.read(offset, buf, account),
+        let bytes: &[u8] = match &mut self.body {
+            Body::Bytes { bytes, .. } => bytes,
+            Body::Frame(frame) => frame.bytes(),
+            Body::Rope(shown) => return shown.read(offset, buf, account),
             Body::Record(record) => {
                 account.moved(buf.len() as u64);
-                record.read(offset, buf, account)
+                return record.read(offset, buf, account);
             }
-            Body::Handle | Body::Idle | Body::Gone(_) => Ok(()),
+            Body::Handle | Body::Gone(_) => return Ok(()),
+        };
+        account.moved(buf.len() as u64);
+        let start = offset as usize;
+        if let Some(part) = bytes.get(start..start.saturating_add(buf.len())) {
+            buf.copy_from_slice(part);
         }
+        Ok(())
     }
 
     /// Writes `bytes` at `offset` (checked).
@@ -114,16 +117,12 @@ impl Region {
         account: &mut Account,
     ) -> Result<(), Trouble> {
         account.moved(bytes.len() as u64);
-        match &mut self.body {
-            Body::Bytes { bytes: own, .. } => {
-                if let Some(part) = part_mut(own, offset, bytes.len()) {
-                    part.copy_from_slice(bytes);
-                }
-                Ok(())
-            }
-            Body::Record(record) => record.write(offset, bytes, account),
-            Body::Rope(_) | Body::Handle | Body::Idle | Body::Gone(_) => Ok(()),
+        if let Body::Record(record) = &mut self.body {
+            record.write(offset, bytes, account)?;
+        } else if let Some(part) = self.body.part_mut(offset, bytes.len()) {
+            part.copy_from_slice(bytes);
         }
+        Ok(())
     }
 
     /// Returns the bytes from `offset` on that are of one kind, at most `len`
@@ -135,7 +134,7 @@ impl Region {
         account: &mut Account,
     ) -> Result<Segment, Trouble> {
         match &mut self.body {
-            Body::Bytes { .. } => {
+            Body::Bytes { .. } | Body::Frame(_) => {
                 let mut bytes = vec![0; len.min(STEP) as usize];
                 self.read(offset, &mut bytes, account)?;
                 Ok(Segment::Bytes(bytes))
@@ -147,7 +146,7 @@ impl Region {
                 Ok(Segment::Reference(part))
             }
             Body::Record(record) => record.segment(offset, len, account),
-            Body::Handle | Body::Idle | Body::Gone(_) => Ok(Segment::Zeros(len)),
+            Body::Handle | Body::Gone(_) => Ok(Segment::Zeros(len)),
         }
     }
 
@@ -167,16 +166,16 @@ impl Region {
             (Body::Record(record), Segment::Zeros(len)) => {
                 record.zero(offset, *len as u32, account)
             }
-            (Body::Bytes { bytes, .. }, Segment::Zeros(len)) => {
+            (body @ (Body::Bytes { .. } | Body::Frame(_)), Segment::Zeros(len)) => {
                 account.moved(*len);
-                if let Some(part) = part_mut(bytes, offset, *len as usize) {
+                if let Some(part) = body.part_mut(offset, *len as usize) {
                     part.fill(0);
                 }
                 Ok(())
             }
-            (Body::Bytes { bytes, .. }, Segment::Reference(rope)) => {
+            (body @ (Body::Bytes { .. } | Body::Frame(_)), Segment::Reference(rope)) => {
                 account.fetched(rope.pieces().len() as u64, rope.len());
-                match part_mut(bytes, offset, rope.len() as usize) {
+                match body.part_mut(offset, rope.len() as usize) {
                     Some(part) => Ok(rope.read_at(0, part)?),
                     None => Ok(()),
                 }
@@ -187,8 +186,22 @@ impl Region {
                 self.write(offset, &bytes, account)
             }
             (_, Segment::Bytes(bytes)) => self.write(offset, bytes, account),
-            (Body::Rope(_) | Body::Handle | Body::Idle | Body::Gone(_), _) => Ok(()),
+            (Body::Rope(_) | Body::Handle | Body::Gone(_), _) => Ok(()),
         }
+    }
+}
+
+impl Body {
+    /// Returns `len` bytes from `offset` for writing, of bodies that are
+    /// nothing but bytes.
+    fn part_mut(&mut self, offset: u32, len: usize) -> Option<&mut [u8]> {
+        let start = offset as usize;
+        let rest = match self {
+            Self::Bytes { bytes, .. } => bytes.get_mut(start..)?,
+            Self::Frame(frame) => frame.bytes_from(start)?,
+            Self::Rope(_) | Self::Record(_) | Self::Handle | Self::Gone(_) => return None,
+        };
+        rest.get_mut(..len)
     }
 }
 
@@ -242,9 +255,4 @@ impl Shown {
         }
         Ok(self.lines.page(page).unwrap_or_default())
     }
-}
-
-fn part_mut(bytes: &mut [u8], offset: u32, len: usize) -> Option<&mut [u8]> {
-    let start = offset as usize;
-    bytes.get_mut(start..start.checked_add(len)?)
 }

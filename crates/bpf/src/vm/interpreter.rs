@@ -363,7 +363,7 @@ impl Machine<'_> {
             .get(self.depth)
             .ok_or(Fault::CallDepth { limit: FRAMES })?;
         self.depth += 1;
-        self.memory.open_frame(frame, STACK);
+        self.memory.open_frame(frame);
         Ok(frame + STACK as u64)
     }
 

@@ -113,6 +113,44 @@ fn a_stack_is_zeros_again_for_the_next_call() {
 }
 
 #[test]
+fn a_stack_is_zeros_again_whoever_wrote_to_it() {
+    // Each call adds up what it finds, then leaves something above, below and, by a helper and by
+    // the function it calls, between.
+    let text = "
+        fn main:
+        call use
+        r6 = r0
+        call use
+        r0 += r6
+        exit
+        fn use:
+        r6 = *(u64 *)(r10 - 8)
+        r1 = *(u64 *)(r10 - 256)
+        r6 += r1
+        r1 = *(u64 *)(r10 - 400)
+        r6 += r1
+        r1 = *(u64 *)(r10 - 512)
+        r6 += r1
+        *(u64 *)(r10 - 8) = 1
+        *(u64 *)(r10 - 512) = 2
+        r1 = r10
+        r1 += -256
+        r2 = 8
+        r3 = r10
+        r3 += -8
+        call helper 113 ; bpf_probe_read_kernel
+        r1 = r10
+        r1 += -400
+        call leave
+        r0 = r6
+        exit
+        fn leave:
+        *(u64 *)(r1 + 0) = 4
+        exit";
+    assert_eq!(run(text).unwrap(), 0);
+}
+
+#[test]
 fn calls_through_registers() {
     let text = "
         fn main:

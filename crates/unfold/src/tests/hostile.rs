@@ -288,7 +288,7 @@ fn a_small_budget_names_what_is_used_up() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the memory budget is used up: 4096 bytes asked for, 10 left
+        error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the memory budget is used up: 640 bytes asked for, 10 left
     "#]].assert_eq(&told(run_with(image, &mut little)));
 }
 
