@@ -1,11 +1,9 @@
 //! A second evaluator, to hold the interpreter against: written from RFC 9669
 //! alone, as plainly as can be, and slow. It decodes an instruction each time
-//! it meets it, keeps memory as single bytes, and calculates in 128 bits.
+//! it meets it, reads and writes byte by byte, and calculates in 128 bits.
 //!
 //! It models instructions, not what a loader adds: of helpers, maps and kfuncs
 //! it knows nothing, and says so.
-
-use std::collections::BTreeMap;
 
 use ukexec_bpf::Insn;
 
@@ -42,7 +40,9 @@ pub(crate) struct Naive<'a> {
     functions: &'a [u32],
     layout: Layout,
     registers: [u64; 11],
-    memory: BTreeMap<u64, u8>,
+    /// Bytes and where they start. None touch, so that an access which runs over
+    /// an end finds nothing there.
+    memory: Vec<(u64, Vec<u8>)>,
     /// Memory that is only read, and where it starts.
     shown: (u64, &'a [u8]),
     callers: Vec<Caller>,
@@ -63,7 +63,7 @@ impl<'a> Naive<'a> {
             functions,
             layout,
             registers: [0; 11],
-            memory: BTreeMap::new(),
+            memory: Vec::new(),
             shown: (0, &[]),
             callers: Vec::new(),
             slot: 0,
@@ -74,7 +74,7 @@ impl<'a> Naive<'a> {
 
     /// Puts `bytes` at `address`.
     pub(crate) fn add(&mut self, address: u64, bytes: &[u8]) {
-        self.memory.extend((address..).zip(bytes.iter().copied()));
+        self.memory.push((address, bytes.to_vec()));
     }
 
     /// Has `bytes` at `address` for reading.
@@ -84,8 +84,8 @@ impl<'a> Naive<'a> {
 
     /// Returns `len` bytes at `address`, which must be there.
     pub(crate) fn bytes(&self, address: u64, len: u64) -> Vec<u8> {
-        let bytes = (address..address + len).map(|address| self.memory[&address]);
-        bytes.collect()
+        let bytes = (address..address + len).map(|address| self.byte(address));
+        bytes.collect::<Option<_>>().expect("they are there")
     }
 
     /// Runs at most `limit` instructions with r1 to r5 set.
@@ -288,9 +288,7 @@ impl<'a> Naive<'a> {
 
     fn leave(&mut self) -> Option<u64> {
         let stack = self.layout.stacks[self.callers.len()];
-        for address in stack..stack + STACK {
-            self.memory.remove(&address);
-        }
+        self.memory.retain(|(start, _)| *start != stack);
         match self.callers.pop() {
             Some(Caller { slot, saved }) => {
                 self.registers[6..].copy_from_slice(&saved);
@@ -331,19 +329,33 @@ impl<'a> Naive<'a> {
 
     fn byte(&self, address: u64) -> Option<u8> {
         let (start, bytes) = self.shown;
-        let offset = address.wrapping_sub(start);
-        let shown = usize::try_from(offset).ok().and_then(|at| bytes.get(at));
-        shown.or_else(|| self.memory.get(&address)).copied()
+        let memory = self.memory.iter().map(|(start, bytes)| (*start, &**bytes));
+        let mut all = memory.chain([(start, bytes)]);
+        all.find_map(|(start, bytes)| bytes.get(offset(address, start)).copied())
+    }
+
+    fn byte_mut(&mut self, address: u64) -> Option<&mut u8> {
+        let mut all = self.memory.iter_mut();
+        all.find_map(|(start, bytes)| bytes.get_mut(offset(address, *start)))
     }
 
     fn store(&mut self, address: u64, bytes: u64, value: u64) -> Result<(), Stop> {
-        let places = (0..bytes).map(|index| address.wrapping_add(index));
-        if !places.clone().all(|place| self.memory.contains_key(&place)) {
+        let mut places = (0..bytes).map(|index| address.wrapping_add(index));
+        if !places.clone().all(|place| self.byte_mut(place).is_some()) {
             return Err(Stop::Fault);
         }
-        self.memory.extend(places.zip(value.to_le_bytes()));
+        for byte in value.to_le_bytes() {
+            if let Some(place) = places.next().and_then(|place| self.byte_mut(place)) {
+                *place = byte;
+            }
+        }
         Ok(())
     }
+}
+
+/// How far `address` is behind `start`; a long way if it is before it.
+fn offset(address: u64, start: u64) -> usize {
+    address.wrapping_sub(start) as usize
 }
 
 /// Why an instruction cannot be done.
