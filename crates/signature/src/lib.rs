@@ -1,0 +1,23 @@
+//! Signatures of boot images, as UEFI firmware and the kernel check them.
+//!
+//! Spec: "Windows Authenticode Portable Executable Signature Format"; PKCS#7
+//! (RFC 2315) and CMS (RFC 5652); X.509 (RFC 5280); UEFI 2.10, section 32.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod certificate;
+mod digest;
+mod error;
+mod trust;
+
+pub use certificate::Certificate;
+pub use digest::{Algorithm, AlgorithmSet, Digests};
+pub use error::SignatureError;
+pub use trust::{Origin, Revocation, Trust};
