@@ -15,9 +15,17 @@
 mod certificate;
 mod digest;
 mod error;
+mod guid;
+mod signature_list;
+mod signature_type;
 mod trust;
 
 pub use certificate::Certificate;
 pub use digest::{Algorithm, AlgorithmSet, Digests};
 pub use error::SignatureError;
+pub use guid::Guid;
+pub use signature_list::{
+    EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
+};
+pub use signature_type::SignatureType;
 pub use trust::{Origin, Revocation, Trust};
