@@ -16,6 +16,7 @@ mod certificate;
 mod digest;
 mod error;
 mod guid;
+mod sbat;
 mod signature_list;
 mod signature_type;
 mod trust;
@@ -24,6 +25,7 @@ pub use certificate::Certificate;
 pub use digest::{Algorithm, AlgorithmSet, Digests};
 pub use error::SignatureError;
 pub use guid::Guid;
+pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation, sbat_check};
 pub use signature_list::{
     EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
 };

@@ -1,0 +1,306 @@
+//! SBAT: which generation of a component an image holds, and which is the
+//! oldest that may still run.
+//!
+//! An image says so in its section `.sbat`; shim keeps the levels in the
+//! variable `SbatLevelRT`. Both are comma-separated lines. An image without
+//! the section is not asked for one: shim asks only what it starts itself, not
+//! what it verifies for a boot loader, as kernels are.
+//!
+//! Time is in proportion to the section, times the logarithm of the level.
+//!
+//! Spec: shim, `SBAT.md`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Compares the content of an image's section `.sbat` with `level`. An empty
+/// section passes.
+///
+/// # Errors
+///
+/// [`SbatRevocation`] for the first component whose generation is below the
+/// level, or a line that is none of the format: shim refuses both.
+pub fn sbat_check(section: &[u8], level: &SbatLevel) -> Result<(), SbatRevocation> {
+    for (line, fields) in lines(section) {
+        let mut fields = fields.split(|byte| *byte == b',');
+        let (Some(component), Some(generation)) = (fields.next(), fields.next()) else {
+            return Err(malformed(line));
+        };
+        let other = fields.by_ref().take(OTHER_FIELDS);
+        let other = other.filter(|field| !field.is_empty()).count();
+        if component.is_empty() || generation.is_empty() || other < OTHER_FIELDS {
+            return Err(malformed(line));
+        }
+        if let Some(minimum) = level.minimum(component)
+            && number(generation) < minimum
+        {
+            return Err(SbatRevocation::Revoked {
+                component: text(component),
+                generation: text(generation),
+                minimum,
+                date: level.date.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The oldest generations that may still run: what `SbatLevelRT` holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SbatLevel {
+    minimums: BTreeMap<Vec<u8>, u64>,
+    date: Option<String>,
+}
+
+impl SbatLevel {
+    /// Parses the text of a level: on each line a component and its oldest
+    /// generation; behind the component `sbat` also the date of the level.
+    ///
+    /// # Errors
+    ///
+    /// [`SbatLevelError`] if a line has no generation.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SbatLevelError> {
+        let mut level = Self::default();
+        for (line, fields) in lines(bytes) {
+            let mut parts = fields.split(|byte| *byte == b',');
+            let component = parts.next().unwrap_or_default();
+            let generation = parts.next().unwrap_or_default();
+            if component.is_empty() || !generation.iter().any(u8::is_ascii_digit) {
+                let found = text(fields);
+                return Err(SbatLevelError { line, found });
+            }
+            if component == b"sbat" {
+                level.date = parts.next().map(text);
+            }
+            let minimum = level.minimums.entry(component.to_vec()).or_default();
+            *minimum = number(generation).max(*minimum);
+        }
+        Ok(level)
+    }
+
+    /// Returns the oldest generation of `component` that may still run.
+    #[must_use]
+    pub fn minimum(&self, component: &[u8]) -> Option<u64> {
+        self.minimums.get(component).copied()
+    }
+
+    /// Returns the date of the level, as it says itself.
+    #[must_use]
+    pub fn date(&self) -> Option<&str> {
+        self.date.as_deref()
+    }
+}
+
+/// Why an image is revoked by its `.sbat`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SbatRevocation {
+    /// A component is older than the level allows.
+    #[error(
+        "SBAT revokes the image: its component {component:?} has generation {generation}, and \
+         this machine asks for {minimum} or later{}: a newer build of the image is needed",
+        OfDate(date)
+    )]
+    Revoked {
+        /// The component.
+        component: String,
+        /// The image's generation of it, as the image writes it.
+        generation: String,
+        /// The oldest generation that may run.
+        minimum: u64,
+        /// The date of the level.
+        date: Option<String>,
+    },
+    /// The section is not what it should be.
+    #[error(
+        "SBAT: line {line} of section .sbat is not a component, its generation and four more \
+         fields with commas between, so that it cannot be compared with what is revoked"
+    )]
+    Malformed {
+        /// The line, counted from 1.
+        line: usize,
+    },
+}
+
+/// Why a text is no SBAT level.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} of the SBAT level: expected a component and its generation, found {found:?}")]
+pub struct SbatLevelError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What stands there.
+    pub found: String,
+}
+
+struct OfDate<'a>(&'a Option<String>);
+
+impl fmt::Display for OfDate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(date) => write!(f, " (level of {date})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the lines that are not empty, with their numbers, up to the first
+/// NUL and without a byte order mark.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    text.split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .zip(1..)
+        .filter(|(line, _)| !line.is_empty())
+        .map(|(line, number)| (number, line))
+}
+
+/// Returns the number that `field` starts with, or zero: what C's `atoi` makes
+/// of it, which is shim's rule. More than fits is the most that fits.
+fn number(field: &[u8]) -> u64 {
+    let digits = field.trim_ascii_start();
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u64, digit| {
+        let digit = u64::from(digit.saturating_sub(b'0'));
+        number.saturating_mul(10).saturating_add(digit)
+    })
+}
+
+/// Returns `bytes` as text that does no harm on a terminal, and ends.
+fn text(bytes: &[u8]) -> String {
+    let shown = bytes.get(..MOST_SHOWN).unwrap_or(bytes);
+    shown.escape_ascii().to_string()
+}
+
+fn malformed(line: usize) -> SbatRevocation {
+    SbatRevocation::Malformed { line }
+}
+
+/// Vendor, package, version and address, which are for people.
+const OTHER_FIELDS: usize = 4;
+
+/// More of a field is not quoted, bytes.
+const MOST_SHOWN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    const LEVEL: &[u8] = b"sbat,1,2024010900\nshim,4\ngrub,3\ngrub.debian,4\n";
+
+    const SECTION: &str = "sbat,1,SBAT Version,sbat,1,https://example.org/SBAT.md\n\
+                           grub,3,Example,grub,2.06,https://example.org/grub\n";
+
+    fn check(section: impl AsRef<[u8]>, expected: Expect) {
+        let level = SbatLevel::parse(LEVEL).unwrap();
+        let said = match sbat_check(section.as_ref(), &level) {
+            Ok(()) => "good".to_owned(),
+            Err(revocation) => revocation.to_string(),
+        };
+        expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn takes_what_is_new_enough_or_not_named() {
+        check(SECTION, expect!["good"]);
+        check(SECTION.replace("grub,3", "grub,4"), expect!["good"]);
+        check(SECTION.replace("grub,3", "linux,0"), expect!["good"]);
+        check("", expect!["good"]);
+        check("\0\0\0", expect!["good"]);
+    }
+
+    #[test]
+    fn refuses_an_old_generation() {
+        check(
+            SECTION.replace("grub,3", "grub,2"),
+            expect![[
+                r#"SBAT revokes the image: its component "grub" has generation 2, and this machine asks for 3 or later (level of 2024010900): a newer build of the image is needed"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn takes_for_zero_what_is_no_number() {
+        check(
+            SECTION.replace("grub,3", "grub,x\x1b3"),
+            expect![[
+                r#"SBAT revokes the image: its component "grub" has generation x\x1b3, and this machine asks for 3 or later (level of 2024010900): a newer build of the image is needed"#
+            ]],
+        );
+        check(
+            SECTION.replace("grub,3", "grub,-3"),
+            expect![[
+                r#"SBAT revokes the image: its component "grub" has generation -3, and this machine asks for 3 or later (level of 2024010900): a newer build of the image is needed"#
+            ]],
+        );
+        check(SECTION.replace("grub,3", "grub, 3rd"), expect!["good"]);
+        let huge = format!("grub,{}", "9".repeat(1000));
+        check(SECTION.replace("grub,3", &huge), expect!["good"]);
+    }
+
+    #[test]
+    fn refuses_lines_with_fields_missing() {
+        check(
+            format!("{SECTION}\r\n\nshim,4,Example\n"),
+            expect![
+                "SBAT: line 5 of section .sbat is not a component, its generation and four more fields with commas between, so that it cannot be compared with what is revoked"
+            ],
+        );
+        check(
+            "shim,4,Example,,15,https://example.org\n",
+            expect![
+                "SBAT: line 1 of section .sbat is not a component, its generation and four more fields with commas between, so that it cannot be compared with what is revoked"
+            ],
+        );
+    }
+
+    #[test]
+    fn reads_around_byte_order_marks_ends_of_lines_and_padding() {
+        let windows = SECTION.replace('\n', "\r\n").replace("grub,3", "grub,9");
+        check(format!("\u{feff}{windows}\0\0grub,1"), expect!["good"]);
+        check(
+            format!("{SECTION}, and,more,than,six,fields,is,fine"),
+            expect![[
+                r#"SBAT: line 3 of section .sbat is not a component, its generation and four more fields with commas between, so that it cannot be compared with what is revoked"#
+            ]],
+        );
+        check("shim,4,a,b,c,d,e,f", expect!["good"]);
+    }
+
+    #[test]
+    fn a_level_that_names_a_component_twice_asks_for_the_later() {
+        let level = SbatLevel::parse(b"grub,3\ngrub,2\n").unwrap();
+        assert_eq!(level.minimum(b"grub"), Some(3));
+        assert_eq!(level.date(), None);
+    }
+
+    #[test]
+    fn a_level_without_a_generation_is_refused() {
+        let error = SbatLevel::parse(b"sbat,1,2024010900\nshim\n").unwrap_err();
+        expect![[
+            r#"line 2 of the SBAT level: expected a component and its generation, found "shim""#
+        ]]
+        .assert_eq(&error.to_string());
+    }
+
+    proptest! {
+        #[test]
+        fn no_section_and_no_level_panics(section: Vec<u8>, level: Vec<u8>) {
+            if let Ok(level) = SbatLevel::parse(&level) {
+                let _checked = sbat_check(&section, &level);
+            }
+        }
+
+        #[test]
+        fn is_revoked_exactly_below_the_level(generation: u16, minimum: u16) {
+            let level = SbatLevel::parse(format!("systemd,{minimum}\n").as_bytes()).unwrap();
+            let section = format!("systemd,{generation},a,b,c,d\n");
+            let checked = sbat_check(section.as_bytes(), &level);
+            prop_assert_eq!(checked.is_err(), generation < minimum);
+        }
+    }
+}
