@@ -14,15 +14,18 @@
 
 mod certificate;
 mod digest;
+mod efivars;
 mod error;
 mod guid;
 mod sbat;
 mod signature_list;
 mod signature_type;
 mod trust;
+mod trust_file;
 
 pub use certificate::Certificate;
 pub use digest::{Algorithm, AlgorithmSet, Digests};
+pub use efivars::{SecureBoot, machine_trust, secure_boot};
 pub use error::SignatureError;
 pub use guid::Guid;
 pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation, sbat_check};
@@ -30,4 +33,5 @@ pub use signature_list::{
     EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
 };
 pub use signature_type::SignatureType;
-pub use trust::{Origin, Revocation, Trust};
+pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
+pub use trust_file::TrustError;

@@ -1,10 +1,16 @@
 //! What is trusted and what is revoked.
+//!
+//! Revocation wins over trust, whatever both say: that is for whoever asks
+//! here to see to, by asking [`Trust::revokes_image`] and
+//! [`Trust::revokes_certificate`] of everything before it counts.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlgorithmSet, Certificate, Digests};
+use crate::signature_list::{EfiTime, SignatureData, SignatureList};
+use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SbatLevel, SbatLevelError};
+use crate::{SignatureListError, signature_lists};
 
 /// Where an entry comes from: `db`, `MokListRT`, `trust.pem`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,24 +29,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Which entry of a revocation list an image or a certificate is in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocation {
-    /// The list.
-    pub origin: Origin,
-}
-
-impl fmt::Display for Revocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it is in {}", self.origin)
-    }
-}
-
-/// What is trusted and what is revoked.
+/// What is trusted and what is revoked. Nothing is, to begin with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     allowed: Vec<(Certificate, Origin)>,
+    allowed_images: Vec<(Hash, Origin)>,
     revoked: Vec<(Certificate, Origin)>,
+    revoked_images: Vec<(Hash, Origin)>,
+    revoked_tbs: Vec<(Hash, Option<EfiTime>, Origin)>,
+    sbat_level: Option<SbatLevel>,
+    notes: Vec<Note>,
 }
 
 impl Trust {
@@ -55,28 +53,516 @@ impl Trust {
         self.revoked.iter().map(|(one, origin)| (one, origin))
     }
 
-    /// Returns why `certificate` is revoked, if it is.
+    /// Returns why `certificate` is revoked, if it is: as a whole, or by the
+    /// hash of its `TBSCertificate`.
+    ///
+    /// Such a hash may come with a time. By the specification, what was signed
+    /// before it, as a trusted timestamp shows, stays good. Timestamps are not
+    /// looked at here, and without one the certificate counts as revoked, so
+    /// it always does. Linux takes the hashes in this way, too.
     pub fn revokes_certificate(&self, certificate: &Certificate) -> Option<Revocation> {
-        let (_, origin) = self
-            .revoked_certificates()
-            .find(|(revoked, _)| *revoked == certificate)?;
-        Some(Revocation {
-            origin: origin.clone(),
-        })
+        let whole = self.revoked.iter().find(|(one, _)| one == certificate);
+        if let Some((_, origin)) = whole {
+            return Some(Revocation::new(origin, RevokedBy::Certificate));
+        }
+        let algorithms = self.revoked_tbs.iter().map(|(hash, ..)| hash.algorithm);
+        let algorithms: AlgorithmSet = algorithms.collect();
+        let tbs: Digests = algorithms
+            .iter()
+            .map(|algorithm| (algorithm, algorithm.digest(certificate.tbs())))
+            .collect();
+        let (hash, time, origin) = self
+            .revoked_tbs
+            .iter()
+            .find(|(hash, ..)| hash.is_in(&tbs))?;
+        let by = RevokedBy::TbsHash {
+            algorithm: hash.algorithm,
+            time_of_revocation: *time,
+        };
+        Some(Revocation::new(origin, by))
     }
 
     /// Returns why an image with these digests is revoked, if it is.
-    pub fn revokes_image(&self, _digests: &Digests) -> Option<Revocation> {
-        None
+    pub fn revokes_image(&self, digests: &Digests) -> Option<Revocation> {
+        let mut entries = self.revoked_images.iter();
+        let (hash, origin) = entries.find(|(hash, _)| hash.is_in(digests))?;
+        Some(Revocation::new(
+            origin,
+            RevokedBy::ImageHash(hash.algorithm),
+        ))
     }
 
     /// Returns what allows an image with these digests without a signature.
-    pub fn allows_image(&self, _digests: &Digests) -> Option<Origin> {
-        None
+    pub fn allows_image(&self, digests: &Digests) -> Option<Origin> {
+        let mut entries = self.allowed_images.iter();
+        let (_, origin) = entries.find(|(hash, _)| hash.is_in(digests))?;
+        Some(origin.clone())
     }
 
-    /// Returns which digests the lists of images need.
+    /// Returns which digests of an image [`Trust::revokes_image`] and
+    /// [`Trust::allows_image`] need. Without one of them they overlook entries.
     pub fn algorithms(&self) -> AlgorithmSet {
-        AlgorithmSet::default()
+        let hashes = self.revoked_images.iter().chain(&self.allowed_images);
+        hashes.map(|(hash, _)| hash.algorithm).collect()
+    }
+
+    /// Returns whether nothing is trusted, so that no signature can be good.
+    pub fn is_empty(&self) -> bool {
+        self.allowed.is_empty() && self.allowed_images.is_empty()
+    }
+
+    /// Returns the oldest generations of components that may still run.
+    pub fn sbat_level(&self) -> Option<&SbatLevel> {
+        self.sbat_level.as_ref()
+    }
+
+    /// Returns what was passed over, in the order in which it was found.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Trusts the certificates and images in `lists`, EFI signature lists as
+    /// `db` holds them.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureListError`] for a size that cannot be right. Nothing is
+    /// trusted then.
+    pub fn add_allowed_list(
+        &mut self,
+        origin: &Origin,
+        lists: &[u8],
+    ) -> Result<(), SignatureListError> {
+        for list in signature_lists(lists)? {
+            let mut ignored = Ignored::new(&list);
+            for signature in list.signatures() {
+                match signature.data {
+                    SignatureData::X509(der) => match Certificate::from_der(der) {
+                        Ok(certificate) => self.allow_certificate(certificate, origin),
+                        Err(error) => ignored.unreadable(&error),
+                    },
+                    // SHA-1 can be forged: it may forbid, and not allow.
+                    SignatureData::ImageHash(Algorithm::Sha1, _) => ignored.count("SHA-1 digest"),
+                    SignatureData::ImageHash(algorithm, digest) => {
+                        if let Some(hash) = Hash::new(algorithm, digest) {
+                            self.allowed_images.push((hash, origin.clone()));
+                        }
+                    }
+                    SignatureData::TbsHash { .. } => ignored.count("certificate's hash"),
+                    SignatureData::Unknown(_) => ignored.count("entry"),
+                }
+            }
+            self.notes.extend(ignored.note(origin));
+        }
+        Ok(())
+    }
+
+    /// Revokes the certificates and images in `lists`, EFI signature lists as
+    /// `dbx` holds them.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureListError`] for a size that cannot be right. Nothing is
+    /// revoked then, so whoever goes on does so without the list.
+    pub fn add_revoked_list(
+        &mut self,
+        origin: &Origin,
+        lists: &[u8],
+    ) -> Result<(), SignatureListError> {
+        for list in signature_lists(lists)? {
+            let mut ignored = Ignored::new(&list);
+            for signature in list.signatures() {
+                match signature.data {
+                    // One that cannot be read is in no chain that counts.
+                    SignatureData::X509(der) => match Certificate::from_der(der) {
+                        Ok(certificate) => self.revoked.push((certificate, origin.clone())),
+                        Err(error) => ignored.unreadable(&error),
+                    },
+                    SignatureData::ImageHash(algorithm, digest) => {
+                        if let Some(hash) = Hash::new(algorithm, digest) {
+                            self.revoked_images.push((hash, origin.clone()));
+                        }
+                    }
+                    SignatureData::TbsHash {
+                        algorithm,
+                        hash,
+                        time_of_revocation,
+                    } => {
+                        if let Some(hash) = Hash::new(algorithm, hash) {
+                            let entry = (hash, time_of_revocation, origin.clone());
+                            self.revoked_tbs.push(entry);
+                        }
+                    }
+                    SignatureData::Unknown(_) => ignored.count("entry"),
+                }
+            }
+            self.notes.extend(ignored.note(origin));
+        }
+        Ok(())
+    }
+
+    /// Sets the oldest generations of components that may still run: the text
+    /// of `SbatLevelRT`.
+    ///
+    /// # Errors
+    ///
+    /// [`SbatLevelError`] if a line has no generation. Nothing is set then.
+    pub fn set_sbat_level(&mut self, text: &[u8]) -> Result<(), SbatLevelError> {
+        self.sbat_level = Some(SbatLevel::parse(text)?);
+        Ok(())
+    }
+
+    pub(crate) fn allow_certificate(&mut self, certificate: Certificate, origin: &Origin) {
+        self.allowed.push((certificate, origin.clone()));
+    }
+
+    /// Takes over everything that `other` has, but for its SBAT level.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.allowed.extend(other.allowed);
+        self.allowed_images.extend(other.allowed_images);
+        self.revoked.extend(other.revoked);
+        self.revoked_images.extend(other.revoked_images);
+        self.revoked_tbs.extend(other.revoked_tbs);
+        self.notes.extend(other.notes);
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+}
+
+/// Which entry of a revocation list an image or a certificate is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// The list.
+    pub origin: Origin,
+    /// What the entry names.
+    pub by: RevokedBy,
+}
+
+impl Revocation {
+    /// Makes one of an entry in `origin`.
+    pub fn new(origin: &Origin, by: RevokedBy) -> Self {
+        let origin = origin.clone();
+        Self { origin, by }
+    }
+}
+
+/// Goes on from "the image is revoked: ".
+impl fmt::Display for Revocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = &self.origin;
+        match self.by {
+            RevokedBy::Certificate => write!(f, "{origin} holds the certificate"),
+            RevokedBy::ImageHash(algorithm) => {
+                write!(f, "{origin} holds the image's {algorithm} digest")
+            }
+            RevokedBy::TbsHash {
+                algorithm,
+                time_of_revocation,
+            } => {
+                write!(f, "{origin} holds the certificate's {algorithm} hash")?;
+                match time_of_revocation {
+                    Some(time) => write!(f, ", revoked since {time}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// What an entry of a revocation list names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RevokedBy {
+    /// A certificate as a whole.
+    Certificate,
+    /// A certificate, by the hash of its `TBSCertificate`.
+    TbsHash {
+        /// How it is hashed.
+        algorithm: Algorithm,
+        /// From when on it is revoked, where the entry says so.
+        time_of_revocation: Option<EfiTime>,
+    },
+    /// An image, by its digest.
+    ImageHash(Algorithm),
+}
+
+/// Something that was passed over, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Where it is from.
+    pub origin: Origin,
+    /// What it is.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.text)
+    }
+}
+
+/// A digest of an image or of a `TBSCertificate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Hash {
+    algorithm: Algorithm,
+    digest: Vec<u8>,
+}
+
+impl Hash {
+    /// Returns `None` for all zeros: shim writes that where a list would
+    /// otherwise be empty, and no bytes are known to hash to it.
+    fn new(algorithm: Algorithm, digest: &[u8]) -> Option<Self> {
+        digest.iter().any(|byte| *byte != 0).then(|| Self {
+            algorithm,
+            digest: digest.to_vec(),
+        })
+    }
+
+    fn is_in(&self, digests: &Digests) -> bool {
+        digests.get(self.algorithm) == Some(&self.digest)
+    }
+}
+
+/// What of one list is passed over.
+struct Ignored<'a, 'b> {
+    list: &'b SignatureList<'a>,
+    count: usize,
+    what: &'static str,
+    because: String,
+}
+
+impl<'a, 'b> Ignored<'a, 'b> {
+    fn new(list: &'b SignatureList<'a>) -> Self {
+        Self {
+            list,
+            count: 0,
+            what: "",
+            because: "no use is made of it here".to_owned(),
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        self.count = self.count.saturating_add(1);
+        self.what = what;
+    }
+
+    fn unreadable(&mut self, error: &crate::SignatureError) {
+        self.count("certificate");
+        self.because = error.to_string();
+    }
+
+    fn note(self, origin: &Origin) -> Option<Note> {
+        let Self {
+            list, count, what, ..
+        } = self;
+        let times = if count == 1 {
+            String::new()
+        } else {
+            format!(" ({count} times)")
+        };
+        let text = format!(
+            "{what} in the list of {} at offset {:#x} passed over{times}: {}",
+            list.signature_type(),
+            list.at(),
+            self.because
+        );
+        let origin = origin.clone();
+        (count > 0).then_some(Note { origin, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use sha2::Digest as _;
+    use ukexec_pe::PeImage;
+
+    const IMAGE: &[u8] = include_bytes!("../../../fuzz/seeds/pe/uki");
+    const ONE: &[u8] = include_bytes!("../testdata/trust/one.der");
+    const TWO: &[u8] = include_bytes!("../testdata/trust/two.der");
+    const CERTIFICATES: &[u8] = include_bytes!("../testdata/trust/certificates.esl");
+    const IMAGE_HASH: &[u8] = include_bytes!("../testdata/trust/image-hash.esl");
+    const TBS_HASHES: &[u8] = include_bytes!("../testdata/trust/tbs-hashes.esl");
+    const TBS_SHA512: &[u8] = include_bytes!("../testdata/trust/tbs-sha512.esl");
+    const TBS_TIMED: &[u8] = include_bytes!("../testdata/trust/tbs-timed.esl");
+
+    fn allowed(lists: &[u8]) -> Trust {
+        let mut trust = Trust::default();
+        trust.add_allowed_list(&Origin::new("db"), lists).unwrap();
+        trust
+    }
+
+    fn revoked(lists: &[u8]) -> Trust {
+        let mut trust = Trust::default();
+        trust.add_revoked_list(&Origin::new("dbx"), lists).unwrap();
+        trust
+    }
+
+    fn certificate(der: &[u8]) -> Certificate {
+        Certificate::from_der(der).unwrap()
+    }
+
+    fn digests() -> Digests {
+        let covered = PeImage::parse(IMAGE)
+            .unwrap()
+            .authenticode_ranges()
+            .unwrap();
+        let mut state = sha2::Sha256::new();
+        for range in covered.ranges {
+            state.update(&IMAGE[range.start as usize..range.end as usize]);
+        }
+        state.update(vec![0; covered.padding as usize]);
+        [(Algorithm::Sha256, state.finalize().to_vec())]
+            .into_iter()
+            .collect()
+    }
+
+    /// Checks what the lists say of certificate `der`, when it is in none and
+    /// when it is in `dbx`.
+    fn check(lists: &[u8], der: &[u8], expected: Expect) {
+        let revocation = revoked(lists).revokes_certificate(&certificate(der));
+        let said = revocation.map_or("not revoked".to_owned(), |it| it.to_string());
+        expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn trusts_the_certificates_of_lists() {
+        let trust = allowed(CERTIFICATES);
+        let anchors: Vec<_> = trust
+            .anchors()
+            .map(|(one, from)| (one.der(), from.to_string()))
+            .collect();
+        assert_eq!(anchors, [(ONE, "db".to_owned()), (TWO, "db".to_owned())]);
+        assert_eq!(trust.revokes_certificate(&certificate(ONE)), None);
+        assert!(!trust.is_empty());
+        assert_eq!(trust.notes(), []);
+    }
+
+    #[test]
+    fn allows_the_image_that_efitools_hashed() {
+        let trust = allowed(IMAGE_HASH);
+        assert_eq!(
+            trust.algorithms(),
+            [Algorithm::Sha256].into_iter().collect()
+        );
+        assert_eq!(trust.allows_image(&digests()), Some(Origin::new("db")));
+        assert_eq!(trust.revokes_image(&digests()), None);
+        assert!(!trust.is_empty());
+        let other = [(Algorithm::Sha256, vec![1; 32])].into_iter().collect();
+        assert_eq!(trust.allows_image(&other), None);
+        assert_eq!(trust.allows_image(&Digests::default()), None);
+    }
+
+    #[test]
+    fn revokes_the_image_that_efitools_hashed() {
+        let trust = revoked(IMAGE_HASH);
+        assert_eq!(trust.allows_image(&digests()), None);
+        let said = trust.revokes_image(&digests()).unwrap().to_string();
+        expect!["dbx holds the image's SHA-256 digest"].assert_eq(&said);
+        assert!(trust.is_empty());
+    }
+
+    #[test]
+    fn revokes_certificates() {
+        check(CERTIFICATES, TWO, expect!["dbx holds the certificate"]);
+        check(IMAGE_HASH, TWO, expect!["not revoked"]);
+    }
+
+    #[test]
+    fn revokes_certificates_by_the_hashes_that_efitools_took() {
+        check(
+            TBS_HASHES,
+            ONE,
+            expect!["dbx holds the certificate's SHA-256 hash"],
+        );
+        check(
+            &TBS_HASHES[92..],
+            ONE,
+            expect!["dbx holds the certificate's SHA-384 hash"],
+        );
+        check(
+            TBS_SHA512,
+            ONE,
+            expect!["dbx holds the certificate's SHA-512 hash"],
+        );
+        check(TBS_HASHES, TWO, expect!["not revoked"]);
+    }
+
+    #[test]
+    fn a_time_of_revocation_is_told_and_revokes_at_once() {
+        check(
+            TBS_TIMED,
+            TWO,
+            expect!["dbx holds the certificate's SHA-256 hash, revoked since 2020-02-03 04:05:06"],
+        );
+        check(TBS_TIMED, ONE, expect!["not revoked"]);
+    }
+
+    #[test]
+    fn sha1_revokes_and_does_not_allow() {
+        let digest = vec![7; 20];
+        let mut list = crate::SignatureType::ImageHash(Algorithm::Sha1)
+            .guid()
+            .0
+            .to_vec();
+        for size in [28u32 + 36, 0, 36] {
+            list.extend(size.to_le_bytes());
+        }
+        list.extend([0; 16]);
+        list.extend(&digest);
+        let digests: Digests = [(Algorithm::Sha1, digest)].into_iter().collect();
+        let said = revoked(&list).revokes_image(&digests).unwrap().to_string();
+        expect!["dbx holds the image's SHA-1 digest"].assert_eq(&said);
+
+        let trust = allowed(&list);
+        assert_eq!(trust.allows_image(&digests), None);
+        assert!(trust.is_empty() && trust.algorithms().is_empty());
+        expect!["db: SHA-1 digest in the list of EFI_CERT_SHA1_GUID at offset 0x0 passed over: no use is made of it here"].assert_eq(&notes(&trust));
+    }
+
+    #[test]
+    fn tells_what_it_passes_over() {
+        let mut damaged = CERTIFICATES.to_vec();
+        damaged[28 + 16] = 0x31;
+        let trust = allowed(&damaged);
+        assert_eq!(trust.anchors().count(), 1);
+        expect!["db: certificate in the list of EFI_CERT_X509_GUID at offset 0x0 passed over: certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"].assert_eq(&notes(&trust));
+        expect!["dbx: certificate in the list of EFI_CERT_X509_GUID at offset 0x0 passed over: certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"].assert_eq(&notes(&revoked(&damaged)));
+        expect![[r#"
+            db: certificate's hash in the list of EFI_CERT_X509_SHA256_GUID at offset 0x0 passed over: no use is made of it here
+            db: certificate's hash in the list of EFI_CERT_X509_SHA384_GUID at offset 0x5c passed over: no use is made of it here"#]].assert_eq(&notes(&allowed(TBS_HASHES)));
+
+        let mut unknown = IMAGE_HASH.to_vec();
+        unknown[0] ^= 1;
+        let mut twice = unknown.repeat(2);
+        twice.truncate(76 + 48);
+        twice[16] = 76 + 48;
+        expect!["dbx: entry in the list of c1c41627-504c-4092-aca9-41f936934328 at offset 0x0 passed over (2 times): no use is made of it here"].assert_eq(&notes(&revoked(&twice)));
+    }
+
+    fn notes(trust: &Trust) -> String {
+        let notes: Vec<_> = trust.notes().iter().map(ToString::to_string).collect();
+        notes.join("\n")
+    }
+
+    #[test]
+    fn a_digest_of_zeros_is_no_entry() {
+        let mut zeros = IMAGE_HASH.to_vec();
+        zeros[44..].fill(0);
+        assert!(allowed(&zeros).is_empty());
+        assert!(revoked(&zeros).algorithms().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_damaged_list() {
+        let mut trust = Trust::default();
+        let cut = &CERTIFICATES[..CERTIFICATES.len() - 1];
+        assert!(trust.add_allowed_list(&Origin::new("db"), cut).is_err());
+        assert!(trust.add_revoked_list(&Origin::new("dbx"), cut).is_err());
+        assert!(trust.set_sbat_level(b"shim").is_err());
+        assert_eq!(trust, Trust::default());
     }
 }

@@ -1,0 +1,424 @@
+//! Files with certificates: PEM, DER, or EFI signature lists, told apart by
+//! what is in them.
+
+use crate::{Certificate, Guid, Origin, SbatLevelError, SignatureError};
+use crate::{SignatureListError, SignatureType, Trust};
+
+impl Trust {
+    /// Trusts what is in a file: one certificate in DER, any number in PEM, or
+    /// EFI signature lists, which may also hold images' digests. `name` is
+    /// what entries have for their origin.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`] if the file is none of these, or nothing in it can be
+    /// trusted; and for any certificate that cannot be read. Nothing is trusted
+    /// then.
+    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TrustError> {
+        let origin = Origin::new(name);
+        let mut added = Self::default();
+        match Format::of(bytes) {
+            Some(Format::Pem) => added.add_pem(&origin, bytes)?,
+            Some(Format::Der) => {
+                let certificate = Certificate::from_der(bytes)
+                    .map_err(|cause| TrustError::certificate(&origin, 1, cause))?;
+                added.allow_certificate(certificate, &origin);
+            }
+            Some(Format::SignatureLists) => {
+                added
+                    .add_allowed_list(&origin, bytes)
+                    .map_err(|cause| TrustError::List {
+                        origin: origin.clone(),
+                        cause,
+                    })?
+            }
+            Some(Format::Update) => return Err(TrustError::Update { origin }),
+            None => return Err(TrustError::NotTrust { origin }),
+        }
+        if added.is_empty() {
+            return Err(TrustError::Nothing {
+                origin,
+                notes: added.notes().iter().map(|note| note.text.clone()).collect(),
+            });
+        }
+        self.append(added);
+        Ok(())
+    }
+
+    /// Trusts every certificate between `BEGIN` and `END`; keys and text
+    /// beside them are not looked at.
+    fn add_pem(&mut self, origin: &Origin, bytes: &[u8]) -> Result<(), TrustError> {
+        for (block, number) in pem_blocks(bytes).zip(1..) {
+            let pem = |cause| TrustError::Pem {
+                origin: origin.clone(),
+                number,
+                cause,
+            };
+            let mut decoder = der::pem::Decoder::new_detect_wrap(block).map_err(pem)?;
+            let mut der = Vec::new();
+            decoder.decode_to_end(&mut der).map_err(pem)?;
+            let certificate = Certificate::from_der(&der)
+                .map_err(|cause| TrustError::certificate(origin, number, cause))?;
+            self.allow_certificate(certificate, origin);
+        }
+        Ok(())
+    }
+}
+
+/// Why a file or a variable cannot be taken for trust or revocation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// It is nothing that holds certificates.
+    #[error(
+        "{origin}: expected certificates in PEM or DER or EFI signature lists, found something \
+         else"
+    )]
+    NotTrust {
+        /// The file.
+        origin: Origin,
+    },
+    /// It is a signed update of a variable, not the variable's content.
+    #[error(
+        "{origin}: expected certificates in PEM or DER or EFI signature lists, found a signed \
+         update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
+    )]
+    Update {
+        /// The file.
+        origin: Origin,
+    },
+    /// All of it was passed over.
+    #[error(
+        "{origin}: nothing in it can be trusted: {}",
+        OrElse(notes, "no entries")
+    )]
+    Nothing {
+        /// The file.
+        origin: Origin,
+        /// What was passed over, and why.
+        notes: Vec<String>,
+    },
+    /// A certificate cannot be read.
+    #[error("certificate {number} of {origin}")]
+    Certificate {
+        /// The file.
+        origin: Origin,
+        /// Which certificate of it, counted from 1.
+        number: usize,
+        /// Why.
+        #[source]
+        cause: Box<SignatureError>,
+    },
+    /// A certificate's armour is damaged.
+    #[error("certificate {number} of {origin}: {cause}")]
+    Pem {
+        /// The file.
+        origin: Origin,
+        /// Which certificate of it, counted from 1.
+        number: usize,
+        /// Why.
+        cause: der::pem::Error,
+    },
+    /// EFI signature lists are damaged.
+    #[error("the EFI signature lists of {origin} are damaged")]
+    List {
+        /// The file or variable.
+        origin: Origin,
+        /// Why.
+        #[source]
+        cause: SignatureListError,
+    },
+    /// The SBAT level is none.
+    #[error("the SBAT level of {origin} is damaged")]
+    SbatLevel {
+        /// The variable.
+        origin: Origin,
+        /// Why.
+        #[source]
+        cause: SbatLevelError,
+    },
+    /// A variable could not be read, which may have revoked something.
+    #[error("the UEFI variable {name} cannot be read")]
+    Read {
+        /// Its file.
+        name: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A variable's file does not start with attributes.
+    #[error(
+        "the UEFI variable {name}: expected 4 bytes of attributes and its content, as efivarfs \
+         has them, found {found} bytes"
+    )]
+    Attributes {
+        /// Its file.
+        name: String,
+        /// How many bytes it has.
+        found: usize,
+    },
+}
+
+impl TrustError {
+    fn certificate(origin: &Origin, number: usize, cause: SignatureError) -> Self {
+        let (origin, cause) = (origin.clone(), Box::new(cause));
+        Self::Certificate {
+            origin,
+            number,
+            cause,
+        }
+    }
+}
+
+struct OrElse<'a>(&'a [String], &'a str);
+
+impl std::fmt::Display for OrElse<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            f.write_str(self.1)
+        } else {
+            f.write_str(&self.0.join("; "))
+        }
+    }
+}
+
+enum Format {
+    Pem,
+    Der,
+    SignatureLists,
+    /// `EFI_VARIABLE_AUTHENTICATION_2`.
+    Update,
+}
+
+impl Format {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        if pem_blocks(bytes).next().is_some() {
+            return Some(Self::Pem);
+        }
+        // An EFI_TIME, dwLength, wRevision, wCertificateType.
+        if bytes.get(20..24) == Some(&[0x00, 0x02, 0xf1, 0x0e]) {
+            return Some(Self::Update);
+        }
+        // SEQUENCE, and its length in so many bytes as a certificate needs.
+        if let [0x30, 0x81..=0x83, ..] = bytes {
+            return Some(Self::Der);
+        }
+        let (guid, _) = bytes.split_first_chunk()?;
+        SignatureType::from(Guid(*guid))
+            .is_specified()
+            .then_some(Self::SignatureLists)
+    }
+}
+
+/// Returns the certificates in `text`, from `BEGIN` to `END`.
+fn pem_blocks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, begun) = rest.split_at_checked(find(rest, BEGIN)?)?;
+        // Without an end it is a damaged certificate, not none.
+        let end = find(begun, END).map_or(begun.len(), |at| at.saturating_add(END.len()));
+        let block;
+        (block, rest) = begun.split_at_checked(end)?;
+        Some(block)
+    })
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const END: &[u8] = b"-----END CERTIFICATE-----";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+    use std::error::Error as _;
+
+    const ONE: &[u8] = include_bytes!("../testdata/trust/one.der");
+    const TWO: &[u8] = include_bytes!("../testdata/trust/two.der");
+    const LISTS: &[u8] = include_bytes!("../testdata/trust/certificates.esl");
+    const PEM: &[u8] = include_bytes!("../testdata/trust/certificates.pem");
+    const TBS_HASHES: &[u8] = include_bytes!("../testdata/trust/tbs-hashes.esl");
+    const UPDATE: &[u8] = include_bytes!("../testdata/trust/update.auth");
+
+    fn check(bytes: &[u8], expected: Expect) {
+        let mut trust = Trust::default();
+        let said = match trust.add_file("keys", bytes) {
+            Ok(()) => trust
+                .anchors()
+                .map(|(certificate, origin)| format!("{origin}: {}\n", certificate.subject()))
+                .collect(),
+            Err(error) => {
+                assert_eq!(trust, Trust::default());
+                let cause = error.source().map(|cause| format!(": {cause}"));
+                format!("{error}{}", cause.unwrap_or_default())
+            }
+        };
+        expected.assert_eq(&said);
+    }
+
+    fn edited(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+        let text = std::str::from_utf8(bytes).unwrap();
+        assert!(text.contains(from));
+        text.replacen(from, to, 1).into_bytes()
+    }
+
+    #[test]
+    fn reads_every_format() {
+        check(
+            ONE,
+            expect![[r#"
+            keys: CN=ukexec test one
+        "#]],
+        );
+        check(
+            TWO,
+            expect![[r#"
+            keys: CN=ukexec test two
+        "#]],
+        );
+        check(
+            PEM,
+            expect![[r#"
+            keys: CN=ukexec test one
+            keys: CN=ukexec test two
+        "#]],
+        );
+        check(
+            LISTS,
+            expect![[r#"
+            keys: CN=ukexec test one
+            keys: CN=ukexec test two
+        "#]],
+        );
+    }
+
+    #[test]
+    fn pem_is_read_whatever_ends_its_lines() {
+        let text = std::str::from_utf8(PEM).unwrap();
+        check(
+            text.replace('\n', "\r\n").as_bytes(),
+            expect![[r#"
+            keys: CN=ukexec test one
+            keys: CN=ukexec test two
+        "#]],
+        );
+        check(
+            text.trim_end().as_bytes(),
+            expect![[r#"
+            keys: CN=ukexec test one
+            keys: CN=ukexec test two
+        "#]],
+        );
+    }
+
+    #[test]
+    fn refuses_what_holds_no_certificates() {
+        check(
+            b"",
+            expect![
+                "keys: expected certificates in PEM or DER or EFI signature lists, found something else"
+            ],
+        );
+        check(
+            b"\x7fELF and more than sixteen bytes",
+            expect![
+                "keys: expected certificates in PEM or DER or EFI signature lists, found something else"
+            ],
+        );
+        check(
+            b"-----BEGIN PRIVATE KEY-----\n",
+            expect![
+                "keys: expected certificates in PEM or DER or EFI signature lists, found something else"
+            ],
+        );
+        check(
+            &LISTS[..16],
+            expect![
+                "the EFI signature lists of keys are damaged: EFI_SIGNATURE_LIST at offset 0x0: expected a header of 28 bytes, found 16 bytes; is the list cut off?"
+            ],
+        );
+        check(
+            TBS_HASHES,
+            expect![
+                "keys: nothing in it can be trusted: certificate's hash in the list of EFI_CERT_X509_SHA256_GUID at offset 0x0 passed over: no use is made of it here; certificate's hash in the list of EFI_CERT_X509_SHA384_GUID at offset 0x5c passed over: no use is made of it here"
+            ],
+        );
+        check(
+            UPDATE,
+            expect![
+                "keys: expected certificates in PEM or DER or EFI signature lists, found a signed update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
+            ],
+        );
+    }
+
+    #[test]
+    fn refuses_damaged_certificates() {
+        check(
+            &ONE[..ONE.len() - 1],
+            expect![
+                "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 381, actual 380 at DER byte 380"
+            ],
+        );
+        check(
+            &[ONE, b"\n"].concat(),
+            expect![
+                "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: trailing data at end of DER message: decoded 381 bytes, 1 bytes remaining at DER byte 381"
+            ],
+        );
+        check(
+            &edited(PEM, "-----END CERTIFICATE-----", ""),
+            expect!["certificate 1 of keys: PEM Base64 error: invalid Base64 encoding"],
+        );
+        let end = PEM.len() - 27;
+        check(
+            &PEM[..end],
+            expect!["certificate 2 of keys: PEM error in pre-encapsulation boundary"],
+        );
+        let mut pem = PEM.to_vec();
+        pem[end - 40] = b'!';
+        check(
+            &pem,
+            expect!["certificate 2 of keys: PEM Base64 error: invalid Base64 encoding"],
+        );
+        check(
+            &LISTS[..LISTS.len() - 1],
+            expect![
+                "the EFI signature lists of keys are damaged: SignatureListSize at offset 0x1b9: expected 28 to 423 bytes, which is where the input ends, found 424"
+            ],
+        );
+    }
+
+    #[test]
+    fn adds_to_what_is_there() {
+        let mut trust = Trust::default();
+        trust.add_file("one.der", ONE).unwrap();
+        trust.add_file("two.der", TWO).unwrap();
+        let origins: Vec<_> = trust
+            .anchors()
+            .map(|(_, origin)| origin.to_string())
+            .collect();
+        assert_eq!(origins, ["one.der", "two.der"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics(bytes: Vec<u8>) {
+            let _added = Trust::default().add_file("any", &bytes);
+        }
+
+        #[test]
+        fn no_damaged_file_panics(at in 0..PEM.len(), value: u8, cut in 0..PEM.len()) {
+            for file in [PEM, ONE, LISTS] {
+                let mut bytes = file.to_vec();
+                let len = bytes.len();
+                bytes[at % len] = value;
+                bytes.truncate(cut % len + 1);
+                let _added = Trust::default().add_file("any", &bytes);
+            }
+        }
+    }
+}

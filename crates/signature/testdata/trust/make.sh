@@ -1,0 +1,38 @@
+#!/bin/sh
+# Makes the files beside it with Debian's openssl and efitools; README.md says
+# what each of them is.
+set -eu
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+owner=77fa9abd-0359-4d32-bd60-28f4e78f784b
+
+for name in one two; do
+    openssl req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+        -subj "/CN=ukexec test $name/" -days 36500 -set_serial 1 \
+        -keyout "$work/$name.key" -out "$work/$name.pem"
+    openssl x509 -in "$work/$name.pem" -outform DER -out "$name.der"
+    cert-to-efi-sig-list -g $owner "$work/$name.pem" "$work/$name.esl"
+    for bits in 256 384 512; do
+        cert-to-efi-hash-list -g $owner -s $bits "$work/$name.pem" "$work/$name-$bits.esl"
+    done
+done
+cat "$work/one.esl" "$work/two.esl" >certificates.esl
+cat "$work/one-256.esl" "$work/one-384.esl" >tbs-hashes.esl
+cp "$work/one-512.esl" tbs-sha512.esl
+cert-to-efi-hash-list -g $owner -s 256 -t '2020-02-03 04:05:06' "$work/two.pem" tbs-timed.esl
+
+# As people keep them: text around certificates, and something else between.
+{
+    openssl x509 -in "$work/one.pem" -text
+    openssl pkey -in "$work/two.key" -pubout
+    cat "$work/two.pem"
+} >certificates.pem
+
+hash-to-efi-sig-list ../../../../fuzz/seeds/pe/uki image-hash.esl
+
+openssl req -new -x509 -newkey rsa:2048 -nodes -subj "/CN=ukexec test update/" -days 36500 \
+    -keyout "$work/update.key" -out "$work/update.pem"
+sign-efi-sig-list -t '2020-02-03 04:05:06' -g $owner -k "$work/update.key" \
+    -c "$work/update.pem" db "$work/one.esl" update.auth
+chmod 644 -- *.esl update.auth
