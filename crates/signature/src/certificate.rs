@@ -3,15 +3,21 @@
 //! Spec: RFC 5280. Left out: policies, name constraints, revocation by CRL or
 //! OCSP, which firmware does not look at either.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 
-use der::asn1::AnyRef;
-use der::{Decode as _, Reader as _, SliceReader};
+use der::asn1::{AnyRef, ObjectIdentifier};
+use der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use serde::{Deserialize, Serialize};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::name::Name;
 
 use crate::SignatureError;
+use crate::algorithm::{Scheme, oid};
 use crate::digest::{Algorithm, Hex};
+use crate::key::PublicKey;
+use crate::pkcs7::SignerId;
+use crate::tlv::Element;
 
 /// A certificate that has been read, with the bytes it was read from.
 ///
@@ -37,13 +43,13 @@ impl Certificate {
     pub fn from_der(der: &[u8]) -> Result<Self, SignatureError> {
         if der.len() > Self::MAX_LEN {
             return Err(SignatureError::TooLong {
-                field: "certificate",
+                field: CERTIFICATE,
                 limit: Self::MAX_LEN,
                 found: der.len(),
             });
         }
         let refuse = |cause| SignatureError::Der {
-            field: "certificate",
+            field: CERTIFICATE,
             expected: "a certificate (X.509, DER)",
             cause,
         };
@@ -66,14 +72,14 @@ impl Certificate {
         tbs(&self.der).unwrap_or_default() // was looked at when it was read
     }
 
-    /// Returns the subject's name, for people.
+    /// Returns the subject's name, for people: on one line, and not long.
     pub fn subject(&self) -> String {
-        self.parsed.tbs_certificate().subject().to_string()
+        shown(self.parsed.tbs_certificate().subject())
     }
 
     /// Returns the issuer's name, for people.
     pub fn issuer(&self) -> String {
-        self.parsed.tbs_certificate().issuer().to_string()
+        shown(self.parsed.tbs_certificate().issuer())
     }
 
     /// Returns the serial number's bytes.
@@ -91,6 +97,147 @@ impl Certificate {
     /// Returns the SHA-256 of the whole certificate, as tools show it.
     pub fn fingerprint(&self) -> String {
         Hex(&Algorithm::Sha256.digest(&self.der)).to_string()
+    }
+
+    /// Returns whether a signature names this certificate as its signer's.
+    pub(crate) fn is(&self, id: &SignerId<'_>) -> bool {
+        match id {
+            SignerId::IssuerAndSerial { issuer, serial } => {
+                self.issuer_and_serial().ok() == Some((issuer, serial))
+            }
+            SignerId::KeyId(id) => self
+                .parsed
+                .tbs_certificate()
+                .get_extension::<SubjectKeyIdentifier>()
+                .is_ok_and(|found| found.is_some_and(|(_, found)| found.0.as_bytes() == *id)),
+        }
+    }
+
+    /// Returns two fields as they are encoded.
+    fn issuer_and_serial(&self) -> Result<(&[u8], &[u8]), SignatureError> {
+        let mut fields = Element::only(CERTIFICATE, self.tbs())?.sequence(CERTIFICATE)?;
+        fields.context(0)?; // the version
+        let serial = fields.required("a serial number")?;
+        fields.required("a signature algorithm")?;
+        let issuer = fields.required("an issuer")?;
+        Ok((issuer.raw, serial.raw))
+    }
+
+    /// Returns the key that its subject signs with.
+    pub(crate) fn public_key(&self) -> Result<PublicKey, SignatureError> {
+        PublicKey::read(self.parsed.tbs_certificate().subject_public_key_info())
+    }
+
+    /// Returns whether this is issued by the subject of `issuer`, as far as
+    /// names say.
+    pub(crate) fn names(&self, issuer: &Self) -> bool {
+        self.parsed.tbs_certificate().issuer() == issuer.parsed.tbs_certificate().subject()
+    }
+
+    /// Returns whether it names itself as its issuer.
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.names(self)
+    }
+
+    /// Checks that the key in `issuer` signed this.
+    pub(crate) fn verify(&self, issuer: &Self) -> Result<(), SignatureError> {
+        let refuse = |cause| SignatureError::Der {
+            field: CERTIFICATE,
+            expected: "a signature algorithm",
+            cause,
+        };
+        let identifier = self.parsed.signature_algorithm();
+        if identifier != self.parsed.tbs_certificate().signature() {
+            return Err(SignatureError::Unexpected {
+                field: CERTIFICATE,
+                expected: "the same signature algorithm inside and outside",
+                found: identifier.oid.to_string(),
+            });
+        }
+        let identifier = identifier.to_der().map_err(refuse)?;
+        let scheme = Scheme::read(&Element::only(CERTIFICATE, &identifier)?)?;
+        let Some(algorithm) = scheme.algorithm() else {
+            return Err(SignatureError::Unexpected {
+                field: CERTIFICATE,
+                expected: "a signature algorithm with a digest",
+                found: "one without".to_owned(),
+            });
+        };
+        let signature = self.parsed.signature().as_bytes().unwrap_or_default();
+        let verified = issuer.public_key()?.verify(
+            scheme,
+            algorithm,
+            &algorithm.digest(self.tbs()),
+            signature,
+        );
+        verified.map_err(|reason| SignatureError::Signature {
+            signer: issuer.subject(),
+            reason,
+        })
+    }
+
+    /// Checks that it may issue certificates, with `below` other issuers
+    /// between it and the signer: the CA bit, `keyCertSign`, the path length.
+    pub(crate) fn check_may_issue(&self, below: usize) -> Result<(), &'static str> {
+        let body = self.parsed.tbs_certificate();
+        match body
+            .get_extension::<BasicConstraints>()
+            .map_err(unreadable)?
+        {
+            Some((_, constraints)) if constraints.ca => {
+                let limit = constraints.path_len_constraint.map(usize::from);
+                if limit.is_some_and(|limit| below > limit) {
+                    return Err("its path length allows no chain as long as this");
+                }
+            }
+            _ => return Err("it is not for issuing certificates (no CA bit)"),
+        }
+        match body.get_extension::<KeyUsage>().map_err(unreadable)? {
+            Some((_, usage)) if !usage.key_cert_sign() => {
+                Err("its key usage has no certificate signing")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that there is no extension which must be understood and is not.
+    pub(crate) fn check_extensions(&self) -> Result<(), &'static str> {
+        let extensions = self.parsed.tbs_certificate().extensions();
+        let unknown = extensions
+            .into_iter()
+            .flatten()
+            .any(|extension| extension.critical && !UNDERSTOOD.contains(&extension.extn_id));
+        if unknown {
+            return Err("it has a critical extension that is not understood");
+        }
+        Ok(())
+    }
+
+    /// Checks that it is trusted for more than kernel modules: distributions
+    /// let users enrol keys for modules, which are not to boot anything.
+    pub(crate) fn check_may_boot(&self) -> Result<(), &'static str> {
+        let body = self.parsed.tbs_certificate();
+        match body
+            .get_extension::<ExtendedKeyUsage>()
+            .map_err(unreadable)?
+        {
+            Some((_, usage)) if usage.0.contains(&MODULE_SIGNING) => {
+                Err("it is for signing kernel modules alone")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that it is valid at `now`, in seconds since 1970.
+    pub(crate) fn check_date(&self, now: u64) -> Result<(), &'static str> {
+        let validity = self.validity();
+        if now < *validity.start() {
+            Err("it is not valid yet")
+        } else if now > *validity.end() {
+            Err("it has expired")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -126,8 +273,120 @@ impl TryFrom<Vec<u8>> for Certificate {
     }
 }
 
+fn unreadable(_: der::Error) -> &'static str {
+    "its extensions cannot be read"
+}
+
+/// Writes a name for people. It may come from anyone: control characters
+/// would play with terminals, and length with patience.
+fn shown(name: &Name) -> String {
+    const MAX: usize = 200;
+    let mut text = String::new();
+    if write!(text, "{name}").is_err() || text.is_empty() {
+        return "a certificate without a name".to_owned();
+    }
+    let shown = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().take(MAX).map(shown).collect()
+}
+
 /// Returns the first element of a certificate, as it lies there.
 fn tbs(certificate: &[u8]) -> der::Result<&[u8]> {
     let body = AnyRef::from_der(certificate)?;
     SliceReader::new(body.value())?.tlv_bytes()
+}
+
+const CERTIFICATE: &str = "certificate";
+/// The extended key usage that shim takes for "not for booting".
+const MODULE_SIGNING: ObjectIdentifier = oid("1.3.6.1.4.1.2312.16.1.2");
+
+/// Extensions that may be critical: those looked at here, and those that have
+/// nothing to say about signatures of images.
+const UNDERSTOOD: [ObjectIdentifier; 6] = [
+    oid("2.5.29.14"), // subjectKeyIdentifier
+    oid("2.5.29.15"), // keyUsage
+    oid("2.5.29.17"), // subjectAltName
+    oid("2.5.29.19"), // basicConstraints
+    oid("2.5.29.35"), // authorityKeyIdentifier
+    oid("2.5.29.37"), // extKeyUsage
+];
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::testing::certificate;
+
+    fn check(edit: impl FnOnce(&mut Vec<u8>), expected: &Expect) {
+        let mut der = certificate("leaf").der().to_vec();
+        edit(&mut der);
+        let text = match Certificate::from_der(&der) {
+            Ok(certificate) => format!("{certificate:?}"),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn one_certificate_and_nothing_else() {
+        check(
+            |der| der.push(0),
+            &expect![
+                "certificate: expected a certificate (X.509, DER), found something else: trailing data at end of DER message: decoded 846 bytes, 1 bytes remaining at DER byte 846"
+            ],
+        );
+        check(
+            |der| der.truncate(800),
+            &expect![
+                "certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 801, actual 800 at DER byte 800"
+            ],
+        );
+        check(
+            |der| der.clear(),
+            &expect![
+                "certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 1, actual 0 at DER byte 0"
+            ],
+        );
+        check(
+            |der| der[0] = 0x31,
+            &expect![
+                "certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"
+            ],
+        );
+        check(
+            |der| der.resize(Certificate::MAX_LEN + 1, 0),
+            &expect!["certificate: expected at most 16384 bytes, found 16385"],
+        );
+    }
+
+    #[test]
+    fn fields_are_those_that_openssl_shows() {
+        let leaf = certificate("leaf");
+        assert_eq!(leaf.subject(), "CN=leaf,O=ukexec tests");
+        assert_eq!(leaf.issuer(), "CN=intermediate,O=ukexec tests");
+        assert_eq!(leaf.serial().len(), 8);
+        let days = (leaf.validity().end() - leaf.validity().start()) / 86_400;
+        assert_eq!(days, 36_500);
+        leaf.verify(&certificate("intermediate")).unwrap();
+        assert!(leaf.verify(&certificate("root")).is_err());
+    }
+
+    #[test]
+    fn names_are_shown_on_one_line() {
+        check(
+            |der| {
+                let at = der.windows(4).position(|at| at == b"leaf").unwrap();
+                der[at..at + 4].copy_from_slice("\u{9b}\n\x1b".as_bytes());
+            },
+            &expect![[
+                r#"Certificate { subject: "CN=�\\0a\\1b,O=ukexec tests", issuer: "CN=intermediate,O=ukexec tests", fingerprint: "d053b43023ca064e5724988fe1ea9e9bc435f643e063a81413943141fced10bd" }"#
+            ]],
+        );
+    }
 }

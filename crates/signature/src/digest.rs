@@ -36,8 +36,15 @@ impl Algorithm {
 
     /// Returns the digest of `bytes`.
     pub fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        self.digest_of_parts(&[bytes])
+    }
+
+    /// Returns the digest of `parts`, one behind the other.
+    pub(crate) fn digest_of_parts(self, parts: &[&[u8]]) -> Vec<u8> {
         let mut state = State::new(self);
-        state.update(bytes);
+        for part in parts {
+            state.update(part);
+        }
         state.finish()
     }
 
@@ -152,7 +159,7 @@ impl fmt::Display for Hex<'_> {
 
 /// A digest that is being taken.
 #[derive(Clone, Debug)]
-enum State {
+pub(crate) enum State {
     Sha1(Sha1),
     Sha256(Sha256),
     Sha384(Sha384),
@@ -160,7 +167,7 @@ enum State {
 }
 
 impl State {
-    fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha1 => Self::Sha1(Sha1::new()),
             Algorithm::Sha256 => Self::Sha256(Sha256::new()),
@@ -169,7 +176,7 @@ impl State {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha1(state) => state.update(bytes),
             Self::Sha256(state) => state.update(bytes),
@@ -178,7 +185,7 @@ impl State {
         }
     }
 
-    fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         match self {
             Self::Sha1(state) => state.finalize().to_vec(),
             Self::Sha256(state) => state.finalize().to_vec(),

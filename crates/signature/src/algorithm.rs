@@ -1,0 +1,179 @@
+//! Algorithm identifiers: which digest, which kind of signature.
+//!
+//! Spec: RFC 4055 (RSA), RFC 5758 (ECDSA), RFC 8017, appendix A.
+
+use der::Tag;
+use der::asn1::ObjectIdentifier;
+
+use crate::tlv::{Element, Elements};
+use crate::{Algorithm, SignatureError};
+
+/// How a signature is made, as far as its identifier says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// RSASSA-PKCS1-v1_5. Identifiers may name the digest or leave it open.
+    RsaPkcs1(Option<Algorithm>),
+    /// RSASSA-PSS, with MGF1 over the same digest.
+    RsaPss {
+        algorithm: Algorithm,
+        salt_len: usize,
+    },
+    /// ECDSA.
+    Ecdsa(Option<Algorithm>),
+}
+
+impl Scheme {
+    /// Reads an `AlgorithmIdentifier`.
+    pub(crate) fn read(identifier: &Element<'_>) -> Result<Self, SignatureError> {
+        let (oid, parameters) = split(identifier, SIGNATURE)?;
+        if oid == RSASSA_PSS {
+            return pss(parameters);
+        }
+        no_parameters(parameters)?;
+        let scheme = match oid {
+            RSA_ENCRYPTION => Self::RsaPkcs1(None),
+            SHA256_WITH_RSA => Self::RsaPkcs1(Some(Algorithm::Sha256)),
+            SHA384_WITH_RSA => Self::RsaPkcs1(Some(Algorithm::Sha384)),
+            SHA512_WITH_RSA => Self::RsaPkcs1(Some(Algorithm::Sha512)),
+            EC_PUBLIC_KEY => Self::Ecdsa(None),
+            ECDSA_WITH_SHA256 => Self::Ecdsa(Some(Algorithm::Sha256)),
+            ECDSA_WITH_SHA384 => Self::Ecdsa(Some(Algorithm::Sha384)),
+            ECDSA_WITH_SHA512 => Self::Ecdsa(Some(Algorithm::Sha512)),
+            MD5_WITH_RSA => return Err(weak(SIGNATURE, "MD5 with RSA")),
+            SHA1_WITH_RSA => return Err(weak(SIGNATURE, "SHA-1 with RSA")),
+            ECDSA_WITH_SHA1 => return Err(weak(SIGNATURE, "SHA-1 with ECDSA")),
+            other => {
+                return Err(SignatureError::Unexpected {
+                    field: SIGNATURE,
+                    expected: "RSA (PKCS #1 v1.5 or PSS) or ECDSA with SHA-2",
+                    found: other.to_string(),
+                });
+            }
+        };
+        Ok(scheme)
+    }
+
+    /// Returns the digest that the identifier names.
+    pub(crate) fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::RsaPkcs1(algorithm) | Self::Ecdsa(algorithm) => algorithm,
+            Self::RsaPss { algorithm, .. } => Some(algorithm),
+        }
+    }
+}
+
+/// Reads the `AlgorithmIdentifier` of a digest. SHA-1 is refused.
+pub(crate) fn digest_algorithm(identifier: &Element<'_>) -> Result<Algorithm, SignatureError> {
+    let (oid, parameters) = split(identifier, DIGEST)?;
+    no_parameters(parameters)?;
+    match oid {
+        SHA256 => Ok(Algorithm::Sha256),
+        SHA384 => Ok(Algorithm::Sha384),
+        SHA512 => Ok(Algorithm::Sha512),
+        SHA1 => Err(weak(DIGEST, "SHA-1")),
+        MD5 => Err(weak(DIGEST, "MD5")),
+        other => Err(SignatureError::Unexpected {
+            field: DIGEST,
+            expected: "SHA-256, SHA-384 or SHA-512",
+            found: other.to_string(),
+        }),
+    }
+}
+
+/// Reads the parameters of RSASSA-PSS. What is left out of them means SHA-1.
+fn pss(parameters: Option<Element<'_>>) -> Result<Scheme, SignatureError> {
+    let mut parameters = match &parameters {
+        Some(parameters) => parameters.sequence(PSS)?,
+        None => Elements::new(PSS, &[])?,
+    };
+    let Some(hash) = parameters.context(0)? else {
+        return Err(weak(PSS, "SHA-1, by default"));
+    };
+    let algorithm = digest_algorithm(&Element::only(PSS, hash.content())?)?;
+    let Some(mask) = parameters.context(1)? else {
+        return Err(weak(PSS, "a mask by SHA-1, by default"));
+    };
+    let (mask, mask_hash) = split(&Element::only(PSS, mask.content())?, PSS)?;
+    let mask_hash = mask_hash.map(|hash| digest_algorithm(&hash)).transpose()?;
+    if mask != MGF1 || mask_hash != Some(algorithm) {
+        return Err(SignatureError::Unexpected {
+            field: PSS,
+            expected: "MGF1 with the digest of the signature",
+            found: format!("{mask} with {mask_hash:?}"),
+        });
+    }
+    let salt_len = match parameters.context(2)? {
+        Some(salt) => Element::only(PSS, salt.content())?.number("the length of the salt")?,
+        None => 20,
+    };
+    if let Some(trailer) = parameters.context(3)? {
+        let trailer = Element::only(PSS, trailer.content())?.number("the trailer")?;
+        if trailer != 1 {
+            return Err(SignatureError::Unexpected {
+                field: PSS,
+                expected: "trailer 1",
+                found: trailer.to_string(),
+            });
+        }
+    }
+    parameters.finish()?;
+    Ok(Scheme::RsaPss {
+        algorithm,
+        salt_len: usize::try_from(salt_len).unwrap_or(usize::MAX),
+    })
+}
+
+/// Checks that parameters are left out, or NULL: both are written.
+fn no_parameters(parameters: Option<Element<'_>>) -> Result<(), SignatureError> {
+    match parameters {
+        Some(parameters) => parameters.tagged(Tag::Null, "no parameters").map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Splits an `AlgorithmIdentifier` into its name and its parameters.
+pub(crate) fn split<'a>(
+    identifier: &Element<'a>,
+    field: &'static str,
+) -> Result<(ObjectIdentifier, Option<Element<'a>>), SignatureError> {
+    let mut parts = identifier.sequence(field)?;
+    let oid = parts.required("an algorithm")?.oid("an algorithm")?;
+    let parameters = parts.next()?;
+    parts.finish()?;
+    Ok((oid, parameters))
+}
+
+fn weak(field: &'static str, found: &str) -> SignatureError {
+    SignatureError::Weak {
+        field,
+        expected: "SHA-256, SHA-384 or SHA-512",
+        found: found.to_owned(),
+    }
+}
+
+const SIGNATURE: &str = "signature algorithm";
+const DIGEST: &str = "digest algorithm";
+const PSS: &str = "RSASSA-PSS parameters";
+
+pub(crate) const RSA_ENCRYPTION: ObjectIdentifier = oid("1.2.840.113549.1.1.1");
+pub(crate) const RSASSA_PSS: ObjectIdentifier = oid("1.2.840.113549.1.1.10");
+pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier = oid("1.2.840.10045.2.1");
+const MD5_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.4");
+const SHA1_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.5");
+const MGF1: ObjectIdentifier = oid("1.2.840.113549.1.1.8");
+const SHA256_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.11");
+const SHA384_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.12");
+const SHA512_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.13");
+const ECDSA_WITH_SHA1: ObjectIdentifier = oid("1.2.840.10045.4.1");
+const ECDSA_WITH_SHA256: ObjectIdentifier = oid("1.2.840.10045.4.3.2");
+const ECDSA_WITH_SHA384: ObjectIdentifier = oid("1.2.840.10045.4.3.3");
+const ECDSA_WITH_SHA512: ObjectIdentifier = oid("1.2.840.10045.4.3.4");
+const MD5: ObjectIdentifier = oid("1.2.840.113549.2.5");
+const SHA1: ObjectIdentifier = oid("1.3.14.3.2.26");
+const SHA256: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.1");
+const SHA384: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.2");
+const SHA512: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.3");
+
+pub(crate) const fn oid(text: &str) -> ObjectIdentifier {
+    ObjectIdentifier::new_unwrap(text)
+}

@@ -1,0 +1,361 @@
+//! Signatures appended to a file, as kernel modules and bare kernels have
+//! them.
+//!
+//! Spec: Linux, `include/linux/module_signature.h`, `kernel/module_signature.c`
+//! and `crypto/asymmetric_keys/pkcs7_verify.c`: a detached PKCS#7 signature
+//! of `id-data`, without signed attributes, as `scripts/sign-file` makes it.
+//! It need not carry the signer's certificate.
+
+use std::iter;
+
+use der::asn1::ObjectIdentifier;
+use serde::{Deserialize, Serialize};
+use ukexec_pe::{AuthenticodeRanges, ReadAt};
+
+use crate::algorithm::oid;
+use crate::chain::Effort;
+use crate::digest::Hex;
+use crate::image::{Checks, Refusal, combine, signer};
+use crate::pkcs7::{SignedData, unexpected};
+use crate::table::MAX_SIGNATURE_LEN;
+use crate::{SignatureError, Trust, Verdict, digests_of};
+
+/// What became of verifying an appended signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendedVerdict {
+    /// How many bytes of the file are signed: those before the signature.
+    pub signed_len: u64,
+    /// The verdict on them. Never [`Verdict::Unsigned`].
+    pub verdict: Verdict,
+}
+
+/// Verifies the signature that is appended to `file`. Returns `None` if there
+/// is none.
+///
+/// # Errors
+///
+/// [`SignatureError`] if the file cannot be read, or the trailer lies: a file
+/// that says that it is signed is not to be taken for one that does not.
+pub fn verify_appended(
+    file: &(impl ReadAt + ?Sized),
+    trust: &Trust,
+    checks: Checks,
+) -> Result<Option<AppendedVerdict>, SignatureError> {
+    let Some((signed_len, signature)) = trailer(file)? else {
+        return Ok(None);
+    };
+    let verdict = match read_signature(&signature) {
+        Ok(signed) => verify(file, signed_len, &signed, trust, checks)?,
+        Err(error) => combine(iter::once(Err(Refusal::Bad(error)))),
+    };
+    Ok(Some(AppendedVerdict {
+        signed_len,
+        verdict,
+    }))
+}
+
+/// Returns how many bytes are signed, and the signature.
+fn trailer(file: &(impl ReadAt + ?Sized)) -> Result<Option<(u64, Vec<u8>)>, SignatureError> {
+    let Some(behind_signature) = file.len().checked_sub(TRAILER_LEN) else {
+        return Ok(None);
+    };
+    let trailer = read(file, behind_signature, TRAILER_LEN)?;
+    let Some((&info, marker)) = trailer.split_first_chunk::<INFO_LEN>() else {
+        return Ok(None);
+    };
+    if marker != MARKER {
+        return Ok(None);
+    }
+    let [
+        algorithm,
+        hash,
+        id_type,
+        signer_len,
+        key_id_len,
+        p0,
+        p1,
+        p2,
+        l0,
+        l1,
+        l2,
+        l3,
+    ] = info;
+    let refuse = |field, expected, found| SignatureError::Appended {
+        field,
+        expected,
+        found,
+    };
+    if id_type != PKEY_ID_PKCS7 {
+        return Err(refuse("id_type", "2 (PKCS#7)", id_type.into()));
+    }
+    let unused = [algorithm, hash, signer_len, key_id_len, p0, p1, p2];
+    if let Some(byte) = unused.iter().find(|byte| **byte != 0) {
+        let field = "algo, hash, signer_len, key_id_len or __pad";
+        return Err(refuse(field, "0", (*byte).into()));
+    }
+    let len = u64::from(u32::from_be_bytes([l0, l1, l2, l3]));
+    let max = u64::try_from(MAX_SIGNATURE_LEN).unwrap_or(u64::MAX);
+    if len > max {
+        return Err(refuse("sig_len", "at most 64 KiB", len));
+    }
+    let signed_len = behind_signature
+        .checked_sub(len)
+        .ok_or_else(|| refuse("sig_len", "no more than the file has", len))?;
+    Ok(Some((signed_len, read(file, signed_len, len)?)))
+}
+
+fn verify(
+    file: &(impl ReadAt + ?Sized),
+    signed_len: u64,
+    signed: &SignedData<'_>,
+    trust: &Trust,
+    checks: Checks,
+) -> Result<Verdict, SignatureError> {
+    let algorithm = signed.signer.algorithm;
+    let all = AuthenticodeRanges {
+        ranges: iter::once(0..signed_len).collect(),
+        padding: 0,
+    };
+    let digests =
+        digests_of(file, &all, std::iter::once(algorithm).collect()).map_err(|cause| {
+            SignatureError::Read {
+                at: 0,
+                len: usize::try_from(signed_len).unwrap_or(usize::MAX),
+                cause,
+            }
+        })?;
+    if let Some(revocation) = trust.revokes_image(&digests) {
+        return Ok(Verdict::Revoked {
+            revocation,
+            certificate: None,
+        });
+    }
+    let digest = digests.get(algorithm).unwrap_or_default();
+    let shown = (algorithm, Hex(digest).to_string());
+    let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
+    let mut effort = Effort::new();
+    let verified = signer(signed, digest, &anchors, trust, checks, &mut effort, shown);
+    Ok(combine(iter::once(verified)))
+}
+
+fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
+    let signed = SignedData::read(bytes)?;
+    let refuse =
+        |expected, found: &str| unexpected("appended signature", expected, found.to_owned());
+    if signed.content_type != DATA {
+        return Err(refuse(
+            "content of type id-data",
+            &signed.content_type.to_string(),
+        ));
+    }
+    if signed.version != signed.signer.version {
+        let found = signed.version.to_string();
+        return Err(refuse("the version that its signer has", &found));
+    }
+    if signed.content.is_some() {
+        return Err(refuse("a detached signature", "content in the signature"));
+    }
+    if signed.signer.attributes.is_some() {
+        // The kernel refuses them: what is signed would be the digest of the
+        // file among other things, not the file.
+        return Err(refuse(
+            "no signed attributes (-noattr)",
+            "signed attributes",
+        ));
+    }
+    Ok(signed)
+}
+
+fn read(file: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, SignatureError> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    file.read_at(at, &mut bytes)
+        .map_err(|cause| SignatureError::Read { at, len, cause })?;
+    Ok(bytes)
+}
+
+const INFO_LEN: usize = 12;
+const MARKER: &[u8] = b"~Module signature appended~\n";
+/// `struct module_signature` and the marker.
+const TRAILER_LEN: u64 = 12 + 28;
+const PKEY_ID_PKCS7: u8 = 2;
+const DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.1");
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::testing::{self, file};
+
+    fn check(name: &str, allowed: &[&str], expected: &Expect) {
+        check_bytes(&file(&format!("appended/{name}")), allowed, expected);
+    }
+
+    fn check_bytes(bytes: &[u8], allowed: &[&str], expected: &Expect) {
+        let trust = testing::trust(allowed, &[]);
+        let text = match verify_appended(bytes, &trust, Checks::default()) {
+            Ok(None) => "no signature".to_owned(),
+            Ok(Some(found)) => format!("{} bytes: {}", found.signed_len, found.verdict),
+            Err(error) => format!("error: {error}"),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn what_the_kernel_takes() {
+        check(
+            "sign-file",
+            &["own"],
+            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+        );
+        check(
+            "sign-file-sha512",
+            &["rsa4096"],
+            &expect!["25 bytes: good: signed by CN=rsa4096,O=ukexec tests, who is trusted by db"],
+        );
+        check(
+            "sign-file-p384",
+            &["p384"],
+            &expect!["25 bytes: good: signed by CN=p384,O=ukexec tests, who is trusted by db"],
+        );
+        check(
+            "pss",
+            &["own"],
+            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+        );
+        check(
+            "pss-sha384",
+            &["own"],
+            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+        );
+        check(
+            "key-id",
+            &["own"],
+            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+        );
+        check(
+            "chain",
+            &["root"],
+            &expect![
+                "25 bytes: good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
+            ],
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_refuses() {
+        check(
+            "sign-file",
+            &["root"],
+            &expect![
+                "25 bytes: untrusted: the certificate of its signer (serial number 5160f48443273b9d) is neither with it nor trusted"
+            ],
+        );
+        check(
+            "sign-file-sha1",
+            &["own"],
+            &expect![
+                "25 bytes: bad signature: digest algorithm: expected SHA-256, SHA-384 or SHA-512, found SHA-1, which is too weak to be accepted"
+            ],
+        );
+        check(
+            "sign-file-modules",
+            &["modules"],
+            &expect![
+                "25 bytes: untrusted: signed by CN=modules,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=modules,O=ukexec tests: it is for signing kernel modules alone)"
+            ],
+        );
+        check(
+            "attributes",
+            &["own"],
+            &expect![
+                "25 bytes: bad signature: appended signature: expected no signed attributes (-noattr), found signed attributes"
+            ],
+        );
+        check(
+            "attached",
+            &["own"],
+            &expect![
+                "25 bytes: bad signature: appended signature: expected a detached signature, found content in the signature"
+            ],
+        );
+        check(
+            "two-signers",
+            &["own"],
+            &expect![
+                "25 bytes: bad signature: PKCS#7 SignerInfo: expected nothing more, found SEQUENCE"
+            ],
+        );
+    }
+
+    #[test]
+    fn trailers_that_lie() {
+        let edited = |from_end: usize, byte: u8, expected: Expect| {
+            let mut bytes = file("appended/sign-file");
+            let at = bytes.len() - from_end;
+            bytes[at] = byte;
+            check_bytes(&bytes, &["own"], &expected);
+        };
+        edited(
+            40,
+            1,
+            expect![
+                "error: appended signature, algo, hash, signer_len, key_id_len or __pad: expected 0, found 1"
+            ],
+        ); // algo
+        edited(
+            38,
+            1,
+            expect!["error: appended signature, id_type: expected 2 (PKCS#7), found 1"],
+        ); // id_type
+        edited(
+            35,
+            1,
+            expect![
+                "error: appended signature, algo, hash, signer_len, key_id_len or __pad: expected 0, found 1"
+            ],
+        ); // __pad
+        edited(
+            30,
+            0xff,
+            expect![
+                "error: appended signature, sig_len: expected no more than the file has, found 65428"
+            ],
+        ); // sig_len
+        edited(
+            31,
+            1,
+            expect!["error: appended signature, sig_len: expected at most 64 KiB, found 65940"],
+        ); // sig_len
+        edited(
+            32,
+            1,
+            expect!["error: appended signature, sig_len: expected at most 64 KiB, found 16777620"],
+        ); // sig_len
+        edited(1, b'!', expect!["no signature"]); // the marker
+    }
+
+    #[test]
+    fn short_files_have_no_signature() {
+        let file = file("appended/sign-file");
+        check_bytes(&[], &["own"], &expect!["no signature"]);
+        check_bytes(MARKER, &["own"], &expect!["no signature"]);
+        check_bytes(
+            &file[file.len() - 40..],
+            &["own"],
+            &expect![
+                "error: appended signature, sig_len: expected no more than the file has, found 404"
+            ],
+        );
+    }
+
+    #[test]
+    fn revoked_signers() {
+        let trust = testing::trust(&["own"], &["own"]);
+        let found = verify_appended(&file("appended/sign-file"), &trust, Checks::default());
+        let verdict = found.unwrap().unwrap().verdict;
+        expect!["revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"]
+            .assert_eq(&verdict.to_string());
+    }
+}

@@ -1,0 +1,249 @@
+//! Chains of certificates, from a signer to a trusted certificate.
+//!
+//! As firmware does it: every trusted certificate ends a chain, whether or
+//! not it signed itself; a chain goes through certificates that come with the
+//! signature, never through ones that would have to be found elsewhere.
+//!
+//! Issuers need the CA bit and, where there is a key usage, `keyCertSign` in
+//! it. The extended key usage of signers is not looked at: OVMF and shim set
+//! it aside (`X509_PURPOSE_ANY`), and the keys that owners make for
+//! themselves often have none. One exception is shim's: a trusted certificate
+//! for signing kernel modules alone does not boot anything.
+
+use std::collections::VecDeque;
+
+use crate::{Certificate, Origin, Revocation, SignatureError, Trust};
+
+/// What may be spent on the signatures of one image.
+#[derive(Debug)]
+pub(crate) struct Effort {
+    verifications: usize,
+}
+
+/// Why there is no chain.
+#[derive(Debug)]
+pub(crate) enum ChainError {
+    /// A certificate that vouches for the signer is revoked.
+    Revoked {
+        revocation: Revocation,
+        subject: String,
+    },
+    Refused(SignatureError),
+}
+
+/// A certificate on the way from the signer, and where the way came from.
+struct Step<'a> {
+    certificate: &'a Certificate,
+    /// The step whose certificate this one issued.
+    issued: Option<usize>,
+    /// How many issuers, not counting self-issued ones, lie between this one
+    /// and the signer.
+    below: usize,
+    /// Whether a chain may go through here, or only revocations are looked
+    /// for.
+    usable: bool,
+}
+
+/// Searches for the shortest chain from `signer`, over `embedded`
+/// certificates, to one that is trusted. `now` is for checking dates.
+///
+/// Everything that vouches for the signer is looked at, beyond the trusted
+/// certificate as well: if any of it is revoked, so is the signer.
+pub(crate) fn chain<'a>(
+    signer: &'a Certificate,
+    embedded: &'a [Certificate],
+    trust: &'a Trust,
+    now: Option<u64>,
+    effort: &mut Effort,
+) -> Result<(Vec<&'a Certificate>, &'a Origin), ChainError> {
+    let mut search = Search {
+        embedded,
+        trust,
+        now,
+        steps: Vec::new(),
+        reasons: Vec::new(),
+    };
+    search.run(signer, effort)
+}
+
+impl Effort {
+    /// Enough for sixteen signatures with four verifications each. A hostile
+    /// image can ask for no more.
+    pub(crate) fn new() -> Self {
+        Self { verifications: 64 }
+    }
+
+    /// Takes note of one more verification.
+    pub(crate) fn verification(&mut self) -> Result<(), SignatureError> {
+        self.verifications = self
+            .verifications
+            .checked_sub(1)
+            .ok_or(SignatureError::TooMany {
+                field: "signatures to be verified for one image",
+                limit: 64,
+            })?;
+        Ok(())
+    }
+}
+
+struct Search<'a> {
+    embedded: &'a [Certificate],
+    trust: &'a Trust,
+    now: Option<u64>,
+    steps: Vec<Step<'a>>,
+    reasons: Vec<String>,
+}
+
+impl<'a> Search<'a> {
+    fn run(
+        &mut self,
+        signer: &'a Certificate,
+        effort: &mut Effort,
+    ) -> Result<(Vec<&'a Certificate>, &'a Origin), ChainError> {
+        let mut found = None;
+        let mut queue = VecDeque::from([0_usize]);
+        let usable = self.check(signer, None);
+        self.steps.push(Step {
+            certificate: signer,
+            issued: None,
+            below: 0,
+            usable,
+        });
+        while let Some(index) = queue.pop_front() {
+            let Some(step) = self.steps.get(index) else {
+                break;
+            };
+            let (certificate, usable) = (step.certificate, step.usable);
+            self.check_revoked(certificate)?;
+            if usable && found.is_none() {
+                found = self.anchor(certificate).map(|origin| (index, origin));
+            }
+            for issuer in self.issuers(certificate, effort)? {
+                queue.push_back(self.steps.len());
+                self.step(index, issuer);
+            }
+        }
+        match found {
+            Some((index, origin)) => Ok((self.way(index), origin)),
+            None => Err(ChainError::Refused(SignatureError::NoChain {
+                signer: signer.subject(),
+                reasons: self.reasons(),
+            })),
+        }
+    }
+
+    /// Returns the certificates not seen yet whose keys signed `certificate`.
+    fn issuers(
+        &mut self,
+        certificate: &'a Certificate,
+        effort: &mut Effort,
+    ) -> Result<Vec<&'a Certificate>, ChainError> {
+        let revoked = self.trust.revoked_certificates().map(|(one, _)| one);
+        let anchors = self.trust.anchors().map(|(one, _)| one);
+        let mut issuers: Vec<&Certificate> = Vec::new();
+        let mut named = false;
+        for candidate in self.embedded.iter().chain(revoked).chain(anchors) {
+            let seen = self.steps.iter().any(|step| step.certificate == candidate)
+                || issuers.contains(&candidate);
+            if !certificate.names(candidate) {
+                continue;
+            }
+            named = true;
+            if seen {
+                continue;
+            }
+            effort.verification().map_err(ChainError::Refused)?;
+            match certificate.verify(candidate) {
+                Ok(()) => issuers.push(candidate),
+                Err(error) => self.note(certificate, &error.to_string()),
+            }
+        }
+        if !named {
+            let issuer = certificate.issuer();
+            let reason = format!("its issuer, {issuer}, is neither trusted nor with the signature");
+            self.note(certificate, &reason);
+        }
+        Ok(issuers)
+    }
+
+    /// Goes on to the issuer of the certificate at `index`.
+    fn step(&mut self, index: usize, issuer: &'a Certificate) {
+        let Some(from) = self.steps.get(index) else {
+            return;
+        };
+        let is_issuer = from.issued.is_some() && !from.certificate.is_self_issued();
+        let below = from.below.saturating_add(usize::from(is_issuer));
+        let reached = from.usable;
+        let usable = self.check(issuer, Some(below)) && reached;
+        self.steps.push(Step {
+            certificate: issuer,
+            issued: Some(index),
+            below,
+            usable,
+        });
+    }
+
+    /// Returns whether a chain may go through `certificate`; `below` is for
+    /// issuers. Takes a note if not.
+    fn check(&mut self, certificate: &Certificate, below: Option<usize>) -> bool {
+        let dates = self.now.map_or(Ok(()), |now| certificate.check_date(now));
+        let checked = below
+            .map_or(Ok(()), |below| certificate.check_may_issue(below))
+            .and_then(|()| certificate.check_extensions())
+            .and(dates);
+        self.noted(certificate, checked)
+    }
+
+    fn check_revoked(&self, certificate: &Certificate) -> Result<(), ChainError> {
+        match self.trust.revokes_certificate(certificate) {
+            Some(revocation) => Err(ChainError::Revoked {
+                revocation,
+                subject: certificate.subject(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns where `certificate` is trusted, if it is.
+    fn anchor(&mut self, certificate: &Certificate) -> Option<&'a Origin> {
+        let mut anchors = self.trust.anchors();
+        let (_, origin) = anchors.find(|(anchor, _)| *anchor == certificate)?;
+        self.noted(certificate, certificate.check_may_boot())
+            .then_some(origin)
+    }
+
+    fn noted(&mut self, certificate: &Certificate, checked: Result<(), &'static str>) -> bool {
+        if let Err(reason) = checked {
+            self.note(certificate, reason);
+        }
+        checked.is_ok()
+    }
+
+    /// Takes a note for the message that there is no chain.
+    fn note(&mut self, certificate: &Certificate, reason: &str) {
+        const MAX: usize = 8;
+        if self.reasons.len() < MAX {
+            let subject = certificate.subject();
+            self.reasons.push(format!("{subject}: {reason}"));
+        }
+    }
+
+    /// Returns the certificates from the signer to the one at `index`.
+    fn way(&self, index: usize) -> Vec<&'a Certificate> {
+        let mut way = Vec::new();
+        let mut next = self.steps.get(index);
+        while let Some(step) = next {
+            way.push(step.certificate);
+            next = step.issued.and_then(|index| self.steps.get(index));
+        }
+        way.reverse();
+        way
+    }
+
+    fn reasons(&self) -> String {
+        if self.reasons.is_empty() {
+            return String::new();
+        }
+        format!(" ({})", self.reasons.join("; "))
+    }
+}

@@ -1,0 +1,288 @@
+//! Taking an image's Authenticode digests, in one pass or by going back.
+
+use std::io;
+use std::ops::Range;
+
+use ukexec_pe::{AuthenticodeRanges, ReadAt};
+
+use crate::digest::State;
+use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
+
+/// Takes digests of an image while it goes by.
+///
+/// ```
+/// use ukexec_pe::AuthenticodeRanges;
+/// use ukexec_signature::{Algorithm, Hasher};
+///
+/// let ranges = AuthenticodeRanges { ranges: vec![0..2, 4..6], padding: 2 };
+/// let mut hasher = Hasher::new(&ranges, [Algorithm::Sha256].into_iter().collect())?;
+/// hasher.update(0, b"ab-")?;
+/// hasher.update(3, b"-cd")?;
+/// let digests = hasher.finish()?;
+/// assert_eq!(
+///     digests.get(Algorithm::Sha256),
+///     Some(&Algorithm::Sha256.digest(b"abcd\0\0")[..])
+/// );
+/// # Ok::<(), ukexec_signature::SignatureError>(())
+/// ```
+#[derive(Debug)]
+pub struct Hasher {
+    /// What is still to be hashed, the next range last.
+    ranges: Vec<Range<u64>>,
+    padding: u64,
+    states: Vec<(Algorithm, State)>,
+}
+
+impl Hasher {
+    /// Prepares to take digests of what `ranges` cover.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::OutOfOrder`] if the ranges do not ascend, as in
+    /// images whose sections have gaps or overlap; [`digests_of`] takes
+    /// the digests of those.
+    pub fn new(
+        ranges: &AuthenticodeRanges,
+        algorithms: AlgorithmSet,
+    ) -> Result<Self, SignatureError> {
+        let mut end = 0;
+        for range in &ranges.ranges {
+            if range.start < end || range.end < range.start {
+                return Err(SignatureError::OutOfOrder {
+                    expected: end,
+                    found: range.start,
+                });
+            }
+            end = range.end;
+        }
+        Ok(Self {
+            ranges: ranges.ranges.iter().rev().cloned().collect(),
+            padding: ranges.padding,
+            states: states(algorithms),
+        })
+    }
+
+    /// Takes the bytes of the file at `file_offset`. Bytes that are not
+    /// covered may be left out.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::OutOfOrder`] if covered bytes before these did not
+    /// come.
+    pub fn update(&mut self, file_offset: u64, bytes: &[u8]) -> Result<(), SignatureError> {
+        let end = file_offset.saturating_add(wide(bytes.len()));
+        while let Some(range) = self.ranges.last_mut() {
+            if range.start >= end {
+                break;
+            }
+            if range.start < range.end {
+                let hashed = range.start..range.end.min(end);
+                let bytes =
+                    within(file_offset, bytes, &hashed).ok_or(SignatureError::OutOfOrder {
+                        expected: range.start,
+                        found: file_offset,
+                    })?;
+                for (_, state) in &mut self.states {
+                    state.update(bytes);
+                }
+                range.start = hashed.end;
+            }
+            if range.start == range.end {
+                self.ranges.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the digests.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError::OutOfOrder`] if covered bytes did not come; `found`
+    /// is then the end of all numbers.
+    pub fn finish(mut self) -> Result<Digests, SignatureError> {
+        if let Some(missing) = self.ranges.iter().rev().find(|range| !range.is_empty()) {
+            return Err(SignatureError::OutOfOrder {
+                expected: missing.start,
+                found: u64::MAX,
+            });
+        }
+        pad(&mut self.states, self.padding);
+        Ok(finish(self.states))
+    }
+}
+
+/// Returns digests of what `ranges` cover, in any order, which `image` is read
+/// for.
+///
+/// # Errors
+///
+/// What the image's medium says.
+pub fn digests_of(
+    image: &(impl ReadAt + ?Sized),
+    ranges: &AuthenticodeRanges,
+    algorithms: AlgorithmSet,
+) -> io::Result<Digests> {
+    let mut states = states(algorithms);
+    let mut buf = vec![0; CHUNK];
+    for range in &ranges.ranges {
+        let mut at = range.start;
+        while at < range.end {
+            let left = usize::try_from(range.end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let chunk = buf.get_mut(..left.min(CHUNK)).unwrap_or_default();
+            image.read_at(at, chunk)?;
+            for (_, state) in &mut states {
+                state.update(chunk);
+            }
+            at = at.saturating_add(wide(chunk.len()));
+        }
+    }
+    pad(&mut states, ranges.padding);
+    Ok(finish(states))
+}
+
+fn states(algorithms: AlgorithmSet) -> Vec<(Algorithm, State)> {
+    algorithms
+        .iter()
+        .map(|algorithm| (algorithm, State::new(algorithm)))
+        .collect()
+}
+
+fn pad(states: &mut [(Algorithm, State)], padding: u64) {
+    let zeros = [0; 8]; // padding is less
+    let padding = usize::try_from(padding).unwrap_or(usize::MAX);
+    for (_, state) in states {
+        state.update(zeros.get(..padding).unwrap_or(&zeros));
+    }
+}
+
+fn finish(states: Vec<(Algorithm, State)>) -> Digests {
+    states
+        .into_iter()
+        .map(|(algorithm, state)| (algorithm, state.finish()))
+        .collect()
+}
+
+/// Returns those of `bytes`, which lie at `offset`, that `range` names.
+fn within<'a>(offset: u64, bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
+    let start = usize::try_from(range.start.checked_sub(offset)?).ok()?;
+    let end = usize::try_from(range.end.checked_sub(offset)?).ok()?;
+    bytes.get(start..end)
+}
+
+fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+const CHUNK: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(ranges: &[Range<u64>], chunks: &[(usize, usize)], expected: &Expect) {
+        let image = b"0123456789";
+        let ranges = AuthenticodeRanges {
+            ranges: ranges.to_vec(),
+            padding: 0,
+        };
+        let digests = Hasher::new(&ranges, [Algorithm::Sha256].into_iter().collect());
+        let digests = digests.and_then(|mut hasher| {
+            for &(start, end) in chunks {
+                hasher.update(start as u64, &image[start..end])?;
+            }
+            hasher.finish()
+        });
+        let text = match digests {
+            Ok(digests) => {
+                let of = digests_of(
+                    &image[..],
+                    &ranges,
+                    [Algorithm::Sha256].into_iter().collect(),
+                );
+                assert_eq!(digests, of.unwrap());
+                "as when read".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn hashes_what_is_covered() {
+        check(&[1..3, 5..9], &[(0, 10)], &expect!["as when read"]);
+        check(
+            &[1..3, 5..9],
+            &[(0, 2), (2, 6), (6, 10)],
+            &expect!["as when read"],
+        );
+        check(&[1..3, 5..9], &[(1, 3), (4, 9)], &expect!["as when read"]);
+        check(&[0..0, 2..2, 4..5], &[(0, 10)], &expect!["as when read"]);
+        check(&[], &[], &expect!["as when read"]);
+        // What came twice is taken once.
+        check(&[1..3, 5..9], &[(0, 6), (4, 10)], &expect!["as when read"]);
+    }
+
+    #[test]
+    fn gaps_are_errors() {
+        check(
+            &[1..3, 5..9],
+            &[(2, 10)],
+            &expect![
+                "taking the digest: expected the bytes at file offset 0x1, found those at 0x2"
+            ],
+        );
+        check(
+            &[1..3, 5..9],
+            &[(0, 6), (7, 10)],
+            &expect![
+                "taking the digest: expected the bytes at file offset 0x6, found those at 0x7"
+            ],
+        );
+        check(
+            &[1..3, 5..9],
+            &[(0, 8)],
+            &expect![
+                "taking the digest: expected the bytes at file offset 0x8, found those at 0xffffffffffffffff"
+            ],
+        );
+        check(
+            &[1..3, 5..9],
+            &[],
+            &expect![
+                "taking the digest: expected the bytes at file offset 0x1, found those at 0xffffffffffffffff"
+            ],
+        );
+        check(
+            &[5..9, 1..3],
+            &[],
+            &expect![
+                "taking the digest: expected the bytes at file offset 0x9, found those at 0x1"
+            ],
+        );
+        check(
+            &[1..5, 4..6],
+            &[],
+            &expect![
+                "taking the digest: expected the bytes at file offset 0x5, found those at 0x4"
+            ],
+        );
+    }
+
+    #[test]
+    fn digests_are_shown_in_hexadecimal() {
+        let image: &[u8] = b"abc";
+        let ranges = AuthenticodeRanges {
+            ranges: std::iter::once(0..3).collect(),
+            padding: 0,
+        };
+        let digests = digests_of(image, &ranges, Algorithm::ALL.into_iter().collect()).unwrap();
+        expect![[r#"
+            SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d
+            SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+            SHA-384 cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7
+            SHA-512 ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"#]].assert_eq(&digests.to_string().replace(", ", "\n"));
+    }
+}

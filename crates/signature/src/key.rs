@@ -1,0 +1,178 @@
+//! Public keys, and verifying with them.
+//!
+//! Keys come from whoever made the image: their sizes are bounded, so that no
+//! verification takes long.
+
+use der::asn1::UintRef;
+use der::{Decode as _, Encode as _};
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use rsa::traits::SignatureScheme;
+use rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::algorithm::{EC_PUBLIC_KEY, RSA_ENCRYPTION, RSASSA_PSS, Scheme, oid, split};
+use crate::tlv::Element;
+use crate::{Algorithm, SignatureError};
+
+/// A public key of a kind that may sign here.
+#[derive(Clone, Debug)]
+pub(crate) enum PublicKey {
+    /// Of 2048 to 4096 bits. `pss_only`: made for no other scheme.
+    Rsa {
+        key: RsaPublicKey,
+        pss_only: bool,
+    },
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+}
+
+impl PublicKey {
+    /// Reads a `SubjectPublicKeyInfo`.
+    pub(crate) fn read(
+        info: &x509_cert::spki::SubjectPublicKeyInfoOwned,
+    ) -> Result<Self, SignatureError> {
+        let identifier = info.algorithm.to_der().map_err(refuse)?;
+        let (kind, parameters) = split(&Element::only(KEY, &identifier)?, KEY)?;
+        let key = info.subject_public_key.as_bytes().unwrap_or_default();
+        match kind {
+            RSA_ENCRYPTION => rsa_key(key, false),
+            RSASSA_PSS => rsa_key(key, true),
+            EC_PUBLIC_KEY => {
+                let curve = parameters.map(|parameters| parameters.oid("a named curve"));
+                ec_key(curve.transpose()?, key)
+            }
+            other => Err(unsupported(other.to_string())),
+        }
+    }
+
+    /// Checks that `signature` was made by this key for `digest`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub(crate) fn verify(
+        &self,
+        scheme: Scheme,
+        algorithm: Algorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<(), &'static str> {
+        if scheme.algorithm().is_some_and(|named| named != algorithm) {
+            return Err("its algorithm goes with another digest");
+        }
+        let verified = match (self, scheme) {
+            (Self::Rsa { pss_only: true, .. }, Scheme::RsaPkcs1(_)) => {
+                return Err("the key is for RSASSA-PSS alone");
+            }
+            (Self::Rsa { key, .. }, Scheme::RsaPkcs1(_)) => {
+                let padding = match algorithm {
+                    Algorithm::Sha1 => return Err(NO_SHA1),
+                    Algorithm::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
+                    Algorithm::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
+                    Algorithm::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
+                };
+                key.verify(padding, digest, signature).is_ok()
+            }
+            (Self::Rsa { key, .. }, Scheme::RsaPss { salt_len, .. }) => match algorithm {
+                Algorithm::Sha1 => return Err(NO_SHA1),
+                Algorithm::Sha256 => pss::<Sha256>(key, salt_len, digest, signature),
+                Algorithm::Sha384 => pss::<Sha384>(key, salt_len, digest, signature),
+                Algorithm::Sha512 => pss::<Sha512>(key, salt_len, digest, signature),
+            },
+            (Self::P256(_) | Self::P384(_), Scheme::Ecdsa(_)) if algorithm == Algorithm::Sha1 => {
+                return Err(NO_SHA1);
+            }
+            (Self::P256(key), Scheme::Ecdsa(_)) => p256::ecdsa::DerSignature::from_bytes(signature)
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+            (Self::P384(key), Scheme::Ecdsa(_)) => p384::ecdsa::DerSignature::from_bytes(signature)
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+            _ => return Err("it is of another kind than the key"),
+        };
+        if verified {
+            Ok(())
+        } else {
+            Err("it was made by another key, or over something else")
+        }
+    }
+}
+
+fn pss<D>(key: &RsaPublicKey, salt_len: usize, digest: &[u8], signature: &[u8]) -> bool
+where
+    Pss<D>: SignatureScheme,
+    D: Digest,
+{
+    key.verify(Pss::<D>::new_with_salt(salt_len), digest, signature)
+        .is_ok()
+}
+
+/// Reads an `RSAPublicKey`.
+///
+/// Spec: RFC 8017, appendix A.1.1.
+fn rsa_key(key: &[u8], pss_only: bool) -> Result<PublicKey, SignatureError> {
+    let mut numbers = Element::only(KEY, key)?.sequence(KEY)?;
+    let modulus = uint(&numbers.required("a modulus")?)?;
+    let exponent = uint(&numbers.required("an exponent")?)?;
+    numbers.finish()?;
+    let bits = modulus.bits();
+    if bits < MIN_RSA_BITS {
+        return Err(SignatureError::Weak {
+            field: KEY,
+            expected: "an RSA key of 2048 to 4096 bits",
+            found: format!("one of {bits} bits"),
+        });
+    }
+    if bits > MAX_RSA_BITS {
+        return Err(unsupported(format!("an RSA key of {bits} bits")));
+    }
+    // This bounds the exponent, and does not take even numbers.
+    let key = RsaPublicKey::new(modulus, exponent)
+        .map_err(|cause| unsupported(format!("an RSA key that cannot be used ({cause})")))?;
+    Ok(PublicKey::Rsa { key, pss_only })
+}
+
+fn uint(element: &Element<'_>) -> Result<BoxedUint, SignatureError> {
+    let number = UintRef::from_der(element.raw).map_err(refuse)?;
+    Ok(BoxedUint::from_be_slice_vartime(number.as_bytes()))
+}
+
+/// Reads an `ECPoint` on a named curve.
+fn ec_key(
+    curve: Option<der::asn1::ObjectIdentifier>,
+    point: &[u8],
+) -> Result<PublicKey, SignatureError> {
+    let no_point = |_| unsupported("a point that is not on its curve".to_owned());
+    match curve {
+        Some(SECP256R1) => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
+            .map(PublicKey::P256)
+            .map_err(no_point),
+        Some(SECP384R1) => p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
+            .map(PublicKey::P384)
+            .map_err(no_point),
+        Some(other) => Err(unsupported(format!("an elliptic curve {other}"))),
+        None => Err(unsupported("an elliptic curve without a name".to_owned())),
+    }
+}
+
+fn unsupported(found: String) -> SignatureError {
+    SignatureError::Unexpected {
+        field: KEY,
+        expected: "RSA of 2048 to 4096 bits, P-256 or P-384",
+        found,
+    }
+}
+
+fn refuse(cause: der::Error) -> SignatureError {
+    SignatureError::Der {
+        field: KEY,
+        expected: "a key",
+        cause,
+    }
+}
+
+const KEY: &str = "public key";
+const NO_SHA1: &str = "SHA-1 is too weak";
+const MIN_RSA_BITS: u32 = 2048;
+/// Larger keys verify in time, but no firmware is known to take them.
+const MAX_RSA_BITS: u32 = 4096;
+const SECP256R1: der::asn1::ObjectIdentifier = oid("1.2.840.10045.3.1.7");
+const SECP384R1: der::asn1::ObjectIdentifier = oid("1.3.132.0.34");

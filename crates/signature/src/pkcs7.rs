@@ -1,0 +1,348 @@
+//! PKCS#7 `SignedData` with one signer.
+//!
+//! Spec: RFC 2315 for images, RFC 5652 (CMS) for appended signatures; the
+//! parts used here read the same in both. Left out: BER, which no signing
+//! tool writes for images; time stamps and everything else that is not
+//! signed; lists of revoked certificates.
+
+use std::fmt;
+
+use der::asn1::ObjectIdentifier;
+
+use crate::algorithm::{Scheme, digest_algorithm, oid};
+use crate::certificate::Certificate;
+use crate::digest::Hex;
+use crate::tlv::{Element, Elements};
+use crate::{Algorithm, SignatureError};
+
+/// A `SignedData`, read but not verified.
+#[derive(Debug)]
+pub(crate) struct SignedData<'a> {
+    pub(crate) version: u32,
+    pub(crate) content_type: ObjectIdentifier,
+    /// What is signed, if it is in here.
+    pub(crate) content: Option<Element<'a>>,
+    /// The certificates that could be read. Others may lie there that only
+    /// time stamps need.
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) signer: SignerInfo<'a>,
+}
+
+/// A `SignerInfo`.
+#[derive(Debug)]
+pub(crate) struct SignerInfo<'a> {
+    pub(crate) version: u32,
+    pub(crate) id: SignerId<'a>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) attributes: Option<SignedAttributes<'a>>,
+    scheme: Scheme,
+    signature: &'a [u8],
+}
+
+/// Which certificate has the signer's key.
+#[derive(Debug)]
+pub(crate) enum SignerId<'a> {
+    /// Name and number, as they are encoded.
+    IssuerAndSerial {
+        issuer: &'a [u8],
+        serial: &'a [u8],
+    },
+    KeyId(&'a [u8]),
+}
+
+/// What is signed in the content's place: attributes of it.
+#[derive(Debug)]
+pub(crate) struct SignedAttributes<'a> {
+    /// The whole element, which is hashed with another tag than it has.
+    raw: &'a [u8],
+    content_type: ObjectIdentifier,
+    message_digest: &'a [u8],
+}
+
+impl fmt::Display for SignerId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX: usize = 24;
+        let (field, bytes) = match self {
+            // Behind tag and length.
+            Self::IssuerAndSerial { serial, .. } => ("serial number", serial.get(2..)),
+            Self::KeyId(id) => ("key identifier", Some(*id)),
+        };
+        let bytes = bytes.unwrap_or_default();
+        write!(f, "{field} {}", Hex(bytes.get(..MAX).unwrap_or(bytes)))
+    }
+}
+
+impl<'a> SignedData<'a> {
+    /// How many certificates a signature may carry. Chains seen have up to
+    /// four, and another four for time stamps.
+    pub(crate) const MAX_CERTIFICATES: usize = 24;
+
+    /// Reads a `ContentInfo` that holds `SignedData`; zeros may follow it.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, SignatureError> {
+        let info = padded(bytes)?;
+        let mut parts = info.sequence(CONTENT_INFO)?;
+        expect_oid(
+            CONTENT_INFO,
+            &parts.required("signedData")?,
+            SIGNED_DATA,
+            "signedData",
+        )?;
+        let content = explicit(&mut parts, CONTENT_INFO)?;
+        parts.finish()?;
+        let content = content.ok_or_else(|| missing(CONTENT_INFO, "content"))?;
+
+        let mut parts = content.sequence(SIGNED)?;
+        let version = parts.required("a version")?.number("a version")?;
+        let algorithms = parts.required("digest algorithms")?;
+        let mut encapsulated = parts.required("content")?.sequence(ENCAPSULATED)?;
+        let content_type = encapsulated.required("a type")?.oid("a type")?;
+        let content = explicit(&mut encapsulated, ENCAPSULATED)?;
+        encapsulated.finish()?;
+        let certificates = match parts.context(0)? {
+            Some(certificates) => read_certificates(&certificates)?,
+            None => Vec::new(),
+        };
+        parts.context(1)?; // revocation lists, which firmware does not look at
+        let mut signers = parts.required("signers")?.set(SIGNER)?;
+        parts.finish()?;
+        let signer = SignerInfo::read(&signers.required("one signer")?)?;
+        signers.finish()?;
+        check_announced(&algorithms, signer.algorithm)?;
+        Ok(Self {
+            version,
+            content_type,
+            content,
+            certificates,
+            signer,
+        })
+    }
+}
+
+impl<'a> SignerInfo<'a> {
+    fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
+        let mut parts = info.sequence(SIGNER)?;
+        let version = parts.required("a version")?.number("a version")?;
+        let id = parts.required("the signer's certificate")?;
+        let id = match version {
+            1 => {
+                let mut parts = id.sequence("issuer and serial number")?;
+                let issuer = parts.required("an issuer")?.raw;
+                let serial = parts.required("a serial number")?.raw;
+                parts.finish()?;
+                SignerId::IssuerAndSerial { issuer, serial }
+            }
+            3 if id.is_context(0, false) => SignerId::KeyId(id.content()),
+            other => {
+                return Err(unexpected(
+                    SIGNER,
+                    "version 1, or 3 with a key's identifier",
+                    other.to_string(),
+                ));
+            }
+        };
+        let algorithm = digest_algorithm(&parts.required("a digest algorithm")?)?;
+        let attributes = parts.context(0)?;
+        let attributes = attributes
+            .as_ref()
+            .map(SignedAttributes::read)
+            .transpose()?;
+        let scheme = Scheme::read(&parts.required("a signature algorithm")?)?;
+        let signature = parts.required("a signature")?.octets("a signature")?;
+        parts.context(1)?; // what is not signed says nothing
+        parts.finish()?;
+        Ok(Self {
+            version,
+            id,
+            algorithm,
+            attributes,
+            scheme,
+            signature,
+        })
+    }
+
+    /// Checks the signature of `content` with the key in `signer`.
+    ///
+    /// `content_digest` is by [`Self::algorithm`]. With signed attributes it
+    /// must be the one among them, and the attributes are what is signed.
+    pub(crate) fn verify(
+        &self,
+        content_type: ObjectIdentifier,
+        content_digest: &[u8],
+        signer: &Certificate,
+    ) -> Result<(), SignatureError> {
+        let signed = match &self.attributes {
+            Some(attributes) => {
+                if attributes.content_type != content_type {
+                    let found = attributes.content_type.to_string();
+                    return Err(unexpected(ATTRIBUTES, "the type of the content", found));
+                }
+                if attributes.message_digest != content_digest {
+                    return Err(SignatureError::Signature {
+                        signer: signer.subject(),
+                        reason: "what is signed is the digest of another content",
+                    });
+                }
+                attributes.digest(self.algorithm)
+            }
+            None => content_digest.to_vec(),
+        };
+        signer
+            .public_key()?
+            .verify(self.scheme, self.algorithm, &signed, self.signature)
+            .map_err(|reason| SignatureError::Signature {
+                signer: signer.subject(),
+                reason,
+            })
+    }
+}
+
+impl<'a> SignedAttributes<'a> {
+    const MAX: usize = 32;
+
+    fn read(element: &Element<'a>) -> Result<Self, SignatureError> {
+        let mut content_type = None;
+        let mut message_digest = None;
+        let mut attributes = element.inside(ATTRIBUTES)?;
+        for _ in 0..Self::MAX {
+            let Some(attribute) = attributes.next()? else {
+                break;
+            };
+            let mut parts = attribute.sequence(ATTRIBUTES)?;
+            let kind = parts.required("a type")?.oid("a type")?;
+            let mut values = parts.required("values")?.set(ATTRIBUTES)?;
+            parts.finish()?;
+            let slot = match kind {
+                CONTENT_TYPE => &mut content_type,
+                MESSAGE_DIGEST => &mut message_digest,
+                _ => continue,
+            };
+            let value = values.required("one value")?;
+            values.finish()?;
+            if slot.replace(value).is_some() {
+                return Err(unexpected(
+                    ATTRIBUTES,
+                    "each attribute once",
+                    kind.to_string(),
+                ));
+            }
+        }
+        attributes.finish()?;
+        let content_type = content_type.ok_or_else(|| missing(ATTRIBUTES, "a content type"))?;
+        let message_digest =
+            message_digest.ok_or_else(|| missing(ATTRIBUTES, "a message digest"))?;
+        Ok(Self {
+            raw: element.raw,
+            content_type: content_type.oid("a content type")?,
+            message_digest: message_digest.octets("a message digest")?,
+        })
+    }
+
+    /// Returns the digest of what is signed: the attributes with the tag of a
+    /// SET, not the one that they have here.
+    fn digest(&self, algorithm: Algorithm) -> Vec<u8> {
+        let untagged = self.raw.get(1..).unwrap_or_default();
+        algorithm.digest_of_parts(&[&[TAG_SET_OF], untagged])
+    }
+}
+
+/// Checks that the signer's digest is among those that the front announces:
+/// readers that hash while they read rely on it.
+fn check_announced(algorithms: &Element<'_>, signer: Algorithm) -> Result<(), SignatureError> {
+    let mut algorithms = algorithms.set(SIGNED)?;
+    while let Some(algorithm) = algorithms.next()? {
+        if digest_algorithm(&algorithm).is_ok_and(|algorithm| algorithm == signer) {
+            return Ok(());
+        }
+    }
+    Err(missing(
+        SIGNED,
+        "the signer's digest algorithm among those of the content",
+    ))
+}
+
+/// Reads the one element that `bytes` start with, and checks that nothing but
+/// zeros follows.
+fn padded(bytes: &[u8]) -> Result<Element<'_>, SignatureError> {
+    let mut elements = Elements::new(CONTENT_INFO, bytes)?;
+    let info = elements.required("a signature")?;
+    let behind = bytes.get(info.raw.len()..).unwrap_or_default();
+    if behind.iter().any(|byte| *byte != 0) {
+        let found = format!("{} bytes that are not all zero", behind.len());
+        return Err(unexpected(
+            CONTENT_INFO,
+            "nothing behind the signature",
+            found,
+        ));
+    }
+    Ok(info)
+}
+
+/// Returns what the next element, tagged \[0\] EXPLICIT, holds.
+fn explicit<'a>(
+    parts: &mut Elements<'a>,
+    field: &'static str,
+) -> Result<Option<Element<'a>>, SignatureError> {
+    match parts.context(0)? {
+        Some(tagged) => Element::only(field, tagged.content()).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn read_certificates(set: &Element<'_>) -> Result<Vec<Certificate>, SignatureError> {
+    let mut elements = set.inside("certificates of the signature")?;
+    let mut certificates: Vec<Certificate> = Vec::new();
+    let mut count = 0_usize;
+    while let Some(element) = elements.next()? {
+        count = count.saturating_add(1);
+        if count > SignedData::MAX_CERTIFICATES {
+            return Err(SignatureError::TooMany {
+                field: "certificates of the signature",
+                limit: SignedData::MAX_CERTIFICATES,
+            });
+        }
+        let certificate = Certificate::from_der(element.raw).ok();
+        let is_new = |one: &Certificate| !certificates.contains(one);
+        certificates.extend(certificate.filter(is_new));
+    }
+    Ok(certificates)
+}
+
+pub(crate) fn expect_oid(
+    field: &'static str,
+    element: &Element<'_>,
+    oid: ObjectIdentifier,
+    expected: &'static str,
+) -> Result<(), SignatureError> {
+    let found = element.oid(expected)?;
+    if found == oid {
+        Ok(())
+    } else {
+        Err(unexpected(field, expected, found.to_string()))
+    }
+}
+
+pub(crate) fn unexpected(
+    field: &'static str,
+    expected: &'static str,
+    found: String,
+) -> SignatureError {
+    SignatureError::Unexpected {
+        field,
+        expected,
+        found,
+    }
+}
+
+pub(crate) fn missing(field: &'static str, expected: &'static str) -> SignatureError {
+    unexpected(field, expected, "nothing".to_owned())
+}
+
+const CONTENT_INFO: &str = "PKCS#7 ContentInfo";
+const SIGNED: &str = "PKCS#7 SignedData";
+const ENCAPSULATED: &str = "content of the signature";
+const SIGNER: &str = "PKCS#7 SignerInfo";
+const ATTRIBUTES: &str = "signed attributes";
+const SIGNED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.2");
+const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
+const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");
+const TAG_SET_OF: u8 = 0x31;

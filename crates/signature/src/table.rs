@@ -1,0 +1,243 @@
+//! The certificate table: `WIN_CERTIFICATE` structures in a row, at the end
+//! of an image.
+//!
+//! Spec: PE format, "The Attribute Certificate Table". Left out: other types
+//! than PKCS#7, which nobody signs images with; they are stepped over.
+
+use crate::SignatureError;
+
+/// The longest certificate table that is read, in bytes.
+///
+/// Two signatures with their chains and time stamps take some 20 kB. This is
+/// sixteen of the longest that [`MAX_SIGNATURE_LEN`] lets pass.
+pub const MAX_TABLE_LEN: usize = 16 * MAX_SIGNATURE_LEN;
+
+/// The longest signature that is read, in bytes: what firmware takes, which
+/// expects a 16-bit length in it.
+pub const MAX_SIGNATURE_LEN: usize = 64 * 1024;
+
+/// How many signatures an image may have. Those seen have one or two.
+pub const MAX_SIGNATURES: usize = 16;
+
+/// Returns the signatures in a certificate table: each is a PKCS#7
+/// `ContentInfo`, perhaps with zeros behind it.
+///
+/// Takes time in proportion to the number of signatures, not of bytes.
+///
+/// # Errors
+///
+/// [`SignatureError`] if the table is too long, or a length in it does not
+/// lead exactly to its end. Firmware refuses such images as well.
+pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
+    if table.len() > MAX_TABLE_LEN {
+        return Err(SignatureError::TooLong {
+            field: "certificate table",
+            limit: MAX_TABLE_LEN,
+            found: table.len(),
+        });
+    }
+    let mut signatures = Vec::new();
+    let mut rest = table;
+    let mut entries = 0_usize;
+    while !rest.is_empty() {
+        entries = entries.saturating_add(1);
+        if entries > MAX_SIGNATURES {
+            return Err(SignatureError::TooMany {
+                field: "signatures in the certificate table",
+                limit: MAX_SIGNATURES,
+            });
+        }
+        let at = table.len().saturating_sub(rest.len());
+        let (entry, behind) = entry(rest, at)?;
+        signatures.extend(entry);
+        rest = behind;
+    }
+    Ok(signatures)
+}
+
+/// Splits off the first entry. `None`: it is of another type than PKCS#7.
+fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureError> {
+    let Some((&header, _)) = rest.split_first_chunk::<HEADER_LEN>() else {
+        return Err(SignatureError::Table {
+            field: "WIN_CERTIFICATE",
+            at,
+            expected: "8 bytes",
+            found: wide(rest.len()),
+        });
+    };
+    let [l0, l1, l2, l3, r0, r1, t0, t1] = header;
+    let len = u32::from_le_bytes([l0, l1, l2, l3]);
+    let refuse = |field, behind, expected, found| SignatureError::Table {
+        field,
+        at: at.saturating_add(behind),
+        expected,
+        found,
+    };
+    let lie = |expected| refuse("dwLength", 0, expected, u64::from(len));
+
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if len <= HEADER_LEN {
+        return Err(lie("more than the 8 bytes of the header"));
+    }
+    let aligned = len.checked_next_multiple_of(ALIGNMENT);
+    let Some((entry, behind)) = aligned.and_then(|aligned| rest.split_at_checked(aligned)) else {
+        return Err(lie("a length that, rounded up to 8, lies inside the table"));
+    };
+    let revision = u16::from_le_bytes([r0, r1]);
+    if revision != REVISION_2 {
+        return Err(refuse("wRevision", 4, "0x200", revision.into()));
+    }
+    if u16::from_le_bytes([t0, t1]) != TYPE_PKCS_SIGNED_DATA {
+        return Ok((None, behind));
+    }
+    let (body, padding) = entry.split_at_checked(len).unwrap_or_default();
+    if let Some(byte) = padding.iter().find(|byte| **byte != 0) {
+        return Err(refuse("padding", len, "zeros", (*byte).into()));
+    }
+    let body = body.get(HEADER_LEN..).unwrap_or_default();
+    if body.len() > MAX_SIGNATURE_LEN {
+        return Err(lie("at most 64 KiB"));
+    }
+    Ok((Some(body), behind))
+}
+
+fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+const HEADER_LEN: usize = 8;
+const ALIGNMENT: usize = 8;
+const REVISION_2: u16 = 0x200;
+const TYPE_PKCS_SIGNED_DATA: u16 = 2;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// Two entries, of 3 and 8 bytes.
+    fn table() -> Vec<u8> {
+        let mut table = vec![11, 0, 0, 0, 0, 2, 2, 0, b'a', b'b', b'c', 0, 0, 0, 0, 0];
+        table.extend([16, 0, 0, 0, 0, 2, 2, 0]);
+        table.extend(b"12345678");
+        table
+    }
+
+    fn check(edit: impl FnOnce(&mut Vec<u8>), expected: &Expect) {
+        let mut table = table();
+        edit(&mut table);
+        let text = match certificate_table(&table) {
+            Ok(found) => format!(
+                "{:?}",
+                found
+                    .iter()
+                    .map(|one| one.escape_ascii().to_string())
+                    .collect::<Vec<_>>()
+            ),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn entries_are_aligned() {
+        check(|_| {}, &expect![[r#"["abc", "12345678"]"#]]);
+        check(|table| table.truncate(16), &expect![[r#"["abc"]"#]]);
+        check(|table| table.clear(), &expect!["[]"]);
+        check(
+            |table| table[0] = 16,
+            &expect![[r#"["abc\\x00\\x00\\x00\\x00\\x00", "12345678"]"#]],
+        );
+    }
+
+    #[test]
+    fn other_types_are_stepped_over() {
+        check(|table| table[6] = 1, &expect![[r#"["12345678"]"#]]);
+    }
+
+    #[test]
+    fn lies() {
+        check(
+            |table| table[0] = 8,
+            &expect![
+                "certificate table, dwLength at offset 0x0 of the table: expected more than the 8 bytes of the header, found 0x8"
+            ],
+        );
+        check(
+            |table| table[0] = 0,
+            &expect![
+                "certificate table, dwLength at offset 0x0 of the table: expected more than the 8 bytes of the header, found 0x0"
+            ],
+        );
+        check(
+            |table| table[0] = 33,
+            &expect![
+                "certificate table, dwLength at offset 0x0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x21"
+            ],
+        );
+        check(
+            |table| table[16..20].copy_from_slice(&[0xff; 4]),
+            &expect![
+                "certificate table, dwLength at offset 0x10 of the table: expected a length that, rounded up to 8, lies inside the table, found 0xffffffff"
+            ],
+        );
+        check(
+            |table| table[16] = 17,
+            &expect![
+                "certificate table, dwLength at offset 0x10 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x11"
+            ],
+        );
+        check(
+            |table| table.truncate(31),
+            &expect![
+                "certificate table, dwLength at offset 0x10 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x10"
+            ],
+        );
+        check(
+            |table| table.truncate(20),
+            &expect![
+                "certificate table, WIN_CERTIFICATE at offset 0x10 of the table: expected 8 bytes, found 0x4"
+            ],
+        );
+        check(
+            |table| table.push(0),
+            &expect![
+                "certificate table, WIN_CERTIFICATE at offset 0x20 of the table: expected 8 bytes, found 0x1"
+            ],
+        );
+        check(
+            |table| table[21] = 1,
+            &expect![
+                "certificate table, wRevision at offset 0x14 of the table: expected 0x200, found 0x100"
+            ],
+        );
+    }
+
+    #[test]
+    fn limits() {
+        check(
+            |table| *table = table[..16].repeat(16),
+            &expect![[
+                r#"["abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc", "abc"]"#
+            ]],
+        );
+        check(
+            |table| *table = table[..16].repeat(17),
+            &expect!["signatures in the certificate table: expected at most 16, found more"],
+        );
+        check(
+            |table| table.resize(MAX_TABLE_LEN + 1, 0),
+            &expect!["certificate table: expected at most 1048576 bytes, found 1048577"],
+        );
+        check(
+            |table| {
+                table[16..20].copy_from_slice(&[0x10, 0, 1, 0]);
+                table.resize(16 + 0x1_0010, 0);
+            },
+            &expect![
+                "certificate table, dwLength at offset 0x10 of the table: expected at most 64 KiB, found 0x10010"
+            ],
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! What the tests of this crate share: the files in `testdata/signed`, and
+//! trust in some of them.
+
+use ukexec_pe::PeImage;
+
+use crate::{
+    Algorithm, Certificate, Checks, Digests, Origin, Trust, Verdict, algorithms_of, digests_of,
+    verify_image,
+};
+
+/// Returns a file of `testdata/signed`.
+pub(crate) fn file(name: &str) -> Vec<u8> {
+    let path = format!("{}/testdata/signed/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+pub(crate) fn certificate(name: &str) -> Certificate {
+    Certificate::from_der(&file(&format!("certificates/{name}.der"))).unwrap()
+}
+
+/// Returns trust in `allowed` certificates, with `revoked` ones revoked.
+pub(crate) fn trust(allowed: &[&str], revoked: &[&str]) -> Trust {
+    let mut trust = Trust::default();
+    for name in allowed {
+        let list = list(X509, certificate(name).der());
+        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
+    }
+    for name in revoked {
+        let list = list(X509, certificate(name).der());
+        trust.add_revoked_list(&Origin::new("dbx"), &list).unwrap();
+    }
+    trust
+}
+
+/// Returns a signature list with one entry.
+///
+/// Spec: UEFI 2.10, section 32.4.1.
+pub(crate) fn list(signature_type: [u8; 16], data: &[u8]) -> Vec<u8> {
+    let signature_size = u32::try_from(16 + data.len()).unwrap();
+    let mut list = signature_type.to_vec();
+    for field in [28 + signature_size, 0, signature_size] {
+        list.extend(field.to_le_bytes());
+    }
+    list.extend([0; 16]); // the owner
+    list.extend(data);
+    list
+}
+
+/// `EFI_CERT_X509_GUID`.
+pub(crate) const X509: [u8; 16] = [
+    0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
+];
+/// `EFI_CERT_SHA256_GUID`.
+pub(crate) const SHA256: [u8; 16] = [
+    0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28,
+];
+
+/// Returns an image's certificate table, and its digests for `table`.
+pub(crate) fn taken_apart(image: &[u8]) -> Option<(Option<&[u8]>, Digests)> {
+    let view = PeImage::parse(image).ok()?;
+    let ranges = view.authenticode_ranges().ok()?;
+    let table = view
+        .certificates()
+        .map(|table| &image[table.start as usize..table.end as usize]);
+    let mut algorithms = table.map(algorithms_of).unwrap_or_default();
+    algorithms.insert(Algorithm::Sha256);
+    Some((table, digests_of(image, &ranges, algorithms).unwrap()))
+}
+
+/// Verifies an image; `None` if it is none that could be signed.
+pub(crate) fn verified(image: &[u8], trust: &Trust, checks: Checks) -> Option<Verdict> {
+    let (table, digests) = taken_apart(image)?;
+    Some(verify_image(table, &digests, trust, checks))
+}

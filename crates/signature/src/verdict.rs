@@ -1,0 +1,148 @@
+//! What became of verifying an image.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Hex;
+use crate::{Algorithm, Certificate, Origin, Revocation};
+
+/// What became of verifying an image. Displayed as one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// A signature is valid, and a chain leads from it to a trusted
+    /// certificate.
+    Good(Good),
+    /// The digest of the image is itself in a list of allowed ones.
+    Allowed {
+        /// The list.
+        origin: Origin,
+    },
+    /// There is no signature, and the digest is in no list.
+    Unsigned,
+    /// A signature may be valid, but nobody trusted vouches for its key.
+    Untrusted {
+        /// For each signature, why it does not count.
+        reasons: Vec<String>,
+    },
+    /// The image, or a certificate that signs it, is revoked.
+    Revoked {
+        /// By what.
+        revocation: Revocation,
+        /// The subject of the certificate, or `None` for the image itself.
+        certificate: Option<String>,
+    },
+    /// There are signatures, and none is valid.
+    Bad {
+        /// For each signature, why it does not count.
+        reasons: Vec<String>,
+    },
+}
+
+/// A good signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Good {
+    /// The subject of the certificate whose key signed.
+    pub signer: String,
+    /// From the signer's certificate to the trusted one, which may be the
+    /// same.
+    pub chain: Vec<CertificateSummary>,
+    /// Where the trusted certificate comes from.
+    pub anchor: Origin,
+    /// The algorithm of the digest that is signed.
+    pub algorithm: Algorithm,
+    /// That digest, in hexadecimal.
+    pub digest: String,
+}
+
+/// What people want to know of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateSummary {
+    /// Whose key it holds.
+    pub subject: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// The serial number, in hexadecimal.
+    pub serial: String,
+    /// The SHA-256 of the certificate, in hexadecimal.
+    pub fingerprint: String,
+    /// When it is valid, in seconds since 1970.
+    pub validity: RangeInclusive<u64>,
+}
+
+impl Verdict {
+    /// Returns whether the image may run where only trusted ones may.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Good(_) | Self::Allowed { .. })
+    }
+}
+
+impl From<&Certificate> for CertificateSummary {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            subject: certificate.subject(),
+            issuer: certificate.issuer(),
+            serial: Hex(certificate.serial()).to_string(),
+            fingerprint: certificate.fingerprint(),
+            validity: certificate.validity(),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good(good) => good.fmt(f),
+            Self::Allowed { origin } => {
+                write!(f, "good: the digest of the image is listed in {origin}")
+            }
+            Self::Unsigned => f.write_str("unsigned"),
+            Self::Untrusted { reasons } => write!(f, "untrusted: {}", Reasons(reasons)),
+            Self::Revoked {
+                revocation,
+                certificate: Some(subject),
+            } => write!(f, "revoked: the certificate of {subject}: {revocation}"),
+            Self::Revoked {
+                revocation,
+                certificate: None,
+            } => write!(f, "revoked: the image: {revocation}"),
+            Self::Bad { reasons } => write!(f, "bad signature: {}", Reasons(reasons)),
+        }
+    }
+}
+
+impl fmt::Display for Good {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "good: signed by {}", self.signer)?;
+        match self.chain.as_slice() {
+            [] | [_] => write!(f, ", who is trusted by {}", self.anchor),
+            [_, .., last] => write!(
+                f,
+                ", vouched for by {}, who is trusted by {}",
+                last.subject, self.anchor
+            ),
+        }
+    }
+}
+
+/// Reasons in a row, numbered if there are several.
+struct Reasons<'a>(&'a [String]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("there is no signature of a kind that is known"),
+            [reason] => f.write_str(reason),
+            reasons => {
+                for (number, reason) in (1_usize..).zip(reasons) {
+                    let comma = if number == 1 { "" } else { "; " };
+                    write!(f, "{comma}signature {number}: {reason}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
