@@ -7,10 +7,20 @@
 mod args;
 mod commands;
 mod document;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the commands do not verify yet")
+)]
+mod efivars;
 mod failure;
 mod image;
 mod output;
 mod parsers_d;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the commands do not verify yet")
+)]
+mod policy;
 mod progress;
 mod protocol;
 mod size;

@@ -1,0 +1,117 @@
+//! The files of UEFI variables: the system's, or a folder like it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Where Linux has them.
+pub(crate) const SYSTEM: &str = "/sys/firmware/efi";
+
+/// A folder with UEFI variables.
+#[derive(Clone, Debug)]
+pub(crate) struct Efivars {
+    dir: PathBuf,
+    /// Variables lie in the folder itself, not in `efivars/` below it.
+    flat: bool,
+}
+
+impl Efivars {
+    /// Takes `dir` for one like `/sys/firmware/efi` if there is `efivars/` or
+    /// `mok-variables/` in it, else for a copy of efivarfs, which has no
+    /// `mok-variables/`. A machine without UEFI has no [`SYSTEM`], and no
+    /// variables; any other folder has to exist.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        let has = |name: &str| dir.join(name).is_dir();
+        if dir != Path::new(SYSTEM) {
+            fs::read_dir(dir)?;
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            flat: !has("efivars") && !has("mok-variables"),
+        })
+    }
+
+    /// Returns the content of the file `name`, a path below
+    /// `/sys/firmware/efi`, if there is one.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let name = match name.strip_prefix("efivars/") {
+            Some(name) if self.flat => name,
+            None if self.flat => return Ok(None),
+            _ => name,
+        };
+        let file = match File::open(self.dir.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut content = Vec::new();
+        file.take(MAX_LEN + 1).read_to_end(&mut content)?;
+        if u64::try_from(content.len()).is_ok_and(|len| len > MAX_LEN) {
+            let message = format!("expected at most {MAX_LEN} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        Ok(Some(content))
+    }
+}
+
+/// No variable is longer: firmware has less room for all of them.
+const MAX_LEN: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DB: &str = "efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f";
+
+    fn check(dir: &Path, db: Option<&str>, mok: Option<&str>) {
+        let efivars = Efivars::open(dir).unwrap();
+        let text = |name| {
+            let content = efivars.read(name).unwrap();
+            content.map(|content| String::from_utf8(content).unwrap())
+        };
+        assert_eq!(text(DB).as_deref(), db);
+        assert_eq!(text("mok-variables/MokListRT").as_deref(), mok);
+    }
+
+    #[test]
+    fn reads_a_folder_like_the_systems() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("efivars")).unwrap();
+        fs::write(dir.path().join(DB), "db").unwrap();
+        check(dir.path(), Some("db"), None);
+        fs::create_dir(dir.path().join("mok-variables")).unwrap();
+        fs::write(dir.path().join("mok-variables/MokListRT"), "mok").unwrap();
+        check(dir.path(), Some("db"), Some("mok"));
+    }
+
+    #[test]
+    fn reads_a_copy_of_efivarfs() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(Path::new(DB).file_name().unwrap()), "db").unwrap();
+        fs::write(dir.path().join("MokListRT"), "not a name of efivarfs").unwrap();
+        check(dir.path(), Some("db"), None);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_named_must_exist() {
+        let error = Efivars::open(Path::new("/no/such/folder")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(DB)).unwrap();
+        let efivars = Efivars::open(dir.path()).unwrap();
+        assert!(efivars.read(DB).is_err());
+    }
+
+    #[test]
+    fn a_file_without_end_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("efivars")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join(DB)).unwrap();
+        let error = Efivars::open(dir.path()).unwrap().read(DB).unwrap_err();
+        assert_eq!(error.to_string(), "expected at most 4194304 bytes");
+    }
+}
