@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::policy::Policy;
 use crate::size::Size;
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
@@ -312,7 +313,32 @@ pub(crate) struct Unfolding {
     #[arg(long)]
     pub(crate) no_sandbox: bool,
     #[command(flatten)]
+    pub(crate) verify: Verify,
+    #[command(flatten)]
     pub(crate) limits: Limits,
+}
+
+/// What to do about signatures.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signatures")]
+pub(crate) struct Verify {
+    /// Verify signatures: require takes nothing without a good one, auto does so
+    /// under Secure Boot or lockdown and only tells of them elsewhere
+    #[arg(long, value_name = "auto|require|off")]
+    pub(crate) verify: Option<Policy>,
+    /// Trust these certificates: PEM, DER or EFI signature lists, or `system`
+    /// for the machine's own
+    #[arg(long, value_name = "FILE|DIR|system")]
+    pub(crate) trust: Vec<PathBuf>,
+    /// Read the machine's own keys from here instead of /sys/firmware/efi
+    #[arg(long, value_name = "DIR")]
+    pub(crate) efivars: Option<PathBuf>,
+    /// Refuse certificates that are not valid today; firmware does not
+    #[arg(long)]
+    pub(crate) check_dates: bool,
+    /// Configuration instead of /etc/ukexec/ukexec.conf
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// The budget of one unfolding.

@@ -39,6 +39,8 @@ pub(crate) struct Image {
     pub(crate) path: PathBuf,
     /// All of its bytes.
     pub(crate) spans: Vec<Span>,
+    /// Whether they cannot change any more.
+    pub(crate) sealed: bool,
     /// How many bytes were moved to have it.
     pub(crate) moved: Moved,
     /// The file itself, where it is one that was taken over.
@@ -65,6 +67,7 @@ impl Opened {
     /// Leaves the bytes where they are.
     pub(crate) fn leave(self, sources: &mut Sources) -> Image {
         let Self { path, content } = self;
+        let sealed = matches!(content, Content::Stream(_));
         let (span, moved) = match content {
             Content::File(file, len) => (sources.add_file(file, len), Moved::default()),
             Content::Stream(sealed) => {
@@ -78,6 +81,7 @@ impl Opened {
         Image {
             path,
             spans: vec![span],
+            sealed,
             moved,
             file: None,
         }
@@ -126,6 +130,7 @@ impl Opened {
         Ok(Image {
             path,
             spans,
+            sealed: true,
             moved,
             file: Some(file),
         })

@@ -16,16 +16,13 @@ mod failure;
 mod image;
 mod output;
 mod parsers_d;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands do not verify yet")
-)]
 mod policy;
 mod progress;
 mod protocol;
 mod size;
 mod sources;
 mod text;
+mod trust;
 mod unfolding;
 mod worker;
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ukexec_bpf::Meter;
 use ukexec_sandbox::Limits;
+use ukexec_signature::{AlgorithmSet, Digests};
 use ukexec_unfold::Budget;
 
 use crate::args;
@@ -25,7 +26,10 @@ pub(crate) const LIMITS: Limits = Limits {
 /// What the parent asks for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Where to cut the image that the descriptor is, of `len` bytes.
+    /// What to trust. The descriptor is the bundle with its files.
+    Trust(Box<Verification>),
+    /// Where to cut the image that the descriptor is, of `len` bytes, and what
+    /// to hash of it.
     Look { len: u64 },
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
@@ -39,7 +43,10 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
     /// The answer to [`Request::Look`].
-    Cuts(Vec<Range<u64>>),
+    Looked {
+        cuts: Vec<Range<u64>>,
+        hash: Option<HashPlan>,
+    },
     /// A line for the log.
     Log(String),
     /// Memory to write into is wanted: the next source.
@@ -54,6 +61,54 @@ pub(crate) enum Event {
     Failed(Failure),
 }
 
+/// What is trusted, and what to do about what is not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Verification {
+    pub(crate) policy: Policy,
+    /// Why, if nothing counts that is not verified; goes on from "required, ".
+    pub(crate) because: String,
+    /// Tell of every signature, also where none is needed.
+    pub(crate) thorough: bool,
+    /// Bytes of the bundle.
+    pub(crate) bundle_len: u64,
+    /// Files of certificates.
+    pub(crate) files: Vec<Bundled>,
+    /// The machine's variables by their paths below `/sys/firmware/efi`, if it
+    /// is asked what it trusts.
+    pub(crate) machine: Option<Vec<Bundled>>,
+    /// The time at which certificates have to be valid, in seconds since 1970.
+    pub(crate) check_dates: Option<u64>,
+}
+
+/// What to do about signatures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Policy {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Tell of them.
+    Report,
+    /// Take nothing that is not verified.
+    Require,
+}
+
+/// What to hash of an image while it is taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HashPlan {
+    /// Bytes of the file, in this order.
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// Zeros behind them.
+    pub(crate) padding: u64,
+    pub(crate) algorithms: AlgorithmSet,
+}
+
+/// What was hashed, and what came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hashed {
+    pub(crate) plan: HashPlan,
+    pub(crate) digests: Digests,
+}
+
 /// An image to take apart, and how.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -63,6 +118,10 @@ pub(crate) struct Job {
     pub(crate) name: String,
     /// The image.
     pub(crate) image: Vec<Span>,
+    /// Whether it cannot change any more.
+    pub(crate) sealed: bool,
+    /// Its digests, if they were asked for.
+    pub(crate) hashed: Option<Hashed>,
     /// The caller's initrds, joined.
     pub(crate) initrd: Vec<Span>,
     /// Bytes of the bundle.

@@ -11,16 +11,20 @@ use std::path::Path;
 use anyhow::Context as _;
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::{MemfdWriter, SealedFile, close_on_exec};
+use ukexec_pe::AuthenticodeRanges;
 use ukexec_sandbox::{Channel, Ending, Worker, spawn};
+use ukexec_signature::Hasher;
 
 use crate::args;
 use crate::image::{Content, Image, Opened, join_initrds, name};
 use crate::parsers_d;
 use crate::protocol::{
-    Allowance, Answer, Bundled, Event, Identity, Job, LIMITS, MachineFacts, Request, Wanted,
+    Allowance, Answer, Bundled, Event, HashPlan, Hashed, Identity, Job, LIMITS, MachineFacts,
+    Request, Verification, Wanted,
 };
 use crate::sources::{BadAnswer, Sources};
 use crate::text;
+use crate::trust;
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,20 +74,31 @@ impl Task<'_> {
     }
 
     fn have_done(&self, image: Opened, work: &Work) -> anyhow::Result<Unfolding> {
-        let cuts = match self.access {
-            Access::OnDisk => Vec::new(),
-            Access::Snapshot => work.look(&image)?,
+        let verified = match trust::verification(&self.args.verify, self.thorough())? {
+            Some((verification, bundle)) => {
+                work.trust(verification, &bundle)?;
+                true
+            }
+            None => false,
+        };
+        let looked = if verified || self.access == Access::Snapshot {
+            work.look(&image)?
+        } else {
+            Looked::default()
         };
         let mut sources = Sources::default();
-        let image = self.bring(image, &cuts, &mut sources)?;
+        let (image, hashed) = self.bring(image, looked, &mut sources)?;
         let mut initrds = Vec::new();
         for path in &self.args.initrd {
-            initrds.push(self.bring(Opened::open(path)?, &[], &mut sources)?);
+            let initrd = Opened::open(path)?;
+            let (initrd, _) = self.bring(initrd, Looked::default(), &mut sources)?;
+            initrds.push(initrd);
         }
         for (descriptor, len) in sources.given() {
             work.send(&Request::Source { len }, descriptor)?;
         }
-        let (job, bundle) = self.job(&image, &initrds)?;
+        let (mut job, bundle) = self.job(&image, &initrds)?;
+        job.hashed = hashed;
         work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
         let answer = work.answer(&mut sources)?;
         // What comes out is never longer than what went in and the budget.
@@ -100,17 +115,46 @@ impl Task<'_> {
         })
     }
 
-    /// Brings a file into reach.
+    /// Returns whether to tell of every signature: that costs a pass over the
+    /// bytes of inner layers too.
+    fn thorough(&self) -> bool {
+        self.report.layers
+    }
+
+    /// Brings a file into reach, and hashes it on the way if that is wanted.
     fn bring(
         &self,
         file: Opened,
-        cuts: &[Range<u64>],
+        looked: Looked,
         sources: &mut Sources,
-    ) -> anyhow::Result<Image> {
-        match self.access {
-            Access::OnDisk => Ok(file.leave(sources)),
-            Access::Snapshot => file.snapshot(cuts, None, sources),
-        }
+    ) -> anyhow::Result<(Image, Option<Hashed>)> {
+        let Looked { cuts, hash } = looked;
+        let Some(plan) = hash else {
+            let image = match self.access {
+                Access::OnDisk => file.leave(sources),
+                Access::Snapshot => file.snapshot(&cuts, None, sources)?,
+            };
+            return Ok((image, None));
+        };
+        let ranges = AuthenticodeRanges {
+            ranges: plan.ranges.clone(),
+            padding: plan.padding,
+        };
+        let Ok(mut hasher) = Hasher::new(&ranges, plan.algorithms) else {
+            // These cannot be hashed in one pass: the worker will, in another.
+            return Ok((file.snapshot(&cuts, None, sources)?, None));
+        };
+        let mut at = 0;
+        let mut tap = |bytes: &[u8]| {
+            // What does not fit the plan is missing at the end.
+            let _told_by_finish = hasher.update(at, bytes);
+            at += bytes.len() as u64;
+        };
+        let image = file.snapshot(&cuts, Some(&mut tap), sources)?;
+        let digests = hasher
+            .finish()
+            .context("the file changed while it was being taken over")?;
+        Ok((image, Some(Hashed { plan, digests })))
     }
 
     /// Returns what the worker is to do, and a bundle of the small files for it.
@@ -128,6 +172,8 @@ impl Task<'_> {
             path: image.path.to_string_lossy().into_owned(),
             name: name(&image.path),
             image: image.spans.clone(),
+            sealed: image.sealed,
+            hashed: None,
             initrd: join_initrds(initrds),
             bundle_len: bundle.len(),
             parser,
@@ -175,6 +221,13 @@ impl Unfolding {
 /// Bytes that parts may have beyond their inputs: padding between them.
 const SLACK: u64 = 1 << 20;
 
+/// What the worker says of an image before it is taken over.
+#[derive(Debug, Default)]
+struct Looked {
+    cuts: Vec<Range<u64>>,
+    hash: Option<HashPlan>,
+}
+
 /// A worker at work.
 struct Work {
     worker: Worker,
@@ -219,14 +272,20 @@ impl Work {
         }
     }
 
-    /// Asks where to cut `image`. A stream is sealed in one piece already.
-    fn look(&self, image: &Opened) -> anyhow::Result<Vec<Range<u64>>> {
+    /// Tells the worker what to trust.
+    fn trust(&self, verification: Verification, bundle: &SealedFile) -> anyhow::Result<()> {
+        self.send(&Request::Trust(Box::new(verification)), bundle.as_fd())
+    }
+
+    /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
+    /// one piece already.
+    fn look(&self, image: &Opened) -> anyhow::Result<Looked> {
         let Content::File(file, len) = &image.content else {
-            return Ok(Vec::new());
+            return Ok(Looked::default());
         };
         self.send(&Request::Look { len: *len }, file.as_fd())?;
         match self.event()? {
-            Event::Cuts(cuts) => Ok(cuts),
+            Event::Looked { cuts, hash } => Ok(Looked { cuts, hash }),
             event => Err(not_asked_for(&event)),
         }
     }
@@ -311,17 +370,17 @@ fn worker_arguments(args: &args::Unfolding) -> Vec<String> {
 }
 
 /// Small files, one behind the other in sealed memory.
-struct Bundle {
-    writer: MemfdWriter,
+pub(crate) struct Bundle {
+    pub(crate) writer: MemfdWriter,
 }
 
 impl Bundle {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let writer = MemfdWriter::new("ukexec-bundle")?;
         Ok(Self { writer })
     }
 
-    fn add(&mut self, name: String, bytes: &[u8]) -> anyhow::Result<Bundled> {
+    pub(crate) fn add(&mut self, name: String, bytes: &[u8]) -> anyhow::Result<Bundled> {
         let start = self.writer.len();
         self.writer.write_all(bytes)?;
         let range = start..self.writer.len();

@@ -9,6 +9,7 @@ mod answer;
 mod line;
 mod outcome;
 mod sources;
+mod verify;
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -25,6 +26,7 @@ use ukexec_unfold::PeBytes;
 
 use self::line::{Line, LogWriter};
 use self::sources::Sources;
+use self::verify::Rules;
 use crate::args;
 use crate::failure;
 use crate::protocol::{Event, Failure, Request};
@@ -84,14 +86,19 @@ fn enter(args: &args::Worker, line: &Line) -> anyhow::Result<()> {
 /// Answers the parent until it hangs up.
 fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
     let mut sources = Sources::new(line);
+    let mut rules = Rules::default();
     while let Some((request, descriptor)) = line.receive()? {
         let descriptor = descriptor.context("a request came without its descriptor")?;
         match request {
-            Request::Look { len } => line.send(&look(&sources::rope(descriptor, len)))?,
+            Request::Trust(verification) => {
+                let bundle = sources::rope(descriptor, verification.bundle_len);
+                rules = Rules::new(&verification, &bundle)?;
+            }
+            Request::Look { len } => line.send(&look(&sources::rope(descriptor, len), &rules))?,
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(job) => {
                 let bundle = sources::rope(descriptor, job.bundle_len);
-                let outcome = Outcome::of(&job, &bundle, &mut sources)?;
+                let outcome = Outcome::of(&job, &bundle, &rules, &mut sources)?;
                 let answer = answer::of(&outcome, &job, &mut sources)?;
                 line.send(&Event::Done(Box::new(answer)))?;
             }
@@ -101,11 +108,14 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns where to cut an image so that every section is a part of its own. Of
-/// what is no PE nothing is said here: the unfolding will.
-fn look(image: &Rope) -> Event {
+/// Returns where to cut an image so that every section is a part of its own, and
+/// what to hash of it. Of what is no PE nothing is said here: the unfolding will.
+fn look(image: &Rope, rules: &Rules) -> Event {
     let pe = PeImage::parse(&PeBytes(image)).ok();
-    Event::Cuts(largest(pe.as_ref().map(PeImage::cuts).unwrap_or_default()))
+    Event::Looked {
+        cuts: largest(pe.as_ref().map(PeImage::cuts).unwrap_or_default()),
+        hash: pe.and_then(|pe| rules.hash_plan(&pe, image)),
+    }
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor, and

@@ -143,6 +143,18 @@ impl MachineState {
         }
     }
 
+    /// Returns whether the running kernel is known to look at the file that a
+    /// kernel comes from: at its signature, its extended attributes, or the
+    /// file system that it is on. Where it does, the file itself is what to
+    /// hand over, and elsewhere a snapshot of it.
+    #[must_use]
+    pub fn verifies_files(&self) -> bool {
+        self.lockdown.is_some_and(|level| level > Lockdown::None)
+            || self.ima_appraises_kexec == Some(true)
+            || self.loadpin == Some(true)
+            || self.config.is_some_and(|config| config.kexec_sig_force)
+    }
+
     /// Returns what is already known to keep a kernel from being loaded.
     #[must_use]
     pub fn obstacles(&self, kind: LoadKind) -> Vec<Cause> {
@@ -351,6 +363,20 @@ mod tests {
             fs::write(path, content).unwrap();
         }
         MachineState::read(root.path())
+    }
+
+    #[test]
+    fn a_kernel_that_looks_at_files_is_told_apart() {
+        fn check(edit: impl FnOnce(&mut MachineState), expected: bool) {
+            let mut machine = MachineState::default();
+            edit(&mut machine);
+            assert_eq!(machine.verifies_files(), expected);
+        }
+        check(|_| {}, false);
+        check(|machine| machine.lockdown = Some(Lockdown::None), false);
+        check(|machine| machine.lockdown = Some(Lockdown::Integrity), true);
+        check(|machine| machine.ima_appraises_kexec = Some(true), true);
+        check(|machine| machine.loadpin = Some(true), true);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     } else {
         LoadKind::Reboot
     };
-    let plan = Plan::of(&unfolding, kernel, kind)?;
+    let plan = Plan::of(&unfolding, kernel, kind, &machine)?;
     if !args.json {
         text::out(&plan.text(&unfolding, args.dry_run)?)?;
     }
@@ -101,22 +101,30 @@ struct Plan<'a> {
 
 /// The kernel's descriptor.
 enum KernelFd<'a> {
-    /// The file that the caller named: nothing was unfolded, so the kernel can
-    /// look at the file's own signature and attributes.
+    /// The file that the caller named: nothing was unfolded, and the kernel
+    /// looks at the file's own signature and attributes.
     Original(BorrowedFd<'a>, u64),
     /// A part of an image.
     Part(Descriptor<'a>),
 }
 
 impl<'a> Plan<'a> {
-    fn of(unfolding: &'a Unfolding, kernel: &Identity, kind: LoadKind) -> anyhow::Result<Self> {
+    fn of(
+        unfolding: &'a Unfolding,
+        kernel: &Identity,
+        kind: LoadKind,
+        machine: &MachineState,
+    ) -> anyhow::Result<Self> {
         let Unfolding {
             image,
             initrds,
             answer,
             sources,
         } = unfolding;
-        let original = image.file.as_ref().filter(|_| !answer.unfolded);
+        // What was verified here is the snapshot. The file counts only for a
+        // kernel that looks at it itself.
+        let original = image.file.as_ref();
+        let original = original.filter(|_| !answer.unfolded && machine.verifies_files());
         let kernel_fd = match original {
             Some(file) => KernelFd::Original(file.as_fd(), image.len()),
             None => KernelFd::Part(sources.descriptor(&answer.kernel)?),

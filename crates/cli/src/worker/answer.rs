@@ -9,6 +9,7 @@ use ukexec_unfold::Layer;
 
 use super::outcome::Outcome;
 use super::sources::Sources;
+use super::verify::Found;
 use crate::protocol::{Answer, Failure, Identity, Job, MachineFacts, Objection, Wanted};
 use crate::{document, text};
 
@@ -19,6 +20,8 @@ const OS_RELEASE_LIMIT: u64 = 64 << 10;
 pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow::Result<Answer> {
     let initrd = outcome.initrd.as_ref();
     let mut document = document::of_outcome(outcome, job.report.hash)?;
+    let signatures = outcome.signatures.iter().map(Found::document);
+    document["signatures"] = signatures.collect();
     let mut os_name = None;
     if job.report.layers {
         os_name = os(outcome);
@@ -48,6 +51,9 @@ fn report(outcome: &Outcome, wanted: Wanted, os: Option<&str>) -> anyhow::Result
         writeln!(report, "os         {os}")?;
     }
     report.push_str(&text::parts(outcome, wanted.hash)?);
+    for found in &outcome.signatures {
+        writeln!(report, "signature  {}", found.text())?;
+    }
     Ok(report)
 }
 

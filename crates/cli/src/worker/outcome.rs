@@ -1,12 +1,14 @@
 //! From a job to a kernel.
 
+use anyhow::{Context as _, bail};
 use ukexec_boot::{BootError, Kernel, Machine, find_banner};
 use ukexec_bpf::Rope;
 use ukexec_unfold::{
-    Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold,
+    Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold_with,
 };
 
 use super::sources::Sources;
+use super::verify::{Found, Rules, Verifier};
 use crate::protocol::{Bundled, Job};
 
 /// A kernel's banner is looked for in so many bytes.
@@ -30,11 +32,20 @@ pub(crate) struct Outcome {
     pub(crate) cmdline: Option<Vec<u8>>,
     /// How it went.
     pub(crate) report: Report,
+    /// What is known of the layers' signatures.
+    pub(crate) signatures: Vec<Found>,
+    /// What else is worth a look.
+    notes: Vec<String>,
 }
 
 impl Outcome {
-    /// Unfolds the image of `job`.
-    pub(crate) fn of(job: &Job, bundle: &Rope, sources: &mut Sources) -> anyhow::Result<Self> {
+    /// Unfolds the image of `job` as far as `rules` let it.
+    pub(crate) fn of(
+        job: &Job,
+        bundle: &Rope,
+        rules: &Rules,
+        sources: &mut Sources,
+    ) -> anyhow::Result<Self> {
         let image = sources.rope(&job.image)?;
         let initrd = sources.rope(&job.initrd)?;
         let input = Input {
@@ -43,8 +54,16 @@ impl Outcome {
             cmdline: job.cmdline.clone().map(String::into_bytes),
             append: job.append.clone().map(String::into_bytes),
         };
-        let options = options(job, bundle)?;
-        let unfolded = unfold(input, &options, sources, &mut job.budget.budget())?;
+        let mut notes = Vec::new();
+        let options = options(job, bundle, rules, &mut notes)?;
+        let mut verifier = Verifier::new(rules, job.hashed.as_ref(), job.sealed);
+        if rules.is_require() && (input.cmdline.is_some() || input.append.is_some()) {
+            check_cmdline(&input, &options, &mut verifier, sources, job)?;
+            verifier.found.clear();
+        }
+        let mut budget = job.budget.budget();
+        let unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
+        let signatures = verifier.found;
         let mut identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
         let kernel = match &mut identity {
             Ok(identity) => {
@@ -70,6 +89,8 @@ impl Outcome {
             initrd: unfolded.initrd,
             cmdline: unfolded.cmdline,
             report: unfolded.report,
+            signatures,
+            notes,
         })
     }
 
@@ -80,6 +101,7 @@ impl Outcome {
             .warnings
             .iter()
             .map(ToString::to_string)
+            .chain(self.notes.iter().cloned())
             .collect();
         match &self.identity {
             // A machine that the kernel is for.
@@ -101,17 +123,57 @@ impl Outcome {
     }
 }
 
-fn options(job: &Job, bundle: &Rope) -> anyhow::Result<Options> {
+/// Refuses the caller's command line where the image has one: whoever signed
+/// the image has signed that. What systemd-stub does under Secure Boot.
+fn check_cmdline(
+    input: &Input,
+    options: &Options,
+    verifier: &mut Verifier<'_>,
+    sources: &mut Sources,
+    job: &Job,
+) -> anyhow::Result<()> {
+    let without = Input {
+        cmdline: None,
+        append: None,
+        ..input.clone()
+    };
+    let mut budget = job.budget.budget();
+    let unfolded = unfold_with(without, options, verifier, sources, &mut budget)?;
+    if unfolded.cmdline.is_some() {
+        bail!(
+            "{}: the image has a command line of its own, which is part of what was signed, and a \
+             good signature is required: leave --cmdline, --append and --reuse-cmdline out",
+            job.name
+        );
+    }
+    Ok(())
+}
+
+fn options(
+    job: &Job,
+    bundle: &Rope,
+    rules: &Rules,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Options> {
     let mut parsers = Vec::new();
     for parser in &job.parsers {
-        parsers.push(parser_file(parser, ParserOrigin::ParsersD, bundle)?);
+        let parser = parser_file(parser, ParserOrigin::ParsersD, bundle)?;
+        match rules.admits(&parser) {
+            Ok(()) => parsers.push(parser),
+            Err(error) => notes.push(format!("parser {} is left out: {error}", parser.name)),
+        }
     }
     parsers.extend(built_in_parsers());
     let given = job.parser.as_ref();
+    let parser = given
+        .map(|parser| parser_file(parser, ParserOrigin::Given, bundle))
+        .transpose()?;
+    if let Some(parser) = &parser {
+        let failed = || format!("parser {} may not run", parser.name);
+        rules.admits(parser).with_context(failed)?;
+    }
     Ok(Options {
-        parser: given
-            .map(|parser| parser_file(parser, ParserOrigin::Given, bundle))
-            .transpose()?,
+        parser,
         embedded_parsers: job.embedded_parsers,
         profile: job.profile.clone(),
         kdump: job.panic,

@@ -1,0 +1,191 @@
+//! What to trust, and what to do about signatures: from the command line, the
+//! configuration, and the state of the machine. Files are only read here; what
+//! is in them is for the worker.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use ukexec_kexec::{Lockdown, MachineState, SealedFile};
+use ukexec_signature::secure_boot;
+
+use crate::args;
+use crate::policy::{self, Config, Effective, Machine, TrustSource};
+use crate::protocol::{Bundled, Policy, Verification};
+use crate::unfolding::Bundle;
+
+/// Where the firmware's variables are.
+const FIRMWARE: &str = "/sys/firmware/efi";
+
+/// No file of certificates and no variable is this long.
+const LEN_MAX: u64 = 16 << 20;
+
+/// Returns what to verify and by what, with a bundle of the files; `None` if
+/// nothing is to be verified. `thorough` asks for every signature there is.
+pub(crate) fn verification(
+    args: &args::Verify,
+    thorough: bool,
+) -> anyhow::Result<Option<(Verification, SealedFile)>> {
+    let config = config(args)?;
+    let firmware = Firmware::new(config.efivars.as_deref());
+    let (policy, because) = match effective(&config, &firmware)? {
+        Effective::Off => return Ok(None),
+        Effective::Report => (Policy::Report, ""),
+        Effective::Require(because) => (Policy::Require, because.reason()),
+    };
+    let mut bundle = Bundle::new()?;
+    let mut files = Vec::new();
+    let mut machine = None;
+    for trust in config.trust() {
+        match trust {
+            TrustSource::System => machine = Some(firmware.variables(&mut bundle)?),
+            TrustSource::Path(path) => add_trust(path, &mut bundle, &mut files)?,
+        }
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs();
+    let bundle = bundle.writer.finish()?;
+    let verification = Verification {
+        policy,
+        because: because.to_owned(),
+        thorough,
+        bundle_len: bundle.len(),
+        files,
+        machine,
+        check_dates: config.check_dates.unwrap_or(false).then_some(now),
+    };
+    Ok(Some((verification, bundle)))
+}
+
+/// Returns the configuration with what the command line says instead.
+fn config(args: &args::Verify) -> anyhow::Result<Config> {
+    let trust = args
+        .trust
+        .iter()
+        .map(|path| TrustSource::from(path.as_path()));
+    let flags = Config {
+        verify: args.verify,
+        trust: (!args.trust.is_empty()).then(|| trust.collect()),
+        efivars: args.efivars.clone(),
+        check_dates: args.check_dates.then_some(true),
+    };
+    let file = args.config.as_deref().unwrap_or(Path::new(policy::FILE));
+    Ok(Config::read(file)?.with_flags(flags))
+}
+
+/// Returns what to do about signatures on this machine.
+fn effective(config: &Config, firmware: &Firmware<'_>) -> anyhow::Result<Effective> {
+    if config.policy() != policy::Policy::Auto {
+        return Ok(config.policy().on(Machine::default()));
+    }
+    let boot = secure_boot(|path| firmware.read(path))
+        .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
+    let lockdown = MachineState::read(Path::new("/")).lockdown;
+    Ok(config.policy().on(Machine {
+        secure_boot: boot.is_on(),
+        lockdown: lockdown.is_some_and(|level| level > Lockdown::None),
+    }))
+}
+
+/// Puts a file of certificates into `bundle`, or all files of a folder.
+fn add_trust(path: &Path, bundle: &mut Bundle, files: &mut Vec<Bundled>) -> anyhow::Result<()> {
+    let failed = || format!("cannot read trusted keys from {}", path.display());
+    let mut add = |path: &Path| -> anyhow::Result<()> {
+        let bytes = read(path).with_context(failed)?;
+        files.push(bundle.add(path.to_string_lossy().into_owned(), &bytes)?);
+        Ok(())
+    };
+    if !path.is_dir() {
+        return add(path);
+    }
+    let entries = fs::read_dir(path).with_context(failed)?;
+    let mut entries = entries
+        .collect::<io::Result<Vec<_>>>()
+        .with_context(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut count = 0;
+    for path in entries.iter().map(fs::DirEntry::path) {
+        let name = path.file_name().unwrap_or_default();
+        if path.is_file() && !name.as_encoded_bytes().starts_with(b".") {
+            add(&path)?;
+            count += 1;
+        }
+    }
+    if count == 0 {
+        bail!(
+            "{}: there is no file in this folder of trusted keys",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// The machine's variables, in `efivars` and `mok-variables` of a folder.
+struct Firmware<'a> {
+    folder: &'a Path,
+}
+
+impl<'a> Firmware<'a> {
+    fn new(folder: Option<&'a Path>) -> Self {
+        let folder = folder.unwrap_or(Path::new(FIRMWARE));
+        Self { folder }
+    }
+
+    /// Returns what is in one; `None` if there is none.
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match read(&self.folder.join(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            content => content.map(Some),
+        }
+    }
+
+    /// Puts all variables that say what the machine trusts into `bundle`.
+    fn variables(&self, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+        let mut variables = Vec::new();
+        for folder in ["efivars", "mok-variables"] {
+            let entries = match fs::read_dir(self.folder.join(folder)) {
+                Ok(entries) => entries,
+                // A machine without UEFI has none.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).context("cannot look for the machine's keys"),
+            };
+            for entry in entries {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                if !KEYS.iter().any(|key| name.starts_with(key)) {
+                    continue;
+                }
+                let path = format!("{folder}/{name}");
+                let content = self.read(&path);
+                if let Some(content) = content.with_context(|| format!("cannot read {path}"))? {
+                    variables.push(bundle.add(path, &content)?);
+                }
+            }
+        }
+        Ok(variables)
+    }
+}
+
+/// What the names of the variables begin with that hold keys, revocations or
+/// what is to be thought of them.
+const KEYS: [&str; 6] = [
+    "db-",
+    "dbx-",
+    "MokList",
+    "MokIgnoreDB",
+    "SbatLevel",
+    "MokSBState",
+];
+
+/// Reads a small file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, LEN_MAX + 1), &mut bytes)?;
+    if bytes.len() as u64 > LEN_MAX {
+        let limit = format!("more than {LEN_MAX} bytes, which no list of keys has");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,346 @@
+//! Signatures: the verdict on each layer, before anything of it runs.
+//!
+//! An image is verified as a whole, so that what lies inside a good one is good
+//! as well: it came out of it, by a parser that is covered too. Inner layers
+//! need no signature of their own then.
+
+use std::error::Error;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use ukexec_bpf::Rope;
+use ukexec_pe::PeImage;
+use ukexec_signature::{
+    AlgorithmSet, Digests, MAX_TABLE_LEN, Trust, Verdict, algorithms_of, digests_of, machine_trust,
+    sbat_check, verify_appended, verify_image,
+};
+use ukexec_unfold::{Gate, LayerAtGate, ParserFile, PeBytes};
+
+use crate::protocol::{Bundled, HashPlan, Hashed, Policy, Verification};
+
+/// What to trust, and what to do about what is not trusted.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    policy: Policy,
+    because: String,
+    /// Tell of every signature, also where none is needed.
+    thorough: bool,
+    trust: Trust,
+    checks: ukexec_signature::Checks,
+}
+
+impl Rules {
+    /// Reads what `verification` says to trust; its files are in `bundle`.
+    pub(crate) fn new(verification: &Verification, bundle: &Rope) -> anyhow::Result<Self> {
+        let read = |file: &Bundled| -> anyhow::Result<Vec<u8>> {
+            Ok(bundle.slice(file.range.clone())?.to_vec()?)
+        };
+        let variables = verification.machine.as_deref().unwrap_or_default();
+        let mut trust = machine_trust(|path| {
+            let variable = variables.iter().find(|variable| variable.name == path);
+            let content = variable.map(|variable| read(variable).map_err(std::io::Error::other));
+            content.transpose()
+        })
+        .context("this machine's own keys cannot be read")?;
+        for file in &verification.files {
+            trust
+                .add_file(&file.name, &read(file)?)
+                .context("a file of --trust cannot be used")?;
+        }
+        Ok(Self {
+            policy: verification.policy,
+            because: verification.because.clone(),
+            thorough: verification.thorough,
+            trust,
+            checks: ukexec_signature::Checks {
+                check_dates: verification.check_dates,
+            },
+        })
+    }
+
+    /// Returns whether nothing counts that is not verified.
+    pub(crate) fn is_require(&self) -> bool {
+        self.policy == Policy::Require
+    }
+
+    /// Returns what has to be hashed of an image to verify it, if anything.
+    pub(crate) fn hash_plan(&self, pe: &PeImage, image: &Rope) -> Option<HashPlan> {
+        let algorithms = self.algorithms(pe, image)?;
+        // What is wrong with the image is told by its verdict.
+        let ranges = pe.authenticode_ranges().ok()?;
+        Some(HashPlan {
+            ranges: ranges.ranges,
+            padding: ranges.padding,
+            algorithms,
+        })
+    }
+
+    /// Returns the digests that verifying `pe` takes; none if there is nothing
+    /// to verify it by.
+    fn algorithms(&self, pe: &PeImage, image: &Rope) -> Option<AlgorithmSet> {
+        let nobody = self.trust.is_empty() && !self.thorough && !self.is_require();
+        if self.policy == Policy::Off || nobody {
+            return None;
+        }
+        let signed = match table(pe, image) {
+            Ok(Some(table)) => algorithms_of(&table),
+            _ => AlgorithmSet::default(),
+        };
+        let algorithms = signed.union(self.trust.algorithms());
+        (!algorithms.is_empty()).then_some(algorithms)
+    }
+
+    /// Returns whether `parser`, which no image carries, may run: where nothing
+    /// counts that is not verified, it is signed like a kernel module.
+    pub(crate) fn admits(&self, parser: &ParserFile) -> Result<(), NotVerified> {
+        if !self.is_require() {
+            return Ok(());
+        }
+        let verdict = match verify_appended(&parser.object[..], &self.trust, self.checks) {
+            Ok(Some(appended)) => appended.verdict,
+            Ok(None) => Verdict::Unsigned,
+            Err(error) => bad(&error),
+        };
+        if verdict.is_good() {
+            return Ok(());
+        }
+        Err(self.refuse(&verdict))
+    }
+
+    fn refuse(&self, verdict: &Verdict) -> NotVerified {
+        NotVerified {
+            verdict: verdict.to_string(),
+            because: self.because.clone(),
+        }
+    }
+}
+
+/// Looks at the layers of one unfolding.
+#[derive(Debug)]
+pub(crate) struct Verifier<'a> {
+    rules: &'a Rules,
+    /// The outermost image's digests, taken with its snapshot.
+    hashed: Option<&'a Hashed>,
+    /// Whether the image cannot change any more.
+    sealed: bool,
+    /// What was found, layer by layer.
+    pub(crate) found: Vec<Found>,
+}
+
+/// What was found of a layer.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Where it lies.
+    pub(crate) layer: String,
+    /// Absent where nobody looked.
+    pub(crate) verdict: Option<Verdict>,
+    /// The digests it was verified by.
+    digests: Digests,
+    /// The layer around it that is good, or itself.
+    pub(crate) covered_by: Option<String>,
+}
+
+/// A layer is not what anybody trusted has signed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{verdict}; a good signature is required, {because} (--trust names keys to trust, \
+     --verify=off takes the image as it is)"
+)]
+pub(crate) struct NotVerified {
+    verdict: String,
+    because: String,
+}
+
+/// The image is not any more what it was when it was first looked at.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the file changed while it was being taken over: {what}; try again when nothing writes to it"
+)]
+struct Changed {
+    what: &'static str,
+}
+
+impl<'a> Verifier<'a> {
+    pub(crate) fn new(rules: &'a Rules, hashed: Option<&'a Hashed>, sealed: bool) -> Self {
+        Self {
+            rules,
+            hashed,
+            sealed,
+            found: Vec::new(),
+        }
+    }
+
+    fn verdict(
+        &self,
+        layer: &LayerAtGate<'_>,
+        digests: &mut Digests,
+    ) -> Result<Verdict, Box<dyn Error + Send + Sync>> {
+        let verdict = match layer.pe {
+            Some(pe) => self.pe_verdict(pe, layer.image, digests)?,
+            None => Verdict::Unsigned,
+        };
+        if verdict != Verdict::Unsigned {
+            return Ok(verdict);
+        }
+        let rules = self.rules;
+        let appended = verify_appended(&PeBytes(layer.image), &rules.trust, rules.checks);
+        Ok(match appended {
+            Ok(None) => verdict,
+            Ok(Some(appended)) => appended.verdict,
+            Err(error) => bad(&error),
+        })
+    }
+
+    fn pe_verdict(
+        &self,
+        pe: &PeImage,
+        image: &Rope,
+        digests: &mut Digests,
+    ) -> Result<Verdict, Box<dyn Error + Send + Sync>> {
+        let rules = self.rules;
+        let table = match table(pe, image) {
+            Ok(table) => table,
+            Err(reason) => return Ok(bad(&*reason)),
+        };
+        if let Some(algorithms) = rules.algorithms(pe, image) {
+            *digests = match pe.authenticode_ranges() {
+                Ok(ranges) => self.digests(image, &ranges, algorithms)?,
+                // What nobody signed need not be fit for it.
+                Err(_) if table.is_none() => return Ok(Verdict::Unsigned),
+                Err(error) => return Ok(bad(&error)),
+            };
+        }
+        let verdict = verify_image(table.as_deref(), digests, &rules.trust, rules.checks);
+        if let (true, Some(level)) = (verdict.is_good(), rules.trust.sbat_level())
+            && let Some(section) = pe.section(".sbat")
+        {
+            let sbat = image.slice(section.content())?.to_vec()?;
+            if let Err(revocation) = sbat_check(&sbat, level) {
+                return Ok(bad(&revocation));
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Returns the digests of a layer: those that came with the snapshot, or
+    /// else taken now.
+    fn digests(
+        &self,
+        image: &Rope,
+        ranges: &ukexec_pe::AuthenticodeRanges,
+        algorithms: AlgorithmSet,
+    ) -> Result<Digests, Box<dyn Error + Send + Sync>> {
+        let is_outermost = self.found.is_empty();
+        if is_outermost && !self.sealed {
+            // Nothing was to be hashed when it was first looked at.
+            let what = "it had no signature before";
+            return Err(Changed { what }.into());
+        }
+        let Some(hashed) = self.hashed.filter(|_| is_outermost) else {
+            return Ok(digests_of(&PeBytes(image), ranges, algorithms)?);
+        };
+        let plan = &hashed.plan;
+        if plan.ranges != ranges.ranges || plan.padding != ranges.padding {
+            let what = "its headers are not the same";
+            return Err(Changed { what }.into());
+        }
+        if algorithms
+            .iter()
+            .any(|algorithm| hashed.digests.get(algorithm).is_none())
+        {
+            let what = "its signatures are not the same";
+            return Err(Changed { what }.into());
+        }
+        Ok(hashed.digests.clone())
+    }
+}
+
+impl Gate for Verifier<'_> {
+    fn admit(&mut self, layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let outer = self
+            .found
+            .iter()
+            .rev()
+            .find_map(|found| found.covered_by.clone());
+        let mut digests = Digests::default();
+        let looked_at =
+            self.rules.policy != Policy::Off && (outer.is_none() || self.rules.thorough);
+        let verdict = looked_at
+            .then(|| self.verdict(layer, &mut digests))
+            .transpose()?;
+        let is_good = verdict.as_ref().is_some_and(Verdict::is_good);
+        let covered_by = outer.or_else(|| is_good.then(|| layer.path.to_owned()));
+        if covered_by.is_none() && self.rules.is_require() {
+            let verdict = verdict.unwrap_or(Verdict::Unsigned);
+            return Err(self.rules.refuse(&verdict).into());
+        }
+        self.found.push(Found {
+            layer: layer.path.to_owned(),
+            verdict,
+            digests,
+            covered_by,
+        });
+        Ok(())
+    }
+}
+
+impl Found {
+    /// Returns this in words.
+    pub(crate) fn text(&self) -> String {
+        let Self {
+            layer,
+            verdict,
+            covered_by,
+            ..
+        } = self;
+        let outer = covered_by.as_ref().filter(|outer| *outer != layer);
+        match (verdict, outer) {
+            (None, None) => format!("{layer}: not verified"),
+            (None, Some(outer)) => format!("{layer}: covered by {outer}"),
+            (Some(verdict), None) => format!("{layer}: {verdict}"),
+            (Some(verdict), Some(outer)) => format!("{layer}: covered by {outer}; {verdict}"),
+        }
+    }
+
+    pub(crate) fn document(&self) -> Value {
+        let digests = self.digests.iter();
+        let digests: serde_json::Map<String, Value> = digests
+            .map(|(algorithm, digest)| (name(algorithm), json!(crate::document::hex(digest))))
+            .collect();
+        json!({
+            "layer": self.layer,
+            "covered_by": self.covered_by,
+            "verdict": self.verdict.as_ref().map(ToString::to_string),
+            "good": self.verdict.as_ref().map(Verdict::is_good),
+            "signature": self.verdict,
+            "digests": digests,
+        })
+    }
+}
+
+/// Returns an algorithm's name as fields of documents have it.
+fn name(algorithm: ukexec_signature::Algorithm) -> String {
+    algorithm.to_string().to_lowercase().replace('-', "")
+}
+
+/// Returns the certificate table, if there is one.
+fn table(pe: &PeImage, image: &Rope) -> Result<Option<Vec<u8>>, Box<dyn Error + Send + Sync>> {
+    let Some(range) = pe.certificates() else {
+        return Ok(None);
+    };
+    let len = range.end.saturating_sub(range.start);
+    if len > MAX_TABLE_LEN as u64 {
+        return Err(format!(
+            "certificate table (data directory 4): expected at most {MAX_TABLE_LEN} bytes, \
+             found {len}"
+        )
+        .into());
+    }
+    Ok(Some(image.slice(range)?.to_vec()?))
+}
+
+fn bad(reason: &(dyn Error + 'static)) -> Verdict {
+    Verdict::Bad {
+        reasons: vec![crate::failure::sentence(reason)],
+    }
+}
