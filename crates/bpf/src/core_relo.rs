@@ -48,12 +48,12 @@ pub(crate) struct Relocator<'a> {
     host: &'a Btf,
     reasons: HashMap<(TypeId, u32, u32), Arc<str>>,
     reasons_left: usize,
-    fields: HashMap<(TypeId, u32, bool), Arc<str>>,
+    fields: HashMap<(TypeId, u32, RelocKind), Arc<str>>,
     fields_left: usize,
 }
 
 /// What a record asks for (`enum bpf_core_relo_kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RelocKind {
     FieldByteOffset,
     FieldByteSize,
@@ -113,15 +113,14 @@ impl<'a> Relocator<'a> {
     /// long as there is room for such names.
     pub(crate) fn field(&mut self, relo: &CoreRelo) -> Option<Arc<str>> {
         let kind = RelocKind::try_from(relo.kind).ok()?;
-        let offset = kind == RelocKind::FieldByteOffset;
-        let key = (relo.type_id, relo.access, offset);
+        let key = (relo.type_id, relo.access, kind);
         if let Some(field) = self.fields.get(&key) {
             return Some(Arc::clone(field));
         }
         let path = Spec::parse(self.local, relo, kind)
             .ok()?
             .describe(self.local);
-        let field: Arc<str> = if offset {
+        let field: Arc<str> = if kind == RelocKind::FieldByteOffset {
             path.into()
         } else {
             format!("{} of {path}", kind.wanted()).into()

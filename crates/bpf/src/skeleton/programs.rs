@@ -11,7 +11,7 @@ use crate::btf::{Btf, Kind};
 use crate::core_relo::Relocator;
 use crate::memory::Memory;
 use crate::object::{MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, list};
-use crate::{AttachKind, CoreReloError, Insn, Place, Poisoned, Program, SourceLine};
+use crate::{AttachKind, CoreReloError, Insn, Place, Poisoned, Program, Relocated, SourceLine};
 
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;
@@ -284,9 +284,16 @@ fn apply(
         if let Some(reason) = reason {
             program.poisoned.push(Poisoned { slot, reason });
         }
+        if let Some(field) = relocator.field(relo) {
+            // Of several records for one instruction the last holds.
+            program.relocated.pop_if(|last| last.slot == slot);
+            program.relocated.push(Relocated { slot, field });
+        }
     }
     program.poisoned.sort_by_key(|poisoned| poisoned.slot);
     program.poisoned.dedup_by_key(|poisoned| poisoned.slot);
+    program.relocated.sort_by_key(|relocated| relocated.slot);
+    program.relocated.dedup_by_key(|relocated| relocated.slot);
     Ok(())
 }
 

@@ -38,7 +38,7 @@ fn map_text(map: &Map) -> String {
 }
 
 /// Returns the instructions of each function, with names for what they name,
-/// its lines and what is poisoned. The order of functions differs.
+/// its lines, fields and what is poisoned. The order of functions differs.
 fn functions(parser: &Parser, program: &Program) -> BTreeMap<String, String> {
     let at = |index: i32| usize::try_from(index).unwrap();
     let mut functions = BTreeMap::new();
@@ -75,10 +75,13 @@ fn functions(parser: &Parser, program: &Program) -> BTreeMap<String, String> {
                 .iter()
                 .find(|poisoned| poisoned.slot == slot);
             let poisoned = poisoned.map(|poisoned| &poisoned.reason);
+            let mut relocated = program.relocated.iter();
+            let field = relocated.find(|relocated| relocated.slot == slot);
+            let field = field.map(|relocated| &relocated.field);
             let (code, dst, src, off) = (insn.code, insn.dst, insn.src, insn.off);
             writeln!(
                 text,
-                "{relative}: {code:02x} {dst} {src} {off} {names} {line:?} {poisoned:?}"
+                "{relative}: {code:02x} {dst} {src} {off} {names} {line:?} {poisoned:?} {field:?}"
             )
             .unwrap();
         }
