@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use ukexec_bpf::{HELPERS, KFUNCS};
+use ukexec_bpf::{HELPERS, KFUNCS, REFUSED, Refused};
 
 use crate::text;
 
@@ -15,6 +15,16 @@ const HEAD: &str = "\
 A helper is called by its number in Linux, a kfunc by its name. Each does what Linux's function of the same name does as far as
 a parser can tell; the last column says where it differs. What Linux's verifier would have refused (a wrong kind of map, memory that is
 too small) ends the run with an error that names the instruction. `ukexec parser check` tells which of them a parser calls.
+";
+
+const REFUSALS: &str = "
+## Not offered
+
+Linux has these and ukexec does not offer them; a parser that calls one is refused before it runs. Helpers have their number
+behind the name.
+
+| why not | helpers and kfuncs |
+|---|---|
 ";
 
 /// Prints the page.
@@ -43,7 +53,24 @@ fn page() -> String {
             helper.rule,
         );
     }
+    page.push_str(REFUSALS);
+    for group in REFUSED.chunk_by(|one, next| one.reason == next.reason) {
+        refusal(&mut page, group);
+    }
     page
+}
+
+/// Adds the row of functions that are refused for one reason.
+fn refusal(page: &mut String, group: &[Refused]) {
+    let names: Vec<String> = group
+        .iter()
+        .map(|refused| match refused.number {
+            0 => format!("`{}`", refused.name),
+            number => format!("`{}` ({number})", refused.name),
+        })
+        .collect();
+    let reason = group.first().map_or("", |refused| refused.reason);
+    let _infallible = writeln!(page, "| {reason} | {} |", names.join(", "));
 }
 
 fn row(page: &mut String, first: &[&str], name: &str, prototype: &str, rule: &str) {
