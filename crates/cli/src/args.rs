@@ -211,6 +211,7 @@ Examples:
   ukexec parser run my.bpf.o --image disk.img
   ukexec parser run my.bpf.o --image disk.img --trace | less
   ukexec parser run my.bpf.o --image disk.img --trace=run.jsonl
+  ukexec parser run my.bpf.o --image disk.img --json
 
 A trace on stdout is for people; one in a file is JSON lines (docs/json.md).")]
 pub(crate) struct ParserRun {
@@ -231,6 +232,9 @@ pub(crate) struct ParserRun {
     /// Tell every instruction, register, memory access and call
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub(crate) trace: Option<Option<PathBuf>>,
+    /// Print what the stage has come to as one JSON document (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,
 }
@@ -371,14 +375,13 @@ impl Command {
             Self::Load(args) => args.json,
             Self::Status(args) => args.json,
             Self::Parser(ParserCommand::Check(args)) => args.json,
+            Self::Parser(ParserCommand::Run(args)) => args.json,
             Self::Exec(_)
             | Self::Unload(_)
             | Self::Attach(_)
             | Self::Detach(_)
             | Self::Worker(_)
-            | Self::Parser(
-                ParserCommand::Run(_) | ParserCommand::Disasm(_) | ParserCommand::Helpers,
-            ) => false,
+            | Self::Parser(ParserCommand::Disasm(_) | ParserCommand::Helpers) => false,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The `--json` documents, described in `docs/json.md`. Fields are only ever
 //! added.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use ukexec_boot::Kernel;
 use ukexec_bpf::{Rope, RopeError};
-use ukexec_unfold::{Layer, ParserInfo, Report, StageReport};
+use ukexec_unfold::{Layer, ParserInfo, PeBytes, Report, Stage, StageReport};
 
 use crate::worker::Outcome;
 
@@ -18,7 +20,7 @@ pub(crate) const SCHEMA: u32 = 1;
 pub(crate) fn of_outcome(outcome: &Outcome, hash: bool) -> Result<Value, RopeError> {
     let Report { layers, stages, .. } = &outcome.report;
     let mut kernel = part(&outcome.kernel, hash)?;
-    describe_kernel(&mut kernel, outcome);
+    describe_kernel(&mut kernel, &outcome.identity);
     let initrd = outcome
         .initrd
         .as_ref()
@@ -37,6 +39,22 @@ pub(crate) fn of_outcome(outcome: &Outcome, hash: bool) -> Result<Value, RopeErr
         "cmdline": outcome.cmdline.as_ref().map(|bytes| cmdline(bytes, hash)),
         "warnings": outcome.warnings(),
     }))
+}
+
+/// Returns the document of one stage that was run by itself.
+pub(crate) fn of_stage(done: &Stage) -> Value {
+    let mut kernel = json!({ "size": done.kernel.len() });
+    describe_kernel(&mut kernel, &ukexec_boot::identify(&PeBytes(&done.kernel)));
+    let warnings: Vec<String> = done.warnings.iter().map(ToString::to_string).collect();
+    json!({
+        "schema": SCHEMA,
+        "match": done.matches,
+        "stage": stage(&done.report),
+        "kernel": kernel,
+        "initrd": done.initrd.as_ref().map(|rope| json!({ "size": rope.len() })),
+        "cmdline": done.cmdline.as_ref().map(|bytes| cmdline(bytes, false)),
+        "warnings": warnings,
+    })
 }
 
 fn layer(layer: &Layer) -> Value {
@@ -106,8 +124,8 @@ fn cmdline(bytes: &[u8], hash: bool) -> Value {
     value
 }
 
-fn describe_kernel(value: &mut Value, outcome: &Outcome) {
-    match &outcome.identity {
+fn describe_kernel<E: Display>(value: &mut Value, identity: &Result<Kernel, E>) {
+    match identity {
         Ok(Kernel {
             format,
             arch,

@@ -132,6 +132,97 @@ fn a_run_that_fails_tells_why() {
 }
 
 #[test]
+fn a_run_can_be_told_as_a_document() {
+    let run = ["run", "zboot.match.bpf.o", "--json", "--image"];
+    check(
+        &[&run[..], &["vmlinuz.efi"]].concat(),
+        0,
+        expect![[r#"
+        {
+          "cmdline": null,
+          "initrd": null,
+          "kernel": {
+            "not_a_kernel": "not a kernel but text; give the image itself",
+            "size": 6
+          },
+          "match": true,
+          "schema": 1,
+          "stage": {
+            "abi": "v5",
+            "handed_over": [
+              {
+                "resource": "kernel",
+                "size": 6
+              }
+            ],
+            "insns": 10634,
+            "layer": "vmlinuz.efi",
+            "log": [],
+            "parser": {
+              "name": "zboot.match.bpf.o",
+              "origin": "given"
+            },
+            "programs": [
+              {
+                "hook": "bpf_handle_pefile",
+                "insns": 10632,
+                "name": "parse_pe"
+              },
+              {
+                "hook": "bpf_post_handle_pefile",
+                "insns": 2,
+                "name": "post_parse_pe"
+              }
+            ],
+            "stage": 1
+          },
+          "warnings": []
+        }
+        --
+    "#]],
+    );
+    check(
+        &[&run[..], &["cut.efi"]].concat(),
+        1,
+        expect![[r#"
+        {
+          "error": {
+            "hook": null,
+            "insn": null,
+            "layer": "cut.efi",
+            "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress\"",
+            "offset": null,
+            "stage": 1
+          },
+          "schema": 1
+        }
+        --
+        ukexec: cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+    "#]],
+    );
+    let with_trace = [&run[..], &["vmlinuz.efi", "--trace"]].concat();
+    check(
+        &with_trace,
+        1,
+        expect![[r#"
+        {
+          "error": {
+            "hook": null,
+            "insn": null,
+            "layer": null,
+            "message": "--json and --trace would both write to stdout: give the trace a file, --trace=FILE",
+            "offset": null,
+            "stage": null
+          },
+          "schema": 1
+        }
+        --
+        ukexec: --json and --trace would both write to stdout: give the trace a file, --trace=FILE
+    "#]],
+    );
+}
+
+#[test]
 fn a_trace_tells_every_instruction() {
     let args = ["run", "zboot.bpf.o", "--image", "short.img", "--trace"];
     check(

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::{Parser, Piece, Rope, SourceId};
 use ukexec_unfold::{
@@ -20,10 +20,13 @@ use crate::args::ParserRun;
 use crate::image::{Content, Opened, name};
 use crate::protocol::Allowance;
 use crate::size::Size;
-use crate::text;
 use crate::worker::FdSource;
+use crate::{document, text};
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
+    if args.json && args.trace == Some(None) {
+        bail!("--json and --trace would both write to stdout: give the trace a file, --trace=FILE");
+    }
     let parser = ParserFile {
         name: name(&args.file),
         object: read(&args.file)?.into(),
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     };
     let mut teller = Teller {
         trace: trace(args, &parser)?,
+        quiet: args.json,
         told: Ok(()),
     };
     let mut store = MemoryStore::default();
@@ -64,7 +68,11 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let told = teller.finish();
     let stage = done?;
     told?;
-    text::out(&result(&stage))?;
+    if args.json {
+        text::json(&document::of_stage(&stage))?;
+    } else {
+        text::out(&result(&stage))?;
+    }
     for warning in &stage.warnings {
         text::note(&format!("warning: {warning}"));
     }
@@ -108,6 +116,8 @@ fn trace(args: &ParserRun, parser: &ParserFile) -> anyhow::Result<Option<Trace<'
 /// trace does not bring there.
 struct Teller {
     trace: Option<Trace<'static>>,
+    /// Stdout is for a document.
+    quiet: bool,
     /// Whether stdout has taken everything so far.
     told: anyhow::Result<()>,
 }
@@ -129,7 +139,7 @@ impl Teller {
             tell(trace);
         }
         let is_seen = self.trace.as_ref().is_some_and(Trace::is_text);
-        if !is_seen && self.told.is_ok() {
+        if !is_seen && !self.quiet && self.told.is_ok() {
             self.told = text::out(&format!("{line}\n"));
         }
     }
