@@ -29,6 +29,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ),
     ("pe_edit", &["fuzz/seeds/pe_edit"]),
     ("pe_view", &["fuzz/seeds/pe"]),
+    ("signature", &["crates/signature/testdata/signed"]),
     ("skeleton", &["crates/bpf/testdata/skeletons"]),
     ("unfold", &["fuzz/seeds/unfold"]),
     ("verify_run", &["fuzz/seeds/verify_run"]),
