@@ -30,6 +30,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("pe_edit", &["fuzz/seeds/pe_edit"]),
     ("pe_view", &["fuzz/seeds/pe"]),
     ("signature", &["crates/signature/testdata/signed"]),
+    ("signature_list", &["crates/signature/testdata/trust"]),
     ("skeleton", &["crates/bpf/testdata/skeletons"]),
     ("unfold", &["fuzz/seeds/unfold"]),
     ("verify_run", &["fuzz/seeds/verify_run"]),
