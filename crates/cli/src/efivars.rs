@@ -31,6 +31,35 @@ impl Efivars {
         })
     }
 
+    /// Returns the variables that say what the machine trusts, as paths below
+    /// `/sys/firmware/efi`.
+    pub(crate) fn of_trust(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for folder in ["efivars", "mok-variables"] {
+            let dir = if self.flat {
+                self.dir.clone()
+            } else {
+                self.dir.join(folder)
+            };
+            if self.flat && folder != "efivars" {
+                continue;
+            }
+            let entries = match fs::read_dir(dir) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                if OF_TRUST.iter().any(|start| name.starts_with(start)) {
+                    names.push(format!("{folder}/{name}"));
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Returns the content of the file `name`, a path below
     /// `/sys/firmware/efi`, if there is one.
     pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -53,6 +82,18 @@ impl Efivars {
         Ok(Some(content))
     }
 }
+
+/// What the names of the variables begin with that hold keys and revocations, or
+/// tell what to think of them.
+const OF_TRUST: [&str; 7] = [
+    "db-",
+    "dbx-",
+    "MokIgnoreDB",
+    "MokList",
+    "MokSBState",
+    "SbatLevel",
+    "SecureBoot-",
+];
 
 /// No variable is longer: firmware has less room for all of them.
 const MAX_LEN: u64 = 4 << 20;
@@ -90,6 +131,20 @@ mod tests {
         fs::write(dir.path().join(Path::new(DB).file_name().unwrap()), "db").unwrap();
         fs::write(dir.path().join("MokListRT"), "not a name of efivarfs").unwrap();
         check(dir.path(), Some("db"), None);
+    }
+
+    #[test]
+    fn lists_what_is_about_trust() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = || Efivars::open(dir.path()).unwrap().of_trust().unwrap();
+        assert!(list().is_empty());
+        let flat = dir.path().join("dbx-1");
+        fs::write(&flat, "").unwrap();
+        fs::write(dir.path().join("BootOrder-1"), "").unwrap();
+        assert_eq!(list(), ["efivars/dbx-1"]);
+        fs::create_dir(dir.path().join("mok-variables")).unwrap();
+        fs::write(dir.path().join("mok-variables/MokListXRT"), "").unwrap();
+        assert_eq!(list(), ["mok-variables/MokListXRT"]);
     }
 
     #[test]

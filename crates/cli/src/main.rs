@@ -7,10 +7,6 @@
 mod args;
 mod commands;
 mod document;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands do not verify yet")
-)]
 mod efivars;
 mod failure;
 mod image;

@@ -12,14 +12,12 @@ use ukexec_kexec::{Lockdown, MachineState, SealedFile};
 use ukexec_signature::secure_boot;
 
 use crate::args;
+use crate::efivars::{self, Efivars};
 use crate::policy::{self, Config, Effective, Machine, TrustSource};
 use crate::protocol::{Bundled, Policy, Verification};
 use crate::unfolding::Bundle;
 
-/// Where the firmware's variables are.
-const FIRMWARE: &str = "/sys/firmware/efi";
-
-/// No file of certificates and no variable is this long.
+/// No file of certificates is this long.
 const LEN_MAX: u64 = 16 << 20;
 
 /// Returns what to verify and by what, with a bundle of the files; `None` if
@@ -29,8 +27,13 @@ pub(crate) fn verification(
     thorough: bool,
 ) -> anyhow::Result<Option<(Verification, SealedFile)>> {
     let config = config(args)?;
-    let firmware = Firmware::new(config.efivars.as_deref());
-    let (policy, because) = match effective(&config, &firmware)? {
+    let efivars = config
+        .efivars
+        .as_deref()
+        .unwrap_or(Path::new(efivars::SYSTEM));
+    let efivars = Efivars::open(efivars)
+        .with_context(|| format!("cannot read UEFI variables from {}", efivars.display()))?;
+    let (policy, because) = match effective(&config, &efivars)? {
         Effective::Off => return Ok(None),
         Effective::Report => (Policy::Report, ""),
         Effective::Require(because) => (Policy::Require, because.reason()),
@@ -40,7 +43,7 @@ pub(crate) fn verification(
     let mut machine = None;
     for trust in config.trust() {
         match trust {
-            TrustSource::System => machine = Some(firmware.variables(&mut bundle)?),
+            TrustSource::System => machine = Some(variables(&efivars, &mut bundle)?),
             TrustSource::Path(path) => add_trust(path, &mut bundle, &mut files)?,
         }
     }
@@ -76,11 +79,11 @@ fn config(args: &args::Verify) -> anyhow::Result<Config> {
 }
 
 /// Returns what to do about signatures on this machine.
-fn effective(config: &Config, firmware: &Firmware<'_>) -> anyhow::Result<Effective> {
+fn effective(config: &Config, efivars: &Efivars) -> anyhow::Result<Effective> {
     if config.policy() != policy::Policy::Auto {
         return Ok(config.policy().on(Machine::default()));
     }
-    let boot = secure_boot(|path| firmware.read(path))
+    let boot = secure_boot(|name| efivars.read(name))
         .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;
     Ok(config.policy().on(Machine {
@@ -122,61 +125,22 @@ fn add_trust(path: &Path, bundle: &mut Bundle, files: &mut Vec<Bundled>) -> anyh
     Ok(())
 }
 
-/// The machine's variables, in `efivars` and `mok-variables` of a folder.
-struct Firmware<'a> {
-    folder: &'a Path,
-}
-
-impl<'a> Firmware<'a> {
-    fn new(folder: Option<&'a Path>) -> Self {
-        let folder = folder.unwrap_or(Path::new(FIRMWARE));
-        Self { folder }
-    }
-
-    /// Returns what is in one; `None` if there is none.
-    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        match read(&self.folder.join(path)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            content => content.map(Some),
+/// Puts all variables that say what the machine trusts into `bundle`.
+fn variables(efivars: &Efivars, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+    let mut variables = Vec::new();
+    for name in efivars
+        .of_trust()
+        .context("cannot look for the machine's keys")?
+    {
+        let content = efivars
+            .read(&name)
+            .with_context(|| format!("cannot read {name}"))?;
+        if let Some(content) = content {
+            variables.push(bundle.add(name, &content)?);
         }
     }
-
-    /// Puts all variables that say what the machine trusts into `bundle`.
-    fn variables(&self, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
-        let mut variables = Vec::new();
-        for folder in ["efivars", "mok-variables"] {
-            let entries = match fs::read_dir(self.folder.join(folder)) {
-                Ok(entries) => entries,
-                // A machine without UEFI has none.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error).context("cannot look for the machine's keys"),
-            };
-            for entry in entries {
-                let name = entry?.file_name().to_string_lossy().into_owned();
-                if !KEYS.iter().any(|key| name.starts_with(key)) {
-                    continue;
-                }
-                let path = format!("{folder}/{name}");
-                let content = self.read(&path);
-                if let Some(content) = content.with_context(|| format!("cannot read {path}"))? {
-                    variables.push(bundle.add(path, &content)?);
-                }
-            }
-        }
-        Ok(variables)
-    }
+    Ok(variables)
 }
-
-/// What the names of the variables begin with that hold keys, revocations or
-/// what is to be thought of them.
-const KEYS: [&str; 6] = [
-    "db-",
-    "dbx-",
-    "MokList",
-    "MokIgnoreDB",
-    "SbatLevel",
-    "MokSBState",
-];
 
 /// Reads a small file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -54,7 +54,7 @@ impl Outcome {
             cmdline: job.cmdline.clone().map(String::into_bytes),
             append: job.append.clone().map(String::into_bytes),
         };
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = rules.notes().collect();
         let options = options(job, bundle, rules, &mut notes)?;
         let mut verifier = Verifier::new(rules, job.hashed.as_ref(), job.sealed);
         if rules.is_require() && (input.cmdline.is_some() || input.append.is_some()) {

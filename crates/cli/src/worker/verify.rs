@@ -58,6 +58,11 @@ impl Rules {
         })
     }
 
+    /// Returns what of the trust was passed over, in words.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        self.trust.notes().iter().map(ToString::to_string)
+    }
+
     /// Returns whether nothing counts that is not verified.
     pub(crate) fn is_require(&self) -> bool {
         self.policy == Policy::Require
