@@ -59,9 +59,15 @@ fn formatting() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--"])
-        .args(["-D", "warnings"])
-        .show()
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+    ])
+    .args(["-D", "warnings"])
+    .show()
 }
 
 fn documentation() -> Result<()> {

@@ -47,7 +47,7 @@ pub(crate) fn list() {
 /// Runs `cargo test` on the workspace, showing what it prints and counting its results.
 fn cargo_test() -> Result<Counts> {
     let mut child = Tool::new("cargo")
-        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
         .dir(workspace::root())
         .into_command()
         .stdin(Stdio::null())

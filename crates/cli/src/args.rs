@@ -270,6 +270,10 @@ pub(crate) struct Worker {
     /// Do nothing in a sandbox that is not complete
     #[arg(long)]
     pub(crate) require_sandbox: bool,
+    /// Try to get out of the sandbox in this way
+    #[cfg(feature = "escape")]
+    #[arg(long, value_name = "WAY")]
+    pub(crate) escape: Option<String>,
 }
 
 /// How results are told.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::{MemfdWriter, SealedFile, close_on_exec};
 use ukexec_pe::AuthenticodeRanges;
@@ -20,7 +20,7 @@ use crate::image::{Content, Image, Opened, join_initrds, name};
 use crate::parsers_d;
 use crate::protocol::{
     Allowance, Answer, Bundled, Event, HashPlan, Hashed, Identity, Job, LIMITS, MachineFacts,
-    Request, Verification, Wanted,
+    Policy, Request, Verification, Wanted,
 };
 use crate::sources::{BadAnswer, Sources};
 use crate::text;
@@ -68,13 +68,22 @@ impl Task<'_> {
     /// this returns.
     pub(crate) fn run(&self) -> anyhow::Result<Unfolding> {
         let image = Opened::open(self.path)?;
-        let work = Work::start(self.args)?;
-        let done = self.have_done(image, &work);
+        let trust = trust::verification(&self.args.verify, self.thorough())?;
+        let required = trust
+            .as_ref()
+            .is_some_and(|(rules, _)| rules.policy == Policy::Require);
+        let work = Work::start(self.args, required)?;
+        let done = self.have_done(image, trust, &work);
         work.end(done)
     }
 
-    fn have_done(&self, image: Opened, work: &Work) -> anyhow::Result<Unfolding> {
-        let verified = match trust::verification(&self.args.verify, self.thorough())? {
+    fn have_done(
+        &self,
+        image: Opened,
+        trust: Option<(Verification, SealedFile)>,
+        work: &Work,
+    ) -> anyhow::Result<Unfolding> {
+        let verified = match trust {
             Some((verification, bundle)) => {
                 work.trust(verification, &bundle)?;
                 true
@@ -235,13 +244,21 @@ struct Work {
 }
 
 impl Work {
-    fn start(args: &args::Unfolding) -> anyhow::Result<Self> {
+    /// Starts a worker; one that does nothing in a sandbox with gaps, if only
+    /// what is verified counts.
+    fn start(args: &args::Unfolding, required: bool) -> anyhow::Result<Self> {
+        if args.no_sandbox && required {
+            bail!(
+                "--no-sandbox: a good signature is required, and so is the sandbox that looks \
+                 for it (--verify=auto and --verify=off go on without)"
+            );
+        }
         if args.no_sandbox {
             text::note("warning: --no-sandbox: whoever made the image may do what you may do");
         }
         // Where the kernel cannot do it, the worker looks for what came along.
         let _told_by_the_worker = close_on_exec();
-        let arguments = worker_arguments(args);
+        let arguments = worker_arguments(args, required);
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let (worker, channel) = spawn(&arguments).context("no worker can be started")?;
         Ok(Self { worker, channel })
@@ -343,7 +360,7 @@ fn not_asked_for(event: &Event) -> anyhow::Error {
 }
 
 /// Returns the worker's command line.
-fn worker_arguments(args: &args::Unfolding) -> Vec<String> {
+fn worker_arguments(args: &args::Unfolding, required: bool) -> Vec<String> {
     let limits = &args.limits;
     // The budget's private memory, a decompressor's window, and the program.
     let address_space = limits.max_memory.0.saturating_add(512 << 20);
@@ -358,6 +375,13 @@ fn worker_arguments(args: &args::Unfolding) -> Vec<String> {
     ];
     if args.no_sandbox {
         arguments.push("--no-sandbox".to_owned());
+    }
+    if required {
+        arguments.push("--require-sandbox".to_owned());
+    }
+    #[cfg(feature = "escape")]
+    if let Ok(attempt) = std::env::var("UKEXEC_ESCAPE") {
+        arguments.push(format!("--escape={attempt}"));
     }
     let verbose = match LevelFilter::current() {
         LevelFilter::TRACE => "-vvv",

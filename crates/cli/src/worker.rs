@@ -6,6 +6,8 @@
 //! numbers ([`crate::protocol`]).
 
 mod answer;
+#[cfg(feature = "escape")]
+mod escape;
 mod line;
 mod outcome;
 mod sources;
@@ -49,7 +51,12 @@ pub(crate) fn run(args: &args::Worker, level: LevelFilter) -> ExitCode {
     let line = Arc::new(Line::new(channel));
     tell_panics(&line);
     start_log(&line, level);
-    match enter(args, &line).and_then(|()| serve(&line)) {
+    let entered = enter(args, &line);
+    #[cfg(feature = "escape")]
+    if let Some(way) = &args.escape {
+        escape::attempt(way);
+    }
+    match entered.and_then(|()| serve(&line)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _gone = line.send(&Event::Failed(failure::of(&error)));

@@ -307,6 +307,12 @@ impl Found {
         }
     }
 
+    /// Returns the digests it was verified by, in words; empty if there are
+    /// none.
+    pub(crate) fn digests(&self) -> String {
+        self.digests.to_string()
+    }
+
     pub(crate) fn document(&self) -> Value {
         let digests = self.digests.iter();
         let digests: serde_json::Map<String, Value> = digests
