@@ -327,7 +327,7 @@ pub(crate) struct Unfolding {
 }
 
 /// What to do about signatures.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Signatures")]
 pub(crate) struct Verify {
     /// Verify signatures: require takes nothing without a good one, auto does so

@@ -27,12 +27,7 @@ pub(crate) fn verification(
     thorough: bool,
 ) -> anyhow::Result<Option<(Verification, SealedFile)>> {
     let config = config(args)?;
-    let efivars = config
-        .efivars
-        .as_deref()
-        .unwrap_or(Path::new(efivars::SYSTEM));
-    let efivars = Efivars::open(efivars)
-        .with_context(|| format!("cannot read UEFI variables from {}", efivars.display()))?;
+    let efivars = open(&config)?;
     let (policy, because) = match effective(&config, &efivars)? {
         Effective::Off => return Ok(None),
         Effective::Report => (Policy::Report, ""),
@@ -60,6 +55,19 @@ pub(crate) fn verification(
         check_dates: config.check_dates.unwrap_or(false).then_some(now),
     };
     Ok(Some((verification, bundle)))
+}
+
+/// Returns what is done about signatures on this machine where no flag says
+/// otherwise.
+pub(crate) fn standing() -> anyhow::Result<Effective> {
+    let config = config(&args::Verify::default())?;
+    effective(&config, &open(&config)?)
+}
+
+fn open(config: &Config) -> anyhow::Result<Efivars> {
+    let dir = config.efivars.as_deref();
+    let dir = dir.unwrap_or(Path::new(efivars::SYSTEM));
+    Efivars::open(dir).with_context(|| format!("cannot read UEFI variables from {}", dir.display()))
 }
 
 /// Returns the configuration with what the command line says instead.

@@ -8,20 +8,22 @@ use ukexec_kexec::{LoadKind, LoadLimit, MachineState};
 
 use crate::args::Status;
 use crate::document::SCHEMA;
+use crate::policy::Effective;
 use crate::size::Size;
-use crate::text;
+use crate::{text, trust};
 
 pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
     let state = MachineState::read(Path::new("/"));
+    let signatures = trust::standing()?;
     if args.json {
-        text::json(&document(&state))?;
+        text::json(&document(&state, signatures))?;
     } else {
-        text::out(&report(&state)?)?;
+        text::out(&report(&state, signatures)?)?;
     }
     Ok(())
 }
 
-fn report(state: &MachineState) -> anyhow::Result<String> {
+fn report(state: &MachineState, signatures: Effective) -> anyhow::Result<String> {
     let mut text = String::new();
     let running = [state.release.as_deref(), state.machine.as_deref()];
     let running: Vec<&str> = running.into_iter().flatten().collect();
@@ -70,6 +72,12 @@ fn report(state: &MachineState) -> anyhow::Result<String> {
         "secure boot     {}",
         or_unknown(state.secure_boot.map(yes_no))
     )?;
+    let signatures = match signatures {
+        Effective::Require(because) => format!("a good one is required, {}", because.reason()),
+        Effective::Report => "told of; none is required".to_owned(),
+        Effective::Off => "not looked at".to_owned(),
+    };
+    writeln!(text, "signatures      {signatures}")?;
     writeln!(
         text,
         "CAP_SYS_BOOT    {}",
@@ -104,7 +112,7 @@ fn limit(limit: LoadLimit) -> String {
     }
 }
 
-fn document(state: &MachineState) -> Value {
+fn document(state: &MachineState, signatures: Effective) -> Value {
     let obstacles = |kind| -> Vec<String> {
         state
             .obstacles(kind)
@@ -112,8 +120,14 @@ fn document(state: &MachineState) -> Value {
             .map(ToString::to_string)
             .collect()
     };
+    let signatures = match signatures {
+        Effective::Require(_) => "require",
+        Effective::Report => "report",
+        Effective::Off => "off",
+    };
     json!({
         "schema": SCHEMA,
+        "signatures": signatures,
         "release": state.release,
         "machine": state.machine,
         "loaded": state.loaded,
