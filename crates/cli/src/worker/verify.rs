@@ -80,11 +80,22 @@ impl Rules {
         })
     }
 
+    /// Returns why signatures are not verified, if they are not.
+    fn idle(&self) -> Option<&'static str> {
+        match self.policy {
+            Policy::Off => Some("not looked at"),
+            // Only a person who inspects wants to know what nobody vouches for.
+            Policy::Report if self.trust.is_empty() && !self.thorough => {
+                Some("not verified, as no key is trusted (--trust names keys)")
+            }
+            Policy::Report | Policy::Require => None,
+        }
+    }
+
     /// Returns the digests that verifying `pe` takes; none if there is nothing
     /// to verify it by.
     fn algorithms(&self, pe: &PeImage, image: &Rope) -> Option<AlgorithmSet> {
-        let nobody = self.trust.is_empty() && !self.thorough && !self.is_require();
-        if self.policy == Policy::Off || nobody {
+        if self.idle().is_some() {
             return None;
         }
         let signed = match table(pe, image) {
@@ -137,6 +148,8 @@ pub(crate) struct Verifier<'a> {
 pub(crate) struct Found {
     /// Where it lies.
     pub(crate) layer: String,
+    /// Why nobody looked, if nobody did at all.
+    idle: Option<&'static str>,
     /// Absent where nobody looked.
     pub(crate) verdict: Option<Verdict>,
     /// The digests it was verified by.
@@ -268,8 +281,8 @@ impl Gate for Verifier<'_> {
             .rev()
             .find_map(|found| found.covered_by.clone());
         let mut digests = Digests::default();
-        let looked_at =
-            self.rules.policy != Policy::Off && (outer.is_none() || self.rules.thorough);
+        let idle = self.rules.idle();
+        let looked_at = idle.is_none() && (outer.is_none() || self.rules.thorough);
         let verdict = looked_at
             .then(|| self.verdict(layer, &mut digests))
             .transpose()?;
@@ -281,6 +294,7 @@ impl Gate for Verifier<'_> {
         }
         self.found.push(Found {
             layer: layer.path.to_owned(),
+            idle,
             verdict,
             digests,
             covered_by,
@@ -300,7 +314,7 @@ impl Found {
         } = self;
         let outer = covered_by.as_ref().filter(|outer| *outer != layer);
         match (verdict, outer) {
-            (None, None) => format!("{layer}: not verified"),
+            (None, None) => format!("{layer}: {}", self.idle.unwrap_or_default()),
             (None, Some(outer)) => format!("{layer}: covered by {outer}"),
             (Some(verdict), None) => format!("{layer}: {verdict}"),
             (Some(verdict), Some(outer)) => format!("{layer}: covered by {outer}; {verdict}"),
