@@ -52,6 +52,7 @@ const PROGRAMS: &[Program] = &[
     program("sbsign", "sbsigntool", &[Need::Test]),
     program("openssl", "openssl", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
+    program(SYSTEMD_MEASURE, "systemd", &[Need::Test]),
     program("bpftool", "bpftool", &[Need::Test]),
     program("clang-14", "clang-14", &[Need::Test]),
     program("clang-16", "clang-16", &[Need::Test]),
@@ -70,6 +71,9 @@ const MODULES: &[(&str, &str)] = &[("pefile", "python3-pefile")];
 
 /// Debian's own Python, for which the modules are packaged.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
+
+/// Works out what systemd-stub measures. It lies on no path.
+pub(crate) const SYSTEMD_MEASURE: &str = "/usr/lib/systemd/systemd-measure";
 
 /// Makes sure that everything `needs` names is there, installing it when this is root.
 ///

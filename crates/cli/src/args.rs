@@ -66,10 +66,15 @@ pub(crate) enum Command {
 Examples:
   ukexec inspect debian.efi
   ukexec inspect debian.efi --json --hash
-  ukexec inspect debian.efi --profile 1")]
+  ukexec inspect debian.efi --profile 1
+  ukexec inspect debian.efi --measure        what would a TPM and IMA be told?")]
 pub(crate) struct Inspect {
     /// The image
     pub(crate) image: PathBuf,
+    /// Tell what a measured boot extends PCRs 4, 11 and 12 with, and what IMA
+    /// measures when the image is loaded (reads every byte)
+    #[arg(long)]
+    pub(crate) measure: bool,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
     #[command(flatten)]

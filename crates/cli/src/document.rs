@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use ukexec_boot::Kernel;
 use ukexec_bpf::{Rope, RopeError};
+use ukexec_signature::Digests;
 use ukexec_unfold::{Layer, ParserInfo, PeBytes, Report, Stage, StageReport};
 
 use crate::worker::Outcome;
@@ -158,6 +159,15 @@ pub(crate) fn sha256(rope: &Rope) -> Result<String, RopeError> {
         at += len as u64;
     }
     Ok(hex(&digest.finalize()))
+}
+
+/// Returns digests in hex, by the names of their algorithms.
+pub(crate) fn digests(digests: &Digests) -> Value {
+    let field = |name: String| name.to_lowercase().replace('-', "");
+    digests
+        .iter()
+        .map(|(algorithm, digest)| (field(algorithm.to_string()), json!(hex(digest))))
+        .collect()
 }
 
 const HASH_CHUNK: usize = 256 << 10;

@@ -199,6 +199,8 @@ pub(crate) struct Wanted {
     pub(crate) layers: bool,
     /// Digests of the parts.
     pub(crate) hash: bool,
+    /// What a measured boot and IMA measure.
+    pub(crate) measure: bool,
 }
 
 /// What of the running machine decides whether it takes a kernel.

@@ -9,8 +9,10 @@ mod answer;
 #[cfg(feature = "escape")]
 mod escape;
 mod line;
+mod measure;
 mod outcome;
 mod sources;
+mod uki;
 mod verify;
 
 use std::cmp::Reverse;

@@ -8,6 +8,7 @@ mod hostile;
 mod hostile_parsers;
 mod linux;
 mod load;
+mod measure;
 mod signed;
 mod skeletons;
 mod uki;
@@ -36,6 +37,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         examples::CASES,
         linux::CASES,
         load::CASES,
+        measure::CASES,
         hostile::CASES,
         hostile_parsers::CASES,
     ]

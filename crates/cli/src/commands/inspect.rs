@@ -13,6 +13,7 @@ pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
         report: Wanted {
             layers: true,
             hash: args.output.hash,
+            measure: args.measure,
         },
         machine: None,
     };

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
         report: Wanted {
             layers: false,
             hash: args.report.hash,
+            measure: false,
         },
         machine: None,
     };

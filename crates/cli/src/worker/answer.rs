@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Context as _;
 use serde_json::json;
 use ukexec_boot::{Arch, Kernel, Machine, Problem};
-use ukexec_bpf::Rope;
-use ukexec_unfold::Layer;
 
+use super::measure::Measurements;
 use super::outcome::Outcome;
 use super::sources::Sources;
+use super::uki::Uki;
 use super::verify::Found;
 use crate::protocol::{Answer, Failure, Identity, Job, MachineFacts, Objection, Wanted};
 use crate::{document, text};
@@ -24,11 +25,17 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
     document["signatures"] = signatures.collect();
     let mut os_name = None;
     if job.report.layers {
-        os_name = os(outcome);
+        os_name = os(outcome, job);
         document["os"] = json!(os_name);
     }
+    let mut text = report(outcome, job.report, os_name.as_deref())?;
+    if job.report.measure {
+        let measurements = Measurements::of(outcome, job).context("it cannot be measured")?;
+        document["measurements"] = measurements.document();
+        text.push_str(&measurements.text());
+    }
     Ok(Answer {
-        text: report(outcome, job.report, os_name.as_deref())?,
+        text,
         document,
         warnings: outcome.warnings(),
         unfolded: !outcome.report.stages.is_empty(),
@@ -101,9 +108,15 @@ fn problems(kernel: &Kernel, outcome: &Outcome, facts: Option<&MachineFacts>) ->
 
 /// Returns the name of the operating system as the outermost image's
 /// `.osrel` section tells it (os-release(5)).
-fn os(outcome: &Outcome) -> Option<String> {
-    let outermost = outcome.report.layers.first()?;
-    let bytes = section(outermost, ".osrel", &outcome.image)?;
+fn os(outcome: &Outcome, job: &Job) -> Option<String> {
+    let release = Uki::of(&outcome.image, job)
+        .ok()??
+        .section(".osrel")
+        .ok()??;
+    if release.len() > OS_RELEASE_LIMIT {
+        return None;
+    }
+    let bytes = release.to_vec().ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let field = |name: &str| {
         text.lines().find_map(|line| {
@@ -114,17 +127,4 @@ fn os(outcome: &Outcome) -> Option<String> {
     field("PRETTY_NAME")
         .or_else(|| field("NAME"))
         .or_else(|| field("ID"))
-}
-
-fn section(layer: &Layer, name: &str, rope: &Rope) -> Option<Vec<u8>> {
-    let sections = &layer.pe.as_ref()?.sections;
-    let content = sections
-        .iter()
-        .find(|section| section.name == name)?
-        .content
-        .clone();
-    if content.end - content.start > OS_RELEASE_LIMIT {
-        return None;
-    }
-    rope.slice(content).ok()?.to_vec().ok()
 }

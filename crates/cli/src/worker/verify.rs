@@ -16,6 +16,7 @@ use ukexec_signature::{
 };
 use ukexec_unfold::{Gate, LayerAtGate, ParserFile, PeBytes};
 
+use crate::document;
 use crate::protocol::{Bundled, HashPlan, Hashed, Policy, Verification};
 
 /// What to trust, and what to do about what is not trusted.
@@ -328,24 +329,15 @@ impl Found {
     }
 
     pub(crate) fn document(&self) -> Value {
-        let digests = self.digests.iter();
-        let digests: serde_json::Map<String, Value> = digests
-            .map(|(algorithm, digest)| (name(algorithm), json!(crate::document::hex(digest))))
-            .collect();
         json!({
             "layer": self.layer,
             "covered_by": self.covered_by,
             "verdict": self.verdict.as_ref().map(ToString::to_string),
             "good": self.verdict.as_ref().map(Verdict::is_good),
             "signature": self.verdict,
-            "digests": digests,
+            "digests": document::digests(&self.digests),
         })
     }
-}
-
-/// Returns an algorithm's name as fields of documents have it.
-fn name(algorithm: ukexec_signature::Algorithm) -> String {
-    algorithm.to_string().to_lowercase().replace('-', "")
 }
 
 /// Returns the certificate table, if there is one.
