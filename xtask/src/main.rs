@@ -21,6 +21,7 @@ mod kept;
 mod materials;
 mod mutate;
 mod parsers;
+mod pki;
 mod qemu;
 mod runner;
 mod setup;

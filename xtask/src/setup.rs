@@ -51,6 +51,7 @@ const PROGRAMS: &[Program] = &[
     program("zstd", "zstd", &[Need::Test]),
     program("sbsign", "sbsigntool", &[Need::Test]),
     program("openssl", "openssl", &[Need::Test]),
+    program("cert-to-efi-sig-list", "efitools", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
     program(SYSTEMD_MEASURE, "systemd", &[Need::Test]),
     program("bpftool", "bpftool", &[Need::Test]),

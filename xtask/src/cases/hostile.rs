@@ -4,14 +4,14 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::said;
 use crate::materials::{Stub, Target, boot_loader, kernel, stub};
 use crate::stand::{Stand, check_words, text_at};
-use crate::uki::{Section, objcopy};
 use crate::zboot::{Compression, Generation, Machine, Made, Zboot};
 
+use super::edited::Edited;
 use super::{Named, noise, read, stock_kernel};
 
 /// Zeros that a bomb unpacks to, and the limit that stops it.
@@ -64,84 +64,6 @@ fn other_programs(stand: &Stand) -> Result<()> {
     let mut terse = b"VZ\x64\x86\x02\x0a".to_vec();
     terse.resize(4096, 0);
     stand.refuses(&stand.file("terse.efi", terse)?, &[], &["terse executable"])
-}
-
-/// An image under the knife.
-#[derive(Clone)]
-struct Edited(Vec<u8>);
-
-impl Edited {
-    /// A UKI of stub 252 with a command line, an initrd and the stock kernel.
-    fn uki(stand: &Stand) -> Result<Self> {
-        let (kernel, _) = stock_kernel(Target::X86_64)?;
-        let cmdline = stand.file("cmdline", "console=ttyS0")?;
-        let initrd = stand.file("initrd", noise(10_000))?;
-        let image = stand.path("whole.efi");
-        let section = |name, file| Section { name, file };
-        objcopy(
-            &stub(Target::X86_64, Stub::V252)?,
-            &[
-                section(".cmdline", &cmdline),
-                section(".initrd", &initrd),
-                section(".linux", &kernel),
-            ],
-            &image,
-        )?;
-        Ok(Self(read(&image)?))
-    }
-
-    fn u32_at(&self, at: usize) -> Result<usize> {
-        let bytes = self.0.get(at..at + 4).context("past the end")?;
-        Ok(usize::try_from(u32::from_le_bytes(bytes.try_into()?))?)
-    }
-
-    fn u16_at(&self, at: usize) -> Result<usize> {
-        let bytes = self.0.get(at..at + 2).context("past the end")?;
-        Ok(usize::from(u16::from_le_bytes(bytes.try_into()?)))
-    }
-
-    /// Where the COFF header starts, behind `PE\0\0`.
-    fn coff(&self) -> Result<usize> {
-        Ok(self.u32_at(0x3c)? + 4)
-    }
-
-    /// Where the optional header starts.
-    fn optional(&self) -> Result<usize> {
-        Ok(self.coff()? + 20)
-    }
-
-    /// The offsets of all section headers.
-    fn sections(&self) -> Result<Vec<usize>> {
-        let coff = self.coff()?;
-        let table = self.optional()? + self.u16_at(coff + 16)?;
-        Ok((0..self.u16_at(coff + 2)?)
-            .map(|index| table + 40 * index)
-            .collect())
-    }
-
-    /// The offset of the header of the section called `name`.
-    fn section(&self, name: &str) -> Result<usize> {
-        let mut padded = name.as_bytes().to_vec();
-        padded.resize(8, 0);
-        self.sections()?
-            .into_iter()
-            .find(|&at| self.0.get(at..at + 8) == Some(&padded))
-            .ok_or_else(|| anyhow!("no section {name}"))
-    }
-
-    fn with(&self, at: usize, bytes: &[u8]) -> Result<Self> {
-        let mut edited = self.clone();
-        edited
-            .0
-            .get_mut(at..at + bytes.len())
-            .context("past the end")?
-            .copy_from_slice(bytes);
-        Ok(edited)
-    }
-
-    fn cut(&self, len: usize) -> Self {
-        Self(self.0.get(..len).unwrap_or(&self.0).to_vec())
-    }
 }
 
 fn uki_truncated(stand: &Stand) -> Result<()> {

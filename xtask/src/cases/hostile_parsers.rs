@@ -99,7 +99,7 @@ fn check(stand: &Stand, define: &str, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn compile(stand: &Stand, define: &str) -> Result<PathBuf> {
+pub(super) fn compile(stand: &Stand, define: &str) -> Result<PathBuf> {
     let source = Path::new("xtask/parsers/hostile.bpf.c");
     let object = stand.path("hostile.bpf.o");
     Tool::new("clang-19")

@@ -3,6 +3,7 @@
 mod attach;
 mod boots;
 mod docs;
+mod edited;
 mod examples;
 mod hostile;
 mod hostile_parsers;
@@ -12,6 +13,7 @@ mod measure;
 mod signed;
 mod skeletons;
 mod uki;
+mod verdicts;
 mod zboot;
 
 use std::fs;
@@ -32,6 +34,10 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         boots::CASES,
         uki::CASES,
         signed::CASES,
+        verdicts::lists::CASES,
+        verdicts::damage::CASES,
+        verdicts::signers::CASES,
+        verdicts::policy::CASES,
         attach::CASES,
         docs::CASES,
         examples::CASES,

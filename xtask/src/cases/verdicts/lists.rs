@@ -1,0 +1,235 @@
+//! The machine's own lists: what allows and what revokes, by `--trust system`.
+
+use anyhow::{Context, Result};
+
+use crate::pki::{Efivars, Signer, image_list};
+use crate::stand::{Stand, text_at};
+
+use super::{Made, Named, check, trust};
+
+const SYSTEM: &str = "--trust=system";
+/// Stub 252 is of generation 1.
+const SBAT_LEVEL: &[u8] = b"sbat,1,2024010900\nshim,4\nsystemd,2\n";
+const OLD_SBAT_LEVEL: &[u8] = b"sbat,1,2024010900\nshim,4\nsystemd,1\n";
+
+pub(in super::super) const CASES: &[Named] = &[
+    Named::new("verdicts/system-allows", allows),
+    Named::new("verdicts/system-revokes", revokes),
+    Named::new("verdicts/secure-boot-requires", secure_boot),
+];
+
+/// Checks the verdict where a machine's variables say what is trusted.
+fn check_machine(
+    stand: &Stand,
+    image: &std::path::Path,
+    machine: &Efivars,
+    verdict: &str,
+) -> Result<()> {
+    let efivars = format!("--efivars={}", machine.dir().display());
+    check(stand, image, &[SYSTEM, &efivars], verdict)?;
+    // It is what counts without --trust as well.
+    check(stand, image, &[&efivars], verdict)
+}
+
+fn allows(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let machine = |name| Efivars::new(stand, name, false);
+    let owner = made.owner.list()?;
+    let by_owner = "good: signed by CN=owner, who is trusted by ";
+    let cases = [
+        (
+            "db",
+            &made.good,
+            machine("db")?.firmware("db", &owner)?,
+            format!("{by_owner}db"),
+        ),
+        (
+            "MokListRT",
+            &made.good,
+            machine("mok")?.shim("MokListRT", &owner)?,
+            format!("{by_owner}MokListRT"),
+        ),
+        (
+            "a table",
+            &made.good,
+            machine("table")?.table("MokListRT", &owner)?,
+            format!("{by_owner}MokListRT"),
+        ),
+        (
+            "a digest",
+            &made.unsigned,
+            machine("hash")?.firmware("db", &image_list(&made.unsigned)?)?,
+            "good: the digest of the image is listed in db".to_owned(),
+        ),
+        (
+            "another's digest",
+            &made.unsigned,
+            machine("other-hash")?.firmware("db", &image_list(&other(stand)?)?)?,
+            "unsigned".to_owned(),
+        ),
+        (
+            "db that is ignored",
+            &made.good,
+            machine("ignored")?
+                .firmware("db", &owner)?
+                .shim("MokIgnoreDB", &[1])?,
+            "untrusted: ".to_owned(),
+        ),
+        (
+            "a stranger",
+            &made.good,
+            machine("stranger")?.firmware("db", &made.stranger.list()?)?,
+            "untrusted: ".to_owned(),
+        ),
+        (
+            "nobody",
+            &made.unsigned,
+            machine("nobody")?,
+            "unsigned".to_owned(),
+        ),
+    ];
+    for (case, image, machine, verdict) in &cases {
+        check_machine(stand, image, machine, verdict).context(*case)?;
+    }
+    Ok(())
+}
+
+/// An image that differs from the usual one.
+fn other(stand: &Stand) -> Result<std::path::PathBuf> {
+    let image = super::Edited::uki(stand)?;
+    let at = image.coff()? + 4;
+    stand.file("other.efi", image.with(at, b"else")?.0)
+}
+
+fn revokes(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let root = Signer::new(stand, "root", crate::pki::Kind::Rsa2048)?;
+    let leaf = Signer::issued_by(stand, "leaf", &root, false)?;
+    let chained = leaf.sign(&made.unsigned, &[], &stand.path("chained.efi"))?;
+    let both = made
+        .stranger
+        .sign(&made.good, &[], &stand.path("both.efi"))?;
+    let trusted = [made.owner.list()?, root.list()?].concat();
+    let machine = |name| Efivars::new(stand, name, false)?.firmware("db", &trusted);
+    let digest = image_list(&made.good)?;
+    let cases = [
+        (
+            "nothing",
+            &made.good,
+            machine("none")?,
+            "good: signed by CN=owner",
+        ),
+        (
+            "the chain is good",
+            &chained,
+            machine("chain")?,
+            "good: signed by CN=leaf",
+        ),
+        (
+            "the image",
+            &made.good,
+            machine("image")?.firmware("dbx", &digest)?,
+            "revoked: the image: ",
+        ),
+        (
+            "the image, by shim",
+            &made.good,
+            machine("mok-image")?.shim("MokListXRT", &digest)?,
+            "revoked: the image: ",
+        ),
+        (
+            "the image, by a table",
+            &made.good,
+            machine("table")?.table("MokListXRT", &digest)?,
+            "revoked: the image: ",
+        ),
+        (
+            "the certificate",
+            &made.good,
+            machine("cert")?.firmware("dbx", &made.owner.list()?)?,
+            "revoked: the certificate of CN=owner: ",
+        ),
+        (
+            "its TBS",
+            &made.good,
+            machine("tbs")?.firmware("dbx", &made.owner.tbs_list("256")?)?,
+            "revoked: the certificate of CN=owner: ",
+        ),
+        (
+            "its TBS, SHA-384",
+            &made.good,
+            machine("tbs384")?.shim("MokListXRT", &made.owner.tbs_list("384")?)?,
+            "revoked: the certificate of CN=owner: ",
+        ),
+        (
+            "its issuer",
+            &chained,
+            machine("issuer")?.firmware("dbx", &root.list()?)?,
+            "revoked: the certificate of CN=root: ",
+        ),
+        (
+            "the leaf",
+            &chained,
+            machine("leaf")?.firmware("dbx", &leaf.tbs_list("512")?)?,
+            "revoked: the certificate of CN=leaf: ",
+        ),
+        (
+            "one of two signers",
+            &both,
+            machine("one")?.firmware("dbx", &made.stranger.list()?)?,
+            "revoked: the certificate of CN=stranger: ",
+        ),
+        (
+            "somebody else",
+            &made.good,
+            machine("else")?.firmware("dbx", &made.stranger.list()?)?,
+            "good: signed by CN=owner",
+        ),
+        (
+            "the generation",
+            &made.good,
+            machine("sbat")?.shim("SbatLevelRT", SBAT_LEVEL)?,
+            "bad signature: ",
+        ),
+        (
+            "an older generation",
+            &made.good,
+            machine("old")?.shim("SbatLevelRT", OLD_SBAT_LEVEL)?,
+            "good: signed by CN=owner",
+        ),
+    ];
+    for (case, image, machine, verdict) in &cases {
+        check_machine(stand, image, machine, verdict).context(*case)?;
+    }
+    Ok(())
+}
+
+/// Without a word about it, Secure Boot decides.
+fn secure_boot(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let on = Efivars::new(stand, "on", true)?.firmware("db", &made.owner.list()?)?;
+    let insecure = Efivars::new(stand, "insecure", true)?.shim("MokSBStateRT", &[1])?;
+    let efivars = format!("--efivars={}", on.dir().display());
+    let because = "a good signature is required, since Secure Boot is on";
+    for options in [&[&*efivars][..], &[&efivars, "--verify=auto"]] {
+        stand.refuses(&made.unsigned, options, &["unsigned", because])?;
+        let report = stand.unfold(&made.good, options)?.report;
+        super::check_report(&report, "good: signed by CN=owner", true)?;
+    }
+    // --trust says who, not whether.
+    let stranger = trust(made.stranger.certificate());
+    stand.refuses(
+        &made.good,
+        &[&efivars, &stranger],
+        &["untrusted: ", because],
+    )?;
+    let report = stand
+        .unfold(&made.unsigned, &[&efivars, "--verify=off"])?
+        .report;
+    anyhow::ensure!(
+        text_at(&report, "/signatures/0/verdict").is_err(),
+        "{report:#}"
+    );
+    let efivars = format!("--efivars={}", insecure.dir().display());
+    stand.unfold(&made.unsigned, &[&efivars]).map(drop)
+}

@@ -1,0 +1,231 @@
+//! What a good signature is needed for, and what is left to the caller.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cases::{noise, parser_object, read, stock_kernel};
+use crate::materials::{Stub, Target, stub};
+use crate::stand::{Stand, text_at};
+use crate::uki::{Section, objcopy};
+
+use super::{Made, Named, REQUIRED, check_report, check_words, trust};
+
+const REQUIRE: &str = "--verify=require";
+
+pub(in super::super) const CASES: &[Named] = &[
+    Named::new("verdicts/nothing-runs-before", nothing_runs),
+    Named::new("verdicts/command-line-of-the-caller", cmdline),
+    Named::new("verdicts/parsers-of-the-machine", parsers),
+    Named::new("verdicts/appended-to-a-kernel", appended),
+    Named::new("verdicts/configuration", configuration),
+];
+
+/// A UKI of `sections` and the stock kernel.
+fn uki(stand: &Stand, sections: &[(&str, &Path)], name: &str) -> Result<PathBuf> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let mut all: Vec<Section<'_>> = sections
+        .iter()
+        .map(|&(name, file)| Section { name, file })
+        .collect();
+    all.push(Section {
+        name: ".linux",
+        file: &kernel,
+    });
+    let out = stand.path(name);
+    objcopy(&stub(Target::X86_64, Stub::V252)?, &all, &out)?;
+    Ok(out)
+}
+
+/// A parser says what it does: silence shows that it did nothing.
+fn nothing_runs(stand: &Stand) -> Result<()> {
+    const SAYS: &str = "there is nothing in";
+    let made = Made::new(stand)?;
+    let parser = crate::cases::hostile_parsers::compile(stand, "HANDS_OVER_NOTHING")?;
+    let image = uki(stand, &[(".bpf", &parser)], "loud.efi")?;
+    let strange = made
+        .stranger
+        .sign(&image, &[], &stand.path("strange.efi"))?;
+    let good = made.owner.sign(&image, &[], &stand.path("signed.efi"))?;
+    let trust = trust(made.owner.certificate());
+    for (image, options, verdict, speaks) in [
+        (
+            &image,
+            &["--verify=auto"][..],
+            "no kernel was handed over",
+            true,
+        ),
+        (&good, &[REQUIRE], "no kernel was handed over", true),
+        (&image, &[REQUIRE], "unsigned", false),
+        (&image, &[REQUIRE, "--append=x"], "unsigned", false),
+        (&strange, &[REQUIRE], "untrusted: ", false),
+        (&strange, &[REQUIRE, "--cmdline=x"], "untrusted: ", false),
+    ] {
+        let options = [options, &[&trust, "-vvv"]].concat();
+        for command in ["inspect", "load"] {
+            let mut args: Vec<&dyn AsRef<OsStr>> = vec![&command, &image];
+            if command == "load" {
+                args.push(&"--dry-run");
+            }
+            args.extend(options.iter().map(|option| option as &dyn AsRef<OsStr>));
+            let message = stand.fails(&args)?;
+            check_words(&message, &[verdict])?;
+            ensure!(message.contains(SAYS) == speaks, "{options:?}: {message}");
+        }
+    }
+    Ok(())
+}
+
+/// systemd-stub's rule: an image that has a command line is signed with it.
+fn cmdline(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let bare = uki(stand, &[], "bare.efi")?;
+    let bare = made
+        .owner
+        .sign(&bare, &[], &stand.path("bare-signed.efi"))?;
+    let trust = trust(made.owner.certificate());
+    for options in [
+        &["--cmdline=quiet"][..],
+        &["--append=quiet"],
+        &["--reuse-cmdline"],
+    ] {
+        let require = [options, &[&trust, REQUIRE]].concat();
+        let words = ["good.efi", "has a command line of its own"];
+        stand.refuses(&made.good, &require, &words)?;
+        stand.unfold(&made.good, &[options, &[&trust]].concat())?;
+        stand.unfold(&bare, &require)?;
+    }
+    let parts = stand.unfold(&bare, &["--append=quiet", &trust, REQUIRE])?;
+    ensure!(read(&parts.path("cmdline"))? == b"quiet");
+    // An initrd of the caller's is the caller's.
+    let initrd = stand.file("mine", noise(1000))?;
+    let initrd = format!("--initrd={}", initrd.display());
+    stand.unfold(&made.good, &[&initrd, &trust, REQUIRE])?;
+    Ok(())
+}
+
+/// Parsers that no image carries are signed for themselves.
+fn parsers(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let trust = trust(made.owner.certificate());
+    let plain = parser_object("uki")?;
+    let signed = made.owner.append(&plain, &stand.path("signed.bpf.o"))?;
+    let strange = made.stranger.append(&plain, &stand.path("strange.bpf.o"))?;
+    let mut bytes = read(&signed)?;
+    *bytes.get_mut(0x200).context("a short parser")? ^= 1;
+    let damaged = stand.file("damaged.bpf.o", bytes)?;
+    let given = |parser: &Path| format!("--parser={}", parser.display());
+    for (parser, word) in [
+        (&plain, "unsigned"),
+        (&strange, "untrusted: "),
+        (&damaged, "bad signature: "),
+    ] {
+        let words = ["may not run", word, REQUIRED];
+        stand.refuses(&made.good, &[&given(parser), &trust, REQUIRE], &words)?;
+    }
+    stand.unfold(&made.good, &[&given(&plain), &trust])?;
+    let parts = stand.unfold(&made.good, &[&given(&signed), &trust, REQUIRE])?;
+    parts.expect_parsers(&[("signed.bpf.o", "given")])?;
+
+    let plain = parser_object("uki.match")?;
+    let signed = made.owner.append(&plain, &stand.path("signed.bpf.o"))?;
+    let strange = made.stranger.append(&plain, &stand.path("strange.bpf.o"))?;
+    let folder = stand.path("parsers.d");
+    fs::create_dir(&folder)?;
+    let option = format!("--parsers-dir={}", folder.display());
+    for (parser, policy, origin) in [
+        (&plain, "--verify=auto", "parsers.d"),
+        (&plain, REQUIRE, "built-in"),
+        (&strange, REQUIRE, "built-in"),
+        (&signed, REQUIRE, "parsers.d"),
+    ] {
+        fs::copy(parser, folder.join("uki.bpf.o"))?;
+        let parts = stand.unfold(&made.good, &[&option, &trust, policy])?;
+        let found = text_at(&parts.report, "/layers/0/parser/origin")?;
+        ensure!(found == origin, "{}: {found}", parser.display());
+    }
+    Ok(())
+}
+
+/// A kernel that is no PE image is signed like a module.
+fn appended(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let trust = trust(made.owner.certificate());
+    let kernel = stand.file("vmlinux", elf())?;
+    let signed = made.owner.append(&kernel, &stand.path("vmlinux-signed"))?;
+    let strange = made
+        .stranger
+        .append(&kernel, &stand.path("vmlinux-strange"))?;
+    let mut bytes = read(&signed)?;
+    *bytes.get_mut(0x200).context("a short kernel")? ^= 1;
+    let damaged = stand.file("vmlinux-damaged", bytes)?;
+    for (image, verdict) in [
+        (&kernel, "unsigned"),
+        (&signed, "good: signed by CN=owner"),
+        (&strange, "untrusted: "),
+        (&damaged, "bad signature: "),
+    ] {
+        let report = stand.unfold(image, &[&trust])?.report;
+        let found = text_at(&report, "/signatures/0/verdict")?;
+        ensure!(found.starts_with(verdict), "{verdict:?}: {found}");
+        if verdict.starts_with("good") {
+            stand.unfold(image, &[&trust, REQUIRE])?;
+        } else {
+            stand.refuses(image, &[&trust, REQUIRE], &[verdict, REQUIRED])?;
+        }
+    }
+    Ok(())
+}
+
+/// An ELF file as ppc64's kernels are: headers, one segment, some bytes.
+fn elf() -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(16, 0);
+    for field in [2_u16, 21] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes.extend(1_u32.to_le_bytes());
+    for field in [0xc000_0000_0000_0000_u64, 64, 0] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes.extend(2_u32.to_le_bytes());
+    for field in [64_u16, 56, 1, 64, 0, 0] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes.extend([1_u32, 7].map(u32::to_le_bytes).concat());
+    let segment = [0x1000_u64, 0xc000_0000_0000_0000, 0, 0x1000, 0x1000, 0x1000];
+    bytes.extend(segment.map(u64::to_le_bytes).concat());
+    bytes.resize(0x1000, 0);
+    bytes.extend(noise(0x1000));
+    bytes
+}
+
+fn configuration(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let key = made.owner.certificate().display().to_string();
+    let conf = stand.file(
+        "ukexec.conf",
+        format!("verify = \"require\"\ntrust = [\"{key}\"]\n"),
+    )?;
+    let config = format!("--config={}", conf.display());
+    stand.refuses(&made.unsigned, &[&config], &["unsigned", REQUIRED])?;
+    let report = stand.unfold(&made.good, &[&config])?.report;
+    check_report(&report, "good: signed by CN=owner", true)?;
+    // The command line wins.
+    stand.unfold(&made.unsigned, &[&config, "--verify=off"])?;
+    let stranger = trust(made.stranger.certificate());
+    stand.refuses(&made.good, &[&config, &stranger], &["untrusted: "])?;
+    for (content, word) in [
+        ("verfiy = \"off\"\n", "verfiy"),
+        ("verify = \"yes\"\n", "yes"),
+        ("trust = \"system\"\n", "expected a sequence"),
+    ] {
+        fs::write(&conf, content)?;
+        let words = ["ukexec.conf", "line 1", word];
+        stand.refuses(&made.good, &[&config], &words)?;
+    }
+    let absent = format!("--config={}", stand.path("absent.conf").display());
+    stand.refuses(&made.good, &[&absent], &["absent.conf"])
+}
