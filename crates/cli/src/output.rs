@@ -5,13 +5,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+use ukexec_kexec::{HeldSignals, Moved, Part, UnnamedFile, write_file as write_parts};
 
-/// A folder written beside its final place, and renamed when complete.
-/// Dropped before, it leaves nothing.
+/// A folder that appears at its final place when it is complete. Dropped before,
+/// it leaves nothing.
+///
+/// Its files have no names until then. Then they get them in a folder beside
+/// the final place, which is renamed: only a process that is killed in that
+/// moment, when all is written, leaves that folder behind. Where the file
+/// system has no files without names, they are written into it.
 #[derive(Debug)]
 pub(crate) struct NewDir {
-    beside: tempfile::TempDir,
     target: PathBuf,
+    files: Vec<(&'static str, UnnamedFile)>,
+    beside: Option<Beside>,
+}
+
+/// A folder beside the final place. Signals wait while there is one.
+#[derive(Debug)]
+struct Beside {
+    folder: TempDir,
+    _held: HeldSignals,
 }
 
 impl NewDir {
@@ -38,28 +53,68 @@ impl NewDir {
         Self::check(target)?;
         // An empty folder behind a link is filled where it is.
         let target = fs::canonicalize(target).unwrap_or_else(|_absent| target.to_owned());
-        let beside = tempfile::Builder::new()
-            .prefix(".ukexec-")
-            .tempdir_in(parent(&target))
-            .with_context(|| format!("cannot make a folder in {}", parent(&target).display()))?;
-        Ok(Self { beside, target })
+        Ok(Self {
+            target,
+            files: Vec::new(),
+            beside: None,
+        })
     }
 
-    /// Returns where a file of this folder is written for now.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.beside.path().join(name)
+    /// Joins `parts` in a file of this folder.
+    pub(crate) fn write(
+        &mut self,
+        name: &'static str,
+        parts: &[Part<'_>],
+    ) -> anyhow::Result<Moved> {
+        let failed = || format!("cannot write part {name}");
+        let unnamed = match self.beside {
+            Some(_) => None,
+            None => UnnamedFile::new(parent(&self.target)).with_context(failed)?,
+        };
+        if let Some(file) = unnamed {
+            let moved = file.write(&self.target.join(name), parts);
+            self.files.push((name, file));
+            return moved.with_context(failed);
+        }
+        let beside = Beside::of(&mut self.beside, &self.target)?;
+        write_parts(&beside.folder.path().join(name), parts).with_context(failed)
     }
 
     /// Gives the folder its final name.
-    pub(crate) fn complete(self) -> anyhow::Result<()> {
-        let Self { beside, target } = self;
-        use_umask(beside.path(), 0o777)?;
-        fs::rename(beside.path(), &target).with_context(|| {
-            format!("cannot rename the finished folder to {}", target.display())
+    pub(crate) fn complete(mut self) -> anyhow::Result<()> {
+        let beside = Beside::of(&mut self.beside, &self.target)?;
+        let folder = beside.folder.path();
+        for (name, file) in self.files {
+            file.name(&folder.join(name))?;
+        }
+        use_umask(folder, 0o777)?;
+        fs::rename(folder, &self.target).with_context(|| {
+            format!(
+                "cannot rename the finished folder to {}",
+                self.target.display()
+            )
         })?;
         // It lies elsewhere now, and there is nothing left to remove.
-        let _moved_away = beside.keep();
+        beside.folder.disable_cleanup(true);
         Ok(())
+    }
+}
+
+impl Beside {
+    /// Returns the one in `slot`, or makes it beside `target`.
+    fn of<'a>(slot: &'a mut Option<Self>, target: &Path) -> anyhow::Result<&'a mut Self> {
+        if let Some(beside) = slot {
+            return Ok(beside);
+        }
+        let held = HeldSignals::new();
+        let folder = tempfile::Builder::new()
+            .prefix(".ukexec-")
+            .tempdir_in(parent(target))
+            .with_context(|| format!("cannot make a folder in {}", parent(target).display()))?;
+        Ok(slot.insert(Self {
+            folder,
+            _held: held,
+        }))
     }
 }
 
@@ -75,6 +130,8 @@ pub(crate) fn write_file(target: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         );
     }
     let write = || -> io::Result<()> {
+        // Its name is only for a moment.
+        let _held = HeldSignals::new();
         let mut file = tempfile::Builder::new()
             .prefix(".ukexec-")
             .tempfile_in(parent(&real))?;
@@ -117,9 +174,22 @@ mod tests {
     fn a_folder_appears_only_when_complete() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("parts");
-        let dir = NewDir::create(&target).unwrap();
-        fs::write(dir.path("kernel"), "k").unwrap();
+        let mut dir = NewDir::create(&target).unwrap();
+        dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         assert!(!target.exists());
+        dir.complete().unwrap();
+        assert_eq!(fs::read(target.join("kernel")).unwrap(), b"k");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_without_unnamed_files_appears_complete_as_well() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("parts");
+        let mut dir = NewDir::create(&target).unwrap();
+        Beside::of(&mut dir.beside, &dir.target).unwrap();
+        dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
+        assert!(dir.files.is_empty() && !target.exists());
         dir.complete().unwrap();
         assert_eq!(fs::read(target.join("kernel")).unwrap(), b"k");
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
@@ -128,8 +198,8 @@ mod tests {
     #[test]
     fn an_unfinished_folder_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        let dir = NewDir::create(&home.path().join("parts")).unwrap();
-        fs::write(dir.path("kernel"), "k").unwrap();
+        let mut dir = NewDir::create(&home.path().join("parts")).unwrap();
+        dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         drop(dir);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
     }
@@ -139,8 +209,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("parts");
         fs::create_dir(&target).unwrap();
-        let dir = NewDir::create(&target).unwrap();
-        fs::write(dir.path("kernel"), "k").unwrap();
+        let mut dir = NewDir::create(&target).unwrap();
+        dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         dir.complete().unwrap();
         let error = NewDir::create(&target).unwrap_err().to_string();
         assert!(

@@ -94,6 +94,20 @@ pub fn assemble(parts: &[Part<'_>]) -> Result<(SealedFile, Moved), KexecError> {
 /// [`KexecError::File`] if the file exists or cannot be written,
 /// [`KexecError::FilePart`] if a part's range passes its file's end.
 pub fn write_file(path: &Path, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
+    let file = File::create_new(path).map_err(|cause| KexecError::File {
+        path: path.to_owned(),
+        action: "creating it",
+        cause,
+    })?;
+    write_parts(&file, path, parts)
+}
+
+/// Joins `parts` in `file`, which is empty and is or will be at `path`.
+pub(crate) fn write_parts(
+    file: &File,
+    path: &Path,
+    parts: &[Part<'_>],
+) -> Result<Moved, KexecError> {
     let failed = |action| {
         move |cause: io::Error| KexecError::File {
             path: path.to_owned(),
@@ -101,7 +115,6 @@ pub fn write_file(path: &Path, parts: &[Part<'_>]) -> Result<Moved, KexecError> 
             cause,
         }
     };
-    let file = File::create_new(path).map_err(failed("creating it"))?;
     let mut len = 0;
     let mut moved = Moved::default();
     for part in parts {
@@ -121,7 +134,7 @@ pub fn write_file(path: &Path, parts: &[Part<'_>]) -> Result<Moved, KexecError> 
                 moved.through_user += bytes.len() as u64;
             }
             Part::Zeros(_) => {
-                rustix::fs::seek(&file, SeekFrom::Start(len))
+                rustix::fs::seek(file, SeekFrom::Start(len))
                     .map_err(|errno| failed("leaving zeros in it")(errno.into()))?;
             }
         }

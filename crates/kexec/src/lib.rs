@@ -7,7 +7,8 @@
 //! - [`Snapshot`] takes a file over into sealed memory in one pass, cut where
 //!   the caller says.
 //! - [`assemble()`] and [`write_file`] join [`Part`]s without bringing their
-//!   bytes into this process; [`Moved`] counts what went which way.
+//!   bytes into this process; [`Moved`] counts what went which way. An
+//!   [`UnnamedFile`] takes them so that nothing incomplete is ever seen.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself. What the kernel refuses is explained by [`Refusal`], from the
 //!   errno and the [`MachineState`].
@@ -38,6 +39,7 @@ mod sealed;
 mod snapshot;
 mod syscall;
 mod transfer;
+mod unnamed;
 
 pub use assemble::{Part, assemble, write_file};
 pub use cause::Cause;
@@ -50,3 +52,4 @@ pub use refusal::Refusal;
 pub use sealed::{MemfdWriter, SealedFile, SharedMemfd};
 pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, read_stream};
 pub use transfer::Moved;
+pub use unnamed::{HeldSignals, UnnamedFile};

@@ -21,13 +21,17 @@ pub(crate) enum Call<'a> {
     RebootKexec,
     /// `close_range(2)` with `CLOSE_RANGE_CLOEXEC`, for all descriptors from 3 on.
     CloseOnExec,
+    /// `rt_sigprocmask(2)`: signals that ask this process to end wait, or wait
+    /// no more.
+    HoldSignals { hold: bool },
 }
 
 /// Makes the call.
 #[cfg(not(test))]
 #[expect(
     unsafe_code,
-    reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec and close_range(2)"
+    reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec, close_range(2) and \
+              rt_sigprocmask(2)"
 )]
 pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
@@ -82,12 +86,41 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                 libc::CLOSE_RANGE_CLOEXEC,
             )
         },
+        Call::HoldSignals { hold } => {
+            let how = if *hold {
+                libc::SIG_BLOCK
+            } else {
+                libc::SIG_UNBLOCK
+            };
+            // SAFETY: rt_sigprocmask(2) takes what to do, a set to read, a set
+            // to write, which is null and so is not written, and the size of a
+            // set, which the kernel checks. `ENDING` is a static of that size.
+            // No handler runs or stops running by it: only the default actions
+            // of these signals wait.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigprocmask,
+                    how,
+                    &raw const ENDING,
+                    std::ptr::null_mut::<libc::c_void>(),
+                    size_of_val(&ENDING),
+                )
+            }
+        }
     };
     if result == 0 {
         return Ok(());
     }
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
+
+/// The signals by which people and systemd ask a process to end: the kernel's
+/// set of 64 has bit 0 for signal 1.
+#[cfg(not(test))]
+static ENDING: u64 = 1 << (libc::SIGHUP - 1)
+    | 1 << (libc::SIGINT - 1)
+    | 1 << (libc::SIGQUIT - 1)
+    | 1 << (libc::SIGTERM - 1);
 
 /// The first descriptor that is not a standard one.
 #[cfg(not(test))]
@@ -164,6 +197,8 @@ pub(crate) mod fake {
             ),
             Call::RebootKexec => "reboot(kexec)".to_owned(),
             Call::CloseOnExec => "close_range(close on exec)".to_owned(),
+            Call::HoldSignals { hold: true } => "hold signals".to_owned(),
+            Call::HoldSignals { hold: false } => "release signals".to_owned(),
         };
         FAKE.with_borrow_mut(|fake| {
             fake.calls.push(line);

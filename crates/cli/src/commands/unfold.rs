@@ -1,7 +1,6 @@
 //! `ukexec unfold`: the parts of an image as files.
 
-use anyhow::Context as _;
-use ukexec_kexec::{Moved, Part, write_file};
+use ukexec_kexec::{Moved, Part};
 
 use crate::args::Unfold;
 use crate::output::NewDir;
@@ -28,13 +27,13 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     let unfolding = task.run()?;
     unfolding.unfolded_or_kernel()?;
     let (answer, sources) = (&unfolding.answer, &unfolding.sources);
-    let dir = NewDir::create(&args.output)?;
-    let mut written = write(&dir, "kernel", &answer.kernel, sources)?;
+    let mut dir = NewDir::create(&args.output)?;
+    let mut written = write(&mut dir, "kernel", &answer.kernel, sources)?;
     if let Some(initrd) = &answer.initrd {
-        written += write(&dir, "initrd", initrd, sources)?;
+        written += write(&mut dir, "initrd", initrd, sources)?;
     }
     if let Some(cmdline) = &answer.cmdline {
-        written += write_parts(&dir, "cmdline", &[Part::Bytes(cmdline)])?;
+        written += dir.write("cmdline", &[Part::Bytes(cmdline)])?;
     }
     dir.complete()?;
     if args.report.json {
@@ -51,10 +50,11 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(dir: &NewDir, name: &str, spans: &[Span], sources: &Sources) -> anyhow::Result<Moved> {
-    sources.with_parts(spans, |parts| write_parts(dir, name, parts))
-}
-
-fn write_parts(dir: &NewDir, name: &str, parts: &[Part<'_>]) -> anyhow::Result<Moved> {
-    write_file(&dir.path(name), parts).with_context(|| format!("cannot write part {name}"))
+fn write(
+    dir: &mut NewDir,
+    name: &'static str,
+    spans: &[Span],
+    sources: &Sources,
+) -> anyhow::Result<Moved> {
+    sources.with_parts(spans, |parts| dir.write(name, parts))
 }
