@@ -34,6 +34,8 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         boots::CASES,
         uki::CASES,
         signed::CASES,
+        verdicts::killed::CASES,
+        verdicts::changes::CASES,
         verdicts::lists::CASES,
         verdicts::damage::CASES,
         verdicts::signers::CASES,

@@ -1,6 +1,8 @@
 //! Signatures: what is good, by whose word, and that nothing else runs.
 
+pub(super) mod changes;
 pub(super) mod damage;
+pub(super) mod killed;
 pub(super) mod lists;
 pub(super) mod policy;
 pub(super) mod signers;
