@@ -40,15 +40,11 @@ impl Kernel<'_> {
             self.read_info(attr, memory, types, &mut program)?;
         }
         let btf = types.and_then(|types| self.btfs.get(types));
-        let mut rewriting = Rewriting {
-            btf: btf.map(|types| &types.btf),
-            fd_array: attr.u64(120),
-            program: &program.name,
-            kfuncs: Vec::new(),
-        };
+        let btf = btf.map(|types| &types.btf);
+        let mut rewriting = Rewriting::new(btf, attr.u64(120), &program.name);
         let code = std::mem::take(&mut program.code);
         let (code, targets) = rewriting.rewrite(self, memory, code)?;
-        self.kfuncs = rewriting.kfuncs;
+        self.kfuncs = rewriting.into_kfuncs();
         program.code = code;
         if program.functions.is_empty() {
             program.functions = functions(&program, &targets)?;

@@ -1,6 +1,8 @@
 //! From the pseudo instructions of `BPF_PROG_LOAD` (descriptors and ids of
 //! types) to those of a linked program (indices into the parser's lists).
 
+use std::collections::HashMap;
+
 use super::kernel::{Descriptor, Kernel, check_count};
 use super::refusal::Refusal;
 use crate::btf::{Btf, Kind, essential_name};
@@ -19,18 +21,39 @@ mod pseudo {
     pub(super) const MAP_FD_VALUE: u8 = 2;
 }
 
+/// The most types of a name that are looked at for how a program declares a
+/// kfunc; they differ in their flavours.
+const MAX_DECLARATIONS: usize = 64;
+
 /// One program that is being rewritten.
 pub(super) struct Rewriting<'k> {
     /// The program's own types.
-    pub(super) btf: Option<&'k Btf>,
+    btf: Option<&'k Btf>,
     /// Where the array of descriptors is.
-    pub(super) fd_array: u64,
-    pub(super) program: &'k str,
+    fd_array: u64,
+    program: &'k str,
     /// The kfuncs of all programs, with those of this one.
-    pub(super) kfuncs: Vec<Kfunc>,
+    kfuncs: Vec<Kfunc>,
+    /// Their places by opcode and id: a program may name one a million times.
+    bound: HashMap<(u8, u32), i32>,
 }
 
-impl Rewriting<'_> {
+impl<'k> Rewriting<'k> {
+    pub(super) fn new(btf: Option<&'k Btf>, fd_array: u64, program: &'k str) -> Self {
+        Self {
+            btf,
+            fd_array,
+            program,
+            kfuncs: Vec::new(),
+            bound: HashMap::new(),
+        }
+    }
+
+    /// Returns the kfuncs of all programs, with those of this one.
+    pub(super) fn into_kfuncs(self) -> Vec<Kfunc> {
+        self.kfuncs
+    }
+
     /// Returns the linked code and the slots that it calls or takes the
     /// address of.
     pub(super) fn rewrite(
@@ -105,19 +128,32 @@ impl Rewriting<'_> {
             let expected = "0: kfuncs are in no module";
             return Err(self.refuse(slot, "offset", expected, insn.off.into()));
         }
-        if insn.code == CALL && insn.imm == 0 {
-            return self.index(Kfunc {
+        let id = insn.imm.cast_unsigned();
+        let key = (insn.code, id);
+        if let Some(index) = self.bound.get(&key) {
+            return Ok(*index);
+        }
+        let kfunc = if insn.code == CALL && id == 0 {
+            Kfunc {
                 name: missing_name(&kernel.missing, self.btf),
                 host: None,
-            });
-        }
-        let id = insn.imm.cast_unsigned();
+            }
+        } else {
+            self.offered(kernel, slot, id)?
+        };
+        let index = self.index(kfunc)?;
+        self.bound.insert(key, index);
+        Ok(index)
+    }
+
+    /// Returns the host's kfunc that has an id.
+    fn offered(&self, kernel: &Kernel<'_>, slot: usize, id: u32) -> Result<Kfunc, Refusal> {
         let found = kernel
             .name_of(id)
             .and_then(|found| Some((found, found.kfunc?)));
         let Some((found, host)) = found else {
             let expected = "the id of a kfunc";
-            return Err(self.refuse(slot, "immediate", expected, insn.imm.into()));
+            return Err(self.refuse(slot, "immediate", expected, id.cast_signed().into()));
         };
         let own = usize::try_from(host)
             .ok()
@@ -135,7 +171,7 @@ impl Rewriting<'_> {
             });
         }
         let host = Some(host);
-        self.index(Kfunc { name, host })
+        Ok(Kfunc { name, host })
     }
 
     fn index(&mut self, kfunc: Kfunc) -> Result<i32, Refusal> {
@@ -185,6 +221,7 @@ fn missing_name(missing: &[String], btf: Option<&Btf>) -> String {
 /// Returns how many arguments the program's types say that a function takes.
 fn declared_args(btf: &Btf, name: &str) -> Option<usize> {
     let named = btf.candidates(essential_name(name.as_bytes())).iter();
+    let named = named.take(MAX_DECLARATIONS);
     let mut functions = named.filter_map(|&id| match btf.get(id).kind {
         Kind::Func { proto, .. } if btf.name(btf.get(id).name) == name.as_bytes() => Some(proto),
         _ => None,

@@ -1,5 +1,7 @@
 //! Loader programs that no libbpf makes: what is capped, and what they forget.
 
+use std::time::{Duration, Instant};
+
 use expect_test::{Expect, expect};
 use ukexec_bpf::Insn;
 
@@ -408,4 +410,82 @@ fn a_program_whose_descriptor_is_closed_is_gone() {
         &again,
         expect!["the skeleton's loader failed: programs: 33, at most 32 are taken (-E2BIG)"],
     );
+}
+
+/// Where [`naming_kfuncs`] has the name that it looks up, and room for it.
+const NAME: usize = 440;
+const NAME_LEN: usize = 500;
+
+/// A skeleton that looks a name up so often, and then loads a program of
+/// 100,000 calls of the kfunc `id`; `types` are its types and their strings.
+fn naming_kfuncs(name: &[u8], times: i32, id: i32, types: [&[u8]; 2]) -> Vec<u8> {
+    let calls = 100_000;
+    let [types, strings] = types;
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+    let header = [0x0001_eb9f, 24, 0, len(types), len(types), len(strings)];
+    let header = header.iter().flat_map(|word| word.to_le_bytes());
+    let btf: Vec<u8> = header.chain(types.iter().chain(strings).copied()).collect();
+    // BPF_BTF_LOAD is told at 0, BPF_PROG_LOAD at 64.
+    let mut data = words(&[
+        (16, len(&btf)),
+        (64, 26),
+        (64 + 4, calls + 1),
+        (64 + 68, 24),
+        (64 + 108, 1),
+    ]);
+    data[400..418].copy_from_slice(b"bpf_handle_pefile\0");
+    data[NAME..NAME + name.len()].copy_from_slice(name);
+    data.extend(btf);
+    data.resize(data.len().next_multiple_of(8), 0);
+    let start = data.len();
+    let body = (0..calls).map(|_| insn(0x85, 0, 2, 0, id)).chain([exit()]);
+    data.extend(body.flat_map(|insn| insn.to_le_bytes()));
+    let at = |at: usize| i32::try_from(at).unwrap();
+    let find = |name: usize, len: usize| {
+        let [first, second] = blob(1, at(name));
+        [
+            first,
+            second,
+            mov(2, at(len)),
+            mov(3, 12),
+            mov(4, 0),
+            call(FIND),
+        ]
+    };
+    let point = |from: usize, to: usize| {
+        let ([first, second], [third, fourth]) = (blob(1, at(from)), blob(2, at(to)));
+        [first, second, third, fourth, insn(0x7b, 1, 2, 0, 0)]
+    };
+    let mut code = find(400, 18).to_vec();
+    code.extend(point(0, BLOB));
+    code.extend(point(64 + 8, start));
+    code.extend(sys_bpf(18, 0, 28));
+    // prog_btf_fd
+    let [first, second] = blob(1, 64 + 72);
+    code.extend([first, second, insn(0x63, 1, 0, 0, 0), mov(6, times)]);
+    code.extend(find(NAME, name.len()));
+    // if (--r6) goto the look-up
+    code.extend([insn(0x17, 6, 0, 0, 1), insn(0x55, 6, 0, -8, 0)]);
+    code.extend(sys_bpf(5, 64, 140));
+    code.extend([mov(0, 0), exit()]);
+    object(&data, &code)
+}
+
+#[test]
+fn a_kfunc_that_is_called_often_is_bound_once() {
+    let check = |object: &[u8]| {
+        let start = Instant::now();
+        assert_eq!(refusal(object, &hosts::kexec()), "no error");
+        assert!(start.elapsed() < Duration::from_secs(1));
+    };
+    // Of type `void`, so that there are types at all.
+    let word = |number: u32| number.to_le_bytes();
+    let forward = |name| [word(name), word(7 << 24), word(0)].concat();
+    // As many names as calls are, of which a weak kfunc may have had each.
+    let name = [&[b'y'; NAME_LEN - 1][..], &[0]].concat();
+    check(&naming_kfuncs(&name, 4000, 0, [&forward(0), b"\0"]));
+    // As many types as fit, which may declare the kfunc.
+    let types = forward(1).repeat(200_000);
+    let types = [&types[..], b"\0bpf_decompress___x\0"];
+    check(&naming_kfuncs(b"bpf_decompress\0", 1, 2, types));
 }
