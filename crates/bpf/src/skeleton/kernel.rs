@@ -9,7 +9,8 @@ use super::MAX_CALLS;
 use super::attr::{Attr, array, text};
 use super::refusal::Refusal;
 use crate::btf::{Btf, Texts, essential_name};
-use crate::helpers::loader;
+use crate::helpers::{loader, why_no_kfunc};
+use crate::load_error::KfuncProblem;
 use crate::memory::Memory;
 use crate::object::list;
 use crate::vm::Fault;
@@ -271,8 +272,13 @@ impl<'a> Kernel<'a> {
             });
         }
         self.missing.push(name.clone());
-        let offered = list(self.interface.kfuncs.iter().map(|kfunc| kfunc.name));
         let kfunc = name;
+        let essential = str::from_utf8(essential_name(kfunc.as_bytes())).unwrap_or_default();
+        if let Some(reason) = why_no_kfunc(essential) {
+            let problem = KfuncProblem::Refused { reason };
+            return Err(Refusal::KfuncUse { kfunc, problem });
+        }
+        let offered = list(self.interface.kfuncs.iter().map(|kfunc| kfunc.name));
         Err(Refusal::Kfunc { kfunc, offered })
     }
 

@@ -178,7 +178,13 @@ impl Refusal {
             Self::Descriptor { .. } => Errno::EBADF,
             Self::TooMany { .. } | Self::TooLong { .. } => Errno::E2BIG,
             Self::Frozen { .. } => Errno::EPERM,
-            Self::Hook { .. } | Self::Kfunc { .. } | Self::Symbol { .. } => Errno::ENOENT,
+            Self::Hook { .. }
+            | Self::Kfunc { .. }
+            | Self::KfuncUse {
+                problem: KfuncProblem::Refused { .. },
+                ..
+            }
+            | Self::Symbol { .. } => Errno::ENOENT,
             _ => Errno::EINVAL,
         }
     }

@@ -412,6 +412,35 @@ fn a_program_whose_descriptor_is_closed_is_gone() {
     );
 }
 
+#[test]
+fn kfuncs_of_linux_that_are_not_here_are_told_apart() {
+    let mut data = words(&[]);
+    data[..18].copy_from_slice(b"bpf_handle_pefile\0");
+    data[100..117].copy_from_slice(b"bpf_obj_new_impl\0");
+    let find = |at, len| {
+        let [first, second] = blob(1, at);
+        [
+            first,
+            second,
+            mov(2, len),
+            mov(3, 12),
+            mov(4, 0),
+            call(FIND),
+        ]
+    };
+    // libbpf's loaders look up the hook first.
+    let mut code = find(0, 18).to_vec();
+    code.extend(find(100, 17));
+    code.push(exit());
+    check(
+        &data,
+        &code,
+        expect![
+            "the skeleton's loader failed: kfunc bpf_obj_new_impl is a kfunc of Linux that this loader does not offer: parsers have no heap, and thus no lists and trees on it; use maps (-ENOENT)"
+        ],
+    );
+}
+
 /// Where [`naming_kfuncs`] has the name that it looks up, and room for it.
 const NAME: usize = 440;
 const NAME_LEN: usize = 500;
