@@ -10,8 +10,8 @@
 //! become indices.
 //!
 //! A loader program is untrusted: it sees its blob and nothing else, and its
-//! instructions, calls, memory and all that it may make are capped. What it
-//! forgets to close is dropped.
+//! instructions, calls, memory and all that it may make are capped, and with
+//! that its descriptors. What it forgets to close is dropped.
 //!
 //! Spec: libbpf's `gen_loader.c` and `skel_internal.h`, from 1.1 on.
 #![cfg_attr(
@@ -55,8 +55,6 @@ pub const MAX_LOADER_INSNS: u64 = 4_000_000;
 pub const MAX_LOADER_BYTES: u64 = 64 << 20;
 /// The most calls of the kernel that a loader program may make.
 pub const MAX_CALLS: u32 = 4096;
-/// The most descriptors that a loader program may have open at once.
-pub const MAX_DESCRIPTORS: usize = 256;
 /// The most times that a loader program may load types; libbpf's do once.
 pub const MAX_TYPES_LOADED: usize = 4;
 /// The most bytes of the first values of all maps.
