@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -123,13 +123,37 @@ impl Channel {
     /// rest of [`ChannelError`] for what breaks the rules or `limits`. Its
     /// descriptors are closed then.
     pub fn receive(&self, limits: Limits) -> Result<Option<Message>, ChannelError> {
+        self.receive_by(limits, None)
+    }
+
+    /// As [`receive`](Self::receive), but the whole frame has to be there by
+    /// `deadline`: an other end that sends a byte now and then gains no time.
+    /// This replaces the time that [`set_timeout`](Self::set_timeout) set for
+    /// receiving.
+    ///
+    /// # Errors
+    ///
+    /// As for [`receive`](Self::receive), and [`ChannelError::TimedOut`].
+    pub fn receive_before(
+        &self,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Result<Option<Message>, ChannelError> {
+        self.receive_by(limits, Some(deadline))
+    }
+
+    fn receive_by(
+        &self,
+        limits: Limits,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Message>, ChannelError> {
         let mut header = [0; 4];
-        let (came, descriptors) = self.receive_first(&mut header)?;
+        let (came, descriptors) = self.receive_first(&mut header, deadline)?;
         if came == 0 {
             return Ok(None);
         }
         check_count(descriptors.len(), limits.descriptors.min(MAX_DESCRIPTORS))?;
-        self.receive_rest(&mut header, came)?;
+        self.receive_rest(&mut header, came, deadline)?;
         let length = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
         if length > limits.frame {
             return Err(ChannelError::FrameTooLong {
@@ -138,15 +162,19 @@ impl Channel {
             });
         }
         let mut frame = vec![0; length];
-        self.receive_rest(&mut frame, 0)?;
+        self.receive_rest(&mut frame, 0, deadline)?;
         Ok(Some(Message { frame, descriptors }))
     }
 
     /// Reads the first bytes of a frame, where descriptors may be.
-    fn receive_first(&self, header: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
+    fn receive_first(
+        &self,
+        header: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
         let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let came = self.receive_some(header, &mut control)?;
+        let came = self.receive_some(header, &mut control, deadline)?;
         let mut descriptors = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(some) = message {
@@ -158,10 +186,15 @@ impl Channel {
 
     /// Fills `buffer` from `at` on. No descriptor may come with these bytes:
     /// without space for any, the kernel closes them and says that it did.
-    fn receive_rest(&self, buffer: &mut [u8], mut at: usize) -> Result<(), ChannelError> {
+    fn receive_rest(
+        &self,
+        buffer: &mut [u8],
+        mut at: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), ChannelError> {
         let expected = buffer.len();
         while let Some(rest) = buffer.get_mut(at..).filter(|rest| !rest.is_empty()) {
-            match self.receive_some(rest, &mut RecvAncillaryBuffer::default())? {
+            match self.receive_some(rest, &mut RecvAncillaryBuffer::default(), deadline)? {
                 0 => {
                     return Err(ChannelError::Stopped {
                         expected,
@@ -179,7 +212,11 @@ impl Channel {
         &self,
         buffer: &mut [u8],
         control: &mut RecvAncillaryBuffer<'_>,
+        deadline: Option<Instant>,
     ) -> Result<usize, ChannelError> {
+        if let Some(deadline) = deadline {
+            self.wait_until(deadline)?;
+        }
         let buffers = &mut [IoSliceMut::new(buffer)];
         let flags = RecvFlags::CMSG_CLOEXEC;
         match again(|| recvmsg(&self.socket, buffers, control, flags)) {
@@ -191,6 +228,18 @@ impl Channel {
             Err(Errno::CONNRESET) => Ok(0),
             Err(errno) => Err(failed("receiving from the other end of the channel", errno)),
         }
+    }
+
+    /// Makes the next reading wait no longer than until `deadline`.
+    fn wait_until(&self, deadline: Instant) -> Result<(), ChannelError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ChannelError::TimedOut);
+        }
+        // A time that rounds to zero would be none.
+        let left = left.max(Duration::from_millis(1));
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(left))
+            .map_err(|errno| failed("setting the channel's timeout", errno))
     }
 }
 
@@ -446,5 +495,25 @@ mod tests {
         let error = near.send(&vec![0; 4 << 20], &[]).unwrap_err();
         assert!(matches!(error, ChannelError::TimedOut), "{error}");
         drop(far);
+    }
+
+    /// Each byte comes in time, and the frame as a whole does not.
+    #[test]
+    fn a_deadline_is_for_the_whole_frame() {
+        let (near, far) = pair();
+        let deadline = Instant::now() + Duration::from_millis(60);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut byte = 200_u8;
+                // Until nobody reads any more.
+                while rustix::net::send(&far, &[byte], SendFlags::NOSIGNAL).is_ok() {
+                    byte = 0;
+                    thread::sleep(Duration::from_millis(10));
+                }
+            });
+            let error = near.receive_before(LIMITS, deadline).unwrap_err();
+            assert!(matches!(error, ChannelError::TimedOut), "{error}");
+            drop(near);
+        });
     }
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
@@ -79,6 +81,23 @@ impl Worker {
         Ok(Ending::from(status))
     }
 
+    /// Waits until the worker ends, but only so long: then it is killed. A
+    /// worker that has hung up need not be about to end.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Wait`], as for [`Worker::wait`].
+    pub fn wait_or_kill(mut self, patience: Duration) -> Result<Ending, SandboxError> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().map_err(SandboxError::Wait)? {
+                return Ok(Ending::from(status));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        self.kill()
+    }
+
     /// Ends the worker, whatever it is doing, and waits until it is gone.
     ///
     /// # Errors
@@ -145,5 +164,7 @@ fn hung_up(socket: &rustix::fd::OwnedFd) -> Result<bool, Errno> {
 
 /// This program, also when its file was replaced or removed meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// Between two looks at whether a worker has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The first descriptor behind the standard ones.
 const FIRST_OTHER: i32 = 3;

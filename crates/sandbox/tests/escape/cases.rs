@@ -27,6 +27,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
     ("stray_descriptors_are_told", stray_descriptors),
     ("dropping_a_worker_reaps_it", dropping_reaps),
     ("killing_a_worker_tells_so", killing_tells),
+    ("a_worker_that_stays_is_not_waited_for", waiting_ends),
     ("a_killed_parent_takes_its_worker_along", killed_parent),
     (
         "a_parent_that_is_gone_at_once_leaves_no_worker",
@@ -184,6 +185,20 @@ fn killing_tells() {
     let (worker, _channel) = confined("wait for ever");
     let ending = worker.kill().unwrap();
     assert_eq!(ending, Ending::Killed(Signal::KILL.as_raw()));
+}
+
+fn waiting_ends() {
+    let patience = Duration::from_millis(20);
+    // The channel stays open, which it waits at.
+    let (worker, _channel) = confined("wait for ever");
+    let id = worker.id();
+    let ending = worker.wait_or_kill(patience).unwrap();
+    assert_eq!(ending, Ending::Killed(Signal::KILL.as_raw()));
+    assert!(is_gone(id));
+    let (worker, channel) = confined("wait for ever");
+    drop(channel);
+    let ending = worker.wait_or_kill(100 * patience).unwrap();
+    assert!(matches!(ending, Ending::Exited(_)), "{ending}");
 }
 
 fn killed_parent() {
