@@ -12,6 +12,7 @@ mod failure;
 mod image;
 mod output;
 mod parsers_d;
+mod patience;
 mod policy;
 mod progress;
 mod protocol;

@@ -7,17 +7,19 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::{MemfdWriter, SealedFile, close_on_exec};
 use ukexec_pe::AuthenticodeRanges;
-use ukexec_sandbox::{Channel, Ending, Worker, spawn};
+use ukexec_sandbox::{Channel, ChannelError, Ending, Worker, spawn};
 use ukexec_signature::Hasher;
 
 use crate::args;
 use crate::image::{Content, Image, Opened, join_initrds, name};
 use crate::parsers_d;
+use crate::patience::{Patience, cpu_seconds};
 use crate::protocol::{
     Allowance, Answer, Bundled, Event, HashPlan, Hashed, Identity, Job, LIMITS, MachineFacts,
     Policy, Request, Verification, Wanted,
@@ -241,7 +243,12 @@ struct Looked {
 struct Work {
     worker: Worker,
     channel: Channel,
+    /// How long it is waited for, all in all.
+    patience: Patience,
 }
+
+/// What a worker that hung up may still take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Work {
     /// Starts a worker; one that does nothing in a sandbox with gaps, if only
@@ -261,7 +268,13 @@ impl Work {
         let arguments = worker_arguments(args, required);
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let (worker, channel) = spawn(&arguments).context("no worker can be started")?;
-        Ok(Self { worker, channel })
+        let patience = Patience::new(&args.limits);
+        channel.set_timeout(Some(patience.whole()))?;
+        Ok(Self {
+            worker,
+            channel,
+            patience,
+        })
     }
 
     fn send(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
@@ -275,7 +288,11 @@ impl Work {
     /// error, and so is that it says nothing more.
     fn event(&self) -> anyhow::Result<Event> {
         loop {
-            let message = self.channel.receive(LIMITS);
+            let wait = |deadline| self.channel.receive_before(LIMITS, deadline);
+            let message = match self.patience.spend(wait) {
+                Err(ChannelError::TimedOut) => return Err(self.patience.is_over().into()),
+                message => message,
+            };
             let Some(message) = message.context("the worker cannot be heard")? else {
                 return Err(Silent.into());
             };
@@ -326,10 +343,15 @@ impl Work {
     /// Ends the worker. Nothing that it wrote is open for writing from then on,
     /// and if `result` is that it said nothing, its ending tells why.
     fn end<T>(self, result: anyhow::Result<T>) -> anyhow::Result<T> {
-        let Self { worker, channel } = self;
+        let Self {
+            worker, channel, ..
+        } = self;
         match result {
             Err(error) if error.is::<Silent>() => {
-                let ending = worker.wait().context("the worker cannot be waited for")?;
+                drop(channel);
+                let ending = worker
+                    .wait_or_kill(FAREWELL)
+                    .context("the worker cannot be waited for")?;
                 Err(Ended { ending }.into())
             }
             result => {
@@ -365,8 +387,7 @@ fn worker_arguments(args: &args::Unfolding, required: bool) -> Vec<String> {
     // The budget's private memory, a decompressor's window, and the program.
     let address_space = limits.max_memory.0.saturating_add(512 << 20);
     let output = limits.max_output.0.saturating_add(limits.max_memory.0);
-    // A slow machine runs a million instructions and writes a MiB in a second.
-    let seconds = 60 + (limits.max_insns >> 20) + (limits.max_output.0 >> 20);
+    let seconds = cpu_seconds(limits);
     let mut arguments = vec![
         "worker".to_owned(),
         format!("--address-space={address_space}"),

@@ -83,3 +83,13 @@ fn a_worker_that_breaks_is_told() {
     "#]],
     );
 }
+
+#[test]
+fn a_worker_that_sleeps_is_not_waited_for() {
+    check(
+        "sleep",
+        expect![[r#"
+        ukexec: the worker, which takes the image apart, has not answered after 1 seconds of waiting (--max-insns and --max-output give it more or less); nothing was done with the image
+    "#]],
+    );
+}

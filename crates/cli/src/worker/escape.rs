@@ -27,6 +27,10 @@ pub(crate) fn attempt(way: &str) {
             drop(much);
             Ok(())
         }
+        // Uses no processor time, and says nothing.
+        "sleep" => loop {
+            thread::park();
+        },
         "hang-up" => Ok(()),
         _ => return,
     };
