@@ -196,10 +196,8 @@ impl SharedMemfd {
     ///
     /// [`KexecError::Memory`] if the file cannot be asked or sealed, for one
     /// because somebody has it mapped for writing.
-    pub fn seal(mut self) -> Result<SealedFile, KexecError> {
-        let stat = rustix::fs::fstat(&self.memfd.fd).map_err(memory("looking at an output"))?;
-        self.memfd.len = u64::try_from(stat.st_size).unwrap_or(0);
-        self.memfd.seal()
+    pub fn seal(self) -> Result<SealedFile, KexecError> {
+        self.memfd.seal_as_is()
     }
 }
 
@@ -249,6 +247,13 @@ impl Memfd {
     pub(crate) fn seal(self) -> Result<SealedFile, KexecError> {
         // Zeros at the end were only skipped so far.
         rustix::fs::ftruncate(&self.fd, self.len).map_err(memory("growing a file in memory"))?;
+        self.seal_as_is()
+    }
+
+    /// As [`seal`](Self::seal), with the bytes that are there. Whoever else may
+    /// write could change their number until the file is sealed, so that they
+    /// are counted behind it.
+    fn seal_as_is(self) -> Result<SealedFile, KexecError> {
         rustix::fs::fcntl_add_seals(
             &self.fd,
             SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
@@ -258,7 +263,9 @@ impl Memfd {
         let fd = rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(
             memory("opening a sealed file again through /proc/self/fd (is /proc mounted?)"),
         )?;
-        Ok(SealedFile { fd, len: self.len })
+        let stat = rustix::fs::fstat(&fd).map_err(memory("looking at a sealed file"))?;
+        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(SealedFile { fd, len })
     }
 }
 
@@ -354,6 +361,27 @@ mod tests {
         let file = shared.seal().unwrap();
         assert_eq!(file.to_vec().unwrap(), b"output");
         assert_eq!(rustix::io::write(&theirs, b"more"), Err(Errno::PERM));
+    }
+
+    /// The other keeps changing the length meanwhile.
+    #[test]
+    fn what_is_sealed_is_as_long_as_it_says() {
+        for _ in 0..200 {
+            let shared = SharedMemfd::new("test").unwrap();
+            let theirs = shared.as_fd().try_clone_to_owned().unwrap();
+            let file = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for len in 1.. {
+                        if rustix::fs::ftruncate(&theirs, len % 7).is_err() {
+                            break;
+                        }
+                    }
+                });
+                shared.seal().unwrap()
+            });
+            let found = rustix::fs::fstat(&file).unwrap().st_size;
+            assert_eq!(u64::try_from(found).unwrap(), file.len());
+        }
     }
 
     /// The kernel answers `ETXTBSY` to an image that anyone has open for writing.
