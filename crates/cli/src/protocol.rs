@@ -23,6 +23,10 @@ pub(crate) const LIMITS: Limits = Limits {
     descriptors: 1,
 };
 
+/// So many sections become parts of their own, each with a descriptor; UKIs have
+/// 96 at most.
+pub(crate) const CUTS_MAX: usize = 128;
+
 /// What the parent asks for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {

@@ -15,6 +15,10 @@ pub(crate) struct Sources {
     backings: Vec<Option<Backing>>,
 }
 
+/// So many sources are kept account of. Each of 64 decompressions in a stage has
+/// an output.
+const SOURCES_MAX: usize = 1 << 16;
+
 /// What backs a source.
 #[derive(Debug)]
 enum Backing {
@@ -65,8 +69,15 @@ impl Sources {
         backings.filter_map(|backing| Some((backing.as_fd(), backing.len()?)))
     }
 
-    /// Makes memory for the worker to write into.
-    pub(crate) fn add_output(&mut self) -> Result<BorrowedFd<'_>, KexecError> {
+    /// Makes memory for the worker to write into. It writes one after the
+    /// other, and not without end.
+    pub(crate) fn add_output(&mut self) -> anyhow::Result<BorrowedFd<'_>> {
+        if let Some(Some(Backing::Shared(_))) = self.backings.last() {
+            return Err(BadAnswer::new("an output while it writes another").into());
+        }
+        if self.backings.len() >= SOURCES_MAX {
+            return Err(BadAnswer::new("more outputs than any image needs").into());
+        }
         let output = Backing::Shared(SharedMemfd::new("ukexec-output")?);
         Ok(self
             .backings
@@ -76,22 +87,28 @@ impl Sources {
             .expect("it was just put there"))
     }
 
-    /// Seals what the worker says it has written.
-    pub(crate) fn seal(&mut self, id: u32) -> anyhow::Result<()> {
+    /// Seals what the worker says it has written, and returns its length.
+    pub(crate) fn seal(&mut self, id: u32) -> anyhow::Result<u64> {
         let slot = self.slot(id)?;
         match slot.take() {
             Some(Backing::Shared(output)) => {
-                *slot = Some(Backing::Sealed(output.seal()?));
-                Ok(())
+                let sealed = output.seal()?;
+                let len = sealed.len();
+                *slot = Some(Backing::Sealed(sealed));
+                Ok(len)
             }
             _ => Err(BadAnswer::new(format!("source {id} as written, which is no output")).into()),
         }
     }
 
-    /// Lets go of a source that the worker does not refer to any more.
-    pub(crate) fn free(&mut self, id: u32) -> Result<(), BadAnswer> {
-        *self.slot(id)? = None;
-        Ok(())
+    /// Lets go of a source that the worker does not refer to any more. Returns
+    /// the length of one that it had not written to the end: that is sealed
+    /// before, since it can keep its descriptor.
+    pub(crate) fn free(&mut self, id: u32) -> anyhow::Result<u64> {
+        match self.slot(id)?.take() {
+            Some(Backing::Shared(output)) => Ok(output.seal()?.len()),
+            _ => Ok(0),
+        }
     }
 
     fn slot(&mut self, id: u32) -> Result<&mut Option<Backing>, BadAnswer> {
@@ -285,6 +302,33 @@ mod tests {
         sources.seal(0).unwrap_err();
         sources.free(0).unwrap();
         sources.check(&[span(0, 0..5)], 100).unwrap_err();
+    }
+
+    #[test]
+    fn outputs_are_written_one_after_the_other() {
+        let mut sources = Sources::default();
+        let output = sources.add_output().unwrap().try_clone_to_owned().unwrap();
+        let error = sources.add_output().unwrap_err();
+        expect!["the worker cannot be trusted: it names an output while it writes another; nothing was done with its answer"]
+            .assert_eq(&error.to_string());
+        let mut output = File::from(output);
+        output.write_all(b"image").unwrap();
+        assert_eq!(sources.free(0).unwrap(), 5);
+        // What it kept is of no use any more.
+        output.write_all(b"more").unwrap_err();
+        sources.add_output().unwrap();
+        assert_eq!(sources.seal(1).unwrap(), 0);
+        assert_eq!(sources.free(1).unwrap(), 0);
+    }
+
+    #[test]
+    fn outputs_are_counted() {
+        let mut sources = Sources::default();
+        for id in 0..SOURCES_MAX {
+            sources.add_output().unwrap();
+            sources.free(id.try_into().unwrap()).unwrap();
+        }
+        sources.add_output().unwrap_err();
     }
 
     /// Expects an answer to be refused.

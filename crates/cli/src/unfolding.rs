@@ -21,8 +21,8 @@ use crate::image::{Content, Image, Opened, join_initrds, name};
 use crate::parsers_d;
 use crate::patience::{Patience, cpu_seconds};
 use crate::protocol::{
-    Allowance, Answer, Bundled, Event, HashPlan, Hashed, Identity, Job, LIMITS, MachineFacts,
-    Policy, Request, Verification, Wanted,
+    Allowance, Answer, Bundled, CUTS_MAX, Event, HashPlan, Hashed, Identity, Job, LIMITS,
+    MachineFacts, Policy, Request, Verification, Wanted,
 };
 use crate::sources::{BadAnswer, Sources};
 use crate::text;
@@ -111,7 +111,7 @@ impl Task<'_> {
         let (mut job, bundle) = self.job(&image, &initrds)?;
         job.hashed = hashed;
         work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
-        let answer = work.answer(&mut sources)?;
+        let answer = work.answer(&mut sources, output_limit(&self.args.limits))?;
         // What comes out is never longer than what went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.args.limits.max_output.0;
@@ -319,24 +319,29 @@ impl Work {
         };
         self.send(&Request::Look { len: *len }, file.as_fd())?;
         match self.event()? {
-            Event::Looked { cuts, hash } => Ok(Looked { cuts, hash }),
+            Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => Ok(Looked { cuts, hash }),
             event => Err(not_asked_for(&event)),
         }
     }
 
-    /// Does what the worker asks for until it answers.
-    fn answer(&self, sources: &mut Sources) -> anyhow::Result<Answer> {
+    /// Does what the worker asks for until it answers. What it writes is memory
+    /// of this machine: at most `left` bytes, and the last output may be as
+    /// long again as the sandbox lets it.
+    fn answer(&self, sources: &mut Sources, mut left: u64) -> anyhow::Result<Answer> {
         loop {
-            match self.event()? {
+            let written = match self.event()? {
                 Event::Output => {
                     let output = sources.add_output()?;
                     self.send(&Request::Output, output)?;
+                    0
                 }
                 Event::Written(id) => sources.seal(id)?,
                 Event::Freed(id) => sources.free(id)?,
-                Event::Done(answer) => return Ok(*answer),
+                Event::Done(answer) if answer.document.is_object() => return Ok(*answer),
                 event => return Err(not_asked_for(&event)),
-            }
+            };
+            let rest = left.checked_sub(written);
+            left = rest.ok_or_else(|| BadAnswer::new("more output than there can be"))?;
         }
     }
 
@@ -378,7 +383,7 @@ struct Ended {
 fn not_asked_for(event: &Event) -> anyhow::Error {
     let event = format!("{event:?}");
     let word = event.split(['(', ' ']).next().unwrap_or_default();
-    BadAnswer::new(format!("{word:?}, which nobody asked for")).into()
+    BadAnswer::new(format!("{word:?} that nobody asked for in this way")).into()
 }
 
 /// Returns the worker's command line.
@@ -386,12 +391,11 @@ fn worker_arguments(args: &args::Unfolding, required: bool) -> Vec<String> {
     let limits = &args.limits;
     // The budget's private memory, a decompressor's window, and the program.
     let address_space = limits.max_memory.0.saturating_add(512 << 20);
-    let output = limits.max_output.0.saturating_add(limits.max_memory.0);
     let seconds = cpu_seconds(limits);
     let mut arguments = vec![
         "worker".to_owned(),
         format!("--address-space={address_space}"),
-        format!("--file-size={}", output.saturating_add(SLACK)),
+        format!("--file-size={}", file_size(limits)),
         format!("--cpu-seconds={seconds}"),
     ];
     if args.no_sandbox {
@@ -412,6 +416,19 @@ fn worker_arguments(args: &args::Unfolding, required: bool) -> Vec<String> {
     };
     arguments.push(verbose.to_owned());
     arguments
+}
+
+/// Returns how long an output of a worker may be, in bytes.
+fn file_size(limits: &args::Limits) -> u64 {
+    let output = limits.max_output.0.saturating_add(limits.max_memory.0);
+    output.saturating_add(SLACK)
+}
+
+/// Returns how long all outputs of a worker may be together, in bytes. It unfolds
+/// twice where it looks for the image's own command line first, and then writes
+/// out what it has in memory.
+fn output_limit(limits: &args::Limits) -> u64 {
+    file_size(limits).saturating_mul(3)
 }
 
 /// Small files, one behind the other in sealed memory.

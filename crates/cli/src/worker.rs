@@ -33,13 +33,10 @@ use self::sources::Sources;
 use self::verify::Rules;
 use crate::args;
 use crate::failure;
-use crate::protocol::{Event, Failure, Request};
+use crate::protocol::{CUTS_MAX, Event, Failure, Request};
 
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::sources::FdSource;
-
-/// So many sections become parts of their own; UKIs have 96 at most.
-const CUTS_MAX: usize = 128;
 
 /// Descriptors that may be open at once: sections, initrds, outputs.
 const DESCRIPTORS: u64 = 1024;
@@ -57,6 +54,7 @@ pub(crate) fn run(args: &args::Worker, level: LevelFilter) -> ExitCode {
     #[cfg(feature = "escape")]
     if let Some(way) = &args.escape {
         escape::attempt(way);
+        escape::lie(way, &line);
     }
     match entered.and_then(|()| serve(&line)) {
         Ok(()) => ExitCode::SUCCESS,

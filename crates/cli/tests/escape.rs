@@ -93,3 +93,31 @@ fn a_worker_that_sleeps_is_not_waited_for() {
     "#]],
     );
 }
+
+#[test]
+fn a_worker_that_lies_is_not_believed() {
+    check(
+        "lie: cuts",
+        expect![[r#"
+        ukexec: the worker cannot be trusted: it names "Looked" that nobody asked for in this way; nothing was done with its answer
+    "#]],
+    );
+    check(
+        "lie: outputs",
+        expect![[r#"
+        ukexec: the worker cannot be trusted: it names an output while it writes another; nothing was done with its answer
+    "#]],
+    );
+    check(
+        "lie: document",
+        expect![[r#"
+        ukexec: the worker cannot be trusted: it names "Done" that nobody asked for in this way; nothing was done with its answer
+    "#]],
+    );
+    check(
+        "lie: spans",
+        expect![[r#"
+        ukexec: the worker cannot be trusted: it names bytes 0..1 of source 7, which has None; nothing was done with its answer
+    "#]],
+    );
+}
