@@ -37,6 +37,15 @@ pub(crate) enum Access {
     Snapshot,
 }
 
+impl Access {
+    /// Returns where bytes are read if only what is verified counts
+    /// (`required`): a file on disk can change between the verdict on it and
+    /// the use of it.
+    fn where_verified(self, required: bool) -> Self {
+        if required { Self::Snapshot } else { self }
+    }
+}
+
 /// An image to take apart.
 #[derive(Clone, Debug)]
 pub(crate) struct Task<'a> {
@@ -75,7 +84,11 @@ impl Task<'_> {
             .as_ref()
             .is_some_and(|(rules, _)| rules.policy == Policy::Require);
         let work = Work::start(self.args, required)?;
-        let done = self.have_done(image, trust, &work);
+        let task = Task {
+            access: self.access.where_verified(required),
+            ..self.clone()
+        };
+        let done = task.have_done(image, trust, &work);
         work.end(done)
     }
 
@@ -483,6 +496,14 @@ fn reused(running: &str, panic: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_to_be_verified_is_taken_over_first() {
+        for access in [Access::OnDisk, Access::Snapshot] {
+            assert_eq!(access.where_verified(true), Access::Snapshot);
+            assert_eq!(access.where_verified(false), access);
+        }
+    }
 
     #[test]
     fn a_reused_command_line_loses_what_was_the_boot_loaders() {
