@@ -31,6 +31,13 @@ impl Efivars {
         })
     }
 
+    /// Returns whether there is a place for variables and not one in it: there
+    /// is no firmware without any.
+    pub(crate) fn is_not_mounted(&self) -> bool {
+        let entries = fs::read_dir(self.dir.join("efivars"));
+        entries.is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     /// Returns the variables that say what the machine trusts, as paths below
     /// `/sys/firmware/efi`.
     pub(crate) fn of_trust(&self) -> io::Result<Vec<String>> {
@@ -131,6 +138,17 @@ mod tests {
         fs::write(dir.path().join(Path::new(DB).file_name().unwrap()), "db").unwrap();
         fs::write(dir.path().join("MokListRT"), "not a name of efivarfs").unwrap();
         check(dir.path(), Some("db"), None);
+    }
+
+    #[test]
+    fn a_place_for_variables_without_any_is_not_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_not_mounted = || Efivars::open(dir.path()).unwrap().is_not_mounted();
+        assert!(!is_not_mounted());
+        fs::create_dir(dir.path().join("efivars")).unwrap();
+        assert!(is_not_mounted());
+        fs::write(dir.path().join(DB), "db").unwrap();
+        assert!(!is_not_mounted());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::args;
 use crate::efivars::{self, Efivars};
 use crate::policy::{self, Config, Effective, Machine, TrustSource};
 use crate::protocol::{Bundled, Policy, Verification};
+use crate::text;
 use crate::unfolding::Bundle;
 
 /// No file of certificates is this long.
@@ -66,7 +67,10 @@ pub(crate) fn standing() -> anyhow::Result<Effective> {
 
 fn open(config: &Config) -> anyhow::Result<Efivars> {
     let dir = config.efivars.as_deref();
-    let dir = dir.unwrap_or(Path::new(efivars::SYSTEM));
+    open_dir(dir.unwrap_or(Path::new(efivars::SYSTEM)))
+}
+
+fn open_dir(dir: &Path) -> anyhow::Result<Efivars> {
     Efivars::open(dir).with_context(|| format!("cannot read UEFI variables from {}", dir.display()))
 }
 
@@ -91,13 +95,34 @@ fn effective(config: &Config, efivars: &Efivars) -> anyhow::Result<Effective> {
     if config.policy() != policy::Policy::Auto {
         return Ok(config.policy().on(Machine::default()));
     }
-    let boot = secure_boot(|name| efivars.read(name))
-        .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
+    // Another folder says what to trust, not what machine this is: it may ask
+    // for more than the machine does, as tests have it do, and not for less.
+    let machine = open_dir(Path::new(efivars::SYSTEM))?;
+    if machine.is_not_mounted() {
+        text::note(&format!(
+            "warning: whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
+             is not mounted on {}/efivars",
+            efivars::SYSTEM
+        ));
+    }
+    let secure_boot = is_on_in_any(&[efivars, &machine])?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;
     Ok(config.policy().on(Machine {
-        secure_boot: boot.is_on(),
+        secure_boot,
         lockdown: lockdown.is_some_and(|level| level > Lockdown::None),
     }))
+}
+
+/// Returns whether Secure Boot is on, as any of these folders says.
+fn is_on_in_any(folders: &[&Efivars]) -> anyhow::Result<bool> {
+    for efivars in folders {
+        let boot = secure_boot(|name| efivars.read(name))
+            .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
+        if boot.is_on() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Puts a file of certificates into `bundle`, or all files of a folder.
@@ -160,4 +185,30 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECURE_BOOT: &str = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+    /// A folder of one variable: attributes, and 1 for on.
+    fn folder(value: u8) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(SECURE_BOOT), [6, 0, 0, 0, value]).unwrap();
+        dir
+    }
+
+    #[test]
+    fn another_folder_asks_for_more_and_not_for_less() {
+        let (on, off) = (folder(1), folder(0));
+        let check = |named: &Path, machine: &Path, expected| {
+            let (named, machine) = (open_dir(named).unwrap(), open_dir(machine).unwrap());
+            assert_eq!(is_on_in_any(&[&named, &machine]).unwrap(), expected);
+        };
+        check(on.path(), off.path(), true);
+        check(off.path(), on.path(), true);
+        check(off.path(), off.path(), false);
+    }
 }
