@@ -10,7 +10,7 @@
 //! - The parent: [`spawn`] gives a [`Worker`] and a [`Channel`]; no process
 //!   outlives its [`Worker`], and [`Worker::wait`] tells how it [ended](Ending).
 //! - The worker: [`attach`] takes its end of the channel and ties its life to
-//!   the parent's; [`confine`] gives everything else away, for good, and says
+//!   the parent's; [`confine()`] gives everything else away, for good, and says
 //!   what a kernel that lacks something could not take ([`Applied`]).
 //!
 //! ```no_run
