@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use ukexec_kexec::{InputKind, Moved, SealedFile, Snapshot, Tap, input_kind, read_stream};
+use ukexec_kexec::{
+    GrowableFile, InputKind, Moved, SealedFile, Snapshot, Tap, input_kind, read_stream,
+};
 
 use crate::progress::Progress;
 use crate::protocol::Span;
@@ -87,8 +89,9 @@ impl Opened {
         }
     }
 
-    /// Takes the bytes over into sealed memory in one pass, cut where `cuts`
-    /// say. A stream is sealed already.
+    /// Takes the bytes over into memory in one pass, cut where `cuts` say. All
+    /// parts are sealed, but the largest, which can grow. A stream is sealed
+    /// already.
     pub(crate) fn snapshot(
         self,
         cuts: &[Range<u64>],
@@ -114,8 +117,15 @@ impl Opened {
         let moved = snapshot.moved();
         let (parts, layout) = snapshot.into_parts();
         let mut ids = Vec::new();
+        // Copying the largest to put something behind it would take longest.
+        let mut largest = parts.iter().map(GrowableFile::len).max();
         for part in parts {
-            if let Span::Source { id, .. } = sources.add_sealed(part) {
+            let span = if largest.take_if(|len| *len == part.len()).is_some() {
+                sources.add_growable(part)
+            } else {
+                sources.add_sealed(part.seal()?)
+            };
+            if let Span::Source { id, .. } = span {
                 ids.push(id);
             }
         }

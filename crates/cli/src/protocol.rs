@@ -142,6 +142,8 @@ pub(crate) struct Job {
     pub(crate) append: Option<String>,
     /// Whether it is for a crash.
     pub(crate) panic: bool,
+    /// Put what systemd-stub would behind the initrd.
+    pub(crate) extra: bool,
     /// The budget.
     pub(crate) budget: Allowance,
     /// What to tell.

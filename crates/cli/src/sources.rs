@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ukexec_kexec::{KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
+use ukexec_kexec::{GrowableFile, KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
 
 use crate::protocol::Span;
 
@@ -25,6 +25,11 @@ enum Backing {
     /// Sealed memory: a part of a snapshot, a stream that was read, or what the
     /// worker wrote.
     Sealed(SealedFile),
+    /// A part of a snapshot that something may have to be put behind. The
+    /// worker only reads it, too.
+    Growable(GrowableFile),
+    /// Such a part with something behind it, sealed.
+    Grown(SealedFile, Moved),
     /// What the worker is writing.
     Shared(SharedMemfd),
     /// A file as it lies on disk, and its length when it was opened.
@@ -50,6 +55,12 @@ impl Sources {
     pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> Span {
         let len = sealed.len();
         self.add(Backing::Sealed(sealed), len)
+    }
+
+    /// Takes memory in that may have to grow and returns all of it.
+    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> Span {
+        let len = file.len();
+        self.add(Backing::Growable(file), len)
     }
 
     /// Takes a file of `len` bytes in as it lies and returns all of it.
@@ -116,6 +127,49 @@ impl Sources {
         slot.ok_or_else(|| BadAnswer::new(format!("source {id}, which there is not")))
     }
 
+    /// Puts what comes in `spans` behind a whole source that can grow into that
+    /// source: nothing of the source itself is moved then, however long it is.
+    /// Other spans stay what they are. The spans were checked.
+    pub(crate) fn grow(&mut self, spans: &mut Vec<Span>) -> Result<(), KexecError> {
+        let Some((Span::Source { id, range }, behind)) = spans.split_first() else {
+            return Ok(());
+        };
+        let itself = |span: &Span| matches!(span, Span::Source { id: it, .. } if it == id);
+        let slot = self.backings.get_mut(*id as usize);
+        let growable = slot.and_then(|slot| {
+            slot.take_if(|backing| {
+                let whole =
+                    matches!(backing, Backing::Growable(_)) && backing.len() == Some(range.end);
+                whole && range.start == 0 && !behind.is_empty() && !behind.iter().any(itself)
+            })
+        });
+        let Some(Backing::Growable(mut file)) = growable else {
+            return Ok(());
+        };
+        let id = *id;
+        let moved = self.with_parts(behind, |parts| file.append(parts))?;
+        *spans = vec![Span::Source {
+            id,
+            range: 0..file.len(),
+        }];
+        if let Some(slot) = self.backings.get_mut(id as usize) {
+            *slot = Some(Backing::Grown(file.seal()?, moved));
+        }
+        Ok(())
+    }
+
+    /// Seals all that could grow. Nothing can be changed any more from then on.
+    pub(crate) fn seal_all(&mut self) -> Result<(), KexecError> {
+        for slot in &mut self.backings {
+            if let Some(Backing::Growable(file)) =
+                slot.take_if(|backing| matches!(backing, Backing::Growable(_)))
+            {
+                *slot = Some(Backing::Sealed(file.seal()?));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the length of what `spans` name, of which every byte is there.
     pub(crate) fn check(&self, spans: &[Span], limit: u64) -> Result<u64, BadAnswer> {
         let mut len: u64 = 0;
@@ -157,22 +211,24 @@ impl Sources {
     /// Returns `spans` as one descriptor: as it lies if it is one sealed file,
     /// else assembled.
     pub(crate) fn descriptor(&self, spans: &[Span]) -> Result<Descriptor<'_>, KexecError> {
-        if let Some(sealed) = self.whole(spans) {
-            return Ok(Descriptor::AsItLies(sealed));
+        if let Some(whole) = self.whole(spans) {
+            return Ok(whole);
         }
         let (sealed, moved) = self.with_parts(spans, assemble)?;
         Ok(Descriptor::Assembled(sealed, moved))
     }
 
     /// Returns the sealed file that `spans` are, whole, if it is just one.
-    fn whole(&self, spans: &[Span]) -> Option<&SealedFile> {
+    fn whole(&self, spans: &[Span]) -> Option<Descriptor<'_>> {
         let [Span::Source { id, range }] = spans else {
             return None;
         };
-        match self.backings.get(*id as usize)?.as_ref()? {
-            Backing::Sealed(sealed) if *range == (0..sealed.len()) => Some(sealed),
-            _ => None,
-        }
+        let whole = match self.backings.get(*id as usize)?.as_ref()? {
+            Backing::Sealed(sealed) => Descriptor::AsItLies(sealed),
+            Backing::Grown(sealed, moved) => Descriptor::Grown(sealed, *moved),
+            Backing::Growable(_) | Backing::Shared(_) | Backing::File(..) => return None,
+        };
+        (*range == (0..whole.len())).then_some(whole)
     }
 }
 
@@ -180,7 +236,9 @@ impl Backing {
     /// Returns the length, once it cannot change.
     fn len(&self) -> Option<u64> {
         match self {
-            Self::Sealed(sealed) => Some(sealed.len()),
+            Self::Sealed(sealed) | Self::Grown(sealed, _) => Some(sealed.len()),
+            // What is there stays, whatever comes behind it.
+            Self::Growable(file) => Some(file.len()),
             Self::Shared(_) => None,
             Self::File(_, len) => Some(*len),
         }
@@ -190,7 +248,8 @@ impl Backing {
 impl AsFd for Backing {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Sealed(sealed) => sealed.as_fd(),
+            Self::Sealed(sealed) | Self::Grown(sealed, _) => sealed.as_fd(),
+            Self::Growable(file) => file.as_fd(),
             Self::Shared(output) => output.as_fd(),
             Self::File(file, _) => file.as_fd(),
         }
@@ -202,6 +261,8 @@ impl AsFd for Backing {
 pub(crate) enum Descriptor<'a> {
     /// A piece of the snapshot, or what a decompression wrote: nothing moved.
     AsItLies(&'a SealedFile),
+    /// A piece of the snapshot with something behind it, which alone was moved.
+    Grown(&'a SealedFile, Moved),
     /// Put together from pieces.
     Assembled(SealedFile, Moved),
 }
@@ -211,13 +272,13 @@ impl Descriptor<'_> {
     pub(crate) fn moved(&self) -> Moved {
         match self {
             Self::AsItLies(_) => Moved::default(),
-            Self::Assembled(_, moved) => *moved,
+            Self::Grown(_, moved) | Self::Assembled(_, moved) => *moved,
         }
     }
 
     fn file(&self) -> &SealedFile {
         match self {
-            Self::AsItLies(sealed) => sealed,
+            Self::AsItLies(sealed) | Self::Grown(sealed, _) => sealed,
             Self::Assembled(sealed, _) => sealed,
         }
     }
@@ -238,6 +299,7 @@ impl fmt::Display for Descriptor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AsItLies(_) => "as it lies",
+            Self::Grown(..) => "grown",
             Self::Assembled(..) => "assembled",
         })
     }
@@ -249,7 +311,7 @@ mod tests {
     use std::ops::Range;
 
     use expect_test::{Expect, expect};
-    use ukexec_kexec::MemfdWriter;
+    use ukexec_kexec::{MemfdWriter, Snapshot};
 
     use super::*;
 
@@ -285,6 +347,51 @@ mod tests {
         };
         assert_eq!(file.to_vec().unwrap(), b"microcode\0\0\0initrd");
         assert_eq!((moved.in_kernel, moved.through_user), (15, 0));
+    }
+
+    fn growable(bytes: &[u8]) -> GrowableFile {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let snapshot = Snapshot::take(file, &[], None, &mut |_| {}).unwrap();
+        snapshot.into_parts().0.remove(0)
+    }
+
+    /// Grows `spans` where source 0 is `section`, which can, and 1 is `tail`;
+    /// expects what comes of it, and how many bytes were moved for it.
+    fn check_grown(mut spans: Vec<Span>, expected: (&str, u64, &[u8])) {
+        let mut sources = Sources::default();
+        sources.add_growable(growable(b"section"));
+        sources.add_sealed(sealed(b"tail"));
+        sources.grow(&mut spans).unwrap();
+        sources.seal_all().unwrap();
+        let descriptor = sources.descriptor(&spans).unwrap();
+        let moved = descriptor.moved().total();
+        let bytes = descriptor.file().to_vec().unwrap();
+        assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
+        // What the section was, it still is.
+        assert_eq!(sources.check(&[span(0, 0..7)], 7).unwrap(), 7);
+        assert!(!format!("{sources:?}").contains("Growable"));
+    }
+
+    #[test]
+    fn what_comes_behind_a_section_does_not_move_it() {
+        let section = span(0, 0..7);
+        let tail = span(1, 0..4);
+        check_grown(vec![section.clone()], ("as it lies", 0, b"section"));
+        check_grown(
+            vec![section.clone(), Span::Zeros(1), tail.clone()],
+            ("grown", 4, b"section\0tail"),
+        );
+        check_grown(
+            vec![tail.clone(), section.clone()],
+            ("assembled", 11, b"tailsection"),
+        );
+        check_grown(vec![span(0, 0..6), tail], ("assembled", 10, b"sectiotail"));
+        check_grown(
+            vec![section.clone(), section],
+            ("assembled", 14, b"sectionsection"),
+        );
+        check_grown(vec![], ("assembled", 0, b""));
     }
 
     #[test]

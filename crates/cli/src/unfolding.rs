@@ -124,13 +124,17 @@ impl Task<'_> {
         let (mut job, bundle) = self.job(&image, &initrds)?;
         job.hashed = hashed;
         work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
-        let answer = work.answer(&mut sources, output_limit(&self.args.limits))?;
+        let mut answer = work.answer(&mut sources, output_limit(&self.args.limits))?;
         // What comes out is never longer than what went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.args.limits.max_output.0;
         let limit = inputs.saturating_add(budget).saturating_add(SLACK);
         sources.check(&answer.kernel, limit)?;
         sources.check(answer.initrd.as_deref().unwrap_or_default(), limit)?;
+        if let (Access::Snapshot, Some(initrd)) = (self.access, &mut answer.initrd) {
+            sources.grow(initrd)?;
+        }
+        sources.seal_all()?;
         Ok(Unfolding {
             image,
             initrds,
@@ -207,6 +211,7 @@ impl Task<'_> {
             cmdline: cmdline(args)?,
             append: args.append.clone(),
             panic: args.panic,
+            extra: self.access == Access::Snapshot,
             budget: Allowance::from(&args.limits),
             report: self.report,
             machine: self.machine.clone(),

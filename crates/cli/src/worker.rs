@@ -8,6 +8,7 @@
 mod answer;
 #[cfg(feature = "escape")]
 mod escape;
+mod extra;
 mod line;
 mod measure;
 mod outcome;

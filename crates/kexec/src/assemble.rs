@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::SeekFrom;
 
 use crate::error::KexecError;
-use crate::sealed::{Memfd, SealedFile};
+use crate::sealed::{GrowableFile, Memfd, SealedFile};
 use crate::transfer::{Moved, TransferError, send, share, write_all};
 
 /// Some bytes of a whole.
@@ -57,6 +57,22 @@ impl Part<'_> {
 /// [`KexecError::Memory`] if reading, writing or sealing fails.
 pub fn assemble(parts: &[Part<'_>]) -> Result<(SealedFile, Moved), KexecError> {
     let mut memfd = Memfd::new("ukexec-assembled")?;
+    let moved = append(&mut memfd, parts)?;
+    Ok((memfd.seal()?, moved))
+}
+
+impl GrowableFile {
+    /// Puts `parts` behind what is there, as [`assemble()`] joins them.
+    ///
+    /// # Errors
+    ///
+    /// As [`assemble()`]; the file is of no use then.
+    pub fn append(&mut self, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
+        append(&mut self.memfd, parts)
+    }
+}
+
+fn append(memfd: &mut Memfd, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
     let mut moved = Moved::default();
     for part in parts {
         let more = match part {
@@ -80,7 +96,7 @@ pub fn assemble(parts: &[Part<'_>]) -> Result<(SealedFile, Moved), KexecError> {
         memfd.len += more.total();
         moved += more;
     }
-    Ok((memfd.seal()?, moved))
+    Ok(moved)
 }
 
 /// Joins `parts` in a new file at `path`.

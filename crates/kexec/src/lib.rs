@@ -4,8 +4,8 @@
 //! those that start and confine a process. It knows nothing about formats: bytes come as file descriptors and ranges, and leave as
 //! [`SealedFile`]s, files, or a loaded kernel.
 //!
-//! - [`Snapshot`] takes a file over into sealed memory in one pass, cut where
-//!   the caller says.
+//! - [`Snapshot`] takes a file over into memory in one pass, cut where the
+//!   caller says. Its parts can be sealed, or grow first.
 //! - [`assemble()`] and [`write_file`] join [`Part`]s without bringing their
 //!   bytes into this process; [`Moved`] counts what went which way. An
 //!   [`UnnamedFile`] takes them so that nothing incomplete is ever seen.
@@ -20,7 +20,8 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = std::fs::File::open("vmlinuz")?;
 //! let snapshot = Snapshot::take(&file, &[], None, &mut |_bytes_done| {})?;
-//! let kernel = &snapshot.parts()[0];
+//! let (mut parts, _layout) = snapshot.into_parts();
+//! let kernel = parts.remove(0).seal()?;
 //! let request = LoadRequest::new(kernel.as_fd(), None, b"console=ttyS0", LoadKind::Reboot);
 //! ukexec_kexec::load(&request)?;
 //! # Ok(())
@@ -49,7 +50,7 @@ pub use inherit::close_on_exec;
 pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unload};
 pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
 pub use refusal::Refusal;
-pub use sealed::{MemfdWriter, SealedFile, SharedMemfd};
+pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, read_stream};
 pub use transfer::Moved;
 pub use unnamed::{HeldSignals, UnnamedFile};

@@ -171,6 +171,62 @@ impl fmt::Debug for MemfdWriter {
     }
 }
 
+/// A file in memory whose bytes stay as they are, while more may come behind
+/// them: until it is sealed, [`GrowableFile::append`](Self::append) is all that
+/// can be done to it.
+///
+/// It cannot shrink (`F_SEAL_SHRINK`). The descriptor that can write never
+/// leaves this value; what [`AsFd`] gives is open for reading alone.
+pub struct GrowableFile {
+    pub(crate) memfd: Memfd,
+    reader: OwnedFd,
+}
+
+impl GrowableFile {
+    pub(crate) fn new(memfd: Memfd) -> Result<Self, KexecError> {
+        let reader = memfd.open_again()?;
+        memfd.add_seals(SealFlags::SHRINK)?;
+        Ok(Self { memfd, reader })
+    }
+
+    /// Returns the length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.memfd.len
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes the bytes immutable.
+    ///
+    /// # Errors
+    ///
+    /// [`KexecError::Memory`] if the file cannot be sealed.
+    pub fn seal(self) -> Result<SealedFile, KexecError> {
+        self.memfd.seal()
+    }
+}
+
+/// Open for reading alone.
+impl AsFd for GrowableFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+impl fmt::Debug for GrowableFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrowableFile")
+            .field("fd", &self.reader.as_raw_fd())
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
 /// A memory file that another process writes, until it is sealed here.
 pub struct SharedMemfd {
     memfd: Memfd,
@@ -254,18 +310,23 @@ impl Memfd {
     /// write could change their number until the file is sealed, so that they
     /// are counted behind it.
     fn seal_as_is(self) -> Result<SealedFile, KexecError> {
-        rustix::fs::fcntl_add_seals(
-            &self.fd,
-            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-        )
-        .map_err(memory("sealing a file in memory"))?;
-        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
-        let fd = rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(
-            memory("opening a sealed file again through /proc/self/fd (is /proc mounted?)"),
-        )?;
+        self.add_seals(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        let fd = self.open_again()?;
         let stat = rustix::fs::fstat(&fd).map_err(memory("looking at a sealed file"))?;
         let len = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(SealedFile { fd, len })
+    }
+
+    fn add_seals(&self, seals: SealFlags) -> Result<(), KexecError> {
+        rustix::fs::fcntl_add_seals(&self.fd, seals).map_err(memory("sealing a file in memory"))
+    }
+
+    /// Opens the file once more, for reading alone.
+    fn open_again(&self) -> Result<OwnedFd, KexecError> {
+        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(memory(
+            "opening a sealed file again through /proc/self/fd (is /proc mounted?)",
+        ))
     }
 }
 
@@ -289,6 +350,7 @@ mod tests {
     use rustix::fs::SeekFrom;
 
     use super::*;
+    use crate::assemble::Part;
 
     fn sealed(bytes: &[u8]) -> SealedFile {
         let mut writer = MemfdWriter::new("test").unwrap();
@@ -353,6 +415,40 @@ mod tests {
         assert_eq!(file.to_vec().unwrap(), b"fixed");
     }
 
+    fn growable(bytes: &[u8]) -> GrowableFile {
+        let mut memfd = Memfd::new("test").unwrap();
+        write_all(memfd.as_fd(), bytes).unwrap();
+        memfd.len = bytes.len() as u64;
+        GrowableFile::new(memfd).unwrap()
+    }
+
+    #[test]
+    fn a_growable_file_only_grows() {
+        let mut file = growable(b"section");
+        assert_eq!(rustix::io::write(&file, b"x"), Err(Errno::BADF));
+        assert_eq!(rustix::fs::ftruncate(&file.memfd.fd, 2), Err(Errno::PERM));
+        assert_eq!(rustix::fs::seek(&file, SeekFrom::End(0)), Ok(7));
+        let moved = file.append(&[Part::Zeros(1), Part::Bytes(b"tail"), Part::Zeros(2)]);
+        assert_eq!((moved.unwrap().total(), file.len()), (4, 14));
+        let file = file.seal().unwrap();
+        assert_eq!(file.to_vec().unwrap(), b"section\0tail\0\0");
+        let seals = rustix::fs::fcntl_get_seals(&file).unwrap();
+        assert!(seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SEAL));
+    }
+
+    /// Whoever had it before the seal can read, and see it grow, but not write.
+    #[test]
+    fn others_only_read_a_growable_file() {
+        let mut file = growable(b"section");
+        let theirs = file.as_fd().try_clone_to_owned().unwrap();
+        file.append(&[Part::Bytes(b"+")]).unwrap();
+        let mut seen = [0; 10];
+        assert_eq!(rustix::io::pread(&theirs, &mut seen, 0), Ok(8));
+        assert_eq!(&seen[..8], b"section+");
+        file.seal().unwrap();
+        assert_eq!(rustix::io::write(&theirs, b"x"), Err(Errno::BADF));
+    }
+
     #[test]
     fn what_another_wrote_is_sealed_whole() {
         let shared = SharedMemfd::new("test").unwrap();
@@ -387,8 +483,12 @@ mod tests {
     /// The kernel answers `ETXTBSY` to an image that anyone has open for writing.
     #[test]
     fn is_open_for_writing_nowhere() {
-        let file = sealed(b"fixed");
-        let inode = rustix::fs::fstat(&file).unwrap().st_ino;
+        check_writers(&sealed(b"fixed"));
+        check_writers(&growable(b"fixed").seal().unwrap());
+    }
+
+    fn check_writers(file: &SealedFile) {
+        let inode = rustix::fs::fstat(file).unwrap().st_ino;
         let mut found = 0;
         for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
             // Other tests close theirs meanwhile.

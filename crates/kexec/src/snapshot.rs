@@ -1,7 +1,7 @@
-//! Taking a file over into sealed memory, in one pass.
+//! Taking a file over into memory, in one pass.
 //!
-//! What happens to the file afterwards does no harm: only the sealed pieces are
-//! looked at from then on. Bytes go from the page cache into the memory files
+//! What happens to the file afterwards does no harm: only the parts in memory
+//! are looked at from then on, whose bytes nobody can change. Bytes go from the page cache into the memory files
 //! inside the kernel, in file order, each of them once.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Advice, FileType};
 
 use crate::error::KexecError;
-use crate::sealed::{Memfd, MemfdWriter, SealedFile};
+use crate::sealed::{GrowableFile, Memfd, MemfdWriter, SealedFile};
 use crate::transfer::{Moved, TransferError, copy, send};
 
 /// How an input can be read.
@@ -106,14 +106,15 @@ pub fn read_stream(
 /// Sees the bytes of a file on their way into a [`Snapshot`].
 pub type Tap<'a> = &'a mut (dyn FnMut(&[u8]) + 'a);
 
-/// A file's bytes, sealed, in parts.
+/// A file's bytes in parts, each of which its owner seals, or makes longer and
+/// seals then.
 ///
 /// Each range that was cut out is a part of its own, all bytes between them
 /// together are one more; [`Snapshot::layout`] says where each byte of the file
 /// went.
 #[derive(Debug)]
 pub struct Snapshot {
-    parts: Vec<SealedFile>,
+    parts: Vec<GrowableFile>,
     layout: Vec<Span>,
     len: u64,
     moved: Moved,
@@ -132,14 +133,14 @@ pub struct Span {
 }
 
 impl Snapshot {
-    /// Takes all bytes that `file` has now over into sealed memory.
+    /// Takes all bytes that `file` has now over into memory.
     ///
     /// `cuts` are ascending and disjoint; empty ones are passed over. Bytes
     /// that are appended meanwhile are left alone. `progress` gets the sum of
     /// bytes so far.
     ///
     /// Where there is a `tap`, it sees all bytes in file order, as they are
-    /// sealed: for a digest of exactly these. They then go through this process.
+    /// kept: for a digest of exactly these. They then go through this process.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl Snapshot {
             let mut memfd = Memfd::new("ukexec-section")?;
             pass.take_range(cut.clone(), &mut memfd)?;
             // Part 0 is the rest.
-            parts.push(memfd.seal()?);
+            parts.push(GrowableFile::new(memfd)?);
             pass.layout.push(Span {
                 range: cut.clone(),
                 part: parts.len(),
@@ -188,7 +189,7 @@ impl Snapshot {
         Self::collect(pass, parts)
     }
 
-    fn collect(pass: Pass<'_, '_>, mut parts: Vec<SealedFile>) -> Result<Self, KexecError> {
+    fn collect(pass: Pass<'_, '_>, mut parts: Vec<GrowableFile>) -> Result<Self, KexecError> {
         let Pass {
             len,
             rest,
@@ -197,7 +198,7 @@ impl Snapshot {
             ..
         } = pass;
         match rest {
-            Some(rest) => parts.insert(0, rest.seal()?),
+            Some(rest) => parts.insert(0, GrowableFile::new(rest)?),
             // Nothing lies between the cuts: they are all the parts there are.
             None => layout.iter_mut().for_each(|span| span.part -= 1),
         }
@@ -223,7 +224,7 @@ impl Snapshot {
 
     /// Returns the parts, none of them empty.
     #[must_use]
-    pub fn parts(&self) -> &[SealedFile] {
+    pub fn parts(&self) -> &[GrowableFile] {
         &self.parts
     }
 
@@ -242,7 +243,7 @@ impl Snapshot {
 
     /// Gives the parts away, with the layout.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<SealedFile>, Vec<Span>) {
+    pub fn into_parts(self) -> (Vec<GrowableFile>, Vec<Span>) {
         (self.parts, self.layout)
     }
 }
@@ -364,16 +365,19 @@ mod tests {
         for span in snapshot.layout() {
             assert_eq!(span.range.start, whole.len() as u64, "gap or overlap");
             let mut part = vec![0; (span.range.end - span.range.start) as usize];
-            snapshot.parts()[span.part]
-                .read_at(span.offset, &mut part)
-                .unwrap();
+            let from = &snapshot.parts()[span.part];
+            assert!(span.offset + part.len() as u64 <= from.len());
+            assert_eq!(
+                rustix::io::pread(from, &mut part, span.offset),
+                Ok(part.len())
+            );
             whole.extend_from_slice(&part);
         }
         whole
     }
 
     #[test]
-    fn a_tap_sees_what_is_sealed() {
+    fn a_tap_sees_what_is_kept() {
         let len = 3 << 20;
         let mut seen = Vec::new();
         let mut tap = |bytes: &[u8]| seen.extend_from_slice(bytes);

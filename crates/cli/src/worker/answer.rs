@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use ukexec_boot::{Arch, Kernel, Machine, Problem};
 
+use super::extra::{Extra, File};
 use super::measure::Measurements;
 use super::outcome::Outcome;
 use super::sources::Sources;
 use super::uki::Uki;
 use super::verify::Found;
 use crate::protocol::{Answer, Failure, Identity, Job, MachineFacts, Objection, Wanted};
+use crate::size::Size;
 use crate::{document, text};
 
 /// An os-release file of more bytes is not shown.
@@ -19,7 +21,7 @@ const OS_RELEASE_LIMIT: u64 = 64 << 10;
 
 /// Returns the answer to `job`.
 pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow::Result<Answer> {
-    let initrd = outcome.initrd.as_ref();
+    let mut warnings = outcome.warnings();
     let mut document = document::of_outcome(outcome, job.report.hash)?;
     let signatures = outcome.signatures.iter().map(Found::document);
     document["signatures"] = signatures.collect();
@@ -29,6 +31,14 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
         document["os"] = json!(os_name);
     }
     let mut text = report(outcome, job.report, os_name.as_deref())?;
+    let mut initrd = outcome.initrd.clone();
+    if job.extra {
+        let extra = extra(outcome, job, &mut warnings);
+        initrd = extra.behind(initrd.as_ref());
+        document["extra"] = extra.files.iter().map(extra_document).collect();
+        document["warnings"] = json!(warnings);
+        text.push_str(&extra_text(&extra));
+    }
     if job.report.measure {
         let measurements = Measurements::of(outcome, job).context("it cannot be measured")?;
         document["measurements"] = measurements.document();
@@ -37,11 +47,11 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
     Ok(Answer {
         text,
         document,
-        warnings: outcome.warnings(),
+        warnings,
         unfolded: !outcome.report.stages.is_empty(),
         identity: identity(outcome, job.machine.as_ref()),
         kernel: sources.spans(&outcome.kernel)?,
-        initrd: initrd.map(|rope| sources.spans(rope)).transpose()?,
+        initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
         cmdline: outcome.cmdline.clone(),
     })
 }
@@ -65,6 +75,50 @@ fn report(outcome: &Outcome, wanted: Wanted, os: Option<&str>) -> anyhow::Result
         }
     }
     Ok(report)
+}
+
+/// Returns what goes behind the initrd, and warns of what kexec leaves out.
+fn extra(outcome: &Outcome, job: &Job, warnings: &mut Vec<String>) -> Extra {
+    let extra = match Uki::of(&outcome.image, job) {
+        Ok(Some(uki)) => Extra::of(&uki),
+        Ok(None) => Ok(Extra::default()),
+        Err(error) => Err(error),
+    };
+    let extra = extra.unwrap_or_else(|error| {
+        warnings.push(format!(
+            "nothing is put into /.extra/ of the initrd: {error:#}"
+        ));
+        Extra::default()
+    });
+    let signs = |file: &&File| matches!(file.section, ".pcrsig" | ".pcrpkey");
+    if let Some(file) = extra.files.iter().find(signs) {
+        warnings.push(format!(
+            "the image has {}, but kexec extends no PCR: what a TPM keeps for PCR 11 as this \
+             image's own boot measures it stays locked (inspect --measure tells the values)",
+            file.section
+        ));
+    }
+    extra
+}
+
+fn extra_text(extra: &Extra) -> String {
+    let line = |file: &File| {
+        let File {
+            section,
+            path,
+            content,
+        } = file;
+        format!("extra      /{path} ({section}), {}\n", Size(content.len()))
+    };
+    extra.files.iter().map(line).collect()
+}
+
+fn extra_document(file: &File) -> Value {
+    json!({
+        "path": format!("/{}", file.path),
+        "section": file.section,
+        "size": file.content.len(),
+    })
 }
 
 fn identity(outcome: &Outcome, machine: Option<&MachineFacts>) -> Result<Identity, Failure> {

@@ -16,6 +16,7 @@ use ukexec_pe::{AuthenticodeRanges, PeImage};
 use ukexec_signature::{Algorithm, AlgorithmSet, Digests, digests_of};
 use ukexec_unfold::PeBytes;
 
+use super::extra::Extra;
 use super::outcome::Outcome;
 use super::uki::Uki;
 use crate::document::{self, hex};
@@ -103,6 +104,7 @@ impl Measurements {
         let mut notes = Vec::new();
         let mut firmware = Vec::new();
         let mut stub = None;
+        let mut extra = Extra::default();
         if let Some(uki) = Uki::of(&outcome.image, job)? {
             firmware.extend(loaded(&job.name, uki.pe(), &outcome.image)?);
             if let Some(kernel) = uki.section(".linux")? {
@@ -110,12 +112,13 @@ impl Measurements {
                 stub = Some(Stub::of(&uki, callers_line(outcome, job).as_deref())?);
                 notes.extend(not_told(&uki));
             }
+            extra = Extra::of(&uki)?;
         }
         let cmdline = Rope::from(outcome.cmdline.clone().unwrap_or_default());
         let mut ima = vec![Event::new("kexec-cmdline", &cmdline)?];
         ima.push(Event::new("kernel", &outcome.kernel)?);
-        if let Some(initrd) = &outcome.initrd {
-            ima.push(Event::new("initrd", initrd)?);
+        if let Some(initrd) = extra.behind(outcome.initrd.as_ref()) {
+            ima.push(Event::new("initrd", &initrd)?);
         }
         Ok(Self {
             firmware,
