@@ -6,8 +6,8 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 use ukexec_bpf::{Meter, Rope};
 
-use super::{Image, Op, check, check_with, input, options, parser, run, told};
-use crate::{Budget, Input, MemoryStore, Options, unfold};
+use super::{Image, Op, TEST, check, check_with, input, options, parser, run, told};
+use crate::{Budget, Input, MemoryStore, Observer, Options, run_stage, unfold};
 
 const HOOKS: &[u8] = include_bytes!("../../testdata/hooks.bpf.o");
 
@@ -149,6 +149,52 @@ fn a_hand_over_past_the_budget_is_enomem() {
         error.contains(refused) && error.contains("big -12"),
         "{error}"
     );
+}
+
+/// Keeps what a program prints and why its calls are refused, in turn.
+#[derive(Default)]
+struct Heard(String);
+
+impl Observer for Heard {
+    fn logged(&mut self, line: &str) {
+        self.0 += &format!("{line}\n");
+    }
+
+    fn refused(&mut self, reason: &str) {
+        self.0 += &format!("  {reason}\n");
+    }
+}
+
+#[test]
+fn every_hand_over_that_makes_no_sense_is_einval() {
+    let mut heard = Heard::default();
+    let stage = run_stage(
+        input(Image::new(Op::Errnos).build()),
+        &parser(TEST),
+        &options(),
+        &mut MemoryStore::default(),
+        &mut Budget::default(),
+        &mut heard,
+    );
+    stage.unwrap_err();
+    expect![[r#"
+          bpf_copy_to_kernel: nobody listens to "kexec:dtb"; expected kexec:kernel, kexec:initrd or kexec:cmdline
+        unknown name -22
+          bpf_copy_to_kernel: the name cannot be read: read of 1 byte at 0x0: no region (a NULL pointer)
+        no name -22
+          bpf_copy_to_kernel: the buffer is NULL
+        no buffer -22
+          bpf_copy_to_kernel: the size is -1, which is negative as an int
+        negative -22
+          bpf_copy_to_kernel: the buffer cannot be read: read of 41 bytes at image+0x0 passes its end at 0x28
+        too long -22
+          bpf_copy_to_kernel: the buffer cannot be read: read of 1 byte at 0x1234: no region (a NULL pointer)
+        nowhere -22
+          bpf_copy_to_kernel: a kernel of 0 bytes
+        empty kernel -22
+        empty initrd 0
+        empty line 0
+    "#]].assert_eq(&heard.0);
 }
 
 /// Decompresses what the tool of `extension` wrote.
