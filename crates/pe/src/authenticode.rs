@@ -72,6 +72,27 @@ impl PeImage {
         })
     }
 
+    /// Returns the file ranges behind the headers and before the certificate
+    /// table that `covered`, this image's, leaves out: bytes that anybody can
+    /// change without a signature knowing. Firmware never loads them; whoever
+    /// reads the file as a whole does.
+    #[must_use]
+    pub fn uncovered(&self, covered: &AuthenticodeRanges) -> Vec<Range<u64>> {
+        let signed_end = self.certificates().map_or(self.file_len, |it| it.start);
+        let mut ranges = covered.ranges.clone();
+        ranges.push(signed_end..signed_end);
+        ranges.sort_by_key(|range| range.start);
+        let mut uncovered = Vec::new();
+        let mut at = u64::from(self.size_of_headers());
+        for range in ranges {
+            if range.start > at {
+                uncovered.push(at..range.start);
+            }
+            at = at.max(range.end);
+        }
+        uncovered
+    }
+
     fn hash_headers(&self, signed_end: u64, hashed: &mut Hashed) -> Result<(), PeError> {
         let size = u64::from(self.size_of_headers());
         let check_sum = self.headers.optional_field(CHECK_SUM).0;
@@ -265,6 +286,26 @@ mod tests {
                 "[0..98, 9c..e8, f0..200, 300..400, 300..400] + 0 zeros: 3B3EC20FF96714819F55CE1AD5F2188F4B01268A5F0C90598DF044BEC553C5CD"
             ],
         );
+    }
+
+    #[test]
+    fn bytes_in_gaps_are_uncovered() {
+        let uncovered = |builder: &Builder, edit: fn(&mut Vec<u8>)| {
+            let mut image = builder.build();
+            edit(&mut image);
+            let image = PeImage::parse(&image).unwrap();
+            image.uncovered(&image.authenticode_ranges().unwrap())
+        };
+        for builder in [odd(), Builder::uki(), Builder::zboot()] {
+            assert_eq!(uncovered(&builder, |_| {}), []);
+        }
+        let gap = |image: &mut Vec<u8>| {
+            put(image, 0x148 + 16, 0x100);
+            put(image, 0x148 + 20, 0x300);
+        };
+        assert_eq!(uncovered(&Builder::default(), gap), [0x200..0x300]);
+        let signed = |image: &mut Vec<u8>| odd().put_certificates(image, &[0x55; 24]);
+        assert_eq!(uncovered(&odd(), signed), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! need no signature of their own then.
 
 use std::error::Error;
+use std::ops::Range;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -230,6 +231,11 @@ impl<'a> Verifier<'a> {
             };
         }
         let verdict = verify_image(table.as_deref(), digests, &rules.trust, rules.checks);
+        if verdict.is_good()
+            && let Some(error) = hidden(pe, image)?
+        {
+            return Ok(bad(&error));
+        }
         if let (true, Some(level)) = (verdict.is_good(), rules.trust.sbat_level())
             && let Some(section) = pe.section(".sbat")
         {
@@ -356,8 +362,113 @@ fn table(pe: &PeImage, image: &Rope) -> Result<Option<Vec<u8>>, Box<dyn Error + 
     Ok(Some(image.slice(range)?.to_vec()?))
 }
 
+/// Bytes that no signature covers lie inside the image.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "bytes {:#x} to {:#x} lie between the sections, where no signature covers them, and they are \
+     not zeros; firmware never loads them, but a parser or a running kernel could",
+    range.start, range.end
+)]
+struct Hidden {
+    range: Range<u64>,
+}
+
+/// Returns where in `image` there is something that its digest leaves out. Zeros
+/// are what tools leave between sections, and say nothing.
+fn hidden(pe: &PeImage, image: &Rope) -> Result<Option<Hidden>, Box<dyn Error + Send + Sync>> {
+    let mut buffer = vec![0; CHUNK];
+    for range in pe.uncovered(&pe.authenticode_ranges()?) {
+        let mut at = range.start;
+        while at < range.end {
+            let len = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
+            let bytes = &mut buffer[..len];
+            image.read_at(at, bytes)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(Some(Hidden { range }));
+            }
+            at += len as u64;
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes that are looked at together.
+const CHUNK: usize = 64 << 10;
+
 fn bad(reason: &(dyn Error + 'static)) -> Verdict {
     Verdict::Bad {
         reasons: vec![crate::failure::sentence(reason)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use ukexec_signature::{Algorithm, Origin};
+
+    const UKI: &[u8] = include_bytes!("../../../../fuzz/seeds/pe/uki");
+
+    /// Trusts an image by its digest, changes it, and compares the verdict.
+    fn check(mut image: Vec<u8>, change: impl FnOnce(&mut [u8]), expected: &Expect) {
+        let pe = PeImage::parse(&image[..]).unwrap();
+        let ranges = pe.authenticode_ranges().unwrap();
+        let set = [Algorithm::Sha256].into_iter().collect();
+        let digests = digests_of(&image[..], &ranges, set).unwrap();
+        let mut rules = Rules {
+            policy: Policy::Require,
+            ..Rules::default()
+        };
+        let list = sha256_list(digests.get(Algorithm::Sha256).unwrap());
+        let origin = Origin::new("db");
+        rules.trust.add_allowed_list(&origin, &list).unwrap();
+        change(&mut image);
+        let verifier = Verifier::new(&rules, None, true);
+        let rope = Rope::from(image);
+        let verdict = verifier.pe_verdict(&pe, &rope, &mut Digests::default());
+        expected.assert_eq(&verdict.unwrap().to_string());
+    }
+
+    /// An EFI signature list of one digest: UEFI 2.10, 32.4.1.
+    fn sha256_list(digest: &[u8]) -> Vec<u8> {
+        let mut list = b"\x26\x16\xc4\xc1\x4c\x50\x92\x40\xac\xa9\x41\xf9\x36\x93\x43\x28".to_vec();
+        for number in [28 + 48_u32, 0, 48] {
+            list.extend(number.to_le_bytes());
+        }
+        list.extend([0; 16]);
+        list.extend(digest);
+        list
+    }
+
+    /// Takes the last 16 bytes of the raw data of `.linux` away from it, and fills
+    /// them with zeros.
+    fn with_a_gap() -> (Vec<u8>, usize) {
+        let mut image = UKI.to_vec();
+        let pe = PeImage::parse(&image[..]).unwrap();
+        let section = pe.section(".linux").unwrap();
+        let size = section.size_of_raw_data();
+        let header = image.windows(6).position(|name| name == b".linux").unwrap();
+        let gap = (section.pointer_to_raw_data() + size - 16) as usize;
+        image[header + 16..header + 20].copy_from_slice(&(size - 16).to_le_bytes());
+        image[gap..gap + 16].fill(0);
+        (image, gap)
+    }
+
+    #[test]
+    fn what_lies_between_sections_is_not_taken_for_covered() {
+        let good = expect!["good: the digest of the image is listed in db"];
+        check(UKI.to_vec(), |_| {}, &good);
+        let (image, _) = with_a_gap();
+        check(image, |_| {}, &good);
+        let (image, gap) = with_a_gap();
+        check(
+            image,
+            |image| image[gap] = 1,
+            &expect![
+                "bad signature: bytes 0xbf0 to 0xc00 lie between the sections, where no signature covers them, and they are not zeros; firmware never loads them, but a parser or a running kernel could"
+            ],
+        );
+        let (image, gap) = with_a_gap();
+        check(image, |image| image[gap - 1] ^= 1, &expect!["unsigned"]);
     }
 }
