@@ -42,6 +42,7 @@ fn reporting_init(marker: &str) -> String {
         r#"
 echo "{TAG}release=$(uname -r)"
 echo "{TAG}cmdline=$(cat /proc/cmdline)"
+echo "{TAG}extra=$(stat -c %a /.extra /.extra/os-release 2>&1 | tr '\n' ' ')$(head -n 1 /.extra/os-release 2>&1)"
 if [ -s /proc/vmcore ]; then echo "{TAG}vmcore=yes"; else echo "{TAG}vmcore=no"; fi
 echo "{TAG}reached={marker}"
 "#

@@ -53,7 +53,8 @@ fn boot(machine: Machine, kernel: &Path, initrd: &Path, cmdline: &str) -> Result
     .run()
 }
 
-/// The second kernel ran, with the image's command line and its initrd.
+/// The second kernel ran, with the image's command line, its initrd, and the os-release that
+/// systemd would look for there.
 fn uki(stand: &Stand) -> Result<()> {
     let image = reporting_uki(stand, "second", &cmdline())?;
     let first = FirstKernel::new(
@@ -67,6 +68,8 @@ fn uki(stand: &Stand) -> Result<()> {
     serial.expect(&format!("{TAG}loaded="), "1")?;
     serial.expect(&format!("{TAG}reached="), "second")?;
     serial.expect(&format!("{TAG}cmdline="), &cmdline())?;
+    // Modes and content of what was put behind the initrd.
+    serial.expect(&format!("{TAG}extra="), "555 444 ID=ukexec-test")?;
     serial.expect(&format!("{TAG}vmcore="), "no")
 }
 
