@@ -1,8 +1,10 @@
 //! The files of UEFI variables: the system's, or a folder like it.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::read;
 
 /// Where Linux has them.
 pub(crate) const SYSTEM: &str = "/sys/firmware/efi";
@@ -75,18 +77,10 @@ impl Efivars {
             None if self.flat => return Ok(None),
             _ => name,
         };
-        let file = match File::open(self.dir.join(name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut content = Vec::new();
-        file.take(MAX_LEN + 1).read_to_end(&mut content)?;
-        if u64::try_from(content.len()).is_ok_and(|len| len > MAX_LEN) {
-            let message = format!("expected at most {MAX_LEN} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        match read::whole(&self.dir.join(name), MAX_LEN) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            content => content.map(Some),
         }
-        Ok(Some(content))
     }
 }
 
@@ -185,6 +179,9 @@ mod tests {
         fs::create_dir(dir.path().join("efivars")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.path().join(DB)).unwrap();
         let error = Efivars::open(dir.path()).unwrap().read(DB).unwrap_err();
-        assert_eq!(error.to_string(), "expected at most 4194304 bytes");
+        assert_eq!(
+            error.to_string(),
+            "expected at most 4194304 bytes, found more"
+        );
     }
 }

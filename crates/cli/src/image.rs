@@ -16,7 +16,7 @@ use crate::sources::Sources;
 
 /// What is longer is not looked at: the parser ABI and `kexec_file_load(2)` know
 /// lengths as C ints.
-const LEN_MAX: u64 = i32::MAX as u64;
+pub(crate) const LEN_MAX: u64 = i32::MAX as u64;
 
 /// A file that was opened, before anything of it was looked at.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod patience;
 mod policy;
 mod progress;
 mod protocol;
+mod read;
 mod size;
 mod sources;
 mod text;

@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::read;
+
 /// Where parsers are looked for, the first before the second.
 const SYSTEM: [&str; 2] = ["/etc/ukexec/parsers.d", "/usr/lib/ukexec/parsers.d"];
+
+/// No parser is longer, even one that brings large tables.
+pub(crate) const PARSER_MAX: u64 = 64 << 20;
 
 /// Files of other names in these folders are not parsers.
 const SUFFIX: &str = ".bpf.o";
@@ -31,7 +36,7 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let object = fs::read(&path)
+            let object = read::whole(&path, PARSER_MAX)
                 .with_context(|| format!("cannot read parser {}", path.display()))?;
             if !object.is_empty() {
                 parsers.push((name, object));

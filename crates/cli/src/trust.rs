@@ -15,6 +15,7 @@ use crate::args;
 use crate::efivars::{self, Efivars};
 use crate::policy::{self, Config, Effective, Machine, TrustSource};
 use crate::protocol::{Bundled, Policy, Verification};
+use crate::read;
 use crate::text;
 use crate::unfolding::Bundle;
 
@@ -129,7 +130,7 @@ fn is_on_in_any(folders: &[&Efivars]) -> anyhow::Result<bool> {
 fn add_trust(path: &Path, bundle: &mut Bundle, files: &mut Vec<Bundled>) -> anyhow::Result<()> {
     let failed = || format!("cannot read trusted keys from {}", path.display());
     let mut add = |path: &Path| -> anyhow::Result<()> {
-        let bytes = read(path).with_context(failed)?;
+        let bytes = read::whole(path, LEN_MAX).with_context(failed)?;
         files.push(bundle.add(path.to_string_lossy().into_owned(), &bytes)?);
         Ok(())
     };
@@ -173,18 +174,6 @@ fn variables(efivars: &Efivars, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundl
         }
     }
     Ok(variables)
-}
-
-/// Reads a small file.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(file, LEN_MAX + 1), &mut bytes)?;
-    if bytes.len() as u64 > LEN_MAX {
-        let limit = format!("more than {LEN_MAX} bytes, which no list of keys has");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

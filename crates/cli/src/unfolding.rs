@@ -18,12 +18,13 @@ use ukexec_signature::Hasher;
 
 use crate::args;
 use crate::image::{Content, Image, Opened, join_initrds, name};
-use crate::parsers_d;
+use crate::parsers_d::{self, PARSER_MAX};
 use crate::patience::{Patience, cpu_seconds};
 use crate::protocol::{
     Allowance, Answer, Bundled, CUTS_MAX, Event, HashPlan, Hashed, Identity, Job, LIMITS,
     MachineFacts, Policy, Request, Verification, Wanted,
 };
+use crate::read;
 use crate::sources::{BadAnswer, Sources};
 use crate::text;
 use crate::trust;
@@ -469,7 +470,10 @@ impl Bundle {
 
     fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
         let failed = || format!("cannot read parser {}", path.display());
-        self.add(name(path), &fs::read(path).with_context(failed)?)
+        self.add(
+            name(path),
+            &read::whole(path, PARSER_MAX).with_context(failed)?,
+        )
     }
 }
 

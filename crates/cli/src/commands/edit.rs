@@ -1,6 +1,5 @@
 //! `ukexec attach` and `ukexec detach`: a parser into an image and out of it.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -8,7 +7,9 @@ use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
+use crate::image::LEN_MAX;
 use crate::output::write_file;
+use crate::read;
 use crate::size::Size;
 use crate::{commands, text};
 
@@ -60,5 +61,5 @@ fn with_advice(error: PeError) -> anyhow::Error {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    read::whole(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -7,13 +7,15 @@ mod helpers;
 mod run;
 mod trace;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
 use ukexec_bpf::{Parser, SourceLine, VerifiedParser};
 use ukexec_pe::PeImage;
 use ukexec_unfold::PARSER_SECTION;
+
+use crate::image::LEN_MAX;
+use crate::read;
 
 pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
@@ -27,7 +29,8 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes =
+        read::whole(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {
         return Ok(bytes);
     };
