@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::guest::{FirstKernel, TAG, reporting_initrd, reporting_uki};
 use crate::materials::{Target, kernel};
+use crate::pki::{Kind, Signer};
 use crate::qemu::{Boot, Machine, Serial};
 use crate::stand::Stand;
 
@@ -99,24 +100,35 @@ fn crash(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-/// A corrupt image is refused, and what was loaded before it stays loaded and boots.
+/// A corrupt image is refused, and so is one that was changed after it was signed; what was
+/// verified and loaded before stays loaded and boots.
 fn corrupt(stand: &Stand) -> Result<()> {
     let image = reporting_uki(stand, "loaded-before", &cmdline())?;
+    let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
+    let image = owner.sign(&image, &[], &stand.path("signed.efi"))?;
     let whole = read(&image)?;
     let cut = stand.file("cut.efi", &whole[..whole.len() / 2])?;
     let noise = stand.file("noise.efi", super::noise(1 << 20))?;
+    let mut changed = whole;
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    let changed = stand.file("changed.efi", &changed)?;
     let first = FirstKernel::new(
-        "run ukexec load /uki.efi\n\
+        "run ukexec load --verify=require --trust /owner.pem /uki.efi\n\
          ukexec load /cut.efi; say cut=$?\n\
          ukexec load /noise.efi; say noise=$?\n\
+         ukexec load --verify=require --trust /owner.pem /changed.efi; say changed=$?\n\
          say loaded=$(cat /sys/kernel/kexec_loaded)\n\
          run ukexec exec --force\n",
     )
     .holding("uki.efi", &image)
     .holding("cut.efi", &cut)
-    .holding("noise.efi", &noise);
+    .holding("noise.efi", &noise)
+    .holding("changed.efi", &changed)
+    .holding("owner.pem", owner.certificate());
     let serial = boot_first(stand, &first, "first=kernel")?;
     serial.expect(&format!("{TAG}cut="), "1")?;
+    serial.expect(&format!("{TAG}changed="), "1")?;
     serial.expect(&format!("{TAG}noise="), "1")?;
     serial.expect(&format!("{TAG}loaded="), "1")?;
     serial.expect(&format!("{TAG}reached="), "loaded-before")

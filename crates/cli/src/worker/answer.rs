@@ -70,8 +70,8 @@ fn report(outcome: &Outcome, wanted: Wanted, os: Option<&str>) -> anyhow::Result
     report.push_str(&text::parts(outcome, wanted.hash)?);
     for found in &outcome.signatures {
         writeln!(report, "signature  {}", found.text())?;
-        if wanted.layers && !found.digests().is_empty() {
-            writeln!(report, "           {}", found.digests())?;
+        for detail in found.details() {
+            writeln!(report, "           {detail}")?;
         }
     }
     Ok(report)

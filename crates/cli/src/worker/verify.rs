@@ -328,10 +328,21 @@ impl Found {
         }
     }
 
-    /// Returns the digests it was verified by, in words; empty if there are
-    /// none.
-    pub(crate) fn digests(&self) -> String {
-        self.digests.to_string()
+    /// Returns what that rests on, in lines: the digests, and who vouches for
+    /// whom.
+    pub(crate) fn details(&self) -> Vec<String> {
+        let mut details = Vec::new();
+        if self.digests != Digests::default() {
+            details.push(self.digests.to_string());
+        }
+        if let Some(Verdict::Good(good)) = &self.verdict
+            && good.chain.len() > 1
+        {
+            let chain = good.chain.iter().map(|one| one.subject.as_str());
+            let chain: Vec<&str> = chain.collect();
+            details.push(format!("chain {}", chain.join(", issued by ")));
+        }
+        details
     }
 
     pub(crate) fn document(&self) -> Value {
