@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bundle;
 mod commands;
 mod document;
 mod efivars;
@@ -22,6 +23,7 @@ mod sources;
 mod text;
 mod trust;
 mod unfolding;
+mod work;
 mod worker;
 
 use std::io;

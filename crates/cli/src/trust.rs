@@ -12,12 +12,12 @@ use ukexec_kexec::{Lockdown, MachineState, SealedFile};
 use ukexec_signature::secure_boot;
 
 use crate::args;
+use crate::bundle::Bundle;
 use crate::efivars::{self, Efivars};
 use crate::policy::{self, Config, Effective, Machine, TrustSource};
 use crate::protocol::{Bundled, Policy, Verification};
 use crate::read;
 use crate::text;
-use crate::unfolding::Bundle;
 
 /// No file of certificates is this long.
 const LEN_MAX: u64 = 16 << 20;
@@ -46,7 +46,7 @@ pub(crate) fn verification(
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default().as_secs();
-    let bundle = bundle.writer.finish()?;
+    let bundle = bundle.seal()?;
     let verification = Verification {
         policy,
         because: because.to_owned(),

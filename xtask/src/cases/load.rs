@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::command::said;
 use crate::materials::{OS_RELEASE, Stub, Target, stub};
+use crate::pki::{Kind, Signer};
 use crate::stand::{Stand, document, number_at, text_at};
 use crate::uki::{Section, objcopy};
 
@@ -70,6 +71,16 @@ fn extra(stand: &Stand) -> Result<()> {
     let warnings = report.pointer("/warnings").map(ToString::to_string);
     let warnings = warnings.unwrap_or_default();
     ensure!(warnings.contains("PCR 11"), "it does not warn: {warnings}");
+    // `unfold` writes what the image holds, also where that is taken over before.
+    let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
+    let signed = owner.sign(&stand.path("uki.efi"), &[], &stand.path("signed.efi"))?;
+    let trust = format!("--trust={}", owner.certificate().display());
+    let parts = stand.unfold(&signed, &["--verify=require", &trust])?;
+    let initrd = parts.path("initrd").metadata()?.len();
+    ensure!(
+        initrd == INITRD_LEN as u64,
+        "the part has {initrd} bytes instead of {INITRD_LEN}"
+    );
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
             measure: args.measure,
         },
         machine: None,
+        extra: false,
     };
     let unfolding = task.run()?;
     unfolding.unfolded_or_kernel()?;

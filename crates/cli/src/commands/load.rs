@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
         access: Access::Snapshot,
         report: Wanted::default(),
         machine: facts(&machine),
+        extra: true,
     };
     let unfolding = task.run()?;
     let kernel = unfolding.identified()?;

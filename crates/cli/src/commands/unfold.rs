@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
             measure: false,
         },
         machine: None,
+        extra: false,
     };
     let unfolding = task.run()?;
     unfolding.unfolded_or_kernel()?;

@@ -1,0 +1,43 @@
+//! The small files that a worker needs, in one descriptor.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use ukexec_kexec::{MemfdWriter, SealedFile};
+
+use crate::image::name;
+use crate::parsers_d::PARSER_MAX;
+use crate::protocol::Bundled;
+use crate::read;
+
+/// Small files, one behind the other in sealed memory.
+pub(crate) struct Bundle {
+    writer: MemfdWriter,
+}
+
+impl Bundle {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let writer = MemfdWriter::new("ukexec-bundle")?;
+        Ok(Self { writer })
+    }
+
+    pub(crate) fn add(&mut self, name: String, bytes: &[u8]) -> anyhow::Result<Bundled> {
+        let start = self.writer.len();
+        self.writer.write_all(bytes)?;
+        let range = start..self.writer.len();
+        Ok(Bundled { name, range })
+    }
+
+    pub(crate) fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
+        let failed = || format!("cannot read parser {}", path.display());
+        self.add(
+            name(path),
+            &read::whole(path, PARSER_MAX).with_context(failed)?,
+        )
+    }
+
+    pub(crate) fn seal(self) -> anyhow::Result<SealedFile> {
+        Ok(self.writer.finish()?)
+    }
+}
