@@ -15,6 +15,7 @@ const BLOB: usize = 4096;
 const SYS_BPF: i32 = 166;
 const FIND: i32 = 167;
 const CLOSE: i32 = 168;
+const SYMBOL: i32 = 179;
 
 fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
     Insn {
@@ -379,6 +380,49 @@ fn names_are_looked_up_by_their_length() {
         &find(8, 14),
         expect![
             "the skeleton's loader failed: do_exit is a symbol of the kernel, which parsers cannot see (-ENOENT)"
+        ],
+    );
+}
+
+/// A strong ksym without a type is looked up in this way.
+#[test]
+fn symbols_of_the_kernel_are_not_there() {
+    let find = |at: i32| {
+        let [name0, name1] = blob(1, 0);
+        let [result0, result1] = blob(4, at);
+        vec![
+            name0,
+            name1,
+            mov(2, 8),
+            mov(3, 0),
+            result0,
+            result1,
+            copy(7, 4),
+            call(SYMBOL),
+        ]
+    };
+    let mut data = words(&[(16, 1), (20, 1)]);
+    data[..8].copy_from_slice(b"do_exit\0");
+    check(
+        &data,
+        &[find(16), vec![exit()]].concat(),
+        expect![
+            "the skeleton's loader failed: do_exit is a symbol of the kernel, which parsers cannot see (-ENOENT)"
+        ],
+    );
+    // r0 = *(u64 *)(r7 + 0) - 5: what was found is 0.
+    let tell = vec![insn(0x79, 0, 7, 0, 0), insn(0x07, 0, 0, 0, -5), exit()];
+    check(
+        &data,
+        &[find(16), tell].concat(),
+        expect!["the skeleton's loader failed, though no call of it did (-5)"],
+    );
+    let outside = i32::try_from(BLOB).unwrap() - 4;
+    check(
+        &data,
+        &[find(outside), vec![exit()]].concat(),
+        expect![
+            "the skeleton's loader failed: bpf_kallsyms_lookup_name, res: write of 8 bytes at opts_data+0xffc passes its end at 0x1000 (-EFAULT)"
         ],
     );
 }
