@@ -111,6 +111,7 @@ Examples:
   ukexec load debian.efi --append 'systemd.unit=rescue.target'
   ukexec load debian.efi --profile factory-reset
   ukexec load --panic kdump.efi                  needs crashkernel= on this boot
+  ukexec load debian.efi --verify=require --trust /etc/keys/ours.pem
 
 An explicit --cmdline replaces the image's own; --append adds behind whatever is used.")]
 pub(crate) struct Load {
