@@ -3,11 +3,15 @@
 //! The caller's line is an input of the first stage. Afterwards it replaces
 //! what came out, text to append goes behind, and a profile that was asked for
 //! must have been taken by some parser: nothing of it is dropped in silence.
+//! Where the image decides ([`Options::image_decides_cmdline`]), the caller's
+//! line is refused instead of taking the place of the image's.
+//!
+//! [`Options::image_decides_cmdline`]: crate::Options::image_decides_cmdline
 
 use ukexec_bpf::Rope;
 
-use crate::Cause;
 use crate::chunks::{Chunks, ReadError};
+use crate::{Cause, ParserOrigin, StageReport};
 
 /// What the caller wants of the command line.
 #[derive(Debug)]
@@ -19,14 +23,30 @@ pub(crate) struct Wishes {
     /// What the line has to be, whatever comes out.
     explicit: Option<Vec<u8>>,
     append: Vec<u8>,
+    /// Whether a line that comes out stands against the caller's.
+    image_decides: bool,
+}
+
+/// A command line that a parser handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// What lies before its first NUL.
+    pub(crate) text: Vec<u8>,
+    /// Not even a NUL was handed over. Behind a profile that was taken this says
+    /// that nothing is left of the caller's line, and not that the image has an
+    /// empty one.
+    pub(crate) is_nothing: bool,
 }
 
 impl Wishes {
-    /// Returns the wishes behind `--cmdline`, `--append` and `--profile`.
+    /// Returns the wishes behind `--cmdline`, `--append` and `--profile`. Where
+    /// the image decides, parsers see the profile and nothing else of them: what
+    /// they hand over is then the image's own.
     pub(crate) fn new(
         cmdline: Option<Vec<u8>>,
         append: Option<Vec<u8>>,
         profile: Option<&str>,
+        image_decides: bool,
     ) -> Result<Self, Cause> {
         let cmdline = cmdline.map(until_nul);
         let append = append.map(until_nul).unwrap_or_default();
@@ -57,11 +77,18 @@ impl Wishes {
         };
         check_fit("given command line", input.as_deref())?;
         check_fit("text to append", Some(&append))?;
+        let input = if image_decides {
+            let alone = |selector: &Vec<u8>| [selector, &b" "[..]].concat();
+            selector.as_ref().map(alone)
+        } else {
+            input
+        };
         Ok(Self {
             selector,
             input,
             explicit,
             append,
+            image_decides,
         })
     }
 
@@ -71,25 +98,29 @@ impl Wishes {
     }
 
     /// Returns the command line for the kernel, given what parsers last handed
-    /// over.
+    /// over, and which of the `stages` that ran may have lost a line of the
+    /// image's.
     pub(crate) fn outcome(
         self,
-        mut handed_over: Option<Vec<u8>>,
+        mut handed_over: Option<Line>,
+        stages: &[StageReport],
     ) -> Result<Option<Vec<u8>>, Cause> {
-        if let Some(selector) = self.selector {
+        if let Some(selector) = &self.selector {
             let taken = match &handed_over {
-                Some(line) => split_selector(line).0 != Some(&selector),
+                Some(line) => split_selector(&line.text).0 != Some(selector),
                 None => false,
             };
             if !taken {
                 return Err(Cause::ProfileNotTaken {
-                    selector: text(&selector),
+                    selector: text(selector),
                 });
             }
-            // Nothing is what is left of a taken selector, not a line.
-            handed_over.take_if(|line| line.is_empty());
+            handed_over.take_if(|line| line.is_nothing);
         }
-        let line = self.explicit.or(handed_over);
+        if self.image_decides && (self.explicit.is_some() || !self.append.is_empty()) {
+            may_fill_in(handed_over.is_some(), stages)?;
+        }
+        let line = self.explicit.or(handed_over.map(|line| line.text));
         if self.append.is_empty() {
             return Ok(line);
         }
@@ -102,9 +133,27 @@ impl Wishes {
     }
 }
 
-/// Returns what of `rope` lies before its first NUL, or `None` where that is
-/// more than [`LINE_MAX`].
-pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Vec<u8>>, ReadError> {
+/// Returns whether the caller's line may be the one of an image that decides: it
+/// must have none, and nobody but the image's own parser, or in its absence one
+/// that came with ukexec, may have said so.
+fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), Cause> {
+    if has_line {
+        return Err(Cause::ImageHasLine);
+    }
+    let is_foreign = |stage: &&StageReport| match stage.parser.origin {
+        ParserOrigin::Given | ParserOrigin::ParsersD => true,
+        ParserOrigin::Embedded | ParserOrigin::BuiltIn => false,
+    };
+    match stages.iter().find(is_foreign) {
+        Some(stage) => Err(Cause::LineUnderForeignParser {
+            parser: stage.parser.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the line in `rope`, or `None` where it is longer than [`LINE_MAX`].
+pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Line>, ReadError> {
     let most = rope.len().min(LINE_MAX.saturating_add(1));
     let mut chunks = Chunks::new(rope, 0..most);
     let mut line = Vec::new();
@@ -113,7 +162,10 @@ pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Vec<u8>>, Read
         let nul = chunk.iter().position(|&byte| byte == 0);
         line.extend(chunk.iter().take(nul.unwrap_or(chunk.len())));
         if nul.is_some() || chunk.is_empty() {
-            return Ok(Some(line).filter(|line| is_fit(line)));
+            return Ok(is_fit(&line).then(|| Line {
+                text: line,
+                is_nothing: rope.is_empty(),
+            }));
         }
     }
 }
@@ -177,23 +229,46 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::ParserInfo;
 
     /// `cmdline`, `append` and `profile` as the caller gives them, then what
     /// parsers hand over; expects the first stage's input and the outcome.
-    fn check(
-        [cmdline, append, profile]: [Option<&str>; 3],
+    fn check(wishes: [Option<&str>; 3], handed_over: Option<&str>, expected: Expect) {
+        check_by(wishes, false, handed_over, &[], &expected);
+    }
+
+    /// As [`check`], for an image that decides and that parsers of `origins`
+    /// took apart.
+    fn check_decides(
+        wishes: [Option<&str>; 3],
         handed_over: Option<&str>,
+        origins: &[ParserOrigin],
         expected: Expect,
+    ) {
+        check_by(wishes, true, handed_over, origins, &expected);
+    }
+
+    fn check_by(
+        [cmdline, append, profile]: [Option<&str>; 3],
+        image_decides: bool,
+        handed_over: Option<&str>,
+        origins: &[ParserOrigin],
+        expected: &Expect,
     ) {
         let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
         let told = |line: Option<&[u8]>| match line {
             Some(line) => format!("{:?}", text(line)),
             None => "absent".to_owned(),
         };
-        let actual = match Wishes::new(bytes(cmdline), bytes(append), profile) {
+        let handed_over = handed_over.map(|bytes| {
+            let rope = Rope::from(bytes.as_bytes().to_vec());
+            read(&rope, &mut u64::MAX.clone()).unwrap().unwrap()
+        });
+        let stages: Vec<_> = origins.iter().map(|&origin| stage(origin)).collect();
+        let actual = match Wishes::new(bytes(cmdline), bytes(append), profile, image_decides) {
             Ok(wishes) => {
                 let input = told(wishes.input());
-                match wishes.outcome(bytes(handed_over)) {
+                match wishes.outcome(handed_over, &stages) {
                     Ok(line) => format!("{input} -> {}", told(line.as_deref())),
                     Err(cause) => format!("{input} -> error: {cause}"),
                 }
@@ -201,6 +276,19 @@ mod tests {
             Err(cause) => format!("error: {cause}"),
         };
         expected.assert_eq(&actual);
+    }
+
+    fn stage(origin: ParserOrigin) -> StageReport {
+        StageReport {
+            number: 1,
+            layer: "image".to_owned(),
+            parser: ParserInfo::new("a.bpf.o", origin),
+            abi: "v5",
+            programs: Vec::new(),
+            insns: 0,
+            handed_over: Vec::new(),
+            log: Vec::new(),
+        }
     }
 
     #[test]
@@ -246,6 +334,98 @@ mod tests {
             [Some(""), None, Some("1")],
             Some(""),
             expect![[r#""@1 " -> """#]],
+        );
+        // An empty line of the image's is a line.
+        check(
+            [None, None, Some("1")],
+            Some("\0"),
+            expect![[r#""@1 " -> """#]],
+        );
+    }
+
+    #[test]
+    fn an_image_that_decides_keeps_its_line() {
+        use ParserOrigin::{BuiltIn, Embedded};
+        for wishes in [
+            [Some("a"), None, None],
+            [Some(""), None, None],
+            [None, Some("x"), None],
+            [Some("@1 a"), None, None],
+            [Some("@1"), Some("x"), None],
+            [Some("a"), None, Some("1")],
+        ] {
+            for line in ["c", "\0"] {
+                let wishes = Wishes::new(
+                    wishes[0].map(|text| text.as_bytes().to_vec()),
+                    wishes[1].map(|text| text.as_bytes().to_vec()),
+                    wishes[2],
+                    true,
+                )
+                .unwrap();
+                let line = read(&Rope::from(line.as_bytes().to_vec()), &mut 1000);
+                let outcome = wishes.outcome(line.unwrap(), &[stage(BuiltIn), stage(Embedded)]);
+                assert!(matches!(outcome, Err(Cause::ImageHasLine)), "{outcome:?}");
+            }
+        }
+        // A profile changes nothing that was signed, and neither does nothing.
+        check_decides(
+            [Some("@1"), None, None],
+            Some("c"),
+            &[BuiltIn],
+            expect![[r#""@1 " -> "c""#]],
+        );
+        check_decides(
+            [None, Some(""), Some("1")],
+            Some("c"),
+            &[BuiltIn],
+            expect![[r#""@1 " -> "c""#]],
+        );
+        check_decides(
+            [None; 3],
+            Some("c"),
+            &[ParserOrigin::Given],
+            expect![[r#"absent -> "c""#]],
+        );
+    }
+
+    #[test]
+    fn an_image_that_decides_and_has_no_line_is_given_one() {
+        use ParserOrigin::{BuiltIn, Embedded, Given, ParsersD};
+        // Parsers do not see the line: one that passed it on would look like an
+        // image's own.
+        check_decides(
+            [Some("a"), Some("x"), None],
+            None,
+            &[Embedded, BuiltIn],
+            expect![[r#"absent -> "a x""#]],
+        );
+        check_decides(
+            [Some("a"), None, None],
+            None,
+            &[],
+            expect![[r#"absent -> "a""#]],
+        );
+        check_decides(
+            [Some("@dbg a"), None, None],
+            Some(""),
+            &[BuiltIn],
+            expect![[r#""@dbg " -> "a""#]],
+        );
+        for origin in [Given, ParsersD] {
+            let wishes = Wishes::new(Some(b"a".to_vec()), None, None, true).unwrap();
+            let outcome = wishes.outcome(None, &[stage(BuiltIn), stage(origin)]);
+            assert!(
+                matches!(outcome, Err(Cause::LineUnderForeignParser { .. })),
+                "{outcome:?}"
+            );
+        }
+        check_decides(
+            [None, Some("x"), None],
+            None,
+            &[Given],
+            expect![
+                "absent -> error: whether the image has a command line of its own is known to its own parser alone, and parser a.bpf.o, given took it apart; a good signature is required: leave --cmdline, --append and --reuse-cmdline out, or that parser"
+            ],
         );
     }
 
@@ -345,7 +525,7 @@ mod tests {
         let longest = "x".repeat(LINE_MAX as usize);
         let outcome = |cmdline: &str, append: Option<&str>, profile| {
             let append = append.map(|text| text.as_bytes().to_vec());
-            Wishes::new(Some(cmdline.as_bytes().to_vec()), append, profile)
+            Wishes::new(Some(cmdline.as_bytes().to_vec()), append, profile, false)
         };
         assert!(outcome(&longest, Some(&longest), None).is_ok());
         let longer = longest.clone() + "x";
@@ -361,13 +541,20 @@ mod tests {
 
     #[test]
     fn a_line_that_is_handed_over_ends_at_its_nul_or_is_refused() {
-        let line = |rope: Rope| read(&rope, &mut u64::MAX.clone()).unwrap();
-        assert_eq!(line(Rope::from(b"a b\0c".to_vec())).unwrap(), b"a b");
-        assert_eq!(line(Rope::new()).unwrap(), b"");
+        let line = |rope: Rope| {
+            let line = read(&rope, &mut u64::MAX.clone()).unwrap();
+            line.map(|line| (line.text, line.is_nothing))
+        };
+        assert_eq!(
+            line(Rope::from(b"a b\0c".to_vec())),
+            Some((b"a b".to_vec(), false))
+        );
+        assert_eq!(line(Rope::from(vec![0])), Some((Vec::new(), false)));
+        assert_eq!(line(Rope::new()), Some((Vec::new(), true)));
         let mut longest = Rope::from(vec![b'x'; LINE_MAX as usize]);
-        assert_eq!(line(longest.clone()).unwrap().len() as u64, LINE_MAX);
+        assert_eq!(line(longest.clone()).unwrap().0.len() as u64, LINE_MAX);
         longest.push(ukexec_bpf::Piece::Zeros(1 << 40));
-        assert_eq!(line(longest).unwrap().len() as u64, LINE_MAX);
+        assert_eq!(line(longest).unwrap().0.len() as u64, LINE_MAX);
         assert_eq!(line(Rope::from(vec![b'x'; LINE_MAX as usize + 1])), None);
     }
 

@@ -232,6 +232,23 @@ pub enum Cause {
         /// The word that asked, such as `@1`.
         selector: String,
     },
+    /// The image has a command line, and its own stands.
+    #[error(
+        "the image has a command line of its own, which is part of what was signed, and a good \
+         signature is required: leave --cmdline, --append and --reuse-cmdline out"
+    )]
+    ImageHasLine,
+    /// The caller gave a command line, and a parser from elsewhere says that the
+    /// image has none.
+    #[error(
+        "whether the image has a command line of its own is known to its own parser alone, and \
+         parser {parser} took it apart; a good signature is required: leave --cmdline, --append \
+         and --reuse-cmdline out, or that parser"
+    )]
+    LineUnderForeignParser {
+        /// The parser.
+        parser: ParserInfo,
+    },
     /// A profile that cannot be asked for.
     #[error("{profile:?} is no profile; expected a number or an ID without blanks")]
     BadProfile {

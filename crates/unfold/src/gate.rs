@@ -5,6 +5,8 @@ use std::error::Error;
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 
+use crate::interface::PARSER_SECTION;
+
 /// Looks at every layer before anything of it runs, and before it is taken for
 /// the kernel: a check of signatures, for one.
 pub trait Gate {
@@ -27,6 +29,16 @@ pub struct LayerAtGate<'a> {
     pub image: &'a Rope,
     /// Its headers, if it is a PE.
     pub pe: Option<&'a PeImage>,
+}
+
+impl LayerAtGate<'_> {
+    /// Returns whether the layer carries a parser that may run: in the section
+    /// `.bpf` of an EFI application.
+    #[must_use]
+    pub fn carries_parser(&self) -> bool {
+        self.pe
+            .is_some_and(|pe| pe.is_efi_application() && pe.section(PARSER_SECTION).is_some())
+    }
 }
 
 /// A [`Gate`] that stands open.

@@ -2,6 +2,7 @@
 
 use ukexec_bpf::{Meter, Rope};
 
+use crate::cmdline::Line;
 use crate::refusal::Refusal;
 
 /// The newest hand-over of each resource.
@@ -10,8 +11,7 @@ pub(crate) struct HandedOver {
     pub(crate) kernel: Option<Held<Rope>>,
     /// Without bytes: there shall be no initrd.
     pub(crate) initrd: Option<Held<Rope>>,
-    /// Without a NUL.
-    pub(crate) cmdline: Option<Held<Vec<u8>>>,
+    pub(crate) cmdline: Option<Held<Line>>,
 }
 
 /// Returns the memory that lives with `rope`, of which `copied` bytes are its

@@ -185,7 +185,7 @@ impl StageHost<'_> {
                 let line = cmdline::read(&span.rope, &mut meter.insns)
                     .map_err(|error| Ended::unread("the command line", error))?
                     .ok_or_else(|| Refusal::CmdlineTooLong { len })?;
-                let size = count(line.len());
+                let size = count(line.text.len());
                 Held::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
                 size
             }

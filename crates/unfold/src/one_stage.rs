@@ -53,7 +53,8 @@ pub fn run_stage(
     observer: &mut dyn Observer,
 ) -> Result<Stage, UnfoldError> {
     let mut place = Place::in_layer(&options.image_name, Some(1));
-    let wishes = Wishes::new(input.cmdline, input.append, options.profile.as_deref())
+    let profile = options.profile.as_deref();
+    let wishes = Wishes::new(input.cmdline, input.append, profile, false)
         .map_err(|cause| place.error(cause))?;
     let layer = Current::examine(options.image_name.clone(), input.image)?;
     let info = ParserInfo::new(&parser.name, parser.origin);
@@ -90,7 +91,7 @@ pub fn run_stage(
         matches,
         kernel: found.kernel.value,
         initrd: found.initrd.map(|initrd| initrd.value),
-        cmdline: found.cmdline.map(|line| line.value),
+        cmdline: found.cmdline.map(|line| line.value.text),
         report: found.report,
         warnings: means.warnings,
     })

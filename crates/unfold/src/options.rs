@@ -35,6 +35,11 @@ pub struct Options {
     /// number, or an ID that the parser knows. It reaches the parser as `@X `
     /// in front of the command line.
     pub profile: Option<String>,
+    /// Whether a command line that the image has stands: the caller's is an
+    /// error then, also text to append, and so is one where a parser from
+    /// elsewhere took the image apart, which may have lost the image's. Parsers
+    /// see the profile alone. As systemd-stub has it under Secure Boot.
+    pub image_decides_cmdline: bool,
     /// Whether the kernel is for a crash (`--panic`); parsers see it.
     pub kdump: bool,
     /// Parsers with a match program for images without a parser of their own,
@@ -53,6 +58,7 @@ impl Default for Options {
             parser: None,
             embedded_parsers: true,
             profile: None,
+            image_decides_cmdline: false,
             kdump: false,
             parsers: Vec::new(),
             image_name: "image".to_owned(),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ukexec_bpf::{Meter, Rope};
 
 use crate::choice::Chooser;
-use crate::cmdline::Wishes;
+use crate::cmdline::{Line, Wishes};
 use crate::content::holds;
 use crate::error::Place;
 use crate::held::Held;
@@ -76,7 +76,9 @@ pub fn unfold_with(
     budget: &mut Budget,
 ) -> Result<Unfolded, UnfoldError> {
     let outermost = Place::in_layer(&options.image_name, None);
-    let wishes = Wishes::new(input.cmdline, input.append, options.profile.as_deref())
+    let profile = options.profile.as_deref();
+    let decides = options.image_decides_cmdline;
+    let wishes = Wishes::new(input.cmdline, input.append, profile, decides)
         .map_err(|cause| outermost.error(cause))?;
     let interface = interface();
     let mut unfolding = Unfolding {
@@ -186,7 +188,8 @@ impl Unfolding<'_> {
     fn outcome(mut self, wishes: Wishes) -> Result<Unfolded, Cause> {
         let insns = &mut self.means.budget.meter.insns;
         let initrd = self.resources.final_initrd(insns)?;
-        let cmdline = wishes.outcome(self.resources.cmdline.map(|line| line.value))?;
+        let handed_over = self.resources.cmdline.map(|line| line.value);
+        let cmdline = wishes.outcome(handed_over, &self.report.stages)?;
         self.report.warnings = self.means.warnings;
         Ok(Unfolded {
             kernel: self.layer.image,
@@ -204,7 +207,7 @@ struct Resources {
     /// The newest hand-overs.
     kernel: Option<Held<Rope>>,
     initrd: Option<Held<Rope>>,
-    cmdline: Option<Held<Vec<u8>>>,
+    cmdline: Option<Held<Line>>,
 }
 
 impl Resources {
@@ -227,7 +230,8 @@ impl Resources {
 
     /// Returns the command line that was last handed over.
     fn cmdline(&self) -> Option<&[u8]> {
-        self.cmdline.as_ref().map(|line| line.value.as_slice())
+        let line = self.cmdline.as_ref();
+        line.map(|line| line.value.text.as_slice())
     }
 
     /// Takes all that a stage found, and returns the new kernel.
@@ -235,7 +239,7 @@ impl Resources {
         &mut self,
         kernel: Held<Rope>,
         initrd: Option<Held<Rope>>,
-        cmdline: Option<Held<Vec<u8>>>,
+        cmdline: Option<Held<Line>>,
         meter: &mut Meter,
     ) -> Rope {
         if let Some(initrd) = initrd {

@@ -11,6 +11,7 @@ use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser};
 
 use crate::choice::Chosen;
+use crate::cmdline::Line;
 use crate::content::same_bytes;
 use crate::error::Place;
 use crate::held::{HandedOver, Held};
@@ -55,7 +56,7 @@ pub(crate) struct Found {
     pub(crate) kernel: Held<Rope>,
     /// `None` if none was handed over; without bytes, there shall be none.
     pub(crate) initrd: Option<Held<Rope>>,
-    pub(crate) cmdline: Option<Held<Vec<u8>>>,
+    pub(crate) cmdline: Option<Held<Line>>,
     /// What it decompressed.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) report: StageReport,
@@ -322,14 +323,14 @@ where
 fn summary(
     kernel: &Held<Rope>,
     initrd: Option<&Held<Rope>>,
-    cmdline: Option<&Held<Vec<u8>>>,
+    cmdline: Option<&Held<Line>>,
 ) -> Vec<HandOver> {
     let all = [
         (Resource::Kernel, Some(kernel.value.len())),
         (Resource::Initrd, initrd.map(|initrd| initrd.value.len())),
         (
             Resource::Cmdline,
-            cmdline.map(|line| u64::try_from(line.value.len()).unwrap_or(u64::MAX)),
+            cmdline.map(|line| u64::try_from(line.value.text.len()).unwrap_or(u64::MAX)),
         ),
     ];
     let given = all

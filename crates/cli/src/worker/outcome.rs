@@ -1,6 +1,6 @@
 //! From a job to a kernel.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use ukexec_boot::{BootError, Kernel, Machine, find_banner};
 use ukexec_bpf::Rope;
 use ukexec_unfold::{
@@ -56,11 +56,8 @@ impl Outcome {
         };
         let mut notes: Vec<String> = rules.notes().collect();
         let options = options(job, bundle, rules, &mut notes)?;
-        let mut verifier = Verifier::new(rules, job.hashed.as_ref(), job.sealed);
-        if rules.is_require() && (input.cmdline.is_some() || input.append.is_some()) {
-            check_cmdline(&input, &options, &mut verifier, sources, job)?;
-            verifier.found.clear();
-        }
+        let mut verifier =
+            Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
         let mut budget = job.budget.budget();
         let unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
         let signatures = verifier.found;
@@ -123,32 +120,6 @@ impl Outcome {
     }
 }
 
-/// Refuses the caller's command line where the image has one: whoever signed
-/// the image has signed that. What systemd-stub does under Secure Boot.
-fn check_cmdline(
-    input: &Input,
-    options: &Options,
-    verifier: &mut Verifier<'_>,
-    sources: &mut Sources,
-    job: &Job,
-) -> anyhow::Result<()> {
-    let without = Input {
-        cmdline: None,
-        append: None,
-        ..input.clone()
-    };
-    let mut budget = job.budget.budget();
-    let unfolded = unfold_with(without, options, verifier, sources, &mut budget)?;
-    if unfolded.cmdline.is_some() {
-        bail!(
-            "{}: the image has a command line of its own, which is part of what was signed, and a \
-             good signature is required: leave --cmdline, --append and --reuse-cmdline out",
-            job.name
-        );
-    }
-    Ok(())
-}
-
 fn options(
     job: &Job,
     bundle: &Rope,
@@ -176,6 +147,7 @@ fn options(
         parser,
         embedded_parsers: job.embedded_parsers,
         profile: job.profile.clone(),
+        image_decides_cmdline: rules.is_require(),
         kdump: job.panic,
         parsers,
         image_name: job.name.clone(),

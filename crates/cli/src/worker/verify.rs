@@ -141,6 +141,8 @@ pub(crate) struct Verifier<'a> {
     hashed: Option<&'a Hashed>,
     /// Whether the image cannot change any more.
     sealed: bool,
+    /// Whether parsers that images carry may run.
+    embedded_parsers: bool,
     /// What was found, layer by layer.
     pub(crate) found: Vec<Found>,
 }
@@ -171,6 +173,16 @@ pub(crate) struct NotVerified {
     because: String,
 }
 
+/// A signed image's own parser would not run.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--no-embedded-parser: the image carries a parser of its own, which is part of what was \
+     signed, and a good signature is required, {because}; leave the option out"
+)]
+struct PassedOver {
+    because: String,
+}
+
 /// The image is not any more what it was when it was first looked at.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -181,13 +193,31 @@ struct Changed {
 }
 
 impl<'a> Verifier<'a> {
-    pub(crate) fn new(rules: &'a Rules, hashed: Option<&'a Hashed>, sealed: bool) -> Self {
+    pub(crate) fn new(
+        rules: &'a Rules,
+        hashed: Option<&'a Hashed>,
+        sealed: bool,
+        embedded_parsers: bool,
+    ) -> Self {
         Self {
             rules,
             hashed,
             sealed,
+            embedded_parsers,
             found: Vec::new(),
         }
+    }
+
+    /// Refuses to pass over a parser that is part of what was signed: another
+    /// one may read something else out of the same image.
+    fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<(), PassedOver> {
+        let passes_over = !self.embedded_parsers && layer.carries_parser();
+        if passes_over && self.rules.is_require() {
+            return Err(PassedOver {
+                because: self.rules.because.clone(),
+            });
+        }
+        Ok(())
     }
 
     fn verdict(
@@ -299,6 +329,7 @@ impl Gate for Verifier<'_> {
             let verdict = verdict.unwrap_or(Verdict::Unsigned);
             return Err(self.rules.refuse(&verdict).into());
         }
+        self.check_own_parser(layer)?;
         self.found.push(Found {
             layer: layer.path.to_owned(),
             idle,
@@ -434,7 +465,7 @@ mod tests {
         let origin = Origin::new("db");
         rules.trust.add_allowed_list(&origin, &list).unwrap();
         change(&mut image);
-        let verifier = Verifier::new(&rules, None, true);
+        let verifier = Verifier::new(&rules, None, true, true);
         let rope = Rope::from(image);
         let verdict = verifier.pe_verdict(&pe, &rope, &mut Digests::default());
         expected.assert_eq(&verdict.unwrap().to_string());

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::cases::{noise, parser_object, read, stock_kernel};
-use crate::materials::{Stub, Target, stub};
+use crate::materials::{Stub, Target, addon_stub, stub};
 use crate::stand::{Stand, text_at};
-use crate::uki::{Section, objcopy};
+use crate::uki::{Section, Ukify, objcopy};
 
 use super::{Made, Named, REQUIRED, check_report, check_words, trust};
 
@@ -18,6 +18,7 @@ const REQUIRE: &str = "--verify=require";
 pub(in super::super) const CASES: &[Named] = &[
     Named::new("verdicts/nothing-runs-before", nothing_runs),
     Named::new("verdicts/command-line-of-the-caller", cmdline),
+    Named::new("verdicts/flags-keep-what-is-signed", flags),
     Named::new("verdicts/parsers-of-the-machine", parsers),
     Named::new("verdicts/appended-to-a-kernel", appended),
     Named::new("verdicts/configuration", configuration),
@@ -104,6 +105,119 @@ fn cmdline(stand: &Stand) -> Result<()> {
     let initrd = format!("--initrd={}", initrd.display());
     stand.unfold(&made.good, &[&initrd, &trust, REQUIRE])?;
     Ok(())
+}
+
+/// No flag changes what a signed image boots: not by the way of a profile, nor by
+/// that of another parser.
+fn flags(stand: &Stand) -> Result<()> {
+    const HAS_LINE: &str = "has a command line of its own";
+    let made = Made::new(stand)?;
+    let trust = trust(made.owner.certificate());
+    let line = stand.file("line", "init=/signed")?;
+    let sign = |sections: &[(&str, &Path)], name: &str| -> Result<PathBuf> {
+        let image = uki(stand, sections, &format!("{name}.efi"))?;
+        let signed = stand.path(&format!("{name}-signed.efi"));
+        made.owner.sign(&image, &[], &signed)
+    };
+    let image = profiles(stand)?;
+    let image = made
+        .owner
+        .sign(&image, &[], &stand.path("profiles-signed.efi"))?;
+    for options in [
+        &["--cmdline=@1 init=/bin/sh"][..],
+        &["--cmdline=@dbg init=/bin/sh"],
+        &["--cmdline=@1", "--append=init=/bin/sh"],
+        &["--profile=1", "--cmdline=init=/bin/sh"],
+        &["--profile=dbg", "--append=init=/bin/sh"],
+        &["--profile=1", "--cmdline="],
+        &["--profile=1", "--reuse-cmdline"],
+    ] {
+        let require = [options, &[&trust, REQUIRE]].concat();
+        stand.refuses(&image, &require, &["profiles-signed.efi", HAS_LINE])?;
+        stand.unfold(&image, &[options, &[&trust]].concat())?;
+    }
+    // Which profile is booted is the caller's to say, and one without a line has
+    // the caller's.
+    for (options, expected) in [
+        (&["--cmdline=@1"][..], "init=/signed"),
+        (&["--profile=dbg"], "init=/signed"),
+        (&["--cmdline=@bare quiet"], "quiet"),
+        (&["--profile=2", "--append=quiet"], "quiet"),
+        (&["--cmdline=quiet"], "quiet"),
+    ] {
+        let parts = stand.unfold(&image, &[options, &[&trust, REQUIRE]].concat())?;
+        ensure!(
+            read(&parts.path("cmdline"))? == expected.as_bytes(),
+            "{options:?}"
+        );
+    }
+
+    let parser = parser_object("uki")?;
+    let signed = made.owner.append(&parser, &stand.path("signed.bpf.o"))?;
+    let signed = format!("--parser={}", signed.display());
+    let with_parser = sign(&[(".bpf", &parser), (".cmdline", &line)], "own-parser")?;
+    let bare = sign(&[(".bpf", &parser)], "own-parser-bare")?;
+    let without = sign(&[], "no-parser")?;
+    for (image, options, words) in [
+        (
+            &with_parser,
+            &["--no-embedded-parser"][..],
+            "carries a parser of its own",
+        ),
+        (
+            &bare,
+            &["--no-embedded-parser", "--cmdline=x"],
+            "carries a parser of its own",
+        ),
+        (&with_parser, &[&signed, "--cmdline=x"], HAS_LINE),
+        (
+            &bare,
+            &[&signed, "--cmdline=x"],
+            "known to its own parser alone",
+        ),
+        (
+            &bare,
+            &[&signed, "--append=x"],
+            "known to its own parser alone",
+        ),
+        (
+            &without,
+            &[&signed, "--append=x"],
+            "known to its own parser alone",
+        ),
+    ] {
+        let require = [options, &[&trust, REQUIRE]].concat();
+        stand.refuses(image, &require, &[words])?;
+        stand.unfold(image, &[options, &[&trust]].concat())?;
+    }
+    for (image, options) in [
+        (&bare, &["--cmdline=x"][..]),
+        (&without, &["--cmdline=x"]),
+        (&without, &["--no-embedded-parser", "--cmdline=x"]),
+        (&with_parser, &[&signed]),
+    ] {
+        stand.unfold(image, &[options, &[&trust, REQUIRE]].concat())?;
+    }
+    Ok(())
+}
+
+/// A base without a command line, profile `dbg` with one, and `bare` without.
+fn profiles(stand: &Stand) -> Result<PathBuf> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let addon = addon_stub(Target::X86_64)?;
+    let debug = Ukify::on(&addon)?
+        .text("--profile", "ID=dbg")
+        .text("--cmdline", "init=/signed")
+        .build(&stand.path("debug.efi"))?;
+    let bare = Ukify::on(&addon)?
+        .text("--profile", "ID=bare")
+        .build(&stand.path("bare.efi"))?;
+    Ukify::on(&stub(Target::X86_64, Stub::V257)?)?
+        .linux(&kernel, "6.1.0")
+        .text("--profile", "ID=main")
+        .file("--join-profile", &debug)
+        .file("--join-profile", &bare)
+        .build(&stand.path("profiles.efi"))
 }
 
 /// Parsers that no image carries are signed for themselves.
