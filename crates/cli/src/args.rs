@@ -1,5 +1,6 @@
 //! The command line: what `ukexec --help` prints, and its values.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -231,7 +232,7 @@ pub(crate) struct ParserRun {
     pub(crate) initrd: Vec<PathBuf>,
     /// Command line to show to the parser
     #[arg(long, value_name = "TEXT")]
-    pub(crate) cmdline: Option<String>,
+    pub(crate) cmdline: Option<OsString>,
     /// As for the kernel that boots when this one crashes
     #[arg(short, long)]
     pub(crate) panic: bool,
@@ -313,10 +314,10 @@ pub(crate) struct Unfolding {
     pub(crate) initrd: Vec<PathBuf>,
     /// Command line instead of the image's own
     #[arg(long, value_name = "TEXT", conflicts_with = "reuse_cmdline")]
-    pub(crate) cmdline: Option<String>,
+    pub(crate) cmdline: Option<OsString>,
     /// Text to add behind the command line
     #[arg(long, value_name = "TEXT")]
-    pub(crate) append: Option<String>,
+    pub(crate) append: Option<OsString>,
     /// Take the running kernel's command line
     #[arg(long)]
     pub(crate) reuse_cmdline: bool,

@@ -136,10 +136,10 @@ pub(crate) struct Job {
     pub(crate) parsers: Vec<Bundled>,
     /// Whether images' own parsers may run.
     pub(crate) embedded_parsers: bool,
-    /// The caller's words.
+    /// The caller's words. Command lines are bytes: Linux knows no encoding.
     pub(crate) profile: Option<String>,
-    pub(crate) cmdline: Option<String>,
-    pub(crate) append: Option<String>,
+    pub(crate) cmdline: Option<Vec<u8>>,
+    pub(crate) append: Option<Vec<u8>>,
     /// Whether it is for a crash.
     pub(crate) panic: bool,
     /// Put what systemd-stub would behind the initrd.

@@ -1,8 +1,10 @@
 //! What `inspect`, `unfold` and `load` share: from arguments to what a worker
 //! found. Nothing here looks at a byte of an image.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -206,7 +208,7 @@ impl Task<'_> {
             embedded_parsers: !args.no_embedded_parser,
             profile: args.profile.clone(),
             cmdline: cmdline(args)?,
-            append: args.append.clone(),
+            append: args.append.clone().map(OsString::into_vec),
             panic: args.panic,
             extra: self.extra,
             budget: Allowance::from(&args.limits),
@@ -244,13 +246,13 @@ impl Unfolding {
     }
 }
 
-fn cmdline(args: &args::Unfolding) -> anyhow::Result<Option<String>> {
+fn cmdline(args: &args::Unfolding) -> anyhow::Result<Option<Vec<u8>>> {
     if args.reuse_cmdline {
         let running = fs::read_to_string("/proc/cmdline")
             .context("cannot read the running kernel's command line for --reuse-cmdline")?;
-        return Ok(Some(reused(&running, args.panic)));
+        return Ok(Some(reused(&running, args.panic).into_bytes()));
     }
-    Ok(args.cmdline.clone())
+    Ok(args.cmdline.clone().map(OsString::into_vec))
 }
 
 /// Returns the running kernel's command line without what was only for it: the

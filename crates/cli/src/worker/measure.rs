@@ -54,6 +54,10 @@ const PHASES: [&str; 4] = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
 const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before version 258, \
                             later only under Secure Boot behind a shim before 16";
 
+/// Why PCR 12 is not told.
+const NO_UTF16: &str = "PCR 12 is not told: the command line is no UTF-8, and a measured boot \
+                        would pass it as UTF-16";
+
 /// What would be measured.
 #[derive(Debug)]
 pub(crate) struct Measurements {
@@ -74,8 +78,8 @@ struct Stub {
     profile: u32,
     /// PCR 11.
     sections: Register,
-    /// PCR 12.
-    parameters: Register,
+    /// PCR 12; `None` where the command line cannot be UTF-16.
+    parameters: Option<Register>,
 }
 
 /// Something that a register is extended with.
@@ -109,8 +113,10 @@ impl Measurements {
             firmware.extend(loaded(&job.name, uki.pe(), &outcome.image)?);
             if let Some(kernel) = uki.section(".linux")? {
                 firmware.extend(inner_kernel(&kernel)?);
-                stub = Some(Stub::of(&uki, callers_line(outcome, job).as_deref())?);
+                let measured = Stub::of(&uki, callers_line(outcome, job))?;
                 notes.extend(not_told(&uki));
+                notes.extend(measured.parameters.is_none().then(|| NO_UTF16.to_owned()));
+                stub = Some(measured);
             }
             extra = Extra::of(&uki)?;
         }
@@ -160,7 +166,7 @@ impl Measurements {
                 })).collect();
                 document
             }),
-            "pcr12": stub.map(|stub| stub.parameters.document()),
+            "pcr12": stub.and_then(|stub| Some(stub.parameters.as_ref()?.document())),
             "ima": { "events": documents(&self.ima) },
             "notes": self.notes,
         })
@@ -169,10 +175,9 @@ impl Measurements {
 
 /// Returns the command line that a measured boot would have to pass so that the
 /// kernel gets the same; `None` if it is the image's own.
-fn callers_line(outcome: &Outcome, job: &Job) -> Option<String> {
+fn callers_line<'a>(outcome: &'a Outcome, job: &Job) -> Option<&'a [u8]> {
     let asked = job.cmdline.is_some() || job.append.as_deref().is_some_and(|it| !it.is_empty());
-    let line = outcome.cmdline.as_deref().filter(|_| asked)?;
-    Some(String::from_utf8_lossy(line).into_owned())
+    outcome.cmdline.as_deref().filter(|_| asked)
 }
 
 /// Returns what firmware extends when it loads the image `pe`: its digest by
@@ -218,7 +223,7 @@ fn not_told(uki: &Uki<'_>) -> Vec<String> {
 }
 
 impl Stub {
-    fn of(uki: &Uki<'_>, cmdline: Option<&str>) -> anyhow::Result<Self> {
+    fn of(uki: &Uki<'_>, cmdline: Option<&[u8]>) -> anyhow::Result<Self> {
         let version = uki.stub_version();
         let mut sections = Register::new();
         for (name, since) in SECTIONS {
@@ -233,15 +238,21 @@ impl Stub {
                 sections.extend(Event::new(name, &content)?);
             }
         }
-        let mut parameters = Register::new();
+        let mut register = Register::new();
         if uki.profile() > 0 {
             let number = utf16(&uki.profile().to_string());
-            parameters.extend(Event::new("profile", &number)?);
+            register.extend(Event::new("profile", &number)?);
         }
-        let cmdline = cmdline.map(load_options).filter(|line| !line.is_empty());
-        if let Some(line) = cmdline {
-            parameters.extend(Event::new("command line", &utf16(&line))?);
-        }
+        let parameters = match std::str::from_utf8(cmdline.unwrap_or_default()) {
+            Ok(line) => {
+                let line = load_options(line);
+                if !line.is_empty() {
+                    register.extend(Event::new("command line", &utf16(&line))?);
+                }
+                Some(register)
+            }
+            Err(_) => None,
+        };
         Ok(Self {
             version,
             profile: uki.profile(),
@@ -268,10 +279,13 @@ impl Stub {
         for (phase, value) in self.phases() {
             tell("PCR 11", &value.0, &format!("value at {phase}"), text);
         }
-        for event in &self.parameters.events {
+        let Some(parameters) = &self.parameters else {
+            return;
+        };
+        for event in &parameters.events {
             event.tell("PCR 12", text);
         }
-        tell("PCR 12", &self.parameters.value.0, "value", text);
+        tell("PCR 12", &parameters.value.0, "value", text);
     }
 }
 
@@ -458,8 +472,9 @@ mod tests {
     /// Expects the SHA-256 bank of PCR 12.
     fn check_parameters(profile: &str, cmdline: Option<&str>, expected: &str) {
         with_uki(&sections(STUB_257), Some(profile), |uki| {
-            let stub = Stub::of(uki, cmdline).unwrap();
-            let value = stub.parameters.value.0.get(Algorithm::Sha256);
+            let stub = Stub::of(uki, cmdline.map(str::as_bytes)).unwrap();
+            let register = stub.parameters.unwrap();
+            let value = register.value.0.get(Algorithm::Sha256);
             assert_eq!(hex(value.unwrap()), expected);
         })
         .unwrap();
@@ -483,5 +498,15 @@ mod tests {
             Some(" hello\tä\n"),
             "86f1c38fea33a595f1ac4cca6320621d0d9c75a071d3ed9da548d5f8c926eb27",
         );
+    }
+
+    /// Replaced bytes would be measured as what nobody passed.
+    #[test]
+    fn pcr_12_is_not_told_for_a_line_that_is_no_utf_8() {
+        with_uki(&sections(STUB_257), None, |uki| {
+            let stub = Stub::of(uki, Some(b"opt=\xe9t\xe9")).unwrap();
+            assert!(stub.parameters.is_none());
+        })
+        .unwrap();
     }
 }

@@ -51,8 +51,8 @@ impl Outcome {
         let input = Input {
             image: image.clone(),
             initrd: (!initrd.is_empty()).then_some(initrd),
-            cmdline: job.cmdline.clone().map(String::into_bytes),
-            append: job.append.clone().map(String::into_bytes),
+            cmdline: job.cmdline.clone(),
+            append: job.append.clone(),
         };
         let mut notes: Vec<String> = rules.notes().collect();
         let options = options(job, bundle, rules, &mut notes)?;

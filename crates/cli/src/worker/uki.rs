@@ -38,7 +38,7 @@ pub(crate) struct Uki<'a> {
 impl<'a> Uki<'a> {
     /// Looks at `image` as `job` asks for it; `None` if it is no PE.
     pub(crate) fn of(image: &'a Rope, job: &Job) -> anyhow::Result<Option<Self>> {
-        Self::with_profile(image, selector(job))
+        Self::with_profile(image, selector(job)?)
     }
 
     fn with_profile(image: &'a Rope, selector: Option<&str>) -> anyhow::Result<Option<Self>> {
@@ -129,12 +129,17 @@ impl<'a> Uki<'a> {
 }
 
 /// Returns the profile that the caller asks for, by its number or its ID.
-fn selector(job: &Job) -> Option<&str> {
-    let written = || {
-        let word = job.cmdline.as_deref()?.split(' ').next()?;
-        word.strip_prefix('@').filter(|name| !name.is_empty())
-    };
-    job.profile.as_deref().or_else(written)
+fn selector(job: &Job) -> anyhow::Result<Option<&str>> {
+    if job.profile.is_some() {
+        return Ok(job.profile.as_deref());
+    }
+    let line = job.cmdline.as_deref().unwrap_or_default();
+    let word = line.split(|&byte| byte == b' ').next();
+    let written = word.and_then(|word| word.strip_prefix(b"@"));
+    written
+        .filter(|name| !name.is_empty())
+        .map(|name| std::str::from_utf8(name).context("the profile asked for is no UTF-8"))
+        .transpose()
 }
 
 /// Returns the number of the profile whose ID is `id`.

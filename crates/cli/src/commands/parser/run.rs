@@ -1,8 +1,10 @@
 //! `ukexec parser run`: one stage, and what the parser does in it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let input = Input {
         image: rope(&args.image, 0)?,
         initrd: Some(initrd),
-        cmdline: args.cmdline.clone().map(String::into_bytes),
+        cmdline: args.cmdline.clone().map(OsString::into_vec),
         append: None,
     };
     let options = Options {
