@@ -33,7 +33,7 @@ impl Bundle {
         let failed = || format!("cannot read parser {}", path.display());
         self.add(
             name(path),
-            &read::whole(path, PARSER_MAX).with_context(failed)?,
+            &read::named(path, PARSER_MAX).with_context(failed)?,
         )
     }
 

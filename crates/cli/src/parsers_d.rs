@@ -20,8 +20,8 @@ const SUFFIX: &str = ".bpf.o";
 
 /// Returns the parsers to ask before the built-in ones, in order: those in
 /// `dirs` (the system's folders if there are none), each folder by file name. A
-/// file hides one of the same name in a later folder; an empty one does only
-/// that.
+/// file hides one of the same name in a later folder; an empty one, or a link to
+/// `/dev/null`, does only that.
 pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     let (dirs, named) = if dirs.is_empty() {
@@ -36,6 +36,9 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
             if !seen.insert(name.clone()) {
                 continue;
             }
+            if is_masked(&path) {
+                continue;
+            }
             let object = read::whole(&path, PARSER_MAX)
                 .with_context(|| format!("cannot read parser {}", path.display()))?;
             if !object.is_empty() {
@@ -44,6 +47,11 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         }
     }
     Ok(parsers)
+}
+
+/// Returns whether `path` is a link to `/dev/null`, as systemd masks its files.
+fn is_masked(path: &Path) -> bool {
+    fs::canonicalize(path).is_ok_and(|real| real == Path::new("/dev/null"))
 }
 
 /// Returns the parser objects in `dir` by name. A folder that nobody named may
@@ -71,6 +79,8 @@ fn objects(dir: &Path, named: bool) -> anyhow::Result<BTreeMap<String, PathBuf>>
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -87,6 +97,8 @@ mod tests {
         ] {
             fs::write(dir.path().join(name), text).unwrap();
         }
+        fs::write(usr.path().join("linked.bpf.o"), "usr").unwrap();
+        symlink("/dev/null", etc.path().join("linked.bpf.o")).unwrap();
         let all = all(&[etc.path().to_owned(), usr.path().to_owned()]).unwrap();
         let found: Vec<(&str, &[u8])> = all
             .iter()
@@ -99,6 +111,21 @@ mod tests {
                 ("z.bpf.o", b"etc"),
                 ("c.bpf.o", b"usr")
             ]
+        );
+    }
+
+    #[test]
+    fn only_files_with_an_end_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.bpf.o");
+        symlink("/dev/zero", &path).unwrap();
+        let error = all(&[dir.path().to_owned()]).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            format!(
+                "cannot read parser {}: expected a regular file, found a device",
+                path.display()
+            )
         );
     }
 

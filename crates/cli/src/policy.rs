@@ -2,7 +2,6 @@
 //!
 //! docs/ukexec.conf.md describes the file for its readers.
 
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,13 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::read;
+
 /// Where the file is, unless another is named.
 pub(crate) const FILE: &str = "/etc/ukexec/ukexec.conf";
+
+/// No configuration is this long.
+const LEN_MAX: u64 = 1 << 20;
 
 /// How much verification is asked for: `--verify`, and `verify` in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -116,8 +120,8 @@ pub(crate) struct Config {
 impl Config {
     /// Reads the file at `path`; [`FILE`] may be absent.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
+        let text = match read::whole(path, LEN_MAX) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(FILE) => {
                 return Ok(Self::default());
             }
@@ -126,6 +130,10 @@ impl Config {
                 return Err(ConfigError::Read { path, cause });
             }
         };
+        let text = String::from_utf8(text).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            cause: io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()),
+        })?;
         Self::parse(&text).map_err(|(span, message)| ConfigError::Content {
             path: path.to_owned(),
             line: line_of(&text, &span),
@@ -227,6 +235,8 @@ fn line_of(text: &str, span: &Range<usize>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use expect_test::{Expect, expect};
 
@@ -330,6 +340,26 @@ mod tests {
     fn only_the_usual_file_may_be_absent() {
         let error = Config::read(Path::new("/nowhere/ukexec.conf")).unwrap_err();
         assert_eq!(error.to_string(), "cannot read /nowhere/ukexec.conf");
+    }
+
+    #[test]
+    fn only_a_file_with_an_end_is_read() {
+        let check = |path: &Path, expected: &str| {
+            let error = Config::read(path).unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap();
+            assert_eq!(cause.to_string(), expected);
+        };
+        check(
+            Path::new("/dev/zero"),
+            "expected a regular file, found a device",
+        );
+        let dir = tempfile::tempdir().unwrap();
+        check(dir.path(), "expected a regular file, found a folder");
+        let path = dir.path().join("ukexec.conf");
+        fs::write(&path, vec![b'#'; 1 + (1 << 20)]).unwrap();
+        check(&path, "expected at most 1048576 bytes, found more");
+        fs::write(&path, b"verify = \"\xff\"").unwrap();
+        check(&path, "invalid utf-8 sequence of 1 bytes from index 10");
     }
 
     #[test]

@@ -4,12 +4,24 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Returns what is in `path`, if that is no more than `limit` bytes.
+use ukexec_kexec::open_regular;
+
+/// Returns what is in the regular file at `path`, if that is no more than
+/// `limit` bytes. Nothing else is read: what lies in a folder may be a pipe that
+/// nobody writes to.
 pub(crate) fn whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    bounded(open_regular(path)?, limit)
+}
+
+/// As [`whole`], of what the caller named for this run: it may be a pipe as
+/// well, such as a shell's `<(…)`.
+pub(crate) fn named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?, limit)
+}
+
+fn bounded(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         let message = format!("expected at most {limit} bytes, found more");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
@@ -26,9 +38,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, b"12345").unwrap();
-        assert_eq!(whole(&path, 5).unwrap(), b"12345");
-        let error = whole(&path, 4).unwrap_err().to_string();
-        assert_eq!(error, "expected at most 4 bytes, found more");
-        whole(Path::new("/dev/zero"), 1 << 20).unwrap_err();
+        for read in [whole, named] {
+            assert_eq!(read(&path, 5).unwrap(), b"12345");
+            let error = read(&path, 4).unwrap_err().to_string();
+            assert_eq!(error, "expected at most 4 bytes, found more");
+        }
+    }
+
+    #[test]
+    fn only_what_was_named_may_be_no_file() {
+        let zeros = Path::new("/dev/zero");
+        let error = whole(zeros, 1 << 20).unwrap_err().to_string();
+        assert_eq!(error, "expected a regular file, found a device");
+        let error = named(zeros, 1 << 20).unwrap_err().to_string();
+        assert_eq!(error, "expected at most 1048576 bytes, found more");
+        assert!(named(Path::new("/dev/null"), 0).unwrap().is_empty());
     }
 }

@@ -51,6 +51,6 @@ pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unlo
 pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
 pub use refusal::Refusal;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
-pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, read_stream};
+pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, open_regular, read_stream};
 pub use transfer::Moved;
 pub use unnamed::{HeldSignals, UnnamedFile};

@@ -4,10 +4,13 @@
 //! are looked at from then on, whose bytes nobody can change. Bytes go from the page cache into the memory files
 //! inside the kernel, in file order, each of them once.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
-use rustix::fs::{Advice, FileType};
+use rustix::fs::{Advice, FileType, Mode, OFlags};
 
 use crate::error::KexecError;
 use crate::sealed::{GrowableFile, Memfd, MemfdWriter, SealedFile};
@@ -26,6 +29,29 @@ pub enum InputKind {
     /// whose length is not known before. It goes through [`read_stream`] before
     /// anything can be looked up in it.
     Stream,
+}
+
+/// Opens the regular file at `path` for reading, and nothing else: a pipe that
+/// nobody writes to would let its reader wait for ever, and a device has no end.
+///
+/// # Errors
+///
+/// What opening it says, and `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Opening a pipe does not wait for a writer then, nor does a terminal become
+    // this process's own. Regular files do not heed either flag.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let mode = rustix::fs::fstat(&file)?.st_mode;
+    let kind = match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => return Ok(file),
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a pipe",
+        FileType::BlockDevice | FileType::CharacterDevice => "a device",
+        _ => "none",
+    };
+    let message = format!("expected a regular file, found {kind}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// Returns how `file` can be read.
@@ -341,7 +367,6 @@ const STREAM_BUFFER: usize = 256 << 10;
     reason = "a list of cuts may have one"
 )]
 mod tests {
-    use std::fs::File;
     use std::io::Write as _;
 
     use expect_test::{Expect, expect};
@@ -580,6 +605,34 @@ mod tests {
         thread.join().unwrap().unwrap();
         assert_eq!(file.to_vec().unwrap(), sent);
         assert_eq!(last, 1 << 20);
+    }
+
+    #[test]
+    fn opens_regular_files_alone_and_waits_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let check = |path: &Path, expected: &Expect| {
+            expected.assert_eq(&open_regular(path).unwrap_err().to_string());
+        };
+        std::fs::write(&path, b"keys").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(open_regular(&link).unwrap().metadata().unwrap().len(), 4);
+        let pipe = folder.path().join("pipe");
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+        check(&pipe, &expect!["expected a regular file, found a pipe"]);
+        check(
+            folder.path(),
+            &expect!["expected a regular file, found a folder"],
+        );
+        check(
+            Path::new("/dev/zero"),
+            &expect!["expected a regular file, found a device"],
+        );
+        let socket = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        check(&socket, &expect!["No such device or address (os error 6)"]);
     }
 
     #[test]

@@ -61,5 +61,5 @@ fn with_advice(error: PeError) -> anyhow::Error {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    read::whole(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))
+    read::named(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))
 }

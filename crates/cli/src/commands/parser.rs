@@ -30,7 +30,7 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes =
-        read::whole(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))?;
+        read::named(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {
         return Ok(bytes);
     };
