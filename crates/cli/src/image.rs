@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use ukexec_kexec::{
-    GrowableFile, InputKind, Moved, SealedFile, Snapshot, Tap, input_kind, read_stream,
+    GrowableFile, InputKind, Moved, Readers, SealedFile, Snapshot, Tap, input_kind, read_stream,
 };
 
 use crate::progress::Progress;
@@ -22,6 +22,8 @@ pub(crate) const LEN_MAX: u64 = i32::MAX as u64;
 #[derive(Debug)]
 pub(crate) struct Opened {
     path: PathBuf,
+    /// Who may read it.
+    pub(crate) readers: Readers,
     pub(crate) content: Content,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Image {
     pub(crate) path: PathBuf,
     /// All of its bytes.
     pub(crate) spans: Vec<Span>,
+    /// Who may read the file, and so what is made of it.
+    pub(crate) readers: Readers,
     /// Whether they cannot change any more.
     pub(crate) sealed: bool,
     /// How many bytes were moved to have it.
@@ -54,6 +58,7 @@ impl Opened {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let failed = || format!("cannot read {}", path.display());
         let file = File::open(path).with_context(failed)?;
+        let readers = Readers::of(&file).with_context(failed)?;
         let content = match input_kind(&file).with_context(failed)? {
             InputKind::File { len } => Content::File(file, len),
             _ => {
@@ -63,12 +68,20 @@ impl Opened {
             }
         };
         let path = path.to_owned();
-        Ok(Self { path, content })
+        Ok(Self {
+            path,
+            readers,
+            content,
+        })
     }
 
     /// Leaves the bytes where they are.
     pub(crate) fn leave(self, sources: &mut Sources) -> Image {
-        let Self { path, content } = self;
+        let Self {
+            path,
+            readers,
+            content,
+        } = self;
         let sealed = matches!(content, Content::Stream(_));
         let (span, moved) = match content {
             Content::File(file, len) => (sources.add_file(file, len), Moved::default()),
@@ -82,6 +95,7 @@ impl Opened {
         };
         Image {
             path,
+            readers,
             spans: vec![span],
             sealed,
             moved,
@@ -98,11 +112,20 @@ impl Opened {
         tap: Option<Tap<'_>>,
         sources: &mut Sources,
     ) -> anyhow::Result<Image> {
-        let Self { path, content } = self;
+        let Self {
+            path,
+            readers,
+            content,
+        } = self;
         let (file, len) = match content {
             Content::File(file, len) => (file, len),
             content @ Content::Stream(_) => {
-                return Ok(Self { path, content }.leave(sources));
+                let stream = Self {
+                    path,
+                    readers,
+                    content,
+                };
+                return Ok(stream.leave(sources));
             }
         };
         if len > LEN_MAX {
@@ -139,6 +162,7 @@ impl Opened {
         }
         Ok(Image {
             path,
+            readers,
             spans,
             sealed: true,
             moved,

@@ -1,12 +1,13 @@
 //! Files and folders that appear complete or not at all.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tempfile::TempDir;
-use ukexec_kexec::{HeldSignals, Moved, Part, UnnamedFile, write_file as write_parts};
+use ukexec_kexec::{Folder, Moved, NewFolder, Part, Place, Readers, UnnamedFile};
 
 /// A folder that appears at its final place when it is complete. Dropped before,
 /// it leaves nothing.
@@ -17,44 +18,27 @@ use ukexec_kexec::{HeldSignals, Moved, Part, UnnamedFile, write_file as write_pa
 /// system has no files without names, they are written into it.
 #[derive(Debug)]
 pub(crate) struct NewDir {
-    target: PathBuf,
+    around: Folder,
+    name: OsString,
+    readers: Readers,
     files: Vec<(&'static str, UnnamedFile)>,
-    beside: Option<Beside>,
-}
-
-/// A folder beside the final place. Signals wait while there is one.
-#[derive(Debug)]
-struct Beside {
-    folder: TempDir,
-    _held: HeldSignals,
+    beside: Option<NewFolder>,
 }
 
 impl NewDir {
     /// Refuses a `target` that is neither absent nor an empty folder.
     pub(crate) fn check(target: &Path) -> anyhow::Result<()> {
-        if target.file_name().is_none() {
-            bail!("{} does not name a new folder", target.display());
-        }
-        match fs::read_dir(target) {
-            Ok(mut entries) => match entries.next() {
-                Some(_) => bail!(
-                    "{} is not empty; name a folder that is absent or empty",
-                    target.display()
-                ),
-                None => Ok(()),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot use {}", target.display())),
-        }
+        place(target).map(drop)
     }
 
-    /// Starts a folder that will become `target`.
-    pub(crate) fn create(target: &Path) -> anyhow::Result<Self> {
-        Self::check(target)?;
+    /// Starts a folder that will become `target`, with files for `readers`.
+    pub(crate) fn create(target: &Path, readers: Readers) -> anyhow::Result<Self> {
         // An empty folder behind a link is filled where it is.
-        let target = fs::canonicalize(target).unwrap_or_else(|_absent| target.to_owned());
+        let (around, name) = place(target)?;
         Ok(Self {
-            target,
+            around,
+            name,
+            readers,
             files: Vec::new(),
             beside: None,
         })
@@ -67,114 +51,103 @@ impl NewDir {
         parts: &[Part<'_>],
     ) -> anyhow::Result<Moved> {
         let failed = || format!("cannot write part {name}");
-        let unnamed = match self.beside {
-            Some(_) => None,
-            None => UnnamedFile::new(parent(&self.target)).with_context(failed)?,
-        };
-        if let Some(file) = unnamed {
-            let moved = file.write(&self.target.join(name), parts);
+        if self.beside.is_none()
+            && let Some(file) = UnnamedFile::new(&self.around, self.readers).with_context(failed)?
+        {
+            let moved = file.write(Path::new(name), parts);
             self.files.push((name, file));
             return moved.with_context(failed);
         }
-        let beside = Beside::of(&mut self.beside, &self.target)?;
-        write_parts(&beside.folder.path().join(name), parts).with_context(failed)
+        let readers = self.readers;
+        let beside = beside(&mut self.beside, &self.around)?;
+        beside.write(name, parts, readers).with_context(failed)
     }
 
     /// Gives the folder its final name.
     pub(crate) fn complete(mut self) -> anyhow::Result<()> {
-        let beside = Beside::of(&mut self.beside, &self.target)?;
-        let folder = beside.folder.path();
-        for (name, file) in self.files {
-            file.name(&folder.join(name))?;
+        beside(&mut self.beside, &self.around)?;
+        if let Some(mut folder) = self.beside {
+            for (name, file) in self.files {
+                folder.name(file, name)?;
+            }
+            folder.complete(&self.name)?;
         }
-        use_umask(folder, 0o777)?;
-        fs::rename(folder, &self.target).with_context(|| {
-            format!(
-                "cannot rename the finished folder to {}",
-                self.target.display()
-            )
-        })?;
-        // It lies elsewhere now, and there is nothing left to remove.
-        beside.folder.disable_cleanup(true);
         Ok(())
     }
 }
 
-impl Beside {
-    /// Returns the one in `slot`, or makes it beside `target`.
-    fn of<'a>(slot: &'a mut Option<Self>, target: &Path) -> anyhow::Result<&'a mut Self> {
-        if let Some(beside) = slot {
-            return Ok(beside);
-        }
-        let held = HeldSignals::new();
-        let folder = tempfile::Builder::new()
-            .prefix(".ukexec-")
-            .tempdir_in(parent(target))
-            .with_context(|| format!("cannot make a folder in {}", parent(target).display()))?;
-        Ok(slot.insert(Self {
-            folder,
-            _held: held,
-        }))
+/// Returns where a new folder will be: the one around it, and its name there.
+fn place(target: &Path) -> anyhow::Result<(Folder, OsString)> {
+    let (around, name) = Folder::around(target)?;
+    match around.place(&name)? {
+        Place::Free | Place::EmptyFolder => Ok((around, name)),
+        Place::FullFolder => bail!(
+            "{} is not empty; name a folder that is absent or empty",
+            target.display()
+        ),
+        _ => bail!(
+            "{} is not a folder; name one that is empty, or a new name",
+            target.display()
+        ),
     }
 }
 
-/// Writes `bytes` as `target`, replacing a file of that name only when the new
-/// one is complete. What a link names is replaced, not the link; devices and
-/// pipes are refused.
-pub(crate) fn write_file(target: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let real = fs::canonicalize(target).unwrap_or_else(|_absent| target.to_owned());
-    if real.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+/// Returns the folder in `slot`, or makes it in the folder `around`.
+fn beside<'a>(
+    slot: &'a mut Option<NewFolder>,
+    around: &Folder,
+) -> anyhow::Result<&'a mut NewFolder> {
+    match slot {
+        Some(folder) => Ok(folder),
+        None => Ok(slot.insert(around.new_folder()?)),
+    }
+}
+
+/// Writes `bytes` as `target`, a file for `readers`, replacing a file of that name
+/// only when the new one is complete. What a link names is replaced, not the
+/// link; devices and pipes are refused.
+pub(crate) fn write_file(target: &Path, bytes: &[u8], readers: Readers) -> anyhow::Result<()> {
+    let (around, name) = Folder::around(target)?;
+    if !matches!(around.place(&name)?, Place::Free | Place::File) {
         bail!(
             "{} is not a file; name one, or a new name",
             target.display()
         );
     }
-    let write = || -> io::Result<()> {
-        // Its name is only for a moment.
-        let _held = HeldSignals::new();
-        let mut file = tempfile::Builder::new()
-            .prefix(".ukexec-")
-            .tempfile_in(parent(&real))?;
-        io::Write::write_all(&mut file, bytes)?;
-        use_umask(file.path(), 0o666)?;
-        file.persist(&real)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", target.display()))
+    let file = around.new_file()?;
+    file.complete(&name, bytes, readers)
+        .with_context(|| format!("cannot write {}", target.display()))
 }
 
-fn parent(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+/// Makes a new file for `readers`, or empties the one there is.
+pub(crate) fn create_file(path: &Path, readers: Readers) -> io::Result<File> {
+    let mut new = OpenOptions::new();
+    match new.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            readers.admit_to(&file)?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::create(path),
+        Err(error) => Err(error),
     }
-}
-
-/// Gives `path` the mode that a plain `open` or `mkdir` would have given it:
-/// temporary files are private to their owner.
-fn use_umask(path: &Path, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let umask = fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("Umask:"))?;
-            u32::from_str_radix(line.trim(), 8).ok()
-        })
-        .unwrap_or(0o022);
-    fs::set_permissions(path, fs::Permissions::from_mode(mode & !umask))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    /// Readers of a file that only its owner may read.
+    fn owner() -> Readers {
+        Readers::of(tempfile::tempfile().unwrap()).unwrap()
+    }
 
     #[test]
     fn a_folder_appears_only_when_complete() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("parts");
-        let mut dir = NewDir::create(&target).unwrap();
+        let mut dir = NewDir::create(&target, owner()).unwrap();
         dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         assert!(!target.exists());
         dir.complete().unwrap();
@@ -186,8 +159,8 @@ mod tests {
     fn a_folder_without_unnamed_files_appears_complete_as_well() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("parts");
-        let mut dir = NewDir::create(&target).unwrap();
-        Beside::of(&mut dir.beside, &dir.target).unwrap();
+        let mut dir = NewDir::create(&target, owner()).unwrap();
+        beside(&mut dir.beside, &dir.around).unwrap();
         dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         assert!(dir.files.is_empty() && !target.exists());
         dir.complete().unwrap();
@@ -198,7 +171,7 @@ mod tests {
     #[test]
     fn an_unfinished_folder_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        let mut dir = NewDir::create(&home.path().join("parts")).unwrap();
+        let mut dir = NewDir::create(&home.path().join("parts"), owner()).unwrap();
         dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         drop(dir);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
@@ -209,10 +182,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("parts");
         fs::create_dir(&target).unwrap();
-        let mut dir = NewDir::create(&target).unwrap();
+        let mut dir = NewDir::create(&target, owner()).unwrap();
         dir.write("kernel", &[Part::Bytes(b"k")]).unwrap();
         dir.complete().unwrap();
-        let error = NewDir::create(&target).unwrap_err().to_string();
+        let error = NewDir::create(&target, owner()).unwrap_err().to_string();
         assert!(
             error.ends_with("is not empty; name a folder that is absent or empty"),
             "{error}"
@@ -225,26 +198,16 @@ mod tests {
         let (file, link) = (home.path().join("file"), home.path().join("link"));
         fs::write(&file, b"old").unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
-        write_file(&link, b"new").unwrap();
+        write_file(&link, b"new", owner()).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert!(link.is_symlink());
         let pipe = home.path().join("socket");
         let _socket = std::os::unix::net::UnixListener::bind(&pipe).unwrap();
-        let error = write_file(&pipe, b"new").unwrap_err().to_string();
+        let error = write_file(&pipe, b"new", owner()).unwrap_err().to_string();
         assert!(
             error.ends_with("is not a file; name one, or a new name"),
             "{error}"
         );
         assert!(!pipe.metadata().unwrap().is_file());
-    }
-
-    #[test]
-    fn a_file_replaces_another_in_one_step() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("out.efi");
-        write_file(&target, b"one").unwrap();
-        write_file(&target, b"two").unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"two");
-        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use ukexec_kexec::open_regular;
+use ukexec_kexec::{Readers, open_regular};
 
 /// Returns what is in the regular file at `path`, if that is no more than
 /// `limit` bytes. Nothing else is read: what lies in a folder may be a pipe that
@@ -17,6 +17,13 @@ pub(crate) fn whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// well, such as a shell's `<(…)`.
 pub(crate) fn named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bounded(File::open(path)?, limit)
+}
+
+/// As [`named`], with who may read it.
+pub(crate) fn named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
+    let file = File::open(path)?;
+    let readers = Readers::of(&file)?;
+    Ok((bounded(file, limit)?, readers))
 }
 
 fn bounded(file: File, limit: u64) -> io::Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use ukexec_kexec::SealedFile;
+use ukexec_kexec::{Readers, SealedFile};
 use ukexec_pe::AuthenticodeRanges;
 use ukexec_signature::Hasher;
 
@@ -226,6 +226,14 @@ impl Unfolding {
             Ok(kernel) => Ok(kernel),
             Err(failure) => Err(failure.clone().into()),
         }
+    }
+
+    /// Returns who may read the parts: who may read all that they are made of.
+    pub(crate) fn readers(&self) -> Readers {
+        let initrds = self.initrds.iter();
+        initrds.fold(self.image.readers, |readers, initrd| {
+            readers.and(initrd.readers)
+        })
     }
 
     /// Like [`Unfolding::identified`], but what a parser handed over may be

@@ -99,26 +99,10 @@ fn append(memfd: &mut Memfd, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
     Ok(moved)
 }
 
-/// Joins `parts` in a new file at `path`.
+/// Joins `parts` in `file`, which is empty and is or will be at `path`.
 ///
 /// Where the file systems allow it, extents are shared and nothing is copied.
-/// Zeros become holes. On failure the file may be left behind, incomplete: the
-/// caller writes into a folder that it discards then.
-///
-/// # Errors
-///
-/// [`KexecError::File`] if the file exists or cannot be written,
-/// [`KexecError::FilePart`] if a part's range passes its file's end.
-pub fn write_file(path: &Path, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
-    let file = File::create_new(path).map_err(|cause| KexecError::File {
-        path: path.to_owned(),
-        action: "creating it",
-        cause,
-    })?;
-    write_parts(&file, path, parts)
-}
-
-/// Joins `parts` in `file`, which is empty and is or will be at `path`.
+/// Zeros become holes. On failure the file is left incomplete.
 pub(crate) fn write_parts(
     file: &File,
     path: &Path,
@@ -191,6 +175,10 @@ mod tests {
         bytes
     }
 
+    fn write(path: &Path, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
+        write_parts(&File::create_new(path).unwrap(), path, parts)
+    }
+
     /// Assembles in memory and in a file, and compares both.
     fn check(parts: &[Part<'_>], expected: &[u8], moved: Moved) {
         let (sealed, in_memory) = assemble(parts).unwrap();
@@ -199,7 +187,7 @@ mod tests {
         assert_eq!(in_memory, moved);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let in_file = write_file(&path, parts).unwrap();
+        let in_file = write(&path, parts).unwrap();
         assert_eq!(read(&path), expected);
         assert_eq!(in_file, moved);
     }
@@ -279,31 +267,9 @@ mod tests {
             .assert_eq(&error.to_string());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernel");
-        let text = write_file(&path, &parts).unwrap_err().to_string();
+        let text = write(&path, &parts).unwrap_err().to_string();
         expect!["FOLDER/kernel: bytes 0x5..0xb of a part were asked for, but it ends at 0xa"]
             .assert_eq(&text.replace(&folder.path().display().to_string(), "FOLDER"));
-    }
-
-    #[test]
-    fn refuses_to_replace_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kernel");
-        std::fs::write(&path, "precious").unwrap();
-        let text = write_file(&path, &[Part::Zeros(1)])
-            .unwrap_err()
-            .to_string();
-        expect!["FOLDER/kernel: creating it: File exists (os error 17)"]
-            .assert_eq(&text.replace(&folder.path().display().to_string(), "FOLDER"));
-        assert_eq!(read(&path), b"precious");
-    }
-
-    #[test]
-    fn names_the_file_that_has_no_room() {
-        let text = write_file(Path::new("/nowhere/kernel"), &[])
-            .unwrap_err()
-            .to_string();
-        expect!["/nowhere/kernel: creating it: No such file or directory (os error 2)"]
-            .assert_eq(&text);
     }
 
     proptest! {

@@ -90,6 +90,22 @@ pub enum KexecError {
         #[source]
         cause: io::Error,
     },
+    /// A path that ends in no name.
+    #[error("{} does not name a new file or folder", path.display())]
+    NoName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something else has a name that was given to a file or folder of ours.
+    #[error(
+        "{}: somebody who may write to the folder around it put something else in its place; \
+         choose a folder that nobody else may write to",
+        path.display()
+    )]
+    Swapped {
+        /// The path.
+        path: PathBuf,
+    },
     /// A part of a file being written is not there.
     #[error("{}: {cause}", path.display())]
     FilePart {

@@ -6,9 +6,10 @@
 //!
 //! - [`Snapshot`] takes a file over into memory in one pass, cut where the
 //!   caller says. Its parts can be sealed, or grow first.
-//! - [`assemble()`] and [`write_file`] join [`Part`]s without bringing their
-//!   bytes into this process; [`Moved`] counts what went which way. An
-//!   [`UnnamedFile`] takes them so that nothing incomplete is ever seen.
+//! - [`assemble()`], [`UnnamedFile`] and [`NewFolder`] join [`Part`]s without
+//!   bringing their bytes into this process; [`Moved`] counts what went which
+//!   way. A [`Folder`] makes files and folders of which nothing incomplete is
+//!   ever seen.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself. What the kernel refuses is explained by [`Refusal`], from the
 //!   errno and the [`MachineState`].
@@ -32,25 +33,31 @@ mod assemble;
 mod cause;
 mod errno;
 mod error;
+mod folder;
 mod inherit;
 mod load;
 mod machine;
+mod readers;
 mod refusal;
 mod sealed;
+mod signals;
 mod snapshot;
 mod syscall;
 mod transfer;
 mod unnamed;
 
-pub use assemble::{Part, assemble, write_file};
+pub use assemble::{Part, assemble};
 pub use cause::Cause;
 pub use errno::Errno;
 pub use error::KexecError;
+pub use folder::{Folder, NewFile, NewFolder, Place};
 pub use inherit::close_on_exec;
 pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unload};
 pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
+pub use readers::Readers;
 pub use refusal::Refusal;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
+pub use signals::HeldSignals;
 pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, open_regular, read_stream};
 pub use transfer::Moved;
-pub use unnamed::{HeldSignals, UnnamedFile};
+pub use unnamed::UnnamedFile;

@@ -10,6 +10,7 @@ mod hostile_parsers;
 mod linux;
 mod load;
 mod measure;
+mod outputs;
 mod signed;
 mod skeletons;
 mod uki;
@@ -41,6 +42,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         verdicts::signers::CASES,
         verdicts::policy::CASES,
         attach::CASES,
+        outputs::CASES,
         docs::CASES,
         examples::CASES,
         linux::CASES,

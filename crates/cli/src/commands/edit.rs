@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use ukexec_kexec::Readers;
 use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
@@ -14,8 +15,8 @@ use crate::size::Size;
 use crate::{commands, text};
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
-    let image = read(&args.image)?;
-    let parser = read(&args.parser)?;
+    let (image, readers) = read(&args.image)?;
+    let (parser, _) = read(&args.parser)?;
     // An image that carries a parser which nobody takes would boot nowhere.
     commands::parser::loadable(&parser)
         .with_context(|| format!("{} is not a parser to attach", args.parser.display()))?;
@@ -25,7 +26,7 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let edited = ukexec_pe::attach(&image, PARSER_SECTION, &parser, options)
         .map_err(with_advice)
         .with_context(|| format!("cannot attach a parser to {}", args.image.display()))?;
-    write_file(&args.output, &edited)?;
+    write_file(&args.output, &edited, readers)?;
     text::note(&format!(
         "wrote {}: {} with {} of parser in section {PARSER_SECTION}",
         args.output.display(),
@@ -36,14 +37,14 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
 }
 
 pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
-    let image = read(&args.image)?;
+    let (image, readers) = read(&args.image)?;
     let options = EditOptions {
         drop_signature: args.drop_signature,
     };
     let edited = ukexec_pe::detach(&image, PARSER_SECTION, options)
         .map_err(with_advice)
         .with_context(|| format!("cannot take the parser out of {}", args.image.display()))?;
-    write_file(&args.output, &edited)?;
+    write_file(&args.output, &edited, readers)?;
     text::note(&format!(
         "wrote {}: {}",
         args.output.display(),
@@ -60,6 +61,7 @@ fn with_advice(error: PeError) -> anyhow::Error {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    read::named(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))
+fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Readers)> {
+    read::named_with_readers(path, LEN_MAX)
+        .with_context(|| format!("cannot read {}", path.display()))
 }

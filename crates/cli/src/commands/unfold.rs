@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     let unfolding = task.run()?;
     unfolding.unfolded_or_kernel()?;
     let (answer, sources) = (&unfolding.answer, &unfolding.sources);
-    let mut dir = NewDir::create(&args.output)?;
+    let mut dir = NewDir::create(&args.output, unfolding.readers())?;
     let mut written = write(&mut dir, "kernel", &answer.kernel, sources)?;
     if let Some(initrd) = &answer.initrd {
         written += write(&mut dir, "initrd", initrd, sources)?;

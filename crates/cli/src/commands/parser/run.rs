@@ -1,7 +1,6 @@
 //! `ukexec parser run`: one stage, and what the parser does in it.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::{Parser, Piece, Rope, SourceId};
+use ukexec_kexec::Readers;
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
     run_stage,
@@ -20,6 +20,7 @@ use super::read;
 use super::trace::{Form, Trace, int};
 use crate::args::ParserRun;
 use crate::image::{Content, Opened, name};
+use crate::output::create_file;
 use crate::protocol::Allowance;
 use crate::size::Size;
 use crate::worker::FdSource;
@@ -34,14 +35,17 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         object: read(&args.file)?.into(),
         origin: ParserOrigin::Given,
     };
+    let (image, mut readers) = rope(&args.image, 0)?;
     let mut initrd = Rope::new();
     for (number, path) in (1..).zip(&args.initrd) {
         let gap = initrd.len().next_multiple_of(4) - initrd.len();
         initrd.push(Piece::Zeros(gap));
-        initrd.append(&rope(path, number)?);
+        let (one, its_readers) = rope(path, number)?;
+        initrd.append(&one);
+        readers = readers.and(its_readers);
     }
     let input = Input {
-        image: rope(&args.image, 0)?,
+        image,
         initrd: Some(initrd),
         cmdline: args.cmdline.clone().map(OsString::into_vec),
         append: None,
@@ -52,7 +56,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         ..Options::default()
     };
     let mut teller = Teller {
-        trace: trace(args, &parser)?,
+        trace: trace(args, &parser, readers)?,
         quiet: args.json,
         told: Ok(()),
     };
@@ -81,19 +85,28 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns all of a file, as source number `id`.
-fn rope(path: &Path, id: u32) -> anyhow::Result<Rope> {
-    let source = match Opened::open(path)?.content {
+/// Returns all of a file, as source number `id`, and who may read it.
+fn rope(path: &Path, id: u32) -> anyhow::Result<(Rope, Readers)> {
+    let Opened {
+        readers, content, ..
+    } = Opened::open(path)?;
+    let source = match content {
         Content::File(file, len) => FdSource::new(file, len),
         Content::Stream(sealed) => {
             FdSource::new(sealed.as_fd().try_clone_to_owned()?, sealed.len())
         }
     };
-    Ok(Rope::from_source(SourceId(id), Arc::new(source)))
+    let rope = Rope::from_source(SourceId(id), Arc::new(source));
+    Ok((rope, readers))
 }
 
 /// Returns the trace that `args` ask for.
-fn trace(args: &ParserRun, parser: &ParserFile) -> anyhow::Result<Option<Trace<'static>>> {
+/// It shows what is in the image, and is for the same `readers`.
+fn trace(
+    args: &ParserRun,
+    parser: &ParserFile,
+    readers: Readers,
+) -> anyhow::Result<Option<Trace<'static>>> {
     let Some(file) = &args.trace else {
         return Ok(None);
     };
@@ -105,7 +118,7 @@ fn trace(args: &ParserRun, parser: &ParserFile) -> anyhow::Result<Option<Trace<'
     let (out, form): (Box<dyn Write>, _) = match file {
         None => (Box::new(io::stdout()), Form::Text),
         Some(path) => {
-            let file = File::create(path)
+            let file = create_file(path, readers)
                 .with_context(|| format!("cannot write the trace to {}", path.display()))?;
             (Box::new(file), Form::JsonLines)
         }
