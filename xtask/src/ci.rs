@@ -1,10 +1,12 @@
 //! `cargo xtask ci`: everything a change must pass, ended by one line of counts.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 
 use crate::command::Tool;
 use crate::kept::remove;
-use crate::runner::Counts;
+use crate::runner::{Counts, seconds};
 use crate::setup::{self, Need};
 use crate::{fuzz, mutate, parsers, test, tidy, workspace};
 
@@ -41,10 +43,12 @@ pub(crate) fn run() -> Result<Counts> {
     let mut counts = Counts::default();
     for (name, check) in CHECKS {
         println!("== {name}");
+        let start = Instant::now();
         let result = check();
+        let seconds = seconds(start);
         match &result {
-            Ok(()) => println!("check {name} ... ok"),
-            Err(error) => println!("check {name} ... FAILED\n{error:#}"),
+            Ok(()) => println!("check {name} ... ok ({seconds})"),
+            Err(error) => println!("check {name} ... FAILED ({seconds})\n{error:#}"),
         }
         counts += Counts::one(&result);
     }

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 
@@ -126,7 +126,7 @@ fn run_one(case: Case) -> Counts {
     let start = Instant::now();
     let result = panic::catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|payload| Err(anyhow!("panicked: {}", panic_text(payload.as_ref()))));
-    let seconds = shown(start.elapsed());
+    let seconds = seconds(start);
     match &result {
         Ok(()) => println!("case {name} ... ok ({seconds})"),
         Err(error) => match error.downcast_ref::<Skipped>() {
@@ -145,8 +145,9 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("for a reason that is not text")
 }
 
-fn shown(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
+/// How long it is since `start`, in seconds.
+pub(crate) fn seconds(start: Instant) -> String {
+    format!("{:.1} s", start.elapsed().as_secs_f64())
 }
 
 fn indented(error: &anyhow::Error) -> String {

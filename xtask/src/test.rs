@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::cases;
 use crate::command::Tool;
-use crate::runner::{self, Case, Counts, libtest_counts};
+use crate::runner::{self, Case, Counts, libtest_counts, seconds};
 use crate::setup::{self, Need};
 use crate::stand::build_ukexec;
 use crate::workspace;
@@ -46,6 +47,7 @@ pub(crate) fn list() {
 
 /// Runs `cargo test` on the workspace, showing what it prints and counting its results.
 fn cargo_test() -> Result<Counts> {
+    let start = Instant::now();
     let mut child = Tool::new("cargo")
         .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
         .dir(workspace::root())
@@ -64,6 +66,7 @@ fn cargo_test() -> Result<Counts> {
         }
     }
     let status = child.wait()?;
+    println!("cargo test took {}", seconds(start));
     // What does not build or dies has no summary line.
     if !status.success() && counts.failed == 0 {
         counts.failed = 1;
