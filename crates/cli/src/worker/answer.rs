@@ -1,7 +1,5 @@
 //! What the worker tells of an unfolding.
 
-use std::fmt::Write as _;
-
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use ukexec_boot::{Arch, Kernel, Machine, Problem};
@@ -65,13 +63,13 @@ fn report(outcome: &Outcome, wanted: Wanted, os: Option<&str>) -> anyhow::Result
     }
     report.push_str(&text::stages(outcome));
     if let Some(os) = os {
-        writeln!(report, "os         {os}")?;
+        text::line(&mut report, format_args!("os         {os}"));
     }
     report.push_str(&text::parts(outcome, wanted.hash)?);
     for found in &outcome.signatures {
-        writeln!(report, "signature  {}", found.text())?;
+        text::line(&mut report, format_args!("signature  {}", found.text()));
         for detail in found.details() {
-            writeln!(report, "           {detail}")?;
+            text::line(&mut report, format_args!("           {detail}"));
         }
     }
     Ok(report)
