@@ -271,6 +271,9 @@ pub(crate) struct Worker {
     /// Seconds of processor time
     #[arg(long, value_name = "N")]
     pub(crate) cpu_seconds: u64,
+    /// Bytes of log
+    #[arg(long, value_name = "N")]
+    pub(crate) log_bytes: u64,
     /// Keep all rights
     #[arg(long)]
     pub(crate) no_sandbox: bool,

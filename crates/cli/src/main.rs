@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bounds;
 mod bundle;
 mod commands;
 mod document;
 mod efivars;
 mod failure;
 mod image;
+mod log;
 mod output;
 mod parsers_d;
 mod patience;

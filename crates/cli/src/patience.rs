@@ -31,7 +31,7 @@ impl Patience {
         let seconds = cpu_seconds(limits).saturating_mul(2);
         #[cfg(feature = "escape")]
         let seconds = match std::env::var("UKEXEC_ESCAPE").as_deref() {
-            Ok("sleep") => 1,
+            Ok(way) if way.starts_with("sleep") => 1,
             _ => seconds,
         };
         // No clock goes much further than a hundred years.
@@ -43,13 +43,8 @@ impl Patience {
         Self { whole, left }
     }
 
-    /// Returns how long that is at first.
-    pub(crate) fn whole(&self) -> Duration {
-        self.whole
-    }
-
     /// Has `wait` wait until then at most, and takes off what it took. What the
-    /// parent does in between does not count.
+    /// parent does of its own accord in between does not count.
     pub(crate) fn spend<T>(&self, wait: impl FnOnce(Instant) -> T) -> T {
         let start = Instant::now();
         let done = wait(start + self.left.get());
@@ -60,7 +55,8 @@ impl Patience {
 
     /// Returns what to say when nothing is left.
     pub(crate) fn is_over(&self) -> TooSlow {
-        TooSlow { after: self.whole }
+        let after = self.whole.saturating_sub(self.left.get());
+        TooSlow { after }
     }
 }
 

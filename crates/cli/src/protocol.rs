@@ -3,7 +3,9 @@
 //! Frames are JSON; descriptors travel beside them. The parent asks with a
 //! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
 //! through here: what the worker found is told in [`Span`]s of sources that the
-//! parent has, and it checks every number against them.
+//! parent has, and it checks every number against them. Texts of the worker are
+//! made one line each while they are read; [`bounds`] says how much of them
+//! there may be.
 
 use std::ops::Range;
 
@@ -15,6 +17,7 @@ use ukexec_signature::{AlgorithmSet, Digests};
 use ukexec_unfold::Budget;
 
 use crate::args;
+use crate::bounds;
 
 /// The most that is taken for one frame: a report of images with 96 sections
 /// each and a thousand lines of log fits well.
@@ -52,7 +55,7 @@ pub(crate) enum Event {
         hash: Option<HashPlan>,
     },
     /// A line for the log.
-    Log(String),
+    Log(#[serde(deserialize_with = "bounds::line")] String),
     /// Memory to write into is wanted: the next source.
     Output,
     /// Source `0` is written and may be sealed.
@@ -63,6 +66,21 @@ pub(crate) enum Event {
     Done(Box<Answer>),
     /// It is not, and why.
     Failed(Failure),
+}
+
+impl Event {
+    /// Returns what this is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Looked { .. } => "Looked",
+            Self::Log(_) => "Log",
+            Self::Output => "Output",
+            Self::Written(_) => "Written",
+            Self::Freed(_) => "Freed",
+            Self::Done(_) => "Done",
+            Self::Failed(_) => "Failed",
+        }
+    }
 }
 
 /// What is trusted, and what to do about what is not.
@@ -246,6 +264,7 @@ pub(crate) struct Answer {
     /// The report for machines.
     pub(crate) document: Value,
     /// What is worth a look.
+    #[serde(deserialize_with = "bounds::lines")]
     pub(crate) warnings: Vec<String>,
     /// Whether a parser ran.
     pub(crate) unfolded: bool,
@@ -271,6 +290,7 @@ pub(crate) struct Identity {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Objection {
     /// What it is.
+    #[serde(deserialize_with = "bounds::line")]
     pub(crate) text: String,
     /// It would refuse; otherwise it may.
     pub(crate) refused: bool,
@@ -280,10 +300,13 @@ pub(crate) struct Objection {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
+    #[serde(deserialize_with = "bounds::some_line")]
     pub(crate) layer: Option<String>,
     pub(crate) stage: Option<u32>,
+    #[serde(deserialize_with = "bounds::some_line")]
     pub(crate) hook: Option<String>,
     pub(crate) insn: Option<u32>,
     pub(crate) offset: Option<u64>,
+    #[serde(deserialize_with = "bounds::line")]
     pub(crate) message: String,
 }

@@ -22,9 +22,10 @@ const SOURCES_MAX: usize = 1 << 16;
 /// What backs a source.
 #[derive(Debug)]
 enum Backing {
-    /// Sealed memory: a part of a snapshot, a stream that was read, or what the
-    /// worker wrote.
+    /// Sealed memory: a part of a snapshot, or a stream that was read.
     Sealed(SealedFile),
+    /// Sealed memory that the worker wrote.
+    Written(SealedFile),
     /// A part of a snapshot that something may have to be put behind. The
     /// worker only reads it, too.
     Growable(GrowableFile),
@@ -39,14 +40,22 @@ enum Backing {
 /// The worker's numbers do not fit what there is. No image can cause that, only
 /// a worker that was taken over.
 #[derive(Debug, thiserror::Error)]
-#[error("the worker cannot be trusted: it names {what}; nothing was done with its answer")]
+#[error("the worker cannot be trusted: it {what}; nothing was done with its answer")]
 pub(crate) struct BadAnswer {
     what: String,
 }
 
 impl BadAnswer {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
+    /// It names `what`, which is not there or not to be named.
+    pub(crate) fn new(what: impl fmt::Display) -> Self {
+        let what = format!("names {what}");
+        Self { what }
+    }
+
+    /// It sends `what`, which is more than can be, or no sense.
+    pub(crate) fn sent(what: impl fmt::Display) -> Self {
+        let what = format!("sends {what}");
+        Self { what }
     }
 }
 
@@ -101,24 +110,27 @@ impl Sources {
     /// Seals what the worker says it has written, and returns its length.
     pub(crate) fn seal(&mut self, id: u32) -> anyhow::Result<u64> {
         let slot = self.slot(id)?;
-        match slot.take() {
+        match slot.take_if(|backing| matches!(backing, Backing::Shared(_))) {
             Some(Backing::Shared(output)) => {
                 let sealed = output.seal()?;
                 let len = sealed.len();
-                *slot = Some(Backing::Sealed(sealed));
+                *slot = Some(Backing::Written(sealed));
                 Ok(len)
             }
             _ => Err(BadAnswer::new(format!("source {id} as written, which is no output")).into()),
         }
     }
 
-    /// Lets go of a source that the worker does not refer to any more. Returns
+    /// Lets go of an output that the worker does not refer to any more. Returns
     /// the length of one that it had not written to the end: that is sealed
     /// before, since it can keep its descriptor.
     pub(crate) fn free(&mut self, id: u32) -> anyhow::Result<u64> {
-        match self.slot(id)?.take() {
+        let is_output =
+            |backing: &mut Backing| matches!(backing, Backing::Shared(_) | Backing::Written(_));
+        match self.slot(id)?.take_if(is_output) {
             Some(Backing::Shared(output)) => Ok(output.seal()?.len()),
-            _ => Ok(0),
+            Some(Backing::Written(_)) => Ok(0),
+            _ => Err(BadAnswer::new(format!("source {id} as freed, which is no output")).into()),
         }
     }
 
@@ -224,7 +236,7 @@ impl Sources {
             return None;
         };
         let whole = match self.backings.get(*id as usize)?.as_ref()? {
-            Backing::Sealed(sealed) => Descriptor::AsItLies(sealed),
+            Backing::Sealed(sealed) | Backing::Written(sealed) => Descriptor::AsItLies(sealed),
             Backing::Grown(sealed, moved) => Descriptor::Grown(sealed, *moved),
             Backing::Growable(_) | Backing::Shared(_) | Backing::File(..) => return None,
         };
@@ -236,7 +248,9 @@ impl Backing {
     /// Returns the length, once it cannot change.
     fn len(&self) -> Option<u64> {
         match self {
-            Self::Sealed(sealed) | Self::Grown(sealed, _) => Some(sealed.len()),
+            Self::Sealed(sealed) | Self::Written(sealed) | Self::Grown(sealed, _) => {
+                Some(sealed.len())
+            }
             // What is there stays, whatever comes behind it.
             Self::Growable(file) => Some(file.len()),
             Self::Shared(_) => None,
@@ -248,7 +262,7 @@ impl Backing {
 impl AsFd for Backing {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Sealed(sealed) | Self::Grown(sealed, _) => sealed.as_fd(),
+            Self::Sealed(sealed) | Self::Written(sealed) | Self::Grown(sealed, _) => sealed.as_fd(),
             Self::Growable(file) => file.as_fd(),
             Self::Shared(output) => output.as_fd(),
             Self::File(file, _) => file.as_fd(),
@@ -409,6 +423,20 @@ mod tests {
         sources.seal(0).unwrap_err();
         sources.free(0).unwrap();
         sources.check(&[span(0, 0..5)], 100).unwrap_err();
+    }
+
+    #[test]
+    fn an_output_is_freed_once_and_nothing_else_is() {
+        let mut sources = Sources::default();
+        sources.add_sealed(sealed(b"image"));
+        sources.add_output().unwrap();
+        sources.seal(1).unwrap();
+        sources.free(1).unwrap();
+        for id in [0, 1, 2] {
+            let error = sources.free(id).unwrap_err();
+            assert!(error.is::<BadAnswer>(), "{error}");
+        }
+        assert_eq!(sources.check(&[span(0, 0..5)], 5).unwrap(), 5);
     }
 
     #[test]

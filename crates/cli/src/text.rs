@@ -109,7 +109,8 @@ pub(crate) fn json_line(document: &Value) -> String {
     json_visible(&format!("{document}\n"))
 }
 
-fn json_visible(document: &str) -> String {
+/// Returns JSON that is still JSON when it is made [`visible`].
+pub(crate) fn json_visible(document: &str) -> String {
     let mut text = String::new();
     for c in document.chars() {
         if is_printable(c) || c == '\n' {

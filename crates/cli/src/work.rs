@@ -4,15 +4,17 @@
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Error, bail};
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::{SealedFile, close_on_exec};
 use ukexec_sandbox::{Channel, ChannelError, Ending, Worker, spawn};
 
 use crate::args;
+use crate::bounds;
 use crate::image::{Content, Opened};
+use crate::log::Log;
 use crate::patience::{Patience, cpu_seconds};
 use crate::protocol::{Answer, CUTS_MAX, Event, HashPlan, LIMITS, Request, Verification};
 use crate::sources::{BadAnswer, Sources};
@@ -34,10 +36,18 @@ pub(crate) struct Work {
     channel: Channel,
     /// How long it is waited for, all in all.
     patience: Patience,
+    /// What it says meanwhile.
+    log: Log,
+    /// The lines that parsers may print.
+    log_lines: u32,
 }
 
 /// What a worker that hung up may still take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a channel that is closed is looked at for what came before: nothing
+/// more can come.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Work {
     /// Starts a worker; one that does nothing in a sandbox with gaps, if only
@@ -57,38 +67,85 @@ impl Work {
         let arguments = worker_arguments(args, required);
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let (worker, channel) = spawn(&arguments).context("no worker can be started")?;
-        let patience = Patience::new(&args.limits);
-        channel.set_timeout(Some(patience.whole()))?;
         Ok(Self {
             worker,
             channel,
-            patience,
+            patience: Patience::new(&args.limits),
+            log: Log::new(log_max(args)),
+            log_lines: args.limits.max_log_lines,
         })
     }
 
     pub(crate) fn send(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
+        match self.send_before(request, descriptor, None)? {
+            Sent::InTime => Ok(()),
+            Sent::TooLate => Err(self.patience.is_over().into()),
+        }
+    }
+
+    /// Sends what a worker waits for that has read all before: the channel is
+    /// empty then, and has room for this.
+    fn send_wanted(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let until = Instant::now() + FAREWELL;
+        match self.send_before(request, descriptor, Some(until))? {
+            Sent::InTime => Ok(()),
+            Sent::TooLate => Err(BadAnswer::new("what it wants and does not take").into()),
+        }
+    }
+
+    fn send_before(
+        &self,
+        request: &Request,
+        descriptor: BorrowedFd<'_>,
+        until: Option<Instant>,
+    ) -> anyhow::Result<Sent> {
         let frame = serde_json::to_vec(request).context("a request cannot be put into words")?;
-        // A worker that is gone has said why, or its ending does.
-        let _told_when_it_answers = self.channel.send(&frame, &[descriptor]);
-        Ok(())
+        let sent = self.patience.spend(|deadline| {
+            let deadline = until.map_or(deadline, |until| until.min(deadline));
+            self.channel.send_before(&frame, &[descriptor], deadline)
+        });
+        match sent {
+            Ok(()) => Ok(Sent::InTime),
+            Err(ChannelError::TimedOut) => Ok(Sent::TooLate),
+            Err(closed @ ChannelError::Closed) => Err(self.last_words(closed)),
+            Err(error) => Err(error).context("the worker cannot be asked"),
+        }
+    }
+
+    /// Returns why a worker is gone, as it said or its ending does; if it is
+    /// not gone, that the channel is `closed` all the same.
+    fn last_words(&self, closed: ChannelError) -> anyhow::Error {
+        let until = Instant::now() + LAST_WORDS;
+        loop {
+            match self.event_before(until) {
+                Ok(_it_hoped_for_more) => {}
+                Err(error) if is_timeout(&error) => {
+                    return Error::new(closed).context("the worker cannot be asked");
+                }
+                Err(error) => return error,
+            }
+        }
     }
 
     /// Waits for what the worker says next, and tells its log. A failure is an
     /// error, and so is that it says nothing more.
     fn event(&self) -> anyhow::Result<Event> {
+        match self.patience.spend(|deadline| self.event_before(deadline)) {
+            Err(error) if is_timeout(&error) => Err(self.patience.is_over().into()),
+            event => event,
+        }
+    }
+
+    fn event_before(&self, deadline: Instant) -> anyhow::Result<Event> {
         loop {
-            let wait = |deadline| self.channel.receive_before(LIMITS, deadline);
-            let message = match self.patience.spend(wait) {
-                Err(ChannelError::TimedOut) => return Err(self.patience.is_over().into()),
-                message => message,
-            };
+            let message = self.channel.receive_before(LIMITS, deadline);
             let Some(message) = message.context("the worker cannot be heard")? else {
                 return Err(Silent.into());
             };
             let event = serde_json::from_slice(&message.frame)
-                .map_err(|error| BadAnswer::new(format!("what makes no sense ({error})")))?;
+                .map_err(|error| BadAnswer::sent(nonsense(&error)))?;
             match event {
-                Event::Log(line) => text::err(&line),
+                Event::Log(line) => self.log.print(line)?,
                 Event::Failed(failure) => return Err(failure.into()),
                 event => return Ok(event),
             }
@@ -112,7 +169,10 @@ impl Work {
         };
         self.send(&Request::Look { len: *len }, file.as_fd())?;
         match self.event()? {
-            Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => Ok(Looked { cuts, hash }),
+            Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => {
+                hash.as_ref().map_or(Ok(()), bounds::check_plan)?;
+                Ok(Looked { cuts, hash })
+            }
             event => Err(not_asked_for(&event)),
         }
     }
@@ -125,12 +185,16 @@ impl Work {
             let written = match self.event()? {
                 Event::Output => {
                     let output = sources.add_output()?;
-                    self.send(&Request::Output, output)?;
+                    self.send_wanted(&Request::Output, output)?;
                     0
                 }
-                Event::Written(id) => sources.seal(id)?,
-                Event::Freed(id) => sources.free(id)?,
-                Event::Done(answer) if answer.document.is_object() => return Ok(*answer),
+                // What it wrote, and how, decides how long that takes.
+                Event::Written(id) => self.patience.spend(|_| sources.seal(id))?,
+                Event::Freed(id) => self.patience.spend(|_| sources.free(id))?,
+                Event::Done(answer) if answer.document.is_object() => {
+                    bounds::check_answer(&answer, self.log_lines)?;
+                    return Ok(*answer);
+                }
                 event => return Err(not_asked_for(&event)),
             };
             let rest = left.checked_sub(written);
@@ -142,9 +206,12 @@ impl Work {
     /// and if `result` is that it said nothing, its ending tells why.
     pub(crate) fn end<T>(self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         let Self {
-            worker, channel, ..
+            worker,
+            channel,
+            log,
+            ..
         } = self;
-        match result {
+        let result = match result {
             Err(error) if error.is::<Silent>() => {
                 drop(channel);
                 let ending = worker
@@ -157,8 +224,16 @@ impl Work {
                 worker.kill().context("the worker cannot be ended")?;
                 result
             }
-        }
+        };
+        log.finish();
+        result
     }
+}
+
+/// Whether a request got across.
+enum Sent {
+    InTime,
+    TooLate,
 }
 
 /// The worker has hung up without an answer.
@@ -174,9 +249,31 @@ struct Ended {
 }
 
 fn not_asked_for(event: &Event) -> anyhow::Error {
-    let event = format!("{event:?}");
-    let word = event.split(['(', ' ']).next().unwrap_or_default();
+    let word = event.name();
     BadAnswer::new(format!("{word:?} that nobody asked for in this way")).into()
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(ChannelError::TimedOut))
+}
+
+/// Returns what is wrong with a frame, of which `error` may have words.
+fn nonsense(error: &serde_json::Error) -> String {
+    format!(
+        "what makes no sense ({})",
+        bounds::one_line(&error.to_string())
+    )
+}
+
+/// Returns how many bytes of log a worker may send.
+fn log_max(args: &args::Unfolding) -> u64 {
+    let verbose = match LevelFilter::current() {
+        LevelFilter::TRACE => 3,
+        LevelFilter::DEBUG => 2,
+        LevelFilter::INFO => 1,
+        _ => 0,
+    };
+    bounds::log_max(verbose, args.limits.max_log_lines)
 }
 
 /// Returns the worker's command line.
@@ -190,6 +287,7 @@ fn worker_arguments(args: &args::Unfolding, required: bool) -> Vec<String> {
         format!("--address-space={address_space}"),
         format!("--file-size={}", file_size(limits)),
         format!("--cpu-seconds={seconds}"),
+        format!("--log-bytes={}", log_max(args)),
     ];
     if args.no_sandbox {
         arguments.push("--no-sandbox".to_owned());

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &args::Worker, level: LevelFilter) -> ExitCode {
     let Ok(channel) = attach() else {
         return ExitCode::FAILURE;
     };
-    let line = Arc::new(Line::new(channel));
+    let line = Arc::new(Line::new(channel, args.log_bytes));
     tell_panics(&line);
     start_log(&line, level);
     let entered = enter(args, &line);
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &args::Worker, level: LevelFilter) -> ExitCode {
     if let Some(way) = &args.escape {
         escape::attempt(way);
         escape::lie(way, &line);
+        escape::flood(way, &line);
     }
     match entered.and_then(|()| serve(&line)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,9 +85,7 @@ fn enter(args: &args::Worker, line: &Line) -> anyhow::Result<()> {
     };
     let applied = confine(&confinement, want).context("the worker cannot be confined")?;
     for missing in applied.missing() {
-        line.send(&Event::Log(format!(
-            "warning: the sandbox is not complete: {missing}\n"
-        )))?;
+        line.log(&format!("warning: the sandbox is not complete: {missing}"))?;
     }
     Ok(())
 }

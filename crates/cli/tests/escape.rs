@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
 
@@ -120,4 +122,128 @@ fn a_worker_that_lies_is_not_believed() {
         ukexec: the worker cannot be trusted: it names bytes 0..1 of source 7, which has None; nothing was done with its answer
     "#]],
     );
+}
+
+/// What floods are there, and what the parent says of each.
+const FLOODS: [(&str, &str); 17] = [
+    ("log", "it sends more log than it may"),
+    ("empty log", "it sends more log than it may"),
+    ("long log", "it sends more log than it may"),
+    (
+        "nonsense",
+        "it sends what makes no sense (unknown variant `",
+    ),
+    (
+        "ranges",
+        "it sends 131072 ranges to hash, where 65544 are all",
+    ),
+    (
+        "padding",
+        "it sends 18446744073709551615 bytes of padding to hash, where 7 are all",
+    ),
+    ("freed", "it names source 1 as freed, which is no output"),
+    (
+        "given freed",
+        "it names source 0 as freed, which is no output",
+    ),
+    (
+        "written",
+        "it names source 1 as written, which is no output",
+    ),
+    ("outputs", "it names more outputs than any image needs"),
+    ("outputs unread", "it names what it wants and does not take"),
+    ("text", "it sends a report of more than 911360 bytes"),
+    ("document", "it sends a report of more than 911360 bytes"),
+    (
+        "warnings",
+        "it sends warnings of 33554432 bytes, where 32768 are all",
+    ),
+    ("objections", "it sends 131072 objections to one kernel"),
+    (
+        "cmdline",
+        "it sends a command line of 65537 bytes, where 65536 are all",
+    ),
+    // The first ends it, and is cut.
+    ("failures", ""),
+];
+
+/// By patience, this would take half an hour.
+#[test]
+fn a_worker_that_floods_is_ended_by_a_bound() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join(IMAGE), b"MZ").expect("room for the image");
+    for (kind, expected) in FLOODS {
+        for args in [&["load", IMAGE][..], &["unfold", IMAGE, "-o", "parts"]] {
+            let start = Instant::now();
+            let output = run(dir.path(), &format!("flood: {kind}"), args);
+            assert!(start.elapsed() < Duration::from_secs(60), "{kind}");
+            assert_eq!(output.status.code(), Some(1), "{kind}");
+            assert!(output.stdout.is_empty(), "{kind}");
+            assert!(output.stderr.len() < 1 << 20, "{kind}");
+            let said = String::from_utf8(output.stderr).expect("text");
+            let last = said.lines().last().unwrap_or_default();
+            let start = match expected {
+                "" => "ukexec: \\u{1b}\\n\\u{1b}".to_owned(),
+                what => format!("ukexec: the worker cannot be trusted: {what}"),
+            };
+            assert!(last.starts_with(&start), "{kind}: {last:.200}");
+        }
+    }
+}
+
+#[test]
+fn what_a_worker_says_is_one_line_each() {
+    check(
+        "lie: lines",
+        expect![[r#"
+        x\nukexec: loaded\u{202e}\u{2028}\u{1b}[2J\u{200b}
+        ukexec: x\nukexec: loaded\u{202e}\u{2028}\u{1b}[2J\u{200b}
+    "#]],
+    );
+    check(
+        "lie: a NUL",
+        expect![[r#"
+        ukexec: the worker cannot be trusted: it sends a command line with a NUL at byte 5; nothing was done with its answer
+    "#]],
+    );
+}
+
+/// Starts a worker that logs more than a pipe holds and has a second to answer,
+/// and reads nothing that the parent prints for two. Returns whether the worker
+/// is gone by then, and what is printed.
+fn unread(way: &str) -> (bool, Output) {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join(IMAGE), b"MZ").expect("room for the image");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
+    command
+        .current_dir(dir.path())
+        .args(["-v", "unfold", IMAGE, "-o", "parts"])
+        .env("UKEXEC_ESCAPE", way)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let parent = command.spawn().expect("ukexec runs");
+    thread::sleep(Duration::from_secs(2));
+    let id = parent.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let gone = children.expect("it waits for its reader").is_empty();
+    (gone, parent.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn a_reader_that_is_slow_does_not_stop_the_clock() {
+    let (gone, output) = unread("sleep behind a log");
+    assert!(gone);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("has not answered after 1 seconds"), "{said}");
+    assert!(said.len() > 100_000);
+}
+
+#[test]
+fn a_reader_that_is_slow_stops_no_worker() {
+    let (gone, output) = unread("sleep for nobody");
+    assert!(gone);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.ends_with("ukexec: wrote 1 bytes to parts\n"), "{said}");
+    assert!(said.len() > 100_000);
 }

@@ -54,21 +54,8 @@ impl Channel {
         Self { socket }
     }
 
-    /// Makes [`send`](Self::send) and [`receive`](Self::receive) fail when
-    /// nothing moves for so long; without, they wait for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`ChannelError::Io`]: the kernel refuses, also a time of zero.
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), ChannelError> {
-        for which in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&self.socket, which, timeout)
-                .map_err(|errno| failed("setting the channel's timeout", errno))?;
-        }
-        Ok(())
-    }
-
-    /// Sends a frame with descriptors, and waits until the socket has it all.
+    /// Sends a frame with descriptors, and waits until the socket has it all, if
+    /// need be for ever.
     ///
     /// # Errors
     ///
@@ -76,6 +63,30 @@ impl Channel {
     /// [`ChannelError::FrameTooLong`] and [`ChannelError::TooManyDescriptors`]
     /// before anything is sent.
     pub fn send(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        self.send_by(frame, descriptors, None)
+    }
+
+    /// As [`send`](Self::send), but the socket has to have the whole frame by
+    /// `deadline`: an other end that reads a byte now and then gains no time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send), and [`ChannelError::TimedOut`].
+    pub fn send_before(
+        &self,
+        frame: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Instant,
+    ) -> Result<(), ChannelError> {
+        self.send_by(frame, descriptors, Some(deadline))
+    }
+
+    fn send_by(
+        &self,
+        frame: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Option<Instant>,
+    ) -> Result<(), ChannelError> {
         let length =
             u32::try_from(frame.len()).map_err(|_too_long| ChannelError::FrameTooLong {
                 found: frame.len(),
@@ -83,16 +94,19 @@ impl Channel {
             })?;
         check_count(descriptors.len(), MAX_DESCRIPTORS)?;
         let header = length.to_le_bytes();
-        let mut sent =
-            self.send_some(&[IoSlice::new(&header), IoSlice::new(frame)], descriptors)?;
+        let send = |bytes: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]| {
+            self.send_some(bytes, descriptors, deadline)
+        };
+        let start = IoSlice::new(step(frame));
+        let mut sent = send(&[IoSlice::new(&header), start], descriptors)?;
         while let Some(rest) = header.get(sent..).filter(|rest| !rest.is_empty()) {
-            sent += self.send_some(&[IoSlice::new(rest), IoSlice::new(frame)], &[])?;
+            sent += send(&[IoSlice::new(rest), start], &[])?;
         }
         while let Some(rest) = frame
             .get(sent - header.len()..)
             .filter(|rest| !rest.is_empty())
         {
-            sent += self.send_some(&[IoSlice::new(rest)], &[])?;
+            sent += send(&[IoSlice::new(step(rest))], &[])?;
         }
         Ok(())
     }
@@ -101,7 +115,11 @@ impl Channel {
         &self,
         bytes: &[IoSlice<'_>],
         descriptors: &[BorrowedFd<'_>],
+        deadline: Option<Instant>,
     ) -> Result<usize, ChannelError> {
+        if let Some(deadline) = deadline {
+            self.wait_until(Timeout::Send, deadline)?;
+        }
         let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -115,7 +133,8 @@ impl Channel {
         }
     }
 
-    /// Waits for a frame; `None` when the other end is closed between frames.
+    /// Waits for a frame, if need be for ever; `None` when the other end is
+    /// closed between frames.
     ///
     /// # Errors
     ///
@@ -128,8 +147,6 @@ impl Channel {
 
     /// As [`receive`](Self::receive), but the whole frame has to be there by
     /// `deadline`: an other end that sends a byte now and then gains no time.
-    /// This replaces the time that [`set_timeout`](Self::set_timeout) set for
-    /// receiving.
     ///
     /// # Errors
     ///
@@ -215,7 +232,7 @@ impl Channel {
         deadline: Option<Instant>,
     ) -> Result<usize, ChannelError> {
         if let Some(deadline) = deadline {
-            self.wait_until(deadline)?;
+            self.wait_until(Timeout::Recv, deadline)?;
         }
         let buffers = &mut [IoSliceMut::new(buffer)];
         let flags = RecvFlags::CMSG_CLOEXEC;
@@ -230,15 +247,15 @@ impl Channel {
         }
     }
 
-    /// Makes the next reading wait no longer than until `deadline`.
-    fn wait_until(&self, deadline: Instant) -> Result<(), ChannelError> {
+    /// Makes the next call wait no longer than until `deadline`.
+    fn wait_until(&self, which: Timeout, deadline: Instant) -> Result<(), ChannelError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ChannelError::TimedOut);
         }
         // A time that rounds to zero would be none.
         let left = left.max(Duration::from_millis(1));
-        set_socket_timeout(&self.socket, Timeout::Recv, Some(left))
+        set_socket_timeout(&self.socket, which, Some(left))
             .map_err(|errno| failed("setting the channel's timeout", errno))
     }
 }
@@ -248,6 +265,16 @@ impl AsFd for Channel {
         self.socket.as_fd()
     }
 }
+
+/// Returns how much of `bytes` to send with one call. The kernel cuts what it
+/// sends, and waits for room for each cut as long as it may wait at all: with no
+/// more than one, a deadline holds.
+fn step(bytes: &[u8]) -> &[u8] {
+    bytes.get(..STEP).unwrap_or(bytes)
+}
+
+/// Bytes that the kernel does not cut (`UNIX_SKB_FRAGS_SZ`).
+const STEP: usize = 32 << 10;
 
 fn check_count(found: usize, limit: usize) -> Result<(), ChannelError> {
     if found > limit {
@@ -489,10 +516,11 @@ mod tests {
     #[test]
     fn waiting_ends_with_the_time_that_was_set() {
         let (near, far) = pair();
-        near.set_timeout(Some(Duration::from_millis(10))).unwrap();
-        let error = near.receive(LIMITS).unwrap_err();
+        let soon = || Instant::now() + Duration::from_millis(10);
+        let error = near.receive_before(LIMITS, soon()).unwrap_err();
         assert!(matches!(error, ChannelError::TimedOut), "{error}");
-        let error = near.send(&vec![0; 4 << 20], &[]).unwrap_err();
+        let frame = vec![0; 4 << 20];
+        let error = near.send_before(&frame, &[], soon()).unwrap_err();
         assert!(matches!(error, ChannelError::TimedOut), "{error}");
         drop(far);
     }
@@ -513,6 +541,28 @@ mod tests {
             });
             let error = near.receive_before(LIMITS, deadline).unwrap_err();
             assert!(matches!(error, ChannelError::TimedOut), "{error}");
+            drop(near);
+        });
+    }
+
+    /// The other end keeps reading a little, which lets a little more be sent.
+    #[test]
+    fn a_deadline_is_for_all_that_is_sent() {
+        let (near, far) = pair();
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(60);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut some = vec![0; 64 << 10];
+                // Until nobody sends any more.
+                while rustix::io::read(&far, &mut *some).is_ok_and(|count| count > 0) {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            });
+            let frame = vec![0; 64 << 20];
+            let error = near.send_before(&frame, &[], deadline).unwrap_err();
+            assert!(matches!(error, ChannelError::TimedOut), "{error}");
+            assert!(start.elapsed() < Duration::from_secs(1));
             drop(near);
         });
     }

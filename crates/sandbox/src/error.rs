@@ -78,8 +78,8 @@ pub enum ChannelError {
     /// this process may open, or not with a frame's length.
     #[error("descriptors came that cannot be taken: too many, or in the middle of a frame")]
     DescriptorsLost,
-    /// Nothing came, or could be sent, within the time that was set.
-    #[error("nothing moved on the channel for the time that was set")]
+    /// Nothing came, or could be sent, before the deadline.
+    #[error("a frame did not get across the channel before the deadline")]
     TimedOut,
     /// The socket failed.
     #[error("{action}: {cause}")]

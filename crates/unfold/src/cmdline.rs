@@ -172,7 +172,7 @@ pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Line>, ReadErr
 
 /// The longest command line, in bytes before its NUL. The built-in parsers take
 /// no longer one; the kernels there are take 4096 at most.
-pub(crate) const LINE_MAX: u64 = 64 << 10;
+pub const LINE_MAX: u64 = 64 << 10;
 
 fn is_fit(line: &[u8]) -> bool {
     u64::try_from(line.len()).is_ok_and(|len| len <= LINE_MAX)

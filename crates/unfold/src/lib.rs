@@ -51,6 +51,7 @@ mod store;
 mod tests;
 
 pub use built_in::built_in_parsers;
+pub use cmdline::LINE_MAX as CMDLINE_MAX;
 pub use error::{Cause, UnfoldError};
 pub use gate::{Gate, LayerAtGate, Open};
 pub use interface::{ABI, HANDLE as HANDLE_HOOK, KFUNCS, Kfunc, PARSER_SECTION, interface};

@@ -12,7 +12,7 @@ use super::uki::Uki;
 use super::verify::Found;
 use crate::protocol::{Answer, Failure, Identity, Job, MachineFacts, Objection, Wanted};
 use crate::size::Size;
-use crate::{document, text};
+use crate::{bounds, document, text};
 
 /// An os-release file of more bytes is not shown.
 const OS_RELEASE_LIMIT: u64 = 64 << 10;
@@ -34,7 +34,6 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
         let extra = extra(outcome, job, &mut warnings);
         initrd = extra.behind(initrd.as_ref());
         document["extra"] = extra.files.iter().map(extra_document).collect();
-        document["warnings"] = json!(warnings);
         text.push_str(&extra_text(&extra));
     }
     if job.report.measure {
@@ -42,6 +41,10 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
         document["measurements"] = measurements.document();
         text.push_str(&measurements.text());
     }
+    let warnings = bounds::fitting(warnings);
+    document["warnings"] = json!(warnings);
+    bounds::check_report(&text, &document, job.budget.log_lines)
+        .context("the image makes a report that is too long to print")?;
     Ok(Answer {
         text,
         document,

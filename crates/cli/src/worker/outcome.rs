@@ -9,6 +9,7 @@ use ukexec_unfold::{
 
 use super::sources::Sources;
 use super::verify::{Found, Rules, Verifier};
+use crate::bounds;
 use crate::protocol::{Bundled, Job};
 
 /// A kernel's banner is looked for in so many bytes.
@@ -59,7 +60,12 @@ impl Outcome {
         let mut verifier =
             Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
         let mut budget = job.budget.budget();
-        let unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
+        let mut unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
+        let Report { layers, stages, .. } = &mut unfolded.report;
+        let asked = layers.iter_mut().flat_map(|layer| &mut layer.asked);
+        let asked = asked.map(|asked| &mut asked.log);
+        let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
+        bounds::shorten(logs, job.budget.log_lines);
         let signatures = verifier.found;
         let mut identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
         let kernel = match &mut identity {
