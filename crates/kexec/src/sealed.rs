@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::KexecError;
-use crate::transfer::write_all;
+use crate::transfer::{TransferError, send, write_all};
 
 /// A file in memory whose bytes and length can never change again.
 ///
@@ -310,11 +312,64 @@ impl Memfd {
     /// write could change their number until the file is sealed, so that they
     /// are counted behind it.
     fn seal_as_is(self) -> Result<SealedFile, KexecError> {
-        self.add_seals(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-        let fd = self.open_again()?;
+        self.seal_by(&mut |memfd, seals| rustix::fs::fcntl_add_seals(memfd, seals))
+    }
+
+    /// Seals by calling `add`, which stands for the kernel.
+    ///
+    /// The kernel refuses to forbid writing while a page of the file is in use
+    /// elsewhere: in a pipe, on its way to another processor's list, in a map;
+    /// and some kernels count a huge page wrongly, and refuse always. That
+    /// passes, or a copy is sealed in the file's place.
+    fn seal_by(self, add: AddSeals<'_>) -> Result<SealedFile, KexecError> {
+        let failed = memory("sealing a file in memory");
+        // This is never refused. Whoever else writes cannot make it longer from
+        // here on, whatever becomes of the rest.
+        add(&self.fd, SealFlags::GROW | SealFlags::SHRINK).map_err(&failed)?;
+        let sealed = match forbid_writing(&self.fd, add) {
+            Ok(()) => self,
+            Err(Errno::BUSY) => {
+                let copy = self.copy()?;
+                add(&copy.fd, SealFlags::GROW | SealFlags::SHRINK).map_err(&failed)?;
+                match forbid_writing(&copy.fd, add) {
+                    // Nobody else ever had the copy open, so that no map of it
+                    // can write, which is all that this seal leaves possible.
+                    Err(Errno::BUSY) => add(&copy.fd, SealFlags::FUTURE_WRITE | SealFlags::SEAL),
+                    done => done,
+                }
+                .map_err(&failed)?;
+                copy
+            }
+            Err(errno) => return Err(failed(errno)),
+        };
+        let fd = sealed.open_again()?;
         let stat = rustix::fs::fstat(&fd).map_err(memory("looking at a sealed file"))?;
         let len = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(SealedFile { fd, len })
+    }
+
+    /// Returns a fresh file with the bytes of this one, whose length is sealed.
+    ///
+    /// The copy is what counts from then on, and nobody else has it. If only
+    /// this process could write to the original (a snapshot, a stream, a bundle,
+    /// what was assembled), it has the bytes that were written, hashed and shown
+    /// to the worker: the worker reads the original through a descriptor that
+    /// cannot write. If the worker wrote the original, it can write while this
+    /// copies; the copy then is one of the outputs that it could have written.
+    fn copy(&self) -> Result<Self, KexecError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(memory("looking at a file in memory"))?;
+        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut copy = Self::new("ukexec-copy")?;
+        let moved = send(self.as_fd(), 0..len, copy.as_fd(), &mut |_| {});
+        let moved = moved.map_err(|error| KexecError::Memory {
+            action: "copying a file in memory, which is in use and cannot be sealed",
+            cause: match error {
+                TransferError::Io(cause) => cause,
+                TransferError::End { .. } => io::ErrorKind::UnexpectedEof.into(),
+            },
+        })?;
+        copy.len = moved.total();
+        Ok(copy)
     }
 
     fn add_seals(&self, seals: SealFlags) -> Result<(), KexecError> {
@@ -336,6 +391,26 @@ impl AsFd for Memfd {
     }
 }
 
+/// Adds seals to a file, as `fcntl(2)` does.
+type AddSeals<'a> = &'a mut dyn FnMut(&OwnedFd, SealFlags) -> Result<(), Errno>;
+
+/// Adds the last seals, as soon as no page is in use elsewhere.
+fn forbid_writing(file: &OwnedFd, add: AddSeals<'_>) -> Result<(), Errno> {
+    let start = Instant::now();
+    let mut wait = Duration::from_millis(1);
+    loop {
+        match add(file, SealFlags::WRITE | SealFlags::SEAL) {
+            // The kernel itself waits for a while, or not at all.
+            Err(Errno::BUSY) if start.elapsed() < BUSY_FOR => sleep(wait),
+            done => return done,
+        }
+        wait *= 2;
+    }
+}
+
+/// How long pages may be in use elsewhere before the file is copied.
+const BUSY_FOR: Duration = Duration::from_millis(100);
+
 fn memory(action: &'static str) -> impl Fn(Errno) -> KexecError {
     move |errno| KexecError::Memory {
         action,
@@ -345,7 +420,8 @@ fn memory(action: &'static str) -> impl Fn(Errno) -> KexecError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
 
     use rustix::fs::SeekFrom;
 
@@ -478,6 +554,100 @@ mod tests {
             let found = rustix::fs::fstat(&file).unwrap().st_size;
             assert_eq!(u64::try_from(found).unwrap(), file.len());
         }
+    }
+
+    /// Puts the first page of `file` into a pipe, where it stays until the
+    /// pipe is read, and returns that.
+    fn hold_page(file: impl AsFd) -> File {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let flags = rustix::pipe::SpliceFlags::empty();
+        let moved = rustix::pipe::splice(file, Some(&mut 0), writer, None, 4096, flags);
+        assert!(moved.unwrap() > 0);
+        reader.into()
+    }
+
+    fn inode(file: impl AsFd) -> u64 {
+        rustix::fs::fstat(file).unwrap().st_ino
+    }
+
+    /// Expects `file` to hold `bytes` for good, as a file of its own or not.
+    fn check_sealed(file: &SealedFile, bytes: &[u8], copy_of: u64, copied: bool) {
+        assert_eq!(file.to_vec().unwrap(), bytes);
+        let seals = rustix::fs::fcntl_get_seals(file).unwrap();
+        let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        assert!(seals.contains(all), "{seals:?}");
+        assert_eq!(inode(file) != copy_of, copied);
+        check_writers(file);
+    }
+
+    #[test]
+    fn a_page_that_is_in_use_for_a_moment_is_waited_for() {
+        let file = growable(b"section");
+        let (mut held, original) = (hold_page(&file), inode(&file));
+        let sealed = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                sleep(Duration::from_millis(5));
+                held.read_exact(&mut [0; 7]).unwrap();
+            });
+            file.seal().unwrap()
+        });
+        check_sealed(&sealed, b"section", original, false);
+    }
+
+    #[test]
+    fn a_file_that_stays_in_use_is_copied_before_it_is_sealed() {
+        let mut file = growable(b"section");
+        let (held, original) = (hold_page(&file), inode(&file));
+        file.append(&[Part::Bytes(b"+"), Part::Zeros(9000)])
+            .unwrap();
+        let expected = [b"section+", &[0; 9000][..]].concat();
+        check_sealed(&file.seal().unwrap(), &expected, original, true);
+        drop(held);
+        let mut writer = MemfdWriter::new("test").unwrap();
+        let bytes = vec![7; 3 * MemfdWriter::BUFFER];
+        writer.write_all(&bytes).unwrap();
+        let _held = hold_page(&writer.memfd);
+        let original = inode(&writer.memfd);
+        check_sealed(&writer.finish().unwrap(), &bytes, original, true);
+    }
+
+    /// The other one keeps a file that nobody looks at, and cannot make it grow.
+    #[test]
+    fn what_another_wrote_and_holds_is_copied() {
+        let shared = SharedMemfd::new("test").unwrap();
+        let theirs = shared.as_fd().try_clone_to_owned().unwrap();
+        rustix::io::write(&theirs, b"output").unwrap();
+        let (_held, original) = (hold_page(&theirs), inode(&theirs));
+        let file = shared.seal().unwrap();
+        assert_eq!(rustix::io::pwrite(&theirs, b"OUT", 0), Ok(3));
+        assert_eq!(rustix::io::pwrite(&theirs, b"more", 6), Err(Errno::PERM));
+        check_sealed(&file, b"output", original, true);
+    }
+
+    /// As on kernels that count huge pages wrongly.
+    #[test]
+    fn where_writing_is_never_forbidden_a_copy_is_closed_to_writers() {
+        let memfd = Memfd::new("test").unwrap();
+        write_all(memfd.as_fd(), b"image").unwrap();
+        let original = inode(&memfd);
+        let mut refused = 0;
+        let sealed = memfd.seal_by(&mut |file, seals| {
+            if seals.contains(SealFlags::WRITE) {
+                refused += 1;
+                return Err(Errno::BUSY);
+            }
+            rustix::fs::fcntl_add_seals(file, seals)
+        });
+        let file = sealed.unwrap();
+        assert!(refused > 2);
+        assert!(inode(&file) != original);
+        assert_eq!(file.to_vec().unwrap(), b"image");
+        let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        let other = rustix::fs::open(link, OFlags::RDWR, Mode::empty()).unwrap();
+        assert_eq!(rustix::io::write(&other, b"x"), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&other, 2), Err(Errno::PERM));
+        let more = rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE);
+        assert_eq!(more, Err(Errno::PERM));
     }
 
     /// The kernel answers `ETXTBSY` to an image that anyone has open for writing.
