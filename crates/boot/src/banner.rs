@@ -43,10 +43,9 @@ pub fn find_banner(
 fn version(bytes: &[u8]) -> Option<String> {
     let bytes = bytes.get(..OVERLAP).unwrap_or(bytes);
     let line = bytes.split(|&byte| byte == b'\n' || byte == 0).next()?;
-    if !line.first()?.is_ascii_digit() {
-        return None;
-    }
-    Fields(line).text(0, OVERLAP)
+    // Other bytes may follow the words where they are no banner.
+    let is_banner = line.first()?.is_ascii_digit() && !line.iter().any(u8::is_ascii_control);
+    is_banner.then(|| Fields(line).text(0, OVERLAP))?
 }
 
 const BANNER: &[u8] = b"Linux version ";
@@ -92,5 +91,16 @@ mod tests {
         assert_eq!(find_banner(&image, CHUNK_LEN).unwrap(), None);
         assert_eq!(find(b""), None);
         assert_eq!(find(b"Linux version 6.1\x01\n"), None);
+    }
+
+    #[test]
+    fn a_banner_may_have_any_letters() {
+        let banner = "Linux version 6.1 (jürgen@höst)\n";
+        assert_eq!(
+            find(banner.as_bytes()).as_deref(),
+            Some("6.1 (jürgen@höst)")
+        );
+        let latin = find(b"Linux version 6.1 (j\xfcrgen)\n");
+        assert_eq!(latin.as_deref(), Some("6.1 (j\u{fffd}rgen)"));
     }
 }

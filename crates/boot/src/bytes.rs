@@ -20,16 +20,22 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the text at `at` up to a NUL or the end, at most `max` bytes, if
-    /// all of it is printable ASCII and it is not empty.
+    /// there is any. It is one line that can be shown: bytes that are no UTF-8
+    /// are replaced, and control characters are escaped. Bytes with both are no
+    /// text.
     pub(crate) fn text(self, at: usize, max: usize) -> Option<String> {
         let bytes = self.from(at);
-        let bytes = bytes.get(..max).unwrap_or(bytes);
-        let bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-        let text = std::str::from_utf8(bytes).ok()?.trim_end();
-        let printable = text
-            .bytes()
-            .all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        (printable && !text.is_empty()).then(|| text.to_owned())
+        let cut = bytes.get(..max).unwrap_or(bytes);
+        let bytes = cut.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes);
+        let mut text = text.trim_end();
+        if bytes.len() == max {
+            // The limit may cut a character in two.
+            text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        }
+        let is_replaced = text.contains(char::REPLACEMENT_CHARACTER);
+        let is_binary = is_replaced && text.contains(char::is_control);
+        (!text.is_empty() && !is_binary).then(|| printable(text))
     }
 
     pub(crate) fn u8(self, at: usize) -> Option<u8> {
@@ -53,6 +59,29 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Returns `text` with everything escaped that would steer a terminal: control
+/// characters, line ends among them, and what turns the direction of writing or
+/// cannot be seen.
+pub(crate) fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            )
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Reads the bytes at `at`, at most `max`, fewer where the image ends.
 pub(crate) fn read(
     image: &(impl ReadAt + ?Sized),
@@ -67,4 +96,39 @@ pub(crate) fn read(
             .map_err(|cause| BootError::Read { at, cause })?;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_one_line_that_can_be_shown() {
+        for (bytes, text) in [
+            (&b"6.1 (a@b)\0more"[..], Some("6.1 (a@b)")),
+            ("6.1 (jürgen@höst)".as_bytes(), Some("6.1 (jürgen@höst)")),
+            // ISO 8859-1.
+            (b"6.1 (j\xfcrgen)", Some("6.1 (j\u{fffd}rgen)")),
+            (
+                b"6.1\x1b[31m\nkernel\t\x7f",
+                Some(r"6.1\u{1b}[31m\nkernel\t\u{7f}"),
+            ),
+            (
+                "6.1\u{9b}\u{202e}txt".as_bytes(),
+                Some(r"6.1\u{9b}\u{202e}txt"),
+            ),
+            (b"\x90\x01\xff", None),
+            (b"\0", None),
+            (b"  ", None),
+        ] {
+            assert_eq!(Fields(bytes).text(0, 100).as_deref(), text, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_may_cut_a_character() {
+        assert_eq!(Fields("abcü".as_bytes()).text(0, 4).as_deref(), Some("abc"));
+        assert_eq!(Fields(b"abc\xfc").text(0, 4).as_deref(), Some("abc"));
+        assert_eq!(Fields(b"abc\xfcd").text(0, 4).as_deref(), Some("abc"));
+    }
 }

@@ -18,12 +18,11 @@ pub(crate) struct Setup {
     xloadflags: u16,
     relocatable: bool,
     cmdline_size: u32,
-    /// Bytes of memory from the kernel's start that it needs at first.
-    pub(crate) init_size: u32,
+    init_size: u32,
     /// Bytes before the protected-mode kernel.
     pub(crate) setup_len: u64,
-    /// Bytes of the protected-mode kernel.
-    body_len: u64,
+    /// Bytes that the protected-mode kernel has at least.
+    body_min: u64,
     /// Offset of the version text.
     version_at: Option<u64>,
 }
@@ -67,7 +66,12 @@ impl Setup {
             cmdline_size: head.u32(0x238)?,
             init_size: head.u32(0x260)?,
             setup_len: setup_sects.saturating_add(1).saturating_mul(SECTOR),
-            body_len: u64::from(head.u32(0x1f4)?).saturating_mul(16),
+            // "syssize: the size of the protected-mode code in units of 16-byte
+            // paragraphs", the last of which need not be whole.
+            body_min: match u64::from(head.u32(0x1f4)?).checked_sub(1) {
+                Some(whole) => whole.saturating_mul(16).saturating_add(1),
+                None => 0,
+            },
             version_at,
         })
     }
@@ -77,12 +81,20 @@ impl Setup {
         self.version_at.filter(|&at| at < self.setup_len)
     }
 
-    pub(crate) fn arch(&self) -> Arch {
-        if self.xloadflags & KERNEL_64 == 0 {
+    /// Returns what the kernel runs on. Older headers end before `xloadflags`,
+    /// which is all that tells 64-bit kernels from others.
+    pub(crate) fn arch(&self) -> Option<Arch> {
+        (self.version >= PROTOCOL_2_12).then_some(if self.xloadflags & KERNEL_64 == 0 {
             Arch::X86
         } else {
             Arch::X86_64
-        }
+        })
+    }
+
+    /// Returns how many bytes of memory it needs from its start, before it
+    /// knows more.
+    pub(crate) fn memory_len(&self) -> Option<u64> {
+        (self.version >= PROTOCOL_2_10).then_some(self.init_size.into())
     }
 
     /// Returns the limit that `kexec_file_load` enforces. It always keeps room
@@ -95,10 +107,14 @@ impl Setup {
         })
     }
 
-    /// Returns what is wrong on any machine with the image of `len` bytes.
+    /// Returns what is wrong on any machine with the image of `len` bytes. An
+    /// older header has not all that is looked at, and is refused for its age.
     pub(crate) fn faults(&self, len: u64) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let needed = self.setup_len.saturating_add(self.body_len);
+        if self.version < PROTOCOL_2_12 {
+            return faults;
+        }
+        let needed = self.setup_len.saturating_add(self.body_min);
         // A shorter one is refused.
         if (self.setup_len..needed).contains(&len) {
             faults.push(Fault::CutOff { needed, found: len });
@@ -111,8 +127,8 @@ impl Setup {
 
     /// Returns what the loader finds, in its order.
     pub(crate) fn check(&self, len: u64, machine: &Machine) -> Vec<Problem> {
-        // Older headers end before xloadflags.
-        let lacks = |flag| self.version >= PROTOCOL_2_12 && self.xloadflags & flag == 0;
+        let is_32_bit = self.arch() == Some(Arch::X86);
+        let lacks = |flag| self.arch() == Some(Arch::X86_64) && self.xloadflags & flag == 0;
         let refused = [
             (
                 len < TWO_SECTORS,
@@ -134,7 +150,7 @@ impl Setup {
                 },
             ),
             (self.loadflags & LOADED_HIGH == 0, Fault::ZImage),
-            (lacks(KERNEL_64), Fault::Kernel32Bit),
+            (is_32_bit, Fault::Kernel32Bit),
             (lacks(CAN_BE_LOADED_ABOVE_4G), Fault::NotAbove4G),
             (
                 lacks(FIVE_LEVEL) && machine.five_level_paging == Some(true),
@@ -168,6 +184,8 @@ const TWO_SECTORS: u64 = 1024;
 const BOOT_FLAG: u16 = 0xaa55;
 /// The first protocol with `cmdline_size`.
 const PROTOCOL_2_06: u16 = 0x206;
+/// The first with `init_size`.
+const PROTOCOL_2_10: u16 = 0x20a;
 /// The first with `xloadflags` (Linux 3.8).
 const PROTOCOL_2_12: u16 = 0x20c;
 /// `loadflags`: the kernel is loaded at 1 MiB.

@@ -305,10 +305,13 @@ impl Kernel {
             return vec![Problem::refused(Errno::Enosys, fault)];
         };
         // A 32-bit bzImage has a word of its own.
-        let is_same_family = self.arch == Arch::X86 && machine.arch == Arch::X86_64;
-        if self.arch != machine.arch && !is_same_family {
+        let is_taken = |kernel| (kernel, machine.arch) == (Arch::X86, Arch::X86_64);
+        if let Some(kernel) = self.arch
+            && kernel != machine.arch
+            && !is_taken(kernel)
+        {
             let fault = Fault::WrongArch {
-                kernel: self.arch,
+                kernel,
                 machine: machine.arch,
             };
             return vec![Problem::refused(loader.errno, fault)];
@@ -554,9 +557,51 @@ mod tests {
             0x1f4,
             &[5],
             expect![
-                "the kernel needs 0x450 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would not notice)"
+                "the kernel needs 0x441 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would not notice)"
             ],
         );
+    }
+
+    #[test]
+    fn an_old_bzimage_is_old_at_home_and_foreign_elsewhere() {
+        let mut image = samples::bzimage();
+        put(&mut image, 0x206, &[0x0b, 2]);
+        check(
+            &machine("x86_64"),
+            &image,
+            expect![
+                "boot protocol 2.11, and 2.12 (Linux 3.8) is needed: give a newer kernel (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check(
+            &machine("aarch64"),
+            &image,
+            expect![
+                "the kernel is packed as bzImage, and arm64 loads an Image only: give an Image (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        assert_eq!(identify(&image).unwrap().home().arch, Arch::X86_64);
+    }
+
+    #[test]
+    fn a_32_bit_bzimage_is_refused_for_that_alone() {
+        let mut image = samples::bzimage();
+        put(&mut image, 0x236, &[0, 0]);
+        check(
+            &machine("x86_64"),
+            &image,
+            expect![
+                "a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)"
+            ],
+        );
+        check(
+            &machine("aarch64"),
+            &image,
+            expect![
+                "the kernel is for x86, this machine is arm64: give one for arm64 (kexec_file_load would answer EINVAL)"
+            ],
+        );
+        assert_eq!(identify(&image).unwrap().home().arch, Arch::X86_64);
     }
 
     #[test]

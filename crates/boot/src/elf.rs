@@ -8,6 +8,7 @@ use ukexec_pe::ReadAt;
 use crate::bytes::{Fields, read};
 use crate::error::BootError;
 use crate::kernel::{Arch, ByteOrder};
+use crate::known;
 use crate::look_alike::LookAlike;
 
 /// What matters of an ELF kernel.
@@ -29,6 +30,14 @@ impl Elf {
     ) -> Result<Self, BootError> {
         let header = Header::read(head)?;
         header.check_type()?;
+        if header.is_x86()
+            && let Some(multiboot) = LookAlike::of_multiboot(image)?
+        {
+            return Err(BootError::NotAKernel(multiboot));
+        }
+        if header.class == CLASS_32 {
+            return Err(BootError::NotAKernel(header.look_alike_32(image)?));
+        }
         let arch = header.arch();
         let table = header.program_headers(image)?;
         let mut elf = Self {
@@ -44,7 +53,7 @@ impl Elf {
                 order: header.order,
             };
             match segment.u32(0)? {
-                PT_INTERP => return Err(BootError::NotAKernel(LookAlike::Program)),
+                PT_INTERP => return Err(BootError::NotAKernel(known::PROGRAM)),
                 PT_LOAD => {}
                 _ => continue,
             }
@@ -130,26 +139,23 @@ impl Header {
             fields: head,
             order,
         };
-        let (e_type, e_machine) = (fields.u16(0x10)?, fields.u16(0x12)?);
-        if class != CLASS_64 {
-            // 32-bit files have other offsets, and no 64-bit machine takes them.
-            return Ok(Self {
-                order,
-                class,
-                e_type,
-                e_machine,
-                e_phoff: 0,
-                e_phnum: 0,
-            });
-        }
+        // No 64-bit machine takes a 32-bit file, but it has a name.
+        let (e_phoff, e_phnum) = if class == CLASS_32 {
+            (fields.u32(0x1c)?.into(), fields.u16(0x2c)?)
+        } else {
+            (fields.u64(0x20)?, fields.u16(0x38)?)
+        };
         let header = Self {
             order,
             class,
-            e_type,
-            e_machine,
-            e_phoff: fields.u64(0x20)?,
-            e_phnum: fields.u16(0x38)?,
+            e_type: fields.u16(0x10)?,
+            e_machine: fields.u16(0x12)?,
+            e_phoff,
+            e_phnum,
         };
+        if class == CLASS_32 {
+            return Ok(header);
+        }
         let e_phentsize = fields.u16(0x36)?;
         if header.e_phnum != 0 && usize::from(e_phentsize) != PHDR_LEN {
             return Err(BootError::Elf {
@@ -164,9 +170,9 @@ impl Header {
     fn check_type(&self) -> Result<(), BootError> {
         let look_alike = match (self.e_type, self.e_machine) {
             (ET_EXEC | ET_DYN, _) => return self.check_class(),
-            (ET_REL, EM_BPF) => LookAlike::BpfObject,
-            (ET_REL, _) => LookAlike::ObjectFile,
-            (ET_CORE, _) => LookAlike::CoreDump,
+            (ET_REL, EM_BPF) => known::BPF_OBJECT,
+            (ET_REL, _) => known::OBJECT_FILE,
+            (ET_CORE, _) => known::CORE_DUMP,
             (found, _) => {
                 return Err(BootError::Elf {
                     field: "e_type",
@@ -179,13 +185,33 @@ impl Header {
     }
 
     fn check_class(&self) -> Result<(), BootError> {
-        if self.class == CLASS_64 {
+        if matches!(self.class, CLASS_32 | CLASS_64) {
             return Ok(());
         }
         Err(BootError::Elf {
             field: "EI_CLASS",
             expected: "2 (64-bit)",
             found: u64::from(self.class),
+        })
+    }
+
+    fn is_x86(&self) -> bool {
+        matches!(self.e_machine, EM_386 | EM_X86_64)
+    }
+
+    /// Returns what a linked 32-bit file is.
+    fn look_alike_32(&self, image: &(impl ReadAt + ?Sized)) -> Result<LookAlike, BootError> {
+        let len = usize::from(self.e_phnum.min(MAX_SEGMENTS)).saturating_mul(PHDR_LEN_32);
+        let table = read(image, self.e_phoff, len)?;
+        let mut segments = table.chunks_exact(PHDR_LEN_32).map(|segment| Ordered {
+            fields: Fields(segment),
+            order: self.order,
+        });
+        let is_program = segments.any(|segment| matches!(segment.u32(0), Ok(PT_INTERP)));
+        Ok(if is_program {
+            known::PROGRAM
+        } else {
+            LookAlike::of_elf32(self.e_machine)
         })
     }
 
@@ -232,8 +258,10 @@ impl Header {
 
 const EHDR_LEN: u64 = 0x40;
 const PHDR_LEN: usize = 56;
+const PHDR_LEN_32: usize = 32;
 /// A kernel has a handful; more would only be read for nothing.
 const MAX_SEGMENTS: u16 = 1000;
+const CLASS_32: u8 = 1;
 const CLASS_64: u8 = 2;
 const ET_REL: u16 = 1;
 const ET_EXEC: u16 = 2;
@@ -241,6 +269,7 @@ const ET_DYN: u16 = 3;
 const ET_CORE: u16 = 4;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
+const EM_386: u16 = 3;
 const EM_PPC64: u16 = 21;
 const EM_S390: u16 = 22;
 const EM_X86_64: u16 = 62;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ukexec_pe::{Machine, PeImage, ReadAt, Subsystem};
+use ukexec_pe::{Machine, PeError, PeImage, ReadAt, Subsystem};
 
 use crate::bytes::{Fields, read};
 use crate::bzimage::{Setup, is_bzimage};
@@ -11,6 +11,7 @@ use crate::elf::Elf;
 use crate::error::BootError;
 use crate::image::Flat;
 use crate::kernel::{Arch, ByteOrder, CmdlineLimit, Header, Kernel, KernelFormat};
+use crate::known;
 use crate::look_alike::LookAlike;
 use crate::s390::Parmarea;
 
@@ -45,18 +46,17 @@ pub fn identify(image: &(impl ReadAt + ?Sized)) -> Result<Kernel, BootError> {
     if let Some(kernel) = identify_s390(image)? {
         return Ok(kernel);
     }
-    Err(BootError::NotAKernel(LookAlike::of_bytes(head)))
+    Err(BootError::NotAKernel(LookAlike::of_bytes(head, image)?))
 }
 
 fn identify_bzimage(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<Kernel, BootError> {
     let setup = Setup::read(head, image.len())?;
     let mut kernel = Kernel {
-        arch: setup.arch(),
-        memory_len: Some(u64::from(setup.init_size)),
+        memory_len: setup.memory_len(),
         cmdline_limit: setup.cmdline_limit(),
         faults: setup.faults(image.len()),
         header: Header::BzImage(setup),
-        ..Kernel::bare(KernelFormat::BzImage, Arch::X86_64, image.len())
+        ..Kernel::bare(KernelFormat::BzImage, setup.arch(), image.len())
     };
     if let Some(at) = setup.version_at() {
         kernel.version = version_text(image, at)?;
@@ -106,21 +106,43 @@ fn identify_elf(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<Kern
 
 /// A PE file without another kernel header: LoongArch, or no kernel.
 fn identify_pe(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<Kernel, BootError> {
-    let pe = match (PeImage::parse(image), PeKind::read(head, image)) {
-        (Ok(pe), _) => pe,
-        (Err(_), PeKind::None) => return Err(BootError::NotAKernel(LookAlike::DosProgram)),
-        (Err(_), PeKind::Pe32 { subsystem }) => {
-            return Err(BootError::NotAKernel(LookAlike::of_subsystem(subsystem)));
-        }
-        (Err(error), PeKind::Other) => return Err(BootError::Pe(error)),
-    };
-    let is_linux = head.u32(0x38) == Some(LINUX_PE_MAGIC);
-    let is_loongarch = pe.machine() == Machine::LOONGARCH64;
-    if !is_linux || !is_loongarch || pe.section(".linux").is_some() {
-        return Err(BootError::NotAKernel(LookAlike::of_pe(&pe, image)));
+    if let Some(arm) = LookAlike::of_arm_zimage(head) {
+        return Err(BootError::NotAKernel(arm));
     }
-    let flat = Flat::read_loongarch(head, image.len())?;
-    Ok(identify_flat(&flat, head, image))
+    let pe = PeImage::parse(image);
+    let kind = PeKind::read(head, image)?;
+    if is_loongarch(head, pe.as_ref().ok(), &kind) {
+        let flat = Flat::read_loongarch(head, image.len())?;
+        return Ok(identify_flat(&flat, head, image));
+    }
+    Err(match (pe, kind) {
+        (Ok(pe), _) => BootError::NotAKernel(LookAlike::of_pe(&pe, image)),
+        (Err(_), PeKind::None) => BootError::NotAKernel(known::DOS_PROGRAM),
+        (Err(_), PeKind::Pe32 { subsystem }) => {
+            BootError::NotAKernel(LookAlike::of_pe32(subsystem))
+        }
+        (Err(error), PeKind::Other { .. }) => BootError::Pe(error),
+    })
+}
+
+/// Returns whether an image with no other kernel header is a LoongArch kernel.
+/// Its loader looks at the DOS header alone; where a damaged PE header does not
+/// tell the machine, that has to do here too.
+fn is_loongarch(head: Fields<'_>, pe: Option<&PeImage>, kind: &PeKind) -> bool {
+    if head.u32(0x38) != Some(LINUX_PE_MAGIC) {
+        return false;
+    }
+    match (pe, kind) {
+        (Some(pe), _) => pe.machine() == Machine::LOONGARCH64 && pe.section(".linux").is_none(),
+        (None, PeKind::Pe32 { .. }) => false,
+        (
+            None,
+            PeKind::Other {
+                machine: Some(machine),
+            },
+        ) => *machine == Machine::LOONGARCH64,
+        (None, PeKind::Other { machine: None } | PeKind::None) => Flat::has_loongarch_entry(head),
+    }
 }
 
 fn identify_s390(image: &(impl ReadAt + ?Sized)) -> Result<Option<Kernel>, BootError> {
@@ -141,10 +163,10 @@ fn identify_s390(image: &(impl ReadAt + ?Sized)) -> Result<Option<Kernel>, BootE
 
 impl Kernel {
     /// Returns a kernel of which nothing but this is known.
-    fn bare(format: KernelFormat, arch: Arch, len: u64) -> Self {
+    fn bare(format: KernelFormat, arch: impl Into<Option<Arch>>, len: u64) -> Self {
         Self {
             format,
-            arch,
+            arch: arch.into(),
             byte_order: ByteOrder::Little,
             version: None,
             len,
@@ -169,8 +191,8 @@ impl Kernel {
                     self.end_behind(&certificates, &pe);
                 }
             }
-            // That of a 32-bit kernel, which is refused for being one.
-            Err(_) if matches!(PeKind::read(head, image), PeKind::Pe32 { .. }) => {}
+            // As 32-bit kernels have it, which are refused for being 32-bit.
+            Err(PeError::Pe32 { .. }) if matches!(self.arch, Some(Arch::X86) | None) => {}
             Err(error) => self.faults.push(Fault::BrokenPe {
                 reason: error.to_string(),
             }),
@@ -208,28 +230,32 @@ enum PeKind {
     None,
     /// A 32-bit one, which has another layout than what `pe` reads.
     Pe32 { subsystem: Subsystem },
-    /// Another, good or broken.
-    Other,
+    /// Another, good or broken; the machine, if the file is no shorter.
+    Other { machine: Option<Machine> },
 }
 
 impl PeKind {
-    fn read(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Self {
-        let at = head.u32(0x3c).map_or(u64::MAX, u64::from);
-        let bytes = read(image, at, 0x80).unwrap_or_default();
+    fn read(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<Self, BootError> {
+        let Some(at) = head.u32(0x3c) else {
+            return Ok(Self::Other { machine: None });
+        };
+        let bytes = read(image, at.into(), 0x80)?;
         let headers = Fields(&bytes);
         match headers.0.first_chunk() {
             Some(b"PE\0\0") => {}
-            Some(_) => return Self::None,
+            Some(_) => return Ok(Self::None),
             // Cut off, as the error of `pe` will say.
-            None => return Self::Other,
+            None => return Ok(Self::Other { machine: None }),
         }
         // Both kinds have Magic at 0 and Subsystem at 68 of the optional header.
-        match (headers.u16(24), headers.u16(24 + 68)) {
+        Ok(match (headers.u16(24), headers.u16(24 + 68)) {
             (Some(0x10b), Some(subsystem)) => Self::Pe32 {
                 subsystem: Subsystem(subsystem),
             },
-            _ => Self::Other,
-        }
+            _ => Self::Other {
+                machine: headers.u16(4).map(Machine),
+            },
+        })
     }
 }
 
@@ -267,6 +293,7 @@ mod tests {
                 let limit = kernel
                     .cmdline_limit
                     .map(|limit| (limit.bytes, limit.source));
+                let arch = arch.map_or("unknown".to_owned(), |arch| arch.to_string());
                 format!(
                     "{format}, {arch}, {byte_order}\nversion: {version:?}, release: {:?}\n\
                      length: {true_len} of {len}, signed: {}\nmemory: {:?}\ncmdline: {limit:?}\n\
@@ -324,8 +351,141 @@ mod tests {
         put(&mut image, 0x20e, &[0xff, 0xff]);
         assert_eq!(identify(&image).unwrap().version, None);
         put(&mut image, 0x20e, &0x100_u16.to_le_bytes());
-        put(&mut image, 0x300, b"6.1\x07\0");
+        put(&mut image, 0x300, b"\x90\x07\xff\0");
         assert_eq!(identify(&image).unwrap().version, None);
+    }
+
+    #[test]
+    fn a_version_may_have_any_letters_and_steers_no_terminal() {
+        let mut image = samples::bzimage();
+        put(&mut image, 0x300, "6.6.6 (jürgen@höst) #1 SMP\0".as_bytes());
+        let kernel = identify(&image).unwrap();
+        assert_eq!(
+            kernel.version.as_deref(),
+            Some("6.6.6 (jürgen@höst) #1 SMP")
+        );
+        assert_eq!(kernel.release(), Some("6.6.6"));
+        put(&mut image, 0x300, b"6.6.6\x1b[31m\n\xc2\x9b\0");
+        let kernel = identify(&image).unwrap();
+        assert_eq!(kernel.version.as_deref(), Some(r"6.6.6\u{1b}[31m\n\u{9b}"));
+    }
+
+    #[test]
+    fn the_last_unit_of_syssize_need_not_be_whole() {
+        let image = samples::bzimage();
+        let cut_off = |len: usize| identify(&image[..len]).unwrap().faults;
+        assert_eq!(cut_off(image.len() - 15), []);
+        let (needed, found) = (1024 + 3 * 16 + 1, 1024 + 3 * 16);
+        assert_eq!(cut_off(image.len() - 16), [Fault::CutOff { needed, found }]);
+    }
+
+    #[test]
+    fn an_old_header_does_not_tell_the_machine() {
+        let mut image = samples::bzimage();
+        put(&mut image, 0x206, &0x20b_u16.to_le_bytes());
+        put(&mut image, 0x234, &[0, 0, 0, 0]);
+        check(
+            &image,
+            expect![[r#"
+            bzImage, unknown, little-endian
+            version: Some("6.1.0-56-amd64 (builder@host) #1 SMP Debian 6.1.1"), release: Some("6.1.0-56-amd64")
+            length: 1088 of 1088, signed: false
+            memory: Some(16777216)
+            cmdline: Some((2016, "cmdline_size of the kernel's header, less room for elfcorehdr="))
+            faults: []
+        "#]],
+        );
+        put(&mut image, 0x206, &0x203_u16.to_le_bytes());
+        check(
+            &image,
+            expect![[r#"
+            bzImage, unknown, little-endian
+            version: Some("6.1.0-56-amd64 (builder@host) #1 SMP Debian 6.1.1"), release: Some("6.1.0-56-amd64")
+            length: 1088 of 1088, signed: false
+            memory: None
+            cmdline: None
+            faults: []
+        "#]],
+        );
+    }
+
+    /// Every way in which a PE header may be none, or lie.
+    fn with_damaged_pe(kernel: &[u8], machine: u16) -> Vec<Vec<u8>> {
+        let damaged = |damage: &dyn Fn(&mut Vec<u8>)| {
+            let mut image = kernel.to_vec();
+            put_pe(&mut image, machine, 10, &[(".text", 0x1c0..0x1d0)]);
+            damage(&mut image);
+            image
+        };
+        let certificates = samples::OPTIONAL + 112 + 4 * 8;
+        vec![
+            damaged(&|image| put(image, 0x3c, &[0; 4])),
+            damaged(&|image| put(image, 0x3c, &[0xff; 4])),
+            damaged(&|image| put(image, 0x40, b"NE")),
+            damaged(&|image| put(image, 0x46, &[0xff; 2])),
+            damaged(&|image| put(image, 0x54, &[0; 2])),
+            damaged(&|image| put(image, samples::OPTIONAL + 160 + 20, &[0xff; 4])),
+            // A certificate table that was cut off.
+            damaged(&|image| {
+                let end = image.len() as u32;
+                put(image, certificates, &end.to_le_bytes());
+                put(image, certificates + 4, &0x5f0_u32.to_le_bytes());
+            }),
+        ]
+    }
+
+    #[test]
+    fn a_kernel_with_damaged_pe_headers_is_a_kernel_with_a_fault() {
+        for (kernel, machine, arch) in [
+            (samples::bzimage(), AMD64, Arch::X86_64),
+            (samples::arm64(), ARM64, Arch::Arm64),
+            (samples::riscv64(), 0x5064, Arch::Riscv64),
+            (
+                samples::loongarch64(),
+                samples::LOONGARCH64,
+                Arch::LoongArch64,
+            ),
+        ] {
+            for (number, image) in with_damaged_pe(&kernel, machine).iter().enumerate() {
+                let kernel = identify(image).unwrap();
+                assert_eq!(kernel.arch, Some(arch), "{number}");
+                let is_told = |fault: &Fault| matches!(fault, Fault::BrokenPe { .. });
+                assert!(kernel.faults.iter().any(is_told), "{arch} {number}");
+                let problems = kernel.check(&kernel.home());
+                assert!(!problems.iter().any(|it| it.is_refusal()), "{problems:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zboot_image_with_damaged_pe_headers_is_one() {
+        for image in with_damaged_pe(&samples::zboot(), ARM64) {
+            let error = identify(&image).unwrap_err();
+            let BootError::NotAKernel(LookAlike::Zboot { compression }) = error else {
+                panic!("{error}");
+            };
+            assert_eq!(compression, "zstd");
+        }
+    }
+
+    #[test]
+    fn what_is_no_kernel_does_not_become_one_by_damage() {
+        let mut image = samples::pe(AMD64, 10, &[(".text", b"x")]);
+        put(&mut image, 0x38, &LINUX_PE_MAGIC.to_le_bytes());
+        put(&mut image, 0x46, &[0xff; 2]);
+        check(
+            &image,
+            expect![
+                "not a kernel, and no well-formed PE file either: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0xf8 to 0x2800d0 of a file that ends at 0x600; is the file cut off?"
+            ],
+        );
+        put(&mut image, 0x3c, &[0; 4]);
+        check(
+            &image,
+            expect![
+                "not a kernel but an MS-DOS program (MZ, and no PE header); give a Linux kernel for a 64-bit machine"
+            ],
+        );
     }
 
     #[test]
@@ -447,10 +607,10 @@ mod tests {
         );
         let mut old = samples::riscv64();
         put(&mut old, 0x38, &[0; 4]);
-        assert_eq!(identify(&old).unwrap().arch, Arch::Riscv64);
+        assert_eq!(identify(&old).unwrap().arch, Some(Arch::Riscv64));
         let mut new = samples::riscv64();
         put(&mut new, 0x30, &[0; 8]);
-        assert_eq!(identify(&new).unwrap().arch, Arch::Riscv64);
+        assert_eq!(identify(&new).unwrap().arch, Some(Arch::Riscv64));
     }
 
     #[test]
@@ -514,8 +674,8 @@ mod tests {
         };
         edit(
             4,
-            &[1],
-            expect!["not a kernel: EI_CLASS of the ELF header: expected 2 (64-bit), found 0x1"],
+            &[3],
+            expect!["not a kernel: EI_CLASS of the ELF header: expected 2 (64-bit), found 0x3"],
         );
         edit(
             5,
@@ -661,6 +821,9 @@ mod tests {
             samples::zboot(),
             samples::elf(21, 3, true),
             samples::elf(243, 2, false),
+            samples::elf32(20, 2, true),
+            samples::elf32(3, 3, false),
+            samples::s390()[..0x10900].to_vec(),
             samples::pe(
                 AMD64,
                 10,

@@ -58,6 +58,13 @@ impl Flat {
         )
     }
 
+    /// Returns whether the header of a LoongArch EFI image says where the kernel
+    /// starts and how long it is, as none but a kernel's does.
+    pub(crate) fn has_loongarch_entry(head: Fields<'_>) -> bool {
+        let is_set = |at| head.u64(at).is_some_and(|value| value != 0);
+        is_set(0x8) && is_set(0x10)
+    }
+
     fn fields(
         head: Fields<'_>,
         format: KernelFormat,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::check::Fault;
+use crate::check::{Fault, Machine};
 use crate::{bzimage, image};
 
 /// A kernel, identified.
@@ -11,12 +11,14 @@ use crate::{bzimage, image};
 pub struct Kernel {
     /// How it is packed.
     pub format: KernelFormat,
-    /// What it runs on.
-    pub arch: Arch,
+    /// What it runs on, where its header says so: a bzImage of a boot protocol
+    /// before 2.12 does not.
+    pub arch: Option<Arch>,
     /// The byte order that it runs in.
     pub byte_order: ByteOrder,
     /// What it calls itself, where its header says so: release, builder, number
-    /// of the build. The first word is what `uname -r` would print. Where it is
+    /// of the build. The first word is what `uname -r` would print. Control
+    /// characters are escaped, bytes that are no UTF-8 replaced. Where it is
     /// absent, [`find_banner`](crate::find_banner) may know.
     pub version: Option<String>,
     /// Bytes of the image as it was given.
@@ -40,6 +42,17 @@ impl Kernel {
     #[must_use]
     pub fn release(&self) -> Option<&str> {
         self.version.as_deref()?.split(' ').next()
+    }
+
+    /// Returns a machine that the kernel is for, to [check](Kernel::check) it
+    /// where no other is known. That of every bzImage is 64-bit: Linux loads
+    /// them nowhere else.
+    #[must_use]
+    pub fn home(&self) -> Machine {
+        Machine::new(match self.arch {
+            Some(Arch::X86) | None => Arch::X86_64,
+            Some(arch) => arch,
+        })
     }
 
     /// Returns how many bytes behind the kernel are not part of it.

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! No input makes it panic. It reads the headers, whatever the image's length,
-//! and at most 64 KiB; only [`find_banner`] reads more, up to the limit that the
+//! and at most 64 KiB in all; only [`find_banner`] reads more, up to the limit that the
 //! caller gives.
 //!
 //! Specifications: Linux `Documentation/arch/x86/boot.rst`,
@@ -44,6 +44,7 @@ mod error;
 mod identify;
 mod image;
 mod kernel;
+mod known;
 mod look_alike;
 mod s390;
 #[cfg(test)]

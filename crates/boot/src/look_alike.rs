@@ -4,7 +4,9 @@ use std::fmt;
 
 use ukexec_pe::{PeImage, ReadAt, Section, Subsystem};
 
-use crate::bytes::{Fields, read};
+use crate::bytes::{Fields, printable, read};
+use crate::error::BootError;
+use crate::known;
 
 /// What an image is instead of a kernel.
 ///
@@ -12,8 +14,6 @@ use crate::bytes::{Fields, read};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LookAlike {
-    /// Nothing.
-    Empty,
     /// An EFI zboot image that no parser took apart.
     Zboot {
         /// What its header says of the payload's compression.
@@ -41,24 +41,11 @@ pub enum LookAlike {
         /// The name, with a version where there is one.
         name: String,
     },
-    /// A UEFI application.
-    EfiApplication,
-    /// A UEFI driver.
-    EfiDriver,
-    /// A UEFI terse executable.
-    TerseExecutable,
-    /// A Windows program, library or driver.
-    WindowsProgram,
-    /// An MS-DOS program.
-    DosProgram,
-    /// An ELF program with an interpreter.
-    Program,
-    /// An unlinked ELF object.
-    ObjectFile,
-    /// A BPF object.
-    BpfObject,
-    /// An ELF core dump.
-    CoreDump,
+    /// A 32-bit ELF file.
+    Elf32 {
+        /// What it runs on: `e_machine` of its header.
+        machine: u16,
+    },
     /// Something compressed.
     Compressed {
         /// The compression's name.
@@ -66,20 +53,13 @@ pub enum LookAlike {
         /// The command that undoes it.
         command: &'static str,
     },
-    /// A cpio archive.
-    Cpio,
-    /// A zImage of 32-bit Arm.
-    ArmZImage,
-    /// An image of the U-Boot boot loader.
-    UBootImage,
-    /// A device tree, perhaps one that holds a kernel (FIT).
-    DeviceTree,
-    /// An Android boot image.
-    AndroidBoot,
-    /// A disk with partitions, or a file system.
-    DiskImage,
-    /// Readable text.
-    Text,
+    /// Something of which nothing matters but what it is.
+    Known {
+        /// What it is, with its article.
+        name: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// None of these.
     Unknown {
         /// The first bytes, at most eight.
@@ -90,7 +70,6 @@ pub enum LookAlike {
 impl fmt::Display for LookAlike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("an empty file"),
             Self::Zboot { compression } => {
                 write!(
                     f,
@@ -113,30 +92,17 @@ impl fmt::Display for LookAlike {
             }
             Self::UkiStub { name } => write!(f, "a UKI stub without a kernel ({name})"),
             Self::BootLoader { name } => write!(f, "the boot loader {name}"),
-            Self::EfiApplication => {
-                f.write_str("a UEFI program without a kernel, perhaps a boot loader")
-            }
-            Self::EfiDriver => f.write_str("a UEFI driver"),
-            Self::TerseExecutable => f.write_str("a UEFI terse executable (VZ)"),
-            Self::WindowsProgram => f.write_str("a Windows program"),
-            Self::DosProgram => f.write_str("an MS-DOS program"),
-            Self::Program => f.write_str("an ordinary program (ELF with an interpreter)"),
-            Self::ObjectFile => f.write_str("an object file (ELF, not linked)"),
-            Self::BpfObject => f.write_str("a BPF object"),
-            Self::CoreDump => f.write_str("a core dump"),
+            Self::Elf32 { machine } => match known::elf_machine(*machine) {
+                Some(name) => write!(f, "a 32-bit ELF file for {name}"),
+                None => write!(f, "a 32-bit ELF file for machine {machine}"),
+            },
             Self::Compressed { with, .. } => {
                 write!(
                     f,
                     "{with}-compressed data: a bare compressed kernel or an initrd"
                 )
             }
-            Self::Cpio => f.write_str("a cpio archive: an initrd"),
-            Self::ArmZImage => f.write_str("a zImage for 32-bit Arm"),
-            Self::UBootImage => f.write_str("a U-Boot image"),
-            Self::DeviceTree => f.write_str("a device tree, or a FIT image"),
-            Self::AndroidBoot => f.write_str("an Android boot image"),
-            Self::DiskImage => f.write_str("a disk image"),
-            Self::Text => f.write_str("text"),
+            Self::Known { name, .. } => f.write_str(name),
             Self::Unknown { head } => {
                 f.write_str("something unknown, beginning with")?;
                 head.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
@@ -158,30 +124,16 @@ impl LookAlike {
             Self::LanzabooteStub { .. } => {
                 "give the kernel that it names, with --initrd and --cmdline"
             }
-            Self::BootLoader { .. } | Self::EfiApplication => {
-                "give the kernel or the UKI that it would boot"
-            }
+            Self::BootLoader { .. } => "give the kernel or the UKI that it would boot",
+            Self::Elf32 { .. } => "give a Linux kernel for a 64-bit machine",
             Self::Compressed { command, .. } => {
                 return format!(
                     "a kernel: unpack it first (`{command} <IMAGE >kernel`); an initrd: give it \
                      with --initrd"
                 );
             }
-            Self::BpfObject => "a parser is given with --parser",
-            Self::Cpio => "give it with --initrd, and the kernel as the image",
-            Self::ObjectFile => "give the linked kernel",
-            Self::DeviceTree | Self::UBootImage | Self::AndroidBoot => {
-                "take the kernel out of it, or give a parser for it with --parser"
-            }
-            Self::DiskImage => "mount it, and give the kernel that lies in it",
-            Self::Empty | Self::Text | Self::Unknown { .. } => "give the image itself",
-            Self::EfiDriver
-            | Self::TerseExecutable
-            | Self::WindowsProgram
-            | Self::DosProgram
-            | Self::Program
-            | Self::CoreDump
-            | Self::ArmZImage => "give a Linux kernel for a 64-bit machine",
+            Self::Known { advice, .. } => advice,
+            Self::Unknown { .. } => "give the image itself",
         };
         advice.to_owned()
     }
@@ -192,20 +144,36 @@ impl LookAlike {
         if !head.has(0, b"MZ") || !head.has(4, b"zimg") {
             return None;
         }
+        let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_graphic());
         let compression = head
             .text(0x18, 0x20)
+            .filter(is_name)
             .unwrap_or_else(|| "compression unknown".to_owned());
         Some(Self::Zboot { compression })
+    }
+
+    /// Names a zImage of 32-bit Arm, which may be a PE file as well.
+    pub(crate) fn of_arm_zimage(head: Fields<'_>) -> Option<Self> {
+        head.has(0x24, &0x016f_2818_u32.to_le_bytes())
+            .then_some(known::ARM_ZIMAGE)
     }
 
     /// Names a PE file that is no kernel by itself.
     pub(crate) fn of_pe(pe: &PeImage, image: &(impl ReadAt + ?Sized)) -> Self {
         if pe.section(".linuxh").is_some() || pe.section(".initrdh").is_some() {
-            let kernel = pe.section(".linux").and_then(|linux| path(linux, image));
-            return Self::LanzabooteStub { kernel };
+            // The second is what the first was called at first.
+            let kernel = pe.section(".linux").or_else(|| pe.section(".kernelp"));
+            return Self::LanzabooteStub {
+                kernel: kernel.and_then(|section| path(section, image)),
+            };
         }
         if pe.section(".linux").is_some() {
             return Self::Uki;
+        }
+        // Xen `docs/misc/efi.pandoc`, "Unified Xen kernel image". Its .ucode is
+        // an addon's, too.
+        if pe.section(".kernel").is_some() {
+            return known::XEN_UNIFIED;
         }
         let parts = ADDON_PARTS.iter().filter(|name| pe.section(name).is_some());
         let sections: Vec<String> = parts.map(|&name| name.to_owned()).collect();
@@ -219,6 +187,7 @@ impl LookAlike {
                     sections: Vec::new(),
                 };
             }
+            Some(name) if name.starts_with("xen") => return known::XEN,
             Some(name) => return Self::BootLoader { name },
             None => {}
         }
@@ -226,41 +195,83 @@ impl LookAlike {
     }
 
     /// Names a PE file by what it is to run under.
-    pub(crate) fn of_subsystem(subsystem: Subsystem) -> Self {
+    fn of_subsystem(subsystem: Subsystem) -> Self {
         match subsystem {
-            Subsystem::EFI_APPLICATION => Self::EfiApplication,
-            Subsystem::EFI_BOOT_SERVICE_DRIVER | Subsystem::EFI_RUNTIME_DRIVER => Self::EfiDriver,
-            _ => Self::WindowsProgram,
+            Subsystem::EFI_APPLICATION => known::EFI_APPLICATION,
+            Subsystem::EFI_BOOT_SERVICE_DRIVER | Subsystem::EFI_RUNTIME_DRIVER => known::EFI_DRIVER,
+            _ => known::WINDOWS_PROGRAM,
         }
     }
 
-    /// Names an image by its first bytes.
-    pub(crate) fn of_bytes(head: Fields<'_>) -> Self {
-        if head.0.is_empty() {
-            return Self::Empty;
-        }
-        for (at, magic, look_alike) in MAGICS {
-            if head.has(*at, magic) {
-                return look_alike.clone();
-            }
-        }
-        for (magic, with, command) in COMPRESSIONS {
-            if head.has(0, magic) {
-                return Self::Compressed { with, command };
-            }
-        }
-        // A boot sector, and no kernel's.
-        if head.has(0x1fe, &[0x55, 0xaa]) {
-            return Self::DiskImage;
-        }
-        let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~');
-        if head.0.iter().all(is_text) {
-            return Self::Text;
-        }
-        Self::Unknown {
-            head: head.0.iter().take(8).copied().collect(),
+    /// Names a PE32 file by what it is to run under.
+    pub(crate) fn of_pe32(subsystem: Subsystem) -> Self {
+        match subsystem {
+            Subsystem::EFI_APPLICATION => known::EFI_PROGRAM_32,
+            _ => Self::of_subsystem(subsystem),
         }
     }
+
+    /// Names a 32-bit ELF file, as far as it is linked.
+    pub(crate) fn of_elf32(machine: u16) -> Self {
+        match machine {
+            EM_PPC => known::POWERPC_WRAPPER,
+            machine => Self::Elf32 { machine },
+        }
+    }
+
+    /// Names an image with a multiboot header.
+    pub(crate) fn of_multiboot(image: &(impl ReadAt + ?Sized)) -> Result<Option<Self>, BootError> {
+        let bytes = read(image, 0, MULTIBOOT_2_MAX)?;
+        let front = Fields(&bytes);
+        // A magic and what follows it, which add up to 0.
+        let is_header = |at: usize, magic: u32, words: usize| {
+            let mut offsets = (at..).step_by(4).take(words);
+            let sum = offsets.try_fold(0_u32, |sum, at| Some(sum.wrapping_add(front.u32(at)?)));
+            front.u32(at) == Some(magic) && sum == Some(0)
+        };
+        let is_first = |at| at < MULTIBOOT_MAX && is_header(at, 0x1bad_b002, 3);
+        let is_second = |at: usize| at.is_multiple_of(8) && is_header(at, 0xe852_50d6, 4);
+        let mut places = (0..bytes.len()).step_by(4);
+        let found = places.any(|at| is_first(at) || is_second(at));
+        Ok(found.then_some(known::MULTIBOOT))
+    }
+
+    /// Names an image by its first bytes.
+    pub(crate) fn of_bytes(
+        head: Fields<'_>,
+        image: &(impl ReadAt + ?Sized),
+    ) -> Result<Self, BootError> {
+        if head.0.is_empty() {
+            return Ok(known::EMPTY);
+        }
+        if let Some(found) = known::by_magic(head, image)? {
+            return Ok(found);
+        }
+        if is_text(head.0) {
+            return Ok(known::TEXT);
+        }
+        if let Some(found) = Self::of_multiboot(image)? {
+            return Ok(found);
+        }
+        Ok(Self::Unknown {
+            head: head.0.iter().take(8).copied().collect(),
+        })
+    }
+}
+
+/// Returns whether `bytes` are the beginning of a text.
+fn is_text(bytes: &[u8]) -> bool {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        // The last character may be cut off.
+        Err(error) if error.error_len().is_none() => {
+            let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(valid).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    let is_written = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\x0c');
+    !text.is_empty() && text.chars().all(is_written)
 }
 
 /// Returns what a boot loader calls itself.
@@ -271,19 +282,19 @@ fn loader_name(pe: &PeImage, image: &(impl ReadAt + ?Sized)) -> Option<String> {
         .and_then(|section| text(section, image))
     {
         let name = magic.trim_matches(|c| c == '#' || c == ' ');
-        return Some(name.strip_prefix("LoaderInfo: ").unwrap_or(name).to_owned());
+        return Some(printable(name.strip_prefix("LoaderInfo: ").unwrap_or(name)));
     }
     // SBAT: a line for the format, then one for each component:
     // name, generation, vendor, package, version, address.
     let sbat = pe
         .section(".sbat")
         .and_then(|section| text(section, image))?;
-    let known = |name: &str| matches!(name, "shim" | "grub" | "refind" | "limine");
+    let known = |name: &str| BOOT_LOADERS.contains(&name);
     sbat.lines().find_map(|line| {
         let mut fields = line.split(',');
         let name = fields.next().filter(|name| known(name))?;
         let version = fields.nth(3).unwrap_or_default();
-        Some(format!("{name} {version}").trim_end().to_owned())
+        Some(printable(format!("{name} {version}").trim_end()))
     })
 }
 
@@ -297,8 +308,11 @@ fn text(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Returns a section's content if it can be a path.
 fn path(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
-    text(section, image).filter(|path| path.len() < 512 && !path.contains(char::is_control))
+    let path = text(section, image)?;
+    let path = path.trim_end();
+    (!path.is_empty() && path.len() < 512).then(|| printable(path))
 }
 
 /// What a UKI addon may hold (Unified Kernel Image specification, "Addons").
@@ -306,29 +320,14 @@ const ADDON_PARTS: &[&str] = &[
     ".cmdline", ".dtb", ".dtbauto", ".ucode", ".initrd", ".hwids", ".efifw",
 ];
 
-const MAGICS: &[(usize, &[u8], LookAlike)] = &[
-    (0, b"VZ", LookAlike::TerseExecutable),
-    (0, b"070701", LookAlike::Cpio),
-    (0, b"070702", LookAlike::Cpio),
-    (0, b"070707", LookAlike::Cpio),
-    (0x24, &[0x18, 0x28, 0x6f, 0x01], LookAlike::ArmZImage),
-    (0, &[0x27, 0x05, 0x19, 0x56], LookAlike::UBootImage),
-    (0, &[0xd0, 0x0d, 0xfe, 0xed], LookAlike::DeviceTree),
-    (0, b"ANDROID!", LookAlike::AndroidBoot),
-    (0x200, b"EFI PART", LookAlike::DiskImage),
-    (0, b"hsqs", LookAlike::DiskImage),
-    (0x438, &[0x53, 0xef], LookAlike::DiskImage),
-];
+/// Components that SBAT sections name.
+const BOOT_LOADERS: &[&str] = &["shim", "grub", "refind", "limine", "ipxe", "u-boot", "xen"];
 
-const COMPRESSIONS: &[(&[u8], &str, &str)] = &[
-    (&[0x1f, 0x8b], "gzip", "gzip -dc"),
-    (b"BZh", "bzip2", "bzip2 -dc"),
-    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz", "xz -dc"),
-    (&[0x5d, 0, 0], "lzma", "xz --format=lzma -dc"),
-    (&[0x89, b'L', b'Z', b'O', 0], "lzo", "lzop -dc"),
-    (&[0x02, 0x21, 0x4c, 0x18], "lz4", "lz4 -dc"),
-    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd", "zstd -dc"),
-];
+const EM_PPC: u16 = 20;
+/// Multiboot specification, "OS image format": where the header must lie.
+const MULTIBOOT_MAX: usize = 8 << 10;
+/// Multiboot 2 specification, likewise.
+const MULTIBOOT_2_MAX: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -408,10 +407,152 @@ mod tests {
                 r#"not a kernel but a lanzaboote stub, whose sections hold paths and hashes of files (kernel: \EFI\nixos\kernel-6.12.efi); give the kernel that it names, with --initrd and --cmdline"#
             ]],
         );
+        let first = [(".kernelp", &path[..]), (".initrdh", &hash)];
+        check(
+            &pe(AMD64, 10, &first),
+            expect![[
+                r#"not a kernel but a lanzaboote stub, whose sections hold paths and hashes of files (kernel: \EFI\nixos\kernel-6.12.efi); give the kernel that it names, with --initrd and --cmdline"#
+            ]],
+        );
         check(
             &pe(AMD64, 10, &[(".linux", b"\0"), (".linuxh", &hash)]),
             expect![
                 "not a kernel but a lanzaboote stub, whose sections hold paths and hashes of files; give the kernel that it names, with --initrd and --cmdline"
+            ],
+        );
+    }
+
+    #[test]
+    fn a_path_steers_no_terminal() {
+        let path = b"\\EFI\\k\x1b[2J\n\0behind";
+        check(
+            &pe(AMD64, 10, &[(".linux", path), (".linuxh", b"x")]),
+            expect![[
+                r#"not a kernel but a lanzaboote stub, whose sections hold paths and hashes of files (kernel: \EFI\k\u{1b}[2J); give the kernel that it names, with --initrd and --cmdline"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn names_xen() {
+        let unified = [
+            (".text", &b"x"[..]),
+            (".config", b"x"),
+            (".kernel", b"x"),
+            (".ramdisk", b"x"),
+            (".ucode", b"x"),
+        ];
+        check(
+            &pe(AMD64, 10, &unified),
+            expect![
+                "not a kernel but a Xen unified image: the hypervisor, with a kernel in section .kernel; take that kernel out (`objcopy -O binary --only-section=.kernel IMAGE kernel`, the initrd is .ramdisk), or load the hypervisor with kexec-tools"
+            ],
+        );
+        let sbat =
+            b"sbat,1,SBAT Version,sbat,1,https://x\nxen,1,Linux Foundation,xen,4.19,https://y\n";
+        check(
+            &pe(AMD64, 10, &[(".text", b"x"), (".sbat", sbat)]),
+            expect![
+                "not a kernel but the Xen hypervisor; give a Linux kernel; a hypervisor is loaded by kexec-tools (`kexec -l`)"
+            ],
+        );
+    }
+
+    #[test]
+    fn names_multiboot_kernels() {
+        let mut first = samples::elf32(3, 2, false);
+        put(
+            &mut first,
+            0x1000,
+            &samples::words([0x1bad_b002, 3, 0xe452_4ffb]),
+        );
+        check(
+            &first,
+            expect![
+                "not a kernel but a multiboot kernel, such as Xen; give a Linux kernel; multiboot kernels are loaded by kexec-tools (`kexec -l`)"
+            ],
+        );
+        let mut second = samples::elf(62, 2, false);
+        let header = [0xe852_50d6, 0, 0x18, 0x17ad_af12];
+        put(&mut second, 0x4008, &samples::words(header));
+        check(
+            &second,
+            expect![
+                "not a kernel but a multiboot kernel, such as Xen; give a Linux kernel; multiboot kernels are loaded by kexec-tools (`kexec -l`)"
+            ],
+        );
+        let mut bare = vec![1; 0x40];
+        put(
+            &mut bare,
+            0x10,
+            &samples::words([0x1bad_b002, 0, 0xe452_4ffe]),
+        );
+        check(
+            &bare,
+            expect![
+                "not a kernel but a multiboot kernel, such as Xen; give a Linux kernel; multiboot kernels are loaded by kexec-tools (`kexec -l`)"
+            ],
+        );
+        // Elsewhere, or with a sum that is not 0, they are numbers like others.
+        put(&mut bare, 0x10, &[1; 4]);
+        put(
+            &mut bare,
+            0x12,
+            &samples::words([0x1bad_b002, 0, 0xe452_4ffe]),
+        );
+        check(
+            &bare,
+            expect![
+                "not a kernel but something unknown, beginning with 01 01 01 01 01 01 01 01; give the image itself"
+            ],
+        );
+        put(
+            &mut second,
+            0x4008,
+            &samples::words([0xe852_50d6, 0, 0x18, 0]),
+        );
+        assert!(identify(&second).is_ok());
+    }
+
+    #[test]
+    fn names_32_bit_elf_files() {
+        check(
+            &samples::elf32(20, 2, true),
+            expect![
+                "not a kernel but a 32-bit ELF file for PowerPC: a zImage, which wraps the kernel, or a 32-bit kernel; give the 64-bit kernel itself (vmlinux)"
+            ],
+        );
+        check(
+            &samples::elf32(40, 2, false),
+            expect![
+                "not a kernel but a 32-bit ELF file for Arm; give a Linux kernel for a 64-bit machine"
+            ],
+        );
+        check(
+            &samples::elf32(0x1234, 3, false),
+            expect![
+                "not a kernel but a 32-bit ELF file for machine 4660; give a Linux kernel for a 64-bit machine"
+            ],
+        );
+        check(
+            &samples::elf32(3, 1, false),
+            expect!["not a kernel but an object file (ELF, not linked); give the linked kernel"],
+        );
+        let mut program = samples::elf32(3, 3, false);
+        put(&mut program, 0x34, &[3]);
+        check(
+            &program,
+            expect![
+                "not a kernel but an ordinary program (ELF with an interpreter); give a Linux kernel for a 64-bit machine"
+            ],
+        );
+        // Whatever is wrong with its program headers, it is one.
+        let mut broken = samples::elf32(20, 2, true);
+        put(&mut broken, 0x1c, &[0xff; 4]);
+        check(
+            &broken,
+            expect![
+                "not a kernel but a 32-bit ELF file for PowerPC: a zImage, which wraps the kernel, or a 32-bit kernel; give the 64-bit kernel itself (vmlinux)"
             ],
         );
     }
@@ -482,7 +623,7 @@ mod tests {
         check(
             &pe32,
             expect![
-                "not a kernel but a UEFI program without a kernel, perhaps a boot loader; give the kernel or the UKI that it would boot"
+                "not a kernel but a 32-bit UEFI program (PE32): a boot loader, or a UKI for 32-bit machines; give a kernel or a UKI for a 64-bit machine"
             ],
         );
         let mut dos = vec![0x90; 0x200];
@@ -490,7 +631,9 @@ mod tests {
         put(&mut dos, 0x3c, &[0x50, 0, 0, 0]);
         check(
             &dos,
-            expect!["not a kernel but an MS-DOS program; give a Linux kernel for a 64-bit machine"],
+            expect![
+                "not a kernel but an MS-DOS program (MZ, and no PE header); give a Linux kernel for a 64-bit machine"
+            ],
         );
         check(
             b"MZ\x90\0\x03",
@@ -543,6 +686,24 @@ mod tests {
             ],
         );
         check(
+            b"\x04\x22\x4d\x18\x64\x40",
+            expect![
+                "not a kernel but lz4-compressed data: a bare compressed kernel or an initrd; a kernel: unpack it first (`lz4 -dc <IMAGE >kernel`); an initrd: give it with --initrd"
+            ],
+        );
+        check(
+            b"\x02\x21\x4c\x18\x64\x40",
+            expect![
+                "not a kernel but lz4-compressed data: a bare compressed kernel or an initrd; a kernel: unpack it first (`lz4 -dc <IMAGE >kernel`); an initrd: give it with --initrd"
+            ],
+        );
+        check(
+            b"LZIP\x01",
+            expect![
+                "not a kernel but lzip-compressed data: a bare compressed kernel or an initrd; a kernel: unpack it first (`lzip -dc <IMAGE >kernel`); an initrd: give it with --initrd"
+            ],
+        );
+        check(
             b"070701000000",
             expect![
                 "not a kernel but a cpio archive: an initrd; give it with --initrd, and the kernel as the image"
@@ -578,8 +739,39 @@ mod tests {
             &disk,
             expect!["not a kernel but a disk image; mount it, and give the kernel that lies in it"],
         );
+        let mut iso = vec![0; 0x8800];
+        put(&mut iso, 0x8001, b"CD001");
+        check(
+            &iso,
+            expect!["not a kernel but a disk image; mount it, and give the kernel that lies in it"],
+        );
+        check(
+            "Grüße\n".as_bytes(),
+            expect!["not a kernel but text; give the image itself"],
+        );
+        check(
+            b"<!DOCTYPE html><title>404</title>",
+            expect![
+                "not a kernel but an HTML page, perhaps a server's answer in place of a file; download the image again"
+            ],
+        );
+        check(
+            b"PK\x03\x04\x14",
+            expect![
+                "not a kernel but an archive or a package; unpack it, and give the kernel that lies in it"
+            ],
+        );
         let mut zimage = vec![0; 64];
         put(&mut zimage, 0x24, &0x016f_2818_u32.to_le_bytes());
+        let mut with_efi = pe(0x1c2, 10, &[]);
+        put(&mut with_efi, samples::OPTIONAL, &0x10b_u16.to_le_bytes());
+        put(&mut with_efi, 0x24, &0x016f_2818_u32.to_le_bytes());
+        check(
+            &with_efi,
+            expect![
+                "not a kernel but a zImage for 32-bit Arm; give a Linux kernel for a 64-bit machine"
+            ],
+        );
         check(
             &zimage,
             expect![

@@ -53,6 +53,7 @@ pub(crate) fn riscv64() -> Vec<u8> {
 /// An uncompressed LoongArch EFI kernel.
 pub(crate) fn loongarch64() -> Vec<u8> {
     let mut image = pe(LOONGARCH64, 10, &[(".text", b"kernel")]);
+    put(&mut image, 0x8, &0x20_0000_u64.to_le_bytes());
     put(&mut image, 0x10, &0x1000_u64.to_le_bytes());
     put(&mut image, 0x38, &0x8182_23cd_u32.to_le_bytes());
     image
@@ -107,6 +108,34 @@ pub(crate) fn elf(e_machine: u16, e_type: u16, big: bool) -> Vec<u8> {
     put(&mut image, 0x60, &u64(0x10));
     put(&mut image, 0x68, &u64(0x3000));
     image
+}
+
+/// A 32-bit ELF file with one segment.
+pub(crate) fn elf32(e_machine: u16, e_type: u16, big: bool) -> Vec<u8> {
+    let order = |bytes: &[u8]| -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        if big {
+            bytes.reverse();
+        }
+        bytes
+    };
+    let mut image = vec![0; 0x60];
+    put(&mut image, 0, b"\x7fELF\x01\x01\x01");
+    if big {
+        put(&mut image, 5, &[2]);
+    }
+    put(&mut image, 0x10, &order(&e_type.to_le_bytes()));
+    put(&mut image, 0x12, &order(&e_machine.to_le_bytes()));
+    put(&mut image, 0x1c, &order(&0x34_u32.to_le_bytes()));
+    put(&mut image, 0x2a, &order(&32_u16.to_le_bytes()));
+    put(&mut image, 0x2c, &order(&1_u16.to_le_bytes()));
+    put(&mut image, 0x34, &order(&1_u32.to_le_bytes()));
+    image
+}
+
+/// Numbers one after the other.
+pub(crate) fn words<const N: usize>(words: [u32; N]) -> Vec<u8> {
+    words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
 /// A zboot image's DOS header.

@@ -136,7 +136,7 @@ fn describe_kernel<E: Display>(value: &mut Value, identity: &Result<Kernel, E>) 
             ..
         }) => {
             value["format"] = json!(format.to_string());
-            value["arch"] = json!(arch.to_string());
+            value["arch"] = json!(arch.map(|arch| arch.to_string()));
             value["version"] = json!(version);
             value["signed"] = json!(signed);
             value["cmdline_limit"] = json!(cmdline_limit.map(|limit| limit.bytes));

@@ -256,10 +256,11 @@ pub(crate) fn identity(kernel: &Kernel) -> String {
         signed,
         ..
     } = kernel;
+    let arch = arch.map_or(String::new(), |arch| format!("{arch} "));
     let signed = if *signed { ", signed" } else { "" };
     match version {
-        Some(version) => format!("{arch} {format}, Linux {version}{signed}"),
-        None => format!("{arch} {format}{signed}"),
+        Some(version) => format!("{arch}{format}, Linux {version}{signed}"),
+        None => format!("{arch}{format}{signed}"),
     }
 }
 

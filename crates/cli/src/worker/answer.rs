@@ -125,7 +125,7 @@ fn extra_document(file: &File) -> Value {
 fn identity(outcome: &Outcome, machine: Option<&MachineFacts>) -> Result<Identity, Failure> {
     match &outcome.identity {
         Ok(kernel) => Ok(Identity {
-            x86_64: kernel.arch == Arch::X86_64,
+            x86_64: kernel.arch == Some(Arch::X86_64),
             problems: problems(kernel, outcome, machine)
                 .iter()
                 .map(|problem| Objection {
@@ -154,7 +154,7 @@ fn problems(kernel: &Kernel, outcome: &Outcome, facts: Option<&MachineFacts>) ->
         machine.page_size = facts.page_size;
         machine.five_level_paging = facts.five_level_paging;
         machine.efi_32bit = facts.efi_32bit;
-        let everywhere = kernel.check(&Machine::new(kernel.arch));
+        let everywhere = kernel.check(&kernel.home());
         let here = kernel.check(&machine).into_iter();
         problems.extend(here.filter(|one| one.is_refusal() || !everywhere.contains(one)));
     }

@@ -1,7 +1,7 @@
 //! From a job to a kernel.
 
 use anyhow::Context as _;
-use ukexec_boot::{BootError, Kernel, Machine, find_banner};
+use ukexec_boot::{BootError, Kernel, find_banner};
 use ukexec_bpf::Rope;
 use ukexec_unfold::{
     Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold_with,
@@ -109,7 +109,7 @@ impl Outcome {
         match &self.identity {
             // A machine that the kernel is for.
             Ok(kernel) => {
-                let problems = kernel.check(&Machine::new(kernel.arch));
+                let problems = kernel.check(&kernel.home());
                 warnings.extend(problems.iter().map(ToString::to_string));
             }
             Err(error) => {
