@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use ukexec_kexec::{MemfdWriter, SealedFile};
+use ukexec_unfold::PARSER_MAX;
 
 use crate::image::name;
-use crate::parsers_d::PARSER_MAX;
 use crate::protocol::Bundled;
 use crate::read;
 

@@ -75,6 +75,7 @@ fn layer(layer: &Layer) -> Value {
                 "size": section.content.end - section.content.start,
             })).collect::<Vec<_>>(),
         })),
+        "pe_fault": layer.pe_fault,
         "asked": layer.asked.iter().map(|asked| json!({
             "parser": parser(&asked.parser),
             "fits": asked.fits,

@@ -6,14 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use ukexec_unfold::PARSER_MAX;
 
 use crate::read;
 
 /// Where parsers are looked for, the first before the second.
 const SYSTEM: [&str; 2] = ["/etc/ukexec/parsers.d", "/usr/lib/ukexec/parsers.d"];
-
-/// No parser is longer, even one that brings large tables.
-pub(crate) const PARSER_MAX: u64 = 64 << 20;
 
 /// Files of other names in these folders are not parsers.
 const SUFFIX: &str = ".bpf.o";

@@ -142,6 +142,9 @@ fn layer(layer: &Layer) -> String {
             format_args!("  {name:<10} {size:>12} bytes at {at:#x}"),
         );
     }
+    if let Some(fault) = &layer.pe_fault {
+        let _infallible = writeln!(text, "  no sound PE32+ file: {fault}");
+    }
     if let Some(parser) = &layer.parser {
         line(&mut text, format_args!("  parser     {parser}"));
     }

@@ -11,7 +11,7 @@ use ukexec_pe::Subsystem;
 
 use crate::error::Place;
 use crate::host::Phase;
-use crate::interface::{MATCH, PARSER_SECTION};
+use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::layer::Current;
 use crate::report::{AskedReport, ParserInfo, Warning, WarningKind};
 use crate::stage::{Armed, Inputs, Means, programs_on};
@@ -58,17 +58,39 @@ impl<'a> Chooser<'a> {
         means: &mut Means<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let mut place = Place::in_layer(&layer.path, Some(stage));
-        let given = self.options.parser.as_ref().filter(|_| stage == 1);
-        if let Some(file) = given {
-            let info = ParserInfo::new(&file.name, ParserOrigin::Given);
-            place.parser = Some(info.clone());
-            let parser = load(&file.object, means.interface).map_err(|c| place.error(c))?;
-            return Ok(Some(Chosen { info, parser }));
+        let chosen = match self.given(stage, &mut place, means)? {
+            Some(given) => Some(given),
+            None => match self.own(&mut place, layer, means)? {
+                Some(own) => Some(own),
+                None => self.listed(&mut place, inputs, means)?,
+            },
+        };
+        if let (Some(_), Some(fault)) = (&chosen, layer.pe_fault()) {
+            means.warnings.push(Warning {
+                layer: layer.path.clone(),
+                stage: None,
+                kind: WarningKind::PeFault {
+                    reason: fault.to_string(),
+                },
+            });
         }
-        match self.own(&mut place, layer, means)? {
-            Some(own) => Ok(Some(own)),
-            None => self.listed(&mut place, inputs, means),
-        }
+        Ok(chosen)
+    }
+
+    /// Returns the parser that the caller gave, for the outermost image.
+    fn given(
+        &self,
+        stage: u32,
+        place: &mut Place,
+        means: &Means<'_>,
+    ) -> Result<Option<Chosen>, UnfoldError> {
+        let Some(file) = self.options.parser.as_ref().filter(|_| stage == 1) else {
+            return Ok(None);
+        };
+        let info = ParserInfo::new(&file.name, ParserOrigin::Given);
+        place.parser = Some(info.clone());
+        let parser = load(&file.object, means.interface).map_err(|c| place.error(c))?;
+        Ok(Some(Chosen { info, parser }))
     }
 
     /// Returns the parser that the image carries.
@@ -78,7 +100,7 @@ impl<'a> Chooser<'a> {
         layer: &Current,
         means: &mut Means<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
-        let pe = layer.pe.as_ref().filter(|_| self.options.embedded_parsers);
+        let pe = layer.pe().filter(|_| self.options.embedded_parsers);
         let Some((pe, section)) = pe.and_then(|pe| Some((pe, pe.section(PARSER_SECTION)?))) else {
             return Ok(None);
         };
@@ -95,9 +117,9 @@ impl<'a> Chooser<'a> {
         place.parser = Some(info.clone());
         let content = section.content();
         let size = content.end.saturating_sub(content.start);
-        let left = means.budget.meter.memory;
-        if size > left {
-            return Err(place.error(Cause::ParserTooBig { size, left }));
+        let limit = means.budget.meter.memory.min(PARSER_MAX);
+        if size > limit {
+            return Err(place.error(Cause::ParserTooBig { size, limit }));
         }
         let object = layer
             .image

@@ -119,8 +119,8 @@ pub enum Cause {
     /// The image or a part of it could not be read.
     #[error("the image cannot be read")]
     Read(#[from] RopeError),
-    /// The image begins like a PE, but its headers are not sound.
-    #[error("the image begins with MZ, but it is no sound PE")]
+    /// The image begins like a PE, but its headers cannot be read.
+    #[error("the image begins with MZ, but its headers cannot be read")]
     Pe(#[source] Box<PeError>),
     /// The caller's [`Gate`](crate::Gate) did not let the layer pass.
     #[error("refused before anything of it ran")]
@@ -128,13 +128,16 @@ pub enum Cause {
     /// The image's section `.bpf` has no content.
     #[error("section .bpf is empty; expected a BPF object (ukexec attach puts one there)")]
     EmptyParser,
-    /// The image's parser is larger than the memory budget.
-    #[error("section .bpf has {size} bytes, but the memory budget has {left} left")]
+    /// The image's parser is too large.
+    #[error(
+        "section .bpf has {size} bytes; expected at most {limit} (parsers have up to 64 MiB, and \
+         no more than the memory budget has left)"
+    )]
     ParserTooBig {
         /// Bytes of the section.
         size: u64,
-        /// Bytes left.
-        left: u64,
+        /// The most bytes there may be.
+        limit: u64,
     },
     /// The parser cannot be loaded.
     #[error("the parser cannot be loaded")]

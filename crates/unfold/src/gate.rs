@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use ukexec_bpf::Rope;
-use ukexec_pe::PeImage;
+use ukexec_pe::{PeError, PeImage};
 
 use crate::interface::PARSER_SECTION;
 
@@ -27,8 +27,11 @@ pub struct LayerAtGate<'a> {
     pub path: &'a str,
     /// All of its bytes.
     pub image: &'a Rope,
-    /// Its headers, if it is a PE.
+    /// Its headers, if it is a sound PE.
     pub pe: Option<&'a PeImage>,
+    /// What is wrong with its headers, if it begins with `MZ` and is no sound
+    /// PE: no signature can be checked then.
+    pub pe_fault: Option<&'a PeError>,
 }
 
 impl LayerAtGate<'_> {

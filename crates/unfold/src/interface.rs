@@ -11,6 +11,9 @@ pub const ABI: &str = "v5";
 /// The PE section that holds an image's own parser.
 pub const PARSER_SECTION: &str = ".bpf";
 
+/// No parser has more bytes, even one that brings large tables.
+pub const PARSER_MAX: u64 = 64 << 20;
+
 /// The hook whose programs hand over; a parser needs one on it.
 pub const HANDLE: &str = "bpf_handle_pefile";
 /// The hook whose programs run after those of [`HANDLE`].

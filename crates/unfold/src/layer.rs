@@ -1,7 +1,7 @@
 //! One layer: an image, what its headers say, and what to call what is in it.
 
 use ukexec_bpf::{Piece, Rope, RopeError, SourceId};
-use ukexec_pe::PeImage;
+use ukexec_pe::{PeError, PeImage};
 
 use crate::chunks::ReadError;
 use crate::content::{References, same_bytes};
@@ -15,12 +15,16 @@ use crate::{ParserOrigin, PeBytes, UnfoldError};
 pub(crate) struct Current {
     pub(crate) path: String,
     pub(crate) image: Rope,
-    pub(crate) pe: Option<PeImage>,
+    /// The headers of an image that begins with `MZ`, or what is wrong with
+    /// them.
+    pe: Option<Result<PeImage, PeError>>,
 }
 
 impl Current {
-    /// Reads the headers of `image`. One that begins with `MZ` has to be a
-    /// sound PE: whatever would take it apart trusts these headers.
+    /// Reads the headers of `image`. One that begins with `MZ` need not be a
+    /// sound PE: kernels and zboot images have headers of their own, and boot
+    /// without. But what only sound headers tell, such as a parser of its own,
+    /// it has not.
     pub(crate) fn examine(path: String, image: Rope) -> Result<Self, UnfoldError> {
         let place = Place::in_layer(&path, None);
         let mut magic = [0; 2];
@@ -29,16 +33,26 @@ impl Current {
             Err(RopeError::OutOfRange { .. }) => false,
             Err(error) => return Err(place.error(error)),
         };
-        let pe = is_mz
-            .then(|| PeImage::parse(&PeBytes(&image)))
-            .transpose()
-            .map_err(|error| place.error(error))?;
+        let pe = is_mz.then(|| PeImage::parse(&PeBytes(&image)));
+        if let Some(Err(error @ PeError::Read { .. })) = pe {
+            return Err(place.error(error));
+        }
         Ok(Self { path, image, pe })
+    }
+
+    /// Returns the headers of a sound PE.
+    pub(crate) fn pe(&self) -> Option<&PeImage> {
+        self.pe.as_ref()?.as_ref().ok()
+    }
+
+    /// Returns what is wrong with the headers of an image that begins with `MZ`.
+    pub(crate) fn pe_fault(&self) -> Option<&PeError> {
+        self.pe.as_ref()?.as_ref().err()
     }
 
     /// Returns what the report says of this layer.
     pub(crate) fn report(&self, parser: Option<ParserInfo>, asked: Vec<AskedReport>) -> Layer {
-        let pe = self.pe.as_ref().map(|pe| PeSummary {
+        let pe = self.pe().map(|pe| PeSummary {
             machine: pe.machine().0,
             subsystem: pe.subsystem().0,
             certificates: pe.certificates(),
@@ -55,6 +69,7 @@ impl Current {
             path: self.path.clone(),
             size: self.image.len(),
             pe,
+            pe_fault: self.pe_fault().map(ToString::to_string),
             parser,
             asked,
         }
@@ -87,7 +102,7 @@ impl Current {
     /// A name is not worth failing for, so that `insns` is an allowance of its
     /// own, and no name is what comes of using it up.
     fn section_of(&self, kernel: &Rope, insns: &mut u64) -> Option<String> {
-        let pe = self.pe.as_ref()?;
+        let pe = self.pe()?;
         let references = References::new(&self.image, kernel, insns).ok()?;
         let found = pe.sections().iter().find(|section| {
             let content = section.content();

@@ -54,7 +54,9 @@ pub use built_in::built_in_parsers;
 pub use cmdline::LINE_MAX as CMDLINE_MAX;
 pub use error::{Cause, UnfoldError};
 pub use gate::{Gate, LayerAtGate, Open};
-pub use interface::{ABI, HANDLE as HANDLE_HOOK, KFUNCS, Kfunc, PARSER_SECTION, interface};
+pub use interface::{
+    ABI, HANDLE as HANDLE_HOOK, KFUNCS, Kfunc, PARSER_MAX, PARSER_SECTION, interface,
+};
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};
 pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};

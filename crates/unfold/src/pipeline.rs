@@ -173,11 +173,12 @@ impl Unfolding<'_> {
 
     /// Lets the layer at hand pass, before anything of it runs.
     fn admit(&mut self, number: u32) -> Result<(), UnfoldError> {
-        let Current { path, image, pe } = &self.layer;
+        let Current { path, image, .. } = &self.layer;
         let layer = LayerAtGate {
             path,
             image,
-            pe: pe.as_ref(),
+            pe: self.layer.pe(),
+            pe_fault: self.layer.pe_fault(),
         };
         self.gate
             .admit(&layer)

@@ -27,8 +27,11 @@ pub struct Layer {
     pub path: String,
     /// Its length in bytes.
     pub size: u64,
-    /// What its headers say, if it is a PE.
+    /// What its headers say, if it is a sound PE.
     pub pe: Option<PeSummary>,
+    /// What is wrong with its headers, if it begins with `MZ` and is no sound
+    /// PE.
+    pub pe_fault: Option<String>,
     /// The parser that took it apart; `None` for the kernel.
     pub parser: Option<ParserInfo>,
     /// The parsers of the list that were asked whether they fit, in order. What
@@ -217,6 +220,11 @@ pub enum WarningKind {
         /// What `Subsystem` says instead of 10.
         subsystem: u16,
     },
+    /// An image that was taken apart begins with `MZ` and is no sound PE.
+    PeFault {
+        /// What is wrong with its headers.
+        reason: String,
+    },
     /// A parser of the list has no match program, so that it never fits.
     NoMatchProgram {
         /// Its file name.
@@ -273,6 +281,11 @@ impl fmt::Display for WarningKind {
             Self::NotAnEfiApplication { subsystem } => write!(
                 f,
                 "section .bpf is ignored: the image is no EFI application (Subsystem is {subsystem}, not 10)"
+            ),
+            Self::PeFault { reason } => write!(
+                f,
+                "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
+                 .bpf section of it is looked for: {reason}"
             ),
             Self::NoMatchProgram { parser } => write!(
                 f,

@@ -225,6 +225,12 @@ impl<'a> Verifier<'a> {
         layer: &LayerAtGate<'_>,
         digests: &mut Digests,
     ) -> Result<Verdict, Box<dyn Error + Send + Sync>> {
+        if let Some(fault) = layer.pe_fault {
+            // It begins like a PE, so that no other signature counts.
+            return Ok(bad(&NoSoundPe {
+                fault: fault.to_string(),
+            }));
+        }
         let verdict = match layer.pe {
             Some(pe) => self.pe_verdict(pe, layer.image, digests)?,
             None => Verdict::Unsigned,
@@ -404,6 +410,13 @@ fn table(pe: &PeImage, image: &Rope) -> Result<Option<Vec<u8>>, Box<dyn Error + 
     Ok(Some(image.slice(range)?.to_vec()?))
 }
 
+/// The image begins with `MZ` and is no sound PE.
+#[derive(Debug, thiserror::Error)]
+#[error("the image is no sound PE32+ file, so that no signature of it can be found: {fault}")]
+struct NoSoundPe {
+    fault: String,
+}
+
 /// Bytes that no signature covers lie inside the image.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -448,6 +461,7 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
     use ukexec_signature::{Algorithm, Origin};
+    use ukexec_unfold::{Budget, Input, MemoryStore, Options, unfold_with};
 
     const UKI: &[u8] = include_bytes!("../../../../fuzz/seeds/pe/uki");
 
@@ -512,5 +526,34 @@ mod tests {
         );
         let (image, gap) = with_a_gap();
         check(image, |image| image[gap - 1] ^= 1, &expect!["unsigned"]);
+    }
+
+    #[test]
+    fn an_image_without_sound_pe_headers_cannot_be_verified() {
+        let mut image = UKI.to_vec();
+        let pe = usize::from(image[0x3c]) + usize::from(image[0x3d]) * 0x100;
+        // Data directory 4: a table behind the end.
+        let certificates = pe + 24 + 112 + 4 * 8;
+        let end = u32::try_from(image.len()).unwrap();
+        image[certificates..certificates + 4].copy_from_slice(&end.to_le_bytes());
+        image[certificates + 4..certificates + 8].copy_from_slice(&[8, 0, 0, 0]);
+        let rules = Rules {
+            policy: Policy::Require,
+            because: "as the test wants it".to_owned(),
+            ..Rules::default()
+        };
+        let input = Input {
+            image: Rope::from(image),
+            ..Input::default()
+        };
+        let error = unfold_with(
+            input,
+            &Options::default(),
+            &mut Verifier::new(&rules, None, true, true),
+            &mut MemoryStore::default(),
+            &mut Budget::default(),
+        )
+        .unwrap_err();
+        expect!["image: stage 1: refused before anything of it ran: bad signature: the image is no sound PE32+ file, so that no signature of it can be found: certificate table (data directory 4) at file offset 0x128: expected bytes inside the file, found 0xe00 to 0xe08 of a file that ends at 0xe00; is the file cut off?; a good signature is required, as the test wants it (--trust names keys to trust, --verify=off takes the image as it is)"].assert_eq(&crate::failure::sentence(&error));
     }
 }

@@ -1,14 +1,17 @@
 //! Which parser runs, and what is refused before any does.
 
+use std::io;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use expect_test::expect;
+use ukexec_bpf::{Piece, Rope, Source, SourceId};
 
 use super::{
     Image, NO_HANDLER, Op, RECURSE, SECTION_TABLE, SUBSYSTEM, TEST, UNKNOWN_HOOK, check,
-    check_with, input, options, parser, pe, run,
+    check_with, input, options, parser, pe, run, told,
 };
-use crate::error::chain;
-use crate::{Options, ParserFile, ParserOrigin, built_in_parsers};
+use crate::{Budget, MemoryStore, Options, ParserFile, ParserOrigin, built_in_parsers, unfold};
 
 fn listed(object: &'static [u8]) -> Options {
     Options {
@@ -242,49 +245,142 @@ fn flaw_14_an_unknown_hook_is_refused_by_name() {
     );
 }
 
+/// Edits an image that carries a parser, which the list takes for its own or
+/// does not.
+fn edited(op: Op, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut image = own(op);
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+    image
+}
+
 #[test]
-fn flaw_01_lies_of_the_headers_are_errors() {
-    let edit = |at: usize, bytes: &[u8]| {
-        let mut image = own(Op::Unfold);
-        image[at..at + bytes.len()].copy_from_slice(bytes);
+fn flaw_01_no_lie_of_the_headers_is_believed() {
+    for (at, bytes, fault) in [
+        (0x3c, &[0xff; 4][..], "e_lfanew at file offset 0x3c: "),
+        (0x3c, &[0; 4], "Signature at file offset 0x0: "),
+        (0x40, b"NE", "Signature at file offset 0x40: "),
+        (0x46, &[0xff; 2], "NumberOfSections at file offset 0x46: "),
+        (
+            SECTION_TABLE + 20,
+            &[0xff; 4],
+            "PointerToRawData of section 0 (.linux) at file offset 0x15c: ",
+        ),
+        (
+            super::PE + 24 + 112 + 4 * 8,
+            &[0xff; 8],
+            "certificate table (data directory 4) at file offset 0xe8: ",
+        ),
+    ] {
+        // It may be a kernel all the same; but no parser of its own runs.
+        let unfolded = run(input(edited(Op::MatchNot, at, bytes)), &options()).unwrap();
+        let [layer] = &unfolded.report.layers[..] else {
+            panic!("{:?}", unfolded.report.layers);
+        };
+        assert_eq!(layer.pe, None);
+        assert_eq!(layer.parser, None);
+        let told = layer.pe_fault.as_deref().unwrap();
+        assert!(told.starts_with(fault), "{told}");
+        assert_eq!(unfolded.report.warnings, []);
+    }
+    let whole = run(input(own(Op::MatchNot)), &options()).unwrap();
+    assert_eq!(whole.report.layers[0].pe_fault, None);
+}
+
+#[test]
+fn a_parser_that_fits_takes_damaged_headers_with_a_warning() {
+    check(
+        edited(Op::Unfold, 0x40, b"NE"),
+        expect![[r#"
+        layer image: test.bpf.o, parsers.d
+        layer image > kernel handed over by test
+        stage 1: kernel 6
+        warning image: the image begins with MZ but is no sound PE32+ file, so that no signature and no .bpf section of it is looked for: Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
+        kernel "kernel"
+    "#]],
+    );
+    check_with(
+        input(edited(Op::MatchNot, 0x40, b"NE")),
+        &given(TEST),
+        expect![[r#"
+            layer image: given.bpf.o, given
+            layer image > kernel handed over by given
+            stage 1: kernel 6
+            warning image: the image begins with MZ but is no sound PE32+ file, so that no signature and no .bpf section of it is looked for: Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
+            kernel "kernel"
+        "#]],
+    );
+}
+
+#[test]
+fn headers_that_cannot_be_read_are_an_error() {
+    let front = Rope::from(edited(Op::Unfold, 0x3c, &0x9000_u32.to_le_bytes())).slice(0..4096);
+    let mut image = front.unwrap();
+    image.push(gone(1 << 20));
+    check(
+        image,
+        expect![[r#"
+        error: image: the image begins with MZ, but its headers cannot be read: reading 24 bytes at file offset 0x9000 failed: medium broken
+    "#]],
+    );
+}
+
+#[test]
+fn a_parser_that_is_too_long_is_not_read() {
+    let too_long = |len: u32| {
+        let (mut headers, _) = pe(&[(".bpf", b"")]);
+        for field in [8, 16] {
+            let at = SECTION_TABLE + field;
+            headers[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        }
+        // Headers are read in one go.
+        headers.resize(4096, 0);
+        let mut image = Rope::from(headers);
+        image.push(gone(len.into()));
         image
     };
     check(
-        edit(0x3c, &u32::MAX.to_le_bytes()),
+        too_long((64 << 20) + 1),
         expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xffffffff to 0x100000017 of a file that ends at 0x9c00; is the file cut off?
-        "#]],
-    );
-    check(
-        edit(0x40, b"NE"),
-        expect![[r#"
-        error: image: the image begins with MZ, but it is no sound PE: Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
+        error: image: stage 1 (.bpf, embedded): section .bpf has 67108865 bytes; expected at most 67108864 (parsers have up to 64 MiB, and no more than the memory budget has left)
     "#]],
     );
     check(
-        edit(0x46, &u16::MAX.to_le_bytes()),
+        too_long(64 << 20),
         expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x9c00; is the file cut off?
-        "#]],
-    );
-    check(
-        edit(SECTION_TABLE + 20, &u32::MAX.to_le_bytes()),
-        expect![[r#"
-            error: image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 0 (.linux) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000005 of a file that ends at 0x9c00; is the file cut off?
-        "#]],
-    );
-    check(
-        b"MZ".to_vec(),
-        expect![[r#"
-        error: image: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0x2; is the file cut off?
+        error: image: stage 1 (.bpf, embedded): the image cannot be read: source 0 cannot be read: medium broken
     "#]],
     );
-    let inner = Image::new(Op::Unfold)
-        .kernel(&edit(0x40, b"NE"))
-        .build_pe(&[]);
-    let error = run(input(inner), &options()).unwrap_err();
-    assert_eq!(error.layer(), "image > .linux");
-    assert_eq!(error.offset(), Some(0x40));
+    let mut budget = Budget::default();
+    budget.meter.memory = 1 << 20;
+    let input = input(too_long((1 << 20) + 1));
+    let unfolded = unfold(input, &options(), &mut MemoryStore::default(), &mut budget);
+    expect![[r#"
+        error: image: stage 1 (.bpf, embedded): section .bpf has 1048577 bytes; expected at most 1048576 (parsers have up to 64 MiB, and no more than the memory budget has left)
+    "#]].assert_eq(&told(unfolded));
+}
+
+/// Returns so many bytes that cannot be read.
+fn gone(len: u64) -> Piece {
+    Piece::Source {
+        id: SourceId(0),
+        source: Arc::new(Gone { len }),
+        range: 0..len,
+    }
+}
+
+#[derive(Debug)]
+struct Gone {
+    len: u64,
+}
+
+impl Source for Gone {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> io::Result<()> {
+        Err(io::Error::other("medium broken"))
+    }
 }
 
 #[test]
@@ -365,8 +461,9 @@ fn every_truncation_is_an_outcome() {
     }
     let end = 0x400 + TEST.len();
     for len in (0x400..end).step_by(97) {
-        let error = run(input(image[..len].to_vec()), &options()).unwrap_err();
-        assert!(!chain(&error).is_empty());
+        let unfolded = run(input(image[..len].to_vec()), &options()).unwrap();
+        let fault = unfolded.report.layers[0].pe_fault.as_deref().unwrap();
+        assert!(fault.ends_with("is the file cut off?"), "{fault}");
     }
 }
 

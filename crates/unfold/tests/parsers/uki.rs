@@ -288,8 +288,8 @@ fn refuses_a_section_past_the_end() {
         &image,
         &Caller::default(),
         expect![[r#"
-        image: the image begins with MZ, but it is no sound PE: PointerToRawData of section 2 (.initrd) at file offset 0x1ac: expected content inside the file, found 0xffffff00 to 0xffffff06 of a file that ends at 0x800; is the file cut off?
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .initrd: expected it to end inside the image, of 0x800 bytes, found its end at 0xffffff06"
+        "#]],
     );
 }
 
