@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ukexec_pe::PeError;
+use ukexec_pe::{FileOffset, PeError};
 
 use crate::kernel::KernelFormat;
 use crate::look_alike::LookAlike;
@@ -49,4 +49,16 @@ pub enum BootError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl BootError {
+    /// Returns the byte of the image that is wrong, where it is one.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Pe(error) => error.offset().map(|FileOffset(at)| at),
+            Self::Read { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
 }

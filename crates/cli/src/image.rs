@@ -21,7 +21,7 @@ pub(crate) const LEN_MAX: u64 = i32::MAX as u64;
 /// A file that was opened, before anything of it was looked at.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Who may read it.
     pub(crate) readers: Readers,
     pub(crate) content: Content,

@@ -36,8 +36,14 @@ pub(crate) enum Request {
     /// What to trust. The descriptor is the bundle with its files.
     Trust(Box<Verification>),
     /// Where to cut the image that the descriptor is, of `len` bytes, and what
-    /// to hash of it.
-    Look { len: u64 },
+    /// to hash of it. It fails for what is refused however it is looked at, so
+    /// that nothing is copied for that; where there are more parsers than those
+    /// built in (`has_more_parsers`), that is less. `name` is for the failure.
+    Look {
+        len: u64,
+        name: String,
+        has_more_parsers: bool,
+    },
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
     /// Take the image apart. The descriptor is the [`Job`]'s bundle.

@@ -104,8 +104,10 @@ impl Task<'_> {
             }
             None => false,
         };
+        let parsers = parsers_d::all(&self.args.parsers_dir)?;
         let looked = if verified || self.access == Access::Snapshot {
-            work.look(&image)?
+            let has_more_parsers = self.args.parser.is_some() || !parsers.is_empty();
+            work.look(&image, has_more_parsers)?
         } else {
             Looked::default()
         };
@@ -120,7 +122,7 @@ impl Task<'_> {
         for (descriptor, len) in sources.given() {
             work.send(&Request::Source { len }, descriptor)?;
         }
-        let (mut job, bundle) = self.job(&image, &initrds)?;
+        let (mut job, bundle) = self.job(&image, &initrds, parsers)?;
         job.hashed = hashed;
         work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
         let mut answer = work.answer(&mut sources, output_limit(&self.args.limits))?;
@@ -185,13 +187,18 @@ impl Task<'_> {
     }
 
     /// Returns what the worker is to do, and a bundle of the small files for it.
-    fn job(&self, image: &Image, initrds: &[Image]) -> anyhow::Result<(Job, SealedFile)> {
+    fn job(
+        &self,
+        image: &Image,
+        initrds: &[Image],
+        listed: Vec<(String, Vec<u8>)>,
+    ) -> anyhow::Result<(Job, SealedFile)> {
         let args = self.args;
         let mut bundle = Bundle::new()?;
         let given = args.parser.as_deref();
         let parser = given.map(|path| bundle.add_file(path)).transpose()?;
         let mut parsers = Vec::new();
-        for (name, object) in parsers_d::all(&args.parsers_dir)? {
+        for (name, object) in listed {
             parsers.push(bundle.add(name, &object)?);
         }
         let bundle = bundle.seal()?;

@@ -13,7 +13,7 @@ use ukexec_sandbox::{Channel, ChannelError, Ending, Worker, spawn};
 
 use crate::args;
 use crate::bounds;
-use crate::image::{Content, Opened};
+use crate::image::{Content, Opened, name};
 use crate::log::Log;
 use crate::patience::{Patience, cpu_seconds};
 use crate::protocol::{Answer, CUTS_MAX, Event, HashPlan, LIMITS, Request, Verification};
@@ -163,11 +163,16 @@ impl Work {
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
     /// one piece already.
-    pub(crate) fn look(&self, image: &Opened) -> anyhow::Result<Looked> {
+    pub(crate) fn look(&self, image: &Opened, has_more_parsers: bool) -> anyhow::Result<Looked> {
         let Content::File(file, len) = &image.content else {
             return Ok(Looked::default());
         };
-        self.send(&Request::Look { len: *len }, file.as_fd())?;
+        let request = Request::Look {
+            len: *len,
+            name: name(&image.path),
+            has_more_parsers,
+        };
+        self.send(&request, file.as_fd())?;
         match self.event()? {
             Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => {
                 hash.as_ref().map_or(Ok(()), bounds::check_plan)?;

@@ -30,6 +30,7 @@ use ukexec_sandbox::{Confinement, Want, attach, confine};
 use ukexec_unfold::PeBytes;
 
 use self::line::{Line, LogWriter};
+use self::outcome::check_hopeless;
 use self::sources::Sources;
 use self::verify::Rules;
 use crate::args;
@@ -101,7 +102,15 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
                 let bundle = sources::rope(descriptor, verification.bundle_len);
                 rules = Rules::new(&verification, &bundle)?;
             }
-            Request::Look { len } => line.send(&look(&sources::rope(descriptor, len), &rules))?,
+            Request::Look {
+                len,
+                name,
+                has_more_parsers,
+            } => {
+                let image = sources::rope(descriptor, len);
+                check_hopeless(&image, &name, has_more_parsers)?;
+                line.send(&look(&image, &rules))?;
+            }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(job) => {
                 let bundle = sources::rope(descriptor, job.bundle_len);
@@ -116,7 +125,7 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
 }
 
 /// Returns where to cut an image so that every section is a part of its own, and
-/// what to hash of it. Of what is no PE nothing is said here: the unfolding will.
+/// what to hash of it.
 fn look(image: &Rope, rules: &Rules) -> Event {
     let pe = PeImage::parse(&PeBytes(image)).ok();
     Event::Looked {

@@ -137,20 +137,20 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
         &["inspect", "broken.efi", "--json"],
         1,
         expect![[r#"
-        {
-          "error": {
-            "hook": null,
-            "insn": null,
-            "layer": "broken.efi",
-            "message": "broken.efi: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
-            "offset": 60,
-            "stage": null
-          },
-          "schema": 1
-        }
-        --
-        ukexec: broken.efi: the image begins with MZ, but it is no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
-    "#]],
+            {
+              "error": {
+                "hook": null,
+                "insn": null,
+                "layer": "broken.efi",
+                "message": "broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                "offset": 60,
+                "stage": null
+              },
+              "schema": 1
+            }
+            --
+            ukexec: broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
+        "#]],
     );
 }
 

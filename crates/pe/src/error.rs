@@ -208,3 +208,19 @@ pub enum PeError {
         value: u64,
     },
 }
+
+impl PeError {
+    /// Returns where the field is that is wrong, if it is one.
+    #[must_use]
+    pub fn offset(&self) -> Option<FileOffset> {
+        match self {
+            Self::Read { at, .. }
+            | Self::Truncated { at, .. }
+            | Self::Pe32 { at, .. }
+            | Self::Mismatch { at, .. }
+            | Self::PastEnd { at, .. }
+            | Self::SectionPastEnd { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+}

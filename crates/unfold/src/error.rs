@@ -5,7 +5,7 @@ use std::fmt;
 use ukexec_bpf::memory::AccessError;
 use ukexec_bpf::vm::{Fault, RunError};
 use ukexec_bpf::{LoadError, RopeError, VerifyError};
-use ukexec_pe::PeError;
+use ukexec_pe::{FileOffset, PeError};
 
 use crate::chunks::ReadError;
 use crate::host::Record;
@@ -336,21 +336,9 @@ impl Cause {
 
     fn offset(&self) -> Option<u64> {
         match self {
-            Self::Pe(error) => pe_offset(error),
+            Self::Pe(error) => error.offset().map(|FileOffset(at)| at),
             _ => None,
         }
-    }
-}
-
-fn pe_offset(error: &PeError) -> Option<u64> {
-    match error {
-        PeError::Read { at, .. }
-        | PeError::Truncated { at, .. }
-        | PeError::Pe32 { at, .. }
-        | PeError::Mismatch { at, .. }
-        | PeError::PastEnd { at, .. }
-        | PeError::SectionPastEnd { at, .. } => Some(at.0),
-        _ => None,
     }
 }
 

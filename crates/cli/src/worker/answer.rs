@@ -6,7 +6,7 @@ use ukexec_boot::{Arch, Kernel, Machine, Problem};
 
 use super::extra::{Extra, File};
 use super::measure::Measurements;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, no_kernel};
 use super::sources::Sources;
 use super::uki::Uki;
 use super::verify::Found;
@@ -134,11 +134,7 @@ fn identity(outcome: &Outcome, machine: Option<&MachineFacts>) -> Result<Identit
                 })
                 .collect(),
         }),
-        Err(error) => Err(Failure {
-            layer: Some(outcome.innermost().to_owned()),
-            message: format!("{}: {error}", outcome.innermost()),
-            ..Failure::default()
-        }),
+        Err(error) => Err(no_kernel(outcome.innermost(), error)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! From a job to a kernel.
 
 use anyhow::Context as _;
-use ukexec_boot::{BootError, Kernel, find_banner};
+use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
+use ukexec_pe::PeImage;
 use ukexec_unfold::{
     Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold_with,
 };
@@ -10,7 +11,7 @@ use ukexec_unfold::{
 use super::sources::Sources;
 use super::verify::{Found, Rules, Verifier};
 use crate::bounds;
-use crate::protocol::{Bundled, Job};
+use crate::protocol::{Bundled, Failure, Job};
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
@@ -55,6 +56,8 @@ impl Outcome {
             cmdline: job.cmdline.clone(),
             append: job.append.clone(),
         };
+        let has_more_parsers = job.parser.is_some() || !job.parsers.is_empty();
+        check_hopeless(&image, &job.name, has_more_parsers)?;
         let mut notes: Vec<String> = rules.notes().collect();
         let options = options(job, bundle, rules, &mut notes)?;
         let mut verifier =
@@ -67,7 +70,7 @@ impl Outcome {
         let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
         bounds::shorten(logs, job.budget.log_lines);
         let signatures = verifier.found;
-        let mut identity = ukexec_boot::identify(&PeBytes(&unfolded.kernel));
+        let mut identity = identify(&PeBytes(&unfolded.kernel));
         let kernel = match &mut identity {
             Ok(identity) => {
                 // A section may be padded behind a signed kernel; a compressed
@@ -123,6 +126,38 @@ impl Outcome {
     pub(crate) fn innermost(&self) -> &str {
         let layer = self.report.layers.last();
         layer.map_or(&self.path, |layer| &layer.path)
+    }
+}
+
+/// Refuses an image whose headers say that no parser that comes with ukexec takes
+/// it apart, and that it is no kernel either: it need not even be copied then.
+/// Where there are more parsers than those (`has_more_parsers`), it may be
+/// anything.
+pub(super) fn check_hopeless(
+    image: &Rope,
+    name: &str,
+    has_more_parsers: bool,
+) -> Result<(), Failure> {
+    // A sound PE may carry a parser.
+    if has_more_parsers || PeImage::parse(&PeBytes(image)).is_ok() {
+        return Ok(());
+    }
+    match identify(&PeBytes(image)) {
+        Ok(_) | Err(BootError::Read { .. }) => Ok(()),
+        Err(BootError::NotAKernel(
+            LookAlike::Zboot { .. } | LookAlike::Compressed { .. } | LookAlike::Unknown { .. },
+        )) => Ok(()),
+        Err(error) => Err(no_kernel(name, &error)),
+    }
+}
+
+/// Returns what there is to say of the layer at `path`, which is no kernel.
+pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
+    Failure {
+        layer: Some(path.to_owned()),
+        offset: error.offset(),
+        message: format!("{path}: {error}"),
+        ..Failure::default()
     }
 }
 

@@ -1,0 +1,189 @@
+//! Files that are kernels with a fault, and files that are none: what they are
+//! called, and that nothing is copied for what is refused.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ukexec"))
+        .current_dir(dir)
+        .args(args)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("ukexec runs")
+}
+
+/// Runs `ukexec` with `args` on the file `image`, and compares exit code, stdout
+/// and stderr.
+fn check(image: &[u8], args: &[&str], expected: Expect) {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("image"), image).expect("a file in it");
+    // No verdict, so that the test does not depend on the machine's keys.
+    let output = run(dir.path(), &[args, &["--verify=off", "image"]].concat());
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s));
+    let code = output.status.code();
+    expected.assert_eq(&format!("{code:?}\n{stdout}--\n{stderr}"));
+}
+
+fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// A bzImage: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel
+/// Header".
+fn bzimage(protocol: u16, xloadflags: u16) -> Vec<u8> {
+    let mut image = vec![0; 0x800];
+    put(&mut image, 0x1f1, &[1]);
+    put(&mut image, 0x1f4, &0x40_u32.to_le_bytes());
+    put(&mut image, 0x1fe, &[0x55, 0xaa]);
+    put(&mut image, 0x202, b"HdrS");
+    put(&mut image, 0x206, &protocol.to_le_bytes());
+    put(&mut image, 0x20e, &0x100_u16.to_le_bytes());
+    put(&mut image, 0x211, &[1]);
+    put(&mut image, 0x234, &[1]);
+    put(&mut image, 0x236, &xloadflags.to_le_bytes());
+    put(&mut image, 0x238, &2047_u32.to_le_bytes());
+    put(
+        &mut image,
+        0x300,
+        "6.6.6 (jürgen@höst)\x1b[31m\0".as_bytes(),
+    );
+    image
+}
+
+/// Puts the front of PE headers into it, as Linux's build does.
+fn with_pe(mut image: Vec<u8>, magic: u16) -> Vec<u8> {
+    put(&mut image, 0, b"MZ");
+    put(&mut image, 0x3c, &0x40_u32.to_le_bytes());
+    put(&mut image, 0x40, b"PE\0\0\x64\x86");
+    put(&mut image, 0x54, &160_u16.to_le_bytes());
+    put(&mut image, 0x58, &magic.to_le_bytes());
+    put(&mut image, 0x58 + 60, &0x400_u32.to_le_bytes());
+    put(&mut image, 0x58 + 68, &[10]);
+    put(&mut image, 0x58 + 108, &6_u32.to_le_bytes());
+    image
+}
+
+/// A bzImage whose certificate table was cut off.
+fn cut_certificates() -> Vec<u8> {
+    let mut image = with_pe(bzimage(0x20f, 0x3f), 0x20b);
+    put(&mut image, 0x58 + 112 + 32, &0x800_u32.to_le_bytes());
+    put(&mut image, 0x58 + 112 + 36, &0x5f0_u32.to_le_bytes());
+    image
+}
+
+#[test]
+fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
+    check(
+        &cut_certificates(),
+        &["inspect"],
+        expect![[r#"
+        Some(0)
+        image  2.0 KiB
+          no sound PE32+ file: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off?
+
+        kernel     2.0 KiB, x86_64 bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
+        initrd     none
+        cmdline    none
+        signature  image: not looked at
+        --
+        ukexec: warning: its PE headers are damaged, so that no signature fits: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off? (kexec_file_load would not notice)
+    "#]],
+    );
+    check(
+        &with_pe(bzimage(0x20f, 0), 0x10b),
+        &["inspect"],
+        expect![[r#"
+            Some(0)
+            image  2.0 KiB
+              no sound PE32+ file: Magic at file offset 0x58: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported
+
+            kernel     2.0 KiB, x86 bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
+            initrd     none
+            cmdline    none
+            signature  image: not looked at
+            --
+            ukexec: warning: a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)
+        "#]],
+    );
+}
+
+#[test]
+fn the_document_tells_what_is_wrong_with_pe_headers() {
+    let mut nowhere = cut_certificates();
+    put(&mut nowhere, 0x3c, &[0; 4]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("image"), nowhere).unwrap();
+    let output = run(dir.path(), &["inspect", "--json", "--verify=off", "image"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fault = r#"Signature at file offset 0x0: expected 0x4550 ("PE\0\0"), found 0x5a4d"#;
+    let layer = &document["layers"][0];
+    assert_eq!(
+        (&layer["pe"], &layer["pe_fault"]),
+        (&json!(null), &json!(fault))
+    );
+    let kernel = &document["kernel"];
+    assert_eq!(kernel["arch"], "x86_64");
+    assert_eq!(kernel["version"], r"6.6.6 (jürgen@höst)\u{1b}[31m");
+    let warning = document["warnings"][0].as_str().unwrap();
+    assert!(warning.contains(fault), "{warning}");
+}
+
+#[test]
+fn an_old_kernel_does_not_say_its_machine() {
+    check(
+        &bzimage(0x20b, 0x3f),
+        &["inspect"],
+        expect![[r#"
+        Some(0)
+        image  2.0 KiB
+
+        kernel     2.0 KiB, bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
+        initrd     none
+        cmdline    none
+        signature  image: not looked at
+        --
+        ukexec: warning: boot protocol 2.11, and 2.12 (Linux 3.8) is needed: give a newer kernel (kexec_file_load would answer ENOEXEC)
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_no_image_is_refused_before_it_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = File::create(dir.path().join("image")).unwrap();
+    // More than is ever copied: a copy would fail for that.
+    file.set_len(3 << 30).unwrap();
+    let mut pe = with_pe(vec![0; 0x200], 0x20b);
+    put(&mut pe, 0x46, &[1, 0]);
+    put(&mut pe, 0xf8 + 16, &[0xff; 8]);
+    let args = ["load", "--dry-run", "--verify=off", "image"];
+    fs::create_dir(dir.path().join("none")).unwrap();
+    let alone = [&args[..], &["--parsers-dir", "none"]].concat();
+    let answers = [&b"MZ"[..], &pe, &b"\x7fELF\x01\x01\x01"[..], &[b'a'; 4096]].map(|front| {
+        file.write_all_at(&[0; 4096], 0).unwrap();
+        file.write_all_at(front, 0).unwrap();
+        let output = run(dir.path(), &alone);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    });
+    expect![[r#"
+        ukexec: image: not a kernel but an MS-DOS program (MZ, and no PE header); give a Linux kernel for a 64-bit machine
+        ukexec: image: not a kernel, and no well-formed PE file either: PointerToRawData of section 0 () at file offset 0x10c: expected content inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0xc0000000; is the file cut off?
+        ukexec: image: not a kernel: e_type of the ELF header: expected ET_EXEC (2) or ET_DYN (3), found 0x0
+        ukexec: image: not a kernel but text; give the image itself
+    "#]].assert_eq(&answers.concat());
+    // A parser that nobody knows might take it.
+    file.write_all_at(b"MZ\0\0", 0).unwrap();
+    fs::write(dir.path().join("any.bpf.o"), b"unread").unwrap();
+    for more in [["--parser", "any.bpf.o"], ["--parsers-dir", "."]] {
+        let output = run(dir.path(), &[&args[..], &more].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("an image or initrd has"), "{stderr}");
+    }
+}
