@@ -1,6 +1,7 @@
 //! How a failure is told: to people on stderr, to machines on stdout.
 
 use std::error::Error as StdError;
+use std::io;
 
 use anyhow::{Chain, Error};
 use serde_json::{Value, json};
@@ -23,7 +24,11 @@ pub(crate) fn print(error: &Error, json: bool) {
 /// Returns the error and its causes as one line, each said once.
 pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
+    let mut advice = "";
     for cause in Chain::new(error) {
+        if is_long_file(cause) {
+            advice = LONG_FILE;
+        }
         let cause = cause.to_string();
         if text.ends_with(&cause) {
             continue;
@@ -33,7 +38,18 @@ pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
         }
         text.push_str(&cause);
     }
-    text
+    text + advice
+}
+
+/// What to do about files that get too long.
+const LONG_FILE: &str = "; `ulimit -f` or the file system limits files, those in memory too";
+
+/// Returns whether the kernel said `EFBIG`.
+fn is_long_file(cause: &(dyn StdError + 'static)) -> bool {
+    let said = cause.downcast_ref::<io::Error>();
+    said.is_some_and(|error| {
+        error.raw_os_error().is_some() && error.kind() == io::ErrorKind::FileTooLarge
+    })
 }
 
 /// Returns what is known of `error` and where it happened.

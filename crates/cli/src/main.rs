@@ -37,6 +37,7 @@ use tracing_subscriber::filter::LevelFilter;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    ukexec_kexec::fail_on_long_files();
     let cli = Cli::parse();
     let level = match cli.verbose {
         0 => LevelFilter::WARN,

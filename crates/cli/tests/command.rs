@@ -288,3 +288,32 @@ fn status_is_one_document() {
     assert_eq!(document["schema"], 1);
     assert!(document["obstacles"]["load"].is_array());
 }
+
+/// The kernel would end the process with a signal.
+#[test]
+fn a_limit_on_the_length_of_files_is_an_error_in_words() {
+    let dir = folder("image", &[0; 1 << 20]);
+    let check = |command: &str, expected: Expect| {
+        let script = format!("ulimit -f 8; exec {command}");
+        let output = Command::new("sh")
+            .current_dir(dir.path())
+            .args(["-c", &script])
+            .env("UKEXEC", env!("CARGO_BIN_EXE_ukexec"))
+            .output()
+            .expect("sh runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        expected.assert_eq(&String::from_utf8_lossy(&output.stderr));
+    };
+    check(
+        "\"$UKEXEC\" load image",
+        expect![[r#"
+            ukexec: cannot read image: copying the file into memory: File too large (os error 27); `ulimit -f` or the file system limits files, those in memory too
+        "#]],
+    );
+    check(
+        "\"$UKEXEC\" parser helpers > page",
+        expect![[r#"
+            ukexec: cannot write the report to stdout: File too large (os error 27); `ulimit -f` or the file system limits files, those in memory too
+        "#]],
+    );
+}

@@ -21,9 +21,17 @@ pub(crate) enum Call<'a> {
     RebootKexec,
     /// `close_range(2)` with `CLOSE_RANGE_CLOEXEC`, for all descriptors from 3 on.
     CloseOnExec,
-    /// `rt_sigprocmask(2)`: signals that ask this process to end wait, or wait
-    /// no more.
-    HoldSignals { hold: bool },
+    /// `rt_sigprocmask(2)`: these signals wait, or wait no more.
+    HoldSignals { which: Signals, hold: bool },
+}
+
+/// Signals that can be held back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signals {
+    /// Those by which people and systemd ask a process to end.
+    Ending,
+    /// The one that a file gets too long (`RLIMIT_FSIZE`).
+    FileSize,
 }
 
 /// Makes the call.
@@ -86,7 +94,11 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                 libc::CLOSE_RANGE_CLOEXEC,
             )
         },
-        Call::HoldSignals { hold } => {
+        Call::HoldSignals { which, hold } => {
+            let set = match which {
+                Signals::Ending => &ENDING,
+                Signals::FileSize => &FILE_SIZE,
+            };
             let how = if *hold {
                 libc::SIG_BLOCK
             } else {
@@ -94,16 +106,16 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
             };
             // SAFETY: rt_sigprocmask(2) takes what to do, a set to read, a set
             // to write, which is null and so is not written, and the size of a
-            // set, which the kernel checks. `ENDING` is a static of that size.
+            // set, which the kernel checks. `set` borrows a static of that size.
             // No handler runs or stops running by it: only the default actions
             // of these signals wait.
             unsafe {
                 libc::syscall(
                     libc::SYS_rt_sigprocmask,
                     how,
-                    &raw const ENDING,
+                    std::ptr::from_ref(set),
                     std::ptr::null_mut::<libc::c_void>(),
-                    size_of_val(&ENDING),
+                    size_of_val(set),
                 )
             }
         }
@@ -114,13 +126,16 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
 
-/// The signals by which people and systemd ask a process to end: the kernel's
-/// set of 64 has bit 0 for signal 1.
+/// [`Signals::Ending`]: the kernel's set of 64 has bit 0 for signal 1.
 #[cfg(not(test))]
 static ENDING: u64 = 1 << (libc::SIGHUP - 1)
     | 1 << (libc::SIGINT - 1)
     | 1 << (libc::SIGQUIT - 1)
     | 1 << (libc::SIGTERM - 1);
+
+/// [`Signals::FileSize`].
+#[cfg(not(test))]
+static FILE_SIZE: u64 = 1 << (libc::SIGXFSZ - 1);
 
 /// The first descriptor that is not a standard one.
 #[cfg(not(test))]
@@ -197,8 +212,9 @@ pub(crate) mod fake {
             ),
             Call::RebootKexec => "reboot(kexec)".to_owned(),
             Call::CloseOnExec => "close_range(close on exec)".to_owned(),
-            Call::HoldSignals { hold: true } => "hold signals".to_owned(),
-            Call::HoldSignals { hold: false } => "release signals".to_owned(),
+            Call::HoldSignals { which, hold } => {
+                format!("{} {which:?}", if *hold { "hold" } else { "release" })
+            }
         };
         FAKE.with_borrow_mut(|fake| {
             fake.calls.push(line);
