@@ -78,7 +78,7 @@ impl Headers {
         let table_len = self.table.end.saturating_sub(self.table.start);
         let table = file.block("section table", self.table.start, table_len)?;
         let (entries, _none) = table.bytes.as_chunks::<SECTION_HEADER_BYTES>();
-        (0_u16..)
+        (0..=u16::MAX)
             .zip(entries)
             .map(|(index, entry)| {
                 let at = self.entry_at(index.into());

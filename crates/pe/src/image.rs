@@ -590,6 +590,15 @@ mod tests {
     }
 
     #[test]
+    fn takes_as_many_sections_as_the_header_can_say() {
+        let most = Builder {
+            sections: vec![(".dtbauto", Vec::new()); 0xffff],
+            ..Builder::default()
+        };
+        assert_eq!(spy(&most, 9).0.unwrap().sections().len(), 0xffff);
+    }
+
+    #[test]
     fn says_where_reading_failed() {
         let far = Builder {
             e_lfanew: 0x2000,
