@@ -30,7 +30,7 @@ const PIECE: u64 = 3 * 48;
 pub(crate) struct Held<T> {
     pub(crate) value: T,
     /// Bytes of [`Meter::memory`] that it holds.
-    charged: u64,
+    pub(crate) charged: u64,
 }
 
 impl<T> Held<T> {

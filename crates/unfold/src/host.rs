@@ -5,7 +5,7 @@ use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::vm::Fault;
-use ukexec_bpf::{Host, Meter, Rope, SourceId};
+use ukexec_bpf::{Host, Meter, Piece, Rope, SourceId};
 use ukexec_decompress::{Limits, decompress};
 
 use crate::chunks::Payload;
@@ -50,6 +50,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) handed_over: HandedOver,
+    /// The profile that the parser says it chose.
+    pub(crate) profile: Option<u32>,
     pub(crate) log: Vec<String>,
     pub(crate) warnings: Vec<WarningKind>,
     /// What was not taken because of a limit of ukexec's, and why. A parser may
@@ -140,9 +142,17 @@ impl StageHost<'_> {
         let name = memory
             .read_cstr(name, MAX_NAME)
             .map_err(Ended::of_access(Refusal::Name))?;
-        let resource = listener(&name).ok_or_else(|| Refusal::unknown_name(&name))?;
-        let taken = self.take(resource, buf, size, memory, meter);
+        let listener = listener(&name).ok_or_else(|| Refusal::unknown_name(&name))?;
+        let (resource, adds) = match listener {
+            Listener::Profile => return self.take_profile(buf, size, memory).map(|()| 0),
+            Listener::Whole(resource) => (resource, false),
+            Listener::InitrdPart if size == 0 => return Ok(0),
+            Listener::InitrdPart => (Resource::Initrd, true),
+        };
+        let taken = self.take(resource, adds, buf, size, memory, meter);
         match &taken {
+            // What comes behind a part that is missing does not make up for it.
+            Ok(()) if adds => {}
             Ok(()) => self.record.limited.retain(|(other, _)| *other != resource),
             Err(Ended::Refused(refusal)) if refusal.is_limit() => {
                 self.record.limited.retain(|(other, _)| *other != resource);
@@ -153,11 +163,25 @@ impl StageHost<'_> {
         taken.map(|()| 0)
     }
 
-    /// Takes the `size` bytes at `buf` as a resource, in place of what was taken
-    /// before.
+    /// Takes the number of the profile that the parser chose.
+    fn take_profile(&mut self, buf: u64, size: i32, memory: &mut Memory) -> Result<(), Ended> {
+        let mut number = [0; 4];
+        if usize::try_from(size) != Ok(number.len()) {
+            return Err(Refusal::ProfileSize { size }.into());
+        }
+        memory
+            .read(buf, &mut number)
+            .map_err(Ended::of_access(Refusal::Buffer))?;
+        self.record.profile = Some(u32::from_le_bytes(number));
+        Ok(())
+    }
+
+    /// Takes the `size` bytes at `buf` as a resource: in place of what was taken
+    /// before, or behind it if it `adds` to it.
     fn take(
         &mut self,
         resource: Resource,
+        adds: bool,
         buf: u64,
         size: i32,
         memory: &mut Memory,
@@ -174,7 +198,16 @@ impl StageHost<'_> {
             .span(buf, len)
             .map_err(Ended::of_access(Refusal::Buffer))?;
         charge(meter, span.copied, COPIED_PER_INSN);
-        charge(meter, count(span.rope.pieces().len()), 1);
+        let cost = held::cost(&span.rope, span.copied);
+        let (rope, cost) = match &self.record.handed_over.initrd {
+            Some(initrd) if adds => {
+                let rope = behind(&initrd.value, &span.rope)?;
+                (rope, cost.saturating_add(initrd.charged))
+            }
+            _ => (span.rope, cost),
+        };
+        charge(meter, count(rope.pieces().len()), 1);
+        let len = rope.len();
         let repeated = match resource {
             Resource::Cmdline => self.record.repeated,
             Resource::Kernel | Resource::Initrd => self.repeated_with(resource, len)?,
@@ -182,7 +215,7 @@ impl StageHost<'_> {
         let handed_over = &mut self.record.handed_over;
         let size = match resource {
             Resource::Cmdline => {
-                let line = cmdline::read(&span.rope, &mut meter.insns)
+                let line = cmdline::read(&rope, &mut meter.insns)
                     .map_err(|error| Ended::unread("the command line", error))?
                     .ok_or_else(|| Refusal::CmdlineTooLong { len })?;
                 let size = count(line.text.len());
@@ -194,8 +227,7 @@ impl StageHost<'_> {
                     Resource::Kernel => &mut handed_over.kernel,
                     _ => &mut handed_over.initrd,
                 };
-                let cost = held::cost(&span.rope, span.copied);
-                Held::new(span.rope, cost, meter)?.replace(older, meter);
+                Held::new(rope, cost, meter)?.replace(older, meter);
                 len
             }
         };
@@ -343,14 +375,43 @@ impl StageHost<'_> {
     }
 }
 
-/// Returns which resource is handed over under `name`.
-fn listener(name: &[u8]) -> Option<Resource> {
+/// What a name of `bpf_copy_to_kernel` stands for.
+enum Listener {
+    /// All of a resource.
+    Whole(Resource),
+    /// More of the initrd.
+    InitrdPart,
+    /// The number of the profile that was chosen.
+    Profile,
+}
+
+/// Returns what is handed over under `name`.
+fn listener(name: &[u8]) -> Option<Listener> {
     match name {
-        b"kexec:kernel" => Some(Resource::Kernel),
-        b"kexec:initrd" => Some(Resource::Initrd),
-        b"kexec:cmdline" => Some(Resource::Cmdline),
+        b"kexec:kernel" => Some(Listener::Whole(Resource::Kernel)),
+        b"kexec:initrd" => Some(Listener::Whole(Resource::Initrd)),
+        b"kexec:cmdline" => Some(Listener::Whole(Resource::Cmdline)),
+        b"ukexec:initrd-part" => Some(Listener::InitrdPart),
+        b"ukexec:profile" => Some(Listener::Profile),
         _ => None,
     }
+}
+
+/// Returns `initrd` with `part` behind it, where the kernel looks for the next
+/// archive: at a multiple of 4 bytes.
+fn behind(initrd: &Rope, part: &Rope) -> Result<Rope, Refusal> {
+    let mut rope = initrd.clone();
+    let end = rope.len();
+    let padded = end.div_ceil(4).saturating_mul(4);
+    if padded.saturating_add(part.len()) > INT_MAX {
+        return Err(Refusal::InitrdTooLong {
+            there: end,
+            part: part.len(),
+        });
+    }
+    rope.push(Piece::Zeros(padded.saturating_sub(end)));
+    rope.append(part);
+    Ok(rope)
 }
 
 /// Returns the `int` that a register holds.
@@ -377,6 +438,9 @@ fn unproductive(consumed: u64, written: u64) -> u64 {
     let bytes = consumed.saturating_sub(most).min(UNPRODUCTIVE_MAX);
     bytes.saturating_mul(UNPRODUCTIVE_INSNS)
 }
+
+/// What hand-overs may be long: their size is an `int`.
+const INT_MAX: u64 = 0x7fff_ffff;
 
 /// What messages call the reference that `bpf_decompress` returns.
 const RESULT: &str = "a mem_range_result";
@@ -410,3 +474,23 @@ const CALL_INSNS: u64 = 100;
 /// What setting up a decompression costs, with its buffers and its output. It
 /// bounds how many there can be, too.
 const SET_UP_INSNS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initrd_of_parts_is_as_long_as_an_int_can_say() {
+        let zeros = |len| Rope::from(Piece::Zeros(len));
+        let whole = behind(&zeros(0x7fff_fff9), &zeros(3)).map(|rope| rope.len());
+        assert_eq!(whole.unwrap(), 0x7fff_ffff);
+        let refusal = behind(&zeros(0x7fff_fff9), &zeros(4)).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "an initrd of 2147483641 bytes and a part of 4 behind it are longer than the 2 GiB \
+             less 1 byte that kexec_file_load(2) takes"
+        );
+        assert!(refusal.is_limit());
+        behind(&zeros(u64::MAX - 4), &zeros(u64::MAX - 4)).unwrap_err();
+    }
+}

@@ -40,7 +40,9 @@ pub const KFUNCS: &[Kfunc] = &[
         name: "bpf_copy_to_kernel",
         prototype: "int (const char *name, char *buf, int size)",
         rule: "hands over under `kexec:kernel`, `kexec:initrd` or `kexec:cmdline`, by value; on \
-               hook `bpf_handle_pefile` only",
+               hook `bpf_handle_pefile` only. Names of ukexec's own: `ukexec:initrd-part` adds to \
+               the initrd at the next multiple of 4 bytes, `ukexec:profile` says in 4 bytes which \
+               profile was chosen",
     },
     Kfunc {
         name: "bpf_decompress",

@@ -63,12 +63,22 @@ impl From<HostFault> for Ended {
 pub(crate) enum Refusal {
     #[error("the name cannot be read")]
     Name(#[source] AccessError),
-    #[error("nobody listens to {name:?}; expected kexec:kernel, kexec:initrd or kexec:cmdline")]
+    #[error(
+        "nobody listens to {name:?}; expected kexec:kernel, kexec:initrd or kexec:cmdline, or one \
+         of ukexec's own: ukexec:initrd-part, ukexec:profile"
+    )]
     UnknownName { name: String },
     #[error("the size is {size}, which is negative as an int")]
     NegativeSize { size: i32 },
     #[error("the buffer is NULL")]
     NullBuffer,
+    #[error("the number of a profile has {size} bytes; expected 4")]
+    ProfileSize { size: i32 },
+    #[error(
+        "an initrd of {there} bytes and a part of {part} behind it are longer than the 2 GiB less \
+         1 byte that kexec_file_load(2) takes"
+    )]
+    InitrdTooLong { there: u64, part: u64 },
     #[error("a kernel of 0 bytes")]
     EmptyKernel,
     #[error("programs on bpf_post_handle_pefile may not hand over")]
@@ -109,7 +119,11 @@ impl Refusal {
     /// Returns whether it is ukexec that sets the limit, so that in a kernel, or
     /// with another budget, the call might have done what was asked.
     pub(crate) fn is_limit(&self) -> bool {
-        matches!(self, Self::CmdlineTooLong { .. }) || self.errno() == ENOMEM
+        let is_long = matches!(
+            self,
+            Self::CmdlineTooLong { .. } | Self::InitrdTooLong { .. }
+        );
+        is_long || self.errno() == ENOMEM
     }
 
     /// Returns the errno of Linux that says this, negative.

@@ -124,6 +124,9 @@ pub struct StageReport {
     /// What was handed over and took effect: the last of each resource, in the
     /// order kernel, initrd, command line.
     pub handed_over: Vec<HandOver>,
+    /// The number of the profile that the parser says it chose; `None` where it
+    /// says nothing, since the image or the format has no profiles.
+    pub profile: Option<u32>,
     /// What the parser printed.
     pub log: Vec<String>,
 }

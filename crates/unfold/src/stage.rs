@@ -107,6 +107,7 @@ pub(crate) fn run(
         abi: ABI,
         programs,
         insns,
+        profile: record.profile,
         handed_over: summary(&kernel, initrd.as_ref(), cmdline.as_ref()),
         log: record.log,
     };

@@ -62,6 +62,8 @@ enum Op {
     Big,
     Crumbs,
     EndOfLine,
+    Parts,
+    Profile,
     MatchFault = 100,
     MatchHandsOver,
     MatchNot,

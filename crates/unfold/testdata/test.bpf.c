@@ -428,6 +428,8 @@ enum more {
 	OP_BIG,
 	OP_CRUMBS,
 	OP_END_OF_LINE,
+	OP_PARTS,
+	OP_PROFILE,
 };
 
 static int count;
@@ -435,11 +437,13 @@ static int count;
 UKEXEC_PARSE(handle_more, ctx)
 {
 	struct header header;
-	char *record;
+	char *record, *kernel;
 	char end = 1;
+	__u32 profile = 3;
 
 	if (!header_of(ctx, &header))
 		return 0;
+	kernel = ctx->image + header.kernel.offset;
 	switch (header.op) {
 	case OP_COUNT:
 		bpf_printk("count %d", ++count);
@@ -465,6 +469,21 @@ UKEXEC_PARSE(handle_more, ctx)
 		bpf_printk("behind the line %d", end);
 		bpf_printk("and then %d",
 			   bpf_probe_read_kernel(&end, 1, ctx->cmdline + ctx->cmdline_sz + 1));
+		return 0;
+	case OP_PARTS:
+		bpf_printk("part of no bytes %d",
+			   bpf_copy_to_kernel(ukexec_initrd_part, kernel, 0));
+		bpf_printk("part %d",
+			   bpf_copy_to_kernel(ukexec_initrd_part, kernel, header.kernel.len));
+		bpf_printk("part that is not there %d",
+			   bpf_copy_to_kernel(ukexec_initrd_part, NULL, 1));
+		bpf_printk("another %d", bpf_copy_to_kernel(ukexec_initrd_part, kernel, 1));
+		return 0;
+	case OP_PROFILE:
+		bpf_printk("profile %d",
+			   bpf_copy_to_kernel(ukexec_profile, (char *)&profile, sizeof(profile)));
+		bpf_printk("of 3 bytes %d", bpf_copy_to_kernel(ukexec_profile, (char *)&profile, 3));
+		bpf_printk("of no place %d", bpf_copy_to_kernel(ukexec_profile, NULL, 4));
 		return 0;
 	}
 	return 0;

@@ -69,7 +69,8 @@
  * hand-over passes the references on. Reserve one record of the largest size
  * that you take, read each part to its place in it and hand it over: 200 MB
  * cost as much as 20 bytes. What no read and no write has touched is zeros.
- * Never loop over bulk data.
+ * Never loop over bulk data. No ring has a record of 1 GiB; an initrd longer
+ * than that is handed over in parts (ukexec_initrd_part).
  *
  * Linux wants the size of bpf_ringbuf_reserve() to be a constant, and refuses
  * offsets and sizes of 512 MiB and more (see ukexec_is_linux()). It also allocates a ring
@@ -218,6 +219,21 @@ struct mem_range_result {
 __attribute__((unused)) static char ukexec_kernel[] = "kexec:kernel";
 __attribute__((unused)) static char ukexec_initrd[] = "kexec:initrd";
 __attribute__((unused)) static char ukexec_cmdline[] = "kexec:cmdline";
+
+/*
+ * Two more that only ukexec knows; others answer -EINVAL. ukexec takes both from
+ * any address that bpf_probe_read_kernel() would.
+ *
+ * Parts of an initrd: what is handed over as one is put behind what was handed
+ * over of the initrd so far, at the next multiple of 4 bytes, zeros between.
+ * Nothing is copied, and no record has to hold all parts.
+ */
+__attribute__((unused)) static char ukexec_initrd_part[] = "ukexec:initrd-part";
+/*
+ * The number of the profile that the parser chose, in 4 bytes, where images have
+ * profiles: ukexec goes by it where it looks at sections of the image itself.
+ */
+__attribute__((unused)) static char ukexec_profile[] = "ukexec:profile";
 
 #ifndef UKEXEC_LINUX_CHECK
 /*

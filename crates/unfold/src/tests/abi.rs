@@ -178,7 +178,7 @@ fn every_hand_over_that_makes_no_sense_is_einval() {
     );
     stage.unwrap_err();
     expect![[r#"
-          bpf_copy_to_kernel: nobody listens to "kexec:dtb"; expected kexec:kernel, kexec:initrd or kexec:cmdline
+          bpf_copy_to_kernel: nobody listens to "kexec:dtb"; expected kexec:kernel, kexec:initrd or kexec:cmdline, or one of ukexec's own: ukexec:initrd-part, ukexec:profile
         unknown name -22
           bpf_copy_to_kernel: the name cannot be read: read of 1 byte at 0x0: no region (a NULL pointer)
         no name -22
@@ -195,6 +195,58 @@ fn every_hand_over_that_makes_no_sense_is_einval() {
         empty initrd 0
         empty line 0
     "#]].assert_eq(&heard.0);
+}
+
+#[test]
+fn parts_of_an_initrd_follow_each_other_at_multiples_of_4() {
+    check(
+        Image::new(Op::Parts).kernel(b"kernel").build(),
+        expect![[r#"
+            layer image: test.bpf.o, parsers.d
+            layer image > kernel handed over by test
+            stage 1: kernel 6, initrd 9
+              part of no bytes 0
+              part 0
+              part that is not there -22
+              another 0
+            kernel "kernel"
+            initrd "kernel\\x00\\x00k"
+        "#]],
+    );
+    let image = Image::new(Op::Parts).kernel(b"kernel").initrd(b"i");
+    check(
+        image.build(),
+        expect![[r#"
+        layer image: test.bpf.o, parsers.d
+        layer image > kernel handed over by test
+        stage 1: kernel 6, initrd 13
+          part of no bytes 0
+          part 0
+          part that is not there -22
+          another 0
+        kernel "kernel"
+        initrd "i\\x00\\x00\\x00kernel\\x00\\x00k"
+    "#]],
+    );
+}
+
+#[test]
+fn the_profile_that_was_chosen_is_in_the_report() {
+    let image = Image::new(Op::Profile).kernel(b"kernel").build();
+    check(
+        image.clone(),
+        expect![[r#"
+        layer image: test.bpf.o, parsers.d
+        layer image > kernel handed over by test
+        stage 1: kernel 6
+          profile 0
+          of 3 bytes -22
+          of no place -22
+        kernel "kernel"
+    "#]],
+    );
+    let unfolded = run(input(image), &options()).unwrap();
+    assert_eq!(unfolded.report.stages[0].profile, Some(3));
 }
 
 /// Decompresses what the tool of `extension` wrote.
