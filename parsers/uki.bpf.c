@@ -14,9 +14,11 @@
  *
  * Sections in front of the first .profile are the base, those behind the Nth
  * .profile (from 0) are profile N. A profile's section takes the place of the
- * base's of the same name; of several with one name the first counts. Profile
- * 0 is used if the caller's command line does not begin with "@N " or "@ID ",
- * which is taken off; ID is a profile's ID= line, the latter form our own.
+ * base's of the same name, also one whose VirtualSize is 0, which counts as
+ * none; of several with one name the first counts. Profile 0 is used if the
+ * caller's command line does not begin with "@N " or "@ID ", which is taken off;
+ * the latter form is our own. A number is the profile of this number, and only
+ * where there is none an ID. ukexec is told which profile it is.
  */
 #include <ukexec/parser.h>
 
@@ -39,7 +41,7 @@ UKEXEC_SERIES_SHAPE(KERNEL_RING, INITRD_RING, TEXT_RING, 4096);
 #define KERNEL_MAX (KERNEL_RING - 4096ULL)
 #define INITRD_MAX (INITRD_RING - 4096ULL)
 
-/* The parts of the initrd on Linux, see fits(). */
+/* The parts of the initrd on Linux, see give_record(). */
 #define UCODE_MAX (INITRD_RING / 16ULL)
 #define CALLER_MAX (INITRD_RING / 16ULL * 7 - 4096)
 #define INITRD_SECTION_MAX (INITRD_RING / 2ULL - 4096)
@@ -47,11 +49,20 @@ UKEXEC_SERIES_SHAPE(KERNEL_RING, INITRD_RING, TEXT_RING, 4096);
 /* The longest command line, without its NUL; Linux itself takes 2 to 4 KiB. */
 #define TEXT_MAX (64 << 10)
 
-/* As many sections as one may have; multi-profile UKIs do have so many. */
-#define SECTIONS_MAX 96
+/* What Linux and the context call an int is all that a size may be. */
+#define SIZE_MAX 0x7fffffffULL
+
+/*
+ * So many headers of the section table are looked at together. Few images have
+ * more; those with a device tree for each machine have hundreds.
+ */
+#define TABLE_PART 32
+
+/* The most that NumberOfSections can say. */
+#define SECTIONS_MAX 0xffff
 
 /* So many bytes of a .profile section are searched for its ID= line. */
-#define PROFILE_TEXT_MAX 1024
+#define PROFILE_TEXT_MAX 4096
 
 /* The longest ID of a profile, with a NUL. */
 #define ID_MAX 64
@@ -138,42 +149,70 @@ struct span {
  */
 #define STATE static __attribute__((used))
 
+/* What a section table is about. */
+enum kind { OTHER, UKI, LANZABOOTE };
+
 /* The image: its address, for bpf_probe_read_kernel(), and what is known of it. */
 STATE struct {
 	const char *address;
 	__u64 size;
-	/* How many entries of `table` there are. */
+	/* Where its section table is, and how many headers it has. */
+	__u64 table;
 	volatile __u32 sections;
+	/* How many of them are .profile sections, and what all of them make of it. */
+	volatile __u32 profiles;
+	volatile __u32 kind;
+	/* The header that `table` begins with. */
+	volatile __u32 first;
+	/* Not 0 if some header could not be read. */
+	volatile __u32 is_broken;
 } image;
 
-/* Its section table. */
-STATE struct section table[SECTIONS_MAX];
+/* A part of its section table. */
+STATE struct section table[TABLE_PART];
+
+/* Where a section was found. */
+enum place { NOWHERE_YET, BASE, PROFILE };
 
 /* What the section table was searched for, and what was found. */
 STATE struct {
-	/* Index + 1 of the first section of a name, 0 where there is none. */
-	__u32 base[PARTS];
-	__u32 profile[PARTS];
-	/* How many .profile sections there are. */
+	/* The profile whose sections count, and the .profile sections seen. */
+	volatile __u32 profile;
 	volatile __u32 profiles;
+	volatile __u8 place[PARTS];
+	struct section header[PARTS];
 } found;
 
 /* The profile that the caller asks for, and how far the search for its ID is. */
 STATE struct {
 	/* Its number; while the ID is searched for, that of the .profile section looked at. */
 	volatile __u32 number;
-	/* Whether the word behind the @ is an ID and no number. */
+	/* Whether there is a word behind an @, and it is an ID and no number. */
+	volatile _Bool is_given;
 	volatile _Bool is_id;
 	volatile _Bool is_found;
 	volatile _Bool is_broken;
 	/* The word, and a NUL. */
 	char id[ID_MAX];
 	__u32 id_size;
-	/* Where in `text` the value of an ID= line begins. */
-	volatile __u32 at;
 	/* The text of a .profile section and a NUL. */
-	char text[PROFILE_TEXT_MAX + ID_MAX + 8];
+	char text[PROFILE_TEXT_MAX + 8];
 } wanted;
+
+/* How far the assignments of such a text were read, and the last one of an ID. */
+STATE struct {
+	volatile __u32 state;
+	/* Characters of the key, and of them those up to the last that is no blank. */
+	volatile __u32 key_size;
+	volatile __u32 key_end;
+	/* The same of the value, and how many of them are those of the wanted ID. */
+	volatile __u32 size;
+	volatile __u32 end;
+	volatile __u32 same;
+	volatile _Bool is_wanted;
+	/* The front of the key. */
+	char key[2];
+} line;
 
 /* A command line: a record of `ringbuf_3`, zeros behind its text. */
 struct text {
@@ -205,11 +244,10 @@ static __always_inline _Bool read_image(void *to, __u64 size, __u64 offset)
 	} while (0)
 
 /*
- * Reads and checks the headers, and sets `image` and `table` (to the first
- * SECTIONS_MAX sections). Returns false, having said why, if they cannot be
- * believed.
+ * Reads and checks the headers in front of the section table, and sets `image`.
+ * Returns false, having said why, if they cannot be believed.
  */
-static __always_inline _Bool read_table(const struct kexec_context *ctx, _Bool quiet)
+static __always_inline _Bool read_headers(const struct kexec_context *ctx, _Bool quiet)
 {
 	struct dos_header dos;
 	struct pe_header pe;
@@ -246,12 +284,6 @@ static __always_inline _Bool read_table(const struct kexec_context *ctx, _Bool q
 		return 0;
 	}
 	sections = pe.number_of_sections;
-	if (!quiet && sections > SECTIONS_MAX) {
-		say("uki: NumberOfSections at 0x%llx: expected at most %u, found %u", at + 6, SECTIONS_MAX,
-		    sections);
-		return 0;
-	}
-
 	at += PE_HEADER_SIZE + pe.size_of_optional_header;
 	end = at + sections * sizeof(struct section);
 	if (end > image.size) {
@@ -259,14 +291,79 @@ static __always_inline _Bool read_table(const struct kexec_context *ctx, _Bool q
 		    sections, image.size);
 		return 0;
 	}
-	if (sections > SECTIONS_MAX)
-		sections = SECTIONS_MAX;
-	if (bpf_probe_read_kernel(table, sections * sizeof(struct section), image.address + at)) {
-		say("uki: section table at 0x%llx cannot be read", at);
+	image.table = at;
+	image.sections = sections;
+	image.first = NOWHERE;
+	image.is_broken = 0;
+	return 1;
+}
+
+/*
+ * Has `table` begin with header number `first`, and returns how many headers
+ * are in it.
+ */
+static __always_inline __u64 read_part(__u64 first)
+{
+	__u64 sections = image.sections;
+	__u64 count;
+
+	if (first >= sections)
+		return 0;
+	count = sections - first;
+	/* Linux knows a limit only of the register that is compared with it. */
+	__asm__ volatile("" : "+r"(count));
+	if (count > TABLE_PART)
+		count = TABLE_PART;
+	if (image.first == first)
+		return count;
+	image.first = first;
+	if (bpf_probe_read_kernel(table, count * sizeof(struct section),
+				  image.address + image.table + first * sizeof(struct section))) {
+		image.is_broken = 1;
 		return 0;
 	}
-	image.sections = sections;
-	return 1;
+	return count;
+}
+
+/*
+ * Has `callback(n)` look at part number n of the section table, for each n.
+ * Returns false, having said why, if some part cannot be read.
+ */
+static __always_inline _Bool for_each_part(long (*callback)(__u64, void *), _Bool quiet)
+{
+	bpf_loop((image.sections + TABLE_PART - 1) / TABLE_PART, callback, NULL, 0);
+	if (image.is_broken)
+		say("uki: section table at 0x%llx cannot be read", image.table);
+	return !image.is_broken;
+}
+
+/* Adds a part of the section table to what is known of the image. */
+static long look_at_part(__u64 part, void *unused)
+{
+	__u64 count = read_part(part * TABLE_PART);
+
+	(void)unused;
+	for (__u64 i = 0; i < TABLE_PART && i < count; i++) {
+		__u64 name = table[i].name;
+
+		if (name == NAME_PROFILE)
+			image.profiles++;
+		else if (name == NAME_LINUXH || name == NAME_INITRDH)
+			image.kind = LANZABOOTE;
+		else if (name == NAME_LINUX && image.kind == OTHER)
+			image.kind = UKI;
+	}
+	return image.is_broken != 0;
+}
+
+/* Reads what there is to know of the image; false, having said why, if it cannot be believed. */
+static __always_inline _Bool look_at_image(const struct kexec_context *ctx, _Bool quiet)
+{
+	if (!read_headers(ctx, quiet))
+		return 0;
+	image.profiles = 0;
+	image.kind = OTHER;
+	return for_each_part(look_at_part, quiet);
 }
 
 static __always_inline __u32 part_of(__u64 name)
@@ -282,20 +379,17 @@ static __always_inline __u32 part_of(__u64 name)
 	return NO_PART;
 }
 
-/* Fills `found`: the sections of the base and of profile number `profile`. */
-static __always_inline void search_table(__u32 profile)
+/* Adds what counts of a part of the section table to `found`. */
+static long search_part(__u64 number, void *unused)
 {
-	__u32 sections = image.sections;
+	__u64 count = read_part(number * TABLE_PART);
 
-	for (__u32 part = 0; part < PARTS; part++) {
-		found.base[part] = 0;
-		found.profile[part] = 0;
-	}
-	found.profiles = 0;
-	for (__u32 i = 0; i < SECTIONS_MAX && i < sections; i++) {
+	(void)unused;
+	for (__u64 i = 0; i < TABLE_PART && i < count; i++) {
 		__u64 name = table[i].name;
 		__u32 profiles = found.profiles;
 		__u32 part;
+		__u8 place;
 
 		if (name == NAME_PROFILE) {
 			found.profiles = profiles + 1;
@@ -304,28 +398,40 @@ static __always_inline void search_table(__u32 profile)
 		part = part_of(name);
 		if (part == NO_PART)
 			continue;
-		if (profiles == 0) {
-			if (!found.base[part])
-				found.base[part] = i + 1;
-		} else if (profiles == profile + 1) {
-			if (!found.profile[part])
-				found.profile[part] = i + 1;
+		if (profiles == 0)
+			place = BASE;
+		else if (profiles == found.profile + 1)
+			place = PROFILE;
+		else
+			continue;
+		if (found.place[part] < place) {
+			found.place[part] = place;
+			found.header[part] = table[i];
 		}
 	}
+	return image.is_broken != 0;
 }
 
 /*
- * Sets `span` to the content of section number `i`: the smaller of its two
- * sizes, since either may be rounded up; some tools leave VirtualSize 0.
- * Returns false, having said why, if it passes the end of the image.
+ * Fills `found`: the sections of the base and of profile number `profile`.
+ * Returns false, having said why, if that fails.
  */
-static __always_inline _Bool content(struct span *span, __u64 i)
+static __always_inline _Bool search_table(__u32 profile)
 {
-	const struct section *section;
+	for (__u32 part = 0; part < PARTS; part++)
+		found.place[part] = NOWHERE_YET;
+	found.profile = profile;
+	found.profiles = 0;
+	return for_each_part(search_part, 0);
+}
 
-	if (i >= SECTIONS_MAX)
-		return 0;
-	section = &table[i];
+/*
+ * Sets `span` to the content of a section: the smaller of its two sizes, since
+ * either may be rounded up; some tools leave VirtualSize 0. Returns false,
+ * having said why, if it passes the end of the image.
+ */
+static __always_inline _Bool content(struct span *span, const struct section *section)
+{
 	span->offset = section->pointer_to_raw_data;
 	span->size = section->size_of_raw_data;
 	if (section->virtual_size && section->virtual_size < span->size)
@@ -345,66 +451,198 @@ static __always_inline _Bool content(struct span *span, __u64 i)
 /* Sets `span` to the content of `part`, to no bytes where there is none. */
 static __always_inline _Bool find(struct span *span, enum part part)
 {
-	__u32 i = found.profile[part] ?: found.base[part];
+	__u8 place = found.place[part];
 
 	span->offset = 0;
 	span->size = 0;
-	return i == 0 || content(span, i - 1);
+	if (place == NOWHERE_YET || (place == PROFILE && !found.header[part].virtual_size))
+		return 1;
+	return content(span, &found.header[part]);
 }
 
-/*
- * Sets wanted.at to the value of the first ID= line in wanted.text, the text of
- * a .profile section; to NOWHERE without one.
- */
-static __always_inline void find_id_line(void)
+/* How systemd reads files of assignments, parse_env_file(). */
+enum state {
+	BEFORE_KEY,
+	KEY,
+	BEFORE_VALUE,
+	VALUE,
+	ESCAPED,
+	SINGLE_QUOTED,
+	DOUBLE_QUOTED,
+	ESCAPED_IN_QUOTES,
+	COMMENT,
+	ESCAPED_IN_COMMENT,
+};
+
+static __always_inline _Bool is_newline(char c)
 {
-	_Bool is_line_start = 1;
+	return c == '\n' || c == '\r';
+}
 
-	wanted.at = NOWHERE;
-	for (__u32 i = 0; i < PROFILE_TEXT_MAX; i++) {
-		char c = wanted.text[i];
+static __always_inline _Bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || is_newline(c);
+}
 
-		if (c == 0)
-			return;
-		if (is_line_start && c == 'I' && wanted.text[i + 1] == 'D' && wanted.text[i + 2] == '=') {
-			wanted.at = i + 3;
-			return;
+/* Adds a character to the value; one that is `kept` is no blank at its end. */
+static __always_inline void add_to_value(char c, _Bool kept)
+{
+	__u32 at = line.size;
+
+	if (at < ID_MAX && at == line.same && c == wanted.id[at])
+		line.same = at + 1;
+	line.size = at + 1;
+	if (kept)
+		line.end = at + 1;
+}
+
+/* Ends an assignment. If it is of an ID, that is the one so far. */
+static __always_inline void end_assignment(void)
+{
+	__u32 end = line.end;
+
+	if (line.key_end == 2 && line.key[0] == 'I' && line.key[1] == 'D')
+		line.is_wanted = end == wanted.id_size && end <= line.same;
+	line.state = BEFORE_KEY;
+	line.key_size = 0;
+	line.key_end = 0;
+	line.size = 0;
+	line.end = 0;
+	line.same = 0;
+}
+
+static __always_inline void add_to_key(char c)
+{
+	__u32 at = line.key_size;
+
+	if (at < sizeof(line.key))
+		line.key[at] = c;
+	line.key_size = at + 1;
+	if (!is_blank(c))
+		line.key_end = at + 1;
+}
+
+/* Reads character number `i` of wanted.text; returns 1 at its end. */
+static long read_character(__u64 i, void *unused)
+{
+	__u32 state = line.state;
+	char c;
+
+	(void)unused;
+	if (i >= PROFILE_TEXT_MAX)
+		return 1;
+	c = wanted.text[i];
+	if (c == 0)
+		return 1;
+	switch (state) {
+	case BEFORE_KEY:
+		if (c == '#' || c == ';') {
+			line.state = COMMENT;
+		} else if (!is_blank(c)) {
+			line.state = KEY;
+			add_to_key(c);
 		}
-		is_line_start = c == '\n';
-	}
-}
-
-/* Returns whether the value at wanted.at, perhaps in quotes, is the wanted ID. */
-static __always_inline _Bool is_wanted_id(void)
-{
-	__u32 at = wanted.at;
-	char quote = 0;
-
-	if (at >= PROFILE_TEXT_MAX + 3)
-		return 0;
-	if (wanted.text[at] == '"' || wanted.text[at] == '\'')
-		quote = wanted.text[at++];
-	for (__u32 i = 0; i < ID_MAX; i++) {
-		char c = wanted.text[at + i];
-
-		if (i == wanted.id_size)
-			return quote ? c == quote : c == '\n' || c == '\r' || c == 0;
-		if (c != wanted.id[i])
-			return 0;
+		break;
+	case KEY:
+		if (c == '=') {
+			line.state = BEFORE_VALUE;
+		} else if (is_newline(c)) {
+			line.state = BEFORE_KEY;
+			line.key_size = 0;
+			line.key_end = 0;
+		} else {
+			add_to_key(c);
+		}
+		break;
+	case BEFORE_VALUE:
+		if (is_newline(c)) {
+			end_assignment();
+		} else if (c == '\'') {
+			line.state = SINGLE_QUOTED;
+		} else if (c == '"') {
+			line.state = DOUBLE_QUOTED;
+		} else if (c == '\\') {
+			line.state = ESCAPED;
+		} else if (!is_blank(c)) {
+			line.state = VALUE;
+			add_to_value(c, 1);
+		}
+		break;
+	case VALUE:
+		if (is_newline(c)) {
+			end_assignment();
+		} else if (c == '\\') {
+			/* Blanks in front of it are not the last ones. */
+			line.state = ESCAPED;
+			line.end = line.size;
+		} else {
+			add_to_value(c, !is_blank(c));
+		}
+		break;
+	case ESCAPED:
+		line.state = VALUE;
+		if (!is_newline(c))
+			add_to_value(c, 1);
+		break;
+	case SINGLE_QUOTED:
+		if (c == '\'')
+			line.state = BEFORE_VALUE;
+		else
+			add_to_value(c, 1);
+		break;
+	case DOUBLE_QUOTED:
+		if (c == '"')
+			line.state = BEFORE_VALUE;
+		else if (c == '\\')
+			line.state = ESCAPED_IN_QUOTES;
+		else
+			add_to_value(c, 1);
+		break;
+	case ESCAPED_IN_QUOTES:
+		line.state = DOUBLE_QUOTED;
+		if (c == '\n')
+			break;
+		if (c != '"' && c != '\\' && c != '`' && c != '$')
+			add_to_value('\\', 1);
+		add_to_value(c, 1);
+		break;
+	case COMMENT:
+		if (c == '\\')
+			line.state = ESCAPED_IN_COMMENT;
+		else if (is_newline(c))
+			line.state = BEFORE_KEY;
+		break;
+	case ESCAPED_IN_COMMENT:
+		line.state = is_newline(c) ? BEFORE_KEY : COMMENT;
+		break;
 	}
 	return 0;
+}
+
+/* Returns whether wanted.text, of `size` bytes, assigns the wanted ID, last of all IDs. */
+static __always_inline _Bool has_wanted_id(__u32 size)
+{
+	line.state = BEFORE_KEY;
+	line.is_wanted = 0;
+	end_assignment();
+	line.is_wanted = 0;
+	bpf_loop(size, read_character, NULL, 0);
+	if (line.state >= BEFORE_VALUE && line.state <= ESCAPED_IN_QUOTES)
+		end_assignment();
+	return line.is_wanted;
 }
 
 /* Looks at section number `i` for the wanted profile; returns 1 to end the search. */
 static long check_profile(__u64 i, void *unused)
 {
+	__u64 in_part = i % TABLE_PART;
 	struct span span;
 	__u64 size;
 
 	(void)unused;
-	if (i >= SECTIONS_MAX || table[i].name != NAME_PROFILE)
-		return 0;
-	if (!content(&span, i)) {
+	if (in_part >= read_part(i - in_part) || table[in_part].name != NAME_PROFILE)
+		return image.is_broken != 0;
+	if (!content(&span, &table[in_part])) {
 		wanted.is_broken = 1;
 		return 1;
 	}
@@ -416,8 +654,7 @@ static long check_profile(__u64 i, void *unused)
 		wanted.is_broken = 1;
 		return 1;
 	}
-	find_id_line();
-	if (is_wanted_id()) {
+	if (has_wanted_id(size)) {
 		wanted.is_found = 1;
 		return 1;
 	}
@@ -432,9 +669,9 @@ static __always_inline _Bool find_profile(void)
 	wanted.is_found = 0;
 	wanted.is_broken = 0;
 	bpf_loop(image.sections, check_profile, NULL, 0);
-	if (!wanted.is_found && !wanted.is_broken)
-		bpf_printk("uki: profile @%s: expected the ID= line of a .profile section, or its number, counted from 0; found %u such sections, none with this ID",
-			   wanted.id, wanted.number);
+	if (!wanted.is_found && !wanted.is_broken && !image.is_broken)
+		bpf_printk("uki: profile @%s: expected the ID of a .profile section, or its number, counted from 0; found %u such sections, none with this ID",
+			   wanted.id, image.profiles);
 	return wanted.is_found;
 }
 
@@ -537,9 +774,11 @@ static __always_inline _Bool take_profile(struct text *text)
 	__u32 i;
 
 	wanted.number = 0;
+	wanted.is_given = 0;
 	wanted.is_id = 0;
 	if (text->record[0] != '@' || text->record[1] == ' ' || text->record[1] == 0)
 		return 1;
+	wanted.is_given = 1;
 	__builtin_memset(wanted.id, 0, sizeof(wanted.id));
 	text->record[0] = ' ';
 	for (i = 0; i < ID_MAX; i++) {
@@ -561,7 +800,22 @@ static __always_inline _Bool take_profile(struct text *text)
 			   ID_MAX - 1);
 		return 0;
 	}
+	/* The first profile needs no section of its own. */
+	if (wanted.number > 0 && wanted.number >= image.profiles)
+		wanted.is_id = 1;
 	return !wanted.is_id || find_profile();
+}
+
+/*
+ * Tells ukexec which profile it is, for what it does beside the parser: what
+ * lies below /.extra/ of the initrd, and what a boot measures.
+ */
+static __always_inline void give_profile(void)
+{
+	__u32 number = found.profile;
+
+	if (!ukexec_is_linux() && (image.profiles || number || wanted.is_given))
+		bpf_copy_to_kernel(ukexec_profile, (char *)&number, sizeof(number));
 }
 
 /* Hands a text over; false, having said why, if that fails. */
@@ -588,20 +842,13 @@ static __always_inline _Bool choose_by_caller(_Bool *given, const struct kexec_c
 	_Bool ok = 0;
 
 	*given = 0;
-	if (!ctx->cmdline || ctx->cmdline_sz <= 0) {
-		search_table(0);
-		return 1;
-	}
+	wanted.is_given = 0;
+	if (!ctx->cmdline || ctx->cmdline_sz <= 0)
+		return search_table(0);
 	if (!read_text(&text, ctx->cmdline, (__u32)ctx->cmdline_sz, "the caller's command line"))
 		return 0;
-	if (!take_profile(&text))
+	if (!take_profile(&text) || !search_table(wanted.number))
 		goto discard;
-	search_table(wanted.number);
-	if (wanted.number > 0 && wanted.number >= found.profiles) {
-		bpf_printk("uki: profile @%s: expected the number of a .profile section, counted from 0; found %u such sections",
-			   wanted.id, found.profiles);
-		goto discard;
-	}
 	clean_text(&span, &text);
 	*given = span.size != 0;
 	/* Nothing is also handed over: a taken "@N" must not be seen again. */
@@ -620,7 +867,8 @@ static __always_inline _Bool give_cmdline(void)
 
 	if (!find(&span, CMDLINE))
 		return 0;
-	if (span.size == 0)
+	/* One of zeros alone, which are not in the file, is there and empty. */
+	if (span.size == 0 && (!found.place[CMDLINE] || !found.header[CMDLINE].virtual_size))
 		return 1;
 	if (!read_text(&text, image.address + span.offset, span.size, "section .cmdline"))
 		return 0;
@@ -635,66 +883,104 @@ static __always_inline __u64 align_4(__u64 size)
 	return (size + 3) & ~3ULL;
 }
 
-/*
- * Linux looks at each part alone, so each needs a limit of its own, such that
- * all fit the record together. Elsewhere only their sum counts.
- */
-static __always_inline _Bool fits(const char *what, __u64 size, __u64 linux_max)
-{
-	__u64 max = ukexec_is_linux() ? linux_max : INITRD_MAX;
+/* The parts that an initrd is put together of. */
+struct initrd {
+	struct span ucode;
+	__u64 caller;
+	struct span section;
+};
 
+/* Returns whether a part is not too long for the rooms that give_record() has. */
+static __always_inline _Bool fits(const char *what, __u64 size, __u64 max)
+{
 	if (size > max)
 		bpf_printk("uki: %s: expected at most 0x%llx bytes, found 0x%llx", what, max, size);
 	return size <= max;
 }
 
 /*
- * Puts the initrd together in a record and hands it over. The record is zeros
- * between the parts, since nothing was in the ring before. Without .ucode and
- * .initrd the caller's initrd stays what it is.
+ * Puts the initrd together in a record, which is zeros between the parts, since
+ * nothing was in the ring before, and hands it over. Linux looks at each part
+ * alone, so each needs a limit of its own, such that all fit together.
  */
-static __always_inline _Bool give_initrd(const struct kexec_context *ctx)
+static __always_inline _Bool give_record(const struct kexec_context *ctx, const struct initrd *initrd)
 {
-	struct span ucode, initrd;
-	__u64 caller = ctx->initrd && ctx->initrd_sz > 0 ? (__u32)ctx->initrd_sz : 0;
-	__u64 caller_at, initrd_at, size;
+	__u64 caller_at, section_at, size;
 	char *record;
 	int error;
 
-	if (!find(&ucode, UCODE) || !find(&initrd, INITRD))
+	if (!fits("section .ucode", initrd->ucode.size, UCODE_MAX) ||
+	    !fits("the caller's initrd", initrd->caller, CALLER_MAX) ||
+	    !fits("section .initrd", initrd->section.size, INITRD_SECTION_MAX))
 		return 0;
-	if (ucode.size == 0 && initrd.size == 0)
-		return 1;
-	if (!fits("section .ucode", ucode.size, UCODE_MAX) ||
-	    !fits("the caller's initrd", caller, CALLER_MAX) ||
-	    !fits("section .initrd", initrd.size, INITRD_SECTION_MAX))
+	caller_at = initrd->caller ? align_4(initrd->ucode.size) : initrd->ucode.size;
+	section_at = caller_at + initrd->caller;
+	if (initrd->section.size)
+		section_at = align_4(section_at);
+	size = section_at + initrd->section.size;
+	if (!fits("initrd of all parts", size, INITRD_MAX))
 		return 0;
-	caller_at = caller ? align_4(ucode.size) : ucode.size;
-	initrd_at = initrd.size ? align_4(caller_at + caller) : caller_at + caller;
-	size = initrd_at + initrd.size;
-	if (size > INITRD_MAX) {
-		bpf_printk("uki: initrd of all parts: expected at most 0x%llx bytes, found 0x%llx",
-			   INITRD_MAX, size);
-		return 0;
-	}
-
 	record = bpf_ringbuf_reserve(&ringbuf_2, INITRD_MAX, 0);
 	if (!record) {
 		bpf_printk("uki: initrd: no room for 0x%llx bytes in the ring buffer", INITRD_MAX);
 		return 0;
 	}
-	error = bpf_probe_read_kernel(record, ucode.size, image.address + ucode.offset);
+	error = bpf_probe_read_kernel(record, initrd->ucode.size,
+				      image.address + initrd->ucode.offset);
 	if (!error)
-		error = bpf_probe_read_kernel(record + caller_at, caller, ctx->initrd);
+		error = bpf_probe_read_kernel(record + caller_at, initrd->caller, ctx->initrd);
 	if (!error)
-		error = bpf_probe_read_kernel(record + initrd_at, initrd.size,
-					      image.address + initrd.offset);
+		error = bpf_probe_read_kernel(record + section_at, initrd->section.size,
+					      image.address + initrd->section.offset);
 	if (!error)
 		error = bpf_copy_to_kernel(ukexec_initrd, record, size);
 	if (error)
 		bpf_printk("uki: hand-over of the initrd, 0x%llx bytes: error %d", size, error);
 	bpf_ringbuf_discard(record, 0);
 	return !error;
+}
+
+/* Hands the next part of the initrd over as it lies. */
+static __always_inline int give_part(const char *at, __u64 size)
+{
+	return size ? bpf_copy_to_kernel(ukexec_initrd_part, (char *)at, size) : 0;
+}
+
+/* Has ukexec put the parts together, however long they are: no record has room for all. */
+static __always_inline _Bool give_parts(const struct kexec_context *ctx, const struct initrd *initrd)
+{
+	__u64 size = align_4(align_4(initrd->ucode.size) + initrd->caller) + initrd->section.size;
+	int error;
+
+	if (size > SIZE_MAX) {
+		bpf_printk("uki: initrd of all parts: expected at most 0x%llx bytes, found 0x%llx",
+			   SIZE_MAX, size);
+		return 0;
+	}
+	error = give_part(image.address + initrd->ucode.offset, initrd->ucode.size);
+	if (!error)
+		error = give_part(ctx->initrd, initrd->caller);
+	if (!error)
+		error = give_part(image.address + initrd->section.offset, initrd->section.size);
+	if (error)
+		bpf_printk("uki: hand-over of the initrd, 0x%llx bytes: error %d", size, error);
+	return !error;
+}
+
+/*
+ * Hands the initrd over. Without .ucode and .initrd the caller's stays what it
+ * is.
+ */
+static __always_inline _Bool give_initrd(const struct kexec_context *ctx)
+{
+	struct initrd initrd;
+
+	initrd.caller = ctx->initrd && ctx->initrd_sz > 0 ? (__u32)ctx->initrd_sz : 0;
+	if (!find(&initrd.ucode, UCODE) || !find(&initrd.section, INITRD))
+		return 0;
+	if (initrd.ucode.size == 0 && initrd.section.size == 0)
+		return 1;
+	return ukexec_is_linux() ? give_record(ctx, &initrd) : give_parts(ctx, &initrd);
 }
 
 static __always_inline void give_kernel(void)
@@ -727,38 +1013,20 @@ static __always_inline void give_kernel(void)
 	bpf_ringbuf_discard(record, 0);
 }
 
-/* What a section table is about. */
-enum kind { OTHER, UKI, LANZABOOTE };
-
-static __always_inline enum kind kind_of_image(void)
-{
-	__u32 sections = image.sections;
-	enum kind kind = OTHER;
-
-	for (__u32 i = 0; i < SECTIONS_MAX && i < sections; i++) {
-		__u64 name = table[i].name;
-
-		if (name == NAME_LINUXH || name == NAME_INITRDH)
-			return LANZABOOTE;
-		if (name == NAME_LINUX)
-			kind = UKI;
-	}
-	return kind;
-}
-
 UKEXEC_PARSE(parse_pe, ctx)
 {
 	_Bool given;
 
-	if (!read_table(ctx, 0))
+	if (!look_at_image(ctx, 0))
 		return 0;
-	if (kind_of_image() == LANZABOOTE) {
+	if (image.kind == LANZABOOTE) {
 		bpf_printk("uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI");
 		bpf_printk("uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files");
 		return 0;
 	}
 	if (!choose_by_caller(&given, ctx))
 		return 0;
+	give_profile();
 	if (!given && !give_cmdline())
 		return 0;
 	/* The kernel last: without one the stage fails, and nothing counts. */
@@ -782,6 +1050,6 @@ UKEXEC_POST(post_parse_pe, ctx)
  */
 UKEXEC_MATCH(match_image, ctx)
 {
-	return read_table(ctx, 1) && kind_of_image() != OTHER;
+	return look_at_image(ctx, 1) && image.kind != OTHER;
 }
 #endif

@@ -219,27 +219,27 @@ fn refuses_a_number_that_is_not_there() {
     check(
         "@3 ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @3: expected the number of a .profile section, counted from 0; found 3 such sections"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @3: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check(
         "@4294967296 ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @4294967296: expected the number of a .profile section, counted from 0; found 3 such sections"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @4294967296: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check(
         "@99999999999999999999 ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @99999999999999999999: expected the number of a .profile section, counted from 0; found 3 such sections"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @99999999999999999999: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check_image(
         &uki(&[]),
         "@1 ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @1: expected the number of a .profile section, counted from 0; found 0 such sections"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @1: expected the ID of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID"
+        "#]],
     );
 }
 
@@ -248,39 +248,39 @@ fn refuses_an_id_that_is_not_there() {
     check(
         "@deb ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @deb: expected the ID= line of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @deb: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check(
         "@debug2 ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @debug2: expected the ID= line of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @debug2: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check(
         "@-1 ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @-1: expected the ID= line of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @-1: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check(
         "@x ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @x: expected the ID= line of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @x: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check_image(
         &uki(&[]),
         "@main ",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @main: expected the ID= line of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @main: expected the ID of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID"
+        "#]],
     );
     check(
         &format!("@{} ", "x".repeat(63)),
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected the ID= line of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+        "#]],
     );
     check(
         &format!("@{} ", "x".repeat(64)),
@@ -298,7 +298,7 @@ fn check_text(text: &str, expected: bool) {
 }
 
 #[test]
-fn reads_the_id_line_of_a_profile() {
+fn reads_an_id_as_systemd_reads_assignments() {
     for text in [
         "ID=id",
         "ID=id\n",
@@ -308,6 +308,22 @@ fn reads_the_id_line_of_a_profile() {
         "TITLE=x\nID=id",
         "\nID=id",
         "ID=id\0ID=x",
+        "  ID=id",
+        "\t ID = id \t\n",
+        "ID=id   \r\nTITLE=x",
+        "ID= \"id\" \n",
+        "ID='i''d'",
+        "ID=\"i\"d",
+        "ID=\\id",
+        "ID=i\\d",
+        "ID=i\\\nd",
+        "ID=\"i\\\nd\"",
+        "# ID=x\nID=id",
+        "; a comment with a \\\nID=id",
+        "ID=x\nID=id",
+        "TITLE=\"two\nID=x\"\nID=id",
+        "no assignment\nID=id",
+        "ID=\"id",
     ] {
         check_text(text, true);
     }
@@ -319,19 +335,101 @@ fn reads_the_id_line_of_a_profile() {
         "ID=idx",
         "ID=id x",
         "XID=id",
-        "ID =id",
+        "IDX=id",
+        "I D=id",
         "id=id",
         "TITLE=ID=id",
-        "ID=\"id",
         "ID=\"id'",
-        "ID=x\nID=id",
+        "ID=\"id \"",
+        "ID=' id'",
+        "ID=i\\ d",
+        "ID=id\\ ",
+        "ID=\"i\\d\"",
+        "ID='i\\d'",
+        "ID=i\"d\"",
+        "#ID=id",
+        ";ID=id",
+        "ID=id\nID=x",
+        "ID=id\nID=",
+        "TITLE=\"\nID=id\n\"",
         "\0ID=id",
         "ID=\"\"",
     ] {
         check_text(text, false);
     }
-    check_text(&format!("{}\nID=id", "x".repeat(1000)), true);
-    check_text(&format!("{}\nID=id", "x".repeat(1024)), false);
+    check_text(&format!("{}\nID=id", "x".repeat(4000)), true);
+    check_text(&format!("{}\nID=id", "x".repeat(4096)), false);
+    check_text(&format!("ID={}id", "x".repeat(1000)), false);
+}
+
+/// systemd-stub knows numbers alone, so they come first.
+#[test]
+fn digits_are_a_number_and_where_there_is_none_an_id() {
+    let image = uki(&[
+        section(".profile", "ID=1"),
+        section(".cmdline", "of 0"),
+        section(".profile", "ID=2024"),
+        section(".cmdline", "of 1"),
+        section(".profile", "ID=007"),
+        section(".cmdline", "of 2"),
+    ]);
+    let found = |selector: &str| {
+        let unfolded = run(&image, &Caller::cmdline(selector)).unwrap();
+        unfolded.report.stages[0].profile
+    };
+    for (selector, profile) in [
+        ("@1", 1),
+        ("@01", 1),
+        ("@2024", 1),
+        ("@007", 2),
+        ("@2", 2),
+        ("@000000000000000000000000000002", 2),
+    ] {
+        assert_eq!(found(selector), Some(profile), "{selector}");
+    }
+    run(&image, &Caller::cmdline("@7")).unwrap_err();
+    run(&image, &Caller::cmdline("@02024")).unwrap_err();
+}
+
+#[test]
+fn the_report_says_which_profile_it_is() {
+    let found = |image: &[u8], selector: &str| {
+        let caller = if selector.is_empty() {
+            Caller::default()
+        } else {
+            Caller::cmdline(selector)
+        };
+        run(image, &caller).unwrap().report.stages[0].profile
+    };
+    for (selector, profile) in [("", 0), ("single", 0), ("@1", 1), ("@other x", 2)] {
+        assert_eq!(found(&image(), selector), Some(profile), "{selector}");
+    }
+    assert_eq!(found(&uki(&[]), ""), None);
+    assert_eq!(found(&uki(&[]), "@0"), Some(0));
+}
+
+/// As systemd-stub has it: in a profile, `VirtualSize` 0 is none, whatever the
+/// base has.
+#[test]
+fn an_empty_section_of_a_profile_hides_that_of_the_base() {
+    let image = uki(&[
+        section(".cmdline", "base"),
+        section(".initrd", "initrd"),
+        section(".ucode", [b'u'; 512]).virtual_size(0),
+        section(".profile", "ID=none"),
+        section(".cmdline", [b'x'; 512]).virtual_size(0),
+        section(".initrd", ""),
+        section(".ucode", "ucode"),
+    ]);
+    check_image(
+        &image,
+        "@none",
+        expect![[r#"
+            kernel "kernel"
+            initrd "ucode"
+            uki.bpf.o: kernel 6, initrd 5, command line 0
+        "#]],
+    );
 }
 
 #[test]
@@ -369,7 +467,7 @@ fn finds_the_last_of_many() {
         &uki(&profiles),
         "@p47",
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @p47: expected the ID= line of a .profile section, or its number, counted from 0; found 47 such sections, none with this ID"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @p47: expected the ID of a .profile section, or its number, counted from 0; found 47 such sections, none with this ID"
+        "#]],
     );
 }

@@ -1,8 +1,11 @@
 //! What is taken from which section of a UKI.
 
+use std::io;
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
-use ukexec_bpf::{Piece, Rope};
-use ukexec_unfold::Input;
+use ukexec_bpf::{Rope, Source, SourceId};
+use ukexec_unfold::{Input, UnfoldError, Unfolded};
 
 use crate::image::{PE, Section, TABLE, pe, put, section, uki};
 use crate::{Caller, KERNEL, outcome, run, run_input};
@@ -214,22 +217,47 @@ fn leaves_other_programs_alone() {
     assert_eq!(unfolded.kernel.to_vec().unwrap(), addon);
 }
 
+/// What counts lies anywhere in a table of `count` sections, in any part of it
+/// that is looked at together, and at its ends.
 #[test]
-fn takes_ninety_six_sections_and_no_more() {
-    let mut sections = vec![section(".dtbauto", "dtb"); 94];
+fn takes_as_many_sections_as_the_header_can_say() {
+    for count in [31, 32, 33, 64, 96, 97, 500, 4096] {
+        for at in [0, 30, 31, 32, count / 2, count - 3] {
+            let mut sections = vec![section(".dtbauto", ""); count];
+            let parts = [
+                section(".linux", KERNEL),
+                section(".initrd", "initrd"),
+                section(".cmdline", "ro"),
+            ];
+            let at = at.min(count - 3);
+            sections.splice(at..at + 3, parts);
+            check(
+                &pe(&sections),
+                &Caller::default(),
+                expect![[r#"
+                    kernel "kernel"
+                    initrd "initrd"
+                    cmdline "ro"
+                    uki.bpf.o: kernel 6, initrd 6, command line 2
+                "#]],
+            );
+        }
+    }
+    let mut sections = vec![section(".dtbauto", ""); 0xffff];
+    sections[0xfffe] = section(".linux", KERNEL);
+    let unfolded = run(&pe(&sections), &Caller::default()).unwrap();
+    assert_eq!(unfolded.kernel.to_vec().unwrap(), KERNEL);
+}
+
+#[test]
+fn a_command_line_of_zeros_that_are_not_in_the_file_is_there_and_empty() {
     check_alone(
-        &sections,
+        &[section(".cmdline", "").virtual_size(8)],
         expect![[r#"
-        kernel "kernel"
-        uki.bpf.o: kernel 6
-    "#]],
-    );
-    sections.push(section(".dtbauto", "dtb"));
-    check_alone(
-        &sections,
-        expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: NumberOfSections at 0x46: expected at most 96, found 97"
-    "#]],
+            kernel "kernel"
+            cmdline ""
+            uki.bpf.o: kernel 6, command line 0
+        "#]],
     );
 }
 
@@ -293,16 +321,56 @@ fn refuses_a_section_past_the_end() {
     );
 }
 
+/// So many zeros, which nobody allocates.
+#[derive(Debug)]
+struct Zeros(u64);
+
+impl Source for Zeros {
+    fn len(&self) -> u64 {
+        self.0
+    }
+
+    fn read_at(&self, _offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        buf.fill(0);
+        Ok(())
+    }
+}
+
+/// Unfolds a UKI with an initrd of 6 bytes and microcode of 5, where the
+/// caller's initrd is `len` zeros.
+fn with_callers_initrd(len: u64) -> Result<Unfolded, UnfoldError> {
+    let parts = [section(".initrd", "initrd"), section(".ucode", "ucode")];
+    run_input(Input {
+        image: Rope::from(uki(&parts)),
+        initrd: Some(Rope::from_source(SourceId(7), Arc::new(Zeros(len)))),
+        ..Input::default()
+    })
+}
+
+#[test]
+fn takes_initrds_as_long_as_a_kernel_can() {
+    // The microcode with its padding, and the image's initrd at a multiple of 4.
+    for (callers, all) in [
+        (1 << 30, (1 << 30) + 14),
+        (0x7fff_fff0, 0x7fff_fffe),
+        (0x7fff_ffed, 0x7fff_fffe),
+    ] {
+        let unfolded = with_callers_initrd(callers).unwrap();
+        let initrd = unfolded.initrd.unwrap();
+        assert_eq!(initrd.len(), all);
+        assert_eq!(
+            initrd.slice(0..8).unwrap().to_vec().unwrap(),
+            b"ucode\0\0\0"
+        );
+        let end = initrd.slice(all - 8..all).unwrap();
+        assert_eq!(end.to_vec().unwrap(), b"\0\0initrd");
+    }
+}
+
 #[test]
 fn refuses_an_initrd_that_nobody_could_load() {
-    // 1 GiB of zeros, which the test does not allocate.
-    let image = uki(&[section(".initrd", "initrd")]);
-    let input = Input {
-        image: Rope::from(image),
-        initrd: Some(Rope::from(Piece::Zeros(1 << 30))),
-        ..Input::default()
-    };
     expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: the caller's initrd: expected at most 0x3fffe000 bytes, found 0x40000000"
-    "#]].assert_eq(&outcome(&run_input(input)));
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: initrd of all parts: expected at most 0x7fffffff bytes, found 0x80000002"
+    "#]]
+    .assert_eq(&outcome(&with_callers_initrd(0x7fff_fff1)));
 }
