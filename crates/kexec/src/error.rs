@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::refusal::Refusal;
 
 /// Why bytes could not be moved or the kernel could not be asked.
@@ -71,7 +73,7 @@ pub enum KexecError {
         found: u64,
     },
     /// Bytes could not be brought into memory or sealed there.
-    #[error("{action}: {cause}")]
+    #[error("{action}: {cause}{}", advice(.cause))]
     Memory {
         /// What was being done.
         action: &'static str,
@@ -154,10 +156,40 @@ pub enum KexecError {
     },
 }
 
+/// Returns what to do about `cause`, to be put behind it.
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => "; raise the limit of open files of this process (`ulimit -n`)",
+        Some(Errno::NFILE) => "; this system has no room for more open files (sysctl fs.file-max)",
+        _ => "",
+    }
+}
+
 fn said(stderr: &str) -> String {
     if stderr.is_empty() {
         String::new()
     } else {
         format!(": {stderr}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_open_files_is_told_as_such() {
+        let told = |errno: Errno| {
+            let action = "opening a file";
+            let cause = errno.into();
+            KexecError::Memory { action, cause }.to_string()
+        };
+        assert_eq!(
+            told(Errno::MFILE),
+            "opening a file: Too many open files (os error 24); raise the limit of open files of \
+             this process (`ulimit -n`)"
+        );
+        assert!(told(Errno::NFILE).ends_with("(sysctl fs.file-max)"));
+        assert!(told(Errno::NOENT).ends_with("(os error 2)"));
     }
 }

@@ -379,9 +379,13 @@ impl Memfd {
     /// Opens the file once more, for reading alone.
     fn open_again(&self) -> Result<OwnedFd, KexecError> {
         let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
-        rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(memory(
-            "opening a sealed file again through /proc/self/fd (is /proc mounted?)",
-        ))
+        let opened = rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        opened.map_err(|errno| match errno {
+            Errno::NOENT => memory(
+                "opening a sealed file again through /proc/self/fd (is /proc mounted?)",
+            )(errno),
+            errno => memory("opening a sealed file again through /proc/self/fd")(errno),
+        })
     }
 }
 
