@@ -19,16 +19,18 @@ use ukexec_unfold::Budget;
 use crate::args;
 use crate::bounds;
 
-/// The most that is taken for one frame: a report of images with 96 sections
-/// each and a thousand lines of log fits well.
+/// The most that is taken for one frame: a report of an image with as many
+/// sections as there can be, and a thousand lines of log, fits well.
 pub(crate) const LIMITS: Limits = Limits {
     frame: 16 << 20,
     descriptors: 1,
 };
 
-/// So many sections become parts of their own, each with a descriptor; UKIs have
-/// 96 at most.
-pub(crate) const CUTS_MAX: usize = 128;
+/// So many sections, the largest, become parts of their own. Each takes two
+/// descriptors while the image is taken over, and a part is worth it only for
+/// what is handed to the kernel: two sections of an image that may have hundreds.
+/// Images with several kernels and initrds have them for a few profiles.
+pub(crate) const CUTS_MAX: usize = 32;
 
 /// What the parent asks for.
 #[derive(Debug, Serialize, Deserialize)]

@@ -178,7 +178,7 @@ mod tests {
             .collect();
         let kept = largest(cuts);
         assert_eq!(kept.len(), CUTS_MAX);
-        assert!(kept.iter().all(|cut| cut.end - cut.start > 400));
+        assert!(kept.iter().all(|cut| cut.end - cut.start > 480));
         assert!(kept.is_sorted_by_key(|cut| cut.start));
     }
 }
