@@ -102,6 +102,7 @@ fn stage(stage: &StageReport) -> Value {
             "insns": program.insns,
         })).collect::<Vec<_>>(),
         "insns": stage.insns,
+        "profile": stage.profile,
         "handed_over": stage.handed_over.iter().map(|hand_over| json!({
             "resource": hand_over.resource.to_string(),
             "size": hand_over.size,

@@ -187,11 +187,12 @@ pub(crate) fn stages(outcome: &Outcome) -> String {
 }
 
 fn stage(stage: &StageReport) -> String {
-    let resources: Vec<String> = stage
+    let resources = stage
         .handed_over
         .iter()
-        .map(|hand_over| format!("{} {}", hand_over.resource, Size(hand_over.size)))
-        .collect();
+        .map(|hand_over| format!("{} {}", hand_over.resource, Size(hand_over.size)));
+    let profile = stage.profile.map(|number| format!("profile {number}"));
+    let resources: Vec<String> = resources.chain(profile).collect();
     let mut text = String::new();
     line(
         &mut text,

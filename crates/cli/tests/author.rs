@@ -162,6 +162,7 @@ fn a_run_can_be_told_as_a_document() {
               "name": "zboot.match.bpf.o",
               "origin": "given"
             },
+            "profile": null,
             "programs": [
               {
                 "hook": "bpf_handle_pefile",

@@ -80,7 +80,7 @@ fn report(outcome: &Outcome, wanted: Wanted, os: Option<&str>) -> anyhow::Result
 
 /// Returns what goes behind the initrd, and warns of what kexec leaves out.
 fn extra(outcome: &Outcome, job: &Job, warnings: &mut Vec<String>) -> Extra {
-    let extra = match Uki::of(&outcome.image, job) {
+    let extra = match Uki::of(outcome, job) {
         Ok(Some(uki)) => Extra::of(&uki),
         Ok(None) => Ok(Extra::default()),
         Err(error) => Err(error),
@@ -160,10 +160,7 @@ fn problems(kernel: &Kernel, outcome: &Outcome, facts: Option<&MachineFacts>) ->
 /// Returns the name of the operating system as the outermost image's
 /// `.osrel` section tells it (os-release(5)).
 fn os(outcome: &Outcome, job: &Job) -> Option<String> {
-    let release = Uki::of(&outcome.image, job)
-        .ok()??
-        .section(".osrel")
-        .ok()??;
+    let release = Uki::of(outcome, job).ok()??.section(".osrel").ok()??;
     if release.len() > OS_RELEASE_LIMIT {
         return None;
     }

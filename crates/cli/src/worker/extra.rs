@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn check(sections: &[(&str, &[u8])], initrd: Option<&'static [u8]>, expected: &Expect) {
-        let behind = with_uki(sections, None, |uki| {
+        let behind = with_uki(sections, 0, |uki| {
             let initrd = initrd.map(|bytes| Rope::from(bytes.to_vec()));
             Extra::of(uki).unwrap().behind(initrd.as_ref())
         });
@@ -151,7 +151,7 @@ mod tests {
             (".profile", b"ID=main"),
             (".pcrsig", b"sig"),
         ];
-        let told = with_uki(sections, None, |uki| {
+        let told = with_uki(sections, 0, |uki| {
             let text = |file: &File| {
                 let content = String::from_utf8(file.content.to_vec().unwrap()).unwrap();
                 format!("{} {} {content}\n", file.section, file.path)

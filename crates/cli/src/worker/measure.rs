@@ -109,7 +109,7 @@ impl Measurements {
         let mut firmware = Vec::new();
         let mut stub = None;
         let mut extra = Extra::default();
-        if let Some(uki) = Uki::of(&outcome.image, job)? {
+        if let Some(uki) = Uki::of(outcome, job)? {
             firmware.extend(loaded(&job.name, uki.pe(), &outcome.image)?);
             if let Some(kernel) = uki.section(".linux")? {
                 firmware.extend(inner_kernel(&kernel)?);
@@ -416,8 +416,8 @@ mod tests {
     const STUB_257: &str = "#### LoaderInfo: systemd-stub 257.13 ####";
 
     /// Expects PCR 11 with what the stub measures, and in the initrd.
-    fn check(stub: &'static str, profile: &str, [value, in_initrd]: [&str; 2], sha384: &str) {
-        with_uki(&sections(stub), Some(profile), |uki| {
+    fn check(stub: &'static str, profile: u32, [value, in_initrd]: [&str; 2], sha384: &str) {
+        with_uki(&sections(stub), profile, |uki| {
             let stub = Stub::of(uki, None).unwrap();
             let bank = |value: &Value, bank| hex(value.0.get(bank).unwrap());
             let found = &stub.sections.value;
@@ -434,7 +434,7 @@ mod tests {
     fn pcr_11_is_what_systemd_measure_says() {
         check(
             STUB_257,
-            "0",
+            0,
             [
                 "7a9e88d1ea3285cdfcd172909f6cd6a344e5f010c7dcd76baa71995559aaae90",
                 "a63d15b19bed96bbe9df1dcaa9941fcf72fc1c5d284e6e73fba6cd39254ddc98",
@@ -444,7 +444,7 @@ mod tests {
         );
         check(
             STUB_257,
-            "two",
+            1,
             [
                 "c8ea5804ce2079c458521c6b104cf33281a2a42037782c7ef65375fd7ebf161f",
                 "8d227a5b734e011e31c24a794d20b0fd1c9cd2e0285a43b18146e3404d601411",
@@ -459,7 +459,7 @@ mod tests {
     fn an_old_stub_measures_less() {
         check(
             STUB_252,
-            "0",
+            0,
             [
                 "3ee5e46ef379a32b14be4f130809112df18d9fde37d18687cd89f8c2752d4a1d",
                 "da7e9719ae7a9c825834add57f224695c3535eea2105962ed3a878bcb1a3ecc2",
@@ -470,8 +470,8 @@ mod tests {
     }
 
     /// Expects the SHA-256 bank of PCR 12.
-    fn check_parameters(profile: &str, cmdline: Option<&str>, expected: &str) {
-        with_uki(&sections(STUB_257), Some(profile), |uki| {
+    fn check_parameters(profile: u32, cmdline: Option<&str>, expected: &str) {
+        with_uki(&sections(STUB_257), profile, |uki| {
             let stub = Stub::of(uki, cmdline.map(str::as_bytes)).unwrap();
             let register = stub.parameters.unwrap();
             let value = register.value.0.get(Algorithm::Sha256);
@@ -491,10 +491,10 @@ mod tests {
     #[test]
     fn pcr_12_has_the_profile_and_the_callers_command_line() {
         let zeros = "0".repeat(64);
-        check_parameters("0", None, &zeros);
-        check_parameters("0", Some(" \t"), &zeros);
+        check_parameters(0, None, &zeros);
+        check_parameters(0, Some(" \t"), &zeros);
         check_parameters(
-            "1",
+            1,
             Some(" hello\tä\n"),
             "86f1c38fea33a595f1ac4cca6320621d0d9c75a071d3ed9da548d5f8c926eb27",
         );
@@ -503,7 +503,7 @@ mod tests {
     /// Replaced bytes would be measured as what nobody passed.
     #[test]
     fn pcr_12_is_not_told_for_a_line_that_is_no_utf_8() {
-        with_uki(&sections(STUB_257), None, |uki| {
+        with_uki(&sections(STUB_257), 0, |uki| {
             let stub = Stub::of(uki, Some(b"opt=\xe9t\xe9")).unwrap();
             assert!(stub.parameters.is_none());
         })

@@ -8,16 +8,15 @@ use std::ops::Range;
 use anyhow::{Context as _, bail};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::{PeImage, Section};
-use ukexec_unfold::PeBytes;
+use ukexec_unfold::{
+    Budget, Input, MemoryStore, Observer, Options, PeBytes, built_in_parsers, run_stage,
+};
 
+use super::outcome::Outcome;
 use crate::protocol::Job;
 
 /// The section that a profile begins with.
 const PROFILE: &str = ".profile";
-
-/// So many bytes of a `.profile` section are searched for its `ID=` line, as
-/// the built-in parser does.
-const PROFILE_TEXT_MAX: u64 = 1024;
 
 /// A section may have so many bytes more in memory, all zeros, than in the file.
 const ZEROS_MAX: u64 = 16 << 20;
@@ -36,27 +35,27 @@ pub(crate) struct Uki<'a> {
 }
 
 impl<'a> Uki<'a> {
-    /// Looks at `image` as `job` asks for it; `None` if it is no PE.
-    pub(crate) fn of(image: &'a Rope, job: &Job) -> anyhow::Result<Option<Self>> {
-        Self::with_profile(image, selector(job)?)
-    }
-
-    fn with_profile(image: &'a Rope, selector: Option<&str>) -> anyhow::Result<Option<Self>> {
-        let Ok(pe) = PeImage::parse(&PeBytes(image)) else {
+    /// Looks at the image of `outcome`, of which `job` asked for a profile;
+    /// `None` if it is no PE.
+    pub(crate) fn of(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Self>> {
+        let Ok(pe) = PeImage::parse(&PeBytes(&outcome.image)) else {
             return Ok(None);
         };
+        let said = outcome.report.stages.first().and_then(|it| it.profile);
+        let profile = match (said, question(&outcome.image, job)) {
+            (Some(profile), _) => profile,
+            (None, Some((input, options))) => ask(&input, &options, &job.budget.budget())?,
+            (None, None) => 0,
+        };
+        Self::with_profile(&outcome.image, pe, profile).map(Some)
+    }
+
+    fn with_profile(image: &'a Rope, pe: PeImage, profile: u32) -> anyhow::Result<Self> {
         let sections = pe.sections();
         let starts: Vec<usize> = (0..sections.len())
             .filter(|&at| sections.get(at).is_some_and(|it| *it.name() == PROFILE))
             .collect();
-        let profile = match selector {
-            None => 0,
-            Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => number
-                .parse()
-                .with_context(|| format!("the image has no profile {number}"))?,
-            Some(id) => by_id(image, sections, &starts, id)?,
-        };
-        let at = usize::try_from(profile).unwrap_or(usize::MAX);
+        let at = usize::try_from(profile).context("a profile's number is out of reach")?;
         let end = |profile: usize| starts.get(profile).copied().unwrap_or(sections.len());
         let own = match starts.get(at) {
             Some(&start) => start..end(at.saturating_add(1)),
@@ -68,13 +67,13 @@ impl<'a> Uki<'a> {
             ),
         };
         let base = 0..end(0);
-        Ok(Some(Self {
+        Ok(Self {
             image,
             profile,
             own,
             base,
             pe,
-        }))
+        })
     }
 
     /// Returns the headers.
@@ -90,13 +89,11 @@ impl<'a> Uki<'a> {
     /// Returns the section `name` as it is in memory, if there is one that is
     /// not empty: the first of the profile, else the first of the base.
     pub(crate) fn section(&self, name: &str) -> anyhow::Result<Option<Rope>> {
-        let sections = self.pe.sections();
-        let mut places = [self.own.clone(), self.base.clone()].into_iter();
-        let Some(section) = places.find_map(|place| {
-            let place = sections.get(place).unwrap_or_default();
-            place.iter().find(|section| *section.name() == name)
-        }) else {
-            return Ok(None);
+        let section = match (self.first(&self.own, name), self.first(&self.base, name)) {
+            // It takes the base's away.
+            (Some(own), _) if own.virtual_size() == 0 => return Ok(None),
+            (Some(section), _) | (None, Some(section)) => section,
+            (None, None) => return Ok(None),
         };
         let mut rope = self.image.slice(section.content())?;
         let zeros = u64::from(section.virtual_size()).saturating_sub(rope.len());
@@ -109,6 +106,12 @@ impl<'a> Uki<'a> {
             rope.push(Piece::Zeros(zeros));
         }
         Ok((!rope.is_empty()).then_some(rope))
+    }
+
+    /// Returns the first section called `name` among `place`.
+    fn first(&self, place: &Range<usize>, name: &str) -> Option<&Section> {
+        let place = self.pe.sections().get(place.clone()).unwrap_or_default();
+        place.iter().find(|section| *section.name() == name)
     }
 
     /// Returns whether some section is called `name`, in whatever profile.
@@ -128,38 +131,52 @@ impl<'a> Uki<'a> {
     }
 }
 
-/// Returns the profile that the caller asks for, by its number or its ID.
-fn selector(job: &Job) -> anyhow::Result<Option<&str>> {
-    if job.profile.is_some() {
-        return Ok(job.profile.as_deref());
+/// Returns what asks a parser for the profile of `job`, if anything does.
+fn question(image: &Rope, job: &Job) -> Option<(Input, Options)> {
+    let selector = job
+        .cmdline
+        .clone()
+        .filter(|line| matches!(&line[..], [b'@', next, ..] if *next != b' '));
+    if job.profile.is_none() && selector.is_none() {
+        return None;
     }
-    let line = job.cmdline.as_deref().unwrap_or_default();
-    let word = line.split(|&byte| byte == b' ').next();
-    let written = word.and_then(|word| word.strip_prefix(b"@"));
-    written
-        .filter(|name| !name.is_empty())
-        .map(|name| std::str::from_utf8(name).context("the profile asked for is no UTF-8"))
-        .transpose()
+    let input = Input {
+        image: image.clone(),
+        cmdline: selector,
+        ..Input::default()
+    };
+    let options = Options {
+        profile: job.profile.clone(),
+        image_name: job.name.clone(),
+        ..Options::default()
+    };
+    Some((input, options))
 }
 
-/// Returns the number of the profile whose ID is `id`.
-fn by_id(image: &Rope, sections: &[Section], starts: &[usize], id: &str) -> anyhow::Result<u32> {
-    for (number, &start) in starts.iter().enumerate() {
-        let Some(section) = sections.get(start) else {
-            continue;
-        };
-        let content = section.content();
-        let end = content
-            .end
-            .min(content.start.saturating_add(PROFILE_TEXT_MAX));
-        let text = image.slice(content.start..end)?.to_vec()?;
-        let text = String::from_utf8_lossy(&text);
-        if text.lines().find_map(|line| line.strip_prefix("ID=")) == Some(id) {
-            return u32::try_from(number).context("there are too many profiles");
-        }
-    }
-    bail!("the image has no profile with ID={id}")
+/// Returns the profile that was asked for, where the parser that ran does not
+/// say which it is: the built-in parsers do, without anything of what they hand
+/// over being used.
+fn ask(input: &Input, options: &Options, budget: &Budget) -> anyhow::Result<u32> {
+    // No built-in parser that knows of profiles decompresses.
+    let budget = Budget {
+        output: 0,
+        ..budget.clone()
+    };
+    let mut asked = built_in_parsers().into_iter().filter_map(|parser| {
+        let (mut store, mut budget) = (MemoryStore::default(), budget.clone());
+        let (input, nobody) = (input.clone(), &mut Nobody);
+        let stage = run_stage(input, &parser, options, &mut store, &mut budget, nobody);
+        stage.ok()?.report.profile
+    });
+    asked.next().context(
+        "the image's parser does not say which profile it took, and no built-in parser finds it",
+    )
 }
+
+/// Nobody watches.
+struct Nobody;
+
+impl Observer for Nobody {}
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -202,15 +219,15 @@ pub(crate) mod tests {
         Rope::from(image)
     }
 
-    /// Looks at an image of `sections` with the profile that `selector` names.
+    /// Looks at an image of `sections` with profile number `profile`.
     pub(crate) fn with_uki<T>(
         sections: &[(&str, &[u8])],
-        selector: Option<&str>,
+        profile: u32,
         job: impl FnOnce(&Uki<'_>) -> T,
     ) -> anyhow::Result<T> {
         let image = image(sections);
-        let uki = Uki::with_profile(&image, selector)?.expect("it is a PE");
-        Ok(job(&uki))
+        let pe = PeImage::parse(&PeBytes(&image)).unwrap();
+        Ok(job(&Uki::with_profile(&image, pe, profile)?))
     }
 
     const PROFILES: &[(&str, &[u8])] = &[
@@ -219,14 +236,14 @@ pub(crate) mod tests {
         (".cmdline", b"never used"),
         (".uname", b"6.1"),
         (".profile", b"ID=main\nTITLE=Main"),
-        (".profile", b"TITLE=Second\nID=two\nID=three"),
+        (".profile", b"TITLE=Second\nID=\"two\" "),
         (".cmdline", b"of two"),
         (".profile", b"ID=empty"),
         (".cmdline", b""),
     ];
 
-    fn check(selector: Option<&str>, expected: Expect) {
-        let told = with_uki(PROFILES, selector, |uki| {
+    fn check(profile: u32, expected: Expect) {
+        let told = with_uki(PROFILES, profile, |uki| {
             let text = |name| match uki.section(name).unwrap() {
                 Some(rope) => String::from_utf8(rope.to_vec().unwrap()).unwrap(),
                 None => "-".to_owned(),
@@ -240,51 +257,55 @@ pub(crate) mod tests {
     #[test]
     fn a_profiles_sections_replace_those_of_the_base() {
         check(
-            None,
+            0,
             expect![[r#"
             0: kernel, of the base, 6.1, ID=main
             TITLE=Main"#]],
         );
         check(
-            Some("0"),
-            expect![[r#"
-            0: kernel, of the base, 6.1, ID=main
-            TITLE=Main"#]],
-        );
-        check(
-            Some("1"),
+            1,
             expect![[r#"
             1: kernel, of two, 6.1, TITLE=Second
-            ID=two
-            ID=three"#]],
+            ID="two" "#]],
         );
-        check(
-            Some("two"),
-            expect![[r#"
-            1: kernel, of two, 6.1, TITLE=Second
-            ID=two
-            ID=three"#]],
-        );
-        check(Some("empty"), expect!["2: kernel, -, 6.1, ID=empty"]);
-        check(Some("3"), expect!["the image has no profile 3, it has 3"]);
-        check(
-            Some("three"),
-            expect!["the image has no profile with ID=three"],
-        );
+        check(2, expect!["2: kernel, -, 6.1, ID=empty"]);
+        check(3, expect!["the image has no profile 3, it has 3"]);
     }
 
     #[test]
     fn an_image_without_profiles_has_the_first() {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
-        with_uki(sections, Some("0"), |uki| assert_eq!(uki.profile(), 0)).unwrap();
-        with_uki(sections, Some("1"), |_| ()).unwrap_err();
+        with_uki(sections, 0, |uki| assert_eq!(uki.profile(), 0)).unwrap();
+        with_uki(sections, 1, |_| ()).unwrap_err();
+    }
+
+    #[test]
+    fn a_parser_that_does_not_say_which_profile_it_took_is_stood_in_for() {
+        let asked = |profile: Option<&str>, cmdline: Option<&str>| {
+            let input = Input {
+                image: image(PROFILES),
+                cmdline: cmdline.map(|line| line.as_bytes().to_vec()),
+                ..Input::default()
+            };
+            let options = Options {
+                profile: profile.map(str::to_owned),
+                ..Options::default()
+            };
+            ask(&input, &options, &Budget::default()).ok()
+        };
+        assert_eq!(asked(Some("two"), None), Some(1));
+        assert_eq!(asked(Some("2"), Some("quiet")), Some(2));
+        assert_eq!(asked(None, Some("@empty")), Some(2));
+        assert_eq!(asked(None, Some("@main quiet")), Some(0));
+        assert_eq!(asked(Some("3"), None), None);
+        assert_eq!(asked(Some("three"), None), None);
     }
 
     #[test]
     fn the_stub_tells_its_version() {
         let version = |magic: &str| {
             let sections: &[(&str, &[u8])] = &[(".sdmagic", magic.as_bytes())];
-            with_uki(sections, None, |uki| uki.stub_version()).unwrap()
+            with_uki(sections, 0, |uki| uki.stub_version()).unwrap()
         };
         let debian = "#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####\0";
         assert_eq!(version(debian), Some(257));
