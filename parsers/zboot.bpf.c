@@ -6,20 +6,10 @@
  *
  * Specification: Linux, drivers/firmware/efi/libstub/zboot-header.S.
  */
-#include <ukexec/parser.h>
+#define UNPACK_AS "zboot"
+#include "unpack.h"
 
 UKEXEC_LICENSE("Dual BSD/GPL");
-
-/*
- * Room for the payload and then, in its place, for the kernel. Linux allocates
- * all of it: build with -DKERNEL_RING=... where that is too much.
- */
-#ifndef KERNEL_RING
-#define KERNEL_RING (512 << 20)
-#endif
-#define KERNEL_MAX (KERNEL_RING - 4096ULL)
-
-UKEXEC_SERIES_SHAPE(KERNEL_RING, 4096, 4096, 4096);
 
 #define MZ 0x5a4d
 #define ZIMG 0x676d697a
@@ -115,11 +105,8 @@ static __always_inline _Bool check(struct zboot_header *header, const struct kex
 
 UKEXEC_PARSE(parse_pe, ctx)
 {
+	struct payload payload;
 	struct zboot_header header;
-	struct mem_range_result *kernel;
-	__u64 size;
-	char *room;
-	int error;
 
 	if (!read_header(&header, ctx)) {
 		bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ctx->image_sz);
@@ -127,47 +114,13 @@ UKEXEC_PARSE(parse_pe, ctx)
 	}
 	if (!check(&header, ctx))
 		return 0;
-	size = header.payload_size;
-	if (size > KERNEL_MAX) {
-		bpf_printk("zboot: payload size at 0xc: expected at most 0x%llx, found 0x%llx", KERNEL_MAX, size);
-		return 0;
-	}
-
-	/* The payload alone, without the size in 4 bytes that may follow it. */
-	room = bpf_ringbuf_reserve(&ringbuf_1, KERNEL_MAX, 0);
-	if (!room) {
-		bpf_printk("zboot: no room for 0x%llx bytes in the ring buffer", KERNEL_MAX);
-		return 0;
-	}
-	if (bpf_probe_read_kernel(room, size, ctx->image + header.payload_offset)) {
-		bpf_printk("zboot: payload at 0x%x cannot be read", header.payload_offset);
-		goto discard;
-	}
-	kernel = bpf_decompress(room, size);
-	if (!kernel) {
-		header.compression[sizeof(header.compression) - 1] = 0;
-		bpf_printk("zboot: payload at 0x%x of 0x%x bytes: expected a whole %s stream, it does not decompress",
-			   header.payload_offset, header.payload_size, header.compression);
-		goto discard;
-	}
-
-	size = kernel->data_sz;
-	if (size == 0 || size > KERNEL_MAX) {
-		bpf_printk("zboot: decompressed kernel: expected 1 to 0x%llx bytes, found 0x%llx", KERNEL_MAX, size);
-		goto put;
-	}
-	/* Linux takes a hand-over from a record only, not from the result. */
-	if (bpf_probe_read_kernel(room, size, kernel->buf)) {
-		bpf_printk("zboot: decompressed kernel cannot be read");
-		goto put;
-	}
-	error = bpf_copy_to_kernel(ukexec_kernel, room, size);
-	if (error)
-		bpf_printk("zboot: hand-over of the kernel, 0x%llx bytes: error %d", size, error);
-put:
-	bpf_mem_range_result_put(kernel);
-discard:
-	bpf_ringbuf_discard(room, 0);
+	/* The size of the kernel, in 4 bytes, may follow the payload. */
+	header.compression[sizeof(header.compression) - 1] = 0;
+	payload.address = ctx->image + header.payload_offset;
+	payload.offset = header.payload_offset;
+	payload.size = header.payload_size;
+	payload.compression = header.compression;
+	unpack(&payload);
 	return 0;
 }
 

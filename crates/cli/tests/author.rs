@@ -108,7 +108,7 @@ fn a_run_tells_hand_overs_and_results() {
             kernel     6 bytes, not a kernel but text; give the image itself
             initrd     not handed over
             cmdline    not handed over
-            insns      10634
+            insns      10637
             --
         "#]],
     );
@@ -155,7 +155,7 @@ fn a_run_can_be_told_as_a_document() {
                 "size": 6
               }
             ],
-            "insns": 10634,
+            "insns": 10637,
             "layer": "vmlinuz.efi",
             "log": [],
             "parser": {
@@ -166,7 +166,7 @@ fn a_run_can_be_told_as_a_document() {
             "programs": [
               {
                 "hook": "bpf_handle_pefile",
-                "insns": 10632,
+                "insns": 10635,
                 "name": "parse_pe"
               },
               {
@@ -231,23 +231,23 @@ fn a_trace_tells_every_instruction() {
         1,
         expect![[r#"
             program parse_pe, hook bpf_handle_pefile
-            ; ./parsers/zboot.bpf.c:116: UKEXEC_PARSE(parse_pe, ctx)
+            ; ./parsers/zboot.bpf.c:106: UKEXEC_PARSE(parse_pe, ctx)
                  0: r6 = 0x10                                r6=0x10 ; struct kexec_context.image_sz
-                 1: r9 = *(u64 *)(r1 + 0x0)                  r9=context+0x0 [read 8 at arguments+0x0: context+0x0]
-            ; ./parsers/zboot.bpf.c:72: return ctx->image_sz >= (int)sizeof(*header) &&
-                 2: r1 = *(u32 *)(r9 + 0x10)                 r1=0x8 [read 4 at context+0x10: 0x8] ; struct kexec_context.image_sz
+                 1: r8 = *(u64 *)(r1 + 0x0)                  r8=context+0x0 [read 8 at arguments+0x0: context+0x0]
+            ; ./parsers/zboot.bpf.c:62: return ctx->image_sz >= (int)sizeof(*header) &&
+                 2: r1 = *(u32 *)(r8 + 0x10)                 r1=0x8 [read 4 at context+0x10: 0x8] ; struct kexec_context.image_sz
                  3: if w1 s< 0x40 goto L1
-            ; ./parsers/zboot.bpf.c:124: if (!read_header(&header, ctx)) {
-                10: r9 += r6                                 r9=context+0x10
-            ; ./parsers/zboot.bpf.c:125: bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ctx->image_sz);
-                11: r3 = *(u32 *)(r9 + 0x0)                  r3=0x8 [read 4 at context+0x10: 0x8]
+            ; ./parsers/zboot.bpf.c:111: if (!read_header(&header, ctx)) {
+                10: r8 += r6                                 r8=context+0x10
+            ; ./parsers/zboot.bpf.c:112: bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ctx->image_sz);
+                11: r3 = *(u32 *)(r8 + 0x0)                  r3=0x8 [read 4 at context+0x10: 0x8]
                 12: r1 = .rodata + 0x4 ll                    r1=.rodata+0x4
                 14: w2 = 0x37                                r2=0x37
                 15: call bpf_trace_printk#6
                       bpf_trace_printk(fmt=.rodata+0x4, fmt_size=0x37, arg3=0x8, arg4=0x0, arg5=0x0)
                       log: zboot: header: expected 64 bytes, found an image of 8
                       bpf_trace_printk = 0x35
-            ; ./parsers/zboot.bpf.c:116: UKEXEC_PARSE(parse_pe, ctx)
+            ; ./parsers/zboot.bpf.c:106: UKEXEC_PARSE(parse_pe, ctx)
                 16: w0 = 0x0                                 r0=0x0
                 17: exit
             program parse_pe returned 0
@@ -286,12 +286,12 @@ fn a_trace_in_a_file_is_json_lines() {
     "#]]
     .assert_eq(&[of("begin"), of("hand_over"), of("end")].concat().concat());
     expect![[r#"
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":0,"line":116,"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r6":{"place":null,"value":"0x10"}},"text":"r6 = 0x10"}
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":1,"line":116,"memory":{"access":"read","content":"0x1600000000","len":8,"place":"arguments+0x0","value":"0x1700000000"},"note":null,"program":"parse_pe","registers":{"r9":{"place":"context+0x0","value":"0x1600000000"}},"text":"r9 = *(u64 *)(r1 + 0x0)"}
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":2,"line":72,"memory":{"access":"read","content":"0x400","len":4,"place":"context+0x10","value":"0x1600000010"},"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r1":{"place":null,"value":"0x400"}},"text":"r1 = *(u32 *)(r9 + 0x10)"}
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":0,"line":106,"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r6":{"place":null,"value":"0x10"}},"text":"r6 = 0x10"}
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":1,"line":106,"memory":{"access":"read","content":"0x1600000000","len":8,"place":"arguments+0x0","value":"0x1700000000"},"note":null,"program":"parse_pe","registers":{"r8":{"place":"context+0x0","value":"0x1600000000"}},"text":"r8 = *(u64 *)(r1 + 0x0)"}
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":2,"line":62,"memory":{"access":"read","content":"0x400","len":4,"place":"context+0x10","value":"0x1600000010"},"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r1":{"place":null,"value":"0x400"}},"text":"r1 = *(u32 *)(r8 + 0x10)"}
     "#]].assert_eq(&of("insn")[..3].concat());
     expect![[r#"
-        {"args":[{"name":"dst","place":"stack+0x1c0","value":"0x1000001c0"},{"name":"size","place":null,"value":"0x40"},{"name":"src","place":"image+0x0","value":"0x1500000000"}],"callee":"bpf_probe_read_kernel","event":"call","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":8,"line":73,"program":"parse_pe"}
+        {"args":[{"name":"dst","place":"stack+0x1c0","value":"0x1000001c0"},{"name":"size","place":null,"value":"0x40"},{"name":"src","place":"image+0x0","value":"0x1500000000"}],"callee":"bpf_probe_read_kernel","event":"call","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":8,"line":63,"program":"parse_pe"}
         {"callee":"bpf_probe_read_kernel","event":"return","place":null,"value":"0x0"}
     "#]].assert_eq(&[&of("call")[..1], &of("return")[..1]].concat().concat());
 }
@@ -303,41 +303,41 @@ fn a_listing_has_source_lines_labels_and_fields() {
         &args,
         0,
         expect![[r#"
-        program match_image, section fmod_ret.s/ukexec_match_image, 21 instructions
+            program match_image, section fmod_ret.s/ukexec_match_image, 21 instructions
 
-        match_image:
-        ; ./parsers/zboot.bpf.c:182: UKEXEC_MATCH(match_image, ctx)
-             0: w6 = 0x0
-             1: r1 = *(u64 *)(r1 + 0x0)
-        ; ./parsers/zboot.bpf.c:72: return ctx->image_sz >= (int)sizeof(*header) &&
-             2: r2 = *(u32 *)(r1 + 0x10)                 ; struct kexec_context.image_sz
-             3: if w2 s< 0x40 goto L3
-        ; ./parsers/zboot.bpf.c:73: !bpf_probe_read_kernel(header, sizeof(*header), ctx->image);
-             4: r3 = *(u64 *)(r1 + 0x8)                  ; struct kexec_context.image
-             5: r1 = r10
-             6: r1 += -0x40
-             7: w2 = 0x40
-             8: call bpf_probe_read_kernel#113
-        ; ./parsers/zboot.bpf.c:186: return read_header(&header, ctx) && is_zboot(&header);
-             9: if r0 != 0x0 goto L3
-            10: w1 = 0x1
-        ; ./parsers/zboot.bpf.c:78: return header->mz == MZ && header->zimg == ZIMG;
-            11: r2 = *(u16 *)(r10 - 0x40)
-            12: w6 = 0x1
-            13: if w2 == 0x5a4d goto L1
-            14: w6 = 0x0
-        L1:
-            15: r2 = *(u32 *)(r10 - 0x3c)
-            16: if w2 == 0x676d697a goto L2
-            17: w1 = 0x0
-        L2:
-            18: w6 &= w1
-        L3:
-        ; ./parsers/zboot.bpf.c:182: UKEXEC_MATCH(match_image, ctx)
-            19: w0 = w6
-            20: exit
-        --
-    "#]],
+            match_image:
+            ; ./parsers/zboot.bpf.c:135: UKEXEC_MATCH(match_image, ctx)
+                 0: w6 = 0x0
+                 1: r1 = *(u64 *)(r1 + 0x0)
+            ; ./parsers/zboot.bpf.c:62: return ctx->image_sz >= (int)sizeof(*header) &&
+                 2: r2 = *(u32 *)(r1 + 0x10)                 ; struct kexec_context.image_sz
+                 3: if w2 s< 0x40 goto L3
+            ; ./parsers/zboot.bpf.c:63: !bpf_probe_read_kernel(header, sizeof(*header), ctx->image);
+                 4: r3 = *(u64 *)(r1 + 0x8)                  ; struct kexec_context.image
+                 5: r1 = r10
+                 6: r1 += -0x40
+                 7: w2 = 0x40
+                 8: call bpf_probe_read_kernel#113
+            ; ./parsers/zboot.bpf.c:139: return read_header(&header, ctx) && is_zboot(&header);
+                 9: if r0 != 0x0 goto L3
+                10: w1 = 0x1
+            ; ./parsers/zboot.bpf.c:68: return header->mz == MZ && header->zimg == ZIMG;
+                11: r2 = *(u16 *)(r10 - 0x40)
+                12: w6 = 0x1
+                13: if w2 == 0x5a4d goto L1
+                14: w6 = 0x0
+            L1:
+                15: r2 = *(u32 *)(r10 - 0x3c)
+                16: if w2 == 0x676d697a goto L2
+                17: w1 = 0x0
+            L2:
+                18: w6 &= w1
+            L3:
+            ; ./parsers/zboot.bpf.c:135: UKEXEC_MATCH(match_image, ctx)
+                19: w0 = w6
+                20: exit
+            --
+        "#]],
     );
 }
 
@@ -354,14 +354,14 @@ fn a_listing_can_have_the_bytes() {
         &args,
         0,
         expect![[r#"
-        program post_parse_pe, section fentry.s/bpf_post_handle_pefile, 2 instructions
+            program post_parse_pe, section fentry.s/bpf_post_handle_pefile, 2 instructions
 
-        post_parse_pe:
-        ; ./parsers/zboot.bpf.c:175: UKEXEC_POST(post_parse_pe, ctx)
-             0: b4 00 00 00 00 00 00 00                          w0 = 0x0
-             1: 95 00 00 00 00 00 00 00                          exit
-        --
-    "#]],
+            post_parse_pe:
+            ; ./parsers/zboot.bpf.c:128: UKEXEC_POST(post_parse_pe, ctx)
+                 0: b4 00 00 00 00 00 00 00                          w0 = 0x0
+                 1: 95 00 00 00 00 00 00 00                          exit
+            --
+        "#]],
     );
 }
 

@@ -253,15 +253,15 @@ fn a_parser_is_told_to_its_author() {
         &["parser", "check", "zboot.match.bpf.o"],
         0,
         expect![[r#"
-            zboot.match.bpf.o: object, parser ABI v5, 14352 bytes, licence Dual BSD/GPL
-              program  parse_pe on bpf_handle_pefile (fentry), 181 instructions
+            zboot.match.bpf.o: object, parser ABI v5, 14304 bytes, licence Dual BSD/GPL
+              program  parse_pe on bpf_handle_pefile (fentry), 187 instructions
               program  post_parse_pe on bpf_post_handle_pefile (fentry), 2 instructions
               program  match_image on ukexec_match_image (fmod_ret), 21 instructions
               map      ringbuf_1: ring buffer, 536870912 bytes
               map      ringbuf_2: ring buffer, 4096 bytes
               map      ringbuf_3: ring buffer, 4096 bytes
               map      ringbuf_4: ring buffer, 4096 bytes
-              map      .rodata: array, 1 entries of 862 bytes, read-only
+              map      .rodata: array, 1 entries of 872 bytes, read-only
               map      .data: array, 1 entries of 17 bytes
               map      .bss: array, 1 entries of 4 bytes
               map      .rodata.str1.1: array, 1 entries of 52 bytes, read-only

@@ -12,8 +12,13 @@ pub fn built_in_parsers() -> Vec<ParserFile> {
         object: Bytes::from_static(object),
         origin: ParserOrigin::BuiltIn,
     };
-    vec![parser("uki.bpf.o", UKI), parser("zboot.bpf.o", ZBOOT)]
+    vec![
+        parser("uki.bpf.o", UKI),
+        parser("zboot.bpf.o", ZBOOT),
+        parser("stream.bpf.o", STREAM),
+    ]
 }
 
 const UKI: &[u8] = include_bytes!("../../../parsers/objects/uki.match.bpf.o");
 const ZBOOT: &[u8] = include_bytes!("../../../parsers/objects/zboot.match.bpf.o");
+const STREAM: &[u8] = include_bytes!("../../../parsers/objects/stream.match.bpf.o");

@@ -15,6 +15,7 @@ use super::Named;
 pub(super) const CASES: &[Named] = &[
     Named::new("linux/takes-uki", |stand| takes(stand, "uki")),
     Named::new("linux/takes-zboot", |stand| takes(stand, "zboot")),
+    Named::new("linux/takes-stream", |stand| takes(stand, "stream")),
     Named::new("linux/refuses-reading-the-image-directly", refuses),
 ];
 

@@ -9,6 +9,7 @@ mod hostile;
 mod image;
 mod profiles;
 mod skeletons;
+mod stream;
 mod uki;
 mod zboot;
 
@@ -60,7 +61,12 @@ fn parser(name: &str, object: &'static [u8]) -> ParserFile {
 fn parsers() -> Vec<ParserFile> {
     let uki = include_bytes!("../../../../parsers/objects/uki.match.bpf.o");
     let zboot = include_bytes!("../../../../parsers/objects/zboot.match.bpf.o");
-    vec![parser("uki.bpf.o", uki), parser("zboot.bpf.o", zboot)]
+    let stream = include_bytes!("../../../../parsers/objects/stream.match.bpf.o");
+    vec![
+        parser("uki.bpf.o", uki),
+        parser("zboot.bpf.o", zboot),
+        parser("stream.bpf.o", stream),
+    ]
 }
 
 fn run(image: &[u8], caller: &Caller<'_>) -> Result<Unfolded, UnfoldError> {
