@@ -183,19 +183,3 @@ pub(crate) fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
 }
-
-/// Joins initrds in order, each filled with zeros to a multiple of 4 bytes
-/// where another follows: the kernel looks for the next archive there.
-pub(crate) fn join_initrds(initrds: &[Image]) -> Vec<Span> {
-    let mut joined = Vec::new();
-    let mut len: u64 = 0;
-    for initrd in initrds {
-        let gap = len.next_multiple_of(4) - len;
-        if gap > 0 {
-            joined.push(Span::Zeros(gap));
-        }
-        joined.extend_from_slice(&initrd.spans);
-        len += gap + initrd.len();
-    }
-    joined
-}

@@ -152,8 +152,8 @@ pub(crate) struct Job {
     pub(crate) sealed: bool,
     /// Its digests, if they were asked for.
     pub(crate) hashed: Option<Hashed>,
-    /// The caller's initrds, joined.
-    pub(crate) initrd: Vec<Span>,
+    /// The caller's initrds, in order.
+    pub(crate) initrds: Vec<CallersInitrd>,
     /// Bytes of the bundle.
     pub(crate) bundle_len: u64,
     /// The parser for the outermost image.
@@ -176,6 +176,14 @@ pub(crate) struct Job {
     pub(crate) report: Wanted,
     /// The machine that is to take the kernel, if one is.
     pub(crate) machine: Option<MachineFacts>,
+}
+
+/// An initrd that the caller gives.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CallersInitrd {
+    /// How the caller names it.
+    pub(crate) name: String,
+    pub(crate) spans: Vec<Span>,
 }
 
 /// A small file, in the job's bundle.

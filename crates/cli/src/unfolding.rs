@@ -14,10 +14,11 @@ use ukexec_signature::Hasher;
 
 use crate::args;
 use crate::bundle::Bundle;
-use crate::image::{Image, Opened, join_initrds, name};
+use crate::image::{Image, Opened, name};
 use crate::parsers_d;
 use crate::protocol::{
-    Allowance, Answer, Hashed, Identity, Job, MachineFacts, Policy, Request, Verification, Wanted,
+    Allowance, Answer, CallersInitrd, Hashed, Identity, Job, MachineFacts, Policy, Request,
+    Verification, Wanted,
 };
 use crate::sources::Sources;
 use crate::text;
@@ -208,7 +209,7 @@ impl Task<'_> {
             image: image.spans.clone(),
             sealed: image.sealed,
             hashed: None,
-            initrd: join_initrds(initrds),
+            initrds: initrds.iter().map(callers_initrd).collect(),
             bundle_len: bundle.len(),
             parser,
             parsers,
@@ -268,6 +269,13 @@ fn cmdline(args: &args::Unfolding) -> anyhow::Result<Option<Vec<u8>>> {
         return Ok(Some(reused(&running, args.panic).into_bytes()));
     }
     Ok(args.cmdline.clone().map(OsString::into_vec))
+}
+
+fn callers_initrd(image: &Image) -> CallersInitrd {
+    CallersInitrd {
+        name: image.path.to_string_lossy().into_owned(),
+        spans: image.spans.clone(),
+    }
 }
 
 /// Returns the running kernel's command line without what was only for it: the

@@ -9,6 +9,7 @@ mod answer;
 #[cfg(feature = "escape")]
 mod escape;
 mod extra;
+mod initrd;
 mod line;
 mod measure;
 mod outcome;
@@ -37,6 +38,7 @@ use crate::args;
 use crate::failure;
 use crate::protocol::{CUTS_MAX, Event, Failure, Request};
 
+pub(crate) use self::initrd::join as join_initrds;
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::sources::FdSource;
 

@@ -8,10 +8,11 @@ use ukexec_unfold::{
     Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold_with,
 };
 
+use super::initrd;
 use super::sources::Sources;
 use super::verify::{Found, Rules, Verifier};
 use crate::bounds;
-use crate::protocol::{Bundled, Failure, Job};
+use crate::protocol::{Bundled, CallersInitrd, Failure, Job};
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
@@ -49,7 +50,8 @@ impl Outcome {
         sources: &mut Sources,
     ) -> anyhow::Result<Self> {
         let image = sources.rope(&job.image)?;
-        let initrd = sources.rope(&job.initrd)?;
+        let mut notes: Vec<String> = rules.notes().collect();
+        let initrd = callers_initrd(job, sources, &mut notes)?;
         let input = Input {
             image: image.clone(),
             initrd: (!initrd.is_empty()).then_some(initrd),
@@ -58,7 +60,6 @@ impl Outcome {
         };
         let has_more_parsers = job.parser.is_some() || !job.parsers.is_empty();
         check_hopeless(&image, &job.name, has_more_parsers)?;
-        let mut notes: Vec<String> = rules.notes().collect();
         let options = options(job, bundle, rules, &mut notes)?;
         let mut verifier =
             Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
@@ -159,6 +160,18 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
         message: format!("{path}: {error}"),
         ..Failure::default()
     }
+}
+
+/// Returns the caller's initrds, and tells of those that a kernel would find
+/// nothing in.
+fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> anyhow::Result<Rope> {
+    let mut initrds = Vec::new();
+    for CallersInitrd { name, spans } in &job.initrds {
+        let rope = sources.rope(spans)?;
+        notes.extend(initrd::doubt(name, &rope)?);
+        initrds.push(rope);
+    }
+    Ok(initrd::join(initrds))
 }
 
 fn options(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ukexec_bpf::trace::Tracer;
-use ukexec_bpf::{Parser, Piece, Rope, SourceId};
+use ukexec_bpf::{Parser, Rope, SourceId};
 use ukexec_kexec::Readers;
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
@@ -23,7 +23,7 @@ use crate::image::{Content, Opened, name};
 use crate::output::create_file;
 use crate::protocol::Allowance;
 use crate::size::Size;
-use crate::worker::FdSource;
+use crate::worker::{FdSource, join_initrds};
 use crate::{document, text};
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
@@ -36,17 +36,15 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         origin: ParserOrigin::Given,
     };
     let (image, mut readers) = rope(&args.image, 0)?;
-    let mut initrd = Rope::new();
+    let mut initrds = Vec::new();
     for (number, path) in (1..).zip(&args.initrd) {
-        let gap = initrd.len().next_multiple_of(4) - initrd.len();
-        initrd.push(Piece::Zeros(gap));
         let (one, its_readers) = rope(path, number)?;
-        initrd.append(&one);
+        initrds.push(one);
         readers = readers.and(its_readers);
     }
     let input = Input {
         image,
-        initrd: Some(initrd),
+        initrd: Some(join_initrds(initrds)),
         cmdline: args.cmdline.clone().map(OsString::into_vec),
         append: None,
     };
