@@ -873,6 +873,12 @@ static __always_inline _Bool give_cmdline(void)
 	if (!read_text(&text, image.address + span.offset, span.size, "section .cmdline"))
 		return 0;
 	clean_text(&span, &text);
+	if (span.size == 0) {
+		/* With its NUL: no bytes at all are what is left of a profile that was taken. */
+		text.record[0] = 0;
+		span.offset = 0;
+		span.size = 1;
+	}
 	ok = give_text(&text, &span);
 	bpf_ringbuf_discard(text.record, 0);
 	return ok;

@@ -283,6 +283,7 @@ mod tests {
             number: 1,
             layer: "image".to_owned(),
             parser: ParserInfo::new("a.bpf.o", origin),
+            profile: None,
             abi: "v5",
             programs: Vec::new(),
             insns: 0,

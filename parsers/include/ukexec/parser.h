@@ -242,7 +242,9 @@ __attribute__((unused)) static char ukexec_profile[] = "ukexec:profile";
  * the same name replaces the earlier one.
  *
  * `size` 0 means: for the initrd, that there is none any more; for the command
- * line, an empty one. A command line is cut at its first NUL.
+ * line, an empty one. A command line is cut at its first NUL. Where a profile was
+ * taken off the front of the caller's line, `size` 0 says that nothing is left of
+ * it; an image's own line that is empty is handed over as its NUL, `size` 1.
  *
  * Returns 0; -EINVAL (-22) for an unknown name, NULL, a negative size, bytes
  * that cannot be read, an empty kernel, or outside of UKEXEC_PARSE; -ENOMEM

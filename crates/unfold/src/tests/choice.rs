@@ -103,8 +103,8 @@ fn embedded_parsers_can_be_left_out_at_every_layer() {
         expect![[r#"
             layer image: test.bpf.o, parsers.d
             layer image > kernel handed over by test
-            stage 1: kernel 39936
-            kernel of 39936 bytes
+            stage 1: kernel 43008
+            kernel of 43008 bytes
         "#]],
     );
 }
@@ -412,7 +412,7 @@ fn flaw_02_only_efi_applications_carry_parsers() {
         expect![[r#"
             layer image
             warning image: section .bpf is ignored: the image is no EFI application (Subsystem is 3, not 10)
-            kernel of 39936 bytes
+            kernel of 43008 bytes
         "#]],
     );
 }

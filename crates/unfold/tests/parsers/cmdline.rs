@@ -2,8 +2,11 @@
 
 use expect_test::{Expect, expect};
 
+use ukexec_bpf::Rope;
+use ukexec_unfold::{Budget, Cause, Input, MemoryStore, Options, unfold};
+
 use crate::image::{section, uki};
-use crate::{Caller, outcome, run};
+use crate::{Caller, outcome, parsers, run};
 
 /// Expects what becomes of `.cmdline` with this content.
 fn check(content: impl AsRef<[u8]>, expected: Expect) {
@@ -166,4 +169,52 @@ fn refuses_a_caller_who_says_too_much() {
             image: the given command line has 65537 bytes; expected at most 65536 (kernels take 4096 at most)
         "#]],
     );
+}
+
+/// An image whose line stands keeps an empty one as well, also where a profile
+/// that was asked for leaves nothing of the caller's.
+#[test]
+fn an_empty_line_that_stands_is_not_replaced() {
+    let deciding = |image: &[u8], cmdline: &str| {
+        let input = Input {
+            image: Rope::from(image.to_vec()),
+            cmdline: Some(cmdline.as_bytes().to_vec()),
+            ..Input::default()
+        };
+        let options = Options {
+            parsers: parsers(),
+            image_decides_cmdline: true,
+            ..Options::default()
+        };
+        let (mut store, mut budget) = (MemoryStore::default(), Budget::default());
+        unfold(input, &options, &mut store, &mut budget)
+    };
+    for empty in [
+        section(".cmdline", "").virtual_size(8),
+        section(".cmdline", " \n"),
+        section(".cmdline", "\0quiet"),
+    ] {
+        let base = uki(&[empty.clone()]);
+        let in_profile = uki(&[
+            section(".profile", "ID=a"),
+            section(".profile", "ID=b"),
+            empty,
+        ]);
+        for (image, line) in [
+            (&base, "init=/bin/sh"),
+            (&base, "@0 init=/bin/sh"),
+            (&in_profile, "@1 init=/bin/sh"),
+            (&in_profile, "@b init=/bin/sh"),
+        ] {
+            let error = deciding(image, line).unwrap_err();
+            assert!(
+                matches!(error.cause(), Cause::ImageHasLine),
+                "{line}: {error}"
+            );
+        }
+        let other = deciding(&in_profile, "@0 quiet").unwrap();
+        assert_eq!(other.cmdline.as_deref(), Some(&b"quiet"[..]));
+        let own = deciding(&in_profile, "@1").unwrap();
+        assert_eq!(own.cmdline.as_deref(), Some(&b""[..]));
+    }
 }
