@@ -321,7 +321,8 @@ pub(crate) struct Unfolding {
     /// Text to add behind the command line
     #[arg(long, value_name = "TEXT")]
     pub(crate) append: Option<OsString>,
-    /// Take the running kernel's command line
+    /// Take the running kernel's command line, without BOOT_IMAGE=, initrd= and,
+    /// with --panic, crashkernel=
     #[arg(long)]
     pub(crate) reuse_cmdline: bool,
     /// For the kernel that boots when this one crashes

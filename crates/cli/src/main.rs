@@ -7,6 +7,7 @@
 mod args;
 mod bounds;
 mod bundle;
+mod cmdline;
 mod commands;
 mod document;
 mod efivars;

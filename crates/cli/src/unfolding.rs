@@ -2,18 +2,19 @@
 //! found. Nothing here looks at a byte of an image.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde_json::json;
 use ukexec_kexec::{Readers, SealedFile};
 use ukexec_pe::AuthenticodeRanges;
 use ukexec_signature::Hasher;
 
 use crate::args;
 use crate::bundle::Bundle;
+use crate::cmdline;
 use crate::image::{Image, Opened, name};
 use crate::parsers_d;
 use crate::protocol::{
@@ -137,12 +138,26 @@ impl Task<'_> {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
+        self.add_warnings(&mut answer);
         Ok(Unfolding {
             image,
             initrds,
             answer,
             sources,
         })
+    }
+
+    /// Adds what the worker cannot know or need not look at.
+    fn add_warnings(&self, answer: &mut Answer) {
+        let line = answer.cmdline.as_deref().unwrap_or_default();
+        if self.args.panic && cmdline::reserves_memory(line) {
+            answer.warnings.push(
+                "the command line has crashkernel=, for which the crash kernel sets aside memory \
+                 that it needs itself: give it a line without (--cmdline)"
+                    .to_owned(),
+            );
+        }
+        answer.document["warnings"] = json!(answer.warnings);
     }
 
     /// Returns whether to tell of every signature: that costs a pass over the
@@ -215,7 +230,7 @@ impl Task<'_> {
             parsers,
             embedded_parsers: !args.no_embedded_parser,
             profile: args.profile.clone(),
-            cmdline: cmdline(args)?,
+            cmdline: cmdline::asked_for(args)?,
             append: args.append.clone().map(OsString::into_vec),
             panic: args.panic,
             extra: self.extra,
@@ -262,36 +277,11 @@ impl Unfolding {
     }
 }
 
-fn cmdline(args: &args::Unfolding) -> anyhow::Result<Option<Vec<u8>>> {
-    if args.reuse_cmdline {
-        let running = fs::read_to_string("/proc/cmdline")
-            .context("cannot read the running kernel's command line for --reuse-cmdline")?;
-        return Ok(Some(reused(&running, args.panic).into_bytes()));
-    }
-    Ok(args.cmdline.clone().map(OsString::into_vec))
-}
-
 fn callers_initrd(image: &Image) -> CallersInitrd {
     CallersInitrd {
         name: image.path.to_string_lossy().into_owned(),
         spans: image.spans.clone(),
     }
-}
-
-/// Returns the running kernel's command line without what was only for it: the
-/// boot loader's `BOOT_IMAGE=`, `initrd=`, and in a crash kernel the
-/// reservation for the next one.
-fn reused(running: &str, panic: bool) -> String {
-    let drop = |word: &&str| {
-        word.starts_with("BOOT_IMAGE=")
-            || word.starts_with("initrd=")
-            || (panic && word.starts_with("crashkernel="))
-    };
-    running
-        .split_ascii_whitespace()
-        .filter(|word| !drop(word))
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 #[cfg(test)]
@@ -304,15 +294,5 @@ mod tests {
             assert_eq!(access.where_verified(true), Access::Snapshot);
             assert_eq!(access.where_verified(false), access);
         }
-    }
-
-    #[test]
-    fn a_reused_command_line_loses_what_was_the_boot_loaders() {
-        let running = "BOOT_IMAGE=/vmlinuz root=/dev/vda1  quiet crashkernel=256M initrd=\\i.img\n";
-        assert_eq!(
-            reused(running, false),
-            "root=/dev/vda1 quiet crashkernel=256M"
-        );
-        assert_eq!(reused(running, true), "root=/dev/vda1 quiet");
     }
 }

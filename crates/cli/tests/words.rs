@@ -7,10 +7,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A folder with `vmlinuz`, a kernel of no more than its header.
+/// A folder with `vmlinuz`, a kernel of no more than its header, and `uki.efi`,
+/// which has it inside, and a command line.
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    fs::write(dir.path().join("vmlinuz"), kernel()).expect("room for the kernel");
+    let put = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).expect("room for a file");
+    };
+    put("vmlinuz", &kernel());
+    put(
+        "uki.efi",
+        &uki(&[(".linux", &kernel()), (".cmdline", b"quiet crashkernel=1G")]),
+    );
     dir
 }
 
@@ -34,10 +42,54 @@ fn kernel() -> Vec<u8> {
     image
 }
 
+/// Returns an x86_64 EFI application with `sections` (PE format, "PE Header").
+fn uki(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    const OPTIONAL: usize = 0x58;
+    const TABLE: usize = OPTIONAL + 240;
+    let number = |number: usize| u32::try_from(number).expect("a small image").to_le_bytes();
+    let mut image = vec![0; 0x1000 * (1 + sections.len())];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &[0x40]);
+    put(0x40, b"PE\0\0\x64\x86");
+    put(0x46, &number(sections.len())[..2]);
+    put(0x54, &240_u16.to_le_bytes()); // SizeOfOptionalHeader
+    put(OPTIONAL, &0x20b_u16.to_le_bytes()); // PE32+
+    put(OPTIONAL + 32, &number(0x1000)); // SectionAlignment
+    put(OPTIONAL + 36, &number(0x200)); // FileAlignment
+    put(OPTIONAL + 56, &number(0x1000 * (1 + sections.len()))); // SizeOfImage
+    put(OPTIONAL + 60, &number(0x1000)); // SizeOfHeaders
+    put(OPTIONAL + 68, &[10]); // Subsystem: an EFI application
+    put(OPTIONAL + 108, &[16]); // data directories
+    for (index, (name, content)) in sections.iter().enumerate() {
+        let (entry, start) = (TABLE + 40 * index, 0x1000 * (1 + index));
+        put(entry, name.as_bytes());
+        put(entry + 8, &number(content.len()));
+        put(entry + 12, &number(start));
+        put(entry + 16, &number(content.len().next_multiple_of(0x200)));
+        put(entry + 20, &number(start));
+        put(start, content);
+    }
+    image
+}
+
 fn ukexec(dir: &Path, args: &[&OsStr]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
     let command = command.current_dir(dir).args(args).env("NO_COLOR", "1");
     command.output().expect("ukexec runs")
+}
+
+/// Runs `ukexec` with `args` in `dir`, which must be a success, and returns what
+/// it says on stderr and in `warnings` of the document.
+fn warnings(dir: &Path, args: &[&str]) -> (String, String) {
+    let mut args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+    args.extend(["--json", "--verify=off"].map(OsStr::new));
+    let output = ukexec(dir, &args);
+    assert!(output.status.success(), "{output:?}");
+    let document: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("it is a document");
+    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    (stderr, document["warnings"].to_string())
 }
 
 /// Unfolds `vmlinuz` with `options` and returns the command line that comes out.
@@ -56,4 +108,31 @@ fn a_command_line_is_bytes() {
     assert_eq!(cmdline(&[b"--cmdline", line]), line);
     let appended = cmdline(&[b"--cmdline=\xff", b"--append", b"b=\xc3 c"]);
     assert_eq!(appended, b"\xff b=\xc3 c");
+}
+
+#[test]
+fn a_crash_kernel_that_sets_memory_aside_is_warned_of() {
+    let dir = folder();
+    let check = |args: &[&str], expected: bool| {
+        let (stderr, document) = warnings(dir.path(), args);
+        for told in [stderr, document] {
+            assert_eq!(told.contains("crashkernel="), expected, "{told}");
+        }
+    };
+    check(&["inspect", "uki.efi", "--panic"], true);
+    check(&["inspect", "uki.efi"], false);
+    check(
+        &["inspect", "uki.efi", "--panic", "--cmdline", "quiet"],
+        false,
+    );
+    let own = [
+        "inspect",
+        "vmlinuz",
+        "--panic",
+        "--cmdline=a crashkernel=256M",
+    ];
+    check(&own, true);
+    if cfg!(target_arch = "x86_64") {
+        check(&["load", "uki.efi", "--panic", "--dry-run"], true);
+    }
 }

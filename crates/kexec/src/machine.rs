@@ -25,8 +25,6 @@ pub struct MachineState {
     pub five_level_paging: Option<bool>,
     /// Whether the UEFI firmware is 32-bit.
     pub efi_32bit: Option<bool>,
-    /// The running kernel's command line, without the line's end.
-    pub cmdline: Option<Vec<u8>>,
     /// Whether a kernel is loaded to be booted.
     pub loaded: Option<bool>,
     /// Whether a crash kernel is loaded.
@@ -110,7 +108,6 @@ impl MachineState {
             efi_32bit: files
                 .number("sys/firmware/efi/fw_platform_size")
                 .map(|bits| bits == 32),
-            cmdline: files.cmdline(),
             loaded: files.kexec("loaded").map(|count| count != 0),
             crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
             crash_size: files.kexec("crash_size"),
@@ -260,14 +257,6 @@ impl Files<'_> {
         }
     }
 
-    fn cmdline(&self) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.path("proc/cmdline")).ok()?;
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-        }
-        Some(bytes)
-    }
-
     /// Looks for `la57` among the first processor's flags. Linux drops it there
     /// when it does not use it. The file is long and made as it is read.
     fn five_level_paging(&self) -> Option<bool> {
@@ -386,7 +375,6 @@ mod tests {
             ("proc/sys/kernel/arch", b"x86_64\n"),
             ("proc/cpuinfo", b"processor\t: 0\nflags\t\t: fpu sse la57\n"),
             ("sys/firmware/efi/fw_platform_size", b"64\n"),
-            ("proc/cmdline", b"root=/dev/vda  quiet\n"),
             ("sys/kernel/kexec_loaded", b"1\n"),
             ("sys/kernel/kexec_crash_loaded", b"0\n"),
             ("sys/kernel/kexec_crash_size", b"268435456\n"),
@@ -439,10 +427,6 @@ mod tests {
             }
         "#]]
         .assert_eq(&summary(&state));
-        assert_eq!(
-            state.cmdline.as_deref(),
-            Some(b"root=/dev/vda  quiet".as_slice())
-        );
         assert_eq!(
             state.security_modules.unwrap(),
             ["lockdown", "capability", "selinux"]

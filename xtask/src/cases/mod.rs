@@ -11,6 +11,7 @@ mod linux;
 mod load;
 mod measure;
 mod outputs;
+mod running;
 mod signed;
 mod skeletons;
 mod uki;
@@ -48,6 +49,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         linux::CASES,
         load::CASES,
         measure::CASES,
+        running::CASES,
         hostile::CASES,
         hostile_parsers::CASES,
     ]
