@@ -9,6 +9,7 @@ mod bounds;
 mod bundle;
 mod cmdline;
 mod commands;
+mod companions;
 mod document;
 mod efivars;
 mod failure;

@@ -15,6 +15,7 @@ use ukexec_signature::Hasher;
 use crate::args;
 use crate::bundle::Bundle;
 use crate::cmdline;
+use crate::companions;
 use crate::image::{Image, Opened, name};
 use crate::parsers_d;
 use crate::protocol::{
@@ -156,6 +157,9 @@ impl Task<'_> {
                  that it needs itself: give it a line without (--cmdline)"
                     .to_owned(),
             );
+        }
+        if answer.unfolded {
+            answer.warnings.extend(companions::warning(self.path));
         }
         answer.document["warnings"] = json!(answer.warnings);
     }

@@ -136,3 +136,23 @@ fn a_crash_kernel_that_sets_memory_aside_is_warned_of() {
         check(&["load", "uki.efi", "--panic", "--dry-run"], true);
     }
 }
+
+#[test]
+fn companion_files_are_mentioned_where_a_stub_would_add_them() {
+    let dir = folder();
+    for image in ["uki.efi", "vmlinuz"] {
+        let companions = dir.path().join(format!("{image}.extra.d"));
+        fs::create_dir(&companions).expect("a folder for companions");
+        fs::write(companions.join("crash.addon.efi"), "").expect("one of them");
+    }
+    for args in [
+        &["inspect", "uki.efi"][..],
+        &["unfold", "uki.efi", "-o", "parts"],
+    ] {
+        let (stderr, document) = warnings(dir.path(), args);
+        assert!(stderr.contains("uki.efi.extra.d"), "{stderr}");
+        assert!(document.contains("crash.addon.efi"), "{document}");
+    }
+    let (stderr, document) = warnings(dir.path(), &["inspect", "vmlinuz"]);
+    assert!(!(stderr + &document).contains("extra.d"));
+}
