@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Deserialize;
 use toml::Spanned;
+use ukexec_signature::SecureBoot;
 
 use crate::read;
 
@@ -35,8 +36,8 @@ pub(crate) enum Policy {
 /// What of a machine decides about [`Policy::Auto`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Machine {
-    /// Secure Boot is on, and shim verifies too.
-    pub(crate) secure_boot: bool,
+    /// How it was booted.
+    pub(crate) secure_boot: SecureBoot,
     /// The kernel is locked down.
     pub(crate) lockdown: bool,
 }
@@ -77,7 +78,7 @@ impl Policy {
         match self {
             Self::Off => Effective::Off,
             Self::Require => Effective::Require(Because::Asked),
-            Self::Auto if machine.secure_boot => Effective::Require(Because::SecureBoot),
+            Self::Auto if machine.secure_boot.is_on() => Effective::Require(Because::SecureBoot),
             Self::Auto if machine.lockdown => Effective::Require(Because::Lockdown),
             Self::Auto => Effective::Report,
         }
@@ -389,16 +390,21 @@ mod tests {
 
     #[test]
     fn auto_requires_on_machines_that_verify() {
-        let on = |secure_boot, lockdown| {
-            Policy::Auto.on(Machine {
-                secure_boot,
-                lockdown,
-            })
-        };
+        let on = |secure_boot, lockdown| Policy::Auto.on(machine(secure_boot, lockdown));
         assert_eq!(on(false, false), Effective::Report);
         assert_eq!(on(true, false), Effective::Require(Because::SecureBoot));
         assert_eq!(on(true, true), Effective::Require(Because::SecureBoot));
         assert_eq!(on(false, true), Effective::Require(Because::Lockdown));
+    }
+
+    fn machine(enabled: bool, lockdown: bool) -> Machine {
+        Machine {
+            secure_boot: SecureBoot {
+                enabled: Some(enabled),
+                ..SecureBoot::default()
+            },
+            lockdown,
+        }
     }
 
     #[test]
@@ -412,10 +418,7 @@ mod tests {
     #[test]
     fn require_and_off_do_not_look_at_the_machine() {
         for (secure_boot, lockdown) in [(false, false), (true, false), (false, true)] {
-            let machine = Machine {
-                secure_boot,
-                lockdown,
-            };
+            let machine = machine(secure_boot, lockdown);
             let required = Effective::Require(Because::Asked);
             assert_eq!(Policy::Require.on(machine), required);
             assert_eq!(Policy::Off.on(machine), Effective::Off);

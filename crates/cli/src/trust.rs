@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use ukexec_kexec::{Lockdown, MachineState, SealedFile};
-use ukexec_signature::secure_boot;
+use ukexec_signature::{SecureBoot, TrustError, secure_boot};
 
 use crate::args;
 use crate::bundle::Bundle;
@@ -59,11 +59,29 @@ pub(crate) fn verification(
     Ok(Some((verification, bundle)))
 }
 
-/// Returns what is done about signatures on this machine where no flag says
-/// otherwise.
-pub(crate) fn standing() -> anyhow::Result<Effective> {
-    let config = config(&args::Verify::default())?;
-    effective(&config, &open(&config)?)
+/// What is known of a machine where no flag says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// What is done about signatures.
+    pub(crate) effective: Effective,
+    /// How it was booted, if that can be read.
+    pub(crate) secure_boot: Option<SecureBoot>,
+}
+
+impl Standing {
+    pub(crate) fn read() -> anyhow::Result<Self> {
+        let config = config(&args::Verify::default())?;
+        let efivars = open(&config)?;
+        Ok(Self {
+            effective: effective(&config, &efivars)?,
+            secure_boot: how_booted(&efivars, &system()?).ok(),
+        })
+    }
+}
+
+/// Returns the machine's own variables.
+fn system() -> anyhow::Result<Efivars> {
+    open_dir(Path::new(efivars::SYSTEM))
 }
 
 fn open(config: &Config) -> anyhow::Result<Efivars> {
@@ -96,9 +114,7 @@ fn effective(config: &Config, efivars: &Efivars) -> anyhow::Result<Effective> {
     if config.policy() != policy::Policy::Auto {
         return Ok(config.policy().on(Machine::default()));
     }
-    // Another folder says what to trust, not what machine this is: it may ask
-    // for more than the machine does, as tests have it do, and not for less.
-    let machine = open_dir(Path::new(efivars::SYSTEM))?;
+    let machine = system()?;
     if machine.is_not_mounted() {
         text::note(&format!(
             "warning: whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
@@ -106,7 +122,8 @@ fn effective(config: &Config, efivars: &Efivars) -> anyhow::Result<Effective> {
             efivars::SYSTEM
         ));
     }
-    let secure_boot = is_on_in_any(&[efivars, &machine])?;
+    let secure_boot = how_booted(efivars, &machine)
+        .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;
     Ok(config.policy().on(Machine {
         secure_boot,
@@ -114,16 +131,15 @@ fn effective(config: &Config, efivars: &Efivars) -> anyhow::Result<Effective> {
     }))
 }
 
-/// Returns whether Secure Boot is on, as any of these folders says.
-fn is_on_in_any(folders: &[&Efivars]) -> anyhow::Result<bool> {
-    for efivars in folders {
-        let boot = secure_boot(|name| efivars.read(name))
-            .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
-        if boot.is_on() {
-            return Ok(true);
-        }
+/// Returns how the machine was booted, as its own variables say or those in
+/// another folder. That says what to trust, not what machine this is: it may ask
+/// for more than the machine does, as tests have it do, and not for less.
+fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, TrustError> {
+    let named = secure_boot(|name| named.read(name))?;
+    if named.is_on() {
+        return Ok(named);
     }
-    Ok(false)
+    secure_boot(|name| machine.read(name))
 }
 
 /// Puts a file of certificates into `bundle`, or all files of a folder.
@@ -194,10 +210,20 @@ mod tests {
         let (on, off) = (folder(1), folder(0));
         let check = |named: &Path, machine: &Path, expected| {
             let (named, machine) = (open_dir(named).unwrap(), open_dir(machine).unwrap());
-            assert_eq!(is_on_in_any(&[&named, &machine]).unwrap(), expected);
+            assert_eq!(how_booted(&named, &machine).unwrap().is_on(), expected);
         };
         check(on.path(), off.path(), true);
         check(off.path(), on.path(), true);
         check(off.path(), off.path(), false);
+        let setup = folder(1);
+        fs::write(
+            setup
+                .path()
+                .join(SECURE_BOOT.replace("SecureBoot", "SetupMode")),
+            [6, 0, 0, 0, 1],
+        )
+        .unwrap();
+        check(off.path(), setup.path(), false);
+        check(setup.path(), on.path(), true);
     }
 }

@@ -44,8 +44,6 @@ pub struct MachineState {
     pub user_namespace: Option<bool>,
     /// How far the kernel distrusts root.
     pub lockdown: Option<Lockdown>,
-    /// Whether UEFI Secure Boot is on.
-    pub secure_boot: Option<bool>,
     /// Active security modules, by name.
     pub security_modules: Option<Vec<String>>,
     /// Whether LoadPin lets the kernel read files of one file system only.
@@ -123,7 +121,6 @@ impl MachineState {
             lockdown: files
                 .text("sys/kernel/security/lockdown")
                 .and_then(|levels| Lockdown::parse(&levels)),
-            secure_boot: files.secure_boot(),
             security_modules: files
                 .text("sys/kernel/security/lsm")
                 .map(|names| names.split(',').map(str::to_owned).collect()),
@@ -268,14 +265,6 @@ impl Files<'_> {
         Some(flags.split_whitespace().any(|flag| flag == "la57"))
     }
 
-    /// Reads the UEFI variable: four bytes of attributes, then 0 or 1.
-    fn secure_boot(&self) -> Option<bool> {
-        const SECURE_BOOT: &str =
-            "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
-        let variable = fs::read(self.path(SECURE_BOOT)).ok()?;
-        variable.get(4).map(|&on| on == 1)
-    }
-
     fn config(&self, release: &str) -> Option<KernelConfig> {
         // The release names a file here: it may not lead elsewhere.
         if release.contains('/') {
@@ -390,10 +379,6 @@ mod tests {
             ("sys/kernel/security/lsm", b"lockdown,capability,selinux\n"),
             ("proc/sys/kernel/loadpin/enforce", b"0\n"),
             (
-                "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
-                &[6, 0, 0, 0, 1],
-            ),
-            (
                 "sys/kernel/security/ima/policy",
                 b"measure func=KEXEC_KERNEL_CHECK\nappraise func=KEXEC_KERNEL_CHECK x=y\n",
             ),
@@ -419,7 +404,6 @@ mod tests {
                 cap_sys_boot: Some(true),
                 user_namespace: Some(false),
                 lockdown: Some(Integrity),
-                secure_boot: Some(true),
                 loadpin: Some(false),
                 ima_appraises_kexec: Some(true),
                 config: Some(KernelConfig { kexec_file: true, kexec_sig: true, kexec_sig_force: false }),
@@ -447,8 +431,8 @@ mod tests {
             };
         }
         fill!(release machine page_size five_level_paging efi_32bit loaded crash_loaded crash_size
-            load_disabled limit_reboot limit_panic cap_sys_boot user_namespace lockdown secure_boot
-            loadpin ima_appraises_kexec config systemd)
+            load_disabled limit_reboot limit_panic cap_sys_boot user_namespace lockdown loadpin
+            ima_appraises_kexec config systemd)
     }
 
     #[test]
@@ -465,10 +449,6 @@ mod tests {
             ("proc/sys/kernel/kexec_load_limit_panic", b""),
             ("proc/sys/kernel/osrelease", b"../../etc"),
             ("proc/cpuinfo", b"\xff\xff"),
-            (
-                "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
-                &[6, 0],
-            ),
         ]);
         let expected = MachineState {
             release: Some("../../etc".to_owned()),

@@ -79,12 +79,12 @@ pub fn secure_boot(
     read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>,
 ) -> Result<SecureBoot, TrustError> {
     let mut variables = Variables { read };
-    let mut is_one = |name, vendor| -> Result<bool, TrustError> {
-        let variable = variables.variable(name, vendor)?;
-        Ok(variable.is_some_and(|variable| variable.content.first() == Some(&1)))
+    let mut is_one = |name| -> Result<Option<bool>, TrustError> {
+        let variable = variables.variable(name, GLOBAL_VARIABLE)?;
+        Ok(variable.map(|variable| variable.content.first() == Some(&1)))
     };
-    let enabled = is_one("SecureBoot", GLOBAL_VARIABLE)?;
-    let setup_mode = is_one("SetupMode", GLOBAL_VARIABLE)?;
+    let enabled = is_one("SecureBoot")?;
+    let setup_mode = is_one("SetupMode")? == Some(true);
     let state = variables.variable("MokSBStateRT", SHIM)?;
     let shim_insecure =
         state.is_some_and(|state| !state.is_kept() && state.content.first() == Some(&1));
@@ -98,8 +98,9 @@ pub fn secure_boot(
 /// How a machine was booted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SecureBoot {
-    /// The firmware verifies what it starts: `SecureBoot` is 1.
-    pub enabled: bool,
+    /// The firmware verifies what it starts: `SecureBoot` is 1. `None` if there
+    /// is no such variable, as where no UEFI is or efivarfs is not mounted.
+    pub enabled: Option<bool>,
     /// It takes new keys from anyone: `SetupMode` is 1.
     pub setup_mode: bool,
     /// Its owner told shim to verify nothing: `MokSBStateRT` is 1, and went
@@ -112,7 +113,7 @@ impl SecureBoot {
     /// this in the same way.
     #[must_use]
     pub fn is_on(self) -> bool {
-        self.enabled && !self.setup_mode && !self.shim_insecure
+        self.enabled == Some(true) && !self.setup_mode && !self.shim_insecure
     }
 }
 
@@ -488,6 +489,7 @@ mod tests {
         check_boot(1, 0, Some((6, 1)), false);
         // Root could have written this one.
         check_boot(1, 0, Some((7, 1)), true);
-        assert!(!secure_boot(|_| Ok(None)).unwrap().is_on());
+        let unknown = secure_boot(|_| Ok(None)).unwrap();
+        assert_eq!((unknown.enabled, unknown.is_on()), (None, false));
     }
 }
