@@ -87,6 +87,10 @@ pub enum Cause {
     },
     /// The signature's key is not in the keyrings.
     UnknownKey,
+    /// The signature's key is in the keyrings, and has expired.
+    ExpiredKey,
+    /// The signature's key is in the keyrings, and was revoked.
+    RevokedKey,
     /// The running kernel lacks an algorithm of the signature.
     NoAlgorithm,
     /// The signature cannot be read.
@@ -102,8 +106,24 @@ pub enum Cause {
     NoKexec,
     /// The files do not fit into memory.
     TooLarge,
+    /// The files or the command line exceed a limit of the running kernel.
+    OverLimit {
+        /// Bytes of the command line.
+        cmdline_len: usize,
+    },
     /// A file could not be read.
     Unreadable,
+    /// A signal came in between.
+    Interrupted,
+    /// Something was missing for the moment.
+    NotNow,
+    /// A device is missing.
+    NoDevice {
+        /// Whether the kernel was taken out of another image.
+        unfolded: bool,
+    },
+    /// This machine cannot do it.
+    Unsupported,
     /// No kernel is loaded.
     NothingLoaded,
     /// A container may not boot the machine.
@@ -203,6 +223,12 @@ impl fmt::Display for Cause {
             Self::UnknownKey => f.write_str(
                 "the key that signed the kernel is not in the running kernel's keyrings",
             ),
+            Self::ExpiredKey => f.write_str(
+                "the key that signed the kernel is in the running kernel's keyrings, but has expired",
+            ),
+            Self::RevokedKey => f.write_str(
+                "the key that signed the kernel is in the running kernel's keyrings, but was revoked",
+            ),
             Self::NoAlgorithm => {
                 f.write_str("the running kernel lacks an algorithm that the signature uses")
             }
@@ -218,7 +244,24 @@ impl fmt::Display for Cause {
             ),
             Self::NoKexec => f.write_str("the running kernel was built without CONFIG_KEXEC_CORE"),
             Self::TooLarge => f.write_str("kernel and initrd are too large for the free memory"),
+            Self::OverLimit { cmdline_len } => write!(
+                f,
+                "kernel, initrd or command line ({cmdline_len} bytes) are longer than the running \
+                 kernel takes"
+            ),
             Self::Unreadable => f.write_str("the running kernel could not read the files"),
+            Self::Interrupted => f.write_str("a signal interrupted it"),
+            Self::NotNow => f.write_str("the running kernel lacked something for the moment"),
+            Self::NoDevice { unfolded } => f.write_str(if *unfolded {
+                "a device that the running kernel needs for it is missing"
+            } else {
+                "a device that the running kernel needs for it is missing, such as the one that \
+                 holds the file"
+            }),
+            Self::Unsupported => f.write_str(
+                "this machine does not support kexec as it runs now: its firmware, processors or \
+                 memory encryption (TDX, SEV) do not, or the file system of the files",
+            ),
             Self::NothingLoaded => f.write_str("no kernel is loaded"),
             Self::Container => f.write_str("this process is in a container"),
             Self::Unexplained => f.write_str("ukexec does not know this answer"),
@@ -245,7 +288,9 @@ impl Cause {
                 "load a kernel that needs no unfolding from that file system, or boot with \
                  loadpin.enforce=0"
             }
-            Self::Forbidden | Self::Unexplained => "the kernel log may say more: `dmesg | tail`",
+            Self::Forbidden | Self::Unexplained | Self::NoDevice { .. } => {
+                "the kernel log may say more: `dmesg | tail`"
+            }
             Self::SecurityModule { unfolded: true, .. } => {
                 "load a kernel that needs no unfolding and carries its own signature, or change \
                  the policy; the audit log has the rule"
@@ -263,7 +308,7 @@ impl Cause {
             Self::Unfit { .. } | Self::UnknownImage { .. } => {
                 "`ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed"
             }
-            Self::Busy => "try again",
+            Self::Busy | Self::Interrupted | Self::NotNow => "try again",
             Self::ReservationTooSmall { .. } => {
                 "boot with a larger crashkernel=, or give a smaller initrd"
             }
@@ -278,6 +323,9 @@ impl Cause {
                 "enrol the key (db or MOK), or sign the kernel with one that is: \
                  `keyctl show %:.platform` lists them"
             }
+            Self::ExpiredKey | Self::RevokedKey => {
+                "sign the kernel with a key that is valid: `keyctl show %:.platform` lists them"
+            }
             Self::NoAlgorithm => "sign the kernel with RSA and SHA-256",
             Self::MalformedSignature | Self::MalformedPe => "sign the kernel again",
             Self::NoFileLoad { .. } => {
@@ -285,6 +333,8 @@ impl Cause {
                  architecture)"
             }
             Self::NoKexec => "boot a kernel with CONFIG_KEXEC_FILE=y",
+            Self::OverLimit { .. } => "give a smaller initrd or a shorter command line",
+            Self::Unsupported => "reboot through the firmware; `dmesg | tail` may say more",
             Self::Unreadable => "check the medium; `dmesg | tail` may say more",
             Self::NothingLoaded => "run `ukexec load IMAGE` first",
         }

@@ -197,13 +197,18 @@ fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
     })
 }
 
-/// Refuses where it is known that nothing is loaded.
+/// Refuses where it is known that nothing is loaded, or can be.
 fn check_loaded(call: &'static str, root: &Path) -> Result<(), KexecError> {
-    if MachineState::read(root).loaded == Some(false) {
-        let refusal = Refusal::without_call(call, Cause::NothingLoaded);
-        return Err(KexecError::Refused(Box::new(refusal)));
-    }
-    Ok(())
+    let machine = MachineState::read(root);
+    let cause = if machine.kexec == Some(false) {
+        Cause::NoKexec
+    } else if machine.loaded == Some(false) {
+        Cause::NothingLoaded
+    } else {
+        return Ok(());
+    };
+    let refusal = Refusal::without_call(call, cause);
+    Err(KexecError::Refused(Box::new(refusal)))
 }
 
 fn kind_flag(kind: LoadKind) -> u32 {
@@ -359,6 +364,19 @@ mod tests {
             "systemctl kexec was not tried: no kernel is loaded; run `ukexec load IMAGE` first"
         ]
         .assert_eq(&error.to_string());
+        assert!(fake::calls().is_empty());
+    }
+
+    #[test]
+    fn boots_nothing_where_nothing_can_be_loaded() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["sys/kernel/mm", "proc/sys/kernel/osrelease"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        let error = exec_now_under(root.path()).unwrap_err();
+        expect!["reboot (kexec) was not tried: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y"].assert_eq(&error.to_string());
+        let error = exec_through(root.path(), Path::new("false")).unwrap_err();
+        assert!(error.to_string().contains("CONFIG_KEXEC_CORE"), "{error}");
         assert!(fake::calls().is_empty());
     }
 

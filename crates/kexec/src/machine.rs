@@ -25,6 +25,8 @@ pub struct MachineState {
     pub five_level_paging: Option<bool>,
     /// Whether the UEFI firmware is 32-bit.
     pub efi_32bit: Option<bool>,
+    /// Whether the running kernel was built with kexec (`CONFIG_KEXEC_CORE`).
+    pub kexec: Option<bool>,
     /// Whether a kernel is loaded to be booted.
     pub loaded: Option<bool>,
     /// Whether a crash kernel is loaded.
@@ -106,6 +108,7 @@ impl MachineState {
             efi_32bit: files
                 .number("sys/firmware/efi/fw_platform_size")
                 .map(|bits| bits == 32),
+            kexec: files.has_kexec(),
             loaded: files.kexec("loaded").map(|count| count != 0),
             crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
             crash_size: files.kexec("crash_size"),
@@ -152,6 +155,9 @@ impl MachineState {
     /// Returns what is already known to keep a kernel from being loaded.
     #[must_use]
     pub fn obstacles(&self, kind: LoadKind) -> Vec<Cause> {
+        if self.kexec == Some(false) {
+            return vec![Cause::NoKexec];
+        }
         let mut obstacles = self.forbidden(kind);
         if self.config.is_some_and(|config| !config.kexec_file) {
             obstacles.push(Cause::NoFileLoad {
@@ -245,6 +251,22 @@ impl Files<'_> {
     fn kexec(&self, name: &str) -> Option<u64> {
         self.number(&format!("sys/kernel/kexec_{name}"))
             .or_else(|| self.number(&format!("sys/kernel/kexec/{name}")))
+    }
+
+    /// Looks for what every kernel with kexec shows: its state and a sysctl. Where
+    /// neither is, while their folders are, the kernel has none.
+    fn has_kexec(&self) -> Option<bool> {
+        let is_there = |path: &str| self.path(path).exists();
+        let shown = [
+            "sys/kernel/kexec_loaded",
+            "sys/kernel/kexec/loaded",
+            "proc/sys/kernel/kexec_load_disabled",
+        ];
+        if shown.into_iter().any(is_there) {
+            return Some(true);
+        }
+        let folders = ["sys/kernel/mm", "proc/sys/kernel/osrelease"];
+        folders.into_iter().all(is_there).then_some(false)
     }
 
     fn limit(&self, path: &str) -> Option<LoadLimit> {
@@ -395,6 +417,7 @@ mod tests {
                 page_size: None,
                 five_level_paging: Some(true),
                 efi_32bit: Some(false),
+                kexec: Some(true),
                 loaded: Some(true),
                 crash_loaded: Some(false),
                 crash_size: Some(268435456),
@@ -430,7 +453,7 @@ mod tests {
                     .replace("}}", "}")
             };
         }
-        fill!(release machine page_size five_level_paging efi_32bit loaded crash_loaded crash_size
+        fill!(release machine page_size five_level_paging efi_32bit kexec loaded crash_loaded crash_size
             load_disabled limit_reboot limit_panic cap_sys_boot user_namespace lockdown loadpin
             ima_appraises_kexec config systemd)
     }
@@ -452,6 +475,7 @@ mod tests {
         ]);
         let expected = MachineState {
             release: Some("../../etc".to_owned()),
+            kexec: Some(true),
             ..MachineState::default()
         };
         assert_eq!(state, expected);
@@ -467,6 +491,26 @@ mod tests {
         assert_eq!(state.loaded, Some(false));
         assert_eq!(state.crash_loaded, Some(true));
         assert_eq!(state.crash_size, Some(42));
+    }
+
+    #[test]
+    fn a_kernel_without_kexec_is_told_from_a_machine_that_shows_nothing() {
+        let osrelease = ("proc/sys/kernel/osrelease", &b"6.18.5\n"[..]);
+        let mm = ("sys/kernel/mm/ksm/run", &b"0\n"[..]);
+        let state = read(&[osrelease, mm]);
+        assert_eq!(state.kexec, Some(false));
+        for kind in [LoadKind::Reboot, LoadKind::Crash] {
+            assert_eq!(state.obstacles(kind), [Cause::NoKexec]);
+        }
+        for shown in [
+            "sys/kernel/kexec_loaded",
+            "sys/kernel/kexec/loaded",
+            "proc/sys/kernel/kexec_load_disabled",
+        ] {
+            assert_eq!(read(&[osrelease, mm, (shown, b"0\n")]).kexec, Some(true));
+        }
+        assert_eq!(read(&[osrelease]).kexec, None);
+        assert_eq!(read(&[mm]).kexec, None);
     }
 
     #[test]

@@ -45,9 +45,9 @@ impl Refusal {
         let cause = match errno {
             Errno::EPERM => forbidden(kind, machine).unwrap_or(Cause::Forbidden),
             Errno::EBUSY => Cause::Busy,
-            Errno::ENOSYS => Cause::NoFileLoad {
-                release: machine.release.clone(),
-            },
+            Errno::EINTR => Cause::Interrupted,
+            Errno::EAGAIN => Cause::NotNow,
+            Errno::ENOSYS => no_file_load(machine),
             _ => Cause::Unexplained,
         };
         Self::new(DROP, errno, cause)
@@ -60,6 +60,7 @@ impl Refusal {
             Errno::EPERM => Cause::Forbidden,
             // Linux answers this too when the call comes from a PID namespace.
             Errno::EINVAL if machine.loaded == Some(true) => Cause::Container,
+            Errno::EINVAL | Errno::ENOSYS if machine.kexec == Some(false) => Cause::NoKexec,
             Errno::EINVAL => Cause::NothingLoaded,
             Errno::EBUSY => Cause::Busy,
             Errno::ENOSYS => Cause::NoKexec,
@@ -153,11 +154,18 @@ impl Load<'_> {
             Errno::ENOPKG => Cause::NoAlgorithm,
             Errno::EBADMSG => Cause::MalformedSignature,
             Errno::ELIBBAD => Cause::MalformedPe,
-            Errno::ENOSYS => Cause::NoFileLoad {
-                release: machine.release.clone(),
-            },
+            Errno::EKEYEXPIRED => Cause::ExpiredKey,
+            Errno::EKEYREVOKED => Cause::RevokedKey,
+            Errno::ENOSYS => no_file_load(machine),
             Errno::EFBIG | Errno::ENOMEM => Cause::TooLarge,
+            Errno::E2BIG => Cause::OverLimit {
+                cmdline_len: self.cmdline_len,
+            },
             Errno::EIO => Cause::Unreadable,
+            Errno::EINTR => Cause::Interrupted,
+            Errno::EAGAIN => Cause::NotNow,
+            Errno::ENODEV => Cause::NoDevice { unfolded },
+            Errno::EOPNOTSUPP => Cause::Unsupported,
             _ => Cause::Unexplained,
         }
     }
@@ -178,6 +186,16 @@ impl Load<'_> {
             },
             Some(Lockdown::None) | None => Cause::Forbidden,
         }
+    }
+}
+
+/// Says why the call is missing.
+fn no_file_load(machine: &MachineState) -> Cause {
+    if machine.kexec == Some(false) {
+        return Cause::NoKexec;
+    }
+    Cause::NoFileLoad {
+        release: machine.release.clone(),
     }
 }
 
@@ -547,6 +565,110 @@ mod tests {
                 "kexec_file_load failed with ELIBBAD: the kernel is no well-formed PE file, which its signature needs; sign the kernel again"
             ],
         );
+    }
+
+    #[test]
+    fn keys_that_do_not_count_any_more() {
+        check(
+            Errno::EKEYEXPIRED,
+            REBOOT,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with EKEYEXPIRED: the key that signed the kernel is in the running kernel's keyrings, but has expired; sign the kernel with a key that is valid: `keyctl show %:.platform` lists them"
+            ],
+        );
+        check(
+            Errno::EKEYREVOKED,
+            REBOOT,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with EKEYREVOKED: the key that signed the kernel is in the running kernel's keyrings, but was revoked; sign the kernel with a key that is valid: `keyctl show %:.platform` lists them"
+            ],
+        );
+    }
+
+    #[test]
+    fn what_may_work_another_time() {
+        check(
+            Errno::EINTR,
+            REBOOT,
+            |_| {},
+            &expect!["kexec_file_load failed with EINTR: a signal interrupted it; try again"],
+        );
+        check(
+            Errno::EAGAIN,
+            CRASH,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with EAGAIN: the running kernel lacked something for the moment; try again"
+            ],
+        );
+    }
+
+    #[test]
+    fn what_this_machine_cannot() {
+        check(
+            Errno::E2BIG,
+            REBOOT,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with E2BIG: kernel, initrd or command line (5 bytes) are longer than the running kernel takes; give a smaller initrd or a shorter command line"
+            ],
+        );
+        check(
+            Errno::EOPNOTSUPP,
+            REBOOT,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with EOPNOTSUPP: this machine does not support kexec as it runs now: its firmware, processors or memory encryption (TDX, SEV) do not, or the file system of the files; reboot through the firmware; `dmesg | tail` may say more"
+            ],
+        );
+        check(
+            Errno::ENODEV,
+            REBOOT,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with ENODEV: a device that the running kernel needs for it is missing; the kernel log may say more: `dmesg | tail`"
+            ],
+        );
+        check_request(
+            Errno::ENODEV,
+            REBOOT,
+            |request| request.unfolded = false,
+            |_| {},
+            &expect![
+                "kexec_file_load failed with ENODEV: a device that the running kernel needs for it is missing, such as the one that holds the file; the kernel log may say more: `dmesg | tail`"
+            ],
+        );
+    }
+
+    #[test]
+    fn enosys_of_a_kernel_without_kexec() {
+        let edit = |m: &mut MachineState| m.kexec = Some(false);
+        check(
+            Errno::ENOSYS,
+            REBOOT,
+            edit,
+            &expect![
+                "kexec_file_load failed with ENOSYS: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y"
+            ],
+        );
+        check(
+            Errno::ENOSYS,
+            CRASH,
+            edit,
+            &expect![
+                "kexec_file_load failed with ENOSYS: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y"
+            ],
+        );
+        let mut machine = machine();
+        edit(&mut machine);
+        for errno in [Errno::EINVAL, Errno::ENOSYS] {
+            let refusal = Refusal::of_exec(errno, &machine);
+            assert_eq!(refusal.cause, Cause::NoKexec);
+        }
+        let refusal = Refusal::of_unload(Errno::ENOSYS, REBOOT, &machine);
+        assert_eq!(refusal.cause, Cause::NoKexec);
     }
 
     #[test]

@@ -36,6 +36,11 @@ fn report(state: &MachineState, standing: Standing) -> anyhow::Result<String> {
     )?;
     writeln!(
         text,
+        "kexec           {}",
+        or_unknown(state.kexec.map(yes_no))
+    )?;
+    writeln!(
+        text,
         "kernel loaded   {}",
         or_unknown(state.loaded.map(yes_no))
     )?;
@@ -147,6 +152,7 @@ fn document(state: &MachineState, standing: Standing) -> Value {
         "signatures": signatures,
         "release": state.release,
         "machine": state.machine,
+        "kexec": state.kexec,
         "loaded": state.loaded,
         "crash_loaded": state.crash_loaded,
         "crash_size": state.crash_size,
