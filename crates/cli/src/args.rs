@@ -1,7 +1,7 @@
 //! The command line: what `ukexec --help` prints, and its values.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -19,6 +19,8 @@ Examples:
   ukexec load debian.efi --append 'debug' --dry-run everything but the system call
   ukexec load --panic kdump.efi                     the kernel that a crash boots
   ukexec attach vmlinuz.efi my.bpf.o -o out.efi     put a parser into an image
+
+An image, a parser or an initrd named - is standard input; one of them at most.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.";
 
@@ -382,6 +384,36 @@ pub(crate) struct Limits {
 }
 
 impl Command {
+    /// Returns the files to read that the caller names for this run, each of which
+    /// may be standard input.
+    pub(crate) fn inputs(&self) -> Vec<&Path> {
+        let (files, unfolding) = match self {
+            Self::Inspect(args) => (vec![&args.image], Some(&args.unfolding)),
+            Self::Unfold(args) => (vec![&args.image], Some(&args.unfolding)),
+            Self::Load(args) => (vec![&args.image], Some(&args.unfolding)),
+            Self::Attach(args) => (vec![&args.image, &args.parser], None),
+            Self::Detach(args) => (vec![&args.image], None),
+            Self::Parser(ParserCommand::Check(args)) => (vec![&args.file], None),
+            Self::Parser(ParserCommand::Disasm(args)) => (vec![&args.file], None),
+            Self::Parser(ParserCommand::Run(args)) => {
+                let files = [&args.file, &args.image].into_iter();
+                (files.chain(&args.initrd).collect(), None)
+            }
+            Self::Exec(_)
+            | Self::Unload(_)
+            | Self::Status(_)
+            | Self::Worker(_)
+            | Self::Parser(ParserCommand::Helpers) => (Vec::new(), None),
+        };
+        let more = unfolding.map(|args| args.initrd.iter().chain(&args.parser));
+        let more = more.into_iter().flatten();
+        files
+            .into_iter()
+            .chain(more)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
     /// Returns whether the caller asked for a JSON document.
     pub(crate) fn json(&self) -> bool {
         match self {

@@ -9,7 +9,7 @@ use ukexec_unfold::PARSER_MAX;
 
 use crate::image::name;
 use crate::protocol::Bundled;
-use crate::read;
+use crate::read::{self, shown};
 
 /// Small files, one behind the other in sealed memory.
 pub(crate) struct Bundle {
@@ -30,7 +30,7 @@ impl Bundle {
     }
 
     pub(crate) fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
-        let failed = || format!("cannot read parser {}", path.display());
+        let failed = || format!("cannot read parser {}", shown(path));
         self.add(
             name(path),
             &read::named(path, PARSER_MAX).with_context(failed)?,

@@ -5,15 +5,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ukexec_kexec::shown_path;
+
+use crate::read::is_stdin;
+
 /// Returns a warning if systemd-stub would add files that lie beside `image`.
 pub(crate) fn warning(image: &Path) -> Option<String> {
+    if is_stdin(image) {
+        return None;
+    }
     let real = image.canonicalize().ok();
     let places = [Some(image), real.as_deref()].into_iter().flatten();
     places.filter_map(folder).find_map(|dir| look_into(&dir))
 }
 
 fn look_into(dir: &Path) -> Option<String> {
-    let shown = dir.display();
+    let shown = shown_path(dir);
     let mut names = match names(dir) {
         Ok(names) => names,
         Err(error) if is_absent(&error) => return None,
@@ -73,7 +80,7 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
         let is_taken = name.is_ascii() && !name.starts_with('.');
         let is_companion = SUFFIXES.iter().any(|suffix| lower.ends_with(suffix));
         if is_taken && is_companion && entry.path().is_file() {
-            names.push(name);
+            names.push(shown_path(Path::new(&name)));
         }
     }
     Ok(names)

@@ -2,16 +2,19 @@
 //! snapshot that nobody can change.
 
 use std::fs::File;
+use std::io::Seek as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use ukexec_kexec::{
     GrowableFile, InputKind, Moved, Readers, SealedFile, Snapshot, Tap, input_kind, read_stream,
+    shown_path,
 };
 
 use crate::progress::Progress;
 use crate::protocol::Span;
+use crate::read::{self, is_stdin, shown};
 use crate::sources::Sources;
 
 /// What is longer is not looked at: the parser ABI and `kexec_file_load(2)` know
@@ -56,10 +59,17 @@ pub(crate) struct Image {
 impl Opened {
     /// Opens `path`; reads it if it is a stream.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let failed = || format!("cannot read {}", path.display());
-        let file = File::open(path).with_context(failed)?;
+        let failed = || format!("cannot read {}", shown(path));
+        let mut file = read::open(path).with_context(failed)?;
         let readers = Readers::of(&file).with_context(failed)?;
-        let content = match input_kind(&file).with_context(failed)? {
+        // A part of standard input may have been read already.
+        let is_rest = is_stdin(path) && file.stream_position().is_ok_and(|at| at > 0);
+        let kind = if is_rest {
+            InputKind::Stream
+        } else {
+            input_kind(&file).with_context(failed)?
+        };
+        let content = match kind {
             InputKind::File { len } => Content::File(file, len),
             _ => {
                 let progress = Progress::spinner("reading", path);
@@ -131,12 +141,12 @@ impl Opened {
         if len > LEN_MAX {
             bail!(
                 "{} has {len} bytes; an image or initrd has {LEN_MAX} at most",
-                path.display()
+                shown(&path)
             );
         }
         let progress = Progress::bytes("taking over", &path, len);
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
-            .with_context(|| format!("cannot read {}", path.display()))?;
+            .with_context(|| format!("cannot read {}", shown(&path)))?;
         let moved = snapshot.moved();
         let (parts, layout) = snapshot.into_parts();
         let mut ids = Vec::new();
@@ -180,6 +190,8 @@ impl Image {
 
 /// Returns a file's name, as layer paths begin with it.
 pub(crate) fn name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
+    match path.file_name() {
+        Some(name) if !is_stdin(path) => shown_path(Path::new(name)),
+        _ => shown(path),
+    }
 }

@@ -33,7 +33,8 @@ mod worker;
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::filter::LevelFilter;
 
 use args::{Cli, Command};
@@ -41,6 +42,18 @@ use args::{Cli, Command};
 fn main() -> ExitCode {
     ukexec_kexec::fail_on_long_files();
     let cli = Cli::parse();
+    let inputs = cli.command.inputs();
+    if inputs
+        .into_iter()
+        .filter(|path| read::is_stdin(path))
+        .count()
+        > 1
+    {
+        let message = "standard input (-) can stand for one file only\n";
+        Cli::command()
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
     let level = match cli.verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,

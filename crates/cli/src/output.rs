@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use ukexec_kexec::{Folder, Moved, NewFolder, Part, Place, Readers, UnnamedFile};
+use ukexec_kexec::{Folder, Moved, NewFolder, Part, Place, Readers, UnnamedFile, shown_path};
 
 /// A folder that appears at its final place when it is complete. Dropped before,
 /// it leaves nothing.
@@ -83,11 +83,11 @@ fn place(target: &Path) -> anyhow::Result<(Folder, OsString)> {
         Place::Free | Place::EmptyFolder => Ok((around, name)),
         Place::FullFolder => bail!(
             "{} is not empty; name a folder that is absent or empty",
-            target.display()
+            shown_path(target)
         ),
         _ => bail!(
             "{} is not a folder; name one that is empty, or a new name",
-            target.display()
+            shown_path(target)
         ),
     }
 }
@@ -111,12 +111,12 @@ pub(crate) fn write_file(target: &Path, bytes: &[u8], readers: Readers) -> anyho
     if !matches!(around.place(&name)?, Place::Free | Place::File) {
         bail!(
             "{} is not a file; name one, or a new name",
-            target.display()
+            shown_path(target)
         );
     }
     let file = around.new_file()?;
     file.complete(&name, bytes, readers)
-        .with_context(|| format!("cannot write {}", target.display()))
+        .with_context(|| format!("cannot write {}", shown_path(target)))
 }
 
 /// Makes a new file for `readers`, or empties the one there is.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use ukexec_kexec::shown_path;
 use ukexec_unfold::PARSER_MAX;
 
 use crate::read;
@@ -38,9 +39,9 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
                 continue;
             }
             let object = read::whole(&path, PARSER_MAX)
-                .with_context(|| format!("cannot read parser {}", path.display()))?;
+                .with_context(|| format!("cannot read parser {}", shown_path(&path)))?;
             if !object.is_empty() {
-                parsers.push((name, object));
+                parsers.push((shown_path(Path::new(&name)), object));
             }
         }
     }
@@ -55,7 +56,7 @@ fn is_masked(path: &Path) -> bool {
 /// Returns the parser objects in `dir` by name. A folder that nobody named may
 /// be absent.
 fn objects(dir: &Path, named: bool) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let failed = || format!("cannot look for parsers in {}", dir.display());
+    let failed = || format!("cannot look for parsers in {}", shown_path(dir));
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Deserialize;
 use toml::Spanned;
+use ukexec_kexec::shown_path;
 use ukexec_signature::SecureBoot;
 
 use crate::read;
@@ -194,13 +195,13 @@ impl Config {
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", shown_path(path))]
     Read {
         path: PathBuf,
         #[source]
         cause: io::Error,
     },
-    #[error("{}, line {line}: {message}", path.display())]
+    #[error("{}, line {line}: {message}", shown_path(path))]
     Content {
         path: PathBuf,
         line: usize,

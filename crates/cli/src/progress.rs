@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::image::name;
+
 /// Work that is too short to be seen draws nothing.
 const QUIET_FOR: Duration = Duration::from_millis(300);
 
@@ -32,10 +34,7 @@ impl Progress {
     }
 
     fn new(bar: ProgressBar, what: &str, path: &Path) -> Self {
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy();
+        let name = name(path);
         let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

@@ -2,9 +2,33 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use ukexec_kexec::{Readers, open_regular};
+use ukexec_kexec::{Readers, open_regular, shown_path};
+
+/// Opens what the caller named for this run: `-` is standard input.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if is_stdin(path) {
+        Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+    } else {
+        File::open(path)
+    }
+}
+
+/// Returns whether `path` stands for standard input. A file of this name is `./-`.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Returns the name of what the caller named for this run, for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    if is_stdin(path) {
+        "standard input".to_owned()
+    } else {
+        shown_path(path)
+    }
+}
 
 /// Returns what is in the regular file at `path`, if that is no more than
 /// `limit` bytes. Nothing else is read: what lies in a folder may be a pipe that
@@ -16,12 +40,12 @@ pub(crate) fn whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// As [`whole`], of what the caller named for this run: it may be a pipe as
 /// well, such as a shell's `<(…)`.
 pub(crate) fn named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    bounded(File::open(path)?, limit)
+    bounded(open(path)?, limit)
 }
 
 /// As [`named`], with who may read it.
 pub(crate) fn named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     let readers = Readers::of(&file)?;
     Ok((bounded(file, limit)?, readers))
 }

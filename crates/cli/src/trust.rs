@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use ukexec_kexec::{Lockdown, MachineState, SealedFile};
+use ukexec_kexec::{Lockdown, MachineState, SealedFile, shown_path};
 use ukexec_signature::{SecureBoot, TrustError, secure_boot};
 
 use crate::args;
@@ -90,7 +90,8 @@ fn open(config: &Config) -> anyhow::Result<Efivars> {
 }
 
 fn open_dir(dir: &Path) -> anyhow::Result<Efivars> {
-    Efivars::open(dir).with_context(|| format!("cannot read UEFI variables from {}", dir.display()))
+    Efivars::open(dir)
+        .with_context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
 }
 
 /// Returns the configuration with what the command line says instead.
@@ -144,10 +145,10 @@ fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, TrustErr
 
 /// Puts a file of certificates into `bundle`, or all files of a folder.
 fn add_trust(path: &Path, bundle: &mut Bundle, files: &mut Vec<Bundled>) -> anyhow::Result<()> {
-    let failed = || format!("cannot read trusted keys from {}", path.display());
+    let failed = || format!("cannot read trusted keys from {}", shown_path(path));
     let mut add = |path: &Path| -> anyhow::Result<()> {
         let bytes = read::whole(path, LEN_MAX).with_context(failed)?;
-        files.push(bundle.add(path.to_string_lossy().into_owned(), &bytes)?);
+        files.push(bundle.add(shown_path(path), &bytes)?);
         Ok(())
     };
     if !path.is_dir() {
@@ -169,7 +170,7 @@ fn add_trust(path: &Path, bundle: &mut Bundle, files: &mut Vec<Bundled>) -> anyh
     if count == 0 {
         bail!(
             "{}: there is no file in this folder of trusted keys",
-            path.display()
+            shown_path(path)
         );
     }
     Ok(())
@@ -184,7 +185,7 @@ fn variables(efivars: &Efivars, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundl
     {
         let content = efivars
             .read(&name)
-            .with_context(|| format!("cannot read {name}"))?;
+            .with_context(|| format!("cannot read {}", shown_path(Path::new(&name))))?;
         if let Some(content) = content {
             variables.push(bundle.add(name, &content)?);
         }

@@ -74,6 +74,8 @@ fn help_names_every_command_with_examples() {
           ukexec load --panic kdump.efi                     the kernel that a crash boots
           ukexec attach vmlinuz.efi my.bpf.o -o out.efi     put a parser into an image
 
+        An image, a parser or an initrd named - is standard input; one of them at most.
+
         Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
         --
     "#]],

@@ -2,10 +2,11 @@
 //! standard input.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A folder with `vmlinuz`, a kernel of no more than its header, and `uki.efi`,
 /// which has it inside, and a command line.
@@ -77,6 +78,21 @@ fn ukexec(dir: &Path, args: &[&OsStr]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
     let command = command.current_dir(dir).args(args).env("NO_COLOR", "1");
     command.output().expect("ukexec runs")
+}
+
+/// Runs `ukexec` with `args` in `dir` and this standard input.
+fn with_stdin(dir: &Path, args: &[&str], stdin: impl Into<Stdio>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
+    let command = command.current_dir(dir).args(args).stdin(stdin);
+    command.output().expect("ukexec runs")
+}
+
+/// Returns a pipe that `bytes` come out of.
+fn pipe(bytes: Vec<u8>) -> Stdio {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    // A reader that refuses what comes reads no more.
+    std::thread::spawn(move || writer.write_all(&bytes));
+    reader.into()
 }
 
 /// Runs `ukexec` with `args` in `dir`, which must be a success, and returns what
@@ -155,4 +171,104 @@ fn companion_files_are_mentioned_where_a_stub_would_add_them() {
     }
     let (stderr, document) = warnings(dir.path(), &["inspect", "vmlinuz"]);
     assert!(!(stderr + &document).contains("extra.d"));
+}
+
+#[test]
+fn standard_input_stands_for_one_file() {
+    let dir = folder();
+    let image = fs::read(dir.path().join("uki.efi")).expect("it is there");
+    let file = File::open(dir.path().join("uki.efi")).expect("it is there");
+    let mut behind = tempfile::tempfile().expect("a file");
+    behind.write_all(b"read before").expect("room");
+    behind.write_all(&image).expect("room");
+    behind.seek(SeekFrom::Start(11)).expect("it has an end");
+    for stdin in [pipe(image.clone()), file.into(), behind.into()] {
+        let output = with_stdin(dir.path(), &["unfold", "-", "-o", "parts"], stdin);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.starts_with("stage 1  standard input: uki.bpf.o"),
+            "{said}"
+        );
+        let part = |name| fs::read(dir.path().join("parts").join(name)).expect("a part");
+        assert_eq!(part("kernel"), kernel());
+        assert_eq!(part("cmdline"), b"quiet crashkernel=1G");
+        fs::remove_dir_all(dir.path().join("parts")).expect("it is there");
+    }
+    let args = ["unfold", "uki.efi", "-o", "parts", "--initrd", "-"];
+    let output = with_stdin(dir.path(), &args, pipe(b"070701".to_vec()));
+    assert!(output.status.success(), "{output:?}");
+    let initrd = fs::read(dir.path().join("parts/initrd")).expect("an initrd");
+    assert_eq!(initrd, b"070701");
+    // A parser is none, and who gave it is named.
+    let args = ["inspect", "uki.efi", "--parser=-"];
+    let output = with_stdin(dir.path(), &args, pipe(b"no parser".to_vec()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("standard input"), "{said}");
+}
+
+#[test]
+fn standard_input_is_read_once() {
+    let dir = folder();
+    for args in [
+        &["inspect", "-", "--initrd", "-"][..],
+        &["load", "vmlinuz", "--initrd=-", "--initrd=-"],
+        &["unfold", "-", "-o", "parts", "--parser", "-"],
+        &["attach", "-", "-", "-o", "out.efi"],
+        &["parser", "run", "-", "--image", "-"],
+    ] {
+        let output = with_stdin(dir.path(), args, Stdio::null());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("standard input (-) can stand for one file only"),
+            "{said}"
+        );
+    }
+    // A file of that name is another one.
+    fs::write(dir.path().join("-"), kernel()).expect("room for it");
+    let output = with_stdin(dir.path(), &["inspect", "./-", "--json"], Stdio::null());
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"path\": \"-\""));
+}
+
+#[test]
+fn a_name_of_a_file_stays_in_its_line() {
+    let dir = folder();
+    let name = "a\nukexec: loaded\u{202e}.efi";
+    let shown = "a\\nukexec: loaded\\u{202e}.efi";
+    fs::write(dir.path().join(name), b"#!/bin/sh\n").expect("room for it");
+    let missing = "none\n.efi";
+    for args in [
+        &["inspect", name][..],
+        &["load", missing],
+        &["unfold", "vmlinuz", "-o", missing, "--initrd", missing],
+        &["inspect", "uki.efi", "--parser", name],
+        &["inspect", "uki.efi", "--parser", missing],
+        &["inspect", "uki.efi", "--parsers-dir", missing],
+        &["inspect", "uki.efi", "--trust", missing],
+        &["inspect", "uki.efi", "--trust", name],
+        &["inspect", "uki.efi", "--config", missing],
+        &["inspect", "uki.efi", "--efivars", missing],
+        &["unfold", "uki.efi", "-o", name],
+        &["attach", "uki.efi", name, "-o", "out.efi"],
+        &["attach", missing, "vmlinuz", "-o", "out.efi"],
+        &["detach", name, "-o", "out.efi"],
+        &["parser", "check", missing],
+    ] {
+        let output = with_stdin(dir.path(), args, Stdio::null());
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains(shown) || said.contains("none\\n.efi"),
+            "{said}"
+        );
+    }
+    // Nor does it look like another line of a report.
+    fs::copy(dir.path().join("uki.efi"), dir.path().join(name)).expect("room for it");
+    let output = with_stdin(dir.path(), &["inspect", name], Stdio::null());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with(shown), "{said}");
+    assert!(!said.contains("\nukexec: loaded"), "{said}");
 }

@@ -1,8 +1,10 @@
 //! The crate's error type.
 
+use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -82,7 +84,7 @@ pub enum KexecError {
         cause: io::Error,
     },
     /// A file could not be written.
-    #[error("{}: {action}: {cause}", path.display())]
+    #[error("{}: {action}: {cause}", shown_path(path))]
     File {
         /// Which file.
         path: PathBuf,
@@ -93,7 +95,7 @@ pub enum KexecError {
         cause: io::Error,
     },
     /// A path that ends in no name.
-    #[error("{} does not name a new file or folder", path.display())]
+    #[error("{} does not name a new file or folder", shown_path(path))]
     NoName {
         /// The path.
         path: PathBuf,
@@ -102,14 +104,14 @@ pub enum KexecError {
     #[error(
         "{}: somebody who may write to the folder around it put something else in its place; \
          choose a folder that nobody else may write to",
-        path.display()
+        shown_path(path)
     )]
     Swapped {
         /// The path.
         path: PathBuf,
     },
     /// A part of a file being written is not there.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}", shown_path(path))]
     FilePart {
         /// Which file was being written.
         path: PathBuf,
@@ -156,11 +158,36 @@ pub enum KexecError {
     },
 }
 
-/// Returns what to do about `cause`, to be put behind it.
+/// Returns `path` as messages show it: in one line, with escapes for what steers a
+/// terminal or is not seen, and in hex for bytes that are no UTF-8.
+#[must_use]
+pub fn shown_path(path: &Path) -> String {
+    let mut shown = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        // Quotes and backslashes do no harm, and are read more easily as they are.
+        for part in chunk.valid().split_inclusive(HARMLESS) {
+            let text = part.trim_end_matches(HARMLESS);
+            shown.extend(text.escape_debug());
+            shown.push_str(part.strip_prefix(text).unwrap_or_default());
+        }
+        for byte in chunk.invalid() {
+            let _infallible = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+const HARMLESS: [char; 3] = ['\'', '"', '\\'];
+
+/// Returns what to do about `cause`, or who denied a call that Linux itself denies
+/// to nobody, to be put behind it.
 fn advice(cause: &io::Error) -> &'static str {
     match cause.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => "; raise the limit of open files of this process (`ulimit -n`)",
         Some(Errno::NFILE) => "; this system has no room for more open files (sysctl fs.file-max)",
+        Some(Errno::PERM | Errno::ACCESS) => {
+            "; a seccomp filter or a security module, such as a container has, may forbid it"
+        }
         _ => "",
     }
 }
@@ -175,6 +202,8 @@ fn said(stderr: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -191,5 +220,36 @@ mod tests {
         );
         assert!(told(Errno::NFILE).ends_with("(sysctl fs.file-max)"));
         assert!(told(Errno::NOENT).ends_with("(os error 2)"));
+    }
+
+    #[test]
+    fn a_path_is_shown_in_one_line() {
+        let check = |path: &[u8], expected: &str| {
+            assert_eq!(shown_path(Path::new(OsStr::from_bytes(path))), expected);
+        };
+        check(b"/boot/it's \"a\".efi", "/boot/it's \"a\".efi");
+        check(
+            "e\u{301}t\u{e9} \u{1f427}".as_bytes(),
+            "e\u{301}t\u{e9} \u{1f427}",
+        );
+        check(b"a\nukexec: b\r\t.efi", "a\\nukexec: b\\r\\t.efi");
+        check(b"\x1b[31m\x7f", "\\u{1b}[31m\\u{7f}");
+        check(
+            "a\u{202e}b\u{2066}\u{2028}".as_bytes(),
+            "a\\u{202e}b\\u{2066}\\u{2028}",
+        );
+        check(b"a\xff\xc3b\\c", "a\\xff\\xc3b\\c");
+        check(b"\\''\n'", "\\''\\n'");
+        check(b"", "");
+    }
+
+    #[test]
+    fn a_call_that_is_denied_is_told_from_one_that_fails() {
+        let memory = |cause: rustix::io::Errno| KexecError::Memory {
+            action: "creating a file in memory (memfd_create)",
+            cause: cause.into(),
+        };
+        expect_test::expect!["creating a file in memory (memfd_create): Operation not permitted (os error 1); a seccomp filter or a security module, such as a container has, may forbid it"]
+            .assert_eq(&memory(rustix::io::Errno::PERM).to_string());
     }
 }

@@ -49,7 +49,7 @@ mod unnamed;
 pub use assemble::{Part, assemble};
 pub use cause::Cause;
 pub use errno::Errno;
-pub use error::KexecError;
+pub use error::{KexecError, shown_path};
 pub use folder::{Folder, NewFile, NewFolder, Place};
 pub use inherit::close_on_exec;
 pub use load::{LoadKind, LoadRequest, exec_now, exec_through_systemd, load, unload};

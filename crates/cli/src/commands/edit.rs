@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use ukexec_kexec::Readers;
+use ukexec_kexec::{Readers, shown_path};
 use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
 use crate::image::LEN_MAX;
 use crate::output::write_file;
-use crate::read;
+use crate::read::{self, shown};
 use crate::size::Size;
 use crate::{commands, text};
 
@@ -19,17 +19,17 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let (parser, _) = read(&args.parser)?;
     // An image that carries a parser which nobody takes would boot nowhere.
     commands::parser::loadable(&parser)
-        .with_context(|| format!("{} is not a parser to attach", args.parser.display()))?;
+        .with_context(|| format!("{} is not a parser to attach", shown(&args.parser)))?;
     let options = EditOptions {
         drop_signature: args.drop_signature,
     };
     let edited = ukexec_pe::attach(&image, PARSER_SECTION, &parser, options)
         .map_err(with_advice)
-        .with_context(|| format!("cannot attach a parser to {}", args.image.display()))?;
+        .with_context(|| format!("cannot attach a parser to {}", shown(&args.image)))?;
     write_file(&args.output, &edited, readers)?;
     text::note(&format!(
         "wrote {}: {} with {} of parser in section {PARSER_SECTION}",
-        args.output.display(),
+        shown_path(&args.output),
         Size(edited.len() as u64),
         Size(parser.len() as u64)
     ));
@@ -43,11 +43,11 @@ pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
     };
     let edited = ukexec_pe::detach(&image, PARSER_SECTION, options)
         .map_err(with_advice)
-        .with_context(|| format!("cannot take the parser out of {}", args.image.display()))?;
+        .with_context(|| format!("cannot take the parser out of {}", shown(&args.image)))?;
     write_file(&args.output, &edited, readers)?;
     text::note(&format!(
         "wrote {}: {}",
-        args.output.display(),
+        shown_path(&args.output),
         Size(edited.len() as u64)
     ));
     Ok(())
@@ -62,6 +62,5 @@ fn with_advice(error: PeError) -> anyhow::Error {
 }
 
 fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Readers)> {
-    read::named_with_readers(path, LEN_MAX)
-        .with_context(|| format!("cannot read {}", path.display()))
+    read::named_with_readers(path, LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))
 }

@@ -10,6 +10,7 @@ use ukexec_kexec::{LoadKind, LoadRequest, MachineState, Moved, Part, assemble, l
 
 use crate::args::Load;
 use crate::protocol::{Identity, MachineFacts, Objection, Wanted};
+use crate::read::shown;
 use crate::size::Size;
 use crate::sources::Descriptor;
 use crate::text;
@@ -81,7 +82,7 @@ fn tell_notes(unfolding: &Unfolding) {
 
 /// The running kernel would not take the image.
 #[derive(Debug, thiserror::Error)]
-#[error("this machine does not take {}: {problem}", image.display())]
+#[error("this machine does not take {}: {problem}", shown(image))]
 pub(crate) struct NotTaken {
     image: PathBuf,
     problem: String,

@@ -15,7 +15,7 @@ use ukexec_pe::PeImage;
 use ukexec_unfold::PARSER_SECTION;
 
 use crate::image::LEN_MAX;
-use crate::read;
+use crate::read::{self, shown};
 
 pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
@@ -30,14 +30,14 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes =
-        read::named(path, LEN_MAX).with_context(|| format!("cannot read {}", path.display()))?;
+        read::named(path, LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {
         return Ok(bytes);
     };
     let section = pe.section(PARSER_SECTION).with_context(|| {
         format!(
             "{}: the image carries no parser (section {PARSER_SECTION})",
-            path.display()
+            shown(path)
         )
     })?;
     let content = section.content();

@@ -1,6 +1,6 @@
 //! `ukexec unfold`: the parts of an image as files.
 
-use ukexec_kexec::{Moved, Part};
+use ukexec_kexec::{Moved, Part, shown_path};
 
 use crate::args::Unfold;
 use crate::output::NewDir;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     text::note(&format!(
         "wrote {} to {}",
         Size(written.total()),
-        args.output.display()
+        shown_path(&args.output)
     ));
     Ok(())
 }

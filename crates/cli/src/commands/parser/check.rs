@@ -11,6 +11,7 @@ use super::facts::{Facts, place};
 use super::read;
 use crate::args::ParserCheck;
 use crate::failure::sentence;
+use crate::read::shown;
 use crate::text;
 
 pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
@@ -33,7 +34,7 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
 /// the bytes of memory that it takes.
 fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
     let refused = |reasons| Refused {
-        file: path.display().to_string(),
+        file: shown(path),
         reasons,
     };
     let loaded = Parser::load_or_explain(object, &ukexec_unfold::interface());

@@ -8,13 +8,14 @@ use ukexec_bpf::{Parser, Program};
 
 use super::{read, same_line, source};
 use crate::args::ParserDisasm;
+use crate::read::shown;
 use crate::text;
 
 pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
     let object = read(&args.file)?;
     // Not verified: what is wrong with an instruction is a reason to look.
     let parser = Parser::load(&object, &ukexec_unfold::interface())
-        .with_context(|| format!("{}: this loader refuses the parser", args.file.display()))?;
+        .with_context(|| format!("{}: this loader refuses the parser", shown(&args.file)))?;
     let wanted = |program: &&Program| {
         let name = args.program.as_ref();
         name.is_none_or(|name| *name == program.name)
@@ -23,7 +24,7 @@ pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
     ensure!(
         !programs.is_empty(),
         "{}: no program is called {}; there are {}",
-        args.file.display(),
+        shown(&args.file),
         args.program.as_deref().unwrap_or_default(),
         names(&parser)
     );

@@ -11,6 +11,7 @@ use ukexec_bpf::{
 use ukexec_unfold::ABI;
 
 use crate::document::SCHEMA;
+use crate::read::shown;
 use crate::size::Size;
 
 /// A parser that loads.
@@ -34,7 +35,7 @@ impl Facts<'_> {
         };
         let mut text = format!(
             "{}: {}, parser ABI {ABI}, {} bytes, licence {license}\n",
-            self.path.display(),
+            shown(self.path),
             form(self.object),
             self.object.len()
         );

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::{Parser, Rope, SourceId};
-use ukexec_kexec::Readers;
+use ukexec_kexec::{Readers, shown_path};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
     run_stage,
@@ -117,7 +117,7 @@ fn trace(
         None => (Box::new(io::stdout()), Form::Text),
         Some(path) => {
             let file = create_file(path, readers)
-                .with_context(|| format!("cannot write the trace to {}", path.display()))?;
+                .with_context(|| format!("cannot write the trace to {}", shown_path(path)))?;
             (Box::new(file), Form::JsonLines)
         }
     };
