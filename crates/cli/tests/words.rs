@@ -272,3 +272,27 @@ fn a_name_of_a_file_stays_in_its_line() {
     assert!(said.starts_with(shown), "{said}");
     assert!(!said.contains("\nukexec: loaded"), "{said}");
 }
+
+/// The kernel knows the loader as the program that runs, and would start that as
+/// the worker.
+#[cfg(all(
+    target_arch = "x86_64",
+    target_env = "gnu",
+    not(target_feature = "crt-static")
+))]
+#[test]
+fn a_start_through_the_dynamic_loader_is_named() {
+    let dir = folder();
+    let output = Command::new("/lib64/ld-linux-x86-64.so.2")
+        .arg(env!("CARGO_BIN_EXE_ukexec"))
+        .args(["inspect", "vmlinuz"])
+        .current_dir(dir.path())
+        .output()
+        .expect("the loader runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let program = Path::new(env!("CARGO_BIN_EXE_ukexec")).canonicalize();
+    let program = format!("start {:?} itself", program.expect("it is there"));
+    assert!(said.contains("ld-linux-x86-64.so.2"), "{said}");
+    assert!(said.contains(&program), "{said}");
+}

@@ -17,6 +17,17 @@ pub enum SandboxError {
         #[source]
         cause: io::Error,
     },
+    /// The kernel started another program, which loaded this one.
+    #[error(
+        "no worker process: the kernel started {loader:?}, and would start that again as the \
+         worker; start {program:?} itself"
+    )]
+    Loader {
+        /// What was started: a dynamic loader.
+        loader: String,
+        /// This program.
+        program: String,
+    },
     /// The worker could not be tied to its parent.
     #[error("a worker is started by its parent only: {action}: {cause}")]
     Attach {

@@ -46,6 +46,7 @@ mod ending;
 mod error;
 mod files;
 mod inherited;
+mod program;
 mod resources;
 mod rights;
 mod worker;

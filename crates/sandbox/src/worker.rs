@@ -1,6 +1,7 @@
 //! Starting the worker, its life, and the worker's side of the start.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,7 @@ use rustix::stdio;
 use crate::channel::Channel;
 use crate::ending::Ending;
 use crate::error::SandboxError;
+use crate::program::{self, OWN_PROGRAM};
 
 /// A worker process. It ends with this value at the latest.
 #[derive(Debug)]
@@ -35,7 +37,8 @@ pub struct Worker {
 ///
 /// # Errors
 ///
-/// [`SandboxError::Spawn`]: no socket or no process to be had, or no `/proc`.
+/// [`SandboxError::Spawn`]: no socket or no process to be had, or no `/proc`;
+/// [`SandboxError::Loader`]: this program is the argument of another.
 pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
     let failed = |action| move |cause: io::Error| SandboxError::Spawn { action, cause };
     let (near, far) = socketpair(
@@ -46,6 +49,17 @@ pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
     )
     .map_err(io::Error::from)
     .map_err(failed("making a socket pair"))?;
+    program::check()?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open(NULL)
+        .map_err(failed(
+            "opening /dev/null for it (`mknod -m 666 /dev/null c 1 3` makes one)",
+        ))?;
+    let also_null = null
+        .try_clone()
+        .map_err(failed("opening /dev/null twice"))?;
     // The command owns `far` and goes at the end of the statement: with the
     // worker gone, nobody holds that end.
     let child = Command::new(OWN_PROGRAM)
@@ -54,8 +68,8 @@ pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(far))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(null)
+        .stderr(also_null)
         .spawn()
         .map_err(failed("starting /proc/self/exe"))?;
     Ok((Worker { child }, Channel::new(near)))
@@ -162,8 +176,7 @@ fn hung_up(socket: &rustix::fd::OwnedFd) -> Result<bool, Errno> {
         .any(|one| one.revents().contains(PollFlags::HUP)))
 }
 
-/// This program, also when its file was replaced or removed meanwhile.
-const OWN_PROGRAM: &str = "/proc/self/exe";
+const NULL: &str = "/dev/null";
 /// Between two looks at whether a worker has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The first descriptor behind the standard ones.
