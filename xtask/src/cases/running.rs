@@ -1,22 +1,27 @@
-//! What ukexec asks of the machine that it runs on, with files of it replaced: in a mount
-//! namespace of its own, which takes root.
+//! What ukexec asks of the machine that it runs on, where that is odd: files of it are replaced, in
+//! a mount namespace that takes root, or a seccomp filter denies system calls.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::command::Tool;
 use crate::materials::Target;
 use crate::runner;
-use crate::stand::{Stand, same_bytes};
+use crate::setup::PYTHON;
+use crate::stand::{Stand, check_words, document, number_at, same_bytes};
 
 use super::{Named, stock_kernel};
 
 pub(super) const CASES: &[Named] = &[
     Named::new("running/a-reused-line-keeps-quoted-values", quoted),
     Named::new("running/a-reused-line-may-be-any-bytes", any_bytes),
+    Named::new("running/without-dev-null-it-says-so", without_null),
+    Named::new("running/denied-calls-have-others-stand-in", stand_ins),
+    Named::new("running/a-denied-call-without-another-is-named", denied),
 ];
 
 fn quoted(stand: &Stand) -> Result<()> {
@@ -37,13 +42,69 @@ fn any_bytes(stand: &Stand) -> Result<()> {
     )
 }
 
+fn without_null(stand: &Stand) -> Result<()> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let output = namespace("mount -t tmpfs none /dev", &[])?
+        .arg(stand.ukexec_path())
+        .arg("inspect")
+        .arg(kernel)
+        .output()?;
+    fails_with(&output, &["opening /dev/null", "mknod"])
+}
+
+/// `sendfile` and `copy_file_range` save copies; where they are denied, bytes go through buffers.
+fn stand_ins(stand: &Stand) -> Result<()> {
+    let (kernel, bytes) = stock_kernel(Target::X86_64)?;
+    let initrd = stand.file("initrd", b"070701")?;
+    let run = |args: &[&dyn AsRef<OsStr>]| {
+        without_calls(&[SENDFILE, COPY_FILE_RANGE])
+            .arg(stand.ukexec_path())
+            .args(args.iter().map(|arg| arg.as_ref()))
+            .arg("--initrd")
+            .arg(&initrd)
+            .arg("--json")
+            .text()
+    };
+    let parts = stand.path("parts");
+    run(&[&"unfold", &kernel, &"-o", &parts])?;
+    same_bytes("the kernel", &fs::read(parts.join("kernel"))?, &bytes)?;
+    let report = document(&run(&[&"load", &kernel, &"--dry-run"])?)?;
+    let through_user = number_at(&report, "/load/bytes_moved/through_user")?;
+    ensure!(
+        through_user >= bytes.len() as u64,
+        "{through_user} bytes went through the program"
+    );
+    Ok(())
+}
+
+fn denied(stand: &Stand) -> Result<()> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let output = without_calls(&[MEMFD_CREATE])
+        .arg(stand.ukexec_path())
+        .arg("inspect")
+        .arg(kernel)
+        .output()?;
+    fails_with(&output, &["memfd_create", "seccomp filter"])
+}
+
+/// Expects a failure that says these `words` in one line.
+fn fails_with(output: &Output, words: &[&str]) -> Result<()> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(1) && said.lines().count() == 1,
+        "it ended with {}: {said}",
+        output.status
+    );
+    check_words(&said, words)
+}
+
 /// Expects `reused` of a machine whose kernel was given `running`.
 fn reuse(stand: &Stand, running: &[u8], reused: &[u8]) -> Result<()> {
     let (kernel, _) = stock_kernel(Target::X86_64)?;
     let line = stand.file("running", running)?;
     let parts = stand.path("parts");
     let options = [kernel.as_os_str(), OsStr::new("-o"), parts.as_os_str()];
-    let tool = with_file(stand, &line, "/proc/cmdline")?
+    let tool = with_file(&line, "/proc/cmdline")?
         .arg(stand.ukexec_path())
         .arg("unfold")
         .args(options)
@@ -57,20 +118,53 @@ fn reuse(stand: &Stand, running: &[u8], reused: &[u8]) -> Result<()> {
 }
 
 /// Returns a tool that runs what it is given where `file` lies over `target`.
-fn with_file(stand: &Stand, file: &Path, target: &str) -> Result<Tool> {
-    const WITH_FILE: &str = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
-    let tool = |program: &[&str]| {
-        Tool::new("unshare")
-            .args(["--mount", "sh", "-c", WITH_FILE, "sh"])
-            .arg(file)
-            .arg(target)
-            .args(program)
-            .dir(stand.path(""))
-    };
-    let works = tool(&["true"]).output()?;
-    if !works.status.success() {
-        let why = String::from_utf8_lossy(&works.stderr).into_owned();
-        return Err(runner::skip(format!("nothing can be mounted here: {why}")));
-    }
-    Ok(tool(&[]))
+fn with_file(file: &Path, target: &str) -> Result<Tool> {
+    namespace(
+        "mount --bind \"$1\" \"$2\"",
+        &[file.as_os_str(), OsStr::new(target)],
+    )
 }
+
+/// Returns a tool that runs what it is given in a mount namespace, behind `setup` with its `args`.
+fn namespace(setup: &str, args: &[&OsStr]) -> Result<Tool> {
+    let script = format!("{setup} && shift {} && exec \"$@\"", args.len());
+    let tool = || {
+        Tool::new("unshare")
+            .args(["--mount", "sh", "-c", &script, "sh"])
+            .args(args)
+    };
+    let works = tool().arg("true").output()?;
+    if works.status.success() {
+        return Ok(tool());
+    }
+    let why = String::from_utf8_lossy(&works.stderr).into_owned();
+    Err(runner::skip(format!("nothing can be mounted here: {why}")))
+}
+
+/// Returns a tool that runs what it is given under a seccomp filter that answers these calls with
+/// `EPERM`, as containers have it.
+fn without_calls(numbers: &[u32]) -> Tool {
+    // Linux, Documentation/userspace-api/seccomp_filter.rst: the call's number is the first word.
+    const FILTER: &str = "import ctypes, os, struct, sys\n\
+        numbers = [int(number) for number in sys.argv[1].split(',')]\n\
+        code = [(0x20, 0, 0, 0)]\n\
+        code += [(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]\n\
+        code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x50001)]\n\
+        code = b''.join(struct.pack('<HBBI', *one) for one in code)\n\
+        buffer = ctypes.create_string_buffer(code, len(code))\n\
+        program = struct.pack('<HxxxxxxQ', len(code) // 8, ctypes.addressof(buffer))\n\
+        libc = ctypes.CDLL(None, use_errno=True)\n\
+        for call in [(38, 1, 0, 0, 0), (22, 2, ctypes.c_char_p(program), 0, 0)]:\n\
+        \x20   if libc.prctl(*call):\n\
+        \x20       raise OSError(ctypes.get_errno(), 'prctl')\n\
+        os.execv(sys.argv[2], sys.argv[2:])\n";
+    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    Tool::new(PYTHON)
+        .args(["-c", FILTER])
+        .arg(numbers.join(","))
+}
+
+// Of x86_64, which the stand runs on.
+const SENDFILE: u32 = 40;
+const MEMFD_CREATE: u32 = 319;
+const COPY_FILE_RANGE: u32 = 326;
