@@ -7,18 +7,20 @@ use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::command::Tool;
 use crate::materials::Target;
 use crate::runner;
 use crate::setup::PYTHON;
-use crate::stand::{Stand, check_words, document, number_at, same_bytes};
+use crate::stand::{Stand, check_words, document, number_at, same_bytes, text_at};
 
 use super::{Named, stock_kernel};
 
 pub(super) const CASES: &[Named] = &[
     Named::new("running/a-reused-line-keeps-quoted-values", quoted),
     Named::new("running/a-reused-line-may-be-any-bytes", any_bytes),
+    Named::new("running/setup-mode-is-no-secure-boot", setup_mode),
     Named::new("running/without-dev-null-it-says-so", without_null),
     Named::new("running/denied-calls-have-others-stand-in", stand_ins),
     Named::new("running/a-denied-call-without-another-is-named", denied),
@@ -40,6 +42,35 @@ fn any_bytes(stand: &Stand) -> Result<()> {
         b"root=x opt=\xe9t\xe9 quiet\n",
         b"root=x opt=\xe9t\xe9 quiet",
     )
+}
+
+/// What `status` says of Secure Boot, and of the signatures that it asks for, agree.
+fn setup_mode(stand: &Stand) -> Result<()> {
+    const SETUP: &str = "mount -t tmpfs none /sys/firmware && \
+                         mkdir -p /sys/firmware/efi/efivars && \
+                         cp \"$1\"/* /sys/firmware/efi/efivars/";
+    let variables = stand.path("variables");
+    fs::create_dir_all(&variables)?;
+    let set = |name: &str, value: u8| {
+        let path = variables.join(format!("{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"));
+        fs::write(path, [6, 0, 0, 0, value])
+    };
+    for (secure_boot, setup_mode, on) in [(1, 0, true), (1, 1, false), (0, 1, false)] {
+        set("SecureBoot", secure_boot)?;
+        set("SetupMode", setup_mode)?;
+        let status = namespace(SETUP, &[variables.as_os_str()])?
+            .arg(stand.ukexec_path())
+            .args(["status", "--json"])
+            .text()?;
+        let status = document(&status)?;
+        let required = text_at(&status, "/signatures")? == "require";
+        let told = status.pointer("/secure_boot").and_then(Value::as_bool);
+        ensure!(
+            told == Some(on) && required == on,
+            "SecureBoot {secure_boot} and SetupMode {setup_mode} are told as {status:#}"
+        );
+    }
+    Ok(())
 }
 
 fn without_null(stand: &Stand) -> Result<()> {
