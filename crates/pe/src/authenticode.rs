@@ -18,8 +18,9 @@ pub struct AuthenticodeRanges {
     /// they have, the order and even double hashing of bytes is what the
     /// algorithm asks for and firmware does.
     pub ranges: Vec<Range<u64>>,
-    /// How many zero bytes to hash behind the last range, less than 8. Signing
-    /// pads a file in this way, so a signed image has none left to add.
+    /// How many zero bytes signing would put behind the last range, less than
+    /// 8. A signed image has none left to add, and firmware hashes none of an
+    /// unsigned one; some tools do.
     pub padding: u64,
 }
 

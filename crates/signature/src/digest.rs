@@ -114,19 +114,40 @@ impl FromIterator<Algorithm> for AlgorithmSet {
 }
 
 /// Digests of the same bytes, at most one for each algorithm.
+///
+/// An image that is not signed may have a length that is no multiple of 8.
+/// Signing would pad it, so that it has two digests: the one that firmware
+/// takes, and the padded one that some tools list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digests(Vec<(Algorithm, Vec<u8>)>);
+pub struct Digests {
+    taken: Vec<(Algorithm, Vec<u8>)>,
+    /// Empty where there is nothing to pad.
+    padded: Vec<(Algorithm, Vec<u8>)>,
+}
 
 impl Digests {
-    /// Returns the digest by `algorithm`, if it was taken.
-    pub fn get(&self, algorithm: Algorithm) -> Option<&[u8]> {
-        self.iter()
-            .find_map(|(which, digest)| (which == algorithm).then_some(digest))
+    /// Returns these digests, with those of the same bytes padded beside them.
+    pub(crate) fn with_padded(self, padded: Self) -> Self {
+        Self {
+            taken: self.taken,
+            padded: padded.taken,
+        }
     }
 
-    /// Returns all digests with their algorithms.
+    /// Returns the digest by `algorithm`, if it was taken: of the bytes alone.
+    pub fn get(&self, algorithm: Algorithm) -> Option<&[u8]> {
+        find(&self.taken, algorithm)
+    }
+
+    /// Returns the digest by `algorithm` of the padded bytes, if it was taken
+    /// and there is something to pad.
+    pub fn padded(&self, algorithm: Algorithm) -> Option<&[u8]> {
+        find(&self.padded, algorithm)
+    }
+
+    /// Returns all digests of the bytes alone, with their algorithms.
     pub fn iter(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
-        self.0
+        self.taken
             .iter()
             .map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
     }
@@ -134,8 +155,16 @@ impl Digests {
 
 impl FromIterator<(Algorithm, Vec<u8>)> for Digests {
     fn from_iter<I: IntoIterator<Item = (Algorithm, Vec<u8>)>>(digests: I) -> Self {
-        Self(digests.into_iter().collect())
+        Self {
+            taken: digests.into_iter().collect(),
+            padded: Vec::new(),
+        }
     }
+}
+
+fn find(digests: &[(Algorithm, Vec<u8>)], algorithm: Algorithm) -> Option<&[u8]> {
+    let found = digests.iter().find(|(which, _)| *which == algorithm);
+    found.map(|(_, digest)| digest.as_slice())
 }
 
 impl fmt::Display for Digests {

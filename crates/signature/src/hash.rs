@@ -19,10 +19,9 @@ use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
 /// hasher.update(0, b"ab-")?;
 /// hasher.update(3, b"-cd")?;
 /// let digests = hasher.finish()?;
-/// assert_eq!(
-///     digests.get(Algorithm::Sha256),
-///     Some(&Algorithm::Sha256.digest(b"abcd\0\0")[..])
-/// );
+/// let sha256 = |bytes| Some(Algorithm::Sha256.digest(bytes));
+/// assert_eq!(digests.get(Algorithm::Sha256).map(Vec::from), sha256(b"abcd"));
+/// assert_eq!(digests.padded(Algorithm::Sha256).map(Vec::from), sha256(b"abcd\0\0"));
 /// # Ok::<(), ukexec_signature::SignatureError>(())
 /// ```
 #[derive(Debug)]
@@ -100,15 +99,14 @@ impl Hasher {
     ///
     /// [`SignatureError::OutOfOrder`] if covered bytes did not come; `found`
     /// is then the end of all numbers.
-    pub fn finish(mut self) -> Result<Digests, SignatureError> {
+    pub fn finish(self) -> Result<Digests, SignatureError> {
         if let Some(missing) = self.ranges.iter().rev().find(|range| !range.is_empty()) {
             return Err(SignatureError::OutOfOrder {
                 expected: missing.start,
                 found: u64::MAX,
             });
         }
-        pad(&mut self.states, self.padding);
-        Ok(finish(self.states))
+        Ok(finish(self.states, self.padding))
     }
 }
 
@@ -137,8 +135,7 @@ pub fn digests_of(
             at = at.saturating_add(wide(chunk.len()));
         }
     }
-    pad(&mut states, ranges.padding);
-    Ok(finish(states))
+    Ok(finish(states, ranges.padding))
 }
 
 fn states(algorithms: AlgorithmSet) -> Vec<(Algorithm, State)> {
@@ -148,19 +145,24 @@ fn states(algorithms: AlgorithmSet) -> Vec<(Algorithm, State)> {
         .collect()
 }
 
-fn pad(states: &mut [(Algorithm, State)], padding: u64) {
-    let zeros = [0; 8]; // padding is less
-    let padding = usize::try_from(padding).unwrap_or(usize::MAX);
-    for (_, state) in states {
-        state.update(zeros.get(..padding).unwrap_or(&zeros));
+/// Returns the digests; where `padding` is not 0, also those with it.
+fn finish(states: Vec<(Algorithm, State)>, padding: u64) -> Digests {
+    let digests = |states: Vec<(Algorithm, State)>| -> Digests {
+        states
+            .into_iter()
+            .map(|(algorithm, state)| (algorithm, state.finish()))
+            .collect()
+    };
+    if padding == 0 {
+        return digests(states);
     }
-}
-
-fn finish(states: Vec<(Algorithm, State)>) -> Digests {
-    states
-        .into_iter()
-        .map(|(algorithm, state)| (algorithm, state.finish()))
-        .collect()
+    let zeros = [0; 8]; // padding is less
+    let len = usize::try_from(padding).unwrap_or(zeros.len());
+    let mut padded = states.clone();
+    for (_, state) in &mut padded {
+        state.update(zeros.get(..len).unwrap_or(&zeros));
+    }
+    digests(states).with_padded(digests(padded))
 }
 
 /// Returns those of `bytes`, which lie at `offset`, that `range` names.

@@ -625,12 +625,8 @@ mod tests {
             Checks::default(),
             &expect!["good: the digest of the image is listed in db"],
         );
-        check_with(
-            "unsigned",
-            &trust,
-            Checks::default(),
-            &expect!["good: the digest of the image is listed in db"],
-        );
+        // Signing padded it: what was signed is another file than this.
+        check_with("unsigned", &trust, Checks::default(), &expect!["unsigned"]);
         check_with(
             "p256",
             &trust,
@@ -644,6 +640,29 @@ mod tests {
             Checks::default(),
             &expect!["revoked: the image: dbx holds the image's SHA-256 digest"],
         );
+        check_with(
+            "unsigned",
+            &trust,
+            Checks::default(),
+            &expect!["revoked: the image: dbx holds the image's SHA-256 digest"],
+        );
+    }
+
+    #[test]
+    fn an_image_that_is_not_signed_is_listed_by_its_unpadded_digest() {
+        let image = file("images/unsigned.efi");
+        assert_eq!(image.len() % 8, 3);
+        let (_, digests) = taken_apart(&image).unwrap();
+        let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
+        let mut trust = Trust::default();
+        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
+        check_with(
+            "unsigned",
+            &trust,
+            Checks::default(),
+            &expect!["good: the digest of the image is listed in db"],
+        );
+        trust.add_revoked_list(&Origin::new("dbx"), &list).unwrap();
         check_with(
             "unsigned",
             &trust,

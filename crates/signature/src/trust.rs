@@ -82,10 +82,12 @@ impl Trust {
         Some(Revocation::new(origin, by))
     }
 
-    /// Returns why an image with these digests is revoked, if it is.
+    /// Returns why an image with these digests is revoked, if it is. Its padded
+    /// digest revokes it as well.
     pub fn revokes_image(&self, digests: &Digests) -> Option<Revocation> {
         let mut entries = self.revoked_images.iter();
-        let (hash, origin) = entries.find(|(hash, _)| hash.is_in(digests))?;
+        let (hash, origin) =
+            entries.find(|(hash, _)| hash.is_in(digests) || hash.is_padded_in(digests))?;
         Some(Revocation::new(
             origin,
             RevokedBy::ImageHash(hash.algorithm),
@@ -93,6 +95,7 @@ impl Trust {
     }
 
     /// Returns what allows an image with these digests without a signature.
+    /// Firmware does not pad, so its padded digest allows nothing.
     pub fn allows_image(&self, digests: &Digests) -> Option<Origin> {
         let mut entries = self.allowed_images.iter();
         let (_, origin) = entries.find(|(hash, _)| hash.is_in(digests))?;
@@ -322,6 +325,10 @@ impl Hash {
 
     fn is_in(&self, digests: &Digests) -> bool {
         digests.get(self.algorithm) == Some(&self.digest)
+    }
+
+    fn is_padded_in(&self, digests: &Digests) -> bool {
+        digests.padded(self.algorithm) == Some(&self.digest)
     }
 }
 

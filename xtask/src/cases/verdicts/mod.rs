@@ -32,7 +32,10 @@ struct Made {
 
 impl Made {
     fn new(stand: &Stand) -> Result<Self> {
-        let unsigned = stand.file("unsigned.efi", Edited::uki(stand)?.0)?;
+        // Of a length that is not padded: efitools list the padded digest, firmware takes another.
+        let mut image = Edited::uki(stand)?.0;
+        image.resize(image.len().next_multiple_of(8), 0);
+        let unsigned = stand.file("unsigned.efi", image)?;
         let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
         let stranger = Signer::new(stand, "stranger", Kind::Rsa2048)?;
         let good = owner.sign(&unsigned, &[], &stand.path("good.efi"))?;
