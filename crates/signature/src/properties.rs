@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use ukexec_pe::AuthenticodeRanges;
 
-use crate::testing::{certificate, file, taken_apart, trust, verified};
+use crate::testing::{certificate, content, entry, file, taken_apart, trust, verified, wrap};
 use crate::{
     Algorithm, AlgorithmSet, Checks, Digests, Hasher, MAX_SIGNATURE_LEN, MAX_TABLE_LEN, Trust,
-    algorithms_of, certificate_table, digests_of, verify_appended, verify_image,
+    algorithms_of, digests_of, verify_appended, verify_image,
 };
 
 /// Bytes of an image that may change without its verdict: spans of the file,
@@ -94,23 +94,6 @@ fn cut_off_tables_are_refused() {
         let verdict = verify_image(table, &digests, &trusted, Checks::default());
         assert!(!verdict.is_good(), "{len}: {verdict}");
     }
-}
-
-/// A table of one entry around `content`.
-fn entry(content: &[u8]) -> Vec<u8> {
-    let mut table = u32::try_from(8 + content.len())
-        .unwrap()
-        .to_le_bytes()
-        .to_vec();
-    table.extend([0, 2, 2, 0]);
-    table.extend(content);
-    table.resize(table.len().next_multiple_of(8), 0);
-    table
-}
-
-/// Returns the content of the one entry of a table.
-fn content(table: &[u8]) -> Vec<u8> {
-    certificate_table(table).unwrap()[0].to_vec()
 }
 
 proptest! {
@@ -200,20 +183,6 @@ fn lengths_that_lie_cost_nothing() {
             assert!(!verdict.is_good(), "{at:#x}: {verdict}");
         }
     }
-}
-
-/// Wraps `content` in a tag.
-fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(content.len()).unwrap().to_be_bytes();
-    let mut der = vec![tag, 0x84];
-    match content.len() {
-        0..=0x7f => der = vec![tag, len[3]],
-        0x80..=0xff => der = vec![tag, 0x81, len[3]],
-        0x100..=0xffff => der = vec![tag, 0x82, len[2], len[3]],
-        _ => der.extend(len),
-    }
-    der.extend(content);
-    der
 }
 
 /// As much as may be of what costs most: sets of many, deep nesting, and

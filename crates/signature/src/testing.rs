@@ -4,8 +4,8 @@
 use ukexec_pe::PeImage;
 
 use crate::{
-    Algorithm, Certificate, Checks, Digests, Origin, Trust, Verdict, algorithms_of, digests_of,
-    verify_image,
+    Algorithm, Certificate, Checks, Digests, Origin, Trust, Verdict, algorithms_of,
+    certificate_table, digests_of, verify_image,
 };
 
 /// Returns a file of `testdata/signed`.
@@ -71,4 +71,35 @@ pub(crate) fn taken_apart(image: &[u8]) -> Option<(Option<&[u8]>, Digests)> {
 pub(crate) fn verified(image: &[u8], trust: &Trust, checks: Checks) -> Option<Verdict> {
     let (table, digests) = taken_apart(image)?;
     Some(verify_image(table, &digests, trust, checks))
+}
+
+/// A table of one entry around `content`.
+pub(crate) fn entry(content: &[u8]) -> Vec<u8> {
+    let mut table = u32::try_from(8 + content.len())
+        .unwrap()
+        .to_le_bytes()
+        .to_vec();
+    table.extend([0, 2, 2, 0]);
+    table.extend(content);
+    table.resize(table.len().next_multiple_of(8), 0);
+    table
+}
+
+/// Returns the content of the one entry of a table.
+pub(crate) fn content(table: &[u8]) -> Vec<u8> {
+    certificate_table(table).unwrap()[0].to_vec()
+}
+
+/// Wraps `content` in a tag.
+pub(crate) fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(content.len()).unwrap().to_be_bytes();
+    let mut der = vec![tag, 0x84];
+    match content.len() {
+        0..=0x7f => der = vec![tag, len[3]],
+        0x80..=0xff => der = vec![tag, 0x81, len[3]],
+        0x100..=0xffff => der = vec![tag, 0x82, len[2], len[3]],
+        _ => der.extend(len),
+    }
+    der.extend(content);
+    der
 }
