@@ -116,9 +116,16 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(job) => {
                 let bundle = sources::rope(descriptor, job.bundle_len);
-                let outcome = Outcome::of(&job, &bundle, &rules, &mut sources)?;
-                let answer = answer::of(&outcome, &job, &mut sources)?;
-                line.send(&Event::Done(Box::new(answer)))?;
+                let mut notes = Vec::new();
+                let outcome = Outcome::of(&job, &bundle, &rules, &mut notes, &mut sources);
+                let answer = outcome.and_then(|outcome| answer::of(&outcome, &job, &mut sources));
+                if answer.is_err() {
+                    // What was passed over may be why it failed.
+                    for note in &notes {
+                        line.log(&format!("ukexec: warning: {note}"))?;
+                    }
+                }
+                line.send(&Event::Done(Box::new(answer?)))?;
             }
             Request::Output => bail!("an output came that was not asked for"),
         }

@@ -9,51 +9,65 @@ use std::ops::RangeInclusive;
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use serde::{Deserialize, Serialize};
+use x509_cert::certificate::{CertificateInner, Profile};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier};
 use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
 
 use crate::SignatureError;
 use crate::algorithm::{Scheme, oid};
 use crate::digest::{Algorithm, Hex};
 use crate::key::PublicKey;
 use crate::pkcs7::SignerId;
-use crate::tlv::Element;
+use crate::tlv::{Element, Elements};
 
 /// A certificate that has been read, with the bytes it was read from.
 ///
-/// Equal are certificates whose bytes are equal.
+/// Equal are certificates whose bytes are equal. To say which certificate it
+/// is, take [`Certificate::tbs`]: anyone can change the other bytes, the
+/// issuer's signature among them, and have one that is still valid.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Certificate {
     der: Vec<u8>,
-    parsed: x509_cert::Certificate,
+    parsed: CertificateInner<AsFirmware>,
+}
+
+/// How strictly certificates are read: firmware takes serial numbers of any
+/// length, and so may revoke a certificate with a long one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct AsFirmware;
+
+impl Profile for AsFirmware {
+    fn check_serial_number(_: &SerialNumber<Self>) -> der::Result<()> {
+        Ok(())
+    }
 }
 
 impl Certificate {
-    /// The longest certificate that is read, in bytes. Those in use have one
-    /// to two thousand.
-    pub const MAX_LEN: usize = 16 * 1024;
-
-    /// Reads a certificate.
+    /// Reads the certificate that `bytes` begin with, as firmware reads what
+    /// its lists hold: anything may lie behind it.
     ///
     /// # Errors
     ///
-    /// [`SignatureError`] if `der` is too long, or anything but one
-    /// certificate.
+    /// [`SignatureError`] if there is no certificate.
+    pub(crate) fn first(bytes: &[u8]) -> Result<Self, SignatureError> {
+        let first = Elements::new(CERTIFICATE, bytes)?.required("a certificate")?;
+        Self::from_der(first.raw)
+    }
+
+    /// Reads a certificate. Whoever brings the bytes bounds their length.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError`] if `der` is anything but one certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, SignatureError> {
-        if der.len() > Self::MAX_LEN {
-            return Err(SignatureError::TooLong {
-                field: CERTIFICATE,
-                limit: Self::MAX_LEN,
-                found: der.len(),
-            });
-        }
         let refuse = |cause| SignatureError::Der {
             field: CERTIFICATE,
             expected: "a certificate (X.509, DER)",
             cause,
         };
-        let parsed = x509_cert::Certificate::from_der(der).map_err(refuse)?;
+        let parsed = CertificateInner::from_der(der).map_err(refuse)?;
         tbs(der).map_err(refuse)?;
         Ok(Self {
             der: der.to_vec(),
@@ -317,6 +331,23 @@ const UNDERSTOOD: [ObjectIdentifier; 6] = [
 ];
 
 #[cfg(test)]
+impl Certificate {
+    /// Returns it with the second ECDSA signature of its issuer's that anybody
+    /// can make out of the first: of `r` and `n - s`.
+    pub(crate) fn with_other_ecdsa_signature(&self) -> Self {
+        use crate::testing::wrap;
+        let signature = self.parsed.signature().as_bytes().unwrap();
+        let signature = p256::ecdsa::Signature::from_der(signature).unwrap();
+        let (r, s) = signature.split_scalars();
+        let other = p256::ecdsa::Signature::from_scalars(*r, -*s).unwrap();
+        let other = [&[0], other.to_der().as_bytes()].concat();
+        let algorithm = self.parsed.signature_algorithm().to_der().unwrap();
+        let parts = [self.tbs(), &algorithm, &wrap(3, &other)].concat();
+        Self::from_der(&wrap(0x30, &parts)).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
 
@@ -358,10 +389,6 @@ mod tests {
             &expect![
                 "certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"
             ],
-        );
-        check(
-            |der| der.resize(Certificate::MAX_LEN + 1, 0),
-            &expect!["certificate: expected at most 16384 bytes, found 16385"],
         );
     }
 

@@ -39,6 +39,7 @@ pub struct Trust {
     revoked_tbs: Vec<(Hash, Option<EfiTime>, Origin)>,
     sbat_level: Option<SbatLevel>,
     notes: Vec<Note>,
+    unread_revocations: Vec<Note>,
 }
 
 impl Trust {
@@ -53,15 +54,17 @@ impl Trust {
         self.revoked.iter().map(|(one, origin)| (one, origin))
     }
 
-    /// Returns why `certificate` is revoked, if it is: as a whole, or by the
-    /// hash of its `TBSCertificate`.
+    /// Returns why `certificate` is revoked, if it is: by a list that holds it,
+    /// or the hash of its `TBSCertificate`. Its issuer's signature does not
+    /// matter: of some kinds, anyone can make a second one that is valid.
     ///
     /// Such a hash may come with a time. By the specification, what was signed
     /// before it, as a trusted timestamp shows, stays good. Timestamps are not
     /// looked at here, and without one the certificate counts as revoked, so
     /// it always does. Linux takes the hashes in this way, too.
     pub fn revokes_certificate(&self, certificate: &Certificate) -> Option<Revocation> {
-        let whole = self.revoked.iter().find(|(one, _)| one == certificate);
+        let is_same = |one: &Certificate| one.tbs() == certificate.tbs();
+        let whole = self.revoked.iter().find(|(one, _)| is_same(one));
         if let Some((_, origin)) = whole {
             return Some(Revocation::new(origin, RevokedBy::Certificate));
         }
@@ -124,6 +127,12 @@ impl Trust {
         &self.notes
     }
 
+    /// Returns the entries of revocation lists that cannot be read. Where any
+    /// image could be the one that they revoke, none is good.
+    pub fn unread_revocations(&self) -> &[Note] {
+        &self.unread_revocations
+    }
+
     /// Trusts the certificates and images in `lists`, EFI signature lists as
     /// `db` holds them.
     ///
@@ -140,7 +149,7 @@ impl Trust {
             let mut ignored = Ignored::new(&list);
             for signature in list.signatures() {
                 match signature.data {
-                    SignatureData::X509(der) => match Certificate::from_der(der) {
+                    SignatureData::X509(bytes) => match Certificate::first(bytes) {
                         Ok(certificate) => self.allow_certificate(certificate, origin),
                         Err(error) => ignored.unreadable(&error),
                     },
@@ -174,12 +183,12 @@ impl Trust {
     ) -> Result<(), SignatureListError> {
         for list in signature_lists(lists)? {
             let mut ignored = Ignored::new(&list);
+            let mut unread = Ignored::new(&list);
             for signature in list.signatures() {
                 match signature.data {
-                    // One that cannot be read is in no chain that counts.
-                    SignatureData::X509(der) => match Certificate::from_der(der) {
+                    SignatureData::X509(bytes) => match Certificate::first(bytes) {
                         Ok(certificate) => self.revoked.push((certificate, origin.clone())),
-                        Err(error) => ignored.unreadable(&error),
+                        Err(error) => unread.unreadable(&error),
                     },
                     SignatureData::ImageHash(algorithm, digest) => {
                         if let Some(hash) = Hash::new(algorithm, digest) {
@@ -200,6 +209,7 @@ impl Trust {
                 }
             }
             self.notes.extend(ignored.note(origin));
+            self.unread_revocations.extend(unread.note(origin));
         }
         Ok(())
     }
@@ -227,6 +237,7 @@ impl Trust {
         self.revoked_images.extend(other.revoked_images);
         self.revoked_tbs.extend(other.revoked_tbs);
         self.notes.extend(other.notes);
+        self.unread_revocations.extend(other.unread_revocations);
     }
 
     pub(crate) fn note(&mut self, note: Note) {
@@ -383,6 +394,7 @@ impl<'a, 'b> Ignored<'a, 'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{X509, list};
     use expect_test::{Expect, expect};
     use sha2::Digest as _;
     use ukexec_pe::PeImage;
@@ -537,7 +549,6 @@ mod tests {
         let trust = allowed(&damaged);
         assert_eq!(trust.anchors().count(), 1);
         expect!["db: certificate in the list of EFI_CERT_X509_GUID at offset 0x0 passed over: certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"].assert_eq(&notes(&trust));
-        expect!["dbx: certificate in the list of EFI_CERT_X509_GUID at offset 0x0 passed over: certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"].assert_eq(&notes(&revoked(&damaged)));
         expect![[r#"
             db: certificate's hash in the list of EFI_CERT_X509_SHA256_GUID at offset 0x0 passed over: no use is made of it here
             db: certificate's hash in the list of EFI_CERT_X509_SHA384_GUID at offset 0x5c passed over: no use is made of it here"#]].assert_eq(&notes(&allowed(TBS_HASHES)));
@@ -548,6 +559,63 @@ mod tests {
         twice.truncate(76 + 48);
         twice[16] = 76 + 48;
         expect!["dbx: entry in the list of c1c41627-504c-4092-aca9-41f936934328 at offset 0x0 passed over (2 times): no use is made of it here"].assert_eq(&notes(&revoked(&twice)));
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_may_revoke_anything() {
+        let mut damaged = CERTIFICATES.to_vec();
+        damaged[28 + 16] = 0x31;
+        let trust = revoked(&damaged);
+        assert_eq!(trust.revoked_certificates().count(), 1);
+        assert_eq!(trust.notes(), []);
+        let [note] = trust.unread_revocations() else {
+            panic!("{trust:?}");
+        };
+        expect!["dbx: certificate in the list of EFI_CERT_X509_GUID at offset 0x0 passed over: certificate: expected a certificate (X.509, DER), found something else: unexpected ASN.1 DER tag: expected SEQUENCE, got SET"].assert_eq(&note.to_string());
+        assert_eq!(allowed(&damaged).unread_revocations(), []);
+        assert_eq!(revoked(CERTIFICATES).unread_revocations(), []);
+    }
+
+    #[test]
+    fn reads_certificates_as_firmware_does() {
+        let long_serial = include_bytes!("../testdata/trust/long-serial.der");
+        let large = include_bytes!("../testdata/trust/large.der");
+        for (der, behind) in [
+            (ONE, &[0; 3][..]),
+            (ONE, b"anything"),
+            (ONE, TWO),
+            (long_serial, b""),
+            (large, b""),
+        ] {
+            let list = list(X509, &[der, behind].concat());
+            check(&list, der, expect!["dbx holds the certificate"]);
+            let trust = allowed(&list);
+            let anchors = trust.anchors().map(|(one, _)| one.der());
+            assert_eq!(anchors.collect::<Vec<_>>(), [der]);
+            assert_eq!(trust.notes(), []);
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_the_same_with_another_signature_of_its_issuer() {
+        let other = certificate(ONE).with_other_ecdsa_signature();
+        other.verify(&certificate(ONE)).unwrap();
+        assert_ne!(other.der(), ONE);
+        check(
+            CERTIFICATES,
+            other.der(),
+            expect!["dbx holds the certificate"],
+        );
+        check(
+            &list(X509, other.der()),
+            ONE,
+            expect!["dbx holds the certificate"],
+        );
+        check(
+            TBS_HASHES,
+            other.der(),
+            expect!["dbx holds the certificate's SHA-256 hash"],
+        );
     }
 
     fn notes(trust: &Trust) -> String {

@@ -42,16 +42,19 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Unfolds the image of `job` as far as `rules` let it.
+    /// Unfolds the image of `job` as far as `rules` let it. What is worth a look
+    /// is put into `notes` as it is found, for those whom a failure leaves
+    /// without an outcome.
     pub(crate) fn of(
         job: &Job,
         bundle: &Rope,
         rules: &Rules,
+        notes: &mut Vec<String>,
         sources: &mut Sources,
     ) -> anyhow::Result<Self> {
         let image = sources.rope(&job.image)?;
-        let mut notes: Vec<String> = rules.notes().collect();
-        let initrd = callers_initrd(job, sources, &mut notes)?;
+        notes.extend(rules.notes());
+        let initrd = callers_initrd(job, sources, notes)?;
         let input = Input {
             image: image.clone(),
             initrd: (!initrd.is_empty()).then_some(initrd),
@@ -60,7 +63,7 @@ impl Outcome {
         };
         let has_more_parsers = job.parser.is_some() || !job.parsers.is_empty();
         check_hopeless(&image, &job.name, has_more_parsers)?;
-        let options = options(job, bundle, rules, &mut notes)?;
+        let options = options(job, bundle, rules, notes)?;
         let mut verifier =
             Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
         let mut budget = job.budget.budget();
@@ -97,7 +100,7 @@ impl Outcome {
             cmdline: unfolded.cmdline,
             report: unfolded.report,
             signatures,
-            notes,
+            notes: notes.clone(),
         })
     }
 

@@ -49,9 +49,16 @@ impl Rules {
                 .add_file(&file.name, &read(file)?)
                 .context("a file of --trust cannot be used")?;
         }
+        let (policy, because) = (verification.policy, verification.because.clone());
+        if policy == Policy::Require
+            && let Some(entry) = trust.unread_revocations().first()
+        {
+            let entry = entry.to_string();
+            return Err(UnreadRevocation { entry, because }.into());
+        }
         Ok(Self {
-            policy: verification.policy,
-            because: verification.because.clone(),
+            policy,
+            because,
             thorough: verification.thorough,
             trust,
             checks: ukexec_signature::Checks {
@@ -60,9 +67,11 @@ impl Rules {
         })
     }
 
-    /// Returns what of the trust was passed over, in words.
+    /// Returns what of trust and revocations was passed over, in words.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
-        self.trust.notes().iter().map(ToString::to_string)
+        let notes = self.trust.notes().iter();
+        let notes = notes.chain(self.trust.unread_revocations());
+        notes.map(ToString::to_string)
     }
 
     /// Returns whether nothing counts that is not verified.
@@ -180,6 +189,17 @@ pub(crate) struct NotVerified {
      signed, and a good signature is required, {because}; leave the option out"
 )]
 struct PassedOver {
+    because: String,
+}
+
+/// Nobody can say what an entry of a revocation list revokes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{entry}; it could revoke any image, and a good signature is required, {because} \
+     (--trust with files leaves the machine's lists out, --verify=off takes the image as it is)"
+)]
+struct UnreadRevocation {
+    entry: String,
     because: String,
 }
 

@@ -35,4 +35,15 @@ openssl req -new -x509 -newkey rsa:2048 -nodes -subj "/CN=ukexec test update/" -
     -keyout "$work/update.key" -out "$work/update.pem"
 sign-efi-sig-list -t '2020-02-03 04:05:06' -g $owner -k "$work/update.key" \
     -c "$work/update.pem" db "$work/one.esl" update.auth
-chmod 644 -- *.esl update.auth
+
+# What firmware reads, and strict readers do not: a serial number of 40 bytes,
+# and a comment that makes a certificate longer than 16 KiB.
+odd() { # name, serial number, then arguments of req
+    name=$1; serial=$2; shift 2
+    openssl req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+        -subj "/CN=ukexec test $name/" -days 36500 -set_serial "$serial" \
+        -keyout "$work/$name.key" -outform DER -out "$name.der" "$@"
+}
+odd long-serial "0x51$(openssl rand -hex 39)"
+odd large 1 -addext "nsComment=$(head -c 17000 /dev/zero | tr '\0' x)"
+chmod 644 -- *.esl *.der update.auth

@@ -1,0 +1,141 @@
+//! What the machine's own lists do to an image, from their variables to the
+//! verdict and what is said of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+
+const X509: &str = "a159c0a5e494a74a87b5ab155c2bf072";
+const SHA256: &str = "2616c4c14c509240aca941f936934328";
+
+/// Inspects a test image of `ukexec-signature` where `db` and `dbx` have these
+/// lists. Returns the exit code, stdout and stderr.
+fn inspect(image: &str, db: &[u8], dbx: &[u8], options: &[&str]) -> (i32, String, String) {
+    let efivars = tempfile::tempdir().expect("a folder");
+    for (name, lists) in [("db", db), ("dbx", dbx)] {
+        let name = format!("{name}-d719b2cb-3d3a-4596-a3bc-dad00e67656f");
+        let content = [&[0x27, 0, 0, 0], lists].concat();
+        fs::write(efivars.path().join(name), content).expect("a variable");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_ukexec"))
+        .args(["inspect", "--trust=system"])
+        .arg(format!("--efivars={}", efivars.path().display()))
+        .args(options)
+        .arg(signed(&format!("images/{image}.efi")))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("ukexec runs");
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    (output.status.code().expect("an end"), stdout, stderr)
+}
+
+fn signed(name: &str) -> std::path::PathBuf {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signature/testdata/signed");
+    testdata.join(name)
+}
+
+fn certificate(name: &str) -> Vec<u8> {
+    fs::read(signed(&format!("certificates/{name}.der"))).expect("a certificate")
+}
+
+/// An EFI signature list of one entry: UEFI 2.10, 32.4.1.
+fn list(guid: &str, entry: &[u8]) -> Vec<u8> {
+    let guid = (0..16).map(|at| u8::from_str_radix(&guid[2 * at..2 * at + 2], 16));
+    let mut list: Vec<u8> = guid.map(|byte| byte.expect("hex")).collect();
+    let size = u32::try_from(16 + entry.len()).expect("a size");
+    for field in [28 + size, 0, size] {
+        list.extend(field.to_le_bytes());
+    }
+    list.extend([0; 16]);
+    list.extend(entry);
+    list
+}
+
+const REQUIRE: &[&str] = &["--verify=require"];
+
+/// Firmware hashes what is there, and signing tools what they would sign: the
+/// three bytes behind the sections, and five zeros.
+#[test]
+fn the_digest_of_an_image_that_is_not_signed_is_not_padded() {
+    let mut image = fs::read(signed("images/unsigned.efi")).expect("an image");
+    assert_eq!(image.len() % 8, 3);
+    // CheckSum, and the data directory's entry of the certificate table.
+    image.drain(0x40 + 24 + 112 + 32..0x40 + 24 + 112 + 40);
+    image.drain(0x98..0x9c);
+    let digest = list(SHA256, &Sha256::digest(&image));
+    image.extend([0; 5]);
+    let padded = list(SHA256, &Sha256::digest(&image));
+
+    let (code, stdout, _) = inspect("unsigned", &digest, &[], REQUIRE);
+    assert!(
+        stdout.contains("good: the digest of the image is listed in db"),
+        "{stdout}"
+    );
+    assert_eq!(code, 0);
+    for (db, dbx, expected) in [
+        (&padded, &[][..], "ran: unsigned; "),
+        (&digest, &digest, "ran: revoked: the image: dbx holds"),
+        (&digest, &padded, "ran: revoked: the image: dbx holds"),
+    ] {
+        let (code, _, stderr) = inspect("unsigned", db, dbx, REQUIRE);
+        assert!(stderr.contains(expected), "{stderr}");
+        assert_eq!(code, 1);
+    }
+}
+
+#[test]
+fn bytes_behind_a_certificate_are_not_looked_at() {
+    let own = list(X509, &[&certificate("own")[..], &[0; 3]].concat());
+    let (code, stdout, stderr) = inspect("own", &own, &[], REQUIRE);
+    assert!(
+        stdout.contains("good: signed by CN=own"),
+        "{stdout}{stderr}"
+    );
+    assert_eq!(code, 0);
+    let (code, _, stderr) = inspect("own", &own, &own, REQUIRE);
+    assert!(
+        stderr.contains("revoked: the certificate of CN=own"),
+        "{stderr}"
+    );
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn a_revocation_that_cannot_be_read_is_an_error_where_one_counts() {
+    let own = list(X509, &certificate("own"));
+    let damaged = list(X509, &[0x31; 100]);
+    let (code, _, stderr) = inspect("own", &own, &damaged, REQUIRE);
+    assert_eq!(code, 1);
+    for words in [
+        "dbx: certificate in the list of EFI_CERT_X509_GUID at offset 0x0 passed over",
+        "it could revoke any image, and a good signature is required",
+    ] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    let (code, stdout, stderr) = inspect("own", &own, &damaged, &["--verify=auto"]);
+    assert!(
+        stdout.contains("good: signed by CN=own"),
+        "{stdout}{stderr}"
+    );
+    assert!(
+        stderr.contains("warning: dbx: certificate in the list"),
+        "{stderr}"
+    );
+    assert_eq!(code, 0);
+}
+
+/// Whoever is refused may have to look at what nobody could read.
+#[test]
+fn a_refusal_tells_what_was_passed_over() {
+    let damaged = list(X509, &[0x31; 100]);
+    let (code, _, stderr) = inspect("own", &damaged, &[], REQUIRE);
+    assert!(
+        stderr.contains("warning: db: certificate in the list"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("untrusted: signed by CN=own"), "{stderr}");
+    assert_eq!(code, 1);
+}
