@@ -1,10 +1,11 @@
 //! The certificate table: `WIN_CERTIFICATE` structures in a row, at the end
 //! of an image.
 //!
-//! Spec: PE format, "The Attribute Certificate Table". Left out: other types
-//! than PKCS#7, which nobody signs images with; they are stepped over.
+//! Spec: PE format, "The Attribute Certificate Table"; UEFI 2.10, 32.2.4,
+//! `WIN_CERTIFICATE_UEFI_GUID`. Left out: other types than PKCS#7, which nobody
+//! signs images with; they are stepped over.
 
-use crate::SignatureError;
+use crate::{Guid, SignatureError};
 
 /// The longest certificate table that is read, in bytes.
 ///
@@ -87,14 +88,20 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
     if revision != REVISION_2 {
         return Err(refuse("wRevision", 4, "0x200", revision.into()));
     }
-    if u16::from_le_bytes([t0, t1]) != TYPE_PKCS_SIGNED_DATA {
-        return Ok((None, behind));
-    }
     let (body, padding) = entry.split_at_checked(len).unwrap_or_default();
+    let body = body.get(HEADER_LEN..).unwrap_or_default();
+    let body = match u16::from_le_bytes([t0, t1]) {
+        TYPE_PKCS_SIGNED_DATA => body,
+        TYPE_EFI_GUID => match body.split_first_chunk() {
+            Some((&guid, body)) if Guid(guid) == PKCS7 && !body.is_empty() => body,
+            Some((_, body)) if !body.is_empty() => return Ok((None, behind)),
+            _ => return Err(lie("more than the 24 bytes of header and CertType")),
+        },
+        _ => return Ok((None, behind)),
+    };
     if let Some(byte) = padding.iter().find(|byte| **byte != 0) {
         return Err(refuse("padding", len, "zeros", (*byte).into()));
     }
-    let body = body.get(HEADER_LEN..).unwrap_or_default();
     if body.len() > MAX_SIGNATURE_LEN {
         return Err(lie("at most 64 KiB"));
     }
@@ -109,6 +116,9 @@ const HEADER_LEN: usize = 8;
 const ALIGNMENT: usize = 8;
 const REVISION_2: u16 = 0x200;
 const TYPE_PKCS_SIGNED_DATA: u16 = 2;
+const TYPE_EFI_GUID: u16 = 0xef1;
+/// `EFI_CERT_TYPE_PKCS7_GUID`.
+const PKCS7: Guid = Guid::new(0x4aaf_d29d, 0x68df, 0x49ee, 0x8aa9_347d_3756_65a7);
 
 #[cfg(test)]
 mod tests {
@@ -154,6 +164,37 @@ mod tests {
     #[test]
     fn other_types_are_stepped_over() {
         check(|table| table[6] = 1, &expect![[r#"["12345678"]"#]]);
+    }
+
+    /// Firmware reads PKCS#7 in both kinds of entries.
+    #[test]
+    fn a_guid_may_say_that_it_is_pkcs7() {
+        let guid = |content: &[u8]| {
+            let len = u8::try_from(8 + content.len()).unwrap();
+            let mut entry = vec![len, 0, 0, 0, 0, 2, 0xf1, 0x0e];
+            entry.extend(content);
+            entry.resize(entry.len().next_multiple_of(8), 0);
+            move |table: &mut Vec<u8>| {
+                table.splice(16.., entry);
+            }
+        };
+        check(
+            guid(&[&PKCS7.0[..], b"pkcs7"].concat()),
+            &expect![[r#"["abc", "pkcs7"]"#]],
+        );
+        check(guid(&[b'?'; 20]), &expect![[r#"["abc"]"#]]);
+        check(
+            guid(&PKCS7.0),
+            &expect![
+                "certificate table, dwLength at offset 0x10 of the table: expected more than the 24 bytes of header and CertType, found 0x18"
+            ],
+        );
+        check(
+            guid(&PKCS7.0[..15]),
+            &expect![
+                "certificate table, dwLength at offset 0x10 of the table: expected more than the 24 bytes of header and CertType, found 0x17"
+            ],
+        );
     }
 
     #[test]
