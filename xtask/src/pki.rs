@@ -22,10 +22,14 @@ const SPC_INDIRECT_DATA: &[u8] = b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x01\
 /// What a key is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Too weak to sign for anybody here.
+    Rsa1024,
     Rsa2048,
     Rsa4096,
     P256,
     P384,
+    /// A curve that no firmware takes.
+    P521,
     /// RSA 2048 whose certificate allows RSASSA-PSS alone.
     RsaPss,
 }
@@ -33,10 +37,12 @@ pub(crate) enum Kind {
 impl Kind {
     const fn options(self) -> [&'static str; 4] {
         match self {
+            Self::Rsa1024 => ["-newkey", "rsa", "-pkeyopt", "rsa_keygen_bits:1024"],
             Self::Rsa2048 => ["-newkey", "rsa", "-pkeyopt", "rsa_keygen_bits:2048"],
             Self::Rsa4096 => ["-newkey", "rsa", "-pkeyopt", "rsa_keygen_bits:4096"],
             Self::P256 => ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
             Self::P384 => ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+            Self::P521 => ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
             Self::RsaPss => ["-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"],
         }
     }

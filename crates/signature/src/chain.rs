@@ -69,19 +69,27 @@ pub(crate) fn chain<'a>(
 impl Effort {
     /// Enough for sixteen signatures with four verifications each. A hostile
     /// image can ask for no more.
+    const MAX: usize = 64;
+
     pub(crate) fn new() -> Self {
-        Self { verifications: 64 }
+        Self { verifications: 0 }
     }
 
     /// Takes note of one more verification.
     pub(crate) fn verification(&mut self) -> Result<(), SignatureError> {
-        self.verifications = self
-            .verifications
-            .checked_sub(1)
-            .ok_or(SignatureError::TooMany {
+        self.verifications = self.verifications.saturating_add(1);
+        self.check()
+    }
+
+    /// Checks that everything could be looked at: if not, whatever was found
+    /// is not all there is.
+    pub(crate) fn check(&self) -> Result<(), SignatureError> {
+        if self.verifications > Self::MAX {
+            return Err(SignatureError::TooMany {
                 field: "signatures to be verified for one image",
-                limit: 64,
-            })?;
+                limit: Self::MAX,
+            });
+        }
         Ok(())
     }
 }

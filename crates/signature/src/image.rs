@@ -9,6 +9,7 @@ use crate::algorithm::{digest_algorithm, oid};
 use crate::chain::{ChainError, Effort, chain};
 use crate::digest::Hex;
 use crate::pkcs7::{SignedData, expect_oid, missing};
+use crate::signers;
 use crate::table::certificate_table;
 use crate::verdict::Good;
 use crate::{Algorithm, AlgorithmSet, Digests, Revocation, SignatureError, Trust, Verdict};
@@ -48,9 +49,11 @@ pub fn algorithms_of(table: &[u8]) -> AlgorithmSet {
 /// The digests must be by every algorithm that [`algorithms_of`] and
 /// [`Trust::algorithms`] name; an image of which one is missing is not good.
 ///
-/// As UEFI has it, one good signature is enough, or the image's digest in a
-/// list; and nothing good helps an image that is revoked, or whose signatures
-/// are valid but revoked. A certificate table that lies makes the image bad.
+/// One valid signature is enough, or the image's digest in a list. An image is
+/// refused that is revoked itself, or of whose signatures any names a signer
+/// who is, valid or not. Where anything is revoked, so is one with signers that
+/// are not known: it is bad, as it is if its certificate table lies, or if
+/// verifying it takes too many steps.
 pub fn verify_image(
     table: Option<&[u8]>,
     digests: &Digests,
@@ -66,23 +69,33 @@ pub fn verify_image(
             certificate: None,
         };
     }
-    let signed = match table.map(certificate_table).transpose() {
+    let signatures = match table.map(certificate_table).transpose() {
         Err(error) => return bad(error),
-        Ok(None) => Verdict::Unsigned,
-        Ok(Some(signatures)) => {
-            let mut effort = Effort::new();
-            let verified = signatures
-                .into_iter()
-                .map(|bytes| verify(bytes, digests, trust, checks, &mut effort));
-            combine(verified)
-        }
+        Ok(signatures) => signatures,
     };
-    if signed.is_good() || matches!(signed, Verdict::Revoked { .. }) {
-        return signed;
+    let revoked = signers::revoked(signatures.as_deref().unwrap_or_default(), &[], trust);
+    if let Ok(Some(verdict)) = revoked {
+        return verdict;
     }
-    match trust.allows_image(digests) {
-        Some(origin) => Verdict::Allowed { origin },
-        None => signed,
+    let mut effort = Effort::new();
+    let signed = signatures.map_or(Verdict::Unsigned, |signatures| {
+        let verify = |bytes| verify(bytes, digests, trust, checks, &mut effort);
+        combine(signatures.into_iter().map(verify))
+    });
+    let is_final = signed.is_good() || matches!(signed, Verdict::Revoked { .. });
+    let verdict = match trust.allows_image(digests) {
+        Some(origin) if !is_final => Verdict::Allowed { origin },
+        _ => signed,
+    };
+    unless_in_doubt(verdict, effort.check().and(revoked.map(drop)))
+}
+
+/// Returns the verdict, but a bad one for a good one if not everything was
+/// `looked` at: what revokes the image may be left.
+pub(crate) fn unless_in_doubt(verdict: Verdict, looked: Result<(), SignatureError>) -> Verdict {
+    match looked {
+        Err(error) if verdict.is_good() => bad(error),
+        _ => verdict,
     }
 }
 
@@ -279,7 +292,7 @@ mod tests {
 
     use super::*;
     use crate::Origin;
-    use crate::testing::{self, SHA256, file, list, taken_apart, verified};
+    use crate::testing::{self, SHA256, X509, certificate, file, list, taken_apart, verified};
 
     fn check(image: &str, allowed: &[&str], expected: &Expect) {
         check_with(
@@ -668,6 +681,26 @@ mod tests {
             &trust,
             Checks::default(),
             &expect!["revoked: the image: dbx holds the image's SHA-256 digest"],
+        );
+    }
+
+    /// Its issuer's signature, and what lies behind it, do not make a
+    /// certificate another.
+    #[test]
+    fn a_revoked_certificate_is_known_by_what_was_signed() {
+        let mut own = certificate("own").der().to_vec();
+        *own.last_mut().unwrap() ^= 1;
+        own.extend([0; 3]);
+        let mut trust = testing::trust(&["own"], &[]);
+        let dbx = Origin::new("dbx");
+        trust.add_revoked_list(&dbx, &list(X509, &own)).unwrap();
+        check_with(
+            "own",
+            &trust,
+            Checks::default(),
+            &expect![
+                "revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"
+            ],
         );
     }
 

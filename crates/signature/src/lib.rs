@@ -68,6 +68,7 @@ mod properties;
 mod sbat;
 mod signature_list;
 mod signature_type;
+mod signers;
 mod table;
 #[cfg(test)]
 mod testing;

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use ukexec_pe::AuthenticodeRanges;
 
-use crate::testing::{certificate, content, entry, file, taken_apart, trust, verified, wrap};
+use crate::testing::{
+    X509, certificate, content, entry, file, list, taken_apart, trust, verified, wrap,
+};
 use crate::{
-    Algorithm, AlgorithmSet, Checks, Digests, Hasher, MAX_SIGNATURE_LEN, MAX_TABLE_LEN, Trust,
-    algorithms_of, digests_of, verify_appended, verify_image,
+    Algorithm, AlgorithmSet, Checks, Digests, Hasher, MAX_SIGNATURE_LEN, MAX_TABLE_LEN, Origin,
+    Trust, algorithms_of, digests_of, verify_appended, verify_image,
 };
 
 /// Bytes of an image that may change without its verdict: spans of the file,
@@ -216,7 +218,7 @@ fn hostile_signatures_end_soon() {
         let verdict = verify_image(
             Some(&table),
             &digests,
-            &trust(&["own"], &[]),
+            &trust(&["own"], &["p521"]),
             Checks::default(),
         );
         assert!(begin.elapsed() < Duration::from_secs(2), "{verdict}");
@@ -255,6 +257,36 @@ fn a_crowd_of_issuers_is_refused() {
         "{:?}",
         begin.elapsed()
     );
+    // Nor is anything else good then: what was not looked at may be revoked.
+    let own = taken_apart(&file("images/own.efi"))
+        .unwrap()
+        .0
+        .unwrap()
+        .to_vec();
+    let own_trust = |revoked: &[&str]| {
+        let mut trust = trusted.clone();
+        let own = certificate("own");
+        trust.add_file("own", own.der()).unwrap();
+        let list = revoked
+            .iter()
+            .map(|name| list(X509, certificate(name).der()));
+        trust
+            .add_revoked_list(&Origin::new("dbx"), &list.collect::<Vec<_>>().concat())
+            .unwrap();
+        trust
+    };
+    for table in [[&own[..], &table].concat(), [&table[..], &own].concat()] {
+        for revoked in [&[][..], &["p521"]] {
+            let trust = own_trust(revoked);
+            let verdict = verify_image(Some(&table), &digests, &trust, Checks::default());
+            assert!(!verdict.is_good(), "{verdict}");
+            let said = verdict.to_string();
+            assert!(
+                said.contains("signatures to be verified for one image"),
+                "{said}"
+            );
+        }
+    }
 }
 
 /// Puts other certificates into a signature.

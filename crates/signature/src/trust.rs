@@ -105,6 +105,14 @@ impl Trust {
         Some(origin.clone())
     }
 
+    /// Returns whether anything at all is revoked.
+    pub(crate) fn revokes_anything(&self) -> bool {
+        !(self.revoked.is_empty()
+            && self.revoked_tbs.is_empty()
+            && self.revoked_images.is_empty()
+            && self.unread_revocations.is_empty())
+    }
+
     /// Returns which digests of an image [`Trust::revokes_image`] and
     /// [`Trust::allows_image`] need. Without one of them they overlook entries.
     pub fn algorithms(&self) -> AlgorithmSet {

@@ -43,6 +43,7 @@ rsa leaf 2048; cert leaf intermediate "$LEAF" -sha256
 rsa own 2048; cert own own 'subjectKeyIdentifier=hash\n' -sha256
 rsa rsa4096 4096; cert rsa4096 rsa4096 "$LEAF" -sha512
 rsa rsa1024 1024; cert rsa1024 rsa1024 "$LEAF" -sha256
+rsa rsa8192 8192; cert rsa8192 rsa8192 "$LEAF" -sha256
 ec p256 P-256; cert p256 root "$LEAF" -sha256
 ec p384 P-384; cert p384 p384 "$LEAF" -sha384
 ec p521 P-521; cert p521 p521 "$LEAF" -sha512
@@ -109,6 +110,7 @@ osslsign p384-sha384 p384 sha384
 osslsign rsa4096-sha512 rsa4096 sha512
 osslsign sha1-digest own sha1
 sb rsa1024 rsa1024
+sb rsa8192 rsa8192
 osslsign p521 p521 sha512
 cat too-long.pem short-root.pem > whole.pem
 sb too-long below-too-long whole.pem

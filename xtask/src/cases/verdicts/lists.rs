@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::pki::{Efivars, Signer, image_list};
+use crate::cases::read;
+use crate::pki::{Efivars, Kind, Signer, image_list};
 use crate::stand::{Stand, text_at};
 
 use super::{Made, Named, REQUIRED, check, trust};
@@ -15,6 +16,11 @@ const OLD_SBAT_LEVEL: &[u8] = b"sbat,1,2024010900\nshim,4\nsystemd,1\n";
 pub(in super::super) const CASES: &[Named] = &[
     Named::new("verdicts/system-allows", allows),
     Named::new("verdicts/system-revokes", revokes),
+    Named::new(
+        "verdicts/system-revokes-what-is-not-accepted",
+        revokes_unaccepted,
+    ),
+    Named::new("verdicts/system-lists-odd-images", odd_images),
     Named::new("verdicts/secure-boot-requires", secure_boot),
 ];
 
@@ -102,7 +108,7 @@ fn other(stand: &Stand) -> Result<std::path::PathBuf> {
 
 fn revokes(stand: &Stand) -> Result<()> {
     let made = Made::new(stand)?;
-    let root = Signer::new(stand, "root", crate::pki::Kind::Rsa2048)?;
+    let root = Signer::new(stand, "root", Kind::Rsa2048)?;
     let leaf = Signer::issued_by(stand, "leaf", &root, false)?;
     let chained = leaf.sign(&made.unsigned, &[], &stand.path("chained.efi"))?;
     let both = made
@@ -201,6 +207,55 @@ fn revokes(stand: &Stand) -> Result<()> {
         check_machine(stand, image, machine, verdict).context(*case)?;
     }
     Ok(())
+}
+
+/// A second signature by somebody who is revoked, of a kind that does not count as a first one.
+fn revokes_unaccepted(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let owner = made.owner.list()?;
+    for (name, kind) in [("rsa1024", Kind::Rsa1024), ("p521", Kind::P521)] {
+        let weak = Signer::new(stand, name, kind)?;
+        let image = weak.sign(&made.good, &[], &stand.path(&format!("{name}.efi")))?;
+        let machine = Efivars::new(stand, name, false)?.firmware("db", &owner)?;
+        let good = "good: signed by CN=owner, who is trusted by db";
+        check_machine(stand, &image, &machine, good).context(name)?;
+        for list in [
+            weak.list()?,
+            weak.tbs_list("256")?,
+            with_bytes_behind(weak.list()?)?,
+        ] {
+            let machine = Efivars::new(stand, name, false)?.firmware("db", &owner)?;
+            let machine = machine.firmware("dbx", &list)?;
+            let revoked = format!("revoked: the certificate of CN={name}: ");
+            check_machine(stand, &image, &machine, &revoked).context(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// A list of one certificate, with three bytes behind that.
+fn with_bytes_behind(mut list: Vec<u8>) -> Result<Vec<u8>> {
+    // SignatureListSize and SignatureSize.
+    for at in [16, 24] {
+        let field = list.get_mut(at..at + 4).context("a short list")?;
+        let size = u32::from_le_bytes(field.try_into()?) + 3;
+        field.copy_from_slice(&size.to_le_bytes());
+    }
+    list.extend([0; 3]);
+    Ok(list)
+}
+
+/// efitools pads an image as signing would, and firmware does not: it finds no such digest in `db`.
+fn odd_images(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let odd = [&read(&made.unsigned)?[..], b"odd"].concat();
+    let odd = stand.file("odd.efi", odd)?;
+    let listed = image_list(&odd)?;
+    let allowed = Efivars::new(stand, "allowed", false)?.firmware("db", &listed)?;
+    check_machine(stand, &odd, &allowed, "unsigned")?;
+    let revoked = Efivars::new(stand, "revoked", false)?.firmware("db", &listed)?;
+    let revoked = revoked.firmware("dbx", &listed)?;
+    check_machine(stand, &odd, &revoked, "revoked: the image: ")
 }
 
 /// Without a word about it, Secure Boot decides.

@@ -1,0 +1,294 @@
+//! Who signed, as the signatures themselves say, and whether they are revoked.
+//!
+//! This is asked before any signature is evaluated, and of every one: an image
+//! that somebody revoked has signed is not to run, even if that signature is
+//! of a kind that is not accepted here, or of another image. So no more of it
+//! is read than leads to its signers' certificates.
+//!
+//! Spec: UEFI 2.10, 32.5.3.3: an image is refused if any of its signatures is
+//! by a certificate in `dbx`, or one that vouches for it.
+
+use crate::chain::Effort;
+use crate::pkcs7::SignerId;
+use crate::tlv::{Element, Elements};
+use crate::{Certificate, SignatureError, Trust, Verdict};
+
+/// Returns the verdict on an image with these `signatures`, if any of them is
+/// by somebody who is revoked, or was issued by one. Signers' certificates come
+/// with the signature or are among `others`.
+///
+/// # Errors
+///
+/// [`SignatureError`] if signers of one are not known, so that they could be
+/// revoked. Firmware forbids such images where there is a `dbx`.
+pub(crate) fn revoked(
+    signatures: &[&[u8]],
+    others: &[&Certificate],
+    trust: &Trust,
+) -> Result<Option<Verdict>, SignatureError> {
+    let mut unknown = Ok(None);
+    if !trust.revokes_anything() {
+        return unknown;
+    }
+    let mut effort = Effort::new();
+    for signature in signatures {
+        let signers = Signers::read(signature);
+        match signers.and_then(|signers| signers.revoked(others, trust, &mut effort)) {
+            Ok(Some(verdict)) => return Ok(Some(verdict)),
+            Ok(None) => {}
+            Err(error) => unknown = unknown.and(Err(error)),
+        }
+    }
+    unknown
+}
+
+/// The signers of one `SignedData`, and the certificates that come with it.
+struct Signers<'a> {
+    ids: Vec<SignerId<'a>>,
+    certificates: Vec<Certificate>,
+}
+
+impl<'a> Signers<'a> {
+    /// Reads them, whatever else is wrong with the signature.
+    fn read(signature: &'a [u8]) -> Result<Self, SignatureError> {
+        let mut info = first(signature)?.sequence(FIELD)?;
+        info.required("a type")?;
+        let signed = first(info.required("a SignedData")?.content())?;
+        let mut parts = signed.sequence(FIELD)?;
+        for field in ["a version", "digest algorithms", "the content"] {
+            parts.required(field)?;
+        }
+        let mut certificates = Vec::new();
+        if let Some(set) = parts.context(0)? {
+            let mut set = set.inside(FIELD)?;
+            while let Some(element) = set.next()? {
+                // One that cannot be read is no signer's, or the signer is
+                // not found.
+                certificates.extend(Certificate::from_der(element.raw));
+            }
+        }
+        parts.context(1)?;
+        let mut infos = parts.required("signers")?.set(FIELD)?;
+        let mut ids = vec![signer_id(&infos.required("a signer")?)?];
+        while let Some(info) = infos.next()? {
+            ids.push(signer_id(&info)?);
+        }
+        Ok(Self { ids, certificates })
+    }
+
+    /// Returns the verdict if any of them is revoked, or whoever issued their
+    /// certificates. An issuer need not come with the signature.
+    fn revoked(
+        &self,
+        others: &[&Certificate],
+        trust: &Trust,
+        effort: &mut Effort,
+    ) -> Result<Option<Verdict>, SignatureError> {
+        let embedded = self.certificates.iter();
+        let revoked = trust.revoked_certificates().map(|(one, _)| one);
+        let signers: Vec<&Certificate> = embedded
+            .chain(revoked)
+            .chain(others.iter().copied())
+            .collect();
+        let anchors = trust.anchors().map(|(one, _)| one);
+        let issuers: Vec<&Certificate> = signers.iter().copied().chain(anchors).collect();
+
+        let mut found: Vec<&Certificate> = Vec::new();
+        for signer in &signers {
+            if self.ids.iter().any(|id| signer.is(id)) && !found.contains(signer) {
+                found.push(signer);
+            }
+        }
+        let mut next = 0_usize;
+        while let Some(&certificate) = found.get(next) {
+            next = next.saturating_add(1);
+            if let Some(revocation) = trust.revokes_certificate(certificate) {
+                return Ok(Some(Verdict::Revoked {
+                    revocation,
+                    certificate: Some(certificate.subject()),
+                }));
+            }
+            for issuer in &issuers {
+                if certificate.names(issuer)
+                    && !found.contains(issuer)
+                    && may_have_issued(issuer, certificate, effort)?
+                {
+                    found.push(issuer);
+                }
+            }
+        }
+        let is_there = |id: &&SignerId<'_>| signers.iter().any(|one| one.is(id));
+        match self.ids.iter().find(|id| !is_there(id)) {
+            Some(id) => Err(SignatureError::Unexpected {
+                field: FIELD,
+                expected: "their certificates with it",
+                found: format!("none for one of them ({id})"),
+            }),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Returns whether the key in `issuer` signed `certificate`, or nobody here can
+/// tell: keys and algorithms that are not accepted can still be revoked.
+fn may_have_issued(
+    issuer: &Certificate,
+    certificate: &Certificate,
+    effort: &mut Effort,
+) -> Result<bool, SignatureError> {
+    effort.verification()?;
+    let verified = certificate.verify(issuer);
+    Ok(!matches!(verified, Err(SignatureError::Signature { .. })))
+}
+
+/// Returns the element that `bytes` begin with.
+fn first(bytes: &[u8]) -> Result<Element<'_>, SignatureError> {
+    Elements::new(FIELD, bytes)?.required("a DER element")
+}
+
+/// Returns who a `SignerInfo` says its signer is.
+fn signer_id<'a>(info: &Element<'a>) -> Result<SignerId<'a>, SignatureError> {
+    let mut parts = info.sequence(FIELD)?;
+    parts.required("a version")?;
+    let id = parts.required("the signer's certificate")?;
+    if id.is_context(0, false) {
+        return Ok(SignerId::KeyId(id.content()));
+    }
+    let mut parts = id.sequence(FIELD)?;
+    let issuer = parts.required("an issuer")?.raw;
+    let serial = parts.required("a serial number")?.raw;
+    Ok(SignerId::IssuerAndSerial { issuer, serial })
+}
+
+const FIELD: &str = "signers of the signature, who may be revoked";
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use crate::testing::{SHA256, content, entry, file, list, taken_apart, trust};
+    use crate::{Algorithm, Checks, Origin, verify_image};
+
+    /// Verifies an image that `own` signed, and somebody else by `second`.
+    fn with_second(second: &[u8], revoked: &[&str]) -> String {
+        let image = file("images/own.efi");
+        let (own, digests) = taken_apart(&image).unwrap();
+        let trusted = trust(&["own"], revoked);
+        let second = entry(second);
+        let of = |table: [&[u8]; 2]| {
+            let table = table.concat();
+            verify_image(Some(&table), &digests, &trusted, Checks::default()).to_string()
+        };
+        let own = own.unwrap();
+        let verdict = of([own, &second]);
+        assert_eq!(of([&second, own]), verdict, "the order does not matter");
+        verdict
+    }
+
+    /// Returns the signature of a test image.
+    fn signature_of(image: &str) -> Vec<u8> {
+        let image = file(&format!("images/{image}.efi"));
+        content(taken_apart(&image).unwrap().0.unwrap())
+    }
+
+    const GOOD: &str = "good: signed by CN=own,O=ukexec tests, who is trusted by db";
+
+    fn check_second(second: &[u8], revoked: &str) {
+        assert_eq!(with_second(second, &[]), GOOD);
+        assert_eq!(with_second(second, &["expired"]), GOOD, "{revoked}");
+        assert_eq!(
+            with_second(second, &["expired", revoked]),
+            format!(
+                "revoked: the certificate of CN={revoked},O=ukexec tests: dbx holds the certificate"
+            )
+        );
+    }
+
+    #[test]
+    fn keys_that_are_not_accepted_are_revoked_all_the_same() {
+        for (image, revoked) in [
+            ("rsa1024", "rsa1024"),
+            ("rsa8192", "rsa8192"),
+            ("p521", "p521"),
+            ("sha1-certificate", "sha1"),
+            // Nobody here verifies that root signed it.
+            ("sha1-certificate", "root"),
+        ] {
+            check_second(&signature_of(image), revoked);
+        }
+    }
+
+    #[test]
+    fn signatures_that_are_not_accepted_are_by_who_they_say() {
+        /// Puts `new` in the place of `old`, wherever it is.
+        fn replaced(old: &[u8], new: &[u8]) -> Vec<u8> {
+            let mut signature = signature_of("chain");
+            let mut count = 0;
+            for at in 0..signature.len() - old.len() {
+                if signature[at..].starts_with(old) {
+                    signature[at..at + new.len()].copy_from_slice(new);
+                    count += 1;
+                }
+            }
+            assert_ne!(count, 0);
+            signature
+        }
+        let sha256 = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+        let mut broken = signature_of("chain");
+        *broken.last_mut().unwrap() ^= 1;
+        for second in [
+            // SPC_PE_IMAGE_DATAOBJ, as old versions of pesign write it
+            replaced(b"\x82\x37\x02\x01\x0f", b"\x82\x37\x02\x01\x15"),
+            // a SignedData of version 3, and one of content that is not Authenticode's
+            replaced(b"\x02\x01\x01\x31", b"\x02\x01\x03\x31"),
+            replaced(b"\x82\x37\x02\x01\x04", b"\x82\x37\x02\x01\x05"),
+            // a digest that nobody knows
+            replaced(sha256, b"\x60\x86\x48\x01\x65\x03\x04\x02\x7f"),
+            // a signature that does not verify, and one with something behind it
+            broken,
+            [&signature_of("chain")[..], b"behind"].concat(),
+        ] {
+            check_second(&second, "leaf");
+            check_second(&second, "intermediate");
+        }
+        check_second(&signature_of("chain"), "root");
+    }
+
+    #[test]
+    fn a_signer_who_is_not_known_could_be_revoked() {
+        let check = |second: &[u8], expected: Expect| {
+            assert_eq!(with_second(second, &[]), GOOD);
+            expected.assert_eq(&with_second(second, &["expired"]));
+        };
+        check(
+            b"junk",
+            expect![
+                "bad signature: signers of the signature, who may be revoked: expected a DER element, found something else: ASN.1 DER message is incomplete: expected 119, actual 4 at DER byte 0"
+            ],
+        );
+        let whole = signature_of("chain");
+        check(
+            &whole[..whole.len() - 1],
+            expect![
+                "bad signature: signers of the signature, who may be revoked: expected a DER element, found something else: ASN.1 DER message is incomplete: expected 2439, actual 2438 at DER byte 0"
+            ],
+        );
+        // Without certificates; its signer is trusted, and not embedded.
+        let appended = file("appended/sign-file");
+        check(
+            &appended[25..appended.len() - 40],
+            expect![
+                "bad signature: signers of the signature, who may be revoked: expected their certificates with it, found none for one of them (serial number 5160f48443273b9d)"
+            ],
+        );
+        // What is listed by its digest is not good either.
+        let mut trusted = trust(&[], &["expired"]);
+        let image = file("images/own.efi");
+        let (_, digests) = taken_apart(&image).unwrap();
+        let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
+        trusted.add_allowed_list(&Origin::new("db"), &list).unwrap();
+        let table = entry(b"junk");
+        let verdict = verify_image(Some(&table), &digests, &trusted, Checks::default());
+        expect!["bad signature: signers of the signature, who may be revoked: expected a DER element, found something else: ASN.1 DER message is incomplete: expected 119, actual 4 at DER byte 0"].assert_eq(&verdict.to_string());
+    }
+}
