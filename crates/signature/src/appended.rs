@@ -15,10 +15,11 @@ use ukexec_pe::{AuthenticodeRanges, ReadAt};
 use crate::algorithm::oid;
 use crate::chain::Effort;
 use crate::digest::Hex;
-use crate::image::{Checks, Refusal, combine, signer};
+use crate::image::{Checks, Refusal, combine, signer, unless_in_doubt};
 use crate::pkcs7::{SignedData, unexpected};
+use crate::signers;
 use crate::table::MAX_SIGNATURE_LEN;
-use crate::{SignatureError, Trust, Verdict, digests_of};
+use crate::{Certificate, SignatureError, Trust, Verdict, digests_of};
 
 /// What became of verifying an appended signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,8 @@ pub struct AppendedVerdict {
 }
 
 /// Verifies the signature that is appended to `file`. Returns `None` if there
-/// is none.
+/// is none, or the file begins with `MZ`: signatures of PE images lie in their
+/// certificate tables, and neither firmware nor Linux looks for others there.
 ///
 /// # Errors
 ///
@@ -41,12 +43,21 @@ pub fn verify_appended(
     trust: &Trust,
     checks: Checks,
 ) -> Result<Option<AppendedVerdict>, SignatureError> {
+    if file.len() >= 2 && read(file, 0, 2)? == b"MZ" {
+        return Ok(None);
+    }
     let Some((signed_len, signature)) = trailer(file)? else {
         return Ok(None);
     };
-    let verdict = match read_signature(&signature) {
-        Ok(signed) => verify(file, signed_len, &signed, trust, checks)?,
-        Err(error) => combine(iter::once(Err(Refusal::Bad(error)))),
+    let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
+    let revoked = signers::revoked(&[&signature], &anchors, trust);
+    let verdict = match (revoked, read_signature(&signature)) {
+        (Ok(Some(verdict)), _) => verdict,
+        (revoked, Ok(signed)) => {
+            let verdict = verify(file, signed_len, &signed, &anchors, trust, checks)?;
+            unless_in_doubt(verdict, revoked.map(drop))
+        }
+        (_, Err(error)) => combine(iter::once(Err(Refusal::Bad(error)))),
     };
     Ok(Some(AppendedVerdict {
         signed_len,
@@ -108,6 +119,7 @@ fn verify(
     file: &(impl ReadAt + ?Sized),
     signed_len: u64,
     signed: &SignedData<'_>,
+    anchors: &[&Certificate],
     trust: &Trust,
     checks: Checks,
 ) -> Result<Verdict, SignatureError> {
@@ -132,9 +144,8 @@ fn verify(
     }
     let digest = digests.get(algorithm).unwrap_or_default();
     let shown = (algorithm, Hex(digest).to_string());
-    let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
     let mut effort = Effort::new();
-    let verified = signer(signed, digest, &anchors, trust, checks, &mut effort, shown);
+    let verified = signer(signed, digest, anchors, trust, checks, &mut effort, shown);
     Ok(combine(iter::once(verified)))
 }
 
@@ -357,5 +368,43 @@ mod tests {
         let verdict = found.unwrap().unwrap().verdict;
         expect!["revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"]
             .assert_eq(&verdict.to_string());
+        // Nor does it help that the signature is of a kind that is refused.
+        let found = verify_appended(&file("appended/sign-file-sha1"), &trust, Checks::default());
+        expect!["revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"]
+            .assert_eq(&found.unwrap().unwrap().verdict.to_string());
+    }
+
+    #[test]
+    fn any_of_several_signers_may_be_revoked() {
+        let trust = testing::trust(&["own"], &["leaf"]);
+        let found = verify_appended(&file("appended/two-signers"), &trust, Checks::default());
+        expect!["revoked: the certificate of CN=leaf,O=ukexec tests: dbx holds the certificate"]
+            .assert_eq(&found.unwrap().unwrap().verdict.to_string());
+    }
+
+    /// The certificate is neither with the signature nor revoked; its issuer is.
+    #[test]
+    fn revoked_issuers_of_signers_who_are_trusted() {
+        let trust = testing::trust(&["leaf"], &["intermediate"]);
+        let found = verify_appended(&file("appended/chain"), &trust, Checks::default());
+        expect![
+            "revoked: the certificate of CN=intermediate,O=ukexec tests: dbx holds the certificate"
+        ]
+        .assert_eq(&found.unwrap().unwrap().verdict.to_string());
+    }
+
+    #[test]
+    fn pe_images_have_no_appended_signatures() {
+        let mut file = file("appended/sign-file");
+        file[..2].copy_from_slice(b"MZ");
+        check_bytes(&file, &["own"], &expect!["no signature"]);
+        file[1] = b'z';
+        check_bytes(
+            &file,
+            &["own"],
+            &expect![
+                "25 bytes: bad signature: the signature does not verify with the key of CN=own,O=ukexec tests: it was made by another key, or over something else"
+            ],
+        );
     }
 }

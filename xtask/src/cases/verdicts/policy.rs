@@ -275,11 +275,16 @@ fn appended(stand: &Stand) -> Result<()> {
     let mut bytes = read(&signed)?;
     *bytes.get_mut(0x200).context("a short kernel")? ^= 1;
     let damaged = stand.file("vmlinux-damaged", bytes)?;
+    // What begins with MZ has its signatures in it, or none.
+    let on_pe = made
+        .owner
+        .append(&made.unsigned, &stand.path("on-pe.efi"))?;
     for (image, verdict) in [
         (&kernel, "unsigned"),
         (&signed, "good: signed by CN=owner"),
         (&strange, "untrusted: "),
         (&damaged, "bad signature: "),
+        (&on_pe, "unsigned"),
     ] {
         let report = stand.unfold(image, &[&trust])?.report;
         let found = text_at(&report, "/signatures/0/verdict")?;
