@@ -1,6 +1,6 @@
 //! Why signatures, certificates and lists of them are refused.
 
-use crate::Algorithm;
+use crate::{Algorithm, SbatRevocation};
 
 /// Why something that should hold signatures or certificates is refused.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +130,9 @@ pub enum SignatureError {
         /// What is there.
         found: u64,
     },
+    /// The section `.sbat` says that the image is too old, or nothing.
+    #[error(transparent)]
+    Sbat(#[from] SbatRevocation),
     /// The file could not be read.
     #[error("reading {len} bytes at file offset {at:#x} failed")]
     Read {

@@ -7,7 +7,7 @@
 //!   them, as kernel modules have it.
 //! - [`Trust`] says who is trusted and what is revoked; [`machine_trust`]
 //!   reads the machine's own lists.
-//! - [`sbat_check`] compares the generations of an image's components.
+//! - [`check_sbat`] compares the generations of an image's components.
 //!
 //! Everything here but what is trusted comes from whoever made the image. No
 //! input makes this crate panic. Time and memory are bounded by the length of
@@ -85,7 +85,7 @@ pub use error::SignatureError;
 pub use guid::Guid;
 pub use hash::{Hasher, digests_of};
 pub use image::{Checks, algorithms_of, verify_image};
-pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation, sbat_check};
+pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation, check_sbat};
 pub use signature_list::{
     EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
 };

@@ -14,15 +14,61 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use ukexec_pe::{PeImage, ReadAt};
 
-/// Compares the content of an image's section `.sbat` with `level`. An empty
-/// section passes.
+use crate::SignatureError;
+
+/// Checks the section `.sbat` of an image, if it has one, against the `level`
+/// of the machine, if it has one. No image has more than one such section.
 ///
 /// # Errors
 ///
-/// [`SbatRevocation`] for the first component whose generation is below the
-/// level, or a line that is none of the format: shim refuses both.
-pub fn sbat_check(section: &[u8], level: &SbatLevel) -> Result<(), SbatRevocation> {
+/// [`SignatureError`] for a [`SbatRevocation`], for a second section, which shim
+/// refuses as well, and for one of more than 64 KiB.
+pub fn check_sbat(
+    pe: &PeImage,
+    image: &(impl ReadAt + ?Sized),
+    level: Option<&SbatLevel>,
+) -> Result<(), SignatureError> {
+    let mut sections = pe.sections().iter().filter(|one| *one.name() == *".sbat");
+    let Some(section) = sections.next() else {
+        return Ok(());
+    };
+    if sections.next().is_some() {
+        return Err(SignatureError::TooMany {
+            field: "sections .sbat",
+            limit: 1,
+        });
+    }
+    let Some(level) = level else {
+        return Ok(());
+    };
+    let content = section.content();
+    let len = content.end.saturating_sub(content.start);
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if len > MAX_SBAT_LEN {
+        return Err(SignatureError::TooLong {
+            field: "section .sbat",
+            limit: MAX_SBAT_LEN,
+            found: len,
+        });
+    }
+    let mut bytes = vec![0; len];
+    let at = content.start;
+    image
+        .read_at(at, &mut bytes)
+        .map_err(|cause| SignatureError::Read { at, len, cause })?;
+    Ok(check_components(&bytes, level)?)
+}
+
+/// The longest section `.sbat` that is read, in bytes. Those in use have less
+/// than one thousand.
+const MAX_SBAT_LEN: usize = 64 * 1024;
+
+/// Compares the components in a section `.sbat` with `level`: each must have
+/// its generation or a later one. A line that is none of the format is refused
+/// as well, as shim does; an empty section passes.
+fn check_components(section: &[u8], level: &SbatLevel) -> Result<(), SbatRevocation> {
     for (line, fields) in lines(section) {
         let mut fields = fields.split(|byte| *byte == b',');
         let (Some(component), Some(generation)) = (fields.next(), fields.next()) else {
@@ -189,6 +235,7 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
+    use ukexec_pe::{EditOptions, attach};
 
     const LEVEL: &[u8] = b"sbat,1,2024010900\nshim,4\ngrub,3\ngrub.debian,4\n";
 
@@ -197,7 +244,7 @@ mod tests {
 
     fn check(section: impl AsRef<[u8]>, expected: Expect) {
         let level = SbatLevel::parse(LEVEL).unwrap();
-        let said = match sbat_check(section.as_ref(), &level) {
+        let said = match check_components(section.as_ref(), &level) {
             Ok(()) => "good".to_owned(),
             Err(revocation) => revocation.to_string(),
         };
@@ -287,11 +334,69 @@ mod tests {
         .assert_eq(&error.to_string());
     }
 
+    /// A UKI with these sections `.sbat`, checked against the level.
+    fn check_image(sections: &[&[u8]], level: Option<&SbatLevel>, expected: Expect) {
+        let mut image = include_bytes!("../../../fuzz/seeds/pe/uki").to_vec();
+        for content in sections {
+            let options = EditOptions::default();
+            image = attach(&image, ".sbax", content, options).unwrap();
+            let name = image.windows(5).position(|name| name == b".sbax").unwrap();
+            image[name + 4] = b't';
+        }
+        let pe = PeImage::parse(&image[..]).unwrap();
+        let said = match check_sbat(&pe, &image[..], level) {
+            Ok(()) => "good".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn an_image_has_one_section() {
+        let (section, level) = (SECTION.as_bytes(), SbatLevel::parse(LEVEL).unwrap());
+        let old = SECTION.replace("grub,3", "grub,2");
+        check_image(&[], Some(&level), expect!["good"]);
+        check_image(&[section], Some(&level), expect!["good"]);
+        check_image(&[old.as_bytes()], None, expect!["good"]);
+        check_image(
+            &[old.as_bytes()],
+            Some(&level),
+            expect![[
+                r#"SBAT revokes the image: its component "grub" has generation 2, and this machine asks for 3 or later (level of 2024010900): a newer build of the image is needed"#
+            ]],
+        );
+        check_image(
+            &[section, old.as_bytes()],
+            Some(&level),
+            expect!["sections .sbat: expected at most 1, found more"],
+        );
+        check_image(
+            &[section, section],
+            None,
+            expect!["sections .sbat: expected at most 1, found more"],
+        );
+    }
+
+    #[test]
+    fn a_section_ends_somewhere() {
+        let level = SbatLevel::parse(LEVEL).unwrap();
+        let mut section = SECTION.as_bytes().to_vec();
+        section.resize(MAX_SBAT_LEN, b'\n');
+        check_image(&[&section], Some(&level), expect!["good"]);
+        section.push(b'\n');
+        check_image(
+            &[&section],
+            Some(&level),
+            expect!["section .sbat: expected at most 65536 bytes, found 65537"],
+        );
+        check_image(&[&section], None, expect!["good"]);
+    }
+
     proptest! {
         #[test]
         fn no_section_and_no_level_panics(section: Vec<u8>, level: Vec<u8>) {
             if let Ok(level) = SbatLevel::parse(&level) {
-                let _checked = sbat_check(&section, &level);
+                let _checked = check_components(&section, &level);
             }
         }
 
@@ -299,7 +404,7 @@ mod tests {
         fn is_revoked_exactly_below_the_level(generation: u16, minimum: u16) {
             let level = SbatLevel::parse(format!("systemd,{minimum}\n").as_bytes()).unwrap();
             let section = format!("systemd,{generation},a,b,c,d\n");
-            let checked = sbat_check(section.as_bytes(), &level);
+            let checked = check_components(section.as_bytes(), &level);
             prop_assert_eq!(checked.is_err(), generation < minimum);
         }
     }

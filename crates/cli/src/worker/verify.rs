@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_signature::{
-    AlgorithmSet, Digests, MAX_TABLE_LEN, Trust, Verdict, algorithms_of, digests_of, machine_trust,
-    sbat_check, verify_appended, verify_image,
+    AlgorithmSet, Digests, MAX_TABLE_LEN, Trust, Verdict, algorithms_of, check_sbat, digests_of,
+    machine_trust, verify_appended, verify_image,
 };
 use ukexec_unfold::{Gate, LayerAtGate, ParserFile, PeBytes};
 
@@ -287,20 +287,14 @@ impl<'a> Verifier<'a> {
             };
         }
         let verdict = verify_image(table.as_deref(), digests, &rules.trust, rules.checks);
-        if verdict.is_good()
-            && let Some(error) = hidden(pe, image)?
-        {
+        if !verdict.is_good() {
+            return Ok(verdict);
+        }
+        if let Some(error) = hidden(pe, image)? {
             return Ok(bad(&error));
         }
-        if let (true, Some(level)) = (verdict.is_good(), rules.trust.sbat_level())
-            && let Some(section) = pe.section(".sbat")
-        {
-            let sbat = image.slice(section.content())?.to_vec()?;
-            if let Err(revocation) = sbat_check(&sbat, level) {
-                return Ok(bad(&revocation));
-            }
-        }
-        Ok(verdict)
+        let sbat = check_sbat(pe, &PeBytes(image), rules.trust.sbat_level());
+        Ok(sbat.map_or_else(|error| bad(&error), |()| verdict))
     }
 
     /// Returns the digests of a layer: those that came with the snapshot, or
