@@ -36,7 +36,7 @@ use self::sources::Sources;
 use self::verify::Rules;
 use crate::args;
 use crate::failure;
-use crate::protocol::{CUTS_MAX, Event, Failure, Request};
+use crate::protocol::{CUTS_MAX, Event, Failure, Job, Request};
 
 pub(crate) use self::initrd::join as join_initrds;
 pub(crate) use self::outcome::Outcome;
@@ -117,20 +117,33 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
             Request::Unfold(job) => {
                 let bundle = sources::rope(descriptor, job.bundle_len);
                 let mut notes = Vec::new();
-                let outcome = Outcome::of(&job, &bundle, &rules, &mut notes, &mut sources);
-                let answer = outcome.and_then(|outcome| answer::of(&outcome, &job, &mut sources));
-                if answer.is_err() {
+                if let Err(error) = answer(&job, &bundle, &rules, &mut sources, line, &mut notes) {
                     // What was passed over may be why it failed.
                     for note in &notes {
                         line.log(&format!("ukexec: warning: {note}"))?;
                     }
+                    return Err(error);
                 }
-                line.send(&Event::Done(Box::new(answer?)))?;
             }
             Request::Output => bail!("an output came that was not asked for"),
         }
     }
     Ok(())
+}
+
+/// Does `job` and sends the answer.
+fn answer(
+    job: &Job,
+    bundle: &Rope,
+    rules: &Rules,
+    sources: &mut Sources,
+    line: &Line,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    // What the answer names is freed with the outcome, and so not before it is sent.
+    let outcome = Outcome::of(job, bundle, rules, notes, sources)?;
+    let answer = answer::of(&outcome, job, sources)?;
+    line.send(&Event::Done(Box::new(answer)))
 }
 
 /// Returns where to cut an image so that every section is a part of its own, and
