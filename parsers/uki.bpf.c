@@ -1051,11 +1051,11 @@ UKEXEC_POST(post_parse_pe, ctx)
 #ifdef WITH_MATCH
 /*
  * A PE with .linux, also a broken one. Kernels are PE files too, but have no
- * such section, and neither have addons. A lanzaboote image is not ours, but
- * nobody else has words for it.
+ * such section, and neither have addons. A lanzaboote image has one and is
+ * not ours: the path in it is read by whoever names what is no kernel.
  */
 UKEXEC_MATCH(match_image, ctx)
 {
-	return look_at_image(ctx, 1) && image.kind != OTHER;
+	return look_at_image(ctx, 1) && image.kind == UKI;
 }
 #endif

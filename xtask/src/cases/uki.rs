@@ -198,7 +198,11 @@ fn lanzaboote(stand: &Stand) -> Result<()> {
             (".initrdh", &digest),
         ],
     )?;
-    stand.refuses(&image, &[], &["lanzaboote"])
+    stand.refuses(
+        &image,
+        &[],
+        &["lanzaboote", r"kernel: \EFI\nixos\kernel.efi"],
+    )
 }
 
 /// A folder of parsers comes before those built in.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use ukexec_bpf::{Rope, Source, SourceId};
-use ukexec_unfold::{Input, UnfoldError, Unfolded};
+use ukexec_unfold::{Budget, Input, MemoryStore, Options, UnfoldError, Unfolded, unfold};
 
 use crate::image::{PE, Section, TABLE, pe, put, section, uki};
-use crate::{Caller, KERNEL, outcome, run, run_input};
+use crate::{Caller, KERNEL, handed_over, outcome, parsers, run, run_input};
 
 fn check(image: &[u8], caller: &Caller<'_>, expected: Expect) {
     expected.assert_eq(&outcome(&run(image, caller)));
@@ -286,22 +286,29 @@ fn refuses_what_is_no_efi_application() {
 }
 
 #[test]
-fn says_what_a_lanzaboote_image_is() {
-    check_alone(
-        &[section(".linuxh", [7; 32])],
-        expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI", "uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files"
-    "#]],
-    );
+fn leaves_a_lanzaboote_image_to_others() {
+    let thin = uki(&[section(".linuxh", [7; 32])]);
     // What it looked like at first.
-    let sections = [section(".kernelp", "path"), section(".initrdh", [7; 32])];
-    check(
-        &pe(&sections),
-        &Caller::default(),
+    let first = pe(&[section(".kernelp", "path"), section(".initrdh", [7; 32])]);
+    for image in [thin, first] {
+        let unfolded = run(&image, &Caller::default()).unwrap();
+        assert_eq!(handed_over(&unfolded.report), "");
+        assert_eq!(unfolded.kernel.to_vec().unwrap(), image);
+        // Whoever asks this parser by name is told.
+        let options = Options {
+            parser: parsers().into_iter().next(),
+            image_name: "image".to_owned(),
+            ..Options::default()
+        };
+        let input = Input {
+            image: Rope::from(image),
+            ..Input::default()
+        };
+        let (mut store, mut budget) = (MemoryStore::default(), Budget::default());
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI", "uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files"
-    "#]],
-    );
+            image: stage 1 (uki.bpf.o, given): no kernel was handed over; the parser's last lines: "uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI", "uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files"
+        "#]].assert_eq(&outcome(&unfold(input, &options, &mut store, &mut budget)));
+    }
 }
 
 #[test]
