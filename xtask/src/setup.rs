@@ -46,6 +46,7 @@ const PROGRAMS: &[Program] = &[
     program("gzip", "gzip", &[Need::Test]),
     program("bzip2", "bzip2", &[Need::Test]),
     program("xz", "xz-utils", &[Need::Test]),
+    program("bzip2", "bzip2", &[Need::Test]),
     program("lzop", "lzop", &[Need::Test]),
     program("lz4", "lz4", &[Need::Test]),
     program("zstd", "zstd", &[Need::Test]),

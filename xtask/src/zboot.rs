@@ -48,7 +48,7 @@ impl Compression {
     }
 
     /// Whether the build appends the uncompressed size behind the stream.
-    const fn appends_size(self) -> bool {
+    pub(crate) const fn appends_size(self) -> bool {
         !matches!(self, Self::Gzip)
     }
 

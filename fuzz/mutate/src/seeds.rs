@@ -119,6 +119,7 @@ fn images(objects: &[Seed], skeletons: &[Seed]) -> Result<Vec<Seed>> {
         }
         let bytes = packed(&zboot.bytes, &payload)?;
         made.push(Seed::new(format!("zboot of {name}"), bytes));
+        made.push(Seed::new(format!("stream {name}"), payload));
     }
     images.extend(made);
     Ok(images)

@@ -1,5 +1,6 @@
 //! What loading costs: memory and bytes moved, on an image with a large initrd. No clocks here.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -11,9 +12,11 @@ use crate::pki::{Kind, Signer};
 use crate::stand::{Stand, document, number_at, text_at};
 use crate::uki::{Section, objcopy};
 
-use super::{Named, noise, stock_kernel};
+use super::edited::Edited;
+use super::{Named, noise, read, stock_kernel};
 
 const INITRD_LEN: usize = 200 << 20;
+const HUGE_INITRD_LEN: u64 = 1_100_000_000;
 const MEMORY_LIMIT: u64 = 40 << 20;
 /// What is put behind the initrd is small.
 const BEHIND_LIMIT: u64 = 4096;
@@ -23,6 +26,7 @@ const THROUGH_USER_LIMIT: u64 = 1 << 20;
 pub(super) const CASES: &[Named] = &[
     Named::new("load/dry-run-moves-each-byte-once", dry_run),
     Named::new("load/what-comes-behind-the-initrd-moves-alone", extra),
+    Named::new("load/initrd-of-more-than-1-gib", huge),
 ];
 
 fn dry_run(stand: &Stand) -> Result<()> {
@@ -81,6 +85,39 @@ fn extra(stand: &Stand) -> Result<()> {
         initrd == INITRD_LEN as u64,
         "the part has {initrd} bytes instead of {INITRD_LEN}"
     );
+    Ok(())
+}
+
+/// No record of a ring buffer holds such an initrd. The file is sparse; the snapshot is not.
+fn huge(stand: &Stand) -> Result<()> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let initrd = stand.file("initrd", noise(512))?;
+    let small = stand.path("small.efi");
+    let sections = [(".linux", kernel.as_path()), (".initrd", &initrd)];
+    let sections = sections.map(|(name, file)| Section { name, file });
+    objcopy(&stub(Target::X86_64, Stub::V252)?, &sections, &small)?;
+    let edited = Edited(read(&small)?);
+    let header = edited.section(".initrd")?;
+    let start = u64::try_from(edited.u32_at(header + 20)?)?;
+    let len = u32::try_from(HUGE_INITRD_LEN)?.to_le_bytes();
+    let edited = edited.with(header + 8, &len)?.with(header + 16, &len)?;
+    let image = stand.file("huge.efi", edited.0)?;
+    let size = start + HUGE_INITRD_LEN;
+    File::options().write(true).open(&image)?.set_len(size)?;
+    let (output, usage) = stand.measure(&[&"load", &image, &"--dry-run", &"--json"])?;
+    ensure!(output.status.success(), "it failed: {}", said(&output));
+    ensure!(
+        usage.peak_memory < MEMORY_LIMIT,
+        "it held {} MiB of memory",
+        usage.peak_memory >> 20
+    );
+    let report = document(&String::from_utf8_lossy(&output.stdout))?;
+    let found = number_at(&report, "/load/initrd/size")?;
+    ensure!(found == HUGE_INITRD_LEN, "the initrd has {found} bytes");
+    let descriptor = text_at(&report, "/load/initrd/descriptor")?;
+    ensure!(descriptor == "as it lies", "the initrd was {descriptor}");
+    let moved = number_at(&report, "/load/bytes_moved/in_kernel")?;
+    ensure!(moved == size, "{moved} bytes were moved of {size}");
     Ok(())
 }
 

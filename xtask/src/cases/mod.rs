@@ -14,6 +14,7 @@ mod outputs;
 mod running;
 mod signed;
 mod skeletons;
+mod stream;
 mod uki;
 mod verdicts;
 mod zboot;
@@ -32,6 +33,7 @@ use crate::workspace;
 pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
     [
         zboot::CASES,
+        stream::CASES,
         skeletons::CASES,
         boots::CASES,
         uki::CASES,

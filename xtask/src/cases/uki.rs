@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use crate::command::Tool;
+use crate::command::{Tool, said};
 use crate::initramfs::pad;
 use crate::materials::{OS_RELEASE, Stub, Target, addon_stub, stub};
-use crate::stand::{Stand, number_at, same_bytes, text_at};
+use crate::stand::{Stand, check_words, document, number_at, same_bytes, text_at};
 use crate::uki::{Section, Ukify, objcopy};
 
 use super::{Named, noise, parser_object, read, stock_kernel};
@@ -26,6 +26,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("uki/objcopy-252-empty-command-line", empty_cmdline),
     Named::new("uki/first-section-of-a-name-wins", first_section_wins),
     Named::new("uki/92-sections", many_sections),
+    Named::new("uki/92-sections-and-128-open-files", few_descriptors),
     Named::new("uki/lanzaboote-thin-image", lanzaboote),
     Named::new("uki/parser-of-a-parsers-folder", parsers_folder),
     Named::new("uki/ukify-257", ukify_257),
@@ -34,6 +35,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("uki/ukify-257-callers-initrd", callers_initrd),
     Named::new("uki/ukify-257-callers-command-line", callers_cmdline),
     Named::new("uki/ukify-257-profiles", profiles),
+    Named::new("uki/ukify-257-profile-is-the-same-everywhere", same_profile),
     Named::new("uki/ukify-257-unknown-profile", unknown_profile),
     Named::new("uki/ukify-257-addon", addon),
     Named::new("uki/hashes", hashes),
@@ -156,8 +158,38 @@ fn first_section_wins(stand: &Stand) -> Result<()> {
 
 /// Device trees for many machines; what counts lies behind them.
 fn many_sections(stand: &Stand) -> Result<()> {
-    const DEVICE_TREES: usize = 82;
     let contents = Contents::new(stand, INITRD_LEN)?;
+    let image = with_device_trees(stand, &contents)?;
+    let parts = stand.unfold(&image, &[])?;
+    parts.expect(&contents.kernel, Some(&contents.initrd), Some(CMDLINE))
+}
+
+/// Not every section takes a descriptor, and one that cannot be had is told as such.
+fn few_descriptors(stand: &Stand) -> Result<()> {
+    let image = with_device_trees(stand, &Contents::new(stand, INITRD_LEN)?)?;
+    let load = |limit: &str| {
+        let script = format!("ulimit -n {limit} && exec \"$0\" load --dry-run --json \"$1\"");
+        Tool::new("sh")
+            .args(["-c", &script])
+            .arg(stand.ukexec_path())
+            .arg(&image)
+            .output()
+    };
+    let output = load("128")?;
+    ensure!(output.status.success(), "it failed: {}", said(&output));
+    let report = document(&String::from_utf8_lossy(&output.stdout))?;
+    for part in ["kernel", "initrd"] {
+        let descriptor = text_at(&report, &format!("/load/{part}/descriptor"))?;
+        ensure!(descriptor == "as it lies", "the {part} was {descriptor}");
+    }
+    let output = load("24")?;
+    ensure!(output.status.code() == Some(1), "{}", output.status);
+    check_words(&said(&output), &["too many open files", "ulimit -n"])
+}
+
+/// An image with [`Contents`] behind 82 sections.
+fn with_device_trees(stand: &Stand, contents: &Contents) -> Result<PathBuf> {
+    const DEVICE_TREES: usize = 82;
     let (device_tree, cmdline) = (
         stand.file("device-tree", noise(3_000))?,
         stand.file("cmdline", CMDLINE)?,
@@ -181,8 +213,7 @@ fn many_sections(stand: &Stand) -> Result<()> {
         .arg(&distinct)
         .arg(&image)
         .run()?;
-    let parts = stand.unfold(&image, &[])?;
-    parts.expect(&contents.kernel, Some(&contents.initrd), Some(CMDLINE))
+    Ok(image)
 }
 
 /// A thin image holds paths where a UKI holds the parts themselves.
@@ -307,7 +338,7 @@ fn with_profiles(stand: &Stand) -> Result<(PathBuf, Vec<u8>)> {
         .text("--cmdline", "of one")
         .build(&stand.path("one.efi"))?;
     let two = Ukify::on(&addon)?
-        .text("--profile", "ID=two\nTITLE=The second")
+        .text("--profile", "# quoted\n ID=\"two\" \nTITLE='The second'")
         .text("--cmdline", "of two")
         .file("--initrd", &stand.file("two", "initrd of two")?)
         .build(&stand.path("two.efi"))?;
@@ -334,6 +365,36 @@ fn profiles(stand: &Stand) -> Result<()> {
     expect(&["--profile", "one"], "initrd of the base", "of one")?;
     expect(&["--profile", "2"], "initrd of two", "of two")?;
     expect(&["--profile", "two"], "initrd of two", "of two")
+}
+
+/// The profile that is unfolded is the one that goes below `/.extra/` and is measured.
+fn same_profile(stand: &Stand) -> Result<()> {
+    let (image, _) = with_profiles(stand)?;
+    for (selector, number) in [("main", 0), ("one", 1), ("two", 2), ("2", 2)] {
+        let report = stand.ukexec_json(&[
+            &"load",
+            &image,
+            &"--dry-run",
+            &"--json",
+            &"--profile",
+            &selector,
+        ])?;
+        let found = number_at(&report, "/stages/0/profile")?;
+        ensure!(found == number, "{selector}: profile {found}");
+        let extra = text_at(&report, "/extra/0/path")?;
+        ensure!(extra == "/.extra/profile", "{selector}: {extra}");
+        let report = stand.ukexec_json(&[
+            &"inspect",
+            &image,
+            &"--measure",
+            &"--json",
+            &"--profile",
+            &selector,
+        ])?;
+        let found = number_at(&report, "/measurements/profile")?;
+        ensure!(found == number, "{selector}: {found} is measured");
+    }
+    Ok(())
 }
 
 fn unknown_profile(stand: &Stand) -> Result<()> {
