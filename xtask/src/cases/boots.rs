@@ -61,11 +61,13 @@ fn uki(stand: &Stand) -> Result<()> {
     let first = FirstKernel::new(
         "run ukexec load /uki.efi\n\
          run ukexec status\n\
+         case \"$(ukexec status --json)\" in *'\"kexec\": true'*) say kexec=known;; esac\n\
          say loaded=$(cat /sys/kernel/kexec_loaded)\n\
          run ukexec exec --force\n",
     )
     .holding("uki.efi", &image);
     let serial = boot_first(stand, &first, "first=kernel")?;
+    serial.expect(&format!("{TAG}kexec="), "known")?;
     serial.expect(&format!("{TAG}loaded="), "1")?;
     serial.expect(&format!("{TAG}reached="), "second")?;
     serial.expect(&format!("{TAG}cmdline="), &cmdline())?;
