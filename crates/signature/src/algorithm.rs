@@ -64,13 +64,23 @@ impl Scheme {
 
 /// Reads the `AlgorithmIdentifier` of a digest. SHA-1 is refused.
 pub(crate) fn digest_algorithm(identifier: &Element<'_>) -> Result<Algorithm, SignatureError> {
+    match known_digest_algorithm(identifier)? {
+        Algorithm::Sha1 => Err(weak(DIGEST, "SHA-1")),
+        algorithm => Ok(algorithm),
+    }
+}
+
+/// Reads the `AlgorithmIdentifier` of a digest that nothing depends on.
+pub(crate) fn known_digest_algorithm(
+    identifier: &Element<'_>,
+) -> Result<Algorithm, SignatureError> {
     let (oid, parameters) = split(identifier, DIGEST)?;
     no_parameters(parameters)?;
     match oid {
         SHA256 => Ok(Algorithm::Sha256),
         SHA384 => Ok(Algorithm::Sha384),
         SHA512 => Ok(Algorithm::Sha512),
-        SHA1 => Err(weak(DIGEST, "SHA-1")),
+        SHA1 => Ok(Algorithm::Sha1),
         MD5 => Err(weak(DIGEST, "MD5")),
         other => Err(SignatureError::Unexpected {
             field: DIGEST,

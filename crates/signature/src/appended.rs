@@ -19,6 +19,7 @@ use crate::image::{Checks, Refusal, combine, signer, unless_in_doubt};
 use crate::pkcs7::{SignedData, unexpected};
 use crate::signers;
 use crate::table::MAX_SIGNATURE_LEN;
+use crate::tlv::Element;
 use crate::{Certificate, SignatureError, Trust, Verdict, digests_of};
 
 /// What became of verifying an appended signature.
@@ -150,9 +151,15 @@ fn verify(
 }
 
 fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
-    let signed = SignedData::read(bytes)?;
     let refuse =
         |expected, found: &str| unexpected("appended signature", expected, found.to_owned());
+    let info = Element::first("appended signature", bytes)?;
+    let behind = bytes.get(info.raw.len()..).unwrap_or_default();
+    if behind.iter().any(|byte| *byte != 0) {
+        let found = format!("{} bytes that are not all zero", behind.len());
+        return Err(refuse("nothing behind the signature", &found));
+    }
+    let signed = SignedData::read(&info)?;
     if signed.content_type != DATA {
         return Err(refuse(
             "content of type id-data",

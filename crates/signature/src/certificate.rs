@@ -1,23 +1,23 @@
 //! X.509 certificates: what a chain needs of them.
 //!
-//! Spec: RFC 5280. Left out: policies, name constraints, revocation by CRL or
-//! OCSP, which firmware does not look at either.
+//! Spec: RFC 5280.
 
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 
-use der::asn1::{AnyRef, ObjectIdentifier};
+use der::asn1::AnyRef;
 use der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use serde::{Deserialize, Serialize};
-use x509_cert::certificate::{CertificateInner, Profile};
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::certificate::{CertificateInner, Profile, Version};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 
 use crate::SignatureError;
-use crate::algorithm::{Scheme, oid};
+use crate::algorithm::Scheme;
 use crate::digest::{Algorithm, Hex};
-use crate::key::PublicKey;
+use crate::extensions::{Extensions, Standing};
+use crate::key::{LeastRsa, PublicKey};
+use crate::name::CanonicalName;
 use crate::pkcs7::SignerId;
 use crate::tlv::{Element, Elements};
 
@@ -31,6 +31,10 @@ use crate::tlv::{Element, Elements};
 pub struct Certificate {
     der: Vec<u8>,
     parsed: CertificateInner<AsFirmware>,
+    subject: CanonicalName,
+    issuer: CanonicalName,
+    /// Or why no chain may go through here.
+    extensions: Result<Extensions, &'static str>,
 }
 
 /// How strictly certificates are read: firmware takes serial numbers of any
@@ -69,8 +73,14 @@ impl Certificate {
         };
         let parsed = CertificateInner::from_der(der).map_err(refuse)?;
         tbs(der).map_err(refuse)?;
+        let body = parsed.tbs_certificate();
+        let subject = CanonicalName::new(body.subject()).map_err(refuse)?;
+        let issuer = CanonicalName::new(body.issuer()).map_err(refuse)?;
         Ok(Self {
             der: der.to_vec(),
+            extensions: Extensions::read(body, &subject),
+            subject,
+            issuer,
             parsed,
         })
     }
@@ -119,11 +129,7 @@ impl Certificate {
             SignerId::IssuerAndSerial { issuer, serial } => {
                 self.issuer_and_serial().ok() == Some((issuer, serial))
             }
-            SignerId::KeyId(id) => self
-                .parsed
-                .tbs_certificate()
-                .get_extension::<SubjectKeyIdentifier>()
-                .is_ok_and(|found| found.is_some_and(|(_, found)| found.0.as_bytes() == *id)),
+            SignerId::KeyId(id) => self.key_id() == Some(id),
         }
     }
 
@@ -137,15 +143,18 @@ impl Certificate {
         Ok((issuer.raw, serial.raw))
     }
 
-    /// Returns the key that its subject signs with.
-    pub(crate) fn public_key(&self) -> Result<PublicKey, SignatureError> {
-        PublicKey::read(self.parsed.tbs_certificate().subject_public_key_info())
+    /// Returns the key that its subject signs with, if it is not too weak.
+    pub(crate) fn public_key(&self, least: LeastRsa) -> Result<PublicKey, SignatureError> {
+        PublicKey::read(
+            self.parsed.tbs_certificate().subject_public_key_info(),
+            least,
+        )
     }
 
     /// Returns whether this is issued by the subject of `issuer`, as far as
     /// names say.
     pub(crate) fn names(&self, issuer: &Self) -> bool {
-        self.parsed.tbs_certificate().issuer() == issuer.parsed.tbs_certificate().subject()
+        self.issuer == issuer.subject
     }
 
     /// Returns whether it names itself as its issuer.
@@ -154,7 +163,7 @@ impl Certificate {
     }
 
     /// Checks that the key in `issuer` signed this.
-    pub(crate) fn verify(&self, issuer: &Self) -> Result<(), SignatureError> {
+    pub(crate) fn verify(&self, issuer: &Self, least: LeastRsa) -> Result<(), SignatureError> {
         let refuse = |cause| SignatureError::Der {
             field: CERTIFICATE,
             expected: "a signature algorithm",
@@ -178,7 +187,7 @@ impl Certificate {
             });
         };
         let signature = self.parsed.signature().as_bytes().unwrap_or_default();
-        let verified = issuer.public_key()?.verify(
+        let verified = issuer.public_key(least)?.verify(
             scheme,
             algorithm,
             &algorithm.digest(self.tbs()),
@@ -190,56 +199,45 @@ impl Certificate {
         })
     }
 
-    /// Checks that it may issue certificates, with `below` other issuers
-    /// between it and the signer: the CA bit, `keyCertSign`, the path length.
-    pub(crate) fn check_may_issue(&self, below: usize) -> Result<(), &'static str> {
-        let body = self.parsed.tbs_certificate();
-        match body
-            .get_extension::<BasicConstraints>()
-            .map_err(unreadable)?
-        {
-            Some((_, constraints)) if constraints.ca => {
-                let limit = constraints.path_len_constraint.map(usize::from);
-                if limit.is_some_and(|limit| below > limit) {
-                    return Err("its path length allows no chain as long as this");
-                }
-            }
-            _ => return Err("it is not for issuing certificates (no CA bit)"),
-        }
-        match body.get_extension::<KeyUsage>().map_err(unreadable)? {
-            Some((_, usage)) if !usage.key_cert_sign() => {
-                Err("its key usage has no certificate signing")
-            }
-            _ => Ok(()),
-        }
+    /// Checks that this may issue certificates, with `below` other issuers
+    /// between it and the signer.
+    pub(crate) fn check_may_issue(
+        &self,
+        below: usize,
+        is_trusted: bool,
+    ) -> Result<(), &'static str> {
+        let is_version_1 = self.parsed.tbs_certificate().version() == Version::V1;
+        let standing = match is_trusted {
+            true if is_version_1 && self.is_self_issued() => Standing::TrustedVersion1Root,
+            true => Standing::Trusted,
+            false => Standing::Untrusted,
+        };
+        self.extensions()?.check_may_issue(below, standing)
     }
 
-    /// Checks that there is no extension which must be understood and is not.
-    pub(crate) fn check_extensions(&self) -> Result<(), &'static str> {
-        let extensions = self.parsed.tbs_certificate().extensions();
-        let unknown = extensions
-            .into_iter()
-            .flatten()
-            .any(|extension| extension.critical && !UNDERSTOOD.contains(&extension.extn_id));
-        if unknown {
-            return Err("it has a critical extension that is not understood");
+    /// Checks that its extensions leave `issuer` the one that issued it: there
+    /// may be several certificates with the same name and key.
+    pub(crate) fn check_authority(&self, issuer: &Self) -> Result<(), &'static str> {
+        let (key_id, serial) = (issuer.key_id(), issuer.serial());
+        let extensions = self.extensions()?;
+        if !extensions.may_be_issued_by(key_id, &issuer.issuer, serial) {
+            return Err("its authority key identifier names another certificate than the issuer's");
         }
         Ok(())
     }
 
-    /// Checks that it is trusted for more than kernel modules: distributions
-    /// let users enrol keys for modules, which are not to boot anything.
-    pub(crate) fn check_may_boot(&self) -> Result<(), &'static str> {
-        let body = self.parsed.tbs_certificate();
-        match body
-            .get_extension::<ExtendedKeyUsage>()
-            .map_err(unreadable)?
-        {
-            Some((_, usage)) if usage.0.contains(&MODULE_SIGNING) => {
-                Err("it is for signing kernel modules alone")
-            }
-            _ => Ok(()),
-        }
+    /// Returns its extensions.
+    ///
+    /// # Errors
+    ///
+    /// Why no chain may go through here, in words: one of them cannot be read,
+    /// or must be understood and is not.
+    pub(crate) fn extensions(&self) -> Result<&Extensions, &'static str> {
+        self.extensions.as_ref().map_err(|reason| *reason)
+    }
+
+    fn key_id(&self) -> Option<&[u8]> {
+        self.extensions().ok()?.key_id.as_deref()
     }
 
     /// Checks that it is valid at `now`, in seconds since 1970.
@@ -287,10 +285,6 @@ impl TryFrom<Vec<u8>> for Certificate {
     }
 }
 
-fn unreadable(_: der::Error) -> &'static str {
-    "its extensions cannot be read"
-}
-
 /// Writes a name for people. It may come from anyone: control characters
 /// would play with terminals, and length with patience.
 fn shown(name: &Name) -> String {
@@ -316,19 +310,6 @@ fn tbs(certificate: &[u8]) -> der::Result<&[u8]> {
 }
 
 const CERTIFICATE: &str = "certificate";
-/// The extended key usage that shim takes for "not for booting".
-const MODULE_SIGNING: ObjectIdentifier = oid("1.3.6.1.4.1.2312.16.1.2");
-
-/// Extensions that may be critical: those looked at here, and those that have
-/// nothing to say about signatures of images.
-const UNDERSTOOD: [ObjectIdentifier; 6] = [
-    oid("2.5.29.14"), // subjectKeyIdentifier
-    oid("2.5.29.15"), // keyUsage
-    oid("2.5.29.17"), // subjectAltName
-    oid("2.5.29.19"), // basicConstraints
-    oid("2.5.29.35"), // authorityKeyIdentifier
-    oid("2.5.29.37"), // extKeyUsage
-];
 
 #[cfg(test)]
 impl Certificate {
@@ -400,8 +381,9 @@ mod tests {
         assert_eq!(leaf.serial().len(), 8);
         let days = (leaf.validity().end() - leaf.validity().start()) / 86_400;
         assert_eq!(days, 36_500);
-        leaf.verify(&certificate("intermediate")).unwrap();
-        assert!(leaf.verify(&certificate("root")).is_err());
+        let verify = |name| leaf.verify(&certificate(name), LeastRsa::Bits2048);
+        verify("intermediate").unwrap();
+        assert!(verify("root").is_err());
     }
 
     #[test]

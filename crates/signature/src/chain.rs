@@ -5,19 +5,23 @@
 //! signature, never through ones that would have to be found elsewhere.
 //!
 //! Issuers need the CA bit and, where there is a key usage, `keyCertSign` in
-//! it. The extended key usage of signers is not looked at: OVMF and shim set
+//! it; their name constraints bind whether or not they are critical. The
+//! extended key usage of signers is not looked at: OVMF and shim set
 //! it aside (`X509_PURPOSE_ANY`), and the keys that owners make for
 //! themselves often have none. One exception is shim's: a trusted certificate
 //! for signing kernel modules alone does not boot anything.
 
 use std::collections::VecDeque;
 
+use crate::extensions::Extensions;
 use crate::{Certificate, Origin, Revocation, SignatureError, Trust};
 
 /// What may be spent on the signatures of one image.
 #[derive(Debug)]
 pub(crate) struct Effort {
     verifications: usize,
+    /// Comparisons of names with name constraints.
+    comparisons: usize,
 }
 
 /// Why there is no chain.
@@ -67,12 +71,16 @@ pub(crate) fn chain<'a>(
 }
 
 impl Effort {
-    /// Enough for sixteen signatures with four verifications each. A hostile
+    /// Enough for sixteen signatures with four verifications each, and for as
+    /// many comparisons as OpenSSL grants to one pair of certificates. A hostile
     /// image can ask for no more.
     const MAX: usize = 64;
 
     pub(crate) fn new() -> Self {
-        Self { verifications: 0 }
+        Self {
+            verifications: 0,
+            comparisons: 0,
+        }
     }
 
     /// Takes note of one more verification.
@@ -90,7 +98,19 @@ impl Effort {
                 limit: Self::MAX,
             });
         }
+        if self.comparisons > MAX_COMPARISONS {
+            return Err(SignatureError::TooMany {
+                field: "names to be compared with name constraints for one image",
+                limit: MAX_COMPARISONS,
+            });
+        }
         Ok(())
+    }
+
+    /// Takes note of more comparisons of names.
+    fn comparisons(&mut self, count: usize) -> Result<(), SignatureError> {
+        self.comparisons = self.comparisons.saturating_add(count);
+        self.check()
     }
 }
 
@@ -126,9 +146,9 @@ impl<'a> Search<'a> {
             if usable && found.is_none() {
                 found = self.anchor(certificate).map(|origin| (index, origin));
             }
-            for issuer in self.issuers(certificate, effort)? {
+            for issuer in self.issuers(certificate, usable, effort)? {
                 queue.push_back(self.steps.len());
-                self.step(index, issuer);
+                self.step(index, issuer, effort)?;
             }
         }
         match found {
@@ -140,10 +160,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns the certificates not seen yet whose keys signed `certificate`.
+    /// Returns the certificates whose keys signed `certificate`, but for those
+    /// seen already. If `usable`, a chain may go through it: those are among
+    /// them through which no chain could go so far.
     fn issuers(
         &mut self,
         certificate: &'a Certificate,
+        usable: bool,
         effort: &mut Effort,
     ) -> Result<Vec<&'a Certificate>, ChainError> {
         let revoked = self.trust.revoked_certificates().map(|(one, _)| one);
@@ -151,17 +174,15 @@ impl<'a> Search<'a> {
         let mut issuers: Vec<&Certificate> = Vec::new();
         let mut named = false;
         for candidate in self.embedded.iter().chain(revoked).chain(anchors) {
-            let seen = self.steps.iter().any(|step| step.certificate == candidate)
-                || issuers.contains(&candidate);
             if !certificate.names(candidate) {
                 continue;
             }
             named = true;
-            if seen {
+            if self.is_seen(candidate, usable) || issuers.contains(&candidate) {
                 continue;
             }
             effort.verification().map_err(ChainError::Refused)?;
-            match certificate.verify(candidate) {
+            match certificate.verify(candidate, self.trust.least_rsa(candidate)) {
                 Ok(()) => issuers.push(candidate),
                 Err(error) => self.note(certificate, &error.to_string()),
             }
@@ -174,32 +195,84 @@ impl<'a> Search<'a> {
         Ok(issuers)
     }
 
+    /// Returns whether going to `certificate` again is of no use: `usable` says
+    /// whether a chain may go the new way.
+    fn is_seen(&self, certificate: &Certificate, usable: bool) -> bool {
+        let mut seen = self
+            .steps
+            .iter()
+            .filter(|step| step.certificate == certificate);
+        seen.any(|step| step.usable || !usable)
+    }
+
     /// Goes on to the issuer of the certificate at `index`.
-    fn step(&mut self, index: usize, issuer: &'a Certificate) {
+    fn step(
+        &mut self,
+        index: usize,
+        issuer: &'a Certificate,
+        effort: &mut Effort,
+    ) -> Result<(), ChainError> {
         let Some(from) = self.steps.get(index) else {
-            return;
+            return Ok(());
         };
         let is_issuer = from.issued.is_some() && !from.certificate.is_self_issued();
         let below = from.below.saturating_add(usize::from(is_issuer));
-        let reached = from.usable;
-        let usable = self.check(issuer, Some(below)) && reached;
+        let (certificate, reached) = (from.certificate, from.usable);
+        let usable = self.check(issuer, Some(below))
+            && reached
+            && self.noted(certificate, certificate.check_authority(issuer))
+            && self.check_names(index, issuer, effort)?;
         self.steps.push(Step {
             certificate: issuer,
             issued: Some(index),
             below,
             usable,
         });
+        Ok(())
+    }
+
+    /// Returns whether `issuer` may vouch for the names of everything from the
+    /// signer to the certificate at `index`.
+    fn check_names(
+        &mut self,
+        index: usize,
+        issuer: &Certificate,
+        effort: &mut Effort,
+    ) -> Result<bool, ChainError> {
+        let constraints = issuer.extensions().ok().and_then(Extensions::constraints);
+        let Some(constraints) = constraints else {
+            return Ok(true);
+        };
+        for (place, certificate) in self.way(index).into_iter().enumerate() {
+            let is_leaf = place == 0;
+            let Ok(extensions) = certificate.extensions() else {
+                return Ok(false);
+            };
+            // An authority that renews its own key has no new name.
+            if !is_leaf && certificate.is_self_issued() {
+                continue;
+            }
+            effort
+                .comparisons(constraints.comparisons(&extensions.names))
+                .map_err(ChainError::Refused)?;
+            if let Err(reason) = constraints.check(&extensions.names, is_leaf) {
+                let reason = format!("the name constraints of {}: {reason}", issuer.subject());
+                self.note(certificate, &reason);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns whether a chain may go through `certificate`; `below` is for
     /// issuers. Takes a note if not.
     fn check(&mut self, certificate: &Certificate, below: Option<usize>) -> bool {
         let dates = self.now.map_or(Ok(()), |now| certificate.check_date(now));
-        let checked = below
-            .map_or(Ok(()), |below| certificate.check_may_issue(below))
-            .and_then(|()| certificate.check_extensions())
-            .and(dates);
-        self.noted(certificate, checked)
+        let checked = match below {
+            Some(below) => certificate.check_may_issue(below, self.is_anchor(certificate)),
+            None => certificate.extensions().map(|_| ()),
+        };
+        self.noted(certificate, checked.and(dates))
     }
 
     fn check_revoked(&self, certificate: &Certificate) -> Result<(), ChainError> {
@@ -212,11 +285,18 @@ impl<'a> Search<'a> {
         }
     }
 
+    fn is_anchor(&self, certificate: &Certificate) -> bool {
+        self.trust
+            .anchors()
+            .any(|(anchor, _)| anchor == certificate)
+    }
+
     /// Returns where `certificate` is trusted, if it is.
     fn anchor(&mut self, certificate: &Certificate) -> Option<&'a Origin> {
         let mut anchors = self.trust.anchors();
         let (_, origin) = anchors.find(|(anchor, _)| *anchor == certificate)?;
-        self.noted(certificate, certificate.check_may_boot())
+        let extensions = certificate.extensions();
+        self.noted(certificate, extensions.and_then(Extensions::check_may_boot))
             .then_some(origin)
     }
 
@@ -255,3 +335,6 @@ impl<'a> Search<'a> {
         format!(" ({})", self.reasons.join("; "))
     }
 }
+
+/// OpenSSL's `NAME_CHECK_MAX`.
+const MAX_COMPARISONS: usize = 1 << 20;

@@ -40,7 +40,7 @@ pub fn machine_trust(
             text: "passed over: MokIgnoreDB is set".to_owned(),
         });
     } else if let Some(db) = variables.variable("db", IMAGE_SECURITY_DATABASE)? {
-        trust.add("db", &db.content, Trust::add_allowed_list)?;
+        trust.add("db", &db.content, Trust::add_firmware_list)?;
     }
     for list in variables.mok("MokListRT", Kept::PassOver(&mut trust))? {
         trust.add("MokListRT", &list, Trust::add_allowed_list)?;

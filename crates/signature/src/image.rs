@@ -5,12 +5,13 @@
 
 use der::asn1::ObjectIdentifier;
 
-use crate::algorithm::{digest_algorithm, oid};
+use crate::algorithm::{digest_algorithm, known_digest_algorithm, oid};
 use crate::chain::{ChainError, Effort, chain};
 use crate::digest::Hex;
-use crate::pkcs7::{SignedData, expect_oid, missing};
+use crate::pkcs7::{SignedData, SignerId, missing, unexpected};
 use crate::signers;
 use crate::table::certificate_table;
+use crate::tlv::Element;
 use crate::verdict::Good;
 use crate::{Algorithm, AlgorithmSet, Digests, Revocation, SignatureError, Trust, Verdict};
 
@@ -195,7 +196,8 @@ pub(crate) fn signer(
             continue;
         }
         effort.verification().map_err(Refusal::Bad)?;
-        if let Err(cause) = info.verify(signed.content_type, content_digest, certificate) {
+        let least = trust.least_rsa(certificate);
+        if let Err(cause) = info.verify(content_digest, certificate, least) {
             refusal = Refusal::Bad(cause);
             continue;
         }
@@ -239,40 +241,28 @@ struct ImageSignature<'a> {
 
 impl<'a> ImageSignature<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, SignatureError> {
-        let signed = SignedData::read(bytes)?;
-        if signed.content_type != INDIRECT_DATA {
-            return Err(SignatureError::Unexpected {
-                field: "content of the signature",
-                expected: "Authenticode's SpcIndirectDataContent",
-                found: signed.content_type.to_string(),
-            });
-        }
-        if signed.version != 1 {
-            return Err(SignatureError::Unexpected {
-                field: "Authenticode signature",
-                expected: "version 1",
-                found: signed.version.to_string(),
-            });
-        }
-        if signed.signer.attributes.is_none() {
-            return Err(missing("Authenticode signature", "signed attributes"));
-        }
+        // Firmware does not look at what follows, and neither does its hash.
+        let signed = SignedData::read(&Element::first(SIGNATURE, bytes)?)?;
+        check_form(&signed)?;
         let content = signed
             .content
             .ok_or_else(|| missing(CONTENT, "the content"))?;
         let mut parts = content.sequence(CONTENT)?;
         let mut data = parts.required("data")?.sequence(CONTENT)?;
-        expect_oid(
-            CONTENT,
-            &data.required("a type")?,
-            PE_IMAGE_DATA,
-            "SPC_PE_IMAGE_DATAOBJ",
-        )?;
+        let kind = data.required("a type")?.oid("a type")?;
+        if !PE_IMAGE_DATA.contains(&kind) {
+            return Err(unexpected(
+                CONTENT,
+                "SPC_PE_IMAGE_DATAOBJ",
+                kind.to_string(),
+            ));
+        }
         let mut info = parts.required("a digest")?.sequence(CONTENT)?;
         parts.finish()?;
         let algorithm = digest_algorithm(&info.required("a digest algorithm")?)?;
         let digest = info.required("a digest")?.octets("a digest")?;
         info.finish()?;
+        check_one_digest(&signed, algorithm)?;
         Ok(Self {
             content: content.content(),
             signed,
@@ -282,9 +272,70 @@ impl<'a> ImageSignature<'a> {
     }
 }
 
+/// Checks that `signed` has the form of an image's signature.
+fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
+    if signed.content_type != INDIRECT_DATA {
+        return Err(unexpected(
+            "content of the signature",
+            "Authenticode's SpcIndirectDataContent",
+            signed.content_type.to_string(),
+        ));
+    }
+    // CMS says 3 where the content is not id-data, and PKCS#7 says 1.
+    if !matches!(signed.version, 1 | 3) {
+        let found = signed.version.to_string();
+        return Err(unexpected(SIGNATURE, "version 1 or 3", found));
+    }
+    if let SignerId::KeyId(_) = signed.signer.id {
+        let expected = "a signer named by issuer and serial number";
+        let found = "one named by a key's identifier".to_owned();
+        return Err(unexpected(SIGNATURE, expected, found));
+    }
+    let Some(attributes) = &signed.signer.attributes else {
+        return Err(missing(SIGNATURE, "signed attributes"));
+    };
+    if !CONTENT_TYPES.contains(&attributes.content_type) {
+        let found = attributes.content_type.to_string();
+        return Err(unexpected(
+            SIGNATURE,
+            "attributes of its own content",
+            found,
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that the image, its signature's content and what the signature
+/// announces are hashed in one way. Firmware takes the image's digest by the
+/// first algorithm that is announced, and compares it with the one signed.
+fn check_one_digest(signed: &SignedData<'_>, image: Algorithm) -> Result<(), SignatureError> {
+    let mut announced = signed.digest_algorithms.set(SIGNATURE)?;
+    let first = digest_algorithm(&announced.required("a digest algorithm")?)?;
+    let signer = signed.signer.algorithm;
+    if image != signer || image != first {
+        return Err(unexpected(
+            SIGNATURE,
+            "one digest algorithm for the image, for its signer and first among those announced",
+            format!("{image}, {signer} and {first}"),
+        ));
+    }
+    // OpenSSL hashes by all of them, and refuses one that it does not know.
+    while let Some(other) = announced.next()? {
+        known_digest_algorithm(&other)?;
+    }
+    Ok(())
+}
+
+const SIGNATURE: &str = "Authenticode signature";
 const CONTENT: &str = "SpcIndirectDataContent";
 const INDIRECT_DATA: ObjectIdentifier = oid("1.3.6.1.4.1.311.2.1.4");
-const PE_IMAGE_DATA: ObjectIdentifier = oid("1.3.6.1.4.1.311.2.1.15");
+/// What may be in the content. pesign before 0.113 wrote the second, which
+/// names a purpose of keys; Linux takes it on purpose.
+const PE_IMAGE_DATA: [ObjectIdentifier; 2] =
+    [oid("1.3.6.1.4.1.311.2.1.15"), oid("1.3.6.1.4.1.311.2.1.21")];
+/// What signed attributes may say of the content. osslsigncode writes the
+/// second, a list of trust, when it signs what `extract-data` wrote.
+const CONTENT_TYPES: [ObjectIdentifier; 2] = [INDIRECT_DATA, oid("1.3.6.1.4.1.311.10.1")];
 
 #[cfg(test)]
 mod tests {
@@ -508,7 +559,7 @@ mod tests {
             "rsa1024",
             &["rsa1024"],
             &expect![
-                "bad signature: public key: expected an RSA key of 2048 to 4096 bits, found one of 1024 bits, which is too weak to be accepted"
+                "bad signature: public key: expected an RSA key of 2048 to 4096 bits, or of 1024 whose certificate is in db, found one of 1024 bits, which is too weak to be accepted"
             ],
         );
         check(
@@ -763,7 +814,7 @@ mod tests {
         changed(
             0x60c,
             expect![
-                "bad signature: certificate table, wRevision at offset 0x4 of the table: expected 0x200, found 0x201"
+                "bad signature: certificate table, wRevision at offset 0x4 of the table: expected 0x100 or 0x200, found 0x201"
             ],
         ); // wRevision
         changed(

@@ -14,10 +14,19 @@ use crate::algorithm::{EC_PUBLIC_KEY, RSA_ENCRYPTION, RSASSA_PSS, Scheme, oid, s
 use crate::tlv::Element;
 use crate::{Algorithm, SignatureError};
 
+/// The shortest RSA key that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeastRsa {
+    Bits2048,
+    /// Only for a key whose certificate is in the machine's own `db`: its
+    /// firmware boots images by it all the same.
+    Bits1024,
+}
+
 /// A public key of a kind that may sign here.
 #[derive(Clone, Debug)]
 pub(crate) enum PublicKey {
-    /// Of 2048 to 4096 bits. `pss_only`: made for no other scheme.
+    /// `pss_only`: made for no other scheme.
     Rsa {
         key: RsaPublicKey,
         pss_only: bool,
@@ -26,17 +35,36 @@ pub(crate) enum PublicKey {
     P384(p384::ecdsa::VerifyingKey),
 }
 
+impl LeastRsa {
+    const fn bits(self) -> u32 {
+        match self {
+            Self::Bits2048 => 2048,
+            Self::Bits1024 => 1024,
+        }
+    }
+
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Bits2048 => {
+                "an RSA key of 2048 to 4096 bits, or of 1024 whose certificate is in db"
+            }
+            Self::Bits1024 => "an RSA key of 1024 to 4096 bits",
+        }
+    }
+}
+
 impl PublicKey {
     /// Reads a `SubjectPublicKeyInfo`.
     pub(crate) fn read(
         info: &x509_cert::spki::SubjectPublicKeyInfoOwned,
+        least: LeastRsa,
     ) -> Result<Self, SignatureError> {
         let identifier = info.algorithm.to_der().map_err(refuse)?;
         let (kind, parameters) = split(&Element::only(KEY, &identifier)?, KEY)?;
         let key = info.subject_public_key.as_bytes().unwrap_or_default();
         match kind {
-            RSA_ENCRYPTION => rsa_key(key, false),
-            RSASSA_PSS => rsa_key(key, true),
+            RSA_ENCRYPTION => rsa_key(key, false, least),
+            RSASSA_PSS => rsa_key(key, true, least),
             EC_PUBLIC_KEY => {
                 let curve = parameters.map(|parameters| parameters.oid("a named curve"));
                 ec_key(curve.transpose()?, key)
@@ -108,16 +136,16 @@ where
 /// Reads an `RSAPublicKey`.
 ///
 /// Spec: RFC 8017, appendix A.1.1.
-fn rsa_key(key: &[u8], pss_only: bool) -> Result<PublicKey, SignatureError> {
+fn rsa_key(key: &[u8], pss_only: bool, least: LeastRsa) -> Result<PublicKey, SignatureError> {
     let mut numbers = Element::only(KEY, key)?.sequence(KEY)?;
     let modulus = uint(&numbers.required("a modulus")?)?;
     let exponent = uint(&numbers.required("an exponent")?)?;
     numbers.finish()?;
     let bits = modulus.bits();
-    if bits < MIN_RSA_BITS {
+    if bits < least.bits() {
         return Err(SignatureError::Weak {
             field: KEY,
-            expected: "an RSA key of 2048 to 4096 bits",
+            expected: least.expected(),
             found: format!("one of {bits} bits"),
         });
     }
@@ -171,7 +199,6 @@ fn refuse(cause: der::Error) -> SignatureError {
 
 const KEY: &str = "public key";
 const NO_SHA1: &str = "SHA-1 is too weak";
-const MIN_RSA_BITS: u32 = 2048;
 /// Larger keys verify in time, but no firmware is known to take them.
 const MAX_RSA_BITS: u32 = 4096;
 const SECP256R1: der::asn1::ObjectIdentifier = oid("1.2.840.10045.3.1.7");

@@ -58,10 +58,13 @@ mod chain;
 mod digest;
 mod efivars;
 mod error;
+mod extensions;
 mod guid;
 mod hash;
 mod image;
 mod key;
+mod name;
+mod name_constraints;
 mod pkcs7;
 #[cfg(test)]
 mod properties;

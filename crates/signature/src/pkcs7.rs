@@ -7,11 +7,15 @@
 
 use std::fmt;
 
+use der::Decode as _;
 use der::asn1::ObjectIdentifier;
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::CertificateList;
 
 use crate::algorithm::{Scheme, digest_algorithm, oid};
 use crate::certificate::Certificate;
 use crate::digest::Hex;
+use crate::key::LeastRsa;
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
 
@@ -19,11 +23,12 @@ use crate::{Algorithm, SignatureError};
 #[derive(Debug)]
 pub(crate) struct SignedData<'a> {
     pub(crate) version: u32,
+    /// By which digests readers are to hash the content while they read on.
+    pub(crate) digest_algorithms: Element<'a>,
     pub(crate) content_type: ObjectIdentifier,
     /// What is signed, if it is in here.
     pub(crate) content: Option<Element<'a>>,
-    /// The certificates that could be read. Others may lie there that only
-    /// time stamps need.
+    /// Each once.
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) signer: SignerInfo<'a>,
 }
@@ -55,7 +60,7 @@ pub(crate) enum SignerId<'a> {
 pub(crate) struct SignedAttributes<'a> {
     /// The whole element, which is hashed with another tag than it has.
     raw: &'a [u8],
-    content_type: ObjectIdentifier,
+    pub(crate) content_type: ObjectIdentifier,
     message_digest: &'a [u8],
 }
 
@@ -73,13 +78,15 @@ impl fmt::Display for SignerId<'_> {
 }
 
 impl<'a> SignedData<'a> {
-    /// How many certificates a signature may carry. Chains seen have up to
-    /// four, and another four for time stamps.
-    pub(crate) const MAX_CERTIFICATES: usize = 24;
+    /// How many certificates a signature may carry. More than the smallest
+    /// that there are do not fit into the longest signature that is read.
+    pub(crate) const MAX_CERTIFICATES: usize = 256;
 
-    /// Reads a `ContentInfo` that holds `SignedData`; zeros may follow it.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, SignatureError> {
-        let info = padded(bytes)?;
+    /// Reads a `ContentInfo` that holds `SignedData`.
+    ///
+    /// What no chain needs is looked at as well: OpenSSL, and so firmware,
+    /// takes nothing from a signature in which anything is malformed.
+    pub(crate) fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
         let mut parts = info.sequence(CONTENT_INFO)?;
         expect_oid(
             CONTENT_INFO,
@@ -93,7 +100,7 @@ impl<'a> SignedData<'a> {
 
         let mut parts = content.sequence(SIGNED)?;
         let version = parts.required("a version")?.number("a version")?;
-        let algorithms = parts.required("digest algorithms")?;
+        let digest_algorithms = parts.required("digest algorithms")?;
         let mut encapsulated = parts.required("content")?.sequence(ENCAPSULATED)?;
         let content_type = encapsulated.required("a type")?.oid("a type")?;
         let content = explicit(&mut encapsulated, ENCAPSULATED)?;
@@ -102,14 +109,17 @@ impl<'a> SignedData<'a> {
             Some(certificates) => read_certificates(&certificates)?,
             None => Vec::new(),
         };
-        parts.context(1)?; // revocation lists, which firmware does not look at
+        if let Some(lists) = parts.context(1)? {
+            check_revocation_lists(&lists)?;
+        }
         let mut signers = parts.required("signers")?.set(SIGNER)?;
         parts.finish()?;
         let signer = SignerInfo::read(&signers.required("one signer")?)?;
         signers.finish()?;
-        check_announced(&algorithms, signer.algorithm)?;
+        check_announced(&digest_algorithms, signer.algorithm)?;
         Ok(Self {
             version,
+            digest_algorithms,
             content_type,
             content,
             certificates,
@@ -148,7 +158,9 @@ impl<'a> SignerInfo<'a> {
             .transpose()?;
         let scheme = Scheme::read(&parts.required("a signature algorithm")?)?;
         let signature = parts.required("a signature")?.octets("a signature")?;
-        parts.context(1)?; // what is not signed says nothing
+        if let Some(unsigned) = parts.context(1)? {
+            check_unsigned(&unsigned)?;
+        }
         parts.finish()?;
         Ok(Self {
             version,
@@ -166,16 +178,12 @@ impl<'a> SignerInfo<'a> {
     /// must be the one among them, and the attributes are what is signed.
     pub(crate) fn verify(
         &self,
-        content_type: ObjectIdentifier,
         content_digest: &[u8],
         signer: &Certificate,
+        least: LeastRsa,
     ) -> Result<(), SignatureError> {
         let signed = match &self.attributes {
             Some(attributes) => {
-                if attributes.content_type != content_type {
-                    let found = attributes.content_type.to_string();
-                    return Err(unexpected(ATTRIBUTES, "the type of the content", found));
-                }
                 if attributes.message_digest != content_digest {
                     return Err(SignatureError::Signature {
                         signer: signer.subject(),
@@ -187,7 +195,7 @@ impl<'a> SignerInfo<'a> {
             None => content_digest.to_vec(),
         };
         signer
-            .public_key()?
+            .public_key(least)?
             .verify(self.scheme, self.algorithm, &signed, self.signature)
             .map_err(|reason| SignatureError::Signature {
                 signer: signer.subject(),
@@ -207,14 +215,14 @@ impl<'a> SignedAttributes<'a> {
             let Some(attribute) = attributes.next()? else {
                 break;
             };
-            let mut parts = attribute.sequence(ATTRIBUTES)?;
-            let kind = parts.required("a type")?.oid("a type")?;
-            let mut values = parts.required("values")?.set(ATTRIBUTES)?;
-            parts.finish()?;
+            let (kind, mut values) = attribute_parts(&attribute, ATTRIBUTES)?;
             let slot = match kind {
                 CONTENT_TYPE => &mut content_type,
                 MESSAGE_DIGEST => &mut message_digest,
-                _ => continue,
+                _ => {
+                    values.check_rest()?;
+                    continue;
+                }
             };
             let value = values.required("one value")?;
             values.finish()?;
@@ -260,21 +268,41 @@ fn check_announced(algorithms: &Element<'_>, signer: Algorithm) -> Result<(), Si
     ))
 }
 
-/// Reads the one element that `bytes` start with, and checks that nothing but
-/// zeros follows.
-fn padded(bytes: &[u8]) -> Result<Element<'_>, SignatureError> {
-    let mut elements = Elements::new(CONTENT_INFO, bytes)?;
-    let info = elements.required("a signature")?;
-    let behind = bytes.get(info.raw.len()..).unwrap_or_default();
-    if behind.iter().any(|byte| *byte != 0) {
-        let found = format!("{} bytes that are not all zero", behind.len());
-        return Err(unexpected(
-            CONTENT_INFO,
-            "nothing behind the signature",
-            found,
-        ));
+/// Splits an attribute into its type and its values.
+fn attribute_parts<'a>(
+    attribute: &Element<'a>,
+    field: &'static str,
+) -> Result<(ObjectIdentifier, Elements<'a>), SignatureError> {
+    let mut parts = attribute.sequence(field)?;
+    let kind = parts.required("a type")?.oid("a type")?;
+    let values = parts.required("values")?.set(field)?;
+    parts.finish()?;
+    Ok((kind, values))
+}
+
+/// Checks that attributes which are not signed, and say nothing, have the
+/// shape of attributes.
+fn check_unsigned(attributes: &Element<'_>) -> Result<(), SignatureError> {
+    let mut attributes = attributes.inside(UNSIGNED_ATTRIBUTES)?;
+    while let Some(attribute) = attributes.next()? {
+        let (_, values) = attribute_parts(&attribute, UNSIGNED_ATTRIBUTES)?;
+        values.check_rest()?;
     }
-    Ok(info)
+    Ok(())
+}
+
+/// Checks that lists of revoked certificates can be read. Firmware does not
+/// look at what they revoke.
+fn check_revocation_lists(lists: &Element<'_>) -> Result<(), SignatureError> {
+    let mut lists = lists.inside(REVOCATION_LISTS)?;
+    while let Some(list) = lists.next()? {
+        CertificateList::<Rfc5280>::from_der(list.raw).map_err(|cause| SignatureError::Der {
+            field: REVOCATION_LISTS,
+            expected: "a list of revoked certificates (X.509, DER)",
+            cause,
+        })?;
+    }
+    Ok(())
 }
 
 /// Returns what the next element, tagged \[0\] EXPLICIT, holds.
@@ -300,14 +328,15 @@ fn read_certificates(set: &Element<'_>) -> Result<Vec<Certificate>, SignatureErr
                 limit: SignedData::MAX_CERTIFICATES,
             });
         }
-        let certificate = Certificate::from_der(element.raw).ok();
-        let is_new = |one: &Certificate| !certificates.contains(one);
-        certificates.extend(certificate.filter(is_new));
+        let certificate = Certificate::from_der(element.raw)?;
+        if certificates.iter().all(|one| one.der() != element.raw) {
+            certificates.push(certificate);
+        }
     }
     Ok(certificates)
 }
 
-pub(crate) fn expect_oid(
+fn expect_oid(
     field: &'static str,
     element: &Element<'_>,
     oid: ObjectIdentifier,
@@ -342,6 +371,8 @@ const SIGNED: &str = "PKCS#7 SignedData";
 const ENCAPSULATED: &str = "content of the signature";
 const SIGNER: &str = "PKCS#7 SignerInfo";
 const ATTRIBUTES: &str = "signed attributes";
+const UNSIGNED_ATTRIBUTES: &str = "unsigned attributes";
+const REVOCATION_LISTS: &str = "revocation lists of the signature";
 const SIGNED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.2");
 const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");

@@ -10,6 +10,7 @@ use ukexec_pe::AuthenticodeRanges;
 use crate::testing::{
     X509, certificate, content, entry, file, list, taken_apart, trust, verified, wrap,
 };
+use crate::tlv::Element;
 use crate::{
     Algorithm, AlgorithmSet, Checks, Digests, Hasher, MAX_SIGNATURE_LEN, MAX_TABLE_LEN, Origin,
     Trust, algorithms_of, digests_of, verify_appended, verify_image,
@@ -25,8 +26,9 @@ fn flips(name: &str, trust: &Trust, exceptions: Exceptions<'_>) {
     let image = file(name);
     let good = verified(&image, trust, Checks::default()).unwrap();
     assert!(good.is_good(), "{good}");
+    let padding = behind_signature(&image);
     let mut survivors = Vec::new();
-    for at in 0..image.len() {
+    for at in 0..padding {
         for bits in [1 << (at % 8), 0xff] {
             let mut image = image.clone();
             image[at] ^= bits;
@@ -41,6 +43,17 @@ fn flips(name: &str, trust: &Trust, exceptions: Exceptions<'_>) {
     assert!(survivors.is_empty(), "still good: {}", survivors.join(" "));
 }
 
+/// Returns where the padding behind the only signature of an image starts,
+/// which nothing covers and nobody reads.
+fn behind_signature(image: &[u8]) -> usize {
+    let (table, _) = taken_apart(image).unwrap();
+    let table = table.unwrap();
+    let signature = crate::certificate_table(table).unwrap()[0];
+    let len = Element::first("signature", signature).unwrap().raw.len();
+    assert!(signature.len() - len < 8);
+    image.len() - table.len() + 8 + len
+}
+
 /// The one field that a signature is made to leave out.
 const CHECK_SUM: (std::ops::Range<usize>, &str) = (0x98..0x9c, "the PE checksum is not signed");
 const DW_LENGTH: (std::ops::Range<usize>, &str) = (
@@ -48,19 +61,32 @@ const DW_LENGTH: (std::ops::Range<usize>, &str) = (
     "entries are rounded up to 8 bytes: a length within the same 8 is the same entry",
 );
 
+const VERSION: (std::ops::Range<usize>, &str) = (
+    0x629..0x62a,
+    "PKCS#7 says version 1, CMS says 3, and both mean the same",
+);
+
 #[test]
 fn every_byte_of_an_image_counts() {
     let trusted = trust(&["own"], &[]);
-    flips("images/own.efi", &trusted, &[CHECK_SUM, DW_LENGTH]);
+    flips("images/own.efi", &trusted, &[CHECK_SUM, DW_LENGTH, VERSION]);
     let trusted = trust(&["root"], &[]);
-    flips("images/p256.efi", &trusted, &[CHECK_SUM, DW_LENGTH]);
+    flips(
+        "images/p256.efi",
+        &trusted,
+        &[CHECK_SUM, DW_LENGTH, VERSION],
+    );
 }
 
 /// In a chain, the certificate of the intermediate counts as well.
 #[test]
 fn every_byte_of_a_chain_counts() {
     let trusted = trust(&["root"], &[]);
-    flips("images/chain.efi", &trusted, &[CHECK_SUM, DW_LENGTH]);
+    flips(
+        "images/chain.efi",
+        &trusted,
+        &[CHECK_SUM, DW_LENGTH, VERSION],
+    );
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl<'a> Signers<'a> {
             for issuer in &issuers {
                 if certificate.names(issuer)
                     && !found.contains(issuer)
-                    && may_have_issued(issuer, certificate, effort)?
+                    && may_have_issued(issuer, certificate, trust, effort)?
                 {
                     found.push(issuer);
                 }
@@ -134,10 +134,11 @@ impl<'a> Signers<'a> {
 fn may_have_issued(
     issuer: &Certificate,
     certificate: &Certificate,
+    trust: &Trust,
     effort: &mut Effort,
 ) -> Result<bool, SignatureError> {
     effort.verification()?;
-    let verified = certificate.verify(issuer);
+    let verified = certificate.verify(issuer, trust.least_rsa(issuer));
     Ok(!matches!(verified, Err(SignatureError::Signature { .. })))
 }
 

@@ -21,7 +21,7 @@ pub const MAX_SIGNATURE_LEN: usize = 64 * 1024;
 pub const MAX_SIGNATURES: usize = 16;
 
 /// Returns the signatures in a certificate table: each is a PKCS#7
-/// `ContentInfo`, perhaps with zeros behind it.
+/// `ContentInfo`, perhaps with something behind it.
 ///
 /// Takes time in proportion to the number of signatures, not of bytes.
 ///
@@ -85,11 +85,10 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
         return Err(lie("a length that, rounded up to 8, lies inside the table"));
     };
     let revision = u16::from_le_bytes([r0, r1]);
-    if revision != REVISION_2 {
-        return Err(refuse("wRevision", 4, "0x200", revision.into()));
+    if !REVISIONS.contains(&revision) {
+        return Err(refuse("wRevision", 4, "0x100 or 0x200", revision.into()));
     }
-    let (body, padding) = entry.split_at_checked(len).unwrap_or_default();
-    let body = body.get(HEADER_LEN..).unwrap_or_default();
+    let body = entry.get(HEADER_LEN..len).unwrap_or_default();
     let body = match u16::from_le_bytes([t0, t1]) {
         TYPE_PKCS_SIGNED_DATA => body,
         TYPE_EFI_GUID => match body.split_first_chunk() {
@@ -99,9 +98,6 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
         },
         _ => return Ok((None, behind)),
     };
-    if let Some(byte) = padding.iter().find(|byte| **byte != 0) {
-        return Err(refuse("padding", len, "zeros", (*byte).into()));
-    }
     if body.len() > MAX_SIGNATURE_LEN {
         return Err(lie("at most 64 KiB"));
     }
@@ -114,7 +110,8 @@ fn wide(len: usize) -> u64 {
 
 const HEADER_LEN: usize = 8;
 const ALIGNMENT: usize = 8;
-const REVISION_2: u16 = 0x200;
+/// `WIN_CERT_REVISION_1_0` and `WIN_CERT_REVISION_2_0`.
+const REVISIONS: [u16; 2] = [0x100, 0x200];
 const TYPE_PKCS_SIGNED_DATA: u16 = 2;
 const TYPE_EFI_GUID: u16 = 0xef1;
 /// `EFI_CERT_TYPE_PKCS7_GUID`.
@@ -158,6 +155,19 @@ mod tests {
         check(
             |table| table[0] = 16,
             &expect![[r#"["abc\\x00\\x00\\x00\\x00\\x00", "12345678"]"#]],
+        );
+    }
+
+    #[test]
+    fn both_revisions_are_taken() {
+        check(|table| table[21] = 1, &expect![[r#"["abc", "12345678"]"#]]);
+    }
+
+    #[test]
+    fn what_pads_an_entry_does_not_matter() {
+        check(
+            |table| table[11] = 0xff,
+            &expect![[r#"["abc", "12345678"]"#]],
         );
     }
 
@@ -248,9 +258,9 @@ mod tests {
             ],
         );
         check(
-            |table| table[21] = 1,
+            |table| table[21] = 3,
             &expect![
-                "certificate table, wRevision at offset 0x14 of the table: expected 0x200, found 0x100"
+                "certificate table, wRevision at offset 0x14 of the table: expected 0x100 or 0x200, found 0x300"
             ],
         );
     }

@@ -72,6 +72,12 @@ impl<'a> Elements<'a> {
         Ok(element)
     }
 
+    /// Checks that whatever is left is made of whole elements.
+    pub(crate) fn check_rest(mut self) -> Result<(), SignatureError> {
+        while self.next()?.is_some() {}
+        Ok(())
+    }
+
     /// Checks that nothing is left.
     pub(crate) fn finish(mut self) -> Result<(), SignatureError> {
         let field = self.field;
@@ -93,6 +99,11 @@ impl<'a> Element<'a> {
         let element = elements.required("a DER element")?;
         elements.finish()?;
         Ok(element)
+    }
+
+    /// Reads the element that `der` starts with, whatever follows it.
+    pub(crate) fn first(field: &'static str, der: &'a [u8]) -> Result<Self, SignatureError> {
+        Elements::new(field, der)?.required("a DER element")
     }
 
     /// Returns the content, without tag and length.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::LeastRsa;
 use crate::signature_list::{EfiTime, SignatureData, SignatureList};
 use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SbatLevel, SbatLevelError};
 use crate::{SignatureListError, signature_lists};
@@ -40,6 +41,8 @@ pub struct Trust {
     sbat_level: Option<SbatLevel>,
     notes: Vec<Note>,
     unread_revocations: Vec<Note>,
+    /// Those of `allowed` that are in the firmware's own list.
+    firmware: Vec<Certificate>,
 }
 
 impl Trust {
@@ -177,6 +180,31 @@ impl Trust {
         Ok(())
     }
 
+    /// Trusts what is in `lists` as [`Self::add_allowed_list`] does, and as the
+    /// firmware's own `db`.
+    pub(crate) fn add_firmware_list(
+        &mut self,
+        origin: &Origin,
+        lists: &[u8],
+    ) -> Result<(), SignatureListError> {
+        let before = self.allowed.len();
+        self.add_allowed_list(origin, lists)?;
+        let added = self.allowed.iter().skip(before);
+        self.firmware.extend(added.map(|(one, _)| one.clone()));
+        Ok(())
+    }
+
+    /// Returns how short the RSA key in `certificate` may be: the firmware
+    /// boots images by a short one in its own `db`, so that refusing it here
+    /// would protect from nothing. Other lists and files are no reason to.
+    pub(crate) fn least_rsa(&self, certificate: &Certificate) -> LeastRsa {
+        if self.firmware.contains(certificate) {
+            LeastRsa::Bits1024
+        } else {
+            LeastRsa::Bits2048
+        }
+    }
+
     /// Revokes the certificates and images in `lists`, EFI signature lists as
     /// `dbx` holds them.
     ///
@@ -246,6 +274,7 @@ impl Trust {
         self.revoked_tbs.extend(other.revoked_tbs);
         self.notes.extend(other.notes);
         self.unread_revocations.extend(other.unread_revocations);
+        self.firmware.extend(other.firmware);
     }
 
     pub(crate) fn note(&mut self, note: Note) {
@@ -607,7 +636,7 @@ mod tests {
     #[test]
     fn a_certificate_is_the_same_with_another_signature_of_its_issuer() {
         let other = certificate(ONE).with_other_ecdsa_signature();
-        other.verify(&certificate(ONE)).unwrap();
+        other.verify(&certificate(ONE), LeastRsa::Bits2048).unwrap();
         assert_ne!(other.der(), ONE);
         check(
             CERTIFICATES,
