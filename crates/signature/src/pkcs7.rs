@@ -33,6 +33,16 @@ pub(crate) struct SignedData<'a> {
     pub(crate) signer: SignerInfo<'a>,
 }
 
+/// A `SignedData` up to its signers.
+struct Envelope<'a> {
+    version: u32,
+    digest_algorithms: Element<'a>,
+    content_type: ObjectIdentifier,
+    content: Option<Element<'a>>,
+    certificates: Vec<Certificate>,
+    signers: Elements<'a>,
+}
+
 /// A `SignerInfo`.
 #[derive(Debug)]
 pub(crate) struct SignerInfo<'a> {
@@ -87,6 +97,30 @@ impl<'a> SignedData<'a> {
     /// What no chain needs is looked at as well: OpenSSL, and so firmware,
     /// takes nothing from a signature in which anything is malformed.
     pub(crate) fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
+        let Envelope {
+            version,
+            digest_algorithms,
+            content_type,
+            content,
+            certificates,
+            mut signers,
+        } = Envelope::read(info)?;
+        let signer = SignerInfo::read(&signers.required("one signer")?)?;
+        signers.finish()?;
+        check_announced(&digest_algorithms, signer.algorithm)?;
+        Ok(Self {
+            version,
+            digest_algorithms,
+            content_type,
+            content,
+            certificates,
+            signer,
+        })
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
         let mut parts = info.sequence(CONTENT_INFO)?;
         expect_oid(
             CONTENT_INFO,
@@ -112,20 +146,28 @@ impl<'a> SignedData<'a> {
         if let Some(lists) = parts.context(1)? {
             check_revocation_lists(&lists)?;
         }
-        let mut signers = parts.required("signers")?.set(SIGNER)?;
+        let signers = parts.required("signers")?.set(SIGNER)?;
         parts.finish()?;
-        let signer = SignerInfo::read(&signers.required("one signer")?)?;
-        signers.finish()?;
-        check_announced(&digest_algorithms, signer.algorithm)?;
         Ok(Self {
             version,
             digest_algorithms,
             content_type,
             content,
             certificates,
-            signer,
+            signers,
         })
     }
+}
+
+/// Returns the certificates of a `SignedData` that nobody signed: a bundle, as
+/// `openssl crl2pkcs7` makes it. `None` if somebody did.
+pub(crate) fn bundle(info: &Element<'_>) -> Result<Option<Vec<Certificate>>, SignatureError> {
+    let Envelope {
+        certificates,
+        mut signers,
+        ..
+    } = Envelope::read(info)?;
+    Ok(signers.next()?.is_none().then_some(certificates))
 }
 
 impl<'a> SignerInfo<'a> {

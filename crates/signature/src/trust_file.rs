@@ -1,13 +1,15 @@
-//! Files with certificates: PEM, DER, or EFI signature lists, told apart by
-//! what is in them.
+//! Files with certificates: PEM, DER, PKCS#7, or EFI signature lists, told
+//! apart by what is in them.
 
+use crate::pkcs7;
+use crate::tlv::Element;
 use crate::{Certificate, Guid, Origin, SbatLevelError, SignatureError};
 use crate::{SignatureListError, SignatureType, Trust};
 
 impl Trust {
-    /// Trusts what is in a file: one certificate in DER, any number in PEM, or
-    /// EFI signature lists, which may also hold images' digests. `name` is
-    /// what entries have for their origin.
+    /// Trusts what is in a file: certificates in PEM, DER or PKCS#7, or EFI
+    /// signature lists, which may also hold images' digests. `name` is what
+    /// entries have for their origin.
     ///
     /// # Errors
     ///
@@ -20,9 +22,7 @@ impl Trust {
         match Format::of(bytes) {
             Some(Format::Pem) => added.add_pem(&origin, bytes)?,
             Some(Format::Der) => {
-                let certificate = Certificate::from_der(bytes)
-                    .map_err(|cause| TrustError::certificate(&origin, 1, cause))?;
-                added.allow_certificate(certificate, &origin);
+                added.add_der(&origin, 1, Kind::of(bytes), without_newline(bytes))?;
             }
             Some(Format::SignatureLists) => {
                 added
@@ -48,7 +48,7 @@ impl Trust {
     /// Trusts every certificate between `BEGIN` and `END`; keys and text
     /// beside them are not looked at.
     fn add_pem(&mut self, origin: &Origin, bytes: &[u8]) -> Result<(), TrustError> {
-        for (block, number) in pem_blocks(bytes).zip(1..) {
+        for ((kind, block), number) in pem_blocks(bytes).zip(1..) {
             let pem = |cause| TrustError::Pem {
                 origin: origin.clone(),
                 number,
@@ -57,8 +57,34 @@ impl Trust {
             let mut decoder = der::pem::Decoder::new_detect_wrap(block).map_err(pem)?;
             let mut der = Vec::new();
             decoder.decode_to_end(&mut der).map_err(pem)?;
-            let certificate = Certificate::from_der(&der)
-                .map_err(|cause| TrustError::certificate(origin, number, cause))?;
+            self.add_der(origin, number, kind, &der)?;
+        }
+        Ok(())
+    }
+
+    fn add_der(
+        &mut self,
+        origin: &Origin,
+        number: usize,
+        kind: Kind,
+        der: &[u8],
+    ) -> Result<(), TrustError> {
+        let refuse = |cause| TrustError::certificate(origin, number, cause);
+        let certificates = match kind {
+            Kind::Certificate => vec![Certificate::from_der(der).map_err(refuse)?],
+            Kind::WithUses => {
+                let first = Element::first("certificate", der).map_err(refuse)?;
+                vec![Certificate::from_der(first.raw).map_err(refuse)?]
+            }
+            Kind::Bundle => {
+                let info = Element::only("PKCS#7", der).map_err(refuse)?;
+                let bundle = pkcs7::bundle(&info).map_err(refuse)?;
+                bundle.ok_or_else(|| TrustError::Signature {
+                    origin: origin.clone(),
+                })?
+            }
+        };
+        for certificate in certificates {
             self.allow_certificate(certificate, origin);
         }
         Ok(())
@@ -71,8 +97,8 @@ impl Trust {
 pub enum TrustError {
     /// It is nothing that holds certificates.
     #[error(
-        "{origin}: expected certificates in PEM or DER or EFI signature lists, found something \
-         else"
+        "{origin}: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found \
+         something else"
     )]
     NotTrust {
         /// The file.
@@ -80,10 +106,18 @@ pub enum TrustError {
     },
     /// It is a signed update of a variable, not the variable's content.
     #[error(
-        "{origin}: expected certificates in PEM or DER or EFI signature lists, found a signed \
-         update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
+        "{origin}: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found a \
+         signed update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
     )]
     Update {
+        /// The file.
+        origin: Origin,
+    },
+    /// It is a signature: the certificates in it came with what was signed.
+    #[error(
+        "{origin}: expected certificates alone, found a PKCS#7 signature with certificates in it"
+    )]
+    Signature {
         /// The file.
         origin: Origin,
     },
@@ -160,6 +194,18 @@ pub enum TrustError {
 }
 
 impl TrustError {
+    /// Returns whether the file is of another kind, or holds nothing that can
+    /// be trusted; otherwise it should, and is damaged.
+    pub fn is_no_trust(&self) -> bool {
+        matches!(
+            self,
+            Self::NotTrust { .. }
+                | Self::Update { .. }
+                | Self::Signature { .. }
+                | Self::Nothing { .. }
+        )
+    }
+
     fn certificate(origin: &Origin, number: usize, cause: SignatureError) -> Self {
         let (origin, cause) = (origin.clone(), Box::new(cause));
         Self::Certificate {
@@ -199,8 +245,7 @@ impl Format {
         if bytes.get(20..24) == Some(&[0x00, 0x02, 0xf1, 0x0e]) {
             return Some(Self::Update);
         }
-        // SEQUENCE, and its length in so many bytes as a certificate needs.
-        if let [0x30, 0x81..=0x83, ..] = bytes {
+        if looks_like_der(bytes) || Certificate::from_der(without_newline(bytes)).is_ok() {
             return Some(Self::Der);
         }
         let (guid, _) = bytes.split_first_chunk()?;
@@ -210,16 +255,83 @@ impl Format {
     }
 }
 
-/// Returns the certificates in `text`, from `BEGIN` to `END`.
-fn pem_blocks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// What is in DER.
+#[derive(Clone, Copy)]
+enum Kind {
+    Certificate,
+    /// A certificate, and behind it what OpenSSL is to trust it for. That is
+    /// about TLS and mail, and says nothing here.
+    WithUses,
+    /// A PKCS#7 `ContentInfo`.
+    Bundle,
+}
+
+impl Kind {
+    fn of(der: &[u8]) -> Self {
+        let is_bundle = header(der).is_some_and(|content| content.starts_with(OID_OF_PKCS7));
+        if is_bundle {
+            Self::Bundle
+        } else {
+            Self::Certificate
+        }
+    }
+}
+
+/// Returns whether `bytes` begin like a certificate of version 3 or a bundle,
+/// damaged or not: keys, requests and lists of revoked certificates begin in
+/// another way.
+fn looks_like_der(bytes: &[u8]) -> bool {
+    let Some(content) = header(bytes) else {
+        return false;
+    };
+    content.starts_with(OID_OF_PKCS7)
+        || header(content).is_some_and(|body| body.starts_with(VERSION_3))
+}
+
+/// Returns `der` without the end of a line behind it, as editors leave one.
+fn without_newline(der: &[u8]) -> &[u8] {
+    let first = Element::first("DER", der).map_or(der, |first| first.raw);
+    let behind = der.get(first.len()..).unwrap_or_default();
+    if behind.iter().all(u8::is_ascii_whitespace) {
+        first
+    } else {
+        der
+    }
+}
+
+/// Returns what follows the tag and length of a SEQUENCE, however long it is.
+fn header(der: &[u8]) -> Option<&[u8]> {
+    match der {
+        [0x30, 0x81, _, content @ ..]
+        | [0x30, 0x82, _, _, content @ ..]
+        | [0x30, 0x83, _, _, _, content @ ..]
+        | [0x30, 0x00..=0x7f, content @ ..] => Some(content),
+        _ => None,
+    }
+}
+
+/// Returns the certificates and bundles in `text`, from `BEGIN` to `END`.
+fn pem_blocks(text: &[u8]) -> impl Iterator<Item = (Kind, &[u8])> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (_, begun) = rest.split_at_checked(find(rest, BEGIN)?)?;
-        // Without an end it is a damaged certificate, not none.
-        let end = find(begun, END).map_or(begun.len(), |at| at.saturating_add(END.len()));
-        let block;
-        (block, rest) = begun.split_at_checked(end)?;
-        Some(block)
+        loop {
+            let (_, begun) = rest.split_at_checked(find(rest, BEGIN)?)?;
+            let behind = begun.get(BEGIN.len()..)?;
+            let known = LABELS.iter().find(|(label, _)| {
+                let end = behind.strip_prefix(label.as_bytes());
+                end.is_some_and(|end| end.starts_with(DASHES))
+            });
+            let Some((label, kind)) = known else {
+                rest = behind;
+                continue;
+            };
+            // Without an end it is a damaged certificate, not none.
+            let end = [END, label.as_bytes(), DASHES].concat();
+            let end = find(begun, &end).map_or(begun.len(), |at| at.saturating_add(end.len()));
+            let block;
+            (block, rest) = begun.split_at_checked(end)?;
+            return Some((*kind, block));
+        }
     })
 }
 
@@ -227,8 +339,22 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-const END: &[u8] = b"-----END CERTIFICATE-----";
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+/// The labels that OpenSSL reads certificates under.
+const LABELS: [(&str, Kind); 6] = [
+    ("CERTIFICATE", Kind::Certificate),
+    ("X509 CERTIFICATE", Kind::Certificate),
+    ("TRUSTED CERTIFICATE", Kind::WithUses),
+    ("PKCS7", Kind::Bundle),
+    ("PKCS #7 SIGNED DATA", Kind::Bundle),
+    ("CMS", Kind::Bundle),
+];
+/// The object identifier id-signedData, with its tag and length.
+const OID_OF_PKCS7: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+/// `[0] EXPLICIT` around the number 2.
+const VERSION_3: &[u8] = &[0xa0, 3, 2, 1, 2];
 
 #[cfg(test)]
 mod tests {
@@ -243,6 +369,10 @@ mod tests {
     const PEM: &[u8] = include_bytes!("../testdata/trust/certificates.pem");
     const TBS_HASHES: &[u8] = include_bytes!("../testdata/trust/tbs-hashes.esl");
     const UPDATE: &[u8] = include_bytes!("../testdata/trust/update.auth");
+    const TRUSTED: &[u8] = include_bytes!("../testdata/trust/trusted.pem");
+    const BUNDLE: &[u8] = include_bytes!("../testdata/trust/bundle.p7b");
+    const BUNDLE_PEM: &[u8] = include_bytes!("../testdata/trust/bundle.pem");
+    const SIGNATURE: &[u8] = include_bytes!("../testdata/trust/signature.p7s");
 
     fn check(bytes: &[u8], expected: Expect) {
         let mut trust = Trust::default();
@@ -297,6 +427,96 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_openssl_writes() {
+        let one = || {
+            expect![[r#"
+                keys: CN=ukexec test one
+            "#]]
+        };
+        let both = || {
+            expect![[r#"
+                keys: CN=ukexec test one
+                keys: CN=ukexec test two
+            "#]]
+        };
+        check(TRUSTED, one());
+        let relabelled = |from: &[u8], label: &str, to: &str| {
+            let text = std::str::from_utf8(from).unwrap();
+            assert!(text.contains(label));
+            text.replace(label, to).into_bytes()
+        };
+        check(&relabelled(PEM, "CERTIFICATE", "X509 CERTIFICATE"), both());
+        check(
+            &relabelled(TRUSTED, "TRUSTED CERTIFICATE", "TRUSTED"),
+            expect![
+                "keys: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found something else"
+            ],
+        );
+        check(BUNDLE, both());
+        check(BUNDLE_PEM, both());
+        check(&relabelled(BUNDLE_PEM, "PKCS7", "CMS"), both());
+        check(
+            &[&TRUSTED[..TRUSTED.len() - 1], b"\r\n", BUNDLE_PEM].concat(),
+            expect![[r#"
+            keys: CN=ukexec test one
+            keys: CN=ukexec test one
+            keys: CN=ukexec test two
+        "#]],
+        );
+    }
+
+    #[test]
+    fn der_may_end_like_a_line() {
+        for behind in [&b"\n"[..], b"\r\n", b" \n\n"] {
+            for der in [ONE, BUNDLE] {
+                let bytes = [der, behind].concat();
+                let mut trust = Trust::default();
+                trust.add_file("keys", &bytes).unwrap();
+            }
+        }
+        check(
+            &[ONE, b"\n."].concat(),
+            expect![
+                "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: trailing data at end of DER message: decoded 381 bytes, 2 bytes remaining at DER byte 381"
+            ],
+        );
+    }
+
+    #[test]
+    fn what_else_lies_in_folders_of_keys_is_no_trust() {
+        let key = include_bytes!("../testdata/trust/key.der");
+        let request = include_bytes!("../testdata/trust/request.der");
+        let with_key = include_bytes!("../testdata/trust/key.p12");
+        let guid = b"77fa9abd-0359-4d32-bd60-28f4e78f784b\n";
+        let others: [&[u8]; 9] = [
+            key, request, with_key, guid, b"", b"\n", UPDATE, SIGNATURE, TBS_HASHES,
+        ];
+        for other in others {
+            let error = Trust::default().add_file("other", other).unwrap_err();
+            assert!(error.is_no_trust(), "{error}");
+        }
+        for damaged in [
+            &ONE[..ONE.len() - 1],
+            &BUNDLE[..100],
+            &PEM[..PEM.len() - 40],
+            &LISTS[..100],
+        ] {
+            let error = Trust::default().add_file("damaged", damaged).unwrap_err();
+            assert!(!error.is_no_trust(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_not_trusted_for_what_is_in_it() {
+        check(
+            SIGNATURE,
+            expect![
+                "keys: expected certificates alone, found a PKCS#7 signature with certificates in it"
+            ],
+        );
+    }
+
+    #[test]
     fn pem_is_read_whatever_ends_its_lines() {
         let text = std::str::from_utf8(PEM).unwrap();
         check(
@@ -320,19 +540,19 @@ mod tests {
         check(
             b"",
             expect![
-                "keys: expected certificates in PEM or DER or EFI signature lists, found something else"
+                "keys: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found something else"
             ],
         );
         check(
             b"\x7fELF and more than sixteen bytes",
             expect![
-                "keys: expected certificates in PEM or DER or EFI signature lists, found something else"
+                "keys: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found something else"
             ],
         );
         check(
             b"-----BEGIN PRIVATE KEY-----\n",
             expect![
-                "keys: expected certificates in PEM or DER or EFI signature lists, found something else"
+                "keys: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found something else"
             ],
         );
         check(
@@ -350,7 +570,7 @@ mod tests {
         check(
             UPDATE,
             expect![
-                "keys: expected certificates in PEM or DER or EFI signature lists, found a signed update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
+                "keys: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found a signed update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
             ],
         );
     }
@@ -361,12 +581,6 @@ mod tests {
             &ONE[..ONE.len() - 1],
             expect![
                 "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 381, actual 380 at DER byte 380"
-            ],
-        );
-        check(
-            &[ONE, b"\n"].concat(),
-            expect![
-                "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: trailing data at end of DER message: decoded 381 bytes, 1 bytes remaining at DER byte 381"
             ],
         );
         check(
@@ -412,7 +626,7 @@ mod tests {
 
         #[test]
         fn no_damaged_file_panics(at in 0..PEM.len(), value: u8, cut in 0..PEM.len()) {
-            for file in [PEM, ONE, LISTS] {
+            for file in [PEM, ONE, LISTS, TRUSTED, BUNDLE, BUNDLE_PEM] {
                 let mut bytes = file.to_vec();
                 let len = bytes.len();
                 bytes[at % len] = value;

@@ -46,4 +46,17 @@ odd() { # name, serial number, then arguments of req
 }
 odd long-serial "0x51$(openssl rand -hex 39)"
 odd large 1 -addext "nsComment=$(head -c 17000 /dev/zero | tr '\0' x)"
-chmod 644 -- *.esl *.der update.auth
+
+# Other forms of the same certificates.
+for name in one two; do openssl x509 -inform DER -in $name.der -out "$work/$name.pem"; done
+openssl x509 -in "$work/one.pem" -addtrust codeSigning -setalias one -out trusted.pem
+openssl crl2pkcs7 -nocrl -certfile "$work/one.pem" -certfile "$work/two.pem" -out bundle.pem
+openssl pkcs7 -in bundle.pem -outform DER -out bundle.p7b
+openssl cms -sign -binary -in one.der -signer "$work/update.pem" -inkey "$work/update.key" \
+    -outform DER -out signature.p7s
+# What else lies in folders of keys.
+openssl pkcs8 -topk8 -nocrypt -in "$work/one.key" -outform DER -out key.der
+openssl req -new -key "$work/one.key" -subj "/CN=ukexec test request/" -outform DER -out request.der
+openssl pkcs12 -export -in "$work/one.pem" -inkey "$work/one.key" -passout pass: -out key.p12
+
+chmod 644 -- *.esl *.der *.pem *.p7b *.p7s *.p12 update.auth
