@@ -347,8 +347,8 @@ pub(crate) struct Verify {
     /// under Secure Boot or lockdown and only tells of them elsewhere
     #[arg(long, value_name = "auto|require|off")]
     pub(crate) verify: Option<Policy>,
-    /// Trust these certificates: PEM, DER or EFI signature lists, or `system`
-    /// for the machine's own
+    /// Trust these certificates: PEM, DER, PKCS#7 or EFI signature lists, a
+    /// folder of such files, or `system` for the machine's own
     #[arg(long, value_name = "FILE|DIR|system")]
     pub(crate) trust: Vec<PathBuf>,
     /// Read the machine's own keys from here instead of /sys/firmware/efi

@@ -101,13 +101,22 @@ pub(crate) struct Verification {
     pub(crate) thorough: bool,
     /// Bytes of the bundle.
     pub(crate) bundle_len: u64,
-    /// Files of certificates.
-    pub(crate) files: Vec<Bundled>,
+    /// Files of certificates, and folders of them.
+    pub(crate) trusted: Vec<Trusted>,
     /// The machine's variables by their paths below `/sys/firmware/efi`, if it
     /// is asked what it trusts.
     pub(crate) machine: Option<Vec<Bundled>>,
     /// The time at which certificates have to be valid, in seconds since 1970.
     pub(crate) check_dates: Option<u64>,
+}
+
+/// What a caller trusts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Trusted {
+    /// All of a file.
+    File(Bundled),
+    /// Whatever in a folder holds certificates; the name is the folder's.
+    Folder { name: String, files: Vec<Bundled> },
 }
 
 /// What to do about signatures.

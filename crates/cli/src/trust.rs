@@ -3,11 +3,11 @@
 //! is in them is for the worker.
 
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
+use tracing::info;
 use ukexec_kexec::{Lockdown, MachineState, SealedFile, shown_path};
 use ukexec_signature::{SecureBoot, TrustError, secure_boot};
 
@@ -15,12 +15,15 @@ use crate::args;
 use crate::bundle::Bundle;
 use crate::efivars::{self, Efivars};
 use crate::policy::{self, Config, Effective, Machine, TrustSource};
-use crate::protocol::{Bundled, Policy, Verification};
+use crate::protocol::{Bundled, Policy, Trusted, Verification};
 use crate::read;
 use crate::text;
 
 /// No file of certificates is this long.
 const LEN_MAX: u64 = 16 << 20;
+/// Nor is a folder of them.
+const FOLDER_LEN_MAX: u64 = 64 << 20;
+const FILES_MAX: usize = 4096;
 
 /// Returns what to verify and by what, with a bundle of the files; `None` if
 /// nothing is to be verified. `thorough` asks for every signature there is.
@@ -36,12 +39,12 @@ pub(crate) fn verification(
         Effective::Require(because) => (Policy::Require, because.reason()),
     };
     let mut bundle = Bundle::new()?;
-    let mut files = Vec::new();
+    let mut trusted = Vec::new();
     let mut machine = None;
     for trust in config.trust() {
         match trust {
             TrustSource::System => machine = Some(variables(&efivars, &mut bundle)?),
-            TrustSource::Path(path) => add_trust(path, &mut bundle, &mut files)?,
+            TrustSource::Path(path) => trusted.push(keys(path, &mut bundle)?),
         }
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -52,7 +55,7 @@ pub(crate) fn verification(
         because: because.to_owned(),
         thorough,
         bundle_len: bundle.len(),
-        files,
+        trusted,
         machine,
         check_dates: config.check_dates.unwrap_or(false).then_some(now),
     };
@@ -143,37 +146,51 @@ fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, TrustErr
     secure_boot(|name| machine.read(name))
 }
 
-/// Puts a file of certificates into `bundle`, or all files of a folder.
-fn add_trust(path: &Path, bundle: &mut Bundle, files: &mut Vec<Bundled>) -> anyhow::Result<()> {
+/// Puts a file of certificates into `bundle`, or the files of a folder.
+fn keys(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Trusted> {
     let failed = || format!("cannot read trusted keys from {}", shown_path(path));
-    let mut add = |path: &Path| -> anyhow::Result<()> {
-        let bytes = read::whole(path, LEN_MAX).with_context(failed)?;
-        files.push(bundle.add(shown_path(path), &bytes)?);
-        Ok(())
-    };
-    if !path.is_dir() {
-        return add(path);
+    let name = shown_path(path);
+    if path.is_dir() {
+        let files = folder(path, bundle).with_context(failed)?;
+        return Ok(Trusted::Folder { name, files });
     }
-    let entries = fs::read_dir(path).with_context(failed)?;
-    let mut entries = entries
-        .collect::<io::Result<Vec<_>>>()
-        .with_context(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    let mut count = 0;
-    for path in entries.iter().map(fs::DirEntry::path) {
-        let name = path.file_name().unwrap_or_default();
-        if path.is_file() && !name.as_encoded_bytes().starts_with(b".") {
-            add(&path)?;
-            count += 1;
-        }
-    }
-    if count == 0 {
-        bail!(
-            "{}: there is no file in this folder of trusted keys",
-            shown_path(path)
+    let bytes = read::whole(path, LEN_MAX).with_context(failed)?;
+    Ok(Trusted::File(bundle.add(name, &bytes)?))
+}
+
+/// Puts the files of a folder into `bundle`. What cannot be read as a file is
+/// passed over: secret keys often lie beside certificates.
+fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path)? {
+        ensure!(
+            paths.len() < FILES_MAX,
+            "expected at most {FILES_MAX} files in a folder of keys, found more"
         );
+        paths.push(entry?.path());
     }
-    Ok(())
+    paths.sort();
+    let is_hidden = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".")
+    };
+    paths.retain(|path| !is_hidden(path));
+    let mut left = FOLDER_LEN_MAX;
+    let mut files = Vec::new();
+    for path in paths {
+        let bytes = match read::whole(&path, LEN_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                info!("{}: passed over: {error}", shown_path(&path));
+                continue;
+            }
+        };
+        left = left.checked_sub(bytes.len() as u64).with_context(|| {
+            format!("expected at most {FOLDER_LEN_MAX} bytes in a folder of keys, found more")
+        })?;
+        files.push(bundle.add(shown_path(&path), &bytes)?);
+    }
+    Ok(files)
 }
 
 /// Puts all variables that say what the machine trusts into `bundle`.
@@ -226,5 +243,35 @@ mod tests {
         .unwrap();
         check(off.path(), setup.path(), false);
         check(setup.path(), on.path(), true);
+    }
+
+    #[test]
+    fn a_folder_passes_over_what_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("b.pem"), "b").unwrap();
+        fs::write(path("a.pem"), "a").unwrap();
+        fs::write(path(".hidden"), "hidden").unwrap();
+        fs::write(path("long"), vec![0; 1 + LEN_MAX as usize]).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("device")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+        let mut bundle = Bundle::new().unwrap();
+        let Trusted::Folder { files, .. } = keys(dir.path(), &mut bundle).unwrap() else {
+            panic!("a folder is no file");
+        };
+        let names = files.iter().map(|file| Path::new(&file.name).to_owned());
+        assert_eq!(names.collect::<Vec<_>>(), [path("a.pem"), path("b.pem")]);
+        assert_eq!(files[1].range, 1..2);
+    }
+
+    #[test]
+    fn a_key_file_is_a_file() {
+        let mut bundle = Bundle::new().unwrap();
+        let error = keys(Path::new("/dev/zero"), &mut bundle).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot read trusted keys from /dev/zero: expected a regular file, found a device"
+        );
     }
 }

@@ -7,8 +7,9 @@
 use std::error::Error;
 use std::ops::Range;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
+use tracing::info;
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_signature::{
@@ -18,7 +19,7 @@ use ukexec_signature::{
 use ukexec_unfold::{Gate, LayerAtGate, ParserFile, PeBytes};
 
 use crate::document;
-use crate::protocol::{Bundled, HashPlan, Hashed, Policy, Verification};
+use crate::protocol::{Bundled, HashPlan, Hashed, Policy, Trusted, Verification};
 
 /// What to trust, and what to do about what is not trusted.
 #[derive(Debug, Default)]
@@ -44,10 +45,8 @@ impl Rules {
             content.transpose()
         })
         .context("this machine's own keys cannot be read")?;
-        for file in &verification.files {
-            trust
-                .add_file(&file.name, &read(file)?)
-                .context("a file of --trust cannot be used")?;
+        for trusted in &verification.trusted {
+            add(&mut trust, trusted, read).context("what --trust names cannot be used")?;
         }
         let (policy, because) = (verification.policy, verification.because.clone());
         if policy == Policy::Require
@@ -140,6 +139,31 @@ impl Rules {
             because: self.because.clone(),
         }
     }
+}
+
+/// Adds what a caller trusts to `trust`. In a folder, files that hold nothing to
+/// trust are passed over, but not ones that should and are damaged.
+fn add(
+    trust: &mut Trust,
+    trusted: &Trusted,
+    read: impl Fn(&Bundled) -> anyhow::Result<Vec<u8>>,
+) -> anyhow::Result<()> {
+    let (name, files) = match trusted {
+        Trusted::File(file) => return Ok(trust.add_file(&file.name, &read(file)?)?),
+        Trusted::Folder { name, files } => (name, files),
+    };
+    let mut is_empty = true;
+    for file in files {
+        match trust.add_file(&file.name, &read(file)?) {
+            Ok(()) => is_empty = false,
+            Err(error) if error.is_no_trust() => info!("passed over: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if is_empty {
+        bail!("{name}: no file in this folder of trusted keys holds a certificate (-v says more)");
+    }
+    Ok(())
 }
 
 /// Looks at the layers of one unfolding.
