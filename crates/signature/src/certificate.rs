@@ -33,7 +33,7 @@ pub struct Certificate {
     parsed: CertificateInner<AsFirmware>,
     subject: CanonicalName,
     issuer: CanonicalName,
-    /// Or why no chain may go through here.
+    /// Or that they are malformed.
     extensions: Result<Extensions, &'static str>,
 }
 
@@ -212,7 +212,9 @@ impl Certificate {
             true => Standing::Trusted,
             false => Standing::Untrusted,
         };
-        self.extensions()?.check_may_issue(below, standing)
+        let extensions = self.extensions()?;
+        extensions.check_may_issue(below, standing)?;
+        extensions.check()
     }
 
     /// Checks that its extensions leave `issuer` the one that issued it: there
@@ -226,12 +228,25 @@ impl Certificate {
         Ok(())
     }
 
+    /// Returns whether OpenSSL takes `issuer` for the one that issued this,
+    /// which it says before it verifies any signature.
+    pub(crate) fn seems_issued_by(&self, issuer: &Self) -> bool {
+        let may_sign = |extensions: &Extensions| extensions.may_sign_certificates();
+        self.names(issuer)
+            && self.check_authority(issuer).is_ok()
+            && issuer.extensions().is_ok_and(may_sign)
+    }
+
+    /// Returns whether OpenSSL takes this for a certificate that signed itself.
+    pub(crate) fn seems_self_signed(&self) -> bool {
+        self.is_self_issued() && self.check_authority(self).is_ok()
+    }
+
     /// Returns its extensions.
     ///
     /// # Errors
     ///
-    /// Why no chain may go through here, in words: one of them cannot be read,
-    /// or must be understood and is not.
+    /// One of them is malformed; in words.
     pub(crate) fn extensions(&self) -> Result<&Extensions, &'static str> {
         self.extensions.as_ref().map_err(|reason| *reason)
     }

@@ -128,6 +128,7 @@ impl<'a> Search<'a> {
         signer: &'a Certificate,
         effort: &mut Effort,
     ) -> Result<(Vec<&'a Certificate>, &'a Origin), ChainError> {
+        let mut trusted_signer = None;
         let mut found = None;
         let mut queue = VecDeque::from([0_usize]);
         let usable = self.check(signer, None);
@@ -144,14 +145,21 @@ impl<'a> Search<'a> {
             let (certificate, usable) = (step.certificate, step.usable);
             self.check_revoked(certificate)?;
             if usable && found.is_none() {
-                found = self.anchor(certificate).map(|origin| (index, origin));
+                let origin = self.anchor(certificate).map(|origin| (index, origin));
+                let slot = if index == 0 {
+                    &mut trusted_signer
+                } else {
+                    &mut found
+                };
+                *slot = origin;
             }
             for issuer in self.issuers(certificate, usable, effort)? {
                 queue.push_back(self.steps.len());
                 self.step(index, issuer, effort)?;
             }
         }
-        match found {
+        let trusted_signer = trusted_signer.filter(|_| self.embedded_chain_holds());
+        match trusted_signer.or(found) {
             Some((index, origin)) => Ok((self.way(index), origin)),
             None => Err(ChainError::Refused(SignatureError::NoChain {
                 signer: signer.subject(),
@@ -221,6 +229,7 @@ impl<'a> Search<'a> {
         let usable = self.check(issuer, Some(below))
             && reached
             && self.noted(certificate, certificate.check_authority(issuer))
+            && self.check_choice(index, issuer)
             && self.check_names(index, issuer, effort)?;
         self.steps.push(Step {
             certificate: issuer,
@@ -229,6 +238,64 @@ impl<'a> Search<'a> {
             usable,
         });
         Ok(())
+    }
+
+    /// Returns whether OpenSSL would go from the certificate at `index` to
+    /// `issuer`, which signed it. It chooses by names and identifiers before it
+    /// verifies signatures, and does not go back: the trusted certificate if it
+    /// can be the issuer, otherwise the first that came with the signature.
+    fn check_choice(&mut self, index: usize, issuer: &Certificate) -> bool {
+        let mut way = self.way(index);
+        let Some(certificate) = way.pop() else {
+            return false;
+        };
+        if certificate.seems_self_signed() {
+            return self.noted(certificate, Err("it names itself as its issuer"));
+        }
+        if !self.is_anchor(issuer) {
+            let first = self.first_issuer(certificate);
+            let is_first = first.is_none_or(|first| first == issuer);
+            let reason = "another certificate with its name comes first in the signature";
+            return is_first || self.noted(issuer, Err(reason));
+        }
+        let misled = way.into_iter().find(|below| below.seems_issued_by(issuer));
+        let reason = "the trusted certificate has the name of its issuer, and did not sign it";
+        misled.is_none_or(|misled| self.noted(misled, Err(reason)))
+    }
+
+    /// Returns whether every certificate that came with the signature and that
+    /// OpenSSL would go through can be gone through. It looks whether it trusts
+    /// the signer itself only when they lead nowhere, and checks them all.
+    fn embedded_chain_holds(&self) -> bool {
+        let mut index = 0;
+        while let Some(step) = self.steps.get(index) {
+            let certificate = step.certificate;
+            if certificate.seems_self_signed() {
+                return true;
+            }
+            let Some(issuer) = self.first_issuer(certificate) else {
+                return true;
+            };
+            let is_next = |step: &Step<'_>| {
+                step.issued == Some(index) && step.certificate == issuer && step.usable
+            };
+            match self.steps.iter().position(is_next) {
+                Some(next) => index = next, // behind this one
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Returns the first certificate with the signature that can have issued
+    /// `certificate`; one with a date that is not right only if all are so.
+    fn first_issuer(&self, certificate: &Certificate) -> Option<&'a Certificate> {
+        let seems_issuer = |one: &&Certificate| certificate.seems_issued_by(one);
+        let is_valid = |one: &&Certificate| self.now.is_none_or(|now| one.check_date(now).is_ok());
+        let mut valid = self.embedded.iter().filter(seems_issuer).filter(is_valid);
+        valid
+            .next()
+            .or_else(|| self.embedded.iter().find(seems_issuer))
     }
 
     /// Returns whether `issuer` may vouch for the names of everything from the
@@ -270,7 +337,7 @@ impl<'a> Search<'a> {
         let dates = self.now.map_or(Ok(()), |now| certificate.check_date(now));
         let checked = match below {
             Some(below) => certificate.check_may_issue(below, self.is_anchor(certificate)),
-            None => certificate.extensions().map(|_| ()),
+            None => certificate.extensions().and_then(Extensions::check),
         };
         self.noted(certificate, checked.and(dates))
     }

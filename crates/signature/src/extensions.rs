@@ -31,6 +31,8 @@ pub(crate) struct Extensions {
     pub(crate) names: SubjectNames,
     /// What those may be called that it vouches for.
     constraints: Option<Constraints>,
+    /// Why no chain may go through the certificate, if none may.
+    refused: Option<&'static str>,
 }
 
 /// Who issued a certificate, as far as `authorityKeyIdentifier` says.
@@ -58,20 +60,11 @@ impl Extensions {
     ///
     /// # Errors
     ///
-    /// Why no chain may go through the certificate, in words.
+    /// One of them is malformed; in words.
     pub(crate) fn read(
         body: &TbsCertificateInner<impl Profile>,
         subject: &CanonicalName,
     ) -> Result<Self, &'static str> {
-        let extensions = body.extensions().into_iter().flatten();
-        for extension in extensions {
-            if extension.extn_id == PROXY_CERTIFICATE {
-                return Err("it is a proxy of another certificate (RFC 3820)");
-            }
-            if extension.critical && !UNDERSTOOD.contains(&extension.extn_id) {
-                return Err("it has a critical extension that is not understood");
-            }
-        }
         // Of no use here. OpenSSL does not accept malformed ones.
         optional::<CrlDistributionPoints>(body)?;
         let alternative: Option<SubjectAltName> = optional(body)?;
@@ -81,16 +74,31 @@ impl Extensions {
         let constraints = constraints.as_ref().map(Constraints::new);
         let key_id: Option<SubjectKeyIdentifier> = optional(body)?;
         let basic_constraints = optional(body)?;
-        check_basic_constraints(basic_constraints.as_ref())?;
+        let key_usage: Option<KeyUsage> = optional(body)?;
+        if key_usage.is_some_and(|usage| usage.0.is_empty()) {
+            return Err("its key usage is empty");
+        }
         Ok(Self {
+            refused: refused(body, basic_constraints.as_ref()),
             basic_constraints,
-            key_usage: optional(body)?,
+            key_usage,
             extended_key_usage: optional(body)?,
             key_id: key_id.map(|id| id.0.as_bytes().to_vec()),
             authority: Authority::read(body)?,
             names,
             constraints: constraints.transpose().map_err(malformed)?,
         })
+    }
+
+    /// Checks that nothing in them stands against a chain through the
+    /// certificate.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        self.refused.map_or(Ok(()), Err)
+    }
+
+    /// Returns whether the key may sign certificates, as far as its usage says.
+    pub(crate) fn may_sign_certificates(&self) -> bool {
+        self.key_usage.is_none_or(|usage| usage.key_cert_sign())
     }
 
     /// Checks that the certificate may issue others, with `below` issuers
@@ -111,12 +119,10 @@ impl Extensions {
             None if standing == Standing::Trusted && self.key_usage.is_some() => {}
             _ => return Err("it is not for issuing certificates (no CA bit)"),
         }
-        match &self.key_usage {
-            Some(usage) if !usage.key_cert_sign() => {
-                Err("its key usage has no certificate signing")
-            }
-            _ => Ok(()),
+        if !self.may_sign_certificates() {
+            return Err("its key usage has no certificate signing");
         }
+        Ok(())
     }
 
     /// Checks that the certificate is trusted for more than kernel modules:
@@ -179,16 +185,25 @@ impl Authority {
     }
 }
 
-/// A path length without a CA bit means nothing. Zero is often written there,
-/// and OpenSSL before 3.0 accepts no other.
-fn check_basic_constraints(constraints: Option<&BasicConstraints>) -> Result<(), &'static str> {
-    let lies = constraints.is_some_and(|constraints| {
+/// Returns why no chain may go through the certificate, if none may.
+fn refused(
+    body: &TbsCertificateInner<impl Profile>,
+    constraints: Option<&BasicConstraints>,
+) -> Option<&'static str> {
+    for extension in body.extensions().into_iter().flatten() {
+        if extension.extn_id == PROXY_CERTIFICATE {
+            return Some("it is a proxy of another certificate (RFC 3820)");
+        }
+        if extension.critical && !UNDERSTOOD.contains(&extension.extn_id) {
+            return Some("it has a critical extension that is not understood");
+        }
+    }
+    // A path length without a CA bit means nothing. Zero is often written
+    // there, and OpenSSL before 3.0 accepts no other.
+    let is_lie = constraints.is_some_and(|constraints| {
         !constraints.ca && constraints.path_len_constraint.is_some_and(|len| len != 0)
     });
-    if lies {
-        return Err("it has a path length without a CA bit");
-    }
-    Ok(())
+    is_lie.then_some("it has a path length without a CA bit")
 }
 
 /// Returns the extension of this kind, if there is one.
