@@ -405,3 +405,144 @@ impl<'a> Search<'a> {
 
 /// OpenSSL's `NAME_CHECK_MAX`.
 const MAX_COMPARISONS: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{X509, file, list};
+
+    fn certificate(name: &str) -> Certificate {
+        Certificate::from_der(&file(&format!("../chains/{name}.der"))).unwrap()
+    }
+
+    /// Checks whether a chain leads from `signer` over `embedded` certificates to
+    /// `trusted`: `expected` is nothing if so, or the first reason why not.
+    fn check(signer: &str, embedded: &[&str], trusted: &str, expected: &str) {
+        let mut trust = Trust::default();
+        let list = list(X509, certificate(trusted).der());
+        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
+        let certificates: Vec<_> = embedded.iter().map(|name| certificate(name)).collect();
+        let signer_certificate = certificate(signer);
+        let found = chain(
+            &signer_certificate,
+            &certificates,
+            &trust,
+            None,
+            &mut Effort::new(),
+        );
+        let text = match found {
+            Ok(_) => String::new(),
+            Err(ChainError::Refused(error)) => error.to_string(),
+            Err(error) => panic!("{error:?}"),
+        };
+        let case = format!("{signer} over {embedded:?} to {trusted}: {text}");
+        assert_eq!(text.is_empty(), expected.is_empty(), "{case}");
+        assert!(text.contains(expected), "{case}");
+    }
+
+    #[test]
+    fn an_authority_key_identifier_names_the_issuer() {
+        let other = "names another certificate than the issuer's";
+        check("leaf", &["ca"], "root", "");
+        check("leaf", &["renewed"], "root", "");
+        check("by-serial", &["ca"], "root", "");
+        check("by-serial", &["renewed"], "root", other);
+        check("by-serial", &["renewed", "ca"], "root", "");
+        check("by-serial", &[], "renewed", other);
+        check("by-key", &["ca"], "root", "");
+        check("by-key", &["renewed"], "root", "");
+        check("by-key", &["namesake"], "root", "does not verify");
+    }
+
+    #[test]
+    fn the_first_issuer_is_chosen_by_its_name() {
+        let later = "another certificate with its name comes first";
+        check("leaf", &["ca", "namesake"], "root", "");
+        check("leaf", &["namesake", "ca"], "root", later);
+        check("leaf", &["namesake-critical", "ca"], "root", later);
+        check("leaf", &["no-ca", "ca"], "root", "no CA bit");
+        // What identifiers exclude, and what cannot be read, is no choice.
+        check("by-key", &["namesake", "ca"], "root", "");
+        check("leaf", &["namesake-malformed", "ca"], "root", "");
+        // A trusted one comes before all that are with the signature.
+        check("leaf", &["namesake"], "ca", "");
+    }
+
+    #[test]
+    fn a_trusted_signer_does_not_make_up_for_a_broken_chain() {
+        check("leaf", &[], "leaf", "");
+        check("leaf", &["ca"], "leaf", "");
+        check("leaf", &["ca", "root"], "leaf", "");
+        check("leaf", &["no-ca"], "leaf", "no CA bit");
+        check("leaf", &["namesake"], "leaf", "does not verify");
+        check("leaf", &["ca-excludes"], "leaf", "excluded");
+        check("root", &["ca"], "root", "");
+    }
+
+    #[test]
+    fn an_authority_may_renew_its_key_below_path_length_0() {
+        check("below-renewed", &["renewed-root"], "root-0", "");
+        check("below-ca-0", &["ca-below-0"], "root-0", "path length");
+        // Without identifiers it is taken for the root, with another key.
+        check("below-plain", &["renewed-plain"], "root-0", "names itself");
+        check(
+            "below-plain",
+            &["renewed-root"],
+            "root-0",
+            "did not sign it",
+        );
+    }
+
+    #[test]
+    fn name_constraints_bind_whether_or_not_they_are_critical() {
+        check("leaf", &["ca-permits"], "root", "");
+        check("leaf", &["ca-permits"], "ca-permits", "");
+        let not_permitted = "not among those permitted";
+        check("leaf", &["ca-permits-other"], "root", not_permitted);
+        check("leaf", &[], "ca-permits-other", not_permitted);
+        check("leaf", &["ca-excludes"], "root", "excluded");
+        check("host", &["ca-excludes"], "root", "");
+        check("host", &["ca-hosts"], "root", not_permitted);
+        check("leaf", &["ca-hosts"], "root", "");
+        check("leaf", &["ca"], "root-excludes", "");
+        check("below-renewed", &["renewed-root"], "root-excludes", "");
+    }
+
+    #[test]
+    fn extensions_are_judged_as_openssl_does() {
+        check("leaf", &["ca-policies"], "root", "");
+        check("zero", &["ca"], "root", "");
+        for (name, reason) in [
+            ("critical", "not understood"),
+            ("critical-id", "not understood"),
+            ("no-usage", "its key usage is empty"),
+            ("malformed", "cannot be read"),
+            ("proxy", "proxy"),
+            ("lie", "a path length without a CA bit"),
+        ] {
+            check(name, &["ca"], "root", reason);
+            check(name, &[], name, reason);
+        }
+    }
+
+    #[test]
+    fn roots_without_basic_constraints_have_to_be_trusted() {
+        check("below-1", &[], "version-1", "");
+        check("below-1", &["version-1"], "version-1", "");
+        check("below-1", &["version-1"], "root", "no CA bit");
+        check("below-usage", &[], "usage-root", "");
+        check("below-usage", &["usage-root"], "root", "no CA bit");
+        check("below-other", &[], "other-root", "no CA bit");
+    }
+
+    #[test]
+    fn comparing_names_ends() {
+        let mut effort = Effort::new();
+        effort.comparisons(MAX_COMPARISONS).unwrap();
+        let error = effort.comparisons(1).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "names to be compared with name constraints for one image: expected at most 1048576, found more"
+        );
+    }
+}
