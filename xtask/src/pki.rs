@@ -1,5 +1,5 @@
 //! Keys, certificates, signatures and lists of them, each by the tool that others make theirs
-//! with: `openssl`, `sbsign` and efitools.
+//! with: `openssl`, `sbsign`, `pesign`, `osslsigncode` and efitools.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,6 +14,8 @@ use crate::stand::Stand;
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const IMAGE_SECURITY: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
+/// What `openssl` makes requests by. Extensions may refer to the section at its end.
+const CONFIG: &str = "[req]\ndistinguished_name=dn\n[dn]\n[owner]\nCN=owner\n";
 /// What is at the end of a file with an appended signature, as Linux's modules have it.
 const APPENDED: &[u8] = b"~Module signature appended~\n";
 /// DER of the object identifier of what Authenticode signs, `SPC_INDIRECT_DATA`.
@@ -22,7 +24,7 @@ const SPC_INDIRECT_DATA: &[u8] = b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x01\
 /// What a key is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Too weak to sign for anybody here.
+    /// Too weak to sign for anybody, but where firmware takes it.
     Rsa1024,
     Rsa2048,
     Rsa4096,
@@ -62,7 +64,22 @@ impl Signer {
     ///
     /// `openssl` fails.
     pub(crate) fn new(stand: &Stand, name: &str, kind: Kind) -> Result<Self> {
-        Self::make(stand, name, kind, None, true)
+        Self::make(stand, name, kind, None, &authority(true))
+    }
+
+    /// Makes one that `issuer` vouches for, with `extensions` as `openssl` writes them.
+    ///
+    /// # Errors
+    ///
+    /// `openssl` fails.
+    pub(crate) fn with_extensions(
+        stand: &Stand,
+        name: &str,
+        issuer: Option<&Self>,
+        extensions: &[&str],
+    ) -> Result<Self> {
+        let extensions: Vec<_> = extensions.iter().map(|one| (*one).to_owned()).collect();
+        Self::make(stand, name, Kind::Rsa2048, issuer, &extensions)
     }
 
     /// Makes one that `issuer` vouches for; `is_authority` may vouch for others in turn.
@@ -76,7 +93,8 @@ impl Signer {
         issuer: &Self,
         is_authority: bool,
     ) -> Result<Self> {
-        Self::make(stand, name, Kind::Rsa2048, Some(issuer), is_authority)
+        let extensions = authority(is_authority);
+        Self::make(stand, name, Kind::Rsa2048, Some(issuer), &extensions)
     }
 
     fn make(
@@ -84,14 +102,13 @@ impl Signer {
         name: &str,
         kind: Kind,
         issuer: Option<&Self>,
-        is_authority: bool,
+        extensions: &[String],
     ) -> Result<Self> {
-        let config = stand.file("openssl.cnf", "[req]\ndistinguished_name=dn\n[dn]\n")?;
+        let config = stand.file("openssl.cnf", CONFIG)?;
         let signer = Self {
             key: stand.path(&format!("{name}.key")),
             certificate: stand.path(&format!("{name}.pem")),
         };
-        let authority = if is_authority { "TRUE" } else { "FALSE" };
         let mut tool = Tool::new("openssl")
             .args(["req", "-x509", "-nodes", "-sha256", "-days", "3650"])
             .args(kind.options())
@@ -99,12 +116,13 @@ impl Signer {
             .arg(config)
             .arg("-subj")
             .arg(format!("/CN={name}"))
-            .arg("-addext")
-            .arg(format!("basicConstraints=critical,CA:{authority}"))
             .arg("-keyout")
             .arg(&signer.key)
             .arg("-out")
             .arg(&signer.certificate);
+        for extension in extensions {
+            tool = tool.arg("-addext").arg(extension);
+        }
         if let Some(issuer) = issuer {
             tool = tool.arg("-CA").arg(&issuer.certificate);
             tool = tool.arg("-CAkey").arg(&issuer.key);
@@ -138,6 +156,100 @@ impl Signer {
         }
         tool.arg("--output").arg(out).arg(image).run()?;
         Ok(out.to_path_buf())
+    }
+
+    /// Signs `image` with `pesign`, out of a database as it keeps keys.
+    ///
+    /// # Errors
+    ///
+    /// `openssl`, `pk12util` or `pesign` fails.
+    pub(crate) fn sign_by_pesign(&self, stand: &Stand, image: &Path) -> Result<PathBuf> {
+        let (bundle, keys) = (stand.path("signer.p12"), stand.path("nss"));
+        let out = stand.path("pesign.efi");
+        Tool::new("openssl")
+            .args(["pkcs12", "-export", "-name", "signer", "-passout", "pass:"])
+            .arg("-in")
+            .arg(&self.certificate)
+            .arg("-inkey")
+            .arg(&self.key)
+            .arg("-out")
+            .arg(&bundle)
+            .run()?;
+        fs::create_dir(&keys)?;
+        // Without a database there, it makes one whose password is empty.
+        Tool::new("pk12util")
+            .args(["-K", "", "-W", "", "-d"])
+            .arg(&keys)
+            .arg("-i")
+            .arg(bundle)
+            .run()?;
+        Tool::new("pesign")
+            .args(["-s", "-c", "signer", "-n"])
+            .arg(keys)
+            .arg("-i")
+            .arg(image)
+            .arg("-o")
+            .arg(&out)
+            .run()?;
+        Ok(out)
+    }
+
+    /// Signs `image` with `osslsigncode`, by `digest`.
+    ///
+    /// # Errors
+    ///
+    /// `osslsigncode` fails.
+    pub(crate) fn sign_by_osslsigncode(
+        &self,
+        stand: &Stand,
+        image: &Path,
+        digest: &str,
+    ) -> Result<PathBuf> {
+        let out = stand.path(&format!("osslsigncode-{digest}.efi"));
+        self.osslsigncode(image, digest, &out)?;
+        Ok(out)
+    }
+
+    /// Signs `image` with `osslsigncode` where the key is elsewhere: what is to be signed is taken
+    /// out, signed alone, and attached.
+    ///
+    /// # Errors
+    ///
+    /// `osslsigncode` fails.
+    pub(crate) fn attach_by_osslsigncode(&self, stand: &Stand, image: &Path) -> Result<PathBuf> {
+        let (data, signature) = (stand.path("data.p7"), stand.path("signature.p7"));
+        let out = stand.path("attached.efi");
+        Tool::new("osslsigncode")
+            .args(["extract-data", "-h", "sha256", "-in"])
+            .arg(image)
+            .arg("-out")
+            .arg(&data)
+            .run()?;
+        self.osslsigncode(&data, "sha256", &signature)?;
+        Tool::new("osslsigncode")
+            .args(["attach-signature", "-sigin"])
+            .arg(signature)
+            .arg("-CAfile")
+            .arg(&self.certificate)
+            .arg("-in")
+            .arg(image)
+            .arg("-out")
+            .arg(&out)
+            .run()?;
+        Ok(out)
+    }
+
+    fn osslsigncode(&self, input: &Path, digest: &str, out: &Path) -> Result<()> {
+        Tool::new("osslsigncode")
+            .args(["sign", "-h", digest, "-certs"])
+            .arg(&self.certificate)
+            .arg("-key")
+            .arg(&self.key)
+            .arg("-in")
+            .arg(input)
+            .arg("-out")
+            .arg(out)
+            .run()
     }
 
     /// Signs the image `signed` as `sbsign` cannot: with `openssl cms`, over the digest that it is
@@ -238,6 +350,11 @@ impl Signer {
         let tool = Tool::new("cert-to-efi-hash-list").args(["-s", bits]);
         made_by(tool.arg(&self.certificate), &list)
     }
+}
+
+fn authority(is_authority: bool) -> [String; 1] {
+    let is_authority = if is_authority { "TRUE" } else { "FALSE" };
+    [format!("basicConstraints=critical,CA:{is_authority}")]
 }
 
 /// The digest of `image` as an EFI signature list.

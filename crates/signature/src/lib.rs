@@ -53,6 +53,7 @@
 
 mod algorithm;
 mod appended;
+mod attributes;
 mod certificate;
 mod chain;
 mod digest;

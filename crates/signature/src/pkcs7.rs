@@ -13,6 +13,7 @@ use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::CertificateList;
 
 use crate::algorithm::{Scheme, digest_algorithm, oid};
+use crate::attributes::{SignedAttributes, check_unsigned};
 use crate::certificate::Certificate;
 use crate::digest::Hex;
 use crate::key::LeastRsa;
@@ -63,15 +64,6 @@ pub(crate) enum SignerId<'a> {
         serial: &'a [u8],
     },
     KeyId(&'a [u8]),
-}
-
-/// What is signed in the content's place: attributes of it.
-#[derive(Debug)]
-pub(crate) struct SignedAttributes<'a> {
-    /// The whole element, which is hashed with another tag than it has.
-    raw: &'a [u8],
-    pub(crate) content_type: ObjectIdentifier,
-    message_digest: &'a [u8],
 }
 
 impl fmt::Display for SignerId<'_> {
@@ -246,55 +238,6 @@ impl<'a> SignerInfo<'a> {
     }
 }
 
-impl<'a> SignedAttributes<'a> {
-    const MAX: usize = 32;
-
-    fn read(element: &Element<'a>) -> Result<Self, SignatureError> {
-        let mut content_type = None;
-        let mut message_digest = None;
-        let mut attributes = element.inside(ATTRIBUTES)?;
-        for _ in 0..Self::MAX {
-            let Some(attribute) = attributes.next()? else {
-                break;
-            };
-            let (kind, mut values) = attribute_parts(&attribute, ATTRIBUTES)?;
-            let slot = match kind {
-                CONTENT_TYPE => &mut content_type,
-                MESSAGE_DIGEST => &mut message_digest,
-                _ => {
-                    values.check_rest()?;
-                    continue;
-                }
-            };
-            let value = values.required("one value")?;
-            values.finish()?;
-            if slot.replace(value).is_some() {
-                return Err(unexpected(
-                    ATTRIBUTES,
-                    "each attribute once",
-                    kind.to_string(),
-                ));
-            }
-        }
-        attributes.finish()?;
-        let content_type = content_type.ok_or_else(|| missing(ATTRIBUTES, "a content type"))?;
-        let message_digest =
-            message_digest.ok_or_else(|| missing(ATTRIBUTES, "a message digest"))?;
-        Ok(Self {
-            raw: element.raw,
-            content_type: content_type.oid("a content type")?,
-            message_digest: message_digest.octets("a message digest")?,
-        })
-    }
-
-    /// Returns the digest of what is signed: the attributes with the tag of a
-    /// SET, not the one that they have here.
-    fn digest(&self, algorithm: Algorithm) -> Vec<u8> {
-        let untagged = self.raw.get(1..).unwrap_or_default();
-        algorithm.digest_of_parts(&[&[TAG_SET_OF], untagged])
-    }
-}
-
 /// Checks that the signer's digest is among those that the front announces:
 /// readers that hash while they read rely on it.
 fn check_announced(algorithms: &Element<'_>, signer: Algorithm) -> Result<(), SignatureError> {
@@ -308,29 +251,6 @@ fn check_announced(algorithms: &Element<'_>, signer: Algorithm) -> Result<(), Si
         SIGNED,
         "the signer's digest algorithm among those of the content",
     ))
-}
-
-/// Splits an attribute into its type and its values.
-fn attribute_parts<'a>(
-    attribute: &Element<'a>,
-    field: &'static str,
-) -> Result<(ObjectIdentifier, Elements<'a>), SignatureError> {
-    let mut parts = attribute.sequence(field)?;
-    let kind = parts.required("a type")?.oid("a type")?;
-    let values = parts.required("values")?.set(field)?;
-    parts.finish()?;
-    Ok((kind, values))
-}
-
-/// Checks that attributes which are not signed, and say nothing, have the
-/// shape of attributes.
-fn check_unsigned(attributes: &Element<'_>) -> Result<(), SignatureError> {
-    let mut attributes = attributes.inside(UNSIGNED_ATTRIBUTES)?;
-    while let Some(attribute) = attributes.next()? {
-        let (_, values) = attribute_parts(&attribute, UNSIGNED_ATTRIBUTES)?;
-        values.check_rest()?;
-    }
-    Ok(())
 }
 
 /// Checks that lists of revoked certificates can be read. Firmware does not
@@ -412,10 +332,5 @@ const CONTENT_INFO: &str = "PKCS#7 ContentInfo";
 const SIGNED: &str = "PKCS#7 SignedData";
 const ENCAPSULATED: &str = "content of the signature";
 const SIGNER: &str = "PKCS#7 SignerInfo";
-const ATTRIBUTES: &str = "signed attributes";
-const UNSIGNED_ATTRIBUTES: &str = "unsigned attributes";
 const REVOCATION_LISTS: &str = "revocation lists of the signature";
 const SIGNED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.2");
-const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
-const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");
-const TAG_SET_OF: u8 = 0x31;

@@ -25,7 +25,7 @@ pub(in super::super) const CASES: &[Named] = &[
 ];
 
 /// Checks the verdict where a machine's variables say what is trusted.
-fn check_machine(
+pub(super) fn check_machine(
     stand: &Stand,
     image: &std::path::Path,
     machine: &Efivars,

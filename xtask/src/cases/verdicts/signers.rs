@@ -1,18 +1,22 @@
 //! Who signed: each kind of key, each way from a signer to who is trusted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::pki::{Kind, Signer};
+use crate::command::Tool;
+use crate::pki::{Efivars, Kind, Signer};
 use crate::stand::Stand;
 
+use super::lists::check_machine;
 use super::{Made, Named, check, trust};
 
 pub(in super::super) const CASES: &[Named] = &[
     Named::new("verdicts/signers", signers),
     Named::new("verdicts/chains", chains),
+    Named::new("verdicts/constraints-of-names", constraints),
+    Named::new("verdicts/signing-tools", tools),
     Named::new("verdicts/kinds-of-keys", kinds),
     Named::new("verdicts/forms-of-trust", forms),
 ];
@@ -69,6 +73,62 @@ fn chains(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
+/// Constraints on names bind, critical or not; policies may be critical and say nothing.
+fn constraints(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let root = Signer::new(stand, "root", Kind::Rsa2048)?;
+    let good = "good: signed by CN=leaf";
+    for (name, extension, verdict) in [
+        ("permits", "permitted;dirName:owner", "untrusted: "),
+        ("excludes", "excluded;dirName:owner", good),
+        (
+            "critical",
+            "critical,permitted;dirName:owner",
+            "untrusted: ",
+        ),
+        ("hosts", "critical,permitted;DNS:example.com", good),
+    ] {
+        let extension = format!("nameConstraints={extension}");
+        let extensions = ["basicConstraints=critical,CA:TRUE", &extension];
+        let middle = Signer::with_extensions(stand, name, Some(&root), &extensions)?;
+        let leaf = Signer::issued_by(stand, "leaf", &middle, false)?;
+        let image = leaf.sign(&made.unsigned, &[&middle], &stand.path("names.efi"))?;
+        check(stand, &image, &[&trust(root.certificate())], verdict).context(name)?;
+    }
+    let policies = [
+        "basicConstraints=critical,CA:TRUE",
+        "certificatePolicies=critical,1.2.3",
+        "policyConstraints=critical,requireExplicitPolicy:0",
+        "crlDistributionPoints=critical,URI:http://example.com/list",
+    ];
+    let middle = Signer::with_extensions(stand, "policies", Some(&root), &policies)?;
+    let leaf = Signer::issued_by(stand, "leaf", &middle, false)?;
+    let image = leaf.sign(&made.unsigned, &[&middle], &stand.path("policies.efi"))?;
+    check(stand, &image, &[&trust(root.certificate())], good)
+}
+
+/// pesign of Debian 12 names another type of content than the specification, osslsigncode
+/// another type of attributes where it attaches.
+fn tools(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let owner = &made.owner;
+    let (trusted, other) = (
+        trust(owner.certificate()),
+        trust(made.stranger.certificate()),
+    );
+    for image in [
+        owner.sign_by_pesign(stand, &made.unsigned)?,
+        owner.sign_by_osslsigncode(stand, &made.unsigned, "sha256")?,
+        owner.sign_by_osslsigncode(stand, &made.unsigned, "sha512")?,
+        owner.attach_by_osslsigncode(stand, &made.unsigned)?,
+    ] {
+        let name = || image.display().to_string();
+        check(stand, &image, &[&trusted], "good: signed by CN=owner").with_context(name)?;
+        check(stand, &image, &[&other], "untrusted: ").with_context(name)?;
+    }
+    Ok(())
+}
+
 fn kinds(stand: &Stand) -> Result<()> {
     let made = Made::new(stand)?;
     for (name, kind) in [
@@ -98,28 +158,49 @@ fn kinds(stand: &Stand) -> Result<()> {
         let verdict = format!("good: signed by CN={name}, who is trusted by ");
         check(stand, &image, &[&trust(signer.certificate())], &verdict).context(name)?;
     }
+    weak_key(stand, &made)
+}
+
+/// Firmware boots images by a short key in its own list. No other list is a reason to.
+fn weak_key(stand: &Stand, made: &Made) -> Result<()> {
+    let signer = Signer::new(stand, "short", Kind::Rsa1024)?;
+    let image = signer.sign(&made.unsigned, &[], &stand.path("short.efi"))?;
+    let list = signer.list()?;
+    let file = trust(signer.certificate());
+    check(stand, &image, &[&file], "bad signature: public key: ")?;
+    for (name, verdict) in [
+        ("db", "good: signed by CN=short, who is trusted by db"),
+        ("MokListRT", "bad signature: public key: "),
+    ] {
+        let machine = Efivars::new(stand, name, false)?;
+        let machine = match name {
+            "db" => machine.firmware(name, &list)?,
+            _ => machine.table(name, &list)?,
+        };
+        check_machine(stand, &image, &machine, verdict).context(name)?;
+    }
     Ok(())
 }
 
-/// The same certificate as PEM, DER, EFI signature list, in a folder, and behind another.
+/// The same certificate as PEM, DER, PKCS#7, EFI signature list, in a folder, and behind another.
 fn forms(stand: &Stand) -> Result<()> {
     let made = Made::new(stand)?;
     let (pem, other) = (made.owner.certificate(), made.stranger.certificate());
-    let der = stand.path("owner.der");
-    crate::command::Tool::new("openssl")
-        .args(["x509", "-outform", "DER", "-in"])
-        .arg(pem)
-        .arg("-out")
-        .arg(&der)
-        .run()?;
+    let openssl = |arguments: &[&str], out: &str| -> Result<PathBuf> {
+        let tool = Tool::new("openssl").args(arguments).arg(pem);
+        let out = stand.path(out);
+        tool.arg("-out").arg(&out).run()?;
+        Ok(out)
+    };
+    let der = openssl(&["x509", "-outform", "DER", "-in"], "owner.der")?;
+    let with_uses = openssl(&["x509", "-trustout", "-in"], "with-uses.pem")?;
+    let bundle = openssl(&["crl2pkcs7", "-nocrl", "-certfile"], "bundle.p7b")?;
+    let lined = stand.file("lined.der", [&fs::read(&der)?[..], b"\n"].concat())?;
     let list = stand.file("list", made.owner.list()?)?;
     let two = [fs::read(other)?, fs::read(pem)?].concat();
     let two = stand.file("two", two)?;
-    let folder = stand.path("keys");
-    fs::create_dir(&folder)?;
-    fs::copy(other, folder.join("a"))?;
-    fs::copy(&der, folder.join("b"))?;
-    for form in [pem, &der, &list, &two, &folder] {
+    let folder = folder_of_keys(stand, &[other, &der])?;
+    for form in [pem, &der, &with_uses, &bundle, &lined, &list, &two, &folder] {
         let verdict = "good: signed by CN=owner, who is trusted by ";
         check(stand, &made.good, &[&trust(form)], verdict)
             .with_context(|| form.display().to_string())?;
@@ -132,5 +213,30 @@ fn forms(stand: &Stand) -> Result<()> {
         let options = [&*trust(&file), "--verify=require"];
         stand.refuses(&made.good, &options, &["--trust", name])?;
     }
-    Ok(())
+    let folder = stand.path("no-keys");
+    fs::create_dir(&folder)?;
+    fs::write(
+        folder.join("GUID"),
+        "77fa9abd-0359-4d32-bd60-28f4e78f784b\n",
+    )?;
+    let options = [&*trust(&folder), "--verify=require"];
+    let words = ["no file in this folder of trusted keys holds a certificate"];
+    stand.refuses(&made.good, &options, &words)
+}
+
+/// A folder as people keep them: `certificates`, and what is none.
+fn folder_of_keys(stand: &Stand, certificates: &[&Path]) -> Result<PathBuf> {
+    let folder = stand.path("keys");
+    fs::create_dir(&folder)?;
+    for (number, certificate) in certificates.iter().enumerate() {
+        fs::copy(certificate, folder.join(format!("{number}.crt")))?;
+    }
+    fs::write(
+        folder.join("GUID"),
+        "77fa9abd-0359-4d32-bd60-28f4e78f784b\n",
+    )?;
+    fs::copy(stand.path("owner.key"), folder.join("db.key"))?;
+    fs::create_dir(folder.join("folder"))?;
+    Tool::new("mkfifo").arg(folder.join("pipe")).run()?;
+    Ok(folder)
 }
