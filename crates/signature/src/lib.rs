@@ -60,6 +60,8 @@ mod digest;
 mod efivars;
 mod error;
 mod extensions;
+#[cfg(test)]
+mod forms;
 mod guid;
 mod hash;
 mod image;
