@@ -6,8 +6,13 @@
 
 use std::ops::Range;
 
-use crate::headers::{CHECK_SUM, DIRECTORY_CERTIFICATES, Field, SIZE_OF_HEADERS, SIZE_OF_RAW_DATA};
-use crate::{FileOffset, PeError, PeImage};
+use crate::headers::{
+    CHECK_SUM, DATA_DIRECTORIES, DIRECTORY_CERTIFICATES, DIRECTORY_LEN, Field,
+    NUMBER_OF_RVA_AND_SIZES, POINTER_TO_RAW_DATA, SECTION_HEADER_LEN, SIZE_OF_HEADERS,
+    SIZE_OF_IMAGE, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS,
+};
+use crate::read::wide;
+use crate::{FileOffset, PeError, PeImage, Section};
 
 /// The bytes that go into an Authenticode digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +37,8 @@ impl PeImage {
     ///
     /// [`PeError::Authenticode`] for an image that no firmware would accept as
     /// signed: headers or raw data that pass the end, bytes behind the
-    /// certificate table, or sections that overlap so much that the sum of
-    /// their sizes passes the end.
+    /// certificate table, sections that overlap so much that the sum of their
+    /// sizes passes the end, or headers that contradict themselves.
     pub fn authenticode_ranges(&self) -> Result<AuthenticodeRanges, PeError> {
         let certificates = self.certificates();
         let signed_end = match &certificates {
@@ -63,6 +68,7 @@ impl PeImage {
             ));
         }
         hashed.push(rest..signed_end);
+        self.check_headers()?;
         let padding = match certificates {
             Some(_) => 0,
             None => signed_end.next_multiple_of(8).saturating_sub(signed_end),
@@ -92,6 +98,47 @@ impl PeImage {
             at = at.max(range.end);
         }
         uncovered
+    }
+
+    /// Checks of the headers what firmware checks before it looks for a
+    /// signature: EDK II, `PeCoffLoaderGetPeHeader`.
+    fn check_headers(&self) -> Result<(), PeError> {
+        let headers = &self.headers;
+        let room = headers.table.start.saturating_sub(headers.optional);
+        let directories = wide(headers.directories.len());
+        let used = directories
+            .saturating_mul(DIRECTORY_LEN)
+            .saturating_add(wide(DATA_DIRECTORIES.1));
+        if room != used {
+            return Err(self.refuse(
+                NUMBER_OF_RVA_AND_SIZES,
+                "as many directories, 16 at most, as SizeOfOptionalHeader has room for",
+                directories,
+            ));
+        }
+        let size = u64::from(headers.size_of_image);
+        let table_end = headers.table.end.saturating_add(SECTION_HEADER_LEN);
+        if size <= headers.size_of_headers.into() || size < table_end {
+            return Err(self.refuse(
+                SIZE_OF_IMAGE,
+                "more than SizeOfHeaders, and room for one more section header",
+                size,
+            ));
+        }
+        self.sections().iter().try_for_each(|section| {
+            let (address, offset) = (section.rva().0, section.pointer_to_raw_data());
+            let least = headers.size_of_headers;
+            let expected = "raw data behind the headers, in the file and in memory";
+            if section.size_of_raw_data() == 0 {
+                Ok(())
+            } else if address < least {
+                Err(self.refuse_section(section, VIRTUAL_ADDRESS, expected, address))
+            } else if offset < least {
+                Err(self.refuse_section(section, POINTER_TO_RAW_DATA, expected, offset))
+            } else {
+                Ok(())
+            }
+        })
     }
 
     fn hash_headers(&self, signed_end: u64, hashed: &mut Hashed) -> Result<(), PeError> {
@@ -127,13 +174,12 @@ impl PeImage {
         for section in sections {
             let raw_data = section.raw_data();
             if raw_data.end > signed_end {
-                let entry = self.headers.entry_at(section.index());
-                return Err(PeError::Authenticode {
-                    field: SIZE_OF_RAW_DATA.0,
-                    at: FileOffset(entry.saturating_add(crate::read::wide(SIZE_OF_RAW_DATA.1))),
-                    expected: "raw data inside the signed part of the file",
-                    found: section.size_of_raw_data().into(),
-                });
+                return Err(self.refuse_section(
+                    section,
+                    SIZE_OF_RAW_DATA,
+                    "raw data inside the signed part of the file",
+                    section.size_of_raw_data(),
+                ));
             }
             hashed.sections = hashed
                 .sections
@@ -141,6 +187,22 @@ impl PeImage {
             hashed.push(raw_data);
         }
         Ok(())
+    }
+
+    fn refuse_section(
+        &self,
+        section: &Section,
+        field: Field,
+        expected: &'static str,
+        found: u32,
+    ) -> PeError {
+        let entry = self.headers.entry_at(section.index());
+        PeError::Authenticode {
+            field: field.0,
+            at: FileOffset(entry.saturating_add(wide(field.1))),
+            expected,
+            found: found.into(),
+        }
     }
 
     fn refuse(&self, field: Field, expected: &'static str, found: u64) -> PeError {
@@ -353,6 +415,34 @@ mod tests {
             signed(|image| put(image, 0x148 + 16, 0x300)),
             &expect![
                 "Authenticode digest: SizeOfRawData at file offset 0x158: expected raw data inside the signed part of the file, found 0x300"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0xc4, 15)),
+            &expect![
+                "Authenticode digest: NumberOfRvaAndSizes at file offset 0xc4: expected as many directories, 16 at most, as SizeOfOptionalHeader has room for, found 0xf"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x90, 0x200)),
+            &expect![
+                "Authenticode digest: SizeOfImage at file offset 0x90: expected more than SizeOfHeaders, and room for one more section header, found 0x200"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x148 + 12, 0x1ff)),
+            &expect![
+                "Authenticode digest: VirtualAddress at file offset 0x154: expected raw data behind the headers, in the file and in memory, found 0x1ff"
+            ],
+        );
+        check(
+            &odd(),
+            signed(|image| put(image, 0x148 + 20, 0x1ff)),
+            &expect![
+                "Authenticode digest: PointerToRawData at file offset 0x15c: expected raw data behind the headers, in the file and in memory, found 0x1ff"
             ],
         );
         check(

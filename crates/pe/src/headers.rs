@@ -142,10 +142,10 @@ pub(crate) const SIZE_OF_HEADERS: Field = ("SizeOfHeaders", 60);
 pub(crate) const CHECK_SUM: Field = ("CheckSum", 64);
 const SUBSYSTEM: Field = ("Subsystem", 68);
 const DLL_CHARACTERISTICS: Field = ("DllCharacteristics", 70);
-const NUMBER_OF_RVA_AND_SIZES: Field = ("NumberOfRvaAndSizes", 108);
-const DATA_DIRECTORIES: Field = ("data directories", 112);
+pub(crate) const NUMBER_OF_RVA_AND_SIZES: Field = ("NumberOfRvaAndSizes", 108);
+pub(crate) const DATA_DIRECTORIES: Field = ("data directories", 112);
 
-const DIRECTORY_LEN: u64 = 8;
+pub(crate) const DIRECTORY_LEN: u64 = 8;
 /// All that the specification names, 16 directories; a header may have more.
 const OPTIONAL_HEADER_MAX: u64 = 112 + 16 * DIRECTORY_LEN;
 pub(crate) const DIRECTORY_CERTIFICATES: usize = 4;
