@@ -14,6 +14,8 @@ mod command;
 mod conformance;
 mod demo;
 mod docs;
+mod firmware;
+mod forge;
 mod fuzz;
 mod guest;
 mod initramfs;

@@ -147,6 +147,35 @@ pub(crate) fn ukify() -> Result<PathBuf> {
     Ok(dir.join(path))
 }
 
+/// UEFI firmware for x86-64 with Secure Boot, and its variables as it comes: without keys.
+#[derive(Debug)]
+pub(crate) struct Firmware {
+    pub(crate) code: PathBuf,
+    pub(crate) variables: PathBuf,
+}
+
+/// OVMF. Always the one of Debian 12: what it accepts is compared with a table.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn firmware() -> Result<Firmware> {
+    let path = "usr/share/OVMF";
+    let (code, variables) = ("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.fd");
+    let dir = STABLE_AMD64.fetch(
+        "ovmf",
+        &[
+            &format!("./{path}/{code}"),
+            &format!("./{path}/{variables}"),
+        ],
+    )?;
+    let dir = dir.join(path);
+    Ok(Firmware {
+        code: dir.join(code),
+        variables: dir.join(variables),
+    })
+}
+
 /// An `os-release` for images to carry.
 pub(crate) const OS_RELEASE: &str = "ID=ukexec-test\nNAME=\"ukexec test image\"\nVERSION_ID=1\n";
 

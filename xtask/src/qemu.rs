@@ -79,22 +79,8 @@ impl Boot<'_> {
     ///
     /// QEMU cannot be run or fails, or the time is up; the last serial lines are quoted.
     pub(crate) fn run(&self) -> Result<Serial> {
-        let mut child = self.start()?;
-        let mut serial = Serial::default();
-        let finished = self.watch(&mut child, &mut serial);
-        // Killing what has ended by itself fails, and need not succeed.
-        drop(child.kill());
-        let output = child.wait_with_output()?;
-        finished.map_err(|error| anyhow!("{error:#}\n{}", serial.quoted()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if serial.lines.is_empty() {
-            bail!("QEMU ended without a word on the serial line: {said}");
-        }
-        Ok(serial)
-    }
-
-    fn start(&self) -> Result<Child> {
-        self.machine
+        let tool = self
+            .machine
             .tool()
             .args(["-m", "2G", "-display", "none", "-monitor", "none"])
             .args(["-serial", "stdio", "-nic", "none", "-no-reboot"])
@@ -103,17 +89,46 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initrd)
             .arg("-append")
-            .arg(self.cmdline)
-            .into_command()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start QEMU")
+            .arg(self.cmdline);
+        run(tool, self.time_limit, self.shown_as)
     }
+}
 
+/// Runs a machine, whose serial line is `qemu`'s output, and waits until it powers itself off.
+/// `shown_as` is put in front of each serial line, if they are shown as they come.
+///
+/// # Errors
+///
+/// As [`Boot::run`].
+pub(crate) fn run(qemu: Tool, time_limit: Duration, shown_as: Option<&str>) -> Result<Serial> {
+    let mut child = qemu
+        .into_command()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start QEMU")?;
+    let mut serial = Serial::default();
+    let finished = serial.collect(&mut child, time_limit, shown_as);
+    // Killing what has ended by itself fails, and need not succeed.
+    drop(child.kill());
+    let output = child.wait_with_output()?;
+    finished.map_err(|error| anyhow!("{error:#}\n{}", serial.quoted()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if serial.lines.is_empty() {
+        bail!("QEMU ended without a word on the serial line: {said}");
+    }
+    Ok(serial)
+}
+
+impl Serial {
     /// Collects serial lines until QEMU closes its end.
-    fn watch(&self, child: &mut Child, serial: &mut Serial) -> Result<()> {
+    fn collect(
+        &mut self,
+        child: &mut Child,
+        time_limit: Duration,
+        shown_as: Option<&str>,
+    ) -> Result<()> {
         let pipe = child.stdout.take().context("QEMU has no output")?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -124,26 +139,30 @@ impl Boot<'_> {
                 }
             }
         });
-        let deadline = Instant::now() + self.time_limit;
+        let deadline = Instant::now() + time_limit;
         loop {
             match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    if let Some(prefix) = self.shown_as {
+                    if let Some(prefix) = shown_as {
                         println!("{prefix}{line}");
                     }
-                    serial.lines.push(line);
+                    self.lines.push(line);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => bail!(
                     "the machine was still running after {} s",
-                    self.time_limit.as_secs()
+                    time_limit.as_secs()
                 ),
             }
         }
     }
-}
 
-impl Serial {
+    /// The text behind `tag` in each line that begins with it.
+    pub(crate) fn values<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = self.lines.iter();
+        lines.filter_map(move |line| line.strip_prefix(tag).map(str::trim))
+    }
+
     /// The text behind `tag` in the first line that holds it.
     ///
     /// # Errors

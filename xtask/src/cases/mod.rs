@@ -38,6 +38,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         boots::CASES,
         uki::CASES,
         signed::CASES,
+        verdicts::firmware::CASES,
         verdicts::killed::CASES,
         verdicts::changes::CASES,
         verdicts::lists::CASES,

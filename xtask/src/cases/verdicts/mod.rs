@@ -2,6 +2,7 @@
 
 pub(super) mod changes;
 pub(super) mod damage;
+pub(super) mod firmware;
 pub(super) mod killed;
 pub(super) mod lists;
 pub(super) mod policy;

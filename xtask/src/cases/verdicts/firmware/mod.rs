@@ -1,0 +1,256 @@
+//! Firmware's word: images signed in every way that we know of, each judged by ukexec and by OVMF
+//! with the same lists.
+//!
+//! Both verdicts are asserted. Firmware is the measure: ukexec accepts nothing that it refuses,
+//! but for the algorithms that this firmware does not know. Where ukexec is stricter, the reason
+//! is a row of docs/signatures.md.
+
+mod certificates;
+mod chains;
+mod constraints;
+mod crew;
+mod images;
+mod lists;
+mod revoked;
+mod signatures;
+mod signers;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Named;
+use crate::command::{Tool, said};
+use crate::firmware::{Answer, Orders};
+use crate::forge::image::Image;
+use crate::forge::list;
+use crate::pki::Efivars;
+use crate::stand::{Stand, document, text_at};
+use crate::workspace;
+
+use crew::Crew;
+
+pub(in super::super) const CASES: &[Named] = &[Named::new("verdicts/firmware", compare)];
+
+/// How many images ukexec may refuse that firmware accepts.
+const MAX_STRICTER: usize = 25;
+
+/// What both should say of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// Both accept it.
+    Good,
+    /// Both refuse it.
+    Refused,
+    /// Both accept its signature, and firmware cannot load it.
+    Unloadable,
+    /// ukexec refuses what firmware accepts, by this row of docs/signatures.md.
+    Stricter(&'static str),
+    /// ukexec accepts what this firmware refuses, by this row of docs/signatures.md.
+    Newer(&'static str),
+}
+
+use Expected::{Good, Newer, Refused, Stricter, Unloadable};
+
+/// Images of a class: name, what is expected, and what makes it.
+type Table<'a, T> = &'a [(&'a str, Expected, T)];
+
+/// ukexec refuses weak digests wherever it has to rely on them.
+const WEAK: Expected = Stricter("SHA-1 and MD5");
+
+/// Images that are judged with the same lists.
+struct Round {
+    name: String,
+    db: Vec<u8>,
+    dbx: Vec<u8>,
+    images: Vec<Judged>,
+}
+
+struct Judged {
+    name: String,
+    image: Vec<u8>,
+    expected: Expected,
+}
+
+impl Round {
+    /// A round with nothing in `dbx`.
+    fn new(name: impl Into<String>, db: Vec<u8>) -> Self {
+        Self {
+            name: name.into(),
+            db,
+            dbx: Vec::new(),
+            images: Vec::new(),
+        }
+    }
+
+    fn revoking(mut self, dbx: Vec<u8>) -> Self {
+        self.dbx = dbx;
+        self
+    }
+
+    fn judge(&mut self, name: impl Into<String>, expected: Expected, image: Image) {
+        self.images.push(Judged {
+            name: name.into(),
+            image: image.0,
+            expected,
+        });
+    }
+}
+
+/// What ukexec says of an image.
+struct Verdict {
+    is_good: bool,
+    words: String,
+}
+
+fn compare(stand: &Stand) -> Result<()> {
+    let crew = Crew::new(stand)?;
+    let mut rounds = Vec::new();
+    for class in [
+        signatures::rounds,
+        signers::rounds,
+        tables::rounds,
+        images::rounds,
+        chains::rounds,
+        certificates::rounds,
+        constraints::rounds,
+        revoked::rounds,
+        lists::rounds,
+    ] {
+        rounds.extend(class(&crew)?);
+    }
+    let answers = firmware(&crew, &rounds)?;
+    let mut answers = answers.into_iter();
+    let page = fs::read_to_string(workspace::root().join("docs/signatures.md"))?;
+    let mut found = Found::default();
+    for round in &rounds {
+        let machine = Efivars::new(stand, &round.name, true)?;
+        let machine = machine.firmware("db", &round.db)?;
+        let machine = machine.firmware("dbx", &round.dbx)?;
+        for judged in &round.images {
+            let name = format!("{}/{}", round.name, judged.name);
+            let answer = answers.next().context("an image without an answer")?;
+            let verdict = ukexec(stand, &name, &judged.image, &machine)?;
+            found.note(&name, judged.expected, answer, &verdict, &page)?;
+        }
+    }
+    stand.file("verdicts.tsv", &found.table)?;
+    found.check()
+}
+
+/// Has the firmware judge all images of all rounds, in one boot.
+fn firmware(crew: &Crew<'_>, rounds: &[Round]) -> Result<Vec<Answer>> {
+    let mut orders = Orders::new(&list::certificate(&crew.owner.der));
+    for round in rounds {
+        orders.lists("db", &round.db);
+        orders.lists("dbx", &round.dbx);
+        for judged in &round.images {
+            orders.image(&judged.image);
+        }
+    }
+    orders.follow(crew.stand)
+}
+
+/// What both said of all images.
+#[derive(Default)]
+struct Found {
+    names: BTreeSet<String>,
+    stricter: usize,
+    wrong: Vec<String>,
+    /// For people who look at the case's folder.
+    table: String,
+}
+
+impl Found {
+    fn note(
+        &mut self,
+        name: &str,
+        expected: Expected,
+        firmware: Answer,
+        ukexec: &Verdict,
+        page: &str,
+    ) -> Result<()> {
+        let Verdict { is_good, words } = ukexec;
+        let line = format!("{name}\t{firmware:?}\t{is_good}\t{expected:?}\t{words}\n");
+        self.table.push_str(&line);
+        if !fits(expected, firmware, *is_good) {
+            self.wrong.push(format!(
+                "{name}: expected {expected:?}; firmware: {firmware:?}; ukexec: {words}"
+            ));
+        }
+        if let Stricter(row) | Newer(row) = expected
+            && !page
+                .lines()
+                .any(|line| line.starts_with(&format!("| {row} |")))
+        {
+            self.wrong
+                .push(format!("{name}: docs/signatures.md has no row {row:?}"));
+        }
+        self.stricter += usize::from(matches!(expected, Stricter(_)));
+        ensure!(
+            self.names.insert(name.to_owned()),
+            "two images are called {name}"
+        );
+        Ok(())
+    }
+
+    fn check(self) -> Result<()> {
+        let (all, stricter) = (self.names.len(), self.stricter);
+        ensure!(
+            self.wrong.is_empty(),
+            "{} of {all} verdicts:\n{}",
+            self.wrong.len(),
+            self.wrong.join("\n")
+        );
+        ensure!(
+            stricter <= MAX_STRICTER,
+            "ukexec is stricter about {stricter} images, and may be about {MAX_STRICTER}"
+        );
+        println!("     {all} images judged by OVMF: ukexec is stricter about {stricter}");
+        Ok(())
+    }
+}
+
+fn fits(expected: Expected, firmware: Answer, ukexec: bool) -> bool {
+    let accepts = match expected {
+        Good => (Answer::Loaded, true),
+        Refused => (Answer::Refused, false),
+        Unloadable => (Answer::Unloadable, true),
+        Stricter(_) => (Answer::Loaded, false),
+        Newer(_) => (Answer::Refused, true),
+    };
+    (firmware, ukexec) == accepts
+}
+
+/// Asks ukexec, and makes sure that it is the signature that it speaks of.
+fn ukexec(stand: &Stand, name: &str, image: &[u8], machine: &Efivars) -> Result<Verdict> {
+    let file = name.replace(['/', ' '], "-") + ".efi";
+    let image = stand.file(&file, image)?;
+    let efivars = format!("--efivars={}", machine.dir().display());
+    let output = Tool::new(stand.ukexec_path())
+        .args(["inspect", "--json", "--verify=require", "--trust=system"])
+        .arg(&efivars)
+        .arg(&image)
+        .output()?;
+    let report = document(&String::from_utf8_lossy(&output.stdout))
+        .with_context(|| format!("{name}: {}", said(&output)))?;
+    Ok(match output.status.code() {
+        Some(0) => {
+            ensure!(
+                report["signatures"][0]["good"] == true,
+                "{name}: {report:#}"
+            );
+            Verdict {
+                is_good: true,
+                words: text_at(&report, "/signatures/0/verdict")?.to_owned(),
+            }
+        }
+        Some(1) => Verdict {
+            is_good: false,
+            words: text_at(&report, "/error/message")?.to_owned(),
+        },
+        _ => bail!("{name}: {}", said(&output)),
+    })
+}
