@@ -50,8 +50,8 @@ pub fn algorithms_of(table: &[u8]) -> AlgorithmSet {
 /// The digests must be by every algorithm that [`algorithms_of`] and
 /// [`Trust::algorithms`] name; an image of which one is missing is not good.
 ///
-/// One valid signature is enough, or the image's digest in a list. An image is
-/// refused that is revoked itself, or of whose signatures any names a signer
+/// One valid signature is enough, or the image's digest in a list: by SHA-256,
+/// or for a signed image by what a signature of it is by. An image is refused that is revoked itself, or of whose signatures any names a signer
 /// who is, valid or not. Where anything is revoked, so is one with signers that
 /// are not known: it is bad, as it is if its certificate table lies, or if
 /// verifying it takes too many steps.
@@ -84,11 +84,20 @@ pub fn verify_image(
         combine(signatures.into_iter().map(verify))
     });
     let is_final = signed.is_good() || matches!(signed, Verdict::Revoked { .. });
-    let verdict = match trust.allows_image(digests) {
+    let verdict = match trust.allows_image(digests, list_algorithms(table)) {
         Some(origin) if !is_final => Verdict::Allowed { origin },
         _ => signed,
     };
     unless_in_doubt(verdict, effort.check().and(revoked.map(drop)))
+}
+
+/// Returns by which digests a list may allow an image: firmware takes those of an
+/// image's signatures that it can read, and SHA-256 of one without signatures.
+fn list_algorithms(table: Option<&[u8]>) -> AlgorithmSet {
+    match table {
+        Some(table) => algorithms_of(table),
+        None => [Algorithm::Sha256].into_iter().collect(),
+    }
 }
 
 /// Returns the verdict, but a bad one for a good one if not everything was

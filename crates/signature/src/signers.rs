@@ -288,7 +288,7 @@ mod tests {
         let (_, digests) = taken_apart(&image).unwrap();
         let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
         trusted.add_allowed_list(&Origin::new("db"), &list).unwrap();
-        let table = entry(b"junk");
+        let table = [entry(&signature_of("own")), entry(b"junk")].concat();
         let verdict = verify_image(Some(&table), &digests, &trusted, Checks::default());
         expect!["bad signature: signers of the signature, who may be revoked: expected a DER element, found something else: ASN.1 DER message is incomplete: expected 119, actual 4 at DER byte 0"].assert_eq(&verdict.to_string());
     }

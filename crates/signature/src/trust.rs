@@ -100,11 +100,13 @@ impl Trust {
         ))
     }
 
-    /// Returns what allows an image with these digests without a signature.
-    /// Firmware does not pad, so its padded digest allows nothing.
-    pub fn allows_image(&self, digests: &Digests) -> Option<Origin> {
+    /// Returns what allows an image with these digests, by one of `algorithms`,
+    /// without a valid signature. Firmware does not pad, so its padded digest
+    /// allows nothing.
+    pub fn allows_image(&self, digests: &Digests, algorithms: AlgorithmSet) -> Option<Origin> {
         let mut entries = self.allowed_images.iter();
-        let (_, origin) = entries.find(|(hash, _)| hash.is_in(digests))?;
+        let (_, origin) =
+            entries.find(|(hash, _)| algorithms.contains(hash.algorithm) && hash.is_in(digests))?;
         Some(origin.clone())
     }
 
@@ -504,18 +506,22 @@ mod tests {
             trust.algorithms(),
             [Algorithm::Sha256].into_iter().collect()
         );
-        assert_eq!(trust.allows_image(&digests()), Some(Origin::new("db")));
+        let sha256 = [Algorithm::Sha256].into_iter().collect();
+        let allows = |digests: &Digests| trust.allows_image(digests, sha256);
+        assert_eq!(allows(&digests()), Some(Origin::new("db")));
+        let sha384 = [Algorithm::Sha384].into_iter().collect();
+        assert_eq!(trust.allows_image(&digests(), sha384), None);
         assert_eq!(trust.revokes_image(&digests()), None);
         assert!(!trust.is_empty());
         let other = [(Algorithm::Sha256, vec![1; 32])].into_iter().collect();
-        assert_eq!(trust.allows_image(&other), None);
-        assert_eq!(trust.allows_image(&Digests::default()), None);
+        assert_eq!(allows(&other), None);
+        assert_eq!(allows(&Digests::default()), None);
     }
 
     #[test]
     fn revokes_the_image_that_efitools_hashed() {
         let trust = revoked(IMAGE_HASH);
-        assert_eq!(trust.allows_image(&digests()), None);
+        assert_eq!(trust.allows_image(&digests(), trust.algorithms()), None);
         let said = trust.revokes_image(&digests()).unwrap().to_string();
         expect!["dbx holds the image's SHA-256 digest"].assert_eq(&said);
         assert!(trust.is_empty());
@@ -574,7 +580,7 @@ mod tests {
         expect!["dbx holds the image's SHA-1 digest"].assert_eq(&said);
 
         let trust = allowed(&list);
-        assert_eq!(trust.allows_image(&digests), None);
+        assert_eq!(trust.allows_image(&digests, trust.algorithms()), None);
         assert!(trust.is_empty() && trust.algorithms().is_empty());
         expect!["db: SHA-1 digest in the list of EFI_CERT_SHA1_GUID at offset 0x0 passed over: no use is made of it here"].assert_eq(&notes(&trust));
     }
