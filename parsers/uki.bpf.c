@@ -474,16 +474,6 @@ enum state {
 	ESCAPED_IN_COMMENT,
 };
 
-static __always_inline _Bool is_newline(char c)
-{
-	return c == '\n' || c == '\r';
-}
-
-static __always_inline _Bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || is_newline(c);
-}
-
 /* Adds a character to the value; one that is `kept` is no blank at its end. */
 static __always_inline void add_to_value(char c, _Bool kept)
 {
@@ -496,14 +486,14 @@ static __always_inline void add_to_value(char c, _Bool kept)
 		line.end = at + 1;
 }
 
-/* Ends an assignment. If it is of an ID, that is the one so far. */
-static __always_inline void end_assignment(void)
+/* Ends a line that came as far as `state`. An ID that it assigns is the one so far. */
+static __always_inline void end_line(__u32 state)
 {
 	__u32 end = line.end;
 
-	if (line.key_end == 2 && line.key[0] == 'I' && line.key[1] == 'D')
+	if (state >= BEFORE_VALUE && state <= ESCAPED_IN_QUOTES && line.key_end == 2 &&
+	    line.key[0] == 'I' && line.key[1] == 'D')
 		line.is_wanted = end == wanted.id_size && end <= line.same;
-	line.state = BEFORE_KEY;
 	line.key_size = 0;
 	line.key_end = 0;
 	line.size = 0;
@@ -511,21 +501,22 @@ static __always_inline void end_assignment(void)
 	line.same = 0;
 }
 
-static __always_inline void add_to_key(char c)
+static __always_inline void add_to_key(char c, _Bool blank)
 {
 	__u32 at = line.key_size;
 
 	if (at < sizeof(line.key))
 		line.key[at] = c;
 	line.key_size = at + 1;
-	if (!is_blank(c))
+	if (!blank)
 		line.key_end = at + 1;
 }
 
 /* Reads character number `i` of wanted.text; returns 1 at its end. */
 static long read_character(__u64 i, void *unused)
 {
-	__u32 state = line.state;
+	__u32 state = line.state, next = state;
+	_Bool newline, blank, adds = 0;
 	char c;
 
 	(void)unused;
@@ -534,88 +525,83 @@ static long read_character(__u64 i, void *unused)
 	c = wanted.text[i];
 	if (c == 0)
 		return 1;
+	newline = c == '\n' || c == '\r';
+	blank = newline || c == ' ' || c == '\t';
 	switch (state) {
 	case BEFORE_KEY:
-		if (c == '#' || c == ';') {
-			line.state = COMMENT;
-		} else if (!is_blank(c)) {
-			line.state = KEY;
-			add_to_key(c);
-		}
+		if (c == '#' || c == ';')
+			next = COMMENT;
+		else if (!blank)
+			next = KEY;
 		break;
 	case KEY:
-		if (c == '=') {
-			line.state = BEFORE_VALUE;
-		} else if (is_newline(c)) {
-			line.state = BEFORE_KEY;
-			line.key_size = 0;
-			line.key_end = 0;
-		} else {
-			add_to_key(c);
-		}
+		if (c == '=')
+			next = BEFORE_VALUE;
+		else if (newline)
+			next = BEFORE_KEY;
 		break;
 	case BEFORE_VALUE:
-		if (is_newline(c)) {
-			end_assignment();
-		} else if (c == '\'') {
-			line.state = SINGLE_QUOTED;
-		} else if (c == '"') {
-			line.state = DOUBLE_QUOTED;
-		} else if (c == '\\') {
-			line.state = ESCAPED;
-		} else if (!is_blank(c)) {
-			line.state = VALUE;
-			add_to_value(c, 1);
-		}
+		if (newline)
+			next = BEFORE_KEY;
+		else if (c == '\'')
+			next = SINGLE_QUOTED;
+		else if (c == '"')
+			next = DOUBLE_QUOTED;
+		else if (c == '\\')
+			next = ESCAPED;
+		else if (!blank)
+			next = VALUE;
+		adds = next == VALUE;
 		break;
 	case VALUE:
-		if (is_newline(c)) {
-			end_assignment();
-		} else if (c == '\\') {
-			/* Blanks in front of it are not the last ones. */
-			line.state = ESCAPED;
-			line.end = line.size;
-		} else {
-			add_to_value(c, !is_blank(c));
-		}
+		if (newline)
+			next = BEFORE_KEY;
+		else if (c == '\\')
+			next = ESCAPED;
+		adds = next == VALUE;
 		break;
 	case ESCAPED:
-		line.state = VALUE;
-		if (!is_newline(c))
-			add_to_value(c, 1);
+		next = VALUE;
+		adds = !newline;
 		break;
 	case SINGLE_QUOTED:
 		if (c == '\'')
-			line.state = BEFORE_VALUE;
-		else
-			add_to_value(c, 1);
+			next = BEFORE_VALUE;
+		adds = next == SINGLE_QUOTED;
 		break;
 	case DOUBLE_QUOTED:
 		if (c == '"')
-			line.state = BEFORE_VALUE;
+			next = BEFORE_VALUE;
 		else if (c == '\\')
-			line.state = ESCAPED_IN_QUOTES;
-		else
-			add_to_value(c, 1);
+			next = ESCAPED_IN_QUOTES;
+		adds = next == DOUBLE_QUOTED;
 		break;
 	case ESCAPED_IN_QUOTES:
-		line.state = DOUBLE_QUOTED;
-		if (c == '\n')
-			break;
-		if (c != '"' && c != '\\' && c != '`' && c != '$')
+		next = DOUBLE_QUOTED;
+		adds = c != '\n';
+		if (adds && c != '"' && c != '\\' && c != '`' && c != '$')
 			add_to_value('\\', 1);
-		add_to_value(c, 1);
 		break;
 	case COMMENT:
-		if (c == '\\')
-			line.state = ESCAPED_IN_COMMENT;
-		else if (is_newline(c))
-			line.state = BEFORE_KEY;
+		if (newline)
+			next = BEFORE_KEY;
+		else if (c == '\\')
+			next = ESCAPED_IN_COMMENT;
 		break;
 	case ESCAPED_IN_COMMENT:
-		line.state = is_newline(c) ? BEFORE_KEY : COMMENT;
+		next = newline ? BEFORE_KEY : COMMENT;
 		break;
 	}
+	if (adds)
+		add_to_value(c, state != VALUE || !blank);
+	else if (next == KEY)
+		add_to_key(c, blank);
+	else if (next == ESCAPED)
+		/* Blanks in front of it are not the last ones. */
+		line.end = line.size;
+	else if (next == BEFORE_KEY && state != BEFORE_KEY)
+		end_line(state);
+	line.state = next;
 	return 0;
 }
 
@@ -624,11 +610,9 @@ static __always_inline _Bool has_wanted_id(__u32 size)
 {
 	line.state = BEFORE_KEY;
 	line.is_wanted = 0;
-	end_assignment();
-	line.is_wanted = 0;
+	end_line(BEFORE_KEY);
 	bpf_loop(size, read_character, NULL, 0);
-	if (line.state >= BEFORE_VALUE && line.state <= ESCAPED_IN_QUOTES)
-		end_assignment();
+	end_line(line.state);
 	return line.is_wanted;
 }
 

@@ -9,7 +9,7 @@ use crate::initramfs::Initramfs;
 use crate::materials::{Stub, Target, kernel, stub};
 use crate::pki::{Kind, Signer};
 use crate::stand::{Stand, check_words, text_at};
-use crate::uki::Ukify;
+use crate::uki::{Section, objcopy};
 use crate::zboot::{Compression, Generation, Machine, Zboot};
 
 use super::{Named, noise, read};
@@ -77,11 +77,12 @@ fn bzip2(stand: &Stand) -> Result<()> {
 /// What lies in a verified image needs no signature of its own.
 fn in_a_uki(stand: &Stand) -> Result<()> {
     let (image, kernel) = stream(stand, Compression::Gzip)?;
-    let uki = Ukify::on(&stub(Target::Arm64, Stub::V257)?)?
-        .linux(&image, "6.1.0")
-        .text("--cmdline", "console=ttyS0")
-        .text("--efi-arch", Target::Arm64.efi_name())
-        .build(&stand.path("uki.efi"))?;
+    let cmdline = stand.file("cmdline", "console=ttyS0")?;
+    let sections = [(".cmdline", cmdline.as_path()), (".linux", &image)];
+    let sections = sections.map(|(name, file)| Section { name, file });
+    let uki = stand.path("uki.efi");
+    // ukify would unpack the kernel itself.
+    objcopy(&stub(Target::X86_64, Stub::V252)?, &sections, &uki)?;
     let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
     let uki = owner.sign(&uki, &[], &stand.path("signed.efi"))?;
     let trust = format!("--trust={}", owner.certificate().display());

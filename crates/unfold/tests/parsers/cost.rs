@@ -69,7 +69,7 @@ fn of_a_profile_by_its_id_is_bounded() {
             ]
         })
         .collect();
-    check(&uki(&profiles), &Caller::cmdline("@p46 "), 3 * BOUND);
+    check(&uki(&profiles), &Caller::cmdline("@p46 "), 4 * BOUND);
 }
 
 #[test]
