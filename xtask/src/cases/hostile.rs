@@ -257,8 +257,10 @@ fn bombs(stand: &Stand) -> Result<()> {
             ..GZIP
         };
         let made = compressed(stand, zboot, &zeros, Vec::new())?;
-        let image = stand.file("bomb.efi", made.image)?;
-        defused(stand, &image).with_context(|| compression.name().to_owned())?;
+        for bytes in [made.image, read(&stand.path("payload"))?] {
+            let image = stand.file("bomb.efi", bytes)?;
+            defused(stand, &image).with_context(|| compression.name().to_owned())?;
+        }
     }
     Ok(())
 }

@@ -33,10 +33,11 @@ use crate::workspace;
 pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
     [
         zboot::CASES,
-        stream::CASES,
         skeletons::CASES,
         boots::CASES,
         uki::CASES,
+        // What zboot's cases compress is not compressed again.
+        stream::CASES,
         signed::CASES,
         verdicts::firmware::CASES,
         verdicts::killed::CASES,
