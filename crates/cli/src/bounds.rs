@@ -28,6 +28,9 @@ const PRINTED: u64 = 256;
 const LOG_BASE: u64 = 64 << 10;
 const REPORT_BASE: u64 = 640 << 10;
 
+/// Sections that a report has room for.
+const SECTIONS_MAX: usize = 5000;
+
 /// Bytes of all warnings.
 const WARNINGS_MAX: usize = 32 << 10;
 
@@ -128,7 +131,7 @@ pub(crate) fn fitting(warnings: Vec<String>) -> Vec<String> {
 
 /// Shortens what parsers printed, stage by stage, to what a report has room
 /// for; `log_lines` is how much they might.
-pub(crate) fn shorten<'a>(logs: impl Iterator<Item = &'a mut Vec<String>>, log_lines: u32) {
+pub(crate) fn shorten_logs<'a>(logs: impl Iterator<Item = &'a mut Vec<String>>, log_lines: u32) {
     let mut left = u64::from(log_lines) * PRINTED;
     for log in logs {
         let mut fits = |line: &String| {
@@ -147,6 +150,19 @@ pub(crate) fn shorten<'a>(logs: impl Iterator<Item = &'a mut Vec<String>>, log_l
             left = 0;
         }
     }
+}
+
+/// Shortens lists of sections, layer by layer, to what a report has room for,
+/// and returns how many are left out.
+pub(crate) fn shorten_lists<'a, T: 'a>(lists: impl Iterator<Item = &'a mut Vec<T>>) -> usize {
+    let mut room = SECTIONS_MAX;
+    let mut left_out = 0;
+    for list in lists {
+        left_out += list.len().saturating_sub(room);
+        list.truncate(room);
+        room -= list.len();
+    }
+    left_out
 }
 
 /// A report is longer than it may be.
@@ -319,24 +335,34 @@ mod tests {
     fn a_log_that_does_not_fit_a_report_says_so() {
         let log = || vec!["x".repeat(100); 10];
         let mut logs = [log(), log(), log()];
-        shorten(logs.iter_mut(), 8);
+        shorten_logs(logs.iter_mut(), 8);
         assert_eq!(logs[0], log());
         assert_eq!(logs[1].len(), 6);
         assert_eq!(logs[1][5], "(5 more lines have no room in a report)");
         assert_eq!(logs[2], ["(10 more lines have no room in a report)"]);
         let mut usual = [vec!["x".repeat(200); 1000], vec![]];
-        shorten(usual.iter_mut(), 1000);
+        shorten_logs(usual.iter_mut(), 1000);
         assert_eq!(usual[0].len(), 1000);
         assert!(usual[1].is_empty());
     }
 
     #[test]
+    fn sections_that_do_not_fit_a_report_are_counted() {
+        let mut lists = [vec![0; 3], vec![0; 65_535], vec![0; 2]];
+        assert_eq!(shorten_lists(lists.iter_mut()), 65_535 + 5 - SECTIONS_MAX);
+        let lens = lists.map(|list| list.len());
+        assert_eq!(lens, [3, SECTIONS_MAX - 3, 0]);
+        assert_eq!(shorten_lists([vec![0; 96]].iter_mut()), 0);
+    }
+
+    #[test]
     fn a_report_is_as_long_as_it_is_printed() {
         let refused = |text: &str, document: &Value| check_report(text, document, 1000).is_err();
-        let section = json!({ "name": ".dtbauto", "offset": 1_234_567_890, "size": 123_456 });
+        let section =
+            json!({ "name": "\\xff\\xff\\xff\\xff", "offset": 1_234_567_890, "size": 123_456 });
         let sections =
             |count| json!({ "layers": [{ "pe": { "sections": vec![section.clone(); count] }}]});
-        assert!(!refused("", &sections(4096)));
+        assert!(!refused("", &sections(SECTIONS_MAX)));
         assert!(refused("", &sections(20_000)));
         let text = "x".repeat(900_000);
         assert!(!refused(&text, &json!({})));

@@ -68,11 +68,7 @@ impl Outcome {
             Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
         let mut budget = job.budget.budget();
         let mut unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
-        let Report { layers, stages, .. } = &mut unfolded.report;
-        let asked = layers.iter_mut().flat_map(|layer| &mut layer.asked);
-        let asked = asked.map(|asked| &mut asked.log);
-        let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
-        bounds::shorten(logs, job.budget.log_lines);
+        notes.extend(shorten(&mut unfolded.report, job.budget.log_lines));
         let signatures = verifier.found;
         let mut identity = identify(&PeBytes(&unfolded.kernel));
         let kernel = match &mut identity {
@@ -175,6 +171,19 @@ fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> anyh
         initrds.push(rope);
     }
     Ok(initrd::join(initrds))
+}
+
+/// Leaves out of `report` what would make it too long to print, and returns what
+/// is to be said of that; parsers may have printed `log_lines`.
+fn shorten(report: &mut Report, log_lines: u32) -> Option<String> {
+    let Report { layers, stages, .. } = report;
+    let pes = layers.iter_mut().filter_map(|layer| layer.pe.as_mut());
+    let left_out = bounds::shorten_lists(pes.map(|pe| &mut pe.sections));
+    let asked = layers.iter_mut().flat_map(|layer| &mut layer.asked);
+    let asked = asked.map(|asked| &mut asked.log);
+    let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
+    bounds::shorten_logs(logs, log_lines);
+    (left_out > 0).then(|| format!("the report has no room for {left_out} more sections"))
 }
 
 fn options(
