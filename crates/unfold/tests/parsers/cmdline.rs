@@ -194,7 +194,7 @@ fn an_empty_line_that_stands_is_not_replaced() {
         section(".cmdline", " \n"),
         section(".cmdline", "\0quiet"),
     ] {
-        let base = uki(&[empty.clone()]);
+        let base = uki(std::slice::from_ref(&empty));
         let in_profile = uki(&[
             section(".profile", "ID=a"),
             section(".profile", "ID=b"),

@@ -31,7 +31,9 @@ const STREAMS: [&str; 8] = [
 /// Expects that `image` unpacks to the decompressor's test data.
 fn check_unpacked(image: &[u8], what: &str) {
     let unfolded = run(image, &Caller::default());
-    let unfolded = unfolded.unwrap_or_else(|error| panic!("{what}: {}", crate::chain(&error)));
+    let told = unfolded.as_ref().err().map(|error| crate::chain(error));
+    assert_eq!(told, None, "{what}");
+    let unfolded = unfolded.unwrap();
     assert!(
         unfolded.kernel.to_vec().unwrap() == stream("data.raw"),
         "{what}"
