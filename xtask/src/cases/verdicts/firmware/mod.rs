@@ -121,6 +121,8 @@ fn compare(stand: &Stand) -> Result<()> {
     ] {
         rounds.extend(class(&crew)?);
     }
+    let names: BTreeSet<&str> = rounds.iter().map(|round| &*round.name).collect();
+    ensure!(names.len() == rounds.len(), "two rounds have one name");
     let answers = firmware(&crew, &rounds)?;
     let mut answers = answers.into_iter();
     let page = fs::read_to_string(workspace::root().join("docs/signatures.md"))?;

@@ -204,7 +204,8 @@ fn places(crew: &Crew<'_>) -> Result<Vec<Round>> {
     ];
     let mut rounds = Vec::new();
     for (name, trusted, dbx, expected, images) in cases {
-        let mut round = Round::new(name, certificates(&[trusted])).revoking(dbx?);
+        let round = Round::new(format!("revoked {name}"), certificates(&[trusted]));
+        let mut round = round.revoking(dbx?);
         for (name, along) in images {
             round.judge(*name, expected, crew.chained(leaf, along)?);
         }
