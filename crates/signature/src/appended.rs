@@ -16,7 +16,7 @@ use crate::algorithm::oid;
 use crate::chain::Effort;
 use crate::digest::Hex;
 use crate::image::{Checks, Refusal, combine, signer, unless_in_doubt};
-use crate::pkcs7::{SignedData, unexpected};
+use crate::pkcs7::{SignedData, SignerId, unexpected};
 use crate::signers;
 use crate::table::MAX_SIGNATURE_LEN;
 use crate::tlv::Element;
@@ -166,7 +166,18 @@ fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
             &signed.content_type.to_string(),
         ));
     }
-    if signed.version != signed.signer.version {
+    let version = match signed.signer.id {
+        SignerId::IssuerAndSerial { .. } => 1,
+        SignerId::KeyId(_) => 3,
+    };
+    if signed.signer.version != version {
+        let found = signed.signer.version.to_string();
+        return Err(refuse(
+            "signer version 1, or 3 with a key's identifier",
+            &found,
+        ));
+    }
+    if signed.version != version {
         let found = signed.version.to_string();
         return Err(refuse("the version that its signer has", &found));
     }

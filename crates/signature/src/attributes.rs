@@ -20,16 +20,11 @@ pub(crate) struct SignedAttributes<'a> {
 }
 
 impl<'a> SignedAttributes<'a> {
-    const MAX: usize = 32;
-
     pub(crate) fn read(element: &Element<'a>) -> Result<Self, SignatureError> {
         let mut content_type = None;
         let mut message_digest = None;
         let mut attributes = element.inside(ATTRIBUTES)?;
-        for _ in 0..Self::MAX {
-            let Some(attribute) = attributes.next()? else {
-                break;
-            };
+        while let Some(attribute) = attributes.next()? {
             let (kind, mut values) = attribute_parts(&attribute, ATTRIBUTES)?;
             let slot = match kind {
                 CONTENT_TYPE => &mut content_type,
@@ -49,7 +44,6 @@ impl<'a> SignedAttributes<'a> {
                 ));
             }
         }
-        attributes.finish()?;
         let content_type = content_type.ok_or_else(|| missing(ATTRIBUTES, "a content type"))?;
         let message_digest =
             message_digest.ok_or_else(|| missing(ATTRIBUTES, "a message digest"))?;

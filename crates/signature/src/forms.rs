@@ -104,14 +104,17 @@ const INDIRECT_DATA: &[u8] = &[0x82, 0x37, 2, 1, 4];
 const PE_IMAGE_DATA: &[u8] = &[0x82, 0x37, 2, 1, 15];
 
 #[test]
-fn versions_of_pkcs7_and_of_cms() {
-    accepts(|_| {});
-    accepts(|parts| parts.version = vec![2, 1, 3]);
-    for version in [0, 2, 4, 5] {
-        refuses("version 1 or 3", |parts| {
-            parts.version = vec![2, 1, version];
+fn versions_say_nothing() {
+    for version in [0, 1, 2, 3, 5] {
+        accepts(|parts| parts.version = vec![2, 1, version]);
+        accepts(|parts| {
+            let mut fields = children(&parts.signer);
+            fields[0] = vec![2, 1, version];
+            parts.signer = wrap(0x30, &fields.concat());
         });
     }
+    refuses("a version", |parts| parts.version = vec![2, 1, 0xff]);
+    refuses("a version", |parts| parts.version = vec![4, 1, 1]);
 }
 
 #[test]
@@ -261,6 +264,14 @@ fn what_is_not_signed_has_its_shape() {
     ] {
         let verdict = verified(unsigned(&malformed));
         assert!(matches!(verdict, Verdict::Bad { .. }), "{verdict}");
+    }
+    let utc_time = wrap(0x17, b"260101000000Z");
+    let names = [wrap(0x30, &[]), wrap(0x30, &[])].concat();
+    let first = [&names[..], &utc_time].concat();
+    let second = [&[2, 1, 1], &first[..]].concat();
+    for body in [&first, &second] {
+        let list = [wrap(0x30, body), wrap(0x30, &[]), vec![3, 1, 0]].concat();
+        accepts(|parts| parts.revocation_lists = wrap(0xa1, &wrap(0x30, &list)));
     }
     accepts(|parts| parts.revocation_lists = wrap(0xa1, &[]));
     for list in [&[2, 1, 1][..], &[0x30, 0], &[0x30]] {

@@ -281,7 +281,8 @@ impl<'a> ImageSignature<'a> {
     }
 }
 
-/// Checks that `signed` has the form of an image's signature.
+/// Checks that `signed` has the form of an image's signature. Versions say
+/// nothing: PKCS#7 has 1 here, CMS has 3, and firmware looks at neither.
 fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
     if signed.content_type != INDIRECT_DATA {
         return Err(unexpected(
@@ -289,11 +290,6 @@ fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
             "Authenticode's SpcIndirectDataContent",
             signed.content_type.to_string(),
         ));
-    }
-    // CMS says 3 where the content is not id-data, and PKCS#7 says 1.
-    if !matches!(signed.version, 1 | 3) {
-        let found = signed.version.to_string();
-        return Err(unexpected(SIGNATURE, "version 1 or 3", found));
     }
     if let SignerId::KeyId(_) = signed.signer.id {
         let expected = "a signer named by issuer and serial number";

@@ -7,10 +7,8 @@
 
 use std::fmt;
 
-use der::Decode as _;
+use der::Tag;
 use der::asn1::ObjectIdentifier;
-use x509_cert::certificate::Rfc5280;
-use x509_cert::crl::CertificateList;
 
 use crate::algorithm::{Scheme, digest_algorithm, oid};
 use crate::attributes::{SignedAttributes, check_unsigned};
@@ -167,22 +165,14 @@ impl<'a> SignerInfo<'a> {
         let mut parts = info.sequence(SIGNER)?;
         let version = parts.required("a version")?.number("a version")?;
         let id = parts.required("the signer's certificate")?;
-        let id = match version {
-            1 => {
-                let mut parts = id.sequence("issuer and serial number")?;
-                let issuer = parts.required("an issuer")?.raw;
-                let serial = parts.required("a serial number")?.raw;
-                parts.finish()?;
-                SignerId::IssuerAndSerial { issuer, serial }
-            }
-            3 if id.is_context(0, false) => SignerId::KeyId(id.content()),
-            other => {
-                return Err(unexpected(
-                    SIGNER,
-                    "version 1, or 3 with a key's identifier",
-                    other.to_string(),
-                ));
-            }
+        let id = if id.is_context(0, false) {
+            SignerId::KeyId(id.content())
+        } else {
+            let mut parts = id.sequence("issuer and serial number")?;
+            let issuer = parts.required("an issuer")?.raw;
+            let serial = parts.required("a serial number")?.raw;
+            parts.finish()?;
+            SignerId::IssuerAndSerial { issuer, serial }
         };
         let algorithm = digest_algorithm(&parts.required("a digest algorithm")?)?;
         let attributes = parts.context(0)?;
@@ -253,16 +243,25 @@ fn check_announced(algorithms: &Element<'_>, signer: Algorithm) -> Result<(), Si
     ))
 }
 
-/// Checks that lists of revoked certificates can be read. Firmware does not
-/// look at what they revoke.
+/// Checks that lists of revoked certificates have the shape of such lists.
+/// Firmware does not look at what they revoke.
 fn check_revocation_lists(lists: &Element<'_>) -> Result<(), SignatureError> {
     let mut lists = lists.inside(REVOCATION_LISTS)?;
     while let Some(list) = lists.next()? {
-        CertificateList::<Rfc5280>::from_der(list.raw).map_err(|cause| SignatureError::Der {
-            field: REVOCATION_LISTS,
-            expected: "a list of revoked certificates (X.509, DER)",
-            cause,
-        })?;
+        let mut parts = list.sequence(REVOCATION_LISTS)?;
+        let mut body = parts.required("a list")?.sequence(REVOCATION_LISTS)?;
+        let mut field = body.required("a version or an algorithm")?;
+        if field.has(Tag::Integer) {
+            field = body.required("an algorithm")?;
+        }
+        field.sequence(REVOCATION_LISTS)?;
+        body.required("an issuer")?.sequence(REVOCATION_LISTS)?;
+        body.required("a time")?;
+        body.check_rest()?;
+        parts.required("an algorithm")?.sequence(REVOCATION_LISTS)?;
+        let signature = parts.required("a signature")?;
+        signature.tagged(Tag::BitString, "a signature")?;
+        parts.finish()?;
     }
     Ok(())
 }

@@ -27,8 +27,9 @@ fn flips(name: &str, trust: &Trust, exceptions: Exceptions<'_>) {
     let good = verified(&image, trust, Checks::default()).unwrap();
     assert!(good.is_good(), "{good}");
     let padding = behind_signature(&image);
+    let versions = versions(&image);
     let mut survivors = Vec::new();
-    for at in 0..padding {
+    for at in (0..padding).filter(|at| !versions.contains(at)) {
         for bits in [1 << (at % 8), 0xff] {
             let mut image = image.clone();
             image[at] ^= bits;
@@ -41,6 +42,17 @@ fn flips(name: &str, trust: &Trust, exceptions: Exceptions<'_>) {
         }
     }
     assert!(survivors.is_empty(), "still good: {}", survivors.join(" "));
+}
+
+/// Returns where the versions of `SignedData` and `SignerInfo` are, which say
+/// nothing: each comes before a set of algorithms, or a name and a number.
+fn versions(image: &[u8]) -> Vec<usize> {
+    let is_version = |window: &[u8]| window == [2, 1, 1, 0x31] || window == [2, 1, 1, 0x30];
+    let found = image.windows(4).enumerate();
+    let found = found.filter(|(_, window)| is_version(window));
+    let versions: Vec<_> = found.map(|(at, _)| at + 2).collect();
+    assert_eq!(versions.len(), 2, "{versions:x?}");
+    versions
 }
 
 /// Returns where the padding behind the only signature of an image starts,
@@ -61,32 +73,19 @@ const DW_LENGTH: (std::ops::Range<usize>, &str) = (
     "entries are rounded up to 8 bytes: a length within the same 8 is the same entry",
 );
 
-const VERSION: (std::ops::Range<usize>, &str) = (
-    0x629..0x62a,
-    "PKCS#7 says version 1, CMS says 3, and both mean the same",
-);
-
 #[test]
 fn every_byte_of_an_image_counts() {
     let trusted = trust(&["own"], &[]);
-    flips("images/own.efi", &trusted, &[CHECK_SUM, DW_LENGTH, VERSION]);
+    flips("images/own.efi", &trusted, &[CHECK_SUM, DW_LENGTH]);
     let trusted = trust(&["root"], &[]);
-    flips(
-        "images/p256.efi",
-        &trusted,
-        &[CHECK_SUM, DW_LENGTH, VERSION],
-    );
+    flips("images/p256.efi", &trusted, &[CHECK_SUM, DW_LENGTH]);
 }
 
 /// In a chain, the certificate of the intermediate counts as well.
 #[test]
 fn every_byte_of_a_chain_counts() {
     let trusted = trust(&["root"], &[]);
-    flips(
-        "images/chain.efi",
-        &trusted,
-        &[CHECK_SUM, DW_LENGTH, VERSION],
-    );
+    flips("images/chain.efi", &trusted, &[CHECK_SUM, DW_LENGTH]);
 }
 
 #[test]
