@@ -1,4 +1,4 @@
-//! What is no kernel and told by a few bytes alone: the tables.
+//! Tables of files that are no kernels, each known by a few bytes alone.
 
 use ukexec_pe::ReadAt;
 
@@ -80,6 +80,8 @@ pub(crate) const POWERPC_WRAPPER: LookAlike = known(
     "a 32-bit ELF file for PowerPC: a zImage, which wraps the kernel, or a 32-bit kernel",
     "give the 64-bit kernel itself (vmlinux)",
 );
+/// Where a zImage of 32-bit Arm says that it is one, and how.
+pub(crate) const ARM_ZIMAGE_MAGIC: (usize, &[u8]) = (0x24, &[0x18, 0x28, 0x6f, 0x01]);
 pub(crate) const ARM_ZIMAGE: LookAlike = known("a zImage for 32-bit Arm", OTHER);
 const CPIO: LookAlike = known(
     "a cpio archive: an initrd",
@@ -114,7 +116,7 @@ const MAGICS: &[Magic<usize>] = &[
     (0, b"070702", CPIO),
     (0, b"070707", CPIO),
     (0, &[0xc7, 0x71], CPIO),
-    (0x24, &[0x18, 0x28, 0x6f, 0x01], ARM_ZIMAGE),
+    (ARM_ZIMAGE_MAGIC.0, ARM_ZIMAGE_MAGIC.1, ARM_ZIMAGE),
     (0, &[0x27, 0x05, 0x19, 0x56], UBOOT),
     (
         0,

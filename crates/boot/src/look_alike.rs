@@ -154,8 +154,8 @@ impl LookAlike {
 
     /// Names a zImage of 32-bit Arm, which may be a PE file as well.
     pub(crate) fn of_arm_zimage(head: Fields<'_>) -> Option<Self> {
-        head.has(0x24, &0x016f_2818_u32.to_le_bytes())
-            .then_some(known::ARM_ZIMAGE)
+        let (at, magic) = known::ARM_ZIMAGE_MAGIC;
+        head.has(at, magic).then_some(known::ARM_ZIMAGE)
     }
 
     /// Names a PE file that is no kernel by itself.
@@ -546,7 +546,7 @@ mod tests {
                 "not a kernel but an ordinary program (ELF with an interpreter); give a Linux kernel for a 64-bit machine"
             ],
         );
-        // Whatever is wrong with its program headers, it is one.
+        // It is one, also with program headers that are wrong.
         let mut broken = samples::elf32(20, 2, true);
         put(&mut broken, 0x1c, &[0xff; 4]);
         check(

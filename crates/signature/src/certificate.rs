@@ -60,7 +60,7 @@ impl Certificate {
         Self::from_der(first.raw)
     }
 
-    /// Reads a certificate. Whoever brings the bytes bounds their length.
+    /// Reads a certificate. The caller bounds the length of the bytes.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@
 
 use crate::chain::Effort;
 use crate::pkcs7::SignerId;
-use crate::tlv::{Element, Elements};
+use crate::tlv::Element;
 use crate::{Certificate, SignatureError, Trust, Verdict};
 
 /// Returns the verdict on an image with these `signatures`, if any of them is
@@ -51,9 +51,9 @@ struct Signers<'a> {
 impl<'a> Signers<'a> {
     /// Reads them, whatever else is wrong with the signature.
     fn read(signature: &'a [u8]) -> Result<Self, SignatureError> {
-        let mut info = first(signature)?.sequence(FIELD)?;
+        let mut info = Element::first(FIELD, signature)?.sequence(FIELD)?;
         info.required("a type")?;
-        let signed = first(info.required("a SignedData")?.content())?;
+        let signed = Element::first(FIELD, info.required("a SignedData")?.content())?;
         let mut parts = signed.sequence(FIELD)?;
         for field in ["a version", "digest algorithms", "the content"] {
             parts.required(field)?;
@@ -140,11 +140,6 @@ fn may_have_issued(
     effort.verification()?;
     let verified = certificate.verify(issuer, trust.least_rsa(issuer));
     Ok(!matches!(verified, Err(SignatureError::Signature { .. })))
-}
-
-/// Returns the element that `bytes` begin with.
-fn first(bytes: &[u8]) -> Result<Element<'_>, SignatureError> {
-    Elements::new(FIELD, bytes)?.required("a DER element")
 }
 
 /// Returns who a `SignerInfo` says its signer is.

@@ -103,7 +103,11 @@ impl Trust {
     /// Returns what allows an image with these digests, by one of `algorithms`,
     /// without a valid signature. Firmware does not pad, so its padded digest
     /// allows nothing.
-    pub fn allows_image(&self, digests: &Digests, algorithms: AlgorithmSet) -> Option<Origin> {
+    pub(crate) fn allows_image(
+        &self,
+        digests: &Digests,
+        algorithms: AlgorithmSet,
+    ) -> Option<Origin> {
         let mut entries = self.allowed_images.iter();
         let (_, origin) =
             entries.find(|(hash, _)| algorithms.contains(hash.algorithm) && hash.is_in(digests))?;
