@@ -45,7 +45,7 @@ const PADDING_MAX: u64 = 7;
 
 /// Returns `text` as one line that a terminal can do nothing but show, cut
 /// behind [`LINE_MAX`] bytes.
-pub(crate) fn one_line(text: &str) -> String {
+pub(crate) fn short_line(text: &str) -> String {
     let mut line = String::new();
     for c in text.chars() {
         let end = line.len();
@@ -63,21 +63,21 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Reads a text of a worker as [`one_line`].
+/// Reads a text of a worker as [`short_line`].
 pub(crate) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    Ok(one_line(&String::deserialize(from)?))
+    Ok(short_line(&String::deserialize(from)?))
 }
 
 /// As [`line()`], of a text that may be absent.
 pub(crate) fn some_line<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text: Option<String> = Option::deserialize(from)?;
-    Ok(text.as_deref().map(one_line))
+    Ok(text.as_deref().map(short_line))
 }
 
 /// As [`line()`], of several.
 pub(crate) fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let lines: Vec<String> = Vec::deserialize(from)?;
-    Ok(lines.iter().map(|line| one_line(line)).collect())
+    Ok(lines.iter().map(|line| short_line(line)).collect())
 }
 
 /// Returns how many bytes of log a worker may send that tells so much (`-v` is
@@ -117,7 +117,7 @@ pub(crate) fn fitting(warnings: Vec<String>) -> Vec<String> {
     let mut left = WARNINGS_MAX - LINE_MAX;
     let mut fitting = Vec::new();
     for warning in warnings {
-        let warning = one_line(&warning);
+        let warning = short_line(&warning);
         let Some(rest) = left.checked_sub(cost(&warning)) else {
             let more = count - fitting.len();
             fitting.push(format!("there are {more} more warnings"));
@@ -169,15 +169,14 @@ pub(crate) fn shorten_lists<'a, T: 'a>(lists: impl Iterator<Item = &'a mut Vec<T
 #[derive(Debug, thiserror::Error)]
 #[error("a report of more than {max} bytes")]
 pub(crate) struct TooLong {
-    max: usize,
+    max: u64,
 }
 
 /// Refuses a report for people or machines that is too long once it is printed,
 /// where parsers may print `log_lines`.
 pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Result<(), TooLong> {
     let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let fits = |printed: &str| printed.len() <= max;
+    let fits = |printed: &str| printed.len() as u64 <= max;
     let mut json = Within {
         text: String::new(),
         max,
@@ -194,12 +193,12 @@ pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Resu
 /// Text that ends in an error where it gets too long.
 struct Within {
     text: String,
-    max: usize,
+    max: u64,
 }
 
 impl fmt::Write for Within {
     fn write_str(&mut self, more: &str) -> fmt::Result {
-        if self.text.len() + more.len() > self.max {
+        if (self.text.len() + more.len()) as u64 > self.max {
             return Err(fmt::Error);
         }
         self.text.push_str(more);
@@ -266,19 +265,19 @@ mod tests {
 
     #[test]
     fn a_line_is_short_and_steers_nothing() {
-        assert_eq!(one_line("a\tb\n\u{202e}é"), "a\\tb\\n\\u{202e}é");
+        assert_eq!(short_line("a\tb\n\u{202e}é"), "a\\tb\\n\\u{202e}é");
         for text in [
             "x".repeat(10_000),
             "\u{1b}".repeat(10_000),
             "é".repeat(5_000),
         ] {
-            let line = one_line(&text);
+            let line = short_line(&text);
             assert!(line.len() <= LINE_MAX + "…".len() && line.ends_with('…'));
             // What is cut at one end of the channel stays so at the other.
-            assert_eq!(one_line(&line), line);
+            assert_eq!(short_line(&line), line);
         }
         let longest = "x".repeat(LINE_MAX);
-        assert_eq!(one_line(&longest), longest);
+        assert_eq!(short_line(&longest), longest);
     }
 
     #[test]
@@ -308,7 +307,7 @@ mod tests {
             .iter()
             .flat_map(read)
         {
-            assert_eq!(line, one_line(&text()));
+            assert_eq!(line, short_line(&text()));
         }
     }
 

@@ -115,7 +115,7 @@ pub(crate) struct Verification {
 pub(crate) enum Trusted {
     /// All of a file.
     File(Bundled),
-    /// Whatever in a folder holds certificates; the name is the folder's.
+    /// Files of a folder, as far as they hold certificates; the name is the folder's.
     Folder { name: String, files: Vec<Bundled> },
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
-use ukexec_kexec::{Readers, SealedFile};
+use ukexec_kexec::{Readers, SealedFile, shown_path};
 use ukexec_pe::AuthenticodeRanges;
 use ukexec_signature::Hasher;
 
@@ -283,7 +283,7 @@ impl Unfolding {
 
 fn callers_initrd(image: &Image) -> CallersInitrd {
     CallersInitrd {
-        name: image.path.to_string_lossy().into_owned(),
+        name: shown_path(&image.path),
         spans: image.spans.clone(),
     }
 }

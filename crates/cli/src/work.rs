@@ -266,7 +266,7 @@ fn is_timeout(error: &Error) -> bool {
 fn nonsense(error: &serde_json::Error) -> String {
     format!(
         "what makes no sense ({})",
-        bounds::one_line(&error.to_string())
+        bounds::short_line(&error.to_string())
     )
 }
 

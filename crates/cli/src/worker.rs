@@ -146,8 +146,8 @@ fn answer(
     line.send(&Event::Done(Box::new(answer)))
 }
 
-/// Returns where to cut an image so that every section is a part of its own, and
-/// what to hash of it.
+/// Returns where to cut an image so that its largest sections are parts of their
+/// own, and what to hash of it.
 fn look(image: &Rope, rules: &Rules) -> Event {
     let pe = PeImage::parse(&PeBytes(image)).ok();
     Event::Looked {

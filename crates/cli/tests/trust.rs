@@ -127,7 +127,7 @@ fn a_revocation_that_cannot_be_read_is_an_error_where_one_counts() {
     assert_eq!(code, 0);
 }
 
-/// Whoever is refused may have to look at what nobody could read.
+/// An entry that nobody could read may be the reason of a refusal.
 #[test]
 fn a_refusal_tells_what_was_passed_over() {
     let damaged = list(X509, &[0x31; 100]);

@@ -52,7 +52,7 @@ impl Line {
 
     /// Adds a line to the log, as long as there is room in it.
     pub(crate) fn log(&self, text: &str) -> anyhow::Result<()> {
-        let line = bounds::one_line(text.trim_end_matches('\n'));
+        let line = bounds::short_line(text.trim_end_matches('\n'));
         if self.log.take(&line) {
             return self.send(&Event::Log(line));
         }

@@ -294,7 +294,7 @@ fn leaves_a_lanzaboote_image_to_others() {
         let unfolded = run(&image, &Caller::default()).unwrap();
         assert_eq!(handed_over(&unfolded.report), "");
         assert_eq!(unfolded.kernel.to_vec().unwrap(), image);
-        // Whoever asks this parser by name is told.
+        // The parser says so if it is asked by name.
         let options = Options {
             parser: parsers().into_iter().next(),
             image_name: "image".to_owned(),
