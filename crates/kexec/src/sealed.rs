@@ -308,7 +308,7 @@ impl Memfd {
         self.seal_as_is()
     }
 
-    /// As [`seal`](Self::seal), with the bytes that are there. Whoever else may
+    /// As [`seal`](Self::seal), with the bytes that are there. Others who may
     /// write could change their number until the file is sealed, so that they
     /// are counted behind it.
     fn seal_as_is(self) -> Result<SealedFile, KexecError> {
@@ -323,8 +323,8 @@ impl Memfd {
     /// passes, or a copy is sealed in the file's place.
     fn seal_by(self, add: AddSeals<'_>) -> Result<SealedFile, KexecError> {
         let failed = memory("sealing a file in memory");
-        // This is never refused. Whoever else writes cannot make it longer from
-        // here on, whatever becomes of the rest.
+        // This is never refused. From here on nobody else who writes can make it
+        // longer, whatever becomes of the rest.
         add(&self.fd, SealFlags::GROW | SealFlags::SHRINK).map_err(&failed)?;
         let sealed = match forbid_writing(&self.fd, add) {
             Ok(()) => self,
@@ -425,7 +425,7 @@ fn memory(action: &'static str) -> impl Fn(Errno) -> KexecError {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
 
     use rustix::fs::SeekFrom;
 
@@ -584,18 +584,23 @@ mod tests {
         check_writers(file);
     }
 
+    /// The kernel that answers is a fake: how long a real one waits by itself, and
+    /// how soon another thread lets go, depends on the machine.
     #[test]
     fn a_page_that_is_in_use_for_a_moment_is_waited_for() {
-        let file = growable(b"section");
-        let (mut held, original) = (hold_page(&file), inode(&file));
-        let sealed = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                sleep(Duration::from_millis(5));
-                held.read_exact(&mut [0; 7]).unwrap();
-            });
-            file.seal().unwrap()
+        let memfd = Memfd::new("test").unwrap();
+        write_all(memfd.as_fd(), b"section").unwrap();
+        let original = inode(&memfd);
+        let mut busy = 2;
+        let sealed = memfd.seal_by(&mut |file, seals| {
+            if seals.contains(SealFlags::WRITE) && busy > 0 {
+                busy -= 1;
+                return Err(Errno::BUSY);
+            }
+            rustix::fs::fcntl_add_seals(file, seals)
         });
-        check_sealed(&sealed, b"section", original, false);
+        check_sealed(&sealed.unwrap(), b"section", original, false);
+        assert_eq!(busy, 0);
     }
 
     #[test]

@@ -562,7 +562,8 @@ mod tests {
             let frame = vec![0; 64 << 20];
             let error = near.send_before(&frame, &[], deadline).unwrap_err();
             assert!(matches!(error, ChannelError::TimedOut), "{error}");
-            assert!(start.elapsed() < Duration::from_secs(1));
+            // By that step it would take ten seconds.
+            assert!(start.elapsed() < Duration::from_secs(5));
             drop(near);
         });
     }
