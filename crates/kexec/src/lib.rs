@@ -57,7 +57,7 @@ pub use machine::{KernelConfig, LoadLimit, Lockdown, MachineState};
 pub use readers::Readers;
 pub use refusal::Refusal;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
-pub use signals::{HeldSignals, fail_on_long_files};
+pub use signals::fail_on_long_files;
 pub use snapshot::{InputKind, Snapshot, Span, Tap, input_kind, open_regular, read_stream};
 pub use transfer::Moved;
 pub use unnamed::UnnamedFile;

@@ -7,16 +7,14 @@ use crate::syscall::{Call, Signals, syscall};
 /// Keeps `SIGHUP`, `SIGINT`, `SIGQUIT` and `SIGTERM` from the calling thread
 /// until it is dropped; what came in the meantime counts then.
 #[derive(Debug)]
-pub struct HeldSignals {
+pub(crate) struct HeldSignals {
     /// Signal masks belong to threads.
     _of_this_thread: PhantomData<*const ()>,
 }
 
 impl HeldSignals {
     /// Holds them back, as far as the kernel lets us.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "it has an effect")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let _not_worth_failing = hold(Signals::Ending, true);
         Self {
             _of_this_thread: PhantomData,
