@@ -94,11 +94,6 @@ impl Stand {
         self.dir.join(name)
     }
 
-    /// The command.
-    pub(crate) fn program(&self) -> &Path {
-        &self.ukexec
-    }
-
     /// Writes a file into the case's folder.
     ///
     /// # Errors
