@@ -58,6 +58,7 @@ impl Wishes {
         let (selector, input, explicit) = match (profile, written) {
             (None, None) => (None, cmdline.clone(), cmdline),
             (None, Some(selector)) => {
+                check_profile(selector.strip_prefix(b"@").unwrap_or(selector))?;
                 let explicit = (!rest.is_empty()).then_some(rest);
                 (Some(selector.to_vec()), cmdline.clone(), explicit)
             }
@@ -198,12 +199,19 @@ fn until_nul(mut line: Vec<u8>) -> Vec<u8> {
 }
 
 fn selector_of(profile: &str) -> Result<Vec<u8>, Cause> {
-    if profile.is_empty() || profile.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    check_profile(profile.as_bytes())?;
+    Ok([b"@", profile.as_bytes()].concat())
+}
+
+/// Refuses what some parser might take for more than one word: the rest would be
+/// the caller's, and pass for the image's.
+fn check_profile(profile: &[u8]) -> Result<(), Cause> {
+    if profile.is_empty() || profile.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
         return Err(Cause::BadProfile {
-            profile: profile.to_owned(),
+            profile: text(profile),
         });
     }
-    Ok([b"@", profile.as_bytes()].concat())
+    Ok(())
 }
 
 /// Splits `@X rest` into `@X` and `rest`; a line without a selector is all
@@ -570,6 +578,13 @@ mod tests {
             [None, None, Some("a b")],
             None,
             expect![[r#"error: "a b" is no profile; expected a number or an ID without blanks"#]],
+        );
+        // A parser of the image's may end a word at a tab.
+        check_decides(
+            [Some("@1\ta"), None, None],
+            None,
+            &[],
+            expect![[r#"error: "1\ta" is no profile; expected a number or an ID without blanks"#]],
         );
         check(
             [Some("@1 a"), None, Some("2")],
