@@ -110,7 +110,10 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
                 has_more_parsers,
             } => {
                 let image = sources::rope(descriptor, len);
-                check_hopeless(&image, &name, has_more_parsers)?;
+                if let Err(failure) = check_hopeless(&image, &name, has_more_parsers) {
+                    warn(line, rules.notes())?;
+                    return Err(failure.into());
+                }
                 line.send(&look(&image, &rules))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
@@ -118,15 +121,20 @@ fn serve(line: &Arc<Line>) -> anyhow::Result<()> {
                 let bundle = sources::rope(descriptor, job.bundle_len);
                 let mut notes = Vec::new();
                 if let Err(error) = answer(&job, &bundle, &rules, &mut sources, line, &mut notes) {
-                    // What was passed over may be why it failed.
-                    for note in &notes {
-                        line.log(&format!("ukexec: warning: {note}"))?;
-                    }
+                    warn(line, notes)?;
                     return Err(error);
                 }
             }
             Request::Output => bail!("an output came that was not asked for"),
         }
+    }
+    Ok(())
+}
+
+/// Tells of a failure's `notes`: what was passed over may be why it failed.
+fn warn(line: &Line, notes: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    for note in notes {
+        line.log(&format!("ukexec: warning: {note}"))?;
     }
     Ok(())
 }

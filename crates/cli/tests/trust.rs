@@ -13,6 +13,11 @@ const SHA256: &str = "2616c4c14c509240aca941f936934328";
 /// Inspects a test image of `ukexec-signature` where `db` and `dbx` have these
 /// lists. Returns the exit code, stdout and stderr.
 fn inspect(image: &str, db: &[u8], dbx: &[u8], options: &[&str]) -> (i32, String, String) {
+    inspect_at(&signed(&format!("images/{image}.efi")), db, dbx, options)
+}
+
+/// As [`inspect`], of any file.
+fn inspect_at(path: &Path, db: &[u8], dbx: &[u8], options: &[&str]) -> (i32, String, String) {
     let efivars = tempfile::tempdir().expect("a folder");
     for (name, lists) in [("db", db), ("dbx", dbx)] {
         let name = format!("{name}-d719b2cb-3d3a-4596-a3bc-dad00e67656f");
@@ -23,7 +28,7 @@ fn inspect(image: &str, db: &[u8], dbx: &[u8], options: &[&str]) -> (i32, String
         .args(["inspect", "--trust=system"])
         .arg(format!("--efivars={}", efivars.path().display()))
         .args(options)
-        .arg(signed(&format!("images/{image}.efi")))
+        .arg(path)
         .env("NO_COLOR", "1")
         .output()
         .expect("ukexec runs");
@@ -137,5 +142,19 @@ fn a_refusal_tells_what_was_passed_over() {
         "{stderr}"
     );
     assert!(stderr.contains("untrusted: signed by CN=own"), "{stderr}");
+    assert_eq!(code, 1);
+}
+
+/// What is refused for its first bytes is so before it is taken apart.
+#[test]
+fn a_refusal_at_the_first_look_tells_what_was_passed_over() {
+    let damaged = list(X509, &[0x31; 100]);
+    let program = Path::new(env!("CARGO_BIN_EXE_ukexec"));
+    let (code, _, stderr) = inspect_at(program, &[], &damaged, &["--verify=auto"]);
+    assert!(
+        stderr.contains("warning: dbx: certificate in the list"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("not a kernel but"), "{stderr}");
     assert_eq!(code, 1);
 }
