@@ -16,7 +16,7 @@ use crate::{commands, text};
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let (image, readers) = read(&args.image)?;
-    let (parser, _) = read(&args.parser)?;
+    let (parser, its_readers) = read(&args.parser)?;
     // An image that carries a parser which nobody takes would boot nowhere.
     commands::parser::loadable(&parser)
         .with_context(|| format!("{} is not a parser to attach", shown(&args.parser)))?;
@@ -26,7 +26,7 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let edited = ukexec_pe::attach(&image, PARSER_SECTION, &parser, options)
         .map_err(with_advice)
         .with_context(|| format!("cannot attach a parser to {}", shown(&args.image)))?;
-    write_file(&args.output, &edited, readers)?;
+    write_file(&args.output, &edited, readers.and(its_readers))?;
     text::note(&format!(
         "wrote {}: {} with {} of parser in section {PARSER_SECTION}",
         shown_path(&args.output),
