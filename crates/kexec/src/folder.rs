@@ -382,7 +382,8 @@ impl NewFolder {
     }
 
     /// Gives it the name `name`, in the place of an empty folder of that name,
-    /// whose permissions it takes over.
+    /// whose permissions it takes over; of another user's folder, it takes none to
+    /// write over.
     ///
     /// # Errors
     ///
@@ -392,7 +393,8 @@ impl NewFolder {
         let parent = &self.parent;
         let older = openat(&parent.fd, name, FOLDER, Mode::empty()).and_then(fstat);
         let mode = match older {
-            Ok(stat) => stat.st_mode & 0o7777,
+            Ok(stat) if stat.st_uid == geteuid().as_raw() => stat.st_mode & 0o7777,
+            Ok(stat) => stat.st_mode & 0o755,
             Err(_absent) => 0o777 & !umask(),
         };
         fchmod(&self.folder.fd, Mode::from_raw_mode(mode))
@@ -524,6 +526,22 @@ mod tests {
             ],
         );
         assert_eq!(home.entries(), ["out"]);
+    }
+
+    #[test]
+    fn another_users_folder_gives_nobody_rights_to_write() {
+        let home = Home::new();
+        fs::create_dir(home.path("out")).unwrap();
+        for (owner, expected) in [(geteuid().as_raw(), 0o777), (12345, 0o755)] {
+            fs::set_permissions(home.path("out"), Permissions::from_mode(0o777)).unwrap();
+            // Only root can make a folder that is somebody else's.
+            if std::os::unix::fs::chown(home.path("out"), Some(owner), None).is_err() {
+                continue;
+            }
+            let (around, name) = home.around("out");
+            around.new_folder().unwrap().complete(&name).unwrap();
+            assert_eq!(mode(&home.path("out")), expected);
+        }
     }
 
     #[test]
