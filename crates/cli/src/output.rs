@@ -1,9 +1,6 @@
 //! Files and folders that appear complete or not at all.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -117,19 +114,6 @@ pub(crate) fn write_file(target: &Path, bytes: &[u8], readers: Readers) -> anyho
     let file = around.new_file()?;
     file.complete(&name, bytes, readers)
         .with_context(|| format!("cannot write {}", shown_path(target)))
-}
-
-/// Makes a new file for `readers`, or empties the one there is.
-pub(crate) fn create_file(path: &Path, readers: Readers) -> io::Result<File> {
-    let mut new = OpenOptions::new();
-    match new.write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => {
-            readers.admit_to(&file)?;
-            Ok(file)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::create(path),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,15 @@ impl Folder {
     /// [`KexecError::File`] if there is no such folder, or the link is another
     /// user's; [`KexecError::NoName`] if `target` ends in no name.
     pub fn around(target: &Path) -> Result<(Self, OsString), KexecError> {
+        Self::around_but(target, |_| Ok(false))
+    }
+
+    /// As [`around`](Self::around), but follows no link in a folder of which `is_end`
+    /// says so.
+    pub(crate) fn around_but(
+        target: &Path,
+        is_end: impl Fn(&Self) -> Result<bool, KexecError>,
+    ) -> Result<(Self, OsString), KexecError> {
         let mut target = target.to_owned();
         for _ in 0..LINKS_MAX {
             let name = target.file_name().ok_or_else(|| KexecError::NoName {
@@ -71,6 +80,9 @@ impl Folder {
                 _ => Path::new("."),
             };
             let folder = Self::open(parent)?;
+            if is_end(&folder)? {
+                return Ok((folder, name.to_owned()));
+            }
             let Some(link) = folder.link(name)? else {
                 let name = name.to_owned();
                 return Ok((folder, name));
@@ -237,7 +249,7 @@ impl Folder {
         Ok(())
     }
 
-    fn swapped(&self, name: &OsStr) -> KexecError {
+    pub(crate) fn swapped(&self, name: &OsStr) -> KexecError {
         KexecError::Swapped {
             path: self.path.join(name),
         }
@@ -312,8 +324,26 @@ impl NewFile {
         bytes: &[u8],
         readers: Readers,
     ) -> Result<(), KexecError> {
+        let path = self.folder.path.join(name);
+        write_parts(&self.file, &path, &[Part::Bytes(bytes)])?;
+        self.appear(name, readers)
+    }
+
+    /// Gives it the name `name` and to `readers`, in the place of a file of that
+    /// name, and returns it to be written.
+    pub(crate) fn complete_empty(
+        mut self,
+        name: &OsStr,
+        readers: Readers,
+    ) -> Result<File, KexecError> {
+        let file = self.file.try_clone();
+        let file = file.map_err(|cause| self.folder.failed(name, "creating it", cause))?;
+        self.appear(name, readers)?;
+        Ok(file)
+    }
+
+    fn appear(&mut self, name: &OsStr, readers: Readers) -> Result<(), KexecError> {
         let folder = &self.folder;
-        write_parts(&self.file, &folder.path.join(name), &[Part::Bytes(bytes)])?;
         readers
             .admit_to(&self.file)
             .map_err(|cause| folder.failed(name, "setting who may read it", cause))?;

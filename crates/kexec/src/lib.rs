@@ -31,6 +31,7 @@
 
 mod assemble;
 mod cause;
+mod create;
 mod errno;
 mod error;
 mod folder;
@@ -48,6 +49,7 @@ mod unnamed;
 
 pub use assemble::{Part, assemble};
 pub use cause::Cause;
+pub use create::create_file;
 pub use errno::Errno;
 pub use error::{KexecError, shown_path};
 pub use folder::{Folder, NewFile, NewFolder, Place};

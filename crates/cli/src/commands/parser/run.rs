@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::{Parser, Rope, SourceId};
-use ukexec_kexec::{Readers, shown_path};
+use ukexec_kexec::{Readers, create_file, shown_path};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
     run_stage,
@@ -20,7 +20,6 @@ use super::read;
 use super::trace::{Form, Trace, int};
 use crate::args::ParserRun;
 use crate::image::{Content, Opened, name};
-use crate::output::create_file;
 use crate::protocol::Allowance;
 use crate::size::Size;
 use crate::worker::{FdSource, join_initrds};
