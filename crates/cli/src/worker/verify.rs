@@ -176,6 +176,8 @@ pub(crate) struct Verifier<'a> {
     sealed: bool,
     /// Whether parsers that images carry may run.
     embedded_parsers: bool,
+    /// Whether a layer so far was a PE image: its `.sbat` stands for all inside.
+    had_pe: bool,
     /// What was found, layer by layer.
     pub(crate) found: Vec<Found>,
 }
@@ -248,6 +250,7 @@ impl<'a> Verifier<'a> {
             hashed,
             sealed,
             embedded_parsers,
+            had_pe: false,
             found: Vec::new(),
         }
     }
@@ -262,6 +265,17 @@ impl<'a> Verifier<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Refuses the outermost PE image in what is signed and is none itself, such
+    /// as a compressed kernel, if its SBAT generation is too old.
+    fn check_covered_sbat(&self, layer: &LayerAtGate<'_>) -> Result<(), NotVerified> {
+        let Some(pe) = layer.pe.filter(|_| self.rules.is_require() && !self.had_pe) else {
+            return Ok(());
+        };
+        let level = self.rules.trust.sbat_level();
+        check_sbat(pe, &PeBytes(layer.image), level)
+            .map_err(|error| self.rules.refuse(&bad(&error)))
     }
 
     fn verdict(
@@ -373,6 +387,8 @@ impl Gate for Verifier<'_> {
             let verdict = verdict.unwrap_or(Verdict::Unsigned);
             return Err(self.rules.refuse(&verdict).into());
         }
+        self.check_covered_sbat(layer)?;
+        self.had_pe |= layer.pe.is_some();
         self.check_own_parser(layer)?;
         self.found.push(Found {
             layer: layer.path.to_owned(),
@@ -564,6 +580,46 @@ mod tests {
         );
         let (image, gap) = with_a_gap();
         check(image, |image| image[gap - 1] ^= 1, &expect!["unsigned"]);
+    }
+
+    #[test]
+    fn an_image_in_a_signed_stream_has_its_sbat_looked_at() {
+        let sbat = b"sbat,1,SBAT,sbat,1,url\nfoo,1,Foo,foo,1,url\n";
+        let image = ukexec_pe::attach(UKI, ".sbat", sbat, ukexec_pe::EditOptions::default());
+        let image = image.unwrap();
+        let gate = |level: &'static [u8], covering: &str, had_pe| {
+            let sbat_level = |path: &str| {
+                let content = [&[6, 0, 0, 0], level].concat();
+                Ok(path.starts_with("efivars/SbatLevelRT").then_some(content))
+            };
+            let rules = Rules {
+                policy: Policy::Require,
+                trust: machine_trust(sbat_level).unwrap(),
+                ..Rules::default()
+            };
+            let mut verifier = Verifier::new(&rules, None, true, true);
+            verifier.had_pe = had_pe;
+            verifier.found.push(Found {
+                layer: covering.to_owned(),
+                idle: None,
+                verdict: None,
+                digests: Digests::default(),
+                covered_by: Some(covering.to_owned()),
+            });
+            let input = Input {
+                image: Rope::from(image.clone()),
+                ..Input::default()
+            };
+            let (store, budget) = (&mut MemoryStore::default(), &mut Budget::default());
+            unfold_with(input, &Options::default(), &mut verifier, store, budget)
+                .map(drop)
+                .map_err(|error| crate::failure::sentence(&error))
+        };
+        let old = b"sbat,1,2024010100\nfoo,2\n";
+        let error = gate(old, "Image.gz", false).unwrap_err();
+        expect![[r#"image: stage 1: refused before anything of it ran: bad signature: SBAT revokes the image: its component "foo" has generation 1, and this machine asks for 2 or later (level of 2024010100): a newer build of the image is needed; a good signature is required,  (--trust names keys to trust, --verify=off takes the image as it is)"#]].assert_eq(&error);
+        gate(b"sbat,1,2024010100\nfoo,1\n", "Image.gz", false).unwrap();
+        gate(old, "uki.efi", true).unwrap();
     }
 
     #[test]
