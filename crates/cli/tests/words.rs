@@ -126,6 +126,33 @@ fn a_command_line_is_bytes() {
     assert_eq!(appended, b"\xff b=\xc3 c");
 }
 
+/// The parts are written from where the image lies: nothing is limited before.
+#[test]
+fn a_part_beyond_the_limit_of_files_leaves_nothing() {
+    let dir = folder();
+    let mut kernel = kernel();
+    kernel[0x1f4..0x1f8].copy_from_slice(&0x2000_u32.to_le_bytes()); // syssize
+    kernel.resize(0x400 + 0x20000, 0);
+    fs::write(dir.path().join("big"), &kernel).expect("room for a file");
+    let before = fs::read_dir(dir.path()).expect("it is there").count();
+    for limit in ["0", "8"] {
+        let script = format!("ulimit -f {limit}; exec \"$0\" unfold big -o parts --cmdline quiet");
+        let output = Command::new("sh")
+            .current_dir(dir.path())
+            .args(["-c", &script, env!("CARGO_BIN_EXE_ukexec")])
+            .output()
+            .expect("sh runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "ukexec: cannot write part kernel: kernel: writing it: File too large (os error 27); \
+             `ulimit -f` or the file system limits files, those in memory too\n"
+        );
+        let after = fs::read_dir(dir.path()).expect("it is there").count();
+        assert_eq!(after, before);
+    }
+}
+
 #[test]
 fn a_crash_kernel_that_sets_memory_aside_is_warned_of() {
     let dir = folder();
