@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 
 use crate::error::KexecError;
-use crate::folder::{Folder, Place};
+use crate::folder::{Folder, Place, is_proc, is_trusted};
 use crate::readers::Readers;
 
 /// Makes the file `path` for `readers`, in the place of a file of that name, and
@@ -22,10 +21,14 @@ use crate::readers::Readers;
 /// `path` ends in no name, [`KexecError::Swapped`] if something else has the name
 /// afterwards.
 pub fn create_file(path: &Path, readers: Readers) -> Result<File, KexecError> {
-    let (around, name) = Folder::around_but(path, is_proc)?;
+    let in_proc = |folder: &Folder| {
+        let failed = |errno: Errno| folder.failed("".as_ref(), "looking at it", errno.into());
+        is_proc(folder).map_err(failed)
+    };
+    let (around, name) = Folder::around_but(path, in_proc)?;
     let failed = |errno: Errno| around.failed(&name, "opening it", errno.into());
     let mut flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-    if !is_proc(&around)? {
+    if !in_proc(&around)? {
         if matches!(around.place(&name)?, Place::Free | Place::File) {
             return around.new_file()?.complete_empty(&name, readers);
         }
@@ -38,18 +41,12 @@ pub fn create_file(path: &Path, readers: Readers) -> Result<File, KexecError> {
         if kind == FileType::RegularFile {
             return Err(around.swapped(&name));
         }
-        let is_ours = [0, geteuid().as_raw()].contains(&stat.st_uid);
-        if kind == FileType::Fifo && !is_ours {
+        if kind == FileType::Fifo && !is_trusted(&stat) {
             let action = "writing to a pipe that another user made";
             return Err(around.failed(&name, action, Errno::ACCESS.into()));
         }
     }
     Ok(File::from(file))
-}
-
-fn is_proc(folder: &Folder) -> Result<bool, KexecError> {
-    let failed = |errno: Errno| folder.failed("".as_ref(), "looking at it", errno.into());
-    Ok(fstatfs(folder).map_err(failed)?.f_type == PROC_SUPER_MAGIC)
 }
 
 #[cfg(test)]
@@ -58,6 +55,8 @@ mod tests {
     use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+
+    use rustix::process::geteuid;
 
     use super::*;
 

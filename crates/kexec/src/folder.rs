@@ -10,12 +10,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat,
-    renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat, fchmod, fstat, fstatfs, mkdirat,
+    open, openat, readlinkat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -96,13 +96,48 @@ impl Folder {
         })
     }
 
+    /// Opens the folder `path`, through links of this user's or of root's alone.
     fn open(path: &Path) -> Result<Self, KexecError> {
+        let failed = |action| {
+            move |errno: Errno| KexecError::File {
+                path: path.to_owned(),
+                action,
+                cause: errno.into(),
+            }
+        };
+        let opening = failed("opening the folder");
+        let step = OFlags::PATH | OFlags::CLOEXEC;
+        let mut at = open(start(path), step, Mode::empty()).map_err(&opening)?;
+        let mut names = steps(path);
+        let mut links = 0;
+        while let Some(name) = names.pop() {
+            let next = openat(&at, &name, step | OFlags::NOFOLLOW, Mode::empty());
+            let next = next.map_err(&opening)?;
+            let stat = fstat(&next).map_err(&opening)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+                at = next;
+                continue;
+            }
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(failed("following a link")(Errno::LOOP));
+            }
+            if !is_trusted(&stat) {
+                return Err(failed(OTHERS_LINK)(Errno::ACCESS));
+            }
+            if is_proc(&at).map_err(&opening)? {
+                at = openat(&at, &name, step, Mode::empty()).map_err(&opening)?;
+                continue;
+            }
+            let link = readlinkat(&next, "", Vec::new()).map_err(&opening)?;
+            let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
+            if link.is_absolute() {
+                at = open(start(&link), step, Mode::empty()).map_err(&opening)?;
+            }
+            names.extend(steps(&link));
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = open(path, flags, Mode::empty()).map_err(|errno| KexecError::File {
-            path: path.to_owned(),
-            action: "opening the folder",
-            cause: errno.into(),
-        })?;
+        let fd = openat(&at, ".", flags, Mode::empty()).map_err(&opening)?;
         Ok(Self {
             fd: Arc::new(fd),
             path: path.to_owned(),
@@ -122,9 +157,8 @@ impl Folder {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok(None);
         }
-        if stat.st_uid != 0 && stat.st_uid != geteuid().as_raw() {
-            let action = "following a link that another user made";
-            return Err(self.failed(name, action, Errno::ACCESS.into()));
+        if !is_trusted(&stat) {
+            return Err(self.failed(name, OTHERS_LINK, Errno::ACCESS.into()));
         }
         let path = readlinkat(&link, "", Vec::new()).map_err(failed)?;
         Ok(Some(OsString::from_vec(path.into_bytes()).into()))
@@ -274,6 +308,30 @@ impl AsFd for Folder {
         self.fd.as_fd()
     }
 }
+
+/// Where the way along `path` begins.
+fn start(path: &Path) -> &'static str {
+    if path.is_absolute() { "/" } else { "." }
+}
+
+/// Returns the names along `path`, the last one first.
+fn steps(path: &Path) -> Vec<OsString> {
+    let steps = path.components().rev();
+    let steps = steps.filter(|step| matches!(step, Component::Normal(_) | Component::ParentDir));
+    steps.map(|step| step.as_os_str().to_owned()).collect()
+}
+
+/// Returns whether what has `stat` is this user's or root's.
+pub(crate) fn is_trusted(stat: &Stat) -> bool {
+    [0, geteuid().as_raw()].contains(&stat.st_uid)
+}
+
+/// Returns whether `folder` is in `/proc`, where links are not what they say.
+pub(crate) fn is_proc(folder: impl AsFd) -> Result<bool, Errno> {
+    Ok(fstatfs(folder)?.f_type == PROC_SUPER_MAGIC)
+}
+
+const OTHERS_LINK: &str = "following a link that another user made";
 
 /// So many links are followed one after the other, as the kernel does.
 const LINKS_MAX: usize = 40;
@@ -678,6 +736,36 @@ mod tests {
         home.check(
             Folder::around(Path::new("/")).map(drop),
             &expect!["/ does not name a new file or folder"],
+        );
+    }
+
+    #[test]
+    fn a_way_through_links_of_other_users_is_not_taken() {
+        let (home, elsewhere) = (Home::new(), Home::new());
+        fs::create_dir(elsewhere.path("folder")).unwrap();
+        symlink(elsewhere.path("folder/../folder"), home.path("second")).unwrap();
+        symlink("./second", home.path("first")).unwrap();
+        let (around, name) = home.around("first/out");
+        around.new_folder().unwrap().complete(&name).unwrap();
+        assert!(elsewhere.path("folder/out").is_dir());
+        // Only root can make a link that is somebody else's.
+        if std::os::unix::fs::lchown(home.path("second"), Some(12345), None).is_ok() {
+            home.check(
+                Folder::around(&home.path("first/out")).map(drop),
+                &expect!["HOME/first: following a link that another user made: Permission denied (os error 13)"],
+            );
+        }
+        symlink("loop", home.path("loop")).unwrap();
+        home.check(
+            Folder::around(&home.path("loop/out")).map(drop),
+            &expect![
+                "HOME/loop: following a link: Too many levels of symbolic links (os error 40)"
+            ],
+        );
+        fs::write(home.path("file"), "").unwrap();
+        home.check(
+            Folder::around(&home.path("file/out")).map(drop),
+            &expect!["HOME/file: opening the folder: Not a directory (os error 20)"],
         );
     }
 

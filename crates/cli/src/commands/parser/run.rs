@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::{Parser, Rope, SourceId};
-use ukexec_kexec::{Readers, create_file, shown_path};
+use ukexec_kexec::{Readers, create_file};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
     run_stage,
@@ -115,8 +115,7 @@ fn trace(
     let (out, form): (Box<dyn Write>, _) = match file {
         None => (Box::new(io::stdout()), Form::Text),
         Some(path) => {
-            let file = create_file(path, readers)
-                .with_context(|| format!("cannot write the trace to {}", shown_path(path)))?;
+            let file = create_file(path, readers).context("cannot write the trace")?;
             (Box::new(file), Form::JsonLines)
         }
     };
