@@ -66,15 +66,15 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
             found: wide(rest.len()),
         });
     };
-    let [l0, l1, l2, l3, r0, r1, t0, t1] = header;
+    // Firmware does not look at wRevision.
+    let [l0, l1, l2, l3, _, _, t0, t1] = header;
     let len = u32::from_le_bytes([l0, l1, l2, l3]);
-    let refuse = |field, behind, expected, found| SignatureError::Table {
-        field,
-        at: at.saturating_add(behind),
+    let lie = |expected| SignatureError::Table {
+        field: "dwLength",
+        at,
         expected,
-        found,
+        found: u64::from(len),
     };
-    let lie = |expected| refuse("dwLength", 0, expected, u64::from(len));
 
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     if len <= HEADER_LEN {
@@ -84,10 +84,6 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
     let Some((entry, behind)) = aligned.and_then(|aligned| rest.split_at_checked(aligned)) else {
         return Err(lie("a length that, rounded up to 8, lies inside the table"));
     };
-    let revision = u16::from_le_bytes([r0, r1]);
-    if !REVISIONS.contains(&revision) {
-        return Err(refuse("wRevision", 4, "0x100 or 0x200", revision.into()));
-    }
     let body = entry.get(HEADER_LEN..len).unwrap_or_default();
     let body = match u16::from_le_bytes([t0, t1]) {
         TYPE_PKCS_SIGNED_DATA => body,
@@ -110,8 +106,6 @@ fn wide(len: usize) -> u64 {
 
 const HEADER_LEN: usize = 8;
 const ALIGNMENT: usize = 8;
-/// `WIN_CERT_REVISION_1_0` and `WIN_CERT_REVISION_2_0`.
-const REVISIONS: [u16; 2] = [0x100, 0x200];
 const TYPE_PKCS_SIGNED_DATA: u16 = 2;
 const TYPE_EFI_GUID: u16 = 0xef1;
 /// `EFI_CERT_TYPE_PKCS7_GUID`.
@@ -159,8 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn both_revisions_are_taken() {
-        check(|table| table[21] = 1, &expect![[r#"["abc", "12345678"]"#]]);
+    fn every_revision_is_taken() {
+        for revision in [[0, 0], [0, 1], [0, 3], [0xff, 0xff]] {
+            check(
+                |table| table[20..22].copy_from_slice(&revision),
+                &expect![[r#"["abc", "12345678"]"#]],
+            );
+        }
     }
 
     #[test]
@@ -255,12 +254,6 @@ mod tests {
             |table| table.push(0),
             &expect![
                 "certificate table, WIN_CERTIFICATE at offset 0x20 of the table: expected 8 bytes, found 0x1"
-            ],
-        );
-        check(
-            |table| table[21] = 3,
-            &expect![
-                "certificate table, wRevision at offset 0x14 of the table: expected 0x100 or 0x200, found 0x300"
             ],
         );
     }
