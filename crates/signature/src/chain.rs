@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 use crate::extensions::Extensions;
-use crate::{Certificate, Origin, Revocation, SignatureError, Trust};
+use crate::{Certificate, MAX_SIGNATURES, Origin, Revocation, SignatureError, Trust};
 
 /// What may be spent on the signatures of one image.
 #[derive(Debug)]
@@ -71,10 +71,9 @@ pub(crate) fn chain<'a>(
 }
 
 impl Effort {
-    /// Enough for sixteen signatures with four verifications each, and for as
-    /// many comparisons as OpenSSL grants to one pair of certificates. A hostile
-    /// image can ask for no more.
-    const MAX: usize = 64;
+    /// Enough for [`MAX_SIGNATURES`] signatures with four verifications each. A
+    /// hostile image can ask for no more.
+    const MAX: usize = 4 * MAX_SIGNATURES;
 
     pub(crate) fn new() -> Self {
         Self {
@@ -403,7 +402,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// OpenSSL's `NAME_CHECK_MAX`.
+/// OpenSSL's `NAME_CHECK_MAX`: what it grants to one pair of certificates.
 const MAX_COMPARISONS: usize = 1 << 20;
 
 #[cfg(test)]
