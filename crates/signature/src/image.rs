@@ -427,6 +427,11 @@ mod tests {
             &expect!["good: signed by CN=rsa4096,O=ukexec tests, who is trusted by db"],
         );
         check(
+            "rsa8192",
+            &["rsa8192"],
+            &expect!["good: signed by CN=rsa8192,O=ukexec tests, who is trusted by db"],
+        );
+        check(
             "pss-certificate",
             &["root"],
             &expect![
@@ -564,14 +569,14 @@ mod tests {
             "rsa1024",
             &["rsa1024"],
             &expect![
-                "bad signature: public key: expected an RSA key of 2048 to 4096 bits, or of 1024 whose certificate is in db, found one of 1024 bits, which is too weak to be accepted"
+                "bad signature: public key: expected an RSA key of 2048 to 8192 bits, or of 1024 whose certificate is in db, found one of 1024 bits, which is too weak to be accepted"
             ],
         );
         check(
             "p521",
             &["p521"],
             &expect![
-                "bad signature: public key: expected RSA of 2048 to 4096 bits, P-256 or P-384, found an elliptic curve 1.3.132.0.35"
+                "bad signature: public key: expected RSA of 2048 to 8192 bits, P-256 or P-384, found an elliptic curve 1.3.132.0.35"
             ],
         );
     }

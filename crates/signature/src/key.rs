@@ -46,9 +46,9 @@ impl LeastRsa {
     const fn expected(self) -> &'static str {
         match self {
             Self::Bits2048 => {
-                "an RSA key of 2048 to 4096 bits, or of 1024 whose certificate is in db"
+                "an RSA key of 2048 to 8192 bits, or of 1024 whose certificate is in db"
             }
-            Self::Bits1024 => "an RSA key of 1024 to 4096 bits",
+            Self::Bits1024 => "an RSA key of 1024 to 8192 bits",
         }
     }
 }
@@ -184,7 +184,7 @@ fn ec_key(
 fn unsupported(found: String) -> SignatureError {
     SignatureError::Unexpected {
         field: KEY,
-        expected: "RSA of 2048 to 4096 bits, P-256 or P-384",
+        expected: "RSA of 2048 to 8192 bits, P-256 or P-384",
         found,
     }
 }
@@ -199,7 +199,56 @@ fn refuse(cause: der::Error) -> SignatureError {
 
 const KEY: &str = "public key";
 const NO_SHA1: &str = "SHA-1 is too weak";
-/// Larger keys verify in time, but no firmware is known to take them.
-const MAX_RSA_BITS: u32 = 4096;
+/// More than anyone is seen to use. Verifying with such a key takes milliseconds.
+const MAX_RSA_BITS: u32 = 8192;
 const SECP256R1: der::asn1::ObjectIdentifier = oid("1.2.840.10045.3.1.7");
 const SECP384R1: der::asn1::ObjectIdentifier = oid("1.3.132.0.34");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::wrap;
+
+    /// Returns whether an `RSAPublicKey` is taken: an odd modulus of `bits`.
+    fn is_taken(bits: u32, exponent: &[u8]) -> Result<(), String> {
+        let mut modulus = vec![0xff; bits.div_ceil(8) as usize];
+        modulus[0] >>= bits.next_multiple_of(8) - bits;
+        if modulus[0] > 0x7f {
+            modulus.insert(0, 0);
+        }
+        let key = wrap(0x30, &[wrap(2, &modulus), wrap(2, exponent)].concat());
+        let key = rsa_key(&key, false, LeastRsa::Bits2048);
+        key.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn sizes_of_rsa_keys_are_bounded() {
+        for bits in [2048, 2049, 4096, 4097, 8191, 8192] {
+            assert_eq!(is_taken(bits, &[1, 0, 1]), Ok(()), "{bits}");
+        }
+        for bits in [2047, 8193, 16384] {
+            let error = is_taken(bits, &[1, 0, 1]).unwrap_err();
+            assert!(error.contains(&format!("of {bits} bits")), "{error}");
+        }
+        is_taken(8192, &[1, 0xff, 0xff, 0xff, 0xff]).unwrap();
+        is_taken(8192, &[2, 0, 0, 0, 1]).unwrap_err();
+        is_taken(8192, &[1, 0, 0]).unwrap_err();
+    }
+
+    /// As many as one image may ask for, with the largest exponent.
+    #[test]
+    fn the_longest_keys_do_not_take_long() {
+        let modulus = [&[0][..], &[0xff; 1024]].concat();
+        let exponent = [1, 0xff, 0xff, 0xff, 0xff];
+        let key = wrap(0x30, &[wrap(2, &modulus), wrap(2, &exponent)].concat());
+        let begin = std::time::Instant::now();
+        for _ in 0..256 {
+            let key = rsa_key(&key, false, LeastRsa::Bits2048).unwrap();
+            let scheme = Scheme::RsaPkcs1(None);
+            let verified = key.verify(scheme, Algorithm::Sha256, &[0; 32], &[0x55; 1024]);
+            assert!(verified.is_err());
+        }
+        let elapsed = begin.elapsed();
+        assert!(elapsed < std::time::Duration::from_secs(10), "{elapsed:?}");
+    }
+}

@@ -204,7 +204,6 @@ mod tests {
     fn keys_that_are_not_accepted_are_revoked_all_the_same() {
         for (image, revoked) in [
             ("rsa1024", "rsa1024"),
-            ("rsa8192", "rsa8192"),
             ("p521", "p521"),
             ("sha1-certificate", "sha1"),
             // Nobody here verifies that root signed it.
