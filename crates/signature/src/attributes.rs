@@ -15,7 +15,6 @@ use crate::{Algorithm, SignatureError};
 pub(crate) struct SignedAttributes<'a> {
     /// The whole element, which is hashed with another tag than it has.
     raw: &'a [u8],
-    pub(crate) content_type: ObjectIdentifier,
     pub(crate) message_digest: &'a [u8],
 }
 
@@ -44,12 +43,14 @@ impl<'a> SignedAttributes<'a> {
                 ));
             }
         }
-        let content_type = content_type.ok_or_else(|| missing(ATTRIBUTES, "a content type"))?;
+        // Whatever it names: what the content is, it says itself.
+        if let Some(content_type) = content_type {
+            content_type.oid("a content type")?;
+        }
         let message_digest =
             message_digest.ok_or_else(|| missing(ATTRIBUTES, "a message digest"))?;
         Ok(Self {
             raw: element.raw,
-            content_type: content_type.oid("a content type")?,
             message_digest: message_digest.octets("a message digest")?,
         })
     }
@@ -90,3 +91,46 @@ const UNSIGNED_ATTRIBUTES: &str = "unsigned attributes";
 const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");
 const TAG_SET_OF: u8 = 0x31;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::wrap;
+
+    /// Reads attributes with these values of `contentType` and a digest.
+    fn read(content_types: &[&[u8]]) -> Result<Vec<u8>, String> {
+        let attribute = |kind: ObjectIdentifier, values: &[u8]| {
+            let kind = wrap(6, kind.as_bytes());
+            wrap(0x30, &[kind, wrap(0x31, values)].concat())
+        };
+        let mut attributes = attribute(MESSAGE_DIGEST, &wrap(4, b"digest"));
+        for values in content_types {
+            attributes.extend(attribute(CONTENT_TYPE, values));
+        }
+        let attributes = wrap(0xa0, &attributes);
+        let element = Element::only("test", &attributes).unwrap();
+        let read = SignedAttributes::read(&element);
+        read.map(|read| read.message_digest.to_vec())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn any_content_type_will_do() {
+        let data = wrap(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1]);
+        let other = wrap(6, &[0x2a, 3, 4]);
+        assert_eq!(read(&[]), Ok(b"digest".to_vec()));
+        assert_eq!(read(&[&data]), Ok(b"digest".to_vec()));
+        assert_eq!(read(&[&other]), Ok(b"digest".to_vec()));
+        for (malformed, reason) in [
+            (&[&data[..], &data][..], "each attribute once"),
+            (&[&data, &other], "each attribute once"),
+            (&[&[data.clone(), other.clone()].concat()], "nothing more"),
+            (&[b""], "one value"),
+            (&[&wrap(12, b"text")], "a content type"),
+            (&[&wrap(6, b"")], "a content type"),
+        ] {
+            let error = read(malformed).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -176,10 +176,11 @@ fn what_is_signed_is_an_image() {
     });
 }
 
+/// It is not looked at which type they name, and they are signed.
 #[test]
-fn attributes_are_of_the_content() {
+fn attributes_are_signed() {
     for other in [&[0x82, 0x37, 2, 1, 5][..], &[0x82, 0x37, 10, 3, 1]] {
-        refuses("attributes of its own content", |parts| {
+        refuses("made by another key, or over something else", |parts| {
             replace(&mut parts.signer, INDIRECT_DATA, other);
         });
     }

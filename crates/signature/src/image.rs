@@ -296,16 +296,8 @@ fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
         let found = "one named by a key's identifier".to_owned();
         return Err(unexpected(SIGNATURE, expected, found));
     }
-    let Some(attributes) = &signed.signer.attributes else {
+    if signed.signer.attributes.is_none() {
         return Err(missing(SIGNATURE, "signed attributes"));
-    };
-    if !CONTENT_TYPES.contains(&attributes.content_type) {
-        let found = attributes.content_type.to_string();
-        return Err(unexpected(
-            SIGNATURE,
-            "attributes of its own content",
-            found,
-        ));
     }
     Ok(())
 }
@@ -338,9 +330,6 @@ const INDIRECT_DATA: ObjectIdentifier = oid("1.3.6.1.4.1.311.2.1.4");
 /// names a purpose of keys; Linux takes it on purpose.
 const PE_IMAGE_DATA: [ObjectIdentifier; 2] =
     [oid("1.3.6.1.4.1.311.2.1.15"), oid("1.3.6.1.4.1.311.2.1.21")];
-/// What signed attributes may say of the content. osslsigncode writes the
-/// second, a list of trust, when it signs what `extract-data` wrote.
-const CONTENT_TYPES: [ObjectIdentifier; 2] = [INDIRECT_DATA, oid("1.3.6.1.4.1.311.10.1")];
 
 #[cfg(test)]
 mod tests {
