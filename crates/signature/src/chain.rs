@@ -511,10 +511,13 @@ mod tests {
     fn extensions_are_judged_as_openssl_does() {
         check("leaf", &["ca-policies"], "root", "");
         check("zero", &["ca"], "root", "");
+        // An empty usage lets no key sign certificates, and signers' are not asked.
+        check("no-usage", &["ca"], "root", "");
+        let no_usage = certificate("no-usage");
+        assert!(!no_usage.extensions().unwrap().may_sign_certificates());
         for (name, reason) in [
             ("critical", "not understood"),
             ("critical-id", "not understood"),
-            ("no-usage", "its key usage is empty"),
             ("malformed", "cannot be read"),
             ("proxy", "proxy"),
             ("lie", "a path length without a CA bit"),

@@ -74,14 +74,10 @@ impl Extensions {
         let constraints = constraints.as_ref().map(Constraints::new);
         let key_id: Option<SubjectKeyIdentifier> = optional(body)?;
         let basic_constraints = optional(body)?;
-        let key_usage: Option<KeyUsage> = optional(body)?;
-        if key_usage.is_some_and(|usage| usage.0.is_empty()) {
-            return Err("its key usage is empty");
-        }
         Ok(Self {
             refused: refused(body, basic_constraints.as_ref()),
             basic_constraints,
-            key_usage,
+            key_usage: optional(body)?,
             extended_key_usage: optional(body)?,
             key_id: key_id.map(|id| id.0.as_bytes().to_vec()),
             authority: Authority::read(body)?,
