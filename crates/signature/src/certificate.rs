@@ -5,12 +5,11 @@
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 
-use der::asn1::AnyRef;
-use der::{Decode as _, Encode as _, Reader as _, SliceReader};
+use der::asn1::{AnyRef, BitString};
+use der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, Tagged as _};
 use serde::{Deserialize, Serialize};
-use x509_cert::certificate::{CertificateInner, Profile, Version};
 use x509_cert::name::Name;
-use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::SignatureError;
 use crate::algorithm::Scheme;
@@ -19,6 +18,7 @@ use crate::extensions::{Extensions, Standing};
 use crate::key::{LeastRsa, PublicKey};
 use crate::name::CanonicalName;
 use crate::pkcs7::SignerId;
+use crate::tbs::Fields;
 use crate::tlv::{Element, Elements};
 
 /// A certificate that has been read, with the bytes it was read from.
@@ -30,22 +30,13 @@ use crate::tlv::{Element, Elements};
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Certificate {
     der: Vec<u8>,
-    parsed: CertificateInner<AsFirmware>,
+    fields: Fields,
+    signature_algorithm: AlgorithmIdentifierOwned,
+    signature: BitString,
     subject: CanonicalName,
     issuer: CanonicalName,
     /// Or that they are malformed.
     extensions: Result<Extensions, &'static str>,
-}
-
-/// How strictly certificates are read: firmware takes serial numbers of any
-/// length, and so may revoke a certificate with a long one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct AsFirmware;
-
-impl Profile for AsFirmware {
-    fn check_serial_number(_: &SerialNumber<Self>) -> der::Result<()> {
-        Ok(())
-    }
 }
 
 impl Certificate {
@@ -71,17 +62,25 @@ impl Certificate {
             expected: "a certificate (X.509, DER)",
             cause,
         };
-        let parsed = CertificateInner::from_der(der).map_err(refuse)?;
-        tbs(der).map_err(refuse)?;
-        let body = parsed.tbs_certificate();
-        let subject = CanonicalName::new(body.subject()).map_err(refuse)?;
-        let issuer = CanonicalName::new(body.issuer()).map_err(refuse)?;
+        let whole = AnyRef::from_der(der).map_err(refuse)?;
+        let is_sequence = whole.tag().assert_eq(Tag::Sequence);
+        is_sequence.map_err(refuse)?;
+        let mut parts = Elements::new(CERTIFICATE, whole.value())?;
+        let fields = Fields::read(&parts.required("what is signed")?)?;
+        let algorithm = parts.required("a signature algorithm")?;
+        let signature = parts.required("a signature")?;
+        parts.finish()?;
+        let subject = CanonicalName::new(&fields.subject).map_err(refuse)?;
+        let issuer = CanonicalName::new(&fields.issuer).map_err(refuse)?;
         Ok(Self {
             der: der.to_vec(),
-            extensions: Extensions::read(body, &subject),
+            signature_algorithm: AlgorithmIdentifierOwned::from_der(algorithm.raw)
+                .map_err(refuse)?,
+            signature: BitString::from_der(signature.raw).map_err(refuse)?,
+            extensions: Extensions::read(&fields.extensions, &fields.subject, &subject),
             subject,
             issuer,
-            parsed,
+            fields,
         })
     }
 
@@ -98,24 +97,23 @@ impl Certificate {
 
     /// Returns the subject's name, for people: on one line, and not long.
     pub fn subject(&self) -> String {
-        shown(self.parsed.tbs_certificate().subject())
+        shown(&self.fields.subject)
     }
 
     /// Returns the issuer's name, for people.
     pub fn issuer(&self) -> String {
-        shown(self.parsed.tbs_certificate().issuer())
+        shown(&self.fields.issuer)
     }
 
     /// Returns the serial number's bytes.
     pub fn serial(&self) -> &[u8] {
-        self.parsed.tbs_certificate().serial_number().as_bytes()
+        self.fields.serial.as_bytes()
     }
 
-    /// Returns when it is valid, in seconds since 1970.
-    pub fn validity(&self) -> RangeInclusive<u64> {
-        let validity = self.parsed.tbs_certificate().validity();
-        validity.not_before.to_unix_duration().as_secs()
-            ..=validity.not_after.to_unix_duration().as_secs()
+    /// Returns when it is valid, in seconds since 1970; `None` if its dates
+    /// cannot be read.
+    pub fn validity(&self) -> Option<RangeInclusive<u64>> {
+        self.fields.validity.clone()
     }
 
     /// Returns the SHA-256 of the whole certificate, as tools show it.
@@ -145,10 +143,7 @@ impl Certificate {
 
     /// Returns the key that its subject signs with, if it is not too weak.
     pub(crate) fn public_key(&self, least: LeastRsa) -> Result<PublicKey, SignatureError> {
-        PublicKey::read(
-            self.parsed.tbs_certificate().subject_public_key_info(),
-            least,
-        )
+        PublicKey::read(&self.fields.key, least)
     }
 
     /// Returns whether this is issued by the subject of `issuer`, as far as
@@ -169,8 +164,8 @@ impl Certificate {
             expected: "a signature algorithm",
             cause,
         };
-        let identifier = self.parsed.signature_algorithm();
-        if identifier != self.parsed.tbs_certificate().signature() {
+        let identifier = &self.signature_algorithm;
+        if *identifier != self.fields.signature {
             return Err(SignatureError::Unexpected {
                 field: CERTIFICATE,
                 expected: "the same signature algorithm inside and outside",
@@ -186,7 +181,7 @@ impl Certificate {
                 found: "one without".to_owned(),
             });
         };
-        let signature = self.parsed.signature().as_bytes().unwrap_or_default();
+        let signature = self.signature.as_bytes().unwrap_or_default();
         let verified = issuer.public_key(least)?.verify(
             scheme,
             algorithm,
@@ -206,9 +201,10 @@ impl Certificate {
         below: usize,
         is_trusted: bool,
     ) -> Result<(), &'static str> {
-        let is_version_1 = self.parsed.tbs_certificate().version() == Version::V1;
         let standing = match is_trusted {
-            true if is_version_1 && self.is_self_issued() => Standing::TrustedVersion1Root,
+            true if self.fields.is_version_1 && self.is_self_issued() => {
+                Standing::TrustedVersion1Root
+            }
             true => Standing::Trusted,
             false => Standing::Untrusted,
         };
@@ -257,7 +253,9 @@ impl Certificate {
 
     /// Checks that it is valid at `now`, in seconds since 1970.
     pub(crate) fn check_date(&self, now: u64) -> Result<(), &'static str> {
-        let validity = self.validity();
+        let Some(validity) = &self.fields.validity else {
+            return Err("its dates cannot be read");
+        };
         if now < *validity.start() {
             Err("it is not valid yet")
         } else if now > *validity.end() {
@@ -328,16 +326,20 @@ const CERTIFICATE: &str = "certificate";
 
 #[cfg(test)]
 impl Certificate {
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
     /// Returns it with the second ECDSA signature of its issuer's that anybody
     /// can make out of the first: of `r` and `n - s`.
     pub(crate) fn with_other_ecdsa_signature(&self) -> Self {
         use crate::testing::wrap;
-        let signature = self.parsed.signature().as_bytes().unwrap();
+        let signature = self.signature.as_bytes().unwrap();
         let signature = p256::ecdsa::Signature::from_der(signature).unwrap();
         let (r, s) = signature.split_scalars();
         let other = p256::ecdsa::Signature::from_scalars(*r, -*s).unwrap();
         let other = [&[0], other.to_der().as_bytes()].concat();
-        let algorithm = self.parsed.signature_algorithm().to_der().unwrap();
+        let algorithm = self.signature_algorithm.to_der().unwrap();
         let parts = [self.tbs(), &algorithm, &wrap(3, &other)].concat();
         Self::from_der(&wrap(0x30, &parts)).unwrap()
     }
@@ -371,7 +373,7 @@ mod tests {
         check(
             |der| der.truncate(800),
             &expect![
-                "certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 801, actual 800 at DER byte 800"
+                "certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 846, actual 800 at DER byte 4"
             ],
         );
         check(
@@ -394,7 +396,8 @@ mod tests {
         assert_eq!(leaf.subject(), "CN=leaf,O=ukexec tests");
         assert_eq!(leaf.issuer(), "CN=intermediate,O=ukexec tests");
         assert_eq!(leaf.serial().len(), 8);
-        let days = (leaf.validity().end() - leaf.validity().start()) / 86_400;
+        let validity = leaf.validity().unwrap();
+        let days = (validity.end() - validity.start()) / 86_400;
         assert_eq!(days, 36_500);
         let verify = |name| leaf.verify(&certificate(name), LeastRsa::Bits2048);
         verify("intermediate").unwrap();

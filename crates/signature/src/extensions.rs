@@ -6,13 +6,14 @@
 
 use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid;
-use der::{Decode, DecodeOwned};
-use x509_cert::certificate::{Profile, TbsCertificateInner};
+use der::{Decode, DecodeOwned, ErrorKind};
+use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage,
     NameConstraints, SubjectAltName, SubjectKeyIdentifier,
 };
+use x509_cert::name::Name;
 
 use crate::algorithm::oid;
 use crate::name::CanonicalName;
@@ -56,31 +57,33 @@ pub(crate) enum Standing {
 }
 
 impl Extensions {
-    /// Reads the extensions of a certificate whose subject is `subject`.
+    /// Reads the extensions of a certificate whose subject is `subject`, and
+    /// compared as `canonical`.
     ///
     /// # Errors
     ///
     /// One of them is malformed; in words.
     pub(crate) fn read(
-        body: &TbsCertificateInner<impl Profile>,
-        subject: &CanonicalName,
+        extensions: &[Extension],
+        subject: &Name,
+        canonical: &CanonicalName,
     ) -> Result<Self, &'static str> {
         // Of no use here. OpenSSL does not accept malformed ones.
-        optional::<CrlDistributionPoints>(body)?;
-        let alternative: Option<SubjectAltName> = optional(body)?;
+        optional::<CrlDistributionPoints>(extensions)?;
+        let alternative: Option<SubjectAltName> = optional(extensions)?;
         let alternative = alternative.map(|names| names.0).unwrap_or_default();
-        let names = SubjectNames::new(body.subject(), subject, &alternative).map_err(malformed)?;
-        let constraints: Option<NameConstraints> = optional(body)?;
+        let names = SubjectNames::new(subject, canonical, &alternative).map_err(malformed)?;
+        let constraints: Option<NameConstraints> = optional(extensions)?;
         let constraints = constraints.as_ref().map(Constraints::new);
-        let key_id: Option<SubjectKeyIdentifier> = optional(body)?;
-        let basic_constraints = optional(body)?;
+        let key_id: Option<SubjectKeyIdentifier> = optional(extensions)?;
+        let basic_constraints = optional(extensions)?;
         Ok(Self {
-            refused: refused(body, basic_constraints.as_ref()),
+            refused: refused(extensions, basic_constraints.as_ref()),
             basic_constraints,
-            key_usage: optional(body)?,
-            extended_key_usage: optional(body)?,
+            key_usage: optional(extensions)?,
+            extended_key_usage: optional(extensions)?,
             key_id: key_id.map(|id| id.0.as_bytes().to_vec()),
-            authority: Authority::read(body)?,
+            authority: Authority::read(extensions)?,
             names,
             constraints: constraints.transpose().map_err(malformed)?,
         })
@@ -162,8 +165,8 @@ impl Extensions {
 }
 
 impl Authority {
-    fn read(body: &TbsCertificateInner<impl Profile>) -> Result<Self, &'static str> {
-        let Some(named) = optional::<AuthorityKeyIdentifier>(body)? else {
+    fn read(extensions: &[Extension]) -> Result<Self, &'static str> {
+        let Some(named) = optional::<AuthorityKeyIdentifier>(extensions)? else {
             return Ok(Self::default());
         };
         let issuers = named.authority_cert_issuer.unwrap_or_default();
@@ -183,10 +186,10 @@ impl Authority {
 
 /// Returns why no chain may go through the certificate, if none may.
 fn refused(
-    body: &TbsCertificateInner<impl Profile>,
+    extensions: &[Extension],
     constraints: Option<&BasicConstraints>,
 ) -> Option<&'static str> {
-    for extension in body.extensions().into_iter().flatten() {
+    for extension in extensions {
         if extension.extn_id == PROXY_CERTIFICATE {
             return Some("it is a proxy of another certificate (RFC 3820)");
         }
@@ -203,12 +206,22 @@ fn refused(
 }
 
 /// Returns the extension of this kind, if there is one.
-fn optional<T>(body: &TbsCertificateInner<impl Profile>) -> Result<Option<T>, &'static str>
+///
+/// # Errors
+///
+/// There is more than one, or it is malformed.
+fn optional<T>(extensions: &[Extension]) -> Result<Option<T>, &'static str>
 where
     T: AssociatedOid + DecodeOwned + for<'a> Decode<'a, Error = der::Error>,
 {
-    let found = body.get_extension::<T>().map_err(malformed)?;
-    Ok(found.map(|(_, extension)| extension))
+    let mut found = extensions.iter().filter(|one| one.extn_id == T::OID);
+    let extension = found
+        .next()
+        .map(|one| T::from_der(one.extn_value.as_bytes()));
+    if found.next().is_some() {
+        return Err(malformed(ErrorKind::Failed.into()));
+    }
+    extension.transpose().map_err(malformed)
 }
 
 fn malformed(_: der::Error) -> &'static str {

@@ -76,6 +76,7 @@ mod signature_list;
 mod signature_type;
 mod signers;
 mod table;
+mod tbs;
 #[cfg(test)]
 mod testing;
 mod tlv;

@@ -62,10 +62,20 @@ impl<'a> Elements<'a> {
     /// Returns the next element if it has context-specific tag `number` and
     /// elements in it.
     pub(crate) fn context(&mut self, number: u32) -> Result<Option<Element<'a>>, SignatureError> {
+        self.tagged(number, true)
+    }
+
+    /// Returns the next element if it has context-specific tag `number`;
+    /// `constructed` says whether elements stand in it or plain bytes.
+    pub(crate) fn tagged(
+        &mut self,
+        number: u32,
+        constructed: bool,
+    ) -> Result<Option<Element<'a>>, SignatureError> {
         let mut ahead = self.clone();
         let element = ahead
             .next()?
-            .filter(|element| element.is_context(number, true));
+            .filter(|element| element.is_context(number, constructed));
         if element.is_some() {
             *self = ahead;
         }

@@ -580,7 +580,7 @@ mod tests {
         check(
             &ONE[..ONE.len() - 1],
             expect![
-                "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 381, actual 380 at DER byte 380"
+                "certificate 1 of keys: certificate: expected a certificate (X.509, DER), found something else: ASN.1 DER message is incomplete: expected 381, actual 380 at DER byte 4"
             ],
         );
         check(

@@ -69,8 +69,9 @@ pub struct CertificateSummary {
     pub serial: String,
     /// The SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: String,
-    /// When it is valid, in seconds since 1970.
-    pub validity: RangeInclusive<u64>,
+    /// When it is valid, in seconds since 1970. `None`: its dates cannot be
+    /// read.
+    pub validity: Option<RangeInclusive<u64>>,
 }
 
 impl Verdict {
