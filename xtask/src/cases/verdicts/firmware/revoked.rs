@@ -94,7 +94,7 @@ fn forms(crew: &Crew<'_>) -> Result<Vec<Round>> {
         ),
         (
             "another of the same key",
-            Good,
+            Stricter("A revoked certificate with the signer's own name and key"),
             list::certificate(&resigned.der),
         ),
         ("somebody else", Good, list::certificate(&crew.stranger.der)),
