@@ -79,12 +79,8 @@ pub fn secure_boot(
     read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>,
 ) -> Result<SecureBoot, TrustError> {
     let mut variables = Variables { read };
-    let mut is_one = |name| -> Result<Option<bool>, TrustError> {
-        let variable = variables.variable(name, GLOBAL_VARIABLE)?;
-        Ok(variable.map(|variable| variable.content.first() == Some(&1)))
-    };
-    let enabled = is_one("SecureBoot")?;
-    let setup_mode = is_one("SetupMode")? == Some(true);
+    let enabled = variables.byte("SecureBoot")?.map(|byte| byte != 0);
+    let setup_mode = variables.byte("SetupMode")? == Some(1);
     let state = variables.variable("MokSBStateRT", SHIM)?;
     let shim_insecure =
         state.is_some_and(|state| !state.is_kept() && state.content.first() == Some(&1));
@@ -98,7 +94,7 @@ pub fn secure_boot(
 /// How a machine was booted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SecureBoot {
-    /// The firmware verifies what it starts: `SecureBoot` is 1. `None` if there
+    /// The firmware verifies what it starts: `SecureBoot` is not 0. `None` if there
     /// is no such variable, as where no UEFI is or efivarfs is not mounted.
     pub enabled: Option<bool>,
     /// It takes new keys from anyone: `SetupMode` is 1.
@@ -177,6 +173,20 @@ impl<R: FnMut(&str) -> io::Result<Option<Vec<u8>>>> Variables<R> {
             }
         }
         Ok(parts)
+    }
+
+    /// Returns the only byte of a variable of the firmware's.
+    fn byte(&mut self, name: &str) -> Result<Option<u8>, TrustError> {
+        let Some(variable) = self.variable(name, GLOBAL_VARIABLE)? else {
+            return Ok(None);
+        };
+        match variable.content.as_slice() {
+            [byte] => Ok(Some(*byte)),
+            content => Err(TrustError::State {
+                name: format!("efivars/{name}-{GLOBAL_VARIABLE}"),
+                found: content.len(),
+            }),
+        }
     }
 
     fn variable(&mut self, name: &str, vendor: Guid) -> Result<Option<Variable>, TrustError> {
@@ -480,11 +490,29 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_no_byte_is_not_taken_for_off() {
+        let told = |name: &str, content: &[u8]| {
+            let files = Files::of_a_machine().variable(&format!("{name}-{GLOBAL}"), 6, content);
+            secure_boot(files.read()).unwrap_err().to_string()
+        };
+        expect!["the UEFI variable efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c: expected one byte behind its attributes, found 0"]
+            .assert_eq(&told("SecureBoot", &[]));
+        expect!["the UEFI variable efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c: expected one byte behind its attributes, found 2"]
+            .assert_eq(&told("SecureBoot", &[0, 1]));
+        expect!["the UEFI variable efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c: expected one byte behind its attributes, found 0"]
+            .assert_eq(&told("SetupMode", &[]));
+    }
+
+    #[test]
     fn secure_boot_is_on_as_linux_has_it() {
         check_boot(1, 0, None, true);
         check_boot(0, 0, None, false);
         check_boot(0, 1, None, false);
         check_boot(1, 1, None, false);
+        // What is not 0 is on, and nothing but 1 is setup mode.
+        check_boot(2, 0, None, true);
+        check_boot(0xff, 2, None, true);
+        check_boot(2, 1, None, false);
         check_boot(1, 0, Some((6, 0)), true);
         check_boot(1, 0, Some((6, 1)), false);
         // Root could have written this one.

@@ -180,6 +180,14 @@ pub enum TrustError {
         #[source]
         cause: std::io::Error,
     },
+    /// A variable of one byte has none, or more.
+    #[error("the UEFI variable {name}: expected one byte behind its attributes, found {found}")]
+    State {
+        /// Its file.
+        name: String,
+        /// How many bytes it has.
+        found: usize,
+    },
     /// A variable's file does not start with attributes.
     #[error(
         "the UEFI variable {name}: expected 4 bytes of attributes and its content, as efivarfs \
