@@ -300,17 +300,37 @@ fn loader_name(pe: &PeImage, image: &(impl ReadAt + ?Sized)) -> Option<String> {
 
 /// Returns a section's first 4 KiB if they are text.
 fn text(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
-    let content = section.content();
-    let len = usize::try_from(content.end.checked_sub(content.start)?).ok()?;
-    let bytes = read(image, content.start, len.min(4096)).ok()?;
+    let bytes = front(section, image)?;
     let bytes = bytes.split(|&byte| byte == 0).next()?;
     let text = String::from_utf8(bytes.to_vec()).ok()?;
     (!text.is_empty()).then_some(text)
 }
 
-/// Returns a section's content if it can be a path.
+/// Returns a section's first 4 KiB if they are text in UTF-16.
+fn wide_text(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
+    let bytes = front(section, image)?;
+    let (units, _) = bytes.as_chunks::<2>();
+    let units = units.iter().map(|&unit| u16::from_le_bytes(unit));
+    let text = char::decode_utf16(units.take_while(|&unit| unit != 0));
+    text.collect::<Result<String, _>>().ok()
+}
+
+/// Returns a section's first 4 KiB.
+fn front(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<Vec<u8>> {
+    let content = section.content();
+    let len = usize::try_from(content.end.checked_sub(content.start)?).ok()?;
+    read(image, content.start, len.min(4096)).ok()
+}
+
+/// Returns a section's content if it can be a path: UTF-8, or UTF-16 as UEFI has
+/// it. A path begins with a character of ASCII, and so the second byte tells them
+/// apart.
 fn path(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
-    let path = text(section, image)?;
+    let front = read(image, section.content().start, 2).ok()?;
+    let path = match front.as_slice() {
+        [1..=0x7f, 0] => wide_text(section, image)?,
+        _ => text(section, image)?,
+    };
     let path = path.trim_end();
     (!path.is_empty() && path.len() < 512).then(|| printable(path))
 }
@@ -419,6 +439,20 @@ mod tests {
             expect![
                 "not a kernel but a lanzaboote stub, whose sections hold paths and hashes of files; give the kernel that it names, with --initrd and --cmdline"
             ],
+        );
+    }
+
+    #[test]
+    fn a_path_may_be_in_utf_16() {
+        let wide: Vec<u8> = "\\EFI\\ö\0behind"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        check(
+            &pe(AMD64, 10, &[(".linux", &wide), (".linuxh", b"x")]),
+            expect![[
+                r#"not a kernel but a lanzaboote stub, whose sections hold paths and hashes of files (kernel: \EFI\ö); give the kernel that it names, with --initrd and --cmdline"#
+            ]],
         );
     }
 
