@@ -30,7 +30,8 @@ pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
             advice = LONG_FILE;
         }
         let cause = cause.to_string();
-        if text.ends_with(&cause) {
+        // It may have been told with advice behind it.
+        if text.contains(&cause) {
             continue;
         }
         if !text.is_empty() {
@@ -101,4 +102,34 @@ fn document(error: &Error) -> Value {
 
 fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
     error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("opening a file: {cause}; raise the limit")]
+    struct Advised {
+        #[source]
+        cause: io::Error,
+    }
+
+    #[test]
+    fn a_cause_with_advice_behind_it_is_said_once() {
+        let cause = io::Error::from_raw_os_error(24);
+        let error = Err::<(), _>(Advised { cause }).context("cannot read x.efi");
+        assert_eq!(
+            sentence(error.unwrap_err().as_ref()),
+            "cannot read x.efi: opening a file: Too many open files (os error 24); raise the limit"
+        );
+    }
+
+    #[test]
+    fn causes_that_nobody_told_follow() {
+        let error = anyhow::anyhow!("inner").context("middle").context("outer");
+        assert_eq!(sentence(error.as_ref()), "outer: middle: inner");
+    }
 }
