@@ -3,7 +3,7 @@
 //! Spec: Linux's `init/initramfs.c` (`unpack_to_rootfs`), `lib/decompress.c`,
 //! `driver-api/early-userspace/buffer-format.rst`.
 
-use ukexec_boot::{BootError, identify};
+use ukexec_boot::{BootError, LookAlike, identify};
 use ukexec_bpf::{Piece, Rope, RopeError};
 use ukexec_unfold::PeBytes;
 
@@ -55,6 +55,9 @@ pub(crate) fn doubt(name: &str, initrd: &Rope) -> Result<Option<String>, RopeErr
             "one of another format; make it with `cpio -o -H newc`".to_owned()
         }
         Ok(kernel) => format!("a kernel ({})", kernel.format),
+        Err(BootError::NotAKernel(LookAlike::Compressed { with, .. })) => {
+            format!("{with}-compressed data of a kind that kernels do not unpack")
+        }
         Err(BootError::NotAKernel(look_alike)) => look_alike.to_string(),
         Err(_) => "a broken kernel or program".to_owned(),
     };
@@ -108,6 +111,14 @@ mod tests {
             (&[0xc7, 0x71, 0, 0], old),
             (b"#!/bin/sh\n", "text"),
             (b"hsqs\0", "a disk image"),
+            (
+                b"\x04\x22\x4d\x18",
+                "lz4-compressed data of a kind that kernels do not unpack",
+            ),
+            (
+                b"LZIP\x01",
+                "lzip-compressed data of a kind that kernels do not unpack",
+            ),
             (
                 b"\x01\x02\x03",
                 "something unknown, beginning with 01 02 03",
