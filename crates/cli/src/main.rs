@@ -30,18 +30,21 @@ mod unfolding;
 mod work;
 mod worker;
 
+use std::env;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::filter::LevelFilter;
+use ukexec_kexec::shown_path;
 
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
     ukexec_kexec::fail_on_long_files();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| end(&error));
     let inputs = cli.command.inputs();
     if inputs
         .into_iter()
@@ -71,6 +74,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends as clap does for `error`, but shows the arguments in one line each, with
+/// escapes for what steers a terminal: shown so, they are as wrong.
+fn end(error: &clap::Error) -> ! {
+    let shown = env::args_os().map(|arg| shown_path(Path::new(&arg)));
+    Cli::try_parse_from(shown)
+        .err()
+        .as_ref()
+        .unwrap_or(error)
+        .exit()
 }
 
 /// Sends events of `level` and above to stderr.

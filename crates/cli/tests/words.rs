@@ -300,6 +300,23 @@ fn a_name_of_a_file_stays_in_its_line() {
     assert!(!said.contains("\nukexec: loaded"), "{said}");
 }
 
+#[test]
+fn a_wrong_argument_stays_in_its_line() {
+    let dir = folder();
+    for args in [
+        &["inspect", "uki.efi", "a\nukexec: loaded\u{202e}"][..],
+        &["inspect", "--a\nukexec: loaded\u{202e}"],
+        &["a\nukexec: loaded\u{202e}"],
+        &["load", "uki.efi", "--verify", "a\nukexec: loaded\u{202e}"],
+    ] {
+        let output = with_stdin(dir.path(), args, Stdio::null());
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("a\\nukexec: loaded\\u{202e}"), "{said}");
+        assert!(!said.contains("\nukexec: loaded"), "{said}");
+    }
+}
+
 /// The kernel knows the loader as the program that runs, and would start that as
 /// the worker.
 #[cfg(all(
