@@ -32,6 +32,7 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
     if job.input.peek(4)?.len() < 4 {
         return Err(job.input.truncated());
     }
+    let mut has_frame = false;
     loop {
         match job.input.peek(4)? {
             [first, rest @ ..] if first & 0xf0 == 0x50 && *rest == SKIPPABLE_MAGIC => {
@@ -39,10 +40,16 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
                 job.input.skip(u32::from_le_bytes(len).into(), |_| {})?;
             }
             magic if *magic == FRAME_MAGIC => match frame(job, &mut unzstd, &mut chunk)? {
-                Ending::Complete => {}
+                Ending::Complete => has_frame = true,
                 cut @ Ending::TrailerCut { .. } => return Ok(cut),
             },
-            _ => return Ok(Ending::Complete),
+            _ if has_frame => return Ok(Ending::Complete),
+            [] => return Err(job.input.truncated()),
+            // LZ4 has skippable frames too.
+            _ => {
+                let feature = "another format behind skippable frames, such as LZ4 frames";
+                return Err(job.input.unsupported(feature.to_owned()));
+            }
         }
     }
 }

@@ -368,6 +368,23 @@ fn zstd_headers_that_lie() {
 }
 
 #[test]
+fn skippable_frames_alone_are_no_stream() {
+    let skippable = b"\x50\x2a\x4d\x18\x04\0\0\0skip";
+    check(
+        &[&skippable[..], b"\x04\x22\x4d\x18\x64\x40\xa7"].concat(),
+        expect![[r#"
+            the zstd stream uses what is not supported, at input offset 0xc: another format behind skippable frames, such as LZ4 frames
+        "#]],
+    );
+    check(
+        skippable,
+        expect![[r#"
+        the zstd stream is cut short: the input ends at offset 0xc and the data go on; check the payload's size in the image's header
+    "#]],
+    );
+}
+
+#[test]
 fn zstd_skippable_frames_are_skipped() {
     let skippable = b"\x5a\x2a\x4d\x18\x03\x00\x00\x00abc".to_vec();
     let frame = testdata("tiny.zst");
