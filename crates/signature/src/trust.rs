@@ -122,8 +122,8 @@ impl Trust {
             && self.unread_revocations.is_empty())
     }
 
-    /// Returns which digests of an image [`Trust::revokes_image`] and
-    /// [`Trust::allows_image`] need. Without one of them they overlook entries.
+    /// Returns which digests of an image it takes to look the image up in the
+    /// lists. Without one of them entries are overlooked.
     pub fn algorithms(&self) -> AlgorithmSet {
         let hashes = self.revoked_images.iter().chain(&self.allowed_images);
         hashes.map(|(hash, _)| hash.algorithm).collect()
