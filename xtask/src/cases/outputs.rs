@@ -12,7 +12,7 @@ use crate::command::Tool;
 use crate::stand::Stand;
 
 use super::edited::Edited;
-use super::{Named, noise, parser_object};
+use super::{Named, noise, parser_object, read};
 
 pub(super) const CASES: &[Named] = &[
     Named::new("outputs/swapped-names", swapped),
@@ -124,8 +124,15 @@ fn permissions(stand: &Stand) -> Result<()> {
     check(0o400, 0o644, 0o400)?;
     check(0o640, 0o644, 0o640)?;
 
-    // A pipe has no permissions to go by.
+    // An attached parser is a part as well.
     set_mode(&image, 0o644)?;
+    let private = stand.file("private.bpf.o", read(&parser)?)?;
+    set_mode(&private, 0o600)?;
+    let out = stand.path("attached-private.efi");
+    stand.ukexec(&[&"attach", &image, &private, &"-o", &out])?;
+    ensure!(mode(&out)? == 0o600, "the parser was for its owner alone");
+
+    // A pipe has no permissions to go by.
     let parts = stand.path("piped");
     Tool::new("sh")
         .args(["-c", "cat \"$1\" | \"$0\" unfold /dev/stdin -o \"$2\""])
