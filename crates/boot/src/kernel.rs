@@ -11,8 +11,8 @@ use crate::{bzimage, image};
 pub struct Kernel {
     /// How it is packed.
     pub format: KernelFormat,
-    /// What it runs on, where its header says so: a bzImage of a boot protocol
-    /// before 2.12 does not.
+    /// The architecture that it runs on, where its header says so: a bzImage of a
+    /// boot protocol before 2.12 does not.
     pub arch: Option<Arch>,
     /// The byte order that it runs in.
     pub byte_order: ByteOrder,

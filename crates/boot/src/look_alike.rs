@@ -43,7 +43,7 @@ pub enum LookAlike {
     },
     /// A 32-bit ELF file.
     Elf32 {
-        /// What it runs on: `e_machine` of its header.
+        /// `e_machine` of its header: the processor that runs it.
         machine: u16,
     },
     /// Something compressed.
@@ -55,9 +55,9 @@ pub enum LookAlike {
     },
     /// Something of which nothing matters but what it is.
     Known {
-        /// What it is, with its article.
+        /// Its kind, with an article.
         name: &'static str,
-        /// What to do about it.
+        /// Advice: how to come to the kernel.
         advice: &'static str,
     },
     /// None of these.

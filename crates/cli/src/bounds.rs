@@ -34,7 +34,7 @@ const SECTIONS_MAX: usize = 5000;
 /// Bytes of all warnings.
 const WARNINGS_MAX: usize = 32 << 10;
 
-/// What a machine can have against a kernel is a short list.
+/// Objections of a machine to a kernel: there are few kinds of them.
 const PROBLEMS_MAX: usize = 64;
 
 /// A PE has 65,535 sections at most, and a few ranges of its headers are hashed.
@@ -83,7 +83,7 @@ pub(crate) fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
 /// Returns how many bytes of log a worker may send that tells so much (`-v` is
 /// 1), where parsers may print `log_lines`.
 pub(crate) fn log_max(verbose: u8, log_lines: u32) -> u64 {
-    // Each level tells what the one before does, and may tell each line again.
+    // Each level of -v logs all that the one below does, and may repeat each line.
     LOG_BASE + u64::from(verbose) * u64::from(log_lines) * PRINTED
 }
 
