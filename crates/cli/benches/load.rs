@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ukexec_bpf::Rope;
-use ukexec_pe::AuthenticodeRanges;
+use ukexec_pe::ByteRanges;
 use ukexec_signature::{Algorithm, Digests, Hasher, digests_of};
 use ukexec_unfold::{Budget, Input, MemoryStore, Options, Unfolded, built_in_parsers, unfold};
 
@@ -61,10 +61,7 @@ fn read_hash_write(from: &Path, to: &Path) -> Digests {
     let mut from = File::open(from).expect("the image is there");
     let mut to = File::create(to).expect("there is memory");
     let len = from.metadata().expect("it is a file").len();
-    let whole = AuthenticodeRanges {
-        ranges: std::iter::once(0..len).collect(),
-        padding: 0,
-    };
+    let whole = ByteRanges::from(0..len);
     let sha256 = [Algorithm::Sha256].into_iter().collect();
     let mut hasher = Hasher::new(&whole, sha256).expect("one range");
     let mut buf = vec![0; 256 << 10];

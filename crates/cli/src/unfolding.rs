@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::json;
 use ukexec_kexec::{Readers, SealedFile, shown_path};
-use ukexec_pe::AuthenticodeRanges;
+use ukexec_pe::ByteRanges;
 use ukexec_signature::Hasher;
 
 use crate::args;
@@ -185,7 +185,7 @@ impl Task<'_> {
             };
             return Ok((image, None));
         };
-        let ranges = AuthenticodeRanges {
+        let ranges = ByteRanges {
             ranges: plan.ranges.clone(),
             padding: plan.padding,
         };

@@ -12,26 +12,17 @@ use crate::headers::{
     SIZE_OF_IMAGE, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS,
 };
 use crate::read::wide;
-use crate::{FileOffset, PeError, PeImage, Section};
-
-/// The bytes that go into an Authenticode digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthenticodeRanges {
-    /// File ranges, to be hashed in this order; neighbours that touch are one.
-    ///
-    /// They ascend wherever sections have neither gaps nor overlaps. Where
-    /// they have, the order and even double hashing of bytes is what the
-    /// algorithm asks for and firmware does.
-    pub ranges: Vec<Range<u64>>,
-    /// How many zero bytes signing would put behind the last range, less than
-    /// 8. A signed image has none left to add, and firmware hashes none of an
-    /// unsigned one; some tools do.
-    pub padding: u64,
-}
+use crate::{ByteRanges, FileOffset, PeError, PeImage, Section};
 
 impl PeImage {
     /// Returns which bytes go into this image's Authenticode digest: all but
     /// `CheckSum`, data directory 4 and the certificate table.
+    ///
+    /// They ascend wherever sections have neither gaps nor overlaps. Where
+    /// they have, the order and even double hashing of bytes is what the
+    /// algorithm asks for and firmware does. The padding is less than 8 bytes.
+    /// A signed image has none left to add, and firmware hashes none of an
+    /// unsigned one; some tools do.
     ///
     /// # Errors
     ///
@@ -39,7 +30,7 @@ impl PeImage {
     /// signed: headers or raw data that pass the end, bytes behind the
     /// certificate table, sections that overlap so much that the sum of their
     /// sizes passes the end, or headers that contradict themselves.
-    pub fn authenticode_ranges(&self) -> Result<AuthenticodeRanges, PeError> {
+    pub fn authenticode_ranges(&self) -> Result<ByteRanges, PeError> {
         let certificates = self.certificates();
         let signed_end = match &certificates {
             Some(table) if table.end != self.file_len => {
@@ -73,7 +64,7 @@ impl PeImage {
             Some(_) => 0,
             None => signed_end.next_multiple_of(8).saturating_sub(signed_end),
         };
-        Ok(AuthenticodeRanges {
+        Ok(ByteRanges {
             ranges: hashed.ranges,
             padding,
         })
@@ -84,7 +75,7 @@ impl PeImage {
     /// change without a signature knowing. Firmware never loads them; whoever
     /// reads the file as a whole does.
     #[must_use]
-    pub fn uncovered(&self, covered: &AuthenticodeRanges) -> Vec<Range<u64>> {
+    pub fn uncovered(&self, covered: &ByteRanges) -> Vec<Range<u64>> {
         let signed_end = self.certificates().map_or(self.file_len, |it| it.start);
         let mut ranges = covered.ranges.clone();
         ranges.push(signed_end..signed_end);

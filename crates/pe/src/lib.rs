@@ -49,6 +49,7 @@
 )]
 
 mod authenticode;
+mod byte_ranges;
 mod checksum;
 mod edit;
 mod error;
@@ -61,7 +62,7 @@ mod section;
 #[cfg(test)]
 mod testing;
 
-pub use authenticode::AuthenticodeRanges;
+pub use byte_ranges::ByteRanges;
 pub use edit::{EditOptions, attach, detach};
 pub use error::{FileOffset, PeError};
 pub use image::{Machine, PeImage, Subsystem};

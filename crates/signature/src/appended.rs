@@ -10,7 +10,7 @@ use std::iter;
 
 use der::asn1::ObjectIdentifier;
 use serde::{Deserialize, Serialize};
-use ukexec_pe::{AuthenticodeRanges, ReadAt};
+use ukexec_pe::{ByteRanges, ReadAt};
 
 use crate::algorithm::oid;
 use crate::chain::Effort;
@@ -125,10 +125,7 @@ fn verify(
     checks: Checks,
 ) -> Result<Verdict, SignatureError> {
     let algorithm = signed.signer.algorithm;
-    let all = AuthenticodeRanges {
-        ranges: iter::once(0..signed_len).collect(),
-        padding: 0,
-    };
+    let all = ByteRanges::from(0..signed_len);
     let digests =
         digests_of(file, &all, std::iter::once(algorithm).collect()).map_err(|cause| {
             SignatureError::Read {

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use ukexec_pe::{AuthenticodeRanges, ReadAt};
+use ukexec_pe::{ByteRanges, ReadAt};
 
 use crate::digest::State;
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
@@ -11,10 +11,10 @@ use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
 /// Takes digests of an image while it goes by.
 ///
 /// ```
-/// use ukexec_pe::AuthenticodeRanges;
+/// use ukexec_pe::ByteRanges;
 /// use ukexec_signature::{Algorithm, Hasher};
 ///
-/// let ranges = AuthenticodeRanges { ranges: vec![0..2, 4..6], padding: 2 };
+/// let ranges = ByteRanges { ranges: vec![0..2, 4..6], padding: 2 };
 /// let mut hasher = Hasher::new(&ranges, [Algorithm::Sha256].into_iter().collect())?;
 /// hasher.update(0, b"ab-")?;
 /// hasher.update(3, b"-cd")?;
@@ -40,10 +40,7 @@ impl Hasher {
     /// [`SignatureError::OutOfOrder`] if the ranges do not ascend, as in
     /// images whose sections have gaps or overlap; [`digests_of`] takes
     /// the digests of those.
-    pub fn new(
-        ranges: &AuthenticodeRanges,
-        algorithms: AlgorithmSet,
-    ) -> Result<Self, SignatureError> {
+    pub fn new(ranges: &ByteRanges, algorithms: AlgorithmSet) -> Result<Self, SignatureError> {
         let mut end = 0;
         for range in &ranges.ranges {
             if range.start < end || range.end < range.start {
@@ -118,7 +115,7 @@ impl Hasher {
 /// What the image's medium says.
 pub fn digests_of(
     image: &(impl ReadAt + ?Sized),
-    ranges: &AuthenticodeRanges,
+    ranges: &ByteRanges,
     algorithms: AlgorithmSet,
 ) -> io::Result<Digests> {
     let mut states = states(algorithms);
@@ -186,7 +183,7 @@ mod tests {
 
     fn check(ranges: &[Range<u64>], chunks: &[(usize, usize)], expected: &Expect) {
         let image = b"0123456789";
-        let ranges = AuthenticodeRanges {
+        let ranges = ByteRanges {
             ranges: ranges.to_vec(),
             padding: 0,
         };
@@ -276,10 +273,7 @@ mod tests {
     #[test]
     fn digests_are_shown_in_hexadecimal() {
         let image: &[u8] = b"abc";
-        let ranges = AuthenticodeRanges {
-            ranges: std::iter::once(0..3).collect(),
-            padding: 0,
-        };
+        let ranges = ByteRanges::from(0..3);
         let digests = digests_of(image, &ranges, Algorithm::ALL.into_iter().collect()).unwrap();
         expect![[r#"
             SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d

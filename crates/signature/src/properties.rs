@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use expect_test::expect;
 use proptest::prelude::*;
 
-use ukexec_pe::AuthenticodeRanges;
+use ukexec_pe::ByteRanges;
 
 use crate::testing::{
     X509, certificate, content, entry, file, list, taken_apart, trust, verified, wrap,
@@ -184,7 +184,7 @@ proptest! {
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(len as u64)).collect();
         cuts.sort_unstable();
         let ranges = cuts.chunks_exact(2).map(|cut| cut[0]..cut[1]).collect();
-        let ranges = AuthenticodeRanges { ranges, padding };
+        let ranges = ByteRanges { ranges, padding };
         let algorithms: AlgorithmSet = Algorithm::ALL.into_iter().collect();
         let mut hasher = Hasher::new(&ranges, algorithms).unwrap();
         let mut at = 0;

@@ -8,11 +8,10 @@
 //! measurements (PCR 9: initrd and command line) are left out.
 
 use std::fmt::Write as _;
-use std::iter;
 
 use serde_json::{Value as Json, json};
 use ukexec_bpf::Rope;
-use ukexec_pe::{AuthenticodeRanges, PeImage};
+use ukexec_pe::{ByteRanges, PeImage};
 use ukexec_signature::{Algorithm, AlgorithmSet, Digests, digests_of};
 use ukexec_unfold::PeBytes;
 
@@ -305,10 +304,7 @@ fn utf16(text: &str) -> Rope {
 
 impl Event {
     fn new(what: &str, bytes: &Rope) -> anyhow::Result<Self> {
-        let whole = AuthenticodeRanges {
-            ranges: iter::once(0..bytes.len()).collect(),
-            padding: 0,
-        };
+        let whole = ByteRanges::from(0..bytes.len());
         Ok(Self {
             what: what.to_owned(),
             when: None,

@@ -340,7 +340,7 @@ impl<'a> Verifier<'a> {
     fn digests(
         &self,
         image: &Rope,
-        ranges: &ukexec_pe::AuthenticodeRanges,
+        ranges: &ukexec_pe::ByteRanges,
         algorithms: AlgorithmSet,
     ) -> Result<Digests, Box<dyn Error + Send + Sync>> {
         let is_outermost = self.found.is_empty();
