@@ -1,0 +1,418 @@
+//! Goldens: each kind of document and each command's texts, byte by byte.
+//!
+//! `golden/NAME.txt` holds a session: what was called, what came out on both
+//! streams, and how it ended. A document is in `golden/NAME.json` instead.
+//! `UPDATE_EXPECT=1` rewrites them. Nothing here needs root or a network.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use expect_test::{ExpectFile, expect_file};
+use serde_json::Value;
+
+use common::images::{GZIP, X86_64, kernel, pe, zboot};
+use common::{folder, ukexec, workspace};
+
+/// Calls that differ in their options only.
+type Runs<'a> = &'a [&'a str];
+
+/// Options that keep the machine's keys and parsers out of a result.
+const OFF: &str = "--verify=off --config=ukexec.conf --parsers-dir=none";
+const REQUIRE: &str = "--verify=require --config=ukexec.conf --parsers-dir=none";
+
+/// A note of a dry run about this machine.
+const OF_MACHINE: &str = "ukexec: note: a load would be refused now: ";
+
+/// Compares the session of `runs` with `golden/NAME.txt`, and the document of the
+/// one with `--json`, if there is one, with `golden/NAME.json`.
+fn check(name: &str, runs: Runs<'_>) {
+    session(name, runs, str::to_owned);
+}
+
+/// As [`check`], of a stdout from which `fixed` takes the machine away.
+fn session(name: &str, runs: Runs<'_>, fixed: impl Fn(&str) -> String) {
+    let dir = materials();
+    let mut session = String::new();
+    let mut documents = 0;
+    for run in runs {
+        let args = run.replace("OFF", OFF).replace("REQUIRE", REQUIRE);
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let output = ukexec(dir.path(), &args);
+        let [stdout, stderr] = [output.stdout, output.stderr]
+            .map(|stream| String::from_utf8(stream).expect("it is text"));
+        let mut stdout = fixed(&stdout);
+        if args.contains(&"--json") {
+            documents += 1;
+            let _document: Value = serde_json::from_str(&stdout).expect("it is one document");
+            let file = format!("{name}.json");
+            golden(&file).assert_eq(&stdout);
+            stdout = format!("({file})\n");
+        }
+        let stderr = stderr.lines().filter(|line| !line.starts_with(OF_MACHINE));
+        let stderr: String = stderr.map(|line| format!("stderr: {line}\n")).collect();
+        let code = output.status.code().expect("it ends by itself");
+        write!(
+            session,
+            "$ ukexec {run}\n{stdout}{stderr}exit code {code}\n\n"
+        )
+        .expect("a text has room");
+    }
+    assert!(documents <= 1, "{name}.json is for one document");
+    golden(&format!("{name}.txt")).assert_eq(&session);
+}
+
+fn golden(file: &str) -> ExpectFile {
+    expect_file![workspace("crates/cli/tests/golden").join(file)]
+}
+
+/// Returns a folder with an image of every kind, parsers and certificates.
+fn materials() -> tempfile::TempDir {
+    let mut narrow = kernel();
+    narrow[0x236] = 0; // xloadflags: 32-bit
+    let no_64_bit = pe(X86_64, &[(".linux", &narrow), (".initrd", b"070701")]);
+    let nested = pe(X86_64, &[(".linux", &zboot(GZIP)), (".osrel", OSREL)]);
+    let dir = folder(&[
+        ("ukexec.conf", Vec::new()),
+        ("vmlinuz", kernel()),
+        ("narrow", narrow),
+        ("narrow.efi", no_64_bit),
+        ("uki.efi", uki(&[])),
+        ("profiles.efi", uki(PROFILES)),
+        ("zboot.efi", zboot(GZIP)),
+        ("cut.efi", zboot(&GZIP[..16])),
+        ("nested.efi", nested),
+        ("initrd", b"070701 of the caller".to_vec()),
+    ]);
+    fs::create_dir(dir.path().join("none")).expect("room for a folder");
+    for file in FILES {
+        let name = Path::new(file).file_name().expect("a file");
+        let content = fs::read(workspace(file)).expect("a file of the workspace");
+        fs::write(dir.path().join(name), content).expect("room for a file");
+    }
+    dir
+}
+
+/// Returns an image as `ukify` makes it, with `more` sections.
+fn uki(more: &[(&str, &[u8])]) -> Vec<u8> {
+    let kernel = kernel();
+    let sections: &[(&str, &[u8])] = &[
+        (".sdmagic", b"#### LoaderInfo: systemd-stub 257.13 ####\0"),
+        (".osrel", OSREL),
+        (".cmdline", b"root=/dev/vda quiet"),
+        (".uname", b"6.6.6"),
+        (".pcrpkey", b"a key"),
+        (".initrd", b"070701 of the image"),
+        (".linux", &kernel),
+    ];
+    pe(X86_64, &[sections, more].concat())
+}
+
+const OSREL: &[u8] = b"ID=golden\nPRETTY_NAME=\"Golden 1\"\n";
+
+const PROFILES: &[(&str, &[u8])] = &[
+    (".profile", b"ID=main\nTITLE=Main\n"),
+    (".profile", b"ID=rescue\nTITLE=Rescue\n"),
+    (".cmdline", b"systemd.unit=rescue.target"),
+];
+
+/// Files of the workspace that are there too.
+const FILES: &[&str] = &[
+    "crates/bpf/testdata/objects/refused-kfunc.bpf.o",
+    "crates/bpf/testdata/objects/refused-undefined.bpf.o",
+    "crates/bpf/testdata/skeletons/refused-kfunc.o",
+    "crates/bpf/testdata/skeletons/zboot.o",
+    "crates/signature/testdata/signed/certificates/own.der",
+    "crates/signature/testdata/signed/certificates/root.der",
+    "crates/signature/testdata/signed/images/chain.efi",
+    "crates/signature/testdata/signed/images/own.efi",
+    "crates/signature/testdata/signed/images/unsigned.efi",
+    "parsers/objects/uki.bpf.o",
+    "parsers/objects/uki.match.bpf.o",
+    "parsers/objects/zboot.bpf.o",
+];
+
+#[test]
+fn help() {
+    let commands = [
+        "inspect", "unfold", "load", "exec", "unload", "status", "attach", "detach", "parser",
+    ];
+    let of_parser = [
+        "parser check",
+        "parser run",
+        "parser disasm",
+        "parser helpers",
+    ];
+    let runs = [&commands[..], &of_parser].concat();
+    let runs: Vec<String> = runs.iter().map(|run| format!("{run} --help")).collect();
+    check("help", &runs.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn usage() {
+    check(
+        "usage",
+        &[
+            "",
+            "boot",
+            "inspect",
+            "inspect uki.efi --verify=always",
+            "inspect uki.efi --cmdline=a --reuse-cmdline",
+            "unfold uki.efi",
+            "load - --initrd=-",
+            "attach uki.efi",
+            "parser",
+            "parser run uki.bpf.o",
+        ],
+    );
+}
+
+#[test]
+fn inspect() {
+    check(
+        "inspect",
+        &[
+            "inspect uki.efi OFF",
+            "inspect uki.efi OFF --hash",
+            "inspect uki.efi OFF --json",
+            "inspect vmlinuz OFF",
+            "inspect zboot.efi OFF",
+            "inspect profiles.efi OFF --profile=rescue --append=debug",
+            "inspect profiles.efi OFF --profile=3",
+            "inspect uki.efi OFF --no-embedded-parser --parser=zboot.bpf.o",
+            "inspect none.efi OFF",
+        ],
+    );
+}
+
+/// A layer in a layer, and parts that are missing.
+#[test]
+fn inspect_nested() {
+    check(
+        "inspect-nested",
+        &[
+            "inspect nested.efi OFF",
+            "-v inspect nested.efi OFF",
+            "inspect nested.efi OFF --json --hash",
+        ],
+    );
+}
+
+#[test]
+fn measure() {
+    check(
+        "measure",
+        &[
+            "inspect uki.efi OFF --measure",
+            "inspect profiles.efi OFF --measure --profile=1 --cmdline=debug",
+            "inspect vmlinuz OFF --measure",
+            "inspect uki.efi OFF --json --measure --hash",
+        ],
+    );
+}
+
+#[test]
+fn unfold() {
+    check(
+        "unfold",
+        &[
+            "unfold uki.efi OFF -o parts",
+            "unfold uki.efi OFF -o parts",
+            "-v unfold uki.efi OFF -o verbose --hash --initrd=initrd --append=debug",
+            "unfold zboot.efi OFF -o zboot",
+            "unfold narrow OFF -o narrow-parts",
+            "unfold uki.efi OFF -o document --hash --json",
+        ],
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn load() {
+    check(
+        "load",
+        &[
+            "load uki.efi OFF --dry-run",
+            "load uki.efi OFF --dry-run --append=debug --initrd=initrd",
+            "load profiles.efi OFF --dry-run --panic --profile=rescue --cmdline=a",
+            "load uki.efi OFF --dry-run --json --append=debug --initrd=initrd",
+        ],
+    );
+}
+
+/// A failure, and beside it what would have been loaded.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn load_refused() {
+    check(
+        "load-refused",
+        &[
+            "load narrow.efi OFF --dry-run",
+            "load zboot.efi OFF --dry-run",
+            "load narrow.efi OFF --dry-run --json --initrd=initrd --cmdline=debug",
+        ],
+    );
+}
+
+/// A failure within a parser.
+#[test]
+fn failure() {
+    check(
+        "failure",
+        &[
+            "inspect uki.efi OFF --max-insns=100",
+            "inspect cut.efi OFF",
+            "unfold nested.efi OFF -o parts --max-stages=1",
+            "unfold zboot.efi OFF -o parts --max-output=5",
+            "unfold zboot.efi OFF -o parts --max-memory=4K",
+            "inspect nested.efi OFF --max-insns=3000 --json",
+        ],
+    );
+}
+
+#[test]
+fn signature_good() {
+    check(
+        "signature-good",
+        &[
+            "inspect own.efi REQUIRE --trust=own.der",
+            "inspect chain.efi REQUIRE --trust=root.der --hash",
+            "inspect chain.efi REQUIRE --trust=root.der --json",
+        ],
+    );
+}
+
+#[test]
+fn signature_refused() {
+    check(
+        "signature-refused",
+        &[
+            "inspect own.efi REQUIRE --trust=root.der",
+            "inspect unsigned.efi REQUIRE --trust=own.der",
+            "unfold uki.efi REQUIRE --trust=own.der -o parts",
+            "load uki.efi REQUIRE --trust=own.der --dry-run",
+            "load zboot.efi REQUIRE --trust=own.der --dry-run",
+            "inspect own.efi --verify=auto --efivars=none --trust=root.der",
+            "inspect own.efi REQUIRE --trust=none.der",
+            "inspect own.efi REQUIRE --trust=initrd",
+            "load own.efi REQUIRE --trust=root.der --dry-run --json",
+        ],
+    );
+}
+
+#[test]
+fn edit() {
+    check(
+        "edit",
+        &[
+            "attach uki.efi uki.bpf.o -o out.efi",
+            "attach out.efi uki.bpf.o -o again.efi",
+            "inspect out.efi OFF",
+            "detach out.efi -o back.efi",
+            "detach back.efi -o again.efi",
+            "attach own.efi uki.bpf.o -o out.efi",
+            "attach own.efi uki.bpf.o -o out.efi --drop-signature",
+            "detach out.efi -o back.efi",
+            "attach uki.efi refused-kfunc.bpf.o -o out.efi",
+            "attach narrow uki.bpf.o -o out.efi",
+            "attach uki.efi uki.bpf.o -o none",
+        ],
+    );
+}
+
+#[test]
+fn parser_check() {
+    check(
+        "parser-check",
+        &[
+            "parser check uki.bpf.o",
+            "parser check zboot.o",
+            "parser check uki.efi",
+            "parser check zboot.o --json",
+        ],
+    );
+}
+
+#[test]
+fn parser_refused() {
+    check(
+        "parser-refused",
+        &[
+            "parser check refused-undefined.bpf.o",
+            "parser check refused-kfunc.o",
+            "parser check initrd",
+            "parser check refused-kfunc.bpf.o",
+            "parser check refused-undefined.bpf.o --json",
+        ],
+    );
+}
+
+#[test]
+fn parser_run() {
+    check(
+        "parser-run",
+        &[
+            "parser run uki.match.bpf.o --image=uki.efi",
+            "parser run uki.bpf.o --image=uki.efi --initrd=initrd --cmdline=debug --panic",
+            "parser run uki.match.bpf.o --image=zboot.efi",
+            "parser run uki.bpf.o --image=uki.efi --max-insns=100",
+            "parser run uki.bpf.o --image=uki.efi --max-insns=100 --trace",
+            "parser run uki.match.bpf.o --image=uki.efi --json",
+        ],
+    );
+}
+
+#[test]
+fn parser_disasm() {
+    check(
+        "parser-disasm",
+        &[
+            "parser disasm zboot.bpf.o --program=post_parse_pe --bytes",
+            "parser disasm zboot.o --program=post_parse_pe",
+            "parser disasm uki.efi",
+            "parser disasm zboot.o --program=none",
+        ],
+    );
+}
+
+/// The page of the documentation is the golden.
+#[test]
+fn parser_helpers() {
+    let output = ukexec(Path::new("/"), &["parser", "helpers"]);
+    assert!(output.status.success(), "{output:?}");
+    let stdout = String::from_utf8(output.stdout).expect("it is text");
+    expect_file![workspace("docs/helpers.md")].assert_eq(&stdout);
+}
+
+/// The machine's own values are left out, and what obstacles it has.
+#[test]
+fn status() {
+    session(
+        "status",
+        &["status", "status --json"],
+        |stdout| match serde_json::from_str(stdout) {
+            Ok(document) => format!("{:#}\n", kinds(document)),
+            Err(_) => stdout
+                .lines()
+                .filter(|line| !line.contains(" is refused: "))
+                .map(|line| line.get(..16).unwrap_or(line).trim_end().to_owned() + "\n")
+                .collect(),
+        },
+    );
+}
+
+/// Returns `document` with values that depend on the machine left out.
+fn kinds(mut document: Value) -> Value {
+    let fields = document.as_object_mut().expect("an object");
+    for (name, value) in fields {
+        match value {
+            Value::Object(_) => *value = kinds(value.take()),
+            Value::Array(_) => *value = Value::Array(Vec::new()),
+            _ if name == "schema" => {}
+            _ => *value = Value::Null,
+        }
+    }
+    document
+}
