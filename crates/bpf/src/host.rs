@@ -1,5 +1,7 @@
 //! What a host offers to parsers, and what a run may cost it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::btf::Btf;
 use crate::memory::Memory;
 use crate::trace::Tracer;
@@ -80,7 +82,7 @@ pub trait Host {
 }
 
 /// What is left of a run's budget; every run draws from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
     /// Instructions that may still run.
     pub insns: u64,
