@@ -5,9 +5,10 @@
 
 use ::bzip2::{Decompress, Error, Status};
 
-use crate::error::{Cause, DecompressError};
-use crate::push::{CHUNK, Fault, Fed, Push, Step, feed};
-use crate::{Ending, Job};
+use crate::error::{Cause, DecompressError, Fault};
+use crate::input::CHUNK;
+use crate::job::{Ending, Job};
+use crate::push::{Fed, Push, Step, feed};
 
 /// What the decoder takes at level 9: 900 kB of block, four bytes each.
 const MEMORY: u64 = 3_600_000;

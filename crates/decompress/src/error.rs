@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::Compression;
+use crate::compression::Compression;
 
 /// Why a stream could not be decompressed.
 ///
@@ -164,6 +164,14 @@ impl Cause {
     pub(crate) fn decoder(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Decoder(error.into())
     }
+}
+
+/// Why a decoder stopped; the input knows where.
+pub(crate) enum Fault {
+    Corrupt(Cause),
+    Unsupported(String),
+    /// So many bytes of memory would be needed.
+    Memory(u64),
 }
 
 /// Bytes as a person reads them: `1f 8b 08`.

@@ -5,9 +5,10 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use crate::error::{Cause, DecompressError};
-use crate::push::{CHUNK, Fault, Fed, Push, Step, feed};
-use crate::{Ending, Job};
+use crate::error::{Cause, DecompressError, Fault};
+use crate::input::CHUNK;
+use crate::job::{Ending, Job};
+use crate::push::{Fed, Push, Step, feed};
 
 /// RFC 1952, 2.3.1 "FLG".
 mod flag {

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::io::{self, BufRead};
 
-use crate::Compression;
-use crate::error::{Cause, DecompressError};
-use crate::push::{CHUNK, Fault};
+use crate::compression::Compression;
+use crate::error::{Cause, DecompressError, Fault};
+
+/// The size of the buffer that decoders fill and the output takes.
+pub(crate) const CHUNK: usize = 128 << 10;
 
 /// The most that [`Input::peek`] can look ahead: a zstd frame header is 18.
 const PEEK_MAX: usize = 32;

@@ -51,9 +51,11 @@
 )]
 
 mod bzip2;
+mod compression;
 mod error;
 mod gzip;
 mod input;
+mod job;
 mod lz4;
 mod lzma;
 mod lzo;
@@ -67,8 +69,10 @@ use std::fmt;
 use std::io::{BufRead, Write};
 
 use crate::input::Input;
+use crate::job::{Ending, Job};
 use crate::output::Output;
 
+pub use crate::compression::Compression;
 pub use crate::error::{Cause, DecompressError};
 
 /// Decompresses the stream at the start of `input` into `output`.
@@ -135,79 +139,6 @@ pub fn decompress(
         written: job.output.written(),
         warnings,
     })
-}
-
-/// A compression that Linux kernels and their images use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compression {
-    /// gzip, RFC 1952.
-    Gzip,
-    /// bzip2.
-    Bzip2,
-    /// LZMA-alone, the `.lzma` file format.
-    Lzma,
-    /// xz.
-    Xz,
-    /// LZO in an lzop file.
-    Lzo,
-    /// LZ4 in its legacy format.
-    Lz4,
-    /// Zstandard, RFC 8878.
-    Zstd,
-}
-
-impl Compression {
-    /// The length of the longest magic: that of lzop.
-    pub const MAGIC_LEN_MAX: usize = lzo::MAGIC.len();
-
-    /// The magics. gzip and lzma are known by two bytes, as in Linux
-    /// `lib/decompress.c`; the others have longer ones, and are held to them.
-    const MAGICS: [(Self, &'static [u8]); 7] = [
-        (Self::Gzip, &[0x1f, 0x8b]),
-        (Self::Bzip2, b"BZh"),
-        (Self::Lzma, &[0x5d, 0x00]),
-        (Self::Xz, &[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]),
-        (Self::Lzo, &lzo::MAGIC),
-        (Self::Lz4, &lz4::MAGIC),
-        (Self::Zstd, &zstd::FRAME_MAGIC),
-    ];
-
-    /// Returns the compression whose magic `head` starts with.
-    ///
-    /// Of a `head` shorter than a magic, two bytes are enough: what is cut
-    /// there is reported as cut, not as unknown.
-    #[must_use]
-    pub fn detect(head: &[u8]) -> Option<Self> {
-        let known = Self::MAGICS.iter().find(|(_, magic)| {
-            head.len() >= 2
-                && head
-                    .iter()
-                    .zip(*magic)
-                    .all(|(found, expected)| found == expected)
-        });
-        match (known, head) {
-            (Some((compression, _)), _) => Some(*compression),
-            (None, [0x50..=0x5f, rest @ ..]) if rest.starts_with(&zstd::SKIPPABLE_MAGIC) => {
-                Some(Self::Zstd)
-            }
-            (None, _) => None,
-        }
-    }
-}
-
-/// The name as the kernel's configuration and zboot's header have it.
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gzip => "gzip",
-            Self::Bzip2 => "bzip2",
-            Self::Lzma => "lzma",
-            Self::Xz => "xz",
-            Self::Lzo => "lzo",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        })
-    }
 }
 
 /// What a decompression may use.
@@ -289,20 +220,4 @@ impl fmt::Display for Warning {
             }
         }
     }
-}
-
-/// One decompression: from where, to where.
-struct Job<'a> {
-    input: Input<'a>,
-    output: Output<'a>,
-}
-
-/// How a stream ended, where it was good.
-enum Ending {
-    Complete,
-    /// See [`Warning::TrailerCut`].
-    TrailerCut {
-        part: &'static str,
-        data_checked: bool,
-    },
 }

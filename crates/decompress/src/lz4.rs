@@ -7,11 +7,10 @@
 //! cannot be told from a shorter one. The kernel's build appends the size of
 //! the output, four bytes, which look like a block's size and are not.
 
+use crate::compression::LZ4_MAGIC;
 use crate::error::{Cause, DecompressError};
 use crate::input::wide;
-use crate::{Ending, Job};
-
-pub(crate) const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+use crate::job::{Ending, Job};
 
 /// What a block decodes to at most.
 const BLOCK: usize = 8 << 20;
@@ -47,7 +46,7 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<usize>, D
         let Some(word) = word else {
             return Ok(None);
         };
-        if word == MAGIC {
+        if word == LZ4_MAGIC {
             job.input.consume(word.len());
             continue;
         }

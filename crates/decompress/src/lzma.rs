@@ -9,9 +9,8 @@ use std::io::{self, Read};
 use lzma_rust2::{LzmaReader, lzma_get_memory_usage_by_props};
 
 use crate::error::{Cause, DecompressError};
-use crate::input::{Input, wide};
-use crate::push::CHUNK;
-use crate::{Ending, Job};
+use crate::input::{CHUNK, Input, wide};
+use crate::job::{Ending, Job};
 
 /// The largest dictionary that the decoder takes.
 const DICTIONARY_MAX: u64 = 0xffff_fff0;

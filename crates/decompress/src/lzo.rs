@@ -9,9 +9,7 @@ use flate2::Crc;
 
 use crate::error::{Cause, DecompressError};
 use crate::input::wide;
-use crate::{Ending, Job};
-
-pub(crate) const MAGIC: [u8; 9] = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
+use crate::job::{Ending, Job};
 
 /// lzop's own block length, and the most it takes.
 const BLOCK: u32 = 256 << 10;

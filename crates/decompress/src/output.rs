@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::Write;
 
-use crate::Compression;
+use crate::compression::Compression;
 use crate::error::DecompressError;
 use crate::input::wide;
 

@@ -1,11 +1,8 @@
 //! Decoders that are handed bytes, and the one loop that feeds them.
 
-use crate::Job;
-use crate::error::{Cause, DecompressError};
-use crate::input::{clamp, wide};
-
-/// The size of the buffer that decoders fill and the output takes.
-pub(crate) const CHUNK: usize = 128 << 10;
+use crate::error::{Cause, DecompressError, Fault};
+use crate::input::{CHUNK, clamp, wide};
+use crate::job::Job;
 
 /// A decoder that takes and gives as much as it can.
 pub(crate) trait Push {
@@ -37,14 +34,6 @@ impl Step {
             ended,
         }
     }
-}
-
-/// Why a decoder stopped; the input knows where.
-pub(crate) enum Fault {
-    Corrupt(Cause),
-    Unsupported(String),
-    /// So many bytes of memory would be needed.
-    Memory(u64),
 }
 
 /// Why [`feed`] returned.

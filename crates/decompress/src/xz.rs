@@ -13,9 +13,10 @@ use std::io;
 
 use lzma_rust2::{Action, Status, XzStream};
 
-use crate::error::{Cause, DecompressError};
-use crate::push::{CHUNK, Fault, Fed, Push, Step, feed, feed_all};
-use crate::{Ending, Job};
+use crate::error::{Cause, DecompressError, Fault};
+use crate::input::CHUNK;
+use crate::job::{Ending, Job};
+use crate::push::{Fed, Push, Step, feed, feed_all};
 
 const STREAM_HEADER_LEN: u64 = 12;
 

@@ -10,14 +10,11 @@
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use crate::error::{Cause, DecompressError};
-use crate::push::{CHUNK, Fault, Fed, Push, Step, feed, feed_all};
-use crate::{Ending, Job};
-
-pub(crate) const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
-/// The last three bytes of a skippable frame's magic; the first is 0x50-0x5f.
-pub(crate) const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
+use crate::compression::{SKIPPABLE_MAGIC, ZSTD_MAGIC};
+use crate::error::{Cause, DecompressError, Fault};
+use crate::input::CHUNK;
+use crate::job::{Ending, Job};
+use crate::push::{Fed, Push, Step, feed, feed_all};
 
 /// RFC 8878, 3.1.1.1.1: a frame header is at most 14 bytes behind the magic.
 const HEADER_LEN_MAX: usize = 18;
@@ -39,7 +36,7 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
                 let [_, _, _, _, len @ ..]: [u8; 8] = job.input.take()?;
                 job.input.skip(u32::from_le_bytes(len).into(), |_| {})?;
             }
-            magic if *magic == FRAME_MAGIC => match frame(job, &mut unzstd, &mut chunk)? {
+            magic if *magic == ZSTD_MAGIC => match frame(job, &mut unzstd, &mut chunk)? {
                 Ending::Complete => has_frame = true,
                 cut @ Ending::TrailerCut { .. } => return Ok(cut),
             },
