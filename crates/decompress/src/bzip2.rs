@@ -5,7 +5,7 @@
 
 use ::bzip2::{Decompress, Error, Status};
 
-use crate::error::{Cause, DecompressError, Fault};
+use crate::error::{Corruption, DecompressError, Fault};
 use crate::input::CHUNK;
 use crate::job::{Ending, Job};
 use crate::push::{Fed, Push, Step, feed};
@@ -59,8 +59,10 @@ impl Push for Bunzip {
             Ok(Status::StreamEnd) => Ok(true),
             Ok(Status::MemNeeded) => Err(Fault::Memory(MEMORY)),
             Ok(_) => Ok(false),
-            Err(Error::Data) => Err(Fault::Corrupt(Cause::decoder("a block or a CRC is wrong"))),
-            Err(error) => Err(Fault::Corrupt(Cause::decoder(error))),
+            Err(Error::Data) => Err(Fault::Corrupt(Corruption::decoder(
+                "a block or a CRC is wrong",
+            ))),
+            Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
         };
         let step = Step::between(before, (self.raw.total_in(), self.raw.total_out()), ended);
         let consumed = input.get(..step.consumed).unwrap_or(input);

@@ -42,7 +42,7 @@ pub enum DecompressError {
         /// How far the decoder had come, to the part it was looking at.
         at: u64,
         /// What is wrong there.
-        cause: Cause,
+        cause: Corruption,
     },
     /// The stream uses a part of its format that is not taken here.
     #[error(
@@ -131,7 +131,7 @@ impl DecompressError {
 /// What is wrong with a corrupt stream.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub enum Corruption {
     /// A checksum differs.
     #[error("the {what} is {computed:#x}, the stream says {stored:#x}")]
     Checksum {
@@ -160,7 +160,7 @@ pub enum Cause {
     Stalled,
 }
 
-impl Cause {
+impl Corruption {
     pub(crate) fn decoder(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Decoder(error.into())
     }
@@ -168,7 +168,7 @@ impl Cause {
 
 /// Why a decoder stopped; the input knows where.
 pub(crate) enum Fault {
-    Corrupt(Cause),
+    Corrupt(Corruption),
     Unsupported(String),
     /// So many bytes of memory would be needed.
     Memory(u64),

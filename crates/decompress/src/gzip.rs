@@ -5,7 +5,7 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use crate::error::{Cause, DecompressError, Fault};
+use crate::error::{Corruption, DecompressError, Fault};
 use crate::input::CHUNK;
 use crate::job::{Ending, Job};
 use crate::push::{Fed, Push, Step, feed};
@@ -45,7 +45,7 @@ fn header(job: &mut Job<'_>) -> Result<(), DecompressError> {
             .unsupported(format!("compression method {method}")));
     }
     if flags & flag::RESERVED != 0 {
-        return Err(job.input.corrupt(Cause::Field {
+        return Err(job.input.corrupt(Corruption::Field {
             field: "FLG",
             expected: "reserved bits 0",
             found: flags.into(),
@@ -116,7 +116,7 @@ fn check(
             .rev()
             .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
     };
-    Err(job.input.corrupt(Cause::Checksum {
+    Err(job.input.corrupt(Corruption::Checksum {
         what,
         stored: number(stored),
         computed: number(computed),
@@ -133,7 +133,7 @@ impl Push for Inflate {
         let before = (self.raw.total_in(), self.raw.total_out());
         let ended = match self.raw.decompress(input, output, FlushDecompress::None) {
             Ok(status) => Ok(status == Status::StreamEnd),
-            Err(error) => Err(Fault::Corrupt(Cause::decoder(error))),
+            Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
         };
         let step = Step::between(before, (self.raw.total_in(), self.raw.total_out()), ended);
         self.crc

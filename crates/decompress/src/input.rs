@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::{self, BufRead};
 
 use crate::compression::Compression;
-use crate::error::{Cause, DecompressError, Fault};
+use crate::error::{Corruption, DecompressError, Fault};
 
 /// The size of the buffer that decoders fill and the output takes.
 pub(crate) const CHUNK: usize = 128 << 10;
@@ -266,12 +266,12 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(crate) fn corrupt(&self, cause: Cause) -> DecompressError {
+    pub(crate) fn corrupt(&self, cause: Corruption) -> DecompressError {
         self.fault(Fault::Corrupt(cause))
     }
 
     /// As [`corrupt`](Self::corrupt), of something that started at `at`.
-    pub(crate) fn corrupt_at(&self, at: u64, cause: Cause) -> DecompressError {
+    pub(crate) fn corrupt_at(&self, at: u64, cause: Corruption) -> DecompressError {
         DecompressError::Corrupt {
             compression: self.compression,
             at,

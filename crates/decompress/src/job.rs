@@ -12,7 +12,7 @@ pub(crate) struct Job<'a> {
 /// How a stream ended, where it was good.
 pub(crate) enum Ending {
     Complete,
-    /// See [`crate::Warning::TrailerCut`].
+    /// See [`crate::StreamWarning::TrailerCut`].
     TrailerCut {
         part: &'static str,
         data_checked: bool,

@@ -21,7 +21,7 @@
 //! | zstd | the first byte that starts no frame | `zboot-decompress-zstd.c` |
 //!
 //! A stream that lacks its trailer alone is good, with a
-//! [warning](Warning::TrailerCut): parsers are in use that cut four bytes off.
+//! [warning](StreamWarning::TrailerCut): parsers are in use that cut four bytes off.
 //! A stream that lacks data is an error. LZMA-alone has no trailer. LZ4 has no
 //! end either: cut between two blocks, it looks like a shorter stream.
 //!
@@ -32,7 +32,7 @@
 //! of lzop, the XXH64 of zstd. LZMA-alone and LZ4 have none. Where a format
 //! leaves its own lengths and flags uncovered (lzop's block lengths, zstd's
 //! checksum flag), a change can end a stream early; then bytes are left over,
-//! and [counted](Warning::TrailingBytes).
+//! and [counted](StreamWarning::TrailingBytes).
 //!
 //! No input panics. Memory is bounded by [`Limits::memory`] and some small
 //! buffers. Time is bounded by the length of the output: a stream that takes
@@ -73,7 +73,7 @@ use crate::job::{Ending, Job};
 use crate::output::Output;
 
 pub use crate::compression::Compression;
-pub use crate::error::{Cause, DecompressError};
+pub use crate::error::{Corruption, DecompressError};
 
 /// Decompresses the stream at the start of `input` into `output`.
 ///
@@ -82,7 +82,7 @@ pub use crate::error::{Cause, DecompressError};
 /// more than [`Limits::output`].
 ///
 /// ```
-/// use ukexec_decompress::{Compression, Limits, Warning, decompress};
+/// use ukexec_decompress::{Compression, Limits, StreamWarning, decompress};
 ///
 /// // `printf hello | lz4 -l`, and the output's size as the kernel appends it.
 /// let payload = b"\x02\x21\x4c\x18\x06\x00\x00\x00\x50hello\x05\x00\x00\x00";
@@ -90,7 +90,7 @@ pub use crate::error::{Cause, DecompressError};
 /// let done = decompress(&mut payload.as_slice(), &mut output, &Limits::default())?;
 /// assert_eq!(output, b"hello");
 /// assert_eq!(done.compression, Compression::Lz4);
-/// assert_eq!(done.warnings, [Warning::TrailingBytes { count: 4 }]);
+/// assert_eq!(done.warnings, [StreamWarning::TrailingBytes { count: 4 }]);
 ///
 /// let limits = Limits { output: 4, ..Limits::default() };
 /// let error = decompress(&mut payload.as_slice(), &mut Vec::new(), &limits).unwrap_err();
@@ -127,11 +127,11 @@ pub fn decompress(
     let consumed = job.input.position();
     let mut warnings = Vec::new();
     if let Ending::TrailerCut { part, data_checked } = ending {
-        warnings.push(Warning::TrailerCut { part, data_checked });
+        warnings.push(StreamWarning::TrailerCut { part, data_checked });
     }
     let count = job.input.drain()?;
     if count > 0 {
-        warnings.push(Warning::TrailingBytes { count });
+        warnings.push(StreamWarning::TrailingBytes { count });
     }
     Ok(Decompressed {
         compression,
@@ -172,13 +172,13 @@ pub struct Decompressed {
     /// The bytes of output.
     pub written: u64,
     /// What was not as it should be, though the data are whole.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<StreamWarning>,
 }
 
 /// Something about a good stream that its user should know.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub enum StreamWarning {
     /// Bytes follow the stream; they were ignored.
     TrailingBytes {
         /// How many.
@@ -193,7 +193,7 @@ pub enum Warning {
     },
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for StreamWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TrailingBytes { count: 1 } => f.write_str("1 byte behind the stream was ignored"),

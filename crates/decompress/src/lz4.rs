@@ -8,7 +8,7 @@
 //! the output, four bytes, which look like a block's size and are not.
 
 use crate::compression::LZ4_MAGIC;
-use crate::error::{Cause, DecompressError};
+use crate::error::{Corruption, DecompressError};
 use crate::input::wide;
 use crate::job::{Ending, Job};
 
@@ -30,7 +30,8 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
         let decoded = job.input.block(size, &mut scratch, |data| {
             lz4_flex::block::decompress_into(data, &mut block)
         })?;
-        let len = decoded.map_err(|error| job.input.corrupt_at(at_block, Cause::decoder(error)))?;
+        let len =
+            decoded.map_err(|error| job.input.corrupt_at(at_block, Corruption::decoder(error)))?;
         job.output.write(block.get(..len).unwrap_or_default())?;
         last_was_short = len < BLOCK;
     }
@@ -60,7 +61,7 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<usize>, D
             if last_was_short {
                 return Ok(None);
             }
-            return Err(job.input.corrupt(Cause::Field {
+            return Err(job.input.corrupt(Corruption::Field {
                 field: "block size",
                 expected: "at most 0x808090",
                 found: size.into(),

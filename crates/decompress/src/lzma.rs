@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use lzma_rust2::{LzmaReader, lzma_get_memory_usage_by_props};
 
-use crate::error::{Cause, DecompressError};
+use crate::error::{Corruption, DecompressError};
 use crate::input::{CHUNK, Input, wide};
 use crate::job::{Ending, Job};
 
@@ -22,7 +22,7 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
     let header: [u8; 13] = job.input.take()?;
     let [properties, d0, d1, d2, d3, size @ ..] = header;
     if properties >= PROPERTIES_END {
-        return Err(job.input.corrupt(Cause::Field {
+        return Err(job.input.corrupt(Corruption::Field {
             field: "properties",
             expected: "less than 0xe1",
             found: properties.into(),
@@ -37,12 +37,12 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
         .min(DICTIONARY_MAX);
     let dictionary = u32::try_from(dictionary).unwrap_or(u32::MAX);
     let needed_kib = lzma_get_memory_usage_by_props(dictionary, properties)
-        .map_err(|error| job.input.corrupt(Cause::decoder(error)))?;
+        .map_err(|error| job.input.corrupt(Corruption::decoder(error)))?;
     job.input.check_memory(u64::from(needed_kib) << 10)?;
 
     let first = job.input.peek(1)?.first().copied();
     if let Some(first) = first.filter(|first| *first != 0) {
-        return Err(job.input.corrupt(Cause::Field {
+        return Err(job.input.corrupt(Corruption::Field {
             field: "first byte of the range coder",
             expected: "0",
             found: first.into(),
@@ -86,7 +86,7 @@ fn refused(input: &Input<'_>, error: io::Error) -> DecompressError {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         input.truncated()
     } else {
-        input.corrupt(Cause::decoder(error))
+        input.corrupt(Corruption::decoder(error))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use flate2::Crc;
 
-use crate::error::{Cause, DecompressError};
+use crate::error::{Corruption, DecompressError};
 use crate::input::wide;
 use crate::job::{Ending, Job};
 
@@ -236,16 +236,16 @@ impl Blocks {
     }
 }
 
-fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Cause> {
+fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Corruption> {
     if data_len > BLOCK_MAX {
-        return Err(Cause::Field {
+        return Err(Corruption::Field {
             field: "length of a block's data",
             expected: "at most 0x4000000",
             found: data_len.into(),
         });
     }
     if compressed_len == 0 || compressed_len > data_len {
-        return Err(Cause::Field {
+        return Err(Corruption::Field {
             field: "length of a compressed block",
             expected: "at least 1 and at most the length of its data",
             found: compressed_len.into(),
@@ -255,13 +255,17 @@ fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Cause> {
 }
 
 /// Decodes a block that must make `len` bytes.
-fn unpack<'a>(compressed: &[u8], data: &'a mut Vec<u8>, len: usize) -> Result<&'a [u8], Cause> {
+fn unpack<'a>(
+    compressed: &[u8],
+    data: &'a mut Vec<u8>,
+    len: usize,
+) -> Result<&'a [u8], Corruption> {
     data.resize(len, 0);
-    let found = lzo::decompress_into(compressed, data).map_err(Cause::decoder)?;
+    let found = lzo::decompress_into(compressed, data).map_err(Corruption::decoder)?;
     if found == len {
         return Ok(data);
     }
-    Err(Cause::Field {
+    Err(Corruption::Field {
         field: "length of a block's data",
         expected: "what the block's header says",
         found: wide(found),
@@ -269,7 +273,7 @@ fn unpack<'a>(compressed: &[u8], data: &'a mut Vec<u8>, len: usize) -> Result<&'
 }
 
 impl BlockChecks {
-    fn compressed(&self, bytes: &[u8]) -> Result<(), Cause> {
+    fn compressed(&self, bytes: &[u8]) -> Result<(), Corruption> {
         adler(
             "Adler-32 of a compressed block",
             self.compressed_adler,
@@ -278,13 +282,13 @@ impl BlockChecks {
         crc("CRC-32 of a compressed block", self.compressed_crc, bytes)
     }
 
-    fn data(&self, bytes: &[u8]) -> Result<(), Cause> {
+    fn data(&self, bytes: &[u8]) -> Result<(), Corruption> {
         adler("Adler-32 of a block's data", self.data_adler, bytes)?;
         crc("CRC-32 of a block's data", self.data_crc, bytes)
     }
 }
 
-fn adler(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Cause> {
+fn adler(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Corruption> {
     let Some(stored) = stored else {
         return Ok(());
     };
@@ -293,7 +297,7 @@ fn adler(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Ca
     compare(what, stored, adler.sum())
 }
 
-fn crc(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Cause> {
+fn crc(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Corruption> {
     let Some(stored) = stored else {
         return Ok(());
     };
@@ -302,11 +306,11 @@ fn crc(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Caus
     compare(what, stored, crc.sum())
 }
 
-fn compare(what: &'static str, stored: u32, computed: u32) -> Result<(), Cause> {
+fn compare(what: &'static str, stored: u32, computed: u32) -> Result<(), Corruption> {
     if stored == computed {
         return Ok(());
     }
-    Err(Cause::Checksum {
+    Err(Corruption::Checksum {
         what,
         stored: stored.into(),
         computed: computed.into(),

@@ -1,6 +1,6 @@
 //! Decoders that are handed bytes, and the one loop that feeds them.
 
-use crate::error::{Cause, DecompressError, Fault};
+use crate::error::{Corruption, DecompressError, Fault};
 use crate::input::{CHUNK, clamp, wide};
 use crate::job::Job;
 
@@ -80,7 +80,7 @@ pub(crate) fn feed(
             return match (nothing_offered, left) {
                 (true, 0) => Ok(Fed::Given),
                 (true, _) => Ok(Fed::InputOver),
-                (false, _) => Err(job.input.corrupt(Cause::Stalled)),
+                (false, _) => Err(job.input.corrupt(Corruption::Stalled)),
             };
         }
     }

@@ -13,7 +13,7 @@ use std::io;
 
 use lzma_rust2::{Action, Status, XzStream};
 
-use crate::error::{Cause, DecompressError, Fault};
+use crate::error::{Corruption, DecompressError, Fault};
 use crate::input::CHUNK;
 use crate::job::{Ending, Job};
 use crate::push::{Fed, Push, Step, feed, feed_all};
@@ -137,7 +137,7 @@ impl Unxz {
                 Fault::Memory(u64::from(needed) << 10)
             }
             io::ErrorKind::Unsupported => Fault::Unsupported(error.to_string()),
-            _ => Fault::Corrupt(Cause::decoder(error)),
+            _ => Fault::Corrupt(Corruption::decoder(error)),
         }
     }
 }

@@ -11,7 +11,7 @@
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::compression::{SKIPPABLE_MAGIC, ZSTD_MAGIC};
-use crate::error::{Cause, DecompressError, Fault};
+use crate::error::{Corruption, DecompressError, Fault};
 use crate::input::CHUNK;
 use crate::job::{Ending, Job};
 use crate::push::{Fed, Push, Step, feed, feed_all};
@@ -73,7 +73,7 @@ fn frame(
         };
         let last = block.last;
         if fed == Fed::Ended {
-            return Err(job.input.corrupt(Cause::Stalled));
+            return Err(job.input.corrupt(Corruption::Stalled));
         }
         fed = feed_all(job, unzstd, chunk, block.len)?;
         if last {
@@ -86,7 +86,7 @@ fn frame(
     // The decoder does not compare it where the last block is empty.
     let written = job.output.written().saturating_sub(start);
     if header.content.is_some_and(|content| content != written) {
-        return Err(job.input.corrupt(Cause::Field {
+        return Err(job.input.corrupt(Corruption::Field {
             field: "length of the frame's data",
             expected: "what the frame's header says",
             found: written,
@@ -98,7 +98,7 @@ fn frame(
             part: "XXH64 checksum",
             data_checked: false,
         }),
-        Fed::Given => Err(job.input.corrupt(Cause::Stalled)),
+        Fed::Given => Err(job.input.corrupt(Corruption::Stalled)),
     }
 }
 
@@ -206,7 +206,7 @@ struct Unzstd {
 
 impl Unzstd {
     fn new(memory_limit: u64) -> Result<Self, Fault> {
-        let failed = |error| Fault::Corrupt(Cause::decoder(error));
+        let failed = |error| Fault::Corrupt(Corruption::decoder(error));
         let mut raw = Decoder::new().map_err(failed)?;
         // The header is compared with the exact limit; this is a second wall.
         let log = memory_limit
@@ -225,7 +225,7 @@ impl Push for Unzstd {
         let mut output = OutBuffer::around(output);
         let ended = match self.raw.run(&mut input, &mut output) {
             Ok(hint) => Ok(hint == 0),
-            Err(error) => Err(Fault::Corrupt(Cause::decoder(error))),
+            Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
         };
         Step {
             consumed: input.pos(),

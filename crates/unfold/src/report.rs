@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use ukexec_decompress::{Decompressed, Warning as DecompressWarning};
+use ukexec_decompress::{Decompressed, StreamWarning};
 
 use crate::ParserOrigin;
 
@@ -245,12 +245,12 @@ impl WarningKind {
     /// Returns what a decompression has to say.
     pub(crate) fn of_decompression(done: &Decompressed) -> impl Iterator<Item = Self> {
         done.warnings.iter().filter_map(|warning| match *warning {
-            DecompressWarning::TrailerCut { part, data_checked } => Some(Self::TrailerCut {
+            StreamWarning::TrailerCut { part, data_checked } => Some(Self::TrailerCut {
                 compression: done.compression.to_string(),
                 part,
                 data_checked,
             }),
-            DecompressWarning::TrailingBytes { count } => Some(Self::TrailingBytes {
+            StreamWarning::TrailingBytes { count } => Some(Self::TrailingBytes {
                 compression: done.compression.to_string(),
                 count,
             }),

@@ -2,7 +2,7 @@
 
 use crate::common::{SUFFIXES, run, testdata};
 use expect_test::{Expect, expect};
-use ukexec_decompress::{Compression, Warning};
+use ukexec_decompress::{Compression, StreamWarning};
 
 #[track_caller]
 fn check(stream: &str, data: &[u8]) {
@@ -69,7 +69,7 @@ fn check_all(edit: impl Fn(Vec<u8>) -> Vec<u8>, expect: Expect) {
                 } else {
                     "other bytes"
                 };
-                let warnings = done.warnings.iter().map(Warning::to_string);
+                let warnings = done.warnings.iter().map(StreamWarning::to_string);
                 let told: Vec<_> = [format!("{times} x {what}")]
                     .into_iter()
                     .chain(warnings)

@@ -2,7 +2,7 @@
 
 use crate::common::{SUFFIXES, lzop, lzop_header, run, testdata};
 use expect_test::{Expect, expect};
-use ukexec_decompress::{Compression, DecompressError, Warning};
+use ukexec_decompress::{Compression, DecompressError, StreamWarning};
 
 /// Streams of few bytes that hold every part of their format.
 const STREAMS: [&str; 14] = [
@@ -38,7 +38,7 @@ fn every_cut_is_an_error_or_a_warning() {
                 // nothing; fewer than four bytes behind it are padding.
                 Ok((_, output)) if name.ends_with("lz4") && len < 8 => assert_eq!(output, []),
                 Ok((done, output)) => {
-                    let cut = matches!(done.warnings[..], [Warning::TrailerCut { .. }]);
+                    let cut = matches!(done.warnings[..], [StreamWarning::TrailerCut { .. }]);
                     assert!(
                         cut && output == data,
                         "{name} to {len}: {:?}",

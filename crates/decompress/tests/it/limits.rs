@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
 use crate::common::{SUFFIXES, compress, lz4, lzma, lzop, sample, testdata};
 use expect_test::{Expect, expect};
-use ukexec_decompress::{Compression, DecompressError, Limits, Warning, decompress};
+use ukexec_decompress::{Compression, DecompressError, Limits, StreamWarning, decompress};
 
 const MIB: usize = 1 << 20;
 
@@ -69,7 +69,7 @@ fn flaw_07_sizes_at_the_8_mib_border() {
                 (len, end),
                 "{compression} of {len}"
             );
-            assert_eq!(done.warnings, [Warning::TrailingBytes { count: 4 }]);
+            assert_eq!(done.warnings, [StreamWarning::TrailingBytes { count: 4 }]);
         }
     }
 }
@@ -438,7 +438,7 @@ fn a_reader_of_any_granularity_gives_the_same() {
             assert_eq!(output, testdata("data.raw"));
             assert_eq!(
                 done.warnings,
-                [Warning::TrailingBytes { count: 5 }],
+                [StreamWarning::TrailingBytes { count: 5 }],
                 "{compression}"
             );
             assert!(input.fill_buf().unwrap().is_empty());
