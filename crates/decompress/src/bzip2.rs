@@ -53,7 +53,7 @@ impl Bunzip {
 }
 
 impl Push for Bunzip {
-    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
         let before = (self.raw.total_in(), self.raw.total_out());
         let ended = match self.raw.decompress(input, output) {
             Ok(Status::StreamEnd) => Ok(true),
@@ -64,12 +64,10 @@ impl Push for Bunzip {
             ))),
             Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
         };
-        let step = Step::between(before, (self.raw.total_in(), self.raw.total_out()), ended);
-        let consumed = input.get(..step.consumed).unwrap_or(input);
-        let last = consumed
-            .get(consumed.len().saturating_sub(16)..)
-            .unwrap_or(consumed);
-        for byte in last {
+        let after = (self.raw.total_in(), self.raw.total_out());
+        let step = Step::between(input, output, before, after, ended);
+        let not_last = step.consumed.len().saturating_sub(16);
+        for byte in step.consumed.iter().skip(not_last) {
             self.tail = (self.tail << 8) | u128::from(*byte);
         }
         step

@@ -158,6 +158,9 @@ pub enum Corruption {
     /// The decoder takes no more input and gives no more output.
     #[error("the decoder makes no progress")]
     Stalled,
+    /// The decoder says that it read or wrote bytes beyond what it was given.
+    #[error("the decoder counts more bytes than there are")]
+    Miscounted,
 }
 
 impl Corruption {

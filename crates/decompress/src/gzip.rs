@@ -129,15 +129,15 @@ struct Inflate {
 }
 
 impl Push for Inflate {
-    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
         let before = (self.raw.total_in(), self.raw.total_out());
         let ended = match self.raw.decompress(input, output, FlushDecompress::None) {
             Ok(status) => Ok(status == Status::StreamEnd),
             Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
         };
-        let step = Step::between(before, (self.raw.total_in(), self.raw.total_out()), ended);
-        self.crc
-            .update(output.get(..step.produced).unwrap_or_default());
+        let after = (self.raw.total_in(), self.raw.total_out());
+        let step = Step::between(input, output, before, after, ended);
+        self.crc.update(step.produced);
         step
     }
 }

@@ -100,13 +100,10 @@ impl<'a> Input<'a> {
     /// As [`fill`](Self::fill), where little output is no fault: inside of a
     /// block, and behind the stream.
     fn next(&mut self) -> Result<&[u8], DecompressError> {
-        if self.held_start < self.held_end {
-            return Ok(self
-                .held
-                .get(self.held_start..self.held_end)
-                .unwrap_or_default());
+        match self.held.get(self.held_start..self.held_end) {
+            None | Some([]) => fill(self.reader, self.position),
+            Some(held) => Ok(held),
         }
-        fill(self.reader, self.position)
     }
 
     /// Takes `count` bytes of the last [`fill`](Self::fill).
@@ -125,8 +122,7 @@ impl<'a> Input<'a> {
         if self.fill()?.len() < count {
             self.hold(count)?;
         }
-        let next = self.fill()?;
-        Ok(next.get(..count).unwrap_or(next))
+        Ok(clamp(self.fill()?, wide(count)))
     }
 
     /// Moves bytes from the reader until `count` are held, or all there are.
@@ -167,10 +163,11 @@ impl<'a> Input<'a> {
     /// them. `scratch` is used only where the reader's buffer ends inside.
     pub(crate) fn block<T>(
         &mut self,
-        count: usize,
+        count: u32,
         scratch: &mut Vec<u8>,
         look: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, DecompressError> {
+        let count = size(count);
         if let Some(whole) = self.fill()?.get(..count) {
             let seen = look(whole);
             self.consume(count);
@@ -181,8 +178,7 @@ impl<'a> Input<'a> {
         scratch.clear();
         while scratch.len() < count {
             let missing = count.saturating_sub(scratch.len());
-            let next = self.next()?;
-            let part = next.get(..missing).unwrap_or(next);
+            let part = clamp(self.next()?, wide(missing));
             let taken = part.len();
             if taken == 0 {
                 return Err(self.truncated());
@@ -326,9 +322,16 @@ pub(crate) fn clamp(bytes: &[u8], count: u64) -> &[u8] {
         .unwrap_or(bytes)
 }
 
-/// Widens a length; exact on every host that has one.
+/// Widens a length.
 pub(crate) fn wide(count: usize) -> u64 {
+    // No machine that Rust compiles for has a wider `usize`.
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Returns a length that a stream says as one of this machine's.
+pub(crate) fn size(count: u32) -> usize {
+    // With a narrower `usize`, nothing is as long: the input ends before.
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

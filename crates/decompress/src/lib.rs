@@ -41,6 +41,8 @@
 //! go on without saying anything. What follows the stream is read and no more.
 
 #![forbid(unsafe_code)]
+// Where sums and differences saturate here, none reaches an end: lengths come
+// out of fields of 32 bits or fewer, positions count bytes that were read.
 #![cfg_attr(
     not(test),
     warn(

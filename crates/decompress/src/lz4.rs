@@ -11,6 +11,7 @@ use crate::compression::LZ4_MAGIC;
 use crate::error::{Corruption, DecompressError};
 use crate::input::wide;
 use crate::job::{Ending, Job};
+use crate::push::counted;
 
 /// What a block decodes to at most.
 const BLOCK: usize = 8 << 20;
@@ -18,9 +19,11 @@ const BLOCK: usize = 8 << 20;
 /// The largest LZ4 data of so much output: `LZ4_COMPRESSBOUND`.
 const COMPRESSED_MAX: u32 = (8 << 20) + (8 << 20) / 255 + 16;
 
+/// What both take.
+const MEMORY: u64 = 2 * (8 << 20) + (8 << 20) / 255 + 16;
+
 pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
-    job.input
-        .check_memory(wide(BLOCK).saturating_add(COMPRESSED_MAX.into()))?;
+    job.input.check_memory(MEMORY)?;
     let _magic: [u8; 4] = job.input.take()?;
     let mut block = vec![0; BLOCK];
     let mut scratch = Vec::new();
@@ -32,14 +35,16 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
         })?;
         let len =
             decoded.map_err(|error| job.input.corrupt_at(at_block, Corruption::decoder(error)))?;
-        job.output.write(block.get(..len).unwrap_or_default())?;
+        let data = counted(&block, Some(wide(len)));
+        let data = data.map_err(|cause| job.input.corrupt_at(at_block, cause))?;
+        job.output.write(data)?;
         last_was_short = len < BLOCK;
     }
     Ok(Ending::Complete)
 }
 
 /// Returns the size of the next block, or `None` where the stream has ended.
-fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<usize>, DecompressError> {
+fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<u32>, DecompressError> {
     loop {
         let next = job.input.peek(5)?;
         let word = next.first_chunk().copied();
@@ -52,8 +57,8 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<usize>, D
             continue;
         }
         let size = u32::from_le_bytes(word);
-        let output_size = low_word(job.output.written());
-        if size == 0 || (size == output_size && (at_end || last_was_short)) {
+        let is_output_size = job.output.written().to_le_bytes().starts_with(&word);
+        if size == 0 || (is_output_size && (at_end || last_was_short)) {
             return Ok(None);
         }
         if size > COMPRESSED_MAX {
@@ -68,10 +73,6 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<usize>, D
             }));
         }
         job.input.consume(word.len());
-        return Ok(usize::try_from(size).ok());
+        return Ok(Some(size));
     }
-}
-
-fn low_word(number: u64) -> u32 {
-    u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default()
 }

@@ -11,9 +11,10 @@ use lzma_rust2::{LzmaReader, lzma_get_memory_usage_by_props};
 use crate::error::{Corruption, DecompressError};
 use crate::input::{CHUNK, Input, wide};
 use crate::job::{Ending, Job};
+use crate::push::counted;
 
 /// The largest dictionary that the decoder takes.
-const DICTIONARY_MAX: u64 = 0xffff_fff0;
+const DICTIONARY_MAX: u32 = 0xffff_fff0;
 
 /// The properties byte is `(pb * 5 + lp) * 9 + lc`, with lc < 9, lp and pb < 5.
 const PROPERTIES_END: u8 = 9 * 5 * 5;
@@ -31,11 +32,9 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
     // All ones: unknown, an end mark ends the stream.
     let size = u64::from_le_bytes(size);
     // One chunk may be decoded before the output refuses it.
-    let dictionary = u64::from(u32::from_le_bytes([d0, d1, d2, d3]))
-        .min(size)
-        .min(job.output.limit().saturating_add(wide(CHUNK)))
-        .min(DICTIONARY_MAX);
-    let dictionary = u32::try_from(dictionary).unwrap_or(u32::MAX);
+    let most_output = size.min(job.output.limit().saturating_add(wide(CHUNK)));
+    let dictionary = u32::from_le_bytes([d0, d1, d2, d3]).min(DICTIONARY_MAX);
+    let dictionary = u32::try_from(most_output).map_or(dictionary, |most| dictionary.min(most));
     let needed_kib = lzma_get_memory_usage_by_props(dictionary, properties)
         .map_err(|error| job.input.corrupt(Corruption::decoder(error)))?;
     job.input.check_memory(u64::from(needed_kib) << 10)?;
@@ -73,7 +72,10 @@ fn decode_data(
     let end = loop {
         match reader.read(&mut chunk) {
             Ok(0) => break Ok(Ending::Complete),
-            Ok(count) => job.output.write(chunk.get(..count).unwrap_or_default())?,
+            Ok(count) => match counted(&chunk, Some(wide(count))) {
+                Ok(data) => job.output.write(data)?,
+                Err(cause) => break Err(io::Error::other(cause)),
+            },
             Err(error) => break Err(error),
         }
     };

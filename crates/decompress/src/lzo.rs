@@ -8,7 +8,7 @@
 use flate2::Crc;
 
 use crate::error::{Corruption, DecompressError};
-use crate::input::wide;
+use crate::input::{size, wide};
 use crate::job::{Ending, Job};
 
 /// lzop's own block length, and the most it takes.
@@ -197,24 +197,21 @@ impl Blocks {
         let stored = compressed_len == data_len;
         check_lengths(data_len, compressed_len)
             .map_err(|cause| job.input.corrupt_at(at_block, cause))?;
-        job.input
-            .check_memory(u64::from(data_len).saturating_mul(2))?;
+        job.input.check_memory(u64::from(data_len) << 1)?;
         let checks = self.checks(job, stored)?;
 
         let Self { data, scratch, .. } = self;
         let output = &mut job.output;
-        let written = job
-            .input
-            .block(size(compressed_len), scratch, |compressed| {
-                let decoded = if stored {
-                    compressed
-                } else {
-                    checks.compressed(compressed)?;
-                    unpack(compressed, data, size(data_len))?
-                };
-                checks.data(decoded)?;
-                Ok(output.write(decoded))
-            })?;
+        let written = job.input.block(compressed_len, scratch, |compressed| {
+            let decoded = if stored {
+                compressed
+            } else {
+                checks.compressed(compressed)?;
+                unpack(compressed, data, size(data_len))?
+            };
+            checks.data(decoded)?;
+            Ok(output.write(decoded))
+        })?;
         self.last = data_len;
         self.largest = self.largest.max(data_len);
         written.map_err(|cause| job.input.corrupt_at(at_block, cause))?
@@ -315,10 +312,6 @@ fn compare(what: &'static str, stored: u32, computed: u32) -> Result<(), Corrupt
         stored: stored.into(),
         computed: computed.into(),
     })
-}
-
-fn size(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 /// Adler-32, RFC 1950, 2.2 and 9.

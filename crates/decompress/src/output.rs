@@ -33,13 +33,13 @@ impl<'a> Output<'a> {
 
     /// Writes all of `bytes`, or nothing where that would pass the limit.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), DecompressError> {
-        let end = self.written().saturating_add(wide(bytes.len()));
-        if end > self.limit {
-            return Err(DecompressError::OutputLimit {
+        let end = self.written().checked_add(wide(bytes.len()));
+        let end = end
+            .filter(|end| *end <= self.limit)
+            .ok_or(DecompressError::OutputLimit {
                 compression: self.compression,
                 limit: self.limit,
-            });
-        }
+            })?;
         self.writer
             .write_all(bytes)
             .map_err(|source| DecompressError::Write {

@@ -24,14 +24,16 @@ const STREAM_HEADER_LEN: u64 = 12;
 const FILTERS_MAX: u8 = 2;
 
 pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
-    let limit_kib = job.input.memory_limit() >> 10;
+    // No limit to the decoder: what no dictionary needs, or more.
+    let limit_kib = u32::try_from(job.input.memory_limit() >> 10).unwrap_or(u32::MAX);
     let mut unxz = Unxz {
-        raw: XzStream::new_mem_limit(false, u32::try_from(limit_kib).unwrap_or(u32::MAX)),
+        raw: XzStream::new_mem_limit(false, limit_kib),
     };
     let mut chunk = vec![0; CHUNK];
 
-    let check_id = job.input.peek(8)?.get(7).copied().unwrap_or_default();
+    let check_id = job.input.peek(8)?.get(7).copied();
     feed_all(job, &mut unxz, &mut chunk, STREAM_HEADER_LEN)?;
+    let check_id = check_id.ok_or_else(|| job.input.truncated())?;
     // Size 0 in place of a block header's size starts the index.
     while let Some(size) = block_header_len(job)? {
         feed_all(job, &mut unxz, &mut chunk, size)?;
@@ -119,22 +121,22 @@ struct Unxz {
 }
 
 impl Push for Unxz {
-    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
         let before = (self.raw.total_in(), self.raw.total_out());
         let ended = match self.raw.process(input, output, Action::Run) {
             Ok(result) => Ok(result.status == Status::StreamEnd),
             Err(error) => Err(self.fault(error)),
         };
-        Step::between(before, (self.raw.total_in(), self.raw.total_out()), ended)
+        let after = (self.raw.total_in(), self.raw.total_out());
+        Step::between(input, output, before, after, ended)
     }
 }
 
 impl Unxz {
     fn fault(&self, error: io::Error) -> Fault {
         match error.kind() {
-            io::ErrorKind::OutOfMemory => {
-                let needed = self.raw.memory_usage().unwrap_or(u32::MAX);
-                Fault::Memory(u64::from(needed) << 10)
+            io::ErrorKind::OutOfMemory if let Some(kib) = self.raw.memory_usage() => {
+                Fault::Memory(u64::from(kib) << 10)
             }
             io::ErrorKind::Unsupported => Fault::Unsupported(error.to_string()),
             _ => Fault::Corrupt(Corruption::decoder(error)),

@@ -12,7 +12,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::compression::{SKIPPABLE_MAGIC, ZSTD_MAGIC};
 use crate::error::{Corruption, DecompressError, Fault};
-use crate::input::CHUNK;
+use crate::input::{CHUNK, wide};
 use crate::job::{Ending, Job};
 use crate::push::{Fed, Push, Step, feed, feed_all};
 
@@ -124,8 +124,14 @@ impl FrameHeader {
         } else {
             Some(window_size(fields.number(1)?))
         };
-        let dictionary = fields.number([0, 1, 2, 4].get(low_bits(descriptor, 3)).copied()?)?;
-        let content_len = match (low_bits(descriptor >> 6, 3), single_segment) {
+        let dictionary_len = match descriptor & 3 {
+            0 => 0,
+            1 => 1,
+            2 => 2,
+            _ => 4,
+        };
+        let dictionary = fields.number(dictionary_len)?;
+        let content_len = match (descriptor >> 6, single_segment) {
             (0, false) => 0,
             (0, true) => 1,
             (1, _) => 2,
@@ -140,7 +146,7 @@ impl FrameHeader {
             content
         };
         Some(Self {
-            len: crate::input::wide(fields.len),
+            len: wide(fields.len),
             window: window.unwrap_or(content),
             content: (content_len != 0).then_some(content),
             dictionary,
@@ -153,10 +159,6 @@ impl FrameHeader {
 fn window_size(descriptor: u64) -> u64 {
     let base = 1_u64 << ((descriptor >> 3) & 0x1f).saturating_add(10);
     base.saturating_add((base >> 3).saturating_mul(descriptor & 7))
-}
-
-fn low_bits(number: u64, mask: u64) -> usize {
-    usize::try_from(number & mask).unwrap_or_default()
 }
 
 /// Little-endian numbers, one behind the other.
@@ -211,8 +213,7 @@ impl Unzstd {
         // The header is compared with the exact limit; this is a second wall.
         let log = memory_limit
             .checked_next_power_of_two()
-            .unwrap_or(u64::MAX)
-            .ilog2();
+            .map_or(WINDOW_LOG_MAX, u64::ilog2);
         raw.set_parameter(DParameter::WindowLogMax(log.clamp(10, WINDOW_LOG_MAX)))
             .map_err(failed)?;
         Ok(Self { raw })
@@ -220,17 +221,14 @@ impl Unzstd {
 }
 
 impl Push for Unzstd {
-    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Step {
-        let mut input = InBuffer::around(input);
-        let mut output = OutBuffer::around(output);
-        let ended = match self.raw.run(&mut input, &mut output) {
+    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
+        let mut from = InBuffer::around(input);
+        let mut to = OutBuffer::around(&mut *output);
+        let ended = match self.raw.run(&mut from, &mut to) {
             Ok(hint) => Ok(hint == 0),
             Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
         };
-        Step {
-            consumed: input.pos(),
-            produced: output.pos(),
-            ended,
-        }
+        let after = (wide(from.pos()), wide(to.pos()));
+        Step::between(input, output, (0, 0), after, ended)
     }
 }
