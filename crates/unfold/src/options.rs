@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use ukexec_bpf::{Meter, Rope};
 
 use crate::Report;
@@ -102,7 +103,7 @@ impl fmt::Display for ParserOrigin {
 }
 
 /// What one unfolding may cost. It is drawn from; what is left stays in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Instructions, private memory and log lines of all stages together.
     ///
