@@ -4,9 +4,10 @@
 //! Header"; the rules are those of `arch/x86/kernel/kexec-bzimage64.c`.
 
 use crate::bytes::Fields;
-use crate::check::{Errno, Fault, Machine, Problem};
+use crate::check::{Errno, Fault, Problem};
 use crate::error::BootError;
-use crate::kernel::{Arch, CmdlineLimit, KernelFormat};
+use crate::kernel::{CmdlineLimit, KernelFormat};
+use crate::platform::{Arch, Platform};
 
 /// What matters of the setup header.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +127,7 @@ impl Setup {
     }
 
     /// Returns what the loader finds, in its order.
-    pub(crate) fn check(&self, len: u64, machine: &Machine) -> Vec<Problem> {
+    pub(crate) fn check(&self, len: u64, platform: &Platform) -> Vec<Problem> {
         let is_32_bit = self.arch() == Some(Arch::X86);
         let lacks = |flag| self.arch() == Some(Arch::X86_64) && self.xloadflags & flag == 0;
         let refused = [
@@ -153,7 +154,7 @@ impl Setup {
             (is_32_bit, Fault::Kernel32Bit),
             (lacks(CAN_BE_LOADED_ABOVE_4G), Fault::NotAbove4G),
             (
-                lacks(FIVE_LEVEL) && machine.five_level_paging == Some(true),
+                lacks(FIVE_LEVEL) && platform.five_level_paging == Some(true),
                 Fault::NoFiveLevelPaging,
             ),
             (
@@ -169,7 +170,7 @@ impl Setup {
             .filter(|(is_so, _)| *is_so)
             .map(|(_, fault)| Problem::refused(Errno::Enoexec, fault))
             .collect();
-        if machine.efi_32bit == Some(true) {
+        if platform.efi_32bit == Some(true) {
             // Not where the running kernel leaves the firmware alone.
             problems.push(Problem::may_be_refused(Errno::Enoexec, Fault::Efi32Bit));
         }

@@ -3,52 +3,8 @@
 use std::fmt;
 
 use crate::image::Flat;
-use crate::kernel::{Arch, ByteOrder, Header, Kernel, KernelFormat};
-
-/// What is known of the machine that is to load a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Machine {
-    /// What its kernel runs on.
-    pub arch: Arch,
-    /// The byte order that its kernel runs in.
-    pub byte_order: ByteOrder,
-    /// Bytes in a page, if known.
-    pub page_size: Option<u64>,
-    /// Whether an x86 kernel uses 5-level paging, if known.
-    pub five_level_paging: Option<bool>,
-    /// Whether its UEFI firmware is 32-bit under a 64-bit kernel, if known.
-    pub efi_32bit: Option<bool>,
-}
-
-impl Machine {
-    /// Returns a machine of which nothing else is known.
-    #[must_use]
-    pub fn new(arch: Arch) -> Self {
-        let byte_order = if arch == Arch::S390x {
-            ByteOrder::Big
-        } else {
-            ByteOrder::Little
-        };
-        Self {
-            arch,
-            byte_order,
-            page_size: None,
-            five_level_paging: None,
-            efi_32bit: None,
-        }
-    }
-
-    /// Returns the machine that `uname -m` names so.
-    #[must_use]
-    pub fn from_uname(machine: &str) -> Option<Self> {
-        let mut found = Self::new(Arch::from_uname(machine)?);
-        if matches!(machine, "aarch64_be" | "ppc64" | "s390x") {
-            found.byte_order = ByteOrder::Big;
-        }
-        Some(found)
-    }
-}
+use crate::kernel::{Header, Kernel, KernelFormat};
+use crate::platform::{Arch, ByteOrder, Platform};
 
 /// Something about a kernel that a machine will not like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,15 +216,15 @@ pub enum Fault {
 }
 
 impl Kernel {
-    /// Returns what the kernel of `machine` would object to, and what would go
+    /// Returns what the kernel of `platform` would object to, and what would go
     /// wrong without an objection. Nothing means that the image is as it should
     /// be; signatures and memory are looked at by that kernel alone.
     #[must_use]
-    pub fn check(&self, machine: &Machine) -> Vec<Problem> {
-        let mut problems = self.check_fit(machine);
+    pub fn check(&self, platform: &Platform) -> Vec<Problem> {
+        let mut problems = self.check_fit(platform);
         // The loader of another machine would not get to these.
         if !problems.iter().any(Problem::is_refusal) {
-            problems.extend(self.check_header(machine));
+            problems.extend(self.check_header(platform));
         }
         for fault in &self.faults {
             if !problems.iter().any(|problem| problem.fault == *fault) {
@@ -297,41 +253,41 @@ impl Kernel {
         })
     }
 
-    fn check_fit(&self, machine: &Machine) -> Vec<Problem> {
-        let Some(loader) = Loader::of(machine.arch) else {
+    fn check_fit(&self, platform: &Platform) -> Vec<Problem> {
+        let Some(loader) = Loader::of(platform.arch) else {
             let fault = Fault::NoFileLoad {
-                machine: machine.arch,
+                machine: platform.arch,
             };
             return vec![Problem::refused(Errno::Enosys, fault)];
         };
         // A 32-bit bzImage has a word of its own.
-        let is_taken = |kernel| (kernel, machine.arch) == (Arch::X86, Arch::X86_64);
+        let is_taken = |kernel| (kernel, platform.arch) == (Arch::X86, Arch::X86_64);
         if let Some(kernel) = self.arch
-            && kernel != machine.arch
+            && kernel != platform.arch
             && !is_taken(kernel)
         {
             let fault = Fault::WrongArch {
                 kernel,
-                machine: machine.arch,
+                machine: platform.arch,
             };
             return vec![Problem::refused(loader.errno, fault)];
         }
         if !loader.formats.contains(&self.format) {
             let fault = Fault::WrongFormat {
                 format: self.format,
-                machine: machine.arch,
+                machine: platform.arch,
                 takes: loader.takes,
             };
             return vec![Problem::refused(loader.errno, fault)];
         }
-        if self.byte_order == machine.byte_order {
+        if self.byte_order == platform.byte_order {
             return Vec::new();
         }
         let fault = Fault::WrongByteOrder {
             kernel: self.byte_order,
-            machine: machine.byte_order,
+            machine: platform.byte_order,
         };
-        vec![match machine.arch {
+        vec![match platform.arch {
             // Most processors run both.
             Arch::Arm64 => Problem::may_be_refused(Errno::Einval, fault),
             // The ELF loader reads both.
@@ -340,11 +296,11 @@ impl Kernel {
         }]
     }
 
-    fn check_header(&self, machine: &Machine) -> Vec<Problem> {
+    fn check_header(&self, platform: &Platform) -> Vec<Problem> {
         let mut problems = Vec::new();
         match &self.header {
-            Header::BzImage(setup) => problems.extend(setup.check(self.true_len, machine)),
-            Header::Arm64(image) => problems.extend(image.check(machine)),
+            Header::BzImage(setup) => problems.extend(setup.check(self.true_len, platform)),
+            Header::Arm64(image) => problems.extend(image.check(platform)),
             Header::Plain => {}
         }
         if matches!(self.format, KernelFormat::Image | KernelFormat::LoongArchPe) {
@@ -417,14 +373,14 @@ mod tests {
     use crate::samples::{self, put};
 
     /// Compares what a machine says of an image.
-    fn check(machine: &Machine, image: &[u8], expected: Expect) {
+    fn check(machine: &Platform, image: &[u8], expected: Expect) {
         let problems = identify(image).unwrap().check(machine);
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         expected.assert_eq(&lines.join("\n"));
     }
 
-    fn machine(uname: &str) -> Machine {
-        Machine::from_uname(uname).unwrap()
+    fn machine(uname: &str) -> Platform {
+        Platform::from_uname(uname).unwrap()
     }
 
     #[test]
@@ -770,14 +726,14 @@ mod tests {
     #[test]
     fn knows_machines_by_name() {
         assert_eq!(
-            Machine::from_uname("i686").map(|machine| machine.arch),
+            Platform::from_uname("i686").map(|machine| machine.arch),
             Some(Arch::X86)
         );
         assert_eq!(
-            Machine::from_uname("armv7l").map(|machine| machine.arch),
+            Platform::from_uname("armv7l").map(|machine| machine.arch),
             Some(Arch::Arm)
         );
-        assert_eq!(Machine::from_uname("vax"), None);
+        assert_eq!(Platform::from_uname("vax"), None);
         assert_eq!(machine("s390x").byte_order, ByteOrder::Big);
         assert_eq!(machine("ppc64le").byte_order, ByteOrder::Little);
     }

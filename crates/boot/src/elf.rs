@@ -7,9 +7,9 @@ use ukexec_pe::ReadAt;
 
 use crate::bytes::{Fields, read};
 use crate::error::BootError;
-use crate::kernel::{Arch, ByteOrder};
 use crate::known;
 use crate::look_alike::LookAlike;
+use crate::platform::{Arch, ByteOrder};
 
 /// What matters of an ELF kernel.
 #[derive(Clone, Copy, Debug)]

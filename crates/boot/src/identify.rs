@@ -10,9 +10,10 @@ use crate::check::Fault;
 use crate::elf::Elf;
 use crate::error::BootError;
 use crate::image::Flat;
-use crate::kernel::{Arch, ByteOrder, CmdlineLimit, Header, Kernel, KernelFormat};
+use crate::kernel::{CmdlineLimit, Header, Kernel, KernelFormat};
 use crate::known;
 use crate::look_alike::LookAlike;
+use crate::platform::{Arch, ByteOrder};
 use crate::s390::Parmarea;
 
 /// Identifies a kernel.
@@ -274,7 +275,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::check::Machine as BootMachine;
+    use crate::platform::Platform;
     use crate::samples::{self, AMD64, ARM64, put, put_pe, sign};
 
     /// Compares what is known of a kernel.
@@ -796,7 +797,7 @@ mod tests {
                     "ppc64",
                     "s390x",
                 ] {
-                    let mut machine = BootMachine::from_uname(machine).unwrap();
+                    let mut machine = Platform::from_uname(machine).unwrap();
                     machine.page_size = Some(4096);
                     for problem in kernel.check(&machine) {
                         assert!(!problem.to_string().is_empty());

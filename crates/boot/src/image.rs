@@ -5,9 +5,10 @@
 //! `arch/loongarch/kernel/head.S`.
 
 use crate::bytes::Fields;
-use crate::check::{Errno, Fault, Machine, Problem};
+use crate::check::{Errno, Fault, Problem};
 use crate::error::BootError;
-use crate::kernel::{Arch, ByteOrder, CmdlineLimit, KernelFormat};
+use crate::kernel::{CmdlineLimit, KernelFormat};
+use crate::platform::{Arch, ByteOrder, Platform};
 
 /// A flat image's header.
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +156,8 @@ impl Flat {
 impl Arm64 {
     /// Returns what the loader finds. Which page sizes the processor knows is
     /// not to be seen from here, only which one is in use.
-    pub(crate) fn check(self, machine: &Machine) -> Option<Problem> {
-        match (self.page_size, machine.page_size) {
+    pub(crate) fn check(self, platform: &Platform) -> Option<Problem> {
+        match (self.page_size, platform.page_size) {
             (Some(needed), Some(running)) if needed != running => Some(Problem::may_be_refused(
                 Errno::Einval,
                 Fault::PageSize { needed, running },

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::check::{Fault, Machine};
+use crate::check::Fault;
+use crate::platform::{Arch, ByteOrder, Platform};
 use crate::{bzimage, image};
 
 /// A kernel, identified.
@@ -48,8 +49,8 @@ impl Kernel {
     /// where no other is known. That of every bzImage is 64-bit: Linux loads
     /// them nowhere else.
     #[must_use]
-    pub fn home(&self) -> Machine {
-        Machine::new(match self.arch {
+    pub fn home(&self) -> Platform {
+        Platform::new(match self.arch {
             Some(Arch::X86) | None => Arch::X86_64,
             Some(arch) => arch,
         })
@@ -94,90 +95,6 @@ impl fmt::Display for KernelFormat {
             Self::LoongArchPe => "LoongArch PE",
             Self::Elf => "ELF",
             Self::S390Image => "s390 image",
-        })
-    }
-}
-
-/// What a kernel runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arch {
-    /// 32-bit x86.
-    X86,
-    /// 64-bit x86.
-    X86_64,
-    /// 32-bit Arm.
-    Arm,
-    /// 64-bit Arm.
-    Arm64,
-    /// 32-bit RISC-V.
-    Riscv32,
-    /// 64-bit RISC-V.
-    Riscv64,
-    /// 32-bit LoongArch.
-    LoongArch32,
-    /// 64-bit LoongArch.
-    LoongArch64,
-    /// 64-bit PowerPC.
-    PowerPc64,
-    /// IBM Z.
-    S390x,
-    /// Another one, by its number in an ELF header.
-    Other(u16),
-}
-
-impl Arch {
-    /// Returns the architecture that `uname -m` names so.
-    #[must_use]
-    pub fn from_uname(machine: &str) -> Option<Self> {
-        Some(match machine {
-            "x86_64" => Self::X86_64,
-            "i386" | "i486" | "i586" | "i686" => Self::X86,
-            "aarch64" | "aarch64_be" => Self::Arm64,
-            "riscv64" => Self::Riscv64,
-            "riscv32" => Self::Riscv32,
-            "loongarch64" => Self::LoongArch64,
-            "loongarch32" => Self::LoongArch32,
-            "ppc64" | "ppc64le" => Self::PowerPc64,
-            "s390x" => Self::S390x,
-            arm if arm.starts_with("arm") => Self::Arm,
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::X86 => "x86",
-            Self::X86_64 => "x86_64",
-            Self::Arm => "arm",
-            Self::Arm64 => "arm64",
-            Self::Riscv32 => "riscv32",
-            Self::Riscv64 => "riscv64",
-            Self::LoongArch32 => "loongarch32",
-            Self::LoongArch64 => "loongarch64",
-            Self::PowerPc64 => "ppc64",
-            Self::S390x => "s390x",
-            Self::Other(number) => return write!(f, "ELF machine {number}"),
-        })
-    }
-}
-
-/// Which end of a number comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ByteOrder {
-    /// The low one.
-    Little,
-    /// The high one.
-    Big,
-}
-
-impl fmt::Display for ByteOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Little => "little-endian",
-            Self::Big => "big-endian",
         })
     }
 }

@@ -3,7 +3,7 @@
 //! [`identify()`] looks at an image that no parser takes apart any more. It
 //! answers with a [`Kernel`], or says what the image is instead. What it finds
 //! is data, not `cfg`: an x86 host identifies arm64 kernels.
-//! [`Kernel::check`] compares a kernel with a [`Machine`] by the rules of
+//! [`Kernel::check`] compares a kernel with a [`Platform`] by the rules of
 //! Linux's `kexec_file_load(2)` loaders and says what that call would answer.
 //!
 //! ```
@@ -46,13 +46,15 @@ mod image;
 mod kernel;
 mod known;
 mod look_alike;
+mod platform;
 mod s390;
 #[cfg(test)]
 mod samples;
 
 pub use banner::find_banner;
-pub use check::{Errno, Fault, Machine, Problem, Verdict};
+pub use check::{Errno, Fault, Problem, Verdict};
 pub use error::BootError;
 pub use identify::identify;
-pub use kernel::{Arch, ByteOrder, CmdlineLimit, EMPTY_INITRD, Kernel, KernelFormat};
+pub use kernel::{CmdlineLimit, EMPTY_INITRD, Kernel, KernelFormat};
 pub use look_alike::LookAlike;
+pub use platform::{Arch, ByteOrder, Platform};

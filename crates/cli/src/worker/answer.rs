@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use ukexec_boot::{Arch, Kernel, Machine, Problem};
+use ukexec_boot::{Arch, Kernel, Platform, Problem};
 
 use super::extra::{Extra, File};
 use super::measure::Measurements;
@@ -146,7 +146,7 @@ fn problems(kernel: &Kernel, outcome: &Outcome, facts: Option<&MachineFacts>) ->
     let Some(facts) = facts else {
         return problems;
     };
-    if let Some(mut machine) = Machine::from_uname(&facts.machine) {
+    if let Some(mut machine) = Platform::from_uname(&facts.machine) {
         machine.page_size = facts.page_size;
         machine.five_level_paging = facts.five_level_paging;
         machine.efi_32bit = facts.efi_32bit;
