@@ -13,9 +13,9 @@ use crate::error::Place;
 use crate::host::Phase;
 use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::layer::Current;
-use crate::report::{AskedReport, ParserInfo, Warning, WarningKind};
-use crate::stage::{Armed, Inputs, Means, programs_on};
-use crate::{Cause, Options, ParserFile, ParserOrigin, UnfoldError};
+use crate::report::{AskedReport, ParserInfo, UnfoldWarning, WarningKind};
+use crate::stage::{Armed, Inputs, Session, programs_on};
+use crate::{Options, ParserFile, ParserOrigin, UnfoldCause, UnfoldError};
 
 /// A parser that is going to run.
 #[derive(Debug)]
@@ -55,18 +55,18 @@ impl<'a> Chooser<'a> {
         stage: u32,
         layer: &Current,
         inputs: &Inputs<'_>,
-        means: &mut Means<'_>,
+        session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let mut place = Place::in_layer(&layer.path, Some(stage));
-        let chosen = match self.given(stage, &mut place, means)? {
+        let chosen = match self.given(stage, &mut place, session)? {
             Some(given) => Some(given),
-            None => match self.own(&mut place, layer, means)? {
+            None => match self.own(&mut place, layer, session)? {
                 Some(own) => Some(own),
-                None => self.listed(&mut place, inputs, means)?,
+                None => self.listed(&mut place, inputs, session)?,
             },
         };
         if let (Some(_), Some(fault)) = (&chosen, layer.pe_fault()) {
-            means.warnings.push(Warning {
+            session.warnings.push(UnfoldWarning {
                 layer: layer.path.clone(),
                 stage: None,
                 kind: WarningKind::PeFault {
@@ -82,14 +82,14 @@ impl<'a> Chooser<'a> {
         &self,
         stage: u32,
         place: &mut Place,
-        means: &Means<'_>,
+        session: &Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let Some(file) = self.options.parser.as_ref().filter(|_| stage == 1) else {
             return Ok(None);
         };
         let info = ParserInfo::new(&file.name, ParserOrigin::Given);
         place.parser = Some(info.clone());
-        let parser = load(&file.object, means.interface).map_err(|c| place.error(c))?;
+        let parser = load(&file.object, session.interface).map_err(|c| place.error(c))?;
         Ok(Some(Chosen { info, parser }))
     }
 
@@ -98,7 +98,7 @@ impl<'a> Chooser<'a> {
         &self,
         place: &mut Place,
         layer: &Current,
-        means: &mut Means<'_>,
+        session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let pe = layer.pe().filter(|_| self.options.embedded_parsers);
         let Some((pe, section)) = pe.and_then(|pe| Some((pe, pe.section(PARSER_SECTION)?))) else {
@@ -106,7 +106,7 @@ impl<'a> Chooser<'a> {
         };
         if !pe.is_efi_application() {
             let Subsystem(subsystem) = pe.subsystem();
-            means.warnings.push(Warning {
+            session.warnings.push(UnfoldWarning {
                 layer: layer.path.clone(),
                 stage: None,
                 kind: WarningKind::NotAnEfiApplication { subsystem },
@@ -117,16 +117,16 @@ impl<'a> Chooser<'a> {
         place.parser = Some(info.clone());
         let content = section.content();
         let size = content.end.saturating_sub(content.start);
-        let limit = means.budget.meter.memory.min(PARSER_MAX);
+        let limit = session.budget.meter.memory.min(PARSER_MAX);
         if size > limit {
-            return Err(place.error(Cause::ParserTooBig { size, limit }));
+            return Err(place.error(UnfoldCause::ParserTooBig { size, limit }));
         }
         let object = layer
             .image
             .slice(content)
             .and_then(|content| content.to_vec());
         let object = object.map_err(|error| place.error(error))?;
-        let parser = load_own(&object, means.interface).map_err(|cause| place.error(cause))?;
+        let parser = load_own(&object, session.interface).map_err(|cause| place.error(cause))?;
         Ok(Some(Chosen { info, parser }))
     }
 
@@ -135,18 +135,18 @@ impl<'a> Chooser<'a> {
         &mut self,
         place: &mut Place,
         inputs: &Inputs<'_>,
-        means: &mut Means<'_>,
+        session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         for listed in &mut self.listed {
             let info = ParserInfo::new(&listed.file.name, listed.file.origin);
             place.parser = Some(info.clone());
-            let parser = listed.parser(place, means)?;
+            let parser = listed.parser(place, session)?;
             if !can_answer(&parser) {
                 continue;
             }
-            let answer = ask(place, &info, &parser, inputs, means)?;
+            let answer = ask(place, &info, &parser, inputs, session)?;
             let fits = answer.fits;
-            means.asked.push(answer);
+            session.asked.push(answer);
             if fits {
                 return Ok(Some(Chosen { info, parser }));
             }
@@ -160,20 +160,20 @@ impl Listed<'_> {
     fn parser(
         &mut self,
         place: &Place,
-        means: &mut Means<'_>,
+        session: &mut Session<'_>,
     ) -> Result<VerifiedParser, UnfoldError> {
         if let Some(parser) = &self.loaded {
             return Ok(parser.clone());
         }
         let parser =
-            load(&self.file.object, means.interface).map_err(|cause| place.error(cause))?;
+            load(&self.file.object, session.interface).map_err(|cause| place.error(cause))?;
         if !can_answer(&parser) {
             let name = self.file.name.clone();
             let kind = match programs_on(&parser, MATCH).next() {
                 None => WarningKind::NoMatchProgram { parser: name },
                 Some(_) => WarningKind::MatchCannotAnswer { parser: name },
             };
-            means.warnings.push(Warning {
+            session.warnings.push(UnfoldWarning {
                 layer: place.layer.clone(),
                 stage: None,
                 kind,
@@ -198,13 +198,13 @@ pub(crate) fn ask(
     info: &ParserInfo,
     parser: &VerifiedParser,
     inputs: &Inputs<'_>,
-    means: &mut Means<'_>,
+    session: &mut Session<'_>,
 ) -> Result<AskedReport, UnfoldError> {
-    let insns = means.budget.meter.insns;
-    let mut armed = Armed::new(place.clone(), parser, inputs, means)?;
+    let insns = session.budget.meter.insns;
+    let mut armed = Armed::new(place.clone(), parser, inputs, session)?;
     let fits = armed.run_hook(Phase::Match)?;
     let (record, _programs) = armed.disarm();
-    let insns = insns.saturating_sub(means.budget.meter.insns);
+    let insns = insns.saturating_sub(session.budget.meter.insns);
     debug!(
         layer = place.layer,
         parser = info.name,
@@ -222,14 +222,14 @@ pub(crate) fn ask(
 }
 
 /// Loads a plain BPF object or a light skeleton.
-pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
+pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, UnfoldCause> {
     Ok(Parser::load(object, interface)?.verify()?)
 }
 
 /// Loads what lies in a section `.bpf`.
-fn load_own(object: &[u8], interface: &Interface) -> Result<VerifiedParser, Cause> {
+fn load_own(object: &[u8], interface: &Interface) -> Result<VerifiedParser, UnfoldCause> {
     if object.is_empty() {
-        return Err(Cause::EmptyParser);
+        return Err(UnfoldCause::EmptyParser);
     }
     load(object, interface)
 }

@@ -11,11 +11,11 @@
 use ukexec_bpf::Rope;
 
 use crate::chunks::{Chunks, ReadError};
-use crate::{Cause, ParserOrigin, StageReport};
+use crate::{ParserOrigin, StageReport, UnfoldCause};
 
-/// What the caller wants of the command line.
+/// What the caller asks of the command line.
 #[derive(Debug)]
-pub(crate) struct Wishes {
+pub(crate) struct CmdlineRequest {
     /// `@X` without the blank, where a profile is asked for.
     selector: Option<Vec<u8>>,
     /// The first stage's input.
@@ -29,7 +29,7 @@ pub(crate) struct Wishes {
 
 /// A command line that a parser handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct Cmdline {
     /// What lies before its first NUL.
     pub(crate) text: Vec<u8>,
     /// Not even a NUL was handed over. Behind a profile that was taken this says
@@ -38,16 +38,16 @@ pub(crate) struct Line {
     pub(crate) is_nothing: bool,
 }
 
-impl Wishes {
-    /// Returns the wishes behind `--cmdline`, `--append` and `--profile`. Where
-    /// the image decides, parsers see the profile and nothing else of them: what
-    /// they hand over is then the image's own.
+impl CmdlineRequest {
+    /// Returns what `--cmdline`, `--append` and `--profile` ask for. Where the
+    /// image decides, parsers see the profile and nothing else of them: what they
+    /// hand over is then the image's own.
     pub(crate) fn new(
         cmdline: Option<Vec<u8>>,
         append: Option<Vec<u8>>,
         profile: Option<&str>,
         image_decides: bool,
-    ) -> Result<Self, Cause> {
+    ) -> Result<Self, UnfoldCause> {
         let cmdline = cmdline.map(until_nul);
         let append = append.map(until_nul).unwrap_or_default();
         let (written, rest) = match &cmdline {
@@ -70,7 +70,7 @@ impl Wishes {
                 (Some(selector), Some(input), cmdline)
             }
             (Some(profile), Some(selector)) => {
-                return Err(Cause::TwoProfiles {
+                return Err(UnfoldCause::TwoProfiles {
                     profile: profile.to_owned(),
                     selector: text(selector),
                 });
@@ -103,16 +103,16 @@ impl Wishes {
     /// image's.
     pub(crate) fn outcome(
         self,
-        mut handed_over: Option<Line>,
+        mut handed_over: Option<Cmdline>,
         stages: &[StageReport],
-    ) -> Result<Option<Vec<u8>>, Cause> {
+    ) -> Result<Option<Vec<u8>>, UnfoldCause> {
         if let Some(selector) = &self.selector {
             let taken = match &handed_over {
                 Some(line) => split_selector(&line.text).0 != Some(selector),
                 None => false,
             };
             if !taken {
-                return Err(Cause::ProfileNotTaken {
+                return Err(UnfoldCause::ProfileNotTaken {
                     selector: text(selector),
                 });
             }
@@ -137,16 +137,16 @@ impl Wishes {
 /// Returns whether the caller's line may be the one of an image that decides: it
 /// must have none, and nobody but the image's own parser, or in its absence one
 /// that came with ukexec, may have said so.
-fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), Cause> {
+fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), UnfoldCause> {
     if has_line {
-        return Err(Cause::ImageHasLine);
+        return Err(UnfoldCause::ImageHasLine);
     }
     let is_foreign = |stage: &&StageReport| match stage.parser.origin {
         ParserOrigin::Given | ParserOrigin::ParsersD => true,
         ParserOrigin::Embedded | ParserOrigin::BuiltIn => false,
     };
     match stages.iter().find(is_foreign) {
-        Some(stage) => Err(Cause::LineUnderForeignParser {
+        Some(stage) => Err(UnfoldCause::LineUnderForeignParser {
             parser: stage.parser.clone(),
         }),
         None => Ok(()),
@@ -154,7 +154,7 @@ fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), Cause> {
 }
 
 /// Returns the line in `rope`, or `None` where it is longer than [`LINE_MAX`].
-pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Line>, ReadError> {
+pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Cmdline>, ReadError> {
     let most = rope.len().min(LINE_MAX.saturating_add(1));
     let mut chunks = Chunks::new(rope, 0..most);
     let mut line = Vec::new();
@@ -163,7 +163,7 @@ pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Line>, ReadErr
         let nul = chunk.iter().position(|&byte| byte == 0);
         line.extend(chunk.iter().take(nul.unwrap_or(chunk.len())));
         if nul.is_some() || chunk.is_empty() {
-            return Ok(is_fit(&line).then(|| Line {
+            return Ok(is_fit(&line).then(|| Cmdline {
                 text: line,
                 is_nothing: rope.is_empty(),
             }));
@@ -179,9 +179,9 @@ fn is_fit(line: &[u8]) -> bool {
     u64::try_from(line.len()).is_ok_and(|len| len <= LINE_MAX)
 }
 
-fn check_fit(what: &'static str, line: Option<&[u8]>) -> Result<(), Cause> {
+fn check_fit(what: &'static str, line: Option<&[u8]>) -> Result<(), UnfoldCause> {
     match line {
-        Some(line) if !is_fit(line) => Err(Cause::LineTooLong {
+        Some(line) if !is_fit(line) => Err(UnfoldCause::LineTooLong {
             what,
             len: u64::try_from(line.len()).unwrap_or(u64::MAX),
             limit: LINE_MAX,
@@ -198,16 +198,16 @@ fn until_nul(mut line: Vec<u8>) -> Vec<u8> {
     line
 }
 
-fn selector_of(profile: &str) -> Result<Vec<u8>, Cause> {
+fn selector_of(profile: &str) -> Result<Vec<u8>, UnfoldCause> {
     check_profile(profile.as_bytes())?;
     Ok([b"@", profile.as_bytes()].concat())
 }
 
 /// Refuses what some parser might take for more than one word: the rest would be
 /// the caller's, and pass for the image's.
-fn check_profile(profile: &[u8]) -> Result<(), Cause> {
+fn check_profile(profile: &[u8]) -> Result<(), UnfoldCause> {
     if profile.is_empty() || profile.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
-        return Err(Cause::BadProfile {
+        return Err(UnfoldCause::BadProfile {
             profile: text(profile),
         });
     }
@@ -241,19 +241,19 @@ mod tests {
 
     /// `cmdline`, `append` and `profile` as the caller gives them, then what
     /// parsers hand over; expects the first stage's input and the outcome.
-    fn check(wishes: [Option<&str>; 3], handed_over: Option<&str>, expected: Expect) {
-        check_by(wishes, false, handed_over, &[], &expected);
+    fn check(request: [Option<&str>; 3], handed_over: Option<&str>, expected: Expect) {
+        check_by(request, false, handed_over, &[], &expected);
     }
 
     /// As [`check`], for an image that decides and that parsers of `origins`
     /// took apart.
     fn check_decides(
-        wishes: [Option<&str>; 3],
+        request: [Option<&str>; 3],
         handed_over: Option<&str>,
         origins: &[ParserOrigin],
         expected: Expect,
     ) {
-        check_by(wishes, true, handed_over, origins, &expected);
+        check_by(request, true, handed_over, origins, &expected);
     }
 
     fn check_by(
@@ -273,16 +273,17 @@ mod tests {
             read(&rope, &mut u64::MAX.clone()).unwrap().unwrap()
         });
         let stages: Vec<_> = origins.iter().map(|&origin| stage(origin)).collect();
-        let actual = match Wishes::new(bytes(cmdline), bytes(append), profile, image_decides) {
-            Ok(wishes) => {
-                let input = told(wishes.input());
-                match wishes.outcome(handed_over, &stages) {
-                    Ok(line) => format!("{input} -> {}", told(line.as_deref())),
-                    Err(cause) => format!("{input} -> error: {cause}"),
+        let actual =
+            match CmdlineRequest::new(bytes(cmdline), bytes(append), profile, image_decides) {
+                Ok(request) => {
+                    let input = told(request.input());
+                    match request.outcome(handed_over, &stages) {
+                        Ok(line) => format!("{input} -> {}", told(line.as_deref())),
+                        Err(cause) => format!("{input} -> error: {cause}"),
+                    }
                 }
-            }
-            Err(cause) => format!("error: {cause}"),
-        };
+                Err(cause) => format!("error: {cause}"),
+            };
         expected.assert_eq(&actual);
     }
 
@@ -355,7 +356,7 @@ mod tests {
     #[test]
     fn an_image_that_decides_keeps_its_line() {
         use ParserOrigin::{BuiltIn, Embedded};
-        for wishes in [
+        for request in [
             [Some("a"), None, None],
             [Some(""), None, None],
             [None, Some("x"), None],
@@ -364,16 +365,19 @@ mod tests {
             [Some("a"), None, Some("1")],
         ] {
             for line in ["c", "\0"] {
-                let wishes = Wishes::new(
-                    wishes[0].map(|text| text.as_bytes().to_vec()),
-                    wishes[1].map(|text| text.as_bytes().to_vec()),
-                    wishes[2],
+                let request = CmdlineRequest::new(
+                    request[0].map(|text| text.as_bytes().to_vec()),
+                    request[1].map(|text| text.as_bytes().to_vec()),
+                    request[2],
                     true,
                 )
                 .unwrap();
                 let line = read(&Rope::from(line.as_bytes().to_vec()), &mut 1000);
-                let outcome = wishes.outcome(line.unwrap(), &[stage(BuiltIn), stage(Embedded)]);
-                assert!(matches!(outcome, Err(Cause::ImageHasLine)), "{outcome:?}");
+                let outcome = request.outcome(line.unwrap(), &[stage(BuiltIn), stage(Embedded)]);
+                assert!(
+                    matches!(outcome, Err(UnfoldCause::ImageHasLine)),
+                    "{outcome:?}"
+                );
             }
         }
         // A profile changes nothing that was signed, and neither does nothing.
@@ -421,10 +425,10 @@ mod tests {
             expect![[r#""@dbg " -> "a""#]],
         );
         for origin in [Given, ParsersD] {
-            let wishes = Wishes::new(Some(b"a".to_vec()), None, None, true).unwrap();
-            let outcome = wishes.outcome(None, &[stage(BuiltIn), stage(origin)]);
+            let request = CmdlineRequest::new(Some(b"a".to_vec()), None, None, true).unwrap();
+            let outcome = request.outcome(None, &[stage(BuiltIn), stage(origin)]);
             assert!(
-                matches!(outcome, Err(Cause::LineUnderForeignParser { .. })),
+                matches!(outcome, Err(UnfoldCause::LineUnderForeignParser { .. })),
                 "{outcome:?}"
             );
         }
@@ -534,7 +538,7 @@ mod tests {
         let longest = "x".repeat(LINE_MAX as usize);
         let outcome = |cmdline: &str, append: Option<&str>, profile| {
             let append = append.map(|text| text.as_bytes().to_vec());
-            Wishes::new(Some(cmdline.as_bytes().to_vec()), append, profile, false)
+            CmdlineRequest::new(Some(cmdline.as_bytes().to_vec()), append, profile, false)
         };
         assert!(outcome(&longest, Some(&longest), None).is_ok());
         let longer = longest.clone() + "x";
@@ -544,7 +548,7 @@ mod tests {
             (&longest, None, Some("1")),
         ] {
             let error = outcome(cmdline, append, profile).unwrap_err();
-            assert!(matches!(error, Cause::LineTooLong { .. }), "{error}");
+            assert!(matches!(error, UnfoldCause::LineTooLong { .. }), "{error}");
         }
     }
 

@@ -12,11 +12,11 @@ use crate::host::Record;
 use crate::{ParserInfo, Resource};
 
 /// A failed unfolding: where it was, and as [`source`](std::error::Error::source)
-/// the [`Cause`].
+/// the [`UnfoldCause`].
 #[derive(Debug)]
 pub struct UnfoldError {
     place: Box<Place>,
-    cause: Box<Cause>,
+    cause: Box<UnfoldCause>,
 }
 
 /// Where something failed, as far as known.
@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// Returns `cause` at this place.
-    pub(crate) fn error(&self, cause: impl Into<Cause>) -> UnfoldError {
+    pub(crate) fn error(&self, cause: impl Into<UnfoldCause>) -> UnfoldError {
         UnfoldError {
             place: Box::new(self.clone()),
             cause: Box::new(cause.into()),
@@ -85,7 +85,7 @@ impl UnfoldError {
 
     /// Returns what went wrong.
     #[must_use]
-    pub fn cause(&self) -> &Cause {
+    pub fn cause(&self) -> &UnfoldCause {
         &self.cause
     }
 }
@@ -115,7 +115,7 @@ impl std::error::Error for UnfoldError {
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum UnfoldCause {
     /// The image or a part of it could not be read.
     #[error("the image cannot be read")]
     Read(#[from] RopeError),
@@ -271,13 +271,13 @@ pub enum Cause {
     },
 }
 
-impl From<PeError> for Cause {
+impl From<PeError> for UnfoldCause {
     fn from(error: PeError) -> Self {
         Self::Pe(Box::new(error))
     }
 }
 
-impl From<ReadError> for Cause {
+impl From<ReadError> for UnfoldCause {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Rope(error) => Self::Read(error),
@@ -286,25 +286,25 @@ impl From<ReadError> for Cause {
     }
 }
 
-impl From<LoadError> for Cause {
+impl From<LoadError> for UnfoldCause {
     fn from(error: LoadError) -> Self {
         Self::Load(Box::new(error))
     }
 }
 
-impl From<VerifyError> for Cause {
+impl From<VerifyError> for UnfoldCause {
     fn from(error: VerifyError) -> Self {
         Self::Verify(Box::new(error))
     }
 }
 
-impl From<RunError> for Cause {
+impl From<RunError> for UnfoldCause {
     fn from(error: RunError) -> Self {
         Self::Run(Box::new(error))
     }
 }
 
-impl Cause {
+impl UnfoldCause {
     /// Returns the error of a stage that ended without a kernel.
     pub(crate) fn nothing_handed_over(record: &Record) -> Self {
         let handed_over = [

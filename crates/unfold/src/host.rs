@@ -11,11 +11,11 @@ use ukexec_decompress::{Limits, decompress};
 use crate::chunks::Payload;
 use crate::cmdline;
 use crate::error::chain;
-use crate::held::{self, HandedOver, Held};
+use crate::handed_over::{self, Charged, HandedOver};
 use crate::interface::{kfunc, mem_range_result};
 use crate::observer::Observer;
 use crate::output::CountedOutput;
-use crate::refusal::{Ended, HostFault, Refusal};
+use crate::refusal::{CallError, HostFault, Refusal};
 use crate::report::{Resource, WarningKind};
 use crate::store::Store;
 
@@ -133,7 +133,7 @@ impl StageHost<'_> {
         size: i32,
         memory: &mut Memory,
         meter: &mut Meter,
-    ) -> Result<u64, Ended> {
+    ) -> Result<u64, CallError> {
         match self.phase {
             Phase::Match => return Err(HostFault::HandOverInMatch.into()),
             Phase::Post => return Err(Refusal::HandOverInPost.into()),
@@ -141,7 +141,7 @@ impl StageHost<'_> {
         }
         let name = memory
             .read_cstr(name, MAX_NAME)
-            .map_err(Ended::of_access(Refusal::Name))?;
+            .map_err(CallError::of_access(Refusal::Name))?;
         let listener = listener(&name).ok_or_else(|| Refusal::unknown_name(&name))?;
         let (resource, adds) = match listener {
             Listener::Profile => return self.take_profile(buf, size, memory).map(|()| 0),
@@ -154,7 +154,7 @@ impl StageHost<'_> {
             // What comes behind a part that is missing does not make up for it.
             Ok(()) if adds => {}
             Ok(()) => self.record.limited.retain(|(other, _)| *other != resource),
-            Err(Ended::Refused(refusal)) if refusal.is_limit() => {
+            Err(CallError::Refused(refusal)) if refusal.is_limit() => {
                 self.record.limited.retain(|(other, _)| *other != resource);
                 self.record.limited.push((resource, chain(refusal)));
             }
@@ -164,14 +164,14 @@ impl StageHost<'_> {
     }
 
     /// Takes the number of the profile that the parser chose.
-    fn take_profile(&mut self, buf: u64, size: i32, memory: &mut Memory) -> Result<(), Ended> {
+    fn take_profile(&mut self, buf: u64, size: i32, memory: &mut Memory) -> Result<(), CallError> {
         let mut number = [0; 4];
         if usize::try_from(size) != Ok(number.len()) {
             return Err(Refusal::ProfileSize { size }.into());
         }
         memory
             .read(buf, &mut number)
-            .map_err(Ended::of_access(Refusal::Buffer))?;
+            .map_err(CallError::of_access(Refusal::Buffer))?;
         self.record.profile = Some(u32::from_le_bytes(number));
         Ok(())
     }
@@ -186,7 +186,7 @@ impl StageHost<'_> {
         size: i32,
         memory: &mut Memory,
         meter: &mut Meter,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), CallError> {
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
         if buf == 0 {
             return Err(Refusal::NullBuffer.into());
@@ -196,9 +196,9 @@ impl StageHost<'_> {
         }
         let span = memory
             .span(buf, len)
-            .map_err(Ended::of_access(Refusal::Buffer))?;
+            .map_err(CallError::of_access(Refusal::Buffer))?;
         charge(meter, span.copied, COPIED_PER_INSN);
-        let cost = held::cost(&span.rope, span.copied);
+        let cost = handed_over::cost(&span.rope, span.copied);
         let (rope, cost) = match &self.record.handed_over.initrd {
             Some(initrd) if adds => {
                 let rope = behind(&initrd.value, &span.rope)?;
@@ -216,10 +216,10 @@ impl StageHost<'_> {
         let size = match resource {
             Resource::Cmdline => {
                 let line = cmdline::read(&rope, &mut meter.insns)
-                    .map_err(|error| Ended::unread("the command line", error))?
+                    .map_err(|error| CallError::unread("the command line", error))?
                     .ok_or_else(|| Refusal::CmdlineTooLong { len })?;
                 let size = count(line.text.len());
-                Held::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
+                Charged::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
                 size
             }
             Resource::Kernel | Resource::Initrd => {
@@ -227,7 +227,7 @@ impl StageHost<'_> {
                     Resource::Kernel => &mut handed_over.kernel,
                     _ => &mut handed_over.initrd,
                 };
-                Held::new(rope, cost, meter)?.replace(older, meter);
+                Charged::new(rope, cost, meter)?.replace(older, meter);
                 len
             }
         };
@@ -280,7 +280,7 @@ impl StageHost<'_> {
         size: i32,
         memory: &mut Memory,
         meter: &mut Meter,
-    ) -> Result<u64, Ended> {
+    ) -> Result<u64, CallError> {
         if self.record.decompressions >= MAX_DECOMPRESSIONS {
             return Err(Refusal::TooManyDecompressions {
                 limit: MAX_DECOMPRESSIONS,
@@ -291,7 +291,7 @@ impl StageHost<'_> {
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
         let span = memory
             .span(payload, len)
-            .map_err(Ended::of_access(Refusal::Buffer))?;
+            .map_err(CallError::of_access(Refusal::Buffer))?;
         charge(meter, SET_UP_INSNS, 1);
         charge(meter, span.copied, COPIED_PER_INSN);
         let rope = self.decompress_rope(&span.rope, meter)?;
@@ -309,7 +309,7 @@ impl StageHost<'_> {
         Ok(object)
     }
 
-    fn decompress_rope(&mut self, payload: &Rope, meter: &mut Meter) -> Result<Rope, Ended> {
+    fn decompress_rope(&mut self, payload: &Rope, meter: &mut Meter) -> Result<Rope, CallError> {
         let limits = Limits {
             output: *self.output_left,
             memory: meter.memory,
@@ -327,7 +327,7 @@ impl StageHost<'_> {
         charge(meter, written, UNPACKED_PER_INSN);
         charge(meter, unproductive(consumed, written), 1);
         if let Some(error) = unread {
-            return Err(Ended::unread("the payload", error));
+            return Err(CallError::unread("the payload", error));
         }
         let (output, error) = output.into_parts();
         if let Some(error) = error {
@@ -342,11 +342,11 @@ impl StageHost<'_> {
         Ok(Rope::from_source(id, source))
     }
 
-    fn errno(&mut self, name: &str, done: Result<u64, Ended>) -> Result<u64, Fault> {
+    fn errno(&mut self, name: &str, done: Result<u64, CallError>) -> Result<u64, Fault> {
         self.answer(name, done, |refusal| refusal.errno().cast_unsigned())
     }
 
-    fn pointer(&mut self, name: &str, done: Result<u64, Ended>) -> Result<u64, Fault> {
+    fn pointer(&mut self, name: &str, done: Result<u64, CallError>) -> Result<u64, Fault> {
         self.answer(name, done, |_refusal| NULL)
     }
 
@@ -355,12 +355,12 @@ impl StageHost<'_> {
     fn answer(
         &mut self,
         name: &str,
-        done: Result<u64, Ended>,
+        done: Result<u64, CallError>,
         seen: fn(&Refusal) -> u64,
     ) -> Result<u64, Fault> {
         match done {
             Ok(value) => Ok(value),
-            Err(Ended::Refused(refusal)) => {
+            Err(CallError::Refused(refusal)) => {
                 let reason = format!("{name}: {}", chain(&refusal));
                 debug!(stage = self.stage, "{reason}");
                 if let Some(observer) = &mut self.observer {
@@ -369,8 +369,8 @@ impl StageHost<'_> {
                 self.record.refuse(reason);
                 Ok(seen(&refusal))
             }
-            Err(Ended::Host(fault)) => Err(Fault::Host(Box::new(fault))),
-            Err(Ended::Budget) => Err(Fault::Budget),
+            Err(CallError::Host(fault)) => Err(Fault::Host(Box::new(fault))),
+            Err(CallError::Budget) => Err(Fault::Budget),
         }
     }
 }

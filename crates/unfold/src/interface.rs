@@ -25,7 +25,7 @@ pub(crate) const MATCH: &str = "ukexec_match_image";
 /// A kfunc of the parser ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Kfunc {
+pub struct AbiKfunc {
     /// Its name.
     pub name: &'static str,
     /// Its prototype in the series, without the name.
@@ -35,8 +35,8 @@ pub struct Kfunc {
 }
 
 /// The kfuncs, by the number that [`interface`] gives them.
-pub const KFUNCS: &[Kfunc] = &[
-    Kfunc {
+pub const KFUNCS: &[AbiKfunc] = &[
+    AbiKfunc {
         name: "bpf_copy_to_kernel",
         prototype: "int (const char *name, char *buf, int size)",
         rule: "hands over under `kexec:kernel`, `kexec:initrd` or `kexec:cmdline`, by value; on \
@@ -44,12 +44,12 @@ pub const KFUNCS: &[Kfunc] = &[
                the initrd at the next multiple of 4 bytes, `ukexec:profile` says in 4 bytes which \
                profile was chosen",
     },
-    Kfunc {
+    AbiKfunc {
         name: "bpf_decompress",
         prototype: "struct mem_range_result *(char *payload, int size)",
         rule: "gzip, bzip2, lzma, xz, lzo, lz4 or zstd, told by its first bytes; NULL where it fails",
     },
-    Kfunc {
+    AbiKfunc {
         name: "bpf_mem_range_result_put",
         prototype: "int (struct mem_range_result *result)",
         rule: "of a result that is not held it ends the run",
@@ -78,7 +78,7 @@ pub fn interface() -> Interface {
     }
 }
 
-fn declare(kfunc: &Kfunc) -> KfuncDecl {
+fn declare(kfunc: &AbiKfunc) -> KfuncDecl {
     let args = parameters(kfunc.prototype).len();
     KfuncDecl {
         name: kfunc.name,

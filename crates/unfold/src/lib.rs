@@ -33,7 +33,7 @@ mod cmdline;
 mod content;
 mod error;
 mod gate;
-mod held;
+mod handed_over;
 mod host;
 mod interface;
 mod layer;
@@ -52,10 +52,10 @@ mod tests;
 
 pub use built_in::built_in_parsers;
 pub use cmdline::LINE_MAX as CMDLINE_MAX;
-pub use error::{Cause, UnfoldError};
+pub use error::{UnfoldCause, UnfoldError};
 pub use gate::{Gate, LayerAtGate, Open};
 pub use interface::{
-    ABI, HANDLE as HANDLE_HOOK, KFUNCS, Kfunc, PARSER_MAX, PARSER_SECTION, interface,
+    ABI, AbiKfunc, HANDLE as HANDLE_HOOK, KFUNCS, PARSER_MAX, PARSER_SECTION, interface,
 };
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};
@@ -64,6 +64,6 @@ pub use pe_bytes::PeBytes;
 pub use pipeline::{unfold, unfold_with};
 pub use report::{
     AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource,
-    SectionSummary, StageReport, Warning, WarningKind,
+    SectionSummary, StageReport, UnfoldWarning, WarningKind,
 };
 pub use store::{MemoryStore, Output, Store};

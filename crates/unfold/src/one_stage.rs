@@ -4,14 +4,14 @@ use bytes::Bytes;
 use ukexec_bpf::Rope;
 
 use crate::choice::{Chosen, ask, can_answer, load};
-use crate::cmdline::Wishes;
+use crate::cmdline::CmdlineRequest;
 use crate::error::Place;
 use crate::interface::interface;
 use crate::layer::Current;
 use crate::report::ParserInfo;
-use crate::stage::{self, Inputs, Means};
+use crate::stage::{self, Inputs, Session};
 use crate::{
-    Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
+    Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, UnfoldWarning,
 };
 
 /// What one stage made of an image.
@@ -30,7 +30,7 @@ pub struct Stage {
     /// How it went.
     pub report: StageReport,
     /// What is worth a look but stopped nothing.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<UnfoldWarning>,
 }
 
 /// Runs `parser` on `input.image`, as the first stage of an unfolding would,
@@ -54,7 +54,7 @@ pub fn run_stage(
 ) -> Result<Stage, UnfoldError> {
     let mut place = Place::in_layer(&options.image_name, Some(1));
     let profile = options.profile.as_deref();
-    let wishes = Wishes::new(input.cmdline, input.append, profile, false)
+    let request = CmdlineRequest::new(input.cmdline, input.append, profile, false)
         .map_err(|cause| place.error(cause))?;
     let layer = Current::examine(options.image_name.clone(), input.image)?;
     let info = ParserInfo::new(&parser.name, parser.origin);
@@ -62,7 +62,7 @@ pub fn run_stage(
     let interface = interface();
     let parser = load(&parser.object, &interface).map_err(|cause| place.error(cause))?;
     let chosen = Chosen { info, parser };
-    let mut means = Means {
+    let mut session = Session {
         interface: &interface,
         store,
         budget,
@@ -71,7 +71,7 @@ pub fn run_stage(
         warnings: Vec::new(),
     };
     let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
-    let cmdline = wishes
+    let cmdline = request
         .input()
         .map(|line| Bytes::from([line, b"\0"].concat()));
     let inputs = Inputs {
@@ -81,18 +81,18 @@ pub fn run_stage(
         cmdline: cmdline.as_ref(),
     };
     let matches = if can_answer(&chosen.parser) {
-        let answer = ask(&place, &chosen.info, &chosen.parser, &inputs, &mut means)?;
+        let answer = ask(&place, &chosen.info, &chosen.parser, &inputs, &mut session)?;
         Some(answer.fits)
     } else {
         None
     };
-    let found = stage::run(1, &layer.path, &chosen, &inputs, &mut means)?;
+    let found = stage::run(1, &layer.path, &chosen, &inputs, &mut session)?;
     Ok(Stage {
         matches,
         kernel: found.kernel.value,
         initrd: found.initrd.map(|initrd| initrd.value),
         cmdline: found.cmdline.map(|line| line.value.text),
         report: found.report,
-        warnings: means.warnings,
+        warnings: session.warnings,
     })
 }

@@ -4,15 +4,16 @@ use bytes::Bytes;
 use ukexec_bpf::{Meter, Rope};
 
 use crate::choice::Chooser;
-use crate::cmdline::{Line, Wishes};
+use crate::cmdline::{Cmdline, CmdlineRequest};
 use crate::content::holds;
 use crate::error::Place;
-use crate::held::Held;
+use crate::handed_over::Charged;
 use crate::interface::interface;
 use crate::layer::Current;
-use crate::stage::{self, Inputs, Means};
+use crate::stage::{self, Inputs, Session};
 use crate::{
-    Budget, Cause, Gate, Input, LayerAtGate, Open, Options, Report, Store, UnfoldError, Unfolded,
+    Budget, Gate, Input, LayerAtGate, Open, Options, Report, Store, UnfoldCause, UnfoldError,
+    Unfolded,
 };
 
 /// Takes `input.image` apart until a kernel is left.
@@ -66,7 +67,7 @@ pub fn unfold(
 ///
 /// # Errors
 ///
-/// As those of [`unfold`], and [`Cause::NotAdmitted`] for a layer that does not
+/// As those of [`unfold`], and [`UnfoldCause::NotAdmitted`] for a layer that does not
 /// pass.
 pub fn unfold_with(
     input: Input,
@@ -78,12 +79,12 @@ pub fn unfold_with(
     let outermost = Place::in_layer(&options.image_name, None);
     let profile = options.profile.as_deref();
     let decides = options.image_decides_cmdline;
-    let wishes = Wishes::new(input.cmdline, input.append, profile, decides)
+    let request = CmdlineRequest::new(input.cmdline, input.append, profile, decides)
         .map_err(|cause| outermost.error(cause))?;
     let interface = interface();
     let mut unfolding = Unfolding {
         stage_limit: budget.stages,
-        means: Means {
+        session: Session {
             interface: &interface,
             store,
             budget,
@@ -98,12 +99,12 @@ pub fn unfold_with(
         report: Report::default(),
     };
     for number in 1.. {
-        if !unfolding.stage(number, options.kdump, wishes.input())? {
+        if !unfolding.stage(number, options.kdump, request.input())? {
             break;
         }
     }
     unfolding
-        .outcome(wishes)
+        .outcome(request)
         .map_err(|cause| outermost.error(cause))
 }
 
@@ -111,7 +112,7 @@ pub fn unfold_with(
 struct Unfolding<'a> {
     /// The stages that the budget had at first.
     stage_limit: u32,
-    means: Means<'a>,
+    session: Session<'a>,
     gate: &'a mut dyn Gate,
     chooser: Chooser<'a>,
     layer: Current,
@@ -139,29 +140,29 @@ impl Unfolding<'_> {
         };
         let chosen = self
             .chooser
-            .choose(number, &self.layer, &inputs, &mut self.means)?;
+            .choose(number, &self.layer, &inputs, &mut self.session)?;
         self.report.layers.push(self.layer.report(
             chosen.as_ref().map(|it| it.info.clone()),
-            std::mem::take(&mut self.means.asked),
+            std::mem::take(&mut self.session.asked),
         ));
         let Some(chosen) = chosen else {
             return Ok(false);
         };
         let path = &self.layer.path;
-        let Some(left) = self.means.budget.stages.checked_sub(1) else {
+        let Some(left) = self.session.budget.stages.checked_sub(1) else {
             let mut place = Place::in_layer(path, Some(number));
             place.parser = Some(chosen.info);
-            return Err(place.error(Cause::TooManyStages {
+            return Err(place.error(UnfoldCause::TooManyStages {
                 limit: self.stage_limit,
             }));
         };
-        self.means.budget.stages = left;
-        let found = stage::run(number, path, &chosen, &inputs, &mut self.means)?;
+        self.session.budget.stages = left;
+        let found = stage::run(number, path, &chosen, &inputs, &mut self.session)?;
         let path = self
             .layer
             .path_of(&found.kernel.value, &found.outputs, &chosen.info);
         self.report.stages.push(found.report);
-        let meter = &mut self.means.budget.meter;
+        let meter = &mut self.session.budget.meter;
         let kernel = self
             .resources
             .commit(found.kernel, found.initrd, found.cmdline, meter);
@@ -180,18 +181,18 @@ impl Unfolding<'_> {
             pe: self.layer.pe(),
             pe_fault: self.layer.pe_fault(),
         };
-        self.gate
-            .admit(&layer)
-            .map_err(|reason| Place::in_layer(path, Some(number)).error(Cause::NotAdmitted(reason)))
+        self.gate.admit(&layer).map_err(|reason| {
+            Place::in_layer(path, Some(number)).error(UnfoldCause::NotAdmitted(reason))
+        })
     }
 
     /// Returns what is left when no parser fits any more.
-    fn outcome(mut self, wishes: Wishes) -> Result<Unfolded, Cause> {
-        let insns = &mut self.means.budget.meter.insns;
+    fn outcome(mut self, request: CmdlineRequest) -> Result<Unfolded, UnfoldCause> {
+        let insns = &mut self.session.budget.meter.insns;
         let initrd = self.resources.final_initrd(insns)?;
         let handed_over = self.resources.cmdline.map(|line| line.value);
-        let cmdline = wishes.outcome(handed_over, &self.report.stages)?;
-        self.report.warnings = self.means.warnings;
+        let cmdline = request.outcome(handed_over, &self.report.stages)?;
+        self.report.warnings = self.session.warnings;
         Ok(Unfolded {
             kernel: self.layer.image,
             initrd,
@@ -206,9 +207,9 @@ impl Unfolding<'_> {
 struct Resources {
     callers_initrd: Option<Rope>,
     /// The newest hand-overs.
-    kernel: Option<Held<Rope>>,
-    initrd: Option<Held<Rope>>,
-    cmdline: Option<Held<Line>>,
+    kernel: Option<Charged<Rope>>,
+    initrd: Option<Charged<Rope>>,
+    cmdline: Option<Charged<Cmdline>>,
 }
 
 impl Resources {
@@ -238,9 +239,9 @@ impl Resources {
     /// Takes all that a stage found, and returns the new kernel.
     fn commit(
         &mut self,
-        kernel: Held<Rope>,
-        initrd: Option<Held<Rope>>,
-        cmdline: Option<Held<Line>>,
+        kernel: Charged<Rope>,
+        initrd: Option<Charged<Rope>>,
+        cmdline: Option<Charged<Cmdline>>,
         meter: &mut Meter,
     ) -> Rope {
         if let Some(initrd) = initrd {
@@ -256,7 +257,7 @@ impl Resources {
 
     /// Returns the initrd for the kernel, which holds the caller's if there is
     /// one.
-    fn final_initrd(&self, insns: &mut u64) -> Result<Option<Rope>, Cause> {
+    fn final_initrd(&self, insns: &mut u64) -> Result<Option<Rope>, UnfoldCause> {
         let initrd = self.initrd();
         if let Some(callers) = &self.callers_initrd {
             let held = match initrd {
@@ -264,7 +265,7 @@ impl Resources {
                 None => false,
             };
             if !held {
-                return Err(Cause::InitrdGone { len: callers.len() });
+                return Err(UnfoldCause::InitrdGone { len: callers.len() });
             }
         }
         Ok(initrd.cloned())

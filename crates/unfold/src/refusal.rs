@@ -10,7 +10,7 @@ use crate::chunks::ReadError;
 use crate::cmdline;
 
 /// Why a kfunc did not do what it was asked.
-pub(crate) enum Ended {
+pub(crate) enum CallError {
     /// The program is told and goes on.
     Refused(Refusal),
     /// The run ends.
@@ -19,7 +19,7 @@ pub(crate) enum Ended {
     Budget,
 }
 
-impl Ended {
+impl CallError {
     /// Returns what comes of guest memory that cannot be had: the program is
     /// told, as `refusal` has it, unless the host is to blame.
     pub(crate) fn of_access(
@@ -46,13 +46,13 @@ impl Ended {
     }
 }
 
-impl From<Refusal> for Ended {
+impl From<Refusal> for CallError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<HostFault> for Ended {
+impl From<HostFault> for CallError {
     fn from(fault: HostFault) -> Self {
         Self::Host(fault)
     }

@@ -11,15 +11,15 @@ use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser};
 
 use crate::choice::Chosen;
-use crate::cmdline::Line;
+use crate::cmdline::Cmdline;
 use crate::content::same_bytes;
 use crate::error::Place;
-use crate::held::{HandedOver, Held};
+use crate::handed_over::{Charged, HandedOver};
 use crate::host::{Phase, Record, StageHost};
 use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
-use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, Warning};
+use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, UnfoldWarning};
 use crate::store::Store;
-use crate::{Budget, Cause, Observer, UnfoldError};
+use crate::{Budget, Observer, UnfoldCause, UnfoldError};
 
 /// What programs see.
 #[derive(Clone, Copy, Debug)]
@@ -31,20 +31,20 @@ pub(crate) struct Inputs<'a> {
     pub(crate) cmdline: Option<&'a Bytes>,
 }
 
-/// What stages work with.
-pub(crate) struct Means<'a> {
+/// What the stages of one unfolding share.
+pub(crate) struct Session<'a> {
     pub(crate) interface: &'a Interface,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
     pub(crate) observer: Option<&'a mut dyn Observer>,
     /// The parsers that were asked of the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
-    pub(crate) warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<UnfoldWarning>,
 }
 
-impl fmt::Debug for Means<'_> {
+impl fmt::Debug for Session<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Means")
+        f.debug_struct("Session")
             .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
@@ -53,10 +53,10 @@ impl fmt::Debug for Means<'_> {
 /// What a stage found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) kernel: Held<Rope>,
+    pub(crate) kernel: Charged<Rope>,
     /// `None` if none was handed over; without bytes, there shall be none.
-    pub(crate) initrd: Option<Held<Rope>>,
-    pub(crate) cmdline: Option<Held<Line>>,
+    pub(crate) initrd: Option<Charged<Rope>>,
+    pub(crate) cmdline: Option<Charged<Cmdline>>,
     /// What it decompressed.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) report: StageReport,
@@ -68,7 +68,7 @@ pub(crate) fn run(
     path: &str,
     chosen: &Chosen,
     inputs: &Inputs<'_>,
-    means: &mut Means<'_>,
+    session: &mut Session<'_>,
 ) -> Result<Found, UnfoldError> {
     let place = Place {
         layer: path.to_owned(),
@@ -78,21 +78,21 @@ pub(crate) fn run(
     };
     info!(stage = number, layer = path, parser = %chosen.info, "stage begins");
     if programs_on(&chosen.parser, HANDLE).next().is_none() {
-        return Err(place.error(Cause::NoProgram));
+        return Err(place.error(UnfoldCause::NoProgram));
     }
-    let insns = means.budget.meter.insns;
-    let mut armed = Armed::new(place.clone(), &chosen.parser, inputs, means)?;
+    let insns = session.budget.meter.insns;
+    let mut armed = Armed::new(place.clone(), &chosen.parser, inputs, session)?;
     armed.run_hook(Phase::Handle)?;
     let kernel = armed
         .take_kernel(inputs)
         .map_err(|cause| place.error(cause))?;
     armed.run_hook(Phase::Post)?;
     let (record, programs) = armed.disarm();
-    let insns = insns.saturating_sub(means.budget.meter.insns);
+    let insns = insns.saturating_sub(session.budget.meter.insns);
     info!(stage = number, insns, "stage ends");
-    means
+    session
         .warnings
-        .extend(record.warnings.into_iter().map(|kind| Warning {
+        .extend(record.warnings.into_iter().map(|kind| UnfoldWarning {
             layer: path.to_owned(),
             stage: Some(number),
             kind,
@@ -149,11 +149,12 @@ impl<'a> Armed<'a> {
         place: Place,
         parser: &'a VerifiedParser,
         inputs: &Inputs<'_>,
-        means: &'a mut Means<'_>,
+        session: &'a mut Session<'_>,
     ) -> Result<Self, UnfoldError> {
-        let Budget { meter, output, .. } = &mut *means.budget;
-        let types = &means.interface.types;
-        let mut vm = Vm::new(parser, meter).map_err(|fault| place.error(Cause::Arm(fault)))?;
+        let Budget { meter, output, .. } = &mut *session.budget;
+        let types = &session.interface.types;
+        let mut vm =
+            Vm::new(parser, meter).map_err(|fault| place.error(UnfoldCause::Arm(fault)))?;
         let context = inputs
             .show(vm.memory(), types)
             .map_err(|cause| place.error(cause))?;
@@ -161,8 +162,8 @@ impl<'a> Armed<'a> {
             stage: place.stage.unwrap_or(0),
             phase: Phase::Match,
             types,
-            store: &mut *means.store,
-            observer: match &mut means.observer {
+            store: &mut *session.store,
+            observer: match &mut session.observer {
                 Some(observer) => Some(&mut **observer),
                 None => None,
             },
@@ -241,19 +242,19 @@ impl<'a> Armed<'a> {
 
     /// Takes the kernel that was handed over. There must be one, and it must
     /// not be the image again, or unfolding would never end.
-    fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Held<Rope>, Cause> {
+    fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Charged<Rope>, UnfoldCause> {
         let record = &mut self.host.record;
         let Some(kernel) = record.handed_over.kernel.take() else {
-            return Err(Cause::nothing_handed_over(record));
+            return Err(UnfoldCause::nothing_handed_over(record));
         };
         if let Some((resource, reason)) = record.limited.first() {
-            return Err(Cause::NotTaken {
+            return Err(UnfoldCause::NotTaken {
                 resource: *resource,
                 reason: reason.clone(),
             });
         }
         if same_bytes(&kernel.value, inputs.image, &mut self.meter.insns)? {
-            return Err(Cause::NoProgress);
+            return Err(UnfoldCause::NoProgress);
         }
         Ok(kernel)
     }
@@ -274,7 +275,7 @@ impl Inputs<'_> {
 
     /// Puts the inputs into `memory`, and returns the address of the context
     /// that names them.
-    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, Cause> {
+    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, UnfoldCause> {
         let image = show("image", self.image.clone(), memory)?;
         let initrd = match self.initrd {
             Some(initrd) => show("initrd", initrd.clone(), memory)?,
@@ -297,34 +298,34 @@ impl Inputs<'_> {
         let context = kexec_context(types, &context);
         memory
             .add_rope("context", Rope::from(context))
-            .map_err(Cause::Show)
+            .map_err(UnfoldCause::Show)
     }
 }
 
 /// What the context says of what there is not: NULL and 0.
 const ABSENT: (u64, i32) = (0, 0);
 
-fn show(name: &'static str, rope: Rope, memory: &mut Memory) -> Result<(u64, i32), Cause> {
+fn show(name: &'static str, rope: Rope, memory: &mut Memory) -> Result<(u64, i32), UnfoldCause> {
     let len = int_len(name, rope.len())?;
-    let address = memory.add_rope(name, rope).map_err(Cause::Show)?;
+    let address = memory.add_rope(name, rope).map_err(UnfoldCause::Show)?;
     Ok((address, len))
 }
 
 /// Returns `len` as the `int` that the context has for it.
-fn int_len<T>(what: &'static str, len: T) -> Result<i32, Cause>
+fn int_len<T>(what: &'static str, len: T) -> Result<i32, UnfoldCause>
 where
     T: Copy + TryInto<i32> + TryInto<u64>,
 {
-    len.try_into().map_err(|_too_long| Cause::TooLong {
+    len.try_into().map_err(|_too_long| UnfoldCause::TooLong {
         what,
         len: len.try_into().unwrap_or(u64::MAX),
     })
 }
 
 fn summary(
-    kernel: &Held<Rope>,
-    initrd: Option<&Held<Rope>>,
-    cmdline: Option<&Held<Line>>,
+    kernel: &Charged<Rope>,
+    initrd: Option<&Charged<Rope>>,
+    cmdline: Option<&Charged<Cmdline>>,
 ) -> Vec<HandOver> {
     let all = [
         (Resource::Kernel, Some(kernel.value.len())),

@@ -14,7 +14,9 @@ use ukexec_bpf::{Meter, Piece, Rope, Source, SourceId};
 
 use super::{Image, Op, TEST, check, check_with, gzip, input, options, run, told};
 use crate::error::chain;
-use crate::{Budget, Cause, Input, MemoryStore, Output, Store, UnfoldError, Unfolded, unfold};
+use crate::{
+    Budget, Input, MemoryStore, Output, Store, UnfoldCause, UnfoldError, Unfolded, unfold,
+};
 
 /// Counts the outputs that are asked for.
 #[derive(Default)]
@@ -36,7 +38,7 @@ fn check_endless(image: &Image, decompressions: u64) {
     let mut store = CountingStore::default();
     let mut budget = Budget::default();
     let error = unfold(input(image.build()), &options(), &mut store, &mut budget).unwrap_err();
-    let Cause::Run(error) = error.cause() else {
+    let UnfoldCause::Run(error) = error.cause() else {
         panic!("{}", chain(&error));
     };
     assert!(matches!(error.fault, Fault::Budget), "{error}");

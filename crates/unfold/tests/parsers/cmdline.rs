@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use ukexec_bpf::Rope;
-use ukexec_unfold::{Budget, Cause, Input, MemoryStore, Options, unfold};
+use ukexec_unfold::{Budget, Input, MemoryStore, Options, UnfoldCause, unfold};
 
 use crate::image::{section, uki};
 use crate::{Caller, outcome, parsers, run};
@@ -208,7 +208,7 @@ fn an_empty_line_that_stands_is_not_replaced() {
         ] {
             let error = deciding(image, line).unwrap_err();
             assert!(
-                matches!(error.cause(), Cause::ImageHasLine),
+                matches!(error.cause(), UnfoldCause::ImageHasLine),
                 "{line}: {error}"
             );
         }

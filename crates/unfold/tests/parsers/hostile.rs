@@ -1,7 +1,7 @@
 //! Damaged images: a parser says what is wrong, or takes them; it never faults.
 
 use proptest::prelude::*;
-use ukexec_unfold::Cause;
+use ukexec_unfold::UnfoldCause;
 
 use crate::image::{TABLE, gzip, section, uki, zboot};
 use crate::{Caller, run};
@@ -11,8 +11,8 @@ fn check(image: &[u8], caller: &Caller<'_>) {
     let Err(error) = run(image, caller) else {
         return;
     };
-    assert!(!matches!(error.cause(), Cause::Run(_)), "{error:?}");
-    if let Cause::NothingHandedOver { log, .. } = error.cause() {
+    assert!(!matches!(error.cause(), UnfoldCause::Run(_)), "{error:?}");
+    if let UnfoldCause::NothingHandedOver { log, .. } = error.cause() {
         assert!(!log.is_empty(), "a refusal without a word: {error:?}");
     }
 }

@@ -2,16 +2,16 @@
 
 use ukexec_bpf::{Meter, Rope};
 
-use crate::cmdline::Line;
+use crate::cmdline::Cmdline;
 use crate::refusal::Refusal;
 
 /// The newest hand-over of each resource.
 #[derive(Debug, Default)]
 pub(crate) struct HandedOver {
-    pub(crate) kernel: Option<Held<Rope>>,
+    pub(crate) kernel: Option<Charged<Rope>>,
     /// Without bytes: there shall be no initrd.
-    pub(crate) initrd: Option<Held<Rope>>,
-    pub(crate) cmdline: Option<Held<Line>>,
+    pub(crate) initrd: Option<Charged<Rope>>,
+    pub(crate) cmdline: Option<Charged<Cmdline>>,
 }
 
 /// Returns the memory that lives with `rope`, of which `copied` bytes are its
@@ -27,13 +27,13 @@ const PIECE: u64 = 3 * 48;
 
 /// A resource, and the private memory that lives with it.
 #[derive(Debug)]
-pub(crate) struct Held<T> {
+pub(crate) struct Charged<T> {
     pub(crate) value: T,
     /// Bytes of [`Meter::memory`] that it holds.
     pub(crate) charged: u64,
 }
 
-impl<T> Held<T> {
+impl<T> Charged<T> {
     /// Takes `charged` bytes from `meter`.
     pub(crate) fn new(value: T, charged: u64, meter: &mut Meter) -> Result<Self, Refusal> {
         let left = meter.memory.checked_sub(charged);
