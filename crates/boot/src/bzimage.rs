@@ -4,7 +4,7 @@
 //! Header"; the rules are those of `arch/x86/kernel/kexec-bzimage64.c`.
 
 use crate::bytes::Fields;
-use crate::check::{Errno, Fault, Problem};
+use crate::check::{FileLoadErrno, KernelFault, Problem};
 use crate::error::BootError;
 use crate::kernel::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, Platform};
@@ -110,7 +110,7 @@ impl Setup {
 
     /// Returns what is wrong on any machine with the image of `len` bytes. An
     /// older header has not all that is looked at, and is refused for its age.
-    pub(crate) fn faults(&self, len: u64) -> Vec<Fault> {
+    pub(crate) fn faults(&self, len: u64) -> Vec<KernelFault> {
         let mut faults = Vec::new();
         if self.version < PROTOCOL_2_12 {
             return faults;
@@ -118,10 +118,10 @@ impl Setup {
         let needed = self.setup_len.saturating_add(self.body_min);
         // A shorter one is refused.
         if (self.setup_len..needed).contains(&len) {
-            faults.push(Fault::CutOff { needed, found: len });
+            faults.push(KernelFault::CutOff { needed, found: len });
         }
         if !self.relocatable {
-            faults.push(Fault::NotRelocatable);
+            faults.push(KernelFault::NotRelocatable);
         }
         faults
     }
@@ -133,33 +133,33 @@ impl Setup {
         let refused = [
             (
                 len < TWO_SECTORS,
-                Fault::CutOff {
+                KernelFault::CutOff {
                     needed: TWO_SECTORS,
                     found: len,
                 },
             ),
             (
                 self.boot_flag != BOOT_FLAG,
-                Fault::NoBootFlag {
+                KernelFault::NoBootFlag {
                     found: self.boot_flag,
                 },
             ),
             (
                 self.version < PROTOCOL_2_12,
-                Fault::OldProtocol {
+                KernelFault::OldProtocol {
                     found: self.version,
                 },
             ),
-            (self.loadflags & LOADED_HIGH == 0, Fault::ZImage),
-            (is_32_bit, Fault::Kernel32Bit),
-            (lacks(CAN_BE_LOADED_ABOVE_4G), Fault::NotAbove4G),
+            (self.loadflags & LOADED_HIGH == 0, KernelFault::ZImage),
+            (is_32_bit, KernelFault::Kernel32Bit),
+            (lacks(CAN_BE_LOADED_ABOVE_4G), KernelFault::NotAbove4G),
             (
                 lacks(FIVE_LEVEL) && platform.five_level_paging == Some(true),
-                Fault::NoFiveLevelPaging,
+                KernelFault::NoFiveLevelPaging,
             ),
             (
                 len < self.setup_len,
-                Fault::CutOff {
+                KernelFault::CutOff {
                     needed: self.setup_len,
                     found: len,
                 },
@@ -168,11 +168,14 @@ impl Setup {
         let mut problems: Vec<Problem> = refused
             .into_iter()
             .filter(|(is_so, _)| *is_so)
-            .map(|(_, fault)| Problem::refused(Errno::Enoexec, fault))
+            .map(|(_, fault)| Problem::refused(FileLoadErrno::Enoexec, fault))
             .collect();
         if platform.efi_32bit == Some(true) {
             // Not where the running kernel leaves the firmware alone.
-            problems.push(Problem::may_be_refused(Errno::Enoexec, Fault::Efi32Bit));
+            problems.push(Problem::may_be_refused(
+                FileLoadErrno::Enoexec,
+                KernelFault::Efi32Bit,
+            ));
         }
         problems
     }

@@ -11,36 +11,36 @@ use crate::platform::{Arch, ByteOrder, Platform};
 #[non_exhaustive]
 pub struct Problem {
     /// What it is.
-    pub fault: Fault,
+    pub fault: KernelFault,
     /// What `kexec_file_load` makes of it.
-    pub verdict: Verdict,
+    pub severity: Severity,
 }
 
 impl Problem {
     /// Returns whether the kernel is refused for certain.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self.verdict, Verdict::Refused(_))
+        matches!(self.severity, Severity::Refused(_))
     }
 
-    pub(crate) fn refused(errno: Errno, fault: Fault) -> Self {
+    pub(crate) fn refused(errno: FileLoadErrno, fault: KernelFault) -> Self {
         Self {
             fault,
-            verdict: Verdict::Refused(errno),
+            severity: Severity::Refused(errno),
         }
     }
 
-    pub(crate) fn may_be_refused(errno: Errno, fault: Fault) -> Self {
+    pub(crate) fn may_be_refused(errno: FileLoadErrno, fault: KernelFault) -> Self {
         Self {
             fault,
-            verdict: Verdict::MayBeRefused(errno),
+            severity: Severity::MayBeRefused(errno),
         }
     }
 
-    pub(crate) fn taken(fault: Fault) -> Self {
+    pub(crate) fn taken(fault: KernelFault) -> Self {
         Self {
             fault,
-            verdict: Verdict::Taken,
+            severity: Severity::Taken,
         }
     }
 }
@@ -48,10 +48,10 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.fault)?;
-        match self.verdict {
-            Verdict::Refused(errno) => write!(f, " (kexec_file_load would answer {errno})"),
-            Verdict::MayBeRefused(errno) => write!(f, " (kexec_file_load may answer {errno})"),
-            Verdict::Taken => f.write_str(" (kexec_file_load would not notice)"),
+        match self.severity {
+            Severity::Refused(errno) => write!(f, " (kexec_file_load would answer {errno})"),
+            Severity::MayBeRefused(errno) => write!(f, " (kexec_file_load may answer {errno})"),
+            Severity::Taken => f.write_str(" (kexec_file_load would not notice)"),
         }
     }
 }
@@ -59,11 +59,11 @@ impl fmt::Display for Problem {
 /// What `kexec_file_load` makes of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum Severity {
     /// It refuses.
-    Refused(Errno),
+    Refused(FileLoadErrno),
     /// It refuses under conditions that are not to be seen from here.
-    MayBeRefused(Errno),
+    MayBeRefused(FileLoadErrno),
     /// It does not look; what boots may not work.
     Taken,
 }
@@ -71,7 +71,7 @@ pub enum Verdict {
 /// An answer of `kexec_file_load`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Errno {
+pub enum FileLoadErrno {
     /// `EINVAL`.
     Einval,
     /// `ENOEXEC`.
@@ -80,7 +80,7 @@ pub enum Errno {
     Enosys,
 }
 
-impl fmt::Display for Errno {
+impl fmt::Display for FileLoadErrno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Einval => "EINVAL",
@@ -93,7 +93,7 @@ impl fmt::Display for Errno {
 /// What is wrong with a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum KernelFault {
     /// It runs on something else.
     #[error("the kernel is for {kernel}, this machine is {machine}: give one for {machine}")]
     WrongArch {
@@ -241,13 +241,13 @@ impl Kernel {
         if u32::try_from(len).is_ok_and(|len| len <= limit.bytes) {
             return None;
         }
-        let fault = Fault::CmdlineTooLong {
+        let fault = KernelFault::CmdlineTooLong {
             len,
             limit: limit.bytes,
             source_of_limit: limit.source,
         };
         Some(if limit.refused {
-            Problem::refused(Errno::Einval, fault)
+            Problem::refused(FileLoadErrno::Einval, fault)
         } else {
             Problem::taken(fault)
         })
@@ -255,10 +255,10 @@ impl Kernel {
 
     fn check_fit(&self, platform: &Platform) -> Vec<Problem> {
         let Some(loader) = Loader::of(platform.arch) else {
-            let fault = Fault::NoFileLoad {
+            let fault = KernelFault::NoFileLoad {
                 machine: platform.arch,
             };
-            return vec![Problem::refused(Errno::Enosys, fault)];
+            return vec![Problem::refused(FileLoadErrno::Enosys, fault)];
         };
         // A 32-bit bzImage has a word of its own.
         let is_taken = |kernel| (kernel, platform.arch) == (Arch::X86, Arch::X86_64);
@@ -266,14 +266,14 @@ impl Kernel {
             && kernel != platform.arch
             && !is_taken(kernel)
         {
-            let fault = Fault::WrongArch {
+            let fault = KernelFault::WrongArch {
                 kernel,
                 machine: platform.arch,
             };
             return vec![Problem::refused(loader.errno, fault)];
         }
         if !loader.formats.contains(&self.format) {
-            let fault = Fault::WrongFormat {
+            let fault = KernelFault::WrongFormat {
                 format: self.format,
                 machine: platform.arch,
                 takes: loader.takes,
@@ -283,13 +283,13 @@ impl Kernel {
         if self.byte_order == platform.byte_order {
             return Vec::new();
         }
-        let fault = Fault::WrongByteOrder {
+        let fault = KernelFault::WrongByteOrder {
             kernel: self.byte_order,
             machine: platform.byte_order,
         };
         vec![match platform.arch {
             // Most processors run both.
-            Arch::Arm64 => Problem::may_be_refused(Errno::Einval, fault),
+            Arch::Arm64 => Problem::may_be_refused(FileLoadErrno::Einval, fault),
             // The ELF loader reads both.
             Arch::PowerPc64 => Problem::taken(fault),
             _ => Problem::refused(loader.errno, fault),
@@ -311,10 +311,10 @@ impl Kernel {
             let cut = self
                 .faults
                 .iter()
-                .find(|fault| matches!(fault, Fault::CutOff { .. }));
+                .find(|fault| matches!(fault, KernelFault::CutOff { .. }));
             problems.extend(
                 cut.cloned()
-                    .map(|cut| Problem::refused(Errno::Enoexec, cut)),
+                    .map(|cut| Problem::refused(FileLoadErrno::Enoexec, cut)),
             );
         }
         problems
@@ -326,7 +326,7 @@ struct Loader {
     formats: &'static [KernelFormat],
     takes: &'static str,
     /// What its last loader answers to what it does not know.
-    errno: Errno,
+    errno: FileLoadErrno,
 }
 
 impl Loader {
@@ -335,24 +335,28 @@ impl Loader {
             Arch::X86_64 => (
                 &[KernelFormat::BzImage],
                 "a bzImage (vmlinuz)",
-                Errno::Enoexec,
+                FileLoadErrno::Enoexec,
             ),
-            Arch::Arm64 => (&[KernelFormat::Image], "an Image", Errno::Einval),
+            Arch::Arm64 => (&[KernelFormat::Image], "an Image", FileLoadErrno::Einval),
             Arch::Riscv64 => (
                 &[KernelFormat::Image, KernelFormat::Elf],
                 "an Image or ELF",
-                Errno::Einval,
+                FileLoadErrno::Einval,
             ),
             Arch::LoongArch64 => (
                 &[KernelFormat::LoongArchPe, KernelFormat::Elf],
                 "an uncompressed EFI kernel or ELF",
-                Errno::Enoexec,
+                FileLoadErrno::Enoexec,
             ),
-            Arch::PowerPc64 => (&[KernelFormat::Elf], "ELF (vmlinux)", Errno::Enoexec),
+            Arch::PowerPc64 => (
+                &[KernelFormat::Elf],
+                "ELF (vmlinux)",
+                FileLoadErrno::Enoexec,
+            ),
             Arch::S390x => (
                 &[KernelFormat::S390Image, KernelFormat::Elf],
                 "an s390 image or ELF",
-                Errno::Einval,
+                FileLoadErrno::Einval,
             ),
             _ => return None,
         };

@@ -6,7 +6,7 @@ use ukexec_pe::{Machine, PeError, PeImage, ReadAt, Subsystem};
 
 use crate::bytes::{Fields, read};
 use crate::bzimage::{Setup, is_bzimage};
-use crate::check::Fault;
+use crate::check::KernelFault;
 use crate::elf::Elf;
 use crate::error::BootError;
 use crate::image::Flat;
@@ -87,7 +87,7 @@ fn identify_elf(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<Kern
     let len = image.len();
     let mut faults = Vec::new();
     if elf.needed > len {
-        faults.push(Fault::CutOff {
+        faults.push(KernelFault::CutOff {
             needed: elf.needed,
             found: len,
         });
@@ -194,7 +194,7 @@ impl Kernel {
             }
             // As 32-bit kernels have it, which are refused for being 32-bit.
             Err(PeError::Pe32 { .. }) if matches!(self.arch, Some(Arch::X86) | None) => {}
-            Err(error) => self.faults.push(Fault::BrokenPe {
+            Err(error) => self.faults.push(KernelFault::BrokenPe {
                 reason: error.to_string(),
             }),
         }
@@ -212,7 +212,7 @@ impl Kernel {
                  end at {sections_end:#x}",
                 certificates.start
             );
-            self.faults.push(Fault::BrokenPe { reason });
+            self.faults.push(KernelFault::BrokenPe { reason });
             return;
         }
         self.signed = true;
@@ -377,7 +377,10 @@ mod tests {
         let cut_off = |len: usize| identify(&image[..len]).unwrap().faults;
         assert_eq!(cut_off(image.len() - 15), []);
         let (needed, found) = (1024 + 3 * 16 + 1, 1024 + 3 * 16);
-        assert_eq!(cut_off(image.len() - 16), [Fault::CutOff { needed, found }]);
+        assert_eq!(
+            cut_off(image.len() - 16),
+            [KernelFault::CutOff { needed, found }]
+        );
     }
 
     #[test]
@@ -450,7 +453,7 @@ mod tests {
             for (number, image) in with_damaged_pe(&kernel, machine).iter().enumerate() {
                 let kernel = identify(image).unwrap();
                 assert_eq!(kernel.arch, Some(arch), "{number}");
-                let is_told = |fault: &Fault| matches!(fault, Fault::BrokenPe { .. });
+                let is_told = |fault: &KernelFault| matches!(fault, KernelFault::BrokenPe { .. });
                 assert!(kernel.faults.iter().any(is_told), "{arch} {number}");
                 let problems = kernel.check(&kernel.home());
                 assert!(!problems.iter().any(|it| it.is_refusal()), "{problems:?}");

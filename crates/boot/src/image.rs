@@ -5,7 +5,7 @@
 //! `arch/loongarch/kernel/head.S`.
 
 use crate::bytes::Fields;
-use crate::check::{Errno, Fault, Problem};
+use crate::check::{FileLoadErrno, KernelFault, Problem};
 use crate::error::BootError;
 use crate::kernel::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, ByteOrder, Platform};
@@ -135,11 +135,11 @@ impl Flat {
     }
 
     /// Returns what is wrong on any machine. `len` is the image's length.
-    pub(crate) fn faults(&self, len: u64) -> Vec<Fault> {
+    pub(crate) fn faults(&self, len: u64) -> Vec<KernelFault> {
         // The size in memory covers the file and what is zeroed behind it; a
         // kernel before Linux 3.17 has 0 here, which is a matter of `check`.
         if self.format == KernelFormat::Image && self.image_size != 0 && self.image_size < len / 2 {
-            return vec![Fault::SmallImageSize {
+            return vec![KernelFault::SmallImageSize {
                 image_size: self.image_size,
                 found: len,
             }];
@@ -149,7 +149,7 @@ impl Flat {
 
     /// Returns what the loaders of all three find.
     pub(crate) fn check_size(image_size: u64) -> Option<Problem> {
-        (image_size == 0).then(|| Problem::refused(Errno::Einval, Fault::NoImageSize))
+        (image_size == 0).then(|| Problem::refused(FileLoadErrno::Einval, KernelFault::NoImageSize))
     }
 }
 
@@ -159,8 +159,8 @@ impl Arm64 {
     pub(crate) fn check(self, platform: &Platform) -> Option<Problem> {
         match (self.page_size, platform.page_size) {
             (Some(needed), Some(running)) if needed != running => Some(Problem::may_be_refused(
-                Errno::Einval,
-                Fault::PageSize { needed, running },
+                FileLoadErrno::Einval,
+                KernelFault::PageSize { needed, running },
             )),
             _ => None,
         }

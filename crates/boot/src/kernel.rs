@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::check::Fault;
+use crate::check::KernelFault;
 use crate::platform::{Arch, ByteOrder, Platform};
 use crate::{bzimage, image};
 
@@ -34,7 +34,7 @@ pub struct Kernel {
     /// Whether it carries an Authenticode signature, good or bad.
     pub signed: bool,
     /// What is wrong with it on every machine.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<KernelFault>,
     pub(crate) header: Header,
 }
 

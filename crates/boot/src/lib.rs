@@ -52,7 +52,7 @@ mod s390;
 mod samples;
 
 pub use banner::find_banner;
-pub use check::{Errno, Fault, Problem, Verdict};
+pub use check::{FileLoadErrno, KernelFault, Problem, Severity};
 pub use error::BootError;
 pub use identify::identify;
 pub use kernel::{CmdlineLimit, EMPTY_INITRD, Kernel, KernelFormat};
