@@ -12,7 +12,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ukexec_bpf::Meter;
-use ukexec_sandbox::Limits;
+use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{AlgorithmSet, Digests};
 use ukexec_unfold::Budget;
 
@@ -21,7 +21,7 @@ use crate::bounds;
 
 /// The most that is taken for one frame: a report of an image with as many
 /// sections as there can be, and a thousand lines of log, fits well.
-pub(crate) const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: FrameLimits = FrameLimits {
     frame: 16 << 20,
     descriptors: 1,
 };

@@ -27,7 +27,7 @@ use anyhow::{Context as _, bail};
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
-use ukexec_sandbox::{Confinement, Want, attach, confine};
+use ukexec_sandbox::{Confinement, Strictness, attach, confine};
 use ukexec_unfold::PeBytes;
 
 use self::line::{Line, LogWriter};
@@ -81,12 +81,12 @@ fn enter(args: &args::Worker, line: &Line) -> anyhow::Result<()> {
         file_size: args.file_size,
         descriptors: DESCRIPTORS,
     };
-    let want = if args.require_sandbox {
-        Want::Require
+    let strictness = if args.require_sandbox {
+        Strictness::Require
     } else {
-        Want::BestEffort
+        Strictness::BestEffort
     };
-    let applied = confine(&confinement, want).context("the worker cannot be confined")?;
+    let applied = confine(&confinement, strictness).context("the worker cannot be confined")?;
     for missing in applied.missing() {
         line.log(&format!("warning: the sandbox is not complete: {missing}"))?;
     }

@@ -33,7 +33,7 @@ pub struct Channel {
 
 /// The most that is taken for one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct FrameLimits {
     /// Bytes of a frame.
     pub frame: usize,
     /// Descriptors with it; beyond [`MAX_DESCRIPTORS`] none are taken.
@@ -141,7 +141,7 @@ impl Channel {
     /// [`ChannelError::Stopped`] if the other end closes inside a frame; the
     /// rest of [`ChannelError`] for what breaks the rules or `limits`. Its
     /// descriptors are closed then.
-    pub fn receive(&self, limits: Limits) -> Result<Option<Message>, ChannelError> {
+    pub fn receive(&self, limits: FrameLimits) -> Result<Option<Message>, ChannelError> {
         self.receive_by(limits, None)
     }
 
@@ -153,7 +153,7 @@ impl Channel {
     /// As for [`receive`](Self::receive), and [`ChannelError::TimedOut`].
     pub fn receive_before(
         &self,
-        limits: Limits,
+        limits: FrameLimits,
         deadline: Instant,
     ) -> Result<Option<Message>, ChannelError> {
         self.receive_by(limits, Some(deadline))
@@ -161,7 +161,7 @@ impl Channel {
 
     fn receive_by(
         &self,
-        limits: Limits,
+        limits: FrameLimits,
         deadline: Option<Instant>,
     ) -> Result<Option<Message>, ChannelError> {
         let mut header = [0; 4];
@@ -316,7 +316,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::thread;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: FrameLimits = FrameLimits {
         frame: 8 << 20,
         descriptors: 2,
     };
@@ -472,7 +472,7 @@ mod tests {
             let (mut reading, writing) = io::pipe().unwrap();
             far.send(&[0; 9], &[writing.as_fd()]).unwrap();
             drop(writing);
-            let limits = Limits {
+            let limits = FrameLimits {
                 frame: 8,
                 descriptors,
             };
@@ -489,7 +489,7 @@ mod tests {
         let error = far.send(b"x", &many).unwrap_err();
         assert!(matches!(error, ChannelError::TooManyDescriptors { .. }));
         far.send(b"x", &many[1..]).unwrap();
-        let limits = Limits {
+        let limits = FrameLimits {
             descriptors: MAX_DESCRIPTORS,
             ..LIMITS
         };

@@ -40,7 +40,7 @@ impl Default for Confinement {
 
 /// What to do about a part of the sandbox that cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum Strictness {
     /// Fail: a sandbox without a gap, or none.
     Require,
     /// Go on with the rest, and tell.
@@ -50,7 +50,7 @@ pub enum Want {
 /// A part of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Part {
+pub enum Restriction {
     /// No descriptor but those that the parent means to give.
     Descriptors,
     /// No program that is run gives rights (`PR_SET_NO_NEW_PRIVS`).
@@ -69,10 +69,10 @@ pub enum Part {
 
 /// A part that cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{part}: {cause}")]
+#[error("{restriction}: {cause}")]
 pub struct Missing {
     /// Which part.
-    pub part: Part,
+    pub restriction: Restriction,
     /// Why, in words.
     pub cause: String,
 }
@@ -96,21 +96,21 @@ pub struct Applied {
 /// # Errors
 ///
 /// [`SandboxError::Threads`] if there is more than one thread.
-/// [`SandboxError::Missing`] if something cannot be had and `want` is
-/// [`Want::Require`]; the process is confined in part then, and has to end.
-pub fn confine(confinement: &Confinement, want: Want) -> Result<Applied, SandboxError> {
+/// [`SandboxError::Missing`] if something cannot be had and `strictness` is
+/// [`Strictness::Require`]; the process is confined in part then, and has to end.
+pub fn confine(confinement: &Confinement, strictness: Strictness) -> Result<Applied, SandboxError> {
     inherited::check_threads()?;
     // The order counts: looking for descriptors opens files, and seccomp
     // forbids every other step.
     let mut applied = Applied::default();
-    let mut note = |part, result| applied.note(want, part, result);
-    note(Part::Descriptors, inherited::check_descriptors())?;
-    note(Part::NoNewPrivileges, rights::no_new_privileges())?;
-    note(Part::Capabilities, rights::drop_capabilities())?;
-    note(Part::Undumpable, rights::undumpable())?;
-    note(Part::Limits, Resources::of(confinement).limit())?;
-    note(Part::Landlock, files::deny())?;
-    note(Part::Seccomp, calls::allow_listed())?;
+    let mut note = |restriction, result| applied.note(strictness, restriction, result);
+    note(Restriction::Descriptors, inherited::check_descriptors())?;
+    note(Restriction::NoNewPrivileges, rights::no_new_privileges())?;
+    note(Restriction::Capabilities, rights::drop_capabilities())?;
+    note(Restriction::Undumpable, rights::undumpable())?;
+    note(Restriction::Limits, Resources::of(confinement).limit())?;
+    note(Restriction::Landlock, files::deny())?;
+    note(Restriction::Seccomp, calls::allow_listed())?;
     Ok(applied)
 }
 
@@ -123,17 +123,17 @@ impl Applied {
 
     fn note(
         &mut self,
-        want: Want,
-        part: Part,
+        strictness: Strictness,
+        restriction: Restriction,
         result: Result<(), String>,
     ) -> Result<(), SandboxError> {
         let Err(cause) = result else {
             return Ok(());
         };
-        let missing = Missing { part, cause };
-        match want {
-            Want::Require => Err(SandboxError::Missing(missing)),
-            Want::BestEffort => {
+        let missing = Missing { restriction, cause };
+        match strictness {
+            Strictness::Require => Err(SandboxError::Missing(missing)),
+            Strictness::BestEffort => {
                 self.missing.push(missing);
                 Ok(())
             }
@@ -141,7 +141,7 @@ impl Applied {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Restriction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Descriptors => "no stray descriptors",
@@ -160,16 +160,20 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    fn note(want: Want) -> Result<Applied, SandboxError> {
+    fn note(strictness: Strictness) -> Result<Applied, SandboxError> {
         let mut applied = Applied::default();
-        applied.note(want, Part::Undumpable, Ok(()))?;
-        applied.note(want, Part::Landlock, Err("the kernel has none".to_owned()))?;
+        applied.note(strictness, Restriction::Undumpable, Ok(()))?;
+        applied.note(
+            strictness,
+            Restriction::Landlock,
+            Err("the kernel has none".to_owned()),
+        )?;
         Ok(applied)
     }
 
     #[test]
     fn a_gap_is_told_when_the_rest_is_enough() {
-        let applied = note(Want::BestEffort).unwrap();
+        let applied = note(Strictness::BestEffort).unwrap();
         let [missing] = applied.missing() else {
             panic!("{applied:?}");
         };
@@ -179,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_an_error_when_none_may_be() {
-        let error = note(Want::Require).unwrap_err();
+        let error = note(Strictness::Require).unwrap_err();
         expect![
             "the sandbox would have a gap: no files and no network (Landlock): the kernel has none"
         ]
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn threads_are_refused_before_anything_is_given_away() {
         // Tests run on threads of their own, beside the main one.
-        let error = confine(&Confinement::default(), Want::BestEffort).unwrap_err();
+        let error = confine(&Confinement::default(), Strictness::BestEffort).unwrap_err();
         assert!(
             matches!(error, SandboxError::Threads { found: 2.. }),
             "{error}"

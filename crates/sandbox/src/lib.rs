@@ -14,12 +14,12 @@
 //!   what a kernel that lacks something could not take ([`Applied`]).
 //!
 //! ```no_run
-//! use ukexec_sandbox::{Confinement, Limits, Want, attach, confine, spawn};
+//! use ukexec_sandbox::{Confinement, FrameLimits, Strictness, attach, confine, spawn};
 //!
 //! # fn parent() -> Result<(), Box<dyn std::error::Error>> {
 //! let (worker, channel) = spawn(&["worker".as_ref()])?;
 //! channel.send(b"question", &[])?;
-//! let limits = Limits { frame: 1 << 20, descriptors: 0 };
+//! let limits = FrameLimits { frame: 1 << 20, descriptors: 0 };
 //! let answer = channel.receive(limits)?;
 //! drop(channel); // The worker reads the end, and goes.
 //! println!("{answer:?}; {}", worker.wait()?);
@@ -29,8 +29,8 @@
 //! # fn worker() -> Result<(), Box<dyn std::error::Error>> {
 //! // In the program's `worker` command:
 //! let channel = attach()?;
-//! confine(&Confinement::default(), Want::Require)?;
-//! # let limits = Limits { frame: 1 << 20, descriptors: 0 };
+//! confine(&Confinement::default(), Strictness::Require)?;
+//! # let limits = FrameLimits { frame: 1 << 20, descriptors: 0 };
 //! while let Some(_question) = channel.receive(limits)? {
 //!     channel.send(b"answer", &[])?;
 //! }
@@ -51,8 +51,8 @@ mod resources;
 mod rights;
 mod worker;
 
-pub use channel::{Channel, Limits, MAX_DESCRIPTORS, Message};
-pub use confine::{Applied, Confinement, Missing, Part, Want, confine};
+pub use channel::{Channel, FrameLimits, MAX_DESCRIPTORS, Message};
+pub use confine::{Applied, Confinement, Missing, Restriction, Strictness, confine};
 pub use ending::Ending;
 pub use error::{ChannelError, SandboxError};
 pub use worker::{Worker, attach, spawn};

@@ -101,8 +101,8 @@ impl Worker {
     /// # Errors
     ///
     /// [`SandboxError::Wait`], as for [`Worker::wait`].
-    pub fn wait_or_kill(mut self, patience: Duration) -> Result<Ending, SandboxError> {
-        let until = Instant::now() + patience;
+    pub fn wait_or_kill(mut self, time: Duration) -> Result<Ending, SandboxError> {
+        let until = Instant::now() + time;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().map_err(SandboxError::Wait)? {
                 return Ok(Ending::from(status));

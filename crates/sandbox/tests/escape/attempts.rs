@@ -14,7 +14,7 @@ use std::panic::catch_unwind;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use ukexec_sandbox::{Channel, Confinement, Limits, Want, attach, confine};
+use ukexec_sandbox::{Channel, Confinement, FrameLimits, Strictness, attach, confine};
 
 use crate::hands::{call, map, number, protect};
 
@@ -26,7 +26,7 @@ pub(crate) const CONFINEMENT: Confinement = Confinement {
     descriptors: 64,
 };
 
-pub(crate) const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: FrameLimits = FrameLimits {
     frame: 1 << 20,
     descriptors: 8,
 };
@@ -44,14 +44,14 @@ pub(crate) fn worker(args: &[String]) -> ExitCode {
     };
     let confined = match how.as_str() {
         "open" => "open".to_owned(),
-        "strict" => match confine(&CONFINEMENT, Want::Require) {
+        "strict" => match confine(&CONFINEMENT, Strictness::Require) {
             Ok(_) => "confined".to_owned(),
             Err(error) => {
                 channel.send(error.to_string().as_bytes(), &[]).unwrap();
                 return ExitCode::from(92);
             }
         },
-        _ => match confine(&CONFINEMENT, Want::BestEffort) {
+        _ => match confine(&CONFINEMENT, Strictness::BestEffort) {
             Ok(applied) => format!("{:?}", applied.missing()),
             Err(error) => error.to_string(),
         },
