@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use ukexec_kexec::{Folder, Moved, NewFolder, Part, Place, Readers, UnnamedFile, shown_path};
+use ukexec_kexec::{Folder, Moved, NewFolder, Part, Readers, TargetState, UnnamedFile, shown_path};
 
 /// A folder that appears at its final place when it is complete. Dropped before,
 /// it leaves nothing.
@@ -76,9 +76,9 @@ impl NewDir {
 /// Returns where a new folder will be: the one around it, and its name there.
 fn place(target: &Path) -> anyhow::Result<(Folder, OsString)> {
     let (around, name) = Folder::around(target)?;
-    match around.place(&name)? {
-        Place::Free | Place::EmptyFolder => Ok((around, name)),
-        Place::FullFolder => bail!(
+    match around.target_state(&name)? {
+        TargetState::Free | TargetState::EmptyFolder => Ok((around, name)),
+        TargetState::FullFolder => bail!(
             "{} is not empty; name a folder that is absent or empty",
             shown_path(target)
         ),
@@ -105,7 +105,10 @@ fn beside<'a>(
 /// link; devices and pipes are refused.
 pub(crate) fn write_file(target: &Path, bytes: &[u8], readers: Readers) -> anyhow::Result<()> {
     let (around, name) = Folder::around(target)?;
-    if !matches!(around.place(&name)?, Place::Free | Place::File) {
+    if !matches!(
+        around.target_state(&name)?,
+        TargetState::Free | TargetState::File
+    ) {
         bail!(
             "{} is not a file; name one, or a new name",
             shown_path(target)

@@ -7,10 +7,10 @@ use crate::machine::Lockdown;
 
 /// Why the kernel refuses, as far as the machine's state tells.
 ///
-/// `Display` says what is the matter, [`Cause::advice`] what to do.
+/// `Display` says what is the matter, [`RefusalCause::advice`] what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum RefusalCause {
     /// The process lacks `CAP_SYS_BOOT`.
     NoCapability,
     /// The process is in a user namespace.
@@ -132,7 +132,7 @@ pub enum Cause {
     Unexplained,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RefusalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCapability => f.write_str("this process lacks CAP_SYS_BOOT"),
@@ -269,7 +269,7 @@ impl fmt::Display for Cause {
     }
 }
 
-impl Cause {
+impl RefusalCause {
     /// Returns what to do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {

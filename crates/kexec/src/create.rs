@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::error::KexecError;
-use crate::folder::{Folder, Place, is_proc, is_trusted};
+use crate::folder::{Folder, TargetState, is_proc, is_trusted};
 use crate::readers::Readers;
 
 /// Makes the file `path` for `readers`, in the place of a file of that name, and
@@ -29,7 +29,10 @@ pub fn create_file(path: &Path, readers: Readers) -> Result<File, KexecError> {
     let failed = |errno: Errno| around.failed(&name, "opening it", errno.into());
     let mut flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
     if !in_proc(&around)? {
-        if matches!(around.place(&name)?, Place::Free | Place::File) {
+        if matches!(
+            around.target_state(&name)?,
+            TargetState::Free | TargetState::File
+        ) {
             return around.new_file()?.complete_empty(&name, readers);
         }
         flags |= OFlags::NOFOLLOW;

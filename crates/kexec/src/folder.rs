@@ -38,7 +38,7 @@ pub struct Folder {
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum TargetState {
     /// Nothing.
     Free,
     /// A regular file.
@@ -169,24 +169,24 @@ impl Folder {
     /// # Errors
     ///
     /// [`KexecError::File`] if that cannot be seen.
-    pub fn place(&self, name: &OsStr) -> Result<Place, KexecError> {
+    pub fn target_state(&self, name: &OsStr) -> Result<TargetState, KexecError> {
         let failed = |errno: Errno| self.failed(name, "looking at it", errno.into());
         let stat = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Place::Free),
+            Err(Errno::NOENT) => return Ok(TargetState::Free),
             Err(errno) => return Err(failed(errno)),
         };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Place::File),
+            FileType::RegularFile => Ok(TargetState::File),
             FileType::Directory => {
                 let folder = openat(&self.fd, name, FOLDER, Mode::empty()).map_err(failed)?;
                 if is_empty(&folder).map_err(failed)? {
-                    Ok(Place::EmptyFolder)
+                    Ok(TargetState::EmptyFolder)
                 } else {
-                    Ok(Place::FullFolder)
+                    Ok(TargetState::FullFolder)
                 }
             }
-            _ => Ok(Place::Other),
+            _ => Ok(TargetState::Other),
         }
     }
 
@@ -601,12 +601,15 @@ mod tests {
         fs::create_dir(home.path("out")).unwrap();
         fs::set_permissions(home.path("out"), Permissions::from_mode(0o700)).unwrap();
         let (around, name) = home.around("out");
-        assert_eq!(around.place(&name).unwrap(), Place::EmptyFolder);
+        assert_eq!(
+            around.target_state(&name).unwrap(),
+            TargetState::EmptyFolder
+        );
         let mut new = around.new_folder().unwrap();
         new.write("kernel", &[], all()).unwrap();
         new.complete(&name).unwrap();
         assert_eq!(mode(&home.path("out")), 0o700);
-        assert_eq!(around.place(&name).unwrap(), Place::FullFolder);
+        assert_eq!(around.target_state(&name).unwrap(), TargetState::FullFolder);
         home.check(
             around.new_folder().unwrap().complete(&name),
             &expect![
@@ -775,9 +778,9 @@ mod tests {
         fs::write(home.path("file"), "").unwrap();
         symlink("file", home.path("link")).unwrap();
         let (around, _) = home.around("out");
-        let place = |name: &str| around.place(OsStr::new(name)).unwrap();
-        assert_eq!(place("out"), Place::Free);
-        assert_eq!(place("file"), Place::File);
-        assert_eq!(place("link"), Place::Other);
+        let state = |name: &str| around.target_state(OsStr::new(name)).unwrap();
+        assert_eq!(state("out"), TargetState::Free);
+        assert_eq!(state("file"), TargetState::File);
+        assert_eq!(state("link"), TargetState::Other);
     }
 }

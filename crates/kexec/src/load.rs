@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cause::Cause;
+use crate::cause::RefusalCause;
 use crate::errno::Errno;
 use crate::error::KexecError;
 use crate::machine::MachineState;
@@ -201,9 +201,9 @@ fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
 fn check_loaded(call: &'static str, root: &Path) -> Result<(), KexecError> {
     let machine = MachineState::read(root);
     let cause = if machine.kexec == Some(false) {
-        Cause::NoKexec
+        RefusalCause::NoKexec
     } else if machine.loaded == Some(false) {
-        Cause::NothingLoaded
+        RefusalCause::NothingLoaded
     } else {
         return Ok(());
     };

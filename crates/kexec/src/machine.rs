@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::cause::Cause;
+use crate::cause::RefusalCause;
 use crate::load::LoadKind;
 
 /// The running kernel's state, as far as it is known.
@@ -154,40 +154,40 @@ impl MachineState {
 
     /// Returns what is already known to keep a kernel from being loaded.
     #[must_use]
-    pub fn obstacles(&self, kind: LoadKind) -> Vec<Cause> {
+    pub fn obstacles(&self, kind: LoadKind) -> Vec<RefusalCause> {
         if self.kexec == Some(false) {
-            return vec![Cause::NoKexec];
+            return vec![RefusalCause::NoKexec];
         }
         let mut obstacles = self.forbidden(kind);
         if self.config.is_some_and(|config| !config.kexec_file) {
-            obstacles.push(Cause::NoFileLoad {
+            obstacles.push(RefusalCause::NoFileLoad {
                 release: self.release.clone(),
             });
         }
         if kind == LoadKind::Crash && self.crash_size == Some(0) {
-            obstacles.push(Cause::NoReservation);
+            obstacles.push(RefusalCause::NoReservation);
         }
         obstacles
     }
 
     /// Returns why kexec as such is forbidden to this process, in the order in
     /// which the kernel looks at it.
-    pub(crate) fn forbidden(&self, kind: LoadKind) -> Vec<Cause> {
+    pub(crate) fn forbidden(&self, kind: LoadKind) -> Vec<RefusalCause> {
         let mut causes = Vec::new();
         if self.cap_sys_boot == Some(false) {
-            causes.push(Cause::NoCapability);
+            causes.push(RefusalCause::NoCapability);
         } else if self.user_namespace == Some(true) {
-            causes.push(Cause::UserNamespace);
+            causes.push(RefusalCause::UserNamespace);
         }
         if self.load_disabled == Some(true) {
-            causes.push(Cause::LoadDisabled);
+            causes.push(RefusalCause::LoadDisabled);
         }
         let limit = match kind {
             LoadKind::Reboot => self.limit_reboot,
             LoadKind::Crash => self.limit_panic,
         };
         if limit == Some(LoadLimit::Left(0)) {
-            causes.push(Cause::LimitUsedUp { kind });
+            causes.push(RefusalCause::LimitUsedUp { kind });
         }
         causes
     }
@@ -500,7 +500,7 @@ mod tests {
         let state = read(&[osrelease, mm]);
         assert_eq!(state.kexec, Some(false));
         for kind in [LoadKind::Reboot, LoadKind::Crash] {
-            assert_eq!(state.obstacles(kind), [Cause::NoKexec]);
+            assert_eq!(state.obstacles(kind), [RefusalCause::NoKexec]);
         }
         for shown in [
             "sys/kernel/kexec_loaded",
@@ -553,27 +553,27 @@ mod tests {
             ("proc/sys/kernel/osrelease", b"6.1"),
             ("boot/config-6.1", b"# CONFIG_KEXEC_FILE is not set\n"),
         ]);
-        let no_file_load = Cause::NoFileLoad {
+        let no_file_load = RefusalCause::NoFileLoad {
             release: Some("6.1".to_owned()),
         };
         assert_eq!(
             state.obstacles(LoadKind::Reboot),
             [
-                Cause::NoCapability,
-                Cause::LoadDisabled,
+                RefusalCause::NoCapability,
+                RefusalCause::LoadDisabled,
                 no_file_load.clone()
             ],
         );
         assert_eq!(
             state.obstacles(LoadKind::Crash),
             [
-                Cause::NoCapability,
-                Cause::LoadDisabled,
-                Cause::LimitUsedUp {
+                RefusalCause::NoCapability,
+                RefusalCause::LoadDisabled,
+                RefusalCause::LimitUsedUp {
                     kind: LoadKind::Crash
                 },
                 no_file_load,
-                Cause::NoReservation,
+                RefusalCause::NoReservation,
             ],
         );
     }

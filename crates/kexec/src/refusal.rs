@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::cause::Cause;
+use crate::cause::RefusalCause;
 use crate::errno::Errno;
 use crate::load::{DROP, EXEC, LOAD, LoadKind, LoadRequest};
 use crate::machine::{Lockdown, MachineState};
@@ -20,7 +20,7 @@ pub struct Refusal {
     /// What it answered; absent if it was not made, since the answer was clear.
     pub errno: Option<Errno>,
     /// What this most likely means.
-    pub cause: Cause,
+    pub cause: RefusalCause,
     /// Whether the crash kernel that was loaded before is gone: Linux drops it
     /// before it looks at the new one.
     pub crash_kernel_lost: bool,
@@ -43,33 +43,33 @@ impl Refusal {
 
     pub(crate) fn of_unload(errno: Errno, kind: LoadKind, machine: &MachineState) -> Self {
         let cause = match errno {
-            Errno::EPERM => forbidden(kind, machine).unwrap_or(Cause::Forbidden),
-            Errno::EBUSY => Cause::Busy,
-            Errno::EINTR => Cause::Interrupted,
-            Errno::EAGAIN => Cause::NotNow,
+            Errno::EPERM => forbidden(kind, machine).unwrap_or(RefusalCause::Forbidden),
+            Errno::EBUSY => RefusalCause::Busy,
+            Errno::EINTR => RefusalCause::Interrupted,
+            Errno::EAGAIN => RefusalCause::NotNow,
             Errno::ENOSYS => no_file_load(machine),
-            _ => Cause::Unexplained,
+            _ => RefusalCause::Unexplained,
         };
         Self::new(DROP, errno, cause)
     }
 
     pub(crate) fn of_exec(errno: Errno, machine: &MachineState) -> Self {
         let cause = match errno {
-            Errno::EPERM if machine.cap_sys_boot == Some(false) => Cause::NoCapability,
-            Errno::EPERM if machine.user_namespace == Some(true) => Cause::UserNamespace,
-            Errno::EPERM => Cause::Forbidden,
+            Errno::EPERM if machine.cap_sys_boot == Some(false) => RefusalCause::NoCapability,
+            Errno::EPERM if machine.user_namespace == Some(true) => RefusalCause::UserNamespace,
+            Errno::EPERM => RefusalCause::Forbidden,
             // Linux answers this too when the call comes from a PID namespace.
-            Errno::EINVAL if machine.loaded == Some(true) => Cause::Container,
-            Errno::EINVAL | Errno::ENOSYS if machine.kexec == Some(false) => Cause::NoKexec,
-            Errno::EINVAL => Cause::NothingLoaded,
-            Errno::EBUSY => Cause::Busy,
-            Errno::ENOSYS => Cause::NoKexec,
-            _ => Cause::Unexplained,
+            Errno::EINVAL if machine.loaded == Some(true) => RefusalCause::Container,
+            Errno::EINVAL | Errno::ENOSYS if machine.kexec == Some(false) => RefusalCause::NoKexec,
+            Errno::EINVAL => RefusalCause::NothingLoaded,
+            Errno::EBUSY => RefusalCause::Busy,
+            Errno::ENOSYS => RefusalCause::NoKexec,
+            _ => RefusalCause::Unexplained,
         };
         Self::new(EXEC, errno, cause)
     }
 
-    pub(crate) fn without_call(call: &'static str, cause: Cause) -> Self {
+    pub(crate) fn without_call(call: &'static str, cause: RefusalCause) -> Self {
         Self {
             call,
             errno: None,
@@ -78,7 +78,7 @@ impl Refusal {
         }
     }
 
-    fn new(call: &'static str, errno: Errno, cause: Cause) -> Self {
+    fn new(call: &'static str, errno: Errno, cause: RefusalCause) -> Self {
         Self {
             call,
             errno: Some(errno),
@@ -117,89 +117,93 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn cause(&self, errno: Errno) -> Cause {
+    fn cause(&self, errno: Errno) -> RefusalCause {
         let machine = self.machine;
         let unfolded = self.unfolded;
         let crash = self.kind == LoadKind::Crash;
         let no_reservation = crash && machine.crash_size == Some(0);
         match errno {
             Errno::EPERM => self.not_permitted(),
-            Errno::EACCES => Cause::SecurityModule {
+            Errno::EACCES => RefusalCause::SecurityModule {
                 ima: machine.ima_appraises_kexec == Some(true),
                 unfolded,
             },
             Errno::EINVAL if self.debug && machine.is_at_least(6, 8) == Some(false) => {
-                Cause::NoDebug
+                RefusalCause::NoDebug
             }
             Errno::EINVAL | Errno::EADDRNOTAVAIL | Errno::ENOMEM if no_reservation => {
-                Cause::NoReservation
+                RefusalCause::NoReservation
             }
-            Errno::EADDRNOTAVAIL | Errno::ENOMEM if crash => Cause::ReservationTooSmall {
+            Errno::EADDRNOTAVAIL | Errno::ENOMEM if crash => RefusalCause::ReservationTooSmall {
                 size: machine.crash_size,
             },
-            Errno::EINVAL => Cause::Unfit {
+            Errno::EINVAL => RefusalCause::Unfit {
                 machine: machine.machine.clone(),
                 cmdline_len: self.cmdline_len,
                 crash,
             },
-            Errno::ENOEXEC => Cause::UnknownImage {
+            Errno::ENOEXEC => RefusalCause::UnknownImage {
                 machine: machine.machine.clone(),
             },
-            Errno::EBUSY => Cause::Busy,
-            Errno::EADDRNOTAVAIL => Cause::NoPlace,
-            Errno::ETXTBSY => Cause::OpenForWriting { unfolded },
-            Errno::ENODATA => Cause::Unsigned { unfolded },
-            Errno::EKEYREJECTED => Cause::BadSignature { unfolded },
-            Errno::ENOKEY => Cause::UnknownKey,
-            Errno::ENOPKG => Cause::NoAlgorithm,
-            Errno::EBADMSG => Cause::MalformedSignature,
-            Errno::ELIBBAD => Cause::MalformedPe,
-            Errno::EKEYEXPIRED => Cause::ExpiredKey,
-            Errno::EKEYREVOKED => Cause::RevokedKey,
+            Errno::EBUSY => RefusalCause::Busy,
+            Errno::EADDRNOTAVAIL => RefusalCause::NoPlace,
+            Errno::ETXTBSY => RefusalCause::OpenForWriting { unfolded },
+            Errno::ENODATA => RefusalCause::Unsigned { unfolded },
+            Errno::EKEYREJECTED => RefusalCause::BadSignature { unfolded },
+            Errno::ENOKEY => RefusalCause::UnknownKey,
+            Errno::ENOPKG => RefusalCause::NoAlgorithm,
+            Errno::EBADMSG => RefusalCause::MalformedSignature,
+            Errno::ELIBBAD => RefusalCause::MalformedPe,
+            Errno::EKEYEXPIRED => RefusalCause::ExpiredKey,
+            Errno::EKEYREVOKED => RefusalCause::RevokedKey,
             Errno::ENOSYS => no_file_load(machine),
-            Errno::EFBIG | Errno::ENOMEM => Cause::TooLarge,
-            Errno::E2BIG => Cause::OverLimit {
+            Errno::EFBIG | Errno::ENOMEM => RefusalCause::TooLarge,
+            Errno::E2BIG => RefusalCause::OverLimit {
                 cmdline_len: self.cmdline_len,
             },
-            Errno::EIO => Cause::Unreadable,
-            Errno::EINTR => Cause::Interrupted,
-            Errno::EAGAIN => Cause::NotNow,
-            Errno::ENODEV => Cause::NoDevice { unfolded },
-            Errno::EOPNOTSUPP => Cause::Unsupported,
-            _ => Cause::Unexplained,
+            Errno::EIO => RefusalCause::Unreadable,
+            Errno::EINTR => RefusalCause::Interrupted,
+            Errno::EAGAIN => RefusalCause::NotNow,
+            Errno::ENODEV => RefusalCause::NoDevice { unfolded },
+            Errno::EOPNOTSUPP => RefusalCause::Unsupported,
+            _ => RefusalCause::Unexplained,
         }
     }
 
     /// Linux asks first whether this process may at all, then whether it
     /// trusts the image.
-    fn not_permitted(&self) -> Cause {
+    fn not_permitted(&self) -> RefusalCause {
         if let Some(cause) = forbidden(self.kind, self.machine) {
             return cause;
         }
         match self.machine.lockdown {
-            Some(level @ (Lockdown::Integrity | Lockdown::Confidentiality)) => Cause::Lockdown {
-                level,
-                unfolded: self.unfolded,
-            },
-            Some(Lockdown::None) | None if self.machine.loadpin == Some(true) => Cause::LoadPin {
-                unfolded: self.unfolded,
-            },
-            Some(Lockdown::None) | None => Cause::Forbidden,
+            Some(level @ (Lockdown::Integrity | Lockdown::Confidentiality)) => {
+                RefusalCause::Lockdown {
+                    level,
+                    unfolded: self.unfolded,
+                }
+            }
+            Some(Lockdown::None) | None if self.machine.loadpin == Some(true) => {
+                RefusalCause::LoadPin {
+                    unfolded: self.unfolded,
+                }
+            }
+            Some(Lockdown::None) | None => RefusalCause::Forbidden,
         }
     }
 }
 
 /// Says why the call is missing.
-fn no_file_load(machine: &MachineState) -> Cause {
+fn no_file_load(machine: &MachineState) -> RefusalCause {
     if machine.kexec == Some(false) {
-        return Cause::NoKexec;
+        return RefusalCause::NoKexec;
     }
-    Cause::NoFileLoad {
+    RefusalCause::NoFileLoad {
         release: machine.release.clone(),
     }
 }
 
-fn forbidden(kind: LoadKind, machine: &MachineState) -> Option<Cause> {
+fn forbidden(kind: LoadKind, machine: &MachineState) -> Option<RefusalCause> {
     machine.forbidden(kind).into_iter().next()
 }
 
@@ -665,10 +669,10 @@ mod tests {
         edit(&mut machine);
         for errno in [Errno::EINVAL, Errno::ENOSYS] {
             let refusal = Refusal::of_exec(errno, &machine);
-            assert_eq!(refusal.cause, Cause::NoKexec);
+            assert_eq!(refusal.cause, RefusalCause::NoKexec);
         }
         let refusal = Refusal::of_unload(Errno::ENOSYS, REBOOT, &machine);
-        assert_eq!(refusal.cause, Cause::NoKexec);
+        assert_eq!(refusal.cause, RefusalCause::NoKexec);
     }
 
     #[test]

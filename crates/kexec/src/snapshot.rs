@@ -141,7 +141,7 @@ pub type Tap<'a> = &'a mut (dyn FnMut(&[u8]) + 'a);
 #[derive(Debug)]
 pub struct Snapshot {
     parts: Vec<GrowableFile>,
-    layout: Vec<Span>,
+    layout: Vec<Extent>,
     len: u64,
     moved: Moved,
 }
@@ -149,7 +149,7 @@ pub struct Snapshot {
 /// Where a range of the file lies in a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Span {
+pub struct Extent {
     /// The bytes of the file.
     pub range: Range<u64>,
     /// Index in [`Snapshot::parts`].
@@ -204,7 +204,7 @@ impl Snapshot {
             pass.take_range(cut.clone(), &mut memfd)?;
             // Part 0 is the rest.
             parts.push(GrowableFile::new(memfd)?);
-            pass.layout.push(Span {
+            pass.layout.push(Extent {
                 range: cut.clone(),
                 part: parts.len(),
                 offset: 0,
@@ -257,7 +257,7 @@ impl Snapshot {
     /// Returns where the file's bytes lie: spans in file order that cover it
     /// without gap or overlap.
     #[must_use]
-    pub fn layout(&self) -> &[Span] {
+    pub fn layout(&self) -> &[Extent] {
         &self.layout
     }
 
@@ -269,7 +269,7 @@ impl Snapshot {
 
     /// Gives the parts away, with the layout.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<GrowableFile>, Vec<Span>) {
+    pub fn into_parts(self) -> (Vec<GrowableFile>, Vec<Extent>) {
         (self.parts, self.layout)
     }
 }
@@ -280,7 +280,7 @@ struct Pass<'a, 't> {
     len: u64,
     /// The bytes between the cuts.
     rest: Option<Memfd>,
-    layout: Vec<Span>,
+    layout: Vec<Extent>,
     moved: Moved,
     tap: Option<Tap<'t>>,
     progress: &'a mut dyn FnMut(u64),
@@ -295,7 +295,7 @@ impl Pass<'_, '_> {
             Some(rest) => rest,
             None => Memfd::new("ukexec-rest")?,
         };
-        self.layout.push(Span {
+        self.layout.push(Extent {
             range: range.clone(),
             part: 0,
             offset: rest.len,
@@ -429,7 +429,7 @@ mod tests {
                     }
                 );
                 let spans = snapshot.layout().iter().map(|span| {
-                    let Span {
+                    let Extent {
                         range,
                         part,
                         offset,
