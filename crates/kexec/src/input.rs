@@ -1,0 +1,204 @@
+//! What can be read as an image, and how.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::error::KexecError;
+use crate::sealed::{MemfdWriter, SealedFile};
+
+/// How an input can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputKind {
+    /// At any offset: a regular file or a block device of this many bytes.
+    File {
+        /// Length in bytes.
+        len: u64,
+    },
+    /// From start to end only: a pipe, a socket, a terminal, a file of `/proc`
+    /// whose length is not known before. It goes through [`read_stream`] before
+    /// anything can be looked up in it.
+    Stream,
+}
+
+/// Opens the regular file at `path` for reading, and nothing else: a pipe that
+/// nobody writes to would let its reader wait for ever, and a device has no end.
+///
+/// # Errors
+///
+/// What opening it says, and `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Opening a pipe does not wait for a writer then, nor does a terminal become
+    // this process's own. Regular files do not heed either flag.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let mode = rustix::fs::fstat(&file)?.st_mode;
+    let kind = match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => return Ok(file),
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a pipe",
+        FileType::BlockDevice | FileType::CharacterDevice => "a device",
+        _ => "none",
+    };
+    let message = format!("expected a regular file, found {kind}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+/// Returns how `file` can be read.
+///
+/// # Errors
+///
+/// [`KexecError::NotAnInput`] for a directory, [`KexecError::Memory`] if the
+/// descriptor cannot be asked.
+pub fn input_kind(file: impl AsFd) -> Result<InputKind, KexecError> {
+    let fd = file.as_fd();
+    let stat = rustix::fs::fstat(fd).map_err(|errno| KexecError::Memory {
+        action: "looking at the file",
+        cause: errno.into(),
+    })?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        // Files of /proc say that they are empty.
+        FileType::RegularFile if stat.st_size == 0 && has_bytes(fd) => Ok(InputKind::Stream),
+        FileType::RegularFile => Ok(InputKind::File {
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+        }),
+        FileType::BlockDevice => {
+            let len = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).map_err(|errno| {
+                KexecError::Memory {
+                    action: "asking a block device's length",
+                    cause: errno.into(),
+                }
+            })?;
+            Ok(InputKind::File { len })
+        }
+        FileType::Directory => Err(KexecError::NotAnInput {
+            kind: "a directory",
+        }),
+        FileType::Symlink => Err(KexecError::NotAnInput {
+            kind: "a symbolic link",
+        }),
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::Unknown => {
+            Ok(InputKind::Stream)
+        }
+    }
+}
+
+/// Reads a stream to its end into sealed memory.
+///
+/// These bytes pass through this process: where to cut is not known before
+/// they were read. `progress` gets the sum of bytes so far.
+///
+/// # Errors
+///
+/// [`KexecError::StreamTooLong`] behind `limit` bytes, [`KexecError::Memory`]
+/// if reading or writing fails.
+pub fn read_stream(
+    stream: impl AsFd,
+    limit: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<SealedFile, KexecError> {
+    let mut writer = MemfdWriter::new("ukexec-stream")?;
+    let mut buf = vec![0; STREAM_BUFFER];
+    loop {
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(stream.as_fd(), &mut *buf))
+            .map_err(|errno| KexecError::Memory {
+                action: "reading the stream",
+                cause: errno.into(),
+            })?;
+        let Some(bytes) = buf.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            return writer.finish();
+        };
+        if writer.len() + bytes.len() as u64 > limit {
+            return Err(KexecError::StreamTooLong { limit });
+        }
+        std::io::Write::write_all(&mut writer, bytes).map_err(|cause| KexecError::Memory {
+            action: "writing into memory",
+            cause,
+        })?;
+        progress(writer.len());
+    }
+}
+
+fn has_bytes(fd: BorrowedFd<'_>) -> bool {
+    rustix::io::pread(fd, &mut [0_u8], 0).is_ok_and(|count| count > 0)
+}
+
+/// Bytes read from a stream at a time.
+const STREAM_BUFFER: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[test]
+    fn opens_regular_files_alone_and_waits_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let check = |path: &Path, expected: &Expect| {
+            expected.assert_eq(&open_regular(path).unwrap_err().to_string());
+        };
+        std::fs::write(&path, b"keys").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(open_regular(&link).unwrap().metadata().unwrap().len(), 4);
+        let pipe = folder.path().join("pipe");
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+        check(&pipe, &expect!["expected a regular file, found a pipe"]);
+        check(
+            folder.path(),
+            &expect!["expected a regular file, found a folder"],
+        );
+        check(
+            Path::new("/dev/zero"),
+            &expect!["expected a regular file, found a device"],
+        );
+        let socket = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        check(&socket, &expect!["No such device or address (os error 6)"]);
+    }
+
+    #[test]
+    fn reads_a_stream() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        assert_eq!(input_kind(&reader).unwrap(), InputKind::Stream);
+        let sent: Vec<u8> = (0..1 << 20).map(|at| (at % 251) as u8).collect();
+        let content = sent.clone();
+        let thread = std::thread::spawn(move || File::from(writer).write_all(&content));
+        let mut last = 0;
+        let file = read_stream(&reader, 1 << 20, &mut |done| last = done).unwrap();
+        thread.join().unwrap().unwrap();
+        assert_eq!(file.to_vec().unwrap(), sent);
+        assert_eq!(last, 1 << 20);
+    }
+
+    #[test]
+    fn refuses_a_stream_without_end() {
+        let zeros = File::open("/dev/zero").unwrap();
+        let error = read_stream(zeros, 1 << 20, &mut |_| {}).unwrap_err();
+        expect![
+            "the stream has more than 1048576 bytes, which is more than an image can have; \
+             give the image itself"
+        ]
+        .assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn reads_a_file_that_hides_its_length() {
+        let file = File::open("/proc/self/status").unwrap();
+        assert_eq!(input_kind(&file).unwrap(), InputKind::Stream);
+        let content = read_stream(&file, 1 << 20, &mut |_| {})
+            .unwrap()
+            .to_vec()
+            .unwrap();
+        assert!(content.starts_with(b"Name:"));
+    }
+}
