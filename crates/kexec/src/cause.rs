@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::load::LoadKind;
-use crate::machine::Lockdown;
+use crate::machine::{LoadKind, Lockdown};
 
 /// Why the kernel refuses, as far as the machine's state tells.
 ///

@@ -8,18 +8,9 @@ use std::process::Command;
 use crate::cause::RefusalCause;
 use crate::errno::Errno;
 use crate::error::KexecError;
-use crate::machine::MachineState;
+use crate::machine::{LoadKind, MachineState};
 use crate::refusal::Refusal;
 use crate::syscall::{Call, syscall};
-
-/// What a kernel is loaded for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadKind {
-    /// To be booted by `ukexec exec`.
-    Reboot,
-    /// To be booted when the running kernel panics.
-    Crash,
-}
 
 /// What is handed to `kexec_file_load(2)`.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,6 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::cause::RefusalCause;
-use crate::load::LoadKind;
 
 /// The running kernel's state, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +55,15 @@ pub struct MachineState {
     pub config: Option<KernelConfig>,
     /// Whether systemd runs this machine.
     pub systemd: bool,
+}
+
+/// What a kernel is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadKind {
+    /// To be booted by `ukexec exec`.
+    Reboot,
+    /// To be booted when the running kernel panics.
+    Crash,
 }
 
 /// How many more times a kernel may be loaded.

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::cause::RefusalCause;
 use crate::errno::Errno;
-use crate::load::{DROP, EXEC, LOAD, LoadKind, LoadRequest};
-use crate::machine::{Lockdown, MachineState};
+use crate::load::{DROP, EXEC, LOAD, LoadRequest};
+use crate::machine::{LoadKind, Lockdown, MachineState};
 
 /// A system call of kexec was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
