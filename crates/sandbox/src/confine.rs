@@ -5,10 +5,9 @@
 //! no capability is left to get around permissions. Which of them a kernel
 //! lacks is told, not guessed.
 
-use std::fmt;
-
 use crate::error::SandboxError;
 use crate::resources::Resources;
+use crate::restriction::{Missing, Restriction};
 use crate::{calls, files, inherited, rights};
 
 /// How much a worker may use.
@@ -45,36 +44,6 @@ pub enum Strictness {
     Require,
     /// Go on with the rest, and tell.
     BestEffort,
-}
-
-/// A part of the sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Restriction {
-    /// No descriptor but those that the parent means to give.
-    Descriptors,
-    /// No program that is run gives rights (`PR_SET_NO_NEW_PRIVS`).
-    NoNewPrivileges,
-    /// No capability in any set.
-    Capabilities,
-    /// No core dump and no debugger (`PR_SET_DUMPABLE`).
-    Undumpable,
-    /// Limits on memory, time, files, descriptors and processes (`setrlimit`).
-    Limits,
-    /// No file, no network, no signal to others (Landlock).
-    Landlock,
-    /// No system call but those listed (seccomp).
-    Seccomp,
-}
-
-/// A part that cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{restriction}: {cause}")]
-pub struct Missing {
-    /// Which part.
-    pub restriction: Restriction,
-    /// Why, in words.
-    pub cause: String,
 }
 
 /// What [`confine()`] could not do.
@@ -138,20 +107,6 @@ impl Applied {
                 Ok(())
             }
         }
-    }
-}
-
-impl fmt::Display for Restriction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Descriptors => "no stray descriptors",
-            Self::NoNewPrivileges => "no new privileges",
-            Self::Capabilities => "no capabilities",
-            Self::Undumpable => "no core dump and no debugger",
-            Self::Limits => "limits on memory and time",
-            Self::Landlock => "no files and no network (Landlock)",
-            Self::Seccomp => "no system calls but those needed (seccomp)",
-        })
     }
 }
 

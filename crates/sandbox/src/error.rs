@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::confine::Missing;
+use crate::restriction::Missing;
 
 /// Why a worker could not be started, tied or confined.
 #[non_exhaustive]

@@ -48,11 +48,13 @@ mod files;
 mod inherited;
 mod program;
 mod resources;
+mod restriction;
 mod rights;
 mod worker;
 
 pub use channel::{Channel, FrameLimits, MAX_DESCRIPTORS, Message};
-pub use confine::{Applied, Confinement, Missing, Restriction, Strictness, confine};
+pub use confine::{Applied, Confinement, Strictness, confine};
 pub use ending::Ending;
 pub use error::{ChannelError, SandboxError};
+pub use restriction::{Missing, Restriction};
 pub use worker::{Worker, attach, spawn};
