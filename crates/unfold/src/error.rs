@@ -8,7 +8,6 @@ use ukexec_bpf::{LoadError, RopeError, VerifyError};
 use ukexec_pe::{FileOffset, PeError};
 
 use crate::chunks::ReadError;
-use crate::host::Record;
 use crate::{ParserInfo, Resource};
 
 /// A failed unfolding: where it was, and as [`source`](std::error::Error::source)
@@ -305,24 +304,6 @@ impl From<RunError> for UnfoldCause {
 }
 
 impl UnfoldCause {
-    /// Returns the error of a stage that ended without a kernel.
-    pub(crate) fn nothing_handed_over(record: &Record) -> Self {
-        let handed_over = [
-            record.handed_over.initrd.as_ref().map(|_| Resource::Initrd),
-            record
-                .handed_over
-                .cmdline
-                .as_ref()
-                .map(|_| Resource::Cmdline),
-        ];
-        let quoted_from = record.log.len().saturating_sub(QUOTED_LINES);
-        Self::NothingHandedOver {
-            handed_over: handed_over.into_iter().flatten().collect(),
-            log: record.log.iter().skip(quoted_from).cloned().collect(),
-            refusals: record.refusals.clone(),
-        }
-    }
-
     fn insn(&self) -> Option<u32> {
         match self {
             Self::Run(error) => Some(error.place.slot),
@@ -341,9 +322,6 @@ impl UnfoldCause {
         }
     }
 }
-
-/// Lines of a parser that an error quotes.
-const QUOTED_LINES: usize = 5;
 
 /// Returns what is known of a stage without a kernel, to be put behind a
 /// sentence without its full stop.

@@ -5,7 +5,7 @@ use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::Tracer;
 use ukexec_bpf::vm::Fault;
-use ukexec_bpf::{Host, Meter, Piece, Rope, SourceId};
+use ukexec_bpf::{Host, Meter, Piece, Rope};
 use ukexec_decompress::{Limits, decompress};
 
 use crate::chunks::Payload;
@@ -15,6 +15,7 @@ use crate::handed_over::{self, Charged, HandedOver};
 use crate::interface::{kfunc, mem_range_result};
 use crate::observer::Observer;
 use crate::output::CountedOutput;
+use crate::record::Record;
 use crate::refusal::{CallError, HostFault, Refusal};
 use crate::report::{Resource, WarningKind};
 use crate::store::Store;
@@ -44,46 +45,6 @@ pub(crate) enum Phase {
     Handle,
     /// Those that run after them; what they hand over is refused.
     Post,
-}
-
-/// What programs did, as far as the host saw it.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) handed_over: HandedOver,
-    /// The profile that the parser says it chose.
-    pub(crate) profile: Option<u32>,
-    pub(crate) log: Vec<String>,
-    pub(crate) warnings: Vec<WarningKind>,
-    /// What was not taken because of a limit of ukexec's, and why. A parser may
-    /// pass over that like over any refusal; the stage may not.
-    pub(crate) limited: Vec<(Resource, String)>,
-    /// Why calls failed: the last few, oldest first.
-    pub(crate) refusals: Vec<String>,
-    /// How often decompression was tried, failures included.
-    decompressions: u32,
-    /// What decompression made, and how many bytes that is.
-    pub(crate) outputs: Vec<SourceId>,
-    decompressed: u64,
-    /// Bytes of [`crate::Budget::output`] that are drawn for hand-overs that
-    /// are longer than all there is.
-    repeated: u64,
-}
-
-impl Record {
-    /// Remembers a warning, the same one once.
-    fn warn(&mut self, warning: WarningKind) {
-        if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
-    }
-
-    /// Remembers why a call failed.
-    fn refuse(&mut self, reason: String) {
-        if self.refusals.len() >= MAX_REFUSALS {
-            self.refusals.remove(0);
-        }
-        self.refusals.push(reason);
-    }
 }
 
 impl Host for StageHost<'_> {
@@ -452,10 +413,6 @@ const NULL: u64 = 0;
 const MAX_DECOMPRESSIONS: u32 = 64;
 /// The longest name that is looked at, NUL included.
 const MAX_NAME: usize = 64;
-/// Warnings of a stage that are remembered.
-const MAX_WARNINGS: usize = 16;
-/// Refusals that are remembered.
-const MAX_REFUSALS: usize = 4;
 /// Bytes copied in the time of an instruction, rather too few.
 const COPIED_PER_INSN: u64 = 64;
 /// Bytes written by decompression for which one instruction is charged: more

@@ -43,6 +43,7 @@ mod options;
 mod output;
 mod pe_bytes;
 mod pipeline;
+mod record;
 mod refusal;
 mod report;
 mod stage;

@@ -15,8 +15,9 @@ use crate::cmdline::Cmdline;
 use crate::content::same_bytes;
 use crate::error::Place;
 use crate::handed_over::{Charged, HandedOver};
-use crate::host::{Phase, Record, StageHost};
+use crate::host::{Phase, StageHost};
 use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
+use crate::record::Record;
 use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, UnfoldWarning};
 use crate::store::Store;
 use crate::{Budget, Observer, UnfoldCause, UnfoldError};
@@ -245,7 +246,7 @@ impl<'a> Armed<'a> {
     fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Charged<Rope>, UnfoldCause> {
         let record = &mut self.host.record;
         let Some(kernel) = record.handed_over.kernel.take() else {
-            return Err(UnfoldCause::nothing_handed_over(record));
+            return Err(record.nothing_handed_over());
         };
         if let Some((resource, reason)) = record.limited.first() {
             return Err(UnfoldCause::NotTaken {
