@@ -4,10 +4,10 @@
 //! Header"; the rules are those of `arch/x86/kernel/kexec-bzimage64.c`.
 
 use crate::bytes::Fields;
-use crate::check::{FileLoadErrno, KernelFault, Problem};
 use crate::error::BootError;
-use crate::kernel::{CmdlineLimit, KernelFormat};
+use crate::format::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, Platform};
+use crate::problem::{FileLoadErrno, KernelFault, Problem};
 
 /// What matters of the setup header.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@ use ukexec_pe::ReadAt;
 
 use crate::bytes::{Fields, read};
 use crate::error::BootError;
+use crate::format::KernelFormat;
 use crate::known;
 use crate::look_alike::LookAlike;
 use crate::platform::{Arch, ByteOrder};
@@ -105,7 +106,7 @@ impl Ordered<'_> {
 
     fn too_short(self) -> BootError {
         BootError::TooShort {
-            format: crate::kernel::KernelFormat::Elf,
+            format: KernelFormat::Elf,
             needed: EHDR_LEN,
             found: u64::try_from(self.fields.0.len()).unwrap_or(u64::MAX),
         }

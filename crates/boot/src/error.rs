@@ -4,7 +4,7 @@ use std::io;
 
 use ukexec_pe::{FileOffset, PeError};
 
-use crate::kernel::KernelFormat;
+use crate::format::KernelFormat;
 use crate::look_alike::LookAlike;
 
 /// Why an image is no kernel.

@@ -6,14 +6,15 @@ use ukexec_pe::{Machine, PeError, PeImage, ReadAt, Subsystem};
 
 use crate::bytes::{Fields, read};
 use crate::bzimage::{Setup, is_bzimage};
-use crate::check::KernelFault;
 use crate::elf::Elf;
 use crate::error::BootError;
+use crate::format::{CmdlineLimit, KernelFormat};
 use crate::image::Flat;
-use crate::kernel::{CmdlineLimit, Header, Kernel, KernelFormat};
+use crate::kernel::{Header, Kernel};
 use crate::known;
 use crate::look_alike::LookAlike;
 use crate::platform::{Arch, ByteOrder};
+use crate::problem::KernelFault;
 use crate::s390::Parmarea;
 
 /// Identifies a kernel.

@@ -5,10 +5,10 @@
 //! `arch/loongarch/kernel/head.S`.
 
 use crate::bytes::Fields;
-use crate::check::{FileLoadErrno, KernelFault, Problem};
 use crate::error::BootError;
-use crate::kernel::{CmdlineLimit, KernelFormat};
+use crate::format::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, ByteOrder, Platform};
+use crate::problem::{FileLoadErrno, KernelFault, Problem};
 
 /// A flat image's header.
 #[derive(Clone, Copy, Debug)]

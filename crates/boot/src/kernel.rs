@@ -1,9 +1,8 @@
 //! What is known of a kernel.
 
-use std::fmt;
-
-use crate::check::KernelFault;
+use crate::format::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, ByteOrder, Platform};
+use crate::problem::KernelFault;
 use crate::{bzimage, image};
 
 /// A kernel, identified.
@@ -69,46 +68,6 @@ pub(crate) enum Header {
     BzImage(bzimage::Setup),
     Arm64(image::Arm64),
     Plain,
-}
-
-/// How a kernel is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum KernelFormat {
-    /// x86 boot protocol (`bzImage`, and its forerunner `zImage`).
-    BzImage,
-    /// The flat image of arm64 and RISC-V (`Image`).
-    Image,
-    /// The uncompressed EFI image of LoongArch (`vmlinux.efi`).
-    LoongArchPe,
-    /// ELF (`vmlinux`).
-    Elf,
-    /// The flat image of s390 (`image`, `bzImage` in its build).
-    S390Image,
-}
-
-impl fmt::Display for KernelFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::BzImage => "bzImage",
-            Self::Image => "Image",
-            Self::LoongArchPe => "LoongArch PE",
-            Self::Elf => "ELF",
-            Self::S390Image => "s390 image",
-        })
-    }
-}
-
-/// How long a command line may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CmdlineLimit {
-    /// Most bytes, without the NUL at the end.
-    pub bytes: u32,
-    /// Who says so.
-    pub source: &'static str,
-    /// What becomes of a longer one: refused, or cut without a word.
-    pub refused: bool,
 }
 
 /// An initrd without a file: a cpio archive that holds its trailer alone.

@@ -41,20 +41,23 @@ mod bzimage;
 mod check;
 mod elf;
 mod error;
+mod format;
 mod identify;
 mod image;
 mod kernel;
 mod known;
 mod look_alike;
 mod platform;
+mod problem;
 mod s390;
 #[cfg(test)]
 mod samples;
 
 pub use banner::find_banner;
-pub use check::{FileLoadErrno, KernelFault, Problem, Severity};
 pub use error::BootError;
+pub use format::{CmdlineLimit, KernelFormat};
 pub use identify::identify;
-pub use kernel::{CmdlineLimit, EMPTY_INITRD, Kernel, KernelFormat};
+pub use kernel::{EMPTY_INITRD, Kernel};
 pub use look_alike::LookAlike;
 pub use platform::{Arch, ByteOrder, Platform};
+pub use problem::{FileLoadErrno, KernelFault, Problem, Severity};

@@ -5,7 +5,7 @@
 //! `arch/s390/kernel/machine_kexec_file.c`. Fields are big-endian.
 
 use crate::bytes::Fields;
-use crate::kernel::CmdlineLimit;
+use crate::format::CmdlineLimit;
 
 /// What matters of the parameter area.
 #[derive(Clone, Copy, Debug)]
