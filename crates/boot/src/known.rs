@@ -29,12 +29,6 @@ pub(crate) fn by_magic(
     Ok(None)
 }
 
-/// Returns how people call the machine with that number in an ELF header.
-pub(crate) fn elf_machine(number: u16) -> Option<&'static str> {
-    let known = ELF_MACHINES.iter().find(|(known, _)| *known == number);
-    known.map(|(_, name)| *name)
-}
-
 const fn known(name: &'static str, advice: &'static str) -> LookAlike {
     LookAlike::Known { name, advice }
 }
@@ -180,24 +174,4 @@ const COMPRESSIONS: &[(&[u8], &str, &str)] = &[
     (&[0x28, 0xb5, 0x2f, 0xfd], "zstd", "zstd -dc"),
     // A skippable frame, as pzstd puts it in front.
     (&[0x50, 0x2a, 0x4d, 0x18], "zstd", "zstd -dc"),
-];
-
-/// `e_machine` of what has no other word here.
-const ELF_MACHINES: &[(u16, &str)] = &[
-    (2, "SPARC"),
-    (3, "x86"),
-    (4, "m68k"),
-    (8, "MIPS"),
-    (15, "PA-RISC"),
-    (20, "PowerPC"),
-    (22, "s390"),
-    (40, "Arm"),
-    (42, "SuperH"),
-    (62, "x32"),
-    (93, "ARC"),
-    (94, "Xtensa"),
-    (189, "MicroBlaze"),
-    (243, "RISC-V"),
-    (252, "C-SKY"),
-    (258, "LoongArch"),
 ];

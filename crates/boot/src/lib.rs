@@ -49,6 +49,7 @@ mod known;
 mod look_alike;
 mod platform;
 mod problem;
+mod recognise;
 mod s390;
 #[cfg(test)]
 mod samples;
