@@ -1,12 +1,16 @@
 //! The command line: what `ukexec --help` prints, and its values.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use ukexec_bpf::Meter;
+use ukexec_loader::{CmdlineFrom, Config, LoadKind, Options, Policy, TrustSource};
+use ukexec_unfold::Budget;
 
-use crate::policy::Policy;
-use crate::size::Size;
+use ukexec_loader::report::Size;
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
                      kernels, one inside the other, and formats that bring their own parser.";
@@ -58,9 +62,6 @@ pub(crate) enum Command {
     /// For authors of parsers
     #[command(subcommand)]
     Parser(ParserCommand),
-    /// Take images apart for another ukexec, which started this one
-    #[command(hide = true)]
-    Worker(Worker),
 }
 
 /// `ukexec inspect`
@@ -261,33 +262,6 @@ pub(crate) struct ParserDisasm {
     pub(crate) bytes: bool,
 }
 
-/// `ukexec worker`: its end of the channel is standard input.
-#[derive(Debug, Args)]
-pub(crate) struct Worker {
-    /// Bytes of address space
-    #[arg(long, value_name = "N")]
-    pub(crate) address_space: u64,
-    /// Bytes that an output may have
-    #[arg(long, value_name = "N")]
-    pub(crate) file_size: u64,
-    /// Seconds of processor time
-    #[arg(long, value_name = "N")]
-    pub(crate) cpu_seconds: u64,
-    /// Bytes of log
-    #[arg(long, value_name = "N")]
-    pub(crate) log_bytes: u64,
-    /// Keep all rights
-    #[arg(long)]
-    pub(crate) no_sandbox: bool,
-    /// Do nothing in a sandbox that is not complete
-    #[arg(long)]
-    pub(crate) require_sandbox: bool,
-    /// Try to get out of the sandbox in this way
-    #[cfg(feature = "escape")]
-    #[arg(long, value_name = "WAY")]
-    pub(crate) escape: Option<String>,
-}
-
 /// How results are told.
 #[derive(Debug, Args)]
 pub(crate) struct ReportOutput {
@@ -345,7 +319,7 @@ pub(crate) struct Unfolding {
 pub(crate) struct Verify {
     /// Verify signatures: require takes nothing without a good one, auto does so
     /// under Secure Boot or lockdown and only tells of them elsewhere
-    #[arg(long, value_name = "auto|require|off")]
+    #[arg(long, value_name = "auto|require|off", value_parser = policies())]
     pub(crate) verify: Option<Policy>,
     /// Trust these certificates: PEM, DER, PKCS#7 or EFI signature lists, a
     /// folder of such files, or `system` for the machine's own
@@ -383,6 +357,81 @@ pub(crate) struct Limits {
     pub(crate) max_log_lines: u32,
 }
 
+impl Unfolding {
+    /// Returns how to take an image apart.
+    pub(crate) fn options(&self) -> Options {
+        let verify = &self.verify;
+        let trust = verify.trust.iter();
+        let trust = trust.map(|path| TrustSource::from(path.as_path()));
+        let cmdline = match &self.cmdline {
+            _ if self.reuse_cmdline => CmdlineFrom::RunningKernel,
+            Some(line) => CmdlineFrom::Caller(line.clone().into_vec()),
+            None => CmdlineFrom::Image,
+        };
+        Options {
+            parser: self.parser.clone(),
+            embedded_parsers: !self.no_embedded_parser,
+            parsers_dirs: self.parsers_dir.clone(),
+            profile: self.profile.clone(),
+            initrds: self.initrd.clone(),
+            cmdline,
+            append: self.append.clone().map(OsString::into_vec),
+            kind: load_kind(self.panic),
+            sandbox: !self.no_sandbox,
+            config_file: verify.config.clone(),
+            config: Config {
+                verify: verify.verify,
+                trust: (!verify.trust.is_empty()).then(|| trust.collect()),
+                efivars: verify.efivars.clone(),
+                check_dates: verify.check_dates.then_some(true),
+            },
+            budget: self.limits.budget(),
+        }
+    }
+}
+
+/// Returns what a kernel is loaded for, as `--panic` says.
+pub(crate) fn load_kind(panic: bool) -> LoadKind {
+    if panic {
+        LoadKind::Crash
+    } else {
+        LoadKind::Reboot
+    }
+}
+
+impl Limits {
+    /// Returns the budget of one unfolding.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget {
+            meter: Meter {
+                insns: self.max_insns,
+                memory: self.max_memory.0,
+                log_lines: self.max_log_lines,
+            },
+            stages: self.max_stages,
+            output: self.max_output.0,
+        }
+    }
+}
+
+/// Returns a reader of `--verify`.
+fn policies() -> impl TypedValueParser<Value = Policy> {
+    let word = |(word, help): (&'static str, &'static str)| PossibleValue::new(word).help(help);
+    let words = [
+        (
+            "auto",
+            "As `require` on a machine that verified what it runs, else verify and report",
+        ),
+        ("require", "Run and boot nothing without a good signature"),
+        ("off", "Verify nothing"),
+    ];
+    PossibleValuesParser::new(words.map(word)).map(|word| match word.as_str() {
+        "require" => Policy::Require,
+        "off" => Policy::Off,
+        _ => Policy::Auto,
+    })
+}
+
 impl Command {
     /// Returns the files to read that the caller names for this run, each of which
     /// may be standard input.
@@ -402,7 +451,6 @@ impl Command {
             Self::Exec(_)
             | Self::Unload(_)
             | Self::Status(_)
-            | Self::Worker(_)
             | Self::Parser(ParserCommand::Helpers) => (Vec::new(), None),
         };
         let more = unfolding.map(|args| args.initrd.iter().chain(&args.parser));
@@ -427,7 +475,6 @@ impl Command {
             | Self::Unload(_)
             | Self::Attach(_)
             | Self::Detach(_)
-            | Self::Worker(_)
             | Self::Parser(ParserCommand::Disasm(_) | ParserCommand::Helpers) => false,
         }
     }

@@ -5,30 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod bounds;
-mod bundle;
-mod cmdline;
 mod commands;
-mod companions;
-mod document;
-mod efivars;
+mod console;
 mod failure;
-mod image;
-mod log;
 mod output;
-mod parsers_d;
-mod patience;
-mod policy;
-mod progress;
-mod protocol;
-mod read;
-mod size;
-mod sources;
-mod text;
-mod trust;
-mod unfolding;
-mod work;
-mod worker;
 
 use std::env;
 use std::io;
@@ -39,19 +19,17 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::shown_path;
+use ukexec_loader::is_stdin;
 
-use args::{Cli, Command};
+use args::Cli;
 
 fn main() -> ExitCode {
-    ukexec_kexec::fail_on_long_files();
+    if let Some(code) = ukexec_loader::run_as_worker() {
+        return code;
+    }
     let cli = Cli::try_parse().unwrap_or_else(|error| end(&error));
     let inputs = cli.command.inputs();
-    if inputs
-        .into_iter()
-        .filter(|path| read::is_stdin(path))
-        .count()
-        > 1
-    {
+    if inputs.into_iter().filter(|path| is_stdin(path)).count() > 1 {
         let message = "standard input (-) can stand for one file only\n";
         Cli::command()
             .error(ErrorKind::ArgumentConflict, message)
@@ -63,9 +41,6 @@ fn main() -> ExitCode {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    if let Command::Worker(args) = &cli.command {
-        return worker::run(args, level);
-    }
     start_log(level);
     match commands::run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,13 +5,15 @@
 //! no capability is left to get around permissions. Which of them a kernel
 //! lacks is told, not guessed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::SandboxError;
 use crate::resources::Resources;
 use crate::restriction::{Missing, Restriction};
 use crate::{calls, files, inherited, rights};
 
 /// How much a worker may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
     /// Bytes of address space: the program, its memory, its maps. What goes
     /// beyond fails to be allocated, which ends a Rust program (SIGABRT).
@@ -38,7 +40,7 @@ impl Default for Confinement {
 }
 
 /// What to do about a part of the sandbox that cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Strictness {
     /// Fail: a sandbox without a gap, or none.
     Require,

@@ -8,11 +8,11 @@ use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
-use crate::image::LEN_MAX;
 use crate::output::write_file;
-use crate::read::{self, shown};
-use crate::size::Size;
-use crate::{commands, text};
+use crate::{commands, console};
+use ukexec_loader::LEN_MAX;
+use ukexec_loader::report::Size;
+use ukexec_loader::{named_with_readers, shown};
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let (image, readers) = read(&args.image)?;
@@ -27,7 +27,7 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
         .map_err(with_advice)
         .with_context(|| format!("cannot attach a parser to {}", shown(&args.image)))?;
     write_file(&args.output, &edited, readers.and(its_readers))?;
-    text::note(&format!(
+    console::note(&format!(
         "wrote {}: {} with {} of parser in section {PARSER_SECTION}",
         shown_path(&args.output),
         Size(edited.len() as u64),
@@ -45,7 +45,7 @@ pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
         .map_err(with_advice)
         .with_context(|| format!("cannot take the parser out of {}", shown(&args.image)))?;
     write_file(&args.output, &edited, readers)?;
-    text::note(&format!(
+    console::note(&format!(
         "wrote {}: {}",
         shown_path(&args.output),
         Size(edited.len() as u64)
@@ -62,5 +62,5 @@ fn with_advice(error: PeError) -> anyhow::Error {
 }
 
 fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Readers)> {
-    read::named_with_readers(path, LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))
+    named_with_readers(path, LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))
 }

@@ -1,30 +1,23 @@
 //! `ukexec inspect`: what would this image boot?
 
+use ukexec_loader::{Purpose, unfold};
+
 use crate::args::Inspect;
-use crate::protocol::Wanted;
-use crate::text;
-use crate::unfolding::{Access, Task};
+use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
-    let task = Task {
-        path: &args.image,
-        args: &args.unfolding,
-        access: Access::OnDisk,
-        report: Wanted {
-            layers: true,
-            hash: args.output.hash,
-            measure: args.measure,
-        },
-        machine: None,
-        extra: false,
+    let purpose = Purpose::Inspect {
+        hash: args.output.hash,
+        measure: args.measure,
     };
-    let unfolding = task.run()?;
+    let options = args.unfolding.options();
+    let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
     unfolding.unfolded_or_kernel()?;
     if args.output.json {
-        text::json(&unfolding.answer.document)?;
+        console::json(unfolding.document())?;
     } else {
-        text::out(&unfolding.answer.text)?;
+        console::out(unfolding.text())?;
     }
-    unfolding.warn();
+    console::warn(&unfolding);
     Ok(())
 }

@@ -8,7 +8,6 @@ mod parser;
 mod status;
 mod unfold;
 
-pub(crate) use self::load::NotTaken;
 pub(crate) use self::parser::Refused;
 use crate::args::{Command, ParserCommand};
 
@@ -23,8 +22,6 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Status(args) => status::run(args),
         Command::Attach(args) => edit::attach(args),
         Command::Detach(args) => edit::detach(args),
-        // Taken care of before there is a log or anything else.
-        Command::Worker(_) => Ok(()),
         Command::Parser(ParserCommand::Check(args)) => parser::check(args),
         Command::Parser(ParserCommand::Run(args)) => parser::run(args),
         Command::Parser(ParserCommand::Helpers) => parser::helpers(),

@@ -10,9 +10,9 @@ use ukexec_unfold::HANDLE_HOOK;
 use super::facts::{Facts, place};
 use super::read;
 use crate::args::ParserCheck;
-use crate::failure::sentence;
-use crate::read::shown;
-use crate::text;
+use crate::console;
+use ukexec_loader::report::failure::sentence;
+use ukexec_loader::shown;
 
 pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let object = read(&args.file)?;
@@ -24,9 +24,9 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
         memory,
     };
     if args.json {
-        text::json(&facts.document())
+        console::json(&facts.document())
     } else {
-        text::out(&facts.text())
+        console::out(&facts.text())
     }
 }
 

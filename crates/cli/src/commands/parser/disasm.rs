@@ -8,8 +8,8 @@ use ukexec_bpf::{Parser, Program};
 
 use super::{read, same_line, source};
 use crate::args::ParserDisasm;
-use crate::read::shown;
-use crate::text;
+use crate::console;
+use ukexec_loader::shown;
 
 pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
     let object = read(&args.file)?;
@@ -32,7 +32,7 @@ pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
         .into_iter()
         .map(|program| listing(&parser, program, args.bytes))
         .collect();
-    text::out(&listings.join("\n"))
+    console::out(&listings.join("\n"))
 }
 
 fn names(parser: &Parser) -> String {

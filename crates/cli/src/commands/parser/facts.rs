@@ -10,9 +10,9 @@ use ukexec_bpf::{
 };
 use ukexec_unfold::ABI;
 
-use crate::document::SCHEMA;
-use crate::read::shown;
-use crate::size::Size;
+use ukexec_loader::report::SCHEMA;
+use ukexec_loader::report::Size;
+use ukexec_loader::shown;
 
 /// A parser that loads.
 pub(super) struct Facts<'a> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use ukexec_bpf::{HELPERS, KFUNCS, REFUSED, Refused};
 
-use crate::text;
+use crate::console;
 
 const HEAD: &str = "\
 # What a parser may call
@@ -29,7 +29,7 @@ behind the name.
 
 /// Prints the page.
 pub(crate) fn helpers() -> anyhow::Result<()> {
-    text::out(&page())
+    console::out(&page())
 }
 
 fn page() -> String {

@@ -2,14 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use ukexec_bpf::Parser;
 use ukexec_bpf::trace::Tracer;
-use ukexec_bpf::{Parser, Rope, SourceId};
 use ukexec_kexec::{Readers, create_file};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
@@ -19,11 +16,11 @@ use ukexec_unfold::{
 use super::read;
 use super::trace::{Form, Trace, int};
 use crate::args::ParserRun;
-use crate::image::{Content, Opened, name};
-use crate::protocol::Allowance;
-use crate::size::Size;
-use crate::worker::{FdSource, join_initrds};
-use crate::{document, text};
+use ukexec_loader::report::Size;
+use ukexec_loader::report::{identity, of_stage};
+use ukexec_loader::{join_initrds, name, rope};
+
+use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     if args.json && args.trace == Some(None) {
@@ -34,10 +31,10 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         object: read(&args.file)?.into(),
         origin: ParserOrigin::Given,
     };
-    let (image, mut readers) = rope(&args.image, 0)?;
+    let (image, mut readers) = rope(&args.image, 0, &Terminal)?;
     let mut initrds = Vec::new();
     for (number, path) in (1..).zip(&args.initrd) {
-        let (one, its_readers) = rope(path, number)?;
+        let (one, its_readers) = rope(path, number, &Terminal)?;
         initrds.push(one);
         readers = readers.and(its_readers);
     }
@@ -58,7 +55,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         told: Ok(()),
     };
     let mut store = MemoryStore::default();
-    let mut budget = Allowance::from(&args.limits).budget();
+    let mut budget = args.limits.budget();
     let done = run_stage(
         input,
         &parser,
@@ -72,29 +69,14 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let stage = done?;
     told?;
     if args.json {
-        text::json(&document::of_stage(&stage))?;
+        console::json(&of_stage(&stage))?;
     } else {
-        text::out(&result(&stage))?;
+        console::out(&result(&stage))?;
     }
     for warning in &stage.warnings {
-        text::note(&format!("warning: {warning}"));
+        console::note(&format!("warning: {warning}"));
     }
     Ok(())
-}
-
-/// Returns all of a file, as source number `id`, and who may read it.
-fn rope(path: &Path, id: u32) -> anyhow::Result<(Rope, Readers)> {
-    let Opened {
-        readers, content, ..
-    } = Opened::open(path)?;
-    let source = match content {
-        Content::File(file, len) => FdSource::new(file, len),
-        Content::Stream(sealed) => {
-            FdSource::new(sealed.as_fd().try_clone_to_owned()?, sealed.len())
-        }
-    };
-    let rope = Rope::from_source(SourceId(id), Arc::new(source));
-    Ok((rope, readers))
 }
 
 /// Returns the trace that `args` ask for.
@@ -151,7 +133,7 @@ impl Teller {
         }
         let is_seen = self.trace.as_ref().is_some_and(Trace::is_text);
         if !is_seen && !self.quiet && self.told.is_ok() {
-            self.told = text::out(&format!("{line}\n"));
+            self.told = console::out(&format!("{line}\n"));
         }
     }
 }
@@ -197,7 +179,7 @@ fn result(stage: &Stage) -> String {
         Some(false) => "match      no: not chosen for such images\n".to_owned(),
     };
     let kernel = match ukexec_boot::identify(&PeBytes(&stage.kernel)) {
-        Ok(kernel) => text::identity(&kernel),
+        Ok(kernel) => identity(&kernel),
         Err(error) => error.to_string(),
     };
     let initrd = match &stage.initrd {

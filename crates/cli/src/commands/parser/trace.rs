@@ -12,7 +12,7 @@ use ukexec_bpf::{Interface, KFUNCS, Parser, Place, SourceLine};
 use ukexec_unfold::Resource;
 
 use super::{facts, same_line, source};
-use crate::text::{json_line, visible};
+use ukexec_loader::report::{json_line, visible};
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

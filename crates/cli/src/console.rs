@@ -1,0 +1,112 @@
+//! What people and programs see: results on stdout, notes and progress on stderr.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use ukexec_loader::report::{json_text, one_line, visible};
+use ukexec_loader::{Console, Progress, Unfolding};
+
+/// Writes `text` to stdout. A reader that has gone away, such as `head`, is
+/// not worth an error; a full disk is.
+pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout();
+    let written = stdout
+        .write_all(visible(text).as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the report to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes `text` to stderr.
+pub(crate) fn err(text: &str) {
+    let _gone = io::stderr().write_all(visible(text).as_bytes());
+}
+
+/// Writes a note about what was done to stderr.
+pub(crate) fn note(text: &str) {
+    err(&format!("ukexec: {}\n", one_line(text)));
+}
+
+/// Writes a document to stdout.
+pub(crate) fn json(document: &Value) -> anyhow::Result<()> {
+    out(&json_text(document))
+}
+
+/// Writes the warnings of an unfolding to stderr.
+pub(crate) fn warn(unfolding: &Unfolding) {
+    for warning in unfolding.warnings() {
+        note(&format!("warning: {warning}"));
+    }
+}
+
+/// Standard error, where a person may look at it.
+pub(crate) struct Terminal;
+
+impl Terminal {
+    /// Returns it as the loader takes it.
+    pub(crate) fn shared() -> Arc<dyn Console> {
+        Arc::new(Self)
+    }
+}
+
+impl Console for Terminal {
+    fn note(&self, text: &str) {
+        note(text);
+    }
+
+    fn log(&self, line: &str) {
+        err(&format!("{line}\n"));
+    }
+
+    fn progress(&self, what: &str, len: Option<u64>) -> Box<dyn Progress> {
+        Box::new(Bar::new(what, len))
+    }
+}
+
+/// Work that is too short to be seen draws nothing.
+const QUIET_FOR: Duration = Duration::from_millis(300);
+
+/// A bar, which is gone when this is dropped.
+struct Bar {
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl Bar {
+    fn new(what: &str, len: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::hidden());
+        let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        Self {
+            bar,
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn set(&self, done: u64) {
+        let is_seen = || io::stderr().is_terminal() && self.started.elapsed() > QUIET_FOR;
+        if self.bar.is_hidden() && is_seen() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

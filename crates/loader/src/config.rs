@@ -1,0 +1,11 @@
+//! What the machine and its administrator say: `ukexec.conf`, keys, UEFI
+//! variables, folders of parsers, the running kernel's command line.
+
+pub(crate) mod efivars;
+pub(crate) mod parsers_d;
+pub(crate) mod policy;
+pub(crate) mod running_cmdline;
+pub(crate) mod trust;
+
+pub use self::policy::{Because, Config, Effective, Policy, TrustSource};
+pub use self::trust::Standing;

@@ -1,0 +1,178 @@
+//! The running kernel's command line, for the next kernel: `--reuse-cmdline`.
+//!
+//! Words are what Linux takes for words (`lib/cmdline.c`, `next_arg`): a double
+//! quote begins and ends a stretch in which blanks separate nothing, and nothing
+//! escapes it. Behind the word `--` all is for init.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use ukexec_kexec::LoadKind;
+
+use crate::files;
+
+/// Returns the running kernel's command line for a kernel of this `kind`.
+pub(crate) fn read(kind: LoadKind) -> anyhow::Result<Vec<u8>> {
+    let running = files::whole(Path::new(RUNNING), LEN_MAX)
+        .context("cannot read the running kernel's command line for --reuse-cmdline")?;
+    Ok(reused(&running, kind == LoadKind::Crash))
+}
+
+/// Returns whether a kernel with this command line sets memory aside for a crash
+/// kernel. Linux looks for the text anywhere in the line (`kernel/crash_reserve.c`,
+/// `get_last_crashkernel`).
+pub(crate) fn reserves_memory(line: &[u8]) -> bool {
+    let text = b"crashkernel=";
+    line.windows(text.len()).any(|window| window == text)
+}
+
+/// Returns the running kernel's command line without what was only for it: the
+/// boot loader's `BOOT_IMAGE=`, `initrd=`, and in a crash kernel the reservation
+/// for the next one. All else stays as it is, byte for byte.
+fn reused(running: &[u8], panic: bool) -> Vec<u8> {
+    let line = running.split(|&byte| byte == 0).next().unwrap_or_default();
+    let mut rest = line.strip_suffix(b"\n").unwrap_or(line);
+    rest = rest.trim_ascii_start();
+    let mut kept = Vec::new();
+    // Blanks at the end of an open quote are part of the last word.
+    let mut end = 0;
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(word_len(rest));
+        if name(word) == b"--" {
+            kept.extend_from_slice(rest);
+            return kept;
+        }
+        let blanks = behind.iter().take_while(|&&byte| is_space(byte)).count();
+        let (blanks, next) = behind.split_at(blanks);
+        if !is_for_one_boot(word, panic) {
+            kept.extend_from_slice(word);
+            end = kept.len();
+            kept.extend_from_slice(blanks);
+        }
+        rest = next;
+    }
+    while kept.len() > end && kept.pop_if(|byte| byte.is_ascii()).is_some() {}
+    kept
+}
+
+fn is_for_one_boot(word: &[u8], panic: bool) -> bool {
+    let name = name(word);
+    name.starts_with(b"BOOT_IMAGE=")
+        || name.starts_with(b"initrd=")
+        || (panic && name.starts_with(b"crashkernel="))
+}
+
+/// Returns a word without the quotes around it.
+fn name(word: &[u8]) -> &[u8] {
+    match word.strip_prefix(b"\"") {
+        Some(quoted) => quoted.strip_suffix(b"\"").unwrap_or(quoted),
+        None => word,
+    }
+}
+
+/// Returns the length of the word that `line` begins with.
+fn word_len(line: &[u8]) -> usize {
+    let mut quoted = false;
+    let end = line.iter().position(|&byte| {
+        quoted ^= byte == b'"';
+        is_space(byte) && !quoted
+    });
+    end.unwrap_or(line.len())
+}
+
+/// Linux's `isspace` (`lib/ctype.c`), which has a blank of Latin-1 too.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
+}
+
+const RUNNING: &str = "/proc/cmdline";
+
+/// No kernel takes so many bytes.
+const LEN_MAX: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(running: &[u8], expected: &[u8]) {
+        let shown = |line: &[u8]| line.escape_ascii().to_string();
+        assert_eq!(shown(&reused(running, false)), shown(expected));
+    }
+
+    #[test]
+    fn loses_what_was_the_boot_loaders() {
+        let running = b"BOOT_IMAGE=/vmlinuz root=/dev/vda1 quiet crashkernel=256M initrd=\\i.img\n";
+        check(running, b"root=/dev/vda1 quiet crashkernel=256M");
+        assert_eq!(reused(running, true), b"root=/dev/vda1 quiet");
+        check(b"initrd=a initrd=b\n", b"");
+        check(b"\n", b"");
+        check(b"", b"");
+        // A word of another name is another word.
+        check(
+            b"rd.initrd=a xBOOT_IMAGE=b initrd",
+            b"rd.initrd=a xBOOT_IMAGE=b initrd",
+        );
+    }
+
+    #[test]
+    fn values_in_quotes_stay_whole() {
+        let dyndbg = br#"dyndbg="file a  +p; file b initrd=z +p""#;
+        check(
+            &[b"BOOT_IMAGE=/v root=x ", &dyndbg[..], b" initrd=i quiet\n"].concat(),
+            &[b"root=x ", &dyndbg[..], b" quiet"].concat(),
+        );
+        check(br#"BOOT_IMAGE="/my kernel" root=x"#, b"root=x");
+        check(br#"BOOT_IMAGE=/my" "kernel root=x"#, b"root=x");
+        check(br#""BOOT_IMAGE=/my kernel" root=x"#, b"root=x");
+        check(br#"a "initrd=b c" d"#, b"a d");
+        check(
+            br#"a="BOOT_IMAGE=x" "b initrd=c""#,
+            br#"a="BOOT_IMAGE=x" "b initrd=c""#,
+        );
+        let panic = reused(br#"a="crashkernel=1 b" "crashkernel=1G high" c"#, true);
+        assert_eq!(panic, br#"a="crashkernel=1 b" c"#);
+        // Nothing escapes a quote, and an open one ends with the line.
+        check(br#"a="\" initrd=b" c" d"#, br#"a="\" d"#);
+        check(b"initrd=x a=\"b initrd=c  \n", b"a=\"b initrd=c  ");
+        check(b"a initrd=\"b c", b"a");
+    }
+
+    #[test]
+    fn blanks_are_as_linux_has_them_and_stay() {
+        check(b"  a \tb\x0b initrd=x\r\x0cc  \n", b"a \tb\x0b c");
+        check(b"a\tinitrd=x\n", b"a");
+        check(b"a  b", b"a  b");
+    }
+
+    #[test]
+    fn bytes_may_be_any() {
+        let line = b"root=x opt=\xe9t\xe9 quiet";
+        check(&[&line[..], b"\n"].concat(), line);
+        // The end of a letter of UTF-8 is a blank to Linux, and stays.
+        check("a=à initrd=b c=à\n".as_bytes(), "a=à c=à".as_bytes());
+        check(b"a\xa0initrd=b c", b"a\xa0c");
+        check(b"a b\0 c initrd=d\n", b"a b");
+    }
+
+    #[test]
+    fn what_is_for_init_stays() {
+        check(b"initrd=a b -- initrd=c  d \n", b"b -- initrd=c  d ");
+        check(b"initrd=a \"--\" BOOT_IMAGE=c", b"\"--\" BOOT_IMAGE=c");
+        check(b"-- initrd=c", b"-- initrd=c");
+        check(b"a --b initrd=c x--", b"a --b x--");
+        let panic = reused(b"crashkernel=1 -- crashkernel=2", true);
+        assert_eq!(panic, b"-- crashkernel=2");
+    }
+
+    #[test]
+    fn a_reservation_is_seen_wherever_linux_sees_it() {
+        for line in [
+            &b"crashkernel=1G"[..],
+            b"a \"crashkernel=1G\"",
+            b"a -- crashkernel=1G",
+        ] {
+            assert!(reserves_memory(line));
+        }
+        assert!(!reserves_memory(b"crashkernel quiet crash_kexec=1"));
+    }
+}

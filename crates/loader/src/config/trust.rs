@@ -1,0 +1,278 @@
+//! What to trust, and what to do about signatures: from the command line, the
+//! configuration, and the state of the machine. Files are only read here; what
+//! is in them is for the worker.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use tracing::info;
+use ukexec_kexec::{Lockdown, MachineState, SealedFile, shown_path};
+use ukexec_signature::{SecureBoot, TrustError, secure_boot};
+
+use crate::config::efivars::{self, Efivars};
+use crate::config::policy::{self, Config, Effective, Machine, TrustSource};
+use crate::console::Console;
+use crate::files;
+use crate::options::Options;
+use crate::protocol::bundle::{Bundle, Bundled};
+use crate::protocol::{Policy, Trusted, Verification};
+
+/// No file of certificates is this long.
+const LEN_MAX: u64 = 16 << 20;
+/// Nor is a folder of them.
+const FOLDER_LEN_MAX: u64 = 64 << 20;
+const FILES_MAX: usize = 4096;
+
+/// Returns what to verify and by what, with a bundle of the files; `None` if
+/// nothing is to be verified. `thorough` asks for every signature there is.
+pub(crate) fn verification(
+    options: &Options,
+    thorough: bool,
+    console: &dyn Console,
+) -> anyhow::Result<Option<(Verification, SealedFile)>> {
+    let config = config(options)?;
+    let efivars = open(&config)?;
+    let (policy, because) = match effective(&config, &efivars, console)? {
+        Effective::Off => return Ok(None),
+        Effective::Report => (Policy::Report, ""),
+        Effective::Require(because) => (Policy::Require, because.reason()),
+    };
+    let mut bundle = Bundle::new()?;
+    let mut trusted = Vec::new();
+    let mut machine = None;
+    for trust in config.trust() {
+        match trust {
+            TrustSource::System => machine = Some(variables(&efivars, &mut bundle)?),
+            TrustSource::Path(path) => trusted.push(keys(path, &mut bundle)?),
+        }
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs();
+    let bundle = bundle.seal()?;
+    let verification = Verification {
+        policy,
+        because: because.to_owned(),
+        thorough,
+        bundle_len: bundle.len(),
+        trusted,
+        machine,
+        check_dates: config.check_dates.unwrap_or(false).then_some(now),
+    };
+    Ok(Some((verification, bundle)))
+}
+
+/// What is known of a machine where no flag says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// What is done about signatures.
+    pub effective: Effective,
+    /// How it was booted, if that can be read.
+    pub secure_boot: Option<SecureBoot>,
+}
+
+impl Standing {
+    /// Reads the machine's configuration and UEFI variables.
+    ///
+    /// # Errors
+    ///
+    /// A file that is there and cannot be read.
+    pub fn read(console: &dyn Console) -> anyhow::Result<Self> {
+        let config = config(&Options::default())?;
+        let efivars = open(&config)?;
+        Ok(Self {
+            effective: effective(&config, &efivars, console)?,
+            secure_boot: how_booted(&efivars, &system()?).ok(),
+        })
+    }
+}
+
+/// Returns the machine's own variables.
+fn system() -> anyhow::Result<Efivars> {
+    open_dir(Path::new(efivars::SYSTEM))
+}
+
+fn open(config: &Config) -> anyhow::Result<Efivars> {
+    let dir = config.efivars.as_deref();
+    open_dir(dir.unwrap_or(Path::new(efivars::SYSTEM)))
+}
+
+fn open_dir(dir: &Path) -> anyhow::Result<Efivars> {
+    Efivars::open(dir)
+        .with_context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
+}
+
+/// Returns the configuration with what the caller says instead.
+fn config(options: &Options) -> anyhow::Result<Config> {
+    let file = options.config_file.as_deref();
+    let file = file.unwrap_or(Path::new(policy::FILE));
+    Ok(Config::read(file)?.with_flags(options.config.clone()))
+}
+
+/// Returns what to do about signatures on this machine.
+fn effective(
+    config: &Config,
+    efivars: &Efivars,
+    console: &dyn Console,
+) -> anyhow::Result<Effective> {
+    if config.policy() != policy::Policy::Auto {
+        return Ok(config.policy().on(Machine::default()));
+    }
+    let machine = system()?;
+    if machine.is_not_mounted() {
+        console.note(&format!(
+            "warning: whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
+             is not mounted on {}/efivars",
+            efivars::SYSTEM
+        ));
+    }
+    let secure_boot = how_booted(efivars, &machine)
+        .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
+    let lockdown = MachineState::read(Path::new("/")).lockdown;
+    Ok(config.policy().on(Machine {
+        secure_boot,
+        lockdown: lockdown.is_some_and(|level| level > Lockdown::None),
+    }))
+}
+
+/// Returns how the machine was booted, as its own variables say or those in
+/// another folder. That says what to trust, not what machine this is: it may ask
+/// for more than the machine does, as tests have it do, and not for less.
+fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, TrustError> {
+    let named = secure_boot(|name| named.read(name))?;
+    if named.is_on() {
+        return Ok(named);
+    }
+    secure_boot(|name| machine.read(name))
+}
+
+/// Puts a file of certificates into `bundle`, or the files of a folder.
+fn keys(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Trusted> {
+    let failed = || format!("cannot read trusted keys from {}", shown_path(path));
+    let name = shown_path(path);
+    if path.is_dir() {
+        let files = folder(path, bundle).with_context(failed)?;
+        return Ok(Trusted::Folder { name, files });
+    }
+    let bytes = files::whole(path, LEN_MAX).with_context(failed)?;
+    Ok(Trusted::File(bundle.add(name, &bytes)?))
+}
+
+/// Puts the files of a folder into `bundle`. What cannot be read as a file is
+/// passed over: secret keys often lie beside certificates.
+fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path)? {
+        ensure!(
+            paths.len() < FILES_MAX,
+            "expected at most {FILES_MAX} files in a folder of keys, found more"
+        );
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    let is_hidden = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".")
+    };
+    paths.retain(|path| !is_hidden(path));
+    let mut left = FOLDER_LEN_MAX;
+    let mut files = Vec::new();
+    for path in paths {
+        let bytes = match files::whole(&path, LEN_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                info!("{}: passed over: {error}", shown_path(&path));
+                continue;
+            }
+        };
+        left = left.checked_sub(bytes.len() as u64).with_context(|| {
+            format!("expected at most {FOLDER_LEN_MAX} bytes in a folder of keys, found more")
+        })?;
+        files.push(bundle.add(shown_path(&path), &bytes)?);
+    }
+    Ok(files)
+}
+
+/// Puts all variables that say what the machine trusts into `bundle`.
+fn variables(efivars: &Efivars, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+    let mut variables = Vec::new();
+    for name in efivars
+        .of_trust()
+        .context("cannot look for the machine's keys")?
+    {
+        let content = efivars
+            .read(&name)
+            .with_context(|| format!("cannot read {}", shown_path(Path::new(&name))))?;
+        if let Some(content) = content {
+            variables.push(bundle.add(name, &content)?);
+        }
+    }
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECURE_BOOT: &str = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+    /// A folder of one variable: attributes, and 1 for on.
+    fn folder(value: u8) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(SECURE_BOOT), [6, 0, 0, 0, value]).unwrap();
+        dir
+    }
+
+    #[test]
+    fn another_folder_asks_for_more_and_not_for_less() {
+        let (on, off) = (folder(1), folder(0));
+        let check = |named: &Path, machine: &Path, expected| {
+            let (named, machine) = (open_dir(named).unwrap(), open_dir(machine).unwrap());
+            assert_eq!(how_booted(&named, &machine).unwrap().is_on(), expected);
+        };
+        check(on.path(), off.path(), true);
+        check(off.path(), on.path(), true);
+        check(off.path(), off.path(), false);
+        let setup = folder(1);
+        fs::write(
+            setup
+                .path()
+                .join(SECURE_BOOT.replace("SecureBoot", "SetupMode")),
+            [6, 0, 0, 0, 1],
+        )
+        .unwrap();
+        check(off.path(), setup.path(), false);
+        check(setup.path(), on.path(), true);
+    }
+
+    #[test]
+    fn a_folder_passes_over_what_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("b.pem"), "b").unwrap();
+        fs::write(path("a.pem"), "a").unwrap();
+        fs::write(path(".hidden"), "hidden").unwrap();
+        fs::write(path("long"), vec![0; 1 + LEN_MAX as usize]).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("device")).unwrap();
+        std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+        let mut bundle = Bundle::new().unwrap();
+        let Trusted::Folder { files, .. } = keys(dir.path(), &mut bundle).unwrap() else {
+            panic!("a folder is no file");
+        };
+        let names = files.iter().map(|file| Path::new(&file.name).to_owned());
+        assert_eq!(names.collect::<Vec<_>>(), [path("a.pem"), path("b.pem")]);
+        assert_eq!(files[1].range, 1..2);
+    }
+
+    #[test]
+    fn a_key_file_is_a_file() {
+        let mut bundle = Bundle::new().unwrap();
+        let error = keys(Path::new("/dev/zero"), &mut bundle).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot read trusted keys from /dev/zero: expected a regular file, found a device"
+        );
+    }
+}

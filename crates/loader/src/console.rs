@@ -1,0 +1,25 @@
+//! Where words go while an image is taken apart: this crate prints nothing.
+
+/// Shows people what happens.
+///
+/// Texts may come from images, made one line each by the
+/// caller of this trait or by whoever implements it with [`one_line`].
+///
+/// [`one_line`]: crate::report::one_line
+pub trait Console: Send + Sync {
+    /// Takes a note about what was or was not done, without the program's name.
+    fn note(&self, text: &str);
+
+    /// Takes a line of the worker's log, complete as it is.
+    fn log(&self, line: &str);
+
+    /// Begins work on a file, `what` is done with it (`reading uki.efi`), on
+    /// `len` bytes if that is known.
+    fn progress(&self, what: &str, len: Option<u64>) -> Box<dyn Progress>;
+}
+
+/// Work under way; it ends when this is dropped.
+pub trait Progress {
+    /// Takes how many bytes are done.
+    fn set(&self, done: u64);
+}

@@ -1,0 +1,100 @@
+//! Files that are read whole, none of them without end.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use ukexec_kexec::{Readers, open_regular, shown_path};
+
+/// What is longer is not looked at: the parser ABI and `kexec_file_load(2)` know
+/// lengths as C ints.
+pub const LEN_MAX: u64 = i32::MAX as u64;
+
+/// Opens what the caller named for this run: `-` is standard input.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if is_stdin(path) {
+        Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+    } else {
+        File::open(path)
+    }
+}
+
+/// Returns whether `path` stands for standard input. A file of this name is `./-`.
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Returns a file's name, as layer paths begin with it.
+pub fn name(path: &Path) -> String {
+    match path.file_name() {
+        Some(name) if !is_stdin(path) => shown_path(Path::new(name)),
+        _ => shown(path),
+    }
+}
+
+/// Returns the name of what the caller named for this run, for messages.
+pub fn shown(path: &Path) -> String {
+    if is_stdin(path) {
+        "standard input".to_owned()
+    } else {
+        shown_path(path)
+    }
+}
+
+/// Returns what is in the regular file at `path`, if that is no more than
+/// `limit` bytes. Nothing else is read: what lies in a folder may be a pipe that
+/// nobody writes to.
+pub(crate) fn whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    bounded(open_regular(path)?, limit)
+}
+
+/// As [`whole`], of what the caller named for this run: it may be a pipe as
+/// well, such as a shell's `<(…)`.
+pub fn named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    bounded(open(path)?, limit)
+}
+
+/// As [`named`], with who may read it.
+pub fn named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
+    let file = open(path)?;
+    let readers = Readers::of(&file)?;
+    Ok((bounded(file, limit)?, readers))
+}
+
+fn bounded(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let message = format!("expected at most {limit} bytes, found more");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_longer_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"12345").unwrap();
+        for read in [whole, named] {
+            assert_eq!(read(&path, 5).unwrap(), b"12345");
+            let error = read(&path, 4).unwrap_err().to_string();
+            assert_eq!(error, "expected at most 4 bytes, found more");
+        }
+    }
+
+    #[test]
+    fn only_what_was_named_may_be_no_file() {
+        let zeros = Path::new("/dev/zero");
+        let error = whole(zeros, 1 << 20).unwrap_err().to_string();
+        assert_eq!(error, "expected a regular file, found a device");
+        let error = named(zeros, 1 << 20).unwrap_err().to_string();
+        assert_eq!(error, "expected at most 1048576 bytes, found more");
+        assert!(named(Path::new("/dev/null"), 0).unwrap().is_empty());
+    }
+}

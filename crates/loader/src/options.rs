@@ -1,0 +1,127 @@
+//! What a caller asks for: how an image is taken apart, and what for.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use ukexec_boot::Platform;
+use ukexec_kexec::{LoadKind, MachineState};
+use ukexec_unfold::Budget;
+
+use crate::config::Config;
+
+/// How an image is taken apart.
+///
+/// By default: by its own parser or one that comes with ukexec, in a sandbox,
+/// with its own command line, and verified as `/etc/ukexec/ukexec.conf` says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The parser for the outermost image, before all others.
+    pub parser: Option<PathBuf>,
+    /// Whether parsers that images carry may run.
+    pub embedded_parsers: bool,
+    /// Folders with parsers instead of the system's `parsers.d`.
+    pub parsers_dirs: Vec<PathBuf>,
+    /// The profile of the outermost image: its number or its ID.
+    pub profile: Option<String>,
+    /// Initrds for the image's parser, joined in order.
+    pub initrds: Vec<PathBuf>,
+    /// The kernel's command line.
+    pub cmdline: CmdlineFrom,
+    /// Text to add behind the command line.
+    pub append: Option<Vec<u8>>,
+    /// What the kernel is loaded for.
+    pub kind: LoadKind,
+    /// Whether the worker gives its rights away.
+    pub sandbox: bool,
+    /// The configuration instead of `/etc/ukexec/ukexec.conf`.
+    pub config_file: Option<PathBuf>,
+    /// What replaces that of the configuration.
+    pub config: Config,
+    /// The limits of all parsers together.
+    pub budget: Budget,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            parser: None,
+            embedded_parsers: true,
+            parsers_dirs: Vec::new(),
+            profile: None,
+            initrds: Vec::new(),
+            cmdline: CmdlineFrom::Image,
+            append: None,
+            kind: LoadKind::Reboot,
+            sandbox: true,
+            config_file: None,
+            config: Config::default(),
+            budget: Budget::default(),
+        }
+    }
+}
+
+/// Whose command line the kernel gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CmdlineFrom {
+    /// The image's own.
+    Image,
+    /// The caller's; bytes, as Linux knows no encoding.
+    Caller(Vec<u8>),
+    /// That of the running kernel, without what is about its own boot.
+    RunningKernel,
+}
+
+/// What an image is taken apart for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Purpose {
+    /// A report of layers, their sections, and the operating system.
+    Inspect {
+        /// With the digests of the parts.
+        hash: bool,
+        /// With what a measured boot and IMA measure.
+        measure: bool,
+    },
+    /// Its parts.
+    Unfold {
+        /// With their digests.
+        hash: bool,
+    },
+    /// A kernel for this machine, with what systemd-stub puts behind its
+    /// initrd.
+    Load(Option<Platform>),
+}
+
+impl Purpose {
+    /// Returns the purpose of loading a kernel that `machine` is to take.
+    pub fn load(machine: &MachineState) -> Self {
+        let uname = machine.machine.as_deref();
+        let platform = uname.and_then(Platform::from_uname);
+        Self::Load(platform.map(|mut platform| {
+            platform.page_size = machine.page_size;
+            platform.five_level_paging = machine.five_level_paging;
+            platform.efi_32bit = machine.efi_32bit;
+            platform
+        }))
+    }
+
+    /// Returns whether layers are to be reported, and every signature.
+    pub(crate) fn is_inspection(&self) -> bool {
+        matches!(self, Self::Inspect { .. })
+    }
+
+    /// Returns what is to take the kernel, if that is known.
+    pub(crate) fn platform(&self) -> Option<&Platform> {
+        match self {
+            Self::Load(platform) => platform.as_ref(),
+            Self::Inspect { .. } | Self::Unfold { .. } => None,
+        }
+    }
+
+    /// Returns whether digests of the parts are to be reported.
+    pub(crate) fn hashes(&self) -> bool {
+        matches!(
+            self,
+            Self::Inspect { hash: true, .. } | Self::Unfold { hash: true }
+        )
+    }
+}

@@ -1,0 +1,349 @@
+//! The parent: it opens files, hands them to a worker, and checks what comes
+//! back. Nothing here looks at a byte of an image.
+
+pub(crate) mod at_work;
+pub(crate) mod border;
+mod companions;
+pub(crate) mod input;
+pub(crate) mod log;
+pub(crate) mod sources;
+pub(crate) mod waiting;
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
+use ukexec_pe::ByteRanges;
+use ukexec_signature::Hasher;
+
+use self::at_work::{Looked, SLACK, Work, output_limit};
+use self::input::{Image, Opened};
+use self::sources::Sources;
+use crate::config::{parsers_d, running_cmdline, trust};
+use crate::console::Console;
+use crate::files::name;
+use crate::options::{CmdlineFrom, Options, Purpose};
+use crate::protocol::bundle::Bundle;
+use crate::protocol::{
+    Answer, CallersInitrd, Hashed, Identity, Job, Policy, Request, Verification,
+};
+
+/// Whether the image is read where it lies or taken over first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// `inspect` and `unfold` read what they need.
+    OnDisk,
+    /// `load` looks at nothing that could change.
+    Snapshot,
+}
+
+impl Access {
+    /// Returns where bytes are read for `purpose`, if only what is verified counts
+    /// (`required`) or not: a file on disk can change between the verdict on it
+    /// and the use of it.
+    fn of(purpose: &Purpose, required: bool) -> Self {
+        match purpose {
+            Purpose::Inspect { .. } | Purpose::Unfold { .. } if !required => Self::OnDisk,
+            _ => Self::Snapshot,
+        }
+    }
+}
+
+/// An image that was taken apart.
+#[derive(Debug)]
+pub struct Unfolding {
+    /// The image, and what it took to have it.
+    pub(crate) image: Image,
+    /// The caller's initrds.
+    pub(crate) initrds: Vec<Image>,
+    /// What the worker found. Its spans were checked.
+    pub(crate) answer: Answer,
+    /// Where the spans' bytes are.
+    pub(crate) sources: Sources,
+    /// What the kernel is for.
+    pub(crate) kind: LoadKind,
+}
+
+/// Opens the image at `path` and has a worker take it apart as `options` say.
+/// The worker is gone when this returns.
+///
+/// `path` may be `-` for standard input. Warnings are in the result; the worker's
+/// log and notes of this process go to `console` meanwhile.
+///
+/// # Errors
+///
+/// All that is wrong with the image, the files beside it, and the machine, up to
+/// a worker that said what cannot be.
+pub fn unfold(
+    path: &Path,
+    options: &Options,
+    purpose: &Purpose,
+    console: &Arc<dyn Console>,
+) -> anyhow::Result<Unfolding> {
+    let image = Opened::open(path, &**console)?;
+    let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
+    let required = trust
+        .as_ref()
+        .is_some_and(|(rules, _)| rules.policy == Policy::Require);
+    let work = Work::start(options, required, console)?;
+    let task = Task {
+        path,
+        options,
+        purpose,
+        access: Access::of(purpose, required),
+        console: &**console,
+    };
+    let done = task.have_done(image, trust, &work);
+    work.end(done)
+}
+
+/// An image to take apart.
+struct Task<'a> {
+    path: &'a Path,
+    options: &'a Options,
+    purpose: &'a Purpose,
+    access: Access,
+    console: &'a dyn Console,
+}
+
+impl Task<'_> {
+    fn have_done(
+        &self,
+        image: Opened,
+        trust: Option<(Verification, SealedFile)>,
+        work: &Work,
+    ) -> anyhow::Result<Unfolding> {
+        let verified = match trust {
+            Some((verification, bundle)) => {
+                work.trust(verification, &bundle)?;
+                true
+            }
+            None => false,
+        };
+        let parsers = parsers_d::all(&self.options.parsers_dirs)?;
+        let looked = if verified || self.access == Access::Snapshot {
+            let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
+            work.look(&image, has_more_parsers)?
+        } else {
+            Looked::default()
+        };
+        let mut sources = Sources::default();
+        let (image, hashed) = self.bring(image, looked, &mut sources)?;
+        let mut initrds = Vec::new();
+        for path in &self.options.initrds {
+            let initrd = Opened::open(path, self.console)?;
+            let (initrd, _) = self.bring(initrd, Looked::default(), &mut sources)?;
+            initrds.push(initrd);
+        }
+        for (descriptor, len) in sources.given() {
+            work.send(&Request::Source { len }, descriptor)?;
+        }
+        let (mut job, bundle) = self.job(&image, &initrds, parsers)?;
+        job.hashed = hashed;
+        work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
+        let mut answer = work.answer(&mut sources, output_limit(&self.options.budget))?;
+        // What comes out is never longer than what went in and the budget.
+        let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
+        let budget = self.options.budget.output;
+        let limit = inputs.saturating_add(budget).saturating_add(SLACK);
+        sources.check(&answer.kernel, limit)?;
+        sources.check(answer.initrd.as_deref().unwrap_or_default(), limit)?;
+        if let (Purpose::Load(_), Some(initrd)) = (self.purpose, &mut answer.initrd) {
+            sources.grow(initrd)?;
+        }
+        sources.seal_all()?;
+        self.add_warnings(&mut answer);
+        Ok(Unfolding {
+            image,
+            initrds,
+            answer,
+            sources,
+            kind: self.options.kind,
+        })
+    }
+
+    /// Adds what the worker cannot know or need not look at.
+    fn add_warnings(&self, answer: &mut Answer) {
+        let line = answer.cmdline.as_deref().unwrap_or_default();
+        let is_crash = self.options.kind == LoadKind::Crash;
+        if is_crash && running_cmdline::reserves_memory(line) {
+            answer.warnings.push(
+                "the command line has crashkernel=, for which the crash kernel sets aside memory \
+                 that it needs itself: give it a line without (--cmdline)"
+                    .to_owned(),
+            );
+        }
+        if answer.unfolded {
+            answer.warnings.extend(companions::warning(self.path));
+        }
+        answer.document["warnings"] = json!(answer.warnings);
+    }
+
+    /// Brings a file into reach, and hashes it on the way if that is wanted.
+    fn bring(
+        &self,
+        file: Opened,
+        looked: Looked,
+        sources: &mut Sources,
+    ) -> anyhow::Result<(Image, Option<Hashed>)> {
+        let Looked { cuts, hash } = looked;
+        let Some(plan) = hash else {
+            let image = match self.access {
+                Access::OnDisk => file.leave(sources),
+                Access::Snapshot => file.snapshot(&cuts, None, self.console, sources)?,
+            };
+            return Ok((image, None));
+        };
+        let ranges = ByteRanges {
+            ranges: plan.ranges.clone(),
+            padding: plan.padding,
+        };
+        let Ok(mut hasher) = Hasher::new(&ranges, plan.algorithms) else {
+            // These cannot be hashed in one pass: the worker will, in another.
+            return Ok((file.snapshot(&cuts, None, self.console, sources)?, None));
+        };
+        let mut at = 0;
+        let mut tap = |bytes: &[u8]| {
+            // What does not fit the plan is missing at the end.
+            let _told_by_finish = hasher.update(at, bytes);
+            at += bytes.len() as u64;
+        };
+        let image = file.snapshot(&cuts, Some(&mut tap), self.console, sources)?;
+        let digests = hasher
+            .finish()
+            .context("the file changed while it was being taken over")?;
+        Ok((image, Some(Hashed { plan, digests })))
+    }
+
+    /// Returns what the worker is to do, and a bundle of the small files for it.
+    fn job(
+        &self,
+        image: &Image,
+        initrds: &[Image],
+        listed: Vec<(String, Vec<u8>)>,
+    ) -> anyhow::Result<(Job, SealedFile)> {
+        let options = self.options;
+        let mut bundle = Bundle::new()?;
+        let given = options.parser.as_deref();
+        let parser = given.map(|path| bundle.add_file(path)).transpose()?;
+        let mut parsers = Vec::new();
+        for (name, object) in listed {
+            parsers.push(bundle.add(name, &object)?);
+        }
+        let bundle = bundle.seal()?;
+        let cmdline = match &options.cmdline {
+            CmdlineFrom::Image => None,
+            CmdlineFrom::Caller(line) => Some(line.clone()),
+            CmdlineFrom::RunningKernel => Some(running_cmdline::read(options.kind)?),
+        };
+        let job = Job {
+            path: image.path.to_string_lossy().into_owned(),
+            name: name(&image.path),
+            image: image.spans.clone(),
+            sealed: image.sealed,
+            hashed: None,
+            initrds: initrds.iter().map(callers_initrd).collect(),
+            bundle_len: bundle.len(),
+            parser,
+            parsers,
+            embedded_parsers: options.embedded_parsers,
+            profile: options.profile.clone(),
+            cmdline,
+            append: options.append.clone(),
+            panic: options.kind == LoadKind::Crash,
+            budget: options.budget.clone(),
+            purpose: self.purpose.clone(),
+        };
+        Ok((job, bundle))
+    }
+}
+
+impl Unfolding {
+    /// Returns the kernel's identity, or as an error what it is instead.
+    pub(crate) fn identified(&self) -> anyhow::Result<&Identity> {
+        match &self.answer.identity {
+            Ok(kernel) => Ok(kernel),
+            Err(failure) => Err(failure.clone().into()),
+        }
+    }
+
+    /// Returns who may read the parts: who may read all that they are made of.
+    pub fn readers(&self) -> Readers {
+        let initrds = self.initrds.iter();
+        initrds.fold(self.image.readers, |readers, initrd| {
+            readers.and(initrd.readers)
+        })
+    }
+
+    /// Like [`Unfolding::identified`], but what a parser handed over may be
+    /// anything: a person may want to see it.
+    pub fn unfolded_or_kernel(&self) -> anyhow::Result<()> {
+        if self.answer.unfolded {
+            Ok(())
+        } else {
+            self.identified().map(|_kernel| ())
+        }
+    }
+
+    /// Has `write` write each part under its name, absent ones left out. Returns how
+    /// many bytes were moved.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub fn write_parts(
+        &self,
+        mut write: impl FnMut(&'static str, &[Part<'_>]) -> anyhow::Result<Moved>,
+    ) -> anyhow::Result<Moved> {
+        let (answer, sources) = (&self.answer, &self.sources);
+        let mut written = sources.with_parts(&answer.kernel, |parts| write("kernel", parts))?;
+        if let Some(initrd) = &answer.initrd {
+            written += sources.with_parts(initrd, |parts| write("initrd", parts))?;
+        }
+        if let Some(cmdline) = &answer.cmdline {
+            written += write("cmdline", &[Part::Bytes(cmdline)])?;
+        }
+        Ok(written)
+    }
+
+    /// Returns what is worth a look but stopped nothing.
+    pub fn warnings(&self) -> &[String] {
+        &self.answer.warnings
+    }
+
+    /// Returns the report for people, in lines.
+    pub fn text(&self) -> &str {
+        &self.answer.text
+    }
+
+    /// Returns the report for machines, as `docs/json.md` describes it.
+    pub fn document(&self) -> &Value {
+        &self.answer.document
+    }
+}
+
+fn callers_initrd(image: &Image) -> CallersInitrd {
+    CallersInitrd {
+        name: shown_path(&image.path),
+        spans: image.spans.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_to_be_verified_is_taken_over_first() {
+        for (purpose, access) in [
+            (Purpose::Unfold { hash: false }, Access::OnDisk),
+            (Purpose::Load(None), Access::Snapshot),
+        ] {
+            assert_eq!(Access::of(&purpose, true), Access::Snapshot);
+            assert_eq!(Access::of(&purpose, false), access);
+        }
+    }
+}

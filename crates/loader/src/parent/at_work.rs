@@ -1,0 +1,329 @@
+//! The parent's end of a worker: what it is asked, how long it is waited for, how
+//! it ends.
+
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Error, bail};
+use tracing_subscriber::filter::LevelFilter;
+use ukexec_kexec::{SealedFile, close_on_exec};
+use ukexec_sandbox::{Channel, ChannelError, Confinement, Ending, Strictness, Worker, spawn};
+use ukexec_unfold::Budget;
+
+use crate::console::Console;
+use crate::files::name;
+use crate::options::Options;
+use crate::parent::border::{self, BadAnswer};
+use crate::parent::input::{Content, Opened};
+use crate::parent::log::Log;
+use crate::parent::sources::Sources;
+use crate::parent::waiting::{WaitBudget, cpu_seconds};
+use crate::protocol::bounds;
+use crate::protocol::settings::{Settings, WORKER};
+use crate::protocol::{Answer, CUTS_MAX, Event, HashPlan, LIMITS, Request, Verification};
+
+/// Bytes that parts may have beyond their inputs: padding between them.
+pub(crate) const SLACK: u64 = 1 << 20;
+
+/// What the worker says of an image before it is taken over.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    pub(crate) cuts: Vec<Range<u64>>,
+    pub(crate) hash: Option<HashPlan>,
+}
+
+/// A worker at work.
+pub(crate) struct Work {
+    worker: Worker,
+    channel: Channel,
+    /// How long it is waited for, all in all.
+    waiting: WaitBudget,
+    /// What it says meanwhile.
+    log: Log,
+    /// The lines that parsers may print.
+    log_lines: u32,
+}
+
+/// Descriptors that may be open at once: sections, initrds, outputs.
+const DESCRIPTORS: u64 = 1024;
+
+/// What a worker that hung up may still take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a channel that is closed is looked at for what came before: nothing
+/// more can come.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+impl Work {
+    /// Starts a worker; one that does nothing in a sandbox with gaps, if only
+    /// what is verified counts.
+    pub(crate) fn start(
+        options: &Options,
+        required: bool,
+        console: &Arc<dyn Console>,
+    ) -> anyhow::Result<Self> {
+        if !options.sandbox && required {
+            bail!(
+                "--no-sandbox: a good signature is required, and so is the sandbox that looks \
+                 for it (--verify=auto and --verify=off go on without)"
+            );
+        }
+        if !options.sandbox {
+            console.note("warning: --no-sandbox: whoever made the image may do what you may do");
+        }
+        // Where the kernel cannot do it, the worker looks for what came along.
+        let _told_by_the_worker = close_on_exec();
+        let settings = settings(options, required);
+        let log_bytes = settings.log_bytes;
+        let settings = serde_json::to_string(&settings).context("no worker can be started")?;
+        let arguments = [WORKER, &settings].map(OsStr::new);
+        let (worker, channel) = spawn(&arguments).context("no worker can be started")?;
+        Ok(Self {
+            worker,
+            channel,
+            waiting: WaitBudget::new(&options.budget),
+            log: Log::new(log_bytes, Arc::clone(console)),
+            log_lines: options.budget.meter.log_lines,
+        })
+    }
+
+    pub(crate) fn send(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
+        match self.send_before(request, descriptor, None)? {
+            Sent::InTime => Ok(()),
+            Sent::TooLate => Err(self.waiting.is_over().into()),
+        }
+    }
+
+    /// Sends what a worker waits for that has read all before: the channel is
+    /// empty then, and has room for this.
+    fn send_wanted(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let until = Instant::now() + FAREWELL;
+        match self.send_before(request, descriptor, Some(until))? {
+            Sent::InTime => Ok(()),
+            Sent::TooLate => Err(BadAnswer::new("what it wants and does not take").into()),
+        }
+    }
+
+    fn send_before(
+        &self,
+        request: &Request,
+        descriptor: BorrowedFd<'_>,
+        until: Option<Instant>,
+    ) -> anyhow::Result<Sent> {
+        let frame = serde_json::to_vec(request).context("a request cannot be put into words")?;
+        let sent = self.waiting.spend(|deadline| {
+            let deadline = until.map_or(deadline, |until| until.min(deadline));
+            self.channel.send_before(&frame, &[descriptor], deadline)
+        });
+        match sent {
+            Ok(()) => Ok(Sent::InTime),
+            Err(ChannelError::TimedOut) => Ok(Sent::TooLate),
+            Err(closed @ ChannelError::Closed) => Err(self.last_words(closed)),
+            Err(error) => Err(error).context("the worker cannot be asked"),
+        }
+    }
+
+    /// Returns why a worker is gone, as it said or its ending does; if it is
+    /// not gone, that the channel is `closed` all the same.
+    fn last_words(&self, closed: ChannelError) -> anyhow::Error {
+        let until = Instant::now() + LAST_WORDS;
+        loop {
+            match self.event_before(until) {
+                Ok(_it_hoped_for_more) => {}
+                Err(error) if is_timeout(&error) => {
+                    return Error::new(closed).context("the worker cannot be asked");
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Waits for what the worker says next, and tells its log. A failure is an
+    /// error, and so is that it says nothing more.
+    fn event(&self) -> anyhow::Result<Event> {
+        match self.waiting.spend(|deadline| self.event_before(deadline)) {
+            Err(error) if is_timeout(&error) => Err(self.waiting.is_over().into()),
+            event => event,
+        }
+    }
+
+    fn event_before(&self, deadline: Instant) -> anyhow::Result<Event> {
+        loop {
+            let message = self.channel.receive_before(LIMITS, deadline);
+            let Some(message) = message.context("the worker cannot be heard")? else {
+                return Err(Silent.into());
+            };
+            let event = serde_json::from_slice(&message.frame)
+                .map_err(|error| BadAnswer::sent(nonsense(&error)))?;
+            match event {
+                Event::Log(line) => self.log.print(line)?,
+                Event::Failed(failure) => return Err(failure.into()),
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// Tells the worker what to trust.
+    pub(crate) fn trust(
+        &self,
+        verification: Verification,
+        bundle: &SealedFile,
+    ) -> anyhow::Result<()> {
+        self.send(&Request::Trust(Box::new(verification)), bundle.as_fd())
+    }
+
+    /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
+    /// one piece already.
+    pub(crate) fn look(&self, image: &Opened, has_more_parsers: bool) -> anyhow::Result<Looked> {
+        let Content::File(file, len) = &image.content else {
+            return Ok(Looked::default());
+        };
+        let request = Request::Look {
+            len: *len,
+            name: name(&image.path),
+            has_more_parsers,
+        };
+        self.send(&request, file.as_fd())?;
+        match self.event()? {
+            Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => {
+                hash.as_ref().map_or(Ok(()), border::check_plan)?;
+                Ok(Looked { cuts, hash })
+            }
+            event => Err(not_asked_for(&event)),
+        }
+    }
+
+    /// Does what the worker asks for until it answers. What it writes is memory
+    /// of this machine: at most `left` bytes, and the last output may be as
+    /// long again as the sandbox lets it.
+    pub(crate) fn answer(&self, sources: &mut Sources, mut left: u64) -> anyhow::Result<Answer> {
+        loop {
+            let written = match self.event()? {
+                Event::Output => {
+                    let output = sources.add_output()?;
+                    self.send_wanted(&Request::Output, output)?;
+                    0
+                }
+                // What it wrote, and how, decides how long that takes.
+                Event::Written(id) => self.waiting.spend(|_| sources.seal(id))?,
+                Event::Freed(id) => self.waiting.spend(|_| sources.free(id))?,
+                Event::Done(answer) if answer.document.is_object() => {
+                    border::check_answer(&answer, self.log_lines)?;
+                    return Ok(*answer);
+                }
+                event => return Err(not_asked_for(&event)),
+            };
+            let rest = left.checked_sub(written);
+            left = rest.ok_or_else(|| BadAnswer::new("more output than there can be"))?;
+        }
+    }
+
+    /// Ends the worker. Nothing that it wrote is open for writing from then on,
+    /// and if `result` is that it said nothing, its ending tells why.
+    pub(crate) fn end<T>(self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+        let Self {
+            worker,
+            channel,
+            log,
+            ..
+        } = self;
+        let result = match result {
+            Err(error) if error.is::<Silent>() => {
+                drop(channel);
+                let ending = worker
+                    .wait_or_kill(FAREWELL)
+                    .context("the worker cannot be waited for")?;
+                Err(Ended { ending }.into())
+            }
+            result => {
+                drop(channel);
+                worker.kill().context("the worker cannot be ended")?;
+                result
+            }
+        };
+        log.finish();
+        result
+    }
+}
+
+/// Whether a request got across.
+enum Sent {
+    InTime,
+    TooLate,
+}
+
+/// The worker has hung up without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker has hung up")]
+struct Silent;
+
+/// The worker is gone without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker, which takes the image apart, {ending}; nothing was done with the image")]
+struct Ended {
+    ending: Ending,
+}
+
+fn not_asked_for(event: &Event) -> anyhow::Error {
+    let word = event.name();
+    BadAnswer::new(format!("{word:?} that nobody asked for in this way")).into()
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(ChannelError::TimedOut))
+}
+
+/// Returns what is wrong with a frame, of which `error` may have words.
+fn nonsense(error: &serde_json::Error) -> String {
+    format!(
+        "what makes no sense ({})",
+        bounds::short_line(&error.to_string())
+    )
+}
+
+/// Returns what a worker is to know before it has heard anything.
+fn settings(options: &Options, required: bool) -> Settings {
+    let budget = &options.budget;
+    let confinement = Confinement {
+        // The budget's private memory, a decompressor's window, and the program.
+        address_space: budget.meter.memory.saturating_add(512 << 20),
+        cpu_seconds: cpu_seconds(budget),
+        file_size: file_size(budget),
+        descriptors: DESCRIPTORS,
+    };
+    let strictness = if required {
+        Strictness::Require
+    } else {
+        Strictness::BestEffort
+    };
+    let level = LevelFilter::current();
+    let verbose = match level {
+        LevelFilter::TRACE => 3,
+        LevelFilter::DEBUG => 2,
+        LevelFilter::INFO => 1,
+        _ => 0,
+    };
+    Settings {
+        confinement: options.sandbox.then_some((confinement, strictness)),
+        log_bytes: bounds::log_max(verbose, budget.meter.log_lines),
+        verbose,
+        #[cfg(feature = "escape")]
+        escape: std::env::var("UKEXEC_ESCAPE").ok(),
+    }
+}
+
+/// Returns how long an output of a worker may be, in bytes.
+fn file_size(budget: &Budget) -> u64 {
+    let output = budget.output.saturating_add(budget.meter.memory);
+    output.saturating_add(SLACK)
+}
+
+/// Returns how long all outputs of a worker may be together, in bytes. It unfolds
+/// twice where it looks for the image's own command line first, and then writes
+/// out what it has in memory.
+pub(crate) fn output_limit(budget: &Budget) -> u64 {
+    file_size(budget).saturating_mul(3)
+}

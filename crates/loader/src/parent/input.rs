@@ -1,0 +1,209 @@
+//! Opening an image, and bringing it into reach: as it lies on disk, or as a
+//! snapshot that nobody can change.
+
+use std::fs::File;
+use std::io::Seek as _;
+use std::ops::Range;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use ukexec_bpf::{Rope, SourceId};
+use ukexec_kexec::{
+    GrowableFile, InputKind, Moved, Readers, SealedFile, Snapshot, Tap, input_kind, read_stream,
+};
+
+use crate::console::Console;
+use crate::fd_source::FdSource;
+use crate::files::{self, LEN_MAX, is_stdin, name, shown};
+use crate::parent::sources::Sources;
+use crate::protocol::Span;
+
+/// A file that was opened, before anything of it was looked at.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    /// Who may read it.
+    pub(crate) readers: Readers,
+    pub(crate) content: Content,
+}
+
+/// Where an opened file's bytes are.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// On disk; so many.
+    File(File, u64),
+    /// They came as a stream, and are sealed.
+    Stream(SealedFile),
+}
+
+/// An image or an initrd that is in reach.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// All of its bytes.
+    pub(crate) spans: Vec<Span>,
+    /// Who may read the file, and so what is made of it.
+    pub(crate) readers: Readers,
+    /// Whether they cannot change any more.
+    pub(crate) sealed: bool,
+    /// How many bytes were moved to have it.
+    pub(crate) moved: Moved,
+    /// The file itself, where it is one that was taken over.
+    pub(crate) file: Option<File>,
+}
+
+impl Opened {
+    /// Opens `path`; reads it if it is a stream.
+    pub(crate) fn open(path: &Path, console: &dyn Console) -> anyhow::Result<Self> {
+        let failed = || format!("cannot read {}", shown(path));
+        let mut file = files::open(path).with_context(failed)?;
+        let readers = Readers::of(&file).with_context(failed)?;
+        // A part of standard input may have been read already.
+        let is_rest = is_stdin(path) && file.stream_position().is_ok_and(|at| at > 0);
+        let kind = if is_rest {
+            InputKind::Stream
+        } else {
+            input_kind(&file).with_context(failed)?
+        };
+        let content = match kind {
+            InputKind::File { len } => Content::File(file, len),
+            _ => {
+                let progress = console.progress(&format!("reading {}", name(path)), None);
+                let sealed = read_stream(file, LEN_MAX, &mut |done| progress.set(done));
+                Content::Stream(sealed.with_context(failed)?)
+            }
+        };
+        let path = path.to_owned();
+        Ok(Self {
+            path,
+            readers,
+            content,
+        })
+    }
+
+    /// Leaves the bytes where they are.
+    pub(crate) fn leave(self, sources: &mut Sources) -> Image {
+        let Self {
+            path,
+            readers,
+            content,
+        } = self;
+        let sealed = matches!(content, Content::Stream(_));
+        let (span, moved) = match content {
+            Content::File(file, len) => (sources.add_file(file, len), Moved::default()),
+            Content::Stream(sealed) => {
+                let moved = Moved {
+                    in_kernel: 0,
+                    through_user: sealed.len(),
+                };
+                (sources.add_sealed(sealed), moved)
+            }
+        };
+        Image {
+            path,
+            readers,
+            spans: vec![span],
+            sealed,
+            moved,
+            file: None,
+        }
+    }
+
+    /// Takes the bytes over into memory in one pass, cut where `cuts` say. All
+    /// parts are sealed, but the largest, which can grow. A stream is sealed
+    /// already.
+    pub(crate) fn snapshot(
+        self,
+        cuts: &[Range<u64>],
+        tap: Option<Tap<'_>>,
+        console: &dyn Console,
+        sources: &mut Sources,
+    ) -> anyhow::Result<Image> {
+        let Self {
+            path,
+            readers,
+            content,
+        } = self;
+        let (file, len) = match content {
+            Content::File(file, len) => (file, len),
+            content @ Content::Stream(_) => {
+                let stream = Self {
+                    path,
+                    readers,
+                    content,
+                };
+                return Ok(stream.leave(sources));
+            }
+        };
+        if len > LEN_MAX {
+            bail!(
+                "{} has {len} bytes; an image or initrd has {LEN_MAX} at most",
+                shown(&path)
+            );
+        }
+        let progress = console.progress(&format!("taking over {}", name(&path)), Some(len));
+        let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
+            .with_context(|| format!("cannot read {}", shown(&path)))?;
+        let moved = snapshot.moved();
+        let (parts, layout) = snapshot.into_parts();
+        let mut ids = Vec::new();
+        // Copying the largest to put something behind it would take longest.
+        let mut largest = parts.iter().map(GrowableFile::len).max();
+        for part in parts {
+            let span = if largest.take_if(|len| *len == part.len()).is_some() {
+                sources.add_growable(part)
+            } else {
+                sources.add_sealed(part.seal()?)
+            };
+            if let Span::Source { id, .. } = span {
+                ids.push(id);
+            }
+        }
+        let mut spans = Vec::new();
+        for span in layout {
+            let id = ids.get(span.part).copied();
+            spans.push(Span::Source {
+                id: id.context("a snapshot names a part it does not have")?,
+                range: span.offset..span.offset + (span.range.end - span.range.start),
+            });
+        }
+        Ok(Image {
+            path,
+            readers,
+            spans,
+            sealed: true,
+            moved,
+            file: Some(file),
+        })
+    }
+}
+
+impl Image {
+    /// Returns the length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.spans.iter().map(Span::len).sum()
+    }
+}
+
+/// Returns all of the file that the caller named for this run, as source number
+/// `id`, and who may read it: for callers that take images apart by themselves.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn rope(path: &Path, id: u32, console: &dyn Console) -> anyhow::Result<(Rope, Readers)> {
+    let Opened {
+        readers, content, ..
+    } = Opened::open(path, console)?;
+    let source = match content {
+        Content::File(file, len) => FdSource::new(file, len),
+        Content::Stream(sealed) => {
+            FdSource::new(sealed.as_fd().try_clone_to_owned()?, sealed.len())
+        }
+    };
+    let rope = Rope::from_source(SourceId(id), Arc::new(source));
+    Ok((rope, readers))
+}

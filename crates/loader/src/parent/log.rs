@@ -1,0 +1,75 @@
+//! The worker's log, printed while the worker is waited for.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use crate::console::Console;
+use crate::parent::border::BadAnswer;
+use crate::protocol::bounds::LogLeft;
+
+/// Prints what a worker says meanwhile.
+///
+/// Printing can take for ever, on a terminal that is held or for a reader that
+/// does not read. A thread of its own does that: whoever reads slowly stops
+/// neither an honest worker nor the clock of one that was taken over. What waits
+/// for the reader is no more than a log may have.
+pub(crate) struct Log {
+    console: Arc<dyn Console>,
+    left: LogLeft,
+    /// Started with the first line; most workers say nothing.
+    printer: OnceCell<Option<Printer>>,
+}
+
+#[derive(Debug)]
+struct Printer {
+    lines: Sender<String>,
+    thread: JoinHandle<()>,
+}
+
+impl Log {
+    /// Returns a log of a worker that was given so many bytes for it.
+    pub(crate) fn new(bytes: u64, console: Arc<dyn Console>) -> Self {
+        Self {
+            console,
+            left: LogLeft::with_last_word(bytes),
+            printer: OnceCell::new(),
+        }
+    }
+
+    /// Prints `line`, now or soon.
+    pub(crate) fn print(&self, line: String) -> Result<(), BadAnswer> {
+        if !self.left.take(&line) {
+            return Err(BadAnswer::sent("more log than it may"));
+        }
+        let start = || Printer::start(Arc::clone(&self.console));
+        let printer = self.printer.get_or_init(start).as_ref();
+        let unsent = match printer {
+            Some(printer) => printer.lines.send(line).err().map(|unsent| unsent.0),
+            None => Some(line),
+        };
+        // Without a thread, whoever is here waits.
+        if let Some(line) = unsent {
+            self.console.log(&line);
+        }
+        Ok(())
+    }
+
+    /// Waits until all is printed. The worker is gone by then.
+    pub(crate) fn finish(self) {
+        if let Some(Some(Printer { lines, thread })) = self.printer.into_inner() {
+            drop(lines);
+            let _panics_are_told = thread.join();
+        }
+    }
+}
+
+impl Printer {
+    fn start(console: Arc<dyn Console>) -> Option<Self> {
+        let (lines, to_print) = channel::<String>();
+        let print = move || to_print.iter().for_each(|line| console.log(&line));
+        let thread = Builder::new().name("log".to_owned()).spawn(print).ok()?;
+        Some(Self { lines, thread })
+    }
+}

@@ -1,0 +1,490 @@
+//! What the parent holds of an unfolding: the descriptors behind the spans that
+//! its worker answers with.
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use ukexec_kexec::{GrowableFile, KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
+
+use crate::parent::border::BadAnswer;
+use crate::protocol::Span;
+
+/// All sources of one unfolding, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    backings: Vec<Option<Backing>>,
+}
+
+/// So many sources are kept account of. Each of 64 decompressions in a stage has
+/// an output.
+const SOURCES_MAX: usize = 1 << 16;
+
+/// What backs a source.
+#[derive(Debug)]
+enum Backing {
+    /// Sealed memory: a part of a snapshot, or a stream that was read.
+    Sealed(SealedFile),
+    /// Sealed memory that the worker wrote.
+    Written(SealedFile),
+    /// A part of a snapshot that something may have to be put behind. The
+    /// worker only reads it, too.
+    Growable(GrowableFile),
+    /// Such a part with something behind it, sealed.
+    Grown(SealedFile, Moved),
+    /// What the worker is writing.
+    Shared(SharedMemfd),
+    /// A file as it lies on disk, and its length when it was opened.
+    File(File, u64),
+}
+
+impl Sources {
+    /// Takes sealed memory in and returns all of it.
+    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> Span {
+        let len = sealed.len();
+        self.add(Backing::Sealed(sealed), len)
+    }
+
+    /// Takes memory in that may have to grow and returns all of it.
+    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> Span {
+        let len = file.len();
+        self.add(Backing::Growable(file), len)
+    }
+
+    /// Takes a file of `len` bytes in as it lies and returns all of it.
+    pub(crate) fn add_file(&mut self, file: File, len: u64) -> Span {
+        self.add(Backing::File(file, len), len)
+    }
+
+    fn add(&mut self, backing: Backing, len: u64) -> Span {
+        let id = u32::try_from(self.backings.len()).unwrap_or(u32::MAX);
+        self.backings.push(Some(backing));
+        Span::Source { id, range: 0..len }
+    }
+
+    /// Returns all sources there are, in order, each with its length.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (BorrowedFd<'_>, u64)> {
+        let backings = self.backings.iter().flatten();
+        backings.filter_map(|backing| Some((backing.as_fd(), backing.len()?)))
+    }
+
+    /// Makes memory for the worker to write into. It writes one after the
+    /// other, and not without end.
+    pub(crate) fn add_output(&mut self) -> anyhow::Result<BorrowedFd<'_>> {
+        if let Some(Some(Backing::Shared(_))) = self.backings.last() {
+            return Err(BadAnswer::new("an output while it writes another").into());
+        }
+        if self.backings.len() >= SOURCES_MAX {
+            return Err(BadAnswer::new("more outputs than any image needs").into());
+        }
+        let output = Backing::Shared(SharedMemfd::new("ukexec-output")?);
+        Ok(self
+            .backings
+            .push_mut(Some(output))
+            .as_ref()
+            .map(AsFd::as_fd)
+            .expect("it was just put there"))
+    }
+
+    /// Seals what the worker says it has written, and returns its length.
+    pub(crate) fn seal(&mut self, id: u32) -> anyhow::Result<u64> {
+        let slot = self.slot(id)?;
+        match slot.take_if(|backing| matches!(backing, Backing::Shared(_))) {
+            Some(Backing::Shared(output)) => {
+                let sealed = output.seal()?;
+                let len = sealed.len();
+                *slot = Some(Backing::Written(sealed));
+                Ok(len)
+            }
+            _ => Err(BadAnswer::new(format!("source {id} as written, which is no output")).into()),
+        }
+    }
+
+    /// Lets go of an output that the worker does not refer to any more. Returns
+    /// the length of one that it had not written to the end: that is sealed
+    /// before, since it can keep its descriptor.
+    pub(crate) fn free(&mut self, id: u32) -> anyhow::Result<u64> {
+        let is_output =
+            |backing: &mut Backing| matches!(backing, Backing::Shared(_) | Backing::Written(_));
+        match self.slot(id)?.take_if(is_output) {
+            Some(Backing::Shared(output)) => Ok(output.seal()?.len()),
+            Some(Backing::Written(_)) => Ok(0),
+            _ => Err(BadAnswer::new(format!("source {id} as freed, which is no output")).into()),
+        }
+    }
+
+    fn slot(&mut self, id: u32) -> Result<&mut Option<Backing>, BadAnswer> {
+        let slot = self.backings.get_mut(id as usize);
+        slot.ok_or_else(|| BadAnswer::new(format!("source {id}, which there is not")))
+    }
+
+    /// Puts what comes in `spans` behind a whole source that can grow into that
+    /// source: nothing of the source itself is moved then, however long it is.
+    /// Other spans stay what they are. The spans were checked.
+    pub(crate) fn grow(&mut self, spans: &mut Vec<Span>) -> Result<(), KexecError> {
+        let Some((Span::Source { id, range }, behind)) = spans.split_first() else {
+            return Ok(());
+        };
+        let itself = |span: &Span| matches!(span, Span::Source { id: it, .. } if it == id);
+        let slot = self.backings.get_mut(*id as usize);
+        let growable = slot.and_then(|slot| {
+            slot.take_if(|backing| {
+                let whole =
+                    matches!(backing, Backing::Growable(_)) && backing.len() == Some(range.end);
+                whole && range.start == 0 && !behind.is_empty() && !behind.iter().any(itself)
+            })
+        });
+        let Some(Backing::Growable(mut file)) = growable else {
+            return Ok(());
+        };
+        let id = *id;
+        let moved = self.with_parts(behind, |parts| file.append(parts))?;
+        *spans = vec![Span::Source {
+            id,
+            range: 0..file.len(),
+        }];
+        if let Some(slot) = self.backings.get_mut(id as usize) {
+            *slot = Some(Backing::Grown(file.seal()?, moved));
+        }
+        Ok(())
+    }
+
+    /// Seals all that could grow. Nothing can be changed any more from then on.
+    pub(crate) fn seal_all(&mut self) -> Result<(), KexecError> {
+        for slot in &mut self.backings {
+            if let Some(Backing::Growable(file)) =
+                slot.take_if(|backing| matches!(backing, Backing::Growable(_)))
+            {
+                *slot = Some(Backing::Sealed(file.seal()?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the length of what `spans` name, of which every byte is there.
+    pub(crate) fn check(&self, spans: &[Span], limit: u64) -> Result<u64, BadAnswer> {
+        let mut len: u64 = 0;
+        for span in spans {
+            if let Span::Source { id, range } = span {
+                let backing = self.backings.get(*id as usize).and_then(Option::as_ref);
+                let there = backing.and_then(Backing::len);
+                if range.start > range.end || there.is_none_or(|there| range.end > there) {
+                    return Err(BadAnswer::new(format!(
+                        "bytes {range:x?} of source {id}, which has {there:x?}"
+                    )));
+                }
+            }
+            len = len.saturating_add(span.len());
+        }
+        if len > limit {
+            return Err(BadAnswer::new(format!(
+                "a part of {len} bytes, where {limit} is all there can be"
+            )));
+        }
+        Ok(len)
+    }
+
+    /// Calls `job` with what `spans` name, which were checked.
+    pub(crate) fn with_parts<T>(&self, spans: &[Span], job: impl FnOnce(&[Part<'_>]) -> T) -> T {
+        let part = |span: &Span| {
+            Some(match span {
+                Span::Source { id, range } => Part::File {
+                    fd: self.backings.get(*id as usize)?.as_ref()?.as_fd(),
+                    range: range.clone(),
+                },
+                Span::Zeros(len) => Part::Zeros(*len),
+            })
+        };
+        let parts: Vec<Part<'_>> = spans.iter().filter_map(part).collect();
+        job(&parts)
+    }
+
+    /// Returns `spans` as one descriptor: as it lies if it is one sealed file,
+    /// else assembled.
+    pub(crate) fn descriptor(&self, spans: &[Span]) -> Result<Descriptor<'_>, KexecError> {
+        if let Some(whole) = self.whole(spans) {
+            return Ok(whole);
+        }
+        let (sealed, moved) = self.with_parts(spans, assemble)?;
+        Ok(Descriptor::Assembled(sealed, moved))
+    }
+
+    /// Returns the sealed file that `spans` are, whole, if it is just one.
+    fn whole(&self, spans: &[Span]) -> Option<Descriptor<'_>> {
+        let [Span::Source { id, range }] = spans else {
+            return None;
+        };
+        let whole = match self.backings.get(*id as usize)?.as_ref()? {
+            Backing::Sealed(sealed) | Backing::Written(sealed) => Descriptor::AsItLies(sealed),
+            Backing::Grown(sealed, moved) => Descriptor::Grown(sealed, *moved),
+            Backing::Growable(_) | Backing::Shared(_) | Backing::File(..) => return None,
+        };
+        (*range == (0..whole.len())).then_some(whole)
+    }
+}
+
+impl Backing {
+    /// Returns the length, once it cannot change.
+    fn len(&self) -> Option<u64> {
+        match self {
+            Self::Sealed(sealed) | Self::Written(sealed) | Self::Grown(sealed, _) => {
+                Some(sealed.len())
+            }
+            // What is there stays, whatever comes behind it.
+            Self::Growable(file) => Some(file.len()),
+            Self::Shared(_) => None,
+            Self::File(_, len) => Some(*len),
+        }
+    }
+}
+
+impl AsFd for Backing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Sealed(sealed) | Self::Written(sealed) | Self::Grown(sealed, _) => sealed.as_fd(),
+            Self::Growable(file) => file.as_fd(),
+            Self::Shared(output) => output.as_fd(),
+            Self::File(file, _) => file.as_fd(),
+        }
+    }
+}
+
+/// A part as the kernel takes it.
+#[derive(Debug)]
+pub(crate) enum Descriptor<'a> {
+    /// A piece of the snapshot, or what a decompression wrote: nothing moved.
+    AsItLies(&'a SealedFile),
+    /// A piece of the snapshot with something behind it, which alone was moved.
+    Grown(&'a SealedFile, Moved),
+    /// Put together from pieces.
+    Assembled(SealedFile, Moved),
+}
+
+impl Descriptor<'_> {
+    /// Returns how many bytes were moved to make it.
+    pub(crate) fn moved(&self) -> Moved {
+        match self {
+            Self::AsItLies(_) => Moved::default(),
+            Self::Grown(_, moved) | Self::Assembled(_, moved) => *moved,
+        }
+    }
+
+    fn file(&self) -> &SealedFile {
+        match self {
+            Self::AsItLies(sealed) | Self::Grown(sealed, _) => sealed,
+            Self::Assembled(sealed, _) => sealed,
+        }
+    }
+
+    /// Returns the length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.file().len()
+    }
+}
+
+impl AsFd for Descriptor<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file().as_fd()
+    }
+}
+
+impl fmt::Display for Descriptor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AsItLies(_) => "as it lies",
+            Self::Grown(..) => "grown",
+            Self::Assembled(..) => "assembled",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::ops::Range;
+
+    use expect_test::{Expect, expect};
+    use ukexec_kexec::{MemfdWriter, Snapshot};
+
+    use super::*;
+
+    fn sealed(bytes: &[u8]) -> SealedFile {
+        let mut writer = MemfdWriter::new("test").unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn span(id: u32, range: Range<u64>) -> Span {
+        Span::Source { id, range }
+    }
+
+    #[test]
+    fn a_whole_sealed_file_is_handed_over_as_it_lies() {
+        let mut sources = Sources::default();
+        let kernel = sources.add_sealed(sealed(b"kernel"));
+        let descriptor = sources.descriptor(&[kernel]).unwrap();
+        assert_eq!(descriptor.to_string(), "as it lies");
+        assert_eq!((descriptor.moved().total(), descriptor.len()), (0, 6));
+        let part = sources.descriptor(&[span(0, 1..6)]).unwrap();
+        assert_eq!(part.to_string(), "assembled");
+    }
+
+    #[test]
+    fn other_parts_are_assembled_in_the_kernel() {
+        let mut sources = Sources::default();
+        let microcode = sources.add_sealed(sealed(b"microcode"));
+        let initrd = sources.add_sealed(sealed(b"initrd"));
+        let spans = [microcode, Span::Zeros(3), initrd];
+        let Descriptor::Assembled(file, moved) = sources.descriptor(&spans).unwrap() else {
+            panic!("this part is not one file")
+        };
+        assert_eq!(file.to_vec().unwrap(), b"microcode\0\0\0initrd");
+        assert_eq!((moved.in_kernel, moved.through_user), (15, 0));
+    }
+
+    fn growable(bytes: &[u8]) -> GrowableFile {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let snapshot = Snapshot::take(file, &[], None, &mut |_| {}).unwrap();
+        snapshot.into_parts().0.remove(0)
+    }
+
+    /// Grows `spans` where source 0 is `section`, which can, and 1 is `tail`;
+    /// expects what comes of it, and how many bytes were moved for it.
+    fn check_grown(mut spans: Vec<Span>, expected: (&str, u64, &[u8])) {
+        let mut sources = Sources::default();
+        sources.add_growable(growable(b"section"));
+        sources.add_sealed(sealed(b"tail"));
+        sources.grow(&mut spans).unwrap();
+        sources.seal_all().unwrap();
+        let descriptor = sources.descriptor(&spans).unwrap();
+        let moved = descriptor.moved().total();
+        let bytes = descriptor.file().to_vec().unwrap();
+        assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
+        // What the section was, it still is.
+        assert_eq!(sources.check(&[span(0, 0..7)], 7).unwrap(), 7);
+        assert!(!format!("{sources:?}").contains("Growable"));
+    }
+
+    #[test]
+    fn what_comes_behind_a_section_does_not_move_it() {
+        let section = span(0, 0..7);
+        let tail = span(1, 0..4);
+        check_grown(vec![section.clone()], ("as it lies", 0, b"section"));
+        check_grown(
+            vec![section.clone(), Span::Zeros(1), tail.clone()],
+            ("grown", 4, b"section\0tail"),
+        );
+        check_grown(
+            vec![tail.clone(), section.clone()],
+            ("assembled", 11, b"tailsection"),
+        );
+        check_grown(vec![span(0, 0..6), tail], ("assembled", 10, b"sectiotail"));
+        check_grown(
+            vec![section.clone(), section],
+            ("assembled", 14, b"sectionsection"),
+        );
+        check_grown(vec![], ("assembled", 0, b""));
+    }
+
+    #[test]
+    fn an_output_counts_when_it_is_sealed() {
+        let mut sources = Sources::default();
+        let output = sources.add_output().unwrap().try_clone_to_owned().unwrap();
+        File::from(output).write_all(b"image").unwrap();
+        sources.check(&[span(0, 0..5)], 100).unwrap_err();
+        sources.seal(0).unwrap();
+        assert_eq!(sources.check(&[span(0, 0..5)], 100).unwrap(), 5);
+        assert_eq!(
+            sources.descriptor(&[span(0, 0..5)]).unwrap().to_string(),
+            "as it lies"
+        );
+        sources.seal(0).unwrap_err();
+        sources.free(0).unwrap();
+        sources.check(&[span(0, 0..5)], 100).unwrap_err();
+    }
+
+    #[test]
+    fn an_output_is_freed_once_and_nothing_else_is() {
+        let mut sources = Sources::default();
+        sources.add_sealed(sealed(b"image"));
+        sources.add_output().unwrap();
+        sources.seal(1).unwrap();
+        sources.free(1).unwrap();
+        for id in [0, 1, 2] {
+            let error = sources.free(id).unwrap_err();
+            assert!(error.is::<BadAnswer>(), "{error}");
+        }
+        assert_eq!(sources.check(&[span(0, 0..5)], 5).unwrap(), 5);
+    }
+
+    #[test]
+    fn outputs_are_written_one_after_the_other() {
+        let mut sources = Sources::default();
+        let output = sources.add_output().unwrap().try_clone_to_owned().unwrap();
+        let error = sources.add_output().unwrap_err();
+        expect!["the worker cannot be trusted: it names an output while it writes another; nothing was done with its answer"]
+            .assert_eq(&error.to_string());
+        let mut output = File::from(output);
+        output.write_all(b"image").unwrap();
+        assert_eq!(sources.free(0).unwrap(), 5);
+        // What it kept is of no use any more.
+        output.write_all(b"more").unwrap_err();
+        sources.add_output().unwrap();
+        assert_eq!(sources.seal(1).unwrap(), 0);
+        assert_eq!(sources.free(1).unwrap(), 0);
+    }
+
+    #[test]
+    fn outputs_are_counted() {
+        let mut sources = Sources::default();
+        for id in 0..SOURCES_MAX {
+            sources.add_output().unwrap();
+            sources.free(id.try_into().unwrap()).unwrap();
+        }
+        sources.add_output().unwrap_err();
+    }
+
+    /// Expects an answer to be refused.
+    fn check(spans: &[Span], expected: &Expect) {
+        let mut sources = Sources::default();
+        sources.add_sealed(sealed(b"0123456789"));
+        let error = sources.check(spans, 1000).unwrap_err();
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_refused() {
+        check(
+            &[span(1, 0..1)],
+            &expect![
+                "the worker cannot be trusted: it names bytes 0..1 of source 1, which has None; nothing was done with its answer"
+            ],
+        );
+        check(
+            &[span(0, 0..11)],
+            &expect![
+                "the worker cannot be trusted: it names bytes 0..b of source 0, which has Some(a); nothing was done with its answer"
+            ],
+        );
+        #[expect(clippy::reversed_empty_ranges, reason = "as a liar would")]
+        check(
+            &[span(0, 5..4)],
+            &expect![
+                "the worker cannot be trusted: it names bytes 5..4 of source 0, which has Some(a); nothing was done with its answer"
+            ],
+        );
+        check(
+            &[Span::Zeros(1000), span(0, 0..1)],
+            &expect![
+                "the worker cannot be trusted: it names a part of 1001 bytes, where 1000 is all there can be; nothing was done with its answer"
+            ],
+        );
+        check(
+            &[Span::Zeros(u64::MAX), Span::Zeros(u64::MAX)],
+            &expect![
+                "the worker cannot be trusted: it names a part of 18446744073709551615 bytes, where 1000 is all there can be; nothing was done with its answer"
+            ],
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! What the parent and its worker say to each other.
+//!
+//! Frames are JSON; descriptors travel beside them. The parent asks with a
+//! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
+//! through here: what the worker found is told in [`Span`]s of sources that the
+//! parent has, and it checks every number against them. Texts of the worker are
+//! made one line each while they are read; [`bounds`] says how much of them
+//! there may be.
+
+pub(crate) mod bounds;
+pub(crate) mod bundle;
+pub(crate) mod settings;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ukexec_sandbox::FrameLimits;
+use ukexec_signature::{AlgorithmSet, Digests};
+use ukexec_unfold::Budget;
+
+use self::bundle::Bundled;
+use crate::options::Purpose;
+
+/// The most that is taken for one frame: a report of an image with as many
+/// sections as there can be, and a thousand lines of log, fits well.
+pub(crate) const LIMITS: FrameLimits = FrameLimits {
+    frame: 16 << 20,
+    descriptors: 1,
+};
+
+/// So many sections, the largest, become parts of their own. Each takes two
+/// descriptors while the image is taken over, and a part is worth it only for
+/// what is handed to the kernel: two sections of an image that may have hundreds.
+/// Images with several kernels and initrds have them for a few profiles.
+pub(crate) const CUTS_MAX: usize = 32;
+
+/// What the parent asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// What to trust. The descriptor is the bundle with its files.
+    Trust(Box<Verification>),
+    /// Where to cut the image that the descriptor is, of `len` bytes, and what
+    /// to hash of it. It fails for what is refused however it is looked at, so
+    /// that nothing is copied for that; where there are more parsers than those
+    /// built in (`has_more_parsers`), that is less. `name` is for the failure.
+    Look {
+        len: u64,
+        name: String,
+        has_more_parsers: bool,
+    },
+    /// Take in the next source, which the descriptor is, of `len` bytes.
+    Source { len: u64 },
+    /// Take the image apart. The descriptor is the [`Job`]'s bundle.
+    Unfold(Box<Job>),
+    /// The output that was asked for: the descriptor.
+    Output,
+}
+
+/// What the worker answers and asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The answer to [`Request::Look`].
+    Looked {
+        cuts: Vec<Range<u64>>,
+        hash: Option<HashPlan>,
+    },
+    /// A line for the log.
+    Log(#[serde(deserialize_with = "bounds::line")] String),
+    /// Memory to write into is wanted: the next source.
+    Output,
+    /// Source `0` is written and may be sealed.
+    Written(u32),
+    /// Nothing refers to source `0` any more.
+    Freed(u32),
+    /// The image is unfolded.
+    Done(Box<Answer>),
+    /// It is not, and why.
+    Failed(Failure),
+}
+
+impl Event {
+    /// Returns what this is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Looked { .. } => "Looked",
+            Self::Log(_) => "Log",
+            Self::Output => "Output",
+            Self::Written(_) => "Written",
+            Self::Freed(_) => "Freed",
+            Self::Done(_) => "Done",
+            Self::Failed(_) => "Failed",
+        }
+    }
+}
+
+/// What is trusted, and what to do about what is not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Verification {
+    pub(crate) policy: Policy,
+    /// Why, if nothing counts that is not verified; goes on from "required, ".
+    pub(crate) because: String,
+    /// Tell of every signature, also where none is needed.
+    pub(crate) thorough: bool,
+    /// Bytes of the bundle.
+    pub(crate) bundle_len: u64,
+    /// Files of certificates, and folders of them.
+    pub(crate) trusted: Vec<Trusted>,
+    /// The machine's variables by their paths below `/sys/firmware/efi`, if it
+    /// is asked what it trusts.
+    pub(crate) machine: Option<Vec<Bundled>>,
+    /// The time at which certificates have to be valid, in seconds since 1970.
+    pub(crate) check_dates: Option<u64>,
+}
+
+/// What a caller trusts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Trusted {
+    /// All of a file.
+    File(Bundled),
+    /// Files of a folder, as far as they hold certificates; the name is the folder's.
+    Folder { name: String, files: Vec<Bundled> },
+}
+
+/// What to do about signatures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Policy {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Tell of them.
+    Report,
+    /// Take nothing that is not verified.
+    Require,
+}
+
+/// What to hash of an image while it is taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HashPlan {
+    /// Bytes of the file, in this order.
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// Zeros behind them.
+    pub(crate) padding: u64,
+    pub(crate) algorithms: AlgorithmSet,
+}
+
+/// What was hashed, and what came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hashed {
+    pub(crate) plan: HashPlan,
+    pub(crate) digests: Digests,
+}
+
+/// An image to take apart, and how.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Where the image is, for reports.
+    pub(crate) path: String,
+    /// What layer paths call it.
+    pub(crate) name: String,
+    /// The image.
+    pub(crate) image: Vec<Span>,
+    /// Whether it cannot change any more.
+    pub(crate) sealed: bool,
+    /// Its digests, if they were asked for.
+    pub(crate) hashed: Option<Hashed>,
+    /// The caller's initrds, in order.
+    pub(crate) initrds: Vec<CallersInitrd>,
+    /// Bytes of the bundle.
+    pub(crate) bundle_len: u64,
+    /// The parser for the outermost image.
+    pub(crate) parser: Option<Bundled>,
+    /// The parsers of `parsers.d`, in order.
+    pub(crate) parsers: Vec<Bundled>,
+    /// Whether images' own parsers may run.
+    pub(crate) embedded_parsers: bool,
+    /// The caller's words. Command lines are bytes: Linux knows no encoding.
+    pub(crate) profile: Option<String>,
+    pub(crate) cmdline: Option<Vec<u8>>,
+    pub(crate) append: Option<Vec<u8>>,
+    /// Whether it is for a crash.
+    pub(crate) panic: bool,
+    /// The budget.
+    pub(crate) budget: Budget,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+}
+
+/// An initrd that the caller gives.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CallersInitrd {
+    /// How the caller names it.
+    pub(crate) name: String,
+    pub(crate) spans: Vec<Span>,
+}
+
+/// Bytes by reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Span {
+    /// Bytes of a source, by its number.
+    Source { id: u32, range: Range<u64> },
+    /// So many zeros.
+    Zeros(u64),
+}
+
+impl Span {
+    /// Returns the length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Source { range, .. } => range.end.saturating_sub(range.start),
+            Self::Zeros(len) => *len,
+        }
+    }
+}
+
+/// What came of an unfolding.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// The report for people.
+    pub(crate) text: String,
+    /// The report for machines.
+    pub(crate) document: Value,
+    /// What is worth a look.
+    #[serde(deserialize_with = "bounds::lines")]
+    pub(crate) warnings: Vec<String>,
+    /// Whether a parser ran.
+    pub(crate) unfolded: bool,
+    /// What the kernel is, or why it is none.
+    pub(crate) identity: Result<Identity, Failure>,
+    pub(crate) kernel: Vec<Span>,
+    /// Absent is `None`.
+    pub(crate) initrd: Option<Vec<Span>>,
+    /// Without a NUL; absent is `None`.
+    pub(crate) cmdline: Option<Vec<u8>>,
+}
+
+/// What the parent has to know of a kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// It is for x86_64, where a missing initrd has to be stood in for.
+    pub(crate) x86_64: bool,
+    /// What the machine of the [`Job`] would say against it.
+    pub(crate) problems: Vec<Objection>,
+}
+
+/// Something that a machine would say against a kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Objection {
+    /// What it is.
+    #[serde(deserialize_with = "bounds::line")]
+    pub(crate) text: String,
+    /// It would refuse; otherwise it may.
+    pub(crate) refused: bool,
+}
+
+/// What went wrong in the worker, and where.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Path of the layer.
+    #[serde(deserialize_with = "bounds::some_line")]
+    pub layer: Option<String>,
+    /// The stage, from 1.
+    pub stage: Option<u32>,
+    /// The hook whose program ran.
+    #[serde(deserialize_with = "bounds::some_line")]
+    pub hook: Option<String>,
+    /// The instruction in the program.
+    pub insn: Option<u32>,
+    /// Bytes into the layer.
+    pub offset: Option<u64>,
+    /// What went wrong, in words.
+    #[serde(deserialize_with = "bounds::line")]
+    pub message: String,
+}

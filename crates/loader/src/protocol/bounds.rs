@@ -1,0 +1,319 @@
+//! How much a worker may say.
+//!
+//! An honest worker stops before, whatever the image is: so one that goes beyond
+//! was taken over, and is ended. Without `-v`, and with the default of
+//! `--max-log-lines`, less than 1 MiB of it all gets printed.
+
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::report::printable::{is_printable, json_visible, visible};
+
+/// Bytes of a line of text, before the mark that it was cut there.
+const LINE_MAX: usize = 4 << 10;
+
+/// Bytes of a log that a line costs beyond its own.
+const LINE_COST: u64 = 32;
+
+/// Bytes of a log for each line that parsers may print.
+const PRINTED: u64 = 256;
+
+/// Bytes of a log, and of a report, whatever parsers print.
+const LOG_BASE: u64 = 64 << 10;
+const REPORT_BASE: u64 = 640 << 10;
+
+/// Sections that a report has room for.
+const SECTIONS_MAX: usize = 5000;
+
+/// Bytes of all warnings.
+pub(crate) const WARNINGS_MAX: usize = 32 << 10;
+
+/// Returns `text` as one line that a terminal can do nothing but show, cut
+/// behind [`LINE_MAX`] bytes.
+pub(crate) fn short_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        let end = line.len();
+        if is_printable(c) {
+            line.push(c);
+        } else {
+            line.extend(c.escape_default());
+        }
+        if line.len() > LINE_MAX {
+            line.truncate(end);
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
+/// Reads a text of a worker as [`short_line`].
+pub(crate) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(short_line(&String::deserialize(from)?))
+}
+
+/// As [`line()`], of a text that may be absent.
+pub(crate) fn some_line<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text: Option<String> = Option::deserialize(from)?;
+    Ok(text.as_deref().map(short_line))
+}
+
+/// As [`line()`], of several.
+pub(crate) fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let lines: Vec<String> = Vec::deserialize(from)?;
+    Ok(lines.iter().map(|line| short_line(line)).collect())
+}
+
+/// Returns how many bytes of log a worker may send that tells so much (`-v` is
+/// 1), where parsers may print `log_lines`.
+pub(crate) fn log_max(verbose: u8, log_lines: u32) -> u64 {
+    // Each level of -v logs all that the one below does, and may repeat each line.
+    LOG_BASE + u64::from(verbose) * u64::from(log_lines) * PRINTED
+}
+
+/// What is left of a log.
+#[derive(Debug)]
+pub(crate) struct LogLeft(AtomicU64);
+
+impl LogLeft {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self(AtomicU64::new(bytes))
+    }
+
+    /// As [`new`](Self::new), for the parent of a worker that keeps to `bytes`:
+    /// it may say that it has come to their end.
+    pub(crate) fn with_last_word(bytes: u64) -> Self {
+        Self::new(bytes.saturating_add(LINE_MAX as u64))
+    }
+
+    /// Takes what `line` costs off; returns whether so much was left.
+    pub(crate) fn take(&self, line: &str) -> bool {
+        let cost = LINE_COST + line.len() as u64;
+        let left = |left: u64| left.checked_sub(cost);
+        let relaxed = Ordering::Relaxed;
+        self.0.fetch_update(relaxed, relaxed, left).is_ok()
+    }
+}
+
+/// Returns `warnings` as far as they fit, and how many do not.
+pub(crate) fn fitting(warnings: Vec<String>) -> Vec<String> {
+    let count = warnings.len();
+    let mut left = WARNINGS_MAX - LINE_MAX;
+    let mut fitting = Vec::new();
+    for warning in warnings {
+        let warning = short_line(&warning);
+        let Some(rest) = left.checked_sub(cost(&warning)) else {
+            let more = count - fitting.len();
+            fitting.push(format!("there are {more} more warnings"));
+            break;
+        };
+        left = rest;
+        fitting.push(warning);
+    }
+    fitting
+}
+
+/// Shortens what parsers printed, stage by stage, to what a report has room
+/// for; `log_lines` is how much they might.
+pub(crate) fn shorten_logs<'a>(logs: impl Iterator<Item = &'a mut Vec<String>>, log_lines: u32) {
+    let mut left = u64::from(log_lines) * PRINTED;
+    for log in logs {
+        let mut fits = |line: &String| {
+            let escaped = Value::from(line.as_str()).to_string();
+            let rest = left.checked_sub(LINE_COST + escaped.len() as u64);
+            rest.map(|rest| left = rest).is_some()
+        };
+        let count = log
+            .iter()
+            .map_while(|line| Some(line).filter(|line| fits(line)))
+            .count();
+        if count < log.len() {
+            let more = log.len() - count;
+            log.truncate(count);
+            log.push(format!("({more} more lines have no room in a report)"));
+            left = 0;
+        }
+    }
+}
+
+/// Shortens lists of sections, layer by layer, to what a report has room for,
+/// and returns how many are left out.
+pub(crate) fn shorten_lists<'a, T: 'a>(lists: impl Iterator<Item = &'a mut Vec<T>>) -> usize {
+    let mut room = SECTIONS_MAX;
+    let mut left_out = 0;
+    for list in lists {
+        left_out += list.len().saturating_sub(room);
+        list.truncate(room);
+        room -= list.len();
+    }
+    left_out
+}
+
+/// A report is longer than it may be.
+#[derive(Debug, thiserror::Error)]
+#[error("a report of more than {max} bytes")]
+pub(crate) struct TooLong {
+    max: u64,
+}
+
+/// Refuses a report for people or machines that is too long once it is printed,
+/// where parsers may print `log_lines`.
+pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Result<(), TooLong> {
+    let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
+    let fits = |printed: &str| printed.len() as u64 <= max;
+    let mut json = Within {
+        text: String::new(),
+        max,
+    };
+    let written = writeln!(json, "{document:#}").is_ok();
+    if written && fits(&json_visible(&json.text)) && fits(text) && fits(&visible(text)) {
+        Ok(())
+    } else {
+        Err(TooLong { max })
+    }
+}
+
+/// Text that ends in an error where it gets too long.
+struct Within {
+    text: String,
+    max: u64,
+}
+
+impl fmt::Write for Within {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if (self.text.len() + more.len()) as u64 > self.max {
+            return Err(fmt::Error);
+        }
+        self.text.push_str(more);
+        Ok(())
+    }
+}
+
+/// Returns what a warning takes of [`WARNINGS_MAX`].
+pub(crate) fn cost(warning: &str) -> usize {
+    LINE_COST as usize + warning.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::{Event, Failure};
+
+    #[test]
+    fn a_line_is_short_and_steers_nothing() {
+        assert_eq!(short_line("a\tb\n\u{202e}é"), "a\\tb\\n\\u{202e}é");
+        for text in [
+            "x".repeat(10_000),
+            "\u{1b}".repeat(10_000),
+            "é".repeat(5_000),
+        ] {
+            let line = short_line(&text);
+            assert!(line.len() <= LINE_MAX + "…".len() && line.ends_with('…'));
+            // What is cut at one end of the channel stays so at the other.
+            assert_eq!(short_line(&line), line);
+        }
+        let longest = "x".repeat(LINE_MAX);
+        assert_eq!(short_line(&longest), longest);
+    }
+
+    #[test]
+    fn every_text_of_a_worker_is_read_as_a_line() {
+        let text = || "\u{7}".repeat(2000);
+        let failure = Failure {
+            layer: Some(text()),
+            hook: Some(text()),
+            message: text(),
+            ..Failure::default()
+        };
+        let read = |event: &Event| {
+            let event = serde_json::from_slice(&serde_json::to_vec(event).unwrap()).unwrap();
+            match event {
+                Event::Log(line) => vec![line],
+                Event::Failed(failure) => {
+                    vec![
+                        failure.layer.unwrap(),
+                        failure.hook.unwrap(),
+                        failure.message,
+                    ]
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        for line in [Event::Log(text()), Event::Failed(failure)]
+            .iter()
+            .flat_map(read)
+        {
+            assert_eq!(line, short_line(&text()));
+        }
+    }
+
+    #[test]
+    fn lines_of_a_log_draw_on_it_also_when_they_are_empty() {
+        let log = LogLeft::new(log_max(0, 1000));
+        assert_eq!((0..1 << 20).take_while(|_| log.take("")).count(), 2048);
+        assert_eq!(log_max(1, 1000), (64 << 10) + 256_000);
+        let log = LogLeft::new(100);
+        assert!(!log.take(&"x".repeat(69)) && log.take(&"x".repeat(68)) && !log.take(""));
+    }
+
+    #[test]
+    fn warnings_that_do_not_fit_are_counted() {
+        let some = vec!["one".to_owned(), "two\n".to_owned()];
+        assert_eq!(fitting(some), ["one", "two\\n"]);
+        let many = fitting(vec!["x".repeat(1000); 100]);
+        assert_eq!(many.len(), 28);
+        assert_eq!(many[27], "there are 73 more warnings");
+        assert!(many.iter().map(|warning| cost(warning)).sum::<usize>() <= WARNINGS_MAX);
+    }
+
+    #[test]
+    fn a_log_that_does_not_fit_a_report_says_so() {
+        let log = || vec!["x".repeat(100); 10];
+        let mut logs = [log(), log(), log()];
+        shorten_logs(logs.iter_mut(), 8);
+        assert_eq!(logs[0], log());
+        assert_eq!(logs[1].len(), 6);
+        assert_eq!(logs[1][5], "(5 more lines have no room in a report)");
+        assert_eq!(logs[2], ["(10 more lines have no room in a report)"]);
+        let mut usual = [vec!["x".repeat(200); 1000], vec![]];
+        shorten_logs(usual.iter_mut(), 1000);
+        assert_eq!(usual[0].len(), 1000);
+        assert!(usual[1].is_empty());
+    }
+
+    #[test]
+    fn sections_that_do_not_fit_a_report_are_counted() {
+        let mut lists = [vec![0; 3], vec![0; 65_535], vec![0; 2]];
+        assert_eq!(shorten_lists(lists.iter_mut()), 65_535 + 5 - SECTIONS_MAX);
+        let lens = lists.map(|list| list.len());
+        assert_eq!(lens, [3, SECTIONS_MAX - 3, 0]);
+        assert_eq!(shorten_lists([vec![0; 96]].iter_mut()), 0);
+    }
+
+    #[test]
+    fn a_report_is_as_long_as_it_is_printed() {
+        let refused = |text: &str, document: &Value| check_report(text, document, 1000).is_err();
+        let section =
+            json!({ "name": "\\xff\\xff\\xff\\xff", "offset": 1_234_567_890, "size": 123_456 });
+        let sections =
+            |count| json!({ "layers": [{ "pe": { "sections": vec![section.clone(); count] }}]});
+        assert!(!refused("", &sections(SECTIONS_MAX)));
+        assert!(refused("", &sections(20_000)));
+        let text = "x".repeat(900_000);
+        assert!(!refused(&text, &json!({})));
+        assert!(refused(&text.repeat(2), &json!({})));
+        // Escapes count.
+        assert!(!refused(&"\n".repeat(300_000), &json!({})));
+        assert!(refused(&"\u{7}".repeat(300_000), &json!({})));
+        assert!(refused("", &json!(["\u{202e}".repeat(200_000)])));
+        // So does the room before the lines.
+        let deep = (0..100).fold(json!([0]), |inner, _| json!([inner]));
+        assert!(refused("", &json!(vec![deep; 100])));
+    }
+}

@@ -1,0 +1,52 @@
+//! The small files that a worker needs, in one descriptor.
+
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use ukexec_kexec::{MemfdWriter, SealedFile};
+use ukexec_unfold::PARSER_MAX;
+
+use crate::files::{self, name, shown};
+
+/// A small file, in a bundle.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bundled {
+    /// Its name.
+    pub(crate) name: String,
+    /// Which bytes of the bundle.
+    pub(crate) range: Range<u64>,
+}
+
+/// Small files, one behind the other in sealed memory.
+pub(crate) struct Bundle {
+    writer: MemfdWriter,
+}
+
+impl Bundle {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let writer = MemfdWriter::new("ukexec-bundle")?;
+        Ok(Self { writer })
+    }
+
+    pub(crate) fn add(&mut self, name: String, bytes: &[u8]) -> anyhow::Result<Bundled> {
+        let start = self.writer.len();
+        self.writer.write_all(bytes)?;
+        let range = start..self.writer.len();
+        Ok(Bundled { name, range })
+    }
+
+    pub(crate) fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
+        let failed = || format!("cannot read parser {}", shown(path));
+        self.add(
+            name(path),
+            &files::named(path, PARSER_MAX).with_context(failed)?,
+        )
+    }
+
+    pub(crate) fn seal(self) -> anyhow::Result<SealedFile> {
+        Ok(self.writer.finish()?)
+    }
+}

@@ -1,0 +1,224 @@
+//! The running machine: what is loaded, and what it allows.
+
+use std::fmt;
+
+use serde::Serialize;
+use ukexec_kexec::{LoadKind, LoadLimit, MachineState};
+use ukexec_signature::SecureBoot;
+
+use super::document::SCHEMA;
+use super::size::Size;
+use crate::config::policy::Effective;
+use crate::config::trust::Standing;
+
+/// What `ukexec status` reports, with the fields of `docs/json.md`; a field that
+/// is not known is `None`.
+#[derive(Clone, Debug, Serialize)]
+pub struct MachineReport {
+    schema: u32,
+    signatures: &'static str,
+    release: Option<String>,
+    machine: Option<String>,
+    kexec: Option<bool>,
+    loaded: Option<bool>,
+    crash_loaded: Option<bool>,
+    crash_size: Option<u64>,
+    load_disabled: Option<bool>,
+    limit_reboot: Option<String>,
+    limit_panic: Option<String>,
+    lockdown: Option<&'static str>,
+    secure_boot: Option<bool>,
+    cap_sys_boot: Option<bool>,
+    systemd: bool,
+    obstacles: Obstacles,
+    #[serde(skip)]
+    standing: Standing,
+}
+
+/// What is known to keep a kernel from being loaded, in words.
+#[derive(Clone, Debug, Serialize)]
+struct Obstacles {
+    load: Vec<String>,
+    load_panic: Vec<String>,
+}
+
+impl MachineReport {
+    /// Reports the `state` of the kernel, and how the machine stands to
+    /// signatures.
+    #[must_use]
+    pub fn new(state: &MachineState, standing: Standing) -> Self {
+        let obstacles = |kind| {
+            let obstacles = state.obstacles(kind);
+            obstacles.iter().map(ToString::to_string).collect()
+        };
+        Self {
+            schema: SCHEMA,
+            signatures: match standing.effective {
+                Effective::Require(_) => "require",
+                Effective::Report => "report",
+                Effective::Off => "off",
+            },
+            release: state.release.clone(),
+            machine: state.machine.clone(),
+            kexec: state.kexec,
+            loaded: state.loaded,
+            crash_loaded: state.crash_loaded,
+            crash_size: state.crash_size,
+            load_disabled: state.load_disabled,
+            limit_reboot: state.limit_reboot.map(limit),
+            limit_panic: state.limit_panic.map(limit),
+            lockdown: state.lockdown.map(|level| level.name()),
+            secure_boot: standing
+                .secure_boot
+                .and_then(|boot| boot.enabled.map(|_| boot.is_on())),
+            cap_sys_boot: state.cap_sys_boot,
+            systemd: state.systemd,
+            obstacles: Obstacles {
+                load: obstacles(LoadKind::Reboot),
+                load_panic: obstacles(LoadKind::Crash),
+            },
+            standing,
+        }
+    }
+}
+
+impl fmt::Display for MachineReport {
+    /// Writes one line for each fact.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: Option<String>| {
+            let value = value.unwrap_or_else(|| "unknown".to_owned());
+            writeln!(f, "{name:<15} {value}")
+        };
+        let running = [self.release.as_deref(), self.machine.as_deref()];
+        let running: Vec<&str> = running.into_iter().flatten().collect();
+        line("running", (!running.is_empty()).then(|| running.join(" ")))?;
+        line("kexec", self.kexec.map(yes_no))?;
+        line("kernel loaded", self.loaded.map(yes_no))?;
+        line("crash kernel", self.crash_loaded.map(yes_no))?;
+        let reserved = self.crash_size.map(|size| match size {
+            0 => "nothing reserved (boot with crashkernel=)".to_owned(),
+            size => format!("{} reserved", Size(size)),
+        });
+        line("crash memory", reserved)?;
+        line("loads left", self.limit_reboot.clone())?;
+        line("crash loads", self.limit_panic.clone())?;
+        line("load disabled", self.load_disabled.map(yes_no))?;
+        line("lockdown", self.lockdown.map(str::to_owned))?;
+        line(
+            "secure boot",
+            self.standing.secure_boot.and_then(secure_boot),
+        )?;
+        let signatures = match self.standing.effective {
+            Effective::Require(because) => {
+                format!("a good one is required, {}", because.reason())
+            }
+            Effective::Report => "reported, not required".to_owned(),
+            Effective::Off => "not looked at".to_owned(),
+        };
+        line("signatures", Some(signatures))?;
+        line("CAP_SYS_BOOT", self.cap_sys_boot.map(yes_no))?;
+        line("systemd", Some(yes_no(self.systemd)))?;
+        for obstacle in &self.obstacles.load {
+            writeln!(f, "load is refused: {obstacle}")?;
+        }
+        for obstacle in &self.obstacles.load_panic {
+            writeln!(f, "load --panic is refused: {obstacle}")?;
+        }
+        Ok(())
+    }
+}
+
+fn yes_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+fn limit(limit: LoadLimit) -> String {
+    match limit {
+        LoadLimit::Unlimited => "unlimited".to_owned(),
+        LoadLimit::Left(count) => count.to_string(),
+    }
+}
+
+/// Returns whether Secure Boot is on, and where that is not what its variable
+/// says, why.
+fn secure_boot(boot: SecureBoot) -> Option<String> {
+    let text = match boot.enabled? {
+        _ if boot.is_on() => "yes",
+        true if boot.setup_mode => "no: the firmware is in setup mode",
+        true => "no: shim was told to verify nothing (MokSBState)",
+        false => "no",
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::config::policy::{Machine, Policy};
+
+    /// Compares what is said of Secure Boot and of what follows from it.
+    fn check(boot: SecureBoot, expected: Expect) {
+        let machine = Machine {
+            secure_boot: boot,
+            lockdown: false,
+        };
+        let standing = Standing {
+            effective: Policy::Auto.on(machine),
+            secure_boot: Some(boot),
+        };
+        let state = MachineState::default();
+        let report = MachineReport::new(&state, standing);
+        let text = report.to_string();
+        let lines = text.lines().filter(|line| line.starts_with('s'));
+        let lines: Vec<&str> = lines.take(2).collect();
+        let document = serde_json::to_value(&report).unwrap();
+        let fields = (&document["secure_boot"], &document["signatures"]);
+        expected.assert_eq(&format!("{}\n{fields:?}", lines.join("\n")));
+    }
+
+    #[test]
+    fn secure_boot_and_what_follows_from_it_agree() {
+        let boot = |enabled, setup_mode, shim_insecure| SecureBoot {
+            enabled,
+            setup_mode,
+            shim_insecure,
+        };
+        check(
+            boot(Some(true), false, false),
+            expect![[r#"
+            secure boot     yes
+            signatures      a good one is required, since Secure Boot is on
+            (Bool(true), String("require"))"#]],
+        );
+        check(
+            boot(Some(true), true, false),
+            expect![[r#"
+            secure boot     no: the firmware is in setup mode
+            signatures      reported, not required
+            (Bool(false), String("report"))"#]],
+        );
+        check(
+            boot(Some(true), false, true),
+            expect![[r#"
+            secure boot     no: shim was told to verify nothing (MokSBState)
+            signatures      reported, not required
+            (Bool(false), String("report"))"#]],
+        );
+        check(
+            boot(Some(false), true, false),
+            expect![[r#"
+            secure boot     no
+            signatures      reported, not required
+            (Bool(false), String("report"))"#]],
+        );
+        check(
+            boot(None, false, false),
+            expect![[r#"
+            secure boot     unknown
+            signatures      reported, not required
+            (Null, String("report"))"#]],
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! What people read: reports on stdout, notes on stderr.
+
+use std::fmt::{self, Write as _};
+
+use ukexec_boot::Kernel;
+use ukexec_unfold::{Layer, PeSummary, StageReport};
+
+use crate::report::document::sha256;
+use crate::report::printable::one_line;
+use crate::report::size::Size;
+use crate::worker::outcome::Outcome;
+
+/// Returns the layers of an image with their sections.
+pub(crate) fn layers(outcome: &Outcome) -> String {
+    outcome.report.layers.iter().map(layer).collect()
+}
+
+fn layer(layer: &Layer) -> String {
+    let mut text = String::new();
+    let pe = layer.pe.as_ref().map(|pe| format!(", {}", pe_line(pe)));
+    let (path, size, pe) = (&layer.path, Size(layer.size), pe.unwrap_or_default());
+    line(&mut text, format_args!("{path}  {size}{pe}"));
+    for section in layer.pe.iter().flat_map(|pe| &pe.sections) {
+        let (name, at) = (&section.name, section.content.start);
+        let size = section.content.end - at;
+        line(
+            &mut text,
+            format_args!("  {name:<10} {size:>12} bytes at {at:#x}"),
+        );
+    }
+    if let Some(fault) = &layer.pe_fault {
+        let _infallible = writeln!(text, "  no sound PE32+ file: {fault}");
+    }
+    if let Some(parser) = &layer.parser {
+        line(&mut text, format_args!("  parser     {parser}"));
+    }
+    text
+}
+
+/// Adds one line to a report, whatever the names in it are.
+pub(crate) fn line(report: &mut String, text: fmt::Arguments<'_>) {
+    report.push_str(&one_line(&text.to_string()));
+    report.push('\n');
+}
+
+fn pe_line(pe: &PeSummary) -> String {
+    let machine = match pe.machine {
+        0x8664 => "x86_64".to_owned(),
+        0x014c => "i386".to_owned(),
+        0xaa64 => "arm64".to_owned(),
+        0x5064 => "riscv64".to_owned(),
+        0x6264 => "loongarch64".to_owned(),
+        other => format!("machine {other:#06x}"),
+    };
+    let subsystem = match pe.subsystem {
+        10 => "EFI application".to_owned(),
+        11 => "EFI boot service driver".to_owned(),
+        12 => "EFI runtime driver".to_owned(),
+        2 | 3 => "Windows program".to_owned(),
+        other => format!("subsystem {other}"),
+    };
+    let signed = if pe.certificates.is_some() {
+        "signed"
+    } else {
+        "not signed"
+    };
+    format!("{machine} {subsystem}, {signed}")
+}
+
+/// Returns one line for each stage.
+pub(crate) fn stages(outcome: &Outcome) -> String {
+    outcome.report.stages.iter().map(stage).collect()
+}
+
+fn stage(stage: &StageReport) -> String {
+    let resources = stage
+        .handed_over
+        .iter()
+        .map(|hand_over| format!("{} {}", hand_over.resource, Size(hand_over.size)));
+    let profile = stage.profile.map(|number| format!("profile {number}"));
+    let resources: Vec<String> = resources.chain(profile).collect();
+    let mut text = String::new();
+    line(
+        &mut text,
+        format_args!(
+            "stage {}  {}: {} ({}), {} instructions: {}",
+            stage.number,
+            stage.layer,
+            stage.parser,
+            stage.abi,
+            stage.insns,
+            resources.join(", ")
+        ),
+    );
+    // Parsers lay tables out with tabs, which do no harm.
+    for printed in &stage.log {
+        let printed = printed.split('\t').map(one_line).collect::<Vec<_>>();
+        let _infallible = writeln!(text, "  | {}", printed.join("\t"));
+    }
+    text
+}
+
+/// Returns the parts that come out, with their digests if asked for.
+pub(crate) fn parts(outcome: &Outcome, hash: bool) -> anyhow::Result<String> {
+    let digest = |rope| -> anyhow::Result<String> {
+        if hash {
+            Ok(format!("           sha256 {}\n", sha256(rope)?))
+        } else {
+            Ok(String::new())
+        }
+    };
+    let mut text = String::new();
+    let identified = match &outcome.identity {
+        Ok(kernel) => identity(kernel),
+        Err(error) => format!("not a kernel: {error}"),
+    };
+    let size = Size(outcome.kernel.len());
+    line(&mut text, format_args!("kernel     {size}, {identified}"));
+    text.push_str(&digest(&outcome.kernel)?);
+    match &outcome.initrd {
+        Some(rope) => {
+            line(&mut text, format_args!("initrd     {}", Size(rope.len())));
+            text.push_str(&digest(rope)?);
+        }
+        None => text.push_str("initrd     none\n"),
+    }
+    match &outcome.cmdline {
+        Some(bytes) => {
+            let cmdline = String::from_utf8_lossy(bytes);
+            line(
+                &mut text,
+                format_args!("cmdline    {}", cmdline.escape_debug()),
+            );
+        }
+        None => text.push_str("cmdline    none\n"),
+    }
+    Ok(text)
+}
+
+/// Returns what kernel it is.
+pub fn identity(kernel: &Kernel) -> String {
+    let Kernel {
+        arch,
+        format,
+        version,
+        signed,
+        ..
+    } = kernel;
+    let arch = arch.map_or(String::new(), |arch| format!("{arch} "));
+    let signed = if *signed { ", signed" } else { "" };
+    match version {
+        Some(version) => format!("{arch}{format}, Linux {version}{signed}"),
+        None => format!("{arch}{format}{signed}"),
+    }
+}

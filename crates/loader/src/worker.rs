@@ -1,0 +1,218 @@
+//! The worker: the process that looks at untrusted bytes.
+//!
+//! It is this program, started once more, and gives all its rights away before
+//! it reads anything: no files, no network, no processes. What it is to look at
+//! comes through its channel as descriptors, and what it found goes back as
+//! numbers ([`crate::protocol`]).
+
+mod answer;
+mod channel;
+#[cfg(feature = "escape")]
+mod escape;
+mod extra;
+mod initrd;
+mod measure;
+pub(crate) mod outcome;
+mod sources;
+mod uki;
+mod verify;
+
+use std::cmp::Reverse;
+use std::env;
+use std::ffi::OsString;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tracing_subscriber::filter::LevelFilter;
+use ukexec_bpf::Rope;
+use ukexec_kexec::fail_on_long_files;
+use ukexec_pe::PeImage;
+use ukexec_sandbox::{attach, confine};
+use ukexec_unfold::PeBytes;
+
+use self::channel::{LogWriter, ParentChannel};
+use self::outcome::{Outcome, check_hopeless};
+use self::sources::Sources;
+use self::verify::Rules;
+use crate::protocol::settings::{Settings, WORKER};
+use crate::protocol::{CUTS_MAX, Event, Failure, Job, Request};
+use crate::report::failure;
+
+pub use self::initrd::join as join_initrds;
+
+/// Runs as the worker until the parent has no more to ask, if this process was
+/// started as one; returns at once if it was not.
+///
+/// Every program that takes images apart with this crate calls this first in
+/// `main`, and ends with the code that it returns: the worker is the same
+/// program, started once more.
+#[must_use]
+pub fn run_as_worker() -> Option<ExitCode> {
+    fail_on_long_files();
+    let [_, word, settings] = <[OsString; 3]>::try_from(env::args_os().collect::<Vec<_>>()).ok()?;
+    if word != WORKER {
+        return None;
+    }
+    let settings = serde_json::from_slice(settings.as_bytes()).ok()?;
+    Some(run(&settings))
+}
+
+fn run(settings: &Settings) -> ExitCode {
+    // A parent that is gone has nobody to tell of any failure.
+    let Ok(channel) = attach() else {
+        return ExitCode::FAILURE;
+    };
+    let line = Arc::new(ParentChannel::new(channel, settings.log_bytes));
+    tell_panics(&line);
+    start_log(&line, settings.level());
+    let entered = enter(settings, &line);
+    #[cfg(feature = "escape")]
+    if let Some(way) = &settings.escape {
+        escape::attempt(way);
+        escape::lie(way, &line);
+        escape::flood(way, &line);
+    }
+    match entered.and_then(|()| serve(&line)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _gone = line.send(&Event::Failed(failure::of(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives away all rights, or as many as this kernel can take.
+fn enter(settings: &Settings, line: &ParentChannel) -> anyhow::Result<()> {
+    let Some((confinement, strictness)) = &settings.confinement else {
+        return Ok(());
+    };
+    let applied = confine(confinement, *strictness).context("the worker cannot be confined")?;
+    for missing in applied.missing() {
+        line.log(&format!("warning: the sandbox is not complete: {missing}"))?;
+    }
+    Ok(())
+}
+
+/// Answers the parent until it hangs up.
+fn serve(line: &Arc<ParentChannel>) -> anyhow::Result<()> {
+    let mut sources = Sources::new(line);
+    let mut rules = Rules::default();
+    while let Some((request, descriptor)) = line.receive()? {
+        let descriptor = descriptor.context("a request came without its descriptor")?;
+        match request {
+            Request::Trust(verification) => {
+                let bundle = sources::rope(descriptor, verification.bundle_len);
+                rules = Rules::new(&verification, &bundle)?;
+            }
+            Request::Look {
+                len,
+                name,
+                has_more_parsers,
+            } => {
+                let image = sources::rope(descriptor, len);
+                if let Err(failure) = check_hopeless(&image, &name, has_more_parsers) {
+                    warn(line, rules.notes())?;
+                    return Err(failure.into());
+                }
+                line.send(&look(&image, &rules))?;
+            }
+            Request::Source { len } => sources.take_in(descriptor, len),
+            Request::Unfold(job) => {
+                let bundle = sources::rope(descriptor, job.bundle_len);
+                let mut notes = Vec::new();
+                if let Err(error) = answer(&job, &bundle, &rules, &mut sources, line, &mut notes) {
+                    warn(line, notes)?;
+                    return Err(error);
+                }
+            }
+            Request::Output => bail!("an output came that was not asked for"),
+        }
+    }
+    Ok(())
+}
+
+/// Tells of a failure's `notes`: what was passed over may be why it failed.
+fn warn(line: &ParentChannel, notes: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    for note in notes {
+        line.log(&format!("ukexec: warning: {note}"))?;
+    }
+    Ok(())
+}
+
+/// Does `job` and sends the answer.
+fn answer(
+    job: &Job,
+    bundle: &Rope,
+    rules: &Rules,
+    sources: &mut Sources,
+    line: &ParentChannel,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    // What the answer names is freed with the outcome, and so not before it is sent.
+    let outcome = Outcome::of(job, bundle, rules, notes, sources)?;
+    let answer = answer::of(&outcome, job, sources)?;
+    line.send(&Event::Done(Box::new(answer)))
+}
+
+/// Returns where to cut an image so that its largest sections are parts of their
+/// own, and what to hash of it.
+fn look(image: &Rope, rules: &Rules) -> Event {
+    let pe = PeImage::parse(&PeBytes(image)).ok();
+    Event::Looked {
+        cuts: largest(pe.as_ref().map(PeImage::cuts).unwrap_or_default()),
+        hash: pe.and_then(|pe| rules.hash_plan(&pe, image)),
+    }
+}
+
+/// Returns the largest of `cuts`, in their order. Each takes a descriptor, and
+/// what is not cut out is only assembled later.
+fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    cuts.sort_by_key(|cut| Reverse(cut.end - cut.start));
+    cuts.truncate(CUTS_MAX);
+    cuts.sort_by_key(|cut| cut.start);
+    cuts
+}
+
+/// Sends the log's lines to the parent: what this process prints goes nowhere.
+fn start_log(line: &Arc<ParentChannel>, level: LevelFilter) {
+    let line = Arc::clone(line);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(move || LogWriter::new(Arc::clone(&line)))
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+/// Tells the parent of a panic, which no input should be able to cause.
+fn tell_panics(line: &Arc<ParentChannel>) {
+    let line = Arc::clone(line);
+    panic::set_hook(Box::new(move |panic| {
+        let message = format!("a bug in ukexec, please report it: {panic}");
+        let _gone = line.send(&Event::Failed(Failure {
+            message,
+            ..Failure::default()
+        }));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_largest_sections_become_parts() {
+        let cuts: Vec<Range<u64>> = (0..1000)
+            .map(|n| n * 1000..n * 1000 + n % 500 + 1)
+            .collect();
+        let kept = largest(cuts);
+        assert_eq!(kept.len(), CUTS_MAX);
+        assert!(kept.iter().all(|cut| cut.end - cut.start > 480));
+        assert!(kept.is_sorted_by_key(|cut| cut.start));
+    }
+}

@@ -1,0 +1,213 @@
+//! A worker that was taken over: it tries to get out. Only in the build that
+//! tests that it does not (feature `escape`); `ukexec-sandbox` tests many more
+//! ways, one system call each.
+
+use std::fs::{self, File};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, abort};
+use std::thread;
+
+use serde_json::json;
+use ukexec_signature::AlgorithmSet;
+
+use super::channel::ParentChannel;
+use crate::protocol::{
+    Answer, CUTS_MAX, Event, Failure, HashPlan, Identity, LIMITS, Objection, Request, Span,
+};
+
+/// Tries `way`. Getting that far without being ended is what must not happen;
+/// the parent then gets an exit code that tells.
+pub(crate) fn attempt(way: &str) {
+    let _refused_or_done = match way {
+        "open" => File::open("/etc/passwd").map(drop),
+        "create" => File::create("/tmp/ukexec-escaped").map(drop),
+        "remove" => fs::remove_file("/tmp/ukexec-escaped"),
+        "list" => fs::read_dir("/").map(drop),
+        "network" => UdpSocket::bind("127.0.0.1:0").map(drop),
+        "connect" => UnixStream::connect("/run/dbus/system_bus_socket").map(drop),
+        "run" => Command::new("/bin/true").status().map(drop),
+        "thread" => thread::Builder::new().spawn(|| ()).map(drop),
+        // What a bug does, rather than an enemy.
+        "abort" => abort(),
+        "memory" => {
+            let much: Vec<u8> = vec![1; 1 << 40];
+            drop(much);
+            Ok(())
+        }
+        // Uses no processor time, and says nothing.
+        "sleep" => loop {
+            thread::park();
+        },
+        "hang-up" => Ok(()),
+        _ => return,
+    };
+    std::process::exit(ESCAPED);
+}
+
+/// Tells the parent a lie, if `way` is one, and then nothing more.
+pub(crate) fn lie(way: &str, line: &ParentChannel) {
+    let events = match way {
+        "lie: cuts" => vec![looked(CUTS_MAX as u64 + 1)],
+        "lie: outputs" => vec![looked(0), Event::Output, Event::Output],
+        "lie: document" => vec![looked(0), done(|answer| answer.document = json!(5))],
+        "lie: spans" => vec![looked(0), done(|answer| answer.kernel = whole(7))],
+        "lie: a NUL" => vec![
+            looked(0),
+            done(|answer| answer.cmdline = Some(b"quiet\0x".to_vec())),
+        ],
+        "lie: lines" => {
+            let message = "x\nukexec: loaded\u{202e}\u{2028}\u{1b}[2J\u{200b}".to_owned();
+            let failure = Failure {
+                message: message.clone(),
+                ..Failure::default()
+            };
+            vec![Event::Log(message), Event::Failed(failure)]
+        }
+        "sleep behind a log" => log().collect(),
+        "sleep for nobody" => log().chain([looked(0), done(|_| ())]).collect(),
+        _ => return,
+    };
+    for event in &events {
+        let _gone = line.send(event);
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Sends the parent more than it can want, if `way` is one to do so: the first
+/// events once, the others without end.
+pub(crate) fn flood(way: &str, line: &ParentChannel) {
+    let Some(kind) = way.strip_prefix("flood: ") else {
+        return;
+    };
+    let much = || "\u{1b}\n".repeat(LIMITS.frame / 64);
+    let (first, again) = match kind {
+        "log" => (vec![], vec![Event::Log("x".repeat(100))]),
+        "empty log" => (vec![], vec![Event::Log(String::new())]),
+        "long log" => (vec![], vec![Event::Log(much())]),
+        "ranges" => (vec![], vec![hashed(1 << 17, 0)]),
+        "padding" => (vec![], vec![hashed(1, u64::MAX)]),
+        "failures" => {
+            let failure = Failure {
+                message: much(),
+                layer: Some(much()),
+                ..Failure::default()
+            };
+            (vec![], vec![Event::Failed(failure)])
+        }
+        "freed" => (
+            vec![looked(0), Event::Output, Event::Written(1)],
+            vec![Event::Freed(1)],
+        ),
+        "given freed" => (vec![looked(0)], vec![Event::Freed(0)]),
+        "written" => (vec![looked(0), Event::Output], vec![Event::Written(1)]),
+        "text" => (vec![looked(0)], vec![done(|answer| answer.text = much())]),
+        "document" => {
+            let deep = (0..100).fold(json!([0, 0, 0, 0]), |inner, _| json!([inner, 0, 0, 0]));
+            let document = json!({ "layers": vec![deep; 4000] });
+            (
+                vec![looked(0)],
+                vec![done(|answer| answer.document = document)],
+            )
+        }
+        "warnings" => (
+            vec![looked(0)],
+            vec![done(|answer| {
+                answer.warnings = vec![String::new(); 1 << 20]
+            })],
+        ),
+        "objections" => (vec![looked(0)], vec![done(object)]),
+        "cmdline" => (
+            vec![looked(0)],
+            vec![done(|answer| {
+                answer.cmdline = Some(vec![b'x'; (64 << 10) + 1])
+            })],
+        ),
+        "nonsense" => {
+            let frame = format!("{{\"{}\":0}}", "\u{202e}".repeat(1 << 20));
+            loop {
+                let _gone = line.send_frame(frame.as_bytes());
+            }
+        }
+        "outputs" => return flood_outputs(line, true),
+        "outputs unread" => return flood_outputs(line, false),
+        _ => return,
+    };
+    for event in first.iter().chain(again.iter().cycle()) {
+        // The parent ends this process, and nothing else does.
+        let _gone = line.send(event);
+    }
+}
+
+/// Has the parent make one output after the other, and takes them or not.
+fn flood_outputs(line: &ParentChannel, take: bool) {
+    let _gone = line.send(&looked(0));
+    for id in 1.. {
+        let _gone = line.send(&Event::Output);
+        while take && !matches!(line.receive(), Ok(Some((Request::Output, _)))) {}
+        let _gone = line.send(&Event::Written(id));
+        let _gone = line.send(&Event::Freed(id));
+    }
+}
+
+/// Returns more log than a pipe holds, and not more than there may be with `-v`.
+fn log() -> impl Iterator<Item = Event> {
+    (0..1500).map(|_| Event::Log("x".repeat(100)))
+}
+
+fn looked(cuts: u64) -> Event {
+    Event::Looked {
+        cuts: (0..cuts).map(|at| at..at + 1).collect(),
+        hash: None,
+    }
+}
+
+fn hashed(ranges: u64, padding: u64) -> Event {
+    Event::Looked {
+        cuts: Vec::new(),
+        hash: Some(HashPlan {
+            ranges: (0..ranges).map(|at| at..at + 1).collect(),
+            padding,
+            algorithms: AlgorithmSet::default(),
+        }),
+    }
+}
+
+fn object(answer: &mut Answer) {
+    let objection = Objection {
+        text: "no".to_owned(),
+        refused: false,
+    };
+    answer.identity = Ok(Identity {
+        x86_64: true,
+        problems: vec![objection; 1 << 17],
+    });
+}
+
+fn whole(source: u32) -> Vec<Span> {
+    vec![Span::Source {
+        id: source,
+        range: 0..1,
+    }]
+}
+
+/// Returns an answer without a fault, but what `lie` does to it.
+fn done(lie: impl FnOnce(&mut Answer)) -> Event {
+    let mut answer = Answer {
+        text: String::new(),
+        document: json!({}),
+        warnings: Vec::new(),
+        unfolded: true,
+        identity: Err(Failure::default()),
+        kernel: whole(0),
+        initrd: None,
+        cmdline: None,
+    };
+    lie(&mut answer);
+    Event::Done(Box::new(answer))
+}
+
+/// The exit code of a worker that was not stopped.
+const ESCAPED: i32 = 77;

@@ -1,0 +1,134 @@
+//! The caller's initrds: joined, and what a kernel would not find in one.
+//!
+//! Spec: Linux's `init/initramfs.c` (`unpack_to_rootfs`), `lib/decompress.c`,
+//! `driver-api/early-userspace/buffer-format.rst`.
+
+use ukexec_boot::{BootError, LookAlike, identify};
+use ukexec_bpf::{Piece, Rope, RopeError};
+use ukexec_unfold::PeBytes;
+
+/// Archives that kernels unpack begin so.
+const ARCHIVES: [&[u8]; 10] = [
+    b"070701",
+    b"070702",
+    &[0x1f, 0x8b], // gzip, also of old
+    &[0x1f, 0x9e],
+    b"BZ",
+    &[0x5d, 0x00], // lzma
+    &[0xfd, b'7'], // xz
+    &[0x89, b'L'], // lzo
+    &[0x02, 0x21], // lz4
+    &[0x28, 0xb5], // zstd
+];
+
+/// In so many bytes an archive has to begin. Zeros in front of one are padding.
+const PADDING_MAX: u64 = 64 << 10;
+
+/// Joins initrds in order, each filled with zeros to a multiple of 4 bytes
+/// where another follows: the kernel looks for the next archive there.
+pub fn join(initrds: impl IntoIterator<Item = Rope>) -> Rope {
+    let mut joined = Rope::new();
+    for initrd in initrds {
+        let gap = joined.len().next_multiple_of(4) - joined.len();
+        joined.push(Piece::Zeros(gap));
+        joined.append(&initrd);
+    }
+    joined
+}
+
+/// Returns why a kernel would find nothing in the initrd that the caller calls
+/// `name`, if that is so.
+pub(crate) fn doubt(name: &str, initrd: &Rope) -> Result<Option<String>, RopeError> {
+    if initrd.is_empty() {
+        return Ok(Some(format!("--initrd {name} is empty: it adds nothing")));
+    }
+    let front = initrd.slice(0..initrd.len().min(PADDING_MAX))?.to_vec()?;
+    let padding = front.iter().take_while(|&&byte| byte == 0).count();
+    let begins = front.get(padding..).unwrap_or_default();
+    if ARCHIVES.iter().any(|magic| begins.starts_with(magic)) {
+        return Ok(None);
+    }
+    let what = match identify(&PeBytes(initrd)) {
+        _ if begins.is_empty() && initrd.len() > PADDING_MAX => return Ok(None),
+        _ if begins.is_empty() => "zeros alone".to_owned(),
+        _ if begins.starts_with(b"0707") || is_old_cpio(begins) => {
+            "one of another format; make it with `cpio -o -H newc`".to_owned()
+        }
+        Ok(kernel) => format!("a kernel ({})", kernel.format),
+        Err(BootError::NotAKernel(LookAlike::Compressed { with, .. })) => {
+            format!("{with}-compressed data of a kind that kernels do not unpack")
+        }
+        Err(BootError::NotAKernel(look_alike)) => look_alike.to_string(),
+        Err(_) => "a broken kernel or program".to_owned(),
+    };
+    Ok(Some(format!(
+        "--initrd {name}: expected a cpio archive (newc), compressed or not, found {what}"
+    )))
+}
+
+/// Returns whether these are the first bytes of a binary archive.
+fn is_old_cpio(front: &[u8]) -> bool {
+    front.starts_with(&[0xc7, 0x71]) || front.starts_with(&[0x71, 0xc7])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initrd_begins_at_a_multiple_of_4() {
+        let joined = |initrds: &[&[u8]]| {
+            let initrds = initrds.iter().map(|bytes| Rope::from(bytes.to_vec()));
+            join(initrds).to_vec().unwrap()
+        };
+        assert_eq!(joined(&[]), b"");
+        assert_eq!(joined(&[b"12345"]), b"12345");
+        assert_eq!(joined(&[b"12345", b"6", b""]), b"12345\0\0\x006\0\0\0");
+    }
+
+    fn told(bytes: &[u8]) -> Option<String> {
+        doubt("x.img", &Rope::from(bytes.to_vec())).unwrap()
+    }
+
+    #[test]
+    fn archives_are_taken_as_kernels_take_them() {
+        for magic in ARCHIVES {
+            assert_eq!(told(magic), None);
+            assert_eq!(told(&[&[0; 512], magic].concat()), None);
+        }
+        // Where the archive begins is further away than anybody looks.
+        assert_eq!(told(&vec![0; 1 << 20]), None);
+    }
+
+    #[test]
+    fn what_is_no_archive_is_told() {
+        let empty = told(b"").unwrap();
+        assert_eq!(empty, "--initrd x.img is empty: it adds nothing");
+        let old = "one of another format; make it with `cpio -o -H newc`";
+        for (bytes, what) in [
+            (&[0; 512][..], "zeros alone"),
+            (b"070707", old),
+            (&[0xc7, 0x71, 0, 0], old),
+            (b"#!/bin/sh\n", "text"),
+            (b"hsqs\0", "a disk image"),
+            (
+                b"\x04\x22\x4d\x18",
+                "lz4-compressed data of a kind that kernels do not unpack",
+            ),
+            (
+                b"LZIP\x01",
+                "lzip-compressed data of a kind that kernels do not unpack",
+            ),
+            (
+                b"\x01\x02\x03",
+                "something unknown, beginning with 01 02 03",
+            ),
+            (b"MZ", "a broken kernel or program"),
+        ] {
+            let expected = format!(
+                "--initrd x.img: expected a cpio archive (newc), compressed or not, found {what}"
+            );
+            assert_eq!(told(bytes), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! From a job to a kernel.
+
+use anyhow::Context as _;
+use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
+use ukexec_bpf::Rope;
+use ukexec_pe::PeImage;
+use ukexec_unfold::{
+    Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold_with,
+};
+
+use super::initrd;
+use super::sources::Sources;
+use super::verify::{Found, Rules, Verifier};
+use crate::protocol::bounds;
+use crate::protocol::bundle::Bundled;
+use crate::protocol::{CallersInitrd, Failure, Job};
+
+/// A kernel's banner is looked for in so many bytes.
+const BANNER_LIMIT: u64 = 256 << 20;
+
+/// An image that was taken apart.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Where the image is.
+    pub(crate) path: String,
+    /// All of the image.
+    pub(crate) image: Rope,
+    /// The kernel at its true length: without what a section holds behind its
+    /// certificates.
+    pub(crate) kernel: Rope,
+    /// What kernel it is, or why it is none.
+    pub(crate) identity: Result<Kernel, BootError>,
+    /// The initrd; absent is `None`.
+    pub(crate) initrd: Option<Rope>,
+    /// The command line without a NUL; absent is `None`.
+    pub(crate) cmdline: Option<Vec<u8>>,
+    /// How it went.
+    pub(crate) report: Report,
+    /// What is known of the layers' signatures.
+    pub(crate) signatures: Vec<Found>,
+    /// What else is worth a look.
+    notes: Vec<String>,
+}
+
+impl Outcome {
+    /// Unfolds the image of `job` as far as `rules` let it. What is worth a look
+    /// is put into `notes` as it is found, for those whom a failure leaves
+    /// without an outcome.
+    pub(crate) fn of(
+        job: &Job,
+        bundle: &Rope,
+        rules: &Rules,
+        notes: &mut Vec<String>,
+        sources: &mut Sources,
+    ) -> anyhow::Result<Self> {
+        let image = sources.rope(&job.image)?;
+        notes.extend(rules.notes());
+        let initrd = callers_initrd(job, sources, notes)?;
+        let input = Input {
+            image: image.clone(),
+            initrd: (!initrd.is_empty()).then_some(initrd),
+            cmdline: job.cmdline.clone(),
+            append: job.append.clone(),
+        };
+        let has_more_parsers = job.parser.is_some() || !job.parsers.is_empty();
+        check_hopeless(&image, &job.name, has_more_parsers)?;
+        let options = options(job, bundle, rules, notes)?;
+        let mut verifier =
+            Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
+        let mut budget = job.budget.clone();
+        let mut unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
+        notes.extend(shorten(&mut unfolded.report, job.budget.meter.log_lines));
+        let signatures = verifier.found;
+        let mut identity = identify(&PeBytes(&unfolded.kernel));
+        let kernel = match &mut identity {
+            Ok(identity) => {
+                // A section may be padded behind a signed kernel; a compressed
+                // kernel is what was compressed.
+                let kernel = if sources.is_decompressed(&unfolded.kernel) {
+                    unfolded.kernel
+                } else {
+                    unfolded.kernel.slice(0..identity.true_len)?
+                };
+                if identity.version.is_none() {
+                    identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
+                }
+                kernel
+            }
+            Err(_) => unfolded.kernel,
+        };
+        Ok(Self {
+            path: job.path.clone(),
+            image,
+            kernel,
+            identity,
+            initrd: unfolded.initrd,
+            cmdline: unfolded.cmdline,
+            report: unfolded.report,
+            signatures,
+            notes: notes.clone(),
+        })
+    }
+
+    /// Returns what is worth a look but stopped nothing, in words.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .report
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .chain(self.notes.iter().cloned())
+            .collect();
+        match &self.identity {
+            // A machine that the kernel is for.
+            Ok(kernel) => {
+                let problems = kernel.check(&kernel.home());
+                warnings.extend(problems.iter().map(ToString::to_string));
+            }
+            Err(error) => {
+                warnings.push(format!("what was unfolded is not a kernel: {error}"));
+            }
+        }
+        warnings
+    }
+
+    /// Returns the path of the innermost layer.
+    pub(crate) fn innermost(&self) -> &str {
+        let layer = self.report.layers.last();
+        layer.map_or(&self.path, |layer| &layer.path)
+    }
+}
+
+/// Refuses an image whose headers say that no parser that comes with ukexec takes
+/// it apart, and that it is no kernel either: it need not even be copied then.
+/// Where there are more parsers than those (`has_more_parsers`), it may be
+/// anything.
+pub(super) fn check_hopeless(
+    image: &Rope,
+    name: &str,
+    has_more_parsers: bool,
+) -> Result<(), Failure> {
+    // A sound PE may carry a parser.
+    if has_more_parsers || PeImage::parse(&PeBytes(image)).is_ok() {
+        return Ok(());
+    }
+    match identify(&PeBytes(image)) {
+        Ok(_) | Err(BootError::Read { .. }) => Ok(()),
+        Err(BootError::NotAKernel(
+            LookAlike::Zboot { .. } | LookAlike::Compressed { .. } | LookAlike::Unknown { .. },
+        )) => Ok(()),
+        Err(error) => Err(no_kernel(name, &error)),
+    }
+}
+
+/// Returns what there is to say of the layer at `path`, which is no kernel.
+pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
+    Failure {
+        layer: Some(path.to_owned()),
+        offset: error.offset(),
+        message: format!("{path}: {error}"),
+        ..Failure::default()
+    }
+}
+
+/// Returns the caller's initrds, and tells of those that a kernel would find
+/// nothing in.
+fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> anyhow::Result<Rope> {
+    let mut initrds = Vec::new();
+    for CallersInitrd { name, spans } in &job.initrds {
+        let rope = sources.rope(spans)?;
+        notes.extend(initrd::doubt(name, &rope)?);
+        initrds.push(rope);
+    }
+    Ok(initrd::join(initrds))
+}
+
+/// Leaves out of `report` what would make it too long to print, and returns what
+/// is to be said of that; parsers may have printed `log_lines`.
+fn shorten(report: &mut Report, log_lines: u32) -> Option<String> {
+    let Report { layers, stages, .. } = report;
+    let pes = layers.iter_mut().filter_map(|layer| layer.pe.as_mut());
+    let left_out = bounds::shorten_lists(pes.map(|pe| &mut pe.sections));
+    let asked = layers.iter_mut().flat_map(|layer| &mut layer.asked);
+    let asked = asked.map(|asked| &mut asked.log);
+    let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
+    bounds::shorten_logs(logs, log_lines);
+    (left_out > 0).then(|| format!("the report has no room for {left_out} more sections"))
+}
+
+fn options(
+    job: &Job,
+    bundle: &Rope,
+    rules: &Rules,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Options> {
+    let mut parsers = Vec::new();
+    for parser in &job.parsers {
+        let parser = parser_file(parser, ParserOrigin::ParsersD, bundle)?;
+        match rules.admits(&parser) {
+            Ok(()) => parsers.push(parser),
+            Err(error) => notes.push(format!("parser {} is left out: {error}", parser.name)),
+        }
+    }
+    parsers.extend(built_in_parsers());
+    let given = job.parser.as_ref();
+    let parser = given
+        .map(|parser| parser_file(parser, ParserOrigin::Given, bundle))
+        .transpose()?;
+    if let Some(parser) = &parser {
+        let failed = || format!("parser {} may not run", parser.name);
+        rules.admits(parser).with_context(failed)?;
+    }
+    Ok(Options {
+        parser,
+        embedded_parsers: job.embedded_parsers,
+        profile: job.profile.clone(),
+        image_decides_cmdline: rules.is_require(),
+        kdump: job.panic,
+        parsers,
+        image_name: job.name.clone(),
+    })
+}
+
+fn parser_file(
+    parser: &Bundled,
+    origin: ParserOrigin,
+    bundle: &Rope,
+) -> anyhow::Result<ParserFile> {
+    let object = bundle.slice(parser.range.clone())?.to_vec()?;
+    Ok(ParserFile {
+        name: parser.name.clone(),
+        object: object.into(),
+        origin,
+    })
+}

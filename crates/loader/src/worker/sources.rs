@@ -1,0 +1,207 @@
+//! What the worker's ropes are made of: descriptors that the parent gave.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ukexec_bpf::{Piece, Rope, Source, SourceId};
+use ukexec_unfold::{Output, Store};
+
+use super::channel::ParentChannel;
+use crate::fd_source::FdSource;
+use crate::protocol::{Event, Span};
+
+/// All sources of one unfolding, numbered as the parent numbers them; also the
+/// [`Store`] that decompression writes into.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    line: Arc<ParentChannel>,
+    /// Those that the parent gave before it asked for anything.
+    given: Vec<Arc<FdSource>>,
+    /// Those that were written for answers.
+    spilled: Vec<Arc<dyn Source>>,
+    /// The number of the next output.
+    next: u32,
+}
+
+impl Sources {
+    pub(crate) fn new(line: &Arc<ParentChannel>) -> Self {
+        Self {
+            line: Arc::clone(line),
+            given: Vec::new(),
+            spilled: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Takes in the next source.
+    pub(crate) fn take_in(&mut self, descriptor: OwnedFd, len: u64) {
+        self.given.push(Arc::new(FdSource::new(descriptor, len)));
+        self.next += 1;
+    }
+
+    /// Returns the bytes that `spans` name.
+    pub(crate) fn rope(&self, spans: &[Span]) -> anyhow::Result<Rope> {
+        let mut rope = Rope::new();
+        for span in spans {
+            rope.push(match span {
+                Span::Zeros(len) => Piece::Zeros(*len),
+                Span::Source { id, range } => {
+                    let given = self.given.get(*id as usize);
+                    let source = given.with_context(|| format!("source {id} was not given"))?;
+                    Piece::Source {
+                        id: SourceId(*id),
+                        source: Arc::clone(source) as Arc<dyn Source>,
+                        range: range.clone(),
+                    }
+                }
+            });
+        }
+        Ok(rope)
+    }
+
+    /// Returns `rope` in numbers. What lies in this process's memory is written
+    /// into an output first, which stays until this value goes.
+    pub(crate) fn spans(&mut self, rope: &Rope) -> anyhow::Result<Vec<Span>> {
+        let spilled = self.spill(rope)?;
+        let mut at = 0;
+        let span = |piece: &Piece| match (piece, spilled) {
+            (Piece::Source { id, range, .. }, _) => Some(Span::Source {
+                id: id.0,
+                range: range.clone(),
+            }),
+            (Piece::Zeros(len), _) => Some(Span::Zeros(*len)),
+            (Piece::Memory(bytes), Some(SourceId(id))) => {
+                let start = at;
+                at += bytes.len() as u64;
+                let range = start..at;
+                Some(Span::Source { id, range })
+            }
+            (Piece::Memory(_), None) => None,
+        };
+        Ok(rope.pieces().iter().filter_map(span).collect())
+    }
+
+    /// Writes the pieces of `rope` that lie in memory into an output, if there
+    /// are any.
+    fn spill(&mut self, rope: &Rope) -> anyhow::Result<Option<SourceId>> {
+        let mut memory = rope
+            .pieces()
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Memory(bytes) => Some(bytes),
+                Piece::Source { .. } | Piece::Zeros(_) => None,
+            })
+            .peekable();
+        if memory.peek().is_none() {
+            return Ok(None);
+        }
+        let mut output = self.create()?;
+        for bytes in memory {
+            output.write_all(bytes)?;
+        }
+        let (id, source) = output.finish()?;
+        self.spilled.push(source);
+        Ok(Some(id))
+    }
+
+    /// Returns whether `rope` came out of a decompression.
+    pub(crate) fn is_decompressed(&self, rope: &Rope) -> bool {
+        let is_output = |id: SourceId| id.0 as usize >= self.given.len();
+        rope.pieces()
+            .iter()
+            .any(|piece| matches!(piece, Piece::Source { id, .. } if is_output(*id)))
+    }
+}
+
+impl Store for Sources {
+    fn create(&mut self) -> io::Result<Box<dyn Output>> {
+        let descriptor = self.line.output().map_err(io::Error::other)?;
+        let number = Number {
+            id: self.next,
+            line: Arc::clone(&self.line),
+        };
+        self.next += 1;
+        Ok(Box::new(MemfdOutput {
+            file: BufWriter::with_capacity(BUFFER, File::from(descriptor)),
+            len: 0,
+            number,
+        }))
+    }
+}
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 64 << 10;
+
+/// Memory of the parent that is being written.
+struct MemfdOutput {
+    file: BufWriter<File>,
+    len: u64,
+    number: Number,
+}
+
+impl Write for MemfdOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.len += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Output for MemfdOutput {
+    fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
+        let Self { file, len, number } = *self;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let written = Event::Written(number.id);
+        number.line.send(&written).map_err(io::Error::other)?;
+        let id = SourceId(number.id);
+        Ok((
+            id,
+            Arc::new(Written {
+                file: FdSource::new(file, len),
+                _number: number,
+            }),
+        ))
+    }
+}
+
+/// An output that is written.
+#[derive(Debug)]
+struct Written {
+    file: FdSource,
+    _number: Number,
+}
+
+impl Source for Written {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(offset, buf)
+    }
+}
+
+/// The number of an output. When it goes, the parent can free the output.
+#[derive(Debug)]
+struct Number {
+    id: u32,
+    line: Arc<ParentChannel>,
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        let _gone = self.line.send(&Event::Freed(self.id));
+    }
+}
+
+/// Returns all of a file that stands for itself.
+pub(crate) fn rope(descriptor: OwnedFd, len: u64) -> Rope {
+    Rope::from_source(SourceId(u32::MAX), Arc::new(FdSource::new(descriptor, len)))
+}
