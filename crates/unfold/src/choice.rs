@@ -13,7 +13,7 @@ use crate::error::Place;
 use crate::host::Phase;
 use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::layer::Current;
-use crate::report::{AskedReport, ParserInfo, UnfoldWarning, WarningKind};
+use crate::report::{AskedReport, ParserInfo, Warning, WarningKind};
 use crate::stage::{Armed, Inputs, Session, programs_on};
 use crate::{Options, ParserFile, ParserOrigin, UnfoldCause, UnfoldError};
 
@@ -66,7 +66,7 @@ impl<'a> Chooser<'a> {
             },
         };
         if let (Some(_), Some(fault)) = (&chosen, layer.pe_fault()) {
-            session.warnings.push(UnfoldWarning {
+            session.warnings.push(Warning {
                 layer: layer.path.clone(),
                 stage: None,
                 kind: WarningKind::PeFault {
@@ -106,7 +106,7 @@ impl<'a> Chooser<'a> {
         };
         if !pe.is_efi_application() {
             let Subsystem(subsystem) = pe.subsystem();
-            session.warnings.push(UnfoldWarning {
+            session.warnings.push(Warning {
                 layer: layer.path.clone(),
                 stage: None,
                 kind: WarningKind::NotAnEfiApplication { subsystem },
@@ -173,7 +173,7 @@ impl Listed<'_> {
                 None => WarningKind::NoMatchProgram { parser: name },
                 Some(_) => WarningKind::MatchCannotAnswer { parser: name },
             };
-            session.warnings.push(UnfoldWarning {
+            session.warnings.push(Warning {
                 layer: place.layer.clone(),
                 stage: None,
                 kind,

@@ -65,6 +65,6 @@ pub use pe_bytes::PeBytes;
 pub use pipeline::{unfold, unfold_with};
 pub use report::{
     AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource,
-    SectionSummary, StageReport, UnfoldWarning, WarningKind,
+    SectionSummary, StageReport, Warning, WarningKind,
 };
 pub use store::{MemoryStore, Output, Store};

@@ -11,7 +11,7 @@ use crate::layer::Current;
 use crate::report::ParserInfo;
 use crate::stage::{self, Inputs, Session};
 use crate::{
-    Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, UnfoldWarning,
+    Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
 };
 
 /// What one stage made of an image.
@@ -30,7 +30,7 @@ pub struct Stage {
     /// How it went.
     pub report: StageReport,
     /// What is worth a look but stopped nothing.
-    pub warnings: Vec<UnfoldWarning>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Runs `parser` on `input.image`, as the first stage of an unfolding would,

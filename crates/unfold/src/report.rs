@@ -16,7 +16,7 @@ pub struct Report {
     /// Every stage that ran, in order; one less than layers.
     pub stages: Vec<StageReport>,
     /// What is worth a look but stopped nothing.
-    pub warnings: Vec<UnfoldWarning>,
+    pub warnings: Vec<Warning>,
 }
 
 /// One image.
@@ -178,7 +178,7 @@ impl fmt::Display for Resource {
 /// Something worth a look that stopped nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct UnfoldWarning {
+pub struct Warning {
     /// Path of the layer it is about.
     pub layer: String,
     /// The stage it happened in, from 1; `None` outside of stages.
@@ -187,7 +187,7 @@ pub struct UnfoldWarning {
     pub kind: WarningKind,
 }
 
-impl fmt::Display for UnfoldWarning {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.layer)?;
         if let Some(stage) = self.stage {
@@ -197,7 +197,7 @@ impl fmt::Display for UnfoldWarning {
     }
 }
 
-/// The kinds of [`UnfoldWarning`].
+/// The kinds of [`Warning`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WarningKind {

@@ -18,7 +18,7 @@ use crate::handed_over::{Charged, HandedOver};
 use crate::host::{Phase, StageHost};
 use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
 use crate::record::Record;
-use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, UnfoldWarning};
+use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, Warning};
 use crate::store::Store;
 use crate::{Budget, Observer, UnfoldCause, UnfoldError};
 
@@ -40,7 +40,7 @@ pub(crate) struct Session<'a> {
     pub(crate) observer: Option<&'a mut dyn Observer>,
     /// The parsers that were asked of the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
-    pub(crate) warnings: Vec<UnfoldWarning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl fmt::Debug for Session<'_> {
@@ -93,7 +93,7 @@ pub(crate) fn run(
     info!(stage = number, insns, "stage ends");
     session
         .warnings
-        .extend(record.warnings.into_iter().map(|kind| UnfoldWarning {
+        .extend(record.warnings.into_iter().map(|kind| Warning {
             layer: path.to_owned(),
             stage: Some(number),
             kind,
