@@ -9,6 +9,7 @@ const FIELD_LEN: usize = 4;
 
 /// Returns the checksum of `image`, whose `CheckSum` field is at `field`.
 pub(crate) fn checksum(image: &[u8], field: usize) -> u32 {
+    // An image that ends in front of the field's end has nothing behind it.
     let (before, from_field) = image.split_at_checked(field).unwrap_or((image, &[]));
     let behind = from_field.get(FIELD_LEN..).unwrap_or_default();
     let [even, odd] = sum_bytes(before);
@@ -23,10 +24,8 @@ pub(crate) fn checksum(image: &[u8], field: usize) -> u32 {
     let low = u128::from(even).saturating_add(u128::from(behind_even));
     let high = u128::from(odd).saturating_add(u128::from(behind_odd));
     let sum = fold(low.saturating_add(high << 8));
-    let len = wide(image.len()) & u64::from(u32::MAX);
-    u32::try_from(len)
-        .unwrap_or(u32::MAX)
-        .wrapping_add(u32::from(sum))
+    let [a, b, c, d, ..] = wide(image.len()).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).wrapping_add(u32::from(sum))
 }
 
 /// Returns the sums of the bytes at even and at odd positions.

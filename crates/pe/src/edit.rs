@@ -205,6 +205,8 @@ impl Draft {
     }
 }
 
+/// Where there is no such number, there is no such file: 32 bits are all that
+/// the fields have.
 fn align_up(value: u64, alignment: u64) -> u64 {
     value
         .checked_next_multiple_of(alignment)

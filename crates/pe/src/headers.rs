@@ -272,18 +272,15 @@ fn read_directories(optional: &Block<'_>, size: u16) -> Result<Vec<DataDirectory
     let (directories, _less_than_one) = optional
         .bytes
         .get(DATA_DIRECTORIES.1..)
+        // Their number, which was read, lies in front of them.
         .unwrap_or_default()
         .as_chunks::<8>();
-    let number = |bytes: &[u8]| crate::read::u32_at(bytes, 0).unwrap_or_default();
     Ok(directories
         .iter()
         .zip(0..count)
-        .map(|(directory, _index)| {
-            let (address, size) = directory.split_at(4);
-            DataDirectory {
-                virtual_address: number(address),
-                size: number(size),
-            }
+        .map(|(&[a, b, c, d, e, f, g, h], _index)| DataDirectory {
+            virtual_address: u32::from_le_bytes([a, b, c, d]),
+            size: u32::from_le_bytes([e, f, g, h]),
         })
         .collect())
 }

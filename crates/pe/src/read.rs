@@ -112,14 +112,15 @@ impl<'a, R: ReadAt + ?Sized> Front<'a, R> {
 
 /// Reads a span that lies inside the file.
 fn read(image: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, PeError> {
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    image
-        .read_at(at, &mut bytes)
-        .map_err(|cause| PeError::Read {
-            at: FileOffset(at),
-            len,
-            cause,
-        })?;
+    let failed = |cause| PeError::Read {
+        at: FileOffset(at),
+        len,
+        cause,
+    };
+    let count =
+        usize::try_from(len).map_err(|_no_room| failed(io::ErrorKind::OutOfMemory.into()))?;
+    let mut bytes = vec![0; count];
+    image.read_at(at, &mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

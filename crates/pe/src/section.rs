@@ -88,6 +88,7 @@ impl SectionName {
     /// Returns the bytes before the first NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
+        // `split` always yields a first part.
         self.0.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }

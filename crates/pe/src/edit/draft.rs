@@ -44,7 +44,7 @@ impl Draft {
             bytes,
             keeps_checksum: false,
         };
-        draft.keeps_checksum = draft.stored_checksum() == Some(draft.checksum());
+        draft.keeps_checksum = draft.has_right_checksum();
         draft.check_zboot()?;
         draft.drop_signature(options)?;
         Ok(draft)
@@ -52,8 +52,9 @@ impl Draft {
 
     /// Returns the edited image, with its checksum right if it was before.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, PeError> {
-        if self.keeps_checksum {
-            let checksum = self.checksum();
+        if self.keeps_checksum
+            && let Some(checksum) = self.checksum()
+        {
             self.put_u32(
                 CHECK_SUM.0,
                 self.image.headers.optional_field(CHECK_SUM).0,
@@ -136,8 +137,10 @@ impl Draft {
 
     /// Moves the entries of the section table in `from` to `to`.
     pub(super) fn move_entries(&mut self, from: Range<u64>, to: u64) -> Result<(), PeError> {
-        let entries = slice(&self.bytes, from).unwrap_or_default().to_vec();
-        self.put("section table", to, &entries)
+        let field = "section table";
+        let entries = slice(&self.bytes, from.clone()).map(<[u8]>::to_vec);
+        let entries = entries.ok_or_else(|| self.past_end(field, from))?;
+        self.put(field, to, &entries)
     }
 
     /// Looks at the headers again, after they were written.
@@ -157,14 +160,7 @@ impl Draft {
     ) -> Result<(), PeError> {
         let tail = at.saturating_add(old);
         if old == new {
-            return slice_mut(&mut self.bytes, at..tail)
-                .map(|bytes| bytes.fill(0))
-                .ok_or(PeError::PastEnd {
-                    field: purpose,
-                    at: FileOffset(at),
-                    target: at..tail,
-                    end: self.len(),
-                });
+            return self.clear(purpose, at..tail);
         }
         let moved = |position: u64| match position < tail {
             true => position,
@@ -181,8 +177,8 @@ impl Draft {
             }
             pointers = self.pointers()?;
         }
-        let range = |position: u64| usize::try_from(position.min(self.len())).unwrap_or(usize::MAX);
-        let (start, end) = (range(at), range(tail));
+        let len = self.bytes.len();
+        let (start, end) = (clamp(at, len), clamp(tail, len));
         let new = usize::try_from(new).map_err(|_no_memory_for_it| PeError::TooLarge {
             field: purpose,
             value: new,
@@ -231,22 +227,40 @@ impl Draft {
         match is_last {
             true => self
                 .bytes
-                .truncate(usize::try_from(certificates.start).unwrap_or(usize::MAX)),
-            false => slice_mut(&mut self.bytes, certificates)
-                .unwrap_or_default()
-                .fill(0),
+                .truncate(clamp(certificates.start, self.bytes.len())),
+            false => self.clear("certificate table", certificates)?,
         }
         self.refresh()
     }
 
-    fn checksum(&self) -> u32 {
-        let field = self.image.headers.optional_field(CHECK_SUM).0;
-        checksum(&self.bytes, usize::try_from(field).unwrap_or(usize::MAX))
+    /// Makes the bytes in `range` zeros.
+    fn clear(&mut self, field: &'static str, range: Range<u64>) -> Result<(), PeError> {
+        slice_mut(&mut self.bytes, range.clone())
+            .map(|bytes| bytes.fill(0))
+            .ok_or_else(|| self.past_end(field, range))
     }
 
-    fn stored_checksum(&self) -> Option<u32> {
-        let field = self.image.headers.optional_field(CHECK_SUM).0;
-        u32_at(&self.bytes, usize::try_from(field).ok()?)
+    fn past_end(&self, field: &'static str, target: Range<u64>) -> PeError {
+        PeError::PastEnd {
+            field,
+            at: FileOffset(target.start),
+            target,
+            end: self.len(),
+        }
+    }
+
+    /// Returns the checksum that belongs into the image's own field.
+    fn checksum(&self) -> Option<u32> {
+        Some(checksum(&self.bytes, self.checksum_at()?))
+    }
+
+    fn has_right_checksum(&self) -> bool {
+        let stored = self.checksum_at().and_then(|at| u32_at(&self.bytes, at));
+        stored.is_some() && stored == self.checksum()
+    }
+
+    fn checksum_at(&self) -> Option<usize> {
+        usize::try_from(self.image.headers.optional_field(CHECK_SUM).0).ok()
     }
 }
 
@@ -299,6 +313,11 @@ fn check_alignment(image: &PeImage) -> Result<(), PeError> {
         "a power of two",
         u32::MAX,
     )
+}
+
+/// Returns `at` as a position in `len` bytes: their end, if it lies behind.
+fn clamp(at: u64, len: usize) -> usize {
+    usize::try_from(at).map_or(len, |at| at.min(len))
 }
 
 fn slice_mut(bytes: &mut [u8], range: Range<u64>) -> Option<&mut [u8]> {

@@ -165,6 +165,7 @@ impl Draft {
         let strings_len = usize::try_from(strings)
             .ok()
             .and_then(|strings| u32_at(self.bytes(), strings));
+        // A file that ends behind the symbols has no strings.
         let end = strings.saturating_add(strings_len.unwrap_or(0).into());
         (start != 0).then_some(start..end)
     }
@@ -182,23 +183,25 @@ impl Draft {
             return Ok(Vec::new());
         };
         let size = u64::from(directory.size);
-        let range = self
+        let (start, entries) = self
             .file_offset(directory.virtual_address)
-            .map(|start| start..start.saturating_add(size))
             // Pointers in the headers would be moved twice.
-            .filter(|range| headers.table.end <= range.start && range.end <= self.len())
+            .filter(|start| headers.table.end <= *start)
+            .and_then(|start| {
+                let entries = slice(self.bytes(), start..start.saturating_add(size))?;
+                Some((start, entries))
+            })
             .ok_or_else(|| PeError::Mismatch {
                 field: "debug directory (data directory 6)",
                 at: headers.directory_at(DIRECTORY_DEBUG),
                 expected: "an address whose bytes are in the file, behind the section table",
                 found: directory.virtual_address.into(),
             })?;
-        let entries = slice(self.bytes(), range.clone()).unwrap_or_default();
         Ok(entries
             .as_chunks::<DEBUG_ENTRY_LEN>()
             .0
             .iter()
-            .zip((range.start..).step_by(DEBUG_ENTRY_LEN))
+            .zip((start..).step_by(DEBUG_ENTRY_LEN))
             .filter_map(|(entry, at)| {
                 let size = u64::from(u32_at(entry, DEBUG_SIZE.1)?);
                 let start = u64::from(u32_at(entry, DEBUG_POINTER.1)?);
