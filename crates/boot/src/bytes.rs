@@ -9,7 +9,7 @@ use crate::error::BootError;
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Returns the bytes from `at` on.
+    /// Returns the bytes from `at` on; none where they end before it.
     pub(crate) fn from(self, at: usize) -> &'a [u8] {
         self.0.get(at..).unwrap_or_default()
     }
@@ -26,6 +26,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn text(self, at: usize, max: usize) -> Option<String> {
         let bytes = self.from(at);
         let cut = bytes.get(..max).unwrap_or(bytes);
+        // `split` always yields a first part.
         let bytes = cut.split(|&byte| byte == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(bytes);
         let mut text = text.trim_end();
@@ -88,8 +89,8 @@ pub(crate) fn read(
     at: u64,
     max: usize,
 ) -> Result<Vec<u8>, BootError> {
-    let left = usize::try_from(image.len().saturating_sub(at)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; left.min(max)];
+    let left = image.len().saturating_sub(at);
+    let mut bytes = vec![0; usize::try_from(left).map_or(max, |left| left.min(max))];
     if !bytes.is_empty() {
         image
             .read_at(at, &mut bytes)

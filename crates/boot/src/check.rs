@@ -95,7 +95,7 @@ impl Kernel {
             Header::Plain => {}
         }
         if matches!(self.format, KernelFormat::Image | KernelFormat::LoongArchPe) {
-            problems.extend(Flat::check_size(self.memory_len.unwrap_or(0)));
+            problems.extend(self.memory_len.and_then(Flat::check_size));
         }
         if self.format == KernelFormat::Elf {
             // Segments outside the file.

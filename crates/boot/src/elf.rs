@@ -108,7 +108,7 @@ impl Ordered<'_> {
         BootError::TooShort {
             format: KernelFormat::Elf,
             needed: EHDR_LEN,
-            found: u64::try_from(self.fields.0.len()).unwrap_or(u64::MAX),
+            found: ReadAt::len(self.fields.0),
         }
     }
 }

@@ -135,6 +135,7 @@ fn is_text(bytes: &[u8]) -> bool {
         Ok(text) => text,
         // The last character may be cut off.
         Err(error) if error.error_len().is_none() => {
+            // The error says that these are there, and are text.
             let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
             std::str::from_utf8(valid).unwrap_or_default()
         }
@@ -163,6 +164,7 @@ fn loader_name(pe: &PeImage, image: &(impl ReadAt + ?Sized)) -> Option<String> {
     sbat.lines().find_map(|line| {
         let mut fields = line.split(',');
         let name = fields.next().filter(|name| known(name))?;
+        // A line that ends before it gives no version.
         let version = fields.nth(3).unwrap_or_default();
         Some(printable(format!("{name} {version}").trim_end()))
     })
