@@ -166,9 +166,9 @@ pub fn shown_path(path: &Path) -> String {
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         // Quotes and backslashes do no harm, and are read more easily as they are.
         for part in chunk.valid().split_inclusive(HARMLESS) {
-            let text = part.trim_end_matches(HARMLESS);
+            let (text, harmless) = part.split_at(part.trim_end_matches(HARMLESS).len());
             shown.extend(text.escape_debug());
-            shown.push_str(part.strip_prefix(text).unwrap_or_default());
+            shown.push_str(harmless);
         }
         for byte in chunk.invalid() {
             let _infallible = write!(shown, "\\x{byte:02x}");

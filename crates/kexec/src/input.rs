@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::error::KexecError;
-use crate::sealed::{MemfdWriter, SealedFile};
+use crate::sealed::{MemfdWriter, SealedFile, length, memory};
 
 /// How an input can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,9 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         FileType::Directory => "a folder",
         FileType::Fifo => "a pipe",
         FileType::BlockDevice | FileType::CharacterDevice => "a device",
-        _ => "none",
+        FileType::Socket => "a socket",
+        FileType::Symlink => "a symbolic link",
+        FileType::Unknown => "a file of a kind that this program does not know",
     };
     let message = format!("expected a regular file, found {kind}");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
@@ -56,23 +58,17 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// descriptor cannot be asked.
 pub fn input_kind(file: impl AsFd) -> Result<InputKind, KexecError> {
     let fd = file.as_fd();
-    let stat = rustix::fs::fstat(fd).map_err(|errno| KexecError::Memory {
-        action: "looking at the file",
-        cause: errno.into(),
-    })?;
+    let failed = memory("looking at the file");
+    let stat = rustix::fs::fstat(fd).map_err(&failed)?;
     match FileType::from_raw_mode(stat.st_mode) {
         // Files of /proc say that they are empty.
         FileType::RegularFile if stat.st_size == 0 && has_bytes(fd) => Ok(InputKind::Stream),
         FileType::RegularFile => Ok(InputKind::File {
-            len: u64::try_from(stat.st_size).unwrap_or(0),
+            len: length(&stat).map_err(failed)?,
         }),
         FileType::BlockDevice => {
-            let len = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).map_err(|errno| {
-                KexecError::Memory {
-                    action: "asking a block device's length",
-                    cause: errno.into(),
-                }
-            })?;
+            let len = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))
+                .map_err(memory("asking a block device's length"))?;
             Ok(InputKind::File { len })
         }
         FileType::Directory => Err(KexecError::NotAnInput {
@@ -105,10 +101,7 @@ pub fn read_stream(
     let mut buf = vec![0; STREAM_BUFFER];
     loop {
         let count = rustix::io::retry_on_intr(|| rustix::io::read(stream.as_fd(), &mut *buf))
-            .map_err(|errno| KexecError::Memory {
-                action: "reading the stream",
-                cause: errno.into(),
-            })?;
+            .map_err(memory("reading the stream"))?;
         let Some(bytes) = buf.get(..count).filter(|bytes| !bytes.is_empty()) else {
             return writer.finish();
         };

@@ -67,11 +67,14 @@ impl Readers {
 /// Returns the bits that new files do not have; where that is not known, all but
 /// the owner's.
 pub(crate) fn umask() -> u32 {
-    let status = fs::read_to_string("/proc/self/status");
-    let status = status.as_deref().unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
-        .unwrap_or(0o077)
+    let known = || {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(mask.trim(), 8).ok()
+    };
+    known().unwrap_or(0o077)
 }
 
 #[cfg(test)]

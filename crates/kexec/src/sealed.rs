@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::KexecError;
@@ -54,6 +54,7 @@ impl SealedFile {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     at += count as u64;
+                    // Linux reads no more than there is room for.
                     rest = rest.get_mut(count..).unwrap_or_default();
                 }
                 Err(Errno::INTR) => {}
@@ -343,8 +344,9 @@ impl Memfd {
             Err(errno) => return Err(failed(errno)),
         };
         let fd = sealed.open_again()?;
-        let stat = rustix::fs::fstat(&fd).map_err(memory("looking at a sealed file"))?;
-        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        let len = rustix::fs::fstat(&fd)
+            .and_then(|stat| length(&stat))
+            .map_err(memory("looking at a sealed file"))?;
         Ok(SealedFile { fd, len })
     }
 
@@ -357,8 +359,9 @@ impl Memfd {
     /// cannot write. If the worker wrote the original, it can write while this
     /// copies; the copy then is one of the outputs that it could have written.
     fn copy(&self) -> Result<Self, KexecError> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(memory("looking at a file in memory"))?;
-        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        let len = rustix::fs::fstat(&self.fd)
+            .and_then(|stat| length(&stat))
+            .map_err(memory("looking at a file in memory"))?;
         let mut copy = Self::new("ukexec-copy")?;
         let moved = send(self.as_fd(), 0..len, copy.as_fd(), &mut |_| {});
         let moved = moved.map_err(|error| KexecError::Memory {
@@ -415,7 +418,13 @@ fn forbid_writing(file: &OwnedFd, add: AddSeals<'_>) -> Result<(), Errno> {
 /// How long pages may be in use elsewhere before the file is copied.
 const BUSY_FOR: Duration = Duration::from_millis(100);
 
-fn memory(action: &'static str) -> impl Fn(Errno) -> KexecError {
+/// Returns the length in `stat`; a negative one is an error, as of a file that is
+/// too large for the call.
+pub(crate) fn length(stat: &Stat) -> Result<u64, Errno> {
+    u64::try_from(stat.st_size).map_err(|_negative| Errno::OVERFLOW)
+}
+
+pub(crate) fn memory(action: &'static str) -> impl Fn(Errno) -> KexecError {
     move |errno| KexecError::Memory {
         action,
         cause: errno.into(),
@@ -436,6 +445,14 @@ mod tests {
         let mut writer = MemfdWriter::new("test").unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_negative_length_is_an_error() {
+        let mut stat = rustix::fs::fstat(tempfile::tempfile().unwrap()).unwrap();
+        assert_eq!(length(&stat), Ok(0));
+        stat.st_size = -1;
+        assert_eq!(length(&stat), Err(Errno::OVERFLOW));
     }
 
     #[test]

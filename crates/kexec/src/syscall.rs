@@ -123,6 +123,7 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     if result == 0 {
         return Ok(());
     }
+    // The error that the system left is always one of its numbers.
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
 

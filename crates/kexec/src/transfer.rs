@@ -129,9 +129,7 @@ pub(crate) fn copy(
     let mut buf = vec![0; BUFFER];
     let mut at = range.start;
     while at < range.end {
-        let want = buf
-            .len()
-            .min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+        let want = step(at, range.end).min(BUFFER);
         let count = match rustix::io::pread(from, &mut buf[..want], at) {
             Ok(0) => return Err(TransferError::End { found: at }),
             Ok(count) => count,
@@ -153,6 +151,7 @@ pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> 
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            // Linux writes no more than there is.
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -163,7 +162,7 @@ pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> 
 
 /// Returns how many bytes to ask for in one call.
 fn step(at: u64, end: u64) -> usize {
-    usize::try_from(end - at).unwrap_or(usize::MAX).min(STEP)
+    usize::try_from(end - at).map_or(STEP, |left| left.min(STEP))
 }
 
 /// One call moves at most this, so that progress is seen and a signal heeded.
