@@ -90,7 +90,7 @@ impl Channel {
         let length =
             u32::try_from(frame.len()).map_err(|_too_long| ChannelError::FrameTooLong {
                 found: frame.len(),
-                limit: u32::MAX.try_into().unwrap_or(usize::MAX),
+                limit: count(u32::MAX),
             })?;
         check_count(descriptors.len(), MAX_DESCRIPTORS)?;
         let header = length.to_le_bytes();
@@ -171,7 +171,7 @@ impl Channel {
         }
         check_count(descriptors.len(), limits.descriptors.min(MAX_DESCRIPTORS))?;
         self.receive_rest(&mut header, came, deadline)?;
-        let length = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
+        let length = count(u32::from_le_bytes(header));
         if length > limits.frame {
             return Err(ChannelError::FrameTooLong {
                 found: length,
@@ -275,6 +275,12 @@ fn step(bytes: &[u8]) -> &[u8] {
 
 /// Bytes that the kernel does not cut (`UNIX_SKB_FRAGS_SZ`).
 const STEP: usize = 32 << 10;
+
+/// Returns `length` as what buffers are counted in, which has 32 bits or more
+/// wherever there is Linux.
+fn count(length: u32) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
 
 fn check_count(found: usize, limit: usize) -> Result<(), ChannelError> {
     if found > limit {

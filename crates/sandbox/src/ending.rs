@@ -33,6 +33,7 @@ impl From<ExitStatus> for Ending {
     fn from(status: ExitStatus) -> Self {
         match status.code() {
             Some(code) => Self::Exited(code),
+            // Waiting ends with an exit or a signal, and with nothing else.
             None => Self::Killed(status.signal().unwrap_or_default()),
         }
     }
