@@ -82,13 +82,13 @@ impl io::BufRead for Payload<'_> {
                 return Err(shown);
             }
         }
+        // What is used is less than the chunk, or nothing of it.
         Ok(self.chunks.chunk().get(self.used..).unwrap_or_default())
     }
 
     fn consume(&mut self, amount: usize) {
         self.used = self.used.saturating_add(amount);
-        let amount = u64::try_from(amount).unwrap_or(u64::MAX);
-        self.consumed = self.consumed.saturating_add(amount);
+        self.consumed = self.consumed.saturating_add(wide(amount));
     }
 }
 
@@ -124,9 +124,16 @@ pub(crate) fn pay(insns: &mut u64, cost: u64) -> Result<(), ReadError> {
 
 /// Returns what reading all of `rope` costs in instructions.
 pub(crate) fn cost(rope: &Rope) -> u64 {
-    let pieces = u64::try_from(rope.pieces().len()).unwrap_or(u64::MAX);
     let bytes = rope.len() / READ_PER_INSN;
-    pieces.saturating_mul(PIECE_INSNS).saturating_add(bytes)
+    wide(rope.pieces().len())
+        .saturating_mul(PIECE_INSNS)
+        .saturating_add(bytes)
+}
+
+/// Returns `len` as the type of all lengths of ropes, budgets and reports.
+pub(crate) fn wide(len: usize) -> u64 {
+    // No machine that Rust compiles for has a wider `usize`.
+    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// Bytes that are read at once.

@@ -10,7 +10,7 @@
 
 use ukexec_bpf::Rope;
 
-use crate::chunks::{Chunks, ReadError};
+use crate::chunks::{Chunks, ReadError, wide};
 use crate::{ParserOrigin, StageReport, UnfoldCause};
 
 /// What the caller asks of the command line.
@@ -49,6 +49,7 @@ impl CmdlineRequest {
         image_decides: bool,
     ) -> Result<Self, UnfoldCause> {
         let cmdline = cmdline.map(until_nul);
+        // To append nothing is not to append.
         let append = append.map(until_nul).unwrap_or_default();
         let (written, rest) = match &cmdline {
             Some(line) => split_selector(line),
@@ -125,6 +126,7 @@ impl CmdlineRequest {
         if self.append.is_empty() {
             return Ok(line);
         }
+        // Where there is no line, the text is all of it.
         let mut line = line.unwrap_or_default();
         if !line.is_empty() {
             line.push(b' ');
@@ -176,14 +178,14 @@ pub(crate) fn read(rope: &Rope, insns: &mut u64) -> Result<Option<Cmdline>, Read
 pub const LINE_MAX: u64 = 64 << 10;
 
 fn is_fit(line: &[u8]) -> bool {
-    u64::try_from(line.len()).is_ok_and(|len| len <= LINE_MAX)
+    wide(line.len()) <= LINE_MAX
 }
 
 fn check_fit(what: &'static str, line: Option<&[u8]>) -> Result<(), UnfoldCause> {
     match line {
         Some(line) if !is_fit(line) => Err(UnfoldCause::LineTooLong {
             what,
-            len: u64::try_from(line.len()).unwrap_or(u64::MAX),
+            len: wide(line.len()),
             limit: LINE_MAX,
         }),
         _ => Ok(()),

@@ -6,7 +6,7 @@
 
 use ukexec_bpf::{Piece, Rope};
 
-use crate::chunks::{Chunks, ReadError, pay};
+use crate::chunks::{Chunks, ReadError, pay, wide};
 
 /// How often a span that looks like the wanted one may turn out not to be.
 const MAX_LOOKALIKES: u32 = 8;
@@ -60,7 +60,7 @@ impl<'a> References<'a> {
     /// Looks at every piece of `whole` once.
     pub(crate) fn new(whole: &'a Rope, part: &'a Rope, insns: &mut u64) -> Result<Self, ReadError> {
         let pieces = whole.pieces();
-        pay(insns, u64::try_from(pieces.len()).unwrap_or(u64::MAX))?;
+        pay(insns, wide(pieces.len()))?;
         let mut starts = Vec::new();
         let mut end = 0_u64;
         for (number, piece) in pieces.iter().enumerate() {
@@ -107,6 +107,7 @@ impl<'a> References<'a> {
         if self.whole.len().saturating_sub(start.offset) < self.part.len() {
             return Ok(false);
         }
+        // Every start is in a piece of the whole.
         let whole = self.whole.pieces().get(start.piece..).unwrap_or_default();
         for span in Aligned::inside(whole, start.inside, self.part) {
             pay(insns, 1)?;

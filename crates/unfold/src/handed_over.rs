@@ -2,6 +2,7 @@
 
 use ukexec_bpf::{Meter, Rope};
 
+use crate::chunks::wide;
 use crate::cmdline::Cmdline;
 use crate::refusal::Refusal;
 
@@ -17,8 +18,9 @@ pub(crate) struct HandedOver {
 /// Returns the memory that lives with `rope`, of which `copied` bytes are its
 /// own.
 pub(crate) fn cost(rope: &Rope, copied: u64) -> u64 {
-    let pieces = u64::try_from(rope.pieces().len()).unwrap_or(u64::MAX);
-    pieces.saturating_mul(PIECE).saturating_add(copied)
+    wide(rope.pieces().len())
+        .saturating_mul(PIECE)
+        .saturating_add(copied)
 }
 
 /// What a piece takes: 48 bytes in a rope, of which there are three, the one

@@ -8,7 +8,7 @@ use ukexec_bpf::vm::Fault;
 use ukexec_bpf::{Host, Meter, Piece, Rope};
 use ukexec_decompress::{Limits, decompress};
 
-use crate::chunks::Payload;
+use crate::chunks::{Payload, wide};
 use crate::cmdline;
 use crate::error::chain;
 use crate::handed_over::{self, Charged, HandedOver};
@@ -23,7 +23,7 @@ use crate::store::Store;
 /// Answers the kfuncs of one stage, or of one parser that is asked whether an
 /// image is its own.
 pub(crate) struct StageHost<'a> {
-    pub(crate) stage: u32,
+    pub(crate) stage: Option<u32>,
     pub(crate) phase: Phase,
     pub(crate) types: &'a Btf,
     pub(crate) store: &'a mut dyn Store,
@@ -167,7 +167,7 @@ impl StageHost<'_> {
             }
             _ => (span.rope, cost),
         };
-        charge(meter, count(rope.pieces().len()), 1);
+        charge(meter, wide(rope.pieces().len()), 1);
         let len = rope.len();
         let repeated = match resource {
             Resource::Cmdline => self.record.repeated,
@@ -179,7 +179,7 @@ impl StageHost<'_> {
                 let line = cmdline::read(&rope, &mut meter.insns)
                     .map_err(|error| CallError::unread("the command line", error))?
                     .ok_or_else(|| Refusal::CmdlineTooLong { len })?;
-                let size = count(line.text.len());
+                let size = wide(line.text.len());
                 Charged::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
                 size
             }
@@ -379,10 +379,6 @@ fn behind(initrd: &Rope, part: &Rope) -> Result<Rope, Refusal> {
 fn int(register: u64) -> i32 {
     let [a, b, c, d, ..] = register.to_le_bytes();
     i32::from_le_bytes([a, b, c, d])
-}
-
-fn count(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// Charges the host's own work: a program that makes it copy without end must

@@ -82,6 +82,7 @@ fn declare(kfunc: &AbiKfunc) -> KfuncDecl {
     let args = parameters(kfunc.prototype).len();
     KfuncDecl {
         name: kfunc.name,
+        // BPF passes five at most.
         args: u8::try_from(args).unwrap_or(u8::MAX),
     }
 }
@@ -142,8 +143,7 @@ fn types() -> Btf {
 
 /// Returns a `struct mem_range_result` for the `len` bytes at `buf`.
 pub(crate) fn mem_range_result(types: &Btf, buf: u64, len: u64) -> Vec<u8> {
-    // The store's cap is far below 4 GiB, or the region could not have been
-    // made.
+    // Guest memory has made a region of it, which it refuses from 4 GiB on.
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     Object::new(types, "mem_range_result")
         .set("ref", &1_u32.to_le_bytes())

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::Output;
+use crate::chunks::wide;
 
 /// Passes on to an [`Output`]. A decompressor may hide why a write failed;
 /// here it stays known, since a full disk is not the image's fault.
@@ -43,8 +44,7 @@ impl io::Write for CountedOutput {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self.inner.write(buf) {
             Ok(len) => {
-                let more = u64::try_from(len).unwrap_or(u64::MAX);
-                self.written = self.written.saturating_add(more);
+                self.written = self.written.saturating_add(wide(len));
                 Ok(len)
             }
             Err(error) => Err(self.remember(error)),

@@ -11,6 +11,7 @@ use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser};
 
 use crate::choice::Chosen;
+use crate::chunks::wide;
 use crate::cmdline::Cmdline;
 use crate::content::same_bytes;
 use crate::error::Place;
@@ -160,7 +161,7 @@ impl<'a> Armed<'a> {
             .show(vm.memory(), types)
             .map_err(|cause| place.error(cause))?;
         let host = StageHost {
-            stage: place.stage.unwrap_or(0),
+            stage: place.stage,
             phase: Phase::Match,
             types,
             store: &mut *session.store,
@@ -284,7 +285,7 @@ impl Inputs<'_> {
         };
         let cmdline = match self.cmdline {
             Some(line) => {
-                let len = int_len("command line", line.len().saturating_sub(1))?;
+                let len = int_len("command line", wide(line.len()).saturating_sub(1))?;
                 let (address, _with_nul) = show("cmdline", Rope::from(line.clone()), memory)?;
                 (address, len)
             }
@@ -313,14 +314,8 @@ fn show(name: &'static str, rope: Rope, memory: &mut Memory) -> Result<(u64, i32
 }
 
 /// Returns `len` as the `int` that the context has for it.
-fn int_len<T>(what: &'static str, len: T) -> Result<i32, UnfoldCause>
-where
-    T: Copy + TryInto<i32> + TryInto<u64>,
-{
-    len.try_into().map_err(|_too_long| UnfoldCause::TooLong {
-        what,
-        len: len.try_into().unwrap_or(u64::MAX),
-    })
+fn int_len(what: &'static str, len: u64) -> Result<i32, UnfoldCause> {
+    i32::try_from(len).map_err(|_too_long| UnfoldCause::TooLong { what, len })
 }
 
 fn summary(
@@ -333,7 +328,7 @@ fn summary(
         (Resource::Initrd, initrd.map(|initrd| initrd.value.len())),
         (
             Resource::Cmdline,
-            cmdline.map(|line| u64::try_from(line.value.text.len()).unwrap_or(u64::MAX)),
+            cmdline.map(|line| wide(line.value.text.len())),
         ),
     ];
     let given = all
