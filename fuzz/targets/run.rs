@@ -46,7 +46,7 @@ impl Host for Nothing {
         memory: &mut Memory,
         _: &mut Meter,
     ) -> Result<u64, Fault> {
-        match memory.span(addr, len) {
+        match memory.excerpt(addr, len) {
             Err(error) if !error.is_bad_address() => Err(error.into()),
             _ => Ok(0),
         }

@@ -20,7 +20,7 @@
 mod access;
 mod account;
 mod frame;
-mod lines;
+mod page_cache;
 mod reference;
 mod region;
 mod sparse;
@@ -30,14 +30,15 @@ mod transfer;
 
 use std::sync::Arc;
 
+use self::access::RegionError;
 pub use self::access::{Access, AccessError};
-use self::account::{Account, Trouble};
+use self::account::Account;
 use self::frame::Frame;
 use self::reference::References;
 pub(crate) use self::reference::Site;
-use self::region::{Body, Gone, Region, Shown};
+use self::region::{Body, CachedRope, Gone, Region};
 use self::sparse::Sparse;
-pub use self::transfer::Span;
+pub use self::transfer::Excerpt;
 use crate::{Meter, Rope};
 
 /// All that a program can address.
@@ -64,7 +65,7 @@ impl Memory {
     ///
     /// [`AccessError::AddressSpace`] if the rope is 4 GiB or longer.
     pub fn add_rope(&mut self, name: impl Into<Arc<str>>, rope: Rope) -> Result<u64, AccessError> {
-        self.add(name.into(), Body::Rope(Box::new(Shown::new(rope))))
+        self.add(name.into(), Body::Rope(Box::new(CachedRope::new(rope))))
     }
 
     /// Adds a region of private memory, and returns its address. The bytes are
@@ -229,7 +230,7 @@ impl Memory {
         let index = ((addr >> 32) as usize).wrapping_sub(1);
         match &self.regions.get(index)?.body {
             Body::Bytes { bytes, .. } => bytes.get(addr as u32 as usize..)?.first_chunk().copied(),
-            Body::Rope(shown) => shown.lines.peek(addr as u32),
+            Body::Rope(cached) => cached.cache.peek(addr as u32),
             Body::Frame(frame) => {
                 let rest = frame.bytes().get(addr as u32 as usize..)?;
                 rest.first_chunk().copied()
@@ -305,16 +306,14 @@ impl Memory {
 
     /// Says whether `bytes` more could be had.
     pub(crate) fn ask(&self, bytes: u64) -> Result<(), AccessError> {
-        self.account
-            .ask(bytes)
-            .map_err(|trouble| trouble.in_region(""))
+        self.account.ask(bytes).map_err(|error| error.in_region(""))
     }
 
     /// Takes `bytes` that something beside the regions needs.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), AccessError> {
         self.account
             .take(bytes)
-            .map_err(|trouble| trouble.in_region(""))
+            .map_err(|error| error.in_region(""))
     }
 
     /// Gives back `bytes` of [`Memory::take`].
@@ -342,7 +341,7 @@ impl Memory {
     pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), AccessError> {
         self.account
             .draw(meter)
-            .map_err(|trouble| trouble.in_region(""))
+            .map_err(|error| error.in_region(""))
     }
 
     /// Frees everything and tells `meter`.
@@ -384,11 +383,11 @@ impl Memory {
     fn at<T>(
         &mut self,
         addr: u64,
-        what: impl FnOnce(&mut Region, u32, &mut Account) -> Result<T, Trouble>,
+        what: impl FnOnce(&mut Region, u32, &mut Account) -> Result<T, RegionError>,
     ) -> Result<T, AccessError> {
         match region_mut(&mut self.regions, addr) {
             Some(region) => what(region, addr as u32, &mut self.account)
-                .map_err(|trouble| trouble.in_region(&region.name)),
+                .map_err(|error| error.in_region(&region.name)),
             None => Err(self.refuse(Access::Read, addr, 0)),
         }
     }

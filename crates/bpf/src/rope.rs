@@ -221,10 +221,10 @@ impl Rope {
     ///
     /// [`RopeError::OutOfRange`] if it passes the end.
     pub fn slice(&self, range: Range<u64>) -> Result<Self, RopeError> {
-        self.check(range.start, range.end)?;
+        self.check(&range)?;
         let mut out = Self::new();
-        for (piece, span) in self.spans(range.start, range.end) {
-            out.push(piece.slice(span));
+        for (piece, part) in self.cut(range) {
+            out.push(piece.slice(part));
         }
         Ok(out)
     }
@@ -236,20 +236,17 @@ impl Rope {
     /// [`RopeError::OutOfRange`] if they pass the end, [`RopeError::Read`] if
     /// a source cannot be read.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), RopeError> {
-        let end = offset.saturating_add(buf.len() as u64);
-        self.check(offset, end)?;
+        // Where the end saturates, it passes that of every rope.
+        let range = offset..offset.saturating_add(buf.len() as u64);
+        self.check(&range)?;
         let mut rest = buf;
-        for (piece, span) in self.spans(offset, end) {
-            let (now, later) = rest.split_at_mut((span.end - span.start) as usize);
+        for (piece, part) in self.cut(range.clone()) {
+            let (now, later) = rest.split_at_mut((part.end - part.start) as usize);
             piece
-                .read_at(span.start, now)
+                .read_at(part.start, now)
                 .map_err(|cause| match piece {
                     Piece::Source { id, .. } => RopeError::Read { id: *id, cause },
-                    Piece::Memory(_) | Piece::Zeros(_) => RopeError::OutOfRange {
-                        start: offset,
-                        end,
-                        len: self.len(),
-                    },
+                    Piece::Memory(_) | Piece::Zeros(_) => self.out_of_range(&range),
                 })?;
             rest = later;
         }
@@ -279,26 +276,28 @@ impl Rope {
         }
     }
 
-    /// Returns how many pieces lie, in part at least, in `start..end`.
-    pub(crate) fn pieces_in(&self, start: u64, end: u64) -> u64 {
-        let first = self.ends.partition_point(|&piece_end| piece_end <= start);
-        let behind = self.ends.partition_point(|&piece_end| piece_end < end);
-        let last = behind.saturating_add(1).min(self.ends.len());
-        last.saturating_sub(first) as u64
+    /// Returns how many pieces lie, in part at least, in `range`.
+    pub(crate) fn pieces_in(&self, range: Range<u64>) -> u64 {
+        self.cut(range).count() as u64
     }
 
-    fn check(&self, start: u64, end: u64) -> Result<(), RopeError> {
-        let len = self.len();
-        if start <= end && end <= len {
+    fn check(&self, range: &Range<u64>) -> Result<(), RopeError> {
+        if range.start <= range.end && range.end <= self.len() {
             Ok(())
         } else {
-            Err(RopeError::OutOfRange { start, end, len })
+            Err(self.out_of_range(range))
         }
     }
 
-    /// Returns the pieces that cover `start..end` (checked), each with the
-    /// span inside it.
-    fn spans(&self, start: u64, end: u64) -> impl Iterator<Item = (&Piece, Range<u64>)> {
+    fn out_of_range(&self, range: &Range<u64>) -> RopeError {
+        let (&Range { start, end }, len) = (range, self.len());
+        RopeError::OutOfRange { start, end, len }
+    }
+
+    /// Returns the pieces that cover `range` (checked), each with the part of
+    /// it that does.
+    fn cut(&self, range: Range<u64>) -> impl Iterator<Item = (&Piece, Range<u64>)> {
+        let Range { start, end } = range;
         let first = self.ends.partition_point(|&piece_end| piece_end <= start);
         self.pieces
             .iter()

@@ -155,17 +155,17 @@ impl StageHost<'_> {
         if len == 0 && resource == Resource::Kernel {
             return Err(Refusal::EmptyKernel.into());
         }
-        let span = memory
-            .span(buf, len)
+        let excerpt = memory
+            .excerpt(buf, len)
             .map_err(CallError::of_access(Refusal::Buffer))?;
-        charge(meter, span.copied, COPIED_PER_INSN);
-        let cost = handed_over::cost(&span.rope, span.copied);
+        charge(meter, excerpt.copied, COPIED_PER_INSN);
+        let cost = handed_over::cost(&excerpt.rope, excerpt.copied);
         let (rope, cost) = match &self.record.handed_over.initrd {
             Some(initrd) if adds => {
-                let rope = behind(&initrd.value, &span.rope)?;
+                let rope = behind(&initrd.value, &excerpt.rope)?;
                 (rope, cost.saturating_add(initrd.charged))
             }
-            _ => (span.rope, cost),
+            _ => (excerpt.rope, cost),
         };
         charge(meter, wide(rope.pieces().len()), 1);
         let len = rope.len();
@@ -250,12 +250,12 @@ impl StageHost<'_> {
         }
         self.record.decompressions = self.record.decompressions.saturating_add(1);
         let len = u64::try_from(size).map_err(|_negative| Refusal::NegativeSize { size })?;
-        let span = memory
-            .span(payload, len)
+        let excerpt = memory
+            .excerpt(payload, len)
             .map_err(CallError::of_access(Refusal::Buffer))?;
         charge(meter, SET_UP_INSNS, 1);
-        charge(meter, span.copied, COPIED_PER_INSN);
-        let rope = self.decompress_rope(&span.rope, meter)?;
+        charge(meter, excerpt.copied, COPIED_PER_INSN);
+        let rope = self.decompress_rope(&excerpt.rope, meter)?;
         let len = rope.len();
         let buf = memory
             .add_rope("decompressed payload", rope)

@@ -173,3 +173,29 @@ impl AccessError {
         }
     }
 }
+
+/// An [`AccessError`] that does not know its region's name yet.
+#[derive(Debug)]
+pub(super) enum RegionError {
+    Rope(RopeError),
+    OutOfMemory { asked: u64, left: u64 },
+}
+
+impl From<RopeError> for RegionError {
+    fn from(cause: RopeError) -> Self {
+        Self::Rope(cause)
+    }
+}
+
+impl RegionError {
+    /// Returns the error that a program's author reads.
+    pub(super) fn in_region(self, region: &str) -> AccessError {
+        match self {
+            Self::Rope(cause) => AccessError::Source {
+                region: region.to_owned(),
+                cause,
+            },
+            Self::OutOfMemory { asked, left } => AccessError::OutOfMemory { asked, left },
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! What memory operations cost: bytes that are held, and work to be paid for
 //! in instructions.
 
-use super::AccessError;
-use crate::{Meter, RopeError};
+use super::access::RegionError;
+use crate::Meter;
 
 /// Bytes in use, bytes that may be, and work since the last look.
 #[derive(Debug)]
@@ -12,32 +12,6 @@ pub(super) struct Account {
     /// How much of `used` the meter knows of.
     drawn: u64,
     work: u64,
-}
-
-/// Why an operation below the level of regions failed.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    Rope(RopeError),
-    OutOfMemory { asked: u64, left: u64 },
-}
-
-impl From<RopeError> for Trouble {
-    fn from(cause: RopeError) -> Self {
-        Self::Rope(cause)
-    }
-}
-
-impl Trouble {
-    /// Returns the error that a program's author reads.
-    pub(super) fn in_region(self, region: &str) -> AccessError {
-        match self {
-            Self::Rope(cause) => AccessError::Source {
-                region: region.to_owned(),
-                cause,
-            },
-            Self::OutOfMemory { asked, left } => AccessError::OutOfMemory { asked, left },
-        }
-    }
 }
 
 impl Default for Account {
@@ -54,19 +28,19 @@ impl Default for Account {
 
 impl Account {
     /// Takes `bytes` more into use.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Trouble> {
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), RegionError> {
         self.ask(bytes)?;
         self.used += bytes;
         Ok(())
     }
 
     /// Says whether `bytes` more could be taken into use.
-    pub(super) fn ask(&self, bytes: u64) -> Result<(), Trouble> {
+    pub(super) fn ask(&self, bytes: u64) -> Result<(), RegionError> {
         let left = self.limit.saturating_sub(self.used);
         if bytes <= left {
             Ok(())
         } else {
-            Err(Trouble::OutOfMemory { asked: bytes, left })
+            Err(RegionError::OutOfMemory { asked: bytes, left })
         }
     }
 
@@ -107,13 +81,13 @@ impl Account {
     }
 
     /// Learns from the meter what may be used.
-    pub(super) fn draw(&mut self, meter: &Meter) -> Result<(), Trouble> {
+    pub(super) fn draw(&mut self, meter: &Meter) -> Result<(), RegionError> {
         self.limit = meter.memory.saturating_add(self.drawn);
         let asked = self.used.saturating_sub(self.drawn);
         if self.used <= self.limit {
             Ok(())
         } else {
-            Err(Trouble::OutOfMemory {
+            Err(RegionError::OutOfMemory {
                 asked,
                 left: meter.memory,
             })

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::account::{Account, Trouble};
+use super::access::RegionError;
+use super::account::Account;
 use super::frame::Frame;
-use super::lines::{Lines, PAGE};
+use super::page_cache::{PAGE, PageCache};
 use super::sparse::{Segment, Sparse};
 use crate::{Rope, RopeError};
 
 /// Copies of private bytes are made in steps of this size.
 const STEP: u64 = 64 << 10;
-/// Reads of ropes up to this size go through the window.
+/// Reads of ropes up to this size go through the cache.
 const SHORT: usize = 256;
 
 /// A region: a name for messages, and bytes.
@@ -27,7 +28,7 @@ pub(super) enum Body {
     /// Private memory.
     Bytes { bytes: Vec<u8>, writable: bool },
     /// A rope, read-only.
-    Rope(Box<Shown>),
+    Rope(Box<CachedRope>),
     /// A ring-buffer record.
     Record(Box<Sparse>),
     /// Something to point to, not to look into: a map.
@@ -38,11 +39,11 @@ pub(super) enum Body {
     Gone(Gone),
 }
 
-/// A rope with a window on it.
+/// A rope with a cache of its pages.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct CachedRope {
     pub(super) rope: Rope,
-    pub(super) lines: Lines,
+    pub(super) cache: PageCache,
     /// What [`Account::take`] was told.
     taken: u64,
 }
@@ -66,7 +67,7 @@ impl Region {
     pub(super) fn len(&self) -> u64 {
         match &self.body {
             Body::Bytes { bytes, .. } => bytes.len() as u64,
-            Body::Rope(shown) => shown.rope.len(),
+            Body::Rope(cached) => cached.rope.len(),
             Body::Record(record) => record.len().into(),
             Body::Frame(frame) => frame.bytes().len() as u64,
             Body::Handle | Body::Gone(_) => 0,
@@ -77,7 +78,7 @@ impl Region {
     pub(super) fn cost(&self) -> u64 {
         match &self.body {
             Body::Bytes { bytes, .. } => bytes.len() as u64,
-            Body::Rope(shown) => shown.taken,
+            Body::Rope(cached) => cached.taken,
             Body::Record(record) => record.cost(),
             Body::Frame(frame) => frame.capacity(),
             Body::Handle | Body::Gone(_) => 0,
@@ -90,11 +91,11 @@ impl Region {
         offset: u32,
         buf: &mut [u8],
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         let bytes: &[u8] = match &mut self.body {
             Body::Bytes { bytes, .. } => bytes,
             Body::Frame(frame) => frame.bytes(),
-            Body::Rope(shown) => return shown.read(offset, buf, account),
+            Body::Rope(cached) => return cached.read(offset, buf, account),
             Body::Record(record) => {
                 account.moved(buf.len() as u64);
                 return record.read(offset, buf, account);
@@ -102,8 +103,8 @@ impl Region {
             Body::Handle | Body::Gone(_) => return Ok(()),
         };
         account.moved(buf.len() as u64);
-        let start = offset as usize;
-        if let Some(part) = bytes.get(start..start.saturating_add(buf.len())) {
+        let rest = bytes.get(offset as usize..);
+        if let Some(part) = rest.and_then(|rest| rest.get(..buf.len())) {
             buf.copy_from_slice(part);
         }
         Ok(())
@@ -115,7 +116,7 @@ impl Region {
         offset: u32,
         bytes: &[u8],
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         account.moved(bytes.len() as u64);
         if let Body::Record(record) = &mut self.body {
             record.write(offset, bytes, account)?;
@@ -132,16 +133,16 @@ impl Region {
         offset: u32,
         len: u64,
         account: &mut Account,
-    ) -> Result<Segment, Trouble> {
+    ) -> Result<Segment, RegionError> {
         match &mut self.body {
             Body::Bytes { .. } | Body::Frame(_) => {
                 let mut bytes = vec![0; len.min(STEP) as usize];
                 self.read(offset, &mut bytes, account)?;
                 Ok(Segment::Bytes(bytes))
             }
-            Body::Rope(shown) => {
+            Body::Rope(cached) => {
                 let start = u64::from(offset);
-                let part = shown.rope.slice(start..start.saturating_add(len))?;
+                let part = cached.rope.slice(start..start + len)?;
                 account.stepped(part.pieces().len() as u64);
                 Ok(Segment::Reference(part))
             }
@@ -158,7 +159,7 @@ impl Region {
         segment: &Segment,
         worthwhile: u64,
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         match (&mut self.body, segment) {
             (Body::Record(record), Segment::Reference(rope)) if rope.len() >= worthwhile => {
                 record.refer(offset, rope.clone(), account)
@@ -205,20 +206,25 @@ impl Body {
     }
 }
 
-impl Shown {
+impl CachedRope {
     pub(super) fn new(rope: Rope) -> Self {
         Self {
             rope,
-            lines: Lines::default(),
+            cache: PageCache::default(),
             taken: 0,
         }
     }
 
-    /// Fills `buf` from `offset`: few bytes through the window, many past it.
-    fn read(&mut self, offset: u32, buf: &mut [u8], account: &mut Account) -> Result<(), Trouble> {
+    /// Fills `buf` from `offset`: few bytes through the cache, many past it.
+    fn read(
+        &mut self,
+        offset: u32,
+        buf: &mut [u8],
+        account: &mut Account,
+    ) -> Result<(), RegionError> {
         if buf.len() > SHORT {
             let (start, len) = (u64::from(offset), buf.len() as u64);
-            account.fetched(self.rope.pieces_in(start, start.saturating_add(len)), len);
+            account.fetched(self.rope.pieces_in(start..start + len), len);
             return Ok(self.rope.read_at(start, buf)?);
         }
         account.moved(buf.len() as u64);
@@ -240,19 +246,19 @@ impl Shown {
         Ok(())
     }
 
-    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], Trouble> {
-        if self.lines.page(page).is_none() {
-            if self.lines.is_new(page) {
+    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], RegionError> {
+        if self.cache.page(page).is_none() {
+            if self.cache.is_new(page) {
                 account.take(PAGE.into())?;
                 self.taken += u64::from(PAGE);
             }
             let start = u64::from(page) * u64::from(PAGE);
             let len = self.rope.len().saturating_sub(start).min(PAGE.into());
-            account.fetched(self.rope.pieces_in(start, start.saturating_add(len)), len);
+            account.fetched(self.rope.pieces_in(start..start + len), len);
             let rope = &self.rope;
-            self.lines
+            self.cache
                 .load(page, len as usize, |bytes| rope.read_at(start, bytes))?;
         }
-        Ok(self.lines.page(page).unwrap_or_default())
+        Ok(self.cache.page(page).unwrap_or_default())
     }
 }

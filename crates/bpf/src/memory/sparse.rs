@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::account::{Account, Trouble};
-use super::lines::{Lines, PAGE};
+use super::access::RegionError;
+use super::account::Account;
+use super::page_cache::{PAGE, PageCache};
 use crate::Rope;
 
 /// What a record costs before anything is in it.
@@ -26,8 +27,8 @@ pub(super) struct Sparse {
     pages: Vec<Option<Box<[u8]>>>,
     /// References by offset; they do not overlap.
     references: BTreeMap<u32, Rope>,
-    /// Window on what is not private.
-    lines: Lines,
+    /// Pages of what is not private.
+    cache: PageCache,
     /// What [`Account::take`] was told, for [`Sparse::cost`].
     taken: u64,
 }
@@ -57,7 +58,7 @@ impl Sparse {
             len,
             pages: Vec::new(),
             references: BTreeMap::new(),
-            lines: Lines::default(),
+            cache: PageCache::default(),
             taken: RECORD_COST,
         }
     }
@@ -76,7 +77,7 @@ impl Sparse {
     pub(super) fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         match self.pages.get((offset / PAGE) as usize) {
             Some(Some(page)) => page.get((offset % PAGE) as usize..)?.first_chunk().copied(),
-            _ => self.lines.peek(offset),
+            _ => self.cache.peek(offset),
         }
     }
 
@@ -94,7 +95,7 @@ impl Sparse {
         offset: u32,
         buf: &mut [u8],
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         let mut rest = buf;
         for (page, span) in pages(offset, rest.len()) {
             let (now, later) = rest.split_at_mut(span.len());
@@ -112,7 +113,7 @@ impl Sparse {
         offset: u32,
         bytes: &[u8],
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         let mut rest = bytes;
         for (page, span) in pages(offset, rest.len()) {
             let (now, later) = rest.split_at(span.len());
@@ -130,7 +131,7 @@ impl Sparse {
         offset: u32,
         len: u32,
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         self.cover(offset, len, account, |_, bytes| {
             bytes.fill(0);
             Ok(())
@@ -144,7 +145,7 @@ impl Sparse {
         offset: u32,
         rope: Rope,
         account: &mut Account,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RegionError> {
         account.fetched(rope.pieces().len() as u64, 0);
         self.cover(offset, rope.len() as u32, account, |at, bytes| {
             Ok(rope.read_at(u64::from(at - offset), bytes)?)
@@ -169,7 +170,7 @@ impl Sparse {
         offset: u32,
         len: u64,
         account: &mut Account,
-    ) -> Result<Segment, Trouble> {
+    ) -> Result<Segment, RegionError> {
         let page = (offset / PAGE) as usize;
         if let Some(Some(bytes)) = self.pages.get(page) {
             let rest = bytes.get((offset % PAGE) as usize..).unwrap_or_default();
@@ -218,10 +219,10 @@ impl Sparse {
         offset: u32,
         len: u32,
         account: &mut Account,
-        mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), RegionError>,
+    ) -> Result<(), RegionError> {
         self.punch(offset, len, account)?;
-        self.lines.clear();
+        self.cache.clear();
         let touched = self.pages.len();
         account.scanned(touched.min(len as usize / PAGE as usize));
         for (page, span) in
@@ -244,7 +245,7 @@ impl Sparse {
     }
 
     /// Cuts `len` bytes at `offset` out of all references.
-    fn punch(&mut self, offset: u32, len: u32, account: &mut Account) -> Result<(), Trouble> {
+    fn punch(&mut self, offset: u32, len: u32, account: &mut Account) -> Result<(), RegionError> {
         let end = u64::from(offset) + u64::from(len);
         let first = self.reference_at(offset).map_or(offset, |(at, _)| at);
         let mut hit: Vec<u32> = Vec::new();
@@ -273,7 +274,7 @@ impl Sparse {
         Ok(())
     }
 
-    fn insert(&mut self, at: u32, rope: Rope, account: &mut Account) -> Result<(), Trouble> {
+    fn insert(&mut self, at: u32, rope: Rope, account: &mut Account) -> Result<(), RegionError> {
         if rope.is_empty() {
             return Ok(());
         }
@@ -292,26 +293,26 @@ impl Sparse {
     }
 
     /// Returns the bytes of a page for reading.
-    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], Trouble> {
+    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], RegionError> {
         if let Some(Some(bytes)) = self.pages.get(page as usize) {
             return Ok(bytes);
         }
-        if self.lines.page(page).is_none() {
-            if self.lines.is_new(page) {
+        if self.cache.page(page).is_none() {
+            if self.cache.is_new(page) {
                 account.take(PAGE.into())?;
                 self.taken += u64::from(PAGE);
             }
             let len = self.page_len(page);
             let references = &self.references;
-            self.lines.load(page, len, |bytes| {
+            self.cache.load(page, len, |bytes| {
                 gather(references, page * PAGE, bytes, account)
             })?;
         }
-        Ok(self.lines.page(page).unwrap_or_default())
+        Ok(self.cache.page(page).unwrap_or_default())
     }
 
     /// Returns the bytes of a page for writing; the page becomes private.
-    fn own(&mut self, page: u32, account: &mut Account) -> Result<&mut [u8], Trouble> {
+    fn own(&mut self, page: u32, account: &mut Account) -> Result<&mut [u8], RegionError> {
         let index = page as usize;
         if index >= self.pages.len() {
             let more = ((index + 1 - self.pages.len()) * size_of::<Option<Box<[u8]>>>()) as u64;
@@ -358,7 +359,7 @@ fn gather(
     offset: u32,
     buf: &mut [u8],
     account: &mut Account,
-) -> Result<(), Trouble> {
+) -> Result<(), RegionError> {
     buf.fill(0);
     account.moved(buf.len() as u64);
     let (from, to) = (u64::from(offset), u64::from(offset) + buf.len() as u64);
@@ -375,7 +376,7 @@ fn gather(
         if start < end
             && let Some(part) = buf.get_mut((start - from) as usize..(end - from) as usize)
         {
-            account.fetched(rope.pieces_in(start - at, end - at), 0);
+            account.fetched(rope.pieces_in(start - at..end - at), 0);
             rope.read_at(start - at, part)?;
         }
     }

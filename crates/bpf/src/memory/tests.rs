@@ -68,7 +68,7 @@ enum Action {
     FromOther { at: usize, from: usize, len: usize },
     ToOther { at: usize, from: usize, len: usize },
     Load { at: usize },
-    Span { at: usize, len: usize },
+    Excerpt { at: usize, len: usize },
 }
 
 const RECORD: usize = 5 * 4096 + 123;
@@ -89,7 +89,7 @@ fn action() -> impl Strategy<Value = Action> {
         (at(), at(), len()).prop_map(|(at, from, len)| Action::FromOther { at, from, len }),
         (at(), at(), len()).prop_map(|(at, from, len)| Action::ToOther { at, from, len }),
         at().prop_map(|at| Action::Load { at }),
-        (at(), len()).prop_map(|(at, len)| Action::Span { at, len }),
+        (at(), len()).prop_map(|(at, len)| Action::Excerpt { at, len }),
     ]
 }
 
@@ -184,10 +184,10 @@ impl Model {
                     assert_eq!(bytes, self.record[at..at + 8]);
                 }
             }
-            Action::Span { at, len } => {
+            Action::Excerpt { at, len } => {
                 let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
-                let span = self.memory.span(record + at as u64, len as u64).unwrap();
-                assert_eq!(span.rope.to_vec().unwrap(), self.record[at..at + len]);
+                let excerpt = self.memory.excerpt(record + at as u64, len as u64).unwrap();
+                assert_eq!(excerpt.rope.to_vec().unwrap(), self.record[at..at + len]);
             }
         }
     }
@@ -201,8 +201,8 @@ impl Model {
             let mut bytes = vec![0; expected.len()];
             self.memory.read(addr, &mut bytes).unwrap();
             assert!(bytes == *expected);
-            let span = self.memory.span(addr, expected.len() as u64).unwrap();
-            assert!(span.rope.to_vec().unwrap() == *expected);
+            let excerpt = self.memory.excerpt(addr, expected.len() as u64).unwrap();
+            assert!(excerpt.rope.to_vec().unwrap() == *expected);
         }
     }
 }
@@ -243,10 +243,10 @@ fn a_large_copy_into_a_record_moves_nothing() {
         })
         .unwrap();
     memory.copy(record + 100, image + 333, 7 << 20).unwrap();
-    let span = memory.span(record, 8 << 20).unwrap();
+    let excerpt = memory.excerpt(record, 8 << 20).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 0);
-    assert_eq!(span.copied, 0);
-    let kinds: Vec<_> = span
+    assert_eq!(excerpt.copied, 0);
+    let kinds: Vec<_> = excerpt
         .rope
         .pieces()
         .iter()
@@ -260,11 +260,11 @@ fn a_large_copy_into_a_record_moves_nothing() {
     // A write makes one page private, and the hand-over before it is unchanged.
     memory.write(record + 5000, &[0xee]).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 4096);
-    let later = memory.span(record, 8 << 20).unwrap();
+    let later = memory.excerpt(record, 8 << 20).unwrap();
     // The short pieces before that page are copied along.
     assert_eq!(later.copied, 8192);
     let mut byte = [0; 1];
-    span.rope.read_at(5000, &mut byte).unwrap();
+    excerpt.rope.read_at(5000, &mut byte).unwrap();
     assert_eq!(byte[0], source.bytes[5000 - 100 + 333]);
     later.rope.read_at(5000, &mut byte).unwrap();
     assert_eq!(byte[0], 0xee);
@@ -281,8 +281,8 @@ fn copies_in_steps_become_one_reference() {
             .copy(record + step * 512, image + step * 512, 512)
             .unwrap();
     }
-    let span = memory.span(record, 1 << 20).unwrap();
-    assert_eq!(span.rope.pieces().len(), 1);
+    let excerpt = memory.excerpt(record, 1 << 20).unwrap();
+    assert_eq!(excerpt.rope.pieces().len(), 1);
     assert_eq!(source.read.load(Ordering::Relaxed), 0);
 }
 
@@ -304,12 +304,12 @@ fn crumbs_are_copied_together() {
     }
     take(&mut memory, 500_000, 8192);
     take(&mut memory, 10, 300);
-    let span = memory.span(record, len.into()).unwrap();
-    assert_eq!(span.rope.to_vec().unwrap(), expected);
-    let lens = span.rope.pieces().iter().map(Piece::len);
+    let excerpt = memory.excerpt(record, len.into()).unwrap();
+    assert_eq!(excerpt.rope.to_vec().unwrap(), expected);
+    let lens = excerpt.rope.pieces().iter().map(Piece::len);
     assert_eq!(lens.collect::<Vec<_>>(), [64 * 300, 8192, 300]);
     // The short one at the end has no short neighbour.
-    assert_eq!(span.copied, 64 * 300);
+    assert_eq!(excerpt.copied, 64 * 300);
     assert!(memory.take_work() > 64 * 24, "reading crumbs costs");
 }
 
@@ -330,7 +330,7 @@ fn crumbs_past_the_budget_are_refused() {
             ..Meter::default()
         })
         .unwrap();
-    let error = memory.span(record, 512 << 10).unwrap_err();
+    let error = memory.excerpt(record, 512 << 10).unwrap_err();
     assert!(matches!(error, AccessError::OutOfMemory { .. }), "{error}");
 }
 
@@ -402,7 +402,7 @@ fn says_why_memory_cannot_be_had() {
         expect!["write of 1 byte at image+0x0, which is read-only"],
     );
     check(
-        |memory, image| memory.span(image - 1, 4).map(drop),
+        |memory, image| memory.excerpt(image - 1, 4).map(drop),
         true,
         expect!["read of 4 bytes at image-0x1 lies before its start"],
     );
@@ -438,7 +438,7 @@ fn says_why_memory_cannot_be_had() {
     // The whole of a record with much private memory cannot be copied again.
     let copied = |memory: &mut Memory, _: u64| {
         let bytes = memory.add_bytes("bytes", vec![1; 60_000], true)?;
-        memory.span(bytes, 60_000).map(drop)
+        memory.excerpt(bytes, 60_000).map(drop)
     };
     check(
         copied,

@@ -2,19 +2,20 @@
 
 use bytes::Bytes;
 
-use super::account::{Account, Trouble};
-use super::lines::PAGE;
+use super::access::RegionError;
+use super::account::Account;
+use super::page_cache::PAGE;
 use super::sparse::Segment;
 use super::{Access, AccessError, Memory};
 use crate::{Piece, Rope};
 
-/// The bytes of a span at the moment it was taken.
-#[derive(Clone, Debug)]
-pub struct Span {
+/// Bytes of guest memory as they were when they were taken.
+#[derive(Clone, Debug, Default)]
+pub struct Excerpt {
     /// References where the guest memory held references or is a rope, zeros
     /// where a record was never written, copies where it was private.
     pub rope: Rope,
-    /// How many bytes are copies in new memory. [`Memory::span`] takes no more
+    /// How many bytes are copies in new memory. [`Memory::excerpt`] takes no more
     /// than [`crate::Meter::memory`] has left; who keeps the rope charges them.
     pub copied: u64,
 }
@@ -92,7 +93,7 @@ impl Memory {
     /// # Errors
     ///
     /// [`AccessError`] if not all of them can be read.
-    pub fn span(&mut self, addr: u64, len: u64) -> Result<Span, AccessError> {
+    pub fn excerpt(&mut self, addr: u64, len: u64) -> Result<Excerpt, AccessError> {
         self.check(Access::Read, addr, len)?;
         let mut joiner = Joiner::default();
         let mut done = 0;
@@ -106,14 +107,14 @@ impl Memory {
             done += taken.max(1);
         }
         joiner.flush();
-        Ok(joiner.span)
+        Ok(joiner.excerpt)
     }
 }
 
-/// Puts a [`Span`] together.
-#[derive(Debug)]
+/// Puts an [`Excerpt`] together.
+#[derive(Debug, Default)]
 struct Joiner {
-    span: Span,
+    excerpt: Excerpt,
     /// The last piece if it is short. It stays a reference if no short one
     /// follows.
     lone: Rope,
@@ -121,21 +122,8 @@ struct Joiner {
     copies: Vec<u8>,
 }
 
-impl Default for Joiner {
-    fn default() -> Self {
-        Self {
-            span: Span {
-                rope: Rope::new(),
-                copied: 0,
-            },
-            lone: Rope::new(),
-            copies: Vec::new(),
-        }
-    }
-}
-
 impl Joiner {
-    fn add(&mut self, segment: Segment, account: &mut Account) -> Result<(), Trouble> {
+    fn add(&mut self, segment: Segment, account: &mut Account) -> Result<(), RegionError> {
         match segment {
             Segment::Zeros(len) => self.add_piece(Piece::Zeros(len), account),
             Segment::Reference(rope) => rope
@@ -150,10 +138,10 @@ impl Joiner {
         }
     }
 
-    fn add_piece(&mut self, piece: Piece, account: &mut Account) -> Result<(), Trouble> {
+    fn add_piece(&mut self, piece: Piece, account: &mut Account) -> Result<(), RegionError> {
         if piece.len() >= SHORT {
             self.flush();
-            self.span.rope.push(piece);
+            self.excerpt.rope.push(piece);
             return Ok(());
         }
         self.lone.push(piece);
@@ -167,7 +155,7 @@ impl Joiner {
     }
 
     /// Makes the lone piece (and what was just put behind it) copies.
-    fn copy_lone(&mut self, account: &mut Account) -> Result<(), Trouble> {
+    fn copy_lone(&mut self, account: &mut Account) -> Result<(), RegionError> {
         let lone = std::mem::take(&mut self.lone);
         if lone.is_empty() {
             return Ok(());
@@ -176,9 +164,9 @@ impl Joiner {
         self.copy(&lone.to_vec()?, account)
     }
 
-    fn copy(&mut self, bytes: &[u8], account: &Account) -> Result<(), Trouble> {
-        self.span.copied += bytes.len() as u64;
-        account.ask(self.span.copied)?;
+    fn copy(&mut self, bytes: &[u8], account: &Account) -> Result<(), RegionError> {
+        self.excerpt.copied += bytes.len() as u64;
+        account.ask(self.excerpt.copied)?;
         self.copies.extend_from_slice(bytes);
         Ok(())
     }
@@ -186,8 +174,8 @@ impl Joiner {
     /// Ends the run of short pieces or copies.
     fn flush(&mut self) {
         let copies = Bytes::from(std::mem::take(&mut self.copies));
-        self.span.rope.push(Piece::Memory(copies));
-        self.span.rope.append(&std::mem::take(&mut self.lone));
+        self.excerpt.rope.push(Piece::Memory(copies));
+        self.excerpt.rope.append(&std::mem::take(&mut self.lone));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ukexec_bpf::memory::Span;
+use ukexec_bpf::memory::Excerpt;
 use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{MapKind, Meter, Piece, Rope, Source, SourceId};
 
@@ -18,7 +18,7 @@ fn image() -> Vec<u8> {
 /// Runs `text` with r6 = an image and r7 = a record of 512 KiB, which it hands
 /// over (kfunc 0 takes address and size). Returns what was handed over, each as
 /// it was at the moment of the call, and the instructions it cost.
-fn hand_over(text: &str) -> (Vec<Span>, u64) {
+fn hand_over(text: &str) -> (Vec<Excerpt>, u64) {
     let text = format!(
         "r6 = r1\n r1 = &map 0\n r2 = {}\n r3 = 0\n call helper 131\n r7 = r0\n {text}\n r1 = r7\n \
          r2 = 0\n call helper 133\n r0 = 0\n exit",
@@ -39,16 +39,16 @@ fn hand_over(text: &str) -> (Vec<Span>, u64) {
         .memory()
         .add_rope("image", Rope::from_source(SourceId(3), source))
         .unwrap();
-    let mut spans = Vec::new();
+    let mut excerpts = Vec::new();
     let mut host = TestHost::new();
     host.kfunc = Box::new(|_, [buf, size, ..], memory, _| {
-        spans.push(memory.span(buf, size)?);
+        excerpts.push(memory.excerpt(buf, size)?);
         Ok(0)
     });
     vm.call(0, [addr, 0, 0, 0, 0], &mut host, &mut meter)
         .unwrap();
     drop(host);
-    (spans, Meter::default().insns - meter.insns)
+    (excerpts, Meter::default().insns - meter.insns)
 }
 
 /// What the pieces of a rope refer to: where in the source, or so many others.
@@ -66,18 +66,18 @@ const GIVE: &str = "r1 = r7\n r2 = 500010\n call kfunc 0\n";
 
 #[test]
 fn a_section_that_is_read_and_handed_over_is_never_moved() {
-    let (spans, insns) = hand_over(&[READ, GIVE].concat());
-    assert_eq!(pieces(&spans[0].rope), ["3:4321..504321", "10 zeros"]);
-    assert_eq!(spans[0].copied, 0);
+    let (excerpts, insns) = hand_over(&[READ, GIVE].concat());
+    assert_eq!(pieces(&excerpts[0].rope), ["3:4321..504321", "10 zeros"]);
+    assert_eq!(excerpts[0].copied, 0);
     assert!(insns < 100, "{insns}");
 }
 
 #[test]
 fn a_hand_over_is_by_value() {
-    let (spans, _) = hand_over(&[READ, GIVE, "*(u8 *)(r7 + 9000) = 7\n", GIVE].concat());
-    let [before, after] = [0, 1].map(|n| spans[n].rope.to_vec().unwrap());
+    let (excerpts, _) = hand_over(&[READ, GIVE, "*(u8 *)(r7 + 9000) = 7\n", GIVE].concat());
+    let [before, after] = [0, 1].map(|n| excerpts[n].rope.to_vec().unwrap());
     assert_eq!(
-        pieces(&spans[1].rope),
+        pieces(&excerpts[1].rope),
         [
             "3:4321..12513",
             "4096 private",
@@ -95,18 +95,18 @@ fn a_hand_over_is_by_value() {
 fn reading_a_record_does_not_make_it_private() {
     let sum = "r1 = r7\n r2 = 500000\n r0 = 0\n next:\n r3 = *(u8 *)(r1 + 0)\n r0 += r3\n r1 += 1\n \
                r2 += -1\n if r2 != 0 goto next\n *(u64 *)(r10 - 8) = r0\n";
-    let (spans, _) = hand_over(&[READ, sum, GIVE].concat());
-    assert_eq!(spans[0].copied, 0);
-    assert_eq!(spans[0].rope.pieces().len(), 2);
+    let (excerpts, _) = hand_over(&[READ, sum, GIVE].concat());
+    assert_eq!(excerpts[0].copied, 0);
+    assert_eq!(excerpts[0].rope.pieces().len(), 2);
 }
 
 #[test]
 fn small_copies_are_copies() {
     let text =
         "r1 = r7\n r2 = 255\n r3 = r6\n call helper 113\n r1 = r7\n r2 = 300\n call kfunc 0\n";
-    let (spans, _) = hand_over(text);
-    assert_eq!(pieces(&spans[0].rope), ["300 private"]);
-    assert_eq!(spans[0].rope.to_vec().unwrap()[..255], image()[..255]);
+    let (excerpts, _) = hand_over(text);
+    assert_eq!(pieces(&excerpts[0].rope), ["300 private"]);
+    assert_eq!(excerpts[0].rope.to_vec().unwrap()[..255], image()[..255]);
 }
 
 #[test]

@@ -125,11 +125,13 @@ fn outcome(parser: &ukexec_bpf::VerifiedParser) -> (String, Vec<String>, Meter) 
         .add_rope("image", Rope::from(vec![0x5a; 10_000]))
         .unwrap();
     let mut host = TestHost::new();
-    host.kfunc = Box::new(|_, [addr, ..], memory, _| match memory.span(addr, 1000) {
-        Ok(span) => Ok(span.rope.len() + span.copied),
-        Err(error) if error.is_bad_address() => Ok(0),
-        Err(error) => Err(error.into()),
-    });
+    host.kfunc = Box::new(
+        |_, [addr, ..], memory, _| match memory.excerpt(addr, 1000) {
+            Ok(excerpt) => Ok(excerpt.rope.len() + excerpt.copied),
+            Err(error) if error.is_bad_address() => Ok(0),
+            Err(error) => Err(error.into()),
+        },
+    );
     let result = vm.call(0, [image, image + 5000, 300, 16, 1], &mut host, &mut meter);
     vm.finish(&mut meter);
     assert!(meter.insns <= 20_000);

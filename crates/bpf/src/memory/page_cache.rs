@@ -1,37 +1,37 @@
-//! A small window on bytes that are slow to reach.
+//! A small cache of bytes that are slow to reach.
 #![cfg_attr(
     not(test),
     expect(
         clippy::indexing_slicing,
-        reason = "lines are indexed by a page's number modulo how many there are"
+        reason = "slots are indexed by a page's number modulo how many there are"
     )
 )]
 
-/// Bytes of a line, and of a page of a record.
+/// Bytes of a page, also of a record's.
 pub(super) const PAGE: u32 = 4096;
 
-const LINES: usize = 4;
-/// The tag of an empty line; pages end at `u32::MAX / PAGE`.
+const SLOTS: usize = 4;
+/// The tag of an empty slot; pages end at `u32::MAX / PAGE`.
 const EMPTY: u32 = u32::MAX;
 
 /// Four pages at hand, each in the one place its number gives it: enough for
 /// a program that walks a table and looks at what the entries point to.
 #[derive(Debug)]
-pub(super) struct Lines {
-    lines: [Line; LINES],
+pub(super) struct PageCache {
+    slots: [CachedPage; SLOTS],
 }
 
 #[derive(Debug)]
-struct Line {
+struct CachedPage {
     /// Which page, or [`EMPTY`].
     page: u32,
     bytes: Vec<u8>,
 }
 
-impl Default for Lines {
+impl Default for PageCache {
     fn default() -> Self {
         Self {
-            lines: [(); LINES].map(|()| Line {
+            slots: [(); SLOTS].map(|()| CachedPage {
                 page: EMPTY,
                 bytes: Vec::new(),
             }),
@@ -39,7 +39,7 @@ impl Default for Lines {
     }
 }
 
-impl Lines {
+impl PageCache {
     /// Returns the `N` bytes at `offset`, if they are at hand.
     #[inline(always)]
     pub(super) fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
@@ -52,8 +52,8 @@ impl Lines {
     /// Returns the bytes of page `page`, if they are at hand.
     #[inline(always)]
     pub(super) fn page(&self, page: u32) -> Option<&[u8]> {
-        let line = &self.lines[page as usize % LINES];
-        (line.page == page).then_some(line.bytes.as_slice())
+        let slot = &self.slots[page as usize % SLOTS];
+        (slot.page == page).then_some(slot.bytes.as_slice())
     }
 
     /// Makes room for `len` bytes of page `page`, which `fill` writes. Returns
@@ -64,23 +64,23 @@ impl Lines {
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<&[u8], E> {
-        let line = &mut self.lines[page as usize % LINES];
-        line.page = EMPTY;
-        line.bytes.resize(len, 0);
-        fill(&mut line.bytes)?;
-        line.page = page;
-        Ok(&line.bytes)
+        let slot = &mut self.slots[page as usize % SLOTS];
+        slot.page = EMPTY;
+        slot.bytes.resize(len, 0);
+        fill(&mut slot.bytes)?;
+        slot.page = page;
+        Ok(&slot.bytes)
     }
 
     /// Returns whether loading page `page` takes memory it did not take before.
     pub(super) fn is_new(&self, page: u32) -> bool {
-        self.lines[page as usize % LINES].bytes.capacity() == 0
+        self.slots[page as usize % SLOTS].bytes.capacity() == 0
     }
 
-    /// Forgets everything; what a record's window showed has changed.
+    /// Forgets everything; the record that is behind has changed.
     pub(super) fn clear(&mut self) {
-        for line in &mut self.lines {
-            line.page = EMPTY;
+        for slot in &mut self.slots {
+            slot.page = EMPTY;
         }
     }
 }
