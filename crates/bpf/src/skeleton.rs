@@ -25,11 +25,11 @@
 
 mod arrays;
 mod attr;
+mod call_error;
 mod error;
 mod kernel;
 mod maps;
 mod programs;
-mod refusal;
 mod rewrite;
 
 use bytes::Bytes;
@@ -37,9 +37,9 @@ use object::elf::EM_BPF;
 use sha2::{Digest, Sha256};
 
 use self::arrays::Arrays;
-pub use self::error::{Errno, SkeletonError};
+pub use self::call_error::{BpfErrno, CallError};
+pub use self::error::SkeletonError;
 use self::kernel::Kernel;
-pub use self::refusal::Refusal;
 use crate::helpers::LOADER_HELPERS;
 use crate::insn::{LDDW, lddw};
 use crate::place::Place;
@@ -186,12 +186,12 @@ fn check_result(r0: u64, hashed: bool, kernel: &mut Kernel<'_>) -> Result<(), Sk
     if result >= 0 {
         return Ok(());
     }
-    let errno = Errno(result.saturating_neg());
+    let errno = BpfErrno(result.unsigned_abs());
     match kernel.refused.take() {
-        Some(refusal) if refusal.errno() == errno => Err(SkeletonError::Refused {
-            refusal: Box::new(refusal),
+        Some(error) if error.errno() == errno => Err(SkeletonError::Refused {
+            error: Box::new(error),
         }),
-        None if hashed && errno == Errno::EINVAL => Err(SkeletonError::Hash { errno }),
+        None if hashed && errno == BpfErrno::EINVAL => Err(SkeletonError::Hash { errno }),
         _ => Err(SkeletonError::Failed { errno }),
     }
 }

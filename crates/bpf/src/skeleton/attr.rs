@@ -3,7 +3,7 @@
 //!
 //! Spec: Linux `include/uapi/linux/bpf.h`.
 
-use super::refusal::Refusal;
+use super::call_error::CallError;
 use crate::memory::{Access, Memory};
 
 /// Bytes of an attr that any command here reads.
@@ -25,7 +25,7 @@ impl Attr {
         memory: &mut Memory,
         addr: u64,
         size: u64,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, CallError> {
         let mut attr = Self {
             command,
             bytes: [0; LEN],
@@ -72,7 +72,7 @@ impl Attr {
         at: usize,
         len: u64,
         limit: u64,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Vec<u8>, CallError> {
         array(self.command, field, memory, self.u64(at), len, limit)
     }
 
@@ -81,8 +81,8 @@ impl Attr {
         field: &'static str,
         expected: &'static str,
         found: u64,
-    ) -> Refusal {
-        Refusal::Field {
+    ) -> CallError {
+        CallError::Field {
             command: self.command,
             field,
             expected,
@@ -99,9 +99,9 @@ pub(super) fn array(
     addr: u64,
     len: u64,
     limit: u64,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, CallError> {
     if len > limit {
-        return Err(Refusal::TooLong {
+        return Err(CallError::TooLong {
             command,
             field,
             found: len,
@@ -111,7 +111,7 @@ pub(super) fn array(
     if len == 0 {
         return Ok(Vec::new());
     }
-    let refused = |problem| Refusal::Memory {
+    let refused = |problem| CallError::Memory {
         command,
         field,
         problem,

@@ -1,8 +1,6 @@
 //! Why a light skeleton is refused.
 
-use std::fmt;
-
-use super::refusal::Refusal;
+use super::call_error::{BpfErrno, CallError};
 use crate::VerifyError;
 use crate::vm::RunError;
 
@@ -53,19 +51,19 @@ pub enum SkeletonError {
     Run(RunError),
     /// The loader program says that it failed.
     #[error(
-        "the skeleton's loader failed: {refusal} ({}){}",
-        .refusal.errno(),
-        .refusal.offered().map_or_else(String::new, |offered| format!("; offered: {offered}"))
+        "the skeleton's loader failed: {error} ({}){}",
+        .error.errno(),
+        .error.offered().map_or_else(String::new, |offered| format!("; offered: {offered}"))
     )]
     Refused {
         /// The call that failed last.
-        refusal: Box<Refusal>,
+        error: Box<CallError>,
     },
     /// The loader program says that it failed, and no call of it did.
     #[error("the skeleton's loader failed, though no call of it did ({errno})")]
     Failed {
         /// What it returned.
-        errno: Errno,
+        errno: BpfErrno,
     },
     /// The loader program compares the hash of its data with one that it
     /// carries, and they differ.
@@ -75,37 +73,9 @@ pub enum SkeletonError {
     )]
     Hash {
         /// What it returned.
-        errno: Errno,
+        errno: BpfErrno,
     },
     /// The loader program is content, and there is nothing to run.
     #[error("the skeleton's loader left no program")]
     NoPrograms,
-}
-
-/// An error number of Linux.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(pub i32);
-
-impl Errno {
-    pub(super) const EPERM: Self = Self(1);
-    pub(super) const ENOENT: Self = Self(2);
-    pub(super) const E2BIG: Self = Self(7);
-    pub(super) const EBADF: Self = Self(9);
-    pub(super) const EFAULT: Self = Self(14);
-    pub(super) const EINVAL: Self = Self(22);
-}
-
-impl fmt::Display for Errno {
-    /// Writes what the kernel returns: `-ENOENT`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match *self {
-            Self::EPERM => "-EPERM",
-            Self::ENOENT => "-ENOENT",
-            Self::E2BIG => "-E2BIG",
-            Self::EBADF => "-EBADF",
-            Self::EFAULT => "-EFAULT",
-            Self::EINVAL => "-EINVAL",
-            Self(errno) => return write!(f, "-{errno}"),
-        })
-    }
 }

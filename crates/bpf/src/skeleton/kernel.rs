@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::MAX_CALLS;
 use super::attr::{Attr, array, text};
-use super::refusal::Refusal;
+use super::call_error::CallError;
 use crate::btf::{Btf, Texts, essential_name};
 use crate::helpers::{loader, why_no_kfunc};
 use crate::load_error::KfuncProblem;
@@ -44,7 +44,7 @@ pub(super) struct Kernel<'a> {
     pub(super) spent: Spent,
     calls: u32,
     /// The last call that failed.
-    pub(super) refused: Option<Refusal>,
+    pub(super) refused: Option<CallError>,
 }
 
 /// What a descriptor stands for: an index into the list of its kind.
@@ -99,7 +99,7 @@ impl Host for Kernel<'_> {
         if self.calls > MAX_CALLS {
             let (found, limit) = (self.calls.into(), MAX_CALLS.into());
             let what = "calls of the kernel";
-            return Err(Fault::Host(Box::new(Refusal::TooMany {
+            return Err(Fault::Host(Box::new(CallError::TooMany {
                 what,
                 found,
                 limit,
@@ -111,14 +111,14 @@ impl Host for Kernel<'_> {
             loader::SYS_CLOSE => self.close(args),
             _ => self.find_symbol(args, memory),
         };
-        Ok(result.unwrap_or_else(|refusal| {
-            let errno = i64::from(refusal.errno().0);
-            tracing::debug!("a call of the skeleton's loader failed: {refusal}");
+        Ok(result.unwrap_or_else(|error| {
+            let errno = u64::from(error.errno().0);
+            tracing::debug!("a call of the skeleton's loader failed: {error}");
             // What closing says is no result of a loader.
             if helper != loader::SYS_CLOSE {
-                self.refused = Some(refusal);
+                self.refused = Some(error);
             }
-            errno.wrapping_neg().cast_unsigned()
+            errno.wrapping_neg()
         }))
     }
 
@@ -188,7 +188,7 @@ impl<'a> Kernel<'a> {
         &mut self,
         [command, attr, size, ..]: [u64; 5],
         memory: &mut Memory,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, CallError> {
         let [command, size] = [command, size].map(low);
         let mut read = |name| Attr::read(name, memory, attr, size.into());
         match command {
@@ -215,16 +215,16 @@ impl<'a> Kernel<'a> {
                 let attr = read("BPF_MAP_FREEZE")?;
                 self.map_freeze(&attr)
             }
-            command => Err(Refusal::Command { command }),
+            command => Err(CallError::Command { command }),
         }
     }
 
     /// `bpf_sys_close(fd)`.
-    fn close(&mut self, [fd, ..]: [u64; 5]) -> Result<u64, Refusal> {
+    fn close(&mut self, [fd, ..]: [u64; 5]) -> Result<u64, CallError> {
         let fd = low(fd);
         match self.descriptors.remove(&fd) {
             Some(_) => Ok(0),
-            None => Err(Refusal::Descriptor {
+            None => Err(CallError::Descriptor {
                 command: "bpf_sys_close",
                 field: "fd",
                 expected: "anything that is open",
@@ -243,12 +243,12 @@ impl<'a> Kernel<'a> {
         &mut self,
         [name, size, kind, flags, ..]: [u64; 5],
         memory: &mut Memory,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, CallError> {
         const HELPER: &str = "bpf_btf_find_by_name_kind";
         let is_hook = !std::mem::replace(&mut self.looked_up, true);
         let name = name_at(HELPER, memory, name, size)?;
         if low(flags) != 0 {
-            return Err(Refusal::Field {
+            return Err(CallError::Field {
                 command: HELPER,
                 field: "flags",
                 expected: "0",
@@ -257,7 +257,7 @@ impl<'a> Kernel<'a> {
         }
         if u64::from(low(kind)) != KIND_FUNC {
             self.missing.push(name.clone());
-            return Err(Refusal::Symbol { symbol: name });
+            return Err(CallError::Symbol { symbol: name });
         }
         let kfunc = self.kfunc(&name);
         let hooks = &self.interface.hooks;
@@ -266,7 +266,7 @@ impl<'a> Kernel<'a> {
         }
         if is_hook {
             let offered = list(hooks.iter().map(|hook| hook.name));
-            return Err(Refusal::Hook {
+            return Err(CallError::Hook {
                 hook: name,
                 offered,
             });
@@ -276,10 +276,10 @@ impl<'a> Kernel<'a> {
         let essential = str::from_utf8(essential_name(kfunc.as_bytes())).unwrap_or_default();
         if let Some(reason) = why_no_kfunc(essential) {
             let problem = KfuncProblem::Refused { reason };
-            return Err(Refusal::KfuncUse { kfunc, problem });
+            return Err(CallError::KfuncUse { kfunc, problem });
         }
         let offered = list(self.interface.kfuncs.iter().map(|kfunc| kfunc.name));
-        Err(Refusal::Kfunc { kfunc, offered })
+        Err(CallError::Kfunc { kfunc, offered })
     }
 
     /// Returns the host's number of a kfunc, whose name may have a flavour.
@@ -304,16 +304,16 @@ impl<'a> Kernel<'a> {
         &mut self,
         [name, size, _flags, result, ..]: [u64; 5],
         memory: &mut Memory,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, CallError> {
         const HELPER: &str = "bpf_kallsyms_lookup_name";
         let symbol = name_at(HELPER, memory, name, size)?;
         let written = memory.write(result, &[0; 8]);
-        written.map_err(|problem| Refusal::Memory {
+        written.map_err(|problem| CallError::Memory {
             command: HELPER,
             field: "res",
             problem,
         })?;
-        Err(Refusal::Symbol { symbol })
+        Err(CallError::Symbol { symbol })
     }
 }
 
@@ -323,12 +323,12 @@ fn name_at(
     memory: &mut Memory,
     addr: u64,
     size: u64,
-) -> Result<String, Refusal> {
+) -> Result<String, CallError> {
     let size = u64::from(low(size));
     let bytes = array(helper, "name", memory, addr, size, MAX_NAME)?;
     match bytes.split_last() {
         Some((0, name)) if !name.is_empty() => Ok(text(name)),
-        _ => Err(Refusal::Field {
+        _ => Err(CallError::Field {
             command: helper,
             field: "name_sz",
             expected: "the length of a name with its NUL",
@@ -344,10 +344,10 @@ fn low(register: u64) -> u32 {
 }
 
 /// Checks a count against its cap.
-pub(super) fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), Refusal> {
+pub(super) fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), CallError> {
     if found <= limit {
         return Ok(());
     }
     let [found, limit] = [found, limit].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
-    Err(Refusal::TooMany { what, found, limit })
+    Err(CallError::TooMany { what, found, limit })
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::attr::Attr;
+use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel, Loaded, Made, check_count};
-use super::refusal::Refusal;
 use super::{MAX_INITIAL_BYTES, MAX_TYPES_LOADED};
 use crate::MapKind;
 use crate::btf::{Btf, MAX_BTF_BYTES, Texts};
@@ -13,7 +13,7 @@ use crate::object::{Definition, MAX_MAPS};
 
 impl Kernel<'_> {
     /// `BPF_BTF_LOAD`.
-    pub(super) fn btf_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, Refusal> {
+    pub(super) fn btf_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, CallError> {
         let count = self.btfs.len().saturating_add(1);
         check_count("sets of types", count, MAX_TYPES_LOADED)?;
         let size = u64::from(attr.u32(16));
@@ -21,7 +21,7 @@ impl Kernel<'_> {
         // Also what failed was read.
         self.spent.types = self.spent.types.saturating_add(size);
         if self.spent.types > limit {
-            return Err(Refusal::TooMany {
+            return Err(CallError::TooMany {
                 what: "bytes of BTF",
                 found: self.spent.types,
                 limit,
@@ -30,14 +30,14 @@ impl Kernel<'_> {
         let bytes = attr.array(memory, "btf", 0, size, limit)?;
         // Reading types takes far longer than moving their bytes.
         memory.worked(size);
-        let btf = Btf::parse(&bytes).map_err(Refusal::Btf)?;
+        let btf = Btf::parse(&bytes).map_err(CallError::Btf)?;
         let texts = Texts::default();
         self.btfs.push(Loaded { btf, texts });
         Ok(self.open(Descriptor::Btf(self.btfs.len().saturating_sub(1))))
     }
 
     /// `BPF_MAP_CREATE`.
-    pub(super) fn map_create(&mut self, attr: &Attr) -> Result<u64, Refusal> {
+    pub(super) fn map_create(&mut self, attr: &Attr) -> Result<u64, CallError> {
         check_count("maps", self.maps.len().saturating_add(1), MAX_MAPS)?;
         let definition = Definition {
             kind: Some(attr.u32(0)),
@@ -48,21 +48,25 @@ impl Kernel<'_> {
         };
         let map = attr.name(28);
         let made = definition.into_map(map.clone());
-        let map = made.map_err(|problem| Refusal::Map { map, problem })?;
+        let map = made.map_err(|problem| CallError::Map { map, problem })?;
         self.maps.push(Made { map, frozen: false });
         Ok(self.open(Descriptor::Map(self.maps.len().saturating_sub(1))))
     }
 
     /// `BPF_MAP_UPDATE_ELEM`, which loaders use to give data sections their
     /// first value.
-    pub(super) fn map_update(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, Refusal> {
+    pub(super) fn map_update(
+        &mut self,
+        attr: &Attr,
+        memory: &mut Memory,
+    ) -> Result<u64, CallError> {
         let index = self.map_of(attr)?;
         let Some(made) = self.maps.get_mut(index) else {
             return Ok(0);
         };
         if made.frozen {
             let map = made.map.name.clone();
-            return Err(Refusal::Frozen { map });
+            return Err(CallError::Frozen { map });
         }
         if made.map.kind != MapKind::Array {
             return Err(attr.refuse("map_fd", "an array: only their values are set", attr.u64(0)));
@@ -80,7 +84,7 @@ impl Kernel<'_> {
         // One value of the blob can be given to many maps.
         self.spent.initial = self.spent.initial.saturating_add(size);
         if self.spent.initial > MAX_INITIAL_BYTES {
-            return Err(Refusal::TooMany {
+            return Err(CallError::TooMany {
                 what: "bytes of maps' first values",
                 found: self.spent.initial,
                 limit: MAX_INITIAL_BYTES,
@@ -92,7 +96,7 @@ impl Kernel<'_> {
     }
 
     /// `BPF_MAP_FREEZE`.
-    pub(super) fn map_freeze(&mut self, attr: &Attr) -> Result<u64, Refusal> {
+    pub(super) fn map_freeze(&mut self, attr: &Attr) -> Result<u64, CallError> {
         let index = self.map_of(attr)?;
         if let Some(made) = self.maps.get_mut(index) {
             made.frozen = true;
@@ -101,11 +105,11 @@ impl Kernel<'_> {
     }
 
     /// Returns the map that the field `map_fd` names.
-    fn map_of(&self, attr: &Attr) -> Result<usize, Refusal> {
+    fn map_of(&self, attr: &Attr) -> Result<usize, CallError> {
         let fd = attr.u32(0);
         match self.descriptor(fd) {
             Some(Descriptor::Map(index)) => Ok(index),
-            _ => Err(Refusal::Descriptor {
+            _ => Err(CallError::Descriptor {
                 command: attr.command,
                 field: "map_fd",
                 expected: "a map",

@@ -3,8 +3,8 @@
 
 use super::MAX_RECORD_BYTES;
 use super::attr::{Attr, text};
+use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel, Loaded, check_count};
-use super::refusal::Refusal;
 use super::rewrite::Rewriting;
 use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo, Record, records};
 use crate::btf::{Btf, Kind};
@@ -30,7 +30,7 @@ const SLOT: u32 = 8;
 
 impl Kernel<'_> {
     /// `BPF_PROG_LOAD`.
-    pub(super) fn prog_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, Refusal> {
+    pub(super) fn prog_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, CallError> {
         let count = self.programs.len().saturating_add(1);
         check_count("programs", count, MAX_PROGRAMS)?;
         let mut program = self.frame(attr)?;
@@ -55,13 +55,13 @@ impl Kernel<'_> {
     }
 
     /// Returns a program without code, but with what it attaches to.
-    fn frame(&self, attr: &Attr) -> Result<Program, Refusal> {
+    fn frame(&self, attr: &Attr) -> Result<Program, CallError> {
         let (name, kind, expected) = (attr.name(48), attr.u32(0), attr.u32(68));
         let (attach, word) = match (kind, expected) {
             (TRACING, TRACE_FENTRY) => (AttachKind::Fentry, "fentry"),
             (TRACING, MODIFY_RETURN) => (AttachKind::FmodRet, "fmod_ret"),
             (kind, attach) => {
-                return Err(Refusal::ProgramKind {
+                return Err(CallError::ProgramKind {
                     program: name,
                     kind,
                     attach,
@@ -89,7 +89,7 @@ impl Kernel<'_> {
     }
 
     /// Returns the hook whose id the loader looked up.
-    fn hook(&self, attr: &Attr) -> Result<String, Refusal> {
+    fn hook(&self, attr: &Attr) -> Result<String, CallError> {
         let id = attr.u32(108);
         let Some(found) = self.name_of(id) else {
             let expected = "an id that bpf_btf_find_by_name_kind gave";
@@ -100,10 +100,10 @@ impl Kernel<'_> {
             return Ok(hook);
         }
         let offered = list(hooks.iter().map(|hook| hook.name));
-        Err(Refusal::Hook { hook, offered })
+        Err(CallError::Hook { hook, offered })
     }
 
-    fn code(&mut self, attr: &Attr, memory: &mut Memory) -> Result<Vec<Insn>, Refusal> {
+    fn code(&mut self, attr: &Attr, memory: &mut Memory) -> Result<Vec<Insn>, CallError> {
         let count = attr.u32(4);
         if count == 0 {
             return Err(attr.refuse("insn_cnt", "1 or more", 0));
@@ -119,13 +119,13 @@ impl Kernel<'_> {
     }
 
     /// Returns which types `prog_btf_fd` names.
-    fn types_of(&self, attr: &Attr) -> Result<Option<usize>, Refusal> {
+    fn types_of(&self, attr: &Attr) -> Result<Option<usize>, CallError> {
         let fd = attr.u32(72);
         let counts = [88, 104, 116].map(|at| attr.u32(at));
         match self.descriptor(fd) {
             Some(Descriptor::Btf(types)) => Ok(Some(types)),
             None if fd == 0 && counts == [0; 3] => Ok(None),
-            _ => Err(Refusal::Descriptor {
+            _ => Err(CallError::Descriptor {
                 command: attr.command,
                 field: "prog_btf_fd",
                 expected: "types, which the program's records need",
@@ -141,7 +141,7 @@ impl Kernel<'_> {
         memory: &mut Memory,
         types: usize,
         program: &mut Program,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), CallError> {
         let functions = self.records::<FuncInfo>(attr, memory, [76, 80, 88])?;
         let lines = self.records::<LineInfo>(attr, memory, [92, 96, 104])?;
         let relos = self.records::<CoreRelo>(attr, memory, [136, 128, 116])?;
@@ -167,7 +167,7 @@ impl Kernel<'_> {
         attr: &Attr,
         memory: &mut Memory,
         [size, pointer, count]: [usize; 3],
-    ) -> Result<Vec<T>, Refusal> {
+    ) -> Result<Vec<T>, CallError> {
         let (size, count) = (attr.u32(size), attr.u32(count));
         if count == 0 {
             return Ok(Vec::new());
@@ -175,7 +175,7 @@ impl Kernel<'_> {
         let bytes = u64::from(size).saturating_mul(count.into());
         self.spent.records = self.spent.records.saturating_add(bytes);
         if self.spent.records > MAX_RECORD_BYTES {
-            return Err(Refusal::TooMany {
+            return Err(CallError::TooMany {
                 what: "bytes of records about instructions",
                 found: self.spent.records,
                 limit: MAX_RECORD_BYTES,
@@ -183,7 +183,7 @@ impl Kernel<'_> {
         }
         let data = attr.array(memory, T::TABLE, pointer, bytes, MAX_RECORD_BYTES)?;
         memory.worked(count.into());
-        records(&data, 0, size, count).map_err(Refusal::Btf)
+        records(&data, 0, size, count).map_err(CallError::Btf)
     }
 
     /// Keeps the licence of the first program.
@@ -202,7 +202,7 @@ fn named_functions(
     records: &[FuncInfo],
     btf: &Btf,
     program: &Program,
-) -> Result<Vec<(u32, String)>, Refusal> {
+) -> Result<Vec<(u32, String)>, CallError> {
     check_count("functions of a program", records.len(), MAX_FUNCTIONS)?;
     let mut functions = Vec::<(u32, String)>::new();
     for record in records {
@@ -227,7 +227,7 @@ fn named_functions(
 
 /// Returns the functions of a program without records: they begin where calls
 /// lead to.
-fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, Refusal> {
+fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, CallError> {
     let inside = |target: &i64| usize::try_from(*target).is_ok_and(|at| at < program.code.len());
     let mut starts = targets.iter().copied().filter(inside).collect::<Vec<_>>();
     starts.push(0);
@@ -263,7 +263,7 @@ fn apply(
     relos: &[CoreRelo],
     relocator: &mut Relocator<'_>,
     program: &mut Program,
-) -> Result<(), Refusal> {
+) -> Result<(), CallError> {
     for relo in relos {
         let (slot, rest) = (relo.insn_off / SLOT, relo.insn_off % SLOT);
         let at = Some(size(slot)).filter(|at| rest == 0 && *at < program.code.len());
@@ -273,7 +273,7 @@ fn apply(
                 insn_off: relo.insn_off,
             }),
         };
-        let reason = done.map_err(|problem| Refusal::CoreRelo {
+        let reason = done.map_err(|problem| CallError::CoreRelo {
             place: Box::new(Place::new(program, slot)),
             problem: Box::new(problem),
         })?;

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel, check_count};
-use super::refusal::Refusal;
 use crate::btf::{Btf, Kind, essential_name};
 use crate::insn::{CALL, LDDW, call, lddw};
 use crate::load_error::KfuncProblem;
@@ -61,7 +61,7 @@ impl<'k> Rewriting<'k> {
         kernel: &Kernel<'_>,
         memory: &mut Memory,
         mut code: Vec<Insn>,
-    ) -> Result<(Vec<Insn>, Vec<i64>), Refusal> {
+    ) -> Result<(Vec<Insn>, Vec<i64>), CallError> {
         self.kfuncs.clone_from(&kernel.kfuncs);
         let mut targets = Vec::new();
         let mut slot = 0_usize;
@@ -99,14 +99,14 @@ impl<'k> Rewriting<'k> {
     }
 
     /// Returns the descriptor at `index` of the array.
-    fn fd_at(&self, memory: &mut Memory, slot: usize, index: i32) -> Result<u32, Refusal> {
+    fn fd_at(&self, memory: &mut Memory, slot: usize, index: i32) -> Result<u32, CallError> {
         let Ok(place) = u64::try_from(index) else {
             return Err(self.refuse(slot, "immediate", "an index into fd_array", index.into()));
         };
         let addr = self.fd_array.wrapping_add(place.saturating_mul(4));
         let mut fd = [0; 4];
         let read = memory.read(addr, &mut fd);
-        read.map_err(|problem| Refusal::Memory {
+        read.map_err(|problem| CallError::Memory {
             command: "BPF_PROG_LOAD",
             field: "fd_array",
             problem,
@@ -115,7 +115,7 @@ impl<'k> Rewriting<'k> {
     }
 
     /// Returns the index of the map that a descriptor names.
-    fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, Refusal> {
+    fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, CallError> {
         match kernel.descriptor(fd) {
             Some(Descriptor::Map(index)) => Ok(small(index)),
             _ => Err(self.refuse(slot, "descriptor", "that of a map", fd.into())),
@@ -123,7 +123,7 @@ impl<'k> Rewriting<'k> {
     }
 
     /// Returns the index of the kfunc whose id `insn` carries.
-    fn kfunc(&mut self, kernel: &Kernel<'_>, slot: usize, insn: Insn) -> Result<i32, Refusal> {
+    fn kfunc(&mut self, kernel: &Kernel<'_>, slot: usize, insn: Insn) -> Result<i32, CallError> {
         if insn.off != 0 {
             let expected = "0: kfuncs are in no module";
             return Err(self.refuse(slot, "offset", expected, insn.off.into()));
@@ -147,7 +147,7 @@ impl<'k> Rewriting<'k> {
     }
 
     /// Returns the host's kfunc that has an id.
-    fn offered(&self, kernel: &Kernel<'_>, slot: usize, id: u32) -> Result<Kfunc, Refusal> {
+    fn offered(&self, kernel: &Kernel<'_>, slot: usize, id: u32) -> Result<Kfunc, CallError> {
         let found = kernel
             .name_of(id)
             .and_then(|found| Some((found, found.kfunc?)));
@@ -165,7 +165,7 @@ impl<'k> Rewriting<'k> {
             && usize::from(own.args) != declared
         {
             let offered = own.args.into();
-            return Err(Refusal::KfuncUse {
+            return Err(CallError::KfuncUse {
                 kfunc: name,
                 problem: KfuncProblem::Arguments { declared, offered },
             });
@@ -174,7 +174,7 @@ impl<'k> Rewriting<'k> {
         Ok(Kfunc { name, host })
     }
 
-    fn index(&mut self, kfunc: Kfunc) -> Result<i32, Refusal> {
+    fn index(&mut self, kfunc: Kfunc) -> Result<i32, CallError> {
         let known = self.kfuncs.iter().position(|known| *known == kfunc);
         let index = known.unwrap_or(self.kfuncs.len());
         if known.is_none() {
@@ -190,8 +190,8 @@ impl<'k> Rewriting<'k> {
         field: &'static str,
         expected: &'static str,
         found: i64,
-    ) -> Refusal {
-        Refusal::Insn {
+    ) -> CallError {
+        CallError::Insn {
             program: self.program.to_owned(),
             slot,
             field,

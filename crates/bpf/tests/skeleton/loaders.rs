@@ -98,6 +98,11 @@ fn a_loader_that_does_nothing_leaves_no_program() {
         &[mov(0, -95), exit()],
         expect!["the skeleton's loader failed, though no call of it did (-95)"],
     );
+    check(
+        &words(&[]),
+        &[mov(0, i32::MIN), exit()],
+        expect!["the skeleton's loader failed, though no call of it did (-2147483648)"],
+    );
 }
 
 #[test]

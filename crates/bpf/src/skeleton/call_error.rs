@@ -1,6 +1,7 @@
 //! Why a call of a loader program fails, and with which errno.
 
-use super::error::Errno;
+use std::fmt;
+
 use crate::btf::BtfError;
 use crate::load_error::{KfuncProblem, MapProblem};
 use crate::memory::AccessError;
@@ -9,7 +10,7 @@ use crate::{CoreReloError, Place};
 /// Why a call of a skeleton's loader program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum CallError {
     /// A command of `bpf(2)` that loaders do not need.
     #[error(
         "bpf command {command} is not offered to loaders; offered: MAP_CREATE (0), \
@@ -161,7 +162,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl CallError {
     /// Returns what the host has in place of what was asked for, with commas.
     pub(super) fn offered(&self) -> Option<&str> {
         match self {
@@ -172,20 +173,48 @@ impl Refusal {
 
     /// Returns the errno that the loader program gets for it.
     #[must_use]
-    pub fn errno(&self) -> Errno {
+    pub fn errno(&self) -> BpfErrno {
         match self {
-            Self::Memory { .. } => Errno::EFAULT,
-            Self::Descriptor { .. } => Errno::EBADF,
-            Self::TooMany { .. } | Self::TooLong { .. } => Errno::E2BIG,
-            Self::Frozen { .. } => Errno::EPERM,
+            Self::Memory { .. } => BpfErrno::EFAULT,
+            Self::Descriptor { .. } => BpfErrno::EBADF,
+            Self::TooMany { .. } | Self::TooLong { .. } => BpfErrno::E2BIG,
+            Self::Frozen { .. } => BpfErrno::EPERM,
             Self::Hook { .. }
             | Self::Kfunc { .. }
             | Self::KfuncUse {
                 problem: KfuncProblem::Refused { .. },
                 ..
             }
-            | Self::Symbol { .. } => Errno::ENOENT,
-            _ => Errno::EINVAL,
+            | Self::Symbol { .. } => BpfErrno::ENOENT,
+            _ => BpfErrno::EINVAL,
         }
+    }
+}
+
+/// An error number that `bpf(2)` answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BpfErrno(pub u32);
+
+impl BpfErrno {
+    pub(super) const EPERM: Self = Self(1);
+    pub(super) const ENOENT: Self = Self(2);
+    pub(super) const E2BIG: Self = Self(7);
+    pub(super) const EBADF: Self = Self(9);
+    pub(super) const EFAULT: Self = Self(14);
+    pub(super) const EINVAL: Self = Self(22);
+}
+
+impl fmt::Display for BpfErrno {
+    /// Writes what the kernel returns: `-ENOENT`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::EPERM => "-EPERM",
+            Self::ENOENT => "-ENOENT",
+            Self::E2BIG => "-E2BIG",
+            Self::EBADF => "-EBADF",
+            Self::EFAULT => "-EFAULT",
+            Self::EINVAL => "-EINVAL",
+            Self(errno) => return write!(f, "-{errno}"),
+        })
     }
 }
