@@ -380,6 +380,8 @@ fn banks() -> AlgorithmSet {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::super::uki::tests::with_uki;
     use super::*;
 
@@ -463,6 +465,153 @@ mod tests {
             "1e004c3fed72b378656883a09088e2a3306a4ba302283b0ff0c57fcdd09ec268\
              a05ce9d3d914e3d8fcd8df806d77f63a",
         );
+    }
+
+    /// What people read and what machines read come of the same values.
+    #[test]
+    fn words_and_documents_have_what_a_boot_measures() {
+        let event = |what: &str| Event::new(what, &Rope::from(what.as_bytes().to_vec())).unwrap();
+        let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
+        let measurements = with_uki(sections, 0, |uki| Measurements {
+            firmware: vec![Event {
+                when: Some("sometimes"),
+                ..event("image.efi")
+            }],
+            stub: Some(Stub::of(uki, Some(b"ro")).unwrap()),
+            ima: vec![event("kernel")],
+            notes: not_told(uki),
+        })
+        .unwrap();
+        expect![[r#"
+            PCR 4      sha256 c8969a6a7a8abba5ef77f3bac5e9abaf6329b6a9c7ffb1869653accb3cbaf7c7 image.efi (sometimes)
+            PCR 11     sha256 0da293e37ad5511c59be47993769aacb91b243f7d010288e118dc90e95aaef5a .linux (its name)
+            PCR 11     sha256 6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c .linux
+            PCR 11     sha256 ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702 value
+            PCR 11     sha256 65cb90ff5267e664e7ae84dd31aa0027fb045871b842bcc1e8be60a4c520dbb2 value at enter-initrd
+            PCR 11     sha256 d3a4e5c6bd273cc23e3f0077a8108e4403112a53b0757735a211848efc288400 value at enter-initrd:leave-initrd
+            PCR 11     sha256 2ecd18291cdccd601680f300c2cb94d41c16abab08bb44fb8a546cec32217b2a value at enter-initrd:leave-initrd:sysinit
+            PCR 11     sha256 698a0a25e4340f5f3ddf14a8186cb6dd64800179c12dfd66542860d5cf07f448 value at enter-initrd:leave-initrd:sysinit:ready
+            PCR 12     sha256 39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127 command line
+            PCR 12     sha256 328320ff30e6e3a2cf01cc4d29dd01d40e3b9b6e014d7f1f9a58a3c4e32c185b value
+            IMA        sha256 6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c kernel
+            note       PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub it has (.sdmagic)
+        "#]].assert_eq(&measurements.text());
+        let document = serde_json::to_string_pretty(&measurements.document()).unwrap();
+        expect![[r#"
+            {
+              "ima": {
+                "events": [
+                  {
+                    "digests": {
+                      "sha256": "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c",
+                      "sha384": "e1685b6426d9c5be8691ff8f95eacdc11753355667394aa23124570b14baf68ab322a3aaeb3c599c448ad5016c709a49"
+                    },
+                    "what": "kernel",
+                    "when": null
+                  }
+                ]
+              },
+              "notes": [
+                "PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub it has (.sdmagic)"
+              ],
+              "pcr11": {
+                "events": [
+                  {
+                    "digests": {
+                      "sha256": "0da293e37ad5511c59be47993769aacb91b243f7d010288e118dc90e95aaef5a",
+                      "sha384": "2fdc8531577607d99031d70fb3063e9e4aecf50a7eaa9c2b0bcda5c5a6e111302996c138465920cadea4416d36089651"
+                    },
+                    "what": ".linux (its name)",
+                    "when": null
+                  },
+                  {
+                    "digests": {
+                      "sha256": "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c",
+                      "sha384": "e1685b6426d9c5be8691ff8f95eacdc11753355667394aa23124570b14baf68ab322a3aaeb3c599c448ad5016c709a49"
+                    },
+                    "what": ".linux",
+                    "when": null
+                  }
+                ],
+                "phases": [
+                  {
+                    "phase": "enter-initrd",
+                    "value": {
+                      "sha256": "65cb90ff5267e664e7ae84dd31aa0027fb045871b842bcc1e8be60a4c520dbb2",
+                      "sha384": "fc230704af3b328b2273cf16aa0791607604bc920f1d9bd5d6fbc51104898ddd742329883b1f1f47cbeca9e04e46e434"
+                    }
+                  },
+                  {
+                    "phase": "enter-initrd:leave-initrd",
+                    "value": {
+                      "sha256": "d3a4e5c6bd273cc23e3f0077a8108e4403112a53b0757735a211848efc288400",
+                      "sha384": "f7ef91416cadd753955164e59dba750b569260cc3afbaad276ba33e1b946de19f9c7f40d3738d588be92b02ece712177"
+                    }
+                  },
+                  {
+                    "phase": "enter-initrd:leave-initrd:sysinit",
+                    "value": {
+                      "sha256": "2ecd18291cdccd601680f300c2cb94d41c16abab08bb44fb8a546cec32217b2a",
+                      "sha384": "827efb16eeb4c3ad0da789306e92110897a6e30da505404f684207720031a2a9d4c0dbe12d63e1c7cefee09abd964418"
+                    }
+                  },
+                  {
+                    "phase": "enter-initrd:leave-initrd:sysinit:ready",
+                    "value": {
+                      "sha256": "698a0a25e4340f5f3ddf14a8186cb6dd64800179c12dfd66542860d5cf07f448",
+                      "sha384": "47a77d37c21e8cab91bb4be2a744a500117d47e38af01bf225b804e88cd635f76d2ca7513cbc6353a67cfeac66822cbc"
+                    }
+                  }
+                ],
+                "value": {
+                  "sha256": "ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702",
+                  "sha384": "5eb0654b84f8626311f6be7890552a0944d695aaae0c9628f15e5872b8fd8120e0a19f0d72339f1f5866aa428aafff15"
+                }
+              },
+              "pcr12": {
+                "events": [
+                  {
+                    "digests": {
+                      "sha256": "39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127",
+                      "sha384": "6469f9c989c27f3f7ed52cc56a60afa1d81fe801a44f01c4e2a51fe68af1eee500be5f7407dc210e2015968fc85ee9f9"
+                    },
+                    "what": "command line",
+                    "when": null
+                  }
+                ],
+                "value": {
+                  "sha256": "328320ff30e6e3a2cf01cc4d29dd01d40e3b9b6e014d7f1f9a58a3c4e32c185b",
+                  "sha384": "c6205c2027a3483c07a28fc1f4b2c6f2bb391b1b8f49f3a055e7442a0d55543039d2fd9bad197185221e709aa64f10be"
+                }
+              },
+              "pcr4": {
+                "events": [
+                  {
+                    "digests": {
+                      "sha256": "c8969a6a7a8abba5ef77f3bac5e9abaf6329b6a9c7ffb1869653accb3cbaf7c7",
+                      "sha384": "a8f1af41167927ec3bbf5650c1423c0ed1069e5017346b1124d8766d397e4e8db182b8e6085736958dd237704c6c743a"
+                    },
+                    "what": "image.efi",
+                    "when": "sometimes"
+                  }
+                ]
+              },
+              "profile": 0,
+              "stub": null
+            }"#]].assert_eq(&document);
+    }
+
+    /// An image that is none for a stub has no registers of the stub's.
+    #[test]
+    fn without_a_stub_there_is_no_value_of_the_stubs() {
+        let measurements = Measurements {
+            firmware: Vec::new(),
+            stub: None,
+            ima: Vec::new(),
+            notes: Vec::new(),
+        };
+        expect![[""]].assert_eq(&measurements.text());
+        expect![[r#"{"ima":{"events":[]},"notes":[],"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"profile":null,"stub":null}"#]].assert_eq(&measurements.document().to_string());
     }
 
     /// Expects the SHA-256 bank of PCR 12.
