@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ukexec_bpf::{Meter, Rope};
+use ukexec_pe::PeImage;
 
 use crate::choice::Chooser;
 use crate::cmdline::{Cmdline, CmdlineRequest};
@@ -82,6 +83,7 @@ pub fn unfold_with(
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, decides)
         .map_err(|cause| outermost.error(cause))?;
     let interface = interface();
+    let layer = Current::examine(options.image_name.clone(), input.image)?;
     let mut unfolding = Unfolding {
         stage_limit: budget.stages,
         session: Session {
@@ -94,7 +96,8 @@ pub fn unfold_with(
         },
         gate,
         chooser: Chooser::new(options),
-        layer: Current::examine(options.image_name.clone(), input.image)?,
+        pe: layer.pe().cloned(),
+        layer,
         resources: Resources::new(input.initrd),
         report: Report::default(),
     };
@@ -115,6 +118,8 @@ struct Unfolding<'a> {
     session: Session<'a>,
     gate: &'a mut dyn Gate,
     chooser: Chooser<'a>,
+    /// The headers of the outermost image.
+    pe: Option<PeImage>,
     layer: Current,
     resources: Resources,
     report: Report,
@@ -197,6 +202,7 @@ impl Unfolding<'_> {
             kernel: self.layer.image,
             initrd,
             cmdline,
+            pe: self.pe,
             report: self.report,
         })
     }
