@@ -187,3 +187,38 @@ fn what_is_no_image_is_refused_before_it_is_copied() {
         assert!(stderr.contains("an image or initrd has"), "{stderr}");
     }
 }
+
+/// Nobody looks at a stream before it is taken over; the answer is the same.
+#[test]
+fn a_stream_that_is_no_image_is_refused_as_a_file_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("none")).unwrap();
+    let path = dir.path().join("standard input");
+    fs::write(&path, [b'a'; 4096]).unwrap();
+    for verify in ["--verify=off", "--verify=require"] {
+        let args = ["load", "--dry-run", "--json", "--parsers-dir=none", verify];
+        let file = run(dir.path(), &[&args[..], &["standard input"]].concat());
+        let mut stream = Command::new(env!("CARGO_BIN_EXE_ukexec"));
+        stream.current_dir(dir.path()).args(args).arg("-");
+        let stream = stream.stdin(piped(&path)).output().unwrap();
+        assert_eq!(stream, file);
+        let document: Value = serde_json::from_slice(&stream.stdout).unwrap();
+        let error = json!({
+            "layer": "standard input",
+            "stage": null,
+            "hook": null,
+            "insn": null,
+            "offset": null,
+            "message": "standard input: not a kernel but text; give the image itself",
+        });
+        assert_eq!(document["error"], error);
+    }
+}
+
+/// Returns a pipe with the content of a file, which has room for it.
+fn piped(path: &Path) -> std::io::PipeReader {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let content = fs::read(path).expect("the file");
+    std::io::Write::write_all(&mut writer, &content).expect("room in the pipe");
+    reader
+}

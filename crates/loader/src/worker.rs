@@ -114,11 +114,13 @@ fn serve(line: &Arc<ParentChannel>) -> anyhow::Result<()> {
                 has_more_parsers,
             } => {
                 let image = sources::rope(descriptor, len);
-                if let Err(failure) = check_hopeless(&image, &name, has_more_parsers) {
+                let pe = PeImage::parse(&PeBytes(&image)).ok();
+                let hopeless = check_hopeless(pe.as_ref(), &image, &name, has_more_parsers);
+                if let Err(failure) = hopeless {
                     warn(line, rules.notes())?;
                     return Err(failure.into());
                 }
-                line.send(&look(&image, &rules))?;
+                line.send(&look(pe.as_ref(), &image, &rules))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(job) => {
@@ -160,11 +162,10 @@ fn answer(
 
 /// Returns where to cut an image so that its largest sections are parts of their
 /// own, and what to hash of it.
-fn look(image: &Rope, rules: &Rules) -> Event {
-    let pe = PeImage::parse(&PeBytes(image)).ok();
+fn look(pe: Option<&PeImage>, image: &Rope, rules: &Rules) -> Event {
     Event::Looked {
-        cuts: largest(pe.as_ref().map(PeImage::cuts).unwrap_or_default()),
-        hash: pe.and_then(|pe| rules.hash_plan(&pe, image)),
+        cuts: largest(pe.map(PeImage::cuts).unwrap_or_default()),
+        hash: pe.and_then(|pe| rules.hash_plan(pe, image)),
     }
 }
 

@@ -1,11 +1,14 @@
 //! From a job to a kernel.
 
+use std::error::Error;
+
 use anyhow::Context as _;
 use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
-    Input, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers, unfold_with,
+    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, UnfoldCause,
+    UnfoldError, built_in_parsers, unfold_with,
 };
 
 use super::initrd;
@@ -25,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) path: String,
     /// All of the image.
     pub(crate) image: Rope,
+    /// Its headers, if it is a sound PE.
+    pub(crate) pe: Option<PeImage>,
     /// The kernel at its true length: without what a section holds behind its
     /// certificates.
     pub(crate) kernel: Rope,
@@ -62,15 +67,16 @@ impl Outcome {
             cmdline: job.cmdline.clone(),
             append: job.append.clone(),
         };
-        let has_more_parsers = job.parser.is_some() || !job.parsers.is_empty();
-        check_hopeless(&image, &job.name, has_more_parsers)?;
         let options = options(job, bundle, rules, notes)?;
-        let mut verifier =
-            Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers);
+        let mut admission = Admission {
+            has_more_parsers: job.parser.is_some() || !job.parsers.is_empty(),
+            verifier: Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers),
+        };
         let mut budget = job.budget.clone();
-        let mut unfolded = unfold_with(input, &options, &mut verifier, sources, &mut budget)?;
+        let mut unfolded = unfold_with(input, &options, &mut admission, sources, &mut budget)
+            .map_err(plain_failure)?;
         notes.extend(shorten(&mut unfolded.report, job.budget.meter.log_lines));
-        let signatures = verifier.found;
+        let signatures = admission.verifier.found;
         let mut identity = identify(&PeBytes(&unfolded.kernel));
         let kernel = match &mut identity {
             Ok(identity) => {
@@ -91,6 +97,7 @@ impl Outcome {
         Ok(Self {
             path: job.path.clone(),
             image,
+            pe: unfolded.pe,
             kernel,
             identity,
             initrd: unfolded.initrd,
@@ -130,17 +137,46 @@ impl Outcome {
     }
 }
 
+/// Refuses an outermost image that is hopeless, and asks the verifier about all
+/// others.
+struct Admission<'a> {
+    has_more_parsers: bool,
+    verifier: Verifier<'a>,
+}
+
+impl Gate for Admission<'_> {
+    fn admit(&mut self, layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.verifier.found.is_empty() {
+            check_hopeless(layer.pe, layer.image, layer.path, self.has_more_parsers)?;
+        }
+        self.verifier.admit(layer)
+    }
+}
+
+/// Returns the failure of a hopeless image as it is when no unfolding has begun.
+fn plain_failure(error: UnfoldError) -> anyhow::Error {
+    match error.cause() {
+        UnfoldCause::NotAdmitted(reason)
+            if let Some(failure) = reason.downcast_ref::<Failure>() =>
+        {
+            failure.clone().into()
+        }
+        _ => error.into(),
+    }
+}
+
 /// Refuses an image whose headers say that no parser that comes with ukexec takes
 /// it apart, and that it is no kernel either: it need not even be copied then.
-/// Where there are more parsers than those (`has_more_parsers`), it may be
+/// `pe` is its headers, if they are those of a sound PE. Where there are more parsers than those (`has_more_parsers`), it may be
 /// anything.
 pub(super) fn check_hopeless(
+    pe: Option<&PeImage>,
     image: &Rope,
     name: &str,
     has_more_parsers: bool,
 ) -> Result<(), Failure> {
     // A sound PE may carry a parser.
-    if has_more_parsers || PeImage::parse(&PeBytes(image)).is_ok() {
+    if has_more_parsers || pe.is_some() {
         return Ok(());
     }
     match identify(&PeBytes(image)) {

@@ -8,9 +8,7 @@ use std::ops::Range;
 use anyhow::{Context as _, bail};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::{PeImage, Section};
-use ukexec_unfold::{
-    Budget, Input, MemoryStore, Observer, Options, PeBytes, built_in_parsers, run_stage,
-};
+use ukexec_unfold::{Budget, Input, MemoryStore, Observer, Options, built_in_parsers, run_stage};
 
 use super::outcome::Outcome;
 use crate::protocol::Job;
@@ -38,7 +36,7 @@ impl<'a> Uki<'a> {
     /// Looks at the image of `outcome`, of which `job` asked for a profile;
     /// `None` if it is no PE.
     pub(crate) fn of(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Self>> {
-        let Ok(pe) = PeImage::parse(&PeBytes(&outcome.image)) else {
+        let Some(pe) = outcome.pe.clone() else {
             return Ok(None);
         };
         let said = outcome.report.stages.first().and_then(|it| it.profile);
@@ -181,6 +179,8 @@ impl Observer for Nobody {}
 #[cfg(test)]
 pub(crate) mod tests {
     use expect_test::{Expect, expect};
+
+    use ukexec_unfold::PeBytes;
 
     use super::*;
 
