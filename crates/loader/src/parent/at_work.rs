@@ -321,9 +321,8 @@ fn file_size(budget: &Budget) -> u64 {
     output.saturating_add(SLACK)
 }
 
-/// Returns how long all outputs of a worker may be together, in bytes. It unfolds
-/// twice where it looks for the image's own command line first, and then writes
-/// out what it has in memory.
+/// Returns how long all outputs of a worker may be together, in bytes: those of
+/// the unfolding, and then what it writes out of its memory.
 pub(crate) fn output_limit(budget: &Budget) -> u64 {
-    file_size(budget).saturating_mul(3)
+    file_size(budget).saturating_mul(2)
 }
