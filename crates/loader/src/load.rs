@@ -66,6 +66,8 @@ impl<'a> LoadPlan<'a> {
             image,
             initrds,
             answer,
+            kernel,
+            initrd,
             sources,
             kind,
         } = unfolding;
@@ -75,10 +77,10 @@ impl<'a> LoadPlan<'a> {
         let original = original.filter(|_| !answer.unfolded && machine.verifies_files());
         let kernel_fd = match original {
             Some(file) => KernelFd::Original(file.as_fd(), image.len()),
-            None => KernelFd::Part(sources.descriptor(&answer.kernel)?),
+            None => KernelFd::Part(sources.descriptor(kernel)?),
         };
-        let empty_initrd = answer.initrd.is_none() && identity.x86_64;
-        let initrd = match &answer.initrd {
+        let empty_initrd = initrd.is_none() && identity.x86_64;
+        let initrd = match initrd {
             Some(spans) => Some(sources.descriptor(spans)?),
             None if empty_initrd => {
                 let (sealed, moved) = assemble(&[Part::Bytes(&EMPTY_INITRD)])?;

@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod sources;
 pub(crate) mod waiting;
 
+use std::mem;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use ukexec_signature::Hasher;
 
 use self::at_work::{Looked, SLACK, Work, output_limit};
 use self::input::{Image, Opened};
-use self::sources::Sources;
+use self::sources::{CheckedSpans, Sources};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::files::name;
@@ -59,9 +60,13 @@ pub struct Unfolding {
     pub(crate) image: Image,
     /// The caller's initrds.
     pub(crate) initrds: Vec<Image>,
-    /// What the worker found. Its spans were checked.
+    /// What the worker found, its parts left out.
     pub(crate) answer: Answer,
-    /// Where the spans' bytes are.
+    /// The kernel.
+    pub(crate) kernel: CheckedSpans,
+    /// The initrd; absent is `None`.
+    pub(crate) initrd: Option<CheckedSpans>,
+    /// Where the parts' bytes are.
     pub(crate) sources: Sources,
     /// What the kernel is for.
     pub(crate) kind: LoadKind,
@@ -149,9 +154,10 @@ impl Task<'_> {
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;
         let limit = inputs.saturating_add(budget).saturating_add(SLACK);
-        sources.check(&answer.kernel, limit)?;
-        sources.check(answer.initrd.as_deref().unwrap_or_default(), limit)?;
-        if let (Purpose::Load(_), Some(initrd)) = (self.purpose, &mut answer.initrd) {
+        let kernel = sources.check(mem::take(&mut answer.kernel), limit)?;
+        let initrd = answer.initrd.take();
+        let mut initrd = initrd.map(|it| sources.check(it, limit)).transpose()?;
+        if let (Purpose::Load(_), Some(initrd)) = (self.purpose, &mut initrd) {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
@@ -160,6 +166,8 @@ impl Task<'_> {
             image,
             initrds,
             answer,
+            kernel,
+            initrd,
             sources,
             kind: self.options.kind,
         })
@@ -192,7 +200,7 @@ impl Task<'_> {
         let Looked { cuts, hash } = looked;
         let Some(plan) = hash else {
             let image = match self.access {
-                Access::OnDisk => file.leave(sources),
+                Access::OnDisk => file.leave(sources)?,
                 Access::Snapshot => file.snapshot(&cuts, None, self.console, sources)?,
             };
             return Ok((image, None));
@@ -298,12 +306,12 @@ impl Unfolding {
         &self,
         mut write: impl FnMut(&'static str, &[Part<'_>]) -> anyhow::Result<Moved>,
     ) -> anyhow::Result<Moved> {
-        let (answer, sources) = (&self.answer, &self.sources);
-        let mut written = sources.with_parts(&answer.kernel, |parts| write("kernel", parts))?;
-        if let Some(initrd) = &answer.initrd {
-            written += sources.with_parts(initrd, |parts| write("initrd", parts))?;
+        let sources = &self.sources;
+        let mut written = write("kernel", &sources.parts_of(&self.kernel)?)?;
+        if let Some(initrd) = &self.initrd {
+            written += write("initrd", &sources.parts_of(initrd)?)?;
         }
-        if let Some(cmdline) = &answer.cmdline {
+        if let Some(cmdline) = &self.answer.cmdline {
             written += write("cmdline", &[Part::Bytes(cmdline)])?;
         }
         Ok(written)

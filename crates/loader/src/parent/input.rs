@@ -85,7 +85,7 @@ impl Opened {
     }
 
     /// Leaves the bytes where they are.
-    pub(crate) fn leave(self, sources: &mut Sources) -> Image {
+    pub(crate) fn leave(self, sources: &mut Sources) -> anyhow::Result<Image> {
         let Self {
             path,
             readers,
@@ -93,23 +93,23 @@ impl Opened {
         } = self;
         let sealed = matches!(content, Content::Stream(_));
         let (span, moved) = match content {
-            Content::File(file, len) => (sources.add_file(file, len), Moved::default()),
+            Content::File(file, len) => (sources.add_file(file, len)?, Moved::default()),
             Content::Stream(sealed) => {
                 let moved = Moved {
                     in_kernel: 0,
                     through_user: sealed.len(),
                 };
-                (sources.add_sealed(sealed), moved)
+                (sources.add_sealed(sealed)?, moved)
             }
         };
-        Image {
+        Ok(Image {
             path,
             readers,
             spans: vec![span],
             sealed,
             moved,
             file: None,
-        }
+        })
     }
 
     /// Takes the bytes over into memory in one pass, cut where `cuts` say. All
@@ -135,7 +135,7 @@ impl Opened {
                     readers,
                     content,
                 };
-                return Ok(stream.leave(sources));
+                return stream.leave(sources);
             }
         };
         if len > LEN_MAX {
@@ -154,9 +154,9 @@ impl Opened {
         let mut largest = parts.iter().map(GrowableFile::len).max();
         for part in parts {
             let span = if largest.take_if(|len| *len == part.len()).is_some() {
-                sources.add_growable(part)
+                sources.add_growable(part)?
             } else {
-                sources.add_sealed(part.seal()?)
+                sources.add_sealed(part.seal()?)?
             };
             if let Span::Source { id, .. } = span {
                 ids.push(id);

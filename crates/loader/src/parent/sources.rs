@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use anyhow::Context as _;
 use ukexec_kexec::{GrowableFile, KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
 
 use crate::parent::border::BadAnswer;
@@ -14,6 +15,13 @@ use crate::protocol::Span;
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     backings: Vec<Option<Backing>>,
+}
+
+/// Bytes of sources that are all there, as [`Sources::check`] found: nothing else
+/// is assembled, grown, written or loaded.
+#[derive(Debug)]
+pub(crate) struct CheckedSpans {
+    spans: Vec<Span>,
 }
 
 /// So many sources are kept account of. Each of 64 decompressions in a stage has
@@ -40,26 +48,26 @@ enum Backing {
 
 impl Sources {
     /// Takes sealed memory in and returns all of it.
-    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> Span {
+    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> anyhow::Result<Span> {
         let len = sealed.len();
         self.add(Backing::Sealed(sealed), len)
     }
 
     /// Takes memory in that may have to grow and returns all of it.
-    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> Span {
+    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> anyhow::Result<Span> {
         let len = file.len();
         self.add(Backing::Growable(file), len)
     }
 
     /// Takes a file of `len` bytes in as it lies and returns all of it.
-    pub(crate) fn add_file(&mut self, file: File, len: u64) -> Span {
+    pub(crate) fn add_file(&mut self, file: File, len: u64) -> anyhow::Result<Span> {
         self.add(Backing::File(file, len), len)
     }
 
-    fn add(&mut self, backing: Backing, len: u64) -> Span {
-        let id = u32::try_from(self.backings.len()).unwrap_or(u32::MAX);
+    fn add(&mut self, backing: Backing, len: u64) -> anyhow::Result<Span> {
+        let id = u32::try_from(self.backings.len()).context("there are too many files")?;
         self.backings.push(Some(backing));
-        Span::Source { id, range: 0..len }
+        Ok(Span::Source { id, range: 0..len })
     }
 
     /// Returns all sources there are, in order, each with its length.
@@ -120,9 +128,9 @@ impl Sources {
 
     /// Puts what comes in `spans` behind a whole source that can grow into that
     /// source: nothing of the source itself is moved then, however long it is.
-    /// Other spans stay what they are. The spans were checked.
-    pub(crate) fn grow(&mut self, spans: &mut Vec<Span>) -> Result<(), KexecError> {
-        let Some((Span::Source { id, range }, behind)) = spans.split_first() else {
+    /// Other spans stay what they are.
+    pub(crate) fn grow(&mut self, spans: &mut CheckedSpans) -> anyhow::Result<()> {
+        let Some((Span::Source { id, range }, behind)) = spans.spans.split_first() else {
             return Ok(());
         };
         let itself = |span: &Span| matches!(span, Span::Source { id: it, .. } if it == id);
@@ -138,14 +146,12 @@ impl Sources {
             return Ok(());
         };
         let id = *id;
-        let moved = self.with_parts(behind, |parts| file.append(parts))?;
-        *spans = vec![Span::Source {
+        let moved = file.append(&self.parts(behind)?)?;
+        spans.spans = vec![Span::Source {
             id,
             range: 0..file.len(),
         }];
-        if let Some(slot) = self.backings.get_mut(id as usize) {
-            *slot = Some(Backing::Grown(file.seal()?, moved));
-        }
+        *self.slot(id)? = Some(Backing::Grown(file.seal()?, moved));
         Ok(())
     }
 
@@ -161,10 +167,11 @@ impl Sources {
         Ok(())
     }
 
-    /// Returns the length of what `spans` name, of which every byte is there.
-    pub(crate) fn check(&self, spans: &[Span], limit: u64) -> Result<u64, BadAnswer> {
+    /// Returns `spans` if every byte that they name is there, and there are no more
+    /// than `limit`.
+    pub(crate) fn check(&self, spans: Vec<Span>, limit: u64) -> Result<CheckedSpans, BadAnswer> {
         let mut len: u64 = 0;
-        for span in spans {
+        for span in &spans {
             if let Span::Source { id, range } = span {
                 let backing = self.backings.get(*id as usize).and_then(Option::as_ref);
                 let there = backing.and_then(Backing::len);
@@ -181,45 +188,53 @@ impl Sources {
                 "a part of {len} bytes, where {limit} is all there can be"
             )));
         }
-        Ok(len)
+        Ok(CheckedSpans { spans })
     }
 
-    /// Calls `job` with what `spans` name, which were checked.
-    pub(crate) fn with_parts<T>(&self, spans: &[Span], job: impl FnOnce(&[Part<'_>]) -> T) -> T {
+    /// Returns what `spans` name, as it can be moved.
+    pub(crate) fn parts_of(&self, spans: &CheckedSpans) -> Result<Vec<Part<'_>>, BadAnswer> {
+        self.parts(&spans.spans)
+    }
+
+    fn parts(&self, spans: &[Span]) -> Result<Vec<Part<'_>>, BadAnswer> {
         let part = |span: &Span| {
-            Some(match span {
+            Ok(match span {
                 Span::Source { id, range } => Part::File {
-                    fd: self.backings.get(*id as usize)?.as_ref()?.as_fd(),
+                    fd: self.backing(*id)?.as_fd(),
                     range: range.clone(),
                 },
                 Span::Zeros(len) => Part::Zeros(*len),
             })
         };
-        let parts: Vec<Part<'_>> = spans.iter().filter_map(part).collect();
-        job(&parts)
+        spans.iter().map(part).collect()
     }
 
     /// Returns `spans` as one descriptor: as it lies if it is one sealed file,
     /// else assembled.
-    pub(crate) fn descriptor(&self, spans: &[Span]) -> Result<Descriptor<'_>, KexecError> {
-        if let Some(whole) = self.whole(spans) {
+    pub(crate) fn descriptor(&self, spans: &CheckedSpans) -> anyhow::Result<Descriptor<'_>> {
+        if let Some(whole) = self.whole(&spans.spans)? {
             return Ok(whole);
         }
-        let (sealed, moved) = self.with_parts(spans, assemble)?;
+        let (sealed, moved) = assemble(&self.parts_of(spans)?)?;
         Ok(Descriptor::Assembled(sealed, moved))
     }
 
     /// Returns the sealed file that `spans` are, whole, if it is just one.
-    fn whole(&self, spans: &[Span]) -> Option<Descriptor<'_>> {
+    fn whole(&self, spans: &[Span]) -> Result<Option<Descriptor<'_>>, BadAnswer> {
         let [Span::Source { id, range }] = spans else {
-            return None;
+            return Ok(None);
         };
-        let whole = match self.backings.get(*id as usize)?.as_ref()? {
+        let whole = match self.backing(*id)? {
             Backing::Sealed(sealed) | Backing::Written(sealed) => Descriptor::AsItLies(sealed),
             Backing::Grown(sealed, moved) => Descriptor::Grown(sealed, *moved),
-            Backing::Growable(_) | Backing::Shared(_) | Backing::File(..) => return None,
+            Backing::Growable(_) | Backing::Shared(_) | Backing::File(..) => return Ok(None),
         };
-        (*range == (0..whole.len())).then_some(whole)
+        Ok((*range == (0..whole.len())).then_some(whole))
+    }
+
+    fn backing(&self, id: u32) -> Result<&Backing, BadAnswer> {
+        let backing = self.backings.get(id as usize).and_then(Option::as_ref);
+        backing.ok_or_else(|| BadAnswer::new(format!("source {id}, which is gone")))
     }
 }
 
@@ -314,6 +329,10 @@ mod tests {
         writer.finish().unwrap()
     }
 
+    fn checked(sources: &Sources, spans: Vec<Span>) -> CheckedSpans {
+        sources.check(spans, 1000).unwrap()
+    }
+
     fn span(id: u32, range: Range<u64>) -> Span {
         Span::Source { id, range }
     }
@@ -321,20 +340,22 @@ mod tests {
     #[test]
     fn a_whole_sealed_file_is_handed_over_as_it_lies() {
         let mut sources = Sources::default();
-        let kernel = sources.add_sealed(sealed(b"kernel"));
-        let descriptor = sources.descriptor(&[kernel]).unwrap();
+        let kernel = sources.add_sealed(sealed(b"kernel")).unwrap();
+        let kernel = checked(&sources, vec![kernel]);
+        let descriptor = sources.descriptor(&kernel).unwrap();
         assert_eq!(descriptor.to_string(), "as it lies");
         assert_eq!((descriptor.moved().total(), descriptor.len()), (0, 6));
-        let part = sources.descriptor(&[span(0, 1..6)]).unwrap();
+        let part = checked(&sources, vec![span(0, 1..6)]);
+        let part = sources.descriptor(&part).unwrap();
         assert_eq!(part.to_string(), "assembled");
     }
 
     #[test]
     fn other_parts_are_assembled_in_the_kernel() {
         let mut sources = Sources::default();
-        let microcode = sources.add_sealed(sealed(b"microcode"));
-        let initrd = sources.add_sealed(sealed(b"initrd"));
-        let spans = [microcode, Span::Zeros(3), initrd];
+        let microcode = sources.add_sealed(sealed(b"microcode")).unwrap();
+        let initrd = sources.add_sealed(sealed(b"initrd")).unwrap();
+        let spans = checked(&sources, vec![microcode, Span::Zeros(3), initrd]);
         let Descriptor::Assembled(file, moved) = sources.descriptor(&spans).unwrap() else {
             panic!("this part is not one file")
         };
@@ -351,10 +372,11 @@ mod tests {
 
     /// Grows `spans` where source 0 is `section`, which can, and 1 is `tail`;
     /// expects what comes of it, and how many bytes were moved for it.
-    fn check_grown(mut spans: Vec<Span>, expected: (&str, u64, &[u8])) {
+    fn check_grown(spans: Vec<Span>, expected: (&str, u64, &[u8])) {
         let mut sources = Sources::default();
-        sources.add_growable(growable(b"section"));
-        sources.add_sealed(sealed(b"tail"));
+        sources.add_growable(growable(b"section")).unwrap();
+        sources.add_sealed(sealed(b"tail")).unwrap();
+        let mut spans = checked(&sources, spans);
         sources.grow(&mut spans).unwrap();
         sources.seal_all().unwrap();
         let descriptor = sources.descriptor(&spans).unwrap();
@@ -362,7 +384,7 @@ mod tests {
         let bytes = descriptor.file().to_vec().unwrap();
         assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
         // What the section was, it still is.
-        assert_eq!(sources.check(&[span(0, 0..7)], 7).unwrap(), 7);
+        sources.check(vec![span(0, 0..7)], 7).unwrap();
         assert!(!format!("{sources:?}").contains("Growable"));
     }
 
@@ -392,22 +414,21 @@ mod tests {
         let mut sources = Sources::default();
         let output = sources.add_output().unwrap().try_clone_to_owned().unwrap();
         File::from(output).write_all(b"image").unwrap();
-        sources.check(&[span(0, 0..5)], 100).unwrap_err();
+        sources.check(vec![span(0, 0..5)], 100).unwrap_err();
         sources.seal(0).unwrap();
-        assert_eq!(sources.check(&[span(0, 0..5)], 100).unwrap(), 5);
-        assert_eq!(
-            sources.descriptor(&[span(0, 0..5)]).unwrap().to_string(),
-            "as it lies"
-        );
+        let output = checked(&sources, vec![span(0, 0..5)]);
+        let descriptor = sources.descriptor(&output).unwrap();
+        assert_eq!(descriptor.to_string(), "as it lies");
         sources.seal(0).unwrap_err();
         sources.free(0).unwrap();
-        sources.check(&[span(0, 0..5)], 100).unwrap_err();
+        sources.descriptor(&output).unwrap_err();
+        sources.check(vec![span(0, 0..5)], 100).unwrap_err();
     }
 
     #[test]
     fn an_output_is_freed_once_and_nothing_else_is() {
         let mut sources = Sources::default();
-        sources.add_sealed(sealed(b"image"));
+        sources.add_sealed(sealed(b"image")).unwrap();
         sources.add_output().unwrap();
         sources.seal(1).unwrap();
         sources.free(1).unwrap();
@@ -415,7 +436,7 @@ mod tests {
             let error = sources.free(id).unwrap_err();
             assert!(error.is::<BadAnswer>(), "{error}");
         }
-        assert_eq!(sources.check(&[span(0, 0..5)], 5).unwrap(), 5);
+        sources.check(vec![span(0, 0..5)], 5).unwrap();
     }
 
     #[test]
@@ -446,9 +467,9 @@ mod tests {
     }
 
     /// Expects an answer to be refused.
-    fn check(spans: &[Span], expected: &Expect) {
+    fn check(spans: Vec<Span>, expected: &Expect) {
         let mut sources = Sources::default();
-        sources.add_sealed(sealed(b"0123456789"));
+        sources.add_sealed(sealed(b"0123456789")).unwrap();
         let error = sources.check(spans, 1000).unwrap_err();
         expected.assert_eq(&error.to_string());
     }
@@ -456,32 +477,32 @@ mod tests {
     #[test]
     fn numbers_that_do_not_fit_are_refused() {
         check(
-            &[span(1, 0..1)],
+            vec![span(1, 0..1)],
             &expect![
                 "the worker cannot be trusted: it names bytes 0..1 of source 1, which has None; nothing was done with its answer"
             ],
         );
         check(
-            &[span(0, 0..11)],
+            vec![span(0, 0..11)],
             &expect![
                 "the worker cannot be trusted: it names bytes 0..b of source 0, which has Some(a); nothing was done with its answer"
             ],
         );
         #[expect(clippy::reversed_empty_ranges, reason = "as a liar would")]
         check(
-            &[span(0, 5..4)],
+            vec![span(0, 5..4)],
             &expect![
                 "the worker cannot be trusted: it names bytes 5..4 of source 0, which has Some(a); nothing was done with its answer"
             ],
         );
         check(
-            &[Span::Zeros(1000), span(0, 0..1)],
+            vec![Span::Zeros(1000), span(0, 0..1)],
             &expect![
                 "the worker cannot be trusted: it names a part of 1001 bytes, where 1000 is all there can be; nothing was done with its answer"
             ],
         );
         check(
-            &[Span::Zeros(u64::MAX), Span::Zeros(u64::MAX)],
+            vec![Span::Zeros(u64::MAX), Span::Zeros(u64::MAX)],
             &expect![
                 "the worker cannot be trusted: it names a part of 18446744073709551615 bytes, where 1000 is all there can be; nothing was done with its answer"
             ],
