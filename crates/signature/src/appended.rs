@@ -15,7 +15,7 @@ use ukexec_pe::{ByteRanges, ReadAt};
 use crate::algorithm::oid;
 use crate::chain::Effort;
 use crate::digest::Hex;
-use crate::image::{Checks, Refusal, combine, signer, unless_in_doubt};
+use crate::image::{Checks, Rejection, combine, signer, unless_in_doubt};
 use crate::pkcs7::{SignedData, SignerId, unexpected};
 use crate::signers;
 use crate::table::MAX_SIGNATURE_LEN;
@@ -58,7 +58,7 @@ pub fn verify_appended(
             let verdict = verify(file, signed_len, &signed, &anchors, trust, checks)?;
             unless_in_doubt(verdict, revoked.map(drop))
         }
-        (_, Err(error)) => combine(iter::once(Err(Refusal::Bad(error)))),
+        (_, Err(error)) => combine(iter::once(Err(Rejection::Bad(error)))),
     };
     Ok(Some(AppendedVerdict {
         signed_len,

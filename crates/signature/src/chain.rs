@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 use crate::extensions::Extensions;
-use crate::{Certificate, MAX_SIGNATURES, Origin, Revocation, SignatureError, Trust};
+use crate::{Certificate, MAX_SIGNATURES, Origin, SignatureError, Trust};
 
 /// What may be spent on the signatures of one image.
 #[derive(Debug)]
@@ -22,17 +22,6 @@ pub(crate) struct Effort {
     verifications: usize,
     /// Comparisons of names with name constraints.
     comparisons: usize,
-}
-
-/// Why there is no chain.
-#[derive(Debug)]
-pub(crate) enum ChainError {
-    /// A certificate that vouches for the signer is revoked.
-    Revoked {
-        revocation: Revocation,
-        subject: String,
-    },
-    Refused(SignatureError),
 }
 
 /// A certificate on the way from the signer, and where the way came from.
@@ -43,23 +32,23 @@ struct Step<'a> {
     /// How many issuers, not counting self-issued ones, lie between this one
     /// and the signer.
     below: usize,
-    /// Whether a chain may go through here, or only revocations are looked
-    /// for.
+    /// Whether a chain may go through here. Otherwise it is for the message that
+    /// there is none.
     usable: bool,
 }
 
 /// Searches for the shortest chain from `signer`, over `embedded`
 /// certificates, to one that is trusted. `now` is for checking dates.
 ///
-/// Everything that vouches for the signer is looked at, beyond the trusted
-/// certificate as well: if any of it is revoked, so is the signer.
+/// Revocations are not looked at: [`crate::signers`] has done so, of all that
+/// could be on the way.
 pub(crate) fn chain<'a>(
     signer: &'a Certificate,
     embedded: &'a [Certificate],
     trust: &'a Trust,
     now: Option<u64>,
     effort: &mut Effort,
-) -> Result<(Vec<&'a Certificate>, &'a Origin), ChainError> {
+) -> Result<(Vec<&'a Certificate>, &'a Origin), SignatureError> {
     let mut search = Search {
         embedded,
         trust,
@@ -126,7 +115,7 @@ impl<'a> Search<'a> {
         &mut self,
         signer: &'a Certificate,
         effort: &mut Effort,
-    ) -> Result<(Vec<&'a Certificate>, &'a Origin), ChainError> {
+    ) -> Result<(Vec<&'a Certificate>, &'a Origin), SignatureError> {
         let mut trusted_signer = None;
         let mut found = None;
         let mut queue = VecDeque::from([0_usize]);
@@ -142,7 +131,6 @@ impl<'a> Search<'a> {
                 break;
             };
             let (certificate, usable) = (step.certificate, step.usable);
-            self.check_revoked(certificate)?;
             if usable && found.is_none() {
                 let origin = self.anchor(certificate).map(|origin| (index, origin));
                 let slot = if index == 0 {
@@ -160,10 +148,10 @@ impl<'a> Search<'a> {
         let trusted_signer = trusted_signer.filter(|_| self.embedded_chain_holds());
         match trusted_signer.or(found) {
             Some((index, origin)) => Ok((self.way(index), origin)),
-            None => Err(ChainError::Refused(SignatureError::NoChain {
+            None => Err(SignatureError::NoChain {
                 signer: signer.subject(),
                 reasons: self.reasons(),
-            })),
+            }),
         }
     }
 
@@ -175,7 +163,9 @@ impl<'a> Search<'a> {
         certificate: &'a Certificate,
         usable: bool,
         effort: &mut Effort,
-    ) -> Result<Vec<&'a Certificate>, ChainError> {
+    ) -> Result<Vec<&'a Certificate>, SignatureError> {
+        // What a revoked one signed is refused by `crate::signers`. A namesake of
+        // the issuer among them is worth a note.
         let revoked = self.trust.revoked_certificates().map(|(one, _)| one);
         let anchors = self.trust.anchors().map(|(one, _)| one);
         let mut issuers: Vec<&Certificate> = Vec::new();
@@ -188,7 +178,7 @@ impl<'a> Search<'a> {
             if self.is_seen(candidate, usable) || issuers.contains(&candidate) {
                 continue;
             }
-            effort.verification().map_err(ChainError::Refused)?;
+            effort.verification()?;
             match certificate.verify(candidate, self.trust.least_rsa(candidate)) {
                 Ok(()) => issuers.push(candidate),
                 Err(error) => self.note(certificate, &error.to_string()),
@@ -218,7 +208,7 @@ impl<'a> Search<'a> {
         index: usize,
         issuer: &'a Certificate,
         effort: &mut Effort,
-    ) -> Result<(), ChainError> {
+    ) -> Result<(), SignatureError> {
         let Some(from) = self.steps.get(index) else {
             return Ok(());
         };
@@ -304,7 +294,7 @@ impl<'a> Search<'a> {
         index: usize,
         issuer: &Certificate,
         effort: &mut Effort,
-    ) -> Result<bool, ChainError> {
+    ) -> Result<bool, SignatureError> {
         let constraints = issuer.extensions().ok().and_then(Extensions::constraints);
         let Some(constraints) = constraints else {
             return Ok(true);
@@ -318,9 +308,7 @@ impl<'a> Search<'a> {
             if !is_leaf && certificate.is_self_issued() {
                 continue;
             }
-            effort
-                .comparisons(constraints.comparisons(&extensions.names))
-                .map_err(ChainError::Refused)?;
+            effort.comparisons(constraints.comparisons(&extensions.names))?;
             if let Err(reason) = constraints.check(&extensions.names, is_leaf) {
                 let reason = format!("the name constraints of {}: {reason}", issuer.subject());
                 self.note(certificate, &reason);
@@ -339,16 +327,6 @@ impl<'a> Search<'a> {
             None => certificate.extensions().and_then(Extensions::check),
         };
         self.noted(certificate, checked.and(dates))
-    }
-
-    fn check_revoked(&self, certificate: &Certificate) -> Result<(), ChainError> {
-        match self.trust.revokes_certificate(certificate) {
-            Some(revocation) => Err(ChainError::Revoked {
-                revocation,
-                subject: certificate.subject(),
-            }),
-            None => Ok(()),
-        }
     }
 
     fn is_anchor(&self, certificate: &Certificate) -> bool {
@@ -431,8 +409,7 @@ mod tests {
         );
         let text = match found {
             Ok(_) => String::new(),
-            Err(ChainError::Refused(error)) => error.to_string(),
-            Err(error) => panic!("{error:?}"),
+            Err(error) => error.to_string(),
         };
         let case = format!("{signer} over {embedded:?} to {trusted}: {text}");
         assert_eq!(text.is_empty(), expected.is_empty(), "{case}");

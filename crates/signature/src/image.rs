@@ -6,14 +6,14 @@
 use der::asn1::ObjectIdentifier;
 
 use crate::algorithm::{digest_algorithm, known_digest_algorithm, oid};
-use crate::chain::{ChainError, Effort, chain};
+use crate::chain::{Effort, chain};
 use crate::digest::Hex;
 use crate::pkcs7::{SignedData, SignerId, missing, unexpected};
 use crate::signers;
 use crate::table::certificate_table;
 use crate::tlv::Element;
 use crate::verdict::Good;
-use crate::{Algorithm, AlgorithmSet, Digests, Revocation, SignatureError, Trust, Verdict};
+use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
 
 /// What is looked at beyond what firmware looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -24,13 +24,9 @@ pub struct Checks {
 }
 
 /// Why one signature does not count.
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     Bad(SignatureError),
     Untrusted(SignatureError),
-    Revoked {
-        revocation: Revocation,
-        subject: String,
-    },
 }
 
 /// Returns which digests of the image its signatures need. What cannot be
@@ -83,9 +79,8 @@ pub fn verify_image(
         let verify = |bytes| verify(bytes, digests, trust, checks, &mut effort);
         combine(signatures.into_iter().map(verify))
     });
-    let is_final = signed.is_good() || matches!(signed, Verdict::Revoked { .. });
     let verdict = match trust.allows_image(digests, list_algorithms(table)) {
-        Some(origin) if !is_final => Verdict::Allowed { origin },
+        Some(origin) if !signed.is_good() => Verdict::Allowed { origin },
         _ => signed,
     };
     unless_in_doubt(verdict, effort.check().and(revoked.map(drop)))
@@ -119,27 +114,18 @@ fn check_digests(digests: &Digests, trust: &Trust) -> Result<(), SignatureError>
 }
 
 /// Makes one verdict of those on each signature.
-pub(crate) fn combine(verified: impl Iterator<Item = Result<Good, Refusal>>) -> Verdict {
+pub(crate) fn combine(verified: impl Iterator<Item = Result<Good, Rejection>>) -> Verdict {
     let mut found = None;
     let mut reasons = Vec::new();
     let mut untrusted = false;
     for one in verified {
         match one {
             Ok(good) => found = found.or(Some(good)),
-            Err(Refusal::Revoked {
-                revocation,
-                subject,
-            }) => {
-                return Verdict::Revoked {
-                    revocation,
-                    certificate: Some(subject),
-                };
-            }
-            Err(Refusal::Untrusted(error)) => {
+            Err(Rejection::Untrusted(error)) => {
                 untrusted = true;
                 reasons.push(error.to_string());
             }
-            Err(Refusal::Bad(error)) => reasons.push(error.to_string()),
+            Err(Rejection::Bad(error)) => reasons.push(error.to_string()),
         }
     }
     match found {
@@ -162,16 +148,16 @@ fn verify(
     trust: &Trust,
     checks: Checks,
     effort: &mut Effort,
-) -> Result<Good, Refusal> {
-    let signature = ImageSignature::read(bytes).map_err(Refusal::Bad)?;
+) -> Result<Good, Rejection> {
+    let signature = ImageSignature::read(bytes).map_err(Rejection::Bad)?;
     let ImageSignature {
         algorithm, digest, ..
     } = signature;
     let found = digests
         .get(algorithm)
-        .ok_or(Refusal::Bad(SignatureError::DigestMissing { algorithm }))?;
+        .ok_or(Rejection::Bad(SignatureError::DigestMissing { algorithm }))?;
     if found != digest {
-        return Err(Refusal::Bad(SignatureError::OtherImage {
+        return Err(Rejection::Bad(SignatureError::OtherImage {
             algorithm,
             signed: Hex(digest).to_string(),
             found: Hex(found).to_string(),
@@ -194,48 +180,39 @@ pub(crate) fn signer(
     checks: Checks,
     effort: &mut Effort,
     (algorithm, digest): (Algorithm, String),
-) -> Result<Good, Refusal> {
+) -> Result<Good, Rejection> {
     let info = &signed.signer;
     let embedded = signed.certificates.iter();
-    let mut refusal = Refusal::Untrusted(SignatureError::NoSigner {
+    let mut rejection = Rejection::Untrusted(SignatureError::NoSigner {
         id: info.id.to_string(),
     });
     for certificate in embedded.chain(others.iter().copied()) {
         if !certificate.is(&info.id) {
             continue;
         }
-        effort.verification().map_err(Refusal::Bad)?;
+        effort.verification().map_err(Rejection::Bad)?;
         let least = trust.least_rsa(certificate);
         if let Err(cause) = info.verify(content_digest, certificate, least) {
-            refusal = Refusal::Bad(cause);
+            rejection = Rejection::Bad(cause);
             continue;
         }
-        let found = chain(
+        let (chain, anchor) = chain(
             certificate,
             &signed.certificates,
             trust,
             checks.check_dates,
             effort,
-        );
-        return match found {
-            Ok((chain, anchor)) => Ok(Good {
-                signer: certificate.subject(),
-                chain: chain.into_iter().map(Into::into).collect(),
-                anchor: anchor.clone(),
-                algorithm,
-                digest,
-            }),
-            Err(ChainError::Refused(error)) => Err(Refusal::Untrusted(error)),
-            Err(ChainError::Revoked {
-                revocation,
-                subject,
-            }) => Err(Refusal::Revoked {
-                revocation,
-                subject,
-            }),
-        };
+        )
+        .map_err(Rejection::Untrusted)?;
+        return Ok(Good {
+            signer: certificate.subject(),
+            chain: chain.into_iter().map(Into::into).collect(),
+            anchor: anchor.clone(),
+            algorithm,
+            digest,
+        });
     }
-    Err(refusal)
+    Err(rejection)
 }
 
 /// A signature of an image, read but not verified.

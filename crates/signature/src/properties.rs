@@ -335,6 +335,12 @@ fn a_crowd_of_issuers_is_refused() {
                 "{said}"
             );
         }
+        // Whether or not somebody who is revoked is found before that.
+        for revoked in ["leaf", "intermediate", "root", "own"] {
+            let trust = own_trust(&[revoked]);
+            let verdict = verify_image(Some(&table), &digests, &trust, Checks::default());
+            assert!(!verdict.is_good(), "{revoked}: {verdict}");
+        }
     }
 }
 
