@@ -54,6 +54,7 @@
 mod algorithm;
 mod appended;
 mod attributes;
+mod authenticode;
 mod certificate;
 mod chain;
 mod digest;
@@ -64,7 +65,6 @@ mod extensions;
 mod forms;
 mod guid;
 mod hash;
-mod image;
 mod key;
 mod name;
 mod name_constraints;
@@ -74,6 +74,7 @@ mod properties;
 mod sbat;
 mod signature_list;
 mod signature_type;
+mod signatures;
 mod signers;
 mod table;
 mod tbs;
@@ -85,18 +86,20 @@ mod trust_file;
 mod verdict;
 
 pub use appended::{AppendedVerdict, verify_appended};
+pub use authenticode::algorithms_of;
 pub use certificate::Certificate;
 pub use digest::{Algorithm, AlgorithmSet, Digests};
 pub use efivars::{SecureBoot, machine_trust, secure_boot};
 pub use error::SignatureError;
 pub use guid::Guid;
 pub use hash::{Hasher, digests_of};
-pub use image::{Checks, algorithms_of, verify_image};
+
 pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation, check_sbat};
 pub use signature_list::{
     EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
 };
 pub use signature_type::SignatureType;
+pub use signatures::{Checks, verify_image};
 pub use table::{MAX_SIGNATURE_LEN, MAX_SIGNATURES, MAX_TABLE_LEN, certificate_table};
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
 pub use trust_file::TrustError;
