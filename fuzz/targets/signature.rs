@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use ukexec_pe::PeImage;
 use ukexec_signature::{
-    Algorithm, Certificate, Checks, Digests, Hasher, Trust, Verdict, algorithms_of,
-    certificate_table, digests_of, verify_appended, verify_image,
+    Certificate, Checks, DigestSource, Hasher, ImageVerdict, Trust, UnverifiedImage, Verdict,
+    certificate_table, digests_needed, digests_of, verify_appended, verify_image,
 };
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
@@ -36,38 +36,57 @@ fuzz_target!(|data: &[u8]| {
                 .any(|at| at == certificate.tbs())
         );
     }
-    let verdict = verify_image(Some(data), &Digests::default(), &TRUST, checks);
-    assert!(!verdict.is_good() && !verdict.to_string().contains('\n'));
+    let verdict = image(&with_table(data), checks);
+    assert!(verdict.is_none_or(|found| !found.verdict.is_good()));
     if let Ok(signatures) = certificate_table(data) {
         let len: usize = signatures.iter().map(|signature| signature.len()).sum();
         assert!(len < data.len() || data.is_empty());
     }
-    if let Ok(Some(found)) = verify_appended(data, &TRUST, checks) {
-        assert!(found.signed_len < data.len() as u64);
-        assert_ne!(found.verdict, Verdict::Unsigned);
-    }
+    let verdict = verify_appended(data, &TRUST, checks);
+    assert!(!verdict.to_string().contains('\n'));
     image(data, checks);
 });
 
-fn image(data: &[u8], checks: Checks) {
-    let Ok(view) = PeImage::parse(data) else {
-        return;
+/// Returns an image that nobody signed, with `table` as its certificate table.
+fn with_table(table: &[u8]) -> Vec<u8> {
+    let mut image =
+        include_bytes!("../../crates/signature/testdata/signed/images/own.efi").to_vec();
+    let at = 0x40 + 24 + 112 + 4 * 8; // data directory 4
+    let start = u32::from_le_bytes(image[at..at + 4].try_into().expect("four bytes"));
+    image.truncate(start as usize);
+    image[0x400] ^= 1; // in a section
+    image[at + 4..at + 8].copy_from_slice(&(table.len() as u32).to_le_bytes());
+    image.extend(table);
+    image
+}
+
+/// Verifies an image, by digests that were taken while it was copied and by those
+/// that are taken now.
+fn image(data: &[u8], checks: Checks) -> Option<ImageVerdict> {
+    let pe = PeImage::parse(data).ok()?;
+    let verify = |digests| {
+        let image = UnverifiedImage {
+            bytes: data,
+            pe: Some(Ok(&pe)),
+            digests,
+        };
+        verify_image(&image, &TRUST, checks).expect("it does not change")
     };
-    let Ok(ranges) = view.authenticode_ranges() else {
-        return;
+    let found = verify(DigestSource::Image);
+    let is_unsigned = matches!(found.verdict, Verdict::Unsigned { .. });
+    assert!(pe.certificates().is_some() || is_unsigned);
+    let Some(request) = digests_needed(&pe, data, &TRUST) else {
+        assert!(!found.verdict.is_good());
+        return Some(found);
     };
-    let table = view
-        .certificates()
-        .and_then(|table| data.get(table.start as usize..table.end as usize));
-    let mut algorithms = table.map(algorithms_of).unwrap_or_default();
-    algorithms.insert(Algorithm::Sha256);
-    let digests = digests_of(data, &ranges, algorithms).expect("ranges lie inside");
-    if let Ok(mut hasher) = Hasher::new(&ranges, algorithms) {
+    let digests = digests_of(data, &request.ranges, request.algorithms).expect("they lie inside");
+    assert_eq!(digests, found.digests);
+    if let Ok(mut hasher) = Hasher::new(request) {
         for (index, chunk) in data.chunks(1000).enumerate() {
             hasher.update(index as u64 * 1000, chunk).expect("in order");
         }
-        assert_eq!(hasher.finish().expect("all of it"), digests);
+        let taken = hasher.finish().expect("all of it");
+        assert_eq!(verify(DigestSource::Taken(&taken)), found);
     }
-    let verdict = verify_image(table, &digests, &TRUST, checks);
-    assert!(table.is_some() || verdict == Verdict::Unsigned);
+    Some(found)
 }

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ukexec_bpf::Rope;
 use ukexec_pe::ByteRanges;
-use ukexec_signature::{Algorithm, Digests, Hasher, digests_of};
+use ukexec_signature::{Algorithm, DigestRequest, Hasher, TakenDigests, digests_of};
 use ukexec_unfold::{Budget, Input, MemoryStore, Options, Unfolded, built_in_parsers, unfold};
 
 criterion_group!(benches, load);
@@ -57,13 +57,15 @@ fn load(criterion: &mut Criterion) {
 }
 
 /// Reads `from`, hashes it, and writes it to `to`, in one pass.
-fn read_hash_write(from: &Path, to: &Path) -> Digests {
+fn read_hash_write(from: &Path, to: &Path) -> TakenDigests {
     let mut from = File::open(from).expect("the image is there");
     let mut to = File::create(to).expect("there is memory");
     let len = from.metadata().expect("it is a file").len();
-    let whole = ByteRanges::from(0..len);
-    let sha256 = [Algorithm::Sha256].into_iter().collect();
-    let mut hasher = Hasher::new(&whole, sha256).expect("one range");
+    let request = DigestRequest {
+        ranges: ByteRanges::from(0..len),
+        algorithms: [Algorithm::Sha256].into_iter().collect(),
+    };
+    let mut hasher = Hasher::new(request).expect("one range");
     let mut buf = vec![0; 256 << 10];
     let mut at = 0;
     loop {

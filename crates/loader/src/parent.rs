@@ -17,8 +17,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
-use ukexec_pe::ByteRanges;
-use ukexec_signature::Hasher;
+use ukexec_signature::{Hasher, TakenDigests};
 
 use self::at_work::{Looked, SLACK, Work, output_limit};
 use self::input::{Image, Opened};
@@ -28,9 +27,7 @@ use crate::console::Console;
 use crate::files::name;
 use crate::options::{CmdlineFrom, Options, Purpose};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::{
-    Answer, CallersInitrd, Hashed, Identity, Job, Policy, Request, Verification,
-};
+use crate::protocol::{Answer, CallersInitrd, Identity, Job, Policy, Request, Verification};
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,26 +193,22 @@ impl Task<'_> {
         file: Opened,
         looked: Looked,
         sources: &mut Sources,
-    ) -> anyhow::Result<(Image, Option<Hashed>)> {
+    ) -> anyhow::Result<(Image, Option<TakenDigests>)> {
         let Looked { cuts, hash } = looked;
-        let Some(plan) = hash else {
+        let Some(request) = hash else {
             let image = match self.access {
                 Access::OnDisk => file.leave(sources)?,
                 Access::Snapshot => file.snapshot(&cuts, None, self.console, sources)?,
             };
             return Ok((image, None));
         };
-        let ranges = ByteRanges {
-            ranges: plan.ranges.clone(),
-            padding: plan.padding,
-        };
-        let Ok(mut hasher) = Hasher::new(&ranges, plan.algorithms) else {
+        let Ok(mut hasher) = Hasher::new(request) else {
             // These cannot be hashed in one pass: the worker will, in another.
             return Ok((file.snapshot(&cuts, None, self.console, sources)?, None));
         };
         let mut at = 0;
         let mut tap = |bytes: &[u8]| {
-            // What does not fit the plan is missing at the end.
+            // What does not fit the request is missing at the end.
             let _told_by_finish = hasher.update(at, bytes);
             at += bytes.len() as u64;
         };
@@ -223,7 +216,7 @@ impl Task<'_> {
         let digests = hasher
             .finish()
             .context("the file changed while it was being taken over")?;
-        Ok((image, Some(Hashed { plan, digests })))
+        Ok((image, Some(digests)))
     }
 
     /// Returns what the worker is to do, and a bundle of the small files for it.

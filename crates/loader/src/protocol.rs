@@ -16,7 +16,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ukexec_sandbox::FrameLimits;
-use ukexec_signature::{AlgorithmSet, Digests};
+use ukexec_signature::{DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
 
 use self::bundle::Bundled;
@@ -63,7 +63,7 @@ pub(crate) enum Event {
     /// The answer to [`Request::Look`].
     Looked {
         cuts: Vec<Range<u64>>,
-        hash: Option<HashPlan>,
+        hash: Option<DigestRequest>,
     },
     /// A line for the log.
     Log(#[serde(deserialize_with = "bounds::line")] String),
@@ -134,23 +134,6 @@ pub(crate) enum Policy {
     Require,
 }
 
-/// What to hash of an image while it is taken over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HashPlan {
-    /// Bytes of the file, in this order.
-    pub(crate) ranges: Vec<Range<u64>>,
-    /// Zeros behind them.
-    pub(crate) padding: u64,
-    pub(crate) algorithms: AlgorithmSet,
-}
-
-/// What was hashed, and what came of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Hashed {
-    pub(crate) plan: HashPlan,
-    pub(crate) digests: Digests,
-}
-
 /// An image to take apart, and how.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -163,7 +146,7 @@ pub(crate) struct Job {
     /// Whether it cannot change any more.
     pub(crate) sealed: bool,
     /// Its digests, if they were asked for.
-    pub(crate) hashed: Option<Hashed>,
+    pub(crate) hashed: Option<TakenDigests>,
     /// The caller's initrds, in order.
     pub(crate) initrds: Vec<CallersInitrd>,
     /// Bytes of the bundle.

@@ -165,7 +165,7 @@ fn answer(
 fn look(pe: Option<&PeImage>, image: &Rope, rules: &Rules) -> Event {
     Event::Looked {
         cuts: largest(pe.map(PeImage::cuts).unwrap_or_default()),
-        hash: pe.and_then(|pe| rules.hash_plan(pe, image)),
+        hash: pe.and_then(|pe| rules.digests_needed(pe, image)),
     }
 }
 

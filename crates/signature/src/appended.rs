@@ -9,41 +9,38 @@
 use std::iter;
 
 use der::asn1::ObjectIdentifier;
-use serde::{Deserialize, Serialize};
 use ukexec_pe::{ByteRanges, ReadAt};
 
 use crate::algorithm::oid;
 use crate::chain::Effort;
 use crate::digest::Hex;
 use crate::pkcs7::{SignedData, SignerId, unexpected};
-use crate::signatures::{Checks, Rejection, combine, signer, unless_in_doubt};
+use crate::read::read;
+use crate::signatures::{Checks, signer};
 use crate::signers;
 use crate::table::MAX_SIGNATURE_LEN;
 use crate::tlv::Element;
 use crate::{Certificate, SignatureError, Trust, Verdict, digests_of};
 
-/// What became of verifying an appended signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppendedVerdict {
-    /// How many bytes of the file are signed: those before the signature.
-    pub signed_len: u64,
-    /// The verdict on them. Never [`Verdict::Unsigned`].
-    pub verdict: Verdict,
+/// Verifies the signature that is appended to `file`. There is none in a file
+/// that begins with `MZ`: signatures of PE images lie in their certificate
+/// tables, and neither firmware nor Linux looks for others there.
+///
+/// A file that says that it is signed is not taken for one that is not: if the
+/// trailer lies, or cannot be read, the verdict is [`Verdict::Bad`].
+pub fn verify_appended(file: &(impl ReadAt + ?Sized), trust: &Trust, checks: Checks) -> Verdict {
+    match verify_trailer(file, trust, checks) {
+        Ok(Some(verdict)) => verdict,
+        Ok(None) => Verdict::Unsigned,
+        Err(error) => Verdict::bad(&error),
+    }
 }
 
-/// Verifies the signature that is appended to `file`. Returns `None` if there
-/// is none, or the file begins with `MZ`: signatures of PE images lie in their
-/// certificate tables, and neither firmware nor Linux looks for others there.
-///
-/// # Errors
-///
-/// [`SignatureError`] if the file cannot be read, or the trailer lies: a file
-/// that says that it is signed is not to be taken for one that does not.
-pub fn verify_appended(
+fn verify_trailer(
     file: &(impl ReadAt + ?Sized),
     trust: &Trust,
     checks: Checks,
-) -> Result<Option<AppendedVerdict>, SignatureError> {
+) -> Result<Option<Verdict>, SignatureError> {
     if file.len() >= 2 && read(file, 0, 2)? == b"MZ" {
         return Ok(None);
     }
@@ -51,19 +48,14 @@ pub fn verify_appended(
         return Ok(None);
     };
     let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
-    let revoked = signers::revoked(&[&signature], &anchors, trust);
+    let revoked = signers::revoked([&signature[..]], &anchors, trust);
     let verdict = match (revoked, read_signature(&signature)) {
         (Ok(Some(verdict)), _) => verdict,
-        (revoked, Ok(signed)) => {
-            let verdict = verify(file, signed_len, &signed, &anchors, trust, checks)?;
-            unless_in_doubt(verdict, revoked.map(drop))
-        }
-        (_, Err(error)) => combine(iter::once(Err(Rejection::Bad(error)))),
+        (revoked, Ok(signed)) => verify(file, signed_len, &signed, &anchors, trust, checks)?
+            .unless_in_doubt(revoked.map(drop)),
+        (_, Err(error)) => Verdict::bad(&error),
     };
-    Ok(Some(AppendedVerdict {
-        signed_len,
-        verdict,
-    }))
+    Ok(Some(verdict))
 }
 
 /// Returns how many bytes are signed, and the signature.
@@ -106,8 +98,7 @@ fn trailer(file: &(impl ReadAt + ?Sized)) -> Result<Option<(u64, Vec<u8>)>, Sign
         return Err(refuse(field, "0", (*byte).into()));
     }
     let len = u64::from(u32::from_be_bytes([l0, l1, l2, l3]));
-    let max = u64::try_from(MAX_SIGNATURE_LEN).unwrap_or(u64::MAX);
-    if len > max {
+    if usize::try_from(len).map_or(true, |len| len > MAX_SIGNATURE_LEN) {
         return Err(refuse("sig_len", "at most 64 KiB", len));
     }
     let signed_len = behind_signature
@@ -126,25 +117,24 @@ fn verify(
 ) -> Result<Verdict, SignatureError> {
     let algorithm = signed.signer.algorithm;
     let all = ByteRanges::from(0..signed_len);
-    let digests =
-        digests_of(file, &all, std::iter::once(algorithm).collect()).map_err(|cause| {
-            SignatureError::Read {
-                at: 0,
-                len: usize::try_from(signed_len).unwrap_or(usize::MAX),
-                cause,
-            }
-        })?;
+    let digests = digests_of(file, &all, iter::once(algorithm).collect());
+    let digests = digests.map_err(|cause| SignatureError::Read {
+        at: 0,
+        len: signed_len,
+        cause,
+    })?;
     if let Some(revocation) = trust.revokes_image(&digests) {
         return Ok(Verdict::Revoked {
             revocation,
             certificate: None,
         });
     }
-    let digest = digests.get(algorithm).unwrap_or_default();
+    let digest = digests.get(algorithm);
+    let digest = digest.ok_or(SignatureError::DigestMissing { algorithm })?;
     let shown = (algorithm, Hex(digest).to_string());
     let mut effort = Effort::new();
     let verified = signer(signed, digest, anchors, trust, checks, &mut effort, shown);
-    Ok(combine(iter::once(verified)))
+    Ok(Verdict::combine([verified]))
 }
 
 fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
@@ -192,14 +182,6 @@ fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
     Ok(signed)
 }
 
-fn read(file: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, SignatureError> {
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
-    file.read_at(at, &mut bytes)
-        .map_err(|cause| SignatureError::Read { at, len, cause })?;
-    Ok(bytes)
-}
-
 const INFO_LEN: usize = 12;
 const MARKER: &[u8] = b"~Module signature appended~\n";
 /// `struct module_signature` and the marker.
@@ -220,11 +202,7 @@ mod tests {
 
     fn check_bytes(bytes: &[u8], allowed: &[&str], expected: &Expect) {
         let trust = testing::trust(allowed, &[]);
-        let text = match verify_appended(bytes, &trust, Checks::default()) {
-            Ok(None) => "no signature".to_owned(),
-            Ok(Some(found)) => format!("{} bytes: {}", found.signed_len, found.verdict),
-            Err(error) => format!("error: {error}"),
-        };
+        let text = verify_appended(bytes, &trust, Checks::default()).to_string();
         expected.assert_eq(&text);
     }
 
@@ -233,38 +211,38 @@ mod tests {
         check(
             "sign-file",
             &["own"],
-            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+            &expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
         );
         check(
             "sign-file-sha512",
             &["rsa4096"],
-            &expect!["25 bytes: good: signed by CN=rsa4096,O=ukexec tests, who is trusted by db"],
+            &expect!["good: signed by CN=rsa4096,O=ukexec tests, who is trusted by db"],
         );
         check(
             "sign-file-p384",
             &["p384"],
-            &expect!["25 bytes: good: signed by CN=p384,O=ukexec tests, who is trusted by db"],
+            &expect!["good: signed by CN=p384,O=ukexec tests, who is trusted by db"],
         );
         check(
             "pss",
             &["own"],
-            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+            &expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
         );
         check(
             "pss-sha384",
             &["own"],
-            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+            &expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
         );
         check(
             "key-id",
             &["own"],
-            &expect!["25 bytes: good: signed by CN=own,O=ukexec tests, who is trusted by db"],
+            &expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
         );
         check(
             "chain",
             &["root"],
             &expect![
-                "25 bytes: good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
+                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
             ],
         );
     }
@@ -275,43 +253,41 @@ mod tests {
             "sign-file",
             &["root"],
             &expect![
-                "25 bytes: untrusted: the certificate of its signer (serial number 5160f48443273b9d) is neither with it nor trusted"
+                "untrusted: the certificate of its signer (serial number 5160f48443273b9d) is neither with it nor trusted"
             ],
         );
         check(
             "sign-file-sha1",
             &["own"],
             &expect![
-                "25 bytes: bad signature: digest algorithm: expected SHA-256, SHA-384 or SHA-512, found SHA-1, which is too weak to be accepted"
+                "bad signature: digest algorithm: expected SHA-256, SHA-384 or SHA-512, found SHA-1, which is too weak to be accepted"
             ],
         );
         check(
             "sign-file-modules",
             &["modules"],
             &expect![
-                "25 bytes: untrusted: signed by CN=modules,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=modules,O=ukexec tests: it is for signing kernel modules alone)"
+                "untrusted: signed by CN=modules,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=modules,O=ukexec tests: it is for signing kernel modules alone)"
             ],
         );
         check(
             "attributes",
             &["own"],
             &expect![
-                "25 bytes: bad signature: appended signature: expected no signed attributes (-noattr), found signed attributes"
+                "bad signature: appended signature: expected no signed attributes (-noattr), found signed attributes"
             ],
         );
         check(
             "attached",
             &["own"],
             &expect![
-                "25 bytes: bad signature: appended signature: expected a detached signature, found content in the signature"
+                "bad signature: appended signature: expected a detached signature, found content in the signature"
             ],
         );
         check(
             "two-signers",
             &["own"],
-            &expect![
-                "25 bytes: bad signature: PKCS#7 SignerInfo: expected nothing more, found SEQUENCE"
-            ],
+            &expect!["bad signature: PKCS#7 SignerInfo: expected nothing more, found SEQUENCE"],
         );
     }
 
@@ -327,51 +303,55 @@ mod tests {
             40,
             1,
             expect![
-                "error: appended signature, algo, hash, signer_len, key_id_len or __pad: expected 0, found 1"
+                "bad signature: appended signature, algo, hash, signer_len, key_id_len or __pad: expected 0, found 1"
             ],
         ); // algo
         edited(
             38,
             1,
-            expect!["error: appended signature, id_type: expected 2 (PKCS#7), found 1"],
+            expect!["bad signature: appended signature, id_type: expected 2 (PKCS#7), found 1"],
         ); // id_type
         edited(
             35,
             1,
             expect![
-                "error: appended signature, algo, hash, signer_len, key_id_len or __pad: expected 0, found 1"
+                "bad signature: appended signature, algo, hash, signer_len, key_id_len or __pad: expected 0, found 1"
             ],
         ); // __pad
         edited(
             30,
             0xff,
             expect![
-                "error: appended signature, sig_len: expected no more than the file has, found 65428"
+                "bad signature: appended signature, sig_len: expected no more than the file has, found 65428"
             ],
         ); // sig_len
         edited(
             31,
             1,
-            expect!["error: appended signature, sig_len: expected at most 64 KiB, found 65940"],
+            expect![
+                "bad signature: appended signature, sig_len: expected at most 64 KiB, found 65940"
+            ],
         ); // sig_len
         edited(
             32,
             1,
-            expect!["error: appended signature, sig_len: expected at most 64 KiB, found 16777620"],
+            expect![
+                "bad signature: appended signature, sig_len: expected at most 64 KiB, found 16777620"
+            ],
         ); // sig_len
-        edited(1, b'!', expect!["no signature"]); // the marker
+        edited(1, b'!', expect!["unsigned"]); // the marker
     }
 
     #[test]
     fn short_files_have_no_signature() {
         let file = file("appended/sign-file");
-        check_bytes(&[], &["own"], &expect!["no signature"]);
-        check_bytes(MARKER, &["own"], &expect!["no signature"]);
+        check_bytes(&[], &["own"], &expect!["unsigned"]);
+        check_bytes(MARKER, &["own"], &expect!["unsigned"]);
         check_bytes(
             &file[file.len() - 40..],
             &["own"],
             &expect![
-                "error: appended signature, sig_len: expected no more than the file has, found 404"
+                "bad signature: appended signature, sig_len: expected no more than the file has, found 404"
             ],
         );
     }
@@ -380,13 +360,12 @@ mod tests {
     fn revoked_signers() {
         let trust = testing::trust(&["own"], &["own"]);
         let found = verify_appended(&file("appended/sign-file"), &trust, Checks::default());
-        let verdict = found.unwrap().unwrap().verdict;
         expect!["revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"]
-            .assert_eq(&verdict.to_string());
+            .assert_eq(&found.to_string());
         // Nor does it help that the signature is of a kind that is refused.
         let found = verify_appended(&file("appended/sign-file-sha1"), &trust, Checks::default());
         expect!["revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"]
-            .assert_eq(&found.unwrap().unwrap().verdict.to_string());
+            .assert_eq(&found.to_string());
     }
 
     #[test]
@@ -394,7 +373,7 @@ mod tests {
         let trust = testing::trust(&["own"], &["leaf"]);
         let found = verify_appended(&file("appended/two-signers"), &trust, Checks::default());
         expect!["revoked: the certificate of CN=leaf,O=ukexec tests: dbx holds the certificate"]
-            .assert_eq(&found.unwrap().unwrap().verdict.to_string());
+            .assert_eq(&found.to_string());
     }
 
     /// The certificate is neither with the signature nor revoked; its issuer is.
@@ -405,20 +384,20 @@ mod tests {
         expect![
             "revoked: the certificate of CN=intermediate,O=ukexec tests: dbx holds the certificate"
         ]
-        .assert_eq(&found.unwrap().unwrap().verdict.to_string());
+        .assert_eq(&found.to_string());
     }
 
     #[test]
     fn pe_images_have_no_appended_signatures() {
         let mut file = file("appended/sign-file");
         file[..2].copy_from_slice(b"MZ");
-        check_bytes(&file, &["own"], &expect!["no signature"]);
+        check_bytes(&file, &["own"], &expect!["unsigned"]);
         file[1] = b'z';
         check_bytes(
             &file,
             &["own"],
             &expect![
-                "25 bytes: bad signature: the signature does not verify with the key of CN=own,O=ukexec tests: it was made by another key, or over something else"
+                "bad signature: the signature does not verify with the key of CN=own,O=ukexec tests: it was made by another key, or over something else"
             ],
         );
     }

@@ -12,11 +12,11 @@ use crate::tlv::Element;
 use crate::{Algorithm, AlgorithmSet, SignatureError};
 
 /// Returns which digests of the image its signatures need. What cannot be
-/// read needs none; [`verify_image`] says what is wrong with it.
-pub fn algorithms_of(table: &[u8]) -> AlgorithmSet {
-    let signatures = certificate_table(table).unwrap_or_default();
-    signatures
+/// read needs none; its verdict says what is wrong with it.
+pub(crate) fn algorithms_of(table: &[u8]) -> AlgorithmSet {
+    certificate_table(table)
         .into_iter()
+        .flatten()
         .filter_map(|signature| ImageSignature::read(signature).ok())
         .map(|signature| signature.algorithm)
         .collect()

@@ -11,7 +11,7 @@
 //!
 //! A machine trusts what `db` and `MokListRT` hold (unless `MokIgnoreDB` is
 //! there, only the latter), and revokes what `dbx` and `MokListXRT` hold;
-//! `SbatLevelRT` has the level for [`check_sbat`](crate::check_sbat).
+//! `SbatLevelRT` has the level for the generations of images' components.
 //!
 //! Spec: UEFI 2.10, 32.3 and 32.4; Linux, "Documentation/ABI/testing/
 //! sysfs-firmware-efi-vars"; shim, `MokVars.txt`.

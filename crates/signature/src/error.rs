@@ -1,5 +1,9 @@
 //! Why signatures, certificates and lists of them are refused.
 
+use std::ops::Range;
+
+use ukexec_pe::PeError;
+
 use crate::{Algorithm, SbatRevocation};
 
 /// Why something that should hold signatures or certificates is refused.
@@ -48,7 +52,7 @@ pub enum SignatureError {
         /// The limit in bytes.
         limit: usize,
         /// Its length in bytes.
-        found: usize,
+        found: u64,
     },
     /// There are more of something than are ever looked at.
     #[error("{field}: expected at most {limit}, found more")]
@@ -133,13 +137,44 @@ pub enum SignatureError {
     /// The section `.sbat` says that the image is too old, or nothing.
     #[error(transparent)]
     Sbat(#[from] SbatRevocation),
+    /// The image begins with `MZ` and is no sound PE.
+    #[error("the image is no sound PE32+ file, so that no signature of it can be found: {fault}")]
+    NoPe {
+        /// What is wrong with its headers.
+        fault: String,
+    },
+    /// The image is a sound PE, and none that could be signed.
+    #[error(transparent)]
+    Pe(#[from] PeError),
+    /// Bytes that no signature covers lie inside the image.
+    #[error(
+        "bytes {:#x} to {:#x} lie between the sections, where no signature covers them, and they \
+         are not zeros; firmware never loads them, but a parser or a running kernel could",
+        range.start, range.end
+    )]
+    Uncovered {
+        /// Where, in the file. Not all of it need be other than zeros.
+        range: Range<u64>,
+    },
+    /// The image is not any more what it was when it was first looked at.
+    #[error(
+        "the file changed while it was being taken over: {what}; try again when nothing writes to \
+         it"
+    )]
+    Changed {
+        /// What is not the same.
+        what: &'static str,
+    },
+    /// The bytes to be hashed could not be read.
+    #[error(transparent)]
+    Digests(std::io::Error),
     /// The file could not be read.
     #[error("reading {len} bytes at file offset {at:#x} failed")]
     Read {
         /// Where.
         at: u64,
         /// How many bytes.
-        len: usize,
+        len: u64,
         /// Why.
         #[source]
         cause: std::io::Error,

@@ -1,9 +1,10 @@
 //! Which forms a signature of an image may have, and which it must not: parts
 //! that nobody signed are put in another's place.
 
+use crate::signatures::verify_signatures;
 use crate::testing::{content, entry, file, taken_apart, trust, wrap};
 use crate::tlv::Element;
-use crate::{Checks, Verdict, verify_image};
+use crate::{Checks, Verdict};
 
 /// A `SignedData` taken apart: what `own.efi` carries.
 struct Parts {
@@ -59,7 +60,7 @@ fn verified(edit: impl FnOnce(&mut Parts)) -> Verdict {
     let mut content = wrap(0x30, &[kind, explicit].concat());
     content.extend(parts.behind);
     let table = entry(&content);
-    verify_image(
+    verify_signatures(
         Some(&table),
         &digests,
         &trust(&["own"], &[]),

@@ -3,44 +3,75 @@
 use std::io;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use ukexec_pe::{ByteRanges, ReadAt};
 
 use crate::digest::State;
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
 
+/// Which digests are to be taken of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestRequest {
+    /// Of what bytes.
+    pub ranges: ByteRanges,
+    /// By which algorithms.
+    pub algorithms: AlgorithmSet,
+}
+
+/// Digests of an image, and of what bytes they are. A [`Hasher`] makes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenDigests {
+    ranges: ByteRanges,
+    digests: Digests,
+}
+
+impl TakenDigests {
+    /// Returns of what bytes they are.
+    pub fn ranges(&self) -> &ByteRanges {
+        &self.ranges
+    }
+
+    /// Returns the digests.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+}
+
 /// Takes digests of an image while it goes by.
 ///
 /// ```
 /// use ukexec_pe::ByteRanges;
-/// use ukexec_signature::{Algorithm, Hasher};
+/// use ukexec_signature::{Algorithm, DigestRequest, Hasher};
 ///
 /// let ranges = ByteRanges { ranges: vec![0..2, 4..6], padding: 2 };
-/// let mut hasher = Hasher::new(&ranges, [Algorithm::Sha256].into_iter().collect())?;
+/// let algorithms = [Algorithm::Sha256].into_iter().collect();
+/// let mut hasher = Hasher::new(DigestRequest { ranges, algorithms })?;
 /// hasher.update(0, b"ab-")?;
 /// hasher.update(3, b"-cd")?;
-/// let digests = hasher.finish()?;
+/// let taken = hasher.finish()?;
 /// let sha256 = |bytes| Some(Algorithm::Sha256.digest(bytes));
-/// assert_eq!(digests.get(Algorithm::Sha256).map(Vec::from), sha256(b"abcd"));
-/// assert_eq!(digests.padded(Algorithm::Sha256).map(Vec::from), sha256(b"abcd\0\0"));
+/// assert_eq!(taken.digests().get(Algorithm::Sha256).map(Vec::from), sha256(b"abcd"));
+/// assert_eq!(taken.digests().padded(Algorithm::Sha256).map(Vec::from), sha256(b"abcd\0\0"));
 /// # Ok::<(), ukexec_signature::SignatureError>(())
 /// ```
 #[derive(Debug)]
 pub struct Hasher {
     /// What is still to be hashed, the next range last.
-    ranges: Vec<Range<u64>>,
-    padding: u64,
+    left: Vec<Range<u64>>,
+    ranges: ByteRanges,
     states: Vec<(Algorithm, State)>,
 }
 
 impl Hasher {
-    /// Prepares to take digests of what `ranges` cover.
+    /// Prepares to take the digests that `request` is for.
     ///
     /// # Errors
     ///
     /// [`SignatureError::OutOfOrder`] if the ranges do not ascend, as in
     /// images whose sections have gaps or overlap; [`digests_of`] takes
     /// the digests of those.
-    pub fn new(ranges: &ByteRanges, algorithms: AlgorithmSet) -> Result<Self, SignatureError> {
+    pub fn new(request: DigestRequest) -> Result<Self, SignatureError> {
+        let DigestRequest { ranges, algorithms } = request;
         let mut end = 0;
         for range in &ranges.ranges {
             if range.start < end || range.end < range.start {
@@ -52,8 +83,8 @@ impl Hasher {
             end = range.end;
         }
         Ok(Self {
-            ranges: ranges.ranges.iter().rev().cloned().collect(),
-            padding: ranges.padding,
+            left: ranges.ranges.iter().rev().cloned().collect(),
+            ranges,
             states: states(algorithms),
         })
     }
@@ -67,7 +98,7 @@ impl Hasher {
     /// come.
     pub fn update(&mut self, file_offset: u64, bytes: &[u8]) -> Result<(), SignatureError> {
         let end = file_offset.saturating_add(wide(bytes.len()));
-        while let Some(range) = self.ranges.last_mut() {
+        while let Some(range) = self.left.last_mut() {
             if range.start >= end {
                 break;
             }
@@ -84,7 +115,7 @@ impl Hasher {
                 range.start = hashed.end;
             }
             if range.start == range.end {
-                self.ranges.pop();
+                self.left.pop();
             }
         }
         Ok(())
@@ -96,14 +127,17 @@ impl Hasher {
     ///
     /// [`SignatureError::OutOfOrder`] if covered bytes did not come; `found`
     /// is then the end of all numbers.
-    pub fn finish(self) -> Result<Digests, SignatureError> {
-        if let Some(missing) = self.ranges.iter().rev().find(|range| !range.is_empty()) {
+    pub fn finish(self) -> Result<TakenDigests, SignatureError> {
+        if let Some(missing) = self.left.iter().rev().find(|range| !range.is_empty()) {
             return Err(SignatureError::OutOfOrder {
                 expected: missing.start,
                 found: u64::MAX,
             });
         }
-        Ok(finish(self.states, self.padding))
+        Ok(TakenDigests {
+            digests: finish(self.states, self.ranges.padding),
+            ranges: self.ranges,
+        })
     }
 }
 
@@ -187,21 +221,21 @@ mod tests {
             ranges: ranges.to_vec(),
             padding: 0,
         };
-        let digests = Hasher::new(&ranges, [Algorithm::Sha256].into_iter().collect());
-        let digests = digests.and_then(|mut hasher| {
+        let algorithms = [Algorithm::Sha256].into_iter().collect();
+        let request = DigestRequest {
+            ranges: ranges.clone(),
+            algorithms,
+        };
+        let taken = Hasher::new(request).and_then(|mut hasher| {
             for &(start, end) in chunks {
                 hasher.update(start as u64, &image[start..end])?;
             }
             hasher.finish()
         });
-        let text = match digests {
-            Ok(digests) => {
-                let of = digests_of(
-                    &image[..],
-                    &ranges,
-                    [Algorithm::Sha256].into_iter().collect(),
-                );
-                assert_eq!(digests, of.unwrap());
+        let text = match taken {
+            Ok(taken) => {
+                let of = digests_of(&image[..], &ranges, algorithms).unwrap();
+                assert_eq!((taken.ranges(), taken.digests()), (&ranges, &of));
                 "as when read".to_owned()
             }
             Err(error) => error.to_string(),

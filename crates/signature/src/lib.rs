@@ -1,13 +1,12 @@
 //! Signatures of boot images, as UEFI firmware and the kernel check them.
 //!
-//! - [`Hasher`] takes an image's digests while it is copied, [`digests_of`]
-//!   from where it lies; [`algorithms_of`] its certificate table says which.
-//! - [`verify_image`] makes a [`Verdict`] of the table and the digests.
-//! - [`verify_appended`] does so for files whose signature is appended to
-//!   them, as kernel modules have it.
+//! - [`verify_image`] gives the whole [`Verdict`] of an image.
+//! - [`digests_needed`] says what to hash of it for that, and a [`Hasher`] takes
+//!   the digests while it is copied.
+//! - [`verify_appended`] is for other files, whose signature is appended to them,
+//!   as kernel modules have it.
 //! - [`Trust`] says who is trusted and what is revoked; [`machine_trust`]
 //!   reads the machine's own lists.
-//! - [`check_sbat`] compares the generations of an image's components.
 //!
 //! Everything here but what is trusted comes from whoever made the image. No
 //! input makes this crate panic. Time and memory are bounded by the length of
@@ -22,9 +21,7 @@
 //!
 //! ```
 //! use ukexec_pe::PeImage;
-//! use ukexec_signature::{
-//!     Checks, Trust, algorithms_of, digests_of, verify_image,
-//! };
+//! use ukexec_signature::{Checks, DigestSource, Trust, UnverifiedImage, verify_image};
 //!
 //! # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/signed");
 //! # let image = std::fs::read(format!("{dir}/images/own.efi"))?;
@@ -32,12 +29,13 @@
 //! let mut trust = Trust::default();
 //! trust.add_file("own.der", &own)?;
 //!
-//! let view = PeImage::parse(&image)?;
-//! let table = view.certificates().map(|table| &image[table.start as usize..table.end as usize]);
-//! let algorithms = table.map(algorithms_of).unwrap_or_default().union(trust.algorithms());
-//! let digests = digests_of(&image, &view.authenticode_ranges()?, algorithms)?;
-//!
-//! let verdict = verify_image(table, &digests, &trust, Checks::default());
+//! let pe = PeImage::parse(&image)?;
+//! let image = UnverifiedImage {
+//!     bytes: &image,
+//!     pe: Some(Ok(&pe)),
+//!     digests: DigestSource::Image,
+//! };
+//! let verdict = verify_image(&image, &trust, Checks::default())?.verdict;
 //! assert!(verdict.is_good(), "{verdict}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -65,12 +63,14 @@ mod extensions;
 mod forms;
 mod guid;
 mod hash;
+mod image;
 mod key;
 mod name;
 mod name_constraints;
 mod pkcs7;
 #[cfg(test)]
 mod properties;
+mod read;
 mod sbat;
 mod signature_list;
 mod signature_type;
@@ -85,21 +85,22 @@ mod trust;
 mod trust_file;
 mod verdict;
 
-pub use appended::{AppendedVerdict, verify_appended};
-pub use authenticode::algorithms_of;
+pub use appended::verify_appended;
 pub use certificate::Certificate;
 pub use digest::{Algorithm, AlgorithmSet, Digests};
 pub use efivars::{SecureBoot, machine_trust, secure_boot};
 pub use error::SignatureError;
 pub use guid::Guid;
-pub use hash::{Hasher, digests_of};
-
-pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation, check_sbat};
+pub use hash::{DigestRequest, Hasher, TakenDigests, digests_of};
+pub use image::{
+    DigestSource, ImageVerdict, UnverifiedImage, digests_needed, revoked_by_sbat, verify_image,
+};
+pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation};
 pub use signature_list::{
     EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
 };
 pub use signature_type::SignatureType;
-pub use signatures::{Checks, verify_image};
+pub use signatures::Checks;
 pub use table::{MAX_SIGNATURE_LEN, MAX_SIGNATURES, MAX_TABLE_LEN, certificate_table};
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
 pub use trust_file::TrustError;

@@ -7,13 +7,15 @@ use proptest::prelude::*;
 
 use ukexec_pe::ByteRanges;
 
+use crate::authenticode::algorithms_of;
+use crate::signatures::verify_signatures;
 use crate::testing::{
     X509, certificate, content, entry, file, list, taken_apart, trust, verified, wrap,
 };
 use crate::tlv::Element;
 use crate::{
-    Algorithm, AlgorithmSet, Checks, Digests, Hasher, MAX_SIGNATURE_LEN, MAX_SIGNATURES,
-    MAX_TABLE_LEN, Origin, Trust, algorithms_of, digests_of, verify_appended, verify_image,
+    Algorithm, AlgorithmSet, Checks, DigestRequest, Digests, Hasher, MAX_SIGNATURE_LEN,
+    MAX_SIGNATURES, MAX_TABLE_LEN, Origin, Trust, digests_of, verify_appended,
 };
 
 /// Bytes of an image that may change without its verdict: spans of the file,
@@ -24,7 +26,7 @@ type Exceptions<'a> = &'a [(std::ops::Range<usize>, &'a str)];
 /// must be one of the exceptions.
 fn flips(name: &str, trust: &Trust, exceptions: Exceptions<'_>) {
     let image = file(name);
-    let good = verified(&image, trust, Checks::default()).unwrap();
+    let good = verified(&image, trust, Checks::default());
     assert!(good.is_good(), "{good}");
     let padding = behind_signature(&image);
     let versions = versions(&image);
@@ -34,9 +36,7 @@ fn flips(name: &str, trust: &Trust, exceptions: Exceptions<'_>) {
             let mut image = image.clone();
             image[at] ^= bits;
             let verdict = verified(&image, trust, Checks::default());
-            if verdict.is_some_and(|verdict| verdict.is_good())
-                && !exceptions.iter().any(|(span, _)| span.contains(&at))
-            {
+            if verdict.is_good() && !exceptions.iter().any(|(span, _)| span.contains(&at)) {
                 survivors.push(format!("{at:#x}^{bits:#x}"));
             }
         }
@@ -117,7 +117,7 @@ fn every_byte_of_an_appended_signature_counts() {
                 let mut file = file.clone();
                 file[at] ^= bits;
                 let verdict = verify_appended(&file, &trusted, Checks::default());
-                let good = matches!(verdict, Ok(Some(found)) if found.verdict.is_good());
+                let good = verdict.is_good();
                 assert!(!good, "{name}: {at:#x} ^ {bits:#x}");
             }
         }
@@ -131,7 +131,7 @@ fn cut_off_tables_are_refused() {
     let (table, trusted) = (table.unwrap(), trust(&["root"], &[]));
     for len in 0..table.len() {
         let table = table.get(..len);
-        let verdict = verify_image(table, &digests, &trusted, Checks::default());
+        let verdict = verify_signatures(table, &digests, &trusted, Checks::default());
         assert!(!verdict.is_good(), "{len}: {verdict}");
     }
 }
@@ -144,7 +144,7 @@ proptest! {
     fn noise_is_refused(content in proptest::collection::vec(any::<u8>(), 1..400)) {
         let table = entry(&content);
         prop_assert!(algorithms_of(&table).is_empty());
-        let verdict = verify_image(Some(&table), &Digests::default(), &Trust::default(), Checks::default());
+        let verdict = verify_signatures(Some(&table), &Digests::default(), &Trust::default(), Checks::default());
         prop_assert!(!verdict.is_good());
     }
 
@@ -168,7 +168,7 @@ proptest! {
         }
         let table = entry(&content);
         algorithms_of(&table);
-        let verdict = verify_image(Some(&table), &digests, &trust(&["root"], &[]), Checks::default());
+        let verdict = verify_signatures(Some(&table), &digests, &trust(&["root"], &[]), Checks::default());
         prop_assert!(!verdict.to_string().is_empty());
     }
 
@@ -186,7 +186,7 @@ proptest! {
         let ranges = cuts.chunks_exact(2).map(|cut| cut[0]..cut[1]).collect();
         let ranges = ByteRanges { ranges, padding };
         let algorithms: AlgorithmSet = Algorithm::ALL.into_iter().collect();
-        let mut hasher = Hasher::new(&ranges, algorithms).unwrap();
+        let mut hasher = Hasher::new(DigestRequest { ranges: ranges.clone(), algorithms }).unwrap();
         let mut at = 0;
         for chunk in chunks.into_iter().cycle() {
             let end = len.min(at + chunk);
@@ -194,7 +194,8 @@ proptest! {
             at = end;
             if at == len { break; }
         }
-        prop_assert_eq!(hasher.finish().unwrap(), digests_of(&image, &ranges, algorithms).unwrap());
+        let taken = hasher.finish().unwrap();
+        prop_assert_eq!(taken.digests(), &digests_of(&image, &ranges, algorithms).unwrap());
     }
 }
 
@@ -215,7 +216,7 @@ fn lengths_that_lie_cost_nothing() {
             let mut table = table.to_vec();
             table[at..at + 5].copy_from_slice(&lie);
             let begin = Instant::now();
-            let verdict = verify_image(Some(&table), &digests, &trusted, Checks::default());
+            let verdict = verify_signatures(Some(&table), &digests, &trusted, Checks::default());
             assert!(
                 begin.elapsed() < Duration::from_millis(500),
                 "{at:#x}: {verdict}"
@@ -253,7 +254,7 @@ fn hostile_signatures_end_soon() {
         let table = entry(&content).repeat(MAX_TABLE_LEN / entry(&content).len());
         let begin = Instant::now();
         algorithms_of(&table);
-        let verdict = verify_image(
+        let verdict = verify_signatures(
             Some(&table),
             &digests,
             &trust(&["own"], &["p521"]),
@@ -271,7 +272,7 @@ fn many_honest_signatures_are_verified() {
     let (table, digests) = taken_apart(&image).unwrap();
     let table = table.unwrap().repeat(MAX_SIGNATURES);
     let trusted = trust(&["root"], &["p521"]);
-    let verdict = verify_image(Some(&table), &digests, &trusted, Checks::default());
+    let verdict = verify_signatures(Some(&table), &digests, &trusted, Checks::default());
     assert!(verdict.is_good(), "{verdict}");
 }
 
@@ -298,7 +299,7 @@ fn a_crowd_of_issuers_is_refused() {
         trusted.add_file("root", &root).unwrap();
     }
     let begin = Instant::now();
-    let verdict = verify_image(Some(&table), &digests, &trusted, Checks::default());
+    let verdict = verify_signatures(Some(&table), &digests, &trusted, Checks::default());
     expect!["untrusted: signatures to be verified for one image: expected at most 256, found more"]
         .assert_eq(&verdict.to_string());
     assert!(
@@ -327,7 +328,7 @@ fn a_crowd_of_issuers_is_refused() {
     for table in [[&own[..], &table].concat(), [&table[..], &own].concat()] {
         for revoked in [&[][..], &["p521"]] {
             let trust = own_trust(revoked);
-            let verdict = verify_image(Some(&table), &digests, &trust, Checks::default());
+            let verdict = verify_signatures(Some(&table), &digests, &trust, Checks::default());
             assert!(!verdict.is_good(), "{verdict}");
             let said = verdict.to_string();
             assert!(
@@ -338,7 +339,7 @@ fn a_crowd_of_issuers_is_refused() {
         // Whether or not somebody who is revoked is found before that.
         for revoked in ["leaf", "intermediate", "root", "own"] {
             let trust = own_trust(&[revoked]);
-            let verdict = verify_image(Some(&table), &digests, &trust, Checks::default());
+            let verdict = verify_signatures(Some(&table), &digests, &trust, Checks::default());
             assert!(!verdict.is_good(), "{revoked}: {verdict}");
         }
     }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use ukexec_pe::{PeImage, ReadAt};
 
 use crate::SignatureError;
+use crate::read::read_limited;
 
 /// Checks the section `.sbat` of an image, if it has one, against the `level`
 /// of the machine, if it has one. No image has more than one such section.
@@ -25,7 +26,7 @@ use crate::SignatureError;
 ///
 /// [`SignatureError`] for a [`SbatRevocation`], for a second section, which shim
 /// refuses as well, and for one of more than 64 KiB.
-pub fn check_sbat(
+pub(crate) fn check_sbat(
     pe: &PeImage,
     image: &(impl ReadAt + ?Sized),
     level: Option<&SbatLevel>,
@@ -44,20 +45,8 @@ pub fn check_sbat(
         return Ok(());
     };
     let content = section.content();
-    let len = content.end.saturating_sub(content.start);
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    if len > MAX_SBAT_LEN {
-        return Err(SignatureError::TooLong {
-            field: "section .sbat",
-            limit: MAX_SBAT_LEN,
-            found: len,
-        });
-    }
-    let mut bytes = vec![0; len];
-    let at = content.start;
-    image
-        .read_at(at, &mut bytes)
-        .map_err(|cause| SignatureError::Read { at, len, cause })?;
+    let section = "section .sbat";
+    let bytes = read_limited(image, content, section, MAX_SBAT_LEN)?;
     Ok(check_components(&bytes, level)?)
 }
 

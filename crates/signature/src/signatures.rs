@@ -8,7 +8,7 @@ use crate::digest::Hex;
 use crate::pkcs7::SignedData;
 use crate::signers;
 use crate::table::certificate_table;
-use crate::verdict::Good;
+use crate::verdict::{Good, Rejection};
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
 
 /// What is looked at beyond what firmware looks at.
@@ -19,31 +19,19 @@ pub struct Checks {
     pub check_dates: Option<u64>,
 }
 
-/// Why one signature does not count.
-pub(crate) enum Rejection {
-    Bad(SignatureError),
-    Untrusted(SignatureError),
-}
-
 /// Verifies an image whose digests are `digests` and whose certificate table,
 /// if it has one, is `table`.
 ///
 /// The digests must be by every algorithm that [`algorithms_of`] and
 /// [`Trust::algorithms`] name; an image of which one is missing is not good.
-///
-/// One valid signature is enough, or the image's digest in a list: by SHA-256,
-/// or for a signed image by what a signature of it is by. An image is refused that is revoked itself, or of whose signatures any names a signer
-/// who is, valid or not. Where anything is revoked, so is one with signers that
-/// are not known: it is bad, as it is if its certificate table lies, or if
-/// verifying it takes too many steps.
-pub fn verify_image(
+pub(crate) fn verify_signatures(
     table: Option<&[u8]>,
     digests: &Digests,
     trust: &Trust,
     checks: Checks,
 ) -> Verdict {
     if let Err(error) = check_digests(digests, trust) {
-        return bad(error);
+        return Verdict::bad(&error);
     }
     if let Some(revocation) = trust.revokes_image(digests) {
         return Verdict::Revoked {
@@ -52,23 +40,23 @@ pub fn verify_image(
         };
     }
     let signatures = match table.map(certificate_table).transpose() {
-        Err(error) => return bad(error),
+        Err(error) => return Verdict::bad(&error),
         Ok(signatures) => signatures,
     };
-    let revoked = signers::revoked(signatures.as_deref().unwrap_or_default(), &[], trust);
+    let revoked = signers::revoked(signatures.iter().flatten().copied(), &[], trust);
     if let Ok(Some(verdict)) = revoked {
         return verdict;
     }
     let mut effort = Effort::new();
     let signed = signatures.map_or(Verdict::Unsigned, |signatures| {
         let verify = |bytes| verify(bytes, digests, trust, checks, &mut effort);
-        combine(signatures.into_iter().map(verify))
+        Verdict::combine(signatures.into_iter().map(verify))
     });
     let verdict = match trust.allows_image(digests, list_algorithms(table)) {
         Some(origin) if !signed.is_good() => Verdict::Allowed { origin },
         _ => signed,
     };
-    unless_in_doubt(verdict, effort.check().and(revoked.map(drop)))
+    verdict.unless_in_doubt(effort.check().and(revoked.map(drop)))
 }
 
 /// Returns by which digests a list may allow an image: firmware takes those of an
@@ -80,49 +68,12 @@ fn list_algorithms(table: Option<&[u8]>) -> AlgorithmSet {
     }
 }
 
-/// Returns the verdict, but a bad one for a good one if not everything was
-/// `looked` at: what revokes the image may be left.
-pub(crate) fn unless_in_doubt(verdict: Verdict, looked: Result<(), SignatureError>) -> Verdict {
-    match looked {
-        Err(error) if verdict.is_good() => bad(error),
-        _ => verdict,
-    }
-}
-
 /// Checks that nothing that is revoked by digest can slip through.
 fn check_digests(digests: &Digests, trust: &Trust) -> Result<(), SignatureError> {
     let mut needed = trust.algorithms().iter();
     match needed.find(|algorithm| digests.get(*algorithm).is_none()) {
         Some(algorithm) => Err(SignatureError::DigestMissing { algorithm }),
         None => Ok(()),
-    }
-}
-
-/// Makes one verdict of those on each signature.
-pub(crate) fn combine(verified: impl Iterator<Item = Result<Good, Rejection>>) -> Verdict {
-    let mut found = None;
-    let mut reasons = Vec::new();
-    let mut untrusted = false;
-    for one in verified {
-        match one {
-            Ok(good) => found = found.or(Some(good)),
-            Err(Rejection::Untrusted(error)) => {
-                untrusted = true;
-                reasons.push(error.to_string());
-            }
-            Err(Rejection::Bad(error)) => reasons.push(error.to_string()),
-        }
-    }
-    match found {
-        Some(good) => Verdict::Good(good),
-        None if untrusted => Verdict::Untrusted { reasons },
-        None => Verdict::Bad { reasons },
-    }
-}
-
-fn bad(error: SignatureError) -> Verdict {
-    Verdict::Bad {
-        reasons: vec![error.to_string()],
     }
 }
 
@@ -219,7 +170,7 @@ mod tests {
 
     fn check_with(image: &str, trust: &Trust, checks: Checks, expected: &Expect) {
         let image = file(&format!("images/{image}.efi"));
-        let verdict = verified(&image, trust, checks).unwrap();
+        let verdict = verified(&image, trust, checks);
         expected.assert_eq(&verdict.to_string());
     }
 
@@ -628,12 +579,12 @@ mod tests {
         let image = file("images/own.efi");
         let (table, digests) = taken_apart(&image).unwrap();
         let mut trust = testing::trust(&["own"], &[]);
-        let verdict = verify_image(table, &Digests::default(), &trust, Checks::default());
+        let verdict = verify_signatures(table, &Digests::default(), &trust, Checks::default());
         expect!["bad signature: the SHA-256 digest of the image is needed and was not taken"]
             .assert_eq(&verdict.to_string());
         let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
         trust.add_revoked_list(&Origin::new("dbx"), &list).unwrap();
-        let verdict = verify_image(table, &Digests::default(), &trust, Checks::default());
+        let verdict = verify_signatures(table, &Digests::default(), &trust, Checks::default());
         expect!["bad signature: the SHA-256 digest of the image is needed and was not taken"]
             .assert_eq(&verdict.to_string());
     }
@@ -644,7 +595,7 @@ mod tests {
             let mut image = file("images/own.efi");
             image[at] ^= 1;
             let trust = testing::trust(&["own"], &[]);
-            let verdict = verified(&image, &trust, Checks::default()).unwrap();
+            let verdict = verified(&image, &trust, Checks::default());
             expected.assert_eq(&verdict.to_string());
         };
         changed(

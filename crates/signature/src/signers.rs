@@ -21,8 +21,8 @@ use crate::{Certificate, SignatureError, Trust, Verdict};
 ///
 /// [`SignatureError`] if signers of one are not known, so that they could be
 /// revoked. Firmware forbids such images where there is a `dbx`.
-pub(crate) fn revoked(
-    signatures: &[&[u8]],
+pub(crate) fn revoked<'a>(
+    signatures: impl IntoIterator<Item = &'a [u8]>,
     others: &[&Certificate],
     trust: &Trust,
 ) -> Result<Option<Verdict>, SignatureError> {
@@ -162,8 +162,9 @@ const FIELD: &str = "signers of the signature, who may be revoked";
 mod tests {
     use expect_test::{Expect, expect};
 
+    use crate::signatures::verify_signatures;
     use crate::testing::{SHA256, content, entry, file, list, taken_apart, trust};
-    use crate::{Algorithm, Checks, Origin, verify_image};
+    use crate::{Algorithm, Checks, Origin};
 
     /// Verifies an image that `own` signed, and somebody else by `second`.
     fn with_second(second: &[u8], revoked: &[&str]) -> String {
@@ -173,7 +174,7 @@ mod tests {
         let second = entry(second);
         let of = |table: [&[u8]; 2]| {
             let table = table.concat();
-            verify_image(Some(&table), &digests, &trusted, Checks::default()).to_string()
+            verify_signatures(Some(&table), &digests, &trusted, Checks::default()).to_string()
         };
         let own = own.unwrap();
         let verdict = of([own, &second]);
@@ -283,7 +284,7 @@ mod tests {
         let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
         trusted.add_allowed_list(&Origin::new("db"), &list).unwrap();
         let table = [entry(&signature_of("own")), entry(b"junk")].concat();
-        let verdict = verify_image(Some(&table), &digests, &trusted, Checks::default());
+        let verdict = verify_signatures(Some(&table), &digests, &trusted, Checks::default());
         expect!["bad signature: signers of the signature, who may be revoked: expected a DER element, found something else: ASN.1 DER message is incomplete: expected 119, actual 4 at DER byte 0"].assert_eq(&verdict.to_string());
     }
 }

@@ -35,7 +35,7 @@ pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
         return Err(SignatureError::TooLong {
             field: "certificate table",
             limit: MAX_TABLE_LEN,
-            found: table.len(),
+            found: wide(table.len()),
         });
     }
     let mut signatures = Vec::new();

@@ -3,8 +3,9 @@
 
 use ukexec_pe::PeImage;
 
+use crate::authenticode::algorithms_of;
 use crate::{
-    Algorithm, Certificate, Checks, Digests, Origin, Trust, Verdict, algorithms_of,
+    Algorithm, Certificate, Checks, DigestSource, Digests, Origin, Trust, UnverifiedImage, Verdict,
     certificate_table, digests_of, verify_image,
 };
 
@@ -67,10 +68,15 @@ pub(crate) fn taken_apart(image: &[u8]) -> Option<(Option<&[u8]>, Digests)> {
     Some((table, digests_of(image, &ranges, algorithms).unwrap()))
 }
 
-/// Verifies an image; `None` if it is none that could be signed.
-pub(crate) fn verified(image: &[u8], trust: &Trust, checks: Checks) -> Option<Verdict> {
-    let (table, digests) = taken_apart(image)?;
-    Some(verify_image(table, &digests, trust, checks))
+/// Verifies an image, whose headers may be damaged.
+pub(crate) fn verified(image: &[u8], trust: &Trust, checks: Checks) -> Verdict {
+    let pe = PeImage::parse(image);
+    let image = UnverifiedImage {
+        bytes: image,
+        pe: Some(pe.as_ref()),
+        digests: DigestSource::Image,
+    };
+    verify_image(&image, trust, checks).unwrap().verdict
 }
 
 /// A table of one entry around `content`.

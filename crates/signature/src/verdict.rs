@@ -1,15 +1,18 @@
 //! What became of verifying an image.
 
+use std::error::Error as _;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::digest::Hex;
-use crate::{Algorithm, Certificate, Origin, Revocation};
+use crate::{Algorithm, Certificate, Origin, Revocation, SignatureError};
 
-/// What became of verifying an image. Displayed as one sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What became of verifying an image or a file. Displayed as one sentence.
+///
+/// Nobody but this crate can make one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Verdict {
@@ -17,18 +20,22 @@ pub enum Verdict {
     /// certificate.
     Good(Good),
     /// The digest of the image is itself in a list of allowed ones.
+    #[non_exhaustive]
     Allowed {
         /// The list.
         origin: Origin,
     },
     /// There is no signature, and the digest is in no list.
+    #[non_exhaustive]
     Unsigned,
     /// A signature may be valid, but nobody trusted vouches for its key.
+    #[non_exhaustive]
     Untrusted {
         /// For each signature, why it does not count.
         reasons: Vec<String>,
     },
     /// The image, or a certificate that signs it, is revoked.
+    #[non_exhaustive]
     Revoked {
         /// By what.
         revocation: Revocation,
@@ -36,6 +43,7 @@ pub enum Verdict {
         certificate: Option<String>,
     },
     /// There are signatures, and none is valid.
+    #[non_exhaustive]
     Bad {
         /// For each signature, why it does not count.
         reasons: Vec<String>,
@@ -43,7 +51,8 @@ pub enum Verdict {
 }
 
 /// A good signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Good {
     /// The subject of the certificate whose key signed.
     pub signer: String,
@@ -59,7 +68,7 @@ pub struct Good {
 }
 
 /// What people want to know of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateSummary {
     /// Whose key it holds.
     pub subject: String,
@@ -74,10 +83,63 @@ pub struct CertificateSummary {
     pub validity: Option<RangeInclusive<u64>>,
 }
 
+/// Why one signature does not count.
+pub(crate) enum Rejection {
+    Bad(SignatureError),
+    Untrusted(SignatureError),
+}
+
 impl Verdict {
     /// Returns whether the image may run where only trusted ones may.
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Good(_) | Self::Allowed { .. })
+    }
+
+    /// Makes one verdict of those on each signature.
+    pub(crate) fn combine(verified: impl IntoIterator<Item = Result<Good, Rejection>>) -> Self {
+        let mut found = None;
+        let mut reasons = Vec::new();
+        let mut untrusted = false;
+        for one in verified {
+            match one {
+                Ok(good) => found = found.or(Some(good)),
+                Err(Rejection::Untrusted(error)) => {
+                    untrusted = true;
+                    reasons.push(error.to_string());
+                }
+                Err(Rejection::Bad(error)) => reasons.push(error.to_string()),
+            }
+        }
+        match found {
+            Some(good) => Self::Good(good),
+            None if untrusted => Self::Untrusted { reasons },
+            None => Self::Bad { reasons },
+        }
+    }
+
+    /// Returns a bad one, for `error` and its causes, each of which is said once.
+    pub(crate) fn bad(error: &SignatureError) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !reason.contains(&said) {
+                reason = format!("{reason}: {said}");
+            }
+            cause = error.source();
+        }
+        Self::Bad {
+            reasons: vec![reason],
+        }
+    }
+
+    /// Returns the verdict, but a bad one for a good one if not everything was
+    /// `looked` at: what revokes the image may be left.
+    pub(crate) fn unless_in_doubt(self, looked: Result<(), SignatureError>) -> Self {
+        match looked {
+            Err(error) if self.is_good() => Self::bad(&error),
+            _ => self,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, bail};
 use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::{SealedFile, close_on_exec};
 use ukexec_sandbox::{Channel, ChannelError, Confinement, Ending, Strictness, Worker, spawn};
+use ukexec_signature::DigestRequest;
 use ukexec_unfold::Budget;
 
 use crate::console::Console;
@@ -23,7 +24,7 @@ use crate::parent::sources::Sources;
 use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
 use crate::protocol::settings::{Settings, WORKER};
-use crate::protocol::{Answer, CUTS_MAX, Event, HashPlan, LIMITS, Request, Verification};
+use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, Verification};
 
 /// Bytes that parts may have beyond their inputs: padding between them.
 pub(crate) const SLACK: u64 = 1 << 20;
@@ -32,7 +33,7 @@ pub(crate) const SLACK: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     pub(crate) cuts: Vec<Range<u64>>,
-    pub(crate) hash: Option<HashPlan>,
+    pub(crate) hash: Option<DigestRequest>,
 }
 
 /// A worker at work.
@@ -189,7 +190,9 @@ impl Work {
         self.send(&request, file.as_fd())?;
         match self.event()? {
             Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => {
-                hash.as_ref().map_or(Ok(()), border::check_plan)?;
+                if let Some(request) = &hash {
+                    border::check_hashed(&request.ranges)?;
+                }
                 Ok(Looked { cuts, hash })
             }
             event => Err(not_asked_for(&event)),

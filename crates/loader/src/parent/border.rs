@@ -5,10 +5,11 @@
 
 use std::fmt;
 
+use ukexec_pe::ByteRanges;
 use ukexec_unfold::CMDLINE_MAX;
 
+use crate::protocol::Answer;
 use crate::protocol::bounds::{WARNINGS_MAX, check_report, cost};
-use crate::protocol::{Answer, HashPlan};
 
 /// Objections of a machine to a kernel: there are few kinds of them.
 const PROBLEMS_MAX: usize = 64;
@@ -71,16 +72,16 @@ pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<(), BadAns
     }
 }
 
-/// Refuses a plan that no PE image calls for.
-pub(crate) fn check_plan(plan: &HashPlan) -> Result<(), BadAnswer> {
-    let count = plan.ranges.len();
+/// Refuses to hash what no PE image calls for.
+pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<(), BadAnswer> {
+    let count = hashed.ranges.len();
     if count > RANGES_MAX {
         return Err(BadAnswer::sent(format!(
             "{count} ranges to hash, where {RANGES_MAX} are all"
         )));
     }
-    if plan.padding > PADDING_MAX {
-        let padding = plan.padding;
+    let padding = hashed.padding;
+    if padding > PADDING_MAX {
         let what = format!("{padding} bytes of padding to hash, where {PADDING_MAX} are all");
         return Err(BadAnswer::sent(what));
     }

@@ -9,11 +9,12 @@ use std::process::{Command, abort};
 use std::thread;
 
 use serde_json::json;
-use ukexec_signature::AlgorithmSet;
+use ukexec_pe::ByteRanges;
+use ukexec_signature::{AlgorithmSet, DigestRequest};
 
 use super::channel::ParentChannel;
 use crate::protocol::{
-    Answer, CUTS_MAX, Event, Failure, HashPlan, Identity, LIMITS, Objection, Request, Span,
+    Answer, CUTS_MAX, Event, Failure, Identity, LIMITS, Objection, Request, Span,
 };
 
 /// Tries `way`. Getting that far without being ended is what must not happen;
@@ -167,9 +168,11 @@ fn looked(cuts: u64) -> Event {
 fn hashed(ranges: u64, padding: u64) -> Event {
     Event::Looked {
         cuts: Vec::new(),
-        hash: Some(HashPlan {
-            ranges: (0..ranges).map(|at| at..at + 1).collect(),
-            padding,
+        hash: Some(DigestRequest {
+            ranges: ByteRanges {
+                ranges: (0..ranges).map(|at| at..at + 1).collect(),
+                padding,
+            },
             algorithms: AlgorithmSet::default(),
         }),
     }

@@ -5,7 +5,6 @@
 //! need no signature of their own then.
 
 use std::error::Error;
-use std::ops::Range;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -13,13 +12,14 @@ use tracing::info;
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_signature::{
-    AlgorithmSet, Digests, MAX_TABLE_LEN, Trust, Verdict, algorithms_of, check_sbat, digests_of,
-    machine_trust, verify_appended, verify_image,
+    Checks, DigestRequest, DigestSource, Digests, ImageVerdict, SignatureError, TakenDigests,
+    Trust, UnverifiedImage, Verdict, digests_needed, machine_trust, revoked_by_sbat,
+    verify_appended, verify_image,
 };
 use ukexec_unfold::{Gate, LayerAtGate, ParserFile, PeBytes};
 
 use crate::protocol::bundle::Bundled;
-use crate::protocol::{HashPlan, Hashed, Policy, Trusted, Verification};
+use crate::protocol::{Policy, Trusted, Verification};
 use crate::report::document;
 
 /// What to trust, and what to do about what is not trusted.
@@ -30,7 +30,7 @@ pub(crate) struct Rules {
     /// Tell of every signature, also where none is needed.
     thorough: bool,
     trust: Trust,
-    checks: ukexec_signature::Checks,
+    checks: Checks,
 }
 
 impl Rules {
@@ -61,7 +61,7 @@ impl Rules {
             because,
             thorough: verification.thorough,
             trust,
-            checks: ukexec_signature::Checks {
+            checks: Checks {
                 check_dates: verification.check_dates,
             },
         })
@@ -80,21 +80,17 @@ impl Rules {
     }
 
     /// Returns what has to be hashed of an image to verify it, if anything.
-    pub(crate) fn hash_plan(&self, pe: &PeImage, image: &Rope) -> Option<HashPlan> {
-        let algorithms = self.algorithms(pe, image)?;
-        // What is wrong with the image is told by its verdict.
-        let ranges = pe.authenticode_ranges().ok()?;
-        Some(HashPlan {
-            ranges: ranges.ranges,
-            padding: ranges.padding,
-            algorithms,
-        })
+    pub(crate) fn digests_needed(&self, pe: &PeImage, image: &Rope) -> Option<DigestRequest> {
+        match self.idle() {
+            Some(_) => None,
+            None => digests_needed(pe, &PeBytes(image), &self.trust),
+        }
     }
 
     /// Returns why signatures are not verified, if they are not.
     fn idle(&self) -> Option<&'static str> {
         match self.policy {
-            Policy::Off => Some("not looked at"),
+            Policy::Off => Some(NOT_LOOKED_AT),
             // Only a person who inspects wants to know what nobody vouches for.
             Policy::Report if self.trust.is_empty() && !self.thorough => {
                 Some("not verified, as no key is trusted (--trust names keys)")
@@ -103,44 +99,28 @@ impl Rules {
         }
     }
 
-    /// Returns the digests that verifying `pe` takes; none if there is nothing
-    /// to verify it by.
-    fn algorithms(&self, pe: &PeImage, image: &Rope) -> Option<AlgorithmSet> {
-        if self.idle().is_some() {
-            return None;
-        }
-        let signed = match table(pe, image) {
-            Ok(Some(table)) => algorithms_of(&table),
-            _ => AlgorithmSet::default(),
-        };
-        let algorithms = signed.union(self.trust.algorithms());
-        (!algorithms.is_empty()).then_some(algorithms)
-    }
-
     /// Returns whether `parser`, which no image carries, may run: where nothing
     /// counts that is not verified, it is signed like a kernel module.
     pub(crate) fn admits(&self, parser: &ParserFile) -> Result<(), NotVerified> {
         if !self.is_require() {
             return Ok(());
         }
-        let verdict = match verify_appended(&parser.object[..], &self.trust, self.checks) {
-            Ok(Some(appended)) => appended.verdict,
-            Ok(None) => Verdict::Unsigned,
-            Err(error) => bad(&error),
-        };
+        let verdict = verify_appended(&parser.object[..], &self.trust, self.checks);
         if verdict.is_good() {
             return Ok(());
         }
-        Err(self.refuse(&verdict))
+        Err(self.refuse(verdict.to_string()))
     }
 
-    fn refuse(&self, verdict: &Verdict) -> NotVerified {
+    fn refuse(&self, verdict: String) -> NotVerified {
         NotVerified {
-            verdict: verdict.to_string(),
+            verdict,
             because: self.because.clone(),
         }
     }
 }
+
+const NOT_LOOKED_AT: &str = "not looked at";
 
 /// Adds what a caller trusts to `trust`. In a folder, files that hold nothing to
 /// trust are passed over, but not ones that should and are damaged.
@@ -172,7 +152,7 @@ fn add(
 pub(crate) struct Verifier<'a> {
     rules: &'a Rules,
     /// The outermost image's digests, taken with its snapshot.
-    hashed: Option<&'a Hashed>,
+    hashed: Option<&'a TakenDigests>,
     /// Whether the image cannot change any more.
     sealed: bool,
     /// Whether parsers that images carry may run.
@@ -230,19 +210,10 @@ struct UnreadRevocation {
     because: String,
 }
 
-/// The image is not any more what it was when it was first looked at.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the file changed while it was being taken over: {what}; try again when nothing writes to it"
-)]
-struct Changed {
-    what: &'static str,
-}
-
 impl<'a> Verifier<'a> {
     pub(crate) fn new(
         rules: &'a Rules,
-        hashed: Option<&'a Hashed>,
+        hashed: Option<&'a TakenDigests>,
         sealed: bool,
         embedded_parsers: bool,
     ) -> Self {
@@ -274,98 +245,34 @@ impl<'a> Verifier<'a> {
         let Some(pe) = layer.pe.filter(|_| self.rules.is_require() && !self.had_pe) else {
             return Ok(());
         };
-        let level = self.rules.trust.sbat_level();
-        check_sbat(pe, &PeBytes(layer.image), level)
-            .map_err(|error| self.rules.refuse(&bad(&error)))
+        match revoked_by_sbat(pe, &PeBytes(layer.image), &self.rules.trust) {
+            Some(revoked) => Err(self.rules.refuse(revoked.to_string())),
+            None => Ok(()),
+        }
     }
 
-    fn verdict(
-        &self,
-        layer: &LayerAtGate<'_>,
-        digests: &mut Digests,
-    ) -> Result<Verdict, Box<dyn Error + Send + Sync>> {
-        if let Some(fault) = layer.pe_fault {
-            // It begins like a PE, so that no other signature counts.
-            return Ok(bad(&NoSoundPe {
-                fault: fault.to_string(),
-            }));
-        }
-        let verdict = match layer.pe {
-            Some(pe) => self.pe_verdict(pe, layer.image, digests)?,
-            None => Verdict::Unsigned,
+    fn verify(&self, layer: &LayerAtGate<'_>) -> Result<ImageVerdict, SignatureError> {
+        let fault = layer.pe_fault.map(Err);
+        let image = UnverifiedImage {
+            bytes: &PeBytes(layer.image),
+            pe: fault.or(layer.pe.map(Ok)),
+            digests: self.digests(),
         };
-        if verdict != Verdict::Unsigned {
-            return Ok(verdict);
-        }
-        let rules = self.rules;
-        let appended = verify_appended(&PeBytes(layer.image), &rules.trust, rules.checks);
-        Ok(match appended {
-            Ok(None) => verdict,
-            Ok(Some(appended)) => appended.verdict,
-            Err(error) => bad(&error),
-        })
+        verify_image(&image, &self.rules.trust, self.rules.checks)
     }
 
-    fn pe_verdict(
-        &self,
-        pe: &PeImage,
-        image: &Rope,
-        digests: &mut Digests,
-    ) -> Result<Verdict, Box<dyn Error + Send + Sync>> {
-        let rules = self.rules;
-        let table = match table(pe, image) {
-            Ok(table) => table,
-            Err(reason) => return Ok(bad(&*reason)),
-        };
-        if let Some(algorithms) = rules.algorithms(pe, image) {
-            *digests = match pe.authenticode_ranges() {
-                Ok(ranges) => self.digests(image, &ranges, algorithms)?,
-                // What nobody signed need not be fit for it.
-                Err(_) if table.is_none() => return Ok(Verdict::Unsigned),
-                Err(error) => return Ok(bad(&error)),
-            };
-        }
-        let verdict = verify_image(table.as_deref(), digests, &rules.trust, rules.checks);
-        if !verdict.is_good() {
-            return Ok(verdict);
-        }
-        if let Some(error) = hidden(pe, image)? {
-            return Ok(bad(&error));
-        }
-        let sbat = check_sbat(pe, &PeBytes(image), rules.trust.sbat_level());
-        Ok(sbat.map_or_else(|error| bad(&error), |()| verdict))
-    }
-
-    /// Returns the digests of a layer: those that came with the snapshot, or
-    /// else taken now.
-    fn digests(
-        &self,
-        image: &Rope,
-        ranges: &ukexec_pe::ByteRanges,
-        algorithms: AlgorithmSet,
-    ) -> Result<Digests, Box<dyn Error + Send + Sync>> {
-        let is_outermost = self.found.is_empty();
-        if is_outermost && !self.sealed {
+    /// Returns where the digests of the next layer come from.
+    fn digests(&self) -> DigestSource<'a> {
+        match self.hashed {
             // Nothing was to be hashed when it was first looked at.
-            let what = "it had no signature before";
-            return Err(Changed { what }.into());
+            _ if self.is_outermost() && !self.sealed => DigestSource::NoneNeeded,
+            Some(taken) if self.is_outermost() => DigestSource::Taken(taken),
+            _ => DigestSource::Image,
         }
-        let Some(hashed) = self.hashed.filter(|_| is_outermost) else {
-            return Ok(digests_of(&PeBytes(image), ranges, algorithms)?);
-        };
-        let plan = &hashed.plan;
-        if plan.ranges != ranges.ranges || plan.padding != ranges.padding {
-            let what = "its headers are not the same";
-            return Err(Changed { what }.into());
-        }
-        if algorithms
-            .iter()
-            .any(|algorithm| hashed.digests.get(algorithm).is_none())
-        {
-            let what = "its signatures are not the same";
-            return Err(Changed { what }.into());
-        }
-        Ok(hashed.digests.clone())
+    }
+
+    fn is_outermost(&self) -> bool {
+        self.found.is_empty()
     }
 }
 
@@ -376,17 +283,19 @@ impl Gate for Verifier<'_> {
             .iter()
             .rev()
             .find_map(|found| found.covered_by.clone());
-        let mut digests = Digests::default();
         let idle = self.rules.idle();
         let looked_at = idle.is_none() && (outer.is_none() || self.rules.thorough);
-        let verdict = looked_at
-            .then(|| self.verdict(layer, &mut digests))
-            .transpose()?;
+        let found = looked_at.then(|| self.verify(layer)).transpose()?;
+        let (verdict, digests) = match found {
+            Some(found) => (Some(found.verdict), found.digests),
+            None => (None, Digests::default()),
+        };
         let is_good = verdict.as_ref().is_some_and(Verdict::is_good);
         let covered_by = outer.or_else(|| is_good.then(|| layer.path.to_owned()));
         if covered_by.is_none() && self.rules.is_require() {
-            let verdict = verdict.unwrap_or(Verdict::Unsigned);
-            return Err(self.rules.refuse(&verdict).into());
+            // Every layer that none covers is looked at where signatures are required.
+            let said = verdict.map_or_else(|| NOT_LOOKED_AT.to_owned(), |it| it.to_string());
+            return Err(self.rules.refuse(said).into());
         }
         self.check_covered_sbat(layer)?;
         self.had_pe |= layer.pe.is_some();
@@ -449,139 +358,13 @@ impl Found {
     }
 }
 
-/// Returns the certificate table, if there is one.
-fn table(pe: &PeImage, image: &Rope) -> Result<Option<Vec<u8>>, Box<dyn Error + Send + Sync>> {
-    let Some(range) = pe.certificates() else {
-        return Ok(None);
-    };
-    let len = range.end.saturating_sub(range.start);
-    if len > MAX_TABLE_LEN as u64 {
-        return Err(format!(
-            "certificate table (data directory 4): expected at most {MAX_TABLE_LEN} bytes, \
-             found {len}"
-        )
-        .into());
-    }
-    Ok(Some(image.slice(range)?.to_vec()?))
-}
-
-/// The image begins with `MZ` and is no sound PE.
-#[derive(Debug, thiserror::Error)]
-#[error("the image is no sound PE32+ file, so that no signature of it can be found: {fault}")]
-struct NoSoundPe {
-    fault: String,
-}
-
-/// Bytes that no signature covers lie inside the image.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "bytes {:#x} to {:#x} lie between the sections, where no signature covers them, and they are \
-     not zeros; firmware never loads them, but a parser or a running kernel could",
-    range.start, range.end
-)]
-struct Hidden {
-    range: Range<u64>,
-}
-
-/// Returns where in `image` there is something that its digest leaves out. Zeros
-/// are what tools leave between sections, and say nothing.
-fn hidden(pe: &PeImage, image: &Rope) -> Result<Option<Hidden>, Box<dyn Error + Send + Sync>> {
-    let mut buffer = vec![0; CHUNK];
-    for range in pe.uncovered(&pe.authenticode_ranges()?) {
-        let mut at = range.start;
-        while at < range.end {
-            let len = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
-            let bytes = &mut buffer[..len];
-            image.read_at(at, bytes)?;
-            if bytes.iter().any(|byte| *byte != 0) {
-                return Ok(Some(Hidden { range }));
-            }
-            at += len as u64;
-        }
-    }
-    Ok(None)
-}
-
-/// Bytes that are looked at together.
-const CHUNK: usize = 64 << 10;
-
-fn bad(reason: &(dyn Error + 'static)) -> Verdict {
-    Verdict::Bad {
-        reasons: vec![crate::report::failure::sentence(reason)],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use expect_test::{Expect, expect};
-    use ukexec_signature::{Algorithm, Origin};
+    use expect_test::expect;
     use ukexec_unfold::{Budget, Input, MemoryStore, Options, unfold_with};
 
     const UKI: &[u8] = include_bytes!("../../../../fuzz/seeds/pe/uki");
-
-    /// Trusts an image by its digest, changes it, and compares the verdict.
-    fn check(mut image: Vec<u8>, change: impl FnOnce(&mut [u8]), expected: &Expect) {
-        let pe = PeImage::parse(&image[..]).unwrap();
-        let ranges = pe.authenticode_ranges().unwrap();
-        let set = [Algorithm::Sha256].into_iter().collect();
-        let digests = digests_of(&image[..], &ranges, set).unwrap();
-        let mut rules = Rules {
-            policy: Policy::Require,
-            ..Rules::default()
-        };
-        let list = sha256_list(digests.get(Algorithm::Sha256).unwrap());
-        let origin = Origin::new("db");
-        rules.trust.add_allowed_list(&origin, &list).unwrap();
-        change(&mut image);
-        let verifier = Verifier::new(&rules, None, true, true);
-        let rope = Rope::from(image);
-        let verdict = verifier.pe_verdict(&pe, &rope, &mut Digests::default());
-        expected.assert_eq(&verdict.unwrap().to_string());
-    }
-
-    /// An EFI signature list of one digest: UEFI 2.10, 32.4.1.
-    fn sha256_list(digest: &[u8]) -> Vec<u8> {
-        let mut list = b"\x26\x16\xc4\xc1\x4c\x50\x92\x40\xac\xa9\x41\xf9\x36\x93\x43\x28".to_vec();
-        for number in [28 + 48_u32, 0, 48] {
-            list.extend(number.to_le_bytes());
-        }
-        list.extend([0; 16]);
-        list.extend(digest);
-        list
-    }
-
-    /// Takes the last 16 bytes of the raw data of `.linux` away from it, and fills
-    /// them with zeros.
-    fn with_a_gap() -> (Vec<u8>, usize) {
-        let mut image = UKI.to_vec();
-        let pe = PeImage::parse(&image[..]).unwrap();
-        let section = pe.section(".linux").unwrap();
-        let size = section.size_of_raw_data();
-        let header = image.windows(6).position(|name| name == b".linux").unwrap();
-        let gap = (section.pointer_to_raw_data() + size - 16) as usize;
-        image[header + 16..header + 20].copy_from_slice(&(size - 16).to_le_bytes());
-        image[gap..gap + 16].fill(0);
-        (image, gap)
-    }
-
-    #[test]
-    fn what_lies_between_sections_is_not_taken_for_covered() {
-        let good = expect!["good: the digest of the image is listed in db"];
-        check(UKI.to_vec(), |_| {}, &good);
-        let (image, _) = with_a_gap();
-        check(image, |_| {}, &good);
-        let (image, gap) = with_a_gap();
-        check(
-            image,
-            |image| image[gap] = 1,
-            &expect![
-                "bad signature: bytes 0xbf0 to 0xc00 lie between the sections, where no signature covers them, and they are not zeros; firmware never loads them, but a parser or a running kernel could"
-            ],
-        );
-        let (image, gap) = with_a_gap();
-        check(image, |image| image[gap - 1] ^= 1, &expect!["unsigned"]);
-    }
 
     #[test]
     fn an_image_in_a_signed_stream_has_its_sbat_looked_at() {

@@ -1,0 +1,409 @@
+//! Images: from their bytes to the whole verdict.
+//!
+//! What lies in a good image is covered by it, so bytes that its signatures
+//! leave out are looked at as well, and so are the generations of its
+//! components.
+
+use std::ops::Range;
+
+use ukexec_pe::{PeError, PeImage, ReadAt};
+
+use crate::authenticode::algorithms_of;
+use crate::hash::{DigestRequest, TakenDigests, digests_of};
+use crate::read::{read, read_limited};
+use crate::sbat::check_sbat;
+use crate::signatures::{Checks, verify_signatures};
+use crate::table::MAX_TABLE_LEN;
+use crate::{AlgorithmSet, Digests, SignatureError, Trust, Verdict, verify_appended};
+
+/// An image, and what its caller knows of it.
+#[derive(Debug)]
+pub struct UnverifiedImage<'a, R: ?Sized> {
+    /// All of its bytes.
+    pub bytes: &'a R,
+    /// Its headers, or what is wrong with them. `None` is for a file that does not
+    /// begin with `MZ`: a signature may be appended to it.
+    pub pe: Option<Result<&'a PeImage, &'a PeError>>,
+    /// Where its digests come from.
+    pub digests: DigestSource<'a>,
+}
+
+/// Where the digests of an image come from.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum DigestSource<'a> {
+    /// They are taken when it is verified: its bytes cannot change.
+    #[default]
+    Image,
+    /// They were taken while it was copied, as [`digests_needed`] asked for.
+    Taken(&'a TakenDigests),
+    /// None were needed when it was looked at first, and its bytes can change.
+    NoneNeeded,
+}
+
+/// What became of verifying an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageVerdict {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The digests that it was verified by.
+    pub digests: Digests,
+}
+
+impl From<Verdict> for ImageVerdict {
+    fn from(verdict: Verdict) -> Self {
+        let digests = Digests::default();
+        Self { verdict, digests }
+    }
+}
+
+/// Verifies an image: its signatures, its digests in lists, what revokes it, and
+/// that they cover all of it.
+///
+/// One valid signature is enough, or the image's digest in a list: by SHA-256,
+/// or for a signed image by what a signature of it is by. An image is refused
+/// that is revoked itself or by its SBAT generations, or of whose signatures any
+/// names a signer who is, valid or not. Where anything is revoked, so is one with
+/// signers that are not known: it is bad, as it is if its headers are damaged, if
+/// its certificate table lies, if bytes that no signature covers are not zeros, or
+/// if verifying it takes too many steps.
+///
+/// # Errors
+///
+/// [`SignatureError`] if the image cannot be read, or is not any more what it was
+/// when its digests were asked for.
+pub fn verify_image<R: ReadAt + ?Sized>(
+    image: &UnverifiedImage<'_, R>,
+    trust: &Trust,
+    checks: Checks,
+) -> Result<ImageVerdict, SignatureError> {
+    match image.pe {
+        Some(Ok(pe)) => verify_pe(image, pe, trust, checks),
+        Some(Err(fault)) => {
+            let fault = fault.to_string();
+            Ok(Verdict::bad(&SignatureError::NoPe { fault }).into())
+        }
+        None => Ok(verify_appended(image.bytes, trust, checks).into()),
+    }
+}
+
+/// Returns which digests it takes to verify an image, so that they can be taken
+/// while it is copied; `None` if there is nothing to verify it by. It may be wrong
+/// with the image that there is none: its verdict says so.
+pub fn digests_needed(
+    pe: &PeImage,
+    bytes: &(impl ReadAt + ?Sized),
+    trust: &Trust,
+) -> Option<DigestRequest> {
+    let table = read_table(pe, bytes).ok().flatten();
+    let algorithms = needed(table.as_deref(), trust);
+    if algorithms.is_empty() {
+        return None;
+    }
+    let ranges = pe.authenticode_ranges().ok()?;
+    Some(DigestRequest { ranges, algorithms })
+}
+
+/// Returns the verdict on the outermost PE image in what is signed and is none
+/// itself, such as a compressed kernel, if its SBAT generation is too old.
+pub fn revoked_by_sbat(
+    pe: &PeImage,
+    bytes: &(impl ReadAt + ?Sized),
+    trust: &Trust,
+) -> Option<Verdict> {
+    let checked = check_sbat(pe, bytes, trust.sbat_level());
+    checked.err().map(|error| Verdict::bad(&error))
+}
+
+fn verify_pe<R: ReadAt + ?Sized>(
+    image: &UnverifiedImage<'_, R>,
+    pe: &PeImage,
+    trust: &Trust,
+    checks: Checks,
+) -> Result<ImageVerdict, SignatureError> {
+    let table = match read_table(pe, image.bytes) {
+        Ok(table) => table,
+        Err(error) => return Ok(Verdict::bad(&error).into()),
+    };
+    let table = table.as_deref();
+    let algorithms = needed(table, trust);
+    let digests = match pe.authenticode_ranges() {
+        _ if algorithms.is_empty() => Digests::default(),
+        Ok(ranges) => image
+            .digests
+            .digests(image.bytes, &DigestRequest { ranges, algorithms })?,
+        // What nobody signed need not be fit for it.
+        Err(_) if table.is_none() => return Ok(Verdict::Unsigned.into()),
+        Err(error) => return Ok(Verdict::bad(&error.into()).into()),
+    };
+    let mut verdict = verify_signatures(table, &digests, trust, checks);
+    if verdict.is_good() {
+        if let Some(range) = uncovered(pe, image.bytes)? {
+            verdict = Verdict::bad(&SignatureError::Uncovered { range });
+        } else if let Some(revoked) = revoked_by_sbat(pe, image.bytes, trust) {
+            verdict = revoked;
+        }
+    }
+    Ok(ImageVerdict { verdict, digests })
+}
+
+impl DigestSource<'_> {
+    fn digests(
+        self,
+        image: &(impl ReadAt + ?Sized),
+        request: &DigestRequest,
+    ) -> Result<Digests, SignatureError> {
+        let changed = |what| Err(SignatureError::Changed { what });
+        let taken = match self {
+            Self::Image => {
+                return digests_of(image, &request.ranges, request.algorithms)
+                    .map_err(SignatureError::Digests);
+            }
+            Self::NoneNeeded => return changed("it had no signature before"),
+            Self::Taken(taken) => taken,
+        };
+        if taken.ranges() != &request.ranges {
+            return changed("its headers are not the same");
+        }
+        let is_there = |algorithm| taken.digests().get(algorithm).is_some();
+        if !request.algorithms.iter().all(is_there) {
+            return changed("its signatures are not the same");
+        }
+        Ok(taken.digests().clone())
+    }
+}
+
+/// Returns the certificate table, if there is one.
+fn read_table(
+    pe: &PeImage,
+    image: &(impl ReadAt + ?Sized),
+) -> Result<Option<Vec<u8>>, SignatureError> {
+    let field = "certificate table (data directory 4)";
+    let table = pe.certificates();
+    let table = table.map(|range| read_limited(image, range, field, MAX_TABLE_LEN));
+    table.transpose()
+}
+
+/// Returns by which algorithms an image with this certificate table is verified.
+fn needed(table: Option<&[u8]>, trust: &Trust) -> AlgorithmSet {
+    let signed = table.map(algorithms_of);
+    signed
+        .into_iter()
+        .fold(trust.algorithms(), AlgorithmSet::union)
+}
+
+/// Returns where in `image` there is something that its digest leaves out. Zeros
+/// are what tools leave between sections, and say nothing.
+fn uncovered(
+    pe: &PeImage,
+    image: &(impl ReadAt + ?Sized),
+) -> Result<Option<Range<u64>>, SignatureError> {
+    for range in pe.uncovered(&pe.authenticode_ranges()?) {
+        let mut at = range.start;
+        while at < range.end {
+            let len = range.end.saturating_sub(at).min(CHUNK);
+            if read(image, at, len)?.iter().any(|byte| *byte != 0) {
+                return Ok(Some(range));
+            }
+            at = at.saturating_add(len);
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes that are looked at together.
+const CHUNK: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use ukexec_pe::{EditOptions, attach};
+
+    use super::*;
+    use crate::testing::{self, SHA256, file, list, taken_apart};
+    use crate::{Algorithm, Hasher, Origin};
+
+    const UKI: &[u8] = include_bytes!("../../../fuzz/seeds/pe/uki");
+
+    /// Where data directory 4 of the signed test images lies.
+    const CERTIFICATES: usize = 0x40 + 24 + 112 + 4 * 8;
+
+    /// Returns trust in an image by its digest, and nothing else.
+    fn trust_in(image: &[u8]) -> Trust {
+        let (_, digests) = taken_apart(image).unwrap();
+        let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
+        let mut trust = Trust::default();
+        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
+        trust
+    }
+
+    /// Trusts an image by its digest, changes it, and compares the verdict.
+    fn check(mut image: Vec<u8>, change: impl FnOnce(&mut [u8]), expected: &Expect) {
+        let trust = trust_in(&image);
+        change(&mut image);
+        let verdict = testing::verified(&image, &trust, Checks::default());
+        expected.assert_eq(&verdict.to_string());
+    }
+
+    /// Takes the last 16 bytes of the raw data of `.linux` away from it, and fills
+    /// them with zeros.
+    fn with_a_gap() -> (Vec<u8>, usize) {
+        let mut image = UKI.to_vec();
+        let pe = PeImage::parse(&image[..]).unwrap();
+        let section = pe.section(".linux").unwrap();
+        let size = section.size_of_raw_data();
+        let header = image.windows(6).position(|name| name == b".linux").unwrap();
+        let gap = (section.pointer_to_raw_data() + size - 16) as usize;
+        image[header + 16..header + 20].copy_from_slice(&(size - 16).to_le_bytes());
+        image[gap..gap + 16].fill(0);
+        (image, gap)
+    }
+
+    #[test]
+    fn what_lies_between_sections_is_not_taken_for_covered() {
+        let good = expect!["good: the digest of the image is listed in db"];
+        check(UKI.to_vec(), |_| {}, &good);
+        let (image, _) = with_a_gap();
+        check(image, |_| {}, &good);
+        let (image, gap) = with_a_gap();
+        check(
+            image,
+            |image| image[gap] = 1,
+            &expect![
+                "bad signature: bytes 0xbf0 to 0xc00 lie between the sections, where no signature covers them, and they are not zeros; firmware never loads them, but a parser or a running kernel could"
+            ],
+        );
+        let (image, gap) = with_a_gap();
+        check(image, |image| image[gap - 1] ^= 1, &expect!["unsigned"]);
+    }
+
+    #[test]
+    fn generations_of_components_are_part_of_the_verdict() {
+        let sbat = b"sbat,1,SBAT,sbat,1,url\nfoo,1,Foo,foo,1,url\n";
+        let image = attach(UKI, ".sbat", sbat, EditOptions::default()).unwrap();
+        let mut trust = trust_in(&image);
+        let mut check = |level: &[u8], expected: Expect| {
+            trust.set_sbat_level(level).unwrap();
+            let verdict = testing::verified(&image, &trust, Checks::default());
+            expected.assert_eq(&verdict.to_string());
+        };
+        check(
+            b"sbat,1,2024010100\nfoo,1\n",
+            expect!["good: the digest of the image is listed in db"],
+        );
+        check(
+            b"sbat,1,2024010100\nfoo,2\n",
+            expect![[
+                r#"bad signature: SBAT revokes the image: its component "foo" has generation 1, and this machine asks for 2 or later (level of 2024010100): a newer build of the image is needed"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn damaged_headers_and_tables_are_bad() {
+        check(
+            file("images/own.efi"),
+            |image| image[0x3c] = 0xff,
+            &expect![[
+                r#"bad signature: the image is no sound PE32+ file, so that no signature of it can be found: Signature at file offset 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
+            ]],
+        );
+        let shortened = |image: &mut [u8]| image[CERTIFICATES + 4] -= 8;
+        check(
+            file("images/own.efi"),
+            shortened,
+            &expect![
+                "bad signature: Authenticode digest: certificate table (data directory 4) at file offset 0xe8: expected a table that ends with the file, found 0xbf0"
+            ],
+        );
+        let mut image = file("images/own.efi");
+        let table = PeImage::parse(&image).unwrap().certificates().unwrap();
+        image.resize(table.start as usize + MAX_TABLE_LEN + 8, 0);
+        let len = u32::try_from(MAX_TABLE_LEN + 8).unwrap();
+        image[CERTIFICATES + 4..CERTIFICATES + 8].copy_from_slice(&len.to_le_bytes());
+        let verdict = testing::verified(&image, &Trust::default(), Checks::default());
+        expect!["bad signature: certificate table (data directory 4): expected at most 1048576 bytes, found 1048584"].assert_eq(&verdict.to_string());
+    }
+
+    #[test]
+    fn a_file_that_is_no_pe_may_have_a_signature_appended() {
+        let bytes = file("appended/sign-file");
+        let image = UnverifiedImage {
+            bytes: &bytes,
+            pe: None,
+            digests: DigestSource::Image,
+        };
+        let trust = testing::trust(&["own"], &[]);
+        let verdict = verify_image(&image, &trust, Checks::default()).unwrap();
+        expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"]
+            .assert_eq(&verdict.verdict.to_string());
+    }
+
+    /// Takes the digests that `before` needs, and verifies `now` by them.
+    fn check_taken(before: &[u8], now: &[u8], expected: &Expect) {
+        let trust = testing::trust(&["own"], &[]);
+        let pe = PeImage::parse(before).unwrap();
+        let request = digests_needed(&pe, before, &trust);
+        let taken = request.map(|request| {
+            let mut hasher = Hasher::new(request).unwrap();
+            hasher.update(0, before).unwrap();
+            hasher.finish().unwrap()
+        });
+        let digests = match &taken {
+            Some(taken) => DigestSource::Taken(taken),
+            None => DigestSource::NoneNeeded,
+        };
+        let pe = PeImage::parse(now).unwrap();
+        let image = UnverifiedImage {
+            bytes: now,
+            pe: Some(Ok(&pe)),
+            digests,
+        };
+        let text = match verify_image(&image, &trust, Checks::default()) {
+            Ok(found) => format!("{}; {}", found.digests, found.verdict),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn digests_that_were_taken_are_of_this_image() {
+        let [own, sha512, unsigned] =
+            ["own", "rsa4096-sha512", "unsigned"].map(|name| file(&format!("images/{name}.efi")));
+        check_taken(
+            &own,
+            &own,
+            &expect![
+                "SHA-256 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8; good: signed by CN=own,O=ukexec tests, who is trusted by db"
+            ],
+        );
+        check_taken(&unsigned, &unsigned, &expect!["; unsigned"]);
+        check_taken(
+            &unsigned,
+            &own,
+            &expect![
+                "the file changed while it was being taken over: it had no signature before; try again when nothing writes to it"
+            ],
+        );
+        check_taken(
+            &own,
+            &sha512,
+            &expect![
+                "the file changed while it was being taken over: its signatures are not the same; try again when nothing writes to it"
+            ],
+        );
+        // As if there were more behind the sections.
+        let mut longer = own.clone();
+        let table = PeImage::parse(&own).unwrap().certificates().unwrap();
+        let start = table.start as usize;
+        longer[CERTIFICATES] += 8;
+        longer.splice(start..start, [0; 8]);
+        check_taken(
+            &own,
+            &longer,
+            &expect![
+                "the file changed while it was being taken over: its headers are not the same; try again when nothing writes to it"
+            ],
+        );
+    }
+}

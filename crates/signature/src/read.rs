@@ -1,0 +1,40 @@
+//! Reading a part of an image or of a file.
+
+use std::io;
+use std::ops::Range;
+
+use ukexec_pe::ReadAt;
+
+use crate::SignatureError;
+
+/// Returns `len` bytes at `at`. The caller bounds the length.
+pub(crate) fn read(
+    file: &(impl ReadAt + ?Sized),
+    at: u64,
+    len: u64,
+) -> Result<Vec<u8>, SignatureError> {
+    let failed = |cause| SignatureError::Read { at, len, cause };
+    let size = usize::try_from(len).map_err(|error| failed(io::Error::other(error)))?;
+    let mut bytes = vec![0; size];
+    file.read_at(at, &mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Returns the bytes in `range`, which `field` names in messages, if there are
+/// no more than `limit`.
+pub(crate) fn read_limited(
+    file: &(impl ReadAt + ?Sized),
+    range: Range<u64>,
+    field: &'static str,
+    limit: usize,
+) -> Result<Vec<u8>, SignatureError> {
+    let found = range.end.saturating_sub(range.start);
+    if usize::try_from(found).is_ok_and(|len| len <= limit) {
+        return read(file, range.start, found);
+    }
+    Err(SignatureError::TooLong {
+        field,
+        limit,
+        found,
+    })
+}
