@@ -116,6 +116,11 @@ fn pss(parameters: Option<Element<'_>>) -> Result<Scheme, SignatureError> {
         Some(salt) => Element::only(PSS, salt.content())?.number("the length of the salt")?,
         None => 20,
     };
+    let salt_len = usize::try_from(salt_len).map_err(|_too_long| SignatureError::Unexpected {
+        field: PSS,
+        expected: "a salt that fits memory",
+        found: salt_len.to_string(),
+    })?;
     if let Some(trailer) = parameters.context(3)? {
         let trailer = Element::only(PSS, trailer.content())?.number("the trailer")?;
         if trailer != 1 {
@@ -129,7 +134,7 @@ fn pss(parameters: Option<Element<'_>>) -> Result<Scheme, SignatureError> {
     parameters.finish()?;
     Ok(Scheme::RsaPss {
         algorithm,
-        salt_len: usize::try_from(salt_len).unwrap_or(usize::MAX),
+        salt_len,
     })
 }
 

@@ -140,8 +140,7 @@ fn verify(
 fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
     let refuse =
         |expected, found: &str| unexpected("appended signature", expected, found.to_owned());
-    let info = Element::first("appended signature", bytes)?;
-    let behind = bytes.get(info.raw.len()..).unwrap_or_default();
+    let (info, behind) = Element::split_first("appended signature", bytes)?;
     if behind.iter().any(|byte| *byte != 0) {
         let found = format!("{} bytes that are not all zero", behind.len());
         return Err(refuse("nothing behind the signature", &found));

@@ -13,8 +13,9 @@ use crate::{Algorithm, SignatureError};
 /// What is signed in the content's place: attributes of it.
 #[derive(Debug)]
 pub(crate) struct SignedAttributes<'a> {
-    /// The whole element, which is hashed with another tag than it has.
-    raw: &'a [u8],
+    /// Length and content of the element, which is hashed with another tag than
+    /// it has.
+    untagged: &'a [u8],
     pub(crate) message_digest: &'a [u8],
 }
 
@@ -49,8 +50,10 @@ impl<'a> SignedAttributes<'a> {
         }
         let message_digest =
             message_digest.ok_or_else(|| missing(ATTRIBUTES, "a message digest"))?;
+        let tag_and_rest = element.raw.split_first();
+        let (_, untagged) = tag_and_rest.ok_or_else(|| missing(ATTRIBUTES, "a tag"))?;
         Ok(Self {
-            raw: element.raw,
+            untagged,
             message_digest: message_digest.octets("a message digest")?,
         })
     }
@@ -58,8 +61,7 @@ impl<'a> SignedAttributes<'a> {
     /// Returns the digest of what is signed: the attributes with the tag of a
     /// SET, not the one that they have here.
     pub(crate) fn digest(&self, algorithm: Algorithm) -> Vec<u8> {
-        let untagged = self.raw.get(1..).unwrap_or_default();
-        algorithm.digest_of_parts(&[&[TAG_SET_OF], untagged])
+        algorithm.digest_of_parts(&[&[TAG_SET_OF], self.untagged])
     }
 }
 

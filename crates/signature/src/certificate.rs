@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 
 use der::asn1::{AnyRef, BitString};
-use der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, Tagged as _};
+use der::{Decode as _, Encode as _, Tag, Tagged as _};
 use serde::{Deserialize, Serialize};
 use x509_cert::name::Name;
 use x509_cert::spki::AlgorithmIdentifierOwned;
@@ -30,6 +30,7 @@ use crate::tlv::{Element, Elements};
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Certificate {
     der: Vec<u8>,
+    tbs: Vec<u8>,
     fields: Fields,
     signature_algorithm: AlgorithmIdentifierOwned,
     signature: BitString,
@@ -66,7 +67,8 @@ impl Certificate {
         let is_sequence = whole.tag().assert_eq(Tag::Sequence);
         is_sequence.map_err(refuse)?;
         let mut parts = Elements::new(CERTIFICATE, whole.value())?;
-        let fields = Fields::read(&parts.required("what is signed")?)?;
+        let signed = parts.required("what is signed")?;
+        let fields = Fields::read(&signed)?;
         let algorithm = parts.required("a signature algorithm")?;
         let signature = parts.required("a signature")?;
         parts.finish()?;
@@ -74,6 +76,7 @@ impl Certificate {
         let issuer = CanonicalName::new(&fields.issuer).map_err(refuse)?;
         Ok(Self {
             der: der.to_vec(),
+            tbs: signed.raw.to_vec(),
             signature_algorithm: AlgorithmIdentifierOwned::from_der(algorithm.raw)
                 .map_err(refuse)?,
             signature: BitString::from_der(signature.raw).map_err(refuse)?,
@@ -92,7 +95,7 @@ impl Certificate {
     /// Returns the bytes that its issuer signed, and that revocation lists
     /// have hashes of: the `TBSCertificate`, with tag and length.
     pub fn tbs(&self) -> &[u8] {
-        tbs(&self.der).unwrap_or_default() // was looked at when it was read
+        &self.tbs
     }
 
     /// Returns the subject's name, for people: on one line, and not long.
@@ -181,6 +184,7 @@ impl Certificate {
                 found: "one without".to_owned(),
             });
         };
+        // Bits that are no whole bytes are read as none: no key signed that.
         let signature = self.signature.as_bytes().unwrap_or_default();
         let verified = issuer.public_key(least)?.verify(
             scheme,
@@ -314,12 +318,6 @@ fn shown(name: &Name) -> String {
         }
     };
     text.chars().take(MAX).map(shown).collect()
-}
-
-/// Returns the first element of a certificate, as it lies there.
-fn tbs(certificate: &[u8]) -> der::Result<&[u8]> {
-    let body = AnyRef::from_der(certificate)?;
-    SliceReader::new(body.value())?.tlv_bytes()
 }
 
 const CERTIFICATE: &str = "certificate";

@@ -25,7 +25,12 @@ impl Algorithm {
     pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
 
     /// Returns the length of a digest in bytes.
-    pub const fn digest_len(self) -> usize {
+    pub fn digest_len(self) -> usize {
+        usize::from(self.short_len())
+    }
+
+    /// Returns the length of a digest in bytes, which fits every number.
+    pub(crate) const fn short_len(self) -> u8 {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,

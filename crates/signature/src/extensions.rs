@@ -71,7 +71,7 @@ impl Extensions {
         // Of no use here. OpenSSL does not accept malformed ones.
         optional::<CrlDistributionPoints>(extensions)?;
         let alternative: Option<SubjectAltName> = optional(extensions)?;
-        let alternative = alternative.map(|names| names.0).unwrap_or_default();
+        let alternative = alternative.map_or(Vec::new(), |names| names.0);
         let names = SubjectNames::new(subject, canonical, &alternative).map_err(malformed)?;
         let constraints: Option<NameConstraints> = optional(extensions)?;
         let constraints = constraints.as_ref().map(Constraints::new);
@@ -169,9 +169,9 @@ impl Authority {
         let Some(named) = optional::<AuthorityKeyIdentifier>(extensions)? else {
             return Ok(Self::default());
         };
-        let issuers = named.authority_cert_issuer.unwrap_or_default();
+        let mut issuers = named.authority_cert_issuer.iter().flatten();
         // OpenSSL looks at the first directory name alone.
-        let issuer = issuers.iter().find_map(|name| match name {
+        let issuer = issuers.find_map(|name| match name {
             GeneralName::DirectoryName(name) => Some(CanonicalName::new(name)),
             _ => None,
         });

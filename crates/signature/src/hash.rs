@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use ukexec_pe::{ByteRanges, ReadAt};
 
 use crate::digest::State;
+use crate::read::wide;
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
 
 /// Which digests are to be taken of an image.
@@ -157,8 +158,11 @@ pub fn digests_of(
     for range in &ranges.ranges {
         let mut at = range.start;
         while at < range.end {
-            let left = usize::try_from(range.end.saturating_sub(at)).unwrap_or(usize::MAX);
-            let chunk = buf.get_mut(..left.min(CHUNK)).unwrap_or_default();
+            let left = usize::try_from(range.end.saturating_sub(at)).ok();
+            let chunk = match left.and_then(|left| buf.get_mut(..left)) {
+                Some(last) => last,
+                None => &mut buf,
+            };
             image.read_at(at, chunk)?;
             for (_, state) in &mut states {
                 state.update(chunk);
@@ -187,11 +191,18 @@ fn finish(states: Vec<(Algorithm, State)>, padding: u64) -> Digests {
     if padding == 0 {
         return digests(states);
     }
-    let zeros = [0; 8]; // padding is less
-    let len = usize::try_from(padding).unwrap_or(zeros.len());
     let mut padded = states.clone();
-    for (_, state) in &mut padded {
-        state.update(zeros.get(..len).unwrap_or(&zeros));
+    let zeros = [0; 64];
+    let mut left = padding;
+    while left > 0 {
+        let last = usize::try_from(left)
+            .ok()
+            .and_then(|left| zeros.get(..left));
+        let part = last.unwrap_or(&zeros); // or there are more to come
+        for (_, state) in &mut padded {
+            state.update(part);
+        }
+        left = left.saturating_sub(wide(part.len()));
     }
     digests(states).with_padded(digests(padded))
 }
@@ -201,10 +212,6 @@ fn within<'a>(offset: u64, bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u
     let start = usize::try_from(range.start.checked_sub(offset)?).ok()?;
     let end = usize::try_from(range.end.checked_sub(offset)?).ok()?;
     bytes.get(start..end)
-}
-
-fn wide(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 const CHUNK: usize = 256 * 1024;
@@ -302,6 +309,22 @@ mod tests {
                 "taking the digest: expected the bytes at file offset 0x5, found those at 0x4"
             ],
         );
+    }
+
+    #[test]
+    fn all_of_the_padding_is_hashed() {
+        let algorithms: AlgorithmSet = [Algorithm::Sha256].into_iter().collect();
+        for padding in [1, 7, 63, 64, 65, 1000] {
+            let ranges = ByteRanges {
+                ranges: std::iter::once(0..3).collect(),
+                padding,
+            };
+            let digests = digests_of(&b"abc"[..], &ranges, algorithms).unwrap();
+            let mut padded = b"abc".to_vec();
+            padded.resize(3 + padding as usize, 0);
+            let expected = Algorithm::Sha256.digest(&padded);
+            assert_eq!(digests.padded(Algorithm::Sha256), Some(&expected[..]));
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl PublicKey {
     ) -> Result<Self, SignatureError> {
         let identifier = info.algorithm.to_der().map_err(refuse)?;
         let (kind, parameters) = split(&Element::only(KEY, &identifier)?, KEY)?;
+        // Bits that are no whole bytes are read as none, and nothing is no key.
         let key = info.subject_public_key.as_bytes().unwrap_or_default();
         match kind {
             RSA_ENCRYPTION => rsa_key(key, false, least),

@@ -296,7 +296,7 @@ fn uri(name: &[u8], base: &[u8]) -> Result<bool, &'static str> {
         .ok_or(MALFORMED)?;
     let rest = rest.strip_prefix(b"://").ok_or(MALFORMED)?;
     let is_end = |byte: &u8| matches!(byte, b':' | b'/' | b'?' | b'#');
-    let host = rest.split(is_end).next().unwrap_or(rest);
+    let host = rest.split(is_end).next().unwrap_or(rest); // there is one part at least
     // Versions of OpenSSL differ in who is before an at sign.
     if host.is_empty() || host.contains(&b'@') || host.contains(&b'[') {
         return Err(MALFORMED);

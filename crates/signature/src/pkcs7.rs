@@ -68,12 +68,13 @@ impl fmt::Display for SignerId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX: usize = 24;
         let (field, bytes) = match self {
-            // Behind tag and length.
-            Self::IssuerAndSerial { serial, .. } => ("serial number", serial.get(2..)),
-            Self::KeyId(id) => ("key identifier", Some(*id)),
+            // Behind tag and length. There may be nothing, which is then said.
+            Self::IssuerAndSerial { serial, .. } => {
+                ("serial number", serial.get(2..).unwrap_or_default())
+            }
+            Self::KeyId(id) => ("key identifier", *id),
         };
-        let bytes = bytes.unwrap_or_default();
-        write!(f, "{field} {}", Hex(bytes.get(..MAX).unwrap_or(bytes)))
+        write!(f, "{field} {}", Hex(bytes.get(..MAX).unwrap_or(bytes))) // or it is shorter
     }
 }
 

@@ -38,3 +38,8 @@ pub(crate) fn read_limited(
         found,
     })
 }
+
+/// Returns `len` as the type that file offsets have.
+pub(crate) fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX) // no machine has a wider `usize`
+}

@@ -100,11 +100,14 @@ impl SbatLevel {
         let mut level = Self::default();
         for (line, fields) in lines(bytes) {
             let mut parts = fields.split(|byte| *byte == b',');
-            let component = parts.next().unwrap_or_default();
-            let generation = parts.next().unwrap_or_default();
+            let refused = || SbatLevelError {
+                line,
+                found: text(fields),
+            };
+            let component = parts.next().ok_or_else(refused)?;
+            let generation = parts.next().ok_or_else(refused)?;
             if component.is_empty() || !generation.iter().any(u8::is_ascii_digit) {
-                let found = text(fields);
-                return Err(SbatLevelError { line, found });
+                return Err(refused());
             }
             if component == b"sbat" {
                 level.date = parts.next().map(text);
@@ -183,10 +186,10 @@ impl fmt::Display for OfDate<'_> {
 /// Returns the lines that are not empty, with their numbers, up to the first
 /// NUL and without a byte order mark.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    text.split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes); // or there is none
+    let text = text.split(|byte| *byte == 0).take(1);
+    text.flat_map(|text| text.split(|byte| *byte == b'\n'))
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line)) // or there is none
         .zip(1..)
         .filter(|(line, _)| !line.is_empty())
         .map(|(line, number)| (number, line))
@@ -205,7 +208,7 @@ fn number(field: &[u8]) -> u64 {
 
 /// Returns `bytes` as text that does no harm on a terminal, and ends.
 fn text(bytes: &[u8]) -> String {
-    let shown = bytes.get(..MOST_SHOWN).unwrap_or(bytes);
+    let shown = bytes.get(..MOST_SHOWN).unwrap_or(bytes); // or it is shorter
     shown.escape_ascii().to_string()
 }
 

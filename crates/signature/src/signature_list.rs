@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::read::wide;
 use crate::signature_type::OWNER_LEN;
 use crate::{Algorithm, Guid, SignatureType};
 
@@ -116,8 +117,8 @@ pub enum SignatureData<'a> {
 }
 
 impl<'a> Signature<'a> {
-    /// `entry` has the size that [`Sizes::signature_size`] asks for; what is
-    /// missing from it would be empty, not a panic.
+    /// `entry` has the size that [`Sizes::signature_size`] asks for, so that nothing
+    /// is missing; it would be empty, which names nothing.
     fn new(signature_type: SignatureType, entry: &'a [u8]) -> Self {
         let (owner, data) = entry.split_first_chunk().unwrap_or((&[0; 16], &[]));
         let data = match signature_type {
@@ -261,8 +262,8 @@ impl Sizes {
     /// Checks `SignatureListSize` and returns the list and what is behind it.
     fn list<'a>(&self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), SignatureListError> {
         let size = self.header.signature_list_size;
-        let end = usize::try_from(size).unwrap_or(usize::MAX);
-        match bytes.split_at_checked(end) {
+        let end = usize::try_from(size).ok();
+        match end.and_then(|end| bytes.split_at_checked(end)) {
             Some(parts) if size >= HEADER_LEN => Ok(parts),
             _ => {
                 let expected = format!(
@@ -305,8 +306,11 @@ impl Sizes {
             return Err(self.refuse("SignatureListSize", 16, expected, found));
         }
         let at = HEADER_LEN.saturating_add(header_size);
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        Ok(list.get(at..).unwrap_or_default())
+        let at = usize::try_from(at).ok();
+        at.and_then(|at| list.get(at..)).ok_or_else(|| {
+            let expected = "headers that lie inside the list".to_owned();
+            self.refuse("SignatureHeaderSize", 20, expected, header_size)
+        })
     }
 
     fn refuse(
@@ -323,10 +327,6 @@ impl Sizes {
             found,
         }
     }
-}
-
-fn wide(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// A GUID and three sizes.

@@ -71,7 +71,7 @@ impl fmt::Display for SignatureType {
 }
 
 fn hash_len(algorithm: Algorithm) -> u32 {
-    u32::try_from(algorithm.digest_len()).unwrap_or(u32::MAX)
+    u32::from(algorithm.short_len())
 }
 
 /// `SignatureOwner`.

@@ -5,6 +5,7 @@
 //! `WIN_CERTIFICATE_UEFI_GUID`. Left out: other types than PKCS#7, which nobody
 //! signs images with; they are stepped over.
 
+use crate::read::wide;
 use crate::{Guid, SignatureError};
 
 /// The longest certificate table that is read, in bytes.
@@ -77,15 +78,18 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
         found: u64::from(len),
     };
 
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    if len <= HEADER_LEN {
+    let split = |len: usize| {
+        let aligned = len.checked_next_multiple_of(ALIGNMENT)?;
+        let (entry, behind) = rest.split_at_checked(aligned)?;
+        Some((entry.get(HEADER_LEN..len)?, behind))
+    };
+    let len = usize::try_from(len).ok();
+    if len.is_some_and(|len| len <= HEADER_LEN) {
         return Err(lie("more than the 8 bytes of the header"));
     }
-    let aligned = len.checked_next_multiple_of(ALIGNMENT);
-    let Some((entry, behind)) = aligned.and_then(|aligned| rest.split_at_checked(aligned)) else {
+    let Some((body, behind)) = len.and_then(split) else {
         return Err(lie("a length that, rounded up to 8, lies inside the table"));
     };
-    let body = entry.get(HEADER_LEN..len).unwrap_or_default();
     let body = match u16::from_le_bytes([t0, t1]) {
         TYPE_PKCS_SIGNED_DATA => body,
         TYPE_EFI_GUID => match body.split_first_chunk() {
@@ -99,10 +103,6 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
         return Err(lie("at most 64 KiB"));
     }
     Ok((Some(body), behind))
-}
-
-fn wide(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 const HEADER_LEN: usize = 8;

@@ -116,6 +116,19 @@ impl<'a> Element<'a> {
         Elements::new(field, der)?.required("a DER element")
     }
 
+    /// Reads the element that `der` starts with; returns it and what follows it.
+    pub(crate) fn split_first(
+        field: &'static str,
+        der: &'a [u8],
+    ) -> Result<(Self, &'a [u8]), SignatureError> {
+        let mut elements = Elements::new(field, der)?;
+        let first = elements.required("a DER element")?;
+        let mut reader = elements.reader;
+        let behind = reader.read_slice(reader.remaining_len());
+        let behind = behind.map_err(|cause| refuse(field, "DER", cause))?;
+        Ok((first, behind))
+    }
+
     /// Returns the content, without tag and length.
     pub(crate) fn content(&self) -> &'a [u8] {
         self.any.value()

@@ -298,12 +298,9 @@ fn looks_like_der(bytes: &[u8]) -> bool {
 
 /// Returns `der` without the end of a line behind it, as editors leave one.
 fn without_newline(der: &[u8]) -> &[u8] {
-    let first = Element::first("DER", der).map_or(der, |first| first.raw);
-    let behind = der.get(first.len()..).unwrap_or_default();
-    if behind.iter().all(u8::is_ascii_whitespace) {
-        first
-    } else {
-        der
+    match Element::split_first("DER", der) {
+        Ok((first, behind)) if behind.iter().all(u8::is_ascii_whitespace) => first.raw,
+        _ => der,
     }
 }
 
