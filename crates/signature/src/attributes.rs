@@ -6,7 +6,7 @@
 use der::asn1::ObjectIdentifier;
 
 use crate::algorithm::oid;
-use crate::pkcs7::{missing, unexpected};
+use crate::error::{missing, unexpected};
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
 

@@ -6,7 +6,8 @@
 use der::asn1::ObjectIdentifier;
 
 use crate::algorithm::{digest_algorithm, known_digest_algorithm, oid};
-use crate::pkcs7::{SignedData, SignerId, missing, unexpected};
+use crate::error::{missing, unexpected};
+use crate::pkcs7::{SignedData, SignerId};
 use crate::table::certificate_table;
 use crate::tlv::Element;
 use crate::{Algorithm, AlgorithmSet, SignatureError};

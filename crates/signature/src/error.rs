@@ -180,3 +180,19 @@ pub enum SignatureError {
         cause: std::io::Error,
     },
 }
+
+pub(crate) fn unexpected(
+    field: &'static str,
+    expected: &'static str,
+    found: String,
+) -> SignatureError {
+    SignatureError::Unexpected {
+        field,
+        expected,
+        found,
+    }
+}
+
+pub(crate) fn missing(field: &'static str, expected: &'static str) -> SignatureError {
+    unexpected(field, expected, "nothing".to_owned())
+}

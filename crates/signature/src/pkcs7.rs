@@ -14,6 +14,7 @@ use crate::algorithm::{Scheme, digest_algorithm, oid};
 use crate::attributes::{SignedAttributes, check_unsigned};
 use crate::certificate::Certificate;
 use crate::digest::Hex;
+use crate::error::{missing, unexpected};
 use crate::key::LeastRsa;
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
@@ -310,22 +311,6 @@ fn expect_oid(
     } else {
         Err(unexpected(field, expected, found.to_string()))
     }
-}
-
-pub(crate) fn unexpected(
-    field: &'static str,
-    expected: &'static str,
-    found: String,
-) -> SignatureError {
-    SignatureError::Unexpected {
-        field,
-        expected,
-        found,
-    }
-}
-
-pub(crate) fn missing(field: &'static str, expected: &'static str) -> SignatureError {
-    unexpected(field, expected, "nothing".to_owned())
 }
 
 const CONTENT_INFO: &str = "PKCS#7 ContentInfo";
