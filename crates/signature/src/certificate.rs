@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 
 use der::asn1::{AnyRef, BitString};
 use der::{Decode as _, Encode as _, Tag, Tagged as _};
-use serde::{Deserialize, Serialize};
 use x509_cert::name::Name;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
@@ -26,8 +25,7 @@ use crate::tlv::{Element, Elements};
 /// Equal are certificates whose bytes are equal. To say which certificate it
 /// is, take [`Certificate::tbs`]: anyone can change the other bytes, the
 /// issuer's signature among them, and have one that is still valid.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
     tbs: Vec<u8>,
@@ -287,20 +285,6 @@ impl PartialEq for Certificate {
 }
 
 impl Eq for Certificate {}
-
-impl From<Certificate> for Vec<u8> {
-    fn from(certificate: Certificate) -> Self {
-        certificate.der
-    }
-}
-
-impl TryFrom<Vec<u8>> for Certificate {
-    type Error = SignatureError;
-
-    fn try_from(der: Vec<u8>) -> Result<Self, SignatureError> {
-        Self::from_der(&der)
-    }
-}
 
 /// Writes a name for people. It may come from anyone: control characters
 /// would play with terminals, and length with patience.

@@ -286,7 +286,7 @@ mod tests {
         let revoked = trust.revoked_certificates();
         let revoked = revoked.map(|(one, from)| format!("{from} revokes: {}\n", one.subject()));
         let notes = trust.notes().iter().map(|note| format!("note: {note}\n"));
-        let level = trust.sbat_level().and_then(|level| level.date());
+        let level = trust.sbat_level().and_then(|level| level.date.as_deref());
         let level = level.map(|date| format!("level of {date}\n"));
         anchors.chain(revoked).chain(notes).chain(level).collect()
     }

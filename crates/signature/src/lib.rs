@@ -95,7 +95,7 @@ pub use hash::{DigestRequest, Hasher, TakenDigests, digests_of};
 pub use image::{
     DigestSource, ImageVerdict, UnverifiedImage, digests_needed, revoked_by_sbat, verify_image,
 };
-pub use sbat::{SbatLevel, SbatLevelError, SbatRevocation};
+pub use sbat::{SbatLevelError, SbatRevocation};
 pub use signature_list::{
     EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
 };

@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use ukexec_pe::{PeImage, ReadAt};
 
 use crate::SignatureError;
@@ -83,10 +82,10 @@ fn check_components(section: &[u8], level: &SbatLevel) -> Result<(), SbatRevocat
 }
 
 /// The oldest generations that may still run: what `SbatLevelRT` holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SbatLevel {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SbatLevel {
     minimums: BTreeMap<Vec<u8>, u64>,
-    date: Option<String>,
+    pub(crate) date: Option<String>,
 }
 
 impl SbatLevel {
@@ -96,7 +95,7 @@ impl SbatLevel {
     /// # Errors
     ///
     /// [`SbatLevelError`] if a line has no generation.
-    pub fn parse(bytes: &[u8]) -> Result<Self, SbatLevelError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, SbatLevelError> {
         let mut level = Self::default();
         for (line, fields) in lines(bytes) {
             let mut parts = fields.split(|byte| *byte == b',');
@@ -119,20 +118,13 @@ impl SbatLevel {
     }
 
     /// Returns the oldest generation of `component` that may still run.
-    #[must_use]
-    pub fn minimum(&self, component: &[u8]) -> Option<u64> {
+    fn minimum(&self, component: &[u8]) -> Option<u64> {
         self.minimums.get(component).copied()
-    }
-
-    /// Returns the date of the level, as it says itself.
-    #[must_use]
-    pub fn date(&self) -> Option<&str> {
-        self.date.as_deref()
     }
 }
 
 /// Why an image is revoked by its `.sbat`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SbatRevocation {
     /// A component is older than the level allows.
@@ -314,7 +306,7 @@ mod tests {
     fn a_level_that_names_a_component_twice_asks_for_the_later() {
         let level = SbatLevel::parse(b"grub,3\ngrub,2\n").unwrap();
         assert_eq!(level.minimum(b"grub"), Some(3));
-        assert_eq!(level.date(), None);
+        assert_eq!(level.date, None);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::read::wide;
 use crate::signature_type::OWNER_LEN;
@@ -144,7 +144,7 @@ impl<'a> Signature<'a> {
 /// A time as UEFI stores it, to the second; its time zone is not kept.
 ///
 /// Spec: UEFI 2.10, 8.3, `EFI_TIME`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct EfiTime {
     pub year: u16,

@@ -6,15 +6,16 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::key::LeastRsa;
+use crate::sbat::SbatLevel;
 use crate::signature_list::{EfiTime, SignatureData, SignatureList};
-use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SbatLevel, SbatLevelError};
+use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SbatLevelError};
 use crate::{SignatureListError, signature_lists};
 
 /// Where an entry comes from: `db`, `MokListRT`, `trust.pem`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin(String);
 
 impl Origin {
@@ -31,7 +32,7 @@ impl fmt::Display for Origin {
 }
 
 /// What is trusted and what is revoked. Nothing is, to begin with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     allowed: Vec<(Certificate, Origin)>,
     allowed_images: Vec<(Hash, Origin)>,
@@ -124,7 +125,7 @@ impl Trust {
 
     /// Returns which digests of an image it takes to look the image up in the
     /// lists. Without one of them entries are overlooked.
-    pub fn algorithms(&self) -> AlgorithmSet {
+    pub(crate) fn algorithms(&self) -> AlgorithmSet {
         let hashes = self.revoked_images.iter().chain(&self.allowed_images);
         hashes.map(|(hash, _)| hash.algorithm).collect()
     }
@@ -135,7 +136,7 @@ impl Trust {
     }
 
     /// Returns the oldest generations of components that may still run.
-    pub fn sbat_level(&self) -> Option<&SbatLevel> {
+    pub(crate) fn sbat_level(&self) -> Option<&SbatLevel> {
         self.sbat_level.as_ref()
     }
 
@@ -262,7 +263,7 @@ impl Trust {
     /// # Errors
     ///
     /// [`SbatLevelError`] if a line has no generation. Nothing is set then.
-    pub fn set_sbat_level(&mut self, text: &[u8]) -> Result<(), SbatLevelError> {
+    pub(crate) fn set_sbat_level(&mut self, text: &[u8]) -> Result<(), SbatLevelError> {
         self.sbat_level = Some(SbatLevel::parse(text)?);
         Ok(())
     }
@@ -289,7 +290,7 @@ impl Trust {
 }
 
 /// Which entry of a revocation list an image or a certificate is in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Revocation {
     /// The list.
     pub origin: Origin,
@@ -329,7 +330,7 @@ impl fmt::Display for Revocation {
 }
 
 /// What an entry of a revocation list names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum RevokedBy {
     /// A certificate as a whole.
@@ -346,7 +347,7 @@ pub enum RevokedBy {
 }
 
 /// Something that was passed over, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Where it is from.
     pub origin: Origin,
@@ -361,7 +362,7 @@ impl fmt::Display for Note {
 }
 
 /// A digest of an image or of a `TBSCertificate`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Hash {
     algorithm: Algorithm,
     digest: Vec<u8>,
