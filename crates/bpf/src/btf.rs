@@ -27,6 +27,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use crate::bounds::{at_most, before_nul, rest, size};
+
 pub use build::TypesBuilder;
 pub use error::BtfError;
 pub(crate) use index::essential_name;
@@ -203,24 +205,19 @@ impl Btf {
             name: 0,
             kind: Kind::Void,
         };
-        usize::try_from(id.0)
-            .ok()
-            .and_then(|at| self.types.get(at))
-            .unwrap_or(&VOID)
+        self.types.get(size(id.0)).unwrap_or(&VOID)
     }
 
     /// Returns whether there is a type `id`.
     pub(crate) fn contains(&self, id: TypeId) -> bool {
-        usize::try_from(id.0).is_ok_and(|at| at < self.types.len())
+        size(id.0) < self.types.len()
     }
 
-    /// Returns the type behind typedefs, qualifiers and type tags.
+    /// Returns the type behind typedefs, qualifiers and type tags; `void`
+    /// where there is none.
     pub(crate) fn resolve(&self, id: TypeId) -> TypeId {
-        usize::try_from(id.0)
-            .ok()
-            .and_then(|at| self.resolved.get(at))
-            .copied()
-            .unwrap_or_default()
+        let resolved = self.resolved.get(size(id.0));
+        resolved.copied().unwrap_or(TypeId(0))
     }
 
     /// Returns what the type behind typedefs, qualifiers and type tags is.
@@ -230,11 +227,7 @@ impl Btf {
 
     /// Returns the size in bytes of `id`, if values of it have one.
     pub(crate) fn size(&self, id: TypeId) -> Option<u64> {
-        usize::try_from(id.0)
-            .ok()
-            .and_then(|at| self.sizes.get(at))
-            .copied()
-            .flatten()
+        self.sizes.get(size(id.0)).copied().flatten()
     }
 
     /// Returns the members of `id`, which must be resolved; none if it is
@@ -268,19 +261,12 @@ impl Btf {
     /// Returns the string at `offset` up to its NUL, at most [`MAX_NAME`]
     /// bytes of it.
     pub(crate) fn name(&self, offset: u32) -> &[u8] {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|at| self.strings.get(at..));
-        let rest = rest.unwrap_or_default();
-        let rest = rest.get(..MAX_NAME).unwrap_or(rest);
-        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        before_nul(at_most(rest(&self.strings, size(offset)), MAX_NAME))
     }
 
     /// Returns whether there is a name at `offset`.
     pub(crate) fn is_named(&self, offset: u32) -> bool {
-        let first = usize::try_from(offset)
-            .ok()
-            .and_then(|at| self.strings.get(at));
+        let first = rest(&self.strings, size(offset)).first();
         first.is_some_and(|byte| *byte != 0)
     }
 
@@ -321,10 +307,7 @@ impl Btf {
 pub(crate) const MAX_ANONYMOUS: u32 = 16;
 
 fn pool<'a, T>(pool: &'a [T], range: &Range<u32>) -> &'a [T] {
-    let start = usize::try_from(range.start).ok();
-    let end = usize::try_from(range.end).ok();
-    start
-        .zip(end)
-        .and_then(|(start, end)| pool.get(start..end))
+    // A range is what the pool grew by when its type was read.
+    pool.get(size(range.start)..size(range.end))
         .unwrap_or_default()
 }

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::bounds::small;
 use crate::insn::{CALL, LDDW, POISON, call, lddw};
 use crate::{Insn, Parser, Program};
 
@@ -69,7 +70,7 @@ fn instructions(program: &Program) -> impl Iterator<Item = (u32, &[Insn])> {
         let (code, behind) = rest.split_at(rest.len().min(slots));
         rest = behind;
         let at = slot;
-        slot = slot.saturating_add(u32::try_from(code.len()).unwrap_or(u32::MAX));
+        slot = slot.saturating_add(small(code.len()));
         Some((at, code))
     })
 }
@@ -85,8 +86,8 @@ fn labels(program: &Program) -> BTreeMap<i64, String> {
         .filter_map(|(slot, code)| jump_target(slot, *code.first()?))
         .collect();
     let unnamed = targets.into_iter().filter(|slot| {
-        let end = i64::try_from(program.code.len()).unwrap_or(i64::MAX);
-        (0..end).contains(slot)
+        let end = small(program.code.len());
+        (0..end.into()).contains(slot)
     });
     for (number, slot) in (1..).zip(unnamed) {
         labels.entry(slot).or_insert_with(|| format!("L{number}"));
@@ -392,8 +393,8 @@ pub fn parameters(prototype: &str) -> Vec<String> {
                 }
             }
             _ => {
-                let name = parameter.rsplit([' ', '*']).next().unwrap_or(parameter);
-                names.push(name.to_owned());
+                let name = parameter.rsplit_once([' ', '*']);
+                names.push(name.map_or(parameter, |(_, name)| name).to_owned());
             }
         }
     }

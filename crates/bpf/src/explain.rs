@@ -1,6 +1,7 @@
 //! For authors: not the first reason why a parser is refused but all that one
 //! look can tell.
 
+use crate::bounds::size;
 use crate::insn::LDDW;
 use crate::{Insn, MapKind, Parser, VerifiedParser, VerifyError};
 
@@ -46,8 +47,7 @@ impl Parser {
             VerifyError::Insn { place, .. } => {
                 let mut programs = self.programs.iter_mut();
                 let program = programs.find(|program| program.name == place.program);
-                let slot = usize::try_from(place.slot).unwrap_or(usize::MAX);
-                let code = program.and_then(|program| program.code.get_mut(slot..));
+                let code = program.and_then(|program| program.code.get_mut(size(place.slot)..));
                 match code {
                     Some([insn, second, ..]) if insn.code == LDDW => {
                         (*insn, *second) = (EXIT, EXIT);

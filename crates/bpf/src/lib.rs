@@ -10,7 +10,12 @@
 //! No input makes this crate panic, run past its [`Meter`] or allocate past
 //! it.
 #![forbid(unsafe_code)]
+// Where sums and products saturate in this crate, they cannot reach an end
+// (fields of 32 bits, slots below `MAX_INSNS`), or the end passes every cap and
+// every length that they are compared with. Differences saturate where nothing
+// is left.
 
+mod bounds;
 pub mod btf;
 mod core_relo;
 pub mod disasm;

@@ -158,7 +158,7 @@ impl Memory {
             }
             let mut chunk = [0; CHUNK];
             let len = rest.min(CHUNK.min(max - text.len()) as u64) as usize;
-            let chunk = chunk.get_mut(..len).unwrap_or_default();
+            let (chunk, _) = chunk.split_at_mut(len);
             self.read(at, chunk)?;
             if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
                 text.extend(chunk.iter().take(end));

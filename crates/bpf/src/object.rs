@@ -39,6 +39,7 @@ use maps::Maps;
 use records::Lines;
 use relocate::Relocations;
 
+use crate::bounds::{at_most, before_nul, wide};
 use crate::btf::Btf;
 use crate::btf::ext::BtfExt;
 use crate::{Interface, LoadError, Parser, skeleton};
@@ -209,14 +210,13 @@ impl Types {
             section: ".BTF",
             source,
         })?;
-        let ext = elf
-            .section(".BTF.ext")
-            .map(|(_, section)| BtfExt::parse(section.data));
-        let ext = ext.transpose().map_err(|source| LoadError::Btf {
-            section: ".BTF.ext",
-            source,
-        })?;
-        let ext = ext.unwrap_or_default();
+        let ext = match elf.section(".BTF.ext") {
+            None => BtfExt::default(),
+            Some((_, section)) => BtfExt::parse(section.data).map_err(|source| LoadError::Btf {
+                section: ".BTF.ext",
+                source,
+            })?,
+        };
         let relos = ext.relos.iter().map(|table| table.records.len()).sum();
         check_count("CO-RE relocations", relos, MAX_CORE_RELOS)?;
         Ok(Self {
@@ -227,13 +227,11 @@ impl Types {
 }
 
 fn license(elf: &Elf<'_>) -> String {
-    let data = elf
-        .section("license")
-        .map(|(_, section)| section.data)
-        .unwrap_or_default();
-    let text = data.split(|&byte| byte == 0).next().unwrap_or_default();
-    let text = text.get(..MAX_LICENSE).unwrap_or(text);
-    String::from_utf8_lossy(text).into_owned()
+    let license = elf.section("license");
+    license.map_or_else(String::new, |(_, section)| {
+        let text = before_nul(at_most(section.data, MAX_LICENSE));
+        String::from_utf8_lossy(text).into_owned()
+    })
 }
 
 /// The most bytes of a licence (Linux keeps 128).
@@ -247,6 +245,6 @@ fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), Loa
     if found <= limit {
         return Ok(());
     }
-    let [found, limit] = [found, limit].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+    let [found, limit] = [found, limit].map(wide);
     Err(LoadError::TooMany { what, found, limit })
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::bounds::rest;
+
 /// Names one [`Source`] among those of an unfolding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u32);
@@ -72,6 +74,7 @@ impl Piece {
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
+            // A range that ends before it begins has no bytes.
             Self::Source { range, .. } => range.end.saturating_sub(range.start),
             Self::Memory(bytes) => bytes.len() as u64,
             Self::Zeros(len) => *len,
@@ -361,7 +364,7 @@ impl io::BufRead for RopeReader<'_> {
             }
             self.next += len;
         }
-        Ok(self.buf.get(self.used..).unwrap_or_default())
+        Ok(rest(&self.buf, self.used))
     }
 
     fn consume(&mut self, amount: usize) {

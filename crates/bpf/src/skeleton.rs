@@ -40,6 +40,7 @@ use self::arrays::Arrays;
 pub use self::call_error::{BpfErrno, CallError};
 pub use self::error::SkeletonError;
 use self::kernel::Kernel;
+use crate::bounds::small;
 use crate::helpers::LOADER_HELPERS;
 use crate::insn::{LDDW, lddw};
 use crate::place::Place;
@@ -117,7 +118,7 @@ fn loader(code: Vec<Insn>, data: &[u8]) -> Parser {
         name: "opts_data".to_owned(),
         kind: MapKind::Array,
         key_size: 4,
-        value_size: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        value_size: small(data.len()),
         max_entries: 1,
         initial: Some(Bytes::copy_from_slice(data)),
         read_only: false,

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
 pub use self::reject::Reject;
+use crate::bounds::rest;
 use crate::helpers::{HELPERS, Helper, find};
 use crate::memory::handle;
 use crate::place::Place;
@@ -236,11 +237,11 @@ impl Checker<'_> {
         needs: &mut Vec<Needs>,
     ) -> Result<(), (u32, Reject)> {
         let slots = function.start as usize..function.end as usize;
-        let insns = self.program.code.get(slots).unwrap_or_default();
-        let mut rest = insns;
+        // None would fall off its end.
+        let mut insns = self.program.code.get(slots).unwrap_or_default();
         let mut slot = function.start;
         let mut last = (slot, Op::Poison);
-        while let [insn, behind @ ..] = rest {
+        while let [insn, behind @ ..] = insns {
             let decoded = decode(*insn, behind.first().copied());
             let Decoded {
                 step,
@@ -252,7 +253,7 @@ impl Checker<'_> {
             needs.push(need);
             last = (slot, step.op);
             slot += slots;
-            rest = rest.get(slots as usize..).unwrap_or_default();
+            insns = rest(insns, slots as usize);
         }
         let (slot, op) = last;
         if op.ends_block() {
@@ -277,7 +278,7 @@ impl Checker<'_> {
             let out = Reject::JumpOut {
                 target,
                 start,
-                last: end.saturating_sub(1),
+                last: end - 1,
             };
             let target = inside.ok_or((slot, out))?;
             let step = code
@@ -330,10 +331,12 @@ impl Checker<'_> {
                     .program
                     .functions
                     .partition_point(|(start, _)| *start <= slot);
-                if let Some(edges) = edges.get_mut(caller.saturating_sub(1)) {
+                if let Some(edges) = edges.get_mut(caller - 1) {
                     edges.push(Edge { slot, callee });
                 }
-                let first = code.index(target).unwrap_or_default() as i32;
+                let first = code.index(target).ok_or(Reject::NoFunction {
+                    target: target.into(),
+                })?;
                 match code.steps.get_mut(index) {
                     Some(
                         step @ Step {
@@ -342,7 +345,7 @@ impl Checker<'_> {
                     ) => {
                         step.imm = handle::FUNCTION | u64::from(target);
                     }
-                    Some(step) => step.off = first,
+                    Some(step) => step.off = first as i32,
                     None => {}
                 }
             }

@@ -239,6 +239,7 @@ impl Vm {
         match (result, machine.still_locked()) {
             (Ok(_), Some(locked)) => Err(locked),
             (Ok(r0), None) => Ok(r0),
+            // Where nothing stopped, nothing ran: there is no stack.
             (Err(fault), _) => Err((machine.stopped.unwrap_or(0), fault)),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::parse::grown;
 use super::{Btf, EnumValue, Kind, Member, Type, TypeId};
+use crate::bounds::{size, small};
 
 /// Declares types in natural C layout, as a 64-bit host has them.
 ///
@@ -185,16 +186,13 @@ impl TypesBuilder {
     }
 
     fn align(&self, id: TypeId) -> u32 {
-        usize::try_from(id.0)
-            .ok()
-            .and_then(|at| self.aligns.get(at))
-            .copied()
-            .unwrap_or(1)
+        // Types without a size, such as `void`, need none.
+        self.aligns.get(size(id.0)).copied().unwrap_or(1)
     }
 
     fn push(&mut self, name: &str, kind: Kind, align: u32) -> TypeId {
         let name = self.string(name);
-        let id = TypeId(u32::try_from(self.btf.types.len()).unwrap_or(u32::MAX));
+        let id = TypeId(small(self.btf.types.len()));
         self.btf.types.push(Type { name, kind });
         self.aligns.push(align);
         id
@@ -204,13 +202,14 @@ impl TypesBuilder {
         if text.is_empty() {
             return 0;
         }
-        let offset = u32::try_from(self.btf.strings.len()).unwrap_or(u32::MAX);
+        let offset = small(self.btf.strings.len());
         self.btf.strings.extend(text.bytes().chain([0]));
         offset
     }
 }
 
 fn round_up(offset: u32, align: u32) -> u32 {
+    // Where none follows, the struct passes 4 GiB; no host has one.
     offset.checked_next_multiple_of(align).unwrap_or(offset)
 }
 

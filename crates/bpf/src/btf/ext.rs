@@ -6,6 +6,7 @@
 
 use super::parse::{Cursor, check_len, check_magic, part};
 use super::{BtfError, TypeId};
+use crate::bounds::size;
 
 /// The most bytes of `.BTF.ext` that are taken.
 pub(crate) const MAX_BTF_EXT_BYTES: usize = 16 << 20;
@@ -170,23 +171,16 @@ fn table<T: Record>(
     if len == 0 {
         return Ok(Vec::new());
     }
-    let range = part(section, T::TABLE, header_len, offset, len)?;
-    let data = section.get(..range.end).unwrap_or_default();
-    let mut cursor = Cursor {
-        data,
-        at: range.start,
-        what: T::TABLE,
-    };
+    let mut cursor = part(section, T::TABLE, header_len, offset, len)?;
     let record_len = cursor.u32()?;
     let mut tables = Vec::new();
-    while cursor.at < range.end {
+    while cursor.at < cursor.data.len() {
         let section_name = cursor.u32()?;
         let count = cursor.u32()?;
-        let start = cursor.at;
-        cursor.need(u64::from(record_len).saturating_mul(u64::from(count)))?;
-        let records = records(data, start, record_len, count)?;
         let bytes = u64::from(record_len).saturating_mul(u64::from(count));
-        cursor.at = start.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        cursor.need(bytes)?;
+        let records = records(cursor.data, cursor.at, record_len, count)?;
+        cursor.at = cursor.at.saturating_add(size(bytes));
         tables.push(SectionRecords {
             section_name,
             records,
@@ -223,9 +217,7 @@ pub(crate) fn records<T: Record>(
     cursor.need(u64::from(record_len).saturating_mul(u64::from(count)))?;
     let mut records = Vec::new();
     for _ in 0..count {
-        let next = cursor
-            .at
-            .saturating_add(usize::try_from(record_len).unwrap_or(usize::MAX));
+        let next = cursor.at.saturating_add(size(record_len));
         let mut words = [0; 4];
         for (word, _) in words.iter_mut().zip(0..T::WORDS) {
             *word = cursor.u32()?;

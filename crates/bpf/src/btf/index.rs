@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Btf, BtfError, Kind, Type, TypeId};
+use crate::bounds::{at_most, size, small};
 
 /// Bytes of a pointer, in BPF and in the 64-bit hosts it sees.
 const POINTER_SIZE: u64 = 8;
@@ -20,7 +21,7 @@ impl Btf {
             Kind::Array { elem, .. } => Some(elem),
             ref kind => modified(kind),
         };
-        let own = |_, kind: &Kind| size(kind);
+        let own = |_, kind: &Kind| own_size(kind);
         let outer = |kind: &Kind, inner: Option<u64>| match *kind {
             Kind::Array { len, .. } => inner?.checked_mul(u64::from(len)),
             _ => inner,
@@ -55,9 +56,7 @@ pub(crate) fn essential_name(name: &[u8]) -> &[u8] {
         _ => false,
     };
     let flavour = name.windows(5).rposition(is_flavour);
-    flavour
-        .and_then(|before| name.get(..=before))
-        .unwrap_or(name)
+    flavour.map_or(name, |before| at_most(name, before.saturating_add(1)))
 }
 
 fn modified(kind: &Kind) -> Option<TypeId> {
@@ -67,7 +66,7 @@ fn modified(kind: &Kind) -> Option<TypeId> {
     }
 }
 
-fn size(kind: &Kind) -> Option<u64> {
+fn own_size(kind: &Kind) -> Option<u64> {
     match *kind {
         Kind::Int { size, .. }
         | Kind::Composite { size, .. }
@@ -94,18 +93,18 @@ fn follow<T: Copy>(
         let mut value = loop {
             let (Some(ty), Some(state)) = (types.get(at), states.get_mut(at)) else {
                 // References were checked, so a chain never leaves the types.
-                return Err(BtfError::Cycle { id: number(start) });
+                return Err(BtfError::Cycle { id: small(start) });
             };
             match (*state, next(&ty.kind)) {
                 (State::Done(value), _) => break value,
-                (State::Open, _) => return Err(BtfError::Cycle { id: number(at) }),
+                (State::Open, _) => return Err(BtfError::Cycle { id: small(at) }),
                 (State::New, Some(to)) => {
                     *state = State::Open;
                     path.push(at);
-                    at = usize::try_from(to.0).unwrap_or(usize::MAX);
+                    at = size(to.0);
                 }
                 (State::New, None) => {
-                    let value = own(TypeId(number(at)), &ty.kind);
+                    let value = own(TypeId(small(at)), &ty.kind);
                     *state = State::Done(value);
                     break value;
                 }
@@ -130,10 +129,6 @@ enum State<T> {
     New,
     Open,
     Done(T),
-}
-
-fn number(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

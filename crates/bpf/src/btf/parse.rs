@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Btf, BtfError, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId};
+use crate::bounds::{rest, size, small, wide};
 
 /// The first two bytes of BTF data.
 pub(super) const MAGIC: u16 = 0xeb9f;
@@ -43,16 +44,14 @@ impl Btf {
             [header.u32()?, header.u32()?, header.u32()?, header.u32()?];
         let types = part(section, "the types", header_len, type_off, type_len)?;
         let strings = part(section, "the strings", header_len, str_off, str_len)?;
-        let strings = section.get(strings).unwrap_or_default();
+        let strings = strings.rest();
         if strings.first() != Some(&0) || strings.last() != Some(&0) {
             return Err(BtfError::Strings);
         }
-        let data = section.get(..types.end).unwrap_or_default();
         let mut reader = Reader {
             cursor: Cursor {
-                data,
-                at: types.start,
                 what: "a type",
+                ..types
             },
             btf: Self {
                 strings: strings.to_vec(),
@@ -64,7 +63,7 @@ impl Btf {
             name: 0,
             kind: Kind::Void,
         });
-        while reader.cursor.at < types.end {
+        while reader.cursor.at < reader.cursor.data.len() {
             reader.read_type()?;
         }
         reader.btf.check_references()?;
@@ -127,7 +126,7 @@ impl Btf {
 
     fn check_name(&self, id: TypeId, offset: u32) -> Result<(), BtfError> {
         let len = self.strings.len();
-        if usize::try_from(offset).is_ok_and(|at| at < len) {
+        if size(offset) < len {
             return Ok(());
         }
         Err(BtfError::NoSuchName {
@@ -332,10 +331,14 @@ pub(super) struct Cursor<'a> {
     pub(super) what: &'static str,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    /// Returns what is yet to be read.
+    fn rest(&self) -> &'a [u8] {
+        rest(self.data, self.at)
+    }
+
     pub(super) fn u32(&mut self) -> Result<u32, BtfError> {
-        let rest = self.data.get(self.at..).unwrap_or_default();
-        let Some(bytes) = rest.first_chunk() else {
+        let Some(bytes) = self.rest().first_chunk() else {
             return Err(self.truncated(4));
         };
         self.at = self.at.saturating_add(4);
@@ -344,20 +347,18 @@ impl Cursor<'_> {
 
     /// Checks that so many bytes are left.
     pub(super) fn need(&self, bytes: u64) -> Result<(), BtfError> {
-        let left = self.data.len().saturating_sub(self.at);
-        if u64::try_from(left).is_ok_and(|left| left >= bytes) {
+        if wide(self.rest().len()) >= bytes {
             return Ok(());
         }
         Err(self.truncated(bytes))
     }
 
     fn truncated(&self, need: u64) -> BtfError {
-        let have = self.data.len().saturating_sub(self.at);
         BtfError::Truncated {
             what: self.what,
             at: self.at,
             need,
-            have,
+            have: self.rest().len(),
         }
     }
 }
@@ -388,28 +389,26 @@ pub(super) fn check_magic(section: &[u8]) -> Result<(), BtfError> {
     Ok(())
 }
 
-/// Returns where a part of the section lies: `offset` counts from the header's
+/// Returns a part of the section, to be read: `offset` counts from the header's
 /// end.
-pub(super) fn part(
-    section: &[u8],
+pub(super) fn part<'a>(
+    section: &'a [u8],
     what: &'static str,
     header_len: u32,
     offset: u32,
     len: u32,
-) -> Result<Range<usize>, BtfError> {
+) -> Result<Cursor<'a>, BtfError> {
     let start = u64::from(header_len).saturating_add(u64::from(offset));
     let end = start.saturating_add(u64::from(len));
-    let [start, end] = [start, end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
-    if end <= section.len() {
-        return Ok(start..end);
-    }
-    let have = section.len().saturating_sub(start);
-    Err(BtfError::Truncated {
+    let cursor = |data| Cursor {
+        data,
+        at: size(start),
         what,
-        at: start,
-        need: u64::from(len),
-        have,
-    })
+    };
+    match section.get(..size(end)) {
+        Some(data) => Ok(cursor(data)),
+        None => Err(cursor(section).truncated(len.into())),
+    }
 }
 
 /// Checks a length against its cap.
@@ -417,14 +416,13 @@ pub(super) fn check_len(what: &'static str, found: usize, limit: usize) -> Resul
     if found <= limit {
         return Ok(());
     }
-    let [found, limit] = [found, limit].map(|len| u64::try_from(len).unwrap_or(u64::MAX));
+    let [found, limit] = [found, limit].map(wide);
     Err(BtfError::TooMany { what, found, limit })
 }
 
 /// The indices that a pool gained; [`MAX_BTF_BYTES`] keeps them in 32 bits.
 pub(super) fn grown(start: usize, end: usize) -> Range<u32> {
-    let [start, end] = [start, end].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
-    start..end
+    small(start)..small(end)
 }
 
 fn field(

@@ -45,11 +45,13 @@ impl Texts {
             return Arc::from("");
         }
         let text = btf.text(offset);
-        let text = Some(text.trim())
-            .filter(|text| text.len() <= self.left)
-            .unwrap_or_default();
-        self.left = self.left.saturating_sub(text.len());
-        let text: Arc<str> = text.into();
+        let text: Arc<str> = match self.left.checked_sub(text.trim().len()) {
+            Some(left) => {
+                self.left = left;
+                text.trim().into()
+            }
+            None => "".into(),
+        };
         self.texts.insert(offset, Arc::clone(&text));
         text
     }

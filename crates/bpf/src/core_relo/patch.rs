@@ -3,6 +3,7 @@
 use super::error::PatchError;
 use super::value::Resolution;
 use crate::Insn;
+use crate::bounds::rest_mut;
 use crate::insn::{CALL, LDDW, POISON};
 
 /// What became of an instruction.
@@ -37,7 +38,7 @@ pub(super) fn patch(
     slot: usize,
     resolution: &Resolution,
 ) -> Result<Patched, PatchError> {
-    let rest = code.get_mut(slot..).unwrap_or_default();
+    let rest = rest_mut(code, slot);
     let wide = matches!(rest, [insn, second, ..] if insn.code == LDDW && second.code == 0);
     let Some(new) = resolution.new else {
         poison(rest, wide)?;

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::{CoreReloError, RelocKind, compat};
+use crate::bounds::size;
 use crate::btf::ext::CoreRelo;
 use crate::btf::{Btf, Kind, MAX_ANONYMOUS, TypeId, essential_name};
 
@@ -69,14 +70,9 @@ impl Spec {
 
     fn with_value(mut self, btf: &Btf, index: u32) -> Result<Self, &'static str> {
         let ty = btf.resolve(self.root);
-        let value = usize::try_from(index)
-            .ok()
-            .and_then(|index| btf.values(ty).get(index));
-        let name = Some(
-            value
-                .ok_or("names a value that the enum does not have")?
-                .name,
-        );
+        let value = btf.values(ty).get(size(index));
+        let value = value.ok_or("names a value that the enum does not have")?;
+        let name = Some(value.name);
         self.steps.push(Step { ty, index, name });
         Ok(self)
     }
@@ -87,8 +83,7 @@ impl Spec {
         for &index in rest {
             match btf.get(ty).kind {
                 Kind::Composite { .. } => {
-                    let at = usize::try_from(index).ok();
-                    let member = at.and_then(|at| btf.members(ty).get(at));
+                    let member = btf.members(ty).get(size(index));
                     let member = member.ok_or("names a member that the type does not have")?;
                     let bits = u64::from(member.bit_offset);
                     self.bit_offset = self.bit_offset.checked_add(bits).ok_or(TOO_FAR)?;
@@ -137,10 +132,7 @@ impl Spec {
             .steps
             .last()
             .filter(|step| len == 0 && step.name.is_some());
-        last.is_some_and(|step| {
-            let index = usize::try_from(step.index).ok();
-            index.and_then(|index| index.checked_add(1)) == Some(btf.members(step.ty).len())
-        })
+        last.is_some_and(|step| size(step.index).checked_add(1) == Some(btf.members(step.ty).len()))
     }
 
     /// Finds the same path in type `root` of `host`.
@@ -215,9 +207,7 @@ impl Spec {
         depth: u32,
     ) -> Option<TypeId> {
         let depth = depth.checked_sub(1)?;
-        let wanted = local
-            .members(step.ty)
-            .get(usize::try_from(step.index).ok()?)?;
+        let wanted = local.members(step.ty).get(size(step.index))?;
         let wanted_name = local.name(wanted.name);
         for (index, member) in (0_u32..).zip(host.members(ty)) {
             let own = self.bit_offset;

@@ -6,6 +6,7 @@
 //! access goes by regions all the same.
 
 use super::{Answer, errno, ring};
+use crate::bounds::at_most;
 use crate::memory::Access;
 use crate::vm::{Fault, Machine};
 
@@ -148,6 +149,7 @@ fn copy(
 /// `bpf_dynptr_data(ptr, offset, len)`.
 pub(super) fn data(machine: &mut Machine<'_>, [ptr, offset, len, ..]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;
+    // NULL where they do not lie inside.
     Ok(dynptr.slice(offset, len).unwrap_or(0))
 }
 
@@ -249,8 +251,9 @@ pub(super) fn fill(machine: &mut Machine<'_>, [ptr, offset, len, value, _]: [u64
     let mut done = 0;
     while done < len {
         let now = FILL.min(len - done);
-        let bytes = bytes.get(..now as usize).unwrap_or_default();
-        machine.memory.write(at + done, bytes)?;
+        machine
+            .memory
+            .write(at + done, at_most(&bytes, now as usize))?;
         done += now;
     }
     Ok(0)

@@ -2,6 +2,7 @@
 //! destination ends the run.
 
 use super::{Answer, errno};
+use crate::bounds::at_most;
 use crate::memory::{Access, AccessError};
 use crate::vm::Machine;
 
@@ -54,10 +55,10 @@ fn copy_text(machine: &mut Machine<'_>, dst: u64, size: u64, src: u64) -> Result
         let at = src.wrapping_add(done);
         // A region that ends here is asked for one byte, which says so.
         let len = machine.memory.rest(at).clamp(1, CHUNK.min(size - 1 - done));
-        let chunk = chunk.get_mut(..len as usize).unwrap_or_default();
+        let (chunk, _) = chunk.split_at_mut(len as usize);
         machine.memory.read(at, chunk)?;
         let end = chunk.iter().position(|&byte| byte == 0);
-        let text = end.and_then(|end| chunk.get(..=end)).unwrap_or(chunk);
+        let text = at_most(chunk, end.map_or(chunk.len(), |end| end + 1));
         machine.memory.write(dst + done, text)?;
         done += text.len() as u64;
         if end.is_some() {

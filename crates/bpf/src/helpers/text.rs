@@ -48,13 +48,17 @@ impl Text {
     }
 
     fn next(&mut self, machine: &mut Machine<'_>) -> Result<Next, Fault> {
-        if self.used == self.filled {
+        loop {
+            if let Some([byte, ..]) = self.chunk.get(self.used..self.filled) {
+                self.used += 1;
+                return Ok(Next::Byte(*byte));
+            }
             if self.left == 0 {
                 return Ok(Next::Max);
             }
             let rest = machine.memory.rest(self.at).max(1);
             let len = rest.min(self.left).min(CHUNK as u64) as usize;
-            let chunk = self.chunk.get_mut(..len).unwrap_or_default();
+            let (chunk, _) = self.chunk.split_at_mut(len);
             match machine.memory.read(self.at, chunk) {
                 Ok(()) => {}
                 Err(error) if error.is_bad_address() => return Ok(Next::Bad),
@@ -67,9 +71,6 @@ impl Text {
             self.left -= len as u64;
             (self.used, self.filled) = (0, len);
         }
-        let byte = self.chunk.get(self.used).copied().unwrap_or(0);
-        self.used += 1;
-        Ok(Next::Byte(byte))
     }
 
     /// Reads to the NUL, and returns what is before it and what came then.
@@ -282,9 +283,8 @@ pub(super) fn strncmp(machine: &mut Machine<'_>, [one, size, two, ..]: [u64; 5])
         let mut chunks = [[0; CHUNK]; 2];
         let len = len.min(CHUNK);
         for (chunk, at) in chunks.iter_mut().zip(at) {
-            machine
-                .memory
-                .read(at, chunk.get_mut(..len).unwrap_or_default())?;
+            let (chunk, _) = chunk.split_at_mut(len);
+            machine.memory.read(at, chunk)?;
         }
         let [one, two] = chunks;
         for (one, two) in one.into_iter().zip(two).take(len) {

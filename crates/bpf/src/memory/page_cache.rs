@@ -43,38 +43,29 @@ impl PageCache {
     /// Returns the `N` bytes at `offset`, if they are at hand.
     #[inline(always)]
     pub(super) fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.page(offset / PAGE)?
-            .get((offset % PAGE) as usize..)?
-            .first_chunk()
-            .copied()
+        let slot = &self.slots[(offset / PAGE) as usize % SLOTS];
+        if slot.page != offset / PAGE {
+            return None;
+        }
+        let rest = slot.bytes.get((offset % PAGE) as usize..)?;
+        rest.first_chunk().copied()
     }
 
-    /// Returns the bytes of page `page`, if they are at hand.
-    #[inline(always)]
-    pub(super) fn page(&self, page: u32) -> Option<&[u8]> {
-        let slot = &self.slots[page as usize % SLOTS];
-        (slot.page == page).then_some(slot.bytes.as_slice())
-    }
-
-    /// Makes room for `len` bytes of page `page`, which `fill` writes. Returns
-    /// them, or what `fill` says went wrong.
-    pub(super) fn load<E>(
+    /// Returns the bytes of page `page`, or what `load` says went wrong. If they
+    /// are not at hand, `load` makes room for them and fills it; what it gets
+    /// has no capacity if that takes memory which it did not take before.
+    pub(super) fn page<E>(
         &mut self,
         page: u32,
-        len: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+        load: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<&[u8], E> {
         let slot = &mut self.slots[page as usize % SLOTS];
-        slot.page = EMPTY;
-        slot.bytes.resize(len, 0);
-        fill(&mut slot.bytes)?;
-        slot.page = page;
+        if slot.page != page {
+            slot.page = EMPTY;
+            load(&mut slot.bytes)?;
+            slot.page = page;
+        }
         Ok(&slot.bytes)
-    }
-
-    /// Returns whether loading page `page` takes memory it did not take before.
-    pub(super) fn is_new(&self, page: u32) -> bool {
-        self.slots[page as usize % SLOTS].bytes.capacity() == 0
     }
 
     /// Forgets everything; the record that is behind has changed.

@@ -8,6 +8,7 @@ use super::account::Account;
 use super::frame::Frame;
 use super::page_cache::{PAGE, PageCache};
 use super::sparse::{Segment, Sparse};
+use crate::bounds;
 use crate::{Rope, RopeError};
 
 /// Copies of private bytes are made in steps of this size.
@@ -232,7 +233,7 @@ impl CachedRope {
         let mut rest = buf;
         while !rest.is_empty() {
             let bytes = self.page(offset / PAGE, account)?;
-            let bytes = bytes.get((offset % PAGE) as usize..).unwrap_or_default();
+            let bytes = bounds::rest(bytes, (offset % PAGE) as usize);
             let (now, later) = rest.split_at_mut(rest.len().min(bytes.len()));
             let Some(bytes) = bytes.get(..now.len()).filter(|bytes| !bytes.is_empty()) else {
                 let (start, len) = (u64::from(offset), self.rope.len());
@@ -247,18 +248,17 @@ impl CachedRope {
     }
 
     fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], RegionError> {
-        if self.cache.page(page).is_none() {
-            if self.cache.is_new(page) {
+        let Self { rope, cache, taken } = self;
+        cache.page(page, |bytes| {
+            if bytes.capacity() == 0 {
                 account.take(PAGE.into())?;
-                self.taken += u64::from(PAGE);
+                *taken += u64::from(PAGE);
             }
             let start = u64::from(page) * u64::from(PAGE);
-            let len = self.rope.len().saturating_sub(start).min(PAGE.into());
-            account.fetched(self.rope.pieces_in(start..start + len), len);
-            let rope = &self.rope;
-            self.cache
-                .load(page, len as usize, |bytes| rope.read_at(start, bytes))?;
-        }
-        Ok(self.cache.page(page).unwrap_or_default())
+            let len = rope.len().saturating_sub(start).min(PAGE.into());
+            account.fetched(rope.pieces_in(start..start + len), len);
+            bytes.resize(len as usize, 0);
+            Ok(rope.read_at(start, bytes)?)
+        })
     }
 }

@@ -12,6 +12,7 @@ use super::access::RegionError;
 use super::account::Account;
 use super::page_cache::{PAGE, PageCache};
 use crate::Rope;
+use crate::bounds::{at_most, rest};
 
 /// What a record costs before anything is in it.
 const RECORD_COST: u64 = 256;
@@ -173,9 +174,8 @@ impl Sparse {
     ) -> Result<Segment, RegionError> {
         let page = (offset / PAGE) as usize;
         if let Some(Some(bytes)) = self.pages.get(page) {
-            let rest = bytes.get((offset % PAGE) as usize..).unwrap_or_default();
-            let now = rest.get(..rest.len().min(len as usize)).unwrap_or_default();
-            return Ok(Segment::Bytes(now.to_vec()));
+            let bytes = rest(bytes, (offset % PAGE) as usize);
+            return Ok(Segment::Bytes(at_most(bytes, len as usize).to_vec()));
         }
         let start = u64::from(offset);
         let reference = self.reference_at(offset);
@@ -238,7 +238,9 @@ impl Sparse {
                 *slot = None;
             } else {
                 let at = page * PAGE + span.start as u32;
-                fill(at, bytes.get_mut(span).unwrap_or_default())?;
+                if let Some(bytes) = bytes.get_mut(span) {
+                    fill(at, bytes)?;
+                }
             }
         }
         Ok(())
@@ -297,18 +299,21 @@ impl Sparse {
         if let Some(Some(bytes)) = self.pages.get(page as usize) {
             return Ok(bytes);
         }
-        if self.cache.page(page).is_none() {
-            if self.cache.is_new(page) {
+        let len = self.page_len(page);
+        let Self {
+            references,
+            cache,
+            taken,
+            ..
+        } = self;
+        cache.page(page, |bytes| {
+            if bytes.capacity() == 0 {
                 account.take(PAGE.into())?;
-                self.taken += u64::from(PAGE);
+                *taken += u64::from(PAGE);
             }
-            let len = self.page_len(page);
-            let references = &self.references;
-            self.cache.load(page, len, |bytes| {
-                gather(references, page * PAGE, bytes, account)
-            })?;
-        }
-        Ok(self.cache.page(page).unwrap_or_default())
+            bytes.resize(len, 0);
+            gather(references, page * PAGE, bytes, account)
+        })
     }
 
     /// Returns the bytes of a page for writing; the page becomes private.
@@ -325,14 +330,16 @@ impl Sparse {
         let Some(slot) = self.pages.get_mut(index) else {
             return Ok(&mut []);
         };
-        if slot.is_none() {
-            account.take(len as u64)?;
-            self.taken += len as u64;
-            let mut bytes = vec![0; len].into_boxed_slice();
-            gather(&self.references, page * PAGE, &mut bytes, account)?;
-            *slot = Some(bytes);
+        match slot {
+            Some(bytes) => Ok(bytes),
+            None => {
+                account.take(len as u64)?;
+                self.taken += len as u64;
+                let mut bytes = vec![0; len].into_boxed_slice();
+                gather(&self.references, page * PAGE, &mut bytes, account)?;
+                Ok(slot.insert(bytes))
+            }
         }
-        Ok(slot.as_deref_mut().unwrap_or_default())
     }
 
     fn page_len(&self, page: u32) -> usize {

@@ -8,6 +8,7 @@ use object::elf;
 use object::read::elf::{FileHeader, Rel, SectionHeader, Sym};
 
 use crate::LoadError;
+use crate::bounds::{at_most, before_nul, rest, size, wide};
 
 /// The most sections that are taken.
 pub(crate) const MAX_SECTIONS: usize = 4096;
@@ -92,6 +93,7 @@ impl<'a> Elf<'a> {
         super::check_count("sections", headers.len(), MAX_SECTIONS)?;
         let names = match header.section_strings_index(LittleEndian, data) {
             _ if headers.is_empty() => &[][..],
+            // Without the table every name is empty, and no section is found.
             Ok(index) => headers
                 .get(index.0)
                 .and_then(|names| names.data(LittleEndian, data).ok())
@@ -126,7 +128,7 @@ impl<'a> Elf<'a> {
         let is_table =
             |section: &&Section<'_>| matches!(section.kind, elf::SHT_REL | elf::SHT_RELA);
         let tables = self.sections.iter().filter(is_table);
-        tables.filter_map(|table| Some((usize::try_from(table.info).ok()?, table)))
+        tables.map(|table| (size(table.info), table))
     }
 }
 
@@ -224,8 +226,7 @@ fn section<'a>(
     data: &'a [u8],
     names: &'a [u8],
 ) -> Result<Section<'a>, LoadError> {
-    let name = string(names, header.sh_name(LittleEndian));
-    let name = String::from_utf8_lossy(name.unwrap_or_default());
+    let name = String::from_utf8_lossy(string(names, header.sh_name(LittleEndian)));
     let kind = header.sh_type(LittleEndian);
     let (offset, size) = (header.sh_offset(LittleEndian), header.sh_size(LittleEndian));
     let bytes = if kind == elf::SHT_NULL {
@@ -237,7 +238,7 @@ fn section<'a>(
                 section: name.to_string(),
                 offset,
                 size,
-                len: u64::try_from(data.len()).unwrap_or(u64::MAX),
+                len: wide(data.len()),
             })?
     };
     let flags = header.sh_flags(LittleEndian);
@@ -306,7 +307,7 @@ fn symbols<'a>(
         .data_as_array::<elf::Sym64<LittleEndian>, _>(LittleEndian, data)
         .map_err(refused)?;
     let strings = sections.get(table.link(LittleEndian).0);
-    let strings = strings.map(|strings| strings.data).unwrap_or_default();
+    let strings = strings.map_or(&[][..], |strings| strings.data);
     let symbol = |entry: &elf::Sym64<LittleEndian>| {
         let section = entry.st_shndx(LittleEndian);
         let place = match section.index() {
@@ -317,7 +318,7 @@ fn symbols<'a>(
             _ => SymbolPlace::Elsewhere,
         };
         Symbol {
-            raw_name: string(strings, entry.st_name(LittleEndian)).unwrap_or_default(),
+            raw_name: string(strings, entry.st_name(LittleEndian)),
             place,
             value: entry.st_value(LittleEndian),
             size: entry.st_size(LittleEndian),
@@ -332,9 +333,7 @@ fn symbols<'a>(
 
 /// Returns the string at `offset`, at most [`MAX_NAME`] bytes of it: names may
 /// share their tails, and reading each whole would take the square of the
-/// table's length.
-fn string(strings: &[u8], offset: u32) -> Option<&[u8]> {
-    let rest = strings.get(usize::try_from(offset).ok()?..)?;
-    let rest = rest.get(..MAX_NAME).unwrap_or(rest);
-    rest.split(|&byte| byte == 0).next()
+/// table's length. Outside of the table there are empty names.
+fn string(strings: &[u8], offset: u32) -> &[u8] {
+    before_nul(at_most(rest(strings, size(offset)), MAX_NAME))
 }

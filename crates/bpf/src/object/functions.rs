@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::elf::{Elf, Section, Symbol, SymbolPlace};
 use super::{MAX_PROGRAMS, Problems, check_count};
+use crate::bounds::{at_most, rest, size, wide};
 use crate::{AttachKind, Interface, LoadError};
 
 /// Bytes of an instruction slot.
@@ -27,8 +28,8 @@ pub(super) struct Function<'a> {
     pub(super) section: usize,
     /// The first slot in the section.
     pub(super) start: u64,
-    /// How many slots it has.
-    pub(super) len: u64,
+    /// Its slots.
+    pub(super) code: &'a [[u8; 8]],
 }
 
 impl Function<'_> {
@@ -40,7 +41,13 @@ impl Function<'_> {
 
     /// Returns the slot behind the last one.
     pub(super) fn end(&self) -> u64 {
-        self.start.saturating_add(self.len)
+        self.start.saturating_add(wide(self.code.len()))
+    }
+
+    /// Returns those of `all` whose offsets, which ascend, lie in it.
+    pub(super) fn among<'t, T>(&self, all: &'t [T], offset: impl Fn(&T) -> u64) -> &'t [T] {
+        let before = |slot: u64| all.partition_point(|one| offset(one) < slot.saturating_mul(SLOT));
+        rest(at_most(all, before(self.end())), before(self.start))
     }
 }
 
@@ -184,26 +191,24 @@ pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn function<'a>(
     symbol: &Symbol<'a>,
     index: usize,
-    section: &Section<'_>,
+    section: &Section<'a>,
 ) -> Result<Function<'a>, LoadError> {
     if symbol.size == 0 || !symbol.size.is_multiple_of(SLOT) || !symbol.value.is_multiple_of(SLOT) {
         return Err(lie(symbol, "is a function of no whole instructions"));
     }
-    if symbol
-        .value
-        .checked_add(symbol.size)
-        .is_none_or(|end| end > section.size)
-    {
+    let from = rest(section.data, size(symbol.value));
+    let Some(code) = from.get(..size(symbol.size)) else {
         return Err(lie(
             symbol,
             "is a function that passes the end of its section",
         ));
-    }
+    };
+    let (code, _none) = code.as_chunks();
     Ok(Function {
         symbol: *symbol,
         section: index,
         start: symbol.value / SLOT,
-        len: symbol.size / SLOT,
+        code,
     })
 }
 
@@ -220,7 +225,7 @@ fn lie(symbol: &Symbol<'_>, problem: &'static str) -> LoadError {
 fn check_overlaps(elf: &Elf<'_>, functions: &[Function<'_>]) -> Result<(), LoadError> {
     for pair in functions.windows(2) {
         let [first, second] = pair else { continue };
-        let is_alias = first.start == second.start && first.len == second.len;
+        let is_alias = first.start == second.start && first.end() == second.end();
         if first.section == second.section && second.start < first.end() && !is_alias {
             return Err(LoadError::FunctionOverlap {
                 section: elf.section_name(first.section),

@@ -8,6 +8,7 @@ use super::functions::{ProgramDecl, list};
 use super::records::BySection;
 use super::relocate::Body;
 use super::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS, Parts, Problems, check_count};
+use crate::bounds::{size, small};
 use crate::btf::ext::CoreRelo;
 use crate::btf::{Texts, essential_name};
 use crate::core_relo::Relocator;
@@ -90,7 +91,7 @@ impl<'p> Linker<'p> {
             let Some(function) = self.parts.functions.get(index) else {
                 continue;
             };
-            let len = usize::try_from(function.len).unwrap_or(usize::MAX);
+            let len = function.code.len();
             self.linked = self.linked.saturating_add(len);
             check_count("instructions of all programs", self.linked, MAX_INSNS)?;
             layout.starts.insert(index, start);
@@ -100,10 +101,7 @@ impl<'p> Linker<'p> {
                 self.bodies.insert(index, body);
             }
             let body = self.bodies.get(&index);
-            for reference in body
-                .map(|body| body.references.as_slice())
-                .unwrap_or_default()
-            {
+            for reference in body.iter().flat_map(|body| &body.references) {
                 if seen.insert(reference.function) {
                     layout.order.push(reference.function);
                 }
@@ -120,30 +118,27 @@ impl<'p> Linker<'p> {
             return;
         };
         let start = program.code.len();
-        let base = u32::try_from(start).unwrap_or(u32::MAX);
+        let base = small(start);
         program.functions.push((base, function.name()));
         program
             .lines
             .extend(self.parts.lines.of(function, base, &mut self.texts));
         program.code.extend_from_slice(&body.code);
-        let code = program.code.get_mut(start..).unwrap_or_default();
         for reference in &body.references {
-            let target = layout
-                .starts
-                .get(&reference.function)
-                .copied()
-                .unwrap_or(start);
-            if let Some(insn) = code.get_mut(reference.slot) {
-                point(insn, start.saturating_add(reference.slot), target);
+            let slot = start.saturating_add(reference.slot);
+            // `lay_out` has given each function that is named its place.
+            let target = layout.starts.get(&reference.function);
+            if let (Some(insn), Some(&target)) = (program.code.get_mut(slot), target) {
+                point(insn, slot, target);
             }
         }
         let relocated = body.relocated.iter().map(|(slot, field)| Relocated {
-            slot: u32::try_from(start.saturating_add(*slot)).unwrap_or(u32::MAX),
+            slot: small(start.saturating_add(*slot)),
             field: field.clone(),
         });
         program.relocated.extend(relocated);
         let poisoned = body.poisoned.iter().map(|(slot, reason)| Poisoned {
-            slot: u32::try_from(start.saturating_add(*slot)).unwrap_or(u32::MAX),
+            slot: small(start.saturating_add(*slot)),
             reason: reason.clone(),
         });
         program.poisoned.extend(poisoned);
@@ -176,7 +171,7 @@ impl<'p> Linker<'p> {
             self.kfunc_indices.insert(kfunc.clone(), found);
             self.kfuncs.push(kfunc);
         }
-        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        let found = small(found);
         self.bound.insert(index, found);
         Ok(found)
     }
@@ -190,9 +185,7 @@ impl<'p> Linker<'p> {
             let offered = list(interface.kfuncs.iter().map(|kfunc| kfunc.name));
             return Err(KfuncProblem::Missing { offered });
         };
-        let own = usize::try_from(host)
-            .ok()
-            .and_then(|host| interface.kfuncs.get(host));
+        let own = interface.kfuncs.get(size(host));
         let offered = own.map_or(declared, |kfunc| usize::from(kfunc.args));
         if offered != declared {
             return Err(KfuncProblem::Arguments { declared, offered });
@@ -212,6 +205,6 @@ struct Layout {
 /// Makes the instruction at `slot` lead to `target`. [`MAX_INSNS`] keeps the
 /// distance small.
 fn point(insn: &mut Insn, slot: usize, target: usize) {
-    let [from, to] = [slot, target].map(|slot| i32::try_from(slot).unwrap_or(i32::MAX));
-    insn.imm = to.saturating_sub(from).saturating_sub(1);
+    let distance = small(target).wrapping_sub(small(slot)).wrapping_sub(1);
+    insn.imm = distance.cast_signed();
 }

@@ -2,6 +2,7 @@
 //! write them: a struct whose members' types say it all.
 
 use super::maps::MAX_VALUE_BYTES;
+use crate::bounds::size;
 use crate::btf::{Btf, Kind, Linkage, Member, TypeId};
 use crate::load_error::MapProblem;
 use crate::{Map, MapKind};
@@ -285,9 +286,5 @@ fn type_name(number: u32) -> &'static str {
         "arena",
         "insn_array",
     ];
-    usize::try_from(number)
-        .ok()
-        .and_then(|at| NAMES.get(at))
-        .copied()
-        .unwrap_or("unknown")
+    NAMES.get(size(number)).copied().unwrap_or("unknown")
 }

@@ -8,6 +8,7 @@ use object::elf::{SHT_NOBITS, SHT_PROGBITS};
 use super::elf::{Elf, Section, SymbolPlace};
 use super::map_definition::definition;
 use super::{MAX_MAPS, check_count};
+use crate::bounds::{size, small};
 use crate::btf::{Btf, Kind};
 use crate::{LoadError, Map, MapKind};
 
@@ -84,16 +85,14 @@ impl Maps {
             Kind::DataSec { vars } if btf.name(ty.name) == b".maps" => Some(vars),
             _ => None,
         });
-        let vars = datasec.map(|vars| btf.vars(vars)).unwrap_or_default();
+        let vars = datasec.map_or(&[][..], |vars| btf.vars(vars));
         check_count("maps", vars.len(), MAX_MAPS)?;
         let mut found = Vec::new();
         for var in vars {
             let name = btf.get(var.ty).name;
             // Compilers leave offsets of global variables to the linker.
-            let offset = offsets
-                .get(btf.name(name))
-                .copied()
-                .unwrap_or(u64::from(var.offset));
+            let offset = offsets.get(btf.name(name));
+            let offset = offset.copied().unwrap_or(var.offset.into());
             let map = definition(btf, var.ty, offset, section.size).map_err(|problem| {
                 LoadError::Map {
                     map: btf.text(name).into_owned(),
@@ -132,7 +131,7 @@ impl Maps {
                 name: section.name.to_string(),
                 kind: MapKind::Array,
                 key_size: 4,
-                value_size: u32::try_from(section.size).unwrap_or(u32::MAX),
+                value_size: small(size(section.size)),
                 max_entries: 1,
                 initial,
                 read_only,

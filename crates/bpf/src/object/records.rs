@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Types;
 use super::elf::Elf;
 use super::functions::{Function, SLOT};
+use crate::bounds::{size, small};
 use crate::btf::ext::{LineInfo, Record, SectionRecords};
 use crate::btf::{Btf, Texts};
 use crate::{CodePlace, SourceLine};
@@ -38,18 +39,10 @@ impl<T: Record + Copy> BySection<T> {
 
     /// Returns the records about a function.
     pub(super) fn about(&self, function: &Function<'_>) -> &[T] {
-        let records = self
-            .records
-            .get(&function.section)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let before = |slot: u64| {
-            records
-                .partition_point(|record| u64::from(record.insn_off()) < slot.saturating_mul(SLOT))
-        };
-        records
-            .get(before(function.start)..before(function.end()))
-            .unwrap_or_default()
+        let records = self.records.get(&function.section);
+        records.map_or(&[], |records| {
+            function.among(records, |record| record.insn_off().into())
+        })
     }
 }
 
@@ -94,7 +87,7 @@ impl<'a> Lines<'a> {
         let mut lines = Vec::<SourceLine>::new();
         for record in self.records.about(function) {
             let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(function.start);
-            let slot = base.saturating_add(u32::try_from(slot).unwrap_or(u32::MAX));
+            let slot = base.saturating_add(small(size(slot)));
             let line = texts.source_line(btf, slot, record);
             lines.pop_if(|last| last.slot == slot);
             lines.push(line);
@@ -114,7 +107,7 @@ impl<'a> Lines<'a> {
         let behind = records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot);
         let record = behind.checked_sub(1).and_then(|at| records.get(at));
         let line = self.btf.zip(record).map(|(btf, record)| {
-            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+            let slot = small(size(slot));
             Texts::default().source_line(btf, slot, record)
         });
         let section = elf.section_name(function.section);

@@ -8,6 +8,7 @@ use super::functions::{Function, SLOT};
 use super::link::Linker;
 use super::maps::data_section;
 use super::target::Target;
+use crate::bounds::{rest, rest_mut, size, wide};
 use crate::btf::ext::Record;
 use crate::insn::{CALL, LDDW, call, lddw};
 use crate::load_error::RelocationProblem;
@@ -57,16 +58,10 @@ impl Relocations {
 
     /// Returns the relocations of a function.
     fn of(&self, function: &Function<'_>) -> &[Relocation] {
-        let all = self
-            .by_section
-            .get(&function.section)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let before = |slot: u64| {
-            all.partition_point(|relocation| relocation.offset < slot.saturating_mul(SLOT))
-        };
-        all.get(before(function.start)..before(function.end()))
-            .unwrap_or_default()
+        let all = self.by_section.get(&function.section);
+        all.map_or(&[], |all| {
+            function.among(all, |relocation| relocation.offset)
+        })
     }
 }
 
@@ -105,19 +100,8 @@ impl<'p> Linker<'p> {
         function: Function<'p>,
         program: &str,
     ) -> Result<Body, LoadError> {
-        let data = self
-            .parts
-            .elf
-            .sections
-            .get(function.section)
-            .map(|section| section.data);
-        let [start, end] = [function.start, function.end()]
-            .map(|slot| usize::try_from(slot.saturating_mul(SLOT)).unwrap_or(usize::MAX));
-        let bytes = data
-            .and_then(|data| data.get(start..end))
-            .unwrap_or_default();
-        let (slots, _none) = bytes.as_chunks::<8>();
-        let code = slots.iter().copied().map(Insn::from_le_bytes).collect();
+        let slots = function.code.iter().copied();
+        let code = slots.map(Insn::from_le_bytes).collect();
         let body = Body {
             code,
             ..Body::default()
@@ -191,7 +175,7 @@ impl Relocating<'_, '_> {
                 return Err(self.refuse(slot.saturating_sub(self.function.start), problem));
             };
             if slots.last() == Some(&slot) {
-                return Err(self.refuse(number(slot), RelocationProblem::Twice));
+                return Err(self.refuse(wide(slot), RelocationProblem::Twice));
             }
             let applied = self.apply_relocation(slot, relocation);
             applied.or_else(|problem| self.linker.problems.note(problem))?;
@@ -207,15 +191,15 @@ impl Relocating<'_, '_> {
             kind,
             ..
         } = *relocation;
-        let refuse = |own: &Self, problem| own.refuse(number(slot), problem);
-        let Some(symbol) = usize::try_from(index).ok().and_then(|at| symbols.get(at)) else {
+        let refuse = |own: &Self, problem| own.refuse(wide(slot), problem);
+        let Some(symbol) = symbols.get(size(index)) else {
             let count = symbols.len();
             return Err(refuse(
                 self,
                 RelocationProblem::NoSuchSymbol { index, count },
             ));
         };
-        let rest = self.body.code.get(slot..).unwrap_or_default();
+        let rest = rest(&self.body.code, slot);
         let (expected, addend) = match (kind, rest) {
             (R_BPF_64_64, [insn, _, ..]) if insn.code == LDDW && insn.src == lddw::IMM => {
                 ("", insn.imm)
@@ -259,7 +243,7 @@ impl Relocating<'_, '_> {
     }
 
     fn write(&mut self, slot: usize, is_call: bool, target: Target) {
-        let rest = self.body.code.get_mut(slot..).unwrap_or_default();
+        let rest = rest_mut(&mut self.body.code, slot);
         let Some((insn, behind)) = rest.split_first_mut() else {
             return;
         };
@@ -292,21 +276,20 @@ impl Relocating<'_, '_> {
             let (code, src) = (insn.code, insn.src);
             match (code, src) {
                 (CALL, call::LOCAL) => {
-                    let here = i64::try_from(self.function.start.saturating_add(number(slot)));
-                    let target = here.unwrap_or(i64::MAX).saturating_add(i64::from(insn.imm));
-                    let target = target.saturating_add(1);
+                    let next = self.function.start.saturating_add(wide(slot)).cast_signed();
+                    let target = next.saturating_add(insn.imm.into()).saturating_add(1);
                     let target = self.function_at(self.function.section, target, call::LOCAL);
                     match target {
                         Ok(target) => self.write(slot, true, target),
                         Err(problem) => {
-                            let problem = self.refuse(number(slot), problem);
+                            let problem = self.refuse(wide(slot), problem);
                             self.linker.problems.note(problem)?;
                         }
                     }
                 }
                 (CALL, call::KFUNC) | (LDDW, 1..) => {
                     let problem = RelocationProblem::PseudoSource { code, src };
-                    let problem = self.refuse(number(slot), problem);
+                    let problem = self.refuse(wide(slot), problem);
                     self.linker.problems.note(problem)?;
                 }
                 _ => {}
@@ -328,11 +311,6 @@ impl Relocating<'_, '_> {
 fn slot_in(function: &Function<'_>, offset: u64) -> Option<usize> {
     let slot = (offset / SLOT).checked_sub(function.start)?;
     let whole = offset.is_multiple_of(SLOT);
-    usize::try_from(slot)
-        .ok()
-        .filter(|_| whole && slot < function.len)
-}
-
-pub(super) fn number(slot: usize) -> u64 {
-    u64::try_from(slot).unwrap_or(u64::MAX)
+    let slot = size(slot);
+    (whole && slot < function.code.len()).then_some(slot)
 }

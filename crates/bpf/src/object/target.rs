@@ -4,8 +4,9 @@
 use super::elf::{Symbol, SymbolPlace};
 use super::externs::Extern;
 use super::functions::SLOT;
-use super::relocate::{Relocating, number};
+use super::relocate::Relocating;
 use crate::LoadError;
+use crate::bounds::{small, wide};
 use crate::insn::{call, lddw};
 use crate::load_error::RelocationProblem;
 
@@ -26,7 +27,7 @@ impl Relocating<'_, '_> {
         symbol: &Symbol<'_>,
         addend: i32,
     ) -> Result<Target, RelocationProblem> {
-        let base = i64::try_from(symbol.value / SLOT).unwrap_or(i64::MAX);
+        let base = (symbol.value / SLOT).cast_signed();
         let slot = base.saturating_add(i64::from(addend)).saturating_add(1);
         self.function_at(section, slot, call::LOCAL)
     }
@@ -39,6 +40,7 @@ impl Relocating<'_, '_> {
         addend: i32,
     ) -> Result<Target, RelocationProblem> {
         let parts = self.linker.parts;
+        // No section reaches so far: it is outside of all, as the value is.
         let base = i64::try_from(symbol.value).unwrap_or(i64::MAX);
         let offset = base.saturating_add(i64::from(addend));
         if parts.maps.is_definitions(section) {
@@ -123,7 +125,7 @@ impl Relocating<'_, '_> {
                     self.linker
                         .bind_kfunc(index, symbol, args)
                         .map_err(|(kfunc, problem)| {
-                            let place = parts.lines.place(parts.elf, &self.function, number(slot));
+                            let place = parts.lines.place(parts.elf, &self.function, wide(slot));
                             LoadError::Kfunc {
                                 program: self.program.to_owned(),
                                 place,
@@ -155,7 +157,7 @@ impl Relocating<'_, '_> {
                 symbol: self.symbol_text(symbol),
             },
         };
-        Err(self.refuse(number(slot), problem))
+        Err(self.refuse(wide(slot), problem))
     }
 
     /// Returns what messages call a symbol.
@@ -168,8 +170,4 @@ impl Relocating<'_, '_> {
             _ => symbol.name().into_owned(),
         }
     }
-}
-
-fn small(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -5,11 +5,12 @@
 //! looked at, and each field of it is checked where it is used.
 
 use object::elf;
-use object::pod::{from_bytes, slice_from_all_bytes};
+use object::pod::{from_bytes, slice_from_all_bytes, slice_from_bytes};
 use object::{LittleEndian as Le, U16};
 
 use super::SkeletonError;
 use crate::LoadError;
+use crate::bounds::{size, wide};
 use crate::object::{MAX_SECTIONS, check_ident};
 
 /// The blob that the loader program works on.
@@ -48,7 +49,7 @@ impl<'a> Arrays<'a> {
         let (insns, rest) = bytes.as_chunks();
         if !rest.is_empty() {
             let expected = "whole instructions of 8 bytes and a trailing NUL";
-            let found = len(bytes).saturating_add(1);
+            let found = wide(bytes.len()).saturating_add(1);
             return Err(lie(symbol_text(INSNS), "st_size", expected, found).into());
         }
         Ok(Self { data, insns })
@@ -71,7 +72,13 @@ impl<'a> File<'a> {
         check_ident(object)?;
         let Ok((header, _)) = from_bytes::<Header>(object) else {
             let expected = format!("a header of {} bytes", size_of::<Header>());
-            return Err(lie("ELF header".into(), "its size", expected, len(object)).into());
+            return Err(lie(
+                "ELF header".into(),
+                "its size",
+                expected,
+                wide(object.len()),
+            )
+            .into());
         };
         let kind = u64::from(header.e_type.get(Le).0);
         let expected = "1 (a relocatable object, as a compiler writes it with -c)";
@@ -85,7 +92,7 @@ impl<'a> File<'a> {
         };
         let part = section_text(index);
         let entry = table.sh_entsize.get(Le);
-        let entsize = number(size_of::<Symbol>());
+        let entsize = wide(size_of::<Symbol>());
         expect(
             &part,
             "sh_entsize",
@@ -95,10 +102,10 @@ impl<'a> File<'a> {
         )?;
         let bytes = content(object, index, table)?;
         let Ok(symbols) = slice_from_all_bytes(bytes) else {
-            return Err(lie(part, "sh_size", "a multiple of 24", len(bytes)).into());
+            return Err(lie(part, "sh_size", "a multiple of 24", wide(bytes.len())).into());
         };
         let link = table.sh_link.get(Le);
-        let strings = usize::try_from(link).ok().and_then(|at| sections.get(at));
+        let strings = sections.get(size(link));
         let strings = strings.filter(|strings| strings.sh_type.get(Le) == elf::SHT_STRTAB);
         let Some(strings) = strings else {
             let expected = "the number of a string table (sh_type 3)";
@@ -117,8 +124,7 @@ impl<'a> File<'a> {
     /// Returns the one symbol of this name that is defined.
     fn symbol(&self, name: &'static str) -> Result<&'a Symbol, SkeletonError> {
         let is_it = |symbol: &&Symbol| {
-            let start = usize::try_from(symbol.st_name.get(Le)).ok();
-            let text = start.and_then(|start| self.strings.get(start..));
+            let text = self.strings.get(size(symbol.st_name.get(Le))..);
             let rest = text.and_then(|text| text.strip_prefix(name.as_bytes()));
             symbol.st_shndx.get(Le) != elf::SHN_UNDEF
                 && rest.is_some_and(|rest| rest.first() == Some(&0))
@@ -164,22 +170,20 @@ impl<'a> File<'a> {
             good,
         )?;
         let bytes = content(self.object, index.into(), section)?;
-        let (value, size) = (symbol.st_value.get(Le), symbol.st_size.get(Le));
-        if size < 2 {
+        let (value, len) = (symbol.st_value.get(Le), symbol.st_size.get(Le));
+        if len < 2 {
             let expected = "some bytes and a trailing NUL";
-            return Err(lie(part(), "st_size", expected, size));
+            return Err(lie(part(), "st_size", expected, len));
         }
-        let start = usize::try_from(value).ok();
-        let Some(rest) = start.and_then(|start| bytes.get(start..)) else {
+        let Some(rest) = bytes.get(size(value)..) else {
             let expected = format!("an offset in its section of {} bytes", bytes.len());
             return Err(lie(part(), "st_value", expected, value));
         };
-        let array = usize::try_from(size).ok().and_then(|size| rest.get(..size));
-        match array.and_then(<[u8]>::split_last) {
+        match rest.get(..size(len)).and_then(<[u8]>::split_last) {
             Some((_nul, payload)) => Ok(payload),
             None => {
                 let expected = format!("at most the {} bytes to its section's end", rest.len());
-                Err(lie(part(), "st_size", expected, size))
+                Err(lie(part(), "st_size", expected, len))
             }
         }
     }
@@ -188,7 +192,7 @@ impl<'a> File<'a> {
 fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [Section], SkeletonError> {
     let field = |value: U16<Le>| u64::from(value.get(Le));
     let part = "ELF header";
-    let entsize = number(size_of::<Section>());
+    let entsize = wide(size_of::<Section>());
     let found = field(header.e_shentsize);
     expect(
         part,
@@ -199,36 +203,30 @@ fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [Section], Skel
     )?;
     let count = field(header.e_shnum);
     let expected = format!("1 to {MAX_SECTIONS} sections");
-    let good = (1..=number(MAX_SECTIONS)).contains(&count);
+    let good = (1..=wide(MAX_SECTIONS)).contains(&count);
     expect(part, "e_shnum", expected, count, good)?;
     let offset = header.e_shoff.get(Le);
-    let table = usize::try_from(offset)
-        .ok()
-        .and_then(|offset| object.get(offset..));
-    let bytes = usize::try_from(count.saturating_mul(entsize)).unwrap_or(usize::MAX);
-    let Some(table) = table.and_then(|table| table.get(..bytes)) else {
+    let table = object.get(size(offset)..);
+    let Some(Ok((sections, _))) = table.map(|table| slice_from_bytes(table, size(count))) else {
         let expected = format!(
             "the start of {count} section headers in a file of {} bytes",
             object.len()
         );
         return Err(lie(part.into(), "e_shoff", expected, offset));
     };
-    // Of so many bytes, it cannot fail.
-    Ok(slice_from_all_bytes(table).unwrap_or_default())
+    Ok(sections)
 }
 
 /// Returns the bytes of section `index`.
 fn content<'a>(object: &'a [u8], index: u32, section: &Section) -> Result<&'a [u8], SkeletonError> {
-    let (offset, size) = (section.sh_offset.get(Le), section.sh_size.get(Le));
-    let start = usize::try_from(offset).ok();
-    let Some(rest) = start.and_then(|start| object.get(start..)) else {
+    let (offset, len) = (section.sh_offset.get(Le), section.sh_size.get(Le));
+    let Some(rest) = object.get(size(offset)..) else {
         let expected = format!("an offset in a file of {} bytes", object.len());
         return Err(lie(section_text(index), "sh_offset", expected, offset));
     };
-    let bytes = usize::try_from(size).ok().and_then(|size| rest.get(..size));
-    bytes.ok_or_else(|| {
+    rest.get(..size(len)).ok_or_else(|| {
         let expected = format!("at most the {} bytes to the file's end", rest.len());
-        lie(section_text(index), "sh_size", expected, size)
+        lie(section_text(index), "sh_size", expected, len)
     })
 }
 
@@ -266,12 +264,4 @@ fn section_text(index: u32) -> String {
 
 fn symbol_text(name: &str) -> String {
     format!("symbol {name}")
-}
-
-fn len(bytes: &[u8]) -> u64 {
-    number(bytes.len())
-}
-
-fn number(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@
 //! Spec: Linux `include/uapi/linux/bpf.h`.
 
 use super::call_error::CallError;
+use crate::bounds::{before_nul, rest, size};
 use crate::memory::{Access, Memory};
 
 /// Bytes of an attr that any command here reads.
@@ -44,23 +45,47 @@ impl Attr {
 
     /// Returns the 32-bit field at byte `at`.
     pub(super) fn u32(&self, at: usize) -> u32 {
-        let bytes = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
-        u32::from_le_bytes(bytes.copied().unwrap_or_default())
+        u32::from_le_bytes(self.bytes_at(at))
     }
 
     /// Returns the 64-bit field at byte `at`.
     pub(super) fn u64(&self, at: usize) -> u64 {
-        let bytes = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
-        u64::from_le_bytes(bytes.copied().unwrap_or_default())
+        u64::from_le_bytes(self.bytes_at(at))
+    }
+
+    fn bytes_at<const N: usize>(&self, at: usize) -> [u8; N] {
+        // Behind an attr's end there are zeros, as behind a loader's.
+        rest(&self.bytes, at)
+            .first_chunk()
+            .map_or([0; N], |bytes| *bytes)
     }
 
     /// Returns the name in the 16 bytes at byte `at`, for messages too.
     pub(super) fn name(&self, at: usize) -> String {
-        let bytes = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<16>);
-        let name = text(bytes.copied().unwrap_or_default().as_slice());
-        Some(name)
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "(unnamed)".to_owned())
+        let name = text(&self.bytes_at::<16>(at));
+        if name.is_empty() {
+            "(unnamed)".to_owned()
+        } else {
+            name
+        }
+    }
+
+    /// Returns the 32-bit number at the pointer in the field at byte `at`,
+    /// called `field`.
+    pub(super) fn u32_behind(
+        &self,
+        memory: &mut Memory,
+        field: &'static str,
+        at: usize,
+    ) -> Result<u32, CallError> {
+        let mut bytes = [0; 4];
+        let read = memory.read(self.u64(at), &mut bytes);
+        read.map_err(|problem| CallError::Memory {
+            command: self.command,
+            field,
+            problem,
+        })?;
+        Ok(u32::from_le_bytes(bytes))
     }
 
     /// Returns `len` bytes at the pointer in the field at byte `at`, called
@@ -117,13 +142,12 @@ pub(super) fn array(
         problem,
     };
     memory.check(Access::Read, addr, len).map_err(refused)?;
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+    let mut bytes = vec![0; size(len)];
     memory.read(addr, &mut bytes).map_err(refused)?;
     Ok(bytes)
 }
 
 /// Returns what is before the NUL of a text, as text.
 pub(super) fn text(bytes: &[u8]) -> String {
-    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(text).into_owned()
+    String::from_utf8_lossy(before_nul(bytes)).into_owned()
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::MAX_CALLS;
 use super::attr::{Attr, array, text};
 use super::call_error::CallError;
+use crate::bounds::{size, wide};
 use crate::btf::{Btf, Texts, essential_name};
 use crate::helpers::{loader, why_no_kfunc};
 use crate::load_error::KfuncProblem;
@@ -180,7 +181,7 @@ impl<'a> Kernel<'a> {
 
     /// Returns the name that has an id.
     pub(super) fn name_of(&self, id: u32) -> Option<&Name> {
-        self.names.get(usize::try_from(id.checked_sub(1)?).ok()?)
+        self.names.get(size(id.checked_sub(1)?))
     }
 
     /// `bpf_sys_bpf(cmd, attr, attr_size)`.
@@ -273,8 +274,7 @@ impl<'a> Kernel<'a> {
         }
         self.missing.push(name.clone());
         let kfunc = name;
-        let essential = str::from_utf8(essential_name(kfunc.as_bytes())).unwrap_or_default();
-        if let Some(reason) = why_no_kfunc(essential) {
+        if let Some(reason) = essential(&kfunc).and_then(why_no_kfunc) {
             let problem = KfuncProblem::Refused { reason };
             return Err(CallError::KfuncUse { kfunc, problem });
         }
@@ -284,8 +284,7 @@ impl<'a> Kernel<'a> {
 
     /// Returns the host's number of a kfunc, whose name may have a flavour.
     fn kfunc(&self, name: &str) -> Option<u32> {
-        let essential = str::from_utf8(essential_name(name.as_bytes())).ok()?;
-        self.interface.kfunc(essential)
+        self.interface.kfunc(essential(name)?)
     }
 
     /// Returns the id of a name.
@@ -295,7 +294,7 @@ impl<'a> Kernel<'a> {
         if known.is_none() {
             self.names.push(name);
         }
-        u64::try_from(index).unwrap_or_default().saturating_add(1)
+        wide(index).saturating_add(1)
     }
 
     /// `bpf_kallsyms_lookup_name(name, name_sz, flags, res)`: there are no
@@ -337,6 +336,11 @@ fn name_at(
     }
 }
 
+/// Returns a name without its flavour.
+fn essential(name: &str) -> Option<&str> {
+    str::from_utf8(essential_name(name.as_bytes())).ok()
+}
+
 /// Returns the half of a register that an `int` or `u32` argument is in.
 fn low(register: u64) -> u32 {
     let [a, b, c, d, ..] = register.to_le_bytes();
@@ -348,6 +352,6 @@ pub(super) fn check_count(what: &'static str, found: usize, limit: usize) -> Res
     if found <= limit {
         return Ok(());
     }
-    let [found, limit] = [found, limit].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+    let [found, limit] = [found, limit].map(wide);
     Err(CallError::TooMany { what, found, limit })
 }

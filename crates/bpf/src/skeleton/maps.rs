@@ -7,6 +7,7 @@ use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel, Loaded, Made, check_count};
 use super::{MAX_INITIAL_BYTES, MAX_TYPES_LOADED};
 use crate::MapKind;
+use crate::bounds::wide;
 use crate::btf::{Btf, MAX_BTF_BYTES, Texts};
 use crate::memory::Memory;
 use crate::object::{Definition, MAX_MAPS};
@@ -14,10 +15,10 @@ use crate::object::{Definition, MAX_MAPS};
 impl Kernel<'_> {
     /// `BPF_BTF_LOAD`.
     pub(super) fn btf_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, CallError> {
-        let count = self.btfs.len().saturating_add(1);
-        check_count("sets of types", count, MAX_TYPES_LOADED)?;
+        let index = self.btfs.len();
+        check_count("sets of types", index.saturating_add(1), MAX_TYPES_LOADED)?;
         let size = u64::from(attr.u32(16));
-        let limit = u64::try_from(MAX_BTF_BYTES).unwrap_or(u64::MAX);
+        let limit = wide(MAX_BTF_BYTES);
         // Also what failed was read.
         self.spent.types = self.spent.types.saturating_add(size);
         if self.spent.types > limit {
@@ -33,12 +34,13 @@ impl Kernel<'_> {
         let btf = Btf::parse(&bytes).map_err(CallError::Btf)?;
         let texts = Texts::default();
         self.btfs.push(Loaded { btf, texts });
-        Ok(self.open(Descriptor::Btf(self.btfs.len().saturating_sub(1))))
+        Ok(self.open(Descriptor::Btf(index)))
     }
 
     /// `BPF_MAP_CREATE`.
     pub(super) fn map_create(&mut self, attr: &Attr) -> Result<u64, CallError> {
-        check_count("maps", self.maps.len().saturating_add(1), MAX_MAPS)?;
+        let index = self.maps.len();
+        check_count("maps", index.saturating_add(1), MAX_MAPS)?;
         let definition = Definition {
             kind: Some(attr.u32(0)),
             key_size: attr.u32(4),
@@ -50,7 +52,7 @@ impl Kernel<'_> {
         let made = definition.into_map(map.clone());
         let map = made.map_err(|problem| CallError::Map { map, problem })?;
         self.maps.push(Made { map, frozen: false });
-        Ok(self.open(Descriptor::Map(self.maps.len().saturating_sub(1))))
+        Ok(self.open(Descriptor::Map(index)))
     }
 
     /// `BPF_MAP_UPDATE_ELEM`, which loaders use to give data sections their
@@ -74,11 +76,9 @@ impl Kernel<'_> {
         if attr.u64(24) > 1 {
             return Err(attr.refuse("flags", "0 (any) or 1 (exists)", attr.u64(24)));
         }
-        let key = attr.array(memory, "key", 8, 4, 4)?;
-        let key = key.first_chunk().copied().map(u32::from_le_bytes);
-        if key != Some(0) {
-            let key = u64::from(key.unwrap_or_default());
-            return Err(attr.refuse("key", "0: only the first value is set", key));
+        let key = attr.u32_behind(memory, "key", 8)?;
+        if key != 0 {
+            return Err(attr.refuse("key", "0: only the first value is set", key.into()));
         }
         let size = u64::from(made.map.value_size);
         // One value of the blob can be given to many maps.

@@ -6,6 +6,7 @@ use super::attr::{Attr, text};
 use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel, Loaded, check_count};
 use super::rewrite::Rewriting;
+use crate::bounds::size;
 use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo, Record, records};
 use crate::btf::{Btf, Kind};
 use crate::core_relo::Relocator;
@@ -31,8 +32,8 @@ const SLOT: u32 = 8;
 impl Kernel<'_> {
     /// `BPF_PROG_LOAD`.
     pub(super) fn prog_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, CallError> {
-        let count = self.programs.len().saturating_add(1);
-        check_count("programs", count, MAX_PROGRAMS)?;
+        let index = self.programs.len();
+        check_count("programs", index.saturating_add(1), MAX_PROGRAMS)?;
         let mut program = self.frame(attr)?;
         program.code = self.code(attr, memory)?;
         let types = self.types_of(attr)?;
@@ -51,7 +52,7 @@ impl Kernel<'_> {
         }
         self.add_license(attr, memory);
         self.programs.push(program);
-        Ok(self.open(Descriptor::Program(count.saturating_sub(1))))
+        Ok(self.open(Descriptor::Program(index)))
     }
 
     /// Returns a program without code, but with what it attaches to.
@@ -228,8 +229,9 @@ fn named_functions(
 /// Returns the functions of a program without records: they begin where calls
 /// lead to.
 fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, CallError> {
-    let inside = |target: &i64| usize::try_from(*target).is_ok_and(|at| at < program.code.len());
-    let mut starts = targets.iter().copied().filter(inside).collect::<Vec<_>>();
+    let targets = targets.iter().filter_map(|&at| u32::try_from(at).ok());
+    let inside = |target: &u32| size(*target) < program.code.len();
+    let mut starts = targets.filter(inside).collect::<Vec<_>>();
     starts.push(0);
     starts.sort_unstable();
     starts.dedup();
@@ -239,7 +241,7 @@ fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, C
             0 => program.name.clone(),
             start => format!("insn_{start}"),
         };
-        (u32::try_from(start).unwrap_or(u32::MAX), name)
+        (start, name)
     });
     Ok(named.collect())
 }
@@ -291,8 +293,4 @@ fn apply(
     program.relocated.sort_by_key(|relocated| relocated.slot);
     program.relocated.dedup_by_key(|relocated| relocated.slot);
     Ok(())
-}
-
-fn size(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel, check_count};
+use crate::bounds::{size, small};
 use crate::btf::{Btf, Kind, essential_name};
 use crate::insn::{CALL, LDDW, call, lddw};
 use crate::load_error::KfuncProblem;
@@ -88,7 +89,7 @@ impl<'k> Rewriting<'k> {
                     insn.off = 0;
                 }
                 (CALL, call::LOCAL) | (LDDW, lddw::FUNC) => {
-                    let next = i64::try_from(next).unwrap_or(i64::MAX);
+                    let next = i64::from(small(next));
                     targets.push(next.saturating_add(insn.imm.into()));
                 }
                 _ => {}
@@ -117,7 +118,7 @@ impl<'k> Rewriting<'k> {
     /// Returns the index of the map that a descriptor names.
     fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, CallError> {
         match kernel.descriptor(fd) {
-            Some(Descriptor::Map(index)) => Ok(small(index)),
+            Some(Descriptor::Map(index)) => Ok(small(index).cast_signed()),
             _ => Err(self.refuse(slot, "descriptor", "that of a map", fd.into())),
         }
     }
@@ -155,9 +156,7 @@ impl<'k> Rewriting<'k> {
             let expected = "the id of a kfunc";
             return Err(self.refuse(slot, "immediate", expected, id.cast_signed().into()));
         };
-        let own = usize::try_from(host)
-            .ok()
-            .and_then(|host| kernel.interface.kfuncs.get(host));
+        let own = kernel.interface.kfuncs.get(size(host));
         let declared = self.btf.and_then(|btf| declared_args(btf, &found.name));
         let name = essential_name(found.name.as_bytes());
         let name = String::from_utf8_lossy(name).into_owned();
@@ -176,12 +175,13 @@ impl<'k> Rewriting<'k> {
 
     fn index(&mut self, kfunc: Kfunc) -> Result<i32, CallError> {
         let known = self.kfuncs.iter().position(|known| *known == kfunc);
-        let index = known.unwrap_or(self.kfuncs.len());
-        if known.is_none() {
-            check_count("kfuncs", index.saturating_add(1), MAX_KFUNCS)?;
-            self.kfuncs.push(kfunc);
+        if let Some(index) = known {
+            return Ok(small(index).cast_signed());
         }
-        Ok(small(index))
+        let index = self.kfuncs.len();
+        check_count("kfuncs", index.saturating_add(1), MAX_KFUNCS)?;
+        self.kfuncs.push(kfunc);
+        Ok(small(index).cast_signed())
     }
 
     fn refuse(
@@ -230,9 +230,4 @@ fn declared_args(btf: &Btf, name: &str) -> Option<usize> {
         Kind::FuncProto { params, .. } => Some(btf.params(params).len()),
         _ => None,
     }
-}
-
-/// [`crate::object::MAX_MAPS`] and [`MAX_KFUNCS`] keep indices small.
-fn small(index: usize) -> i32 {
-    i32::try_from(index).unwrap_or(i32::MAX)
 }

@@ -46,12 +46,7 @@ impl Graph<'_> {
         }
         self.path.push(function);
         let mut height = 1;
-        for edge in self
-            .edges
-            .get(function)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-        {
+        for edge in self.edges.get(function).into_iter().flatten() {
             if let Some(start) = self.path.iter().position(|&caller| caller == edge.callee) {
                 let chain = self.chain(start, edge.callee);
                 return Err((edge.slot, Reject::Recursion { chain }));
