@@ -560,6 +560,13 @@ mod tests {
         );
         check(
             insn(MOV, 0, 0),
+            "unknown",
+            "0",
+            9,
+            &expect!["struct unknown: type struct unknown has no size"],
+        );
+        check(
+            insn(MOV, 0, 0),
             "",
             "0:0",
             0,

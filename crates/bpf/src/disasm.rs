@@ -191,11 +191,11 @@ impl Writer<'_> {
             (EXIT, _) => Some("exit".to_owned()),
             (CALLX, _) => {
                 let register = if insn.imm == 0 {
-                    insn.dst
+                    insn.dst.into()
                 } else {
-                    u8::try_from(insn.imm).unwrap_or(u8::MAX)
+                    insn.imm
                 };
-                Some(format!("callx {}", Reg(register)))
+                Some(format!("callx r{register}"))
             }
             (CALL, call::HELPER) if insn.imm == POISON => Some("trap".to_owned()),
             (CALL, call::HELPER) => {
@@ -541,6 +541,7 @@ mod tests {
                 (0x1e, 1, 2, -5, 0),
                 (0x05, 0, 0, 40, 0),
                 (0x8d, 3, 0, 0, 0),
+                (0x8d, 0, 0, 0, 300),
                 (0x95, 0, 0, 0, 0),
             ],
             expect![[r#"
@@ -553,7 +554,8 @@ mod tests {
                 8 if w1 == w2 goto L1
                 9 goto insn 50
                 10 callx r3
-                11 exit
+                11 callx r300
+                12 exit
             "#]],
         );
     }

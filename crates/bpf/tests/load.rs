@@ -607,6 +607,10 @@ fn flaw_10_lies_of_sections_and_symbols_are_refused() {
         ],
     );
     check_edit(
+        edit(".rel.text", SH_SIZE, &[17, 0]),
+        &expect!["section .rel.text holds relocations, and its size is no multiple of 16"],
+    );
+    check_edit(
         edit(".BTF", SH_SIZE, &[30, 0]),
         &expect!["section .BTF: the types at byte 0x18: 1660 bytes needed, 6 left"],
     );

@@ -135,10 +135,14 @@ impl TypesBuilder {
     }
 
     /// Returns the types.
+    ///
+    /// # Panics
+    ///
+    /// If a type refers to one of another builder.
     #[must_use]
     pub fn build(self) -> Btf {
-        // Types refer only to earlier ones, so that they cannot go in circles.
-        self.btf.finish().unwrap_or_default()
+        let types = self.btf.finish();
+        types.expect("types refer to earlier ones alone, so that they cannot go in circles")
     }
 
     fn composite(&mut self, name: &str, members: &[(&str, TypeId)], is_union: bool) -> TypeId {
@@ -254,5 +258,13 @@ mod tests {
         assert_eq!(btf.offset_of("s", "x"), None);
         assert_eq!(btf.offset_of("t", "b"), None);
         assert_eq!(btf.size_of("alias_t"), Some(4));
+    }
+
+    #[test]
+    #[should_panic = "types refer to earlier ones alone"]
+    fn refuses_types_of_another_builder() {
+        let mut types = TypesBuilder::new();
+        types.typedef("later", TypeId(9));
+        drop(types.build());
     }
 }

@@ -47,6 +47,20 @@ pub enum CoreReloError {
         /// The path.
         spec: String,
     },
+    /// A type without a size was asked for it.
+    #[error("{spec}: type {ty} has no size")]
+    NoSize {
+        /// The path.
+        spec: String,
+        /// The type.
+        ty: String,
+    },
+    /// An enum has no such value.
+    #[error("{spec} is no value of the enum")]
+    NoValue {
+        /// The path.
+        spec: String,
+    },
     /// A bitfield that no load covers.
     #[error("{spec}: the bitfield cannot be covered by a load of 8 bytes")]
     Bitfield {

@@ -1,7 +1,8 @@
 //! What a path's end is worth to each kind of record.
 
-use super::spec::{Spec, Step};
+use super::spec::Spec;
 use super::{CoreReloError, RelocKind};
+use crate::bounds;
 use crate::btf::{Btf, Kind, TypeId};
 
 /// The largest load, in bytes.
@@ -76,8 +77,8 @@ pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, Co
             certain: false,
             ..Value::plain(u64::from(spec.root.0))
         },
-        RelocKind::TypeSize => Value::plain(btf.size(spec.root).unwrap_or(0)),
-        RelocKind::EnumvalValue => Value::plain(enum_value(btf, spec).unwrap_or(0)),
+        RelocKind::TypeSize => Value::plain(size(btf, spec, spec.root)?),
+        RelocKind::EnumvalValue => Value::plain(enum_value(btf, spec)?),
         RelocKind::FieldByteOffset
         | RelocKind::FieldByteSize
         | RelocKind::FieldSigned
@@ -86,31 +87,36 @@ pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, Co
     })
 }
 
-fn enum_value(btf: &Btf, spec: &Spec) -> Option<u64> {
-    let step = spec.steps.first()?;
-    Some(
-        btf.values(step.ty)
-            .get(usize::try_from(step.index).ok()?)?
-            .value,
-    )
+fn enum_value(btf: &Btf, spec: &Spec) -> Result<u64, CoreReloError> {
+    let step = spec.steps.first();
+    let value = step.and_then(|step| btf.values(step.ty).get(bounds::size(step.index)));
+    let value = value.ok_or_else(|| CoreReloError::NoValue {
+        spec: spec.describe(btf),
+    })?;
+    Ok(value.value)
+}
+
+fn size(btf: &Btf, spec: &Spec, ty: TypeId) -> Result<u64, CoreReloError> {
+    btf.size(ty).ok_or_else(|| CoreReloError::NoSize {
+        spec: spec.describe(btf),
+        ty: btf.describe(ty),
+    })
 }
 
 fn field_value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreReloError> {
-    let step = spec.steps.last().copied().unwrap_or(Step {
-        ty: btf.resolve(spec.root),
-        index: 0,
-        name: None,
-    });
-    let member = step
-        .name
-        .and_then(|_named| btf.members(step.ty).get(usize::try_from(step.index).ok()?));
+    // A path of no steps ends where it begins.
+    let (ty, named) = spec.steps.last().map_or_else(
+        || (btf.resolve(spec.root), None),
+        |step| (step.ty, step.name.and(Some(step.index))),
+    );
+    let member = named.and_then(|index| btf.members(ty).get(bounds::size(index)));
     let Some(member) = member else {
-        let size = btf.size(step.ty).unwrap_or(0);
+        let size = size(btf, spec, ty)?;
         return match kind {
             RelocKind::FieldByteOffset => Ok(Value {
                 value: spec.bit_offset / 8,
                 certain: true,
-                field: Some(step.ty),
+                field: Some(ty),
                 field_size: size,
             }),
             RelocKind::FieldByteSize => Ok(Value::plain(size)),
@@ -121,17 +127,16 @@ fn field_value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreRel
     };
     let ty = btf.resolve(member.ty);
     let bits = u64::from(member.bitfield_size);
-    let load = Load::new(spec.bit_offset, bits, btf.size(ty).unwrap_or(0)).ok_or_else(|| {
-        CoreReloError::Bitfield {
-            spec: spec.describe(btf),
-        }
+    let load = Load::new(spec.bit_offset, bits, size(btf, spec, ty)?);
+    let load = load.ok_or_else(|| CoreReloError::Bitfield {
+        spec: spec.describe(btf),
     })?;
     // How to load a bitfield is the compiler's choice, which may differ.
     let certain = bits == 0;
     Ok(match kind {
         RelocKind::FieldByteOffset if certain => {
             let elem = element(btf, ty);
-            let field_size = btf.size(elem).unwrap_or(0);
+            let field_size = size(btf, spec, elem)?;
             Value {
                 value: load.offset,
                 certain,

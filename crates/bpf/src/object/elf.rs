@@ -143,7 +143,14 @@ impl Section<'_> {
             });
         }
         let entries = object::pod::slice_from_all_bytes::<elf::Rel64<LittleEndian>>(self.data);
-        Ok(entries.unwrap_or_default().iter().map(|entry| Relocation {
+        let Ok(entries) = entries else {
+            let problem = "holds relocations, and its size is no multiple of 16";
+            return Err(LoadError::Section {
+                section: self.name.to_string(),
+                problem,
+            });
+        };
+        Ok(entries.iter().map(|entry| Relocation {
             offset: entry.r_offset(LittleEndian),
             symbol: entry.r_sym(LittleEndian),
             kind: entry.r_type(LittleEndian).0,
