@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use crate::command::{Tool, said};
 use crate::stand::{Stand, check_words};
 
-use super::{Edited, Made, Named, check, trust};
+use super::{Made, Named, check, trust};
+use crate::cases::edited::Edited;
 use crate::cases::read;
 
 /// What refusing a lie may take; the rest is for slow, busy machines.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cases::edited::Edited;
 use crate::cases::read;
 use crate::pki::{Efivars, Kind, Signer, image_list};
 use crate::stand::{Stand, text_at};
@@ -101,7 +102,7 @@ fn allows(stand: &Stand) -> Result<()> {
 
 /// An image that differs from the usual one.
 fn other(stand: &Stand) -> Result<std::path::PathBuf> {
-    let image = super::Edited::uki(stand)?;
+    let image = Edited::uki(stand)?;
     let at = image.coff()? + 4;
     stand.file("other.efi", image.with(at, b"else")?.0)
 }

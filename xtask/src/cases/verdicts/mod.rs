@@ -5,90 +5,10 @@ pub(super) mod damage;
 pub(super) mod firmware;
 pub(super) mod killed;
 pub(super) mod lists;
+mod made;
 pub(super) mod policy;
 pub(super) mod signers;
 
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-
-use crate::pki::{Kind, Signer};
-use crate::stand::{Stand, check_words, text_at};
-
 use super::Named;
-use super::edited::Edited;
 
-/// What `--verify=require` says it does.
-const REQUIRED: &str = "a good signature is required, since verify = require";
-
-/// An image, and two who could sign it.
-struct Made {
-    unsigned: PathBuf,
-    owner: Signer,
-    stranger: Signer,
-    /// Signed by the owner.
-    good: PathBuf,
-}
-
-impl Made {
-    fn new(stand: &Stand) -> Result<Self> {
-        // Of a length that is not padded: efitools list the padded digest, firmware takes another.
-        let mut image = Edited::uki(stand)?.0;
-        image.resize(image.len().next_multiple_of(8), 0);
-        let unsigned = stand.file("unsigned.efi", image)?;
-        let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
-        let stranger = Signer::new(stand, "stranger", Kind::Rsa2048)?;
-        let good = owner.sign(&unsigned, &[], &stand.path("good.efi"))?;
-        Ok(Self {
-            unsigned,
-            owner,
-            stranger,
-            good,
-        })
-    }
-}
-
-/// The option that trusts the file or folder at `path`.
-fn trust(path: &Path) -> String {
-    format!("--trust={}", path.display())
-}
-
-/// Checks that the verdict on `image` begins with `verdict`: under `--verify=require` nothing but
-/// a good one passes, and `--verify=auto` tells it and goes on. `options` say what is trusted.
-fn check(stand: &Stand, image: &Path, options: &[&str], verdict: &str) -> Result<()> {
-    let is_good = verdict.starts_with("good");
-    let auto = [options, &["--verify=auto"]].concat();
-    let report = stand.unfold(image, &auto)?.report;
-    check_report(&report, verdict, is_good).context("--verify=auto")?;
-    let require = [options, &["--verify=require"]].concat();
-    if is_good {
-        let report = stand.unfold(image, &require)?.report;
-        return check_report(&report, verdict, true).context("--verify=require");
-    }
-    stand
-        .refuses(image, &require, &[verdict, REQUIRED])
-        .context("--verify=require")
-}
-
-/// Checks what a document says of the signatures of an image and the kernel in it.
-fn check_report(report: &Value, verdict: &str, is_good: bool) -> Result<()> {
-    let found = text_at(report, "/signatures/0/verdict")?;
-    ensure!(
-        found.starts_with(verdict),
-        "expected the verdict {verdict:?}, found {found:?}"
-    );
-    let [outer, inner] = ["/signatures/0", "/signatures/1"].map(|at| report.pointer(at));
-    let (outer, inner) = (outer.context("no layer")?, inner.context("one layer")?);
-    ensure!(outer["good"] == is_good, "{outer:#}");
-    let covered_by = if is_good {
-        &outer["layer"]
-    } else {
-        &Value::Null
-    };
-    ensure!(outer["covered_by"] == *covered_by, "{outer:#}");
-    if is_good {
-        ensure!(inner["covered_by"] == *covered_by, "{inner:#}");
-    }
-    Ok(())
-}
+use made::{Made, REQUIRED, check, check_report, trust};

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cases::{noise, parser_object, read, stock_kernel};
 use crate::materials::{Stub, Target, addon_stub, stub};
-use crate::stand::{Stand, text_at};
+use crate::stand::{Stand, check_words, text_at};
 use crate::uki::{Section, Ukify, objcopy};
 
-use super::{Made, Named, REQUIRED, check_report, check_words, trust};
+use super::{Made, Named, REQUIRED, check_report, trust};
 
 const REQUIRE: &str = "--verify=require";
 

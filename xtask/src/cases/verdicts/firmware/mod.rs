@@ -12,6 +12,7 @@ mod crew;
 mod images;
 mod lists;
 mod revoked;
+mod round;
 mod signatures;
 mod signers;
 mod tables;
@@ -24,80 +25,18 @@ use anyhow::{Context, Result, bail, ensure};
 use super::Named;
 use crate::command::{Tool, said};
 use crate::firmware::{Answer, Orders};
-use crate::forge::image::Image;
 use crate::forge::list;
 use crate::pki::Efivars;
 use crate::stand::{Stand, document, text_at};
 use crate::workspace;
 
 use crew::Crew;
+use round::{Expected, Good, Newer, Refused, Round, Stricter, Table, Unloadable, WEAK};
 
 pub(in super::super) const CASES: &[Named] = &[Named::new("verdicts/firmware", compare)];
 
 /// How many images ukexec may refuse that firmware accepts.
 const MAX_STRICTER: usize = 25;
-
-/// What both should say of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    /// Both accept it.
-    Good,
-    /// Both refuse it.
-    Refused,
-    /// Both accept its signature, and firmware cannot load it.
-    Unloadable,
-    /// ukexec refuses what firmware accepts, by this row of docs/signatures.md.
-    Stricter(&'static str),
-    /// ukexec accepts what this firmware refuses, by this row of docs/signatures.md.
-    Newer(&'static str),
-}
-
-use Expected::{Good, Newer, Refused, Stricter, Unloadable};
-
-/// Images of a class: name, what is expected, and what makes it.
-type Table<'a, T> = &'a [(&'a str, Expected, T)];
-
-/// ukexec refuses weak digests wherever it has to rely on them.
-const WEAK: Expected = Stricter("SHA-1 and MD5");
-
-/// Images that are judged with the same lists.
-struct Round {
-    name: String,
-    db: Vec<u8>,
-    dbx: Vec<u8>,
-    images: Vec<Judged>,
-}
-
-struct Judged {
-    name: String,
-    image: Vec<u8>,
-    expected: Expected,
-}
-
-impl Round {
-    /// A round with nothing in `dbx`.
-    fn new(name: impl Into<String>, db: Vec<u8>) -> Self {
-        Self {
-            name: name.into(),
-            db,
-            dbx: Vec::new(),
-            images: Vec::new(),
-        }
-    }
-
-    fn revoking(mut self, dbx: Vec<u8>) -> Self {
-        self.dbx = dbx;
-        self
-    }
-
-    fn judge(&mut self, name: impl Into<String>, expected: Expected, image: Image) {
-        self.images.push(Judged {
-            name: name.into(),
-            image: image.0,
-            expected,
-        });
-    }
-}
 
 /// What ukexec says of an image.
 struct Verdict {
