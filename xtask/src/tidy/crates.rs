@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Finding, Tree, entries, field};
+use super::tree::{Finding, Tree, entries, field, from_root, is_shipped, short};
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
-/// The one crate that makes system calls.
+/// The one crate that may hold unsafe code.
 const MAY_BE_UNSAFE: &str = "kexec";
 const FORBID: &str = "#![forbid(unsafe_code)]";
 const INHERIT_LINTS: &str = "[lints]\nworkspace = true";
@@ -56,14 +56,11 @@ fn drawn_edges(architecture: &str) -> Result<Edges> {
 
 /// Dependencies inside the workspace, of whatever kind, that are not drawn.
 fn undrawn(drawn: &Edges, manifest: &str, name: &str, package: &Value) -> Vec<Finding> {
-    entries(package, "dependencies")
-        .iter()
-        .filter(|dependency| dependency.get("path").is_some())
-        .map(|dependency| short(field(dependency, "name")))
+    edges(package)
         .filter(|to| {
             !drawn
                 .get(name)
-                .is_some_and(|allowed| allowed.iter().any(|one| one == to))
+                .is_some_and(|drawn| drawn.iter().any(|one| one == to))
         })
         .map(|to| {
             Finding::new(
@@ -77,6 +74,14 @@ fn undrawn(drawn: &Edges, manifest: &str, name: &str, package: &Value) -> Vec<Fi
         .collect()
 }
 
+/// The crates of the workspace that a package depends on.
+fn edges(package: &Value) -> impl Iterator<Item = &str> {
+    entries(package, "dependencies")
+        .iter()
+        .filter(|dependency| dependency.get("path").is_some())
+        .map(|dependency| short(field(dependency, "name")))
+}
+
 /// The root file of each library and program forbids unsafe code. Tests and benches have the
 /// workspace's lint, which denies it.
 fn roots(tree: &Tree, name: &str, package: &Value) -> Result<Vec<Finding>> {
@@ -84,11 +89,10 @@ fn roots(tree: &Tree, name: &str, package: &Value) -> Result<Vec<Finding>> {
     if name == MAY_BE_UNSAFE {
         return Ok(findings);
     }
-    for target in entries(package, "targets") {
-        let shipped = |kind: &Value| kind == "lib" || kind == "bin";
-        if !entries(target, "kind").iter().any(shipped) {
-            continue;
-        }
+    for target in entries(package, "targets")
+        .iter()
+        .filter(|target| is_shipped(target))
+    {
         let root = from_root(tree, field(target, "src_path"));
         if !tree.text(&root)?.contains(FORBID) {
             findings.push(Finding::new(
@@ -98,22 +102,6 @@ fn roots(tree: &Tree, name: &str, package: &Value) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
-}
-
-fn from_root(tree: &Tree, path: &str) -> String {
-    let root = tree.root.to_string_lossy();
-    path.strip_prefix(&*root)
-        .unwrap_or(path)
-        .trim_start_matches('/')
-        .to_owned()
-}
-
-/// The name that architecture and folders have for a package.
-fn short(package: &str) -> &str {
-    match package {
-        "ukexec" => "cli",
-        other => other.strip_prefix("ukexec-").unwrap_or(other),
-    }
 }
 
 #[cfg(test)]

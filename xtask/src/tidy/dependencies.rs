@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Finding, Tree, entries, field};
+use super::tree::{Finding, Tree, entries, field};
 
 const PAGE: &str = "docs/dependencies.md";
 

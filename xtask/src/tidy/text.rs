@@ -4,7 +4,7 @@ use std::env;
 
 use anyhow::Result;
 
-use super::{Finding, Tree};
+use super::tree::{Finding, Tree};
 
 /// Sources with more lines than this are worth a second look.
 const LONG: usize = 700;

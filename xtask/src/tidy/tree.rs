@@ -1,0 +1,124 @@
+//! The tree that rules apply to: its files, and its packages as cargo knows them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
+
+use crate::command::Tool;
+
+/// What breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Finding {
+    /// The file, from the root of the checkout.
+    pub(super) file: String,
+    /// What is wrong, and what to do.
+    pub(super) what: String,
+}
+
+impl Finding {
+    pub(super) fn new(file: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// The tree that rules are applied to.
+pub(super) struct Tree {
+    pub(super) root: PathBuf,
+    /// All files that are tracked or could be, from the root.
+    pub(super) files: Vec<String>,
+}
+
+impl Tree {
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let listed = Tool::new("git")
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
+            .dir(root)
+            .text()?;
+        let mut files: Vec<String> = listed
+            .split_terminator('\0')
+            .filter(|file| root.join(file).is_file())
+            .map(str::to_owned)
+            .collect();
+        files.sort();
+        files.dedup();
+        Ok(Self {
+            root: root.to_path_buf(),
+            files,
+        })
+    }
+
+    /// The files whose names end with one of `endings`.
+    pub(super) fn ending<'a>(&'a self, endings: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        self.files
+            .iter()
+            .map(String::as_str)
+            .filter(|file| endings.iter().any(|ending| file.ends_with(ending)))
+    }
+
+    pub(super) fn bytes(&self, file: &str) -> Result<Vec<u8>> {
+        fs::read(self.root.join(file)).with_context(|| format!("cannot read {file}"))
+    }
+
+    pub(super) fn text(&self, file: &str) -> Result<String> {
+        String::from_utf8(self.bytes(file)?).with_context(|| format!("{file} is not UTF-8"))
+    }
+}
+
+/// What cargo knows about the own packages of the workspace at `root`.
+pub(super) fn packages(root: &Path) -> Result<Vec<Value>> {
+    let text = Tool::new("cargo")
+        .args(["metadata", "--format-version=1", "--no-deps"])
+        .dir(root)
+        .text()?;
+    let mut metadata: Value = serde_json::from_str(&text).context("`cargo metadata`")?;
+    match metadata.get_mut("packages").map(Value::take) {
+        Some(Value::Array(packages)) => Ok(packages),
+        _ => Err(anyhow!("`cargo metadata` lists no packages")),
+    }
+}
+
+/// The text of a field of a package, or nothing.
+pub(super) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The entries of a field of a package, or none.
+pub(super) fn entries<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// Whether a target is a library or a program, and not a test, an example or a bench.
+pub(super) fn is_shipped(target: &Value) -> bool {
+    let shipped = |kind: &Value| kind == "lib" || kind == "bin";
+    entries(target, "kind").iter().any(shipped)
+}
+
+pub(super) fn from_root(tree: &Tree, path: &str) -> String {
+    let root = tree.root.to_string_lossy();
+    path.strip_prefix(&*root)
+        .unwrap_or(path)
+        .trim_start_matches('/')
+        .to_owned()
+}
+
+/// The name that architecture and folders have for a package.
+pub(super) fn short(package: &str) -> &str {
+    match package {
+        "ukexec" => "cli",
+        other => other.strip_prefix("ukexec-").unwrap_or(other),
+    }
+}
