@@ -2,9 +2,13 @@
 //!
 //! Every finding names a file and says what to do about it.
 
+mod circles;
 mod crates;
 mod dependencies;
 mod links;
+mod modules;
+mod names;
+mod paths;
 mod text;
 mod tree;
 
@@ -12,6 +16,7 @@ use anyhow::{Result, bail};
 
 use crate::{docs, workspace};
 
+use self::modules::Package;
 use self::tree::{Finding, Tree};
 
 /// Applies every rule.
@@ -22,8 +27,14 @@ use self::tree::{Finding, Tree};
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::open(&workspace::root())?;
     let described = tree::packages(&tree.root)?;
-    let notes = text::long_files(&tree)?;
+    let read = |package| Package::read(&tree, package);
+    let packages: Vec<Package> = described.iter().map(read).collect::<Result<_>>()?;
+    let mut notes = text::long_files(&tree)?;
+    notes.extend(circles::notes(&packages));
+    notes.extend(names::notes(&packages));
     let mut findings = crates::check(&tree, &described)?;
+    findings.extend(circles::check(&packages));
+    findings.extend(names::check(&packages));
     let fuzz = tree::packages(&tree.root.join("fuzz"))?;
     findings.extend(dependencies::check(&tree, &[described, fuzz].concat())?);
     findings.extend(links::check(&tree)?);
