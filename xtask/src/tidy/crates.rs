@@ -35,6 +35,12 @@ pub(super) fn check(tree: &Tree, packages: &[Value]) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// Edges that are drawn and that no manifest has.
+pub(super) fn notes(tree: &Tree, packages: &[Value]) -> Result<Vec<Finding>> {
+    let drawn = drawn_edges(&tree.text(ARCHITECTURE)?)?;
+    Ok(unused(&drawn, packages))
+}
+
 /// Reads the sentence ``Edges: `a -> b, c`; `d -> e`.``
 fn drawn_edges(architecture: &str) -> Result<Edges> {
     let sentence = architecture
@@ -69,6 +75,25 @@ fn undrawn(drawn: &Edges, manifest: &str, name: &str, package: &Value) -> Vec<Fi
                     "the edge {name} -> {to} is not drawn in {ARCHITECTURE}: do without it, or \
                      draw it there and say why"
                 ),
+            )
+        })
+        .collect()
+}
+
+fn unused(drawn: &Edges, packages: &[Value]) -> Vec<Finding> {
+    let is_used = |from: &str, to: &str| {
+        packages.iter().any(|package| {
+            short(field(package, "name")) == from && edges(package).any(|one| one == to)
+        })
+    };
+    drawn
+        .iter()
+        .flat_map(|(from, drawn)| drawn.iter().map(move |to| (from, to)))
+        .filter(|(from, to)| !is_used(from, to))
+        .map(|(from, to)| {
+            Finding::new(
+                ARCHITECTURE,
+                format!("draws the edge {from} -> {to}, which no manifest has"),
             )
         })
         .collect()
@@ -132,6 +157,23 @@ mod tests {
         assert_eq!(check("boot", "ukexec-bpf"), 1);
         assert_eq!(check("pe", "ukexec-boot"), 1);
         assert_eq!(check("x", "y"), 1); // behind the paragraph
+    }
+
+    #[test]
+    fn edges_that_nothing_uses_are_found() {
+        let package = json!({ "name": "ukexec", "dependencies": [
+            { "name": "ukexec-pe", "path": "/somewhere" },
+            { "name": "bpf" },
+        ]});
+        let unused = unused(&drawn_edges(DRAWN).unwrap(), &[package]);
+        let unused: Vec<&str> = unused.iter().map(|finding| finding.what.as_str()).collect();
+        assert_eq!(
+            unused,
+            [
+                "draws the edge boot -> pe, which no manifest has",
+                "draws the edge cli -> bpf, which no manifest has",
+            ]
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn run() -> Result<()> {
     let read = |package| Package::read(&tree, package);
     let packages: Vec<Package> = described.iter().map(read).collect::<Result<_>>()?;
     let mut notes = text::long_files(&tree)?;
+    notes.extend(crates::notes(&tree, &described)?);
     notes.extend(circles::notes(&packages));
     notes.extend(names::notes(&packages));
     let mut findings = crates::check(&tree, &described)?;
