@@ -1,10 +1,20 @@
-//! Images of few bytes, the same on every machine.
+//! Images of few bytes, the same on every machine, and what signs them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::workspace;
+
+/// Copies `bytes` over those of `image` from `at`.
+pub(crate) fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+}
 
 /// Returns an x86_64 kernel as far as its header tells (Linux,
 /// Documentation/arch/x86/boot.rst).
 pub(crate) fn kernel() -> Vec<u8> {
     let mut image = vec![0; 0x600];
-    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    let mut put = |at, bytes: &[u8]| put(&mut image, at, bytes);
     put(0x1f1, &[1]); // setup_sects
     put(0x1f4, &0x20_u32.to_le_bytes()); // syssize
     put(0x1fe, b"\x55\xaa");
@@ -35,7 +45,7 @@ pub(crate) fn pe(machine: u16, sections: &[(&str, &[u8])]) -> Vec<u8> {
     }
     let len = starts[sections.len()];
     let mut image = vec![0; len];
-    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    let mut put = |at, bytes: &[u8]| put(&mut image, at, bytes);
     put(0, b"MZ");
     put(0x3c, &[0x40]);
     put(0x40, b"PE\0\0");
@@ -68,7 +78,7 @@ pub(crate) const ARM64: u16 = 0xaa64;
 /// with this gzip stream.
 pub(crate) fn zboot(payload: &[u8]) -> Vec<u8> {
     let mut image = pe(ARM64, &[(".data", payload)]);
-    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    let mut put = |at, bytes: &[u8]| put(&mut image, at, bytes);
     put(4, b"zimg");
     put(8, &0x1000_u32.to_le_bytes());
     let len = u32::try_from(payload.len()).expect("a small payload");
@@ -81,3 +91,37 @@ pub(crate) fn zboot(payload: &[u8]) -> Vec<u8> {
 pub(crate) const GZIP: &[u8] = &[
     31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 203, 78, 45, 202, 75, 205, 1, 0, 171, 154, 210, 93, 6, 0, 0, 0,
 ];
+
+/// Returns a file of `ukexec-signature`'s signed ones.
+pub(crate) fn signed(name: &str) -> PathBuf {
+    workspace("crates/signature/testdata/signed").join(name)
+}
+
+/// Returns one of their certificates, in DER.
+pub(crate) fn certificate(name: &str) -> Vec<u8> {
+    fs::read(signed(&format!("certificates/{name}.der"))).expect("a certificate")
+}
+
+/// `EFI_CERT_X509_GUID`.
+pub(crate) const X509: &str = "a159c0a5e494a74a87b5ab155c2bf072";
+/// `EFI_CERT_SHA256_GUID`.
+pub(crate) const SHA256: &str = "2616c4c14c509240aca941f936934328";
+
+/// An EFI signature list of one entry: UEFI 2.10, 32.4.1.
+pub(crate) fn list(guid: &str, entry: &[u8]) -> Vec<u8> {
+    let guid = (0..16).map(|at| u8::from_str_radix(&guid[2 * at..2 * at + 2], 16));
+    let mut list: Vec<u8> = guid.map(|byte| byte.expect("hex")).collect();
+    let size = u32::try_from(16 + entry.len()).expect("a size");
+    for field in [28 + size, 0, size] {
+        list.extend(field.to_le_bytes());
+    }
+    list.extend([0; 16]);
+    list.extend(entry);
+    list
+}
+
+/// Returns name and content of a variable in efivarfs, `db` or `dbx`.
+pub(crate) fn variable((name, lists): (&str, &[u8])) -> (String, Vec<u8>) {
+    let name = format!("{name}-d719b2cb-3d3a-4596-a3bc-dad00e67656f");
+    (name, [&[0x27, 0, 0, 0], lists].concat())
+}

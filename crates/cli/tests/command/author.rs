@@ -1,93 +1,34 @@
 //! What authors of parsers are told, of the parsers that come with ukexec.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use expect_test::{Expect, expect};
+
+use crate::images::{GZIP, zboot};
+use crate::{run, workspace};
 
 /// Runs `ukexec parser` with `args` in a folder with the committed parsers and
 /// two images, and compares its exit code and both streams.
 fn check(args: &[&str], code: i32, expected: Expect) {
     let dir = folder();
-    let output = run(dir.path(), args);
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s));
-    expected.assert_eq(&format!("{stdout}--\n{stderr}"));
-}
-
-fn run(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ukexec"))
-        .current_dir(dir)
-        .arg("parser")
-        .args(args)
-        .env("NO_COLOR", "1")
-        .env_remove("COLUMNS")
-        .output()
-        .expect("ukexec runs")
+    crate::check(dir.path(), &[&["parser"], args].concat(), code, expected);
 }
 
 fn folder() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
-    let put = |name: &str, bytes: &[u8]| {
-        fs::write(dir.path().join(name), bytes).expect("a file in it");
-    };
-    for name in ["zboot.bpf.o", "zboot.match.bpf.o"] {
-        put(
-            name,
-            &fs::read(objects("parsers/objects").join(name)).expect("a parser"),
-        );
+    let dir = crate::folder(&[
+        ("vmlinuz.efi", &zboot(GZIP)),
+        ("cut.efi", &zboot(&GZIP[..16])),
+        ("short.img", b"not much"),
+    ]);
+    for (folder, name) in [
+        ("parsers/objects", "zboot.bpf.o"),
+        ("parsers/objects", "zboot.match.bpf.o"),
+        ("crates/bpf/testdata/objects", "refused-hook.bpf.o"),
+        ("crates/bpf/testdata/objects", "refused-kfunc.bpf.o"),
+    ] {
+        fs::copy(workspace(folder).join(name), dir.path().join(name)).expect("a parser");
     }
-    for name in ["refused-hook.bpf.o", "refused-kfunc.bpf.o"] {
-        let object = objects("crates/bpf/testdata/objects").join(name);
-        put(name, &fs::read(object).expect("a parser"));
-    }
-    put("vmlinuz.efi", &zboot(GZIP));
-    put("cut.efi", &zboot(&GZIP[..16]));
-    put("short.img", b"not much");
     dir
-}
-
-fn objects(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
-}
-
-/// `kernel`, compressed.
-const GZIP: &[u8] = &[
-    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 203, 78, 45, 202, 75, 205, 1, 0, 171, 154, 210, 93, 6, 0, 0, 0,
-];
-
-/// Returns a PE with one section, and the header of a zboot image in front.
-fn zboot(payload: &[u8]) -> Vec<u8> {
-    const PE: usize = 0x40;
-    const OPTIONAL: usize = PE + 24;
-    const CONTENT: u32 = 0x200;
-    let mut image = vec![0; 0x400];
-    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
-    let len = u32::try_from(payload.len()).expect("a small payload");
-    put(0, b"MZ");
-    put(4, b"zimg");
-    put(8, &CONTENT.to_le_bytes());
-    put(12, &len.to_le_bytes());
-    put(0x18, b"gzip");
-    put(0x3c, &[0x40, 0, 0, 0]);
-    put(PE, b"PE\0\0\x64\xaa\x01\0");
-    put(PE + 20, &240_u16.to_le_bytes());
-    put(OPTIONAL, &0x20b_u16.to_le_bytes());
-    put(OPTIONAL + 32, &0x1000_u32.to_le_bytes());
-    put(OPTIONAL + 36, &0x200_u32.to_le_bytes());
-    put(OPTIONAL + 56, &0x2000_u32.to_le_bytes());
-    put(OPTIONAL + 60, &CONTENT.to_le_bytes());
-    put(OPTIONAL + 68, &[10]);
-    put(OPTIONAL + 108, &[16]);
-    put(OPTIONAL + 240, b".data");
-    for (at, field) in [(8, len), (12, 0x1000), (16, 0x200), (20, CONTENT)] {
-        put(OPTIONAL + 240 + at, &field.to_le_bytes());
-    }
-    put(0x200, payload);
-    image
 }
 
 #[test]
@@ -108,7 +49,7 @@ fn a_run_tells_hand_overs_and_results() {
             kernel     6 bytes, not a kernel but text; give the image itself
             initrd     not handed over
             cmdline    not handed over
-            insns      10637
+            insns      10773
             --
         "#]],
     );
@@ -123,10 +64,10 @@ fn a_run_that_fails_tells_why() {
         expect![[r#"
         program parse_pe, hook bpf_handle_pefile
           refused: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header
-          | zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress
+          | zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress
           returned 0
         --
-        ukexec: cut.efi: stage 1 (zboot.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+        ukexec: cut.efi: stage 1 (zboot.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
     "#]],
     );
 }
@@ -155,7 +96,7 @@ fn a_run_can_be_told_as_a_document() {
                 "size": 6
               }
             ],
-            "insns": 10637,
+            "insns": 10773,
             "layer": "vmlinuz.efi",
             "log": [],
             "parser": {
@@ -166,7 +107,7 @@ fn a_run_can_be_told_as_a_document() {
             "programs": [
               {
                 "hook": "bpf_handle_pefile",
-                "insns": 10635,
+                "insns": 10771,
                 "name": "parse_pe"
               },
               {
@@ -191,14 +132,14 @@ fn a_run_can_be_told_as_a_document() {
             "hook": null,
             "insn": null,
             "layer": "cut.efi",
-            "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress\"",
+            "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress\"",
             "offset": null,
             "stage": 1
           },
           "schema": 1
         }
         --
-        ukexec: cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x200 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+        ukexec: cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
     "#]],
     );
     let with_trace = [&run[..], &["vmlinuz.efi", "--trace"]].concat();
@@ -260,13 +201,8 @@ fn a_trace_tells_every_instruction() {
 #[test]
 fn a_trace_in_a_file_is_json_lines() {
     let dir = folder();
-    let args = [
-        "run",
-        "zboot.bpf.o",
-        "--image",
-        "vmlinuz.efi",
-        "--trace=run.jsonl",
-    ];
+    let image = "--image=vmlinuz.efi";
+    let args = ["parser", "run", "zboot.bpf.o", image, "--trace=run.jsonl"];
     assert!(run(dir.path(), &args).status.success());
     let text = fs::read_to_string(dir.path().join("run.jsonl")).expect("a trace");
     let events: Vec<serde_json::Value> = text
@@ -288,7 +224,7 @@ fn a_trace_in_a_file_is_json_lines() {
     expect![[r#"
         {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":0,"line":106,"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r6":{"place":null,"value":"0x10"}},"text":"r6 = 0x10"}
         {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":1,"line":106,"memory":{"access":"read","content":"0x1600000000","len":8,"place":"arguments+0x0","value":"0x1700000000"},"note":null,"program":"parse_pe","registers":{"r8":{"place":"context+0x0","value":"0x1600000000"}},"text":"r8 = *(u64 *)(r1 + 0x0)"}
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":2,"line":62,"memory":{"access":"read","content":"0x400","len":4,"place":"context+0x10","value":"0x1600000010"},"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r1":{"place":null,"value":"0x400"}},"text":"r1 = *(u32 *)(r8 + 0x10)"}
+        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":2,"line":62,"memory":{"access":"read","content":"0x2000","len":4,"place":"context+0x10","value":"0x1600000010"},"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r1":{"place":null,"value":"0x2000"}},"text":"r1 = *(u32 *)(r8 + 0x10)"}
     "#]].assert_eq(&of("insn")[..3].concat());
     expect![[r#"
         {"args":[{"name":"dst","place":"stack+0x1c0","value":"0x1000001c0"},{"name":"size","place":null,"value":"0x40"},{"name":"src","place":"image+0x0","value":"0x1500000000"}],"callee":"bpf_probe_read_kernel","event":"call","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":8,"line":63,"program":"parse_pe"}

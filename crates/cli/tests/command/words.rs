@@ -6,105 +6,29 @@ use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
+
+use crate::images::{X86_64, kernel, pe};
+use crate::{pipe, run, streams, with_stdin};
 
 /// A folder with `vmlinuz`, a kernel of no more than its header, and `uki.efi`,
 /// which has it inside, and a command line.
 fn folder() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
-    let put = |name: &str, bytes: &[u8]| {
-        fs::write(dir.path().join(name), bytes).expect("room for a file");
-    };
-    put("vmlinuz", &kernel());
-    put(
-        "uki.efi",
-        &uki(&[(".linux", &kernel()), (".cmdline", b"quiet crashkernel=1G")]),
-    );
-    dir
-}
-
-/// Returns an x86_64 kernel as far as its header tells (Linux,
-/// Documentation/arch/x86/boot.rst).
-fn kernel() -> Vec<u8> {
-    let mut image = vec![0; 0x600];
-    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0x1f1, &[1]); // setup_sects
-    put(0x1f4, &0x20_u32.to_le_bytes()); // syssize
-    put(0x1fe, b"\x55\xaa");
-    put(0x201, &[0x6a]);
-    put(0x202, b"HdrS");
-    put(0x206, &0x20f_u16.to_le_bytes()); // boot protocol 2.15
-    put(0x211, &[1]); // loaded high
-    put(0x230, &0x20_0000_u32.to_le_bytes()); // kernel_alignment
-    put(0x234, &[1]); // relocatable
-    put(0x236, &3_u16.to_le_bytes()); // 64-bit, above 4 GiB
-    put(0x238, &2047_u32.to_le_bytes()); // cmdline_size
-    put(0x260, &0x10_0000_u32.to_le_bytes()); // init_size
-    image
-}
-
-/// Returns an x86_64 EFI application with `sections` (PE format, "PE Header").
-fn uki(sections: &[(&str, &[u8])]) -> Vec<u8> {
-    const OPTIONAL: usize = 0x58;
-    const TABLE: usize = OPTIONAL + 240;
-    let number = |number: usize| u32::try_from(number).expect("a small image").to_le_bytes();
-    let mut image = vec![0; 0x1000 * (1 + sections.len())];
-    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"MZ");
-    put(0x3c, &[0x40]);
-    put(0x40, b"PE\0\0\x64\x86");
-    put(0x46, &number(sections.len())[..2]);
-    put(0x54, &240_u16.to_le_bytes()); // SizeOfOptionalHeader
-    put(OPTIONAL, &0x20b_u16.to_le_bytes()); // PE32+
-    put(OPTIONAL + 32, &number(0x1000)); // SectionAlignment
-    put(OPTIONAL + 36, &number(0x200)); // FileAlignment
-    put(OPTIONAL + 56, &number(0x1000 * (1 + sections.len()))); // SizeOfImage
-    put(OPTIONAL + 60, &number(0x1000)); // SizeOfHeaders
-    put(OPTIONAL + 68, &[10]); // Subsystem: an EFI application
-    put(OPTIONAL + 108, &[16]); // data directories
-    for (index, (name, content)) in sections.iter().enumerate() {
-        let (entry, start) = (TABLE + 40 * index, 0x1000 * (1 + index));
-        put(entry, name.as_bytes());
-        put(entry + 8, &number(content.len()));
-        put(entry + 12, &number(start));
-        put(entry + 16, &number(content.len().next_multiple_of(0x200)));
-        put(entry + 20, &number(start));
-        put(start, content);
-    }
-    image
-}
-
-fn ukexec(dir: &Path, args: &[&OsStr]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
-    let command = command.current_dir(dir).args(args).env("NO_COLOR", "1");
-    command.output().expect("ukexec runs")
-}
-
-/// Runs `ukexec` with `args` in `dir` and this standard input.
-fn with_stdin(dir: &Path, args: &[&str], stdin: impl Into<Stdio>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
-    let command = command.current_dir(dir).args(args).stdin(stdin);
-    command.output().expect("ukexec runs")
-}
-
-/// Returns a pipe that `bytes` come out of.
-fn pipe(bytes: Vec<u8>) -> Stdio {
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
-    // A reader that refuses what comes reads no more.
-    std::thread::spawn(move || writer.write_all(&bytes));
-    reader.into()
+    let uki = [
+        (".linux", &kernel()[..]),
+        (".cmdline", b"quiet crashkernel=1G"),
+    ];
+    crate::folder(&[("vmlinuz", &kernel()), ("uki.efi", &pe(X86_64, &uki))])
 }
 
 /// Runs `ukexec` with `args` in `dir`, which must be a success, and returns what
 /// it says on stderr and in `warnings` of the document.
 fn warnings(dir: &Path, args: &[&str]) -> (String, String) {
-    let mut args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
-    args.extend(["--json", "--verify=off"].map(OsStr::new));
-    let output = ukexec(dir, &args);
+    let output = run(dir, &[args, &["--json", "--verify=off"]].concat());
     assert!(output.status.success(), "{output:?}");
     let document: serde_json::Value =
         serde_json::from_slice(&output.stdout).expect("it is a document");
-    let stderr = String::from_utf8(output.stderr).expect("it is text");
+    let [_, stderr] = streams(&output);
     (stderr, document["warnings"].to_string())
 }
 
@@ -113,7 +37,7 @@ fn cmdline(options: &[&[u8]]) -> Vec<u8> {
     let dir = folder();
     let mut args: Vec<&OsStr> = ["unfold", "vmlinuz", "-o", "parts"].map(OsStr::new).into();
     args.extend(options.iter().copied().map(OsStr::from_bytes));
-    let output = ukexec(dir.path(), &args);
+    let output = run(dir.path(), &args);
     assert!(output.status.success(), "{output:?}");
     fs::read(dir.path().join("parts/cmdline")).expect("a command line")
 }
@@ -244,7 +168,7 @@ fn standard_input_is_read_once() {
         &["attach", "-", "-", "-o", "out.efi"],
         &["parser", "run", "-", "--image", "-"],
     ] {
-        let output = with_stdin(dir.path(), args, Stdio::null());
+        let output = run(dir.path(), args);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
@@ -254,7 +178,7 @@ fn standard_input_is_read_once() {
     }
     // A file of that name is another one.
     fs::write(dir.path().join("-"), kernel()).expect("room for it");
-    let output = with_stdin(dir.path(), &["inspect", "./-", "--json"], Stdio::null());
+    let output = run(dir.path(), &["inspect", "./-", "--json"]);
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"path\": \"-\""));
 }
@@ -283,7 +207,7 @@ fn a_name_of_a_file_stays_in_its_line() {
         &["detach", name, "-o", "out.efi"],
         &["parser", "check", missing],
     ] {
-        let output = with_stdin(dir.path(), args, Stdio::null());
+        let output = run(dir.path(), args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -294,7 +218,7 @@ fn a_name_of_a_file_stays_in_its_line() {
     }
     // Nor does it look like another line of a report.
     fs::copy(dir.path().join("uki.efi"), dir.path().join(name)).expect("room for it");
-    let output = with_stdin(dir.path(), &["inspect", name], Stdio::null());
+    let output = run(dir.path(), &["inspect", name]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.starts_with(shown), "{said}");
     assert!(!said.contains("\nukexec: loaded"), "{said}");
@@ -309,7 +233,7 @@ fn a_wrong_argument_stays_in_its_line() {
         &["a\nukexec: loaded\u{202e}"],
         &["load", "uki.efi", "--verify", "a\nukexec: loaded\u{202e}"],
     ] {
-        let output = with_stdin(dir.path(), args, Stdio::null());
+        let output = run(dir.path(), args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("a\\nukexec: loaded\\u{202e}"), "{said}");

@@ -5,19 +5,20 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
+
+use crate::{command, folder};
 
 const IMAGE: &str = "image.efi";
 
 /// Has a worker try to get out in this `way` while it shall unfold an image, and
 /// compares what the parent says. Nothing may be left behind.
 fn check(way: &str, expected: Expect) {
-    let dir = tempfile::tempdir().expect("a folder");
-    fs::write(dir.path().join(IMAGE), b"MZ").expect("room for the image");
+    let dir = folder(&[(IMAGE, b"MZ")]);
     let output = run(dir.path(), way, &["unfold", IMAGE, "-o", "parts"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -30,12 +31,8 @@ fn check(way: &str, expected: Expect) {
 }
 
 fn run(dir: &Path, way: &str, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
-    command
-        .current_dir(dir)
-        .args(args)
-        .env("UKEXEC_ESCAPE", way);
-    command.output().expect("ukexec runs")
+    let output = command(dir, args).env("UKEXEC_ESCAPE", way).output();
+    output.expect("ukexec runs")
 }
 
 fn forbidden() -> Expect {
@@ -171,8 +168,7 @@ const FLOODS: [(&str, &str); 17] = [
 /// By patience, this would take half an hour.
 #[test]
 fn a_worker_that_floods_is_ended_by_a_bound() {
-    let dir = tempfile::tempdir().expect("a folder");
-    fs::write(dir.path().join(IMAGE), b"MZ").expect("room for the image");
+    let dir = folder(&[(IMAGE, b"MZ")]);
     for (kind, expected) in FLOODS {
         for args in [&["load", IMAGE][..], &["unfold", IMAGE, "-o", "parts"]] {
             let start = Instant::now();
@@ -213,12 +209,9 @@ fn what_a_worker_says_is_one_line_each() {
 /// first byte that the parent prints until the worker is gone. Returns whether it
 /// goes, and what is printed.
 fn unread(way: &str) -> (bool, Output) {
-    let dir = tempfile::tempdir().expect("a folder");
-    fs::write(dir.path().join(IMAGE), b"MZ").expect("room for the image");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ukexec"));
+    let dir = folder(&[(IMAGE, b"MZ")]);
+    let mut command = command(dir.path(), &["-v", "unfold", IMAGE, "-o", "parts"]);
     command
-        .current_dir(dir.path())
-        .args(["-v", "unfold", IMAGE, "-o", "parts"])
         .env("UKEXEC_ESCAPE", way)
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

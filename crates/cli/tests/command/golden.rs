@@ -4,8 +4,6 @@
 //! streams, and how it ended. A document is in `golden/NAME.json` instead.
 //! `UPDATE_EXPECT=1` rewrites them. Nothing here needs root or a network.
 
-mod common;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -13,8 +11,8 @@ use std::path::Path;
 use expect_test::{ExpectFile, expect_file};
 use serde_json::Value;
 
-use common::images::{GZIP, X86_64, kernel, pe, zboot};
-use common::{folder, ukexec, workspace};
+use crate::images::{GZIP, X86_64, X509, certificate, kernel, list, pe, variable, zboot};
+use crate::{folder, run, streams, workspace};
 
 /// Calls that differ in their options only.
 type Runs<'a> = &'a [&'a str];
@@ -37,12 +35,11 @@ fn session(name: &str, runs: Runs<'_>, fixed: impl Fn(&str) -> String) {
     let dir = materials();
     let mut session = String::new();
     let mut documents = 0;
-    for run in runs {
-        let args = run.replace("OFF", OFF).replace("REQUIRE", REQUIRE);
+    for call in runs {
+        let args = call.replace("OFF", OFF).replace("REQUIRE", REQUIRE);
         let args: Vec<&str> = args.split_whitespace().collect();
-        let output = ukexec(dir.path(), &args);
-        let [stdout, stderr] = [output.stdout, output.stderr]
-            .map(|stream| String::from_utf8(stream).expect("it is text"));
+        let output = run(dir.path(), &args);
+        let [stdout, stderr] = streams(&output);
         let mut stdout = fixed(&stdout);
         if args.contains(&"--json") {
             documents += 1;
@@ -56,7 +53,7 @@ fn session(name: &str, runs: Runs<'_>, fixed: impl Fn(&str) -> String) {
         let code = output.status.code().expect("it ends by itself");
         write!(
             session,
-            "$ ukexec {run}\n{stdout}{stderr}exit code {code}\n\n"
+            "$ ukexec {call}\n{stdout}{stderr}exit code {code}\n\n"
         )
         .expect("a text has room");
     }
@@ -75,22 +72,31 @@ fn materials() -> tempfile::TempDir {
     let no_64_bit = pe(X86_64, &[(".linux", &narrow), (".initrd", b"070701")]);
     let nested = pe(X86_64, &[(".linux", &zboot(GZIP)), (".osrel", OSREL)]);
     let dir = folder(&[
-        ("ukexec.conf", Vec::new()),
-        ("vmlinuz", kernel()),
-        ("narrow", narrow),
-        ("narrow.efi", no_64_bit),
-        ("uki.efi", uki(&[])),
-        ("profiles.efi", uki(PROFILES)),
-        ("zboot.efi", zboot(GZIP)),
-        ("cut.efi", zboot(&GZIP[..16])),
-        ("nested.efi", nested),
-        ("initrd", b"070701 of the caller".to_vec()),
+        ("ukexec.conf", b""),
+        ("vmlinuz", &kernel()),
+        ("narrow", &narrow),
+        ("narrow.efi", &no_64_bit),
+        ("uki.efi", &uki(&[])),
+        ("profiles.efi", &uki(PROFILES)),
+        ("zboot.efi", &zboot(GZIP)),
+        ("cut.efi", &zboot(&GZIP[..16])),
+        ("nested.efi", &nested),
+        ("initrd", b"070701 of the caller"),
+        ("talks", &of_test(TALKS, &kernel())),
+        ("leaks", &of_test(LEAKS, GZIP)),
+        ("faults", &of_test(FAULTS, GZIP)),
     ]);
-    fs::create_dir(dir.path().join("none")).expect("room for a folder");
+    for name in ["none", "revoked"] {
+        fs::create_dir(dir.path().join(name)).expect("room for a folder");
+    }
+    let own = list(X509, &certificate("own"));
+    for (name, content) in [("db", &own[..]), ("dbx", &own)].map(variable) {
+        let path = dir.path().join("revoked").join(name);
+        fs::write(path, content).expect("room for a file");
+    }
     for file in FILES {
         let name = Path::new(file).file_name().expect("a file");
-        let content = fs::read(workspace(file)).expect("a file of the workspace");
-        fs::write(dir.path().join(name), content).expect("room for a file");
+        fs::copy(workspace(file), dir.path().join(name)).expect("room for a file");
     }
     dir
 }
@@ -109,6 +115,22 @@ fn uki(more: &[(&str, &[u8])]) -> Vec<u8> {
     ];
     pe(X86_64, &[sections, more].concat())
 }
+
+/// Returns an image of the format that `test.bpf.c` of `ukexec-unfold` knows, which
+/// has that parser do `operation`.
+fn of_test(operation: u32, kernel: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(kernel.len()).expect("a small kernel");
+    let mut image = b"anythingTEST".to_vec();
+    for field in [operation, 40, len, 0, 0, 0, 0] {
+        image.extend(field.to_le_bytes());
+    }
+    [&image, kernel].concat()
+}
+
+/// What `test.bpf.c` calls `OP_POST`, `OP_LEAK_RESULT` and `OP_READ_OUTSIDE`.
+const TALKS: u32 = 20;
+const LEAKS: u32 = 6;
+const FAULTS: u32 = 11;
 
 const OSREL: &[u8] = b"ID=golden\nPRETTY_NAME=\"Golden 1\"\n";
 
@@ -129,6 +151,7 @@ const FILES: &[&str] = &[
     "crates/signature/testdata/signed/images/chain.efi",
     "crates/signature/testdata/signed/images/own.efi",
     "crates/signature/testdata/signed/images/unsigned.efi",
+    "crates/unfold/testdata/test.bpf.o",
     "parsers/objects/uki.bpf.o",
     "parsers/objects/uki.match.bpf.o",
     "parsers/objects/zboot.bpf.o",
@@ -145,8 +168,9 @@ fn help() {
         "parser disasm",
         "parser helpers",
     ];
-    let runs = [&commands[..], &of_parser].concat();
-    let runs: Vec<String> = runs.iter().map(|run| format!("{run} --help")).collect();
+    let commands = [&commands[..], &of_parser].concat();
+    let runs = commands.iter().map(|command| format!("{command} --help"));
+    let runs: Vec<String> = runs.chain(["--help".to_owned()]).collect();
     check("help", &runs.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
@@ -160,6 +184,7 @@ fn usage() {
             "inspect",
             "inspect uki.efi --verify=always",
             "inspect uki.efi --cmdline=a --reuse-cmdline",
+            "inspect uki.efi --max-output=1T",
             "unfold uki.efi",
             "load - --initrd=-",
             "attach uki.efi",
@@ -272,6 +297,21 @@ fn failure() {
     );
 }
 
+/// Lines that a parser prints, and warnings of the stage.
+#[test]
+fn inspect_printed() {
+    check(
+        "inspect-printed",
+        &[
+            "inspect talks OFF --parser=test.bpf.o",
+            "inspect talks OFF --parser=test.bpf.o --max-log-lines=1",
+            "-vv inspect leaks OFF --parser=test.bpf.o",
+            "inspect faults OFF --parser=test.bpf.o",
+            "inspect talks OFF --parser=test.bpf.o --json",
+        ],
+    );
+}
+
 #[test]
 fn signature_good() {
     check(
@@ -295,6 +335,8 @@ fn signature_refused() {
             "load uki.efi REQUIRE --trust=own.der --dry-run",
             "load zboot.efi REQUIRE --trust=own.der --dry-run",
             "inspect own.efi --verify=auto --efivars=none --trust=root.der",
+            "inspect own.efi REQUIRE --trust=system --efivars=revoked",
+            "inspect own.efi --verify=auto --efivars=revoked",
             "inspect own.efi REQUIRE --trust=none.der",
             "inspect own.efi REQUIRE --trust=initrd",
             "load own.efi REQUIRE --trust=root.der --dry-run --json",
@@ -328,6 +370,7 @@ fn parser_check() {
         "parser-check",
         &[
             "parser check uki.bpf.o",
+            "parser check uki.match.bpf.o",
             "parser check zboot.o",
             "parser check uki.efi",
             "parser check zboot.o --json",
@@ -380,9 +423,9 @@ fn parser_disasm() {
 /// The page of the documentation is the golden.
 #[test]
 fn parser_helpers() {
-    let output = ukexec(Path::new("/"), &["parser", "helpers"]);
+    let output = run(Path::new("/"), &["parser", "helpers"]);
     assert!(output.status.success(), "{output:?}");
-    let stdout = String::from_utf8(output.stdout).expect("it is text");
+    let [stdout, _] = streams(&output);
     expect_file![workspace("docs/helpers.md")].assert_eq(&stdout);
 }
 

@@ -3,12 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-const X509: &str = "a159c0a5e494a74a87b5ab155c2bf072";
-const SHA256: &str = "2616c4c14c509240aca941f936934328";
+use crate::images::{SHA256, X509, certificate, list, signed, variable};
+use crate::{folder, run, streams};
 
 /// Inspects a test image of `ukexec-signature` where `db` and `dbx` have these
 /// lists. Returns the exit code, stdout and stderr.
@@ -18,45 +17,13 @@ fn inspect(image: &str, db: &[u8], dbx: &[u8], options: &[&str]) -> (i32, String
 
 /// As [`inspect`], of any file.
 fn inspect_at(path: &Path, db: &[u8], dbx: &[u8], options: &[&str]) -> (i32, String, String) {
-    let efivars = tempfile::tempdir().expect("a folder");
-    for (name, lists) in [("db", db), ("dbx", dbx)] {
-        let name = format!("{name}-d719b2cb-3d3a-4596-a3bc-dad00e67656f");
-        let content = [&[0x27, 0, 0, 0], lists].concat();
-        fs::write(efivars.path().join(name), content).expect("a variable");
-    }
-    let output = Command::new(env!("CARGO_BIN_EXE_ukexec"))
-        .args(["inspect", "--trust=system"])
-        .arg(format!("--efivars={}", efivars.path().display()))
-        .args(options)
-        .arg(path)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("ukexec runs");
-    let [stdout, stderr] =
-        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    let [(db, its), (dbx, too)] = [("db", db), ("dbx", dbx)].map(variable);
+    let efivars = folder(&[(&db, &its), (&dbx, &too)]);
+    let path = path.to_str().expect("a path of text");
+    let args = ["inspect", "--trust=system", "--efivars=.", path];
+    let output = run(efivars.path(), &[&args, options].concat());
+    let [stdout, stderr] = streams(&output);
     (output.status.code().expect("an end"), stdout, stderr)
-}
-
-fn signed(name: &str) -> std::path::PathBuf {
-    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signature/testdata/signed");
-    testdata.join(name)
-}
-
-fn certificate(name: &str) -> Vec<u8> {
-    fs::read(signed(&format!("certificates/{name}.der"))).expect("a certificate")
-}
-
-/// An EFI signature list of one entry: UEFI 2.10, 32.4.1.
-fn list(guid: &str, entry: &[u8]) -> Vec<u8> {
-    let guid = (0..16).map(|at| u8::from_str_radix(&guid[2 * at..2 * at + 2], 16));
-    let mut list: Vec<u8> = guid.map(|byte| byte.expect("hex")).collect();
-    let size = u32::try_from(16 + entry.len()).expect("a size");
-    for field in [28 + size, 0, size] {
-        list.extend(field.to_le_bytes());
-    }
-    list.extend([0; 16]);
-    list.extend(entry);
-    list
 }
 
 const REQUIRE: &[&str] = &["--verify=require"];

@@ -3,56 +3,30 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-use std::process::{Command, Output};
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-fn run(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ukexec"))
-        .current_dir(dir)
-        .args(args)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("ukexec runs")
-}
+use crate::images::{kernel, put};
+use crate::{folder, pipe, run, with_stdin};
 
-/// Runs `ukexec` with `args` on the file `image`, and compares exit code, stdout
-/// and stderr.
-fn check(image: &[u8], args: &[&str], expected: Expect) {
-    let dir = tempfile::tempdir().expect("a folder");
-    fs::write(dir.path().join("image"), image).expect("a file in it");
+/// Inspects the file `image`, and compares stdout and stderr.
+fn check(image: &[u8], expected: Expect) {
+    let dir = folder(&[("image", image)]);
     // No verdict, so that the test does not depend on the machine's keys.
-    let output = run(dir.path(), &[args, &["--verify=off", "image"]].concat());
-    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|s| String::from_utf8_lossy(s));
-    let code = output.status.code();
-    expected.assert_eq(&format!("{code:?}\n{stdout}--\n{stderr}"));
+    let args = ["inspect", "--verify=off", "image"];
+    crate::check(dir.path(), &args, 0, expected);
 }
 
-fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
-    image[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
-/// A bzImage: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel
-/// Header".
+/// Returns a bzImage of this protocol and with these `xloadflags`, 2 KiB of it.
 fn bzimage(protocol: u16, xloadflags: u16) -> Vec<u8> {
-    let mut image = vec![0; 0x800];
-    put(&mut image, 0x1f1, &[1]);
+    let mut image = kernel();
+    image.resize(0x800, 0);
     put(&mut image, 0x1f4, &0x40_u32.to_le_bytes());
-    put(&mut image, 0x1fe, &[0x55, 0xaa]);
-    put(&mut image, 0x202, b"HdrS");
     put(&mut image, 0x206, &protocol.to_le_bytes());
-    put(&mut image, 0x20e, &0x100_u16.to_le_bytes());
-    put(&mut image, 0x211, &[1]);
-    put(&mut image, 0x234, &[1]);
     put(&mut image, 0x236, &xloadflags.to_le_bytes());
-    put(&mut image, 0x238, &2047_u32.to_le_bytes());
-    put(
-        &mut image,
-        0x300,
-        "6.6.6 (jürgen@höst)\x1b[31m\0".as_bytes(),
-    );
+    let version = "6.6.6 (jürgen@höst)\x1b[31m\0";
+    put(&mut image, 0x300, version.as_bytes());
     image
 }
 
@@ -81,9 +55,7 @@ fn cut_certificates() -> Vec<u8> {
 fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
     check(
         &cut_certificates(),
-        &["inspect"],
         expect![[r#"
-        Some(0)
         image  2.0 KiB
           no sound PE32+ file: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off?
 
@@ -97,9 +69,7 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
     );
     check(
         &with_pe(bzimage(0x20f, 0), 0x10b),
-        &["inspect"],
         expect![[r#"
-            Some(0)
             image  2.0 KiB
               no sound PE32+ file: Magic at file offset 0x58: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported
 
@@ -117,8 +87,7 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
 fn the_document_tells_what_is_wrong_with_pe_headers() {
     let mut nowhere = cut_certificates();
     put(&mut nowhere, 0x3c, &[0; 4]);
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("image"), nowhere).unwrap();
+    let dir = folder(&[("image", &nowhere)]);
     let output = run(dir.path(), &["inspect", "--json", "--verify=off", "image"]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let fault = r#"Signature at file offset 0x0: expected 0x4550 ("PE\0\0"), found 0x5a4d"#;
@@ -138,9 +107,7 @@ fn the_document_tells_what_is_wrong_with_pe_headers() {
 fn an_old_kernel_does_not_say_its_machine() {
     check(
         &bzimage(0x20b, 0x3f),
-        &["inspect"],
         expect![[r#"
-        Some(0)
         image  2.0 KiB
 
         kernel     2.0 KiB, bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
@@ -191,16 +158,17 @@ fn what_is_no_image_is_refused_before_it_is_copied() {
 /// Nobody looks at a stream before it is taken over; the answer is the same.
 #[test]
 fn a_stream_that_is_no_image_is_refused_as_a_file_is() {
-    let dir = tempfile::tempdir().unwrap();
+    let text = &[b'a'; 4096];
+    let dir = folder(&[("standard input", text)]);
     fs::create_dir(dir.path().join("none")).unwrap();
-    let path = dir.path().join("standard input");
-    fs::write(&path, [b'a'; 4096]).unwrap();
     for verify in ["--verify=off", "--verify=require"] {
         let args = ["load", "--dry-run", "--json", "--parsers-dir=none", verify];
         let file = run(dir.path(), &[&args[..], &["standard input"]].concat());
-        let mut stream = Command::new(env!("CARGO_BIN_EXE_ukexec"));
-        stream.current_dir(dir.path()).args(args).arg("-");
-        let stream = stream.stdin(piped(&path)).output().unwrap();
+        let stream = with_stdin(
+            dir.path(),
+            &[&args[..], &["-"]].concat(),
+            pipe(text.to_vec()),
+        );
         assert_eq!(stream, file);
         let document: Value = serde_json::from_slice(&stream.stdout).unwrap();
         let error = json!({
@@ -213,12 +181,4 @@ fn a_stream_that_is_no_image_is_refused_as_a_file_is() {
         });
         assert_eq!(document["error"], error);
     }
-}
-
-/// Returns a pipe with the content of a file, which has room for it.
-fn piped(path: &Path) -> std::io::PipeReader {
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
-    let content = fs::read(path).expect("the file");
-    std::io::Write::write_all(&mut writer, &content).expect("room in the pipe");
-    reader
 }

@@ -1,0 +1,142 @@
+//! Both streams and the exit code, where they lead to what they shall.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use expect_test::{Expect, expect};
+
+use crate::{check, command, folder, streams};
+
+#[test]
+fn what_is_no_image_is_named_for_what_it_is() {
+    let dir = folder(&[("notes.txt", b"#!/bin/sh\nexit 0\n")]);
+    check(
+        dir.path(),
+        &["unfold", "notes.txt", "-o", "parts"],
+        1,
+        expect![[r#"
+        --
+        ukexec: notes.txt: not a kernel but text; give the image itself
+    "#]],
+    );
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("the folder").count(),
+        1,
+        "nothing stays behind"
+    );
+}
+
+#[test]
+fn a_failure_is_a_document_where_documents_are_asked_for() {
+    let dir = folder(&[("broken.efi", b"MZ and no more")]);
+    check(
+        dir.path(),
+        &["inspect", "broken.efi", "--json"],
+        1,
+        expect![[r#"
+            {
+              "error": {
+                "hook": null,
+                "insn": null,
+                "layer": "broken.efi",
+                "message": "broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                "offset": 60,
+                "stage": null
+              },
+              "schema": 1
+            }
+            --
+            ukexec: broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
+        "#]],
+    );
+}
+
+#[test]
+fn a_full_folder_is_not_written_to() {
+    let dir = folder(&[("image", b"whatever")]);
+    fs::create_dir_all(dir.path().join("parts/kernel")).expect("a full folder");
+    check(
+        dir.path(),
+        &["unfold", "image", "-o", "parts"],
+        1,
+        expect![[r#"
+            --
+            ukexec: parts is not empty; name a folder that is absent or empty
+        "#]],
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let full = File::options().write(true).open("/dev/full");
+    let mut command = command(Path::new("/"), &["status"]);
+    let command = command.stdout(full.expect("/dev/full"));
+    let output = command.output().expect("ukexec runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let [_, stderr] = streams(&output);
+    assert!(
+        stderr.contains("cannot write the report to stdout"),
+        "{stderr}"
+    );
+}
+
+/// Pipes are what tests have, terminals what people have.
+#[test]
+fn it_works_on_a_terminal() {
+    let dir = folder(&[("image", b"\x7fELF")]);
+    let line = format!("{} -vv inspect image", env!("CARGO_BIN_EXE_ukexec"));
+    let mut command = Command::new("script");
+    let output = command
+        .current_dir(dir.path())
+        .args(["-qec", &line, "/dev/null"])
+        .output();
+    let output = output.expect("script(1) runs");
+    let terminal = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{terminal}");
+    assert!(terminal.contains("ukexec: image: "), "{terminal}");
+    assert!(!terminal.contains("panicked"), "{terminal}");
+}
+
+#[test]
+fn an_image_in_place_of_a_parser_is_refused() {
+    let dir = folder(&[("image", b"\x7fELF is all that it has of a parser")]);
+    check(
+        dir.path(),
+        &["parser", "check", "image"],
+        1,
+        expect![[r#"
+        --
+        ukexec: image: this loader refuses the parser: ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 32
+    "#]],
+    );
+}
+
+/// The kernel would end the process with a signal.
+#[test]
+fn a_limit_on_the_length_of_files_is_an_error_in_words() {
+    let dir = folder(&[("image", &[0; 1 << 20])]);
+    let check = |command: &str, expected: Expect| {
+        let script = format!("ulimit -f 8; exec {command}");
+        let output = Command::new("sh")
+            .current_dir(dir.path())
+            .args(["-c", &script])
+            .env("UKEXEC", env!("CARGO_BIN_EXE_ukexec"))
+            .output()
+            .expect("sh runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        expected.assert_eq(&String::from_utf8_lossy(&output.stderr));
+    };
+    check(
+        "\"$UKEXEC\" load image",
+        expect![[r#"
+            ukexec: cannot read image: copying the file into memory: File too large (os error 27); `ulimit -f` or the file system limits files, those in memory too
+        "#]],
+    );
+    check(
+        "\"$UKEXEC\" parser helpers > page",
+        expect![[r#"
+            ukexec: cannot write the report to stdout: File too large (os error 27); `ulimit -f` or the file system limits files, those in memory too
+        "#]],
+    );
+}
