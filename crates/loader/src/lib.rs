@@ -13,7 +13,7 @@ mod protocol;
 pub mod report;
 mod worker;
 
-pub use self::config::{Because, Config, Effective, Policy, Standing, TrustSource};
+pub use self::config::{Because, Config, Enforcement, Policy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
 pub use self::files::{LEN_MAX, is_stdin, name, named, named_with_readers, shown};
 pub use self::load::{LoadPlan, NotTaken};

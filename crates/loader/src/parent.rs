@@ -27,7 +27,7 @@ use crate::console::Console;
 use crate::files::name;
 use crate::options::{CmdlineFrom, Options, Purpose};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::{Answer, CallersInitrd, Identity, Job, Policy, Request, Verification};
+use crate::protocol::{Answer, CallersInitrd, Identity, Job, Request, Verification};
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub fn unfold(
     let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
     let required = trust
         .as_ref()
-        .is_some_and(|(rules, _)| rules.policy == Policy::Require);
+        .is_some_and(|(rules, _)| rules.enforcement.is_require());
     let work = Work::start(options, required, console)?;
     let task = Task {
         path,

@@ -16,10 +16,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ukexec_sandbox::FrameLimits;
-use ukexec_signature::{DigestRequest, TakenDigests};
+use ukexec_signature::{Checks, DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
 
 use self::bundle::Bundled;
+use crate::config::policy::Enforcement;
 use crate::options::Purpose;
 
 /// The most that is taken for one frame: a report of an image with as many
@@ -97,9 +98,8 @@ impl Event {
 /// What is trusted, and what to do about what is not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Verification {
-    pub(crate) policy: Policy,
-    /// Why, if nothing counts that is not verified; goes on from "required, ".
-    pub(crate) because: String,
+    /// What to do about what is not trusted.
+    pub(crate) enforcement: Enforcement,
     /// Tell of every signature, also where none is needed.
     pub(crate) thorough: bool,
     /// Bytes of the bundle.
@@ -109,8 +109,8 @@ pub(crate) struct Verification {
     /// The machine's variables by their paths below `/sys/firmware/efi`, if it
     /// is asked what it trusts.
     pub(crate) machine: Option<Vec<Bundled>>,
-    /// The time at which certificates have to be valid, in seconds since 1970.
-    pub(crate) check_dates: Option<u64>,
+    /// What else certificates have to be.
+    pub(crate) checks: Checks,
 }
 
 /// What a caller trusts.
@@ -120,18 +120,6 @@ pub(crate) enum Trusted {
     File(Bundled),
     /// Files of a folder, as far as they hold certificates; the name is the folder's.
     Folder { name: String, files: Vec<Bundled> },
-}
-
-/// What to do about signatures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Policy {
-    /// Nothing.
-    #[default]
-    Off,
-    /// Tell of them.
-    Report,
-    /// Take nothing that is not verified.
-    Require,
 }
 
 /// An image to take apart, and how.

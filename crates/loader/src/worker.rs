@@ -13,6 +13,7 @@ mod extra;
 mod initrd;
 mod measure;
 pub(crate) mod outcome;
+mod rules;
 mod sources;
 mod uki;
 mod verify;
@@ -36,8 +37,8 @@ use ukexec_unfold::PeBytes;
 
 use self::channel::{LogWriter, ParentChannel};
 use self::outcome::{Outcome, check_hopeless};
+use self::rules::Rules;
 use self::sources::Sources;
-use self::verify::Rules;
 use crate::protocol::settings::{Settings, WORKER};
 use crate::protocol::{CUTS_MAX, Event, Failure, Job, Request};
 use crate::report::failure;

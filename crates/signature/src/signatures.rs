@@ -12,7 +12,7 @@ use crate::verdict::{Good, Rejection};
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
 
 /// What is looked at beyond what firmware looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Checks {
     /// Refuse certificates that are not valid at this time, in seconds since
     /// 1970. Firmware does not know the time, and accepts them.

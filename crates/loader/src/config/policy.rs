@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use ukexec_kexec::shown_path;
 use ukexec_signature::SecureBoot;
@@ -35,7 +35,7 @@ pub enum Policy {
 
 /// What of a machine decides about [`Policy::Auto`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Machine {
+pub(crate) struct BootState {
     /// How it was booted.
     pub secure_boot: SecureBoot,
     /// The kernel is locked down.
@@ -43,18 +43,26 @@ pub struct Machine {
 }
 
 /// What a policy comes to on a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effective {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Enforcement {
     /// Refuse whatever has no good signature.
     Require(Because),
     /// Verify what is signed as far as keys are trusted, report, and go on.
     Report,
     /// Verify nothing.
+    #[default]
     Off,
 }
 
+impl Enforcement {
+    /// Returns whether nothing counts that has no good signature.
+    pub(crate) fn is_require(self) -> bool {
+        matches!(self, Self::Require(_))
+    }
+}
+
 /// Why good signatures are required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Because {
     /// The configuration or the caller says so.
     Asked,
@@ -77,13 +85,13 @@ impl Because {
 
 impl Policy {
     /// Returns what it comes to on `machine`.
-    pub fn on(self, machine: Machine) -> Effective {
+    pub(crate) fn on(self, machine: BootState) -> Enforcement {
         match self {
-            Self::Off => Effective::Off,
-            Self::Require => Effective::Require(Because::Asked),
-            Self::Auto if machine.secure_boot.is_on() => Effective::Require(Because::SecureBoot),
-            Self::Auto if machine.lockdown => Effective::Require(Because::Lockdown),
-            Self::Auto => Effective::Report,
+            Self::Off => Enforcement::Off,
+            Self::Require => Enforcement::Require(Because::Asked),
+            Self::Auto if machine.secure_boot.is_on() => Enforcement::Require(Because::SecureBoot),
+            Self::Auto if machine.lockdown => Enforcement::Require(Because::Lockdown),
+            Self::Auto => Enforcement::Report,
         }
     }
 }
@@ -394,14 +402,14 @@ mod tests {
     #[test]
     fn auto_requires_on_machines_that_verify() {
         let on = |secure_boot, lockdown| Policy::Auto.on(machine(secure_boot, lockdown));
-        assert_eq!(on(false, false), Effective::Report);
-        assert_eq!(on(true, false), Effective::Require(Because::SecureBoot));
-        assert_eq!(on(true, true), Effective::Require(Because::SecureBoot));
-        assert_eq!(on(false, true), Effective::Require(Because::Lockdown));
+        assert_eq!(on(false, false), Enforcement::Report);
+        assert_eq!(on(true, false), Enforcement::Require(Because::SecureBoot));
+        assert_eq!(on(true, true), Enforcement::Require(Because::SecureBoot));
+        assert_eq!(on(false, true), Enforcement::Require(Because::Lockdown));
     }
 
-    fn machine(enabled: bool, lockdown: bool) -> Machine {
-        Machine {
+    fn machine(enabled: bool, lockdown: bool) -> BootState {
+        BootState {
             secure_boot: SecureBoot {
                 enabled: Some(enabled),
                 ..SecureBoot::default()
@@ -422,9 +430,9 @@ mod tests {
     fn require_and_off_do_not_look_at_the_machine() {
         for (secure_boot, lockdown) in [(false, false), (true, false), (false, true)] {
             let machine = machine(secure_boot, lockdown);
-            let required = Effective::Require(Because::Asked);
+            let required = Enforcement::Require(Because::Asked);
             assert_eq!(Policy::Require.on(machine), required);
-            assert_eq!(Policy::Off.on(machine), Effective::Off);
+            assert_eq!(Policy::Off.on(machine), Enforcement::Off);
         }
     }
 }

@@ -9,15 +9,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use tracing::info;
 use ukexec_kexec::{Lockdown, MachineState, SealedFile, shown_path};
-use ukexec_signature::{SecureBoot, TrustError, secure_boot};
+use ukexec_signature::{Checks, SecureBoot, TrustError, secure_boot};
 
 use crate::config::efivars::{self, Efivars};
-use crate::config::policy::{self, Config, Effective, Machine, TrustSource};
+use crate::config::policy::{self, BootState, Config, Enforcement, TrustSource};
 use crate::console::Console;
 use crate::files;
 use crate::options::Options;
 use crate::protocol::bundle::{Bundle, Bundled};
-use crate::protocol::{Policy, Trusted, Verification};
+use crate::protocol::{Trusted, Verification};
 
 /// No file of certificates is this long.
 const LEN_MAX: u64 = 16 << 20;
@@ -34,11 +34,10 @@ pub(crate) fn verification(
 ) -> anyhow::Result<Option<(Verification, SealedFile)>> {
     let config = config(options)?;
     let efivars = open(&config)?;
-    let (policy, because) = match effective(&config, &efivars, console)? {
-        Effective::Off => return Ok(None),
-        Effective::Report => (Policy::Report, ""),
-        Effective::Require(because) => (Policy::Require, because.reason()),
-    };
+    let enforcement = enforcement(&config, &efivars, console)?;
+    if enforcement == Enforcement::Off {
+        return Ok(None);
+    }
     let mut bundle = Bundle::new()?;
     let mut trusted = Vec::new();
     let mut machine = None;
@@ -52,13 +51,14 @@ pub(crate) fn verification(
     let now = now.unwrap_or_default().as_secs();
     let bundle = bundle.seal()?;
     let verification = Verification {
-        policy,
-        because: because.to_owned(),
+        enforcement,
         thorough,
         bundle_len: bundle.len(),
         trusted,
         machine,
-        check_dates: config.check_dates.unwrap_or(false).then_some(now),
+        checks: Checks {
+            check_dates: config.check_dates.unwrap_or(false).then_some(now),
+        },
     };
     Ok(Some((verification, bundle)))
 }
@@ -67,7 +67,7 @@ pub(crate) fn verification(
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// What is done about signatures.
-    pub effective: Effective,
+    pub enforcement: Enforcement,
     /// How it was booted, if that can be read.
     pub secure_boot: Option<SecureBoot>,
 }
@@ -82,7 +82,7 @@ impl Standing {
         let config = config(&Options::default())?;
         let efivars = open(&config)?;
         Ok(Self {
-            effective: effective(&config, &efivars, console)?,
+            enforcement: enforcement(&config, &efivars, console)?,
             secure_boot: how_booted(&efivars, &system()?).ok(),
         })
     }
@@ -111,13 +111,13 @@ fn config(options: &Options) -> anyhow::Result<Config> {
 }
 
 /// Returns what to do about signatures on this machine.
-fn effective(
+fn enforcement(
     config: &Config,
     efivars: &Efivars,
     console: &dyn Console,
-) -> anyhow::Result<Effective> {
+) -> anyhow::Result<Enforcement> {
     if config.policy() != policy::Policy::Auto {
-        return Ok(config.policy().on(Machine::default()));
+        return Ok(config.policy().on(BootState::default()));
     }
     let machine = system()?;
     if machine.is_not_mounted() {
@@ -130,7 +130,7 @@ fn effective(
     let secure_boot = how_booted(efivars, &machine)
         .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;
-    Ok(config.policy().on(Machine {
+    Ok(config.policy().on(BootState {
         secure_boot,
         lockdown: lockdown.is_some_and(|level| level > Lockdown::None),
     }))

@@ -8,7 +8,7 @@ use ukexec_signature::SecureBoot;
 
 use super::document::SCHEMA;
 use super::size::Size;
-use crate::config::policy::Effective;
+use crate::config::policy::Enforcement;
 use crate::config::trust::Standing;
 
 /// What `ukexec status` reports, with the fields of `docs/json.md`; a field that
@@ -53,10 +53,10 @@ impl MachineReport {
         };
         Self {
             schema: SCHEMA,
-            signatures: match standing.effective {
-                Effective::Require(_) => "require",
-                Effective::Report => "report",
-                Effective::Off => "off",
+            signatures: match standing.enforcement {
+                Enforcement::Require(_) => "require",
+                Enforcement::Report => "report",
+                Enforcement::Off => "off",
             },
             release: state.release.clone(),
             machine: state.machine.clone(),
@@ -108,12 +108,12 @@ impl fmt::Display for MachineReport {
             "secure boot",
             self.standing.secure_boot.and_then(secure_boot),
         )?;
-        let signatures = match self.standing.effective {
-            Effective::Require(because) => {
+        let signatures = match self.standing.enforcement {
+            Enforcement::Require(because) => {
                 format!("a good one is required, {}", because.reason())
             }
-            Effective::Report => "reported, not required".to_owned(),
-            Effective::Off => "not looked at".to_owned(),
+            Enforcement::Report => "reported, not required".to_owned(),
+            Enforcement::Off => "not looked at".to_owned(),
         };
         line("signatures", Some(signatures))?;
         line("CAP_SYS_BOOT", self.cap_sys_boot.map(yes_no))?;
@@ -156,16 +156,16 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::config::policy::{Machine, Policy};
+    use crate::config::policy::{BootState, Policy};
 
     /// Compares what is said of Secure Boot and of what follows from it.
     fn check(boot: SecureBoot, expected: Expect) {
-        let machine = Machine {
+        let machine = BootState {
             secure_boot: boot,
             lockdown: false,
         };
         let standing = Standing {
-            effective: Policy::Auto.on(machine),
+            enforcement: Policy::Auto.on(machine),
             secure_boot: Some(boot),
         };
         let state = MachineState::default();

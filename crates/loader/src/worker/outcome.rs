@@ -12,8 +12,9 @@ use ukexec_unfold::{
 };
 
 use super::initrd;
+use super::rules::Rules;
 use super::sources::Sources;
-use super::verify::{Found, Rules, Verifier};
+use super::verify::{Found, Verifier};
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, Failure, Job};
@@ -250,7 +251,7 @@ fn options(
         parser,
         embedded_parsers: job.embedded_parsers,
         profile: job.profile.clone(),
-        image_decides_cmdline: rules.is_require(),
+        image_decides_cmdline: rules.required().is_some(),
         kdump: job.panic,
         parsers,
         image_name: job.name.clone(),

@@ -6,146 +6,16 @@
 
 use std::error::Error;
 
-use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tracing::info;
-use ukexec_bpf::Rope;
-use ukexec_pe::PeImage;
 use ukexec_signature::{
-    Checks, DigestRequest, DigestSource, Digests, ImageVerdict, SignatureError, TakenDigests,
-    Trust, UnverifiedImage, Verdict, digests_needed, machine_trust, revoked_by_sbat,
-    verify_appended, verify_image,
+    DigestSource, Digests, ImageVerdict, SignatureError, TakenDigests, UnverifiedImage, Verdict,
+    revoked_by_sbat, verify_image,
 };
-use ukexec_unfold::{Gate, LayerAtGate, ParserFile, PeBytes};
+use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
-use crate::protocol::bundle::Bundled;
-use crate::protocol::{Policy, Trusted, Verification};
+use super::rules::{NOT_LOOKED_AT, NotVerified, Rules};
+use crate::config::policy::Because;
 use crate::report::document;
-
-/// What to trust, and what to do about what is not trusted.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    policy: Policy,
-    because: String,
-    /// Tell of every signature, also where none is needed.
-    thorough: bool,
-    trust: Trust,
-    checks: Checks,
-}
-
-impl Rules {
-    /// Reads what `verification` says to trust; its files are in `bundle`.
-    pub(crate) fn new(verification: &Verification, bundle: &Rope) -> anyhow::Result<Self> {
-        let read = |file: &Bundled| -> anyhow::Result<Vec<u8>> {
-            Ok(bundle.slice(file.range.clone())?.to_vec()?)
-        };
-        let variables = verification.machine.as_deref().unwrap_or_default();
-        let mut trust = machine_trust(|path| {
-            let variable = variables.iter().find(|variable| variable.name == path);
-            let content = variable.map(|variable| read(variable).map_err(std::io::Error::other));
-            content.transpose()
-        })
-        .context("this machine's own keys cannot be read")?;
-        for trusted in &verification.trusted {
-            add(&mut trust, trusted, read).context("what --trust names cannot be used")?;
-        }
-        let (policy, because) = (verification.policy, verification.because.clone());
-        if policy == Policy::Require
-            && let Some(entry) = trust.unread_revocations().first()
-        {
-            let entry = entry.to_string();
-            return Err(UnreadRevocation { entry, because }.into());
-        }
-        Ok(Self {
-            policy,
-            because,
-            thorough: verification.thorough,
-            trust,
-            checks: Checks {
-                check_dates: verification.check_dates,
-            },
-        })
-    }
-
-    /// Returns what of trust and revocations was passed over, in words.
-    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
-        let notes = self.trust.notes().iter();
-        let notes = notes.chain(self.trust.unread_revocations());
-        notes.map(ToString::to_string)
-    }
-
-    /// Returns whether nothing counts that is not verified.
-    pub(crate) fn is_require(&self) -> bool {
-        self.policy == Policy::Require
-    }
-
-    /// Returns what has to be hashed of an image to verify it, if anything.
-    pub(crate) fn digests_needed(&self, pe: &PeImage, image: &Rope) -> Option<DigestRequest> {
-        match self.idle() {
-            Some(_) => None,
-            None => digests_needed(pe, &PeBytes(image), &self.trust),
-        }
-    }
-
-    /// Returns why signatures are not verified, if they are not.
-    fn idle(&self) -> Option<&'static str> {
-        match self.policy {
-            Policy::Off => Some(NOT_LOOKED_AT),
-            // Only a person who inspects wants to know what nobody vouches for.
-            Policy::Report if self.trust.is_empty() && !self.thorough => {
-                Some("not verified, as no key is trusted (--trust names keys)")
-            }
-            Policy::Report | Policy::Require => None,
-        }
-    }
-
-    /// Returns whether `parser`, which no image carries, may run: where nothing
-    /// counts that is not verified, it is signed like a kernel module.
-    pub(crate) fn admits(&self, parser: &ParserFile) -> Result<(), NotVerified> {
-        if !self.is_require() {
-            return Ok(());
-        }
-        let verdict = verify_appended(&parser.object[..], &self.trust, self.checks);
-        if verdict.is_good() {
-            return Ok(());
-        }
-        Err(self.refuse(verdict.to_string()))
-    }
-
-    fn refuse(&self, verdict: String) -> NotVerified {
-        NotVerified {
-            verdict,
-            because: self.because.clone(),
-        }
-    }
-}
-
-const NOT_LOOKED_AT: &str = "not looked at";
-
-/// Adds what a caller trusts to `trust`. In a folder, files that hold nothing to
-/// trust are passed over, but not ones that should and are damaged.
-fn add(
-    trust: &mut Trust,
-    trusted: &Trusted,
-    read: impl Fn(&Bundled) -> anyhow::Result<Vec<u8>>,
-) -> anyhow::Result<()> {
-    let (name, files) = match trusted {
-        Trusted::File(file) => return Ok(trust.add_file(&file.name, &read(file)?)?),
-        Trusted::Folder { name, files } => (name, files),
-    };
-    let mut is_empty = true;
-    for file in files {
-        match trust.add_file(&file.name, &read(file)?) {
-            Ok(()) => is_empty = false,
-            Err(error) if error.is_no_trust() => info!("passed over: {error}"),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if is_empty {
-        bail!("{name}: no file in this folder of trusted keys holds a certificate (-v says more)");
-    }
-    Ok(())
-}
 
 /// Looks at the layers of one unfolding.
 #[derive(Debug)]
@@ -178,36 +48,15 @@ pub(crate) struct Found {
     pub(crate) covered_by: Option<String>,
 }
 
-/// A layer is not what anybody trusted has signed.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{verdict}; a good signature is required, {because} (--trust names keys to trust, \
-     --verify=off takes the image as it is)"
-)]
-pub(crate) struct NotVerified {
-    verdict: String,
-    because: String,
-}
-
 /// A signed image's own parser would not run.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "--no-embedded-parser: the image carries a parser of its own, which is part of what was \
-     signed, and a good signature is required, {because}; leave the option out"
+     signed, and a good signature is required, {}; leave the option out",
+    because.reason()
 )]
 struct PassedOver {
-    because: String,
-}
-
-/// Nobody can say what an entry of a revocation list revokes.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{entry}; it could revoke any image, and a good signature is required, {because} \
-     (--trust with files leaves the machine's lists out, --verify=off takes the image as it is)"
-)]
-struct UnreadRevocation {
-    entry: String,
-    because: String,
+    because: Because,
 }
 
 impl<'a> Verifier<'a> {
@@ -230,23 +79,28 @@ impl<'a> Verifier<'a> {
     /// Refuses to pass over a parser that is part of what was signed: another
     /// one may read something else out of the same image.
     fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<(), PassedOver> {
-        let passes_over = !self.embedded_parsers && layer.carries_parser();
-        if passes_over && self.rules.is_require() {
-            return Err(PassedOver {
-                because: self.rules.because.clone(),
-            });
+        match self.rules.required() {
+            Some(because) if !self.embedded_parsers && layer.carries_parser() => {
+                Err(PassedOver { because })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Refuses the outermost PE image in what is signed and is none itself, such
     /// as a compressed kernel, if its SBAT generation is too old.
     fn check_covered_sbat(&self, layer: &LayerAtGate<'_>) -> Result<(), NotVerified> {
-        let Some(pe) = layer.pe.filter(|_| self.rules.is_require() && !self.had_pe) else {
+        let (Some(because), Some(pe)) = (self.rules.required(), layer.pe) else {
             return Ok(());
         };
+        if self.had_pe {
+            return Ok(());
+        }
         match revoked_by_sbat(pe, &PeBytes(layer.image), &self.rules.trust) {
-            Some(revoked) => Err(self.rules.refuse(revoked.to_string())),
+            Some(revoked) => Err(NotVerified {
+                verdict: revoked.to_string(),
+                because,
+            }),
             None => Ok(()),
         }
     }
@@ -292,10 +146,12 @@ impl Gate for Verifier<'_> {
         };
         let is_good = verdict.as_ref().is_some_and(Verdict::is_good);
         let covered_by = outer.or_else(|| is_good.then(|| layer.path.to_owned()));
-        if covered_by.is_none() && self.rules.is_require() {
+        if covered_by.is_none()
+            && let Some(because) = self.rules.required()
+        {
             // Every layer that none covers is looked at where signatures are required.
-            let said = verdict.map_or_else(|| NOT_LOOKED_AT.to_owned(), |it| it.to_string());
-            return Err(self.rules.refuse(said).into());
+            let verdict = verdict.map_or_else(|| NOT_LOOKED_AT.to_owned(), |it| it.to_string());
+            return Err(NotVerified { verdict, because }.into());
         }
         self.check_covered_sbat(layer)?;
         self.had_pe |= layer.pe.is_some();
@@ -361,7 +217,10 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::policy::Enforcement;
     use expect_test::expect;
+    use ukexec_bpf::Rope;
+    use ukexec_signature::machine_trust;
     use ukexec_unfold::{Budget, Input, MemoryStore, Options, unfold_with};
 
     const UKI: &[u8] = include_bytes!("../../../../fuzz/seeds/pe/uki");
@@ -377,7 +236,7 @@ mod tests {
                 Ok(path.starts_with("efivars/SbatLevelRT").then_some(content))
             };
             let rules = Rules {
-                policy: Policy::Require,
+                enforcement: Enforcement::Require(Because::Asked),
                 trust: machine_trust(sbat_level).unwrap(),
                 ..Rules::default()
             };
@@ -401,7 +260,7 @@ mod tests {
         };
         let old = b"sbat,1,2024010100\nfoo,2\n";
         let error = gate(old, "Image.gz", false).unwrap_err();
-        expect![[r#"image: stage 1: refused before anything of it ran: bad signature: SBAT revokes the image: its component "foo" has generation 1, and this machine asks for 2 or later (level of 2024010100): a newer build of the image is needed; a good signature is required,  (--trust names keys to trust, --verify=off takes the image as it is)"#]].assert_eq(&error);
+        expect![[r#"image: stage 1: refused before anything of it ran: bad signature: SBAT revokes the image: its component "foo" has generation 1, and this machine asks for 2 or later (level of 2024010100): a newer build of the image is needed; a good signature is required, since verify = require (--trust names keys to trust, --verify=off takes the image as it is)"#]].assert_eq(&error);
         gate(b"sbat,1,2024010100\nfoo,1\n", "Image.gz", false).unwrap();
         gate(old, "uki.efi", true).unwrap();
     }
@@ -416,8 +275,7 @@ mod tests {
         image[certificates..certificates + 4].copy_from_slice(&end.to_le_bytes());
         image[certificates + 4..certificates + 8].copy_from_slice(&[8, 0, 0, 0]);
         let rules = Rules {
-            policy: Policy::Require,
-            because: "as the test wants it".to_owned(),
+            enforcement: Enforcement::Require(Because::Asked),
             ..Rules::default()
         };
         let input = Input {
@@ -432,6 +290,6 @@ mod tests {
             &mut Budget::default(),
         )
         .unwrap_err();
-        expect!["image: stage 1: refused before anything of it ran: bad signature: the image is no sound PE32+ file, so that no signature of it can be found: certificate table (data directory 4) at file offset 0x128: expected bytes inside the file, found 0xe00 to 0xe08 of a file that ends at 0xe00; is the file cut off?; a good signature is required, as the test wants it (--trust names keys to trust, --verify=off takes the image as it is)"].assert_eq(&crate::report::failure::sentence(&error));
+        expect!["image: stage 1: refused before anything of it ran: bad signature: the image is no sound PE32+ file, so that no signature of it can be found: certificate table (data directory 4) at file offset 0x128: expected bytes inside the file, found 0xe00 to 0xe08 of a file that ends at 0xe00; is the file cut off?; a good signature is required, since verify = require (--trust names keys to trust, --verify=off takes the image as it is)"].assert_eq(&crate::report::failure::sentence(&error));
     }
 }

@@ -1,0 +1,158 @@
+//! What is trusted, and what is done about what is not.
+
+use anyhow::{Context as _, bail};
+use tracing::info;
+use ukexec_bpf::Rope;
+use ukexec_pe::PeImage;
+use ukexec_signature::{
+    Checks, DigestRequest, Trust, digests_needed, machine_trust, verify_appended,
+};
+use ukexec_unfold::{ParserFile, PeBytes};
+
+use crate::config::policy::{Because, Enforcement};
+use crate::protocol::bundle::Bundled;
+use crate::protocol::{Trusted, Verification};
+
+/// What to trust, and what to do about what is not trusted.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(super) enforcement: Enforcement,
+    /// Tell of every signature, also where none is needed.
+    pub(super) thorough: bool,
+    pub(super) trust: Trust,
+    pub(super) checks: Checks,
+}
+
+impl Rules {
+    /// Reads what `verification` says to trust; its files are in `bundle`.
+    pub(crate) fn new(verification: &Verification, bundle: &Rope) -> anyhow::Result<Self> {
+        let read = |file: &Bundled| -> anyhow::Result<Vec<u8>> {
+            Ok(bundle.slice(file.range.clone())?.to_vec()?)
+        };
+        let variables = verification.machine.as_deref().unwrap_or_default();
+        let mut trust = machine_trust(|path| {
+            let variable = variables.iter().find(|variable| variable.name == path);
+            let content = variable.map(|variable| read(variable).map_err(std::io::Error::other));
+            content.transpose()
+        })
+        .context("this machine's own keys cannot be read")?;
+        for trusted in &verification.trusted {
+            add(&mut trust, trusted, read).context("what --trust names cannot be used")?;
+        }
+        let enforcement = verification.enforcement;
+        if let Enforcement::Require(because) = enforcement
+            && let Some(entry) = trust.unread_revocations().first()
+        {
+            let entry = entry.to_string();
+            return Err(UnreadRevocation { entry, because }.into());
+        }
+        Ok(Self {
+            enforcement,
+            thorough: verification.thorough,
+            trust,
+            checks: verification.checks,
+        })
+    }
+
+    /// Returns what of trust and revocations was passed over, in words.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let notes = self.trust.notes().iter();
+        let notes = notes.chain(self.trust.unread_revocations());
+        notes.map(ToString::to_string)
+    }
+
+    /// Returns why nothing counts that is not verified, if that is so.
+    pub(crate) fn required(&self) -> Option<Because> {
+        match self.enforcement {
+            Enforcement::Require(because) => Some(because),
+            Enforcement::Report | Enforcement::Off => None,
+        }
+    }
+
+    /// Returns what has to be hashed of an image to verify it, if anything.
+    pub(crate) fn digests_needed(&self, pe: &PeImage, image: &Rope) -> Option<DigestRequest> {
+        match self.idle() {
+            Some(_) => None,
+            None => digests_needed(pe, &PeBytes(image), &self.trust),
+        }
+    }
+
+    /// Returns why signatures are not verified, if they are not.
+    pub(super) fn idle(&self) -> Option<&'static str> {
+        match self.enforcement {
+            Enforcement::Off => Some(NOT_LOOKED_AT),
+            // Only a person who inspects wants to know what nobody vouches for.
+            Enforcement::Report if self.trust.is_empty() && !self.thorough => {
+                Some("not verified, as no key is trusted (--trust names keys)")
+            }
+            Enforcement::Report | Enforcement::Require(_) => None,
+        }
+    }
+
+    /// Returns whether `parser`, which no image carries, may run: where nothing
+    /// counts that is not verified, it is signed like a kernel module.
+    pub(crate) fn admits(&self, parser: &ParserFile) -> Result<(), NotVerified> {
+        let Some(because) = self.required() else {
+            return Ok(());
+        };
+        let verdict = verify_appended(&parser.object[..], &self.trust, self.checks);
+        if verdict.is_good() {
+            return Ok(());
+        }
+        Err(NotVerified {
+            verdict: verdict.to_string(),
+            because,
+        })
+    }
+}
+
+pub(super) const NOT_LOOKED_AT: &str = "not looked at";
+
+/// Adds what a caller trusts to `trust`. In a folder, files that hold nothing to
+/// trust are passed over, but not ones that should and are damaged.
+fn add(
+    trust: &mut Trust,
+    trusted: &Trusted,
+    read: impl Fn(&Bundled) -> anyhow::Result<Vec<u8>>,
+) -> anyhow::Result<()> {
+    let (name, files) = match trusted {
+        Trusted::File(file) => return Ok(trust.add_file(&file.name, &read(file)?)?),
+        Trusted::Folder { name, files } => (name, files),
+    };
+    let mut is_empty = true;
+    for file in files {
+        match trust.add_file(&file.name, &read(file)?) {
+            Ok(()) => is_empty = false,
+            Err(error) if error.is_no_trust() => info!("passed over: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if is_empty {
+        bail!("{name}: no file in this folder of trusted keys holds a certificate (-v says more)");
+    }
+    Ok(())
+}
+
+/// A layer is not what anybody trusted has signed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{verdict}; a good signature is required, {} (--trust names keys to trust, \
+     --verify=off takes the image as it is)",
+    because.reason()
+)]
+pub(crate) struct NotVerified {
+    pub(super) verdict: String,
+    pub(super) because: Because,
+}
+
+/// Nobody can say what an entry of a revocation list revokes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{entry}; it could revoke any image, and a good signature is required, {} \
+     (--trust with files leaves the machine's lists out, --verify=off takes the image as it is)",
+    because.reason()
+)]
+struct UnreadRevocation {
+    entry: String,
+    because: Because,
+}
