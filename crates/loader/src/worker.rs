@@ -13,8 +13,10 @@ mod extra;
 mod initrd;
 mod measure;
 pub(crate) mod outcome;
+mod profile;
 mod rules;
 mod sources;
+mod stub_error;
 mod uki;
 mod verify;
 

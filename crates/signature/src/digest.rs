@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
@@ -156,6 +156,16 @@ impl Digests {
             .iter()
             .map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
     }
+
+    /// Serialises the digests of the bytes alone as reports have them: in hex, by
+    /// the names of their algorithms. For `#[serde(serialize_with = "…")]`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `serializer`.
+    pub fn serialize_by_name<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(name, digest)| (name, Hex(digest))))
+    }
 }
 
 impl FromIterator<(Algorithm, Vec<u8>)> for Digests {
@@ -183,11 +193,18 @@ impl fmt::Display for Digests {
 }
 
 /// Bytes as people read them: hexadecimal, in lower case.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

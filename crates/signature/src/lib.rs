@@ -87,7 +87,7 @@ mod verdict;
 
 pub use appended::verify_appended;
 pub use certificate::Certificate;
-pub use digest::{Algorithm, AlgorithmSet, Digests};
+pub use digest::{Algorithm, AlgorithmSet, Digests, Hex};
 pub use efivars::{SecureBoot, machine_trust, secure_boot};
 pub use error::SignatureError;
 pub use guid::Guid;

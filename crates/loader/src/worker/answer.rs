@@ -1,12 +1,15 @@
 //! What the worker tells of an unfolding.
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
+use ukexec_bpf::{Piece, Rope, RopeError};
+use ukexec_unfold::PeBytes;
 
-use super::extra::{Extra, File};
+use super::extra::{ArchivePart, ExtraFile, extra_archives};
 use super::measure::Measurements;
 use super::outcome::{Outcome, no_kernel};
+use super::profile::selector_of;
 use super::sources::Sources;
 use super::uki::Uki;
 use super::verify::Found;
@@ -15,32 +18,31 @@ use crate::protocol::{Answer, Failure, Identity, Job, Objection, bounds};
 use crate::report::size::Size;
 use crate::report::{document, text};
 
-/// An os-release file of more bytes is not shown.
-const OS_RELEASE_LIMIT: u64 = 64 << 10;
-
 /// Returns the answer to `job`.
 pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow::Result<Answer> {
     let mut warnings = outcome.warnings();
     let mut document = document::of_outcome(outcome, job.purpose.hashes())?;
     let signatures = outcome.signatures.iter().map(Found::document);
     document["signatures"] = signatures.collect();
+    let uki = uki(outcome, job);
     let mut os_name = None;
     if job.purpose.is_inspection() {
-        os_name = os(outcome, job);
+        os_name = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
         document["os"] = json!(os_name);
     }
     let mut text = report(outcome, &job.purpose, os_name.as_deref())?;
     let mut initrd = outcome.initrd.clone();
     if let Purpose::Load(_) = job.purpose {
-        let extra = extra(outcome, job, &mut warnings);
-        initrd = extra.behind(initrd.as_ref());
-        document["extra"] = extra.files.iter().map(extra_document).collect();
-        text.push_str(&extra_text(&extra));
+        let files = extra_files(&uki, &mut warnings);
+        initrd = with_extra(outcome, &files)?;
+        document["extra"] = json!(files);
+        files.iter().for_each(|file| extra_text(&mut text, file));
     }
     if let Purpose::Inspect { measure: true, .. } = job.purpose {
-        let measurements = Measurements::of(outcome, job).context("it cannot be measured")?;
-        document["measurements"] = measurements.document();
-        text.push_str(&measurements.text());
+        let measurements = uki.and_then(|uki| measurements(outcome, job, uki.as_ref()));
+        let measurements = measurements.context("it cannot be measured")?;
+        document["measurements"] = json!(measurements);
+        text.push_str(&measurements.to_string());
     }
     let warnings = bounds::fitting(warnings);
     document["warnings"] = json!(warnings);
@@ -79,48 +81,106 @@ fn report(outcome: &Outcome, purpose: &Purpose, os: Option<&str>) -> anyhow::Res
     Ok(report)
 }
 
-/// Returns what goes behind the initrd, and warns of what kexec leaves out.
-fn extra(outcome: &Outcome, job: &Job, warnings: &mut Vec<String>) -> Extra {
-    let extra = match Uki::of(outcome, job) {
-        Ok(Some(uki)) => Extra::of(&uki),
-        Ok(None) => Ok(Extra::default()),
-        Err(error) => Err(error),
+/// Returns the outermost image as systemd-stub sees it, with the profile that was
+/// booted; `None` if it is no PE.
+fn uki<'a>(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Uki<'a, PeBytes<'a>>>> {
+    let Some(pe) = &outcome.pe else {
+        return Ok(None);
     };
-    let extra = extra.unwrap_or_else(|error| {
+    let image = PeBytes(&outcome.image);
+    let chosen = outcome.report.stages.first().and_then(|it| it.profile);
+    let selector = match &job.profile {
+        Some(profile) => Some(profile.as_bytes()),
+        None => job.cmdline.as_deref().and_then(selector_of),
+    };
+    let uki = match (chosen, selector) {
+        (Some(number), _) => Uki::new(image, pe, number)?,
+        (None, Some(selector)) => Uki::select(image, pe, selector)?.context(
+            "the image's parser does not say which profile it took, and no built-in parser finds \
+             it",
+        )?,
+        (None, None) => Uki::new(image, pe, 0)?,
+    };
+    Ok(Some(uki))
+}
+
+/// Returns what goes behind the initrd, and warns of what kexec leaves out.
+fn extra_files(
+    uki: &anyhow::Result<Option<Uki<'_, PeBytes<'_>>>>,
+    warnings: &mut Vec<String>,
+) -> Vec<ExtraFile> {
+    let files = match uki {
+        Ok(Some(uki)) => uki.extra_files().map_err(|error| error.to_string()),
+        Ok(None) => Ok(Vec::new()),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    let files = files.unwrap_or_else(|error| {
         warnings.push(format!(
-            "nothing is put into /.extra/ of the initrd: {error:#}"
+            "nothing is put into /.extra/ of the initrd: {error}"
         ));
-        Extra::default()
+        Vec::new()
     });
-    let signs = |file: &&File| matches!(file.section, ".pcrsig" | ".pcrpkey");
-    if let Some(file) = extra.files.iter().find(signs) {
+    let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
+    if let Some(file) = files.iter().find(signs) {
         warnings.push(format!(
             "the image has {}, but kexec extends no PCR: what a TPM keeps for PCR 11 as this \
              image's own boot measures it stays locked (inspect --measure tells the values)",
             file.section
         ));
     }
-    extra
+    files
 }
 
-fn extra_text(extra: &Extra) -> String {
-    let line = |file: &File| {
-        let File {
-            section,
-            path,
-            content,
-        } = file;
-        format!("extra      /{path} ({section}), {}\n", Size(content.len()))
-    };
-    extra.files.iter().map(line).collect()
+/// Returns the initrd with `files` of the image behind it.
+fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>, RopeError> {
+    if files.is_empty() {
+        return Ok(outcome.initrd.clone());
+    }
+    let mut initrd = outcome.initrd.clone().unwrap_or_default();
+    for part in extra_archives(files, initrd.len()) {
+        match part {
+            ArchivePart::Bytes(bytes) => initrd.append(&Rope::from(bytes)),
+            ArchivePart::Image(range) => initrd.append(&outcome.image.slice(range)?),
+            ArchivePart::Zeros(len) => initrd.push(Piece::Zeros(len)),
+        }
+    }
+    Ok(Some(initrd))
 }
 
-fn extra_document(file: &File) -> Value {
-    json!({
-        "path": format!("/{}", file.path),
-        "section": file.section,
-        "size": file.content.len(),
-    })
+fn extra_text(report: &mut String, file: &ExtraFile) {
+    let ExtraFile {
+        path,
+        section,
+        size,
+        ..
+    } = file;
+    let size = Size((*size).into());
+    text::line(
+        report,
+        format_args!("extra      {path} ({section}), {size}"),
+    );
+}
+
+/// Returns what booting the image and loading it would measure.
+fn measurements(
+    outcome: &Outcome,
+    job: &Job,
+    uki: Option<&Uki<'_, PeBytes<'_>>>,
+) -> anyhow::Result<Measurements> {
+    let mut measurements = Measurements::default();
+    let mut initrd = outcome.initrd.clone();
+    if let Some(uki) = uki {
+        // The command line that a measured boot would have to pass so that the
+        // kernel gets the same; none if it is the image's own.
+        let asked = job.cmdline.is_some() || job.append.as_deref().is_some_and(|it| !it.is_empty());
+        let cmdline = outcome.cmdline.as_deref().filter(|_| asked);
+        measurements.add_boot(&job.name, uki, cmdline)?;
+        initrd = with_extra(outcome, &uki.extra_files()?)?;
+    }
+    let cmdline = outcome.cmdline.as_deref().unwrap_or_default();
+    let initrd = initrd.as_ref().map(PeBytes);
+    measurements.add_load(cmdline, &PeBytes(&outcome.kernel), initrd.as_ref())?;
+    Ok(measurements)
 }
 
 fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, Failure> {
@@ -152,22 +212,81 @@ fn problems(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> 
     problems
 }
 
-/// Returns the name of the operating system as the outermost image's
-/// `.osrel` section tells it (os-release(5)).
-fn os(outcome: &Outcome, job: &Job) -> Option<String> {
-    let release = Uki::of(outcome, job).ok()??.section(".osrel").ok()??;
-    if release.len() > OS_RELEASE_LIMIT {
-        return None;
-    }
-    let bytes = release.to_vec().ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let field = |name: &str| {
-        text.lines().find_map(|line| {
-            let value = line.trim().strip_prefix(name)?.strip_prefix('=')?;
-            Some(value.trim_matches(['"', '\'']).to_owned())
-        })
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ukexec_pe::PeImage;
+    use ukexec_unfold::{
+        Budget, Input, MemoryStore, Observer, Options, built_in_parsers, run_stage,
     };
-    field("PRETTY_NAME")
-        .or_else(|| field("NAME"))
-        .or_else(|| field("ID"))
+
+    use super::super::uki::tests::image;
+    use super::*;
+
+    /// Nobody watches.
+    struct Nobody;
+
+    impl Observer for Nobody {}
+
+    /// Returns the profile that a built-in parser takes.
+    fn taken(image: &Rope, selector: &[u8]) -> Option<u32> {
+        let input = Input {
+            image: image.clone(),
+            cmdline: Some([b"@", selector].concat()),
+            ..Input::default()
+        };
+        built_in_parsers().iter().find_map(|parser| {
+            let (mut store, mut budget) = (MemoryStore::default(), Budget::default());
+            let (options, nobody) = (Options::default(), &mut Nobody);
+            let input = input.clone();
+            let stage = run_stage(input, parser, &options, &mut store, &mut budget, nobody);
+            stage.ok()?.report.profile
+        })
+    }
+
+    /// Expects that systemd-stub's rules here and those of the built-in parser give
+    /// the same profile, and returns it.
+    fn check(sections: &[(&str, &[u8])], selector: &[u8]) -> Option<u32> {
+        let image = Rope::from(image(sections));
+        let pe = PeImage::parse(&PeBytes(&image)).unwrap();
+        let uki = Uki::select(PeBytes(&image), &pe, selector).unwrap();
+        let selected = uki.map(|uki| uki.profile());
+        assert_eq!(selected, taken(&image, selector));
+        selected
+    }
+
+    #[test]
+    fn a_stub_and_the_built_in_parser_take_the_same_profile() {
+        let sections: &[(&str, &[u8])] = &[
+            (".linux", b"kernel"),
+            (".profile", b"ID=main"),
+            (".profile", b"ID='two'"),
+            (".profile", b"ID=2024"),
+            (".linux", b""),
+        ];
+        assert_eq!(check(sections, b"two"), Some(1));
+        assert_eq!(check(sections, b"01"), Some(1));
+        assert_eq!(check(sections, b"3"), None);
+        // It has no kernel.
+        assert_eq!(check(sections, b"2024"), None);
+        assert_eq!(check(&[(".text", b"")], b"0"), None);
+    }
+
+    /// Characters that mean something in a `.profile` section, and some that do not.
+    const CHARACTERS: &str = r#"[ID=x12'"\\\t\n\r #;$`\x00]{0,24}"#;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn they_read_profile_sections_alike(
+            texts in prop::collection::vec(("(ID=)?", CHARACTERS), 0..4),
+            selector in "[IDx12'\"\\\\#$]{1,3}",
+        ) {
+            let texts: Vec<_> = texts.iter().map(|(key, rest)| format!("{key}{rest}")).collect();
+            let kernel: (&str, &[u8]) = (".linux", b"kernel");
+            let profiles = texts.iter().map(|text| (".profile", text.as_bytes()));
+            let sections: Vec<_> = [kernel].into_iter().chain(profiles).collect();
+            check(&sections, selector.as_bytes());
+        }
+    }
 }

@@ -5,116 +5,160 @@
 //! `driver-api/early-userspace/buffer-format.rst` (the format "newc"). Left out
 //! is what does not come out of the image: credentials and extensions.
 
-use ukexec_bpf::{Piece, Rope};
+use std::ops::Range;
 
+use serde::Serialize;
+use ukexec_pe::{ByteRanges, ReadAt};
+
+use super::stub_error::StubError;
 use super::uki::Uki;
 
 /// The sections in the order of their archives, and their files.
 const FILES: [(&str, &str); 4] = [
-    (".pcrsig", ".extra/tpm2-pcr-signature.json"),
-    (".pcrpkey", ".extra/tpm2-pcr-public-key.pem"),
-    (".osrel", ".extra/os-release"),
-    (".profile", ".extra/profile"),
+    (".pcrsig", "/.extra/tpm2-pcr-signature.json"),
+    (".pcrpkey", "/.extra/tpm2-pcr-public-key.pem"),
+    (".osrel", "/.extra/os-release"),
+    (".profile", "/.extra/profile"),
 ];
 
-const DIR: &str = ".extra";
+const DIR: &str = "/.extra";
 const DIR_MODE: u32 = 0o40555;
 const FILE_MODE: u32 = 0o100_444;
 
-/// The files of an image.
-#[derive(Debug, Default)]
-pub(crate) struct Extra {
-    pub(crate) files: Vec<File>,
-}
-
-/// A section as a file.
-#[derive(Debug)]
-pub(crate) struct File {
-    pub(crate) section: &'static str,
-    /// Where it is, without the `/` at its front.
+/// A section as a file of the initrd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ExtraFile {
+    /// Where it is.
     pub(crate) path: &'static str,
-    pub(crate) content: Rope,
+    /// The section's name.
+    pub(crate) section: &'static str,
+    /// Its length in bytes.
+    pub(crate) size: u32,
+    /// Which bytes of the image it is.
+    #[serde(skip)]
+    pub(crate) content: ByteRanges,
 }
 
-impl Extra {
-    /// Returns the files of `image`; none if it has no `.linux`.
-    pub(crate) fn of(uki: &Uki<'_>) -> anyhow::Result<Self> {
-        let mut extra = Self::default();
-        if uki.section(".linux")?.is_none() {
-            return Ok(extra);
-        }
-        for (section, path) in FILES {
-            if let Some(content) = uki.section(section)? {
-                extra.files.push(File {
-                    section,
-                    path,
-                    content,
-                });
-            }
-        }
-        Ok(extra)
-    }
+/// Bytes of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ArchivePart {
+    /// These.
+    Bytes(Vec<u8>),
+    /// A range of the image's.
+    Image(Range<u64>),
+    /// So many zeros.
+    Zeros(u64),
+}
 
-    /// Returns `initrd` with the archives behind it; the contents go by
-    /// reference. Without files it stays what it is.
-    pub(crate) fn behind(&self, initrd: Option<&Rope>) -> Option<Rope> {
-        let mut rope = initrd.cloned().unwrap_or_default();
-        for file in &self.files {
-            // The kernel looks for the next archive at a multiple of 4.
-            pad(&mut rope);
-            file.archive(&mut rope);
+impl<R: ReadAt> Uki<'_, R> {
+    /// Returns the files that systemd-stub makes of sections; none if there is no
+    /// `.linux`.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Uki::section`].
+    pub(crate) fn extra_files(&self) -> Result<Vec<ExtraFile>, StubError> {
+        if self.section(".linux")?.is_none() {
+            return Ok(Vec::new());
         }
-        (initrd.is_some() || !rope.is_empty()).then_some(rope)
+        let file = |(section, path)| {
+            let bytes = self.section(section)?;
+            Ok(bytes.map(|bytes| ExtraFile {
+                path,
+                section,
+                size: bytes.size(),
+                content: bytes.ranges(),
+            }))
+        };
+        let files = FILES.into_iter().map(file);
+        files.filter_map(Result::transpose).collect()
     }
 }
 
-impl File {
-    fn archive(&self, out: &mut Rope) {
-        entry(out, 1, DIR_MODE, DIR, &Rope::new());
-        entry(out, 2, FILE_MODE, self.path, &self.content);
-        entry(out, 0, 0, "TRAILER!!!", &Rope::new());
+/// Returns what goes behind an initrd of `initrd_len` bytes, so that there are
+/// `files` in it: an archive for each.
+pub(crate) fn extra_archives(files: &[ExtraFile], initrd_len: u64) -> Vec<ArchivePart> {
+    let mut parts = Vec::new();
+    if !files.is_empty() {
+        // The kernel looks for the next archive at a multiple of 4.
+        parts.extend(padding(initrd_len));
     }
+    for file in files {
+        entry(&mut parts, 1, DIR_MODE, DIR, 0, &ByteRanges::default());
+        entry(
+            &mut parts,
+            2,
+            FILE_MODE,
+            file.path,
+            file.size,
+            &file.content,
+        );
+        entry(&mut parts, 0, 0, "TRAILER!!!", 0, &ByteRanges::default());
+    }
+    parts
 }
 
-/// Adds an entry of an archive that begins at a multiple of 4.
-fn entry(out: &mut Rope, inode: u32, mode: u32, name: &str, content: &Rope) {
-    // Sections are shorter than an image, which is below 2 GiB.
-    let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
-    let name_len = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-    // Owner, group, links, time; length; four numbers of devices; checksum.
-    let fields = [inode, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, name_len, 0];
+/// Adds an entry of an archive that begins at a multiple of 4: `size` bytes of
+/// `content`.
+fn entry(
+    parts: &mut Vec<ArchivePart>,
+    inode: u32,
+    mode: u32,
+    path: &str,
+    size: u32,
+    content: &ByteRanges,
+) {
+    let name = format!("{}\0", path.trim_start_matches('/'));
+    // Owner, group, links, time; length; four numbers of devices.
+    let fields = [inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0];
     let mut header = String::from("070701");
     header.extend(fields.map(|field| format!("{field:08x}")));
-    header.push_str(name);
-    header.push('\0');
+    // The name's length, and no checksum.
+    header.push_str(&format!("{:08x}{:08x}{name}", name.len(), 0));
     while !header.len().is_multiple_of(4) {
         header.push('\0');
     }
-    out.append(&Rope::from(header.into_bytes()));
-    out.append(content);
-    pad(out);
+    parts.push(ArchivePart::Bytes(header.into_bytes()));
+    let ranges = content.ranges.iter().filter(|range| !range.is_empty());
+    parts.extend(ranges.cloned().map(ArchivePart::Image));
+    parts.extend(zeros(content.padding));
+    parts.extend(padding(size.into()));
 }
 
-fn pad(rope: &mut Rope) {
-    rope.push(Piece::Zeros(rope.len().next_multiple_of(4) - rope.len()));
+/// Returns the zeros up to a multiple of 4 behind `len` bytes, if there are any.
+fn padding(len: u64) -> Option<ArchivePart> {
+    zeros(len.wrapping_neg() % 4)
+}
+
+fn zeros(len: u64) -> Option<ArchivePart> {
+    (len > 0).then_some(ArchivePart::Zeros(len))
 }
 
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
 
-    use super::super::uki::tests::with_uki;
+    use super::super::uki::tests::{image, with_uki};
     use super::*;
 
-    fn check(sections: &[(&str, &[u8])], initrd: Option<&'static [u8]>, expected: &Expect) {
+    /// Puts the files of an image of `sections` behind `initrd`.
+    fn check(sections: &[(&str, &[u8])], initrd: &str, expected: &Expect) {
+        let image = image(sections);
         let behind = with_uki(sections, 0, |uki| {
-            let initrd = initrd.map(|bytes| Rope::from(bytes.to_vec()));
-            Extra::of(uki).unwrap().behind(initrd.as_ref())
+            let files = uki.extra_files().unwrap();
+            extra_archives(&files, initrd.len() as u64)
         });
-        let told = match behind.unwrap() {
-            Some(rope) => rope.to_vec().unwrap().escape_ascii().to_string(),
-            None => "no initrd".to_owned(),
-        };
+        let mut told = initrd.to_owned();
+        for part in behind.unwrap() {
+            let bytes = match part {
+                ArchivePart::Bytes(bytes) => bytes,
+                ArchivePart::Image(range) => {
+                    image[range.start as usize..range.end as usize].to_vec()
+                }
+                ArchivePart::Zeros(len) => vec![0; len as usize],
+            };
+            told.push_str(&bytes.escape_ascii().to_string());
+        }
         expected.assert_eq(&told.replace("070701", "\n070701"));
     }
 
@@ -123,7 +167,7 @@ mod tests {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel"), (".osrel", b"ID=x\n")];
         check(
             sections,
-            Some(b"initrd"),
+            "initrd",
             &expect![[r#"
             initrd\x00\x00
             070701000000010000416d0000000000000000000000010000000000000000000000000000000000000000000000000000000700000000.extra\x00\x00\x00\x00
@@ -132,7 +176,7 @@ mod tests {
         );
         check(
             sections,
-            None,
+            "",
             &expect![[r#"
 
             070701000000010000416d0000000000000000000000010000000000000000000000000000000000000000000000000000000700000000.extra\x00\x00\x00\x00
@@ -151,31 +195,49 @@ mod tests {
             (".profile", b"ID=main"),
             (".pcrsig", b"sig"),
         ];
+        let image = image(sections);
         let told = with_uki(sections, 0, |uki| {
-            let text = |file: &File| {
-                let content = String::from_utf8(file.content.to_vec().unwrap()).unwrap();
+            let text = |file: &ExtraFile| {
+                let range = file.content.ranges[0].clone();
+                let content = &image[range.start as usize..range.end as usize];
+                let content = content.escape_ascii();
                 format!("{} {} {content}\n", file.section, file.path)
             };
-            Extra::of(uki)
-                .unwrap()
-                .files
-                .iter()
-                .map(text)
-                .collect::<String>()
+            let files = uki.extra_files().unwrap();
+            files.iter().map(text).collect::<String>()
         });
         let expected = expect![[r#"
-            .pcrsig .extra/tpm2-pcr-signature.json sig
-            .pcrpkey .extra/tpm2-pcr-public-key.pem key
-            .osrel .extra/os-release os
-            .profile .extra/profile ID=main
+            .pcrsig /.extra/tpm2-pcr-signature.json sig
+            .pcrpkey /.extra/tpm2-pcr-public-key.pem key
+            .osrel /.extra/os-release os
+            .profile /.extra/profile ID=main
         "#]];
         expected.assert_eq(&told.unwrap());
     }
 
     #[test]
     fn nothing_comes_behind_where_there_is_nothing() {
-        check(&[(".linux", b"kernel")], Some(b"odd"), &expect!["odd"]);
-        check(&[(".linux", b"kernel")], None, &expect!["no initrd"]);
-        check(&[(".osrel", b"ID=x\n")], None, &expect!["no initrd"]);
+        check(&[(".linux", b"kernel")], "odd", &expect!["odd"]);
+        check(&[(".linux", b"kernel")], "", &expect![""]);
+        check(&[(".osrel", b"ID=x\n")], "odd", &expect!["odd"]);
+    }
+
+    #[test]
+    fn what_memory_has_more_of_a_section_is_zeros() {
+        let file = ExtraFile {
+            path: "/.extra/os-release",
+            section: ".osrel",
+            size: 7,
+            content: ByteRanges {
+                padding: 2,
+                ..ByteRanges::from(0x200..0x205)
+            },
+        };
+        let parts = extra_archives(&[file], 0);
+        let parts: Vec<_> = parts
+            .iter()
+            .filter(|part| !matches!(part, ArchivePart::Bytes(_)))
+            .collect();
+        expect!["[Image(512..517), Zeros(2), Zeros(1)]"].assert_eq(&format!("{parts:?}"));
     }
 }

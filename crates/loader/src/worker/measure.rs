@@ -7,19 +7,15 @@
 //! measure: boot loaders, addons, credentials. Firmware's and the kernel's own
 //! measurements (PCR 9: initrd and command line) are left out.
 
-use std::fmt::Write as _;
+use std::fmt;
+use std::io;
 
-use serde_json::{Value as Json, json};
-use ukexec_bpf::Rope;
-use ukexec_pe::{ByteRanges, PeImage};
-use ukexec_signature::{Algorithm, AlgorithmSet, Digests, digests_of};
-use ukexec_unfold::PeBytes;
+use serde::Serialize;
+use ukexec_pe::{ByteRanges, PeImage, ReadAt};
+use ukexec_signature::{Algorithm, AlgorithmSet, Digests, Hex, digests_of};
 
-use super::extra::Extra;
-use super::outcome::Outcome;
+use super::stub_error::StubError;
 use super::uki::Uki;
-use crate::protocol::Job;
-use crate::report::document::{self, hex};
 
 /// The banks of registers that are told. Firmware may have others.
 const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
@@ -57,155 +53,176 @@ const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before 
 const NO_UTF16: &str = "PCR 12 is not told: the command line is no UTF-8, and a measured boot \
                         would pass it as UTF-16";
 
-/// What would be measured.
-#[derive(Debug)]
+/// What booting an image and loading it would measure.
+///
+/// It is shown for people with the SHA-256 bank alone, and serialises to what
+/// reports for machines have.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Measurements {
-    /// PCR 4, by firmware.
-    firmware: Vec<Event>,
-    /// By the stub, if the image has sections for one.
-    stub: Option<Stub>,
+    /// The version of systemd-stub, where the image says it.
+    stub: Option<u32>,
+    /// The profile that a stub would boot.
+    profile: Option<u32>,
+    /// By firmware.
+    pcr4: Events,
+    /// Sections, by a stub if there is one.
+    pcr11: Option<Register>,
+    /// Parameters, by a stub; `None` also where the command line cannot be UTF-16.
+    pcr12: Option<Register>,
     /// By IMA, when a running kernel loads it.
-    ima: Vec<Event>,
-    /// What cannot be told.
+    ima: Events,
+    /// What is not known.
     notes: Vec<String>,
 }
 
-/// What systemd-stub measures.
-#[derive(Debug)]
-struct Stub {
-    version: Option<u32>,
-    profile: u32,
-    /// PCR 11.
-    sections: Register,
-    /// PCR 12; `None` where the command line cannot be UTF-16.
-    parameters: Option<Register>,
+/// Events in order, of which no value follows.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Events {
+    events: Vec<Event>,
 }
 
 /// Something that a register is extended with.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize)]
 struct Event {
     what: String,
     /// What it depends on.
     when: Option<&'static str>,
+    #[serde(serialize_with = "Digests::serialize_by_name")]
     digests: Digests,
 }
 
 /// A register, and what it was extended with since it was all zeros.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize)]
 struct Register {
     events: Vec<Event>,
-    value: Value,
+    #[serde(serialize_with = "Digests::serialize_by_name")]
+    value: Digests,
+    /// What it holds later, where userspace extends it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    phases: Vec<Phase>,
 }
 
-/// What a register holds in each bank.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Value(Digests);
+/// A register when a phase of the boot has begun.
+#[derive(Clone, Debug, Serialize)]
+struct Phase {
+    /// The phases so far, with colons between them.
+    phase: String,
+    #[serde(serialize_with = "Digests::serialize_by_name")]
+    value: Digests,
+}
 
 impl Measurements {
-    /// Returns what booting and loading the image of `outcome` would measure.
-    pub(crate) fn of(outcome: &Outcome, job: &Job) -> anyhow::Result<Self> {
-        let mut notes = Vec::new();
-        let mut firmware = Vec::new();
-        let mut stub = None;
-        let mut extra = Extra::default();
-        if let Some(uki) = Uki::of(outcome, job)? {
-            firmware.extend(loaded(&job.name, uki.pe(), &outcome.image)?);
-            if let Some(kernel) = uki.section(".linux")? {
-                firmware.extend(inner_kernel(&kernel)?);
-                let measured = Stub::of(&uki, callers_line(outcome, job))?;
-                notes.extend(not_told(&uki));
-                notes.extend(measured.parameters.is_none().then(|| NO_UTF16.to_owned()));
-                stub = Some(measured);
-            }
-            extra = Extra::of(&uki)?;
+    /// Adds what booting the image `name` would measure, with `cmdline` from a
+    /// boot loader, if one passes any.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Uki::section`], and what the image's medium says.
+    pub(crate) fn add_boot<R: ReadAt>(
+        &mut self,
+        name: &str,
+        uki: &Uki<'_, R>,
+        cmdline: Option<&[u8]>,
+    ) -> Result<(), StubError> {
+        let outermost = loaded(name, None, uki.pe(), uki.image())?;
+        self.pcr4.events.extend(outermost);
+        let Some(kernel) = uki.section(".linux")? else {
+            return Ok(());
+        };
+        if let Ok(pe) = PeImage::parse(&kernel) {
+            let inner = loaded(".linux", Some(INNER_KERNEL), &pe, &kernel)?;
+            self.pcr4.events.extend(inner);
         }
-        let cmdline = Rope::from(outcome.cmdline.clone().unwrap_or_default());
-        let mut ima = vec![Event::new("kexec-cmdline", &cmdline)?];
-        ima.push(Event::new("kernel", &outcome.kernel)?);
-        if let Some(initrd) = extra.behind(outcome.initrd.as_ref()) {
-            ima.push(Event::new("initrd", &initrd)?);
+        self.stub = uki.stub_version();
+        self.profile = Some(uki.profile());
+        self.pcr11 = Some(sections(uki)?);
+        self.pcr12 = parameters(uki.profile(), cmdline)?;
+        self.notes.extend(unknown(uki));
+        if self.pcr12.is_none() {
+            self.notes.push(NO_UTF16.to_owned());
         }
-        Ok(Self {
-            firmware,
-            stub,
-            ima,
-            notes,
-        })
+        Ok(())
     }
 
-    /// Returns this for people, with the SHA-256 bank alone.
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        for event in &self.firmware {
-            event.tell("PCR 4", &mut text);
+    /// Adds what loading with kexec has IMA measure.
+    ///
+    /// # Errors
+    ///
+    /// What the medium says.
+    pub(crate) fn add_load(
+        &mut self,
+        cmdline: &[u8],
+        kernel: &impl ReadAt,
+        initrd: Option<&impl ReadAt>,
+    ) -> io::Result<()> {
+        let events = &mut self.ima.events;
+        events.push(Event::new("kexec-cmdline", cmdline)?);
+        events.push(Event::new("kernel", kernel)?);
+        if let Some(initrd) = initrd {
+            events.push(Event::new("initrd", initrd)?);
         }
-        if let Some(stub) = &self.stub {
-            stub.tell(&mut text);
-        }
-        for event in &self.ima {
-            event.tell("IMA", &mut text);
-        }
-        for note in &self.notes {
-            let _infallible = writeln!(text, "note       {note}");
-        }
-        text
-    }
-
-    pub(crate) fn document(&self) -> Json {
-        let stub = self.stub.as_ref();
-        json!({
-            "stub": stub.and_then(|stub| stub.version),
-            "profile": stub.map(|stub| stub.profile),
-            "pcr4": { "events": documents(&self.firmware) },
-            "pcr11": stub.map(|stub| {
-                let mut document = stub.sections.document();
-                document["phases"] = stub.phases().map(|(phase, value)| json!({
-                    "phase": phase,
-                    "value": document::digests(&value.0),
-                })).collect();
-                document
-            }),
-            "pcr12": stub.and_then(|stub| Some(stub.parameters.as_ref()?.document())),
-            "ima": { "events": documents(&self.ima) },
-            "notes": self.notes,
-        })
+        Ok(())
     }
 }
 
-/// Returns the command line that a measured boot would have to pass so that the
-/// kernel gets the same; `None` if it is the image's own.
-fn callers_line<'a>(outcome: &'a Outcome, job: &Job) -> Option<&'a [u8]> {
-    let asked = job.cmdline.is_some() || job.append.as_deref().is_some_and(|it| !it.is_empty());
-    outcome.cmdline.as_deref().filter(|_| asked)
-}
-
-/// Returns what firmware extends when it loads the image `pe`: its digest by
+/// Returns what firmware extends when it loads an image: its digest by
 /// Authenticode.
-fn loaded(what: &str, pe: &PeImage, image: &Rope) -> anyhow::Result<Option<Event>> {
+fn loaded(
+    what: &str,
+    when: Option<&'static str>,
+    pe: &PeImage,
+    image: &impl ReadAt,
+) -> io::Result<Option<Event>> {
     let Ok(ranges) = pe.authenticode_ranges() else {
         return Ok(None);
     };
     Ok(Some(Event {
         what: what.to_owned(),
-        when: None,
-        digests: digests_of(&PeBytes(image), &ranges, banks())?,
+        when,
+        digests: digests_of(image, &ranges, banks())?,
     }))
 }
 
-fn inner_kernel(kernel: &Rope) -> anyhow::Result<Option<Event>> {
-    let Ok(pe) = PeImage::parse(&PeBytes(kernel)) else {
+/// Returns PCR 11: the sections.
+fn sections<R: ReadAt>(uki: &Uki<'_, R>) -> Result<Register, StubError> {
+    let version = uki.stub_version();
+    let mut register = Register::new();
+    for (name, since) in SECTIONS {
+        if version.is_some_and(|version| version < *since) {
+            continue;
+        }
+        if let Some(content) = uki.section(name)? {
+            // The name with its NUL is an event of its own.
+            let with_nul = [name.as_bytes(), b"\0"].concat();
+            register.extend(Event::new(&format!("{name} (its name)"), &with_nul)?);
+            register.extend(Event::new(name, &content)?);
+        }
+    }
+    register.add_phases();
+    Ok(register)
+}
+
+/// Returns PCR 12: the profile and the command line. `None` if that is no UTF-8.
+fn parameters(profile: u32, cmdline: Option<&[u8]>) -> io::Result<Option<Register>> {
+    let Ok(line) = std::str::from_utf8(cmdline.unwrap_or_default()) else {
         return Ok(None);
     };
-    let event = loaded(".linux", &pe, kernel)?;
-    Ok(event.map(|event| Event {
-        when: Some(INNER_KERNEL),
-        ..event
-    }))
+    let mut register = Register::new();
+    if profile > 0 {
+        register.extend(Event::new("profile", &utf16(&profile.to_string()))?);
+    }
+    let line = load_options(line);
+    if !line.is_empty() {
+        register.extend(Event::new("command line", &utf16(&line))?);
+    }
+    Ok(Some(register))
 }
 
-/// Returns what of the stub's measurements cannot be told.
-fn not_told(uki: &Uki<'_>) -> Vec<String> {
-    let by_machine = BY_MACHINE.iter().filter(|name| uki.has_any(name));
+/// Returns what of the stub's measurements is not known.
+fn unknown<R: ReadAt>(uki: &Uki<'_, R>) -> Vec<String> {
+    let by_machine = BY_MACHINE
+        .iter()
+        .filter(|name| uki.pe().section(name).is_some());
     let mut notes: Vec<String> = by_machine
         .map(|name| {
             format!("PCR 11 is told without {name}: which of them counts is up to the machine")
@@ -221,73 +238,6 @@ fn not_told(uki: &Uki<'_>) -> Vec<String> {
     notes
 }
 
-impl Stub {
-    fn of(uki: &Uki<'_>, cmdline: Option<&[u8]>) -> anyhow::Result<Self> {
-        let version = uki.stub_version();
-        let mut sections = Register::new();
-        for (name, since) in SECTIONS {
-            if version.is_some_and(|version| version < *since) {
-                continue;
-            }
-            if let Some(content) = uki.section(name)? {
-                // The name with its NUL is an event of its own.
-                let with_nul = [name.as_bytes(), b"\0"].concat();
-                let title = format!("{name} (its name)");
-                sections.extend(Event::new(&title, &Rope::from(with_nul))?);
-                sections.extend(Event::new(name, &content)?);
-            }
-        }
-        let mut register = Register::new();
-        if uki.profile() > 0 {
-            let number = utf16(&uki.profile().to_string());
-            register.extend(Event::new("profile", &number)?);
-        }
-        let parameters = match std::str::from_utf8(cmdline.unwrap_or_default()) {
-            Ok(line) => {
-                let line = load_options(line);
-                if !line.is_empty() {
-                    register.extend(Event::new("command line", &utf16(&line))?);
-                }
-                Some(register)
-            }
-            Err(_) => None,
-        };
-        Ok(Self {
-            version,
-            profile: uki.profile(),
-            sections,
-            parameters,
-        })
-    }
-
-    /// Returns what PCR 11 holds when each phase of the boot has begun.
-    fn phases(&self) -> impl Iterator<Item = (String, Value)> {
-        let mut value = self.sections.value.clone();
-        PHASES.iter().enumerate().map(move |(index, phase)| {
-            let entered = PHASES.get(..=index).unwrap_or_default();
-            value = value.extended(&digests_of_bytes(phase.as_bytes()));
-            (entered.join(":"), value.clone())
-        })
-    }
-
-    fn tell(&self, text: &mut String) {
-        for event in &self.sections.events {
-            event.tell("PCR 11", text);
-        }
-        tell("PCR 11", &self.sections.value.0, "value", text);
-        for (phase, value) in self.phases() {
-            tell("PCR 11", &value.0, &format!("value at {phase}"), text);
-        }
-        let Some(parameters) = &self.parameters else {
-            return;
-        };
-        for event in &parameters.events {
-            event.tell("PCR 12", text);
-        }
-        tell("PCR 12", &parameters.value.0, "value", text);
-    }
-}
-
 /// Returns `line` as the stub takes load options over: without blanks around
 /// it, with blanks for control characters inside.
 fn load_options(line: &str) -> String {
@@ -297,44 +247,19 @@ fn load_options(line: &str) -> String {
 }
 
 /// Returns `text` as UEFI has strings: UTF-16 with a NUL.
-fn utf16(text: &str) -> Rope {
+fn utf16(text: &str) -> Vec<u8> {
     let units = text.encode_utf16().chain([0]);
-    Rope::from(units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>())
+    units.flat_map(u16::to_le_bytes).collect()
 }
 
 impl Event {
-    fn new(what: &str, bytes: &Rope) -> anyhow::Result<Self> {
-        let whole = ByteRanges::from(0..bytes.len());
+    fn new(what: &str, bytes: &(impl ReadAt + ?Sized)) -> io::Result<Self> {
         Ok(Self {
             what: what.to_owned(),
             when: None,
-            digests: digests_of(&PeBytes(bytes), &whole, banks())?,
+            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), banks())?,
         })
     }
-
-    fn tell(&self, register: &str, text: &mut String) {
-        let what = match self.when {
-            Some(when) => format!("{} ({when})", self.what),
-            None => self.what.clone(),
-        };
-        tell(register, &self.digests, &what, text);
-    }
-}
-
-fn tell(register: &str, digests: &Digests, what: &str, text: &mut String) {
-    let digest = hex(digests.get(Algorithm::Sha256).unwrap_or_default());
-    let _infallible = writeln!(text, "{register:<10} sha256 {digest} {what}");
-}
-
-fn documents(events: &[Event]) -> Vec<Json> {
-    let event = |event: &Event| {
-        json!({
-            "what": event.what,
-            "when": event.when,
-            "digests": document::digests(&event.digests),
-        })
-    };
-    events.iter().map(event).collect()
 }
 
 impl Register {
@@ -342,40 +267,84 @@ impl Register {
         let zeros = BANKS.map(|bank| (bank, vec![0; bank.digest_len()]));
         Self {
             events: Vec::new(),
-            value: Value(zeros.into_iter().collect()),
+            value: zeros.into_iter().collect(),
+            phases: Vec::new(),
         }
     }
 
     fn extend(&mut self, event: Event) {
-        self.value = self.value.extended(&event.digests);
+        self.value = extended(&self.value, &event.digests);
         self.events.push(event);
     }
 
-    fn document(&self) -> Json {
-        json!({
-            "events": documents(&self.events),
-            "value": document::digests(&self.value.0),
-        })
+    /// Adds what userspace makes of it while it boots.
+    fn add_phases(&mut self) {
+        let (mut phases, mut value) = (Vec::new(), self.value.clone());
+        for phase in PHASES {
+            phases.push(phase);
+            let digests = BANKS.map(|bank| (bank, bank.digest(phase.as_bytes())));
+            value = extended(&value, &digests.into_iter().collect());
+            self.phases.push(Phase {
+                phase: phases.join(":"),
+                value: value.clone(),
+            });
+        }
     }
 }
 
-impl Value {
-    fn extended(&self, digests: &Digests) -> Self {
-        let bank = |(bank, old): (Algorithm, &[u8])| {
-            let new = digests.get(bank).unwrap_or_default();
-            (bank, bank.digest(&[old, new].concat()))
-        };
-        Self(self.0.iter().map(bank).collect())
-    }
-}
-
-fn digests_of_bytes(bytes: &[u8]) -> Digests {
-    let digest = |bank: Algorithm| (bank, bank.digest(bytes));
-    BANKS.map(digest).into_iter().collect()
+/// Returns a register's `value` after it was extended with `digests`, in the banks
+/// that both have: in all.
+fn extended(value: &Digests, digests: &Digests) -> Digests {
+    let bank = |(bank, old): (Algorithm, &[u8])| {
+        let new = digests.get(bank)?;
+        Some((bank, bank.digest(&[old, new].concat())))
+    };
+    value.iter().filter_map(bank).collect()
 }
 
 fn banks() -> AlgorithmSet {
     BANKS.into_iter().collect()
+}
+
+impl fmt::Display for Measurements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_events(f, "PCR 4", &self.pcr4.events)?;
+        let registers = [("PCR 11", &self.pcr11), ("PCR 12", &self.pcr12)];
+        for (name, register) in registers {
+            let Some(register) = register else { continue };
+            write_events(f, name, &register.events)?;
+            write_line(f, name, &register.value, "value")?;
+            for Phase { phase, value } in &register.phases {
+                write_line(f, name, value, &format!("value at {phase}"))?;
+            }
+        }
+        write_events(f, "IMA", &self.ima.events)?;
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note       {note}"))
+    }
+}
+
+fn write_events(f: &mut fmt::Formatter<'_>, register: &str, events: &[Event]) -> fmt::Result {
+    events.iter().try_for_each(|event| match event.when {
+        Some(when) => {
+            let what = format!("{} ({when})", event.what);
+            write_line(f, register, &event.digests, &what)
+        }
+        None => write_line(f, register, &event.digests, &event.what),
+    })
+}
+
+fn write_line(
+    f: &mut fmt::Formatter<'_>,
+    register: &str,
+    digests: &Digests,
+    what: &str,
+) -> fmt::Result {
+    match digests.get(Algorithm::Sha256) {
+        Some(digest) => writeln!(f, "{register:<10} sha256 {} {what}", Hex(digest)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -413,17 +382,23 @@ mod tests {
     const STUB_252: &str = "#### LoaderInfo: systemd-stub 252.39 ####";
     const STUB_257: &str = "#### LoaderInfo: systemd-stub 257.13 ####";
 
+    /// Returns what a boot measures.
+    fn measured(uki: &Uki<'_, Vec<u8>>, cmdline: Option<&[u8]>) -> Measurements {
+        let mut measurements = Measurements::default();
+        measurements.add_boot("image.efi", uki, cmdline).unwrap();
+        measurements
+    }
+
     /// Expects PCR 11 with what the stub measures, and in the initrd.
     fn check(stub: &'static str, profile: u32, [value, in_initrd]: [&str; 2], sha384: &str) {
         with_uki(&sections(stub), profile, |uki| {
-            let stub = Stub::of(uki, None).unwrap();
-            let bank = |value: &Value, bank| hex(value.0.get(bank).unwrap());
-            let found = &stub.sections.value;
-            assert_eq!(bank(found, Algorithm::Sha256), value);
-            assert_eq!(bank(found, Algorithm::Sha384), sha384);
-            let (phase, found) = stub.phases().next().unwrap();
+            let found = measured(uki, None).pcr11.unwrap();
+            let bank = |value: &Digests, bank| Hex(value.get(bank).unwrap()).to_string();
+            assert_eq!(bank(&found.value, Algorithm::Sha256), value);
+            assert_eq!(bank(&found.value, Algorithm::Sha384), sha384);
+            let Phase { phase, value } = &found.phases[0];
             assert_eq!(phase, "enter-initrd");
-            assert_eq!(bank(&found, Algorithm::Sha256), in_initrd);
+            assert_eq!(bank(value, Algorithm::Sha256), in_initrd);
         })
         .unwrap();
     }
@@ -470,18 +445,13 @@ mod tests {
     /// What people read and what machines read come of the same values.
     #[test]
     fn words_and_documents_have_what_a_boot_measures() {
-        let event = |what: &str| Event::new(what, &Rope::from(what.as_bytes().to_vec())).unwrap();
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
-        let measurements = with_uki(sections, 0, |uki| Measurements {
-            firmware: vec![Event {
-                when: Some("sometimes"),
-                ..event("image.efi")
-            }],
-            stub: Some(Stub::of(uki, Some(b"ro")).unwrap()),
-            ima: vec![event("kernel")],
-            notes: not_told(uki),
-        })
-        .unwrap();
+        let mut measurements = with_uki(sections, 0, |uki| measured(uki, Some(b"ro"))).unwrap();
+        measurements.pcr4.events = vec![Event {
+            when: Some("sometimes"),
+            ..Event::new("image.efi", &b"image.efi"[..]).unwrap()
+        }];
+        measurements.ima.events = vec![Event::new("kernel", &b"kernel"[..]).unwrap()];
         expect![[r#"
             PCR 4      sha256 c8969a6a7a8abba5ef77f3bac5e9abaf6329b6a9c7ffb1869653accb3cbaf7c7 image.efi (sometimes)
             PCR 11     sha256 0da293e37ad5511c59be47993769aacb91b243f7d010288e118dc90e95aaef5a .linux (its name)
@@ -495,8 +465,8 @@ mod tests {
             PCR 12     sha256 328320ff30e6e3a2cf01cc4d29dd01d40e3b9b6e014d7f1f9a58a3c4e32c185b value
             IMA        sha256 6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c kernel
             note       PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub it has (.sdmagic)
-        "#]].assert_eq(&measurements.text());
-        let document = serde_json::to_string_pretty(&measurements.document()).unwrap();
+        "#]].assert_eq(&measurements.to_string());
+        let document = serde_json::to_value(&measurements).unwrap();
         expect![[r#"
             {
               "ima": {
@@ -598,29 +568,23 @@ mod tests {
               },
               "profile": 0,
               "stub": null
-            }"#]].assert_eq(&document);
+            }"#]].assert_eq(&format!("{document:#}"));
     }
 
     /// An image that is none for a stub has no registers of the stub's.
     #[test]
     fn without_a_stub_there_is_no_value_of_the_stubs() {
-        let measurements = Measurements {
-            firmware: Vec::new(),
-            stub: None,
-            ima: Vec::new(),
-            notes: Vec::new(),
-        };
-        expect![[""]].assert_eq(&measurements.text());
-        expect![[r#"{"ima":{"events":[]},"notes":[],"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"profile":null,"stub":null}"#]].assert_eq(&measurements.document().to_string());
+        let measurements = Measurements::default();
+        expect![[""]].assert_eq(&measurements.to_string());
+        expect![[r#"{"ima":{"events":[]},"notes":[],"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"profile":null,"stub":null}"#]].assert_eq(&serde_json::to_value(&measurements).unwrap().to_string());
     }
 
     /// Expects the SHA-256 bank of PCR 12.
     fn check_parameters(profile: u32, cmdline: Option<&str>, expected: &str) {
         with_uki(&sections(STUB_257), profile, |uki| {
-            let stub = Stub::of(uki, cmdline.map(str::as_bytes)).unwrap();
-            let register = stub.parameters.unwrap();
-            let value = register.value.0.get(Algorithm::Sha256);
-            assert_eq!(hex(value.unwrap()), expected);
+            let register = measured(uki, cmdline.map(str::as_bytes)).pcr12.unwrap();
+            let value = register.value.get(Algorithm::Sha256);
+            assert_eq!(Hex(value.unwrap()).to_string(), expected);
         })
         .unwrap();
     }
@@ -649,8 +613,9 @@ mod tests {
     #[test]
     fn pcr_12_is_not_told_for_a_line_that_is_no_utf_8() {
         with_uki(&sections(STUB_257), 0, |uki| {
-            let stub = Stub::of(uki, Some(b"opt=\xe9t\xe9")).unwrap();
-            assert!(stub.parameters.is_none());
+            let measured = measured(uki, Some(b"opt=\xe9t\xe9"));
+            assert!(measured.pcr12.is_none());
+            assert!(measured.notes.contains(&NO_UTF16.to_owned()));
         })
         .unwrap();
     }

@@ -3,15 +3,12 @@
 //!
 //! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd-stub(7).
 
-use std::ops::Range;
+use std::io;
 
-use anyhow::{Context as _, bail};
-use ukexec_bpf::{Piece, Rope};
-use ukexec_pe::{PeImage, Section};
-use ukexec_unfold::{Budget, Input, MemoryStore, Observer, Options, built_in_parsers, run_stage};
+use ukexec_pe::{ByteRanges, PeImage, ReadAt, Section};
 
-use super::outcome::Outcome;
-use crate::protocol::Job;
+use super::profile;
+use super::stub_error::StubError;
 
 /// The section that a profile begins with.
 const PROFILE: &str = ".profile";
@@ -19,64 +16,82 @@ const PROFILE: &str = ".profile";
 /// A section may have so many bytes more in memory, all zeros, than in the file.
 const ZEROS_MAX: u64 = 16 << 20;
 
+/// The stub's version is looked for in so many bytes.
+const MAGIC_LIMIT: u32 = 256;
+
+/// An os-release file of more bytes is not looked at.
+const OS_RELEASE_LIMIT: u32 = 64 << 10;
+
 /// An image with sections, of which one profile counts.
 #[derive(Debug)]
-pub(crate) struct Uki<'a> {
-    image: &'a Rope,
-    pe: PeImage,
+pub(crate) struct Uki<'a, R> {
+    image: R,
+    pe: &'a PeImage,
     /// The number of the profile.
     profile: u32,
-    /// Which entries of the section table are the profile's.
-    own: Range<usize>,
-    /// Which are everybody's.
-    base: Range<usize>,
+    /// The sections of the profile.
+    own: &'a [Section],
+    /// Those in front of the first profile, which are everybody's.
+    base: &'a [Section],
 }
 
-impl<'a> Uki<'a> {
-    /// Looks at the image of `outcome`, of which `job` asked for a profile;
-    /// `None` if it is no PE.
-    pub(crate) fn of(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Self>> {
-        let Some(pe) = outcome.pe.clone() else {
-            return Ok(None);
+impl<'a, R: ReadAt> Uki<'a, R> {
+    /// Returns the image whose headers `pe` are, with profile number `profile`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such profile. The first one needs no section of its own.
+    pub(crate) fn new(image: R, pe: &'a PeImage, profile: u32) -> Result<Self, StubError> {
+        let mut parts = pe
+            .sections()
+            .chunk_by(|_, next| *next.name() != PROFILE)
+            .peekable();
+        let is_base = |part: &&[Section]| part.first().is_some_and(|it| *it.name() != PROFILE);
+        let base = parts.next_if(is_base).unwrap_or_default();
+        let own = match parts.zip(0..).find(|(_, number)| *number == profile) {
+            Some((own, _)) => own,
+            None if profile == 0 => &[],
+            None => return Err(StubError::no_profile(profile, profiles(pe).count())),
         };
-        let said = outcome.report.stages.first().and_then(|it| it.profile);
-        let profile = match (said, question(&outcome.image, job)) {
-            (Some(profile), _) => profile,
-            (None, Some((input, options))) => ask(&input, &options, &job.budget)?,
-            (None, None) => 0,
-        };
-        Self::with_profile(&outcome.image, pe, profile).map(Some)
-    }
-
-    fn with_profile(image: &'a Rope, pe: PeImage, profile: u32) -> anyhow::Result<Self> {
-        let sections = pe.sections();
-        let starts: Vec<usize> = (0..sections.len())
-            .filter(|&at| sections.get(at).is_some_and(|it| *it.name() == PROFILE))
-            .collect();
-        let at = usize::try_from(profile).context("a profile's number is out of reach")?;
-        let end = |profile: usize| starts.get(profile).copied().unwrap_or(sections.len());
-        let own = match starts.get(at) {
-            Some(&start) => start..end(at.saturating_add(1)),
-            // The first one needs no section of its own.
-            None if profile == 0 => 0..0,
-            None => bail!(
-                "the image has no profile {profile}, it has {}",
-                starts.len()
-            ),
-        };
-        let base = 0..end(0);
         Ok(Self {
             image,
+            pe,
             profile,
             own,
             base,
-            pe,
         })
+    }
+
+    /// Returns the image with the profile that `selector` asks for: a number, or an
+    /// ID. `None` if it is no EFI application with such a profile and a kernel in
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// What the image's medium says.
+    pub(crate) fn select(
+        image: R,
+        pe: &'a PeImage,
+        selector: &[u8],
+    ) -> Result<Option<Self>, StubError> {
+        let Some(number) = profile::find(&image, pe, selector)? else {
+            return Ok(None);
+        };
+        let uki = Self::new(image, pe, number)?;
+        let has_kernel = uki
+            .find(".linux")
+            .is_some_and(|it| !it.content().is_empty());
+        Ok((pe.is_efi_application() && has_kernel).then_some(uki))
+    }
+
+    /// Returns all of the image's bytes.
+    pub(crate) fn image(&self) -> &R {
+        &self.image
     }
 
     /// Returns the headers.
     pub(crate) fn pe(&self) -> &PeImage {
-        &self.pe
+        self.pe
     }
 
     /// Returns the number of the profile.
@@ -86,106 +101,140 @@ impl<'a> Uki<'a> {
 
     /// Returns the section `name` as it is in memory, if there is one that is
     /// not empty: the first of the profile, else the first of the base.
-    pub(crate) fn section(&self, name: &str) -> anyhow::Result<Option<Rope>> {
-        let section = match (self.first(&self.own, name), self.first(&self.base, name)) {
-            // It takes the base's away.
-            (Some(own), _) if own.virtual_size() == 0 => return Ok(None),
-            (Some(section), _) | (None, Some(section)) => section,
-            (None, None) => return Ok(None),
+    ///
+    /// # Errors
+    ///
+    /// It has so many zeros behind its content that nobody means them.
+    pub(crate) fn section(&self, name: &str) -> Result<Option<SectionBytes<'_, R>>, StubError> {
+        let Some(section) = self.find(name) else {
+            return Ok(None);
         };
-        let mut rope = self.image.slice(section.content())?;
-        let zeros = u64::from(section.virtual_size()).saturating_sub(rope.len());
+        let bytes = SectionBytes::new(&self.image, section);
+        let zeros = bytes.ranges().padding;
         if zeros > ZEROS_MAX {
-            bail!(
-                "section {name}: expected at most {ZEROS_MAX} zeros behind its content, found {zeros}"
-            );
+            return Err(StubError::zeros(name, ZEROS_MAX, zeros));
         }
-        if zeros > 0 {
-            rope.push(Piece::Zeros(zeros));
-        }
-        Ok((!rope.is_empty()).then_some(rope))
+        Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Returns the first section called `name` among `place`.
-    fn first(&self, place: &Range<usize>, name: &str) -> Option<&Section> {
-        let place = self.pe.sections().get(place.clone()).unwrap_or_default();
-        place.iter().find(|section| *section.name() == name)
-    }
-
-    /// Returns whether some section is called `name`, in whatever profile.
-    pub(crate) fn has_any(&self, name: &str) -> bool {
-        self.pe.section(name).is_some()
+    /// Returns the entry of section `name` that counts.
+    fn find(&self, name: &str) -> Option<&'a Section> {
+        let first = |part: &'a [Section]| part.iter().find(|section| *section.name() == name);
+        match first(self.own) {
+            // It takes the base's away.
+            Some(own) if own.virtual_size() == 0 => None,
+            Some(own) => Some(own),
+            None => first(self.base),
+        }
     }
 
     /// Returns the version of systemd-stub that the image says it begins with.
     pub(crate) fn stub_version(&self) -> Option<u32> {
         // As in `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####`.
-        let magic = self.section(".sdmagic").ok()??;
-        let magic = magic.slice(0..magic.len().min(256)).ok()?.to_vec().ok()?;
+        let magic = self.section(".sdmagic").ok()??.front(MAGIC_LIMIT).ok()?;
         let magic = String::from_utf8_lossy(&magic);
         let (_, version) = magic.split_once("LoaderInfo: systemd-stub ")?;
         let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
         digits.parse().ok()
     }
-}
 
-/// Returns what asks a parser for the profile of `job`, if anything does.
-fn question(image: &Rope, job: &Job) -> Option<(Input, Options)> {
-    let selector = job
-        .cmdline
-        .clone()
-        .filter(|line| matches!(&line[..], [b'@', next, ..] if *next != b' '));
-    if job.profile.is_none() && selector.is_none() {
-        return None;
+    /// Returns the name of the operating system as the image's `.osrel` section
+    /// has it (os-release(5)), if it can be read.
+    pub(crate) fn os_name(&self) -> Option<String> {
+        let release = self.section(".osrel").ok()??;
+        if release.size() > OS_RELEASE_LIMIT {
+            return None;
+        }
+        let bytes = release.front(OS_RELEASE_LIMIT).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let field = |name: &str| {
+            text.lines().find_map(|line| {
+                let value = line.trim().strip_prefix(name)?.strip_prefix('=')?;
+                Some(value.trim_matches(['"', '\'']).to_owned())
+            })
+        };
+        field("PRETTY_NAME")
+            .or_else(|| field("NAME"))
+            .or_else(|| field("ID"))
     }
-    let input = Input {
-        image: image.clone(),
-        cmdline: selector,
-        ..Input::default()
-    };
-    let options = Options {
-        profile: job.profile.clone(),
-        image_name: job.name.clone(),
-        ..Options::default()
-    };
-    Some((input, options))
 }
 
-/// Returns the profile that was asked for, where the parser that ran does not
-/// say which it is: the built-in parsers do, without anything of what they hand
-/// over being used.
-fn ask(input: &Input, options: &Options, budget: &Budget) -> anyhow::Result<u32> {
-    // No built-in parser that knows of profiles decompresses.
-    let budget = Budget {
-        output: 0,
-        ..budget.clone()
-    };
-    let mut asked = built_in_parsers().into_iter().filter_map(|parser| {
-        let (mut store, mut budget) = (MemoryStore::default(), budget.clone());
-        let (input, nobody) = (input.clone(), &mut Nobody);
-        let stage = run_stage(input, &parser, options, &mut store, &mut budget, nobody);
-        stage.ok()?.report.profile
-    });
-    asked.next().context(
-        "the image's parser does not say which profile it took, and no built-in parser finds it",
-    )
+/// Returns the sections that profiles begin with, in order.
+pub(super) fn profiles(pe: &PeImage) -> impl Iterator<Item = &Section> {
+    let sections = pe.sections().iter();
+    sections.filter(|section| *section.name() == PROFILE)
 }
 
-/// Nobody watches.
-struct Nobody;
+/// The bytes of a section as they are in memory: those of the file, and zeros
+/// behind them where `VirtualSize` is more.
+#[derive(Debug)]
+pub(crate) struct SectionBytes<'a, R> {
+    image: &'a R,
+    section: &'a Section,
+}
 
-impl Observer for Nobody {}
+impl<'a, R: ReadAt> SectionBytes<'a, R> {
+    pub(super) fn new(image: &'a R, section: &'a Section) -> Self {
+        Self { image, section }
+    }
+
+    /// Returns how many bytes there are.
+    pub(crate) fn size(&self) -> u32 {
+        match self.section.virtual_size() {
+            // It says nothing.
+            0 => self.section.size_of_raw_data(),
+            size => size,
+        }
+    }
+
+    /// Returns which bytes of the image they are.
+    pub(crate) fn ranges(&self) -> ByteRanges {
+        let content = self.section.content();
+        let len = content.end.saturating_sub(content.start);
+        ByteRanges {
+            padding: self.len().saturating_sub(len),
+            ..ByteRanges::from(content)
+        }
+    }
+
+    /// Returns the bytes in front, at most `max`.
+    pub(super) fn front(&self, max: u32) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(self.size().min(max)).map_err(io::Error::other)?;
+        let mut bytes = vec![0; len];
+        self.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl<R: ReadAt> ReadAt for SectionBytes<'_, R> {
+    fn len(&self) -> u64 {
+        self.size().into()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let content = self.section.content();
+        let past_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let len = u64::try_from(buf.len()).map_err(io::Error::other)?;
+        let end = offset.checked_add(len).ok_or_else(past_end)?;
+        if end > self.len() {
+            return Err(past_end());
+        }
+        let at = content.start.saturating_add(offset).min(content.end);
+        let in_file = usize::try_from(content.end.saturating_sub(at).min(len));
+        let (bytes, zeros) = buf.split_at_mut(in_file.map_err(io::Error::other)?);
+        zeros.fill(0);
+        self.image.read_at(at, bytes)
+    }
+}
 
 #[cfg(test)]
 pub(crate) mod tests {
     use expect_test::{Expect, expect};
 
-    use ukexec_unfold::PeBytes;
-
     use super::*;
 
     /// Returns an x86-64 EFI application with `sections`.
-    pub(crate) fn image(sections: &[(&str, &[u8])]) -> Rope {
+    pub(crate) fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
         let table = 0x40 + 24 + 240;
         let mut image = vec![0; 0x1000];
         let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
@@ -216,18 +265,18 @@ pub(crate) mod tests {
             image.extend_from_slice(content);
             image.resize(image.len().next_multiple_of(0x200), 0);
         }
-        Rope::from(image)
+        image
     }
 
     /// Looks at an image of `sections` with profile number `profile`.
     pub(crate) fn with_uki<T>(
         sections: &[(&str, &[u8])],
         profile: u32,
-        job: impl FnOnce(&Uki<'_>) -> T,
-    ) -> anyhow::Result<T> {
+        job: impl FnOnce(&Uki<'_, Vec<u8>>) -> T,
+    ) -> Result<T, StubError> {
         let image = image(sections);
-        let pe = PeImage::parse(&PeBytes(&image)).unwrap();
-        Ok(job(&Uki::with_profile(&image, pe, profile)?))
+        let pe = PeImage::parse(&image).unwrap();
+        Ok(job(&Uki::new(image, &pe, profile)?))
     }
 
     const PROFILES: &[(&str, &[u8])] = &[
@@ -245,7 +294,7 @@ pub(crate) mod tests {
     fn check(profile: u32, expected: Expect) {
         let told = with_uki(PROFILES, profile, |uki| {
             let text = |name| match uki.section(name).unwrap() {
-                Some(rope) => String::from_utf8(rope.to_vec().unwrap()).unwrap(),
+                Some(bytes) => String::from_utf8(bytes.front(u32::MAX).unwrap()).unwrap(),
                 None => "-".to_owned(),
             };
             let sections = [".linux", ".cmdline", ".uname", ".profile"].map(text);
@@ -280,28 +329,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_parser_that_does_not_say_which_profile_it_took_is_stood_in_for() {
-        let asked = |profile: Option<&str>, cmdline: Option<&str>| {
-            let input = Input {
-                image: image(PROFILES),
-                cmdline: cmdline.map(|line| line.as_bytes().to_vec()),
-                ..Input::default()
-            };
-            let options = Options {
-                profile: profile.map(str::to_owned),
-                ..Options::default()
-            };
-            ask(&input, &options, &Budget::default()).ok()
-        };
-        assert_eq!(asked(Some("two"), None), Some(1));
-        assert_eq!(asked(Some("2"), Some("quiet")), Some(2));
-        assert_eq!(asked(None, Some("@empty")), Some(2));
-        assert_eq!(asked(None, Some("@main quiet")), Some(0));
-        assert_eq!(asked(Some("3"), None), None);
-        assert_eq!(asked(Some("three"), None), None);
-    }
-
-    #[test]
     fn the_stub_tells_its_version() {
         let version = |magic: &str| {
             let sections: &[(&str, &[u8])] = &[(".sdmagic", magic.as_bytes())];
@@ -314,5 +341,95 @@ pub(crate) mod tests {
             Some(259)
         );
         assert_eq!(version("#### LoaderInfo: systemd-boot 257 ####"), None);
+    }
+
+    #[test]
+    fn the_operating_system_has_a_name() {
+        let name = |release: &str| {
+            let sections: &[(&str, &[u8])] = &[(".osrel", release.as_bytes())];
+            with_uki(sections, 0, |uki| uki.os_name()).unwrap()
+        };
+        let all = "ID=x\n NAME='Name'\nPRETTY_NAME=\"Name 1 (\u{e4})\"\n";
+        assert_eq!(name(all).as_deref(), Some("Name 1 (\u{e4})"));
+        assert_eq!(name("ID=x\nNAME=Name").as_deref(), Some("Name"));
+        assert_eq!(name("ID=x").as_deref(), Some("x"));
+        assert_eq!(name("VERSION=1"), None);
+        let longest = "ID=x\n".to_owned() + &"#".repeat((64 << 10) - 5);
+        assert_eq!(name(&longest).as_deref(), Some("x"));
+        assert_eq!(name(&(longest + "#")), None);
+    }
+
+    /// Shows section `.linux` of an image with these sizes of it in the section
+    /// table.
+    fn check_size(virtual_size: u32, size_of_raw_data: u32, expected: Expect) {
+        let mut image = image(&[(".linux", &[b'x'; 0x200])]);
+        let entry = 0x40 + 24 + 240;
+        image[entry + 8..entry + 12].copy_from_slice(&virtual_size.to_le_bytes());
+        image[entry + 16..entry + 20].copy_from_slice(&size_of_raw_data.to_le_bytes());
+        let pe = PeImage::parse(&image).unwrap();
+        let uki = Uki::new(&image, &pe, 0).unwrap();
+        let text = match uki.section(".linux") {
+            Ok(Some(bytes)) => {
+                let all = bytes.front(u32::MAX).unwrap();
+                let count = all.iter().take_while(|byte| **byte == b'x').count();
+                assert!(all[count..].iter().all(|byte| *byte == 0));
+                let mut buf = vec![1; all.len() - 1];
+                bytes.read_at(1, &mut buf).unwrap();
+                assert_eq!(buf, all[1..]);
+                bytes.read_at(all.len() as u64, &mut []).unwrap();
+                for at in [2, all.len() as u64, u64::MAX] {
+                    let error = bytes.read_at(at, &mut buf).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                }
+                format!("{count} of {} bytes: {:x?}", all.len(), bytes.ranges())
+            }
+            Ok(None) => "none".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn a_section_is_as_long_as_in_memory() {
+        check_size(
+            0x102,
+            0x200,
+            expect!["258 of 258 bytes: ByteRanges { ranges: [1000..1102], padding: 0 }"],
+        );
+        check_size(
+            0x210,
+            0x200,
+            expect!["512 of 528 bytes: ByteRanges { ranges: [1000..1200], padding: 10 }"],
+        );
+        check_size(
+            0x210,
+            0,
+            expect!["0 of 528 bytes: ByteRanges { ranges: [0..0], padding: 210 }"],
+        );
+        check_size(
+            0,
+            0x200,
+            expect!["512 of 512 bytes: ByteRanges { ranges: [1000..1200], padding: 0 }"],
+        );
+        check_size(0, 0, expect!["none"]);
+        check_size(
+            0x200 + (16 << 20),
+            0x200,
+            expect!["512 of 16777728 bytes: ByteRanges { ranges: [1000..1200], padding: 1000000 }"],
+        );
+        check_size(
+            0x201 + (16 << 20),
+            0x200,
+            expect![
+                "section .linux: expected at most 16777216 zeros behind its content, found 16777217"
+            ],
+        );
+        check_size(
+            u32::MAX,
+            0x200,
+            expect![
+                "section .linux: expected at most 16777216 zeros behind its content, found 4294966783"
+            ],
+        );
     }
 }

@@ -1,0 +1,313 @@
+//! Which profile a caller asks for: what `.profile` sections say.
+//!
+//! The rules are those of the built-in parser of unified kernel images,
+//! `parsers/uki.bpf.c`, which stands beside this where it runs itself: it says
+//! which profile it took. Here they are for images that another parser took
+//! apart.
+//!
+//! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd's `parse_env_file()`
+//! for the text of a `.profile` section.
+
+use std::io;
+
+use ukexec_pe::{PeImage, ReadAt};
+
+use super::uki::{SectionBytes, profiles};
+
+/// So many bytes of a `.profile` section are looked at.
+const TEXT_MAX: u32 = 4096;
+
+/// An ID has at most so many bytes, and so has the word that asks for it.
+const ID_MAX: usize = 63;
+
+/// Returns the selector in front of a command line, without the `@` in front of
+/// it: `2` of `@2 quiet`.
+pub(crate) fn selector_of(cmdline: &[u8]) -> Option<&[u8]> {
+    let rest = cmdline.strip_prefix(b"@")?;
+    let word = rest.split(|byte| matches!(byte, b' ' | 0)).next()?;
+    (!word.is_empty()).then_some(word)
+}
+
+/// Returns the number of the profile that `selector` asks for. A number is the
+/// profile of this number, and only where there is none an ID.
+pub(super) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Result<Option<u32>> {
+    if selector.is_empty() || selector.len() > ID_MAX {
+        return Ok(None);
+    }
+    match number(selector) {
+        // The first profile needs no section of its own.
+        Some(0) => return Ok(Some(0)),
+        Some(wanted) if profiles(pe).zip(0..).any(|(_, number)| number == wanted) => {
+            return Ok(Some(wanted));
+        }
+        _ => {}
+    }
+    for (section, number) in profiles(pe).zip(0..) {
+        let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
+        if id(&text).is_some_and(|id| id == selector) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns `word` as a decimal number; `None` if it is none, or more than any.
+fn number(word: &[u8]) -> Option<u32> {
+    word.iter().try_fold(0_u32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| byte.wrapping_sub(b'0'))?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// Returns the ID that the text of a `.profile` section assigns, last of all.
+fn id(text: &[u8]) -> Option<Vec<u8>> {
+    let mut lines = Assignments::default();
+    text.iter()
+        .take_while(|byte| **byte != 0)
+        .for_each(|byte| lines.read(*byte));
+    lines.end();
+    lines.id
+}
+
+/// How systemd reads files of assignments, character by character.
+#[derive(Debug, Default)]
+struct Assignments {
+    state: State,
+    key: Text,
+    value: Text,
+    /// What was last assigned to `ID`.
+    id: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    BeforeKey,
+    Key,
+    BeforeValue,
+    Value,
+    Escaped,
+    SingleQuoted,
+    DoubleQuoted,
+    EscapedInQuotes,
+    Comment,
+    EscapedInComment,
+}
+
+/// A text whose blanks at its end do not count.
+#[derive(Debug, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    /// How many of them count.
+    end: usize,
+}
+
+impl Text {
+    /// Adds a byte. One that is `kept` is no blank at the end.
+    fn push(&mut self, byte: u8, kept: bool) {
+        self.bytes.push(byte);
+        if kept {
+            self.keep();
+        }
+    }
+
+    /// Has all count that there is so far.
+    fn keep(&mut self) {
+        self.end = self.bytes.len();
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let Self { mut bytes, end } = std::mem::take(self);
+        bytes.truncate(end);
+        bytes
+    }
+}
+
+impl Assignments {
+    fn read(&mut self, byte: u8) {
+        let is_newline = matches!(byte, b'\n' | b'\r');
+        let is_blank = is_newline || matches!(byte, b' ' | b'\t');
+        let state = self.state;
+        self.state = next(state, byte);
+        match (state, self.state) {
+            (State::Escaped, _) if is_newline => {}
+            (State::EscapedInQuotes, _) if byte == b'\n' => {}
+            (State::EscapedInQuotes, _) => {
+                if !matches!(byte, b'"' | b'\\' | b'`' | b'$') {
+                    self.value.push(b'\\', true);
+                }
+                self.value.push(byte, true);
+            }
+            (_, State::Value) => self.value.push(byte, state != State::Value || !is_blank),
+            (State::SingleQuoted, State::SingleQuoted)
+            | (State::DoubleQuoted, State::DoubleQuoted) => self.value.push(byte, true),
+            (_, State::Key) => self.key.push(byte, !is_blank),
+            // Blanks in front of it are not the last ones.
+            (_, State::Escaped) => self.value.keep(),
+            (from, State::BeforeKey) if from != State::BeforeKey => self.end_from(from),
+            _ => {}
+        }
+    }
+
+    /// Ends the last line.
+    fn end(&mut self) {
+        self.end_from(self.state);
+    }
+
+    /// Ends a line that came as far as `state`.
+    fn end_from(&mut self, state: State) {
+        let (key, value) = (self.key.take(), self.value.take());
+        let assigns = !matches!(
+            state,
+            State::BeforeKey | State::Key | State::Comment | State::EscapedInComment
+        );
+        if assigns && key == b"ID" {
+            self.id = Some(value);
+        }
+    }
+}
+
+/// Returns the state behind `byte`.
+fn next(state: State, byte: u8) -> State {
+    match (state, byte) {
+        (State::BeforeKey, b'#' | b';') => State::Comment,
+        (State::BeforeKey | State::BeforeValue, b' ' | b'\t') => state,
+        (
+            State::BeforeKey
+            | State::Key
+            | State::BeforeValue
+            | State::Value
+            | State::Comment
+            | State::EscapedInComment,
+            b'\n' | b'\r',
+        ) => State::BeforeKey,
+        (State::Key, b'=') => State::BeforeValue,
+        (State::BeforeKey | State::Key, _) => State::Key,
+        (State::BeforeValue, b'\'') => State::SingleQuoted,
+        (State::BeforeValue, b'"') => State::DoubleQuoted,
+        (State::BeforeValue | State::Value, b'\\') => State::Escaped,
+        (State::BeforeValue | State::Value | State::Escaped, _) => State::Value,
+        (State::SingleQuoted, b'\'') | (State::DoubleQuoted, b'"') => State::BeforeValue,
+        (State::DoubleQuoted, b'\\') => State::EscapedInQuotes,
+        (State::SingleQuoted, _) => State::SingleQuoted,
+        (State::DoubleQuoted | State::EscapedInQuotes, _) => State::DoubleQuoted,
+        (State::Comment, b'\\') => State::EscapedInComment,
+        (State::Comment | State::EscapedInComment, _) => State::Comment,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::uki::tests::image;
+    use super::*;
+
+    /// Returns the profile that `selector` asks for among profiles of these texts.
+    fn found(texts: &[&str], selector: &str) -> Option<u32> {
+        let kernel: (&str, &[u8]) = (".linux", b"kernel");
+        let texts = texts.iter().map(|text| (".profile", text.as_bytes()));
+        let image = image(&[kernel].into_iter().chain(texts).collect::<Vec<_>>());
+        let pe = PeImage::parse(&image).unwrap();
+        find(&image, &pe, selector.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_number_is_a_profile_and_else_an_id() {
+        let texts = ["ID=main", "ID=1", "ID=2024", "ID=0x"];
+        let found = |selector| found(&texts, selector);
+        assert_eq!(["0", "1", "2", "003"].map(found), [0, 1, 2, 3].map(Some));
+        assert_eq!(["main", "2024", "0x"].map(found), [0, 2, 3].map(Some));
+        for none in [
+            "4",
+            "4294967296",
+            "02024",
+            "-1",
+            "+1",
+            "Main",
+            "mai",
+            "main ",
+            "",
+        ] {
+            assert_eq!(found(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_profile_needs_no_section() {
+        assert_eq!(["0", "00"].map(|zero| found(&[], zero)), [Some(0); 2]);
+        assert_eq!(found(&[], "1"), None);
+        assert_eq!(found(&[], &"0".repeat(63)), Some(0));
+        assert_eq!(found(&[], &"0".repeat(64)), None);
+    }
+
+    #[test]
+    fn an_id_has_at_most_63_bytes() {
+        for (len, expected) in [(63, Some(0)), (64, None)] {
+            let id = "x".repeat(len);
+            assert_eq!(found(&[&format!("ID={id}")], &id), expected);
+        }
+    }
+
+    /// As systemd's `parse_env_file()` has it.
+    #[test]
+    fn an_id_may_be_quoted_and_the_last_one_counts() {
+        for text in [
+            "ID=x",
+            " \t ID \t = \t x \t ",
+            "TITLE=t\r\nID=x\r\n",
+            "ID=\"x\"",
+            "ID='x'",
+            "ID=\\x",
+            "ID=y\nID=x",
+            "# ID=y\nID=x\n; ID=z",
+            "# \\\nID=x",
+            "# \\a\nID=x",
+            "ID=x\nTITLE='ID=y",
+            "ID=x\nID y",
+            "ID=x\0\nID=y",
+            "ID=''\"x\"''",
+            "ID=\\\nx",
+        ] {
+            assert_eq!(found(&[text], "x"), Some(0), "{text:?}");
+        }
+        for text in [
+            "",
+            "ID",
+            "ID=",
+            "#ID=x",
+            "id=x",
+            "IDX=x",
+            "XID=x",
+            "ID=x\nID=",
+            "ID=x\nID='",
+            "ID=xx",
+            "ID= 'x '",
+            "ID=x\\ ",
+            "TITLE='\nID=x",
+            "ID=x y",
+            "ID=\"\\x\"",
+            "\0ID=x",
+        ] {
+            assert_eq!(found(&[text], "x"), None, "{text:?}");
+        }
+        let escapes = r#"ID="\\\"\`\$\a""#;
+        assert_eq!(found(&[escapes], r#"\"`$\a"#), Some(0));
+    }
+
+    #[test]
+    fn the_front_of_a_long_text_counts() {
+        let text = |len| format!("#{}\nID=x", "-".repeat(len));
+        let longest = 4096 - "#\nID=x".len();
+        assert_eq!(found(&[&text(longest)], "x"), Some(0));
+        assert_eq!(found(&[&text(longest + 1)], "x"), None);
+    }
+
+    #[test]
+    fn a_command_line_begins_with_a_selector_or_not() {
+        let selector = |line: &'static str| {
+            let selector = selector_of(line.as_bytes());
+            selector.map(|it| str::from_utf8(it).unwrap())
+        };
+        assert_eq!(["@a", "@a b", "@a\0b"].map(selector), [Some("a"); 3]);
+        assert_eq!(["", "a", "@", "@ a", " @a", "@\0"].map(selector), [None; 6]);
+    }
+}
