@@ -9,15 +9,10 @@ mod answer;
 mod channel;
 #[cfg(feature = "escape")]
 mod escape;
-mod extra;
 mod initrd;
-mod measure;
 pub(crate) mod outcome;
-mod profile;
 mod rules;
 mod sources;
-mod stub_error;
-mod uki;
 mod verify;
 
 use std::cmp::Reverse;

@@ -4,14 +4,11 @@ use anyhow::Context as _;
 use serde_json::json;
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
 use ukexec_bpf::{Piece, Rope, RopeError};
+use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives, selector_of};
 use ukexec_unfold::PeBytes;
 
-use super::extra::{ArchivePart, ExtraFile, extra_archives};
-use super::measure::Measurements;
 use super::outcome::{Outcome, no_kernel};
-use super::profile::selector_of;
 use super::sources::Sources;
-use super::uki::Uki;
 use super::verify::Found;
 use crate::options::Purpose;
 use crate::protocol::{Answer, Failure, Identity, Job, Objection, bounds};
@@ -210,83 +207,4 @@ fn problems(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> 
         problems.extend(here.filter(|one| one.is_refusal() || !everywhere.contains(one)));
     }
     problems
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use ukexec_pe::PeImage;
-    use ukexec_unfold::{
-        Budget, Input, MemoryStore, Observer, Options, built_in_parsers, run_stage,
-    };
-
-    use super::super::uki::tests::image;
-    use super::*;
-
-    /// Nobody watches.
-    struct Nobody;
-
-    impl Observer for Nobody {}
-
-    /// Returns the profile that a built-in parser takes.
-    fn taken(image: &Rope, selector: &[u8]) -> Option<u32> {
-        let input = Input {
-            image: image.clone(),
-            cmdline: Some([b"@", selector].concat()),
-            ..Input::default()
-        };
-        built_in_parsers().iter().find_map(|parser| {
-            let (mut store, mut budget) = (MemoryStore::default(), Budget::default());
-            let (options, nobody) = (Options::default(), &mut Nobody);
-            let input = input.clone();
-            let stage = run_stage(input, parser, &options, &mut store, &mut budget, nobody);
-            stage.ok()?.report.profile
-        })
-    }
-
-    /// Expects that systemd-stub's rules here and those of the built-in parser give
-    /// the same profile, and returns it.
-    fn check(sections: &[(&str, &[u8])], selector: &[u8]) -> Option<u32> {
-        let image = Rope::from(image(sections));
-        let pe = PeImage::parse(&PeBytes(&image)).unwrap();
-        let uki = Uki::select(PeBytes(&image), &pe, selector).unwrap();
-        let selected = uki.map(|uki| uki.profile());
-        assert_eq!(selected, taken(&image, selector));
-        selected
-    }
-
-    #[test]
-    fn a_stub_and_the_built_in_parser_take_the_same_profile() {
-        let sections: &[(&str, &[u8])] = &[
-            (".linux", b"kernel"),
-            (".profile", b"ID=main"),
-            (".profile", b"ID='two'"),
-            (".profile", b"ID=2024"),
-            (".linux", b""),
-        ];
-        assert_eq!(check(sections, b"two"), Some(1));
-        assert_eq!(check(sections, b"01"), Some(1));
-        assert_eq!(check(sections, b"3"), None);
-        // It has no kernel.
-        assert_eq!(check(sections, b"2024"), None);
-        assert_eq!(check(&[(".text", b"")], b"0"), None);
-    }
-
-    /// Characters that mean something in a `.profile` section, and some that do not.
-    const CHARACTERS: &str = r#"[ID=x12'"\\\t\n\r #;$`\x00]{0,24}"#;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn they_read_profile_sections_alike(
-            texts in prop::collection::vec(("(ID=)?", CHARACTERS), 0..4),
-            selector in "[IDx12'\"\\\\#$]{1,3}",
-        ) {
-            let texts: Vec<_> = texts.iter().map(|(key, rest)| format!("{key}{rest}")).collect();
-            let kernel: (&str, &[u8]) = (".linux", b"kernel");
-            let profiles = texts.iter().map(|text| (".profile", text.as_bytes()));
-            let sections: Vec<_> = [kernel].into_iter().chain(profiles).collect();
-            check(&sections, selector.as_bytes());
-        }
-    }
 }

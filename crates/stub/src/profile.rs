@@ -12,7 +12,7 @@ use std::io;
 
 use ukexec_pe::{PeImage, ReadAt};
 
-use super::uki::{SectionBytes, profiles};
+use crate::uki::{SectionBytes, profiles};
 
 /// So many bytes of a `.profile` section are looked at.
 const TEXT_MAX: u32 = 4096;
@@ -22,7 +22,7 @@ const ID_MAX: usize = 63;
 
 /// Returns the selector in front of a command line, without the `@` in front of
 /// it: `2` of `@2 quiet`.
-pub(crate) fn selector_of(cmdline: &[u8]) -> Option<&[u8]> {
+pub fn selector_of(cmdline: &[u8]) -> Option<&[u8]> {
     let rest = cmdline.strip_prefix(b"@")?;
     let word = rest.split(|byte| matches!(byte, b' ' | 0)).next()?;
     (!word.is_empty()).then_some(word)
@@ -30,7 +30,7 @@ pub(crate) fn selector_of(cmdline: &[u8]) -> Option<&[u8]> {
 
 /// Returns the number of the profile that `selector` asks for. A number is the
 /// profile of this number, and only where there is none an ID.
-pub(super) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Result<Option<u32>> {
+pub(crate) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Result<Option<u32>> {
     if selector.is_empty() || selector.len() > ID_MAX {
         return Ok(None);
     }
@@ -198,8 +198,8 @@ fn next(state: State, byte: u8) -> State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::uki::tests::image;
     use super::*;
+    use crate::testing::image;
 
     /// Returns the profile that `selector` asks for among profiles of these texts.
     fn found(texts: &[&str], selector: &str) -> Option<u32> {

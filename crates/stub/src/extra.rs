@@ -10,8 +10,8 @@ use std::ops::Range;
 use serde::Serialize;
 use ukexec_pe::{ByteRanges, ReadAt};
 
-use super::stub_error::StubError;
-use super::uki::Uki;
+use crate::StubError;
+use crate::Uki;
 
 /// The sections in the order of their archives, and their files.
 const FILES: [(&str, &str); 4] = [
@@ -27,21 +27,21 @@ const FILE_MODE: u32 = 0o100_444;
 
 /// A section as a file of the initrd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct ExtraFile {
+pub struct ExtraFile {
     /// Where it is.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// The section's name.
-    pub(crate) section: &'static str,
+    pub section: &'static str,
     /// Its length in bytes.
-    pub(crate) size: u32,
+    pub size: u32,
     /// Which bytes of the image it is.
     #[serde(skip)]
-    pub(crate) content: ByteRanges,
+    pub content: ByteRanges,
 }
 
 /// Bytes of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ArchivePart {
+pub enum ArchivePart {
     /// These.
     Bytes(Vec<u8>),
     /// A range of the image's.
@@ -57,7 +57,7 @@ impl<R: ReadAt> Uki<'_, R> {
     /// # Errors
     ///
     /// As those of [`Uki::section`].
-    pub(crate) fn extra_files(&self) -> Result<Vec<ExtraFile>, StubError> {
+    pub fn extra_files(&self) -> Result<Vec<ExtraFile>, StubError> {
         if self.section(".linux")?.is_none() {
             return Ok(Vec::new());
         }
@@ -77,7 +77,7 @@ impl<R: ReadAt> Uki<'_, R> {
 
 /// Returns what goes behind an initrd of `initrd_len` bytes, so that there are
 /// `files` in it: an archive for each.
-pub(crate) fn extra_archives(files: &[ExtraFile], initrd_len: u64) -> Vec<ArchivePart> {
+pub fn extra_archives(files: &[ExtraFile], initrd_len: u64) -> Vec<ArchivePart> {
     let mut parts = Vec::new();
     if !files.is_empty() {
         // The kernel looks for the next archive at a multiple of 4.
@@ -138,8 +138,8 @@ fn zeros(len: u64) -> Option<ArchivePart> {
 mod tests {
     use expect_test::{Expect, expect};
 
-    use super::super::uki::tests::{image, with_uki};
     use super::*;
+    use crate::testing::{image, with_uki};
 
     /// Puts the files of an image of `sections` behind `initrd`.
     fn check(sections: &[(&str, &[u8])], initrd: &str, expected: &Expect) {

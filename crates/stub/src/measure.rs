@@ -14,8 +14,8 @@ use serde::Serialize;
 use ukexec_pe::{ByteRanges, PeImage, ReadAt};
 use ukexec_signature::{Algorithm, AlgorithmSet, Digests, Hex, digests_of};
 
-use super::stub_error::StubError;
-use super::uki::Uki;
+use crate::StubError;
+use crate::Uki;
 
 /// The banks of registers that are told. Firmware may have others.
 const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
@@ -58,7 +58,7 @@ const NO_UTF16: &str = "PCR 12 is not told: the command line is no UTF-8, and a 
 /// It is shown for people with the SHA-256 bank alone, and serialises to what
 /// reports for machines have.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Measurements {
+pub struct Measurements {
     /// The version of systemd-stub, where the image says it.
     stub: Option<u32>,
     /// The profile that a stub would boot.
@@ -118,7 +118,7 @@ impl Measurements {
     /// # Errors
     ///
     /// As those of [`Uki::section`], and what the image's medium says.
-    pub(crate) fn add_boot<R: ReadAt>(
+    pub fn add_boot<R: ReadAt>(
         &mut self,
         name: &str,
         uki: &Uki<'_, R>,
@@ -149,11 +149,11 @@ impl Measurements {
     /// # Errors
     ///
     /// What the medium says.
-    pub(crate) fn add_load(
+    pub fn add_load(
         &mut self,
         cmdline: &[u8],
-        kernel: &impl ReadAt,
-        initrd: Option<&impl ReadAt>,
+        kernel: &(impl ReadAt + ?Sized),
+        initrd: Option<&(impl ReadAt + ?Sized)>,
     ) -> io::Result<()> {
         let events = &mut self.ima.events;
         events.push(Event::new("kexec-cmdline", cmdline)?);
@@ -351,8 +351,8 @@ fn write_line(
 mod tests {
     use expect_test::expect;
 
-    use super::super::uki::tests::with_uki;
     use super::*;
+    use crate::testing::with_uki;
 
     /// The expected values are what systemd-measure says (257.13; of what stub
     /// 252 measures, 252.38 says the same), where `cmdline` and `profile` are

@@ -5,7 +5,7 @@ use std::io;
 /// Why there is nothing to say of an image, or of a section.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(crate) struct StubError(Kind);
+pub struct StubError(Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {

@@ -7,8 +7,8 @@ use std::io;
 
 use ukexec_pe::{ByteRanges, PeImage, ReadAt, Section};
 
-use super::profile;
-use super::stub_error::StubError;
+use crate::StubError;
+use crate::profile;
 
 /// The section that a profile begins with.
 const PROFILE: &str = ".profile";
@@ -24,7 +24,7 @@ const OS_RELEASE_LIMIT: u32 = 64 << 10;
 
 /// An image with sections, of which one profile counts.
 #[derive(Debug)]
-pub(crate) struct Uki<'a, R> {
+pub struct Uki<'a, R> {
     image: R,
     pe: &'a PeImage,
     /// The number of the profile.
@@ -41,7 +41,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// # Errors
     ///
     /// There is no such profile. The first one needs no section of its own.
-    pub(crate) fn new(image: R, pe: &'a PeImage, profile: u32) -> Result<Self, StubError> {
+    pub fn new(image: R, pe: &'a PeImage, profile: u32) -> Result<Self, StubError> {
         let mut parts = pe
             .sections()
             .chunk_by(|_, next| *next.name() != PROFILE)
@@ -69,11 +69,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// # Errors
     ///
     /// What the image's medium says.
-    pub(crate) fn select(
-        image: R,
-        pe: &'a PeImage,
-        selector: &[u8],
-    ) -> Result<Option<Self>, StubError> {
+    pub fn select(image: R, pe: &'a PeImage, selector: &[u8]) -> Result<Option<Self>, StubError> {
         let Some(number) = profile::find(&image, pe, selector)? else {
             return Ok(None);
         };
@@ -85,17 +81,17 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     }
 
     /// Returns all of the image's bytes.
-    pub(crate) fn image(&self) -> &R {
+    pub fn image(&self) -> &R {
         &self.image
     }
 
     /// Returns the headers.
-    pub(crate) fn pe(&self) -> &PeImage {
+    pub fn pe(&self) -> &PeImage {
         self.pe
     }
 
     /// Returns the number of the profile.
-    pub(crate) fn profile(&self) -> u32 {
+    pub fn profile(&self) -> u32 {
         self.profile
     }
 
@@ -105,7 +101,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// # Errors
     ///
     /// It has so many zeros behind its content that nobody means them.
-    pub(crate) fn section(&self, name: &str) -> Result<Option<SectionBytes<'_, R>>, StubError> {
+    pub fn section(&self, name: &str) -> Result<Option<SectionBytes<'_, R>>, StubError> {
         let Some(section) = self.find(name) else {
             return Ok(None);
         };
@@ -129,7 +125,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     }
 
     /// Returns the version of systemd-stub that the image says it begins with.
-    pub(crate) fn stub_version(&self) -> Option<u32> {
+    pub fn stub_version(&self) -> Option<u32> {
         // As in `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####`.
         let magic = self.section(".sdmagic").ok()??.front(MAGIC_LIMIT).ok()?;
         let magic = String::from_utf8_lossy(&magic);
@@ -140,7 +136,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
 
     /// Returns the name of the operating system as the image's `.osrel` section
     /// has it (os-release(5)), if it can be read.
-    pub(crate) fn os_name(&self) -> Option<String> {
+    pub fn os_name(&self) -> Option<String> {
         let release = self.section(".osrel").ok()??;
         if release.size() > OS_RELEASE_LIMIT {
             return None;
@@ -160,7 +156,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
 }
 
 /// Returns the sections that profiles begin with, in order.
-pub(super) fn profiles(pe: &PeImage) -> impl Iterator<Item = &Section> {
+pub(crate) fn profiles(pe: &PeImage) -> impl Iterator<Item = &Section> {
     let sections = pe.sections().iter();
     sections.filter(|section| *section.name() == PROFILE)
 }
@@ -168,18 +164,18 @@ pub(super) fn profiles(pe: &PeImage) -> impl Iterator<Item = &Section> {
 /// The bytes of a section as they are in memory: those of the file, and zeros
 /// behind them where `VirtualSize` is more.
 #[derive(Debug)]
-pub(crate) struct SectionBytes<'a, R> {
+pub struct SectionBytes<'a, R> {
     image: &'a R,
     section: &'a Section,
 }
 
 impl<'a, R: ReadAt> SectionBytes<'a, R> {
-    pub(super) fn new(image: &'a R, section: &'a Section) -> Self {
+    pub(crate) fn new(image: &'a R, section: &'a Section) -> Self {
         Self { image, section }
     }
 
     /// Returns how many bytes there are.
-    pub(crate) fn size(&self) -> u32 {
+    pub fn size(&self) -> u32 {
         match self.section.virtual_size() {
             // It says nothing.
             0 => self.section.size_of_raw_data(),
@@ -188,7 +184,7 @@ impl<'a, R: ReadAt> SectionBytes<'a, R> {
     }
 
     /// Returns which bytes of the image they are.
-    pub(crate) fn ranges(&self) -> ByteRanges {
+    pub fn ranges(&self) -> ByteRanges {
         let content = self.section.content();
         let len = content.end.saturating_sub(content.start);
         ByteRanges {
@@ -198,7 +194,7 @@ impl<'a, R: ReadAt> SectionBytes<'a, R> {
     }
 
     /// Returns the bytes in front, at most `max`.
-    pub(super) fn front(&self, max: u32) -> io::Result<Vec<u8>> {
+    pub(crate) fn front(&self, max: u32) -> io::Result<Vec<u8>> {
         let len = usize::try_from(self.size().min(max)).map_err(io::Error::other)?;
         let mut bytes = vec![0; len];
         self.read_at(0, &mut bytes)?;
@@ -228,56 +224,11 @@ impl<R: ReadAt> ReadAt for SectionBytes<'_, R> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-
-    /// Returns an x86-64 EFI application with `sections`.
-    pub(crate) fn image(sections: &[(&str, &[u8])]) -> Vec<u8> {
-        let table = 0x40 + 24 + 240;
-        let mut image = vec![0; 0x1000];
-        let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, b"MZ");
-        put(0x3c, &0x40_u32.to_le_bytes());
-        put(0x40, b"PE\0\0\x64\x86");
-        put(0x46, &(sections.len() as u16).to_le_bytes());
-        put(0x54, &240_u16.to_le_bytes()); // SizeOfOptionalHeader
-        put(0x58, &0x20b_u16.to_le_bytes()); // PE32+
-        put(0x58 + 32, &0x1000_u32.to_le_bytes()); // SectionAlignment
-        put(0x58 + 36, &0x200_u32.to_le_bytes()); // FileAlignment
-        let end = 0x1000 * (1 + sections.len() as u32);
-        put(0x58 + 56, &end.to_le_bytes()); // SizeOfImage
-        put(0x58 + 60, &0x1000_u32.to_le_bytes()); // SizeOfHeaders
-        put(0x58 + 68, &10_u16.to_le_bytes()); // an EFI application
-        put(0x58 + 108, &16_u32.to_le_bytes()); // data directories
-        for (index, (name, content)) in sections.iter().enumerate() {
-            let (entry, rva) = (table + 40 * index, 0x1000 * (1 + index as u32));
-            put(entry, name.as_bytes());
-            put(entry + 8, &(content.len() as u32).to_le_bytes());
-            put(entry + 12, &rva.to_le_bytes());
-            let raw = content.len().next_multiple_of(0x200) as u32;
-            put(entry + 16, &raw.to_le_bytes());
-            put(entry + 20, &rva.to_le_bytes()); // in the file as in memory
-        }
-        for (index, (_, content)) in sections.iter().enumerate() {
-            image.resize(0x1000 * (1 + index), 0);
-            image.extend_from_slice(content);
-            image.resize(image.len().next_multiple_of(0x200), 0);
-        }
-        image
-    }
-
-    /// Looks at an image of `sections` with profile number `profile`.
-    pub(crate) fn with_uki<T>(
-        sections: &[(&str, &[u8])],
-        profile: u32,
-        job: impl FnOnce(&Uki<'_, Vec<u8>>) -> T,
-    ) -> Result<T, StubError> {
-        let image = image(sections);
-        let pe = PeImage::parse(&image).unwrap();
-        Ok(job(&Uki::new(image, &pe, profile)?))
-    }
+    use crate::testing::{image, with_uki};
 
     const PROFILES: &[(&str, &[u8])] = &[
         (".linux", b"kernel"),

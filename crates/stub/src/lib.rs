@@ -1,0 +1,74 @@
+//! What systemd-stub does with a unified kernel image (UKI), for those who boot
+//! one without it.
+//!
+//! - [`Uki`] finds the sections that count: those of a profile, and those of the
+//!   base that it does not replace.
+//! - [`Uki::extra_files`] and [`extra_archives`] are what the stub puts behind the
+//!   initrd, below `/.extra/`.
+//! - [`Measurements`] are what a measured boot extends PCRs of a TPM with, and what
+//!   IMA measures when the same is loaded with kexec.
+//!
+//! Bytes are read through [`ReadAt`](ukexec_pe::ReadAt); the headers are those that
+//! the caller has read, and so is the number of the profile, if a parser chose it.
+//! No input makes this crate panic. Time is bounded by what is measured and by the
+//! section table, memory by the table and 64 KiB.
+//!
+//! Left out: files beside the image (addons, credentials, extensions), SMBIOS text,
+//! device trees, and the command line, which parsers make.
+//!
+//! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd-stub(7).
+//!
+//! ```
+//! use ukexec_pe::{EditOptions, PeImage, attach};
+//! use ukexec_stub::{Measurements, Uki, extra_archives};
+//!
+//! # let mut image = vec![0; 0x400];
+//! # let fields: [(usize, &[u8]); 15] = [
+//! #     (0, b"MZ"), (0x3c, &[0x40]), (0x40, b"PE\0\0\x64\x86\x01"), (0x54, &[0xf0]),
+//! #     (0x58, b"\x0b\x02"), (0x79, &[0x10]), (0x7d, &[2]), (0x91, &[0x20]), (0x95, &[2]),
+//! #     (0x9c, &[10]), (0xc4, &[16]), (0x148, b".linux"), (0x150, b"\x06\0\0\0\0\x10"),
+//! #     (0x159, &[2, 0, 0, 0, 2]), (0x200, b"kernel"),
+//! # ];
+//! # for (at, bytes) in fields {
+//! #     image[at..at + bytes.len()].copy_from_slice(bytes);
+//! # }
+//! let image = attach(&image, ".osrel", b"NAME=Example\n", EditOptions::default())?;
+//! let pe = PeImage::parse(&image)?;
+//! let uki = Uki::new(&image, &pe, 0)?;
+//! assert_eq!(uki.os_name().as_deref(), Some("Example"));
+//!
+//! let files = uki.extra_files()?;
+//! assert_eq!(files[0].path, "/.extra/os-release");
+//! let initrd = b"initrd";
+//! assert!(!extra_archives(&files, 6).is_empty());
+//!
+//! let mut measurements = Measurements::default();
+//! measurements.add_boot("example.efi", &uki, None)?;
+//! measurements.add_load(b"quiet", &b"kernel"[..], Some(&initrd[..]))?;
+//! let lines = measurements.to_string();
+//! assert_eq!(lines.lines().filter(|line| line.starts_with("PCR 11")).count(), 9);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
+
+mod error;
+mod extra;
+mod measure;
+mod profile;
+#[cfg(test)]
+mod testing;
+mod uki;
+
+pub use error::StubError;
+pub use extra::{ArchivePart, ExtraFile, extra_archives};
+pub use measure::Measurements;
+pub use profile::selector_of;
+pub use uki::{SectionBytes, Uki};
