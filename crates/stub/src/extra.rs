@@ -10,8 +10,7 @@ use std::ops::Range;
 use serde::Serialize;
 use ukexec_pe::{ByteRanges, ReadAt};
 
-use crate::StubError;
-use crate::Uki;
+use crate::{StubError, Uki};
 
 /// The sections in the order of their archives, and their files.
 const FILES: [(&str, &str); 4] = [
@@ -27,6 +26,7 @@ const FILE_MODE: u32 = 0o100_444;
 
 /// A section as a file of the initrd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ExtraFile {
     /// Where it is.
     pub path: &'static str,

@@ -63,6 +63,8 @@ mod error;
 mod extra;
 mod measure;
 mod profile;
+mod register;
+mod section;
 #[cfg(test)]
 mod testing;
 mod uki;
@@ -71,4 +73,5 @@ pub use error::StubError;
 pub use extra::{ArchivePart, ExtraFile, extra_archives};
 pub use measure::Measurements;
 pub use profile::selector_of;
-pub use uki::{SectionBytes, Uki};
+pub use section::SectionBytes;
+pub use uki::Uki;

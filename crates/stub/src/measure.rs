@@ -11,14 +11,11 @@ use std::fmt;
 use std::io;
 
 use serde::Serialize;
-use ukexec_pe::{ByteRanges, PeImage, ReadAt};
-use ukexec_signature::{Algorithm, AlgorithmSet, Digests, Hex, digests_of};
+use ukexec_pe::{PeImage, ReadAt};
+use ukexec_signature::digests_of;
 
-use crate::StubError;
-use crate::Uki;
-
-/// The banks of registers that are told. Firmware may have others.
-const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
+use crate::register::{Event, Events, Register, banks, write_events};
+use crate::{StubError, Uki};
 
 /// The sections that systemd-stub extends PCR 11 with, in its order, and the
 /// version that is the first to do so. `.pcrsig` is not among them: it signs
@@ -40,10 +37,6 @@ const SECTIONS: &[(&str, u32)] = &[
 
 /// Sections of which the stub picks one that fits the machine.
 const BY_MACHINE: [&str; 2] = [".dtbauto", ".efifw"];
-
-/// What userspace extends PCR 11 with while it boots, in order
-/// (systemd-pcrphase.service(8)).
-const PHASES: [&str; 4] = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
 
 /// When the inner kernel is extended, too.
 const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before version 258, \
@@ -73,42 +66,6 @@ pub struct Measurements {
     ima: Events,
     /// What is not known.
     notes: Vec<String>,
-}
-
-/// Events in order, of which no value follows.
-#[derive(Clone, Debug, Default, Serialize)]
-struct Events {
-    events: Vec<Event>,
-}
-
-/// Something that a register is extended with.
-#[derive(Clone, Debug, Serialize)]
-struct Event {
-    what: String,
-    /// What it depends on.
-    when: Option<&'static str>,
-    #[serde(serialize_with = "Digests::serialize_by_name")]
-    digests: Digests,
-}
-
-/// A register, and what it was extended with since it was all zeros.
-#[derive(Clone, Debug, Serialize)]
-struct Register {
-    events: Vec<Event>,
-    #[serde(serialize_with = "Digests::serialize_by_name")]
-    value: Digests,
-    /// What it holds later, where userspace extends it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    phases: Vec<Phase>,
-}
-
-/// A register when a phase of the boot has begun.
-#[derive(Clone, Debug, Serialize)]
-struct Phase {
-    /// The phases so far, with colons between them.
-    phase: String,
-    #[serde(serialize_with = "Digests::serialize_by_name")]
-    value: Digests,
 }
 
 impl Measurements {
@@ -252,71 +209,14 @@ fn utf16(text: &str) -> Vec<u8> {
     units.flat_map(u16::to_le_bytes).collect()
 }
 
-impl Event {
-    fn new(what: &str, bytes: &(impl ReadAt + ?Sized)) -> io::Result<Self> {
-        Ok(Self {
-            what: what.to_owned(),
-            when: None,
-            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), banks())?,
-        })
-    }
-}
-
-impl Register {
-    fn new() -> Self {
-        let zeros = BANKS.map(|bank| (bank, vec![0; bank.digest_len()]));
-        Self {
-            events: Vec::new(),
-            value: zeros.into_iter().collect(),
-            phases: Vec::new(),
-        }
-    }
-
-    fn extend(&mut self, event: Event) {
-        self.value = extended(&self.value, &event.digests);
-        self.events.push(event);
-    }
-
-    /// Adds what userspace makes of it while it boots.
-    fn add_phases(&mut self) {
-        let (mut phases, mut value) = (Vec::new(), self.value.clone());
-        for phase in PHASES {
-            phases.push(phase);
-            let digests = BANKS.map(|bank| (bank, bank.digest(phase.as_bytes())));
-            value = extended(&value, &digests.into_iter().collect());
-            self.phases.push(Phase {
-                phase: phases.join(":"),
-                value: value.clone(),
-            });
-        }
-    }
-}
-
-/// Returns a register's `value` after it was extended with `digests`, in the banks
-/// that both have: in all.
-fn extended(value: &Digests, digests: &Digests) -> Digests {
-    let bank = |(bank, old): (Algorithm, &[u8])| {
-        let new = digests.get(bank)?;
-        Some((bank, bank.digest(&[old, new].concat())))
-    };
-    value.iter().filter_map(bank).collect()
-}
-
-fn banks() -> AlgorithmSet {
-    BANKS.into_iter().collect()
-}
-
 impl fmt::Display for Measurements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_events(f, "PCR 4", &self.pcr4.events)?;
-        let registers = [("PCR 11", &self.pcr11), ("PCR 12", &self.pcr12)];
-        for (name, register) in registers {
-            let Some(register) = register else { continue };
-            write_events(f, name, &register.events)?;
-            write_line(f, name, &register.value, "value")?;
-            for Phase { phase, value } in &register.phases {
-                write_line(f, name, value, &format!("value at {phase}"))?;
-            }
+        if let Some(register) = &self.pcr11 {
+            register.write(f, "PCR 11")?;
+        }
+        if let Some(register) = &self.pcr12 {
+            register.write(f, "PCR 12")?;
         }
         write_events(f, "IMA", &self.ima.events)?;
         self.notes
@@ -325,33 +225,13 @@ impl fmt::Display for Measurements {
     }
 }
 
-fn write_events(f: &mut fmt::Formatter<'_>, register: &str, events: &[Event]) -> fmt::Result {
-    events.iter().try_for_each(|event| match event.when {
-        Some(when) => {
-            let what = format!("{} ({when})", event.what);
-            write_line(f, register, &event.digests, &what)
-        }
-        None => write_line(f, register, &event.digests, &event.what),
-    })
-}
-
-fn write_line(
-    f: &mut fmt::Formatter<'_>,
-    register: &str,
-    digests: &Digests,
-    what: &str,
-) -> fmt::Result {
-    match digests.get(Algorithm::Sha256) {
-        Some(digest) => writeln!(f, "{register:<10} sha256 {} {what}", Hex(digest)),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use ukexec_signature::{Algorithm, Digests, Hex};
 
     use super::*;
+    use crate::register::Phase;
     use crate::testing::with_uki;
 
     /// The expected values are what systemd-measure says (257.13; of what stub

@@ -10,9 +10,12 @@
 
 use std::io;
 
-use ukexec_pe::{PeImage, ReadAt};
+use ukexec_pe::{PeImage, ReadAt, Section};
 
-use crate::uki::{SectionBytes, profiles};
+use crate::SectionBytes;
+
+/// The section that a profile begins with.
+const PROFILE: &str = ".profile";
 
 /// So many bytes of a `.profile` section are looked at.
 const TEXT_MAX: u32 = 4096;
@@ -49,6 +52,16 @@ pub(crate) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Re
         }
     }
     Ok(None)
+}
+
+/// Returns the sections that profiles begin with, in order.
+pub(crate) fn profiles(pe: &PeImage) -> impl Iterator<Item = &Section> {
+    pe.sections().iter().filter(|section| is_profile(section))
+}
+
+/// Returns whether a profile begins with `section`.
+pub(crate) fn is_profile(section: &Section) -> bool {
+    *section.name() == PROFILE
 }
 
 /// Returns `word` as a decimal number; `None` if it is none, or more than any.

@@ -3,15 +3,10 @@
 //!
 //! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd-stub(7).
 
-use std::io;
+use ukexec_pe::{PeImage, ReadAt, Section};
 
-use ukexec_pe::{ByteRanges, PeImage, ReadAt, Section};
-
-use crate::StubError;
-use crate::profile;
-
-/// The section that a profile begins with.
-const PROFILE: &str = ".profile";
+use crate::profile::{self, is_profile, profiles};
+use crate::{SectionBytes, StubError};
 
 /// A section may have so many bytes more in memory, all zeros, than in the file.
 const ZEROS_MAX: u64 = 16 << 20;
@@ -44,9 +39,9 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     pub fn new(image: R, pe: &'a PeImage, profile: u32) -> Result<Self, StubError> {
         let mut parts = pe
             .sections()
-            .chunk_by(|_, next| *next.name() != PROFILE)
+            .chunk_by(|_, next| !is_profile(next))
             .peekable();
-        let is_base = |part: &&[Section]| part.first().is_some_and(|it| *it.name() != PROFILE);
+        let is_base = |part: &&[Section]| !part.first().is_some_and(is_profile);
         let base = parts.next_if(is_base).unwrap_or_default();
         let own = match parts.zip(0..).find(|(_, number)| *number == profile) {
             Some((own, _)) => own,
@@ -155,80 +150,11 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     }
 }
 
-/// Returns the sections that profiles begin with, in order.
-pub(crate) fn profiles(pe: &PeImage) -> impl Iterator<Item = &Section> {
-    let sections = pe.sections().iter();
-    sections.filter(|section| *section.name() == PROFILE)
-}
-
-/// The bytes of a section as they are in memory: those of the file, and zeros
-/// behind them where `VirtualSize` is more.
-#[derive(Debug)]
-pub struct SectionBytes<'a, R> {
-    image: &'a R,
-    section: &'a Section,
-}
-
-impl<'a, R: ReadAt> SectionBytes<'a, R> {
-    pub(crate) fn new(image: &'a R, section: &'a Section) -> Self {
-        Self { image, section }
-    }
-
-    /// Returns how many bytes there are.
-    pub fn size(&self) -> u32 {
-        match self.section.virtual_size() {
-            // It says nothing.
-            0 => self.section.size_of_raw_data(),
-            size => size,
-        }
-    }
-
-    /// Returns which bytes of the image they are.
-    pub fn ranges(&self) -> ByteRanges {
-        let content = self.section.content();
-        let len = content.end.saturating_sub(content.start);
-        ByteRanges {
-            padding: self.len().saturating_sub(len),
-            ..ByteRanges::from(content)
-        }
-    }
-
-    /// Returns the bytes in front, at most `max`.
-    pub(crate) fn front(&self, max: u32) -> io::Result<Vec<u8>> {
-        let len = usize::try_from(self.size().min(max)).map_err(io::Error::other)?;
-        let mut bytes = vec![0; len];
-        self.read_at(0, &mut bytes)?;
-        Ok(bytes)
-    }
-}
-
-impl<R: ReadAt> ReadAt for SectionBytes<'_, R> {
-    fn len(&self) -> u64 {
-        self.size().into()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let content = self.section.content();
-        let past_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let len = u64::try_from(buf.len()).map_err(io::Error::other)?;
-        let end = offset.checked_add(len).ok_or_else(past_end)?;
-        if end > self.len() {
-            return Err(past_end());
-        }
-        let at = content.start.saturating_add(offset).min(content.end);
-        let in_file = usize::try_from(content.end.saturating_sub(at).min(len));
-        let (bytes, zeros) = buf.split_at_mut(in_file.map_err(io::Error::other)?);
-        zeros.fill(0);
-        self.image.read_at(at, bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
 
-    use super::*;
-    use crate::testing::{image, with_uki};
+    use crate::testing::with_uki;
 
     const PROFILES: &[(&str, &[u8])] = &[
         (".linux", b"kernel"),
@@ -308,79 +234,5 @@ mod tests {
         let longest = "ID=x\n".to_owned() + &"#".repeat((64 << 10) - 5);
         assert_eq!(name(&longest).as_deref(), Some("x"));
         assert_eq!(name(&(longest + "#")), None);
-    }
-
-    /// Shows section `.linux` of an image with these sizes of it in the section
-    /// table.
-    fn check_size(virtual_size: u32, size_of_raw_data: u32, expected: Expect) {
-        let mut image = image(&[(".linux", &[b'x'; 0x200])]);
-        let entry = 0x40 + 24 + 240;
-        image[entry + 8..entry + 12].copy_from_slice(&virtual_size.to_le_bytes());
-        image[entry + 16..entry + 20].copy_from_slice(&size_of_raw_data.to_le_bytes());
-        let pe = PeImage::parse(&image).unwrap();
-        let uki = Uki::new(&image, &pe, 0).unwrap();
-        let text = match uki.section(".linux") {
-            Ok(Some(bytes)) => {
-                let all = bytes.front(u32::MAX).unwrap();
-                let count = all.iter().take_while(|byte| **byte == b'x').count();
-                assert!(all[count..].iter().all(|byte| *byte == 0));
-                let mut buf = vec![1; all.len() - 1];
-                bytes.read_at(1, &mut buf).unwrap();
-                assert_eq!(buf, all[1..]);
-                bytes.read_at(all.len() as u64, &mut []).unwrap();
-                for at in [2, all.len() as u64, u64::MAX] {
-                    let error = bytes.read_at(at, &mut buf).unwrap_err();
-                    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-                }
-                format!("{count} of {} bytes: {:x?}", all.len(), bytes.ranges())
-            }
-            Ok(None) => "none".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        expected.assert_eq(&text);
-    }
-
-    #[test]
-    fn a_section_is_as_long_as_in_memory() {
-        check_size(
-            0x102,
-            0x200,
-            expect!["258 of 258 bytes: ByteRanges { ranges: [1000..1102], padding: 0 }"],
-        );
-        check_size(
-            0x210,
-            0x200,
-            expect!["512 of 528 bytes: ByteRanges { ranges: [1000..1200], padding: 10 }"],
-        );
-        check_size(
-            0x210,
-            0,
-            expect!["0 of 528 bytes: ByteRanges { ranges: [0..0], padding: 210 }"],
-        );
-        check_size(
-            0,
-            0x200,
-            expect!["512 of 512 bytes: ByteRanges { ranges: [1000..1200], padding: 0 }"],
-        );
-        check_size(0, 0, expect!["none"]);
-        check_size(
-            0x200 + (16 << 20),
-            0x200,
-            expect!["512 of 16777728 bytes: ByteRanges { ranges: [1000..1200], padding: 1000000 }"],
-        );
-        check_size(
-            0x201 + (16 << 20),
-            0x200,
-            expect![
-                "section .linux: expected at most 16777216 zeros behind its content, found 16777217"
-            ],
-        );
-        check_size(
-            u32::MAX,
-            0x200,
-            expect![
-                "section .linux: expected at most 16777216 zeros behind its content, found 4294966783"
-            ],
-        );
     }
 }
