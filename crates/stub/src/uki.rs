@@ -154,7 +154,8 @@ impl<'a, R: ReadAt> Uki<'a, R> {
 mod tests {
     use expect_test::{Expect, expect};
 
-    use crate::testing::with_uki;
+    use super::*;
+    use crate::testing::{image, with_uki};
 
     const PROFILES: &[(&str, &[u8])] = &[
         (".linux", b"kernel"),
@@ -234,5 +235,21 @@ mod tests {
         let longest = "ID=x\n".to_owned() + &"#".repeat((64 << 10) - 5);
         assert_eq!(name(&longest).as_deref(), Some("x"));
         assert_eq!(name(&(longest + "#")), None);
+    }
+
+    #[test]
+    fn a_selector_finds_profiles_with_a_kernel_alone() {
+        let found = |subsystem: u8, selector: &str| {
+            let without_kernel: &[(&str, &[u8])] = &[(".profile", b"ID=none"), (".linux", b"")];
+            let mut image = image(&[PROFILES, without_kernel].concat());
+            image[0x58 + 68] = subsystem;
+            let pe = PeImage::parse(&image).unwrap();
+            let uki = Uki::select(&image, &pe, selector.as_bytes()).unwrap();
+            uki.map(|uki| uki.profile())
+        };
+        assert_eq!(found(10, "two"), Some(1));
+        assert_eq!(found(10, "none"), None);
+        // Firmware starts no other.
+        assert_eq!(found(11, "two"), None);
     }
 }
