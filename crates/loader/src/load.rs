@@ -1,9 +1,10 @@
 //! From an unfolded image to `kexec_file_load(2)`.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{KexecError, LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
@@ -180,33 +181,7 @@ impl LoadPlan<'_> {
     ///
     /// A command line that no kernel takes.
     pub fn text(&self) -> anyhow::Result<String> {
-        let mut text = self.unfolding.answer.text.clone();
-        writeln!(
-            text,
-            "moved      {} in the kernel, {} through this process",
-            Size(self.moved.in_kernel),
-            Size(self.moved.through_user)
-        )?;
-        if self.dry_run {
-            let request = self.request();
-            let initrd = match &self.initrd {
-                Some(initrd) if self.empty_initrd => {
-                    format!("{} bytes, empty archive", initrd.len())
-                }
-                Some(initrd) => format!("{} bytes, {initrd}", initrd.len()),
-                None => "none".to_owned(),
-            };
-            writeln!(
-                text,
-                "would call kexec_file_load(kernel: {} bytes, {}; initrd: {initrd}; \
-                 cmdline: {} bytes with its NUL; flags: {:#x})",
-                self.kernel.len(),
-                self.kernel.kind(),
-                request.cmdline_with_nul()?.len(),
-                request.flags()
-            )?;
-        }
-        Ok(text)
+        Ok(format!("{}{}", self.unfolding.answer.text, self.report()?))
     }
 
     /// Returns the report for machines, as `docs/json.md` describes it.
@@ -215,25 +190,97 @@ impl LoadPlan<'_> {
     ///
     /// As [`text`](Self::text).
     pub fn document(&self) -> anyhow::Result<Value> {
-        let request = self.request();
         let mut document = self.unfolding.answer.document.clone();
-        document["load"] = json!({
-            "dry_run": self.dry_run,
-            "panic": self.kind == LoadKind::Crash,
-            "kernel": { "size": self.kernel.len(), "descriptor": self.kernel.kind() },
-            "initrd": self.initrd.as_ref().map(|initrd| json!({
-                "size": initrd.len(),
-                "descriptor": initrd.to_string(),
-                "empty_archive": self.empty_initrd,
-            })),
-            "cmdline_len": request.cmdline_with_nul()?.len(),
-            "flags": request.flags(),
-            "bytes_moved": {
-                "in_kernel": self.moved.in_kernel,
-                "through_user": self.moved.through_user,
-            },
-        });
+        document["load"] = serde_json::to_value(self.report()?)?;
         Ok(document)
+    }
+
+    fn report(&self) -> anyhow::Result<LoadReport> {
+        let request = self.request();
+        Ok(LoadReport {
+            dry_run: self.dry_run,
+            panic: self.kind == LoadKind::Crash,
+            kernel: KernelReport {
+                size: self.kernel.len(),
+                descriptor: self.kernel.kind(),
+            },
+            initrd: self.initrd.as_ref().map(|initrd| InitrdReport {
+                size: initrd.len(),
+                descriptor: initrd.to_string(),
+                empty_archive: self.empty_initrd,
+            }),
+            cmdline_len: request.cmdline_with_nul()?.len(),
+            flags: request.flags(),
+            bytes_moved: BytesMoved {
+                in_kernel: self.moved.in_kernel,
+                through_user: self.moved.through_user,
+            },
+        })
+    }
+}
+
+/// What `kexec_file_load(2)` is given: `load` of the document.
+#[derive(Debug, Serialize)]
+struct LoadReport {
+    dry_run: bool,
+    panic: bool,
+    kernel: KernelReport,
+    initrd: Option<InitrdReport>,
+    /// With its NUL.
+    cmdline_len: usize,
+    flags: u32,
+    bytes_moved: BytesMoved,
+}
+
+#[derive(Debug, Serialize)]
+struct KernelReport {
+    size: u64,
+    descriptor: String,
+}
+
+#[derive(Debug, Serialize)]
+struct InitrdReport {
+    size: u64,
+    descriptor: String,
+    /// It stands for none.
+    empty_archive: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct BytesMoved {
+    in_kernel: u64,
+    through_user: u64,
+}
+
+impl fmt::Display for LoadReport {
+    /// Writes what was moved; for a dry run also what the call would be given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BytesMoved {
+            in_kernel,
+            through_user,
+        } = self.bytes_moved;
+        let (in_kernel, through_user) = (Size(in_kernel), Size(through_user));
+        writeln!(
+            f,
+            "moved      {in_kernel} in the kernel, {through_user} through this process"
+        )?;
+        if !self.dry_run {
+            return Ok(());
+        }
+        let KernelReport { size, descriptor } = &self.kernel;
+        let initrd = match &self.initrd {
+            Some(initrd) if initrd.empty_archive => {
+                format!("{} bytes, empty archive", initrd.size)
+            }
+            Some(initrd) => format!("{} bytes, {}", initrd.size, initrd.descriptor),
+            None => "none".to_owned(),
+        };
+        let (cmdline_len, flags) = (self.cmdline_len, self.flags);
+        writeln!(
+            f,
+            "would call kexec_file_load(kernel: {size} bytes, {descriptor}; initrd: {initrd}; \
+             cmdline: {cmdline_len} bytes with its NUL; flags: {flags:#x})"
+        )
     }
 }
 

@@ -1,14 +1,19 @@
 //! What people and machines read: text and JSON of the same values.
 
-pub(crate) mod document;
 pub mod failure;
+pub(crate) mod image;
+mod layers;
 mod machine;
+mod parser_run;
+pub(crate) mod part;
 pub(crate) mod printable;
+pub(crate) mod signature;
 pub(crate) mod size;
-pub(crate) mod text;
 
-pub use self::document::{SCHEMA, of_stage};
 pub use self::machine::MachineReport;
+pub use self::parser_run::ParserRunReport;
 pub use self::printable::{is_printable, json_line, json_text, one_line, visible};
 pub use self::size::{Size, SizeError};
-pub use self::text::identity;
+
+/// The version that every document names. Within it, fields are only added.
+pub const SCHEMA: u32 = 1;

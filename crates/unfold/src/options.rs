@@ -80,13 +80,15 @@ pub struct ParserFile {
 }
 
 /// Who brought a parser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ParserOrigin {
     /// The caller named it for this image (`--parser`).
     Given,
     /// The image carries it in its section `.bpf`.
     Embedded,
     /// It lies in a `parsers.d` folder.
+    #[serde(rename = "parsers.d")]
     ParsersD,
     /// It came with ukexec.
     BuiltIn,

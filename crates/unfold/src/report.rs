@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde::{Serialize, Serializer};
 use ukexec_decompress::{Decompressed, StreamWarning};
 
 use crate::ParserOrigin;
@@ -20,7 +21,7 @@ pub struct Report {
 }
 
 /// One image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Layer {
     /// Where it lies, such as `uki.efi > .linux > zboot payload`.
@@ -40,7 +41,7 @@ pub struct Layer {
 }
 
 /// A parser that was asked whether an image is its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AskedReport {
     /// The parser.
@@ -53,11 +54,12 @@ pub struct AskedReport {
     pub log: Vec<String>,
     /// Why calls that they made failed: the last few, oldest first. That is no
     /// fault; whether a payload can be decompressed may be what they look for.
+    #[serde(skip)]
     pub refusals: Vec<String>,
 }
 
 /// The headers of a PE.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PeSummary {
     /// `Machine` of the COFF header.
@@ -65,23 +67,47 @@ pub struct PeSummary {
     /// `Subsystem` of the optional header; 10 is an EFI application.
     pub subsystem: u16,
     /// The certificate table, if there is one, as bytes of this layer.
+    #[serde(serialize_with = "some_extent")]
     pub certificates: Option<Range<u64>>,
     /// The sections in file order.
     pub sections: Vec<SectionSummary>,
 }
 
 /// One section of a PE.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SectionSummary {
     /// Its name; odd bytes are escaped.
     pub name: String,
     /// Its content, as bytes of this layer.
+    #[serde(flatten, serialize_with = "extent")]
     pub content: Range<u64>,
 }
 
+/// Serialises bytes of a layer by where they begin and how many they are.
+fn extent<S: Serializer>(range: &Range<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Extent {
+        offset: u64,
+        size: u64,
+    }
+    let (offset, size) = (range.start, range.end.saturating_sub(range.start));
+    Extent { offset, size }.serialize(serializer)
+}
+
+/// As [`extent`], of bytes that may be absent.
+fn some_extent<S: Serializer>(
+    range: &Option<Range<u64>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Some<'a>(#[serde(serialize_with = "extent")] &'a Range<u64>);
+    range.as_ref().map(Some).serialize(serializer)
+}
+
 /// Which parser it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ParserInfo {
     /// Its file name, or `.bpf` where it lies in the image.
@@ -106,10 +132,11 @@ impl fmt::Display for ParserInfo {
 }
 
 /// One stage: what a parser did with one layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StageReport {
     /// Its number, from 1.
+    #[serde(rename = "stage")]
     pub number: u32,
     /// Path of the layer it took apart.
     pub layer: String,
@@ -132,7 +159,7 @@ pub struct StageReport {
 }
 
 /// One program's run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProgramReport {
     /// The function's name.
@@ -144,7 +171,7 @@ pub struct ProgramReport {
 }
 
 /// A resource as it was handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HandOver {
     /// What it is.
@@ -155,13 +182,15 @@ pub struct HandOver {
 }
 
 /// What a parser can hand over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Resource {
     /// The next image.
     Kernel,
     /// The initial RAM disk.
     Initrd,
     /// The kernel's command line.
+    #[serde(rename = "command line")]
     Cmdline,
 }
 

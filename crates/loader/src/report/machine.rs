@@ -6,7 +6,7 @@ use serde::Serialize;
 use ukexec_kexec::{LoadKind, LoadLimit, MachineState};
 use ukexec_signature::SecureBoot;
 
-use super::document::SCHEMA;
+use super::SCHEMA;
 use super::size::Size;
 use crate::config::policy::Enforcement;
 use crate::config::trust::Standing;

@@ -1,7 +1,6 @@
 //! What the worker tells of an unfolding.
 
 use anyhow::Context as _;
-use serde_json::json;
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
 use ukexec_bpf::{Piece, Rope, RopeError};
 use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives, selector_of};
@@ -9,47 +8,25 @@ use ukexec_unfold::PeBytes;
 
 use super::outcome::{Outcome, no_kernel};
 use super::sources::Sources;
-use super::verify::Found;
 use crate::options::Purpose;
 use crate::protocol::{Answer, Failure, Identity, Job, Objection, bounds};
-use crate::report::size::Size;
-use crate::report::{document, text};
+use crate::report::SCHEMA;
+use crate::report::image::{ImageFile, ImageReport, Inspection};
+use crate::report::part::{Cmdline, KernelIdentity, KernelPart, Part};
 
 /// Returns the answer to `job`.
 pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow::Result<Answer> {
-    let mut warnings = outcome.warnings();
-    let mut document = document::of_outcome(outcome, job.purpose.hashes())?;
-    let signatures = outcome.signatures.iter().map(Found::document);
-    document["signatures"] = signatures.collect();
-    let uki = uki(outcome, job);
-    let mut os_name = None;
-    if job.purpose.is_inspection() {
-        os_name = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
-        document["os"] = json!(os_name);
-    }
-    let mut text = report(outcome, &job.purpose, os_name.as_deref())?;
-    let mut initrd = outcome.initrd.clone();
-    if let Purpose::Load(_) = job.purpose {
-        let files = extra_files(&uki, &mut warnings);
-        initrd = with_extra(outcome, &files)?;
-        document["extra"] = json!(files);
-        files.iter().for_each(|file| extra_text(&mut text, file));
-    }
-    if let Purpose::Inspect { measure: true, .. } = job.purpose {
-        let measurements = uki.and_then(|uki| measurements(outcome, job, uki.as_ref()));
-        let measurements = measurements.context("it cannot be measured")?;
-        document["measurements"] = json!(measurements);
-        text.push_str(&measurements.to_string());
-    }
-    let warnings = bounds::fitting(warnings);
-    document["warnings"] = json!(warnings);
+    let (report, initrd) = report(outcome, job)?;
+    let unfolded = !report.stages.is_empty();
+    let (text, warnings) = (report.to_string(), report.warnings.clone());
+    let document = serde_json::to_value(report).context("the report cannot be put into words")?;
     bounds::check_report(&text, &document, job.budget.meter.log_lines)
         .context("the image makes a report that is too long to print")?;
     Ok(Answer {
         text,
         document,
         warnings,
-        unfolded: !outcome.report.stages.is_empty(),
+        unfolded,
         identity: identity(outcome, job.purpose.platform()),
         kernel: sources.spans(&outcome.kernel)?,
         initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
@@ -57,25 +34,53 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
     })
 }
 
-/// Returns the report for people.
-fn report(outcome: &Outcome, purpose: &Purpose, os: Option<&str>) -> anyhow::Result<String> {
-    let mut report = String::new();
-    if purpose.is_inspection() {
-        report.push_str(&text::layers(outcome));
-        report.push('\n');
-    }
-    report.push_str(&text::stages(outcome));
-    if let Some(os) = os {
-        text::line(&mut report, format_args!("os         {os}"));
-    }
-    report.push_str(&text::parts(outcome, purpose.hashes())?);
-    for found in &outcome.signatures {
-        text::line(&mut report, format_args!("signature  {}", found.text()));
-        for detail in found.details() {
-            text::line(&mut report, format_args!("           {detail}"));
+/// Returns the report, and the initrd that the kernel gets.
+fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<Rope>)> {
+    let mut warnings = outcome.warnings();
+    let hash = job.purpose.hashes();
+    let part = |rope| Part::new(rope, hash);
+    let kernel = KernelPart {
+        part: part(&outcome.kernel)?,
+        identity: KernelIdentity::new(&outcome.identity),
+    };
+    let cmdline = outcome.cmdline.as_deref();
+    let uki = uki(outcome, job);
+    let (mut inspection, mut extra, mut measured) = (None, None, None);
+    let mut initrd = outcome.initrd.clone();
+    match job.purpose {
+        Purpose::Inspect { measure, .. } => {
+            let os = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
+            inspection = Some(Inspection { os });
+            if measure {
+                let measurements = uki.and_then(|uki| measurements(outcome, job, uki.as_ref()));
+                measured = Some(measurements.context("it cannot be measured")?);
+            }
         }
+        Purpose::Load(_) => {
+            let files = extra_files(&uki, &mut warnings);
+            initrd = with_extra(outcome, &files)?;
+            extra = Some(files);
+        }
+        Purpose::Unfold { .. } => {}
     }
-    Ok(report)
+    let report = ImageReport {
+        schema: SCHEMA,
+        image: ImageFile {
+            path: outcome.path.clone(),
+            size: outcome.image.len(),
+        },
+        layers: outcome.report.layers.clone(),
+        stages: outcome.report.stages.clone(),
+        kernel,
+        initrd: outcome.initrd.as_ref().map(part).transpose()?,
+        cmdline: cmdline.map(|line| Cmdline::new(line, hash)).transpose()?,
+        signatures: outcome.signatures.clone(),
+        warnings: bounds::fitting(warnings),
+        inspection,
+        extra,
+        measurements: measured,
+    };
+    Ok((report, initrd))
 }
 
 /// Returns the outermost image as systemd-stub sees it, with the profile that was
@@ -142,20 +147,6 @@ fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>, Ro
         }
     }
     Ok(Some(initrd))
-}
-
-fn extra_text(report: &mut String, file: &ExtraFile) {
-    let ExtraFile {
-        path,
-        section,
-        size,
-        ..
-    } = file;
-    let size = Size((*size).into());
-    text::line(
-        report,
-        format_args!("extra      {path} ({section}), {size}"),
-    );
 }
 
 /// Returns what booting the image and loading it would measure.

@@ -14,10 +14,11 @@ use ukexec_unfold::{
 use super::initrd;
 use super::rules::Rules;
 use super::sources::Sources;
-use super::verify::{Found, Verifier};
+use super::verify::Verifier;
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, Failure, Job};
+use crate::report::signature::SignatureReport;
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
@@ -43,7 +44,7 @@ pub(crate) struct Outcome {
     /// How it went.
     pub(crate) report: Report,
     /// What is known of the layers' signatures.
-    pub(crate) signatures: Vec<Found>,
+    pub(crate) signatures: Vec<SignatureReport>,
     /// What else is worth a look.
     notes: Vec<String>,
 }
@@ -168,8 +169,8 @@ fn plain_failure(error: UnfoldError) -> anyhow::Error {
 
 /// Refuses an image whose headers say that no parser that comes with ukexec takes
 /// it apart, and that it is no kernel either: it need not even be copied then.
-/// `pe` is its headers, if they are those of a sound PE. Where there are more parsers than those (`has_more_parsers`), it may be
-/// anything.
+/// `pe` is its headers, if they are those of a sound PE. Where there are more
+/// parsers than those (`has_more_parsers`), it may be anything.
 pub(super) fn check_hopeless(
     pe: Option<&PeImage>,
     image: &Rope,

@@ -6,7 +6,6 @@
 
 use std::error::Error;
 
-use serde_json::{Value, json};
 use ukexec_signature::{
     DigestSource, Digests, ImageVerdict, SignatureError, TakenDigests, UnverifiedImage, Verdict,
     revoked_by_sbat, verify_image,
@@ -15,7 +14,7 @@ use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
 use super::rules::{NOT_LOOKED_AT, NotVerified, Rules};
 use crate::config::policy::Because;
-use crate::report::document;
+use crate::report::signature::SignatureReport;
 
 /// Looks at the layers of one unfolding.
 #[derive(Debug)]
@@ -30,22 +29,7 @@ pub(crate) struct Verifier<'a> {
     /// Whether a layer so far was a PE image: its `.sbat` stands for all inside.
     had_pe: bool,
     /// What was found, layer by layer.
-    pub(crate) found: Vec<Found>,
-}
-
-/// What was found of a layer.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// Where it lies.
-    pub(crate) layer: String,
-    /// Why nobody looked, if nobody did at all.
-    idle: Option<&'static str>,
-    /// Absent where nobody looked.
-    pub(crate) verdict: Option<Verdict>,
-    /// The digests it was verified by.
-    digests: Digests,
-    /// The layer around it that is good, or itself.
-    pub(crate) covered_by: Option<String>,
+    pub(crate) found: Vec<SignatureReport>,
 }
 
 /// A signed image's own parser would not run.
@@ -156,61 +140,10 @@ impl Gate for Verifier<'_> {
         self.check_covered_sbat(layer)?;
         self.had_pe |= layer.pe.is_some();
         self.check_own_parser(layer)?;
-        self.found.push(Found {
-            layer: layer.path.to_owned(),
-            idle,
-            verdict,
-            digests,
-            covered_by,
-        });
+        let layer = layer.path.to_owned();
+        let found = SignatureReport::new(layer, covered_by, idle, verdict, digests);
+        self.found.push(found);
         Ok(())
-    }
-}
-
-impl Found {
-    /// Returns this in words.
-    pub(crate) fn text(&self) -> String {
-        let Self {
-            layer,
-            verdict,
-            covered_by,
-            ..
-        } = self;
-        let outer = covered_by.as_ref().filter(|outer| *outer != layer);
-        match (verdict, outer) {
-            (None, None) => format!("{layer}: {}", self.idle.unwrap_or_default()),
-            (None, Some(outer)) => format!("{layer}: covered by {outer}"),
-            (Some(verdict), None) => format!("{layer}: {verdict}"),
-            (Some(verdict), Some(outer)) => format!("{layer}: covered by {outer}; {verdict}"),
-        }
-    }
-
-    /// Returns what that rests on, in lines: the digests, and who vouches for
-    /// whom.
-    pub(crate) fn details(&self) -> Vec<String> {
-        let mut details = Vec::new();
-        if self.digests != Digests::default() {
-            details.push(self.digests.to_string());
-        }
-        if let Some(Verdict::Good(good)) = &self.verdict
-            && good.chain.len() > 1
-        {
-            let chain = good.chain.iter().map(|one| one.subject.as_str());
-            let chain: Vec<&str> = chain.collect();
-            details.push(format!("chain {}", chain.join(", issued by ")));
-        }
-        details
-    }
-
-    pub(crate) fn document(&self) -> Value {
-        json!({
-            "layer": self.layer,
-            "covered_by": self.covered_by,
-            "verdict": self.verdict.as_ref().map(ToString::to_string),
-            "good": self.verdict.as_ref().map(Verdict::is_good),
-            "signature": self.verdict,
-            "digests": document::digests(&self.digests),
-        })
     }
 }
 
@@ -242,13 +175,11 @@ mod tests {
             };
             let mut verifier = Verifier::new(&rules, None, true, true);
             verifier.had_pe = had_pe;
-            verifier.found.push(Found {
-                layer: covering.to_owned(),
-                idle: None,
-                verdict: None,
-                digests: Digests::default(),
-                covered_by: Some(covering.to_owned()),
-            });
+            let covered_by = Some(covering.to_owned());
+            let covering = covering.to_owned();
+            let digests = Digests::default();
+            let found = SignatureReport::new(covering, covered_by, None, None, digests);
+            verifier.found.push(found);
             let input = Input {
                 image: Rope::from(image.clone()),
                 ..Input::default()

@@ -9,15 +9,13 @@ use ukexec_bpf::Parser;
 use ukexec_bpf::trace::Tracer;
 use ukexec_kexec::{Readers, create_file};
 use ukexec_unfold::{
-    Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, PeBytes, Resource, Stage,
-    run_stage,
+    Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, Resource, run_stage,
 };
 
 use super::read;
 use super::trace::{Form, Trace, int};
 use crate::args::ParserRun;
-use ukexec_loader::report::Size;
-use ukexec_loader::report::{identity, of_stage};
+use ukexec_loader::report::ParserRunReport;
 use ukexec_loader::{join_initrds, name, rope};
 
 use crate::console::{self, Terminal};
@@ -66,14 +64,14 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     );
     // The trace of a stage that failed is wanted most.
     let told = teller.finish();
-    let stage = done?;
+    let report = ParserRunReport::new(&done?)?;
     told?;
     if args.json {
-        console::json(&of_stage(&stage))?;
+        console::json(&serde_json::to_value(&report)?)?;
     } else {
-        console::out(&result(&stage))?;
+        console::out(&report.to_string())?;
     }
-    for warning in &stage.warnings {
+    for warning in report.warnings() {
         console::note(&format!("warning: {warning}"));
     }
     Ok(())
@@ -168,31 +166,4 @@ impl Observer for Teller {
     fn tracer(&mut self) -> Option<&mut dyn Tracer> {
         self.trace.as_mut().map(|trace| trace as &mut dyn Tracer)
     }
-}
-
-/// Returns what the stage has come to.
-fn result(stage: &Stage) -> String {
-    let none = || "not handed over".to_owned();
-    let matches = match stage.matches {
-        None => String::new(),
-        Some(true) => "match      yes: chosen for such images\n".to_owned(),
-        Some(false) => "match      no: not chosen for such images\n".to_owned(),
-    };
-    let kernel = match ukexec_boot::identify(&PeBytes(&stage.kernel)) {
-        Ok(kernel) => identity(&kernel),
-        Err(error) => error.to_string(),
-    };
-    let initrd = match &stage.initrd {
-        Some(initrd) if initrd.is_empty() => "none from here on".to_owned(),
-        Some(initrd) => Size(initrd.len()).to_string(),
-        None => none(),
-    };
-    let cmdline = stage.cmdline.as_ref().map_or_else(none, |line| {
-        String::from_utf8_lossy(line).escape_debug().to_string()
-    });
-    format!(
-        "{matches}kernel     {}, {kernel}\ninitrd     {initrd}\ncmdline    {cmdline}\ninsns      {}\n",
-        Size(stage.kernel.len()),
-        stage.report.insns
-    )
 }

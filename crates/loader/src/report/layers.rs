@@ -1,21 +1,15 @@
-//! What people read: reports on stdout, notes on stderr.
+//! Layers and stages for people. For machines they are what
+//! [`ukexec_unfold::Report`] makes of them.
 
 use std::fmt::{self, Write as _};
 
-use ukexec_boot::Kernel;
 use ukexec_unfold::{Layer, PeSummary, StageReport};
 
-use crate::report::document::sha256;
-use crate::report::printable::one_line;
-use crate::report::size::Size;
-use crate::worker::outcome::Outcome;
+use super::printable::one_line;
+use super::size::Size;
 
-/// Returns the layers of an image with their sections.
-pub(crate) fn layers(outcome: &Outcome) -> String {
-    outcome.report.layers.iter().map(layer).collect()
-}
-
-fn layer(layer: &Layer) -> String {
+/// Returns a layer, its sections and its parser.
+pub(super) fn layer(layer: &Layer) -> String {
     let mut text = String::new();
     let pe = layer.pe.as_ref().map(|pe| format!(", {}", pe_line(pe)));
     let (path, size, pe) = (&layer.path, Size(layer.size), pe.unwrap_or_default());
@@ -38,7 +32,7 @@ fn layer(layer: &Layer) -> String {
 }
 
 /// Adds one line to a report, whatever the names in it are.
-pub(crate) fn line(report: &mut String, text: fmt::Arguments<'_>) {
+pub(super) fn line(report: &mut String, text: fmt::Arguments<'_>) {
     report.push_str(&one_line(&text.to_string()));
     report.push('\n');
 }
@@ -67,12 +61,8 @@ fn pe_line(pe: &PeSummary) -> String {
     format!("{machine} {subsystem}, {signed}")
 }
 
-/// Returns one line for each stage.
-pub(crate) fn stages(outcome: &Outcome) -> String {
-    outcome.report.stages.iter().map(stage).collect()
-}
-
-fn stage(stage: &StageReport) -> String {
+/// Returns what a stage was, and what its parser printed.
+pub(super) fn stage(stage: &StageReport) -> String {
     let resources = stage
         .handed_over
         .iter()
@@ -98,58 +88,4 @@ fn stage(stage: &StageReport) -> String {
         let _infallible = writeln!(text, "  | {}", printed.join("\t"));
     }
     text
-}
-
-/// Returns the parts that come out, with their digests if asked for.
-pub(crate) fn parts(outcome: &Outcome, hash: bool) -> anyhow::Result<String> {
-    let digest = |rope| -> anyhow::Result<String> {
-        if hash {
-            Ok(format!("           sha256 {}\n", sha256(rope)?))
-        } else {
-            Ok(String::new())
-        }
-    };
-    let mut text = String::new();
-    let identified = match &outcome.identity {
-        Ok(kernel) => identity(kernel),
-        Err(error) => format!("not a kernel: {error}"),
-    };
-    let size = Size(outcome.kernel.len());
-    line(&mut text, format_args!("kernel     {size}, {identified}"));
-    text.push_str(&digest(&outcome.kernel)?);
-    match &outcome.initrd {
-        Some(rope) => {
-            line(&mut text, format_args!("initrd     {}", Size(rope.len())));
-            text.push_str(&digest(rope)?);
-        }
-        None => text.push_str("initrd     none\n"),
-    }
-    match &outcome.cmdline {
-        Some(bytes) => {
-            let cmdline = String::from_utf8_lossy(bytes);
-            line(
-                &mut text,
-                format_args!("cmdline    {}", cmdline.escape_debug()),
-            );
-        }
-        None => text.push_str("cmdline    none\n"),
-    }
-    Ok(text)
-}
-
-/// Returns what kernel it is.
-pub fn identity(kernel: &Kernel) -> String {
-    let Kernel {
-        arch,
-        format,
-        version,
-        signed,
-        ..
-    } = kernel;
-    let arch = arch.map_or(String::new(), |arch| format!("{arch} "));
-    let signed = if *signed { ", signed" } else { "" };
-    match version {
-        Some(version) => format!("{arch}{format}, Linux {version}{signed}"),
-        None => format!("{arch}{format}{signed}"),
-    }
 }

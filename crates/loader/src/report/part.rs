@@ -1,0 +1,191 @@
+//! What comes out of an image: kernel, initrd, command line.
+
+use std::fmt;
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use ukexec_boot::Kernel;
+use ukexec_bpf::{Rope, RopeError};
+
+use super::layers::line;
+use super::size::Size;
+
+/// A part, and its digest where one was asked for.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Part {
+    pub(crate) size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl Part {
+    /// Reports `rope`; with `hash`, every byte is read.
+    pub(crate) fn new(rope: &Rope, hash: bool) -> Result<Self, RopeError> {
+        Ok(Self {
+            size: rope.len(),
+            sha256: hash.then(|| sha256(rope)).transpose()?,
+        })
+    }
+
+    fn digest_line(&self, report: &mut String) {
+        if let Some(digest) = &self.sha256 {
+            line(report, format_args!("           sha256 {digest}"));
+        }
+    }
+}
+
+/// The innermost image.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct KernelPart {
+    #[serde(flatten)]
+    pub(crate) part: Part,
+    #[serde(flatten)]
+    pub(crate) identity: KernelIdentity,
+}
+
+/// What kernel it is, or why it is none.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum KernelIdentity {
+    Kernel {
+        format: String,
+        arch: Option<String>,
+        version: Option<String>,
+        signed: bool,
+        /// Bytes of a command line.
+        cmdline_limit: Option<u32>,
+    },
+    Other {
+        not_a_kernel: String,
+    },
+}
+
+impl KernelIdentity {
+    /// Reports what was recognised.
+    pub(crate) fn new<E: fmt::Display>(identity: &Result<Kernel, E>) -> Self {
+        match identity {
+            Ok(kernel) => Self::Kernel {
+                format: kernel.format.to_string(),
+                arch: kernel.arch.map(|arch| arch.to_string()),
+                version: kernel.version.clone(),
+                signed: kernel.signed,
+                cmdline_limit: kernel.cmdline_limit.map(|limit| limit.bytes),
+            },
+            Err(error) => Self::Other {
+                not_a_kernel: error.to_string(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for KernelIdentity {
+    /// Writes the kernel's kind, or why it is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel {
+                format,
+                arch,
+                version,
+                signed,
+                ..
+            } => {
+                if let Some(arch) = arch {
+                    write!(f, "{arch} ")?;
+                }
+                f.write_str(format)?;
+                if let Some(version) = version {
+                    write!(f, ", Linux {version}")?;
+                }
+                f.write_str(if *signed { ", signed" } else { "" })
+            }
+            Self::Other { not_a_kernel } => f.write_str(not_a_kernel),
+        }
+    }
+}
+
+/// The command line.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cmdline {
+    #[serde(flatten)]
+    part: Part,
+    /// Bytes that are no UTF-8 are replaced.
+    text: String,
+}
+
+impl Cmdline {
+    /// Reports `bytes`, which end before the NUL.
+    pub(crate) fn new(bytes: &[u8], hash: bool) -> Result<Self, RopeError> {
+        Ok(Self {
+            part: Part::new(&Rope::from(bytes.to_vec()), hash)?,
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Cmdline {
+    /// Writes it with escapes for what is not printable.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.text.escape_debug())
+    }
+}
+
+/// Adds the lines about all parts to `report`.
+pub(super) fn lines(
+    kernel: &KernelPart,
+    initrd: Option<&Part>,
+    cmdline: Option<&Cmdline>,
+    report: &mut String,
+) {
+    let KernelPart { part, identity } = kernel;
+    let not = match identity {
+        KernelIdentity::Kernel { .. } => "",
+        KernelIdentity::Other { .. } => "not a kernel: ",
+    };
+    let size = Size(part.size);
+    line(report, format_args!("kernel     {size}, {not}{identity}"));
+    part.digest_line(report);
+    match initrd {
+        Some(part) => {
+            line(report, format_args!("initrd     {}", Size(part.size)));
+            part.digest_line(report);
+        }
+        None => report.push_str("initrd     none\n"),
+    }
+    match cmdline {
+        Some(cmdline) => line(report, format_args!("cmdline    {cmdline}")),
+        None => report.push_str("cmdline    none\n"),
+    }
+}
+
+/// Returns the SHA-256 of all bytes of `rope`, in hex.
+fn sha256(rope: &Rope) -> Result<String, RopeError> {
+    let mut digest = Sha256::new();
+    let mut buf = vec![0; HASH_CHUNK];
+    let mut at = 0;
+    while at < rope.len() {
+        let len = usize::try_from(rope.len() - at)
+            .unwrap_or(HASH_CHUNK)
+            .min(HASH_CHUNK);
+        rope.read_at(at, &mut buf[..len])?;
+        digest.update(&buf[..len]);
+        at += len as u64;
+    }
+    let digest = digest.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+const HASH_CHUNK: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rope_hashes_as_its_bytes() {
+        let rope = Rope::from(b"abc".to_vec());
+        assert_eq!(
+            sha256(&rope).unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
