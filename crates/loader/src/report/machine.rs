@@ -154,9 +154,80 @@ fn secure_boot(boot: SecureBoot) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use ukexec_kexec::Lockdown;
 
     use super::*;
     use crate::config::policy::{BootState, Policy};
+
+    #[test]
+    fn every_value_is_in_the_text_and_in_the_document() {
+        let mut state = MachineState::default();
+        state.release = Some("6.6.6".to_owned());
+        state.machine = Some("x86_64".to_owned());
+        state.kexec = Some(true);
+        state.loaded = Some(true);
+        state.crash_loaded = Some(false);
+        state.crash_size = Some(256 << 20);
+        state.load_disabled = Some(true);
+        state.limit_reboot = Some(LoadLimit::Unlimited);
+        state.limit_panic = Some(LoadLimit::Left(0));
+        state.lockdown = Some(Lockdown::Integrity);
+        state.cap_sys_boot = Some(false);
+        state.systemd = true;
+        let standing = Standing {
+            effective: Policy::Off.on(Machine::default()),
+            secure_boot: Some(SecureBoot::default()),
+        };
+        let report = MachineReport::new(&state, standing);
+        let document = serde_json::to_value(&report).unwrap();
+        expect![[r#"
+            running         6.6.6 x86_64
+            kexec           yes
+            kernel loaded   yes
+            crash kernel    no
+            crash memory    256.0 MiB reserved
+            loads left      unlimited
+            crash loads     0
+            load disabled   yes
+            lockdown        integrity
+            secure boot     unknown
+            signatures      not looked at
+            CAP_SYS_BOOT    no
+            systemd         yes
+            load is refused: this process lacks CAP_SYS_BOOT
+            load is refused: kernel.kexec_load_disabled is 1
+            load --panic is refused: this process lacks CAP_SYS_BOOT
+            load --panic is refused: kernel.kexec_load_disabled is 1
+            load --panic is refused: kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included
+            {
+              "cap_sys_boot": false,
+              "crash_loaded": false,
+              "crash_size": 268435456,
+              "kexec": true,
+              "limit_panic": "0",
+              "limit_reboot": "unlimited",
+              "load_disabled": true,
+              "loaded": true,
+              "lockdown": "integrity",
+              "machine": "x86_64",
+              "obstacles": {
+                "load": [
+                  "this process lacks CAP_SYS_BOOT",
+                  "kernel.kexec_load_disabled is 1"
+                ],
+                "load_panic": [
+                  "this process lacks CAP_SYS_BOOT",
+                  "kernel.kexec_load_disabled is 1",
+                  "kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included"
+                ]
+              },
+              "release": "6.6.6",
+              "schema": 1,
+              "secure_boot": null,
+              "signatures": "off",
+              "systemd": true
+            }"#]].assert_eq(&format!("{report}{document:#}"));
+    }
 
     /// Compares what is said of Secure Boot and of what follows from it.
     fn check(boot: SecureBoot, expected: Expect) {
