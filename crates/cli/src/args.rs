@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ukexec_bpf::Meter;
-use ukexec_loader::{CmdlineFrom, Config, LoadKind, Options, Policy, TrustSource};
+use ukexec_loader::{CmdlineFrom, Config, LoadKind, LoaderOptions, Policy, TrustSource};
 use ukexec_unfold::Budget;
 
 use ukexec_loader::report::Size;
@@ -359,7 +359,7 @@ pub(crate) struct Limits {
 
 impl Unfolding {
     /// Returns how to take an image apart.
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> LoaderOptions {
         let verify = &self.verify;
         let trust = verify.trust.iter();
         let trust = trust.map(|path| TrustSource::from(path.as_path()));
@@ -368,7 +368,7 @@ impl Unfolding {
             Some(line) => CmdlineFrom::Caller(line.clone().into_vec()),
             None => CmdlineFrom::Image,
         };
-        Options {
+        LoaderOptions {
             parser: self.parser.clone(),
             embedded_parsers: !self.no_embedded_parser,
             parsers_dirs: self.parsers_dir.clone(),

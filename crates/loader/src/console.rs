@@ -1,11 +1,7 @@
 //! Where words go while an image is taken apart: this crate prints nothing.
 
-/// Shows people what happens.
-///
-/// Texts may come from images, made one line each by the
-/// caller of this trait or by whoever implements it with [`one_line`].
-///
-/// [`one_line`]: crate::report::one_line
+/// Shows people what happens. Texts may come from images: a terminal gets them
+/// through [`one_line`](crate::report::one_line).
 pub trait Console: Send + Sync {
     /// Takes a note about what was or was not done, without the program's name.
     fn note(&self, text: &str);
@@ -22,4 +18,9 @@ pub trait Console: Send + Sync {
 pub trait Progress {
     /// Takes how many bytes are done.
     fn set(&self, done: u64);
+}
+
+/// Shows nothing.
+impl Progress for () {
+    fn set(&self, _done: u64) {}
 }

@@ -51,11 +51,19 @@ pub(crate) fn whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// As [`whole`], of what the caller named for this run: it may be a pipe as
 /// well, such as a shell's `<(…)`.
+///
+/// # Errors
+///
+/// It cannot be opened or read, or has more bytes.
 pub fn named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bounded(open(path)?, limit)
 }
 
 /// As [`named`], with who may read it.
+///
+/// # Errors
+///
+/// As those of [`named`].
 pub fn named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
     let file = open(path)?;
     let readers = Readers::of(&file)?;

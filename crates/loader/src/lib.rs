@@ -1,5 +1,52 @@
-//! What loading an image with kexec is: a parent that has the rights, and a
-//! worker that looks at the bytes.
+//! Loading boot images with kexec: all of `ukexec load` but its arguments and its
+//! terminal.
+//!
+//! - [`unfold`] opens an image, brings it into reach, and has a worker take it
+//!   apart; [`LoaderOptions`] say how, a [`Purpose`] says what for.
+//! - [`LoadPlan`] puts together what `kexec_file_load(2)` is given, tells of it,
+//!   and makes the call.
+//! - [`run_as_worker`] is the worker: the same program, started once more without
+//!   rights. Every program that calls [`unfold`] calls it first.
+//! - [`Config`] is `/etc/ukexec/ukexec.conf`, [`Standing`] what it comes to on this
+//!   machine; [`report`] has what people and machines read.
+//!
+//! The parent has the rights and looks at no byte of an image; the worker looks at
+//! the bytes and has no rights. They speak JSON over a socket, and bytes travel as
+//! descriptors. Parent to worker, messages hold the types of the libraries below.
+//! Worker to parent is the border of trust: numbers, which are checked against
+//! what the parent holds, and texts, which are bounded and made one line each.
+//!
+//! This crate prints nothing: words go to a [`Console`].
+//!
+//! Left out: kernels for which `kexec_file_load(2)` does not exist.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//!
+//! use ukexec_loader::{
+//!     Console, LoadPlan, LoaderOptions, MachineState, Purpose, run_as_worker, unfold,
+//! };
+//!
+//! fn main() -> ExitCode {
+//!     run_as_worker().unwrap_or_else(|| match load() {
+//!         Ok(()) => ExitCode::SUCCESS,
+//!         Err(_) => ExitCode::FAILURE,
+//!     })
+//! }
+//!
+//! fn load() -> Result<(), Box<dyn std::error::Error>> {
+//!     let machine = MachineState::read(Path::new("/"));
+//!     let options = LoaderOptions::default();
+//!     let console = console();
+//!     let unfolding = unfold("image.efi".as_ref(), &options, &Purpose::load(&machine), &console)?;
+//!     let plan = LoadPlan::new(&unfolding, &machine, false)?;
+//!     plan.check()?;
+//!     Ok(plan.load()?)
+//! }
+//! # fn console() -> Arc<dyn Console> { unimplemented!() }
+//! ```
 #![forbid(unsafe_code)]
 
 mod config;
@@ -17,7 +64,7 @@ pub use self::config::{Because, Config, Enforcement, Policy, Standing, TrustSour
 pub use self::console::{Console, Progress};
 pub use self::files::{LEN_MAX, is_stdin, name, named, named_with_readers, shown};
 pub use self::load::{LoadPlan, NotTaken};
-pub use self::options::{CmdlineFrom, Options, Purpose};
+pub use self::options::{CmdlineFrom, LoaderOptions, Purpose};
 pub use self::parent::input::rope;
 pub use self::parent::{Unfolding, unfold};
 pub use self::protocol::Failure;

@@ -14,7 +14,7 @@ use crate::config::Config;
 /// By default: by its own parser or one that comes with ukexec, in a sandbox,
 /// with its own command line, and verified as `/etc/ukexec/ukexec.conf` says.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct LoaderOptions {
     /// The parser for the outermost image, before all others.
     pub parser: Option<PathBuf>,
     /// Whether parsers that images carry may run.
@@ -41,7 +41,7 @@ pub struct Options {
     pub budget: Budget,
 }
 
-impl Default for Options {
+impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             parser: None,

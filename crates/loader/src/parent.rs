@@ -1,13 +1,13 @@
 //! The parent: it opens files, hands them to a worker, and checks what comes
 //! back. Nothing here looks at a byte of an image.
 
-pub(crate) mod at_work;
 pub(crate) mod border;
 mod companions;
 pub(crate) mod input;
 pub(crate) mod log;
 pub(crate) mod sources;
 pub(crate) mod waiting;
+pub(crate) mod worker_process;
 
 use std::mem;
 use std::os::fd::AsFd as _;
@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
-use self::at_work::{Looked, SLACK, Work, output_limit};
 use self::input::{Image, Opened};
 use self::sources::{CheckedSpans, Sources};
+use self::worker_process::{Looked, SLACK, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::files::name;
-use crate::options::{CmdlineFrom, Options, Purpose};
+use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{Answer, CallersInitrd, Identity, Job, Request, Verification};
 
@@ -81,7 +81,7 @@ pub struct Unfolding {
 /// a worker that said what cannot be.
 pub fn unfold(
     path: &Path,
-    options: &Options,
+    options: &LoaderOptions,
     purpose: &Purpose,
     console: &Arc<dyn Console>,
 ) -> anyhow::Result<Unfolding> {
@@ -90,7 +90,7 @@ pub fn unfold(
     let required = trust
         .as_ref()
         .is_some_and(|(rules, _)| rules.enforcement.is_require());
-    let work = Work::start(options, required, console)?;
+    let work = WorkerProcess::start(options, required, console)?;
     let task = Task {
         path,
         options,
@@ -105,7 +105,7 @@ pub fn unfold(
 /// An image to take apart.
 struct Task<'a> {
     path: &'a Path,
-    options: &'a Options,
+    options: &'a LoaderOptions,
     purpose: &'a Purpose,
     access: Access,
     console: &'a dyn Console,
@@ -116,7 +116,7 @@ impl Task<'_> {
         &self,
         image: Opened,
         trust: Option<(Verification, SealedFile)>,
-        work: &Work,
+        work: &WorkerProcess,
     ) -> anyhow::Result<Unfolding> {
         let verified = match trust {
             Some((verification, bundle)) => {
@@ -281,6 +281,10 @@ impl Unfolding {
 
     /// Like [`Unfolding::identified`], but what a parser handed over may be
     /// anything: a person may want to see it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was unfolded, and the image is no kernel.
     pub fn unfolded_or_kernel(&self) -> anyhow::Result<()> {
         if self.answer.unfolded {
             Ok(())

@@ -64,42 +64,42 @@ fn run(settings: &Settings) -> ExitCode {
     let Ok(channel) = attach() else {
         return ExitCode::FAILURE;
     };
-    let line = Arc::new(ParentChannel::new(channel, settings.log_bytes));
-    tell_panics(&line);
-    start_log(&line, settings.level());
-    let entered = enter(settings, &line);
+    let parent = Arc::new(ParentChannel::new(channel, settings.log_bytes));
+    tell_panics(&parent);
+    start_log(&parent, settings.level());
+    let entered = enter(settings, &parent);
     #[cfg(feature = "escape")]
     if let Some(way) = &settings.escape {
         escape::attempt(way);
-        escape::lie(way, &line);
-        escape::flood(way, &line);
+        escape::lie(way, &parent);
+        escape::flood(way, &parent);
     }
-    match entered.and_then(|()| serve(&line)) {
+    match entered.and_then(|()| serve(&parent)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _gone = line.send(&Event::Failed(failure::of(&error)));
+            let _gone = parent.send(&Event::Failed(failure::of(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Gives away all rights, or as many as this kernel can take.
-fn enter(settings: &Settings, line: &ParentChannel) -> anyhow::Result<()> {
+fn enter(settings: &Settings, parent: &ParentChannel) -> anyhow::Result<()> {
     let Some((confinement, strictness)) = &settings.confinement else {
         return Ok(());
     };
     let applied = confine(confinement, *strictness).context("the worker cannot be confined")?;
     for missing in applied.missing() {
-        line.log(&format!("warning: the sandbox is not complete: {missing}"))?;
+        parent.log(&format!("warning: the sandbox is not complete: {missing}"))?;
     }
     Ok(())
 }
 
 /// Answers the parent until it hangs up.
-fn serve(line: &Arc<ParentChannel>) -> anyhow::Result<()> {
-    let mut sources = Sources::new(line);
+fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
+    let mut sources = Sources::new(parent);
     let mut rules = Rules::default();
-    while let Some((request, descriptor)) = line.receive()? {
+    while let Some((request, descriptor)) = parent.receive()? {
         let descriptor = descriptor.context("a request came without its descriptor")?;
         match request {
             Request::Trust(verification) => {
@@ -115,17 +115,18 @@ fn serve(line: &Arc<ParentChannel>) -> anyhow::Result<()> {
                 let pe = PeImage::parse(&PeBytes(&image)).ok();
                 let hopeless = check_hopeless(pe.as_ref(), &image, &name, has_more_parsers);
                 if let Err(failure) = hopeless {
-                    warn(line, rules.notes())?;
+                    warn(parent, rules.notes())?;
                     return Err(failure.into());
                 }
-                line.send(&look(pe.as_ref(), &image, &rules))?;
+                parent.send(&look(pe.as_ref(), &image, &rules))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(job) => {
                 let bundle = sources::rope(descriptor, job.bundle_len);
                 let mut notes = Vec::new();
-                if let Err(error) = answer(&job, &bundle, &rules, &mut sources, line, &mut notes) {
-                    warn(line, notes)?;
+                if let Err(error) = answer(&job, &bundle, &rules, &mut sources, parent, &mut notes)
+                {
+                    warn(parent, notes)?;
                     return Err(error);
                 }
             }
@@ -136,9 +137,9 @@ fn serve(line: &Arc<ParentChannel>) -> anyhow::Result<()> {
 }
 
 /// Tells of a failure's `notes`: what was passed over may be why it failed.
-fn warn(line: &ParentChannel, notes: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
     for note in notes {
-        line.log(&format!("ukexec: warning: {note}"))?;
+        parent.log(&format!("ukexec: warning: {note}"))?;
     }
     Ok(())
 }
@@ -149,13 +150,13 @@ fn answer(
     bundle: &Rope,
     rules: &Rules,
     sources: &mut Sources,
-    line: &ParentChannel,
+    parent: &ParentChannel,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     // What the answer names is freed with the outcome, and so not before it is sent.
     let outcome = Outcome::of(job, bundle, rules, notes, sources)?;
     let answer = answer::of(&outcome, job, sources)?;
-    line.send(&Event::Done(Box::new(answer)))
+    parent.send(&Event::Done(Box::new(answer)))
 }
 
 /// Returns where to cut an image so that its largest sections are parts of their
@@ -177,11 +178,11 @@ fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 /// Sends the log's lines to the parent: what this process prints goes nowhere.
-fn start_log(line: &Arc<ParentChannel>, level: LevelFilter) {
-    let line = Arc::clone(line);
+fn start_log(parent: &Arc<ParentChannel>, level: LevelFilter) {
+    let parent = Arc::clone(parent);
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(move || LogWriter::new(Arc::clone(&line)))
+        .with_writer(move || LogWriter::new(Arc::clone(&parent)))
         .with_ansi(false)
         .without_time()
         .with_target(false)
@@ -189,11 +190,11 @@ fn start_log(line: &Arc<ParentChannel>, level: LevelFilter) {
 }
 
 /// Tells the parent of a panic, which no input should be able to cause.
-fn tell_panics(line: &Arc<ParentChannel>) {
-    let line = Arc::clone(line);
+fn tell_panics(parent: &Arc<ParentChannel>) {
+    let parent = Arc::clone(parent);
     panic::set_hook(Box::new(move |panic| {
         let message = format!("a bug in ukexec, please report it: {panic}");
-        let _gone = line.send(&Event::Failed(Failure {
+        let _gone = parent.send(&Event::Failed(Failure {
             message,
             ..Failure::default()
         }));

@@ -5,76 +5,35 @@ use std::collections::BTreeMap;
 use super::modules::Package;
 use super::tree::Finding;
 
-/// Names that public types share, the crates of these types, and why they may share it. A line
-/// goes when its types are renamed.
-const SHARED: [(&str, &[&str], &str); 2] = [
-    ("Machine", &["loader", "pe"], UNDECIDED),
-    ("Options", &["loader", "unfold"], UNDECIDED),
-];
-const UNDECIDED: &str = "named before this rule: rename all but one";
-
-/// A public type: its crate and its file.
-type Owner = (String, String);
-
-/// Types that share a name without being allowed to.
+/// Types that share a name.
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
     public_types(packages)
         .into_iter()
-        .filter(|(_, owners)| owners.len() > 1)
-        .filter(|(name, owners)| beyond(owners, allowed(name)))
-        .map(|(name, owners)| {
-            let crates: Vec<&str> = owners.iter().map(|(_, file)| file.as_str()).collect();
+        .filter(|(_, files)| files.len() > 1)
+        .map(|(name, files)| {
             Finding::new(
-                crates.join(", "),
+                files.join(", "),
                 format!(
-                    "more than one public type is called {name}: name each by what it alone is; \
-                     if they are one idea in two formats, list them in xtask/src/tidy/names.rs"
+                    "more than one public type is called {name}: name each by what it alone is"
                 ),
             )
         })
         .collect()
 }
 
-/// Lines of the table that are not needed any more.
-pub(super) fn notes(packages: &[Package]) -> Vec<Finding> {
-    let types = public_types(packages);
-    SHARED
-        .iter()
-        .filter(|(name, crates, _)| types.get(*name).map_or(0, Vec::len) < crates.len())
-        .map(|(name, _, _)| {
-            let what = format!("fewer public types than are listed have the name {name}");
-            Finding::new("xtask/src/tidy/names.rs", what)
-        })
-        .collect()
-}
-
-fn public_types(packages: &[Package]) -> BTreeMap<String, Vec<Owner>> {
-    let mut types: BTreeMap<String, Vec<Owner>> = BTreeMap::new();
+fn public_types(packages: &[Package]) -> BTreeMap<String, Vec<String>> {
+    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages {
         for modules in &package.targets {
             for (name, file) in modules.public_types() {
-                let owner = (package.name.clone(), file.to_owned());
-                types.entry(name.to_owned()).or_default().push(owner);
+                types
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(file.to_owned());
             }
         }
     }
     types
-}
-
-/// Whether a crate has the name more often than the table allows.
-fn beyond(owners: &[Owner], allowed: &[&str]) -> bool {
-    owners.iter().any(|(owner, _)| {
-        let has = owners.iter().filter(|(one, _)| one == owner).count();
-        let may = allowed.iter().filter(|one| *one == owner).count();
-        has > may
-    })
-}
-
-fn allowed(name: &str) -> &'static [&'static str] {
-    SHARED
-        .iter()
-        .find(|(shared, _, _)| *shared == name)
-        .map_or(&[], |(_, crates, _)| *crates)
 }
 
 #[cfg(test)]
@@ -109,8 +68,8 @@ mod tests {
                 ),
             ],
             &expect![[r#"
-                crates/x/src/lib.rs, crates/x/src/b.rs: more than one public type is called One: name each by what it alone is; if they are one idea in two formats, list them in xtask/src/tidy/names.rs
-                crates/x/src/a.rs, crates/x/src/b.rs: more than one public type is called Three: name each by what it alone is; if they are one idea in two formats, list them in xtask/src/tidy/names.rs
+                crates/x/src/lib.rs, crates/x/src/b.rs: more than one public type is called One: name each by what it alone is
+                crates/x/src/a.rs, crates/x/src/b.rs: more than one public type is called Three: name each by what it alone is
             "#]],
         );
     }
@@ -129,7 +88,7 @@ mod tests {
                 ),
             ],
             &expect![[r#"
-                crates/x/src/lib.rs, crates/x/src/lib.rs: more than one public type is called Two: name each by what it alone is; if they are one idea in two formats, list them in xtask/src/tidy/names.rs
+                crates/x/src/lib.rs, crates/x/src/lib.rs: more than one public type is called Two: name each by what it alone is
             "#]],
         );
     }
@@ -149,17 +108,5 @@ mod tests {
             ],
             &expect![""],
         );
-    }
-
-    #[test]
-    fn a_shared_name_is_for_the_crates_it_is_listed_for() {
-        let owners = |crates: &[&str]| -> Vec<Owner> {
-            let owner = |name: &&str| ((*name).to_owned(), String::new());
-            crates.iter().map(owner).collect()
-        };
-        assert!(!beyond(&owners(&["a", "b"]), &["a", "b", "c"]));
-        assert!(beyond(&owners(&["a", "d"]), &["a", "b", "c"]));
-        assert!(beyond(&owners(&["a", "a"]), &["a", "b"]));
-        assert!(!beyond(&owners(&["a", "a"]), &["a", "a"]));
     }
 }

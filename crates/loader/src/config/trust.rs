@@ -15,7 +15,7 @@ use crate::config::efivars::{self, Efivars};
 use crate::config::policy::{self, BootState, Config, Enforcement, TrustSource};
 use crate::console::Console;
 use crate::files;
-use crate::options::Options;
+use crate::options::LoaderOptions;
 use crate::protocol::bundle::{Bundle, Bundled};
 use crate::protocol::{Trusted, Verification};
 
@@ -28,7 +28,7 @@ const FILES_MAX: usize = 4096;
 /// Returns what to verify and by what, with a bundle of the files; `None` if
 /// nothing is to be verified. `thorough` asks for every signature there is.
 pub(crate) fn verification(
-    options: &Options,
+    options: &LoaderOptions,
     thorough: bool,
     console: &dyn Console,
 ) -> anyhow::Result<Option<(Verification, SealedFile)>> {
@@ -79,7 +79,7 @@ impl Standing {
     ///
     /// A file that is there and cannot be read.
     pub fn read(console: &dyn Console) -> anyhow::Result<Self> {
-        let config = config(&Options::default())?;
+        let config = config(&LoaderOptions::default())?;
         let efivars = open(&config)?;
         Ok(Self {
             enforcement: enforcement(&config, &efivars, console)?,
@@ -104,7 +104,7 @@ fn open_dir(dir: &Path) -> anyhow::Result<Efivars> {
 }
 
 /// Returns the configuration with what the caller says instead.
-fn config(options: &Options) -> anyhow::Result<Config> {
+fn config(options: &LoaderOptions) -> anyhow::Result<Config> {
     let file = options.config_file.as_deref();
     let file = file.unwrap_or(Path::new(policy::FILE));
     Ok(Config::read(file)?.with_flags(options.config.clone()))

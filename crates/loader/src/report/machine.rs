@@ -175,7 +175,7 @@ mod tests {
         state.cap_sys_boot = Some(false);
         state.systemd = true;
         let standing = Standing {
-            effective: Policy::Off.on(Machine::default()),
+            enforcement: Policy::Off.on(BootState::default()),
             secure_boot: Some(SecureBoot::default()),
         };
         let report = MachineReport::new(&state, standing);

@@ -86,19 +86,19 @@ impl ParentChannel {
 
 /// Sends lines of the log.
 pub(crate) struct LogWriter {
-    line: Arc<ParentChannel>,
+    parent: Arc<ParentChannel>,
 }
 
 impl LogWriter {
-    pub(crate) fn new(line: Arc<ParentChannel>) -> Self {
-        Self { line }
+    pub(crate) fn new(parent: Arc<ParentChannel>) -> Self {
+        Self { parent }
     }
 }
 
 impl io::Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(text);
-        self.line.log(&line).map_err(io::Error::other)?;
+        self.parent.log(&line).map_err(io::Error::other)?;
         Ok(text.len())
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn attempt(way: &str) {
 }
 
 /// Tells the parent a lie, if `way` is one, and then nothing more.
-pub(crate) fn lie(way: &str, line: &ParentChannel) {
+pub(crate) fn lie(way: &str, parent: &ParentChannel) {
     let events = match way {
         "lie: cuts" => vec![looked(CUTS_MAX as u64 + 1)],
         "lie: outputs" => vec![looked(0), Event::Output, Event::Output],
@@ -70,7 +70,7 @@ pub(crate) fn lie(way: &str, line: &ParentChannel) {
         _ => return,
     };
     for event in &events {
-        let _gone = line.send(event);
+        let _gone = parent.send(event);
     }
     loop {
         thread::park();
@@ -79,7 +79,7 @@ pub(crate) fn lie(way: &str, line: &ParentChannel) {
 
 /// Sends the parent more than it can want, if `way` is one to do so: the first
 /// events once, the others without end.
-pub(crate) fn flood(way: &str, line: &ParentChannel) {
+pub(crate) fn flood(way: &str, parent: &ParentChannel) {
     let Some(kind) = way.strip_prefix("flood: ") else {
         return;
     };
@@ -129,27 +129,27 @@ pub(crate) fn flood(way: &str, line: &ParentChannel) {
         "nonsense" => {
             let frame = format!("{{\"{}\":0}}", "\u{202e}".repeat(1 << 20));
             loop {
-                let _gone = line.send_frame(frame.as_bytes());
+                let _gone = parent.send_frame(frame.as_bytes());
             }
         }
-        "outputs" => return flood_outputs(line, true),
-        "outputs unread" => return flood_outputs(line, false),
+        "outputs" => return flood_outputs(parent, true),
+        "outputs unread" => return flood_outputs(parent, false),
         _ => return,
     };
     for event in first.iter().chain(again.iter().cycle()) {
         // The parent ends this process, and nothing else does.
-        let _gone = line.send(event);
+        let _gone = parent.send(event);
     }
 }
 
 /// Has the parent make one output after the other, and takes them or not.
-fn flood_outputs(line: &ParentChannel, take: bool) {
-    let _gone = line.send(&looked(0));
+fn flood_outputs(parent: &ParentChannel, take: bool) {
+    let _gone = parent.send(&looked(0));
     for id in 1.. {
-        let _gone = line.send(&Event::Output);
-        while take && !matches!(line.receive(), Ok(Some((Request::Output, _)))) {}
-        let _gone = line.send(&Event::Written(id));
-        let _gone = line.send(&Event::Freed(id));
+        let _gone = parent.send(&Event::Output);
+        while take && !matches!(parent.receive(), Ok(Some((Request::Output, _)))) {}
+        let _gone = parent.send(&Event::Written(id));
+        let _gone = parent.send(&Event::Freed(id));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::protocol::{Event, Span};
 /// [`Store`] that decompression writes into.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    line: Arc<ParentChannel>,
+    parent: Arc<ParentChannel>,
     /// Those that the parent gave before it asked for anything.
     given: Vec<Arc<FdSource>>,
     /// Those that were written for answers.
@@ -27,9 +27,9 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(line: &Arc<ParentChannel>) -> Self {
+    pub(crate) fn new(parent: &Arc<ParentChannel>) -> Self {
         Self {
-            line: Arc::clone(line),
+            parent: Arc::clone(parent),
             given: Vec::new(),
             spilled: Vec::new(),
             next: 0,
@@ -118,10 +118,10 @@ impl Sources {
 
 impl Store for Sources {
     fn create(&mut self) -> io::Result<Box<dyn Output>> {
-        let descriptor = self.line.output().map_err(io::Error::other)?;
+        let descriptor = self.parent.output().map_err(io::Error::other)?;
         let number = Number {
             id: self.next,
-            line: Arc::clone(&self.line),
+            parent: Arc::clone(&self.parent),
         };
         self.next += 1;
         Ok(Box::new(MemfdOutput {
@@ -159,7 +159,7 @@ impl Output for MemfdOutput {
         let Self { file, len, number } = *self;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let written = Event::Written(number.id);
-        number.line.send(&written).map_err(io::Error::other)?;
+        number.parent.send(&written).map_err(io::Error::other)?;
         let id = SourceId(number.id);
         Ok((
             id,
@@ -192,12 +192,12 @@ impl Source for Written {
 #[derive(Debug)]
 struct Number {
     id: u32,
-    line: Arc<ParentChannel>,
+    parent: Arc<ParentChannel>,
 }
 
 impl Drop for Number {
     fn drop(&mut self) {
-        let _gone = self.line.send(&Event::Freed(self.id));
+        let _gone = self.parent.send(&Event::Freed(self.id));
     }
 }
 

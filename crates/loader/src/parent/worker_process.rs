@@ -16,7 +16,7 @@ use ukexec_unfold::Budget;
 
 use crate::console::Console;
 use crate::files::name;
-use crate::options::Options;
+use crate::options::LoaderOptions;
 use crate::parent::border::{self, BadAnswer};
 use crate::parent::input::{Content, Opened};
 use crate::parent::log::Log;
@@ -37,7 +37,7 @@ pub(crate) struct Looked {
 }
 
 /// A worker at work.
-pub(crate) struct Work {
+pub(crate) struct WorkerProcess {
     worker: Worker,
     channel: Channel,
     /// How long it is waited for, all in all.
@@ -58,11 +58,11 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// more can come.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-impl Work {
+impl WorkerProcess {
     /// Starts a worker; one that does nothing in a sandbox with gaps, if only
     /// what is verified counts.
     pub(crate) fn start(
-        options: &Options,
+        options: &LoaderOptions,
         required: bool,
         console: &Arc<dyn Console>,
     ) -> anyhow::Result<Self> {
@@ -288,7 +288,7 @@ fn nonsense(error: &serde_json::Error) -> String {
 }
 
 /// Returns what a worker is to know before it has heard anything.
-fn settings(options: &Options, required: bool) -> Settings {
+fn settings(options: &LoaderOptions, required: bool) -> Settings {
     let budget = &options.budget;
     let confinement = Confinement {
         // The budget's private memory, a decompressor's window, and the program.
