@@ -1,13 +1,15 @@
-//! The parsers of `examples/` take their images apart, and refuse broken ones in words.
+//! The parsers of `examples/` take their images apart, and refuse broken ones in words. The
+//! loader's example dry-runs a signed image, and refuses others.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use crate::command::Tool;
+use crate::command::{Tool, said};
 use crate::initramfs::Initramfs;
 use crate::materials::Target;
 use crate::parsers;
+use crate::pki::{Kind, Signer};
 use crate::setup::PYTHON;
 use crate::stand::{Stand, check_words};
 use crate::workspace;
@@ -19,6 +21,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("examples/newc-refuses", newc_refuses),
     Named::new("examples/sum64", sum64),
     Named::new("examples/sum64-refuses", sum64_refuses),
+    Named::new("examples/dry-run", dry_run),
 ];
 
 /// Compiles the parser of example `name` into a folder of parsers, and returns the folder.
@@ -109,4 +112,28 @@ fn sum64_refuses(stand: &Stand) -> Result<()> {
     let parser = dir.join("sum64.bpf.o");
     let told = stand.ukexec(&[&"parser", &"run", &parser, &"--image", &image])?;
     check_words(&told, &["match      yes", "hand-over: kernel, 50000 bytes"])
+}
+
+/// The loader's example is a command of its own, worker included.
+fn dry_run(stand: &Stand) -> Result<()> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let signer = Signer::new(stand, "owner", Kind::Rsa2048)?;
+    let signed = signer.sign(&kernel, &[], &stand.path("signed.efi"))?;
+    let example = |image: &Path| {
+        Tool::new("cargo")
+            .args(["run", "--quiet", "--package", "ukexec-loader"])
+            .args(["--example", "dry_run", "--"])
+            .arg(image)
+            .arg(signer.certificate())
+            .dir(workspace::root())
+            .output()
+    };
+    let taken = example(&signed)?;
+    ensure!(taken.status.success(), "{}", said(&taken));
+    let report = String::from_utf8(taken.stdout)?;
+    let verdict = "signed.efi: good: signed by CN=owner";
+    check_words(&report, &[verdict, "would call kexec_file_load(kernel: "])?;
+    let refused = example(&kernel)?;
+    ensure!(!refused.status.success(), "an unsigned image is taken");
+    check_words(&said(&refused), &["a good signature is required"])
 }
