@@ -1,10 +1,9 @@
 //! The report of one stage that was run by itself.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::Serialize;
 use ukexec_boot::identify;
-use ukexec_bpf::RopeError;
 use ukexec_unfold::{PeBytes, Stage, StageReport};
 
 use super::SCHEMA;
@@ -31,7 +30,7 @@ impl ParserRunReport {
     /// # Errors
     ///
     /// None today: no digest is taken, so that no byte is read.
-    pub fn new(stage: &Stage) -> Result<Self, RopeError> {
+    pub fn new(stage: &Stage) -> io::Result<Self> {
         let part = |rope| Part::new(rope, false);
         Ok(Self {
             schema: SCHEMA,

@@ -1,11 +1,13 @@
 //! What comes out of an image: kernel, initrd, command line.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use ukexec_boot::Kernel;
-use ukexec_bpf::{Rope, RopeError};
+use ukexec_bpf::Rope;
+use ukexec_pe::ByteRanges;
+use ukexec_signature::{Algorithm, Digests, Hex, digests_of};
+use ukexec_unfold::PeBytes;
 
 use super::layers::line;
 use super::size::Size;
@@ -14,21 +16,27 @@ use super::size::Size;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Part {
     pub(crate) size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
+    /// By SHA-256, if by any.
+    #[serde(flatten, serialize_with = "Digests::serialize_by_name")]
+    digests: Digests,
 }
 
 impl Part {
     /// Reports `rope`; with `hash`, every byte is read.
-    pub(crate) fn new(rope: &Rope, hash: bool) -> Result<Self, RopeError> {
-        Ok(Self {
-            size: rope.len(),
-            sha256: hash.then(|| sha256(rope)).transpose()?,
-        })
+    pub(crate) fn new(rope: &Rope, hash: bool) -> io::Result<Self> {
+        let size = rope.len();
+        let digests = if hash {
+            let sha256 = [Algorithm::Sha256].into_iter().collect();
+            digests_of(&PeBytes(rope), &ByteRanges::from(0..size), sha256)?
+        } else {
+            Digests::default()
+        };
+        Ok(Self { size, digests })
     }
 
     fn digest_line(&self, report: &mut String) {
-        if let Some(digest) = &self.sha256 {
+        if let Some(digest) = self.digests.get(Algorithm::Sha256) {
+            let digest = Hex(digest);
             line(report, format_args!("           sha256 {digest}"));
         }
     }
@@ -114,7 +122,7 @@ pub(crate) struct Cmdline {
 
 impl Cmdline {
     /// Reports `bytes`, which end before the NUL.
-    pub(crate) fn new(bytes: &[u8], hash: bool) -> Result<Self, RopeError> {
+    pub(crate) fn new(bytes: &[u8], hash: bool) -> io::Result<Self> {
         Ok(Self {
             part: Part::new(&Rope::from(bytes.to_vec()), hash)?,
             text: String::from_utf8_lossy(bytes).into_owned(),
@@ -157,25 +165,6 @@ pub(super) fn lines(
     }
 }
 
-/// Returns the SHA-256 of all bytes of `rope`, in hex.
-fn sha256(rope: &Rope) -> Result<String, RopeError> {
-    let mut digest = Sha256::new();
-    let mut buf = vec![0; HASH_CHUNK];
-    let mut at = 0;
-    while at < rope.len() {
-        let len = usize::try_from(rope.len() - at)
-            .unwrap_or(HASH_CHUNK)
-            .min(HASH_CHUNK);
-        rope.read_at(at, &mut buf[..len])?;
-        digest.update(&buf[..len]);
-        at += len as u64;
-    }
-    let digest = digest.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-const HASH_CHUNK: usize = 256 << 10;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,9 +172,12 @@ mod tests {
     #[test]
     fn a_rope_hashes_as_its_bytes() {
         let rope = Rope::from(b"abc".to_vec());
+        let part = serde_json::to_value(Part::new(&rope, true).unwrap()).unwrap();
         assert_eq!(
-            sha256(&rope).unwrap(),
+            part["sha256"],
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+        let part = serde_json::to_value(Part::new(&rope, false).unwrap()).unwrap();
+        assert_eq!(part, serde_json::json!({ "size": 3 }));
     }
 }
