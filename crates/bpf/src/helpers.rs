@@ -39,6 +39,8 @@ mod text;
 
 use std::fmt;
 
+use serde::Serialize;
+
 pub(crate) use self::loader::LOADER_HELPERS;
 pub(crate) use self::names::linux_name;
 pub use self::refused::{REFUSED, Refused};
@@ -50,7 +52,7 @@ use crate::vm::{Fault, Machine};
 pub(crate) type Answer = Result<u64, Fault>;
 
 /// A function offered to programs.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize)]
 #[non_exhaustive]
 pub struct Helper {
     /// Its number in Linux; 0 for kfuncs, which go by name.
@@ -58,9 +60,12 @@ pub struct Helper {
     /// Its name, with `bpf_`.
     pub name: &'static str,
     /// Its prototype, without the name.
+    #[serde(skip)]
     pub prototype: &'static str,
     /// How it differs from Linux's; empty if it does not.
+    #[serde(skip)]
     pub rule: &'static str,
+    #[serde(skip)]
     pub(crate) run: fn(&mut Machine<'_>, [u64; 5]) -> Answer,
 }
 

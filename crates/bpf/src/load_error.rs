@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::SourceLine;
 use crate::btf::BtfError;
 use crate::core_relo::CoreReloError;
+use crate::place::file_and_line;
 use crate::skeleton::SkeletonError;
 
 /// Why an object is refused.
@@ -199,15 +202,17 @@ pub enum LoadError {
 }
 
 /// An instruction of an object, as `llvm-objdump -d` numbers it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CodePlace {
     /// The section.
     pub section: String,
     /// The function.
     pub function: String,
     /// The instruction slot, from the section's start.
+    #[serde(rename = "insn")]
     pub slot: u64,
     /// The source line, where the object has line information.
+    #[serde(flatten, serialize_with = "file_and_line")]
     pub line: Option<SourceLine>,
 }
 

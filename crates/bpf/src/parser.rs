@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 
 use crate::Insn;
 
@@ -22,7 +23,7 @@ pub struct Parser {
 }
 
 /// A map, or a data section (which libbpf makes an array of one value).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Map {
     /// The variable's name, or the section's.
     pub name: String,
@@ -35,6 +36,7 @@ pub struct Map {
     /// Entries; for a ring buffer its size in bytes, as the object says it.
     pub max_entries: u32,
     /// The first value of a data section; `None` starts as zeros.
+    #[serde(skip)]
     pub initial: Option<Bytes>,
     /// Programs may not write it (`.rodata`, or frozen with `BPF_F_RDONLY_PROG`).
     pub read_only: bool,
@@ -122,6 +124,12 @@ impl fmt::Display for MapKind {
             Self::Stack => "stack",
             Self::RingBuffer => "ring buffer",
         })
+    }
+}
+
+impl Serialize for MapKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::{Program, SourceLine};
 
 /// An instruction of a program, as an author finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The program's name.
     pub program: String,
@@ -13,8 +15,10 @@ pub struct Place {
     /// its entry.
     pub function: String,
     /// The slot in [`Program::code`].
+    #[serde(rename = "insn")]
     pub slot: u32,
     /// The source line, where the object has line information.
+    #[serde(flatten, serialize_with = "file_and_line")]
     pub line: Option<SourceLine>,
 }
 
@@ -57,4 +61,19 @@ impl fmt::Display for Place {
             Some(line) => write!(f, " ({}:{}: \"{}\")", line.file, line.line, line.text),
         }
     }
+}
+
+/// Serialises where a place is in the sources; both fields are always there.
+pub(crate) fn file_and_line<S: Serializer>(
+    line: &Option<SourceLine>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct FileAndLine<'a> {
+        file: Option<&'a str>,
+        line: Option<u32>,
+    }
+    let file = line.as_ref().map(|line| &*line.file);
+    let line = line.as_ref().map(|line| line.line);
+    FileAndLine { file, line }.serialize(serializer)
 }
