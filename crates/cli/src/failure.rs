@@ -41,7 +41,7 @@ fn document(error: &Error) -> Value {
         "message": message,
     });
     if let Some(refused) = find::<Refused>(error) {
-        document["error"]["reasons"] = refused.reasons();
+        document["error"]["reasons"] = json!(refused.reasons);
     }
     document
 }

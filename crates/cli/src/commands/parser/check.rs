@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use ukexec_bpf::vm::Vm;
-use ukexec_bpf::{LoadError, Meter, Parser, VerifyError};
+use ukexec_bpf::{CodePlace, LoadError, Meter, Parser, Place, VerifyError};
 use ukexec_unfold::HANDLE_HOOK;
 
-use super::facts::{Facts, place};
+use super::facts::Facts;
 use super::read;
 use crate::args::ParserCheck;
 use crate::console;
@@ -17,16 +17,11 @@ use ukexec_loader::shown;
 pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let object = read(&args.file)?;
     let (parser, memory) = accept(&args.file, &object)?;
-    let facts = Facts {
-        path: &args.file,
-        object: &object,
-        parser: &parser,
-        memory,
-    };
+    let facts = Facts::new(&args.file, &object, &parser, memory);
     if args.json {
-        console::json(&facts.document())
+        console::json(&serde_json::to_value(&facts)?)
     } else {
-        console::out(&facts.text())
+        console::out(&facts.to_string())
     }
 }
 
@@ -38,7 +33,7 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
         reasons,
     };
     let loaded = Parser::load_or_explain(object, &ukexec_unfold::interface());
-    let parser = loaded.map_err(|all| refused(all.iter().map(Reason::of_load).collect()))?;
+    let parser = loaded.map_err(|all| refused(all.into_iter().map(Reason::from).collect()))?;
     let verified = parser.verify_or_explain();
     let mut reasons = Vec::new();
     if !parser
@@ -54,7 +49,7 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
         Ok(verified) if reasons.is_empty() => verified,
         Ok(_) => return Err(refused(reasons)),
         Err(all) => {
-            reasons.extend(all.iter().map(Reason::of_verify));
+            reasons.extend(all.into_iter().map(Reason::from));
             return Err(refused(reasons));
         }
     };
@@ -71,69 +66,62 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
 #[error("{file}: this loader refuses the parser{}", told(.reasons))]
 pub(crate) struct Refused {
     file: String,
-    reasons: Vec<Reason>,
+    pub(crate) reasons: Vec<Reason>,
 }
 
-impl Refused {
-    /// Returns all reasons as documents have them.
-    pub(crate) fn reasons(&self) -> Value {
-        self.reasons
-            .iter()
-            .map(|reason| {
-                let mut value = reason.place.clone();
-                value["message"] = json!(reason.message);
-                value
-            })
-            .collect()
-    }
-}
-
-/// One reason: a sentence, and where in the parser.
-#[derive(Debug)]
-struct Reason {
+/// One reason: a sentence, and where in the parser that is known.
+#[derive(Debug, Serialize)]
+pub(crate) struct Reason {
     message: String,
-    /// The fields of a place that are known.
-    place: Value,
+    #[serde(flatten)]
+    place: Option<ReasonPlace>,
+}
+
+/// An instruction of the object, or of a program that was linked.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ReasonPlace {
+    Object {
+        /// The program that reaches it, where it is about one.
+        program: Option<String>,
+        #[serde(flatten)]
+        code: Box<CodePlace>,
+    },
+    Program(Box<Place>),
 }
 
 impl Reason {
     fn plain(message: String) -> Self {
-        Self {
-            message,
-            place: json!({}),
-        }
+        let place = None;
+        Self { message, place }
     }
+}
 
-    fn of_load(error: &LoadError) -> Self {
+impl From<LoadError> for Reason {
+    fn from(error: LoadError) -> Self {
+        let message = sentence(&error);
         let (program, code) = match error {
             LoadError::Kfunc { program, place, .. } => (Some(program), place),
             LoadError::Relocation { place, .. } | LoadError::CoreRelo { place, .. } => {
                 (None, place)
             }
-            _ => return Self::plain(sentence(error)),
+            _ => return Self::plain(message),
         };
-        let line = code.line.as_ref();
         Self {
-            message: sentence(error),
-            place: json!({
-                "program": program,
-                "section": code.section,
-                "function": code.function,
-                "insn": code.slot,
-                "file": line.map(|line| &*line.file),
-                "line": line.map(|line| line.line),
-            }),
+            message,
+            place: Some(ReasonPlace::Object { program, code }),
         }
     }
+}
 
-    fn of_verify(error: &VerifyError) -> Self {
-        match error {
-            VerifyError::Insn { place: at, .. } => Self {
-                message: sentence(error),
-                place: place(at),
-            },
-            _ => Self::plain(sentence(error)),
-        }
+impl From<VerifyError> for Reason {
+    fn from(error: VerifyError) -> Self {
+        let message = sentence(&error);
+        let place = match error {
+            VerifyError::Insn { place, .. } => Some(ReasonPlace::Program(place)),
+            _ => None,
+        };
+        Self { message, place }
     }
 }
 

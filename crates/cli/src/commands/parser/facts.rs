@@ -1,172 +1,112 @@
-//! What a parser is, as `ukexec parser check` tells it.
+//! What `ukexec parser check` reports, with the fields of `docs/json.md`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Display};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use ukexec_bpf::{
-    AttachKind, HELPERS, Helper, Map, MapKind, Parser, Place, Poisoned, Program, insn, skeleton,
+    AttachKind, HELPERS, Helper, Map, MapKind, Parser, Place, Program, insn, skeleton,
 };
+use ukexec_loader::report::{SCHEMA, Size};
+use ukexec_loader::shown;
 use ukexec_unfold::ABI;
 
-use ukexec_loader::report::SCHEMA;
-use ukexec_loader::report::Size;
-use ukexec_loader::shown;
-
 /// A parser that loads.
+#[derive(Serialize)]
 pub(super) struct Facts<'a> {
-    pub(super) path: &'a Path,
-    /// The object or light skeleton.
-    pub(super) object: &'a [u8],
-    pub(super) parser: &'a Parser,
+    schema: u32,
+    #[serde(skip)]
+    path: &'a Path,
+    parser: Cow<'a, str>,
+    /// How it is packed.
+    form: &'static str,
+    size: usize,
+    abi: &'static str,
+    license: &'a str,
+    programs: Vec<ProgramFacts<'a>>,
+    maps: &'a [Map],
+    kfuncs: Vec<KfuncFacts<'a>>,
+    helpers: Vec<&'static Helper>,
     /// Bytes of private memory that it takes before it runs.
-    pub(super) memory: u64,
+    memory: u64,
+    /// Instructions that end a run when they are reached.
+    traps: Vec<TrapFacts<'a>>,
 }
 
-impl Facts<'_> {
-    /// Returns them for people.
-    pub(super) fn text(&self) -> String {
-        let parser = self.parser;
-        let license = if parser.license.is_empty() {
-            "none"
-        } else {
-            &parser.license
-        };
-        let mut text = format!(
-            "{}: {}, parser ABI {ABI}, {} bytes, licence {license}\n",
-            shown(self.path),
-            form(self.object),
-            self.object.len()
-        );
-        let mut line = |what: &str, fact: &str| {
-            let _infallible = writeln!(text, "  {what:<8} {fact}");
-        };
-        for program in &parser.programs {
-            line("program", &self::program(program));
-        }
-        for map in &parser.maps {
-            line("map", &self::map(map));
-        }
-        for kfunc in &parser.kfuncs {
-            let offered = if kfunc.host.is_some() {
-                ""
+#[derive(Serialize)]
+struct ProgramFacts<'a> {
+    name: &'a str,
+    section: &'a str,
+    hook: &'a str,
+    attach: &'static str,
+    insns: usize,
+    functions: Vec<FunctionFacts<'a>>,
+}
+
+#[derive(Serialize)]
+struct FunctionFacts<'a> {
+    name: &'a str,
+    insn: u32,
+}
+
+#[derive(Serialize)]
+struct KfuncFacts<'a> {
+    name: &'a str,
+    offered: bool,
+}
+
+#[derive(Serialize)]
+struct TrapFacts<'a> {
+    #[serde(flatten)]
+    place: Place,
+    reason: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    /// Gathers them of `parser`, which is the `object` in the file at `path`.
+    pub(super) fn new(path: &'a Path, object: &[u8], parser: &'a Parser, memory: u64) -> Self {
+        let kfuncs = parser.kfuncs.iter().map(|kfunc| KfuncFacts {
+            name: &kfunc.name,
+            offered: kfunc.host.is_some(),
+        });
+        Self {
+            schema: SCHEMA,
+            path,
+            parser: path.to_string_lossy(),
+            form: if skeleton::is_skeleton(object) {
+                "light skeleton"
             } else {
-                " (not offered here; weak)"
-            };
-            line("kfunc", &format!("{}{offered}", kfunc.name));
+                "object"
+            },
+            size: object.len(),
+            abi: ABI,
+            license: &parser.license,
+            programs: parser.programs.iter().map(program).collect(),
+            maps: &parser.maps,
+            kfuncs: kfuncs.collect(),
+            helpers: helpers(parser),
+            memory,
+            traps: parser.programs.iter().flat_map(traps).collect(),
         }
-        for helper in helpers(parser) {
-            line("helper", &format!("{} ({})", helper.name, helper.number));
-        }
-        line("memory", &format!("{} before it runs", Size(self.memory)));
-        for (place, trap) in traps(parser) {
-            line("trap", &format!("{place}: {}", trap.reason));
-        }
-        text
-    }
-
-    /// Returns them as the document that `docs/json.md` describes.
-    pub(super) fn document(&self) -> Value {
-        let parser = self.parser;
-        json!({
-            "schema": SCHEMA,
-            "parser": self.path.to_string_lossy(),
-            "form": form(self.object),
-            "size": self.object.len(),
-            "abi": ABI,
-            "license": parser.license,
-            "programs": parser.programs.iter().map(|program| json!({
-                "name": program.name,
-                "section": program.section,
-                "hook": program.hook,
-                "attach": attach(program),
-                "insns": program.code.len(),
-                "functions": program.functions.iter().map(|(slot, name)| json!({
-                    "name": name,
-                    "insn": slot,
-                })).collect::<Vec<_>>(),
-            })).collect::<Vec<_>>(),
-            "maps": parser.maps.iter().map(|map| json!({
-                "name": map.name,
-                "kind": map.kind.to_string(),
-                "key_size": map.key_size,
-                "value_size": map.value_size,
-                "max_entries": map.max_entries,
-                "read_only": map.read_only,
-            })).collect::<Vec<_>>(),
-            "kfuncs": parser.kfuncs.iter().map(|kfunc| json!({
-                "name": kfunc.name,
-                "offered": kfunc.host.is_some(),
-            })).collect::<Vec<_>>(),
-            "helpers": helpers(parser).into_iter().map(|helper| json!({
-                "number": helper.number,
-                "name": helper.name,
-            })).collect::<Vec<_>>(),
-            "memory": self.memory,
-            "traps": traps(parser).map(|(place, trap)| {
-                let mut value = self::place(&place);
-                value["reason"] = json!(*trap.reason);
-                value
-            }).collect::<Vec<_>>(),
-        })
     }
 }
 
-/// Returns a place in a program as documents have it.
-pub(super) fn place(place: &Place) -> Value {
-    json!({
-        "program": place.program,
-        "function": place.function,
-        "insn": place.slot,
-        "file": place.line.as_ref().map(|line| &*line.file),
-        "line": place.line.as_ref().map(|line| line.line),
-    })
-}
-
-fn program(program: &Program) -> String {
-    let functions = match program.functions.len() {
-        0 | 1 => String::new(),
-        count => format!(" in {count} functions"),
-    };
-    format!(
-        "{} on {} ({}), {} instructions{functions}",
-        program.name,
-        program.hook,
-        attach(program),
-        program.code.len()
-    )
-}
-
-fn map(map: &Map) -> String {
-    let rights = if map.read_only { ", read-only" } else { "" };
-    match map.kind {
-        MapKind::RingBuffer => {
-            format!(
-                "{}: ring buffer, {} bytes{rights}",
-                map.name, map.max_entries
-            )
-        }
-        kind => format!(
-            "{}: {kind}, {} entries of {} bytes{rights}",
-            map.name, map.max_entries, map.value_size
-        ),
-    }
-}
-
-fn attach(program: &Program) -> &'static str {
-    match program.attach {
-        AttachKind::Fentry => "fentry",
-        AttachKind::FmodRet => "fmod_ret",
-    }
-}
-
-/// Says how the parser is packed.
-fn form(object: &[u8]) -> &'static str {
-    if skeleton::is_skeleton(object) {
-        "light skeleton"
-    } else {
-        "object"
+fn program(program: &Program) -> ProgramFacts<'_> {
+    let functions = program.functions.iter();
+    ProgramFacts {
+        name: &program.name,
+        section: &program.section,
+        hook: &program.hook,
+        attach: match program.attach {
+            AttachKind::Fentry => "fentry",
+            AttachKind::FmodRet => "fmod_ret",
+        },
+        insns: program.code.len(),
+        functions: functions
+            .map(|(insn, name)| FunctionFacts { name, insn: *insn })
+            .collect(),
     }
 }
 
@@ -183,10 +123,71 @@ fn helpers(parser: &Parser) -> Vec<&'static Helper> {
         .collect()
 }
 
-/// Returns the instructions that end a run when they are reached.
-fn traps(parser: &Parser) -> impl Iterator<Item = (Place, &Poisoned)> {
-    parser.programs.iter().flat_map(|program| {
-        let poisoned = program.poisoned.iter();
-        poisoned.map(|trap| (Place::new(program, trap.slot), trap))
+fn traps(program: &Program) -> impl Iterator<Item = TrapFacts<'_>> {
+    program.poisoned.iter().map(|poisoned| TrapFacts {
+        place: Place::new(program, poisoned.slot),
+        reason: &poisoned.reason,
     })
+}
+
+impl Display for Facts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, form, abi) = (shown(self.path), self.form, self.abi);
+        write!(f, "{path}: {form}, parser ABI {abi}, {} bytes", self.size)?;
+        match self.license {
+            "" => writeln!(f, ", licence none")?,
+            license => writeln!(f, ", licence {license}")?,
+        }
+        let mut line = |what: &str, fact: &dyn Display| writeln!(f, "  {what:<8} {fact}");
+        for program in &self.programs {
+            line("program", program)?;
+        }
+        for map in self.maps {
+            line("map", &map_text(map))?;
+        }
+        for KfuncFacts { name, offered } in &self.kfuncs {
+            let missing = if *offered {
+                ""
+            } else {
+                " (not offered here; weak)"
+            };
+            line("kfunc", &format_args!("{name}{missing}"))?;
+        }
+        for Helper { number, name, .. } in &self.helpers {
+            line("helper", &format_args!("{name} ({number})"))?;
+        }
+        let memory = Size(self.memory);
+        line("memory", &format_args!("{memory} before it runs"))?;
+        for TrapFacts { place, reason } in &self.traps {
+            line("trap", &format_args!("{place}: {reason}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for ProgramFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, hook, attach) = (self.name, self.hook, self.attach);
+        write!(
+            f,
+            "{name} on {hook} ({attach}), {} instructions",
+            self.insns
+        )?;
+        match self.functions.len() {
+            0 | 1 => Ok(()),
+            count => write!(f, " in {count} functions"),
+        }
+    }
+}
+
+fn map_text(map: &Map) -> String {
+    let (name, kind, entries) = (&map.name, map.kind, map.max_entries);
+    let rights = if map.read_only { ", read-only" } else { "" };
+    match kind {
+        MapKind::RingBuffer => format!("{name}: {kind}, {entries} bytes{rights}"),
+        _ => {
+            let size = map.value_size;
+            format!("{name}: {kind}, {entries} entries of {size} bytes{rights}")
+        }
+    }
 }

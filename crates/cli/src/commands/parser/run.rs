@@ -13,7 +13,7 @@ use ukexec_unfold::{
 };
 
 use super::read;
-use super::trace::{Form, Trace, int};
+use super::trace::{Event, Form, Trace, int};
 use crate::args::ParserRun;
 use ukexec_loader::report::ParserRunReport;
 use ukexec_loader::{join_initrds, name, rope};
@@ -124,10 +124,10 @@ impl Teller {
         }
     }
 
-    /// Gives `tell` the trace, and `line` to people who do not see it.
-    fn tell(&mut self, line: &str, tell: impl FnOnce(&mut Trace<'static>)) {
+    /// Gives `event` to the trace, and `line` to people who do not see it.
+    fn tell(&mut self, line: &str, event: &Event<'_>) {
         if let Some(trace) = &mut self.trace {
-            tell(trace);
+            trace.event(event);
         }
         let is_seen = self.trace.as_ref().is_some_and(Trace::is_text);
         if !is_seen && !self.quiet && self.told.is_ok() {
@@ -138,29 +138,26 @@ impl Teller {
 
 impl Observer for Teller {
     fn begins(&mut self, program: &str, hook: &'static str) {
-        self.tell(&format!("program {program}, hook {hook}"), |trace| {
-            trace.begins(program, hook);
-        });
+        let line = format!("program {program}, hook {hook}");
+        self.tell(&line, &Event::Begin { program, hook });
     }
 
     fn ended(&mut self, program: &str, hook: &'static str, r0: u64) {
         let line = format!("  returned {}", int(r0));
-        self.tell(&line, |trace| trace.ended(program, hook, r0));
+        self.tell(&line, &Event::End { program, hook, r0 });
     }
 
     fn logged(&mut self, line: &str) {
-        self.tell(&format!("  | {line}"), |trace| trace.logged(line));
+        self.tell(&format!("  | {line}"), &Event::Log { line });
     }
 
     fn handed_over(&mut self, resource: Resource, size: u64) {
         let line = format!("  hand-over: {resource}, {size} bytes");
-        self.tell(&line, |trace| trace.handed_over(resource, size));
+        self.tell(&line, &Event::HandOver { resource, size });
     }
 
     fn refused(&mut self, reason: &str) {
-        self.tell(&format!("  refused: {reason}"), |trace| {
-            trace.refused(reason);
-        });
+        self.tell(&format!("  refused: {reason}"), &Event::Refused { reason });
     }
 
     fn tracer(&mut self) -> Option<&mut dyn Tracer> {

@@ -1,18 +1,19 @@
 //! A run as text for people, or as JSON lines for programs.
 
+mod event;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
 use ukexec_bpf::disasm::{disassemble, parameters};
-use ukexec_bpf::memory::{Access, Memory};
-use ukexec_bpf::trace::{Call, Callee, Returned, Step, Touched, Tracer};
+use ukexec_bpf::trace::{Call, Callee, Returned, Step, Tracer};
 use ukexec_bpf::{Interface, KFUNCS, Parser, Place, SourceLine};
-use ukexec_unfold::Resource;
-
-use super::{facts, same_line, source};
 use ukexec_loader::report::{json_line, visible};
+
+pub(super) use self::event::Event;
+use self::event::{Accessed, Argument, Insn, Word};
+use super::{same_line, source};
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +24,84 @@ pub(super) enum Form {
 
 /// Writes what happens.
 pub(super) struct Trace<'a> {
+    names: Names,
+    writer: Writer<'a>,
+}
+
+impl<'a> Trace<'a> {
+    pub(super) fn new(out: Box<dyn Write + 'a>, form: Form, parser: Parser) -> Self {
+        Self {
+            names: Names::new(parser),
+            writer: Writer {
+                out,
+                form,
+                shown: None,
+                depth: 1,
+                failed: Ok(()),
+            },
+        }
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.writer.form == Form::Text
+    }
+
+    /// Ends the trace, and says whether all of it could be written.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.writer.failed.and_then(|()| self.writer.out.flush())
+    }
+
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        self.writer.write(event);
+    }
+}
+
+impl Tracer for Trace<'_> {
+    fn step(&mut self, step: &Step<'_>) {
+        let word = |value| Word::new(step.memory, value);
+        let (text, note) = self.names.insn(step.program, step.slot);
+        self.writer.write(&Event::Insn(Insn {
+            place: self.names.place(step.program, step.slot),
+            slot: step.slot,
+            depth: step.depth,
+            text,
+            note,
+            registers: step.changed.iter().map(|&(r, v)| (r, word(v))).collect(),
+            memory: step.touched.map(|touched| Accessed {
+                addr: word(touched.addr),
+                access: touched.access,
+                len: touched.len,
+                content: touched.value.map(word),
+            }),
+        }));
+    }
+
+    fn call(&mut self, call: &Call<'_>) {
+        let parameters = Names::parameters(call.callee);
+        let args = parameters.into_iter().zip(call.args);
+        self.writer.write(&Event::Call {
+            place: self.names.place(call.program, call.slot),
+            callee: name(call.callee),
+            args: args
+                .map(|(name, value)| Argument {
+                    name,
+                    value: Word::new(call.memory, value),
+                })
+                .collect(),
+        });
+    }
+
+    fn returned(&mut self, returned: &Returned<'_>) {
+        self.writer.write(&Event::Return {
+            callee: name(returned.callee),
+            r0: Word::new(returned.memory, returned.r0),
+        });
+    }
+}
+
+struct Writer<'a> {
     out: Box<dyn Write + 'a>,
     form: Form,
-    names: Names,
     /// The source line that was shown last.
     shown: Option<SourceLine>,
     /// Functions that are active where the last instruction ran.
@@ -33,190 +109,68 @@ pub(super) struct Trace<'a> {
     failed: io::Result<()>,
 }
 
-impl<'a> Trace<'a> {
-    pub(super) fn new(out: Box<dyn Write + 'a>, form: Form, parser: Parser) -> Self {
-        Self {
-            out,
-            form,
-            names: Names::new(parser),
-            shown: None,
-            depth: 1,
-            failed: Ok(()),
+impl Writer<'_> {
+    /// Writes, if nothing has failed so far; a tracer cannot stop the run.
+    fn write(&mut self, event: &Event<'_>) {
+        let text = match self.form {
+            Form::Text => Ok(self.text(event)),
+            Form::JsonLines => serde_json::to_value(event).map(|event| json_line(&event)),
+        };
+        if self.failed.is_ok() {
+            self.failed = text
+                .map_err(io::Error::from)
+                .and_then(|text| self.out.write_all(visible(&text).as_bytes()));
         }
     }
 
-    pub(super) fn is_text(&self) -> bool {
-        self.form == Form::Text
-    }
-
-    /// Ends the trace, and says whether all of it could be written.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.failed.and_then(|()| self.out.flush())
-    }
-
-    pub(super) fn begins(&mut self, program: &str, hook: &str) {
-        self.shown = None;
-        match self.form {
-            Form::Text => self.write(&format!("program {program}, hook {hook}\n")),
-            Form::JsonLines => {
-                self.event("begin", json!({ "program": program, "hook": hook }));
+    fn text(&mut self, event: &Event<'_>) -> String {
+        // Belongs to the instruction above it.
+        let aside = |text| format!("{}          {text}\n", indent(self.depth));
+        match event {
+            Event::Begin { program, hook } => {
+                self.shown = None;
+                format!("program {program}, hook {hook}\n")
+            }
+            Event::Insn(insn) => self.insn(insn),
+            Event::Call { callee, args, .. } => {
+                let args = args.iter().map(|arg| format!("{}={}", arg.name, arg.value));
+                let args: Vec<String> = args.collect();
+                aside(format!("{callee}({})", args.join(", ")))
+            }
+            Event::Return { callee, r0 } => aside(format!("{callee} = {r0}")),
+            Event::Log { line } => aside(format!("log: {line}")),
+            Event::HandOver { resource, size } => {
+                aside(format!("hand-over: {resource}, {size} bytes"))
+            }
+            Event::Refused { reason } => aside(format!("refused: {reason}")),
+            Event::End { program, r0, .. } => {
+                format!("program {program} returned {}\n", int(*r0))
             }
         }
     }
 
-    pub(super) fn ended(&mut self, program: &str, hook: &str, r0: u64) {
-        match self.form {
-            Form::Text => self.write(&format!("program {program} returned {}\n", int(r0))),
-            Form::JsonLines => self.event(
-                "end",
-                json!({ "program": program, "hook": hook, "r0": hex(r0) }),
-            ),
-        }
-    }
-
-    pub(super) fn logged(&mut self, line: &str) {
-        match self.form {
-            Form::Text => self.aside(&format!("log: {line}")),
-            Form::JsonLines => self.event("log", json!({ "line": line })),
-        }
-    }
-
-    pub(super) fn handed_over(&mut self, resource: Resource, size: u64) {
-        match self.form {
-            Form::Text => self.aside(&format!("hand-over: {resource}, {size} bytes")),
-            Form::JsonLines => self.event(
-                "hand_over",
-                json!({ "resource": resource.to_string(), "size": size }),
-            ),
-        }
-    }
-
-    pub(super) fn refused(&mut self, reason: &str) {
-        match self.form {
-            Form::Text => self.aside(&format!("refused: {reason}")),
-            Form::JsonLines => self.event("refused", json!({ "reason": reason })),
-        }
-    }
-
-    fn step_as_text(&mut self, step: &Step<'_>) {
+    fn insn(&mut self, insn: &Insn<'_>) -> String {
+        self.depth = insn.depth;
+        let indent = indent(insn.depth);
         let mut text = String::new();
-        if let Some(line) = self.names.line(step.program, step.slot) {
+        if let Some(line) = insn.place.as_ref().and_then(|place| place.line.as_ref()) {
             let shown = self.shown.as_ref();
-            if shown.is_none_or(|shown| !same_line(shown, &line)) {
-                let _infallible = writeln!(text, "{}{}", indent(step.depth), source(&line));
+            if shown.is_none_or(|shown| !same_line(shown, line)) {
+                let _infallible = writeln!(text, "{indent}{}", source(line));
             }
-            self.shown = Some(line);
+            self.shown = Some(line.clone());
         }
-        let (insn, note) = self.names.insn(step.program, step.slot);
-        let _infallible = write!(text, "{}{:6}: {insn:<40}", indent(step.depth), step.slot);
-        for (register, value) in step.changed {
-            let _infallible = write!(text, " r{register}={}", named(step.memory, *value));
+        let _infallible = write!(text, "{indent}{:6}: {:<40}", insn.slot, insn.text);
+        for (register, value) in &insn.registers {
+            let _infallible = write!(text, " r{register}={value}");
         }
-        if let Some(touched) = &step.touched {
-            let _infallible = write!(text, " [{}]", access(step.memory, touched));
+        if let Some(access) = &insn.memory {
+            let _infallible = write!(text, " [{access}]");
         }
-        if let Some(note) = note {
+        if let Some(note) = insn.note {
             let _infallible = write!(text, " ; {note}");
         }
-        self.write(&format!("{}\n", text.trim_end()));
-    }
-
-    fn step_as_json(&mut self, step: &Step<'_>) {
-        let registers: Map<String, Value> = step
-            .changed
-            .iter()
-            .map(|(register, value)| (format!("r{register}"), address(step.memory, *value)))
-            .collect();
-        let mut fields = self.names.place(step.program, step.slot);
-        fields["depth"] = json!(step.depth);
-        let (insn, note) = self.names.insn(step.program, step.slot);
-        fields["text"] = json!(insn);
-        fields["note"] = json!(note);
-        fields["registers"] = Value::Object(registers);
-        if let Some(Touched {
-            access,
-            addr,
-            len,
-            value,
-            ..
-        }) = step.touched
-        {
-            let mut memory = address(step.memory, addr);
-            memory["access"] = json!(match access {
-                Access::Read => "read",
-                Access::Write => "write",
-            });
-            memory["len"] = json!(len);
-            memory["content"] = json!(value.map(hex));
-            fields["memory"] = memory;
-        }
-        self.event("insn", fields);
-    }
-
-    /// Writes a line that belongs to the instruction above it.
-    fn aside(&mut self, text: &str) {
-        self.write(&format!("{}          {text}\n", indent(self.depth)));
-    }
-
-    fn event(&mut self, event: &str, mut fields: Value) {
-        fields["event"] = json!(event);
-        self.write(&json_line(&fields));
-    }
-
-    /// Writes, if nothing has failed so far; a tracer cannot stop the run.
-    fn write(&mut self, text: &str) {
-        if self.failed.is_ok() {
-            self.failed = self.out.write_all(visible(text).as_bytes());
-        }
-    }
-}
-
-impl Tracer for Trace<'_> {
-    fn step(&mut self, step: &Step<'_>) {
-        self.depth = step.depth;
-        match self.form {
-            Form::Text => self.step_as_text(step),
-            Form::JsonLines => self.step_as_json(step),
-        }
-    }
-
-    fn call(&mut self, call: &Call<'_>) {
-        let parameters = Names::parameters(call.callee);
-        let args = parameters.into_iter().zip(call.args);
-        match self.form {
-            Form::Text => {
-                let args: Vec<String> = args
-                    .map(|(name, value)| format!("{name}={}", named(call.memory, value)))
-                    .collect();
-                self.aside(&format!("{}({})", name(call.callee), args.join(", ")));
-            }
-            Form::JsonLines => {
-                let args = args.map(|(name, value)| {
-                    let mut arg = address(call.memory, value);
-                    arg["name"] = json!(name);
-                    arg
-                });
-                let args: Vec<Value> = args.collect();
-                let mut fields = self.names.place(call.program, call.slot);
-                fields["callee"] = json!(name(call.callee));
-                fields["args"] = json!(args);
-                self.event("call", fields);
-            }
-        }
-    }
-
-    fn returned(&mut self, returned: &Returned<'_>) {
-        let Returned {
-            callee, r0, memory, ..
-        } = *returned;
-        match self.form {
-            Form::Text => self.aside(&format!("{} = {}", name(callee), named(memory, r0))),
-            Form::JsonLines => {
-                let mut fields = address(memory, r0);
-                fields["callee"] = json!(name(callee));
-                self.event("return", fields);
-            }
-        }
+        format!("{}\n", text.trim_end())
     }
 }
 
@@ -247,16 +201,8 @@ impl Names {
         insn.map_or(("", None), |(text, note)| (text, note.as_deref()))
     }
 
-    /// Returns the source line of an instruction.
-    fn line(&self, program: usize, slot: u32) -> Option<SourceLine> {
-        Place::new(self.parser.programs.get(program)?, slot).line
-    }
-
-    fn place(&self, program: usize, slot: u32) -> Value {
-        match self.parser.programs.get(program) {
-            Some(program) => facts::place(&Place::new(program, slot)),
-            None => json!({}),
-        }
+    fn place(&self, program: usize, slot: u32) -> Option<Place> {
+        Some(Place::new(self.parser.programs.get(program)?, slot))
     }
 
     fn parameters(callee: Callee<'_>) -> Vec<String> {
@@ -287,56 +233,12 @@ fn name(callee: Callee<'_>) -> &str {
     }
 }
 
-/// Returns an access as `read 4 at image+0x10: 0x7f`.
-fn access(memory: &Memory, touched: &Touched) -> String {
-    let Touched {
-        access,
-        addr,
-        len,
-        value,
-        ..
-    } = touched;
-    let place = named(memory, *addr);
-    match value {
-        Some(value) => format!("{access} {len} at {place}: {}", named(memory, *value)),
-        None => format!("{access} {len} at {place}: failed"),
-    }
-}
-
-/// Returns a value with the place that it names, if it names one.
-fn address(memory: &Memory, value: u64) -> Value {
-    let place = memory.place(value);
-    json!({ "value": hex(value), "place": place })
-}
-
-/// Returns a value as a person reads it: a place, a small negative number, or a
-/// number.
-fn named(memory: &Memory, value: u64) -> String {
-    memory.place(value).unwrap_or_else(|| number(value))
-}
-
 /// Returns the `int` that a program returns.
 pub(super) fn int(r0: u64) -> i32 {
     let [a, b, c, d, ..] = r0.to_le_bytes();
     i32::from_le_bytes([a, b, c, d])
 }
 
-fn number(value: u64) -> String {
-    let signed = value.cast_signed();
-    if (-MAX_ERRNO..0).contains(&signed) {
-        signed.to_string()
-    } else {
-        hex(value)
-    }
-}
-
-fn hex(value: u64) -> String {
-    format!("{value:#x}")
-}
-
 fn indent(depth: usize) -> String {
     "  ".repeat(depth.saturating_sub(1))
 }
-
-/// Values from here to -1 are errors in Linux.
-const MAX_ERRNO: i64 = 4095;
