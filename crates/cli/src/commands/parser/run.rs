@@ -47,10 +47,10 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         image_name: name(&args.image),
         ..Options::default()
     };
-    let mut teller = Teller {
+    let mut reporter = Reporter {
         trace: trace(args, &parser, readers)?,
         quiet: args.json,
-        told: Ok(()),
+        printed: Ok(()),
     };
     let mut store = MemoryStore::default();
     let mut budget = args.limits.budget();
@@ -60,12 +60,12 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         &options,
         &mut store,
         &mut budget,
-        &mut teller,
+        &mut reporter,
     );
     // The trace of a stage that failed is wanted most.
-    let told = teller.finish();
+    let printed = reporter.finish();
     let report = ParserRunReport::new(&done?)?;
-    told?;
+    printed?;
     if args.json {
         console::json(&serde_json::to_value(&report)?)?;
     } else {
@@ -103,19 +103,19 @@ fn trace(
     Ok(Some(Trace::new(out, form, loaded)))
 }
 
-/// Tells what happens: in the trace where there is one, and on stdout what the
+/// Reports what happens: in the trace where there is one, and on stdout what the
 /// trace does not bring there.
-struct Teller {
+struct Reporter {
     trace: Option<Trace<'static>>,
     /// Stdout is for a document.
     quiet: bool,
-    /// Whether stdout has taken everything so far.
-    told: anyhow::Result<()>,
+    /// Whether everything so far could be printed.
+    printed: anyhow::Result<()>,
 }
 
-impl Teller {
+impl Reporter {
     fn finish(self) -> anyhow::Result<()> {
-        self.told?;
+        self.printed?;
         match self.trace.map(Trace::finish) {
             // A reader that has gone away is not worth an error.
             Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -125,39 +125,39 @@ impl Teller {
     }
 
     /// Gives `event` to the trace, and `line` to people who do not see it.
-    fn tell(&mut self, line: &str, event: &Event<'_>) {
+    fn report(&mut self, line: &str, event: &Event<'_>) {
         if let Some(trace) = &mut self.trace {
             trace.event(event);
         }
         let is_seen = self.trace.as_ref().is_some_and(Trace::is_text);
-        if !is_seen && !self.quiet && self.told.is_ok() {
-            self.told = console::out(&format!("{line}\n"));
+        if !is_seen && !self.quiet && self.printed.is_ok() {
+            self.printed = console::out(&format!("{line}\n"));
         }
     }
 }
 
-impl Observer for Teller {
+impl Observer for Reporter {
     fn begins(&mut self, program: &str, hook: &'static str) {
         let line = format!("program {program}, hook {hook}");
-        self.tell(&line, &Event::Begin { program, hook });
+        self.report(&line, &Event::Begin { program, hook });
     }
 
     fn ended(&mut self, program: &str, hook: &'static str, r0: u64) {
         let line = format!("  returned {}", int(r0));
-        self.tell(&line, &Event::End { program, hook, r0 });
+        self.report(&line, &Event::End { program, hook, r0 });
     }
 
     fn logged(&mut self, line: &str) {
-        self.tell(&format!("  | {line}"), &Event::Log { line });
+        self.report(&format!("  | {line}"), &Event::Log { line });
     }
 
     fn handed_over(&mut self, resource: Resource, size: u64) {
         let line = format!("  hand-over: {resource}, {size} bytes");
-        self.tell(&line, &Event::HandOver { resource, size });
+        self.report(&line, &Event::HandOver { resource, size });
     }
 
     fn refused(&mut self, reason: &str) {
-        self.tell(&format!("  refused: {reason}"), &Event::Refused { reason });
+        self.report(&format!("  refused: {reason}"), &Event::Refused { reason });
     }
 
     fn tracer(&mut self) -> Option<&mut dyn Tracer> {
