@@ -10,15 +10,21 @@ use std::path::Path;
 
 use expect_test::{ExpectFile, expect_file};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use crate::images::{GZIP, X86_64, X509, certificate, kernel, list, pe, variable, zboot};
+use crate::images::{GZIP, SHA256, X86_64, X509, X509_SHA256};
+use crate::images::{certificate, kernel, list, pe, signed, variable, zboot};
 use crate::{folder, run, streams, workspace};
 
 /// Calls that differ in their options only.
 type Runs<'a> = &'a [&'a str];
 
+/// Signature lists of a machine, by name.
+type Variables<'a> = &'a [(&'a str, &'a [u8])];
+
 /// Options that keep the machine's keys and parsers out of a result.
 const OFF: &str = "--verify=off --config=ukexec.conf --parsers-dir=none";
+const AUTO: &str = "--verify=auto --config=ukexec.conf --parsers-dir=none";
 const REQUIRE: &str = "--verify=require --config=ukexec.conf --parsers-dir=none";
 
 /// A note of a dry run about this machine.
@@ -37,6 +43,7 @@ fn session(name: &str, runs: Runs<'_>, fixed: impl Fn(&str) -> String) {
     let mut documents = 0;
     for call in runs {
         let args = call.replace("OFF", OFF).replace("REQUIRE", REQUIRE);
+        let args = args.replace("AUTO", AUTO);
         let args: Vec<&str> = args.split_whitespace().collect();
         let output = run(dir.path(), &args);
         let [stdout, stderr] = streams(&output);
@@ -86,13 +93,23 @@ fn materials() -> tempfile::TempDir {
         ("leaks", &of_test(LEAKS, GZIP)),
         ("faults", &of_test(FAULTS, GZIP)),
     ]);
-    for name in ["none", "revoked"] {
-        fs::create_dir(dir.path().join(name)).expect("room for a folder");
-    }
-    let own = list(X509, &certificate("own"));
-    for (name, content) in [("db", &own[..]), ("dbx", &own)].map(variable) {
-        let path = dir.path().join("revoked").join(name);
-        fs::write(path, content).expect("room for a file");
+    let own = certificate("own");
+    let digest = list(SHA256, &digest_of_own());
+    let hash = list(X509_SHA256, &[&tbs_hash(&own)[..], SINCE].concat());
+    let own = list(X509, &own);
+    let efivars: &[(&str, Variables<'_>)] = &[
+        ("none", &[]),
+        ("allowed", &[("db", &digest)]),
+        ("revoked", &[("db", &own), ("dbx", &own)]),
+        ("revoked-image", &[("dbx", &digest)]),
+        ("revoked-hash", &[("db", &own), ("dbx", &hash)]),
+    ];
+    for (name, lists) in efivars {
+        let folder = dir.path().join(name);
+        fs::create_dir(&folder).expect("room for a folder");
+        for (name, content) in lists.iter().copied().map(variable) {
+            fs::write(folder.join(name), content).expect("room for a file");
+        }
     }
     for file in FILES {
         let name = Path::new(file).file_name().expect("a file");
@@ -127,6 +144,27 @@ fn of_test(operation: u32, kernel: &[u8]) -> Vec<u8> {
     [&image, kernel].concat()
 }
 
+/// Returns the Authenticode digest of `own.efi`: of the image without
+/// `CheckSum`, the entry of the certificate table, and that table.
+fn digest_of_own() -> Vec<u8> {
+    let mut image = fs::read(signed("images/own.efi")).expect("an image");
+    let at = u32::from_le_bytes(image[0xe8..0xec].try_into().expect("four bytes"));
+    image.truncate(usize::try_from(at).expect("a small image"));
+    image.drain(0xe8..0xf0);
+    image.drain(0x98..0x9c);
+    Sha256::digest(&image).to_vec()
+}
+
+/// Returns the SHA-256 of a certificate's `TBSCertificate`: its first element
+/// (X.509, 4.1), where both have lengths of two bytes.
+fn tbs_hash(certificate: &[u8]) -> Vec<u8> {
+    let len = usize::from(u16::from_be_bytes([certificate[6], certificate[7]]));
+    Sha256::digest(&certificate[4..8 + len]).to_vec()
+}
+
+/// An `EFI_TIME`: 2024-02-03 04:05:06.
+const SINCE: &[u8] = &[0xe8, 0x07, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// What `test.bpf.c` calls `OP_POST`, `OP_LEAK_RESULT` and `OP_READ_OUTSIDE`.
 const TALKS: u32 = 20;
 const LEAKS: u32 = 6;
@@ -142,6 +180,7 @@ const PROFILES: &[(&str, &[u8])] = &[
 
 /// Files of the workspace that are there too.
 const FILES: &[&str] = &[
+    "crates/bpf/testdata/objects/parser-19-v4.bpf.o",
     "crates/bpf/testdata/objects/refused-kfunc.bpf.o",
     "crates/bpf/testdata/objects/refused-undefined.bpf.o",
     "crates/bpf/testdata/skeletons/refused-kfunc.o",
@@ -150,6 +189,7 @@ const FILES: &[&str] = &[
     "crates/signature/testdata/signed/certificates/root.der",
     "crates/signature/testdata/signed/images/chain.efi",
     "crates/signature/testdata/signed/images/own.efi",
+    "crates/signature/testdata/signed/images/sha1-digest.efi",
     "crates/signature/testdata/signed/images/unsigned.efi",
     "crates/unfold/testdata/test.bpf.o",
     "parsers/objects/uki.bpf.o",
@@ -344,6 +384,24 @@ fn signature_refused() {
     );
 }
 
+/// Each verdict that is not a good signature.
+#[test]
+fn signature_verdicts() {
+    for (name, run) in [
+        ("allowed", "own.efi --trust=system --efivars=allowed"),
+        ("untrusted", "own.efi --trust=root.der --efivars=none"),
+        ("bad", "sha1-digest.efi --trust=root.der --efivars=none"),
+        ("revoked", "own.efi --trust=system --efivars=revoked-hash"),
+        (
+            "revoked-image",
+            "own.efi --trust=system --efivars=revoked-image",
+        ),
+    ] {
+        let name = format!("signature-{name}");
+        check(&name, &[&format!("inspect {run} AUTO --json")]);
+    }
+}
+
 #[test]
 fn edit() {
     check(
@@ -374,6 +432,18 @@ fn parser_check() {
             "parser check zboot.o",
             "parser check uki.efi",
             "parser check zboot.o --json",
+        ],
+    );
+}
+
+/// An instruction that would end a run.
+#[test]
+fn parser_traps() {
+    check(
+        "parser-traps",
+        &[
+            "parser check parser-19-v4.bpf.o",
+            "parser check parser-19-v4.bpf.o --json",
         ],
     );
 }

@@ -106,6 +106,8 @@ pub(crate) fn certificate(name: &str) -> Vec<u8> {
 pub(crate) const X509: &str = "a159c0a5e494a74a87b5ab155c2bf072";
 /// `EFI_CERT_SHA256_GUID`.
 pub(crate) const SHA256: &str = "2616c4c14c509240aca941f936934328";
+/// `EFI_CERT_X509_SHA256_GUID`.
+pub(crate) const X509_SHA256: &str = "92a4d23bc0967940b420fcf98ef103ed";
 
 /// An EFI signature list of one entry: UEFI 2.10, 32.4.1.
 pub(crate) fn list(guid: &str, entry: &[u8]) -> Vec<u8> {
