@@ -14,7 +14,7 @@ fn check(args: &[&str], code: i32, expected: Expect) {
     crate::check(dir.path(), &[&["parser"], args].concat(), code, expected);
 }
 
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let dir = crate::folder(&[
         ("vmlinuz.efi", &zboot(GZIP)),
         ("cut.efi", &zboot(&GZIP[..16])),

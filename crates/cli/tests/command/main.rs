@@ -4,6 +4,7 @@
 //! test`.
 
 mod author;
+mod documents;
 #[cfg(feature = "escape")]
 mod escape;
 mod golden;
