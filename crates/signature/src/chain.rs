@@ -14,7 +14,8 @@
 use std::collections::VecDeque;
 
 use crate::extensions::Extensions;
-use crate::{Certificate, MAX_SIGNATURES, Origin, SignatureError, Trust};
+use crate::table::MAX_SIGNATURES;
+use crate::{Certificate, Origin, SignatureError, Trust};
 
 /// What may be spent on the signatures of one image.
 #[derive(Debug)]

@@ -29,10 +29,9 @@ pub struct UnverifiedImage<'a, R: ?Sized> {
 }
 
 /// Where the digests of an image come from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub enum DigestSource<'a> {
     /// They are taken when it is verified: its bytes cannot change.
-    #[default]
     Image,
     /// They were taken while it was copied, as [`digests_needed`] asked for.
     Taken(&'a TakenDigests),
@@ -48,13 +47,6 @@ pub struct ImageVerdict {
     pub verdict: Verdict,
     /// The digests that it was verified by.
     pub digests: Digests,
-}
-
-impl From<Verdict> for ImageVerdict {
-    fn from(verdict: Verdict) -> Self {
-        let digests = Digests::default();
-        Self { verdict, digests }
-    }
 }
 
 /// Verifies an image: its signatures, its digests in lists, what revokes it, and
@@ -77,14 +69,16 @@ pub fn verify_image<R: ReadAt + ?Sized>(
     trust: &Trust,
     checks: Checks,
 ) -> Result<ImageVerdict, SignatureError> {
-    match image.pe {
-        Some(Ok(pe)) => verify_pe(image, pe, trust, checks),
+    let mut digests = Digests::default();
+    let verdict = match image.pe {
+        Some(Ok(pe)) => verify_pe(image, pe, trust, checks, &mut digests)?,
         Some(Err(fault)) => {
             let fault = fault.to_string();
-            Ok(Verdict::bad(&SignatureError::NoPe { fault }).into())
+            Verdict::bad(&SignatureError::NoPe { fault })
         }
-        None => Ok(verify_appended(image.bytes, trust, checks).into()),
-    }
+        None => verify_appended(image.bytes, trust, checks),
+    };
+    Ok(ImageVerdict { verdict, digests })
 }
 
 /// Returns which digests it takes to verify an image, so that they can be taken
@@ -115,36 +109,37 @@ pub fn revoked_by_sbat(
     checked.err().map(|error| Verdict::bad(&error))
 }
 
+/// Verifies a PE image, and leaves in `digests` those that it is verified by.
 fn verify_pe<R: ReadAt + ?Sized>(
     image: &UnverifiedImage<'_, R>,
     pe: &PeImage,
     trust: &Trust,
     checks: Checks,
-) -> Result<ImageVerdict, SignatureError> {
+    digests: &mut Digests,
+) -> Result<Verdict, SignatureError> {
     let table = match read_table(pe, image.bytes) {
         Ok(table) => table,
-        Err(error) => return Ok(Verdict::bad(&error).into()),
+        Err(error) => return Ok(Verdict::bad(&error)),
     };
     let table = table.as_deref();
     let algorithms = needed(table, trust);
-    let digests = match pe.authenticode_ranges() {
+    *digests = match pe.authenticode_ranges() {
         _ if algorithms.is_empty() => Digests::default(),
         Ok(ranges) => image
             .digests
             .digests(image.bytes, &DigestRequest { ranges, algorithms })?,
         // What nobody signed need not be fit for it.
-        Err(_) if table.is_none() => return Ok(Verdict::Unsigned.into()),
-        Err(error) => return Ok(Verdict::bad(&error.into()).into()),
+        Err(_) if table.is_none() => return Ok(Verdict::Unsigned),
+        Err(error) => return Ok(Verdict::bad(&error.into())),
     };
-    let mut verdict = verify_signatures(table, &digests, trust, checks);
-    if verdict.is_good() {
-        if let Some(range) = uncovered(pe, image.bytes)? {
-            verdict = Verdict::bad(&SignatureError::Uncovered { range });
-        } else if let Some(revoked) = revoked_by_sbat(pe, image.bytes, trust) {
-            verdict = revoked;
-        }
+    let verdict = verify_signatures(table, digests, trust, checks);
+    if !verdict.is_good() {
+        return Ok(verdict);
     }
-    Ok(ImageVerdict { verdict, digests })
+    if let Some(range) = uncovered(pe, image.bytes)? {
+        return Ok(Verdict::bad(&SignatureError::Uncovered { range }));
+    }
+    Ok(revoked_by_sbat(pe, image.bytes, trust).unwrap_or(verdict))
 }
 
 impl DigestSource<'_> {

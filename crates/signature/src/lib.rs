@@ -101,7 +101,7 @@ pub use signature_list::{
 };
 pub use signature_type::SignatureType;
 pub use signatures::Checks;
-pub use table::{MAX_SIGNATURE_LEN, MAX_SIGNATURES, MAX_TABLE_LEN, certificate_table};
+pub use table::{MAX_TABLE_LEN, certificate_table};
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
 pub use trust_file::TrustError;
 pub use verdict::{CertificateSummary, Good, Verdict};

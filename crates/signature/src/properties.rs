@@ -9,13 +9,14 @@ use ukexec_pe::ByteRanges;
 
 use crate::authenticode::algorithms_of;
 use crate::signatures::verify_signatures;
+use crate::table::{MAX_SIGNATURE_LEN, MAX_SIGNATURES, MAX_TABLE_LEN};
 use crate::testing::{
     X509, certificate, content, entry, file, list, taken_apart, trust, verified, wrap,
 };
 use crate::tlv::Element;
 use crate::{
-    Algorithm, AlgorithmSet, Checks, DigestRequest, Digests, Hasher, MAX_SIGNATURE_LEN,
-    MAX_SIGNATURES, MAX_TABLE_LEN, Origin, Trust, digests_of, verify_appended,
+    Algorithm, AlgorithmSet, Checks, DigestRequest, Digests, Hasher, Origin, Trust, digests_of,
+    verify_appended,
 };
 
 /// Bytes of an image that may change without its verdict: spans of the file,

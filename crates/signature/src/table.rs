@@ -11,16 +11,16 @@ use crate::{Guid, SignatureError};
 /// The longest certificate table that is read, in bytes.
 ///
 /// Two signatures with their chains and time stamps take some 20 kB. This is
-/// sixteen of the longest that [`MAX_SIGNATURE_LEN`] lets pass.
+/// sixteen of the longest signatures that are read.
 pub const MAX_TABLE_LEN: usize = 16 * MAX_SIGNATURE_LEN;
 
 /// The longest signature that is read, in bytes: what firmware takes, which
 /// expects a 16-bit length in it.
-pub const MAX_SIGNATURE_LEN: usize = 64 * 1024;
+pub(crate) const MAX_SIGNATURE_LEN: usize = 64 * 1024;
 
 /// How many signatures an image may have. Those seen have one or two; firmware
 /// has no bound.
-pub const MAX_SIGNATURES: usize = 64;
+pub(crate) const MAX_SIGNATURES: usize = 64;
 
 /// Returns the signatures in a certificate table: each is a PKCS#7
 /// `ContentInfo`, perhaps with something behind it.

@@ -48,13 +48,13 @@ pub struct Trust {
 
 impl Trust {
     /// Returns the trusted certificates.
-    pub fn anchors(&self) -> impl Iterator<Item = (&Certificate, &Origin)> {
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = (&Certificate, &Origin)> {
         self.allowed.iter().map(|(one, origin)| (one, origin))
     }
 
     /// Returns the revoked certificates that are known as a whole. What one of
     /// them issued is revoked as well.
-    pub fn revoked_certificates(&self) -> impl Iterator<Item = (&Certificate, &Origin)> {
+    pub(crate) fn revoked_certificates(&self) -> impl Iterator<Item = (&Certificate, &Origin)> {
         self.revoked.iter().map(|(one, origin)| (one, origin))
     }
 
@@ -145,8 +145,9 @@ impl Trust {
         &self.notes
     }
 
-    /// Returns the entries of revocation lists that cannot be read. Where any
-    /// image could be the one that they revoke, none is good.
+    /// Returns the entries of revocation lists that cannot be read. Any image could
+    /// be the one that they revoke, and no verdict says so: a caller who requires
+    /// good ones refuses all images where there is such an entry.
     pub fn unread_revocations(&self) -> &[Note] {
         &self.unread_revocations
     }
@@ -158,7 +159,7 @@ impl Trust {
     ///
     /// [`SignatureListError`] for a size that cannot be right. Nothing is
     /// trusted then.
-    pub fn add_allowed_list(
+    pub(crate) fn add_allowed_list(
         &mut self,
         origin: &Origin,
         lists: &[u8],
@@ -300,7 +301,7 @@ pub struct Revocation {
 
 impl Revocation {
     /// Makes one of an entry in `origin`.
-    pub fn new(origin: &Origin, by: RevokedBy) -> Self {
+    fn new(origin: &Origin, by: RevokedBy) -> Self {
         let origin = origin.clone();
         Self { origin, by }
     }
