@@ -56,7 +56,7 @@ impl<R: ReadAt> Uki<'_, R> {
     ///
     /// # Errors
     ///
-    /// As those of [`Uki::section`].
+    /// A section has too many zeros behind its content.
     pub fn extra_files(&self) -> Result<Vec<ExtraFile>, StubError> {
         if self.section(".linux")?.is_none() {
             return Ok(Vec::new());
@@ -148,7 +148,7 @@ mod tests {
             let files = uki.extra_files().unwrap();
             extra_archives(&files, initrd.len() as u64)
         });
-        let mut told = initrd.to_owned();
+        let mut shown = initrd.to_owned();
         for part in behind.unwrap() {
             let bytes = match part {
                 ArchivePart::Bytes(bytes) => bytes,
@@ -157,9 +157,9 @@ mod tests {
                 }
                 ArchivePart::Zeros(len) => vec![0; len as usize],
             };
-            told.push_str(&bytes.escape_ascii().to_string());
+            shown.push_str(&bytes.escape_ascii().to_string());
         }
-        expected.assert_eq(&told.replace("070701", "\n070701"));
+        expected.assert_eq(&shown.replace("070701", "\n070701"));
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
             (".pcrsig", b"sig"),
         ];
         let image = image(sections);
-        let told = with_uki(sections, 0, |uki| {
+        let shown = with_uki(sections, 0, |uki| {
             let text = |file: &ExtraFile| {
                 let range = file.content.ranges[0].clone();
                 let content = &image[range.start as usize..range.end as usize];
@@ -212,7 +212,7 @@ mod tests {
             .osrel /.extra/os-release os
             .profile /.extra/profile ID=main
         "#]];
-        expected.assert_eq(&told.unwrap());
+        expected.assert_eq(&shown.unwrap());
     }
 
     #[test]

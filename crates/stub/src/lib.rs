@@ -73,5 +73,4 @@ pub use error::StubError;
 pub use extra::{ArchivePart, ExtraFile, extra_archives};
 pub use measure::Measurements;
 pub use profile::selector_of;
-pub use section::SectionBytes;
 pub use uki::Uki;

@@ -42,7 +42,7 @@ const BY_MACHINE: [&str; 2] = [".dtbauto", ".efifw"];
 const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before version 258, \
                             later only under Secure Boot behind a shim before 16";
 
-/// Why PCR 12 is not told.
+/// Why PCR 12 is not reported.
 const NO_UTF16: &str = "PCR 12 is not told: the command line is no UTF-8, and a measured boot \
                         would pass it as UTF-16";
 
@@ -74,7 +74,7 @@ impl Measurements {
     ///
     /// # Errors
     ///
-    /// As those of [`Uki::section`], and what the image's medium says.
+    /// A section has too many zeros behind its content, or the image cannot be read.
     pub fn add_boot<R: ReadAt>(
         &mut self,
         name: &str,

@@ -1,9 +1,8 @@
 //! Which profile a caller asks for: what `.profile` sections say.
 //!
 //! The rules are those of the built-in parser of unified kernel images,
-//! `parsers/uki.bpf.c`, which stands beside this where it runs itself: it says
-//! which profile it took. Here they are for images that another parser took
-//! apart.
+//! `parsers/uki.bpf.c`, which names the profile that it chose where it runs itself.
+//! Here they are for images that other parsers take apart.
 //!
 //! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd's `parse_env_file()`
 //! for the text of a `.profile` section.
@@ -12,7 +11,7 @@ use std::io;
 
 use ukexec_pe::{PeImage, ReadAt, Section};
 
-use crate::SectionBytes;
+use crate::section::SectionBytes;
 
 /// The section that a profile begins with.
 const PROFILE: &str = ".profile";
@@ -260,7 +259,7 @@ mod tests {
         }
     }
 
-    /// As systemd's `parse_env_file()` has it.
+    /// As systemd's `parse_env_file()` reads them.
     #[test]
     fn an_id_may_be_quoted_and_the_last_one_counts() {
         for text in [

@@ -7,7 +7,7 @@ use serde::Serialize;
 use ukexec_pe::{ByteRanges, ReadAt};
 use ukexec_signature::{Algorithm, AlgorithmSet, Digests, Hex, digests_of};
 
-/// The banks of registers that are told. Firmware may have others.
+/// The banks of registers that are reported. Firmware may have others.
 const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
 
 /// What userspace extends PCR 11 with while it boots, in order

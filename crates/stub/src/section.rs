@@ -7,7 +7,7 @@ use ukexec_pe::{ByteRanges, ReadAt, Section};
 /// The bytes of a section as they are in memory: those of the file, and zeros
 /// behind them where `VirtualSize` is more.
 #[derive(Debug)]
-pub struct SectionBytes<'a, R> {
+pub(crate) struct SectionBytes<'a, R> {
     image: &'a R,
     section: &'a Section,
 }
@@ -18,7 +18,7 @@ impl<'a, R: ReadAt> SectionBytes<'a, R> {
     }
 
     /// Returns how many bytes there are.
-    pub fn size(&self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         match self.section.virtual_size() {
             // It says nothing.
             0 => self.section.size_of_raw_data(),
@@ -27,7 +27,7 @@ impl<'a, R: ReadAt> SectionBytes<'a, R> {
     }
 
     /// Returns which bytes of the image they are.
-    pub fn ranges(&self) -> ByteRanges {
+    pub(crate) fn ranges(&self) -> ByteRanges {
         let content = self.section.content();
         let len = content.end.saturating_sub(content.start);
         ByteRanges {

@@ -5,8 +5,9 @@
 
 use ukexec_pe::{PeImage, ReadAt, Section};
 
+use crate::StubError;
 use crate::profile::{self, is_profile, profiles};
-use crate::{SectionBytes, StubError};
+use crate::section::SectionBytes;
 
 /// A section may have so many bytes more in memory, all zeros, than in the file.
 const ZEROS_MAX: u64 = 16 << 20;
@@ -76,12 +77,12 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     }
 
     /// Returns all of the image's bytes.
-    pub fn image(&self) -> &R {
+    pub(crate) fn image(&self) -> &R {
         &self.image
     }
 
     /// Returns the headers.
-    pub fn pe(&self) -> &PeImage {
+    pub(crate) fn pe(&self) -> &PeImage {
         self.pe
     }
 
@@ -96,7 +97,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// # Errors
     ///
     /// It has so many zeros behind its content that nobody means them.
-    pub fn section(&self, name: &str) -> Result<Option<SectionBytes<'_, R>>, StubError> {
+    pub(crate) fn section(&self, name: &str) -> Result<Option<SectionBytes<'_, R>>, StubError> {
         let Some(section) = self.find(name) else {
             return Ok(None);
         };
@@ -120,7 +121,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     }
 
     /// Returns the version of systemd-stub that the image says it begins with.
-    pub fn stub_version(&self) -> Option<u32> {
+    pub(crate) fn stub_version(&self) -> Option<u32> {
         // As in `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####`.
         let magic = self.section(".sdmagic").ok()??.front(MAGIC_LIMIT).ok()?;
         let magic = String::from_utf8_lossy(&magic);
@@ -129,8 +130,8 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         digits.parse().ok()
     }
 
-    /// Returns the name of the operating system as the image's `.osrel` section
-    /// has it (os-release(5)), if it can be read.
+    /// Returns the name of the operating system, from the image's `.osrel` section
+    /// (os-release(5)), if it can be read.
     pub fn os_name(&self) -> Option<String> {
         let release = self.section(".osrel").ok()??;
         if release.size() > OS_RELEASE_LIMIT {
@@ -170,7 +171,7 @@ mod tests {
     ];
 
     fn check(profile: u32, expected: Expect) {
-        let told = with_uki(PROFILES, profile, |uki| {
+        let shown = with_uki(PROFILES, profile, |uki| {
             let text = |name| match uki.section(name).unwrap() {
                 Some(bytes) => String::from_utf8(bytes.front(u32::MAX).unwrap()).unwrap(),
                 None => "-".to_owned(),
@@ -178,7 +179,7 @@ mod tests {
             let sections = [".linux", ".cmdline", ".uname", ".profile"].map(text);
             format!("{}: {}", uki.profile(), sections.join(", "))
         });
-        expected.assert_eq(&told.unwrap_or_else(|error| error.to_string()));
+        expected.assert_eq(&shown.unwrap_or_else(|error| error.to_string()));
     }
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stub_tells_its_version() {
+    fn the_stub_says_its_version() {
         let version = |magic: &str| {
             let sections: &[(&str, &[u8])] = &[(".sdmagic", magic.as_bytes())];
             with_uki(sections, 0, |uki| uki.stub_version()).unwrap()
