@@ -12,6 +12,10 @@ use crate::section::SectionBytes;
 /// A section may have so many bytes more in memory, all zeros, than in the file.
 const ZEROS_MAX: u64 = 16 << 20;
 
+/// Sections of lanzaboote's thin images, which hold paths and hashes in place of
+/// kernel and initrd.
+const THIN: [&str; 2] = [".linuxh", ".initrdh"];
+
 /// The stub's version is looked for in so many bytes.
 const MAGIC_LIMIT: u32 = 256;
 
@@ -60,7 +64,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
 
     /// Returns the image with the profile that `selector` asks for: a number, or an
     /// ID. `None` if it is no EFI application with such a profile and a kernel in
-    /// it.
+    /// it, or a thin image, as for the built-in parser.
     ///
     /// # Errors
     ///
@@ -73,7 +77,8 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         let has_kernel = uki
             .find(".linux")
             .is_some_and(|it| !it.content().is_empty());
-        Ok((pe.is_efi_application() && has_kernel).then_some(uki))
+        let is_thin = THIN.iter().any(|name| pe.section(name).is_some());
+        Ok((pe.is_efi_application() && has_kernel && !is_thin).then_some(uki))
     }
 
     /// Returns all of the image's bytes.
@@ -240,17 +245,21 @@ mod tests {
 
     #[test]
     fn a_selector_finds_profiles_with_a_kernel_alone() {
-        let found = |subsystem: u8, selector: &str| {
-            let without_kernel: &[(&str, &[u8])] = &[(".profile", b"ID=none"), (".linux", b"")];
-            let mut image = image(&[PROFILES, without_kernel].concat());
+        let found_with = |subsystem: u8, name: &str, selector: &str| {
+            let more: &[(&str, &[u8])] = &[(".profile", b"ID=none"), (".linux", b""), (name, b"x")];
+            let mut image = image(&[PROFILES, more].concat());
             image[0x58 + 68] = subsystem;
             let pe = PeImage::parse(&image).unwrap();
             let uki = Uki::select(&image, &pe, selector.as_bytes()).unwrap();
             uki.map(|uki| uki.profile())
         };
+        let found = |subsystem, selector| found_with(subsystem, ".x", selector);
         assert_eq!(found(10, "two"), Some(1));
         assert_eq!(found(10, "none"), None);
         // Firmware starts no other.
         assert_eq!(found(11, "two"), None);
+        for thin in THIN {
+            assert_eq!(found_with(10, thin, "two"), None);
+        }
     }
 }
