@@ -41,7 +41,7 @@ pub fn find_banner(
 
 /// The kernel has the words in a format string, too: a digit must follow.
 fn version(bytes: &[u8]) -> Option<String> {
-    let bytes = bytes.get(..OVERLAP).unwrap_or(bytes);
+    let bytes = bytes.get(..OVERLAP).unwrap_or(bytes); // or there are fewer
     let line = bytes.split(|&byte| byte == b'\n' || byte == 0).next()?;
     // Other bytes may follow the words where they are no banner.
     let is_banner = line.first()?.is_ascii_digit() && !line.iter().any(u8::is_ascii_control);

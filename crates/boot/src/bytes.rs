@@ -25,7 +25,7 @@ impl<'a> Fields<'a> {
     /// text.
     pub(crate) fn text(self, at: usize, max: usize) -> Option<String> {
         let bytes = self.from(at);
-        let cut = bytes.get(..max).unwrap_or(bytes);
+        let cut = bytes.get(..max).unwrap_or(bytes); // or there are fewer
         // `split` always yields a first part.
         let bytes = cut.split(|&byte| byte == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(bytes);

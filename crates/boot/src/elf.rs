@@ -124,6 +124,7 @@ struct Header {
 
 impl Header {
     fn read(head: Fields<'_>) -> Result<Self, BootError> {
+        // Where the file ends before them, they have no value that counts either.
         let class = head.u8(4).unwrap_or(0);
         let order = match head.u8(5).unwrap_or(0) {
             1 => ByteOrder::Little,

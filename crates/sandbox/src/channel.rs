@@ -270,7 +270,7 @@ impl AsFd for Channel {
 /// sends, and waits for room for each cut as long as it may wait at all: with no
 /// more than one, a deadline holds.
 fn step(bytes: &[u8]) -> &[u8] {
-    bytes.get(..STEP).unwrap_or(bytes)
+    bytes.get(..STEP).unwrap_or(bytes) // or there are fewer
 }
 
 /// Bytes that the kernel does not cut (`UNIX_SKB_FRAGS_SZ`).

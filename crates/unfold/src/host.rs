@@ -384,7 +384,7 @@ fn int(register: u64) -> i32 {
 /// Charges the host's own work: a program that makes it copy without end must
 /// meet its budget's end like one that loops.
 fn charge(meter: &mut Meter, bytes: u64, bytes_per_insn: u64) {
-    let insns = bytes.checked_div(bytes_per_insn).unwrap_or(bytes);
+    let insns = bytes.checked_div(bytes_per_insn).unwrap_or(bytes); // no rate is 0
     meter.insns = meter.insns.saturating_sub(insns);
 }
 

@@ -229,6 +229,7 @@ fn named_functions(
 /// Returns the functions of a program without records: they begin where calls
 /// lead to.
 fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, CallError> {
+    // No function begins outside of the program: the verifier refuses such a call.
     let targets = targets.iter().filter_map(|&at| u32::try_from(at).ok());
     let inside = |target: &u32| size(*target) < program.code.len();
     let mut starts = targets.filter(inside).collect::<Vec<_>>();
