@@ -1,10 +1,8 @@
 //! From an unfolded image to `kexec_file_load(2)`.
 
-use std::fmt;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{KexecError, LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
@@ -13,7 +11,7 @@ use crate::files::shown;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
-use crate::report::size::Size;
+use crate::report::load::{BytesMoved, InitrdReport, KernelReport, LoadReport};
 
 /// The running kernel would not take the image.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +28,7 @@ pub struct NotTaken {
 pub struct LoadPlan<'a> {
     unfolding: &'a Unfolding,
     identity: &'a Identity,
-    kernel: KernelFd<'a>,
+    kernel: Descriptor<'a>,
     initrd: Option<Descriptor<'a>>,
     /// The initrd is an empty archive that stands for none.
     empty_initrd: bool,
@@ -38,16 +36,6 @@ pub struct LoadPlan<'a> {
     kind: LoadKind,
     moved: Moved,
     dry_run: bool,
-}
-
-/// The kernel's descriptor.
-#[derive(Debug)]
-enum KernelFd<'a> {
-    /// The file that the caller named: nothing was unfolded, and the kernel
-    /// looks at the file's own signature and attributes.
-    Original(BorrowedFd<'a>, u64),
-    /// A part of an image.
-    Part(Descriptor<'a>),
 }
 
 impl<'a> LoadPlan<'a> {
@@ -73,12 +61,12 @@ impl<'a> LoadPlan<'a> {
             kind,
         } = unfolding;
         // What was verified here is the snapshot. The file counts only for a
-        // kernel that looks at it itself.
+        // kernel that looks at its signature and attributes itself.
         let original = image.file.as_ref();
         let original = original.filter(|_| !answer.unfolded && machine.verifies_files());
-        let kernel_fd = match original {
-            Some(file) => KernelFd::Original(file.as_fd(), image.len()),
-            None => KernelFd::Part(sources.descriptor(kernel)?),
+        let kernel = match original {
+            Some(file) => Descriptor::Original(file.as_fd(), image.len()),
+            None => sources.descriptor(kernel)?,
         };
         let empty_initrd = initrd.is_none() && identity.x86_64;
         let initrd = match initrd {
@@ -93,14 +81,15 @@ impl<'a> LoadPlan<'a> {
         for initrd in initrds {
             moved += initrd.moved;
         }
-        for descriptor in kernel_fd.part().into_iter().chain(&initrd) {
+        for descriptor in [&kernel].into_iter().chain(&initrd) {
             moved += descriptor.moved();
         }
+        // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
         Ok(Self {
             unfolding,
             identity,
-            kernel: kernel_fd,
+            kernel,
             initrd,
             empty_initrd,
             cmdline,
@@ -111,13 +100,9 @@ impl<'a> LoadPlan<'a> {
     }
 
     fn request(&self) -> LoadRequest<'_> {
-        let (kernel, unfolded) = match &self.kernel {
-            KernelFd::Original(fd, _) => (*fd, false),
-            KernelFd::Part(part) => (part.as_fd(), true),
-        };
         let initrd = self.initrd.as_ref().map(|initrd| initrd.as_fd());
-        let mut request = LoadRequest::new(kernel, initrd, &self.cmdline, self.kind);
-        request.unfolded = unfolded;
+        let mut request = LoadRequest::new(self.kernel.as_fd(), initrd, &self.cmdline, self.kind);
+        request.unfolded = !matches!(self.kernel, Descriptor::Original(..));
         request
     }
 
@@ -172,9 +157,7 @@ impl<'a> LoadPlan<'a> {
         }
         load(&self.request())
     }
-}
 
-impl LoadPlan<'_> {
     /// Returns the report for people.
     ///
     /// # Errors
@@ -202,7 +185,7 @@ impl LoadPlan<'_> {
             panic: self.kind == LoadKind::Crash,
             kernel: KernelReport {
                 size: self.kernel.len(),
-                descriptor: self.kernel.kind(),
+                descriptor: self.kernel.to_string(),
             },
             initrd: self.initrd.as_ref().map(|initrd| InitrdReport {
                 size: initrd.len(),
@@ -216,93 +199,5 @@ impl LoadPlan<'_> {
                 through_user: self.moved.through_user,
             },
         })
-    }
-}
-
-/// What `kexec_file_load(2)` is given: `load` of the document.
-#[derive(Debug, Serialize)]
-struct LoadReport {
-    dry_run: bool,
-    panic: bool,
-    kernel: KernelReport,
-    initrd: Option<InitrdReport>,
-    /// With its NUL.
-    cmdline_len: usize,
-    flags: u32,
-    bytes_moved: BytesMoved,
-}
-
-#[derive(Debug, Serialize)]
-struct KernelReport {
-    size: u64,
-    descriptor: String,
-}
-
-#[derive(Debug, Serialize)]
-struct InitrdReport {
-    size: u64,
-    descriptor: String,
-    /// It stands for none.
-    empty_archive: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct BytesMoved {
-    in_kernel: u64,
-    through_user: u64,
-}
-
-impl fmt::Display for LoadReport {
-    /// Writes what was moved; for a dry run also what the call would be given.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BytesMoved {
-            in_kernel,
-            through_user,
-        } = self.bytes_moved;
-        let (in_kernel, through_user) = (Size(in_kernel), Size(through_user));
-        writeln!(
-            f,
-            "moved      {in_kernel} in the kernel, {through_user} through this process"
-        )?;
-        if !self.dry_run {
-            return Ok(());
-        }
-        let KernelReport { size, descriptor } = &self.kernel;
-        let initrd = match &self.initrd {
-            Some(initrd) if initrd.empty_archive => {
-                format!("{} bytes, empty archive", initrd.size)
-            }
-            Some(initrd) => format!("{} bytes, {}", initrd.size, initrd.descriptor),
-            None => "none".to_owned(),
-        };
-        let (cmdline_len, flags) = (self.cmdline_len, self.flags);
-        writeln!(
-            f,
-            "would call kexec_file_load(kernel: {size} bytes, {descriptor}; initrd: {initrd}; \
-             cmdline: {cmdline_len} bytes with its NUL; flags: {flags:#x})"
-        )
-    }
-}
-
-impl<'a> KernelFd<'a> {
-    fn part(&self) -> Option<&Descriptor<'a>> {
-        match self {
-            Self::Original(..) => None,
-            Self::Part(part) => Some(part),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::Original(_, len) => *len,
-            Self::Part(part) => part.len(),
-        }
-    }
-
-    fn kind(&self) -> String {
-        match self {
-            Self::Original(..) => "the original file".to_owned(),
-            Self::Part(part) => part.to_string(),
-        }
     }
 }

@@ -140,7 +140,8 @@ impl Task<'_> {
             let (initrd, _) = self.bring(initrd, Looked::default(), &mut sources)?;
             initrds.push(initrd);
         }
-        for (descriptor, len) in sources.given() {
+        for source in sources.given() {
+            let (descriptor, len) = source?;
             work.send(&Request::Source { len }, descriptor)?;
         }
         let (mut job, bundle) = self.job(&image, &initrds, parsers)?;

@@ -3,6 +3,7 @@
 pub mod failure;
 pub(crate) mod image;
 mod layers;
+pub(crate) mod load;
 mod machine;
 mod parser_run;
 pub(crate) mod part;

@@ -86,28 +86,22 @@ impl Opened {
 
     /// Leaves the bytes where they are.
     pub(crate) fn leave(self, sources: &mut Sources) -> anyhow::Result<Image> {
-        let Self {
-            path,
-            readers,
-            content,
-        } = self;
-        let sealed = matches!(content, Content::Stream(_));
-        let (span, moved) = match content {
-            Content::File(file, len) => (sources.add_file(file, len)?, Moved::default()),
+        let (id, len, sealed, moved) = match self.content {
+            Content::File(file, len) => (sources.add_file(file, len)?, len, false, 0),
             Content::Stream(sealed) => {
-                let moved = Moved {
-                    in_kernel: 0,
-                    through_user: sealed.len(),
-                };
-                (sources.add_sealed(sealed)?, moved)
+                let len = sealed.len();
+                (sources.add_sealed(sealed)?, len, true, len)
             }
         };
         Ok(Image {
-            path,
-            readers,
-            spans: vec![span],
+            path: self.path,
+            readers: self.readers,
+            spans: vec![Span::Source { id, range: 0..len }],
             sealed,
-            moved,
+            moved: Moved {
+                in_kernel: 0,
+                through_user: moved,
+            },
             file: None,
         })
     }
@@ -122,22 +116,10 @@ impl Opened {
         console: &dyn Console,
         sources: &mut Sources,
     ) -> anyhow::Result<Image> {
-        let Self {
-            path,
-            readers,
-            content,
-        } = self;
-        let (file, len) = match content {
-            Content::File(file, len) => (file, len),
-            content @ Content::Stream(_) => {
-                let stream = Self {
-                    path,
-                    readers,
-                    content,
-                };
-                return stream.leave(sources);
-            }
+        let Content::File(file, len) = self.content else {
+            return self.leave(sources);
         };
+        let path = self.path;
         if len > LEN_MAX {
             bail!(
                 "{} has {len} bytes; an image or initrd has {LEN_MAX} at most",
@@ -153,14 +135,11 @@ impl Opened {
         // Copying the largest to put something behind it would take longest.
         let mut largest = parts.iter().map(GrowableFile::len).max();
         for part in parts {
-            let span = if largest.take_if(|len| *len == part.len()).is_some() {
+            ids.push(if largest.take_if(|len| *len == part.len()).is_some() {
                 sources.add_growable(part)?
             } else {
                 sources.add_sealed(part.seal()?)?
-            };
-            if let Span::Source { id, .. } = span {
-                ids.push(id);
-            }
+            });
         }
         let mut spans = Vec::new();
         for span in layout {
@@ -172,7 +151,7 @@ impl Opened {
         }
         Ok(Image {
             path,
-            readers,
+            readers: self.readers,
             spans,
             sealed: true,
             moved,

@@ -47,33 +47,35 @@ enum Backing {
 }
 
 impl Sources {
-    /// Takes sealed memory in and returns all of it.
-    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> anyhow::Result<Span> {
-        let len = sealed.len();
-        self.add(Backing::Sealed(sealed), len)
+    /// Takes sealed memory in and returns its number.
+    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> anyhow::Result<u32> {
+        self.add(Backing::Sealed(sealed))
     }
 
-    /// Takes memory in that may have to grow and returns all of it.
-    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> anyhow::Result<Span> {
-        let len = file.len();
-        self.add(Backing::Growable(file), len)
+    /// Takes memory in that may have to grow and returns its number.
+    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> anyhow::Result<u32> {
+        self.add(Backing::Growable(file))
     }
 
-    /// Takes a file of `len` bytes in as it lies and returns all of it.
-    pub(crate) fn add_file(&mut self, file: File, len: u64) -> anyhow::Result<Span> {
-        self.add(Backing::File(file, len), len)
+    /// Takes a file of `len` bytes in as it lies and returns its number.
+    pub(crate) fn add_file(&mut self, file: File, len: u64) -> anyhow::Result<u32> {
+        self.add(Backing::File(file, len))
     }
 
-    fn add(&mut self, backing: Backing, len: u64) -> anyhow::Result<Span> {
+    fn add(&mut self, backing: Backing) -> anyhow::Result<u32> {
         let id = u32::try_from(self.backings.len()).context("there are too many files")?;
         self.backings.push(Some(backing));
-        Ok(Span::Source { id, range: 0..len })
+        Ok(id)
     }
 
-    /// Returns all sources there are, in order, each with its length.
-    pub(crate) fn given(&self) -> impl Iterator<Item = (BorrowedFd<'_>, u64)> {
-        let backings = self.backings.iter().flatten();
-        backings.filter_map(|backing| Some((backing.as_fd(), backing.len()?)))
+    /// Returns all sources in order, each with its length. The worker, which counts
+    /// them, has not begun: none is an output, and none is freed.
+    pub(crate) fn given(&self) -> impl Iterator<Item = anyhow::Result<(BorrowedFd<'_>, u64)>> {
+        self.backings.iter().map(|backing| {
+            let there = backing.as_ref();
+            let there = there.and_then(|backing| Some((backing.as_fd(), backing.len()?)));
+            there.context("a source is not complete before the worker begins")
+        })
     }
 
     /// Makes memory for the worker to write into. It writes one after the
@@ -267,6 +269,8 @@ impl AsFd for Backing {
 /// A part as the kernel takes it.
 #[derive(Debug)]
 pub(crate) enum Descriptor<'a> {
+    /// The file that the caller named, and its length: nothing was unfolded.
+    Original(BorrowedFd<'a>, u64),
     /// A piece of the snapshot, or what a decompression wrote: nothing moved.
     AsItLies(&'a SealedFile),
     /// A piece of the snapshot with something behind it, which alone was moved.
@@ -279,33 +283,35 @@ impl Descriptor<'_> {
     /// Returns how many bytes were moved to make it.
     pub(crate) fn moved(&self) -> Moved {
         match self {
-            Self::AsItLies(_) => Moved::default(),
+            Self::Original(..) | Self::AsItLies(_) => Moved::default(),
             Self::Grown(_, moved) | Self::Assembled(_, moved) => *moved,
-        }
-    }
-
-    fn file(&self) -> &SealedFile {
-        match self {
-            Self::AsItLies(sealed) | Self::Grown(sealed, _) => sealed,
-            Self::Assembled(sealed, _) => sealed,
         }
     }
 
     /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.file().len()
+        match self {
+            Self::Original(_, len) => *len,
+            Self::AsItLies(sealed) | Self::Grown(sealed, _) => sealed.len(),
+            Self::Assembled(sealed, _) => sealed.len(),
+        }
     }
 }
 
 impl AsFd for Descriptor<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file().as_fd()
+        match self {
+            Self::Original(fd, _) => *fd,
+            Self::AsItLies(sealed) | Self::Grown(sealed, _) => sealed.as_fd(),
+            Self::Assembled(sealed, _) => sealed.as_fd(),
+        }
     }
 }
 
 impl fmt::Display for Descriptor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Original(..) => "the original file",
             Self::AsItLies(_) => "as it lies",
             Self::Grown(..) => "grown",
             Self::Assembled(..) => "assembled",
@@ -317,6 +323,7 @@ impl fmt::Display for Descriptor<'_> {
 mod tests {
     use std::io::Write as _;
     use std::ops::Range;
+    use std::os::unix::fs::FileExt as _;
 
     use expect_test::{Expect, expect};
     use ukexec_kexec::{MemfdWriter, Snapshot};
@@ -340,8 +347,8 @@ mod tests {
     #[test]
     fn a_whole_sealed_file_is_handed_over_as_it_lies() {
         let mut sources = Sources::default();
-        let kernel = sources.add_sealed(sealed(b"kernel")).unwrap();
-        let kernel = checked(&sources, vec![kernel]);
+        sources.add_sealed(sealed(b"kernel")).unwrap();
+        let kernel = checked(&sources, vec![span(0, 0..6)]);
         let descriptor = sources.descriptor(&kernel).unwrap();
         assert_eq!(descriptor.to_string(), "as it lies");
         assert_eq!((descriptor.moved().total(), descriptor.len()), (0, 6));
@@ -353,9 +360,10 @@ mod tests {
     #[test]
     fn other_parts_are_assembled_in_the_kernel() {
         let mut sources = Sources::default();
-        let microcode = sources.add_sealed(sealed(b"microcode")).unwrap();
-        let initrd = sources.add_sealed(sealed(b"initrd")).unwrap();
-        let spans = checked(&sources, vec![microcode, Span::Zeros(3), initrd]);
+        sources.add_sealed(sealed(b"microcode")).unwrap();
+        sources.add_sealed(sealed(b"initrd")).unwrap();
+        let spans = vec![span(0, 0..9), Span::Zeros(3), span(1, 0..6)];
+        let spans = checked(&sources, spans);
         let Descriptor::Assembled(file, moved) = sources.descriptor(&spans).unwrap() else {
             panic!("this part is not one file")
         };
@@ -381,7 +389,9 @@ mod tests {
         sources.seal_all().unwrap();
         let descriptor = sources.descriptor(&spans).unwrap();
         let moved = descriptor.moved().total();
-        let bytes = descriptor.file().to_vec().unwrap();
+        let mut bytes = vec![0; descriptor.len().try_into().unwrap()];
+        let file = File::from(descriptor.as_fd().try_clone_to_owned().unwrap());
+        file.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
         // What the section was, it still is.
         sources.check(vec![span(0, 0..7)], 7).unwrap();

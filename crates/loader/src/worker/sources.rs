@@ -67,21 +67,23 @@ impl Sources {
     pub(crate) fn spans(&mut self, rope: &Rope) -> anyhow::Result<Vec<Span>> {
         let spilled = self.spill(rope)?;
         let mut at = 0;
-        let span = |piece: &Piece| match (piece, spilled) {
-            (Piece::Source { id, range, .. }, _) => Some(Span::Source {
-                id: id.0,
-                range: range.clone(),
-            }),
-            (Piece::Zeros(len), _) => Some(Span::Zeros(*len)),
-            (Piece::Memory(bytes), Some(SourceId(id))) => {
-                let start = at;
-                at += bytes.len() as u64;
-                let range = start..at;
-                Some(Span::Source { id, range })
-            }
-            (Piece::Memory(_), None) => None,
+        let span = |piece: &Piece| {
+            Ok(match piece {
+                Piece::Source { id, range, .. } => Span::Source {
+                    id: id.0,
+                    range: range.clone(),
+                },
+                Piece::Zeros(len) => Span::Zeros(*len),
+                Piece::Memory(bytes) => {
+                    let SourceId(id) = spilled.context("a piece in memory was not written")?;
+                    let start = at;
+                    at += bytes.len() as u64;
+                    let range = start..at;
+                    Span::Source { id, range }
+                }
+            })
         };
-        Ok(rope.pieces().iter().filter_map(span).collect())
+        rope.pieces().iter().map(span).collect()
     }
 
     /// Writes the pieces of `rope` that lie in memory into an output, if there
