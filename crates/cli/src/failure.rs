@@ -12,8 +12,8 @@ use crate::console;
 /// Prints `error`; with `json`, also the document that `--json` promises.
 pub(crate) fn print(error: &Error, json: bool) {
     if json {
-        // What cannot be told here cannot be told at all.
-        let _untold = console::json(&document(error));
+        // Without stdout, stderr still gets the sentence.
+        let _unprinted = console::json(&document(error));
     }
     console::err(&format!("ukexec: {}\n", sentence(error.as_ref())));
 }

@@ -17,14 +17,13 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::shown_path;
-use ukexec_loader::is_stdin;
+use ukexec_loader::{is_stdin, run_as_worker, start_log};
 
 use args::Cli;
 
 fn main() -> ExitCode {
-    if let Some(code) = ukexec_loader::run_as_worker() {
+    if let Some(code) = run_as_worker() {
         return code;
     }
     let cli = Cli::try_parse().unwrap_or_else(|error| end(&error));
@@ -35,13 +34,7 @@ fn main() -> ExitCode {
             .error(ErrorKind::ArgumentConflict, message)
             .exit();
     }
-    let level = match cli.verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    start_log(level);
+    start_log(cli.verbose, io::stderr);
     match commands::run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -60,15 +53,4 @@ fn end(error: &clap::Error) -> ! {
         .as_ref()
         .unwrap_or(error)
         .exit()
-}
-
-/// Sends events of `level` and above to stderr.
-fn start_log(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .without_time()
-        .with_target(false)
-        .init();
 }

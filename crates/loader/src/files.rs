@@ -9,10 +9,10 @@ use ukexec_kexec::{Readers, open_regular, shown_path};
 
 /// What is longer is not looked at: the parser ABI and `kexec_file_load(2)` know
 /// lengths as C ints.
-pub const LEN_MAX: u64 = i32::MAX as u64;
+pub const IMAGE_LEN_MAX: u64 = i32::MAX as u64;
 
 /// Opens what the caller named for this run: `-` is standard input.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
     if is_stdin(path) {
         Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
     } else {
@@ -21,12 +21,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Returns whether `path` stands for standard input. A file of this name is `./-`.
+#[must_use]
 pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
 /// Returns a file's name, as layer paths begin with it.
-pub fn name(path: &Path) -> String {
+#[must_use]
+pub fn layer_name(path: &Path) -> String {
     match path.file_name() {
         Some(name) if !is_stdin(path) => shown_path(Path::new(name)),
         _ => shown(path),
@@ -34,6 +36,7 @@ pub fn name(path: &Path) -> String {
 }
 
 /// Returns the name of what the caller named for this run, for messages.
+#[must_use]
 pub fn shown(path: &Path) -> String {
     if is_stdin(path) {
         "standard input".to_owned()
@@ -45,27 +48,27 @@ pub fn shown(path: &Path) -> String {
 /// Returns what is in the regular file at `path`, if that is no more than
 /// `limit` bytes. Nothing else is read: what lies in a folder may be a pipe that
 /// nobody writes to.
-pub(crate) fn whole(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bounded(open_regular(path)?, limit)
 }
 
-/// As [`whole`], of what the caller named for this run: it may be a pipe as
+/// As [`read_regular`], of what the caller named for this run: it may be a pipe as
 /// well, such as a shell's `<(…)`.
 ///
 /// # Errors
 ///
 /// It cannot be opened or read, or has more bytes.
-pub fn named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    bounded(open(path)?, limit)
+pub fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    bounded(open_named(path)?, limit)
 }
 
-/// As [`named`], with who may read it.
+/// As [`read_named`], with who may read it.
 ///
 /// # Errors
 ///
-/// As those of [`named`].
-pub fn named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
-    let file = open(path)?;
+/// As those of [`read_named`].
+pub fn read_named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
+    let file = open_named(path)?;
     let readers = Readers::of(&file)?;
     Ok((bounded(file, limit)?, readers))
 }
@@ -89,7 +92,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, b"12345").unwrap();
-        for read in [whole, named] {
+        for read in [read_regular, read_named] {
             assert_eq!(read(&path, 5).unwrap(), b"12345");
             let error = read(&path, 4).unwrap_err().to_string();
             assert_eq!(error, "expected at most 4 bytes, found more");
@@ -99,10 +102,10 @@ mod tests {
     #[test]
     fn only_what_was_named_may_be_no_file() {
         let zeros = Path::new("/dev/zero");
-        let error = whole(zeros, 1 << 20).unwrap_err().to_string();
+        let error = read_regular(zeros, 1 << 20).unwrap_err().to_string();
         assert_eq!(error, "expected a regular file, found a device");
-        let error = named(zeros, 1 << 20).unwrap_err().to_string();
+        let error = read_named(zeros, 1 << 20).unwrap_err().to_string();
         assert_eq!(error, "expected at most 1048576 bytes, found more");
-        assert!(named(Path::new("/dev/null"), 0).unwrap().is_empty());
+        assert!(read_named(Path::new("/dev/null"), 0).unwrap().is_empty());
     }
 }

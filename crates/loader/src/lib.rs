@@ -3,12 +3,13 @@
 //!
 //! - [`unfold`] opens an image, brings it into reach, and has a worker take it
 //!   apart; [`LoaderOptions`] say how, a [`Purpose`] says what for.
-//! - [`LoadPlan`] puts together what `kexec_file_load(2)` is given, tells of it,
+//! - [`LoadPlan`] puts together the arguments of `kexec_file_load(2)`, reports them,
 //!   and makes the call.
 //! - [`run_as_worker`] is the worker: the same program, started once more without
 //!   rights. Every program that calls [`unfold`] calls it first.
-//! - [`Config`] is `/etc/ukexec/ukexec.conf`, [`Standing`] what it comes to on this
-//!   machine; [`report`] has what people and machines read.
+//! - [`Config`] is `/etc/ukexec/ukexec.conf`, [`Standing`] what follows from it on
+//!   this machine; [`report`] has the texts and documents that people and machines
+//!   read.
 //!
 //! The parent has the rights and looks at no byte of an image; the worker looks at
 //! the bytes and has no rights. They speak JSON over a socket, and bytes travel as
@@ -54,18 +55,22 @@ mod console;
 mod fd_source;
 mod files;
 mod load;
+mod log;
 mod options;
 mod parent;
 mod protocol;
 pub mod report;
 mod worker;
 
-pub use self::config::{Because, Config, Enforcement, Policy, Standing, TrustSource};
+pub use self::config::{Config, Policy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
-pub use self::files::{LEN_MAX, is_stdin, name, named, named_with_readers, shown};
+pub use self::files::{
+    IMAGE_LEN_MAX, is_stdin, layer_name, read_named, read_named_with_readers, shown,
+};
 pub use self::load::{LoadPlan, NotTaken};
+pub use self::log::start_log;
 pub use self::options::{CmdlineFrom, LoaderOptions, Purpose};
-pub use self::parent::input::rope;
+pub use self::parent::input::open_rope;
 pub use self::parent::{Unfolding, unfold};
 pub use self::protocol::Failure;
 pub use self::worker::{join_initrds, run_as_worker};

@@ -13,7 +13,7 @@ use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
 use crate::report::load::{BytesMoved, InitrdReport, KernelReport, LoadReport};
 
-/// The running kernel would not take the image.
+/// The running kernel would refuse the image.
 #[derive(Debug, thiserror::Error)]
 #[error("this machine does not take {}: {problem}", shown(image))]
 pub struct NotTaken {
@@ -39,12 +39,12 @@ pub struct LoadPlan<'a> {
 }
 
 impl<'a> LoadPlan<'a> {
-    /// Returns how `machine` is given what was unfolded for [`Purpose::Load`]; a
-    /// `dry_run` is only told.
+    /// Returns how `machine` is given what was unfolded for
+    /// [`Purpose::Load`](crate::Purpose::Load); a `dry_run` is only reported.
     ///
     /// # Errors
     ///
-    /// What was unfolded is no kernel, or the parts cannot be put together.
+    /// No kernel was unfolded, or the parts cannot be put together.
     pub fn new(
         unfolding: &'a Unfolding,
         machine: &MachineState,
@@ -107,6 +107,7 @@ impl<'a> LoadPlan<'a> {
     }
 
     /// Returns what is worth a look but refused by nobody, in words.
+    #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let answer = &self.unfolding.answer;
         let warning = |text: &String| format!("warning: {text}");

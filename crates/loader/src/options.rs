@@ -93,6 +93,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// Returns the purpose of loading a kernel that `machine` is to take.
+    #[must_use]
     pub fn load(machine: &MachineState) -> Self {
         let uname = machine.machine.as_deref();
         let platform = uname.and_then(Platform::from_uname);

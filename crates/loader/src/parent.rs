@@ -21,10 +21,10 @@ use ukexec_signature::{Hasher, TakenDigests};
 
 use self::input::{Image, Opened};
 use self::sources::{CheckedSpans, Sources};
-use self::worker_process::{Looked, SLACK, WorkerProcess, output_limit};
+use self::worker_process::{SLACK, SnapshotPlan, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
-use crate::files::name;
+use crate::files::layer_name;
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{Answer, CallersInitrd, Identity, Job, Request, Verification};
@@ -53,7 +53,7 @@ impl Access {
 /// An image that was taken apart.
 #[derive(Debug)]
 pub struct Unfolding {
-    /// The image, and what it took to have it.
+    /// The image, and how many bytes were moved to have it.
     pub(crate) image: Image,
     /// The caller's initrds.
     pub(crate) initrds: Vec<Image>,
@@ -77,8 +77,8 @@ pub struct Unfolding {
 ///
 /// # Errors
 ///
-/// All that is wrong with the image, the files beside it, and the machine, up to
-/// a worker that said what cannot be.
+/// Whatever is wrong with the image, the files beside it, or the machine; a worker
+/// that died, or that was taken over and said what cannot be.
 pub fn unfold(
     path: &Path,
     options: &LoaderOptions,
@@ -89,21 +89,21 @@ pub fn unfold(
     let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
     let required = trust
         .as_ref()
-        .is_some_and(|(rules, _)| rules.enforcement.is_require());
+        .is_some_and(|(trust, _)| trust.enforcement.is_require());
     let work = WorkerProcess::start(options, required, console)?;
-    let task = Task {
+    let unfolder = Unfolder {
         path,
         options,
         purpose,
         access: Access::of(purpose, required),
         console: &**console,
     };
-    let done = task.have_done(image, trust, &work);
+    let done = unfolder.unfold(image, trust, &work);
     work.end(done)
 }
 
-/// An image to take apart.
-struct Task<'a> {
+/// Takes one image apart, with a worker.
+struct Unfolder<'a> {
     path: &'a Path,
     options: &'a LoaderOptions,
     purpose: &'a Purpose,
@@ -111,8 +111,8 @@ struct Task<'a> {
     console: &'a dyn Console,
 }
 
-impl Task<'_> {
-    fn have_done(
+impl Unfolder<'_> {
+    fn unfold(
         &self,
         image: Opened,
         trust: Option<(Verification, SealedFile)>,
@@ -126,18 +126,18 @@ impl Task<'_> {
             None => false,
         };
         let parsers = parsers_d::all(&self.options.parsers_dirs)?;
-        let looked = if verified || self.access == Access::Snapshot {
+        let plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
             work.look(&image, has_more_parsers)?
         } else {
-            Looked::default()
+            SnapshotPlan::default()
         };
         let mut sources = Sources::default();
-        let (image, hashed) = self.bring(image, looked, &mut sources)?;
+        let (image, hashed) = self.bring(image, plan, &mut sources)?;
         let mut initrds = Vec::new();
         for path in &self.options.initrds {
             let initrd = Opened::open(path, self.console)?;
-            let (initrd, _) = self.bring(initrd, Looked::default(), &mut sources)?;
+            let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
         }
         for source in sources.given() {
@@ -192,10 +192,10 @@ impl Task<'_> {
     fn bring(
         &self,
         file: Opened,
-        looked: Looked,
+        plan: SnapshotPlan,
         sources: &mut Sources,
     ) -> anyhow::Result<(Image, Option<TakenDigests>)> {
-        let Looked { cuts, hash } = looked;
+        let SnapshotPlan { cuts, hash } = plan;
         let Some(request) = hash else {
             let image = match self.access {
                 Access::OnDisk => file.leave(sources)?,
@@ -243,7 +243,7 @@ impl Task<'_> {
         };
         let job = Job {
             path: image.path.to_string_lossy().into_owned(),
-            name: name(&image.path),
+            name: layer_name(&image.path),
             image: image.spans.clone(),
             sealed: image.sealed,
             hashed: None,
@@ -273,6 +273,7 @@ impl Unfolding {
     }
 
     /// Returns who may read the parts: who may read all that they are made of.
+    #[must_use]
     pub fn readers(&self) -> Readers {
         let initrds = self.initrds.iter();
         initrds.fold(self.image.readers, |readers, initrd| {
@@ -316,16 +317,19 @@ impl Unfolding {
     }
 
     /// Returns what is worth a look but stopped nothing.
+    #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.answer.warnings
     }
 
     /// Returns the report for people, in lines.
+    #[must_use]
     pub fn text(&self) -> &str {
         &self.answer.text
     }
 
     /// Returns the report for machines, as `docs/json.md` describes it.
+    #[must_use]
     pub fn document(&self) -> &Value {
         &self.answer.document
     }

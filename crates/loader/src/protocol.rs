@@ -2,8 +2,8 @@
 //!
 //! Frames are JSON; descriptors travel beside them. The parent asks with a
 //! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
-//! through here: what the worker found is told in [`Span`]s of sources that the
-//! parent has, and it checks every number against them. Texts of the worker are
+//! through here: the worker names what it found by [`Span`]s of sources that the
+//! parent holds, and the parent checks every number against them. Texts of the worker are
 //! made one line each while they are read; [`bounds`] says how much of them
 //! there may be.
 

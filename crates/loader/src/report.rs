@@ -13,7 +13,7 @@ pub(crate) mod size;
 
 pub use self::machine::MachineReport;
 pub use self::parser_run::ParserRunReport;
-pub use self::printable::{is_printable, json_line, json_text, one_line, visible};
+pub use self::printable::{json_line, json_text, one_line, visible};
 pub use self::size::{Size, SizeError};
 
 /// The version that every document names. Within it, fields are only added.

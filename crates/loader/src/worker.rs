@@ -11,21 +11,18 @@ mod channel;
 mod escape;
 mod initrd;
 pub(crate) mod outcome;
-mod rules;
 mod sources;
+mod trust_policy;
 mod verify;
 
 use std::cmp::Reverse;
 use std::env;
-use std::ffi::OsString;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt as _;
 use std::panic;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use tracing_subscriber::filter::LevelFilter;
 use ukexec_bpf::Rope;
 use ukexec_kexec::fail_on_long_files;
 use ukexec_pe::PeImage;
@@ -34,9 +31,10 @@ use ukexec_unfold::PeBytes;
 
 use self::channel::{LogWriter, ParentChannel};
 use self::outcome::{Outcome, check_hopeless};
-use self::rules::Rules;
 use self::sources::Sources;
-use crate::protocol::settings::{Settings, WORKER};
+use self::trust_policy::TrustPolicy;
+use crate::log::start_log;
+use crate::protocol::settings::Settings;
 use crate::protocol::{CUTS_MAX, Event, Failure, Job, Request};
 use crate::report::failure;
 
@@ -47,26 +45,23 @@ pub use self::initrd::join as join_initrds;
 ///
 /// Every program that takes images apart with this crate calls this first in
 /// `main`, and ends with the code that it returns: the worker is the same
-/// program, started once more.
+/// program, started once more. In both, a file that gets longer than `ulimit -f`
+/// allows is an error from then on, and no longer ends the process.
 #[must_use]
 pub fn run_as_worker() -> Option<ExitCode> {
     fail_on_long_files();
-    let [_, word, settings] = <[OsString; 3]>::try_from(env::args_os().collect::<Vec<_>>()).ok()?;
-    if word != WORKER {
-        return None;
-    }
-    let settings = serde_json::from_slice(settings.as_bytes()).ok()?;
-    Some(run(&settings))
+    Settings::of_args(env::args_os()).map(|settings| run(&settings))
 }
 
 fn run(settings: &Settings) -> ExitCode {
-    // A parent that is gone has nobody to tell of any failure.
+    // Without a parent, nobody wants to know of a failure: a person started this.
     let Ok(channel) = attach() else {
         return ExitCode::FAILURE;
     };
     let parent = Arc::new(ParentChannel::new(channel, settings.log_bytes));
     tell_panics(&parent);
-    start_log(&parent, settings.level());
+    let log = Arc::clone(&parent);
+    start_log(settings.verbose, move || LogWriter::new(Arc::clone(&log)));
     let entered = enter(settings, &parent);
     #[cfg(feature = "escape")]
     if let Some(way) = &settings.escape {
@@ -98,13 +93,13 @@ fn enter(settings: &Settings, parent: &ParentChannel) -> anyhow::Result<()> {
 /// Answers the parent until it hangs up.
 fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
     let mut sources = Sources::new(parent);
-    let mut rules = Rules::default();
+    let mut policy = TrustPolicy::default();
     while let Some((request, descriptor)) = parent.receive()? {
         let descriptor = descriptor.context("a request came without its descriptor")?;
         match request {
             Request::Trust(verification) => {
                 let bundle = sources::rope(descriptor, verification.bundle_len);
-                rules = Rules::new(&verification, &bundle)?;
+                policy = TrustPolicy::new(&verification, &bundle)?;
             }
             Request::Look {
                 len,
@@ -112,19 +107,20 @@ fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
                 has_more_parsers,
             } => {
                 let image = sources::rope(descriptor, len);
+                // Its faults are for the unfolding: it need be no PE.
                 let pe = PeImage::parse(&PeBytes(&image)).ok();
                 let hopeless = check_hopeless(pe.as_ref(), &image, &name, has_more_parsers);
                 if let Err(failure) = hopeless {
-                    warn(parent, rules.notes())?;
+                    warn(parent, policy.notes())?;
                     return Err(failure.into());
                 }
-                parent.send(&look(pe.as_ref(), &image, &rules))?;
+                parent.send(&look(pe.as_ref(), &image, &policy))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(job) => {
                 let bundle = sources::rope(descriptor, job.bundle_len);
                 let mut notes = Vec::new();
-                if let Err(error) = answer(&job, &bundle, &rules, &mut sources, parent, &mut notes)
+                if let Err(error) = answer(&job, &bundle, &policy, &mut sources, parent, &mut notes)
                 {
                     warn(parent, notes)?;
                     return Err(error);
@@ -148,23 +144,23 @@ fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> anyh
 fn answer(
     job: &Job,
     bundle: &Rope,
-    rules: &Rules,
+    policy: &TrustPolicy,
     sources: &mut Sources,
     parent: &ParentChannel,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     // What the answer names is freed with the outcome, and so not before it is sent.
-    let outcome = Outcome::of(job, bundle, rules, notes, sources)?;
+    let outcome = Outcome::of(job, bundle, policy, notes, sources)?;
     let answer = answer::of(&outcome, job, sources)?;
     parent.send(&Event::Done(Box::new(answer)))
 }
 
 /// Returns where to cut an image so that its largest sections are parts of their
 /// own, and what to hash of it.
-fn look(pe: Option<&PeImage>, image: &Rope, rules: &Rules) -> Event {
+fn look(pe: Option<&PeImage>, image: &Rope, policy: &TrustPolicy) -> Event {
     Event::Looked {
         cuts: largest(pe.map(PeImage::cuts).unwrap_or_default()),
-        hash: pe.and_then(|pe| rules.digests_needed(pe, image)),
+        hash: pe.and_then(|pe| policy.digests_needed(pe, image)),
     }
 }
 
@@ -175,18 +171,6 @@ fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
     cuts.truncate(CUTS_MAX);
     cuts.sort_by_key(|cut| cut.start);
     cuts
-}
-
-/// Sends the log's lines to the parent: what this process prints goes nowhere.
-fn start_log(parent: &Arc<ParentChannel>, level: LevelFilter) {
-    let parent = Arc::clone(parent);
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(move || LogWriter::new(Arc::clone(&parent)))
-        .with_ansi(false)
-        .without_time()
-        .with_target(false)
-        .init();
 }
 
 /// Tells the parent of a panic, which no input should be able to cause.

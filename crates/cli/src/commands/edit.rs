@@ -10,9 +10,9 @@ use ukexec_unfold::PARSER_SECTION;
 use crate::args::{Attach, Detach};
 use crate::output::write_file;
 use crate::{commands, console};
-use ukexec_loader::LEN_MAX;
+use ukexec_loader::IMAGE_LEN_MAX;
 use ukexec_loader::report::Size;
-use ukexec_loader::{named_with_readers, shown};
+use ukexec_loader::{read_named_with_readers, shown};
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let (image, readers) = read(&args.image)?;
@@ -62,5 +62,6 @@ fn with_advice(error: PeError) -> anyhow::Error {
 }
 
 fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Readers)> {
-    named_with_readers(path, LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))
+    read_named_with_readers(path, IMAGE_LEN_MAX)
+        .with_context(|| format!("cannot read {}", shown(path)))
 }

@@ -14,8 +14,8 @@ use ukexec_bpf::{Parser, SourceLine, VerifiedParser};
 use ukexec_pe::PeImage;
 use ukexec_unfold::PARSER_SECTION;
 
-use ukexec_loader::LEN_MAX;
-use ukexec_loader::{named, shown};
+use ukexec_loader::IMAGE_LEN_MAX;
+use ukexec_loader::{read_named, shown};
 
 pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
@@ -29,7 +29,8 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes = named(path, LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))?;
+    let bytes =
+        read_named(path, IMAGE_LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {
         return Ok(bytes);
     };

@@ -77,15 +77,15 @@ impl Efivars {
             None if self.flat => return Ok(None),
             _ => name,
         };
-        match files::whole(&self.dir.join(name), MAX_LEN) {
+        match files::read_regular(&self.dir.join(name), MAX_LEN) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             content => content.map(Some),
         }
     }
 }
 
-/// What the names of the variables begin with that hold keys and revocations, or
-/// tell what to think of them.
+/// The names of variables that hold keys and revocations, or say whether these
+/// count, begin so.
 const OF_TRUST: [&str; 7] = [
     "db-",
     "dbx-",

@@ -38,7 +38,7 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
             if is_masked(&path) {
                 continue;
             }
-            let object = files::whole(&path, PARSER_MAX)
+            let object = files::read_regular(&path, PARSER_MAX)
                 .with_context(|| format!("cannot read parser {}", shown_path(&path)))?;
             if !object.is_empty() {
                 parsers.push((shown_path(Path::new(&name)), object));

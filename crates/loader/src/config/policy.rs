@@ -37,14 +37,14 @@ pub enum Policy {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BootState {
     /// How it was booted.
-    pub secure_boot: SecureBoot,
+    pub(crate) secure_boot: SecureBoot,
     /// The kernel is locked down.
-    pub lockdown: bool,
+    pub(crate) lockdown: bool,
 }
 
-/// What a policy comes to on a machine.
+/// What follows from a policy on a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Enforcement {
+pub(crate) enum Enforcement {
     /// Refuse whatever has no good signature.
     Require(Because),
     /// Verify what is signed as far as keys are trusted, report, and go on.
@@ -63,7 +63,7 @@ impl Enforcement {
 
 /// Why good signatures are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Because {
+pub(crate) enum Because {
     /// The configuration or the caller says so.
     Asked,
     /// Firmware verified what runs.
@@ -74,7 +74,7 @@ pub enum Because {
 
 impl Because {
     /// Returns a reason that goes on from "a good signature is required, ".
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Asked => "since verify = require",
             Self::SecureBoot => "since Secure Boot is on",
@@ -84,7 +84,7 @@ impl Because {
 }
 
 impl Policy {
-    /// Returns what it comes to on `machine`.
+    /// Returns what follows from it on `machine`.
     pub(crate) fn on(self, machine: BootState) -> Enforcement {
         match self {
             Self::Off => Enforcement::Off,
@@ -132,7 +132,7 @@ pub struct Config {
 impl Config {
     /// Reads the file at `path`; [`FILE`] may be absent.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = match files::whole(path, LEN_MAX) {
+        let text = match files::read_regular(path, LEN_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(FILE) => {
                 return Ok(Self::default());
@@ -155,7 +155,7 @@ impl Config {
 
     /// Returns this with everything replaced that `flags` say. A list of keys
     /// is replaced as a whole.
-    pub fn with_flags(self, flags: Self) -> Self {
+    pub(crate) fn with_flags(self, flags: Self) -> Self {
         Self {
             verify: flags.verify.or(self.verify),
             trust: flags.trust.or(self.trust),
@@ -165,13 +165,13 @@ impl Config {
     }
 
     /// Returns how much verification is asked for.
-    pub fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Policy {
         self.verify.unwrap_or_default()
     }
 
     /// Returns the keys that are trusted: the machine's own, if nothing is
     /// said.
-    pub fn trust(&self) -> &[TrustSource] {
+    pub(crate) fn trust(&self) -> &[TrustSource] {
         self.trust.as_deref().unwrap_or(&[TrustSource::System])
     }
 
@@ -219,7 +219,7 @@ pub(crate) enum ConfigError {
     },
 }
 
-/// The file, as TOML has it.
+/// The file, as TOML.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {

@@ -13,7 +13,7 @@ use crate::files;
 
 /// Returns the running kernel's command line for a kernel of this `kind`.
 pub(crate) fn read(kind: LoadKind) -> anyhow::Result<Vec<u8>> {
-    let running = files::whole(Path::new(RUNNING), LEN_MAX)
+    let running = files::read_regular(Path::new(RUNNING), LEN_MAX)
         .context("cannot read the running kernel's command line for --reuse-cmdline")?;
     Ok(reused(&running, kind == LoadKind::Crash))
 }

@@ -2,8 +2,9 @@
 //! configuration, and the state of the machine. Files are only read here; what
 //! is in them is for the worker.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -48,6 +49,7 @@ pub(crate) fn verification(
         }
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    // A clock before 1970 stands at its start: no certificate is valid that early.
     let now = now.unwrap_or_default().as_secs();
     let bundle = bundle.seal()?;
     let verification = Verification {
@@ -67,9 +69,9 @@ pub(crate) fn verification(
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// What is done about signatures.
-    pub enforcement: Enforcement,
+    pub(crate) enforcement: Enforcement,
     /// How it was booted, if that can be read.
-    pub secure_boot: Option<SecureBoot>,
+    pub(crate) secure_boot: Option<SecureBoot>,
 }
 
 impl Standing {
@@ -155,7 +157,7 @@ fn keys(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Trusted> {
         let files = folder(path, bundle).with_context(failed)?;
         return Ok(Trusted::Folder { name, files });
     }
-    let bytes = files::whole(path, LEN_MAX).with_context(failed)?;
+    let bytes = files::read_regular(path, LEN_MAX).with_context(failed)?;
     Ok(Trusted::File(bundle.add(name, &bytes)?))
 }
 
@@ -171,15 +173,12 @@ fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
         paths.push(entry?.path());
     }
     paths.sort();
-    let is_hidden = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default();
-        name.as_encoded_bytes().starts_with(b".")
-    };
-    paths.retain(|path| !is_hidden(path));
+    let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    paths.retain(|path| !path.file_name().is_some_and(is_hidden));
     let mut left = FOLDER_LEN_MAX;
     let mut files = Vec::new();
     for path in paths {
-        let bytes = match files::whole(&path, LEN_MAX) {
+        let bytes = match files::read_regular(&path, LEN_MAX) {
             Ok(bytes) => bytes,
             Err(error) => {
                 info!("{}: passed over: {error}", shown_path(&path));

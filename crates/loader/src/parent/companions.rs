@@ -1,5 +1,6 @@
 //! Files beside an image that systemd-stub adds to what it boots
-//! (systemd-stub(7), "Companion Files"). They are not read: a person is told.
+//! (systemd-stub(7), "Companion Files"). They are not read: a warning
+//! names them.
 
 use std::fs;
 use std::io;

@@ -16,7 +16,7 @@ use ukexec_kexec::{
 
 use crate::console::Console;
 use crate::fd_source::FdSource;
-use crate::files::{self, LEN_MAX, is_stdin, name, shown};
+use crate::files::{self, IMAGE_LEN_MAX, is_stdin, layer_name, shown};
 use crate::parent::sources::Sources;
 use crate::protocol::Span;
 
@@ -59,7 +59,7 @@ impl Opened {
     /// Opens `path`; reads it if it is a stream.
     pub(crate) fn open(path: &Path, console: &dyn Console) -> anyhow::Result<Self> {
         let failed = || format!("cannot read {}", shown(path));
-        let mut file = files::open(path).with_context(failed)?;
+        let mut file = files::open_named(path).with_context(failed)?;
         let readers = Readers::of(&file).with_context(failed)?;
         // A part of standard input may have been read already.
         let is_rest = is_stdin(path) && file.stream_position().is_ok_and(|at| at > 0);
@@ -71,8 +71,8 @@ impl Opened {
         let content = match kind {
             InputKind::File { len } => Content::File(file, len),
             _ => {
-                let progress = console.progress(&format!("reading {}", name(path)), None);
-                let sealed = read_stream(file, LEN_MAX, &mut |done| progress.set(done));
+                let progress = console.progress(&format!("reading {}", layer_name(path)), None);
+                let sealed = read_stream(file, IMAGE_LEN_MAX, &mut |done| progress.set(done));
                 Content::Stream(sealed.with_context(failed)?)
             }
         };
@@ -120,13 +120,13 @@ impl Opened {
             return self.leave(sources);
         };
         let path = self.path;
-        if len > LEN_MAX {
+        if len > IMAGE_LEN_MAX {
             bail!(
-                "{} has {len} bytes; an image or initrd has {LEN_MAX} at most",
+                "{} has {len} bytes; an image or initrd has {IMAGE_LEN_MAX} at most",
                 shown(&path)
             );
         }
-        let progress = console.progress(&format!("taking over {}", name(&path)), Some(len));
+        let progress = console.progress(&format!("taking over {}", layer_name(&path)), Some(len));
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
             .with_context(|| format!("cannot read {}", shown(&path)))?;
         let moved = snapshot.moved();
@@ -173,7 +173,7 @@ impl Image {
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn rope(path: &Path, id: u32, console: &dyn Console) -> anyhow::Result<(Rope, Readers)> {
+pub fn open_rope(path: &Path, id: u32, console: &dyn Console) -> anyhow::Result<(Rope, Readers)> {
     let Opened {
         readers, content, ..
     } = Opened::open(path, console)?;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, bail};
-use tracing_subscriber::filter::LevelFilter;
 use ukexec_kexec::{SealedFile, close_on_exec};
 use ukexec_sandbox::{Channel, ChannelError, Confinement, Ending, Strictness, Worker, spawn};
 use ukexec_signature::DigestRequest;
 use ukexec_unfold::Budget;
 
 use crate::console::Console;
-use crate::files::name;
+use crate::files::layer_name;
+use crate::log::verbosity;
 use crate::options::LoaderOptions;
 use crate::parent::border::{self, BadAnswer};
 use crate::parent::input::{Content, Opened};
@@ -29,9 +29,9 @@ use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, Verification};
 /// Bytes that parts may have beyond their inputs: padding between them.
 pub(crate) const SLACK: u64 = 1 << 20;
 
-/// What the worker says of an image before it is taken over.
+/// How an image is taken over: where it is cut, and what is hashed of it.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
+pub(crate) struct SnapshotPlan {
     pub(crate) cuts: Vec<Range<u64>>,
     pub(crate) hash: Option<DigestRequest>,
 }
@@ -54,7 +54,7 @@ const DESCRIPTORS: u64 = 1024;
 /// What a worker that hung up may still take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long a channel that is closed is looked at for what came before: nothing
+/// How long a channel that is closed is plan at for what came before: nothing
 /// more can come.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -142,8 +142,8 @@ impl WorkerProcess {
         }
     }
 
-    /// Waits for what the worker says next, and tells its log. A failure is an
-    /// error, and so is that it says nothing more.
+    /// Waits for what the worker says next, and prints its log meanwhile. A failure
+    /// is an error, and so is that it says nothing more.
     fn event(&self) -> anyhow::Result<Event> {
         match self.waiting.spend(|deadline| self.event_before(deadline)) {
             Err(error) if is_timeout(&error) => Err(self.waiting.is_over().into()),
@@ -155,7 +155,7 @@ impl WorkerProcess {
         loop {
             let message = self.channel.receive_before(LIMITS, deadline);
             let Some(message) = message.context("the worker cannot be heard")? else {
-                return Err(Silent.into());
+                return Err(HungUp.into());
             };
             let event = serde_json::from_slice(&message.frame)
                 .map_err(|error| BadAnswer::sent(nonsense(&error)))?;
@@ -178,13 +178,17 @@ impl WorkerProcess {
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
     /// one piece already.
-    pub(crate) fn look(&self, image: &Opened, has_more_parsers: bool) -> anyhow::Result<Looked> {
+    pub(crate) fn look(
+        &self,
+        image: &Opened,
+        has_more_parsers: bool,
+    ) -> anyhow::Result<SnapshotPlan> {
         let Content::File(file, len) = &image.content else {
-            return Ok(Looked::default());
+            return Ok(SnapshotPlan::default());
         };
         let request = Request::Look {
             len: *len,
-            name: name(&image.path),
+            name: layer_name(&image.path),
             has_more_parsers,
         };
         self.send(&request, file.as_fd())?;
@@ -193,7 +197,7 @@ impl WorkerProcess {
                 if let Some(request) = &hash {
                     border::check_hashed(&request.ranges)?;
                 }
-                Ok(Looked { cuts, hash })
+                Ok(SnapshotPlan { cuts, hash })
             }
             event => Err(not_asked_for(&event)),
         }
@@ -225,7 +229,7 @@ impl WorkerProcess {
     }
 
     /// Ends the worker. Nothing that it wrote is open for writing from then on,
-    /// and if `result` is that it said nothing, its ending tells why.
+    /// and if `result` is that it said nothing, the error says how it ended.
     pub(crate) fn end<T>(self, result: anyhow::Result<T>) -> anyhow::Result<T> {
         let Self {
             worker,
@@ -234,12 +238,12 @@ impl WorkerProcess {
             ..
         } = self;
         let result = match result {
-            Err(error) if error.is::<Silent>() => {
+            Err(error) if error.is::<HungUp>() => {
                 drop(channel);
                 let ending = worker
                     .wait_or_kill(FAREWELL)
                     .context("the worker cannot be waited for")?;
-                Err(Ended { ending }.into())
+                Err(WorkerGone { ending }.into())
             }
             result => {
                 drop(channel);
@@ -261,12 +265,12 @@ enum Sent {
 /// The worker has hung up without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker has hung up")]
-struct Silent;
+struct HungUp;
 
 /// The worker is gone without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker, which takes the image apart, {ending}; nothing was done with the image")]
-struct Ended {
+struct WorkerGone {
     ending: Ending,
 }
 
@@ -302,13 +306,7 @@ fn settings(options: &LoaderOptions, required: bool) -> Settings {
     } else {
         Strictness::BestEffort
     };
-    let level = LevelFilter::current();
-    let verbose = match level {
-        LevelFilter::TRACE => 3,
-        LevelFilter::DEBUG => 2,
-        LevelFilter::INFO => 1,
-        _ => 0,
-    };
+    let verbose = verbosity();
     Settings {
         confinement: options.sandbox.then_some((confinement, strictness)),
         log_bytes: bounds::log_max(verbose, budget.meter.log_lines),

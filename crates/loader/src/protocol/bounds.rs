@@ -68,7 +68,7 @@ pub(crate) fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     Ok(lines.iter().map(|line| short_line(line)).collect())
 }
 
-/// Returns how many bytes of log a worker may send that tells so much (`-v` is
+/// Returns how many bytes of log a worker may send that is so `verbose` (`-v` is
 /// 1), where parsers may print `log_lines`.
 pub(crate) fn log_max(verbose: u8, log_lines: u32) -> u64 {
     // Each level of -v logs all that the one below does, and may repeat each line.
@@ -85,7 +85,7 @@ impl LogLeft {
     }
 
     /// As [`new`](Self::new), for the parent of a worker that keeps to `bytes`:
-    /// it may say that it has come to their end.
+    /// it may say that they are used up.
     pub(crate) fn with_last_word(bytes: u64) -> Self {
         Self::new(bytes.saturating_add(LINE_MAX as u64))
     }

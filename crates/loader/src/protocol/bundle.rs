@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use ukexec_kexec::{MemfdWriter, SealedFile};
 use ukexec_unfold::PARSER_MAX;
 
-use crate::files::{self, name, shown};
+use crate::files::{self, layer_name, shown};
 
 /// A small file, in a bundle.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,8 +41,8 @@ impl Bundle {
     pub(crate) fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
         let failed = || format!("cannot read parser {}", shown(path));
         self.add(
-            name(path),
-            &files::named(path, PARSER_MAX).with_context(failed)?,
+            layer_name(path),
+            &files::read_named(path, PARSER_MAX).with_context(failed)?,
         )
     }
 

@@ -1,4 +1,4 @@
-//! How a failure is told: to people on stderr, to machines on stdout.
+//! Failures in words, and where they happened.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,6 +9,7 @@ use ukexec_unfold::UnfoldError;
 use crate::protocol::Failure;
 
 /// Returns the error and its causes as one line, each said once.
+#[must_use]
 pub fn sentence(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     let mut advice = "";
@@ -17,7 +18,7 @@ pub fn sentence(error: &(dyn StdError + 'static)) -> String {
             advice = LONG_FILE;
         }
         let cause = cause.to_string();
-        // It may have been told with advice behind it.
+        // It may stand there with advice behind it.
         if text.contains(&cause) {
             continue;
         }
@@ -41,6 +42,7 @@ fn is_long_file(cause: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Returns what is known of `error` and where it happened.
+#[must_use]
 pub fn of(error: &Error) -> Failure {
     if let Some(failure) = find::<Failure>(error) {
         return Failure {
@@ -60,6 +62,7 @@ pub fn of(error: &Error) -> Failure {
 }
 
 /// Returns the first cause of this type.
+#[must_use]
 pub fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }

@@ -57,7 +57,7 @@ impl ParserRunReport {
 }
 
 impl fmt::Display for ParserRunReport {
-    /// Writes what the stage has come to.
+    /// Writes what came of the stage.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.matches {
             None => Ok(()),

@@ -9,11 +9,13 @@ use serde_json::Value;
 
 /// Returns `text` with characters made visible that steer the terminal or are
 /// not seen: names and texts come out of images.
+#[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_printable(c) || matches!(c, '\n' | '\t'))
 }
 
 /// As [`visible`], in one line.
+#[must_use]
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_printable)
 }
@@ -35,7 +37,7 @@ fn escaped(text: &str, harmless: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Returns whether `c` is seen as itself: neither control nor format character,
 /// no space but the plain one, nothing that readers pass over.
-pub fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
@@ -63,11 +65,13 @@ const UNSEEN: [RangeInclusive<char>; 9] = [
 
 /// Returns a document as text that is still JSON when it is made [`visible`].
 /// JSON itself lets characters behind ASCII stand as they are.
+#[must_use]
 pub fn json_text(document: &Value) -> String {
     json_visible(&format!("{document:#}\n"))
 }
 
 /// Returns a document in one line, as [`json_text`] does.
+#[must_use]
 pub fn json_line(document: &Value) -> String {
     json_visible(&format!("{document}\n"))
 }

@@ -55,6 +55,7 @@ impl SignatureReport {
         } = self;
         let outer = covered_by.as_ref().filter(|outer| *outer != layer);
         let found = match (verdict, outer) {
+            // Nobody looked at it, and `idle` says why.
             (None, None) => self.idle.unwrap_or_default().to_owned(),
             (None, Some(outer)) => format!("covered by {outer}"),
             (Some(verdict), None) => verdict.clone(),

@@ -1,4 +1,4 @@
-//! What the worker tells of an unfolding.
+//! From an unfolded image to the worker's answer.
 
 use anyhow::Context as _;
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
@@ -49,6 +49,7 @@ fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<R
     let mut initrd = outcome.initrd.clone();
     match job.purpose {
         Purpose::Inspect { measure, .. } => {
+            // Where the profile is not known, neither is the system that it names.
             let os = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
             inspection = Some(Inspection { os });
             if measure {

@@ -26,6 +26,7 @@ const PADDING_MAX: u64 = 64 << 10;
 
 /// Joins initrds in order, each filled with zeros to a multiple of 4 bytes
 /// where another follows: the kernel looks for the next archive there.
+#[must_use]
 pub fn join(initrds: impl IntoIterator<Item = Rope>) -> Rope {
     let mut joined = Rope::new();
     for initrd in initrds {

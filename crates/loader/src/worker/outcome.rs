@@ -12,8 +12,8 @@ use ukexec_unfold::{
 };
 
 use super::initrd;
-use super::rules::Rules;
 use super::sources::Sources;
+use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
@@ -50,18 +50,18 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Unfolds the image of `job` as far as `rules` let it. What is worth a look
+    /// Unfolds the image of `job` as far as `policy` let it. What is worth a look
     /// is put into `notes` as it is found, for those whom a failure leaves
     /// without an outcome.
     pub(crate) fn of(
         job: &Job,
         bundle: &Rope,
-        rules: &Rules,
+        policy: &TrustPolicy,
         notes: &mut Vec<String>,
         sources: &mut Sources,
     ) -> anyhow::Result<Self> {
         let image = sources.rope(&job.image)?;
-        notes.extend(rules.notes());
+        notes.extend(policy.notes());
         let initrd = callers_initrd(job, sources, notes)?;
         let input = Input {
             image: image.clone(),
@@ -69,10 +69,15 @@ impl Outcome {
             cmdline: job.cmdline.clone(),
             append: job.append.clone(),
         };
-        let options = options(job, bundle, rules, notes)?;
+        let options = options(job, bundle, policy, notes)?;
         let mut admission = Admission {
             has_more_parsers: job.parser.is_some() || !job.parsers.is_empty(),
-            verifier: Verifier::new(rules, job.hashed.as_ref(), job.sealed, job.embedded_parsers),
+            verifier: Verifier::new(
+                policy,
+                job.hashed.as_ref(),
+                job.sealed,
+                job.embedded_parsers,
+            ),
         };
         let mut budget = job.budget.clone();
         let mut unfolded = unfold_with(input, &options, &mut admission, sources, &mut budget)
@@ -200,7 +205,7 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
     }
 }
 
-/// Returns the caller's initrds, and tells of those that a kernel would find
+/// Returns the caller's initrds, and adds to `notes` those that a kernel would find
 /// nothing in.
 fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> anyhow::Result<Rope> {
     let mut initrds = Vec::new();
@@ -228,13 +233,13 @@ fn shorten(report: &mut Report, log_lines: u32) -> Option<String> {
 fn options(
     job: &Job,
     bundle: &Rope,
-    rules: &Rules,
+    policy: &TrustPolicy,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<Options> {
     let mut parsers = Vec::new();
     for parser in &job.parsers {
         let parser = parser_file(parser, ParserOrigin::ParsersD, bundle)?;
-        match rules.admits(&parser) {
+        match policy.admits(&parser) {
             Ok(()) => parsers.push(parser),
             Err(error) => notes.push(format!("parser {} is left out: {error}", parser.name)),
         }
@@ -246,13 +251,13 @@ fn options(
         .transpose()?;
     if let Some(parser) = &parser {
         let failed = || format!("parser {} may not run", parser.name);
-        rules.admits(parser).with_context(failed)?;
+        policy.admits(parser).with_context(failed)?;
     }
     Ok(Options {
         parser,
         embedded_parsers: job.embedded_parsers,
         profile: job.profile.clone(),
-        image_decides_cmdline: rules.required().is_some(),
+        image_decides_cmdline: policy.required().is_some(),
         kdump: job.panic,
         parsers,
         image_name: job.name.clone(),

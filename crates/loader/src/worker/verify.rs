@@ -12,14 +12,14 @@ use ukexec_signature::{
 };
 use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
-use super::rules::{NOT_LOOKED_AT, NotVerified, Rules};
+use super::trust_policy::{NOT_LOOKED_AT, NotVerified, TrustPolicy};
 use crate::config::policy::Because;
 use crate::report::signature::SignatureReport;
 
 /// Looks at the layers of one unfolding.
 #[derive(Debug)]
 pub(crate) struct Verifier<'a> {
-    rules: &'a Rules,
+    policy: &'a TrustPolicy,
     /// The outermost image's digests, taken with its snapshot.
     hashed: Option<&'a TakenDigests>,
     /// Whether the image cannot change any more.
@@ -45,13 +45,13 @@ struct PassedOver {
 
 impl<'a> Verifier<'a> {
     pub(crate) fn new(
-        rules: &'a Rules,
+        policy: &'a TrustPolicy,
         hashed: Option<&'a TakenDigests>,
         sealed: bool,
         embedded_parsers: bool,
     ) -> Self {
         Self {
-            rules,
+            policy,
             hashed,
             sealed,
             embedded_parsers,
@@ -63,7 +63,7 @@ impl<'a> Verifier<'a> {
     /// Refuses to pass over a parser that is part of what was signed: another
     /// one may read something else out of the same image.
     fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<(), PassedOver> {
-        match self.rules.required() {
+        match self.policy.required() {
             Some(because) if !self.embedded_parsers && layer.carries_parser() => {
                 Err(PassedOver { because })
             }
@@ -74,13 +74,13 @@ impl<'a> Verifier<'a> {
     /// Refuses the outermost PE image in what is signed and is none itself, such
     /// as a compressed kernel, if its SBAT generation is too old.
     fn check_covered_sbat(&self, layer: &LayerAtGate<'_>) -> Result<(), NotVerified> {
-        let (Some(because), Some(pe)) = (self.rules.required(), layer.pe) else {
+        let (Some(because), Some(pe)) = (self.policy.required(), layer.pe) else {
             return Ok(());
         };
         if self.had_pe {
             return Ok(());
         }
-        match revoked_by_sbat(pe, &PeBytes(layer.image), &self.rules.trust) {
+        match revoked_by_sbat(pe, &PeBytes(layer.image), &self.policy.trust) {
             Some(revoked) => Err(NotVerified {
                 verdict: revoked.to_string(),
                 because,
@@ -96,7 +96,7 @@ impl<'a> Verifier<'a> {
             pe: fault.or(layer.pe.map(Ok)),
             digests: self.digests(),
         };
-        verify_image(&image, &self.rules.trust, self.rules.checks)
+        verify_image(&image, &self.policy.trust, self.policy.checks)
     }
 
     /// Returns where the digests of the next layer come from.
@@ -121,8 +121,8 @@ impl Gate for Verifier<'_> {
             .iter()
             .rev()
             .find_map(|found| found.covered_by.clone());
-        let idle = self.rules.idle();
-        let looked_at = idle.is_none() && (outer.is_none() || self.rules.thorough);
+        let idle = self.policy.idle();
+        let looked_at = idle.is_none() && (outer.is_none() || self.policy.thorough);
         let found = looked_at.then(|| self.verify(layer)).transpose()?;
         let (verdict, digests) = match found {
             Some(found) => (Some(found.verdict), found.digests),
@@ -131,7 +131,7 @@ impl Gate for Verifier<'_> {
         let is_good = verdict.as_ref().is_some_and(Verdict::is_good);
         let covered_by = outer.or_else(|| is_good.then(|| layer.path.to_owned()));
         if covered_by.is_none()
-            && let Some(because) = self.rules.required()
+            && let Some(because) = self.policy.required()
         {
             // Every layer that none covers is looked at where signatures are required.
             let verdict = verdict.map_or_else(|| NOT_LOOKED_AT.to_owned(), |it| it.to_string());
@@ -168,12 +168,12 @@ mod tests {
                 let content = [&[6, 0, 0, 0], level].concat();
                 Ok(path.starts_with("efivars/SbatLevelRT").then_some(content))
             };
-            let rules = Rules {
+            let policy = TrustPolicy {
                 enforcement: Enforcement::Require(Because::Asked),
                 trust: machine_trust(sbat_level).unwrap(),
-                ..Rules::default()
+                ..TrustPolicy::default()
             };
-            let mut verifier = Verifier::new(&rules, None, true, true);
+            let mut verifier = Verifier::new(&policy, None, true, true);
             verifier.had_pe = had_pe;
             let covered_by = Some(covering.to_owned());
             let covering = covering.to_owned();
@@ -205,9 +205,9 @@ mod tests {
         let end = u32::try_from(image.len()).unwrap();
         image[certificates..certificates + 4].copy_from_slice(&end.to_le_bytes());
         image[certificates + 4..certificates + 8].copy_from_slice(&[8, 0, 0, 0]);
-        let rules = Rules {
+        let policy = TrustPolicy {
             enforcement: Enforcement::Require(Because::Asked),
-            ..Rules::default()
+            ..TrustPolicy::default()
         };
         let input = Input {
             image: Rope::from(image),
@@ -216,7 +216,7 @@ mod tests {
         let error = unfold_with(
             input,
             &Options::default(),
-            &mut Verifier::new(&rules, None, true, true),
+            &mut Verifier::new(&policy, None, true, true),
             &mut MemoryStore::default(),
             &mut Budget::default(),
         )

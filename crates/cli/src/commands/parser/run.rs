@@ -16,7 +16,7 @@ use super::read;
 use super::trace::{Event, Form, Trace, int};
 use crate::args::ParserRun;
 use ukexec_loader::report::ParserRunReport;
-use ukexec_loader::{join_initrds, name, rope};
+use ukexec_loader::{join_initrds, layer_name, open_rope};
 
 use crate::console::{self, Terminal};
 
@@ -25,14 +25,14 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         bail!("--json and --trace would both write to stdout: give the trace a file, --trace=FILE");
     }
     let parser = ParserFile {
-        name: name(&args.file),
+        name: layer_name(&args.file),
         object: read(&args.file)?.into(),
         origin: ParserOrigin::Given,
     };
-    let (image, mut readers) = rope(&args.image, 0, &Terminal)?;
+    let (image, mut readers) = open_rope(&args.image, 0, &Terminal)?;
     let mut initrds = Vec::new();
     for (number, path) in (1..).zip(&args.initrd) {
-        let (one, its_readers) = rope(path, number, &Terminal)?;
+        let (one, its_readers) = open_rope(path, number, &Terminal)?;
         initrds.push(one);
         readers = readers.and(its_readers);
     }
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     };
     let options = Options {
         kdump: args.panic,
-        image_name: name(&args.image),
+        image_name: layer_name(&args.image),
         ..Options::default()
     };
     let mut reporter = Reporter {

@@ -15,7 +15,7 @@ use crate::protocol::{Trusted, Verification};
 
 /// What to trust, and what to do about what is not trusted.
 #[derive(Debug, Default)]
-pub(crate) struct Rules {
+pub(crate) struct TrustPolicy {
     pub(super) enforcement: Enforcement,
     /// Tell of every signature, also where none is needed.
     pub(super) thorough: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Rules {
     pub(super) checks: Checks,
 }
 
-impl Rules {
+impl TrustPolicy {
     /// Reads what `verification` says to trust; its files are in `bundle`.
     pub(crate) fn new(verification: &Verification, bundle: &Rope) -> anyhow::Result<Self> {
         let read = |file: &Bundled| -> anyhow::Result<Vec<u8>> {
