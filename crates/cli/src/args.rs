@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ukexec_bpf::Meter;
+use ukexec_loader::report::Size;
 use ukexec_loader::{CmdlineFrom, Config, LoadKind, LoaderOptions, Policy, TrustSource};
 use ukexec_unfold::Budget;
-
-use ukexec_loader::report::Size;
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
                      kernels, one inside the other, and formats that bring their own parser.";

@@ -202,3 +202,131 @@ impl<'a> LoadPlan<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use expect_test::{Expect, expect};
+    use ukexec_kexec::{MemfdWriter, Readers};
+
+    use super::*;
+    use crate::parent::input::Image;
+    use crate::parent::sources::Sources;
+    use crate::protocol::{Answer, Failure, Objection, Span};
+
+    /// Returns what became of an image of 6 bytes that is a kernel.
+    fn unfolding(identity: Result<Identity, Failure>) -> Unfolding {
+        let mut sources = Sources::default();
+        let mut writer = MemfdWriter::new("test").unwrap();
+        writer.write_all(b"kernel").unwrap();
+        let id = sources.add_sealed(writer.finish().unwrap()).unwrap();
+        let spans = vec![Span::Source { id, range: 0..6 }];
+        let file = tempfile::tempfile().unwrap();
+        Unfolding {
+            image: Image {
+                path: "a.efi".into(),
+                spans: spans.clone(),
+                readers: Readers::of(&file).unwrap(),
+                sealed: true,
+                moved: Moved::default(),
+                file: Some(file),
+            },
+            initrds: Vec::new(),
+            answer: Answer {
+                text: "kernel\n".to_owned(),
+                document: json!({ "schema": 1 }),
+                warnings: vec!["the first".to_owned()],
+                unfolded: false,
+                identity,
+                kernel: Vec::new(),
+                initrd: None,
+                cmdline: None,
+            },
+            kernel: sources.check(spans, 6).unwrap(),
+            initrd: None,
+            sources,
+            kind: LoadKind::Reboot,
+        }
+    }
+
+    fn kernel(x86_64: bool, problems: &[(&str, bool)]) -> Result<Identity, Failure> {
+        let problems = problems.iter().map(|(text, refused)| Objection {
+            text: (*text).to_owned(),
+            refused: *refused,
+        });
+        Ok(Identity {
+            x86_64,
+            problems: problems.collect(),
+        })
+    }
+
+    /// Compares the report of a dry run, its notes, and what refuses it.
+    fn check(unfolding: &Unfolding, machine: &MachineState, expected: &Expect) {
+        let plan = LoadPlan::new(unfolding, machine, true).unwrap();
+        let refused = plan.check().err().map(|error| error.to_string());
+        let (text, notes) = (plan.text().unwrap(), plan.notes().join("\n"));
+        let load = &plan.document().unwrap()["load"];
+        let refused = refused.unwrap_or_else(|| "taken".to_owned());
+        expected.assert_eq(&format!("{text}{notes}\n{refused}\n{load}\n"));
+    }
+
+    #[test]
+    fn a_dry_run_says_what_would_be_passed_and_who_objects() {
+        let machine = MachineState::default();
+        let problems = [("a doubt", false), ("no", true), ("nor this", true)];
+        let unfolding = unfolding(kernel(true, &problems));
+        check(&unfolding, &machine, &expect![[r#"
+            kernel
+            moved      0 bytes in the kernel, 512 bytes through this process
+            would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, empty archive; cmdline: 1 bytes with its NUL; flags: 0x0)
+            warning: the first
+            note: neither the image nor you gave a command line; the kernel gets an empty one (--cmdline or --reuse-cmdline gives it one)
+            warning: a doubt
+            this machine does not take a.efi: no
+            {"bytes_moved":{"in_kernel":0,"through_user":512},"cmdline_len":1,"dry_run":true,"flags":0,"initrd":{"descriptor":"assembled","empty_archive":true,"size":512},"kernel":{"descriptor":"as it lies","size":6},"panic":false}
+        "#]]);
+        let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
+        let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().downcast::<NotTaken>();
+        let of_dry_run = refused(plan(true)).unwrap().plan;
+        assert_eq!(of_dry_run, plan(true).document().unwrap());
+        assert_eq!(refused(plan(false)).unwrap().plan, json!({}));
+    }
+
+    #[test]
+    fn a_machine_that_verifies_files_is_given_the_file_itself() {
+        let mut unfolding = unfolding(kernel(false, &[]));
+        unfolding.answer.cmdline = Some(b"quiet".to_vec());
+        let mut machine = MachineState::default();
+        machine.lockdown = Some(ukexec_kexec::Lockdown::Integrity);
+        assert!(machine.verifies_files());
+        check(&unfolding, &machine, &expect![[r#"
+            kernel
+            moved      0 bytes in the kernel, 0 bytes through this process
+            would call kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
+            warning: the first
+            taken
+            {"bytes_moved":{"in_kernel":0,"through_user":0},"cmdline_len":6,"dry_run":true,"flags":4,"initrd":null,"kernel":{"descriptor":"the original file","size":6},"panic":false}
+        "#]]);
+        // A parser's kernel is a part, whatever the machine does.
+        unfolding.answer.unfolded = true;
+        check(&unfolding, &machine, &expect![[r#"
+            kernel
+            moved      0 bytes in the kernel, 0 bytes through this process
+            would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
+            warning: the first
+            taken
+            {"bytes_moved":{"in_kernel":0,"through_user":0},"cmdline_len":6,"dry_run":true,"flags":4,"initrd":null,"kernel":{"descriptor":"as it lies","size":6},"panic":false}
+        "#]]);
+    }
+
+    #[test]
+    fn what_is_no_kernel_has_no_plan() {
+        let unfolding = unfolding(Err(Failure {
+            message: "a.efi: no kernel".to_owned(),
+            ..Failure::default()
+        }));
+        let error = LoadPlan::new(&unfolding, &MachineState::default(), true).unwrap_err();
+        assert_eq!(error.to_string(), "a.efi: no kernel");
+    }
+}

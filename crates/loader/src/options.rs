@@ -126,3 +126,56 @@ impl Purpose {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ukexec_boot::Arch;
+
+    use super::*;
+
+    #[test]
+    fn a_load_is_for_the_machine_as_it_is() {
+        let mut machine = MachineState::default();
+        assert!(Purpose::load(&machine).platform().is_none());
+        machine.machine = Some("x86_64".to_owned());
+        machine.page_size = Some(4096);
+        machine.five_level_paging = Some(true);
+        machine.efi_32bit = Some(true);
+        let purpose = Purpose::load(&machine);
+        let platform = purpose.platform().unwrap();
+        assert_eq!(platform.arch, Arch::X86_64);
+        let facts = (
+            platform.page_size,
+            platform.five_level_paging,
+            platform.efi_32bit,
+        );
+        assert_eq!(
+            facts,
+            (
+                machine.page_size,
+                machine.five_level_paging,
+                machine.efi_32bit
+            )
+        );
+        machine.machine = Some("pdp11".to_owned());
+        assert!(Purpose::load(&machine).platform().is_none());
+    }
+
+    #[test]
+    fn digests_and_layers_are_for_those_who_ask() {
+        let inspect = |hash| Purpose::Inspect {
+            hash,
+            measure: true,
+        };
+        for (purpose, hashes, is_inspection) in [
+            (inspect(true), true, true),
+            (inspect(false), false, true),
+            (Purpose::Unfold { hash: true }, true, false),
+            (Purpose::Unfold { hash: false }, false, false),
+            (Purpose::Load(None), false, false),
+        ] {
+            assert_eq!(purpose.hashes(), hashes);
+            assert_eq!(purpose.is_inspection(), is_inspection);
+        }
+    }
+}

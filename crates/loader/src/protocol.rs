@@ -3,9 +3,9 @@
 //! Frames are JSON; descriptors travel beside them. The parent asks with a
 //! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
 //! through here: the worker names what it found by [`Span`]s of sources that the
-//! parent holds, and the parent checks every number against them. Texts of the worker are
-//! made one line each while they are read; [`bounds`] says how much of them
-//! there may be.
+//! parent holds, and the parent checks every number against them. Texts of the
+//! worker are made one line each while they are read; [`bounds`] says how much of
+//! them there may be.
 
 pub(crate) mod bounds;
 pub(crate) mod bundle;

@@ -4,15 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use ukexec_kexec::{Readers, shown_path};
+use ukexec_loader::report::Size;
+use ukexec_loader::{IMAGE_LEN_MAX, read_named_with_readers, shown};
 use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
 use crate::output::write_file;
 use crate::{commands, console};
-use ukexec_loader::IMAGE_LEN_MAX;
-use ukexec_loader::report::Size;
-use ukexec_loader::{read_named_with_readers, shown};
 
 pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let (image, readers) = read(&args.image)?;

@@ -11,11 +11,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use ukexec_bpf::{Parser, SourceLine, VerifiedParser};
+use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
 use ukexec_pe::PeImage;
 use ukexec_unfold::PARSER_SECTION;
-
-use ukexec_loader::IMAGE_LEN_MAX;
-use ukexec_loader::{read_named, shown};
 
 pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
@@ -45,7 +43,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         usize::try_from(content.start)?,
         usize::try_from(content.end)?,
     );
-    Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+    let parser = bytes.get(start..end);
+    Ok(parser
+        .context("a section of sound headers is cut off")?
+        .to_vec())
 }
 
 /// Returns whether two records are about one line.

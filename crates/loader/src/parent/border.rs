@@ -87,3 +87,82 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<(), BadAnswer> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::{Failure, Identity, Objection};
+
+    /// Expects an answer that is sound but for `lie` to be refused with the words
+    /// `expected`; `None` expects that it is taken.
+    fn check(lie: impl FnOnce(&mut Answer), expected: Option<&str>) {
+        let mut answer = Answer {
+            text: String::new(),
+            document: json!({}),
+            warnings: Vec::new(),
+            unfolded: true,
+            identity: Err(Failure::default()),
+            kernel: Vec::new(),
+            initrd: None,
+            cmdline: None,
+        };
+        lie(&mut answer);
+        check_error(check_answer(&answer, 0), expected);
+    }
+
+    fn check_error(checked: Result<(), BadAnswer>, expected: Option<&str>) {
+        let error = checked.err().map(|error| error.to_string());
+        let expected = expected.map(|sends| {
+            format!(
+                "the worker cannot be trusted: it sends {sends}; nothing was done with its answer"
+            )
+        });
+        assert_eq!(error, expected);
+    }
+
+    fn identity(problems: usize) -> Result<Identity, Failure> {
+        let objection = Objection {
+            text: String::new(),
+            refused: true,
+        };
+        Ok(Identity {
+            x86_64: true,
+            problems: vec![objection; problems],
+        })
+    }
+
+    #[test]
+    fn an_answer_is_no_longer_than_it_can_be() {
+        let refused = "a command line of 65537 bytes, where 65536 are all";
+        let cmdline = |len| move |it: &mut Answer| it.cmdline = Some(vec![b'x'; len]);
+        check(cmdline(1 << 16), None);
+        check(cmdline((1 << 16) + 1), Some(refused));
+        let with_nul = |it: &mut Answer| it.cmdline = Some(b"a\0b".to_vec());
+        check(with_nul, Some("a command line with a NUL at byte 1"));
+        let warnings = |count| move |it: &mut Answer| it.warnings = vec![String::new(); count];
+        check(warnings(1 << 10), None);
+        let refused = "warnings of 32800 bytes, where 32768 are all";
+        check(warnings((1 << 10) + 1), Some(refused));
+        let problems = |count| move |it: &mut Answer| it.identity = identity(count);
+        check(problems(PROBLEMS_MAX), None);
+        let refused = "65 objections to one kernel";
+        check(problems(PROBLEMS_MAX + 1), Some(refused));
+        let text = |it: &mut Answer| it.text = "x".repeat(1 << 20);
+        check(text, Some("a report of more than 655360 bytes"));
+    }
+
+    #[test]
+    fn only_what_a_pe_image_calls_for_is_hashed() {
+        let hashed = |count: usize, padding| ByteRanges {
+            ranges: vec![0..1; count],
+            padding,
+        };
+        check_error(check_hashed(&hashed(RANGES_MAX, PADDING_MAX)), None);
+        let refused = "65545 ranges to hash, where 65544 are all";
+        check_error(check_hashed(&hashed(RANGES_MAX + 1, 0)), Some(refused));
+        let refused = "8 bytes of padding to hash, where 7 are all";
+        check_error(check_hashed(&hashed(0, 8)), Some(refused));
+    }
+}

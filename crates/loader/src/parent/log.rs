@@ -73,3 +73,60 @@ impl Printer {
         Some(Self { lines, thread })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::console::Progress;
+
+    /// A reader that does not read fast.
+    #[derive(Default)]
+    struct Slow(Mutex<Vec<String>>);
+
+    impl Console for Slow {
+        fn note(&self, text: &str) {
+            panic!("a log has no notes, and this is one: {text}");
+        }
+
+        fn log(&self, line: &str) {
+            sleep(Duration::from_millis(1));
+            self.0.lock().unwrap().push(line.to_owned());
+        }
+
+        fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
+            Box::new(())
+        }
+    }
+
+    #[test]
+    fn all_that_was_sent_is_printed_in_order_before_the_end() {
+        let console = Arc::new(Slow::default());
+        let log = Log::new(4096, Arc::clone(&console) as Arc<dyn Console>);
+        let lines: Vec<String> = (0..50).map(|number| format!("line {number}")).collect();
+        for line in &lines {
+            log.print(line.clone()).unwrap();
+        }
+        log.finish();
+        assert_eq!(*console.0.lock().unwrap(), lines);
+    }
+
+    #[test]
+    fn more_than_there_may_be_is_refused_and_not_printed() {
+        let console = Arc::new(Slow::default());
+        let log = Log::new(0, Arc::clone(&console) as Arc<dyn Console>);
+        // The worker may say that its log is used up.
+        log.print("the end".to_owned()).unwrap();
+        let error = log.print("x".repeat(4096)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the worker cannot be trusted: it sends more log than it may; nothing was done with \
+             its answer"
+        );
+        log.finish();
+        assert_eq!(*console.0.lock().unwrap(), ["the end"]);
+    }
+}

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, ensure};
 use ukexec_bpf::disasm::{Line, disassemble};
 use ukexec_bpf::{Parser, Program};
+use ukexec_loader::shown;
 
 use super::{read, same_line, source};
 use crate::args::ParserDisasm;
 use crate::console;
-use ukexec_loader::shown;
 
 pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
     let object = read(&args.file)?;

@@ -34,24 +34,21 @@ pub(crate) fn helpers() -> anyhow::Result<()> {
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    page.push_str("\n## Kfuncs of the parser ABI\n\n| name | prototype | here |\n|---|---|---|\n");
-    for kfunc in ukexec_unfold::KFUNCS {
-        row(&mut page, &[], kfunc.name, kfunc.prototype, kfunc.rule);
-    }
-    page.push_str("\n## Other kfuncs\n\n| name | prototype | here |\n|---|---|---|\n");
-    for kfunc in KFUNCS {
-        row(&mut page, &[], kfunc.name, kfunc.prototype, kfunc.rule);
+    let abi = ukexec_unfold::KFUNCS.iter();
+    let abi = abi.map(|it| row(it.name, it.prototype, it.rule));
+    let others = KFUNCS.iter();
+    let others = others.map(|it| row(it.name, it.prototype, it.rule));
+    for (title, rows) in [
+        ("Kfuncs of the parser ABI", Vec::from_iter(abi)),
+        ("Other kfuncs", Vec::from_iter(others)),
+    ] {
+        let head = "| name | prototype | here |\n|---|---|---|";
+        let _infallible = writeln!(page, "\n## {title}\n\n{head}\n{}", rows.join("\n"));
     }
     page.push_str("\n## Helpers\n\n| number | name | prototype | here |\n|---|---|---|---|\n");
     for helper in HELPERS {
-        let number = helper.number.to_string();
-        row(
-            &mut page,
-            &[&number],
-            helper.name,
-            helper.prototype,
-            helper.rule,
-        );
+        let row = row(helper.name, helper.prototype, helper.rule);
+        let _infallible = writeln!(page, "| {} {row}", helper.number);
     }
     page.push_str(REFUSALS);
     for group in REFUSED.chunk_by(|one, next| one.reason == next.reason) {
@@ -73,9 +70,6 @@ fn refusal(page: &mut String, group: &[Refused]) {
     let _infallible = writeln!(page, "| {reason} | {} |", names.join(", "));
 }
 
-fn row(page: &mut String, first: &[&str], name: &str, prototype: &str, rule: &str) {
-    for cell in first {
-        let _infallible = write!(page, "| {cell} ");
-    }
-    let _infallible = writeln!(page, "| `{name}` | `{prototype}` | {rule} |");
+fn row(name: &str, prototype: &str, rule: &str) -> String {
+    format!("| `{name}` | `{prototype}` | {rule} |")
 }

@@ -8,6 +8,8 @@ use anyhow::{Context as _, bail};
 use ukexec_bpf::Parser;
 use ukexec_bpf::trace::Tracer;
 use ukexec_kexec::{Readers, create_file};
+use ukexec_loader::report::ParserRunReport;
+use ukexec_loader::{join_initrds, layer_name, open_rope};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, Resource, run_stage,
 };
@@ -15,9 +17,6 @@ use ukexec_unfold::{
 use super::read;
 use super::trace::{Event, Form, Trace, int};
 use crate::args::ParserRun;
-use ukexec_loader::report::ParserRunReport;
-use ukexec_loader::{join_initrds, layer_name, open_rope};
-
 use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
