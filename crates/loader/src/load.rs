@@ -239,9 +239,7 @@ mod tests {
                 warnings: vec!["the first".to_owned()],
                 unfolded: false,
                 identity,
-                kernel: Vec::new(),
-                initrd: None,
-                cmdline: None,
+                ..Answer::sound()
             },
             kernel: sources.check(spans, 6).unwrap(),
             initrd: None,
@@ -276,7 +274,10 @@ mod tests {
         let machine = MachineState::default();
         let problems = [("a doubt", false), ("no", true), ("nor this", true)];
         let unfolding = unfolding(kernel(true, &problems));
-        check(&unfolding, &machine, &expect![[r#"
+        check(
+            &unfolding,
+            &machine,
+            &expect![[r#"
             kernel
             moved      0 bytes in the kernel, 512 bytes through this process
             would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, empty archive; cmdline: 1 bytes with its NUL; flags: 0x0)
@@ -285,7 +286,8 @@ mod tests {
             warning: a doubt
             this machine does not take a.efi: no
             {"bytes_moved":{"in_kernel":0,"through_user":512},"cmdline_len":1,"dry_run":true,"flags":0,"initrd":{"descriptor":"assembled","empty_archive":true,"size":512},"kernel":{"descriptor":"as it lies","size":6},"panic":false}
-        "#]]);
+        "#]],
+        );
         let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
         let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().downcast::<NotTaken>();
         let of_dry_run = refused(plan(true)).unwrap().plan;
@@ -300,24 +302,32 @@ mod tests {
         let mut machine = MachineState::default();
         machine.lockdown = Some(ukexec_kexec::Lockdown::Integrity);
         assert!(machine.verifies_files());
-        check(&unfolding, &machine, &expect![[r#"
+        check(
+            &unfolding,
+            &machine,
+            &expect![[r#"
             kernel
             moved      0 bytes in the kernel, 0 bytes through this process
             would call kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
             warning: the first
             taken
             {"bytes_moved":{"in_kernel":0,"through_user":0},"cmdline_len":6,"dry_run":true,"flags":4,"initrd":null,"kernel":{"descriptor":"the original file","size":6},"panic":false}
-        "#]]);
+        "#]],
+        );
         // A parser's kernel is a part, whatever the machine does.
         unfolding.answer.unfolded = true;
-        check(&unfolding, &machine, &expect![[r#"
+        check(
+            &unfolding,
+            &machine,
+            &expect![[r#"
             kernel
             moved      0 bytes in the kernel, 0 bytes through this process
             would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
             warning: the first
             taken
             {"bytes_moved":{"in_kernel":0,"through_user":0},"cmdline_len":6,"dry_run":true,"flags":4,"initrd":null,"kernel":{"descriptor":"as it lies","size":6},"panic":false}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

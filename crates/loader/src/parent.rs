@@ -118,13 +118,10 @@ impl Unfolder<'_> {
         trust: Option<(Verification, SealedFile)>,
         work: &WorkerProcess,
     ) -> anyhow::Result<Unfolding> {
-        let verified = match trust {
-            Some((verification, bundle)) => {
-                work.trust(verification, &bundle)?;
-                true
-            }
-            None => false,
-        };
+        let verified = trust.is_some();
+        if let Some((verification, bundle)) = trust {
+            work.trust(verification, &bundle)?;
+        }
         let parsers = parsers_d::all(&self.options.parsers_dirs)?;
         let plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();

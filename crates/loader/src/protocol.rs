@@ -178,6 +178,7 @@ impl Span {
     /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
+            // A range that ends before it starts has no bytes, and is refused.
             Self::Source { range, .. } => range.end.saturating_sub(range.start),
             Self::Zeros(len) => *len,
         }
@@ -203,6 +204,23 @@ pub(crate) struct Answer {
     pub(crate) initrd: Option<Vec<Span>>,
     /// Without a NUL; absent is `None`.
     pub(crate) cmdline: Option<Vec<u8>>,
+}
+
+#[cfg(any(test, feature = "escape"))]
+impl Answer {
+    /// Returns an answer without a fault, for tests that put one into it.
+    pub(crate) fn sound() -> Self {
+        Self {
+            text: String::new(),
+            document: serde_json::json!({}),
+            warnings: Vec::new(),
+            unfolded: true,
+            identity: Err(Failure::default()),
+            kernel: Vec::new(),
+            initrd: None,
+            cmdline: None,
+        }
+    }
 }
 
 /// What the parent has to know of a kernel.

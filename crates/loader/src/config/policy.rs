@@ -177,6 +177,7 @@ impl Config {
 
     /// Returns what `text` says, or where it is wrong, and how.
     fn parse(text: &str) -> Result<Self, (Range<usize>, String)> {
+        // An error without a place is about the whole file, which begins in line 1.
         let file: File = toml::from_str(text)
             .map_err(|error| (error.span().unwrap_or_default(), error.message().to_owned()))?;
         let trust = file.trust.map(|entries| {
@@ -241,8 +242,8 @@ fn absolute(key: &str, path: &Path, span: Range<usize>) -> Result<PathBuf, (Rang
 
 /// Returns the line, counted from 1, that `span` starts in.
 fn line_of(text: &str, span: &Range<usize>) -> usize {
-    let before = text.as_bytes().get(..span.start).unwrap_or_default();
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
+    let before = text.bytes().take(span.start);
+    before.filter(|byte| *byte == b'\n').count() + 1
 }
 
 #[cfg(test)]

@@ -90,24 +90,13 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<(), BadAnswer> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::protocol::{Failure, Identity, Objection};
 
     /// Expects an answer that is sound but for `lie` to be refused with the words
     /// `expected`; `None` expects that it is taken.
     fn check(lie: impl FnOnce(&mut Answer), expected: Option<&str>) {
-        let mut answer = Answer {
-            text: String::new(),
-            document: json!({}),
-            warnings: Vec::new(),
-            unfolded: true,
-            identity: Err(Failure::default()),
-            kernel: Vec::new(),
-            initrd: None,
-            cmdline: None,
-        };
+        let mut answer = Answer::sound();
         lie(&mut answer);
         check_error(check_answer(&answer, 0), expected);
     }

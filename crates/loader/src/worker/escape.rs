@@ -198,16 +198,8 @@ fn whole(source: u32) -> Vec<Span> {
 
 /// Returns an answer without a fault, but what `lie` does to it.
 fn done(lie: impl FnOnce(&mut Answer)) -> Event {
-    let mut answer = Answer {
-        text: String::new(),
-        document: json!({}),
-        warnings: Vec::new(),
-        unfolded: true,
-        identity: Err(Failure::default()),
-        kernel: whole(0),
-        initrd: None,
-        cmdline: None,
-    };
+    let mut answer = Answer::sound();
+    answer.kernel = whole(0);
     lie(&mut answer);
     Event::Done(Box::new(answer))
 }
