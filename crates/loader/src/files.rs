@@ -52,8 +52,8 @@ pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bounded(open_regular(path)?, limit)
 }
 
-/// As [`read_regular`], of what the caller named for this run: it may be a pipe as
-/// well, such as a shell's `<(…)`.
+/// Returns what is in a file that the caller named for this run, if that is no more
+/// than `limit` bytes. It may be a pipe as well, such as a shell's `<(…)`.
 ///
 /// # Errors
 ///

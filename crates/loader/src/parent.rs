@@ -278,8 +278,8 @@ impl Unfolding {
         })
     }
 
-    /// Like [`Unfolding::identified`], but what a parser handed over may be
-    /// anything: a person may want to see it.
+    /// Refuses an image that is no kernel and that nothing was unfolded of. What a
+    /// parser handed over may be anything: a person may want to see it.
     ///
     /// # Errors
     ///
