@@ -140,3 +140,18 @@ fn a_limit_on_the_length_of_files_is_an_error_in_words() {
         "#]],
     );
 }
+
+/// A person who finds out how workers are started gets none.
+#[test]
+fn a_worker_without_a_parent_ends_at_once() {
+    let dir = folder(&[]);
+    let settings = r#"{"confinement":null,"log_bytes":0,"verbose":0,"escape":null}"#;
+    check(
+        dir.path(),
+        &["worker", settings],
+        1,
+        expect![[r#"
+        --
+    "#]],
+    );
+}
