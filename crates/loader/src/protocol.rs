@@ -2,10 +2,14 @@
 //!
 //! Frames are JSON; descriptors travel beside them. The parent asks with a
 //! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
-//! through here: the worker names what it found by [`Span`]s of sources that the
-//! parent holds, and the parent checks every number against them. Texts of the
-//! worker are made one line each while they are read; [`bounds`] says how much of
-//! them there may be.
+//! through here.
+//!
+//! Parent to worker, messages hold the types that the libraries have. Worker to
+//! parent is the border of trust: a worker that was taken over can send anything.
+//! So it names what it found by [`Span`]s of sources that the parent holds, and
+//! the parent checks every number against them (`parent/sources.rs`). Its texts
+//! are made one line each while they are read, and [`bounds`] and
+//! `parent/border.rs` say how much of them there may be.
 
 pub(crate) mod bounds;
 pub(crate) mod bundle;

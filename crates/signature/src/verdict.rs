@@ -18,6 +18,7 @@ use crate::{Algorithm, Certificate, Origin, Revocation, SignatureError};
 pub enum Verdict {
     /// A signature is valid, and a chain leads from it to a trusted
     /// certificate.
+    #[non_exhaustive]
     Good(Good),
     /// The digest of the image is itself in a list of allowed ones.
     #[non_exhaustive]
@@ -93,6 +94,15 @@ impl Verdict {
     /// Returns whether the image may run where only trusted ones may.
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Good(_) | Self::Allowed { .. })
+    }
+
+    /// Returns the good signature, if that is the verdict.
+    #[must_use]
+    pub fn good(&self) -> Option<&Good> {
+        match self {
+            Self::Good(good) => Some(good),
+            _ => None,
+        }
     }
 
     /// Makes one verdict of those on each signature.

@@ -65,7 +65,7 @@ impl SignatureReport {
         if self.digests != Digests::default() {
             line(report, format_args!("           {}", self.digests));
         }
-        if let Some(Verdict::Good(good)) = &self.signature
+        if let Some(good) = self.signature.as_ref().and_then(Verdict::good)
             && good.chain.len() > 1
         {
             let chain = good.chain.iter().map(|one| one.subject.as_str());
