@@ -1,7 +1,8 @@
 //! How a failure is printed: for people on stderr, for machines on stdout.
 
 use anyhow::Error;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use ukexec_loader::report::SCHEMA;
 use ukexec_loader::report::failure::{find, of, sentence};
 use ukexec_loader::{Failure, NotTaken};
@@ -13,35 +14,37 @@ use crate::console;
 pub(crate) fn print(error: &Error, json: bool) {
     if json {
         // Without stdout, stderr still gets the sentence.
-        let _unprinted = console::json(&document(error));
+        let _unprinted = document(error).and_then(|document| console::json(&document));
     }
     console::err(&format!("ukexec: {}\n", sentence(error.as_ref())));
 }
 
 /// Returns `{"schema": 1, "error": {…}}`: where it happened as far as it is
-/// known, and what happened. What a dry run would have passed stands beside it.
-fn document(error: &Error) -> Value {
-    let Failure {
-        layer,
-        stage,
-        hook,
-        insn,
-        offset,
-        message,
-    } = of(error);
-    let mut document =
-        find::<NotTaken>(error).map_or_else(|| json!({}), |error| error.plan.clone());
-    document["schema"] = json!(SCHEMA);
-    document["error"] = json!({
-        "layer": layer,
-        "stage": stage,
-        "hook": hook,
-        "insn": insn,
-        "offset": offset,
-        "message": message,
-    });
-    if let Some(refused) = find::<Refused>(error) {
-        document["error"]["reasons"] = json!(refused.reasons);
-    }
-    document
+/// known, and what happened. Beside it stands what a dry run would have passed.
+fn document(error: &Error) -> anyhow::Result<Value> {
+    let document = Document {
+        plan: find::<NotTaken>(error).and_then(|error| error.plan.as_ref()),
+        schema: SCHEMA,
+        error: ErrorReport {
+            failure: of(error),
+            refused: find(error),
+        },
+    };
+    Ok(serde_json::to_value(document)?)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    plan: Option<&'a Value>,
+    schema: u32,
+    error: ErrorReport<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorReport<'a> {
+    #[serde(flatten)]
+    failure: Failure,
+    #[serde(flatten)]
+    refused: Option<&'a Refused>,
 }

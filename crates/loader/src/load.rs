@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{KexecError, LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
 
@@ -19,8 +19,8 @@ use crate::report::load::{BytesMoved, InitrdReport, KernelReport, LoadReport};
 pub struct NotTaken {
     image: PathBuf,
     problem: String,
-    /// What a dry run would have passed; an empty object for a real one.
-    pub plan: Value,
+    /// The report of a dry run for machines; `None` for a real one.
+    pub plan: Option<Value>,
 }
 
 /// What is handed to `kexec_file_load(2)`.
@@ -60,7 +60,7 @@ impl<'a> LoadPlan<'a> {
             sources,
             kind,
         } = unfolding;
-        // What was verified here is the snapshot. The file counts only for a
+        // The snapshot is what was verified here. The file counts only for a
         // kernel that looks at its signature and attributes itself.
         let original = image.file.as_ref();
         let original = original.filter(|_| !answer.unfolded && machine.verifies_files());
@@ -134,11 +134,7 @@ impl<'a> LoadPlan<'a> {
         let Some(problem) = refusals.next() else {
             return Ok(());
         };
-        let plan = if self.dry_run {
-            self.document()?
-        } else {
-            json!({})
-        };
+        let plan = self.dry_run.then(|| self.document()).transpose()?;
         Err(NotTaken {
             image: self.unfolding.image.path.clone(),
             problem: problem.text.clone(),
@@ -208,6 +204,7 @@ mod tests {
     use std::io::Write as _;
 
     use expect_test::{Expect, expect};
+    use serde_json::json;
     use ukexec_kexec::{MemfdWriter, Readers};
 
     use super::*;
@@ -291,8 +288,8 @@ mod tests {
         let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
         let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().downcast::<NotTaken>();
         let of_dry_run = refused(plan(true)).unwrap().plan;
-        assert_eq!(of_dry_run, plan(true).document().unwrap());
-        assert_eq!(refused(plan(false)).unwrap().plan, json!({}));
+        assert_eq!(of_dry_run, Some(plan(true).document().unwrap()));
+        assert_eq!(refused(plan(false)).unwrap().plan, None);
     }
 
     #[test]

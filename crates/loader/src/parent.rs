@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
@@ -182,7 +182,7 @@ impl Unfolder<'_> {
         if answer.unfolded {
             answer.warnings.extend(companions::warning(self.path));
         }
-        answer.document["warnings"] = json!(answer.warnings);
+        answer.document["warnings"] = answer.warnings.clone().into();
     }
 
     /// Brings a file into reach, and hashes it on the way if that is wanted.

@@ -62,11 +62,12 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
 }
 
 /// A parser that this loader does not take.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Serialize, thiserror::Error)]
 #[error("{file}: this loader refuses the parser{}", told(.reasons))]
 pub(crate) struct Refused {
+    #[serde(skip)]
     file: String,
-    pub(crate) reasons: Vec<Reason>,
+    reasons: Vec<Reason>,
 }
 
 /// One reason: a sentence, and where in the parser that is known.
