@@ -11,9 +11,10 @@ use std::ops::{AddAssign, Range};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
+use serde::Serialize;
 
 /// Bytes moved, by the way they took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// Copied or shared by the kernel.
     pub in_kernel: u64,

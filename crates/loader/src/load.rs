@@ -11,7 +11,7 @@ use crate::files::shown;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
-use crate::report::load::{BytesMoved, InitrdReport, KernelReport, LoadReport};
+use crate::report::load::{InitrdReport, KernelReport, LoadReport};
 
 /// The running kernel would refuse the image.
 #[derive(Debug, thiserror::Error)]
@@ -191,10 +191,7 @@ impl<'a> LoadPlan<'a> {
             }),
             cmdline_len: request.cmdline_with_nul()?.len(),
             flags: request.flags(),
-            bytes_moved: BytesMoved {
-                in_kernel: self.moved.in_kernel,
-                through_user: self.moved.through_user,
-            },
+            bytes_moved: self.moved,
         })
     }
 }

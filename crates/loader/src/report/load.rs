@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use ukexec_kexec::Moved;
 
 use super::size::Size;
 
@@ -16,7 +17,7 @@ pub(crate) struct LoadReport {
     /// With its NUL.
     pub(crate) cmdline_len: usize,
     pub(crate) flags: u32,
-    pub(crate) bytes_moved: BytesMoved,
+    pub(crate) bytes_moved: Moved,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,16 +34,10 @@ pub(crate) struct InitrdReport {
     pub(crate) empty_archive: bool,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct BytesMoved {
-    pub(crate) in_kernel: u64,
-    pub(crate) through_user: u64,
-}
-
 impl fmt::Display for LoadReport {
     /// Writes what was moved; for a dry run also what the call would be given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BytesMoved {
+        let Moved {
             in_kernel,
             through_user,
         } = self.bytes_moved;
