@@ -118,7 +118,7 @@ impl Certificate {
     }
 
     /// Returns the SHA-256 of the whole certificate, as tools show it.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         Hex(&Algorithm::Sha256.digest(&self.der)).to_string()
     }
 
