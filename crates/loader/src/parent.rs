@@ -77,7 +77,7 @@ pub struct Unfolding {
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the image, the files beside it, or the machine; a worker
+/// Faults of the image, of the files beside it, and of the machine; a worker
 /// that died, or that was taken over and said what cannot be.
 pub fn unfold(
     path: &Path,
@@ -145,7 +145,7 @@ impl Unfolder<'_> {
         job.hashed = hashed;
         work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
         let mut answer = work.answer(&mut sources, output_limit(&self.options.budget))?;
-        // What comes out is never longer than what went in and the budget.
+        // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;
         let limit = inputs.saturating_add(budget).saturating_add(SLACK);
@@ -170,6 +170,7 @@ impl Unfolder<'_> {
 
     /// Adds what the worker cannot know or need not look at.
     fn add_warnings(&self, answer: &mut Answer) {
+        // No line reserves nothing.
         let line = answer.cmdline.as_deref().unwrap_or_default();
         let is_crash = self.options.kind == LoadKind::Crash;
         if is_crash && running_cmdline::reserves_memory(line) {
@@ -206,8 +207,8 @@ impl Unfolder<'_> {
         };
         let mut at = 0;
         let mut tap = |bytes: &[u8]| {
-            // What does not fit the request is missing at the end.
-            let _told_by_finish = hasher.update(at, bytes);
+            // Bytes that do not fit the request are missing at the end.
+            let _finish_refuses = hasher.update(at, bytes);
             at += bytes.len() as u64;
         };
         let image = file.snapshot(&cuts, Some(&mut tap), self.console, sources)?;
@@ -278,8 +279,8 @@ impl Unfolding {
         })
     }
 
-    /// Refuses an image that is no kernel and that nothing was unfolded of. What a
-    /// parser handed over may be anything: a person may want to see it.
+    /// Refuses an image that is no kernel and that nothing was unfolded of. A
+    /// parser may have handed over anything: a person may want to see it.
     ///
     /// # Errors
     ///

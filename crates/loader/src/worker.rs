@@ -1,8 +1,8 @@
 //! The worker: the process that looks at untrusted bytes.
 //!
 //! It is this program, started once more, and gives all its rights away before
-//! it reads anything: no files, no network, no processes. What it is to look at
-//! comes through its channel as descriptors, and what it found goes back as
+//! it reads anything: no files, no network, no processes. Its images
+//! come through its channel as descriptors, and what it found goes back as
 //! numbers ([`crate::protocol`]).
 
 mod answer;
@@ -132,7 +132,7 @@ fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells of a failure's `notes`: what was passed over may be why it failed.
+/// Logs a failure's `notes`: what was passed over may be why it failed.
 fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
     for note in notes {
         parent.log(&format!("ukexec: warning: {note}"))?;
@@ -149,7 +149,7 @@ fn answer(
     parent: &ParentChannel,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<()> {
-    // What the answer names is freed with the outcome, and so not before it is sent.
+    // Sources that the answer names are freed with the outcome, after it is sent.
     let outcome = Outcome::of(job, bundle, policy, notes, sources)?;
     let answer = answer::of(&outcome, job, sources)?;
     parent.send(&Event::Done(Box::new(answer)))
@@ -159,6 +159,7 @@ fn answer(
 /// own, and what to hash of it.
 fn look(pe: Option<&PeImage>, image: &Rope, policy: &TrustPolicy) -> Event {
     Event::Looked {
+        // Without sound headers there is nothing to cut.
         cuts: largest(pe.map(PeImage::cuts).unwrap_or_default()),
         hash: pe.and_then(|pe| policy.digests_needed(pe, image)),
     }
@@ -173,7 +174,7 @@ fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
     cuts
 }
 
-/// Tells the parent of a panic, which no input should be able to cause.
+/// Reports a panic to the parent, which no input should be able to cause.
 fn tell_panics(parent: &Arc<ParentChannel>) {
     let parent = Arc::clone(parent);
     panic::set_hook(Box::new(move |panic| {

@@ -30,6 +30,7 @@ pub(crate) fn reserves_memory(line: &[u8]) -> bool {
 /// boot loader's `BOOT_IMAGE=`, `initrd=`, and in a crash kernel the reservation
 /// for the next one. All else stays as it is, byte for byte.
 fn reused(running: &[u8], panic: bool) -> Vec<u8> {
+    // `split` always yields a first part.
     let line = running.split(|&byte| byte == 0).next().unwrap_or_default();
     let mut rest = line.strip_suffix(b"\n").unwrap_or(line);
     rest = rest.trim_ascii_start();

@@ -58,6 +58,7 @@ pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<(), BadAns
         let what = format!("{} objections to one kernel", kernel.problems.len());
         return Err(BadAnswer::sent(what));
     }
+    // No line is not too long, and has no NUL.
     let cmdline = answer.cmdline.as_deref().unwrap_or_default();
     if cmdline.len() as u64 > CMDLINE_MAX {
         let len = cmdline.len();

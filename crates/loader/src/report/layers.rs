@@ -12,6 +12,7 @@ use super::size::Size;
 pub(super) fn layer(layer: &Layer) -> String {
     let mut text = String::new();
     let pe = layer.pe.as_ref().map(|pe| format!(", {}", pe_line(pe)));
+    // An image that is no PE has no words about one.
     let (path, size, pe) = (&layer.path, Size(layer.size), pe.unwrap_or_default());
     line(&mut text, format_args!("{path}  {size}{pe}"));
     for section in layer.pe.iter().flat_map(|pe| &pe.sections) {

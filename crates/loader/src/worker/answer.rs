@@ -139,6 +139,7 @@ fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>, Ro
     if files.is_empty() {
         return Ok(outcome.initrd.clone());
     }
+    // Without an initrd, the files are all of it.
     let mut initrd = outcome.initrd.clone().unwrap_or_default();
     for part in extra_archives(files, initrd.len()) {
         match part {
@@ -166,6 +167,7 @@ fn measurements(
         measurements.add_boot(&job.name, uki, cmdline)?;
         initrd = with_extra(outcome, &uki.extra_files()?)?;
     }
+    // A kernel without a command line gets an empty one.
     let cmdline = outcome.cmdline.as_deref().unwrap_or_default();
     let initrd = initrd.as_ref().map(PeBytes);
     measurements.add_load(cmdline, &PeBytes(&outcome.kernel), initrd.as_ref())?;
@@ -191,6 +193,7 @@ fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, 
 /// Returns what `platform` would say against the kernel, beyond what any machine
 /// would.
 fn problems(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> Vec<Problem> {
+    // Here, too, none is an empty one.
     let cmdline = outcome.cmdline.as_deref().unwrap_or_default();
     let mut problems: Vec<Problem> = kernel.check_cmdline(cmdline.len()).into_iter().collect();
     if let Some(platform) = platform {

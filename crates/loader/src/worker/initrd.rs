@@ -45,6 +45,7 @@ pub(crate) fn doubt(name: &str, initrd: &Rope) -> Result<Option<String>, RopeErr
     }
     let front = initrd.slice(0..initrd.len().min(PADDING_MAX))?.to_vec()?;
     let padding = front.iter().take_while(|&&byte| byte == 0).count();
+    // There are no more zeros in front than bytes.
     let begins = front.get(padding..).unwrap_or_default();
     if ARCHIVES.iter().any(|magic| begins.starts_with(magic)) {
         return Ok(None);

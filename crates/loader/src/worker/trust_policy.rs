@@ -17,7 +17,7 @@ use crate::protocol::{Trusted, Verification};
 #[derive(Debug, Default)]
 pub(crate) struct TrustPolicy {
     pub(super) enforcement: Enforcement,
-    /// Tell of every signature, also where none is needed.
+    /// Report every signature, also where none is needed.
     pub(super) thorough: bool,
     pub(super) trust: Trust,
     pub(super) checks: Checks,
@@ -29,6 +29,7 @@ impl TrustPolicy {
         let read = |file: &Bundled| -> anyhow::Result<Vec<u8>> {
             Ok(bundle.slice(file.range.clone())?.to_vec()?)
         };
+        // Where the machine is not asked, none of its variables counts.
         let variables = verification.machine.as_deref().unwrap_or_default();
         let mut trust = machine_trust(|path| {
             let variable = variables.iter().find(|variable| variable.name == path);
