@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ukexec_kexec::{Readers, open_regular, shown_path};
 
-/// What is longer is not looked at: the parser ABI and `kexec_file_load(2)` know
+/// Longer files are not looked at: the parser ABI and `kexec_file_load(2)` know
 /// lengths as C ints.
 pub const IMAGE_LEN_MAX: u64 = i32::MAX as u64;
 

@@ -104,7 +104,7 @@ impl Event {
 pub(crate) struct Verification {
     /// What to do about what is not trusted.
     pub(crate) enforcement: Enforcement,
-    /// Tell of every signature, also where none is needed.
+    /// Report every signature, also where none is needed.
     pub(crate) thorough: bool,
     /// Bytes of the bundle.
     pub(crate) bundle_len: u64,

@@ -12,8 +12,8 @@ use crate::table::certificate_table;
 use crate::tlv::Element;
 use crate::{Algorithm, AlgorithmSet, SignatureError};
 
-/// Returns which digests of the image its signatures need. What cannot be
-/// read needs none; its verdict says what is wrong with it.
+/// Returns which digests of the image its signatures need. One that
+/// cannot be read needs none; its verdict says what is wrong with it.
 pub(crate) fn algorithms_of(table: &[u8]) -> AlgorithmSet {
     certificate_table(table)
         .into_iter()

@@ -322,7 +322,7 @@ mod tests {
         );
     }
 
-    /// What people read and what machines read come of the same values.
+    /// Text and JSON come of the same values.
     #[test]
     fn words_and_documents_have_what_a_boot_measures() {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];

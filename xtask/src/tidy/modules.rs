@@ -20,7 +20,7 @@ pub(super) type Sources = BTreeMap<String, String>;
 /// A package of the workspace.
 #[derive(Debug)]
 pub(super) struct Package {
-    /// As [`short`] has it.
+    /// As [`short`] returns it.
     pub(super) name: String,
     pub(super) folder: String,
     /// Its library and programs.
@@ -252,8 +252,8 @@ impl Modules {
         ends
     }
 
-    /// What the bare `name` is in a module. What it declares or imports by name hides what it
-    /// imports with a `*`.
+    /// What the bare `name` is in a module. Names that it declares or imports one by one hide
+    /// those that it imports with a `*`.
     fn named(&self, number: usize, name: &str, trail: &mut Trail) -> Vec<End> {
         let Some(module) = self.0.get(number) else {
             return Vec::new();

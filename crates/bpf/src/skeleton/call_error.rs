@@ -59,7 +59,7 @@ pub enum CallError {
     TooLong {
         /// The command or helper.
         command: &'static str,
-        /// The field that tells where it is.
+        /// The field that says where it is.
         field: &'static str,
         /// Its length.
         found: u64,

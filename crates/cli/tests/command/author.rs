@@ -1,4 +1,4 @@
-//! What authors of parsers are told, of the parsers that come with ukexec.
+//! The commands for authors of parsers, on the parsers that come with ukexec.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! A worker that was taken over gets nowhere, and nothing is done with its image.
 //!
-//! Needs feature `escape`, which makes workers that can be told to try.
+//! Needs feature `escape`, which makes workers that try when they are asked to.
 
 use std::fs;
 use std::io::Read as _;

@@ -10,7 +10,7 @@ pub(crate) fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
     image[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Returns an x86_64 kernel as far as its header tells (Linux,
+/// Returns an x86_64 kernel as far as its header says (Linux,
 /// Documentation/arch/x86/boot.rst).
 pub(crate) fn kernel() -> Vec<u8> {
     let mut image = vec![0; 0x600];

@@ -112,7 +112,7 @@ fn a_refusal_tells_what_was_passed_over() {
     assert_eq!(code, 1);
 }
 
-/// What is refused for its first bytes is so before it is taken apart.
+/// An image that is refused for its first bytes is so before it is taken apart.
 #[test]
 fn a_refusal_at_the_first_look_tells_what_was_passed_over() {
     let damaged = list(X509, &[0x31; 100]);

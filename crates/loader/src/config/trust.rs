@@ -161,7 +161,7 @@ fn keys(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Trusted> {
     Ok(Trusted::File(bundle.add(name, &bytes)?))
 }
 
-/// Puts the files of a folder into `bundle`. What cannot be read as a file is
+/// Puts the files of a folder into `bundle`. Entries that cannot be read as files are
 /// passed over: secret keys often lie beside certificates.
 fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
     let mut paths = Vec::new();

@@ -12,9 +12,9 @@ use crate::protocol::bounds::LogLeft;
 /// Prints what a worker says meanwhile.
 ///
 /// Printing can take for ever, on a terminal that is held or for a reader that
-/// does not read. A thread of its own does that: whoever reads slowly stops
-/// neither an honest worker nor the clock of one that was taken over. What waits
-/// for the reader is no more than a log may have.
+/// does not read. A thread of its own does that: a slow reader stops
+/// neither an honest worker nor the clock of one that was taken over. No more
+/// waits for the reader than a log may have.
 pub(crate) struct Log {
     console: Arc<dyn Console>,
     left: LogLeft,

@@ -247,7 +247,7 @@ impl Backing {
             Self::Sealed(sealed) | Self::Written(sealed) | Self::Grown(sealed, _) => {
                 Some(sealed.len())
             }
-            // What is there stays, whatever comes behind it.
+            // Its bytes stay, also where more come behind them.
             Self::Growable(file) => Some(file.len()),
             Self::Shared(_) => None,
             Self::File(_, len) => Some(*len),
@@ -393,7 +393,7 @@ mod tests {
         let file = File::from(descriptor.as_fd().try_clone_to_owned().unwrap());
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
-        // What the section was, it still is.
+        // The section is still the same.
         sources.check(vec![span(0, 0..7)], 7).unwrap();
         assert!(!format!("{sources:?}").contains("Growable"));
     }
@@ -459,7 +459,7 @@ mod tests {
         let mut output = File::from(output);
         output.write_all(b"image").unwrap();
         assert_eq!(sources.free(0).unwrap(), 5);
-        // What it kept is of no use any more.
+        // Its descriptor is of no use any more.
         output.write_all(b"more").unwrap_err();
         sources.add_output().unwrap();
         assert_eq!(sources.seal(1).unwrap(), 0);

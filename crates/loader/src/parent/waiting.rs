@@ -45,8 +45,8 @@ impl WaitBudget {
         Self { whole, left }
     }
 
-    /// Has `wait` wait until then at most, and takes off what it took. What the
-    /// parent does of its own accord in between does not count.
+    /// Has `wait` wait until then at most, and takes that time off. Work of the
+    /// parent's own in between does not count.
     pub(crate) fn spend<T>(&self, wait: impl FnOnce(Instant) -> T) -> T {
         let start = Instant::now();
         let done = wait(start + self.left.get());

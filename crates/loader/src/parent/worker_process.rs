@@ -42,7 +42,7 @@ pub(crate) struct WorkerProcess {
     channel: Channel,
     /// How long it is waited for, all in all.
     waiting: WaitBudget,
-    /// What it says meanwhile.
+    /// Its words meanwhile.
     log: Log,
     /// The lines that parsers may print.
     log_lines: u32,
@@ -51,7 +51,7 @@ pub(crate) struct WorkerProcess {
 /// Descriptors that may be open at once: sections, initrds, outputs.
 const DESCRIPTORS: u64 = 1024;
 
-/// What a worker that hung up may still take to end.
+/// So long may a worker that hung up take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long a channel that is closed is plan at for what came before: nothing
@@ -167,7 +167,7 @@ impl WorkerProcess {
         }
     }
 
-    /// Tells the worker what to trust.
+    /// Sends the worker what to trust.
     pub(crate) fn trust(
         &self,
         verification: Verification,
@@ -203,7 +203,7 @@ impl WorkerProcess {
         }
     }
 
-    /// Does what the worker asks for until it answers. What it writes is memory
+    /// Does what the worker asks for until it answers. Its outputs are memory
     /// of this machine: at most `left` bytes, and the last output may be as
     /// long again as the sandbox lets it.
     pub(crate) fn answer(&self, sources: &mut Sources, mut left: u64) -> anyhow::Result<Answer> {
@@ -214,7 +214,7 @@ impl WorkerProcess {
                     self.send_wanted(&Request::Output, output)?;
                     0
                 }
-                // What it wrote, and how, decides how long that takes.
+                // How long that takes depends on what it wrote, and how.
                 Event::Written(id) => self.waiting.spend(|_| sources.seal(id))?,
                 Event::Freed(id) => self.waiting.spend(|_| sources.free(id))?,
                 Event::Done(answer) if answer.document.is_object() => {

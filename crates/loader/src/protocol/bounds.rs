@@ -215,7 +215,7 @@ mod tests {
         ] {
             let line = short_line(&text);
             assert!(line.len() <= LINE_MAX + "…".len() && line.ends_with('…'));
-            // What is cut at one end of the channel stays so at the other.
+            // A line that is cut at one end of the channel stays so at the other.
             assert_eq!(short_line(&line), line);
         }
         let longest = "x".repeat(LINE_MAX);

@@ -30,7 +30,7 @@ impl ParentChannel {
         }
     }
 
-    /// Tells the parent.
+    /// Sends `event` to the parent.
     pub(crate) fn send(&self, event: &Event) -> anyhow::Result<()> {
         let frame = serde_json::to_vec(event).context("an answer cannot be put into words")?;
         self.send_frame(&frame)

@@ -18,7 +18,7 @@ use crate::protocol::{
 };
 
 /// Tries `way`. Getting that far without being ended is what must not happen;
-/// the parent then gets an exit code that tells.
+/// the parent then gets an exit code that says so.
 pub(crate) fn attempt(way: &str) {
     let _refused_or_done = match way {
         "open" => File::open("/etc/passwd").map(drop),
@@ -29,7 +29,7 @@ pub(crate) fn attempt(way: &str) {
         "connect" => UnixStream::connect("/run/dbus/system_bus_socket").map(drop),
         "run" => Command::new("/bin/true").status().map(drop),
         "thread" => thread::Builder::new().spawn(|| ()).map(drop),
-        // What a bug does, rather than an enemy.
+        // A bug does these, rather than an enemy.
         "abort" => abort(),
         "memory" => {
             let much: Vec<u8> = vec![1; 1 << 40];
@@ -46,7 +46,7 @@ pub(crate) fn attempt(way: &str) {
     std::process::exit(ESCAPED);
 }
 
-/// Tells the parent a lie, if `way` is one, and then nothing more.
+/// Sends the parent a lie, if `way` is one, and then nothing more.
 pub(crate) fn lie(way: &str, parent: &ParentChannel) {
     let events = match way {
         "lie: cuts" => vec![looked(CUTS_MAX as u64 + 1)],

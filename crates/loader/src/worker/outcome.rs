@@ -50,8 +50,8 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Unfolds the image of `job` as far as `policy` let it. What is worth a look
-    /// is put into `notes` as it is found, for those whom a failure leaves
+    /// Unfolds the image of `job` as far as `policy` let it. Warnings
+    /// are put into `notes` as they are found, for those whom a failure leaves
     /// without an outcome.
     pub(crate) fn of(
         job: &Job,

@@ -62,7 +62,7 @@ impl Sources {
         Ok(rope)
     }
 
-    /// Returns `rope` in numbers. What lies in this process's memory is written
+    /// Returns `rope` in numbers. Pieces in this process's memory are written
     /// into an output first, which stays until this value goes.
     pub(crate) fn spans(&mut self, rope: &Rope) -> anyhow::Result<Vec<Span>> {
         let spilled = self.spill(rope)?;

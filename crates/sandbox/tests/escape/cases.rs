@@ -188,16 +188,16 @@ fn killing_tells() {
 }
 
 fn waiting_ends() {
-    let patience = Duration::from_millis(20);
+    let limit = Duration::from_millis(20);
     // The channel stays open, which it waits at.
     let (worker, _channel) = confined("wait for ever");
     let id = worker.id();
-    let ending = worker.wait_or_kill(patience).unwrap();
+    let ending = worker.wait_or_kill(limit).unwrap();
     assert_eq!(ending, Ending::Killed(Signal::KILL.as_raw()));
     assert!(is_gone(id));
     let (worker, channel) = confined("wait for ever");
     drop(channel);
-    let ending = worker.wait_or_kill(100 * patience).unwrap();
+    let ending = worker.wait_or_kill(100 * limit).unwrap();
     assert!(matches!(ending, Ending::Exited(_)), "{ending}");
 }
 

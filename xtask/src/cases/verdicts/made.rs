@@ -45,7 +45,7 @@ pub(super) fn trust(path: &Path) -> String {
 }
 
 /// Checks that the verdict on `image` begins with `verdict`: under `--verify=require` nothing but
-/// a good one passes, and `--verify=auto` tells it and goes on. `options` say what is trusted.
+/// a good one passes, and `--verify=auto` reports it and goes on. `options` say what is trusted.
 pub(super) fn check(stand: &Stand, image: &Path, options: &[&str], verdict: &str) -> Result<()> {
     let is_good = verdict.starts_with("good");
     let auto = [options, &["--verify=auto"]].concat();
