@@ -489,4 +489,14 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn limits_that_nobody_gives_are_those_of_the_loader() {
+        let cli = Cli::parse_from(["ukexec", "inspect", "image.efi"]);
+        let Command::Inspect(args) = cli.command else {
+            panic!("another command: {:?}", cli.command)
+        };
+        let options = args.unfolding.options();
+        assert_eq!(options.budget, LoaderOptions::default().budget);
+    }
 }

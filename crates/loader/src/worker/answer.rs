@@ -44,11 +44,11 @@ fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<R
         identity: KernelIdentity::new(&outcome.identity),
     };
     let cmdline = outcome.cmdline.as_deref();
-    let uki = uki(outcome, job);
     let (mut inspection, mut extra, mut measured) = (None, None, None);
     let mut initrd = outcome.initrd.clone();
     match job.purpose {
         Purpose::Inspect { measure, .. } => {
+            let uki = uki(outcome, job);
             // Where the profile is not known, neither is the system that it names.
             let os = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
             inspection = Some(Inspection { os });
@@ -58,7 +58,7 @@ fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<R
             }
         }
         Purpose::Load(_) => {
-            let files = extra_files(&uki, &mut warnings);
+            let files = extra_files(&uki(outcome, job), &mut warnings);
             initrd = with_extra(outcome, &files)?;
             extra = Some(files);
         }
