@@ -119,14 +119,10 @@ fn dry_run(stand: &Stand) -> Result<()> {
     let (kernel, _) = stock_kernel(Target::X86_64)?;
     let signer = Signer::new(stand, "owner", Kind::Rsa2048)?;
     let signed = signer.sign(&kernel, &[], &stand.path("signed.efi"))?;
+    let program = stand.ukexec_path().with_file_name("examples/dry_run");
     let example = |image: &Path| {
-        Tool::new("cargo")
-            .args(["run", "--quiet", "--package", "ukexec-loader"])
-            .args(["--example", "dry_run", "--"])
-            .arg(image)
-            .arg(signer.certificate())
-            .dir(workspace::root())
-            .output()
+        let tool = Tool::new(&program).arg(image);
+        tool.arg(signer.certificate()).output()
     };
     let taken = example(&signed)?;
     ensure!(taken.status.success(), "{}", said(&taken));
