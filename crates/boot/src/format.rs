@@ -38,6 +38,6 @@ pub struct CmdlineLimit {
     pub bytes: u32,
     /// Who says so.
     pub source: &'static str,
-    /// What becomes of a longer one: refused, or cut without a word.
+    /// Whether a longer one is refused, or cut without a word.
     pub refused: bool,
 }

@@ -1,14 +1,14 @@
-//! What a kernel runs on, and what is known of the machine that is to load one.
+//! Architectures, and the facts of the machine that is to load a kernel.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of the machine that is to load a kernel.
+/// The facts of the machine that is to load a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Platform {
-    /// What its kernel runs on.
+    /// The architecture of its kernel.
     pub arch: Arch,
     /// The byte order that its kernel runs in.
     pub byte_order: ByteOrder,
@@ -49,7 +49,7 @@ impl Platform {
     }
 }
 
-/// What a kernel runs on.
+/// The architecture that a kernel is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Arch {

@@ -1,4 +1,4 @@
-//! What can be wrong with a kernel, and what `kexec_file_load(2)` makes of it.
+//! Faults of a kernel, and how `kexec_file_load(2)` answers them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::platform::{Arch, ByteOrder};
 pub struct Problem {
     /// What it is.
     pub fault: KernelFault,
-    /// What `kexec_file_load` makes of it.
+    /// How `kexec_file_load` answers it.
     pub severity: Severity,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What `kexec_file_load` makes of a fault.
+/// How `kexec_file_load` answers a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Severity {
@@ -89,16 +89,16 @@ impl fmt::Display for FileLoadErrno {
     }
 }
 
-/// What is wrong with a kernel.
+/// A fault of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelFault {
     /// It runs on something else.
     #[error("the kernel is for {kernel}, this machine is {machine}: give one for {machine}")]
     WrongArch {
-        /// What it runs on.
+        /// The architecture it is built for.
         kernel: Arch,
-        /// What the machine is.
+        /// The machine's architecture.
         machine: Arch,
     },
     /// The machine loads other formats.
@@ -106,7 +106,7 @@ pub enum KernelFault {
     WrongFormat {
         /// How it is packed.
         format: KernelFormat,
-        /// What the machine is.
+        /// The machine's architecture.
         machine: Arch,
         /// What it loads.
         takes: &'static str,
@@ -114,7 +114,7 @@ pub enum KernelFault {
     /// The architecture has no `kexec_file_load`.
     #[error("Linux has no kexec_file_load on {machine}: use kexec-tools there")]
     NoFileLoad {
-        /// What the machine is.
+        /// The machine's architecture.
         machine: Arch,
     },
     /// The other byte order.
@@ -149,7 +149,7 @@ pub enum KernelFault {
     /// Its PE headers are damaged.
     #[error("its PE headers are damaged, so that no signature fits: {reason}")]
     BrokenPe {
-        /// What is wrong with them.
+        /// The fault in them.
         reason: String,
     },
     /// bzImage: the boot sector's signature is missing.

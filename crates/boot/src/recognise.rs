@@ -207,7 +207,7 @@ fn path(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
     (!path.is_empty() && path.len() < 512).then(|| printable(path))
 }
 
-/// What a UKI addon may hold (Unified Kernel Image specification, "Addons").
+/// The sections that a UKI addon may hold (Unified Kernel Image specification, "Addons").
 const ADDON_PARTS: &[&str] = &[
     ".cmdline", ".dtb", ".dtbauto", ".ucode", ".initrd", ".hwids", ".efifw",
 ];

@@ -1,4 +1,4 @@
-//! What people and programs see: results on stdout, notes and progress on stderr.
+//! The terminal: results on stdout, notes and progress on stderr.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What can be read as an image, and how.
+//! Files and streams that can be read as images.
 
 use std::fs::File;
 use std::io;
@@ -30,7 +30,7 @@ pub enum InputKind {
 ///
 /// # Errors
 ///
-/// What opening it says, and `InvalidInput` for what is no regular file.
+/// The error of opening it, and `InvalidInput` for anything but a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     // Opening a pipe does not wait for a writer then, nor does a terminal become
     // this process's own. Regular files do not heed either flag.

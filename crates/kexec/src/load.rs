@@ -12,7 +12,7 @@ use crate::machine::{LoadKind, MachineState};
 use crate::refusal::Refusal;
 use crate::syscall::{Call, syscall};
 
-/// What is handed to `kexec_file_load(2)`.
+/// The arguments of `kexec_file_load(2)`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct LoadRequest<'a> {
@@ -22,7 +22,7 @@ pub struct LoadRequest<'a> {
     pub initrd: Option<BorrowedFd<'a>>,
     /// The command line, without a NUL.
     pub cmdline: &'a [u8],
-    /// What the kernel is loaded for.
+    /// The occasion on which the kernel boots.
     pub kind: LoadKind,
     /// Lets the running kernel log what it does (Linux 6.8).
     pub debug: bool,

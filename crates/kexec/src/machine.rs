@@ -57,7 +57,7 @@ pub struct MachineState {
     pub systemd: bool,
 }
 
-/// What a kernel is loaded for.
+/// The occasion on which a loaded kernel boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadKind {
     /// To be booted by `ukexec exec`.

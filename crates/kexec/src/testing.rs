@@ -27,7 +27,7 @@ impl Home {
         Folder::around(&self.path(name)).unwrap()
     }
 
-    /// What is in it, sorted.
+    /// Its entries, sorted.
     pub(crate) fn entries(&self) -> Vec<OsString> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();

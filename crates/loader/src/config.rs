@@ -1,4 +1,4 @@
-//! What the machine and its administrator say: `ukexec.conf`, keys, UEFI
+//! The settings of the machine and its administrator: `ukexec.conf`, keys, UEFI
 //! variables, folders of parsers, the running kernel's command line.
 
 pub(crate) mod efivars;

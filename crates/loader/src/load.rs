@@ -23,7 +23,7 @@ pub struct NotTaken {
     pub plan: Option<Value>,
 }
 
-/// What is handed to `kexec_file_load(2)`.
+/// The arguments of `kexec_file_load(2)`.
 #[derive(Debug)]
 pub struct LoadPlan<'a> {
     unfolding: &'a Unfolding,

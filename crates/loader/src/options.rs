@@ -1,4 +1,4 @@
-//! What a caller asks for: how an image is taken apart, and what for.
+//! A caller's request: how an image is taken apart, and what for.
 
 use std::path::PathBuf;
 
@@ -29,13 +29,13 @@ pub struct LoaderOptions {
     pub cmdline: CmdlineFrom,
     /// Text to add behind the command line.
     pub append: Option<Vec<u8>>,
-    /// What the kernel is loaded for.
+    /// The occasion on which the kernel boots.
     pub kind: LoadKind,
     /// Whether the worker gives its rights away.
     pub sandbox: bool,
     /// The configuration instead of `/etc/ukexec/ukexec.conf`.
     pub config_file: Option<PathBuf>,
-    /// What replaces that of the configuration.
+    /// The caller's settings, which replace those of the configuration.
     pub config: Config,
     /// The limits of all parsers together.
     pub budget: Budget,
@@ -71,7 +71,7 @@ pub enum CmdlineFrom {
     RunningKernel,
 }
 
-/// What an image is taken apart for.
+/// The use that an image is taken apart for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Purpose {
     /// A report of layers, their sections, and the operating system.

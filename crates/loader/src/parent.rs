@@ -57,7 +57,7 @@ pub struct Unfolding {
     pub(crate) image: Image,
     /// The caller's initrds.
     pub(crate) initrds: Vec<Image>,
-    /// What the worker found, its parts left out.
+    /// The worker's answer, without the parts.
     pub(crate) answer: Answer,
     /// The kernel.
     pub(crate) kernel: CheckedSpans,
@@ -65,7 +65,7 @@ pub struct Unfolding {
     pub(crate) initrd: Option<CheckedSpans>,
     /// Where the parts' bytes are.
     pub(crate) sources: Sources,
-    /// What the kernel is for.
+    /// The occasion on which the kernel boots.
     pub(crate) kind: LoadKind,
 }
 

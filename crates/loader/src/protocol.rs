@@ -102,7 +102,7 @@ impl Event {
 /// What is trusted, and what to do about what is not.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Verification {
-    /// What to do about what is not trusted.
+    /// How images that nobody trusts are treated.
     pub(crate) enforcement: Enforcement,
     /// Report every signature, also where none is needed.
     pub(crate) thorough: bool,
@@ -113,7 +113,7 @@ pub(crate) struct Verification {
     /// The machine's variables by their paths below `/sys/firmware/efi`, if it
     /// is asked what it trusts.
     pub(crate) machine: Option<Vec<Bundled>>,
-    /// What else certificates have to be.
+    /// Checks beyond those of firmware.
     pub(crate) checks: Checks,
 }
 
@@ -262,7 +262,7 @@ pub struct Failure {
     pub insn: Option<u32>,
     /// Bytes into the layer.
     pub offset: Option<u64>,
-    /// What went wrong, in words.
+    /// The error in words.
     #[serde(deserialize_with = "bounds::line")]
     pub message: String,
 }

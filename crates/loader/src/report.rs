@@ -1,4 +1,4 @@
-//! What people and machines read: text and JSON of the same values.
+//! Reports for people and machines: text and JSON of the same values.
 
 pub mod failure;
 pub(crate) mod image;

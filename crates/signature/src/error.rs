@@ -162,7 +162,7 @@ pub enum SignatureError {
          it"
     )]
     Changed {
-        /// What is not the same.
+        /// The part that differs.
         what: &'static str,
     },
     /// The bytes to be hashed could not be read.

@@ -147,7 +147,7 @@ impl Hasher {
 ///
 /// # Errors
 ///
-/// What the image's medium says.
+/// Errors of the image's medium.
 pub fn digests_of(
     image: &(impl ReadAt + ?Sized),
     ranges: &ByteRanges,

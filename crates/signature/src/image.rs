@@ -39,7 +39,7 @@ pub enum DigestSource<'a> {
     NoneNeeded,
 }
 
-/// What became of verifying an image.
+/// The verdict on an image, and its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImageVerdict {
@@ -128,7 +128,7 @@ fn verify_pe<R: ReadAt + ?Sized>(
         Ok(ranges) => image
             .digests
             .digests(image.bytes, &DigestRequest { ranges, algorithms })?,
-        // What nobody signed need not be fit for it.
+        // An unsigned image need not be fit for a digest.
         Err(_) if table.is_none() => return Ok(Verdict::Unsigned),
         Err(error) => return Ok(Verdict::bad(&error.into())),
     };

@@ -11,7 +11,7 @@ use crate::table::certificate_table;
 use crate::verdict::{Good, Rejection};
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
 
-/// What is looked at beyond what firmware looks at.
+/// Checks beyond those of firmware.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Checks {
     /// Refuse certificates that are not valid at this time, in seconds since

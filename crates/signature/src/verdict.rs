@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::digest::Hex;
 use crate::{Algorithm, Certificate, Origin, Revocation, SignatureError};
 
-/// What became of verifying an image or a file. Displayed as one sentence.
+/// The result of verifying an image or a file. Displayed as one sentence.
 ///
 /// Nobody but this crate can make one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

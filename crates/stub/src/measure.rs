@@ -46,7 +46,7 @@ const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before 
 const NO_UTF16: &str = "PCR 12 is not told: the command line is no UTF-8, and a measured boot \
                         would pass it as UTF-16";
 
-/// What booting an image and loading it would measure.
+/// The measurements of booting an image and of loading it.
 ///
 /// It is shown for people with the SHA-256 bank alone, and serialises to what
 /// reports for machines have.
@@ -64,7 +64,7 @@ pub struct Measurements {
     pcr12: Option<Register>,
     /// By IMA, when a running kernel loads it.
     ima: Events,
-    /// What is not known.
+    /// Unknowns, in words.
     notes: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Measurements {
     ///
     /// # Errors
     ///
-    /// What the medium says.
+    /// Errors of the image's medium.
     pub fn add_load(
         &mut self,
         cmdline: &[u8],

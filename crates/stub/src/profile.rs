@@ -87,7 +87,7 @@ struct Assignments {
     state: State,
     key: Text,
     value: Text,
-    /// What was last assigned to `ID`.
+    /// The last value assigned to `ID`.
     id: Option<Vec<u8>>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Events {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Event {
     pub(crate) what: String,
-    /// What it depends on.
+    /// The condition it depends on.
     pub(crate) when: Option<&'static str>,
     #[serde(serialize_with = "Digests::serialize_by_name")]
     pub(crate) digests: Digests,
@@ -36,7 +36,7 @@ pub(crate) struct Register {
     pub(crate) events: Vec<Event>,
     #[serde(serialize_with = "Digests::serialize_by_name")]
     pub(crate) value: Digests,
-    /// What it holds later, where userspace extends it.
+    /// Its later values, where userspace extends it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) phases: Vec<Phase>,
 }

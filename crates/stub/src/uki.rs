@@ -68,7 +68,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     ///
     /// # Errors
     ///
-    /// What the image's medium says.
+    /// Errors of the image's medium.
     pub fn select(image: R, pe: &'a PeImage, selector: &[u8]) -> Result<Option<Self>, StubError> {
         let Some(number) = profile::find(&image, pe, selector)? else {
             return Ok(None);

@@ -13,7 +13,7 @@ use ukexec_bpf::Rope;
 use crate::chunks::{Chunks, ReadError, wide};
 use crate::{ParserOrigin, StageReport, UnfoldCause};
 
-/// What the caller asks of the command line.
+/// The caller's request for the command line.
 #[derive(Debug)]
 pub(crate) struct CmdlineRequest {
     /// `@X` without the blank, where a profile is asked for.

@@ -1,4 +1,4 @@
-//! What the programs of a stage did, as far as its host saw it.
+//! The effects of a stage's programs, as far as its host saw them.
 
 use ukexec_bpf::SourceId;
 
@@ -6,7 +6,7 @@ use crate::UnfoldCause;
 use crate::handed_over::HandedOver;
 use crate::report::{Resource, WarningKind};
 
-/// What programs did, as far as the host saw it.
+/// The effects of programs, as far as the host saw them.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) handed_over: HandedOver,
@@ -21,7 +21,7 @@ pub(crate) struct Record {
     pub(crate) refusals: Vec<String>,
     /// How often decompression was tried, failures included.
     pub(crate) decompressions: u32,
-    /// What decompression made, and how many bytes that is.
+    /// The output of decompression, and its length.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) decompressed: u64,
     /// Bytes of [`crate::Budget::output`] that are drawn for hand-overs that

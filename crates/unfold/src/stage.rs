@@ -33,7 +33,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) cmdline: Option<&'a Bytes>,
 }
 
-/// What the stages of one unfolding share.
+/// State that the stages of one unfolding share.
 pub(crate) struct Session<'a> {
     pub(crate) interface: &'a Interface,
     pub(crate) store: &'a mut dyn Store,

@@ -14,7 +14,7 @@ use syn::{
 /// The segments of a path. The first one is empty if it starts with `::`.
 pub(super) type Path = Vec<String>;
 
-/// What a module's code names.
+/// The names in a module's code.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     pub(super) used: Vec<Path>,

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::command::Tool;
 
-/// What breaks a rule.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     /// The file, from the root of the checkout.
     pub(super) file: String,
-    /// What is wrong, and what to do.
+    /// The fault, and the remedy.
     pub(super) what: String,
 }
 

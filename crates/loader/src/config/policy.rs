@@ -42,7 +42,7 @@ pub(crate) struct BootState {
     pub(crate) lockdown: bool,
 }
 
-/// What follows from a policy on a machine.
+/// The consequence of a policy on a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Enforcement {
     /// Refuse whatever has no good signature.

@@ -1,4 +1,4 @@
-//! What a worker is started with: it knows its limits before it reads a byte.
+//! The settings that a worker is started with: it knows its limits before it reads a byte.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;

@@ -30,7 +30,7 @@ pub fn sentence(error: &(dyn StdError + 'static)) -> String {
     text + advice
 }
 
-/// What to do about files that get too long.
+/// Advice for files that get too long.
 const LONG_FILE: &str = "; `ulimit -f` or the file system limits files, those in memory too";
 
 /// Returns whether the kernel said `EFBIG`.

@@ -11,7 +11,7 @@ use super::part::{self, Cmdline, KernelPart, Part};
 use super::signature::SignatureReport;
 use super::size::Size;
 
-/// What `inspect`, `unfold` and `load` report, with the fields of `docs/json.md`.
+/// The report of `inspect`, `unfold` and `load`, with the fields of `docs/json.md`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ImageReport {
     pub(crate) schema: u32,
@@ -41,7 +41,7 @@ pub(crate) struct ImageFile {
     pub(crate) size: u64,
 }
 
-/// What only `inspect` reports.
+/// The part of a report that only `inspect` has.
 #[derive(Debug, Serialize)]
 pub(crate) struct Inspection {
     /// The operating system that the image names.

@@ -7,7 +7,7 @@ use ukexec_kexec::Moved;
 
 use super::size::Size;
 
-/// What `kexec_file_load(2)` is given: `load` of the document.
+/// The call of `kexec_file_load(2)`: `load` of the document.
 #[derive(Debug, Serialize)]
 pub(crate) struct LoadReport {
     pub(crate) dry_run: bool,

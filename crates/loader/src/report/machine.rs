@@ -11,7 +11,7 @@ use super::size::Size;
 use crate::config::policy::Enforcement;
 use crate::config::trust::Standing;
 
-/// What `ukexec status` reports, with the fields of `docs/json.md`; a field that
+/// The report of `ukexec status`, with the fields of `docs/json.md`; a field that
 /// is not known is `None`.
 #[derive(Clone, Debug, Serialize)]
 pub struct MachineReport {
@@ -35,7 +35,7 @@ pub struct MachineReport {
     standing: Standing,
 }
 
-/// What is known to keep a kernel from being loaded, in words.
+/// Known reasons why a kernel cannot be loaded, in words.
 #[derive(Clone, Debug, Serialize)]
 struct Obstacles {
     load: Vec<String>,

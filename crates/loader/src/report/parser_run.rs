@@ -10,11 +10,11 @@ use super::SCHEMA;
 use super::part::{Cmdline, KernelIdentity, KernelPart, Part};
 use super::size::Size;
 
-/// What `ukexec parser run` reports, with the fields of `docs/json.md`.
+/// The report of `ukexec parser run`, with the fields of `docs/json.md`.
 #[derive(Debug, Serialize)]
 pub struct ParserRunReport {
     schema: u32,
-    /// What the match program said; absent where there is none.
+    /// The answer of the match program; absent where there is none.
     #[serde(rename = "match")]
     matches: Option<bool>,
     stage: StageReport,

@@ -1,4 +1,4 @@
-//! What comes out of an image: kernel, initrd, command line.
+//! The parts of an image: kernel, initrd, command line.
 
 use std::{fmt, io};
 
@@ -51,7 +51,7 @@ pub(crate) struct KernelPart {
     pub(crate) identity: KernelIdentity,
 }
 
-/// What kernel it is, or why it is none.
+/// The kind of kernel, or why it is none.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum KernelIdentity {

@@ -1,11 +1,11 @@
-//! What is known of a layer's signature.
+//! The report on a layer's signature.
 
 use serde::Serialize;
 use ukexec_signature::{Digests, Verdict};
 
 use super::layers::line;
 
-/// What was found of a layer.
+/// The findings about a layer's signature.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SignatureReport {
     /// Where it lies.

@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     /// The kernel at its true length: without what a section holds behind its
     /// certificates.
     pub(crate) kernel: Rope,
-    /// What kernel it is, or why it is none.
+    /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
     /// The initrd; absent is `None`.
     pub(crate) initrd: Option<Rope>,

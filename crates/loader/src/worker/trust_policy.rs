@@ -1,4 +1,4 @@
-//! What is trusted, and what is done about what is not.
+//! Trusted keys, and how images that none of them vouches for are treated.
 
 use anyhow::{Context as _, bail};
 use tracing::info;
@@ -13,7 +13,7 @@ use crate::config::policy::{Because, Enforcement};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{Trusted, Verification};
 
-/// What to trust, and what to do about what is not trusted.
+/// Trusted keys, and how images that none of them vouches for are treated.
 #[derive(Debug, Default)]
 pub(crate) struct TrustPolicy {
     pub(super) enforcement: Enforcement,

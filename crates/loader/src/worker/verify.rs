@@ -28,7 +28,7 @@ pub(crate) struct Verifier<'a> {
     embedded_parsers: bool,
     /// Whether a layer so far was a PE image: its `.sbat` stands for all inside.
     had_pe: bool,
-    /// What was found, layer by layer.
+    /// The findings, layer by layer.
     pub(crate) found: Vec<SignatureReport>,
 }
 

@@ -1,4 +1,4 @@
-//! What `ukexec parser check` reports, with the fields of `docs/json.md`.
+//! The report of `ukexec parser check`, with the fields of `docs/json.md`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What happens in a run, with the fields of `docs/json.md`.
+//! The events of a run, with the fields of `docs/json.md`.
 
 use std::fmt::{self, Display};
 
@@ -7,7 +7,7 @@ use ukexec_bpf::Place;
 use ukexec_bpf::memory::{Access, Memory};
 use ukexec_unfold::Resource;
 
-/// What happens: a line of JSON, or lines of text.
+/// An event: a line of JSON, or lines of text.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
@@ -68,7 +68,7 @@ pub(crate) struct Accessed {
     pub(crate) addr: Word,
     pub(crate) access: Access,
     pub(crate) len: u8,
-    /// What is there now; nothing if it failed.
+    /// The bytes that are there now; nothing if it failed.
     #[serde(serialize_with = "bare")]
     pub(crate) content: Option<Word>,
 }
