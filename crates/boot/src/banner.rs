@@ -1,5 +1,6 @@
 //! Looking for what a kernel calls itself.
 
+use alloc::string::String;
 use memchr::memmem::Finder;
 use ukexec_pe::ReadAt;
 

@@ -1,5 +1,9 @@
 //! Fields of a header, read without trusting its length.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use ukexec_pe::ReadAt;
 
 use crate::error::BootError;
@@ -94,7 +98,10 @@ pub(crate) fn read(
     if !bytes.is_empty() {
         image
             .read_at(at, &mut bytes)
-            .map_err(|cause| BootError::Read { at, cause })?;
+            .map_err(|cause| BootError::Read {
+                at,
+                cause: Box::new(cause),
+            })?;
     }
     Ok(bytes)
 }

@@ -8,6 +8,7 @@ use crate::error::BootError;
 use crate::format::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, Platform};
 use crate::problem::{FileLoadErrno, KernelFault, Problem};
+use alloc::vec::Vec;
 
 /// What matters of the setup header.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,8 @@ use crate::image::Flat;
 use crate::kernel::{Header, Kernel};
 use crate::platform::{Arch, Platform};
 use crate::problem::{FileLoadErrno, KernelFault, Problem};
+use alloc::vec;
+use alloc::vec::Vec;
 
 impl Kernel {
     /// Returns what the kernel of `platform` would object to, and what would go

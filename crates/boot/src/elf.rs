@@ -3,6 +3,7 @@
 //! Spec: System V ABI, "Object Files"; the rules are those of
 //! `kernel/kexec_elf.c`. Only what that loader looks at is looked at here.
 
+use alloc::vec::Vec;
 use ukexec_pe::ReadAt;
 
 use crate::bytes::{Fields, read};

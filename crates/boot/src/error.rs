@@ -1,6 +1,7 @@
 //! The crate's error type.
 
-use std::io;
+use alloc::boxed::Box;
+use core::error::Error;
 
 use ukexec_pe::{FileOffset, PeError};
 
@@ -47,7 +48,7 @@ pub enum BootError {
         at: u64,
         /// Why it failed.
         #[source]
-        cause: io::Error,
+        cause: Box<dyn Error + Send + Sync>,
     },
 }
 

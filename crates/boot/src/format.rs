@@ -1,6 +1,6 @@
 //! How kernels are packed, and how long their command lines may be.
 
-use std::fmt;
+use core::fmt;
 
 /// How a kernel is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

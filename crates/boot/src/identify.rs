@@ -1,6 +1,10 @@
 //! Telling what an image is.
 
-use std::ops::Range;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use ukexec_pe::{Machine, PeError, PeImage, ReadAt, Subsystem};
 
@@ -768,6 +772,8 @@ mod tests {
     struct Broken;
 
     impl ReadAt for Broken {
+        type Error = io::Error;
+
         fn len(&self) -> u64 {
             1 << 30
         }

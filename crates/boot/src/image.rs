@@ -9,6 +9,8 @@ use crate::error::BootError;
 use crate::format::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, ByteOrder, Platform};
 use crate::problem::{FileLoadErrno, KernelFault, Problem};
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// A flat image's header.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,8 @@ use crate::format::{CmdlineLimit, KernelFormat};
 use crate::platform::{Arch, ByteOrder, Platform};
 use crate::problem::KernelFault;
 use crate::{bzimage, image};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A kernel, identified.
 #[derive(Clone, Debug)]

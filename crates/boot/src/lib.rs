@@ -26,6 +26,7 @@
 //! `arch/s390/kernel/{kexec_image,machine_kexec_file}.c`, `kernel/kexec_elf.c`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     not(test),
     warn(
@@ -34,6 +35,8 @@
         clippy::as_conversions
     )
 )]
+
+extern crate alloc;
 
 mod banner;
 mod bytes;

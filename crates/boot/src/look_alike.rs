@@ -1,6 +1,10 @@
 //! What an image is when it is no kernel.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// What an image is instead of a kernel.
 ///

@@ -1,6 +1,6 @@
 //! Architectures, and the facts of the machine that is to load a kernel.
 
-use std::fmt;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! Faults of a kernel, and how `kexec_file_load(2)` answers them.
 
-use std::fmt;
+use alloc::string::String;
+use core::fmt;
 
 use crate::format::KernelFormat;
 use crate::platform::{Arch, ByteOrder};

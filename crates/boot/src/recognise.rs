@@ -1,5 +1,9 @@
 //! Telling what an image is when it is no kernel.
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use ukexec_pe::{PeImage, ReadAt, Section, Subsystem};
 
 use crate::bytes::{Fields, printable, read};
@@ -131,13 +135,13 @@ impl LookAlike {
 
 /// Returns whether `bytes` are the beginning of a text.
 fn is_text(bytes: &[u8]) -> bool {
-    let text = match std::str::from_utf8(bytes) {
+    let text = match core::str::from_utf8(bytes) {
         Ok(text) => text,
         // The last character may be cut off.
         Err(error) if error.error_len().is_none() => {
             // The error says that these are there, and are text.
             let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            std::str::from_utf8(valid).unwrap_or_default()
+            core::str::from_utf8(valid).unwrap_or_default()
         }
         Err(_) => return false,
     };

@@ -1,6 +1,6 @@
 //! Minimal images for tests, each as small as its format allows.
 
-use std::ops::Range;
+use core::ops::Range;
 
 /// Writes `bytes` at `at`, making room as needed.
 pub(crate) fn put(image: &mut Vec<u8>, at: usize, bytes: &[u8]) {

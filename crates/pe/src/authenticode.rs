@@ -4,7 +4,8 @@
 //! "Calculating the PE Image Hash", with the zero padding that signing tools
 //! add. Digests and certificates themselves are not read here.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::headers::{
     CHECK_SUM, DATA_DIRECTORIES, DIRECTORY_CERTIFICATES, DIRECTORY_LEN, Field,

@@ -1,7 +1,8 @@
 //! Bytes of a file that are taken together: what a digest is made of, or the
 //! content of a section as it lies in memory.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ pub struct ByteRanges {
 impl From<Range<u64>> for ByteRanges {
     fn from(range: Range<u64>) -> Self {
         Self {
-            ranges: std::iter::once(range).collect(),
+            ranges: core::iter::once(range).collect(),
             padding: 0,
         }
     }

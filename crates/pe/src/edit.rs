@@ -31,6 +31,7 @@ mod table;
 use crate::headers::{CHARACTERISTICS, DIRECTORY_CERTIFICATES, SIZE_OF_IMAGE};
 use crate::read::wide;
 use crate::{PeError, Section, SectionFlags, SectionName};
+use alloc::vec::Vec;
 use draft::Draft;
 use references::overlap;
 

@@ -1,8 +1,10 @@
 //! Why an image is refused.
 
-use std::fmt;
-use std::io;
-use std::ops::Range;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::error::Error;
+use core::fmt;
+use core::ops::Range;
 
 use crate::{Rva, SectionName};
 
@@ -29,7 +31,7 @@ pub enum PeError {
         len: u64,
         /// Why.
         #[source]
-        cause: io::Error,
+        cause: Box<dyn Error + Send + Sync>,
     },
     /// The file is too short to hold the field.
     #[error(

@@ -3,8 +3,9 @@
 //!
 //! Spec: PE format, "MS-DOS Stub", "COFF File Header", "Optional Header".
 
-use std::borrow::Cow;
-use std::ops::Range;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::read::{Block, Front, wide};
 use crate::{

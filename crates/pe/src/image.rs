@@ -1,6 +1,7 @@
 //! The view of an image: headers that were checked once.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::headers::{DIRECTORY_CERTIFICATES, Headers};
 use crate::read::Front;
@@ -166,7 +167,7 @@ impl PeImage {
             .map(Section::content)
             .filter(|content| !content.is_empty())
             .collect();
-        contents.sort_by_key(|content| (content.start, std::cmp::Reverse(content.end)));
+        contents.sort_by_key(|content| (content.start, core::cmp::Reverse(content.end)));
         let mut free_from = 0;
         contents.retain(|content| {
             let disjoint = content.start >= free_from;
@@ -539,6 +540,8 @@ mod tests {
     }
 
     impl ReadAt for Spy {
+        type Error = io::Error;
+
         fn len(&self) -> u64 {
             self.bytes.len() as u64
         }
@@ -548,7 +551,7 @@ mod tests {
             if self.reads.borrow().len() > self.fails_at {
                 return Err(io::Error::other("the disk is gone"));
             }
-            self.bytes.read_at(offset, buf)
+            self.bytes.read_at(offset, buf).map_err(io::Error::other)
         }
     }
 

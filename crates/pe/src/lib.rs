@@ -39,6 +39,7 @@
 //! # Ok::<(), ukexec_pe::PeError>(())
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     not(test),
     warn(
@@ -47,6 +48,8 @@
         clippy::as_conversions
     )
 )]
+
+extern crate alloc;
 
 mod authenticode;
 mod byte_ranges;
@@ -66,5 +69,5 @@ pub use byte_ranges::ByteRanges;
 pub use edit::{EditOptions, attach, detach};
 pub use error::{FileOffset, PeError};
 pub use image::{Machine, PeImage, Subsystem};
-pub use read::ReadAt;
+pub use read::{PastEnd, ReadAt};
 pub use section::{Rva, Section, SectionFlags, SectionName};

@@ -1,9 +1,8 @@
 //! Properties that hold for any image: nothing panics, every edit keeps what
 //! it does not touch, and removing what was added gives the original back.
 
+use core::ops::Range;
 use std::cell::Cell;
-use std::io;
-use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -11,7 +10,7 @@ use proptest::sample::{Index, select};
 use crate::checksum::checksum;
 use crate::read::u32_at;
 use crate::testing::{Builder, Checksum, Zboot};
-use crate::{EditOptions, PeError, PeImage, ReadAt, Section, attach, detach};
+use crate::{EditOptions, PastEnd, PeError, PeImage, ReadAt, Section, attach, detach};
 
 const KEEP: EditOptions = EditOptions {
     drop_signature: false,
@@ -220,11 +219,13 @@ struct Spy<'a> {
 }
 
 impl ReadAt for Spy<'_> {
+    type Error = PastEnd;
+
     fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), PastEnd> {
         self.reads.set(self.reads.get() + 1);
         self.largest.set(self.largest.get().max(buf.len()));
         self.bytes.read_at(offset, buf)

@@ -1,7 +1,10 @@
 //! Reading bytes by position, and little-endian fields out of them.
 
-use std::borrow::Cow;
-use std::io;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::{error, fmt};
 
 use crate::headers::Field;
 use crate::{FileOffset, PeError};
@@ -12,6 +15,9 @@ use crate::{FileOffset, PeError};
 /// The bytes must not change while an image is looked at; a caller that cannot
 /// promise this takes a snapshot first.
 pub trait ReadAt {
+    /// Why the medium could not be read.
+    type Error: error::Error + Send + Sync + 'static;
+
     /// Returns the length in bytes.
     fn len(&self) -> u64;
 
@@ -24,41 +30,59 @@ pub trait ReadAt {
     ///
     /// # Errors
     ///
-    /// What the medium says; `UnexpectedEof` where the span passes the end.
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// Those of the medium, and one where the span passes the end.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Self::Error>;
 }
 
+/// Bytes in memory end before the span that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastEnd;
+
+impl fmt::Display for PastEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unexpected end of file")
+    }
+}
+
+impl error::Error for PastEnd {}
+
 impl ReadAt for [u8] {
+    type Error = PastEnd;
+
     fn len(&self) -> u64 {
         wide(<[u8]>::len(self))
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), PastEnd> {
         let bytes = usize::try_from(offset)
             .ok()
             .and_then(|start| self.get(start..)?.get(..buf.len()))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+            .ok_or(PastEnd)?;
         buf.copy_from_slice(bytes);
         Ok(())
     }
 }
 
 impl ReadAt for Vec<u8> {
+    type Error = PastEnd;
+
     fn len(&self) -> u64 {
         wide(self.as_slice().len())
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), PastEnd> {
         self.as_slice().read_at(offset, buf)
     }
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for &T {
+    type Error = T::Error;
+
     fn len(&self) -> u64 {
         (**self).len()
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), T::Error> {
         (**self).read_at(offset, buf)
     }
 }
@@ -117,10 +141,10 @@ fn read(image: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, Pe
         len,
         cause,
     };
-    let count =
-        usize::try_from(len).map_err(|_no_room| failed(io::ErrorKind::OutOfMemory.into()))?;
+    let count = usize::try_from(len).map_err(|no_room| failed(Box::new(no_room)))?;
     let mut bytes = vec![0; count];
-    image.read_at(at, &mut bytes).map_err(failed)?;
+    let read = image.read_at(at, &mut bytes);
+    read.map_err(|cause| failed(Box::new(cause)))?;
     Ok(bytes)
 }
 
@@ -171,7 +195,7 @@ pub(crate) fn wide(len: usize) -> u64 {
 }
 
 /// Returns the bytes in `range`, or `None` if they pass the end.
-pub(crate) fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> Option<&[u8]> {
+pub(crate) fn slice(bytes: &[u8], range: core::ops::Range<u64>) -> Option<&[u8]> {
     bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
 }
 
@@ -186,8 +210,7 @@ mod tests {
         ReadAt::read_at(&&bytes, 6, &mut buf).unwrap();
         assert_eq!(&buf, b"6789");
         for offset in [7, 10, 11, u64::MAX] {
-            let error = bytes.read_at(offset, &mut buf).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "at {offset}");
+            assert_eq!(bytes.read_at(offset, &mut buf), Err(PastEnd), "at {offset}");
         }
         bytes.read_at(10, &mut []).unwrap();
         assert!(!ReadAt::is_empty(&bytes));

@@ -1,8 +1,10 @@
 //! Sections: their names, and which bytes of the file are their content.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::ops::Range;
+use alloc::borrow::ToOwned;
+use alloc::string::ToString;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::ops::Range;
 
 use crate::PeError;
 

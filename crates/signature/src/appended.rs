@@ -122,7 +122,7 @@ fn verify(
     let digests = digests.map_err(|cause| SignatureError::Read {
         at: 0,
         len: signed_len,
-        cause,
+        cause: Box::new(cause),
     })?;
     if let Some(revocation) = trust.revokes_image(&digests) {
         return Ok(Verdict::Revoked {

@@ -167,7 +167,7 @@ pub enum SignatureError {
     },
     /// The bytes to be hashed could not be read.
     #[error(transparent)]
-    Digests(std::io::Error),
+    Digests(Box<dyn core::error::Error + Send + Sync>),
     /// The file could not be read.
     #[error("reading {len} bytes at file offset {at:#x} failed")]
     Read {
@@ -177,7 +177,7 @@ pub enum SignatureError {
         len: u64,
         /// Why.
         #[source]
-        cause: std::io::Error,
+        cause: Box<dyn core::error::Error + Send + Sync>,
     },
 }
 

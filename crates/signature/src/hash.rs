@@ -1,6 +1,5 @@
 //! Taking an image's Authenticode digests, in one pass or by going back.
 
-use std::io;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -148,11 +147,11 @@ impl Hasher {
 /// # Errors
 ///
 /// Errors of the image's medium.
-pub fn digests_of(
-    image: &(impl ReadAt + ?Sized),
+pub fn digests_of<R: ReadAt + ?Sized>(
+    image: &R,
     ranges: &ByteRanges,
     algorithms: AlgorithmSet,
-) -> io::Result<Digests> {
+) -> Result<Digests, R::Error> {
     let mut states = states(algorithms);
     let mut buf = vec![0; CHUNK];
     for range in &ranges.ranges {

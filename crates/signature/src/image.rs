@@ -152,7 +152,7 @@ impl DigestSource<'_> {
         let taken = match self {
             Self::Image => {
                 return digests_of(image, &request.ranges, request.algorithms)
-                    .map_err(SignatureError::Digests);
+                    .map_err(|cause| SignatureError::Digests(Box::new(cause)));
             }
             Self::NoneNeeded => return changed("it had no signature before"),
             Self::Taken(taken) => taken,

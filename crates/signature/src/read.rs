@@ -1,6 +1,5 @@
 //! Reading a part of an image or of a file.
 
-use std::io;
 use std::ops::Range;
 
 use ukexec_pe::ReadAt;
@@ -14,9 +13,10 @@ pub(crate) fn read(
     len: u64,
 ) -> Result<Vec<u8>, SignatureError> {
     let failed = |cause| SignatureError::Read { at, len, cause };
-    let size = usize::try_from(len).map_err(|error| failed(io::Error::other(error)))?;
+    let size = usize::try_from(len).map_err(|error| failed(error.into()))?;
     let mut bytes = vec![0; size];
-    file.read_at(at, &mut bytes).map_err(failed)?;
+    let read = file.read_at(at, &mut bytes);
+    read.map_err(|cause| failed(cause.into()))?;
     Ok(bytes)
 }
 

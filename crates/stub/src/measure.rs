@@ -136,7 +136,7 @@ fn loaded(
     Ok(Some(Event {
         what: what.to_owned(),
         when,
-        digests: digests_of(image, &ranges, banks())?,
+        digests: digests_of(image, &ranges, banks()).map_err(io::Error::other)?,
     }))
 }
 

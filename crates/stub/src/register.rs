@@ -56,7 +56,8 @@ impl Event {
         Ok(Self {
             what: what.to_owned(),
             when: None,
-            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), banks())?,
+            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), banks())
+                .map_err(io::Error::other)?,
         })
     }
 }

@@ -46,6 +46,8 @@ impl<'a, R: ReadAt> SectionBytes<'a, R> {
 }
 
 impl<R: ReadAt> ReadAt for SectionBytes<'_, R> {
+    type Error = io::Error;
+
     fn len(&self) -> u64 {
         self.size().into()
     }
@@ -62,7 +64,7 @@ impl<R: ReadAt> ReadAt for SectionBytes<'_, R> {
         let in_file = usize::try_from(content.end.saturating_sub(at).min(len));
         let (bytes, zeros) = buf.split_at_mut(in_file.map_err(io::Error::other)?);
         zeros.fill(0);
-        self.image.read_at(at, bytes)
+        self.image.read_at(at, bytes).map_err(io::Error::other)
     }
 }
 

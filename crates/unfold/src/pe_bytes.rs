@@ -10,6 +10,8 @@ use ukexec_pe::ReadAt;
 pub struct PeBytes<'a>(pub &'a Rope);
 
 impl ReadAt for PeBytes<'_> {
+    type Error = io::Error;
+
     fn len(&self) -> u64 {
         self.0.len()
     }

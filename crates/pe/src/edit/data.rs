@@ -1,6 +1,6 @@
 //! The sections' data in the file.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::draft::Draft;
 use super::references::{Extent, Owner, overlap};

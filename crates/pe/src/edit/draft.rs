@@ -1,7 +1,8 @@
 //! An image that is being edited: bytes that can move, with what points at
 //! them.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::references::overlap;
 use crate::checksum::checksum;
@@ -183,7 +184,7 @@ impl Draft {
             field: purpose,
             value: new,
         })?;
-        self.bytes.splice(start..end, std::iter::repeat_n(0, new));
+        self.bytes.splice(start..end, core::iter::repeat_n(0, new));
         for pointer in pointers.iter().filter(|pointer| pointer.target >= tail) {
             self.put_u32(pointer.field, moved(pointer.at), moved(pointer.target))?;
         }

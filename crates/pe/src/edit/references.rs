@@ -7,7 +7,9 @@
 //! (payload). Everything else in an image goes by address, so that moving file
 //! data does not touch it.
 
-use std::ops::Range;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::draft::{Draft, Format};
 use crate::headers::{

@@ -1,6 +1,6 @@
 //! The section table, the headers around it, and addresses in memory.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::draft::Draft;
 use super::{align_down, align_up};
