@@ -5,10 +5,15 @@
 
 use ::bzip2::{Decompress, Error, Status};
 
-use crate::error::{Corruption, DecompressError, Fault};
-use crate::input::CHUNK;
-use crate::job::{Ending, Job};
-use crate::push::{Fed, Push, Step, feed};
+use crate::error::Fault;
+use crate::job::{Ending, Format, Job, StreamWarning};
+use crate::push::{Fed, Push, feed};
+
+pub(crate) const FORMAT: Format = Format {
+    name: "bzip2",
+    magic: b"BZh",
+    decode,
+};
 
 /// What the decoder takes at level 9: 900 kB of block, four bytes each.
 const MEMORY: u64 = 3_600_000;
@@ -18,22 +23,22 @@ const MEMORY: u64 = 3_600_000;
 const END_MAGIC: u128 = 0x1772_4538_5090;
 const END_MAGIC_MASK: u128 = (1 << 48) - 1;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
     job.input.check_memory(MEMORY)?;
     let mut bunzip = Bunzip {
         raw: Decompress::new(false),
         tail: 0,
     };
-    match feed(job, &mut bunzip, &mut vec![0; CHUNK], u64::MAX)? {
-        Fed::Ended => Ok(Ending::Complete),
+    match feed(job, &mut bunzip, u64::MAX)? {
+        Fed::Ended => Ok(None),
         Fed::Given | Fed::InputOver if bunzip.in_trailer() => {
             // Each block has a CRC of its own, and those were all compared.
-            Ok(Ending::TrailerCut {
+            Ok(Some(StreamWarning::TrailerCut {
                 part: "CRC of the stream",
                 data_checked: true,
-            })
+            }))
         }
-        Fed::Given | Fed::InputOver => Err(job.input.truncated()),
+        Fed::Given | Fed::InputOver => Err(Fault::Truncated),
     }
 }
 
@@ -53,23 +58,22 @@ impl Bunzip {
 }
 
 impl Push for Bunzip {
-    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
-        let before = (self.raw.total_in(), self.raw.total_out());
-        let ended = match self.raw.decompress(input, output) {
-            Ok(Status::StreamEnd) => Ok(true),
+    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Result<bool, Fault> {
+        match self.raw.decompress(input, output) {
             Ok(Status::MemNeeded) => Err(Fault::Memory(MEMORY)),
-            Ok(_) => Ok(false),
-            Err(Error::Data) => Err(Fault::Corrupt(Corruption::decoder(
-                "a block or a CRC is wrong",
-            ))),
-            Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
-        };
-        let after = (self.raw.total_in(), self.raw.total_out());
-        let step = Step::between(input, output, before, after, ended);
-        let not_last = step.consumed.len().saturating_sub(16);
-        for byte in step.consumed.iter().skip(not_last) {
+            Ok(status) => Ok(status == Status::StreamEnd),
+            Err(Error::Data) => Err(Fault::corrupt("a block or a CRC is wrong")),
+            Err(error) => Err(Fault::corrupt(error)),
+        }
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        (self.raw.total_in(), self.raw.total_out())
+    }
+
+    fn see(&mut self, taken: &[u8], _given: &[u8]) {
+        for byte in taken.iter().skip(taken.len().saturating_sub(16)) {
             self.tail = (self.tail << 8) | u128::from(*byte);
         }
-        step
     }
 }

@@ -1,54 +1,63 @@
-//! Which compression a stream has, by its magic.
+//! The compressions: one row each, and which of them a stream has by its magic.
 
 use std::fmt;
 
-/// A compression that Linux kernels and their images use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compression {
+use crate::error::Fault;
+use crate::job::Format;
+use crate::zstd::SKIPPABLE_MAGIC;
+
+/// Makes the enum out of rows: a name, and the file that has its `FORMAT`.
+macro_rules! compressions {
+    ($($(#[$doc:meta])* $name:ident = $file:ident,)*) => {
+        /// A compression that Linux kernels and their images use.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Compression {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Compression {
+            const ALL: &[(Self, Format)] = &[$((Self::$name, crate::$file::FORMAT),)*];
+
+            pub(crate) fn format(self) -> Format {
+                match self {
+                    $(Self::$name => crate::$file::FORMAT,)*
+                }
+            }
+        }
+    };
+}
+
+compressions! {
     /// gzip, RFC 1952.
-    Gzip,
+    Gzip = gzip,
     /// bzip2.
-    Bzip2,
+    Bzip2 = bzip2,
     /// LZMA-alone, the `.lzma` file format.
-    Lzma,
+    Lzma = lzma,
     /// xz.
-    Xz,
+    Xz = xz,
     /// LZO in an lzop file.
-    Lzo,
+    Lzo = lzo,
     /// LZ4 in its legacy format.
-    Lz4,
+    Lz4 = lz4,
     /// Zstandard, RFC 8878.
-    Zstd,
+    Zstd = zstd,
 }
 
 impl Compression {
-    /// The length of the longest magic: that of lzop.
-    pub const MAGIC_LEN_MAX: usize = LZO_MAGIC.len();
-
-    /// The magics. gzip and lzma are known by two bytes, as in Linux
-    /// `lib/decompress.c`; the others have longer ones, and are held to them.
-    const MAGICS: [(Self, &'static [u8]); 7] = [
-        (Self::Gzip, &[0x1f, 0x8b]),
-        (Self::Bzip2, b"BZh"),
-        (Self::Lzma, &[0x5d, 0x00]),
-        (Self::Xz, &[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]),
-        (Self::Lzo, &LZO_MAGIC),
-        (Self::Lz4, &LZ4_MAGIC),
-        (Self::Zstd, &ZSTD_MAGIC),
-    ];
-
     /// Returns the compression whose magic `head` starts with.
     ///
     /// Of a `head` shorter than a magic, two bytes are enough: what is cut
     /// there is reported as cut, not as unknown.
     #[must_use]
     pub fn detect(head: &[u8]) -> Option<Self> {
-        let known = Self::MAGICS.iter().find(|(_, magic)| {
+        let mut all = Self::ALL.iter();
+        let known = all.find(|(_, format)| {
             head.len() >= 2
                 && head
                     .iter()
-                    .zip(*magic)
-                    .all(|(found, expected)| found == expected)
+                    .zip(format.magic)
+                    .all(|(found, byte)| found == byte)
         });
         match (known, head) {
             (Some((compression, _)), _) => Some(*compression),
@@ -58,25 +67,47 @@ impl Compression {
             (None, _) => None,
         }
     }
+
+    /// As [`detect`](Self::detect); the error shows `head`.
+    pub(crate) fn expect(head: &[u8]) -> Result<Self, Fault> {
+        Self::detect(head).ok_or_else(|| {
+            let name = |(compression, format): &(Self, Format)| match compression {
+                Self::Lz4 => "lz4 (legacy)",
+                _ => format.name,
+            };
+            let names: Vec<_> = Self::ALL.iter().map(name).collect();
+            let bytes: Vec<_> = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            Fault::Input(format!(
+                "no compression of the Linux kernel starts with {}: expected {}{}",
+                if head.is_empty() {
+                    "an empty input".to_owned()
+                } else {
+                    bytes.join(" ")
+                },
+                names.join(", ").replace(", zstd", " or zstd"),
+                if head.starts_with(&LZ4_FRAME_MAGIC) {
+                    LZ4_FRAME
+                } else {
+                    ""
+                },
+            ))
+        })
+    }
+
+    /// Returns the length of the longest magic.
+    pub(crate) fn longest_magic() -> usize {
+        Self::ALL
+            .iter()
+            .fold(0, |longest, (_, format)| longest.max(format.magic.len()))
+    }
 }
 
 /// The name as the kernel's configuration and zboot's header have it.
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gzip => "gzip",
-            Self::Bzip2 => "bzip2",
-            Self::Lzma => "lzma",
-            Self::Xz => "xz",
-            Self::Lzo => "lzo",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        })
+        f.write_str(self.format().name)
     }
 }
 
-pub(crate) const LZ4_MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
-pub(crate) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// The last three bytes of a skippable frame's magic; the first is 0x50-0x5f.
-pub(crate) const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
-const LZO_MAGIC: [u8; 9] = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
+const LZ4_FRAME_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+const LZ4_FRAME: &str = "; this is an LZ4 frame, the kernel takes only the legacy format (lz4 -l)";

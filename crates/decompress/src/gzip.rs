@@ -5,10 +5,15 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use crate::error::{Corruption, DecompressError, Fault};
-use crate::input::CHUNK;
-use crate::job::{Ending, Job};
-use crate::push::{Fed, Push, Step, feed};
+use crate::error::Fault;
+use crate::job::{Ending, Format, Job, StreamWarning};
+use crate::push::{Fed, Push, feed};
+
+pub(crate) const FORMAT: Format = Format {
+    name: "gzip",
+    magic: &[0x1f, 0x8b],
+    decode,
+};
 
 /// RFC 1952, 2.3.1 "FLG".
 mod flag {
@@ -22,34 +27,28 @@ mod flag {
 /// CM 8, the only one that was ever assigned.
 const DEFLATE: u8 = 8;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
     header(job)?;
     let mut inflate = Inflate {
         raw: Decompress::new(false),
         crc: Crc::new(),
     };
-    match feed(job, &mut inflate, &mut vec![0; CHUNK], u64::MAX)? {
+    match feed(job, &mut inflate, u64::MAX)? {
         Fed::Ended => trailer(job, &inflate.crc),
-        Fed::Given | Fed::InputOver => Err(job.input.truncated()),
+        Fed::Given | Fed::InputOver => Err(Fault::Truncated),
     }
 }
 
-fn header(job: &mut Job<'_>) -> Result<(), DecompressError> {
+fn header(job: &mut Job<'_>) -> Result<(), Fault> {
     let mut crc = Crc::new();
     let fixed: [u8; 10] = job.input.take()?;
     crc.update(&fixed);
     let [_, _, method, flags, ..] = fixed;
     if method != DEFLATE {
-        return Err(job
-            .input
-            .unsupported(format!("compression method {method}")));
+        return Err(Fault::Unsupported(format!("compression method {method}")));
     }
     if flags & flag::RESERVED != 0 {
-        return Err(job.input.corrupt(Corruption::Field {
-            field: "FLG",
-            expected: "reserved bits 0",
-            found: flags.into(),
-        }));
+        return Err(Fault::field("FLG", "reserved bits 0", flags));
     }
     if flags & flag::FEXTRA != 0 {
         let len: [u8; 2] = job.input.take()?;
@@ -65,13 +64,13 @@ fn header(job: &mut Job<'_>) -> Result<(), DecompressError> {
     if flags & flag::FHCRC != 0 {
         let [low, high, ..] = crc.sum().to_le_bytes();
         let stored: [u8; 2] = job.input.take()?;
-        check(job, "CRC-16 of the header", &[low, high], &stored)?;
+        check("CRC-16 of the header", &[low, high], &stored)?;
     }
     Ok(())
 }
 
 /// Skips a text and the NUL that ends it.
-fn skip_text(job: &mut Job<'_>, crc: &mut Crc) -> Result<(), DecompressError> {
+fn skip_text(job: &mut Job<'_>, crc: &mut Crc) -> Result<(), Fault> {
     loop {
         let byte: [u8; 1] = job.input.take()?;
         crc.update(&byte);
@@ -82,31 +81,26 @@ fn skip_text(job: &mut Job<'_>, crc: &mut Crc) -> Result<(), DecompressError> {
 }
 
 /// CRC32 and ISIZE, RFC 1952, 2.3. What is left of a cut trailer must be right.
-fn trailer(job: &mut Job<'_>, crc: &Crc) -> Result<Ending, DecompressError> {
+fn trailer(job: &mut Job<'_>, crc: &Crc) -> Result<Ending, Fault> {
     for (what, computed) in [
         ("CRC-32 of the data", crc.sum()),
         ("length modulo 2^32 (ISIZE)", crc.amount()),
     ] {
         let stored = job.input.peek(4)?.to_vec();
-        check(job, what, &computed.to_le_bytes(), &stored)?;
+        check(what, &computed.to_le_bytes(), &stored)?;
         job.input.consume(stored.len());
         if stored.len() < 4 {
-            return Ok(Ending::TrailerCut {
+            return Ok(Some(StreamWarning::TrailerCut {
                 part: "CRC-32 and length",
                 data_checked: false,
-            });
+            }));
         }
     }
-    Ok(Ending::Complete)
+    Ok(None)
 }
 
 /// Compares as many bytes as are stored.
-fn check(
-    job: &Job<'_>,
-    what: &'static str,
-    computed: &[u8],
-    stored: &[u8],
-) -> Result<(), DecompressError> {
+fn check(what: &str, computed: &[u8], stored: &[u8]) -> Result<(), Fault> {
     if computed.starts_with(stored) {
         return Ok(());
     }
@@ -116,11 +110,7 @@ fn check(
             .rev()
             .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
     };
-    Err(job.input.corrupt(Corruption::Checksum {
-        what,
-        stored: number(stored),
-        computed: number(computed),
-    }))
+    Err(Fault::checksum(what, number(stored), number(computed)))
 }
 
 struct Inflate {
@@ -129,15 +119,16 @@ struct Inflate {
 }
 
 impl Push for Inflate {
-    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
-        let before = (self.raw.total_in(), self.raw.total_out());
-        let ended = match self.raw.decompress(input, output, FlushDecompress::None) {
-            Ok(status) => Ok(status == Status::StreamEnd),
-            Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
-        };
-        let after = (self.raw.total_in(), self.raw.total_out());
-        let step = Step::between(input, output, before, after, ended);
-        self.crc.update(step.produced);
-        step
+    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Result<bool, Fault> {
+        let status = self.raw.decompress(input, output, FlushDecompress::None);
+        Ok(status.map_err(Fault::corrupt)? == Status::StreamEnd)
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        (self.raw.total_in(), self.raw.total_out())
+    }
+
+    fn see(&mut self, _taken: &[u8], given: &[u8]) {
+        self.crc.update(given);
     }
 }

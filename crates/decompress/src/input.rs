@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, BufRead};
 
-use crate::compression::Compression;
-use crate::error::{Corruption, DecompressError, Fault};
+use crate::error::{DecompressError, Fault};
 
 /// The size of the buffer that decoders fill and the output takes.
 pub(crate) const CHUNK: usize = 128 << 10;
@@ -34,7 +33,6 @@ pub(crate) struct Input<'a> {
     held_end: usize,
     /// Bytes that were consumed and given back, the last before the drain.
     unread: u64,
-    compression: Compression,
     memory_limit: u64,
     /// The output's length so far.
     written: &'a Cell<u64>,
@@ -54,20 +52,8 @@ impl<'a> Input<'a> {
             held_start: 0,
             held_end: 0,
             unread: 0,
-            compression: Compression::Gzip,
             memory_limit,
         }
-    }
-
-    /// Looks at the magic; errors name the compression from now on.
-    pub(crate) fn detect(&mut self) -> Result<Compression, DecompressError> {
-        let head = self.peek(Compression::MAGIC_LEN_MAX)?;
-        let compression =
-            Compression::detect(head).ok_or_else(|| DecompressError::UnknownMagic {
-                found: head.to_vec(),
-            })?;
-        self.compression = compression;
-        Ok(compression)
     }
 
     /// Returns the offset of the first byte not consumed.
@@ -76,13 +62,13 @@ impl<'a> Input<'a> {
     }
 
     /// Returns the next bytes without consuming them; empty at the end only.
-    pub(crate) fn fill(&mut self) -> Result<&[u8], DecompressError> {
+    pub(crate) fn fill(&mut self) -> Result<&[u8], Fault> {
         self.check_yield()?;
         self.next()
     }
 
     /// Refuses input that makes too little output.
-    fn check_yield(&self) -> Result<(), DecompressError> {
+    fn check_yield(&self) -> Result<(), Fault> {
         let written = self.written.get();
         let most = written
             .saturating_add(written / LOSS)
@@ -90,16 +76,16 @@ impl<'a> Input<'a> {
         if self.position <= most {
             return Ok(());
         }
-        Err(DecompressError::TooLittleOutput {
-            compression: self.compression,
-            at: self.position,
-            written,
-        })
+        Err(Fault::Stream(format!(
+            "says too little: its first {} bytes make {written} bytes of output; expected no \
+             more than 9 bytes for every 8 of output, and 1 MiB; compress the payload anew",
+            self.position
+        )))
     }
 
     /// As [`fill`](Self::fill), where little output is no fault: inside of a
     /// block, and behind the stream.
-    fn next(&mut self) -> Result<&[u8], DecompressError> {
+    fn next(&mut self) -> Result<&[u8], Fault> {
         match self.held.get(self.held_start..self.held_end) {
             None | Some([]) => fill(self.reader, self.position),
             Some(held) => Ok(held),
@@ -117,7 +103,7 @@ impl<'a> Input<'a> {
     }
 
     /// Returns the next `count` bytes without consuming them, fewer at the end.
-    pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8], DecompressError> {
+    pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8], Fault> {
         let count = count.min(PEEK_MAX);
         if self.fill()?.len() < count {
             self.hold(count)?;
@@ -126,7 +112,7 @@ impl<'a> Input<'a> {
     }
 
     /// Moves bytes from the reader until `count` are held, or all there are.
-    fn hold(&mut self, count: usize) -> Result<(), DecompressError> {
+    fn hold(&mut self, count: usize) -> Result<(), Fault> {
         self.held.copy_within(self.held_start..self.held_end, 0);
         self.held_end = self.held_end.saturating_sub(self.held_start);
         self.held_start = 0;
@@ -148,15 +134,10 @@ impl<'a> Input<'a> {
     }
 
     /// Returns the next `N` bytes.
-    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], DecompressError> {
-        let bytes = <[u8; N]>::try_from(self.peek(N)?);
-        match bytes {
-            Ok(bytes) => {
-                self.consume(N);
-                Ok(bytes)
-            }
-            Err(_fewer) => Err(self.truncated()),
-        }
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let bytes = *self.peek(N)?.first_chunk().ok_or(Fault::Truncated)?;
+        self.consume(N);
+        Ok(bytes)
     }
 
     /// Hands the next `count` bytes in one piece to `look`, then consumes
@@ -166,7 +147,7 @@ impl<'a> Input<'a> {
         count: u32,
         scratch: &mut Vec<u8>,
         look: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, DecompressError> {
+    ) -> Result<T, Fault> {
         let count = size(count);
         if let Some(whole) = self.fill()?.get(..count) {
             let seen = look(whole);
@@ -181,7 +162,7 @@ impl<'a> Input<'a> {
             let part = clamp(self.next()?, wide(missing));
             let taken = part.len();
             if taken == 0 {
-                return Err(self.truncated());
+                return Err(Fault::Truncated);
             }
             scratch.extend_from_slice(part);
             self.consume(taken);
@@ -190,18 +171,14 @@ impl<'a> Input<'a> {
     }
 
     /// Consumes `count` bytes, handing each piece to `look`.
-    pub(crate) fn skip(
-        &mut self,
-        count: u64,
-        mut look: impl FnMut(&[u8]),
-    ) -> Result<(), DecompressError> {
+    pub(crate) fn skip(&mut self, count: u64, mut look: impl FnMut(&[u8])) -> Result<(), Fault> {
         let mut left = count;
         while left > 0 {
             let next = self.fill()?;
             let part = clamp(next, left.min(wide(CHUNK)));
             let taken = part.len();
             if taken == 0 {
-                return Err(self.truncated());
+                return Err(Fault::Truncated);
             }
             look(part);
             self.consume(taken);
@@ -218,7 +195,7 @@ impl<'a> Input<'a> {
     }
 
     /// Consumes what is left and returns how much it was.
-    pub(crate) fn drain(&mut self) -> Result<u64, DecompressError> {
+    pub(crate) fn drain(&mut self) -> Result<u64, Fault> {
         let start = self.position;
         self.position = start.saturating_add(self.unread);
         self.unread = 0;
@@ -231,58 +208,41 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The error of an input that ended; to be asked at its end only.
-    pub(crate) fn truncated(&self) -> DecompressError {
-        let held = self.held_end.saturating_sub(self.held_start);
-        DecompressError::Truncated {
-            compression: self.compression,
-            at: self.position.saturating_add(wide(held)),
-        }
-    }
-
-    /// The error of a decoder that refuses the bytes at the current offset.
-    pub(crate) fn fault(&self, fault: Fault) -> DecompressError {
-        let (compression, at) = (self.compression, self.position);
-        match fault {
-            Fault::Corrupt(cause) => DecompressError::Corrupt {
-                compression,
-                at,
-                cause,
-            },
-            Fault::Unsupported(feature) => DecompressError::Unsupported {
-                compression,
-                at,
-                feature,
-            },
-            Fault::Memory(needed) => DecompressError::MemoryLimit {
-                compression,
-                needed,
-                limit: self.memory_limit,
-            },
-        }
-    }
-
-    pub(crate) fn corrupt(&self, cause: Corruption) -> DecompressError {
-        self.fault(Fault::Corrupt(cause))
-    }
-
-    /// As [`corrupt`](Self::corrupt), of something that started at `at`.
-    pub(crate) fn corrupt_at(&self, at: u64, cause: Corruption) -> DecompressError {
-        DecompressError::Corrupt {
-            compression: self.compression,
-            at,
-            cause,
-        }
-    }
-
-    pub(crate) fn unsupported(&self, feature: String) -> DecompressError {
-        self.fault(Fault::Unsupported(feature))
+    /// Returns the error of a decoder that stopped here with `fault`.
+    pub(crate) fn error(&self, name: &str, fault: Fault) -> DecompressError {
+        let at = self.position;
+        let text = match fault {
+            Fault::Truncated => {
+                let held = self.held_end.saturating_sub(self.held_start);
+                let end = at.saturating_add(wide(held));
+                format!(
+                    "the {name} stream is cut short: the input ends at offset {end:#x} and the \
+                     data go on; check the payload's size in the image's header"
+                )
+            }
+            Fault::Corrupt(place, cause) => {
+                let at = place.unwrap_or(at);
+                format!("the {name} stream is corrupt at input offset {at:#x}: {cause}")
+            }
+            Fault::Unsupported(feature) => format!(
+                "the {name} stream uses what is not supported, at input offset {at:#x}: {feature}"
+            ),
+            Fault::Memory(needed) => format!(
+                "the {name} stream needs {needed} bytes of memory to decompress, the limit is {}; \
+                 compress it with a smaller window, or raise the limit",
+                self.memory_limit
+            ),
+            Fault::Stream(text) => format!("the {name} stream {text}"),
+            Fault::Input(text) => text,
+            Fault::Io(text, error) => return DecompressError::new(text, Some(error)),
+        };
+        DecompressError::new(text, None)
     }
 
     /// Refuses a decoder that wants more than the memory limit.
-    pub(crate) fn check_memory(&self, needed: u64) -> Result<(), DecompressError> {
+    pub(crate) fn check_memory(&self, needed: u64) -> Result<(), Fault> {
         if needed > self.memory_limit {
-            return Err(self.fault(Fault::Memory(needed)));
+            return Err(Fault::Memory(needed));
         }
         Ok(())
     }
@@ -292,26 +252,22 @@ impl<'a> Input<'a> {
     }
 }
 
-fn fill(reader: &mut dyn BufRead, position: u64) -> Result<&[u8], DecompressError> {
+fn fill(reader: &mut dyn BufRead, position: u64) -> Result<&[u8], Fault> {
+    let failed = |error| {
+        let text = format!("could not read the compressed input at offset {position:#x}");
+        Fault::Io(text, error)
+    };
     loop {
         match reader.fill_buf() {
             Ok([]) => return Ok(&[]),
             Ok(_) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => {
-                return Err(DecompressError::Read {
-                    at: position,
-                    source,
-                });
-            }
+            Err(error) => return Err(failed(error)),
         }
     }
     // Asked twice, because the borrow of a loop's answer would not end. The
     // second answer comes out of the buffer.
-    reader.fill_buf().map_err(|source| DecompressError::Read {
-        at: position,
-        source,
-    })
+    reader.fill_buf().map_err(failed)
 }
 
 /// Returns at most the first `count` bytes.
@@ -368,6 +324,14 @@ mod tests {
         }
     }
 
+    /// Asks for more than there is, and expects the error that says so.
+    #[track_caller]
+    fn ends(input: &mut Input<'_>, ask: impl FnOnce(&mut Input<'_>) -> Result<(), Fault>) {
+        let fault = ask(input).unwrap_err();
+        let text = input.error("gzip", fault).to_string();
+        assert!(text.contains("the input ends at offset 0x28"), "{text}");
+    }
+
     #[test]
     fn peeks_across_buffer_ends_without_consuming() {
         check(|input| {
@@ -393,8 +357,7 @@ mod tests {
             );
             input.skip(9, |_| {}).unwrap();
             assert_eq!(input.peek(2).unwrap(), [20, 21]);
-            let error = input.block(21, &mut scratch, copy).unwrap_err();
-            assert_eq!(error.input_offset(), Some(40));
+            ends(input, |input| input.block(21, &mut scratch, copy).map(drop));
         });
     }
 
@@ -402,10 +365,8 @@ mod tests {
     fn says_where_the_input_ends() {
         check(|input| {
             input.skip(38, |_| {}).unwrap();
-            let error = input.take::<4>().unwrap_err();
-            assert_eq!(error.input_offset(), Some(40));
-            let error = input.skip(3, |_| {}).unwrap_err();
-            assert_eq!(error.input_offset(), Some(40));
+            ends(input, |input| input.take::<4>().map(drop));
+            ends(input, |input| input.skip(3, |_| {}));
         });
     }
 }

@@ -1,20 +1,44 @@
-//! A decompression under way, and its end.
+//! What a compression is, and the job that its decoder is given.
 
+use crate::error::Fault;
 use crate::input::Input;
 use crate::output::Output;
+
+/// A compression: each has a file, which says this of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Format {
+    /// As the kernel's configuration and zboot's header have it.
+    pub(crate) name: &'static str,
+    /// gzip's and lzma's are two bytes, as in Linux `lib/decompress.c`; the
+    /// others have longer ones, and are held to them.
+    pub(crate) magic: &'static [u8],
+    pub(crate) decode: fn(&mut Job<'_>) -> Result<Ending, Fault>,
+}
 
 /// One decompression: from where, to where.
 pub(crate) struct Job<'a> {
     pub(crate) input: Input<'a>,
     pub(crate) output: Output<'a>,
+    /// [`CHUNK`](crate::input::CHUNK) bytes, for what a decoder gives out.
+    pub(crate) chunk: Vec<u8>,
 }
 
-/// How a stream ended, where it was good.
-pub(crate) enum Ending {
-    Complete,
-    /// See [`crate::StreamWarning::TrailerCut`].
+/// How a good stream ended: with a warning, or as it should.
+pub(crate) type Ending = Option<StreamWarning>;
+
+/// Something about a good stream that its user should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamWarning {
+    /// Bytes follow the stream; they were ignored.
+    TrailingBytes {
+        /// How many.
+        count: u64,
+    },
+    /// The data are whole, but the input ends inside what follows them.
     TrailerCut {
+        /// What is missing, wholly or in part.
         part: &'static str,
+        /// Whether checksums elsewhere in the stream covered the data.
         data_checked: bool,
     },
 }

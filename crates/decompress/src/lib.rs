@@ -37,8 +37,8 @@
 //! No input panics. Memory is bounded by [`Limits::memory`] and some small
 //! buffers. Time is bounded by the length of the output: a stream that takes
 //! more than 1 MiB of input and 9 bytes for every 8 of output is
-//! [refused](DecompressError::TooLittleOutput), since every format has ways to
-//! go on without saying anything. What follows the stream is read and no more.
+//! refused, since every format has ways to
+//! go on without saying anything. Bytes behind the stream are read, and nothing else is done with them.
 
 #![forbid(unsafe_code)]
 // Where sums and differences saturate here, none reaches an end: lengths come
@@ -67,15 +67,16 @@ mod xz;
 mod zstd;
 
 use std::cell::Cell;
-use std::fmt;
 use std::io::{BufRead, Write};
 
-use crate::input::Input;
-use crate::job::{Ending, Job};
+use crate::error::Fault;
+use crate::input::{CHUNK, Input};
+use crate::job::Job;
 use crate::output::Output;
 
 pub use crate::compression::Compression;
-pub use crate::error::{Corruption, DecompressError};
+pub use crate::error::DecompressError;
+pub use crate::job::StreamWarning;
 
 /// Decompresses the stream at the start of `input` into `output`.
 ///
@@ -110,40 +111,38 @@ pub fn decompress(
     output: &mut dyn Write,
     limits: &Limits,
 ) -> Result<Decompressed, DecompressError> {
-    let written = Cell::new(0);
-    let mut input = Input::new(input, limits.memory, &written);
-    let compression = input.detect()?;
+    let written = &Cell::new(0);
     let mut job = Job {
-        input,
-        output: Output::new(output, compression, limits.output, &written),
+        input: Input::new(input, limits.memory, written),
+        output: Output {
+            writer: output,
+            written,
+            limit: limits.output,
+        },
+        chunk: vec![0; CHUNK],
     };
-    let ending = match compression {
-        Compression::Gzip => gzip::decode(&mut job),
-        Compression::Bzip2 => bzip2::decode(&mut job),
-        Compression::Lzma => lzma::decode(&mut job),
-        Compression::Xz => xz::decode(&mut job),
-        Compression::Lzo => lzo::decode(&mut job),
-        Compression::Lz4 => lz4::decode(&mut job),
-        Compression::Zstd => zstd::decode(&mut job),
-    }?;
+    let compression = job
+        .input
+        .peek(Compression::longest_magic())
+        .and_then(Compression::expect)
+        .map_err(|fault| job.input.error("unknown", fault))?;
+    decode(&mut job, compression).map_err(|fault| job.input.error(compression.format().name, fault))
+}
+
+fn decode(job: &mut Job<'_>, compression: Compression) -> Result<Decompressed, Fault> {
+    let warning = (compression.format().decode)(job)?;
     let consumed = job.input.position();
-    let mut warnings = Vec::new();
-    if let Ending::TrailerCut { part, data_checked } = ending {
-        warnings.push(StreamWarning::TrailerCut { part, data_checked });
-    }
     let count = job.input.drain()?;
-    if count > 0 {
-        warnings.push(StreamWarning::TrailingBytes { count });
-    }
+    let trailing = (count > 0).then_some(StreamWarning::TrailingBytes { count });
     Ok(Decompressed {
         compression,
         consumed,
         written: job.output.written(),
-        warnings,
+        warnings: warning.into_iter().chain(trailing).collect(),
     })
 }
 
-/// What a decompression may use.
+/// The bounds of a decompression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes of output. The default is 1 GiB.
@@ -163,63 +162,16 @@ impl Default for Limits {
     }
 }
 
-/// What a decompression did.
+/// The outcome of a decompression.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decompressed {
-    /// What the stream was.
+    /// The compression that the stream has.
     pub compression: Compression,
     /// The length of the stream in the input.
     pub consumed: u64,
     /// The bytes of output.
     pub written: u64,
-    /// What was not as it should be, though the data are whole.
+    /// Faults that leave the data whole.
     pub warnings: Vec<StreamWarning>,
-}
-
-/// Something about a good stream that its user should know.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamWarning {
-    /// Bytes follow the stream; they were ignored.
-    TrailingBytes {
-        /// How many.
-        count: u64,
-    },
-    /// The data are whole, but the input ends inside what follows them.
-    TrailerCut {
-        /// What is missing, wholly or in part.
-        part: &'static str,
-        /// Whether checksums elsewhere in the stream covered the data.
-        data_checked: bool,
-    },
-}
-
-impl fmt::Display for StreamWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TrailingBytes { count: 1 } => f.write_str("1 byte behind the stream was ignored"),
-            Self::TrailingBytes { count } => {
-                write!(f, "{count} bytes behind the stream were ignored")
-            }
-            Self::TrailerCut {
-                part,
-                data_checked: true,
-            } => {
-                write!(
-                    f,
-                    "the stream's trailer ({part}) is cut off; its data passed their checks"
-                )
-            }
-            Self::TrailerCut {
-                part,
-                data_checked: false,
-            } => {
-                write!(
-                    f,
-                    "the stream's trailer ({part}) is cut off; its data were not checked"
-                )
-            }
-        }
-    }
 }

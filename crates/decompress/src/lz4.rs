@@ -7,11 +7,18 @@
 //! cannot be told from a shorter one. The kernel's build appends the size of
 //! the output, four bytes, which look like a block's size and are not.
 
-use crate::compression::LZ4_MAGIC;
-use crate::error::{Corruption, DecompressError};
+use crate::error::Fault;
 use crate::input::wide;
-use crate::job::{Ending, Job};
+use crate::job::{Ending, Format, Job};
 use crate::push::counted;
+
+pub(crate) const FORMAT: Format = Format {
+    name: "lz4",
+    magic: &MAGIC,
+    decode,
+};
+
+const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 
 /// What a block decodes to at most.
 const BLOCK: usize = 8 << 20;
@@ -22,7 +29,7 @@ const COMPRESSED_MAX: u32 = (8 << 20) + (8 << 20) / 255 + 16;
 /// What both take.
 const MEMORY: u64 = 2 * (8 << 20) + (8 << 20) / 255 + 16;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
     job.input.check_memory(MEMORY)?;
     let _magic: [u8; 4] = job.input.take()?;
     let mut block = vec![0; BLOCK];
@@ -33,26 +40,23 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
         let decoded = job.input.block(size, &mut scratch, |data| {
             lz4_flex::block::decompress_into(data, &mut block)
         })?;
-        let len =
-            decoded.map_err(|error| job.input.corrupt_at(at_block, Corruption::decoder(error)))?;
-        let data = counted(&block, Some(wide(len)));
-        let data = data.map_err(|cause| job.input.corrupt_at(at_block, cause))?;
+        let len = decoded.map_err(|error| Fault::corrupt(error).since(at_block))?;
+        let data = counted(&block, Some(wide(len))).map_err(|fault| fault.since(at_block))?;
         job.output.write(data)?;
         last_was_short = len < BLOCK;
     }
-    Ok(Ending::Complete)
+    Ok(None)
 }
 
 /// Returns the size of the next block, or `None` where the stream has ended.
-fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<u32>, DecompressError> {
+fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<u32>, Fault> {
     loop {
         let next = job.input.peek(5)?;
-        let word = next.first_chunk().copied();
         let at_end = next.len() == 4;
-        let Some(word) = word else {
+        let Some(&word) = next.first_chunk() else {
             return Ok(None);
         };
-        if word == LZ4_MAGIC {
+        if word == MAGIC {
             job.input.consume(word.len());
             continue;
         }
@@ -66,11 +70,7 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<u32>, Dec
             if last_was_short {
                 return Ok(None);
             }
-            return Err(job.input.corrupt(Corruption::Field {
-                field: "block size",
-                expected: "at most 0x808090",
-                found: size.into(),
-            }));
+            return Err(Fault::field("block size", "at most 0x808090", size));
         }
         job.input.consume(word.len());
         return Ok(Some(size));

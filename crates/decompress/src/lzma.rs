@@ -8,10 +8,16 @@ use std::io::{self, Read};
 
 use lzma_rust2::{LzmaReader, lzma_get_memory_usage_by_props};
 
-use crate::error::{Corruption, DecompressError};
+use crate::error::Fault;
 use crate::input::{CHUNK, Input, wide};
-use crate::job::{Ending, Job};
+use crate::job::{Ending, Format, Job};
 use crate::push::counted;
+
+pub(crate) const FORMAT: Format = Format {
+    name: "lzma",
+    magic: &[0x5d, 0x00],
+    decode,
+};
 
 /// The largest dictionary that the decoder takes.
 const DICTIONARY_MAX: u32 = 0xffff_fff0;
@@ -19,35 +25,26 @@ const DICTIONARY_MAX: u32 = 0xffff_fff0;
 /// The properties byte is `(pb * 5 + lp) * 9 + lc`, with lc < 9, lp and pb < 5.
 const PROPERTIES_END: u8 = 9 * 5 * 5;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
     let header: [u8; 13] = job.input.take()?;
     let [properties, d0, d1, d2, d3, size @ ..] = header;
     if properties >= PROPERTIES_END {
-        return Err(job.input.corrupt(Corruption::Field {
-            field: "properties",
-            expected: "less than 0xe1",
-            found: properties.into(),
-        }));
+        return Err(Fault::field("properties", "less than 0xe1", properties));
     }
     // All ones: unknown, an end mark ends the stream.
     let size = u64::from_le_bytes(size);
     // One chunk may be decoded before the output refuses it.
-    let most_output = size.min(job.output.limit().saturating_add(wide(CHUNK)));
+    let most_output = size.min(job.output.limit.saturating_add(wide(CHUNK)));
     let dictionary = u32::from_le_bytes([d0, d1, d2, d3]).min(DICTIONARY_MAX);
     let dictionary = u32::try_from(most_output).map_or(dictionary, |most| dictionary.min(most));
-    let needed_kib = lzma_get_memory_usage_by_props(dictionary, properties)
-        .map_err(|error| job.input.corrupt(Corruption::decoder(error)))?;
+    let needed_kib =
+        lzma_get_memory_usage_by_props(dictionary, properties).map_err(Fault::corrupt)?;
     job.input.check_memory(u64::from(needed_kib) << 10)?;
 
-    let first = job.input.peek(1)?.first().copied();
-    if let Some(first) = first.filter(|first| *first != 0) {
-        return Err(job.input.corrupt(Corruption::Field {
-            field: "first byte of the range coder",
-            expected: "0",
-            found: first.into(),
-        }));
+    match job.input.peek(1)? {
+        [] | [0, ..] => decode_data(job, properties, dictionary, size),
+        [first, ..] => Err(Fault::field("first byte of the range coder", "0", *first)),
     }
-    decode_data(job, properties, dictionary, size)
 }
 
 fn decode_data(
@@ -55,7 +52,7 @@ fn decode_data(
     properties: u8,
     dictionary: u32,
     size: u64,
-) -> Result<Ending, DecompressError> {
+) -> Result<Ending, Fault> {
     let mut failed = None;
     let source = Source {
         input: &mut job.input,
@@ -63,32 +60,30 @@ fn decode_data(
     };
     let mut reader = match LzmaReader::new_with_props(source, size, properties, dictionary, None) {
         Ok(reader) => reader,
-        Err(error) => return Err(failed.unwrap_or_else(|| refused(&job.input, error))),
+        Err(error) => return Err(failed.unwrap_or_else(|| refused(&error))),
     };
     // The end of the range coder is the only thing there is to compare.
     reader.set_relaxed_end_condition(false);
 
-    let mut chunk = vec![0; CHUNK];
     let end = loop {
-        match reader.read(&mut chunk) {
-            Ok(0) => break Ok(Ending::Complete),
-            Ok(count) => match counted(&chunk, Some(wide(count))) {
+        match reader.read(&mut job.chunk) {
+            Ok(0) => break Ok(None),
+            Ok(count) => match counted(&job.chunk, Some(wide(count))) {
                 Ok(data) => job.output.write(data)?,
-                Err(cause) => break Err(io::Error::other(cause)),
+                Err(fault) => break Err(fault),
             },
-            Err(error) => break Err(error),
+            Err(error) => break Err(refused(&error)),
         }
     };
     let (_, unused) = reader.into_parts();
     job.input.unread(wide(unused.len()));
-    end.map_err(|error| failed.unwrap_or_else(|| refused(&job.input, error)))
+    end.map_err(|fault| failed.unwrap_or(fault))
 }
 
-fn refused(input: &Input<'_>, error: io::Error) -> DecompressError {
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        input.truncated()
-    } else {
-        input.corrupt(Corruption::decoder(error))
+fn refused(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Fault::Truncated,
+        _ => Fault::corrupt(error),
     }
 }
 
@@ -96,24 +91,19 @@ fn refused(input: &Input<'_>, error: io::Error) -> DecompressError {
 /// pass on only the kind.
 struct Source<'a, 'b> {
     input: &'a mut Input<'b>,
-    failed: &'a mut Option<DecompressError>,
+    failed: &'a mut Option<Fault>,
 }
 
 impl Read for Source<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.input.fill() {
-            Ok(next) => {
-                let count = next.len().min(buf.len());
-                for (to, from) in buf.iter_mut().zip(next) {
-                    *to = *from;
-                }
-                self.input.consume(count);
-                Ok(count)
+        let count = match self.input.fill() {
+            Ok(mut next) => next.read(buf)?,
+            Err(fault) => {
+                *self.failed = Some(fault);
+                return Err(io::Error::other("reading failed"));
             }
-            Err(error) => {
-                *self.failed = Some(error);
-                Err(io::Error::other("reading failed"))
-            }
-        }
+        };
+        self.input.consume(count);
+        Ok(count)
     }
 }

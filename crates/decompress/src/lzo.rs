@@ -7,9 +7,15 @@
 
 use flate2::Crc;
 
-use crate::error::{Corruption, DecompressError};
+use crate::error::Fault;
 use crate::input::{size, wide};
-use crate::job::{Ending, Job};
+use crate::job::{Ending, Format, Job, StreamWarning};
+
+pub(crate) const FORMAT: Format = Format {
+    name: "lzo",
+    magic: &[0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a],
+    decode,
+};
 
 /// lzop's own block length, and the most it takes.
 const BLOCK: u32 = 256 << 10;
@@ -35,7 +41,7 @@ const VERSION_MIN: u16 = 0x0900;
 /// The newest version that a file may need: lzop 1.04 itself says 0x1040.
 const VERSION_NEEDED_MAX: u16 = 0x1040;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
     let flags = Header::new(job).read()?;
     let mut blocks = Blocks {
         flags,
@@ -48,20 +54,19 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
         match job.input.peek(4)? {
             [0, 0, 0, 0] => {
                 job.input.consume(4);
-                return Ok(Ending::Complete);
+                return Ok(None);
             }
             rest if rest.len() < 4 => {
-                let only_zeros = rest.iter().all(|byte| *byte == 0);
-                let rest = rest.len();
-                if !(only_zeros && blocks.last_was_short()) {
-                    return Err(job.input.truncated());
+                if rest.iter().any(|byte| *byte != 0) || !blocks.last_was_short() {
+                    return Err(Fault::Truncated);
                 }
+                let rest = rest.len();
                 job.input.consume(rest);
                 let checks = flag::ADLER32_D | flag::CRC32_D;
-                return Ok(Ending::TrailerCut {
+                return Ok(Some(StreamWarning::TrailerCut {
                     part: "end mark",
                     data_checked: flags & checks != 0,
-                });
+                }));
             }
             _ => blocks.decode(job)?,
         }
@@ -85,13 +90,13 @@ impl<'a, 'b> Header<'a, 'b> {
     }
 
     /// Returns the flags.
-    fn read(mut self) -> Result<u32, DecompressError> {
+    fn read(mut self) -> Result<u32, Fault> {
         let _magic: [u8; 9] = self.job.input.take()?;
         let is_0940 = self.version()? >= VERSION_0940;
         let [method]: [u8; 1] = self.take()?;
         // LZO1X-1, LZO1X-1(15), LZO1X-999: one decoder for all.
         if !(1..=3).contains(&method) {
-            return Err(self.job.input.unsupported(format!("lzop method {method}")));
+            return Err(Fault::Unsupported(format!("lzop method {method}")));
         }
         if is_0940 {
             let _level: [u8; 1] = self.take()?;
@@ -100,7 +105,7 @@ impl<'a, 'b> Header<'a, 'b> {
         if flags & flag::H_FILTER != 0 {
             let filter = u32::from_be_bytes(self.take()?);
             if filter != 0 {
-                return Err(self.job.input.unsupported(format!("lzop filter {filter}")));
+                return Err(Fault::Unsupported(format!("lzop filter {filter}")));
             }
         }
         let _mode_and_mtime_low: [u8; 8] = self.take()?;
@@ -120,7 +125,7 @@ impl<'a, 'b> Header<'a, 'b> {
     }
 
     /// Returns the version that wrote the file, if its file can be read.
-    fn version(&mut self) -> Result<u16, DecompressError> {
+    fn version(&mut self) -> Result<u16, Fault> {
         let [v0, v1, _library0, _library1] = self.take()?;
         let version = u16::from_be_bytes([v0, v1]);
         let needed = if version >= VERSION_0940 {
@@ -132,20 +137,17 @@ impl<'a, 'b> Header<'a, 'b> {
         if (VERSION_MIN..=VERSION_NEEDED_MAX).contains(&needed) {
             return Ok(version);
         }
-        Err(self
-            .job
-            .input
-            .unsupported(format!("lzop version {needed:#x}")))
+        Err(Fault::Unsupported(format!("lzop version {needed:#x}")))
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecompressError> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let bytes = self.job.input.take()?;
         self.adler.update(&bytes);
         self.crc.update(&bytes);
         Ok(bytes)
     }
 
-    fn skip(&mut self, count: u64) -> Result<(), DecompressError> {
+    fn skip(&mut self, count: u64) -> Result<(), Fault> {
         let (adler, crc) = (&mut self.adler, &mut self.crc);
         self.job.input.skip(count, |bytes| {
             adler.update(bytes);
@@ -153,14 +155,14 @@ impl<'a, 'b> Header<'a, 'b> {
         })
     }
 
-    fn checksum(&mut self, flags: u32, what: &'static str) -> Result<(), DecompressError> {
+    fn checksum(&mut self, flags: u32, what: &'static str) -> Result<(), Fault> {
         let computed = if flags & flag::H_CRC32 != 0 {
             self.crc.sum()
         } else {
             self.adler.sum()
         };
         let stored = u32::from_be_bytes(self.job.input.take()?);
-        compare(what, stored, computed).map_err(|cause| self.job.input.corrupt(cause))
+        compare(what, stored, computed)
     }
 }
 
@@ -174,13 +176,42 @@ struct Blocks {
     scratch: Vec<u8>,
 }
 
-/// The checksums of a block: those of the data, and of the compressed bytes.
-struct BlockChecks {
-    data_adler: Option<u32>,
-    data_crc: Option<u32>,
-    compressed_adler: Option<u32>,
-    compressed_crc: Option<u32>,
+/// A checksum that blocks may have.
+struct Check {
+    flag: u32,
+    /// Of the data, or of the compressed bytes, where there are such.
+    of_data: bool,
+    sum: fn(&[u8]) -> u32,
+    what: &'static str,
 }
+
+/// All checksums, in the order they are stored in.
+const CHECKS: [Check; 4] = [
+    Check {
+        flag: flag::ADLER32_D,
+        of_data: true,
+        sum: adler32,
+        what: "Adler-32 of a block's data",
+    },
+    Check {
+        flag: flag::CRC32_D,
+        of_data: true,
+        sum: crc32,
+        what: "CRC-32 of a block's data",
+    },
+    Check {
+        flag: flag::ADLER32_C,
+        of_data: false,
+        sum: adler32,
+        what: "Adler-32 of a compressed block",
+    },
+    Check {
+        flag: flag::CRC32_C,
+        of_data: false,
+        sum: crc32,
+        what: "CRC-32 of a compressed block",
+    },
+];
 
 impl Blocks {
     /// lzop fills every block but the last. So a short one ends the data, as
@@ -189,129 +220,87 @@ impl Blocks {
         self.last != 0 && self.last < self.largest.max(BLOCK)
     }
 
-    fn decode(&mut self, job: &mut Job<'_>) -> Result<(), DecompressError> {
+    fn decode(&mut self, job: &mut Job<'_>) -> Result<(), Fault> {
         let at_block = job.input.position();
         let [d0, d1, d2, d3, c0, c1, c2, c3]: [u8; 8] = job.input.take()?;
         let data_len = u32::from_be_bytes([d0, d1, d2, d3]);
         let compressed_len = u32::from_be_bytes([c0, c1, c2, c3]);
         let stored = compressed_len == data_len;
-        check_lengths(data_len, compressed_len)
-            .map_err(|cause| job.input.corrupt_at(at_block, cause))?;
+        check_lengths(data_len, compressed_len).map_err(|fault| fault.since(at_block))?;
         job.input.check_memory(u64::from(data_len) << 1)?;
-        let checks = self.checks(job, stored)?;
+        let mut sums = Vec::new();
+        for check in CHECKS {
+            if self.flags & check.flag != 0 && (check.of_data || !stored) {
+                sums.push((check, u32::from_be_bytes(job.input.take()?)));
+            }
+        }
+        let check = |of_data, bytes: &[u8]| {
+            let mut sums = sums.iter().filter(|(check, _)| check.of_data == of_data);
+            sums.try_for_each(|(check, stored)| compare(check.what, *stored, (check.sum)(bytes)))
+        };
 
         let Self { data, scratch, .. } = self;
         let output = &mut job.output;
         let written = job.input.block(compressed_len, scratch, |compressed| {
+            check(false, compressed)?;
             let decoded = if stored {
                 compressed
             } else {
-                checks.compressed(compressed)?;
                 unpack(compressed, data, size(data_len))?
             };
-            checks.data(decoded)?;
-            Ok(output.write(decoded))
+            check(true, decoded)?;
+            output.write(decoded)
         })?;
         self.last = data_len;
         self.largest = self.largest.max(data_len);
-        written.map_err(|cause| job.input.corrupt_at(at_block, cause))?
-    }
-
-    fn checks(&self, job: &mut Job<'_>, stored: bool) -> Result<BlockChecks, DecompressError> {
-        let mut next = |bit: u32, there: bool| {
-            if self.flags & bit == 0 || !there {
-                return Ok(None);
-            }
-            job.input.take().map(u32::from_be_bytes).map(Some)
-        };
-        Ok(BlockChecks {
-            data_adler: next(flag::ADLER32_D, true)?,
-            data_crc: next(flag::CRC32_D, true)?,
-            compressed_adler: next(flag::ADLER32_C, !stored)?,
-            compressed_crc: next(flag::CRC32_C, !stored)?,
-        })
+        written.map_err(|fault| fault.since(at_block))
     }
 }
 
-fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Corruption> {
+fn check_lengths(data_len: u32, compressed_len: u32) -> Result<(), Fault> {
     if data_len > BLOCK_MAX {
-        return Err(Corruption::Field {
-            field: "length of a block's data",
-            expected: "at most 0x4000000",
-            found: data_len.into(),
-        });
+        return Err(Fault::field(DATA_LEN, "at most 0x4000000", data_len));
     }
     if compressed_len == 0 || compressed_len > data_len {
-        return Err(Corruption::Field {
-            field: "length of a compressed block",
-            expected: "at least 1 and at most the length of its data",
-            found: compressed_len.into(),
-        });
+        return Err(Fault::field(
+            "length of a compressed block",
+            "at least 1 and at most the length of its data",
+            compressed_len,
+        ));
     }
     Ok(())
 }
 
 /// Decodes a block that must make `len` bytes.
-fn unpack<'a>(
-    compressed: &[u8],
-    data: &'a mut Vec<u8>,
-    len: usize,
-) -> Result<&'a [u8], Corruption> {
+fn unpack<'a>(compressed: &[u8], data: &'a mut Vec<u8>, len: usize) -> Result<&'a [u8], Fault> {
     data.resize(len, 0);
-    let found = lzo::decompress_into(compressed, data).map_err(Corruption::decoder)?;
+    let found = lzo::decompress_into(compressed, data).map_err(Fault::corrupt)?;
     if found == len {
         return Ok(data);
     }
-    Err(Corruption::Field {
-        field: "length of a block's data",
-        expected: "what the block's header says",
-        found: wide(found),
-    })
+    let expected = "what the block's header says";
+    Err(Fault::field(DATA_LEN, expected, wide(found)))
 }
 
-impl BlockChecks {
-    fn compressed(&self, bytes: &[u8]) -> Result<(), Corruption> {
-        adler(
-            "Adler-32 of a compressed block",
-            self.compressed_adler,
-            bytes,
-        )?;
-        crc("CRC-32 of a compressed block", self.compressed_crc, bytes)
-    }
+const DATA_LEN: &str = "length of a block's data";
 
-    fn data(&self, bytes: &[u8]) -> Result<(), Corruption> {
-        adler("Adler-32 of a block's data", self.data_adler, bytes)?;
-        crc("CRC-32 of a block's data", self.data_crc, bytes)
-    }
-}
-
-fn adler(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Corruption> {
-    let Some(stored) = stored else {
-        return Ok(());
-    };
-    let mut adler = Adler32::new();
-    adler.update(bytes);
-    compare(what, stored, adler.sum())
-}
-
-fn crc(what: &'static str, stored: Option<u32>, bytes: &[u8]) -> Result<(), Corruption> {
-    let Some(stored) = stored else {
-        return Ok(());
-    };
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    compare(what, stored, crc.sum())
-}
-
-fn compare(what: &'static str, stored: u32, computed: u32) -> Result<(), Corruption> {
+fn compare(what: &str, stored: u32, computed: u32) -> Result<(), Fault> {
     if stored == computed {
         return Ok(());
     }
-    Err(Corruption::Checksum {
-        what,
-        stored: stored.into(),
-        computed: computed.into(),
-    })
+    Err(Fault::checksum(what, stored, computed))
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+fn adler32(bytes: &[u8]) -> u32 {
+    let mut adler = Adler32::new();
+    adler.update(bytes);
+    adler.sum()
 }
 
 /// Adler-32, RFC 1950, 2.2 and 9.

@@ -1,59 +1,28 @@
 //! Decoders that are handed bytes, and the one loop that feeds them.
 
-use crate::error::{Corruption, DecompressError, Fault};
+use crate::error::Fault;
 use crate::input::{CHUNK, clamp, wide};
 use crate::job::Job;
 
 /// A decoder that takes and gives as much as it can.
 pub(crate) trait Push {
     /// Takes bytes from `input` and puts what they decode to into `output`.
-    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o>;
-}
+    /// Returns whether the stream has ended.
+    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Result<bool, Fault>;
 
-/// What one [`Push::push`] did.
-pub(crate) struct Step<'i, 'o> {
-    /// Bytes taken from the input, also where the result is a fault.
-    pub(crate) consumed: &'i [u8],
-    /// Bytes put into the output.
-    pub(crate) produced: &'o [u8],
-    /// Whether the stream has ended.
-    pub(crate) ended: Result<bool, Fault>,
-}
+    /// Returns how many bytes it says that it took and gave so far.
+    fn totals(&self) -> (u64, u64);
 
-impl<'i, 'o> Step<'i, 'o> {
-    /// A step from the decoder's own counters of input and output `before` and
-    /// `after` it.
-    pub(crate) fn between(
-        input: &'i [u8],
-        output: &'o [u8],
-        before: (u64, u64),
-        after: (u64, u64),
-        ended: Result<bool, Fault>,
-    ) -> Self {
-        let consumed = counted(input, after.0.checked_sub(before.0));
-        let produced = counted(output, after.1.checked_sub(before.1));
-        match (consumed, produced) {
-            (Ok(consumed), Ok(produced)) => Self {
-                consumed,
-                produced,
-                ended,
-            },
-            (Err(cause), _) | (_, Err(cause)) => Self {
-                consumed: &[],
-                produced: &[],
-                ended: Err(Fault::Corrupt(cause)),
-            },
-        }
-    }
+    /// Looks at bytes that were taken and given.
+    fn see(&mut self, _taken: &[u8], _given: &[u8]) {}
 }
 
 /// Returns the first `count` bytes of `buffer`, as a decoder counts what it
 /// read or wrote there.
-pub(crate) fn counted(buffer: &[u8], count: Option<u64>) -> Result<&[u8], Corruption> {
-    let count = count.and_then(|count| usize::try_from(count).ok());
+pub(crate) fn counted(buffer: &[u8], count: Option<u64>) -> Result<&[u8], Fault> {
     count
-        .and_then(|count| buffer.get(..count))
-        .ok_or(Corruption::Miscounted)
+        .and_then(|count| buffer.get(..usize::try_from(count).ok()?))
+        .ok_or_else(|| Fault::corrupt("the decoder counts more bytes than there are"))
 }
 
 /// Why [`feed`] returned.
@@ -69,41 +38,36 @@ pub(crate) enum Fed {
 
 /// Feeds `decoder` the next `count` bytes of the input, or fewer if its stream
 /// or the input ends, and writes what comes out.
-pub(crate) fn feed(
-    job: &mut Job<'_>,
-    decoder: &mut dyn Push,
-    chunk: &mut [u8],
-    count: u64,
-) -> Result<Fed, DecompressError> {
+pub(crate) fn feed(job: &mut Job<'_>, decoder: &mut dyn Push, count: u64) -> Result<Fed, Fault> {
     let mut left = count;
     loop {
-        let offered = if left == 0 {
-            &[]
-        } else {
+        let offered = match left {
+            0 => &[],
             // No more than a chunk, so that the input gets to see how much
             // output comes of it.
-            clamp(job.input.fill()?, left.min(wide(CHUNK)))
+            _ => clamp(job.input.fill()?, left.min(wide(CHUNK))),
         };
         let nothing_offered = offered.is_empty();
-        let Step {
-            consumed,
-            produced,
-            ended,
-        } = decoder.push(offered, chunk);
-        let consumed = consumed.len();
-        job.input.consume(consumed);
-        left = left.saturating_sub(wide(consumed));
+        let before = decoder.totals();
+        let ended = decoder.push(offered, &mut job.chunk);
+        let after = decoder.totals();
+        let taken = counted(offered, after.0.checked_sub(before.0))?;
+        let given = counted(&job.chunk, after.1.checked_sub(before.1))?;
+        decoder.see(taken, given);
+        let taken = taken.len();
+        job.input.consume(taken);
+        left = left.saturating_sub(wide(taken));
 
-        let ended = ended.map_err(|fault| job.input.fault(fault))?;
-        job.output.write(produced)?;
+        let ended = ended?;
+        job.output.write(given)?;
         if ended {
             return Ok(Fed::Ended);
         }
-        if consumed == 0 && produced.is_empty() {
+        if taken == 0 && given.is_empty() {
             return match (nothing_offered, left) {
                 (true, 0) => Ok(Fed::Given),
                 (true, _) => Ok(Fed::InputOver),
-                (false, _) => Err(job.input.corrupt(Corruption::Stalled)),
+                (false, _) => Err(Fault::stalled()),
             };
         }
     }
@@ -113,53 +77,64 @@ pub(crate) fn feed(
 pub(crate) fn feed_all(
     job: &mut Job<'_>,
     decoder: &mut dyn Push,
-    chunk: &mut [u8],
     count: u64,
-) -> Result<Fed, DecompressError> {
-    match feed(job, decoder, chunk, count)? {
-        Fed::InputOver => Err(job.input.truncated()),
+) -> Result<Fed, Fault> {
+    match feed(job, decoder, count)? {
+        Fed::InputOver => Err(Fault::Truncated),
         fed => Ok(fed),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use expect_test::{Expect, expect};
+    use std::cell::Cell;
 
-    /// Checks a decoder that counts from 5 and 7 to `after`, with 3 bytes of
-    /// input and 2 of room for output.
-    fn check(after: (u64, u64), expected: Expect) {
-        let step = Step::between(b"abc", b"xy", (5, 7), after, Ok(true));
-        let ended = match step.ended {
-            Ok(ended) => format!("ended: {ended}"),
-            Err(Fault::Corrupt(cause)) => cause.to_string(),
-            Err(_) => "another fault".to_owned(),
-        };
-        let text = |bytes| String::from_utf8_lossy(bytes);
-        expected.assert_eq(&format!(
-            "{:?} {:?} {ended}",
-            text(step.consumed),
-            text(step.produced)
-        ));
+    use super::*;
+    use crate::input::Input;
+    use crate::output::Output;
+
+    /// A decoder that counts from 5 and 7 to these.
+    struct Counts((u64, u64), (u64, u64));
+
+    impl Push for Counts {
+        fn push(&mut self, _: &[u8], _: &mut [u8]) -> Result<bool, Fault> {
+            self.0 = self.1;
+            Ok(true)
+        }
+
+        fn totals(&self) -> (u64, u64) {
+            self.0
+        }
     }
 
     #[test]
     fn takes_counters_as_far_as_there_are_bytes() {
-        check((5, 7), expect![[r#""" "" ended: true"#]]);
-        check((8, 9), expect![[r#""abc" "xy" ended: true"#]]);
-        for after in [
-            (9, 7),
-            (5, 10),
-            (4, 7),
-            (5, 6),
-            (u64::MAX, 7),
-            (5, u64::MAX),
-        ] {
-            check(
-                after,
-                expect![[r#""" "" the decoder counts more bytes than there are"#]],
-            );
+        // 3 bytes of input and 2 of room for output.
+        let check = |after, expected: Result<(u64, &[u8]), &str>| {
+            let (written, mut bytes, mut input) = (Cell::new(0), Vec::new(), &b"abc"[..]);
+            let mut job = Job {
+                input: Input::new(&mut input, 0, &written),
+                output: Output {
+                    writer: &mut bytes,
+                    written: &written,
+                    limit: 9,
+                },
+                chunk: b"xy".to_vec(),
+            };
+            let fed = feed(&mut job, &mut Counts((5, 7), after), u64::MAX);
+            let position = job.input.position();
+            let found = match &fed {
+                Ok(_) => Ok((position, bytes.as_slice())),
+                Err(Fault::Corrupt(None, cause)) => Err(cause.as_str()),
+                Err(_) => Err("another fault"),
+            };
+            assert_eq!(found, expected, "{after:?}");
+        };
+        check((5, 7), Ok((0, b"")));
+        check((8, 9), Ok((3, b"xy")));
+        let max = u64::MAX;
+        for after in [(9, 7), (5, 10), (4, 7), (5, 6), (max, 7), (5, max)] {
+            check(after, Err("the decoder counts more bytes than there are"));
         }
     }
 }

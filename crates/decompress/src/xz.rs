@@ -13,74 +13,68 @@ use std::io;
 
 use lzma_rust2::{Action, Status, XzStream};
 
-use crate::error::{Corruption, DecompressError, Fault};
-use crate::input::CHUNK;
-use crate::job::{Ending, Job};
-use crate::push::{Fed, Push, Step, feed, feed_all};
+use crate::error::Fault;
+use crate::job::{Ending, Format, Job, StreamWarning};
+use crate::push::{Fed, Push, feed, feed_all};
+
+pub(crate) const FORMAT: Format = Format {
+    name: "xz",
+    magic: b"\xfd7zXZ\0",
+    decode,
+};
 
 const STREAM_HEADER_LEN: u64 = 12;
 
 /// LZMA2 and one before it.
 const FILTERS_MAX: u8 = 2;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
     // No limit to the decoder: what no dictionary needs, or more.
     let limit_kib = u32::try_from(job.input.memory_limit() >> 10).unwrap_or(u32::MAX);
     let mut unxz = Unxz {
         raw: XzStream::new_mem_limit(false, limit_kib),
     };
-    let mut chunk = vec![0; CHUNK];
-
     let check_id = job.input.peek(8)?.get(7).copied();
-    feed_all(job, &mut unxz, &mut chunk, STREAM_HEADER_LEN)?;
-    let check_id = check_id.ok_or_else(|| job.input.truncated())?;
+    feed_all(job, &mut unxz, STREAM_HEADER_LEN)?;
+    let check_id = check_id.ok_or(Fault::Truncated)?;
     // Size 0 in place of a block header's size starts the index.
     while let Some(size) = block_header_len(job)? {
-        feed_all(job, &mut unxz, &mut chunk, size)?;
-        let compressed = lzma2(job, &mut unxz, &mut chunk)?;
+        feed_all(job, &mut unxz, size)?;
+        let compressed = lzma2(job, &mut unxz)?;
         let padding = compressed.wrapping_neg() & 3;
-        feed_all(
-            job,
-            &mut unxz,
-            &mut chunk,
-            padding.saturating_add(check_len(check_id)),
-        )?;
+        feed_all(job, &mut unxz, padding.saturating_add(check_len(check_id)))?;
     }
-    match feed(job, &mut unxz, &mut chunk, u64::MAX)? {
-        Fed::Ended => Ok(Ending::Complete),
-        Fed::Given | Fed::InputOver => Ok(Ending::TrailerCut {
+    match feed(job, &mut unxz, u64::MAX)? {
+        Fed::Ended => Ok(None),
+        Fed::Given | Fed::InputOver => Ok(Some(StreamWarning::TrailerCut {
             part: "index and footer",
             data_checked: check_len(check_id) != 0,
-        }),
+        })),
     }
 }
 
 /// Returns the length of the next block header, `None` for the index.
-fn block_header_len(job: &mut Job<'_>) -> Result<Option<u64>, DecompressError> {
+fn block_header_len(job: &mut Job<'_>) -> Result<Option<u64>, Fault> {
     let (size, filters) = match job.input.peek(2)? {
-        [] => return Err(job.input.truncated()),
+        [] => return Err(Fault::Truncated),
         [0, ..] => return Ok(None),
         [size] => (*size, 1),
         [size, flags, ..] => (*size, (flags & 3).saturating_add(1)),
     };
     if filters > FILTERS_MAX {
-        return Err(job
-            .input
-            .unsupported(format!("a chain of {filters} filters")));
+        return Err(Fault::Unsupported(format!("a chain of {filters} filters")));
     }
     Ok(Some(u64::from(size).saturating_add(1).saturating_mul(4)))
 }
 
 /// Feeds the LZMA2 chunks of one block and returns their length.
-fn lzma2(job: &mut Job<'_>, unxz: &mut Unxz, chunk: &mut [u8]) -> Result<u64, DecompressError> {
+fn lzma2(job: &mut Job<'_>, unxz: &mut Unxz) -> Result<u64, Fault> {
     let start = job.input.position();
     loop {
         let head = job.input.peek(5)?;
         let end = head.first() == Some(&0);
-        let Some(len) = chunk_len(head) else {
-            return Err(job.input.truncated());
-        };
-        feed_all(job, unxz, chunk, len)?;
+        let len = chunk_len(head).ok_or(Fault::Truncated)?;
+        feed_all(job, unxz, len)?;
         if end {
             return Ok(job.input.position().saturating_sub(start));
         }
@@ -121,25 +115,18 @@ struct Unxz {
 }
 
 impl Push for Unxz {
-    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
-        let before = (self.raw.total_in(), self.raw.total_out());
-        let ended = match self.raw.process(input, output, Action::Run) {
+    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Result<bool, Fault> {
+        match self.raw.process(input, output, Action::Run) {
             Ok(result) => Ok(result.status == Status::StreamEnd),
-            Err(error) => Err(self.fault(error)),
-        };
-        let after = (self.raw.total_in(), self.raw.total_out());
-        Step::between(input, output, before, after, ended)
-    }
-}
-
-impl Unxz {
-    fn fault(&self, error: io::Error) -> Fault {
-        match error.kind() {
-            io::ErrorKind::OutOfMemory if let Some(kib) = self.raw.memory_usage() => {
-                Fault::Memory(u64::from(kib) << 10)
-            }
-            io::ErrorKind::Unsupported => Fault::Unsupported(error.to_string()),
-            _ => Fault::Corrupt(Corruption::decoder(error)),
+            Err(error) => Err(match (error.kind(), self.raw.memory_usage()) {
+                (io::ErrorKind::OutOfMemory, Some(kib)) => Fault::Memory(u64::from(kib) << 10),
+                (io::ErrorKind::Unsupported, _) => Fault::Unsupported(error.to_string()),
+                _ => Fault::corrupt(error),
+            }),
         }
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        (self.raw.total_in(), self.raw.total_out())
     }
 }

@@ -8,13 +8,25 @@
 //! The blocks are measured here and fed one at a time: then an input that ends
 //! inside the checksum can be told from one that ends inside the data.
 
+use std::io;
+
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use crate::compression::{SKIPPABLE_MAGIC, ZSTD_MAGIC};
-use crate::error::{Corruption, DecompressError, Fault};
-use crate::input::{CHUNK, wide};
-use crate::job::{Ending, Job};
-use crate::push::{Fed, Push, Step, feed, feed_all};
+use crate::error::Fault;
+use crate::input::wide;
+use crate::job::{Ending, Format, Job, StreamWarning};
+use crate::push::{Fed, Push, feed, feed_all};
+
+pub(crate) const FORMAT: Format = Format {
+    name: "zstd",
+    magic: &MAGIC,
+    decode,
+};
+
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The last three bytes of a skippable frame's magic; the first is 0x50-0x5f.
+pub(crate) const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 
 /// RFC 8878, 3.1.1.1.1: a frame header is at most 14 bytes behind the magic.
 const HEADER_LEN_MAX: usize = 18;
@@ -22,12 +34,10 @@ const HEADER_LEN_MAX: usize = 18;
 /// The largest window that the format's decoder takes on 64 bits.
 const WINDOW_LOG_MAX: u32 = 31;
 
-pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
-    let mut unzstd =
-        Unzstd::new(job.input.memory_limit()).map_err(|fault| job.input.fault(fault))?;
-    let mut chunk = vec![0; CHUNK];
+fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
+    let mut unzstd = Unzstd::new(job.input.memory_limit()).map_err(Fault::corrupt)?;
     if job.input.peek(4)?.len() < 4 {
-        return Err(job.input.truncated());
+        return Err(Fault::Truncated);
     }
     let mut has_frame = false;
     loop {
@@ -36,69 +46,63 @@ pub(crate) fn decode(job: &mut Job<'_>) -> Result<Ending, DecompressError> {
                 let [_, _, _, _, len @ ..]: [u8; 8] = job.input.take()?;
                 job.input.skip(u32::from_le_bytes(len).into(), |_| {})?;
             }
-            magic if *magic == ZSTD_MAGIC => match frame(job, &mut unzstd, &mut chunk)? {
-                Ending::Complete => has_frame = true,
-                cut @ Ending::TrailerCut { .. } => return Ok(cut),
-            },
-            _ if has_frame => return Ok(Ending::Complete),
-            [] => return Err(job.input.truncated()),
+            magic if *magic == MAGIC => {
+                let cut = frame(job, &mut unzstd)?;
+                if cut.is_some() {
+                    return Ok(cut);
+                }
+                has_frame = true;
+            }
+            _ if has_frame => return Ok(None),
+            [] => return Err(Fault::Truncated),
             // LZ4 has skippable frames too.
             _ => {
                 let feature = "another format behind skippable frames, such as LZ4 frames";
-                return Err(job.input.unsupported(feature.to_owned()));
+                return Err(Fault::Unsupported(feature.to_owned()));
             }
         }
     }
 }
 
-fn frame(
-    job: &mut Job<'_>,
-    unzstd: &mut Unzstd,
-    chunk: &mut [u8],
-) -> Result<Ending, DecompressError> {
-    let Some(header) = FrameHeader::read(job.input.peek(HEADER_LEN_MAX)?) else {
-        return Err(job.input.truncated());
-    };
+fn frame(job: &mut Job<'_>, unzstd: &mut Unzstd) -> Result<Ending, Fault> {
+    let header = FrameHeader::read(job.input.peek(HEADER_LEN_MAX)?).ok_or(Fault::Truncated)?;
     if header.dictionary != 0 {
-        return Err(job
-            .input
-            .unsupported(format!("dictionary {:#x}", header.dictionary)));
+        let feature = format!("dictionary {:#x}", header.dictionary);
+        return Err(Fault::Unsupported(feature));
     }
     job.input.check_memory(header.window)?;
     let start = job.output.written();
-    let mut fed = feed_all(job, unzstd, chunk, header.len)?;
+    let mut fed = feed_all(job, unzstd, header.len)?;
     loop {
-        let Some(block) = Block::read(job.input.peek(3)?) else {
-            return Err(job.input.truncated());
-        };
-        let last = block.last;
+        let block = Block::read(job.input.peek(3)?).ok_or(Fault::Truncated)?;
         if fed == Fed::Ended {
-            return Err(job.input.corrupt(Corruption::Stalled));
+            return Err(Fault::stalled());
         }
-        fed = feed_all(job, unzstd, chunk, block.len)?;
-        if last {
+        fed = feed_all(job, unzstd, block.len)?;
+        if block.last {
             break;
         }
     }
     if header.checksum {
-        fed = feed(job, unzstd, chunk, 4)?;
+        fed = feed(job, unzstd, 4)?;
     }
     // The decoder does not compare it where the last block is empty.
     let written = job.output.written().saturating_sub(start);
     if header.content.is_some_and(|content| content != written) {
-        return Err(job.input.corrupt(Corruption::Field {
-            field: "length of the frame's data",
-            expected: "what the frame's header says",
-            found: written,
-        }));
+        let expected = "what the frame's header says";
+        return Err(Fault::field(
+            "length of the frame's data",
+            expected,
+            written,
+        ));
     }
     match fed {
-        Fed::Ended => Ok(Ending::Complete),
-        Fed::InputOver => Ok(Ending::TrailerCut {
+        Fed::Ended => Ok(None),
+        Fed::InputOver => Ok(Some(StreamWarning::TrailerCut {
             part: "XXH64 checksum",
             data_checked: false,
-        }),
-        Fed::Given => Err(job.input.corrupt(Corruption::Stalled)),
+        })),
+        Fed::Given => Err(Fault::stalled()),
     }
 }
 
@@ -204,31 +208,39 @@ impl Block {
 
 struct Unzstd {
     raw: Decoder<'static>,
+    /// Bytes taken and given so far.
+    totals: (u64, u64),
 }
 
 impl Unzstd {
-    fn new(memory_limit: u64) -> Result<Self, Fault> {
-        let failed = |error| Fault::Corrupt(Corruption::decoder(error));
-        let mut raw = Decoder::new().map_err(failed)?;
+    fn new(memory_limit: u64) -> io::Result<Self> {
+        let mut raw = Decoder::new()?;
         // The header is compared with the exact limit; this is a second wall.
         let log = memory_limit
             .checked_next_power_of_two()
             .map_or(WINDOW_LOG_MAX, u64::ilog2);
-        raw.set_parameter(DParameter::WindowLogMax(log.clamp(10, WINDOW_LOG_MAX)))
-            .map_err(failed)?;
-        Ok(Self { raw })
+        raw.set_parameter(DParameter::WindowLogMax(log.clamp(10, WINDOW_LOG_MAX)))?;
+        Ok(Self {
+            raw,
+            totals: (0, 0),
+        })
     }
 }
 
 impl Push for Unzstd {
-    fn push<'i, 'o>(&mut self, input: &'i [u8], output: &'o mut [u8]) -> Step<'i, 'o> {
+    fn push(&mut self, input: &[u8], output: &mut [u8]) -> Result<bool, Fault> {
         let mut from = InBuffer::around(input);
-        let mut to = OutBuffer::around(&mut *output);
-        let ended = match self.raw.run(&mut from, &mut to) {
-            Ok(hint) => Ok(hint == 0),
-            Err(error) => Err(Fault::Corrupt(Corruption::decoder(error))),
-        };
-        let after = (wide(from.pos()), wide(to.pos()));
-        Step::between(input, output, (0, 0), after, ended)
+        let mut to = OutBuffer::around(output);
+        let hint = self.raw.run(&mut from, &mut to);
+        let (taken, given) = self.totals;
+        self.totals = (
+            taken.saturating_add(wide(from.pos())),
+            given.saturating_add(wide(to.pos())),
+        );
+        Ok(hint.map_err(Fault::corrupt)? == 0)
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        self.totals
     }
 }

@@ -273,17 +273,16 @@ pub enum WarningKind {
 impl WarningKind {
     /// Returns what a decompression has to say.
     pub(crate) fn of_decompression(done: &Decompressed) -> impl Iterator<Item = Self> {
-        done.warnings.iter().filter_map(|warning| match *warning {
-            StreamWarning::TrailerCut { part, data_checked } => Some(Self::TrailerCut {
+        done.warnings.iter().map(|warning| match *warning {
+            StreamWarning::TrailerCut { part, data_checked } => Self::TrailerCut {
                 compression: done.compression.to_string(),
                 part,
                 data_checked,
-            }),
-            StreamWarning::TrailingBytes { count } => Some(Self::TrailingBytes {
+            },
+            StreamWarning::TrailingBytes { count } => Self::TrailingBytes {
                 compression: done.compression.to_string(),
                 count,
-            }),
-            _ => None,
+            },
         })
     }
 }

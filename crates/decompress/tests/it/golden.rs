@@ -69,17 +69,24 @@ fn check_all(edit: impl Fn(Vec<u8>) -> Vec<u8>, expect: Expect) {
                 } else {
                     "other bytes"
                 };
-                let warnings = done.warnings.iter().map(StreamWarning::to_string);
-                let told: Vec<_> = [format!("{times} x {what}")]
-                    .into_iter()
-                    .chain(warnings)
-                    .collect();
-                told.join("; ")
+                let warnings = done.warnings.iter().map(words);
+                let data = [format!("{times} x {what}")].into_iter();
+                data.chain(warnings).collect::<Vec<_>>().join("; ")
             }
         };
         told.push_str(&format!("{compression}: {outcome}\n"));
     }
     expect.assert_eq(&told);
+}
+
+fn words(warning: &StreamWarning) -> String {
+    match warning {
+        StreamWarning::TrailingBytes { count } => format!("{count} bytes behind it"),
+        StreamWarning::TrailerCut { part, data_checked } => {
+            let checked = if *data_checked { "" } else { "not " };
+            format!("{part} cut off, data {checked}checked")
+        }
+    }
 }
 
 #[test]
@@ -90,13 +97,13 @@ fn counts_the_bytes_behind_the_stream() {
             stream
         },
         expect![[r#"
-            gzip: 1 x the data; 12 bytes behind the stream were ignored
-            bzip2: 1 x the data; 12 bytes behind the stream were ignored
-            lzma: 1 x the data; 12 bytes behind the stream were ignored
-            xz: 1 x the data; 12 bytes behind the stream were ignored
-            lzo: 1 x the data; 12 bytes behind the stream were ignored
-            lz4: 1 x the data; 12 bytes behind the stream were ignored
-            zstd: 1 x the data; 12 bytes behind the stream were ignored
+            gzip: 1 x the data; 12 bytes behind it
+            bzip2: 1 x the data; 12 bytes behind it
+            lzma: 1 x the data; 12 bytes behind it
+            xz: 1 x the data; 12 bytes behind it
+            lzo: 1 x the data; 12 bytes behind it
+            lz4: 1 x the data; 12 bytes behind it
+            zstd: 1 x the data; 12 bytes behind it
         "#]],
     );
 }
@@ -109,13 +116,13 @@ fn takes_the_size_that_the_kernels_build_appends() {
             stream
         },
         expect![[r#"
-            gzip: 1 x the data; 4 bytes behind the stream were ignored
-            bzip2: 1 x the data; 4 bytes behind the stream were ignored
-            lzma: 1 x the data; 4 bytes behind the stream were ignored
-            xz: 1 x the data; 4 bytes behind the stream were ignored
-            lzo: 1 x the data; 4 bytes behind the stream were ignored
-            lz4: 1 x the data; 4 bytes behind the stream were ignored
-            zstd: 1 x the data; 4 bytes behind the stream were ignored
+            gzip: 1 x the data; 4 bytes behind it
+            bzip2: 1 x the data; 4 bytes behind it
+            lzma: 1 x the data; 4 bytes behind it
+            xz: 1 x the data; 4 bytes behind it
+            lzo: 1 x the data; 4 bytes behind it
+            lz4: 1 x the data; 4 bytes behind it
+            zstd: 1 x the data; 4 bytes behind it
         "#]],
     );
 }
@@ -125,11 +132,11 @@ fn treats_concatenated_streams_as_linux_does() {
     check_all(
         |stream| stream.repeat(2),
         expect![[r#"
-            gzip: 1 x the data; 347 bytes behind the stream were ignored
-            bzip2: 1 x the data; 461 bytes behind the stream were ignored
-            lzma: 1 x the data; 318 bytes behind the stream were ignored
-            xz: 1 x the data; 360 bytes behind the stream were ignored
-            lzo: 1 x the data; 389 bytes behind the stream were ignored
+            gzip: 1 x the data; 347 bytes behind it
+            bzip2: 1 x the data; 461 bytes behind it
+            lzma: 1 x the data; 318 bytes behind it
+            xz: 1 x the data; 360 bytes behind it
+            lzo: 1 x the data; 389 bytes behind it
             lz4: 2 x the data
             zstd: 2 x the data
         "#]],
@@ -144,13 +151,13 @@ fn treats_zeros_behind_the_stream_as_padding() {
             stream
         },
         expect![[r#"
-            gzip: 1 x the data; 512 bytes behind the stream were ignored
-            bzip2: 1 x the data; 512 bytes behind the stream were ignored
-            lzma: 1 x the data; 512 bytes behind the stream were ignored
-            xz: 1 x the data; 512 bytes behind the stream were ignored
-            lzo: 1 x the data; 512 bytes behind the stream were ignored
-            lz4: 1 x the data; 512 bytes behind the stream were ignored
-            zstd: 1 x the data; 512 bytes behind the stream were ignored
+            gzip: 1 x the data; 512 bytes behind it
+            bzip2: 1 x the data; 512 bytes behind it
+            lzma: 1 x the data; 512 bytes behind it
+            xz: 1 x the data; 512 bytes behind it
+            lzo: 1 x the data; 512 bytes behind it
+            lz4: 1 x the data; 512 bytes behind it
+            zstd: 1 x the data; 512 bytes behind it
         "#]],
     );
 }
@@ -164,13 +171,13 @@ fn four_bytes_cut_off() {
             stream
         },
         expect![[r#"
-            gzip: 1 x the data; the stream's trailer (CRC-32 and length) is cut off; its data were not checked
-            bzip2: 1 x the data; the stream's trailer (CRC of the stream) is cut off; its data passed their checks
+            gzip: 1 x the data; CRC-32 and length cut off, data not checked
+            bzip2: 1 x the data; CRC of the stream cut off, data checked
             lzma: the lzma stream is cut short: the input ends at offset 0x13a and the data go on; check the payload's size in the image's header
-            xz: 1 x the data; the stream's trailer (index and footer) is cut off; its data passed their checks
-            lzo: 1 x the data; the stream's trailer (end mark) is cut off; its data passed their checks
+            xz: 1 x the data; index and footer cut off, data checked
+            lzo: 1 x the data; end mark cut off, data checked
             lz4: the lz4 stream is cut short: the input ends at offset 0x163 and the data go on; check the payload's size in the image's header
-            zstd: 1 x the data; the stream's trailer (XXH64 checksum) is cut off; its data were not checked
+            zstd: 1 x the data; XXH64 checksum cut off, data not checked
         "#]],
     );
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{SUFFIXES, lzop, lzop_header, run, testdata};
 use expect_test::{Expect, expect};
-use ukexec_decompress::{Compression, DecompressError, StreamWarning};
+use ukexec_decompress::{Compression, StreamWarning};
 
 /// Streams of few bytes that hold every part of their format.
 const STREAMS: [&str; 14] = [
@@ -29,11 +29,15 @@ fn every_cut_is_an_error_or_a_warning() {
         let (_, data) = run(&stream).unwrap();
         for len in 0..stream.len() {
             match run(&stream[..len]) {
-                Err(DecompressError::UnknownMagic { .. }) => assert!(len < 2, "{name} to {len}"),
-                Err(DecompressError::Truncated { at, .. }) => {
-                    assert_eq!(at, len as u64, "{name} to {len}");
+                Err(error) => {
+                    let expected = if len < 2 {
+                        "no compression of the Linux kernel starts with ".to_owned()
+                    } else {
+                        format!("is cut short: the input ends at offset {len:#x} and ")
+                    };
+                    let text = error.to_string();
+                    assert!(text.contains(&expected), "{name} to {len}: {text}");
                 }
-                Err(error) => panic!("{name} to {len}: {error}"),
                 // An LZ4 stream of a magic alone is what `lz4 -l` makes of
                 // nothing; fewer than four bytes behind it are padding.
                 Ok((_, output)) if name.ends_with("lz4") && len < 8 => assert_eq!(output, []),
@@ -77,11 +81,8 @@ fn what_is_left_of_a_trailer_must_be_right() {
         let mut stream = testdata("tiny.gz");
         stream.truncate(stream.len() - 8 + left);
         *stream.last_mut().unwrap() ^= 1;
-        let outcome = run(&stream);
-        assert!(
-            matches!(outcome, Err(DecompressError::Corrupt { .. })),
-            "{outcome:?}"
-        );
+        let text = run(&stream).unwrap_err().to_string();
+        assert!(text.contains("is corrupt at"), "{text}");
     }
 }
 
