@@ -1,7 +1,7 @@
 //! Runs all programs of a parser, whatever it is.
 
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::{Fault, Vm};
+use ukexec_bpf::{Fault, Vm};
 use ukexec_bpf::{Host, Meter, Parser, Rope};
 
 /// What a parser may cost here.

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use ukexec_bpf::Vm;
 use ukexec_bpf::btf::TypesBuilder;
-use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{HookDecl, Interface, KfuncDecl, Meter, Parser};
 
 fn interface() -> Interface {

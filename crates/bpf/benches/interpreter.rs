@@ -5,10 +5,10 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ukexec_bpf::btf::TypesBuilder;
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::{Fault, Vm};
 use ukexec_bpf::{
     AttachKind, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program, VerifiedParser,
 };
+use ukexec_bpf::{Fault, Vm};
 
 criterion_group!(benches, loops, arming);
 criterion_main!(benches);

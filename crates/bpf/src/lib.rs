@@ -17,33 +17,29 @@
 
 mod bounds;
 pub mod btf;
-mod core_relo;
+mod code;
 pub mod disasm;
-mod explain;
-mod fault;
-mod helpers;
-mod host;
+mod guest;
 pub mod insn;
-mod load_error;
-mod maps;
-pub mod memory;
-pub mod object;
+mod load;
 mod parser;
 mod place;
 mod rope;
-pub mod skeleton;
-pub mod trace;
+mod run;
 mod verify;
-pub mod vm;
 
-pub use core_relo::{CoreReloError, PatchError};
-pub use helpers::{HELPERS, Helper, KFUNCS, REFUSED, Refused};
-pub use host::{HookDecl, Host, Interface, KfuncDecl, Meter};
+pub use guest::fault::{Fault, RunError};
+pub use guest::helpers::{HELPERS, Helper, KFUNCS, REFUSED, Refused};
+pub use guest::host::{HookDecl, Host, Interface, KfuncDecl, Meter};
+pub use guest::{memory, trace};
 pub use insn::Insn;
-pub use load_error::{CodePlace, KfuncProblem, LoadError, MapProblem, RelocationProblem};
+pub use load::core_relo::{CoreReloError, PatchError};
+pub use load::error::{CodePlace, KfuncProblem, LoadError, MapProblem, RelocationProblem};
+pub use load::{object, skeleton};
 pub use parser::{
     AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated, SourceLine,
 };
 pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};
+pub use run::Vm;
 pub use verify::{Reject, VerifiedParser, VerifyError};

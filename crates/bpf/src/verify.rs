@@ -16,6 +16,7 @@
 
 mod calls;
 mod decode;
+mod explain;
 mod reject;
 
 use std::ops::{Deref, Range};
@@ -25,10 +26,10 @@ use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
 pub use self::reject::Reject;
 use crate::bounds::rest;
-use crate::helpers::{HELPERS, Helper, find};
-use crate::memory::handle;
+use crate::code::{Code, Op, Step};
+use crate::guest::helpers::{HELPERS, Helper, find};
+use crate::guest::memory::handle;
 use crate::place::Place;
-use crate::vm::code::{Code, Op, Step};
 use crate::{Map, MapKind, Parser, Program};
 
 /// Why a parser is refused before it runs.
@@ -382,7 +383,7 @@ impl Checker<'_> {
         if map.kind != MapKind::Array {
             return Err(Reject::NoValue { map: name });
         }
-        let size = crate::maps::array_len(map);
+        let size = crate::guest::maps::array_len(map);
         if u64::from(offset) < size {
             Ok(())
         } else {

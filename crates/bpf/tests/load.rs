@@ -12,7 +12,7 @@ use expect_test::{Expect, expect};
 use ukexec_bpf::btf::{Btf, TypesBuilder};
 use ukexec_bpf::insn::{CALL, LDDW, POISON, call, lddw};
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::{Fault, Vm};
+use ukexec_bpf::{Fault, Vm};
 use ukexec_bpf::{HookDecl, Host, Insn, Interface, KfuncDecl, LoadError, Meter, Parser, Program};
 
 /// Where the objects are: `testdata/objects`, or a folder that `build.sh` made.

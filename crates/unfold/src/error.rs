@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ukexec_bpf::memory::AccessError;
-use ukexec_bpf::vm::{Fault, RunError};
+use ukexec_bpf::{Fault, RunError};
 use ukexec_bpf::{LoadError, RopeError, VerifyError};
 use ukexec_pe::{FileOffset, PeError};
 

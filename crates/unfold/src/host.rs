@@ -1,10 +1,10 @@
 //! The kfuncs: what happens when a program hands over or decompresses.
 
 use tracing::{debug, info};
+use ukexec_bpf::Fault;
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::Tracer;
-use ukexec_bpf::vm::Fault;
 use ukexec_bpf::{Host, Meter, Piece, Rope};
 use ukexec_decompress::{Limits, decompress};
 

@@ -5,9 +5,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use tracing::{debug, info};
+use ukexec_bpf::Vm;
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser};
 
 use crate::choice::Chosen;

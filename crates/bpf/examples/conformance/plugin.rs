@@ -11,8 +11,8 @@ use std::error::Error;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _, SectionFlags, elf};
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::{Fault, Vm};
 use ukexec_bpf::{AttachKind, Host, Insn, Kfunc, Meter, Parser, Program, insn};
+use ukexec_bpf::{Fault, Vm};
 
 /// Why there is no r0.
 pub(crate) type Problem = Box<dyn Error + Send + Sync>;

@@ -2,7 +2,7 @@
 //! there are frames.
 
 use super::reject::Reject;
-use crate::vm::FRAMES;
+use crate::run::FRAMES;
 
 /// A call, or a function's address taken for a callback.
 #[derive(Clone, Copy, Debug)]

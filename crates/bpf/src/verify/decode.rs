@@ -5,8 +5,8 @@
 
 use super::reject::Reject;
 use crate::Insn;
+use crate::code::{Op, Step};
 use crate::insn::{CALL, LDDW, POISON, call, lddw};
-use crate::vm::code::{Op, Step};
 
 /// What an instruction needs beside itself to be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,7 +87,7 @@ pub enum Reject {
     /// A helper that is not offered.
     #[error(
         "helper {number}{} is not offered by this loader: {}",
-        name_of(*.number), crate::helpers::why_not(*.number)
+        name_of(*.number), crate::guest::helpers::why_not(*.number)
     )]
     Helper {
         /// Its number.
@@ -135,5 +135,6 @@ pub enum Reject {
 
 /// Returns the name of helper `number` in brackets, if Linux has one.
 fn name_of(number: i32) -> String {
-    crate::helpers::linux_name(number).map_or_else(String::new, |name| format!(" (bpf_{name})"))
+    crate::guest::helpers::linux_name(number)
+        .map_or_else(String::new, |name| format!(" (bpf_{name})"))
 }

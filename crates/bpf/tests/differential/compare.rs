@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::{Fault, RunError, Vm};
 use ukexec_bpf::{AttachKind, Host, Insn, Meter, Parser, Program, Rope, VerifiedParser};
+use ukexec_bpf::{Fault, RunError, Vm};
 
 use crate::generate::{Generated, IMAGE, MEMORY, generate};
 use crate::naive::{Ending, Layout, Naive};

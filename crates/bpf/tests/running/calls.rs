@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 use ukexec_bpf::memory::AccessError;
-use ukexec_bpf::vm::{Fault, RunError, Vm};
+use ukexec_bpf::{Fault, RunError, Vm};
 use ukexec_bpf::{Interface, Meter, Parser, Poisoned, Rope};
 
 use crate::rig::{TestHost, kfunc, parser, run, with_lines};

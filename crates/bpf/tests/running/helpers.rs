@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ukexec_bpf::vm::Vm;
+use ukexec_bpf::Vm;
 use ukexec_bpf::{HELPERS, Interface, KFUNCS, MapKind, Meter, Parser, Rope, Source, SourceId};
 
 use crate::rig::{TestHost, kfunc, map, parser, with_lines};

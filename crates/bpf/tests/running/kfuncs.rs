@@ -2,7 +2,7 @@
 //! and locks.
 
 use expect_test::expect;
-use ukexec_bpf::vm::Vm;
+use ukexec_bpf::Vm;
 use ukexec_bpf::{AttachKind, HELPERS, Interface, KFUNCS, Meter, REFUSED};
 
 use crate::helpers::{check, run};
@@ -408,7 +408,7 @@ fn long_searches_are_paid_for_and_soon_over() {
     let error = vm.call(0, [text, wanted, 0, 0, 0], &mut TestHost::new(), &mut meter);
     assert!(matches!(
         error.unwrap_err().fault,
-        ukexec_bpf::vm::Fault::Budget
+        ukexec_bpf::Fault::Budget
     ));
     // Far more than it takes, since tests share the machine with others.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());

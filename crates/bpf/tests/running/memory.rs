@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ukexec_bpf::Vm;
 use ukexec_bpf::memory::Excerpt;
-use ukexec_bpf::vm::Vm;
 use ukexec_bpf::{MapKind, Meter, Piece, Rope, Source, SourceId};
 
 use crate::rig::{TestHost, kfunc, map, parser};

@@ -2,7 +2,7 @@
 //! time. It never panics.
 
 use proptest::prelude::*;
-use ukexec_bpf::vm::Vm;
+use ukexec_bpf::Vm;
 use ukexec_bpf::{HELPERS, Insn, Interface, MapKind, Meter, Parser, Rope};
 
 use crate::rig::{TestHost, kfunc, map, parser};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::vm::{Fault, RunError, Vm};
 use ukexec_bpf::{
     AttachKind, Host, Kfunc, Map, MapKind, Meter, Parser, Program, SourceLine, VerifiedParser,
     VerifyError,
 };
+use ukexec_bpf::{Fault, RunError, Vm};
 
 use crate::asm::assemble;
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use expect_test::{Expect, expect};
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::{Call, Callee, Returned, Step, Tracer};
-use ukexec_bpf::vm::{Fault, Vm};
+use ukexec_bpf::{Fault, Vm};
 use ukexec_bpf::{Host, Meter, Rope};
 
 use crate::rig::{kfunc, parser};

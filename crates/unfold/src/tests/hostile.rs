@@ -9,7 +9,7 @@ use expect_test::expect;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use ukexec_bpf::vm::Fault;
+use ukexec_bpf::Fault;
 use ukexec_bpf::{Meter, Piece, Rope, Source, SourceId};
 
 use super::{Image, Op, TEST, check, check_with, gzip, input, options, run, told};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use ukexec_bpf::vm::Vm;
+use ukexec_bpf::Vm;
 use ukexec_bpf::{CodePlace, LoadError, Meter, Parser, Place, VerifyError};
 use ukexec_unfold::HANDLE_HOOK;
 

@@ -1,0 +1,9 @@
+//! The world of a program: its memory, its maps, the functions it may call, and the host
+//! behind them.
+
+pub(crate) mod fault;
+pub(crate) mod helpers;
+pub(crate) mod host;
+pub(crate) mod maps;
+pub mod memory;
+pub mod trace;

@@ -1,0 +1,34 @@
+//! The helpers of a light skeleton's loader program: what asks the kernel asks
+//! the program's host, by the helper's number.
+
+use super::{Answer, Helper, format, probe};
+use crate::run::Machine;
+
+/// The number of `bpf_sys_bpf`.
+pub(crate) const SYS_BPF: u32 = 166;
+/// The number of `bpf_btf_find_by_name_kind`.
+pub(crate) const BTF_FIND_BY_NAME_KIND: u32 = 167;
+/// The number of `bpf_sys_close`.
+pub(crate) const SYS_CLOSE: u32 = 168;
+/// The number of `bpf_kallsyms_lookup_name`.
+pub(crate) const KALLSYMS_LOOKUP_NAME: u32 = 179;
+
+/// All helpers that loader programs may call, ascending by number.
+pub(crate) const LOADER_HELPERS: &[Helper] = &functions! {
+    6 bpf_trace_printk "long (const char *fmt, u32 fmt_size, ...)"
+        "pointers are printed as they are" format::trace_printk;
+    113 bpf_probe_read_kernel "long (void *dst, u32 size, const void *src)" "" probe::read;
+    148 bpf_copy_from_user "long (void *dst, u32 size, const void *src)"
+        "there is no user memory: zeros and -EFAULT" probe::read_user;
+    166 bpf_sys_bpf "long (u32 cmd, void *attr, u32 attr_size)"
+        "makes maps and programs of a parser" ask::<SYS_BPF>;
+    167 bpf_btf_find_by_name_kind "long (char *name, int name_sz, u32 kind, int flags)"
+        "finds hooks and kfuncs" ask::<BTF_FIND_BY_NAME_KIND>;
+    168 bpf_sys_close "long (u32 fd)" "" ask::<SYS_CLOSE>;
+    179 bpf_kallsyms_lookup_name "long (const char *name, int name_sz, int flags, u64 *res)"
+        "there are no kernel symbols: 0 and -ENOENT" ask::<KALLSYMS_LOOKUP_NAME>;
+};
+
+fn ask<const HELPER: u32>(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
+    machine.ask_host(HELPER, args)
+}

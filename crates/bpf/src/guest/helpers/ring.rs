@@ -1,0 +1,86 @@
+//! Ring buffers without a reader: scratch memory that parsers reserve.
+
+use std::sync::Arc;
+
+use super::{Answer, errno};
+use crate::Fault;
+use crate::guest::maps::{Contents, Ring};
+use crate::guest::memory::Access;
+use crate::run::Machine;
+
+/// The kind of the reference to a reserved record.
+pub(super) const RECORD: &str = "a ring-buffer record";
+
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+
+/// `bpf_ringbuf_reserve(map, size, flags)`.
+pub(super) fn reserve(machine: &mut Machine<'_>, [map, size, flags, ..]: [u64; 5]) -> Answer {
+    let (name, ring) = ring(machine, "bpf_ringbuf_reserve", map)?;
+    let Ok(len) = u32::try_from(size) else {
+        return Ok(0);
+    };
+    if flags != 0 || !ring.take(size) {
+        return Ok(0);
+    }
+    let record = machine
+        .memory
+        .add_record(format!("record of {name}").into(), len)?;
+    machine.memory.acquire(RECORD, record, &[])?;
+    Ok(record)
+}
+
+/// `bpf_ringbuf_submit(record, flags)`.
+pub(super) fn submit(machine: &mut Machine<'_>, [record, ..]: [u64; 5]) -> Answer {
+    machine.memory.release_as(RECORD, record, "submitted")?;
+    Ok(0)
+}
+
+/// `bpf_ringbuf_discard(record, flags)`.
+pub(super) fn discard(machine: &mut Machine<'_>, [record, ..]: [u64; 5]) -> Answer {
+    machine.memory.release_as(RECORD, record, "discarded")?;
+    Ok(0)
+}
+
+/// `bpf_ringbuf_output(map, data, size, flags)`.
+pub(super) fn output(machine: &mut Machine<'_>, [map, data, size, flags, _]: [u64; 5]) -> Answer {
+    if size != 0 {
+        machine.memory.check(Access::Read, data, size)?;
+    }
+    let (_, ring) = ring(machine, "bpf_ringbuf_output", map)?;
+    if flags & !(NO_WAKEUP | FORCE_WAKEUP) != 0 {
+        return Ok(errno::EINVAL);
+    }
+    Ok(if u32::try_from(size).is_ok() && ring.take(size) {
+        0
+    } else {
+        errno::EAGAIN
+    })
+}
+
+/// `bpf_ringbuf_query(map, flags)`.
+pub(super) fn query(machine: &mut Machine<'_>, [map, what, ..]: [u64; 5]) -> Answer {
+    let (_, ring) = ring(machine, "bpf_ringbuf_query", map)?;
+    Ok(match what {
+        // What is there to be read, and where the next record goes.
+        0 | 3 => ring.used,
+        1 => ring.size,
+        _ => 0,
+    })
+}
+
+/// Returns the ring buffer at `handle` and its name.
+fn ring<'a>(
+    machine: &'a mut Machine<'_>,
+    helper: &'static str,
+    handle: u64,
+) -> Result<(Arc<str>, &'a mut Ring), Fault> {
+    let problem = match machine.maps.by_handle(handle) {
+        None => format!("{} is no map", machine.memory.describe(handle)),
+        Some(live) => match &mut live.contents {
+            Contents::Ring(ring) => return Ok((Arc::clone(&live.name), ring)),
+            _ => format!("map {} is not a ring buffer", live.name),
+        },
+    };
+    Err(Fault::Helper { helper, problem })
+}

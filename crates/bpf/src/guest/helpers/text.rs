@@ -1,0 +1,414 @@
+//! Strings: comparing, searching, and reading numbers.
+//!
+//! The string kfuncs are those of Linux 6.17. They read until they know: a
+//! string that ends nowhere matters only if it is read so far.
+
+use std::cmp::Ordering;
+
+use super::{Answer, errno};
+use crate::Fault;
+use crate::guest::memory::Access;
+use crate::run::Machine;
+
+/// Bytes of a string that are looked at (Linux `XATTR_SIZE_MAX`).
+const MAX_TEXT: u64 = 65_536;
+/// Bytes that are read at once.
+const CHUNK: usize = 128;
+
+/// A string that is read byte by byte.
+struct Text {
+    /// Where the next chunk is.
+    at: u64,
+    left: u64,
+    chunk: [u8; CHUNK],
+    used: usize,
+    filled: usize,
+}
+
+/// What is next in a [`Text`].
+#[derive(Clone, Copy)]
+enum Next {
+    /// A byte, perhaps the NUL.
+    Byte(u8),
+    /// So much was looked at.
+    Max,
+    /// It cannot be read.
+    Bad,
+}
+
+impl Text {
+    /// Returns the string at `at`, of which up to `max` bytes are read.
+    fn new(at: u64, max: u64) -> Self {
+        Self {
+            at,
+            left: max,
+            chunk: [0; CHUNK],
+            used: 0,
+            filled: 0,
+        }
+    }
+
+    fn next(&mut self, machine: &mut Machine<'_>) -> Result<Next, Fault> {
+        loop {
+            if let Some([byte, ..]) = self.chunk.get(self.used..self.filled) {
+                self.used += 1;
+                return Ok(Next::Byte(*byte));
+            }
+            if self.left == 0 {
+                return Ok(Next::Max);
+            }
+            let rest = machine.memory.rest(self.at).max(1);
+            let len = rest.min(self.left).min(CHUNK as u64) as usize;
+            let (chunk, _) = self.chunk.split_at_mut(len);
+            match machine.memory.read(self.at, chunk) {
+                Ok(()) => {}
+                Err(error) if error.is_bad_address() => return Ok(Next::Bad),
+                Err(error) => return Err(error.into()),
+            }
+            // Looking at each byte takes longer than moving them: an
+            // instruction's time.
+            machine.memory.worked(len as u64);
+            self.at = self.at.wrapping_add(len as u64);
+            self.left -= len as u64;
+            (self.used, self.filled) = (0, len);
+        }
+    }
+
+    /// Reads to the NUL, and returns what is before it and what came then.
+    fn all(mut self, machine: &mut Machine<'_>) -> Result<(Vec<u8>, Next), Fault> {
+        let mut text = Vec::new();
+        loop {
+            match self.next(machine)? {
+                Next::Byte(byte) if byte != 0 => text.push(byte),
+                end => return Ok((text, end)),
+            }
+        }
+    }
+}
+
+impl Next {
+    /// Returns the errno of a string that goes on too long or cannot be read.
+    fn errno(self) -> u64 {
+        match self {
+            Self::Bad => errno::EFAULT,
+            Self::Byte(_) | Self::Max => errno::E2BIG,
+        }
+    }
+}
+
+/// Says whether an address may be memory at all; Linux answers `-ERANGE` where
+/// it cannot be the kernel's.
+fn is_wild(addr: u64) -> bool {
+    addr >> 32 == 0
+}
+
+/// `bpf_strcmp(s1, s2)`.
+pub(super) fn strcmp(machine: &mut Machine<'_>, [one, two, ..]: [u64; 5]) -> Answer {
+    if is_wild(one) || is_wild(two) {
+        return Ok(errno::ERANGE);
+    }
+    let (mut one, mut two) = (Text::new(one, MAX_TEXT), Text::new(two, MAX_TEXT));
+    loop {
+        match (one.next(machine)?, two.next(machine)?) {
+            (Next::Byte(one), Next::Byte(two)) => match one.cmp(&two) {
+                Ordering::Less => return Ok(-1_i64 as u64),
+                Ordering::Greater => return Ok(1),
+                Ordering::Equal if one == 0 => return Ok(0),
+                Ordering::Equal => {}
+            },
+            (Next::Byte(_), end) | (end, _) => return Ok(end.errno()),
+        }
+    }
+}
+
+/// What a search for one character looks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    First,
+    FirstOrNul,
+    Last,
+}
+
+/// `bpf_strchr(s, c)`.
+pub(super) fn strchr(machine: &mut Machine<'_>, [text, byte, ..]: [u64; 5]) -> Answer {
+    find_byte(machine, text, MAX_TEXT, byte as u8, Wanted::First)
+}
+
+/// `bpf_strchrnul(s, c)`.
+pub(super) fn strchrnul(machine: &mut Machine<'_>, [text, byte, ..]: [u64; 5]) -> Answer {
+    find_byte(machine, text, MAX_TEXT, byte as u8, Wanted::FirstOrNul)
+}
+
+/// `bpf_strnchr(s, count, c)`.
+pub(super) fn strnchr(machine: &mut Machine<'_>, [text, count, byte, ..]: [u64; 5]) -> Answer {
+    find_byte(machine, text, count, byte as u8, Wanted::First)
+}
+
+/// `bpf_strrchr(s, c)`.
+pub(super) fn strrchr(machine: &mut Machine<'_>, [text, byte, ..]: [u64; 5]) -> Answer {
+    find_byte(machine, text, MAX_TEXT, byte as u8, Wanted::Last)
+}
+
+/// Returns the place of `byte` in the first `count` bytes of a string.
+fn find_byte(machine: &mut Machine<'_>, text: u64, count: u64, byte: u8, wanted: Wanted) -> Answer {
+    if is_wild(text) {
+        return Ok(errno::ERANGE);
+    }
+    let mut text = Text::new(text, count.min(MAX_TEXT));
+    let mut last = errno::ENOENT;
+    for at in 0.. {
+        match text.next(machine)? {
+            Next::Byte(found) if found == byte && wanted != Wanted::Last => return Ok(at),
+            Next::Byte(found) => {
+                if found == byte {
+                    last = at;
+                }
+                match wanted {
+                    _ if found != 0 => {}
+                    Wanted::FirstOrNul => return Ok(at),
+                    Wanted::First | Wanted::Last => return Ok(last),
+                }
+            }
+            Next::Max if count < MAX_TEXT => return Ok(errno::ENOENT),
+            end => return Ok(end.errno()),
+        }
+    }
+    Ok(last)
+}
+
+/// `bpf_strlen(s)`.
+pub(super) fn strlen(machine: &mut Machine<'_>, [text, ..]: [u64; 5]) -> Answer {
+    strnlen(machine, [text, MAX_TEXT, 0, 0, 0])
+}
+
+/// `bpf_strnlen(s, count)`.
+pub(super) fn strnlen(machine: &mut Machine<'_>, [text, count, ..]: [u64; 5]) -> Answer {
+    if is_wild(text) {
+        return Ok(errno::ERANGE);
+    }
+    let (text, end) = Text::new(text, count.min(MAX_TEXT)).all(machine)?;
+    match end {
+        Next::Byte(_) => Ok(text.len() as u64),
+        Next::Max if count < MAX_TEXT => Ok(count),
+        end => Ok(end.errno()),
+    }
+}
+
+/// `bpf_strspn(s, accept)`.
+pub(super) fn strspn(machine: &mut Machine<'_>, [text, accept, ..]: [u64; 5]) -> Answer {
+    span(machine, text, accept, true)
+}
+
+/// `bpf_strcspn(s, reject)`.
+pub(super) fn strcspn(machine: &mut Machine<'_>, [text, reject, ..]: [u64; 5]) -> Answer {
+    span(machine, text, reject, false)
+}
+
+/// Returns how many bytes at the start of `text` are (`inside`) or are not among
+/// those of `set`.
+fn span(machine: &mut Machine<'_>, text: u64, set: u64, inside: bool) -> Answer {
+    if is_wild(text) || is_wild(set) {
+        return Ok(errno::ERANGE);
+    }
+    let mut text = Text::new(text, MAX_TEXT);
+    // Read when it is first needed: that of an empty text may be bad.
+    let mut known: Option<(Vec<u8>, Next)> = None;
+    for at in 0.. {
+        let byte = match text.next(machine)? {
+            Next::Byte(0) => return Ok(at),
+            Next::Byte(byte) => byte,
+            end => return Ok(end.errno()),
+        };
+        if known.is_none() {
+            known = Some(Text::new(set, MAX_TEXT).all(machine)?);
+        }
+        let Some((set, end)) = &known else { break };
+        machine.memory.moved(set.len() as u64);
+        match (set.contains(&byte), end) {
+            (true, _) if inside => {}
+            (true, _) => return Ok(at),
+            (false, Next::Byte(_)) if inside => return Ok(at),
+            (false, Next::Byte(_)) => {}
+            (false, end) => return Ok(end.errno()),
+        }
+    }
+    Ok(errno::E2BIG)
+}
+
+/// `bpf_strstr(s1, s2)`.
+pub(super) fn strstr(machine: &mut Machine<'_>, [text, wanted, ..]: [u64; 5]) -> Answer {
+    strnstr(machine, [text, wanted, MAX_TEXT, 0, 0])
+}
+
+/// `bpf_strnstr(s1, s2, len)`.
+pub(super) fn strnstr(machine: &mut Machine<'_>, [text, wanted, len, ..]: [u64; 5]) -> Answer {
+    if is_wild(text) || is_wild(wanted) {
+        return Ok(errno::ERANGE);
+    }
+    let (wanted, end) = Text::new(wanted, MAX_TEXT).all(machine)?;
+    if !matches!(end, Next::Byte(_)) {
+        return Ok(end.errno());
+    }
+    let (text, end) = Text::new(text, len.min(MAX_TEXT)).all(machine)?;
+    let both = text.len() + wanted.len();
+    machine.memory.worked(both as u64);
+    if let Some(at) = position(&text, &wanted) {
+        return Ok(at as u64);
+    }
+    Ok(match end {
+        Next::Bad => errno::EFAULT,
+        Next::Max if len >= MAX_TEXT => errno::E2BIG,
+        Next::Byte(_) | Next::Max => errno::ENOENT,
+    })
+}
+
+/// Returns where `wanted` begins in `text`, in time that grows with the sum of
+/// their lengths: as text, where each byte is one character.
+fn position(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    let [text, wanted] = [text, wanted].map(|bytes| {
+        let characters = bytes.iter().map(|&byte| char::from(byte));
+        characters.collect::<String>()
+    });
+    let at = text.find(&wanted)?;
+    Some(text.get(..at)?.chars().count())
+}
+
+/// `bpf_strncmp(s1, s1_sz, s2)`.
+pub(super) fn strncmp(machine: &mut Machine<'_>, [one, size, two, ..]: [u64; 5]) -> Answer {
+    let size = u64::from(size as u32);
+    let mut done = 0;
+    while done < size {
+        let at = [one.wrapping_add(done), two.wrapping_add(done)];
+        let rest = at.map(|at| machine.memory.rest(at).max(1));
+        let len = rest.into_iter().fold(size - done, u64::min) as usize;
+        let mut chunks = [[0; CHUNK]; 2];
+        let len = len.min(CHUNK);
+        for (chunk, at) in chunks.iter_mut().zip(at) {
+            let (chunk, _) = chunk.split_at_mut(len);
+            machine.memory.read(at, chunk)?;
+        }
+        let [one, two] = chunks;
+        for (one, two) in one.into_iter().zip(two).take(len) {
+            match one.cmp(&two) {
+                Ordering::Less => return Ok(-1_i64 as u64),
+                Ordering::Greater => return Ok(1),
+                Ordering::Equal if one == 0 => return Ok(0),
+                Ordering::Equal => {}
+            }
+        }
+        done += len as u64;
+    }
+    Ok(0)
+}
+
+/// `bpf_strtol(buf, buf_len, flags, res)`: returns how many bytes were read.
+pub(super) fn strtol(machine: &mut Machine<'_>, [buf, len, flags, out, _]: [u64; 5]) -> Answer {
+    machine.memory.write(out, &[0; 8])?;
+    let number = match number(machine, buf, len, flags)? {
+        Ok(number) => number,
+        Err(errno) => return Ok(errno),
+    };
+    let value = if number.negative {
+        0_i64.checked_sub_unsigned(number.value)
+    } else {
+        i64::try_from(number.value).ok()
+    };
+    let Some(value) = value else {
+        return Ok(errno::ERANGE);
+    };
+    machine.memory.write(out, &value.to_le_bytes())?;
+    Ok(number.len)
+}
+
+/// `bpf_strtoul(buf, buf_len, flags, res)`: returns how many bytes were read.
+pub(super) fn strtoul(machine: &mut Machine<'_>, [buf, len, flags, out, _]: [u64; 5]) -> Answer {
+    machine.memory.write(out, &[0; 8])?;
+    let number = match number(machine, buf, len, flags)? {
+        Ok(number) => number,
+        Err(errno) => return Ok(errno),
+    };
+    if number.negative {
+        return Ok(errno::EINVAL);
+    }
+    machine.memory.write(out, &number.value.to_le_bytes())?;
+    Ok(number.len)
+}
+
+/// A number in a text.
+struct Number {
+    negative: bool,
+    value: u64,
+    /// Bytes it takes, with what is before it.
+    len: u64,
+}
+
+/// Bytes of a number behind its sign (Linux's `str` less its NUL).
+const MAX_DIGITS: u64 = 63;
+
+/// Reads the number at the start of `buf`, or returns an errno.
+fn number(
+    machine: &mut Machine<'_>,
+    buf: u64,
+    len: u64,
+    flags: u64,
+) -> Result<Result<Number, u64>, Fault> {
+    if len == 0 || !matches!(flags, 0 | 8 | 10 | 16) {
+        return Ok(Err(errno::EINVAL));
+    }
+    machine.memory.check(Access::Read, buf, len)?;
+    let mut text = Text::new(buf, len);
+    let mut before = 0;
+    let mut next = text.next(machine)?;
+    while let Next::Byte(b' ' | b'\t'..=b'\r' | 0xa0) = next {
+        before += 1;
+        next = text.next(machine)?;
+    }
+    let negative = matches!(next, Next::Byte(b'-'));
+    if negative {
+        before += 1;
+        next = text.next(machine)?;
+    }
+    let mut digits = Vec::new();
+    while let Next::Byte(byte @ 1..) = next
+        && (digits.len() as u64) < MAX_DIGITS
+    {
+        digits.push(byte);
+        next = text.next(machine)?;
+    }
+    let (base, prefix) = radix(&digits, flags as u32);
+    let mut value = Some(0_u64);
+    let mut count = 0;
+    for &digit in digits.iter().skip(prefix) {
+        let Some(digit) = char::from(digit).to_digit(base) else {
+            break;
+        };
+        value = value
+            .and_then(|value| value.checked_mul(base.into()))
+            .and_then(|value| value.checked_add(digit.into()));
+        count += 1;
+    }
+    let Some(value) = value else {
+        return Ok(Err(errno::ERANGE));
+    };
+    if count == 0 {
+        return Ok(Err(errno::EINVAL));
+    }
+    let len = before + prefix as u64 + count;
+    Ok(Ok(Number {
+        negative,
+        value,
+        len,
+    }))
+}
+
+/// Returns the base of a number, and how many bytes before it say so.
+fn radix(digits: &[u8], base: u32) -> (u32, usize) {
+    let prefixed = matches!(digits, [b'0', b'x' | b'X', ..]);
+    match base {
+        0 if prefixed && digits.get(2).is_some_and(u8::is_ascii_hexdigit) => (16, 2),
+        0 if digits.first() == Some(&b'0') => (8, 0),
+        0 => (10, 0),
+        16 if prefixed => (16, 2),
+        base => (base, 0),
+    }
+}

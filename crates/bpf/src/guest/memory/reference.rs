@@ -1,0 +1,144 @@
+//! Counted references: what a program must give back.
+
+use std::collections::BTreeMap;
+
+use super::region::Body;
+use super::{AccessError, Memory};
+use crate::Fault;
+
+/// What a reference costs beside its regions.
+const REFERENCE_COST: u64 = 128;
+
+/// An instruction of one of the parser's programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) program: u32,
+    pub(crate) slot: u32,
+}
+
+/// The references that are held, by address, and who is at work.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    held: BTreeMap<u64, Reference>,
+    site: Site,
+}
+
+#[derive(Debug)]
+struct Reference {
+    kind: &'static str,
+    also: Vec<u64>,
+    site: Site,
+}
+
+impl References {
+    pub(super) fn site(&self) -> Site {
+        self.site
+    }
+}
+
+impl Memory {
+    /// Makes the region at `object` a counted reference: the program must give
+    /// it back before the run ends. `kind` names it in messages, with its
+    /// article (`a mem_range_result`). The regions in `also` live as long.
+    /// The instruction that runs now is remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::OutOfMemory`] if there are too many to keep.
+    pub fn acquire(
+        &mut self,
+        kind: &'static str,
+        object: u64,
+        also: &[u64],
+    ) -> Result<(), AccessError> {
+        self.take(REFERENCE_COST)?;
+        let reference = Reference {
+            kind,
+            also: also.to_vec(),
+            site: self.references.site,
+        };
+        self.references.held.insert(object, reference);
+        Ok(())
+    }
+
+    /// Takes the reference `kind` at `object` back and frees its regions.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotHeld`] if no such reference is held at that address: never
+    /// acquired, released before, or of another kind.
+    pub fn release(&mut self, kind: &'static str, object: u64) -> Result<(), Fault> {
+        self.release_as(kind, object, "released")
+    }
+
+    /// [`Memory::release`]; later uses are told `how` the reference went.
+    pub(crate) fn release_as(
+        &mut self,
+        kind: &'static str,
+        object: u64,
+        how: &'static str,
+    ) -> Result<(), Fault> {
+        let fits = |reference: &Reference| reference.kind == kind;
+        if !self.references.held.get(&object).is_some_and(fits) {
+            return Err(self.not_held(kind, object));
+        }
+        self.forget(object, how);
+        Ok(())
+    }
+
+    /// Returns whether a reference `kind` is held at `object`.
+    #[must_use]
+    pub fn holds(&self, kind: &'static str, object: u64) -> bool {
+        self.references
+            .held
+            .get(&object)
+            .is_some_and(|reference| reference.kind == kind)
+    }
+
+    /// Returns which instruction is at work.
+    pub(crate) fn site(&self) -> Site {
+        self.references.site
+    }
+
+    /// Says which instruction is at work.
+    #[inline]
+    pub(crate) fn set_site(&mut self, site: Site) {
+        self.references.site = site;
+    }
+
+    /// Takes back all references at the end of a run, and returns the kind and
+    /// place of the first.
+    pub(crate) fn take_leaks(&mut self) -> Option<(&'static str, Site)> {
+        let first = self.references.held.values().next();
+        let first = first.map(|reference| (reference.kind, reference.site));
+        while let Some(&object) = self.references.held.keys().next() {
+            self.forget(object, "leaked");
+        }
+        first
+    }
+
+    fn forget(&mut self, object: u64, how: &'static str) {
+        if let Some(reference) = self.references.held.remove(&object) {
+            self.account.give(REFERENCE_COST);
+            self.free(object, how);
+            for addr in reference.also {
+                self.free(addr, how);
+            }
+        }
+    }
+
+    fn not_held(&self, kind: &'static str, object: u64) -> Fault {
+        let region = self.region(object).map(|region| &region.body);
+        let why = match (self.references.held.get(&object), region) {
+            (Some(reference), _) => format!(": it is {}", reference.kind),
+            (None, Some(Body::Gone(gone))) => format!(": it was {gone}"),
+            (None, _) if object >> 32 == 0 => ": it is NULL".to_owned(),
+            (None, _) => String::new(),
+        };
+        Fault::NotHeld {
+            given: self.describe(object),
+            kind,
+            why,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The kernel that a loader program sees: descriptors, `bpf(2)` and the
+//! look-ups of names, as far as a light skeleton needs them.
+//!
+//! Nothing here touches the machine: a map that is made is an entry of a list.
+
+use std::collections::BTreeMap;
+
+use super::MAX_CALLS;
+use super::attr::{Attr, array, text};
+use super::call_error::CallError;
+use crate::Fault;
+use crate::bounds::{size, wide};
+use crate::btf::{Btf, Texts, essential_name};
+use crate::guest::helpers::{loader, why_no_kfunc};
+use crate::guest::memory::Memory;
+use crate::load::error::KfuncProblem;
+use crate::load::object::list;
+use crate::{Host, Interface, Kfunc, Map, Meter, Program};
+
+/// `BTF_KIND_FUNC`.
+const KIND_FUNC: u64 = 12;
+/// The most bytes of a name that is looked up, its NUL included.
+const MAX_NAME: u64 = 512;
+
+/// The kernel and all that the loader has made in it.
+#[derive(Debug)]
+pub(super) struct Kernel<'a> {
+    pub(super) interface: &'a Interface,
+    descriptors: BTreeMap<u32, Descriptor>,
+    /// All maps that were made, in order.
+    pub(super) maps: Vec<Made>,
+    pub(super) btfs: Vec<Loaded>,
+    pub(super) programs: Vec<Program>,
+    pub(super) kfuncs: Vec<Kfunc>,
+    /// The licence of the first program.
+    pub(super) license: String,
+    /// Names that were found; the id of one is its index plus 1.
+    names: Vec<Name>,
+    /// Names of kfuncs and variables that were not found since a program was
+    /// last loaded.
+    pub(super) missing: Vec<String>,
+    /// Whether a name was looked up since a program was last loaded.
+    looked_up: bool,
+    /// What the attempts to load programs and types have cost.
+    pub(super) spent: Spent,
+    calls: u32,
+    /// The last call that failed.
+    pub(super) refused: Option<CallError>,
+}
+
+/// What a descriptor stands for: an index into the list of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Descriptor {
+    Btf(usize),
+    Map(usize),
+    Program(usize),
+}
+
+/// Types that were loaded, and the source lines they name.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) btf: Btf,
+    pub(super) texts: Texts,
+}
+
+/// A map that was made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) map: Map,
+    pub(super) frozen: bool,
+}
+
+/// A name that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) name: String,
+    /// The host's number of the kfunc of this name.
+    pub(super) kfunc: Option<u32>,
+}
+
+/// What all attempts to load something have cost.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    pub(super) insns: usize,
+    pub(super) relos: usize,
+    pub(super) records: u64,
+    pub(super) types: u64,
+    pub(super) initial: u64,
+}
+
+impl Host for Kernel<'_> {
+    fn call(
+        &mut self,
+        helper: u32,
+        args: [u64; 5],
+        memory: &mut Memory,
+        _meter: &mut Meter,
+    ) -> Result<u64, Fault> {
+        self.calls = self.calls.saturating_add(1);
+        if self.calls > MAX_CALLS {
+            let (found, limit) = (self.calls.into(), MAX_CALLS.into());
+            let what = "calls of the kernel";
+            return Err(Fault::Host(Box::new(CallError::TooMany {
+                what,
+                found,
+                limit,
+            })));
+        }
+        let result = match helper {
+            loader::SYS_BPF => self.sys_bpf(args, memory),
+            loader::BTF_FIND_BY_NAME_KIND => self.find_by_name(args, memory),
+            loader::SYS_CLOSE => self.close(args),
+            _ => self.find_symbol(args, memory),
+        };
+        Ok(result.unwrap_or_else(|error| {
+            let errno = u64::from(error.errno().0);
+            tracing::debug!("a call of the skeleton's loader failed: {error}");
+            // What closing says is no result of a loader.
+            if helper != loader::SYS_CLOSE {
+                self.refused = Some(error);
+            }
+            errno.wrapping_neg()
+        }))
+    }
+
+    fn log(&mut self, line: &str) {
+        tracing::debug!("the skeleton's loader says: {line}");
+    }
+}
+
+impl<'a> Kernel<'a> {
+    pub(super) fn new(interface: &'a Interface) -> Self {
+        Self {
+            interface,
+            descriptors: BTreeMap::new(),
+            maps: Vec::new(),
+            btfs: Vec::new(),
+            programs: Vec::new(),
+            kfuncs: Vec::new(),
+            license: String::new(),
+            names: Vec::new(),
+            missing: Vec::new(),
+            looked_up: false,
+            spent: Spent::default(),
+            calls: 0,
+            refused: None,
+        }
+    }
+
+    /// Returns the programs whose descriptors are open, in the order they were
+    /// loaded. The others are gone, as in Linux.
+    pub(super) fn kept(&mut self) -> Vec<Program> {
+        let is_open = |index| {
+            let open = &mut self.descriptors.values();
+            open.any(|open| *open == Descriptor::Program(index))
+        };
+        let programs = std::mem::take(&mut self.programs).into_iter().enumerate();
+        let kept = programs.filter(|(index, _)| is_open(*index));
+        kept.map(|(_, program)| program).collect()
+    }
+
+    /// Opens the lowest descriptor that is free. 0 to 2 are taken, as in any
+    /// process: to a loader 0 means that there is none.
+    /// There are no more than the caps on maps, programs and types allow.
+    pub(super) fn open(&mut self, what: Descriptor) -> u64 {
+        let mut free = 3;
+        for &taken in self.descriptors.keys() {
+            if taken != free {
+                break;
+            }
+            free = free.saturating_add(1);
+        }
+        self.descriptors.insert(free, what);
+        free.into()
+    }
+
+    /// Returns what the descriptor `fd` stands for.
+    pub(super) fn descriptor(&self, fd: u32) -> Option<Descriptor> {
+        self.descriptors.get(&fd).copied()
+    }
+
+    /// Returns the name that has an id.
+    pub(super) fn name_of(&self, id: u32) -> Option<&Name> {
+        self.names.get(size(id.checked_sub(1)?))
+    }
+
+    /// `bpf_sys_bpf(cmd, attr, attr_size)`.
+    fn sys_bpf(
+        &mut self,
+        [command, attr, size, ..]: [u64; 5],
+        memory: &mut Memory,
+    ) -> Result<u64, CallError> {
+        let [command, size] = [command, size].map(low);
+        let mut read = |name| Attr::read(name, memory, attr, size.into());
+        match command {
+            0 => {
+                let attr = read("BPF_MAP_CREATE")?;
+                self.map_create(&attr)
+            }
+            2 => {
+                let attr = read("BPF_MAP_UPDATE_ELEM")?;
+                self.map_update(&attr, memory)
+            }
+            5 => {
+                let attr = read("BPF_PROG_LOAD")?;
+                let loaded = self.prog_load(&attr, memory);
+                self.looked_up = false;
+                self.missing.clear();
+                loaded
+            }
+            18 => {
+                let attr = read("BPF_BTF_LOAD")?;
+                self.btf_load(&attr, memory)
+            }
+            22 => {
+                let attr = read("BPF_MAP_FREEZE")?;
+                self.map_freeze(&attr)
+            }
+            command => Err(CallError::Command { command }),
+        }
+    }
+
+    /// `bpf_sys_close(fd)`.
+    fn close(&mut self, [fd, ..]: [u64; 5]) -> Result<u64, CallError> {
+        let fd = low(fd);
+        match self.descriptors.remove(&fd) {
+            Some(_) => Ok(0),
+            None => Err(CallError::Descriptor {
+                command: "bpf_sys_close",
+                field: "fd",
+                expected: "anything that is open",
+                fd: fd.into(),
+            }),
+        }
+    }
+
+    /// `bpf_btf_find_by_name_kind(name, name_sz, kind, flags)`: returns an id
+    /// of the host's types. There are no modules, so the upper half, which
+    /// would be a descriptor, is 0.
+    ///
+    /// libbpf's loaders first look up what a program attaches to, then the
+    /// kfuncs it calls.
+    fn find_by_name(
+        &mut self,
+        [name, size, kind, flags, ..]: [u64; 5],
+        memory: &mut Memory,
+    ) -> Result<u64, CallError> {
+        const HELPER: &str = "bpf_btf_find_by_name_kind";
+        let is_hook = !std::mem::replace(&mut self.looked_up, true);
+        let name = name_at(HELPER, memory, name, size)?;
+        if low(flags) != 0 {
+            return Err(CallError::Field {
+                command: HELPER,
+                field: "flags",
+                expected: "0",
+                found: flags,
+            });
+        }
+        if u64::from(low(kind)) != KIND_FUNC {
+            self.missing.push(name.clone());
+            return Err(CallError::Symbol { symbol: name });
+        }
+        let kfunc = self.kfunc(&name);
+        let hooks = &self.interface.hooks;
+        if kfunc.is_some() || hooks.iter().any(|hook| hook.name == name) {
+            return Ok(self.id(Name { name, kfunc }));
+        }
+        if is_hook {
+            let offered = list(hooks.iter().map(|hook| hook.name));
+            return Err(CallError::Hook {
+                hook: name,
+                offered,
+            });
+        }
+        self.missing.push(name.clone());
+        let kfunc = name;
+        if let Some(reason) = essential(&kfunc).and_then(why_no_kfunc) {
+            let problem = KfuncProblem::Refused { reason };
+            return Err(CallError::KfuncUse { kfunc, problem });
+        }
+        let offered = list(self.interface.kfuncs.iter().map(|kfunc| kfunc.name));
+        Err(CallError::Kfunc { kfunc, offered })
+    }
+
+    /// Returns the host's number of a kfunc, whose name may have a flavour.
+    fn kfunc(&self, name: &str) -> Option<u32> {
+        self.interface.kfunc(essential(name)?)
+    }
+
+    /// Returns the id of a name.
+    fn id(&mut self, name: Name) -> u64 {
+        let known = self.names.iter().position(|known| *known == name);
+        let index = known.unwrap_or(self.names.len());
+        if known.is_none() {
+            self.names.push(name);
+        }
+        wide(index).saturating_add(1)
+    }
+
+    /// `bpf_kallsyms_lookup_name(name, name_sz, flags, res)`: there are no
+    /// symbols of a kernel, and a loader goes on without one.
+    fn find_symbol(
+        &mut self,
+        [name, size, _flags, result, ..]: [u64; 5],
+        memory: &mut Memory,
+    ) -> Result<u64, CallError> {
+        const HELPER: &str = "bpf_kallsyms_lookup_name";
+        let symbol = name_at(HELPER, memory, name, size)?;
+        let written = memory.write(result, &[0; 8]);
+        written.map_err(|problem| CallError::Memory {
+            command: HELPER,
+            field: "res",
+            problem,
+        })?;
+        Err(CallError::Symbol { symbol })
+    }
+}
+
+/// Returns the name of `size` bytes, its NUL included, at `addr`.
+fn name_at(
+    helper: &'static str,
+    memory: &mut Memory,
+    addr: u64,
+    size: u64,
+) -> Result<String, CallError> {
+    let size = u64::from(low(size));
+    let bytes = array(helper, "name", memory, addr, size, MAX_NAME)?;
+    match bytes.split_last() {
+        Some((0, name)) if !name.is_empty() => Ok(text(name)),
+        _ => Err(CallError::Field {
+            command: helper,
+            field: "name_sz",
+            expected: "the length of a name with its NUL",
+            found: size,
+        }),
+    }
+}
+
+/// Returns a name without its flavour.
+fn essential(name: &str) -> Option<&str> {
+    str::from_utf8(essential_name(name.as_bytes())).ok()
+}
+
+/// Returns the half of a register that an `int` or `u32` argument is in.
+fn low(register: u64) -> u32 {
+    let [a, b, c, d, ..] = register.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// Checks a count against its cap.
+pub(super) fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), CallError> {
+    if found <= limit {
+        return Ok(());
+    }
+    let [found, limit] = [found, limit].map(wide);
+    Err(CallError::TooMany { what, found, limit })
+}

@@ -1,0 +1,299 @@
+//! `BPF_PROG_LOAD`: from the instructions and records of an attr to a linked
+//! program, as the loading of a plain object gives it.
+
+use super::MAX_RECORD_BYTES;
+use super::attr::{Attr, text};
+use super::call_error::CallError;
+use super::kernel::{Descriptor, Kernel, Loaded, check_count};
+use super::rewrite::Rewriting;
+use crate::bounds::size;
+use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo, Record, records};
+use crate::btf::{Btf, Kind};
+use crate::guest::memory::Memory;
+use crate::load::core_relo::Relocator;
+use crate::load::object::{
+    MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, list,
+};
+use crate::{AttachKind, CoreReloError, Insn, Place, Poisoned, Program, Relocated, SourceLine};
+
+/// `BPF_PROG_TYPE_TRACING`.
+const TRACING: u32 = 26;
+/// `BPF_TRACE_FENTRY`.
+const TRACE_FENTRY: u32 = 24;
+/// `BPF_MODIFY_RETURN`.
+const MODIFY_RETURN: u32 = 26;
+/// `BPF_F_SLEEPABLE`.
+const SLEEPABLE: u32 = 1 << 4;
+/// Flags of programs: beside [`SLEEPABLE`], those for testing a verifier.
+const FLAGS: u32 = SLEEPABLE | 0x7;
+/// The kinds of programs that are offered, for messages.
+const OFFERED: &str = "fentry (26, 24), fmod_ret (26, 26)";
+/// Bytes of an instruction slot.
+const SLOT: u32 = 8;
+
+impl Kernel<'_> {
+    /// `BPF_PROG_LOAD`.
+    pub(super) fn prog_load(&mut self, attr: &Attr, memory: &mut Memory) -> Result<u64, CallError> {
+        let index = self.programs.len();
+        check_count("programs", index.saturating_add(1), MAX_PROGRAMS)?;
+        let mut program = self.frame(attr)?;
+        program.code = self.code(attr, memory)?;
+        let types = self.types_of(attr)?;
+        if let Some(types) = types {
+            self.read_info(attr, memory, types, &mut program)?;
+        }
+        let btf = types.and_then(|types| self.btfs.get(types));
+        let btf = btf.map(|types| &types.btf);
+        let mut rewriting = Rewriting::new(btf, attr.u64(120), &program.name);
+        let code = std::mem::take(&mut program.code);
+        let (code, targets) = rewriting.rewrite(self, memory, code)?;
+        self.kfuncs = rewriting.into_kfuncs();
+        program.code = code;
+        if program.functions.is_empty() {
+            program.functions = functions(&program, &targets)?;
+        }
+        self.add_license(attr, memory);
+        self.programs.push(program);
+        Ok(self.open(Descriptor::Program(index)))
+    }
+
+    /// Returns a program without code, but with what it attaches to.
+    fn frame(&self, attr: &Attr) -> Result<Program, CallError> {
+        let (name, kind, expected) = (attr.name(48), attr.u32(0), attr.u32(68));
+        let (attach, word) = match (kind, expected) {
+            (TRACING, TRACE_FENTRY) => (AttachKind::Fentry, "fentry"),
+            (TRACING, MODIFY_RETURN) => (AttachKind::FmodRet, "fmod_ret"),
+            (kind, attach) => {
+                return Err(CallError::ProgramKind {
+                    program: name,
+                    kind,
+                    attach,
+                    offered: OFFERED,
+                });
+            }
+        };
+        let flags = attr.u32(44);
+        if flags & !FLAGS != 0 {
+            return Err(attr.refuse("prog_flags", "0x10 (sleepable) or 0", flags.into()));
+        }
+        let hook = self.hook(attr)?;
+        let sleepable = if flags & SLEEPABLE == 0 { "" } else { ".s" };
+        Ok(Program {
+            name,
+            section: format!("{word}{sleepable}/{hook}"),
+            attach,
+            hook,
+            code: Vec::new(),
+            functions: Vec::new(),
+            lines: Vec::new(),
+            poisoned: Vec::new(),
+            relocated: Vec::new(),
+        })
+    }
+
+    /// Returns the hook whose id the loader looked up.
+    fn hook(&self, attr: &Attr) -> Result<String, CallError> {
+        let id = attr.u32(108);
+        let Some(found) = self.name_of(id) else {
+            let expected = "an id that bpf_btf_find_by_name_kind gave";
+            return Err(attr.refuse("attach_btf_id", expected, id.into()));
+        };
+        let (hook, hooks) = (found.name.clone(), &self.interface.hooks);
+        if hooks.iter().any(|offered| offered.name == hook) {
+            return Ok(hook);
+        }
+        let offered = list(hooks.iter().map(|hook| hook.name));
+        Err(CallError::Hook { hook, offered })
+    }
+
+    fn code(&mut self, attr: &Attr, memory: &mut Memory) -> Result<Vec<Insn>, CallError> {
+        let count = attr.u32(4);
+        if count == 0 {
+            return Err(attr.refuse("insn_cnt", "1 or more", 0));
+        }
+        // Also what is refused later was read.
+        self.spent.insns = self.spent.insns.saturating_add(size(count));
+        check_count("instructions of all programs", self.spent.insns, MAX_INSNS)?;
+        let bytes = u64::from(count).saturating_mul(SLOT.into());
+        let bytes = attr.array(memory, "insns", 8, bytes, bytes)?;
+        memory.worked(count.into());
+        let (slots, _none) = bytes.as_chunks::<8>();
+        Ok(slots.iter().copied().map(Insn::from_le_bytes).collect())
+    }
+
+    /// Returns which types `prog_btf_fd` names.
+    fn types_of(&self, attr: &Attr) -> Result<Option<usize>, CallError> {
+        let fd = attr.u32(72);
+        let counts = [88, 104, 116].map(|at| attr.u32(at));
+        match self.descriptor(fd) {
+            Some(Descriptor::Btf(types)) => Ok(Some(types)),
+            None if fd == 0 && counts == [0; 3] => Ok(None),
+            _ => Err(CallError::Descriptor {
+                command: attr.command,
+                field: "prog_btf_fd",
+                expected: "types, which the program's records need",
+                fd: fd.into(),
+            }),
+        }
+    }
+
+    /// Reads functions and lines, and applies the CO-RE records.
+    fn read_info(
+        &mut self,
+        attr: &Attr,
+        memory: &mut Memory,
+        types: usize,
+        program: &mut Program,
+    ) -> Result<(), CallError> {
+        let functions = self.records::<FuncInfo>(attr, memory, [76, 80, 88])?;
+        let lines = self.records::<LineInfo>(attr, memory, [92, 96, 104])?;
+        let relos = self.records::<CoreRelo>(attr, memory, [136, 128, 116])?;
+        self.spent.relos = self.spent.relos.saturating_add(relos.len());
+        check_count("CO-RE relocations", self.spent.relos, MAX_CORE_RELOS)?;
+        let host = &self.interface.types;
+        let Some(types) = self.btfs.get_mut(types) else {
+            return Ok(());
+        };
+        program.functions = named_functions(attr, &functions, &types.btf, program)?;
+        if let Some((_, entry)) = program.functions.first() {
+            // The attr has room for 15 bytes of it.
+            program.name.clone_from(entry);
+        }
+        program.lines = source_lines(lines, types, program.code.len());
+        apply(&relos, &mut Relocator::new(&types.btf, host), program)
+    }
+
+    /// Reads an array of records; `fields` are the offsets of its record size,
+    /// pointer and count.
+    fn records<T: Record>(
+        &mut self,
+        attr: &Attr,
+        memory: &mut Memory,
+        [size, pointer, count]: [usize; 3],
+    ) -> Result<Vec<T>, CallError> {
+        let (size, count) = (attr.u32(size), attr.u32(count));
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = u64::from(size).saturating_mul(count.into());
+        self.spent.records = self.spent.records.saturating_add(bytes);
+        if self.spent.records > MAX_RECORD_BYTES {
+            return Err(CallError::TooMany {
+                what: "bytes of records about instructions",
+                found: self.spent.records,
+                limit: MAX_RECORD_BYTES,
+            });
+        }
+        let data = attr.array(memory, T::TABLE, pointer, bytes, MAX_RECORD_BYTES)?;
+        memory.worked(count.into());
+        records(&data, 0, size, count).map_err(CallError::Btf)
+    }
+
+    /// Keeps the licence of the first program.
+    fn add_license(&mut self, attr: &Attr, memory: &mut Memory) {
+        if self.programs.is_empty()
+            && let Ok((license, _)) = memory.read_text(attr.u64(16), MAX_LICENSE)
+        {
+            self.license = text(&license);
+        }
+    }
+}
+
+/// Returns the functions that the records name, which divide the code.
+fn named_functions(
+    attr: &Attr,
+    records: &[FuncInfo],
+    btf: &Btf,
+    program: &Program,
+) -> Result<Vec<(u32, String)>, CallError> {
+    check_count("functions of a program", records.len(), MAX_FUNCTIONS)?;
+    let mut functions = Vec::<(u32, String)>::new();
+    for record in records {
+        let start = record.insn_off;
+        let follows = match functions.last() {
+            None => start == 0,
+            Some((last, _)) => *last < start && size(start) < program.code.len(),
+        };
+        if !follows {
+            let expected = "0, then ascending slots of the program";
+            return Err(attr.refuse("func_info.insn_off", expected, start.into()));
+        }
+        let function = btf.get(record.type_id);
+        if !matches!(function.kind, Kind::Func { .. }) {
+            let expected = "the id of a function's type";
+            return Err(attr.refuse("func_info.type_id", expected, record.type_id.0.into()));
+        }
+        functions.push((start, btf.text(function.name).into_owned()));
+    }
+    Ok(functions)
+}
+
+/// Returns the functions of a program without records: they begin where calls
+/// lead to.
+fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, CallError> {
+    // No function begins outside of the program: the verifier refuses such a call.
+    let targets = targets.iter().filter_map(|&at| u32::try_from(at).ok());
+    let inside = |target: &u32| size(*target) < program.code.len();
+    let mut starts = targets.filter(inside).collect::<Vec<_>>();
+    starts.push(0);
+    starts.sort_unstable();
+    starts.dedup();
+    check_count("functions of a program", starts.len(), MAX_FUNCTIONS)?;
+    let named = starts.into_iter().map(|start| {
+        let name = match start {
+            0 => program.name.clone(),
+            start => format!("insn_{start}"),
+        };
+        (start, name)
+    });
+    Ok(named.collect())
+}
+
+fn source_lines(mut records: Vec<LineInfo>, types: &mut Loaded, slots: usize) -> Vec<SourceLine> {
+    records.retain(|record| size(record.insn_off) < slots);
+    records.sort_by_key(LineInfo::insn_off);
+    let Loaded { btf, texts } = types;
+    let mut lines = Vec::<SourceLine>::new();
+    for record in &records {
+        // Of several records for one instruction the last holds.
+        lines.pop_if(|last| last.slot == record.insn_off);
+        lines.push(texts.source_line(btf, record.insn_off, record));
+    }
+    lines
+}
+
+/// Applies the CO-RE records, as the kernel does: the loader program leaves
+/// them alone.
+fn apply(
+    relos: &[CoreRelo],
+    relocator: &mut Relocator<'_>,
+    program: &mut Program,
+) -> Result<(), CallError> {
+    for relo in relos {
+        let (slot, rest) = (relo.insn_off / SLOT, relo.insn_off % SLOT);
+        let at = Some(size(slot)).filter(|at| rest == 0 && *at < program.code.len());
+        let done = match at {
+            Some(at) => relocator.apply(&mut program.code, at, relo),
+            None => Err(CoreReloError::Misplaced {
+                insn_off: relo.insn_off,
+            }),
+        };
+        let reason = done.map_err(|problem| CallError::CoreRelo {
+            place: Box::new(Place::new(program, slot)),
+            problem: Box::new(problem),
+        })?;
+        if let Some(reason) = reason {
+            program.poisoned.push(Poisoned { slot, reason });
+        }
+        if let Some(field) = relocator.field(relo) {
+            // Of several records for one instruction the last holds.
+            program.relocated.pop_if(|last| last.slot == slot);
+            program.relocated.push(Relocated { slot, field });
+        }
+    }
+    program.poisoned.sort_by_key(|poisoned| poisoned.slot);
+    program.poisoned.dedup_by_key(|poisoned| poisoned.slot);
+    program.relocated.sort_by_key(|relocated| relocated.slot);
+    program.relocated.dedup_by_key(|relocated| relocated.slot);
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! From the pseudo instructions of `BPF_PROG_LOAD` (descriptors and ids of
+//! types) to those of a linked program (indices into the parser's lists).
+
+use std::collections::HashMap;
+
+use super::call_error::CallError;
+use super::kernel::{Descriptor, Kernel, check_count};
+use crate::bounds::{size, small};
+use crate::btf::{Btf, Kind, essential_name};
+use crate::guest::memory::Memory;
+use crate::insn::{CALL, LDDW, call, lddw};
+use crate::load::error::KfuncProblem;
+use crate::load::object::MAX_KFUNCS;
+use crate::{Insn, Kfunc};
+
+/// Pseudo sources of [`LDDW`] that a linked program does not have (Linux
+/// `uapi/linux/bpf.h`).
+mod pseudo {
+    /// `BPF_PSEUDO_MAP_FD`.
+    pub(super) const MAP_FD: u8 = 1;
+    /// `BPF_PSEUDO_MAP_VALUE`.
+    pub(super) const MAP_FD_VALUE: u8 = 2;
+}
+
+/// The most types of a name that are looked at for how a program declares a
+/// kfunc; they differ in their flavours.
+const MAX_DECLARATIONS: usize = 64;
+
+/// One program that is being rewritten.
+pub(super) struct Rewriting<'k> {
+    /// The program's own types.
+    btf: Option<&'k Btf>,
+    /// Where the array of descriptors is.
+    fd_array: u64,
+    program: &'k str,
+    /// The kfuncs of all programs, with those of this one.
+    kfuncs: Vec<Kfunc>,
+    /// Their places by opcode and id: a program may name one a million times.
+    bound: HashMap<(u8, u32), i32>,
+}
+
+impl<'k> Rewriting<'k> {
+    pub(super) fn new(btf: Option<&'k Btf>, fd_array: u64, program: &'k str) -> Self {
+        Self {
+            btf,
+            fd_array,
+            program,
+            kfuncs: Vec::new(),
+            bound: HashMap::new(),
+        }
+    }
+
+    /// Returns the kfuncs of all programs, with those of this one.
+    pub(super) fn into_kfuncs(self) -> Vec<Kfunc> {
+        self.kfuncs
+    }
+
+    /// Returns the linked code and the slots that it calls or takes the
+    /// address of.
+    pub(super) fn rewrite(
+        &mut self,
+        kernel: &Kernel<'_>,
+        memory: &mut Memory,
+        mut code: Vec<Insn>,
+    ) -> Result<(Vec<Insn>, Vec<i64>), CallError> {
+        self.kfuncs.clone_from(&kernel.kfuncs);
+        let mut targets = Vec::new();
+        let mut slot = 0_usize;
+        while let Some([insn, behind @ ..]) = code.get_mut(slot..) {
+            let next = slot.saturating_add(1);
+            match (insn.code, insn.src) {
+                (LDDW, lddw::MAP | lddw::MAP_VALUE) => {
+                    let fd = self.fd_at(memory, slot, insn.imm)?;
+                    insn.imm = self.map(kernel, slot, fd)?;
+                }
+                (LDDW, pseudo::MAP_FD | pseudo::MAP_FD_VALUE) => {
+                    let value = insn.src == pseudo::MAP_FD_VALUE;
+                    insn.imm = self.map(kernel, slot, insn.imm.cast_unsigned())?;
+                    insn.src = if value { lddw::MAP_VALUE } else { lddw::MAP };
+                }
+                (LDDW, lddw::KFUNC) => {
+                    insn.imm = self.kfunc(kernel, slot, *insn)?;
+                    if let Some(second) = behind.first_mut() {
+                        second.imm = 0;
+                    }
+                }
+                (CALL, call::KFUNC) => {
+                    insn.imm = self.kfunc(kernel, slot, *insn)?;
+                    insn.off = 0;
+                }
+                (CALL, call::LOCAL) | (LDDW, lddw::FUNC) => {
+                    let next = i64::from(small(next));
+                    targets.push(next.saturating_add(insn.imm.into()));
+                }
+                _ => {}
+            }
+            slot = next.saturating_add(usize::from(insn.code == LDDW));
+        }
+        Ok((code, targets))
+    }
+
+    /// Returns the descriptor at `index` of the array.
+    fn fd_at(&self, memory: &mut Memory, slot: usize, index: i32) -> Result<u32, CallError> {
+        let Ok(place) = u64::try_from(index) else {
+            return Err(self.refuse(slot, "immediate", "an index into fd_array", index.into()));
+        };
+        let addr = self.fd_array.wrapping_add(place.saturating_mul(4));
+        let mut fd = [0; 4];
+        let read = memory.read(addr, &mut fd);
+        read.map_err(|problem| CallError::Memory {
+            command: "BPF_PROG_LOAD",
+            field: "fd_array",
+            problem,
+        })?;
+        Ok(u32::from_le_bytes(fd))
+    }
+
+    /// Returns the index of the map that a descriptor names.
+    fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, CallError> {
+        match kernel.descriptor(fd) {
+            Some(Descriptor::Map(index)) => Ok(small(index).cast_signed()),
+            _ => Err(self.refuse(slot, "descriptor", "that of a map", fd.into())),
+        }
+    }
+
+    /// Returns the index of the kfunc whose id `insn` carries.
+    fn kfunc(&mut self, kernel: &Kernel<'_>, slot: usize, insn: Insn) -> Result<i32, CallError> {
+        if insn.off != 0 {
+            let expected = "0: kfuncs are in no module";
+            return Err(self.refuse(slot, "offset", expected, insn.off.into()));
+        }
+        let id = insn.imm.cast_unsigned();
+        let key = (insn.code, id);
+        if let Some(index) = self.bound.get(&key) {
+            return Ok(*index);
+        }
+        let kfunc = if insn.code == CALL && id == 0 {
+            Kfunc {
+                name: missing_name(&kernel.missing, self.btf),
+                host: None,
+            }
+        } else {
+            self.offered(kernel, slot, id)?
+        };
+        let index = self.index(kfunc)?;
+        self.bound.insert(key, index);
+        Ok(index)
+    }
+
+    /// Returns the host's kfunc that has an id.
+    fn offered(&self, kernel: &Kernel<'_>, slot: usize, id: u32) -> Result<Kfunc, CallError> {
+        let found = kernel
+            .name_of(id)
+            .and_then(|found| Some((found, found.kfunc?)));
+        let Some((found, host)) = found else {
+            let expected = "the id of a kfunc";
+            return Err(self.refuse(slot, "immediate", expected, id.cast_signed().into()));
+        };
+        let own = kernel.interface.kfuncs.get(size(host));
+        let declared = self.btf.and_then(|btf| declared_args(btf, &found.name));
+        let name = essential_name(found.name.as_bytes());
+        let name = String::from_utf8_lossy(name).into_owned();
+        if let (Some(own), Some(declared)) = (own, declared)
+            && usize::from(own.args) != declared
+        {
+            let offered = own.args.into();
+            return Err(CallError::KfuncUse {
+                kfunc: name,
+                problem: KfuncProblem::Arguments { declared, offered },
+            });
+        }
+        let host = Some(host);
+        Ok(Kfunc { name, host })
+    }
+
+    fn index(&mut self, kfunc: Kfunc) -> Result<i32, CallError> {
+        let known = self.kfuncs.iter().position(|known| *known == kfunc);
+        if let Some(index) = known {
+            return Ok(small(index).cast_signed());
+        }
+        let index = self.kfuncs.len();
+        check_count("kfuncs", index.saturating_add(1), MAX_KFUNCS)?;
+        self.kfuncs.push(kfunc);
+        Ok(small(index).cast_signed())
+    }
+
+    fn refuse(
+        &self,
+        slot: usize,
+        field: &'static str,
+        expected: &'static str,
+        found: i64,
+    ) -> CallError {
+        CallError::Insn {
+            program: self.program.to_owned(),
+            slot,
+            field,
+            expected,
+            found,
+        }
+    }
+}
+
+/// Returns what a weak kfunc that the host lacks was called. A call of it has
+/// lost its name; there is rarely more than one.
+fn missing_name(missing: &[String], btf: Option<&Btf>) -> String {
+    let is_function = |name: &&String| btf.is_some_and(|btf| declared_args(btf, name).is_some());
+    let mut names = missing
+        .iter()
+        .filter(is_function)
+        .cloned()
+        .collect::<Vec<_>>();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return "(unknown)".to_owned();
+    }
+    names.join(" or ")
+}
+
+/// Returns how many arguments the program's types say that a function takes.
+fn declared_args(btf: &Btf, name: &str) -> Option<usize> {
+    let named = btf.candidates(essential_name(name.as_bytes())).iter();
+    let named = named.take(MAX_DECLARATIONS);
+    let mut functions = named.filter_map(|&id| match btf.get(id).kind {
+        Kind::Func { proto, .. } if btf.name(btf.get(id).name) == name.as_bytes() => Some(proto),
+        _ => None,
+    });
+    match btf.resolved_kind(functions.next()?) {
+        Kind::FuncProto { params, .. } => Some(btf.params(params).len()),
+        _ => None,
+    }
+}

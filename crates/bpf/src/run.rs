@@ -1,0 +1,264 @@
+//! The interpreter.
+//!
+//! The verifier has decoded the code; a [`Vm`] holds what outlives a run (maps
+//! and memory). Registers, stack and records start as zeros, and nothing a
+//! program can ask for depends on the machine or the hour: a run is a function
+//! of its inputs.
+//!
+//! ```
+//! use ukexec_bpf::memory::Memory;
+//! use ukexec_bpf::{Fault, Vm};
+//! use ukexec_bpf::{AttachKind, Host, Insn, Meter, Parser, Program};
+//!
+//! struct Silent;
+//!
+//! impl Host for Silent {
+//!     fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, Fault> {
+//!         Ok(0)
+//!     }
+//!     fn log(&mut self, _: &str) {}
+//! }
+//!
+//! // r0 = *(u64 *)(r1 + 8); exit
+//! let load = Insn { code: 0x79, dst: 0, src: 1, off: 8, imm: 0 };
+//! let exit = Insn { code: 0x95, ..Insn::default() };
+//! let program = Program {
+//!     name: "second".to_owned(),
+//!     section: "fentry.s/hook".to_owned(),
+//!     attach: AttachKind::Fentry,
+//!     hook: "hook".to_owned(),
+//!     code: vec![load, exit],
+//!     functions: vec![(0, "second".to_owned())],
+//!     lines: Vec::new(),
+//!     relocated: Vec::new(),
+//!     poisoned: Vec::new(),
+//! };
+//! let parser = Parser {
+//!     license: "GPL".to_owned(),
+//!     maps: Vec::new(),
+//!     programs: vec![program],
+//!     kfuncs: Vec::new(),
+//! };
+//!
+//! let mut meter = Meter::default();
+//! let mut vm = Vm::new(&parser.verify()?, &mut meter)?;
+//! assert_eq!(vm.run(0, &[7, 42], &mut Silent, &mut meter)?, 42);
+//!
+//! let error = vm.run(0, &[7], &mut Silent, &mut meter).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "program second, insn 0: read of 8 bytes at arguments+0x8 passes its end at 0x8",
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::indexing_slicing,
+        reason = "instructions are defined by wrapping and truncation; registers are indexed by \
+                  numbers cut to the size of their array"
+    )
+)]
+
+mod alu;
+mod interpreter;
+mod machine;
+mod watch;
+
+pub(crate) use self::machine::{Lock, Machine};
+use crate::guest::maps::Maps;
+use crate::guest::memory::{Memory, Site};
+use crate::place::Place;
+use crate::verify::VerifiedParser;
+use crate::{Fault, RunError};
+use crate::{Host, Meter};
+
+/// Functions that may be active at once, callbacks among them (Linux
+/// `MAX_CALL_FRAMES`).
+pub(crate) const FRAMES: usize = 8;
+/// Bytes of stack that each of them has (Linux `MAX_BPF_STACK`).
+pub(crate) const STACK: usize = 512;
+
+/// A parser in one stage: its maps live as long as this, its programs run in
+/// it one after the other.
+#[derive(Debug)]
+pub struct Vm {
+    parser: VerifiedParser,
+    memory: Memory,
+    maps: Maps,
+    /// The addresses of the stack frames.
+    frames: [u64; FRAMES],
+    /// What the clock of the helpers says.
+    clock: u64,
+    /// Where the helpers' random numbers have got to.
+    random: u64,
+    /// The line that no more lines are printed was printed.
+    log_closed: bool,
+}
+
+impl Vm {
+    /// Makes the maps of `parser`. Their memory is drawn from `meter`.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Map`] if a map does not fit the memory budget.
+    pub fn new(parser: &VerifiedParser, meter: &mut Meter) -> Result<Self, Fault> {
+        let mut memory = Memory::default();
+        memory.draw(meter)?;
+        let mut frames = [0; FRAMES];
+        for (depth, frame) in frames.iter_mut().enumerate() {
+            let name = if depth == 0 {
+                "stack".to_owned()
+            } else {
+                format!("stack of frame {depth}")
+            };
+            *frame = memory.add_frame(name.into(), STACK)?;
+        }
+        let maps = Maps::new(parser, &mut memory)?;
+        memory.settle(meter);
+        let parser = parser.clone();
+        Ok(Self {
+            parser,
+            memory,
+            maps,
+            frames,
+            clock: 0,
+            random: 0,
+            log_closed: false,
+        })
+    }
+
+    /// Returns the guest memory, to add what programs may see.
+    pub fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    /// Makes `bytes` readable where map number `map` is pointed to, as a kernel's
+    /// own structures are to loader programs.
+    pub(crate) fn show_map(&mut self, map: u64, bytes: Vec<u8>) {
+        if let Some(map) = self.maps.by_index(map) {
+            self.memory.show_handle(map.handle, bytes);
+        }
+    }
+
+    /// Runs program number `program` of [`crate::Parser::programs`] as its hook
+    /// would: r1 points to an array of `args`. Returns r0.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] if the program faults, leaks, or uses up `meter`.
+    pub fn run(
+        &mut self,
+        program: usize,
+        args: &[u64],
+        host: &mut dyn Host,
+        meter: &mut Meter,
+    ) -> Result<u64, RunError> {
+        let bytes = args.iter().flat_map(|arg| arg.to_le_bytes()).collect();
+        let array = self.memory.add_bytes("arguments", bytes, false);
+        let array = array.map_err(|error| self.failed(program, 0, error.into()))?;
+        let result = self.call(program, [array, 0, 0, 0, 0], host, meter);
+        self.memory.free(array, "ended");
+        self.memory.settle(meter);
+        result
+    }
+
+    /// Runs program number `program` with r1 to r5 set to `registers`. Returns
+    /// r0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::run`].
+    pub fn call(
+        &mut self,
+        program: usize,
+        registers: [u64; 5],
+        host: &mut dyn Host,
+        meter: &mut Meter,
+    ) -> Result<u64, RunError> {
+        self.memory.set_site(Site {
+            program: program as u32,
+            slot: 0,
+        });
+        let drawn = self.memory.draw(meter);
+        drawn.map_err(|error| self.failed(program, 0, error.into()))?;
+        let result = self.execute(program, registers, host, meter);
+        for frame in self.frames {
+            self.memory.close_frame(frame);
+        }
+        let leak = self.memory.take_leaks();
+        self.memory.settle(meter);
+        match (result, leak) {
+            (Ok(_), Some((kind, site))) => {
+                Err(self.failed(site.program as usize, site.slot, Fault::Leak { kind }))
+            }
+            (Ok(r0), None) => Ok(r0),
+            (Err((slot, fault)), _) => Err(self.failed(program, slot, fault)),
+        }
+    }
+
+    /// Ends the stage: frees maps and memory, and gives all that was drawn from
+    /// [`Meter::memory`] back.
+    pub fn finish(self, meter: &mut Meter) {
+        let Self { memory, maps, .. } = self;
+        drop(maps);
+        memory.finish(meter);
+    }
+
+    fn execute(
+        &mut self,
+        program: usize,
+        registers: [u64; 5],
+        host: &mut dyn Host,
+        meter: &mut Meter,
+    ) -> Result<u64, (u32, Fault)> {
+        let code = self
+            .parser
+            .code(program)
+            .ok_or((0, Fault::NoProgram(program)))?;
+        let mut machine = Machine {
+            parser: &self.parser,
+            program,
+            code,
+            memory: &mut self.memory,
+            maps: &mut self.maps,
+            host,
+            meter,
+            clock: &mut self.clock,
+            random: &mut self.random,
+            locks: Default::default(),
+            frames: self.frames,
+            log_closed: &mut self.log_closed,
+            depth: 0,
+            stopped: None,
+        };
+        let result = machine.interpret(0, registers);
+        match (result, machine.still_locked()) {
+            (Ok(_), Some(locked)) => Err(locked),
+            (Ok(r0), None) => Ok(r0),
+            // Where nothing stopped, nothing ran: there is no stack.
+            (Err(fault), _) => Err((machine.stopped.unwrap_or(0), fault)),
+        }
+    }
+
+    fn failed(&self, program: usize, slot: u32, fault: Fault) -> RunError {
+        let place = match self.parser.programs.get(program) {
+            Some(program) => Place::new(program, slot),
+            None => {
+                let name = format!("{program}");
+                Place {
+                    program: name.clone(),
+                    function: name,
+                    slot,
+                    line: None,
+                }
+            }
+        };
+        RunError {
+            place: Box::new(place),
+            fault,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Telling a [`Tracer`](crate::guest::trace::Tracer) what the interpreter's loop does.
+//!
+//! All of it is called only by the form of the loop that is traced.
+
+use super::machine::{Callee, Machine};
+use crate::code::{Op, Step};
+use crate::guest::helpers::HELPERS;
+use crate::guest::memory::{Access, Memory};
+use crate::guest::trace::{self, Touched};
+
+/// The instruction that is at work, to be told when it is over.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    begun: Option<Begun>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    slot: u32,
+    depth: usize,
+    regs: [u64; 16],
+    /// What it reads or writes: where, and how many bytes.
+    access: Option<(Access, u64, u8)>,
+}
+
+impl Pending {
+    /// Notes that `step` begins at `slot`.
+    pub(super) fn begin(&mut self, slot: u32, depth: usize, step: &Step, regs: &[u64; 16]) {
+        self.begun = Some(Begun {
+            slot,
+            depth,
+            regs: *regs,
+            access: access(step, regs),
+        });
+    }
+}
+
+impl Machine<'_> {
+    /// Tells the instruction that is over, if one is.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_step(&mut self, pending: &mut Pending, regs: &[u64; 16]) {
+        let (Some(begun), Some(tracer)) = (pending.begun.take(), self.host.tracer()) else {
+            return;
+        };
+        let changed = (0..).zip(begun.regs.iter().zip(regs));
+        let changed: Vec<(u8, u64)> = changed
+            .filter(|(_, (before, now))| before != now)
+            .map(|(number, (_, now))| (number, *now))
+            .collect();
+        let touched = begun.access.map(|(access, addr, len)| Touched {
+            access,
+            addr,
+            len,
+            value: value(self.memory, addr, len),
+        });
+        tracer.step(&trace::Step {
+            program: self.program,
+            slot: begun.slot,
+            depth: begun.depth,
+            changed: &changed,
+            touched,
+            memory: self.memory,
+        });
+    }
+
+    /// Tells that `callee` is about to be called by step `step`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_call(&mut self, callee: Callee, args: [u64; 5], step: usize) {
+        let slot = self.code.slot(step);
+        let parser = self.parser;
+        if let (Some(callee), Some(tracer)) = (named(parser, callee), self.host.tracer()) {
+            tracer.call(&trace::Call {
+                program: self.program,
+                slot,
+                callee,
+                args,
+                memory: self.memory,
+            });
+        }
+    }
+
+    /// Tells that `callee` has returned `r0`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_return(&mut self, callee: Callee, r0: u64) {
+        let parser = self.parser;
+        if let (Some(callee), Some(tracer)) = (named(parser, callee), self.host.tracer()) {
+            tracer.returned(&trace::Returned {
+                callee,
+                r0,
+                memory: self.memory,
+            });
+        }
+    }
+}
+
+fn named(parser: &crate::Parser, callee: Callee) -> Option<trace::Callee<'_>> {
+    match callee {
+        Callee::Helper(index) => HELPERS.get(index as usize).map(trace::Callee::Helper),
+        Callee::Kfunc(index) => parser.kfuncs.get(index as usize).map(trace::Callee::Kfunc),
+        Callee::Function(_) => None,
+    }
+}
+
+/// Returns what `step` reads or writes.
+fn access(step: &Step, regs: &[u64; 16]) -> Option<(Access, u64, u8)> {
+    let (access, len) = match step.op {
+        Op::Load8 | Op::LoadS8 => (Access::Read, 1),
+        Op::Load16 | Op::LoadS16 => (Access::Read, 2),
+        Op::Load32 | Op::LoadS32 => (Access::Read, 4),
+        Op::Load64 => (Access::Read, 8),
+        Op::StoreK8 | Op::StoreX8 => (Access::Write, 1),
+        Op::StoreK16 | Op::StoreX16 => (Access::Write, 2),
+        Op::StoreK32 | Op::StoreX32 | Op::Atomic32 => (Access::Write, 4),
+        Op::StoreK64 | Op::StoreX64 | Op::Atomic64 => (Access::Write, 8),
+        _ => return None,
+    };
+    let base = match access {
+        Access::Read => step.src,
+        Access::Write => step.dst,
+    };
+    let base = regs[usize::from(base & 15)];
+    Some((access, base.wrapping_add(i64::from(step.off) as u64), len))
+}
+
+/// Returns the `len` bytes at `addr`, if they are at hand.
+fn value(memory: &Memory, addr: u64, len: u8) -> Option<u64> {
+    Some(match len {
+        1 => memory.peek::<1>(addr).map(u8::from_le_bytes)?.into(),
+        2 => memory.peek::<2>(addr).map(u16::from_le_bytes)?.into(),
+        4 => memory.peek::<4>(addr).map(u32::from_le_bytes)?.into(),
+        _ => memory.peek::<8>(addr).map(u64::from_le_bytes)?,
+    })
+}
