@@ -29,11 +29,14 @@ const FORMS: &[(&str, &[&str])] = &[
     (".match.bpf.o", &["-DWITH_MATCH"]),
 ];
 
+/// Where the objects are committed: in the crate that includes them.
+const COMMITTED: &str = "crates/unfold/parsers";
+
 /// The file beside the objects that says what compiled them.
 const COMPILER: &str = "COMPILER";
 
-/// Compiles every parser into `parsers/objects`; with `check`, into the build folder, and compares
-/// byte for byte.
+/// Compiles every parser into [`COMMITTED`]; with `check`, into the build folder, and compares byte
+/// for byte.
 ///
 /// # Errors
 ///
@@ -41,7 +44,7 @@ const COMPILER: &str = "COMPILER";
 /// a committed object is not what its source compiles to.
 pub(crate) fn run(check: bool) -> Result<()> {
     setup::ensure(&[Need::Parsers])?;
-    let committed = workspace::root().join("parsers/objects");
+    let committed = workspace::root().join(COMMITTED);
     let output = if check {
         workspace::target_dir().join("ukexec-parsers")
     } else {
@@ -165,6 +168,6 @@ fn summary(check: bool, files: &[PathBuf]) -> String {
     if check {
         format!("{objects} parser objects are what their sources compile to")
     } else {
-        format!("compiled {objects} parser objects into parsers/objects")
+        format!("compiled {objects} parser objects into {COMMITTED}")
     }
 }

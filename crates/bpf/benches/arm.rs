@@ -51,8 +51,8 @@ fn arm(criterion: &mut Criterion) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interface = interface();
     for (name, path) in [
-        ("object/zboot", "../../parsers/objects/zboot.bpf.o"),
-        ("object/uki", "../../parsers/objects/uki.match.bpf.o"),
+        ("object/zboot", "../unfold/parsers/zboot.bpf.o"),
+        ("object/uki", "../unfold/parsers/uki.match.bpf.o"),
         ("skeleton/zboot", "testdata/skeletons/zboot.o"),
         ("skeleton/uki", "testdata/skeletons/uki.match.o"),
     ] {

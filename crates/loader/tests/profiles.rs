@@ -10,14 +10,18 @@ use ukexec_unfold::{
 };
 
 /// An EFI application.
-const APPLICATION: &[u8] = include_bytes!("../../signature/testdata/signed/images/unsigned.efi");
+const APPLICATION: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../signature/testdata/signed/images/unsigned.efi"
+);
 
 /// Returns an image with a kernel, and profiles of these texts.
 fn image(profiles: &[&str]) -> Vec<u8> {
     let attach = |image: &[u8], name: &str, content: &str| {
         attach(image, name, content.as_bytes(), EditOptions::default()).expect("room for it")
     };
-    let mut image = attach(APPLICATION, ".linux", "kernel");
+    let application = std::fs::read(APPLICATION).expect("an image for tests");
+    let mut image = attach(&application, ".linux", "kernel");
     for text in profiles {
         // A second section of one name would replace the first.
         image = attach(&image, ".attache", text);

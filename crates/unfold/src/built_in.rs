@@ -19,6 +19,6 @@ pub fn built_in_parsers() -> Vec<ParserFile> {
     ]
 }
 
-const UKI: &[u8] = include_bytes!("../../../parsers/objects/uki.match.bpf.o");
-const ZBOOT: &[u8] = include_bytes!("../../../parsers/objects/zboot.match.bpf.o");
-const STREAM: &[u8] = include_bytes!("../../../parsers/objects/stream.match.bpf.o");
+const UKI: &[u8] = include_bytes!("../parsers/uki.match.bpf.o");
+const ZBOOT: &[u8] = include_bytes!("../parsers/zboot.match.bpf.o");
+const STREAM: &[u8] = include_bytes!("../parsers/stream.match.bpf.o");

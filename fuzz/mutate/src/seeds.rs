@@ -62,7 +62,7 @@ impl Seeds {
     pub(crate) fn read() -> Result<Self> {
         let mut objects = files("crates/bpf/testdata/objects", ".bpf.o")?;
         objects.extend(files("crates/unfold/testdata", ".bpf.o")?);
-        objects.extend(files("parsers/objects", ".bpf.o")?);
+        objects.extend(files("crates/unfold/parsers", ".bpf.o")?);
         let skeletons = files("crates/bpf/testdata/skeletons", ".o")?;
         let images = images(&objects, &skeletons)?;
         Ok(Self {

@@ -43,7 +43,7 @@ pub(super) fn stock_kernel(target: Target) -> Result<(PathBuf, Vec<u8>)> {
 
 /// The built-in parser called `name`, in the form that is put into an image.
 pub(super) fn parser_object(name: &str) -> Result<PathBuf> {
-    let path = workspace::root().join(format!("parsers/objects/{name}.bpf.o"));
+    let path = workspace::root().join(format!("crates/unfold/parsers/{name}.bpf.o"));
     ensure!(path.is_file(), "there is no {}", path.display());
     Ok(path)
 }

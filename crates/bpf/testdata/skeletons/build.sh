@@ -47,8 +47,8 @@ new $objects/parser-19-v3.bpf.o parser-19-v3.o plain aarch64-linux-gnu-gcc
 new $objects/parser-14-v2.bpf.o parser-14-v2.o hash clang-19 --target=x86_64-linux-gnu
 old $objects/core-14-v1.bpf.o core-14-v1.o gcc
 new $objects/core-19-v4.bpf.o core-19-v4.o hash clang-19 --target=aarch64-linux-gnu
-new ../../../../parsers/objects/zboot.bpf.o zboot.o hash gcc
-new ../../../../parsers/objects/uki.match.bpf.o uki.match.o plain aarch64-linux-gnu-gcc
+new ../../../unfold/parsers/zboot.bpf.o zboot.o hash gcc
+new ../../../unfold/parsers/uki.match.bpf.o uki.match.o plain aarch64-linux-gnu-gcc
 # Of what is refused, each kind.
 old $objects/refused-hook.bpf.o refused-hook.o gcc
 for case in kfunc kfunc_args variable kprobe; do

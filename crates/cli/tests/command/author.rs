@@ -21,8 +21,8 @@ pub(crate) fn folder() -> tempfile::TempDir {
         ("short.img", b"not much"),
     ]);
     for (folder, name) in [
-        ("parsers/objects", "zboot.bpf.o"),
-        ("parsers/objects", "zboot.match.bpf.o"),
+        ("crates/unfold/parsers", "zboot.bpf.o"),
+        ("crates/unfold/parsers", "zboot.match.bpf.o"),
         ("crates/bpf/testdata/objects", "refused-hook.bpf.o"),
         ("crates/bpf/testdata/objects", "refused-kfunc.bpf.o"),
     ] {

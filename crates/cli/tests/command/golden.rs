@@ -192,9 +192,9 @@ const FILES: &[&str] = &[
     "crates/signature/testdata/signed/images/sha1-digest.efi",
     "crates/signature/testdata/signed/images/unsigned.efi",
     "crates/unfold/testdata/test.bpf.o",
-    "parsers/objects/uki.bpf.o",
-    "parsers/objects/uki.match.bpf.o",
-    "parsers/objects/zboot.bpf.o",
+    "crates/unfold/parsers/uki.bpf.o",
+    "crates/unfold/parsers/uki.match.bpf.o",
+    "crates/unfold/parsers/zboot.bpf.o",
 ];
 
 #[test]

@@ -156,12 +156,15 @@ mod tests {
     use ukexec_signature::machine_trust;
     use ukexec_unfold::{Budget, Input, MemoryStore, Options, unfold_with};
 
-    const UKI: &[u8] = include_bytes!("../../../../fuzz/seeds/pe/uki");
+    fn uki() -> Vec<u8> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/pe/uki");
+        std::fs::read(file).unwrap()
+    }
 
     #[test]
     fn an_image_in_a_signed_stream_has_its_sbat_looked_at() {
         let sbat = b"sbat,1,SBAT,sbat,1,url\nfoo,1,Foo,foo,1,url\n";
-        let image = ukexec_pe::attach(UKI, ".sbat", sbat, ukexec_pe::EditOptions::default());
+        let image = ukexec_pe::attach(&uki(), ".sbat", sbat, ukexec_pe::EditOptions::default());
         let image = image.unwrap();
         let gate = |level: &'static [u8], covering: &str, had_pe| {
             let sbat_level = |path: &str| {
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_image_without_sound_pe_headers_cannot_be_verified() {
-        let mut image = UKI.to_vec();
+        let mut image = uki();
         let pe = usize::from(image[0x3c]) + usize::from(image[0x3d]) * 0x100;
         // Data directory 4: a table behind the end.
         let certificates = pe + 24 + 112 + 4 * 8;

@@ -3,10 +3,10 @@
 use expect_test::{Expect, expect};
 
 use ukexec_bpf::Rope;
-use ukexec_unfold::{Budget, Input, MemoryStore, Options, UnfoldCause, unfold};
+use ukexec_unfold::{Budget, Input, MemoryStore, Options, UnfoldCause, built_in_parsers, unfold};
 
 use crate::image::{section, uki};
-use crate::{Caller, outcome, parsers, run};
+use crate::{Caller, outcome, run};
 
 /// Expects what becomes of `.cmdline` with this content.
 fn check(content: impl AsRef<[u8]>, expected: Expect) {
@@ -182,7 +182,7 @@ fn an_empty_line_that_stands_is_not_replaced() {
             ..Input::default()
         };
         let options = Options {
-            parsers: parsers(),
+            parsers: built_in_parsers(),
             image_decides_cmdline: true,
             ..Options::default()
         };

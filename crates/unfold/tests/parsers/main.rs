@@ -16,11 +16,10 @@ mod zboot;
 use std::error::Error;
 use std::fmt::Write as _;
 
-use bytes::Bytes;
 use ukexec_bpf::Rope;
 use ukexec_unfold::{
-    Budget, Input, MemoryStore, Options, ParserFile, ParserOrigin, Report, UnfoldError, Unfolded,
-    unfold,
+    Budget, Input, MemoryStore, Options, ParserFile, Report, UnfoldError, Unfolded,
+    built_in_parsers, unfold,
 };
 
 /// What stands in for a kernel: no parser takes it apart.
@@ -49,26 +48,6 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Returns the parser that is committed as `object`, with its match program.
-fn parser(name: &str, object: &'static [u8]) -> ParserFile {
-    ParserFile {
-        name: name.to_owned(),
-        object: Bytes::from_static(object),
-        origin: ParserOrigin::BuiltIn,
-    }
-}
-
-fn parsers() -> Vec<ParserFile> {
-    let uki = include_bytes!("../../../../parsers/objects/uki.match.bpf.o");
-    let zboot = include_bytes!("../../../../parsers/objects/zboot.match.bpf.o");
-    let stream = include_bytes!("../../../../parsers/objects/stream.match.bpf.o");
-    vec![
-        parser("uki.bpf.o", uki),
-        parser("zboot.bpf.o", zboot),
-        parser("stream.bpf.o", stream),
-    ]
-}
-
 fn run(image: &[u8], caller: &Caller<'_>) -> Result<Unfolded, UnfoldError> {
     run_input(Input {
         image: Rope::from(image.to_vec()),
@@ -79,7 +58,7 @@ fn run(image: &[u8], caller: &Caller<'_>) -> Result<Unfolded, UnfoldError> {
 }
 
 fn run_input(input: Input) -> Result<Unfolded, UnfoldError> {
-    run_with(input, parsers())
+    run_with(input, built_in_parsers())
 }
 
 fn run_with(input: Input, parsers: Vec<ParserFile>) -> Result<Unfolded, UnfoldError> {

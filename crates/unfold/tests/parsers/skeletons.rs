@@ -2,15 +2,30 @@
 
 use expect_test::expect;
 use ukexec_bpf::Rope;
-use ukexec_unfold::{Budget, Input, MemoryStore, Options, Unfolded, unfold};
+use ukexec_unfold::{
+    Budget, Input, MemoryStore, Options, ParserFile, ParserOrigin, Unfolded, unfold,
+};
 
 use crate::image::{gzip, section, zboot};
-use crate::{Caller, KERNEL, outcome, parser, parts, run, run_with};
+use crate::{Caller, KERNEL, outcome, parts, run, run_with};
 
 /// `parsers/zboot.bpf.c`, signed, compiled for x86-64.
-const ZBOOT: &[u8] = include_bytes!("../../../bpf/testdata/skeletons/zboot.o");
+const ZBOOT: &str = "zboot.o";
 /// `parsers/uki.bpf.c` with its match program, compiled for aarch64.
-const UKI: &[u8] = include_bytes!("../../../bpf/testdata/skeletons/uki.match.o");
+const UKI: &str = "uki.match.o";
+
+fn skeleton(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../bpf/testdata/skeletons");
+    std::fs::read(format!("{folder}/{name}")).unwrap()
+}
+
+fn parser(name: &str, skeleton_name: &str) -> ParserFile {
+    ParserFile {
+        name: name.to_owned(),
+        object: skeleton(skeleton_name).into(),
+        origin: ParserOrigin::BuiltIn,
+    }
+}
 
 fn input(image: Vec<u8>) -> Input {
     Input {
@@ -43,7 +58,7 @@ fn given_with_the_image() {
 #[test]
 fn in_the_image() {
     let image = crate::image::pe(&[
-        section(".bpf", UKI),
+        section(".bpf", skeleton(UKI)),
         section(".linux", KERNEL),
         section(".initrd", "initrd"),
         section(".cmdline", "ro"),

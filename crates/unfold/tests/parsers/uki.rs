@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use ukexec_bpf::{Rope, Source, SourceId};
-use ukexec_unfold::{Budget, Input, MemoryStore, Options, UnfoldError, Unfolded, unfold};
+use ukexec_unfold::{
+    Budget, Input, MemoryStore, Options, UnfoldError, Unfolded, built_in_parsers, unfold,
+};
 
 use crate::image::{PE, Section, TABLE, pe, put, section, uki};
-use crate::{Caller, KERNEL, handed_over, outcome, parsers, run, run_input};
+use crate::{Caller, KERNEL, handed_over, outcome, run, run_input};
 
 fn check(image: &[u8], caller: &Caller<'_>, expected: Expect) {
     expected.assert_eq(&outcome(&run(image, caller)));
@@ -296,7 +298,7 @@ fn leaves_a_lanzaboote_image_to_others() {
         assert_eq!(unfolded.kernel.to_vec().unwrap(), image);
         // The parser says so if it is asked by name.
         let options = Options {
-            parser: parsers().into_iter().next(),
+            parser: built_in_parsers().into_iter().next(),
             image_name: "image".to_owned(),
             ..Options::default()
         };
