@@ -21,6 +21,7 @@ mod guest;
 mod initramfs;
 mod kept;
 mod materials;
+mod metadata;
 mod mutate;
 mod parsers;
 mod pki;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::tree::{Finding, Tree, entries, field, from_root, is_shipped, short};
+use super::tree::{Finding, Tree, from_root};
+use crate::metadata::{entries, field, is_shipped, short};
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// The one crate that may hold unsafe code.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::tree::{Finding, Tree, entries, field};
+use super::tree::{Finding, Tree};
+use crate::metadata::{entries, field};
 
 const PAGE: &str = "docs/dependencies.md";
 

@@ -14,7 +14,7 @@ mod tree;
 
 use anyhow::{Result, bail};
 
-use crate::{docs, workspace};
+use crate::{docs, metadata, workspace};
 
 use self::modules::Package;
 use self::tree::{Finding, Tree};
@@ -26,7 +26,7 @@ use self::tree::{Finding, Tree};
 /// A rule is broken, or the tree cannot be read.
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::open(&workspace::root())?;
-    let described = tree::packages(&tree.root)?;
+    let described = metadata::packages(&tree.root)?;
     let read = |package| Package::read(&tree, package);
     let packages: Vec<Package> = described.iter().map(read).collect::<Result<_>>()?;
     let mut notes = text::long_files(&tree)?;
@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
     let mut findings = crates::check(&tree, &described)?;
     findings.extend(circles::check(&packages));
     findings.extend(names::check(&packages));
-    let fuzz = tree::packages(&tree.root.join("fuzz"))?;
+    let fuzz = metadata::packages(&tree.root.join("fuzz"))?;
     findings.extend(dependencies::check(&tree, &[described, fuzz].concat())?);
     findings.extend(links::check(&tree)?);
     findings.extend(text::check(&tree)?);

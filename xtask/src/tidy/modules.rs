@@ -12,7 +12,8 @@ use syn::visit::Visit as _;
 use syn::{Expr, ExprLit, Item, ItemMod, Lit, Meta, Visibility};
 
 use super::paths::{Path, Paths, is_test, name, only_for_tests};
-use super::tree::{Tree, entries, field, from_root, is_shipped, short};
+use super::tree::{Tree, from_root};
+use crate::metadata::{entries, field, is_shipped, short};
 
 /// Sources by their paths.
 pub(super) type Sources = BTreeMap<String, String>;

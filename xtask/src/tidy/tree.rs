@@ -1,10 +1,9 @@
-//! The tree that rules apply to: its files, and its packages as cargo knows them.
+//! The tree that rules apply to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
-use serde_json::Value;
+use anyhow::{Context, Result};
 
 use crate::command::Tool;
 
@@ -75,50 +74,10 @@ impl Tree {
     }
 }
 
-/// What cargo knows about the own packages of the workspace at `root`.
-pub(super) fn packages(root: &Path) -> Result<Vec<Value>> {
-    let text = Tool::new("cargo")
-        .args(["metadata", "--format-version=1", "--no-deps"])
-        .dir(root)
-        .text()?;
-    let mut metadata: Value = serde_json::from_str(&text).context("`cargo metadata`")?;
-    match metadata.get_mut("packages").map(Value::take) {
-        Some(Value::Array(packages)) => Ok(packages),
-        _ => Err(anyhow!("`cargo metadata` lists no packages")),
-    }
-}
-
-/// The text of a field of a package, or nothing.
-pub(super) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The entries of a field of a package, or none.
-pub(super) fn entries<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
-}
-
-/// Whether a target is a library or a program, and not a test, an example or a bench.
-pub(super) fn is_shipped(target: &Value) -> bool {
-    let shipped = |kind: &Value| kind == "lib" || kind == "bin";
-    entries(target, "kind").iter().any(shipped)
-}
-
 pub(super) fn from_root(tree: &Tree, path: &str) -> String {
     let root = tree.root.to_string_lossy();
     path.strip_prefix(&*root)
         .unwrap_or(path)
         .trim_start_matches('/')
         .to_owned()
-}
-
-/// The name that architecture and folders have for a package.
-pub(super) fn short(package: &str) -> &str {
-    match package {
-        "ukexec" => "cli",
-        other => other.strip_prefix("ukexec-").unwrap_or(other),
-    }
 }
