@@ -1,14 +1,13 @@
 //! `cargo xtask ci`: everything a change must pass, ended by one line of counts.
 
-use std::time::Instant;
-
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
 use crate::kept::remove;
-use crate::runner::{Counts, seconds};
+use crate::metadata::{self, entries, field};
+use crate::runner::{self, Case, Counts};
 use crate::setup::{self, Need};
-use crate::{fuzz, mutate, parsers, test, tidy, workspace};
+use crate::{fuzz, mutate, packages, parsers, rust_version, test, tidy, workspace};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -27,33 +26,35 @@ const CHECKS: &[Check] = &[
     ("clippy", clippy),
     ("tidy", tidy::run),
     ("documentation", documentation),
+    ("examples in the documentation", doc_tests),
+    ("packages", packages::check),
+    ("oldest Rust", rust_version::check),
     ("parsers --check", || parsers::run(true)),
     ("licences, bans and sources", deny),
     ("fuzzing", || fuzz::run(FUZZ_SECONDS, "")),
     ("mutated inputs", || mutate::run(MUTATED)),
 ];
 
-/// Runs all checks, then all tests; each check counts as one test.
+/// Runs all checks, then all tests; or only the checks whose name holds `filter`. Each check
+/// counts as one test.
 ///
 /// # Errors
 ///
-/// What is missing cannot be installed. Checks that fail are counted.
-pub(crate) fn run() -> Result<Counts> {
+/// A program is missing and cannot be installed, or no check has such a name. Checks that fail are
+/// counted.
+pub(crate) fn run(filter: Option<&str>) -> Result<Counts> {
     setup::ensure(&[Need::Test, Need::Parsers])?;
     let mut counts = Counts::default();
-    for (name, check) in CHECKS {
+    let wanted = filter.unwrap_or_default();
+    for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(wanted)) {
         println!("== {name}");
-        let start = Instant::now();
-        let result = check();
-        let seconds = seconds(start);
-        match &result {
-            Ok(()) => println!("check {name} ... ok ({seconds})"),
-            Err(error) => println!("check {name} ... FAILED ({seconds})\n{error:#}"),
-        }
-        counts += Counts::one(&result);
+        counts += runner::run_one("check", Case::new(*name, check));
     }
-    println!("== tests");
-    counts += test::run(None)?;
+    if filter.is_none() {
+        println!("== tests");
+        counts += test::run(None)?;
+    }
+    ensure!(counts != Counts::default(), "no check is called {wanted:?}");
     Ok(counts)
 }
 
@@ -83,6 +84,27 @@ fn documentation() -> Result<()> {
     ])
     .env("RUSTDOCFLAGS", "-D warnings")
     .show()
+}
+
+/// Runs the examples of all libraries, of which each has one on its front page.
+fn doc_tests() -> Result<()> {
+    let text = cargo(&["test", "--doc", "--workspace", "--all-features"]).text()?;
+    let is_good = |line: &&str| line.starts_with("test ") && line.ends_with(" ... ok");
+    let good: Vec<&str> = text.lines().filter(is_good).collect();
+    for package in metadata::packages(&workspace::root())? {
+        for target in entries(&package, "targets") {
+            let front_page = workspace::shown(field(target, "src_path").as_ref());
+            let ran = good
+                .iter()
+                .any(|line| line.contains(&format!(" {front_page} - ")));
+            ensure!(
+                ran || !entries(target, "kind").iter().any(|kind| kind == "lib"),
+                "{front_page} has no example that compiles"
+            );
+        }
+    }
+    println!("{} examples", good.len());
+    Ok(())
 }
 
 /// Checks `deny.toml` with cargo-deny, which is built once and kept. Not its advisories: their

@@ -23,10 +23,12 @@ mod kept;
 mod materials;
 mod metadata;
 mod mutate;
+mod packages;
 mod parsers;
 mod pki;
 mod qemu;
 mod runner;
+mod rust_version;
 mod setup;
 mod stand;
 mod test;
@@ -49,7 +51,8 @@ cargo xtask TASK
   demo               assemble a UKI from Debian's packages, unfold it, and boot it with kexec in QEMU
   test [NAME]        all tests, images and boots included; or the cases whose name holds NAME
   test --list        the names of those cases
-  ci                 what every change must pass: checks, then `test`
+  ci [NAME]          what every change must pass: checks, then `test`; or the checks whose name
+                     holds NAME
   fuzz --seconds N [NAME]
                      the fuzz targets, or those whose name holds NAME, for N seconds each
   mutate [--count N] N (a million) mutated objects, skeletons and images; the same ones each time
@@ -80,7 +83,8 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["test", "--list"] => test::list(),
         ["test"] => return Ok(verdict(test::run(None)?)),
         ["test", name] if !name.starts_with('-') => return Ok(verdict(test::run(Some(name))?)),
-        ["ci"] => return Ok(verdict(ci::run()?)),
+        ["ci"] => return Ok(verdict(ci::run(None)?)),
+        ["ci", name] if !name.starts_with('-') => return Ok(verdict(ci::run(Some(name))?)),
         ["fuzz", "--seconds", seconds, name @ ..] if name.len() < 2 => {
             let seconds = seconds.parse().context("--seconds takes a number")?;
             fuzz::run(seconds, name.first().unwrap_or(&""))?;

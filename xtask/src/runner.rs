@@ -112,7 +112,7 @@ pub(crate) fn run(cases: Vec<Case>) -> Counts {
                         .unwrap_or_else(PoisonError::into_inner)
                         .pop_front();
                     let Some(case) = next else { break };
-                    let one = run_one(case);
+                    let one = run_one("case", case);
                     *counts.lock().unwrap_or_else(PoisonError::into_inner) += one;
                 }
             });
@@ -121,17 +121,18 @@ pub(crate) fn run(cases: Vec<Case>) -> Counts {
     counts.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run_one(case: Case) -> Counts {
+/// Runs one case and prints its end behind `kind`, the word for what it is.
+pub(crate) fn run_one(kind: &str, case: Case) -> Counts {
     let Case { name, run } = case;
     let start = Instant::now();
     let result = panic::catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|payload| Err(anyhow!("panicked: {}", panic_text(payload.as_ref()))));
     let seconds = seconds(start);
     match &result {
-        Ok(()) => println!("case {name} ... ok ({seconds})"),
+        Ok(()) => println!("{kind} {name} ... ok ({seconds})"),
         Err(error) => match error.downcast_ref::<Skipped>() {
-            Some(why) => println!("case {name} ... SKIPPED: {why}"),
-            None => println!("case {name} ... FAILED ({seconds})\n{}", indented(error)),
+            Some(why) => println!("{kind} {name} ... SKIPPED: {why}"),
+            None => println!("{kind} {name} ... FAILED ({seconds})\n{}", indented(error)),
         },
     }
     Counts::one(&result)
@@ -145,7 +146,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("for a reason that is not text")
 }
 
-/// How long it is since `start`, in seconds.
+/// The time since `start`, in seconds.
 pub(crate) fn seconds(start: Instant) -> String {
     format!("{:.1} s", start.elapsed().as_secs_f64())
 }
