@@ -5,6 +5,7 @@
 use der::Tag;
 use der::asn1::ObjectIdentifier;
 
+use crate::error::{self, unexpected};
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
 
@@ -43,11 +44,8 @@ impl Scheme {
             SHA1_WITH_RSA => return Err(weak(SIGNATURE, "SHA-1 with RSA")),
             ECDSA_WITH_SHA1 => return Err(weak(SIGNATURE, "SHA-1 with ECDSA")),
             other => {
-                return Err(SignatureError::Unexpected {
-                    field: SIGNATURE,
-                    expected: "RSA (PKCS #1 v1.5 or PSS) or ECDSA with SHA-2",
-                    found: other.to_string(),
-                });
+                let expected = "RSA (PKCS #1 v1.5 or PSS) or ECDSA with SHA-2";
+                return Err(unexpected(SIGNATURE, expected, other));
             }
         };
         Ok(scheme)
@@ -82,11 +80,7 @@ pub(crate) fn known_digest_algorithm(
         SHA512 => Ok(Algorithm::Sha512),
         SHA1 => Ok(Algorithm::Sha1),
         MD5 => Err(weak(DIGEST, "MD5")),
-        other => Err(SignatureError::Unexpected {
-            field: DIGEST,
-            expected: "SHA-256, SHA-384 or SHA-512",
-            found: other.to_string(),
-        }),
+        other => Err(unexpected(DIGEST, SHA_2, other)),
     }
 }
 
@@ -106,29 +100,23 @@ fn pss(parameters: Option<Element<'_>>) -> Result<Scheme, SignatureError> {
     let (mask, mask_hash) = split(&Element::only(PSS, mask.content())?, PSS)?;
     let mask_hash = mask_hash.map(|hash| digest_algorithm(&hash)).transpose()?;
     if mask != MGF1 || mask_hash != Some(algorithm) {
-        return Err(SignatureError::Unexpected {
-            field: PSS,
-            expected: "MGF1 with the digest of the signature",
-            found: format!("{mask} with {mask_hash:?}"),
-        });
+        let found = format_args!("{mask} with {mask_hash:?}");
+        return Err(unexpected(
+            PSS,
+            "MGF1 with the digest of the signature",
+            found,
+        ));
     }
     let salt_len = match parameters.context(2)? {
         Some(salt) => Element::only(PSS, salt.content())?.number("the length of the salt")?,
         None => 20,
     };
-    let salt_len = usize::try_from(salt_len).map_err(|_too_long| SignatureError::Unexpected {
-        field: PSS,
-        expected: "a salt that fits memory",
-        found: salt_len.to_string(),
-    })?;
+    let salt_len = usize::try_from(salt_len)
+        .map_err(|_too_long| unexpected(PSS, "a salt that fits memory", salt_len))?;
     if let Some(trailer) = parameters.context(3)? {
         let trailer = Element::only(PSS, trailer.content())?.number("the trailer")?;
         if trailer != 1 {
-            return Err(SignatureError::Unexpected {
-                field: PSS,
-                expected: "trailer 1",
-                found: trailer.to_string(),
-            });
+            return Err(unexpected(PSS, "trailer 1", trailer));
         }
     }
     parameters.finish()?;
@@ -159,13 +147,10 @@ pub(crate) fn split<'a>(
 }
 
 fn weak(field: &'static str, found: &str) -> SignatureError {
-    SignatureError::Weak {
-        field,
-        expected: "SHA-256, SHA-384 or SHA-512",
-        found: found.to_owned(),
-    }
+    error::weak(field, SHA_2, found)
 }
 
+const SHA_2: &str = "SHA-256, SHA-384 or SHA-512";
 const SIGNATURE: &str = "signature algorithm";
 const DIGEST: &str = "digest algorithm";
 const PSS: &str = "RSASSA-PSS parameters";

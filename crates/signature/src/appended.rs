@@ -14,7 +14,7 @@ use ukexec_pe::{ByteRanges, ReadAt};
 use crate::algorithm::oid;
 use crate::chain::Effort;
 use crate::digest::Hex;
-use crate::error::unexpected;
+use crate::error::{digest_missing, unexpected};
 use crate::pkcs7::{SignedData, SignerId};
 use crate::read::read;
 use crate::signatures::{Checks, signer};
@@ -85,10 +85,8 @@ fn trailer(file: &(impl ReadAt + ?Sized)) -> Result<Option<(u64, Vec<u8>)>, Sign
         l2,
         l3,
     ] = info;
-    let refuse = |field, expected, found| SignatureError::Appended {
-        field,
-        expected,
-        found,
+    let refuse = |field, expected, found: u64| {
+        unexpected(format_args!("appended signature, {field}"), expected, found)
     };
     if id_type != PKEY_ID_PKCS7 {
         return Err(refuse("id_type", "2 (PKCS#7)", id_type.into()));
@@ -119,11 +117,7 @@ fn verify(
     let algorithm = signed.signer.algorithm;
     let all = ByteRanges::from(0..signed_len);
     let digests = digests_of(file, &all, iter::once(algorithm).collect());
-    let digests = digests.map_err(|cause| SignatureError::Read {
-        at: 0,
-        len: signed_len,
-        cause: Box::new(cause),
-    })?;
+    let digests = digests.map_err(|cause| SignatureError::reading(0, signed_len, cause))?;
     if let Some(revocation) = trust.revokes_image(&digests) {
         return Ok(Verdict::Revoked {
             revocation,
@@ -131,7 +125,7 @@ fn verify(
         });
     }
     let digest = digests.get(algorithm);
-    let digest = digest.ok_or(SignatureError::DigestMissing { algorithm })?;
+    let digest = digest.ok_or_else(|| digest_missing(algorithm))?;
     let shown = (algorithm, Hex(digest).to_string());
     let mut effort = Effort::new();
     let verified = signer(signed, digest, anchors, trust, checks, &mut effort, shown);
@@ -139,49 +133,42 @@ fn verify(
 }
 
 fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
-    let refuse =
-        |expected, found: &str| unexpected("appended signature", expected, found.to_owned());
-    let (info, behind) = Element::split_first("appended signature", bytes)?;
+    let (info, behind) = Element::split_first(SIGNATURE, bytes)?;
     if behind.iter().any(|byte| *byte != 0) {
-        let found = format!("{} bytes that are not all zero", behind.len());
-        return Err(refuse("nothing behind the signature", &found));
+        let found = format_args!("{} bytes that are not all zero", behind.len());
+        return Err(unexpected(SIGNATURE, "nothing behind the signature", found));
     }
     let signed = SignedData::read(&info)?;
     if signed.content_type != DATA {
-        return Err(refuse(
-            "content of type id-data",
-            &signed.content_type.to_string(),
-        ));
+        let found = signed.content_type;
+        return Err(unexpected(SIGNATURE, "content of type id-data", found));
     }
     let version = match signed.signer.id {
         SignerId::IssuerAndSerial { .. } => 1,
         SignerId::KeyId(_) => 3,
     };
     if signed.signer.version != version {
-        let found = signed.signer.version.to_string();
-        return Err(refuse(
-            "signer version 1, or 3 with a key's identifier",
-            &found,
-        ));
+        let expected = "signer version 1, or 3 with a key's identifier";
+        return Err(unexpected(SIGNATURE, expected, signed.signer.version));
     }
     if signed.version != version {
-        let found = signed.version.to_string();
-        return Err(refuse("the version that its signer has", &found));
+        let expected = "the version that its signer has";
+        return Err(unexpected(SIGNATURE, expected, signed.version));
     }
     if signed.content.is_some() {
-        return Err(refuse("a detached signature", "content in the signature"));
+        let found = "content in the signature";
+        return Err(unexpected(SIGNATURE, "a detached signature", found));
     }
     if signed.signer.attributes.is_some() {
         // The kernel refuses them: what is signed would be the digest of the
         // file among other things, not the file.
-        return Err(refuse(
-            "no signed attributes (-noattr)",
-            "signed attributes",
-        ));
+        let expected = "no signed attributes (-noattr)";
+        return Err(unexpected(SIGNATURE, expected, "signed attributes"));
     }
     Ok(signed)
 }
 
+const SIGNATURE: &str = "appended signature";
 const INFO_LEN: usize = 12;
 const MARKER: &[u8] = b"~Module signature appended~\n";
 /// `struct module_signature` and the marker.

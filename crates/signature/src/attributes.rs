@@ -37,11 +37,7 @@ impl<'a> SignedAttributes<'a> {
             let value = values.required("one value")?;
             values.finish()?;
             if slot.replace(value).is_some() {
-                return Err(unexpected(
-                    ATTRIBUTES,
-                    "each attribute once",
-                    kind.to_string(),
-                ));
+                return Err(unexpected(ATTRIBUTES, "each attribute once", kind));
             }
         }
         // Whatever it names: what the content is, it says itself.

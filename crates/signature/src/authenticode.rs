@@ -45,11 +45,7 @@ impl<'a> ImageSignature<'a> {
         let mut data = parts.required("data")?.sequence(CONTENT)?;
         let kind = data.required("a type")?.oid("a type")?;
         if !PE_IMAGE_DATA.contains(&kind) {
-            return Err(unexpected(
-                CONTENT,
-                "SPC_PE_IMAGE_DATAOBJ",
-                kind.to_string(),
-            ));
+            return Err(unexpected(CONTENT, "SPC_PE_IMAGE_DATAOBJ", kind));
         }
         let mut info = parts.required("a digest")?.sequence(CONTENT)?;
         parts.finish()?;
@@ -73,12 +69,12 @@ fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
         return Err(unexpected(
             "content of the signature",
             "Authenticode's SpcIndirectDataContent",
-            signed.content_type.to_string(),
+            signed.content_type,
         ));
     }
     if let SignerId::KeyId(_) = signed.signer.id {
         let expected = "a signer named by issuer and serial number";
-        let found = "one named by a key's identifier".to_owned();
+        let found = "one named by a key's identifier";
         return Err(unexpected(SIGNATURE, expected, found));
     }
     if signed.signer.attributes.is_none() {
@@ -98,7 +94,7 @@ fn check_one_digest(signed: &SignedData<'_>, image: Algorithm) -> Result<(), Sig
         return Err(unexpected(
             SIGNATURE,
             "one digest algorithm for the image, for its signer and first among those announced",
-            format!("{image}, {signer} and {first}"),
+            format_args!("{image}, {signer} and {first}"),
         ));
     }
     // OpenSSL hashes by all of them, and refuses one that it does not know.

@@ -13,6 +13,7 @@ use x509_cert::spki::AlgorithmIdentifierOwned;
 use crate::SignatureError;
 use crate::algorithm::Scheme;
 use crate::digest::{Algorithm, Hex};
+use crate::error::{not_der, unexpected};
 use crate::extensions::{Extensions, Standing};
 use crate::key::{LeastRsa, PublicKey};
 use crate::name::CanonicalName;
@@ -56,11 +57,7 @@ impl Certificate {
     ///
     /// [`SignatureError`] if `der` is anything but one certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, SignatureError> {
-        let refuse = |cause| SignatureError::Der {
-            field: CERTIFICATE,
-            expected: "a certificate (X.509, DER)",
-            cause,
-        };
+        let refuse = |cause| not_der(CERTIFICATE, "a certificate (X.509, DER)", &cause);
         let whole = AnyRef::from_der(der).map_err(refuse)?;
         let is_sequence = whole.tag().assert_eq(Tag::Sequence);
         is_sequence.map_err(refuse)?;
@@ -160,27 +157,18 @@ impl Certificate {
 
     /// Checks that the key in `issuer` signed this.
     pub(crate) fn verify(&self, issuer: &Self, least: LeastRsa) -> Result<(), SignatureError> {
-        let refuse = |cause| SignatureError::Der {
-            field: CERTIFICATE,
-            expected: "a signature algorithm",
-            cause,
-        };
         let identifier = &self.signature_algorithm;
         if *identifier != self.fields.signature {
-            return Err(SignatureError::Unexpected {
-                field: CERTIFICATE,
-                expected: "the same signature algorithm inside and outside",
-                found: identifier.oid.to_string(),
-            });
+            let expected = "the same signature algorithm inside and outside";
+            return Err(unexpected(CERTIFICATE, expected, identifier.oid));
         }
-        let identifier = identifier.to_der().map_err(refuse)?;
+        let identifier = identifier.to_der();
+        let identifier =
+            identifier.map_err(|cause| not_der(CERTIFICATE, "a signature algorithm", &cause))?;
         let scheme = Scheme::read(&Element::only(CERTIFICATE, &identifier)?)?;
         let Some(algorithm) = scheme.algorithm() else {
-            return Err(SignatureError::Unexpected {
-                field: CERTIFICATE,
-                expected: "a signature algorithm with a digest",
-                found: "one without".to_owned(),
-            });
+            let expected = "a signature algorithm with a digest";
+            return Err(unexpected(CERTIFICATE, expected, "one without"));
         };
         // Bits that are no whole bytes are read as none: no key signed that.
         let signature = self.signature.as_bytes().unwrap_or_default();
@@ -190,10 +178,7 @@ impl Certificate {
             &algorithm.digest(self.tbs()),
             signature,
         );
-        verified.map_err(|reason| SignatureError::Signature {
-            signer: issuer.subject(),
-            reason,
-        })
+        verified.map_err(|reason| SignatureError::wrong_key(&issuer.subject(), reason))
     }
 
     /// Checks that this may issue certificates, with `below` other issuers

@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use crate::error::too_many;
 use crate::extensions::Extensions;
 use crate::table::MAX_SIGNATURES;
 use crate::{Certificate, Origin, SignatureError, Trust};
@@ -82,16 +83,12 @@ impl Effort {
     /// is not all there is.
     pub(crate) fn check(&self) -> Result<(), SignatureError> {
         if self.verifications > Self::MAX {
-            return Err(SignatureError::TooMany {
-                field: "signatures to be verified for one image",
-                limit: Self::MAX,
-            });
+            let field = "signatures to be verified for one image";
+            return Err(too_many(field, Self::MAX));
         }
         if self.comparisons > MAX_COMPARISONS {
-            return Err(SignatureError::TooMany {
-                field: "names to be compared with name constraints for one image",
-                limit: MAX_COMPARISONS,
-            });
+            let field = "names to be compared with name constraints for one image";
+            return Err(too_many(field, MAX_COMPARISONS));
         }
         Ok(())
     }
@@ -149,10 +146,11 @@ impl<'a> Search<'a> {
         let trusted_signer = trusted_signer.filter(|_| self.embedded_chain_holds());
         match trusted_signer.or(found) {
             Some((index, origin)) => Ok((self.way(index), origin)),
-            None => Err(SignatureError::NoChain {
-                signer: signer.subject(),
-                reasons: self.reasons(),
-            }),
+            None => Err(SignatureError::new(format!(
+                "signed by {}, and no chain leads from there to a trusted certificate{}",
+                signer.subject(),
+                self.reasons()
+            ))),
         }
     }
 

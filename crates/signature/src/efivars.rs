@@ -16,21 +16,20 @@
 //! Spec: UEFI 2.10, 32.3 and 32.4; Linux, "Documentation/ABI/testing/
 //! sysfs-firmware-efi-vars"; shim, `MokVars.txt`.
 
-use std::io;
-
+use crate::error::{Cause, unexpected};
 use crate::trust::Note;
-use crate::{Guid, Origin, Trust, TrustError};
+use crate::{Guid, Origin, SignatureError, Trust};
 
 /// Returns what the machine trusts and revokes. `read` returns the content of
 /// a file by its path below `/sys/firmware/efi`, `None` if there is none.
 ///
 /// # Errors
 ///
-/// [`TrustError`] if a variable cannot be read or is damaged. A revocation
+/// [`SignatureError`] if a variable cannot be read or is damaged. A revocation
 /// that cannot be read is no reason to trust more, so nothing is returned then.
-pub fn machine_trust(
-    read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>,
-) -> Result<Trust, TrustError> {
+pub fn machine_trust<E: Into<Cause>>(
+    read: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Trust, SignatureError> {
     let mut variables = Variables { read };
     let mut trust = Trust::default();
     let has_variables = variables.variable("SecureBoot", GLOBAL_VARIABLE)?.is_some();
@@ -40,24 +39,20 @@ pub fn machine_trust(
             text: "passed over: MokIgnoreDB is set".to_owned(),
         });
     } else if let Some(db) = variables.variable("db", IMAGE_SECURITY_DATABASE)? {
-        trust.add("db", &db.content, Trust::add_firmware_list)?;
+        trust.add_firmware_list(&Origin::new("db"), &db.content)?;
     }
     for list in variables.mok("MokListRT", Kept::PassOver(&mut trust))? {
-        trust.add("MokListRT", &list, Trust::add_allowed_list)?;
+        trust.add_allowed_list(&Origin::new("MokListRT"), &list)?;
     }
     if let Some(dbx) = variables.variable("dbx", IMAGE_SECURITY_DATABASE)? {
-        trust.add("dbx", &dbx.content, Trust::add_revoked_list)?;
+        trust.add_revoked_list(&Origin::new("dbx"), &dbx.content)?;
     }
     for list in variables.mok("MokListXRT", Kept::Take)? {
-        trust.add("MokListXRT", &list, Trust::add_revoked_list)?;
+        trust.add_revoked_list(&Origin::new("MokListXRT"), &list)?;
     }
     // The level is small: it is never in parts.
     if let Some(level) = variables.mok("SbatLevelRT", Kept::Take)?.first() {
-        let set = trust.set_sbat_level(level);
-        set.map_err(|cause| TrustError::SbatLevel {
-            origin: Origin::new("SbatLevelRT"),
-            cause,
-        })?;
+        trust.set_sbat_level(level)?;
     }
     if !has_variables && !trust.is_empty() {
         trust.note(Note {
@@ -74,10 +69,10 @@ pub fn machine_trust(
 ///
 /// # Errors
 ///
-/// [`TrustError`] if a variable cannot be read or has no content.
-pub fn secure_boot(
-    read: impl FnMut(&str) -> io::Result<Option<Vec<u8>>>,
-) -> Result<SecureBoot, TrustError> {
+/// [`SignatureError`] if a variable cannot be read or has no content.
+pub fn secure_boot<E: Into<Cause>>(
+    read: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+) -> Result<SecureBoot, SignatureError> {
     let mut variables = Variables { read };
     let enabled = variables.byte("SecureBoot")?.map(|byte| byte != 0);
     let setup_mode = variables.byte("SetupMode")? == Some(1);
@@ -113,19 +108,7 @@ impl SecureBoot {
     }
 }
 
-impl Trust {
-    fn add(
-        &mut self,
-        name: &str,
-        lists: &[u8],
-        add: fn(&mut Self, &Origin, &[u8]) -> Result<(), crate::SignatureListError>,
-    ) -> Result<(), TrustError> {
-        let origin = Origin::new(name);
-        add(self, &origin, lists).map_err(|cause| TrustError::List { origin, cause })
-    }
-}
-
-/// What to do with a variable that is kept over reboots and should not be.
+/// The choice about a variable that is kept over reboots and should not be.
 enum Kept<'a> {
     Take,
     PassOver(&'a mut Trust),
@@ -148,10 +131,10 @@ struct Variables<R> {
     read: R,
 }
 
-impl<R: FnMut(&str) -> io::Result<Option<Vec<u8>>>> Variables<R> {
+impl<E: Into<Cause>, R: FnMut(&str) -> Result<Option<Vec<u8>>, E>> Variables<R> {
     /// Returns a list of shim's: whole, or in the parts that it was made into,
     /// `NAME`, `NAME1`, `NAME2`, each of whole EFI signature lists.
-    fn mok(&mut self, name: &str, mut kept: Kept<'_>) -> Result<Vec<Vec<u8>>, TrustError> {
+    fn mok(&mut self, name: &str, mut kept: Kept<'_>) -> Result<Vec<Vec<u8>>, SignatureError> {
         if let Some(whole) = self.file(&format!("mok-variables/{name}"))? {
             return Ok(vec![whole]);
         }
@@ -176,20 +159,21 @@ impl<R: FnMut(&str) -> io::Result<Option<Vec<u8>>>> Variables<R> {
     }
 
     /// Returns the only byte of a variable of the firmware's.
-    fn byte(&mut self, name: &str) -> Result<Option<u8>, TrustError> {
+    fn byte(&mut self, name: &str) -> Result<Option<u8>, SignatureError> {
         let Some(variable) = self.variable(name, GLOBAL_VARIABLE)? else {
             return Ok(None);
         };
         match variable.content.as_slice() {
             [byte] => Ok(Some(*byte)),
-            content => Err(TrustError::State {
-                name: format!("efivars/{name}-{GLOBAL_VARIABLE}"),
-                found: content.len(),
-            }),
+            content => {
+                let field = format_args!("the UEFI variable efivars/{name}-{GLOBAL_VARIABLE}");
+                let expected = "one byte behind its attributes";
+                Err(unexpected(field, expected, content.len()))
+            }
         }
     }
 
-    fn variable(&mut self, name: &str, vendor: Guid) -> Result<Option<Variable>, TrustError> {
+    fn variable(&mut self, name: &str, vendor: Guid) -> Result<Option<Variable>, SignatureError> {
         let name = format!("efivars/{name}-{vendor}");
         let Some(bytes) = self.file(&name)? else {
             return Ok(None);
@@ -201,16 +185,19 @@ impl<R: FnMut(&str) -> io::Result<Option<Vec<u8>>>> Variables<R> {
                 attributes: u32::from_le_bytes(*attributes),
                 content: content.to_vec(),
             })),
-            None => {
-                let found = bytes.len();
-                Err(TrustError::Attributes { name, found })
-            }
+            None => Err(unexpected(
+                format_args!("the UEFI variable {name}"),
+                "4 bytes of attributes and its content, as efivarfs has them",
+                format_args!("{} bytes", bytes.len()),
+            )),
         }
     }
 
-    fn file(&mut self, name: &str) -> Result<Option<Vec<u8>>, TrustError> {
-        let name = name.to_owned();
-        (self.read)(&name).map_err(|cause| TrustError::Read { name, cause })
+    fn file(&mut self, name: &str) -> Result<Option<Vec<u8>>, SignatureError> {
+        (self.read)(name).map_err(|cause| {
+            let text = format!("the UEFI variable {name} cannot be read");
+            SignatureError::new(text).because(cause)
+        })
     }
 }
 
@@ -235,6 +222,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use std::collections::BTreeMap;
     use std::error::Error as _;
+    use std::io;
 
     const IMAGES: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
     const MOK: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
@@ -382,7 +370,7 @@ mod tests {
         let trust = machine_trust(|name| {
             asked += 1;
             let is_list = name.starts_with("efivars/MokList");
-            Ok(is_list.then(|| [&[6, 0, 0, 0], IMAGE_HASH].concat()))
+            io::Result::Ok(is_list.then(|| [&[6, 0, 0, 0], IMAGE_HASH].concat()))
         });
         assert!(trust.is_ok());
         assert!(asked < 600, "{asked}");
@@ -466,7 +454,7 @@ mod tests {
     fn a_revocation_that_cannot_be_read_is_an_error() {
         let error = machine_trust(|name| {
             if name.contains("dbx") {
-                Err(io::ErrorKind::PermissionDenied.into())
+                Err(io::Error::from(io::ErrorKind::PermissionDenied))
             } else {
                 Ok(None)
             }
@@ -517,7 +505,7 @@ mod tests {
         check_boot(1, 0, Some((6, 1)), false);
         // Root could have written this one.
         check_boot(1, 0, Some((7, 1)), true);
-        let unknown = secure_boot(|_| Ok(None)).unwrap();
+        let unknown = secure_boot(|_| io::Result::Ok(None)).unwrap();
         assert_eq!((unknown.enabled, unknown.is_on()), (None, false));
     }
 }

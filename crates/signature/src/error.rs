@@ -1,198 +1,144 @@
 //! Why signatures, certificates and lists of them are refused.
 
-use std::ops::Range;
+use std::error::Error;
+use std::fmt;
 
-use ukexec_pe::PeError;
+use crate::Algorithm;
 
-use crate::{Algorithm, SbatRevocation};
+/// Why something that should hold signatures, certificates or lists of them is
+/// refused, or why an image cannot be verified. A cause is told by
+/// [`source`](Error::source) alone.
+#[derive(Debug)]
+pub struct SignatureError(Box<Inner>);
 
-/// Why something that should hold signatures or certificates is refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignatureError {
-    /// The bytes are no DER, or not of the shape that was expected.
-    #[error("{field}: expected {expected}, found something else: {cause}")]
-    Der {
-        /// What was read.
-        field: &'static str,
-        /// What it should be.
-        expected: &'static str,
-        /// What the DER reader says.
-        cause: der::Error,
-    },
-    /// A value is not what it must be.
-    #[error("{field}: expected {expected}, found {found}")]
-    Unexpected {
-        /// What was read.
-        field: &'static str,
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: String,
-    },
-    /// A field of the certificate table lies.
-    #[error(
-        "certificate table, {field} at offset {at:#x} of the table: expected {expected}, found {found:#x}"
-    )]
-    Table {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// Where it is, in bytes from the start of the table.
-        at: usize,
-        /// What would be right.
-        expected: &'static str,
-        /// What is there.
-        found: u64,
-    },
-    /// Something is larger than is ever read.
-    #[error("{field}: expected at most {limit} bytes, found {found}")]
-    TooLong {
-        /// What was read.
-        field: &'static str,
-        /// The limit in bytes.
-        limit: usize,
-        /// Its length in bytes.
-        found: u64,
-    },
-    /// There are more of something than are ever looked at.
-    #[error("{field}: expected at most {limit}, found more")]
-    TooMany {
-        /// What was counted.
-        field: &'static str,
-        /// The limit.
-        limit: usize,
-    },
-    /// An algorithm or a key that is too weak to mean anything.
-    #[error("{field}: expected {expected}, found {found}, which is too weak to be accepted")]
-    Weak {
-        /// What was read.
-        field: &'static str,
-        /// What is accepted.
-        expected: &'static str,
-        /// What it is.
-        found: String,
-    },
-    /// The image is not the one that was signed.
-    #[error(
-        "the signature is for an image with {algorithm} digest {signed}, and this image has \
-         {found}: it was changed after it was signed"
-    )]
-    OtherImage {
-        /// The digest's algorithm.
-        algorithm: Algorithm,
-        /// The digest that was signed, in hexadecimal.
-        signed: String,
-        /// The image's digest, in hexadecimal.
-        found: String,
-    },
-    /// A digest of the image was needed and not taken.
-    #[error("the {algorithm} digest of the image is needed and was not taken")]
-    DigestMissing {
-        /// The digest's algorithm.
-        algorithm: Algorithm,
-    },
-    /// Bytes to be hashed were not given to the hasher, or not in order.
-    #[error(
-        "taking the digest: expected the bytes at file offset {expected:#x}, found those at \
-         {found:#x}"
-    )]
-    OutOfOrder {
-        /// The file offset that comes next.
-        expected: u64,
-        /// The file offset that came.
-        found: u64,
-    },
-    /// The signature does not verify.
-    #[error("the signature does not verify with the key of {signer}: {reason}")]
-    Signature {
-        /// Whose key it should be.
-        signer: String,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// Nobody knows whose signature this is.
-    #[error("the certificate of its signer ({id}) is neither with it nor trusted")]
-    NoSigner {
-        /// The number of the certificate, or of its key.
-        id: String,
-    },
-    /// No chain leads to a trusted certificate.
-    #[error("signed by {signer}, and no chain leads from there to a trusted certificate{reasons}")]
-    NoChain {
-        /// The subject of the signer's certificate.
-        signer: String,
-        /// Which certificates a chain could not go through, and why.
-        reasons: String,
-    },
-    /// The bytes behind an appended signature's marker are not one.
-    #[error("appended signature, {field}: expected {expected}, found {found}")]
-    Appended {
-        /// The field of `struct module_signature`.
-        field: &'static str,
-        /// What would be right.
-        expected: &'static str,
-        /// What is there.
-        found: u64,
-    },
-    /// The section `.sbat` says that the image is too old, or nothing.
-    #[error(transparent)]
-    Sbat(#[from] SbatRevocation),
-    /// The image begins with `MZ` and is no sound PE.
-    #[error("the image is no sound PE32+ file, so that no signature of it can be found: {fault}")]
-    NoPe {
-        /// What is wrong with its headers.
-        fault: String,
-    },
-    /// The image is a sound PE, and none that could be signed.
-    #[error(transparent)]
-    Pe(#[from] PeError),
-    /// Bytes that no signature covers lie inside the image.
-    #[error(
-        "bytes {:#x} to {:#x} lie between the sections, where no signature covers them, and they \
-         are not zeros; firmware never loads them, but a parser or a running kernel could",
-        range.start, range.end
-    )]
-    Uncovered {
-        /// Where, in the file. Not all of it need be other than zeros.
-        range: Range<u64>,
-    },
-    /// The image is not any more what it was when it was first looked at.
-    #[error(
-        "the file changed while it was being taken over: {what}; try again when nothing writes to \
-         it"
-    )]
-    Changed {
-        /// The part that differs.
-        what: &'static str,
-    },
-    /// The bytes to be hashed could not be read.
-    #[error(transparent)]
-    Digests(Box<dyn core::error::Error + Send + Sync>),
-    /// The file could not be read.
-    #[error("reading {len} bytes at file offset {at:#x} failed")]
-    Read {
-        /// Where.
-        at: u64,
-        /// How many bytes.
-        len: u64,
-        /// Why.
-        #[source]
-        cause: Box<dyn core::error::Error + Send + Sync>,
-    },
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    /// Empty where the cause says everything.
+    text: String,
+    cause: Option<Cause>,
 }
 
-pub(crate) fn unexpected(
-    field: &'static str,
-    expected: &'static str,
-    found: String,
-) -> SignatureError {
-    SignatureError::Unexpected {
-        field,
-        expected,
-        found,
+/// The kinds that somebody asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Other,
+    NoTrust,
+    Untrusted,
+    WrongKey,
+}
+
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+impl SignatureError {
+    /// Returns whether a file is of another kind than those with certificates, or
+    /// holds nothing that can be trusted; otherwise it should, and is damaged.
+    pub fn is_no_trust(&self) -> bool {
+        self.0.kind == Kind::NoTrust
+    }
+
+    /// Returns whether the signature may be valid, but by nobody who is trusted.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        self.0.kind == Kind::Untrusted
+    }
+
+    /// Returns whether a key was found not to have made a signature.
+    pub(crate) fn is_wrong_key(&self) -> bool {
+        self.0.kind == Kind::WrongKey
+    }
+
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind: Kind::Other,
+            text: text.into(),
+            cause: None,
+        }))
+    }
+
+    fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Adds the cause; without a text of its own the error is written as it is.
+    pub(crate) fn because(mut self, cause: impl Into<Cause>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// Makes it one of a file that holds nothing to trust, and need not.
+    pub(crate) fn no_trust(self) -> Self {
+        self.of_kind(Kind::NoTrust)
+    }
+
+    /// Makes it one of a signature that may be valid, by nobody who is trusted.
+    pub(crate) fn untrusted(self) -> Self {
+        self.of_kind(Kind::Untrusted)
+    }
+
+    pub(crate) fn wrong_key(signer: &str, reason: &str) -> Self {
+        let text = format!("the signature does not verify with the key of {signer}: {reason}");
+        Self::new(text).of_kind(Kind::WrongKey)
+    }
+
+    pub(crate) fn reading(at: u64, len: u64, cause: impl Into<Cause>) -> Self {
+        let text = format!("reading {len} bytes at file offset {at:#x} failed");
+        Self::new(text).because(cause)
     }
 }
 
-pub(crate) fn missing(field: &'static str, expected: &'static str) -> SignatureError {
-    unexpected(field, expected, "nothing".to_owned())
+impl fmt::Display for SignatureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.cause {
+            Some(cause) if self.0.text.is_empty() => cause.fmt(f),
+            _ => f.write_str(&self.0.text),
+        }
+    }
+}
+
+impl Error for SignatureError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause = self.0.cause.as_deref()?;
+        if self.0.text.is_empty() {
+            return cause.source();
+        }
+        Some(cause)
+    }
+}
+
+pub(crate) fn unexpected(
+    field: impl fmt::Display,
+    expected: impl fmt::Display,
+    found: impl fmt::Display,
+) -> SignatureError {
+    SignatureError::new(format!("{field}: expected {expected}, found {found}"))
+}
+
+pub(crate) fn missing(field: &str, expected: &str) -> SignatureError {
+    unexpected(field, expected, "nothing")
+}
+
+/// The bytes of `field` are no DER, or not of the shape that was expected.
+pub(crate) fn not_der(field: &str, expected: &str, cause: &der::Error) -> SignatureError {
+    unexpected(field, expected, format_args!("something else: {cause}"))
+}
+
+/// An algorithm or a key is too weak to mean anything.
+pub(crate) fn weak(field: &str, expected: &str, found: impl fmt::Display) -> SignatureError {
+    let found = format_args!("{found}, which is too weak to be accepted");
+    unexpected(field, expected, found)
+}
+
+pub(crate) fn too_long(field: &str, limit: usize, found: u64) -> SignatureError {
+    unexpected(field, format_args!("at most {limit} bytes"), found)
+}
+
+pub(crate) fn too_many(field: &str, limit: usize) -> SignatureError {
+    unexpected(field, format_args!("at most {limit}"), "more")
+}
+
+pub(crate) fn digest_missing(algorithm: Algorithm) -> SignatureError {
+    SignatureError::new(format!(
+        "the {algorithm} digest of the image is needed and was not taken"
+    ))
 }

@@ -67,7 +67,7 @@ impl Hasher {
     ///
     /// # Errors
     ///
-    /// [`SignatureError::OutOfOrder`] if the ranges do not ascend, as in
+    /// [`SignatureError`] if the ranges do not ascend, as in
     /// images whose sections have gaps or overlap; [`digests_of`] takes
     /// the digests of those.
     pub fn new(request: DigestRequest) -> Result<Self, SignatureError> {
@@ -75,10 +75,7 @@ impl Hasher {
         let mut end = 0;
         for range in &ranges.ranges {
             if range.start < end || range.end < range.start {
-                return Err(SignatureError::OutOfOrder {
-                    expected: end,
-                    found: range.start,
-                });
+                return Err(out_of_order(end, range.start));
             }
             end = range.end;
         }
@@ -94,8 +91,7 @@ impl Hasher {
     ///
     /// # Errors
     ///
-    /// [`SignatureError::OutOfOrder`] if covered bytes before these did not
-    /// come.
+    /// [`SignatureError`] if covered bytes before these did not come.
     pub fn update(&mut self, file_offset: u64, bytes: &[u8]) -> Result<(), SignatureError> {
         let end = file_offset.saturating_add(wide(bytes.len()));
         while let Some(range) = self.left.last_mut() {
@@ -104,11 +100,8 @@ impl Hasher {
             }
             if range.start < range.end {
                 let hashed = range.start..range.end.min(end);
-                let bytes =
-                    within(file_offset, bytes, &hashed).ok_or(SignatureError::OutOfOrder {
-                        expected: range.start,
-                        found: file_offset,
-                    })?;
+                let bytes = within(file_offset, bytes, &hashed)
+                    .ok_or_else(|| out_of_order(range.start, file_offset))?;
                 for (_, state) in &mut self.states {
                     state.update(bytes);
                 }
@@ -125,14 +118,10 @@ impl Hasher {
     ///
     /// # Errors
     ///
-    /// [`SignatureError::OutOfOrder`] if covered bytes did not come; `found`
-    /// is then the end of all numbers.
+    /// [`SignatureError`] if covered bytes did not come.
     pub fn finish(self) -> Result<TakenDigests, SignatureError> {
         if let Some(missing) = self.left.iter().rev().find(|range| !range.is_empty()) {
-            return Err(SignatureError::OutOfOrder {
-                expected: missing.start,
-                found: u64::MAX,
-            });
+            return Err(out_of_order(missing.start, u64::MAX));
         }
         Ok(TakenDigests {
             digests: finish(self.states, self.ranges.padding),
@@ -170,6 +159,14 @@ pub fn digests_of<R: ReadAt + ?Sized>(
         }
     }
     Ok(finish(states, ranges.padding))
+}
+
+/// Bytes to be hashed did not come, or not in order.
+fn out_of_order(expected: u64, found: u64) -> SignatureError {
+    SignatureError::new(format!(
+        "taking the digest: expected the bytes at file offset {expected:#x}, found those at \
+         {found:#x}"
+    ))
 }
 
 fn states(algorithms: AlgorithmSet) -> Vec<(Algorithm, State)> {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use ukexec_pe::{PeError, PeImage, ReadAt};
+use ukexec_pe::{ByteRanges, PeError, PeImage, ReadAt};
 
 use crate::authenticode::algorithms_of;
 use crate::hash::{DigestRequest, TakenDigests, digests_of};
@@ -73,8 +73,9 @@ pub fn verify_image<R: ReadAt + ?Sized>(
     let verdict = match image.pe {
         Some(Ok(pe)) => verify_pe(image, pe, trust, checks, &mut digests)?,
         Some(Err(fault)) => {
-            let fault = fault.to_string();
-            Verdict::bad(&SignatureError::NoPe { fault })
+            let reason =
+                "the image is no sound PE32+ file, so that no signature of it can be found";
+            Verdict::bad(&SignatureError::new(format!("{reason}: {fault}")))
         }
         None => verify_appended(image.bytes, trust, checks),
     };
@@ -123,21 +124,26 @@ fn verify_pe<R: ReadAt + ?Sized>(
     };
     let table = table.as_deref();
     let algorithms = needed(table, trust);
-    *digests = match pe.authenticode_ranges() {
-        _ if algorithms.is_empty() => Digests::default(),
-        Ok(ranges) => image
-            .digests
-            .digests(image.bytes, &DigestRequest { ranges, algorithms })?,
+    let ranges = match pe.authenticode_ranges() {
+        // Without a digest no verdict is good.
+        _ if algorithms.is_empty() => return Ok(verify_signatures(table, digests, trust, checks)),
+        Ok(ranges) => ranges,
         // An unsigned image need not be fit for a digest.
         Err(_) if table.is_none() => return Ok(Verdict::Unsigned),
-        Err(error) => return Ok(Verdict::bad(&error.into())),
+        Err(error) => return Ok(Verdict::bad(&error)),
     };
+    let request = DigestRequest { ranges, algorithms };
+    *digests = image.digests.digests(image.bytes, &request)?;
     let verdict = verify_signatures(table, digests, trust, checks);
     if !verdict.is_good() {
         return Ok(verdict);
     }
-    if let Some(range) = uncovered(pe, image.bytes)? {
-        return Ok(Verdict::bad(&SignatureError::Uncovered { range }));
+    if let Some(Range { start, end }) = uncovered(pe, &request.ranges, image.bytes)? {
+        return Ok(Verdict::bad(&SignatureError::new(format!(
+            "bytes {start:#x} to {end:#x} lie between the sections, where no signature covers \
+             them, and they are not zeros; firmware never loads them, but a parser or a running \
+             kernel could"
+        ))));
     }
     Ok(revoked_by_sbat(pe, image.bytes, trust).unwrap_or(verdict))
 }
@@ -148,11 +154,16 @@ impl DigestSource<'_> {
         image: &(impl ReadAt + ?Sized),
         request: &DigestRequest,
     ) -> Result<Digests, SignatureError> {
-        let changed = |what| Err(SignatureError::Changed { what });
+        let changed = |what| {
+            Err(SignatureError::new(format!(
+                "the file changed while it was being taken over: {what}; try again when nothing \
+                 writes to it"
+            )))
+        };
         let taken = match self {
             Self::Image => {
-                return digests_of(image, &request.ranges, request.algorithms)
-                    .map_err(|cause| SignatureError::Digests(Box::new(cause)));
+                let digests = digests_of(image, &request.ranges, request.algorithms);
+                return digests.map_err(|cause| SignatureError::new("").because(cause));
             }
             Self::NoneNeeded => return changed("it had no signature before"),
             Self::Taken(taken) => taken,
@@ -191,9 +202,10 @@ fn needed(table: Option<&[u8]>, trust: &Trust) -> AlgorithmSet {
 /// are what tools leave between sections, and say nothing.
 fn uncovered(
     pe: &PeImage,
+    covered: &ByteRanges,
     image: &(impl ReadAt + ?Sized),
 ) -> Result<Option<Range<u64>>, SignatureError> {
-    for range in pe.uncovered(&pe.authenticode_ranges()?) {
+    for range in pe.uncovered(covered) {
         let mut at = range.start;
         while at < range.end {
             let len = range.end.saturating_sub(at).min(CHUNK);

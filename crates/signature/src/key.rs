@@ -3,6 +3,8 @@
 //! Keys come from whoever made the image: their sizes are bounded, so that no
 //! verification takes long.
 
+use std::fmt;
+
 use der::asn1::UintRef;
 use der::{Decode as _, Encode as _};
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
@@ -11,6 +13,7 @@ use rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::algorithm::{EC_PUBLIC_KEY, RSA_ENCRYPTION, RSASSA_PSS, Scheme, oid, split};
+use crate::error::{not_der, unexpected, weak};
 use crate::tlv::Element;
 use crate::{Algorithm, SignatureError};
 
@@ -70,7 +73,7 @@ impl PublicKey {
                 let curve = parameters.map(|parameters| parameters.oid("a named curve"));
                 ec_key(curve.transpose()?, key)
             }
-            other => Err(unsupported(other.to_string())),
+            other => Err(unsupported(other)),
         }
     }
 
@@ -144,18 +147,15 @@ fn rsa_key(key: &[u8], pss_only: bool, least: LeastRsa) -> Result<PublicKey, Sig
     numbers.finish()?;
     let bits = modulus.bits();
     if bits < least.bits() {
-        return Err(SignatureError::Weak {
-            field: KEY,
-            expected: least.expected(),
-            found: format!("one of {bits} bits"),
-        });
+        let found = format_args!("one of {bits} bits");
+        return Err(weak(KEY, least.expected(), found));
     }
     if bits > MAX_RSA_BITS {
-        return Err(unsupported(format!("an RSA key of {bits} bits")));
+        return Err(unsupported(format_args!("an RSA key of {bits} bits")));
     }
     // This bounds the exponent, and does not take even numbers.
     let key = RsaPublicKey::new(modulus, exponent)
-        .map_err(|cause| unsupported(format!("an RSA key that cannot be used ({cause})")))?;
+        .map_err(|cause| unsupported(format_args!("an RSA key that cannot be used ({cause})")))?;
     Ok(PublicKey::Rsa { key, pss_only })
 }
 
@@ -169,7 +169,7 @@ fn ec_key(
     curve: Option<der::asn1::ObjectIdentifier>,
     point: &[u8],
 ) -> Result<PublicKey, SignatureError> {
-    let no_point = |_| unsupported("a point that is not on its curve".to_owned());
+    let no_point = |_| unsupported("a point that is not on its curve");
     match curve {
         Some(SECP256R1) => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
             .map(PublicKey::P256)
@@ -177,25 +177,17 @@ fn ec_key(
         Some(SECP384R1) => p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
             .map(PublicKey::P384)
             .map_err(no_point),
-        Some(other) => Err(unsupported(format!("an elliptic curve {other}"))),
-        None => Err(unsupported("an elliptic curve without a name".to_owned())),
+        Some(other) => Err(unsupported(format_args!("an elliptic curve {other}"))),
+        None => Err(unsupported("an elliptic curve without a name")),
     }
 }
 
-fn unsupported(found: String) -> SignatureError {
-    SignatureError::Unexpected {
-        field: KEY,
-        expected: "RSA of 2048 to 8192 bits, P-256 or P-384",
-        found,
-    }
+fn unsupported(found: impl fmt::Display) -> SignatureError {
+    unexpected(KEY, "RSA of 2048 to 8192 bits, P-256 or P-384", found)
 }
 
 fn refuse(cause: der::Error) -> SignatureError {
-    SignatureError::Der {
-        field: KEY,
-        expected: "a key",
-        cause,
-    }
+    not_der(KEY, "a key", &cause)
 }
 
 const KEY: &str = "public key";

@@ -95,13 +95,9 @@ pub use hash::{DigestRequest, Hasher, TakenDigests, digests_of};
 pub use image::{
     DigestSource, ImageVerdict, UnverifiedImage, digests_needed, revoked_by_sbat, verify_image,
 };
-pub use sbat::{SbatLevelError, SbatRevocation};
-pub use signature_list::{
-    EfiTime, Signature, SignatureData, SignatureList, SignatureListError, signature_lists,
-};
+pub use signature_list::{EfiTime, SignatureData, SignatureList, signature_lists};
 pub use signature_type::SignatureType;
 pub use signatures::Checks;
 pub use table::{MAX_TABLE_LEN, certificate_table};
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
-pub use trust_file::TrustError;
 pub use verdict::{CertificateSummary, Good, Verdict};

@@ -14,7 +14,7 @@ use crate::algorithm::{Scheme, digest_algorithm, oid};
 use crate::attributes::{SignedAttributes, check_unsigned};
 use crate::certificate::Certificate;
 use crate::digest::Hex;
-use crate::error::{missing, unexpected};
+use crate::error::{missing, too_many, unexpected};
 use crate::key::LeastRsa;
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
@@ -211,10 +211,8 @@ impl<'a> SignerInfo<'a> {
         let signed = match &self.attributes {
             Some(attributes) => {
                 if attributes.message_digest != content_digest {
-                    return Err(SignatureError::Signature {
-                        signer: signer.subject(),
-                        reason: "what is signed is the digest of another content",
-                    });
+                    let reason = "what is signed is the digest of another content";
+                    return Err(SignatureError::wrong_key(&signer.subject(), reason));
                 }
                 attributes.digest(self.algorithm)
             }
@@ -223,10 +221,7 @@ impl<'a> SignerInfo<'a> {
         signer
             .public_key(least)?
             .verify(self.scheme, self.algorithm, &signed, self.signature)
-            .map_err(|reason| SignatureError::Signature {
-                signer: signer.subject(),
-                reason,
-            })
+            .map_err(|reason| SignatureError::wrong_key(&signer.subject(), reason))
     }
 }
 
@@ -280,16 +275,13 @@ fn explicit<'a>(
 }
 
 fn read_certificates(set: &Element<'_>) -> Result<Vec<Certificate>, SignatureError> {
-    let mut elements = set.inside("certificates of the signature")?;
+    let mut elements = set.inside(CERTIFICATES)?;
     let mut certificates: Vec<Certificate> = Vec::new();
     let mut count = 0_usize;
     while let Some(element) = elements.next()? {
         count = count.saturating_add(1);
         if count > SignedData::MAX_CERTIFICATES {
-            return Err(SignatureError::TooMany {
-                field: "certificates of the signature",
-                limit: SignedData::MAX_CERTIFICATES,
-            });
+            return Err(too_many(CERTIFICATES, SignedData::MAX_CERTIFICATES));
         }
         let certificate = Certificate::from_der(element.raw)?;
         if certificates.iter().all(|one| one.der() != element.raw) {
@@ -309,7 +301,7 @@ fn expect_oid(
     if found == oid {
         Ok(())
     } else {
-        Err(unexpected(field, expected, found.to_string()))
+        Err(unexpected(field, expected, found))
     }
 }
 
@@ -317,5 +309,6 @@ const CONTENT_INFO: &str = "PKCS#7 ContentInfo";
 const SIGNED: &str = "PKCS#7 SignedData";
 const ENCAPSULATED: &str = "content of the signature";
 const SIGNER: &str = "PKCS#7 SignerInfo";
+const CERTIFICATES: &str = "certificates of the signature";
 const REVOCATION_LISTS: &str = "revocation lists of the signature";
 const SIGNED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.2");

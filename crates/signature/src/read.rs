@@ -5,6 +5,7 @@ use std::ops::Range;
 use ukexec_pe::ReadAt;
 
 use crate::SignatureError;
+use crate::error::too_long;
 
 /// Returns `len` bytes at `at`. The caller bounds the length.
 pub(crate) fn read(
@@ -12,11 +13,11 @@ pub(crate) fn read(
     at: u64,
     len: u64,
 ) -> Result<Vec<u8>, SignatureError> {
-    let failed = |cause| SignatureError::Read { at, len, cause };
-    let size = usize::try_from(len).map_err(|error| failed(error.into()))?;
+    let size = usize::try_from(len);
+    let size = size.map_err(|cause| SignatureError::reading(at, len, cause))?;
     let mut bytes = vec![0; size];
     let read = file.read_at(at, &mut bytes);
-    read.map_err(|cause| failed(cause.into()))?;
+    read.map_err(|cause| SignatureError::reading(at, len, cause))?;
     Ok(bytes)
 }
 
@@ -25,18 +26,14 @@ pub(crate) fn read(
 pub(crate) fn read_limited(
     file: &(impl ReadAt + ?Sized),
     range: Range<u64>,
-    field: &'static str,
+    field: &str,
     limit: usize,
 ) -> Result<Vec<u8>, SignatureError> {
     let found = range.end.saturating_sub(range.start);
     if usize::try_from(found).is_ok_and(|len| len <= limit) {
         return read(file, range.start, found);
     }
-    Err(SignatureError::TooLong {
-        field,
-        limit,
-        found,
-    })
+    Err(too_long(field, limit, found))
 }
 
 /// Returns `len` as the type that file offsets have.

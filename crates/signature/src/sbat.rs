@@ -1,8 +1,8 @@
-//! SBAT: which generation of a component an image holds, and which is the
-//! oldest that may still run.
+//! SBAT: the generation of each component of an image, and the oldest that may
+//! still run.
 //!
-//! An image says so in its section `.sbat`; shim keeps the levels in the
-//! variable `SbatLevelRT`. Both are comma-separated lines. An image without
+//! An image names its generations in its section `.sbat`; shim keeps the levels
+//! in the variable `SbatLevelRT`. Both are comma-separated lines. An image without
 //! the section is not asked for one: shim asks only what it starts itself, not
 //! what it verifies for a boot loader, as kernels are.
 //!
@@ -11,11 +11,11 @@
 //! Spec: shim, `SBAT.md`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use ukexec_pe::{PeImage, ReadAt};
 
 use crate::SignatureError;
+use crate::error::{too_many, unexpected};
 use crate::read::read_limited;
 
 /// Checks the section `.sbat` of an image, if it has one, against the `level`
@@ -23,8 +23,8 @@ use crate::read::read_limited;
 ///
 /// # Errors
 ///
-/// [`SignatureError`] for a [`SbatRevocation`], for a second section, which shim
-/// refuses as well, and for one of more than 64 KiB.
+/// [`SignatureError`] for an image that the level revokes, for a second section,
+/// which shim refuses as well, and for one of more than 64 KiB.
 pub(crate) fn check_sbat(
     pe: &PeImage,
     image: &(impl ReadAt + ?Sized),
@@ -35,18 +35,13 @@ pub(crate) fn check_sbat(
         return Ok(());
     };
     if sections.next().is_some() {
-        return Err(SignatureError::TooMany {
-            field: "sections .sbat",
-            limit: 1,
-        });
+        return Err(too_many("sections .sbat", 1));
     }
     let Some(level) = level else {
         return Ok(());
     };
-    let content = section.content();
-    let section = "section .sbat";
-    let bytes = read_limited(image, content, section, MAX_SBAT_LEN)?;
-    Ok(check_components(&bytes, level)?)
+    let bytes = read_limited(image, section.content(), "section .sbat", MAX_SBAT_LEN)?;
+    check_components(&bytes, level)
 }
 
 /// The longest section `.sbat` that is read, in bytes. Those in use have less
@@ -56,32 +51,35 @@ const MAX_SBAT_LEN: usize = 64 * 1024;
 /// Compares the components in a section `.sbat` with `level`: each must have
 /// its generation or a later one. A line that is none of the format is refused
 /// as well, as shim does; an empty section passes.
-fn check_components(section: &[u8], level: &SbatLevel) -> Result<(), SbatRevocation> {
-    for (line, fields) in lines(section) {
-        let mut fields = fields.split(|byte| *byte == b',');
-        let (Some(component), Some(generation)) = (fields.next(), fields.next()) else {
-            return Err(malformed(line));
+fn check_components(section: &[u8], level: &SbatLevel) -> Result<(), SignatureError> {
+    for (number, line) in lines(section) {
+        let fields = line.split(is_comma).take(FIELDS);
+        let fields: Vec<_> = fields.filter(|field| !field.is_empty()).collect();
+        // The last four are for people: vendor, package, version and address.
+        let [component, generation, _, _, _, _] = fields[..] else {
+            return Err(SignatureError::new(format!(
+                "SBAT: line {number} of section .sbat is not a component, its generation and four \
+                 more fields with commas between, so that it cannot be compared with what is \
+                 revoked"
+            )));
         };
-        let other = fields.by_ref().take(OTHER_FIELDS);
-        let other = other.filter(|field| !field.is_empty()).count();
-        if component.is_empty() || generation.is_empty() || other < OTHER_FIELDS {
-            return Err(malformed(line));
-        }
         if let Some(minimum) = level.minimum(component)
-            && number(generation) < minimum
+            && leading_number(generation) < minimum
         {
-            return Err(SbatRevocation::Revoked {
-                component: text(component),
-                generation: text(generation),
-                minimum,
-                date: level.date.clone(),
-            });
+            let date = level.date.as_ref();
+            return Err(SignatureError::new(format!(
+                "SBAT revokes the image: its component {:?} has generation {}, and this machine \
+                 asks for {minimum} or later{}: a newer build of the image is needed",
+                text(component),
+                text(generation),
+                date.map_or_else(String::new, |date| format!(" (level of {date})"))
+            )));
         }
     }
     Ok(())
 }
 
-/// The oldest generations that may still run: what `SbatLevelRT` holds.
+/// The oldest generations that may still run, as `SbatLevelRT` holds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SbatLevel {
     minimums: BTreeMap<Vec<u8>, u64>,
@@ -94,25 +92,26 @@ impl SbatLevel {
     ///
     /// # Errors
     ///
-    /// [`SbatLevelError`] if a line has no generation.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, SbatLevelError> {
+    /// [`SignatureError`] if a line has no generation.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, SignatureError> {
         let mut level = Self::default();
-        for (line, fields) in lines(bytes) {
-            let mut parts = fields.split(|byte| *byte == b',');
-            let refused = || SbatLevelError {
-                line,
-                found: text(fields),
+        for (number, line) in lines(bytes) {
+            let mut fields = line.split(is_comma);
+            let (component, generation) = (fields.next(), fields.next());
+            let has_number = |generation: &&[u8]| generation.iter().any(u8::is_ascii_digit);
+            let (Some(component), Some(generation)) = (
+                component.filter(|component| !component.is_empty()),
+                generation.filter(has_number),
+            ) else {
+                let field = format_args!("line {number} of the SBAT level");
+                let found = format!("{:?}", text(line));
+                return Err(unexpected(field, "a component and its generation", found));
             };
-            let component = parts.next().ok_or_else(refused)?;
-            let generation = parts.next().ok_or_else(refused)?;
-            if component.is_empty() || !generation.iter().any(u8::is_ascii_digit) {
-                return Err(refused());
-            }
             if component == b"sbat" {
-                level.date = parts.next().map(text);
+                level.date = fields.next().map(text);
             }
             let minimum = level.minimums.entry(component.to_vec()).or_default();
-            *minimum = number(generation).max(*minimum);
+            *minimum = leading_number(generation).max(*minimum);
         }
         Ok(level)
     }
@@ -123,73 +122,23 @@ impl SbatLevel {
     }
 }
 
-/// Why an image is revoked by its `.sbat`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SbatRevocation {
-    /// A component is older than the level allows.
-    #[error(
-        "SBAT revokes the image: its component {component:?} has generation {generation}, and \
-         this machine asks for {minimum} or later{}: a newer build of the image is needed",
-        OfDate(date)
-    )]
-    Revoked {
-        /// The component.
-        component: String,
-        /// The image's generation of it, as the image writes it.
-        generation: String,
-        /// The oldest generation that may run.
-        minimum: u64,
-        /// The date of the level.
-        date: Option<String>,
-    },
-    /// The section is not what it should be.
-    #[error(
-        "SBAT: line {line} of section .sbat is not a component, its generation and four more \
-         fields with commas between, so that it cannot be compared with what is revoked"
-    )]
-    Malformed {
-        /// The line, counted from 1.
-        line: usize,
-    },
-}
-
-/// Why a text is no SBAT level.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} of the SBAT level: expected a component and its generation, found {found:?}")]
-pub struct SbatLevelError {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// What stands there.
-    pub found: String,
-}
-
-struct OfDate<'a>(&'a Option<String>);
-
-impl fmt::Display for OfDate<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(date) => write!(f, " (level of {date})"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Returns the lines that are not empty, with their numbers, up to the first
 /// NUL and without a byte order mark.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes); // or there is none
     let text = text.split(|byte| *byte == 0).take(1);
-    text.flat_map(|text| text.split(|byte| *byte == b'\n'))
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line)) // or there is none
-        .zip(1..)
-        .filter(|(line, _)| !line.is_empty())
-        .map(|(line, number)| (number, line))
+    let lines = text.flat_map(|text| text.split(|byte| *byte == b'\n'));
+    let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)); // or there is none
+    (1..).zip(lines).filter(|(_, line)| !line.is_empty())
+}
+
+fn is_comma(byte: &u8) -> bool {
+    *byte == b','
 }
 
 /// Returns the number that `field` starts with, or zero: what C's `atoi` makes
 /// of it, which is shim's rule. More than fits is the most that fits.
-fn number(field: &[u8]) -> u64 {
+fn leading_number(field: &[u8]) -> u64 {
     let digits = field.trim_ascii_start();
     let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number: u64, digit| {
@@ -204,12 +153,8 @@ fn text(bytes: &[u8]) -> String {
     shown.escape_ascii().to_string()
 }
 
-fn malformed(line: usize) -> SbatRevocation {
-    SbatRevocation::Malformed { line }
-}
-
-/// Vendor, package, version and address, which are for people.
-const OTHER_FIELDS: usize = 4;
+/// How many fields a line of `.sbat` has at least, none of them empty.
+const FIELDS: usize = 6;
 
 /// More of a field is not quoted, bytes.
 const MOST_SHOWN: usize = 64;

@@ -12,22 +12,22 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::read::wide;
+use crate::error::unexpected;
 use crate::signature_type::OWNER_LEN;
-use crate::{Algorithm, Guid, SignatureType};
+use crate::{Algorithm, Guid, SignatureError, SignatureType};
 
 /// Returns the lists that `bytes` consist of, one behind the other.
 ///
 /// # Errors
 ///
-/// [`SignatureListError`] for the first size that cannot be right. Lists of a
+/// [`SignatureError`] for the first size that cannot be right. Lists of a
 /// type that this module does not know are none: they come as
 /// [`SignatureType::Unknown`].
-pub fn signature_lists(bytes: &[u8]) -> Result<Vec<SignatureList<'_>>, SignatureListError> {
+pub fn signature_lists(bytes: &[u8]) -> Result<Vec<SignatureList<'_>>, SignatureError> {
     let mut lists = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let at = wide(bytes.len()).saturating_sub(wide(rest.len()));
+        let at = bytes.len().saturating_sub(rest.len());
         let list;
         (list, rest) = SignatureList::parse(rest, at)?;
         lists.push(list);
@@ -38,7 +38,7 @@ pub fn signature_lists(bytes: &[u8]) -> Result<Vec<SignatureList<'_>>, Signature
 /// One `EFI_SIGNATURE_LIST`: signatures of one type and one size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureList<'a> {
-    at: u64,
+    at: usize,
     signature_type: SignatureType,
     /// `SignatureSize` bytes for each signature, with no rest.
     signatures: &'a [u8],
@@ -48,16 +48,59 @@ pub struct SignatureList<'a> {
 impl<'a> SignatureList<'a> {
     /// Parses the list that `bytes` start with, which lies at `at`; returns it
     /// and what is behind it.
-    fn parse(bytes: &'a [u8], at: u64) -> Result<(Self, &'a [u8]), SignatureListError> {
-        let Some((header, _)) = Header::parse(bytes) else {
-            let found = wide(bytes.len());
-            return Err(SignatureListError::Truncated { at, found });
+    fn parse(bytes: &'a [u8], at: usize) -> Result<(Self, &'a [u8]), SignatureError> {
+        let Some((guid, sizes)) = header(bytes) else {
+            let field = format_args!("EFI_SIGNATURE_LIST at offset {at:#x}");
+            let found = format_args!("{} bytes; is the list cut off?", bytes.len());
+            return Err(unexpected(field, "a header of 28 bytes", found));
         };
-        let signature_type = SignatureType::from(header.signature_type);
-        let sizes = Sizes { at, header };
-        let signature_size = sizes.signature_size(signature_type)?;
-        let (list, behind) = sizes.list(bytes)?;
-        let signatures = sizes.signatures(signature_type, list)?;
+        let [list_size, header_size, signature_size] = sizes;
+        let refuse = |field, offset, expected: String, found| {
+            let at = at.saturating_add(offset);
+            unexpected(format_args!("{field} at offset {at:#x}"), expected, found)
+        };
+
+        let signature_type = SignatureType::from(guid);
+        let expected = match signature_type.signature_size() {
+            Some(size) if signature_size != size => {
+                Some(format!("{size}, as {signature_type} has it"))
+            }
+            None if signature_size <= OWNER_LEN => {
+                Some(format!("more than the {OWNER_LEN} bytes of SignatureOwner"))
+            }
+            _ => None,
+        };
+        if let Some(expected) = expected {
+            return Err(refuse("SignatureSize", 24, expected, signature_size));
+        }
+
+        let list = bytes.split_at_checked(list_size);
+        let Some((body, behind)) =
+            list.and_then(|(list, behind)| Some((list.get(HEADER_LEN..)?, behind)))
+        else {
+            let end = bytes.len();
+            let expected = format!("{HEADER_LEN} to {end} bytes, which is where the input ends");
+            return Err(refuse("SignatureListSize", 16, expected, list_size));
+        };
+
+        let is_unknown = matches!(signature_type, SignatureType::Unknown(_));
+        let signatures = body.get(header_size..);
+        let Some(signatures) = signatures.filter(|_| is_unknown || header_size == 0) else {
+            let expected = if is_unknown {
+                let most = body.len();
+                format!("at most {most}, or it passes the end of the list")
+            } else {
+                format!("0, as {signature_type} has it")
+            };
+            return Err(refuse("SignatureHeaderSize", 20, expected, header_size));
+        };
+        if signatures.len().checked_rem(signature_size) != Some(0) {
+            let expected = format!(
+                "room for whole signatures of {signature_size} bytes behind the headers of {} bytes",
+                HEADER_LEN.saturating_add(header_size)
+            );
+            return Err(refuse("SignatureListSize", 16, expected, list_size));
+        }
         let list = Self {
             at,
             signature_type,
@@ -69,34 +112,35 @@ impl<'a> SignatureList<'a> {
 
     /// Returns where the list starts, in bytes from the start of the input.
     #[must_use]
-    pub fn at(&self) -> u64 {
+    pub fn at(&self) -> usize {
         self.at
     }
 
-    /// Returns what its signatures are.
+    /// Returns the type of its signatures.
     #[must_use]
     pub fn signature_type(&self) -> SignatureType {
         self.signature_type
     }
 
-    /// Returns its signatures.
-    pub fn signatures(&self) -> impl ExactSizeIterator<Item = Signature<'a>> + use<'a> {
+    /// Returns the data of its signatures. Their owners mean nothing to firmware.
+    pub fn signatures(&self) -> impl ExactSizeIterator<Item = SignatureData<'a>> + use<'a> {
         let signature_type = self.signature_type;
         let entries = self.signatures.chunks_exact(self.signature_size);
-        entries.map(move |entry| Signature::new(signature_type, entry))
+        entries.map(move |entry| SignatureData::new(signature_type, entry))
     }
 }
 
-/// One `EFI_SIGNATURE_DATA`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signature<'a> {
-    /// Who put it there: `SignatureOwner`. It means nothing to firmware.
-    pub owner: Guid,
-    /// What it says.
-    pub data: SignatureData<'a>,
+/// Reads the header of a list as it lies there: `SignatureType`,
+/// `SignatureListSize`, `SignatureHeaderSize`, `SignatureSize`.
+fn header(bytes: &[u8]) -> Option<(Guid, [usize; 3])> {
+    let (guid, rest) = bytes.split_first_chunk()?;
+    let (sizes, _) = rest.as_chunks::<4>();
+    // A size that fits no memory passes the end of the input as the largest does.
+    let size = |size| usize::try_from(u32::from_le_bytes(size)).unwrap_or(usize::MAX);
+    Some((Guid(*guid), sizes.first_chunk()?.map(size)))
 }
 
-/// What a signature says: `SignatureData`.
+/// The data of a signature: `SignatureData`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureData<'a> {
     /// A certificate, in DER as far as is known here.
@@ -116,27 +160,23 @@ pub enum SignatureData<'a> {
     Unknown(&'a [u8]),
 }
 
-impl<'a> Signature<'a> {
-    /// `entry` has the size that [`Sizes::signature_size`] asks for, so that nothing
-    /// is missing; it would be empty, which names nothing.
+impl<'a> SignatureData<'a> {
+    /// Reads an `EFI_SIGNATURE_DATA`. Its size was checked, so that nothing is
+    /// missing; it would be empty, which names nothing.
     fn new(signature_type: SignatureType, entry: &'a [u8]) -> Self {
-        let (owner, data) = entry.split_first_chunk().unwrap_or((&[0; 16], &[]));
-        let data = match signature_type {
-            SignatureType::X509 => SignatureData::X509(data),
-            SignatureType::ImageHash(algorithm) => SignatureData::ImageHash(algorithm, data),
+        let data = entry.get(OWNER_LEN..).unwrap_or_default();
+        match signature_type {
+            SignatureType::X509 => Self::X509(data),
+            SignatureType::ImageHash(algorithm) => Self::ImageHash(algorithm, data),
             SignatureType::TbsHash(algorithm) => {
                 let (hash, time) = data.split_last_chunk().unwrap_or((data, &[0; 16]));
-                SignatureData::TbsHash {
+                Self::TbsHash {
                     algorithm,
                     hash,
                     time_of_revocation: EfiTime::parse(time),
                 }
             }
-            SignatureType::Unknown(_) => SignatureData::Unknown(data),
-        };
-        Self {
-            owner: Guid(*owner),
-            data,
+            SignatureType::Unknown(_) => Self::Unknown(data),
         }
     }
 }
@@ -159,16 +199,15 @@ impl EfiTime {
     /// Returns the time, or `None` if all of it is zero.
     fn parse(bytes: &[u8; 16]) -> Option<Self> {
         let [y0, y1, month, day, hour, minute, second, ..] = *bytes;
-        let time = Self {
+        let is_zero = [y0, y1, month, day, hour, minute, second] == [0; 7];
+        (!is_zero).then_some(Self {
             year: u16::from_le_bytes([y0, y1]),
             month,
             day,
             hour,
             minute,
             second,
-        };
-        let is_zero = [y0, y1, month, day, hour, minute, second] == [0; 7];
-        (!is_zero).then_some(time)
+        })
     }
 }
 
@@ -182,160 +221,13 @@ impl fmt::Display for EfiTime {
     }
 }
 
-/// Why bytes are no EFI signature lists.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignatureListError {
-    /// The input ends inside the header of a list.
-    #[error(
-        "EFI_SIGNATURE_LIST at offset {at:#x}: expected a header of 28 bytes, found {found} \
-         bytes; is the list cut off?"
-    )]
-    Truncated {
-        /// Where the list starts.
-        at: u64,
-        /// How many bytes are left there.
-        found: u64,
-    },
-    /// A size that cannot be right.
-    #[error("{field} at offset {at:#x}: expected {expected}, found {found}")]
-    Size {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// Where it is.
-        at: u64,
-        /// What it may be.
-        expected: String,
-        /// What it is.
-        found: u32,
-    },
-}
-
-/// The header of a list as it lies there.
-#[derive(Clone, Copy, Debug)]
-struct Header {
-    signature_type: Guid,
-    signature_list_size: u32,
-    signature_header_size: u32,
-    signature_size: u32,
-}
-
-impl Header {
-    fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (signature_type, rest) = bytes.split_first_chunk()?;
-        let (signature_list_size, rest) = rest.split_first_chunk()?;
-        let (signature_header_size, rest) = rest.split_first_chunk()?;
-        let (signature_size, rest) = rest.split_first_chunk()?;
-        let header = Self {
-            signature_type: Guid(*signature_type),
-            signature_list_size: u32::from_le_bytes(*signature_list_size),
-            signature_header_size: u32::from_le_bytes(*signature_header_size),
-            signature_size: u32::from_le_bytes(*signature_size),
-        };
-        Some((header, rest))
-    }
-}
-
-/// The sizes of the list at `at`, to be checked.
-struct Sizes {
-    at: u64,
-    header: Header,
-}
-
-impl Sizes {
-    /// Checks `SignatureSize`.
-    fn signature_size(&self, signature_type: SignatureType) -> Result<usize, SignatureListError> {
-        let size = self.header.signature_size;
-        let refuse = |expected| Err(self.refuse("SignatureSize", 24, expected, size));
-        match signature_type.signature_size() {
-            Some(expected) if size != expected => {
-                return refuse(format!("{expected}, as {signature_type} has it"));
-            }
-            None if size <= OWNER_LEN => {
-                return refuse(format!("more than the {OWNER_LEN} bytes of SignatureOwner"));
-            }
-            _ => {}
-        }
-        usize::try_from(size).or_else(|_too_large| refuse("a size that fits memory".to_owned()))
-    }
-
-    /// Checks `SignatureListSize` and returns the list and what is behind it.
-    fn list<'a>(&self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), SignatureListError> {
-        let size = self.header.signature_list_size;
-        let end = usize::try_from(size).ok();
-        match end.and_then(|end| bytes.split_at_checked(end)) {
-            Some(parts) if size >= HEADER_LEN => Ok(parts),
-            _ => {
-                let expected = format!(
-                    "{HEADER_LEN} to {} bytes, which is where the input ends",
-                    bytes.len()
-                );
-                Err(self.refuse("SignatureListSize", 16, expected, size))
-            }
-        }
-    }
-
-    /// Checks `SignatureHeaderSize`, and that whole signatures follow; returns
-    /// these.
-    fn signatures<'a>(
-        &self,
-        signature_type: SignatureType,
-        list: &'a [u8],
-    ) -> Result<&'a [u8], SignatureListError> {
-        let header = self.header;
-        let room = header.signature_list_size.saturating_sub(HEADER_LEN);
-        let header_size = header.signature_header_size;
-        let is_unknown = matches!(signature_type, SignatureType::Unknown(_));
-        let most = if is_unknown { room } else { 0 };
-        if header_size > most {
-            let expected = if is_unknown {
-                format!("at most {most}, or it passes the end of the list")
-            } else {
-                format!("0, as {signature_type} has it")
-            };
-            return Err(self.refuse("SignatureHeaderSize", 20, expected, header_size));
-        }
-        let room = room.saturating_sub(header_size);
-        if room.checked_rem(header.signature_size) != Some(0) {
-            let expected = format!(
-                "room for whole signatures of {} bytes behind the headers of {} bytes",
-                header.signature_size,
-                HEADER_LEN.saturating_add(header_size)
-            );
-            let found = header.signature_list_size;
-            return Err(self.refuse("SignatureListSize", 16, expected, found));
-        }
-        let at = HEADER_LEN.saturating_add(header_size);
-        let at = usize::try_from(at).ok();
-        at.and_then(|at| list.get(at..)).ok_or_else(|| {
-            let expected = "headers that lie inside the list".to_owned();
-            self.refuse("SignatureHeaderSize", 20, expected, header_size)
-        })
-    }
-
-    fn refuse(
-        &self,
-        field: &'static str,
-        offset: u64,
-        expected: String,
-        found: u32,
-    ) -> SignatureListError {
-        SignatureListError::Size {
-            field,
-            at: self.at.saturating_add(offset),
-            expected,
-            found,
-        }
-    }
-}
-
-/// A GUID and three sizes.
-const HEADER_LEN: u32 = 28;
+/// The length of a header: a GUID and three sizes.
+const HEADER_LEN: usize = 28;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature_type::{KNOWN, UNSUPPORTED};
+    use crate::signature_type::SPECIFIED;
     use expect_test::{Expect, expect};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -385,7 +277,7 @@ mod tests {
         check(
             |bytes| {
                 bytes.extend(list_of(SignatureType::X509, b"", &[vec![0x30, 0]]));
-                let unsupported = SignatureType::from(UNSUPPORTED[3].0);
+                let unsupported = SignatureType::from(SPECIFIED[8].0);
                 bytes.extend(list_of(unsupported, b"head", &[vec![1; 28]]));
                 let unknown = SignatureType::Unknown(Guid([7; 16]));
                 bytes.extend(list_of(unknown, b"", &[vec![1], vec![2], vec![3]]));
@@ -407,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_owner_digest_and_time() {
+    fn reads_digest_and_time() {
         let mut hash_and_time = vec![0xcc; 48];
         hash_and_time.extend([0xe4, 0x07, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         let bytes = list_of(
@@ -417,12 +309,11 @@ mod tests {
         );
         let lists = signature_lists(&bytes).unwrap();
         let signature = lists[0].signatures().next().unwrap();
-        assert_eq!(signature.owner, Guid([0x11; 16]));
         let SignatureData::TbsHash {
             algorithm: Algorithm::Sha384,
             hash,
             time_of_revocation,
-        } = signature.data
+        } = signature
         else {
             panic!("{signature:?}");
         };
@@ -447,7 +338,7 @@ mod tests {
         let SignatureData::TbsHash {
             time_of_revocation: None,
             ..
-        } = signature.data
+        } = signature
         else {
             panic!("{signature:?}");
         };
@@ -594,7 +485,7 @@ mod tests {
     }
 
     fn any_list() -> impl Strategy<Value = (SignatureType, Vec<u8>, Vec<Vec<u8>>)> {
-        let known = (0..KNOWN.len()).prop_map(|index| KNOWN[index].2);
+        let known = (0..8usize).prop_map(|index| SPECIFIED[index].2.unwrap());
         let unknown = any::<[u8; 16]>().prop_map(|guid| SignatureType::from(Guid(guid)));
         let parts = (
             prop_oneof![known, unknown],
@@ -603,9 +494,7 @@ mod tests {
             1..5usize,
         );
         parts.prop_flat_map(|(signature_type, header, len, count)| {
-            let fixed = signature_type
-                .signature_size()
-                .map(|size| size as usize - 16);
+            let fixed = signature_type.signature_size().map(|size| size - 16);
             let is_unknown = matches!(signature_type, SignatureType::Unknown(_));
             let header = if is_unknown { header } else { Vec::new() };
             let is_hash = matches!(signature_type, SignatureType::TbsHash(_));
@@ -649,10 +538,10 @@ mod tests {
             prop_assert_eq!(parsed.len(), lists.len());
             for (parsed, (signature_type, header, data)) in parsed.iter().zip(&lists) {
                 prop_assert_eq!(parsed.signature_type(), *signature_type);
-                let back: Vec<Vec<u8>> = parsed.signatures().map(|one| bytes_of(one.data)).collect();
+                let back: Vec<Vec<u8>> = parsed.signatures().map(|one| bytes_of(one)).collect();
                 prop_assert_eq!(&back, data);
                 let again = list_of(*signature_type, header, &back);
-                let at = usize::try_from(parsed.at()).unwrap();
+                let at = parsed.at();
                 prop_assert_eq!(&bytes[at..at + again.len()], again);
             }
         }

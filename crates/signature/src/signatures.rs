@@ -5,10 +5,11 @@
 use crate::authenticode::{ImageSignature, algorithms_of};
 use crate::chain::{Effort, chain};
 use crate::digest::Hex;
+use crate::error::digest_missing;
 use crate::pkcs7::SignedData;
 use crate::signers;
 use crate::table::certificate_table;
-use crate::verdict::{Good, Rejection};
+use crate::verdict::Good;
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
 
 /// Checks beyond those of firmware.
@@ -72,7 +73,7 @@ fn list_algorithms(table: Option<&[u8]>) -> AlgorithmSet {
 fn check_digests(digests: &Digests, trust: &Trust) -> Result<(), SignatureError> {
     let mut needed = trust.algorithms().iter();
     match needed.find(|algorithm| digests.get(*algorithm).is_none()) {
-        Some(algorithm) => Err(SignatureError::DigestMissing { algorithm }),
+        Some(algorithm) => Err(digest_missing(algorithm)),
         None => Ok(()),
     }
 }
@@ -84,20 +85,20 @@ fn verify(
     trust: &Trust,
     checks: Checks,
     effort: &mut Effort,
-) -> Result<Good, Rejection> {
-    let signature = ImageSignature::read(bytes).map_err(Rejection::Bad)?;
+) -> Result<Good, SignatureError> {
+    let signature = ImageSignature::read(bytes)?;
     let ImageSignature {
         algorithm, digest, ..
     } = signature;
-    let found = digests
-        .get(algorithm)
-        .ok_or(Rejection::Bad(SignatureError::DigestMissing { algorithm }))?;
+    let found = digests.get(algorithm);
+    let found = found.ok_or_else(|| digest_missing(algorithm))?;
     if found != digest {
-        return Err(Rejection::Bad(SignatureError::OtherImage {
-            algorithm,
-            signed: Hex(digest).to_string(),
-            found: Hex(found).to_string(),
-        }));
+        return Err(SignatureError::new(format!(
+            "the signature is for an image with {algorithm} digest {}, and this image has {}: it \
+             was changed after it was signed",
+            Hex(digest),
+            Hex(found)
+        )));
     }
     let signed = &signature.signed;
     let content_digest = signed.signer.algorithm.digest(signature.content);
@@ -116,20 +117,22 @@ pub(crate) fn signer(
     checks: Checks,
     effort: &mut Effort,
     (algorithm, digest): (Algorithm, String),
-) -> Result<Good, Rejection> {
+) -> Result<Good, SignatureError> {
     let info = &signed.signer;
     let embedded = signed.certificates.iter();
-    let mut rejection = Rejection::Untrusted(SignatureError::NoSigner {
-        id: info.id.to_string(),
-    });
+    let mut rejection = SignatureError::new(format!(
+        "the certificate of its signer ({}) is neither with it nor trusted",
+        info.id
+    ))
+    .untrusted();
     for certificate in embedded.chain(others.iter().copied()) {
         if !certificate.is(&info.id) {
             continue;
         }
-        effort.verification().map_err(Rejection::Bad)?;
+        effort.verification()?;
         let least = trust.least_rsa(certificate);
         if let Err(cause) = info.verify(content_digest, certificate, least) {
-            rejection = Rejection::Bad(cause);
+            rejection = cause;
             continue;
         }
         let (chain, anchor) = chain(
@@ -139,7 +142,7 @@ pub(crate) fn signer(
             checks.check_dates,
             effort,
         )
-        .map_err(Rejection::Untrusted)?;
+        .map_err(SignatureError::untrusted)?;
         return Ok(Good {
             signer: certificate.subject(),
             chain: chain.into_iter().map(Into::into).collect(),

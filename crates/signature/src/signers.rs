@@ -9,6 +9,7 @@
 //! by a certificate in `dbx`, or one that vouches for it.
 
 use crate::chain::Effort;
+use crate::error::unexpected;
 use crate::pkcs7::SignerId;
 use crate::tlv::Element;
 use crate::{Certificate, SignatureError, Trust, Verdict};
@@ -119,11 +120,10 @@ impl<'a> Signers<'a> {
         }
         let is_there = |id: &&SignerId<'_>| signers.iter().any(|one| one.is(id));
         match self.ids.iter().find(|id| !is_there(id)) {
-            Some(id) => Err(SignatureError::Unexpected {
-                field: FIELD,
-                expected: "their certificates with it",
-                found: format!("none for one of them ({id})"),
-            }),
+            Some(id) => {
+                let found = format_args!("none for one of them ({id})");
+                Err(unexpected(FIELD, "their certificates with it", found))
+            }
             None => Ok(None),
         }
     }
@@ -139,7 +139,7 @@ fn may_have_issued(
 ) -> Result<bool, SignatureError> {
     effort.verification()?;
     let verified = certificate.verify(issuer, trust.least_rsa(issuer));
-    Ok(!matches!(verified, Err(SignatureError::Signature { .. })))
+    Ok(!verified.is_err_and(|error| error.is_wrong_key()))
 }
 
 /// Returns who a `SignerInfo` says its signer is.

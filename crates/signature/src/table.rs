@@ -5,7 +5,9 @@
 //! `WIN_CERTIFICATE_UEFI_GUID`. Left out: other types than PKCS#7, which nobody
 //! signs images with; they are stepped over.
 
+use crate::error::{too_long, too_many, unexpected};
 use crate::read::wide;
+use crate::signature_type::TYPE_PKCS7;
 use crate::{Guid, SignatureError};
 
 /// The longest certificate table that is read, in bytes.
@@ -33,11 +35,8 @@ pub(crate) const MAX_SIGNATURES: usize = 64;
 /// lead exactly to its end. Firmware refuses such images as well.
 pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
     if table.len() > MAX_TABLE_LEN {
-        return Err(SignatureError::TooLong {
-            field: "certificate table",
-            limit: MAX_TABLE_LEN,
-            found: wide(table.len()),
-        });
+        let len = wide(table.len());
+        return Err(too_long("certificate table", MAX_TABLE_LEN, len));
     }
     let mut signatures = Vec::new();
     let mut rest = table;
@@ -45,10 +44,8 @@ pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
     while !rest.is_empty() {
         entries = entries.saturating_add(1);
         if entries > MAX_SIGNATURES {
-            return Err(SignatureError::TooMany {
-                field: "signatures in the certificate table",
-                limit: MAX_SIGNATURES,
-            });
+            let field = "signatures in the certificate table";
+            return Err(too_many(field, MAX_SIGNATURES));
         }
         let at = table.len().saturating_sub(rest.len());
         let (entry, behind) = entry(rest, at)?;
@@ -60,23 +57,18 @@ pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
 
 /// Splits off the first entry. `None`: it is of another type than PKCS#7.
 fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureError> {
+    let refuse = |field, expected, found| {
+        let field = format_args!("certificate table, {field} at offset {at:#x} of the table");
+        unexpected(field, expected, format_args!("{found:#x}"))
+    };
     let Some((&header, _)) = rest.split_first_chunk::<HEADER_LEN>() else {
-        return Err(SignatureError::Table {
-            field: "WIN_CERTIFICATE",
-            at,
-            expected: "8 bytes",
-            found: wide(rest.len()),
-        });
+        let found = wide(rest.len());
+        return Err(refuse("WIN_CERTIFICATE", "8 bytes", found));
     };
     // Firmware does not look at wRevision.
     let [l0, l1, l2, l3, _, _, t0, t1] = header;
     let len = u32::from_le_bytes([l0, l1, l2, l3]);
-    let lie = |expected| SignatureError::Table {
-        field: "dwLength",
-        at,
-        expected,
-        found: u64::from(len),
-    };
+    let lie = |expected| refuse("dwLength", expected, u64::from(len));
 
     let split = |len: usize| {
         let aligned = len.checked_next_multiple_of(ALIGNMENT)?;
@@ -93,7 +85,7 @@ fn entry(rest: &[u8], at: usize) -> Result<(Option<&[u8]>, &[u8]), SignatureErro
     let body = match u16::from_le_bytes([t0, t1]) {
         TYPE_PKCS_SIGNED_DATA => body,
         TYPE_EFI_GUID => match body.split_first_chunk() {
-            Some((&guid, body)) if Guid(guid) == PKCS7 && !body.is_empty() => body,
+            Some((&guid, body)) if Guid(guid) == TYPE_PKCS7 && !body.is_empty() => body,
             Some((_, body)) if !body.is_empty() => return Ok((None, behind)),
             _ => return Err(lie("more than the 24 bytes of header and CertType")),
         },
@@ -109,8 +101,6 @@ const HEADER_LEN: usize = 8;
 const ALIGNMENT: usize = 8;
 const TYPE_PKCS_SIGNED_DATA: u16 = 2;
 const TYPE_EFI_GUID: u16 = 0xef1;
-/// `EFI_CERT_TYPE_PKCS7_GUID`.
-const PKCS7: Guid = Guid::new(0x4aaf_d29d, 0x68df, 0x49ee, 0x8aa9_347d_3756_65a7);
 
 #[cfg(test)]
 mod tests {
@@ -189,18 +179,18 @@ mod tests {
             }
         };
         check(
-            guid(&[&PKCS7.0[..], b"pkcs7"].concat()),
+            guid(&[&TYPE_PKCS7.0[..], b"pkcs7"].concat()),
             &expect![[r#"["abc", "pkcs7"]"#]],
         );
         check(guid(&[b'?'; 20]), &expect![[r#"["abc"]"#]]);
         check(
-            guid(&PKCS7.0),
+            guid(&TYPE_PKCS7.0),
             &expect![
                 "certificate table, dwLength at offset 0x10 of the table: expected more than the 24 bytes of header and CertType, found 0x18"
             ],
         );
         check(
-            guid(&PKCS7.0[..15]),
+            guid(&TYPE_PKCS7.0[..15]),
             &expect![
                 "certificate table, dwLength at offset 0x10 of the table: expected more than the 24 bytes of header and CertType, found 0x17"
             ],

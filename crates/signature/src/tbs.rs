@@ -15,6 +15,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::Time;
 
 use crate::SignatureError;
+use crate::error::not_der;
 use crate::tlv::{Element, Elements};
 
 /// The fields, each as it is needed.
@@ -95,7 +96,7 @@ fn skip_unique_id(fields: &mut Elements<'_>, number: u32) -> Result<(), Signatur
     let id = SliceReader::new(tagged.raw)
         .and_then(|mut reader| ContextSpecific::<BitString>::decode_implicit(&mut reader, number));
     id.map(drop)
-        .map_err(|cause| refuse("a unique identifier", cause))
+        .map_err(|cause| not_der(FIELD, "a unique identifier", &cause))
 }
 
 fn next<T>(fields: &mut Elements<'_>, expected: &'static str) -> Result<T, SignatureError>
@@ -109,15 +110,7 @@ fn decode<T>(element: &Element<'_>, expected: &'static str) -> Result<T, Signatu
 where
     T: for<'a> Decode<'a, Error = der::Error>,
 {
-    T::from_der(element.raw).map_err(|cause| refuse(expected, cause))
-}
-
-fn refuse(expected: &'static str, cause: der::Error) -> SignatureError {
-    SignatureError::Der {
-        field: FIELD,
-        expected,
-        cause,
-    }
+    T::from_der(element.raw).map_err(|cause| not_der(FIELD, expected, &cause))
 }
 
 const FIELD: &str = "certificate";

@@ -7,6 +7,7 @@ use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
 
 use crate::SignatureError;
+use crate::error::{not_der, unexpected};
 
 /// Elements that stand in a row: the content of a SEQUENCE or SET.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Element<'a> {
 impl<'a> Elements<'a> {
     /// Reads what stands in `content`; `field` is its name in messages.
     pub(crate) fn new(field: &'static str, content: &'a [u8]) -> Result<Self, SignatureError> {
-        let reader = SliceReader::new(content).map_err(|cause| refuse(field, "DER", cause))?;
+        let reader = SliceReader::new(content).map_err(|cause| not_der(field, "DER", &cause))?;
         Ok(Self { field, reader })
     }
 
@@ -36,7 +37,7 @@ impl<'a> Elements<'a> {
         if self.reader.is_finished() {
             return Ok(None);
         }
-        let refuse = |cause| refuse(self.field, "a DER element", cause);
+        let refuse = |cause| not_der(self.field, "a DER element", &cause);
         let raw = self.reader.tlv_bytes().map_err(refuse)?;
         let any = AnyRef::from_der(raw).map_err(refuse)?;
         Ok(Some(Element {
@@ -52,11 +53,8 @@ impl<'a> Elements<'a> {
         expected: &'static str,
     ) -> Result<Element<'a>, SignatureError> {
         let field = self.field;
-        self.next()?.ok_or_else(|| SignatureError::Unexpected {
-            field,
-            expected,
-            found: "nothing more".to_owned(),
-        })
+        let next = self.next()?;
+        next.ok_or_else(|| unexpected(field, expected, "nothing more"))
     }
 
     /// Returns the next element if it has context-specific tag `number` and
@@ -93,11 +91,7 @@ impl<'a> Elements<'a> {
         let field = self.field;
         match self.next()? {
             None => Ok(()),
-            Some(element) => Err(SignatureError::Unexpected {
-                field,
-                expected: "nothing more",
-                found: element.any.tag().to_string(),
-            }),
+            Some(element) => Err(unexpected(field, "nothing more", element.any.tag())),
         }
     }
 }
@@ -125,7 +119,7 @@ impl<'a> Element<'a> {
         let first = elements.required("a DER element")?;
         let mut reader = elements.reader;
         let behind = reader.read_slice(reader.remaining_len());
-        let behind = behind.map_err(|cause| refuse(field, "DER", cause))?;
+        let behind = behind.map_err(|cause| not_der(field, "DER", &cause))?;
         Ok((first, behind))
     }
 
@@ -154,11 +148,7 @@ impl<'a> Element<'a> {
         expected: &'static str,
     ) -> Result<&'a [u8], SignatureError> {
         if !self.has(tag) {
-            return Err(SignatureError::Unexpected {
-                field: self.field,
-                expected,
-                found: self.any.tag().to_string(),
-            });
+            return Err(unexpected(self.field, expected, self.any.tag()));
         }
         Ok(self.content())
     }
@@ -183,21 +173,13 @@ impl<'a> Element<'a> {
     }
 
     pub(crate) fn oid(&self, expected: &'static str) -> Result<ObjectIdentifier, SignatureError> {
-        let refuse = |cause| refuse(self.field, expected, cause);
+        let refuse = |cause| not_der(self.field, expected, &cause);
         self.any.decode_as::<ObjectIdentifier>().map_err(refuse)
     }
 
     /// Returns a number that is small and not negative.
     pub(crate) fn number(&self, expected: &'static str) -> Result<u32, SignatureError> {
-        let refuse = |cause| refuse(self.field, expected, cause);
+        let refuse = |cause| not_der(self.field, expected, &cause);
         self.any.decode_as::<u32>().map_err(refuse)
-    }
-}
-
-fn refuse(field: &'static str, expected: &'static str, cause: der::Error) -> SignatureError {
-    SignatureError::Der {
-        field,
-        expected,
-        cause,
     }
 }

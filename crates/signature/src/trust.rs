@@ -10,9 +10,8 @@ use serde::Serialize;
 
 use crate::key::LeastRsa;
 use crate::sbat::SbatLevel;
-use crate::signature_list::{EfiTime, SignatureData, SignatureList};
-use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SbatLevelError};
-use crate::{SignatureListError, signature_lists};
+use crate::signature_list::{EfiTime, SignatureData, SignatureList, signature_lists};
+use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SignatureError};
 
 /// Where an entry comes from: `db`, `MokListRT`, `trust.pem`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -157,17 +156,17 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`SignatureListError`] for a size that cannot be right. Nothing is
+    /// [`SignatureError`] for a size that cannot be right. Nothing is
     /// trusted then.
     pub(crate) fn add_allowed_list(
         &mut self,
         origin: &Origin,
         lists: &[u8],
-    ) -> Result<(), SignatureListError> {
-        for list in signature_lists(lists)? {
+    ) -> Result<(), SignatureError> {
+        for list in lists_of(origin, lists)? {
             let mut ignored = Ignored::new(&list);
             for signature in list.signatures() {
-                match signature.data {
+                match signature {
                     SignatureData::X509(bytes) => match Certificate::first(bytes) {
                         Ok(certificate) => self.allow_certificate(certificate, origin),
                         Err(error) => ignored.unreadable(&error),
@@ -194,7 +193,7 @@ impl Trust {
         &mut self,
         origin: &Origin,
         lists: &[u8],
-    ) -> Result<(), SignatureListError> {
+    ) -> Result<(), SignatureError> {
         let before = self.allowed.len();
         self.add_allowed_list(origin, lists)?;
         let added = self.allowed.iter().skip(before);
@@ -218,18 +217,18 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`SignatureListError`] for a size that cannot be right. Nothing is
+    /// [`SignatureError`] for a size that cannot be right. Nothing is
     /// revoked then, so whoever goes on does so without the list.
     pub fn add_revoked_list(
         &mut self,
         origin: &Origin,
         lists: &[u8],
-    ) -> Result<(), SignatureListError> {
-        for list in signature_lists(lists)? {
+    ) -> Result<(), SignatureError> {
+        for list in lists_of(origin, lists)? {
             let mut ignored = Ignored::new(&list);
             let mut unread = Ignored::new(&list);
             for signature in list.signatures() {
-                match signature.data {
+                match signature {
                     SignatureData::X509(bytes) => match Certificate::first(bytes) {
                         Ok(certificate) => self.revoked.push((certificate, origin.clone())),
                         Err(error) => unread.unreadable(&error),
@@ -263,9 +262,12 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`SbatLevelError`] if a line has no generation. Nothing is set then.
-    pub(crate) fn set_sbat_level(&mut self, text: &[u8]) -> Result<(), SbatLevelError> {
-        self.sbat_level = Some(SbatLevel::parse(text)?);
+    /// [`SignatureError`] if a line has no generation. Nothing is set then.
+    pub(crate) fn set_sbat_level(&mut self, text: &[u8]) -> Result<(), SignatureError> {
+        let level = SbatLevel::parse(text).map_err(|cause| {
+            SignatureError::new("the SBAT level of SbatLevelRT is damaged").because(cause)
+        })?;
+        self.sbat_level = Some(level);
         Ok(())
     }
 
@@ -288,6 +290,17 @@ impl Trust {
     pub(crate) fn note(&mut self, note: Note) {
         self.notes.push(note);
     }
+}
+
+/// Returns the EFI signature lists that `origin` holds.
+fn lists_of<'a>(
+    origin: &Origin,
+    lists: &'a [u8],
+) -> Result<Vec<SignatureList<'a>>, SignatureError> {
+    signature_lists(lists).map_err(|cause| {
+        let text = format!("the EFI signature lists of {origin} are damaged");
+        SignatureError::new(text).because(cause)
+    })
 }
 
 /// Which entry of a revocation list an image or a certificate is in.
@@ -411,7 +424,7 @@ impl<'a, 'b> Ignored<'a, 'b> {
         self.what = what;
     }
 
-    fn unreadable(&mut self, error: &crate::SignatureError) {
+    fn unreadable(&mut self, error: &SignatureError) {
         self.count("certificate");
         self.because = error.to_string();
     }

@@ -1,22 +1,22 @@
 //! Files with certificates: PEM, DER, PKCS#7, or EFI signature lists, told
 //! apart by what is in them.
 
+use crate::error::unexpected;
 use crate::pkcs7;
 use crate::tlv::Element;
-use crate::{Certificate, Guid, Origin, SbatLevelError, SignatureError};
-use crate::{SignatureListError, SignatureType, Trust};
+use crate::{Certificate, Guid, Origin, SignatureError, SignatureType, Trust};
 
 impl Trust {
     /// Trusts what is in a file: certificates in PEM, DER or PKCS#7, or EFI
-    /// signature lists, which may also hold images' digests. `name` is what
-    /// entries have for their origin.
+    /// signature lists, which may also hold images' digests. `name` is the origin
+    /// of what it holds.
     ///
     /// # Errors
     ///
-    /// [`TrustError`] if the file is none of these, or nothing in it can be
-    /// trusted; and for any certificate that cannot be read. Nothing is trusted
-    /// then.
-    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TrustError> {
+    /// [`SignatureError`] if the file is none of these, or nothing in it can be
+    /// trusted ([`SignatureError::is_no_trust`]); and for any certificate that
+    /// cannot be read. Nothing is trusted then.
+    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), SignatureError> {
         let origin = Origin::new(name);
         let mut added = Self::default();
         match Format::of(bytes) {
@@ -24,22 +24,24 @@ impl Trust {
             Some(Format::Der) => {
                 added.add_der(&origin, 1, Kind::of(bytes), without_newline(bytes))?;
             }
-            Some(Format::SignatureLists) => {
-                added
-                    .add_allowed_list(&origin, bytes)
-                    .map_err(|cause| TrustError::List {
-                        origin: origin.clone(),
-                        cause,
-                    })?
+            Some(Format::SignatureLists) => added.add_allowed_list(&origin, bytes)?,
+            Some(Format::Update) => {
+                let found = "a signed update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use \
+                             the list it was made of";
+                return Err(unexpected(name, ANY_FORMAT, found).no_trust());
             }
-            Some(Format::Update) => return Err(TrustError::Update { origin }),
-            None => return Err(TrustError::NotTrust { origin }),
+            None => return Err(unexpected(name, ANY_FORMAT, "something else").no_trust()),
         }
         if added.is_empty() {
-            return Err(TrustError::Nothing {
-                origin,
-                notes: added.notes().iter().map(|note| note.text.clone()).collect(),
-            });
+            let notes = added.notes().iter().map(|note| note.text.as_str());
+            let notes: Vec<&str> = notes.collect();
+            let why = if notes.is_empty() {
+                "no entries".to_owned()
+            } else {
+                notes.join("; ")
+            };
+            let text = format!("{origin}: nothing in it can be trusted: {why}");
+            return Err(SignatureError::new(text).no_trust());
         }
         self.append(added);
         Ok(())
@@ -47,16 +49,14 @@ impl Trust {
 
     /// Trusts every certificate between `BEGIN` and `END`; keys and text
     /// beside them are not looked at.
-    fn add_pem(&mut self, origin: &Origin, bytes: &[u8]) -> Result<(), TrustError> {
+    fn add_pem(&mut self, origin: &Origin, bytes: &[u8]) -> Result<(), SignatureError> {
         for ((kind, block), number) in pem_blocks(bytes).zip(1..) {
-            let pem = |cause| TrustError::Pem {
-                origin: origin.clone(),
-                number,
-                cause,
+            let refuse = |cause: der::pem::Error| {
+                SignatureError::new(certificate(origin, number)).because(cause)
             };
-            let mut decoder = der::pem::Decoder::new_detect_wrap(block).map_err(pem)?;
+            let mut decoder = der::pem::Decoder::new_detect_wrap(block).map_err(refuse)?;
             let mut der = Vec::new();
-            decoder.decode_to_end(&mut der).map_err(pem)?;
+            decoder.decode_to_end(&mut der).map_err(refuse)?;
             self.add_der(origin, number, kind, &der)?;
         }
         Ok(())
@@ -68,21 +68,13 @@ impl Trust {
         number: usize,
         kind: Kind,
         der: &[u8],
-    ) -> Result<(), TrustError> {
-        let refuse = |cause| TrustError::certificate(origin, number, cause);
-        let certificates = match kind {
-            Kind::Certificate => vec![Certificate::from_der(der).map_err(refuse)?],
-            Kind::WithUses => {
-                let first = Element::first("certificate", der).map_err(refuse)?;
-                vec![Certificate::from_der(first.raw).map_err(refuse)?]
-            }
-            Kind::Bundle => {
-                let info = Element::only("PKCS#7", der).map_err(refuse)?;
-                let bundle = pkcs7::bundle(&info).map_err(refuse)?;
-                bundle.ok_or_else(|| TrustError::Signature {
-                    origin: origin.clone(),
-                })?
-            }
+    ) -> Result<(), SignatureError> {
+        let certificates = kind.certificates(der);
+        let certificates = certificates
+            .map_err(|cause| SignatureError::new(certificate(origin, number)).because(cause))?;
+        let Some(certificates) = certificates else {
+            let found = "a PKCS#7 signature with certificates in it";
+            return Err(unexpected(origin, "certificates alone", found).no_trust());
         };
         for certificate in certificates {
             self.allow_certificate(certificate, origin);
@@ -91,149 +83,9 @@ impl Trust {
     }
 }
 
-/// Why a file or a variable cannot be taken for trust or revocation.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// It is nothing that holds certificates.
-    #[error(
-        "{origin}: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found \
-         something else"
-    )]
-    NotTrust {
-        /// The file.
-        origin: Origin,
-    },
-    /// It is a signed update of a variable, not the variable's content.
-    #[error(
-        "{origin}: expected certificates (PEM, DER or PKCS#7) or EFI signature lists, found a \
-         signed update of a variable (EFI_VARIABLE_AUTHENTICATION_2): use the list it was made of"
-    )]
-    Update {
-        /// The file.
-        origin: Origin,
-    },
-    /// It is a signature: the certificates in it came with what was signed.
-    #[error(
-        "{origin}: expected certificates alone, found a PKCS#7 signature with certificates in it"
-    )]
-    Signature {
-        /// The file.
-        origin: Origin,
-    },
-    /// All of it was passed over.
-    #[error(
-        "{origin}: nothing in it can be trusted: {}",
-        OrElse(notes, "no entries")
-    )]
-    Nothing {
-        /// The file.
-        origin: Origin,
-        /// What was passed over, and why.
-        notes: Vec<String>,
-    },
-    /// A certificate cannot be read.
-    #[error("certificate {number} of {origin}")]
-    Certificate {
-        /// The file.
-        origin: Origin,
-        /// Which certificate of it, counted from 1.
-        number: usize,
-        /// Why.
-        #[source]
-        cause: Box<SignatureError>,
-    },
-    /// A certificate's armour is damaged.
-    #[error("certificate {number} of {origin}: {cause}")]
-    Pem {
-        /// The file.
-        origin: Origin,
-        /// Which certificate of it, counted from 1.
-        number: usize,
-        /// Why.
-        cause: der::pem::Error,
-    },
-    /// EFI signature lists are damaged.
-    #[error("the EFI signature lists of {origin} are damaged")]
-    List {
-        /// The file or variable.
-        origin: Origin,
-        /// Why.
-        #[source]
-        cause: SignatureListError,
-    },
-    /// The SBAT level is none.
-    #[error("the SBAT level of {origin} is damaged")]
-    SbatLevel {
-        /// The variable.
-        origin: Origin,
-        /// Why.
-        #[source]
-        cause: SbatLevelError,
-    },
-    /// A variable could not be read, which may have revoked something.
-    #[error("the UEFI variable {name} cannot be read")]
-    Read {
-        /// Its file.
-        name: String,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// A variable of one byte has none, or more.
-    #[error("the UEFI variable {name}: expected one byte behind its attributes, found {found}")]
-    State {
-        /// Its file.
-        name: String,
-        /// How many bytes it has.
-        found: usize,
-    },
-    /// A variable's file does not start with attributes.
-    #[error(
-        "the UEFI variable {name}: expected 4 bytes of attributes and its content, as efivarfs \
-         has them, found {found} bytes"
-    )]
-    Attributes {
-        /// Its file.
-        name: String,
-        /// How many bytes it has.
-        found: usize,
-    },
-}
-
-impl TrustError {
-    /// Returns whether the file is of another kind, or holds nothing that can
-    /// be trusted; otherwise it should, and is damaged.
-    pub fn is_no_trust(&self) -> bool {
-        matches!(
-            self,
-            Self::NotTrust { .. }
-                | Self::Update { .. }
-                | Self::Signature { .. }
-                | Self::Nothing { .. }
-        )
-    }
-
-    fn certificate(origin: &Origin, number: usize, cause: SignatureError) -> Self {
-        let (origin, cause) = (origin.clone(), Box::new(cause));
-        Self::Certificate {
-            origin,
-            number,
-            cause,
-        }
-    }
-}
-
-struct OrElse<'a>(&'a [String], &'a str);
-
-impl std::fmt::Display for OrElse<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() {
-            f.write_str(self.1)
-        } else {
-            f.write_str(&self.0.join("; "))
-        }
-    }
+/// Names a certificate of a file, counted from 1.
+fn certificate(origin: &Origin, number: usize) -> String {
+    format!("certificate {number} of {origin}")
 }
 
 enum Format {
@@ -257,18 +109,17 @@ impl Format {
             return Some(Self::Der);
         }
         let (guid, _) = bytes.split_first_chunk()?;
-        SignatureType::from(Guid(*guid))
-            .is_specified()
-            .then_some(Self::SignatureLists)
+        let specified = SignatureType::from(Guid(*guid)).name();
+        specified.map(|_| Self::SignatureLists)
     }
 }
 
-/// What is in DER.
+/// The kinds of things in DER.
 #[derive(Clone, Copy)]
 enum Kind {
     Certificate,
-    /// A certificate, and behind it what OpenSSL is to trust it for. That is
-    /// about TLS and mail, and says nothing here.
+    /// A certificate, and behind it the uses that OpenSSL is to trust it for. They
+    /// are about TLS and mail, and say nothing here.
     WithUses,
     /// A PKCS#7 `ContentInfo`.
     Bundle,
@@ -282,6 +133,16 @@ impl Kind {
         } else {
             Self::Certificate
         }
+    }
+
+    /// Returns the certificates in `der`, `None` for those of a signature: they
+    /// came with what was signed.
+    fn certificates(self, der: &[u8]) -> Result<Option<Vec<Certificate>>, SignatureError> {
+        Ok(match self {
+            Self::Certificate => Some(vec![Certificate::from_der(der)?]),
+            Self::WithUses => Some(vec![Certificate::first(der)?]),
+            Self::Bundle => pkcs7::bundle(&Element::only("PKCS#7", der)?)?,
+        })
     }
 }
 
@@ -344,6 +205,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
+const ANY_FORMAT: &str = "certificates (PEM, DER or PKCS#7) or EFI signature lists";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";

@@ -1,7 +1,8 @@
-//! What became of verifying an image.
+//! The result of verifying an image.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
@@ -84,12 +85,6 @@ pub struct CertificateSummary {
     pub validity: Option<RangeInclusive<u64>>,
 }
 
-/// Why one signature does not count.
-pub(crate) enum Rejection {
-    Bad(SignatureError),
-    Untrusted(SignatureError),
-}
-
 impl Verdict {
     /// Returns whether the image may run where only trusted ones may.
     pub fn is_good(&self) -> bool {
@@ -106,18 +101,19 @@ impl Verdict {
     }
 
     /// Makes one verdict of those on each signature.
-    pub(crate) fn combine(verified: impl IntoIterator<Item = Result<Good, Rejection>>) -> Self {
+    pub(crate) fn combine(
+        verified: impl IntoIterator<Item = Result<Good, SignatureError>>,
+    ) -> Self {
         let mut found = None;
         let mut reasons = Vec::new();
         let mut untrusted = false;
         for one in verified {
             match one {
                 Ok(good) => found = found.or(Some(good)),
-                Err(Rejection::Untrusted(error)) => {
-                    untrusted = true;
+                Err(error) => {
+                    untrusted |= error.is_untrusted();
                     reasons.push(error.to_string());
                 }
-                Err(Rejection::Bad(error)) => reasons.push(error.to_string()),
             }
         }
         match found {
@@ -127,19 +123,12 @@ impl Verdict {
         }
     }
 
-    /// Returns a bad one, for `error` and its causes, each of which is said once.
-    pub(crate) fn bad(error: &SignatureError) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let said = error.to_string();
-            if !reason.contains(&said) {
-                reason = format!("{reason}: {said}");
-            }
-            cause = error.source();
-        }
+    /// Returns a bad one, for `error` and its causes.
+    pub(crate) fn bad(error: &(dyn Error + 'static)) -> Self {
+        let causes = successors(Some(error), |&error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
         Self::Bad {
-            reasons: vec![reason],
+            reasons: vec![causes.join(": ")],
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use tracing::info;
 use ukexec_kexec::{Lockdown, MachineState, SealedFile, shown_path};
-use ukexec_signature::{Checks, SecureBoot, TrustError, secure_boot};
+use ukexec_signature::{Checks, SecureBoot, SignatureError, secure_boot};
 
 use crate::config::efivars::{self, Efivars};
 use crate::config::policy::{self, BootState, Config, Enforcement, TrustSource};
@@ -141,7 +141,7 @@ fn enforcement(
 /// Returns how the machine was booted, as its own variables say or those in
 /// another folder. That says what to trust, not what machine this is: it may ask
 /// for more than the machine does, as tests have it do, and not for less.
-fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, TrustError> {
+fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, SignatureError> {
     let named = secure_boot(|name| named.read(name))?;
     if named.is_on() {
         return Ok(named);

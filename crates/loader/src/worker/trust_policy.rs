@@ -33,8 +33,7 @@ impl TrustPolicy {
         let variables = verification.machine.as_deref().unwrap_or_default();
         let mut trust = machine_trust(|path| {
             let variable = variables.iter().find(|variable| variable.name == path);
-            let content = variable.map(|variable| read(variable).map_err(std::io::Error::other));
-            content.transpose()
+            variable.map(read).transpose()
         })
         .context("this machine's own keys cannot be read")?;
         for trusted in &verification.trusted {

@@ -169,7 +169,8 @@ mod tests {
         let gate = |level: &'static [u8], covering: &str, had_pe| {
             let sbat_level = |path: &str| {
                 let content = [&[6, 0, 0, 0], level].concat();
-                Ok(path.starts_with("efivars/SbatLevelRT").then_some(content))
+                let is_level = path.starts_with("efivars/SbatLevelRT");
+                anyhow::Ok(is_level.then_some(content))
             };
             let policy = TrustPolicy {
                 enforcement: Enforcement::Require(Because::Asked),
