@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::error::Error;
 
-use ukexec_pe::{FileOffset, PeError};
+use ukexec_pe::PeError;
 
 use crate::format::KernelFormat;
 use crate::look_alike::LookAlike;
@@ -57,7 +57,7 @@ impl BootError {
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {
-            Self::Pe(error) => error.offset().map(|FileOffset(at)| at),
+            Self::Pe(error) => error.offset(),
             Self::Read { at, .. } => Some(*at),
             _ => None,
         }

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use ukexec_pe::{Machine, PeError, PeImage, ReadAt, Subsystem};
+use ukexec_pe::{Machine, PeImage, ReadAt, Subsystem};
 
 use crate::bytes::{Fields, read};
 use crate::bzimage::{Setup, is_bzimage};
@@ -198,7 +198,7 @@ impl Kernel {
                 }
             }
             // As 32-bit kernels have it, which are refused for being 32-bit.
-            Err(PeError::Pe32 { .. }) if matches!(self.arch, Some(Arch::X86) | None) => {}
+            Err(error) if error.is_pe32() && matches!(self.arch, Some(Arch::X86) | None) => {}
             Err(error) => self.faults.push(KernelFault::BrokenPe {
                 reason: error.to_string(),
             }),

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::headers::{
-    CHECK_SUM, DATA_DIRECTORIES, DIRECTORY_CERTIFICATES, DIRECTORY_LEN, Field,
+    CERTIFICATE_TABLE, CHECK_SUM, DATA_DIRECTORIES, DIRECTORY_CERTIFICATES, DIRECTORY_LEN, Field,
     NUMBER_OF_RVA_AND_SIZES, POINTER_TO_RAW_DATA, SECTION_HEADER_LEN, SIZE_OF_HEADERS,
     SIZE_OF_IMAGE, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS,
 };
 use crate::read::wide;
-use crate::{ByteRanges, FileOffset, PeError, PeImage, Section};
+use crate::{ByteRanges, PeError, PeImage, Section};
 
 impl PeImage {
     /// Returns which bytes go into this image's Authenticode digest: all but
@@ -27,20 +27,19 @@ impl PeImage {
     ///
     /// # Errors
     ///
-    /// [`PeError::Authenticode`] for an image that no firmware would accept as
-    /// signed: headers or raw data that pass the end, bytes behind the
+    /// No firmware would accept the image as signed: headers or raw data that pass the end, bytes behind the
     /// certificate table, sections that overlap so much that the sum of their
     /// sizes passes the end, or headers that contradict themselves.
     pub fn authenticode_ranges(&self) -> Result<ByteRanges, PeError> {
         let certificates = self.certificates();
         let signed_end = match &certificates {
             Some(table) if table.end != self.file_len => {
-                return Err(PeError::Authenticode {
-                    field: "certificate table (data directory 4)",
-                    at: self.headers.directory_at(DIRECTORY_CERTIFICATES),
-                    expected: "a table that ends with the file",
-                    found: table.end,
-                });
+                return Err(PeError::authenticode(
+                    CERTIFICATE_TABLE,
+                    self.headers.directory_at(DIRECTORY_CERTIFICATES),
+                    "a table that ends with the file",
+                    table.end,
+                ));
             }
             Some(table) => table.start,
             None => self.file_len,
@@ -135,8 +134,8 @@ impl PeImage {
 
     fn hash_headers(&self, signed_end: u64, hashed: &mut Hashed) -> Result<(), PeError> {
         let size = u64::from(self.size_of_headers());
-        let check_sum = self.headers.optional_field(CHECK_SUM).0;
-        let directory = self.headers.directory_at(DIRECTORY_CERTIFICATES).0;
+        let check_sum = CHECK_SUM.behind(self.headers.optional);
+        let directory = self.headers.directory_at(DIRECTORY_CERTIFICATES);
         let has_directory = self.headers.directories.len() > DIRECTORY_CERTIFICATES;
         if size < self.headers.table.end || size > signed_end {
             return Err(self.refuse(
@@ -185,26 +184,16 @@ impl PeImage {
         &self,
         section: &Section,
         field: Field,
-        expected: &'static str,
+        expected: &str,
         found: u32,
     ) -> PeError {
-        let entry = self.headers.entry_at(section.index());
-        PeError::Authenticode {
-            field: field.0,
-            at: FileOffset(entry.saturating_add(wide(field.1))),
-            expected,
-            found: found.into(),
-        }
+        let at = field.behind(self.headers.entry_at(section.index()));
+        PeError::authenticode(field.0, at, expected, found.into())
     }
 
-    fn refuse(&self, field: Field, expected: &'static str, found: u64) -> PeError {
-        let at = self.headers.optional_field(field);
-        PeError::Authenticode {
-            field: field.0,
-            at,
-            expected,
-            found,
-        }
+    fn refuse(&self, field: Field, expected: &str, found: u64) -> PeError {
+        let at = field.behind(self.headers.optional);
+        PeError::authenticode(field.0, at, expected, found)
     }
 }
 

@@ -31,6 +31,7 @@ mod table;
 use crate::headers::{CHARACTERISTICS, DIRECTORY_CERTIFICATES, SIZE_OF_IMAGE};
 use crate::read::wide;
 use crate::{PeError, Section, SectionFlags, SectionName};
+use alloc::format;
 use alloc::vec::Vec;
 use draft::Draft;
 use references::overlap;
@@ -55,9 +56,9 @@ pub struct EditOptions {
 /// # Errors
 ///
 /// Those of [`PeImage::parse`](crate::PeImage::parse) for an image that is
-/// broken, [`PeError::SectionName`] for a name that no section can have,
-/// [`PeError::Signed`] unless the signature may be dropped; else the error
-/// says why the image has no place for the section.
+/// broken; `name` is none that a section can have; the image is signed
+/// ([`PeError::is_signed`]) and the signature may not be dropped; it has no place
+/// for the section.
 pub fn attach(
     image: &[u8],
     name: &str,
@@ -79,14 +80,15 @@ pub fn attach(
 /// # Errors
 ///
 /// Those of [`PeImage::parse`](crate::PeImage::parse) for an image that is
-/// broken, [`PeError::NoSection`] if there is no such section,
-/// [`PeError::InUse`] for one that the image cannot do without,
-/// [`PeError::Signed`] unless the signature may be dropped,
-/// [`PeError::FixedLayout`] if data behind it may not move.
+/// broken; there is no such section, or the image cannot do without it; the
+/// image is signed ([`PeError::is_signed`]) and the signature may not be dropped;
+/// data behind the section may not move.
 pub fn detach(image: &[u8], name: &str, options: EditOptions) -> Result<Vec<u8>, PeError> {
     let name = SectionName::new(name)?;
     let mut draft = Draft::open(image, options, 0)?;
-    let section = draft.find(&name).ok_or(PeError::NoSection { name })?;
+    let section = draft
+        .find(&name)
+        .ok_or_else(|| PeError::new(format!("the image has no section {name}")))?;
     draft.remove(&section)?;
     draft.finish()
 }
@@ -110,11 +112,7 @@ impl Draft {
         let entry = self.image.headers.table.end;
         let count = self.image.sections().len();
         self.put("section table", entry, name.padded())?;
-        self.put_u32(
-            CHARACTERISTICS.0,
-            entry.saturating_add(wide(CHARACTERISTICS.1)),
-            DATA.0.into(),
-        )?;
+        self.put_u32(CHARACTERISTICS, entry, DATA.0.into())?;
         self.put_count(wide(count).saturating_add(1))?;
         self.refresh()?;
         self.place(count, rva, &raw_data, content.len())
@@ -178,12 +176,11 @@ impl Draft {
 
     /// Refuses a section that something else in the image depends on.
     fn check_not_in_use(&self, section: &Section) -> Result<(), PeError> {
-        let in_use = |holds, at| {
-            Err(PeError::InUse {
-                section: section.name,
-                holds,
-                at,
-            })
+        let in_use = |holds: &str, at: u64| {
+            let name = section.name;
+            Err(PeError::new(format!(
+                "section {name} cannot be changed: it holds the image's {holds} (at {at:#x})"
+            )))
         };
         let headers = &self.image.headers;
         let entry_point = u64::from(headers.address_of_entry_point);

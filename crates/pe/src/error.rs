@@ -1,228 +1,172 @@
 //! Why an image is refused.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 use core::ops::Range;
 
-use crate::{Rva, SectionName};
+/// Why an image is no PE32+ image, or cannot be edited.
+#[derive(Debug)]
+pub struct PeError(Box<Inner>);
 
-/// A position in the file, in bytes from its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileOffset(pub u64);
-
-impl fmt::Display for FileOffset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "file offset {:#x}", self.0)
-    }
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    text: String,
+    /// Where the field is that is wrong.
+    at: Option<u64>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// Why an image is no PE32+ image, or cannot be edited.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PeError {
-    /// The bytes could not be read at all.
-    #[error("reading {len} bytes at {at} failed")]
-    Read {
-        /// Where.
-        at: FileOffset,
-        /// How many bytes.
-        len: u64,
-        /// Why.
-        #[source]
-        cause: Box<dyn Error + Send + Sync>,
-    },
-    /// The file is too short to hold the field.
-    #[error(
-        "{field} at {at}: expected {len} bytes there, found the end of the file at {end:#x}; \
-         is the file cut off?"
-    )]
-    Truncated {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// Where it would be.
-        at: FileOffset,
-        /// How many bytes it has.
-        len: u64,
-        /// Length of the file.
-        end: u64,
-    },
-    /// A UEFI terse executable, a stripped-down relative of a PE image.
-    #[error(
-        "e_magic at file offset 0x0: expected \"MZ\", found \"VZ\": this is a UEFI terse \
-         executable (TE), as firmware volumes hold them, not a PE image"
-    )]
-    TerseExecutable,
-    /// The file does not start like a PE image.
-    #[error(
-        "e_magic at file offset 0x0: expected \"MZ\", found \"{}\": this is not a PE image",
-        found.escape_ascii()
-    )]
-    NotPe {
-        /// The first two bytes.
-        found: [u8; 2],
-    },
-    /// A 32-bit image.
-    #[error(
-        "Magic at {at}: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, \
-         and only 64-bit ones are supported"
-    )]
-    Pe32 {
-        /// Where its optional header says so.
-        at: FileOffset,
-    },
-    /// A field has a value that no PE32+ image has.
-    #[error("{field} at {at}: expected {expected}, found {found:#x}")]
-    Mismatch {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// Where it is.
-        at: FileOffset,
-        /// What it may be.
-        expected: &'static str,
-        /// What it is.
-        found: u64,
-    },
-    /// A field points past the end of the file.
-    #[error(
-        "{field} at {at}: expected bytes inside the file, found {:#x} to {:#x} of a file that \
-         ends at {end:#x}; is the file cut off?",
-        target.start, target.end
-    )]
-    PastEnd {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// Where it is.
-        at: FileOffset,
-        /// Which bytes it asks for.
-        target: Range<u64>,
-        /// Length of the file.
-        end: u64,
-    },
-    /// The content of a section passes the end of the file.
-    #[error(
-        "PointerToRawData of section {index} ({section}) at {at}: expected content inside the \
-         file, found {:#x} to {:#x} of a file that ends at {end:#x}; is the file cut off?",
-        content.start, content.end
-    )]
-    SectionPastEnd {
-        /// Its name.
-        section: SectionName,
-        /// Its position in the section table.
-        index: usize,
-        /// Where the pointer is.
-        at: FileOffset,
-        /// Which bytes are its content.
-        content: Range<u64>,
-        /// Length of the file.
-        end: u64,
-    },
-
-    /// The digest of a signature cannot be defined for this image.
-    #[error("Authenticode digest: {field} at {at}: expected {expected}, found {found:#x}")]
-    Authenticode {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// Where it is.
-        at: FileOffset,
-        /// What it may be.
-        expected: &'static str,
-        /// What it is.
-        found: u64,
-    },
-
-    /// Not a name that a section can have.
-    #[error("section name {name:?}: {reason}")]
-    SectionName {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// There is no such section.
-    #[error("the image has no section {name}")]
-    NoSection {
-        /// The name that was looked for.
-        name: SectionName,
-    },
-    /// Editing would break the image's signature.
-    #[error(
-        "the image is signed (certificate table at file offset {:#x} to {:#x}) and editing \
-         breaks the signature: have it dropped, and sign the result again",
-        certificates.start, certificates.end
-    )]
-    Signed {
-        /// Where its signatures are.
-        certificates: Range<u64>,
-    },
-    /// The section cannot go, because something else in the image needs it.
-    #[error("section {section} cannot be changed: it holds the image's {holds} (at {at:#x})")]
-    InUse {
-        /// The section.
-        section: SectionName,
-        /// What is in it.
-        holds: &'static str,
-        /// Where, relative to the image in memory or in the file.
-        at: u64,
-    },
-    /// The edit would have to move file data, and this format forbids that.
-    #[error(
-        "file data from {from} on would have to move to {purpose}, but the layout of {format} \
-         is fixed"
-    )]
-    FixedLayout {
-        /// The format, with its article.
-        format: &'static str,
-        /// What it is needed for.
-        purpose: &'static str,
-        /// The first byte that would move.
-        from: FileOffset,
-    },
-    /// No room for one more entry, because other bytes lie there.
-    #[error(
-        "the section table has no room: its next entry would be at {at}, where {owner} lies and \
-         cannot move"
-    )]
-    TableFull {
-        /// Where the entry would be.
-        at: FileOffset,
-        /// What lies there.
-        owner: &'static str,
-    },
-    /// The headers would grow into the first section, in memory.
-    #[error(
-        "the section table has no room: SizeOfHeaders would become {size:#x} and pass the first \
-         section's address {rva}"
-    )]
-    HeadersTooLarge {
-        /// What `SizeOfHeaders` would be.
-        size: u64,
-        /// Where the first section lies in memory.
-        rva: Rva,
-    },
-    /// A field has too few bits for what the edit needs.
-    #[error("{field} would become {value:#x}, more than the field can hold")]
-    TooLarge {
-        /// The field, in the specification's words.
-        field: &'static str,
-        /// What it would have to be.
-        value: u64,
-    },
+/// Causes that callers treat differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Pe32,
+    Signed,
+    Other,
 }
 
 impl PeError {
-    /// Returns where the field is that is wrong, if it is one.
+    /// Returns the file offset of the field that is wrong, if it is one.
     #[must_use]
-    pub fn offset(&self) -> Option<FileOffset> {
-        match self {
-            Self::Read { at, .. }
-            | Self::Truncated { at, .. }
-            | Self::Pe32 { at, .. }
-            | Self::Mismatch { at, .. }
-            | Self::PastEnd { at, .. }
-            | Self::SectionPastEnd { at, .. } => Some(*at),
-            _ => None,
+    pub fn offset(&self) -> Option<u64> {
+        self.0.at
+    }
+
+    /// Returns whether the bytes could not be read at all.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.0.kind == Kind::Read
+    }
+
+    /// Returns whether it is a 32-bit image.
+    #[must_use]
+    pub fn is_pe32(&self) -> bool {
+        self.0.kind == Kind::Pe32
+    }
+
+    /// Returns whether editing would break the image's signature.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.0.kind == Kind::Signed
+    }
+
+    fn of_kind(kind: Kind, at: impl Into<Option<u64>>, text: String) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            text,
+            at: at.into(),
+            cause: None,
+        }))
+    }
+
+    pub(crate) fn new(text: String) -> Self {
+        Self::of_kind(Kind::Other, None, text)
+    }
+
+    pub(crate) fn read(at: u64, len: u64, cause: impl Error + Send + Sync + 'static) -> Self {
+        let text = format!("reading {len} bytes at file offset {at:#x} failed");
+        let mut error = Self::of_kind(Kind::Read, at, text);
+        error.0.cause = Some(Box::new(cause));
+        error
+    }
+
+    pub(crate) fn pe32(field: &str, at: u64) -> Self {
+        let text = format!(
+            "{field} at file offset {at:#x}: expected 0x20b (PE32+), found 0x10b: this is a 32-bit \
+             PE32 image, and only 64-bit ones are supported"
+        );
+        Self::of_kind(Kind::Pe32, at, text)
+    }
+
+    pub(crate) fn signed(certificates: &Range<u64>) -> Self {
+        let Range { start, end } = certificates;
+        let text = format!(
+            "the image is signed (certificate table at file offset {start:#x} to {end:#x}) and \
+             editing breaks the signature: have it dropped, and sign the result again"
+        );
+        Self::of_kind(Kind::Signed, None, text)
+    }
+
+    /// The file is too short to hold the field of `len` bytes.
+    pub(crate) fn truncated(field: &str, at: u64, len: u64, file_len: u64) -> Self {
+        let text = format!(
+            "{field} at file offset {at:#x}: expected {len} bytes there, found the end of the file \
+             at {file_len:#x}; is the file cut off?"
+        );
+        Self::of_kind(Kind::Other, at, text)
+    }
+
+    /// A field has a value that no PE32+ image has.
+    pub(crate) fn mismatch(field: &str, at: u64, expected: &str, found: impl Into<u64>) -> Self {
+        Self::of_kind(Kind::Other, at, mismatch(field, at, expected, found.into()))
+    }
+
+    /// The digest of a signature cannot be defined for this image.
+    pub(crate) fn authenticode(field: &str, at: u64, expected: &str, found: u64) -> Self {
+        let mismatch = mismatch(field, at, expected, found);
+        Self::new(format!("Authenticode digest: {mismatch}"))
+    }
+
+    /// A field asks for `target`, which passes the end of the file. `what` is
+    /// there.
+    pub(crate) fn past_end(
+        field: &str,
+        at: u64,
+        what: &str,
+        target: &Range<u64>,
+        file_len: u64,
+    ) -> Self {
+        let Range { start, end } = target;
+        let text = format!(
+            "{field} at file offset {at:#x}: expected {what} inside the file, found {start:#x} to \
+             {end:#x} of a file that ends at {file_len:#x}; is the file cut off?"
+        );
+        Self::of_kind(Kind::Other, at, text)
+    }
+
+    /// The edit would have to move file data, and the format forbids that.
+    pub(crate) fn fixed_layout(format: &str, purpose: &str, from: u64) -> Self {
+        Self::new(format!(
+            "file data from file offset {from:#x} on would have to move to {purpose}, but the \
+             layout of {format} is fixed"
+        ))
+    }
+
+    /// There is no room for one more entry at `at`, where `owner` lies.
+    pub(crate) fn table_full(at: u64, owner: &str) -> Self {
+        Self::new(format!(
+            "the section table has no room: its next entry would be at file offset {at:#x}, where \
+             {owner} lies and cannot move"
+        ))
+    }
+
+    /// A field has too few bits for what the edit needs.
+    pub(crate) fn too_large(field: &str, value: u64) -> Self {
+        Self::new(format!(
+            "{field} would become {value:#x}, more than the field can hold"
+        ))
+    }
+}
+
+fn mismatch(field: &str, at: u64, expected: &str, found: u64) -> String {
+    format!("{field} at file offset {at:#x}: expected {expected}, found {found:#x}")
+}
+
+impl fmt::Display for PeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl Error for PeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.cause {
+            Some(cause) => Some(&**cause),
+            None => None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::headers::{DIRECTORY_CERTIFICATES, Headers};
-use crate::read::Front;
+use crate::headers::{CERTIFICATE_TABLE, DIRECTORY_CERTIFICATES, Headers};
+use crate::read::{Front, read};
 use crate::{PeError, ReadAt, Rva, Section};
 
 /// The machine an image is for; a file may say anything.
@@ -72,11 +72,11 @@ impl PeImage {
     ///
     /// # Errors
     ///
-    /// [`PeError::TerseExecutable`] and [`PeError::Pe32`] for what is almost
-    /// a PE32+ image, [`PeError::Read`] if reading fails; else the error names
-    /// the field that is wrong.
+    /// Reading fails ([`PeError::is_read`]), the image is a 32-bit one
+    /// ([`PeError::is_pe32`]), or a field is wrong, which the error names.
     pub fn parse(image: &(impl ReadAt + ?Sized)) -> Result<Self, PeError> {
-        let file = Front::read(image)?;
+        let read = |at, len| read(image, at, len);
+        let file = Front::new(image.len(), &read)?;
         let headers = Headers::read(&file)?;
         let sections = headers.read_sections(&file)?;
         let image = Self {
@@ -185,20 +185,22 @@ impl PeImage {
         };
         let at = self.headers.directory_at(DIRECTORY_CERTIFICATES);
         if target.end > self.file_len {
-            return Err(PeError::PastEnd {
-                field: "certificate table (data directory 4)",
+            return Err(PeError::past_end(
+                CERTIFICATE_TABLE,
                 at,
-                target,
-                end: self.file_len,
-            });
+                "bytes",
+                &target,
+                self.file_len,
+            ));
         }
         if target.start < self.headers.table.end {
-            return Err(PeError::Mismatch {
-                field: "certificate table (data directory 4)",
+            let expected = "a file offset behind the section table";
+            return Err(PeError::mismatch(
+                CERTIFICATE_TABLE,
                 at,
-                expected: "a file offset behind the section table",
-                found: target.start,
-            });
+                expected,
+                target.start,
+            ));
         }
         Ok(())
     }

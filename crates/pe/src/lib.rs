@@ -67,7 +67,7 @@ mod testing;
 
 pub use byte_ranges::ByteRanges;
 pub use edit::{EditOptions, attach, detach};
-pub use error::{FileOffset, PeError};
+pub use error::PeError;
 pub use image::{Machine, PeImage, Subsystem};
 pub use read::{PastEnd, ReadAt};
 pub use section::{Rva, Section, SectionFlags, SectionName};

@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use crate::checksum::checksum;
 use crate::read::u32_at;
 use crate::testing::{Builder, Checksum, Zboot};
-use crate::{EditOptions, PastEnd, PeError, PeImage, ReadAt, Section, attach, detach};
+use crate::{EditOptions, PastEnd, PeImage, ReadAt, Section, attach, detach};
 
 const KEEP: EditOptions = EditOptions {
     drop_signature: false,
@@ -172,7 +172,7 @@ proptest! {
     fn removing_what_was_added_gives_the_original(builder in builder(), new in bytes(1500)) {
         let image = builder.build();
         let attached = match attach(&image, ".new", &new, KEEP) {
-            Err(PeError::HeadersTooLarge { .. }) => return Ok(()),
+            Err(error) if error.to_string().contains("SizeOfHeaders") => return Ok(()),
             attached => attached.unwrap(),
         };
         prop_assert_eq!(content(&attached, ".new"), new);

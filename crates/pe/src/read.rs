@@ -1,13 +1,13 @@
 //! Reading bytes by position, and little-endian fields out of them.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::{error, fmt};
 
+use crate::PeError;
 use crate::headers::Field;
-use crate::{FileOffset, PeError};
 
 /// Bytes that can be read at any position, without a cursor: a slice, a file,
 /// a list of pieces.
@@ -89,42 +89,35 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
 /// A file whose front has been read, so that most headers need no read of
 /// their own.
-pub(crate) struct Front<'a, R: ?Sized> {
-    image: &'a R,
+pub(crate) struct Front<'a> {
+    /// Reads a span that lies inside the file.
+    read: &'a dyn Fn(u64, u64) -> Result<Vec<u8>, PeError>,
     pub(crate) len: u64,
     front: Vec<u8>,
 }
 
-impl<'a, R: ReadAt + ?Sized> Front<'a, R> {
+impl<'a> Front<'a> {
     /// A page: the headers of every image seen fit, but those with 90 sections.
     const LEN: u64 = 4096;
 
-    pub(crate) fn read(image: &'a R) -> Result<Self, PeError> {
-        let len = image.len();
-        let front = read(image, 0, len.min(Self::LEN))?;
-        Ok(Self { image, len, front })
+    /// Reads the front of a file of `len` bytes.
+    pub(crate) fn new(
+        len: u64,
+        read: &'a dyn Fn(u64, u64) -> Result<Vec<u8>, PeError>,
+    ) -> Result<Self, PeError> {
+        let front = read(0, len.min(Self::LEN))?;
+        Ok(Self { read, len, front })
     }
 
     /// Returns `len` bytes at `at` as one header.
-    pub(crate) fn block(
-        &self,
-        field: &'static str,
-        at: u64,
-        len: u64,
-    ) -> Result<Block<'_>, PeError> {
+    pub(crate) fn block(&self, field: &str, at: u64, len: u64) -> Result<Block<'_>, PeError> {
         let end = at.saturating_add(len);
         if end > self.len {
-            let at = FileOffset(at);
-            return Err(PeError::Truncated {
-                field,
-                at,
-                len,
-                end: self.len,
-            });
+            return Err(PeError::truncated(field, at, len, self.len));
         }
         let bytes = match slice(&self.front, at..end) {
             Some(bytes) => Cow::Borrowed(bytes),
-            None => Cow::Owned(read(self.image, at, len)?),
+            None => Cow::Owned((self.read)(at, len)?),
         };
         Ok(Block {
             bytes,
@@ -135,16 +128,11 @@ impl<'a, R: ReadAt + ?Sized> Front<'a, R> {
 }
 
 /// Reads a span that lies inside the file.
-fn read(image: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, PeError> {
-    let failed = |cause| PeError::Read {
-        at: FileOffset(at),
-        len,
-        cause,
-    };
-    let count = usize::try_from(len).map_err(|no_room| failed(Box::new(no_room)))?;
+pub(crate) fn read(image: &(impl ReadAt + ?Sized), at: u64, len: u64) -> Result<Vec<u8>, PeError> {
+    let count = usize::try_from(len).map_err(|no_room| PeError::read(at, len, no_room))?;
     let mut bytes = vec![0; count];
     let read = image.read_at(at, &mut bytes);
-    read.map_err(|cause| failed(Box::new(cause)))?;
+    read.map_err(|cause| PeError::read(at, len, cause))?;
     Ok(bytes)
 }
 
@@ -156,16 +144,9 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
-    pub(crate) fn at(&self, field: Field) -> FileOffset {
-        FileOffset(self.at.saturating_add(wide(field.1)))
-    }
-
     pub(crate) fn bytes<const N: usize>(&self, field: Field) -> Result<[u8; N], PeError> {
-        array_at(&self.bytes, field.1).ok_or_else(|| PeError::Truncated {
-            field: field.0,
-            at: self.at(field),
-            len: wide(N),
-            end: self.file_len,
+        array_at(&self.bytes, field.1).ok_or_else(|| {
+            PeError::truncated(field.0, field.behind(self.at), wide(N), self.file_len)
         })
     }
 
@@ -175,6 +156,27 @@ impl Block<'_> {
 
     pub(crate) fn u32(&self, field: Field) -> Result<u32, PeError> {
         self.bytes(field).map(u32::from_le_bytes)
+    }
+
+    /// Returns that `field` has a value that no PE32+ image has.
+    pub(crate) fn mismatch(&self, field: Field, expected: &str, found: impl Into<u64>) -> PeError {
+        PeError::mismatch(field.0, field.behind(self.at), expected, found)
+    }
+
+    /// Returns the `len` bytes at `start`, which `field` asks for.
+    pub(crate) fn inside(&self, field: Field, start: u64, len: u64) -> Result<Range<u64>, PeError> {
+        let target = start..start.saturating_add(len);
+        if target.end <= self.file_len {
+            return Ok(target);
+        }
+        let at = field.behind(self.at);
+        Err(PeError::past_end(
+            field.0,
+            at,
+            "bytes",
+            &target,
+            self.file_len,
+        ))
     }
 }
 
@@ -195,7 +197,7 @@ pub(crate) fn wide(len: usize) -> u64 {
 }
 
 /// Returns the bytes in `range`, or `None` if they pass the end.
-pub(crate) fn slice(bytes: &[u8], range: core::ops::Range<u64>) -> Option<&[u8]> {
+pub(crate) fn slice(bytes: &[u8], range: Range<u64>) -> Option<&[u8]> {
     bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
 }
 

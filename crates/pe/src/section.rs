@@ -1,6 +1,6 @@
 //! Sections: their names, and which bytes of the file are their content.
 
-use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::ToString;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -56,13 +56,9 @@ impl SectionName {
     ///
     /// # Errors
     ///
-    /// [`PeError::SectionName`] if it is empty, longer than 8 bytes or holds
-    /// a NUL.
+    /// It is empty, longer than 8 bytes or holds a NUL.
     pub fn new(name: &str) -> Result<Self, PeError> {
-        let refuse = |reason| PeError::SectionName {
-            name: name.to_owned(),
-            reason,
-        };
+        let refuse = |reason| PeError::new(format!("section name {name:?}: {reason}"));
         if name.is_empty() {
             return Err(refuse("it is empty"));
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use ukexec_bpf::memory::AccessError;
 use ukexec_bpf::{Fault, RunError};
 use ukexec_bpf::{LoadError, RopeError, VerifyError};
-use ukexec_pe::{FileOffset, PeError};
+use ukexec_pe::PeError;
 
 use crate::chunks::ReadError;
 use crate::{ParserInfo, Resource};
@@ -317,7 +317,7 @@ impl UnfoldCause {
 
     fn offset(&self) -> Option<u64> {
         match self {
-            Self::Pe(error) => error.offset().map(|FileOffset(at)| at),
+            Self::Pe(error) => error.offset(),
             _ => None,
         }
     }

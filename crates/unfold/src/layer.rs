@@ -33,11 +33,10 @@ impl Current {
             Err(RopeError::OutOfRange { .. }) => false,
             Err(error) => return Err(place.error(error)),
         };
-        let pe = is_mz.then(|| PeImage::parse(&PeBytes(&image)));
-        if let Some(Err(error @ PeError::Read { .. })) = pe {
-            return Err(place.error(error));
+        match is_mz.then(|| PeImage::parse(&PeBytes(&image))) {
+            Some(Err(error)) if error.is_read() => Err(place.error(error)),
+            pe => Ok(Self { path, image, pe }),
         }
-        Ok(Self { path, image, pe })
     }
 
     /// Returns the headers of a sound PE.

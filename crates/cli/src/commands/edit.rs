@@ -54,10 +54,10 @@ pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
 
 /// Names the option that lets a signed image be edited.
 fn with_advice(error: PeError) -> anyhow::Error {
-    match error {
-        PeError::Signed { .. } => anyhow!("{error} (--drop-signature drops it)"),
-        _ => error.into(),
+    if error.is_signed() {
+        return anyhow!("{error} (--drop-signature drops it)");
     }
+    error.into()
 }
 
 fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Readers)> {

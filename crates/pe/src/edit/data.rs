@@ -7,7 +7,7 @@ use super::references::{Extent, Owner, overlap};
 use super::{align_down, align_up};
 use crate::headers::{POINTER_TO_RAW_DATA, SIZE_OF_HEADERS, SIZE_OF_RAW_DATA};
 use crate::read::wide;
-use crate::{FileOffset, PeError, Section};
+use crate::{PeError, Section};
 
 impl Draft {
     /// Adds `content` behind the data of all sections.
@@ -58,24 +58,14 @@ impl Draft {
         let headers = &self.image.headers;
         let claims = self.image.sections().iter().map(|section| {
             let entry = headers.entry_at(section.index());
-            let at = FileOffset(entry.saturating_add(wide(SIZE_OF_RAW_DATA.1)));
-            (section.raw_data(), SIZE_OF_RAW_DATA.0, at)
+            (section.raw_data(), SIZE_OF_RAW_DATA, entry)
         });
         let size = u64::from(headers.size_of_headers).max(headers.table.end);
-        let own_claim = (
-            0..size,
-            SIZE_OF_HEADERS.0,
-            headers.optional_field(SIZE_OF_HEADERS),
-        );
+        let own_claim = (0..size, SIZE_OF_HEADERS, headers.optional);
         let mut end = 0;
-        for (target, field, at) in claims.chain([own_claim]) {
+        for (target, field, header) in claims.chain([own_claim]) {
             if target.end.saturating_sub(self.len()) >= self.file_alignment() {
-                return Err(PeError::PastEnd {
-                    field,
-                    at,
-                    target,
-                    end: self.len(),
-                });
+                return Err(self.past_end(field.0, field.behind(header), &target));
             }
             end = end.max(target.end);
         }

@@ -6,9 +6,11 @@ use core::ops::Range;
 
 use super::references::overlap;
 use crate::checksum::checksum;
-use crate::headers::{CHECK_SUM, DIRECTORY_CERTIFICATES, FILE_ALIGNMENT, Field, SECTION_ALIGNMENT};
+use crate::headers::{
+    CERTIFICATE_TABLE, CHECK_SUM, DIRECTORY_CERTIFICATES, FILE_ALIGNMENT, Field, SECTION_ALIGNMENT,
+};
 use crate::read::{array_at, slice, u32_at, wide};
-use crate::{EditOptions, FileOffset, PeError, PeImage};
+use crate::{EditOptions, PeError, PeImage};
 
 /// Bytes of an image and the view of them, kept in step.
 pub(super) struct Draft {
@@ -56,11 +58,7 @@ impl Draft {
         if self.keeps_checksum
             && let Some(checksum) = self.checksum()
         {
-            self.put_u32(
-                CHECK_SUM.0,
-                self.image.headers.optional_field(CHECK_SUM).0,
-                checksum.into(),
-            )?;
+            self.put_optional(CHECK_SUM, checksum.into())?;
         }
         // What is handed out is an image that this crate reads again.
         PeImage::parse(&self.bytes)?;
@@ -100,47 +98,31 @@ impl Draft {
     }
 
     /// Writes `bytes` at `at`.
-    pub(super) fn put(
-        &mut self,
-        field: &'static str,
-        at: u64,
-        bytes: &[u8],
-    ) -> Result<(), PeError> {
+    pub(super) fn put(&mut self, field: &str, at: u64, bytes: &[u8]) -> Result<(), PeError> {
         let (len, end) = (wide(bytes.len()), self.len());
-        let range = at..at.saturating_add(len);
-        slice_mut(&mut self.bytes, range)
-            .ok_or(PeError::Truncated {
-                field,
-                at: FileOffset(at),
-                len,
-                end,
-            })?
+        slice_mut(&mut self.bytes, at..at.saturating_add(len))
+            .ok_or_else(|| PeError::truncated(field, at, len, end))?
             .copy_from_slice(bytes);
         Ok(())
     }
 
-    /// Writes a 32-bit `value` at `at`.
-    pub(super) fn put_u32(
-        &mut self,
-        field: &'static str,
-        at: u64,
-        value: u64,
-    ) -> Result<(), PeError> {
+    /// Writes a 32-bit `value` to a field of the header at `start`.
+    pub(super) fn put_u32(&mut self, field: Field, start: u64, value: u64) -> Result<(), PeError> {
         let narrow =
-            u32::try_from(value).map_err(|_too_large| PeError::TooLarge { field, value })?;
-        self.put(field, at, &narrow.to_le_bytes())
+            u32::try_from(value).map_err(|_too_large| PeError::too_large(field.0, value))?;
+        self.put(field.0, field.behind(start), &narrow.to_le_bytes())
     }
 
     /// Writes a 32-bit `value` to a field of the optional header.
     pub(super) fn put_optional(&mut self, field: Field, value: u64) -> Result<(), PeError> {
-        self.put_u32(field.0, self.image.headers.optional_field(field).0, value)
+        self.put_u32(field, self.image.headers.optional, value)
     }
 
     /// Moves the entries of the section table in `from` to `to`.
     pub(super) fn move_entries(&mut self, from: Range<u64>, to: u64) -> Result<(), PeError> {
         let field = "section table";
         let entries = slice(&self.bytes, from.clone()).map(<[u8]>::to_vec);
-        let entries = entries.ok_or_else(|| self.past_end(field, from))?;
+        let entries = entries.ok_or_else(|| self.past_end(field, from.start, &from))?;
         self.put(field, to, &entries)
     }
 
@@ -157,7 +139,7 @@ impl Draft {
         at: u64,
         old: u64,
         new: u64,
-        purpose: &'static str,
+        purpose: &str,
     ) -> Result<(), PeError> {
         let tail = at.saturating_add(old);
         if old == new {
@@ -170,23 +152,18 @@ impl Draft {
         let mut pointers = Vec::new();
         if tail < self.len() {
             if let Some(format) = self.fixed() {
-                return Err(PeError::FixedLayout {
-                    format,
-                    purpose,
-                    from: FileOffset(tail),
-                });
+                return Err(PeError::fixed_layout(format, purpose, tail));
             }
             pointers = self.pointers()?;
         }
         let len = self.bytes.len();
         let (start, end) = (clamp(at, len), clamp(tail, len));
-        let new = usize::try_from(new).map_err(|_no_memory_for_it| PeError::TooLarge {
-            field: purpose,
-            value: new,
-        })?;
+        let new =
+            usize::try_from(new).map_err(|_no_memory_for_it| PeError::too_large(purpose, new))?;
         self.bytes.splice(start..end, core::iter::repeat_n(0, new));
         for pointer in pointers.iter().filter(|pointer| pointer.target >= tail) {
-            self.put_u32(pointer.field, moved(pointer.at), moved(pointer.target))?;
+            let field = Field(pointer.field, 0);
+            self.put_u32(field, moved(pointer.at), moved(pointer.target))?;
         }
         self.refresh()
     }
@@ -203,22 +180,22 @@ impl Draft {
             return Ok(());
         };
         if !options.drop_signature {
-            return Err(PeError::Signed { certificates });
+            return Err(PeError::signed(&certificates));
         }
+        let directory = self.image.headers.directory_at(DIRECTORY_CERTIFICATES);
         let extents = self.extents()?;
         if let Some(extent) = extents
             .iter()
             .find(|extent| overlap(&extent.range, &certificates))
         {
-            return Err(PeError::Mismatch {
-                field: "certificate table (data directory 4)",
-                at: self.image.headers.directory_at(DIRECTORY_CERTIFICATES),
-                expected: "a table with no other data in it",
-                found: extent.range.start,
-            });
+            return Err(PeError::mismatch(
+                CERTIFICATE_TABLE,
+                directory,
+                "a table with no other data in it",
+                extent.range.start,
+            ));
         }
-        let directory = self.image.headers.directory_at(DIRECTORY_CERTIFICATES).0;
-        self.put("certificate table (data directory 4)", directory, &[0; 8])?;
+        self.put(CERTIFICATE_TABLE, directory, &[0; 8])?;
         // Tables lie at the end, where they are cut off. What lies behind one
         // nevertheless stays where it is: nobody knows what it is.
         let is_last = extents
@@ -235,19 +212,14 @@ impl Draft {
     }
 
     /// Makes the bytes in `range` zeros.
-    fn clear(&mut self, field: &'static str, range: Range<u64>) -> Result<(), PeError> {
+    fn clear(&mut self, field: &str, range: Range<u64>) -> Result<(), PeError> {
         slice_mut(&mut self.bytes, range.clone())
             .map(|bytes| bytes.fill(0))
-            .ok_or_else(|| self.past_end(field, range))
+            .ok_or_else(|| self.past_end(field, range.start, &range))
     }
 
-    fn past_end(&self, field: &'static str, target: Range<u64>) -> PeError {
-        PeError::PastEnd {
-            field,
-            at: FileOffset(target.start),
-            target,
-            end: self.len(),
-        }
+    pub(super) fn past_end(&self, field: &str, at: u64, target: &Range<u64>) -> PeError {
+        PeError::past_end(field, at, "bytes", target, self.len())
     }
 
     /// Returns the checksum that belongs into the image's own field.
@@ -261,7 +233,7 @@ impl Draft {
     }
 
     fn checksum_at(&self) -> Option<usize> {
-        usize::try_from(self.image.headers.optional_field(CHECK_SUM).0).ok()
+        usize::try_from(CHECK_SUM.behind(self.image.headers.optional)).ok()
     }
 }
 
@@ -291,15 +263,10 @@ impl Format {
 fn check_alignment(image: &PeImage) -> Result<(), PeError> {
     let headers = &image.headers;
     let check = |field: Field, found: u32, expected, max| {
-        let at = headers.optional_field(field);
+        let at = field.behind(headers.optional);
         match found.is_power_of_two() && found <= max {
             true => Ok(()),
-            false => Err(PeError::Mismatch {
-                field: field.0,
-                at,
-                expected,
-                found: found.into(),
-            }),
+            false => Err(PeError::mismatch(field.0, at, expected, found)),
         }
     };
     check(

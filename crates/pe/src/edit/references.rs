@@ -7,17 +7,16 @@
 //! (payload). Everything else in an image goes by address, so that moving file
 //! data does not touch it.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::draft::{Draft, Format};
+use crate::PeError;
 use crate::headers::{
     DIRECTORY_DEBUG, Field, POINTER_TO_LINENUMBERS, POINTER_TO_RAW_DATA, POINTER_TO_RELOCATIONS,
     POINTER_TO_SYMBOL_TABLE,
 };
-use crate::read::{slice, u32_at, wide};
-use crate::{FileOffset, PeError};
+use crate::read::{slice, u32_at};
 
 /// Bytes that belong together and to one owner.
 pub(super) struct Extent {
@@ -52,7 +51,7 @@ impl Draft {
         let debug_data = self
             .debug_entries()?
             .into_iter()
-            .map(|entry| (entry.data, Owner::DebugData));
+            .map(|(_, data)| (data, Owner::DebugData));
         let payload = self
             .zboot_payload()
             .map(|payload| (self.with_size(payload), Owner::ZbootPayload));
@@ -97,13 +96,11 @@ impl Draft {
     }
 
     pub(super) fn check_zboot(&self) -> Result<(), PeError> {
+        let field = ZBOOT_PAYLOAD_OFFSET;
         match self.zboot_payload() {
-            Some(target) if target.end > self.len() => Err(PeError::PastEnd {
-                field: ZBOOT_PAYLOAD_OFFSET.0,
-                at: FileOffset(wide(ZBOOT_PAYLOAD_OFFSET.1)),
-                target,
-                end: self.len(),
-            }),
+            Some(target) if target.end > self.len() => {
+                Err(self.past_end(field.0, field.behind(0), &target))
+            }
             _ => Ok(()),
         }
     }
@@ -111,49 +108,41 @@ impl Draft {
     /// Returns all that would have to follow if file data moved.
     pub(super) fn pointers(&self) -> Result<Vec<Pointer>, PeError> {
         let headers = &self.image.headers;
-        let mut pointers = vec![Pointer {
-            field: POINTER_TO_SYMBOL_TABLE.0,
-            at: headers.coff_field(POINTER_TO_SYMBOL_TABLE).0,
-            target: headers.pointer_to_symbol_table.into(),
-        }];
-        for section in self.image.sections() {
+        let symbols = (
+            POINTER_TO_SYMBOL_TABLE,
+            headers.pe,
+            headers.pointer_to_symbol_table.into(),
+        );
+        let sections = self.image.sections().iter().flat_map(|section| {
             let entry = headers.entry_at(section.index());
             let raw_data = match section.size_of_raw_data {
                 0 => 0,
                 _ => section.pointer_to_raw_data,
             };
-            for (field, target) in [
+            [
                 (POINTER_TO_RAW_DATA, raw_data),
                 (POINTER_TO_RELOCATIONS, section.pointer_to_relocations),
                 (POINTER_TO_LINENUMBERS, section.pointer_to_linenumbers),
-            ] {
-                let at = entry.saturating_add(wide(field.1));
-                pointers.push(Pointer {
-                    field: field.0,
-                    at,
-                    target: target.into(),
-                });
-            }
-        }
-        for entry in self.debug_entries()? {
-            let (field, target) = (DEBUG_POINTER.0, entry.data.start);
-            pointers.push(Pointer {
-                field,
-                at: entry.pointer_at,
+            ]
+            .map(|(field, target)| (field, entry, target.into()))
+        });
+        let debug_data = self.debug_entries()?.into_iter();
+        let debug_data = debug_data.map(|(entry, data)| (DEBUG_POINTER, entry, data.start));
+        let payload = self.zboot_payload();
+        let payload = payload.map(|payload| (ZBOOT_PAYLOAD_OFFSET, 0, payload.start));
+        Ok([symbols]
+            .into_iter()
+            .chain(sections)
+            .chain(debug_data)
+            .chain(payload)
+            // 0 is "none" in all of these.
+            .filter(|&(_, _, target)| target != 0)
+            .map(|(field, header, target)| Pointer {
+                field: field.0,
+                at: field.behind(header),
                 target,
-            });
-        }
-        if let Some(payload) = self.zboot_payload() {
-            let at = wide(ZBOOT_PAYLOAD_OFFSET.1);
-            pointers.push(Pointer {
-                field: ZBOOT_PAYLOAD_OFFSET.0,
-                at,
-                target: payload.start,
-            });
-        }
-        // 0 is "none" in all of these.
-        pointers.retain(|pointer| pointer.target != 0);
-        Ok(pointers)
+            })
+            .collect())
     }
 
     /// Returns the symbols and the strings behind them.
@@ -172,10 +161,11 @@ impl Draft {
         (start != 0).then_some(start..end)
     }
 
-    /// Returns the entries of the debug directory that have file data.
+    /// Returns where the entries of the debug directory lie that have file data,
+    /// and where this is.
     ///
     /// Spec: PE format, "Debug Directory (Image Only)".
-    fn debug_entries(&self) -> Result<Vec<DebugEntry>, PeError> {
+    fn debug_entries(&self) -> Result<Vec<(u64, Range<u64>)>, PeError> {
         let headers = &self.image.headers;
         let Some(directory) = headers
             .directories
@@ -193,11 +183,13 @@ impl Draft {
                 let entries = slice(self.bytes(), start..start.saturating_add(size))?;
                 Some((start, entries))
             })
-            .ok_or_else(|| PeError::Mismatch {
-                field: "debug directory (data directory 6)",
-                at: headers.directory_at(DIRECTORY_DEBUG),
-                expected: "an address whose bytes are in the file, behind the section table",
-                found: directory.virtual_address.into(),
+            .ok_or_else(|| {
+                PeError::mismatch(
+                    "debug directory (data directory 6)",
+                    headers.directory_at(DIRECTORY_DEBUG),
+                    "an address whose bytes are in the file, behind the section table",
+                    directory.virtual_address,
+                )
             })?;
         Ok(entries
             .as_chunks::<DEBUG_ENTRY_LEN>()
@@ -207,9 +199,7 @@ impl Draft {
             .filter_map(|(entry, at)| {
                 let size = u64::from(u32_at(entry, DEBUG_SIZE.1)?);
                 let start = u64::from(u32_at(entry, DEBUG_POINTER.1)?);
-                let pointer_at = at.saturating_add(wide(DEBUG_POINTER.1));
-                let data = start..start.saturating_add(size);
-                (start != 0).then_some(DebugEntry { pointer_at, data })
+                (start != 0).then(|| (at, start..start.saturating_add(size)))
             })
             .collect())
     }
@@ -229,15 +219,8 @@ impl Draft {
     }
 }
 
-/// An entry of the debug directory.
-struct DebugEntry {
-    /// Where its `PointerToRawData` is.
-    pointer_at: u64,
-    data: Range<u64>,
-}
-
 impl Owner {
-    /// Says what it is in an error.
+    /// Returns how errors name it.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Section(_) => "data of another section",
@@ -253,9 +236,9 @@ pub(super) fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-const ZBOOT_PAYLOAD_OFFSET: Field = ("zboot payload offset", 8);
-const ZBOOT_PAYLOAD_SIZE: Field = ("zboot payload size", 12);
+const ZBOOT_PAYLOAD_OFFSET: Field = Field("zboot payload offset", 8);
+const ZBOOT_PAYLOAD_SIZE: Field = Field("zboot payload size", 12);
 
 const DEBUG_ENTRY_LEN: usize = 28;
-const DEBUG_SIZE: Field = ("SizeOfData of the debug directory", 16);
-const DEBUG_POINTER: Field = ("PointerToRawData of the debug directory", 24);
+const DEBUG_SIZE: Field = Field("SizeOfData of the debug directory", 16);
+const DEBUG_POINTER: Field = Field("PointerToRawData of the debug directory", 24);

@@ -1,5 +1,6 @@
 //! The section table, the headers around it, and addresses in memory.
 
+use alloc::format;
 use core::ops::Range;
 
 use super::draft::Draft;
@@ -9,7 +10,7 @@ use crate::headers::{
     SIZE_OF_INITIALIZED_DATA, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS, VIRTUAL_SIZE,
 };
 use crate::read::wide;
-use crate::{FileOffset, PeError, Rva, Section, SectionFlags};
+use crate::{PeError, Rva, Section, SectionFlags};
 
 /// Section table and headers.
 impl Draft {
@@ -19,9 +20,8 @@ impl Draft {
         let needed = table_end.saturating_add(SECTION_HEADER_LEN);
         let headers_end = u64::from(self.image.size_of_headers());
         let (first_data, owner) = self.first_data()?;
-        let at = FileOffset(table_end);
         if first_data < table_end {
-            return Err(PeError::TableFull { at, owner });
+            return Err(PeError::table_full(table_end, owner));
         }
         self.check_empty(table_end..needed.min(first_data))?;
         if needed <= headers_end.min(first_data) {
@@ -29,7 +29,10 @@ impl Draft {
         }
         let size = align_up(needed, self.file_alignment());
         if let Some(rva) = self.first_rva().filter(|rva| u64::from(rva.0) < size) {
-            return Err(PeError::HeadersTooLarge { size, rva });
+            return Err(PeError::new(format!(
+                "the section table has no room: SizeOfHeaders would become {size:#x} and pass the \
+                 first section's address {rva}"
+            )));
         }
         self.check_empty(table_end..first_data)?;
         let growth = align_up(size.saturating_sub(first_data), self.file_alignment());
@@ -81,18 +84,11 @@ impl Draft {
     /// Refuses header bytes that something may need: they cannot move, since
     /// they are found by address or by offset.
     fn check_empty(&self, range: Range<u64>) -> Result<(), PeError> {
-        let at = FileOffset(range.start);
+        let at = range.start;
         match self.fixed() {
             _ if self.is_zero(range) => Ok(()),
-            Some(format) => Err(PeError::FixedLayout {
-                format,
-                purpose: TABLE_ROOM,
-                from: at,
-            }),
-            None => Err(PeError::TableFull {
-                at,
-                owner: "other data of the headers",
-            }),
+            Some(format) => Err(PeError::fixed_layout(format, TABLE_ROOM, at)),
+            None => Err(PeError::table_full(at, "other data of the headers")),
         }
     }
 
@@ -108,7 +104,7 @@ impl Draft {
     pub(super) fn unplace(&mut self, section: &Section) -> Result<(), PeError> {
         let entry = self.image.headers.entry_at(section.index());
         for field in [POINTER_TO_RAW_DATA, SIZE_OF_RAW_DATA, VIRTUAL_SIZE] {
-            self.put_u32(field.0, entry.saturating_add(wide(field.1)), 0)?;
+            self.put_u32(field, entry, 0)?;
         }
         if section
             .characteristics
@@ -140,7 +136,7 @@ impl Draft {
                 if size == 0 { 0 } else { raw_data.start },
             ),
         ] {
-            self.put_u32(field.0, entry.saturating_add(wide(field.1)), value)?;
+            self.put_u32(field, entry, value)?;
         }
         let section = self.image.sections().get(index);
         if section.is_some_and(|section| {
@@ -192,13 +188,11 @@ impl Draft {
     }
 
     pub(super) fn put_count(&mut self, count: u64) -> Result<(), PeError> {
-        let field = NUMBER_OF_SECTIONS.0;
-        let narrow = u16::try_from(count).map_err(|_too_many| PeError::TooLarge {
-            field,
-            value: count,
-        })?;
-        let at = self.image.headers.coff_field(NUMBER_OF_SECTIONS).0;
-        self.put(field, at, &narrow.to_le_bytes())
+        let field = NUMBER_OF_SECTIONS;
+        let narrow =
+            u16::try_from(count).map_err(|_too_many| PeError::too_large(field.0, count))?;
+        let at = field.behind(self.image.headers.pe);
+        self.put(field.0, at, &narrow.to_le_bytes())
     }
 }
 
