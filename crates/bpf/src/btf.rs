@@ -16,7 +16,6 @@
 )]
 
 mod build;
-mod error;
 pub(crate) mod ext;
 mod index;
 mod parse;
@@ -30,7 +29,6 @@ use std::sync::OnceLock;
 use crate::bounds::{at_most, before_nul, rest, size};
 
 pub use build::TypesBuilder;
-pub use error::BtfError;
 pub(crate) use index::essential_name;
 pub(crate) use parse::MAX_BTF_BYTES;
 pub(crate) use texts::Texts;

@@ -19,6 +19,7 @@ mod bounds;
 pub mod btf;
 mod code;
 pub mod disasm;
+mod error;
 mod guest;
 pub mod insn;
 mod load;
@@ -28,13 +29,14 @@ mod rope;
 mod run;
 mod verify;
 
+pub use error::BpfError;
 pub use guest::fault::{Fault, RunError};
 pub use guest::helpers::{HELPERS, Helper, KFUNCS, REFUSED, Refused};
 pub use guest::host::{HookDecl, Host, Interface, KfuncDecl, Meter};
 pub use guest::{memory, trace};
 pub use insn::Insn;
 pub use load::core_relo::{CoreReloError, PatchError};
-pub use load::error::{CodePlace, KfuncProblem, LoadError, MapProblem, RelocationProblem};
+pub use load::error::{KfuncProblem, LoadError, MapProblem, RelocationProblem};
 pub use load::{object, skeleton};
 pub use parser::{
     AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated, SourceLine,

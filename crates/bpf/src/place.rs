@@ -1,4 +1,4 @@
-//! Where in a program something happened.
+//! Where in the code something happened.
 
 use std::fmt;
 
@@ -6,15 +6,21 @@ use serde::{Serialize, Serializer};
 
 use crate::{Program, SourceLine};
 
-/// An instruction of a program, as an author finds it.
+/// An instruction, as an author finds it: in a linked program, or in a section
+/// of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// The program's name.
-    pub program: String,
+    /// The program's name; `None` where every program that reaches the
+    /// instruction is meant.
+    pub program: Option<String>,
+    /// The section of the object; `None` of a linked program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
     /// The function the instruction lies in; the program's name where that is
     /// its entry.
     pub function: String,
-    /// The slot in [`Program::code`].
+    /// The instruction slot: in [`Program::code`], or from the section's start,
+    /// as `llvm-objdump -d` numbers it.
     #[serde(rename = "insn")]
     pub slot: u32,
     /// The source line, where the object has line information.
@@ -35,27 +41,51 @@ impl Place {
         let line = lines
             .partition_point(|line| line.slot <= slot)
             .checked_sub(1);
+        let mut place = Self::in_program(&program.name, slot);
+        if let Some((_, name)) = function {
+            place.function.clone_from(name);
+        }
+        // A record holds until the next one, but not into another function.
+        place.line = line
+            .and_then(|index| lines.get(index))
+            .filter(|line| function.is_none_or(|(start, _)| *start <= line.slot))
+            .cloned();
+        place
+    }
+
+    /// Returns where slot `slot` is in a program of which only the name is
+    /// known.
+    pub(crate) fn in_program(name: &str, slot: u32) -> Self {
         Self {
-            program: program.name.clone(),
-            function: function.map_or_else(|| program.name.clone(), |(_, name)| name.clone()),
+            program: Some(name.to_owned()),
+            section: None,
+            function: name.to_owned(),
             slot,
-            // A record holds until the next one, but not into another function.
-            line: line
-                .and_then(|index| lines.get(index))
-                .filter(|line| function.is_none_or(|(start, _)| *start <= line.slot))
-                .cloned(),
+            line: None,
         }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "program {}", self.program)?;
-        if self.function != self.program {
-            write!(f, ", function {}", self.function)?;
+        let Self {
+            program,
+            section,
+            function,
+            slot,
+            line,
+        } = self;
+        if let Some(program) = program {
+            write!(f, "program {program}, ")?;
         }
-        write!(f, ", insn {}", self.slot)?;
-        match &self.line {
+        if let Some(section) = section {
+            write!(f, "section {section}, ")?;
+        }
+        if section.is_some() || program.as_ref() != Some(function) {
+            write!(f, "function {function}, ")?;
+        }
+        write!(f, "insn {slot}")?;
+        match line {
             None => Ok(()),
             Some(line) if line.text.is_empty() => write!(f, " ({}:{})", line.file, line.line),
             Some(line) => write!(f, " ({}:{}: \"{}\")", line.file, line.line, line.text),
@@ -63,8 +93,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Serialises where a place is in the sources; both fields are always there.
-pub(crate) fn file_and_line<S: Serializer>(
+/// Serialises the place in the sources; both fields are always there.
+fn file_and_line<S: Serializer>(
     line: &Option<SourceLine>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

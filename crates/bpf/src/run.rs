@@ -246,15 +246,7 @@ impl Vm {
     fn failed(&self, program: usize, slot: u32, fault: Fault) -> RunError {
         let place = match self.parser.programs.get(program) {
             Some(program) => Place::new(program, slot),
-            None => {
-                let name = format!("{program}");
-                Place {
-                    program: name.clone(),
-                    function: name,
-                    slot,
-                    line: None,
-                }
-            }
+            None => Place::in_program(&program.to_string(), slot),
         };
         RunError {
             place: Box::new(place),

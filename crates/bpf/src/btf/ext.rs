@@ -4,9 +4,11 @@
 //! tables share one shape: a record size, then for each ELF section its name
 //! and its records. A record may be longer than this crate knows.
 
-use super::parse::{Cursor, check_len, check_magic, part};
-use super::{BtfError, TypeId};
+use super::TypeId;
+use super::parse::{Cursor, check_magic, field, part};
+use crate::BpfError;
 use crate::bounds::size;
+use crate::error::check_count;
 
 /// The most bytes of `.BTF.ext` that are taken.
 pub(crate) const MAX_BTF_EXT_BYTES: usize = 16 << 20;
@@ -128,8 +130,8 @@ impl Record for CoreRelo {
 
 impl BtfExt {
     /// Reads the `.BTF.ext` section of a little-endian object.
-    pub(crate) fn parse(section: &[u8]) -> Result<Self, BtfError> {
-        check_len("bytes of BTF.ext", section.len(), MAX_BTF_EXT_BYTES)?;
+    pub(crate) fn parse(section: &[u8]) -> Result<Self, BpfError> {
+        check_count("bytes of BTF.ext", section.len(), MAX_BTF_EXT_BYTES)?;
         check_magic(section)?;
         let mut header = Cursor {
             data: section,
@@ -138,14 +140,7 @@ impl BtfExt {
         };
         let len = header.u32()?;
         if len < SHORT_HEADER_LEN {
-            let (expected, found) = (u64::from(SHORT_HEADER_LEN), u64::from(len));
-            return Err(BtfError::Field {
-                field: "hdr_len",
-                at: 4,
-                expected,
-                found,
-                hint: "",
-            });
+            return Err(field("hdr_len", 4, SHORT_HEADER_LEN, len, ""));
         }
         // Function types are of no use to a loader that types nothing.
         let _func_info = [header.u32()?, header.u32()?];
@@ -167,7 +162,7 @@ fn table<T: Record>(
     section: &[u8],
     header_len: u32,
     [offset, len]: [u32; 2],
-) -> Result<Vec<SectionRecords<T>>, BtfError> {
+) -> Result<Vec<SectionRecords<T>>, BpfError> {
     if len == 0 {
         return Ok(Vec::new());
     }
@@ -196,18 +191,11 @@ pub(crate) fn records<T: Record>(
     start: usize,
     record_len: u32,
     count: u32,
-) -> Result<Vec<T>, BtfError> {
+) -> Result<Vec<T>, BpfError> {
     let known = T::WORDS.saturating_mul(4);
     if record_len < known || !record_len.is_multiple_of(4) {
-        let (expected, found) = (u64::from(known), u64::from(record_len));
         let hint = " (the size of a record)";
-        return Err(BtfError::Field {
-            field: T::TABLE,
-            at: start,
-            expected,
-            found,
-            hint,
-        });
+        return Err(field(T::TABLE, start, known, record_len, hint));
     }
     let mut cursor = Cursor {
         data,

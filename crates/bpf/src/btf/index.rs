@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::{Btf, BtfError, Kind, Type, TypeId};
+use super::{Btf, Kind, Type, TypeId};
+use crate::BpfError;
 use crate::bounds::{at_most, size, small};
 
 /// Bytes of a pointer, in BPF and in the 64-bit hosts it sees.
@@ -14,8 +15,8 @@ impl Btf {
     ///
     /// # Errors
     ///
-    /// [`BtfError::Cycle`] if typedefs, qualifiers or arrays go in a circle.
-    pub(super) fn finish(mut self) -> Result<Self, BtfError> {
+    /// [`BpfError`] if typedefs, qualifiers or arrays go in a circle.
+    pub(super) fn finish(mut self) -> Result<Self, BpfError> {
         self.resolved = follow(&self.types, modified, |at, _| at, |_, to| to)?;
         let next = |kind: &Kind| match *kind {
             Kind::Array { elem, .. } => Some(elem),
@@ -85,7 +86,8 @@ fn follow<T: Copy>(
     next: impl Fn(&Kind) -> Option<TypeId>,
     own: impl Fn(TypeId, &Kind) -> T,
     outer: impl Fn(&Kind, T) -> T,
-) -> Result<Vec<T>, BtfError> {
+) -> Result<Vec<T>, BpfError> {
+    let circle = |id: usize| BpfError::new(format!("type [{id}] is made of itself"));
     let mut states = vec![State::New; types.len()];
     let mut path = Vec::new();
     for start in 0..types.len() {
@@ -93,11 +95,11 @@ fn follow<T: Copy>(
         let mut value = loop {
             let (Some(ty), Some(state)) = (types.get(at), states.get_mut(at)) else {
                 // References were checked, so a chain never leaves the types.
-                return Err(BtfError::Cycle { id: small(start) });
+                return Err(circle(start));
             };
             match (*state, next(&ty.kind)) {
                 (State::Done(value), _) => break value,
-                (State::Open, _) => return Err(BtfError::Cycle { id: small(at) }),
+                (State::Open, _) => return Err(circle(at)),
                 (State::New, Some(to)) => {
                     *state = State::Open;
                     path.push(at);

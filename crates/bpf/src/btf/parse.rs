@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Btf, BtfError, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId};
+use super::{Btf, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId};
+use crate::BpfError;
 use crate::bounds::{rest, size, small, wide};
+use crate::error::check_count;
 
 /// The first two bytes of BTF data.
 pub(super) const MAGIC: u16 = 0xeb9f;
@@ -21,9 +23,9 @@ impl Btf {
     ///
     /// # Errors
     ///
-    /// [`BtfError`] says which header field or type is wrong and where.
-    pub fn parse(section: &[u8]) -> Result<Self, BtfError> {
-        check_len("bytes of BTF", section.len(), MAX_BTF_BYTES)?;
+    /// [`BpfError`] says which header field or type is wrong and where.
+    pub fn parse(section: &[u8]) -> Result<Self, BpfError> {
+        check_count("bytes of BTF", section.len(), MAX_BTF_BYTES)?;
         check_magic(section)?;
         let mut header = Cursor {
             data: section,
@@ -32,13 +34,7 @@ impl Btf {
         };
         let header_len = header.u32()?;
         if header_len < HEADER_LEN {
-            return Err(field(
-                "hdr_len",
-                4,
-                u64::from(HEADER_LEN),
-                u64::from(header_len),
-                "",
-            ));
+            return Err(field("hdr_len", 4, HEADER_LEN, header_len, ""));
         }
         let [type_off, type_len, str_off, str_len] =
             [header.u32()?, header.u32()?, header.u32()?, header.u32()?];
@@ -46,7 +42,8 @@ impl Btf {
         let strings = part(section, "the strings", header_len, str_off, str_len)?;
         let strings = strings.rest();
         if strings.first() != Some(&0) || strings.last() != Some(&0) {
-            return Err(BtfError::Strings);
+            let text = "the string section does not begin and end with a NUL";
+            return Err(BpfError::new(text));
         }
         let mut reader = Reader {
             cursor: Cursor {
@@ -71,7 +68,7 @@ impl Btf {
     }
 
     /// Checks that every type and name that types refer to exists.
-    fn check_references(&self) -> Result<(), BtfError> {
+    fn check_references(&self) -> Result<(), BpfError> {
         for (id, ty) in self.iter() {
             self.check_name(id, ty.name)?;
             match &ty.kind {
@@ -113,27 +110,25 @@ impl Btf {
         Ok(())
     }
 
-    fn check_type(&self, id: TypeId, to: TypeId) -> Result<(), BtfError> {
+    fn check_type(&self, id: TypeId, to: TypeId) -> Result<(), BpfError> {
         if self.contains(to) {
             return Ok(());
         }
-        Err(BtfError::NoSuchType {
-            id: id.0,
-            to: to.0,
-            count: self.len(),
-        })
+        let (TypeId(id), TypeId(to), count) = (id, to, self.len());
+        Err(BpfError::new(format!(
+            "type [{id}] refers to type [{to}], and there are {count}"
+        )))
     }
 
-    fn check_name(&self, id: TypeId, offset: u32) -> Result<(), BtfError> {
+    fn check_name(&self, id: TypeId, offset: u32) -> Result<(), BpfError> {
         let len = self.strings.len();
         if size(offset) < len {
             return Ok(());
         }
-        Err(BtfError::NoSuchName {
-            id: id.0,
-            offset,
-            len,
-        })
+        let TypeId(id) = id;
+        Err(BpfError::new(format!(
+            "type [{id}] has its name at {offset:#x} of {len:#x} bytes of strings"
+        )))
     }
 }
 
@@ -145,8 +140,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read_type(&mut self) -> Result<(), BtfError> {
-        check_len("types", self.btf.types.len(), MAX_TYPES)?;
+    fn read_type(&mut self) -> Result<(), BpfError> {
+        check_count("types", self.btf.types.len(), MAX_TYPES)?;
         self.id = self.id.saturating_add(1);
         let name = self.cursor.u32()?;
         let info = self.cursor.u32()?;
@@ -157,7 +152,7 @@ impl Reader<'_> {
     }
 
     /// Reads what follows the first 12 bytes of a type.
-    fn read_kind(&mut self, info: u32, size_or_type: u32) -> Result<Kind, BtfError> {
+    fn read_kind(&mut self, info: u32, size_or_type: u32) -> Result<Kind, BpfError> {
         let vlen = info & 0xffff;
         let flag = info >> 31 != 0;
         let (to, size) = (TypeId(size_or_type), size_or_type);
@@ -217,16 +212,15 @@ impl Reader<'_> {
                 Kind::DeclTag
             }
             kind => {
-                return Err(BtfError::UnknownKind {
-                    id: self.id,
-                    kind,
-                    known: LAST_KIND,
-                });
+                let id = self.id;
+                return Err(BpfError::new(format!(
+                    "type [{id}] is of kind {kind}, and kinds up to {LAST_KIND} are known"
+                )));
             }
         })
     }
 
-    fn read_int(&mut self, size: u32) -> Result<Kind, BtfError> {
+    fn read_int(&mut self, size: u32) -> Result<Kind, BpfError> {
         const SIGNED: u32 = 1;
         let encoding = self.cursor.u32()?;
         if !matches!(size, 1 | 2 | 4 | 8 | 16) {
@@ -241,7 +235,7 @@ impl Reader<'_> {
         })
     }
 
-    fn read_members(&mut self, vlen: u32, bitfields: bool) -> Result<Range<u32>, BtfError> {
+    fn read_members(&mut self, vlen: u32, bitfields: bool) -> Result<Range<u32>, BpfError> {
         let start = self.btf.members.len();
         self.cursor.need(u64::from(vlen).saturating_mul(12))?;
         for _ in 0..vlen {
@@ -263,7 +257,7 @@ impl Reader<'_> {
         Ok(grown(start, self.btf.members.len()))
     }
 
-    fn read_values(&mut self, vlen: u32, wide: bool, signed: bool) -> Result<Range<u32>, BtfError> {
+    fn read_values(&mut self, vlen: u32, wide: bool, signed: bool) -> Result<Range<u32>, BpfError> {
         let start = self.btf.values.len();
         self.cursor
             .need(u64::from(vlen).saturating_mul(if wide { 12 } else { 8 }))?;
@@ -282,7 +276,7 @@ impl Reader<'_> {
         Ok(grown(start, self.btf.values.len()))
     }
 
-    fn read_params(&mut self, vlen: u32) -> Result<Range<u32>, BtfError> {
+    fn read_params(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
         let start = self.btf.params.len();
         self.cursor.need(u64::from(vlen).saturating_mul(8))?;
         for _ in 0..vlen {
@@ -294,7 +288,7 @@ impl Reader<'_> {
         Ok(grown(start, self.btf.params.len()))
     }
 
-    fn read_vars(&mut self, vlen: u32) -> Result<Range<u32>, BtfError> {
+    fn read_vars(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
         let start = self.btf.vars.len();
         self.cursor.need(u64::from(vlen).saturating_mul(12))?;
         for _ in 0..vlen {
@@ -305,7 +299,7 @@ impl Reader<'_> {
         Ok(grown(start, self.btf.vars.len()))
     }
 
-    fn linkage(&self, linkage: u32) -> Result<Linkage, BtfError> {
+    fn linkage(&self, linkage: u32) -> Result<Linkage, BpfError> {
         match linkage {
             0 => Ok(Linkage::Static),
             1 => Ok(Linkage::Global),
@@ -314,12 +308,11 @@ impl Reader<'_> {
         }
     }
 
-    fn meaning(&self, field: &'static str, found: u32) -> BtfError {
-        BtfError::Meaning {
-            id: self.id,
-            field,
-            found: u64::from(found),
-        }
+    fn meaning(&self, field: &'static str, found: u32) -> BpfError {
+        let id = self.id;
+        BpfError::new(format!(
+            "type [{id}]: {field} is {found}, which has no meaning"
+        ))
     }
 }
 
@@ -337,7 +330,7 @@ impl<'a> Cursor<'a> {
         rest(self.data, self.at)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, BtfError> {
+    pub(super) fn u32(&mut self) -> Result<u32, BpfError> {
         let Some(bytes) = self.rest().first_chunk() else {
             return Err(self.truncated(4));
         };
@@ -346,45 +339,43 @@ impl<'a> Cursor<'a> {
     }
 
     /// Checks that so many bytes are left.
-    pub(super) fn need(&self, bytes: u64) -> Result<(), BtfError> {
+    pub(super) fn need(&self, bytes: u64) -> Result<(), BpfError> {
         if wide(self.rest().len()) >= bytes {
             return Ok(());
         }
         Err(self.truncated(bytes))
     }
 
-    fn truncated(&self, need: u64) -> BtfError {
-        BtfError::Truncated {
-            what: self.what,
-            at: self.at,
-            need,
-            have: self.rest().len(),
-        }
+    fn truncated(&self, need: u64) -> BpfError {
+        let (at, have) = (self.at, self.rest().len());
+        BpfError::new(format!(
+            "{} at byte {at:#x}: {need} bytes needed, {have} left",
+            self.what
+        ))
     }
 }
 
 /// Checks the first four bytes, which `.BTF` and `.BTF.ext` share.
-pub(super) fn check_magic(section: &[u8]) -> Result<(), BtfError> {
+pub(super) fn check_magic(section: &[u8]) -> Result<(), BpfError> {
     let Some(&[magic0, magic1, version, flags]) = section.first_chunk() else {
-        let have = section.len();
-        return Err(BtfError::Truncated {
-            what: "the header",
+        let cursor = Cursor {
+            data: section,
             at: 0,
-            need: 4,
-            have,
-        });
+            what: "the header",
+        };
+        return Err(cursor.truncated(4));
     };
     let magic = u16::from_le_bytes([magic0, magic1]);
     if magic != MAGIC {
         let big = magic == MAGIC.swap_bytes();
         let hint = if big { " (big-endian data)" } else { "" };
-        return Err(field("magic", 0, u64::from(MAGIC), u64::from(magic), hint));
+        return Err(field("magic", 0, MAGIC, magic, hint));
     }
     if version != 1 {
-        return Err(field("version", 2, 1, u64::from(version), ""));
+        return Err(field("version", 2, 1_u8, version, ""));
     }
     if flags != 0 {
-        return Err(field("flags", 3, 0, u64::from(flags), ""));
+        return Err(field("flags", 3, 0_u8, flags, ""));
     }
     Ok(())
 }
@@ -397,7 +388,7 @@ pub(super) fn part<'a>(
     header_len: u32,
     offset: u32,
     len: u32,
-) -> Result<Cursor<'a>, BtfError> {
+) -> Result<Cursor<'a>, BpfError> {
     let start = u64::from(header_len).saturating_add(u64::from(offset));
     let end = start.saturating_add(u64::from(len));
     let cursor = |data| Cursor {
@@ -411,34 +402,24 @@ pub(super) fn part<'a>(
     }
 }
 
-/// Checks a length against its cap.
-pub(super) fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), BtfError> {
-    if found <= limit {
-        return Ok(());
-    }
-    let [found, limit] = [found, limit].map(wide);
-    Err(BtfError::TooMany { what, found, limit })
-}
-
 /// The indices that a pool gained; [`MAX_BTF_BYTES`] keeps them in 32 bits.
 pub(super) fn grown(start: usize, end: usize) -> Range<u32> {
     small(start)..small(end)
 }
 
-fn field(
-    field: &'static str,
+/// A field of a header or table says what this crate does not read; `hint`
+/// says what that means, or nothing.
+pub(super) fn field(
+    field: &str,
     at: usize,
-    expected: u64,
-    found: u64,
-    hint: &'static str,
-) -> BtfError {
-    BtfError::Field {
-        field,
-        at,
-        expected,
-        found,
-        hint,
-    }
+    expected: impl Into<u64>,
+    found: impl Into<u64>,
+    hint: &str,
+) -> BpfError {
+    let (expected, found) = (expected.into(), found.into());
+    BpfError::new(format!(
+        "{field} at byte {at:#x}: expected {expected:#x}, found {found:#x}{hint}"
+    ))
 }
 
 #[cfg(test)]

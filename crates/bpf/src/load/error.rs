@@ -1,14 +1,8 @@
 //! Why an object is refused.
 
-use std::fmt;
-
-use serde::Serialize;
-
-use crate::SourceLine;
-use crate::btf::BtfError;
 use crate::load::core_relo::CoreReloError;
 use crate::load::skeleton::SkeletonError;
-use crate::place::file_and_line;
+use crate::{BpfError, Place};
 
 /// Why an object is refused.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +110,7 @@ pub enum LoadError {
         /// `.BTF` or `.BTF.ext`.
         section: &'static str,
         /// What is wrong with it.
-        source: BtfError,
+        source: BpfError,
     },
     /// A map's definition is not one this loader takes.
     #[error("map {map}: {problem}")]
@@ -169,12 +163,10 @@ pub enum LoadError {
         offered: &'static str,
     },
     /// A program needs a kfunc that the host lacks.
-    #[error("program {program}, {place}: kfunc {kfunc} {problem}")]
+    #[error("{place}: kfunc {kfunc} {problem}")]
     Kfunc {
-        /// The program that reaches the use.
-        program: String,
         /// Where it is used.
-        place: Box<CodePlace>,
+        place: Box<Place>,
         /// Its name, without a flavour.
         kfunc: String,
         /// What is wrong with it.
@@ -184,7 +176,7 @@ pub enum LoadError {
     #[error("{place}: {problem}")]
     Relocation {
         /// Which instruction it is about.
-        place: Box<CodePlace>,
+        place: Box<Place>,
         /// What is wrong with it.
         problem: RelocationProblem,
     },
@@ -192,45 +184,13 @@ pub enum LoadError {
     #[error("{place}")]
     CoreRelo {
         /// Which instruction it is about.
-        place: Box<CodePlace>,
+        place: Box<Place>,
         /// What is wrong with it.
         source: CoreReloError,
     },
     /// A light skeleton that cannot be loaded.
     #[error(transparent)]
     Skeleton(#[from] SkeletonError),
-}
-
-/// An instruction of an object, as `llvm-objdump -d` numbers it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CodePlace {
-    /// The section.
-    pub section: String,
-    /// The function.
-    pub function: String,
-    /// The instruction slot, from the section's start.
-    #[serde(rename = "insn")]
-    pub slot: u64,
-    /// The source line, where the object has line information.
-    #[serde(flatten, serialize_with = "file_and_line")]
-    pub line: Option<SourceLine>,
-}
-
-impl fmt::Display for CodePlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            section,
-            function,
-            slot,
-            line,
-        } = self;
-        write!(f, "section {section}, function {function}, insn {slot}")?;
-        match line {
-            None => Ok(()),
-            Some(line) if line.text.is_empty() => write!(f, " ({}:{})", line.file, line.line),
-            Some(line) => write!(f, " ({}:{}: \"{}\")", line.file, line.line, line.text),
-        }
-    }
 }
 
 /// What is wrong with a map's definition.

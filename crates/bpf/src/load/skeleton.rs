@@ -168,12 +168,7 @@ fn run(
             .first()
             .map(|program| Place::new(program, 0));
         RunError {
-            place: Box::new(place.unwrap_or_else(|| Place {
-                program: LOADER.to_owned(),
-                function: LOADER.to_owned(),
-                slot: 0,
-                line: None,
-            })),
+            place: Box::new(place.unwrap_or_else(|| Place::in_program(LOADER, 0))),
             fault,
         }
     })?;

@@ -46,7 +46,8 @@ impl Parser {
         match problem {
             VerifyError::Insn { place, .. } => {
                 let mut programs = self.programs.iter_mut();
-                let program = programs.find(|program| program.name == place.program);
+                let program =
+                    programs.find(|program| place.program.as_ref() == Some(&program.name));
                 let code = program.and_then(|program| program.code.get_mut(size(place.slot)..));
                 match code {
                     Some([insn, second, ..]) if insn.code == LDDW => {

@@ -8,7 +8,7 @@ use super::functions::{Function, SLOT};
 use crate::bounds::{size, small};
 use crate::btf::ext::{LineInfo, Record, SectionRecords};
 use crate::btf::{Btf, Texts};
-use crate::{CodePlace, SourceLine};
+use crate::{Place, SourceLine};
 
 /// Records by section, each section's in the order of its instructions.
 #[derive(Debug)]
@@ -96,23 +96,18 @@ impl<'a> Lines<'a> {
     }
 
     /// Says where slot `slot` of `function` is.
-    pub(super) fn place(
-        &self,
-        elf: &Elf<'_>,
-        function: &Function<'_>,
-        slot: u64,
-    ) -> Box<CodePlace> {
-        let slot = function.start.saturating_add(slot);
+    pub(super) fn place(&self, elf: &Elf<'_>, function: &Function<'_>, slot: u64) -> Box<Place> {
+        // No section of an object has 2^32 slots.
+        let slot = small(size(function.start.saturating_add(slot)));
         let records = self.records.about(function);
-        let behind = records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot);
+        let behind =
+            records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot.into());
         let record = behind.checked_sub(1).and_then(|at| records.get(at));
-        let line = self.btf.zip(record).map(|(btf, record)| {
-            let slot = small(size(slot));
-            Texts::default().source_line(btf, slot, record)
-        });
-        let section = elf.section_name(function.section);
-        Box::new(CodePlace {
-            section,
+        let line = self.btf.zip(record);
+        let line = line.map(|(btf, record)| Texts::default().source_line(btf, slot, record));
+        Box::new(Place {
+            program: None,
+            section: Some(elf.section_name(function.section)),
             function: function.name(),
             slot,
             line,

@@ -125,9 +125,10 @@ impl Relocating<'_, '_> {
                     self.linker
                         .bind_kfunc(index, symbol, args)
                         .map_err(|(kfunc, problem)| {
-                            let place = parts.lines.place(parts.elf, &self.function, wide(slot));
+                            let mut place =
+                                parts.lines.place(parts.elf, &self.function, wide(slot));
+                            place.program = Some(self.program.to_owned());
                             LoadError::Kfunc {
-                                program: self.program.to_owned(),
                                 place,
                                 kfunc,
                                 problem,

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use crate::btf::BtfError;
 use crate::guest::memory::AccessError;
 use crate::load::error::{KfuncProblem, MapProblem};
-use crate::{CoreReloError, Place};
+use crate::{BpfError, CoreReloError, Place};
 
 /// Why a call of a skeleton's loader program failed.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +77,7 @@ pub enum CallError {
     },
     /// The type information is damaged.
     #[error("the type information is damaged: {0}")]
-    Btf(BtfError),
+    Btf(BpfError),
     /// A map that this loader does not take.
     #[error("map {map}: {problem}")]
     Map {

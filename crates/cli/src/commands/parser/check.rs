@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use ukexec_bpf::Vm;
-use ukexec_bpf::{CodePlace, LoadError, Meter, Parser, Place, VerifyError};
+use ukexec_bpf::{LoadError, Meter, Parser, Place, VerifyError};
 use ukexec_unfold::HANDLE_HOOK;
 
 use super::facts::Facts;
@@ -75,20 +75,7 @@ pub(crate) struct Refused {
 pub(crate) struct Reason {
     message: String,
     #[serde(flatten)]
-    place: Option<ReasonPlace>,
-}
-
-/// An instruction of the object, or of a program that was linked.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum ReasonPlace {
-    Object {
-        /// The program that reaches it, where it is about one.
-        program: Option<String>,
-        #[serde(flatten)]
-        code: Box<CodePlace>,
-    },
-    Program(Box<Place>),
+    place: Option<Box<Place>>,
 }
 
 impl Reason {
@@ -101,17 +88,13 @@ impl Reason {
 impl From<LoadError> for Reason {
     fn from(error: LoadError) -> Self {
         let message = sentence(&error);
-        let (program, code) = match error {
-            LoadError::Kfunc { program, place, .. } => (Some(program), place),
-            LoadError::Relocation { place, .. } | LoadError::CoreRelo { place, .. } => {
-                (None, place)
-            }
-            _ => return Self::plain(message),
+        let place = match error {
+            LoadError::Kfunc { place, .. }
+            | LoadError::Relocation { place, .. }
+            | LoadError::CoreRelo { place, .. } => Some(place),
+            _ => None,
         };
-        Self {
-            message,
-            place: Some(ReasonPlace::Object { program, code }),
-        }
+        Self { message, place }
     }
 }
 
@@ -119,7 +102,7 @@ impl From<VerifyError> for Reason {
     fn from(error: VerifyError) -> Self {
         let message = sentence(&error);
         let place = match error {
-            VerifyError::Insn { place, .. } => Some(ReasonPlace::Program(place)),
+            VerifyError::Insn { place, .. } => Some(place),
             _ => None,
         };
         Self { message, place }
