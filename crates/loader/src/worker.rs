@@ -83,8 +83,8 @@ fn enter(settings: &Settings, parent: &ParentChannel) -> anyhow::Result<()> {
     let Some((confinement, strictness)) = &settings.confinement else {
         return Ok(());
     };
-    let applied = confine(confinement, *strictness).context("the worker cannot be confined")?;
-    for missing in applied.missing() {
+    let missing = confine(confinement, *strictness).context("the worker cannot be confined")?;
+    for missing in missing {
         parent.log(&format!("warning: the sandbox is not complete: {missing}"))?;
     }
     Ok(())

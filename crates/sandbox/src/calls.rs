@@ -5,16 +5,19 @@
 //! opens, connects, starts, or asks for anything by name, so that `glibc` and
 //! `musl` both get by. Any other call kills the process.
 
+use crate::error::SandboxError;
+
 /// Forbids every system call that is not listed.
 #[cfg(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
     target_arch = "riscv64"
 ))]
-pub(crate) fn allow_listed() -> Result<(), String> {
-    let program = filter::program().map_err(|error| error.to_string())?;
-    seccompiler::apply_filter(&program)
-        .map_err(|error| format!("{error}; the kernel needs CONFIG_SECCOMP_FILTER"))
+pub(crate) fn allow_listed() -> Result<(), SandboxError> {
+    let program = filter::program().map_err(|error| SandboxError::new(error.to_string()))?;
+    seccompiler::apply_filter(&program).map_err(|error| {
+        SandboxError::new(format!("{error}; the kernel needs CONFIG_SECCOMP_FILTER"))
+    })
 }
 
 /// No filter for this processor.
@@ -23,11 +26,11 @@ pub(crate) fn allow_listed() -> Result<(), String> {
     target_arch = "aarch64",
     target_arch = "riscv64"
 )))]
-pub(crate) fn allow_listed() -> Result<(), String> {
-    Err(format!(
+pub(crate) fn allow_listed() -> Result<(), SandboxError> {
+    Err(SandboxError::new(format!(
         "there is no filter for {} processors yet",
         std::env::consts::ARCH
-    ))
+    )))
 }
 
 #[cfg(any(
@@ -108,8 +111,8 @@ mod filter {
     /// Calls that may be made with some arguments only.
     fn conditional() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         let not_executable = || rule(iter::once((2, CmpOp::MaskedEq(number(libc::PROT_EXEC)), 0)));
-        // abort(3) sends SIGABRT to the thread that calls it. The ending is
-        // then told as what it is, and not as a forbidden call.
+        // abort(3) sends SIGABRT to the thread that calls it. The
+        // parent then reports that ending, and not a forbidden call.
         let own = number(getpid().as_raw_pid());
         let abort = number(Signal::ABORT.as_raw());
         let fcntl = FCNTL

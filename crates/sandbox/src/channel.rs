@@ -7,23 +7,23 @@
 //! where none may are an error, and those that came with a refused frame are
 //! closed. Received descriptors are close-on-exec.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use crate::error::ChannelError;
+use crate::error::SandboxError;
 
 /// The most descriptors that go with a frame. Linux ends at 253
 /// (`SCM_MAX_FD`); a PE image has 96 sections at most.
-pub const MAX_DESCRIPTORS: usize = 200;
+const MAX_DESCRIPTORS: usize = 200;
 
 /// One end of the channel.
 #[derive(Debug)]
@@ -31,16 +31,16 @@ pub struct Channel {
     socket: OwnedFd,
 }
 
-/// The most that is taken for one frame.
+/// Bounds of a frame that is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
     /// Bytes of a frame.
     pub frame: usize,
-    /// Descriptors with it; beyond [`MAX_DESCRIPTORS`] none are taken.
+    /// Descriptors with it; beyond 200, none are taken.
     pub descriptors: usize,
 }
 
-/// What came: a frame and its descriptors, in the order they were sent.
+/// A frame that came, and its descriptors in the order they were sent.
 #[derive(Debug)]
 pub struct Message {
     /// The frame.
@@ -59,11 +59,10 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if nobody is at the other end (and no signal);
-    /// [`ChannelError::FrameTooLong`] and [`ChannelError::TooManyDescriptors`]
-    /// before anything is sent.
-    pub fn send(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        self.send_by(frame, descriptors, None)
+    /// Nobody is at the other end (and no signal comes), or the frame is too
+    /// long or has too many descriptors; nothing is sent then.
+    pub fn send(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+        self.send_before(frame, descriptors, None)
     }
 
     /// As [`send`](Self::send), but the socket has to have the whole frame by
@@ -71,27 +70,16 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// As for [`send`](Self::send), and [`ChannelError::TimedOut`].
+    /// As for [`send`](Self::send), and [`SandboxError::is_timed_out`].
     pub fn send_before(
         &self,
         frame: &[u8],
         descriptors: &[BorrowedFd<'_>],
-        deadline: Instant,
-    ) -> Result<(), ChannelError> {
-        self.send_by(frame, descriptors, Some(deadline))
-    }
-
-    fn send_by(
-        &self,
-        frame: &[u8],
-        descriptors: &[BorrowedFd<'_>],
-        deadline: Option<Instant>,
-    ) -> Result<(), ChannelError> {
-        let length =
-            u32::try_from(frame.len()).map_err(|_too_long| ChannelError::FrameTooLong {
-                found: frame.len(),
-                limit: count(u32::MAX),
-            })?;
+        deadline: impl Into<Option<Instant>>,
+    ) -> Result<(), SandboxError> {
+        let deadline = deadline.into();
+        let length = u32::try_from(frame.len())
+            .map_err(|_too_long| too_long(frame.len(), count(u32::MAX)))?;
         check_count(descriptors.len(), MAX_DESCRIPTORS)?;
         let header = length.to_le_bytes();
         let send = |bytes: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]| {
@@ -116,7 +104,7 @@ impl Channel {
         bytes: &[IoSlice<'_>],
         descriptors: &[BorrowedFd<'_>],
         deadline: Option<Instant>,
-    ) -> Result<usize, ChannelError> {
+    ) -> Result<usize, SandboxError> {
         if let Some(deadline) = deadline {
             self.wait_until(Timeout::Send, deadline)?;
         }
@@ -124,11 +112,11 @@ impl Channel {
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
             // The space is made for `MAX_DESCRIPTORS`.
-            return Err(ChannelError::DescriptorsLost);
+            return Err(descriptors_lost());
         }
-        match again(|| sendmsg(&self.socket, bytes, &mut control, SendFlags::NOSIGNAL)) {
+        match retry_on_intr(|| sendmsg(&self.socket, bytes, &mut control, SendFlags::NOSIGNAL)) {
             Ok(sent) => Ok(sent),
-            Err(Errno::PIPE | Errno::CONNRESET) => Err(ChannelError::Closed),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(SandboxError::closed()),
             Err(errno) => Err(failed("sending to the other end of the channel", errno)),
         }
     }
@@ -138,11 +126,10 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Stopped`] if the other end closes inside a frame; the
-    /// rest of [`ChannelError`] for what breaks the rules or `limits`. Its
-    /// descriptors are closed then.
-    pub fn receive(&self, limits: FrameLimits) -> Result<Option<Message>, ChannelError> {
-        self.receive_by(limits, None)
+    /// The other end closes inside a frame, or breaks the rules or `limits`; the
+    /// frame's descriptors are closed then.
+    pub fn receive(&self, limits: FrameLimits) -> Result<Option<Message>, SandboxError> {
+        self.receive_before(limits, None)
     }
 
     /// As [`receive`](Self::receive), but the whole frame has to be there by
@@ -150,20 +137,13 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// As for [`receive`](Self::receive), and [`ChannelError::TimedOut`].
+    /// As for [`receive`](Self::receive), and [`SandboxError::is_timed_out`].
     pub fn receive_before(
         &self,
         limits: FrameLimits,
-        deadline: Instant,
-    ) -> Result<Option<Message>, ChannelError> {
-        self.receive_by(limits, Some(deadline))
-    }
-
-    fn receive_by(
-        &self,
-        limits: FrameLimits,
-        deadline: Option<Instant>,
-    ) -> Result<Option<Message>, ChannelError> {
+        deadline: impl Into<Option<Instant>>,
+    ) -> Result<Option<Message>, SandboxError> {
+        let deadline = deadline.into();
         let mut header = [0; 4];
         let (came, descriptors) = self.receive_first(&mut header, deadline)?;
         if came == 0 {
@@ -173,10 +153,7 @@ impl Channel {
         self.receive_rest(&mut header, came, deadline)?;
         let length = count(u32::from_le_bytes(header));
         if length > limits.frame {
-            return Err(ChannelError::FrameTooLong {
-                found: length,
-                limit: limits.frame,
-            });
+            return Err(too_long(length, limits.frame));
         }
         let mut frame = vec![0; length];
         self.receive_rest(&mut frame, 0, deadline)?;
@@ -188,7 +165,7 @@ impl Channel {
         &self,
         header: &mut [u8],
         deadline: Option<Instant>,
-    ) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
+    ) -> Result<(usize, Vec<OwnedFd>), SandboxError> {
         let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let came = self.receive_some(header, &mut control, deadline)?;
@@ -208,15 +185,14 @@ impl Channel {
         buffer: &mut [u8],
         mut at: usize,
         deadline: Option<Instant>,
-    ) -> Result<(), ChannelError> {
+    ) -> Result<(), SandboxError> {
         let expected = buffer.len();
         while let Some(rest) = buffer.get_mut(at..).filter(|rest| !rest.is_empty()) {
             match self.receive_some(rest, &mut RecvAncillaryBuffer::default(), deadline)? {
                 0 => {
-                    return Err(ChannelError::Stopped {
-                        expected,
-                        found: at,
-                    });
+                    return Err(SandboxError::new(format!(
+                        "the other end stopped inside a frame: {at} of {expected} bytes came"
+                    )));
                 }
                 some => at += some,
             }
@@ -230,16 +206,14 @@ impl Channel {
         buffer: &mut [u8],
         control: &mut RecvAncillaryBuffer<'_>,
         deadline: Option<Instant>,
-    ) -> Result<usize, ChannelError> {
+    ) -> Result<usize, SandboxError> {
         if let Some(deadline) = deadline {
             self.wait_until(Timeout::Recv, deadline)?;
         }
         let buffers = &mut [IoSliceMut::new(buffer)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        match again(|| recvmsg(&self.socket, buffers, control, flags)) {
-            Ok(got) if got.flags.contains(ReturnFlags::CTRUNC) => {
-                Err(ChannelError::DescriptorsLost)
-            }
+        match retry_on_intr(|| recvmsg(&self.socket, buffers, control, flags)) {
+            Ok(got) if got.flags.contains(ReturnFlags::CTRUNC) => Err(descriptors_lost()),
             Ok(got) => Ok(got.bytes),
             // The other end closed without reading everything from here.
             Err(Errno::CONNRESET) => Ok(0),
@@ -248,21 +222,15 @@ impl Channel {
     }
 
     /// Makes the next call wait no longer than until `deadline`.
-    fn wait_until(&self, which: Timeout, deadline: Instant) -> Result<(), ChannelError> {
+    fn wait_until(&self, which: Timeout, deadline: Instant) -> Result<(), SandboxError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(ChannelError::TimedOut);
+            return Err(SandboxError::timed_out());
         }
         // A time that rounds to zero would be none.
         let left = left.max(Duration::from_millis(1));
         set_socket_timeout(&self.socket, which, Some(left))
             .map_err(|errno| failed("setting the channel's timeout", errno))
-    }
-}
-
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
@@ -282,30 +250,33 @@ fn count(length: u32) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-fn check_count(found: usize, limit: usize) -> Result<(), ChannelError> {
+fn too_long(found: usize, limit: usize) -> SandboxError {
+    SandboxError::new(format!(
+        "a frame of {found} bytes came, and at most {limit} were allowed"
+    ))
+}
+
+fn check_count(found: usize, limit: usize) -> Result<(), SandboxError> {
     if found > limit {
-        return Err(ChannelError::TooManyDescriptors { found, limit });
+        return Err(SandboxError::new(format!(
+            "a frame with {found} descriptors came, and at most {limit} were allowed"
+        )));
     }
     Ok(())
 }
 
-/// Makes the call again as long as signals get in between.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            done => return done,
-        }
-    }
+/// Too many came at once, more than this process may open, or not with a frame's
+/// length.
+fn descriptors_lost() -> SandboxError {
+    SandboxError::new(
+        "descriptors came that cannot be taken: too many, or in the middle of a frame",
+    )
 }
 
-fn failed(action: &'static str, errno: Errno) -> ChannelError {
-    if errno == Errno::AGAIN {
-        return ChannelError::TimedOut;
-    }
-    ChannelError::Io {
-        action,
-        cause: io::Error::from(errno),
+fn failed(action: &str, errno: Errno) -> SandboxError {
+    match errno {
+        Errno::AGAIN => SandboxError::timed_out(),
+        errno => SandboxError::failed(action)(errno),
     }
 }
 
@@ -317,8 +288,9 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
     use std::fs::File;
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{self, Read as _, Seek as _, Write as _};
     use std::iter;
+    use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixStream;
     use std::thread;
 
@@ -492,8 +464,8 @@ mod tests {
         let (near, far) = pair();
         let file = tempfile::tempfile().unwrap();
         let many: Vec<BorrowedFd<'_>> = iter::repeat_n(file.as_fd(), MAX_DESCRIPTORS + 1).collect();
-        let error = far.send(b"x", &many).unwrap_err();
-        assert!(matches!(error, ChannelError::TooManyDescriptors { .. }));
+        let error = far.send(b"x", &many).unwrap_err().to_string();
+        assert!(error.starts_with("a frame with 201 descriptors"), "{error}");
         far.send(b"x", &many[1..]).unwrap();
         let limits = FrameLimits {
             descriptors: MAX_DESCRIPTORS,
@@ -508,7 +480,7 @@ mod tests {
         let (near, far) = pair();
         drop(far);
         let error = near.send(b"x", &[]).unwrap_err();
-        assert!(matches!(error, ChannelError::Closed), "{error}");
+        assert!(error.is_closed(), "{error}");
     }
 
     #[test]
@@ -524,10 +496,10 @@ mod tests {
         let (near, far) = pair();
         let soon = || Instant::now() + Duration::from_millis(10);
         let error = near.receive_before(LIMITS, soon()).unwrap_err();
-        assert!(matches!(error, ChannelError::TimedOut), "{error}");
+        assert!(error.is_timed_out(), "{error}");
         let frame = vec![0; 4 << 20];
         let error = near.send_before(&frame, &[], soon()).unwrap_err();
-        assert!(matches!(error, ChannelError::TimedOut), "{error}");
+        assert!(error.is_timed_out(), "{error}");
         drop(far);
     }
 
@@ -540,13 +512,13 @@ mod tests {
             scope.spawn(|| {
                 let mut byte = 200_u8;
                 // Until nobody reads any more.
-                while rustix::net::send(&far, &[byte], SendFlags::NOSIGNAL).is_ok() {
+                while rustix::net::send(&far.socket, &[byte], SendFlags::NOSIGNAL).is_ok() {
                     byte = 0;
                     thread::sleep(Duration::from_millis(10));
                 }
             });
             let error = near.receive_before(LIMITS, deadline).unwrap_err();
-            assert!(matches!(error, ChannelError::TimedOut), "{error}");
+            assert!(error.is_timed_out(), "{error}");
             drop(near);
         });
     }
@@ -561,13 +533,13 @@ mod tests {
             scope.spawn(|| {
                 let mut some = vec![0; 64 << 10];
                 // Until nobody sends any more.
-                while rustix::io::read(&far, &mut *some).is_ok_and(|count| count > 0) {
+                while rustix::io::read(&far.socket, &mut *some).is_ok_and(|count| count > 0) {
                     thread::sleep(Duration::from_millis(10));
                 }
             });
             let frame = vec![0; 64 << 20];
             let error = near.send_before(&frame, &[], deadline).unwrap_err();
-            assert!(matches!(error, ChannelError::TimedOut), "{error}");
+            assert!(error.is_timed_out(), "{error}");
             // By that step it would take ten seconds.
             assert!(start.elapsed() < Duration::from_secs(5));
             drop(near);

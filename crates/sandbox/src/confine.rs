@@ -8,22 +8,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::SandboxError;
-use crate::resources::Resources;
-use crate::restriction::{Missing, Restriction};
-use crate::{calls, files, inherited, rights};
+use crate::{calls, files, inherited, resources, rights};
 
 /// How much a worker may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Bytes of address space: the program, its memory, its maps. What goes
-    /// beyond fails to be allocated, which ends a Rust program (SIGABRT).
+    /// Bytes of address space: the program, its memory, its maps. An allocation
+    /// beyond them fails, which ends a Rust program (SIGABRT).
     pub address_space: u64,
     /// Seconds of processor time, since the worker was started (SIGXCPU).
     pub cpu_seconds: u64,
     /// Bytes that any file written to may have, memfds too (SIGXFSZ).
     pub file_size: u64,
-    /// Descriptors that may be open at once. More than came is closed on
-    /// arrival, as [`ChannelError::DescriptorsLost`](crate::ChannelError).
+    /// Descriptors that may be open at once. Those beyond are closed on
+    /// arrival, and receiving them is an error.
     pub descriptors: u64,
 }
 
@@ -39,22 +37,17 @@ impl Default for Confinement {
     }
 }
 
-/// What to do about a part of the sandbox that cannot be had.
+/// Whether the sandbox may lack a part that the kernel does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Strictness {
     /// Fail: a sandbox without a gap, or none.
     Require,
-    /// Go on with the rest, and tell.
+    /// Go on with the rest, and say so.
     BestEffort,
 }
 
-/// What [`confine()`] could not do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    missing: Vec<Missing>,
-}
-
-/// Confines this process for good.
+/// Confines this process for good. Returns the parts of the sandbox that could not
+/// be had, in words; none if it has no gap.
 ///
 /// It may go on to compute, to allocate, to read and write at the descriptors
 /// it has, and to receive more over the channel. Any other system call ends it
@@ -66,48 +59,53 @@ pub struct Applied {
 ///
 /// # Errors
 ///
-/// [`SandboxError::Threads`] if there is more than one thread.
-/// [`SandboxError::Missing`] if something cannot be had and `strictness` is
+/// There is more than one thread, or something cannot be had and `strictness` is
 /// [`Strictness::Require`]; the process is confined in part then, and has to end.
-pub fn confine(confinement: &Confinement, strictness: Strictness) -> Result<Applied, SandboxError> {
+pub fn confine(
+    confinement: &Confinement,
+    strictness: Strictness,
+) -> Result<Vec<String>, SandboxError> {
     inherited::check_threads()?;
+    let mut missing = Vec::new();
     // The order counts: looking for descriptors opens files, and seccomp
     // forbids every other step.
-    let mut applied = Applied::default();
-    let mut note = |restriction, result| applied.note(strictness, restriction, result);
-    note(Restriction::Descriptors, inherited::check_descriptors())?;
-    note(Restriction::NoNewPrivileges, rights::no_new_privileges())?;
-    note(Restriction::Capabilities, rights::drop_capabilities())?;
-    note(Restriction::Undumpable, rights::undumpable())?;
-    note(Restriction::Limits, Resources::of(confinement).limit())?;
-    note(Restriction::Landlock, files::deny())?;
-    note(Restriction::Seccomp, calls::allow_listed())?;
-    Ok(applied)
+    let parts: [(&str, Part<'_>); 7] = [
+        ("no stray descriptors", &inherited::check_descriptors),
+        ("no new privileges", &rights::no_new_privileges),
+        ("no capabilities", &rights::drop_capabilities),
+        ("no core dump and no debugger", &rights::undumpable),
+        ("limits on memory and time", &|| {
+            resources::limit(confinement)
+        }),
+        ("no files and no network (Landlock)", &files::deny),
+        (
+            "no system calls but those needed (seccomp)",
+            &calls::allow_listed,
+        ),
+    ];
+    for (name, part) in parts {
+        missing.extend(gap(strictness, name, part())?);
+    }
+    Ok(missing)
 }
 
-impl Applied {
-    /// The parts that could not be had; none if the sandbox has no gap.
-    #[must_use]
-    pub fn missing(&self) -> &[Missing] {
-        &self.missing
-    }
+/// Takes something away from this process.
+type Part<'a> = &'a dyn Fn() -> Result<(), SandboxError>;
 
-    fn note(
-        &mut self,
-        strictness: Strictness,
-        restriction: Restriction,
-        result: Result<(), String>,
-    ) -> Result<(), SandboxError> {
-        let Err(cause) = result else {
-            return Ok(());
-        };
-        let missing = Missing { restriction, cause };
-        match strictness {
-            Strictness::Require => Err(SandboxError::Missing(missing)),
-            Strictness::BestEffort => {
-                self.missing.push(missing);
-                Ok(())
-            }
+fn gap(
+    strictness: Strictness,
+    name: &str,
+    result: Result<(), SandboxError>,
+) -> Result<Option<String>, SandboxError> {
+    let Some(cause) = result.err() else {
+        return Ok(None);
+    };
+    let gap = format!("{name}: {}", cause.line());
+    match strictness {
+        Strictness::BestEffort => Ok(Some(gap)),
+        Strictness::Require => {
+            let text = format!("the sandbox would have a gap: {gap}");
+            Err(SandboxError::new(text))
         }
     }
 }
@@ -115,46 +113,32 @@ impl Applied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use expect_test::expect;
 
-    fn note(strictness: Strictness) -> Result<Applied, SandboxError> {
-        let mut applied = Applied::default();
-        applied.note(strictness, Restriction::Undumpable, Ok(()))?;
-        applied.note(
-            strictness,
-            Restriction::Landlock,
-            Err("the kernel has none".to_owned()),
-        )?;
-        Ok(applied)
+    const GAP: &str = "no files: asking: the kernel has none";
+
+    fn one_gap(strictness: Strictness) -> Result<Option<String>, SandboxError> {
+        assert_eq!(gap(strictness, "no files", Ok(()))?, None);
+        let cause = SandboxError::failed("asking")("the kernel has none");
+        gap(strictness, "no files", Err(cause))
     }
 
     #[test]
-    fn a_gap_is_told_when_the_rest_is_enough() {
-        let applied = note(Strictness::BestEffort).unwrap();
-        let [missing] = applied.missing() else {
-            panic!("{applied:?}");
-        };
-        expect!["no files and no network (Landlock): the kernel has none"]
-            .assert_eq(&missing.to_string());
+    fn a_gap_is_reported_when_the_rest_is_enough() {
+        assert_eq!(one_gap(Strictness::BestEffort).unwrap().unwrap(), GAP);
     }
 
     #[test]
     fn a_gap_is_an_error_when_none_may_be() {
-        let error = note(Strictness::Require).unwrap_err();
-        expect![
-            "the sandbox would have a gap: no files and no network (Landlock): the kernel has none"
-        ]
-        .assert_eq(&error.to_string());
+        let error = one_gap(Strictness::Require).unwrap_err().to_string();
+        assert_eq!(error, format!("the sandbox would have a gap: {GAP}"));
     }
 
     #[test]
     fn threads_are_refused_before_anything_is_given_away() {
         // Tests run on threads of their own, beside the main one.
         let error = confine(&Confinement::default(), Strictness::BestEffort).unwrap_err();
-        assert!(
-            matches!(error, SandboxError::Threads { found: 2.. }),
-            "{error}"
-        );
+        let expected = "a process is confined while it has one thread, and this one has ";
+        assert!(error.to_string().starts_with(expected), "{error}");
         assert!(!rustix::thread::no_new_privs().unwrap());
     }
 }

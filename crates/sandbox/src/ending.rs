@@ -15,20 +15,6 @@ pub enum Ending {
     Killed(i32),
 }
 
-impl Ending {
-    /// Whether the worker made a system call that the sandbox forbids.
-    #[must_use]
-    pub fn is_forbidden_call(self) -> bool {
-        self == Self::Killed(Signal::SYS.as_raw())
-    }
-
-    /// Whether the worker used up its time.
-    #[must_use]
-    pub fn is_out_of_time(self) -> bool {
-        self == Self::Killed(Signal::XCPU.as_raw())
-    }
-}
-
 impl From<ExitStatus> for Ending {
     fn from(status: ExitStatus) -> Self {
         match status.code() {
@@ -53,7 +39,7 @@ impl fmt::Display for Ending {
     }
 }
 
-/// What it means that a signal ended a worker.
+/// Returns the meaning of a signal that ended a worker.
 fn words(number: i32) -> Option<&'static str> {
     let words = match Signal::from_named_raw(number)? {
         Signal::SYS => "made a system call that the sandbox forbids (SIGSYS)",
@@ -86,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_told() {
+    fn a_code_is_a_number() {
         check(0, expect!["exited with code 0"]);
         check(3 << 8, expect!["exited with code 3"]);
     }
 
     #[test]
-    fn signals_are_told_in_words() {
+    fn signals_have_words() {
         check(
             31,
             expect!["made a system call that the sandbox forbids (SIGSYS)"],

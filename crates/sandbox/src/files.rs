@@ -8,13 +8,15 @@ use landlock::{
     RulesetAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
+use crate::error::SandboxError;
+
 /// Denies everything that Landlock knows of, with no exception.
-pub(crate) fn deny() -> Result<(), String> {
-    let status = restrict().map_err(|error| error.to_string())?;
+pub(crate) fn deny() -> Result<(), SandboxError> {
+    let status = restrict().map_err(|error| SandboxError::new(error.to_string()))?;
     if status.ruleset != RulesetStatus::NotEnforced {
         return Ok(());
     }
-    Err(match status.landlock {
+    Err(SandboxError::new(match status.landlock {
         LandlockStatus::NotEnabled => {
             "it is off on this machine; add `landlock` to the kernel's `lsm=`".to_owned()
         }
@@ -22,7 +24,7 @@ pub(crate) fn deny() -> Result<(), String> {
             "this kernel has none; it came with Linux 5.13, as CONFIG_SECURITY_LANDLOCK".to_owned()
         }
         other => format!("the kernel did not take it over ({other:?})"),
-    })
+    }))
 }
 
 fn restrict() -> Result<RestrictionStatus, RulesetError> {

@@ -10,32 +10,31 @@ use crate::error::SandboxError;
 
 /// Refuses threads: most of the sandbox confines the calling one alone.
 pub(crate) fn check_threads() -> Result<(), SandboxError> {
-    let found = fs::read_dir("/proc/self/task")
-        .map_err(|cause| SandboxError::Attach {
-            action: "counting threads in /proc/self/task",
-            cause,
-        })?
-        .count();
-    if found > 1 {
-        return Err(SandboxError::Threads { found });
+    let tasks = fs::read_dir("/proc/self/task").map_err(SandboxError::failed(
+        "a worker is started by its parent only: counting threads in /proc/self/task",
+    ))?;
+    match tasks.count() {
+        ..=1 => Ok(()),
+        found => Err(SandboxError::new(format!(
+            "a process is confined while it has one thread, and this one has {found}"
+        ))),
     }
-    Ok(())
 }
 
 /// Looks for descriptors that were open before this program began.
 ///
 /// Whatever Rust opens is close-on-exec. A descriptor behind the standard ones
 /// that is not came through `execve`, and nobody here knows what it leads to.
-pub(crate) fn check_descriptors() -> Result<(), String> {
-    let stray = stray().map_err(|error| format!("looking at /proc/self/fd: {error}"))?;
+pub(crate) fn check_descriptors() -> Result<(), SandboxError> {
+    let stray = stray().map_err(SandboxError::failed("looking at /proc/self/fd"))?;
     if stray.is_empty() {
         return Ok(());
     }
     let list: Vec<String> = stray.iter().map(i32::to_string).collect();
-    Err(format!(
+    Err(SandboxError::new(format!(
         "the worker has descriptors that were left open for it: {}",
         list.join(", ")
-    ))
+    )))
 }
 
 fn stray() -> io::Result<Vec<i32>> {
@@ -78,7 +77,7 @@ mod tests {
         assert!(!stray().unwrap().contains(&number));
         fcntl_setfd(&file, FdFlags::empty()).unwrap();
         assert!(stray().unwrap().contains(&number));
-        let told = check_descriptors().unwrap_err();
+        let told = check_descriptors().unwrap_err().to_string();
         assert!(told.contains(&number.to_string()), "{told}");
     }
 }

@@ -11,31 +11,35 @@
 //!   outlives its [`Worker`], and [`Worker::wait`] tells how it [ended](Ending).
 //! - The worker: [`attach`] takes its end of the channel and ties its life to
 //!   the parent's; [`confine()`] gives everything else away, for good, and says
-//!   what a kernel that lacks something could not take ([`Applied`]).
+//!   which parts of that a kernel lacks.
 //!
-//! ```no_run
-//! use ukexec_sandbox::{Confinement, FrameLimits, Strictness, attach, confine, spawn};
+//! ```standalone_crate
+//! use std::error::Error;
+//! use ukexec_sandbox::{Confinement, Ending, FrameLimits, Strictness, attach, confine, spawn};
 //!
-//! # fn parent() -> Result<(), Box<dyn std::error::Error>> {
-//! let (worker, channel) = spawn(&["worker".as_ref()])?;
-//! channel.send(b"question", &[])?;
-//! let limits = FrameLimits { frame: 1 << 20, descriptors: 0 };
-//! let answer = channel.receive(limits)?;
-//! drop(channel); // The worker reads the end, and goes.
-//! println!("{answer:?}; {}", worker.wait()?);
-//! # Ok(())
-//! # }
+//! const LIMITS: FrameLimits = FrameLimits { frame: 1 << 20, descriptors: 0 };
 //!
-//! # fn worker() -> Result<(), Box<dyn std::error::Error>> {
-//! // In the program's `worker` command:
-//! let channel = attach()?;
-//! confine(&Confinement::default(), Strictness::Require)?;
-//! # let limits = FrameLimits { frame: 1 << 20, descriptors: 0 };
-//! while let Some(_question) = channel.receive(limits)? {
-//!     channel.send(b"answer", &[])?;
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     if std::env::args().nth(1).as_deref() == Some("worker") {
+//!         return worker();
+//!     }
+//!     let (worker, channel) = spawn(&["worker".as_ref()])?;
+//!     channel.send(b"question", &[])?;
+//!     let answer = channel.receive(LIMITS)?.ok_or("it is gone")?;
+//!     assert_eq!(answer.frame, b"question, answered");
+//!     drop(channel); // The worker reads the end, and goes.
+//!     assert_eq!(worker.wait()?, Ending::Exited(0));
+//!     Ok(())
 //! }
-//! # Ok(())
-//! # }
+//!
+//! fn worker() -> Result<(), Box<dyn Error>> {
+//!     let channel = attach()?;
+//!     confine(&Confinement::default(), Strictness::BestEffort)?;
+//!     while let Some(question) = channel.receive(LIMITS)? {
+//!         channel.send(&[&question.frame, &b", answered"[..]].concat(), &[])?;
+//!     }
+//!     Ok(())
+//! }
 //! ```
 #![forbid(unsafe_code)]
 
@@ -48,13 +52,11 @@ mod files;
 mod inherited;
 mod program;
 mod resources;
-mod restriction;
 mod rights;
 mod worker;
 
-pub use channel::{Channel, FrameLimits, MAX_DESCRIPTORS, Message};
-pub use confine::{Applied, Confinement, Strictness, confine};
+pub use channel::{Channel, FrameLimits, Message};
+pub use confine::{Confinement, Strictness, confine};
 pub use ending::Ending;
-pub use error::{ChannelError, SandboxError};
-pub use restriction::{Missing, Restriction};
+pub use error::SandboxError;
 pub use worker::{Worker, attach, spawn};

@@ -8,19 +8,16 @@ use crate::error::SandboxError;
 /// This program, also when its file was replaced or removed meanwhile.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Refuses where [`OWN_PROGRAM`] is another program, as the kernel sees it. What
-/// cannot be told is no reason to refuse.
+/// Refuses where [`OWN_PROGRAM`] is another program, as the kernel sees it. If
+/// that cannot be seen, nothing is refused.
 pub(crate) fn check() -> Result<(), SandboxError> {
-    let Some((started, program)) = started_and_mapped() else {
-        return Ok(());
-    };
-    if started == program {
-        return Ok(());
+    match started_and_mapped() {
+        Some((started, program)) if started != program => Err(SandboxError::new(format!(
+            "no worker process: the kernel started {started:?}, and would start that again as the \
+             worker; start {program:?} itself"
+        ))),
+        _ => Ok(()),
     }
-    Err(SandboxError::Loader {
-        loader: started,
-        program,
-    })
 }
 
 /// Returns the file that the kernel started, and the one that this code is mapped

@@ -8,27 +8,29 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
+use crate::error::SandboxError;
+
 /// From now on, no program that is run gives rights.
-pub(crate) fn no_new_privileges() -> Result<(), String> {
-    set_no_new_privs(true).map_err(failed("PR_SET_NO_NEW_PRIVS"))
+pub(crate) fn no_new_privileges() -> Result<(), SandboxError> {
+    set_no_new_privs(true).map_err(SandboxError::failed("PR_SET_NO_NEW_PRIVS"))
 }
 
 /// Empties every set of capabilities. Root is then a user like any other, who
 /// owns many files.
-pub(crate) fn drop_capabilities() -> Result<(), String> {
+pub(crate) fn drop_capabilities() -> Result<(), SandboxError> {
     shrink_bounding_set()?;
-    clear_ambient_capability_set().map_err(failed("PR_CAP_AMBIENT_CLEAR_ALL"))?;
+    clear_ambient_capability_set().map_err(SandboxError::failed("PR_CAP_AMBIENT_CLEAR_ALL"))?;
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, none).map_err(failed("capset"))
+    set_capabilities(None, none).map_err(SandboxError::failed("capset"))
 }
 
-/// Empties the set that bounds what a program that is run may get. Whoever may
-/// not has no rights to lose, and gets none: `no_new_privileges` sees to it.
-fn shrink_bounding_set() -> Result<(), String> {
+/// Empties the set that bounds what a program that is run may get. A process that
+/// may not has no rights to lose, and gets none: `no_new_privileges` sees to it.
+fn shrink_bounding_set() -> Result<(), SandboxError> {
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         match capability_is_in_bounding_set(capability) {
@@ -36,24 +38,21 @@ fn shrink_bounding_set() -> Result<(), String> {
             Ok(true) => {}
             // Behind the last one that this kernel has.
             Err(Errno::INVAL) => break,
-            Err(errno) => return Err(failed("PR_CAPBSET_READ")(errno)),
+            Err(errno) => return Err(SandboxError::failed("PR_CAPBSET_READ")(errno)),
         }
         match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             Err(Errno::PERM) => break,
-            Err(errno) => return Err(failed("PR_CAPBSET_DROP")(errno)),
+            Err(errno) => return Err(SandboxError::failed("PR_CAPBSET_DROP")(errno)),
         }
     }
     Ok(())
 }
 
 /// No core dump, no debugger of the same user, and `/proc/self` is root's.
-pub(crate) fn undumpable() -> Result<(), String> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed("PR_SET_DUMPABLE"))
-}
-
-fn failed(action: &'static str) -> impl Fn(Errno) -> String {
-    move |errno| format!("{action}: {errno}")
+pub(crate) fn undumpable() -> Result<(), SandboxError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(SandboxError::failed("PR_SET_DUMPABLE"))
 }
 
 #[cfg(test)]

@@ -3,14 +3,15 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::stdio;
 
@@ -37,26 +38,15 @@ pub struct Worker {
 ///
 /// # Errors
 ///
-/// [`SandboxError::Spawn`]: no socket or no process to be had, or no `/proc`;
-/// [`SandboxError::Loader`]: this program is the argument of another.
+/// There is no socket or no process to be had, or no `/proc`, or this program is
+/// the argument of another.
 pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
-    let failed = |action| move |cause: io::Error| SandboxError::Spawn { action, cause };
-    let (near, far) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(io::Error::from)
-    .map_err(failed("making a socket pair"))?;
+    let (near, far) = UnixStream::pair().map_err(failed("making a socket pair"))?;
     program::check()?;
-    let null = File::options()
-        .read(true)
-        .write(true)
-        .open(NULL)
-        .map_err(failed(
-            "opening /dev/null for it (`mknod -m 666 /dev/null c 1 3` makes one)",
-        ))?;
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(failed(
+        "opening /dev/null for it (`mknod -m 666 /dev/null c 1 3` makes one)",
+    ))?;
     let also_null = null
         .try_clone()
         .map_err(failed("opening /dev/null twice"))?;
@@ -67,16 +57,16 @@ pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
         .args(args)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::from(far))
+        .stdin(OwnedFd::from(far))
         .stdout(null)
         .stderr(also_null)
         .spawn()
         .map_err(failed("starting /proc/self/exe"))?;
-    Ok((Worker { child }, Channel::new(near)))
+    Ok((Worker { child }, Channel::new(near.into())))
 }
 
 impl Worker {
-    /// The worker's process number.
+    /// Returns the worker's process number.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -89,10 +79,9 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Wait`]: something else in this process took the status.
+    /// Something else in this process waited for it before.
     pub fn wait(mut self) -> Result<Ending, SandboxError> {
-        let status = self.child.wait().map_err(SandboxError::Wait)?;
-        Ok(Ending::from(status))
+        Ok(self.child.wait().map_err(unknown())?.into())
     }
 
     /// Waits until the worker ends, but only so long: then it is killed. A
@@ -100,12 +89,12 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Wait`], as for [`Worker::wait`].
+    /// As for [`Worker::wait`].
     pub fn wait_or_kill(mut self, time: Duration) -> Result<Ending, SandboxError> {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            if let Some(status) = self.child.try_wait().map_err(SandboxError::Wait)? {
-                return Ok(Ending::from(status));
+            if let Some(status) = self.child.try_wait().map_err(unknown())? {
+                return Ok(status.into());
             }
             thread::sleep(LOOK_AGAIN);
         }
@@ -116,11 +105,19 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Wait`], as for [`Worker::wait`].
+    /// As for [`Worker::wait`].
     pub fn kill(mut self) -> Result<Ending, SandboxError> {
-        self.child.kill().map_err(SandboxError::Wait)?;
+        self.child.kill().map_err(unknown())?;
         self.wait()
     }
+}
+
+fn failed(action: &str) -> impl FnOnce(io::Error) -> SandboxError + use<> {
+    SandboxError::failed(format!("no worker process: {action}"))
+}
+
+fn unknown() -> impl FnOnce(io::Error) -> SandboxError {
+    SandboxError::failed("the worker's end could not be awaited")
 }
 
 impl Drop for Worker {
@@ -140,15 +137,11 @@ impl Drop for Worker {
 ///
 /// # Errors
 ///
-/// [`SandboxError::Orphan`] if the parent is gone already;
-/// [`SandboxError::Attach`] if standard input is not a socket of
-/// [`spawn`]'s making.
+/// The parent is gone already, or standard input is not a socket of [`spawn`]'s
+/// making.
 pub fn attach() -> Result<Channel, SandboxError> {
-    let failed = |action| {
-        move |errno: Errno| SandboxError::Attach {
-            action,
-            cause: errno.into(),
-        }
+    let failed = |action: &str| {
+        SandboxError::failed(format!("a worker is started by its parent only: {action}"))
     };
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(failed("asking to end with the parent"))?;
@@ -160,7 +153,7 @@ pub fn attach() -> Result<Channel, SandboxError> {
     // A parent that ended before the call above has sent no signal, but its
     // end of the socket is closed.
     if hung_up(&socket).map_err(failed("looking for the parent"))? {
-        return Err(SandboxError::Orphan);
+        return Err(SandboxError::new("the parent of this worker is gone"));
     }
     // Standard output is /dev/null. A second descriptor of the socket would
     // keep it open behind the channel's back.
@@ -168,7 +161,7 @@ pub fn attach() -> Result<Channel, SandboxError> {
     Ok(Channel::new(socket))
 }
 
-fn hung_up(socket: &rustix::fd::OwnedFd) -> Result<bool, Errno> {
+fn hung_up(socket: &OwnedFd) -> Result<bool, Errno> {
     let mut polled = [PollFd::new(socket, PollFlags::empty())];
     retry_on_intr(|| poll(&mut polled, Some(&Timespec::default())))?;
     Ok(polled
@@ -176,7 +169,6 @@ fn hung_up(socket: &rustix::fd::OwnedFd) -> Result<bool, Errno> {
         .any(|one| one.revents().contains(PollFlags::HUP)))
 }
 
-const NULL: &str = "/dev/null";
 /// Between two looks at whether a worker has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The first descriptor behind the standard ones.

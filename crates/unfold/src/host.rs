@@ -178,7 +178,7 @@ impl StageHost<'_> {
             Resource::Cmdline => {
                 let line = cmdline::read(&rope, &mut meter.insns)
                     .map_err(|error| CallError::unread("the command line", error))?
-                    .ok_or_else(|| Refusal::CmdlineTooLong { len })?;
+                    .ok_or(Refusal::CmdlineTooLong { len })?;
                 let size = wide(line.text.len());
                 Charged::new(line, size, meter)?.replace(&mut handed_over.cmdline, meter);
                 size

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, bail};
 use ukexec_kexec::{SealedFile, close_on_exec};
-use ukexec_sandbox::{Channel, ChannelError, Confinement, Ending, Strictness, Worker, spawn};
+use ukexec_sandbox::{Channel, Confinement, Ending, SandboxError, Strictness, Worker, spawn};
 use ukexec_signature::DigestRequest;
 use ukexec_unfold::Budget;
 
@@ -121,15 +121,15 @@ impl WorkerProcess {
         });
         match sent {
             Ok(()) => Ok(Sent::InTime),
-            Err(ChannelError::TimedOut) => Ok(Sent::TooLate),
-            Err(closed @ ChannelError::Closed) => Err(self.last_words(closed)),
+            Err(error) if error.is_timed_out() => Ok(Sent::TooLate),
+            Err(closed) if closed.is_closed() => Err(self.last_words(closed)),
             Err(error) => Err(error).context("the worker cannot be asked"),
         }
     }
 
     /// Returns why a worker is gone, as it said or its ending does; if it is
     /// not gone, that the channel is `closed` all the same.
-    fn last_words(&self, closed: ChannelError) -> anyhow::Error {
+    fn last_words(&self, closed: SandboxError) -> anyhow::Error {
         let until = Instant::now() + LAST_WORDS;
         loop {
             match self.event_before(until) {
@@ -280,7 +280,8 @@ fn not_asked_for(event: &Event) -> anyhow::Error {
 }
 
 fn is_timeout(error: &Error) -> bool {
-    matches!(error.downcast_ref(), Some(ChannelError::TimedOut))
+    let error = error.downcast_ref();
+    error.is_some_and(SandboxError::is_timed_out)
 }
 
 /// Returns what is wrong with a frame, of which `error` may have words.

@@ -52,7 +52,7 @@ pub(crate) fn worker(args: &[String]) -> ExitCode {
             }
         },
         _ => match confine(&CONFINEMENT, Strictness::BestEffort) {
-            Ok(applied) => format!("{:?}", applied.missing()),
+            Ok(missing) => format!("{missing:?}"),
             Err(error) => error.to_string(),
         },
     };
