@@ -2,6 +2,7 @@
 //!
 //! Every finding names a file and says what to do about it.
 
+mod arrows;
 mod circles;
 mod crates;
 mod dependencies;
