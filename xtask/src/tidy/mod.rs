@@ -12,6 +12,7 @@ mod names;
 mod paths;
 mod text;
 mod tree;
+mod wings;
 
 use anyhow::{Result, bail};
 
@@ -33,8 +34,10 @@ pub(crate) fn run() -> Result<()> {
     let mut notes = text::long_files(&tree)?;
     notes.extend(crates::notes(&tree, &described)?);
     notes.extend(circles::notes(&packages));
+    notes.extend(wings::notes(&packages));
     let mut findings = crates::check(&tree, &described)?;
     findings.extend(circles::check(&packages));
+    findings.extend(wings::check(&packages));
     findings.extend(names::check(&packages));
     let fuzz = metadata::packages(&tree.root.join("fuzz"))?;
     findings.extend(dependencies::check(&tree, &[described, fuzz].concat())?);
