@@ -391,7 +391,7 @@ fn refuses_programs_that_cannot_attach() {
 }
 
 #[test]
-fn flaw_14_a_program_for_an_unknown_hook_is_refused_by_name() {
+fn a_program_for_an_unknown_hook_is_refused_by_name() {
     check_refused(
         "hook",
         &expect![
@@ -502,7 +502,7 @@ const SH_OFFSET: usize = 24;
 const SH_SIZE: usize = 32;
 
 #[test]
-fn flaw_10_other_files_are_refused() {
+fn other_files_are_refused() {
     check(
         b"",
         &expect!["ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes"],
@@ -551,7 +551,7 @@ fn flaw_10_other_files_are_refused() {
 
 /// Symbol bounds, size 0, several symbol tables, sections without bytes.
 #[test]
-fn flaw_10_lies_of_sections_and_symbols_are_refused() {
+fn lies_of_sections_and_symbols_are_refused() {
     let edit = |name: &'static str, field: usize, bytes: &'static [u8]| {
         move |object: &mut Vec<u8>| {
             let at = section(object, name).0 + field;

@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_11_pointers_follow_data_that_moves() {
+    fn pointers_follow_data_that_moves() {
         let full = Builder {
             directories: 7,
             e_lfanew: 0xa8,
@@ -646,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_11_zboot_payloads_that_lie_are_refused() {
+    fn zboot_payloads_that_lie_are_refused() {
         let lie = |offset, size| {
             let mut image = Builder::zboot().build();
             put(&mut image, 8, offset);

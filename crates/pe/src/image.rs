@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_02_only_efi_applications_are_efi_applications() {
+    fn only_efi_applications_are_efi_applications() {
         for subsystem in [0, 2, 3, 11, 12, 13] {
             let image = Builder {
                 subsystem,
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_01_headers_that_lie_are_refused() {
+    fn headers_that_lie_are_refused() {
         check(
             |image| put(image, 0x3c, 0x3f0),
             &expect![
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_01_sections_that_pass_the_end_are_refused() {
+    fn sections_that_pass_the_end_are_refused() {
         check(
             |image| put(image, TABLE + 20, 0x3fd),
             &expect![

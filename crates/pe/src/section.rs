@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_01_names_compare_without_a_nul() {
+    fn names_compare_without_a_nul() {
         let name = SectionName::from_bytes(*b".cmdline");
         assert_eq!(name, ".cmdline");
         assert_ne!(name, ".cmdlin");

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn flaw_05_an_explicit_line_replaces_what_came_out() {
+    fn an_explicit_line_replaces_the_parsers() {
         check(
             [Some("a b"), None, None],
             Some("c"),

@@ -410,7 +410,7 @@ fn check_objects(text: &str, expected: Expect) {
 }
 
 #[test]
-fn flaw_08_references_are_counted() {
+fn references_are_counted() {
     check_objects(
         "call kfunc 0\n r1 = r0\n call kfunc 1\n exit",
         expect!["fine"],
@@ -460,7 +460,7 @@ fn flaw_08_references_are_counted() {
 }
 
 #[test]
-fn flaw_08_memory_is_charged_and_comes_back() {
+fn memory_is_charged_and_comes_back() {
     let (parser, mut host) = with_objects("call kfunc 0\n r1 = r0\n call kfunc 1\n exit");
     let verified = parser.verify().unwrap();
     let mut meter = Meter {

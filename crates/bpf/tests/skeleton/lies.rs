@@ -30,7 +30,7 @@ fn symbol(index: usize, field: usize) -> usize {
 }
 
 #[test]
-fn flaw_10_the_honest_object_runs() {
+fn the_honest_object_runs() {
     check(0, b"", expect!["the skeleton's loader left no program"]);
     // For BPF too, if both arrays are there.
     check(
@@ -41,7 +41,7 @@ fn flaw_10_the_honest_object_runs() {
 }
 
 #[test]
-fn flaw_10_lies_of_the_header() {
+fn lies_of_the_header_are_refused() {
     check(
         4,
         &[1],
@@ -100,7 +100,7 @@ fn flaw_10_lies_of_the_header() {
 }
 
 #[test]
-fn flaw_10_lies_of_the_symbol_table() {
+fn lies_of_the_symbol_table_are_refused() {
     check(
         section(SYMTAB, 4),
         &[3],
@@ -162,7 +162,7 @@ fn flaw_10_lies_of_the_symbol_table() {
 }
 
 #[test]
-fn flaw_10_lies_of_the_symbols() {
+fn lies_of_the_symbols_are_refused() {
     check(
         symbol(OPTS_DATA, 0),
         &[0xff; 4],
@@ -240,7 +240,7 @@ fn flaw_10_lies_of_the_symbols() {
 }
 
 #[test]
-fn flaw_10_lies_of_the_arrays_section() {
+fn lies_of_the_arrays_section_are_refused() {
     check(
         section(RODATA, 4),
         &[8],

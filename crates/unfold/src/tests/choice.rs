@@ -228,7 +228,7 @@ fn a_parser_that_calls_itself_is_refused() {
 }
 
 #[test]
-fn flaw_14_an_unknown_hook_is_refused_by_name() {
+fn an_unknown_hook_is_refused_by_name() {
     check_with(
         input(pe(&[(".bpf", UNKNOWN_HOOK)]).0),
         &options(),
@@ -254,7 +254,7 @@ fn edited(op: Op, at: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn flaw_01_no_lie_of_the_headers_is_believed() {
+fn no_lie_of_the_headers_is_believed() {
     for (at, bytes, fault) in [
         (0x3c, &[0xff; 4][..], "e_lfanew at file offset 0x3c: "),
         (0x3c, &[0; 4], "Signature at file offset 0x0: "),
@@ -384,7 +384,7 @@ impl Source for Gone {
 }
 
 #[test]
-fn flaw_01_section_names_are_eight_bytes() {
+fn section_names_are_eight_bytes() {
     // Eight bytes without a NUL, then what a longer comparison would see.
     let mut image = pe(&[(".bpfbpf.", b"no parser")]).0;
     check(
@@ -404,7 +404,7 @@ fn flaw_01_section_names_are_eight_bytes() {
 }
 
 #[test]
-fn flaw_02_only_efi_applications_carry_parsers() {
+fn only_efi_applications_carry_parsers() {
     let mut image = own(Op::MatchNot);
     image[SUBSYSTEM] = 3;
     check(
@@ -418,7 +418,7 @@ fn flaw_02_only_efi_applications_carry_parsers() {
 }
 
 #[test]
-fn flaw_03_a_pe_without_a_parser_is_no_container() {
+fn a_pe_without_a_parser_is_no_container() {
     check(
         pe(&[(".text", b"a kernel")]).0,
         expect![[r#"
@@ -429,7 +429,7 @@ fn flaw_03_a_pe_without_a_parser_is_no_container() {
 }
 
 #[test]
-fn flaw_10_what_is_no_parser_in_the_section_is_refused() {
+fn a_section_without_a_parser_is_refused() {
     check(
         pe(&[(".bpf", b"")]).0,
         expect![[r#"

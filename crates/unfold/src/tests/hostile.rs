@@ -102,7 +102,7 @@ fn what_follows_a_payload_is_not_dear() {
 }
 
 #[test]
-fn flaw_07_a_bomb_meets_the_output_cap() {
+fn a_bomb_stops_at_the_output_cap() {
     let bomb = gzip(&vec![0; 8 << 20]);
     let image = Image::new(Op::Decompress).kernel(&bomb).build();
     let mut budget = Budget {
@@ -116,7 +116,7 @@ fn flaw_07_a_bomb_meets_the_output_cap() {
 }
 
 #[test]
-fn flaw_07_the_output_cap_is_for_all_together() {
+fn all_outputs_share_one_cap() {
     let image = |payload: usize| {
         let payload = gzip(&vec![1; payload]);
         Image::new(Op::DecompressTwice).kernel(&payload).build()
@@ -132,7 +132,7 @@ fn flaw_07_the_output_cap_is_for_all_together() {
 }
 
 #[test]
-fn flaw_07_sizes_around_the_chunk_border_come_out_whole() {
+fn sizes_around_the_chunk_border_come_out_whole() {
     let chunk = 8 << 20;
     for len in [1, chunk - 1, chunk, chunk + 1, 2 * chunk] {
         let kernel: Vec<u8> = (0..len).map(|at| (at / 251) as u8).collect();
@@ -149,7 +149,7 @@ fn flaw_07_sizes_around_the_chunk_border_come_out_whole() {
 }
 
 #[test]
-fn flaw_07_sizes_past_an_int_are_refused() {
+fn sizes_past_an_int_are_refused() {
     let mut image = Rope::from(Image::new(Op::Unfold).build());
     image.push(Piece::Zeros(1 << 31));
     check(
@@ -161,7 +161,7 @@ fn flaw_07_sizes_past_an_int_are_refused() {
 }
 
 #[test]
-fn flaw_08_leaks_and_double_puts_are_errors() {
+fn leaks_and_double_puts_are_errors() {
     let payload = gzip(b"kernel");
     for (op, expected) in [
         (
@@ -194,7 +194,7 @@ fn flaw_08_leaks_and_double_puts_are_errors() {
 }
 
 #[test]
-fn flaw_08_a_second_hand_over_frees_the_first() {
+fn a_second_hand_over_frees_the_first() {
     check(
         Image::new(Op::DecompressTwice)
             .kernel(&gzip(b"kernel"))
@@ -209,7 +209,7 @@ fn flaw_08_a_second_hand_over_frees_the_first() {
 }
 
 #[test]
-fn flaw_08_memory_comes_back_after_each_stage() {
+fn memory_comes_back_after_each_stage() {
     let mut budget = Budget::default();
     let inner = Image::new(Op::Decompress).kernel(&gzip(b"kernel")).build();
     let image = Image::new(Op::Decompress)
@@ -431,7 +431,7 @@ impl Output for WatchedOutput {
 }
 
 #[test]
-fn flaw_13_intermediate_kernels_are_freed_at_once() {
+fn intermediate_kernels_are_freed_at_once() {
     let mut image = b"kernel".to_vec();
     for _ in 0..4 {
         image = Image::new(Op::Decompress).kernel(&gzip(&image)).build();
@@ -447,7 +447,7 @@ fn flaw_13_intermediate_kernels_are_freed_at_once() {
 }
 
 #[test]
-fn flaw_08_a_failed_decompression_leaves_nothing_behind() {
+fn a_failed_decompression_leaves_nothing_behind() {
     let mut cut = gzip(&[7; 100_000]);
     cut.truncate(60);
     let mut store = Watched::default();
@@ -489,7 +489,7 @@ impl Output for FullOutput {
 }
 
 #[test]
-fn flaw_09_a_full_store_is_not_the_images_fault() {
+fn a_full_store_is_not_the_images_fault() {
     let image = Image::new(Op::Decompress).kernel(&gzip(b"kernel")).build();
     let error = unfold(
         input(image),

@@ -143,7 +143,7 @@ fn a_context_tells_of_everything() {
 }
 
 #[test]
-fn flaw_13_kdump_is_a_constant_of_the_load() {
+fn kdump_is_the_same_in_every_stage() {
     let image = Image::new(Op::Context).build();
     let options = Options {
         kdump: true,
@@ -167,7 +167,7 @@ fn flaw_13_kdump_is_a_constant_of_the_load() {
 }
 
 #[test]
-fn flaw_05_missing_initrd_and_command_line_are_no_errors() {
+fn missing_initrd_and_command_line_are_no_errors() {
     check(
         Image::new(Op::Unfold).kernel(b"kernel").build(),
         expect![[r#"
@@ -180,7 +180,7 @@ fn flaw_05_missing_initrd_and_command_line_are_no_errors() {
 }
 
 #[test]
-fn flaw_05_an_explicit_command_line_is_what_comes_out() {
+fn an_explicit_command_line_comes_out() {
     let image = || {
         Image::new(Op::Unfold)
             .kernel(b"kernel")
@@ -451,7 +451,7 @@ fn decompression_warns_of_cut_trailers_and_trailing_bytes() {
 }
 
 #[test]
-fn flaw_04_no_progress_names_the_stage() {
+fn no_progress_names_the_stage() {
     check(
         Image::new(Op::Nothing).kernel(b"no stream").build(),
         expect![[r#"
@@ -480,7 +480,7 @@ fn flaw_04_no_progress_names_the_stage() {
 }
 
 #[test]
-fn flaw_04_the_same_bytes_elsewhere_are_no_progress() {
+fn the_same_bytes_elsewhere_are_no_progress() {
     check(
         Image::new(Op::SameBytes).build(),
         expect![[r#"
@@ -490,7 +490,7 @@ fn flaw_04_the_same_bytes_elsewhere_are_no_progress() {
 }
 
 #[test]
-fn flaw_06_a_failed_stage_changes_nothing() {
+fn a_failed_stage_changes_nothing() {
     let inner = Image::new(Op::SecondFault)
         .kernel(b"kernel")
         .initrd(b"i")
@@ -512,7 +512,7 @@ fn flaw_06_a_failed_stage_changes_nothing() {
 }
 
 #[test]
-fn flaw_09_errors_tell_stage_hook_instruction_and_cause() {
+fn errors_name_stage_hook_instruction_and_cause() {
     let inner = Image::new(Op::PostFault).kernel(b"kernel").build();
     let outer = Image::new(Op::Unfold).kernel(&inner).build_pe(&[]);
     let error = run(input(outer), &options()).unwrap_err();
@@ -524,7 +524,7 @@ fn flaw_09_errors_tell_stage_hook_instruction_and_cause() {
 }
 
 #[test]
-fn flaw_12_the_report_tells_what_took_effect() {
+fn the_report_has_the_line_that_an_explicit_one_replaced() {
     let image = Image::new(Op::Replace)
         .kernel(b"kernel")
         .cmdline(b"built in")

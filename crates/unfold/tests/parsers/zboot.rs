@@ -115,7 +115,7 @@ fn refuses_a_type_it_does_not_know() {
 }
 
 #[test]
-fn flaw_11_refuses_a_payload_outside_the_image() {
+fn refuses_a_payload_outside_the_image() {
     check_header(
         0x08,
         &u32::MAX.to_le_bytes(),
