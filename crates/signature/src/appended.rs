@@ -6,7 +6,8 @@
 //! of `id-data`, without signed attributes, as `scripts/sign-file` makes it.
 //! It need not carry the signer's certificate.
 
-use std::iter;
+use alloc::{string::ToString, vec::Vec};
+use core::iter;
 
 use der::asn1::ObjectIdentifier;
 use ukexec_pe::{ByteRanges, ReadAt};

@@ -3,6 +3,7 @@
 //!
 //! Spec: RFC 2315, section 9.2; RFC 5652, sections 5.3 and 11.
 
+use alloc::vec::Vec;
 use der::asn1::ObjectIdentifier;
 
 use crate::algorithm::oid;

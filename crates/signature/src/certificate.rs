@@ -2,8 +2,9 @@
 //!
 //! Spec: RFC 5280.
 
-use std::fmt::{self, Write as _};
-use std::ops::RangeInclusive;
+use alloc::{borrow::ToOwned, string::String, string::ToString, vec::Vec};
+use core::fmt::{self, Write as _};
+use core::ops::RangeInclusive;
 
 use der::asn1::{AnyRef, BitString};
 use der::{Decode as _, Encode as _, Tag, Tagged as _};

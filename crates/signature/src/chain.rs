@@ -11,7 +11,7 @@
 //! themselves often have none. One exception is shim's: a trusted certificate
 //! for signing kernel modules alone does not boot anything.
 
-use std::collections::VecDeque;
+use alloc::{collections::VecDeque, format, string::String, string::ToString, vec::Vec};
 
 use crate::error::too_many;
 use crate::extensions::Extensions;

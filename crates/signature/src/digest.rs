@@ -1,6 +1,7 @@
 //! Digests of images, as Authenticode and the kernel use them.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha1::Sha1;

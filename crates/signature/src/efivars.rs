@@ -19,6 +19,7 @@
 use crate::error::{Cause, unexpected};
 use crate::trust::Note;
 use crate::{Guid, Origin, SignatureError, Trust};
+use alloc::{borrow::ToOwned, format, vec, vec::Vec};
 
 /// Returns what the machine trusts and revokes. `read` returns the content of
 /// a file by its path below `/sys/firmware/efi`, `None` if there is none.

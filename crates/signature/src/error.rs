@@ -1,7 +1,8 @@
 //! Why signatures, certificates and lists of them are refused.
 
-use std::error::Error;
-use std::fmt;
+use alloc::{boxed::Box, format, string::String};
+use core::error::Error;
+use core::fmt;
 
 use crate::Algorithm;
 

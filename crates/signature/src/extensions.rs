@@ -4,6 +4,7 @@
 //! open, since firmware asks OpenSSL. Left out: policies, which firmware does
 //! not ask for, so that they may be critical; revocation by CRL or OCSP.
 
+use alloc::vec::Vec;
 use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid;
 use der::{Decode, DecodeOwned, ErrorKind};

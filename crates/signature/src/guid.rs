@@ -1,6 +1,6 @@
 //! GUIDs, as UEFI stores and writes them.
 
-use std::fmt;
+use core::fmt;
 
 /// A GUID: 16 bytes, the first three groups in little-endian order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

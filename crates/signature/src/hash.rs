@@ -1,6 +1,7 @@
 //! Taking an image's Authenticode digests, in one pass or by going back.
 
-use std::ops::Range;
+use alloc::{format, vec, vec::Vec};
+use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use ukexec_pe::{ByteRanges, ReadAt};

@@ -4,7 +4,8 @@
 //! leave out are looked at as well, and so are the generations of its
 //! components.
 
-use std::ops::Range;
+use alloc::{format, vec::Vec};
+use core::ops::Range;
 
 use ukexec_pe::{ByteRanges, PeError, PeImage, ReadAt};
 

@@ -3,7 +3,7 @@
 //! Keys come from whoever made the image: their sizes are bounded, so that no
 //! verification takes long.
 
-use std::fmt;
+use core::fmt;
 
 use der::asn1::UintRef;
 use der::{Decode as _, Encode as _};

@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     not(test),
     warn(
@@ -48,6 +49,8 @@
         clippy::as_conversions
     )
 )]
+
+extern crate alloc;
 
 mod algorithm;
 mod appended;

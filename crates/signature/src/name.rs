@@ -4,6 +4,7 @@
 //! firmware compares names with: text becomes UTF-8, white space at its ends
 //! goes, runs of it become one space, and ASCII letters become small.
 
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use der::asn1::Any;
 use der::{Encode as _, ErrorKind, Tag, Tagged as _};
 use x509_cert::attr::AttributeTypeAndValue;
@@ -50,7 +51,7 @@ pub(crate) fn text(value: &Any) -> der::Result<Option<String>> {
     let malformed = || der::Error::from(value.tag().value_error());
     match value.tag() {
         Tag::Utf8String => {
-            let text = std::str::from_utf8(bytes).map_err(ErrorKind::Utf8)?;
+            let text = core::str::from_utf8(bytes).map_err(ErrorKind::Utf8)?;
             Ok(Some(text.to_owned()))
         }
         // OpenSSL reads them as Latin-1, whatever may stand in them.

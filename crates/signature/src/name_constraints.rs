@@ -4,6 +4,7 @@
 //! `NAME_CONSTRAINTS_check_CN` read it, which firmware checks them with. They
 //! bind whether or not they are critical.
 
+use alloc::{string::String, vec::Vec};
 use der::asn1::{ObjectIdentifier, OctetString};
 use der::{Tag, Tagged as _};
 use x509_cert::ext::pkix::NameConstraints;

@@ -5,7 +5,8 @@
 //! tool writes for images; time stamps and everything else that is not
 //! signed; lists of revoked certificates.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use der::Tag;
 use der::asn1::ObjectIdentifier;

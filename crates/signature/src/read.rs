@@ -1,6 +1,7 @@
 //! Reading a part of an image or of a file.
 
-use std::ops::Range;
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
 
 use ukexec_pe::ReadAt;
 

@@ -10,7 +10,7 @@
 //!
 //! Spec: shim, `SBAT.md`.
 
-use std::collections::BTreeMap;
+use alloc::{collections::BTreeMap, format, string::String, string::ToString, vec::Vec};
 
 use ukexec_pe::{PeImage, ReadAt};
 

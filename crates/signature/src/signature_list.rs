@@ -8,7 +8,8 @@
 //! Spec: UEFI 2.10, 32.4.1 "Signature Database", `EFI_SIGNATURE_LIST` and
 //! `EFI_SIGNATURE_DATA`.
 
-use std::fmt;
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
 use serde::Serialize;
 

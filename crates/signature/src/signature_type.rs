@@ -2,7 +2,7 @@
 //!
 //! Spec: UEFI 2.10, 32.4.1 "Signature Database".
 
-use std::fmt;
+use core::fmt;
 
 use SignatureType::{ImageHash, TbsHash, X509};
 

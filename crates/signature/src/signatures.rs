@@ -11,6 +11,7 @@ use crate::signers;
 use crate::table::certificate_table;
 use crate::verdict::Good;
 use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
+use alloc::{format, string::String, string::ToString};
 
 /// Checks beyond those of firmware.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -13,6 +13,7 @@ use crate::error::unexpected;
 use crate::pkcs7::SignerId;
 use crate::tlv::Element;
 use crate::{Certificate, SignatureError, Trust, Verdict};
+use alloc::{vec, vec::Vec};
 
 /// Returns the verdict on an image with these `signatures`, if any of them is
 /// by somebody who is revoked, or was issued by one. Signers' certificates come

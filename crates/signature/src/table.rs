@@ -9,6 +9,7 @@ use crate::error::{too_long, too_many, unexpected};
 use crate::read::wide;
 use crate::signature_type::TYPE_PKCS7;
 use crate::{Guid, SignatureError};
+use alloc::vec::Vec;
 
 /// The longest certificate table that is read, in bytes.
 ///

@@ -5,7 +5,8 @@
 //!
 //! Spec: RFC 5280, section 4.1.
 
-use std::ops::RangeInclusive;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use der::asn1::{BitString, ContextSpecific, Int};
 use der::{Decode, SliceReader, Tag, TagNumber};

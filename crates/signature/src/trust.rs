@@ -4,7 +4,8 @@
 //! here to see to, by asking [`Trust::revokes_image`] and
 //! [`Trust::revokes_certificate`] of everything before it counts.
 
-use std::fmt;
+use alloc::{borrow::ToOwned, format, string::String, string::ToString, vec::Vec};
+use core::fmt;
 
 use serde::Serialize;
 

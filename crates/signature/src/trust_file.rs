@@ -5,6 +5,7 @@ use crate::error::unexpected;
 use crate::pkcs7;
 use crate::tlv::Element;
 use crate::{Certificate, Guid, Origin, SignatureError, SignatureType, Trust};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 impl Trust {
     /// Trusts what is in a file: certificates in PEM, DER or PKCS#7, or EFI
@@ -179,7 +180,7 @@ fn header(der: &[u8]) -> Option<&[u8]> {
 /// Returns the certificates and bundles in `text`, from `BEGIN` to `END`.
 fn pem_blocks(text: &[u8]) -> impl Iterator<Item = (Kind, &[u8])> {
     let mut rest = text;
-    std::iter::from_fn(move || {
+    core::iter::from_fn(move || {
         loop {
             let (_, begun) = rest.split_at_checked(find(rest, BEGIN)?)?;
             let behind = begun.get(BEGIN.len()..)?;

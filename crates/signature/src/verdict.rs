@@ -1,9 +1,10 @@
 //! The result of verifying an image.
 
-use std::error::Error;
-use std::fmt;
-use std::iter::successors;
-use std::ops::RangeInclusive;
+use alloc::{string::String, string::ToString, vec, vec::Vec};
+use core::error::Error;
+use core::fmt;
+use core::iter::successors;
+use core::ops::RangeInclusive;
 
 use serde::Serialize;
 
