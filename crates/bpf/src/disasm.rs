@@ -199,7 +199,7 @@ impl Writer<'_> {
             }
             (CALL, call::HELPER) if insn.imm == POISON => Some("trap".to_owned()),
             (CALL, call::HELPER) => {
-                let name = crate::guest::helpers::linux_name(insn.imm);
+                let name = crate::helper_names::linux_name(insn.imm);
                 let name = name.map_or_else(|| "helper".to_owned(), |name| format!("bpf_{name}"));
                 Some(format!("call {name}#{}", insn.imm))
             }

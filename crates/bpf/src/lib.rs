@@ -18,9 +18,11 @@
 mod bounds;
 pub mod btf;
 mod code;
+mod costs;
 pub mod disasm;
 mod error;
 mod guest;
+mod helper_names;
 pub mod insn;
 mod load;
 mod parser;
@@ -29,10 +31,13 @@ mod rope;
 mod run;
 mod verify;
 
+pub use costs::Meter;
 pub use error::BpfError;
 pub use guest::fault::{Fault, RunError};
-pub use guest::helpers::{HELPERS, Helper, KFUNCS, REFUSED, Refused};
-pub use guest::host::{HookDecl, Host, Interface, KfuncDecl, Meter};
+pub use guest::helper::Helper;
+pub use guest::helpers::{HELPERS, KFUNCS, REFUSED, Refused};
+pub use guest::host::Host;
+pub use guest::interface::{HookDecl, Interface, KfuncDecl};
 pub use guest::{memory, trace};
 pub use insn::Insn;
 pub use load::core_relo::{CoreReloError, PatchError};
@@ -44,4 +49,5 @@ pub use parser::{
 pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};
 pub use run::Vm;
-pub use verify::{Reject, VerifiedParser, VerifyError};
+pub use run::verified::VerifiedParser;
+pub use verify::{Reject, VerifyError};

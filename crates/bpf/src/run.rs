@@ -63,23 +63,18 @@
 )]
 
 mod alu;
+mod calls;
 mod interpreter;
-mod machine;
+pub(crate) mod verified;
 mod watch;
 
-pub(crate) use self::machine::{Lock, Machine};
+use self::verified::VerifiedParser;
+use crate::guest::machine::{FRAMES, Machine, STACK, Stage};
 use crate::guest::maps::Maps;
 use crate::guest::memory::{Memory, Site};
 use crate::place::Place;
-use crate::verify::VerifiedParser;
 use crate::{Fault, RunError};
 use crate::{Host, Meter};
-
-/// Functions that may be active at once, callbacks among them (Linux
-/// `MAX_CALL_FRAMES`).
-pub(crate) const FRAMES: usize = 8;
-/// Bytes of stack that each of them has (Linux `MAX_BPF_STACK`).
-pub(crate) const STACK: usize = 512;
 
 /// A parser in one stage: its maps live as long as this, its programs run in
 /// it one after the other.
@@ -90,12 +85,7 @@ pub struct Vm {
     maps: Maps,
     /// The addresses of the stack frames.
     frames: [u64; FRAMES],
-    /// What the clock of the helpers says.
-    clock: u64,
-    /// Where the helpers' random numbers have got to.
-    random: u64,
-    /// The line that no more lines are printed was printed.
-    log_closed: bool,
+    stage: Stage,
 }
 
 impl Vm {
@@ -124,9 +114,7 @@ impl Vm {
             memory,
             maps,
             frames,
-            clock: 0,
-            random: 0,
-            log_closed: false,
+            stage: Stage::default(),
         })
     }
 
@@ -209,28 +197,27 @@ impl Vm {
 
     fn execute(
         &mut self,
-        program: usize,
+        number: usize,
         registers: [u64; 5],
         host: &mut dyn Host,
         meter: &mut Meter,
     ) -> Result<u64, (u32, Fault)> {
-        let code = self
-            .parser
-            .code(program)
-            .ok_or((0, Fault::NoProgram(program)))?;
+        let known = self.parser.program(number);
+        let (program, code) = known.ok_or((0, Fault::NoProgram(number)))?;
         let mut machine = Machine {
-            parser: &self.parser,
             program,
+            number,
             code,
+            kfuncs: &self.parser.kfuncs,
+            helpers: self.parser.helpers(),
+            call_back: Machine::call_back,
             memory: &mut self.memory,
             maps: &mut self.maps,
             host,
             meter,
-            clock: &mut self.clock,
-            random: &mut self.random,
+            stage: &mut self.stage,
             locks: Default::default(),
             frames: self.frames,
-            log_closed: &mut self.log_closed,
             depth: 0,
             stopped: None,
         };

@@ -19,18 +19,18 @@ mod decode;
 mod explain;
 mod reject;
 
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::ops::Range;
 
 use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
 pub use self::reject::Reject;
 use crate::bounds::rest;
 use crate::code::{Code, Op, Step};
-use crate::guest::helpers::{HELPERS, Helper, find};
+use crate::guest::helper::{Helper, find};
+use crate::guest::helpers::HELPERS;
 use crate::guest::memory::handle;
 use crate::place::Place;
-use crate::{Map, MapKind, Parser, Program};
+use crate::{Map, MapKind, Parser, Program, VerifiedParser};
 
 /// Why a parser is refused before it runs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,40 +56,6 @@ pub enum VerifyError {
         /// What it is.
         found: u64,
     },
-}
-
-/// A parser that passed [`Parser::verify`]; only such a one can run.
-#[derive(Clone, Debug)]
-pub struct VerifiedParser {
-    verified: Arc<Verified>,
-}
-
-#[derive(Debug)]
-struct Verified {
-    parser: Parser,
-    codes: Vec<Code>,
-    /// What its programs may call; calls carry places in it.
-    helpers: &'static [Helper],
-}
-
-impl Deref for VerifiedParser {
-    type Target = Parser;
-
-    fn deref(&self) -> &Parser {
-        &self.verified.parser
-    }
-}
-
-impl VerifiedParser {
-    /// Returns the code of program `program`, ready to run.
-    pub(crate) fn code(&self, program: usize) -> Option<&Code> {
-        self.verified.codes.get(program)
-    }
-
-    /// Returns the helpers that its programs may call.
-    pub(crate) fn helpers(&self) -> &'static [Helper] {
-        self.verified.helpers
-    }
 }
 
 impl Parser {
@@ -124,13 +90,7 @@ impl Parser {
             })?;
             codes.push(code);
         }
-        Ok(VerifiedParser {
-            verified: Arc::new(Verified {
-                parser: self,
-                codes,
-                helpers,
-            }),
-        })
+        Ok(VerifiedParser::new(self, codes, helpers))
     }
 }
 

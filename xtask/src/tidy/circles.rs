@@ -11,7 +11,7 @@ use super::tree::Finding;
 const MOST: usize = 3;
 /// The crates that have larger circles: files of the largest, and of all of them. These are today's
 /// sizes, so that no circle grows; a line goes with its crate's last circle of more than [`MOST`].
-const LARGER: [(&str, usize, usize); 1] = [("bpf", 20, 37)];
+const LARGER: [(&str, usize, usize); 1] = [("bpf", 13, 17)];
 
 type Circle = BTreeSet<String>;
 

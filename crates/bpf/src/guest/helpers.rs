@@ -3,7 +3,7 @@
 //! A helper does what Linux's helper of the same number does, where that makes
 //! sense without a kernel. What Linux's verifier would have refused (a wrong
 //! kind of map, a destination that is too small) ends the run with a
-//! [`Fault`]; what a program has to handle is a negative errno in r0.
+//! [`crate::Fault`]; what a program has to handle is a negative errno in r0.
 #![cfg_attr(
     not(test),
     expect(
@@ -13,68 +13,20 @@
     )
 )]
 
-/// Makes a table of functions.
-macro_rules! functions {
-    ($($number:literal $name:ident $prototype:literal $rule:literal $run:path;)*) => {
-        [$($crate::Helper {
-            number: $number,
-            name: stringify!($name),
-            prototype: $prototype,
-            rule: $rule,
-            run: $run,
-        }),*]
-    };
-}
-
 mod dynptr;
 mod flow;
 mod format;
 pub(crate) mod loader;
 mod map;
-mod names;
 mod probe;
 mod refused;
 mod ring;
 mod text;
 
-use std::fmt;
-
-use serde::Serialize;
-
 pub(crate) use self::loader::LOADER_HELPERS;
-pub(crate) use self::names::linux_name;
 pub use self::refused::{REFUSED, Refused};
 pub(crate) use self::refused::{why_no_kfunc, why_not};
-use crate::Fault;
-use crate::Interface;
-use crate::run::Machine;
-
-/// What a helper or built-in kfunc answers with: r0, or the end of the run.
-pub(crate) type Answer = Result<u64, Fault>;
-
-/// A function offered to programs.
-#[derive(Clone, Copy, Serialize)]
-#[non_exhaustive]
-pub struct Helper {
-    /// Its number in Linux; 0 for kfuncs, which go by name.
-    pub number: i32,
-    /// Its name, with `bpf_`.
-    pub name: &'static str,
-    /// Its prototype, without the name.
-    #[serde(skip)]
-    pub prototype: &'static str,
-    /// How it differs from Linux's; empty if it does not.
-    #[serde(skip)]
-    pub rule: &'static str,
-    #[serde(skip)]
-    pub(crate) run: fn(&mut Machine<'_>, [u64; 5]) -> Answer,
-}
-
-impl fmt::Debug for Helper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}{}", self.number, self.name, self.prototype)
-    }
-}
+use super::helper::{Helper, functions};
 
 /// All helpers that programs may call, ascending by number.
 pub const HELPERS: &[Helper] = &functions! {
@@ -150,7 +102,7 @@ pub const HELPERS: &[Helper] = &functions! {
 };
 
 /// Kfuncs offered to every host's programs, by their number less
-/// [`Interface::BUILT_IN`].
+/// [`crate::Interface::BUILT_IN`].
 pub const KFUNCS: &[Helper] = &functions! {
     0 bpf_iter_num_new "int (struct bpf_iter_num *it, int start, int end)" "" flow::iter_new;
     0 bpf_iter_num_next "int *(struct bpf_iter_num *it)" "" flow::iter_next;
@@ -195,35 +147,3 @@ pub const KFUNCS: &[Helper] = &functions! {
     0 bpf_preempt_enable "void (void)" "nothing runs beside a parser: only counted"
         flow::preempt_enable;
 };
-
-/// Returns the place of helper `number` in a table that ascends by number.
-pub(crate) fn find(helpers: &[Helper], number: i32) -> Option<usize> {
-    helpers
-        .binary_search_by_key(&number, |helper| helper.number)
-        .ok()
-}
-
-/// Returns the number of the built-in kfunc `name`.
-pub(crate) fn built_in(name: &str) -> Option<u32> {
-    let mut numbered = (Interface::BUILT_IN..).zip(KFUNCS);
-    numbered
-        .find(|(_, kfunc)| kfunc.name == name)
-        .map(|(number, _)| number)
-}
-
-/// Errors of Linux that helpers answer with.
-mod errno {
-    pub(super) const EPERM: u64 = negative(1);
-    pub(super) const ENOENT: u64 = negative(2);
-    pub(super) const E2BIG: u64 = negative(7);
-    pub(super) const EAGAIN: u64 = negative(11);
-    pub(super) const EFAULT: u64 = negative(14);
-    pub(super) const EEXIST: u64 = negative(17);
-    pub(super) const EINVAL: u64 = negative(22);
-    pub(super) const ERANGE: u64 = negative(34);
-    pub(super) const EOPNOTSUPP: u64 = negative(95);
-
-    const fn negative(errno: u64) -> u64 {
-        errno.wrapping_neg()
-    }
-}

@@ -3,8 +3,8 @@
 //! A [`crate::Host`] that wants to see a run gives a [`Tracer`]. Whether there
 //! is one is asked when a run begins; a run without one is not slowed down.
 
+use crate::Kfunc;
 use crate::guest::memory::{Access, Memory};
-use crate::{Helper, Kfunc};
 
 /// Sees a run.
 pub trait Tracer {
@@ -72,8 +72,13 @@ pub struct Call<'a> {
 /// What is called.
 #[derive(Clone, Copy, Debug)]
 pub enum Callee<'a> {
-    /// A helper.
-    Helper(&'static Helper),
+    /// A helper: its name, and its prototype in [`crate::HELPERS`].
+    Helper {
+        /// With `bpf_`.
+        name: &'static str,
+        /// Without the name.
+        prototype: &'static str,
+    },
     /// A kfunc.
     Kfunc(&'a Kfunc),
 }

@@ -3,11 +3,11 @@
 use super::alu::{
     COMPARE, FETCH, atomic32, atomic64, div32, div64, mod32, mod64, sdiv32, sdiv64, smod32, smod64,
 };
-use super::machine::{Callee, Machine};
+use super::calls::Callee;
 use super::watch::Pending;
-use super::{FRAMES, STACK};
 use crate::Fault;
 use crate::code::Op;
+use crate::guest::machine::{FRAMES, Machine, STACK};
 
 /// What a local call leaves for its return.
 #[derive(Clone, Copy, Default)]

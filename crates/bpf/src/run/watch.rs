@@ -2,9 +2,10 @@
 //!
 //! All of it is called only by the form of the loop that is traced.
 
-use super::machine::{Callee, Machine};
+use super::calls::Callee;
 use crate::code::{Op, Step};
-use crate::guest::helpers::HELPERS;
+use crate::guest::helper::Helper;
+use crate::guest::machine::Machine;
 use crate::guest::memory::{Access, Memory};
 use crate::guest::trace::{self, Touched};
 
@@ -35,7 +36,7 @@ impl Pending {
     }
 }
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     /// Tells the instruction that is over, if one is.
     #[cold]
     #[inline(never)]
@@ -55,7 +56,7 @@ impl Machine<'_> {
             value: value(self.memory, addr, len),
         });
         tracer.step(&trace::Step {
-            program: self.program,
+            program: self.number,
             slot: begun.slot,
             depth: begun.depth,
             changed: &changed,
@@ -69,10 +70,9 @@ impl Machine<'_> {
     #[inline(never)]
     pub(super) fn tell_call(&mut self, callee: Callee, args: [u64; 5], step: usize) {
         let slot = self.code.slot(step);
-        let parser = self.parser;
-        if let (Some(callee), Some(tracer)) = (named(parser, callee), self.host.tracer()) {
+        if let (Some(callee), Some(tracer)) = (self.named(callee), self.host.tracer()) {
             tracer.call(&trace::Call {
-                program: self.program,
+                program: self.number,
                 slot,
                 callee,
                 args,
@@ -85,8 +85,7 @@ impl Machine<'_> {
     #[cold]
     #[inline(never)]
     pub(super) fn tell_return(&mut self, callee: Callee, r0: u64) {
-        let parser = self.parser;
-        if let (Some(callee), Some(tracer)) = (named(parser, callee), self.host.tracer()) {
+        if let (Some(callee), Some(tracer)) = (self.named(callee), self.host.tracer()) {
             tracer.returned(&trace::Returned {
                 callee,
                 r0,
@@ -94,13 +93,18 @@ impl Machine<'_> {
             });
         }
     }
-}
 
-fn named(parser: &crate::Parser, callee: Callee) -> Option<trace::Callee<'_>> {
-    match callee {
-        Callee::Helper(index) => HELPERS.get(index as usize).map(trace::Callee::Helper),
-        Callee::Kfunc(index) => parser.kfuncs.get(index as usize).map(trace::Callee::Kfunc),
-        Callee::Function(_) => None,
+    fn named(&self, callee: Callee) -> Option<trace::Callee<'a>> {
+        match callee {
+            Callee::Helper(index) => {
+                let &Helper {
+                    name, prototype, ..
+                } = self.helpers.get(index as usize)?;
+                Some(trace::Callee::Helper { name, prototype })
+            }
+            Callee::Kfunc(index) => self.kfuncs.get(index as usize).map(trace::Callee::Kfunc),
+            Callee::Function(_) => None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! there are frames.
 
 use super::reject::Reject;
-use crate::run::FRAMES;
+use crate::guest::machine::FRAMES;
 
 /// A call, or a function's address taken for a callback.
 #[derive(Clone, Copy, Debug)]

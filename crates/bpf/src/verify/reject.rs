@@ -135,6 +135,6 @@ pub enum Reject {
 
 /// Returns the name of helper `number` in brackets, if Linux has one.
 fn name_of(number: i32) -> String {
-    crate::guest::helpers::linux_name(number)
+    crate::helper_names::linux_name(number)
         .map_or_else(String::new, |name| format!(" (bpf_{name})"))
 }

@@ -75,7 +75,7 @@ impl Tracer for Notes {
 
 fn name(callee: Callee<'_>) -> String {
     match callee {
-        Callee::Helper(helper) => helper.name.to_owned(),
+        Callee::Helper { name, .. } => name.to_owned(),
         Callee::Kfunc(kfunc) => kfunc.name.clone(),
     }
 }

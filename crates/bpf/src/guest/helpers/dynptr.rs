@@ -5,11 +5,13 @@
 //! and its length. A program that writes one by hand gains nothing, as every
 //! access goes by regions all the same.
 
-use super::{Answer, errno, ring};
+use super::ring;
 use crate::Fault;
 use crate::bounds::at_most;
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::Machine;
 use crate::guest::memory::Access;
-use crate::run::Machine;
 
 /// The longest data of a dynptr (Linux `DYNPTR_MAX_SIZE`).
 const MAX_LEN: u64 = (1 << 24) - 1;

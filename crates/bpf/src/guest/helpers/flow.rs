@@ -1,17 +1,18 @@
 //! Loops, iterators, arguments, and what stands for time, chance and locks.
 
-use super::{Answer, errno};
 use crate::AttachKind;
 use crate::Fault;
-use crate::run::{Lock, Machine};
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::{Lock, Machine};
 
 /// Rounds a loop may have (Linux `BPF_MAX_LOOPS`).
 const MAX_ROUNDS: i64 = 8 << 20;
 
 /// `bpf_ktime_get_ns()` and its kin.
 pub(super) fn ktime(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
-    let now = *machine.clock;
-    *machine.clock = now.wrapping_add(1);
+    let now = machine.stage.clock;
+    machine.stage.clock = now.wrapping_add(1);
     Ok(now)
 }
 
@@ -33,7 +34,7 @@ pub(super) fn repeat(
         return Ok(errno::E2BIG);
     }
     for round in 0..u64::from(rounds) {
-        if machine.call_back(callback, [round, ctx, 0, 0, 0])? != 0 {
+        if (machine.call_back)(machine, callback, [round, ctx, 0, 0, 0])? != 0 {
             return Ok(round + 1);
         }
     }
@@ -42,8 +43,8 @@ pub(super) fn repeat(
 
 /// `bpf_get_prandom_u32()`: SplitMix64 from a fixed start.
 pub(super) fn random(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
-    *machine.random = machine.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = *machine.random;
+    machine.stage.random = machine.stage.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bits = machine.stage.random;
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     Ok((bits ^ (bits >> 31)) >> 32)
@@ -61,7 +62,7 @@ pub(super) fn argument(machine: &mut Machine<'_>, [ctx, index, value, ..]: [u64;
 
 /// `bpf_get_func_ret(ctx, value)`.
 pub(super) fn previous(machine: &mut Machine<'_>, [ctx, value, ..]: [u64; 5]) -> Answer {
-    if machine.attach() != Some(AttachKind::FmodRet) {
+    if machine.program.attach != AttachKind::FmodRet {
         return Ok(errno::EOPNOTSUPP);
     }
     let behind = ctx + 8 * arguments(machine, ctx);
@@ -76,7 +77,7 @@ pub(super) fn argument_count(machine: &mut Machine<'_>, [ctx, ..]: [u64; 5]) -> 
 
 /// Returns how many arguments the hook passed in the array at `ctx`.
 fn arguments(machine: &Machine<'_>, ctx: u64) -> u64 {
-    let behind = u64::from(machine.attach() == Some(AttachKind::FmodRet));
+    let behind = u64::from(machine.program.attach == AttachKind::FmodRet);
     (machine.memory.rest(ctx) / 8).saturating_sub(behind)
 }
 

@@ -1,8 +1,9 @@
 //! `printk` formats, as Linux's BPF takes them (`bpf_bprintf_prepare`).
 
-use super::{Answer, errno};
 use crate::Fault;
-use crate::run::Machine;
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::Machine;
 
 /// Bytes of a printed line, with its NUL; also of a string argument.
 const MAX_TEXT: usize = 1024;

@@ -1,8 +1,9 @@
 //! The helpers of a light skeleton's loader program: what asks the kernel asks
 //! the program's host, by the helper's number.
 
-use super::{Answer, Helper, format, probe};
-use crate::run::Machine;
+use super::{format, probe};
+use crate::guest::helper::{Answer, Helper, functions};
+use crate::guest::machine::Machine;
 
 /// The number of `bpf_sys_bpf`.
 pub(crate) const SYS_BPF: u32 = 166;

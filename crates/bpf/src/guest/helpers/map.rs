@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Answer, errno};
 use crate::Fault;
 use crate::MapKind;
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::Machine;
 use crate::guest::maps::{Contents, Element, Hash, Live};
 use crate::guest::memory::{Access, Memory};
-use crate::run::Machine;
 
 /// What an entry of a hash costs beside its key and its value's region.
 const ENTRY_COST: u64 = 128;
@@ -123,7 +124,7 @@ pub(super) fn for_each(
         machine.memory.worked(LOOKUP_WORK);
         machine.memory.set_constant(key_place, &key)?;
         seen += 1;
-        if machine.call_back(callback, [map, key_place, value, ctx, 0])? != 0 {
+        if (machine.call_back)(machine, callback, [map, key_place, value, ctx, 0])? != 0 {
             break;
         }
         last = Some(key);

@@ -1,10 +1,11 @@
 //! Reads that may fail: a bad source is `-EFAULT` and zeros, a bad
 //! destination ends the run.
 
-use super::{Answer, errno};
 use crate::bounds::at_most;
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::Machine;
 use crate::guest::memory::{Access, AccessError};
-use crate::run::Machine;
 
 const CHUNK: u64 = 256;
 

@@ -1,7 +1,7 @@
 //! What Linux offers to such programs and this loader does not, and why: so
 //! that a message can tell "not here" from "nowhere".
 
-use super::linux_name;
+use crate::helper_names::linux_name;
 
 /// A function of Linux that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

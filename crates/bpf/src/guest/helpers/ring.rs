@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Answer, errno};
 use crate::Fault;
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::Machine;
 use crate::guest::maps::{Contents, Ring};
 use crate::guest::memory::Access;
-use crate::run::Machine;
 
 /// The kind of the reference to a reserved record.
 pub(super) const RECORD: &str = "a ring-buffer record";

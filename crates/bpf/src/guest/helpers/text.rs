@@ -5,10 +5,11 @@
 
 use std::cmp::Ordering;
 
-use super::{Answer, errno};
 use crate::Fault;
+use crate::guest::errno;
+use crate::guest::helper::Answer;
+use crate::guest::machine::Machine;
 use crate::guest::memory::Access;
-use crate::run::Machine;
 
 /// Bytes of a string that are looked at (Linux `XATTR_SIZE_MAX`).
 const MAX_TEXT: u64 = 65_536;

@@ -207,7 +207,7 @@ impl Names {
 
     fn parameters(callee: Callee<'_>) -> Vec<String> {
         match callee {
-            Callee::Helper(helper) => parameters(helper.prototype),
+            Callee::Helper { prototype, .. } => parameters(prototype),
             Callee::Kfunc(kfunc) => kfunc
                 .host
                 .and_then(prototype)
@@ -228,7 +228,7 @@ fn prototype(host: u32) -> Option<&'static str> {
 
 fn name(callee: Callee<'_>) -> &str {
     match callee {
-        Callee::Helper(helper) => helper.name,
+        Callee::Helper { name, .. } => name,
         Callee::Kfunc(kfunc) => &kfunc.name,
     }
 }

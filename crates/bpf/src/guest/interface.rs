@@ -1,0 +1,54 @@
+//! What a host offers to parsers, known before any is loaded.
+
+use super::helpers::KFUNCS;
+use crate::btf::Btf;
+
+/// What a host offers, known before any parser is loaded.
+#[derive(Debug)]
+pub struct Interface {
+    /// The host's types: what CO-RE relocations bind to.
+    pub types: Btf,
+    /// The hooks programs may attach to.
+    pub hooks: Vec<HookDecl>,
+    /// The kfuncs programs may call.
+    pub kfuncs: Vec<KfuncDecl>,
+}
+
+impl Interface {
+    /// Returns the number that [`crate::Kfunc::host`] carries for the kfunc
+    /// `name`: its index in [`Interface::kfuncs`], or one from
+    /// [`Interface::BUILT_IN`] on for those that this crate offers to every
+    /// host (number iterators). A host's own kfunc wins.
+    #[must_use]
+    pub fn kfunc(&self, name: &str) -> Option<u32> {
+        let own = self.kfuncs.iter().position(|kfunc| kfunc.name == name);
+        let mut built_in = (Self::BUILT_IN..).zip(KFUNCS);
+        own.and_then(|index| u32::try_from(index).ok()).or_else(|| {
+            let found = built_in.find(|(_, kfunc)| kfunc.name == name);
+            found.map(|(number, _)| number)
+        })
+    }
+
+    /// The first number of the kfuncs that this crate answers itself;
+    /// [`crate::Host::call`] never sees them.
+    pub const BUILT_IN: u32 = 1 << 31;
+}
+
+/// A hook: a function of the host that programs attach to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookDecl {
+    /// Its name, as in `SEC("fentry.s/NAME")`.
+    pub name: &'static str,
+    /// How many u64 arguments the host passes (without the previous return
+    /// value that `fmod_ret` programs get behind them).
+    pub args: u8,
+}
+
+/// A kfunc: a function of the host that programs call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KfuncDecl {
+    /// Its name, as in `extern ... __ksym`.
+    pub name: &'static str,
+    /// How many arguments it takes, at most 5.
+    pub args: u8,
+}

@@ -1,0 +1,125 @@
+//! Calls: of helpers, kfuncs and the program's own functions.
+
+use crate::guest::helper::{Helper, find};
+use crate::guest::helpers::KFUNCS;
+use crate::guest::machine::Machine;
+use crate::guest::memory::handle;
+use crate::{Fault, Interface};
+
+/// What the register of a `callx` names.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Callee {
+    /// The step where a function starts.
+    Function(usize),
+    Helper(u64),
+    Kfunc(u64),
+}
+
+/// Instructions that a callback costs beside its own: it takes as long as some.
+const CALLBACK_COST: u64 = 4;
+
+impl Machine<'_> {
+    /// Calls the function of this program at `callback`, and returns its r0.
+    pub(super) fn call_back(&mut self, callback: u64, args: [u64; 5]) -> Result<u64, Fault> {
+        self.meter.insns = self.meter.insns.saturating_sub(CALLBACK_COST);
+        match self.callee(callback)? {
+            Callee::Function(entry) => self.interpret(entry, args),
+            Callee::Helper(_) | Callee::Kfunc(_) => Err(Fault::NoFunction { target: callback }),
+        }
+    }
+
+    /// Calls the helper at `index` of the table.
+    #[inline(never)]
+    pub(super) fn call_helper(
+        &mut self,
+        index: u64,
+        args: [u64; 5],
+        step: usize,
+    ) -> Result<u64, Fault> {
+        match self.helpers.get(index as usize) {
+            Some(helper) => self.call_own(helper, args, step),
+            None => Err(Fault::NoFunction { target: index }),
+        }
+    }
+
+    /// Calls kfunc `index` of the parser.
+    #[inline(never)]
+    pub(super) fn call_kfunc(
+        &mut self,
+        index: u64,
+        args: [u64; 5],
+        step: usize,
+    ) -> Result<u64, Fault> {
+        let kfunc = self.kfuncs.get(index as usize);
+        let kfunc = kfunc.ok_or(Fault::NoFunction { target: index })?;
+        let Some(number) = kfunc.host else {
+            return Err(Fault::MissingKfunc {
+                name: kfunc.name.clone(),
+            });
+        };
+        if let Some(own) = number.checked_sub(Interface::BUILT_IN) {
+            return match KFUNCS.get(own as usize) {
+                Some(own) => self.call_own(own, args, step),
+                None => Err(Fault::MissingKfunc {
+                    name: kfunc.name.clone(),
+                }),
+            };
+        }
+        self.set_site(step);
+        let result = self.ask_host(number, args);
+        self.pay();
+        result
+    }
+
+    /// Returns what `target` names: a function's address, a kfunc's, or the
+    /// number of a helper (as C programs without a linker call them).
+    pub(super) fn callee(&self, target: u64) -> Result<Callee, Fault> {
+        let lower = target & u64::from(u32::MAX);
+        let callee = match target - lower {
+            handle::FUNCTION => self.function(lower as u32).map(Callee::Function),
+            handle::KFUNC => Some(Callee::Kfunc(lower)),
+            0 => {
+                let number = i32::try_from(lower).ok();
+                let helper = number.and_then(|number| find(self.helpers, number));
+                helper.map(|index| Callee::Helper(index as u64))
+            }
+            _ => None,
+        };
+        callee.ok_or(Fault::NoFunction { target })
+    }
+
+    /// Returns the step where the function that starts at `slot` begins. Programs
+    /// can calculate with an address; one that leads inside a function is none.
+    fn function(&self, slot: u32) -> Option<usize> {
+        let starts = &self.program.functions;
+        starts
+            .binary_search_by_key(&slot, |(start, _)| *start)
+            .ok()?;
+        self.code.index(slot)
+    }
+
+    /// Returns why a step that a failed relocation left stops the run.
+    #[cold]
+    pub(super) fn poisoned(&self, step: usize) -> Fault {
+        let slot = self.code.slot(step);
+        let mut all = self.program.poisoned.iter();
+        Fault::Poisoned {
+            reason: all
+                .find(|one| one.slot == slot)
+                .map(|one| one.reason.clone()),
+        }
+    }
+
+    fn call_own(&mut self, own: &Helper, args: [u64; 5], step: usize) -> Result<u64, Fault> {
+        self.set_site(step);
+        let result = (own.run)(self, args);
+        self.pay();
+        result
+    }
+
+    /// Pays for the work that memory did.
+    fn pay(&mut self) {
+        let work = self.memory.take_work();
+        self.meter.insns = self.meter.insns.saturating_sub(work);
+    }
+}
