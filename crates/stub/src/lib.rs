@@ -72,5 +72,4 @@ mod uki;
 pub use error::StubError;
 pub use extra::{ArchivePart, ExtraFile, extra_archives};
 pub use measure::Measurements;
-pub use profile::selector_of;
 pub use uki::Uki;

@@ -22,14 +22,6 @@ const TEXT_MAX: u32 = 4096;
 /// An ID has at most so many bytes, and so has the word that asks for it.
 const ID_MAX: usize = 63;
 
-/// Returns the selector in front of a command line, without the `@` in front of
-/// it: `2` of `@2 quiet`.
-pub fn selector_of(cmdline: &[u8]) -> Option<&[u8]> {
-    let rest = cmdline.strip_prefix(b"@")?;
-    let word = rest.split(|byte| matches!(byte, b' ' | 0)).next()?;
-    (!word.is_empty()).then_some(word)
-}
-
 /// Returns the number of the profile that `selector` asks for. A number is the
 /// profile of this number, and only where there is none an ID.
 pub(crate) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Result<Option<u32>> {
@@ -311,15 +303,5 @@ mod tests {
         let longest = 4096 - "#\nID=x".len();
         assert_eq!(found(&[&text(longest)], "x"), Some(0));
         assert_eq!(found(&[&text(longest + 1)], "x"), None);
-    }
-
-    #[test]
-    fn a_command_line_begins_with_a_selector_or_not() {
-        let selector = |line: &'static str| {
-            let selector = selector_of(line.as_bytes());
-            selector.map(|it| str::from_utf8(it).unwrap())
-        };
-        assert_eq!(["@a", "@a b", "@a\0b"].map(selector), [Some("a"); 3]);
-        assert_eq!(["", "a", "@", "@ a", " @a", "@\0"].map(selector), [None; 6]);
     }
 }

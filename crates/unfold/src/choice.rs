@@ -6,16 +6,15 @@
 //! fails, is an error: "not my format" and "broken" must not be mixed up.
 
 use tracing::debug;
-use ukexec_bpf::{AttachKind, Interface, Parser, VerifiedParser};
+use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
 use ukexec_pe::Subsystem;
 
 use crate::error::Place;
-use crate::host::Phase;
 use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::layer::Current;
-use crate::report::{AskedReport, ParserInfo, Warning, WarningKind};
-use crate::stage::{Armed, Inputs, Session, programs_on};
-use crate::{Options, ParserFile, ParserOrigin, UnfoldCause, UnfoldError};
+use crate::report::{AskedReport, ParserInfo};
+use crate::stage::{Armed, Inputs, Session};
+use crate::{Options, ParserFile, ParserOrigin, UnfoldError};
 
 /// A parser that is going to run.
 #[derive(Debug)]
@@ -58,21 +57,19 @@ impl<'a> Chooser<'a> {
         session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let mut place = Place::in_layer(&layer.path, Some(stage));
-        let chosen = match self.given(stage, &mut place, session)? {
-            Some(given) => Some(given),
-            None => match self.own(&mut place, layer, session)? {
-                Some(own) => Some(own),
-                None => self.listed(&mut place, inputs, session)?,
-            },
-        };
+        let mut chosen = self.given(stage, &mut place, session)?;
+        if chosen.is_none() {
+            chosen = self.own(&mut place, layer, session)?;
+        }
+        if chosen.is_none() {
+            chosen = self.listed(&mut place, inputs, session)?;
+        }
         if let (Some(_), Some(fault)) = (&chosen, layer.pe_fault()) {
-            session.warnings.push(Warning {
-                layer: layer.path.clone(),
-                stage: None,
-                kind: WarningKind::PeFault {
-                    reason: fault.to_string(),
-                },
-            });
+            let text = format!(
+                "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
+                 .bpf section of it is looked for: {fault}"
+            );
+            session.warn(&layer.path, None, text);
         }
         Ok(chosen)
     }
@@ -84,13 +81,13 @@ impl<'a> Chooser<'a> {
         place: &mut Place,
         session: &Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
-        let Some(file) = self.options.parser.as_ref().filter(|_| stage == 1) else {
-            return Ok(None);
-        };
-        let info = ParserInfo::new(&file.name, ParserOrigin::Given);
-        place.parser = Some(info.clone());
-        let parser = load(&file.object, session.interface).map_err(|c| place.error(c))?;
-        Ok(Some(Chosen { info, parser }))
+        match &self.options.parser {
+            Some(file) if stage == 1 => {
+                let info = ParserInfo::new(&file.name, ParserOrigin::Given);
+                Chosen::load(info, &file.object, place, session).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Returns the parser that the image carries.
@@ -106,11 +103,11 @@ impl<'a> Chooser<'a> {
         };
         if !pe.is_efi_application() {
             let Subsystem(subsystem) = pe.subsystem();
-            session.warnings.push(Warning {
-                layer: layer.path.clone(),
-                stage: None,
-                kind: WarningKind::NotAnEfiApplication { subsystem },
-            });
+            let text = format!(
+                "section .bpf is ignored: the image is no EFI application (Subsystem is \
+                 {subsystem}, not 10)"
+            );
+            session.warn(&layer.path, None, text);
             return Ok(None);
         }
         let info = ParserInfo::new(PARSER_SECTION, ParserOrigin::Embedded);
@@ -119,15 +116,23 @@ impl<'a> Chooser<'a> {
         let size = content.end.saturating_sub(content.start);
         let limit = session.budget.meter.memory.min(PARSER_MAX);
         if size > limit {
-            return Err(place.error(UnfoldCause::ParserTooBig { size, limit }));
+            return Err(UnfoldError::new(format!(
+                "section .bpf has {size} bytes; expected at most {limit} (parsers have up to 64 \
+                 MiB, and no more than the memory budget has left)"
+            ))
+            .at(place));
         }
         let object = layer
             .image
             .slice(content)
-            .and_then(|content| content.to_vec());
-        let object = object.map_err(|error| place.error(error))?;
-        let parser = load_own(&object, session.interface).map_err(|cause| place.error(cause))?;
-        Ok(Some(Chosen { info, parser }))
+            .and_then(|content| content.to_vec())
+            .map_err(|error| UnfoldError::unread(error).at(place))?;
+        if object.is_empty() {
+            let text =
+                "section .bpf is empty; expected a BPF object (ukexec attach puts one there)";
+            return Err(UnfoldError::new(text).at(place));
+        }
+        Chosen::load(info, &object, place, session).map(Some)
     }
 
     /// Returns the first parser of the list that says the image is its own.
@@ -137,18 +142,29 @@ impl<'a> Chooser<'a> {
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
-        for listed in &mut self.listed {
-            let info = ParserInfo::new(&listed.file.name, listed.file.origin);
-            place.parser = Some(info.clone());
-            let parser = listed.parser(place, session)?;
-            if !can_answer(&parser) {
+        for Listed { file, loaded } in &mut self.listed {
+            let info = ParserInfo::new(&file.name, file.origin);
+            let chosen = match loaded {
+                Some(parser) => Chosen {
+                    info,
+                    parser: parser.clone(),
+                },
+                None => {
+                    let chosen = Chosen::load(info, &file.object, place, session)?;
+                    warn_unless_answering(&chosen, place, session);
+                    *loaded = Some(chosen.parser.clone());
+                    chosen
+                }
+            };
+            if !can_answer(&chosen.parser) {
                 continue;
             }
-            let answer = ask(place, &info, &parser, inputs, session)?;
+            place.parser = Some(chosen.info.clone());
+            let answer = chosen.ask(place, inputs, session)?;
             let fits = answer.fits;
             session.asked.push(answer);
             if fits {
-                return Ok(Some(Chosen { info, parser }));
+                return Ok(Some(chosen));
             }
         }
         place.parser = None;
@@ -156,31 +172,18 @@ impl<'a> Chooser<'a> {
     }
 }
 
-impl Listed<'_> {
-    fn parser(
-        &mut self,
-        place: &Place,
-        session: &mut Session<'_>,
-    ) -> Result<VerifiedParser, UnfoldError> {
-        if let Some(parser) = &self.loaded {
-            return Ok(parser.clone());
+/// Warns of a parser of the list that never fits.
+fn warn_unless_answering(chosen: &Chosen, place: &Place, session: &mut Session<'_>) {
+    let mut programs = chosen.parser.programs.iter();
+    let why = match programs.any(|program| program.hook == MATCH) {
+        _ if can_answer(&chosen.parser) => return,
+        false => "it has no program on hook ukexec_match_image",
+        true => {
+            "its program on hook ukexec_match_image is fentry, which has no answer; make it fmod_ret"
         }
-        let parser =
-            load(&self.file.object, session.interface).map_err(|cause| place.error(cause))?;
-        if !can_answer(&parser) {
-            let name = self.file.name.clone();
-            let kind = match programs_on(&parser, MATCH).next() {
-                None => WarningKind::NoMatchProgram { parser: name },
-                Some(_) => WarningKind::MatchCannotAnswer { parser: name },
-            };
-            session.warnings.push(Warning {
-                layer: place.layer.clone(),
-                stage: None,
-                kind,
-            });
-        }
-        Ok(self.loaded.insert(parser).clone())
-    }
+    };
+    let text = format!("parser {} is never chosen: {why}", chosen.info.name);
+    session.warn(&place.layer, None, text);
 }
 
 /// Returns whether `parser` has a match program whose answer counts: an
@@ -192,44 +195,47 @@ pub(crate) fn can_answer(parser: &Parser) -> bool {
         .any(|program| program.hook == MATCH && program.attach == AttachKind::FmodRet)
 }
 
-/// Returns what the match programs of `parser` say.
-pub(crate) fn ask(
-    place: &Place,
-    info: &ParserInfo,
-    parser: &VerifiedParser,
-    inputs: &Inputs<'_>,
-    session: &mut Session<'_>,
-) -> Result<AskedReport, UnfoldError> {
-    let insns = session.budget.meter.insns;
-    let mut armed = Armed::new(place.clone(), parser, inputs, session)?;
-    let fits = armed.run_hook(Phase::Match)?;
-    let (record, _programs) = armed.disarm();
-    let insns = insns.saturating_sub(session.budget.meter.insns);
-    debug!(
-        layer = place.layer,
-        parser = info.name,
-        fits,
-        insns,
-        "asked a parser"
-    );
-    Ok(AskedReport {
-        parser: info.clone(),
-        fits,
-        insns,
-        log: record.log,
-        refusals: record.refusals,
-    })
-}
-
-/// Loads a plain BPF object or a light skeleton.
-pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<VerifiedParser, UnfoldCause> {
-    Ok(Parser::load(object, interface)?.verify()?)
-}
-
-/// Loads what lies in a section `.bpf`.
-fn load_own(object: &[u8], interface: &Interface) -> Result<VerifiedParser, UnfoldCause> {
-    if object.is_empty() {
-        return Err(UnfoldCause::EmptyParser);
+impl Chosen {
+    /// Loads a plain BPF object or a light skeleton, and has `place` name it.
+    pub(crate) fn load(
+        info: ParserInfo,
+        object: &[u8],
+        place: &mut Place,
+        session: &Session<'_>,
+    ) -> Result<Self, UnfoldError> {
+        place.parser = Some(info.clone());
+        let parser = Parser::load(object, &session.interface)
+            .map_err(|error| UnfoldError::caused("the parser cannot be loaded", error).at(place))?
+            .verify()
+            .map_err(|error| UnfoldError::caused("the parser is refused", error).at(place))?;
+        Ok(Self { info, parser })
     }
-    load(object, interface)
+
+    /// Returns the answer of the parser's match programs.
+    pub(crate) fn ask(
+        &self,
+        place: &Place,
+        inputs: &Inputs<'_>,
+        session: &mut Session<'_>,
+    ) -> Result<AskedReport, UnfoldError> {
+        let insns = session.budget.meter.insns;
+        let mut armed = Armed::new(place.clone(), &self.parser, inputs, session)?;
+        let fits = armed.run_hook(MATCH)?;
+        let (record, _programs) = armed.disarm();
+        let insns = insns.saturating_sub(session.budget.meter.insns);
+        debug!(
+            layer = place.layer,
+            parser = self.info.name,
+            fits,
+            insns,
+            "asked a parser"
+        );
+        Ok(AskedReport {
+            parser: self.info.clone(),
+            fits,
+            insns,
+            log: record.log,
+            refusals: record.refusals,
+        })
+    }
 }

@@ -1,12 +1,12 @@
 //! Reading ropes piecemeal, and paying for it.
-//!
-//! Whatever reads bytes on behalf of a parser draws from the instructions that
-//! are left, so that no parser can make it read without end.
 
 use std::io;
 use std::ops::Range;
 
 use ukexec_bpf::{Rope, RopeError};
+
+use crate::UnfoldError;
+use crate::costs::{self, Unpaid, pay, wide};
 
 /// Reads a span of a rope, a chunk at a time.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Chunks<'a> {
     rope: &'a Rope,
     rest: Range<u64>,
     chunk: Vec<u8>,
+    /// Bytes of the chunk that were consumed.
+    used: usize,
 }
 
 impl<'a> Chunks<'a> {
@@ -23,23 +25,36 @@ impl<'a> Chunks<'a> {
             rope,
             rest: span,
             chunk: Vec::new(),
+            used: 0,
         }
     }
 
     /// Reads the next bytes and returns them; none at the end.
     pub(crate) fn advance(&mut self, insns: &mut u64) -> Result<&[u8], ReadError> {
         self.chunk.clear();
+        self.used = 0;
         let end = self.rest.end.min(self.rest.start.saturating_add(CHUNK));
         let next = self.rope.slice(self.rest.start..end)?;
-        pay(insns, cost(&next))?;
+        pay(insns, costs::reading(&next))?;
         self.chunk = next.to_vec()?;
         self.rest.start = end;
         Ok(&self.chunk)
     }
 
-    /// Returns what was last read.
-    fn chunk(&self) -> &[u8] {
-        &self.chunk
+    /// Returns the bytes that were read and not consumed, or else the next ones.
+    fn fill(&mut self, insns: &mut u64) -> Result<&[u8], ReadError> {
+        if self.used >= self.chunk.len() {
+            self.advance(insns)?;
+        }
+        // Consumed is less than the chunk, or nothing of it.
+        Ok(self.chunk.get(self.used..).unwrap_or_default())
+    }
+
+    /// Reads the next byte; `None` at the end.
+    pub(crate) fn byte(&mut self, insns: &mut u64) -> Result<Option<u8>, ReadError> {
+        let byte = self.fill(insns)?.first().copied();
+        self.used = self.used.saturating_add(1);
+        Ok(byte)
     }
 }
 
@@ -49,10 +64,8 @@ impl<'a> Chunks<'a> {
 pub(crate) struct Payload<'a> {
     chunks: Chunks<'a>,
     insns: &'a mut u64,
-    /// Bytes of the chunk that were consumed.
-    used: usize,
-    consumed: u64,
-    error: Option<ReadError>,
+    pub(crate) consumed: u64,
+    pub(crate) error: Option<ReadError>,
 }
 
 impl<'a> Payload<'a> {
@@ -60,34 +73,22 @@ impl<'a> Payload<'a> {
         Self {
             chunks: Chunks::new(rope, 0..rope.len()),
             insns,
-            used: 0,
             consumed: 0,
             error: None,
         }
-    }
-
-    /// Returns how many bytes were consumed, and why reading failed.
-    pub(crate) fn into_outcome(self) -> (u64, Option<ReadError>) {
-        (self.consumed, self.error)
     }
 }
 
 impl io::BufRead for Payload<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.used >= self.chunks.chunk().len() {
-            self.used = 0;
-            if let Err(error) = self.chunks.advance(self.insns) {
-                let shown = io::Error::other(error.to_string());
-                self.error.get_or_insert(error);
-                return Err(shown);
-            }
-        }
-        // What is used is less than the chunk, or nothing of it.
-        Ok(self.chunks.chunk().get(self.used..).unwrap_or_default())
+        self.chunks.fill(self.insns).map_err(|error| {
+            self.error.get_or_insert(error);
+            io::ErrorKind::Other.into()
+        })
     }
 
     fn consume(&mut self, amount: usize) {
-        self.used = self.used.saturating_add(amount);
+        self.chunks.used = self.chunks.used.saturating_add(amount);
         self.consumed = self.consumed.saturating_add(wide(amount));
     }
 }
@@ -102,47 +103,39 @@ impl io::Read for Payload<'_> {
 }
 
 /// Why bytes were not read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) enum ReadError {
-    /// They cannot be had.
-    #[error(transparent)]
-    Rope(#[from] RopeError),
+    Rope(RopeError),
     /// There are no instructions left to pay for them.
-    #[error("the instruction budget is used up")]
     Budget,
 }
 
-/// Draws `cost` from `insns`, of which nothing is left if that is too much.
-pub(crate) fn pay(insns: &mut u64, cost: u64) -> Result<(), ReadError> {
-    let left = insns.checked_sub(cost);
-    *insns = left.unwrap_or(0);
-    match left {
-        Some(_) => Ok(()),
-        None => Err(ReadError::Budget),
+impl From<RopeError> for ReadError {
+    fn from(error: RopeError) -> Self {
+        Self::Rope(error)
     }
 }
 
-/// Returns what reading all of `rope` costs in instructions.
-pub(crate) fn cost(rope: &Rope) -> u64 {
-    let bytes = rope.len() / READ_PER_INSN;
-    wide(rope.pieces().len())
-        .saturating_mul(PIECE_INSNS)
-        .saturating_add(bytes)
+impl From<Unpaid> for ReadError {
+    fn from(_unpaid: Unpaid) -> Self {
+        Self::Budget
+    }
 }
 
-/// Returns `len` as the type of all lengths of ropes, budgets and reports.
-pub(crate) fn wide(len: usize) -> u64 {
-    // No machine that Rust compiles for has a wider `usize`.
-    u64::try_from(len).unwrap_or(u64::MAX)
+impl From<ReadError> for UnfoldError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Rope(error) => Self::unread(error),
+            ReadError::Budget => Self::new(
+                "the instruction budget is used up by comparing what was handed over with what was \
+                 there before; if the image is to be trusted, raise the budget",
+            ),
+        }
+    }
 }
 
 /// Bytes that are read at once.
 const CHUNK: u64 = 128 << 10;
-/// Bytes for which one instruction is charged: more than are read in the time
-/// of one, or the budgets of instructions and output would not fit together.
-const READ_PER_INSN: u64 = 256;
-/// What it costs to read a piece however short it is: a system call.
-const PIECE_INSNS: u64 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -162,7 +155,7 @@ mod tests {
                 Ok([]) => break true,
                 Ok(_) => {}
                 Err(ReadError::Budget) => break false,
-                Err(error) => panic!("{error}"),
+                Err(error) => panic!("{error:?}"),
             }
         };
         assert_eq!((insns, ended), (left, whole));
@@ -184,10 +177,10 @@ mod tests {
         let mut payload = Payload::new(&rope, &mut insns);
         let mut bytes = Vec::new();
         assert_eq!(payload.read_to_end(&mut bytes).unwrap() as u64, 2 * CHUNK);
-        assert!(matches!(payload.into_outcome(), (len, None) if len == 2 * CHUNK));
+        assert!(matches!((payload.consumed, payload.error), (len, None) if len == 2 * CHUNK));
         let mut payload = Payload::new(&rope, &mut insns);
         payload.read_to_end(&mut bytes).unwrap_err();
-        let outcome = payload.into_outcome();
+        let outcome = (payload.consumed, payload.error);
         assert!(
             matches!(outcome, (0, Some(ReadError::Budget))),
             "{outcome:?}"

@@ -10,13 +10,14 @@
 
 use ukexec_bpf::Rope;
 
-use crate::chunks::{Chunks, ReadError, wide};
-use crate::{ParserOrigin, StageReport, UnfoldCause};
+use crate::chunks::{Chunks, ReadError};
+use crate::costs::wide;
+use crate::{ParserOrigin, StageReport, UnfoldError};
 
 /// The caller's request for the command line.
 #[derive(Debug)]
 pub(crate) struct CmdlineRequest {
-    /// `@X` without the blank, where a profile is asked for.
+    /// `X`, where profile `X` is asked for.
     selector: Option<Vec<u8>>,
     /// The first stage's input.
     input: Option<Vec<u8>>,
@@ -47,41 +48,37 @@ impl CmdlineRequest {
         append: Option<Vec<u8>>,
         profile: Option<&str>,
         image_decides: bool,
-    ) -> Result<Self, UnfoldCause> {
+    ) -> Result<Self, UnfoldError> {
         let cmdline = cmdline.map(until_nul);
         // To append nothing is not to append.
         let append = append.map(until_nul).unwrap_or_default();
-        let (written, rest) = match &cmdline {
-            Some(line) => split_selector(line),
-            None => (None, &[][..]),
-        };
-        let rest = rest.to_vec();
-        let (selector, input, explicit) = match (profile, written) {
+        let line = cmdline.as_deref();
+        let (selector, input, explicit) = match (profile, line.and_then(selector_of)) {
             (None, None) => (None, cmdline.clone(), cmdline),
             (None, Some(selector)) => {
-                check_profile(selector.strip_prefix(b"@").unwrap_or(selector))?;
-                let explicit = (!rest.is_empty()).then_some(rest);
+                check_profile(selector)?;
+                let rest = line.and_then(|line| line.splitn(2, is_blank).nth(1));
+                let explicit = rest.filter(|rest| !rest.is_empty());
+                let explicit = explicit.map(<[u8]>::to_vec);
                 (Some(selector.to_vec()), cmdline.clone(), explicit)
             }
             (Some(profile), None) => {
-                let selector = selector_of(profile)?;
-                let mut input = selector.clone();
-                input.push(b' ');
-                input.extend_from_slice(&rest);
-                (Some(selector), Some(input), cmdline)
+                check_profile(profile.as_bytes())?;
+                let input = [&word_of(profile.as_bytes()), line.unwrap_or_default()].concat();
+                (Some(profile.as_bytes().to_vec()), Some(input), cmdline)
             }
             (Some(profile), Some(selector)) => {
-                return Err(UnfoldCause::TwoProfiles {
-                    profile: profile.to_owned(),
-                    selector: text(selector),
-                });
+                return Err(UnfoldError::new(format!(
+                    "the command line begins with @{}, and profile {profile} is asked for as \
+                     well; give one of them",
+                    text(selector)
+                )));
             }
         };
         check_fit("given command line", input.as_deref())?;
         check_fit("text to append", Some(&append))?;
         let input = if image_decides {
-            let alone = |selector: &Vec<u8>| [selector, &b" "[..]].concat();
-            selector.as_ref().map(alone)
+            selector.as_deref().map(word_of)
         } else {
             input
         };
@@ -106,16 +103,15 @@ impl CmdlineRequest {
         self,
         mut handed_over: Option<Cmdline>,
         stages: &[StageReport],
-    ) -> Result<Option<Vec<u8>>, UnfoldCause> {
+    ) -> Result<Option<Vec<u8>>, UnfoldError> {
         if let Some(selector) = &self.selector {
-            let taken = match &handed_over {
-                Some(line) => split_selector(&line.text).0 != Some(selector),
-                None => false,
-            };
-            if !taken {
-                return Err(UnfoldCause::ProfileNotTaken {
-                    selector: text(selector),
-                });
+            let untaken = |line: &Cmdline| selector_of(&line.text) == Some(selector);
+            if handed_over.as_ref().is_none_or(untaken) {
+                return Err(UnfoldError::new(format!(
+                    "profile @{} was asked for, but no parser took it: the image has no profiles \
+                     that its parser knows of",
+                    text(selector)
+                )));
             }
             handed_over.take_if(|line| line.is_nothing);
         }
@@ -139,18 +135,23 @@ impl CmdlineRequest {
 /// Returns whether the caller's line may be the one of an image that decides: it
 /// must have none, and nobody but the image's own parser, or in its absence one
 /// that came with ukexec, may have said so.
-fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), UnfoldCause> {
+fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), UnfoldError> {
     if has_line {
-        return Err(UnfoldCause::ImageHasLine);
+        return Err(UnfoldError::new(
+            "the image has a command line of its own, which is part of what was signed, and a good \
+             signature is required: leave --cmdline, --append and --reuse-cmdline out",
+        ));
     }
     let is_foreign = |stage: &&StageReport| match stage.parser.origin {
         ParserOrigin::Given | ParserOrigin::ParsersD => true,
         ParserOrigin::Embedded | ParserOrigin::BuiltIn => false,
     };
     match stages.iter().find(is_foreign) {
-        Some(stage) => Err(UnfoldCause::LineUnderForeignParser {
-            parser: stage.parser.clone(),
-        }),
+        Some(StageReport { parser, .. }) => Err(UnfoldError::new(format!(
+            "whether the image has a command line of its own is known to its own parser alone, and \
+             parser {parser} took it apart; a good signature is required: leave --cmdline, \
+             --append and --reuse-cmdline out, or that parser"
+        ))),
         None => Ok(()),
     }
 }
@@ -181,13 +182,12 @@ fn is_fit(line: &[u8]) -> bool {
     wide(line.len()) <= LINE_MAX
 }
 
-fn check_fit(what: &'static str, line: Option<&[u8]>) -> Result<(), UnfoldCause> {
+fn check_fit(what: &'static str, line: Option<&[u8]>) -> Result<(), UnfoldError> {
     match line {
-        Some(line) if !is_fit(line) => Err(UnfoldCause::LineTooLong {
-            what,
-            len: wide(line.len()),
-            limit: LINE_MAX,
-        }),
+        Some(line) if !is_fit(line) => Err(UnfoldError::new(format!(
+            "the {what} has {} bytes; expected at most {LINE_MAX} (kernels take 4096 at most)",
+            line.len()
+        ))),
         _ => Ok(()),
     }
 }
@@ -200,34 +200,33 @@ fn until_nul(mut line: Vec<u8>) -> Vec<u8> {
     line
 }
 
-fn selector_of(profile: &str) -> Result<Vec<u8>, UnfoldCause> {
-    check_profile(profile.as_bytes())?;
-    Ok([b"@", profile.as_bytes()].concat())
-}
-
 /// Refuses what some parser might take for more than one word: the rest would be
 /// the caller's, and pass for the image's.
-fn check_profile(profile: &[u8]) -> Result<(), UnfoldCause> {
+fn check_profile(profile: &[u8]) -> Result<(), UnfoldError> {
     if profile.is_empty() || profile.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
-        return Err(UnfoldCause::BadProfile {
-            profile: text(profile),
-        });
+        return Err(UnfoldError::new(format!(
+            "{:?} is no profile; expected a number or an ID without blanks",
+            text(profile)
+        )));
     }
     Ok(())
 }
 
-/// Splits `@X rest` into `@X` and `rest`; a line without a selector is all
-/// rest.
-fn split_selector(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
-    let end = line
-        .iter()
-        .position(|&byte| byte == b' ')
-        .unwrap_or(line.len());
-    let (word, rest) = line.split_at(end);
-    match word {
-        [b'@', _, ..] => (Some(word), rest.strip_prefix(b" ").unwrap_or(rest)),
-        _ => (None, line),
-    }
+/// Returns the selector of a profile in front of a command line, without the `@`
+/// in front of it: `2` of `@2 quiet`.
+pub fn selector_of(line: &[u8]) -> Option<&[u8]> {
+    let word = line.strip_prefix(b"@")?;
+    let selector = word.split(|byte| matches!(byte, b' ' | 0)).next()?;
+    (!selector.is_empty()).then_some(selector)
+}
+
+/// Returns what `selector` is in front of a command line.
+fn word_of(selector: &[u8]) -> Vec<u8> {
+    [b"@", selector, b" "].concat()
+}
+
+fn is_blank(byte: &u8) -> bool {
+    *byte == b' '
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -376,9 +375,10 @@ mod tests {
                 .unwrap();
                 let line = read(&Rope::from(line.as_bytes().to_vec()), &mut 1000);
                 let outcome = request.outcome(line.unwrap(), &[stage(BuiltIn), stage(Embedded)]);
+                let error = outcome.unwrap_err().to_string();
                 assert!(
-                    matches!(outcome, Err(UnfoldCause::ImageHasLine)),
-                    "{outcome:?}"
+                    error.starts_with("the image has a command line of its own"),
+                    "{error}"
                 );
             }
         }
@@ -429,10 +429,8 @@ mod tests {
         for origin in [Given, ParsersD] {
             let request = CmdlineRequest::new(Some(b"a".to_vec()), None, None, true).unwrap();
             let outcome = request.outcome(None, &[stage(BuiltIn), stage(origin)]);
-            assert!(
-                matches!(outcome, Err(UnfoldCause::LineUnderForeignParser { .. })),
-                "{outcome:?}"
-            );
+            let error = outcome.unwrap_err().to_string();
+            assert!(error.contains("parser a.bpf.o"), "{error}");
         }
         check_decides(
             [None, Some("x"), None],
@@ -550,7 +548,10 @@ mod tests {
             (&longest, None, Some("1")),
         ] {
             let error = outcome(cmdline, append, profile).unwrap_err();
-            assert!(matches!(error, UnfoldCause::LineTooLong { .. }), "{error}");
+            assert!(
+                error.to_string().contains("expected at most 65536"),
+                "{error}"
+            );
         }
     }
 
@@ -599,5 +600,15 @@ mod tests {
                 "error: the command line begins with @1, and profile 2 is asked for as well; give one of them"
             ],
         );
+    }
+
+    #[test]
+    fn a_command_line_begins_with_a_selector_or_not() {
+        let selector = |line: &'static str| {
+            let selector = selector_of(line.as_bytes());
+            selector.map(|it| str::from_utf8(it).unwrap())
+        };
+        assert_eq!(["@a", "@a b", "@a\0b"].map(selector), [Some("a"); 3]);
+        assert_eq!(["", "a", "@", "@ a", " @a", "@\0"].map(selector), [None; 6]);
     }
 }

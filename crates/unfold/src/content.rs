@@ -4,9 +4,10 @@
 //! sliced to be compared, a comparison ends where the first difference is, and
 //! what it costs is drawn from the instructions that are left.
 
-use ukexec_bpf::{Piece, Rope};
+use ukexec_bpf::{Piece, Rope, SourceId};
 
-use crate::chunks::{Chunks, ReadError, pay, wide};
+use crate::chunks::{Chunks, ReadError};
+use crate::costs::{self, pay, wide};
 
 /// How often a span that looks like the wanted one may turn out not to be.
 const MAX_LOOKALIKES: u32 = 8;
@@ -17,8 +18,8 @@ pub(crate) fn same_bytes(a: &Rope, b: &Rope, insns: &mut u64) -> Result<bool, Re
     if a.len() != b.len() {
         return Ok(false);
     }
-    for span in Aligned::new(a, b) {
-        pay(insns, 1)?;
+    for span in Aligned::new(a.pieces(), 0, b) {
+        pay(insns, costs::PIECE)?;
         if !span.same_place && !same_bytes_read(a, b, span, insns)? {
             return Ok(false);
         }
@@ -60,7 +61,7 @@ impl<'a> References<'a> {
     /// Looks at every piece of `whole` once.
     pub(crate) fn new(whole: &'a Rope, part: &'a Rope, insns: &mut u64) -> Result<Self, ReadError> {
         let pieces = whole.pieces();
-        pay(insns, wide(pieces.len()))?;
+        pay(insns, costs::pieces(whole))?;
         let mut starts = Vec::new();
         let mut end = 0_u64;
         for (number, piece) in pieces.iter().enumerate() {
@@ -109,8 +110,8 @@ impl<'a> References<'a> {
         }
         // Every start is in a piece of the whole.
         let whole = self.whole.pieces().get(start.piece..).unwrap_or_default();
-        for span in Aligned::inside(whole, start.inside, self.part) {
-            pay(insns, 1)?;
+        for span in Aligned::new(whole, start.inside, self.part) {
+            pay(insns, costs::PIECE)?;
             if !span.same_place {
                 return Ok(false);
             }
@@ -119,24 +120,39 @@ impl<'a> References<'a> {
     }
 }
 
+/// The space that a piece's place is in.
+#[derive(PartialEq, Eq)]
+enum Medium {
+    Source(SourceId),
+    Memory,
+    /// All places in it are the same.
+    Zeros,
+}
+
+/// Returns the place of a piece's first byte.
+fn place(piece: &Piece) -> (Medium, u64) {
+    match piece {
+        Piece::Source { id, range, .. } => (Medium::Source(*id), range.start),
+        Piece::Memory(bytes) => (Medium::Memory, wide(bytes.as_ptr().addr())),
+        Piece::Zeros(_) => (Medium::Zeros, 0),
+    }
+}
+
 /// Returns how far inside `outer` the place lies where `inner` begins.
 fn distance(outer: &Piece, inner: &Piece) -> Option<u64> {
-    let distance = match (outer, inner) {
-        (
-            Piece::Source { id, range, .. },
-            Piece::Source {
-                id: inner_id,
-                range: inner_range,
-                ..
-            },
-        ) if id == inner_id => inner_range.start.checked_sub(range.start)?,
-        (Piece::Memory(outer), Piece::Memory(inner)) => {
-            let distance = inner.as_ptr().addr().checked_sub(outer.as_ptr().addr())?;
-            u64::try_from(distance).ok()?
-        }
-        _ => return None,
-    };
-    (distance < outer.len()).then_some(distance)
+    let ((medium, start), (inner_medium, inner_start)) = (place(outer), place(inner));
+    let distance = inner_start.checked_sub(start)?;
+    let is_inside = medium == inner_medium && medium != Medium::Zeros && distance < outer.len();
+    is_inside.then_some(distance)
+}
+
+/// Returns whether byte `offset_a` of `a` is byte `offset_b` of `b` because
+/// both refer to one place.
+fn same_place(a: &Piece, offset_a: u64, b: &Piece, offset_b: u64) -> bool {
+    let ((medium, start_a), (medium_b, start_b)) = (place(a), place(b));
+    medium == medium_b
+        && (medium == Medium::Zeros
+            || start_a.checked_add(offset_a) == start_b.checked_add(offset_b))
 }
 
 fn same_bytes_read(a: &Rope, b: &Rope, span: Span, insns: &mut u64) -> Result<bool, ReadError> {
@@ -154,45 +170,38 @@ fn same_bytes_read(a: &Rope, b: &Rope, span: Span, insns: &mut u64) -> Result<bo
     }
 }
 
-/// Looks for `part` byte by byte with a rolling hash, in one pass and constant
-/// memory. An image that fakes the hash many times over counts as not holding
-/// it, so that it cannot make the search long.
+/// Looks for `part` byte by byte, in one pass and constant memory.
+///
+/// A parser may have copied the caller's initrd into a record, between bytes of
+/// its own and at any offset, or may hand over other bytes that are the same. So
+/// neither places nor the ends of pieces say where to compare, and a rolling hash
+/// does. An image that fakes the hash many times over counts as not holding the
+/// part, so that it cannot make the search long.
 fn holds_bytes(whole: &Rope, part: &Rope, insns: &mut u64) -> Result<bool, ReadError> {
     let len = part.len();
     let wanted = hash(part, len, insns)?;
-    let start = hash(whole, len, insns)?;
+    let mut hash = hash(whole, len, insns)?;
     // No stage takes an initrd as long as this, so none can hand it on.
     let Ok(exponent) = u32::try_from(len) else {
         return Ok(false);
     };
     let out_factor = BASE.wrapping_pow(exponent);
-    let mut search = Search {
-        whole,
-        part,
-        wanted,
-        hash: start,
-        lookalikes: 0,
-    };
-    if search.found_at(0, insns)? {
-        return Ok(true);
-    }
     let mut leaving = Chunks::new(whole, 0..whole.len().saturating_sub(len));
     let mut entering = Chunks::new(whole, len..whole.len());
-    let mut at = 0_u64;
-    loop {
-        let (leave, enter) = (leaving.advance(insns)?, entering.advance(insns)?);
-        if leave.is_empty() {
-            return Ok(false);
-        }
-        for (leave, enter) in leave.iter().zip(enter) {
-            search.hash =
-                roll(search.hash, *enter).wrapping_sub(out_factor.wrapping_mul(u64::from(*leave)));
-            at = at.saturating_add(1);
-            if search.found_at(at, insns)? {
+    let mut lookalikes = 0..MAX_LOOKALIKES;
+    for start in 0_u64.. {
+        if hash == wanted && lookalikes.next().is_some() {
+            let end = start.saturating_add(len);
+            if same_bytes(&whole.slice(start..end)?, part, insns)? {
                 return Ok(true);
             }
         }
+        let (Some(leave), Some(enter)) = (leaving.byte(insns)?, entering.byte(insns)?) else {
+            break;
+        };
+        hash = roll(hash, enter).wrapping_sub(out_factor.wrapping_mul(u64::from(leave)));
     }
+    Ok(false)
 }
 
 /// Multiplier of the rolling hash: odd, with its bits spread (that of FNV).
@@ -206,33 +215,10 @@ fn roll(hash: u64, byte: u8) -> u64 {
 fn hash(rope: &Rope, len: u64, insns: &mut u64) -> Result<u64, ReadError> {
     let mut chunks = Chunks::new(rope, 0..len);
     let mut hash = 0;
-    loop {
-        let chunk = chunks.advance(insns)?;
-        if chunk.is_empty() {
-            return Ok(hash);
-        }
-        hash = chunk.iter().copied().fold(hash, roll);
+    while let Some(byte) = chunks.byte(insns)? {
+        hash = roll(hash, byte);
     }
-}
-
-struct Search<'a> {
-    whole: &'a Rope,
-    part: &'a Rope,
-    wanted: u64,
-    hash: u64,
-    lookalikes: u32,
-}
-
-impl Search<'_> {
-    /// Returns whether the part begins at `start`, where the hash has got to.
-    fn found_at(&mut self, start: u64, insns: &mut u64) -> Result<bool, ReadError> {
-        if self.hash != self.wanted || self.lookalikes >= MAX_LOOKALIKES {
-            return Ok(false);
-        }
-        self.lookalikes = self.lookalikes.saturating_add(1);
-        let end = start.saturating_add(self.part.len());
-        same_bytes(&self.whole.slice(start..end)?, self.part, insns)
-    }
+    Ok(hash)
 }
 
 /// A span of two ropes that lies in one piece of each.
@@ -254,12 +240,8 @@ struct Aligned<'a> {
 }
 
 impl<'a> Aligned<'a> {
-    fn new(a: &'a Rope, b: &'a Rope) -> Self {
-        Self::inside(a.pieces(), 0, b)
-    }
-
-    /// As [`Aligned::new`], from byte `used_a` of the first piece of `a` on.
-    fn inside(a: &'a [Piece], used_a: u64, b: &'a Rope) -> Self {
+    /// Begins at byte `used_a` of the first piece of `a`.
+    fn new(a: &'a [Piece], used_a: u64, b: &'a Rope) -> Self {
         Self {
             a,
             b: b.pieces(),
@@ -295,32 +277,6 @@ impl Iterator for Aligned<'_> {
             (self.b, self.used_b) = (rest_b, 0);
         }
         Some(span)
-    }
-}
-
-/// Returns whether byte `offset_a` of `a` is byte `offset_b` of `b` because
-/// both refer to one place.
-fn same_place(a: &Piece, offset_a: u64, b: &Piece, offset_b: u64) -> bool {
-    match (a, b) {
-        (
-            Piece::Source {
-                id: id_a, range: a, ..
-            },
-            Piece::Source {
-                id: id_b, range: b, ..
-            },
-        ) => id_a == id_b && a.start.checked_add(offset_a) == b.start.checked_add(offset_b),
-        (Piece::Memory(a), Piece::Memory(b)) => {
-            let address = |bytes: &bytes::Bytes, offset: u64| {
-                bytes
-                    .as_ptr()
-                    .addr()
-                    .checked_add(usize::try_from(offset).ok()?)
-            };
-            address(a, offset_a) == address(b, offset_b)
-        }
-        (Piece::Zeros(_), Piece::Zeros(_)) => true,
-        _ => false,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use ukexec_bpf::{Meter, Rope};
 
-use crate::chunks::wide;
 use crate::cmdline::Cmdline;
+use crate::costs::wide;
 use crate::refusal::Refusal;
 
 /// The newest hand-over of each resource.
@@ -39,9 +39,11 @@ impl<T> Charged<T> {
     /// Takes `charged` bytes from `meter`.
     pub(crate) fn new(value: T, charged: u64, meter: &mut Meter) -> Result<Self, Refusal> {
         let left = meter.memory.checked_sub(charged);
-        meter.memory = left.ok_or(Refusal::NoMemory {
-            needed: charged,
-            left: meter.memory,
+        meter.memory = left.ok_or_else(|| {
+            Refusal::no_memory(format!(
+                "the memory budget is used up: {charged} bytes needed, {} left",
+                meter.memory
+            ))
         })?;
         Ok(Self { value, charged })
     }

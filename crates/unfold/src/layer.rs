@@ -5,6 +5,7 @@ use ukexec_pe::{PeError, PeImage};
 
 use crate::chunks::ReadError;
 use crate::content::{References, same_bytes};
+use crate::costs;
 use crate::error::Place;
 use crate::interface::PARSER_SECTION;
 use crate::report::{AskedReport, Layer, ParserInfo, PeSummary, SectionSummary};
@@ -31,10 +32,13 @@ impl Current {
         let is_mz = match image.read_at(0, &mut magic) {
             Ok(()) => magic == *b"MZ",
             Err(RopeError::OutOfRange { .. }) => false,
-            Err(error) => return Err(place.error(error)),
+            Err(error) => return Err(UnfoldError::unread(error).at(&place)),
         };
         match is_mz.then(|| PeImage::parse(&PeBytes(&image))) {
-            Some(Err(error)) if error.is_read() => Err(place.error(error)),
+            Some(Err(error)) if error.is_read() => {
+                let text = "the image begins with MZ, but its headers cannot be read";
+                Err(UnfoldError::caused(text, error).at(&place))
+            }
             pe => Ok(Self { path, image, pe }),
         }
     }
@@ -82,7 +86,7 @@ impl Current {
         outputs: &[SourceId],
         parser: &ParserInfo,
     ) -> String {
-        let name = self.section_of(kernel, &mut NAMING_INSNS.clone());
+        let name = self.section_of(kernel, &mut { costs::NAMING_MAX });
         let name = name.unwrap_or_else(|| {
             let maker = (parser.origin != ParserOrigin::Embedded).then(|| stem(&parser.name));
             match (is_output(kernel, outputs), maker) {
@@ -130,9 +134,6 @@ impl Current {
         same_bytes(kernel, &self.image.slice(start..end)?, insns)
     }
 }
-
-/// What may be spent on finding a section's name.
-const NAMING_INSNS: u64 = 1 << 20;
 
 /// Bytes up to which a hand-over may be a copy though nothing was changed.
 const COPIED: u64 = 4 << 10;

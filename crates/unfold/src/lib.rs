@@ -31,6 +31,7 @@ mod choice;
 mod chunks;
 mod cmdline;
 mod content;
+mod costs;
 mod error;
 mod gate;
 mod handed_over;
@@ -48,16 +49,15 @@ mod refusal;
 mod report;
 mod stage;
 mod store;
+mod structs;
 #[cfg(test)]
 mod tests;
 
 pub use built_in::built_in_parsers;
-pub use cmdline::LINE_MAX as CMDLINE_MAX;
-pub use error::{UnfoldCause, UnfoldError};
+pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
+pub use error::UnfoldError;
 pub use gate::{Gate, LayerAtGate, Open};
-pub use interface::{
-    ABI, AbiKfunc, HANDLE as HANDLE_HOOK, KFUNCS, PARSER_MAX, PARSER_SECTION, interface,
-};
+pub use interface::{ABI, AbiKfunc, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};
 pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
@@ -65,6 +65,7 @@ pub use pe_bytes::PeBytes;
 pub use pipeline::{unfold, unfold_with};
 pub use report::{
     AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource,
-    SectionSummary, StageReport, Warning, WarningKind,
+    SectionSummary, StageReport, Warning,
 };
+pub use stage::can_hand_over;
 pub use store::{MemoryStore, Output, Store};

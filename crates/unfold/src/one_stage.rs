@@ -1,12 +1,10 @@
 //! One stage alone: a parser and an image, for those who write parsers.
 
-use bytes::Bytes;
 use ukexec_bpf::Rope;
 
-use crate::choice::{Chosen, ask, can_answer, load};
+use crate::choice::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
 use crate::error::Place;
-use crate::interface::interface;
 use crate::layer::Current;
 use crate::report::ParserInfo;
 use crate::stage::{self, Inputs, Session};
@@ -55,36 +53,21 @@ pub fn run_stage(
     let mut place = Place::in_layer(&options.image_name, Some(1));
     let profile = options.profile.as_deref();
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, false)
-        .map_err(|cause| place.error(cause))?;
+        .map_err(|error| error.at(&place))?;
     let layer = Current::examine(options.image_name.clone(), input.image)?;
+    let mut session = Session::new(store, budget, Some(observer));
     let info = ParserInfo::new(&parser.name, parser.origin);
-    place.parser = Some(info.clone());
-    let interface = interface();
-    let parser = load(&parser.object, &interface).map_err(|cause| place.error(cause))?;
-    let chosen = Chosen { info, parser };
-    let mut session = Session {
-        interface: &interface,
-        store,
-        budget,
-        observer: Some(observer),
-        asked: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let chosen = Chosen::load(info, &parser.object, &mut place, &session)?;
     let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
-    let cmdline = request
-        .input()
-        .map(|line| Bytes::from([line, b"\0"].concat()));
     let inputs = Inputs {
         kdump: options.kdump,
         image: &layer.image,
         initrd: initrd.as_ref(),
-        cmdline: cmdline.as_ref(),
+        cmdline: request.input(),
     };
-    let matches = if can_answer(&chosen.parser) {
-        let answer = ask(&place, &chosen.info, &chosen.parser, &inputs, &mut session)?;
-        Some(answer.fits)
-    } else {
-        None
+    let matches = match can_answer(&chosen.parser) {
+        true => Some(chosen.ask(&place, &inputs, &mut session)?.fits),
+        false => None,
     };
     let found = stage::run(1, &layer.path, &chosen, &inputs, &mut session)?;
     Ok(Stage {

@@ -3,14 +3,15 @@
 use std::io;
 
 use crate::Output;
-use crate::chunks::wide;
+use crate::costs::wide;
 
 /// Passes on to an [`Output`]. A decompressor may hide why a write failed;
 /// here it stays known, since a full disk is not the image's fault.
 pub(crate) struct CountedOutput {
-    inner: Box<dyn Output>,
-    written: u64,
-    error: Option<io::Error>,
+    pub(crate) inner: Box<dyn Output>,
+    pub(crate) written: u64,
+    /// The first error of a write.
+    pub(crate) error: Option<io::Error>,
 }
 
 impl CountedOutput {
@@ -20,15 +21,6 @@ impl CountedOutput {
             written: 0,
             error: None,
         }
-    }
-
-    pub(crate) fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Returns the output, and the first error of a write.
-    pub(crate) fn into_parts(self) -> (Box<dyn Output>, Option<io::Error>) {
-        (self.inner, self.error)
     }
 
     fn remember(&mut self, error: io::Error) -> io::Error {

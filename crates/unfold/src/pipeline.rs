@@ -1,6 +1,5 @@
 //! The pipeline: layer after layer until a kernel is left.
 
-use bytes::Bytes;
 use ukexec_bpf::{Meter, Rope};
 use ukexec_pe::PeImage;
 
@@ -9,12 +8,10 @@ use crate::cmdline::{Cmdline, CmdlineRequest};
 use crate::content::holds;
 use crate::error::Place;
 use crate::handed_over::Charged;
-use crate::interface::interface;
 use crate::layer::Current;
 use crate::stage::{self, Inputs, Session};
 use crate::{
-    Budget, Gate, Input, LayerAtGate, Open, Options, Report, Store, UnfoldCause, UnfoldError,
-    Unfolded,
+    Budget, Gate, Input, LayerAtGate, Open, Options, Report, Store, UnfoldError, Unfolded,
 };
 
 /// Takes `input.image` apart until a kernel is left.
@@ -68,8 +65,8 @@ pub fn unfold(
 ///
 /// # Errors
 ///
-/// As those of [`unfold`], and [`UnfoldCause::NotAdmitted`] for a layer that does not
-/// pass.
+/// As those of [`unfold`], and one with the gate's as its source for a layer that
+/// does not pass.
 pub fn unfold_with(
     input: Input,
     options: &Options,
@@ -81,19 +78,11 @@ pub fn unfold_with(
     let profile = options.profile.as_deref();
     let decides = options.image_decides_cmdline;
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, decides)
-        .map_err(|cause| outermost.error(cause))?;
-    let interface = interface();
+        .map_err(|error| error.at(&outermost))?;
     let layer = Current::examine(options.image_name.clone(), input.image)?;
     let mut unfolding = Unfolding {
         stage_limit: budget.stages,
-        session: Session {
-            interface: &interface,
-            store,
-            budget,
-            observer: None,
-            asked: Vec::new(),
-            warnings: Vec::new(),
-        },
+        session: Session::new(store, budget, None),
         gate,
         chooser: Chooser::new(options),
         pe: layer.pe().cloned(),
@@ -108,7 +97,7 @@ pub fn unfold_with(
     }
     unfolding
         .outcome(request)
-        .map_err(|cause| outermost.error(cause))
+        .map_err(|error| error.at(&outermost))
 }
 
 /// An unfolding between two stages.
@@ -136,12 +125,11 @@ impl Unfolding<'_> {
     ) -> Result<bool, UnfoldError> {
         self.admit(number)?;
         let cmdline = self.resources.cmdline().or(callers_line);
-        let cmdline = cmdline.map(|line| Bytes::from([line, b"\0"].concat()));
         let inputs = Inputs {
             kdump,
             image: &self.layer.image,
             initrd: self.resources.initrd(),
-            cmdline: cmdline.as_ref(),
+            cmdline,
         };
         let chosen = self
             .chooser
@@ -157,9 +145,12 @@ impl Unfolding<'_> {
         let Some(left) = self.session.budget.stages.checked_sub(1) else {
             let mut place = Place::in_layer(path, Some(number));
             place.parser = Some(chosen.info);
-            return Err(place.error(UnfoldCause::TooManyStages {
-                limit: self.stage_limit,
-            }));
+            return Err(UnfoldError::new(format!(
+                "the budget of {} stages is used up, and the image is again one that a parser \
+                 takes apart",
+                self.stage_limit
+            ))
+            .at(&place));
         };
         self.session.budget.stages = left;
         let found = stage::run(number, path, &chosen, &inputs, &mut self.session)?;
@@ -187,12 +178,13 @@ impl Unfolding<'_> {
             pe_fault: self.layer.pe_fault(),
         };
         self.gate.admit(&layer).map_err(|reason| {
-            Place::in_layer(path, Some(number)).error(UnfoldCause::NotAdmitted(reason))
+            UnfoldError::caused("refused before anything of it ran", reason)
+                .at(&Place::in_layer(path, Some(number)))
         })
     }
 
     /// Returns what is left when no parser fits any more.
-    fn outcome(mut self, request: CmdlineRequest) -> Result<Unfolded, UnfoldCause> {
+    fn outcome(mut self, request: CmdlineRequest) -> Result<Unfolded, UnfoldError> {
         let insns = &mut self.session.budget.meter.insns;
         let initrd = self.resources.final_initrd(insns)?;
         let handed_over = self.resources.cmdline.map(|line| line.value);
@@ -263,7 +255,7 @@ impl Resources {
 
     /// Returns the initrd for the kernel, which holds the caller's if there is
     /// one.
-    fn final_initrd(&self, insns: &mut u64) -> Result<Option<Rope>, UnfoldCause> {
+    fn final_initrd(&self, insns: &mut u64) -> Result<Option<Rope>, UnfoldError> {
         let initrd = self.initrd();
         if let Some(callers) = &self.callers_initrd {
             let held = match initrd {
@@ -271,7 +263,11 @@ impl Resources {
                 None => false,
             };
             if !held {
-                return Err(UnfoldCause::InitrdGone { len: callers.len() });
+                return Err(UnfoldError::new(format!(
+                    "the given initrd ({} bytes) is not in what the parsers handed over; drop \
+                     --initrd, or use a parser that passes it on",
+                    callers.len()
+                )));
             }
         }
         Ok(initrd.cloned())

@@ -2,9 +2,9 @@
 
 use ukexec_bpf::SourceId;
 
-use crate::UnfoldCause;
+use crate::UnfoldError;
 use crate::handed_over::HandedOver;
-use crate::report::{Resource, WarningKind};
+use crate::report::Resource;
 
 /// The effects of programs, as far as the host saw them.
 #[derive(Debug, Default)]
@@ -13,8 +13,8 @@ pub(crate) struct Record {
     /// The profile that the parser says it chose.
     pub(crate) profile: Option<u32>,
     pub(crate) log: Vec<String>,
-    pub(crate) warnings: Vec<WarningKind>,
-    /// What was not taken because of a limit of ukexec's, and why. A parser may
+    pub(crate) warnings: Vec<String>,
+    /// The resources that a limit of ukexec's kept out, and why. A parser may
     /// pass over that like over any refusal; the stage may not.
     pub(crate) limited: Vec<(Resource, String)>,
     /// Why calls failed: the last few, oldest first.
@@ -31,7 +31,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Remembers a warning, the same one once.
-    pub(crate) fn warn(&mut self, warning: WarningKind) {
+    pub(crate) fn warn(&mut self, warning: String) {
         if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
@@ -46,20 +46,25 @@ impl Record {
     }
 
     /// Returns the error of a stage that ended without a kernel.
-    pub(crate) fn nothing_handed_over(&self) -> UnfoldCause {
-        let HandedOver {
-            initrd, cmdline, ..
-        } = &self.handed_over;
-        let handed_over = [
-            initrd.as_ref().map(|_| Resource::Initrd),
-            cmdline.as_ref().map(|_| Resource::Cmdline),
-        ];
-        let quoted_from = self.log.len().saturating_sub(QUOTED_LINES);
-        UnfoldCause::NothingHandedOver {
-            handed_over: handed_over.into_iter().flatten().collect(),
-            log: self.log.iter().skip(quoted_from).cloned().collect(),
-            refusals: self.refusals.clone(),
+    pub(crate) fn no_kernel(&self) -> UnfoldError {
+        let mut text = "no kernel was handed over".to_owned();
+        match (&self.handed_over.initrd, &self.handed_over.cmdline) {
+            (Some(_), Some(_)) => text += "; only initrd and command line",
+            (Some(_), None) => text += "; only initrd",
+            (None, Some(_)) => text += "; only command line",
+            (None, None) => {}
         }
+        if !self.refusals.is_empty() {
+            text = format!("{text}; what failed: {}", self.refusals.join("; "));
+        }
+        let quoted_from = self.log.len().saturating_sub(QUOTED_LINES);
+        let lines = self.log.iter().skip(quoted_from);
+        let lines: Vec<_> = lines.map(|line| format!("{line:?}")).collect();
+        UnfoldError::new(if lines.is_empty() {
+            text + "; the parser printed nothing"
+        } else {
+            format!("{text}; the parser's last lines: {}", lines.join(", "))
+        })
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::{Serialize, Serializer};
-use ukexec_decompress::{Decompressed, StreamWarning};
 
 use crate::ParserOrigin;
 
@@ -206,14 +205,12 @@ impl fmt::Display for Resource {
 
 /// Something worth a look that stopped nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Warning {
     /// Path of the layer it is about.
-    pub layer: String,
+    pub(crate) layer: String,
     /// The stage it happened in, from 1; `None` outside of stages.
-    pub stage: Option<u32>,
-    /// What it is.
-    pub kind: WarningKind,
+    pub(crate) stage: Option<u32>,
+    pub(crate) text: String,
 }
 
 impl fmt::Display for Warning {
@@ -222,111 +219,6 @@ impl fmt::Display for Warning {
         if let Some(stage) = self.stage {
             write!(f, "stage {stage}: ")?;
         }
-        self.kind.fmt(f)
-    }
-}
-
-/// The kinds of [`Warning`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WarningKind {
-    /// A compressed payload lacks the end of its trailer (a checksum).
-    TrailerCut {
-        /// The compression, such as `gzip`.
-        compression: String,
-        /// What is missing, wholly or in part.
-        part: &'static str,
-        /// Whether other checksums covered the data.
-        data_checked: bool,
-    },
-    /// Bytes behind a compressed payload that belong to no stream.
-    TrailingBytes {
-        /// The compression, such as `gzip`.
-        compression: String,
-        /// How many bytes.
-        count: u64,
-    },
-    /// The image has a section `.bpf` but is no EFI application, so that it is
-    /// no container and its parser does not run.
-    NotAnEfiApplication {
-        /// What `Subsystem` says instead of 10.
-        subsystem: u16,
-    },
-    /// An image that was taken apart begins with `MZ` and is no sound PE.
-    PeFault {
-        /// What is wrong with its headers.
-        reason: String,
-    },
-    /// A parser of the list has no match program, so that it never fits.
-    NoMatchProgram {
-        /// Its file name.
-        parser: String,
-    },
-    /// A parser of the list has a match program that cannot answer, so that it
-    /// never fits.
-    MatchCannotAnswer {
-        /// Its file name.
-        parser: String,
-    },
-}
-
-impl WarningKind {
-    /// Returns what a decompression has to say.
-    pub(crate) fn of_decompression(done: &Decompressed) -> impl Iterator<Item = Self> {
-        done.warnings.iter().map(|warning| match *warning {
-            StreamWarning::TrailerCut { part, data_checked } => Self::TrailerCut {
-                compression: done.compression.to_string(),
-                part,
-                data_checked,
-            },
-            StreamWarning::TrailingBytes { count } => Self::TrailingBytes {
-                compression: done.compression.to_string(),
-                count,
-            },
-        })
-    }
-}
-
-impl fmt::Display for WarningKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TrailerCut {
-                compression,
-                part,
-                data_checked,
-            } => write!(
-                f,
-                "the trailer ({part}) of the {compression} payload is cut off; its data {}",
-                if *data_checked {
-                    "passed their checks"
-                } else {
-                    "could not be checked"
-                }
-            ),
-            Self::TrailingBytes { compression, count } => {
-                write!(
-                    f,
-                    "{count} bytes behind the {compression} payload were ignored"
-                )
-            }
-            Self::NotAnEfiApplication { subsystem } => write!(
-                f,
-                "section .bpf is ignored: the image is no EFI application (Subsystem is {subsystem}, not 10)"
-            ),
-            Self::PeFault { reason } => write!(
-                f,
-                "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
-                 .bpf section of it is looked for: {reason}"
-            ),
-            Self::NoMatchProgram { parser } => write!(
-                f,
-                "parser {parser} is never chosen: it has no program on hook ukexec_match_image"
-            ),
-            Self::MatchCannotAnswer { parser } => write!(
-                f,
-                "parser {parser} is never chosen: its program on hook ukexec_match_image is \
-                 fentry, which has no answer; make it fmod_ret"
-            ),
-        }
+        f.write_str(&self.text)
     }
 }

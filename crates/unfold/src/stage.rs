@@ -1,27 +1,23 @@
 //! One stage: a parser is armed, its hooks run, it is disarmed. What it handed
 //! over takes effect only if all of that went well.
 
-use std::fmt;
-
-use bytes::Bytes;
 use tracing::{debug, info};
-use ukexec_bpf::Vm;
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser};
+use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser, Vm};
 
 use crate::choice::Chosen;
-use crate::chunks::wide;
 use crate::cmdline::Cmdline;
 use crate::content::same_bytes;
+use crate::costs::wide;
 use crate::error::Place;
 use crate::handed_over::{Charged, HandedOver};
-use crate::host::{Phase, StageHost};
-use crate::interface::{ABI, Context, HANDLE, MATCH, POST_HANDLE, kexec_context};
+use crate::host::StageHost;
+use crate::interface::{ABI, HANDLE, MATCH, POST_HANDLE, interface};
 use crate::record::Record;
 use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, Warning};
-use crate::store::Store;
-use crate::{Budget, Observer, UnfoldCause, UnfoldError};
+use crate::structs::{Context, kexec_context};
+use crate::{Budget, Observer, Store, UnfoldError};
 
 /// What programs see.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +25,12 @@ pub(crate) struct Inputs<'a> {
     pub(crate) kdump: bool,
     pub(crate) image: &'a Rope,
     pub(crate) initrd: Option<&'a Rope>,
-    /// With its NUL.
-    pub(crate) cmdline: Option<&'a Bytes>,
+    pub(crate) cmdline: Option<&'a [u8]>,
 }
 
 /// State that the stages of one unfolding share.
 pub(crate) struct Session<'a> {
-    pub(crate) interface: &'a Interface,
+    pub(crate) interface: Interface,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
     pub(crate) observer: Option<&'a mut dyn Observer>,
@@ -44,11 +39,28 @@ pub(crate) struct Session<'a> {
     pub(crate) warnings: Vec<Warning>,
 }
 
-impl fmt::Debug for Session<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("budget", &self.budget)
-            .finish_non_exhaustive()
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        store: &'a mut dyn Store,
+        budget: &'a mut Budget,
+        observer: Option<&'a mut dyn Observer>,
+    ) -> Self {
+        Self {
+            interface: interface(),
+            store,
+            budget,
+            observer,
+            asked: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn warn(&mut self, layer: &str, stage: Option<u32>, text: String) {
+        self.warnings.push(Warning {
+            layer: layer.to_owned(),
+            stage,
+            text,
+        });
     }
 }
 
@@ -79,29 +91,37 @@ pub(crate) fn run(
         hook: None,
     };
     info!(stage = number, layer = path, parser = %chosen.info, "stage begins");
-    if programs_on(&chosen.parser, HANDLE).next().is_none() {
-        return Err(place.error(UnfoldCause::NoProgram));
+    if !can_hand_over(&chosen.parser) {
+        return Err(UnfoldError::new(format!(
+            "the parser has no program on hook {HANDLE}, which parsers of ABI {ABI} hand over in"
+        ))
+        .at(&place));
     }
     let insns = session.budget.meter.insns;
     let mut armed = Armed::new(place.clone(), &chosen.parser, inputs, session)?;
-    armed.run_hook(Phase::Handle)?;
+    armed.run_hook(HANDLE)?;
     let kernel = armed
         .take_kernel(inputs)
-        .map_err(|cause| place.error(cause))?;
-    armed.run_hook(Phase::Post)?;
+        .map_err(|error| error.at(&place))?;
+    armed.run_hook(POST_HANDLE)?;
     let (record, programs) = armed.disarm();
     let insns = insns.saturating_sub(session.budget.meter.insns);
     info!(stage = number, insns, "stage ends");
-    session
-        .warnings
-        .extend(record.warnings.into_iter().map(|kind| Warning {
-            layer: path.to_owned(),
-            stage: Some(number),
-            kind,
-        }));
+    for text in record.warnings {
+        session.warn(path, Some(number), text);
+    }
     let HandedOver {
         initrd, cmdline, ..
     } = record.handed_over;
+    let sizes = [
+        (Resource::Kernel, Some(kernel.value.len())),
+        (Resource::Initrd, initrd.as_ref().map(|it| it.value.len())),
+        (
+            Resource::Cmdline,
+            cmdline.as_ref().map(|it| wide(it.value.text.len())),
+        ),
+    ];
+    let sizes = sizes.into_iter();
     let report = StageReport {
         number,
         layer: path.to_owned(),
@@ -110,7 +130,9 @@ pub(crate) fn run(
         programs,
         insns,
         profile: record.profile,
-        handed_over: summary(&kernel, initrd.as_ref(), cmdline.as_ref()),
+        handed_over: sizes
+            .filter_map(|(resource, size)| size.map(|size| HandOver { resource, size }))
+            .collect(),
         log: record.log,
     };
     Ok(Found {
@@ -122,15 +144,11 @@ pub(crate) fn run(
     })
 }
 
-/// Returns the programs of `parser` on `hook`, in file order.
-pub(crate) fn programs_on<'a>(
-    parser: &'a Parser,
-    hook: &'a str,
-) -> impl Iterator<Item = usize> + use<'a> {
-    let programs = parser.programs.iter().enumerate();
-    programs
-        .filter(move |(_, program)| program.hook == hook)
-        .map(|(index, _)| index)
+/// Returns whether a program of `parser` is on the hook for handing over. A
+/// parser without one is refused.
+#[must_use]
+pub fn can_hand_over(parser: &Parser) -> bool {
+    parser.programs.iter().any(|program| program.hook == HANDLE)
 }
 
 /// A parser with its maps, in sight of what it shall take apart.
@@ -155,14 +173,15 @@ impl<'a> Armed<'a> {
     ) -> Result<Self, UnfoldError> {
         let Budget { meter, output, .. } = &mut *session.budget;
         let types = &session.interface.types;
-        let mut vm =
-            Vm::new(parser, meter).map_err(|fault| place.error(UnfoldCause::Arm(fault)))?;
+        let mut vm = Vm::new(parser, meter).map_err(|fault| {
+            UnfoldError::caused("the parser's maps cannot be made", fault).at(&place)
+        })?;
         let context = inputs
             .show(vm.memory(), types)
-            .map_err(|cause| place.error(cause))?;
+            .map_err(|error| error.at(&place))?;
         let host = StageHost {
             stage: place.stage,
-            phase: Phase::Match,
+            hook: MATCH,
             types,
             store: &mut *session.store,
             observer: match &mut session.observer {
@@ -184,29 +203,22 @@ impl<'a> Armed<'a> {
         })
     }
 
-    /// Runs all programs on the hook of `phase`. Returns whether an `fmod_ret`
+    /// Runs all programs on `hook`, in file order. Returns whether an `fmod_ret`
     /// program among them returned another value than 0.
-    pub(crate) fn run_hook(&mut self, phase: Phase) -> Result<bool, UnfoldError> {
-        let hook = match phase {
-            Phase::Match => MATCH,
-            Phase::Handle => HANDLE,
-            Phase::Post => POST_HANDLE,
-        };
-        self.host.phase = phase;
+    pub(crate) fn run_hook(&mut self, hook: &'static str) -> Result<bool, UnfoldError> {
+        self.host.hook = hook;
         let mut answer = false;
         let mut previous = 0;
-        for index in programs_on(self.parser, hook) {
-            let Some(program) = self.parser.programs.get(index) else {
-                continue;
-            };
+        let programs = self.parser.programs.iter().enumerate();
+        for (index, program) in programs.filter(|(_, program)| program.hook == hook) {
             let insns = self.meter.insns;
             if let Some(observer) = &mut self.host.observer {
                 observer.begins(&program.name, hook);
             }
             let returned = match program.attach {
-                AttachKind::Fentry => self.run(index, &[self.context], hook)?,
+                AttachKind::Fentry => self.run(index, &[self.context])?,
                 AttachKind::FmodRet => {
-                    previous = self.run(index, &[self.context, previous], hook)?;
+                    previous = self.run(index, &[self.context, previous])?;
                     // The hooks return an int: the upper half is noise.
                     answer |= previous.trailing_zeros() < i32::BITS;
                     previous
@@ -225,38 +237,30 @@ impl<'a> Armed<'a> {
         Ok(answer)
     }
 
-    fn run(
-        &mut self,
-        program: usize,
-        args: &[u64],
-        hook: &'static str,
-    ) -> Result<u64, UnfoldError> {
-        self.vm
-            .run(program, args, &mut self.host, self.meter)
-            .map_err(|error| {
-                let place = Place {
-                    hook: Some(hook),
-                    ..self.place.clone()
-                };
-                place.error(error)
-            })
+    fn run(&mut self, program: usize, args: &[u64]) -> Result<u64, UnfoldError> {
+        let done = self.vm.run(program, args, &mut self.host, self.meter);
+        done.map_err(|error| {
+            self.place.hook = Some(self.host.hook);
+            UnfoldError::caused("", error).at(&self.place)
+        })
     }
 
     /// Takes the kernel that was handed over. There must be one, and it must
     /// not be the image again, or unfolding would never end.
-    fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Charged<Rope>, UnfoldCause> {
+    fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Charged<Rope>, UnfoldError> {
         let record = &mut self.host.record;
         let Some(kernel) = record.handed_over.kernel.take() else {
-            return Err(record.nothing_handed_over());
+            return Err(record.no_kernel());
         };
         if let Some((resource, reason)) = record.limited.first() {
-            return Err(UnfoldCause::NotTaken {
-                resource: *resource,
-                reason: reason.clone(),
-            });
+            return Err(UnfoldError::new(format!(
+                "the {resource} was handed over and not taken, so that it would be missing: {reason}"
+            )));
         }
         if same_bytes(&kernel.value, inputs.image, &mut self.meter.insns)? {
-            return Err(UnfoldCause::NoProgress);
+            return Err(UnfoldError::new(
+                "the kernel that was handed over is the stage's own image: there is no progress",
+            ));
         }
         Ok(kernel)
     }
@@ -277,64 +281,45 @@ impl Inputs<'_> {
 
     /// Puts the inputs into `memory`, and returns the address of the context
     /// that names them.
-    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, UnfoldCause> {
-        let image = show("image", self.image.clone(), memory)?;
-        let initrd = match self.initrd {
-            Some(initrd) => show("initrd", initrd.clone(), memory)?,
-            None => ABSENT,
-        };
-        let cmdline = match self.cmdline {
-            Some(line) => {
-                let len = int_len("command line", wide(line.len()).saturating_sub(1))?;
-                let (address, _with_nul) = show("cmdline", Rope::from(line.clone()), memory)?;
-                (address, len)
-            }
-            None => ABSENT,
-        };
+    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, UnfoldError> {
+        let image = show("image", Some(self.image.clone()), memory)?;
+        let initrd = show("initrd", self.initrd.cloned(), memory)?;
+        let line = self.cmdline.map(|line| [line, b"\0"].concat().into());
+        let (cmdline, with_nul) = show("cmdline", line, memory)?;
         let context = Context {
             kdump: self.kdump,
             image,
             initrd,
-            cmdline,
+            cmdline: (cmdline, with_nul.saturating_sub(1).max(0)),
         };
         let context = kexec_context(types, &context);
-        memory
-            .add_rope("context", Rope::from(context))
-            .map_err(UnfoldCause::Show)
+        add("context", context.into(), memory)
     }
 }
 
-/// What the context says of what there is not: NULL and 0.
-const ABSENT: (u64, i32) = (0, 0);
-
-fn show(name: &'static str, rope: Rope, memory: &mut Memory) -> Result<(u64, i32), UnfoldCause> {
-    let len = int_len(name, rope.len())?;
-    let address = memory.add_rope(name, rope).map_err(UnfoldCause::Show)?;
-    Ok((address, len))
+/// Returns the address and the length that the context has for `rope`: NULL and 0
+/// for what there is not.
+fn show(
+    name: &'static str,
+    rope: Option<Rope>,
+    memory: &mut Memory,
+) -> Result<(u64, i32), UnfoldError> {
+    let Some(rope) = rope else {
+        return Ok((0, 0));
+    };
+    let len = rope.len();
+    let int = i32::try_from(len).map_err(|_too_long| {
+        UnfoldError::new(format!(
+            "the {name} has {len} bytes, but parsers can be told of {} at most",
+            i32::MAX
+        ))
+    })?;
+    Ok((add(name, rope, memory)?, int))
 }
 
-/// Returns `len` as the `int` that the context has for it.
-fn int_len(what: &'static str, len: u64) -> Result<i32, UnfoldCause> {
-    i32::try_from(len).map_err(|_too_long| UnfoldCause::TooLong { what, len })
-}
-
-fn summary(
-    kernel: &Charged<Rope>,
-    initrd: Option<&Charged<Rope>>,
-    cmdline: Option<&Charged<Cmdline>>,
-) -> Vec<HandOver> {
-    let all = [
-        (Resource::Kernel, Some(kernel.value.len())),
-        (Resource::Initrd, initrd.map(|initrd| initrd.value.len())),
-        (
-            Resource::Cmdline,
-            cmdline.map(|line| wide(line.value.text.len())),
-        ),
-    ];
-    let given = all
-        .into_iter()
-        .filter_map(|(resource, size)| Some((resource, size?)));
-    given
-        .map(|(resource, size)| HandOver { resource, size })
-        .collect()
+fn add(region: &'static str, rope: Rope, memory: &mut Memory) -> Result<u64, UnfoldError> {
+    let added = memory.add_rope(region, rope);
+    added.map_err(|error| {
+        UnfoldError::caused("the stage's inputs cannot be shown to the parser", error)
+    })
 }

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
 use ukexec_bpf::{Piece, Rope, RopeError};
-use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives, selector_of};
-use ukexec_unfold::PeBytes;
+use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives};
+use ukexec_unfold::{PeBytes, selector_of};
 
 use super::outcome::{Outcome, no_kernel};
 use super::sources::Sources;

@@ -7,8 +7,8 @@ use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
-    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, UnfoldCause,
-    UnfoldError, built_in_parsers, unfold_with,
+    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, UnfoldError,
+    built_in_parsers, unfold_with,
 };
 
 use super::initrd;
@@ -162,13 +162,12 @@ impl Gate for Admission<'_> {
 
 /// Returns the failure of a hopeless image as it is when no unfolding has begun.
 fn plain_failure(error: UnfoldError) -> anyhow::Error {
-    match error.cause() {
-        UnfoldCause::NotAdmitted(reason)
-            if let Some(failure) = reason.downcast_ref::<Failure>() =>
-        {
-            failure.clone().into()
-        }
-        _ => error.into(),
+    let reason = error
+        .source()
+        .and_then(|reason| reason.downcast_ref::<Failure>());
+    match reason {
+        Some(failure) => failure.clone().into(),
+        None => error.into(),
     }
 }
 

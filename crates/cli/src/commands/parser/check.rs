@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use ukexec_bpf::Vm;
 use ukexec_bpf::{LoadError, Meter, Parser, Place, VerifyError};
-use ukexec_unfold::HANDLE_HOOK;
+use ukexec_unfold::can_hand_over;
 
 use super::facts::Facts;
 use super::read;
@@ -36,14 +36,9 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
     let parser = loaded.map_err(|all| refused(all.into_iter().map(Reason::from).collect()))?;
     let verified = parser.verify_or_explain();
     let mut reasons = Vec::new();
-    if !parser
-        .programs
-        .iter()
-        .any(|program| program.hook == HANDLE_HOOK)
-    {
-        reasons.push(Reason::plain(format!(
-            "no program is on hook {HANDLE_HOOK}, which parsers hand over in"
-        )));
+    if !can_hand_over(&parser) {
+        let message = "no program is on hook bpf_handle_pefile, which parsers hand over in";
+        reasons.push(Reason::plain(message.to_owned()));
     }
     let verified = match verified {
         Ok(verified) if reasons.is_empty() => verified,
