@@ -16,7 +16,7 @@ use crate::error::BootError;
 ///
 /// # Errors
 ///
-/// [`BootError::Read`] if the image cannot be read.
+/// The image cannot be read.
 pub fn find_banner(
     image: &(impl ReadAt + ?Sized),
     limit: u64,

@@ -1,6 +1,5 @@
 //! Fields of a header, read without trusting its length.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -96,15 +95,19 @@ pub(crate) fn read(
     let left = image.len().saturating_sub(at);
     let mut bytes = vec![0; usize::try_from(left).map_or(max, |left| left.min(max))];
     if !bytes.is_empty() {
-        image
-            .read_at(at, &mut bytes)
-            .map_err(|cause| BootError::Read {
-                at,
-                cause: Box::new(cause),
-            })?;
+        let read = image.read_at(at, &mut bytes);
+        read.map_err(|cause| BootError::read(at, cause))?;
     }
     Ok(bytes)
 }
+
+/// Returns `len` as the type of positions in an image.
+pub(crate) fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX) // no machine has a wider `usize`
+}
+
+/// Every header but those of s390 and ELF segments lies in so many bytes.
+pub(crate) const HEAD_LEN: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,14 @@
 //! Spec: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel
 //! Header"; the rules are those of `arch/x86/kernel/kexec-bzimage64.c`.
 
+use crate::arch::{Arch, Platform};
 use crate::bytes::Fields;
 use crate::error::BootError;
 use crate::format::{CmdlineLimit, KernelFormat};
-use crate::platform::{Arch, Platform};
-use crate::problem::{FileLoadErrno, KernelFault, Problem};
+use crate::problem::{ENOEXEC, Problem, Severity, cut_off};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What matters of the setup header.
@@ -39,11 +42,8 @@ impl Setup {
     pub(crate) fn read(head: Fields<'_>, len: u64) -> Result<Self, BootError> {
         // What an older protocol lacks reads as zeros, or as code; the version
         // rules such kernels out before it matters.
-        Self::fields(head).ok_or(BootError::TooShort {
-            format: KernelFormat::BzImage,
-            needed: TWO_SECTORS,
-            found: len,
-        })
+        let short = || BootError::too_short(KernelFormat::BzImage, TWO_SECTORS, len);
+        Self::fields(head).ok_or_else(short)
     }
 
     fn fields(head: Fields<'_>) -> Option<Self> {
@@ -111,7 +111,7 @@ impl Setup {
 
     /// Returns what is wrong on any machine with the image of `len` bytes. An
     /// older header has not all that is looked at, and is refused for its age.
-    pub(crate) fn faults(&self, len: u64) -> Vec<KernelFault> {
+    pub(crate) fn faults(&self, len: u64) -> Vec<String> {
         let mut faults = Vec::new();
         if self.version < PROTOCOL_2_12 {
             return faults;
@@ -119,63 +119,69 @@ impl Setup {
         let needed = self.setup_len.saturating_add(self.body_min);
         // A shorter one is refused.
         if (self.setup_len..needed).contains(&len) {
-            faults.push(KernelFault::CutOff { needed, found: len });
+            faults.push(cut_off(needed, len));
         }
         if !self.relocatable {
-            faults.push(KernelFault::NotRelocatable);
+            faults.push(
+                "a kernel that is not relocatable: build it with CONFIG_RELOCATABLE".to_owned(),
+            );
         }
         faults
     }
 
     /// Returns what the loader finds, in its order.
     pub(crate) fn check(&self, len: u64, platform: &Platform) -> Vec<Problem> {
-        let is_32_bit = self.arch() == Some(Arch::X86);
+        let Self {
+            version, boot_flag, ..
+        } = *self;
         let lacks = |flag| self.arch() == Some(Arch::X86_64) && self.xloadflags & flag == 0;
         let refused = [
+            (len < TWO_SECTORS, cut_off(TWO_SECTORS, len)),
             (
-                len < TWO_SECTORS,
-                KernelFault::CutOff {
-                    needed: TWO_SECTORS,
-                    found: len,
-                },
+                boot_flag != BOOT_FLAG,
+                format!(
+                    "boot_flag at 0x1fe: expected 0xaa55, found {boot_flag:#x}: the file is damaged"
+                ),
             ),
             (
-                self.boot_flag != BOOT_FLAG,
-                KernelFault::NoBootFlag {
-                    found: self.boot_flag,
-                },
+                version < PROTOCOL_2_12,
+                format!(
+                    "boot protocol {}.{:02}, and 2.12 (Linux 3.8) is needed: give a newer kernel",
+                    version >> 8,
+                    version & 0xff
+                ),
             ),
             (
-                self.version < PROTOCOL_2_12,
-                KernelFault::OldProtocol {
-                    found: self.version,
-                },
+                self.loadflags & LOADED_HIGH == 0,
+                "a zImage, which loads below 1 MiB: build it as bzImage".to_owned(),
             ),
-            (self.loadflags & LOADED_HIGH == 0, KernelFault::ZImage),
-            (is_32_bit, KernelFault::Kernel32Bit),
-            (lacks(CAN_BE_LOADED_ABOVE_4G), KernelFault::NotAbove4G),
+            (
+                self.arch() == Some(Arch::X86),
+                "a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one".to_owned(),
+            ),
+            (
+                lacks(CAN_BE_LOADED_ABOVE_4G),
+                "a kernel that cannot be loaded above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G is not \
+                 set): build it with CONFIG_RELOCATABLE"
+                    .to_owned(),
+            ),
             (
                 lacks(FIVE_LEVEL) && platform.five_level_paging == Some(true),
-                KernelFault::NoFiveLevelPaging,
+                "a kernel without 5-level paging (XLF_5LEVEL is not set), which the running one \
+                 uses: boot with no5lvl, or give a newer kernel"
+                    .to_owned(),
             ),
-            (
-                len < self.setup_len,
-                KernelFault::CutOff {
-                    needed: self.setup_len,
-                    found: len,
-                },
-            ),
+            (len < self.setup_len, cut_off(self.setup_len, len)),
         ];
-        let mut problems: Vec<Problem> = refused
-            .into_iter()
-            .filter(|(is_so, _)| *is_so)
-            .map(|(_, fault)| Problem::refused(FileLoadErrno::Enoexec, fault))
+        let refused = refused.into_iter().filter(|(is_so, _)| *is_so);
+        let mut problems: Vec<_> = refused
+            .map(|(_, fault)| Problem::refused(ENOEXEC, fault))
             .collect();
         if platform.efi_32bit == Some(true) {
             // Not where the running kernel leaves the firmware alone.
-            problems.push(Problem::may_be_refused(
-                FileLoadErrno::Enoexec,
-                KernelFault::Efi32Bit,
+            problems.push(Problem::new(
+                Severity::MayBeRefused(ENOEXEC),
+                "this machine's UEFI firmware is 32-bit: boot with efi=noruntime to kexec",
             ));
         }
         problems

@@ -1,12 +1,12 @@
 //! What a machine's `kexec_file_load(2)` makes of a kernel.
 
-use crate::format::KernelFormat;
-use crate::image::Flat;
-use crate::kernel::{Header, Kernel};
-use crate::platform::{Arch, Platform};
-use crate::problem::{FileLoadErrno, KernelFault, Problem};
-use alloc::vec;
+use alloc::format;
 use alloc::vec::Vec;
+
+use crate::arch::{Arch, Platform};
+use crate::format::KernelFormat;
+use crate::kernel::Kernel;
+use crate::problem::{EINVAL, ENOEXEC, ENOSYS, Problem, Severity};
 
 impl Kernel {
     /// Returns what the kernel of `platform` would object to, and what would go
@@ -14,14 +14,14 @@ impl Kernel {
     /// be; signatures and memory are looked at by that kernel alone.
     #[must_use]
     pub fn check(&self, platform: &Platform) -> Vec<Problem> {
-        let mut problems = self.check_fit(platform);
+        let mut problems: Vec<_> = self.check_fit(platform).into_iter().collect();
         // The loader of another machine would not get to these.
         if !problems.iter().any(Problem::is_refusal) {
             problems.extend(self.check_header(platform));
         }
         for fault in &self.faults {
             if !problems.iter().any(|problem| problem.fault == *fault) {
-                problems.push(Problem::taken(fault.clone()));
+                problems.push(Problem::new(Severity::Unnoticed, fault.clone()));
             }
         }
         problems
@@ -34,130 +34,81 @@ impl Kernel {
         if u32::try_from(len).is_ok_and(|len| len <= limit.bytes) {
             return None;
         }
-        let fault = KernelFault::CmdlineTooLong {
-            len,
-            limit: limit.bytes,
-            source_of_limit: limit.source,
-        };
-        Some(if limit.refused {
-            Problem::refused(FileLoadErrno::Einval, fault)
+        let severity = if limit.refused {
+            Severity::Refused(EINVAL)
         } else {
-            Problem::taken(fault)
-        })
+            Severity::Unnoticed
+        };
+        let (most, source) = (limit.bytes, limit.source);
+        let fault =
+            format!("the command line has {len} bytes, at most {most} are taken ({source})");
+        Some(Problem::new(severity, fault))
     }
 
-    fn check_fit(&self, platform: &Platform) -> Vec<Problem> {
-        let Some(loader) = Loader::of(platform.arch) else {
-            let fault = KernelFault::NoFileLoad {
-                machine: platform.arch,
-            };
-            return vec![Problem::refused(FileLoadErrno::Enosys, fault)];
+    fn check_fit(&self, platform: &Platform) -> Option<Problem> {
+        let machine = platform.arch;
+        let Some(loader) = &machine.row().loader else {
+            let fault = format!("Linux has no kexec_file_load on {machine}: use kexec-tools there");
+            return Some(Problem::refused(ENOSYS, fault));
         };
         // A 32-bit bzImage has a word of its own.
-        let is_taken = |kernel| (kernel, platform.arch) == (Arch::X86, Arch::X86_64);
+        let is_taken = |kernel| (kernel, machine) == (Arch::X86, Arch::X86_64);
         if let Some(kernel) = self.arch
-            && kernel != platform.arch
+            && kernel != machine
             && !is_taken(kernel)
         {
-            let fault = KernelFault::WrongArch {
-                kernel,
-                machine: platform.arch,
-            };
-            return vec![Problem::refused(loader.errno, fault)];
+            let fault = format!(
+                "the kernel is for {kernel}, this machine is {machine}: give one for {machine}"
+            );
+            return Some(Problem::refused(loader.errno, fault));
         }
         if !loader.formats.contains(&self.format) {
-            let fault = KernelFault::WrongFormat {
-                format: self.format,
-                machine: platform.arch,
-                takes: loader.takes,
-            };
-            return vec![Problem::refused(loader.errno, fault)];
+            let (format, takes) = (self.format, loader.takes);
+            let fault = format!(
+                "the kernel is packed as {format}, and {machine} loads {takes} only: give {takes}"
+            );
+            return Some(Problem::refused(loader.errno, fault));
         }
-        if self.byte_order == platform.byte_order {
-            return Vec::new();
-        }
-        let fault = KernelFault::WrongByteOrder {
-            kernel: self.byte_order,
-            machine: platform.byte_order,
-        };
-        vec![match platform.arch {
-            // Most processors run both.
-            Arch::Arm64 => Problem::may_be_refused(FileLoadErrno::Einval, fault),
-            // The ELF loader reads both.
-            Arch::PowerPc64 => Problem::taken(fault),
-            _ => Problem::refused(loader.errno, fault),
-        }]
+        let (kernel, machine) = (self.byte_order, platform.byte_order);
+        (kernel != machine).then(|| {
+            let fault = format!(
+                "the kernel is {kernel}, this machine's is {machine}: give a {machine} one"
+            );
+            Problem::new(loader.other_order, fault)
+        })
     }
 
     fn check_header(&self, platform: &Platform) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        match &self.header {
-            Header::BzImage(setup) => problems.extend(setup.check(self.true_len, platform)),
-            Header::Arm64(image) => problems.extend(image.check(platform)),
-            Header::Plain => {}
+        let mut problems = match &self.setup {
+            Some(setup) => setup.check(self.true_len, platform),
+            None => Vec::new(),
+        };
+        if let (Some(needed), Some(running)) = (self.page_size, platform.page_size)
+            && needed != running
+        {
+            // Only the size in use can be seen from here, not which ones the
+            // processor knows.
+            let (needed, running) = (needed >> 10, running >> 10);
+            let fault = format!(
+                "the kernel wants pages of {needed} KiB, this machine uses {running} KiB: its \
+                 processor must know both"
+            );
+            problems.push(Problem::new(Severity::MayBeRefused(EINVAL), fault));
         }
-        if matches!(self.format, KernelFormat::Image | KernelFormat::LoongArchPe) {
-            problems.extend(self.memory_len.and_then(Flat::check_size));
+        let is_flat = matches!(self.format, KernelFormat::Image | KernelFormat::LoongArchPe);
+        if is_flat && self.memory_len == Some(0) {
+            problems.push(Problem::refused(
+                EINVAL,
+                "the size in memory is 0, as before Linux 3.17 or in a zboot image: give a bare \
+                 Image",
+            ));
         }
         if self.format == KernelFormat::Elf {
             // Segments outside the file.
-            let cut = self
-                .faults
-                .iter()
-                .find(|fault| matches!(fault, KernelFault::CutOff { .. }));
-            problems.extend(
-                cut.cloned()
-                    .map(|cut| Problem::refused(FileLoadErrno::Enoexec, cut)),
-            );
+            let faults = self.faults.iter();
+            problems.extend(faults.map(|fault| Problem::refused(ENOEXEC, fault.clone())));
         }
         problems
-    }
-}
-
-/// What an architecture's `kexec_file_load` loads.
-struct Loader {
-    formats: &'static [KernelFormat],
-    takes: &'static str,
-    /// What its last loader answers to what it does not know.
-    errno: FileLoadErrno,
-}
-
-impl Loader {
-    fn of(arch: Arch) -> Option<Self> {
-        let (formats, takes, errno): (&[_], _, _) = match arch {
-            Arch::X86_64 => (
-                &[KernelFormat::BzImage],
-                "a bzImage (vmlinuz)",
-                FileLoadErrno::Enoexec,
-            ),
-            Arch::Arm64 => (&[KernelFormat::Image], "an Image", FileLoadErrno::Einval),
-            Arch::Riscv64 => (
-                &[KernelFormat::Image, KernelFormat::Elf],
-                "an Image or ELF",
-                FileLoadErrno::Einval,
-            ),
-            Arch::LoongArch64 => (
-                &[KernelFormat::LoongArchPe, KernelFormat::Elf],
-                "an uncompressed EFI kernel or ELF",
-                FileLoadErrno::Enoexec,
-            ),
-            Arch::PowerPc64 => (
-                &[KernelFormat::Elf],
-                "ELF (vmlinux)",
-                FileLoadErrno::Enoexec,
-            ),
-            Arch::S390x => (
-                &[KernelFormat::S390Image, KernelFormat::Elf],
-                "an s390 image or ELF",
-                FileLoadErrno::Einval,
-            ),
-            _ => return None,
-        };
-        Some(Self {
-            formats,
-            takes,
-            errno,
-        })
     }
 }
 
@@ -166,9 +117,9 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::arch::ByteOrder;
     use crate::identify;
-    use crate::platform::ByteOrder;
-    use crate::samples::{self, put};
+    use crate::testing::{self, put};
 
     /// Compares what a machine says of an image.
     fn check(machine: &Platform, image: &[u8], expected: Expect) {
@@ -184,16 +135,16 @@ mod tests {
     #[test]
     fn each_machine_takes_its_own() {
         for (uname, image) in [
-            ("x86_64", samples::bzimage()),
-            ("aarch64", samples::arm64()),
-            ("riscv64", samples::riscv64()),
-            ("riscv64", samples::elf(243, 2, false)),
-            ("loongarch64", samples::loongarch64()),
-            ("loongarch64", samples::elf(258, 2, false)),
-            ("ppc64le", samples::elf(21, 2, false)),
-            ("ppc64", samples::elf(21, 3, true)),
-            ("s390x", samples::s390()),
-            ("s390x", samples::elf(22, 2, true)),
+            ("x86_64", testing::bzimage()),
+            ("aarch64", testing::arm64()),
+            ("riscv64", testing::riscv64()),
+            ("riscv64", testing::elf(243, 2, false)),
+            ("loongarch64", testing::loongarch64()),
+            ("loongarch64", testing::elf(258, 2, false)),
+            ("ppc64le", testing::elf(21, 2, false)),
+            ("ppc64", testing::elf(21, 3, true)),
+            ("s390x", testing::s390()),
+            ("s390x", testing::elf(22, 2, true)),
         ] {
             assert_eq!(
                 identify(&image).unwrap().check(&machine(uname)),
@@ -207,42 +158,42 @@ mod tests {
     fn machines_refuse_what_is_not_theirs() {
         check(
             &machine("x86_64"),
-            &samples::arm64(),
+            &testing::arm64(),
             expect![
                 "the kernel is for arm64, this machine is x86_64: give one for x86_64 (kexec_file_load would answer ENOEXEC)"
             ],
         );
         check(
             &machine("aarch64"),
-            &samples::bzimage(),
+            &testing::bzimage(),
             expect![
                 "the kernel is for x86_64, this machine is arm64: give one for arm64 (kexec_file_load would answer EINVAL)"
             ],
         );
         check(
             &machine("x86_64"),
-            &samples::elf(62, 2, false),
+            &testing::elf(62, 2, false),
             expect![
                 "the kernel is packed as ELF, and x86_64 loads a bzImage (vmlinuz) only: give a bzImage (vmlinuz) (kexec_file_load would answer ENOEXEC)"
             ],
         );
         check(
             &machine("aarch64"),
-            &samples::elf(183, 2, false),
+            &testing::elf(183, 2, false),
             expect![
                 "the kernel is packed as ELF, and arm64 loads an Image only: give an Image (kexec_file_load would answer EINVAL)"
             ],
         );
         check(
             &machine("armv7l"),
-            &samples::arm64(),
+            &testing::arm64(),
             expect![
                 "Linux has no kexec_file_load on arm: use kexec-tools there (kexec_file_load would answer ENOSYS)"
             ],
         );
         check(
             &machine("s390x"),
-            &samples::elf(22, 2, false),
+            &testing::elf(22, 2, false),
             expect![
                 "the kernel is little-endian, this machine's is big-endian: give a big-endian one (kexec_file_load would answer EINVAL)"
             ],
@@ -251,7 +202,7 @@ mod tests {
 
     /// Edits a bzImage.
     fn check_bzimage(at: usize, bytes: &[u8], expected: Expect) {
-        let mut image = samples::bzimage();
+        let mut image = testing::bzimage();
         put(&mut image, at, bytes);
         check(&machine("x86_64"), &image, expected);
     }
@@ -318,7 +269,7 @@ mod tests {
 
     #[test]
     fn an_old_bzimage_is_old_at_home_and_foreign_elsewhere() {
-        let mut image = samples::bzimage();
+        let mut image = testing::bzimage();
         put(&mut image, 0x206, &[0x0b, 2]);
         check(
             &machine("x86_64"),
@@ -339,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_32_bit_bzimage_is_refused_for_that_alone() {
-        let mut image = samples::bzimage();
+        let mut image = testing::bzimage();
         put(&mut image, 0x236, &[0, 0]);
         check(
             &machine("x86_64"),
@@ -360,7 +311,7 @@ mod tests {
 
     #[test]
     fn bzimage_rules_that_depend_on_the_machine() {
-        let mut image = samples::bzimage();
+        let mut image = testing::bzimage();
         put(&mut image, 0x236, &[3]);
         let mut machine = machine("x86_64");
         check(&machine, &image, expect![""]);
@@ -385,7 +336,7 @@ mod tests {
 
     #[test]
     fn image_rules() {
-        let mut image = samples::arm64();
+        let mut image = testing::arm64();
         put(&mut image, 0x10, &[0; 8]);
         check(
             &machine("aarch64"),
@@ -394,7 +345,7 @@ mod tests {
                 "the size in memory is 0, as before Linux 3.17 or in a zboot image: give a bare Image (kexec_file_load would answer EINVAL)"
             ],
         );
-        let mut image = samples::arm64();
+        let mut image = testing::arm64();
         put(&mut image, 0x10, &0x80_u64.to_le_bytes());
         check(
             &machine("aarch64"),
@@ -403,7 +354,7 @@ mod tests {
                 "the size in memory (0x80) is less than half of the file (0x200) (kexec_file_load would not notice)"
             ],
         );
-        let mut image = samples::arm64();
+        let mut image = testing::arm64();
         put(&mut image, 0x18, &[0xb]);
         check(
             &machine("aarch64"),
@@ -414,12 +365,12 @@ mod tests {
         );
         check(
             &machine("aarch64_be"),
-            &samples::arm64(),
+            &testing::arm64(),
             expect![
                 "the kernel is little-endian, this machine's is big-endian: give a big-endian one (kexec_file_load may answer EINVAL)"
             ],
         );
-        let mut riscv = samples::riscv64();
+        let mut riscv = testing::riscv64();
         put(&mut riscv, 0x18, &[1]);
         check(
             &machine("riscv64"),
@@ -428,7 +379,7 @@ mod tests {
                 "the kernel is big-endian, this machine's is little-endian: give a little-endian one (kexec_file_load would answer EINVAL)"
             ],
         );
-        let mut loongarch = samples::loongarch64();
+        let mut loongarch = testing::loongarch64();
         put(&mut loongarch, 0x10, &[0; 8]);
         check(
             &machine("loongarch64"),
@@ -443,8 +394,8 @@ mod tests {
     fn page_sizes() {
         let mut machine = machine("aarch64");
         machine.page_size = Some(4096);
-        check(&machine, &samples::arm64(), expect![""]);
-        let mut image = samples::arm64();
+        check(&machine, &testing::arm64(), expect![""]);
+        let mut image = testing::arm64();
         put(&mut image, 0x18, &[6]);
         check(
             &machine,
@@ -461,12 +412,12 @@ mod tests {
     fn elf_rules() {
         check(
             &machine("ppc64"),
-            &samples::elf(21, 2, false),
+            &testing::elf(21, 2, false),
             expect![
                 "the kernel is little-endian, this machine's is big-endian: give a big-endian one (kexec_file_load would not notice)"
             ],
         );
-        let mut image = samples::elf(21, 2, false);
+        let mut image = testing::elf(21, 2, false);
         put(&mut image, 0x60, &[0xff]);
         check(
             &machine("ppc64le"),
@@ -487,33 +438,33 @@ mod tests {
                     .unwrap_or_default(),
             );
         };
-        check(&samples::bzimage(), 2016, expect![""]);
+        check(&testing::bzimage(), 2016, expect![""]);
         check(
-            &samples::bzimage(),
+            &testing::bzimage(),
             2017,
             expect![
                 "the command line has 2017 bytes, at most 2016 are taken (cmdline_size of the kernel's header, less room for elfcorehdr=) (kexec_file_load would answer EINVAL)"
             ],
         );
-        check(&samples::arm64(), 2047, expect![""]);
+        check(&testing::arm64(), 2047, expect![""]);
         check(
-            &samples::arm64(),
+            &testing::arm64(),
             2048,
             expect![
                 "the command line has 2048 bytes, at most 2047 are taken (COMMAND_LINE_SIZE of arm64) (kexec_file_load would not notice)"
             ],
         );
-        check(&samples::s390(), 4094, expect![""]);
+        check(&testing::s390(), 4094, expect![""]);
         check(
-            &samples::s390(),
+            &testing::s390(),
             4095,
             expect![
                 "the command line has 4095 bytes, at most 4094 are taken (max_command_line_size of the kernel's parameter area) (kexec_file_load would answer EINVAL)"
             ],
         );
-        check(&samples::elf(243, 2, false), usize::MAX, expect![""]);
+        check(&testing::elf(243, 2, false), usize::MAX, expect![""]);
         check(
-            &samples::bzimage(),
+            &testing::bzimage(),
             usize::MAX,
             expect![
                 "the command line has 18446744073709551615 bytes, at most 2016 are taken (cmdline_size of the kernel's header, less room for elfcorehdr=) (kexec_file_load would answer EINVAL)"

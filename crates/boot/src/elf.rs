@@ -6,12 +6,12 @@
 use alloc::vec::Vec;
 use ukexec_pe::ReadAt;
 
-use crate::bytes::{Fields, read};
+use crate::arch::{Arch, ByteOrder};
+use crate::bytes::{Fields, read, wide};
 use crate::error::BootError;
 use crate::format::KernelFormat;
 use crate::known;
 use crate::look_alike::LookAlike;
-use crate::platform::{Arch, ByteOrder};
 
 /// What matters of an ELF kernel.
 #[derive(Clone, Copy, Debug)]
@@ -35,15 +35,14 @@ impl Elf {
         if header.is_x86()
             && let Some(multiboot) = LookAlike::of_multiboot(image)?
         {
-            return Err(BootError::NotAKernel(multiboot));
+            return Err(multiboot.into());
         }
         if header.class == CLASS_32 {
-            return Err(BootError::NotAKernel(header.look_alike_32(image)?));
+            return Err(header.look_alike_32(image)?.into());
         }
-        let arch = header.arch();
         let table = header.program_headers(image)?;
         let mut elf = Self {
-            arch,
+            arch: Arch::of_elf(header.e_machine),
             byte_order: header.order,
             memory_len: None,
             needed: 0,
@@ -55,7 +54,7 @@ impl Elf {
                 order: header.order,
             };
             match segment.u32(0)? {
-                PT_INTERP => return Err(BootError::NotAKernel(known::PROGRAM)),
+                PT_INTERP => return Err(LookAlike::from(known::PROGRAM).into()),
                 PT_LOAD => {}
                 _ => continue,
             }
@@ -78,39 +77,26 @@ struct Ordered<'a> {
 }
 
 impl Ordered<'_> {
+    fn bytes<const N: usize>(self, at: usize) -> Result<[u8; N], BootError> {
+        let Fields(all) = self.fields;
+        let short = || BootError::too_short(KernelFormat::Elf, EHDR_LEN, wide(all.len()));
+        let mut bytes = *self.fields.from(at).first_chunk().ok_or_else(short)?;
+        if self.order == ByteOrder::Big {
+            bytes.reverse();
+        }
+        Ok(bytes)
+    }
+
     fn u16(self, at: usize) -> Result<u16, BootError> {
-        let value = self.fields.u16(at).ok_or_else(|| self.too_short())?;
-        Ok(if self.order == ByteOrder::Big {
-            value.swap_bytes()
-        } else {
-            value
-        })
+        self.bytes(at).map(u16::from_le_bytes)
     }
 
     fn u32(self, at: usize) -> Result<u32, BootError> {
-        let value = self.fields.u32(at).ok_or_else(|| self.too_short())?;
-        Ok(if self.order == ByteOrder::Big {
-            value.swap_bytes()
-        } else {
-            value
-        })
+        self.bytes(at).map(u32::from_le_bytes)
     }
 
     fn u64(self, at: usize) -> Result<u64, BootError> {
-        let value = self.fields.u64(at).ok_or_else(|| self.too_short())?;
-        Ok(if self.order == ByteOrder::Big {
-            value.swap_bytes()
-        } else {
-            value
-        })
-    }
-
-    fn too_short(self) -> BootError {
-        BootError::TooShort {
-            format: KernelFormat::Elf,
-            needed: EHDR_LEN,
-            found: ReadAt::len(self.fields.0),
-        }
+        self.bytes(at).map(u64::from_le_bytes)
     }
 }
 
@@ -131,11 +117,7 @@ impl Header {
             1 => ByteOrder::Little,
             2 => ByteOrder::Big,
             found => {
-                return Err(BootError::Elf {
-                    field: "EI_DATA",
-                    expected: "1 or 2",
-                    found: u64::from(found),
-                });
+                return Err(BootError::elf("EI_DATA", "1 or 2", found));
             }
         };
         let fields = Ordered {
@@ -161,11 +143,7 @@ impl Header {
         }
         let e_phentsize = fields.u16(0x36)?;
         if header.e_phnum != 0 && usize::from(e_phentsize) != PHDR_LEN {
-            return Err(BootError::Elf {
-                field: "e_phentsize",
-                expected: "56",
-                found: u64::from(e_phentsize),
-            });
+            return Err(BootError::elf("e_phentsize", "56", e_phentsize));
         }
         Ok(header)
     }
@@ -177,25 +155,17 @@ impl Header {
             (ET_REL, _) => known::OBJECT_FILE,
             (ET_CORE, _) => known::CORE_DUMP,
             (found, _) => {
-                return Err(BootError::Elf {
-                    field: "e_type",
-                    expected: "ET_EXEC (2) or ET_DYN (3)",
-                    found: u64::from(found),
-                });
+                return Err(BootError::elf("e_type", "ET_EXEC (2) or ET_DYN (3)", found));
             }
         };
-        Err(BootError::NotAKernel(look_alike))
+        Err(LookAlike::from(look_alike).into())
     }
 
     fn check_class(&self) -> Result<(), BootError> {
         if matches!(self.class, CLASS_32 | CLASS_64) {
             return Ok(());
         }
-        Err(BootError::Elf {
-            field: "EI_CLASS",
-            expected: "2 (64-bit)",
-            found: u64::from(self.class),
-        })
+        Err(BootError::elf("EI_CLASS", "2 (64-bit)", self.class))
     }
 
     fn is_x86(&self) -> bool {
@@ -212,48 +182,28 @@ impl Header {
         });
         let is_program = segments.any(|segment| matches!(segment.u32(0), Ok(PT_INTERP)));
         Ok(if is_program {
-            known::PROGRAM
+            known::PROGRAM.into()
         } else {
             LookAlike::of_elf32(self.e_machine)
         })
     }
 
-    fn arch(&self) -> Arch {
-        match self.e_machine {
-            EM_X86_64 => Arch::X86_64,
-            EM_AARCH64 => Arch::Arm64,
-            EM_RISCV => Arch::Riscv64,
-            EM_LOONGARCH => Arch::LoongArch64,
-            EM_PPC64 => Arch::PowerPc64,
-            EM_S390 => Arch::S390x,
-            other => Arch::Other(other),
-        }
-    }
-
     /// Returns the program header table's bytes.
     fn program_headers(&self, image: &(impl ReadAt + ?Sized)) -> Result<Vec<u8>, BootError> {
         if self.e_phnum == 0 || self.e_phoff == 0 {
-            return Err(BootError::Elf {
-                field: "e_phnum",
-                expected: "program headers",
-                found: u64::from(self.e_phnum),
-            });
+            return Err(BootError::elf("e_phnum", "program headers", self.e_phnum));
         }
         if self.e_phnum > MAX_SEGMENTS {
-            return Err(BootError::Elf {
-                field: "e_phnum",
-                expected: "at most 1000",
-                found: u64::from(self.e_phnum),
-            });
+            return Err(BootError::elf("e_phnum", "at most 1000", self.e_phnum));
         }
         let len = usize::from(self.e_phnum).saturating_mul(PHDR_LEN);
         let table = read(image, self.e_phoff, len)?;
         if table.len() < len {
-            return Err(BootError::Elf {
-                field: "e_phoff",
-                expected: "a table inside the file",
-                found: self.e_phoff,
-            });
+            return Err(BootError::elf(
+                "e_phoff",
+                "a table inside the file",
+                self.e_phoff,
+            ));
         }
         Ok(table)
     }
@@ -273,10 +223,5 @@ const ET_CORE: u16 = 4;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
 const EM_386: u16 = 3;
-const EM_PPC64: u16 = 21;
-const EM_S390: u16 = 22;
 const EM_X86_64: u16 = 62;
-const EM_AARCH64: u16 = 183;
-const EM_RISCV: u16 = 243;
 const EM_BPF: u16 = 247;
-const EM_LOONGARCH: u16 = 258;

@@ -1,7 +1,10 @@
 //! The crate's error type.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use core::error::Error;
+use core::fmt;
 
 use ukexec_pe::PeError;
 
@@ -9,57 +12,108 @@ use crate::format::KernelFormat;
 use crate::look_alike::LookAlike;
 
 /// Why an image is no kernel.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// It is something else.
-    #[error("not a kernel but {look_alike}; {advice}", look_alike = .0, advice = .0.advice())]
-    NotAKernel(LookAlike),
-    /// It begins like a kernel or a PE file, and is none.
-    #[error("not a kernel, and no well-formed PE file either: {0}")]
-    Pe(#[source] PeError),
-    /// It begins like a kernel and ends inside the header.
-    #[error(
-        "{format}: the header needs {needed:#x} bytes, the file has {found:#x}; it was cut off: \
-         copy it again"
-    )]
-    TooShort {
-        /// What it begins like.
-        format: KernelFormat,
-        /// Bytes of the header.
-        needed: u64,
-        /// Bytes there are.
-        found: u64,
-    },
-    /// It is an ELF file that no kernel is.
-    #[error("not a kernel: {field} of the ELF header: expected {expected}, found {found:#x}")]
-    Elf {
-        /// The field, as the specification names it.
-        field: &'static str,
-        /// What a kernel has there.
-        expected: &'static str,
-        /// What is there.
-        found: u64,
-    },
-    /// It could not be read.
-    #[error("reading the image at {at:#x}: {cause}")]
-    Read {
-        /// Offset in the image.
-        at: u64,
-        /// Why it failed.
-        #[source]
-        cause: Box<dyn Error + Send + Sync>,
-    },
+#[derive(Debug)]
+pub struct BootError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    text: String,
+    look_alike: Option<LookAlike>,
+    /// The byte of the image that is wrong.
+    at: Option<u64>,
+    cause: Option<Cause>,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Pe(PeError),
+    Read(Box<dyn Error + Send + Sync>),
 }
 
 impl BootError {
     /// Returns the byte of the image that is wrong, where it is one.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
-        match self {
-            Self::Pe(error) => error.offset(),
-            Self::Read { at, .. } => Some(*at),
-            _ => None,
+        self.0.at
+    }
+
+    /// Returns what the image is instead, where it is something that has a name.
+    #[must_use]
+    pub fn look_alike(&self) -> Option<&LookAlike> {
+        self.0.look_alike.as_ref()
+    }
+
+    /// Returns whether the image could not be read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(self.0.cause, Some(Cause::Read(_)))
+    }
+
+    fn new(text: String) -> Self {
+        Self(Box::new(Inner {
+            text,
+            look_alike: None,
+            at: None,
+            cause: None,
+        }))
+    }
+
+    pub(crate) fn read(at: u64, cause: impl Error + Send + Sync + 'static) -> Self {
+        let mut error = Self::new(format!("reading the image at {at:#x}"));
+        error.0.at = Some(at);
+        error.0.cause = Some(Cause::Read(Box::new(cause)));
+        error
+    }
+
+    /// The image begins like a kernel of `format` and ends inside the header.
+    pub(crate) fn too_short(format: KernelFormat, needed: u64, found: u64) -> Self {
+        Self::new(format!(
+            "{format}: the header needs {needed:#x} bytes, the file has {found:#x}; it was cut \
+             off: copy it again"
+        ))
+    }
+
+    /// A field of the ELF header has a value that no kernel has.
+    pub(crate) fn elf(field: &str, expected: &str, found: impl Into<u64>) -> Self {
+        let found = found.into();
+        Self::new(format!(
+            "not a kernel: {field} of the ELF header: expected {expected}, found {found:#x}"
+        ))
+    }
+}
+
+/// The image is something else.
+impl From<LookAlike> for BootError {
+    fn from(look_alike: LookAlike) -> Self {
+        let LookAlike { name, advice, .. } = &look_alike;
+        let mut error = Self::new(format!("not a kernel but {name}; {advice}"));
+        error.0.look_alike = Some(look_alike);
+        error
+    }
+}
+
+/// The image begins like a kernel or a PE file, and is none.
+impl From<PeError> for BootError {
+    fn from(cause: PeError) -> Self {
+        let text = "not a kernel, and no well-formed PE file either";
+        let mut error = Self::new(text.into());
+        error.0.at = cause.offset();
+        error.0.cause = Some(Cause::Pe(cause));
+        error
+    }
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl Error for BootError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.0.cause.as_ref()? {
+            Cause::Pe(cause) => Some(cause),
+            Cause::Read(cause) => Some(&**cause),
         }
     }
 }

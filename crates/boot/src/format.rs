@@ -32,12 +32,11 @@ impl fmt::Display for KernelFormat {
 
 /// How long a command line may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CmdlineLimit {
+pub(crate) struct CmdlineLimit {
     /// Most bytes, without the NUL at the end.
-    pub bytes: u32,
+    pub(crate) bytes: u32,
     /// Who says so.
-    pub source: &'static str,
+    pub(crate) source: &'static str,
     /// Whether a longer one is refused, or cut without a word.
-    pub refused: bool,
+    pub(crate) refused: bool,
 }

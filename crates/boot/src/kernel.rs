@@ -1,11 +1,11 @@
 //! What is known of a kernel.
 
-use crate::format::{CmdlineLimit, KernelFormat};
-use crate::platform::{Arch, ByteOrder, Platform};
-use crate::problem::KernelFault;
-use crate::{bzimage, image};
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use crate::arch::{Arch, ByteOrder, Platform};
+use crate::bzimage::Setup;
+use crate::format::{CmdlineLimit, KernelFormat};
 
 /// A kernel, identified.
 #[derive(Clone, Debug)]
@@ -17,33 +17,37 @@ pub struct Kernel {
     /// boot protocol before 2.12 does not.
     pub arch: Option<Arch>,
     /// The byte order that it runs in.
-    pub byte_order: ByteOrder,
+    pub(crate) byte_order: ByteOrder,
     /// What it calls itself, where its header says so: release, builder, number
     /// of the build. The first word is what `uname -r` would print. Control
     /// characters are escaped, bytes that are no UTF-8 replaced. Where it is
     /// absent, [`find_banner`](crate::find_banner) may know.
     pub version: Option<String>,
     /// Bytes of the image as it was given.
-    pub len: u64,
+    pub(crate) len: u64,
     /// Bytes of the kernel itself: a signed one ends with its certificates, and
     /// whatever lies behind them must be cut, or its signature does not fit.
     pub true_len: u64,
     /// Bytes that it takes in memory before it starts, where it says so.
-    pub memory_len: Option<u64>,
+    pub(crate) memory_len: Option<u64>,
     /// How long a command line may be, where there is a rule.
-    pub cmdline_limit: Option<CmdlineLimit>,
+    pub(crate) cmdline_limit: Option<CmdlineLimit>,
     /// Whether it carries an Authenticode signature, good or bad.
     pub signed: bool,
     /// What is wrong with it on every machine.
-    pub(crate) faults: Vec<KernelFault>,
-    pub(crate) header: Header,
+    pub(crate) faults: Vec<String>,
+    /// The header of a bzImage, for the rules of its loader.
+    pub(crate) setup: Option<Setup>,
+    /// Bytes in a page, where it says so.
+    pub(crate) page_size: Option<u64>,
 }
 
 impl Kernel {
-    /// Returns the release, as `uname -r` would print it, where the header says.
+    /// Returns how many bytes a command line may have, without a NUL at the end,
+    /// where there is a rule.
     #[must_use]
-    pub fn release(&self) -> Option<&str> {
-        self.version.as_deref()?.split(' ').next()
+    pub fn cmdline_limit(&self) -> Option<u32> {
+        Some(self.cmdline_limit?.bytes)
     }
 
     /// Returns a machine that the kernel is for, to [check](Kernel::check) it
@@ -56,20 +60,6 @@ impl Kernel {
             Some(arch) => arch,
         })
     }
-
-    /// Returns how many bytes behind the kernel are not part of it.
-    #[must_use]
-    pub fn surplus(&self) -> u64 {
-        self.len.saturating_sub(self.true_len)
-    }
-}
-
-/// What the rules of a machine look at.
-#[derive(Clone, Debug)]
-pub(crate) enum Header {
-    BzImage(bzimage::Setup),
-    Arm64(image::Arm64),
-    Plain,
 }
 
 /// An initrd without a file: a cpio archive that holds its trailer alone.

@@ -1,4 +1,4 @@
-//! Identifies kernels and tells what the running kernel asks of them.
+//! Identifies kernels, and checks what the running kernel asks of them.
 //!
 //! [`identify()`] looks at an image that no parser takes apart any more. It
 //! answers with a [`Kernel`], or says what the image is instead. What it finds
@@ -7,11 +7,27 @@
 //! Linux's `kexec_file_load(2)` loaders and says what that call would answer.
 //!
 //! ```
-//! use ukexec_boot::{BootError, identify};
+//! use ukexec_boot::{Platform, identify};
+//!
+//! // The header of an arm64 kernel that takes 2 MiB of memory.
+//! let mut image = vec![0; 4096];
+//! image[0x10..0x18].copy_from_slice(&0x20_0000_u64.to_le_bytes());
+//! image[0x38..0x3c].copy_from_slice(b"ARM\x64");
+//! let kernel = identify(&image)?;
+//! assert_eq!(format!("{} for {}", kernel.format, kernel.arch.unwrap()), "Image for arm64");
+//!
+//! let here = Platform::from_uname("x86_64").unwrap();
+//! let problems = kernel.check(&here);
+//! assert!(problems.iter().any(|problem| problem.is_refusal()));
+//! assert_eq!(
+//!     problems[0].to_string(),
+//!     "the kernel is for arm64, this machine is x86_64: give one for x86_64 \
+//!      (kexec_file_load would answer ENOEXEC)",
+//! );
 //!
 //! let error = identify(b"#!/bin/sh\nexec kexec \"$@\"\n".as_slice()).unwrap_err();
-//! assert!(matches!(error, BootError::NotAKernel(_)));
 //! assert_eq!(error.to_string(), "not a kernel but text; give the image itself");
+//! # Ok::<(), ukexec_boot::BootError>(())
 //! ```
 //!
 //! No input makes it panic. It reads the headers, whatever the image's length,
@@ -38,6 +54,7 @@
 
 extern crate alloc;
 
+mod arch;
 mod banner;
 mod bytes;
 mod bzimage;
@@ -50,18 +67,18 @@ mod image;
 mod kernel;
 mod known;
 mod look_alike;
-mod platform;
+mod pe_headers;
 mod problem;
 mod recognise;
 mod s390;
 #[cfg(test)]
-mod samples;
+mod testing;
 
+pub use arch::{Arch, ByteOrder, Platform, machine_name};
 pub use banner::find_banner;
 pub use error::BootError;
-pub use format::{CmdlineLimit, KernelFormat};
+pub use format::KernelFormat;
 pub use identify::identify;
 pub use kernel::{EMPTY_INITRD, Kernel};
 pub use look_alike::LookAlike;
-pub use platform::{Arch, ByteOrder, Platform};
-pub use problem::{FileLoadErrno, KernelFault, Problem, Severity};
+pub use problem::Problem;

@@ -23,13 +23,14 @@ impl LookAlike {
             .text(0x18, 0x20)
             .filter(is_name)
             .unwrap_or_else(|| "compression unknown".to_owned());
-        Some(Self::Zboot { compression })
+        let name = format!("an EFI zboot image ({compression}) that no parser took apart");
+        Some(Self::for_parsers(name, known::NEEDS_PARSER))
     }
 
     /// Names a zImage of 32-bit Arm, which may be a PE file as well.
     pub(crate) fn of_arm_zimage(head: Fields<'_>) -> Option<Self> {
-        let (at, magic) = known::ARM_ZIMAGE_MAGIC;
-        head.has(at, magic).then_some(known::ARM_ZIMAGE)
+        let (at, magic, known) = known::ARM_ZIMAGE;
+        head.has(at, magic).then(|| known.into())
     }
 
     /// Names a PE file that is no kernel by itself.
@@ -37,60 +38,65 @@ impl LookAlike {
         if pe.section(".linuxh").is_some() || pe.section(".initrdh").is_some() {
             // The second is what the first was called at first.
             let kernel = pe.section(".linux").or_else(|| pe.section(".kernelp"));
-            return Self::LanzabooteStub {
-                kernel: kernel.and_then(|section| path(section, image)),
+            let kernel = kernel.and_then(|section| path(section, image));
+            let (name, advice) = known::LANZABOOTE_STUB;
+            return match kernel {
+                Some(path) => Self::named(format!("{name} (kernel: {path})"), advice),
+                None => known::LANZABOOTE_STUB.into(),
             };
         }
         if pe.section(".linux").is_some() {
-            return Self::Uki;
+            return known::UKI.into();
         }
         // Xen `docs/misc/efi.pandoc`, "Unified Xen kernel image". Its .ucode is
         // an addon's, too.
         if pe.section(".kernel").is_some() {
-            return known::XEN_UNIFIED;
+            return known::XEN_UNIFIED.into();
         }
         let parts = ADDON_PARTS.iter().filter(|name| pe.section(name).is_some());
-        let sections: Vec<String> = parts.map(|&name| name.to_owned()).collect();
-        if !sections.is_empty() {
-            return Self::UkiAddon { sections };
+        let parts: Vec<&str> = parts.copied().collect();
+        let (addon, advice) = known::UKI_ADDON;
+        if !parts.is_empty() {
+            return Self::named(format!("{addon} ({})", parts.join(", ")), advice);
         }
         match loader_name(pe, image) {
-            Some(name) if name.starts_with("systemd-stub") => return Self::UkiStub { name },
-            Some(name) if name.starts_with("systemd-addon") => {
-                return Self::UkiAddon {
-                    sections: Vec::new(),
-                };
+            Some(name) if name.starts_with("systemd-stub") => {
+                let name = format!("a UKI stub without a kernel ({name})");
+                Self::named(name, "build a UKI with it (`ukify build`), and give that")
             }
-            Some(name) if name.starts_with("xen") => return known::XEN,
-            Some(name) => return Self::BootLoader { name },
-            None => {}
+            Some(name) if name.starts_with("systemd-addon") => known::UKI_ADDON.into(),
+            Some(name) if name.starts_with("xen") => known::XEN.into(),
+            Some(name) => Self::named(format!("the boot loader {name}"), known::BOOTED),
+            None => Self::of_subsystem(pe.subsystem()),
         }
-        Self::of_subsystem(pe.subsystem())
     }
 
     /// Names a PE file by what it is to run under.
     fn of_subsystem(subsystem: Subsystem) -> Self {
-        match subsystem {
+        let known = match subsystem {
             Subsystem::EFI_APPLICATION => known::EFI_APPLICATION,
             Subsystem::EFI_BOOT_SERVICE_DRIVER | Subsystem::EFI_RUNTIME_DRIVER => known::EFI_DRIVER,
             _ => known::WINDOWS_PROGRAM,
-        }
+        };
+        known.into()
     }
 
     /// Names a PE32 file by what it is to run under.
     pub(crate) fn of_pe32(subsystem: Subsystem) -> Self {
         match subsystem {
-            Subsystem::EFI_APPLICATION => known::EFI_PROGRAM_32,
+            Subsystem::EFI_APPLICATION => known::EFI_PROGRAM_32.into(),
             _ => Self::of_subsystem(subsystem),
         }
     }
 
     /// Names a 32-bit ELF file, as far as it is linked.
     pub(crate) fn of_elf32(machine: u16) -> Self {
-        match machine {
-            EM_PPC => known::POWERPC_WRAPPER,
-            machine => Self::Elf32 { machine },
-        }
+        let name = match (machine, known::elf_machine(machine)) {
+            (EM_PPC, _) => return known::POWERPC_WRAPPER.into(),
+            (_, Some(name)) => format!("a 32-bit ELF file for {name}"),
+            (_, None) => format!("a 32-bit ELF file for machine {machine}"),
+        };
+        Self::named(name, known::OTHER)
     }
 
     /// Names an image with a multiboot header.
@@ -107,7 +113,7 @@ impl LookAlike {
         let is_second = |at: usize| at.is_multiple_of(8) && is_header(at, 0xe852_50d6, 4);
         let mut places = (0..bytes.len()).step_by(4);
         let found = places.any(|at| is_first(at) || is_second(at));
-        Ok(found.then_some(known::MULTIBOOT))
+        Ok(found.then(|| known::MULTIBOOT.into()))
     }
 
     /// Names an image by its first bytes.
@@ -116,20 +122,22 @@ impl LookAlike {
         image: &(impl ReadAt + ?Sized),
     ) -> Result<Self, BootError> {
         if head.0.is_empty() {
-            return Ok(known::EMPTY);
+            return Ok(known::EMPTY.into());
         }
         if let Some(found) = known::by_magic(head, image)? {
             return Ok(found);
         }
         if is_text(head.0) {
-            return Ok(known::TEXT);
+            return Ok(known::TEXT.into());
         }
         if let Some(found) = Self::of_multiboot(image)? {
             return Ok(found);
         }
-        Ok(Self::Unknown {
-            head: head.0.iter().take(8).copied().collect(),
-        })
+        let mut name = "something unknown, beginning with".to_owned();
+        for byte in head.0.iter().take(8) {
+            name.push_str(&format!(" {byte:02x}"));
+        }
+        Ok(Self::for_parsers(name, known::ITSELF))
     }
 }
 
@@ -230,17 +238,17 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use crate::identify;
-    use crate::samples::{self, AMD64, pe, put};
+    use crate::testing::{self, AMD64, chain, pe, put};
 
     /// Compares what is said of an image that is no kernel.
     fn check(image: &[u8], expected: Expect) {
-        expected.assert_eq(&identify(image).unwrap_err().to_string());
+        expected.assert_eq(&chain(&identify(image).unwrap_err()));
     }
 
     #[test]
     fn names_the_parts_of_uefi_boot() {
         check(
-            &samples::zboot(),
+            &testing::zboot(),
             expect![
                 "not a kernel but an EFI zboot image (zstd) that no parser took apart; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
             ],
@@ -277,7 +285,7 @@ mod tests {
 
     #[test]
     fn names_a_zboot_image_without_a_compression() {
-        let mut image = samples::zboot();
+        let mut image = testing::zboot();
         put(&mut image, 0x18, &[0; 0x20]);
         check(
             &image,
@@ -370,11 +378,11 @@ mod tests {
 
     #[test]
     fn names_multiboot_kernels() {
-        let mut first = samples::elf32(3, 2, false);
+        let mut first = testing::elf32(3, 2, false);
         put(
             &mut first,
             0x1000,
-            &samples::words([0x1bad_b002, 3, 0xe452_4ffb]),
+            &testing::words([0x1bad_b002, 3, 0xe452_4ffb]),
         );
         check(
             &first,
@@ -382,9 +390,9 @@ mod tests {
                 "not a kernel but a multiboot kernel, such as Xen; give a Linux kernel; multiboot kernels are loaded by kexec-tools (`kexec -l`)"
             ],
         );
-        let mut second = samples::elf(62, 2, false);
+        let mut second = testing::elf(62, 2, false);
         let header = [0xe852_50d6, 0, 0x18, 0x17ad_af12];
-        put(&mut second, 0x4008, &samples::words(header));
+        put(&mut second, 0x4008, &testing::words(header));
         check(
             &second,
             expect![
@@ -395,7 +403,7 @@ mod tests {
         put(
             &mut bare,
             0x10,
-            &samples::words([0x1bad_b002, 0, 0xe452_4ffe]),
+            &testing::words([0x1bad_b002, 0, 0xe452_4ffe]),
         );
         check(
             &bare,
@@ -408,7 +416,7 @@ mod tests {
         put(
             &mut bare,
             0x12,
-            &samples::words([0x1bad_b002, 0, 0xe452_4ffe]),
+            &testing::words([0x1bad_b002, 0, 0xe452_4ffe]),
         );
         check(
             &bare,
@@ -419,7 +427,7 @@ mod tests {
         put(
             &mut second,
             0x4008,
-            &samples::words([0xe852_50d6, 0, 0x18, 0]),
+            &testing::words([0xe852_50d6, 0, 0x18, 0]),
         );
         assert!(identify(&second).is_ok());
     }
@@ -427,28 +435,28 @@ mod tests {
     #[test]
     fn names_32_bit_elf_files() {
         check(
-            &samples::elf32(20, 2, true),
+            &testing::elf32(20, 2, true),
             expect![
                 "not a kernel but a 32-bit ELF file for PowerPC: a zImage, which wraps the kernel, or a 32-bit kernel; give the 64-bit kernel itself (vmlinux)"
             ],
         );
         check(
-            &samples::elf32(40, 2, false),
+            &testing::elf32(40, 2, false),
             expect![
                 "not a kernel but a 32-bit ELF file for Arm; give a Linux kernel for a 64-bit machine"
             ],
         );
         check(
-            &samples::elf32(0x1234, 3, false),
+            &testing::elf32(0x1234, 3, false),
             expect![
                 "not a kernel but a 32-bit ELF file for machine 4660; give a Linux kernel for a 64-bit machine"
             ],
         );
         check(
-            &samples::elf32(3, 1, false),
+            &testing::elf32(3, 1, false),
             expect!["not a kernel but an object file (ELF, not linked); give the linked kernel"],
         );
-        let mut program = samples::elf32(3, 3, false);
+        let mut program = testing::elf32(3, 3, false);
         put(&mut program, 0x34, &[3]);
         check(
             &program,
@@ -457,7 +465,7 @@ mod tests {
             ],
         );
         // It is one, also with program headers that are wrong.
-        let mut broken = samples::elf32(20, 2, true);
+        let mut broken = testing::elf32(20, 2, true);
         put(&mut broken, 0x1c, &[0xff; 4]);
         check(
             &broken,
@@ -524,12 +532,12 @@ mod tests {
             expect!["not a kernel but a Windows program; give a Linux kernel for a 64-bit machine"],
         );
         let mut pe32 = pe(0x14c, 2, &[]);
-        put(&mut pe32, samples::OPTIONAL, &0x10b_u16.to_le_bytes());
+        put(&mut pe32, testing::OPTIONAL, &0x10b_u16.to_le_bytes());
         check(
             &pe32,
             expect!["not a kernel but a Windows program; give a Linux kernel for a 64-bit machine"],
         );
-        put(&mut pe32, samples::OPTIONAL + 68, &[10]);
+        put(&mut pe32, testing::OPTIONAL + 68, &[10]);
         check(
             &pe32,
             expect![
@@ -552,18 +560,18 @@ mod tests {
             ],
         );
         check(
-            &samples::elf(247, 1, false),
+            &testing::elf(247, 1, false),
             expect!["not a kernel but a BPF object; a parser is given with --parser"],
         );
         check(
-            &samples::elf(62, 1, false),
+            &testing::elf(62, 1, false),
             expect!["not a kernel but an object file (ELF, not linked); give the linked kernel"],
         );
         check(
-            &samples::elf(62, 4, false),
+            &testing::elf(62, 4, false),
             expect!["not a kernel but a core dump; give a Linux kernel for a 64-bit machine"],
         );
-        let mut program = samples::elf(62, 3, false);
+        let mut program = testing::elf(62, 3, false);
         put(&mut program, 0x40, &[3]);
         check(
             &program,
@@ -674,7 +682,7 @@ mod tests {
         let mut zimage = vec![0; 64];
         put(&mut zimage, 0x24, &0x016f_2818_u32.to_le_bytes());
         let mut with_efi = pe(0x1c2, 10, &[]);
-        put(&mut with_efi, samples::OPTIONAL, &0x10b_u16.to_le_bytes());
+        put(&mut with_efi, testing::OPTIONAL, &0x10b_u16.to_le_bytes());
         put(&mut with_efi, 0x24, &0x016f_2818_u32.to_le_bytes());
         check(
             &with_efi,

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
+use ukexec_boot::machine_name;
+use ukexec_pe::{Machine, Subsystem};
 use ukexec_unfold::{Layer, PeSummary, StageReport};
 
 use super::printable::one_line;
@@ -39,20 +41,16 @@ pub(super) fn line(report: &mut String, text: fmt::Arguments<'_>) {
 }
 
 fn pe_line(pe: &PeSummary) -> String {
-    let machine = match pe.machine {
-        0x8664 => "x86_64".to_owned(),
-        0x014c => "i386".to_owned(),
-        0xaa64 => "arm64".to_owned(),
-        0x5064 => "riscv64".to_owned(),
-        0x6264 => "loongarch64".to_owned(),
-        other => format!("machine {other:#06x}"),
+    let machine = match machine_name(Machine(pe.machine)) {
+        Some(name) => name.to_owned(),
+        None => format!("machine {:#06x}", pe.machine),
     };
-    let subsystem = match pe.subsystem {
-        10 => "EFI application".to_owned(),
-        11 => "EFI boot service driver".to_owned(),
-        12 => "EFI runtime driver".to_owned(),
-        2 | 3 => "Windows program".to_owned(),
-        other => format!("subsystem {other}"),
+    let subsystem = match Subsystem(pe.subsystem) {
+        Subsystem::EFI_APPLICATION => "EFI application".to_owned(),
+        Subsystem::EFI_BOOT_SERVICE_DRIVER => "EFI boot service driver".to_owned(),
+        Subsystem::EFI_RUNTIME_DRIVER => "EFI runtime driver".to_owned(),
+        Subsystem::WINDOWS_GUI | Subsystem::WINDOWS_CUI => "Windows program".to_owned(),
+        Subsystem(other) => format!("subsystem {other}"),
     };
     let signed = if pe.certificates.is_some() {
         "signed"

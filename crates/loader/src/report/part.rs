@@ -3,12 +3,13 @@
 use std::{fmt, io};
 
 use serde::Serialize;
-use ukexec_boot::Kernel;
+use ukexec_boot::{BootError, Kernel};
 use ukexec_bpf::Rope;
 use ukexec_pe::ByteRanges;
 use ukexec_signature::{Algorithm, Digests, Hex, digests_of};
 use ukexec_unfold::PeBytes;
 
+use super::failure::sentence;
 use super::layers::line;
 use super::size::Size;
 
@@ -70,17 +71,17 @@ pub(crate) enum KernelIdentity {
 
 impl KernelIdentity {
     /// Reports what was recognised.
-    pub(crate) fn new<E: fmt::Display>(identity: &Result<Kernel, E>) -> Self {
+    pub(crate) fn new(identity: &Result<Kernel, BootError>) -> Self {
         match identity {
             Ok(kernel) => Self::Kernel {
                 format: kernel.format.to_string(),
                 arch: kernel.arch.map(|arch| arch.to_string()),
                 version: kernel.version.clone(),
                 signed: kernel.signed,
-                cmdline_limit: kernel.cmdline_limit.map(|limit| limit.bytes),
+                cmdline_limit: kernel.cmdline_limit(),
             },
             Err(error) => Self::Other {
-                not_a_kernel: error.to_string(),
+                not_a_kernel: sentence(error),
             },
         }
     }

@@ -3,7 +3,7 @@
 //! Spec: Linux's `init/initramfs.c` (`unpack_to_rootfs`), `lib/decompress.c`,
 //! `driver-api/early-userspace/buffer-format.rst`.
 
-use ukexec_boot::{BootError, LookAlike, identify};
+use ukexec_boot::identify;
 use ukexec_bpf::{Piece, Rope, RopeError};
 use ukexec_unfold::PeBytes;
 
@@ -57,11 +57,15 @@ pub(crate) fn doubt(name: &str, initrd: &Rope) -> Result<Option<String>, RopeErr
             "one of another format; make it with `cpio -o -H newc`".to_owned()
         }
         Ok(kernel) => format!("a kernel ({})", kernel.format),
-        Err(BootError::NotAKernel(LookAlike::Compressed { with, .. })) => {
-            format!("{with}-compressed data of a kind that kernels do not unpack")
-        }
-        Err(BootError::NotAKernel(look_alike)) => look_alike.to_string(),
-        Err(_) => "a broken kernel or program".to_owned(),
+        Err(error) => match error.look_alike() {
+            Some(look_alike) => match look_alike.compression() {
+                Some(with) => {
+                    format!("{with}-compressed data of a kind that kernels do not unpack")
+                }
+                None => look_alike.to_string(),
+            },
+            None => "a broken kernel or program".to_owned(),
+        },
     };
     Ok(Some(format!(
         "--initrd {name}: expected a cpio archive (newc), compressed or not, found {what}"

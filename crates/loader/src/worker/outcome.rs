@@ -18,6 +18,7 @@ use super::verify::Verifier;
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, Failure, Job};
+use crate::report::failure::sentence;
 use crate::report::signature::SignatureReport;
 
 /// A kernel's banner is looked for in so many bytes.
@@ -131,6 +132,7 @@ impl Outcome {
                 warnings.extend(problems.iter().map(ToString::to_string));
             }
             Err(error) => {
+                let error = sentence(error);
                 warnings.push(format!("what was unfolded is not a kernel: {error}"));
             }
         }
@@ -186,10 +188,12 @@ pub(super) fn check_hopeless(
         return Ok(());
     }
     match identify(&PeBytes(image)) {
-        Ok(_) | Err(BootError::Read { .. }) => Ok(()),
-        Err(BootError::NotAKernel(
-            LookAlike::Zboot { .. } | LookAlike::Compressed { .. } | LookAlike::Unknown { .. },
-        )) => Ok(()),
+        Ok(_) => Ok(()),
+        Err(error)
+            if error.is_read() || error.look_alike().is_some_and(LookAlike::is_for_parsers) =>
+        {
+            Ok(())
+        }
         Err(error) => Err(no_kernel(name, &error)),
     }
 }
@@ -199,7 +203,7 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
     Failure {
         layer: Some(path.to_owned()),
         offset: error.offset(),
-        message: format!("{path}: {error}"),
+        message: format!("{path}: {}", sentence(error)),
         ..Failure::default()
     }
 }

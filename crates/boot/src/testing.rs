@@ -1,6 +1,8 @@
 //! Minimal images for tests, each as small as its format allows.
 
 use core::ops::Range;
+use std::error::Error;
+use std::iter;
 
 /// Writes `bytes` at `at`, making room as needed.
 pub(crate) fn put(image: &mut Vec<u8>, at: usize, bytes: &[u8]) {
@@ -210,3 +212,10 @@ pub(crate) const OPTIONAL: usize = 0x58;
 pub(crate) const AMD64: u16 = 0x8664;
 pub(crate) const ARM64: u16 = 0xaa64;
 pub(crate) const LOONGARCH64: u16 = 0x6264;
+
+/// Returns an error and its causes as they are printed.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |&error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
