@@ -88,7 +88,7 @@ static __always_inline _Bool read_head(struct head *head, const struct kexec_con
 	return size >= 2 && !bpf_probe_read_kernel(head->bytes, size, ctx->image);
 }
 
-/* What sign-file puts behind a signature. */
+/* The trailer that sign-file puts behind a signature. */
 struct signature_end {
 	__u8 unused[8];
 	/* Bytes of the signature, big-endian. */

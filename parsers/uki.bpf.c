@@ -18,7 +18,7 @@
  * none; of several with one name the first counts. Profile 0 is used if the
  * caller's command line does not begin with "@N " or "@ID ", which is taken off;
  * the latter form is our own. A number is the profile of this number, and only
- * where there is none an ID. ukexec is told which profile it is.
+ * where there is none an ID. The parser hands the number over to ukexec.
  */
 #include <ukexec/parser.h>
 
@@ -49,7 +49,7 @@ UKEXEC_SERIES_SHAPE(KERNEL_RING, INITRD_RING, TEXT_RING, 4096);
 /* The longest command line, without its NUL; Linux itself takes 2 to 4 KiB. */
 #define TEXT_MAX (64 << 10)
 
-/* What Linux and the context call an int is all that a size may be. */
+/* A size must fit the int of Linux and of the context. */
 #define SIZE_MAX 0x7fffffffULL
 
 /*
@@ -142,14 +142,14 @@ struct span {
 };
 
 /*
- * What does not fit the stack, and what loops keep: Linux follows every value
+ * For state too large for the stack, or kept by loops: Linux follows every value
  * of a register or of the stack, but not of this memory. Without `used` clang
  * would split the structures, and their BTF be wrong; `volatile` members are
  * read again after a loop that sets them, not kept in a register.
  */
 #define STATE static __attribute__((used))
 
-/* What a section table is about. */
+/* The kind of image that a section table describes. */
 enum kind { OTHER, UKI, LANZABOOTE };
 
 /* The image: its address, for bpf_probe_read_kernel(), and what is known of it. */
@@ -174,7 +174,7 @@ STATE struct section table[TABLE_PART];
 /* Where a section was found. */
 enum place { NOWHERE_YET, BASE, PROFILE };
 
-/* What the section table was searched for, and what was found. */
+/* The search of the section table, and its results. */
 STATE struct {
 	/* The profile whose sections count, and the .profile sections seen. */
 	volatile __u32 profile;
@@ -791,8 +791,8 @@ static __always_inline _Bool take_profile(struct text *text)
 }
 
 /*
- * Tells ukexec which profile it is, for what it does beside the parser: what
- * lies below /.extra/ of the initrd, and what a boot measures.
+ * Hands the number of the profile over to ukexec, which needs it for the files
+ * below /.extra/ of the initrd, and for the measurements of a boot.
  */
 static __always_inline void give_profile(void)
 {
@@ -858,7 +858,7 @@ static __always_inline _Bool give_cmdline(void)
 		return 0;
 	clean_text(&span, &text);
 	if (span.size == 0) {
-		/* With its NUL: no bytes at all are what is left of a profile that was taken. */
+		/* With its NUL: no bytes at all would be the caller's line behind a profile. */
 		text.record[0] = 0;
 		span.offset = 0;
 		span.size = 1;
@@ -1036,7 +1036,7 @@ UKEXEC_POST(post_parse_pe, ctx)
 /*
  * A PE with .linux, also a broken one. Kernels are PE files too, but have no
  * such section, and neither have addons. A lanzaboote image has one and is
- * not ours: the path in it is read by whoever names what is no kernel.
+ * not ours: ukexec reads the path in it when it names an image without a kernel.
  */
 UKEXEC_MATCH(match_image, ctx)
 {

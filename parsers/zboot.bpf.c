@@ -35,9 +35,9 @@ _Static_assert(sizeof(struct zboot_header) == 64, "a DOS header has 64 bytes");
 	 (__u64)(f) << 40)
 
 /*
- * Which stream it is bpf_decompress() tells by its first bytes. The name is
- * checked all the same: one that is not known means a kernel newer than this
- * parser, and the user should be told so.
+ * bpf_decompress() knows the stream by its first bytes. The name is checked all
+ * the same: one that is not known means a kernel newer than this parser, and
+ * the user should learn so.
  */
 static __always_inline _Bool is_known(const struct zboot_header *header)
 {

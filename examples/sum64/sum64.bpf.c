@@ -50,8 +50,8 @@ static __always_inline _Bool check_sizes(const struct header *header,
 }
 
 /*
- * Returns whether the payload in `room` has the sums of the header. What lies
- * behind it in the record is zeros, as the format has it.
+ * Returns whether the payload in `room` has the sums of the header. The bytes
+ * behind it in the record are zeros, as in the format.
  */
 static __always_inline _Bool check_sums(const struct header *header, const char *room)
 {

@@ -1,4 +1,4 @@
-//! What all decoders must keep to.
+//! The rules of all decoders.
 
 use ukexec_decompress::{Compression, Limits, decompress};
 

@@ -4,7 +4,7 @@ use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{Fault, Vm};
 use ukexec_bpf::{Host, Meter, Parser, Rope};
 
-/// What a parser may cost here.
+/// The budget of a parser here.
 const BUDGET: Meter = Meter {
     insns: 20_000,
     memory: 1 << 20,

@@ -1,4 +1,4 @@
-//! Signatures: images, appended ones, certificates, tables. Whatever comes, there is a verdict, and
+//! Signatures: images, appended ones, certificates, tables. Any input gets a verdict, and
 //! nothing is good unless it is signed.
 #![no_main]
 

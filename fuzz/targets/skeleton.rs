@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What a loader program may make is capped.
+/// Checks the caps on what a loader program may make.
 fn check_caps(parser: &Parser) {
     assert!(!parser.programs.is_empty() && parser.programs.len() <= MAX_PROGRAMS);
     assert!(parser.maps.len() <= MAX_MAPS);

@@ -70,7 +70,7 @@ enum kind {
 	SET_VARIABLE = 2,
 };
 
-/* What is in an order to set a variable: this, the name with its NUL, the value. */
+/* The content of an order to set a variable: this, the name with its NUL, the value. */
 struct variable {
 	uint8_t vendor[16];
 	uint32_t attributes;

@@ -2,7 +2,7 @@
 //!
 //! Each (suite, architecture) pair gets an apt root of its own under the build folder, fed from
 //! the mirror that the machine's own apt is set up with. Nothing of the machine's apt state is
-//! read or changed, so none of this needs to be root. What was fetched stays there: a second run
+//! read or changed, so none of this needs to be root. Files that were fetched stay there: a second run
 //! needs no network.
 
 use std::fs;
@@ -211,7 +211,7 @@ fn apt(program: &str, config: &Path) -> Tool {
         .env("LC_ALL", "C")
 }
 
-/// What makes apt work inside `dir`. It is read after the machine's own configuration, whose
+/// The configuration by which apt works inside `dir`. It is read after the machine's own configuration, whose
 /// proxy and certificate settings stay in force while its hooks do not.
 fn configuration(dir: &Path, architecture: &str) -> String {
     let dir = dir.display();

@@ -182,7 +182,7 @@ fn check(shown: &str, output: &Output) -> Result<()> {
     );
 }
 
-/// What a program wrote to both of its outputs.
+/// The text that a program wrote to both of its outputs.
 pub(crate) fn said(output: &Output) -> String {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));

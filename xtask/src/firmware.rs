@@ -45,7 +45,7 @@ const LOAD_ERROR: u64 = ERROR | 1;
 /// An emulated machine needs seconds; the rest is for slow, busy hosts.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
-/// What firmware does with an image.
+/// The way firmware treats an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It loads it.
@@ -60,7 +60,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     bytes: Vec<u8>,
-    /// What each order is for.
+    /// The kind of each order.
     expected: Vec<Kind>,
 }
 
@@ -110,7 +110,7 @@ impl Orders {
         self.expected.push(kind);
     }
 
-    /// Boots the firmware, has it follow the orders, and returns an answer for each image.
+    /// Boots the firmware, which follows the orders, and returns an answer for each image.
     ///
     /// # Errors
     ///

@@ -41,10 +41,10 @@ const TARGETS: &[(&str, &[&str])] = &[
 /// A seed of another compression gets the target's magic.
 const DECOMPRESS: &[&str] = &["crates/decompress/testdata"];
 
-/// What one input may take: seconds, and MiB of the process.
+/// The limits of one input: seconds, and MiB of the process.
 const LIMITS: [&str; 2] = ["-timeout=5", "-rss_limit_mb=1024"];
 
-/// What makes LLVM put in what libFuzzer looks at: counters of edges and comparisons.
+/// The options by which LLVM counts edges and comparisons for libFuzzer.
 const INSTRUMENTATION: &str = "\
     --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

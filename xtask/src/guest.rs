@@ -1,4 +1,4 @@
-//! What runs inside the machines: `/init` scripts and the ramdisks that hold them.
+//! The content of the machines: `/init` scripts and the ramdisks that hold them.
 
 use std::path::{Path, PathBuf};
 

@@ -104,7 +104,7 @@ fn work(program: &Path, first: usize, jobs: usize, count: u64) -> Result<Summary
     bail!("input {next}: the process ended with {status}\n{said}\n{kept}");
 }
 
-/// Writes input `number` to a file and tells where.
+/// Writes input `number` to a file and returns its path.
 fn keep(program: &Path, number: u64) -> Result<String> {
     let found = fuzz::dir().join("found");
     fs::create_dir_all(&found)?;
@@ -121,7 +121,7 @@ fn keep(program: &Path, number: u64) -> Result<String> {
     ))
 }
 
-/// What the program tells of an input.
+/// The program's report about an input.
 #[derive(Debug)]
 struct Done<'a> {
     number: u64,
@@ -145,7 +145,7 @@ impl<'a> Done<'a> {
     }
 }
 
-/// What became of many inputs, by kind.
+/// The ends of many inputs, by kind.
 #[derive(Debug, Default)]
 struct Summary {
     kinds: BTreeMap<String, Row>,
@@ -156,7 +156,7 @@ struct Row {
     endings: BTreeMap<String, u64>,
     /// Microseconds of the slowest input, and its number.
     slowest: (u64, u64),
-    /// Bytes of the input that took the most, and its number.
+    /// Bytes of the input that needed the most, and its number.
     biggest: (u64, u64),
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn compile(
     Tool::new(STRIP).arg("-g").arg(object).run()
 }
 
-/// What compiles, in the words of the tools themselves.
+/// The compiler and its version, in the words of the tools themselves.
 fn compiler() -> Result<String> {
     let clang = Tool::new(CLANG).arg("--version").text()?;
     let strip = Tool::new(STRIP).arg("--version").text()?;

@@ -14,14 +14,14 @@ use crate::stand::Stand;
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const IMAGE_SECURITY: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
-/// What `openssl` makes requests by. Extensions may refer to the section at its end.
+/// The configuration for requests of `openssl`. Extensions may refer to the section at its end.
 const CONFIG: &str = "[req]\ndistinguished_name=dn\n[dn]\n[owner]\nCN=owner\n";
-/// What is at the end of a file with an appended signature, as Linux's modules have it.
+/// The end of a file with an appended signature, as of Linux's modules.
 const APPENDED: &[u8] = b"~Module signature appended~\n";
-/// DER of the object identifier of what Authenticode signs, `SPC_INDIRECT_DATA`.
+/// DER of the object identifier of Authenticode's content, `SPC_INDIRECT_DATA`.
 const SPC_INDIRECT_DATA: &[u8] = b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x04";
 
-/// What a key is made of.
+/// The kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Too weak to sign for anybody, but where firmware takes it.
@@ -255,7 +255,7 @@ impl Signer {
     /// Signs the image `signed` as `sbsign` cannot: with `openssl cms`, over the digest that it is
     /// signed by, and in place of that signature.
     ///
-    /// CMS has what is signed in an OCTET STRING, Authenticode has it bare. Its digest is over the
+    /// CMS wraps the signed content in an OCTET STRING, Authenticode does not. Its digest is over the
     /// content alone in both, so that only the tag has to be put right, and the version, which is
     /// 3 then.
     ///
@@ -400,7 +400,7 @@ impl Efivars {
         self.variable(name, IMAGE_SECURITY, lists)
     }
 
-    /// Adds what shim tells as a variable, such as `MokListRT`.
+    /// Adds a list that shim exports as a variable, such as `MokListRT`.
     ///
     /// # Errors
     ///
@@ -409,7 +409,7 @@ impl Efivars {
         self.variable(name, SHIM, content)
     }
 
-    /// Adds what shim tells as a table.
+    /// Adds a list that shim exports as a table.
     ///
     /// # Errors
     ///

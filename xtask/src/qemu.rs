@@ -54,19 +54,19 @@ pub(crate) struct Boot<'a> {
     pub(crate) machine: Machine,
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a Path,
-    /// What the kernel is told, as [`Machine::cmdline`] makes it.
+    /// The kernel's command line, as [`Machine::cmdline`] makes it.
     pub(crate) cmdline: &'a str,
     /// The machine is given up after this long.
     pub(crate) time_limit: Duration,
-    /// What to put in front of each serial line when it is shown as it comes.
+    /// The prefix of each serial line when it is shown as it comes.
     pub(crate) shown_as: Option<&'a str>,
 }
 
-/// A panic resets the machine at once, and QEMU is told to end where it would reset. (A kexec is
+/// A panic resets the machine at once, and an option of QEMU makes it end where it would reset. (A kexec is
 /// no reset.)
 const ENDS_ON_PANIC: &str = "panic=-1";
 
-/// What came over the serial line.
+/// The text that came over the serial line.
 #[derive(Debug, Default)]
 pub(crate) struct Serial {
     lines: Vec<String>,

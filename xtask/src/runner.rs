@@ -86,7 +86,7 @@ impl Case {
         }
     }
 
-    /// What it is called.
+    /// The name to ask for it by.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -1,4 +1,4 @@
-//! What a fresh Debian machine lacks, and getting it.
+//! The programs that a fresh Debian machine lacks, and getting them.
 
 use anyhow::{Result, bail};
 

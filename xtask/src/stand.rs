@@ -56,7 +56,7 @@ pub(crate) struct Stand {
     dir: PathBuf,
 }
 
-/// What `ukexec unfold` wrote.
+/// The parts that `ukexec unfold` wrote.
 #[derive(Debug)]
 pub(crate) struct Parts {
     dir: PathBuf,
@@ -64,7 +64,7 @@ pub(crate) struct Parts {
     pub(crate) report: Value,
 }
 
-/// What one run of `ukexec` took.
+/// The resources that one run of `ukexec` used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     /// The most memory it held at a time, in bytes.

@@ -67,7 +67,7 @@ fn cargo_test() -> Result<Counts> {
     }
     let status = child.wait()?;
     println!("cargo test took {}", seconds(start));
-    // What does not build or dies has no summary line.
+    // A test program that does not build or dies prints no summary line.
     if !status.success() && counts.failed == 0 {
         counts.failed = 1;
     }

@@ -109,7 +109,7 @@ impl Ukify {
     }
 }
 
-/// What `ukify inspect` prints about an image.
+/// The text that `ukify inspect` prints about an image.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! EFI zboot files as Linux's build makes them, written around a real kernel.
 //!
 //! Layout: Linux, `drivers/firmware/efi/libstub/zboot-header.S`. Compressors and their options:
-//! `Makefile.zboot` there, and `scripts/Makefile.lib`. What is left out is the EFI code that
-//! unpacks the payload under firmware: zeros stand in its place.
+//! `Makefile.zboot` there, and `scripts/Makefile.lib`. Zeros stand in the place of
+//! the EFI code that unpacks the payload under firmware.
 
 use std::fs;
 use std::path::Path;
@@ -98,7 +98,7 @@ pub(crate) struct Zboot {
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) image: Vec<u8>,
-    /// What its payload decompresses to.
+    /// The content of its payload.
     pub(crate) kernel: Vec<u8>,
     /// Where the payload starts in `image`.
     pub(crate) payload_at: usize,

@@ -87,7 +87,7 @@ fn input(seeds: &Seeds, number: u64) -> (Kind, Vec<u8>, &str) {
     (kind, mutate(seed, other, &mut random), &seed.name)
 }
 
-/// What one input took.
+/// The resources that one input used.
 struct Cost {
     ending: Ending,
     time: Duration,
@@ -108,7 +108,7 @@ fn measure(kind: Kind, bytes: &[u8], name: &str, number: u64) -> Cost {
     }
 }
 
-/// How long this thread has kept a processor busy. What else the machine does
+/// How long this thread has kept a processor busy. Other work of the machine
 /// does not count, unlike in a clock's time.
 fn busy() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);

@@ -1,4 +1,4 @@
-//! What is done to a seed: bits flip, fields lie, bytes are cut, moved, and taken
+//! The changes of a seed: bits flip, fields lie, bytes are cut, moved, and taken
 //! from another seed.
 
 use crate::fields::{Field, number};
@@ -85,7 +85,7 @@ fn lie(bytes: &mut [u8], Field { at, width }: Field, seed: &Seed, random: &mut R
         5 => old ^ 1 << random.below(8 * width),
         // Where files and sections end.
         6 => (seed.bytes.len() as u64).wrapping_add(near).wrapping_sub(8),
-        // What another field says.
+        // The value of another field.
         7 if !seed.groups.is_empty() => {
             let group = random.pick(&seed.groups);
             let Field { at, width } = *random.pick(group);

@@ -1,4 +1,4 @@
-//! What mutation starts from: the files of the tests, and images made of them.
+//! The seeds of mutation: the files of the tests, and images made of them.
 
 use std::fmt;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::fields::{self, Group};
 use crate::root;
 use crate::subject::for_tests;
 
-/// What an input is given as.
+/// The kind of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A plain BPF object, as the parser of an image.

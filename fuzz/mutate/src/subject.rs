@@ -193,7 +193,7 @@ static CORE: LazyLock<Interface> = LazyLock::new(|| {
         "poisoned",
     ];
     Interface {
-        // The section's end is not sought: BTF data tells its own.
+        // The section's end is not sought: BTF data names its own.
         types: Btf::parse(&object[start..]).expect("they are valid"),
         hooks: names.map(|name| HookDecl { name, args: 1 }).to_vec(),
         kfuncs: Vec::new(),

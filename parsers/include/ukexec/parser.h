@@ -68,7 +68,7 @@
  * from the image into a record stores a reference, not the bytes, and a
  * hand-over passes the references on. Reserve one record of the largest size
  * that you take, read each part to its place in it and hand it over: 200 MB
- * cost as much as 20 bytes. What no read and no write has touched is zeros.
+ * cost as much as 20 bytes. Bytes that no read and no write has touched are 0.
  * Never loop over bulk data. No ring has a record of 1 GiB; an initrd longer
  * than that is handed over in parts (ukexec_initrd_part).
  *
@@ -104,8 +104,8 @@ typedef long long __s64;
 #define __always_inline inline __attribute__((always_inline))
 
 /*
- * Puts a program or variable into an ELF section. The section's name tells the
- * loader what it is: "license", ".maps", "fentry.s/HOOK", "fmod_ret.s/HOOK".
+ * Puts a program or variable into an ELF section. Its name is the kind
+ * for the loader: "license", ".maps", "fentry.s/HOOK", "fmod_ret.s/HOOK".
  */
 #ifndef SEC
 #define SEC(name) __attribute__((section(name), used))
@@ -125,7 +125,7 @@ typedef long long __s64;
 /*
  * 2. The context
  *
- * What the hooks get. Read-only. The same fields, in the same order, as in
+ * The hooks' argument. Read-only. The same fields, in the same order, as in
  * version 5 of the series; their offsets are the loader's business: field
  * accesses are relocated to its layout when the parser is loaded (CO-RE). A
  * layout of your own with a subset of the fields serves as well.
@@ -257,8 +257,8 @@ extern int bpf_copy_to_kernel(const char *name, char *buf, int size) __ksym;
 
 /*
  * Decompresses the `size` bytes at `payload`: gzip, bzip2, lzma, xz, lzo
- * (lzop), lz4 (legacy frame) or zstd, told by their first bytes. Give exactly
- * the stream: what follows it is ignored at best.
+ * (lzop), lz4 (legacy frame) or zstd, by their first bytes. Give exactly the
+ * stream: bytes behind it are ignored at best.
  *
  * Returns a buffer, to be given back with bpf_mem_range_result_put() on every
  * path, or NULL: no known compression, damaged, or more than the budget.
@@ -360,7 +360,7 @@ static long (*const bpf_loop)(__u32 count, void *callback, void *arg, __u64 flag
  * 7. Which loader
  *
  * Linux's verifier gives up on offsets and sizes of 512 MiB and more; ukexec
- * follows each run and takes them. ukexec_is_linux() tells the two apart by
+ * follows each run and takes them. ukexec_is_linux() distinguishes them by
  * whether the loader has that verifier, a type that is looked up when the
  * parser is loaded: Linux then sees a constant and only the branch for it.
  */

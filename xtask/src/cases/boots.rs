@@ -158,7 +158,7 @@ fn bare_kernel(stand: &Stand) -> Result<()> {
     )
 }
 
-/// What a UKI around a zboot file unfolds to here boots there.
+/// The parts of a UKI around a zboot file, unfolded here, boot there.
 fn arm64(stand: &Stand) -> Result<()> {
     let initrd = reporting_initrd(stand, Target::Arm64, "arm64")?;
     let cmdline = Machine::Arm64.cmdline("unfolded=here");

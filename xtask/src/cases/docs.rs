@@ -21,7 +21,7 @@ pub(super) const CASES: &[Named] = &[Named::new("docs/writing-a-parser", |stand|
 /// A fenced block of a page.
 #[derive(Debug, PartialEq, Eq)]
 struct Block<'a> {
-    /// What stands behind the fence, such as `c box.bpf.c`.
+    /// The words behind the fence, such as `c box.bpf.c`.
     info: &'a str,
     text: String,
 }

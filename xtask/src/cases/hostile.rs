@@ -219,7 +219,7 @@ fn unknown_compression(stand: &Stand) -> Result<()> {
     stand.refuses(&image, &[], &["unknown.efi", "compress"])
 }
 
-/// What unpacks well and is no kernel after all: `unfold` says so, `load` refuses.
+/// An image that unpacks well and holds no kernel: `unfold` says so, `load` refuses.
 fn zboot_of_no_kernel(stand: &Stand) -> Result<()> {
     let bytes = noise(100_000);
     let made = compressed(stand, GZIP, &stand.file("noise", &bytes)?, bytes)?;

@@ -1,4 +1,4 @@
-//! Parsers that misbehave, embedded in an image: each is stopped, told apart in words, and leaves
+//! Parsers that misbehave, embedded in an image: each is stopped, named in words, and leaves
 //! nothing behind. See [`Stand::refuses`] for what a refusal must be.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::workspace;
 
 use super::{Named, stock_kernel};
 
-/// What the budget's private memory and the program itself may come to.
+/// The memory of the budget and of the program itself, at most.
 const MEMORY_LIMIT: u64 = 320 << 20;
 
 pub(super) const CASES: &[Named] = &[

@@ -1,4 +1,4 @@
-//! What loading costs: memory and bytes moved, on an image with a large initrd. No clocks here.
+//! The costs of loading: memory and bytes moved, on an image with a large initrd. No clocks here.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::{Named, noise, read, stock_kernel};
 const INITRD_LEN: usize = 200 << 20;
 const HUGE_INITRD_LEN: u64 = 1_100_000_000;
 const MEMORY_LIMIT: u64 = 40 << 20;
-/// What is put behind the initrd is small.
+/// The archives behind the initrd are small.
 const BEHIND_LIMIT: u64 = 4096;
 /// Headers and the like may pass through the program.
 const THROUGH_USER_LIMIT: u64 = 1 << 20;
@@ -36,8 +36,7 @@ fn dry_run(stand: &Stand) -> Result<()> {
     same_length(&report).context("the parts of the report")
 }
 
-/// What systemd in the initrd finds below `/.extra/` is put behind the initrd, which stays where
-/// it lies.
+/// The files that systemd finds below `/.extra/` are put behind the initrd, which does not move.
 fn extra(stand: &Stand) -> Result<()> {
     let os_release = stand.file("osrel", OS_RELEASE)?;
     let signatures = stand.file("pcrsig", "{\"sha256\":[]}\n")?;
@@ -159,7 +158,7 @@ fn load(stand: &Stand, more: &[(&str, &Path)]) -> Result<Value> {
     Ok(report)
 }
 
-/// The command line goes over with its NUL.
+/// The kernel receives the command line with its NUL.
 fn same_length(report: &Value) -> Result<()> {
     let cmdline_len = number_at(report, "/load/cmdline_len")?;
     ensure!(cmdline_len == 18, "cmdline_len is {cmdline_len}");

@@ -1,4 +1,4 @@
-//! What a measured boot would measure, compared with what systemd says.
+//! The measurements of a measured boot, compared with those that systemd predicts.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::{Named, noise, stock_kernel};
 
 pub(super) const CASES: &[Named] = &[Named::new("measure/pcr-11-of-stub-252", pcr_11)];
 
-/// `systemd-measure` tells what PCR 11 holds in each phase of the boot.
+/// `systemd-measure` computes the value of PCR 11 in each phase of the boot.
 fn pcr_11(stand: &Stand) -> Result<()> {
     let (kernel, _) = stock_kernel(Target::X86_64)?;
     let sections = [

@@ -33,7 +33,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         skeletons::CASES,
         boots::CASES,
         uki::CASES,
-        // What zboot's cases compress is not compressed again.
+        // These share the payloads that zboot's cases compress.
         stream::CASES,
         signed::CASES,
         verdicts::firmware::CASES,

@@ -1,5 +1,5 @@
-//! What ukexec asks of the machine that it runs on, where that is odd: files of it are replaced, in
-//! a mount namespace that takes root, or a seccomp filter denies system calls.
+//! Machines with odd answers to ukexec: a mount namespace, which needs root, replaces files, or a
+//! seccomp filter denies system calls.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,7 +44,7 @@ fn any_bytes(stand: &Stand) -> Result<()> {
     )
 }
 
-/// What `status` says of Secure Boot, and of the signatures that it asks for, agree.
+/// The lines of `status` about Secure Boot and about the signatures that it asks for agree.
 fn setup_mode(stand: &Stand) -> Result<()> {
     const SETUP: &str = "mount -t tmpfs none /sys/firmware && \
                          mkdir -p /sys/firmware/efi/efivars && \

@@ -45,7 +45,7 @@ pub(super) fn sbsign(stand: &Stand, image: &Path, out: &Path) -> Result<()> {
         .run()
 }
 
-/// What `sbverify` lists as an image's signatures.
+/// The signatures of an image that `sbverify` lists.
 pub(super) fn sbverify_list(image: &Path) -> Result<String> {
     Tool::new("sbverify").arg("--list").arg(image).text()
 }

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("skeletons/given", given),
 ];
 
-/// What compiles the arrays of a skeleton: a build host's compiler.
+/// The compilers of a build host that compile the arrays of a skeleton.
 const HOSTS: &[&[&str]] = &[
     &["gcc"],
     &["clang-19", "--target=x86_64-linux-gnu"],
@@ -79,7 +79,7 @@ fn uki(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-/// A skeleton with a match program serves as `--parser` and tells what it is.
+/// A skeleton with a match program serves as `--parser` and is named as such.
 fn given(stand: &Stand) -> Result<()> {
     let made = ARM64.make(&kernel(Target::Arm64)?)?;
     let image = stand.file("vmlinuz.efi", &made.image)?;

@@ -74,7 +74,7 @@ fn bzip2(stand: &Stand) -> Result<()> {
     parts.expect_parsers(&[("stream", "built-in")])
 }
 
-/// What lies in a verified image needs no signature of its own.
+/// A file inside a verified image needs no signature of its own.
 fn in_a_uki(stand: &Stand) -> Result<()> {
     let (image, kernel) = stream(stand, Compression::Gzip)?;
     let cmdline = stand.file("cmdline", "console=ttyS0")?;
@@ -112,7 +112,7 @@ fn signed(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-/// An initrd in a kernel's place is told to be one, for all that it unpacks.
+/// An initrd in a kernel's place is named as one, although it unpacks.
 fn of_an_initrd(stand: &Stand) -> Result<()> {
     let archive = stand.file("initrd.cpio", Initramfs::default().finish())?;
     let image = stand.path("initrd.img");

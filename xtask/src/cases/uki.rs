@@ -164,7 +164,7 @@ fn many_sections(stand: &Stand) -> Result<()> {
     parts.expect(&contents.kernel, Some(&contents.initrd), Some(CMDLINE))
 }
 
-/// Not every section takes a descriptor, and one that cannot be had is told as such.
+/// Not every section needs a descriptor, and an error names a descriptor that cannot be had.
 fn few_descriptors(stand: &Stand) -> Result<()> {
     let image = with_device_trees(stand, &Contents::new(stand, INITRD_LEN)?)?;
     let load = |limit: &str| {
@@ -449,7 +449,7 @@ fn hashes(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-/// `inspect` tells layers, parser and kernel, in words and as a document, and changes nothing.
+/// `inspect` reports layers, parser and kernel, in words and as a document, and changes nothing.
 fn inspect(stand: &Stand) -> Result<()> {
     let contents = Contents::new(stand, INITRD_LEN)?;
     let image = on_stub_257()?

@@ -10,13 +10,13 @@ use super::der::{
 use super::key::{Digest, Key};
 use crate::stand::Stand;
 
-/// What a certificate says, before its issuer signs it. Every field is an element.
+/// The content of a certificate, before its issuer signs it. Every field is an element.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     /// `[0]`, or nothing, which means version 1.
     pub(crate) version: Vec<u8>,
     pub(crate) serial: Vec<u8>,
-    /// What the issuer signs with.
+    /// The digest that the issuer signs.
     pub(crate) digest: Digest,
     /// The identifier of the algorithm, the inner one.
     pub(crate) algorithm: Vec<u8>,
@@ -33,7 +33,7 @@ pub(crate) struct Content {
 pub(crate) struct Identity {
     pub(crate) key: Key,
     pub(crate) der: Vec<u8>,
-    /// What its issuer signed.
+    /// The part that its issuer signed.
     pub(crate) tbs: Vec<u8>,
     pub(crate) subject: Vec<u8>,
     pub(crate) issuer: Vec<u8>,
@@ -197,13 +197,13 @@ pub(crate) fn no_authority() -> Vec<u8> {
     extension("2.5.29.19", true, &sequence(&[]))
 }
 
-/// What the key may be used for: the first byte of the bits.
+/// The uses of the key: the first byte of the bits.
 pub(crate) fn key_usage(usage: u8) -> Vec<u8> {
     let unused = usage.trailing_zeros().min(7) as u8;
     extension("2.5.29.15", true, &element(3, &[&[unused, usage]]))
 }
 
-/// What the key may be used for, by name.
+/// The purposes of the key, by name.
 pub(crate) fn extended_key_usage(is_critical: bool, purposes: &[&str]) -> Vec<u8> {
     let purposes: Vec<Vec<u8>> = purposes.iter().map(|purpose| oid(purpose)).collect();
     let purposes: Vec<&[u8]> = purposes.iter().map(Vec::as_slice).collect();

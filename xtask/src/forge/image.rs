@@ -134,9 +134,9 @@ impl Image {
         Ok(usize::from(u16::from_le_bytes(bytes.try_into()?)))
     }
 
-    /// What Authenticode hashes of the image, one behind the other, as firmware does: headers
-    /// without checksum and table entry, sections in the order of the file, and whatever is
-    /// behind as many bytes as that was, up to the table.
+    /// The bytes of the image that Authenticode hashes, in the order of firmware: headers
+    /// without checksum and table entry, sections in the order of the file, and the file
+    /// from as many bytes on as those were, up to the table.
     ///
     /// # Errors
     ///

@@ -63,7 +63,7 @@ impl Digest {
     }
 }
 
-/// What a signature is made with.
+/// The algorithm of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     RsaPkcs1,
@@ -117,7 +117,7 @@ pub(crate) struct Key {
     pub(crate) scheme: Scheme,
     /// The `SubjectPublicKeyInfo`.
     pub(crate) public: Vec<u8>,
-    /// What key identifiers name it by: a digest, as RFC 5280 proposes.
+    /// The digest by which key identifiers name it, as RFC 5280 proposes.
     pub(crate) id: Vec<u8>,
 }
 

@@ -1,7 +1,7 @@
 //! Signed images made byte by byte, so that each can be wrong in one place alone.
 //!
-//! What tools sign correctly is made in `pki`, with those tools. This is for the rest: nothing
-//! here checks what it writes, and who verifies it must not take our word for anything.
+//! `pki` makes the images that tools sign correctly, with those tools. This is for the rest:
+//! nothing here checks its own output, and a verifier must not trust us in anything.
 
 pub(crate) mod certificate;
 pub(crate) mod der;

@@ -27,7 +27,7 @@ pub(crate) struct Spc {
 }
 
 impl Spc {
-    /// What tools make of a digest.
+    /// The content that tools make of a digest.
     pub(crate) fn new(algorithm: Digest, digest: &[u8]) -> Self {
         // SpcPeImageData: no flags, and a file called "<<<Obsolete>>>".
         let text: Vec<u8> = "<<<Obsolete>>>"
@@ -76,7 +76,7 @@ pub(crate) struct SignerInfo {
     pub(crate) signature_algorithm: Vec<u8>,
     /// `[1]`, or nothing.
     pub(crate) unsigned: Vec<u8>,
-    /// What becomes of the signature when it is made.
+    /// A change of the signature once it is made.
     pub(crate) damage: fn(Vec<u8>) -> Vec<u8>,
 }
 
@@ -151,7 +151,7 @@ impl SignerInfo {
 }
 
 impl SignedData {
-    /// What tools make of `content`: `signer` is alone, and its certificate comes along.
+    /// The data that tools make of `content`: `signer` is alone, and its certificate comes along.
     pub(crate) fn new(content: &Spc, signer: &Identity, digest: Digest) -> Self {
         Self {
             kind: SIGNED_DATA,

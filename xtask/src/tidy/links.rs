@@ -18,7 +18,7 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What is wrong with a link, or nothing. Links to other machines are not followed.
+/// The fault of a link, or nothing. Links to other machines are not followed.
 fn broken(tree: &Tree, file: &str, link: &str) -> Result<Option<String>> {
     if link.contains("://") || link.starts_with("mailto:") {
         return Ok(None);

@@ -205,7 +205,7 @@ impl Modules {
         self.0.get(module).map_or("", |module| &module.file)
     }
 
-    /// What `path` in the module `from` leads to: nothing outside of the crate, and more than one
+    /// The ends of `path` in the module `from`: nothing outside of the crate, and more than one
     /// thing where a type and a function share a name.
     pub(super) fn resolve(&self, from: usize, path: &Path) -> Vec<End> {
         self.follow(from, path, &mut Trail::new())
@@ -243,7 +243,7 @@ impl Modules {
         parent.into_iter().collect()
     }
 
-    /// What `module::name` is. A name that it has from elsewhere, out of another crate or a
+    /// The ends of `module::name`. A name from elsewhere, out of another crate or a
     /// macro, counts as its own.
     fn member(&self, module: usize, name: &str, trail: &mut Trail) -> Vec<End> {
         let mut ends = self.named(module, name, trail);
@@ -253,7 +253,7 @@ impl Modules {
         ends
     }
 
-    /// What the bare `name` is in a module. Names that it declares or imports one by one hide
+    /// The ends of the bare `name` in a module. Names that it declares or imports one by one hide
     /// those that it imports with a `*`.
     fn named(&self, number: usize, name: &str, trail: &mut Trail) -> Vec<End> {
         let Some(module) = self.0.get(number) else {

@@ -1,4 +1,4 @@
-//! What files say: how sources open, and names that belong to one machine alone.
+//! The words of files: how sources open, and names that belong to one machine alone.
 
 use std::env;
 

@@ -52,7 +52,7 @@ fn file_that_changes(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-/// Flips the bytes at `spots` and puts them right again until it is told to stop, and counts in
+/// Flips the bytes at `spots` and puts them right again until `stop` is set, and counts in
 /// `turns`.
 fn flip(
     path: &Path,

@@ -12,7 +12,7 @@ use super::{Made, Named, check, trust};
 use crate::cases::edited::Edited;
 use crate::cases::read;
 
-/// What refusing a lie may take; the rest is for slow, busy machines.
+/// The time that refusing a lie may need; the rest is for slow, busy machines.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 const MEMORY_LIMIT: u64 = 40 << 20;
 
@@ -195,7 +195,7 @@ fn table_lies(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-/// Checks that `image` is refused, and returns how long that took and how much memory.
+/// Checks that `image` is refused, and returns its time and memory.
 fn refusal(stand: &Stand, image: &Path, trust: &str) -> Result<(Duration, u64)> {
     let out = stand.path("out");
     let require = "--verify=require";

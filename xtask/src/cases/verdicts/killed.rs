@@ -43,7 +43,7 @@ enum Whom {
     Worker,
 }
 
-/// What was seen.
+/// The states that were seen.
 #[derive(Default)]
 struct Seen {
     absent: u32,
@@ -164,7 +164,7 @@ fn kill_after(
     }
     let status = child.wait()?;
     if whom == Whom::Worker {
-        // The parent tells of it, or had all it needed.
+        // The parent reports it, or had all that it needed.
         ensure!(matches!(status.code(), Some(0 | 1)), "{status}");
     }
     let end = Instant::now() + WORKER_LIMIT;

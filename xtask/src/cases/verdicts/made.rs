@@ -9,7 +9,7 @@ use crate::cases::edited::Edited;
 use crate::pki::{Kind, Signer};
 use crate::stand::{Stand, text_at};
 
-/// What `--verify=require` says it does.
+/// The words with which `--verify=require` refuses.
 pub(super) const REQUIRED: &str = "a good signature is required, since verify = require";
 
 /// An image, and two who could sign it.

@@ -1,4 +1,4 @@
-//! What a good signature is needed for, and what is left to the caller.
+//! Actions that need a good signature, and those that are left to the caller.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -275,7 +275,7 @@ fn appended(stand: &Stand) -> Result<()> {
     let mut bytes = read(&signed)?;
     *bytes.get_mut(0x200).context("a short kernel")? ^= 1;
     let damaged = stand.file("vmlinux-damaged", bytes)?;
-    // What begins with MZ has its signatures in it, or none.
+    // A file that begins with MZ has its signatures in it, or none.
     let on_pe = made
         .owner
         .append(&made.unsigned, &stand.path("on-pe.efi"))?;

@@ -1,4 +1,4 @@
-//! What certificates on the way say: the signer's, and the authority's above it.
+//! The content of certificates on the way: the signer's, and the authority's above it.
 
 use anyhow::Result;
 

@@ -121,7 +121,7 @@ fn trusted_leaf(crew: &Crew<'_>) -> Result<Round> {
     Ok(round)
 }
 
-/// What trusted certificates say of themselves.
+/// Statements of trusted certificates about themselves.
 fn roots(crew: &Crew<'_>) -> Result<Round> {
     let cases: Table<'_, Say> = &[
         ("as it is", Good, |_, _| ()),
@@ -236,7 +236,7 @@ fn self_issued(crew: &Crew<'_>) -> Result<(Identity, Images)> {
     })?;
     let image = crew.chained(&leaf, &[&again, &middle])?;
     images.push(("self-issued, by keys", Good, image));
-    // A signer of its issuer's name may be taken for that, unless keys tell them apart.
+    // A signer of its issuer's name may pass for it, unless their keys distinguish them.
     for (case, expected, own_id) in [
         ("self-issued leaf", Refused, None),
         ("self-issued leaf, by keys", Good, Some(&crew.leaf.key.id)),

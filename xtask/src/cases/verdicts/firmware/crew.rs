@@ -56,12 +56,12 @@ impl<'a> Crew<'a> {
         certificates(&[&self.owner, &self.root])
     }
 
-    /// What is signed of the usual image.
+    /// The signed content for the usual image.
     pub(super) fn spc(&self) -> Spc {
         Spc::new(Digest::Sha256, &self.digest)
     }
 
-    /// What is signed of the usual image, by another digest.
+    /// The signed content for the usual image, by another digest.
     pub(super) fn spc_by(&self, digest: Digest) -> Result<Spc> {
         Ok(Spc::new(digest, &self.image.digest(self.stand, digest)?))
     }

@@ -1,4 +1,4 @@
-//! What is signed: images that were changed, and images of odd shapes.
+//! Signed images: some that were changed, and images of odd shapes.
 
 use anyhow::{Context, Result};
 

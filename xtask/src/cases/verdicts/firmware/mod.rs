@@ -38,7 +38,7 @@ pub(in super::super) const CASES: &[Named] = &[Named::new("verdicts/firmware", c
 /// How many images ukexec may refuse that firmware accepts.
 const MAX_STRICTER: usize = 25;
 
-/// What ukexec says of an image.
+/// The answer of ukexec for an image.
 struct Verdict {
     is_good: bool,
     words: String,
@@ -94,7 +94,7 @@ fn firmware(crew: &Crew<'_>, rounds: &[Round]) -> Result<Vec<Answer>> {
     orders.follow(crew.stand)
 }
 
-/// What both said of all images.
+/// The answers of both for all images.
 #[derive(Default)]
 struct Found {
     names: BTreeSet<String>,

@@ -2,7 +2,7 @@
 
 use crate::forge::image::Image;
 
-/// What both should say of an image.
+/// The answers that both should give for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
     /// Both accept it.

@@ -1,4 +1,4 @@
-//! What a signature says: algorithms, contents, attributes, certificates, signers, encodings.
+//! The content of a signature: algorithms, contents, attributes, certificates, signers, encodings.
 
 use anyhow::{Context, Result};
 
@@ -87,7 +87,7 @@ fn digests(crew: &Crew<'_>) -> Result<Round> {
             round.judge(name, expected, crew.signed(&data)?);
         }
     }
-    // What is in front, where the image's digest and the signer's are SHA-256.
+    // The algorithms announced in front, where the image's digest and the signer's are SHA-256.
     let announced: Table<'_, &[&[u8]]> = &[
         ("nothing", Refused, &[]),
         ("another", Refused, &[&Sha512.identifier()]),
@@ -153,7 +153,7 @@ fn digests(crew: &Crew<'_>) -> Result<Round> {
     Ok(round)
 }
 
-/// What is signed: the type, the digest, and how they are wrapped.
+/// The signed content: the type, the digest, and their wrapping.
 fn contents(crew: &Crew<'_>) -> Result<Round> {
     let mut round = Round::new("contents", crew.db());
     let spc: Table<'_, fn(&mut Spc)> = &[

@@ -30,7 +30,7 @@ pub(super) fn rounds(crew: &Crew<'_>) -> Result<Vec<Round>> {
     Ok(vec![attributes, signers, sets])
 }
 
-/// What the signer signs, in the content's place.
+/// The attributes that the signer signs, in the content's place.
 const ATTRIBUTES: Table<'static, fn() -> Vec<Attribute>> = &[
     ("none of them", Refused, Vec::new),
     ("no content type", Good, || vec![MessageDigest]),
@@ -180,7 +180,7 @@ const SIGNERS: Table<'static, Edit> = &[
     }),
 ];
 
-/// What lies with the signature: certificates, and what is none.
+/// The list beside the signature: certificates, and elements that are none.
 const CERTIFICATES: Table<'static, Edit> = &[
     ("none", Refused, |_, data| data.certificates.clear()),
     ("twice", Good, |crew, data| {
