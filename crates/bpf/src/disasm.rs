@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::bounds::small;
-use crate::insn::{CALL, LDDW, POISON, call, lddw};
+use crate::helper_names::linux_name;
+use crate::insn::{LDDW, lddw};
+use crate::ops::{Kind, Op, Operation};
 use crate::{Insn, Parser, Program};
 
 /// One instruction of a listing.
@@ -97,10 +99,9 @@ fn labels(program: &Program) -> BTreeMap<i64, String> {
 
 /// Returns the slot that a jump leads to.
 fn jump_target(slot: u32, insn: Insn) -> Option<i64> {
-    let distance = match insn.code {
-        JA32 => i64::from(insn.imm),
-        CALL | CALLX | EXIT => return None,
-        code if matches!(code & CLASS, JMP | JMP32) => i64::from(insn.off),
+    let distance = match Operation::of(insn)?.kind {
+        Kind::GotoFar => i64::from(insn.imm),
+        Kind::Goto | Kind::Jump => i64::from(insn.off),
         _ => return None,
     };
     Some(behind(slot).saturating_add(distance))
@@ -127,15 +128,34 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn text(&self, slot: u32, insn: Insn, next: Option<Insn>) -> String {
-        let text = match insn.code & CLASS {
-            LD if insn.code == LDDW => next.map(|next| self.load_imm(slot, insn, next)),
-            LDX => load(insn),
-            ST => store(insn, Imm(insn.imm.into()).to_string()),
-            STX => store(insn, Reg(insn.src).to_string()).or_else(|| atomic(insn)),
-            ALU | ALU64 => arithmetic(insn),
-            JMP | JMP32 => self.control(slot, insn),
-            _ => None,
-        };
+        let text = Operation::of(insn).and_then(|operation| {
+            let text = operation.text;
+            let (dst, operand) = operands(insn, operation);
+            Some(match operation.kind {
+                Kind::Wide => self.load_imm(slot, insn, next?),
+                Kind::Binary => match insn.off {
+                    bits @ (8 | 16 | 32) if text == "=" => format!("{dst} = (s{bits}){operand}"),
+                    _ => format!("{dst} {text} {operand}"),
+                },
+                Kind::Negate => format!("{dst} = -{dst}"),
+                Kind::Swap => format!("{0} = {text}{1} {0}", Reg(insn.dst), insn.imm),
+                Kind::Jump => {
+                    let target = self.label(slot, insn.off.into());
+                    format!("if {dst} {text} {operand} goto {target}")
+                }
+                Kind::Goto => format!("goto {}", self.label(slot, insn.off.into())),
+                Kind::GotoFar => format!("goto {}", self.label(slot, insn.imm.into())),
+                Kind::Load => format!("{dst} = *({text} *)({})", At(insn.src, insn.off)),
+                Kind::StoreK | Kind::StoreX => {
+                    format!("*({text} *)({}) = {operand}", At(insn.dst, insn.off))
+                }
+                Kind::Atomic => atomic(insn, operation)?,
+                Kind::Call => self.call(slot, insn, operation.op)?,
+                Kind::CallX if insn.imm == 0 => format!("callx r{}", insn.dst),
+                Kind::CallX => format!("callx r{}", insn.imm),
+                Kind::Exit => "exit".to_owned(),
+            })
+        });
         text.unwrap_or_else(|| format!("(no instruction: opcode {:#04x})", insn.code))
     }
 
@@ -157,56 +177,18 @@ impl Writer<'_> {
         format!("{dst} = {value} ll")
     }
 
-    fn control(&self, slot: u32, insn: Insn) -> Option<String> {
-        let half = insn.code & CLASS == JMP32;
-        let relation = match insn.code & OPERATION {
-            0x00 => {
-                let distance = if half {
-                    insn.imm.into()
-                } else {
-                    insn.off.into()
-                };
-                return Some(format!("goto {}", self.label(slot, distance)));
-            }
-            0x10 => "==",
-            0x20 => ">",
-            0x30 => ">=",
-            0x40 => "&",
-            0x50 => "!=",
-            0x60 => "s>",
-            0x70 => "s>=",
-            0xa0 => "<",
-            0xb0 => "<=",
-            0xc0 => "s<",
-            0xd0 => "s<=",
-            _ => return self.call(slot, insn),
-        };
-        let (dst, operand) = operands(insn, half);
-        let target = self.label(slot, insn.off.into());
-        Some(format!("if {dst} {relation} {operand} goto {target}"))
-    }
-
-    fn call(&self, slot: u32, insn: Insn) -> Option<String> {
-        match (insn.code, insn.src) {
-            (EXIT, _) => Some("exit".to_owned()),
-            (CALLX, _) => {
-                let register = if insn.imm == 0 {
-                    insn.dst.into()
-                } else {
-                    insn.imm
-                };
-                Some(format!("callx r{register}"))
-            }
-            (CALL, call::HELPER) if insn.imm == POISON => Some("trap".to_owned()),
-            (CALL, call::HELPER) => {
-                let name = crate::helper_names::linux_name(insn.imm);
+    fn call(&self, slot: u32, insn: Insn, op: Op) -> Option<String> {
+        Some(match op {
+            Op::Poison => "trap".to_owned(),
+            Op::CallLocal => format!("call {}", self.label(slot, insn.imm.into())),
+            Op::CallKfunc => format!("call {}", self.kfunc(insn.imm)),
+            _ if insn.src != 0 => return None,
+            _ => {
+                let name = linux_name(insn.imm);
                 let name = name.map_or_else(|| "helper".to_owned(), |name| format!("bpf_{name}"));
-                Some(format!("call {name}#{}", insn.imm))
+                format!("call {name}#{}", insn.imm)
             }
-            (CALL, call::LOCAL) => Some(format!("call {}", self.label(slot, insn.imm.into()))),
-            (CALL, call::KFUNC) => Some(format!("call {}", self.kfunc(insn.imm))),
-            _ => None,
-        }
+        })
     }
 
     fn map(&self, index: i32) -> String {
@@ -233,43 +215,8 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the C type of a memory access.
-fn access(code: u8, signed: bool) -> Option<&'static str> {
-    Some(match (code & SIZE, signed) {
-        (0x10, false) => "u8",
-        (0x08, false) => "u16",
-        (0x00, false) => "u32",
-        (0x18, false) => "u64",
-        (0x10, true) => "s8",
-        (0x08, true) => "s16",
-        (0x00, true) => "s32",
-        _ => return None,
-    })
-}
-
-fn load(insn: Insn) -> Option<String> {
-    let signed = match insn.code & MODE {
-        0x60 => false,
-        0x80 => true,
-        _ => return None,
-    };
-    let ty = access(insn.code, signed)?;
-    let place = At(insn.src, insn.off);
-    Some(format!("{} = *({ty} *)({place})", Reg(insn.dst)))
-}
-
-fn store(insn: Insn, value: String) -> Option<String> {
-    let ty = access(insn.code, false).filter(|_| insn.code & MODE == 0x60)?;
-    let place = At(insn.dst, insn.off);
-    Some(format!("*({ty} *)({place}) = {value}"))
-}
-
-fn atomic(insn: Insn) -> Option<String> {
-    let (ty, bits) = match insn.code {
-        0xc3 => ("u32", 32),
-        0xdb => ("u64", 64),
-        _ => return None,
-    };
+fn atomic(insn: Insn, operation: &Operation) -> Option<String> {
+    let (ty, bits) = (operation.text, u32::from(operation.access_len()) * 8);
     let (place, src) = (At(insn.dst, insn.off), Reg(insn.src));
     let (sign, name) = match insn.imm & 0xf0 {
         0x00 => ("+", "add"),
@@ -287,56 +234,16 @@ fn atomic(insn: Insn) -> Option<String> {
     })
 }
 
-fn arithmetic(insn: Insn) -> Option<String> {
-    let half = insn.code & CLASS == ALU;
-    let (dst, operand) = operands(insn, half);
-    let operator = match (insn.code & OPERATION, insn.off) {
-        (0x00, _) => "+=",
-        (0x10, _) => "-=",
-        (0x20, _) => "*=",
-        (0x30, 1) => "s/=",
-        (0x30, _) => "/=",
-        (0x40, _) => "|=",
-        (0x50, _) => "&=",
-        (0x60, _) => "<<=",
-        (0x70, _) => ">>=",
-        (0x80, _) => return Some(format!("{dst} = -{dst}")),
-        (0x90, 1) => "s%=",
-        (0x90, _) => "%=",
-        (0xa0, _) => "^=",
-        (0xb0, bits @ (8 | 16 | 32)) => return Some(format!("{dst} = (s{bits}){operand}")),
-        (0xb0, _) => "=",
-        (0xc0, _) => "s>>=",
-        (0xd0, _) => return swap(insn),
-        _ => return None,
-    };
-    Some(format!("{dst} {operator} {operand}"))
-}
-
-fn swap(insn: Insn) -> Option<String> {
-    let name = match insn.code {
-        0xd4 => "le",
-        0xdc => "be",
-        0xd7 => "bswap",
-        _ => return None,
-    };
-    let dst = Reg(insn.dst);
-    Some(format!("{dst} = {name}{} {dst}", insn.imm))
-}
-
 /// Returns the destination and the second operand as text.
-fn operands(insn: Insn, half: bool) -> (String, String) {
+fn operands(insn: Insn, operation: &Operation) -> (String, String) {
     let register = |number| {
-        if half {
-            format!("w{number}")
-        } else {
-            Reg(number).to_string()
-        }
+        let name = if operation.is_half() { 'w' } else { 'r' };
+        format!("{name}{number}")
     };
-    let operand = if insn.code & X == 0 {
-        Imm(insn.imm.into()).to_string()
-    } else {
+    let operand = if operation.takes_register() {
         register(insn.src)
+    } else {
+        Imm(insn.imm.into()).to_string()
     };
     (register(insn.dst), operand)
 }
@@ -403,23 +310,6 @@ pub fn parameters(prototype: &str) -> Vec<String> {
 
 /// The most arguments of a call.
 const ARGUMENTS: usize = 5;
-
-const CLASS: u8 = 0x07;
-const LD: u8 = 0;
-const LDX: u8 = 1;
-const ST: u8 = 2;
-const STX: u8 = 3;
-const ALU: u8 = 4;
-const JMP: u8 = 5;
-const JMP32: u8 = 6;
-const ALU64: u8 = 7;
-const OPERATION: u8 = 0xf0;
-const SIZE: u8 = 0x18;
-const MODE: u8 = 0xe0;
-const X: u8 = 0x08;
-const JA32: u8 = 0x06;
-const CALLX: u8 = 0x8d;
-const EXIT: u8 = 0x95;
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,7 @@ mod guest;
 mod helper_names;
 pub mod insn;
 mod load;
+mod ops;
 mod parser;
 mod place;
 mod rope;

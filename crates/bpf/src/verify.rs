@@ -25,10 +25,11 @@ use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
 pub use self::reject::Reject;
 use crate::bounds::rest;
-use crate::code::{Code, Op, Step};
+use crate::code::{Code, Step};
 use crate::guest::helper::{Helper, find};
 use crate::guest::helpers::HELPERS;
 use crate::guest::memory::handle;
+use crate::ops::Op;
 use crate::place::Place;
 use crate::{Map, MapKind, Parser, Program, VerifiedParser};
 

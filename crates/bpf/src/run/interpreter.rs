@@ -6,8 +6,8 @@ use super::alu::{
 use super::calls::Callee;
 use super::watch::Pending;
 use crate::Fault;
-use crate::code::Op;
 use crate::guest::machine::{FRAMES, Machine, STACK};
+use crate::ops::Op;
 
 /// What a local call leaves for its return.
 #[derive(Clone, Copy, Default)]
@@ -244,7 +244,7 @@ impl Machine<'_> {
                 Op::Be32 | Op::Swap32 => dst!() = u64::from((dst!() as u32).swap_bytes()),
                 Op::Be64 | Op::Swap64 => dst!() = dst!().swap_bytes(),
 
-                Op::Ja => pc = step.off as usize,
+                Op::Ja | Op::JaFar => pc = step.off as usize,
                 Op::JeqK => jump!(u64::eq, dst!(), step.imm),
                 Op::JeqX => jump!(u64::eq, dst!(), src!()),
                 Op::JeqK32 => jump!(u32::eq, dst!() as u32, step.imm as u32),

@@ -3,11 +3,12 @@
 //! All of it is called only by the form of the loop that is traced.
 
 use super::calls::Callee;
-use crate::code::{Op, Step};
+use crate::code::Step;
 use crate::guest::helper::Helper;
 use crate::guest::machine::Machine;
 use crate::guest::memory::{Access, Memory};
 use crate::guest::trace::{self, Touched};
+use crate::ops::Kind;
 
 /// The instruction that is at work, to be told when it is over.
 #[derive(Debug, Default)]
@@ -110,23 +111,15 @@ impl<'a> Machine<'a> {
 
 /// Returns what `step` reads or writes.
 fn access(step: &Step, regs: &[u64; 16]) -> Option<(Access, u64, u8)> {
-    let (access, len) = match step.op {
-        Op::Load8 | Op::LoadS8 => (Access::Read, 1),
-        Op::Load16 | Op::LoadS16 => (Access::Read, 2),
-        Op::Load32 | Op::LoadS32 => (Access::Read, 4),
-        Op::Load64 => (Access::Read, 8),
-        Op::StoreK8 | Op::StoreX8 => (Access::Write, 1),
-        Op::StoreK16 | Op::StoreX16 => (Access::Write, 2),
-        Op::StoreK32 | Op::StoreX32 | Op::Atomic32 => (Access::Write, 4),
-        Op::StoreK64 | Op::StoreX64 | Op::Atomic64 => (Access::Write, 8),
+    let operation = step.op.operation()?;
+    let (access, base) = match operation.kind {
+        Kind::Load => (Access::Read, step.src),
+        Kind::StoreK | Kind::StoreX | Kind::Atomic => (Access::Write, step.dst),
         _ => return None,
     };
-    let base = match access {
-        Access::Read => step.src,
-        Access::Write => step.dst,
-    };
     let base = regs[usize::from(base & 15)];
-    Some((access, base.wrapping_add(i64::from(step.off) as u64), len))
+    let addr = base.wrapping_add(i64::from(step.off) as u64);
+    Some((access, addr, operation.access_len()))
 }
 
 /// Returns the `len` bytes at `addr`, if they are at hand.

@@ -1,0 +1,278 @@
+//! The operations of BPF, one row each: the opcode, other fields that select it, and its text.
+//! Decoding, running and listing code all go by this table.
+//!
+//! Spec: RFC 9669, sections 4 and 5.
+
+use crate::Insn;
+use crate::insn::POISON;
+
+/// A field of an instruction, beside its opcode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Destination,
+    Source,
+    Offset,
+    Immediate,
+}
+
+impl Field {
+    /// Returns the word for it in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Destination => "destination",
+            Self::Source => "source",
+            Self::Offset => "offset",
+            Self::Immediate => "immediate",
+        }
+    }
+
+    pub(crate) fn of(self, insn: Insn) -> i64 {
+        match self {
+            Self::Destination => insn.dst.into(),
+            Self::Source => insn.src.into(),
+            Self::Offset => insn.off.into(),
+            Self::Immediate => insn.imm.into(),
+        }
+    }
+}
+
+/// Operations that take the same fields and are listed in the same form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Arithmetic with two operands; the text is its sign.
+    Binary,
+    Negate,
+    /// A change of the byte order; the text is its name.
+    Swap,
+    /// A jump on a condition; the text is the relation.
+    Jump,
+    /// A jump by the offset.
+    Goto,
+    /// A jump by the immediate.
+    GotoFar,
+    Call,
+    /// A call of what a register names.
+    CallX,
+    Exit,
+    /// An access to memory; the text is the type of what is read or written.
+    Load,
+    StoreK,
+    StoreX,
+    Atomic,
+    /// `lddw`, in two slots.
+    Wide,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) code: u8,
+    /// The values of other fields that tell it from operations of this opcode
+    /// further down.
+    when: &'static [(Field, i64)],
+    pub(crate) op: Op,
+    pub(crate) kind: Kind,
+    pub(crate) text: &'static str,
+}
+
+impl Operation {
+    /// Returns the operation of `insn`; other fields of it may have values that
+    /// are reserved.
+    pub(crate) fn of(insn: Insn) -> Option<&'static Self> {
+        let first = FIRST.get(usize::from(insn.code)).copied()?;
+        let mut rows = OPERATIONS.get(first.into()..)?.iter();
+        rows.find(|row| {
+            let mut when = row.when.iter();
+            row.code == insn.code && when.all(|&(field, value)| field.of(insn) == value)
+        })
+    }
+
+    /// Returns whether other fields than the opcode select it.
+    pub(crate) fn is_selected(&self) -> bool {
+        !self.when.is_empty()
+    }
+
+    /// Returns whether it works on half registers.
+    pub(crate) fn is_half(&self) -> bool {
+        matches!(self.code & 0x07, 0x04 | 0x06)
+    }
+
+    /// Returns whether the second operand is the source register, not the
+    /// immediate.
+    pub(crate) fn takes_register(&self) -> bool {
+        match self.kind {
+            Kind::Binary | Kind::Jump => self.code & 0x08 != 0,
+            kind => kind == Kind::StoreX,
+        }
+    }
+
+    /// Returns how many bytes of memory it reads or writes, if it does.
+    pub(crate) fn access_len(&self) -> u8 {
+        match self.code & 0x18 {
+            0x10 => 1,
+            0x08 => 2,
+            0x00 => 4,
+            _ => 8,
+        }
+    }
+}
+
+impl Op {
+    /// Returns the row of the table that it is.
+    pub(crate) fn operation(self) -> Option<&'static Operation> {
+        OPERATIONS.get(usize::from(self as u8))
+    }
+
+    /// Returns whether control never reaches the instruction behind.
+    pub(crate) fn ends_block(self) -> bool {
+        matches!(self, Self::Ja | Self::JaFar | Self::Exit)
+    }
+
+    /// Returns whether the offset is a distance to jump.
+    pub(crate) fn jumps(self) -> bool {
+        self.operation().is_some_and(|operation| {
+            matches!(operation.kind, Kind::Jump | Kind::Goto | Kind::GotoFar)
+        })
+    }
+}
+
+/// The first row of each opcode; behind the table for one that has none.
+const FIRST: [u8; 256] = {
+    let mut first = [u8::MAX; 256];
+    let mut row = OPERATIONS.len();
+    while row > 0 {
+        row -= 1;
+        first[OPERATIONS[row].code as usize] = row as u8;
+    }
+    first
+};
+
+/// Makes [`Op`] and the table, in the same order.
+macro_rules! operations {
+    (
+        one { $($kind:ident $code:literal $([$($field:ident $value:expr),+])? $op:ident $text:literal;)* }
+        four { $($kind4:ident $code4:literal $([$field4:ident $value4:literal])?
+            $k:ident $x:ident $k32:ident $x32:ident $text4:literal;)* }
+    ) => {
+        /// What an operation does. `K` takes the immediate, `X` the source
+        /// register; `32` is the form on half registers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Op { $($op,)* $($k, $x, $k32, $x32,)* }
+
+        const OPERATIONS: &[Operation] = &[
+            $(Operation {
+                code: $code,
+                when: &[$($((Field::$field, $value)),+)?],
+                op: Op::$op,
+                kind: Kind::$kind,
+                text: $text,
+            },)*
+            $(form(Kind::$kind4, $code4, 0, &[$((Field::$field4, $value4))?], Op::$k, $text4),
+            form(Kind::$kind4, $code4, 1, &[$((Field::$field4, $value4))?], Op::$x, $text4),
+            form(Kind::$kind4, $code4, 2, &[$((Field::$field4, $value4))?], Op::$k32, $text4),
+            form(Kind::$kind4, $code4, 3, &[$((Field::$field4, $value4))?], Op::$x32, $text4),)*
+        ];
+    };
+}
+
+/// Returns the row of one of four forms: immediate, register, and these on half
+/// registers.
+const fn form(
+    kind: Kind,
+    operation: u8,
+    form: u8,
+    when: &'static [(Field, i64)],
+    op: Op,
+    text: &'static str,
+) -> Operation {
+    let class = match (kind, form) {
+        (Kind::Jump, 0 | 1) => 0x05,
+        (Kind::Jump, _) => 0x06,
+        (_, 0 | 1) => 0x07,
+        (_, _) => 0x04,
+    };
+    let code = operation | class | (form & 1) << 3;
+    Operation {
+        code,
+        when,
+        op,
+        kind,
+        text,
+    }
+}
+
+operations! {
+    one {
+        Wide 0x18 [Source 5] LoadMap "";
+        Wide 0x18 [Source 6] LoadMapValue "";
+        Wide 0x18 LoadImm "";
+        Load 0x71 Load8 "u8";
+        Load 0x69 Load16 "u16";
+        Load 0x61 Load32 "u32";
+        Load 0x79 Load64 "u64";
+        Load 0x91 LoadS8 "s8";
+        Load 0x89 LoadS16 "s16";
+        Load 0x81 LoadS32 "s32";
+        StoreK 0x72 StoreK8 "u8";
+        StoreK 0x6a StoreK16 "u16";
+        StoreK 0x62 StoreK32 "u32";
+        StoreK 0x7a StoreK64 "u64";
+        StoreX 0x73 StoreX8 "u8";
+        StoreX 0x6b StoreX16 "u16";
+        StoreX 0x63 StoreX32 "u32";
+        StoreX 0x7b StoreX64 "u64";
+        Atomic 0xc3 Atomic32 "u32";
+        Atomic 0xdb Atomic64 "u64";
+        Negate 0x84 Neg32 "";
+        Negate 0x87 Neg "";
+        Swap 0xd4 [Immediate 16] Le16 "le";
+        Swap 0xd4 [Immediate 32] Le32 "le";
+        Swap 0xd4 Le64 "le";
+        Swap 0xdc [Immediate 16] Be16 "be";
+        Swap 0xdc [Immediate 32] Be32 "be";
+        Swap 0xdc Be64 "be";
+        Swap 0xd7 [Immediate 16] Swap16 "bswap";
+        Swap 0xd7 [Immediate 32] Swap32 "bswap";
+        Swap 0xd7 Swap64 "bswap";
+        Goto 0x05 Ja "";
+        GotoFar 0x06 JaFar "";
+        Call 0x85 [Source 0, Immediate POISON as i64] Poison "";
+        Call 0x85 [Source 1] CallLocal "";
+        Call 0x85 [Source 2] CallKfunc "";
+        Call 0x85 CallHelper "";
+        CallX 0x8d CallX "";
+        Exit 0x95 Exit "";
+        Binary 0xbc [Offset 8] Movs8On32 "=";
+        Binary 0xbc [Offset 16] Movs16On32 "=";
+        Binary 0xbf [Offset 8] Movs8 "=";
+        Binary 0xbf [Offset 16] Movs16 "=";
+        Binary 0xbf [Offset 32] Movs32 "=";
+    }
+    four {
+        Binary 0xb0 MovK MovX MovK32 MovX32 "=";
+        Binary 0x00 AddK AddX AddK32 AddX32 "+=";
+        Binary 0x10 SubK SubX SubK32 SubX32 "-=";
+        Binary 0x20 MulK MulX MulK32 MulX32 "*=";
+        Binary 0x30 [Offset 1] SdivK SdivX SdivK32 SdivX32 "s/=";
+        Binary 0x30 DivK DivX DivK32 DivX32 "/=";
+        Binary 0x40 OrK OrX OrK32 OrX32 "|=";
+        Binary 0x50 AndK AndX AndK32 AndX32 "&=";
+        Binary 0x60 LshK LshX LshK32 LshX32 "<<=";
+        Binary 0x70 RshK RshX RshK32 RshX32 ">>=";
+        Binary 0x90 [Offset 1] SmodK SmodX SmodK32 SmodX32 "s%=";
+        Binary 0x90 ModK ModX ModK32 ModX32 "%=";
+        Binary 0xa0 XorK XorX XorK32 XorX32 "^=";
+        Binary 0xc0 ArshK ArshX ArshK32 ArshX32 "s>>=";
+        Jump 0x10 JeqK JeqX JeqK32 JeqX32 "==";
+        Jump 0x20 JgtK JgtX JgtK32 JgtX32 ">";
+        Jump 0x30 JgeK JgeX JgeK32 JgeX32 ">=";
+        Jump 0x40 JsetK JsetX JsetK32 JsetX32 "&";
+        Jump 0x50 JneK JneX JneK32 JneX32 "!=";
+        Jump 0x60 JsgtK JsgtX JsgtK32 JsgtX32 "s>";
+        Jump 0x70 JsgeK JsgeX JsgeK32 JsgeX32 "s>=";
+        Jump 0xa0 JltK JltX JltK32 JltX32 "<";
+        Jump 0xb0 JleK JleX JleK32 JleX32 "<=";
+        Jump 0xc0 JsltK JsltX JsltK32 JsltX32 "s<";
+        Jump 0xd0 JsleK JsleX JsleK32 JsleX32 "s<=";
+    }
+}
