@@ -8,8 +8,9 @@ use std::path::Path;
 
 use rustix::fs::SeekFrom;
 
-use crate::error::KexecError;
-use crate::sealed::{GrowableFile, Memfd, SealedFile};
+use crate::error::{KexecError, failed, failed_at, shown_path};
+use crate::memfd::Memfd;
+use crate::sealed::{GrowableFile, SealedFile};
 use crate::transfer::{Moved, TransferError, send, share, write_all};
 
 /// Some bytes of a whole.
@@ -53,8 +54,7 @@ impl Part<'_> {
 ///
 /// # Errors
 ///
-/// [`KexecError::PartPastEnd`] if a part's range passes its file's end,
-/// [`KexecError::Memory`] if reading, writing or sealing fails.
+/// A part's range passes its file's end, or reading, writing or sealing fails.
 pub fn assemble(parts: &[Part<'_>]) -> Result<(SealedFile, Moved), KexecError> {
     let mut memfd = Memfd::new("ukexec-assembled")?;
     let moved = append(&mut memfd, parts)?;
@@ -73,29 +73,21 @@ impl GrowableFile {
 }
 
 fn append(memfd: &mut Memfd, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
-    let mut moved = Moved::default();
-    for part in parts {
-        let more = match part {
-            Part::File { fd, range } => send(*fd, range.clone(), memfd.as_fd(), &mut |_| {})
-                .map_err(|error| part_error(error, range, "copying a part into memory"))?,
-            Part::Bytes(bytes) => {
-                write_all(memfd.as_fd(), bytes).map_err(|cause| KexecError::Memory {
-                    action: "writing into memory",
-                    cause,
-                })?;
-                Moved {
-                    in_kernel: 0,
-                    through_user: bytes.len() as u64,
-                }
-            }
-            Part::Zeros(count) => {
-                memfd.skip(*count)?;
-                continue;
-            }
-        };
-        memfd.len += more.total();
-        moved += more;
+    let (len, moved) = Target {
+        fd: memfd.as_fd(),
+        transfer: |from, range, to| send(from, range, to, &mut |_| {}),
+        name: String::new(),
+        failed: &|step, cause| {
+            let action = match step {
+                Step::Copy => "copying a part into memory",
+                Step::Write => "writing into memory",
+                Step::Skip => "leaving zeros in memory",
+            };
+            failed(action)(cause)
+        },
     }
+    .join(memfd.len, parts)?;
+    memfd.len = len;
     Ok(moved)
 }
 
@@ -108,49 +100,72 @@ pub(crate) fn write_parts(
     path: &Path,
     parts: &[Part<'_>],
 ) -> Result<Moved, KexecError> {
-    let failed = |action| {
-        move |cause: io::Error| KexecError::File {
-            path: path.to_owned(),
-            action,
-            cause,
-        }
-    };
-    let mut len = 0;
-    let mut moved = Moved::default();
-    for part in parts {
-        len += part.len();
-        match part {
-            Part::File { fd, range } => {
-                moved += share(*fd, range.clone(), file.as_fd()).map_err(|error| match error {
-                    TransferError::Io(cause) => failed("writing it")(cause),
-                    end @ TransferError::End { .. } => KexecError::FilePart {
-                        path: path.to_owned(),
-                        cause: Box::new(part_error(end, range, "copying a part")),
-                    },
-                })?;
-            }
-            Part::Bytes(bytes) => {
-                write_all(file.as_fd(), bytes).map_err(failed("writing it"))?;
-                moved.through_user += bytes.len() as u64;
-            }
-            Part::Zeros(_) => {
-                rustix::fs::seek(file, SeekFrom::Start(len))
-                    .map_err(|errno| failed("leaving zeros in it")(errno.into()))?;
-            }
-        }
+    let (len, moved) = Target {
+        fd: file.as_fd(),
+        transfer: share,
+        name: format!("{}: ", shown_path(path)),
+        failed: &|step, cause| {
+            let action = match step {
+                Step::Copy | Step::Write => "writing it",
+                Step::Skip => "leaving zeros in it",
+            };
+            failed_at(path, action)(cause)
+        },
     }
+    .join(0, parts)?;
     // Zeros at the end were only skipped so far.
-    file.set_len(len).map_err(failed("setting its length"))?;
+    file.set_len(len)
+        .map_err(failed_at(path, "setting its length"))?;
     Ok(moved)
 }
 
-fn part_error(error: TransferError, range: &Range<u64>, action: &'static str) -> KexecError {
-    match error {
-        TransferError::End { found } => KexecError::PartPastEnd {
-            range: range.clone(),
-            found,
-        },
-        TransferError::Io(cause) => KexecError::Memory { action, cause },
+/// A file that parts are joined in.
+struct Target<'a> {
+    fd: BorrowedFd<'a>,
+    transfer: Transfer,
+    /// What stands in front of an error about a part.
+    name: String,
+    failed: &'a dyn Fn(Step, io::Error) -> KexecError,
+}
+
+type Transfer = fn(BorrowedFd<'_>, Range<u64>, BorrowedFd<'_>) -> Result<Moved, TransferError>;
+
+/// A step of joining, for errors.
+enum Step {
+    Copy,
+    Write,
+    Skip,
+}
+
+impl Target<'_> {
+    /// Puts `parts` behind the first `len` bytes, and returns how many there are then.
+    fn join(&self, mut len: u64, parts: &[Part<'_>]) -> Result<(u64, Moved), KexecError> {
+        let mut moved = Moved::default();
+        for part in parts {
+            len += part.len();
+            match part {
+                Part::File { fd, range } => {
+                    let done = (self.transfer)(*fd, range.clone(), self.fd);
+                    moved += done.map_err(|error| match error {
+                        TransferError::Io(cause) => (self.failed)(Step::Copy, cause),
+                        TransferError::End { found } => KexecError::new(format!(
+                            "{}bytes {:#x}..{:#x} of a part were asked for, but it ends at \
+                             {found:#x}",
+                            self.name, range.start, range.end
+                        )),
+                    })?;
+                }
+                Part::Bytes(bytes) => {
+                    write_all(self.fd, bytes).map_err(|cause| (self.failed)(Step::Write, cause))?;
+                    moved.through_user += bytes.len() as u64;
+                }
+                Part::Zeros(_) => {
+                    rustix::fs::seek(self.fd, SeekFrom::Start(len))
+                        .map_err(|errno| (self.failed)(Step::Skip, errno.into()))?;
+                }
+            }
+        }
+        Ok((len, moved))
     }
 }
 
@@ -162,6 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing;
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -182,7 +198,7 @@ mod tests {
     /// Assembles in memory and in a file, and compares both.
     fn check(parts: &[Part<'_>], expected: &[u8], moved: Moved) {
         let (sealed, in_memory) = assemble(parts).unwrap();
-        assert_eq!(sealed.to_vec().unwrap(), expected);
+        assert_eq!(testing::contents(&sealed), expected);
         assert_eq!(sealed.len(), expected.len() as u64);
         assert_eq!(in_memory, moved);
         let folder = tempfile::tempdir().unwrap();
@@ -298,7 +314,7 @@ mod tests {
                 }
             }
             let (sealed, _) = assemble(&parts).unwrap();
-            prop_assert_eq!(sealed.to_vec().unwrap(), expected);
+            prop_assert_eq!(testing::contents(&sealed), expected);
         }
     }
 }

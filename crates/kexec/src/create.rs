@@ -17,16 +17,13 @@ use crate::readers::Readers;
 ///
 /// # Errors
 ///
-/// [`KexecError::File`] if it cannot be made or opened, [`KexecError::NoName`] if
-/// `path` ends in no name, [`KexecError::Swapped`] if something else has the name
-/// afterwards.
+/// It cannot be made or opened, `path` ends in no name, or something else has the
+/// name afterwards.
 pub fn create_file(path: &Path, readers: Readers) -> Result<File, KexecError> {
-    let in_proc = |folder: &Folder| {
-        let failed = |errno: Errno| folder.failed("".as_ref(), "looking at it", errno.into());
-        is_proc(folder).map_err(failed)
-    };
+    let in_proc =
+        |folder: &Folder| is_proc(folder).map_err(folder.failed("".as_ref(), "looking at it"));
     let (around, name) = Folder::around_but(path, in_proc)?;
-    let failed = |errno: Errno| around.failed(&name, "opening it", errno.into());
+    let failed = around.failed(&name, "opening it");
     let mut flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
     if !in_proc(&around)? {
         if matches!(
@@ -37,7 +34,7 @@ pub fn create_file(path: &Path, readers: Readers) -> Result<File, KexecError> {
         }
         flags |= OFlags::NOFOLLOW;
     }
-    let file = openat(&around, &name, flags, Mode::empty()).map_err(failed)?;
+    let file = openat(&around, &name, flags, Mode::empty()).map_err(&failed)?;
     let stat = fstat(&file).map_err(failed)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     if flags.contains(OFlags::NOFOLLOW) {
@@ -46,7 +43,7 @@ pub fn create_file(path: &Path, readers: Readers) -> Result<File, KexecError> {
         }
         if kind == FileType::Fifo && !is_trusted(&stat) {
             let action = "writing to a pipe that another user made";
-            return Err(around.failed(&name, action, Errno::ACCESS.into()));
+            return Err(around.failed(&name, action)(Errno::ACCESS));
         }
     }
     Ok(File::from(file))
@@ -62,6 +59,7 @@ mod tests {
     use rustix::process::geteuid;
 
     use super::*;
+    use crate::testing::line;
 
     /// Readers of a file that only its owner may read.
     fn owner() -> Readers {
@@ -70,8 +68,8 @@ mod tests {
         Readers::of(file).unwrap()
     }
 
-    fn create(path: &Path) -> Result<File, String> {
-        create_file(path, owner()).map_err(|error| error.to_string())
+    fn create(path: &Path) -> Result<File, KexecError> {
+        create_file(path, owner())
     }
 
     #[test]
@@ -96,7 +94,7 @@ mod tests {
         symlink(&victim, &link).unwrap();
         // Only root can make a link that is somebody else's.
         if lchown(&link, Some(12345), None).is_ok() {
-            let error = create(&link).unwrap_err();
+            let error = line(&create(&link).unwrap_err());
             assert!(
                 error.contains("following a link that another user made"),
                 "{error}"
@@ -119,7 +117,7 @@ mod tests {
         symlink(path, &link).unwrap();
         create(&link).unwrap().write_all(b"kept").unwrap();
         assert_eq!(fs::read(home.path().join("kept")).unwrap(), b"kept");
-        let error = create(home.path()).unwrap_err();
+        let error = line(&create(home.path()).unwrap_err());
         assert!(error.contains("opening it: Is a directory"), "{error}");
     }
 
@@ -131,7 +129,7 @@ mod tests {
         let reader = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
         create(&path).unwrap();
         if lchown(&path, Some(12345), None).is_ok() {
-            let error = create(&path).unwrap_err();
+            let error = line(&create(&path).unwrap_err());
             assert!(error.contains("a pipe that another user made"), "{error}");
         }
         drop(reader);

@@ -1,161 +1,63 @@
 //! The crate's error type.
 
+use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::refusal::Refusal;
-
-/// Why bytes could not be moved or the kernel could not be asked.
-#[non_exhaustive]
+/// Why bytes could not be moved, or a kernel not be loaded or booted.
+///
+/// A call that failed is its source.
 #[derive(Debug, thiserror::Error)]
-pub enum KexecError {
-    /// The file got shorter while it was being taken over.
-    #[error(
-        "the file shrank from {expected} to {found} bytes while it was being read; \
-         try again when nothing writes to it"
-    )]
-    Shrank {
-        /// Length when the reading began.
-        expected: u64,
-        /// Where it ended now.
-        found: u64,
-    },
-    /// A range to cut out passes the end of the file.
-    #[error(
-        "bytes {:#x}..{:#x} of the file were to be taken apart, but it has only {len:#x}; \
-         it changed while it was being read: try again when nothing writes to it",
-        cut.start, cut.end
-    )]
-    CutPastEnd {
-        /// The range.
-        cut: Range<u64>,
-        /// Length of the file.
-        len: u64,
-    },
-    /// Ranges to cut out are not ascending and disjoint.
-    #[error(
-        "the range {:#x}..{:#x} to cut out does not lie behind the one before it, which ends \
-         at {previous_end:#x}",
-        cut.start, cut.end
-    )]
-    CutOrder {
-        /// The range.
-        cut: Range<u64>,
-        /// End of the range before it.
-        previous_end: u64,
-    },
-    /// The input is neither a file, a block device, nor a stream of bytes.
-    #[error("{kind} is not an image: give a file, a block device or a pipe")]
-    NotAnInput {
-        /// What it is instead.
-        kind: &'static str,
-    },
-    /// The input cannot be read at offsets.
-    #[error("a pipe cannot be taken over in pieces: read it into memory first")]
-    Stream,
-    /// A stream is longer than the caller allows.
-    #[error(
-        "the stream has more than {limit} bytes, which is more than an image can have; give the image itself"
-    )]
-    StreamTooLong {
-        /// How many bytes the caller allows.
-        limit: u64,
-    },
-    /// A part to be joined is not there.
-    #[error("bytes {:#x}..{:#x} of a part were asked for, but it ends at {found:#x}", range.start, range.end)]
-    PartPastEnd {
-        /// The range asked for.
-        range: Range<u64>,
-        /// Where the part ended.
-        found: u64,
-    },
-    /// Bytes could not be brought into memory or sealed there.
-    #[error("{action}: {cause}{}", advice(.cause))]
-    Memory {
-        /// What was being done.
-        action: &'static str,
-        /// Why it failed.
-        #[source]
-        cause: io::Error,
-    },
-    /// A file could not be written.
-    #[error("{}: {action}: {cause}", shown_path(path))]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What was being done.
-        action: &'static str,
-        /// Why it failed.
-        #[source]
-        cause: io::Error,
-    },
-    /// A path that ends in no name.
-    #[error("{} does not name a new file or folder", shown_path(path))]
-    NoName {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Something else has a name that was given to a file or folder of ours.
-    #[error(
-        "{}: somebody who may write to the folder around it put something else in its place; \
-         choose a folder that nobody else may write to",
-        shown_path(path)
-    )]
-    Swapped {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A part of a file being written is not there.
-    #[error("{}: {cause}", shown_path(path))]
-    FilePart {
-        /// Which file was being written.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        cause: Box<KexecError>,
-    },
-    /// The command line cannot be passed on.
-    #[error(
-        "the command line has a NUL at byte {at}: the next kernel would stop reading there; remove it"
-    )]
-    CmdlineNul {
-        /// Offset in the command line.
-        at: usize,
-    },
-    /// The kernel refused.
-    #[error(transparent)]
-    Refused(Box<Refusal>),
-    /// `systemctl` could not be run.
-    #[error(
-        "`{program} kexec` could not be run: {cause}; `ukexec exec --force` boots at once, \
-         without stopping services"
-    )]
-    SystemctlMissing {
-        /// The program.
-        program: PathBuf,
-        /// Why it failed.
-        #[source]
-        cause: io::Error,
-    },
-    /// `systemctl` refused.
-    #[error(
-        "`{program} kexec` failed ({status}){}; `ukexec exec --force` boots at once, without \
-         stopping services",
-        said(.stderr)
-    )]
-    SystemctlFailed {
-        /// The program.
-        program: PathBuf,
-        /// How it ended.
-        status: std::process::ExitStatus,
-        /// What it said, trimmed.
-        stderr: String,
-    },
+#[error(transparent)]
+pub struct KexecError(Box<Inner>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Inner {
+    text: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl KexecError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self(Box::new(Inner { text, source: None }))
+    }
+
+    pub(crate) fn caused(
+        text: impl Into<String>,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let (text, source) = (text.into(), Some(cause.into()));
+        Self(Box::new(Inner { text, source }))
+    }
+}
+
+/// Returns the error of a call on memory or a descriptor that failed while `action`
+/// was being done.
+pub(crate) fn failed<E: Into<io::Error>>(action: &'static str) -> impl Fn(E) -> KexecError {
+    move |cause| {
+        let cause = cause.into();
+        match advice(&cause) {
+            None => KexecError::caused(action, cause),
+            Some(advice) => KexecError::caused(action, format!("{cause}; {advice}")),
+        }
+    }
+}
+
+/// Returns the error of a call on the file at `path`.
+pub(crate) fn failed_at<E: Into<io::Error>>(
+    path: impl AsRef<Path>,
+    action: &'static str,
+) -> impl Fn(E) -> KexecError {
+    move |cause| {
+        let path = shown_path(path.as_ref());
+        KexecError::caused(format!("{path}: {action}"), cause.into())
+    }
 }
 
 /// Returns `path` as messages show it: in one line, with escapes for what steers a
@@ -180,23 +82,15 @@ pub fn shown_path(path: &Path) -> String {
 const HARMLESS: [char; 3] = ['\'', '"', '\\'];
 
 /// Returns what to do about `cause`, or who denied a call that Linux itself denies
-/// to nobody, to be put behind it.
-fn advice(cause: &io::Error) -> &'static str {
-    match cause.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE) => "; raise the limit of open files of this process (`ulimit -n`)",
-        Some(Errno::NFILE) => "; this system has no room for more open files (sysctl fs.file-max)",
-        Some(Errno::PERM | Errno::ACCESS) => {
-            "; a seccomp filter or a security module, such as a container has, may forbid it"
+/// to nobody.
+fn advice(cause: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(cause)? {
+        Errno::MFILE => Some("raise the limit of open files of this process (`ulimit -n`)"),
+        Errno::NFILE => Some("this system has no room for more open files (sysctl fs.file-max)"),
+        Errno::PERM | Errno::ACCESS => {
+            Some("a seccomp filter or a security module, such as a container has, may forbid it")
         }
-        _ => "",
-    }
-}
-
-fn said(stderr: &str) -> String {
-    if stderr.is_empty() {
-        String::new()
-    } else {
-        format!(": {stderr}")
+        _ => None,
     }
 }
 
@@ -205,21 +99,32 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+    use crate::testing::line;
 
     #[test]
-    fn a_limit_of_open_files_is_told_as_such() {
-        let told = |errno: Errno| {
-            let action = "opening a file";
-            let cause = errno.into();
-            KexecError::Memory { action, cause }.to_string()
+    fn advice_stands_behind_its_cause() {
+        let check = |errno: Errno, expected: &str| {
+            assert_eq!(line(&failed("opening a file")(errno)), expected);
         };
-        assert_eq!(
-            told(Errno::MFILE),
+        check(
+            Errno::MFILE,
             "opening a file: Too many open files (os error 24); raise the limit of open files of \
-             this process (`ulimit -n`)"
+             this process (`ulimit -n`)",
         );
-        assert!(told(Errno::NFILE).ends_with("(sysctl fs.file-max)"));
-        assert!(told(Errno::NOENT).ends_with("(os error 2)"));
+        check(
+            Errno::NFILE,
+            "opening a file: Too many open files in system (os error 23); this system has no room \
+             for more open files (sysctl fs.file-max)",
+        );
+        check(
+            Errno::PERM,
+            "opening a file: Operation not permitted (os error 1); a seccomp filter or a security \
+             module, such as a container has, may forbid it",
+        );
+        check(
+            Errno::NOENT,
+            "opening a file: No such file or directory (os error 2)",
+        );
     }
 
     #[test]
@@ -241,15 +146,5 @@ mod tests {
         check(b"a\xff\xc3b\\c", "a\\xff\\xc3b\\c");
         check(b"\\''\n'", "\\''\\n'");
         check(b"", "");
-    }
-
-    #[test]
-    fn a_call_that_is_denied_is_told_from_one_that_fails() {
-        let memory = |cause: rustix::io::Errno| KexecError::Memory {
-            action: "creating a file in memory (memfd_create)",
-            cause: cause.into(),
-        };
-        expect_test::expect!["creating a file in memory (memfd_create): Operation not permitted (os error 1); a seccomp filter or a security module, such as a container has, may forbid it"]
-            .assert_eq(&memory(rustix::io::Errno::PERM).to_string());
     }
 }

@@ -19,17 +19,17 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::error::KexecError;
+use crate::error::{KexecError, failed_at, shown_path};
 
 /// A folder, by its descriptor. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Folder {
     pub(crate) fd: Arc<OwnedFd>,
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) path: PathBuf,
 }
 
-/// What a name stands for.
+/// The kind of thing that a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TargetState {
@@ -52,8 +52,8 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if there is no such folder, or the link is another
-    /// user's; [`KexecError::NoName`] if `target` ends in no name.
+    /// There is no such folder, the link is another user's, or `target` ends in no
+    /// name.
     pub fn around(target: &Path) -> Result<(Self, OsString), KexecError> {
         Self::around_but(target, |_| Ok(false))
     }
@@ -66,8 +66,9 @@ impl Folder {
     ) -> Result<(Self, OsString), KexecError> {
         let mut target = target.to_owned();
         for _ in 0..LINKS_MAX {
-            let name = target.file_name().ok_or_else(|| KexecError::NoName {
-                path: target.clone(),
+            let name = target.file_name().ok_or_else(|| {
+                let path = shown_path(&target);
+                KexecError::new(format!("{path} does not name a new file or folder"))
             })?;
             let parent = match target.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -83,23 +84,12 @@ impl Folder {
             };
             target = parent.join(link);
         }
-        Err(KexecError::File {
-            path: target,
-            action: "following a link",
-            cause: Errno::LOOP.into(),
-        })
+        Err(failed_at(target, TOO_MANY_LINKS)(Errno::LOOP))
     }
 
     /// Opens the folder `path`, through links of this user's or of root's alone.
     fn open(path: &Path) -> Result<Self, KexecError> {
-        let failed = |action| {
-            move |errno: Errno| KexecError::File {
-                path: path.to_owned(),
-                action,
-                cause: errno.into(),
-            }
-        };
-        let opening = failed("opening the folder");
+        let opening = failed_at(path, "opening the folder");
         let step = OFlags::PATH | OFlags::CLOEXEC;
         let mut at = open(start(path), step, Mode::empty()).map_err(&opening)?;
         let mut names = steps(path);
@@ -114,10 +104,10 @@ impl Folder {
             }
             links += 1;
             if links > LINKS_MAX {
-                return Err(failed("following a link")(Errno::LOOP));
+                return Err(failed_at(path, TOO_MANY_LINKS)(Errno::LOOP));
             }
             if !is_trusted(&stat) {
-                return Err(failed(OTHERS_LINK)(Errno::ACCESS));
+                return Err(failed_at(path, OTHERS_LINK)(Errno::ACCESS));
             }
             if is_proc(&at).map_err(&opening)? {
                 at = openat(&at, &name, step, Mode::empty()).map_err(&opening)?;
@@ -140,19 +130,19 @@ impl Folder {
 
     /// Returns what the link `name` says; `None` if it is no link.
     fn link(&self, name: &OsStr) -> Result<Option<PathBuf>, KexecError> {
-        let failed = |errno: Errno| self.failed(name, "looking at it", errno.into());
+        let failed = self.failed(name, "looking at it");
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let link = match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(link) => link,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(failed(errno)),
         };
-        let stat = fstat(&link).map_err(failed)?;
+        let stat = fstat(&link).map_err(&failed)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok(None);
         }
         if !is_trusted(&stat) {
-            return Err(self.failed(name, OTHERS_LINK, Errno::ACCESS.into()));
+            return Err(self.failed(name, OTHERS_LINK)(Errno::ACCESS));
         }
         let path = readlinkat(&link, "", Vec::new()).map_err(failed)?;
         Ok(Some(OsString::from_vec(path.into_bytes()).into()))
@@ -162,9 +152,9 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if that cannot be seen.
+    /// That cannot be seen.
     pub fn target_state(&self, name: &OsStr) -> Result<TargetState, KexecError> {
-        let failed = |errno: Errno| self.failed(name, "looking at it", errno.into());
+        let failed = self.failed(name, "looking at it");
         let stat = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(TargetState::Free),
@@ -173,7 +163,7 @@ impl Folder {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(TargetState::File),
             FileType::Directory => {
-                let folder = openat(&self.fd, name, FOLDER, Mode::empty()).map_err(failed)?;
+                let folder = openat(&self.fd, name, FOLDER, Mode::empty()).map_err(&failed)?;
                 if is_empty(&folder).map_err(failed)? {
                     Ok(TargetState::EmptyFolder)
                 } else {
@@ -196,10 +186,10 @@ impl Folder {
             match make(&name) {
                 Ok(made) => return Ok((name, made)),
                 Err(Errno::EXIST) => {}
-                Err(errno) => return Err(self.failed(OsStr::new(""), action, errno.into())),
+                Err(errno) => return Err(self.failed("".as_ref(), action)(errno)),
             }
         }
-        Err(self.failed(OsStr::new(""), action, Errno::EXIST.into()))
+        Err(self.failed("".as_ref(), action)(Errno::EXIST))
     }
 
     /// Renames `temporary`, which is `made`, to `name`.
@@ -209,12 +199,9 @@ impl Folder {
         name: &OsStr,
         made: BorrowedFd<'_>,
     ) -> Result<(), KexecError> {
-        let failed = |errno: Errno| {
-            let action = "giving what is finished its name";
-            self.failed(name, action, errno.into())
-        };
-        let made = fstat(made).map_err(failed)?;
-        renameat(&self.fd, temporary, &self.fd, name).map_err(failed)?;
+        let failed = self.failed(name, "giving what is finished its name");
+        let made = fstat(made).map_err(&failed)?;
+        renameat(&self.fd, temporary, &self.fd, name).map_err(&failed)?;
         let found = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         let identity = |stat: &Stat| (stat.st_dev, stat.st_ino);
         if identity(&made) != identity(&found) {
@@ -223,23 +210,23 @@ impl Folder {
         Ok(())
     }
 
+    /// Returns the error of something else that has a name given to a file or
+    /// folder of ours.
     pub(crate) fn swapped(&self, name: &OsStr) -> KexecError {
-        KexecError::Swapped {
-            path: self.path.join(name),
-        }
+        KexecError::new(format!(
+            "{}: somebody who may write to the folder around it put something else in its place; \
+             choose a folder that nobody else may write to",
+            shown_path(&self.path.join(name))
+        ))
     }
 
-    pub(crate) fn failed(
+    /// Returns the error of a call on `name` that failed.
+    pub(crate) fn failed<E: Into<io::Error>>(
         &self,
         name: &OsStr,
         action: &'static str,
-        cause: io::Error,
-    ) -> KexecError {
-        KexecError::File {
-            path: self.path.join(name),
-            action,
-            cause,
-        }
+    ) -> impl Fn(E) -> KexecError + use<E> {
+        failed_at(self.path.join(name), action)
     }
 }
 
@@ -271,6 +258,7 @@ pub(crate) fn is_proc(folder: impl AsFd) -> Result<bool, Errno> {
     Ok(fstatfs(folder)?.f_type == PROC_SUPER_MAGIC)
 }
 
+const TOO_MANY_LINKS: &str = "following a link";
 const OTHERS_LINK: &str = "following a link that another user made";
 
 /// So many links are followed one after the other, as the kernel does.
@@ -369,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_name_stands_for() {
+    fn a_name_stands_for_a_file_or_something_else() {
         let home = Home::new();
         fs::write(home.path("file"), "").unwrap();
         symlink("file", home.path("link")).unwrap();

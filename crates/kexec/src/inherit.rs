@@ -1,6 +1,6 @@
 //! What programs that are run from here inherit.
 
-use crate::error::KexecError;
+use crate::error::{KexecError, failed};
 use crate::syscall::{Call, syscall};
 
 /// Keeps all descriptors but the standard three from programs that are run from
@@ -8,12 +8,10 @@ use crate::syscall::{Call, syscall};
 ///
 /// # Errors
 ///
-/// [`KexecError::Memory`] if the kernel cannot do that: Linux before 5.11.
+/// The kernel cannot do that: Linux before 5.11.
 pub fn close_on_exec() -> Result<(), KexecError> {
-    syscall(&Call::CloseOnExec).map_err(|errno| KexecError::Memory {
-        action: "keeping descriptors from other programs (close_range)",
-        cause: errno.into(),
-    })
+    let action = "keeping descriptors from other programs (close_range)";
+    syscall(&Call::CloseOnExec).map_err(failed(action))
 }
 
 #[cfg(test)]
@@ -29,9 +27,7 @@ mod tests {
         assert_eq!(fake::calls(), ["close_range(close on exec)"]);
         fake::answer(Some(Errno::NOSYS));
         let error = close_on_exec().unwrap_err().to_string();
-        assert!(
-            error.starts_with("keeping descriptors from other programs"),
-            "{error}"
-        );
+        let text = "keeping descriptors from other programs (close_range)";
+        assert_eq!(error, text);
     }
 }

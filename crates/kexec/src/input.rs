@@ -7,8 +7,9 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::error::KexecError;
-use crate::sealed::{MemfdWriter, SealedFile, length, memory};
+use crate::error::{KexecError, failed};
+use crate::memfd::length_in;
+use crate::sealed::{MemfdWriter, SealedFile};
 
 /// How an input can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,33 +55,34 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// [`KexecError::NotAnInput`] for a directory, [`KexecError::Memory`] if the
-/// descriptor cannot be asked.
+/// It is a directory, or the descriptor cannot be asked.
 pub fn input_kind(file: impl AsFd) -> Result<InputKind, KexecError> {
     let fd = file.as_fd();
-    let failed = memory("looking at the file");
-    let stat = rustix::fs::fstat(fd).map_err(&failed)?;
+    let unseen = failed("looking at the file");
+    let stat = rustix::fs::fstat(fd).map_err(&unseen)?;
     match FileType::from_raw_mode(stat.st_mode) {
         // Files of /proc say that they are empty.
         FileType::RegularFile if stat.st_size == 0 && has_bytes(fd) => Ok(InputKind::Stream),
         FileType::RegularFile => Ok(InputKind::File {
-            len: length(&stat).map_err(failed)?,
+            len: length_in(&stat).map_err(unseen)?,
         }),
         FileType::BlockDevice => {
             let len = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))
-                .map_err(memory("asking a block device's length"))?;
+                .map_err(failed("asking a block device's length"))?;
             Ok(InputKind::File { len })
         }
-        FileType::Directory => Err(KexecError::NotAnInput {
-            kind: "a directory",
-        }),
-        FileType::Symlink => Err(KexecError::NotAnInput {
-            kind: "a symbolic link",
-        }),
+        FileType::Directory => Err(not_an_input("a directory")),
+        FileType::Symlink => Err(not_an_input("a symbolic link")),
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::Unknown => {
             Ok(InputKind::Stream)
         }
     }
+}
+
+fn not_an_input(kind: &str) -> KexecError {
+    KexecError::new(format!(
+        "{kind} is not an image: give a file, a block device or a pipe"
+    ))
 }
 
 /// Reads a stream to its end into sealed memory.
@@ -90,8 +92,7 @@ pub fn input_kind(file: impl AsFd) -> Result<InputKind, KexecError> {
 ///
 /// # Errors
 ///
-/// [`KexecError::StreamTooLong`] behind `limit` bytes, [`KexecError::Memory`]
-/// if reading or writing fails.
+/// There are more than `limit` bytes, or reading or writing fails.
 pub fn read_stream(
     stream: impl AsFd,
     limit: u64,
@@ -101,17 +102,17 @@ pub fn read_stream(
     let mut buf = vec![0; STREAM_BUFFER];
     loop {
         let count = rustix::io::retry_on_intr(|| rustix::io::read(stream.as_fd(), &mut *buf))
-            .map_err(memory("reading the stream"))?;
+            .map_err(failed("reading the stream"))?;
         let Some(bytes) = buf.get(..count).filter(|bytes| !bytes.is_empty()) else {
             return writer.finish();
         };
         if writer.len() + bytes.len() as u64 > limit {
-            return Err(KexecError::StreamTooLong { limit });
+            return Err(KexecError::new(format!(
+                "the stream has more than {limit} bytes, which is more than an image can have; \
+                 give the image itself"
+            )));
         }
-        std::io::Write::write_all(&mut writer, bytes).map_err(|cause| KexecError::Memory {
-            action: "writing into memory",
-            cause,
-        })?;
+        io::Write::write_all(&mut writer, bytes).map_err(failed("writing into memory"))?;
         progress(writer.len());
     }
 }
@@ -130,6 +131,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::testing::contents;
 
     #[test]
     fn opens_regular_files_alone_and_waits_for_nobody() {
@@ -169,7 +171,7 @@ mod tests {
         let mut last = 0;
         let file = read_stream(&reader, 1 << 20, &mut |done| last = done).unwrap();
         thread.join().unwrap().unwrap();
-        assert_eq!(file.to_vec().unwrap(), sent);
+        assert_eq!(contents(&file), sent);
         assert_eq!(last, 1 << 20);
     }
 
@@ -188,10 +190,7 @@ mod tests {
     fn reads_a_file_that_hides_its_length() {
         let file = File::open("/proc/self/status").unwrap();
         assert_eq!(input_kind(&file).unwrap(), InputKind::Stream);
-        let content = read_stream(&file, 1 << 20, &mut |_| {})
-            .unwrap()
-            .to_vec()
-            .unwrap();
-        assert!(content.starts_with(b"Name:"));
+        let read = read_stream(&file, 1 << 20, &mut |_| {}).unwrap();
+        assert!(contents(read).starts_with(b"Name:"));
     }
 }

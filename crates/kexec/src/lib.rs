@@ -11,20 +11,22 @@
 //!   way. A [`Folder`] makes files and folders of which nothing incomplete is
 //!   ever seen.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
-//!   itself. What the kernel refuses is explained by [`Refusal`], from the
-//!   errno and the [`MachineState`].
+//!   itself. An error of theirs explains the errno by the [`MachineState`].
 //!
-//! ```no_run
+//! ```
 //! use std::os::fd::AsFd;
 //! use ukexec_kexec::{LoadKind, LoadRequest, Snapshot};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let file = std::fs::File::open("vmlinuz")?;
-//! let snapshot = Snapshot::take(&file, &[], None, &mut |_bytes_done| {})?;
-//! let (mut parts, _layout) = snapshot.into_parts();
-//! let kernel = parts.remove(0).seal()?;
+//! # let (path, may_load) = ("Cargo.toml", false);
+//! let file = std::fs::File::open(path)?;
+//! let mut snapshot = Snapshot::take(&file, &[], None, &mut |_bytes_done| {})?;
+//! let kernel = snapshot.parts.remove(0).seal()?;
 //! let request = LoadRequest::new(kernel.as_fd(), None, b"console=ttyS0", LoadKind::Reboot);
-//! ukexec_kexec::load(&request)?;
+//! assert_eq!(request.cmdline_with_nul()?, b"console=ttyS0\0");
+//! if may_load {
+//!     ukexec_kexec::load(&request)?;
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -39,6 +41,7 @@ mod inherit;
 mod input;
 mod load;
 mod machine;
+mod memfd;
 mod new_file;
 mod new_folder;
 mod readers;
@@ -53,19 +56,16 @@ mod transfer;
 mod unnamed;
 
 pub use assemble::{Part, assemble};
-pub use cause::RefusalCause;
 pub use create::create_file;
-pub use errno::Errno;
 pub use error::{KexecError, shown_path};
 pub use folder::{Folder, TargetState};
 pub use inherit::close_on_exec;
 pub use input::{InputKind, input_kind, open_regular, read_stream};
 pub use load::{LoadRequest, exec_now, exec_through_systemd, load, unload};
-pub use machine::{KernelConfig, LoadKind, LoadLimit, Lockdown, MachineState};
+pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};
 pub use new_file::NewFile;
 pub use new_folder::NewFolder;
 pub use readers::Readers;
-pub use refusal::Refusal;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::fail_on_long_files;
 pub use snapshot::{Extent, Snapshot, Tap};

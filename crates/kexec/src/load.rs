@@ -5,11 +5,13 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cause::RefusalCause;
+use rustix::io::Errno as Answer;
+
+use crate::cause::{Cause, no_kexec, nothing_loaded};
 use crate::errno::Errno;
 use crate::error::KexecError;
 use crate::machine::{LoadKind, MachineState};
-use crate::refusal::Refusal;
+use crate::refusal::{of_exec, of_load, of_unload};
 use crate::syscall::{Call, syscall};
 
 /// The arguments of `kexec_file_load(2)`.
@@ -24,16 +26,13 @@ pub struct LoadRequest<'a> {
     pub cmdline: &'a [u8],
     /// The occasion on which the kernel boots.
     pub kind: LoadKind,
-    /// Lets the running kernel log what it does (Linux 6.8).
-    pub debug: bool,
     /// Whether the kernel was taken out of another image. Changes nothing but
     /// the words of a refusal.
     pub unfolded: bool,
 }
 
 impl<'a> LoadRequest<'a> {
-    /// Returns a request for a kernel that is not debugged and was no part of
-    /// another image.
+    /// Returns a request for a kernel that was no part of another image.
     #[must_use]
     pub fn new(
         kernel: BorrowedFd<'a>,
@@ -46,7 +45,6 @@ impl<'a> LoadRequest<'a> {
             initrd,
             cmdline,
             kind,
-            debug: false,
             unfolded: false,
         }
     }
@@ -54,14 +52,12 @@ impl<'a> LoadRequest<'a> {
     /// Returns the flags as `kexec_file_load(2)` takes them.
     #[must_use]
     pub fn flags(&self) -> u32 {
-        let mut flags = kind_flag(self.kind);
-        if self.initrd.is_none() {
-            flags |= NO_INITRAMFS;
-        }
-        if self.debug {
-            flags |= DEBUG;
-        }
-        flags
+        let initrd_flag = if self.initrd.is_none() {
+            NO_INITRAMFS
+        } else {
+            0
+        };
+        kind_flag(self.kind) | initrd_flag
     }
 
     /// Returns the command line as `kexec_file_load(2)` takes it: with a NUL
@@ -69,15 +65,15 @@ impl<'a> LoadRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`KexecError::CmdlineNul`] if there is a NUL inside.
+    /// There is a NUL inside.
     pub fn cmdline_with_nul(&self) -> Result<Vec<u8>, KexecError> {
         if let Some(at) = self.cmdline.iter().position(|&byte| byte == 0) {
-            return Err(KexecError::CmdlineNul { at });
+            return Err(KexecError::new(format!(
+                "the command line has a NUL at byte {at}: the next kernel would stop reading \
+                 there; remove it"
+            )));
         }
-        let mut cmdline = Vec::with_capacity(self.cmdline.len() + 1);
-        cmdline.extend_from_slice(self.cmdline);
-        cmdline.push(0);
-        Ok(cmdline)
+        Ok([self.cmdline, b"\0"].concat())
     }
 }
 
@@ -85,8 +81,7 @@ impl<'a> LoadRequest<'a> {
 ///
 /// # Errors
 ///
-/// [`KexecError::Refused`] with the cause if the running kernel refuses,
-/// [`KexecError::CmdlineNul`] for a command line that cannot be passed.
+/// The running kernel refuses, or the command line cannot be passed on.
 pub fn load(request: &LoadRequest<'_>) -> Result<(), KexecError> {
     load_under(Path::new("/"), request)
 }
@@ -101,12 +96,14 @@ fn load_under(root: &Path, request: &LoadRequest<'_>) -> Result<(), KexecError> 
         cmdline: &cmdline,
         flags: request.flags(),
     };
-    syscall(&call).map_err(|errno| {
-        let mut refusal = Refusal::of_load(Errno(errno.raw_os_error()), request, &before);
-        refusal.crash_kernel_lost = request.kind == LoadKind::Crash
+    syscall(&call).map_err(|answer| {
+        let errno = Errno(answer.raw_os_error());
+        let text = failed("kexec_file_load", errno, &of_load(errno, request, &before));
+        // Linux drops a crash kernel before it looks at the new one.
+        let is_lost = request.kind == LoadKind::Crash
             && before.crash_loaded == Some(true)
             && MachineState::read(root).crash_loaded == Some(false);
-        KexecError::Refused(Box::new(refusal))
+        KexecError::new(if is_lost { text + LOST } else { text })
     })
 }
 
@@ -114,7 +111,7 @@ fn load_under(root: &Path, request: &LoadRequest<'_>) -> Result<(), KexecError> 
 ///
 /// # Errors
 ///
-/// [`KexecError::Refused`] with the cause if the running kernel refuses.
+/// The running kernel refuses.
 pub fn unload(kind: LoadKind) -> Result<(), KexecError> {
     unload_under(Path::new("/"), kind)
 }
@@ -128,9 +125,10 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
         cmdline: &[],
         flags,
     })
-    .map_err(|errno| {
-        let refusal = Refusal::of_unload(Errno(errno.raw_os_error()), kind, &before);
-        KexecError::Refused(Box::new(refusal))
+    .map_err(|answer| {
+        let errno = Errno(answer.raw_os_error());
+        let cause = of_unload(errno, kind, &before);
+        KexecError::new(failed("kexec_file_load (unload)", errno, &cause))
     })
 }
 
@@ -139,7 +137,7 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
 ///
 /// # Errors
 ///
-/// [`KexecError::Refused`] with the cause if the running kernel refuses.
+/// The running kernel refuses.
 pub fn exec_now() -> Result<Infallible, KexecError> {
     exec_now_under(Path::new("/"))
 }
@@ -148,58 +146,64 @@ fn exec_now_under(root: &Path) -> Result<Infallible, KexecError> {
     check_loaded(EXEC, root)?;
     #[cfg(not(test))]
     rustix::fs::sync();
-    let errno = match syscall(&Call::RebootKexec) {
-        // The call does not come back when it works.
-        Ok(()) => Errno(0),
-        Err(errno) => Errno(errno.raw_os_error()),
-    };
-    let refusal = Refusal::of_exec(errno, &MachineState::read(root));
-    Err(KexecError::Refused(Box::new(refusal)))
+    // The call does not come back when it works.
+    let answer = syscall(&Call::RebootKexec).err();
+    let errno = Errno(answer.map_or(0, Answer::raw_os_error));
+    let cause = of_exec(errno, &MachineState::read(root));
+    Err(KexecError::new(failed(EXEC, errno, &cause)))
 }
 
-/// Tells systemd to stop all services, unmount, and boot the loaded kernel.
-/// Returns as soon as systemd has begun.
+/// Has systemd stop all services, unmount, and boot the loaded kernel. Returns as
+/// soon as systemd has begun.
 ///
 /// # Errors
 ///
-/// [`KexecError::Refused`] if no kernel is loaded (systemd would then load one
-/// of its own choice), [`KexecError::SystemctlMissing`] and
-/// [`KexecError::SystemctlFailed`] if it cannot be told.
+/// No kernel is loaded (systemd would then load one of its own choice), or
+/// `systemctl` cannot be run or fails.
 pub fn exec_through_systemd() -> Result<(), KexecError> {
     exec_through(Path::new("/"), Path::new("systemctl"))
 }
 
 fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
-    check_loaded(SYSTEMCTL, root)?;
-    let output = Command::new(program)
-        .arg("kexec")
-        .output()
-        .map_err(|cause| KexecError::SystemctlMissing {
-            program: program.to_owned(),
-            cause,
-        })?;
+    check_loaded("systemctl kexec", root)?;
+    let shown = program.display();
+    let output = Command::new(program).arg("kexec").output();
+    let output = output.map_err(|cause| {
+        let text = format!("`{shown} kexec` could not be run");
+        KexecError::caused(text, format!("{cause}; {FORCE}"))
+    })?;
     if output.status.success() {
         return Ok(());
     }
-    Err(KexecError::SystemctlFailed {
-        program: program.to_owned(),
-        status: output.status,
-        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
+    let status = output.status;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = match said.trim() {
+        "" => String::new(),
+        said => format!(": {said}"),
+    };
+    Err(KexecError::new(format!(
+        "`{shown} kexec` failed ({status}){said}; {FORCE}"
+    )))
 }
 
+const FORCE: &str = "`ukexec exec --force` boots at once, without stopping services";
+
 /// Refuses where it is known that nothing is loaded, or can be.
-fn check_loaded(call: &'static str, root: &Path) -> Result<(), KexecError> {
+fn check_loaded(call: &str, root: &Path) -> Result<(), KexecError> {
     let machine = MachineState::read(root);
-    let cause = if machine.kexec == Some(false) {
-        RefusalCause::NoKexec
+    let Cause { text, advice } = if machine.kexec == Some(false) {
+        no_kexec()
     } else if machine.loaded == Some(false) {
-        RefusalCause::NothingLoaded
+        nothing_loaded()
     } else {
         return Ok(());
     };
-    let refusal = Refusal::without_call(call, cause);
-    Err(KexecError::Refused(Box::new(refusal)))
+    let text = format!("{call} was not tried: {text}; {advice}");
+    Err(KexecError::new(text))
+}
+
+fn failed(call: &str, errno: Errno, Cause { text, advice }: &Cause) -> String {
+    format!("{call} failed with {errno}: {text}; {advice}")
 }
 
 fn kind_flag(kind: LoadKind) -> u32 {
@@ -209,19 +213,14 @@ fn kind_flag(kind: LoadKind) -> u32 {
     }
 }
 
-/// `kexec_file_load`, in words of an error.
-pub(crate) const LOAD: &str = "kexec_file_load";
-/// The same call with `KEXEC_FILE_UNLOAD`.
-pub(crate) const DROP: &str = "kexec_file_load (unload)";
-/// `reboot` as it boots a loaded kernel.
-pub(crate) const EXEC: &str = "reboot (kexec)";
-const SYSTEMCTL: &str = "systemctl kexec";
+const EXEC: &str = "reboot (kexec)";
+const LOST: &str = "\nthe crash kernel that was loaded before is gone (Linux drops it first): load \
+                    one again";
 
 // Linux, include/uapi/linux/kexec.h.
 const UNLOAD: u32 = 1;
 const ON_CRASH: u32 = 2;
 const NO_INITRAMFS: u32 = 4;
-const DEBUG: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -230,11 +229,11 @@ mod tests {
     use std::path::PathBuf;
 
     use expect_test::{Expect, expect};
-    use rustix::io::Errno as Answer;
     use tempfile::TempDir;
 
     use super::*;
     use crate::syscall::fake;
+    use crate::testing::line;
 
     /// A machine with a kernel loaded, or not, for both kinds.
     fn machine(loaded: bool) -> TempDir {
@@ -296,12 +295,6 @@ mod tests {
             |request| request.kind = LoadKind::Crash,
             &expect![[r#"kexec_file_load(kernel fd, initrd fd, 1, "\0", 0x2)"#]],
         );
-        check(
-            true,
-            b"",
-            |request| request.debug = true,
-            &expect![[r#"kexec_file_load(kernel fd, initrd fd, 1, "\0", 0x8)"#]],
-        );
     }
 
     #[test]
@@ -320,6 +313,20 @@ mod tests {
         fake::answer(Some(Answer::NOEXEC));
         let error = load_under(machine(true).path(), &request).unwrap_err();
         expect!["kexec_file_load failed with ENOEXEC: no loader of the running kernel knows the image; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed"].assert_eq(&error.to_string());
+    }
+
+    /// The kernel that was loaded goes when the new one is refused.
+    #[test]
+    fn says_that_the_crash_kernel_is_gone() {
+        let (file, root) = (fs::File::open("/dev/null").unwrap(), machine(true));
+        let loaded = root.path().join("sys/kernel/kexec_crash_loaded");
+        let request = LoadRequest::new(file.as_fd(), None, b"", LoadKind::Crash);
+        fake::answer(Some(Answer::NOEXEC));
+        fake::on_call(move || fs::write(&loaded, "0\n").unwrap());
+        let error = load_under(root.path(), &request).unwrap_err().to_string();
+        expect![[r#"
+            kexec_file_load failed with ENOEXEC: no loader of the running kernel knows the image; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
+            the crash kernel that was loaded before is gone (Linux drops it first): load one again"#]].assert_eq(&error);
     }
 
     #[test]
@@ -388,6 +395,6 @@ mod tests {
             .replace(&root.path().display().to_string(), "ROOT");
         expect!["`ROOT/systemctl kexec` failed (exit status: 3): no; `ukexec exec --force` boots at once, without stopping services"].assert_eq(&text);
         let error = exec_through(root.path(), Path::new("/nowhere/systemctl")).unwrap_err();
-        expect!["`/nowhere/systemctl kexec` could not be run: No such file or directory (os error 2); `ukexec exec --force` boots at once, without stopping services"].assert_eq(&error.to_string());
+        expect!["`/nowhere/systemctl kexec` could not be run: No such file or directory (os error 2); `ukexec exec --force` boots at once, without stopping services"].assert_eq(&line(&error));
     }
 }

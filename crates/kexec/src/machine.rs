@@ -1,14 +1,15 @@
-//! What the running machine says about kexec.
+//! The running machine's state, as far as kexec depends on it.
 //!
 //! Everything is read from files, so that a folder can stand in for the
-//! machine. What is not there is unknown, never an error: kernels are built
+//! machine. A missing file means unknown, never an error: kernels are built
 //! without this or that, and containers hide a lot.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::cause::RefusalCause;
+use rustix::system::Uname;
 
 /// The running kernel's state, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,17 +43,15 @@ pub struct MachineState {
     pub cap_sys_boot: Option<bool>,
     /// Whether this process is in a user namespace, where that counts for
     /// nothing.
-    pub user_namespace: Option<bool>,
+    pub(crate) user_namespace: Option<bool>,
     /// How far the kernel distrusts root.
     pub lockdown: Option<Lockdown>,
-    /// Active security modules, by name.
-    pub security_modules: Option<Vec<String>>,
     /// Whether LoadPin lets the kernel read files of one file system only.
-    pub loadpin: Option<bool>,
+    pub(crate) loadpin: Option<bool>,
     /// Whether IMA asks for a signature on a kernel that is loaded.
-    pub ima_appraises_kexec: Option<bool>,
-    /// What the running kernel was built with.
-    pub config: Option<KernelConfig>,
+    pub(crate) ima_appraises_kexec: Option<bool>,
+    /// The options that the running kernel was built with.
+    pub(crate) config: Option<KernelConfig>,
     /// Whether systemd runs this machine.
     pub systemd: bool,
 }
@@ -86,16 +85,13 @@ pub enum Lockdown {
     Confidentiality,
 }
 
-/// What the running kernel was built with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KernelConfig {
+/// The options that the running kernel was built with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelConfig {
     /// `CONFIG_KEXEC_FILE`: has `kexec_file_load` at all.
-    pub kexec_file: bool,
-    /// `CONFIG_KEXEC_SIG`: looks at signatures.
-    pub kexec_sig: bool,
-    /// `CONFIG_KEXEC_SIG_FORCE`: refuses without a good one.
-    pub kexec_sig_force: bool,
+    pub(crate) kexec_file: bool,
+    /// `CONFIG_KEXEC_SIG_FORCE`: refuses a kernel without a valid signature.
+    pub(crate) kexec_sig_force: bool,
 }
 
 impl MachineState {
@@ -103,14 +99,21 @@ impl MachineState {
     #[must_use]
     pub fn read(root: &Path) -> Self {
         let files = Files(root);
+        let uname = |name: fn(&Uname) -> &CStr| {
+            files.here(|| {
+                name(&rustix::system::uname())
+                    .to_string_lossy()
+                    .into_owned()
+            })
+        };
         let release = files
             .text("proc/sys/kernel/osrelease")
-            .or_else(|| files.here(uname_release));
+            .or_else(|| uname(Uname::release));
         let status = files.text("proc/self/status");
         Self {
             machine: files
                 .text("proc/sys/kernel/arch")
-                .or_else(|| files.here(uname_machine)),
+                .or_else(|| uname(Uname::machine)),
             page_size: files.here(|| rustix::param::page_size() as u64),
             five_level_paging: files.five_level_paging(),
             efi_32bit: files
@@ -120,9 +123,7 @@ impl MachineState {
             loaded: files.kexec("loaded").map(|count| count != 0),
             crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
             crash_size: files.kexec("crash_size"),
-            load_disabled: files
-                .number("proc/sys/kernel/kexec_load_disabled")
-                .map(|disabled| disabled != 0),
+            load_disabled: files.flag("proc/sys/kernel/kexec_load_disabled"),
             limit_reboot: files.limit("proc/sys/kernel/kexec_load_limit_reboot"),
             limit_panic: files.limit("proc/sys/kernel/kexec_load_limit_panic"),
             cap_sys_boot: status.as_deref().and_then(cap_sys_boot),
@@ -132,12 +133,7 @@ impl MachineState {
             lockdown: files
                 .text("sys/kernel/security/lockdown")
                 .and_then(|levels| Lockdown::parse(&levels)),
-            security_modules: files
-                .text("sys/kernel/security/lsm")
-                .map(|names| names.split(',').map(str::to_owned).collect()),
-            loadpin: files
-                .number("proc/sys/kernel/loadpin/enforce")
-                .map(|enforced| enforced != 0),
+            loadpin: files.flag("proc/sys/kernel/loadpin/enforce"),
             ima_appraises_kexec: files
                 .text("sys/kernel/security/ima/policy")
                 .map(|policy| appraises_kexec(&policy)),
@@ -158,54 +154,6 @@ impl MachineState {
             || self.ima_appraises_kexec == Some(true)
             || self.loadpin == Some(true)
             || self.config.is_some_and(|config| config.kexec_sig_force)
-    }
-
-    /// Returns what is already known to keep a kernel from being loaded.
-    #[must_use]
-    pub fn obstacles(&self, kind: LoadKind) -> Vec<RefusalCause> {
-        if self.kexec == Some(false) {
-            return vec![RefusalCause::NoKexec];
-        }
-        let mut obstacles = self.forbidden(kind);
-        if self.config.is_some_and(|config| !config.kexec_file) {
-            obstacles.push(RefusalCause::NoFileLoad {
-                release: self.release.clone(),
-            });
-        }
-        if kind == LoadKind::Crash && self.crash_size == Some(0) {
-            obstacles.push(RefusalCause::NoReservation);
-        }
-        obstacles
-    }
-
-    /// Returns why kexec as such is forbidden to this process, in the order in
-    /// which the kernel looks at it.
-    pub(crate) fn forbidden(&self, kind: LoadKind) -> Vec<RefusalCause> {
-        let mut causes = Vec::new();
-        if self.cap_sys_boot == Some(false) {
-            causes.push(RefusalCause::NoCapability);
-        } else if self.user_namespace == Some(true) {
-            causes.push(RefusalCause::UserNamespace);
-        }
-        if self.load_disabled == Some(true) {
-            causes.push(RefusalCause::LoadDisabled);
-        }
-        let limit = match kind {
-            LoadKind::Reboot => self.limit_reboot,
-            LoadKind::Crash => self.limit_panic,
-        };
-        if limit == Some(LoadLimit::Left(0)) {
-            causes.push(RefusalCause::LimitUsedUp { kind });
-        }
-        causes
-    }
-
-    /// Returns whether the running kernel is at least `major.minor`.
-    pub(crate) fn is_at_least(&self, major: u32, minor: u32) -> Option<bool> {
-        let release = self.release.as_deref()?;
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-        let found = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        Some(found >= (major, minor))
     }
 }
 
@@ -252,6 +200,10 @@ impl Files<'_> {
 
     fn number(&self, path: &str) -> Option<u64> {
         self.text(path)?.parse().ok()
+    }
+
+    fn flag(&self, path: &str) -> Option<bool> {
+        Some(self.number(path)? != 0)
     }
 
     /// Reads a number of `/sys/kernel`: `kexec_NAME`, and where newer
@@ -305,28 +257,13 @@ impl Files<'_> {
             .or_else(|| self.text(&format!("lib/modules/{release}/config")))?;
         let built_in = |option: &str| {
             text.lines()
-                .any(|line| line.strip_prefix(option).is_some_and(|value| value == "=y"))
+                .any(|line| line.strip_prefix(option) == Some("=y"))
         };
         Some(KernelConfig {
             kexec_file: built_in("CONFIG_KEXEC_FILE"),
-            kexec_sig: built_in("CONFIG_KEXEC_SIG"),
             kexec_sig_force: built_in("CONFIG_KEXEC_SIG_FORCE"),
         })
     }
-}
-
-fn uname_release() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn uname_machine() -> String {
-    rustix::system::uname()
-        .machine()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// Reads bit 22 of `CapEff` in `/proc/self/status`.
@@ -348,13 +285,8 @@ fn is_user_namespace(uid_map: &str) -> bool {
 fn appraises_kexec(policy: &str) -> bool {
     policy.lines().any(|rule| {
         let mut words = rule.split_whitespace();
-        words.next() == Some("appraise")
-            && words.any(|word| {
-                matches!(
-                    word,
-                    "func=KEXEC_KERNEL_CHECK" | "func=KEXEC_INITRAMFS_CHECK"
-                )
-            })
+        let asks = ["func=KEXEC_KERNEL_CHECK", "func=KEXEC_INITRAMFS_CHECK"];
+        words.next() == Some("appraise") && words.any(|word| asks.contains(&word))
     })
 }
 
@@ -406,7 +338,6 @@ mod tests {
                 "sys/kernel/security/lockdown",
                 b"none [integrity] confidentiality\n",
             ),
-            ("sys/kernel/security/lsm", b"lockdown,capability,selinux\n"),
             ("proc/sys/kernel/loadpin/enforce", b"0\n"),
             (
                 "sys/kernel/security/ima/policy",
@@ -420,50 +351,66 @@ mod tests {
         ]);
         expect_test::expect![[r#"
             MachineState {
-                release: Some("6.1.0-56-amd64"),
-                machine: Some("x86_64"),
+                release: Some(
+                    "6.1.0-56-amd64",
+                ),
+                machine: Some(
+                    "x86_64",
+                ),
                 page_size: None,
-                five_level_paging: Some(true),
-                efi_32bit: Some(false),
-                kexec: Some(true),
-                loaded: Some(true),
-                crash_loaded: Some(false),
-                crash_size: Some(268435456),
-                load_disabled: Some(false),
-                limit_reboot: Some(Left(3)),
-                limit_panic: Some(Unlimited),
-                cap_sys_boot: Some(true),
-                user_namespace: Some(false),
-                lockdown: Some(Integrity),
-                loadpin: Some(false),
-                ima_appraises_kexec: Some(true),
-                config: Some(KernelConfig { kexec_file: true, kexec_sig: true, kexec_sig_force: false }),
+                five_level_paging: Some(
+                    true,
+                ),
+                efi_32bit: Some(
+                    false,
+                ),
+                kexec: Some(
+                    true,
+                ),
+                loaded: Some(
+                    true,
+                ),
+                crash_loaded: Some(
+                    false,
+                ),
+                crash_size: Some(
+                    268435456,
+                ),
+                load_disabled: Some(
+                    false,
+                ),
+                limit_reboot: Some(
+                    Left(
+                        3,
+                    ),
+                ),
+                limit_panic: Some(
+                    Unlimited,
+                ),
+                cap_sys_boot: Some(
+                    true,
+                ),
+                user_namespace: Some(
+                    false,
+                ),
+                lockdown: Some(
+                    Integrity,
+                ),
+                loadpin: Some(
+                    false,
+                ),
+                ima_appraises_kexec: Some(
+                    true,
+                ),
+                config: Some(
+                    KernelConfig {
+                        kexec_file: true,
+                        kexec_sig_force: false,
+                    },
+                ),
                 systemd: true,
-            }
-        "#]]
-        .assert_eq(&summary(&state));
-        assert_eq!(
-            state.security_modules.unwrap(),
-            ["lockdown", "capability", "selinux"]
-        );
-    }
-
-    /// One line for each field but the lists.
-    fn summary(state: &MachineState) -> String {
-        macro_rules! lines {
-            ($($field:ident)*) => {
-                concat!("MachineState {\n", $("    ", stringify!($field), ": {:?},\n",)* "}}\n")
-            };
-        }
-        macro_rules! fill {
-            ($($field:ident)*) => {
-                lines!($($field)*)$(.replacen("{:?}", &format!("{:?}", state.$field), 1))*
-                    .replace("}}", "}")
-            };
-        }
-        fill!(release machine page_size five_level_paging efi_32bit kexec loaded crash_loaded crash_size
-            load_disabled limit_reboot limit_panic cap_sys_boot user_namespace lockdown loadpin
-            ima_appraises_kexec config systemd)
+            }"#]]
+        .assert_eq(&format!("{state:#?}"));
     }
 
     #[test]
@@ -507,9 +454,6 @@ mod tests {
         let mm = ("sys/kernel/mm/ksm/run", &b"0\n"[..]);
         let state = read(&[osrelease, mm]);
         assert_eq!(state.kexec, Some(false));
-        for kind in [LoadKind::Reboot, LoadKind::Crash] {
-            assert_eq!(state.obstacles(kind), [RefusalCause::NoKexec]);
-        }
         for shown in [
             "sys/kernel/kexec_loaded",
             "sys/kernel/kexec/loaded",
@@ -532,57 +476,5 @@ mod tests {
         // Bit 22 and no other.
         let state = read(&[("proc/self/status", b"CapEff:\t0000000000400000\n")]);
         assert_eq!(state.cap_sys_boot, Some(true));
-    }
-
-    #[test]
-    fn compares_releases() {
-        let check = |release: &str| {
-            let state = MachineState {
-                release: Some(release.to_owned()),
-                ..MachineState::default()
-            };
-            state.is_at_least(6, 8)
-        };
-        assert_eq!(check("6.8.0"), Some(true));
-        assert_eq!(check("6.12.1-x"), Some(true));
-        assert_eq!(check("7.0-rc1"), Some(true));
-        assert_eq!(check("6.1.0-56-amd64"), Some(false));
-        assert_eq!(check("6.8-rc1"), Some(true));
-        assert_eq!(check("weird"), None);
-    }
-
-    #[test]
-    fn names_the_obstacles() {
-        let state = read(&[
-            ("proc/self/status", b"CapEff:\t0\n"),
-            ("proc/sys/kernel/kexec_load_disabled", b"1\n"),
-            ("proc/sys/kernel/kexec_load_limit_panic", b"0\n"),
-            ("sys/kernel/kexec_crash_size", b"0\n"),
-            ("proc/sys/kernel/osrelease", b"6.1"),
-            ("boot/config-6.1", b"# CONFIG_KEXEC_FILE is not set\n"),
-        ]);
-        let no_file_load = RefusalCause::NoFileLoad {
-            release: Some("6.1".to_owned()),
-        };
-        assert_eq!(
-            state.obstacles(LoadKind::Reboot),
-            [
-                RefusalCause::NoCapability,
-                RefusalCause::LoadDisabled,
-                no_file_load.clone()
-            ],
-        );
-        assert_eq!(
-            state.obstacles(LoadKind::Crash),
-            [
-                RefusalCause::NoCapability,
-                RefusalCause::LoadDisabled,
-                RefusalCause::LimitUsedUp {
-                    kind: LoadKind::Crash
-                },
-                no_file_load,
-                RefusalCause::NoReservation,
-            ],
-        );
     }
 }

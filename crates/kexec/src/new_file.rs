@@ -17,7 +17,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if none can be made.
+    /// None can be made.
     pub fn new_file(&self) -> Result<NewFile, KexecError> {
         let held = HeldSignals::new();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -51,8 +51,7 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if it cannot be written or named,
-    /// [`KexecError::Swapped`] if something else has the name afterwards.
+    /// It cannot be written or named, or something else has the name afterwards.
     pub fn complete(
         mut self,
         name: &OsStr,
@@ -72,7 +71,7 @@ impl NewFile {
         readers: Readers,
     ) -> Result<File, KexecError> {
         let file = self.file.try_clone();
-        let file = file.map_err(|cause| self.folder.failed(name, "creating it", cause))?;
+        let file = file.map_err(self.folder.failed(name, "creating it"))?;
         self.appear(name, readers)?;
         Ok(file)
     }
@@ -81,7 +80,7 @@ impl NewFile {
         let folder = &self.folder;
         readers
             .admit_to(&self.file)
-            .map_err(|cause| folder.failed(name, "setting who may read it", cause))?;
+            .map_err(folder.failed(name, "setting who may read it"))?;
         if let Some(temporary) = self.temporary.take() {
             folder
                 .rename(&temporary, name, self.file.as_fd())

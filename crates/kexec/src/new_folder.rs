@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::assemble::{Part, write_parts};
-use crate::error::KexecError;
+use crate::error::{KexecError, failed_at};
 use crate::folder::{FOLDER, Folder, is_empty};
 use crate::readers::{Readers, umask};
 use crate::signals::HeldSignals;
@@ -22,13 +22,13 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if none can be made.
+    /// None can be made.
     pub fn new_folder(&self) -> Result<NewFolder, KexecError> {
         let held = HeldSignals::new();
         let action = "making a folder in it";
         let (temporary, ()) = self.temporary(action, |name| mkdirat(&self.fd, name, Mode::RWXU))?;
         let new = openat(&self.fd, &temporary, FOLDER, Mode::empty())
-            .map_err(|errno| self.failed(&temporary, action, errno.into()))?;
+            .map_err(self.failed(&temporary, action))?;
         // Another one may have been moved to where it was.
         let ours = || -> Result<bool, Errno> {
             let stat = fstat(&new)?;
@@ -38,7 +38,7 @@ impl Folder {
         match ours() {
             Ok(true) => {}
             Ok(false) => return Err(self.swapped(&temporary)),
-            Err(errno) => return Err(self.failed(&temporary, action, errno.into())),
+            Err(errno) => return Err(self.failed(&temporary, action)(errno)),
         }
         Ok(NewFolder {
             folder: Self {
@@ -79,21 +79,21 @@ impl NewFolder {
         readers: Readers,
     ) -> Result<Moved, KexecError> {
         let name = OsStr::new(name);
-        let failed = |cause| self.folder.failed(name, "creating it", cause);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let file =
-            openat(&self.folder.fd, name, flags, mode).map_err(|errno| failed(errno.into()))?;
+        let path = self.folder.path.join(name);
+        let action = "creating it";
+        let file = openat(&self.folder.fd, name, flags, mode).map_err(failed_at(&path, action))?;
         self.names.push(name.to_owned());
-        readers.admit_to(&file).map_err(failed)?;
-        write_parts(&File::from(file), &self.folder.path.join(name), parts)
+        readers.admit_to(&file).map_err(failed_at(&path, action))?;
+        write_parts(&File::from(file), &path, parts)
     }
 
     /// Gives `file` a name in it.
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if there is such a file, or the name cannot be made.
+    /// There is such a file, or the name cannot be made.
     pub fn name(&mut self, file: UnnamedFile, name: &str) -> Result<(), KexecError> {
         file.name(&self.folder, OsStr::new(name))?;
         self.names.push(name.into());
@@ -106,8 +106,7 @@ impl NewFolder {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if it cannot be named, [`KexecError::Swapped`] if
-    /// something else has the name afterwards.
+    /// It cannot be named, or something else has the name afterwards.
     pub fn complete(mut self, name: &OsStr) -> Result<(), KexecError> {
         let parent = &self.parent;
         let older = openat(&parent.fd, name, FOLDER, Mode::empty()).and_then(fstat);
@@ -117,7 +116,7 @@ impl NewFolder {
             Err(_absent) => 0o777 & !umask(),
         };
         fchmod(&self.folder.fd, Mode::from_raw_mode(mode))
-            .map_err(|errno| parent.failed(name, "setting who may use it", errno.into()))?;
+            .map_err(parent.failed(name, "setting who may use it"))?;
         if let Some(temporary) = self.temporary.take() {
             parent
                 .rename(&temporary, name, self.folder.as_fd())
@@ -148,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::folder::TargetState;
-    use crate::testing::{Home, all, mode};
+    use crate::testing::{Home, all, line, mode};
 
     #[test]
     fn a_folder_appears_only_when_complete() {
@@ -220,7 +219,7 @@ mod tests {
         let home = Home::new();
         let mut new = home.around("out").0.new_folder().unwrap();
         new.write("kernel", &[], all()).unwrap();
-        let again = new.write("kernel", &[], all()).unwrap_err().to_string();
+        let again = line(&new.write("kernel", &[], all()).unwrap_err());
         let end = "kernel: creating it: File exists (os error 17)";
         assert!(again.ends_with(end), "{again}");
     }

@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::Advice;
 
-use crate::error::KexecError;
+use crate::error::{KexecError, failed};
 use crate::input::{InputKind, input_kind};
-use crate::sealed::{GrowableFile, Memfd};
+use crate::memfd::Memfd;
+use crate::sealed::GrowableFile;
 use crate::transfer::{Moved, TransferError, copy, send};
 
 /// Sees the bytes of a file on their way into a [`Snapshot`].
@@ -21,14 +22,17 @@ pub type Tap<'a> = &'a mut (dyn FnMut(&[u8]) + 'a);
 /// seals then.
 ///
 /// Each range that was cut out is a part of its own, all bytes between them
-/// together are one more; [`Snapshot::layout`] says where each byte of the file
-/// went.
+/// together are one more.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
-    parts: Vec<GrowableFile>,
-    layout: Vec<Extent>,
-    len: u64,
-    moved: Moved,
+    /// The parts, none of them empty.
+    pub parts: Vec<GrowableFile>,
+    /// Where the file's bytes lie: spans in file order that cover it without gap or
+    /// overlap.
+    pub layout: Vec<Extent>,
+    /// How many bytes were moved, and how.
+    pub moved: Moved,
 }
 
 /// Where a range of the file lies in a [`Snapshot`].
@@ -55,10 +59,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`KexecError::CutPastEnd`] and [`KexecError::CutOrder`] for cuts that
-    /// do not fit, [`KexecError::Shrank`] if the file gets shorter meanwhile,
-    /// [`KexecError::Stream`] and [`KexecError::NotAnInput`] for what is no
-    /// file, [`KexecError::Memory`] if reading, writing or sealing fails.
+    /// `file` is none that can be read at offsets, `cuts` do not fit, the file gets
+    /// shorter meanwhile, or reading, writing or sealing fails.
     pub fn take(
         file: impl AsFd,
         cuts: &[Range<u64>],
@@ -67,7 +69,8 @@ impl Snapshot {
     ) -> Result<Self, KexecError> {
         let fd = file.as_fd();
         let InputKind::File { len } = input_kind(fd)? else {
-            return Err(KexecError::Stream);
+            let text = "a pipe cannot be taken over in pieces: read it into memory first";
+            return Err(KexecError::new(text));
         };
         check_cuts(cuts, len)?;
         // Only a hint, so a file system that takes none does no harm.
@@ -97,18 +100,8 @@ impl Snapshot {
             at = cut.end;
         }
         pass.take_rest(at..len)?;
-        Self::collect(pass, parts)
-    }
-
-    fn collect(pass: Pass<'_, '_>, mut parts: Vec<GrowableFile>) -> Result<Self, KexecError> {
-        let Pass {
-            len,
-            rest,
-            mut layout,
-            moved,
-            ..
-        } = pass;
-        match rest {
+        let (mut layout, moved) = (pass.layout, pass.moved);
+        match pass.rest {
             Some(rest) => parts.insert(0, GrowableFile::new(rest)?),
             // Nothing lies between the cuts: they are all the parts there are.
             None => layout.iter_mut().for_each(|span| span.part -= 1),
@@ -116,46 +109,8 @@ impl Snapshot {
         Ok(Self {
             parts,
             layout,
-            len,
             moved,
         })
-    }
-
-    /// Returns the length of the whole in bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Returns whether the file was empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Returns the parts, none of them empty.
-    #[must_use]
-    pub fn parts(&self) -> &[GrowableFile] {
-        &self.parts
-    }
-
-    /// Returns where the file's bytes lie: spans in file order that cover it
-    /// without gap or overlap.
-    #[must_use]
-    pub fn layout(&self) -> &[Extent] {
-        &self.layout
-    }
-
-    /// Returns how many bytes were moved, and how.
-    #[must_use]
-    pub fn moved(&self) -> Moved {
-        self.moved
-    }
-
-    /// Gives the parts away, with the layout.
-    #[must_use]
-    pub fn into_parts(self) -> (Vec<GrowableFile>, Vec<Extent>) {
-        (self.parts, self.layout)
     }
 }
 
@@ -204,14 +159,12 @@ impl Pass<'_, '_> {
             }),
         }
         .map_err(|error| match error {
-            TransferError::End { found } => KexecError::Shrank {
-                expected: self.len,
-                found,
-            },
-            TransferError::Io(cause) => KexecError::Memory {
-                action: "copying the file into memory",
-                cause,
-            },
+            TransferError::Io(cause) => failed("copying the file into memory")(cause),
+            TransferError::End { found } => KexecError::new(format!(
+                "the file shrank from {} to {found} bytes while it was being read; try again when \
+                 nothing writes to it",
+                self.len
+            )),
         })?;
         memfd.len += moved.total();
         self.moved += moved;
@@ -223,16 +176,18 @@ fn check_cuts(cuts: &[Range<u64>], len: u64) -> Result<(), KexecError> {
     let mut previous_end = 0;
     for cut in cuts.iter().filter(|cut| !cut.is_empty()) {
         if cut.start < previous_end {
-            return Err(KexecError::CutOrder {
-                cut: cut.clone(),
-                previous_end,
-            });
+            return Err(KexecError::new(format!(
+                "the range {:#x}..{:#x} to cut out does not lie behind the one before it, which \
+                 ends at {previous_end:#x}",
+                cut.start, cut.end
+            )));
         }
         if cut.end > len {
-            return Err(KexecError::CutPastEnd {
-                cut: cut.clone(),
-                len,
-            });
+            return Err(KexecError::new(format!(
+                "bytes {:#x}..{:#x} of the file were to be taken apart, but it has only {len:#x}; \
+                 it changed while it was being read: try again when nothing writes to it",
+                cut.start, cut.end
+            )));
         }
         previous_end = cut.end;
     }
@@ -240,11 +195,12 @@ fn check_cuts(cuts: &[Range<u64>], len: u64) -> Result<(), KexecError> {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::single_range_in_vec_init,
-    reason = "a list of cuts may have one"
-)]
 mod tests {
+    #![expect(
+        clippy::single_range_in_vec_init,
+        reason = "a list of cuts may have one"
+    )]
+
     use std::fs::File;
     use std::io::Write as _;
 
@@ -266,10 +222,10 @@ mod tests {
     /// Puts the file together again, as the layout says.
     fn whole(snapshot: &Snapshot) -> Vec<u8> {
         let mut whole = Vec::new();
-        for span in snapshot.layout() {
+        for span in &snapshot.layout {
             assert_eq!(span.range.start, whole.len() as u64, "gap or overlap");
             let mut part = vec![0; (span.range.end - span.range.start) as usize];
-            let from = &snapshot.parts()[span.part];
+            let from = &snapshot.parts[span.part];
             assert!(span.offset + part.len() as u64 <= from.len());
             assert_eq!(
                 rustix::io::pread(from, &mut part, span.offset),
@@ -290,7 +246,7 @@ mod tests {
             Snapshot::take(file(&bytes(len)), &cuts, Some(&mut tap), &mut |_| {}).unwrap();
         assert_eq!(seen, bytes(len));
         assert_eq!(whole(&snapshot), seen);
-        let moved = snapshot.moved();
+        let moved = snapshot.moved;
         assert_eq!((moved.in_kernel, moved.through_user), (0, len as u64));
     }
 
@@ -299,15 +255,12 @@ mod tests {
         let text = match Snapshot::take(file(&bytes(100)), cuts, None, &mut |_| {}) {
             Ok(snapshot) => {
                 assert_eq!(whole(&snapshot), bytes(100));
-                assert_eq!(snapshot.len(), 100);
-                assert_eq!(
-                    snapshot.moved(),
-                    Moved {
-                        in_kernel: 100,
-                        through_user: 0
-                    }
-                );
-                let spans = snapshot.layout().iter().map(|span| {
+                let Moved {
+                    in_kernel,
+                    through_user,
+                } = snapshot.moved;
+                assert_eq!((in_kernel, through_user), (100, 0));
+                let spans = snapshot.layout.iter().map(|span| {
                     let Extent {
                         range,
                         part,
@@ -315,10 +268,8 @@ mod tests {
                     } = span;
                     format!("{}..{}: part {part} at {offset}\n", range.start, range.end)
                 });
-                let parts = snapshot
-                    .parts()
-                    .iter()
-                    .map(|part| format!(" {}", part.len()));
+                let parts = snapshot.parts.iter();
+                let parts = parts.map(|part| format!(" {}", part.len()));
                 spans.chain(["parts:".to_owned()]).chain(parts).collect()
             }
             Err(error) => error.to_string(),
@@ -399,9 +350,7 @@ mod tests {
     #[test]
     fn takes_an_empty_file() {
         let snapshot = Snapshot::take(file(b""), &[], None, &mut |_| {}).unwrap();
-        assert!(snapshot.is_empty());
-        assert!(snapshot.parts().is_empty());
-        assert!(snapshot.layout().is_empty());
+        assert!(snapshot.parts.is_empty() && snapshot.layout.is_empty());
     }
 
     #[test]
@@ -417,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_its_progress() {
+    fn reports_its_progress() {
         let len = (20 << 20) + 5;
         let mut seen = Vec::new();
         let cuts = [1 << 20..10 << 20];
@@ -454,7 +403,6 @@ mod tests {
         let file = file(&bytes(len));
         let mut append = |_| file.set_len(30 << 20).unwrap();
         let snapshot = Snapshot::take(&file, &[], None, &mut append).unwrap();
-        assert_eq!(snapshot.len(), len as u64);
         assert_eq!(whole(&snapshot), bytes(len));
     }
 
@@ -483,11 +431,11 @@ mod tests {
             let cuts: Vec<_> = edges.chunks_exact(2).map(|edge| edge[0]..edge[1]).collect();
             let snapshot = Snapshot::take(file(&bytes(len)), &cuts, None, &mut |_| {}).unwrap();
             prop_assert_eq!(whole(&snapshot), bytes(len));
-            prop_assert_eq!(snapshot.moved().total(), len as u64);
+            prop_assert_eq!(snapshot.moved.total(), len as u64);
             for cut in cuts.iter().filter(|cut| !cut.is_empty()) {
-                let span = snapshot.layout().iter().find(|span| span.range == *cut).unwrap();
+                let span = snapshot.layout.iter().find(|span| span.range == *cut).unwrap();
                 prop_assert_eq!(span.offset, 0);
-                prop_assert_eq!(snapshot.parts()[span.part].len(), cut.end - cut.start);
+                prop_assert_eq!(snapshot.parts[span.part].len(), cut.end - cut.start);
             }
         }
     }

@@ -181,6 +181,7 @@ pub(crate) mod fake {
     struct Fake {
         answer: Option<Errno>,
         calls: Vec<String>,
+        on_call: Option<Box<dyn FnOnce()>>,
     }
 
     thread_local! {
@@ -190,6 +191,11 @@ pub(crate) mod fake {
     /// Makes every call from now on fail with `errno`, or succeed.
     pub(crate) fn answer(errno: Option<Errno>) {
         FAKE.with_borrow_mut(|fake| fake.answer = errno);
+    }
+
+    /// Does `act` when the next call is made.
+    pub(crate) fn on_call(act: impl FnOnce() + 'static) {
+        FAKE.with_borrow_mut(|fake| fake.on_call = Some(Box::new(act)));
     }
 
     /// Returns the calls so far and forgets them.
@@ -219,6 +225,7 @@ pub(crate) mod fake {
         };
         FAKE.with_borrow_mut(|fake| {
             fake.calls.push(line);
+            fake.on_call.take().into_iter().for_each(|act| act());
             fake.answer.map_or(Ok(()), Err)
         })
     }

@@ -29,26 +29,27 @@ impl UnnamedFile {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if it cannot be made for another reason.
+    /// It cannot be made for another reason.
     pub fn new(folder: &Folder, readers: Readers) -> Result<Option<Self>, KexecError> {
-        let failed = |cause| folder.failed(OsStr::new(""), "making a file in it", cause);
+        let action = "making a file in it";
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = match openat(folder.as_fd(), ".", flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => File::from(file),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(None),
-            Err(errno) => return Err(failed(errno.into())),
+            Err(errno) => return Err(folder.failed("".as_ref(), action)(errno)),
         };
-        readers.admit_to(&file).map_err(failed)?;
+        readers
+            .admit_to(&file)
+            .map_err(folder.failed("".as_ref(), action))?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         Ok(path.exists().then_some(Self { file, path }))
     }
 
-    /// Writes `parts` into it; `name` is what errors call it.
+    /// Writes `parts` into it; errors call it `name`.
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if it cannot be written, [`KexecError::FilePart`] if
-    /// a part's range passes its file's end.
+    /// It cannot be written, or a part's range passes its file's end.
     pub fn write(&self, name: &Path, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
         write_parts(&self.file, name, parts)
     }
@@ -57,16 +58,11 @@ impl UnnamedFile {
     ///
     /// # Errors
     ///
-    /// [`KexecError::File`] if there is such a file, or the name cannot be made.
+    /// There is such a file, or the name cannot be made.
     pub(crate) fn name(self, folder: &Folder, name: &OsStr) -> Result<(), KexecError> {
-        linkat(
-            CWD,
-            &self.path,
-            folder.as_fd(),
-            name,
-            AtFlags::SYMLINK_FOLLOW,
-        )
-        .map_err(|errno| folder.failed(name, "giving the finished file its name", errno.into()))
+        let follow = AtFlags::SYMLINK_FOLLOW;
+        linkat(CWD, &self.path, folder.as_fd(), name, follow)
+            .map_err(folder.failed(name, "giving the finished file its name"))
     }
 }
 

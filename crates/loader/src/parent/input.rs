@@ -129,8 +129,12 @@ impl Opened {
         let progress = console.progress(&format!("taking over {}", layer_name(&path)), Some(len));
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
             .with_context(|| format!("cannot read {}", shown(&path)))?;
-        let moved = snapshot.moved();
-        let (parts, layout) = snapshot.into_parts();
+        let Snapshot {
+            parts,
+            layout,
+            moved,
+            ..
+        } = snapshot;
         let mut ids = Vec::new();
         // Copying the largest to put something behind it would take longest.
         let mut largest = parts.iter().map(GrowableFile::len).max();

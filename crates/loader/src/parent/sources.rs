@@ -367,15 +367,22 @@ mod tests {
         let Descriptor::Assembled(file, moved) = sources.descriptor(&spans).unwrap() else {
             panic!("this part is not one file")
         };
-        assert_eq!(file.to_vec().unwrap(), b"microcode\0\0\0initrd");
+        assert_eq!(content(&file, file.len()), b"microcode\0\0\0initrd");
         assert_eq!((moved.in_kernel, moved.through_user), (15, 0));
+    }
+
+    fn content(file: impl AsFd, len: u64) -> Vec<u8> {
+        let mut bytes = vec![0; len.try_into().unwrap()];
+        let file = File::from(file.as_fd().try_clone_to_owned().unwrap());
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
     }
 
     fn growable(bytes: &[u8]) -> GrowableFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        let snapshot = Snapshot::take(file, &[], None, &mut |_| {}).unwrap();
-        snapshot.into_parts().0.remove(0)
+        let mut snapshot = Snapshot::take(file, &[], None, &mut |_| {}).unwrap();
+        snapshot.parts.remove(0)
     }
 
     /// Grows `spans` where source 0 is `section`, which can, and 1 is `tail`;
@@ -389,9 +396,7 @@ mod tests {
         sources.seal_all().unwrap();
         let descriptor = sources.descriptor(&spans).unwrap();
         let moved = descriptor.moved().total();
-        let mut bytes = vec![0; descriptor.len().try_into().unwrap()];
-        let file = File::from(descriptor.as_fd().try_clone_to_owned().unwrap());
-        file.read_exact_at(&mut bytes, 0).unwrap();
+        let bytes = content(&descriptor, descriptor.len());
         assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
         // The section is still the same.
         sources.check(vec![span(0, 0..7)], 7).unwrap();
