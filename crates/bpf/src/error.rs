@@ -30,7 +30,7 @@ impl BpfError {
     }
 
     /// A field has a value that it may not have.
-    pub fn field(
+    pub(crate) fn field(
         part: impl fmt::Display,
         field: &str,
         expected: impl fmt::Display,
@@ -46,14 +46,20 @@ impl BpfError {
         Self::new(format!("{what}: {found}, at most {limit} are taken"))
     }
 
+    /// Says which part of the whole it is about, in front of the text.
+    pub(crate) fn of(mut self, part: impl fmt::Display) -> Self {
+        self.0.text = format!("{part}: {}", self.0.text);
+        self
+    }
+
     /// Says which instruction it is about.
-    pub fn at(mut self, place: Place) -> Self {
+    pub(crate) fn at(mut self, place: Place) -> Self {
         self.0.place = Some(place);
         self
     }
 
     /// Says what caused it.
-    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }

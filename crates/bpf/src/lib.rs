@@ -41,9 +41,7 @@ pub use guest::host::Host;
 pub use guest::interface::{HookDecl, Interface, KfuncDecl};
 pub use guest::{memory, trace};
 pub use insn::Insn;
-pub use load::core_relo::{CoreReloError, PatchError};
-pub use load::error::{KfuncProblem, LoadError, MapProblem, RelocationProblem};
-pub use load::{object, skeleton};
+pub use load::{limits, skeleton};
 pub use parser::{
     AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated, SourceLine,
 };

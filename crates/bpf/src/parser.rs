@@ -1,5 +1,5 @@
-//! A parser as loaded: the one value that plain objects (and, later, light
-//! skeletons) become. Everything in it is linked, nothing is verified.
+//! A parser as loaded: the one value that plain objects and light skeletons
+//! become. Everything in it is linked, nothing is verified.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Parser {
 pub struct Map {
     /// The variable's name, or the section's.
     pub name: String,
-    /// What it is.
+    /// Its type.
     pub kind: MapKind,
     /// Bytes of a key; 0 for ring buffers, queues and stacks.
     pub key_size: u32,
@@ -40,6 +40,26 @@ pub struct Map {
     pub initial: Option<Bytes>,
     /// Programs may not write it (`.rodata`, or frozen with `BPF_F_RDONLY_PROG`).
     pub read_only: bool,
+}
+
+impl Map {
+    /// Returns the map that a data section becomes: an array of one value.
+    pub(crate) fn of_data(
+        name: String,
+        value_size: u32,
+        initial: Option<Bytes>,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            name,
+            kind: MapKind::Array,
+            key_size: 4,
+            value_size,
+            max_entries: 1,
+            initial,
+            read_only,
+        }
+    }
 }
 
 /// The map types a parser may use (Linux `enum bpf_map_type`).
@@ -57,14 +77,14 @@ pub enum MapKind {
     /// `BPF_MAP_TYPE_PERCPU_ARRAY` (6).
     PerCpuArray,
     /// `BPF_MAP_TYPE_LRU_HASH` (9) and `BPF_MAP_TYPE_LRU_PERCPU_HASH` (10):
-    /// when it is full, a new entry takes the place of the oldest.
+    /// when it is full, a new entry replaces the oldest.
     LruHash {
         /// Whether it is the per-CPU form.
         per_cpu: bool,
     },
-    /// `BPF_MAP_TYPE_QUEUE` (22): what was pushed first is popped first.
+    /// `BPF_MAP_TYPE_QUEUE` (22): the value pushed first is popped first.
     Queue,
-    /// `BPF_MAP_TYPE_STACK` (23): what was pushed last is popped first.
+    /// `BPF_MAP_TYPE_STACK` (23): the value pushed last is popped first.
     Stack,
     /// `BPF_MAP_TYPE_RINGBUF` (27).
     RingBuffer,
@@ -111,7 +131,7 @@ impl MapKind {
 }
 
 impl fmt::Display for MapKind {
-    /// Writes what messages call a map of this kind.
+    /// Writes the words for it in messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Hash => "hash",
@@ -152,10 +172,27 @@ pub struct Program {
     pub functions: Vec<(u32, String)>,
     /// Source lines from `.BTF.ext`, ascending by slot.
     pub lines: Vec<SourceLine>,
-    /// What CO-RE relocations were about, ascending by slot.
+    /// The subjects of CO-RE relocations, ascending by slot.
     pub relocated: Vec<Relocated>,
     /// Instructions that the host's types made meaningless, ascending by slot.
     pub poisoned: Vec<Poisoned>,
+}
+
+impl Program {
+    /// Returns a program without code.
+    pub(crate) fn new(name: String, section: String, attach: AttachKind, hook: String) -> Self {
+        Self {
+            name,
+            section,
+            attach,
+            hook,
+            code: Vec::new(),
+            functions: Vec::new(),
+            lines: Vec::new(),
+            relocated: Vec::new(),
+            poisoned: Vec::new(),
+        }
+    }
 }
 
 /// An instruction that a CO-RE relocation fitted to the host's types.
@@ -163,16 +200,16 @@ pub struct Program {
 pub struct Relocated {
     /// The instruction slot in [`Program::code`].
     pub slot: u32,
-    /// What it is about, such as `struct kexec_context.image_sz`.
+    /// Its subject, such as `struct kexec_context.image_sz`.
     pub field: Arc<str>,
 }
 
-/// A call of [`crate::insn::POISON`] and what it replaced.
+/// A call of [`crate::insn::POISON`] and why it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poisoned {
     /// The instruction slot in [`Program::code`].
     pub slot: u32,
-    /// What the program wanted and what the host has, in words.
+    /// The program's wish and the host's types, in words.
     pub reason: Arc<str>,
 }
 
@@ -190,7 +227,7 @@ pub enum AttachKind {
 pub struct Kfunc {
     /// The name without a CO-RE flavour suffix (`___x`).
     pub name: String,
-    /// What [`crate::Interface::kfunc`] says to the name; `None` is a weak one that
+    /// The answer of [`crate::Interface::kfunc`] to the name; `None` is a weak one that
     /// this host lacks: NULL to `if (kfunc)`, and a trap when called.
     pub host: Option<u32>,
 }

@@ -12,8 +12,8 @@ use expect_test::{Expect, expect};
 use ukexec_bpf::btf::{Btf, TypesBuilder};
 use ukexec_bpf::insn::{CALL, LDDW, POISON, call, lddw};
 use ukexec_bpf::memory::Memory;
+use ukexec_bpf::{BpfError, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program};
 use ukexec_bpf::{Fault, Vm};
-use ukexec_bpf::{HookDecl, Host, Insn, Interface, KfuncDecl, LoadError, Meter, Parser, Program};
 
 /// Where the objects are: `testdata/objects`, or a folder that `build.sh` made.
 fn folder() -> PathBuf {
@@ -114,7 +114,7 @@ fn core_host() -> Interface {
     }
 }
 
-fn chain(error: &LoadError) -> String {
+fn chain(error: &BpfError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::{fmt, fs};
 
 use ukexec_bpf::btf::Btf;
-use ukexec_bpf::skeleton::MAX_LOADER_BYTES;
+use ukexec_bpf::limits::MAX_LOADER_BYTES;
 use ukexec_bpf::{HookDecl, Interface, Meter, Parser, Rope};
 use ukexec_unfold::{
     Budget, Input, MemoryStore, Options, ParserFile, ParserOrigin, UnfoldError, built_in_parsers,

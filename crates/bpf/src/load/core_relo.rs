@@ -20,7 +20,7 @@
 )]
 
 mod compat;
-mod error;
+mod kind;
 mod patch;
 mod spec;
 mod value;
@@ -28,17 +28,17 @@ mod value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use error::{CoreReloError, PatchError};
+use kind::RelocKind;
 use patch::Patched;
 use spec::Spec;
 use value::Resolution;
 
-use crate::Insn;
 use crate::btf::ext::CoreRelo;
 use crate::btf::{Btf, MAX_ANONYMOUS, TypeId};
+use crate::{BpfError, Insn};
 
 /// The most bytes of reasons that are kept for poisoned instructions; what
-/// comes later is told without details.
+/// comes later has no details.
 const MAX_REASONS: usize = 1 << 20;
 
 /// Applies the CO-RE records of one object.
@@ -50,24 +50,6 @@ pub(crate) struct Relocator<'a> {
     reasons_left: usize,
     fields: HashMap<(TypeId, u32, RelocKind), Arc<str>>,
     fields_left: usize,
-}
-
-/// What a record asks for (`enum bpf_core_relo_kind`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum RelocKind {
-    FieldByteOffset,
-    FieldByteSize,
-    FieldExists,
-    FieldSigned,
-    FieldLshift,
-    FieldRshift,
-    TypeIdLocal,
-    TypeIdTarget,
-    TypeExists,
-    TypeSize,
-    EnumvalExists,
-    EnumvalValue,
-    TypeMatches,
 }
 
 impl<'a> Relocator<'a> {
@@ -87,19 +69,26 @@ impl<'a> Relocator<'a> {
     ///
     /// # Errors
     ///
-    /// [`CoreReloError`] if the record makes no sense for the program's types
-    /// or the instruction, or if the host's types answer it in two ways.
+    /// [`BpfError`] if no instruction begins where the record says, if the
+    /// record makes no sense for the program's types or the instruction, or if
+    /// the host's types answer it in two ways.
     pub(crate) fn apply(
         &mut self,
         code: &mut [Insn],
-        slot: usize,
+        slot: Option<usize>,
         relo: &CoreRelo,
-    ) -> Result<Option<Arc<str>>, CoreReloError> {
-        let kind = RelocKind::try_from(relo.kind)?;
+    ) -> Result<Option<Arc<str>>, BpfError> {
+        let Some(slot) = slot else {
+            return Err(BpfError::new(format!(
+                "the CO-RE relocation is about byte {}, where no instruction begins",
+                relo.insn_off
+            )));
+        };
+        let kind = RelocKind::from_number(relo.kind)?;
         let spec = Spec::parse(self.local, relo, kind)?;
         let resolution = self.resolve(&spec, kind)?;
         let patched = patch::patch(code, slot, &resolution)
-            .map_err(|error| error.told(spec.describe(self.local)))?;
+            .map_err(|error| error.of(spec.describe(self.local)))?;
         Ok(match patched {
             Patched::Done => None,
             Patched::Missing => Some(self.reason(&spec, relo, |own| own.missing(&spec, kind))),
@@ -112,7 +101,7 @@ impl<'a> Relocator<'a> {
     /// Returns what `relo` is about, such as `struct kexec_context.image_sz`, as
     /// long as there is room for such names.
     pub(crate) fn field(&mut self, relo: &CoreRelo) -> Option<Arc<str>> {
-        let kind = RelocKind::try_from(relo.kind).ok()?;
+        let kind = RelocKind::from_number(relo.kind).ok()?;
         let key = (relo.type_id, relo.access, kind);
         if let Some(field) = self.fields.get(&key) {
             return Some(Arc::clone(field));
@@ -130,7 +119,7 @@ impl<'a> Relocator<'a> {
         Some(field)
     }
 
-    fn resolve(&self, spec: &Spec, kind: RelocKind) -> Result<Resolution, CoreReloError> {
+    fn resolve(&self, spec: &Spec, kind: RelocKind) -> Result<Resolution, BpfError> {
         let old = value::value(self.local, spec, kind)?;
         if kind == RelocKind::TypeIdLocal {
             return Ok(Resolution::unchanged(old));
@@ -151,11 +140,12 @@ impl<'a> Relocator<'a> {
                 Some((first, known)) => {
                     let same_value = known.new.map(|known| known.value) == Some(new.value);
                     if first.bit_offset != target.bit_offset || !same_value {
-                        return Err(CoreReloError::Ambiguous {
-                            spec: spec.describe(self.local),
-                            first: first.describe(self.host),
-                            second: target.describe(self.host),
-                        });
+                        return Err(BpfError::new(format!(
+                            "{} is ambiguous: the host has {} and {}",
+                            spec.describe(self.local),
+                            first.describe(self.host),
+                            target.describe(self.host)
+                        )));
                     }
                 }
             }
@@ -171,21 +161,27 @@ impl<'a> Relocator<'a> {
     }
 
     /// Returns the host's types of the same kind and name.
-    fn candidates(&self, spec: &Spec) -> Result<impl Iterator<Item = TypeId>, CoreReloError> {
+    fn candidates(&self, spec: &Spec) -> Result<impl Iterator<Item = TypeId>, BpfError> {
         let root = self.local.get(spec.root);
         let name = crate::btf::essential_name(self.local.name(root.name));
         if name.is_empty() {
-            return Err(CoreReloError::Anonymous {
-                ty: self.local.describe(spec.root),
-            });
+            return Err(BpfError::new(format!(
+                "{} has no name to find it by in the host's types",
+                self.local.describe(spec.root)
+            )));
         }
         let host = self.host;
         let candidates = host.candidates(name).iter().copied();
         Ok(candidates.filter(move |&id| compat::same_kind(&root.kind, &host.get(id).kind)))
     }
 
-    /// Returns the reason for a poisoned instruction, each told once.
-    fn reason(&mut self, spec: &Spec, relo: &CoreRelo, tell: impl Fn(&Self) -> String) -> Arc<str> {
+    /// Returns the reason for a poisoned instruction, each worked out once.
+    fn reason(
+        &mut self,
+        spec: &Spec,
+        relo: &CoreRelo,
+        explain: impl Fn(&Self) -> String,
+    ) -> Arc<str> {
         let key = (spec.root, relo.access, relo.kind);
         if let Some(reason) = self.reasons.get(&key) {
             return Arc::clone(reason);
@@ -193,7 +189,7 @@ impl<'a> Relocator<'a> {
         if self.reasons_left == 0 {
             return Arc::from("");
         }
-        let reason: Arc<str> = tell(self).into();
+        let reason: Arc<str> = explain(self).into();
         self.reasons_left = self.reasons_left.saturating_sub(reason.len());
         self.reasons.insert(key, Arc::clone(&reason));
         reason
@@ -251,61 +247,6 @@ impl<'a> Relocator<'a> {
              be adjusted to pointers and unsigned integers only",
             spec.describe(self.local)
         )
-    }
-}
-
-impl TryFrom<u32> for RelocKind {
-    type Error = CoreReloError;
-
-    fn try_from(kind: u32) -> Result<Self, CoreReloError> {
-        Ok(match kind {
-            0 => Self::FieldByteOffset,
-            1 => Self::FieldByteSize,
-            2 => Self::FieldExists,
-            3 => Self::FieldSigned,
-            4 => Self::FieldLshift,
-            5 => Self::FieldRshift,
-            6 => Self::TypeIdLocal,
-            7 => Self::TypeIdTarget,
-            8 => Self::TypeExists,
-            9 => Self::TypeSize,
-            10 => Self::EnumvalExists,
-            11 => Self::EnumvalValue,
-            12 => Self::TypeMatches,
-            kind => return Err(CoreReloError::Kind { kind }),
-        })
-    }
-}
-
-impl RelocKind {
-    fn is_type(self) -> bool {
-        matches!(
-            self,
-            Self::TypeIdLocal
-                | Self::TypeIdTarget
-                | Self::TypeExists
-                | Self::TypeSize
-                | Self::TypeMatches
-        )
-    }
-
-    fn is_enumval(self) -> bool {
-        matches!(self, Self::EnumvalExists | Self::EnumvalValue)
-    }
-
-    /// What a program asks with it, in words.
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::FieldByteOffset => "the offset",
-            Self::FieldByteSize | Self::TypeSize => "the size",
-            Self::FieldSigned => "the signedness",
-            Self::FieldLshift | Self::FieldRshift => "the bits",
-            Self::FieldExists | Self::TypeExists | Self::EnumvalExists | Self::TypeMatches => {
-                "the existence"
-            }
-            Self::TypeIdLocal | Self::TypeIdTarget => "the type id",
-            Self::EnumvalValue => "the value",
-        }
     }
 }
 
@@ -410,7 +351,7 @@ mod tests {
         let (local, host) = (Local::new(), host());
         let relo = local.relo(ty, access, kind);
         let mut code = code;
-        let done = Relocator::new(&local.types, &host).apply(&mut code, 0, &relo);
+        let done = Relocator::new(&local.types, &host).apply(&mut code, Some(0), &relo);
         let [insn, second] = code;
         expected.assert_eq(&match done {
             Ok(None) if insn.code == crate::insn::LDDW => {

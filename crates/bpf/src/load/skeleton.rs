@@ -4,7 +4,7 @@
 //! programs through `bpf(2)`.
 //!
 //! Here it runs in this crate's interpreter, and its system calls go to an
-//! emulated kernel that takes down what it is told. What comes out is the same
+//! emulated kernel that records them. What comes out is the same
 //! [`Parser`] that a plain object gives: the CO-RE relocations, which a loader
 //! program leaves to the kernel, are applied, descriptors and type ids have
 //! become indices.
@@ -26,7 +26,6 @@
 mod arrays;
 mod attr;
 mod call_error;
-mod error;
 mod kernel;
 mod maps;
 mod programs;
@@ -37,36 +36,20 @@ use object::elf::EM_BPF;
 use sha2::{Digest, Sha256};
 
 use self::arrays::Arrays;
-pub use self::call_error::{BpfErrno, CallError};
-pub use self::error::SkeletonError;
+use self::call_error::BpfErrno;
 use self::kernel::Kernel;
+use super::limits::{MAX_LOADER_BYTES, MAX_LOADER_INSNS};
 use crate::bounds::small;
 use crate::guest::helpers::LOADER_HELPERS;
 use crate::insn::{LDDW, lddw};
 use crate::place::Place;
-use crate::{
-    AttachKind, Insn, Interface, LoadError, Map, MapKind, Meter, Parser, Program, VerifiedParser,
-};
-use crate::{Fault, RunError, Vm};
-
-/// The most instructions that a loader program may run, beside what its calls
-/// move.
-pub const MAX_LOADER_INSNS: u64 = 4_000_000;
-/// The most bytes that a loader program may hold, its blob included.
-pub const MAX_LOADER_BYTES: u64 = 64 << 20;
-/// The most calls of the kernel that a loader program may make.
-pub const MAX_CALLS: u32 = 4096;
-/// The most times that a loader program may load types; libbpf's do once.
-pub const MAX_TYPES_LOADED: usize = 4;
-/// The most bytes of the first values of all maps.
-pub const MAX_INITIAL_BYTES: u64 = 16 << 20;
-/// The most bytes of records about instructions, of all programs.
-pub const MAX_RECORD_BYTES: u64 = 16 << 20;
+use crate::{AttachKind, Insn, Interface, Map, Meter, Parser, Program, VerifiedParser};
+use crate::{BpfError, Fault, RunError, Vm};
 
 /// Bytes of the context that a loader program works on: room for a header of
 /// 24, 64 maps of 16 and 32 programs of 4. All zeros ask for what the blob says.
 const CONTEXT: usize = 4096;
-/// What the loader program is called in messages.
+/// The loader program's name in messages.
 const LOADER: &str = "loader";
 
 /// Returns whether an object is a light skeleton rather than a plain BPF
@@ -84,7 +67,7 @@ pub fn is_skeleton(object: &[u8]) -> bool {
 }
 
 /// Loads a light skeleton for a host.
-pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<Parser, LoadError> {
+pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<Parser, BpfError> {
     let Arrays { data, insns } = Arrays::find(object)?;
     let code = insns.iter().copied().map(Insn::from_le_bytes);
     let code = code.collect::<Vec<_>>();
@@ -95,45 +78,32 @@ pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<Parser, LoadE
     let hash = hashed.then(|| Sha256::digest(data).to_vec());
     let loader = loader(code, data)
         .verify_with(LOADER_HELPERS)
-        .map_err(SkeletonError::Verify)?;
+        .map_err(|error| BpfError::new("the skeleton's loader is refused").because(error))?;
     let mut kernel = Kernel::new(interface);
-    let r0 = run(&loader, hash, &mut kernel).map_err(SkeletonError::Run)?;
+    let r0 = run(&loader, hash, &mut kernel)
+        .map_err(|error| BpfError::new("the skeleton's loader stopped").because(error))?;
     check_result(r0, hashed, &mut kernel)?;
     let programs = kernel.kept();
     if programs.is_empty() {
-        return Err(SkeletonError::NoPrograms.into());
+        return Err(BpfError::new("the skeleton's loader left no program"));
     }
     Ok(Parser {
         license: kernel.license,
         maps: kernel.maps.into_iter().map(|made| made.map).collect(),
         programs,
-        kfuncs: kernel.kfuncs,
+        kfuncs: kernel.kfuncs.list,
     })
 }
 
 /// Returns the loader program as a parser of its own, whose one map holds the
 /// blob.
 fn loader(code: Vec<Insn>, data: &[u8]) -> Parser {
-    let blob = Map {
-        name: "opts_data".to_owned(),
-        kind: MapKind::Array,
-        key_size: 4,
-        value_size: small(data.len()),
-        max_entries: 1,
-        initial: Some(Bytes::copy_from_slice(data)),
-        read_only: false,
-    };
-    let program = Program {
-        name: LOADER.to_owned(),
-        section: "syscall".to_owned(),
-        attach: AttachKind::Fentry,
-        hook: LOADER.to_owned(),
-        code,
-        functions: vec![(0, LOADER.to_owned())],
-        lines: Vec::new(),
-        poisoned: Vec::new(),
-        relocated: Vec::new(),
-    };
+    let blob = Bytes::copy_from_slice(data);
+    let blob = Map::of_data("opts_data".to_owned(), small(data.len()), Some(blob), false);
+    let name = || LOADER.to_owned();
+    let mut program = Program::new(name(), "syscall".to_owned(), AttachKind::Fentry, name());
+    program.code = code;
+    program.functions = vec![(0, name())];
     Parser {
         license: String::new(),
         maps: vec![blob],
@@ -175,19 +145,27 @@ fn run(
     vm.call(0, [context, 0, 0, 0, 0], kernel, &mut meter)
 }
 
-/// Says why the loader program failed, if it did: an `int` below 0.
-fn check_result(r0: u64, hashed: bool, kernel: &mut Kernel<'_>) -> Result<(), SkeletonError> {
+/// Refuses a loader program that failed: its result is an `int` below 0.
+fn check_result(r0: u64, hashed: bool, kernel: &mut Kernel<'_>) -> Result<(), BpfError> {
     let [a, b, c, d, ..] = r0.to_le_bytes();
     let result = i32::from_le_bytes([a, b, c, d]);
     if result >= 0 {
         return Ok(());
     }
     let errno = BpfErrno(result.unsigned_abs());
-    match kernel.refused.take() {
-        Some(error) if error.errno() == errno => Err(SkeletonError::Refused {
-            error: Box::new(error),
-        }),
-        None if hashed && errno == BpfErrno::EINVAL => Err(SkeletonError::Hash { errno }),
-        _ => Err(SkeletonError::Failed { errno }),
-    }
+    Err(BpfError::new(match kernel.refused.take() {
+        Some(call) if call.errno == errno => {
+            let offered = call.offered.map(|names| format!("; offered: {names}"));
+            let offered = offered.unwrap_or_default();
+            format!(
+                "the skeleton's loader failed: {} ({errno}){offered}",
+                call.text
+            )
+        }
+        None if hashed && errno == BpfErrno::EINVAL => format!(
+            "the skeleton's loader failed: opts_data is not what opts_insn was made for, its \
+             SHA-256 is another ({errno})"
+        ),
+        _ => format!("the skeleton's loader failed, though no call of it did ({errno})"),
+    }))
 }

@@ -15,7 +15,7 @@ mod mutations;
 
 use std::path::Path;
 
-use ukexec_bpf::{Interface, LoadError, Parser};
+use ukexec_bpf::{BpfError, Interface, Parser};
 
 /// Returns a file of `testdata`.
 fn file(path: &str) -> Vec<u8> {
@@ -36,7 +36,7 @@ fn refusal(object: &[u8], interface: &Interface) -> String {
     }
 }
 
-fn chain(error: &LoadError) -> String {
+fn chain(error: &BpfError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

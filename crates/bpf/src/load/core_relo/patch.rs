@@ -1,12 +1,11 @@
 //! Writing a value into an instruction.
 
-use super::error::PatchError;
 use super::value::Resolution;
-use crate::Insn;
 use crate::bounds::rest_mut;
 use crate::insn::{CALL, LDDW, POISON};
+use crate::{BpfError, Insn};
 
-/// What became of an instruction.
+/// The fate of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patched {
     /// It has the host's value.
@@ -29,7 +28,7 @@ mod class {
 
 /// The bit that says the source is a register.
 const SOURCE_REGISTER: u8 = 0x08;
-/// The bits of a load or store that tell its size.
+/// The bits of a load or store that say its size.
 const SIZE_MASK: u8 = 0x18;
 
 /// Patches the instruction at `slot`.
@@ -37,7 +36,7 @@ pub(super) fn patch(
     code: &mut [Insn],
     slot: usize,
     resolution: &Resolution,
-) -> Result<Patched, PatchError> {
+) -> Result<Patched, BpfError> {
     let rest = rest_mut(code, slot);
     let wide = matches!(rest, [insn, second, ..] if insn.code == LDDW && second.code == 0);
     let Some(new) = resolution.new else {
@@ -50,12 +49,14 @@ pub(super) fn patch(
         // Compilers before 15 left an enum's sign out of the types.
         let same = found == expected || low(found) == low(expected) && i32::try_from(found).is_ok();
         if old.certain && !same {
-            return Err(PatchError::Unexpected { expected, found });
+            return Err(BpfError::new(format!(
+                "the instruction's constant is {found}, but the program's own types say {expected}"
+            )));
         }
         Ok(())
     };
     let Some((insn, behind)) = rest.split_first_mut() else {
-        return Err(PatchError::Outside);
+        return Err(outside());
     };
     match insn.code & class::MASK {
         class::ALU | class::ALU64 if insn.code & SOURCE_REGISTER == 0 => {
@@ -64,10 +65,8 @@ pub(super) fn patch(
         }
         class::LDX | class::ST | class::STX => {
             check(i64::from(insn.off))?;
-            let no_room = |_| PatchError::NoRoom {
-                value: new.value.cast_signed(),
-            };
-            let off = i16::try_from(new.value).map_err(no_room)?;
+            let off = i16::try_from(new.value).ok();
+            let off = off.ok_or_else(|| no_room(new.value))?;
             if !resolution.resizable {
                 poison(rest, false)?;
                 return Ok(Patched::Resized);
@@ -79,22 +78,27 @@ pub(super) fn patch(
         }
         _ if wide && insn.src == 0 => {
             let Some(second) = behind.first_mut() else {
-                return Err(PatchError::Outside);
+                return Err(outside());
             };
             let found = i64::from(second.imm) << 32 | i64::from(insn.imm.cast_unsigned());
             check(found)?;
             insn.imm = low(new.value.cast_signed());
             second.imm = low((new.value >> 32).cast_signed());
         }
-        _ => return Err(PatchError::NoConstant { code: insn.code }),
+        _ => {
+            return Err(BpfError::new(format!(
+                "an instruction with opcode {:#04x} has no constant to relocate",
+                insn.code
+            )));
+        }
     }
     Ok(Patched::Done)
 }
 
 /// Makes the instruction a trap.
-fn poison(code: &mut [Insn], wide: bool) -> Result<(), PatchError> {
+fn poison(code: &mut [Insn], wide: bool) -> Result<(), BpfError> {
     let slots = if wide { 2 } else { 1 };
-    for insn in code.get_mut(..slots).ok_or(PatchError::Outside)? {
+    for insn in code.get_mut(..slots).ok_or_else(outside)? {
         *insn = Insn {
             code: CALL,
             imm: POISON,
@@ -104,7 +108,7 @@ fn poison(code: &mut [Insn], wide: bool) -> Result<(), PatchError> {
     Ok(())
 }
 
-fn resize(insn: &mut Insn, old: u64, new: u64) -> Result<(), PatchError> {
+fn resize(insn: &mut Insn, old: u64, new: u64) -> Result<(), BpfError> {
     let found = match insn.code & SIZE_MASK {
         0x00 => 4,
         0x08 => 2,
@@ -112,29 +116,41 @@ fn resize(insn: &mut Insn, old: u64, new: u64) -> Result<(), PatchError> {
         _ => 8,
     };
     if found != old {
-        return Err(PatchError::Size {
-            expected: old,
-            found,
-        });
+        return Err(BpfError::new(format!(
+            "the instruction accesses {found} bytes of a field of {old}"
+        )));
     }
     let size = match new {
         1 => 0x10,
         2 => 0x08,
         4 => 0x00,
         8 => 0x18,
-        size => return Err(PatchError::NoSuchSize { size }),
+        size => {
+            return Err(BpfError::new(format!(
+                "the host's field has {size} bytes, which no instruction accesses"
+            )));
+        }
     };
     insn.code = insn.code & !SIZE_MASK | size;
     Ok(())
 }
 
 /// Returns a value as an immediate of 32 bits, signed or not.
-fn immediate(value: u64) -> Result<i32, PatchError> {
-    let signed = value.cast_signed();
-    let unsigned = u32::try_from(value).map(u32::cast_signed);
-    i32::try_from(signed)
-        .or(unsigned)
-        .map_err(|_large| PatchError::NoRoom { value: signed })
+fn immediate(value: u64) -> Result<i32, BpfError> {
+    let signed = i32::try_from(value.cast_signed()).ok();
+    let unsigned = || u32::try_from(value).ok().map(u32::cast_signed);
+    signed.or_else(unsigned).ok_or_else(|| no_room(value))
+}
+
+fn no_room(value: u64) -> BpfError {
+    let value = value.cast_signed();
+    BpfError::new(format!(
+        "the host's value {value} does not fit into the instruction"
+    ))
+}
+
+fn outside() -> BpfError {
+    BpfError::new("the instruction lies outside the code")
 }
 
 /// The low 32 bits.

@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 
-use super::{CoreReloError, RelocKind, compat};
+use super::compat;
+use super::kind::RelocKind;
+use crate::BpfError;
 use crate::bounds::size;
 use crate::btf::ext::CoreRelo;
 use crate::btf::{Btf, Kind, MAX_ANONYMOUS, TypeId, essential_name};
@@ -35,29 +37,31 @@ pub(super) struct Step {
 }
 
 impl Spec {
-    /// Reads the path that a record spells.
-    pub(super) fn parse(
-        btf: &Btf,
-        relo: &CoreRelo,
-        kind: RelocKind,
-    ) -> Result<Self, CoreReloError> {
-        if relo.type_id.0 == 0 || !btf.contains(relo.type_id) {
-            return Err(CoreReloError::NoSuchType {
-                id: relo.type_id.0,
-                count: btf.len(),
-            });
+    fn at(root: TypeId) -> Self {
+        let (steps, bit_offset) = (Vec::new(), 0);
+        Self {
+            root,
+            steps,
+            bit_offset,
         }
-        let refuse = |problem| CoreReloError::Access {
-            ty: btf.describe(relo.type_id),
-            access: btf.text(relo.access).into_owned(),
-            problem,
+    }
+
+    /// Reads the path that a record spells.
+    pub(super) fn parse(btf: &Btf, relo: &CoreRelo, kind: RelocKind) -> Result<Self, BpfError> {
+        if relo.type_id.0 == 0 || !btf.contains(relo.type_id) {
+            let (TypeId(id), count) = (relo.type_id, btf.len());
+            return Err(BpfError::new(format!(
+                "the CO-RE relocation names type [{id}], and there are {count}"
+            )));
+        }
+        let refuse = |problem| {
+            let (ty, access) = (btf.describe(relo.type_id), btf.text(relo.access));
+            BpfError::new(format!(
+                "the CO-RE relocation's path `{access}` into {ty} {problem}"
+            ))
         };
         let access = indices(btf.name(relo.access)).map_err(refuse)?;
-        let spec = Self {
-            root: relo.type_id,
-            steps: Vec::new(),
-            bit_offset: 0,
-        };
+        let spec = Self::at(relo.type_id);
         match access.as_slice() {
             [0] if kind.is_type() => Ok(spec),
             _ if kind.is_type() => Err(refuse("is not `0`, as it must be for a type")),
@@ -143,11 +147,7 @@ impl Spec {
         root: TypeId,
         kind: RelocKind,
     ) -> Option<Self> {
-        let found = Self {
-            root,
-            steps: Vec::new(),
-            bit_offset: 0,
-        };
+        let found = Self::at(root);
         if kind == RelocKind::TypeMatches {
             return compat::types_match(local, self.root, host, root).then_some(found);
         }

@@ -1,7 +1,8 @@
-//! What a path's end is worth to each kind of record.
+//! The value of a path's end for each kind of record.
 
+use super::kind::RelocKind;
 use super::spec::Spec;
-use super::{CoreReloError, RelocKind};
+use crate::BpfError;
 use crate::bounds;
 use crate::btf::{Btf, Kind, TypeId};
 
@@ -11,11 +12,11 @@ const MAX_LOAD: u64 = 8;
 /// The most dimensions of an array whose elements are looked at.
 const MAX_DIMENSIONS: u32 = 32;
 
-/// What the constant of an instruction should be.
+/// The constant that an instruction should have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
     pub(super) value: u64,
-    /// Whether the compiler must have come to the same value.
+    /// Whether the compiler must have found the same value.
     pub(super) certain: bool,
     /// The type of the field whose offset this is; an array's element.
     pub(super) field: Option<TypeId>,
@@ -23,12 +24,12 @@ pub(super) struct Value {
     pub(super) field_size: u64,
 }
 
-/// What is to be patched.
+/// A constant to be patched.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolution {
-    /// What the program's own types say.
+    /// By the program's own types.
     pub(super) old: Value,
-    /// What the host's say; `None` if they say nothing.
+    /// By the host's; `None` if they say nothing.
     pub(super) new: Option<Value>,
     /// Whether a load or store may become one of another size.
     pub(super) resizable: bool,
@@ -64,8 +65,8 @@ pub(super) fn absent(kind: RelocKind) -> Option<Value> {
     answers.then(|| Value::plain(0))
 }
 
-/// Returns what `spec` is worth.
-pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreReloError> {
+/// Returns the value of `spec`.
+pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, BpfError> {
     Ok(match kind {
         RelocKind::FieldExists
         | RelocKind::TypeExists
@@ -87,23 +88,24 @@ pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, Co
     })
 }
 
-fn enum_value(btf: &Btf, spec: &Spec) -> Result<u64, CoreReloError> {
+fn enum_value(btf: &Btf, spec: &Spec) -> Result<u64, BpfError> {
     let step = spec.steps.first();
     let value = step.and_then(|step| btf.values(step.ty).get(bounds::size(step.index)));
-    let value = value.ok_or_else(|| CoreReloError::NoValue {
-        spec: spec.describe(btf),
-    })?;
-    Ok(value.value)
-}
-
-fn size(btf: &Btf, spec: &Spec, ty: TypeId) -> Result<u64, CoreReloError> {
-    btf.size(ty).ok_or_else(|| CoreReloError::NoSize {
-        spec: spec.describe(btf),
-        ty: btf.describe(ty),
+    let value = value.map(|value| value.value);
+    value.ok_or_else(|| {
+        let spec = spec.describe(btf);
+        BpfError::new(format!("{spec} is no value of the enum"))
     })
 }
 
-fn field_value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreReloError> {
+fn size(btf: &Btf, spec: &Spec, ty: TypeId) -> Result<u64, BpfError> {
+    btf.size(ty).ok_or_else(|| {
+        let ty = btf.describe(ty);
+        BpfError::new(format!("type {ty} has no size")).of(spec.describe(btf))
+    })
+}
+
+fn field_value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, BpfError> {
     // A path of no steps ends where it begins.
     let (ty, named) = spec.steps.last().map_or_else(
         || (btf.resolve(spec.root), None),
@@ -114,49 +116,43 @@ fn field_value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, CoreRel
         let size = size(btf, spec, ty)?;
         return match kind {
             RelocKind::FieldByteOffset => Ok(Value {
-                value: spec.bit_offset / 8,
-                certain: true,
                 field: Some(ty),
                 field_size: size,
+                ..Value::plain(spec.bit_offset / 8)
             }),
             RelocKind::FieldByteSize => Ok(Value::plain(size)),
-            _ => Err(CoreReloError::ArrayElement {
-                spec: spec.describe(btf),
-            }),
+            _ => {
+                let text = "an array element can be asked for its offset and size only";
+                Err(BpfError::new(text).of(spec.describe(btf)))
+            }
         };
     };
     let ty = btf.resolve(member.ty);
     let bits = u64::from(member.bitfield_size);
     let load = Load::new(spec.bit_offset, bits, size(btf, spec, ty)?);
-    let load = load.ok_or_else(|| CoreReloError::Bitfield {
-        spec: spec.describe(btf),
+    let load = load.ok_or_else(|| {
+        let text = "the bitfield cannot be covered by a load of 8 bytes";
+        BpfError::new(text).of(spec.describe(btf))
     })?;
     // How to load a bitfield is the compiler's choice, which may differ.
     let certain = bits == 0;
+    let plain = |value| Value {
+        certain,
+        ..Value::plain(value)
+    };
     Ok(match kind {
         RelocKind::FieldByteOffset if certain => {
             let elem = element(btf, ty);
-            let field_size = size(btf, spec, elem)?;
             Value {
-                value: load.offset,
-                certain,
                 field: Some(elem),
-                field_size,
+                field_size: size(btf, spec, elem)?,
+                ..Value::plain(load.offset)
             }
         }
-        RelocKind::FieldByteOffset => Value {
-            certain,
-            ..Value::plain(load.offset)
-        },
-        RelocKind::FieldByteSize => Value {
-            certain,
-            ..Value::plain(load.size)
-        },
+        RelocKind::FieldByteOffset => plain(load.offset),
+        RelocKind::FieldByteSize => plain(load.size),
         RelocKind::FieldSigned => Value::plain(u64::from(signed(&btf.get(ty).kind))),
-        RelocKind::FieldLshift => Value {
-            certain,
-            ..Value::plain(load.lshift)
-        },
+        RelocKind::FieldLshift => plain(load.lshift),
         _ => Value::plain(load.rshift),
     })
 }

@@ -7,11 +7,11 @@ use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader, Rel, SectionHeader, Sym};
 
-use crate::LoadError;
-use crate::bounds::{at_most, before_nul, rest, size, wide};
+use crate::BpfError;
+use crate::bounds::{at_most, before_nul, rest, size};
+use crate::error::check_count;
+use crate::load::limits::MAX_SECTIONS;
 
-/// The most sections that are taken.
-pub(crate) const MAX_SECTIONS: usize = 4096;
 /// The most bytes of a name.
 const MAX_NAME: usize = 512;
 
@@ -79,26 +79,25 @@ impl Symbol<'_> {
 
 impl<'a> Elf<'a> {
     /// Reads an ELF64 little-endian relocatable object for BPF.
-    pub(super) fn parse(data: &'a [u8]) -> Result<Self, LoadError> {
+    pub(super) fn parse(data: &'a [u8]) -> Result<Self, BpfError> {
         check_ident(data)?;
-        let refused = |part: &str| {
-            let part = part.to_owned();
-            move |source| LoadError::Elf { part, source }
-        };
-        let header = Header::parse(data).map_err(refused("header"))?;
+        let header = Header::parse(data).map_err(unreadable("header"))?;
         check_header(header)?;
         let headers = header
             .section_headers(LittleEndian, data)
-            .map_err(refused("section headers"))?;
-        super::check_count("sections", headers.len(), MAX_SECTIONS)?;
-        let names = match header.section_strings_index(LittleEndian, data) {
-            _ if headers.is_empty() => &[][..],
+            .map_err(unreadable("section headers"))?;
+        check_count("sections", headers.len(), MAX_SECTIONS)?;
+        let names = if headers.is_empty() {
+            &[][..]
+        } else {
+            let index = header
+                .section_strings_index(LittleEndian, data)
+                .map_err(unreadable("section names"))?;
             // Without the table every name is empty, and no section is found.
-            Ok(index) => headers
+            headers
                 .get(index.0)
                 .and_then(|names| names.data(LittleEndian, data).ok())
-                .unwrap_or_default(),
-            Err(source) => return Err(refused("section names")(source)),
+                .unwrap_or_default()
         };
         let sections = headers.iter().map(|header| section(header, data, names));
         let sections = sections.collect::<Result<Vec<_>, _>>()?;
@@ -134,21 +133,15 @@ impl<'a> Elf<'a> {
 
 impl Section<'_> {
     /// Returns the relocations of a table of them.
-    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Relocation>, LoadError> {
-        if self.kind == elf::SHT_RELA {
-            let problem = "holds relocations with addends (RELA), which BPF does not have";
-            return Err(LoadError::Section {
-                section: self.name.to_string(),
-                problem,
-            });
+    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Relocation>, BpfError> {
+        let rela = (self.kind == elf::SHT_RELA)
+            .then(|| self.error("holds relocations with addends (RELA), which BPF does not have"));
+        if let Some(error) = rela {
+            return Err(error);
         }
         let entries = object::pod::slice_from_all_bytes::<elf::Rel64<LittleEndian>>(self.data);
         let Ok(entries) = entries else {
-            let problem = "holds relocations, and its size is no multiple of 16";
-            return Err(LoadError::Section {
-                section: self.name.to_string(),
-                problem,
-            });
+            return Err(self.error("holds relocations, and its size is no multiple of 16"));
         };
         Ok(entries.iter().map(|entry| Relocation {
             offset: entry.r_offset(LittleEndian),
@@ -156,83 +149,82 @@ impl Section<'_> {
             kind: entry.r_type(LittleEndian).0,
         }))
     }
+
+    /// Returns the error that says `problem` of this section.
+    pub(super) fn error(&self, problem: &str) -> BpfError {
+        BpfError::new(format!("section {} {problem}", self.name))
+    }
+}
+
+/// Returns the error of a part that needs types.
+pub(super) fn no_btf(needed_by: &str) -> BpfError {
+    BpfError::new(format!(
+        "{needed_by} needs the section .BTF, which the object lacks: compile with -g"
+    ))
+}
+
+/// Returns the error of a part that the reader of ELF files refuses.
+fn unreadable(part: &str) -> impl Fn(object::read::Error) -> BpfError {
+    move |source| BpfError::new(format!("the ELF file's {part} cannot be read")).because(source)
 }
 
 /// Checks the bytes that say how to read all others.
-pub(crate) fn check_ident(data: &[u8]) -> Result<(), LoadError> {
+pub(in crate::load) fn check_ident(data: &[u8]) -> Result<(), BpfError> {
     let Some(ident) = data.first_chunk::<7>() else {
-        return Err(LoadError::Header {
-            field: "EI_MAG",
-            at: 0,
-            expected: "an ELF file",
-            found: format!("{} bytes", data.len()),
-        });
+        let found = format!("{} bytes", data.len());
+        return check("EI_MAG", 0, false, "an ELF file", &found);
     };
-    let [magic @ .., class, order, version] = *ident;
-    let check = |field, at, expected, good, found: &str| {
-        let found = found.to_owned();
-        if good {
-            Ok(())
-        } else {
-            Err(LoadError::Header {
-                field,
-                at,
-                expected,
-                found,
-            })
-        }
+    let [m0, m1, m2, m3, class, order, version] = *ident;
+    let magic = format!("{m0:02x} {m1:02x} {m2:02x} {m3:02x}");
+    let is_elf = ident.starts_with(b"\x7fELF");
+    check("EI_MAG", 0, is_elf, "7f 45 4c 46 (ELF)", &magic)?;
+    let named = |value: u8, known, name| {
+        let name = if value == known { name } else { "" };
+        format!("{value}{name}")
     };
-    let [m0, m1, m2, m3] = magic;
-    let found = format!("{m0:02x} {m1:02x} {m2:02x} {m3:02x}");
-    check(
-        "EI_MAG",
-        0,
-        "7f 45 4c 46 (ELF)",
-        magic == *b"\x7fELF",
-        &found,
-    )?;
-    let found = if class == 1 {
-        "1 (32-bit)".to_owned()
-    } else {
-        class.to_string()
-    };
-    check("EI_CLASS", 4, "2 (64-bit)", class == 2, &found)?;
-    let found = if order == 2 {
-        "2 (big-endian)".to_owned()
-    } else {
-        order.to_string()
-    };
-    check("EI_DATA", 5, "1 (little-endian)", order == 1, &found)?;
-    check("EI_VERSION", 6, "1", version == 1, &version.to_string())
+    let bits = named(class, 1, " (32-bit)");
+    check("EI_CLASS", 4, class == 2, "2 (64-bit)", &bits)?;
+    let endian = named(order, 2, " (big-endian)");
+    check("EI_DATA", 5, order == 1, "1 (little-endian)", &endian)?;
+    check("EI_VERSION", 6, version == 1, "1", &version.to_string())
 }
 
-fn check_header(header: &Header) -> Result<(), LoadError> {
+fn check_header(header: &Header) -> Result<(), BpfError> {
     let kind = header.e_type(LittleEndian);
-    if kind != elf::ET_REL {
-        return Err(LoadError::Header {
-            field: "e_type",
-            at: 16,
-            expected: "1 (a relocatable object, as clang -c writes it)",
-            found: kind.0.to_string(),
-        });
-    }
+    let expected = "1 (a relocatable object, as clang -c writes it)";
+    check(
+        "e_type",
+        16,
+        kind == elf::ET_REL,
+        expected,
+        &kind.0.to_string(),
+    )?;
     let machine = header.e_machine(LittleEndian);
-    if machine != elf::EM_BPF {
-        return Err(LoadError::Header {
-            field: "e_machine",
-            at: 18,
-            expected: "247 (BPF: clang --target=bpf)",
-            found: machine.0.to_string(),
-        });
+    let expected = "247 (BPF: clang --target=bpf)";
+    check(
+        "e_machine",
+        18,
+        machine == elf::EM_BPF,
+        expected,
+        &machine.0.to_string(),
+    )
+}
+
+/// Checks a field of the ELF header, at byte `at`.
+fn check(field: &str, at: u8, good: bool, expected: &str, found: &str) -> Result<(), BpfError> {
+    if good {
+        return Ok(());
     }
-    Ok(())
+    Err(BpfError::new(format!(
+        "ELF header, {field} at byte {at:#x}: expected {expected}, found {found}"
+    )))
 }
 
 fn section<'a>(
     header: &elf::SectionHeader64<LittleEndian>,
     data: &'a [u8],
     names: &'a [u8],
-) -> Result<Section<'a>, LoadError> {
+) -> Result<Section<'a>, BpfError> {
     let name = String::from_utf8_lossy(string(names, header.sh_name(LittleEndian)));
     let kind = header.sh_type(LittleEndian);
     let (offset, size) = (header.sh_offset(LittleEndian), header.sh_size(LittleEndian));
@@ -241,11 +233,12 @@ fn section<'a>(
     } else {
         header
             .data(LittleEndian, data)
-            .map_err(|_the_only_reason| LoadError::SectionRange {
-                section: name.to_string(),
-                offset,
-                size,
-                len: wide(data.len()),
+            .map_err(|_the_only_reason| {
+                BpfError::new(format!(
+                    "section {name}: bytes {offset:#x} to {offset:#x}+{size:#x} pass the end of \
+                     the object, which has {:#x}",
+                    data.len()
+                ))
             })?
     };
     let flags = header.sh_flags(LittleEndian);
@@ -265,7 +258,7 @@ fn section<'a>(
 fn check_overlaps(
     headers: &[elf::SectionHeader64<LittleEndian>],
     sections: &[Section<'_>],
-) -> Result<(), LoadError> {
+) -> Result<(), BpfError> {
     let with_bytes = headers
         .iter()
         .zip(sections)
@@ -281,12 +274,9 @@ fn check_overlaps(
         if let [(_, end, first), (at, _, second)] = pair
             && at < end
         {
-            let (first, second) = (first.to_string(), second.to_string());
-            return Err(LoadError::SectionOverlap {
-                first,
-                second,
-                at: *at,
-            });
+            return Err(BpfError::new(format!(
+                "sections {first} and {second} overlap at byte {at:#x}"
+            )));
         }
     }
     Ok(())
@@ -296,23 +286,20 @@ fn symbols<'a>(
     headers: &[elf::SectionHeader64<LittleEndian>],
     sections: &[Section<'a>],
     data: &'a [u8],
-) -> Result<Vec<Symbol<'a>>, LoadError> {
+) -> Result<Vec<Symbol<'a>>, BpfError> {
     let mut tables = headers
         .iter()
         .filter(|table| table.sh_type(LittleEndian) == elf::SHT_SYMTAB);
     let (Some(table), None) = (tables.next(), tables.next()) else {
         let is_table = |section: &&Section<'_>| section.kind == elf::SHT_SYMTAB;
-        return Err(LoadError::SymbolTables {
-            found: sections.iter().filter(is_table).count(),
-        });
-    };
-    let refused = |source| LoadError::Elf {
-        part: "symbol table".to_owned(),
-        source,
+        let found = sections.iter().filter(is_table).count();
+        return Err(BpfError::new(format!(
+            "the object has {found} symbol tables, and one is needed"
+        )));
     };
     let entries = table
         .data_as_array::<elf::Sym64<LittleEndian>, _>(LittleEndian, data)
-        .map_err(refused)?;
+        .map_err(unreadable("symbol table"))?;
     let strings = sections.get(table.link(LittleEndian).0);
     let strings = strings.map_or(&[][..], |strings| strings.data);
     let symbol = |entry: &elf::Sym64<LittleEndian>| {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{MAX_EXTERNS, check_count};
-use crate::LoadError;
+use crate::BpfError;
 use crate::btf::{Btf, Kind, Linkage};
+use crate::error::check_count;
+use crate::load::limits::MAX_EXTERNS;
 
 /// Declared externs by name.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ pub(super) enum Extern {
 
 impl<'a> Externs<'a> {
     /// Reads the externs of the data sections `.ksyms` and `.kconfig`.
-    pub(super) fn read(btf: Option<&'a Btf>) -> Result<Self, LoadError> {
+    pub(super) fn read(btf: Option<&'a Btf>) -> Result<Self, BpfError> {
         let mut externs = Self::default();
         let Some(btf) = btf else {
             return Ok(externs);

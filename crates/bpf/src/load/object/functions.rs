@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 
 use super::elf::{Elf, Section, Symbol, SymbolPlace};
-use super::{MAX_PROGRAMS, Problems, check_count};
 use crate::bounds::{at_most, rest, size, wide};
-use crate::{AttachKind, Interface, LoadError};
+use crate::error::check_count;
+use crate::load::limits::MAX_PROGRAMS;
+use crate::load::offered;
+use crate::load::problems::Problems;
+use crate::{AttachKind, BpfError, Interface, Program};
 
 /// Bytes of an instruction slot.
 pub(super) const SLOT: u64 = 8;
@@ -54,15 +57,13 @@ impl Function<'_> {
 /// A program to be linked.
 #[derive(Debug)]
 pub(super) struct ProgramDecl {
-    pub(super) name: String,
-    pub(super) section: String,
-    pub(super) attach: AttachKind,
-    pub(super) hook: String,
+    /// The program, without code.
+    pub(super) program: Program,
     /// Its entry, an index into [`Functions`].
     pub(super) entry: usize,
 }
 
-/// What a code section's name says.
+/// The meaning of a code section's name.
 enum SectionKind<'a> {
     /// Functions that programs call.
     Subprograms,
@@ -76,15 +77,11 @@ enum SectionKind<'a> {
 
 impl<'a> Functions<'a> {
     /// Finds the functions of all code sections.
-    pub(super) fn find(elf: &Elf<'a>) -> Result<Self, LoadError> {
-        for section in elf.sections.iter().filter(|section| section.executable) {
-            if !section.size.is_multiple_of(SLOT) {
-                let problem = "holds code, and its size is no multiple of 8";
-                return Err(LoadError::Section {
-                    section: section.name.to_string(),
-                    problem,
-                });
-            }
+    pub(super) fn find(elf: &Elf<'a>) -> Result<Self, BpfError> {
+        let mut sections = elf.sections.iter();
+        if let Some(section) = sections.find(|one| one.executable && !one.size.is_multiple_of(SLOT))
+        {
+            return Err(section.error("holds code, and its size is no multiple of 8"));
         }
         let mut all = Vec::new();
         for symbol in elf.symbols.iter().filter(|symbol| symbol.is_function) {
@@ -124,7 +121,7 @@ impl<'a> Functions<'a> {
         elf: &Elf<'_>,
         interface: &Interface,
         problems: &mut Problems,
-    ) -> Result<Vec<ProgramDecl>, LoadError> {
+    ) -> Result<Vec<ProgramDecl>, BpfError> {
         let mut programs = Vec::new();
         for (entry, function) in self.all.iter().enumerate() {
             let Some(section) = elf.sections.get(function.section) else {
@@ -133,58 +130,41 @@ impl<'a> Functions<'a> {
             let section = section.name.as_ref();
             let (attach, hook) = match section_kind(section) {
                 SectionKind::Subprograms | SectionKind::NotLoaded => continue,
-                SectionKind::Programs(attach, hook) => (attach, hook.to_owned()),
+                SectionKind::Programs(attach, hook) => (attach, hook),
                 SectionKind::Other => {
-                    problems.note(LoadError::ProgramKind {
-                        section: section.to_owned(),
-                        function: function.name(),
-                        offered: OFFERED,
-                    })?;
+                    let name = function.name();
+                    problems.note(BpfError::new(format!(
+                        "section {section}, function {name}: programs of this kind are not \
+                         offered; offered: {OFFERED}"
+                    )))?;
                     continue;
                 }
             };
-            let section = section.to_owned();
+            let name = function.name();
             if function.symbol.is_local {
-                problems.note(LoadError::StaticProgram {
-                    section,
-                    function: function.name(),
-                })?;
+                problems.note(BpfError::new(format!(
+                    "section {section}, function {name}: a program must be a global function, \
+                     this one is static"
+                )))?;
                 continue;
             }
-            let program = function.name();
-            if !interface.hooks.iter().any(|offered| offered.name == hook) {
-                let offered = list(interface.hooks.iter().map(|hook| hook.name));
-                problems.note(LoadError::Hook {
-                    program,
-                    section,
-                    hook,
-                    offered,
-                })?;
+            if let Err(missing) = offered::hook(interface, hook) {
+                let missing = missing.whole();
+                problems.note(BpfError::new(format!(
+                    "program {name} (section {section}): hook {hook} {missing}"
+                )))?;
                 continue;
             }
             check_count("programs", programs.len().saturating_add(1), MAX_PROGRAMS)?;
-            programs.push(ProgramDecl {
-                name: program,
-                section,
-                attach,
-                hook,
-                entry,
-            });
+            let program = Program::new(name, section.to_owned(), attach, hook.to_owned());
+            programs.push(ProgramDecl { program, entry });
         }
-        if programs.is_empty() && problems.is_empty() {
-            return Err(LoadError::NoPrograms { offered: OFFERED });
+        if programs.is_empty() && problems.list.is_empty() {
+            return Err(BpfError::new(format!(
+                "the object holds no program; programs are functions in sections named {OFFERED}"
+            )));
         }
         Ok(programs)
-    }
-}
-
-/// Returns names with commas between them.
-pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names = names.collect::<Vec<_>>();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
     }
 }
 
@@ -192,7 +172,7 @@ fn function<'a>(
     symbol: &Symbol<'a>,
     index: usize,
     section: &Section<'a>,
-) -> Result<Function<'a>, LoadError> {
+) -> Result<Function<'a>, BpfError> {
     if symbol.size == 0 || !symbol.size.is_multiple_of(SLOT) || !symbol.value.is_multiple_of(SLOT) {
         return Err(lie(symbol, "is a function of no whole instructions"));
     }
@@ -212,26 +192,24 @@ fn function<'a>(
     })
 }
 
-fn lie(symbol: &Symbol<'_>, problem: &'static str) -> LoadError {
-    LoadError::Symbol {
-        symbol: symbol.name().into_owned(),
-        value: symbol.value,
-        size: symbol.size,
-        problem,
-    }
+fn lie(symbol: &Symbol<'_>, problem: &str) -> BpfError {
+    let (name, value, size) = (symbol.name(), symbol.value, symbol.size);
+    BpfError::new(format!(
+        "symbol {name} (value {value:#x}, size {size:#x}) {problem}"
+    ))
 }
 
 /// Refuses functions that share instructions, except two names of one.
-fn check_overlaps(elf: &Elf<'_>, functions: &[Function<'_>]) -> Result<(), LoadError> {
+fn check_overlaps(elf: &Elf<'_>, functions: &[Function<'_>]) -> Result<(), BpfError> {
     for pair in functions.windows(2) {
         let [first, second] = pair else { continue };
         let is_alias = first.start == second.start && first.end() == second.end();
         if first.section == second.section && second.start < first.end() && !is_alias {
-            return Err(LoadError::FunctionOverlap {
-                section: elf.section_name(first.section),
-                first: first.name(),
-                second: second.name(),
-            });
+            let section = elf.section_name(first.section);
+            let [first, second] = [first, second].map(Function::name);
+            return Err(BpfError::new(format!(
+                "functions {first} and {second} of section {section} overlap"
+            )));
         }
     }
     Ok(())

@@ -4,16 +4,19 @@
 use std::collections::{HashMap, HashSet};
 
 use super::elf::Symbol;
-use super::functions::{ProgramDecl, list};
+use super::functions::ProgramDecl;
+use super::parts::Parts;
 use super::records::BySection;
 use super::relocate::Body;
-use super::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS, Parts, Problems, check_count};
-use crate::bounds::{size, small};
+use crate::bounds::small;
 use crate::btf::ext::CoreRelo;
 use crate::btf::{Texts, essential_name};
+use crate::error::check_count;
 use crate::load::core_relo::Relocator;
-use crate::load::error::KfuncProblem;
-use crate::{Insn, Kfunc, LoadError, Poisoned, Program, Relocated};
+use crate::load::limits::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS};
+use crate::load::offered::{self, Kfuncs};
+use crate::load::problems::Problems;
+use crate::{BpfError, Insn, Kfunc, Poisoned, Program, Relocated};
 
 /// Links the programs of one object.
 #[derive(Debug)]
@@ -23,8 +26,7 @@ pub(super) struct Linker<'p> {
     pub(super) relocator: Option<Relocator<'p>>,
     /// Functions that some program reaches, relocated.
     bodies: HashMap<usize, Body>,
-    kfuncs: Vec<Kfunc>,
-    kfunc_indices: HashMap<Kfunc, usize>,
+    kfuncs: Kfuncs,
     /// Indices of kfuncs by symbol.
     bound: HashMap<u32, u32>,
     texts: Texts,
@@ -42,8 +44,7 @@ impl<'p> Linker<'p> {
             relos: btf.map(|btf| BySection::new(parts.elf, btf, &parts.types.ext.relos)),
             relocator: btf.map(|btf| Relocator::new(btf, &parts.interface.types)),
             bodies: HashMap::new(),
-            kfuncs: Vec::new(),
-            kfunc_indices: HashMap::new(),
+            kfuncs: Kfuncs::default(),
             bound: HashMap::new(),
             texts: Texts::default(),
             problems,
@@ -53,23 +54,13 @@ impl<'p> Linker<'p> {
 
     /// Returns the kfuncs that the linked programs name.
     pub(super) fn into_kfuncs(self) -> Vec<Kfunc> {
-        self.kfuncs
+        self.kfuncs.list
     }
 
     /// Links one program.
-    pub(super) fn link(&mut self, decl: &ProgramDecl) -> Result<Program, LoadError> {
-        let layout = self.lay_out(decl)?;
-        let mut program = Program {
-            name: decl.name.clone(),
-            section: decl.section.clone(),
-            attach: decl.attach,
-            hook: decl.hook.clone(),
-            code: Vec::new(),
-            functions: Vec::new(),
-            lines: Vec::new(),
-            relocated: Vec::new(),
-            poisoned: Vec::new(),
-        };
+    pub(super) fn link(&mut self, decl: ProgramDecl) -> Result<Program, BpfError> {
+        let ProgramDecl { mut program, entry } = decl;
+        let layout = self.lay_out(&program.name, entry)?;
         for &index in &layout.order {
             self.append(&mut program, &layout, index);
         }
@@ -77,12 +68,12 @@ impl<'p> Linker<'p> {
     }
 
     /// Finds the functions that a program reaches and gives each its place.
-    fn lay_out(&mut self, decl: &ProgramDecl) -> Result<Layout, LoadError> {
+    fn lay_out(&mut self, program: &str, entry: usize) -> Result<Layout, BpfError> {
         let mut layout = Layout {
-            order: vec![decl.entry],
+            order: vec![entry],
             starts: HashMap::new(),
         };
-        let mut seen = HashSet::from([decl.entry]);
+        let mut seen = HashSet::from([entry]);
         let mut start = 0_usize;
         let mut next = 0;
         while let Some(&index) = layout.order.get(next) {
@@ -97,7 +88,7 @@ impl<'p> Linker<'p> {
             layout.starts.insert(index, start);
             start = start.saturating_add(len);
             if !self.bodies.contains_key(&index) {
-                let body = self.relocate(*function, &decl.name)?;
+                let body = self.relocate(*function, program)?;
                 self.bodies.insert(index, body);
             }
             let body = self.bodies.get(&index);
@@ -145,52 +136,37 @@ impl<'p> Linker<'p> {
     }
 
     /// Returns the index of the kfunc that a symbol declares with so many
-    /// arguments; on failure its name and why.
+    /// arguments.
     pub(super) fn bind_kfunc(
         &mut self,
         index: u32,
         symbol: &Symbol<'_>,
         args: usize,
-    ) -> Result<u32, (String, KfuncProblem)> {
+    ) -> Result<u32, BpfError> {
         if let Some(&kfunc) = self.bound.get(&index) {
             return Ok(kfunc);
         }
         let name = String::from_utf8_lossy(essential_name(symbol.raw_name)).into_owned();
-        let host = match self.find_kfunc(&name, args) {
+        let interface = self.parts.interface;
+        let host = offered::kfunc(interface, &name)
+            .map_err(|missing| BpfError::new(format!("kfunc {name} {}", missing.whole())))
+            .and_then(|host| offered::check_args(interface, &name, host, args).and(Ok(host)));
+        let host = match host {
             Ok(host) => Some(host),
             Err(_missing) if symbol.is_weak => None,
-            Err(problem) => return Err((name, problem)),
+            Err(problem) => return Err(problem),
         };
-        let kfunc = Kfunc { name, host };
-        let known = self.kfunc_indices.get(&kfunc).copied();
-        let found = known.unwrap_or(self.kfuncs.len());
-        if known.is_none() {
-            if found >= MAX_KFUNCS {
-                return Err((kfunc.name, KfuncProblem::TooMany { limit: MAX_KFUNCS }));
-            }
-            self.kfunc_indices.insert(kfunc.clone(), found);
-            self.kfuncs.push(kfunc);
-        }
-        let found = small(found);
+        let found = self.kfuncs.index(Kfunc {
+            name: name.clone(),
+            host,
+        });
+        let found = found.ok_or_else(|| {
+            BpfError::new(format!(
+                "kfunc {name} is one kfunc too many, at most {MAX_KFUNCS} are taken"
+            ))
+        })?;
         self.bound.insert(index, found);
         Ok(found)
-    }
-
-    fn find_kfunc(&self, name: &str, declared: usize) -> Result<u32, KfuncProblem> {
-        let interface = self.parts.interface;
-        let Some(host) = interface.kfunc(name) else {
-            if let Some(reason) = crate::guest::helpers::why_no_kfunc(name) {
-                return Err(KfuncProblem::Refused { reason });
-            }
-            let offered = list(interface.kfuncs.iter().map(|kfunc| kfunc.name));
-            return Err(KfuncProblem::Missing { offered });
-        };
-        let own = interface.kfuncs.get(size(host));
-        let offered = own.map_or(declared, |kfunc| usize::from(kfunc.args));
-        if offered != declared {
-            return Err(KfuncProblem::Arguments { declared, offered });
-        }
-        Ok(host)
     }
 }
 

@@ -5,15 +5,14 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use object::elf::{SHT_NOBITS, SHT_PROGBITS};
 
-use super::elf::{Elf, Section, SymbolPlace};
-use super::map_definition::definition;
-use super::{MAX_MAPS, check_count};
+use super::elf::{Elf, Section, SymbolPlace, no_btf};
 use crate::bounds::{size, small};
 use crate::btf::{Btf, Kind};
-use crate::{LoadError, Map, MapKind};
+use crate::error::check_count;
+use crate::load::definition;
+use crate::load::limits::{MAX_MAPS, MAX_VALUE_BYTES};
+use crate::{BpfError, Map};
 
-/// The most bytes of a map's value, thus of a data section.
-pub(super) const MAX_VALUE_BYTES: u64 = 256 << 20;
 /// An object's maps, and where they lie in it.
 #[derive(Debug, Default)]
 pub(super) struct Maps {
@@ -28,7 +27,7 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Reads all maps of an object.
-    pub(super) fn read(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Self, LoadError> {
+    pub(super) fn read(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Self, BpfError> {
         let mut maps = Self::default();
         maps.read_definitions(elf, btf)?;
         maps.read_data(elf)?;
@@ -56,28 +55,23 @@ impl Maps {
         self.maps
     }
 
-    fn push(&mut self, map: Map) -> Result<usize, LoadError> {
+    fn push(&mut self, map: Map) -> Result<usize, BpfError> {
         let index = self.maps.len();
         check_count("maps", index.saturating_add(1), MAX_MAPS)?;
         self.maps.push(map);
         Ok(index)
     }
 
-    fn read_definitions(&mut self, elf: &Elf<'_>, btf: Option<&Btf>) -> Result<(), LoadError> {
-        if elf.section("maps").is_some() {
+    fn read_definitions(&mut self, elf: &Elf<'_>, btf: Option<&Btf>) -> Result<(), BpfError> {
+        if let Some((_, section)) = elf.section("maps") {
             let problem = "holds maps of a kind that libbpf 1.0 gave up; define them in .maps";
-            return Err(LoadError::Section {
-                section: "maps".to_owned(),
-                problem,
-            });
+            return Err(section.error(problem));
         }
         let Some((index, section)) = elf.section(".maps") else {
             return Ok(());
         };
         let Some(btf) = btf else {
-            return Err(LoadError::MissingBtf {
-                needed_by: "section .maps".to_owned(),
-            });
+            return Err(no_btf("section .maps"));
         };
         self.section = Some(index);
         let offsets = symbol_offsets(elf, index);
@@ -93,13 +87,7 @@ impl Maps {
             // Compilers leave offsets of global variables to the linker.
             let offset = offsets.get(btf.name(name));
             let offset = offset.copied().unwrap_or(var.offset.into());
-            let map = definition(btf, var.ty, offset, section.size).map_err(|problem| {
-                LoadError::Map {
-                    map: btf.text(name).into_owned(),
-                    problem,
-                }
-            })?;
-            found.push((offset, map));
+            found.push((offset, definition::read(btf, var.ty, offset, section.size)?));
         }
         found.sort_by_key(|(offset, _)| *offset);
         for (offset, map) in found {
@@ -109,33 +97,23 @@ impl Maps {
         Ok(())
     }
 
-    fn read_data(&mut self, elf: &Elf<'_>) -> Result<(), LoadError> {
+    fn read_data(&mut self, elf: &Elf<'_>) -> Result<(), BpfError> {
         for (at, section) in elf.sections.iter().enumerate() {
             let Some(read_only) = data_section(section) else {
                 continue;
             };
             if section.size > MAX_VALUE_BYTES {
-                let (found, limit) = (section.size, MAX_VALUE_BYTES);
-                return Err(LoadError::TooMany {
-                    what: "bytes of a data section",
-                    found,
-                    limit,
-                });
+                let part = "bytes of a data section";
+                return Err(BpfError::too_many(part, section.size, MAX_VALUE_BYTES));
             }
             if section.size == 0 {
                 continue;
             }
-            let initial =
-                (section.kind != SHT_NOBITS).then(|| Bytes::copy_from_slice(section.data));
-            let index = self.push(Map {
-                name: section.name.to_string(),
-                kind: MapKind::Array,
-                key_size: 4,
-                value_size: small(size(section.size)),
-                max_entries: 1,
-                initial,
-                read_only,
-            })?;
+            let initial = section.kind != SHT_NOBITS;
+            let initial = initial.then(|| Bytes::copy_from_slice(section.data));
+            let value_size = small(size(section.size));
+            let map = Map::of_data(section.name.to_string(), value_size, initial, read_only);
+            let index = self.push(map)?;
             self.data.insert(at, index);
         }
         Ok(())

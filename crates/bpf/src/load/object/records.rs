@@ -1,19 +1,30 @@
-//! Records of `.BTF.ext`, by the section they are about.
+//! Records about instructions, by the section they are about: those of
+//! `.BTF.ext`, and relocations of code.
 
 use std::collections::HashMap;
 
-use super::Types;
-use super::elf::Elf;
+use super::elf::{Elf, Relocation};
 use super::functions::{Function, SLOT};
+use super::maps::data_section;
+use super::parts::Types;
 use crate::bounds::{size, small};
 use crate::btf::ext::{LineInfo, Record, SectionRecords};
 use crate::btf::{Btf, Texts};
-use crate::{Place, SourceLine};
+use crate::{BpfError, Place, SourceLine};
 
 /// Records by section, each section's in the order of its instructions.
 #[derive(Debug)]
 pub(super) struct BySection<T> {
     records: HashMap<usize, Vec<T>>,
+}
+
+impl<T> BySection<T> {
+    /// Returns the records about a function; `offset` is the byte of the
+    /// section that one is about.
+    pub(super) fn about(&self, function: &Function<'_>, offset: impl Fn(&T) -> u64) -> &[T] {
+        let records = self.records.get(&function.section);
+        records.map_or(&[], |records| function.among(records, offset))
+    }
 }
 
 impl<T: Record + Copy> BySection<T> {
@@ -36,14 +47,31 @@ impl<T: Record + Copy> BySection<T> {
         }
         Self { records }
     }
+}
 
-    /// Returns the records about a function.
-    pub(super) fn about(&self, function: &Function<'_>) -> &[T] {
-        let records = self.records.get(&function.section);
-        records.map_or(&[], |records| {
-            function.among(records, |record| record.insn_off().into())
-        })
+/// Reads the relocations of code. Those of type information are for other
+/// linkers: names lead to what they would change.
+pub(super) fn relocations(elf: &Elf<'_>) -> Result<BySection<Relocation>, BpfError> {
+    let mut records = HashMap::<usize, Vec<Relocation>>::new();
+    for (target, table) in elf.relocations() {
+        let Some(section) = elf.sections.get(target) else {
+            continue;
+        };
+        let is_data = data_section(section).is_some() || section.name == ".maps";
+        if is_data && !table.data.is_empty() {
+            return Err(section.error(
+                "has pointers in its initial values, and only code can be relocated; set them \
+                 at run time",
+            ));
+        }
+        if section.executable {
+            records.entry(target).or_default().extend(table.entries()?);
+        }
     }
+    for records in records.values_mut() {
+        records.sort_by_key(|relocation| relocation.offset);
+    }
+    Ok(BySection { records })
 }
 
 /// Source lines of instructions.
@@ -73,6 +101,11 @@ impl<'a> Lines<'a> {
         Self { btf, records }
     }
 
+    fn about(&self, function: &Function<'_>) -> &[LineInfo] {
+        let offset = |record: &LineInfo| u64::from(record.insn_off);
+        self.records.about(function, offset)
+    }
+
     /// Returns the lines of a function that begins at slot `base` of a
     /// program.
     pub(super) fn of(
@@ -85,7 +118,7 @@ impl<'a> Lines<'a> {
             return Vec::new();
         };
         let mut lines = Vec::<SourceLine>::new();
-        for record in self.records.about(function) {
+        for record in self.about(function) {
             let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(function.start);
             let slot = base.saturating_add(small(size(slot)));
             let line = texts.source_line(btf, slot, record);
@@ -95,22 +128,22 @@ impl<'a> Lines<'a> {
         lines
     }
 
-    /// Says where slot `slot` of `function` is.
-    pub(super) fn place(&self, elf: &Elf<'_>, function: &Function<'_>, slot: u64) -> Box<Place> {
+    /// Returns where slot `slot` of `function` is.
+    pub(super) fn place(&self, elf: &Elf<'_>, function: &Function<'_>, slot: u64) -> Place {
         // No section of an object has 2^32 slots.
         let slot = small(size(function.start.saturating_add(slot)));
-        let records = self.records.about(function);
+        let records = self.about(function);
         let behind =
             records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot.into());
         let record = behind.checked_sub(1).and_then(|at| records.get(at));
         let line = self.btf.zip(record);
         let line = line.map(|(btf, record)| Texts::default().source_line(btf, slot, record));
-        Box::new(Place {
+        Place {
             program: None,
             section: Some(elf.section_name(function.section)),
             function: function.name(),
             slot,
             line,
-        })
+        }
     }
 }

@@ -1,69 +1,19 @@
-//! Relocations of code: what an instruction's symbol stands for.
+//! Relocations of code: the meaning of an instruction's symbol.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::elf::{Elf, Relocation, SymbolPlace};
+use super::elf::{Relocation, SymbolPlace};
 use super::functions::{Function, SLOT};
 use super::link::Linker;
-use super::maps::data_section;
 use super::target::Target;
 use crate::bounds::{rest, rest_mut, size, wide};
-use crate::btf::ext::Record;
 use crate::insn::{CALL, LDDW, call, lddw};
-use crate::load::error::RelocationProblem;
-use crate::{CoreReloError, Insn, LoadError};
+use crate::{BpfError, Insn};
 
 /// `R_BPF_64_64`: the immediate of an `lddw`.
 const R_BPF_64_64: u32 = 1;
 /// `R_BPF_64_32`: the target of a call.
 const R_BPF_64_32: u32 = 10;
-
-/// The relocations of each code section, ordered by where they apply.
-#[derive(Debug)]
-pub(super) struct Relocations {
-    by_section: HashMap<usize, Vec<Relocation>>,
-}
-
-impl Relocations {
-    /// Reads the relocations of code. Those of type information are for other
-    /// linkers: what they would change is looked up by name.
-    pub(super) fn read(elf: &Elf<'_>) -> Result<Self, LoadError> {
-        let mut by_section = HashMap::<usize, Vec<Relocation>>::new();
-        for (target, table) in elf.relocations() {
-            let Some(section) = elf.sections.get(target) else {
-                continue;
-            };
-            let is_data = data_section(section).is_some() || section.name == ".maps";
-            if is_data && !table.data.is_empty() {
-                let problem = "has pointers in its initial values, and only code can be \
-                               relocated; set them at run time";
-                return Err(LoadError::Section {
-                    section: section.name.to_string(),
-                    problem,
-                });
-            }
-            if section.executable {
-                by_section
-                    .entry(target)
-                    .or_default()
-                    .extend(table.entries()?);
-            }
-        }
-        for relocations in by_section.values_mut() {
-            relocations.sort_by_key(|relocation| relocation.offset);
-        }
-        Ok(Self { by_section })
-    }
-
-    /// Returns the relocations of a function.
-    fn of(&self, function: &Function<'_>) -> &[Relocation] {
-        let all = self.by_section.get(&function.section);
-        all.map_or(&[], |all| {
-            function.among(all, |relocation| relocation.offset)
-        })
-    }
-}
 
 /// A function with its relocations applied, but for where other functions lie.
 #[derive(Debug, Default)]
@@ -99,7 +49,7 @@ impl<'p> Linker<'p> {
         &mut self,
         function: Function<'p>,
         program: &str,
-    ) -> Result<Body, LoadError> {
+    ) -> Result<Body, BpfError> {
         let slots = function.code.iter().copied();
         let code = slots.map(Insn::from_le_bytes).collect();
         let body = Body {
@@ -121,7 +71,7 @@ impl<'p> Linker<'p> {
 
 impl Relocating<'_, '_> {
     /// Applies the CO-RE records.
-    fn apply_core(&mut self) -> Result<(), LoadError> {
+    fn apply_core(&mut self) -> Result<(), BpfError> {
         let Linker {
             parts,
             relos,
@@ -132,29 +82,21 @@ impl Relocating<'_, '_> {
         let (Some(relos), Some(relocator)) = (relos.as_ref(), relocator.as_mut()) else {
             return Ok(());
         };
-        for relo in relos.about(&self.function) {
+        for relo in relos.about(&self.function, |relo| relo.insn_off.into()) {
             let slot = slot_in(&self.function, u64::from(relo.insn_off));
-            let done = match slot {
-                Some(slot) => relocator.apply(&mut self.body.code, slot, relo),
-                None => Err(CoreReloError::Misplaced {
-                    insn_off: relo.insn_off(),
-                }),
-            };
-            let reason = match done {
-                Ok(reason) => reason,
-                Err(source) => {
-                    let slot = u64::from(relo.insn_off) / SLOT;
-                    let slot = slot.saturating_sub(self.function.start);
-                    let place = parts.lines.place(parts.elf, &self.function, slot);
-                    problems.note(LoadError::CoreRelo { place, source })?;
-                    None
-                }
-            };
-            if let (Some(field), Some(slot)) = (relocator.field(relo), slot) {
+            let done = relocator.apply(&mut self.body.code, slot, relo);
+            let reason = done.or_else(|error| {
+                let slot = u64::from(relo.insn_off) / SLOT;
+                let slot = slot.saturating_sub(self.function.start);
+                let place = parts.lines.place(parts.elf, &self.function, slot);
+                problems.note(error.at(place)).and(Ok(None))
+            })?;
+            let Some(slot) = slot else { continue };
+            if let Some(field) = relocator.field(relo) {
                 self.body.relocated.pop_if(|(last, _)| *last == slot);
                 self.body.relocated.push((slot, field));
             }
-            if let (Some(reason), Some(slot)) = (reason, slot) {
+            if let Some(reason) = reason {
                 self.body.poisoned.pop_if(|(last, _)| *last == slot);
                 self.body.poisoned.push((slot, reason));
             }
@@ -163,19 +105,22 @@ impl Relocating<'_, '_> {
     }
 
     /// Applies the ELF relocations and returns their slots, ascending.
-    fn apply_relocations(&mut self) -> Result<Vec<usize>, LoadError> {
+    fn apply_relocations(&mut self) -> Result<Vec<usize>, BpfError> {
         let mut slots = Vec::new();
         let parts = self.linker.parts;
-        for relocation in parts.relocations.of(&self.function) {
+        let offset = |relocation: &Relocation| relocation.offset;
+        for relocation in parts.relocations.about(&self.function, offset) {
             let Some(slot) = slot_in(&self.function, relocation.offset) else {
-                let slot = relocation.offset / SLOT;
-                let problem = RelocationProblem::Misplaced {
-                    offset: relocation.offset,
-                };
-                return Err(self.refuse(slot.saturating_sub(self.function.start), problem));
+                let slot = (relocation.offset / SLOT).saturating_sub(self.function.start);
+                let offset = relocation.offset;
+                return Err(self.refuse(
+                    slot,
+                    format!("a relocation is about byte {offset:#x}, where no instruction begins"),
+                ));
             };
             if slots.last() == Some(&slot) {
-                return Err(self.refuse(wide(slot), RelocationProblem::Twice));
+                let problem = "two relocations are about this instruction";
+                return Err(self.refuse(wide(slot), problem));
             }
             let applied = self.apply_relocation(slot, relocation);
             applied.or_else(|problem| self.linker.problems.note(problem))?;
@@ -184,58 +129,53 @@ impl Relocating<'_, '_> {
         Ok(slots)
     }
 
-    fn apply_relocation(&mut self, slot: usize, relocation: &Relocation) -> Result<(), LoadError> {
+    fn apply_relocation(&mut self, slot: usize, relocation: &Relocation) -> Result<(), BpfError> {
         let symbols = &self.linker.parts.elf.symbols;
         let Relocation {
             symbol: index,
             kind,
             ..
         } = *relocation;
-        let refuse = |own: &Self, problem| own.refuse(wide(slot), problem);
+        let at = wide(slot);
         let Some(symbol) = symbols.get(size(index)) else {
             let count = symbols.len();
-            return Err(refuse(
-                self,
-                RelocationProblem::NoSuchSymbol { index, count },
-            ));
+            let problem = format!("the relocation names symbol {index}, and there are {count}");
+            return Err(self.refuse(at, problem));
+        };
+        let (is_call, expected) = match kind {
+            R_BPF_64_64 => (false, "an lddw"),
+            R_BPF_64_32 => (true, "a call of a function"),
+            kind => {
+                let problem = format!("relocation type {kind} has no place in code");
+                return Err(self.refuse(at, problem));
+            }
         };
         let rest = rest(&self.body.code, slot);
-        let (expected, addend) = match (kind, rest) {
-            (R_BPF_64_64, [insn, _, ..]) if insn.code == LDDW && insn.src == lddw::IMM => {
-                ("", insn.imm)
-            }
-            (R_BPF_64_32, [insn, ..]) if insn.code == CALL && insn.src == call::LOCAL => {
-                ("", insn.imm)
-            }
-            (R_BPF_64_64, _) => ("an lddw", 0),
-            (R_BPF_64_32, _) => ("a call of a function", 0),
-            (kind, _) => return Err(refuse(self, RelocationProblem::Type { kind })),
+        let first = rest.first().copied().unwrap_or_default();
+        let fits = if is_call {
+            first.code == CALL && first.src == call::LOCAL
+        } else {
+            first.code == LDDW && first.src == lddw::IMM && rest.len() > 1
         };
-        if !expected.is_empty() {
-            let code = rest.first().map_or(0, |insn| insn.code);
-            let symbol = self.symbol_text(symbol);
-            return Err(refuse(
-                self,
-                RelocationProblem::Instruction {
-                    symbol,
-                    expected,
-                    code,
-                },
+        if !fits {
+            let (symbol, code) = (self.symbol_text(symbol), first.code);
+            return Err(self.refuse(
+                at,
+                format!(
+                    "the relocation against {symbol} needs {expected}, found opcode {code:#04x}"
+                ),
             ));
         }
-        let is_call = kind == R_BPF_64_32;
         let target = match symbol.place {
             SymbolPlace::Undefined => self.bind_extern(index, symbol, is_call, slot)?,
-            SymbolPlace::Section(section) if is_call => self
-                .call_target(section, symbol, addend)
-                .map_err(|problem| refuse(self, problem))?,
-            SymbolPlace::Section(section) => self
-                .address_target(section, symbol, addend)
-                .map_err(|problem| refuse(self, problem))?,
+            SymbolPlace::Section(section) if is_call => {
+                self.call_target(slot, section, symbol, first.imm)?
+            }
+            SymbolPlace::Section(section) => {
+                self.address_target(slot, section, symbol, first.imm)?
+            }
             SymbolPlace::Elsewhere => {
-                let section = "*ABS* or *COMMON*".to_owned();
-                let symbol = self.symbol_text(symbol);
-                return Err(refuse(self, RelocationProblem::Section { symbol, section }));
+                return Err(self.misplaced(slot, symbol, "*ABS* or *COMMON*"));
             }
         };
         self.write(slot, is_call, target);
@@ -263,7 +203,7 @@ impl Relocating<'_, '_> {
 
     /// Finds calls within the section, which need no relocation, and refuses
     /// what only a relocation may write.
-    fn check_others(&mut self, relocated: &[usize]) -> Result<(), LoadError> {
+    fn check_others(&mut self, relocated: &[usize]) -> Result<(), BpfError> {
         let mut relocated = relocated.iter().peekable();
         let mut next = 0;
         while let Some(&insn) = self.body.code.get(next) {
@@ -278,18 +218,20 @@ impl Relocating<'_, '_> {
                 (CALL, call::LOCAL) => {
                     let next = self.function.start.saturating_add(wide(slot)).cast_signed();
                     let target = next.saturating_add(insn.imm.into()).saturating_add(1);
-                    let target = self.function_at(self.function.section, target, call::LOCAL);
-                    match target {
+                    let section = self.function.section;
+                    match self.function_at(slot, section, target, call::LOCAL) {
                         Ok(target) => self.write(slot, true, target),
-                        Err(problem) => {
-                            let problem = self.refuse(wide(slot), problem);
-                            self.linker.problems.note(problem)?;
-                        }
+                        Err(problem) => self.linker.problems.note(problem)?,
                     }
                 }
                 (CALL, call::KFUNC) | (LDDW, 1..) => {
-                    let problem = RelocationProblem::PseudoSource { code, src };
-                    let problem = self.refuse(wide(slot), problem);
+                    let problem = self.refuse(
+                        wide(slot),
+                        format!(
+                            "the instruction (opcode {code:#04x}) has pseudo source {src} without \
+                             a relocation"
+                        ),
+                    );
                     self.linker.problems.note(problem)?;
                 }
                 _ => {}
@@ -298,12 +240,9 @@ impl Relocating<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn refuse(&self, slot: u64, problem: RelocationProblem) -> LoadError {
+    pub(super) fn refuse(&self, slot: u64, problem: impl Into<String>) -> BpfError {
         let parts = self.linker.parts;
-        LoadError::Relocation {
-            place: parts.lines.place(parts.elf, &self.function, slot),
-            problem,
-        }
+        BpfError::new(problem).at(parts.lines.place(parts.elf, &self.function, slot))
     }
 }
 

@@ -1,16 +1,15 @@
-//! What a relocation's symbol stands for: a function, a map, data, or what the
-//! host defines.
+//! The meaning of a relocation's symbol: a function, a map, data, or something
+//! that the host defines.
 
-use super::elf::{Symbol, SymbolPlace};
+use super::elf::{Symbol, SymbolPlace, no_btf};
 use super::externs::Extern;
 use super::functions::SLOT;
 use super::relocate::Relocating;
-use crate::LoadError;
+use crate::BpfError;
 use crate::bounds::{small, wide};
 use crate::insn::{call, lddw};
-use crate::load::error::RelocationProblem;
 
-/// What a relocation's instruction becomes.
+/// The operand that a relocation gives its instruction.
 pub(super) enum Target {
     /// The `lddw` or call gets this source and these immediates.
     Value { src: u8, imm: u32, second: u32 },
@@ -18,90 +17,98 @@ pub(super) enum Target {
     Function { src: u8, function: usize },
 }
 
+impl Target {
+    fn value(src: u8, imm: u32, second: u32) -> Self {
+        Self::Value { src, imm, second }
+    }
+}
+
 impl Relocating<'_, '_> {
-    /// Returns the function that a call leads to: its symbol's, or for a
-    /// section's symbol the one that the immediate tells.
+    /// Returns the function that the call at `slot` leads to: its symbol's, or
+    /// for a section's symbol the one that the immediate names.
     pub(super) fn call_target(
         &self,
+        slot: usize,
         section: usize,
         symbol: &Symbol<'_>,
         addend: i32,
-    ) -> Result<Target, RelocationProblem> {
+    ) -> Result<Target, BpfError> {
         let base = (symbol.value / SLOT).cast_signed();
-        let slot = base.saturating_add(i64::from(addend)).saturating_add(1);
-        self.function_at(section, slot, call::LOCAL)
+        let target = base.saturating_add(i64::from(addend)).saturating_add(1);
+        self.function_at(slot, section, target, call::LOCAL)
     }
 
-    /// Returns what the address of a symbol is.
+    /// Returns the address of a symbol that the `lddw` at `slot` loads.
     pub(super) fn address_target(
         &self,
+        slot: usize,
         section: usize,
         symbol: &Symbol<'_>,
         addend: i32,
-    ) -> Result<Target, RelocationProblem> {
+    ) -> Result<Target, BpfError> {
         let parts = self.linker.parts;
         // No section reaches so far: it is outside of all, as the value is.
         let base = i64::try_from(symbol.value).unwrap_or(i64::MAX);
         let offset = base.saturating_add(i64::from(addend));
         if parts.maps.is_definitions(section) {
-            let map = parts
-                .maps
-                .defined_at(offset)
-                .ok_or(RelocationProblem::NoMap { offset })?;
-            return Ok(Target::Value {
-                src: lddw::MAP,
-                imm: small(map),
-                second: 0,
-            });
+            let map = parts.maps.defined_at(offset).ok_or_else(|| {
+                self.refuse(
+                    wide(slot),
+                    format!(
+                        "the relocation leads to byte {offset:#x} of section .maps, where no map \
+                         begins"
+                    ),
+                )
+            })?;
+            return Ok(Target::value(lddw::MAP, small(map), 0));
         }
         if let Some((map, data)) = parts.maps.of_data(section) {
-            let inside = u32::try_from(offset)
-                .ok()
-                .filter(|offset| *offset < data.value_size);
-            let second = inside.ok_or_else(|| RelocationProblem::OutsideData {
-                symbol: self.symbol_text(symbol),
-                section: data.name.clone(),
-                offset,
-                size: data.value_size,
+            let inside = u32::try_from(offset).ok();
+            let inside = inside.filter(|offset| *offset < data.value_size);
+            let second = inside.ok_or_else(|| {
+                let symbol = self.symbol_text(symbol);
+                let (section, size) = (&data.name, data.value_size);
+                self.refuse(
+                    wide(slot),
+                    format!(
+                        "{symbol} leads to byte {offset:#x} of section {section}, which has \
+                         {size:#x}"
+                    ),
+                )
             })?;
-            return Ok(Target::Value {
-                src: lddw::MAP_VALUE,
-                imm: small(map),
-                second,
-            });
+            return Ok(Target::value(lddw::MAP_VALUE, small(map), second));
         }
-        if parts
-            .elf
-            .sections
-            .get(section)
-            .is_some_and(|section| section.executable)
-        {
+        let code = parts.elf.sections.get(section);
+        if code.is_some_and(|section| section.executable) {
             let whole = offset.checked_rem(8) == Some(0);
-            let slot = if whole { offset / 8 } else { -1 };
-            return self.function_at(section, slot, lddw::FUNC);
+            let target = if whole { offset / 8 } else { -1 };
+            return self.function_at(slot, section, target, lddw::FUNC);
         }
-        let section = parts.elf.section_name(section);
-        Err(RelocationProblem::Section {
-            symbol: self.symbol_text(symbol),
-            section,
-        })
+        Err(self.misplaced(slot, symbol, &parts.elf.section_name(section)))
     }
 
-    /// Returns the function that begins at a slot.
+    /// Returns the function that begins at slot `target`, for the instruction
+    /// at `slot`.
     pub(super) fn function_at(
         &self,
+        slot: usize,
         section: usize,
-        slot: i64,
+        target: i64,
         src: u8,
-    ) -> Result<Target, RelocationProblem> {
+    ) -> Result<Target, BpfError> {
         let parts = self.linker.parts;
-        match parts.functions.starting_at(section, slot) {
-            Some(function) => Ok(Target::Function { src, function }),
-            None => Err(RelocationProblem::NoFunction {
-                section: parts.elf.section_name(section),
-                target: slot,
-            }),
-        }
+        let function = parts.functions.starting_at(section, target);
+        let function = function.ok_or_else(|| {
+            let section = parts.elf.section_name(section);
+            self.refuse(
+                wide(slot),
+                format!(
+                    "the call or address leads to insn {target} of section {section}, where no \
+                     function begins"
+                ),
+            )
+        })?;
+        Ok(Target::Function { src, function })
     }
 
     /// Returns what the host has for a declared symbol.
@@ -111,57 +118,48 @@ impl Relocating<'_, '_> {
         symbol: &Symbol<'_>,
         is_call: bool,
         slot: usize,
-    ) -> Result<Target, LoadError> {
+    ) -> Result<Target, BpfError> {
         let parts = self.linker.parts;
         let name = symbol.name();
         if parts.types.btf.is_none() {
-            return Err(LoadError::MissingBtf {
-                needed_by: format!("extern {name}"),
-            });
+            return Err(no_btf(&format!("extern {name}")));
         }
         let problem = match parts.externs.get(&name) {
             Some(Extern::Kfunc { args }) => {
-                let kfunc =
-                    self.linker
-                        .bind_kfunc(index, symbol, args)
-                        .map_err(|(kfunc, problem)| {
-                            let mut place =
-                                parts.lines.place(parts.elf, &self.function, wide(slot));
-                            place.program = Some(self.program.to_owned());
-                            LoadError::Kfunc {
-                                place,
-                                kfunc,
-                                problem,
-                            }
-                        })?;
+                let bound = self.linker.bind_kfunc(index, symbol, args);
+                let kfunc = bound.map_err(|error| {
+                    let mut place = parts.lines.place(parts.elf, &self.function, wide(slot));
+                    place.program = Some(self.program.to_owned());
+                    error.at(place)
+                })?;
                 let src = if is_call { call::KFUNC } else { lddw::KFUNC };
-                return Ok(Target::Value {
-                    src,
-                    imm: kfunc,
-                    second: 0,
-                });
+                return Ok(Target::value(src, kfunc, 0));
             }
             Some(Extern::Variable) if symbol.is_weak && !is_call => {
-                return Ok(Target::Value {
-                    src: lddw::IMM,
-                    imm: 0,
-                    second: 0,
-                });
+                return Ok(Target::value(lddw::IMM, 0, 0));
             }
-            Some(Extern::Variable) => RelocationProblem::Variable {
-                symbol: self.symbol_text(symbol),
-            },
-            Some(Extern::Kconfig) => RelocationProblem::Kconfig {
-                symbol: self.symbol_text(symbol),
-            },
-            None => RelocationProblem::Undefined {
-                symbol: self.symbol_text(symbol),
-            },
+            Some(Extern::Variable) => {
+                "is a kernel variable, which parsers cannot see; declare it __weak to test for it"
+            }
+            Some(Extern::Kconfig) => {
+                "is a __kconfig variable, and the kernel's configuration is not offered to parsers"
+            }
+            None => "is neither defined nor declared as a kfunc (extern ... __ksym)",
         };
-        Err(self.refuse(wide(slot), problem))
+        let symbol = self.symbol_text(symbol);
+        Err(self.refuse(wide(slot), format!("{symbol} {problem}")))
     }
 
-    /// Returns what messages call a symbol.
+    /// Returns the error of a symbol in a section of no use to code.
+    pub(super) fn misplaced(&self, slot: usize, symbol: &Symbol<'_>, section: &str) -> BpfError {
+        let symbol = self.symbol_text(symbol);
+        self.refuse(
+            wide(slot),
+            format!("{symbol} lies in section {section}, which is neither code, maps nor data"),
+        )
+    }
+
+    /// Returns the words for a symbol in messages.
     pub(super) fn symbol_text(&self, symbol: &Symbol<'_>) -> String {
         match symbol.place {
             SymbolPlace::Section(section) if symbol.is_section => {

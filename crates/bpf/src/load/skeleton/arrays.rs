@@ -4,14 +4,16 @@
 //! Spec: System V ABI, "Object Files". Only what leads to the two symbols is
 //! looked at, and each field of it is checked where it is used.
 
+use std::fmt::Display;
+
+use object::LittleEndian as Le;
 use object::elf;
 use object::pod::{from_bytes, slice_from_all_bytes, slice_from_bytes};
-use object::{LittleEndian as Le, U16};
 
-use super::SkeletonError;
-use crate::LoadError;
+use crate::BpfError;
 use crate::bounds::{size, wide};
-use crate::load::object::{MAX_SECTIONS, check_ident};
+use crate::load::limits::MAX_SECTIONS;
+use crate::load::object::check_ident;
 
 /// The blob that the loader program works on.
 pub(super) const DATA: &str = "opts_data";
@@ -21,6 +23,9 @@ pub(super) const INSNS: &str = "opts_insn";
 type Header = elf::FileHeader64<Le>;
 type Section = elf::SectionHeader64<Le>;
 type Symbol = elf::Sym64<Le>;
+
+/// The header, in messages.
+const HEADER: &str = "ELF header";
 
 /// The payloads of the two arrays.
 #[derive(Clone, Copy, Debug)]
@@ -42,16 +47,15 @@ pub(super) fn has_arrays(object: &[u8]) -> bool {
 impl<'a> Arrays<'a> {
     /// Finds the arrays in an ELF64 little-endian relocatable object for any
     /// machine.
-    pub(super) fn find(object: &'a [u8]) -> Result<Self, LoadError> {
+    pub(super) fn find(object: &'a [u8]) -> Result<Self, BpfError> {
         let file = File::parse(object)?;
         let data = file.array(DATA)?;
         let bytes = file.array(INSNS)?;
         let (insns, rest) = bytes.as_chunks();
-        if !rest.is_empty() {
-            let expected = "whole instructions of 8 bytes and a trailing NUL";
-            let found = wide(bytes.len()).saturating_add(1);
-            return Err(lie(symbol_text(INSNS), "st_size", expected, found).into());
-        }
+        let expected = "whole instructions of 8 bytes and a trailing NUL";
+        let found = wide(bytes.len()).saturating_add(1);
+        let part = format!("symbol {INSNS}");
+        expect(part, "st_size", expected, found, rest.is_empty())?;
         Ok(Self { data, insns })
     }
 }
@@ -68,61 +72,50 @@ struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    fn parse(object: &'a [u8]) -> Result<Self, LoadError> {
+    fn parse(object: &'a [u8]) -> Result<Self, BpfError> {
         check_ident(object)?;
         let Ok((header, _)) = from_bytes::<Header>(object) else {
             let expected = format!("a header of {} bytes", size_of::<Header>());
-            return Err(lie(
-                "ELF header".into(),
-                "its size",
-                expected,
-                wide(object.len()),
-            )
-            .into());
+            return Err(BpfError::field(HEADER, "its size", expected, object.len()));
         };
-        let kind = u64::from(header.e_type.get(Le).0);
+        let kind = header.e_type.get(Le);
         let expected = "1 (a relocatable object, as a compiler writes it with -c)";
-        expect("ELF header", "e_type", expected, kind, kind == 1)?;
+        expect(HEADER, "e_type", expected, kind.0, kind == elf::ET_REL)?;
         let sections = sections(header, object)?;
         let is_table = |section: &&Section| section.sh_type.get(Le) == elf::SHT_SYMTAB;
         let mut tables = (0..).zip(sections).filter(|(_, section)| is_table(section));
         let (Some((index, table)), None) = (tables.next(), tables.next()) else {
             let found = sections.iter().filter(is_table).count();
-            return Err(SkeletonError::SymbolTables { found }.into());
+            return Err(BpfError::new(format!(
+                "the object has {found} symbol tables (sh_type 2), and one is needed"
+            )));
         };
-        let part = section_text(index);
-        let entry = table.sh_entsize.get(Le);
-        let entsize = wide(size_of::<Symbol>());
-        expect(
-            &part,
-            "sh_entsize",
-            entsize.to_string(),
-            entry,
-            entry == entsize,
-        )?;
+        let part = format!("section {index}");
+        let (entry, entsize) = (table.sh_entsize.get(Le), wide(size_of::<Symbol>()));
+        expect(&part, "sh_entsize", entsize, entry, entry == entsize)?;
         let bytes = content(object, index, table)?;
         let Ok(symbols) = slice_from_all_bytes(bytes) else {
-            return Err(lie(part, "sh_size", "a multiple of 24", wide(bytes.len())).into());
+            let expected = "a multiple of 24";
+            return Err(BpfError::field(part, "sh_size", expected, bytes.len()));
         };
         let link = table.sh_link.get(Le);
         let strings = sections.get(size(link));
         let strings = strings.filter(|strings| strings.sh_type.get(Le) == elf::SHT_STRTAB);
-        let Some(strings) = strings else {
+        let strings = strings.ok_or_else(|| {
             let expected = "the number of a string table (sh_type 3)";
-            return Err(lie(part, "sh_link", expected, link.into()).into());
-        };
-        let strings = content(object, link, strings)?;
+            BpfError::field(part, "sh_link", expected, link)
+        })?;
         Ok(Self {
             object,
             machine: header.e_machine.get(Le).0,
             sections,
             symbols,
-            strings,
+            strings: content(object, link, strings)?,
         })
     }
 
     /// Returns the one symbol of this name that is defined.
-    fn symbol(&self, name: &'static str) -> Result<&'a Symbol, SkeletonError> {
+    fn symbol(&self, name: &str) -> Result<&'a Symbol, BpfError> {
         let is_it = |symbol: &&Symbol| {
             let text = self.strings.get(size(symbol.st_name.get(Le))..);
             let rest = text.and_then(|text| text.strip_prefix(name.as_bytes()));
@@ -130,138 +123,98 @@ impl<'a> File<'a> {
                 && rest.is_some_and(|rest| rest.first() == Some(&0))
         };
         let mut found = self.symbols.iter().filter(is_it);
-        match (found.next(), found.next()) {
-            (Some(symbol), None) => Ok(symbol),
-            (None, _) => Err(SkeletonError::NoSymbol {
-                symbol: name,
-                machine: self.machine,
-            }),
-            (Some(_), Some(_)) => Err(SkeletonError::Twice { symbol: name }),
-        }
+        Err(BpfError::new(match (found.next(), found.next()) {
+            (Some(symbol), None) => return Ok(symbol),
+            (None, _) => format!(
+                "the object, for machine {}, defines no symbol {name}; expected an object for BPF \
+                 (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn",
+                self.machine
+            ),
+            (Some(_), Some(_)) => format!("the object defines symbol {name} more than once"),
+        }))
     }
 
     /// Returns the payload of an array: all of it but the trailing NUL.
-    fn array(&self, name: &'static str) -> Result<&'a [u8], SkeletonError> {
+    fn array(&self, name: &str) -> Result<&'a [u8], BpfError> {
         let symbol = self.symbol(name)?;
-        let part = || symbol_text(name);
+        let part = format!("symbol {name}");
         let index = symbol.st_shndx.get(Le).0;
         let Some(section) = self.sections.get(usize::from(index)) else {
             let expected = format!("the number of a section, below {}", self.sections.len());
-            return Err(lie(part(), "st_shndx", expected, index.into()));
+            return Err(BpfError::field(part, "st_shndx", expected, index));
         };
-        let kind = section.sh_type.get(Le);
+        let (kind, flags) = (section.sh_type.get(Le), section.sh_flags.get(Le));
+        let its_section = format!("section {index}");
         let expected = "1 (PROGBITS), which has its bytes in the file";
-        let (found, good) = (kind.0.into(), kind == elf::SHT_PROGBITS);
-        expect(
-            &section_text(index.into()),
-            "sh_type",
-            expected,
-            found,
-            good,
-        )?;
-        let flags = section.sh_flags.get(Le).0;
-        let good = !section.sh_flags.get(Le).contains(elf::SHF_COMPRESSED);
+        let has_bytes = kind == elf::SHT_PROGBITS;
+        expect(&its_section, "sh_type", expected, kind.0, has_bytes)?;
         let expected = "bytes that are not compressed (0x800)";
-        expect(
-            &section_text(index.into()),
-            "sh_flags",
-            expected,
-            flags,
-            good,
-        )?;
+        let plain = !flags.contains(elf::SHF_COMPRESSED);
+        expect(&its_section, "sh_flags", expected, flags.0, plain)?;
         let bytes = content(self.object, index.into(), section)?;
         let (value, len) = (symbol.st_value.get(Le), symbol.st_size.get(Le));
-        if len < 2 {
-            let expected = "some bytes and a trailing NUL";
-            return Err(lie(part(), "st_size", expected, len));
-        }
+        let expected = "some bytes and a trailing NUL";
+        expect(&part, "st_size", expected, len, len >= 2)?;
         let Some(rest) = bytes.get(size(value)..) else {
             let expected = format!("an offset in its section of {} bytes", bytes.len());
-            return Err(lie(part(), "st_value", expected, value));
+            return Err(BpfError::field(part, "st_value", expected, value));
         };
         match rest.get(..size(len)).and_then(<[u8]>::split_last) {
             Some((_nul, payload)) => Ok(payload),
             None => {
                 let expected = format!("at most the {} bytes to its section's end", rest.len());
-                Err(lie(part(), "st_size", expected, len))
+                Err(BpfError::field(part, "st_size", expected, len))
             }
         }
     }
 }
 
-fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [Section], SkeletonError> {
-    let field = |value: U16<Le>| u64::from(value.get(Le));
-    let part = "ELF header";
-    let entsize = wide(size_of::<Section>());
-    let found = field(header.e_shentsize);
+fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [Section], BpfError> {
+    let (entry, entsize) = (header.e_shentsize.get(Le), wide(size_of::<Section>()));
     expect(
-        part,
+        HEADER,
         "e_shentsize",
-        entsize.to_string(),
-        found,
-        found == entsize,
+        entsize,
+        entry,
+        u64::from(entry) == entsize,
     )?;
-    let count = field(header.e_shnum);
+    let count = usize::from(header.e_shnum.get(Le));
     let expected = format!("1 to {MAX_SECTIONS} sections");
-    let good = (1..=wide(MAX_SECTIONS)).contains(&count);
-    expect(part, "e_shnum", expected, count, good)?;
+    let good = (1..=MAX_SECTIONS).contains(&count);
+    expect(HEADER, "e_shnum", expected, count, good)?;
     let offset = header.e_shoff.get(Le);
     let table = object.get(size(offset)..);
-    let Some(Ok((sections, _))) = table.map(|table| slice_from_bytes(table, size(count))) else {
-        let expected = format!(
-            "the start of {count} section headers in a file of {} bytes",
-            object.len()
-        );
-        return Err(lie(part.into(), "e_shoff", expected, offset));
+    let Some(Ok((sections, _))) = table.map(|table| slice_from_bytes(table, count)) else {
+        let len = object.len();
+        let expected = format!("the start of {count} section headers in a file of {len} bytes");
+        return Err(BpfError::field(HEADER, "e_shoff", expected, offset));
     };
     Ok(sections)
 }
 
 /// Returns the bytes of section `index`.
-fn content<'a>(object: &'a [u8], index: u32, section: &Section) -> Result<&'a [u8], SkeletonError> {
+fn content<'a>(object: &'a [u8], index: u32, section: &Section) -> Result<&'a [u8], BpfError> {
     let (offset, len) = (section.sh_offset.get(Le), section.sh_size.get(Le));
+    let part = format!("section {index}");
     let Some(rest) = object.get(size(offset)..) else {
         let expected = format!("an offset in a file of {} bytes", object.len());
-        return Err(lie(section_text(index), "sh_offset", expected, offset));
+        return Err(BpfError::field(part, "sh_offset", expected, offset));
     };
     rest.get(..size(len)).ok_or_else(|| {
         let expected = format!("at most the {} bytes to the file's end", rest.len());
-        lie(section_text(index), "sh_size", expected, len)
+        BpfError::field(part, "sh_size", expected, len)
     })
 }
 
 fn expect(
-    part: &str,
-    field: &'static str,
-    expected: impl Into<String>,
-    found: u64,
+    part: impl Display,
+    field: &str,
+    expected: impl Display,
+    found: impl Display,
     good: bool,
-) -> Result<(), SkeletonError> {
+) -> Result<(), BpfError> {
     if good {
         return Ok(());
     }
-    Err(lie(part.to_owned(), field, expected, found))
-}
-
-fn lie(
-    part: String,
-    field: &'static str,
-    expected: impl Into<String>,
-    found: u64,
-) -> SkeletonError {
-    let expected = expected.into();
-    SkeletonError::Field {
-        part,
-        field,
-        expected,
-        found,
-    }
-}
-
-fn section_text(index: u32) -> String {
-    format!("section {index}")
-}
-
-fn symbol_text(name: &str) -> String {
-    format!("symbol {name}")
+    Err(BpfError::field(part, field, expected, found))
 }

@@ -3,7 +3,8 @@
 //!
 //! Spec: Linux `include/uapi/linux/bpf.h`.
 
-use super::call_error::CallError;
+use super::call_error::{BpfErrno, CallError};
+use crate::BpfError;
 use crate::bounds::{before_nul, rest, size};
 use crate::guest::memory::{Access, Memory};
 
@@ -80,11 +81,7 @@ impl Attr {
     ) -> Result<u32, CallError> {
         let mut bytes = [0; 4];
         let read = memory.read(self.u64(at), &mut bytes);
-        read.map_err(|problem| CallError::Memory {
-            command: self.command,
-            field,
-            problem,
-        })?;
+        read.map_err(|problem| CallError::memory(self.command, field, problem))?;
         Ok(u32::from_le_bytes(bytes))
     }
 
@@ -101,18 +98,8 @@ impl Attr {
         array(self.command, field, memory, self.u64(at), len, limit)
     }
 
-    pub(super) fn refuse(
-        &self,
-        field: &'static str,
-        expected: &'static str,
-        found: u64,
-    ) -> CallError {
-        CallError::Field {
-            command: self.command,
-            field,
-            expected,
-            found,
-        }
+    pub(super) fn refuse(&self, field: &str, expected: &str, found: impl Into<u64>) -> CallError {
+        BpfError::field(self.command, field, expected, found.into()).into()
     }
 }
 
@@ -126,21 +113,13 @@ pub(super) fn array(
     limit: u64,
 ) -> Result<Vec<u8>, CallError> {
     if len > limit {
-        return Err(CallError::TooLong {
-            command,
-            field,
-            found: len,
-            limit,
-        });
+        let text = format!("{command}, {field}: {len} bytes, at most {limit} are taken");
+        return Err(CallError::new(BpfErrno::E2BIG, text));
     }
     if len == 0 {
         return Ok(Vec::new());
     }
-    let refused = |problem| CallError::Memory {
-        command,
-        field,
-        problem,
-    };
+    let refused = |problem| CallError::memory(command, field, problem);
     memory.check(Access::Read, addr, len).map_err(refused)?;
     let mut bytes = vec![0; size(len)];
     memory.read(addr, &mut bytes).map_err(refused)?;

@@ -5,17 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use super::MAX_CALLS;
 use super::attr::{Attr, array, text};
-use super::call_error::CallError;
-use crate::Fault;
+use super::call_error::{BpfErrno, CallError};
 use crate::bounds::{size, wide};
 use crate::btf::{Btf, Texts, essential_name};
-use crate::guest::helpers::{loader, why_no_kfunc};
+use crate::guest::helpers::loader;
 use crate::guest::memory::Memory;
-use crate::load::error::KfuncProblem;
-use crate::load::object::list;
-use crate::{Host, Interface, Kfunc, Map, Meter, Program};
+use crate::load::limits::MAX_CALLS;
+use crate::load::offered::{self, Kfuncs};
+use crate::{BpfError, Fault, Host, Interface, Map, Meter, Program};
 
 /// `BTF_KIND_FUNC`.
 const KIND_FUNC: u64 = 12;
@@ -31,7 +29,7 @@ pub(super) struct Kernel<'a> {
     pub(super) maps: Vec<Made>,
     pub(super) btfs: Vec<Loaded>,
     pub(super) programs: Vec<Program>,
-    pub(super) kfuncs: Vec<Kfunc>,
+    pub(super) kfuncs: Kfuncs,
     /// The licence of the first program.
     pub(super) license: String,
     /// Names that were found; the id of one is its index plus 1.
@@ -41,14 +39,14 @@ pub(super) struct Kernel<'a> {
     pub(super) missing: Vec<String>,
     /// Whether a name was looked up since a program was last loaded.
     looked_up: bool,
-    /// What the attempts to load programs and types have cost.
+    /// The costs of the attempts to load programs and types.
     pub(super) spent: Spent,
     calls: u32,
     /// The last call that failed.
     pub(super) refused: Option<CallError>,
 }
 
-/// What a descriptor stands for: an index into the list of its kind.
+/// The thing behind a descriptor: an index into the list of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Descriptor {
     Btf(usize),
@@ -78,7 +76,7 @@ pub(super) struct Name {
     pub(super) kfunc: Option<u32>,
 }
 
-/// What all attempts to load something have cost.
+/// The costs of all attempts to load something.
 #[derive(Debug, Default)]
 pub(super) struct Spent {
     pub(super) insns: usize,
@@ -99,12 +97,8 @@ impl Host for Kernel<'_> {
         self.calls = self.calls.saturating_add(1);
         if self.calls > MAX_CALLS {
             let (found, limit) = (self.calls.into(), MAX_CALLS.into());
-            let what = "calls of the kernel";
-            return Err(Fault::Host(Box::new(CallError::TooMany {
-                what,
-                found,
-                limit,
-            })));
+            let error = BpfError::too_many("calls of the kernel", found, limit);
+            return Err(Fault::Host(Box::new(error)));
         }
         let result = match helper {
             loader::SYS_BPF => self.sys_bpf(args, memory),
@@ -113,9 +107,9 @@ impl Host for Kernel<'_> {
             _ => self.find_symbol(args, memory),
         };
         Ok(result.unwrap_or_else(|error| {
-            let errno = u64::from(error.errno().0);
-            tracing::debug!("a call of the skeleton's loader failed: {error}");
-            // What closing says is no result of a loader.
+            let errno = u64::from(error.errno.0);
+            tracing::debug!("a call of the skeleton's loader failed: {}", error.text);
+            // The answer to closing is no result of a loader.
             if helper != loader::SYS_CLOSE {
                 self.refused = Some(error);
             }
@@ -136,7 +130,7 @@ impl<'a> Kernel<'a> {
             maps: Vec::new(),
             btfs: Vec::new(),
             programs: Vec::new(),
-            kfuncs: Vec::new(),
+            kfuncs: Kfuncs::default(),
             license: String::new(),
             names: Vec::new(),
             missing: Vec::new(),
@@ -216,7 +210,13 @@ impl<'a> Kernel<'a> {
                 let attr = read("BPF_MAP_FREEZE")?;
                 self.map_freeze(&attr)
             }
-            command => Err(CallError::Command { command }),
+            command => Err(CallError::new(
+                BpfErrno::EINVAL,
+                format!(
+                    "bpf command {command} is not offered to loaders; offered: MAP_CREATE (0), \
+                     MAP_UPDATE_ELEM (2), PROG_LOAD (5), BTF_LOAD (18), MAP_FREEZE (22)"
+                ),
+            )),
         }
     }
 
@@ -225,12 +225,10 @@ impl<'a> Kernel<'a> {
         let fd = low(fd);
         match self.descriptors.remove(&fd) {
             Some(_) => Ok(0),
-            None => Err(CallError::Descriptor {
-                command: "bpf_sys_close",
-                field: "fd",
-                expected: "anything that is open",
-                fd: fd.into(),
-            }),
+            None => {
+                let expected = "anything that is open";
+                Err(CallError::descriptor("bpf_sys_close", "fd", expected, fd))
+            }
         }
     }
 
@@ -249,42 +247,29 @@ impl<'a> Kernel<'a> {
         let is_hook = !std::mem::replace(&mut self.looked_up, true);
         let name = name_at(HELPER, memory, name, size)?;
         if low(flags) != 0 {
-            return Err(CallError::Field {
-                command: HELPER,
-                field: "flags",
-                expected: "0",
-                found: flags,
-            });
+            return Err(BpfError::field(HELPER, "flags", "0", flags).into());
         }
         if u64::from(low(kind)) != KIND_FUNC {
-            self.missing.push(name.clone());
-            return Err(CallError::Symbol { symbol: name });
+            let error = CallError::symbol(&name);
+            self.missing.push(name);
+            return Err(error);
         }
-        let kfunc = self.kfunc(&name);
-        let hooks = &self.interface.hooks;
-        if kfunc.is_some() || hooks.iter().any(|hook| hook.name == name) {
-            return Ok(self.id(Name { name, kfunc }));
+        let hook = offered::hook(self.interface, &name);
+        let kfunc = offered::kfunc(self.interface, essential(&name));
+        match (kfunc, hook) {
+            (Err(_), Err(missing)) if is_hook => {
+                Err(CallError::missing(&format!("hook {name}"), missing))
+            }
+            (Err(missing), Err(_)) => {
+                let error = CallError::missing(&format!("kfunc {name}"), missing);
+                self.missing.push(name);
+                Err(error)
+            }
+            (kfunc, _) => {
+                let kfunc = kfunc.ok();
+                Ok(self.id(Name { name, kfunc }))
+            }
         }
-        if is_hook {
-            let offered = list(hooks.iter().map(|hook| hook.name));
-            return Err(CallError::Hook {
-                hook: name,
-                offered,
-            });
-        }
-        self.missing.push(name.clone());
-        let kfunc = name;
-        if let Some(reason) = essential(&kfunc).and_then(why_no_kfunc) {
-            let problem = KfuncProblem::Refused { reason };
-            return Err(CallError::KfuncUse { kfunc, problem });
-        }
-        let offered = list(self.interface.kfuncs.iter().map(|kfunc| kfunc.name));
-        Err(CallError::Kfunc { kfunc, offered })
-    }
-
-    /// Returns the host's number of a kfunc, whose name may have a flavour.
-    fn kfunc(&self, name: &str) -> Option<u32> {
-        self.interface.kfunc(essential(name)?)
     }
 
     /// Returns the id of a name.
@@ -307,12 +292,8 @@ impl<'a> Kernel<'a> {
         const HELPER: &str = "bpf_kallsyms_lookup_name";
         let symbol = name_at(HELPER, memory, name, size)?;
         let written = memory.write(result, &[0; 8]);
-        written.map_err(|problem| CallError::Memory {
-            command: HELPER,
-            field: "res",
-            problem,
-        })?;
-        Err(CallError::Symbol { symbol })
+        written.map_err(|problem| CallError::memory(HELPER, "res", problem))?;
+        Err(CallError::symbol(&symbol))
     }
 }
 
@@ -327,31 +308,21 @@ fn name_at(
     let bytes = array(helper, "name", memory, addr, size, MAX_NAME)?;
     match bytes.split_last() {
         Some((0, name)) if !name.is_empty() => Ok(text(name)),
-        _ => Err(CallError::Field {
-            command: helper,
-            field: "name_sz",
-            expected: "the length of a name with its NUL",
-            found: size,
-        }),
+        _ => {
+            let expected = "the length of a name with its NUL";
+            Err(BpfError::field(helper, "name_sz", expected, size).into())
+        }
     }
 }
 
 /// Returns a name without its flavour.
-fn essential(name: &str) -> Option<&str> {
-    str::from_utf8(essential_name(name.as_bytes())).ok()
+fn essential(name: &str) -> &str {
+    // A flavour begins with underscores, thus between two characters.
+    str::from_utf8(essential_name(name.as_bytes())).unwrap_or(name)
 }
 
 /// Returns the half of a register that an `int` or `u32` argument is in.
 fn low(register: u64) -> u32 {
     let [a, b, c, d, ..] = register.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
-}
-
-/// Checks a count against its cap.
-pub(super) fn check_count(what: &'static str, found: usize, limit: usize) -> Result<(), CallError> {
-    if found <= limit {
-        return Ok(());
-    }
-    let [found, limit] = [found, limit].map(wide);
-    Err(CallError::TooMany { what, found, limit })
 }

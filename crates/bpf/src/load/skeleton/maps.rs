@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::attr::Attr;
-use super::call_error::CallError;
-use super::kernel::{Descriptor, Kernel, Loaded, Made, check_count};
-use super::{MAX_INITIAL_BYTES, MAX_TYPES_LOADED};
-use crate::MapKind;
+use super::call_error::{BpfErrno, CallError, check_count};
+use super::kernel::{Descriptor, Kernel, Loaded, Made};
 use crate::bounds::wide;
 use crate::btf::{Btf, MAX_BTF_BYTES, Texts};
 use crate::guest::memory::Memory;
-use crate::load::object::{Definition, MAX_MAPS};
+use crate::load::definition::Definition;
+use crate::load::limits::{MAX_INITIAL_BYTES, MAX_MAPS, MAX_TYPES_LOADED};
+use crate::{BpfError, MapKind};
 
 impl Kernel<'_> {
     /// `BPF_BTF_LOAD`.
@@ -19,19 +19,15 @@ impl Kernel<'_> {
         check_count("sets of types", index.saturating_add(1), MAX_TYPES_LOADED)?;
         let size = u64::from(attr.u32(16));
         let limit = wide(MAX_BTF_BYTES);
-        // Also what failed was read.
+        // A failed attempt was read too.
         self.spent.types = self.spent.types.saturating_add(size);
         if self.spent.types > limit {
-            return Err(CallError::TooMany {
-                what: "bytes of BTF",
-                found: self.spent.types,
-                limit,
-            });
+            return Err(CallError::too_many("bytes of BTF", self.spent.types, limit));
         }
         let bytes = attr.array(memory, "btf", 0, size, limit)?;
         // Reading types takes far longer than moving their bytes.
         memory.worked(size);
-        let btf = Btf::parse(&bytes).map_err(CallError::Btf)?;
+        let btf = Btf::parse(&bytes).map_err(damaged)?;
         let texts = Texts::default();
         self.btfs.push(Loaded { btf, texts });
         Ok(self.open(Descriptor::Btf(index)))
@@ -48,9 +44,7 @@ impl Kernel<'_> {
             max_entries: attr.u32(12),
             flags: attr.u32(16),
         };
-        let map = attr.name(28);
-        let made = definition.into_map(map.clone());
-        let map = made.map_err(|problem| CallError::Map { map, problem })?;
+        let map = definition.into_map(attr.name(28))?;
         self.maps.push(Made { map, frozen: false });
         Ok(self.open(Descriptor::Map(index)))
     }
@@ -67,8 +61,8 @@ impl Kernel<'_> {
             return Ok(0);
         };
         if made.frozen {
-            let map = made.map.name.clone();
-            return Err(CallError::Frozen { map });
+            let text = format!("map {} is frozen", made.map.name);
+            return Err(CallError::new(BpfErrno::EPERM, text));
         }
         if made.map.kind != MapKind::Array {
             return Err(attr.refuse("map_fd", "an array: only their values are set", attr.u64(0)));
@@ -78,17 +72,14 @@ impl Kernel<'_> {
         }
         let key = attr.u32_behind(memory, "key", 8)?;
         if key != 0 {
-            return Err(attr.refuse("key", "0: only the first value is set", key.into()));
+            return Err(attr.refuse("key", "0: only the first value is set", key));
         }
         let size = u64::from(made.map.value_size);
         // One value of the blob can be given to many maps.
         self.spent.initial = self.spent.initial.saturating_add(size);
         if self.spent.initial > MAX_INITIAL_BYTES {
-            return Err(CallError::TooMany {
-                what: "bytes of maps' first values",
-                found: self.spent.initial,
-                limit: MAX_INITIAL_BYTES,
-            });
+            let (part, found) = ("bytes of maps' first values", self.spent.initial);
+            return Err(CallError::too_many(part, found, MAX_INITIAL_BYTES));
         }
         let value = attr.array(memory, "value", 16, size, MAX_INITIAL_BYTES)?;
         made.map.initial = Some(Bytes::from(value));
@@ -109,12 +100,12 @@ impl Kernel<'_> {
         let fd = attr.u32(0);
         match self.descriptor(fd) {
             Some(Descriptor::Map(index)) => Ok(index),
-            _ => Err(CallError::Descriptor {
-                command: attr.command,
-                field: "map_fd",
-                expected: "a map",
-                fd: fd.into(),
-            }),
+            _ => Err(CallError::descriptor(attr.command, "map_fd", "a map", fd)),
         }
     }
+}
+
+/// Returns the error of type information that cannot be read.
+pub(super) fn damaged(error: BpfError) -> CallError {
+    error.of("the type information is damaged").into()
 }

@@ -1,20 +1,21 @@
 //! `BPF_PROG_LOAD`: from the instructions and records of an attr to a linked
 //! program, as the loading of a plain object gives it.
 
-use super::MAX_RECORD_BYTES;
 use super::attr::{Attr, text};
-use super::call_error::CallError;
-use super::kernel::{Descriptor, Kernel, Loaded, check_count};
+use super::call_error::{BpfErrno, CallError, check_count};
+use super::kernel::{Descriptor, Kernel, Loaded};
+use super::maps::damaged;
 use super::rewrite::Rewriting;
 use crate::bounds::size;
 use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo, Record, records};
 use crate::btf::{Btf, Kind};
 use crate::guest::memory::Memory;
 use crate::load::core_relo::Relocator;
-use crate::load::object::{
-    MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, list,
+use crate::load::limits::{
+    MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, MAX_RECORD_BYTES,
 };
-use crate::{AttachKind, CoreReloError, Insn, Place, Poisoned, Program, Relocated, SourceLine};
+use crate::load::offered;
+use crate::{AttachKind, Insn, Place, Poisoned, Program, Relocated, SourceLine};
 
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;
@@ -64,31 +65,23 @@ impl Kernel<'_> {
             (TRACING, TRACE_FENTRY) => (AttachKind::Fentry, "fentry"),
             (TRACING, MODIFY_RETURN) => (AttachKind::FmodRet, "fmod_ret"),
             (kind, attach) => {
-                return Err(CallError::ProgramKind {
-                    program: name,
-                    kind,
-                    attach,
-                    offered: OFFERED,
-                });
+                return Err(CallError::new(
+                    BpfErrno::EINVAL,
+                    format!(
+                        "program {name} (prog_type {kind}, expected_attach_type {attach}): \
+                         programs of this kind are not offered; offered: {OFFERED}"
+                    ),
+                ));
             }
         };
         let flags = attr.u32(44);
         if flags & !FLAGS != 0 {
-            return Err(attr.refuse("prog_flags", "0x10 (sleepable) or 0", flags.into()));
+            return Err(attr.refuse("prog_flags", "0x10 (sleepable) or 0", flags));
         }
         let hook = self.hook(attr)?;
         let sleepable = if flags & SLEEPABLE == 0 { "" } else { ".s" };
-        Ok(Program {
-            name,
-            section: format!("{word}{sleepable}/{hook}"),
-            attach,
-            hook,
-            code: Vec::new(),
-            functions: Vec::new(),
-            lines: Vec::new(),
-            poisoned: Vec::new(),
-            relocated: Vec::new(),
-        })
+        let section = format!("{word}{sleepable}/{hook}");
+        Ok(Program::new(name, section, attach, hook))
     }
 
     /// Returns the hook whose id the loader looked up.
@@ -96,22 +89,21 @@ impl Kernel<'_> {
         let id = attr.u32(108);
         let Some(found) = self.name_of(id) else {
             let expected = "an id that bpf_btf_find_by_name_kind gave";
-            return Err(attr.refuse("attach_btf_id", expected, id.into()));
+            return Err(attr.refuse("attach_btf_id", expected, id));
         };
-        let (hook, hooks) = (found.name.clone(), &self.interface.hooks);
-        if hooks.iter().any(|offered| offered.name == hook) {
-            return Ok(hook);
+        let hook = &found.name;
+        match offered::hook(self.interface, hook) {
+            Ok(()) => Ok(hook.clone()),
+            Err(missing) => Err(CallError::missing(&format!("hook {hook}"), missing)),
         }
-        let offered = list(hooks.iter().map(|hook| hook.name));
-        Err(CallError::Hook { hook, offered })
     }
 
     fn code(&mut self, attr: &Attr, memory: &mut Memory) -> Result<Vec<Insn>, CallError> {
         let count = attr.u32(4);
         if count == 0 {
-            return Err(attr.refuse("insn_cnt", "1 or more", 0));
+            return Err(attr.refuse("insn_cnt", "1 or more", count));
         }
-        // Also what is refused later was read.
+        // An attempt that is refused later was read too.
         self.spent.insns = self.spent.insns.saturating_add(size(count));
         check_count("instructions of all programs", self.spent.insns, MAX_INSNS)?;
         let bytes = u64::from(count).saturating_mul(SLOT.into());
@@ -128,12 +120,11 @@ impl Kernel<'_> {
         match self.descriptor(fd) {
             Some(Descriptor::Btf(types)) => Ok(Some(types)),
             None if fd == 0 && counts == [0; 3] => Ok(None),
-            _ => Err(CallError::Descriptor {
-                command: attr.command,
-                field: "prog_btf_fd",
-                expected: "types, which the program's records need",
-                fd: fd.into(),
-            }),
+            _ => {
+                let expected = "types, which the program's records need";
+                let field = "prog_btf_fd";
+                Err(CallError::descriptor(attr.command, field, expected, fd))
+            }
         }
     }
 
@@ -178,15 +169,12 @@ impl Kernel<'_> {
         let bytes = u64::from(size).saturating_mul(count.into());
         self.spent.records = self.spent.records.saturating_add(bytes);
         if self.spent.records > MAX_RECORD_BYTES {
-            return Err(CallError::TooMany {
-                what: "bytes of records about instructions",
-                found: self.spent.records,
-                limit: MAX_RECORD_BYTES,
-            });
+            let (part, found) = ("bytes of records about instructions", self.spent.records);
+            return Err(CallError::too_many(part, found, MAX_RECORD_BYTES));
         }
         let data = attr.array(memory, T::TABLE, pointer, bytes, MAX_RECORD_BYTES)?;
         memory.worked(count.into());
-        records(&data, 0, size, count).map_err(CallError::Btf)
+        records(&data, 0, size, count).map_err(damaged)
     }
 
     /// Keeps the licence of the first program.
@@ -216,12 +204,12 @@ fn named_functions(
         };
         if !follows {
             let expected = "0, then ascending slots of the program";
-            return Err(attr.refuse("func_info.insn_off", expected, start.into()));
+            return Err(attr.refuse("func_info.insn_off", expected, start));
         }
         let function = btf.get(record.type_id);
         if !matches!(function.kind, Kind::Func { .. }) {
             let expected = "the id of a function's type";
-            return Err(attr.refuse("func_info.type_id", expected, record.type_id.0.into()));
+            return Err(attr.refuse("func_info.type_id", expected, record.type_id.0));
         }
         functions.push((start, btf.text(function.name).into_owned()));
     }
@@ -272,16 +260,8 @@ fn apply(
     for relo in relos {
         let (slot, rest) = (relo.insn_off / SLOT, relo.insn_off % SLOT);
         let at = Some(size(slot)).filter(|at| rest == 0 && *at < program.code.len());
-        let done = match at {
-            Some(at) => relocator.apply(&mut program.code, at, relo),
-            None => Err(CoreReloError::Misplaced {
-                insn_off: relo.insn_off,
-            }),
-        };
-        let reason = done.map_err(|problem| CallError::CoreRelo {
-            place: Box::new(Place::new(program, slot)),
-            problem: Box::new(problem),
-        })?;
+        let done = relocator.apply(&mut program.code, at, relo);
+        let reason = done.map_err(|error| error.at(Place::new(program, slot)))?;
         if let Some(reason) = reason {
             program.poisoned.push(Poisoned { slot, reason });
         }

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 
 use super::call_error::CallError;
-use super::kernel::{Descriptor, Kernel, check_count};
-use crate::bounds::{size, small};
+use super::kernel::{Descriptor, Kernel};
+use crate::bounds::{small, wide};
 use crate::btf::{Btf, Kind, essential_name};
 use crate::guest::memory::Memory;
 use crate::insn::{CALL, LDDW, call, lddw};
-use crate::load::error::KfuncProblem;
-use crate::load::object::MAX_KFUNCS;
-use crate::{Insn, Kfunc};
+use crate::load::limits::MAX_KFUNCS;
+use crate::load::offered::{self, Kfuncs};
+use crate::{BpfError, Insn, Kfunc};
 
 /// Pseudo sources of [`LDDW`] that a linked program does not have (Linux
 /// `uapi/linux/bpf.h`).
@@ -34,7 +34,7 @@ pub(super) struct Rewriting<'k> {
     fd_array: u64,
     program: &'k str,
     /// The kfuncs of all programs, with those of this one.
-    kfuncs: Vec<Kfunc>,
+    kfuncs: Kfuncs,
     /// Their places by opcode and id: a program may name one a million times.
     bound: HashMap<(u8, u32), i32>,
 }
@@ -45,13 +45,13 @@ impl<'k> Rewriting<'k> {
             btf,
             fd_array,
             program,
-            kfuncs: Vec::new(),
+            kfuncs: Kfuncs::default(),
             bound: HashMap::new(),
         }
     }
 
     /// Returns the kfuncs of all programs, with those of this one.
-    pub(super) fn into_kfuncs(self) -> Vec<Kfunc> {
+    pub(super) fn into_kfuncs(self) -> Kfuncs {
         self.kfuncs
     }
 
@@ -102,16 +102,12 @@ impl<'k> Rewriting<'k> {
     /// Returns the descriptor at `index` of the array.
     fn fd_at(&self, memory: &mut Memory, slot: usize, index: i32) -> Result<u32, CallError> {
         let Ok(place) = u64::try_from(index) else {
-            return Err(self.refuse(slot, "immediate", "an index into fd_array", index.into()));
+            return Err(self.refuse(slot, "immediate", "an index into fd_array", index));
         };
         let addr = self.fd_array.wrapping_add(place.saturating_mul(4));
         let mut fd = [0; 4];
         let read = memory.read(addr, &mut fd);
-        read.map_err(|problem| CallError::Memory {
-            command: "BPF_PROG_LOAD",
-            field: "fd_array",
-            problem,
-        })?;
+        read.map_err(|problem| CallError::memory("BPF_PROG_LOAD", "fd_array", problem))?;
         Ok(u32::from_le_bytes(fd))
     }
 
@@ -119,7 +115,7 @@ impl<'k> Rewriting<'k> {
     fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, CallError> {
         match kernel.descriptor(fd) {
             Some(Descriptor::Map(index)) => Ok(small(index).cast_signed()),
-            _ => Err(self.refuse(slot, "descriptor", "that of a map", fd.into())),
+            _ => Err(self.refuse(slot, "descriptor", "that of a map", fd)),
         }
     }
 
@@ -127,7 +123,7 @@ impl<'k> Rewriting<'k> {
     fn kfunc(&mut self, kernel: &Kernel<'_>, slot: usize, insn: Insn) -> Result<i32, CallError> {
         if insn.off != 0 {
             let expected = "0: kfuncs are in no module";
-            return Err(self.refuse(slot, "offset", expected, insn.off.into()));
+            return Err(self.refuse(slot, "offset", expected, insn.off));
         }
         let id = insn.imm.cast_unsigned();
         let key = (insn.code, id);
@@ -142,7 +138,11 @@ impl<'k> Rewriting<'k> {
         } else {
             self.offered(kernel, slot, id)?
         };
-        let index = self.index(kfunc)?;
+        let index = self.kfuncs.index(kfunc);
+        let limit = wide(MAX_KFUNCS);
+        let index = index
+            .ok_or_else(|| CallError::too_many("kfuncs", limit.saturating_add(1), limit))?
+            .cast_signed();
         self.bound.insert(key, index);
         Ok(index)
     }
@@ -154,54 +154,26 @@ impl<'k> Rewriting<'k> {
             .and_then(|found| Some((found, found.kfunc?)));
         let Some((found, host)) = found else {
             let expected = "the id of a kfunc";
-            return Err(self.refuse(slot, "immediate", expected, id.cast_signed().into()));
+            return Err(self.refuse(slot, "immediate", expected, id.cast_signed()));
         };
-        let own = kernel.interface.kfuncs.get(size(host));
-        let declared = self.btf.and_then(|btf| declared_args(btf, &found.name));
         let name = essential_name(found.name.as_bytes());
         let name = String::from_utf8_lossy(name).into_owned();
-        if let (Some(own), Some(declared)) = (own, declared)
-            && usize::from(own.args) != declared
-        {
-            let offered = own.args.into();
-            return Err(CallError::KfuncUse {
-                kfunc: name,
-                problem: KfuncProblem::Arguments { declared, offered },
-            });
+        if let Some(declared) = self.btf.and_then(|btf| declared_args(btf, &found.name)) {
+            offered::check_args(kernel.interface, &name, host, declared)?;
         }
         let host = Some(host);
         Ok(Kfunc { name, host })
     }
 
-    fn index(&mut self, kfunc: Kfunc) -> Result<i32, CallError> {
-        let known = self.kfuncs.iter().position(|known| *known == kfunc);
-        if let Some(index) = known {
-            return Ok(small(index).cast_signed());
-        }
-        let index = self.kfuncs.len();
-        check_count("kfuncs", index.saturating_add(1), MAX_KFUNCS)?;
-        self.kfuncs.push(kfunc);
-        Ok(small(index).cast_signed())
-    }
-
-    fn refuse(
-        &self,
-        slot: usize,
-        field: &'static str,
-        expected: &'static str,
-        found: i64,
-    ) -> CallError {
-        CallError::Insn {
-            program: self.program.to_owned(),
-            slot,
-            field,
-            expected,
-            found,
-        }
+    fn refuse(&self, slot: usize, field: &str, expected: &str, found: impl Into<i64>) -> CallError {
+        let (program, found) = (self.program, found.into());
+        let text =
+            format!("program {program}, insn {slot}: {field} is {found}, expected {expected}");
+        BpfError::new(text).into()
     }
 }
 
-/// Returns what a weak kfunc that the host lacks was called. A call of it has
+/// Returns the name of a weak kfunc that the host lacks. A call of it has
 /// lost its name; there is rarely more than one.
 fn missing_name(missing: &[String], btf: Option<&Btf>) -> String {
     let is_function = |name: &&String| btf.is_some_and(|btf| declared_args(btf, name).is_some());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use ukexec_bpf::Vm;
-use ukexec_bpf::{LoadError, Meter, Parser, Place, VerifyError};
+use ukexec_bpf::{BpfError, Meter, Parser, Place, VerifyError};
 use ukexec_unfold::can_hand_over;
 
 use super::facts::Facts;
@@ -80,15 +80,10 @@ impl Reason {
     }
 }
 
-impl From<LoadError> for Reason {
-    fn from(error: LoadError) -> Self {
+impl From<BpfError> for Reason {
+    fn from(error: BpfError) -> Self {
         let message = sentence(&error);
-        let place = match error {
-            LoadError::Kfunc { place, .. }
-            | LoadError::Relocation { place, .. }
-            | LoadError::CoreRelo { place, .. } => Some(place),
-            _ => None,
-        };
+        let place = error.place().cloned().map(Box::new);
         Self { message, place }
     }
 }

@@ -1,0 +1,54 @@
+//! The parts of an object that linking looks at.
+
+use super::elf::{Elf, Relocation};
+use super::externs::Externs;
+use super::functions::Functions;
+use super::maps::Maps;
+use super::records::{BySection, Lines};
+use crate::btf::Btf;
+use crate::btf::ext::BtfExt;
+use crate::error::check_count;
+use crate::load::limits::MAX_CORE_RELOS;
+use crate::{BpfError, Interface};
+
+/// All that linking looks at.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) interface: &'a Interface,
+    pub(super) elf: &'a Elf<'a>,
+    pub(super) types: &'a Types,
+    pub(super) functions: &'a Functions<'a>,
+    pub(super) maps: &'a Maps,
+    pub(super) externs: Externs<'a>,
+    pub(super) lines: Lines<'a>,
+    /// Relocations of code.
+    pub(super) relocations: BySection<Relocation>,
+}
+
+/// An object's type information.
+#[derive(Debug, Default)]
+pub(super) struct Types {
+    pub(super) btf: Option<Btf>,
+    pub(super) ext: BtfExt,
+}
+
+impl Types {
+    pub(super) fn read(elf: &Elf<'_>) -> Result<Self, BpfError> {
+        let Some((_, section)) = elf.section(".BTF") else {
+            return Ok(Self::default());
+        };
+        let btf = Btf::parse(section.data).map_err(|error| error.of("section .BTF"))?;
+        let ext = elf.section(".BTF.ext");
+        let ext = ext
+            .map(|(_, section)| BtfExt::parse(section.data))
+            .transpose();
+        let ext = ext.map_err(|error| error.of("section .BTF.ext"))?;
+        let ext = ext.unwrap_or_default();
+        let relos = ext.relos.iter().map(|table| table.records.len()).sum();
+        check_count("CO-RE relocations", relos, MAX_CORE_RELOS)?;
+        Ok(Self {
+            btf: Some(btf),
+            ext,
+        })
+    }
+}

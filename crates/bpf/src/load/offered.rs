@@ -1,0 +1,96 @@
+//! What the host offers under the names that a parser uses: hooks and kfuncs.
+
+use std::collections::HashMap;
+
+use super::limits::MAX_KFUNCS;
+use crate::bounds::{size, small};
+use crate::guest::helpers::why_no_kfunc;
+use crate::{BpfError, Interface, Kfunc};
+
+/// A name that the host does not offer.
+pub(super) struct Missing {
+    /// The words behind the name.
+    pub(super) reason: String,
+    /// The names that the host does offer; `None` where `reason` explains it.
+    pub(super) offered: Option<String>,
+}
+
+impl Missing {
+    fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let names = names.collect::<Vec<_>>().join(", ");
+        let none = names.is_empty();
+        Self {
+            reason: "is not offered by this loader".to_owned(),
+            offered: Some(if none { "none".to_owned() } else { names }),
+        }
+    }
+
+    /// Returns both in one text.
+    pub(super) fn whole(self) -> String {
+        let offered = self.offered.map(|names| format!("; offered: {names}"));
+        self.reason + &offered.unwrap_or_default()
+    }
+}
+
+/// Checks that the host has a hook.
+pub(super) fn hook(interface: &Interface, name: &str) -> Result<(), Missing> {
+    let hooks = interface.hooks.iter().map(|hook| hook.name);
+    if hooks.clone().any(|hook| hook == name) {
+        return Ok(());
+    }
+    Err(Missing::of(hooks))
+}
+
+/// Returns the host's number of a kfunc, whose name has no flavour.
+pub(super) fn kfunc(interface: &Interface, name: &str) -> Result<u32, Missing> {
+    interface
+        .kfunc(name)
+        .ok_or_else(|| match why_no_kfunc(name) {
+            Some(reason) => Missing {
+                reason: format!("is a kfunc of Linux that this loader does not offer: {reason}"),
+                offered: None,
+            },
+            None => Missing::of(interface.kfuncs.iter().map(|kfunc| kfunc.name)),
+        })
+}
+
+/// Checks how many arguments a program declares for the kfunc `name`, which
+/// has the number `host`.
+pub(super) fn check_args(
+    interface: &Interface,
+    name: &str,
+    host: u32,
+    declared: usize,
+) -> Result<(), BpfError> {
+    let own = interface.kfuncs.get(size(host));
+    let offered = own.map_or(declared, |kfunc| usize::from(kfunc.args));
+    if offered == declared {
+        return Ok(());
+    }
+    Err(BpfError::new(format!(
+        "kfunc {name} is declared to take {declared} argument(s), and this loader's takes {offered}"
+    )))
+}
+
+/// The kfuncs that the programs of one parser name, each once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kfuncs {
+    pub(super) list: Vec<Kfunc>,
+    indices: HashMap<Kfunc, u32>,
+}
+
+impl Kfuncs {
+    /// Returns the index of a kfunc; `None` if it is one too many.
+    pub(super) fn index(&mut self, kfunc: Kfunc) -> Option<u32> {
+        if let Some(&index) = self.indices.get(&kfunc) {
+            return Some(index);
+        }
+        let index = small(self.list.len());
+        if self.list.len() >= MAX_KFUNCS {
+            return None;
+        }
+        self.indices.insert(kfunc.clone(), index);
+        self.list.push(kfunc);
+        Some(index)
+    }
+}
