@@ -9,31 +9,19 @@ use super::tree::Finding;
 
 /// How many files may form a circle.
 const MOST: usize = 3;
-/// The crates that have larger circles: files of the largest, and of all of them. These are today's
-/// sizes, so that no circle grows; a line goes with its crate's last circle of more than [`MOST`].
-const LARGER: [(&str, usize, usize); 1] = [("bpf", 13, 17)];
 
 type Circle = BTreeSet<String>;
 
 /// The circles with too many files.
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
-    packages
-        .iter()
-        .flat_map(|package| too_large(package, bounds(&package.name)))
-        .collect()
+    packages.iter().flat_map(too_large).collect()
 }
 
-/// The circles with more files than the largest may have; all of them, if they have too many
-/// together.
-fn too_large(package: &Package, (largest, all): (usize, usize)) -> Vec<Finding> {
+fn too_large(package: &Package) -> Vec<Finding> {
     let arrows = arrows(package);
-    let mut circles = circles(&arrows);
-    circles.retain(|circle| circle.len() > MOST);
-    if circles.iter().map(Circle::len).sum::<usize>() <= all {
-        circles.retain(|circle| circle.len() > largest);
-    }
-    circles
+    circles(&arrows)
         .iter()
+        .filter(|circle| circle.len() > MOST)
         .map(|circle| Finding::new(&package.folder, explain(circle, &arrows)))
         .collect()
 }
@@ -43,25 +31,16 @@ pub(super) fn notes(packages: &[Package]) -> Vec<Finding> {
     packages
         .iter()
         .map(|package| {
-            let (most, _) = bounds(&package.name);
             let what = match circles(&arrows(package)).first() {
                 Some(circle) => {
                     let len = circle.len();
-                    format!("its largest circle has {len} files, {most} at most")
+                    format!("its largest circle has {len} files, {MOST} at most")
                 }
                 None => "no circle of files".to_owned(),
             };
             Finding::new(&package.folder, what)
         })
         .collect()
-}
-
-/// How many files the largest circle of a crate may have, and all that are larger than [`MOST`].
-fn bounds(name: &str) -> (usize, usize) {
-    LARGER
-        .iter()
-        .find(|(crate_name, _, _)| *crate_name == name)
-        .map_or((MOST, 0), |(_, largest, all)| (*largest, *all))
 }
 
 /// The circles of two files and more, the largest first.
@@ -169,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_circles_do_not_grow() {
+    fn each_larger_circle_is_named() {
         let circle = |name: &str, len: usize| {
             let modules: String = (0..len).map(|at| format!("mod {name}{at}; ")).collect();
             let file = |at| {
@@ -186,13 +165,13 @@ mod tests {
                 .iter()
                 .map(|(file, text)| (file.as_str(), text.as_str()));
             let files: Vec<_> = files.chain([("lib.rs", root.as_str())]).collect();
-            let findings = too_large(&Package::of(&files).unwrap(), (6, 10));
+            let findings = too_large(&Package::of(&files).unwrap());
             let arrows = findings
                 .iter()
                 .map(|finding| finding.what.lines().count() - 1);
             arrows.collect()
         };
-        assert_eq!(found(&[("a", 6), ("b", 4), ("c", 3)]), [0; 0]);
+        assert_eq!(found(&[("a", 3), ("b", 2)]), [0; 0]);
         assert_eq!(found(&[("a", 7)]), [7]);
         assert_eq!(found(&[("a", 6), ("b", 5), ("c", 3)]), [6, 5]);
     }
