@@ -155,7 +155,7 @@ pub(crate) struct Row {
     pub(crate) loader: Option<Loader>,
 }
 
-/// What an architecture's `kexec_file_load` loads.
+/// The formats that an architecture's `kexec_file_load` loads.
 #[derive(Debug)]
 pub(crate) struct Loader {
     pub(crate) formats: &'static [KernelFormat],

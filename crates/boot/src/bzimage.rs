@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What matters of the setup header.
+/// The fields of the setup header that matter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Boot protocol, major in the high byte.
@@ -40,7 +40,7 @@ pub(crate) fn is_bzimage(head: Fields<'_>) -> bool {
 impl Setup {
     /// Reads the header from the first bytes of an image of `len` bytes.
     pub(crate) fn read(head: Fields<'_>, len: u64) -> Result<Self, BootError> {
-        // What an older protocol lacks reads as zeros, or as code; the version
+        // A field that an older protocol lacks reads as zeros, or as code; the version
         // rules such kernels out before it matters.
         let short = || BootError::too_short(KernelFormat::BzImage, TWO_SECTORS, len);
         Self::fields(head).ok_or_else(short)
@@ -84,7 +84,7 @@ impl Setup {
     }
 
     /// Returns what the kernel runs on. Older headers end before `xloadflags`,
-    /// which is all that tells 64-bit kernels from others.
+    /// which alone distinguishes 64-bit kernels from others.
     pub(crate) fn arch(&self) -> Option<Arch> {
         (self.version >= PROTOCOL_2_12).then_some(if self.xloadflags & KERNEL_64 == 0 {
             Arch::X86
@@ -190,7 +190,7 @@ impl Setup {
 
 const HEADER_AT: usize = 0x202;
 const SECTOR: u64 = 512;
-/// What the loader reads at least.
+/// The bytes that the loader reads at least.
 const TWO_SECTORS: u64 = 1024;
 const BOOT_FLAG: u16 = 0xaa55;
 /// The first protocol with `cmdline_size`.

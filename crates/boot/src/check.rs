@@ -1,4 +1,4 @@
-//! What a machine's `kexec_file_load(2)` makes of a kernel.
+//! The check of a kernel by the rules of a machine's `kexec_file_load(2)`.
 
 use alloc::format;
 use alloc::vec::Vec;

@@ -13,7 +13,7 @@ use crate::format::KernelFormat;
 use crate::known;
 use crate::look_alike::LookAlike;
 
-/// What matters of an ELF kernel.
+/// The fields of an ELF kernel that matter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elf {
     pub(crate) arch: Arch,

@@ -1,4 +1,4 @@
-//! What is known of a kernel.
+//! The facts about a kernel.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ pub struct Kernel {
     pub arch: Option<Arch>,
     /// The byte order that it runs in.
     pub(crate) byte_order: ByteOrder,
-    /// What it calls itself, where its header says so: release, builder, number
+    /// The version in its header, if that names one: release, builder, number
     /// of the build. The first word is what `uname -r` would print. Control
     /// characters are escaped, bytes that are no UTF-8 replaced. Where it is
     /// absent, [`find_banner`](crate::find_banner) may know.
@@ -34,7 +34,7 @@ pub struct Kernel {
     pub(crate) cmdline_limit: Option<CmdlineLimit>,
     /// Whether it carries an Authenticode signature, good or bad.
     pub signed: bool,
-    /// What is wrong with it on every machine.
+    /// The faults that it has on every machine.
     pub(crate) faults: Vec<String>,
     /// The header of a bzImage, for the rules of its loader.
     pub(crate) setup: Option<Setup>,

@@ -1,8 +1,8 @@
 //! Identifies kernels, and checks what the running kernel asks of them.
 //!
 //! [`identify()`] looks at an image that no parser takes apart any more. It
-//! answers with a [`Kernel`], or says what the image is instead. What it finds
-//! is data, not `cfg`: an x86 host identifies arm64 kernels.
+//! answers with a [`Kernel`], or names what the image is instead. Its findings
+//! are data, not `cfg`: an x86 host identifies arm64 kernels.
 //! [`Kernel::check`] compares a kernel with a [`Platform`] by the rules of
 //! Linux's `kexec_file_load(2)` loaders and says what that call would answer.
 //!

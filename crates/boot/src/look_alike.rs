@@ -1,11 +1,11 @@
-//! What an image is when it is no kernel.
+//! Names for images that are no kernel.
 
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-/// What an image is instead of a kernel, with its article.
+/// The kind of an image that is no kernel, with its article.
 #[derive(Clone, Debug)]
 pub struct LookAlike {
     pub(crate) name: Cow<'static, str>,

@@ -1,4 +1,4 @@
-//! What is wrong with a kernel, and how `kexec_file_load(2)` answers it.
+//! The faults of a kernel, and the answer of `kexec_file_load(2)` to each.
 
 use alloc::format;
 use alloc::string::String;

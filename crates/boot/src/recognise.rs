@@ -206,9 +206,9 @@ fn front(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<Vec<u8>> {
     read(image, content.start, len.min(4096)).ok()
 }
 
-/// Returns a section's content if it can be a path: UTF-8, or UTF-16 as UEFI has
-/// it. A path begins with a character of ASCII, and so the second byte tells them
-/// apart.
+/// Returns a section's content if it can be a path: UTF-8, or UTF-16 as in
+/// UEFI. A path begins with a character of ASCII, and so the second byte
+/// distinguishes them.
 fn path(section: &Section, image: &(impl ReadAt + ?Sized)) -> Option<String> {
     let front = read(image, section.content().start, 2).ok()?;
     let path = match front.as_slice() {

@@ -7,7 +7,7 @@
 use crate::bytes::Fields;
 use crate::format::CmdlineLimit;
 
-/// What matters of the parameter area.
+/// The fields of the parameter area that matter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parmarea {
     max_command_line_size: u64,

@@ -1,4 +1,4 @@
-//! What it takes to arm a parser: load it, verify it, make its maps.
+//! The time to arm a parser: load it, verify it, make its maps.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 
 use std::hint::black_box;

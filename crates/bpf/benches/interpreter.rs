@@ -151,7 +151,7 @@ fn op(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
 }
 
 fn parser(code: Vec<Insn>) -> Parser {
-    // What is called stands behind the first exit.
+    // The called function stands behind the first exit.
     let end = code.iter().position(|insn| insn.code == 0x95);
     let behind = end.map_or(0, |end| end + 1);
     let mut functions = vec![(0, "loop".to_owned())];
@@ -194,7 +194,7 @@ fn arming(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What the object binds to.
+/// The kfuncs that the object binds to.
 fn interface() -> Interface {
     let mut types = TypesBuilder::new();
     let (boolean, char) = (types.boolean(), types.char());

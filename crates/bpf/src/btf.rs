@@ -62,7 +62,7 @@ pub(crate) struct Type {
     pub(crate) kind: Kind,
 }
 
-/// What a type is. Ranges are indices into the pools of its [`Btf`].
+/// The kind of a type. Ranges are indices into the pools of its [`Btf`].
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Void,

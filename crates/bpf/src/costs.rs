@@ -1,15 +1,15 @@
-//! What a run may cost, and the price of everything that it is charged for.
+//! The limits of a run, and the price of everything that it is charged for.
 
 use serde::{Deserialize, Serialize};
 
-/// What is left of a run's budget; every run draws from it.
+/// The rest of a budget; every run draws from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
     /// Instructions that may still run.
     pub insns: u64,
     /// Bytes of private memory that may still be allocated (stacks, maps,
-    /// records, buffers; not what is referred to in place). What is freed
-    /// comes back.
+    /// records, buffers; not bytes that are referred to in place). Freed
+    /// bytes come back.
     pub memory: u64,
     /// Log lines that may still be printed; later ones are dropped, and one
     /// last line says so.

@@ -2,7 +2,7 @@
 //!
 //! A [`Rope`] is a list of [`Piece`]s. It copies nothing when it is sliced or
 //! joined, and each piece of a [`Source`] knows where it came from, so that a
-//! result can be told in numbers.
+//! result can be given in numbers.
 
 use std::fmt;
 use std::io;
@@ -31,7 +31,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the medium says; `UnexpectedEof` where the range passes the end.
+    /// Those of the medium; `UnexpectedEof` where the range passes the end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 

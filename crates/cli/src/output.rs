@@ -101,8 +101,8 @@ fn beside<'a>(
 }
 
 /// Writes `bytes` as `target`, a file for `readers`, replacing a file of that name
-/// only when the new one is complete. What a link names is replaced, not the
-/// link; devices and pipes are refused.
+/// only when the new one is complete. It replaces the target of a link, not the
+/// link, and refuses devices and pipes.
 pub(crate) fn write_file(target: &Path, bytes: &[u8], readers: Readers) -> anyhow::Result<()> {
     let (around, name) = Folder::around(target)?;
     if !matches!(

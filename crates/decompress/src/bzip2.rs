@@ -15,7 +15,7 @@ pub(crate) const FORMAT: Format = Format {
     decode,
 };
 
-/// What the decoder takes at level 9: 900 kB of block, four bytes each.
+/// The decoder's memory at level 9: 900 kB of block, four bytes each.
 const MEMORY: u64 = 3_600_000;
 
 /// Starts the end-of-stream trailer: the square root of pi in BCD, 48 bits, at

@@ -36,7 +36,7 @@ pub(crate) enum Fault {
     Unsupported(String),
     /// So many bytes of memory would be needed.
     Memory(u64),
-    /// What else the stream does.
+    /// The other thing that the stream does.
     Stream(String),
     /// The input starts no stream.
     Input(String),

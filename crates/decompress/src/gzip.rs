@@ -80,7 +80,7 @@ fn skip_text(job: &mut Job<'_>, crc: &mut Crc) -> Result<(), Fault> {
     }
 }
 
-/// CRC32 and ISIZE, RFC 1952, 2.3. What is left of a cut trailer must be right.
+/// CRC32 and ISIZE, RFC 1952, 2.3. The rest of a cut trailer must be right.
 fn trailer(job: &mut Job<'_>, crc: &Crc) -> Result<Ending, Fault> {
     for (what, computed) in [
         ("CRC-32 of the data", crc.sum()),

@@ -11,7 +11,7 @@ pub(crate) const CHUNK: usize = 128 << 10;
 /// The most that [`Input::peek`] can look ahead: a zstd frame header is 18.
 const PEEK_MAX: usize = 32;
 
-/// What may be consumed before there is any output: a bzip2 block of random
+/// The input that may be consumed before there is any output: a bzip2 block of random
 /// bytes is 904 kB long.
 const UNPRODUCTIVE_MAX: u64 = 1 << 20;
 
@@ -187,7 +187,7 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
-    /// Counts back `count` bytes, which a decoder took and did not use. Only
+    /// Counts back `count` bytes, which a decoder read and did not use. Only
     /// [`drain`](Self::drain) may follow.
     pub(crate) fn unread(&mut self, count: u64) {
         self.position = self.position.saturating_sub(count);

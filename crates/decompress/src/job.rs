@@ -1,4 +1,4 @@
-//! What a compression is, and the job that its decoder is given.
+//! The description of a compression, and the job of its decoder.
 
 use crate::error::Fault;
 use crate::input::Input;
@@ -36,7 +36,7 @@ pub enum StreamWarning {
     },
     /// The data are whole, but the input ends inside what follows them.
     TrailerCut {
-        /// What is missing, wholly or in part.
+        /// The part that is missing, wholly or in part.
         part: &'static str,
         /// Whether checksums elsewhere in the stream covered the data.
         data_checked: bool,

@@ -80,8 +80,8 @@ pub use crate::job::StreamWarning;
 
 /// Decompresses the stream at the start of `input` into `output`.
 ///
-/// The input is read to its end, so that the outcome can tell how many bytes
-/// follow the stream. On an error, `output` may hold a part of the data, never
+/// The input is read to its end, so that the outcome has the number of bytes
+/// that follow the stream. On an error, `output` may hold a part of the data, never
 /// more than [`Limits::output`].
 ///
 /// ```

@@ -4,7 +4,7 @@
 //! Linux `lib/decompress_unlz4.c` takes blocks until the input ends, skips any
 //! further magic, stops at fewer than four bytes and at a size of 0. The format
 //! has no end mark and no checksum, so an input that is cut between two blocks
-//! cannot be told from a shorter one. The kernel's build appends the size of
+//! looks like a shorter one. The kernel's build appends the size of
 //! the output, four bytes, which look like a block's size and are not.
 
 use crate::error::Fault;
@@ -20,13 +20,13 @@ pub(crate) const FORMAT: Format = Format {
 
 const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 
-/// What a block decodes to at most.
+/// The output of a block at most.
 const BLOCK: usize = 8 << 20;
 
 /// The largest LZ4 data of so much output: `LZ4_COMPRESSBOUND`.
 const COMPRESSED_MAX: u32 = (8 << 20) + (8 << 20) / 255 + 16;
 
-/// What both take.
+/// The memory of both.
 const MEMORY: u64 = 2 * (8 << 20) + (8 << 20) / 255 + 16;
 
 fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {

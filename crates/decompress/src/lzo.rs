@@ -215,7 +215,7 @@ const CHECKS: [Check; 4] = [
 
 impl Blocks {
     /// lzop fills every block but the last. So a short one ends the data, as
-    /// far as can be told without the end mark.
+    /// far as that is known without the end mark.
     fn last_was_short(&self) -> bool {
         self.last != 0 && self.last < self.largest.max(BLOCK)
     }

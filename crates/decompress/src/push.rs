@@ -10,7 +10,7 @@ pub(crate) trait Push {
     /// Returns whether the stream has ended.
     fn push(&mut self, input: &[u8], output: &mut [u8]) -> Result<bool, Fault>;
 
-    /// Returns how many bytes it says that it took and gave so far.
+    /// Returns how many bytes it claims to have read and written so far.
     fn totals(&self) -> (u64, u64);
 
     /// Looks at bytes that were taken and given.

@@ -7,7 +7,7 @@
 //!
 //! The decoder does not say how far in the format it is. So the elements are
 //! measured here, and it is fed one at a time: then an input that ends inside
-//! the index can be told from one that ends between two blocks.
+//! the index differs from one that ends between two blocks.
 
 use std::io;
 

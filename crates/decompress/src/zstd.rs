@@ -6,7 +6,7 @@
 //! does, so here it is the second; unlike there, other bytes may follow.
 //!
 //! The blocks are measured here and fed one at a time: then an input that ends
-//! inside the checksum can be told from one that ends inside the data.
+//! inside the checksum differs from one that ends inside the data.
 
 use std::io;
 
@@ -111,7 +111,7 @@ struct FrameHeader {
     /// With the magic.
     len: u64,
     window: u64,
-    /// The length of the data, if it is told.
+    /// The length of the data, if the header names it.
     content: Option<u64>,
     dictionary: u64,
     checksum: bool,

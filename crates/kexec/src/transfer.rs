@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use serde::Serialize;
 
-/// Bytes moved, by the way they took.
+/// Bytes moved, by their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// Copied or shared by the kernel.
@@ -58,8 +58,8 @@ impl From<Errno> for TransferError {
     }
 }
 
-/// Copies `range` of `from` to the file position of `to` and tells `progress`
-/// how many bytes each step moved.
+/// Copies `range` of `from` to the file position of `to` and gives `progress`
+/// the number of bytes that each step moved.
 pub(crate) fn send(
     from: BorrowedFd<'_>,
     range: Range<u64>,
@@ -105,7 +105,7 @@ pub(crate) fn share(
             Err(Errno::INTR) => {}
             // Not between these file systems, or not for these descriptors;
             // and 0 may be a pseudo file system's way to say the same.
-            // `sendfile` works for more, and tells a real error or end.
+            // `sendfile` works for more, and returns a real error or end.
             Ok(0) | Err(_) => {
                 moved += send(from, at..range.end, to, &mut |_| {})?;
                 return Ok(moved);

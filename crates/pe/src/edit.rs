@@ -215,7 +215,7 @@ fn align_down(value: u64, alignment: u64) -> u64 {
     value.saturating_sub(value.checked_rem(alignment).unwrap_or(0))
 }
 
-/// What a new section is: read-only initialized data.
+/// The characteristics of a new section: read-only initialized data.
 const DATA: SectionFlags = SectionFlags::CNT_INITIALIZED_DATA.union(SectionFlags::MEM_READ);
 
 /// Padding of the content and in front of it, and growth of the headers, at

@@ -32,7 +32,7 @@ impl Machine {
     pub const LOONGARCH64: Self = Self(0x6264);
 }
 
-/// What runs an image; a file may say anything.
+/// The environment that runs an image; a file may have any value.
 ///
 /// Spec: PE format, "Windows Subsystem".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

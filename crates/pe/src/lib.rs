@@ -1,8 +1,8 @@
 //! PE32+ images, as UEFI firmware runs them: kernels, unified kernel images,
 //! boot loaders.
 //!
-//! - [`PeImage`] is the view of an image: its headers, checked once. Whoever
-//!   has one need not check anything again.
+//! - [`PeImage`] is the view of an image: its headers, checked once. Its
+//!   owner need not check anything again.
 //! - [`PeImage::authenticode_ranges`] says which bytes its signatures cover.
 //! - [`attach`] and [`detach`] add, replace and remove a section.
 //!

@@ -52,7 +52,7 @@ impl SectionFlags {
 pub struct SectionName([u8; 8]);
 
 impl SectionName {
-    /// Returns `name` as a section has it.
+    /// Returns `name` in the form of a section's header.
     ///
     /// # Errors
     ///
@@ -162,8 +162,8 @@ impl Section {
     }
 
     /// Returns the file range of the content: as much as lies both in the file
-    /// and in memory. What the file has beyond that is padding, what memory
-    /// has beyond it is zeros. A `VirtualSize` of 0, which some builds of
+    /// and in memory. Further bytes of the file are padding, and further
+    /// bytes of memory are zeros. A `VirtualSize` of 0, which some builds of
     /// objcopy write, says nothing; then all raw data is content.
     ///
     /// The range lies inside the file; an empty one is `0..0`.

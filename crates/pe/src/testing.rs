@@ -4,7 +4,7 @@
 use crate::checksum::checksum;
 use crate::read::u32_at;
 
-/// What goes into an image. [`Builder::default`] is a UEFI application for
+/// The content of an image. [`Builder::default`] is a UEFI application for
 /// x86-64 with one section.
 #[derive(Clone, Debug)]
 pub(crate) struct Builder {
@@ -36,7 +36,7 @@ pub(crate) struct Builder {
 #[derive(Clone, Debug)]
 pub(crate) struct Zboot {
     pub(crate) payload: Vec<u8>,
-    /// In a section of its own, as Linux's build has it, or behind all.
+    /// In a section of its own, as in Linux's build, or behind all.
     pub(crate) in_section: bool,
 }
 

@@ -54,7 +54,7 @@ impl Channel {
         Self { socket }
     }
 
-    /// Sends a frame with descriptors, and waits until the socket has it all, if
+    /// Sends a frame with descriptors, and waits until the socket holds all of it, if
     /// need be for ever.
     ///
     /// # Errors
@@ -321,7 +321,7 @@ mod tests {
         drop(channel);
     }
 
-    /// Tells what an enemy's bytes are answered with.
+    /// Returns the answer to an enemy's bytes.
     #[expect(clippy::needless_pass_by_value, reason = "as `expect!` gives it")]
     fn check(parts: &[&[u8]], descriptors: usize, with: usize, expected: Expect) {
         let (near, far) = pair();
@@ -442,7 +442,7 @@ mod tests {
         );
     }
 
-    /// The pipe's writing end went along; when nobody has it, reading ends.
+    /// The pipe's writing end went along; when nobody holds it, reading ends.
     #[test]
     fn descriptors_of_a_refused_frame_are_closed() {
         for descriptors in [0, MAX_DESCRIPTORS] {

@@ -3,7 +3,7 @@
 //! The parts overlap on purpose: a file cannot be opened because the system
 //! call is not on the list, because Landlock denies every path, and because
 //! no capability is left to get around permissions. Which of them a kernel
-//! lacks is told, not guessed.
+//! lacks is reported, not guessed.
 
 use serde::{Deserialize, Serialize};
 

@@ -51,7 +51,7 @@ mod tests {
     use std::path::Path;
     use std::{io, thread};
 
-    /// Tells what comes of `attempt` on a thread that Landlock alone confines;
+    /// Returns the result of `attempt` on a thread that Landlock alone confines;
     /// nothing where the kernel has no Landlock.
     fn check<T>(attempt: impl FnOnce() -> io::Result<T> + Send) -> Option<Result<(), ErrorKind>> {
         thread::scope(|scope| {

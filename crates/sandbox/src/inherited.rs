@@ -1,4 +1,4 @@
-//! What a worker must not have when it begins: threads, and descriptors that
+//! Things that a worker must not have when it begins: threads, and descriptors that
 //! came from whoever started its parent.
 
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) fn check_threads() -> Result<(), SandboxError> {
 
 /// Looks for descriptors that were open before this program began.
 ///
-/// Whatever Rust opens is close-on-exec. A descriptor behind the standard ones
+/// Every descriptor that Rust opens is close-on-exec. A descriptor behind the standard ones
 /// that is not came through `execve`, and nobody here knows what it leads to.
 pub(crate) fn check_descriptors() -> Result<(), SandboxError> {
     let stray = stray().map_err(SandboxError::failed("looking at /proc/self/fd"))?;

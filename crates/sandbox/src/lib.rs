@@ -4,11 +4,11 @@
 //! lose: the same program started once more, with an empty environment, one
 //! socket, no files, no rights, and a list of the system calls it may make.
 //! This crate knows how such a process is started, confined and ended, and how
-//! frames and descriptors travel. What is said over the channel, and what the
-//! bytes mean, it does not know.
+//! frames and descriptors travel. It does not know the messages of the channel,
+//! nor the meaning of the bytes.
 //!
 //! - The parent: [`spawn`] gives a [`Worker`] and a [`Channel`]; no process
-//!   outlives its [`Worker`], and [`Worker::wait`] tells how it [ended](Ending).
+//!   outlives its [`Worker`], and [`Worker::wait`] returns how it [ended](Ending).
 //! - The worker: [`attach`] takes its end of the channel and ties its life to
 //!   the parent's; [`confine()`] gives everything else away, for good, and says
 //!   which parts of that a kernel lacks.

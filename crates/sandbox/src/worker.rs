@@ -123,7 +123,7 @@ fn unknown() -> impl FnOnce(io::Error) -> SandboxError {
 impl Drop for Worker {
     fn drop(&mut self) {
         // Both do nothing when the worker was waited for already. Otherwise
-        // they fail only if something else in this process took its status,
+        // they fail only if something else in this process waited for it,
         // and then there is nothing left to end.
         let _ = self.child.kill();
         let _ = self.child.wait();

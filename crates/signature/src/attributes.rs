@@ -11,7 +11,7 @@ use crate::error::{missing, unexpected};
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
 
-/// What is signed in the content's place: attributes of it.
+/// The attributes that are signed in the content's place.
 #[derive(Debug)]
 pub(crate) struct SignedAttributes<'a> {
     /// Length and content of the element, which is hashed with another tag than
@@ -41,7 +41,7 @@ impl<'a> SignedAttributes<'a> {
                 return Err(unexpected(ATTRIBUTES, "each attribute once", kind));
             }
         }
-        // Whatever it names: what the content is, it says itself.
+        // It may name anything: the content names its own type.
         if let Some(content_type) = content_type {
             content_type.oid("a content type")?;
         }

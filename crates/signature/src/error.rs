@@ -7,8 +7,8 @@ use core::fmt;
 use crate::Algorithm;
 
 /// Why something that should hold signatures, certificates or lists of them is
-/// refused, or why an image cannot be verified. A cause is told by
-/// [`source`](Error::source) alone.
+/// refused, or why an image cannot be verified. Only
+/// [`source`](Error::source) returns the cause.
 #[derive(Debug)]
 pub struct SignatureError(Box<Inner>);
 

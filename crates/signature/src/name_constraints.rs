@@ -96,7 +96,7 @@ impl Constraints {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub(crate) fn check(&self, names: &SubjectNames, is_leaf: bool) -> Result<(), &'static str> {
         for name in &names.names {
             self.check_name(name)?;

@@ -2,8 +2,8 @@
 //! hold.
 //!
 //! Every size in a list may lie. No input makes this module panic; time and
-//! memory are in proportion to the input. What a certificate holds is not
-//! looked at here.
+//! memory are in proportion to the input. It does not look
+//! into certificates.
 //!
 //! Spec: UEFI 2.10, 32.4.1 "Signature Database", `EFI_SIGNATURE_LIST` and
 //! `EFI_SIGNATURE_DATA`.

@@ -31,7 +31,7 @@ pub(crate) struct Fields {
     pub(crate) validity: Option<RangeInclusive<u64>>,
     pub(crate) subject: Name,
     pub(crate) key: SubjectPublicKeyInfoOwned,
-    /// Whatever the version, as OpenSSL reads them.
+    /// In every version, as OpenSSL reads them.
     pub(crate) extensions: Vec<Extension>,
 }
 

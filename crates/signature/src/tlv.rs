@@ -1,7 +1,7 @@
 //! Walking DER, one element after the other, without copying.
 //!
-//! What a signature covers has to be hashed as it lies there, and sets must
-//! not be sorted on the way: so elements are handed out as they are.
+//! The bytes under a signature have to be hashed as they are, and sets must
+//! not be sorted on the way: so this module hands elements out as they are.
 
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};

@@ -1,4 +1,4 @@
-//! Files with certificates: PEM, DER, PKCS#7, or EFI signature lists, told
+//! Files with certificates: PEM, DER, PKCS#7, or EFI signature lists, distinguished
 //! apart by what is in them.
 
 use crate::error::unexpected;

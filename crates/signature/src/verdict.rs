@@ -70,7 +70,7 @@ pub struct Good {
     pub digest: String,
 }
 
-/// What people want to know of a certificate.
+/// The facts about a certificate that people want to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateSummary {
     /// Whose key it holds.

@@ -7,7 +7,7 @@
 
 UKEXEC_LICENSE("Dual BSD/GPL");
 
-/* What other programs return is no one's business but an fmod_ret's. */
+/* The results of other programs matter to fmod_ret programs alone. */
 SEC("fentry.s/bpf_handle_pefile")
 int sleepable(__u64 *args)
 {

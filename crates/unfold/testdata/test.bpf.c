@@ -422,7 +422,7 @@ UKEXEC_MATCH(match, ctx)
 	return header.op != OP_MATCH_NOT;
 }
 
-/* What a third program on the hook knows, and those before it leave alone. */
+/* Operations of a third program on the hook, which those before it leave alone. */
 enum more {
 	OP_COUNT = 60,
 	OP_BIG,

@@ -1,4 +1,4 @@
-//! What the plugin does, apart from its standard streams.
+//! The work of the plugin, apart from its standard streams.
 //!
 //! A case's program is a bare run of instructions. It becomes a parser of one
 //! program: functions are where local calls go. Legacy packet access, which
@@ -17,10 +17,10 @@ use ukexec_bpf::{Fault, Vm};
 /// Why there is no r0.
 pub(crate) type Problem = Box<dyn Error + Send + Sync>;
 
-/// What the command line asks for.
+/// The requests of the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// What r1 points to.
+    /// The memory that r1 points to.
     pub(crate) memory: Vec<u8>,
     /// The program, where it does not come from the standard input.
     pub(crate) program: Option<String>,
@@ -152,7 +152,7 @@ fn functions(code: &[Insn]) -> BTreeSet<u32> {
             (insn::CALL, insn::call::LOCAL) | (insn::LDDW, insn::lddw::FUNC)
         );
         let target = i64::try_from(slot).ok()? + 1 + i64::from(insn.imm);
-        // The verifier tells of those outside.
+        // The verifier reports those outside.
         let inside = usize::try_from(target).is_ok_and(|target| target < code.len());
         (refers && inside).then(|| u32::try_from(target).ok())?
     });

@@ -17,7 +17,7 @@ const SHORT_HEADER_LEN: u32 = 24;
 /// `hdr_len` of a header with them.
 const HEADER_LEN: u32 = 32;
 
-/// What a `.BTF.ext` section holds.
+/// The tables of a `.BTF.ext` section.
 #[derive(Debug, Default)]
 pub(crate) struct BtfExt {
     pub(crate) lines: Vec<SectionRecords<LineInfo>>,
@@ -66,7 +66,7 @@ pub(crate) struct FuncInfo {
 
 /// A record that describes an instruction.
 pub(crate) trait Record: Sized {
-    /// What the table is called.
+    /// The name of the table.
     const TABLE: &'static str;
     /// How many words this crate knows of a record, at most 4.
     const WORDS: u32;

@@ -1,4 +1,4 @@
-//! What is worked out once over all types: what lies behind typedefs, sizes,
+//! Facts that are computed once over all types: the types behind typedefs, sizes,
 //! and which types share a name but for its flavour.
 
 use std::collections::HashMap;

@@ -320,7 +320,7 @@ impl Reader<'_> {
 pub(super) struct Cursor<'a> {
     pub(super) data: &'a [u8],
     pub(super) at: usize,
-    /// What is being read, for errors.
+    /// The part that is being read, for errors.
     pub(super) what: &'static str,
 }
 

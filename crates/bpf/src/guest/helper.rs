@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::machine::Machine;
 use crate::Fault;
 
-/// What a helper or built-in kfunc answers with: r0, or the end of the run.
+/// The answer of a helper or built-in kfunc: r0, or the end of the run.
 pub(crate) type Answer = Result<u64, Fault>;
 
 /// A function offered to programs.

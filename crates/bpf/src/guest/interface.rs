@@ -1,9 +1,9 @@
-//! What a host offers to parsers, known before any is loaded.
+//! The functions that a host offers to parsers, known before any is loaded.
 
 use super::helpers::KFUNCS;
 use crate::btf::Btf;
 
-/// What a host offers, known before any parser is loaded.
+/// The offer of a host, known before any parser is loaded.
 #[derive(Debug)]
 pub struct Interface {
     /// The host's types: what CO-RE relocations bind to.

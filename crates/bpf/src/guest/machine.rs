@@ -51,7 +51,7 @@ pub(crate) struct Stage {
     log_closed: bool,
 }
 
-/// What a program may lock. There is nothing to be kept out, but who locks
+/// The locks of a program. There is nothing to be kept out, but who locks
 /// must unlock, as in Linux.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock {
@@ -71,7 +71,7 @@ impl Lock {
     }
 }
 
-/// How often a lock is held, and which slot took it first.
+/// How often a lock is held, and the slot that acquired it first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Locked {
     times: u64,
@@ -100,7 +100,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Returns the slot of a lock that is still held, and the fault to tell.
+    /// Returns the slot of a lock that is still held, and the fault to report.
     pub(crate) fn still_locked(&self) -> Option<(u32, Fault)> {
         let all = [Lock::Rcu, Lock::Preempt];
         let held = all

@@ -2,7 +2,7 @@
 //!
 //! A program holds a map by its handle, an address without memory behind it.
 //! The values of an array are one region, those of a hash one region each, so
-//! that a value that was deleted is told from one that is there.
+//! that a deleted value is never mistaken for one that is there.
 #![cfg_attr(
     not(test),
     expect(
@@ -43,7 +43,7 @@ pub(crate) struct Maps {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) name: Arc<str>,
-    /// What the regions of a hash's values are called.
+    /// The name of the regions of a hash's values.
     pub(crate) value_name: Arc<str>,
     pub(crate) handle: u64,
     pub(crate) kind: MapKind,
@@ -54,13 +54,13 @@ pub(crate) struct Live {
     pub(crate) contents: Contents,
 }
 
-/// What is in a map.
+/// The content of a map.
 #[derive(Debug)]
 pub(crate) enum Contents {
     /// The address of the values.
     Array(u64),
     Hash(Hash),
-    /// What was pushed, the oldest first.
+    /// The values that were pushed, the oldest first.
     Queue(VecDeque<Box<[u8]>>),
     Ring(Ring),
 }

@@ -3,7 +3,7 @@
 //! A guest address is `region << 32 | offset`; it is never a host address.
 //! Region 0 does not exist, so NULL points nowhere. A region is a rope shown
 //! read-only, private bytes, or a ring-buffer record (see `sparse`). A region
-//! that was given back keeps its number, so that a late access is told from a
+//! that was given back keeps its number, so that a late access differs from a
 //! wild one.
 //!
 //! Bytes held are drawn from [`crate::Meter::memory`]; bytes moved are paid
@@ -50,7 +50,7 @@ pub struct Memory {
     references: References,
 }
 
-/// What addresses that are not memory say in their upper half.
+/// The upper half of addresses that are not memory.
 pub(crate) mod handle {
     /// The address of a kfunc; the lower half is its index.
     pub(crate) const KFUNC: u64 = 0x8000_0001 << 32;
@@ -272,7 +272,7 @@ impl Memory {
         })
     }
 
-    /// Frees the region at `addr`; whoever uses it later is told `how` it went.
+    /// Frees the region at `addr`; a later use reports `how` it went.
     pub(crate) fn free(&mut self, addr: u64, how: &'static str) {
         let slot = self.references.site().slot;
         if let Some(region) = region_mut(&mut self.regions, addr) {
@@ -344,12 +344,12 @@ impl Memory {
             .map_err(|error| error.in_region(""))
     }
 
-    /// Frees everything and tells `meter`.
+    /// Frees everything and reports it to `meter`.
     pub(crate) fn finish(mut self, meter: &mut Meter) {
         self.account.close(meter);
     }
 
-    /// Tells `meter` what is used.
+    /// Reports the memory in use to `meter`.
     pub(crate) fn settle(&mut self, meter: &mut Meter) {
         self.account.settle(meter);
     }
@@ -472,7 +472,7 @@ const UPPER: u64 = 0xffff_ffff << 32;
 const MAX_LEN: u64 = u32::MAX as u64;
 /// Regions there may be; their numbers stay below those of [`handle`].
 const MAX_REGIONS: u64 = 1 << 30;
-/// What a region costs beside its bytes, for ever: its number is not reused.
+/// The cost of a region beside its bytes, for ever: its number is not reused.
 const REGION_COST: u64 = 128;
 /// Offsets from here on are taken for negative ones in messages.
 const NEARLY: u64 = (1 << 32) - (1 << 20);

@@ -1,4 +1,4 @@
-//! What a run looks like from outside: instructions, calls, and what they did.
+//! A run as seen from outside: instructions, calls, and their effects.
 //!
 //! A [`crate::Host`] that wants to see a run gives a [`Tracer`]. Whether there
 //! is one is asked when a run begins; a run without one is not slowed down.
@@ -9,7 +9,7 @@ use crate::guest::memory::{Access, Memory};
 /// Sees a run.
 pub trait Tracer {
     /// An instruction has run, or has failed to. One that calls a helper or
-    /// kfunc is told before [`Tracer::call`].
+    /// kfunc is reported before [`Tracer::call`].
     fn step(&mut self, step: &Step<'_>);
 
     /// A helper or kfunc is about to be called.
@@ -61,7 +61,7 @@ pub struct Call<'a> {
     pub program: usize,
     /// The slot of the instruction that calls.
     pub slot: u32,
-    /// What is called.
+    /// The function that is called.
     pub callee: Callee<'a>,
     /// r1 to r5; how many of them mean something the callee knows.
     pub args: [u64; 5],
@@ -69,7 +69,7 @@ pub struct Call<'a> {
     pub memory: &'a Memory,
 }
 
-/// What is called.
+/// The function that is called.
 #[derive(Clone, Copy, Debug)]
 pub enum Callee<'a> {
     /// A helper: its name, and its prototype in [`crate::HELPERS`].
@@ -87,9 +87,9 @@ pub enum Callee<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Returned<'a> {
-    /// What had been called.
+    /// The function that had been called.
     pub callee: Callee<'a>,
-    /// What r0 holds now.
+    /// The value of r0 now.
     pub r0: u64,
     /// The memory as it is now.
     pub memory: &'a Memory,

@@ -56,7 +56,7 @@ pub(super) fn smod32(dividend: u32, divisor: u32) -> u32 {
     }
 }
 
-/// What an atomic operation stores over `old` (section 5.3); `expected` is r0,
+/// The value that an atomic operation stores over `old` (section 5.3); `expected` is r0,
 /// which a compare-and-exchange compares.
 pub(super) fn atomic64(operation: u64, old: u64, operand: u64, expected: u64) -> u64 {
     match operation & !FETCH {

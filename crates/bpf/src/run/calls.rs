@@ -6,7 +6,7 @@ use crate::guest::machine::Machine;
 use crate::guest::memory::handle;
 use crate::{Fault, Interface};
 
-/// What the register of a `callx` names.
+/// The target that the register of a `callx` names.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Callee {
     /// The step where a function starts.

@@ -17,7 +17,7 @@ pub struct VerifiedParser {
 struct Verified {
     parser: Parser,
     codes: Vec<Code>,
-    /// What its programs may call; calls carry places in it.
+    /// The functions that its programs may call; calls carry places in it.
     helpers: &'static [Helper],
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the sources here need of libbpf's headers, so that nothing else is
+/* The parts of libbpf's headers that the sources here need, so that nothing else is
  * needed to build them. */
 #pragma once
 

@@ -184,7 +184,7 @@ int enums(u64 *args)
 	return 0;
 }
 
-/* What the host cannot answer traps when it is reached, not before. */
+/* A question that the host cannot answer traps when it is reached, not before. */
 SEC("fentry.s/poisoned")
 int poisoned(u64 *args)
 {

@@ -39,7 +39,7 @@ pub(crate) fn compare(bytes: &[u8]) -> Option<Ending> {
     Some(ending)
 }
 
-/// What a run in the interpreter left.
+/// The state that a run in the interpreter left.
 struct Mine {
     result: Result<u64, RunError>,
     memory: Vec<u8>,
@@ -89,7 +89,7 @@ fn evaluate(generated: &Generated, addresses: &Addresses) -> (Ending, Vec<u8>) {
     (ending, naive.bytes(memory, MEMORY))
 }
 
-/// What the memory holds at first.
+/// The content of the memory at first.
 fn start() -> Vec<u8> {
     (0..MEMORY).map(|index| (index * 37) as u8).collect()
 }

@@ -12,7 +12,7 @@ use ukexec_bpf::Insn;
 pub(crate) struct Layout {
     /// The first byte of the stack of each frame.
     pub(crate) stacks: [u64; 8],
-    /// What an `lddw` of a function gives, less the function's slot.
+    /// The result of an `lddw` of a function, less the function's slot.
     pub(crate) functions: u64,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Naive<'a> {
     slot: i64,
 }
 
-/// What a call keeps.
+/// The registers that a call keeps.
 #[derive(Debug)]
 struct Caller {
     slot: i64,
@@ -149,7 +149,7 @@ impl<'a> Naive<'a> {
         Ok(())
     }
 
-    /// Section 5.3. What was in memory is read first, and written whether it
+    /// Section 5.3. The value in memory is read first, and written whether it
     /// changes or not.
     fn atomic(&mut self, insn: Insn) -> Result<(), Stop> {
         let bytes = width(insn)?;

@@ -471,7 +471,7 @@ fn memory_is_charged_and_comes_back() {
     vm.run(0, &[], &mut host, &mut meter).unwrap();
     let after_one = meter.memory;
     vm.run(0, &[], &mut host, &mut meter).unwrap();
-    // What is left of a region is its number, so that late uses are told.
+    // Only the number of a region is left, so that late uses are reported.
     assert_eq!(after_one - meter.memory, 3 * 128);
     let refused = vm
         .memory()

@@ -272,7 +272,7 @@ fn ring_buffers_without_a_reader() {
             reserve(size) + "if r0 == 0 goto null\n" + &end(133) + "r0 = 1\n exit\n null:\n r0 = 0";
         check(&text, if there { "1" } else { "0" });
     }
-    // What was discarded or submitted is not used again.
+    // A record that was discarded or submitted is not used again.
     for helper in [132, 133] {
         let text = reserve(2000) + &end(helper) + &reserve(2000) + &end(helper) + &reserve(2000);
         check(&(text + "if r0 == 0 goto +1\n r0 = 1"), "0");

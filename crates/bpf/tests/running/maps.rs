@@ -52,7 +52,7 @@ fn a_full_lru_hash_drops_its_oldest_entry() {
     check(&(three.clone() + &lookup(6, 1)), "0");
     check(&(three.clone() + &lookup(6, 2)), "22");
     check(&(three.clone() + &lookup(6, 3)), "33");
-    // What was deleted leaves room.
+    // A deleted entry leaves room.
     let room = update(6, 1, 11) + &update(6, 2, 22) + &delete(6, 2) + &update(6, 3, 33);
     check(&(room + &lookup(6, 1)), "11");
     check(

@@ -51,7 +51,7 @@ fn hand_over(text: &str) -> (Vec<Excerpt>, u64) {
     (excerpts, Meter::default().insns - meter.insns)
 }
 
-/// What the pieces of a rope refer to: where in the source, or so many others.
+/// The targets of the pieces of a rope: where in the source, or so many others.
 fn pieces(rope: &Rope) -> Vec<String> {
     let piece = |piece: &Piece| match piece {
         Piece::Source { id, range, .. } => format!("{}:{}..{}", id.0, range.start, range.end),

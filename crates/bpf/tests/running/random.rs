@@ -112,7 +112,7 @@ fn equipped(code: Vec<Insn>) -> Parser {
     parser
 }
 
-/// Runs the code once and tells all that a host can see of it.
+/// Runs the code once and returns all that a host can see of it.
 fn outcome(parser: &ukexec_bpf::VerifiedParser) -> (String, Vec<String>, Meter) {
     let mut meter = Meter {
         insns: 20_000,

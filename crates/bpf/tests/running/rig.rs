@@ -1,4 +1,4 @@
-//! What the tests run code in.
+//! The machine in which the tests run code.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a tracer sees of a run.
+//! The view of a tracer on a run.
 
 use std::fmt::Write as _;
 

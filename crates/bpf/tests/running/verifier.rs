@@ -1,4 +1,4 @@
-//! What the structural verifier refuses, and with which words.
+//! The refusals of the structural verifier, and their words.
 
 use expect_test::{Expect, expect};
 use ukexec_bpf::{Insn, MapKind, Parser, VerifyError};

@@ -10,7 +10,7 @@ use ukexec_bpf::{Interface, Map, MapKind, Parser, Program};
 
 use crate::{file, hosts, refusal, skeleton};
 
-/// Returns the name of a map as an object has it: libbpf puts the object's name
+/// Returns the name of a map in an object: libbpf puts the object's name
 /// before that of a data section.
 fn map_name(map: &Map) -> &str {
     let data = [".rodata", ".data", ".bss"];
@@ -18,7 +18,7 @@ fn map_name(map: &Map) -> &str {
     &map.name[start.unwrap_or(0)..]
 }
 
-/// Returns what a map is, as both forms tell it.
+/// Returns the description of a map that both forms share.
 fn map_text(map: &Map) -> String {
     let entries = match map.kind {
         // libbpf has rounded it.

@@ -47,7 +47,7 @@ pub(crate) fn core() -> Interface {
     let magic = [0x9f, 0xeb, 1, 0];
     let start = object.windows(4).position(|at| at == magic).unwrap();
     Interface {
-        // The section's end is not sought: BTF data tells its own.
+        // The section's end is not sought: BTF data names its own.
         types: Btf::parse(&object[start..]).unwrap(),
         hooks: hooks(&[
             "offsets",

@@ -83,7 +83,7 @@ fn forever(mut body: Vec<Insn>) -> Vec<Insn> {
     body
 }
 
-/// An array of one value of 4 bytes, as `BPF_MAP_CREATE` is told of it at 0.
+/// An array of one value of 4 bytes, as `BPF_MAP_CREATE` receives it at 0.
 const ARRAY: &[(usize, u32)] = &[(0, 2), (4, 4), (8, 4), (12, 1)];
 
 #[test]
@@ -503,7 +503,7 @@ fn naming_kfuncs(name: &[u8], times: i32, id: i32, types: [&[u8]; 2]) -> Vec<u8>
     let header = [0x0001_eb9f, 24, 0, len(types), len(types), len(strings)];
     let header = header.iter().flat_map(|word| word.to_le_bytes());
     let btf: Vec<u8> = header.chain(types.iter().chain(strings).copied()).collect();
-    // BPF_BTF_LOAD is told at 0, BPF_PROG_LOAD at 64.
+    // BPF_BTF_LOAD reads its attributes at 0, BPF_PROG_LOAD at 64.
     let mut data = words(&[
         (16, len(&btf)),
         (64, 26),

@@ -122,7 +122,7 @@ fn a_worker_that_lies_is_not_believed() {
     );
 }
 
-/// What floods are there, and what the parent says of each.
+/// The kinds of floods, and the parent's words about each.
 const FLOODS: [(&str, &str); 17] = [
     ("log", "it sends more log than it may"),
     ("empty log", "it sends more log than it may"),

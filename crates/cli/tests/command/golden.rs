@@ -165,7 +165,7 @@ fn tbs_hash(certificate: &[u8]) -> Vec<u8> {
 /// An `EFI_TIME`: 2024-02-03 04:05:06.
 const SINCE: &[u8] = &[0xe8, 0x07, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// What `test.bpf.c` calls `OP_POST`, `OP_LEAK_RESULT` and `OP_READ_OUTSIDE`.
+/// The operations that `test.bpf.c` calls `OP_POST`, `OP_LEAK_RESULT` and `OP_READ_OUTSIDE`.
 const TALKS: u32 = 20;
 const LEAKS: u32 = 6;
 const FAULTS: u32 = 11;

@@ -1,7 +1,6 @@
 //! The command as a person or a script meets it: texts, streams, files, exit codes.
 //!
-//! What it makes of real images is tested with real images, by `cargo xtask
-//! test`.
+//! `cargo xtask test` tests it with real images.
 
 mod author;
 mod documents;

@@ -1,4 +1,4 @@
-//! What the machine's own lists do to an image, from their variables to the
+//! The effects of the machine's own lists on an image, from their variables to the
 //! verdict and what is said of it.
 
 use std::fs;

@@ -12,7 +12,7 @@ use crate::images::{X86_64, kernel, pe};
 use crate::{pipe, run, streams, with_stdin};
 
 /// A folder with `vmlinuz`, a kernel of no more than its header, and `uki.efi`,
-/// which has it inside, and a command line.
+/// which contains it, and a command line.
 fn folder() -> tempfile::TempDir {
     let uki = [
         (".linux", &kernel()[..]),

@@ -1,4 +1,4 @@
-//! What the tests share: the files of `testdata`, encoders, and one call.
+//! The things that the tests share: the files of `testdata`, encoders, and one call.
 
 use std::fs;
 use std::io::Write;

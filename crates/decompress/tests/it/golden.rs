@@ -53,7 +53,7 @@ fn decodes_every_kind_of_lzop_block() {
     }
 }
 
-/// Tells what becomes of each compression's `tiny` stream after an edit.
+/// Describes the result of each compression's `tiny` stream after an edit.
 #[track_caller]
 fn check_all(edit: impl Fn(Vec<u8>) -> Vec<u8>, expect: Expect) {
     let tiny = testdata("tiny.raw");

@@ -12,7 +12,7 @@ pub(crate) const WORKER: &str = "worker";
 /// The argument behind [`WORKER`], as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
-    /// What it may use, and what to do where that cannot be enforced; `None`
+    /// Its confinement, and the reaction where that cannot be enforced; `None`
     /// leaves it all its rights.
     pub(crate) confinement: Option<(Confinement, Strictness)>,
     /// Bytes of log that it may send.

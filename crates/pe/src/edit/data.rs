@@ -38,7 +38,7 @@ impl Draft {
         let old = own.end.saturating_sub(own.start);
         let new = match own.end == self.len() {
             true => size,
-            // What lies behind keeps its alignment.
+            // The data behind keeps its alignment.
             false if size >= old => {
                 old.saturating_add(align_up(size.saturating_sub(old), alignment))
             }
@@ -110,7 +110,7 @@ impl Draft {
             .filter(|extent| matches!(extent.owner, Owner::Section(_)))
             .all(|extent| extent.range.end <= own.start);
         if is_last {
-            // What `append_data` added in front of the section goes, too.
+            // The padding that `append_data` added in front of the section goes, too.
             let headers = u64::from(self.image.size_of_headers()).max(self.image.headers.table.end);
             let before = others()
                 .map(|extent| extent.range.end)
@@ -123,7 +123,7 @@ impl Draft {
                 full: start..own.end,
             });
         }
-        // What lies behind moves, and keeps its alignment.
+        // The data behind moves, and keeps its alignment.
         let behind = others()
             .map(|extent| extent.range.start)
             .filter(|&start| start >= own.end);

@@ -60,7 +60,7 @@ impl Draft {
         {
             self.put_optional(CHECK_SUM, checksum.into())?;
         }
-        // What is handed out is an image that this crate reads again.
+        // The result is an image that this crate reads again.
         PeImage::parse(&self.bytes)?;
         Ok(self.bytes)
     }
@@ -196,8 +196,8 @@ impl Draft {
             ));
         }
         self.put(CERTIFICATE_TABLE, directory, &[0; 8])?;
-        // Tables lie at the end, where they are cut off. What lies behind one
-        // nevertheless stays where it is: nobody knows what it is.
+        // Tables lie at the end, where they are cut off. Bytes behind one
+        // nevertheless stay where they are: nobody knows what they are.
         let is_last = extents
             .iter()
             .all(|extent| extent.range.end <= certificates.start)

@@ -1,4 +1,4 @@
-//! What in an image goes by file offset: what lies where, and what points
+//! File offsets in an image: what lies where, and what points
 //! there.
 //!
 //! File offsets are kept in the section table (raw data, and the line numbers

@@ -1,4 +1,4 @@
-//! The worker: confines itself, says so, makes one attempt, and tells how that
+//! The worker: confines itself, says so, makes one attempt, and reports how that
 //! went if it still can.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use ukexec_sandbox::{Channel, Confinement, FrameLimits, Strictness, attach, conf
 
 use crate::hands::{call, map, number, protect};
 
-/// What the worker may use in these tests.
+/// The rights of the worker in these tests.
 pub(crate) const CONFINEMENT: Confinement = Confinement {
     address_space: 256 << 20,
     cpu_seconds: 1,

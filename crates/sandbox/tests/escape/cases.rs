@@ -36,7 +36,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
     ("a_confined_worker_starts_within_20_ms", start_is_quick),
 ];
 
-/// What must end a worker, and may be tried without a sandbox.
+/// Attempts that must end a worker, and may be tried without a sandbox.
 const FORBIDDEN: &[&str] = &[
     "open a file",
     "look at a file",
@@ -60,7 +60,7 @@ const FORBIDDEN: &[&str] = &[
 
 const SYS: Ending = Ending::Killed(Signal::SYS.as_raw());
 const ABORT: Ending = Ending::Killed(Signal::ABORT.as_raw());
-/// An attempt returned and told what it found.
+/// An attempt returned and reported its finding.
 const RETURNED: Ending = Ending::Exited(3);
 
 fn forbidden_attempts() {
@@ -317,7 +317,7 @@ const PROBES: [i64; 2] = [335, 336];
 /// The bit that makes a number one of x32's, on x86_64.
 const X32: i64 = 0x4000_0000;
 
-/// What a worker may call whatever the arguments, or with zeros.
+/// System calls that a worker may make with any arguments, or with zeros.
 const LISTED: [i64; 31] = [
     libc::SYS_read,
     libc::SYS_write,

@@ -172,7 +172,7 @@ impl Spec {
     }
 }
 
-/// What a `%` prints.
+/// The kind of value that a `%` prints.
 #[derive(Debug, PartialEq, Eq)]
 enum Conversion {
     Number { radix: Radix, wide: bool },

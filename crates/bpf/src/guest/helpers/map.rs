@@ -10,14 +10,14 @@ use crate::guest::machine::Machine;
 use crate::guest::maps::{Contents, Element, Hash, Live};
 use crate::guest::memory::{Access, Memory};
 
-/// What an entry of a hash costs beside its key and its value's region.
+/// The cost of an entry of a hash beside its key and its value's region.
 const ENTRY_COST: u64 = 128;
 
 /// Instructions that a new entry of a hash costs, and any look at one.
 const INSERT_WORK: u64 = 64;
 const LOOKUP_WORK: u64 = 8;
 
-/// What a value in a queue costs beside its bytes.
+/// The cost of a value in a queue beside its bytes.
 const PUSH_COST: u64 = 64;
 
 const NOEXIST: u64 = 1;
@@ -222,7 +222,7 @@ fn take(
     Ok(0)
 }
 
-/// Removes the entry at `key`; later uses of its value are told `how` it went.
+/// Removes the entry at `key`; later uses of its value report `how` it went.
 /// Returns whether it was there.
 fn remove(hash: &mut Hash, memory: &mut Memory, key: &[u8], how: &'static str) -> bool {
     let place = hash.remove(key);

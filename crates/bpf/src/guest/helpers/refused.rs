@@ -1,5 +1,5 @@
-//! What Linux offers to such programs and this loader does not, and why: so
-//! that a message can tell "not here" from "nowhere".
+//! Functions that Linux offers to such programs and this loader does not, and why: so
+//! that a message can distinguish "not here" from "nowhere".
 
 use crate::helper_names::linux_name;
 

@@ -63,7 +63,7 @@ pub(super) fn output(machine: &mut Machine<'_>, [map, data, size, flags, _]: [u6
 pub(super) fn query(machine: &mut Machine<'_>, [map, what, ..]: [u64; 5]) -> Answer {
     let (_, ring) = ring(machine, "bpf_ringbuf_query", map)?;
     Ok(match what {
-        // What is there to be read, and where the next record goes.
+        // The bytes that are there to be read, and the place of the next record.
         0 | 3 => ring.used,
         1 => ring.size,
         _ => 0,

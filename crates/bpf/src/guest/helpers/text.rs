@@ -26,7 +26,7 @@ struct Text {
     filled: usize,
 }
 
-/// What is next in a [`Text`].
+/// The next character of a [`Text`].
 #[derive(Clone, Copy)]
 enum Next {
     /// A byte, perhaps the NUL.
@@ -122,7 +122,7 @@ pub(super) fn strcmp(machine: &mut Machine<'_>, [one, two, ..]: [u64; 5]) -> Ans
     }
 }
 
-/// What a search for one character looks for.
+/// The aim of a search for one character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     First,

@@ -1,4 +1,4 @@
-//! What memory operations cost: bytes that are held, and work to be paid for
+//! The cost of memory operations: bytes that are held, and work to be paid for
 //! in instructions.
 
 use super::access::RegionError;
@@ -94,7 +94,7 @@ impl Account {
         }
     }
 
-    /// Tells the meter what is used.
+    /// Reports the memory in use to the meter.
     pub(super) fn settle(&mut self, meter: &mut Meter) {
         meter.memory = self.limit.saturating_sub(self.used);
         self.drawn = self.used.min(self.limit);

@@ -6,7 +6,7 @@ use super::region::Body;
 use super::{AccessError, Memory};
 use crate::Fault;
 
-/// What a reference costs beside its regions.
+/// The cost of a reference beside its regions.
 const REFERENCE_COST: u64 = 128;
 
 /// An instruction of one of the parser's programs.
@@ -71,7 +71,7 @@ impl Memory {
         self.release_as(kind, object, "released")
     }
 
-    /// [`Memory::release`]; later uses are told `how` the reference went.
+    /// [`Memory::release`]; later uses report `how` the reference went.
     pub(crate) fn release_as(
         &mut self,
         kind: &'static str,

@@ -23,7 +23,7 @@ pub(super) struct Region {
     pub(super) body: Body,
 }
 
-/// What a region is made of.
+/// The bytes of a region.
 #[derive(Debug)]
 pub(super) enum Body {
     /// Private memory.
@@ -45,7 +45,7 @@ pub(super) enum Body {
 pub(super) struct CachedRope {
     pub(super) rope: Rope,
     pub(super) cache: PageCache,
-    /// What [`Account::take`] was told.
+    /// The bytes charged by [`Account::take`].
     taken: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The bytes of a ring-buffer record: zeros, references and private pages.
 //!
-//! What was never written is zeros and takes no memory. A large copy from a
+//! Bytes that were never written are zeros and need no memory. A large copy from a
 //! rope is kept as a reference. A write makes the page around it private.
 //! Where a page is private it counts, whatever lies under it; then references;
 //! then zeros.
@@ -14,9 +14,9 @@ use super::page_cache::{PAGE, PageCache};
 use crate::Rope;
 use crate::bounds::{at_most, rest};
 
-/// What a record costs before anything is in it.
+/// The cost of a record before anything is in it.
 const RECORD_COST: u64 = 256;
-/// What a reference costs beside its pieces, and each of these.
+/// The cost of a reference beside its pieces, and of each piece.
 const REFERENCE_COST: u64 = 128;
 const PIECE_COST: u64 = 64;
 
@@ -30,7 +30,7 @@ pub(super) struct Sparse {
     references: BTreeMap<u32, Rope>,
     /// Pages of what is not private.
     cache: PageCache,
-    /// What [`Account::take`] was told, for [`Sparse::cost`].
+    /// The bytes charged by [`Account::take`], for [`Sparse::cost`].
     taken: u64,
 }
 

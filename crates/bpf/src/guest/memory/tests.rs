@@ -217,7 +217,7 @@ proptest! {
             model.apply(action);
         }
         model.compare();
-        // Everything a record took comes back with it.
+        // All memory of a record comes back with it.
         let [record, image, other] = model.addrs;
         for addr in [record, image, other] {
             model.memory.free(addr, "freed");

@@ -174,7 +174,7 @@ impl Writer<'_> {
     }
 }
 
-/// What instructions and calls are called.
+/// Names of instructions and calls.
 struct Names {
     parser: Parser,
     /// Each instruction and what is known of it, by program and slot.
