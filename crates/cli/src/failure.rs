@@ -4,8 +4,8 @@ use anyhow::Error;
 use serde::Serialize;
 use serde_json::Value;
 use ukexec_loader::report::SCHEMA;
-use ukexec_loader::report::failure::{find, of, sentence};
-use ukexec_loader::{Failure, NotTaken};
+use ukexec_loader::report::failure::{of, sentence};
+use ukexec_loader::{Failure, LoaderError};
 
 use crate::commands::Refused;
 use crate::console;
@@ -23,11 +23,11 @@ pub(crate) fn print(error: &Error, json: bool) {
 /// known, and what happened. Beside it stands what a dry run would have passed.
 fn document(error: &Error) -> anyhow::Result<Value> {
     let document = Document {
-        plan: find::<NotTaken>(error).and_then(|error| error.plan.as_ref()),
+        plan: error.downcast_ref().and_then(LoaderError::plan),
         schema: SCHEMA,
         error: ErrorReport {
-            failure: of(error),
-            refused: find(error),
+            failure: of(error.as_ref()),
+            refused: error.downcast_ref(),
         },
     };
     Ok(serde_json::to_value(document)?)

@@ -52,6 +52,7 @@
 
 mod config;
 mod console;
+mod error;
 mod fd_source;
 mod files;
 mod load;
@@ -64,14 +65,15 @@ mod worker;
 
 pub use self::config::{Config, Policy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
+pub use self::error::{Failure, LoaderError};
 pub use self::files::{
     IMAGE_LEN_MAX, is_stdin, layer_name, read_named, read_named_with_readers, shown,
 };
-pub use self::load::{LoadPlan, NotTaken};
+pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::options::{CmdlineFrom, LoaderOptions, Purpose};
 pub use self::parent::input::open_rope;
 pub use self::parent::{Unfolding, unfold};
-pub use self::protocol::Failure;
+
 pub use self::worker::{join_initrds, run_as_worker};
 pub use ukexec_kexec::{LoadKind, MachineState};

@@ -1,27 +1,17 @@
 //! From an unfolded image to `kexec_file_load(2)`.
 
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 
 use serde_json::Value;
 use ukexec_boot::EMPTY_INITRD;
-use ukexec_kexec::{KexecError, LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
+use ukexec_kexec::{LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
 
+use crate::error::{LoaderError, Result};
 use crate::files::shown;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport};
-
-/// The running kernel would refuse the image.
-#[derive(Debug, thiserror::Error)]
-#[error("this machine does not take {}: {problem}", shown(image))]
-pub struct NotTaken {
-    image: PathBuf,
-    problem: String,
-    /// The report of a dry run for machines; `None` for a real one.
-    pub plan: Option<Value>,
-}
 
 /// The arguments of `kexec_file_load(2)`.
 #[derive(Debug)]
@@ -45,11 +35,7 @@ impl<'a> LoadPlan<'a> {
     /// # Errors
     ///
     /// No kernel was unfolded, or the parts cannot be put together.
-    pub fn new(
-        unfolding: &'a Unfolding,
-        machine: &MachineState,
-        dry_run: bool,
-    ) -> anyhow::Result<Self> {
+    pub fn new(unfolding: &'a Unfolding, machine: &MachineState, dry_run: bool) -> Result<Self> {
         let identity = unfolding.identified()?;
         let Unfolding {
             image,
@@ -128,19 +114,17 @@ impl<'a> LoadPlan<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotTaken`].
-    pub fn check(&self) -> anyhow::Result<()> {
+    /// The kernel would be refused. After a dry run, the error has the
+    /// [report](LoaderError::plan).
+    pub fn check(&self) -> Result<()> {
         let mut refusals = self.identity.problems.iter().filter(|it| it.refused);
         let Some(problem) = refusals.next() else {
             return Ok(());
         };
         let plan = self.dry_run.then(|| self.document()).transpose()?;
-        Err(NotTaken {
-            image: self.unfolding.image.path.clone(),
-            problem: problem.text.clone(),
-            plan,
-        }
-        .into())
+        let (image, problem) = (shown(&self.unfolding.image.path), &problem.text);
+        let error = LoaderError::new(format!("this machine does not take {image}: {problem}"));
+        Err(error.with_plan(plan))
     }
 
     /// Makes the call, unless this is a dry run.
@@ -148,11 +132,11 @@ impl<'a> LoadPlan<'a> {
     /// # Errors
     ///
     /// The kernel's, with the cause that the machine's state suggests.
-    pub fn load(&self) -> Result<(), KexecError> {
+    pub fn load(&self) -> Result<()> {
         if self.dry_run {
             return Ok(());
         }
-        load(&self.request())
+        Ok(load(&self.request())?)
     }
 
     /// Returns the report for people.
@@ -160,7 +144,7 @@ impl<'a> LoadPlan<'a> {
     /// # Errors
     ///
     /// A command line that no kernel takes.
-    pub fn text(&self) -> anyhow::Result<String> {
+    pub fn text(&self) -> Result<String> {
         Ok(format!("{}{}", self.unfolding.answer.text, self.report()?))
     }
 
@@ -169,13 +153,13 @@ impl<'a> LoadPlan<'a> {
     /// # Errors
     ///
     /// As [`text`](Self::text).
-    pub fn document(&self) -> anyhow::Result<Value> {
+    pub fn document(&self) -> Result<Value> {
         let mut document = self.unfolding.answer.document.clone();
         document["load"] = serde_json::to_value(self.report()?)?;
         Ok(document)
     }
 
-    fn report(&self) -> anyhow::Result<LoadReport> {
+    fn report(&self) -> Result<LoadReport> {
         let request = self.request();
         Ok(LoadReport {
             dry_run: self.dry_run,
@@ -205,9 +189,10 @@ mod tests {
     use ukexec_kexec::{MemfdWriter, Readers};
 
     use super::*;
+    use crate::error::Failure;
     use crate::parent::input::Image;
     use crate::parent::sources::Sources;
-    use crate::protocol::{Answer, Failure, Objection, Span};
+    use crate::protocol::{Answer, Objection, Span};
 
     /// Returns what became of an image of 6 bytes that is a kernel.
     fn unfolding(identity: Result<Identity, Failure>) -> Unfolding {
@@ -283,10 +268,10 @@ mod tests {
         "#]],
         );
         let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
-        let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().downcast::<NotTaken>();
-        let of_dry_run = refused(plan(true)).unwrap().plan;
-        assert_eq!(of_dry_run, Some(plan(true).document().unwrap()));
-        assert_eq!(refused(plan(false)).unwrap().plan, None);
+        let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().plan().cloned();
+        let document = plan(true).document().unwrap();
+        assert_eq!(refused(plan(true)), Some(document));
+        assert_eq!(refused(plan(false)), None);
     }
 
     #[test]
@@ -326,10 +311,7 @@ mod tests {
 
     #[test]
     fn what_is_no_kernel_has_no_plan() {
-        let unfolding = unfolding(Err(Failure {
-            message: "a.efi: no kernel".to_owned(),
-            ..Failure::default()
-        }));
+        let unfolding = unfolding(Err(Failure::new("a.efi: no kernel".to_owned())));
         let error = LoadPlan::new(&unfolding, &MachineState::default(), true).unwrap_err();
         assert_eq!(error.to_string(), "a.efi: no kernel");
     }

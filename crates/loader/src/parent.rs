@@ -14,7 +14,6 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde_json::Value;
 use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
@@ -24,6 +23,7 @@ use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, SnapshotPlan, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
+use crate::error::{Context as _, LoaderError, Result};
 use crate::files::layer_name;
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
@@ -84,7 +84,7 @@ pub fn unfold(
     options: &LoaderOptions,
     purpose: &Purpose,
     console: &Arc<dyn Console>,
-) -> anyhow::Result<Unfolding> {
+) -> Result<Unfolding> {
     let image = Opened::open(path, &**console)?;
     let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
     let required = trust
@@ -117,7 +117,7 @@ impl Unfolder<'_> {
         image: Opened,
         trust: Option<(Verification, SealedFile)>,
         work: &WorkerProcess,
-    ) -> anyhow::Result<Unfolding> {
+    ) -> Result<Unfolding> {
         let verified = trust.is_some();
         if let Some((verification, bundle)) = trust {
             work.trust(verification, &bundle)?;
@@ -192,7 +192,7 @@ impl Unfolder<'_> {
         file: Opened,
         plan: SnapshotPlan,
         sources: &mut Sources,
-    ) -> anyhow::Result<(Image, Option<TakenDigests>)> {
+    ) -> Result<(Image, Option<TakenDigests>)> {
         let SnapshotPlan { cuts, hash } = plan;
         let Some(request) = hash else {
             let image = match self.access {
@@ -214,7 +214,7 @@ impl Unfolder<'_> {
         let image = file.snapshot(&cuts, Some(&mut tap), self.console, sources)?;
         let digests = hasher
             .finish()
-            .context("the file changed while it was being taken over")?;
+            .context(|| "the file changed while it was being taken over")?;
         Ok((image, Some(digests)))
     }
 
@@ -224,7 +224,7 @@ impl Unfolder<'_> {
         image: &Image,
         initrds: &[Image],
         listed: Vec<(String, Vec<u8>)>,
-    ) -> anyhow::Result<(Job, SealedFile)> {
+    ) -> Result<(Job, SealedFile)> {
         let options = self.options;
         let mut bundle = Bundle::new()?;
         let given = options.parser.as_deref();
@@ -263,7 +263,7 @@ impl Unfolder<'_> {
 
 impl Unfolding {
     /// Returns the kernel's identity, or as an error what it is instead.
-    pub(crate) fn identified(&self) -> anyhow::Result<&Identity> {
+    pub(crate) fn identified(&self) -> Result<&Identity> {
         match &self.answer.identity {
             Ok(kernel) => Ok(kernel),
             Err(failure) => Err(failure.clone().into()),
@@ -285,7 +285,7 @@ impl Unfolding {
     /// # Errors
     ///
     /// Nothing was unfolded, and the image is no kernel.
-    pub fn unfolded_or_kernel(&self) -> anyhow::Result<()> {
+    pub fn unfolded_or_kernel(&self) -> Result<()> {
         if self.answer.unfolded {
             Ok(())
         } else {
@@ -299,10 +299,10 @@ impl Unfolding {
     /// # Errors
     ///
     /// Those of `write`.
-    pub fn write_parts(
+    pub fn write_parts<E: From<LoaderError>>(
         &self,
-        mut write: impl FnMut(&'static str, &[Part<'_>]) -> anyhow::Result<Moved>,
-    ) -> anyhow::Result<Moved> {
+        mut write: impl FnMut(&'static str, &[Part<'_>]) -> Result<Moved, E>,
+    ) -> Result<Moved, E> {
         let sources = &self.sources;
         let mut written = write("kernel", &sources.parts_of(&self.kernel)?)?;
         if let Some(initrd) = &self.initrd {

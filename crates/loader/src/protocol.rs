@@ -13,6 +13,7 @@
 
 pub(crate) mod bounds;
 pub(crate) mod bundle;
+pub(crate) mod line;
 pub(crate) mod settings;
 
 use std::ops::Range;
@@ -25,6 +26,7 @@ use ukexec_unfold::Budget;
 
 use self::bundle::Bundled;
 use crate::config::policy::Enforcement;
+use crate::error::Failure;
 use crate::options::Purpose;
 
 /// The most that is taken for one frame: a report of an image with as many
@@ -71,7 +73,7 @@ pub(crate) enum Event {
         hash: Option<DigestRequest>,
     },
     /// A line for the log.
-    Log(#[serde(deserialize_with = "bounds::line")] String),
+    Log(#[serde(deserialize_with = "line::line")] String),
     /// Memory to write into is wanted: the next source.
     Output,
     /// Source `0` is written and may be sealed.
@@ -197,7 +199,7 @@ pub(crate) struct Answer {
     /// The report for machines.
     pub(crate) document: Value,
     /// What is worth a look.
-    #[serde(deserialize_with = "bounds::lines")]
+    #[serde(deserialize_with = "line::lines")]
     pub(crate) warnings: Vec<String>,
     /// Whether a parser ran.
     pub(crate) unfolded: bool,
@@ -240,29 +242,8 @@ pub(crate) struct Identity {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Objection {
     /// What it is.
-    #[serde(deserialize_with = "bounds::line")]
+    #[serde(deserialize_with = "line::line")]
     pub(crate) text: String,
     /// It would refuse; otherwise it may.
     pub(crate) refused: bool,
-}
-
-/// What went wrong in the worker, and where.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// Path of the layer.
-    #[serde(deserialize_with = "bounds::some_line")]
-    pub layer: Option<String>,
-    /// The stage, from 1.
-    pub stage: Option<u32>,
-    /// The hook whose program ran.
-    #[serde(deserialize_with = "bounds::some_line")]
-    pub hook: Option<String>,
-    /// The instruction in the program.
-    pub insn: Option<u32>,
-    /// Bytes into the layer.
-    pub offset: Option<u64>,
-    /// The error in words.
-    #[serde(deserialize_with = "bounds::line")]
-    pub message: String,
 }

@@ -22,7 +22,6 @@ use std::panic;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
 use ukexec_bpf::Rope;
 use ukexec_kexec::fail_on_long_files;
 use ukexec_pe::PeImage;
@@ -33,9 +32,10 @@ use self::channel::{LogWriter, ParentChannel};
 use self::outcome::{Outcome, check_hopeless};
 use self::sources::Sources;
 use self::trust_policy::TrustPolicy;
+use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::protocol::settings::Settings;
-use crate::protocol::{CUTS_MAX, Event, Failure, Job, Request};
+use crate::protocol::{CUTS_MAX, Event, Job, Request};
 use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
@@ -79,23 +79,23 @@ fn run(settings: &Settings) -> ExitCode {
 }
 
 /// Gives away all rights, or as many as this kernel can take.
-fn enter(settings: &Settings, parent: &ParentChannel) -> anyhow::Result<()> {
+fn enter(settings: &Settings, parent: &ParentChannel) -> Result<()> {
     let Some((confinement, strictness)) = &settings.confinement else {
         return Ok(());
     };
-    let missing = confine(confinement, *strictness).context("the worker cannot be confined")?;
-    for missing in missing {
+    let missing = confine(confinement, *strictness);
+    for missing in missing.context(|| "the worker cannot be confined")? {
         parent.log(&format!("warning: the sandbox is not complete: {missing}"))?;
     }
     Ok(())
 }
 
 /// Answers the parent until it hangs up.
-fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
+fn serve(parent: &Arc<ParentChannel>) -> Result<()> {
     let mut sources = Sources::new(parent);
     let mut policy = TrustPolicy::default();
     while let Some((request, descriptor)) = parent.receive()? {
-        let descriptor = descriptor.context("a request came without its descriptor")?;
+        let descriptor = descriptor.context(|| "a request came without its descriptor")?;
         match request {
             Request::Trust(verification) => {
                 let bundle = sources::rope(descriptor, verification.bundle_len);
@@ -110,10 +110,10 @@ fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
                 // Its faults are for the unfolding: it need be no PE.
                 let pe = PeImage::parse(&PeBytes(&image)).ok();
                 let hopeless = check_hopeless(pe.as_ref(), &image, &name, has_more_parsers);
-                if let Err(failure) = hopeless {
+                if hopeless.is_err() {
                     warn(parent, policy.notes())?;
-                    return Err(failure.into());
                 }
+                hopeless?;
                 parent.send(&look(pe.as_ref(), &image, &policy))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
@@ -126,14 +126,16 @@ fn serve(parent: &Arc<ParentChannel>) -> anyhow::Result<()> {
                     return Err(error);
                 }
             }
-            Request::Output => bail!("an output came that was not asked for"),
+            Request::Output => {
+                return Err(LoaderError::new("an output came that was not asked for"));
+            }
         }
     }
     Ok(())
 }
 
 /// Logs a failure's `notes`: what was passed over may be why it failed.
-fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> Result<()> {
     for note in notes {
         parent.log(&format!("ukexec: warning: {note}"))?;
     }
@@ -148,7 +150,7 @@ fn answer(
     sources: &mut Sources,
     parent: &ParentChannel,
     notes: &mut Vec<String>,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     // Sources that the answer names are freed with the outcome, after it is sent.
     let outcome = Outcome::of(job, bundle, policy, notes, sources)?;
     let answer = answer::of(&outcome, job, sources)?;
@@ -179,10 +181,7 @@ fn tell_panics(parent: &Arc<ParentChannel>) {
     let parent = Arc::clone(parent);
     panic::set_hook(Box::new(move |panic| {
         let message = format!("a bug in ukexec, please report it: {panic}");
-        let _gone = parent.send(&Event::Failed(Failure {
-            message,
-            ..Failure::default()
-        }));
+        let _gone = parent.send(&Event::Failed(Failure::new(message)));
     }));
 }
 

@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use ukexec_kexec::shown_path;
 use ukexec_unfold::PARSER_MAX;
 
+use crate::error::{Context as _, Result};
 use crate::files;
 
 /// Where parsers are looked for, the first before the second.
@@ -21,7 +21,7 @@ const SUFFIX: &str = ".bpf.o";
 /// `dirs` (the system's folders if there are none), each folder by file name. A
 /// file hides one of the same name in a later folder; an empty one, or a link to
 /// `/dev/null`, does only that.
-pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+pub(crate) fn all(dirs: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>> {
     let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     let (dirs, named) = if dirs.is_empty() {
         (&system[..], false)
@@ -39,7 +39,7 @@ pub(crate) fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
                 continue;
             }
             let object = files::read_regular(&path, PARSER_MAX)
-                .with_context(|| format!("cannot read parser {}", shown_path(&path)))?;
+                .context(|| format!("cannot read parser {}", shown_path(&path)))?;
             if !object.is_empty() {
                 parsers.push((shown_path(Path::new(&name)), object));
             }
@@ -55,18 +55,18 @@ fn is_masked(path: &Path) -> bool {
 
 /// Returns the parser objects in `dir` by name. A folder that nobody named may
 /// be absent.
-fn objects(dir: &Path, named: bool) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+fn objects(dir: &Path, named: bool) -> Result<BTreeMap<String, PathBuf>> {
     let failed = || format!("cannot look for parsers in {}", shown_path(dir));
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
             return Ok(BTreeMap::new());
         }
-        Err(error) => return Err(error).with_context(failed),
+        Err(error) => return Err(error).context(failed),
     };
     let mut found = BTreeMap::new();
     for entry in entries {
-        let path = entry.with_context(failed)?.path();
+        let path = entry.context(failed)?.path();
         if let Some(name) = path.file_name().and_then(|name| name.to_str())
             && name.ends_with(SUFFIX)
         {
@@ -120,7 +120,7 @@ mod tests {
         symlink("/dev/zero", &path).unwrap();
         let error = all(&[dir.path().to_owned()]).unwrap_err();
         assert_eq!(
-            format!("{error:#}"),
+            crate::report::failure::sentence(&error),
             format!(
                 "cannot read parser {}: expected a regular file, found a device",
                 path.display()

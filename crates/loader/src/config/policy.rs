@@ -11,6 +11,7 @@ use toml::Spanned;
 use ukexec_kexec::shown_path;
 use ukexec_signature::SecureBoot;
 
+use crate::error::{Context as _, LoaderError, Result};
 use crate::files;
 
 /// Where the file is, unless another is named.
@@ -131,25 +132,19 @@ pub struct Config {
 
 impl Config {
     /// Reads the file at `path`; [`FILE`] may be absent.
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let failed = || format!("cannot read {}", shown_path(path));
         let text = match files::read_regular(path, LEN_MAX) {
-            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(FILE) => {
                 return Ok(Self::default());
             }
-            Err(cause) => {
-                let path = path.to_owned();
-                return Err(ConfigError::Read { path, cause });
-            }
+            text => text.context(failed)?,
         };
-        let text = String::from_utf8(text).map_err(|error| ConfigError::Read {
-            path: path.to_owned(),
-            cause: io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()),
-        })?;
-        Self::parse(&text).map_err(|(span, message)| ConfigError::Content {
-            path: path.to_owned(),
-            line: line_of(&text, &span),
-            message,
+        let text = str::from_utf8(&text).map_err(LoaderError::new);
+        let text = text.context(failed)?;
+        Self::parse(text).map_err(|(span, message)| {
+            let (path, line) = (shown_path(path), line_of(text, &span));
+            LoaderError::new(format!("{path}, line {line}: {message}"))
         })
     }
 
@@ -203,23 +198,6 @@ impl Config {
     }
 }
 
-/// Why the file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("cannot read {}", shown_path(path))]
-    Read {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
-    #[error("{}, line {line}: {message}", shown_path(path))]
-    Content {
-        path: PathBuf,
-        line: usize,
-        message: String,
-    },
-}
-
 /// The file, as TOML.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -253,7 +231,7 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
 
-    fn read(text: &str) -> Result<Config, ConfigError> {
+    fn read(text: &str) -> Result<Config> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ukexec.conf");
         fs::write(&path, text).unwrap();

@@ -6,15 +6,15 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use ukexec_kexec::LoadKind;
 
+use crate::error::{Context as _, Result};
 use crate::files;
 
 /// Returns the running kernel's command line for a kernel of this `kind`.
-pub(crate) fn read(kind: LoadKind) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(kind: LoadKind) -> Result<Vec<u8>> {
     let running = files::read_regular(Path::new(RUNNING), LEN_MAX)
-        .context("cannot read the running kernel's command line for --reuse-cmdline")?;
+        .context(|| "cannot read the running kernel's command line for --reuse-cmdline")?;
     Ok(reused(&running, kind == LoadKind::Crash))
 }
 

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
 use tracing::info;
 use ukexec_kexec::{Lockdown, MachineState, SealedFile, shown_path};
 use ukexec_signature::{Checks, SecureBoot, SignatureError, secure_boot};
@@ -15,6 +14,7 @@ use ukexec_signature::{Checks, SecureBoot, SignatureError, secure_boot};
 use crate::config::efivars::{self, Efivars};
 use crate::config::policy::{self, BootState, Config, Enforcement, TrustSource};
 use crate::console::Console;
+use crate::error::{Context as _, LoaderError, Result};
 use crate::files;
 use crate::options::LoaderOptions;
 use crate::protocol::bundle::{Bundle, Bundled};
@@ -32,7 +32,7 @@ pub(crate) fn verification(
     options: &LoaderOptions,
     thorough: bool,
     console: &dyn Console,
-) -> anyhow::Result<Option<(Verification, SealedFile)>> {
+) -> Result<Option<(Verification, SealedFile)>> {
     let config = config(options)?;
     let efivars = open(&config)?;
     let enforcement = enforcement(&config, &efivars, console)?;
@@ -80,7 +80,7 @@ impl Standing {
     /// # Errors
     ///
     /// A file that is there and cannot be read.
-    pub fn read(console: &dyn Console) -> anyhow::Result<Self> {
+    pub fn read(console: &dyn Console) -> Result<Self> {
         let config = config(&LoaderOptions::default())?;
         let efivars = open(&config)?;
         Ok(Self {
@@ -91,33 +91,28 @@ impl Standing {
 }
 
 /// Returns the machine's own variables.
-fn system() -> anyhow::Result<Efivars> {
+fn system() -> Result<Efivars> {
     open_dir(Path::new(efivars::SYSTEM))
 }
 
-fn open(config: &Config) -> anyhow::Result<Efivars> {
+fn open(config: &Config) -> Result<Efivars> {
     let dir = config.efivars.as_deref();
     open_dir(dir.unwrap_or(Path::new(efivars::SYSTEM)))
 }
 
-fn open_dir(dir: &Path) -> anyhow::Result<Efivars> {
-    Efivars::open(dir)
-        .with_context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
+fn open_dir(dir: &Path) -> Result<Efivars> {
+    Efivars::open(dir).context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
 }
 
 /// Returns the configuration with what the caller says instead.
-fn config(options: &LoaderOptions) -> anyhow::Result<Config> {
+fn config(options: &LoaderOptions) -> Result<Config> {
     let file = options.config_file.as_deref();
     let file = file.unwrap_or(Path::new(policy::FILE));
     Ok(Config::read(file)?.with_flags(options.config.clone()))
 }
 
 /// Returns what to do about signatures on this machine.
-fn enforcement(
-    config: &Config,
-    efivars: &Efivars,
-    console: &dyn Console,
-) -> anyhow::Result<Enforcement> {
+fn enforcement(config: &Config, efivars: &Efivars, console: &dyn Console) -> Result<Enforcement> {
     if config.policy() != policy::Policy::Auto {
         return Ok(config.policy().on(BootState::default()));
     }
@@ -130,7 +125,7 @@ fn enforcement(
         ));
     }
     let secure_boot = how_booted(efivars, &machine)
-        .context("whether Secure Boot is on cannot be told (--verify says what to do)")?;
+        .context(|| "whether Secure Boot is on cannot be told (--verify says what to do)")?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;
     Ok(config.policy().on(BootState {
         secure_boot,
@@ -150,26 +145,27 @@ fn how_booted(named: &Efivars, machine: &Efivars) -> Result<SecureBoot, Signatur
 }
 
 /// Puts a file of certificates into `bundle`, or the files of a folder.
-fn keys(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Trusted> {
+fn keys(path: &Path, bundle: &mut Bundle) -> Result<Trusted> {
     let failed = || format!("cannot read trusted keys from {}", shown_path(path));
     let name = shown_path(path);
     if path.is_dir() {
-        let files = folder(path, bundle).with_context(failed)?;
+        let files = folder(path, bundle).context(failed)?;
         return Ok(Trusted::Folder { name, files });
     }
-    let bytes = files::read_regular(path, LEN_MAX).with_context(failed)?;
+    let bytes = files::read_regular(path, LEN_MAX).context(failed)?;
     Ok(Trusted::File(bundle.add(name, &bytes)?))
 }
 
 /// Puts the files of a folder into `bundle`. Entries that cannot be read as files are
 /// passed over: secret keys often lie beside certificates.
-fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+fn folder(path: &Path, bundle: &mut Bundle) -> Result<Vec<Bundled>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(path)? {
-        ensure!(
-            paths.len() < FILES_MAX,
-            "expected at most {FILES_MAX} files in a folder of keys, found more"
-        );
+        if paths.len() >= FILES_MAX {
+            return Err(LoaderError::new(format!(
+                "expected at most {FILES_MAX} files in a folder of keys, found more"
+            )));
+        }
         paths.push(entry?.path());
     }
     paths.sort();
@@ -185,7 +181,7 @@ fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
                 continue;
             }
         };
-        left = left.checked_sub(bytes.len() as u64).with_context(|| {
+        left = left.checked_sub(bytes.len() as u64).context(|| {
             format!("expected at most {FOLDER_LEN_MAX} bytes in a folder of keys, found more")
         })?;
         files.push(bundle.add(shown_path(&path), &bytes)?);
@@ -194,15 +190,15 @@ fn folder(path: &Path, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
 }
 
 /// Puts all variables that say what the machine trusts into `bundle`.
-fn variables(efivars: &Efivars, bundle: &mut Bundle) -> anyhow::Result<Vec<Bundled>> {
+fn variables(efivars: &Efivars, bundle: &mut Bundle) -> Result<Vec<Bundled>> {
     let mut variables = Vec::new();
     for name in efivars
         .of_trust()
-        .context("cannot look for the machine's keys")?
+        .context(|| "cannot look for the machine's keys")?
     {
         let content = efivars
             .read(&name)
-            .with_context(|| format!("cannot read {}", shown_path(Path::new(&name))))?;
+            .context(|| format!("cannot read {}", shown_path(Path::new(&name))))?;
         if let Some(content) = content {
             variables.push(bundle.add(name, &content)?);
         }
@@ -270,7 +266,7 @@ mod tests {
         let mut bundle = Bundle::new().unwrap();
         let error = keys(Path::new("/dev/zero"), &mut bundle).unwrap_err();
         assert_eq!(
-            format!("{error:#}"),
+            crate::report::failure::sentence(&error),
             "cannot read trusted keys from /dev/zero: expected a regular file, found a device"
         );
     }

@@ -3,11 +3,12 @@
 //! A worker that was taken over can send whatever it likes. An honest one stays
 //! within these bounds, whatever the image is: so one that does not is ended.
 
-use std::fmt;
+use std::fmt::Display;
 
 use ukexec_pe::ByteRanges;
 use ukexec_unfold::CMDLINE_MAX;
 
+use crate::error::{LoaderError, Result};
 use crate::protocol::Answer;
 use crate::protocol::bounds::{WARNINGS_MAX, check_report, cost};
 
@@ -20,53 +21,50 @@ const RANGES_MAX: usize = (1 << 16) + 8;
 /// Authenticode fills up to a multiple of 8.
 const PADDING_MAX: u64 = 7;
 
-/// The worker's numbers do not fit what there is. No image can cause that, only
-/// a worker that was taken over.
-#[derive(Debug, thiserror::Error)]
-#[error("the worker cannot be trusted: it {what}; nothing was done with its answer")]
-pub(crate) struct BadAnswer {
-    what: String,
+/// Returns that the worker cannot be trusted, since it `names` something that is not
+/// there or not to be named. No image can cause that, only a worker that was
+/// taken over.
+pub(crate) fn names(named: impl Display) -> LoaderError {
+    untrusted("names", named)
 }
 
-impl BadAnswer {
-    /// It names `what`, which is not there or not to be named.
-    pub(crate) fn new(what: impl fmt::Display) -> Self {
-        let what = format!("names {what}");
-        Self { what }
-    }
+/// As [`names`], of something `sent` that is more than can be, or no sense.
+pub(crate) fn sends(sent: impl Display) -> LoaderError {
+    untrusted("sends", sent)
+}
 
-    /// It sends `what`, which is more than can be, or no sense.
-    pub(crate) fn sent(what: impl fmt::Display) -> Self {
-        let what = format!("sends {what}");
-        Self { what }
-    }
+fn untrusted(does: &str, what: impl Display) -> LoaderError {
+    LoaderError::new(format!(
+        "the worker cannot be trusted: it {does} {what}; nothing was done with its answer"
+    ))
 }
 
 /// Refuses an answer of which something is longer than it can be; its spans are
 /// not looked at.
-pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<(), BadAnswer> {
-    let report = check_report(&answer.text, &answer.document, log_lines);
-    report.map_err(|error| BadAnswer::sent(error.to_string()))?;
+pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
+    check_report(&answer.text, &answer.document, log_lines).map_err(sends)?;
     let warnings: usize = answer.warnings.iter().map(|warning| cost(warning)).sum();
     if warnings > WARNINGS_MAX {
-        let what = format!("warnings of {warnings} bytes, where {WARNINGS_MAX} are all");
-        return Err(BadAnswer::sent(what));
+        return Err(sends(format_args!(
+            "warnings of {warnings} bytes, where {WARNINGS_MAX} are all"
+        )));
     }
     if let Ok(kernel) = &answer.identity
         && kernel.problems.len() > PROBLEMS_MAX
     {
-        let what = format!("{} objections to one kernel", kernel.problems.len());
-        return Err(BadAnswer::sent(what));
+        let count = kernel.problems.len();
+        return Err(sends(format_args!("{count} objections to one kernel")));
     }
     // No line is not too long, and has no NUL.
     let cmdline = answer.cmdline.as_deref().unwrap_or_default();
     if cmdline.len() as u64 > CMDLINE_MAX {
         let len = cmdline.len();
-        let what = format!("a command line of {len} bytes, where {CMDLINE_MAX} are all");
-        return Err(BadAnswer::sent(what));
+        return Err(sends(format_args!(
+            "a command line of {len} bytes, where {CMDLINE_MAX} are all"
+        )));
     }
     match cmdline.iter().position(|byte| *byte == 0) {
-        Some(at) => Err(BadAnswer::sent(format!(
+        Some(at) => Err(sends(format_args!(
             "a command line with a NUL at byte {at}"
         ))),
         None => Ok(()),
@@ -74,17 +72,18 @@ pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<(), BadAns
 }
 
 /// Refuses to hash what no PE image calls for.
-pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<(), BadAnswer> {
+pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
     let count = hashed.ranges.len();
     if count > RANGES_MAX {
-        return Err(BadAnswer::sent(format!(
+        return Err(sends(format_args!(
             "{count} ranges to hash, where {RANGES_MAX} are all"
         )));
     }
     let padding = hashed.padding;
     if padding > PADDING_MAX {
-        let what = format!("{padding} bytes of padding to hash, where {PADDING_MAX} are all");
-        return Err(BadAnswer::sent(what));
+        return Err(sends(format_args!(
+            "{padding} bytes of padding to hash, where {PADDING_MAX} are all"
+        )));
     }
     Ok(())
 }
@@ -92,7 +91,8 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<(), BadAnswer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Failure, Identity, Objection};
+    use crate::error::Failure;
+    use crate::protocol::{Identity, Objection};
 
     /// Expects an answer that is sound but for `lie` to be refused with the words
     /// `expected`; `None` expects that it is taken.
@@ -102,7 +102,7 @@ mod tests {
         check_error(check_answer(&answer, 0), expected);
     }
 
-    fn check_error(checked: Result<(), BadAnswer>, expected: Option<&str>) {
+    fn check_error(checked: Result<()>, expected: Option<&str>) {
         let error = checked.err().map(|error| error.to_string());
         let expected = expected.map(|sends| {
             format!(

@@ -8,13 +8,13 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
 use ukexec_bpf::{Rope, SourceId};
 use ukexec_kexec::{
     GrowableFile, InputKind, Moved, Readers, SealedFile, Snapshot, Tap, input_kind, read_stream,
 };
 
 use crate::console::Console;
+use crate::error::{Context as _, LoaderError, Result};
 use crate::fd_source::FdSource;
 use crate::files::{self, IMAGE_LEN_MAX, is_stdin, layer_name, shown};
 use crate::parent::sources::Sources;
@@ -57,23 +57,23 @@ pub(crate) struct Image {
 
 impl Opened {
     /// Opens `path`; reads it if it is a stream.
-    pub(crate) fn open(path: &Path, console: &dyn Console) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path, console: &dyn Console) -> Result<Self> {
         let failed = || format!("cannot read {}", shown(path));
-        let mut file = files::open_named(path).with_context(failed)?;
-        let readers = Readers::of(&file).with_context(failed)?;
+        let mut file = files::open_named(path).context(failed)?;
+        let readers = Readers::of(&file).context(failed)?;
         // A part of standard input may have been read already.
         let is_rest = is_stdin(path) && file.stream_position().is_ok_and(|at| at > 0);
         let kind = if is_rest {
             InputKind::Stream
         } else {
-            input_kind(&file).with_context(failed)?
+            input_kind(&file).context(failed)?
         };
         let content = match kind {
             InputKind::File { len } => Content::File(file, len),
             _ => {
                 let progress = console.progress(&format!("reading {}", layer_name(path)), None);
                 let sealed = read_stream(file, IMAGE_LEN_MAX, &mut |done| progress.set(done));
-                Content::Stream(sealed.with_context(failed)?)
+                Content::Stream(sealed.context(failed)?)
             }
         };
         let path = path.to_owned();
@@ -85,7 +85,7 @@ impl Opened {
     }
 
     /// Leaves the bytes where they are.
-    pub(crate) fn leave(self, sources: &mut Sources) -> anyhow::Result<Image> {
+    pub(crate) fn leave(self, sources: &mut Sources) -> Result<Image> {
         let (id, len, sealed, moved) = match self.content {
             Content::File(file, len) => (sources.add_file(file, len)?, len, false, 0),
             Content::Stream(sealed) => {
@@ -115,20 +115,20 @@ impl Opened {
         tap: Option<Tap<'_>>,
         console: &dyn Console,
         sources: &mut Sources,
-    ) -> anyhow::Result<Image> {
+    ) -> Result<Image> {
         let Content::File(file, len) = self.content else {
             return self.leave(sources);
         };
         let path = self.path;
         if len > IMAGE_LEN_MAX {
-            bail!(
+            return Err(LoaderError::new(format!(
                 "{} has {len} bytes; an image or initrd has {IMAGE_LEN_MAX} at most",
                 shown(&path)
-            );
+            )));
         }
         let progress = console.progress(&format!("taking over {}", layer_name(&path)), Some(len));
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
-            .with_context(|| format!("cannot read {}", shown(&path)))?;
+            .context(|| format!("cannot read {}", shown(&path)))?;
         let Snapshot {
             parts,
             layout,
@@ -149,7 +149,7 @@ impl Opened {
         for span in layout {
             let id = ids.get(span.part).copied();
             spans.push(Span::Source {
-                id: id.context("a snapshot names a part it does not have")?,
+                id: id.context(|| "a snapshot names a part it does not have")?,
                 range: span.offset..span.offset + (span.range.end - span.range.start),
             });
         }
@@ -177,7 +177,7 @@ impl Image {
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn open_rope(path: &Path, id: u32, console: &dyn Console) -> anyhow::Result<(Rope, Readers)> {
+pub fn open_rope(path: &Path, id: u32, console: &dyn Console) -> Result<(Rope, Readers)> {
     let Opened {
         readers, content, ..
     } = Opened::open(path, console)?;

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 use crate::console::Console;
-use crate::parent::border::BadAnswer;
+use crate::error::Result;
+use crate::parent::border;
 use crate::protocol::bounds::LogLeft;
 
 /// Prints what a worker says meanwhile.
@@ -39,9 +40,9 @@ impl Log {
     }
 
     /// Prints `line`, now or soon.
-    pub(crate) fn print(&self, line: String) -> Result<(), BadAnswer> {
+    pub(crate) fn print(&self, line: String) -> Result<()> {
         if !self.left.take(&line) {
-            return Err(BadAnswer::sent("more log than it may"));
+            return Err(border::sends("more log than it may"));
         }
         let start = || Printer::start(Arc::clone(&self.console));
         let printer = self.printer.get_or_init(start).as_ref();

@@ -5,10 +5,10 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use anyhow::Context as _;
 use ukexec_kexec::{GrowableFile, KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
 
-use crate::parent::border::BadAnswer;
+use crate::error::{Context as _, Result};
+use crate::parent::border;
 use crate::protocol::Span;
 
 /// All sources of one unfolding, by number.
@@ -48,44 +48,46 @@ enum Backing {
 
 impl Sources {
     /// Takes sealed memory in and returns its number.
-    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> anyhow::Result<u32> {
+    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> Result<u32> {
         self.add(Backing::Sealed(sealed))
     }
 
     /// Takes memory in that may have to grow and returns its number.
-    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> anyhow::Result<u32> {
+    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> Result<u32> {
         self.add(Backing::Growable(file))
     }
 
     /// Takes a file of `len` bytes in as it lies and returns its number.
-    pub(crate) fn add_file(&mut self, file: File, len: u64) -> anyhow::Result<u32> {
+    pub(crate) fn add_file(&mut self, file: File, len: u64) -> Result<u32> {
         self.add(Backing::File(file, len))
     }
 
-    fn add(&mut self, backing: Backing) -> anyhow::Result<u32> {
-        let id = u32::try_from(self.backings.len()).context("there are too many files")?;
+    fn add(&mut self, backing: Backing) -> Result<u32> {
+        let id = u32::try_from(self.backings.len())
+            .ok()
+            .context(|| "there are too many files")?;
         self.backings.push(Some(backing));
         Ok(id)
     }
 
     /// Returns all sources in order, each with its length. The worker, which counts
     /// them, has not begun: none is an output, and none is freed.
-    pub(crate) fn given(&self) -> impl Iterator<Item = anyhow::Result<(BorrowedFd<'_>, u64)>> {
+    pub(crate) fn given(&self) -> impl Iterator<Item = Result<(BorrowedFd<'_>, u64)>> {
         self.backings.iter().map(|backing| {
             let there = backing.as_ref();
             let there = there.and_then(|backing| Some((backing.as_fd(), backing.len()?)));
-            there.context("a source is not complete before the worker begins")
+            there.context(|| "a source is not complete before the worker begins")
         })
     }
 
     /// Makes memory for the worker to write into. It writes one after the
     /// other, and not without end.
-    pub(crate) fn add_output(&mut self) -> anyhow::Result<BorrowedFd<'_>> {
+    pub(crate) fn add_output(&mut self) -> Result<BorrowedFd<'_>> {
         if let Some(Some(Backing::Shared(_))) = self.backings.last() {
-            return Err(BadAnswer::new("an output while it writes another").into());
+            return Err(border::names("an output while it writes another"));
         }
         if self.backings.len() >= SOURCES_MAX {
-            return Err(BadAnswer::new("more outputs than any image needs").into());
+            return Err(border::names("more outputs than any image needs"));
         }
         let output = Backing::Shared(SharedMemfd::new("ukexec-output")?);
         Ok(self
@@ -97,7 +99,7 @@ impl Sources {
     }
 
     /// Seals what the worker says it has written, and returns its length.
-    pub(crate) fn seal(&mut self, id: u32) -> anyhow::Result<u64> {
+    pub(crate) fn seal(&mut self, id: u32) -> Result<u64> {
         let slot = self.slot(id)?;
         match slot.take_if(|backing| matches!(backing, Backing::Shared(_))) {
             Some(Backing::Shared(output)) => {
@@ -106,32 +108,36 @@ impl Sources {
                 *slot = Some(Backing::Written(sealed));
                 Ok(len)
             }
-            _ => Err(BadAnswer::new(format!("source {id} as written, which is no output")).into()),
+            _ => Err(border::names(format!(
+                "source {id} as written, which is no output"
+            ))),
         }
     }
 
     /// Lets go of an output that the worker does not refer to any more. Returns
     /// the length of one that it had not written to the end: that is sealed
     /// before, since it can keep its descriptor.
-    pub(crate) fn free(&mut self, id: u32) -> anyhow::Result<u64> {
+    pub(crate) fn free(&mut self, id: u32) -> Result<u64> {
         let is_output =
             |backing: &mut Backing| matches!(backing, Backing::Shared(_) | Backing::Written(_));
         match self.slot(id)?.take_if(is_output) {
             Some(Backing::Shared(output)) => Ok(output.seal()?.len()),
             Some(Backing::Written(_)) => Ok(0),
-            _ => Err(BadAnswer::new(format!("source {id} as freed, which is no output")).into()),
+            _ => Err(border::names(format!(
+                "source {id} as freed, which is no output"
+            ))),
         }
     }
 
-    fn slot(&mut self, id: u32) -> Result<&mut Option<Backing>, BadAnswer> {
+    fn slot(&mut self, id: u32) -> Result<&mut Option<Backing>> {
         let slot = self.backings.get_mut(id as usize);
-        slot.ok_or_else(|| BadAnswer::new(format!("source {id}, which there is not")))
+        slot.ok_or_else(|| border::names(format!("source {id}, which there is not")))
     }
 
     /// Puts what comes in `spans` behind a whole source that can grow into that
     /// source: nothing of the source itself is moved then, however long it is.
     /// Other spans stay what they are.
-    pub(crate) fn grow(&mut self, spans: &mut CheckedSpans) -> anyhow::Result<()> {
+    pub(crate) fn grow(&mut self, spans: &mut CheckedSpans) -> Result<()> {
         let Some((Span::Source { id, range }, behind)) = spans.spans.split_first() else {
             return Ok(());
         };
@@ -171,14 +177,14 @@ impl Sources {
 
     /// Returns `spans` if every byte that they name is there, and there are no more
     /// than `limit`.
-    pub(crate) fn check(&self, spans: Vec<Span>, limit: u64) -> Result<CheckedSpans, BadAnswer> {
+    pub(crate) fn check(&self, spans: Vec<Span>, limit: u64) -> Result<CheckedSpans> {
         let mut len: u64 = 0;
         for span in &spans {
             if let Span::Source { id, range } = span {
                 let backing = self.backings.get(*id as usize).and_then(Option::as_ref);
                 let there = backing.and_then(Backing::len);
                 if range.start > range.end || there.is_none_or(|there| range.end > there) {
-                    return Err(BadAnswer::new(format!(
+                    return Err(border::names(format!(
                         "bytes {range:x?} of source {id}, which has {there:x?}"
                     )));
                 }
@@ -186,7 +192,7 @@ impl Sources {
             len = len.saturating_add(span.len());
         }
         if len > limit {
-            return Err(BadAnswer::new(format!(
+            return Err(border::names(format!(
                 "a part of {len} bytes, where {limit} is all there can be"
             )));
         }
@@ -194,11 +200,11 @@ impl Sources {
     }
 
     /// Returns what `spans` name, as it can be moved.
-    pub(crate) fn parts_of(&self, spans: &CheckedSpans) -> Result<Vec<Part<'_>>, BadAnswer> {
+    pub(crate) fn parts_of(&self, spans: &CheckedSpans) -> Result<Vec<Part<'_>>> {
         self.parts(&spans.spans)
     }
 
-    fn parts(&self, spans: &[Span]) -> Result<Vec<Part<'_>>, BadAnswer> {
+    fn parts(&self, spans: &[Span]) -> Result<Vec<Part<'_>>> {
         let part = |span: &Span| {
             Ok(match span {
                 Span::Source { id, range } => Part::File {
@@ -213,7 +219,7 @@ impl Sources {
 
     /// Returns `spans` as one descriptor: as it lies if it is one sealed file,
     /// else assembled.
-    pub(crate) fn descriptor(&self, spans: &CheckedSpans) -> anyhow::Result<Descriptor<'_>> {
+    pub(crate) fn descriptor(&self, spans: &CheckedSpans) -> Result<Descriptor<'_>> {
         if let Some(whole) = self.whole(&spans.spans)? {
             return Ok(whole);
         }
@@ -222,7 +228,7 @@ impl Sources {
     }
 
     /// Returns the sealed file that `spans` are, whole, if it is just one.
-    fn whole(&self, spans: &[Span]) -> Result<Option<Descriptor<'_>>, BadAnswer> {
+    fn whole(&self, spans: &[Span]) -> Result<Option<Descriptor<'_>>> {
         let [Span::Source { id, range }] = spans else {
             return Ok(None);
         };
@@ -234,9 +240,9 @@ impl Sources {
         Ok((*range == (0..whole.len())).then_some(whole))
     }
 
-    fn backing(&self, id: u32) -> Result<&Backing, BadAnswer> {
+    fn backing(&self, id: u32) -> Result<&Backing> {
         let backing = self.backings.get(id as usize).and_then(Option::as_ref);
-        backing.ok_or_else(|| BadAnswer::new(format!("source {id}, which is gone")))
+        backing.ok_or_else(|| border::names(format!("source {id}, which is gone")))
     }
 }
 
@@ -449,7 +455,8 @@ mod tests {
         sources.free(1).unwrap();
         for id in [0, 1, 2] {
             let error = sources.free(id).unwrap_err();
-            assert!(error.is::<BadAnswer>(), "{error}");
+            let said = error.to_string();
+            assert!(said.starts_with("the worker cannot be trusted"), "{said}");
         }
         sources.check(vec![span(0, 0..5)], 5).unwrap();
     }

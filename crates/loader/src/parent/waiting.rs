@@ -5,23 +5,14 @@ use std::time::{Duration, Instant};
 
 use ukexec_unfold::Budget;
 
+use crate::error::LoaderError;
+
 /// How long a worker may let its parent wait, all in all. Its processor time is
 /// limited, but one that was taken over can sleep.
 #[derive(Debug)]
 pub(crate) struct WaitBudget {
     whole: Duration,
     left: Cell<Duration>,
-}
-
-/// The worker is not waited for any longer.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the worker, which takes the image apart, has not answered after {} seconds of waiting \
-     (--max-insns and --max-output give it more or less); nothing was done with the image",
-    after.as_secs()
-)]
-pub(crate) struct TooSlow {
-    after: Duration,
 }
 
 impl WaitBudget {
@@ -55,10 +46,14 @@ impl WaitBudget {
         done
     }
 
-    /// Returns what to say when nothing is left.
-    pub(crate) fn is_over(&self) -> TooSlow {
-        let after = self.whole.saturating_sub(self.left.get());
-        TooSlow { after }
+    /// Returns the error of a worker that is not waited for any longer.
+    pub(crate) fn is_over(&self) -> LoaderError {
+        let after = self.whole.saturating_sub(self.left.get()).as_secs();
+        LoaderError::new(format!(
+            "the worker, which takes the image apart, has not answered after {after} seconds of \
+             waiting (--max-insns and --max-output give it more or less); nothing was done with \
+             the image"
+        ))
     }
 }
 

@@ -7,24 +7,26 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Error, bail};
 use ukexec_kexec::{SealedFile, close_on_exec};
-use ukexec_sandbox::{Channel, Confinement, Ending, SandboxError, Strictness, Worker, spawn};
+use ukexec_sandbox::{Channel, Confinement, SandboxError, Strictness, Worker, spawn};
 use ukexec_signature::DigestRequest;
 use ukexec_unfold::Budget;
 
 use crate::console::Console;
+use crate::error::{Context as _, LoaderError, Result};
 use crate::files::layer_name;
 use crate::log::verbosity;
 use crate::options::LoaderOptions;
-use crate::parent::border::{self, BadAnswer};
+use crate::parent::border;
 use crate::parent::input::{Content, Opened};
 use crate::parent::log::Log;
 use crate::parent::sources::Sources;
 use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
+use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
 use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, Verification};
+use crate::report::failure::find;
 
 /// Bytes that parts may have beyond their inputs: padding between them.
 pub(crate) const SLACK: u64 = 1 << 20;
@@ -65,12 +67,12 @@ impl WorkerProcess {
         options: &LoaderOptions,
         required: bool,
         console: &Arc<dyn Console>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self> {
         if !options.sandbox && required {
-            bail!(
+            return Err(LoaderError::new(
                 "--no-sandbox: a good signature is required, and so is the sandbox that looks \
-                 for it (--verify=auto and --verify=off go on without)"
-            );
+                 for it (--verify=auto and --verify=off go on without)",
+            ));
         }
         if !options.sandbox {
             console.note("warning: --no-sandbox: whoever made the image may do what you may do");
@@ -79,9 +81,9 @@ impl WorkerProcess {
         let _told_by_the_worker = close_on_exec();
         let settings = settings(options, required);
         let log_bytes = settings.log_bytes;
-        let settings = serde_json::to_string(&settings).context("no worker can be started")?;
+        let settings = serde_json::to_string(&settings).context(|| "no worker can be started")?;
         let arguments = [WORKER, &settings].map(OsStr::new);
-        let (worker, channel) = spawn(&arguments).context("no worker can be started")?;
+        let (worker, channel) = spawn(&arguments).context(|| "no worker can be started")?;
         Ok(Self {
             worker,
             channel,
@@ -91,21 +93,15 @@ impl WorkerProcess {
         })
     }
 
-    pub(crate) fn send(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
-        match self.send_before(request, descriptor, None)? {
-            Sent::InTime => Ok(()),
-            Sent::TooLate => Err(self.waiting.is_over().into()),
-        }
+    pub(crate) fn send(&self, request: &Request, descriptor: BorrowedFd<'_>) -> Result<()> {
+        self.send_before(request, descriptor, None)
     }
 
     /// Sends what a worker waits for that has read all before: the channel is
     /// empty then, and has room for this.
-    fn send_wanted(&self, request: &Request, descriptor: BorrowedFd<'_>) -> anyhow::Result<()> {
+    fn send_wanted(&self, request: &Request, descriptor: BorrowedFd<'_>) -> Result<()> {
         let until = Instant::now() + FAREWELL;
-        match self.send_before(request, descriptor, Some(until))? {
-            Sent::InTime => Ok(()),
-            Sent::TooLate => Err(BadAnswer::new("what it wants and does not take").into()),
-        }
+        self.send_before(request, descriptor, Some(until))
     }
 
     fn send_before(
@@ -113,29 +109,31 @@ impl WorkerProcess {
         request: &Request,
         descriptor: BorrowedFd<'_>,
         until: Option<Instant>,
-    ) -> anyhow::Result<Sent> {
-        let frame = serde_json::to_vec(request).context("a request cannot be put into words")?;
+    ) -> Result<()> {
+        let frame = serde_json::to_vec(request).context(|| "a request cannot be put into words")?;
         let sent = self.waiting.spend(|deadline| {
             let deadline = until.map_or(deadline, |until| until.min(deadline));
             self.channel.send_before(&frame, &[descriptor], deadline)
         });
         match sent {
-            Ok(()) => Ok(Sent::InTime),
-            Err(error) if error.is_timed_out() => Ok(Sent::TooLate),
+            Err(error) if error.is_timed_out() && until.is_some() => {
+                Err(border::names("what it wants and does not take"))
+            }
+            Err(error) if error.is_timed_out() => Err(self.waiting.is_over()),
             Err(closed) if closed.is_closed() => Err(self.last_words(closed)),
-            Err(error) => Err(error).context("the worker cannot be asked"),
+            sent => sent.context(|| "the worker cannot be asked"),
         }
     }
 
     /// Returns why a worker is gone, as it said or its ending does; if it is
     /// not gone, that the channel is `closed` all the same.
-    fn last_words(&self, closed: SandboxError) -> anyhow::Error {
+    fn last_words(&self, closed: SandboxError) -> LoaderError {
         let until = Instant::now() + LAST_WORDS;
         loop {
             match self.event_before(until) {
                 Ok(_it_hoped_for_more) => {}
                 Err(error) if is_timeout(&error) => {
-                    return Error::new(closed).context("the worker cannot be asked");
+                    return LoaderError::from(closed).context("the worker cannot be asked");
                 }
                 Err(error) => return error,
             }
@@ -144,21 +142,21 @@ impl WorkerProcess {
 
     /// Waits for what the worker says next, and prints its log meanwhile. A failure
     /// is an error, and so is that it says nothing more.
-    fn event(&self) -> anyhow::Result<Event> {
+    fn event(&self) -> Result<Event> {
         match self.waiting.spend(|deadline| self.event_before(deadline)) {
-            Err(error) if is_timeout(&error) => Err(self.waiting.is_over().into()),
+            Err(error) if is_timeout(&error) => Err(self.waiting.is_over()),
             event => event,
         }
     }
 
-    fn event_before(&self, deadline: Instant) -> anyhow::Result<Event> {
+    fn event_before(&self, deadline: Instant) -> Result<Event> {
         loop {
             let message = self.channel.receive_before(LIMITS, deadline);
-            let Some(message) = message.context("the worker cannot be heard")? else {
-                return Err(HungUp.into());
+            let Some(message) = message.context(|| "the worker cannot be heard")? else {
+                return Err(LoaderError::new(HungUp));
             };
             let event = serde_json::from_slice(&message.frame)
-                .map_err(|error| BadAnswer::sent(nonsense(&error)))?;
+                .map_err(|error| border::sends(nonsense(&error)))?;
             match event {
                 Event::Log(line) => self.log.print(line)?,
                 Event::Failed(failure) => return Err(failure.into()),
@@ -168,21 +166,13 @@ impl WorkerProcess {
     }
 
     /// Sends the worker what to trust.
-    pub(crate) fn trust(
-        &self,
-        verification: Verification,
-        bundle: &SealedFile,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn trust(&self, verification: Verification, bundle: &SealedFile) -> Result<()> {
         self.send(&Request::Trust(Box::new(verification)), bundle.as_fd())
     }
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
     /// one piece already.
-    pub(crate) fn look(
-        &self,
-        image: &Opened,
-        has_more_parsers: bool,
-    ) -> anyhow::Result<SnapshotPlan> {
+    pub(crate) fn look(&self, image: &Opened, has_more_parsers: bool) -> Result<SnapshotPlan> {
         let Content::File(file, len) = &image.content else {
             return Ok(SnapshotPlan::default());
         };
@@ -206,7 +196,7 @@ impl WorkerProcess {
     /// Does what the worker asks for until it answers. Its outputs are memory
     /// of this machine: at most `left` bytes, and the last output may be as
     /// long again as the sandbox lets it.
-    pub(crate) fn answer(&self, sources: &mut Sources, mut left: u64) -> anyhow::Result<Answer> {
+    pub(crate) fn answer(&self, sources: &mut Sources, mut left: u64) -> Result<Answer> {
         loop {
             let written = match self.event()? {
                 Event::Output => {
@@ -224,13 +214,13 @@ impl WorkerProcess {
                 event => return Err(not_asked_for(&event)),
             };
             let rest = left.checked_sub(written);
-            left = rest.ok_or_else(|| BadAnswer::new("more output than there can be"))?;
+            left = rest.ok_or_else(|| border::names("more output than there can be"))?;
         }
     }
 
     /// Ends the worker. Nothing that it wrote is open for writing from then on,
     /// and if `result` is that it said nothing, the error says how it ended.
-    pub(crate) fn end<T>(self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+    pub(crate) fn end<T>(self, result: Result<T>) -> Result<T> {
         let Self {
             worker,
             channel,
@@ -238,16 +228,19 @@ impl WorkerProcess {
             ..
         } = self;
         let result = match result {
-            Err(error) if error.is::<HungUp>() => {
+            Err(error) if find::<HungUp>(&error).is_some() => {
                 drop(channel);
                 let ending = worker
                     .wait_or_kill(FAREWELL)
-                    .context("the worker cannot be waited for")?;
-                Err(WorkerGone { ending }.into())
+                    .context(|| "the worker cannot be waited for")?;
+                Err(LoaderError::new(format!(
+                    "the worker, which takes the image apart, {ending}; nothing was done with the \
+                     image"
+                )))
             }
             result => {
                 drop(channel);
-                worker.kill().context("the worker cannot be ended")?;
+                worker.kill().context(|| "the worker cannot be ended")?;
                 result
             }
         };
@@ -256,40 +249,23 @@ impl WorkerProcess {
     }
 }
 
-/// Whether a request got across.
-enum Sent {
-    InTime,
-    TooLate,
-}
-
 /// The worker has hung up without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker has hung up")]
 struct HungUp;
 
-/// The worker is gone without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the worker, which takes the image apart, {ending}; nothing was done with the image")]
-struct WorkerGone {
-    ending: Ending,
-}
-
-fn not_asked_for(event: &Event) -> anyhow::Error {
+fn not_asked_for(event: &Event) -> LoaderError {
     let word = event.name();
-    BadAnswer::new(format!("{word:?} that nobody asked for in this way")).into()
+    border::names(format!("{word:?} that nobody asked for in this way"))
 }
 
-fn is_timeout(error: &Error) -> bool {
-    let error = error.downcast_ref();
-    error.is_some_and(SandboxError::is_timed_out)
+fn is_timeout(error: &LoaderError) -> bool {
+    find(error).is_some_and(SandboxError::is_timed_out)
 }
 
 /// Returns what is wrong with a frame, of which `error` may have words.
 fn nonsense(error: &serde_json::Error) -> String {
-    format!(
-        "what makes no sense ({})",
-        bounds::short_line(&error.to_string())
-    )
+    format!("what makes no sense ({})", short_line(&error.to_string()))
 }
 
 /// Returns what a worker is to know before it has heard anything.

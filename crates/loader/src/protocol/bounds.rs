@@ -7,13 +7,11 @@
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::report::printable::{is_printable, json_visible, visible};
-
-/// Bytes of a line of text, before the mark that it was cut there.
-const LINE_MAX: usize = 4 << 10;
+use crate::error::{LoaderError, Result};
+use crate::protocol::line::{LINE_MAX, short_line};
+use crate::report::printable::{json_visible, visible};
 
 /// Bytes of a log that a line costs beyond its own.
 const LINE_COST: u64 = 32;
@@ -30,43 +28,6 @@ const SECTIONS_MAX: usize = 5000;
 
 /// Bytes of all warnings.
 pub(crate) const WARNINGS_MAX: usize = 32 << 10;
-
-/// Returns `text` as one line that a terminal can do nothing but show, cut
-/// behind [`LINE_MAX`] bytes.
-pub(crate) fn short_line(text: &str) -> String {
-    let mut line = String::new();
-    for c in text.chars() {
-        let end = line.len();
-        if is_printable(c) {
-            line.push(c);
-        } else {
-            line.extend(c.escape_default());
-        }
-        if line.len() > LINE_MAX {
-            line.truncate(end);
-            line.push('…');
-            break;
-        }
-    }
-    line
-}
-
-/// Reads a text of a worker as [`short_line`].
-pub(crate) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    Ok(short_line(&String::deserialize(from)?))
-}
-
-/// As [`line()`], of a text that may be absent.
-pub(crate) fn some_line<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let text: Option<String> = Option::deserialize(from)?;
-    Ok(text.as_deref().map(short_line))
-}
-
-/// As [`line()`], of several.
-pub(crate) fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let lines: Vec<String> = Vec::deserialize(from)?;
-    Ok(lines.iter().map(|line| short_line(line)).collect())
-}
 
 /// Returns how many bytes of log a worker may send that is so `verbose` (`-v` is
 /// 1), where parsers may print `log_lines`.
@@ -153,16 +114,9 @@ pub(crate) fn shorten_lists<'a, T: 'a>(lists: impl Iterator<Item = &'a mut Vec<T
     left_out
 }
 
-/// A report is longer than it may be.
-#[derive(Debug, thiserror::Error)]
-#[error("a report of more than {max} bytes")]
-pub(crate) struct TooLong {
-    max: u64,
-}
-
 /// Refuses a report for people or machines that is too long once it is printed,
 /// where parsers may print `log_lines`.
-pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Result<(), TooLong> {
+pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Result<()> {
     let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
     let fits = |printed: &str| printed.len() as u64 <= max;
     let mut json = Within {
@@ -173,7 +127,9 @@ pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Resu
     if written && fits(&json_visible(&json.text)) && fits(text) && fits(&visible(text)) {
         Ok(())
     } else {
-        Err(TooLong { max })
+        Err(LoaderError::new(format!(
+            "a report of more than {max} bytes"
+        )))
     }
 }
 
@@ -203,44 +159,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::protocol::{Event, Failure};
-
-    #[test]
-    fn a_line_is_short_and_steers_nothing() {
-        assert_eq!(short_line("a\tb\n\u{202e}é"), "a\\tb\\n\\u{202e}é");
-        for text in [
-            "x".repeat(10_000),
-            "\u{1b}".repeat(10_000),
-            "é".repeat(5_000),
-        ] {
-            let line = short_line(&text);
-            assert!(line.len() <= LINE_MAX + "…".len() && line.ends_with('…'));
-            // A line that is cut at one end of the channel stays so at the other.
-            assert_eq!(short_line(&line), line);
-        }
-        let longest = "x".repeat(LINE_MAX);
-        assert_eq!(short_line(&longest), longest);
-    }
+    use crate::error::Failure;
+    use crate::protocol::Event;
 
     #[test]
     fn every_text_of_a_worker_is_read_as_a_line() {
         let text = || "\u{7}".repeat(2000);
-        let failure = Failure {
-            layer: Some(text()),
-            hook: Some(text()),
-            message: text(),
-            ..Failure::default()
-        };
+        let mut failure = Failure::new(text());
+        failure.place.layer = Some(text());
+        failure.place.hook = Some(text());
         let read = |event: &Event| {
             let event = serde_json::from_slice(&serde_json::to_vec(event).unwrap()).unwrap();
             match event {
                 Event::Log(line) => vec![line],
-                Event::Failed(failure) => {
-                    vec![
-                        failure.layer.unwrap(),
-                        failure.hook.unwrap(),
-                        failure.message,
-                    ]
+                Event::Failed(Failure { place, message }) => {
+                    vec![place.layer.unwrap(), place.hook.unwrap(), message]
                 }
                 other => panic!("{other:?}"),
             }

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use ukexec_kexec::{MemfdWriter, SealedFile};
 use ukexec_unfold::PARSER_MAX;
 
+use crate::error::{Context as _, Result};
 use crate::files::{self, layer_name, shown};
 
 /// A small file, in a bundle.
@@ -26,27 +26,27 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let writer = MemfdWriter::new("ukexec-bundle")?;
         Ok(Self { writer })
     }
 
-    pub(crate) fn add(&mut self, name: String, bytes: &[u8]) -> anyhow::Result<Bundled> {
+    pub(crate) fn add(&mut self, name: String, bytes: &[u8]) -> Result<Bundled> {
         let start = self.writer.len();
         self.writer.write_all(bytes)?;
         let range = start..self.writer.len();
         Ok(Bundled { name, range })
     }
 
-    pub(crate) fn add_file(&mut self, path: &Path) -> anyhow::Result<Bundled> {
+    pub(crate) fn add_file(&mut self, path: &Path) -> Result<Bundled> {
         let failed = || format!("cannot read parser {}", shown(path));
         self.add(
             layer_name(path),
-            &files::read_named(path, PARSER_MAX).with_context(failed)?,
+            &files::read_named(path, PARSER_MAX).context(failed)?,
         )
     }
 
-    pub(crate) fn seal(self) -> anyhow::Result<SealedFile> {
+    pub(crate) fn seal(self) -> Result<SealedFile> {
         Ok(self.writer.finish()?)
     }
 }

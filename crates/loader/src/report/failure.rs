@@ -1,19 +1,16 @@
 //! Failures in words, and where they happened.
 
-use std::error::Error as StdError;
-use std::io;
+use std::error::Error;
+use std::{io, iter};
 
-use anyhow::{Chain, Error};
-use ukexec_unfold::UnfoldError;
-
-use crate::protocol::Failure;
+use crate::error::{Failure, LoaderError};
 
 /// Returns the error and its causes as one line, each said once.
 #[must_use]
-pub fn sentence(error: &(dyn StdError + 'static)) -> String {
+pub fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut advice = "";
-    for cause in Chain::new(error) {
+    for cause in chain(error) {
         if is_long_file(cause) {
             advice = LONG_FILE;
         }
@@ -34,44 +31,42 @@ pub fn sentence(error: &(dyn StdError + 'static)) -> String {
 const LONG_FILE: &str = "; `ulimit -f` or the file system limits files, those in memory too";
 
 /// Returns whether the kernel said `EFBIG`.
-fn is_long_file(cause: &(dyn StdError + 'static)) -> bool {
+fn is_long_file(cause: &(dyn Error + 'static)) -> bool {
     let said = cause.downcast_ref::<io::Error>();
     said.is_some_and(|error| {
         error.raw_os_error().is_some() && error.kind() == io::ErrorKind::FileTooLarge
     })
 }
 
-/// Returns what is known of `error` and where it happened.
+/// Returns `error` in words, and where it happened as far as that is known.
 #[must_use]
-pub fn of(error: &Error) -> Failure {
-    if let Some(failure) = find::<Failure>(error) {
-        return Failure {
-            message: sentence(error.as_ref()),
-            ..failure.clone()
-        };
-    }
-    let unfold = find::<UnfoldError>(error);
+pub fn of(error: &(dyn Error + 'static)) -> Failure {
+    let place = error.downcast_ref().map(LoaderError::place);
     Failure {
-        layer: unfold.map(|error| error.layer().to_owned()),
-        stage: unfold.and_then(UnfoldError::stage),
-        hook: unfold.and_then(UnfoldError::hook).map(str::to_owned),
-        insn: unfold.and_then(UnfoldError::insn),
-        offset: unfold.and_then(UnfoldError::offset),
-        message: sentence(error.as_ref()),
+        // Other errors are about no image.
+        place: place.cloned().unwrap_or_default(),
+        message: sentence(error),
     }
 }
 
 /// Returns the first cause of this type.
-#[must_use]
-pub fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
-    error.chain().find_map(|cause| cause.downcast_ref())
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Returns `error` and its causes, in which a library's error stands for itself.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let chain = iter::successors(Some(error), |&error| error.source());
+    chain.map(|error| match error.downcast_ref::<LoaderError>() {
+        Some(error) => error.inner(),
+        None => error,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
-
     use super::*;
+    use crate::error::Context as _;
 
     #[derive(Debug, thiserror::Error)]
     #[error("opening a file: {cause}; raise the limit")]
@@ -83,16 +78,21 @@ mod tests {
     #[test]
     fn a_cause_with_advice_behind_it_is_said_once() {
         let cause = io::Error::from_raw_os_error(24);
-        let error = Err::<(), _>(Advised { cause }).context("cannot read x.efi");
+        let error = Err::<(), _>(LoaderError::new(Advised { cause }));
+        let error = error.context(|| "cannot read x.efi").unwrap_err();
         assert_eq!(
-            sentence(error.unwrap_err().as_ref()),
+            sentence(&error),
             "cannot read x.efi: opening a file: Too many open files (os error 24); raise the limit"
         );
     }
 
     #[test]
-    fn causes_that_nobody_told_follow() {
-        let error = anyhow::anyhow!("inner").context("middle").context("outer");
-        assert_eq!(sentence(error.as_ref()), "outer: middle: inner");
+    fn a_file_that_got_too_long_comes_with_advice() {
+        let error = LoaderError::from(io::Error::from_raw_os_error(27));
+        let expected = format!("File too large (os error 27){LONG_FILE}");
+        assert_eq!(sentence(&error), expected);
+        let error = Err::<(), _>(error).context(|| "middle");
+        let error = error.context(|| "outer").unwrap_err();
+        assert_eq!(sentence(&error), format!("outer: middle: {expected}"));
     }
 }

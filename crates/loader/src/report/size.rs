@@ -3,21 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::{Context as _, LoaderError, Result};
+
 /// A number of bytes, written as `4096`, `64K`, `64M` or `1G`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
 
-/// Why a text is not a size.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a number of bytes, such as 4096, 64K, 64M or 1G")]
-pub struct SizeError;
-
 const UNITS: [(&str, u64); 3] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
 
 impl FromStr for Size {
-    type Err = SizeError;
+    type Err = LoaderError;
 
-    fn from_str(text: &str) -> Result<Self, SizeError> {
+    fn from_str(text: &str) -> Result<Self> {
         let upper = text.trim().to_ascii_uppercase();
         let bare = upper
             .strip_suffix("IB")
@@ -27,8 +24,10 @@ impl FromStr for Size {
             .iter()
             .find_map(|(suffix, unit)| Some((bare.strip_suffix(suffix)?, *unit)))
             .unwrap_or((bare, 1));
-        let number: u64 = number.trim().parse().map_err(|_not_a_number| SizeError)?;
-        number.checked_mul(unit).map(Self).ok_or(SizeError)
+        let number: Option<u64> = number.trim().parse().ok();
+        let bytes = number.and_then(|number| number.checked_mul(unit));
+        let bytes = bytes.context(|| "expected a number of bytes, such as 4096, 64K, 64M or 1G")?;
+        Ok(Self(bytes))
     }
 }
 
@@ -59,10 +58,14 @@ mod tests {
             ("1GiB", 1 << 30),
             ("2 M", 2 << 20),
         ] {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+            assert_eq!(text.parse::<Size>().unwrap(), Size(bytes), "{text}");
         }
         for text in ["", "M", "-1", "1T", "1.5G", "99999999999G"] {
-            assert_eq!(text.parse::<Size>(), Err(SizeError), "{text}");
+            let error = text.parse::<Size>().unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "expected a number of bytes, such as 4096, 64K, 64M or 1G"
+            );
         }
     }
 

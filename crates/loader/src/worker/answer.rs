@@ -1,27 +1,29 @@
 //! From an unfolded image to the worker's answer.
 
-use anyhow::Context as _;
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
-use ukexec_bpf::{Piece, Rope, RopeError};
+use ukexec_bpf::{Piece, Rope};
 use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives};
 use ukexec_unfold::{PeBytes, selector_of};
 
 use super::outcome::{Outcome, no_kernel};
 use super::sources::Sources;
+use crate::error::{Context as _, Failure, Result};
 use crate::options::Purpose;
-use crate::protocol::{Answer, Failure, Identity, Job, Objection, bounds};
+use crate::protocol::{Answer, Identity, Job, Objection, bounds};
 use crate::report::SCHEMA;
+use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Inspection};
 use crate::report::part::{Cmdline, KernelIdentity, KernelPart, Part};
 
 /// Returns the answer to `job`.
-pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow::Result<Answer> {
+pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> Result<Answer> {
     let (report, initrd) = report(outcome, job)?;
     let unfolded = !report.stages.is_empty();
     let (text, warnings) = (report.to_string(), report.warnings.clone());
-    let document = serde_json::to_value(report).context("the report cannot be put into words")?;
+    let document =
+        serde_json::to_value(report).context(|| "the report cannot be put into words")?;
     bounds::check_report(&text, &document, job.budget.meter.log_lines)
-        .context("the image makes a report that is too long to print")?;
+        .context(|| "the image makes a report that is too long to print")?;
     Ok(Answer {
         text,
         document,
@@ -35,7 +37,7 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> anyhow:
 }
 
 /// Returns the report, and the initrd that the kernel gets.
-fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<Rope>)> {
+fn report(outcome: &Outcome, job: &Job) -> Result<(ImageReport, Option<Rope>)> {
     let mut warnings = outcome.warnings();
     let hash = job.purpose.hashes();
     let part = |rope| Part::new(rope, hash);
@@ -54,7 +56,7 @@ fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<R
             inspection = Some(Inspection { os });
             if measure {
                 let measurements = uki.and_then(|uki| measurements(outcome, job, uki.as_ref()));
-                measured = Some(measurements.context("it cannot be measured")?);
+                measured = Some(measurements.context(|| "it cannot be measured")?);
             }
         }
         Purpose::Load(_) => {
@@ -86,7 +88,7 @@ fn report(outcome: &Outcome, job: &Job) -> anyhow::Result<(ImageReport, Option<R
 
 /// Returns the outermost image as systemd-stub sees it, with the profile that was
 /// booted; `None` if it is no PE.
-fn uki<'a>(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Uki<'a, PeBytes<'a>>>> {
+fn uki<'a>(outcome: &'a Outcome, job: &Job) -> Result<Option<Uki<'a, PeBytes<'a>>>> {
     let Some(pe) = &outcome.pe else {
         return Ok(None);
     };
@@ -98,10 +100,10 @@ fn uki<'a>(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Uki<'a, PeB
     };
     let uki = match (chosen, selector) {
         (Some(number), _) => Uki::new(image, pe, number)?,
-        (None, Some(selector)) => Uki::select(image, pe, selector)?.context(
+        (None, Some(selector)) => Uki::select(image, pe, selector)?.context(|| {
             "the image's parser does not say which profile it took, and no built-in parser finds \
-             it",
-        )?,
+             it"
+        })?,
         (None, None) => Uki::new(image, pe, 0)?,
     };
     Ok(Some(uki))
@@ -109,13 +111,13 @@ fn uki<'a>(outcome: &'a Outcome, job: &Job) -> anyhow::Result<Option<Uki<'a, PeB
 
 /// Returns what goes behind the initrd, and warns of what kexec leaves out.
 fn extra_files(
-    uki: &anyhow::Result<Option<Uki<'_, PeBytes<'_>>>>,
+    uki: &Result<Option<Uki<'_, PeBytes<'_>>>>,
     warnings: &mut Vec<String>,
 ) -> Vec<ExtraFile> {
     let files = match uki {
         Ok(Some(uki)) => uki.extra_files().map_err(|error| error.to_string()),
         Ok(None) => Ok(Vec::new()),
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err(sentence(error)),
     };
     let files = files.unwrap_or_else(|error| {
         warnings.push(format!(
@@ -135,7 +137,7 @@ fn extra_files(
 }
 
 /// Returns the initrd with `files` of the image behind it.
-fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>, RopeError> {
+fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>> {
     if files.is_empty() {
         return Ok(outcome.initrd.clone());
     }
@@ -156,7 +158,7 @@ fn measurements(
     outcome: &Outcome,
     job: &Job,
     uki: Option<&Uki<'_, PeBytes<'_>>>,
-) -> anyhow::Result<Measurements> {
+) -> Result<Measurements> {
     let mut measurements = Measurements::default();
     let mut initrd = outcome.initrd.clone();
     if let Some(uki) = uki {

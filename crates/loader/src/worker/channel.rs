@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, bail};
 use ukexec_sandbox::Channel;
 
-use crate::protocol::bounds::{self, LogLeft};
+use crate::error::{Context as _, LoaderError, Result};
+use crate::protocol::bounds::LogLeft;
+use crate::protocol::line::short_line;
 use crate::protocol::{Event, LIMITS, Request};
 
 /// The channel, in the protocol's words.
@@ -31,28 +32,28 @@ impl ParentChannel {
     }
 
     /// Sends `event` to the parent.
-    pub(crate) fn send(&self, event: &Event) -> anyhow::Result<()> {
-        let frame = serde_json::to_vec(event).context("an answer cannot be put into words")?;
+    pub(crate) fn send(&self, event: &Event) -> Result<()> {
+        let frame = serde_json::to_vec(event).context(|| "an answer cannot be put into words")?;
         self.send_frame(&frame)
     }
 
-    pub(crate) fn send_frame(&self, frame: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn send_frame(&self, frame: &[u8]) -> Result<()> {
         if frame.len() > LIMITS.frame {
-            bail!(
+            return Err(LoaderError::new(format!(
                 "the answer has {} bytes, where {} are all that go: its parts are in too many \
                  pieces",
                 frame.len(),
                 LIMITS.frame
-            );
+            )));
         }
         self.channel
             .send(frame, &[])
-            .context("the parent does not listen")
+            .context(|| "the parent does not listen")
     }
 
     /// Adds a line to the log, as long as there is room in it.
-    pub(crate) fn log(&self, text: &str) -> anyhow::Result<()> {
-        let line = bounds::short_line(text.trim_end_matches('\n'));
+    pub(crate) fn log(&self, text: &str) -> Result<()> {
+        let line = short_line(text.trim_end_matches('\n'));
         if self.log.take(&line) {
             return self.send(&Event::Log(line));
         }
@@ -64,22 +65,24 @@ impl ParentChannel {
     }
 
     /// Waits for a request; `None` when the parent has no more.
-    pub(crate) fn receive(&self) -> anyhow::Result<Option<(Request, Option<OwnedFd>)>> {
+    pub(crate) fn receive(&self) -> Result<Option<(Request, Option<OwnedFd>)>> {
         let message = self.channel.receive(LIMITS);
-        let Some(message) = message.context("the parent cannot be heard")? else {
+        let Some(message) = message.context(|| "the parent cannot be heard")? else {
             return Ok(None);
         };
         let request =
-            serde_json::from_slice(&message.frame).context("a request that makes no sense")?;
+            serde_json::from_slice(&message.frame).context(|| "a request that makes no sense")?;
         Ok(Some((request, message.descriptors.into_iter().next())))
     }
 
     /// Asks the parent for memory to write into.
-    pub(crate) fn output(&self) -> anyhow::Result<OwnedFd> {
+    pub(crate) fn output(&self) -> Result<OwnedFd> {
         self.send(&Event::Output)?;
         match self.receive()? {
             Some((Request::Output, Some(descriptor))) => Ok(descriptor),
-            other => bail!("an output was asked for, and the answer was {other:?}"),
+            other => Err(LoaderError::new(format!(
+                "an output was asked for, and the answer was {other:?}"
+            ))),
         }
     }
 }

@@ -13,9 +13,8 @@ use ukexec_pe::ByteRanges;
 use ukexec_signature::{AlgorithmSet, DigestRequest};
 
 use super::channel::ParentChannel;
-use crate::protocol::{
-    Answer, CUTS_MAX, Event, Failure, Identity, LIMITS, Objection, Request, Span,
-};
+use crate::error::Failure;
+use crate::protocol::{Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, Span};
 
 /// Tries `way`. Getting that far without being ended is what must not happen;
 /// the parent then gets an exit code that says so.
@@ -59,10 +58,7 @@ pub(crate) fn lie(way: &str, parent: &ParentChannel) {
         ],
         "lie: lines" => {
             let message = "x\nukexec: loaded\u{202e}\u{2028}\u{1b}[2J\u{200b}".to_owned();
-            let failure = Failure {
-                message: message.clone(),
-                ..Failure::default()
-            };
+            let failure = Failure::new(message.clone());
             vec![Event::Log(message), Event::Failed(failure)]
         }
         "sleep behind a log" => log().collect(),
@@ -91,11 +87,8 @@ pub(crate) fn flood(way: &str, parent: &ParentChannel) {
         "ranges" => (vec![], vec![hashed(1 << 17, 0)]),
         "padding" => (vec![], vec![hashed(1, u64::MAX)]),
         "failures" => {
-            let failure = Failure {
-                message: much(),
-                layer: Some(much()),
-                ..Failure::default()
-            };
+            let mut failure = Failure::new(much());
+            failure.place.layer = Some(much());
             (vec![], vec![Event::Failed(failure)])
         }
         "freed" => (

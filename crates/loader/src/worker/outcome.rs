@@ -2,22 +2,22 @@
 
 use std::error::Error;
 
-use anyhow::Context as _;
 use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
-    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, UnfoldError,
-    built_in_parsers, unfold_with,
+    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers,
+    unfold_with,
 };
 
 use super::initrd;
 use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
+use crate::error::{Context as _, Failure, LoaderError, Place, Result};
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
-use crate::protocol::{CallersInitrd, Failure, Job};
+use crate::protocol::{CallersInitrd, Job};
 use crate::report::failure::sentence;
 use crate::report::signature::SignatureReport;
 
@@ -60,7 +60,7 @@ impl Outcome {
         policy: &TrustPolicy,
         notes: &mut Vec<String>,
         sources: &mut Sources,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self> {
         let image = sources.rope(&job.image)?;
         notes.extend(policy.notes());
         let initrd = callers_initrd(job, sources, notes)?;
@@ -72,6 +72,7 @@ impl Outcome {
         };
         let options = options(job, bundle, policy, notes)?;
         let mut admission = Admission {
+            hopeless: None,
             has_more_parsers: job.parser.is_some() || !job.parsers.is_empty(),
             verifier: Verifier::new(
                 policy,
@@ -82,7 +83,10 @@ impl Outcome {
         };
         let mut budget = job.budget.clone();
         let mut unfolded = unfold_with(input, &options, &mut admission, sources, &mut budget)
-            .map_err(plain_failure)?;
+            .map_err(|error| match admission.hopeless.take() {
+                Some(failure) => failure.into(),
+                None => LoaderError::from(error),
+            })?;
         notes.extend(shorten(&mut unfolded.report, job.budget.meter.log_lines));
         let signatures = admission.verifier.found;
         let mut identity = identify(&PeBytes(&unfolded.kernel));
@@ -150,26 +154,22 @@ impl Outcome {
 /// others.
 struct Admission<'a> {
     has_more_parsers: bool,
+    /// Its failure, which is the same as when no unfolding has begun.
+    hopeless: Option<Failure>,
     verifier: Verifier<'a>,
 }
 
 impl Gate for Admission<'_> {
     fn admit(&mut self, layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
         if self.verifier.found.is_empty() {
-            check_hopeless(layer.pe, layer.image, layer.path, self.has_more_parsers)?;
+            let more = self.has_more_parsers;
+            if let Err(failure) = check_hopeless(layer.pe, layer.image, layer.path, more) {
+                let message = failure.message.clone();
+                self.hopeless = Some(failure);
+                return Err(message.into());
+            }
         }
         self.verifier.admit(layer)
-    }
-}
-
-/// Returns the failure of a hopeless image as it is when no unfolding has begun.
-fn plain_failure(error: UnfoldError) -> anyhow::Error {
-    let reason = error
-        .source()
-        .and_then(|reason| reason.downcast_ref::<Failure>());
-    match reason {
-        Some(failure) => failure.clone().into(),
-        None => error.into(),
     }
 }
 
@@ -200,17 +200,18 @@ pub(super) fn check_hopeless(
 
 /// Returns what there is to say of the layer at `path`, which is no kernel.
 pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
-    Failure {
+    let place = Place {
         layer: Some(path.to_owned()),
         offset: error.offset(),
-        message: format!("{path}: {}", sentence(error)),
-        ..Failure::default()
-    }
+        ..Place::default()
+    };
+    let message = format!("{path}: {}", sentence(error));
+    Failure { place, message }
 }
 
 /// Returns the caller's initrds, and adds to `notes` those that a kernel would find
 /// nothing in.
-fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> anyhow::Result<Rope> {
+fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> Result<Rope> {
     let mut initrds = Vec::new();
     for CallersInitrd { name, spans } in &job.initrds {
         let rope = sources.rope(spans)?;
@@ -238,7 +239,7 @@ fn options(
     bundle: &Rope,
     policy: &TrustPolicy,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Options> {
+) -> Result<Options> {
     let mut parsers = Vec::new();
     for parser in &job.parsers {
         let parser = parser_file(parser, ParserOrigin::ParsersD, bundle)?;
@@ -254,7 +255,7 @@ fn options(
         .transpose()?;
     if let Some(parser) = &parser {
         let failed = || format!("parser {} may not run", parser.name);
-        policy.admits(parser).with_context(failed)?;
+        policy.admits(parser).context(failed)?;
     }
     Ok(Options {
         parser,
@@ -267,11 +268,7 @@ fn options(
     })
 }
 
-fn parser_file(
-    parser: &Bundled,
-    origin: ParserOrigin,
-    bundle: &Rope,
-) -> anyhow::Result<ParserFile> {
+fn parser_file(parser: &Bundled, origin: ParserOrigin, bundle: &Rope) -> Result<ParserFile> {
     let object = bundle.slice(parser.range.clone())?.to_vec()?;
     Ok(ParserFile {
         name: parser.name.clone(),

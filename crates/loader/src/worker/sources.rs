@@ -5,11 +5,11 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use ukexec_bpf::{Piece, Rope, Source, SourceId};
 use ukexec_unfold::{Output, Store};
 
 use super::channel::ParentChannel;
+use crate::error::{Context as _, Result};
 use crate::fd_source::FdSource;
 use crate::protocol::{Event, Span};
 
@@ -43,14 +43,14 @@ impl Sources {
     }
 
     /// Returns the bytes that `spans` name.
-    pub(crate) fn rope(&self, spans: &[Span]) -> anyhow::Result<Rope> {
+    pub(crate) fn rope(&self, spans: &[Span]) -> Result<Rope> {
         let mut rope = Rope::new();
         for span in spans {
             rope.push(match span {
                 Span::Zeros(len) => Piece::Zeros(*len),
                 Span::Source { id, range } => {
                     let given = self.given.get(*id as usize);
-                    let source = given.with_context(|| format!("source {id} was not given"))?;
+                    let source = given.context(|| format!("source {id} was not given"))?;
                     Piece::Source {
                         id: SourceId(*id),
                         source: Arc::clone(source) as Arc<dyn Source>,
@@ -64,7 +64,7 @@ impl Sources {
 
     /// Returns `rope` in numbers. Pieces in this process's memory are written
     /// into an output first, which stays until this value goes.
-    pub(crate) fn spans(&mut self, rope: &Rope) -> anyhow::Result<Vec<Span>> {
+    pub(crate) fn spans(&mut self, rope: &Rope) -> Result<Vec<Span>> {
         let spilled = self.spill(rope)?;
         let mut at = 0;
         let span = |piece: &Piece| {
@@ -75,7 +75,7 @@ impl Sources {
                 },
                 Piece::Zeros(len) => Span::Zeros(*len),
                 Piece::Memory(bytes) => {
-                    let SourceId(id) = spilled.context("a piece in memory was not written")?;
+                    let SourceId(id) = spilled.context(|| "a piece in memory was not written")?;
                     let start = at;
                     at += bytes.len() as u64;
                     let range = start..at;
@@ -88,7 +88,7 @@ impl Sources {
 
     /// Writes the pieces of `rope` that lie in memory into an output, if there
     /// are any.
-    fn spill(&mut self, rope: &Rope) -> anyhow::Result<Option<SourceId>> {
+    fn spill(&mut self, rope: &Rope) -> Result<Option<SourceId>> {
         let mut memory = rope
             .pieces()
             .iter()

@@ -1,8 +1,8 @@
 //! Trusted keys, and how images that none of them vouches for are treated.
 
-use anyhow::{Context as _, bail};
+use std::fmt::Display;
 use tracing::info;
-use ukexec_bpf::Rope;
+use ukexec_bpf::{Rope, RopeError};
 use ukexec_pe::PeImage;
 use ukexec_signature::{
     Checks, DigestRequest, Trust, digests_needed, machine_trust, verify_appended,
@@ -10,6 +10,7 @@ use ukexec_signature::{
 use ukexec_unfold::{ParserFile, PeBytes};
 
 use crate::config::policy::{Because, Enforcement};
+use crate::error::{Context as _, LoaderError, Result};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{Trusted, Verification};
 
@@ -25,26 +26,28 @@ pub(crate) struct TrustPolicy {
 
 impl TrustPolicy {
     /// Reads what `verification` says to trust; its files are in `bundle`.
-    pub(crate) fn new(verification: &Verification, bundle: &Rope) -> anyhow::Result<Self> {
-        let read = |file: &Bundled| -> anyhow::Result<Vec<u8>> {
-            Ok(bundle.slice(file.range.clone())?.to_vec()?)
-        };
+    pub(crate) fn new(verification: &Verification, bundle: &Rope) -> Result<Self> {
+        let read = |file: &Bundled| bundle.slice(file.range.clone())?.to_vec();
         // Where the machine is not asked, none of its variables counts.
         let variables = verification.machine.as_deref().unwrap_or_default();
         let mut trust = machine_trust(|path| {
             let variable = variables.iter().find(|variable| variable.name == path);
             variable.map(read).transpose()
         })
-        .context("this machine's own keys cannot be read")?;
+        .context(|| "this machine's own keys cannot be read")?;
         for trusted in &verification.trusted {
-            add(&mut trust, trusted, read).context("what --trust names cannot be used")?;
+            add(&mut trust, trusted, read).context(|| "what --trust names cannot be used")?;
         }
         let enforcement = verification.enforcement;
         if let Enforcement::Require(because) = enforcement
             && let Some(entry) = trust.unread_revocations().first()
         {
-            let entry = entry.to_string();
-            return Err(UnreadRevocation { entry, because }.into());
+            return Err(LoaderError::new(format!(
+                "{entry}; it could revoke any image, and a good signature is required, {} \
+                 (--trust with files leaves the machine's lists out, --verify=off takes the image \
+                 as it is)",
+                because.reason()
+            )));
         }
         Ok(Self {
             enforcement,
@@ -91,7 +94,7 @@ impl TrustPolicy {
 
     /// Returns whether `parser`, which no image carries, may run: where nothing
     /// counts that is not verified, it is signed like a kernel module.
-    pub(crate) fn admits(&self, parser: &ParserFile) -> Result<(), NotVerified> {
+    pub(crate) fn admits(&self, parser: &ParserFile) -> Result<()> {
         let Some(because) = self.required() else {
             return Ok(());
         };
@@ -99,10 +102,7 @@ impl TrustPolicy {
         if verdict.is_good() {
             return Ok(());
         }
-        Err(NotVerified {
-            verdict: verdict.to_string(),
-            because,
-        })
+        Err(not_verified(&verdict, because))
     }
 }
 
@@ -113,8 +113,8 @@ pub(super) const NOT_LOOKED_AT: &str = "not looked at";
 fn add(
     trust: &mut Trust,
     trusted: &Trusted,
-    read: impl Fn(&Bundled) -> anyhow::Result<Vec<u8>>,
-) -> anyhow::Result<()> {
+    read: impl Fn(&Bundled) -> Result<Vec<u8>, RopeError>,
+) -> Result<()> {
     let (name, files) = match trusted {
         Trusted::File(file) => return Ok(trust.add_file(&file.name, &read(file)?)?),
         Trusted::Folder { name, files } => (name, files),
@@ -128,31 +128,18 @@ fn add(
         }
     }
     if is_empty {
-        bail!("{name}: no file in this folder of trusted keys holds a certificate (-v says more)");
+        return Err(LoaderError::new(format!(
+            "{name}: no file in this folder of trusted keys holds a certificate (-v says more)"
+        )));
     }
     Ok(())
 }
 
-/// A layer is not what anybody trusted has signed.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{verdict}; a good signature is required, {} (--trust names keys to trust, \
-     --verify=off takes the image as it is)",
-    because.reason()
-)]
-pub(crate) struct NotVerified {
-    pub(super) verdict: String,
-    pub(super) because: Because,
-}
-
-/// Nobody can say what an entry of a revocation list revokes.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{entry}; it could revoke any image, and a good signature is required, {} \
-     (--trust with files leaves the machine's lists out, --verify=off takes the image as it is)",
-    because.reason()
-)]
-struct UnreadRevocation {
-    entry: String,
-    because: Because,
+/// Returns the error of a layer or a parser that nobody who is trusted has signed.
+pub(super) fn not_verified(verdict: impl Display, because: Because) -> LoaderError {
+    LoaderError::new(format!(
+        "{verdict}; a good signature is required, {} (--trust names keys to trust, --verify=off \
+         takes the image as it is)",
+        because.reason()
+    ))
 }

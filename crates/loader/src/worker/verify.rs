@@ -12,8 +12,8 @@ use ukexec_signature::{
 };
 use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
-use super::trust_policy::{NOT_LOOKED_AT, NotVerified, TrustPolicy};
-use crate::config::policy::Because;
+use super::trust_policy::{NOT_LOOKED_AT, TrustPolicy, not_verified};
+use crate::error::{LoaderError, Result};
 use crate::report::signature::SignatureReport;
 
 /// Looks at the layers of one unfolding.
@@ -30,17 +30,6 @@ pub(crate) struct Verifier<'a> {
     had_pe: bool,
     /// The findings, layer by layer.
     pub(crate) found: Vec<SignatureReport>,
-}
-
-/// A signed image's own parser would not run.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "--no-embedded-parser: the image carries a parser of its own, which is part of what was \
-     signed, and a good signature is required, {}; leave the option out",
-    because.reason()
-)]
-struct PassedOver {
-    because: Because,
 }
 
 impl<'a> Verifier<'a> {
@@ -62,10 +51,15 @@ impl<'a> Verifier<'a> {
 
     /// Refuses to pass over a parser that is part of what was signed: another
     /// one may read something else out of the same image.
-    fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<(), PassedOver> {
+    fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<()> {
         match self.policy.required() {
             Some(because) if !self.embedded_parsers && layer.carries_parser() => {
-                Err(PassedOver { because })
+                Err(LoaderError::new(format!(
+                    "--no-embedded-parser: the image carries a parser of its own, which is part \
+                     of what was signed, and a good signature is required, {}; leave the option \
+                     out",
+                    because.reason()
+                )))
             }
             _ => Ok(()),
         }
@@ -73,7 +67,7 @@ impl<'a> Verifier<'a> {
 
     /// Refuses the outermost PE image in what is signed and is none itself, such
     /// as a compressed kernel, if its SBAT generation is too old.
-    fn check_covered_sbat(&self, layer: &LayerAtGate<'_>) -> Result<(), NotVerified> {
+    fn check_covered_sbat(&self, layer: &LayerAtGate<'_>) -> Result<()> {
         let (Some(because), Some(pe)) = (self.policy.required(), layer.pe) else {
             return Ok(());
         };
@@ -81,10 +75,7 @@ impl<'a> Verifier<'a> {
             return Ok(());
         }
         match revoked_by_sbat(pe, &PeBytes(layer.image), &self.policy.trust) {
-            Some(revoked) => Err(NotVerified {
-                verdict: revoked.to_string(),
-                because,
-            }),
+            Some(revoked) => Err(not_verified(revoked, because)),
             None => Ok(()),
         }
     }
@@ -135,7 +126,7 @@ impl Gate for Verifier<'_> {
         {
             // Every layer that none covers is looked at where signatures are required.
             let verdict = verdict.map_or_else(|| NOT_LOOKED_AT.to_owned(), |it| it.to_string());
-            return Err(NotVerified { verdict, because }.into());
+            return Err(not_verified(verdict, because).into());
         }
         self.check_covered_sbat(layer)?;
         self.had_pe |= layer.pe.is_some();
@@ -150,7 +141,7 @@ impl Gate for Verifier<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::policy::Enforcement;
+    use crate::config::policy::{Because, Enforcement};
     use expect_test::expect;
     use ukexec_bpf::Rope;
     use ukexec_signature::machine_trust;
@@ -167,10 +158,10 @@ mod tests {
         let image = ukexec_pe::attach(&uki(), ".sbat", sbat, ukexec_pe::EditOptions::default());
         let image = image.unwrap();
         let gate = |level: &'static [u8], covering: &str, had_pe| {
-            let sbat_level = |path: &str| {
+            let sbat_level = |path: &str| -> Result<_> {
                 let content = [&[6, 0, 0, 0], level].concat();
                 let is_level = path.starts_with("efivars/SbatLevelRT");
-                anyhow::Ok(is_level.then_some(content))
+                Ok(is_level.then_some(content))
             };
             let policy = TrustPolicy {
                 enforcement: Enforcement::Require(Because::Asked),

@@ -9,7 +9,7 @@ use ukexec_bpf::Parser;
 use ukexec_bpf::trace::Tracer;
 use ukexec_kexec::{Readers, create_file};
 use ukexec_loader::report::ParserRunReport;
-use ukexec_loader::{join_initrds, layer_name, open_rope};
+use ukexec_loader::{LoaderError, join_initrds, layer_name, open_rope};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, Resource, run_stage,
 };
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     );
     // The trace of a stage that failed is wanted most.
     let printed = reporter.finish();
-    let report = ParserRunReport::new(&done?)?;
+    let report = ParserRunReport::new(&done.map_err(LoaderError::from)?)?;
     printed?;
     if args.json {
         console::json(&serde_json::to_value(&report)?)?;
