@@ -63,7 +63,7 @@ fn read_hash_write(from: &Path, to: &Path) -> TakenDigests {
     let len = from.metadata().expect("it is a file").len();
     let request = DigestRequest {
         ranges: ByteRanges::from(0..len),
-        algorithms: [Algorithm::Sha256].into_iter().collect(),
+        algorithms: [Algorithm::Sha256].into(),
     };
     let mut hasher = Hasher::new(request).expect("one range");
     let mut buf = vec![0; 256 << 10];
@@ -85,8 +85,7 @@ fn read_hash_write(from: &Path, to: &Path) -> TakenDigests {
 fn allow(image: &[u8]) -> Vec<u8> {
     let pe = ukexec_pe::PeImage::parse(image).expect("a PE");
     let ranges = pe.authenticode_ranges().expect("one to be signed");
-    let sha256 = [Algorithm::Sha256].into_iter().collect();
-    let digests = digests_of(image, &ranges, sha256).expect("it is in memory");
+    let digests = digests_of(image, &ranges, [Algorithm::Sha256]).expect("it is in memory");
     // EFI_CERT_SHA256_GUID
     let mut list = vec![
         0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43,

@@ -7,7 +7,6 @@
 //! It need not carry the signer's certificate.
 
 use alloc::{string::ToString, vec::Vec};
-use core::iter;
 
 use der::asn1::ObjectIdentifier;
 use ukexec_pe::{ByteRanges, ReadAt};
@@ -117,7 +116,7 @@ fn verify(
 ) -> Result<Verdict, SignatureError> {
     let algorithm = signed.signer.algorithm;
     let all = ByteRanges::from(0..signed_len);
-    let digests = digests_of(file, &all, iter::once(algorithm).collect());
+    let digests = digests_of(file, &all, [algorithm]);
     let digests = digests.map_err(|cause| SignatureError::reading(0, signed_len, cause))?;
     if let Some(revocation) = trust.revokes_image(&digests) {
         return Ok(Verdict::Revoked {

@@ -3,6 +3,8 @@
 //!
 //! Spec: "Windows Authenticode Portable Executable Signature Format".
 
+use alloc::collections::BTreeSet;
+
 use der::asn1::ObjectIdentifier;
 
 use crate::algorithm::{digest_algorithm, known_digest_algorithm, oid};
@@ -10,11 +12,11 @@ use crate::error::{missing, unexpected};
 use crate::pkcs7::{SignedData, SignerId};
 use crate::table::certificate_table;
 use crate::tlv::Element;
-use crate::{Algorithm, AlgorithmSet, SignatureError};
+use crate::{Algorithm, SignatureError};
 
 /// Returns which digests of the image its signatures need. One that
 /// cannot be read needs none; its verdict says what is wrong with it.
-pub(crate) fn algorithms_of(table: &[u8]) -> AlgorithmSet {
+pub(crate) fn algorithms_of(table: &[u8]) -> BTreeSet<Algorithm> {
     certificate_table(table)
         .into_iter()
         .flatten()

@@ -1,13 +1,16 @@
 //! Digests of images, as Authenticode and the kernel use them.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha1::Sha1;
+use sha2::digest::DynDigest;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-/// A digest algorithm.
+use crate::read::wide;
+
+/// A digest algorithm. Those with shorter digests come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
@@ -22,16 +25,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All algorithms, the shortest digest first.
-    pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
-
     /// Returns the length of a digest in bytes.
-    pub fn digest_len(self) -> usize {
-        usize::from(self.short_len())
-    }
-
-    /// Returns the length of a digest in bytes, which fits every number.
-    pub(crate) const fn short_len(self) -> u8 {
+    pub const fn digest_len(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 => 32,
@@ -47,19 +42,19 @@ impl Algorithm {
 
     /// Returns the digest of `parts`, one behind the other.
     pub(crate) fn digest_of_parts(self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut state = State::new(self);
+        let mut state = self.state();
         for part in parts {
             state.update(part);
         }
-        state.finish()
+        state.finalize().into_vec()
     }
 
-    const fn bit(self) -> u8 {
+    fn state(self) -> Box<dyn DynDigest> {
         match self {
-            Self::Sha1 => 1,
-            Self::Sha256 => 2,
-            Self::Sha384 => 4,
-            Self::Sha512 => 8,
+            Self::Sha1 => Box::new(Sha1::new()),
+            Self::Sha256 => Box::new(Sha256::new()),
+            Self::Sha384 => Box::new(Sha384::new()),
+            Self::Sha512 => Box::new(Sha512::new()),
         }
     }
 }
@@ -75,50 +70,6 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A set of digest algorithms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AlgorithmSet(u8);
-
-impl AlgorithmSet {
-    /// Returns whether `algorithm` is in the set.
-    pub const fn contains(self, algorithm: Algorithm) -> bool {
-        self.0 & algorithm.bit() != 0
-    }
-
-    /// Puts `algorithm` into the set.
-    pub fn insert(&mut self, algorithm: Algorithm) {
-        self.0 |= algorithm.bit();
-    }
-
-    /// Returns what is in either set.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Returns whether nothing is in the set.
-    pub fn is_empty(self) -> bool {
-        self.iter().next().is_none()
-    }
-
-    /// Returns what is in the set, the shortest digest first.
-    pub fn iter(self) -> impl Iterator<Item = Algorithm> {
-        Algorithm::ALL
-            .into_iter()
-            .filter(move |algorithm| self.contains(*algorithm))
-    }
-}
-
-impl FromIterator<Algorithm> for AlgorithmSet {
-    fn from_iter<I: IntoIterator<Item = Algorithm>>(algorithms: I) -> Self {
-        let mut set = Self::default();
-        for algorithm in algorithms {
-            set.insert(algorithm);
-        }
-        set
-    }
-}
-
 /// Digests of the same bytes, at most one for each algorithm.
 ///
 /// An image that is not signed may have a length that is no multiple of 8.
@@ -126,36 +77,27 @@ impl FromIterator<Algorithm> for AlgorithmSet {
 /// takes, and the padded one that some tools list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
-    taken: Vec<(Algorithm, Vec<u8>)>,
+    taken: BTreeMap<Algorithm, Vec<u8>>,
     /// Empty where there is nothing to pad.
-    padded: Vec<(Algorithm, Vec<u8>)>,
+    padded: BTreeMap<Algorithm, Vec<u8>>,
 }
 
 impl Digests {
-    /// Returns these digests, with those of the same bytes padded beside them.
-    pub(crate) fn with_padded(self, padded: Self) -> Self {
-        Self {
-            taken: self.taken,
-            padded: padded.taken,
-        }
-    }
-
     /// Returns the digest by `algorithm`, if it was taken: of the bytes alone.
     pub fn get(&self, algorithm: Algorithm) -> Option<&[u8]> {
-        find(&self.taken, algorithm)
+        self.taken.get(&algorithm).map(Vec::as_slice)
     }
 
     /// Returns the digest by `algorithm` of the padded bytes, if it was taken
     /// and there is something to pad.
     pub fn padded(&self, algorithm: Algorithm) -> Option<&[u8]> {
-        find(&self.padded, algorithm)
+        self.padded.get(&algorithm).map(Vec::as_slice)
     }
 
     /// Returns all digests of the bytes alone, with their algorithms.
     pub fn iter(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
-        self.taken
-            .iter()
-            .map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
+        let taken = self.taken.iter();
+        taken.map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
     }
 
     /// Serialises the digests of the bytes alone as reports have them: in hex, by
@@ -173,14 +115,9 @@ impl FromIterator<(Algorithm, Vec<u8>)> for Digests {
     fn from_iter<I: IntoIterator<Item = (Algorithm, Vec<u8>)>>(digests: I) -> Self {
         Self {
             taken: digests.into_iter().collect(),
-            padded: Vec::new(),
+            padded: BTreeMap::new(),
         }
     }
-}
-
-fn find(digests: &[(Algorithm, Vec<u8>)], algorithm: Algorithm) -> Option<&[u8]> {
-    let found = digests.iter().find(|(which, _)| *which == algorithm);
-    found.map(|(_, digest)| digest.as_slice())
 }
 
 impl fmt::Display for Digests {
@@ -209,40 +146,61 @@ impl Serialize for Hex<'_> {
     }
 }
 
-/// A digest that is being taken.
-#[derive(Clone, Debug)]
-pub(crate) enum State {
-    Sha1(Sha1),
-    Sha256(Sha256),
-    Sha384(Sha384),
-    Sha512(Sha512),
-}
+/// Digests that are being taken of the same bytes.
+pub(crate) struct States(BTreeMap<Algorithm, Box<dyn DynDigest>>);
 
-impl State {
-    pub(crate) fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha1 => Self::Sha1(Sha1::new()),
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha384 => Self::Sha384(Sha384::new()),
-            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
-        }
+impl States {
+    pub(crate) fn new(algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        let algorithms = algorithms.into_iter();
+        Self(algorithms.map(|one| (one, one.state())).collect())
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha1(state) => state.update(bytes),
-            Self::Sha256(state) => state.update(bytes),
-            Self::Sha384(state) => state.update(bytes),
-            Self::Sha512(state) => state.update(bytes),
+        for state in self.0.values_mut() {
+            state.update(bytes);
         }
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Sha1(state) => state.finalize().to_vec(),
-            Self::Sha256(state) => state.finalize().to_vec(),
-            Self::Sha384(state) => state.finalize().to_vec(),
-            Self::Sha512(state) => state.finalize().to_vec(),
+    /// Returns the digests; where `padding` is not 0, also those with as many zeros
+    /// behind the bytes.
+    pub(crate) fn finish(self, padding: u64) -> Digests {
+        let digests = |states: Self| -> BTreeMap<_, _> {
+            let states = states.0.into_iter();
+            states
+                .map(|(one, state)| (one, state.finalize().into_vec()))
+                .collect()
+        };
+        if padding == 0 {
+            return Digests {
+                taken: digests(self),
+                padded: BTreeMap::new(),
+            };
         }
+        let states = self.0.iter();
+        let mut padded = Self(
+            states
+                .map(|(one, state)| (*one, state.box_clone()))
+                .collect(),
+        );
+        let zeros = [0; 64];
+        let mut left = padding;
+        while left > 0 {
+            let last = usize::try_from(left)
+                .ok()
+                .and_then(|left| zeros.get(..left));
+            let part = last.unwrap_or(&zeros); // or there are more to come
+            padded.update(part);
+            left = left.saturating_sub(wide(part.len()));
+        }
+        Digests {
+            taken: digests(self),
+            padded: digests(padded),
+        }
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }

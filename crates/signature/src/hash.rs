@@ -1,14 +1,14 @@
 //! Taking an image's Authenticode digests, in one pass or by going back.
 
-use alloc::{format, vec, vec::Vec};
+use alloc::{collections::BTreeSet, format, vec, vec::Vec};
 use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use ukexec_pe::{ByteRanges, ReadAt};
 
-use crate::digest::State;
+use crate::digest::States;
 use crate::read::wide;
-use crate::{Algorithm, AlgorithmSet, Digests, SignatureError};
+use crate::{Algorithm, Digests, SignatureError};
 
 /// Which digests are to be taken of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct DigestRequest {
     /// Of what bytes.
     pub ranges: ByteRanges,
     /// By which algorithms.
-    pub algorithms: AlgorithmSet,
+    pub algorithms: BTreeSet<Algorithm>,
 }
 
 /// Digests of an image, and of what bytes they are. A [`Hasher`] makes them.
@@ -45,7 +45,7 @@ impl TakenDigests {
 /// use ukexec_signature::{Algorithm, DigestRequest, Hasher};
 ///
 /// let ranges = ByteRanges { ranges: vec![0..2, 4..6], padding: 2 };
-/// let algorithms = [Algorithm::Sha256].into_iter().collect();
+/// let algorithms = [Algorithm::Sha256].into();
 /// let mut hasher = Hasher::new(DigestRequest { ranges, algorithms })?;
 /// hasher.update(0, b"ab-")?;
 /// hasher.update(3, b"-cd")?;
@@ -60,7 +60,7 @@ pub struct Hasher {
     /// What is still to be hashed, the next range last.
     left: Vec<Range<u64>>,
     ranges: ByteRanges,
-    states: Vec<(Algorithm, State)>,
+    states: States,
 }
 
 impl Hasher {
@@ -83,7 +83,7 @@ impl Hasher {
         Ok(Self {
             left: ranges.ranges.iter().rev().cloned().collect(),
             ranges,
-            states: states(algorithms),
+            states: States::new(algorithms),
         })
     }
 
@@ -103,9 +103,7 @@ impl Hasher {
                 let hashed = range.start..range.end.min(end);
                 let bytes = within(file_offset, bytes, &hashed)
                     .ok_or_else(|| out_of_order(range.start, file_offset))?;
-                for (_, state) in &mut self.states {
-                    state.update(bytes);
-                }
+                self.states.update(bytes);
                 range.start = hashed.end;
             }
             if range.start == range.end {
@@ -125,7 +123,7 @@ impl Hasher {
             return Err(out_of_order(missing.start, u64::MAX));
         }
         Ok(TakenDigests {
-            digests: finish(self.states, self.ranges.padding),
+            digests: self.states.finish(self.ranges.padding),
             ranges: self.ranges,
         })
     }
@@ -140,9 +138,9 @@ impl Hasher {
 pub fn digests_of<R: ReadAt + ?Sized>(
     image: &R,
     ranges: &ByteRanges,
-    algorithms: AlgorithmSet,
+    algorithms: impl IntoIterator<Item = Algorithm>,
 ) -> Result<Digests, R::Error> {
-    let mut states = states(algorithms);
+    let mut states = States::new(algorithms);
     let mut buf = vec![0; CHUNK];
     for range in &ranges.ranges {
         let mut at = range.start;
@@ -153,13 +151,11 @@ pub fn digests_of<R: ReadAt + ?Sized>(
                 None => &mut buf,
             };
             image.read_at(at, chunk)?;
-            for (_, state) in &mut states {
-                state.update(chunk);
-            }
+            states.update(chunk);
             at = at.saturating_add(wide(chunk.len()));
         }
     }
-    Ok(finish(states, ranges.padding))
+    Ok(states.finish(ranges.padding))
 }
 
 /// Bytes to be hashed did not come, or not in order.
@@ -168,40 +164,6 @@ fn out_of_order(expected: u64, found: u64) -> SignatureError {
         "taking the digest: expected the bytes at file offset {expected:#x}, found those at \
          {found:#x}"
     ))
-}
-
-fn states(algorithms: AlgorithmSet) -> Vec<(Algorithm, State)> {
-    algorithms
-        .iter()
-        .map(|algorithm| (algorithm, State::new(algorithm)))
-        .collect()
-}
-
-/// Returns the digests; where `padding` is not 0, also those with it.
-fn finish(states: Vec<(Algorithm, State)>, padding: u64) -> Digests {
-    let digests = |states: Vec<(Algorithm, State)>| -> Digests {
-        states
-            .into_iter()
-            .map(|(algorithm, state)| (algorithm, state.finish()))
-            .collect()
-    };
-    if padding == 0 {
-        return digests(states);
-    }
-    let mut padded = states.clone();
-    let zeros = [0; 64];
-    let mut left = padding;
-    while left > 0 {
-        let last = usize::try_from(left)
-            .ok()
-            .and_then(|left| zeros.get(..left));
-        let part = last.unwrap_or(&zeros); // or there are more to come
-        for (_, state) in &mut padded {
-            state.update(part);
-        }
-        left = left.saturating_sub(wide(part.len()));
-    }
-    digests(states).with_padded(digests(padded))
 }
 
 /// Returns those of `bytes`, which lie at `offset`, that `range` names.
@@ -225,10 +187,10 @@ mod tests {
             ranges: ranges.to_vec(),
             padding: 0,
         };
-        let algorithms = [Algorithm::Sha256].into_iter().collect();
+        let algorithms = [Algorithm::Sha256];
         let request = DigestRequest {
             ranges: ranges.clone(),
-            algorithms,
+            algorithms: algorithms.into(),
         };
         let taken = Hasher::new(request).and_then(|mut hasher| {
             for &(start, end) in chunks {
@@ -310,7 +272,7 @@ mod tests {
 
     #[test]
     fn all_of_the_padding_is_hashed() {
-        let algorithms: AlgorithmSet = [Algorithm::Sha256].into_iter().collect();
+        let algorithms = [Algorithm::Sha256];
         for padding in [1, 7, 63, 64, 65, 1000] {
             let ranges = ByteRanges {
                 ranges: std::iter::once(0..3).collect(),
@@ -328,7 +290,13 @@ mod tests {
     fn digests_are_shown_in_hexadecimal() {
         let image: &[u8] = b"abc";
         let ranges = ByteRanges::from(0..3);
-        let digests = digests_of(image, &ranges, Algorithm::ALL.into_iter().collect()).unwrap();
+        let all = [
+            Algorithm::Sha1,
+            Algorithm::Sha256,
+            Algorithm::Sha384,
+            Algorithm::Sha512,
+        ];
+        let digests = digests_of(image, &ranges, all).unwrap();
         expect![[r#"
             SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d
             SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad

@@ -4,7 +4,7 @@
 //! leave out are looked at as well, and so are the generations of its
 //! components.
 
-use alloc::{format, vec::Vec};
+use alloc::{collections::BTreeSet, format, vec::Vec};
 use core::ops::Range;
 
 use ukexec_pe::{ByteRanges, PeError, PeImage, ReadAt};
@@ -15,7 +15,7 @@ use crate::read::{read, read_limited};
 use crate::sbat::check_sbat;
 use crate::signatures::{Checks, verify_signatures};
 use crate::table::MAX_TABLE_LEN;
-use crate::{AlgorithmSet, Digests, SignatureError, Trust, Verdict, verify_appended};
+use crate::{Algorithm, Digests, SignatureError, Trust, Verdict, verify_appended};
 
 /// An image, and what its caller knows of it.
 #[derive(Debug)]
@@ -163,7 +163,8 @@ impl DigestSource<'_> {
         };
         let taken = match self {
             Self::Image => {
-                let digests = digests_of(image, &request.ranges, request.algorithms);
+                let algorithms = request.algorithms.iter().copied();
+                let digests = digests_of(image, &request.ranges, algorithms);
                 return digests.map_err(|cause| SignatureError::new("").because(cause));
             }
             Self::NoneNeeded => return changed("it had no signature before"),
@@ -172,7 +173,7 @@ impl DigestSource<'_> {
         if taken.ranges() != &request.ranges {
             return changed("its headers are not the same");
         }
-        let is_there = |algorithm| taken.digests().get(algorithm).is_some();
+        let is_there = |algorithm: &Algorithm| taken.digests().get(*algorithm).is_some();
         if !request.algorithms.iter().all(is_there) {
             return changed("its signatures are not the same");
         }
@@ -192,11 +193,10 @@ fn read_table(
 }
 
 /// Returns by which algorithms an image with this certificate table is verified.
-fn needed(table: Option<&[u8]>, trust: &Trust) -> AlgorithmSet {
-    let signed = table.map(algorithms_of);
-    signed
-        .into_iter()
-        .fold(trust.algorithms(), AlgorithmSet::union)
+fn needed(table: Option<&[u8]>, trust: &Trust) -> BTreeSet<Algorithm> {
+    let mut algorithms = trust.algorithms();
+    algorithms.extend(table.map(algorithms_of).into_iter().flatten());
+    algorithms
 }
 
 /// Returns where in `image` there is something that its digest leaves out. Zeros
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{self, SHA256, file, list, taken_apart};
-    use crate::{Algorithm, Hasher, Origin};
+    use crate::{Hasher, Origin};
 
     const UKI: &[u8] = include_bytes!("../../../fuzz/seeds/pe/uki");
 

@@ -10,8 +10,7 @@
 //!
 //! Everything here but what is trusted comes from whoever made the image. No
 //! input makes this crate panic. Time and memory are bounded by the length of
-//! the certificate table, of which [`MAX_TABLE_LEN`] bytes are read, and by a
-//! number of public key operations that does not depend on the input.
+//! the certificate table, of which 1 MiB is read, and by a number of public key operations that does not depend on the input.
 //!
 //! Left out: time stamps, so that a certificate is revoked for signatures of
 //! any age; SHA-1, but for finding images in revocation lists; BER.
@@ -90,7 +89,7 @@ mod verdict;
 
 pub use appended::verify_appended;
 pub use certificate::Certificate;
-pub use digest::{Algorithm, AlgorithmSet, Digests, Hex};
+pub use digest::{Algorithm, Digests, Hex};
 pub use efivars::{SecureBoot, machine_trust, secure_boot};
 pub use error::SignatureError;
 pub use guid::Guid;
@@ -101,6 +100,6 @@ pub use image::{
 pub use signature_list::{EfiTime, SignatureData, SignatureList, signature_lists};
 pub use signature_type::SignatureType;
 pub use signatures::Checks;
-pub use table::{MAX_TABLE_LEN, certificate_table};
+pub use table::certificate_table;
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
 pub use verdict::{CertificateSummary, Good, Verdict};

@@ -15,8 +15,7 @@ use crate::testing::{
 };
 use crate::tlv::Element;
 use crate::{
-    Algorithm, AlgorithmSet, Checks, DigestRequest, Digests, Hasher, Origin, Trust, digests_of,
-    verify_appended,
+    Algorithm, Checks, DigestRequest, Digests, Hasher, Origin, Trust, digests_of, verify_appended,
 };
 
 /// Bytes of an image that may change without its verdict: spans of the file,
@@ -186,8 +185,8 @@ proptest! {
         cuts.sort_unstable();
         let ranges = cuts.chunks_exact(2).map(|cut| cut[0]..cut[1]).collect();
         let ranges = ByteRanges { ranges, padding };
-        let algorithms: AlgorithmSet = Algorithm::ALL.into_iter().collect();
-        let mut hasher = Hasher::new(DigestRequest { ranges: ranges.clone(), algorithms }).unwrap();
+        let algorithms = [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+        let mut hasher = Hasher::new(DigestRequest { ranges: ranges.clone(), algorithms: algorithms.into() }).unwrap();
         let mut at = 0;
         for chunk in chunks.into_iter().cycle() {
             let end = len.min(at + chunk);

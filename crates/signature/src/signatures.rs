@@ -10,8 +10,8 @@ use crate::pkcs7::SignedData;
 use crate::signers;
 use crate::table::certificate_table;
 use crate::verdict::Good;
-use crate::{Algorithm, AlgorithmSet, Digests, SignatureError, Trust, Verdict};
-use alloc::{format, string::String, string::ToString};
+use crate::{Algorithm, Digests, SignatureError, Trust, Verdict};
+use alloc::{collections::BTreeSet, format, string::String, string::ToString};
 
 /// Checks beyond those of firmware.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,7 +54,7 @@ pub(crate) fn verify_signatures(
         let verify = |bytes| verify(bytes, digests, trust, checks, &mut effort);
         Verdict::combine(signatures.into_iter().map(verify))
     });
-    let verdict = match trust.allows_image(digests, list_algorithms(table)) {
+    let verdict = match trust.allows_image(digests, &list_algorithms(table)) {
         Some(origin) if !signed.is_good() => Verdict::Allowed { origin },
         _ => signed,
     };
@@ -63,16 +63,16 @@ pub(crate) fn verify_signatures(
 
 /// Returns by which digests a list may allow an image: firmware takes those of an
 /// image's signatures that it can read, and SHA-256 of one without signatures.
-fn list_algorithms(table: Option<&[u8]>) -> AlgorithmSet {
+fn list_algorithms(table: Option<&[u8]>) -> BTreeSet<Algorithm> {
     match table {
         Some(table) => algorithms_of(table),
-        None => [Algorithm::Sha256].into_iter().collect(),
+        None => [Algorithm::Sha256].into(),
     }
 }
 
 /// Checks that nothing that is revoked by digest can slip through.
 fn check_digests(digests: &Digests, trust: &Trust) -> Result<(), SignatureError> {
-    let mut needed = trust.algorithms().iter();
+    let mut needed = trust.algorithms().into_iter();
     match needed.find(|algorithm| digests.get(*algorithm).is_none()) {
         Some(algorithm) => Err(digest_missing(algorithm)),
         None => Ok(()),

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 ///
 /// Two signatures with their chains and time stamps take some 20 kB. This is
 /// sixteen of the longest signatures that are read.
-pub const MAX_TABLE_LEN: usize = 16 * MAX_SIGNATURE_LEN;
+pub(crate) const MAX_TABLE_LEN: usize = 16 * MAX_SIGNATURE_LEN;
 
 /// The longest signature that is read, in bytes: what firmware takes, which
 /// expects a 16-bit length in it.

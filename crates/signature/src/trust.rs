@@ -4,7 +4,9 @@
 //! here to see to, by asking [`Trust::revokes_image`] and
 //! [`Trust::revokes_certificate`] of everything before it counts.
 
-use alloc::{borrow::ToOwned, format, string::String, string::ToString, vec::Vec};
+use alloc::{
+    borrow::ToOwned, collections::BTreeSet, format, string::String, string::ToString, vec::Vec,
+};
 use core::fmt;
 
 use serde::Serialize;
@@ -12,7 +14,7 @@ use serde::Serialize;
 use crate::key::LeastRsa;
 use crate::sbat::SbatLevel;
 use crate::signature_list::{EfiTime, SignatureData, SignatureList, signature_lists};
-use crate::{Algorithm, AlgorithmSet, Certificate, Digests, SignatureError};
+use crate::{Algorithm, Certificate, Digests, SignatureError};
 
 /// Where an entry comes from: `db`, `MokListRT`, `trust.pem`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,9 +75,9 @@ impl Trust {
             return Some(Revocation::new(origin, RevokedBy::Certificate));
         }
         let algorithms = self.revoked_tbs.iter().map(|(hash, ..)| hash.algorithm);
-        let algorithms: AlgorithmSet = algorithms.collect();
+        let algorithms: BTreeSet<Algorithm> = algorithms.collect();
         let tbs: Digests = algorithms
-            .iter()
+            .into_iter()
             .map(|algorithm| (algorithm, algorithm.digest(certificate.tbs())))
             .collect();
         let (hash, time, origin) = self
@@ -107,11 +109,11 @@ impl Trust {
     pub(crate) fn allows_image(
         &self,
         digests: &Digests,
-        algorithms: AlgorithmSet,
+        algorithms: &BTreeSet<Algorithm>,
     ) -> Option<Origin> {
         let mut entries = self.allowed_images.iter();
-        let (_, origin) =
-            entries.find(|(hash, _)| algorithms.contains(hash.algorithm) && hash.is_in(digests))?;
+        let (_, origin) = entries
+            .find(|(hash, _)| algorithms.contains(&hash.algorithm) && hash.is_in(digests))?;
         Some(origin.clone())
     }
 
@@ -125,7 +127,7 @@ impl Trust {
 
     /// Returns which digests of an image it takes to look the image up in the
     /// lists. Without one of them entries are overlooked.
-    pub(crate) fn algorithms(&self) -> AlgorithmSet {
+    pub(crate) fn algorithms(&self) -> BTreeSet<Algorithm> {
         let hashes = self.revoked_images.iter().chain(&self.allowed_images);
         hashes.map(|(hash, _)| hash.algorithm).collect()
     }
@@ -522,15 +524,12 @@ mod tests {
     #[test]
     fn allows_the_image_that_efitools_hashed() {
         let trust = allowed(IMAGE_HASH);
-        assert_eq!(
-            trust.algorithms(),
-            [Algorithm::Sha256].into_iter().collect()
-        );
-        let sha256 = [Algorithm::Sha256].into_iter().collect();
-        let allows = |digests: &Digests| trust.allows_image(digests, sha256);
+        assert_eq!(trust.algorithms(), [Algorithm::Sha256].into());
+        let sha256 = [Algorithm::Sha256].into();
+        let allows = |digests: &Digests| trust.allows_image(digests, &sha256);
         assert_eq!(allows(&digests()), Some(Origin::new("db")));
-        let sha384 = [Algorithm::Sha384].into_iter().collect();
-        assert_eq!(trust.allows_image(&digests(), sha384), None);
+        let sha384 = [Algorithm::Sha384].into();
+        assert_eq!(trust.allows_image(&digests(), &sha384), None);
         assert_eq!(trust.revokes_image(&digests()), None);
         assert!(!trust.is_empty());
         let other = [(Algorithm::Sha256, vec![1; 32])].into_iter().collect();
@@ -541,7 +540,7 @@ mod tests {
     #[test]
     fn revokes_the_image_that_efitools_hashed() {
         let trust = revoked(IMAGE_HASH);
-        assert_eq!(trust.allows_image(&digests(), trust.algorithms()), None);
+        assert_eq!(trust.allows_image(&digests(), &trust.algorithms()), None);
         let said = trust.revokes_image(&digests()).unwrap().to_string();
         expect!["dbx holds the image's SHA-256 digest"].assert_eq(&said);
         assert!(trust.is_empty());
@@ -600,7 +599,7 @@ mod tests {
         expect!["dbx holds the image's SHA-1 digest"].assert_eq(&said);
 
         let trust = allowed(&list);
-        assert_eq!(trust.allows_image(&digests, trust.algorithms()), None);
+        assert_eq!(trust.allows_image(&digests, &trust.algorithms()), None);
         assert!(trust.is_empty() && trust.algorithms().is_empty());
         expect!["db: SHA-1 digest in the list of EFI_CERT_SHA1_GUID at offset 0x0 passed over: no use is made of it here"].assert_eq(&notes(&trust));
     }

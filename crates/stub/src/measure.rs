@@ -14,7 +14,7 @@ use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt};
 use ukexec_signature::digests_of;
 
-use crate::register::{Event, Events, Register, banks, write_events};
+use crate::register::{BANKS, Event, Events, Register, write_events};
 use crate::{StubError, Uki};
 
 /// The sections that systemd-stub extends PCR 11 with, in its order, and the
@@ -136,7 +136,7 @@ fn loaded(
     Ok(Some(Event {
         what: what.to_owned(),
         when,
-        digests: digests_of(image, &ranges, banks()).map_err(io::Error::other)?,
+        digests: digests_of(image, &ranges, BANKS).map_err(io::Error::other)?,
     }))
 }
 

@@ -5,10 +5,10 @@ use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{ByteRanges, ReadAt};
-use ukexec_signature::{Algorithm, AlgorithmSet, Digests, Hex, digests_of};
+use ukexec_signature::{Algorithm, Digests, Hex, digests_of};
 
 /// The banks of registers that are reported. Firmware may have others.
-const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
+pub(crate) const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
 
 /// What userspace extends PCR 11 with while it boots, in order
 /// (systemd-pcrphase.service(8)).
@@ -56,7 +56,7 @@ impl Event {
         Ok(Self {
             what: what.to_owned(),
             when: None,
-            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), banks())
+            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), BANKS)
                 .map_err(io::Error::other)?,
         })
     }
@@ -110,11 +110,6 @@ fn extended(value: &Digests, digests: &Digests) -> Digests {
         Some((bank, bank.digest(&[old, new].concat())))
     };
     value.iter().filter_map(bank).collect()
-}
-
-/// Returns the algorithms of the banks.
-pub(crate) fn banks() -> AlgorithmSet {
-    BANKS.into_iter().collect()
 }
 
 /// Writes the events of a register for people: the SHA-256 bank.

@@ -27,7 +27,7 @@ impl Part {
     pub(crate) fn new(rope: &Rope, hash: bool) -> io::Result<Self> {
         let size = rope.len();
         let digests = if hash {
-            let sha256 = [Algorithm::Sha256].into_iter().collect();
+            let sha256 = [Algorithm::Sha256];
             digests_of(&PeBytes(rope), &ByteRanges::from(0..size), sha256)?
         } else {
             Digests::default()

@@ -2,6 +2,7 @@
 //! tests that it does not (feature `escape`); `ukexec-sandbox` tests many more
 //! ways, one system call each.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,7 @@ use std::thread;
 
 use serde_json::json;
 use ukexec_pe::ByteRanges;
-use ukexec_signature::{AlgorithmSet, DigestRequest};
+use ukexec_signature::DigestRequest;
 
 use super::channel::ParentChannel;
 use crate::error::Failure;
@@ -166,7 +167,7 @@ fn hashed(ranges: u64, padding: u64) -> Event {
                 ranges: (0..ranges).map(|at| at..at + 1).collect(),
                 padding,
             },
-            algorithms: AlgorithmSet::default(),
+            algorithms: BTreeSet::new(),
         }),
     }
 }
