@@ -5,6 +5,7 @@
 use der::Tag;
 use der::asn1::ObjectIdentifier;
 
+use crate::Algorithm::{Sha256, Sha384, Sha512};
 use crate::error::{self, unexpected};
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
@@ -31,24 +32,16 @@ impl Scheme {
             return pss(parameters);
         }
         no_parameters(parameters)?;
-        let scheme = match oid {
-            RSA_ENCRYPTION => Self::RsaPkcs1(None),
-            SHA256_WITH_RSA => Self::RsaPkcs1(Some(Algorithm::Sha256)),
-            SHA384_WITH_RSA => Self::RsaPkcs1(Some(Algorithm::Sha384)),
-            SHA512_WITH_RSA => Self::RsaPkcs1(Some(Algorithm::Sha512)),
-            EC_PUBLIC_KEY => Self::Ecdsa(None),
-            ECDSA_WITH_SHA256 => Self::Ecdsa(Some(Algorithm::Sha256)),
-            ECDSA_WITH_SHA384 => Self::Ecdsa(Some(Algorithm::Sha384)),
-            ECDSA_WITH_SHA512 => Self::Ecdsa(Some(Algorithm::Sha512)),
-            MD5_WITH_RSA => return Err(weak(SIGNATURE, "MD5 with RSA")),
-            SHA1_WITH_RSA => return Err(weak(SIGNATURE, "SHA-1 with RSA")),
-            ECDSA_WITH_SHA1 => return Err(weak(SIGNATURE, "SHA-1 with ECDSA")),
-            other => {
+        if let Some((_, scheme)) = SCHEMES.iter().find(|(known, _)| *known == oid) {
+            return Ok(*scheme);
+        }
+        match WEAK_SCHEMES.iter().find(|(known, _)| *known == oid) {
+            Some((_, name)) => Err(weak(SIGNATURE, name)),
+            None => {
                 let expected = "RSA (PKCS #1 v1.5 or PSS) or ECDSA with SHA-2";
-                return Err(unexpected(SIGNATURE, expected, other));
+                Err(unexpected(SIGNATURE, expected, oid))
             }
-        };
-        Ok(scheme)
+        }
     }
 
     /// Returns the digest that the identifier names.
@@ -75,9 +68,9 @@ pub(crate) fn known_digest_algorithm(
     let (oid, parameters) = split(identifier, DIGEST)?;
     no_parameters(parameters)?;
     match oid {
-        SHA256 => Ok(Algorithm::Sha256),
-        SHA384 => Ok(Algorithm::Sha384),
-        SHA512 => Ok(Algorithm::Sha512),
+        SHA256 => Ok(Sha256),
+        SHA384 => Ok(Sha384),
+        SHA512 => Ok(Sha512),
         SHA1 => Ok(Algorithm::Sha1),
         MD5 => Err(weak(DIGEST, "MD5")),
         other => Err(unexpected(DIGEST, SHA_2, other)),
@@ -158,21 +151,29 @@ const PSS: &str = "RSASSA-PSS parameters";
 pub(crate) const RSA_ENCRYPTION: ObjectIdentifier = oid("1.2.840.113549.1.1.1");
 pub(crate) const RSASSA_PSS: ObjectIdentifier = oid("1.2.840.113549.1.1.10");
 pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier = oid("1.2.840.10045.2.1");
-const MD5_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.4");
-const SHA1_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.5");
 const MGF1: ObjectIdentifier = oid("1.2.840.113549.1.1.8");
-const SHA256_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.11");
-const SHA384_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.12");
-const SHA512_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.13");
-const ECDSA_WITH_SHA1: ObjectIdentifier = oid("1.2.840.10045.4.1");
-const ECDSA_WITH_SHA256: ObjectIdentifier = oid("1.2.840.10045.4.3.2");
-const ECDSA_WITH_SHA384: ObjectIdentifier = oid("1.2.840.10045.4.3.3");
-const ECDSA_WITH_SHA512: ObjectIdentifier = oid("1.2.840.10045.4.3.4");
 const MD5: ObjectIdentifier = oid("1.2.840.113549.2.5");
 const SHA1: ObjectIdentifier = oid("1.3.14.3.2.26");
 const SHA256: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.1");
 const SHA384: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.2");
 const SHA512: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.3");
+
+/// Schemes without parameters.
+const SCHEMES: [(ObjectIdentifier, Scheme); 8] = [
+    (RSA_ENCRYPTION, Scheme::RsaPkcs1(None)),
+    (oid("1.2.840.113549.1.1.11"), Scheme::RsaPkcs1(Some(Sha256))),
+    (oid("1.2.840.113549.1.1.12"), Scheme::RsaPkcs1(Some(Sha384))),
+    (oid("1.2.840.113549.1.1.13"), Scheme::RsaPkcs1(Some(Sha512))),
+    (EC_PUBLIC_KEY, Scheme::Ecdsa(None)),
+    (oid("1.2.840.10045.4.3.2"), Scheme::Ecdsa(Some(Sha256))),
+    (oid("1.2.840.10045.4.3.3"), Scheme::Ecdsa(Some(Sha384))),
+    (oid("1.2.840.10045.4.3.4"), Scheme::Ecdsa(Some(Sha512))),
+];
+const WEAK_SCHEMES: [(ObjectIdentifier, &str); 3] = [
+    (oid("1.2.840.113549.1.1.4"), "MD5 with RSA"),
+    (oid("1.2.840.113549.1.1.5"), "SHA-1 with RSA"),
+    (oid("1.2.840.10045.4.1"), "SHA-1 with ECDSA"),
+];
 
 pub(crate) const fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)

@@ -127,7 +127,7 @@ fn verify(
     let digest = digests.get(algorithm);
     let digest = digest.ok_or_else(|| digest_missing(algorithm))?;
     let shown = (algorithm, Hex(digest).to_string());
-    let mut effort = Effort::new();
+    let mut effort = Effort::default();
     let verified = signer(signed, digest, anchors, trust, checks, &mut effort, shown);
     Ok(Verdict::combine([verified]))
 }
@@ -139,8 +139,8 @@ fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
         return Err(unexpected(SIGNATURE, "nothing behind the signature", found));
     }
     let signed = SignedData::read(&info)?;
-    if signed.content_type != DATA {
-        let found = signed.content_type;
+    if signed.envelope.content_type != DATA {
+        let found = signed.envelope.content_type;
         return Err(unexpected(SIGNATURE, "content of type id-data", found));
     }
     let version = match signed.signer.id {
@@ -151,11 +151,11 @@ fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
         let expected = "signer version 1, or 3 with a key's identifier";
         return Err(unexpected(SIGNATURE, expected, signed.signer.version));
     }
-    if signed.version != version {
+    if signed.envelope.version != version {
         let expected = "the version that its signer has";
-        return Err(unexpected(SIGNATURE, expected, signed.version));
+        return Err(unexpected(SIGNATURE, expected, signed.envelope.version));
     }
-    if signed.content.is_some() {
+    if signed.envelope.content.is_some() {
         let found = "content in the signature";
         return Err(unexpected(SIGNATURE, "a detached signature", found));
     }

@@ -40,9 +40,8 @@ impl<'a> ImageSignature<'a> {
         // Firmware does not look at what follows, and neither does its hash.
         let signed = SignedData::read(&Element::first(SIGNATURE, bytes)?)?;
         check_form(&signed)?;
-        let content = signed
-            .content
-            .ok_or_else(|| missing(CONTENT, "the content"))?;
+        let content = signed.envelope.content;
+        let content = content.ok_or_else(|| missing(CONTENT, "the content"))?;
         let mut parts = content.sequence(CONTENT)?;
         let mut data = parts.required("data")?.sequence(CONTENT)?;
         let kind = data.required("a type")?.oid("a type")?;
@@ -67,11 +66,11 @@ impl<'a> ImageSignature<'a> {
 /// Checks that `signed` has the form of an image's signature. Versions say
 /// nothing: PKCS#7 has 1 here, CMS has 3, and firmware looks at neither.
 fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
-    if signed.content_type != INDIRECT_DATA {
+    if signed.envelope.content_type != INDIRECT_DATA {
         return Err(unexpected(
             "content of the signature",
             "Authenticode's SpcIndirectDataContent",
-            signed.content_type,
+            signed.envelope.content_type,
         ));
     }
     if let SignerId::KeyId(_) = signed.signer.id {
@@ -89,7 +88,7 @@ fn check_form(signed: &SignedData<'_>) -> Result<(), SignatureError> {
 /// announces are hashed in one way. Firmware takes the image's digest by the
 /// first algorithm that is announced, and compares it with the one signed.
 fn check_one_digest(signed: &SignedData<'_>, image: Algorithm) -> Result<(), SignatureError> {
-    let mut announced = signed.digest_algorithms.set(SIGNATURE)?;
+    let mut announced = signed.envelope.digest_algorithms.set(SIGNATURE)?;
     let first = digest_algorithm(&announced.required("a digest algorithm")?)?;
     let signer = signed.signer.algorithm;
     if image != signer || image != first {

@@ -48,8 +48,7 @@ impl Certificate {
     ///
     /// [`SignatureError`] if there is no certificate.
     pub(crate) fn first(bytes: &[u8]) -> Result<Self, SignatureError> {
-        let first = Elements::new(CERTIFICATE, bytes)?.required("a certificate")?;
-        Self::from_der(first.raw)
+        Self::from_der(Element::first(CERTIFICATE, bytes)?.raw)
     }
 
     /// Reads a certificate. The caller bounds the length of the bytes.

@@ -18,8 +18,8 @@ use crate::extensions::Extensions;
 use crate::table::MAX_SIGNATURES;
 use crate::{Certificate, Origin, SignatureError, Trust};
 
-/// What may be spent on the signatures of one image.
-#[derive(Debug)]
+/// The work that was spent on the signatures of one image.
+#[derive(Debug, Default)]
 pub(crate) struct Effort {
     verifications: usize,
     /// Comparisons of names with name constraints.
@@ -62,41 +62,32 @@ pub(crate) fn chain<'a>(
 }
 
 impl Effort {
-    /// Enough for [`MAX_SIGNATURES`] signatures with four verifications each. A
-    /// hostile image can ask for no more.
-    const MAX: usize = 4 * MAX_SIGNATURES;
-
-    pub(crate) fn new() -> Self {
-        Self {
-            verifications: 0,
-            comparisons: 0,
-        }
-    }
-
-    /// Takes note of one more verification.
+    /// Notes one more verification.
     pub(crate) fn verification(&mut self) -> Result<(), SignatureError> {
         self.verifications = self.verifications.saturating_add(1);
         self.check()
     }
 
-    /// Checks that everything could be looked at: if not, whatever was found
-    /// is not all there is.
-    pub(crate) fn check(&self) -> Result<(), SignatureError> {
-        if self.verifications > Self::MAX {
-            let field = "signatures to be verified for one image";
-            return Err(too_many(field, Self::MAX));
-        }
-        if self.comparisons > MAX_COMPARISONS {
-            let field = "names to be compared with name constraints for one image";
-            return Err(too_many(field, MAX_COMPARISONS));
-        }
-        Ok(())
-    }
-
-    /// Takes note of more comparisons of names.
+    /// Notes more comparisons of names.
     fn comparisons(&mut self, count: usize) -> Result<(), SignatureError> {
         self.comparisons = self.comparisons.saturating_add(count);
         self.check()
+    }
+
+    /// Checks that everything could be looked at: if not, there may be more than
+    /// was found.
+    pub(crate) fn check(&self) -> Result<(), SignatureError> {
+        let verified = "signatures to be verified for one image";
+        let compared = "names to be compared with name constraints for one image";
+        for (field, spent, limit) in [
+            (verified, self.verifications, MAX_VERIFICATIONS),
+            (compared, self.comparisons, MAX_COMPARISONS),
+        ] {
+            if spent > limit {
+                return Err(too_many(field, limit));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -294,8 +285,8 @@ impl<'a> Search<'a> {
         issuer: &Certificate,
         effort: &mut Effort,
     ) -> Result<bool, SignatureError> {
-        let constraints = issuer.extensions().ok().and_then(Extensions::constraints);
-        let Some(constraints) = constraints else {
+        let extensions = issuer.extensions().ok();
+        let Some(constraints) = extensions.and_then(|one| one.constraints.as_ref()) else {
             return Ok(true);
         };
         for (place, certificate) in self.way(index).into_iter().enumerate() {
@@ -379,7 +370,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// OpenSSL's `NAME_CHECK_MAX`: what it grants to one pair of certificates.
+/// Enough for [`MAX_SIGNATURES`] signatures with four verifications each. A
+/// hostile image can ask for no more.
+const MAX_VERIFICATIONS: usize = 4 * MAX_SIGNATURES;
+
+/// OpenSSL's `NAME_CHECK_MAX`: the comparisons that it grants to one pair of
+/// certificates.
 const MAX_COMPARISONS: usize = 1 << 20;
 
 #[cfg(test)]
@@ -404,7 +400,7 @@ mod tests {
             &certificates,
             &trust,
             None,
-            &mut Effort::new(),
+            &mut Effort::default(),
         );
         let text = match found {
             Ok(_) => String::new(),
@@ -515,7 +511,7 @@ mod tests {
 
     #[test]
     fn comparing_names_ends() {
-        let mut effort = Effort::new();
+        let mut effort = Effort::default();
         effort.comparisons(MAX_COMPARISONS).unwrap();
         let error = effort.comparisons(1).unwrap_err().to_string();
         assert_eq!(

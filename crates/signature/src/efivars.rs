@@ -19,7 +19,7 @@
 use crate::error::{Cause, unexpected};
 use crate::trust::Note;
 use crate::{Guid, Origin, SignatureError, Trust};
-use alloc::{borrow::ToOwned, format, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 /// Returns what the machine trusts and revokes. `read` returns the content of
 /// a file by its path below `/sys/firmware/efi`, `None` if there is none.
@@ -42,18 +42,26 @@ pub fn machine_trust<E: Into<Cause>>(
     } else if let Some(db) = variables.variable("db", IMAGE_SECURITY_DATABASE)? {
         trust.add_firmware_list(&Origin::new("db"), &db.content)?;
     }
-    for list in variables.mok("MokListRT", Kept::PassOver(&mut trust))? {
-        trust.add_allowed_list(&Origin::new("MokListRT"), &list)?;
+    let lists = variables.mok("MokListRT")?;
+    let (kept, lists): (Vec<_>, Vec<_>) = lists.into_iter().partition(Variable::is_kept);
+    for list in kept {
+        trust.note(Note {
+            origin: Origin::new(list.name),
+            text: "passed over: it is kept over reboots, so it is not from shim".to_owned(),
+        });
+    }
+    for list in lists {
+        trust.add_allowed_list(&Origin::new("MokListRT"), &list.content)?;
     }
     if let Some(dbx) = variables.variable("dbx", IMAGE_SECURITY_DATABASE)? {
         trust.add_revoked_list(&Origin::new("dbx"), &dbx.content)?;
     }
-    for list in variables.mok("MokListXRT", Kept::Take)? {
-        trust.add_revoked_list(&Origin::new("MokListXRT"), &list)?;
+    for list in variables.mok("MokListXRT")? {
+        trust.add_revoked_list(&Origin::new("MokListXRT"), &list.content)?;
     }
     // The level is small: it is never in parts.
-    if let Some(level) = variables.mok("SbatLevelRT", Kept::Take)?.first() {
-        trust.set_sbat_level(level)?;
+    if let Some(level) = variables.mok("SbatLevelRT")?.first() {
+        trust.set_sbat_level(&level.content)?;
     }
     if !has_variables && !trust.is_empty() {
         trust.note(Note {
@@ -109,13 +117,8 @@ impl SecureBoot {
     }
 }
 
-/// The choice about a variable that is kept over reboots and should not be.
-enum Kept<'a> {
-    Take,
-    PassOver(&'a mut Trust),
-}
-
 struct Variable {
+    name: String,
     attributes: u32,
     content: Vec<u8>,
 }
@@ -135,9 +138,13 @@ struct Variables<R> {
 impl<E: Into<Cause>, R: FnMut(&str) -> Result<Option<Vec<u8>>, E>> Variables<R> {
     /// Returns a list of shim's: whole, or in the parts that it was made into,
     /// `NAME`, `NAME1`, `NAME2`, each of whole EFI signature lists.
-    fn mok(&mut self, name: &str, mut kept: Kept<'_>) -> Result<Vec<Vec<u8>>, SignatureError> {
-        if let Some(whole) = self.file(&format!("mok-variables/{name}"))? {
-            return Ok(vec![whole]);
+    fn mok(&mut self, name: &str) -> Result<Vec<Variable>, SignatureError> {
+        if let Some(content) = self.file(&format!("mok-variables/{name}"))? {
+            return Ok(vec![Variable {
+                name: name.to_owned(),
+                attributes: 0,
+                content,
+            }]);
         }
         let mut parts = Vec::new();
         for number in 0..MAX_PARTS {
@@ -145,15 +152,9 @@ impl<E: Into<Cause>, R: FnMut(&str) -> Result<Option<Vec<u8>>, E>> Variables<R> 
                 0 => name.to_owned(),
                 _ => format!("{name}{number}"),
             };
-            let Some(variable) = self.variable(&part, SHIM)? else {
-                break;
-            };
-            match &mut kept {
-                Kept::PassOver(trust) if variable.is_kept() => trust.note(Note {
-                    origin: Origin::new(part),
-                    text: "passed over: it is kept over reboots, so it is not from shim".to_owned(),
-                }),
-                _ => parts.push(variable.content),
+            match self.variable(&part, SHIM)? {
+                Some(variable) => parts.push(variable),
+                None => break,
             }
         }
         Ok(parts)
@@ -175,19 +176,20 @@ impl<E: Into<Cause>, R: FnMut(&str) -> Result<Option<Vec<u8>>, E>> Variables<R> 
     }
 
     fn variable(&mut self, name: &str, vendor: Guid) -> Result<Option<Variable>, SignatureError> {
-        let name = format!("efivars/{name}-{vendor}");
-        let Some(bytes) = self.file(&name)? else {
+        let file = format!("efivars/{name}-{vendor}");
+        let Some(bytes) = self.file(&file)? else {
             return Ok(None);
         };
         match bytes.split_first_chunk() {
             // In efivarfs a variable that was never written looks like this.
             None if bytes.is_empty() => Ok(None),
             Some((attributes, content)) => Ok(Some(Variable {
+                name: name.to_owned(),
                 attributes: u32::from_le_bytes(*attributes),
                 content: content.to_vec(),
             })),
             None => Err(unexpected(
-                format_args!("the UEFI variable {name}"),
+                format_args!("the UEFI variable {file}"),
                 "4 bytes of attributes and its content, as efivarfs has them",
                 format_args!("{} bytes", bytes.len()),
             )),

@@ -29,10 +29,10 @@ pub(crate) struct Extensions {
     /// `subjectKeyIdentifier`.
     pub(crate) key_id: Option<Vec<u8>>,
     authority: Authority,
-    /// What the subject is called.
+    /// The names of the subject.
     pub(crate) names: SubjectNames,
-    /// What those may be called that it vouches for.
-    constraints: Option<Constraints>,
+    /// The names that it may vouch for.
+    pub(crate) constraints: Option<Constraints>,
     /// Why no chain may go through the certificate, if none may.
     refused: Option<&'static str>,
 }
@@ -135,11 +135,6 @@ impl Extensions {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Returns what those may be called that the certificate vouches for.
-    pub(crate) fn constraints(&self) -> Option<&Constraints> {
-        self.constraints.as_ref()
     }
 
     /// Returns whether the issuer may be one with these fields: its key's

@@ -5,7 +5,8 @@
 
 use core::fmt;
 
-use der::asn1::UintRef;
+use der::asn1::{ObjectIdentifier, UintRef};
+use der::oid::AssociatedOid;
 use der::{Decode as _, Encode as _};
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::traits::SignatureScheme;
@@ -92,27 +93,34 @@ impl PublicKey {
         if scheme.algorithm().is_some_and(|named| named != algorithm) {
             return Err("its algorithm goes with another digest");
         }
+        match algorithm {
+            Algorithm::Sha1 => Err("SHA-1 is too weak"),
+            Algorithm::Sha256 => self.verify_by::<Sha256>(scheme, digest, signature),
+            Algorithm::Sha384 => self.verify_by::<Sha384>(scheme, digest, signature),
+            Algorithm::Sha512 => self.verify_by::<Sha512>(scheme, digest, signature),
+        }
+    }
+
+    fn verify_by<D: Digest + AssociatedOid>(
+        &self,
+        scheme: Scheme,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<(), &'static str>
+    where
+        Pss<D>: SignatureScheme,
+    {
         let verified = match (self, scheme) {
             (Self::Rsa { pss_only: true, .. }, Scheme::RsaPkcs1(_)) => {
                 return Err("the key is for RSASSA-PSS alone");
             }
             (Self::Rsa { key, .. }, Scheme::RsaPkcs1(_)) => {
-                let padding = match algorithm {
-                    Algorithm::Sha1 => return Err(NO_SHA1),
-                    Algorithm::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
-                    Algorithm::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
-                    Algorithm::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
-                };
+                let padding = Pkcs1v15Sign::new::<D>();
                 key.verify(padding, digest, signature).is_ok()
             }
-            (Self::Rsa { key, .. }, Scheme::RsaPss { salt_len, .. }) => match algorithm {
-                Algorithm::Sha1 => return Err(NO_SHA1),
-                Algorithm::Sha256 => pss::<Sha256>(key, salt_len, digest, signature),
-                Algorithm::Sha384 => pss::<Sha384>(key, salt_len, digest, signature),
-                Algorithm::Sha512 => pss::<Sha512>(key, salt_len, digest, signature),
-            },
-            (Self::P256(_) | Self::P384(_), Scheme::Ecdsa(_)) if algorithm == Algorithm::Sha1 => {
-                return Err(NO_SHA1);
+            (Self::Rsa { key, .. }, Scheme::RsaPss { salt_len, .. }) => {
+                let padding = Pss::<D>::new_with_salt(salt_len);
+                key.verify(padding, digest, signature).is_ok()
             }
             (Self::P256(key), Scheme::Ecdsa(_)) => p256::ecdsa::DerSignature::from_bytes(signature)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
@@ -126,15 +134,6 @@ impl PublicKey {
             Err("it was made by another key, or over something else")
         }
     }
-}
-
-fn pss<D>(key: &RsaPublicKey, salt_len: usize, digest: &[u8], signature: &[u8]) -> bool
-where
-    Pss<D>: SignatureScheme,
-    D: Digest,
-{
-    key.verify(Pss::<D>::new_with_salt(salt_len), digest, signature)
-        .is_ok()
 }
 
 /// Reads an `RSAPublicKey`.
@@ -165,10 +164,7 @@ fn uint(element: &Element<'_>) -> Result<BoxedUint, SignatureError> {
 }
 
 /// Reads an `ECPoint` on a named curve.
-fn ec_key(
-    curve: Option<der::asn1::ObjectIdentifier>,
-    point: &[u8],
-) -> Result<PublicKey, SignatureError> {
+fn ec_key(curve: Option<ObjectIdentifier>, point: &[u8]) -> Result<PublicKey, SignatureError> {
     let no_point = |_| unsupported("a point that is not on its curve");
     match curve {
         Some(SECP256R1) => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
@@ -191,11 +187,10 @@ fn refuse(cause: der::Error) -> SignatureError {
 }
 
 const KEY: &str = "public key";
-const NO_SHA1: &str = "SHA-1 is too weak";
 /// More than anyone is seen to use. Verifying with such a key takes milliseconds.
 const MAX_RSA_BITS: u32 = 8192;
-const SECP256R1: der::asn1::ObjectIdentifier = oid("1.2.840.10045.3.1.7");
-const SECP384R1: der::asn1::ObjectIdentifier = oid("1.3.132.0.34");
+const SECP256R1: ObjectIdentifier = oid("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = oid("1.3.132.0.34");
 
 #[cfg(test)]
 mod tests {

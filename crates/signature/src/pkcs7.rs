@@ -23,24 +23,21 @@ use crate::{Algorithm, SignatureError};
 /// A `SignedData`, read but not verified.
 #[derive(Debug)]
 pub(crate) struct SignedData<'a> {
-    pub(crate) version: u32,
-    /// By which digests readers are to hash the content while they read on.
-    pub(crate) digest_algorithms: Element<'a>,
-    pub(crate) content_type: ObjectIdentifier,
-    /// What is signed, if it is in here.
-    pub(crate) content: Option<Element<'a>>,
-    /// Each once.
-    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) envelope: Envelope<'a>,
     pub(crate) signer: SignerInfo<'a>,
 }
 
-/// A `SignedData` up to its signers.
-struct Envelope<'a> {
-    version: u32,
-    digest_algorithms: Element<'a>,
-    content_type: ObjectIdentifier,
-    content: Option<Element<'a>>,
-    certificates: Vec<Certificate>,
+/// The parts of a `SignedData`, its signers unread.
+#[derive(Debug)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) version: u32,
+    /// The digests by which readers are to hash the content while they read on.
+    pub(crate) digest_algorithms: Element<'a>,
+    pub(crate) content_type: ObjectIdentifier,
+    /// The bytes that are signed, if they are in here.
+    pub(crate) content: Option<Element<'a>>,
+    /// Each once.
+    pub(crate) certificates: Vec<Certificate>,
     signers: Elements<'a>,
 }
 
@@ -90,25 +87,12 @@ impl<'a> SignedData<'a> {
     /// What no chain needs is looked at as well: OpenSSL, and so firmware,
     /// takes nothing from a signature in which anything is malformed.
     pub(crate) fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
-        let Envelope {
-            version,
-            digest_algorithms,
-            content_type,
-            content,
-            certificates,
-            mut signers,
-        } = Envelope::read(info)?;
+        let envelope = Envelope::read(info)?;
+        let mut signers = envelope.signers.clone();
         let signer = SignerInfo::read(&signers.required("one signer")?)?;
         signers.finish()?;
-        check_announced(&digest_algorithms, signer.algorithm)?;
-        Ok(Self {
-            version,
-            digest_algorithms,
-            content_type,
-            content,
-            certificates,
-            signer,
-        })
+        check_announced(&envelope.digest_algorithms, signer.algorithm)?;
+        Ok(Self { envelope, signer })
     }
 }
 
@@ -155,12 +139,9 @@ impl<'a> Envelope<'a> {
 /// Returns the certificates of a `SignedData` that nobody signed: a bundle, as
 /// `openssl crl2pkcs7` makes it. `None` if somebody did.
 pub(crate) fn bundle(info: &Element<'_>) -> Result<Option<Vec<Certificate>>, SignatureError> {
-    let Envelope {
-        certificates,
-        mut signers,
-        ..
-    } = Envelope::read(info)?;
-    Ok(signers.next()?.is_none().then_some(certificates))
+    let mut envelope = Envelope::read(info)?;
+    let is_signed = envelope.signers.next()?.is_some();
+    Ok((!is_signed).then_some(envelope.certificates))
 }
 
 impl<'a> SignerInfo<'a> {

@@ -49,7 +49,7 @@ pub(crate) fn verify_signatures(
     if let Ok(Some(verdict)) = revoked {
         return verdict;
     }
-    let mut effort = Effort::new();
+    let mut effort = Effort::default();
     let signed = signatures.map_or(Verdict::Unsigned, |signatures| {
         let verify = |bytes| verify(bytes, digests, trust, checks, &mut effort);
         Verdict::combine(signatures.into_iter().map(verify))
@@ -120,7 +120,7 @@ pub(crate) fn signer(
     (algorithm, digest): (Algorithm, String),
 ) -> Result<Good, SignatureError> {
     let info = &signed.signer;
-    let embedded = signed.certificates.iter();
+    let embedded = signed.envelope.certificates.iter();
     let mut rejection = SignatureError::new(format!(
         "the certificate of its signer ({}) is neither with it nor trusted",
         info.id
@@ -138,7 +138,7 @@ pub(crate) fn signer(
         }
         let (chain, anchor) = chain(
             certificate,
-            &signed.certificates,
+            &signed.envelope.certificates,
             trust,
             checks.check_dates,
             effort,

@@ -32,7 +32,7 @@ pub(crate) fn revoked<'a>(
     if !trust.revokes_anything() {
         return unknown;
     }
-    let mut effort = Effort::new();
+    let mut effort = Effort::default();
     for signature in signatures {
         let signers = Signers::read(signature);
         match signers.and_then(|signers| signers.revoked(others, trust, &mut effort)) {

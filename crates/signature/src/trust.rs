@@ -4,9 +4,7 @@
 //! here to see to, by asking [`Trust::revokes_image`] and
 //! [`Trust::revokes_certificate`] of everything before it counts.
 
-use alloc::{
-    borrow::ToOwned, collections::BTreeSet, format, string::String, string::ToString, vec::Vec,
-};
+use alloc::{collections::BTreeSet, format, string::String, string::ToString, vec::Vec};
 use core::fmt;
 
 use serde::Serialize;
@@ -167,7 +165,7 @@ impl Trust {
         lists: &[u8],
     ) -> Result<(), SignatureError> {
         for list in lists_of(origin, lists)? {
-            let mut ignored = Ignored::new(&list);
+            let mut ignored = Ignored::default();
             for signature in list.signatures() {
                 match signature {
                     SignatureData::X509(bytes) => match Certificate::first(bytes) {
@@ -185,7 +183,7 @@ impl Trust {
                     SignatureData::Unknown(_) => ignored.count("entry"),
                 }
             }
-            self.notes.extend(ignored.note(origin));
+            self.notes.extend(ignored.note(&list, origin));
         }
         Ok(())
     }
@@ -228,8 +226,8 @@ impl Trust {
         lists: &[u8],
     ) -> Result<(), SignatureError> {
         for list in lists_of(origin, lists)? {
-            let mut ignored = Ignored::new(&list);
-            let mut unread = Ignored::new(&list);
+            let mut ignored = Ignored::default();
+            let mut unread = Ignored::default();
             for signature in list.signatures() {
                 match signature {
                     SignatureData::X509(bytes) => match Certificate::first(bytes) {
@@ -254,8 +252,8 @@ impl Trust {
                     SignatureData::Unknown(_) => ignored.count("entry"),
                 }
             }
-            self.notes.extend(ignored.note(origin));
-            self.unread_revocations.extend(unread.note(origin));
+            self.notes.extend(ignored.note(&list, origin));
+            self.unread_revocations.extend(unread.note(&list, origin));
         }
         Ok(())
     }
@@ -404,24 +402,15 @@ impl Hash {
     }
 }
 
-/// What of one list is passed over.
-struct Ignored<'a, 'b> {
-    list: &'b SignatureList<'a>,
+/// The entries of one list that are passed over.
+#[derive(Default)]
+struct Ignored {
     count: usize,
     what: &'static str,
-    because: String,
+    because: Option<String>,
 }
 
-impl<'a, 'b> Ignored<'a, 'b> {
-    fn new(list: &'b SignatureList<'a>) -> Self {
-        Self {
-            list,
-            count: 0,
-            what: "",
-            because: "no use is made of it here".to_owned(),
-        }
-    }
-
+impl Ignored {
     fn count(&mut self, what: &'static str) {
         self.count = self.count.saturating_add(1);
         self.what = what;
@@ -429,26 +418,25 @@ impl<'a, 'b> Ignored<'a, 'b> {
 
     fn unreadable(&mut self, error: &SignatureError) {
         self.count("certificate");
-        self.because = error.to_string();
+        self.because = Some(error.to_string());
     }
 
-    fn note(self, origin: &Origin) -> Option<Note> {
-        let Self {
-            list, count, what, ..
-        } = self;
-        let times = if count == 1 {
-            String::new()
-        } else {
-            format!(" ({count} times)")
+    fn note(self, list: &SignatureList<'_>, origin: &Origin) -> Option<Note> {
+        let times = match self.count {
+            0 => return None,
+            1 => String::new(),
+            count => format!(" ({count} times)"),
         };
+        let because = self.because.as_deref();
         let text = format!(
-            "{what} in the list of {} at offset {:#x} passed over{times}: {}",
+            "{} in the list of {} at offset {:#x} passed over{times}: {}",
+            self.what,
             list.signature_type(),
             list.at(),
-            self.because
+            because.unwrap_or("no use is made of it here")
         );
         let origin = origin.clone();
-        (count > 0).then_some(Note { origin, text })
+        Some(Note { origin, text })
     }
 }
 
