@@ -231,7 +231,7 @@ mod tests {
     use crate::testing::{self, SHA256, file, list, taken_apart};
     use crate::{Hasher, Origin};
 
-    const UKI: &[u8] = include_bytes!("../../../fuzz/seeds/pe/uki");
+    const UKI: &[u8] = include_bytes!("../testdata/trust/uki.efi");
 
     /// Where data directory 4 of the signed test images lies.
     const CERTIFICATES: usize = 0x40 + 24 + 112 + 4 * 8;

@@ -265,7 +265,7 @@ mod tests {
 
     /// A UKI with these sections `.sbat`, checked against the level.
     fn check_image(sections: &[&[u8]], level: Option<&SbatLevel>, expected: Expect) {
-        let mut image = include_bytes!("../../../fuzz/seeds/pe/uki").to_vec();
+        let mut image = include_bytes!("../testdata/trust/uki.efi").to_vec();
         for content in sections {
             let options = EditOptions::default();
             image = attach(&image, ".sbax", content, options).unwrap();

@@ -157,405 +157,216 @@ pub(crate) fn signer(
 
 #[cfg(test)]
 mod tests {
-    use expect_test::{Expect, expect};
-
     use super::*;
     use crate::Origin;
-    use crate::testing::{self, SHA256, X509, certificate, file, list, taken_apart, verified};
+    use crate::testing::{
+        self, SHA256, X509, certificate, file, good, list, no_chain, said, taken_apart, verified,
+        vouched,
+    };
 
-    fn check(image: &str, allowed: &[&str], expected: &Expect) {
-        check_with(
-            image,
-            &testing::trust(allowed, &[]),
-            Checks::default(),
-            expected,
-        );
+    fn check(image: &str, allowed: &[&str], expected: &str) {
+        let trust = testing::trust(allowed, &[]);
+        check_with(image, &trust, Checks::default(), expected);
     }
 
-    fn check_with(image: &str, trust: &Trust, checks: Checks, expected: &Expect) {
-        let image = file(&format!("images/{image}.efi"));
-        let verdict = verified(&image, trust, checks);
-        expected.assert_eq(&verdict.to_string());
+    fn check_with(image: &str, trust: &Trust, checks: Checks, expected: &str) {
+        let bytes = file(&format!("images/{image}.efi"));
+        let verdict = verified(&bytes, trust, checks);
+        assert_eq!(said(&verdict), expected, "{image}");
     }
 
     #[test]
     fn the_signer_or_any_issuer_may_be_trusted() {
-        check(
-            "own",
-            &["own"],
-            &expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
-        );
-        check(
-            "chain",
-            &["leaf"],
-            &expect!["good: signed by CN=leaf,O=ukexec tests, who is trusted by db"],
-        );
-        check(
-            "chain",
-            &["intermediate"],
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=intermediate,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        check(
-            "chain",
-            &["root"],
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        check(
-            "whole-chain",
-            &["root"],
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        check(
-            "no-chain",
-            &["intermediate"],
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=intermediate,O=ukexec tests, who is trusted by db"
-            ],
-        );
+        for (image, trusted, expected) in [
+            ("own", "own", good("own")),
+            ("chain", "leaf", good("leaf")),
+            ("chain", "intermediate", vouched("leaf", "intermediate")),
+            ("chain", "root", vouched("leaf", "root")),
+            ("whole-chain", "root", vouched("leaf", "root")),
+            ("no-chain", "intermediate", vouched("leaf", "intermediate")),
+        ] {
+            check(image, &[trusted], &expected);
+        }
     }
 
     #[test]
     fn algorithms() {
-        check(
-            "p256",
-            &["root"],
-            &expect![
-                "good: signed by CN=p256,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        check(
-            "p384-sha384",
-            &["p384"],
-            &expect!["good: signed by CN=p384,O=ukexec tests, who is trusted by db"],
-        );
-        check(
-            "rsa4096-sha512",
-            &["rsa4096"],
-            &expect!["good: signed by CN=rsa4096,O=ukexec tests, who is trusted by db"],
-        );
-        check(
-            "rsa8192",
-            &["rsa8192"],
-            &expect!["good: signed by CN=rsa8192,O=ukexec tests, who is trusted by db"],
-        );
-        check(
-            "pss-certificate",
-            &["root"],
-            &expect![
-                "good: signed by CN=pss,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
+        for (image, trusted, expected) in [
+            ("p256", "root", vouched("p256", "root")),
+            ("p384-sha384", "p384", good("p384")),
+            ("rsa4096-sha512", "rsa4096", good("rsa4096")),
+            ("rsa8192", "rsa8192", good("rsa8192")),
+            ("pss-certificate", "root", vouched("pss", "root")),
+        ] {
+            check(image, &[trusted], &expected);
+        }
     }
 
     #[test]
     fn one_good_signature_is_enough() {
-        check(
-            "twice",
-            &["own"],
-            &expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
-        );
-        check(
-            "twice",
-            &["root"],
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
+        check("twice", &["own"], &good("own"));
+        check("twice", &["root"], &vouched("leaf", "root"));
         check(
             "twice",
             &["p384"],
-            &expect![
-                "untrusted: signature 1: signed by CN=leaf,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=intermediate,O=ukexec tests: its issuer, CN=root,O=ukexec tests, is neither trusted nor with the signature); signature 2: signed by CN=own,O=ukexec tests, and no chain leads from there to a trusted certificate"
-            ],
+            "untrusted: signature 1: signed by CN=leaf, and no chain leads from there to a \
+             trusted certificate (CN=intermediate: its issuer, CN=root, is neither trusted nor \
+             with the signature); signature 2: signed by CN=own, and no chain leads from there \
+             to a trusted certificate",
         );
     }
 
     #[test]
     fn nobody_trusted() {
-        check(
-            "own",
-            &[],
-            &expect![
-                "untrusted: signed by CN=own,O=ukexec tests, and no chain leads from there to a trusted certificate"
-            ],
-        );
-        check(
-            "own",
-            &["root", "leaf"],
-            &expect![
-                "untrusted: signed by CN=own,O=ukexec tests, and no chain leads from there to a trusted certificate"
-            ],
-        );
-        check("unsigned", &["own"], &expect!["unsigned"]);
+        check("own", &[], &no_chain("own", ""));
+        check("own", &["root", "leaf"], &no_chain("own", ""));
+        check("unsigned", &["own"], "unsigned");
         // Firmware does not search its list for what the image leaves out.
-        check(
-            "no-chain",
-            &["root"],
-            &expect![
-                "untrusted: signed by CN=leaf,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=leaf,O=ukexec tests: its issuer, CN=intermediate,O=ukexec tests, is neither trusted nor with the signature)"
-            ],
-        );
+        let left_out =
+            " (CN=leaf: its issuer, CN=intermediate, is neither trusted nor with the signature)";
+        check("no-chain", &["root"], &no_chain("leaf", left_out));
     }
 
     #[test]
     fn issuers_that_must_not_issue() {
-        check(
-            "below-leaf",
-            &["root"],
-            &expect![
-                "untrusted: signed by CN=below-leaf,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=leaf,O=ukexec tests: it is not for issuing certificates (no CA bit))"
-            ],
-        );
-        check(
-            "below-leaf",
-            &["leaf"],
-            &expect![
-                "untrusted: signed by CN=below-leaf,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=leaf,O=ukexec tests: it is not for issuing certificates (no CA bit); CN=intermediate,O=ukexec tests: its issuer, CN=root,O=ukexec tests, is neither trusted nor with the signature)"
-            ],
-        );
-        check(
-            "below-no-sign",
-            &["root"],
-            &expect![
-                "untrusted: signed by CN=below-no-sign,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=no-sign,O=ukexec tests: its key usage has no certificate signing)"
-            ],
-        );
-        check(
-            "too-long",
-            &["short-root"],
-            &expect![
-                "untrusted: signed by CN=below-too-long,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=short-root,O=ukexec tests: its path length allows no chain as long as this)"
-            ],
-        );
-        check(
-            "too-long",
-            &["too-long"],
-            &expect![
-                "good: signed by CN=below-too-long,O=ukexec tests, vouched for by CN=too-long,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        check(
-            "critical",
-            &["root"],
-            &expect![
-                "untrusted: signed by CN=critical,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=critical,O=ukexec tests: it has a critical extension that is not understood)"
-            ],
-        );
-        check(
-            "modules",
-            &["modules"],
-            &expect![
-                "untrusted: signed by CN=modules,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=modules,O=ukexec tests: it is for signing kernel modules alone)"
-            ],
-        );
+        for (image, trusted, signer, reasons) in [
+            (
+                "below-leaf",
+                "root",
+                "below-leaf",
+                " (CN=leaf: it is not for issuing certificates (no CA bit))",
+            ),
+            (
+                "below-leaf",
+                "leaf",
+                "below-leaf",
+                " (CN=leaf: it is not for issuing certificates (no CA bit); CN=intermediate: its \
+                 issuer, CN=root, is neither trusted nor with the signature)",
+            ),
+            (
+                "below-no-sign",
+                "root",
+                "below-no-sign",
+                " (CN=no-sign: its key usage has no certificate signing)",
+            ),
+            (
+                "too-long",
+                "short-root",
+                "below-too-long",
+                " (CN=short-root: its path length allows no chain as long as this)",
+            ),
+            (
+                "critical",
+                "root",
+                "critical",
+                " (CN=critical: it has a critical extension that is not understood)",
+            ),
+            (
+                "modules",
+                "modules",
+                "modules",
+                " (CN=modules: it is for signing kernel modules alone)",
+            ),
+        ] {
+            check(image, &[trusted], &no_chain(signer, reasons));
+        }
+        let verdict = vouched("below-too-long", "too-long");
+        check("too-long", &["too-long"], &verdict);
     }
 
     #[test]
     fn weak_algorithms() {
-        check(
-            "sha1-digest",
-            &["own"],
-            &expect![
-                "bad signature: digest algorithm: expected SHA-256, SHA-384 or SHA-512, found SHA-1, which is too weak to be accepted"
-            ],
-        );
-        check(
-            "sha1-certificate",
-            &["root"],
-            &expect![
-                "untrusted: signed by CN=sha1,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=sha1,O=ukexec tests: signature algorithm: expected SHA-256, SHA-384 or SHA-512, found SHA-1 with RSA, which is too weak to be accepted)"
-            ],
-        );
+        let weak = "expected SHA-256, SHA-384 or SHA-512, found SHA-1";
+        let too_weak = "which is too weak to be accepted";
+        let digest = format!("bad signature: digest algorithm: {weak}, {too_weak}");
+        check("sha1-digest", &["own"], &digest);
+        let reasons = format!(" (CN=sha1: signature algorithm: {weak} with RSA, {too_weak})");
+        check("sha1-certificate", &["root"], &no_chain("sha1", &reasons));
         // Trusted itself, its signature does not matter.
-        check(
-            "sha1-certificate",
-            &["sha1"],
-            &expect!["good: signed by CN=sha1,O=ukexec tests, who is trusted by db"],
-        );
+        check("sha1-certificate", &["sha1"], &good("sha1"));
         check(
             "rsa1024",
             &["rsa1024"],
-            &expect![
-                "bad signature: public key: expected an RSA key of 2048 to 8192 bits, or of 1024 whose certificate is in db, found one of 1024 bits, which is too weak to be accepted"
-            ],
+            "bad signature: public key: expected an RSA key of 2048 to 8192 bits, or of 1024 \
+             whose certificate is in db, found one of 1024 bits, which is too weak to be accepted",
         );
         check(
             "p521",
             &["p521"],
-            &expect![
-                "bad signature: public key: expected RSA of 2048 to 8192 bits, P-256 or P-384, found an elliptic curve 1.3.132.0.35"
-            ],
+            "bad signature: public key: expected RSA of 2048 to 8192 bits, P-256 or P-384, found \
+             an elliptic curve 1.3.132.0.35",
         );
     }
 
     #[test]
     fn dates_matter_when_asked() {
-        check(
-            "expired",
-            &["root"],
-            &expect![
-                "good: signed by CN=expired,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        let at = |now| Checks {
-            check_dates: Some(now),
-        };
+        check("expired", &["root"], &vouched("expired", "root"));
         let trust = testing::trust(&["root"], &[]);
-        check_with(
-            "expired",
-            &trust,
-            at(2_000_000_000),
-            &expect![
-                "untrusted: signed by CN=expired,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=expired,O=ukexec tests: it has expired)"
-            ],
-        );
-        check_with(
-            "chain",
-            &trust,
-            at(2_000_000_000),
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
-        check_with(
-            "chain",
-            &trust,
-            at(1_000_000_000),
-            &expect![
-                "untrusted: signed by CN=leaf,O=ukexec tests, and no chain leads from there to a trusted certificate (CN=leaf,O=ukexec tests: it is not valid yet; CN=intermediate,O=ukexec tests: it is not valid yet; CN=root,O=ukexec tests: it is not valid yet)"
-            ],
-        );
+        let check_at = |image, now, expected: &str| {
+            let check_dates = Some(now);
+            check_with(image, &trust, Checks { check_dates }, expected);
+        };
+        let expired = no_chain("expired", " (CN=expired: it has expired)");
+        check_at("expired", 2_000_000_000, &expired);
+        check_at("chain", 2_000_000_000, &vouched("leaf", "root"));
+        let early = " (CN=leaf: it is not valid yet; CN=intermediate: it is not valid yet; \
+                     CN=root: it is not valid yet)";
+        check_at("chain", 1_000_000_000, &no_chain("leaf", early));
     }
 
     #[test]
     fn revoked_certificates() {
-        let revoked = |image, revoked: &[&str], expected| {
-            let trust = testing::trust(&["own", "root"], revoked);
-            check_with(image, &trust, Checks::default(), expected);
-        };
-        revoked(
-            "own",
-            &["own"],
-            &expect![
-                "revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        revoked(
-            "chain",
-            &["leaf"],
-            &expect![
-                "revoked: the certificate of CN=leaf,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        revoked(
-            "chain",
-            &["intermediate"],
-            &expect![
-                "revoked: the certificate of CN=intermediate,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        revoked(
-            "chain",
-            &["root"],
-            &expect![
-                "revoked: the certificate of CN=root,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        // The issuer is not with the image, and revokes it none the less.
-        revoked(
-            "no-chain",
-            &["intermediate"],
-            &expect![
-                "revoked: the certificate of CN=intermediate,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        // A good signature does not make up for a revoked one.
-        revoked(
-            "twice",
-            &["leaf"],
-            &expect![
-                "revoked: the certificate of CN=leaf,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        revoked(
-            "twice",
-            &["own"],
-            &expect![
-                "revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
-        revoked(
-            "chain",
-            &["p384"],
-            &expect![
-                "good: signed by CN=leaf,O=ukexec tests, vouched for by CN=root,O=ukexec tests, who is trusted by db"
-            ],
-        );
+        for (image, revoked) in [
+            ("own", "own"),
+            ("chain", "leaf"),
+            ("chain", "intermediate"),
+            ("chain", "root"),
+            // The issuer is not with the image, and revokes it none the less.
+            ("no-chain", "intermediate"),
+            // A good signature does not make up for a revoked one.
+            ("twice", "leaf"),
+            ("twice", "own"),
+        ] {
+            let trust = testing::trust(&["own", "root"], &[revoked]);
+            let expected = testing::revoked(revoked);
+            check_with(image, &trust, Checks::default(), &expected);
+        }
+        let trust = testing::trust(&["own", "root"], &["p384"]);
+        check_with("chain", &trust, Checks::default(), &vouched("leaf", "root"));
+    }
+
+    const LISTED: &str = "good: the digest of the image is listed in db";
+    const REVOKED: &str = "revoked: the image: dbx holds the image's SHA-256 digest";
+
+    /// Returns trust in an image by its digest, and the list that it comes from.
+    fn listed(image: &str) -> (Trust, Vec<u8>) {
+        let image = file(image);
+        let (_, digests) = taken_apart(&image).unwrap();
+        let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
+        let mut trust = Trust::default();
+        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
+        (trust, list)
     }
 
     #[test]
     fn digests_in_lists() {
-        let image = file("images/own.efi");
-        let (_, digests) = taken_apart(&image).unwrap();
-        let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
-        let mut trust = Trust::default();
-        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
-        check_with(
-            "own",
-            &trust,
-            Checks::default(),
-            &expect!["good: the digest of the image is listed in db"],
-        );
+        let (mut trust, list) = listed("images/own.efi");
+        check_with("own", &trust, Checks::default(), LISTED);
         // Signing padded it: what was signed is another file than this.
-        check_with("unsigned", &trust, Checks::default(), &expect!["unsigned"]);
-        check_with(
-            "p256",
-            &trust,
-            Checks::default(),
-            &expect!["good: the digest of the image is listed in db"],
-        );
+        check_with("unsigned", &trust, Checks::default(), "unsigned");
+        check_with("p256", &trust, Checks::default(), LISTED);
         trust.add_revoked_list(&Origin::new("dbx"), &list).unwrap();
-        check_with(
-            "own",
-            &trust,
-            Checks::default(),
-            &expect!["revoked: the image: dbx holds the image's SHA-256 digest"],
-        );
-        check_with(
-            "unsigned",
-            &trust,
-            Checks::default(),
-            &expect!["revoked: the image: dbx holds the image's SHA-256 digest"],
-        );
+        check_with("own", &trust, Checks::default(), REVOKED);
+        check_with("unsigned", &trust, Checks::default(), REVOKED);
     }
 
     #[test]
     fn an_image_that_is_not_signed_is_listed_by_its_unpadded_digest() {
-        let image = file("images/unsigned.efi");
-        assert_eq!(image.len() % 8, 3);
-        let (_, digests) = taken_apart(&image).unwrap();
-        let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
-        let mut trust = Trust::default();
-        trust.add_allowed_list(&Origin::new("db"), &list).unwrap();
-        check_with(
-            "unsigned",
-            &trust,
-            Checks::default(),
-            &expect!["good: the digest of the image is listed in db"],
-        );
+        assert_eq!(file("images/unsigned.efi").len() % 8, 3);
+        let (mut trust, list) = listed("images/unsigned.efi");
+        check_with("unsigned", &trust, Checks::default(), LISTED);
         trust.add_revoked_list(&Origin::new("dbx"), &list).unwrap();
-        check_with(
-            "unsigned",
-            &trust,
-            Checks::default(),
-            &expect!["revoked: the image: dbx holds the image's SHA-256 digest"],
-        );
+        check_with("unsigned", &trust, Checks::default(), REVOKED);
     }
 
     /// Its issuer's signature, and what lies behind it, do not make a
@@ -568,14 +379,8 @@ mod tests {
         let mut trust = testing::trust(&["own"], &[]);
         let dbx = Origin::new("dbx");
         trust.add_revoked_list(&dbx, &list(X509, &own)).unwrap();
-        check_with(
-            "own",
-            &trust,
-            Checks::default(),
-            &expect![
-                "revoked: the certificate of CN=own,O=ukexec tests: dbx holds the certificate"
-            ],
-        );
+        let expected = testing::revoked("own");
+        check_with("own", &trust, Checks::default(), &expected);
     }
 
     #[test]
@@ -583,64 +388,58 @@ mod tests {
         let image = file("images/own.efi");
         let (table, digests) = taken_apart(&image).unwrap();
         let mut trust = testing::trust(&["own"], &[]);
-        let verdict = verify_signatures(table, &Digests::default(), &trust, Checks::default());
-        expect!["bad signature: the SHA-256 digest of the image is needed and was not taken"]
-            .assert_eq(&verdict.to_string());
+        let check = |trust: &Trust| {
+            let verdict = verify_signatures(table, &Digests::default(), trust, Checks::default());
+            let expected =
+                "bad signature: the SHA-256 digest of the image is needed and was not taken";
+            assert_eq!(verdict.to_string(), expected);
+        };
+        check(&trust);
         let list = list(SHA256, digests.get(Algorithm::Sha256).unwrap());
         trust.add_revoked_list(&Origin::new("dbx"), &list).unwrap();
-        let verdict = verify_signatures(table, &Digests::default(), &trust, Checks::default());
-        expect!["bad signature: the SHA-256 digest of the image is needed and was not taken"]
-            .assert_eq(&verdict.to_string());
+        check(&trust);
     }
 
     #[test]
     fn changed_images() {
-        let changed = |at: usize, expected: Expect| {
+        let of_own = "45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8";
+        let changed = |at: usize, expected: &str| {
             let mut image = file("images/own.efi");
             image[at] ^= 1;
             let trust = testing::trust(&["own"], &[]);
             let verdict = verified(&image, &trust, Checks::default());
-            expected.assert_eq(&verdict.to_string());
+            assert_eq!(said(&verdict), expected, "{at:#x}");
         };
-        changed(
-            0x10,
-            expect![
-                "bad signature: the signature is for an image with SHA-256 digest 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8, and this image has 8dd5bbec8422bbbb8c2f3d2520f05cfb22db71e548905a9440e67d0ee1eca1ca: it was changed after it was signed"
-            ],
-        ); // in a header
-        changed(
-            0x400,
-            expect![
-                "bad signature: the signature is for an image with SHA-256 digest 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8, and this image has 8b6252aa8ed03e33c50a2c1c6fb05fbdb70a6de829296150549265dabf767f68: it was changed after it was signed"
-            ],
-        ); // in a section
-        changed(
-            0x602,
-            expect![
-                "bad signature: the signature is for an image with SHA-256 digest 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8, and this image has 73cac0ac5ee56ae338a58e2364216824422edac84ae82787e49a4a6c814b8307: it was changed after it was signed"
-            ],
-        ); // behind the sections
-        changed(
-            0x606,
-            expect![
-                "bad signature: the signature is for an image with SHA-256 digest 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8, and this image has c9715fd72ecb0965f81c901e20f5e6bf3bf173e9b5fd964f933deb029a867e4d: it was changed after it was signed"
-            ],
-        ); // in the padding
-        changed(
-            0x98,
-            expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
-        ); // the checksum, which does not count
-        changed(
-            0x608,
-            expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
-        ); // dwLength
-        changed(
-            0x60c,
-            expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"],
-        ); // wRevision, which nobody reads
-        changed(
-            0x60e,
-            expect!["bad signature: there is no signature of a kind that is known"],
-        ); // wCertificateType
+        // In a header, in a section, behind the sections, and in the padding.
+        for (at, digest) in [
+            (
+                0x10,
+                "8dd5bbec8422bbbb8c2f3d2520f05cfb22db71e548905a9440e67d0ee1eca1ca",
+            ),
+            (
+                0x400,
+                "8b6252aa8ed03e33c50a2c1c6fb05fbdb70a6de829296150549265dabf767f68",
+            ),
+            (
+                0x602,
+                "73cac0ac5ee56ae338a58e2364216824422edac84ae82787e49a4a6c814b8307",
+            ),
+            (
+                0x606,
+                "c9715fd72ecb0965f81c901e20f5e6bf3bf173e9b5fd964f933deb029a867e4d",
+            ),
+        ] {
+            let expected = format!(
+                "bad signature: the signature is for an image with SHA-256 digest {of_own}, and \
+                 this image has {digest}: it was changed after it was signed"
+            );
+            changed(at, &expected);
+        }
+        // The checksum, which does not count; dwLength; wRevision, which nobody reads.
+        for at in [0x98, 0x608, 0x60c] {
+            changed(at, &good("own"));
+        }
+        let unknown = "bad signature: there is no signature of a kind that is known";
+        changed(0x60e, unknown); // wCertificateType
     }
 }

@@ -79,6 +79,34 @@ pub(crate) fn verified(image: &[u8], trust: &Trust, checks: Checks) -> Verdict {
     verify_image(&image, trust, checks).unwrap().verdict
 }
 
+/// Returns a verdict as text, without the organisation that all signers are of.
+pub(crate) fn said(verdict: &Verdict) -> String {
+    verdict.to_string().replace(",O=ukexec tests", "")
+}
+
+/// Returns what is [`said`] of an image by a signer who is trusted.
+pub(crate) fn good(signer: &str) -> String {
+    format!("good: signed by CN={signer}, who is trusted by db")
+}
+
+/// Returns what is [`said`] of an image by a signer whose issuer is trusted.
+pub(crate) fn vouched(signer: &str, by: &str) -> String {
+    format!("good: signed by CN={signer}, vouched for by CN={by}, who is trusted by db")
+}
+
+/// Returns what is [`said`] of an image by a signer whom nobody vouches for.
+pub(crate) fn no_chain(signer: &str, reasons: &str) -> String {
+    format!(
+        "untrusted: signed by CN={signer}, and no chain leads from there to a trusted \
+         certificate{reasons}"
+    )
+}
+
+/// Returns what is [`said`] of an image by somebody who is revoked.
+pub(crate) fn revoked(name: &str) -> String {
+    format!("revoked: the certificate of CN={name}: dbx holds the certificate")
+}
+
 /// A table of one entry around `content`.
 pub(crate) fn entry(content: &[u8]) -> Vec<u8> {
     let mut table = u32::try_from(8 + content.len())

@@ -448,7 +448,7 @@ mod tests {
     use sha2::Digest as _;
     use ukexec_pe::PeImage;
 
-    const IMAGE: &[u8] = include_bytes!("../../../fuzz/seeds/pe/uki");
+    const IMAGE: &[u8] = include_bytes!("../testdata/trust/uki.efi");
     const ONE: &[u8] = include_bytes!("../testdata/trust/one.der");
     const TWO: &[u8] = include_bytes!("../testdata/trust/two.der");
     const CERTIFICATES: &[u8] = include_bytes!("../testdata/trust/certificates.esl");

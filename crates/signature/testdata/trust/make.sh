@@ -29,7 +29,7 @@ cert-to-efi-hash-list -g $owner -s 256 -t '2020-02-03 04:05:06' "$work/two.pem" 
     cat "$work/two.pem"
 } >certificates.pem
 
-hash-to-efi-sig-list ../../../../fuzz/seeds/pe/uki image-hash.esl
+hash-to-efi-sig-list uki.efi image-hash.esl
 
 openssl req -new -x509 -newkey rsa:2048 -nodes -subj "/CN=ukexec test update/" -days 36500 \
     -keyout "$work/update.key" -out "$work/update.pem"
