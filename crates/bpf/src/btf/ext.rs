@@ -218,7 +218,7 @@ pub(crate) fn records<T: Record>(
 
 #[cfg(test)]
 mod tests {
-    use expect_test::{Expect, expect};
+    use expect_test::expect;
 
     use super::*;
 
@@ -234,15 +234,6 @@ mod tests {
             .chain(relos)
             .flat_map(u32::to_le_bytes)
             .collect()
-    }
-
-    fn check(edit: impl Fn(&mut Vec<u8>), expected: &Expect) {
-        let mut section = minimal();
-        edit(&mut section);
-        expected.assert_eq(&match BtfExt::parse(&section) {
-            Ok(ext) => format!("{} and {}", ext.lines.len(), ext.relos.len()),
-            Err(error) => error.to_string(),
-        });
     }
 
     #[test]
@@ -266,31 +257,35 @@ mod tests {
 
     #[test]
     fn refuses_lies() {
-        check(|_| {}, &expect!["1 and 1"]);
-        let short = |ext: &mut Vec<u8>| {
-            ext[4] = 24;
-            ext.drain(24..32);
-        };
-        check(short, &expect!["1 and 0"]);
-        check(
+        let edits: [fn(&mut Vec<u8>); 7] = [
+            |_| {},
+            |ext| {
+                ext[4] = 24;
+                ext.drain(24..32);
+            },
             |ext| ext[4] = 20,
-            &expect!["hdr_len at byte 0x4: expected 0x18, found 0x14"],
-        );
-        check(
             |ext| ext[32] = 12,
-            &expect!["line_info at byte 0x2c: expected 0x10, found 0xc (the size of a record)"],
-        );
-        check(
             |ext| ext[32] = 18,
-            &expect!["line_info at byte 0x2c: 18 bytes needed, 16 left"],
-        );
-        check(
             |ext| ext[40..44].fill(0xff),
-            &expect!["line_info at byte 0x2c: 68719476720 bytes needed, 16 left"],
-        );
-        check(
             |ext| ext[28] = 0xff,
-            &expect!["core_relo at byte 0x3c: 255 bytes needed, 32 left"],
-        );
+        ];
+        let results = edits.map(|edit| {
+            let mut section = minimal();
+            edit(&mut section);
+            match BtfExt::parse(&section) {
+                Ok(ext) => format!("{} and {}\n", ext.lines.len(), ext.relos.len()),
+                Err(error) => format!("{error}\n"),
+            }
+        });
+        expect![[r#"
+            1 and 1
+            1 and 0
+            hdr_len at byte 0x4: expected 0x18, found 0x14
+            line_info at byte 0x2c: expected 0x10, found 0xc (the size of a record)
+            line_info at byte 0x2c: 18 bytes needed, 16 left
+            line_info at byte 0x2c: 68719476720 bytes needed, 16 left
+            core_relo at byte 0x3c: 255 bytes needed, 32 left
+        "#]]
+        .assert_eq(&results.concat());
     }
 }

@@ -432,35 +432,21 @@ mod tests {
     fn minimal(extra: &[u32]) -> Vec<u8> {
         let int = [1, 1 << 24, 4, 0x0100_0020];
         let composite = [5, 4 << 24 | 1, 4, 7, 1, 0];
-        let types: Vec<u32> = int
-            .into_iter()
-            .chain(composite)
-            .chain(extra.to_vec())
-            .collect();
+        let types = [&int[..], &composite, extra].concat();
         let strings = b"\0int\0s\0a\0";
-        let len = u32::try_from(types.len() * 4).unwrap();
-        let header = [
-            0x0001_eb9f,
-            24,
-            0,
-            len,
-            len,
-            u32::try_from(strings.len()).unwrap(),
-        ];
+        let len = small(types.len() * 4);
+        let header = [0x0001_eb9f, 24, 0, len, len, small(strings.len())];
         let words = header.into_iter().chain(types);
-        words
-            .flat_map(u32::to_le_bytes)
-            .chain(strings.iter().copied())
-            .collect()
+        let bytes = words.flat_map(u32::to_le_bytes);
+        bytes.chain(*strings).collect()
     }
 
-    fn check(extra: &[u32], edit: impl Fn(&mut Vec<u8>), expected: &Expect) {
-        let mut section = minimal(extra);
-        edit(&mut section);
-        expected.assert_eq(&match Btf::parse(&section) {
-            Ok(btf) => format!("{} types", btf.len()),
-            Err(error) => error.to_string(),
-        });
+    fn check(sections: impl IntoIterator<Item = Vec<u8>>, expected: &Expect) {
+        let read = |section: Vec<u8>| match Btf::parse(&section) {
+            Ok(btf) => format!("{} types\n", btf.len()),
+            Err(error) => format!("{error}\n"),
+        };
+        expected.assert_eq(&sections.into_iter().map(read).collect::<String>());
     }
 
     #[test]
@@ -485,8 +471,8 @@ mod tests {
             &[5, 19 << 24 | 1, 8, 1, 1, 2],  // 19: enum64
         ]
         .concat();
-        check(&extra, |_| {}, &expect!["20 types"]);
         let btf = Btf::parse(&minimal(&extra)).unwrap();
+        assert_eq!(btf.len(), 20);
         assert_eq!(btf.resolve(TypeId(18)), TypeId(1));
         assert_eq!(btf.size(TypeId(4)), Some(12));
         assert_eq!(btf.values(TypeId(19))[0].value, 0x2_0000_0001);
@@ -497,95 +483,64 @@ mod tests {
 
     #[test]
     fn refuses_lies_of_the_header() {
-        check(&[], |_| {}, &expect!["3 types"]);
-        check(
-            &[],
+        let edits: [fn(&mut Vec<u8>); 9] = [
+            |_| {},
             |btf| btf.truncate(3),
-            &expect!["the header at byte 0x0: 4 bytes needed, 3 left"],
-        );
-        check(
-            &[],
             |btf| btf[..2].reverse(),
-            &expect!["magic at byte 0x0: expected 0xeb9f, found 0x9feb (big-endian data)"],
-        );
-        check(
-            &[],
             |btf| btf[2] = 2,
-            &expect!["version at byte 0x2: expected 0x1, found 0x2"],
-        );
-        check(
-            &[],
             |btf| btf[3] = 1,
-            &expect!["flags at byte 0x3: expected 0x0, found 0x1"],
-        );
-        check(
-            &[],
             |btf| btf[4] = 8,
-            &expect!["hdr_len at byte 0x4: expected 0x18, found 0x8"],
-        );
-        check(
-            &[],
             |btf| btf[12] = 0xff,
-            &expect!["the types at byte 0x18: 255 bytes needed, 49 left"],
-        );
-        check(
-            &[],
             |btf| btf[20] = 0xff,
-            &expect!["the strings at byte 0x40: 255 bytes needed, 9 left"],
-        );
-        check(
-            &[],
             |btf| btf[16] -= 1,
-            &expect!["the string section does not begin and end with a NUL"],
+        ];
+        let edited = edits.map(|edit| {
+            let mut section = minimal(&[]);
+            edit(&mut section);
+            section
+        });
+        check(
+            edited,
+            &expect![[r#"
+                3 types
+                the header at byte 0x0: 4 bytes needed, 3 left
+                magic at byte 0x0: expected 0xeb9f, found 0x9feb (big-endian data)
+                version at byte 0x2: expected 0x1, found 0x2
+                flags at byte 0x3: expected 0x0, found 0x1
+                hdr_len at byte 0x4: expected 0x18, found 0x8
+                the types at byte 0x18: 255 bytes needed, 49 left
+                the strings at byte 0x40: 255 bytes needed, 9 left
+                the string section does not begin and end with a NUL
+            "#]],
         );
     }
 
     #[test]
     fn refuses_lies_of_types() {
-        check(
+        let types: [&[u32]; 9] = [
             &[0, 20 << 24, 0],
-            |_| {},
-            &expect!["type [3] is of kind 20, and kinds up to 19 are known"],
-        );
-        check(
             &[0, 2 << 24, 4],
-            |_| {},
-            &expect!["type [3] refers to type [4], and there are 4"],
-        );
-        check(
             &[99, 7 << 24, 0],
-            |_| {},
-            &expect!["type [3] has its name at 0x63 of 0x9 bytes of strings"],
-        );
-        check(
             &[5, 4 << 24 | 0xffff, 0],
-            |_| {},
-            &expect!["a type at byte 0x4c: 786420 bytes needed, 0 left"],
-        );
-        check(
             &[5, 8 << 24, 3],
-            |_| {},
-            &expect!["type [3] is made of itself"],
-        );
-        check(
             &[0, 3 << 24, 0, 4, 1, 2, 0, 10 << 24, 3],
-            |_| {},
-            &expect!["type [3] is made of itself"],
-        );
-        check(
             &[5, 12 << 24 | 3, 0],
-            |_| {},
-            &expect!["type [3]: the linkage is 3, which has no meaning"],
-        );
-        check(
             &[5, 1 << 24, 3, 0],
-            |_| {},
-            &expect!["type [3]: the size of an integer is 3, which has no meaning"],
-        );
-        check(
             &[0],
-            |_| {},
-            &expect!["a type at byte 0x44: 4 bytes needed, 0 left"],
+        ];
+        check(
+            types.map(minimal),
+            &expect![[r#"
+                type [3] is of kind 20, and kinds up to 19 are known
+                type [3] refers to type [4], and there are 4
+                type [3] has its name at 0x63 of 0x9 bytes of strings
+                a type at byte 0x4c: 786420 bytes needed, 0 left
+                type [3] is made of itself
+                type [3] is made of itself
+                type [3]: the linkage is 3, which has no meaning
+                type [3]: the size of an integer is 3, which has no meaning
+                a type at byte 0x44: 4 bytes needed, 0 left
+            "#]],
         );
     }
 }

@@ -255,7 +255,8 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::btf::TypesBuilder;
+    use crate::btf::{Kind, Type, TypesBuilder};
+    use crate::insn::{CALL, LDDW, POISON};
 
     /// The program's types: a few, and each access string as a typedef's name,
     /// so that it is among the strings.
@@ -270,45 +271,29 @@ mod tests {
             let unsigned = types.int("unsigned int", 4, false);
             let pointer = types.pointer(int);
             let array = types.array(int, 2);
-            types.structure(
-                "s",
-                &[
-                    ("i", int),
-                    ("u", unsigned),
-                    ("p", pointer),
-                    ("a", array),
-                    ("gone", int),
-                ],
-            );
+            let (first, last) = ([("i", int), ("u", unsigned)], [("a", array), ("gone", int)]);
+            types.structure("s", &[&first[..], &[("p", pointer)], &last].concat());
             types.enumeration("e", &[("A", 1), ("B", -1)]);
             types.structure("", &[("i", int)]);
             types.structure("twice", &[("i", int)]);
             types.forward("unknown");
-            for access in [
-                "0", "0:0", "0:1", "0:2", "0:3:1", "0:3:2", "0:4", "0:9", "0:0:0", "x", "2",
-            ] {
+            for access in "0 0:0 0:1 0:2 0:3:1 0:3:2 0:4 0:9 0:0:0 x 2".split(' ') {
                 types.typedef(access, int);
             }
-            Self {
-                types: types.build(),
-            }
+            let types = types.build();
+            Self { types }
         }
 
         fn relo(&self, ty: &str, access: &str, kind: u32) -> CoreRelo {
+            let unnamed = |ty: &Type| matches!(ty.kind, Kind::Ptr(_) | Kind::Array { .. });
             let find = |name: &str| {
-                let named = |ty: &crate::btf::Type| self.types.name(ty.name) == name.as_bytes();
-                let mut all = self.types.iter().skip(1).filter(|(_, ty)| {
-                    !matches!(
-                        ty.kind,
-                        crate::btf::Kind::Ptr(_) | crate::btf::Kind::Array { .. }
-                    )
-                });
+                let mut all = self.types.iter().skip(1).filter(|(_, ty)| !unnamed(ty));
+                let named = |ty: &Type| self.types.name(ty.name) == name.as_bytes();
                 all.find(|(_, ty)| named(ty)).unwrap()
             };
-            let (type_id, _) = find(ty);
             CoreRelo {
                 insn_off: 0,
-                type_id,
+                type_id: find(ty).0,
                 access: find(access).1.name,
                 kind,
             }
@@ -335,277 +320,125 @@ mod tests {
     const LOAD_WORD: u8 = 0x61;
     const LOAD_DOUBLE: u8 = 0x79;
 
-    fn insn(code: u8, off: i16, imm: i32) -> [Insn; 2] {
-        [
-            Insn {
-                code,
-                off,
-                imm,
-                ..Insn::default()
-            },
-            Insn::default(),
-        ]
+    /// An instruction's opcode, offset and immediate; and a record's type, path
+    /// and kind.
+    type Case<'a> = (u8, i16, i32, &'a str, &'a str, u32);
+
+    fn check(cases: &[Case<'_>], expected: &Expect) {
+        let results = cases.iter().map(|case| result(*case) + "\n");
+        expected.assert_eq(&results.collect::<String>());
     }
 
-    fn check(code: [Insn; 2], ty: &str, access: &str, kind: u32, expected: &Expect) {
+    fn result((code, off, imm, ty, access, kind): Case<'_>) -> String {
         let (local, host) = (Local::new(), host());
         let relo = local.relo(ty, access, kind);
-        let mut code = code;
+        let insn = Insn {
+            code,
+            off,
+            imm,
+            ..Insn::default()
+        };
+        let mut code = [insn, Insn::default()];
         let done = Relocator::new(&local.types, &host).apply(&mut code, Some(0), &relo);
         let [insn, second] = code;
-        expected.assert_eq(&match done {
-            Ok(None) if insn.code == crate::insn::LDDW => {
-                format!("lddw {} {}", insn.imm, second.imm)
-            }
+        match done {
+            Ok(None) if insn.code == LDDW => format!("lddw {} {}", insn.imm, second.imm),
             Ok(None) => format!("{:#04x} off {} imm {}", insn.code, insn.off, insn.imm),
             Ok(Some(reason)) => {
-                assert_eq!(
-                    (insn.code, insn.imm),
-                    (crate::insn::CALL, crate::insn::POISON)
-                );
+                assert_eq!((insn.code, insn.imm), (CALL, POISON));
                 format!("poisoned: {reason}")
             }
             Err(error) => error.to_string(),
-        });
+        }
     }
 
     #[test]
     fn patches_offsets_and_sizes() {
         check(
-            insn(LOAD_WORD, 4, 0),
-            "s",
-            "0:1",
-            0,
-            &expect!["0x79 off 8 imm 0"],
-        );
-        check(
-            insn(LOAD_DOUBLE, 8, 0),
-            "s",
-            "0:2",
-            0,
-            &expect!["0x79 off 0 imm 0"],
-        );
-        check(
-            insn(LOAD_WORD, 20, 0),
-            "s",
-            "0:3:1",
-            0,
-            &expect!["0x61 off 20 imm 0"],
-        );
-        check(
-            insn(MOV, 0, 16),
-            "s",
-            "0:3:1",
-            0,
-            &expect![
-                "struct s.a[1]: the instruction's constant is 16, but the program's own types say 20"
+            &[
+                (LOAD_WORD, 4, 0, "s", "0:1", 0),
+                (LOAD_DOUBLE, 8, 0, "s", "0:2", 0),
+                (LOAD_WORD, 20, 0, "s", "0:3:1", 0),
+                (MOV, 0, 16, "s", "0:3:1", 0),
+                (MOV, 0, 4, "s", "0:0", 1),
+                (MOV, 0, 32, "s", "0:0", 4),
+                (MOV, 0, 32, "s", "0:0", 5),
             ],
-        );
-        check(insn(MOV, 0, 4), "s", "0:0", 1, &expect!["0xb7 off 0 imm 8"]);
-        check(
-            insn(MOV, 0, 32),
-            "s",
-            "0:0",
-            4,
-            &expect!["0xb7 off 0 imm 0"],
-        );
-        check(
-            insn(MOV, 0, 32),
-            "s",
-            "0:0",
-            5,
-            &expect!["0xb7 off 0 imm 0"],
+            &expect![[r#"
+                0x79 off 8 imm 0
+                0x79 off 0 imm 0
+                0x61 off 20 imm 0
+                struct s.a[1]: the instruction's constant is 16, but the program's own types say 20
+                0xb7 off 0 imm 8
+                0xb7 off 0 imm 0
+                0xb7 off 0 imm 0
+            "#]],
         );
     }
 
     #[test]
     fn refuses_what_the_compiler_cannot_have_meant() {
         check(
-            insn(MOV, 0, 0),
-            "s",
-            "0:0",
-            13,
-            &expect!["the CO-RE relocation is of kind 13, and kinds up to 12 are known"],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "s",
-            "0:9",
-            0,
-            &expect![
-                "the CO-RE relocation's path `0:9` into struct s names a member that the type does not have"
+            &[
+                (MOV, 0, 0, "s", "0:0", 13),
+                (MOV, 0, 0, "s", "0:9", 0),
+                (MOV, 0, 0, "s", "0:0:0", 0),
+                (MOV, 0, 0, "s", "0:3:2", 0),
+                (MOV, 0, 0, "s", "x", 0),
+                (MOV, 0, 0, "s", "0:0", 8),
+                (MOV, 0, 0, "e", "2", 10),
+                (MOV, 0, 0, "e", "0:0", 10),
+                (MOV, 0, 0, "unknown", "0", 0),
+                (MOV, 0, 0, "unknown", "0", 9),
+                (MOV, 0, 0, "", "0:0", 0),
+                (MOV, 0, 0, "s", "0:3:1", 3),
+                (MOV, 0, 3, "s", "0:1", 0),
+                (MOV_REGISTER, 0, 4, "s", "0:1", 0),
+                (LOAD_WORD, 3, 0, "s", "0:1", 0),
+                (LOAD_DOUBLE, 4, 0, "s", "0:1", 0),
+                (MOV, 0, 0, "twice", "0:0", 0),
             ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "s",
-            "0:0:0",
-            0,
-            &expect![
-                "the CO-RE relocation's path `0:0:0` into struct s goes into a type that has no members"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "s",
-            "0:3:2",
-            0,
-            &expect![
-                "the CO-RE relocation's path `0:3:2` into struct s passes the end of an array"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "s",
-            "x",
-            0,
-            &expect![
-                "the CO-RE relocation's path `x` into struct s is not numbers with colons between them"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "s",
-            "0:0",
-            8,
-            &expect![
-                "the CO-RE relocation's path `0:0` into struct s is not `0`, as it must be for a type"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "e",
-            "2",
-            10,
-            &expect![
-                "the CO-RE relocation's path `2` into enum e names a value that the enum does not have"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "e",
-            "0:0",
-            10,
-            &expect![
-                "the CO-RE relocation's path `0:0` into enum e is not one number, as it must be for an enum"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "unknown",
-            "0",
-            0,
-            &expect![
-                "the CO-RE relocation's path `0` into struct unknown leads to no place with an offset"
-            ],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "unknown",
-            "0",
-            9,
-            &expect!["struct unknown: type struct unknown has no size"],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "",
-            "0:0",
-            0,
-            &expect!["struct (anonymous) has no name to find it by in the host's types"],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "s",
-            "0:3:1",
-            3,
-            &expect!["struct s.a[1]: an array element can be asked for its offset and size only"],
-        );
-        check(
-            insn(MOV, 0, 3),
-            "s",
-            "0:1",
-            0,
-            &expect![
-                "struct s.u: the instruction's constant is 3, but the program's own types say 4"
-            ],
-        );
-        check(
-            insn(MOV_REGISTER, 0, 4),
-            "s",
-            "0:1",
-            0,
-            &expect!["struct s.u: an instruction with opcode 0xbf has no constant to relocate"],
-        );
-        check(
-            insn(LOAD_WORD, 3, 0),
-            "s",
-            "0:1",
-            0,
-            &expect![
-                "struct s.u: the instruction's constant is 3, but the program's own types say 4"
-            ],
-        );
-        check(
-            insn(LOAD_DOUBLE, 4, 0),
-            "s",
-            "0:1",
-            0,
-            &expect!["struct s.u: the instruction accesses 8 bytes of a field of 4"],
-        );
-        check(
-            insn(MOV, 0, 0),
-            "twice",
-            "0:0",
-            0,
-            &expect![
-                "struct twice.i is ambiguous: the host has struct twice.i and struct twice___other.i"
-            ],
+            &expect![[r#"
+                the CO-RE relocation is of kind 13, and kinds up to 12 are known
+                the CO-RE relocation's path `0:9` into struct s names a member that the type does not have
+                the CO-RE relocation's path `0:0:0` into struct s goes into a type that has no members
+                the CO-RE relocation's path `0:3:2` into struct s passes the end of an array
+                the CO-RE relocation's path `x` into struct s is not numbers with colons between them
+                the CO-RE relocation's path `0:0` into struct s is not `0`, as it must be for a type
+                the CO-RE relocation's path `2` into enum e names a value that the enum does not have
+                the CO-RE relocation's path `0:0` into enum e is not one number, as it must be for an enum
+                the CO-RE relocation's path `0` into struct unknown leads to no place with an offset
+                struct unknown: type struct unknown has no size
+                struct (anonymous) has no name to find it by in the host's types
+                struct s.a[1]: an array element can be asked for its offset and size only
+                struct s.u: the instruction's constant is 3, but the program's own types say 4
+                struct s.u: an instruction with opcode 0xbf has no constant to relocate
+                struct s.u: the instruction's constant is 3, but the program's own types say 4
+                struct s.u: the instruction accesses 8 bytes of a field of 4
+                struct twice.i is ambiguous: the host has struct twice.i and struct twice___other.i
+            "#]],
         );
     }
 
     #[test]
     fn poisons_what_the_host_lacks() {
         check(
-            insn(MOV, 0, 24),
-            "s",
-            "0:4",
-            0,
-            &expect![
-                "poisoned: the offset of struct s.gone: no match in the host's struct s, which has p, u, a, i"
+            &[
+                (MOV, 0, 24, "s", "0:4", 0),
+                (LOAD_WORD, 0, 0, "s", "0:0", 0),
+                (LDDW, 0, 1, "e", "0", 11),
+                (LDDW, 0, 1, "e", "0", 10),
+                (MOV, 0, 1, "s", "0:4", 2),
+                (MOV, 0, 1, "unknown", "0", 8),
             ],
-        );
-        check(
-            insn(LOAD_WORD, 0, 0),
-            "s",
-            "0:0",
-            0,
-            &expect![
-                "poisoned: struct s.i has 4 bytes in the program's types and 8 in the host's; an access can be adjusted to pointers and unsigned integers only"
-            ],
-        );
-        check(
-            insn(crate::insn::LDDW, 0, 1),
-            "e",
-            "0",
-            11,
-            &expect![
-                "poisoned: the value of enum e::A: no match in the host's enum e___flavour, which has B"
-            ],
-        );
-        check(
-            insn(crate::insn::LDDW, 0, 1),
-            "e",
-            "0",
-            10,
-            &expect!["lddw 0 0"],
-        );
-        check(insn(MOV, 0, 1), "s", "0:4", 2, &expect!["0xb7 off 0 imm 0"]);
-        check(
-            insn(MOV, 0, 1),
-            "unknown",
-            "0",
-            8,
-            &expect!["0xb7 off 0 imm 0"],
+            &expect![[r#"
+                poisoned: the offset of struct s.gone: no match in the host's struct s, which has p, u, a, i
+                poisoned: struct s.i has 4 bytes in the program's types and 8 in the host's; an access can be adjusted to pointers and unsigned integers only
+                poisoned: the value of enum e::A: no match in the host's enum e___flavour, which has B
+                lddw 0 0
+                0xb7 off 0 imm 0
+                0xb7 off 0 imm 0
+            "#]],
         );
     }
 }
