@@ -246,9 +246,13 @@ impl Btf {
         }
     }
 
-    /// Returns the parameters behind a [`Kind::FuncProto`].
-    pub(crate) fn params(&self, range: &Range<u32>) -> &[Param] {
-        pool(&self.params, range)
+    /// Returns the return type and the parameters of `id`, if it is a function
+    /// prototype.
+    pub(crate) fn prototype(&self, id: TypeId) -> Option<(TypeId, &[Param])> {
+        match self.resolved_kind(id) {
+            Kind::FuncProto { ret, params } => Some((*ret, pool(&self.params, params))),
+            _ => None,
+        }
     }
 
     /// Returns the variables behind a [`Kind::DataSec`].

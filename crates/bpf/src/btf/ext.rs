@@ -143,12 +143,12 @@ impl BtfExt {
             return Err(field("hdr_len", 4, SHORT_HEADER_LEN, len, ""));
         }
         // Function types are of no use to a loader that types nothing.
-        let _func_info = [header.u32()?, header.u32()?];
-        let lines = [header.u32()?, header.u32()?];
+        let _func_info: [u32; 2] = header.words()?;
+        let lines = header.words()?;
         let relos = if len < HEADER_LEN {
             [0, 0]
         } else {
-            [header.u32()?, header.u32()?]
+            header.words()?
         };
         Ok(Self {
             lines: table(section, len, lines)?,
@@ -170,8 +170,7 @@ fn table<T: Record>(
     let record_len = cursor.u32()?;
     let mut tables = Vec::new();
     while cursor.at < cursor.data.len() {
-        let section_name = cursor.u32()?;
-        let count = cursor.u32()?;
+        let [section_name, count] = cursor.words()?;
         let bytes = u64::from(record_len).saturating_mul(u64::from(count));
         cursor.need(bytes)?;
         let records = records(cursor.data, cursor.at, record_len, count)?;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Btf, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId};
+use super::{Btf, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId, pool};
 use crate::BpfError;
 use crate::bounds::{rest, size, small, wide};
 use crate::error::check_count;
@@ -36,8 +36,7 @@ impl Btf {
         if header_len < HEADER_LEN {
             return Err(field("hdr_len", 4, HEADER_LEN, header_len, ""));
         }
-        let [type_off, type_len, str_off, str_len] =
-            [header.u32()?, header.u32()?, header.u32()?, header.u32()?];
+        let [type_off, type_len, str_off, str_len] = header.words()?;
         let types = part(section, "the types", header_len, type_off, type_len)?;
         let strings = part(section, "the strings", header_len, str_off, str_len)?;
         let strings = strings.rest();
@@ -91,7 +90,7 @@ impl Btf {
                 }
                 Kind::FuncProto { ret, params } => {
                     self.check_type(id, *ret)?;
-                    for param in self.params(params) {
+                    for param in pool(&self.params, params) {
                         self.check_type(id, param.ty)?;
                     }
                 }
@@ -143,9 +142,7 @@ impl Reader<'_> {
     fn read_type(&mut self) -> Result<(), BpfError> {
         check_count("types", self.btf.types.len(), MAX_TYPES)?;
         self.id = self.id.saturating_add(1);
-        let name = self.cursor.u32()?;
-        let info = self.cursor.u32()?;
-        let size_or_type = self.cursor.u32()?;
+        let [name, info, size_or_type] = self.cursor.words()?;
         let kind = self.read_kind(info, size_or_type)?;
         self.btf.types.push(Type { name, kind });
         Ok(())
@@ -160,12 +157,9 @@ impl Reader<'_> {
             1 => self.read_int(size)?,
             2 => Kind::Ptr(to),
             3 => {
-                let elem = TypeId(self.cursor.u32()?);
-                let _index_type = self.cursor.u32()?;
-                Kind::Array {
-                    elem,
-                    len: self.cursor.u32()?,
-                }
+                let [elem, _index_type, len] = self.cursor.words()?;
+                let elem = TypeId(elem);
+                Kind::Array { elem, len }
             }
             kind @ (4 | 5) => {
                 let members = self.read_members(vlen, flag)?;
@@ -236,67 +230,47 @@ impl Reader<'_> {
     }
 
     fn read_members(&mut self, vlen: u32, bitfields: bool) -> Result<Range<u32>, BpfError> {
-        let start = self.btf.members.len();
-        self.cursor.need(u64::from(vlen).saturating_mul(12))?;
-        for _ in 0..vlen {
-            let (name, ty) = (self.cursor.u32()?, TypeId(self.cursor.u32()?));
-            let offset = self.cursor.u32()?;
+        let member = |[name, ty, offset]: [u32; 3]| {
             let [_, _, _, bits] = offset.to_le_bytes();
-            let (bit_offset, bitfield_size) = if bitfields {
-                (offset & 0x00ff_ffff, bits)
-            } else {
-                (offset, 0)
-            };
-            self.btf.members.push(Member {
+            let mask = if bitfields { 0x00ff_ffff } else { u32::MAX };
+            Member {
                 name,
-                ty,
-                bit_offset,
-                bitfield_size,
-            });
-        }
-        Ok(grown(start, self.btf.members.len()))
+                ty: TypeId(ty),
+                bit_offset: offset & mask,
+                bitfield_size: if bitfields { bits } else { 0 },
+            }
+        };
+        self.cursor.read_into(&mut self.btf.members, vlen, member)
     }
 
     fn read_values(&mut self, vlen: u32, wide: bool, signed: bool) -> Result<Range<u32>, BpfError> {
-        let start = self.btf.values.len();
-        self.cursor
-            .need(u64::from(vlen).saturating_mul(if wide { 12 } else { 8 }))?;
-        for _ in 0..vlen {
-            let name = self.cursor.u32()?;
-            let low = self.cursor.u32()?;
-            let value = if wide {
-                u64::from(self.cursor.u32()?) << 32 | u64::from(low)
-            } else if signed {
-                i64::from(low.cast_signed()).cast_unsigned()
-            } else {
-                u64::from(low)
+        let values = &mut self.btf.values;
+        if wide {
+            let value = |[name, low, high]: [u32; 3]| {
+                let value = u64::from(high) << 32 | u64::from(low);
+                EnumValue { name, value }
             };
-            self.btf.values.push(EnumValue { name, value });
+            return self.cursor.read_into(values, vlen, value);
         }
-        Ok(grown(start, self.btf.values.len()))
+        let value = |[name, low]: [u32; 2]| {
+            let signed = signed.then(|| i64::from(low.cast_signed()).cast_unsigned());
+            let value = signed.unwrap_or(low.into());
+            EnumValue { name, value }
+        };
+        self.cursor.read_into(values, vlen, value)
     }
 
     fn read_params(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
-        let start = self.btf.params.len();
-        self.cursor.need(u64::from(vlen).saturating_mul(8))?;
-        for _ in 0..vlen {
-            let _name = self.cursor.u32()?;
-            self.btf.params.push(Param {
-                ty: TypeId(self.cursor.u32()?),
-            });
-        }
-        Ok(grown(start, self.btf.params.len()))
+        let param = |[_name, ty]: [u32; 2]| Param { ty: TypeId(ty) };
+        self.cursor.read_into(&mut self.btf.params, vlen, param)
     }
 
     fn read_vars(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
-        let start = self.btf.vars.len();
-        self.cursor.need(u64::from(vlen).saturating_mul(12))?;
-        for _ in 0..vlen {
-            let (ty, offset) = (TypeId(self.cursor.u32()?), self.cursor.u32()?);
-            let _size = self.cursor.u32()?;
-            self.btf.vars.push(SectionVar { ty, offset });
-        }
-        Ok(grown(start, self.btf.vars.len()))
+        let var = |[ty, offset, _size]: [u32; 3]| SectionVar {
+            ty: TypeId(ty),
+            offset,
+        };
+        self.cursor.read_into(&mut self.btf.vars, vlen, var)
     }
 
     fn linkage(&self, linkage: u32) -> Result<Linkage, BpfError> {
@@ -336,6 +310,31 @@ impl<'a> Cursor<'a> {
         };
         self.at = self.at.saturating_add(4);
         Ok(u32::from_le_bytes(*bytes))
+    }
+
+    /// Reads `N` words.
+    pub(super) fn words<const N: usize>(&mut self) -> Result<[u32; N], BpfError> {
+        let mut words = [0; N];
+        for word in &mut words {
+            *word = self.u32()?;
+        }
+        Ok(words)
+    }
+
+    /// Reads `count` records of `N` words each into a pool, and returns their
+    /// indices in it; [`MAX_BTF_BYTES`] keeps these in 32 bits.
+    fn read_into<T, const N: usize>(
+        &mut self,
+        pool: &mut Vec<T>,
+        count: u32,
+        record: impl Fn([u32; N]) -> T,
+    ) -> Result<Range<u32>, BpfError> {
+        let start = pool.len();
+        self.need(wide(N).saturating_mul(4).saturating_mul(count.into()))?;
+        for _ in 0..count {
+            pool.push(record(self.words()?));
+        }
+        Ok(grown(start, pool.len()))
     }
 
     /// Checks that so many bytes are left.

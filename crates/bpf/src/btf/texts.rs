@@ -11,19 +11,11 @@ use crate::SourceLine;
 const MAX_TEXT: usize = 4 << 20;
 
 /// File names and lines, each kept once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Texts {
     texts: HashMap<u32, Arc<str>>,
-    left: usize,
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self {
-            texts: HashMap::new(),
-            left: MAX_TEXT,
-        }
-    }
+    /// Bytes that are kept.
+    kept: usize,
 }
 
 impl Texts {
@@ -41,16 +33,16 @@ impl Texts {
         if let Some(text) = self.texts.get(&offset) {
             return Arc::clone(text);
         }
-        if self.left == 0 {
+        if self.kept == MAX_TEXT {
             return Arc::from("");
         }
         let text = btf.text(offset);
-        let text: Arc<str> = match self.left.checked_sub(text.trim().len()) {
-            Some(left) => {
-                self.left = left;
-                text.trim().into()
-            }
-            None => "".into(),
+        let kept = self.kept.saturating_add(text.trim().len());
+        let text: Arc<str> = if kept <= MAX_TEXT {
+            self.kept = kept;
+            text.trim().into()
+        } else {
+            "".into()
         };
         self.texts.insert(offset, Arc::clone(&text));
         text

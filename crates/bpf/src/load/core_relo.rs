@@ -122,7 +122,12 @@ impl<'a> Relocator<'a> {
     fn resolve(&self, spec: &Spec, kind: RelocKind) -> Result<Resolution, BpfError> {
         let old = value::value(self.local, spec, kind)?;
         if kind == RelocKind::TypeIdLocal {
-            return Ok(Resolution::unchanged(old));
+            // No host changes it.
+            return Ok(Resolution {
+                old,
+                new: Some(old),
+                resizable: true,
+            });
         }
         let mut found: Option<(Spec, Resolution)> = None;
         for candidate in self.candidates(spec)? {

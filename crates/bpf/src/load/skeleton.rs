@@ -132,15 +132,9 @@ fn run(
         let context = vm.memory().add_bytes("context", context, true)?;
         Ok((vm, context))
     };
-    let (mut vm, context) = arm(&mut meter).map_err(|fault| {
-        let place = loader
-            .programs
-            .first()
-            .map(|program| Place::new(program, 0));
-        RunError {
-            place: Box::new(place.unwrap_or_else(|| Place::in_program(LOADER, 0))),
-            fault,
-        }
+    let (mut vm, context) = arm(&mut meter).map_err(|fault| RunError {
+        place: Box::new(Place::in_program(LOADER, 0)),
+        fault,
     })?;
     vm.call(0, [context, 0, 0, 0, 0], kernel, &mut meter)
 }

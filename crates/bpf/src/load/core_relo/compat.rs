@@ -7,15 +7,9 @@ const MAX_DEPTH: u32 = 32;
 
 /// Returns whether two types are of the same kind; enums of either width are.
 pub(super) fn same_kind(left: &Kind, right: &Kind) -> bool {
-    match (left, right) {
-        (
-            Kind::Composite { is_union: left, .. },
-            Kind::Composite {
-                is_union: right, ..
-            },
-        ) => left == right,
-        _ => std::mem::discriminant(left) == std::mem::discriminant(right),
-    }
+    let is_union = |kind: &Kind| matches!(kind, Kind::Composite { is_union: true, .. });
+    std::mem::discriminant(left) == std::mem::discriminant(right)
+        && is_union(left) == is_union(right)
 }
 
 fn same_name(local: &Btf, left: u32, host: &Btf, right: u32) -> bool {
@@ -24,15 +18,7 @@ fn same_name(local: &Btf, left: u32, host: &Btf, right: u32) -> bool {
 
 /// Integers within larger ones, which compilers no longer write, never fit.
 fn whole(left: &Kind, right: &Kind) -> bool {
-    let is_whole = |kind: &Kind| {
-        !matches!(
-            kind,
-            Kind::Int {
-                bit_offset: 1..,
-                ..
-            }
-        )
-    };
+    let is_whole = |kind: &Kind| !matches!(kind, Kind::Int { bit_offset, .. } if *bit_offset > 0);
     is_whole(left) && is_whole(right)
 }
 
@@ -59,14 +45,8 @@ pub(super) fn fields_compatible(local: &Btf, left: TypeId, host: &Btf, right: Ty
                     || same_name(local, ours.name, host, theirs.name);
             }
             (Kind::Int { .. }, _) => return whole(&ours.kind, &theirs.kind),
-            (
-                Kind::Array { elem: inner, .. },
-                Kind::Array {
-                    elem: their_inner, ..
-                },
-            ) => {
-                left = local.resolve(*inner);
-                right = host.resolve(*their_inner);
+            (Kind::Array { elem, .. }, Kind::Array { elem: theirs, .. }) => {
+                (left, right) = (local.resolve(*elem), host.resolve(*theirs));
             }
             _ => return false,
         }
@@ -95,11 +75,9 @@ fn compatible(local: &Btf, left: TypeId, host: &Btf, right: TypeId, depth: u32) 
         | (Kind::Array { elem: left, .. }, Kind::Array { elem: right, .. }) => {
             compatible(local, *left, host, *right, depth)
         }
-        (Kind::FuncProto { .. }, Kind::FuncProto { .. }) => {
-            prototypes(local, ours, host, theirs, |left, right| {
-                compatible(local, left, host, right, depth)
-            })
-        }
+        (Kind::FuncProto { .. }, _) => prototypes(local, left, host, right, |left, right| {
+            compatible(local, left, host, right, depth)
+        }),
         (Kind::Void | Kind::Composite { .. } | Kind::Enum { .. } | Kind::Fwd { .. }, _) => true,
         _ => false,
     }
@@ -108,28 +86,20 @@ fn compatible(local: &Btf, left: TypeId, host: &Btf, right: TypeId, depth: u32) 
 /// Compares return types and parameters.
 fn prototypes(
     local: &Btf,
-    ours: &Kind,
+    left: TypeId,
     host: &Btf,
-    theirs: &Kind,
+    right: TypeId,
     same: impl Fn(TypeId, TypeId) -> bool,
 ) -> bool {
-    let (
-        Kind::FuncProto { ret, params },
-        Kind::FuncProto {
-            ret: their_ret,
-            params: their_params,
-        },
-    ) = (ours, theirs)
+    let (Some((ret, params)), Some((their_ret, their_params))) =
+        (local.prototype(left), host.prototype(right))
     else {
         return false;
     };
-    let (params, their_params) = (local.params(params), host.params(their_params));
+    let mut pairs = params.iter().zip(their_params);
     params.len() == their_params.len()
-        && params
-            .iter()
-            .zip(their_params)
-            .all(|(left, right)| same(left.ty, right.ty))
-        && same(*ret, *their_ret)
+        && pairs.all(|(left, right)| same(left.ty, right.ty))
+        && same(ret, their_ret)
 }
 
 /// Returns whether the host's type has everything that the program's has:
@@ -167,7 +137,6 @@ fn matching(
         | (Kind::Composite { is_union, .. }, Kind::Fwd { is_union: theirs }) => {
             behind_pointer && is_union == theirs
         }
-        (Kind::Enum { .. }, Kind::Enum { .. }) => values_match(local, left, host, right),
         (
             Kind::Composite { is_union, .. },
             Kind::Composite {
@@ -176,6 +145,7 @@ fn matching(
         ) => {
             is_union == theirs && (behind_pointer || members_match(local, left, host, right, same))
         }
+        (Kind::Enum { .. }, Kind::Enum { .. }) => values_match(local, left, host, right),
         (
             Kind::Int { size, signed, .. },
             Kind::Int {
@@ -183,7 +153,7 @@ fn matching(
                 signed: theirs,
                 ..
             },
-        ) => size == their_size && signed == theirs,
+        ) => (size, signed) == (their_size, theirs),
         (Kind::Ptr(left), Kind::Ptr(right)) => matching(local, *left, host, *right, true, depth),
         (
             Kind::Array { elem, len },
@@ -192,9 +162,7 @@ fn matching(
                 len: their_len,
             },
         ) => len == their_len && same(*elem, *their_elem),
-        (Kind::FuncProto { .. }, Kind::FuncProto { .. }) => {
-            prototypes(local, &ours.kind, host, &theirs.kind, same)
-        }
+        (Kind::FuncProto { .. }, _) => prototypes(local, left, host, right, same),
         _ => false,
     }
 }

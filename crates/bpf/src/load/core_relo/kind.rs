@@ -22,7 +22,6 @@ pub(super) enum RelocKind {
 }
 
 impl RelocKind {
-    /// Returns the kind with a number.
     pub(super) fn from_number(number: u32) -> Result<Self, BpfError> {
         const ALL: [RelocKind; 13] = [
             RelocKind::FieldByteOffset,

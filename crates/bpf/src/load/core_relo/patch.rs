@@ -31,7 +31,6 @@ const SOURCE_REGISTER: u8 = 0x08;
 /// The bits of a load or store that say its size.
 const SIZE_MASK: u8 = 0x18;
 
-/// Patches the instruction at `slot`.
 pub(super) fn patch(
     code: &mut [Insn],
     slot: usize,
@@ -95,7 +94,6 @@ pub(super) fn patch(
     Ok(Patched::Done)
 }
 
-/// Makes the instruction a trap.
 fn poison(code: &mut [Insn], wide: bool) -> Result<(), BpfError> {
     let slots = if wide { 2 } else { 1 };
     for insn in code.get_mut(..slots).ok_or_else(outside)? {
@@ -153,7 +151,6 @@ fn outside() -> BpfError {
     BpfError::new("the instruction lies outside the code")
 }
 
-/// The low 32 bits.
 fn low(value: i64) -> i32 {
     let [a, b, c, d, ..] = value.to_le_bytes();
     i32::from_le_bytes([a, b, c, d])

@@ -46,6 +46,10 @@ impl Spec {
         }
     }
 
+    fn step(&mut self, ty: TypeId, index: u32, name: Option<u32>) {
+        self.steps.push(Step { ty, index, name });
+    }
+
     /// Reads the path that a record spells.
     pub(super) fn parse(btf: &Btf, relo: &CoreRelo, kind: RelocKind) -> Result<Self, BpfError> {
         if relo.type_id.0 == 0 || !btf.contains(relo.type_id) {
@@ -76,8 +80,7 @@ impl Spec {
         let ty = btf.resolve(self.root);
         let value = btf.values(ty).get(size(index));
         let value = value.ok_or("names a value that the enum does not have")?;
-        let name = Some(value.name);
-        self.steps.push(Step { ty, index, name });
+        self.step(ty, index, Some(value.name));
         Ok(self)
     }
 
@@ -92,11 +95,7 @@ impl Spec {
                     let bits = u64::from(member.bit_offset);
                     self.bit_offset = self.bit_offset.checked_add(bits).ok_or(TOO_FAR)?;
                     if btf.is_named(member.name) {
-                        self.steps.push(Step {
-                            ty,
-                            index,
-                            name: Some(member.name),
-                        });
+                        self.step(ty, index, Some(member.name));
                     }
                     ty = btf.resolve(member.ty);
                 }
@@ -121,11 +120,7 @@ impl Spec {
             .checked_mul(8)?
             .checked_mul(u64::from(index))?;
         self.bit_offset = self.bit_offset.checked_add(bits)?;
-        self.steps.push(Step {
-            ty,
-            index,
-            name: None,
-        });
+        self.step(ty, index, None);
         Some(())
     }
 
@@ -167,11 +162,7 @@ impl Spec {
         let (index, value) = (0_u32..)
             .zip(host.values(ty))
             .find(|(_, value)| same(value.name))?;
-        self.steps.push(Step {
-            ty,
-            index,
-            name: Some(value.name),
-        });
+        self.step(ty, index, Some(value.name));
         Some(self)
     }
 
@@ -223,11 +214,7 @@ impl Spec {
                 if !compat::fields_compatible(local, wanted.ty, host, member.ty) {
                     return None;
                 }
-                self.steps.push(Step {
-                    ty,
-                    index,
-                    name: Some(member.name),
-                });
+                self.step(ty, index, Some(member.name));
                 return Some(inner);
             }
             self.bit_offset = own;

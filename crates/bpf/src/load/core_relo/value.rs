@@ -35,17 +35,6 @@ pub(super) struct Resolution {
     pub(super) resizable: bool,
 }
 
-impl Resolution {
-    /// Stands for a value that no host changes.
-    pub(super) fn unchanged(old: Value) -> Self {
-        Self {
-            old,
-            new: Some(old),
-            resizable: true,
-        }
-    }
-}
-
 impl Value {
     fn plain(value: u64) -> Self {
         Self {
@@ -65,7 +54,6 @@ pub(super) fn absent(kind: RelocKind) -> Option<Value> {
     answers.then(|| Value::plain(0))
 }
 
-/// Returns the value of `spec`.
 pub(super) fn value(btf: &Btf, spec: &Spec, kind: RelocKind) -> Result<Value, BpfError> {
     Ok(match kind {
         RelocKind::FieldExists

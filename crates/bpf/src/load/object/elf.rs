@@ -38,7 +38,6 @@ pub(super) struct Section<'a> {
     info: u32,
 }
 
-/// A symbol.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Symbol<'a> {
     pub(super) raw_name: &'a [u8],
@@ -62,7 +61,6 @@ pub(super) enum SymbolPlace {
     Elsewhere,
 }
 
-/// A relocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relocation {
     pub(super) offset: u64,
@@ -71,7 +69,6 @@ pub(super) struct Relocation {
 }
 
 impl Symbol<'_> {
-    /// Returns the name.
     pub(super) fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.raw_name)
     }
@@ -114,7 +111,6 @@ impl<'a> Elf<'a> {
             .find(|(_, section)| section.name == name)
     }
 
-    /// Returns the name of the section `index`.
     pub(super) fn section_name(&self, index: usize) -> String {
         self.sections
             .get(index)

@@ -7,13 +7,11 @@ use crate::btf::{Btf, Kind, Linkage};
 use crate::error::check_count;
 use crate::load::limits::MAX_EXTERNS;
 
-/// Declared externs by name.
 #[derive(Debug, Default)]
 pub(super) struct Externs<'a> {
     by_name: HashMap<&'a [u8], Extern>,
 }
 
-/// One declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extern {
     /// A function in `.ksyms` that takes so many arguments.
@@ -46,24 +44,17 @@ impl<'a> Externs<'a> {
             for var in btf.vars(vars) {
                 let declared = btf.get(var.ty);
                 let found = match declared.kind {
-                    Kind::Var {
-                        linkage: Linkage::Extern,
-                        ..
-                    } if kconfig => Extern::Kconfig,
-                    Kind::Var {
-                        linkage: Linkage::Extern,
-                        ..
-                    } => Extern::Variable,
-                    Kind::Func {
-                        linkage: Linkage::Extern,
-                        proto,
-                    } if !kconfig => {
-                        let args = match btf.resolved_kind(proto) {
-                            Kind::FuncProto { params, .. } => btf.params(params).len(),
-                            _ => 0,
-                        };
-                        Extern::Kfunc { args }
+                    Kind::Var { linkage, .. } | Kind::Func { linkage, .. }
+                        if linkage != Linkage::Extern =>
+                    {
+                        continue;
                     }
+                    Kind::Var { .. } if kconfig => Extern::Kconfig,
+                    Kind::Var { .. } => Extern::Variable,
+                    // A function without a prototype takes nothing.
+                    Kind::Func { proto, .. } if !kconfig => Extern::Kfunc {
+                        args: btf.prototype(proto).map_or(0, |(_, params)| params.len()),
+                    },
                     _ => continue,
                 };
                 externs.by_name.insert(btf.name(declared.name), found);
@@ -72,7 +63,6 @@ impl<'a> Externs<'a> {
         Ok(externs)
     }
 
-    /// Returns the declaration of a symbol.
     pub(super) fn get(&self, name: &str) -> Option<Extern> {
         self.by_name.get(name.as_bytes()).copied()
     }

@@ -31,7 +31,6 @@ pub(super) struct Function<'a> {
     pub(super) section: usize,
     /// The first slot in the section.
     pub(super) start: u64,
-    /// Its slots.
     pub(super) code: &'a [[u8; 8]],
 }
 
@@ -65,18 +64,15 @@ pub(super) struct ProgramDecl {
 
 /// The meaning of a code section's name.
 enum SectionKind<'a> {
-    /// Functions that programs call.
-    Subprograms,
-    /// Programs.
-    Programs(AttachKind, &'a str),
-    /// Programs that only an explicit request would load.
+    /// Functions that programs call, or programs that only an explicit request
+    /// would load.
     NotLoaded,
+    Programs(AttachKind, &'a str),
     /// Programs of another kind.
     Other,
 }
 
 impl<'a> Functions<'a> {
-    /// Finds the functions of all code sections.
     pub(super) fn find(elf: &Elf<'a>) -> Result<Self, BpfError> {
         let mut sections = elf.sections.iter();
         if let Some(section) = sections.find(|one| one.executable && !one.size.is_multiple_of(SLOT))
@@ -103,7 +99,6 @@ impl<'a> Functions<'a> {
         Ok(Self { all, by_start })
     }
 
-    /// Returns the function `index`.
     pub(super) fn get(&self, index: usize) -> Option<&Function<'a>> {
         self.all.get(index)
     }
@@ -129,7 +124,7 @@ impl<'a> Functions<'a> {
             };
             let section = section.name.as_ref();
             let (attach, hook) = match section_kind(section) {
-                SectionKind::Subprograms | SectionKind::NotLoaded => continue,
+                SectionKind::NotLoaded => continue,
                 SectionKind::Programs(attach, hook) => (attach, hook),
                 SectionKind::Other => {
                     let name = function.name();
@@ -216,11 +211,8 @@ fn check_overlaps(elf: &Elf<'_>, functions: &[Function<'_>]) -> Result<(), BpfEr
 }
 
 fn section_kind(name: &str) -> SectionKind<'_> {
-    if name.starts_with('?') {
+    if name.starts_with('?') || name == ".text" || name.starts_with(".text.") {
         return SectionKind::NotLoaded;
-    }
-    if name == ".text" || name.starts_with(".text.") {
-        return SectionKind::Subprograms;
     }
     match name.split_once('/') {
         Some(("fentry" | "fentry.s", hook)) => SectionKind::Programs(AttachKind::Fentry, hook),

@@ -18,7 +18,6 @@ use crate::load::offered::{self, Kfuncs};
 use crate::load::problems::Problems;
 use crate::{BpfError, Insn, Kfunc, Poisoned, Program, Relocated};
 
-/// Links the programs of one object.
 #[derive(Debug)]
 pub(super) struct Linker<'p> {
     pub(super) parts: &'p Parts<'p>,
@@ -52,12 +51,10 @@ impl<'p> Linker<'p> {
         }
     }
 
-    /// Returns the kfuncs that the linked programs name.
     pub(super) fn into_kfuncs(self) -> Vec<Kfunc> {
         self.kfuncs.list
     }
 
-    /// Links one program.
     pub(super) fn link(&mut self, decl: ProgramDecl) -> Result<Program, BpfError> {
         let ProgramDecl { mut program, entry } = decl;
         let layout = self.lay_out(&program.name, entry)?;
@@ -101,7 +98,6 @@ impl<'p> Linker<'p> {
         Ok(layout)
     }
 
-    /// Appends one function.
     fn append(&mut self, program: &mut Program, layout: &Layout, index: usize) {
         let (Some(body), Some(function)) =
             (self.bodies.get(&index), self.parts.functions.get(index))

@@ -26,7 +26,6 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// Reads all maps of an object.
     pub(super) fn read(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Self, BpfError> {
         let mut maps = Self::default();
         maps.read_definitions(elf, btf)?;
@@ -34,7 +33,6 @@ impl Maps {
         Ok(maps)
     }
 
-    /// Returns whether `section` holds map definitions.
     pub(super) fn is_definitions(&self, section: usize) -> bool {
         self.section == Some(section)
     }
@@ -50,7 +48,6 @@ impl Maps {
         Some((index, self.maps.get(index)?))
     }
 
-    /// Returns the maps.
     pub(super) fn into_maps(self) -> Vec<Map> {
         self.maps
     }

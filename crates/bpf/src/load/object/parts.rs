@@ -11,7 +11,6 @@ use crate::error::check_count;
 use crate::load::limits::MAX_CORE_RELOS;
 use crate::{BpfError, Interface};
 
-/// All that linking looks at.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub(super) interface: &'a Interface,
@@ -25,7 +24,6 @@ pub(super) struct Parts<'a> {
     pub(super) relocations: BySection<Relocation>,
 }
 
-/// An object's type information.
 #[derive(Debug, Default)]
 pub(super) struct Types {
     pub(super) btf: Option<Btf>,

@@ -24,7 +24,6 @@ type Header = elf::FileHeader64<Le>;
 type Section = elf::SectionHeader64<Le>;
 type Symbol = elf::Sym64<Le>;
 
-/// The header, in messages.
 const HEADER: &str = "ELF header";
 
 /// The payloads of the two arrays.

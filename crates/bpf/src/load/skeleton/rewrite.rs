@@ -198,8 +198,6 @@ fn declared_args(btf: &Btf, name: &str) -> Option<usize> {
         Kind::Func { proto, .. } if btf.name(btf.get(id).name) == name.as_bytes() => Some(proto),
         _ => None,
     });
-    match btf.resolved_kind(functions.next()?) {
-        Kind::FuncProto { params, .. } => Some(btf.params(params).len()),
-        _ => None,
-    }
+    let (_, params) = btf.prototype(functions.next()?)?;
+    Some(params.len())
 }
