@@ -81,7 +81,7 @@ impl Measurements {
         uki: &Uki<'_, R>,
         cmdline: Option<&[u8]>,
     ) -> Result<(), StubError> {
-        let outermost = loaded(name, None, uki.pe(), uki.image())?;
+        let outermost = loaded(name, None, uki.pe, &uki.image)?;
         self.pcr4.events.extend(outermost);
         let Some(kernel) = uki.section(".linux")? else {
             return Ok(());
@@ -91,9 +91,9 @@ impl Measurements {
             self.pcr4.events.extend(inner);
         }
         self.stub = uki.stub_version();
-        self.profile = Some(uki.profile());
+        self.profile = Some(uki.profile);
         self.pcr11 = Some(sections(uki)?);
-        self.pcr12 = parameters(uki.profile(), cmdline)?;
+        self.pcr12 = parameters(uki.profile, cmdline)?;
         self.notes.extend(unknown(uki));
         if self.pcr12.is_none() {
             self.notes.push(NO_UTF16.to_owned());
@@ -179,20 +179,16 @@ fn parameters(profile: u32, cmdline: Option<&[u8]>) -> io::Result<Option<Registe
 fn unknown<R: ReadAt>(uki: &Uki<'_, R>) -> Vec<String> {
     let by_machine = BY_MACHINE
         .iter()
-        .filter(|name| uki.pe().section(name).is_some());
-    let mut notes: Vec<String> = by_machine
-        .map(|name| {
-            format!("PCR 11 is told without {name}: which of them counts is up to the machine")
-        })
-        .collect();
-    if uki.stub_version().is_none() {
-        notes.push(
-            "PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say \
-             which stub it has (.sdmagic)"
-                .to_owned(),
-        );
-    }
-    notes
+        .filter(|name| uki.pe.section(name).is_some());
+    let by_machine = by_machine.map(|name| {
+        format!("PCR 11 is told without {name}: which of them counts is up to the machine")
+    });
+    let no_version = uki.stub_version().is_none().then(|| {
+        "PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub \
+         it has (.sdmagic)"
+            .to_owned()
+    });
+    by_machine.chain(no_version).collect()
 }
 
 /// Returns `line` as the stub takes load options over: without blanks around
@@ -212,11 +208,8 @@ fn utf16(text: &str) -> Vec<u8> {
 impl fmt::Display for Measurements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_events(f, "PCR 4", &self.pcr4.events)?;
-        if let Some(register) = &self.pcr11 {
-            register.write(f, "PCR 11")?;
-        }
-        if let Some(register) = &self.pcr12 {
-            register.write(f, "PCR 12")?;
+        for (name, register) in [("PCR 11", &self.pcr11), ("PCR 12", &self.pcr12)] {
+            register.iter().try_for_each(|it| it.write(f, name))?;
         }
         write_events(f, "IMA", &self.ima.events)?;
         self.notes

@@ -25,10 +25,10 @@ const OS_RELEASE_LIMIT: u32 = 64 << 10;
 /// An image with sections, of which one profile counts.
 #[derive(Debug)]
 pub struct Uki<'a, R> {
-    image: R,
-    pe: &'a PeImage,
+    pub(crate) image: R,
+    pub(crate) pe: &'a PeImage,
     /// The number of the profile.
-    profile: u32,
+    pub(crate) profile: u32,
     /// The sections of the profile.
     own: &'a [Section],
     /// Those in front of the first profile, which are everybody's.
@@ -51,7 +51,11 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         let own = match parts.zip(0..).find(|(_, number)| *number == profile) {
             Some((own, _)) => own,
             None if profile == 0 => &[],
-            None => return Err(StubError::no_profile(profile, profiles(pe).count())),
+            None => {
+                let count = profiles(pe).count();
+                let text = format!("the image has no profile {profile}, it has {count}");
+                return Err(StubError::new(text));
+            }
         };
         Ok(Self {
             image,
@@ -81,21 +85,6 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         Ok((pe.is_efi_application() && has_kernel && !is_thin).then_some(uki))
     }
 
-    /// Returns all of the image's bytes.
-    pub(crate) fn image(&self) -> &R {
-        &self.image
-    }
-
-    /// Returns the headers.
-    pub(crate) fn pe(&self) -> &PeImage {
-        self.pe
-    }
-
-    /// Returns the number of the profile.
-    pub fn profile(&self) -> u32 {
-        self.profile
-    }
-
     /// Returns the section `name` as it is in memory, if there is one that is
     /// not empty: the first of the profile, else the first of the base.
     ///
@@ -109,7 +98,10 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         let bytes = SectionBytes::new(&self.image, section);
         let zeros = bytes.ranges().padding;
         if zeros > ZEROS_MAX {
-            return Err(StubError::zeros(name, ZEROS_MAX, zeros));
+            return Err(StubError::new(format!(
+                "section {name}: expected at most {ZEROS_MAX} zeros behind its content, found \
+                 {zeros}"
+            )));
         }
         Ok((!bytes.is_empty()).then_some(bytes))
     }
@@ -182,7 +174,7 @@ mod tests {
                 None => "-".to_owned(),
             };
             let sections = [".linux", ".cmdline", ".uname", ".profile"].map(text);
-            format!("{}: {}", uki.profile(), sections.join(", "))
+            format!("{}: {}", uki.profile, sections.join(", "))
         });
         expected.assert_eq(&shown.unwrap_or_else(|error| error.to_string()));
     }
@@ -208,7 +200,7 @@ mod tests {
     #[test]
     fn an_image_without_profiles_has_the_first() {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
-        with_uki(sections, 0, |uki| assert_eq!(uki.profile(), 0)).unwrap();
+        with_uki(sections, 0, |uki| assert_eq!(uki.profile, 0)).unwrap();
         with_uki(sections, 1, |_| ()).unwrap_err();
     }
 
@@ -251,7 +243,7 @@ mod tests {
             image[0x58 + 68] = subsystem;
             let pe = PeImage::parse(&image).unwrap();
             let uki = Uki::select(&image, &pe, selector.as_bytes()).unwrap();
-            uki.map(|uki| uki.profile())
+            uki.map(|uki| uki.profile)
         };
         let found = |subsystem, selector| found_with(subsystem, ".x", selector);
         assert_eq!(found(10, "two"), Some(1));

@@ -11,7 +11,7 @@ use ukexec_pe::Subsystem;
 
 use crate::error::Place;
 use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
-use crate::layer::Current;
+use crate::layer::LayerImage;
 use crate::report::{AskedReport, ParserInfo};
 use crate::stage::{Armed, Inputs, Session};
 use crate::{Options, ParserFile, ParserOrigin, UnfoldError};
@@ -52,7 +52,7 @@ impl<'a> Chooser<'a> {
     pub(crate) fn choose(
         &mut self,
         stage: u32,
-        layer: &Current,
+        layer: &LayerImage,
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
@@ -94,7 +94,7 @@ impl<'a> Chooser<'a> {
     fn own(
         &self,
         place: &mut Place,
-        layer: &Current,
+        layer: &LayerImage,
         session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let pe = layer.pe().filter(|_| self.options.embedded_parsers);

@@ -45,8 +45,7 @@ impl LayerAtGate<'_> {
 }
 
 /// A [`Gate`] that stands open.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Open;
+pub(crate) struct Open;
 
 impl Gate for Open {
     fn admit(&mut self, _layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -5,6 +5,7 @@ use ukexec_bpf::{Meter, Rope};
 use crate::cmdline::Cmdline;
 use crate::costs::wide;
 use crate::refusal::Refusal;
+use crate::report::{HandOver, Resource};
 
 /// The newest hand-over of each resource.
 #[derive(Debug, Default)]
@@ -13,6 +14,34 @@ pub(crate) struct HandedOver {
     /// Without bytes: there shall be no initrd.
     pub(crate) initrd: Option<Charged<Rope>>,
     pub(crate) cmdline: Option<Charged<Cmdline>>,
+}
+
+impl HandedOver {
+    /// Puts what `newer` has in the place of what is here.
+    pub(crate) fn update(&mut self, newer: Self, meter: &mut Meter) {
+        fn put<T>(newer: Option<Charged<T>>, older: &mut Option<Charged<T>>, meter: &mut Meter) {
+            if let Some(newer) = newer {
+                newer.replace(older, meter);
+            }
+        }
+        put(newer.kernel, &mut self.kernel, meter);
+        put(newer.initrd, &mut self.initrd, meter);
+        put(newer.cmdline, &mut self.cmdline, meter);
+    }
+
+    /// Returns the resources and their lengths.
+    pub(crate) fn report(&self) -> Vec<HandOver> {
+        let rope = |held: &Charged<Rope>| held.value.len();
+        let line = |held: &Charged<Cmdline>| wide(held.value.text.len());
+        let sizes = [
+            (Resource::Kernel, self.kernel.as_ref().map(rope)),
+            (Resource::Initrd, self.initrd.as_ref().map(rope)),
+            (Resource::Cmdline, self.cmdline.as_ref().map(line)),
+        ];
+        let held = sizes.into_iter();
+        held.filter_map(|(resource, size)| size.map(|size| HandOver { resource, size }))
+            .collect()
+    }
 }
 
 /// Returns the memory that lives with `rope`, of which `copied` bytes are its

@@ -29,7 +29,7 @@ pub(crate) struct StageHost<'a> {
     pub(crate) hook: &'static str,
     pub(crate) types: &'a Btf,
     pub(crate) store: &'a mut dyn Store,
-    pub(crate) observer: Option<&'a mut dyn Observer>,
+    pub(crate) observer: &'a mut dyn Observer,
     /// What is left of [`crate::Budget::output`].
     pub(crate) output_left: &'a mut u64,
     /// Bytes of the stage's image and initrd: what there is to hand over, with
@@ -68,9 +68,7 @@ impl Host for StageHost<'_> {
             Err(CallError::Refused(refusal)) => {
                 let reason = format!("{}: {}", kfunc.name, refusal.text);
                 debug!(stage = self.stage, "{reason}");
-                if let Some(observer) = &mut self.observer {
-                    observer.refused(&reason);
-                }
+                self.observer.refused(&reason);
                 self.record.refuse(reason);
                 Ok(match kfunc.prototype.contains("*(") {
                     // It returns a pointer.
@@ -84,14 +82,12 @@ impl Host for StageHost<'_> {
     fn log(&mut self, line: &str) {
         let line = line.trim_end_matches('\n');
         info!(stage = self.stage, "{line}");
-        if let Some(observer) = &mut self.observer {
-            observer.logged(line);
-        }
+        self.observer.logged(line);
         self.record.log.push(line.to_owned());
     }
 
     fn tracer(&mut self) -> Option<&mut dyn Tracer> {
-        self.observer.as_mut()?.tracer()
+        self.observer.tracer()
     }
 }
 
@@ -199,9 +195,7 @@ impl StageHost<'_> {
             Resource::Kernel | Resource::Initrd => self.take_rope(resource, rope, cost, meter)?,
         };
         debug!(stage = self.stage, %resource, size, "hand-over");
-        if let Some(observer) = &mut self.observer {
-            observer.handed_over(resource, size);
-        }
+        self.observer.handed_over(resource, size);
         Ok(())
     }
 

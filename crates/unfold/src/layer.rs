@@ -13,7 +13,7 @@ use crate::{ParserOrigin, PeBytes, UnfoldError};
 
 /// An image on its way.
 #[derive(Debug)]
-pub(crate) struct Current {
+pub(crate) struct LayerImage {
     pub(crate) path: String,
     pub(crate) image: Rope,
     /// The headers of an image that begins with `MZ`, or what is wrong with
@@ -21,7 +21,7 @@ pub(crate) struct Current {
     pe: Option<Result<PeImage, PeError>>,
 }
 
-impl Current {
+impl LayerImage {
     /// Reads the headers of `image`. One that begins with `MZ` need not be a
     /// sound PE: kernels and zboot images have headers of their own, and boot
     /// without. But what only sound headers tell, such as a parser of its own,
@@ -191,7 +191,7 @@ mod tests {
     /// Expects the name of the section that `kernel` is the content of, and
     /// that no more than `insns` are spent on finding it.
     fn check(image: Rope, kernel: &Rope, insns: u64, name: Option<&str>) {
-        let layer = Current::examine("image".to_owned(), image).unwrap();
+        let layer = LayerImage::examine("image".to_owned(), image).unwrap();
         let mut left = u64::MAX;
         assert_eq!(layer.section_of(kernel, &mut left).as_deref(), name);
         let spent = u64::MAX - left;
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_name_that_costs_too_much_is_left_out() {
-        let layer = Current::examine("image".to_owned(), image(1, 100)).unwrap();
+        let layer = LayerImage::examine("image".to_owned(), image(1, 100)).unwrap();
         assert_eq!(layer.section_of(&refer(1, 0x200), &mut 101), None);
         assert_eq!(layer.section_of(&refer(2, 0x200), &mut 110), None);
         let name = layer.section_of(&refer(1, 0x200), &mut 102);

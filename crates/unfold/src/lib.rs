@@ -15,6 +15,32 @@
 //! No input makes this crate panic, run past its [`Budget`] or allocate past
 //! it.
 //!
+//! ```
+//! use std::io::Write as _;
+//! use ukexec_bpf::Rope;
+//! use ukexec_unfold::{Budget, Input, MemoryStore, Options, built_in_parsers, unfold};
+//!
+//! let mut image = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+//! image.write_all(&[7; 8192])?;
+//! let input = Input {
+//!     image: Rope::from(image.finish()?),
+//!     cmdline: Some(b"ro".to_vec()),
+//!     append: Some(b"quiet".to_vec()),
+//!     ..Input::default()
+//! };
+//! let options = Options {
+//!     parsers: built_in_parsers(),
+//!     image_name: "Image.gz".to_owned(),
+//!     ..Options::default()
+//! };
+//! let unfolded = unfold(input, &options, &mut MemoryStore::default(), &mut Budget::default())?;
+//!
+//! assert_eq!(unfolded.kernel.to_vec()?, [7; 8192]);
+//! assert_eq!(unfolded.cmdline.as_deref(), Some(&b"ro quiet"[..]));
+//! assert_eq!(unfolded.report.layers[1].path, "Image.gz > stream payload");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [`Rope`]: ukexec_bpf::Rope
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -56,7 +82,7 @@ mod tests;
 pub use built_in::built_in_parsers;
 pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
 pub use error::UnfoldError;
-pub use gate::{Gate, LayerAtGate, Open};
+pub use gate::{Gate, LayerAtGate};
 pub use interface::{ABI, AbiKfunc, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};

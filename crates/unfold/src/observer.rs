@@ -4,7 +4,7 @@ use ukexec_bpf::trace::Tracer;
 
 use crate::Resource;
 
-/// Sees a stage. What it is not interested in it leaves out.
+/// Sees a stage. It leaves out what it is not interested in.
 pub trait Observer {
     /// A program begins to run for `hook`.
     fn begins(&mut self, _program: &str, _hook: &'static str) {}
@@ -27,3 +27,8 @@ pub trait Observer {
         None
     }
 }
+
+/// Nobody watches.
+pub(crate) struct Nobody;
+
+impl Observer for Nobody {}

@@ -5,7 +5,7 @@ use ukexec_bpf::Rope;
 use crate::choice::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
 use crate::error::Place;
-use crate::layer::Current;
+use crate::layer::LayerImage;
 use crate::report::ParserInfo;
 use crate::stage::{self, Inputs, Session};
 use crate::{
@@ -54,8 +54,8 @@ pub fn run_stage(
     let profile = options.profile.as_deref();
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, false)
         .map_err(|error| error.at(&place))?;
-    let layer = Current::examine(options.image_name.clone(), input.image)?;
-    let mut session = Session::new(store, budget, Some(observer));
+    let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
+    let mut session = Session::new(store, budget, observer);
     let info = ParserInfo::new(&parser.name, parser.origin);
     let chosen = Chosen::load(info, &parser.object, &mut place, &session)?;
     let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
@@ -72,9 +72,9 @@ pub fn run_stage(
     let found = stage::run(1, &layer.path, &chosen, &inputs, &mut session)?;
     Ok(Stage {
         matches,
-        kernel: found.kernel.value,
-        initrd: found.initrd.map(|initrd| initrd.value),
-        cmdline: found.cmdline.map(|line| line.value.text),
+        kernel: found.kernel,
+        initrd: found.handed_over.initrd.map(|initrd| initrd.value),
+        cmdline: found.handed_over.cmdline.map(|line| line.value.text),
         report: found.report,
         warnings: session.warnings,
     })

@@ -1,18 +1,18 @@
 //! The pipeline: layer after layer until a kernel is left.
 
-use ukexec_bpf::{Meter, Rope};
+use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 
 use crate::choice::Chooser;
-use crate::cmdline::{Cmdline, CmdlineRequest};
+use crate::cmdline::CmdlineRequest;
 use crate::content::holds;
 use crate::error::Place;
-use crate::handed_over::Charged;
-use crate::layer::Current;
+use crate::gate::Open;
+use crate::handed_over::HandedOver;
+use crate::layer::LayerImage;
+use crate::observer::Nobody;
 use crate::stage::{self, Inputs, Session};
-use crate::{
-    Budget, Gate, Input, LayerAtGate, Open, Options, Report, Store, UnfoldError, Unfolded,
-};
+use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldError, Unfolded};
 
 /// Takes `input.image` apart until a kernel is left.
 ///
@@ -24,34 +24,10 @@ use crate::{
 ///
 /// `store` takes what is decompressed. What is left of `budget` stays in it.
 ///
-/// ```
-/// use ukexec_bpf::Rope;
-/// use ukexec_unfold::{Budget, Input, MemoryStore, Options, built_in_parsers, unfold};
-///
-/// let input = Input {
-///     image: Rope::from(b"bare metal".to_vec()),
-///     cmdline: Some(b"ro".to_vec()),
-///     append: Some(b"quiet".to_vec()),
-///     ..Input::default()
-/// };
-/// let options = Options {
-///     parsers: built_in_parsers(),
-///     image_name: "bare.img".to_owned(),
-///     ..Options::default()
-/// };
-/// let unfolded = unfold(input, &options, &mut MemoryStore::default(), &mut Budget::default())?;
-///
-/// // No parser takes this image apart, so that it is the kernel itself.
-/// assert_eq!(unfolded.kernel.to_vec()?, b"bare metal");
-/// assert_eq!(unfolded.cmdline.as_deref(), Some(&b"ro quiet"[..]));
-/// assert_eq!(unfolded.report.layers[0].path, "bare.img");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
 /// # Errors
 ///
-/// [`UnfoldError`] says which layer, stage, hook and instruction failed; its
-/// source says why. No part of a failed unfolding comes out.
+/// [`UnfoldError`] says which layer, stage, hook and instruction failed, and why.
+/// No part of a failed unfolding comes out.
 pub fn unfold(
     input: Input,
     options: &Options,
@@ -79,10 +55,11 @@ pub fn unfold_with(
     let decides = options.image_decides_cmdline;
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, decides)
         .map_err(|error| error.at(&outermost))?;
-    let layer = Current::examine(options.image_name.clone(), input.image)?;
+    let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
+    let mut nobody = Nobody;
     let mut unfolding = Unfolding {
         stage_limit: budget.stages,
-        session: Session::new(store, budget, None),
+        session: Session::new(store, budget, &mut nobody),
         gate,
         chooser: Chooser::new(options),
         pe: layer.pe().cloned(),
@@ -109,7 +86,7 @@ struct Unfolding<'a> {
     chooser: Chooser<'a>,
     /// The headers of the outermost image.
     pe: Option<PeImage>,
-    layer: Current,
+    layer: LayerImage,
     resources: Resources,
     report: Report,
 }
@@ -156,21 +133,19 @@ impl Unfolding<'_> {
         let found = stage::run(number, path, &chosen, &inputs, &mut self.session)?;
         let path = self
             .layer
-            .path_of(&found.kernel.value, &found.outputs, &chosen.info);
+            .path_of(&found.kernel, &found.outputs, &chosen.info);
         self.report.stages.push(found.report);
         let meter = &mut self.session.budget.meter;
-        let kernel = self
-            .resources
-            .commit(found.kernel, found.initrd, found.cmdline, meter);
+        self.resources.newest.update(found.handed_over, meter);
         // Nothing holds on to the old image from here on but what was handed
         // over of it.
-        self.layer = Current::examine(path, kernel)?;
+        self.layer = LayerImage::examine(path, found.kernel)?;
         Ok(true)
     }
 
     /// Lets the layer at hand pass, before anything of it runs.
     fn admit(&mut self, number: u32) -> Result<(), UnfoldError> {
-        let Current { path, image, .. } = &self.layer;
+        let LayerImage { path, image, .. } = &self.layer;
         let layer = LayerAtGate {
             path,
             image,
@@ -187,7 +162,7 @@ impl Unfolding<'_> {
     fn outcome(mut self, request: CmdlineRequest) -> Result<Unfolded, UnfoldError> {
         let insns = &mut self.session.budget.meter.insns;
         let initrd = self.resources.final_initrd(insns)?;
-        let handed_over = self.resources.cmdline.map(|line| line.value);
+        let handed_over = self.resources.newest.cmdline.map(|line| line.value);
         let cmdline = request.outcome(handed_over, &self.report.stages)?;
         self.report.warnings = self.session.warnings;
         Ok(Unfolded {
@@ -204,10 +179,7 @@ impl Unfolding<'_> {
 #[derive(Debug, Default)]
 struct Resources {
     callers_initrd: Option<Rope>,
-    /// The newest hand-overs.
-    kernel: Option<Charged<Rope>>,
-    initrd: Option<Charged<Rope>>,
-    cmdline: Option<Charged<Cmdline>>,
+    newest: HandedOver,
 }
 
 impl Resources {
@@ -222,7 +194,7 @@ impl Resources {
 
     /// Returns the initrd that there is now, never an empty one.
     fn initrd(&self) -> Option<&Rope> {
-        match &self.initrd {
+        match &self.newest.initrd {
             Some(newest) => Some(&newest.value).filter(|initrd| !initrd.is_empty()),
             None => self.callers_initrd.as_ref(),
         }
@@ -230,27 +202,8 @@ impl Resources {
 
     /// Returns the command line that was last handed over.
     fn cmdline(&self) -> Option<&[u8]> {
-        let line = self.cmdline.as_ref();
+        let line = self.newest.cmdline.as_ref();
         line.map(|line| line.value.text.as_slice())
-    }
-
-    /// Takes all that a stage found, and returns the new kernel.
-    fn commit(
-        &mut self,
-        kernel: Charged<Rope>,
-        initrd: Option<Charged<Rope>>,
-        cmdline: Option<Charged<Cmdline>>,
-        meter: &mut Meter,
-    ) -> Rope {
-        if let Some(initrd) = initrd {
-            initrd.replace(&mut self.initrd, meter);
-        }
-        if let Some(cmdline) = cmdline {
-            cmdline.replace(&mut self.cmdline, meter);
-        }
-        let rope = kernel.value.clone();
-        kernel.replace(&mut self.kernel, meter);
-        rope
     }
 
     /// Returns the initrd for the kernel, which holds the caller's if there is

@@ -7,16 +7,14 @@ use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser, Vm};
 
 use crate::choice::Chosen;
-use crate::cmdline::Cmdline;
 use crate::content::same_bytes;
-use crate::costs::wide;
 use crate::error::Place;
 use crate::handed_over::{Charged, HandedOver};
 use crate::host::StageHost;
 use crate::interface::{ABI, HANDLE, MATCH, POST_HANDLE, interface};
 use crate::record::Record;
-use crate::report::{AskedReport, HandOver, ProgramReport, Resource, StageReport, Warning};
-use crate::structs::{Context, kexec_context};
+use crate::report::{AskedReport, ProgramReport, StageReport, Warning};
+use crate::structs::kexec_context;
 use crate::{Budget, Observer, Store, UnfoldError};
 
 /// What programs see.
@@ -33,7 +31,7 @@ pub(crate) struct Session<'a> {
     pub(crate) interface: Interface,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
-    pub(crate) observer: Option<&'a mut dyn Observer>,
+    pub(crate) observer: &'a mut dyn Observer,
     /// The parsers that were asked of the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
     pub(crate) warnings: Vec<Warning>,
@@ -43,7 +41,7 @@ impl<'a> Session<'a> {
     pub(crate) fn new(
         store: &'a mut dyn Store,
         budget: &'a mut Budget,
-        observer: Option<&'a mut dyn Observer>,
+        observer: &'a mut dyn Observer,
     ) -> Self {
         Self {
             interface: interface(),
@@ -67,10 +65,8 @@ impl<'a> Session<'a> {
 /// What a stage found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) kernel: Charged<Rope>,
-    /// `None` if none was handed over; without bytes, there shall be none.
-    pub(crate) initrd: Option<Charged<Rope>>,
-    pub(crate) cmdline: Option<Charged<Cmdline>>,
+    pub(crate) kernel: Rope,
+    pub(crate) handed_over: HandedOver,
     /// What it decompressed.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) report: StageReport,
@@ -100,9 +96,7 @@ pub(crate) fn run(
     let insns = session.budget.meter.insns;
     let mut armed = Armed::new(place.clone(), &chosen.parser, inputs, session)?;
     armed.run_hook(HANDLE)?;
-    let kernel = armed
-        .take_kernel(inputs)
-        .map_err(|error| error.at(&place))?;
+    let kernel = armed.kernel(inputs).map_err(|error| error.at(&place))?;
     armed.run_hook(POST_HANDLE)?;
     let (record, programs) = armed.disarm();
     let insns = insns.saturating_sub(session.budget.meter.insns);
@@ -110,18 +104,6 @@ pub(crate) fn run(
     for text in record.warnings {
         session.warn(path, Some(number), text);
     }
-    let HandedOver {
-        initrd, cmdline, ..
-    } = record.handed_over;
-    let sizes = [
-        (Resource::Kernel, Some(kernel.value.len())),
-        (Resource::Initrd, initrd.as_ref().map(|it| it.value.len())),
-        (
-            Resource::Cmdline,
-            cmdline.as_ref().map(|it| wide(it.value.text.len())),
-        ),
-    ];
-    let sizes = sizes.into_iter();
     let report = StageReport {
         number,
         layer: path.to_owned(),
@@ -130,15 +112,12 @@ pub(crate) fn run(
         programs,
         insns,
         profile: record.profile,
-        handed_over: sizes
-            .filter_map(|(resource, size)| size.map(|size| HandOver { resource, size }))
-            .collect(),
+        handed_over: record.handed_over.report(),
         log: record.log,
     };
     Ok(Found {
         kernel,
-        initrd,
-        cmdline,
+        handed_over: record.handed_over,
         outputs: record.outputs,
         report,
     })
@@ -184,10 +163,7 @@ impl<'a> Armed<'a> {
             hook: MATCH,
             types,
             store: &mut *session.store,
-            observer: match &mut session.observer {
-                Some(observer) => Some(&mut **observer),
-                None => None,
-            },
+            observer: &mut *session.observer,
             output_left: output,
             inputs_len: inputs.len(),
             record: Record::default(),
@@ -212,9 +188,7 @@ impl<'a> Armed<'a> {
         let programs = self.parser.programs.iter().enumerate();
         for (index, program) in programs.filter(|(_, program)| program.hook == hook) {
             let insns = self.meter.insns;
-            if let Some(observer) = &mut self.host.observer {
-                observer.begins(&program.name, hook);
-            }
+            self.host.observer.begins(&program.name, hook);
             let returned = match program.attach {
                 AttachKind::Fentry => self.run(index, &[self.context])?,
                 AttachKind::FmodRet => {
@@ -225,9 +199,7 @@ impl<'a> Armed<'a> {
                 }
             };
             debug!(program = program.name, returned, "program ended");
-            if let Some(observer) = &mut self.host.observer {
-                observer.ended(&program.name, hook, returned);
-            }
+            self.host.observer.ended(&program.name, hook, returned);
             self.programs.push(ProgramReport {
                 name: program.name.clone(),
                 hook,
@@ -245,11 +217,11 @@ impl<'a> Armed<'a> {
         })
     }
 
-    /// Takes the kernel that was handed over. There must be one, and it must
+    /// Returns the kernel that was handed over. There must be one, and it must
     /// not be the image again, or unfolding would never end.
-    fn take_kernel(&mut self, inputs: &Inputs<'_>) -> Result<Charged<Rope>, UnfoldError> {
-        let record = &mut self.host.record;
-        let Some(kernel) = record.handed_over.kernel.take() else {
+    fn kernel(&mut self, inputs: &Inputs<'_>) -> Result<Rope, UnfoldError> {
+        let record = &self.host.record;
+        let Some(Charged { value: kernel, .. }) = &record.handed_over.kernel else {
             return Err(record.no_kernel());
         };
         if let Some((resource, reason)) = record.limited.first() {
@@ -257,12 +229,12 @@ impl<'a> Armed<'a> {
                 "the {resource} was handed over and not taken, so that it would be missing: {reason}"
             )));
         }
-        if same_bytes(&kernel.value, inputs.image, &mut self.meter.insns)? {
+        if same_bytes(kernel, inputs.image, &mut self.meter.insns)? {
             return Err(UnfoldError::new(
                 "the kernel that was handed over is the stage's own image: there is no progress",
             ));
         }
-        Ok(kernel)
+        Ok(kernel.clone())
     }
 
     /// Ends the stage: maps and memory are gone.
@@ -282,30 +254,25 @@ impl Inputs<'_> {
     /// Puts the inputs into `memory`, and returns the address of the context
     /// that names them.
     fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, UnfoldError> {
+        let line = self.cmdline.map(|line| [line, b"\0"].concat().into());
         let image = show("image", Some(self.image.clone()), memory)?;
         let initrd = show("initrd", self.initrd.cloned(), memory)?;
-        let line = self.cmdline.map(|line| [line, b"\0"].concat().into());
-        let (cmdline, with_nul) = show("cmdline", line, memory)?;
-        let context = Context {
-            kdump: self.kdump,
-            image,
-            initrd,
-            cmdline: (cmdline, with_nul.saturating_sub(1).max(0)),
-        };
-        let context = kexec_context(types, &context);
+        let (name, address, with_nul) = show("cmdline", line, memory)?;
+        let cmdline = (name, address, with_nul.saturating_sub(1).max(0));
+        let context = kexec_context(types, self.kdump, [image, initrd, cmdline]);
         add("context", context.into(), memory)
     }
 }
 
-/// Returns the address and the length that the context has for `rope`: NULL and 0
-/// for what there is not.
+/// Returns `name`, and the address and the length that the context has for `rope`:
+/// NULL and 0 for what there is not.
 fn show(
     name: &'static str,
     rope: Option<Rope>,
     memory: &mut Memory,
-) -> Result<(u64, i32), UnfoldError> {
+) -> Result<(&'static str, u64, i32), UnfoldError> {
     let Some(rope) = rope else {
-        return Ok((0, 0));
+        return Ok((name, 0, 0));
     };
     let len = rope.len();
     let int = i32::try_from(len).map_err(|_too_long| {
@@ -314,7 +281,7 @@ fn show(
             i32::MAX
         ))
     })?;
-    Ok((add(name, rope, memory)?, int))
+    Ok((name, add(name, rope, memory)?, int))
 }
 
 fn add(region: &'static str, rope: Rope, memory: &mut Memory) -> Result<u64, UnfoldError> {

@@ -1,6 +1,5 @@
 //! Where decompressed bytes go: the caller's memory, not this crate's.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -66,12 +65,6 @@ impl Store for MemoryStore {
 struct MemoryOutput {
     id: SourceId,
     bytes: Vec<u8>,
-}
-
-impl fmt::Debug for MemoryOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryOutput({}, {} bytes)", self.id.0, self.bytes.len())
-    }
 }
 
 impl io::Write for MemoryOutput {

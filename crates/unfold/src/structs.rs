@@ -69,25 +69,16 @@ pub(crate) fn mem_range_result(types: &Btf, buf: u64, len: u64) -> Vec<u8> {
         .bytes
 }
 
-/// What a stage is given, as guest addresses and lengths.
-pub(crate) struct Context {
-    pub(crate) kdump: bool,
-    pub(crate) image: (u64, i32),
-    pub(crate) initrd: (u64, i32),
-    pub(crate) cmdline: (u64, i32),
-}
-
-/// Returns a `struct kexec_context`.
-pub(crate) fn kexec_context(types: &Btf, context: &Context) -> Vec<u8> {
-    Object::new(types, "kexec_context")
-        .set("kdump", &[u8::from(context.kdump)])
-        .set("image", &context.image.0.to_le_bytes())
-        .set("image_sz", &context.image.1.to_le_bytes())
-        .set("initrd", &context.initrd.0.to_le_bytes())
-        .set("initrd_sz", &context.initrd.1.to_le_bytes())
-        .set("cmdline", &context.cmdline.0.to_le_bytes())
-        .set("cmdline_sz", &context.cmdline.1.to_le_bytes())
-        .bytes
+/// Returns a `struct kexec_context` with `inputs`: names, guest addresses and
+/// lengths.
+pub(crate) fn kexec_context(types: &Btf, kdump: bool, inputs: [(&str, u64, i32); 3]) -> Vec<u8> {
+    let context = Object::new(types, "kexec_context").set("kdump", &[u8::from(kdump)]);
+    let inputs = inputs.into_iter();
+    let context = inputs.fold(context, |context, (name, address, len)| {
+        let context = context.set(name, &address.to_le_bytes());
+        context.set(&format!("{name}_sz"), &len.to_le_bytes())
+    });
+    context.bytes
 }
 
 /// A value of one of the interface's structures. Members that [`types`] does
