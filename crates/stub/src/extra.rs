@@ -1,5 +1,5 @@
-//! What systemd-stub puts behind the initrd, so that systemd in the initrd finds
-//! it below `/.extra/`: sections of the image, each in an archive of its own.
+//! The archives that systemd-stub puts behind the initrd, so that systemd in the
+//! initrd finds them below `/.extra/`: sections of the image, one in each.
 //!
 //! Spec: systemd-stub(7), "Initrd Resources"; Linux's
 //! `driver-api/early-userspace/buffer-format.rst` (the format "newc"). Left out

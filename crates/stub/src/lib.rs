@@ -1,5 +1,5 @@
-//! What systemd-stub does with a unified kernel image (UKI), for those who boot
-//! one without it.
+//! The work of systemd-stub on a unified kernel image (UKI), for those who boot one
+//! without it.
 //!
 //! - [`Uki`] finds the sections that count: those of a profile, and those of the
 //!   base that it does not replace.

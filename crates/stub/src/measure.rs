@@ -1,5 +1,5 @@
-//! What a measured boot of an image extends TPM registers with, and what loading
-//! it with kexec has IMA measure instead.
+//! The events that a measured boot of an image extends TPM registers with, and those
+//! that IMA measures instead when the image is loaded with kexec.
 //!
 //! Spec: TCG PC Client Platform Firmware Profile (PCR 4); systemd-stub(7), "TPM
 //! PCR Notes" (PCR 11, PCR 12), and systemd's `src/boot/stub.c`; Linux's

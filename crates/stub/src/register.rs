@@ -10,7 +10,7 @@ use ukexec_signature::{Algorithm, Digests, Hex, digests_of};
 /// The banks of registers that are reported. Firmware may have others.
 pub(crate) const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
 
-/// What userspace extends PCR 11 with while it boots, in order
+/// The phases that userspace extends PCR 11 with while it boots, in order
 /// (systemd-pcrphase.service(8)).
 const PHASES: [&str; 4] = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
 

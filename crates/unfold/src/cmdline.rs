@@ -21,7 +21,7 @@ pub(crate) struct CmdlineRequest {
     selector: Option<Vec<u8>>,
     /// The first stage's input.
     input: Option<Vec<u8>>,
-    /// What the line has to be, whatever comes out.
+    /// The line that the kernel gets, whatever comes out.
     explicit: Option<Vec<u8>>,
     append: Vec<u8>,
     /// Whether a line that comes out stands against the caller's.
@@ -31,7 +31,7 @@ pub(crate) struct CmdlineRequest {
 /// A command line that a parser handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cmdline {
-    /// What lies before its first NUL.
+    /// The bytes before its first NUL.
     pub(crate) text: Vec<u8>,
     /// Not even a NUL was handed over. Behind a profile that was taken this says
     /// that nothing is left of the caller's line, and not that the image has an
@@ -265,7 +265,7 @@ mod tests {
         expected: &Expect,
     ) {
         let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
-        let told = |line: Option<&[u8]>| match line {
+        let shown = |line: Option<&[u8]>| match line {
             Some(line) => format!("{:?}", text(line)),
             None => "absent".to_owned(),
         };
@@ -277,9 +277,9 @@ mod tests {
         let actual =
             match CmdlineRequest::new(bytes(cmdline), bytes(append), profile, image_decides) {
                 Ok(request) => {
-                    let input = told(request.input());
+                    let input = shown(request.input());
                     match request.outcome(handed_over, &stages) {
-                        Ok(line) => format!("{input} -> {}", told(line.as_deref())),
+                        Ok(line) => format!("{input} -> {}", shown(line.as_deref())),
                         Err(cause) => format!("{input} -> error: {cause}"),
                     }
                 }

@@ -289,8 +289,7 @@ mod tests {
 
     use super::*;
 
-    /// A source that cannot be read: what is told without reading is told by
-    /// places alone.
+    /// A source that cannot be read, so that places alone answer.
     #[derive(Debug)]
     struct Unreadable(u64);
 
@@ -323,7 +322,7 @@ mod tests {
         Rope::from(Bytes::from_static(bytes))
     }
 
-    /// Expects `same` of both, told by places alone.
+    /// Expects `same` of both.
     fn check(a: &Rope, b: &Rope, same: bool) {
         assert_eq!(same_bytes(a, b, &mut u64::MAX.clone()).unwrap(), same);
     }

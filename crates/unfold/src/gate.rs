@@ -29,7 +29,7 @@ pub struct LayerAtGate<'a> {
     pub image: &'a Rope,
     /// Its headers, if it is a sound PE.
     pub pe: Option<&'a PeImage>,
-    /// What is wrong with its headers, if it begins with `MZ` and is no sound
+    /// The fault in its headers, if it begins with `MZ` and is no sound
     /// PE: no signature can be checked then.
     pub pe_fault: Option<&'a PeError>,
 }

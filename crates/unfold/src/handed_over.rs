@@ -1,4 +1,4 @@
-//! What was handed over, and the memory that lives with it.
+//! The resources that were handed over, and the memory that lives with it.
 
 use ukexec_bpf::{Meter, Rope};
 
@@ -52,7 +52,7 @@ pub(crate) fn cost(rope: &Rope, copied: u64) -> u64 {
         .saturating_add(copied)
 }
 
-/// What a piece takes: 48 bytes in a rope, of which there are three, the one
+/// The bytes of a piece: 48 in a rope, of which there are three, the one
 /// that was handed over, the layer's and the one that programs see.
 const PIECE: u64 = 3 * 48;
 

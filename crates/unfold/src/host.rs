@@ -30,7 +30,7 @@ pub(crate) struct StageHost<'a> {
     pub(crate) types: &'a Btf,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) observer: &'a mut dyn Observer,
-    /// What is left of [`crate::Budget::output`].
+    /// The rest of [`crate::Budget::output`].
     pub(crate) output_left: &'a mut u64,
     /// Bytes of the stage's image and initrd: what there is to hand over, with
     /// what is decompressed.
@@ -381,7 +381,7 @@ fn len_of(size: i32) -> Result<u64, Refusal> {
 /// The longest hand-over in bytes: its size is an `int`.
 const INT_MAX: u64 = 0x7fff_ffff;
 
-/// What messages call the reference that `bpf_decompress` returns.
+/// The name in messages of the reference that `bpf_decompress` returns.
 const RESULT: &str = "a mem_range_result";
 
 const NULL: u64 = 0;

@@ -6,7 +6,7 @@ use ukexec_bpf::{HookDecl, Interface, KfuncDecl};
 use crate::host::{Call, StageHost};
 use crate::structs::types;
 
-/// What stage reports call this version of the ABI. It follows from the hooks:
+/// The name of this version of the ABI in stage reports. It follows from the hooks:
 /// a parser for another version names hooks that this one does not have.
 pub const ABI: &str = "v5";
 
@@ -31,7 +31,7 @@ pub struct AbiKfunc {
     pub name: &'static str,
     /// Its prototype in the series, without the name.
     pub prototype: &'static str,
-    /// What it does here.
+    /// Its rules here.
     pub rule: &'static str,
     pub(crate) call: Call,
 }
@@ -61,8 +61,8 @@ pub const KFUNCS: &[AbiKfunc] = &[
     },
 ];
 
-/// Returns what parsers can bind to: what `parser check` tells against and
-/// what [`unfold`](crate::unfold) loads with.
+/// Returns what parsers can bind to: `parser check` checks against it, and
+/// [`unfold`](crate::unfold) loads with it.
 #[must_use]
 pub fn interface() -> Interface {
     let hook = |name| HookDecl { name, args: 1 };

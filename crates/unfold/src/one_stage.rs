@@ -12,11 +12,11 @@ use crate::{
     Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
 };
 
-/// What one stage made of an image.
+/// The result of one stage.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stage {
-    /// What the parser's match program said; `None` if it has none.
+    /// The answer of the parser's match program; `None` if it has none.
     pub matches: Option<bool>,
     /// The kernel that was handed over.
     pub kernel: Rope,
@@ -27,13 +27,13 @@ pub struct Stage {
     pub cmdline: Option<Vec<u8>>,
     /// How it went.
     pub report: StageReport,
-    /// What is worth a look but stopped nothing.
+    /// Notes on what stopped nothing.
     pub warnings: Vec<Warning>,
 }
 
 /// Runs `parser` on `input.image`, as the first stage of an unfolding would,
-/// and no further stage. Its match program is asked, but only to tell what it
-/// says.
+/// and no further stage. Its match program is asked, and its answer changes
+/// nothing.
 ///
 /// Of `options`, what says which parser to take is not looked at, and what is
 /// about an unfolding's end (`input.append`, and that a caller's initrd must

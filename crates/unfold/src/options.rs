@@ -1,4 +1,4 @@
-//! What an unfolding is given and what it gives back.
+//! The input and the result of an unfolding.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use ukexec_pe::PeImage;
 
 use crate::Report;
 
-/// What the caller brings: the image and what shall go with it.
+/// The image, and the resources that the caller has for it.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
     /// The outermost image, all of it.
@@ -49,7 +49,7 @@ pub struct Options {
     ///
     /// [`built_in_parsers`]: crate::built_in_parsers
     pub parsers: Vec<ParserFile>,
-    /// What layer paths call the outermost image, such as its file name.
+    /// The name of the outermost image in layer paths, such as its file name.
     pub image_name: String,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Display for ParserOrigin {
     }
 }
 
-/// What one unfolding may cost. It is drawn from; what is left stays in it.
+/// The limits of one unfolding. Stages draw on them; the rest stays in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Instructions, private memory and log lines of all stages together.
@@ -119,10 +119,10 @@ pub struct Budget {
     pub meter: Meter,
     /// Stages that may run.
     pub stages: u32,
-    /// Bytes that decompression may write, all stages together. What a stage
-    /// hands over beyond all that it was given and decompressed, because it
-    /// refers to the same bytes again or to none, draws on it as well: so what
-    /// comes out is never longer than what went in and this.
+    /// Bytes that decompression may write, all stages together. A stage that
+    /// hands over more than all that it was given and decompressed, because it
+    /// refers to the same bytes again or to none, draws on it as well. So the
+    /// result is never longer than the input and this.
     pub output: u64,
 }
 
@@ -136,7 +136,7 @@ impl Default for Budget {
     }
 }
 
-/// What is left when no parser fits any more.
+/// The result of an unfolding: no parser fits any more.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Unfolded {

@@ -18,11 +18,11 @@ use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldErro
 ///
 /// Each stage runs the parser that fits the image at hand: the one that
 /// [`Options`] give for the outermost image, the image's own, or the first of
-/// the list that says so. What it hands over is the next stage's input. An
+/// the list that says so. Its hand-overs are the next stage's input. An
 /// image that no parser fits is the kernel; whether a machine can boot it is
 /// not looked at here.
 ///
-/// `store` takes what is decompressed. What is left of `budget` stays in it.
+/// `store` takes what is decompressed. The rest of `budget` stays in it.
 ///
 /// # Errors
 ///
@@ -175,7 +175,7 @@ impl Unfolding<'_> {
     }
 }
 
-/// What goes with the image from stage to stage.
+/// The resources that go with the image from stage to stage.
 #[derive(Debug, Default)]
 struct Resources {
     callers_initrd: Option<Rope>,

@@ -15,7 +15,7 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// Every stage that ran, in order; one less than layers.
     pub stages: Vec<StageReport>,
-    /// What is worth a look but stopped nothing.
+    /// Notes on what stopped nothing.
     pub warnings: Vec<Warning>,
 }
 
@@ -27,9 +27,9 @@ pub struct Layer {
     pub path: String,
     /// Its length in bytes.
     pub size: u64,
-    /// What its headers say, if it is a sound PE.
+    /// Its headers, if it is a sound PE.
     pub pe: Option<PeSummary>,
-    /// What is wrong with its headers, if it begins with `MZ` and is no sound
+    /// The fault in its headers, if it begins with `MZ` and is no sound
     /// PE.
     pub pe_fault: Option<String>,
     /// The parser that took it apart; `None` for the kernel.
@@ -45,11 +45,11 @@ pub struct Layer {
 pub struct AskedReport {
     /// The parser.
     pub parser: ParserInfo,
-    /// What its match programs said.
+    /// The answer of its match programs.
     pub fits: bool,
     /// Instructions that they ran.
     pub insns: u64,
-    /// What they printed.
+    /// The lines that they printed.
     pub log: Vec<String>,
     /// Why calls that they made failed: the last few, oldest first. That is no
     /// fault; whether a payload can be decompressed may be what they look for.
@@ -147,13 +147,13 @@ pub struct StageReport {
     pub programs: Vec<ProgramReport>,
     /// Instructions that all of them ran.
     pub insns: u64,
-    /// What was handed over and took effect: the last of each resource, in the
+    /// The hand-overs that counted: the last of each resource, in the
     /// order kernel, initrd, command line.
     pub handed_over: Vec<HandOver>,
     /// The number of the profile that the parser says it chose; `None` where it
     /// says nothing, since the image or the format has no profiles.
     pub profile: Option<u32>,
-    /// What the parser printed.
+    /// The lines that the parser printed.
     pub log: Vec<String>,
 }
 
@@ -173,14 +173,14 @@ pub struct ProgramReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HandOver {
-    /// What it is.
+    /// The resource.
     pub resource: Resource,
     /// Its length in bytes; of a command line that before the first NUL. An
     /// initrd of 0 bytes says that there shall be none.
     pub size: u64,
 }
 
-/// What a parser can hand over.
+/// The things that a parser can hand over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {

@@ -1,5 +1,5 @@
-//! One stage: a parser is armed, its hooks run, it is disarmed. What it handed
-//! over takes effect only if all of that went well.
+//! One stage: a parser is armed, its hooks run, it is disarmed. Its hand-overs
+//! take effect only if all of that went well.
 
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
@@ -17,7 +17,7 @@ use crate::report::{AskedReport, ProgramReport, StageReport, Warning};
 use crate::structs::kexec_context;
 use crate::{Budget, Observer, Store, UnfoldError};
 
-/// What programs see.
+/// The input that programs see.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a> {
     pub(crate) kdump: bool,
@@ -62,12 +62,12 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What a stage found.
+/// The result of a stage.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) kernel: Rope,
     pub(crate) handed_over: HandedOver,
-    /// What it decompressed.
+    /// The outputs of its decompressions.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) report: StageReport,
 }

@@ -12,7 +12,7 @@ pub trait Store {
     ///
     /// # Errors
     ///
-    /// What the medium says.
+    /// The medium's error.
     fn create(&mut self) -> io::Result<Box<dyn Output>>;
 }
 
@@ -23,7 +23,7 @@ pub trait Output: io::Write {
     ///
     /// # Errors
     ///
-    /// What the medium says.
+    /// The medium's error.
     fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)>;
 }
 

@@ -24,7 +24,7 @@ const RECURSE: &[u8] = include_bytes!("../testdata/recurse.bpf.o");
 const UNKNOWN_HOOK: &[u8] = include_bytes!("../testdata/unknown_hook.bpf.o");
 const NO_HANDLER: &[u8] = include_bytes!("../testdata/no_handler.bpf.o");
 
-/// What an image tells the parser to do: `enum op` of `test.bpf.c`.
+/// What an image has the parser do: `enum op` of `test.bpf.c`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 enum Op {
@@ -236,18 +236,18 @@ fn run(input: Input, options: &Options) -> Result<Unfolded, UnfoldError> {
     )
 }
 
-/// Unfolds an image and compares what came of it, as [`told`] tells it.
+/// Unfolds an image and compares what came of it, by its [`outcome_text`].
 fn check(image: impl Into<Rope>, expected: Expect) {
     check_with(input(image), &options(), expected);
 }
 
 fn check_with(input: Input, options: &Options, expected: Expect) {
-    expected.assert_eq(&told(run(input, options)));
+    expected.assert_eq(&outcome_text(run(input, options)));
 }
 
 /// Returns an outcome as text: what is in the report and what came out, or the
 /// error.
-fn told(outcome: Result<Unfolded, UnfoldError>) -> String {
+fn outcome_text(outcome: Result<Unfolded, UnfoldError>) -> String {
     let unfolded = match outcome {
         Ok(unfolded) => unfolded,
         Err(error) => return format!("error: {}\n", chain(&error)),

@@ -6,12 +6,12 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 use ukexec_bpf::{Meter, Rope};
 
-use super::{Image, Op, TEST, check, check_with, input, options, parser, run, told};
+use super::{Image, Op, TEST, check, check_with, input, options, outcome_text, parser, run};
 use crate::{Budget, Input, MemoryStore, Observer, Options, run_stage, unfold};
 
 const HOOKS: &[u8] = include_bytes!("../../testdata/hooks.bpf.o");
 
-/// An image whose parser tells the context and hands nothing over, in one that
+/// An image whose parser prints the context and hands nothing over, in one that
 /// is unfolded first.
 fn seen_in_stage_2(outer: Image) -> Vec<u8> {
     outer.kernel(&Image::new(Op::Context).build()).build()
@@ -143,7 +143,7 @@ fn a_hand_over_past_the_budget_is_enomem() {
         &mut MemoryStore::default(),
         &mut budget,
     );
-    let error = told(unfolded);
+    let error = outcome_text(unfolded);
     let refused = "the memory budget is used up: 2097152 bytes asked for";
     assert!(
         error.contains(refused) && error.contains("big -12"),
@@ -260,7 +260,7 @@ fn check_compression(extension: &str, expected: &Expect) {
     expected.assert_eq(&unfolded.report.layers[1].path);
     // Its fields, read through CO-RE.
     let image = Image::new(Op::Result).kernel(&stream).build();
-    let error = told(run(input(image), &options()));
+    let error = outcome_text(run(input(image), &options()));
     let len = unfolded.kernel.len();
     let fields = format!("buf_sz {len} data_sz {len}\", \"alloc_type 1 pg_cnt 0 status 0");
     assert!(error.contains(&fields), "{error}");

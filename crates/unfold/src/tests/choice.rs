@@ -9,7 +9,7 @@ use ukexec_bpf::{Piece, Rope, Source, SourceId};
 
 use super::{
     Image, NO_HANDLER, Op, RECURSE, SECTION_TABLE, SUBSYSTEM, TEST, UNKNOWN_HOOK, check,
-    check_with, input, options, parser, pe, run, told,
+    check_with, input, options, outcome_text, parser, pe, run,
 };
 use crate::{Budget, MemoryStore, Options, ParserFile, ParserOrigin, built_in_parsers, unfold};
 
@@ -278,8 +278,8 @@ fn no_lie_of_the_headers_is_believed() {
         };
         assert_eq!(layer.pe, None);
         assert_eq!(layer.parser, None);
-        let told = layer.pe_fault.as_deref().unwrap();
-        assert!(told.starts_with(fault), "{told}");
+        let text = layer.pe_fault.as_deref().unwrap();
+        assert!(text.starts_with(fault), "{text}");
         assert_eq!(unfolded.report.warnings, []);
     }
     let whole = run(input(own(Op::MatchNot)), &options()).unwrap();
@@ -356,7 +356,7 @@ fn a_parser_that_is_too_long_is_not_read() {
     let unfolded = unfold(input, &options(), &mut MemoryStore::default(), &mut budget);
     expect![[r#"
         error: image: stage 1 (.bpf, embedded): section .bpf has 1048577 bytes; expected at most 1048576 (parsers have up to 64 MiB, and no more than the memory budget has left)
-    "#]].assert_eq(&told(unfolded));
+    "#]].assert_eq(&outcome_text(unfolded));
 }
 
 /// Returns so many bytes that cannot be read.

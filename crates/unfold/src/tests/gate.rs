@@ -1,4 +1,4 @@
-//! The gate: who comes to it, when, and what becomes of those it refuses.
+//! The gate: which layers it sees, when, and what a refusal does.
 
 use std::error::Error;
 
@@ -25,7 +25,7 @@ impl Gate for Guard {
     }
 }
 
-/// Unfolds a container with a kernel behind `refused`, and tells who came to the
+/// Unfolds a container with a kernel behind `refused`, and returns who came to the
 /// gate and what became of it.
 fn check_gate(refused: &'static str, expected: Expect) {
     let mut guard = Guard {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use ukexec_bpf::{Meter, Piece, Rope, Source, SourceId};
 
-use super::{Image, Op, TEST, check, check_with, gzip, input, options, run, told};
+use super::{Image, Op, TEST, check, check_with, gzip, input, options, outcome_text, run};
 use crate::error::chain;
 use crate::{Budget, Input, MemoryStore, Output, Store, UnfoldError, Unfolded, unfold};
 
@@ -110,7 +110,7 @@ fn a_bomb_stops_at_the_output_cap() {
     };
     expect![[r#"
         error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream decompresses to more than the limit of 1048576 bytes; if the image is to be trusted, raise the limit; the parser's last lines: "cannot decompress"
-    "#]].assert_eq(&told(run_with(image, &mut budget)));
+    "#]].assert_eq(&outcome_text(run_with(image, &mut budget)));
     assert!(budget.output <= 1 << 20);
 }
 
@@ -279,7 +279,7 @@ fn a_small_budget_names_what_is_used_up() {
     };
     expect![[r#"
         error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 3 (./crates/unfold/testdata/test.bpf.c:118: "if (ctx->image_sz < (int)sizeof(*header))"): the instruction budget is used up
-    "#]].assert_eq(&told(run_with(image.clone(), &mut few)));
+    "#]].assert_eq(&outcome_text(run_with(image.clone(), &mut few)));
     let meter = Meter {
         memory: 10,
         ..Meter::default()
@@ -290,7 +290,7 @@ fn a_small_budget_names_what_is_used_up() {
     };
     expect![[r#"
         error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the memory budget is used up: 640 bytes asked for, 10 left
-    "#]].assert_eq(&told(run_with(image, &mut little)));
+    "#]].assert_eq(&outcome_text(run_with(image, &mut little)));
 }
 
 /// A file of `len` bytes that begins with `start`, and counts what is read.
@@ -357,7 +357,7 @@ fn a_large_initrd_is_handed_over_without_moving_a_byte() {
     assert_eq!(budget.meter.memory, Meter::default().memory - 6 - 3 * PIECE);
 }
 
-/// What a piece of what is handed over costs.
+/// The price of a piece of a hand-over.
 const PIECE: u64 = 144;
 
 #[test]
@@ -523,23 +523,23 @@ fn hand_overs_longer_than_all_there_is_draw_on_the_output() {
         };
         let store = &mut MemoryStore::default();
         let outcome = unfold(input, &options(), store, &mut budget);
-        (told(outcome), budget.output)
+        (outcome_text(outcome), budget.output)
     };
     // All there is, once.
     let all = parts(40..1000, 1000..4096);
-    let (told, left) = unfold_with(&all, 1 << 20, 0);
-    assert!(told.starts_with("layer"), "{told}");
+    let (text, left) = unfold_with(&all, 1 << 20, 0);
+    assert!(text.starts_with("layer"), "{text}");
     assert_eq!(left, 0);
     // 3000 bytes of it twice, of which 40 are those of the header.
     let twice = parts(40..4096, 1096..4096);
-    let (told, left) = unfold_with(&twice, 1 << 20, 10_000);
-    assert!(told.starts_with("layer"), "{told}");
+    let (text, left) = unfold_with(&twice, 1 << 20, 10_000);
+    assert!(text.starts_with("layer"), "{text}");
     assert_eq!(left, 10_000 - (3_000 - 40));
-    let (told, left) = unfold_with(&twice, 0, 2_959);
+    let (text, left) = unfold_with(&twice, 0, 2_959);
     assert_eq!(left, 2_959);
     expect![[r#"
         error: image: stage 1 (test.bpf.o, parsers.d): the initrd was handed over and not taken, so that it would be missing: kernel and initrd would have 2960 bytes more than there are to hand over (4096 of image, initrd and decompressed payloads), and the output budget has 2959 left
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&text);
 }
 
 #[test]

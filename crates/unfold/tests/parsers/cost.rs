@@ -1,4 +1,4 @@
-//! What a stage costs: instructions and bytes, counted and not timed.
+//! The cost of a stage: instructions and bytes, counted and not timed.
 
 use crate::image::{Section, gzip, pe, section, uki, zboot};
 use crate::{Caller, KERNEL, run};
@@ -77,6 +77,6 @@ fn does_not_grow_with_the_parts() {
     let small = uki(&[section(".initrd", [1; 512])]);
     let large = uki(&[section(".initrd", vec![1; 8 << 20])]);
     let insns = |image: &[u8]| run(image, &Caller::default()).unwrap().report.stages[0].insns;
-    // What is charged for looking at 8 MiB of pages, not for reading them.
+    // The charge is for looking at 8 MiB of pages, not for reading them.
     assert!(insns(&large) - insns(&small) < 100);
 }

@@ -22,10 +22,10 @@ use ukexec_unfold::{
     built_in_parsers, unfold,
 };
 
-/// What stands in for a kernel: no parser takes it apart.
+/// Stands in for a kernel: no parser takes it apart.
 const KERNEL: &[u8] = b"kernel";
 
-/// What a caller brings besides the image.
+/// The resources that a caller brings besides the image.
 #[derive(Clone, Debug, Default)]
 struct Caller<'a> {
     initrd: Option<&'a [u8]>,

@@ -1,4 +1,4 @@
-//! What is taken from a bare compressed kernel.
+//! Bare compressed kernels, and the kernels in them.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is taken from which section of a UKI.
+//! The sections of a UKI, and the resources that they give.
 
 use std::io;
 use std::sync::Arc;
@@ -219,7 +219,7 @@ fn leaves_other_programs_alone() {
     assert_eq!(unfolded.kernel.to_vec().unwrap(), addon);
 }
 
-/// What counts lies anywhere in a table of `count` sections, in any part of it
+/// The sections that count lie anywhere in a table of `count` sections, in any part of it
 /// that is looked at together, and at its ends.
 #[test]
 fn takes_as_many_sections_as_the_header_can_say() {
@@ -290,7 +290,7 @@ fn refuses_what_is_no_efi_application() {
 #[test]
 fn leaves_a_lanzaboote_image_to_others() {
     let thin = uki(&[section(".linuxh", [7; 32])]);
-    // What it looked like at first.
+    // As lanzaboote's first images were.
     let first = pe(&[section(".kernelp", "path"), section(".initrdh", [7; 32])]);
     for image in [thin, first] {
         let unfolded = run(&image, &Caller::default()).unwrap();

@@ -1,4 +1,4 @@
-//! What is taken from a zboot image.
+//! Zboot images, and the kernels in them.
 
 use expect_test::{Expect, expect};
 
