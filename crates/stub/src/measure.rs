@@ -91,9 +91,9 @@ impl Measurements {
             self.pcr4.events.extend(inner);
         }
         self.stub = uki.stub_version();
-        self.profile = Some(uki.profile);
+        self.profile = Some(uki.profile());
         self.pcr11 = Some(sections(uki)?);
-        self.pcr12 = parameters(uki.profile, cmdline)?;
+        self.pcr12 = parameters(uki.profile(), cmdline)?;
         self.notes.extend(unknown(uki));
         if self.pcr12.is_none() {
             self.notes.push(NO_UTF16.to_owned());

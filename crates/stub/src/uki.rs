@@ -27,8 +27,7 @@ const OS_RELEASE_LIMIT: u32 = 64 << 10;
 pub struct Uki<'a, R> {
     pub(crate) image: R,
     pub(crate) pe: &'a PeImage,
-    /// The number of the profile.
-    pub(crate) profile: u32,
+    profile: u32,
     /// The sections of the profile.
     own: &'a [Section],
     /// Those in front of the first profile, which are everybody's.
@@ -83,6 +82,11 @@ impl<'a, R: ReadAt> Uki<'a, R> {
             .is_some_and(|it| !it.content().is_empty());
         let is_thin = THIN.iter().any(|name| pe.section(name).is_some());
         Ok((pe.is_efi_application() && has_kernel && !is_thin).then_some(uki))
+    }
+
+    /// Returns the number of the profile.
+    pub fn profile(&self) -> u32 {
+        self.profile
     }
 
     /// Returns the section `name` as it is in memory, if there is one that is
@@ -174,7 +178,7 @@ mod tests {
                 None => "-".to_owned(),
             };
             let sections = [".linux", ".cmdline", ".uname", ".profile"].map(text);
-            format!("{}: {}", uki.profile, sections.join(", "))
+            format!("{}: {}", uki.profile(), sections.join(", "))
         });
         expected.assert_eq(&shown.unwrap_or_else(|error| error.to_string()));
     }
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn an_image_without_profiles_has_the_first() {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
-        with_uki(sections, 0, |uki| assert_eq!(uki.profile, 0)).unwrap();
+        with_uki(sections, 0, |uki| assert_eq!(uki.profile(), 0)).unwrap();
         with_uki(sections, 1, |_| ()).unwrap_err();
     }
 
@@ -243,7 +247,7 @@ mod tests {
             image[0x58 + 68] = subsystem;
             let pe = PeImage::parse(&image).unwrap();
             let uki = Uki::select(&image, &pe, selector.as_bytes()).unwrap();
-            uki.map(|uki| uki.profile)
+            uki.map(|uki| uki.profile())
         };
         let found = |subsystem, selector| found_with(subsystem, ".x", selector);
         assert_eq!(found(10, "two"), Some(1));

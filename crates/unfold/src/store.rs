@@ -27,36 +27,20 @@ pub trait Output: io::Write {
     fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)>;
 }
 
-/// A [`Store`] in this process's memory, for tests and small images.
-#[derive(Debug)]
+/// A [`Store`] in this process's memory, for tests and small images. It numbers
+/// its sources from 2^31 on, so that a caller is free to use what is below.
+#[derive(Debug, Default)]
 pub struct MemoryStore {
-    next: SourceId,
-}
-
-impl MemoryStore {
-    /// Returns a store whose sources are numbered from `first` on.
-    #[must_use]
-    pub fn new(first: SourceId) -> Self {
-        Self { next: first }
-    }
-}
-
-impl Default for MemoryStore {
-    /// Numbers from 2^31 on, so that a caller is free to use what is below.
-    fn default() -> Self {
-        Self::new(SourceId(1 << 31))
-    }
+    made: u32,
 }
 
 impl Store for MemoryStore {
     fn create(&mut self) -> io::Result<Box<dyn Output>> {
-        let id = self.next;
-        let next =
-            id.0.checked_add(1)
-                .ok_or_else(|| io::Error::other("no source id is left"))?;
-        self.next = SourceId(next);
+        let id = (1_u32 << 31).checked_add(self.made);
+        let id = id.ok_or_else(|| io::Error::other("no source id is left"))?;
+        self.made = self.made.saturating_add(1);
         Ok(Box::new(MemoryOutput {
-            id,
+            id: SourceId(id),
             bytes: Vec::new(),
         }))
     }
