@@ -36,7 +36,7 @@ pub(crate) enum Fault {
     Unsupported(String),
     /// So many bytes of memory would be needed.
     Memory(u64),
-    /// The other thing that the stream does.
+    /// Another fault; the text goes on behind "the gzip stream".
     Stream(String),
     /// The input starts no stream.
     Input(String),
@@ -46,7 +46,11 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// A checksum differs.
-    pub(crate) fn checksum(what: &str, stored: impl Into<u64>, computed: impl Into<u64>) -> Self {
+    pub(crate) fn checksum(
+        what: impl Display,
+        stored: impl Into<u64>,
+        computed: impl Into<u64>,
+    ) -> Self {
         let (stored, computed) = (stored.into(), computed.into());
         Self::corrupt(format!(
             "the {what} is {computed:#x}, the stream says {stored:#x}"

@@ -92,7 +92,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Takes `count` bytes of the last [`fill`](Self::fill).
+    /// Consumes `count` bytes of the last [`fill`](Self::fill).
     pub(crate) fn consume(&mut self, count: usize) {
         if self.held_start < self.held_end {
             self.held_start = self.held_start.saturating_add(count).min(self.held_end);

@@ -20,7 +20,7 @@ pub(crate) const FORMAT: Format = Format {
 
 const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 
-/// The output of a block at most.
+/// The most that a block decodes to.
 const BLOCK: usize = 8 << 20;
 
 /// The largest LZ4 data of so much output: `LZ4_COMPRESSBOUND`.

@@ -5,6 +5,8 @@
 //! takes blocks of at most 256 KiB, which is what lzop writes; here they may
 //! be as large as lzop itself takes.
 
+use std::fmt::Display;
+
 use flate2::Crc;
 
 use crate::error::Fault;
@@ -155,7 +157,7 @@ impl<'a, 'b> Header<'a, 'b> {
         })
     }
 
-    fn checksum(&mut self, flags: u32, what: &'static str) -> Result<(), Fault> {
+    fn checksum(&mut self, flags: u32, what: &str) -> Result<(), Fault> {
         let computed = if flags & flag::H_CRC32 != 0 {
             self.crc.sum()
         } else {
@@ -176,42 +178,19 @@ struct Blocks {
     scratch: Vec<u8>,
 }
 
-/// A checksum that blocks may have.
-struct Check {
-    flag: u32,
-    /// Of the data, or of the compressed bytes, where there are such.
-    of_data: bool,
-    sum: fn(&[u8]) -> u32,
-    what: &'static str,
-}
-
-/// All checksums, in the order they are stored in.
-const CHECKS: [Check; 4] = [
-    Check {
-        flag: flag::ADLER32_D,
-        of_data: true,
-        sum: adler32,
-        what: "Adler-32 of a block's data",
-    },
-    Check {
-        flag: flag::CRC32_D,
-        of_data: true,
-        sum: crc32,
-        what: "CRC-32 of a block's data",
-    },
-    Check {
-        flag: flag::ADLER32_C,
-        of_data: false,
-        sum: adler32,
-        what: "Adler-32 of a compressed block",
-    },
-    Check {
-        flag: flag::CRC32_C,
-        of_data: false,
-        sum: crc32,
-        what: "CRC-32 of a compressed block",
-    },
+/// The checksums that blocks may have, in the order they are stored in: flag, name,
+/// the bytes it is of.
+const CHECKS: [(u32, &str, &str, Sum); 4] = [
+    (flag::ADLER32_D, "Adler-32", DATA, adler32),
+    (flag::CRC32_D, "CRC-32", DATA, crc32),
+    (flag::ADLER32_C, "Adler-32", COMPRESSED, adler32),
+    (flag::CRC32_C, "CRC-32", COMPRESSED, crc32),
 ];
+
+type Sum = fn(&[u8]) -> u32;
+
+const DATA: &str = "a block's data";
+const COMPRESSED: &str = "a compressed block";
 
 impl Blocks {
     /// lzop fills every block but the last. So a short one ends the data, as
@@ -229,26 +208,29 @@ impl Blocks {
         check_lengths(data_len, compressed_len).map_err(|fault| fault.since(at_block))?;
         job.input.check_memory(u64::from(data_len) << 1)?;
         let mut sums = Vec::new();
-        for check in CHECKS {
-            if self.flags & check.flag != 0 && (check.of_data || !stored) {
-                sums.push((check, u32::from_be_bytes(job.input.take()?)));
+        for (flag, name, of, sum) in CHECKS {
+            // A block that is stored has no compressed bytes.
+            if self.flags & flag != 0 && (of == DATA || !stored) {
+                sums.push((name, of, sum, u32::from_be_bytes(job.input.take()?)));
             }
         }
-        let check = |of_data, bytes: &[u8]| {
-            let mut sums = sums.iter().filter(|(check, _)| check.of_data == of_data);
-            sums.try_for_each(|(check, stored)| compare(check.what, *stored, (check.sum)(bytes)))
+        let check = |these, bytes: &[u8]| {
+            let mut sums = sums.iter().filter(|(_, of, ..)| *of == these);
+            sums.try_for_each(|(name, of, sum, stored)| {
+                compare(format_args!("{name} of {of}"), *stored, sum(bytes))
+            })
         };
 
         let Self { data, scratch, .. } = self;
         let output = &mut job.output;
         let written = job.input.block(compressed_len, scratch, |compressed| {
-            check(false, compressed)?;
+            check(COMPRESSED, compressed)?;
             let decoded = if stored {
                 compressed
             } else {
                 unpack(compressed, data, size(data_len))?
             };
-            check(true, decoded)?;
+            check(DATA, decoded)?;
             output.write(decoded)
         })?;
         self.last = data_len;
@@ -284,7 +266,7 @@ fn unpack<'a>(compressed: &[u8], data: &'a mut Vec<u8>, len: usize) -> Result<&'
 
 const DATA_LEN: &str = "length of a block's data";
 
-fn compare(what: &str, stored: u32, computed: u32) -> Result<(), Fault> {
+fn compare(what: impl Display, stored: u32, computed: u32) -> Result<(), Fault> {
     if stored == computed {
         return Ok(());
     }

@@ -82,7 +82,7 @@ fn lzma2(job: &mut Job<'_>, unxz: &mut Unxz) -> Result<u64, Fault> {
 }
 
 /// Returns the length of an LZMA2 chunk with its header, `None` if `head` ends
-/// before it tells. A control byte that is not defined is left to the decoder.
+/// before it says so. A control byte that is not defined is left to the decoder.
 fn chunk_len(head: &[u8]) -> Option<u64> {
     let size = |at: usize| {
         let high = u64::from(*head.get(at)?);

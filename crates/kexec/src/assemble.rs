@@ -123,7 +123,7 @@ pub(crate) fn write_parts(
 struct Target<'a> {
     fd: BorrowedFd<'a>,
     transfer: Transfer,
-    /// What stands in front of an error about a part.
+    /// The text in front of an error about a part.
     name: String,
     failed: &'a dyn Fn(Step, io::Error) -> KexecError,
 }

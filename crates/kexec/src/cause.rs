@@ -8,7 +8,7 @@ use crate::machine::{LoadKind, LoadLimit, MachineState};
 #[derive(Debug)]
 pub(crate) struct Cause {
     pub(crate) text: Cow<'static, str>,
-    /// What to do about it.
+    /// The next step to take.
     pub(crate) advice: &'static str,
 }
 

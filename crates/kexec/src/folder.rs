@@ -264,7 +264,7 @@ const OTHERS_LINK: &str = "following a link that another user made";
 /// So many links are followed one after the other, as the kernel does.
 const LINKS_MAX: usize = 40;
 
-/// What our names begin with until something is complete.
+/// The start of our names until something is complete.
 pub(crate) const TEMPORARY: &str = ".ukexec-";
 
 /// So many names are tried: each may be one that an earlier process left.

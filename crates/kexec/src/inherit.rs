@@ -1,4 +1,4 @@
-//! What programs that are run from here inherit.
+//! Descriptors that programs inherit which are run from here.
 
 use crate::error::{KexecError, failed};
 use crate::syscall::{Call, syscall};

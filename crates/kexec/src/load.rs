@@ -16,16 +16,15 @@ use crate::syscall::{Call, syscall};
 
 /// The arguments of `kexec_file_load(2)`.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct LoadRequest<'a> {
     /// The kernel, open for reading, and nowhere for writing.
-    pub kernel: BorrowedFd<'a>,
+    pub(crate) kernel: BorrowedFd<'a>,
     /// The initrd, if any.
-    pub initrd: Option<BorrowedFd<'a>>,
+    pub(crate) initrd: Option<BorrowedFd<'a>>,
     /// The command line, without a NUL.
-    pub cmdline: &'a [u8],
+    pub(crate) cmdline: &'a [u8],
     /// The occasion on which the kernel boots.
-    pub kind: LoadKind,
+    pub(crate) kind: LoadKind,
     /// Whether the kernel was taken out of another image. Changes nothing but
     /// the words of a refusal.
     pub unfolded: bool,
@@ -52,12 +51,10 @@ impl<'a> LoadRequest<'a> {
     /// Returns the flags as `kexec_file_load(2)` takes them.
     #[must_use]
     pub fn flags(&self) -> u32 {
-        let initrd_flag = if self.initrd.is_none() {
-            NO_INITRAMFS
-        } else {
-            0
-        };
-        kind_flag(self.kind) | initrd_flag
+        match self.initrd {
+            Some(_) => kind_flag(self.kind),
+            None => kind_flag(self.kind) | NO_INITRAMFS,
+        }
     }
 
     /// Returns the command line as `kexec_file_load(2)` takes it: with a NUL
@@ -258,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_what_it_is_given() {
+    fn passes_its_arguments_on() {
         check(
             true,
             b"root=/dev/vda",

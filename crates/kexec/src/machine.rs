@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_looks_at_files_is_told_apart() {
+    fn knows_a_kernel_that_looks_at_files() {
         fn check(edit: impl FnOnce(&mut MachineState), expected: bool) {
             let mut machine = MachineState::default();
             edit(&mut machine);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_nonsense_for_unknown() {
+    fn nonsense_is_unknown() {
         let state = read(&[
             ("sys/kernel/kexec_loaded", b"maybe"),
             ("proc/self/status", b"CapEff:\tzz\n"),
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_kexec_is_told_from_a_machine_that_shows_nothing() {
+    fn a_kernel_without_kexec_differs_from_a_machine_that_shows_nothing() {
         let osrelease = ("proc/sys/kernel/osrelease", &b"6.18.5\n"[..]);
         let mm = ("sys/kernel/mm/ksm/run", &b"0\n"[..]);
         let state = read(&[osrelease, mm]);

@@ -23,8 +23,8 @@ pub(crate) struct Memfd {
 impl Memfd {
     pub(crate) fn new(name: &str) -> Result<Self, KexecError> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Linux 6.3 on wants to be told that it is no program, and may insist
-        // (vm.memfd_noexec=2); older ones do not know the flag.
+        // Linux 6.3 has a flag for files that are no programs, and may insist on
+        // it (vm.memfd_noexec=2); older kernels do not know it.
         let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
             Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
             result => result,

@@ -1,4 +1,4 @@
-//! What an answer of the kernel means, and what to do about it.
+//! The meaning of the kernel's answers, and what to do about them.
 //!
 //! One errno has many causes. Here is the one that the machine's state makes
 //! likely, following the order in which Linux looks at things

@@ -259,7 +259,7 @@ mod tests {
         assert!(seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SEAL));
     }
 
-    /// Whoever had it before the seal can read, and see it grow, but not write.
+    /// A descriptor from before the seal can read, and see it grow, but not write.
     #[test]
     fn others_only_read_a_growable_file() {
         let mut file = growable(b"section");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_wrote_is_sealed_whole() {
+    fn a_file_that_another_wrote_is_sealed_whole() {
         let shared = SharedMemfd::new("test").unwrap();
         let theirs = shared.as_fd().try_clone_to_owned().unwrap();
         rustix::io::write(&theirs, b"output").unwrap();
@@ -284,7 +284,7 @@ mod tests {
 
     /// The other keeps changing the length meanwhile.
     #[test]
-    fn what_is_sealed_is_as_long_as_it_says() {
+    fn a_sealed_file_is_as_long_as_it_says() {
         for _ in 0..200 {
             let shared = SharedMemfd::new("test").unwrap();
             let theirs = shared.as_fd().try_clone_to_owned().unwrap();
@@ -332,7 +332,7 @@ mod tests {
 
     /// The other one keeps a file that nobody looks at, and cannot make it grow.
     #[test]
-    fn what_another_wrote_and_holds_is_copied() {
+    fn a_file_that_another_wrote_and_holds_is_copied() {
         let shared = SharedMemfd::new("test").unwrap();
         let theirs = shared.as_fd().try_clone_to_owned().unwrap();
         rustix::io::write(&theirs, b"output").unwrap();

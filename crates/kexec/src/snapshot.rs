@@ -1,6 +1,6 @@
 //! Taking a file over into memory, in one pass.
 //!
-//! What happens to the file afterwards does no harm: only the parts in memory
+//! Nothing that happens to the file afterwards does harm: only the parts in memory
 //! are looked at from then on, whose bytes nobody can change. Bytes go from the page cache into the memory files
 //! inside the kernel, in file order, each of them once.
 
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((moved.in_kernel, moved.through_user), (0, len as u64));
     }
 
-    /// Cuts a file of 100 bytes and tells what lies where.
+    /// Cuts a file of 100 bytes and lists what lies where.
     fn check(cuts: &[Range<u64>], expected: &Expect) {
         let text = match Snapshot::take(file(&bytes(100)), cuts, None, &mut |_| {}) {
             Ok(snapshot) => {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_the_file_afterwards_does_no_harm() {
+    fn changes_of_the_file_afterwards_do_no_harm() {
         let file = file(&bytes(100));
         let snapshot = Snapshot::take(&file, &[10..20], None, &mut |_| {}).unwrap();
         file.set_len(5).unwrap();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_meanwhile_is_left_alone() {
+    fn bytes_appended_meanwhile_are_left_alone() {
         let len = 20 << 20;
         let file = file(&bytes(len));
         let mut append = |_| file.set_len(30 << 20).unwrap();

@@ -1,4 +1,4 @@
-//! What the tests share: a folder, and somebody else who may write to it.
+//! Helpers of the tests: a folder, and somebody else who may write to it.
 
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_where_the_source_ends() {
+    fn says_where_the_source_ends() {
         let mut from = tempfile::tempfile().unwrap();
         from.write_all(b"0123456789").unwrap();
         let to = tempfile::tempfile().unwrap();

@@ -77,7 +77,7 @@ mod tests {
         assert!(!stray().unwrap().contains(&number));
         fcntl_setfd(&file, FdFlags::empty()).unwrap();
         assert!(stray().unwrap().contains(&number));
-        let told = check_descriptors().unwrap_err().to_string();
-        assert!(told.contains(&number.to_string()), "{told}");
+        let text = check_descriptors().unwrap_err().to_string();
+        assert!(text.contains(&number.to_string()), "{text}");
     }
 }

@@ -1,11 +1,10 @@
 //! A worker process that can do nothing but compute, and the channel to it.
 //!
-//! Bytes that nobody vouches for are read by a process that has nothing to
-//! lose: the same program started once more, with an empty environment, one
-//! socket, no files, no rights, and a list of the system calls it may make.
-//! This crate knows how such a process is started, confined and ended, and how
-//! frames and descriptors travel. It does not know the messages of the channel,
-//! nor the meaning of the bytes.
+//! A process that has nothing to lose reads the bytes that nobody vouches for: the
+//! same program started once more, with an empty environment, one socket, no files,
+//! no rights, and a list of the system calls it may make. This crate knows how such
+//! a process is started, confined and ended, and how frames and descriptors travel.
+//! It knows neither the contents of the frames nor the meaning of the bytes.
 //!
 //! - The parent: [`spawn`] gives a [`Worker`] and a [`Channel`]; no process
 //!   outlives its [`Worker`], and [`Worker::wait`] returns how it [ended](Ending).

@@ -57,7 +57,7 @@ fn decodes_every_kind_of_lzop_block() {
 #[track_caller]
 fn check_all(edit: impl Fn(Vec<u8>) -> Vec<u8>, expect: Expect) {
     let tiny = testdata("tiny.raw");
-    let mut told = String::new();
+    let mut text = String::new();
     for (suffix, compression) in SUFFIXES {
         let stream = edit(testdata(&format!("tiny.{suffix}")));
         let outcome = match run(&stream) {
@@ -74,9 +74,9 @@ fn check_all(edit: impl Fn(Vec<u8>) -> Vec<u8>, expect: Expect) {
                 data.chain(warnings).collect::<Vec<_>>().join("; ")
             }
         };
-        told.push_str(&format!("{compression}: {outcome}\n"));
+        text.push_str(&format!("{compression}: {outcome}\n"));
     }
-    expect.assert_eq(&told);
+    expect.assert_eq(&text);
 }
 
 fn words(warning: &StreamWarning) -> String {

@@ -88,11 +88,11 @@ fn what_is_left_of_a_trailer_must_be_right() {
 
 #[track_caller]
 fn check(stream: &[u8], expect: Expect) {
-    let told = match run(stream) {
+    let text = match run(stream) {
         Ok((done, output)) => format!("{} bytes, {:?}", output.len(), done.warnings),
         Err(error) => error.to_string(),
     };
-    expect.assert_eq(&format!("{told}\n"));
+    expect.assert_eq(&format!("{text}\n"));
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn what_cannot_be_compressed_is_no_fault() {
 #[track_caller]
 fn check_unproductive(head: &[u8], more: &[u8]) {
     let stream = [head, &more.repeat(3 * MIB / more.len())].concat();
-    let told = |input: &mut dyn BufRead| {
+    let check = |input: &mut dyn BufRead| {
         let error = decompress(input, &mut io::sink(), &Limits::default()).unwrap_err();
         let text = error.to_string();
         let (_, numbers) = text.split_once("too little: its first ").unwrap();
@@ -160,9 +160,9 @@ fn check_unproductive(head: &[u8], more: &[u8]) {
             "{at} for {written}"
         );
     };
-    told(&mut stream.as_slice());
+    check(&mut stream.as_slice());
     let mut input = BufReader::with_capacity(128 << 10, Counting(stream.as_slice(), 0));
-    told(&mut input);
+    check(&mut input);
     assert!(
         input.get_ref().1 < 2 * MIB,
         "{} bytes read",
@@ -258,11 +258,11 @@ fn check_memory(stream: &[u8], memory: u64, expect: Expect) {
         memory,
         ..Limits::default()
     };
-    let told = match decompress(&mut &*stream, &mut io::sink(), &limits) {
+    let text = match decompress(&mut &*stream, &mut io::sink(), &limits) {
         Ok(done) => format!("{} bytes", done.written),
         Err(error) => error.to_string(),
     };
-    expect.assert_eq(&format!("{told}\n"));
+    expect.assert_eq(&format!("{text}\n"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use ukexec_sandbox::{Channel, Confinement, FrameLimits, Strictness, attach, conf
 
 use crate::hands::{call, map, number, protect};
 
-/// The rights of the worker in these tests.
+/// Limits of the worker in these tests.
 pub(crate) const CONFINEMENT: Confinement = Confinement {
     address_space: 256 << 20,
     cpu_seconds: 1,
@@ -67,29 +67,31 @@ pub(crate) fn worker(args: &[String]) -> ExitCode {
 }
 
 const ATTEMPTS: &[(&str, Attempt)] = &[
-    ("open a file", |_, _| told(File::open("/proc/self/exe"))),
-    ("create a file", |_, path| told(File::create(path))),
-    ("look at a file", |_, _| told(std::fs::metadata("/etc"))),
-    ("list a folder", |_, _| told(std::fs::read_dir("/"))),
-    ("remove a file", |_, path| told(std::fs::remove_file(path))),
+    ("open a file", |_, _| outcome(File::open("/proc/self/exe"))),
+    ("create a file", |_, path| outcome(File::create(path))),
+    ("look at a file", |_, _| outcome(std::fs::metadata("/etc"))),
+    ("list a folder", |_, _| outcome(std::fs::read_dir("/"))),
+    ("remove a file", |_, path| {
+        outcome(std::fs::remove_file(path))
+    }),
     ("connect over TCP", |_, _| {
-        told(TcpStream::connect("127.0.0.1:9"))
+        outcome(TcpStream::connect("127.0.0.1:9"))
     }),
     ("make a UDP socket", |_, _| {
-        told(UdpSocket::bind("127.0.0.1:0"))
+        outcome(UdpSocket::bind("127.0.0.1:0"))
     }),
     ("connect to an abstract socket", |_, name| {
-        told(SocketAddr::from_abstract_name(name).and_then(|at| UnixStream::connect_addr(&at)))
+        outcome(SocketAddr::from_abstract_name(name).and_then(|at| UnixStream::connect_addr(&at)))
     }),
-    ("make a socket pair", |_, _| told(UnixStream::pair())),
+    ("make a socket pair", |_, _| outcome(UnixStream::pair())),
     ("start a program", |_, _| {
-        told(Command::new("/bin/true").status())
+        outcome(Command::new("/bin/true").status())
     }),
     ("become a program", |_, _| {
         Command::new("/nonexistent").exec().to_string()
     }),
     ("start a thread", |_, _| {
-        told(std::thread::Builder::new().spawn(|| ()))
+        outcome(std::thread::Builder::new().spawn(|| ()))
     }),
     ("map executable memory", |_, _| {
         mapped(map(libc::PROT_READ | libc::PROT_EXEC))
@@ -137,7 +139,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     }),
     ("try to allocate beyond the limit", |_, _| {
         let mut bytes: Vec<u8> = Vec::new();
-        told(bytes.try_reserve_exact(1 << 30))
+        outcome(bytes.try_reserve_exact(1 << 30))
     }),
     ("use up all memory and give it back", |_, _| use_up_memory()),
     ("loop for ever", |_, _| {
@@ -147,7 +149,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         }
     }),
     ("wait for ever", |channel, _| {
-        told(channel.receive(LIMITS).map(|message| message.is_some()))
+        outcome(channel.receive(LIMITS).map(|message| message.is_some()))
     }),
     ("recurse for ever", |_, _| recurse(1).to_string()),
     ("abort", |_, _| std::process::abort()),
@@ -160,7 +162,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("write too much", |channel, _| {
         let message = channel.receive(LIMITS).unwrap().unwrap();
         let file = File::from(message.descriptors.into_iter().next().unwrap());
-        told(file.write_all_at(&[1], CONFINEMENT.file_size))
+        outcome(file.write_all_at(&[1], CONFINEMENT.file_size))
     }),
 ];
 
@@ -224,7 +226,7 @@ fn mapped(address: i64) -> String {
     if address > 0 { "mapped" } else { "refused" }.to_owned()
 }
 
-fn told<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
+fn outcome<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
     match result {
         Ok(_) => "done".to_owned(),
         Err(error) => error.to_string(),

@@ -21,12 +21,15 @@ pub(crate) const CASES: &[(&str, fn())] = &[
     ("all_system_calls_but_the_listed_end_the_worker", all_calls),
     ("nothing_was_created_or_removed", nothing_was_done),
     ("permitted_attempts_return", permitted_attempts),
-    ("limits_and_faults_are_told_apart", limits_and_faults),
+    (
+        "limits_and_faults_have_their_own_endings",
+        limits_and_faults,
+    ),
     ("a_worker_computes_as_usual", a_worker_computes),
     ("a_worker_cannot_write_too_much", output_is_limited),
-    ("stray_descriptors_are_told", stray_descriptors),
+    ("stray_descriptors_are_reported", stray_descriptors),
     ("dropping_a_worker_reaps_it", dropping_reaps),
-    ("killing_a_worker_tells_so", killing_tells),
+    ("killing_a_worker_is_its_ending", killing_ends),
     ("a_worker_that_stays_is_not_waited_for", waiting_ends),
     ("a_killed_parent_takes_its_worker_along", killed_parent),
     (
@@ -164,8 +167,8 @@ fn stray_descriptors() {
     fcntl_setfd(&file, FdFlags::empty()).unwrap();
     for how in ["strict", "lenient"] {
         let (_worker, channel) = start(how, "exit", "");
-        let told = text(&channel).unwrap();
-        assert!(told.contains("left open for it"), "{how}: {told}");
+        let said = text(&channel).unwrap();
+        assert!(said.contains("left open for it"), "{how}: {said}");
     }
     fcntl_setfd(&file, FdFlags::CLOEXEC).unwrap();
     let (_worker, channel) = start("lenient", "exit", "");
@@ -181,7 +184,7 @@ fn dropping_reaps() {
     assert!(channel.receive(LIMITS).unwrap().is_none());
 }
 
-fn killing_tells() {
+fn killing_ends() {
     let (worker, _channel) = confined("wait for ever");
     let ending = worker.kill().unwrap();
     assert_eq!(ending, Ending::Killed(Signal::KILL.as_raw()));
