@@ -85,6 +85,7 @@ mod testing;
 mod tlv;
 mod trust;
 mod trust_file;
+mod trust_lists;
 mod verdict;
 
 pub use appended::verify_appended;
