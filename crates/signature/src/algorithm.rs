@@ -77,7 +77,7 @@ pub(crate) fn known_digest_algorithm(
     }
 }
 
-/// Reads the parameters of RSASSA-PSS. What is left out of them means SHA-1.
+/// Reads the parameters of RSASSA-PSS. A parameter that is left out means SHA-1.
 fn pss(parameters: Option<Element<'_>>) -> Result<Scheme, SignatureError> {
     let mut parameters = match &parameters {
         Some(parameters) => parameters.sequence(PSS)?,

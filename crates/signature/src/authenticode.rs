@@ -28,7 +28,7 @@ pub(crate) fn algorithms_of(table: &[u8]) -> BTreeSet<Algorithm> {
 /// A signature of an image, read but not verified.
 pub(crate) struct ImageSignature<'a> {
     pub(crate) signed: SignedData<'a>,
-    /// What is signed: the inside of `SpcIndirectDataContent`.
+    /// The bytes that are signed: the inside of `SpcIndirectDataContent`.
     pub(crate) content: &'a [u8],
     pub(crate) algorithm: Algorithm,
     /// The digest of the image, as it was when it was signed.
@@ -108,7 +108,7 @@ fn check_one_digest(signed: &SignedData<'_>, image: Algorithm) -> Result<(), Sig
 const SIGNATURE: &str = "Authenticode signature";
 const CONTENT: &str = "SpcIndirectDataContent";
 const INDIRECT_DATA: ObjectIdentifier = oid("1.3.6.1.4.1.311.2.1.4");
-/// What may be in the content. pesign before 0.113 wrote the second, which
-/// names a purpose of keys; Linux takes it on purpose.
+/// The types of data that the content may name. pesign before 0.113 wrote the
+/// second, which names a purpose of keys; Linux accepts it on purpose.
 const PE_IMAGE_DATA: [ObjectIdentifier; 2] =
     [oid("1.3.6.1.4.1.311.2.1.15"), oid("1.3.6.1.4.1.311.2.1.21")];

@@ -1,4 +1,4 @@
-//! X.509 certificates: what a chain needs of them.
+//! X.509 certificates, as far as a chain needs them.
 //!
 //! Spec: RFC 5280.
 

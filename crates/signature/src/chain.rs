@@ -154,8 +154,8 @@ impl<'a> Search<'a> {
         usable: bool,
         effort: &mut Effort,
     ) -> Result<Vec<&'a Certificate>, SignatureError> {
-        // What a revoked one signed is refused by `crate::signers`. A namesake of
-        // the issuer among them is worth a note.
+        // `crate::signers` refuses all that a revoked one signed. A namesake of the
+        // issuer among them is worth a note.
         let revoked = self.trust.revoked_certificates().map(|(one, _)| one);
         let anchors = self.trust.anchors().map(|(one, _)| one);
         let mut issuers: Vec<&Certificate> = Vec::new();
@@ -432,7 +432,7 @@ mod tests {
         check("leaf", &["namesake", "ca"], "root", later);
         check("leaf", &["namesake-critical", "ca"], "root", later);
         check("leaf", &["no-ca", "ca"], "root", "no CA bit");
-        // What identifiers exclude, and what cannot be read, is no choice.
+        // Certificates that identifiers exclude, or that cannot be read, are no choice.
         check("by-key", &["namesake", "ca"], "root", "");
         check("leaf", &["namesake-malformed", "ca"], "root", "");
         // A trusted one comes before all that are with the signature.

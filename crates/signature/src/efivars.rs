@@ -1,4 +1,4 @@
-//! The machine's own trust: what its UEFI variables hold.
+//! The machine's own trust, out of its UEFI variables.
 //!
 //! Files are read by the caller, who is asked for them by their paths below
 //! `/sys/firmware/efi`:
@@ -103,8 +103,8 @@ pub struct SecureBoot {
     pub enabled: Option<bool>,
     /// It takes new keys from anyone: `SetupMode` is 1.
     pub setup_mode: bool,
-    /// Its owner told shim to verify nothing: `MokSBStateRT` is 1, and went
-    /// away with the last boot, which one that root wrote would not.
+    /// Its owner had shim verify nothing: `MokSBStateRT` is 1, and is not kept over
+    /// reboots, as a variable that root wrote would be.
     pub shim_insecure: bool,
 }
 
@@ -500,7 +500,7 @@ mod tests {
         check_boot(0, 0, None, false);
         check_boot(0, 1, None, false);
         check_boot(1, 1, None, false);
-        // What is not 0 is on, and nothing but 1 is setup mode.
+        // Any value but 0 is on, and only 1 is setup mode.
         check_boot(2, 0, None, true);
         check_boot(0xff, 2, None, true);
         check_boot(2, 1, None, false);

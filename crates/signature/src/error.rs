@@ -32,13 +32,13 @@ enum Kind {
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 impl SignatureError {
-    /// Returns whether a file is of another kind than those with certificates, or
-    /// holds nothing that can be trusted; otherwise it should, and is damaged.
+    /// Returns whether a file holds nothing that can be trusted, and need not. Any
+    /// other file that is refused should hold some, and is damaged.
     pub fn is_no_trust(&self) -> bool {
         self.0.kind == Kind::NoTrust
     }
 
-    /// Returns whether the signature may be valid, but by nobody who is trusted.
+    /// Returns whether a signature may be valid, but its signer is not trusted.
     pub(crate) fn is_untrusted(&self) -> bool {
         self.0.kind == Kind::Untrusted
     }
@@ -72,7 +72,7 @@ impl SignatureError {
         self.of_kind(Kind::NoTrust)
     }
 
-    /// Makes it one of a signature that may be valid, by nobody who is trusted.
+    /// Makes it one of a signature that may be valid, but whose signer is not trusted.
     pub(crate) fn untrusted(self) -> Self {
         self.of_kind(Kind::Untrusted)
     }

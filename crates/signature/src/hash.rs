@@ -10,16 +10,16 @@ use crate::digest::States;
 use crate::read::wide;
 use crate::{Algorithm, Digests, SignatureError};
 
-/// Which digests are to be taken of an image.
+/// A request to take digests of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestRequest {
-    /// Of what bytes.
+    /// The bytes to hash.
     pub ranges: ByteRanges,
-    /// By which algorithms.
+    /// The algorithms to hash them by.
     pub algorithms: BTreeSet<Algorithm>,
 }
 
-/// Digests of an image, and of what bytes they are. A [`Hasher`] makes them.
+/// Digests of an image, and the bytes that they cover. A [`Hasher`] makes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenDigests {
     ranges: ByteRanges,
@@ -27,7 +27,7 @@ pub struct TakenDigests {
 }
 
 impl TakenDigests {
-    /// Returns of what bytes they are.
+    /// Returns the bytes that they cover.
     pub fn ranges(&self) -> &ByteRanges {
         &self.ranges
     }
@@ -38,7 +38,7 @@ impl TakenDigests {
     }
 }
 
-/// Takes digests of an image while it goes by.
+/// Takes digests of an image while somebody copies it.
 ///
 /// ```
 /// use ukexec_pe::ByteRanges;
@@ -57,7 +57,7 @@ impl TakenDigests {
 /// ```
 #[derive(Debug)]
 pub struct Hasher {
-    /// What is still to be hashed, the next range last.
+    /// The ranges that are still to be hashed, the next one last.
     left: Vec<Range<u64>>,
     ranges: ByteRanges,
     states: States,
@@ -129,8 +129,8 @@ impl Hasher {
     }
 }
 
-/// Returns digests of what `ranges` cover, in any order, which `image` is read
-/// for.
+/// Reads the bytes of `image` that `ranges` cover, in any order, and returns their
+/// digests.
 ///
 /// # Errors
 ///
@@ -220,7 +220,7 @@ mod tests {
         check(&[1..3, 5..9], &[(1, 3), (4, 9)], &expect!["as when read"]);
         check(&[0..0, 2..2, 4..5], &[(0, 10)], &expect!["as when read"]);
         check(&[], &[], &expect!["as when read"]);
-        // What came twice is taken once.
+        // Bytes that come twice are hashed once.
         check(&[1..3, 5..9], &[(0, 6), (4, 10)], &expect!["as when read"]);
     }
 

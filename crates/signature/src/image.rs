@@ -1,7 +1,7 @@
 //! Images: from their bytes to the whole verdict.
 //!
-//! What lies in a good image is covered by it, so bytes that its signatures
-//! leave out are looked at as well, and so are the generations of its
+//! Files inside a good image need no signature of their own. So this module also
+//! looks at the bytes that its signatures leave out, and at the generations of its
 //! components.
 
 use alloc::{collections::BTreeSet, format, vec::Vec};
@@ -17,13 +17,13 @@ use crate::signatures::{Checks, verify_signatures};
 use crate::table::MAX_TABLE_LEN;
 use crate::{Algorithm, Digests, SignatureError, Trust, Verdict, verify_appended};
 
-/// An image, and what its caller knows of it.
+/// An image, and the caller's knowledge of it.
 #[derive(Debug)]
 pub struct UnverifiedImage<'a, R: ?Sized> {
     /// All of its bytes.
     pub bytes: &'a R,
-    /// Its headers, or what is wrong with them. `None` is for a file that does not
-    /// begin with `MZ`: a signature may be appended to it.
+    /// Its headers, or the fault in them. `None` is for a file that does not begin
+    /// with `MZ`: a signature may be appended to it.
     pub pe: Option<Result<&'a PeImage, &'a PeError>>,
     /// Where its digests come from.
     pub digests: DigestSource<'a>,

@@ -1,6 +1,6 @@
 //! Public keys, and verifying with them.
 //!
-//! Keys come from whoever made the image: their sizes are bounded, so that no
+//! Keys come from the maker of the image: their sizes are bounded, so that no
 //! verification takes long.
 
 use core::fmt;
@@ -82,7 +82,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub(crate) fn verify(
         &self,
         scheme: Scheme,

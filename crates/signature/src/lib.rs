@@ -1,14 +1,14 @@
 //! Signatures of boot images, as UEFI firmware and the kernel check them.
 //!
 //! - [`verify_image`] gives the whole [`Verdict`] of an image.
-//! - [`digests_needed`] says what to hash of it for that, and a [`Hasher`] takes
-//!   the digests while it is copied.
-//! - [`verify_appended`] is for other files, whose signature is appended to them,
-//!   as kernel modules have it.
-//! - [`Trust`] says who is trusted and what is revoked; [`machine_trust`]
-//!   reads the machine's own lists.
+//! - [`digests_needed`] names the bytes to hash for that, and a [`Hasher`] takes
+//!   the digests while the caller copies the image.
+//! - [`verify_appended`] is for other files, which carry their signature at their
+//!   end, as kernel modules do.
+//! - [`Trust`] holds trusted and revoked certificates and digests;
+//!   [`machine_trust`] reads the machine's own lists.
 //!
-//! Everything here but what is trusted comes from whoever made the image. No
+//! The maker of the image made everything here but the trusted certificates. No
 //! input makes this crate panic. Time and memory are bounded by the length of
 //! the certificate table, of which 1 MiB is read, and by a number of public key operations that does not depend on the input.
 //!

@@ -52,7 +52,7 @@ pub(crate) struct SignerInfo<'a> {
     signature: &'a [u8],
 }
 
-/// Which certificate has the signer's key.
+/// The name of the certificate that holds the signer's key.
 #[derive(Debug)]
 pub(crate) enum SignerId<'a> {
     /// Name and number, as they are encoded.
@@ -84,8 +84,8 @@ impl<'a> SignedData<'a> {
 
     /// Reads a `ContentInfo` that holds `SignedData`.
     ///
-    /// What no chain needs is looked at as well: OpenSSL, and so firmware,
-    /// takes nothing from a signature in which anything is malformed.
+    /// Parts that no chain needs are looked at as well: OpenSSL, and so firmware,
+    /// accepts no signature in which anything is malformed.
     pub(crate) fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
         let envelope = Envelope::read(info)?;
         let mut signers = envelope.signers.clone();

@@ -1,4 +1,4 @@
-//! Who signed, as the signatures themselves say, and whether they are revoked.
+//! The signers that signatures themselves name, and whether they are revoked.
 //!
 //! This is asked before any signature is evaluated, and of every one: an image
 //! that somebody revoked has signed is not to run, even if that signature is
@@ -51,7 +51,7 @@ struct Signers<'a> {
 }
 
 impl<'a> Signers<'a> {
-    /// Reads them, whatever else is wrong with the signature.
+    /// Reads them, even if anything else is wrong with the signature.
     fn read(signature: &'a [u8]) -> Result<Self, SignatureError> {
         let mut info = Element::first(FIELD, signature)?.sequence(FIELD)?;
         info.required("a type")?;
@@ -78,7 +78,7 @@ impl<'a> Signers<'a> {
         Ok(Self { ids, certificates })
     }
 
-    /// Returns the verdict if any of them is revoked, or whoever issued their
+    /// Returns the verdict if any of them is revoked, or any issuer of their
     /// certificates. An issuer need not come with the signature.
     fn revoked(
         &self,
@@ -278,7 +278,7 @@ mod tests {
                 "bad signature: signers of the signature, who may be revoked: expected their certificates with it, found none for one of them (serial number 5160f48443273b9d)"
             ],
         );
-        // What is listed by its digest is not good either.
+        // An image that is listed by its digest is not good either.
         let mut trusted = trust(&[], &["expired"]);
         let image = file("images/own.efi");
         let (_, digests) = taken_apart(&image).unwrap();

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: the files in `testdata/signed`, and
+//! Things that the tests of this crate share: the files in `testdata/signed`, and
 //! trust in some of them.
 
 use ukexec_pe::PeImage;
@@ -84,17 +84,17 @@ pub(crate) fn said(verdict: &Verdict) -> String {
     verdict.to_string().replace(",O=ukexec tests", "")
 }
 
-/// Returns what is [`said`] of an image by a signer who is trusted.
+/// Returns the text that is [`said`] of an image by a signer who is trusted.
 pub(crate) fn good(signer: &str) -> String {
     format!("good: signed by CN={signer}, who is trusted by db")
 }
 
-/// Returns what is [`said`] of an image by a signer whose issuer is trusted.
+/// Returns the text that is [`said`] of an image by a signer whose issuer is trusted.
 pub(crate) fn vouched(signer: &str, by: &str) -> String {
     format!("good: signed by CN={signer}, vouched for by CN={by}, who is trusted by db")
 }
 
-/// Returns what is [`said`] of an image by a signer whom nobody vouches for.
+/// Returns the text that is [`said`] of an image by a signer whom nobody vouches for.
 pub(crate) fn no_chain(signer: &str, reasons: &str) -> String {
     format!(
         "untrusted: signed by CN={signer}, and no chain leads from there to a trusted \
@@ -102,7 +102,7 @@ pub(crate) fn no_chain(signer: &str, reasons: &str) -> String {
     )
 }
 
-/// Returns what is [`said`] of an image by somebody who is revoked.
+/// Returns the text that is [`said`] of an image by somebody who is revoked.
 pub(crate) fn revoked(name: &str) -> String {
     format!("revoked: the certificate of CN={name}: dbx holds the certificate")
 }

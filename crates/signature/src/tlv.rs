@@ -80,7 +80,7 @@ impl<'a> Elements<'a> {
         Ok(element)
     }
 
-    /// Checks that whatever is left is made of whole elements.
+    /// Checks that the rest is made of whole elements.
     pub(crate) fn check_rest(mut self) -> Result<(), SignatureError> {
         while self.next()?.is_some() {}
         Ok(())
@@ -105,7 +105,7 @@ impl<'a> Element<'a> {
         Ok(element)
     }
 
-    /// Reads the element that `der` starts with, whatever follows it.
+    /// Reads the element that `der` starts with; anything may follow it.
     pub(crate) fn first(field: &'static str, der: &'a [u8]) -> Result<Self, SignatureError> {
         Elements::new(field, der)?.required("a DER element")
     }
@@ -163,7 +163,7 @@ impl<'a> Element<'a> {
         Elements::new(field, self.tagged(Tag::Set, field)?)
     }
 
-    /// Goes into whatever this is, for tags that stand for another.
+    /// Goes into an element of any tag, for those that stand for another.
     pub(crate) fn inside(&self, field: &'static str) -> Result<Elements<'a>, SignatureError> {
         Elements::new(field, self.content())
     }

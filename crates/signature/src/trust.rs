@@ -1,8 +1,7 @@
-//! What is trusted and what is revoked.
+//! Trusted and revoked certificates and images.
 //!
-//! Revocation wins over trust, whatever both say: that is for whoever asks
-//! here to see to, by asking [`Trust::revokes_image`] and
-//! [`Trust::revokes_certificate`] of everything before it counts.
+//! Revocation wins over trust. The caller sees to that: before anything counts, it
+//! asks [`Trust::revokes_image`] and [`Trust::revokes_certificate`].
 
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::fmt;
@@ -14,7 +13,7 @@ use crate::sbat::SbatLevel;
 use crate::signature_list::EfiTime;
 use crate::{Algorithm, Certificate, Digests, SignatureError};
 
-/// Where an entry comes from: `db`, `MokListRT`, `trust.pem`.
+/// The list or file that an entry comes from: `db`, `MokListRT`, `trust.pem`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin(String);
 
@@ -31,7 +30,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is trusted and what is revoked. Nothing is, to begin with.
+/// Trusted and revoked certificates and images. There are none to begin with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     pub(crate) allowed: Vec<(Certificate, Origin)>,
@@ -52,8 +51,8 @@ impl Trust {
         self.allowed.iter().map(|(one, origin)| (one, origin))
     }
 
-    /// Returns the revoked certificates that are known as a whole. What one of
-    /// them issued is revoked as well.
+    /// Returns the revoked certificates that are known as a whole. Certificates that
+    /// one of them issued are revoked as well.
     pub(crate) fn revoked_certificates(&self) -> impl Iterator<Item = (&Certificate, &Origin)> {
         self.revoked.iter().map(|(one, origin)| (one, origin))
     }
@@ -140,7 +139,7 @@ impl Trust {
         self.sbat_level.as_ref()
     }
 
-    /// Returns what was passed over, in the order in which it was found.
+    /// Returns notes on entries that were passed over, in the order of the entries.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
@@ -163,7 +162,7 @@ impl Trust {
         }
     }
 
-    /// Sets the oldest generations of components that may still run: the text
+    /// Sets the oldest generations of components that may still run, from the text
     /// of `SbatLevelRT`.
     ///
     /// # Errors
@@ -203,7 +202,7 @@ impl Trust {
 pub struct Revocation {
     /// The list.
     pub origin: Origin,
-    /// What the entry names.
+    /// The thing that the entry names.
     pub by: RevokedBy,
 }
 
@@ -238,7 +237,7 @@ impl fmt::Display for Revocation {
     }
 }
 
-/// What an entry of a revocation list names.
+/// The thing that an entry of a revocation list names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum RevokedBy {
@@ -258,9 +257,9 @@ pub enum RevokedBy {
 /// Something that was passed over, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Where it is from.
+    /// The list or file that it is from.
     pub origin: Origin,
-    /// What it is.
+    /// The text.
     pub text: String,
 }
 

@@ -63,7 +63,7 @@ impl Trust {
     /// # Errors
     ///
     /// [`SignatureError`] for a size that cannot be right. Nothing is
-    /// revoked then, so whoever goes on does so without the list.
+    /// revoked then: a caller that goes on does so without the list.
     pub fn add_revoked_list(
         &mut self,
         origin: &Origin,
