@@ -240,15 +240,11 @@ impl Certificate {
 
     /// Checks that it is valid at `now`, in seconds since 1970.
     pub(crate) fn check_date(&self, now: u64) -> Result<(), &'static str> {
-        let Some(validity) = &self.fields.validity else {
-            return Err("its dates cannot be read");
-        };
-        if now < *validity.start() {
-            Err("it is not valid yet")
-        } else if now > *validity.end() {
-            Err("it has expired")
-        } else {
-            Ok(())
+        match &self.fields.validity {
+            None => Err("its dates cannot be read"),
+            Some(validity) if now < *validity.start() => Err("it is not valid yet"),
+            Some(validity) if now > *validity.end() => Err("it has expired"),
+            Some(_) => Ok(()),
         }
     }
 }
@@ -279,14 +275,8 @@ fn shown(name: &Name) -> String {
     if write!(text, "{name}").is_err() || text.is_empty() {
         return "a certificate without a name".to_owned();
     }
-    let shown = |c: char| {
-        if c.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
-    text.chars().take(MAX).map(shown).collect()
+    let text: String = text.chars().take(MAX).collect();
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 const CERTIFICATE: &str = "certificate";

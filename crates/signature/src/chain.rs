@@ -55,10 +55,11 @@ pub(crate) fn chain<'a>(
         embedded,
         trust,
         now,
+        effort,
         steps: Vec::new(),
         reasons: Vec::new(),
     };
-    search.run(signer, effort)
+    search.run(signer)
 }
 
 impl Effort {
@@ -91,19 +92,19 @@ impl Effort {
     }
 }
 
-struct Search<'a> {
+struct Search<'a, 'e> {
     embedded: &'a [Certificate],
     trust: &'a Trust,
     now: Option<u64>,
+    effort: &'e mut Effort,
     steps: Vec<Step<'a>>,
     reasons: Vec<String>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> Search<'a, '_> {
     fn run(
         &mut self,
         signer: &'a Certificate,
-        effort: &mut Effort,
     ) -> Result<(Vec<&'a Certificate>, &'a Origin), SignatureError> {
         let mut trusted_signer = None;
         let mut found = None;
@@ -122,16 +123,14 @@ impl<'a> Search<'a> {
             let (certificate, usable) = (step.certificate, step.usable);
             if usable && found.is_none() {
                 let origin = self.anchor(certificate).map(|origin| (index, origin));
-                let slot = if index == 0 {
-                    &mut trusted_signer
-                } else {
-                    &mut found
-                };
-                *slot = origin;
+                match index {
+                    0 => trusted_signer = origin,
+                    _ => found = origin,
+                }
             }
-            for issuer in self.issuers(certificate, usable, effort)? {
+            for issuer in self.issuers(certificate, usable)? {
                 queue.push_back(self.steps.len());
-                self.step(index, issuer, effort)?;
+                self.step(index, issuer)?;
             }
         }
         let trusted_signer = trusted_signer.filter(|_| self.embedded_chain_holds());
@@ -152,7 +151,6 @@ impl<'a> Search<'a> {
         &mut self,
         certificate: &'a Certificate,
         usable: bool,
-        effort: &mut Effort,
     ) -> Result<Vec<&'a Certificate>, SignatureError> {
         // `crate::signers` refuses all that a revoked one signed. A namesake of the
         // issuer among them is worth a note.
@@ -168,7 +166,7 @@ impl<'a> Search<'a> {
             if self.is_seen(candidate, usable) || issuers.contains(&candidate) {
                 continue;
             }
-            effort.verification()?;
+            self.effort.verification()?;
             match certificate.verify(candidate, self.trust.least_rsa(candidate)) {
                 Ok(()) => issuers.push(candidate),
                 Err(error) => self.note(certificate, &error.to_string()),
@@ -193,12 +191,7 @@ impl<'a> Search<'a> {
     }
 
     /// Goes on to the issuer of the certificate at `index`.
-    fn step(
-        &mut self,
-        index: usize,
-        issuer: &'a Certificate,
-        effort: &mut Effort,
-    ) -> Result<(), SignatureError> {
+    fn step(&mut self, index: usize, issuer: &'a Certificate) -> Result<(), SignatureError> {
         let Some(from) = self.steps.get(index) else {
             return Ok(());
         };
@@ -209,7 +202,7 @@ impl<'a> Search<'a> {
             && reached
             && self.noted(certificate, certificate.check_authority(issuer))
             && self.check_choice(index, issuer)
-            && self.check_names(index, issuer, effort)?;
+            && self.check_names(index, issuer)?;
         self.steps.push(Step {
             certificate: issuer,
             issued: Some(index),
@@ -279,12 +272,7 @@ impl<'a> Search<'a> {
 
     /// Returns whether `issuer` may vouch for the names of everything from the
     /// signer to the certificate at `index`.
-    fn check_names(
-        &mut self,
-        index: usize,
-        issuer: &Certificate,
-        effort: &mut Effort,
-    ) -> Result<bool, SignatureError> {
+    fn check_names(&mut self, index: usize, issuer: &Certificate) -> Result<bool, SignatureError> {
         let extensions = issuer.extensions().ok();
         let Some(constraints) = extensions.and_then(|one| one.constraints.as_ref()) else {
             return Ok(true);
@@ -298,7 +286,8 @@ impl<'a> Search<'a> {
             if !is_leaf && certificate.is_self_issued() {
                 continue;
             }
-            effort.comparisons(constraints.comparisons(&extensions.names))?;
+            self.effort
+                .comparisons(constraints.comparisons(&extensions.names))?;
             if let Err(reason) = constraints.check(&extensions.names, is_leaf) {
                 let reason = format!("the name constraints of {}: {reason}", issuer.subject());
                 self.note(certificate, &reason);

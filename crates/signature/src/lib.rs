@@ -10,7 +10,8 @@
 //!
 //! The maker of the image made everything here but the trusted certificates. No
 //! input makes this crate panic. Time and memory are bounded by the length of
-//! the certificate table, of which 1 MiB is read, and by a number of public key operations that does not depend on the input.
+//! the certificate table, of which 1 MiB is read, and by a number of public key
+//! operations that does not depend on the input.
 //!
 //! Left out: time stamps, so that a certificate is revoked for signatures of
 //! any age; SHA-1, but for finding images in revocation lists; BER.

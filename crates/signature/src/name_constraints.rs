@@ -5,6 +5,7 @@
 //! bind whether or not they are critical.
 
 use alloc::{string::String, vec::Vec};
+use core::iter;
 use der::asn1::{ObjectIdentifier, OctetString};
 use der::{Tag, Tagged as _};
 use x509_cert::ext::pkix::NameConstraints;
@@ -98,19 +99,11 @@ impl Constraints {
     ///
     /// The fault, in words.
     pub(crate) fn check(&self, names: &SubjectNames, is_leaf: bool) -> Result<(), &'static str> {
-        for name in &names.names {
-            self.check_name(name)?;
-        }
-        if let Some(malformed) = names.malformed {
-            return Err(malformed);
-        }
-        if is_leaf {
-            for name in &names.hosts {
-                self.check_name(name)?;
-            }
-            if let Some(malformed) = names.malformed_host {
-                return Err(malformed);
-            }
+        let hosts = is_leaf.then_some((&names.hosts, names.malformed_host));
+        let names = iter::once((&names.names, names.malformed)).chain(hosts);
+        for (names, malformed) in names {
+            names.iter().try_for_each(|name| self.check_name(name))?;
+            malformed.map_or(Ok(()), Err)?;
         }
         Ok(())
     }
@@ -151,10 +144,8 @@ impl Subtree {
     }
 
     fn check_whole(&self) -> Result<(), &'static str> {
-        if !self.is_whole {
-            return Err("they have a minimum or a maximum, which nothing specifies");
-        }
-        Ok(())
+        let reason = "they have a minimum or a maximum, which nothing specifies";
+        if self.is_whole { Ok(()) } else { Err(reason) }
     }
 
     /// Returns whether `name`, which is of the same form, lies in this.

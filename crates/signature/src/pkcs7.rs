@@ -99,12 +99,10 @@ impl<'a> SignedData<'a> {
 impl<'a> Envelope<'a> {
     fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
         let mut parts = info.sequence(CONTENT_INFO)?;
-        expect_oid(
-            CONTENT_INFO,
-            &parts.required("signedData")?,
-            SIGNED_DATA,
-            "signedData",
-        )?;
+        let kind = parts.required("signedData")?.oid("signedData")?;
+        if kind != SIGNED_DATA {
+            return Err(unexpected(CONTENT_INFO, "signedData", kind));
+        }
         let content = explicit(&mut parts, CONTENT_INFO)?;
         parts.finish()?;
         let content = content.ok_or_else(|| missing(CONTENT_INFO, "content"))?;
@@ -271,20 +269,6 @@ fn read_certificates(set: &Element<'_>) -> Result<Vec<Certificate>, SignatureErr
         }
     }
     Ok(certificates)
-}
-
-fn expect_oid(
-    field: &'static str,
-    element: &Element<'_>,
-    oid: ObjectIdentifier,
-    expected: &'static str,
-) -> Result<(), SignatureError> {
-    let found = element.oid(expected)?;
-    if found == oid {
-        Ok(())
-    } else {
-        Err(unexpected(field, expected, found))
-    }
 }
 
 const CONTENT_INFO: &str = "PKCS#7 ContentInfo";

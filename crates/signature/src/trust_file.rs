@@ -1,11 +1,12 @@
 //! Files with certificates: PEM, DER, PKCS#7, or EFI signature lists, distinguished
-//! apart by what is in them.
+//! by their content.
+
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 use crate::error::unexpected;
 use crate::pkcs7;
 use crate::tlv::Element;
 use crate::{Certificate, Guid, Origin, SignatureError, SignatureType, Trust};
-use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
 impl Trust {
     /// Trusts what is in a file: certificates in PEM, DER or PKCS#7, or EFI

@@ -1,6 +1,6 @@
 //! The result of verifying an image.
 
-use alloc::{string::String, string::ToString, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, string::ToString, vec, vec::Vec};
 use core::error::Error;
 use core::fmt;
 use core::iter::successors;
@@ -163,7 +163,7 @@ impl fmt::Display for Verdict {
                 write!(f, "good: the digest of the image is listed in {origin}")
             }
             Self::Unsigned => f.write_str("unsigned"),
-            Self::Untrusted { reasons } => write!(f, "untrusted: {}", Reasons(reasons)),
+            Self::Untrusted { reasons } => write!(f, "untrusted: {}", numbered(reasons)),
             Self::Revoked {
                 revocation,
                 certificate: Some(subject),
@@ -172,7 +172,7 @@ impl fmt::Display for Verdict {
                 revocation,
                 certificate: None,
             } => write!(f, "revoked: the image: {revocation}"),
-            Self::Bad { reasons } => write!(f, "bad signature: {}", Reasons(reasons)),
+            Self::Bad { reasons } => write!(f, "bad signature: {}", numbered(reasons)),
         }
     }
 }
@@ -191,21 +191,15 @@ impl fmt::Display for Good {
     }
 }
 
-/// Reasons in a row, numbered if there are several.
-struct Reasons<'a>(&'a [String]);
-
-impl fmt::Display for Reasons<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str("there is no signature of a kind that is known"),
-            [reason] => f.write_str(reason),
-            reasons => {
-                for (number, reason) in (1_usize..).zip(reasons) {
-                    let comma = if number == 1 { "" } else { "; " };
-                    write!(f, "{comma}signature {number}: {reason}")?;
-                }
-                Ok(())
-            }
+/// Returns reasons in a row, numbered if there are several.
+fn numbered(reasons: &[String]) -> String {
+    match reasons {
+        [] => "there is no signature of a kind that is known".to_owned(),
+        [reason] => reason.clone(),
+        reasons => {
+            let numbered = (1..).zip(reasons);
+            let numbered = numbered.map(|(number, reason)| format!("signature {number}: {reason}"));
+            numbered.collect::<Vec<_>>().join("; ")
         }
     }
 }
