@@ -282,11 +282,8 @@ impl Btf {
         let ty = self.get(id);
         let name = self.text(ty.name);
         let word = match ty.kind {
-            Kind::Composite {
-                is_union: false, ..
-            }
-            | Kind::Fwd { is_union: false } => "struct",
-            Kind::Composite { is_union: true, .. } | Kind::Fwd { is_union: true } => "union",
+            Kind::Composite { is_union, .. } | Kind::Fwd { is_union } if is_union => "union",
+            Kind::Composite { .. } | Kind::Fwd { .. } => "struct",
             Kind::Enum { .. } => "enum",
             Kind::Typedef(_) => "typedef",
             Kind::Void => return "void".to_owned(),

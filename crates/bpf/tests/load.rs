@@ -359,124 +359,98 @@ fn every_type_of_map_loads_and_works() {
     assert_eq!(sum, 111_111 + 3_000_000 + "seven 7".len() as u64);
 }
 
-fn check(object: &[u8], expected: &Expect) {
-    let error = Parser::load(object, &kexec()).unwrap_err();
-    expected.assert_eq(&chain(&error));
+/// Expects why each object is refused, one line each.
+fn check(objects: &[Vec<u8>], expected: &Expect) {
+    let refusal = |object: &Vec<u8>| {
+        let error = Parser::load(object, &kexec()).unwrap_err();
+        chain(&error) + "\n"
+    };
+    expected.assert_eq(&objects.iter().map(refusal).collect::<String>());
 }
 
-fn check_refused(case: &str, expected: &Expect) {
-    check(&object(&format!("refused-{case}")), expected);
+fn refused(case: &str) -> Vec<u8> {
+    object(&format!("refused-{case}"))
 }
 
 #[test]
 fn refuses_programs_that_cannot_attach() {
-    check_refused(
-        "kprobe",
-        &expect![
-            "section kprobe/do_exit, function program: programs of this kind are not offered; offered: fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"
-        ],
-    );
-    check_refused(
-        "static",
-        &expect![
-            "section fentry.s/bpf_handle_pefile, function program: a program must be a global function, this one is static"
-        ],
-    );
-    check_refused(
-        "none",
-        &expect![
-            "the object holds no program; programs are functions in sections named fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK"
-        ],
+    check(
+        &[refused("kprobe"), refused("static"), refused("none")],
+        &expect![[r#"
+            section kprobe/do_exit, function program: programs of this kind are not offered; offered: fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK
+            section fentry.s/bpf_handle_pefile, function program: a program must be a global function, this one is static
+            the object holds no program; programs are functions in sections named fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOOK
+        "#]],
     );
 }
 
 #[test]
 fn a_program_for_an_unknown_hook_is_refused_by_name() {
-    check_refused(
-        "hook",
-        &expect![
-            "program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image"
-        ],
+    check(
+        &[refused("hook")],
+        &expect![[r#"
+            program program (section fentry.s/bpf_foo): hook bpf_foo is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image
+        "#]],
     );
 }
 
 #[test]
 fn refuses_what_the_host_does_not_define() {
-    check_refused(
-        "kfunc",
-        &expect![[
-            r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_decompress, bpf_copy_to_kernel"#
-        ]],
-    );
-    check_refused(
-        "kfunc_linux",
-        &expect![[
-            r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:80: "SEC(HOOK) int program(u64 *args) { return !bpf_obj_new_impl(1, 0); }"): kfunc bpf_obj_new_impl is a kfunc of Linux that this loader does not offer: parsers have no heap, and thus no lists and trees on it; use maps"#
-        ]],
-    );
-    check_refused(
-        "kfunc_args",
-        &expect![[
-            r#"program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3"#
-        ]],
-    );
-    check_refused(
-        "kconfig",
-        &expect![[
-            r#"section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:35: "SEC(HOOK) int program(u64 *args) { return CONFIG_HZ; }"): CONFIG_HZ is a __kconfig variable, and the kernel's configuration is not offered to parsers"#
-        ]],
-    );
-    check_refused(
-        "variable",
-        &expect![[
-            r#"section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:40: "SEC(HOOK) int program(u64 *args) { return (long)&bpf_prog_active; }"): bpf_prog_active is a kernel variable, which parsers cannot see; declare it __weak to test for it"#
-        ]],
-    );
-    check_refused(
-        "undefined",
-        &expect![[
-            r#"section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:45: "SEC(HOOK) int program(u64 *args) { return elsewhere(1); }"): elsewhere is neither defined nor declared as a kfunc (extern ... __ksym)"#
-        ]],
+    check(
+        &[
+            refused("kfunc"),
+            refused("kfunc_linux"),
+            refused("kfunc_args"),
+            refused("kconfig"),
+            refused("variable"),
+            refused("undefined"),
+        ],
+        &expect![[r#"
+            program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_decompress, bpf_copy_to_kernel
+            program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:80: "SEC(HOOK) int program(u64 *args) { return !bpf_obj_new_impl(1, 0); }"): kfunc bpf_obj_new_impl is a kfunc of Linux that this loader does not offer: parsers have no heap, and thus no lists and trees on it; use maps
+            program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3
+            section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:35: "SEC(HOOK) int program(u64 *args) { return CONFIG_HZ; }"): CONFIG_HZ is a __kconfig variable, and the kernel's configuration is not offered to parsers
+            section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:40: "SEC(HOOK) int program(u64 *args) { return (long)&bpf_prog_active; }"): bpf_prog_active is a kernel variable, which parsers cannot see; declare it __weak to test for it
+            section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:45: "SEC(HOOK) int program(u64 *args) { return elsewhere(1); }"): elsewhere is neither defined nor declared as a kfunc (extern ... __ksym)
+        "#]],
     );
 }
 
 #[test]
 fn refuses_maps_and_data() {
-    check_refused(
-        "pointers",
-        &expect![
-            "section .rodata has pointers in its initial values, and only code can be relocated; set them at run time"
+    check(
+        &[
+            refused("pointers"),
+            refused("map_type"),
+            refused("map_key"),
+            refused("map_static"),
+            refused("map_pinned"),
+            refused("map_legacy"),
         ],
-    );
-    check_refused(
-        "map_type",
-        &expect![
-            "map counts: maps of type lpm_trie (11) are not offered; offered: hash (1), array (2), percpu_hash (5), percpu_array (6), lru_hash (9), lru_percpu_hash (10), queue (22), stack (23), ringbuf (27)"
-        ],
-    );
-    check_refused(
-        "map_key",
-        &expect!["map counts: key_size is 8, and must be 4 for an array"],
-    );
-    check_refused(
-        "map_static",
-        &expect!["map counts: a map must be a global variable, this one is static"],
-    );
-    check_refused(
-        "map_pinned",
-        &expect!["map counts: pinning is 1, and must be 0: parsers leave nothing behind"],
-    );
-    check_refused(
-        "map_legacy",
-        &expect!["section maps holds maps of a kind that libbpf 1.0 gave up; define them in .maps"],
+        &expect![[r#"
+            section .rodata has pointers in its initial values, and only code can be relocated; set them at run time
+            map counts: maps of type lpm_trie (11) are not offered; offered: hash (1), array (2), percpu_hash (5), percpu_array (6), lru_hash (9), lru_percpu_hash (10), queue (22), stack (23), ringbuf (27)
+            map counts: key_size is 8, and must be 4 for an array
+            map counts: a map must be a global variable, this one is static
+            map counts: pinning is 1, and must be 0: parsers leave nothing behind
+            section maps holds maps of a kind that libbpf 1.0 gave up; define them in .maps
+        "#]],
     );
 }
 
-/// Loads the parser after an edit.
-fn check_edit(edit: impl Fn(&mut Vec<u8>), expected: &Expect) {
+/// Returns the parser after an edit.
+fn edited(edit: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     let mut object = object("parser-19-v3");
     edit(&mut object);
-    check(&object, expected);
+    object
+}
+
+/// Returns the parser with `bytes` at a place that depends on it.
+fn with(bytes: &[u8], place: impl Fn(&[u8]) -> usize) -> Vec<u8> {
+    edited(|object| {
+        let at = place(object);
+        object[at..at + bytes.len()].copy_from_slice(bytes);
+    })
 }
 
 /// Where the header of a section begins, and where its bytes do.
@@ -504,258 +478,148 @@ const SH_SIZE: usize = 32;
 #[test]
 fn other_files_are_refused() {
     check(
-        b"",
-        &expect!["ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes"],
-    );
-    check(
-        b"MZ, and then some",
-        &expect!["ELF header, EI_MAG at byte 0x0: expected 7f 45 4c 46 (ELF), found 4d 5a 2c 20"],
-    );
-    check_edit(
-        |object| object[4] = 1,
-        &expect!["ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 1 (32-bit)"],
-    );
-    check_edit(
-        |object| object[5] = 2,
-        &expect![
-            "ELF header, EI_DATA at byte 0x5: expected 1 (little-endian), found 2 (big-endian)"
+        &[
+            Vec::new(),
+            b"MZ, and then some".to_vec(),
+            edited(|object| object[4] = 1),
+            edited(|object| object[5] = 2),
+            edited(|object| object[6] = 0),
+            edited(|object| object[16] = 3),
+            edited(|object| object[18] = 62),
+            edited(|object| object.truncate(64)),
+            vec![0; (16 << 20) + 1],
         ],
-    );
-    check_edit(
-        |object| object[6] = 0,
-        &expect!["ELF header, EI_VERSION at byte 0x6: expected 1, found 0"],
-    );
-    check_edit(
-        |object| object[16] = 3,
-        &expect![
-            "ELF header, e_type at byte 0x10: expected 1 (a relocatable object, as clang -c writes it), found 3"
-        ],
-    );
-    check_edit(
-        |object| object[18] = 62,
-        &expect![
-            "the object, for machine 62, defines no symbol opts_data; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn"
-        ],
-    );
-    check_edit(
-        |object| object.truncate(64),
-        &expect![
-            "the ELF file's section headers cannot be read: Invalid ELF section header offset/size/alignment"
-        ],
-    );
-    check(
-        &vec![0; (16 << 20) + 1],
-        &expect!["bytes of the object: 16777217, at most 16777216 are taken"],
+        &expect![[r#"
+            ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes
+            ELF header, EI_MAG at byte 0x0: expected 7f 45 4c 46 (ELF), found 4d 5a 2c 20
+            ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 1 (32-bit)
+            ELF header, EI_DATA at byte 0x5: expected 1 (little-endian), found 2 (big-endian)
+            ELF header, EI_VERSION at byte 0x6: expected 1, found 0
+            ELF header, e_type at byte 0x10: expected 1 (a relocatable object, as clang -c writes it), found 3
+            the object, for machine 62, defines no symbol opts_data; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn
+            the ELF file's section headers cannot be read: Invalid ELF section header offset/size/alignment
+            bytes of the object: 16777217, at most 16777216 are taken
+        "#]],
     );
 }
 
 /// Symbol bounds, size 0, several symbol tables, sections without bytes.
 #[test]
 fn lies_of_sections_and_symbols_are_refused() {
-    let edit = |name: &'static str, field: usize, bytes: &'static [u8]| {
-        move |object: &mut Vec<u8>| {
-            let at = section(object, name).0 + field;
-            object[at..at + bytes.len()].copy_from_slice(bytes);
-        }
+    let header = |name: &str, field: usize, bytes: &[u8]| {
+        with(bytes, |object| section(object, name).0 + field)
     };
-    check_edit(
-        edit(".rodata", SH_TYPE, &[2]),
-        &expect!["the object has 2 symbol tables, and one is needed"],
-    );
-    check_edit(
-        edit(".symtab", SH_TYPE, &[1]),
-        &expect!["the object has 0 symbol tables, and one is needed"],
-    );
-    check_edit(
-        edit(".bss", SH_SIZE, &[0xff; 8]),
-        &expect!["bytes of a data section: 18446744073709551615, at most 268435456 are taken"],
-    );
-    check_edit(
-        edit(".bss", SH_SIZE, &[0, 0, 0, 0x40]),
-        &expect!["bytes of a data section: 1073741824, at most 268435456 are taken"],
-    );
-    check_edit(
-        edit(".text", SH_SIZE, &[0xff; 8]),
-        &expect![
-            "section .text: bytes 0x40 to 0x40+0xffffffffffffffff pass the end of the object, which has 0x2a80"
+    check(
+        &[
+            header(".rodata", SH_TYPE, &[2]),
+            header(".symtab", SH_TYPE, &[1]),
+            header(".bss", SH_SIZE, &[0xff; 8]),
+            header(".bss", SH_SIZE, &[0, 0, 0, 0x40]),
+            header(".text", SH_SIZE, &[0xff; 8]),
+            header(".text", SH_SIZE, &[12, 0]),
+            header(".text", SH_OFFSET, &[0xff; 8]),
+            header(".text", SH_TYPE, &[8]),
+            header(".data", SH_OFFSET, &[0x40, 0]),
+            header(".rel.text", SH_TYPE, &[4]),
+            header(".rel.text", SH_SIZE, &[17, 0]),
+            header(".BTF", SH_SIZE, &[30, 0]),
+            header(".BTF", 0, &[0; 4]),
         ],
+        &expect![[r#"
+            the object has 2 symbol tables, and one is needed
+            the object has 0 symbol tables, and one is needed
+            bytes of a data section: 18446744073709551615, at most 268435456 are taken
+            bytes of a data section: 1073741824, at most 268435456 are taken
+            section .text: bytes 0x40 to 0x40+0xffffffffffffffff pass the end of the object, which has 0x2a80
+            section .text holds code, and its size is no multiple of 8
+            section .text: bytes 0xffffffffffffffff to 0xffffffffffffffff+0x250 pass the end of the object, which has 0x2a80
+            symbol account (value 0x100, size 0xe8) is a function outside the sections with code
+            sections .text and .data overlap at byte 0x40
+            section .rel.text holds relocations with addends (RELA), which BPF does not have
+            section .rel.text holds relocations, and its size is no multiple of 16
+            section .BTF: the types at byte 0x18: 1660 bytes needed, 6 left
+            section .maps needs the section .BTF, which the object lacks: compile with -g
+        "#]],
     );
-    check_edit(
-        edit(".text", SH_SIZE, &[12, 0]),
-        &expect!["section .text holds code, and its size is no multiple of 8"],
-    );
-    check_edit(
-        edit(".text", SH_OFFSET, &[0xff; 8]),
-        &expect![
-            "section .text: bytes 0xffffffffffffffff to 0xffffffffffffffff+0x250 pass the end of the object, which has 0x2a80"
-        ],
-    );
-    check_edit(
-        edit(".text", SH_TYPE, &[8]),
-        &expect![
-            "symbol account (value 0x100, size 0xe8) is a function outside the sections with code"
-        ],
-    );
-    check_edit(
-        edit(".data", SH_OFFSET, &[0x40, 0]),
-        &expect!["sections .text and .data overlap at byte 0x40"],
-    );
-    check_edit(
-        edit(".rel.text", SH_TYPE, &[4]),
-        &expect![
-            "section .rel.text holds relocations with addends (RELA), which BPF does not have"
-        ],
-    );
-    check_edit(
-        edit(".rel.text", SH_SIZE, &[17, 0]),
-        &expect!["section .rel.text holds relocations, and its size is no multiple of 16"],
-    );
-    check_edit(
-        edit(".BTF", SH_SIZE, &[30, 0]),
-        &expect!["section .BTF: the types at byte 0x18: 1660 bytes needed, 6 left"],
-    );
-    check_edit(
-        edit(".BTF", 0, &[0; 4]),
-        &expect!["section .maps needs the section .BTF, which the object lacks: compile with -g"],
-    );
-
-    let symbol = |which: fn(&[u8]) -> bool, field: usize, bytes: &'static [u8]| {
-        move |object: &mut Vec<u8>| {
-            let table = section(object, ".symtab").1;
-            let mut entries = (table..).step_by(24);
-            let at = entries.find(|&at| which(&object[at..at + 24])).unwrap() + field;
-            object[at..at + bytes.len()].copy_from_slice(bytes);
-        }
+    // The first global function.
+    let symbol = |field: usize, bytes: &[u8]| {
+        with(bytes, |object| {
+            let mut entries = (section(object, ".symtab").1..).step_by(24);
+            entries.find(|&at| object[at + 4] == 0x12).unwrap() + field
+        })
     };
-    let global_function = |symbol: &[u8]| symbol[4] == 0x12;
-    check_edit(
-        symbol(global_function, 16, &[0; 8]),
-        &expect!["symbol hand_over (value 0x0, size 0x0) is a function of no whole instructions"],
-    );
-    check_edit(
-        symbol(global_function, 16, &[0xff; 8]),
-        &expect![
-            "symbol hand_over (value 0x0, size 0xffffffffffffffff) is a function of no whole instructions"
+    check(
+        &[
+            symbol(16, &[0; 8]),
+            symbol(16, &[0xff; 8]),
+            symbol(8, &[4]),
+            symbol(8, &[8]),
+            symbol(6, &[1]),
+            symbol(6, &[0xf1, 0xff]),
         ],
-    );
-    check_edit(
-        symbol(global_function, 8, &[4]),
-        &expect!["symbol hand_over (value 0x4, size 0x100) is a function of no whole instructions"],
-    );
-    check_edit(
-        symbol(global_function, 8, &[8]),
-        &expect!["functions hand_over and account of section .text overlap"],
-    );
-    check_edit(
-        symbol(global_function, 6, &[1]),
-        &expect![
-            "symbol hand_over (value 0x0, size 0x100) is a function outside the sections with code"
-        ],
-    );
-    check_edit(
-        symbol(global_function, 6, &[0xf1, 0xff]),
-        &expect![[
-            r#"section fentry.s/bpf_handle_pefile, function parse_pe, insn 54 (./parser.bpf.c:108: "return hand_over(ctx->image, ctx->image_sz);"): hand_over lies in section *ABS* or *COMMON*, which is neither code, maps nor data"#
-        ]],
+        &expect![[r#"
+            symbol hand_over (value 0x0, size 0x0) is a function of no whole instructions
+            symbol hand_over (value 0x0, size 0xffffffffffffffff) is a function of no whole instructions
+            symbol hand_over (value 0x4, size 0x100) is a function of no whole instructions
+            functions hand_over and account of section .text overlap
+            symbol hand_over (value 0x0, size 0x100) is a function outside the sections with code
+            section fentry.s/bpf_handle_pefile, function parse_pe, insn 54 (./parser.bpf.c:108: "return hand_over(ctx->image, ctx->image_sz);"): hand_over lies in section *ABS* or *COMMON*, which is neither code, maps nor data
+        "#]],
     );
 }
 
 #[test]
 fn refuses_lies_of_relocations() {
-    let edit = |name: &'static str, field: usize, bytes: &'static [u8]| {
-        move |object: &mut Vec<u8>| {
-            let at = section(object, name).1 + field;
-            object[at..at + bytes.len()].copy_from_slice(bytes);
-        }
+    let content = |name: &str, field: usize, bytes: &[u8]| {
+        with(bytes, |object| section(object, name).1 + field)
     };
-    check_edit(
-        edit(".rel.text", 0, &[1]),
-        &expect![[
-            r#"section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): a relocation is about byte 0x1, where no instruction begins"#
-        ]],
-    );
-    check_edit(
-        edit(".rel.text", 0, &[0]),
-        &expect![[
-            r#"section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): the relocation against ringbuf_1 needs an lddw, found opcode 0xbc"#
-        ]],
-    );
-    check_edit(
-        edit(".rel.text", 8, &[10]),
-        &expect![[
-            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs a call of a function, found opcode 0x18"#
-        ]],
-    );
-    check_edit(
-        edit(".rel.text", 8, &[2]),
-        &expect![[
-            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): relocation type 2 has no place in code"#
-        ]],
-    );
-    check_edit(
-        edit(".rel.text", 12, &[0xff; 4]),
-        &expect![[
-            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation names symbol 4294967295, and there are 33"#
-        ]],
-    );
-    check_edit(
-        edit(".rel.text", 12, &[0]),
-        &expect![[
-            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)"#
-        ]],
-    );
-    check_edit(
-        edit(".text", 16 + 4, &[4]),
-        &expect![[
-            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation leads to byte 0x4 of section .maps, where no map begins"#
-        ]],
-    );
     let find = |object: &[u8], name: &str, bytes: &[u8]| {
         let start = section(object, name).1;
-        let at = object[start..]
-            .windows(bytes.len())
-            .position(|at| at == bytes);
-        start + at.unwrap()
+        let mut places = object[start..].windows(bytes.len());
+        start + places.position(|at| at == bytes).unwrap()
     };
-    check_edit(
-        |object| {
-            // The call without a relocation: its immediate is positive.
-            let start = section(object, ".text").1;
-            let is_local = |insn: &[u8]| insn.starts_with(&[0x85, 0x10]) && insn[7] == 0;
-            let at = object[start..].chunks(8).position(is_local).unwrap();
-            object[start + at * 8 + 4] += 1;
-        },
-        &expect![[
-            r#"section .text, function hand_over, insn 29 (./parser.bpf.c:84: "return err + account(1, size);"): the call or address leads to insn 33 of section .text, where no function begins"#
-        ]],
-    );
-    check_edit(
-        |object| {
-            let at = find(object, ".text", &[0x85, 0x00]);
-            object[at + 1] = 0x20;
-        },
-        &expect![[
-            r#"section .text, function hand_over, insn 6 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the instruction (opcode 0x85) has pseudo source 2 without a relocation"#
-        ]],
-    );
-    check_edit(
-        |object| {
-            let at = find(object, ".text", &[0x18, 0x01]);
-            object[at + 1] = 0x51;
-        },
-        &expect![[
-            r#"section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs an lddw, found opcode 0x18"#
-        ]],
-    );
-    // The data shrinks under what refers to it.
-    check_edit(
-        |object| {
-            let at = section(object, ".data").0 + SH_SIZE;
-            object[at] = 4;
-        },
-        &expect![[
-            r#"section .text, function account, insn 53 (./parser.bpf.c:71: "return calls++;"): section .data leads to byte 0x4 of section .data, which has 0x4"#
-        ]],
+    check(
+        &[
+            content(".rel.text", 0, &[1]),
+            content(".rel.text", 0, &[0]),
+            content(".rel.text", 8, &[10]),
+            content(".rel.text", 8, &[2]),
+            content(".rel.text", 12, &[0xff; 4]),
+            content(".rel.text", 12, &[0]),
+            content(".text", 16 + 4, &[4]),
+            edited(|object| {
+                // The call without a relocation: its immediate is positive.
+                let start = section(object, ".text").1;
+                let is_local = |insn: &[u8]| insn.starts_with(&[0x85, 0x10]) && insn[7] == 0;
+                let at = object[start..].chunks(8).position(is_local).unwrap();
+                object[start + at * 8 + 4] += 1;
+            }),
+            edited(|object| {
+                let at = find(object, ".text", &[0x85, 0x00]);
+                object[at + 1] = 0x20;
+            }),
+            edited(|object| {
+                let at = find(object, ".text", &[0x18, 0x01]);
+                object[at + 1] = 0x51;
+            }),
+            edited(|object| {
+                let at = section(object, ".data").0 + SH_SIZE;
+                object[at] = 4;
+            }),
+        ],
+        &expect![[r#"
+            section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): a relocation is about byte 0x1, where no instruction begins
+            section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): the relocation against ringbuf_1 needs an lddw, found opcode 0xbc
+            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs a call of a function, found opcode 0x18
+            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): relocation type 2 has no place in code
+            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation names symbol 4294967295, and there are 33
+            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)
+            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation leads to byte 0x4 of section .maps, where no map begins
+            section .text, function hand_over, insn 29 (./parser.bpf.c:84: "return err + account(1, size);"): the call or address leads to insn 33 of section .text, where no function begins
+            section .text, function hand_over, insn 6 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the instruction (opcode 0x85) has pseudo source 2 without a relocation
+            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs an lddw, found opcode 0x18
+            section .text, function account, insn 53 (./parser.bpf.c:71: "return calls++;"): section .data leads to byte 0x4 of section .data, which has 0x4
+        "#]],
     );
 }
 

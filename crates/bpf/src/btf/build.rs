@@ -47,15 +47,12 @@ impl TypesBuilder {
 
     /// Declares an integer of 1, 2, 4 or 8 bytes.
     pub fn int(&mut self, name: &str, size: u32, signed: bool) -> TypeId {
-        self.push(
-            name,
-            Kind::Int {
-                size,
-                bit_offset: 0,
-                signed,
-            },
+        let kind = Kind::Int {
             size,
-        )
+            bit_offset: 0,
+            signed,
+        };
+        self.push(name, kind, size)
     }
 
     /// Declares `_Bool`.
@@ -111,15 +108,12 @@ impl TypesBuilder {
         }
         let values = grown(start, self.btf.values.len());
         let size = if wide { 8 } else { 4 };
-        self.push(
-            name,
-            Kind::Enum {
-                signed,
-                size,
-                values,
-            },
+        let kind = Kind::Enum {
+            signed,
             size,
-        )
+            values,
+        };
+        self.push(name, kind, size)
     }
 
     /// Declares a struct; each member lies at the first offset that its
@@ -168,15 +162,12 @@ impl TypesBuilder {
         }
         let members = grown(start, self.btf.members.len());
         let size = round_up(size, align);
-        self.push(
-            name,
-            Kind::Composite {
-                is_union,
-                size,
-                members,
-            },
-            align,
-        )
+        let kind = Kind::Composite {
+            is_union,
+            size,
+            members,
+        };
+        self.push(name, kind, align)
     }
 
     fn size(&self, id: TypeId) -> u32 {

@@ -72,8 +72,6 @@ pub(crate) trait Record: Sized {
     const WORDS: u32;
     /// Reads the words that this crate knows of a record; zeros follow them.
     fn from_words(words: [u32; 4]) -> Self;
-    /// Returns where the instruction is.
-    fn insn_off(&self) -> u32;
 }
 
 impl Record for FuncInfo {
@@ -85,10 +83,6 @@ impl Record for FuncInfo {
             insn_off,
             type_id: TypeId(type_id),
         }
-    }
-
-    fn insn_off(&self) -> u32 {
-        self.insn_off
     }
 }
 
@@ -104,10 +98,6 @@ impl Record for LineInfo {
             text,
         }
     }
-
-    fn insn_off(&self) -> u32 {
-        self.insn_off
-    }
 }
 
 impl Record for CoreRelo {
@@ -121,10 +111,6 @@ impl Record for CoreRelo {
             access,
             kind,
         }
-    }
-
-    fn insn_off(&self) -> u32 {
-        self.insn_off
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Section<'a> {
     pub(super) kind: elf::SectionType,
     pub(super) executable: bool,
     pub(super) allocated: bool,
+    /// `sh_offset`.
+    offset: u64,
     /// `sh_size`; of a `SHT_NOBITS` section, which has no `data`, any number.
     pub(super) size: u64,
     pub(super) data: &'a [u8],
@@ -98,7 +100,7 @@ impl<'a> Elf<'a> {
         };
         let sections = headers.iter().map(|header| section(header, data, names));
         let sections = sections.collect::<Result<Vec<_>, _>>()?;
-        check_overlaps(headers, &sections)?;
+        check_overlaps(&sections)?;
         let symbols = symbols(headers, &sections, data)?;
         Ok(Self { sections, symbols })
     }
@@ -243,6 +245,7 @@ fn section<'a>(
         kind,
         executable: kind == elf::SHT_PROGBITS && flags.contains(elf::SHF_EXECINSTR),
         allocated: flags.contains(elf::SHF_ALLOC),
+        offset,
         size,
         data: bytes,
         info: header.sh_info(LittleEndian),
@@ -251,27 +254,17 @@ fn section<'a>(
 
 /// Refuses sections that share bytes. No compiler makes them, and without them
 /// no work over all sections passes the object's length.
-fn check_overlaps(
-    headers: &[elf::SectionHeader64<LittleEndian>],
-    sections: &[Section<'_>],
-) -> Result<(), BpfError> {
-    let with_bytes = headers
-        .iter()
-        .zip(sections)
-        .filter(|(_, section)| !section.data.is_empty());
-    let mut ranges = with_bytes
-        .map(|(header, section)| {
-            let start = header.sh_offset(LittleEndian);
-            (start, start.saturating_add(section.size), &section.name)
-        })
-        .collect::<Vec<_>>();
-    ranges.sort_by_key(|(start, _, _)| *start);
-    for pair in ranges.windows(2) {
-        if let [(_, end, first), (at, _, second)] = pair
-            && at < end
+fn check_overlaps(sections: &[Section<'_>]) -> Result<(), BpfError> {
+    let with_bytes = sections.iter().filter(|section| !section.data.is_empty());
+    let mut with_bytes = with_bytes.collect::<Vec<_>>();
+    with_bytes.sort_by_key(|section| section.offset);
+    for pair in with_bytes.windows(2) {
+        if let [first, second] = pair
+            && second.offset < first.offset.saturating_add(first.size)
         {
             return Err(BpfError::new(format!(
-                "sections {first} and {second} overlap at byte {at:#x}"
+                "sections {} and {} overlap at byte {:#x}",
+                first.name, second.name, second.offset
             )));
         }
     }
@@ -283,12 +276,12 @@ fn symbols<'a>(
     sections: &[Section<'a>],
     data: &'a [u8],
 ) -> Result<Vec<Symbol<'a>>, BpfError> {
-    let mut tables = headers
+    let tables = headers
         .iter()
         .filter(|table| table.sh_type(LittleEndian) == elf::SHT_SYMTAB);
-    let (Some(table), None) = (tables.next(), tables.next()) else {
-        let is_table = |section: &&Section<'_>| section.kind == elf::SHT_SYMTAB;
-        let found = sections.iter().filter(is_table).count();
+    let tables = tables.collect::<Vec<_>>();
+    let [table] = tables[..] else {
+        let found = tables.len();
         return Err(BpfError::new(format!(
             "the object has {found} symbol tables, and one is needed"
         )));

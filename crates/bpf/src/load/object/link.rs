@@ -21,7 +21,7 @@ use crate::{BpfError, Insn, Kfunc, Poisoned, Program, Relocated};
 #[derive(Debug)]
 pub(super) struct Linker<'p> {
     pub(super) parts: &'p Parts<'p>,
-    pub(super) relos: Option<BySection<CoreRelo>>,
+    pub(super) relos: BySection<CoreRelo>,
     pub(super) relocator: Option<Relocator<'p>>,
     /// Functions that some program reaches, relocated.
     bodies: HashMap<usize, Body>,
@@ -40,7 +40,9 @@ impl<'p> Linker<'p> {
         let btf = parts.types.btf.as_ref();
         Self {
             parts,
-            relos: btf.map(|btf| BySection::new(parts.elf, btf, &parts.types.ext.relos)),
+            relos: BySection::of_tables(parts.elf, btf, &parts.types.ext.relos, |relo| {
+                relo.insn_off.into()
+            }),
             relocator: btf.map(|btf| Relocator::new(btf, &parts.interface.types)),
             bodies: HashMap::new(),
             kfuncs: Kfuncs::default(),

@@ -8,7 +8,7 @@ use super::functions::{Function, SLOT};
 use super::maps::data_section;
 use super::parts::Types;
 use crate::bounds::{size, small};
-use crate::btf::ext::{LineInfo, Record, SectionRecords};
+use crate::btf::ext::{LineInfo, SectionRecords};
 use crate::btf::{Btf, Texts};
 use crate::{BpfError, Place, SourceLine};
 
@@ -16,36 +16,46 @@ use crate::{BpfError, Place, SourceLine};
 #[derive(Debug)]
 pub(super) struct BySection<T> {
     records: HashMap<usize, Vec<T>>,
+    /// Returns the byte of the section that a record is about.
+    offset: fn(&T) -> u64,
 }
 
-impl<T> BySection<T> {
-    /// Returns the records about a function; `offset` is the byte of the
-    /// section that one is about.
-    pub(super) fn about(&self, function: &Function<'_>, offset: impl Fn(&T) -> u64) -> &[T] {
-        let records = self.records.get(&function.section);
-        records.map_or(&[], |records| function.among(records, offset))
+impl<T: Copy> BySection<T> {
+    fn new(mut records: HashMap<usize, Vec<T>>, offset: fn(&T) -> u64) -> Self {
+        for records in records.values_mut() {
+            records.sort_by_key(offset);
+        }
+        Self { records, offset }
     }
-}
 
-impl<T: Record + Copy> BySection<T> {
-    pub(super) fn new(elf: &Elf<'_>, btf: &Btf, tables: &[SectionRecords<T>]) -> Self {
+    /// Sorts tables of `.BTF.ext`; without `btf` there are none.
+    pub(super) fn of_tables(
+        elf: &Elf<'_>,
+        btf: Option<&Btf>,
+        tables: &[SectionRecords<T>],
+        offset: fn(&T) -> u64,
+    ) -> Self {
         let mut sections = HashMap::new();
         for (index, section) in elf.sections.iter().enumerate() {
             sections.entry(section.name.as_bytes()).or_insert(index);
         }
         let mut records = HashMap::<usize, Vec<T>>::new();
-        for table in tables {
+        for (btf, table) in btf
+            .into_iter()
+            .flat_map(|btf| tables.iter().map(move |table| (btf, table)))
+        {
             if let Some(&index) = sections.get(btf.name(table.section_name)) {
-                records
-                    .entry(index)
-                    .or_default()
-                    .extend_from_slice(&table.records);
+                let records = records.entry(index).or_default();
+                records.extend_from_slice(&table.records);
             }
         }
-        for records in records.values_mut() {
-            records.sort_by_key(Record::insn_off);
-        }
-        Self { records }
+        Self::new(records, offset)
+    }
+
+    /// Returns the records about a function.
+    pub(super) fn about(&self, function: &Function<'_>) -> &[T] {
+        let records = self.records.get(&function.section);
+        records.map_or(&[], |records| function.among(records, self.offset))
     }
 }
 
@@ -68,10 +78,7 @@ pub(super) fn relocations(elf: &Elf<'_>) -> Result<BySection<Relocation>, BpfErr
             records.entry(target).or_default().extend(table.entries()?);
         }
     }
-    for records in records.values_mut() {
-        records.sort_by_key(|relocation| relocation.offset);
-    }
-    Ok(BySection { records })
+    Ok(BySection::new(records, |relocation| relocation.offset))
 }
 
 /// Source lines of instructions.
@@ -84,10 +91,8 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     pub(super) fn new(elf: &Elf<'_>, types: &'a Types) -> Self {
         let btf = types.btf.as_ref();
-        let records = btf.map(|btf| BySection::new(elf, btf, &types.ext.lines));
-        let mut records = records.unwrap_or_else(|| BySection {
-            records: HashMap::new(),
-        });
+        let offset = |line: &LineInfo| u64::from(line.insn_off);
+        let mut records = BySection::of_tables(elf, btf, &types.ext.lines, offset);
         for records in records.records.values_mut() {
             // Of several records for one instruction the last holds.
             records.dedup_by(|next, kept| {
@@ -99,11 +104,6 @@ impl<'a> Lines<'a> {
             });
         }
         Self { btf, records }
-    }
-
-    fn about(&self, function: &Function<'_>) -> &[LineInfo] {
-        let offset = |record: &LineInfo| u64::from(record.insn_off);
-        self.records.about(function, offset)
     }
 
     /// Returns the lines of a function that begins at slot `base` of a
@@ -118,7 +118,7 @@ impl<'a> Lines<'a> {
             return Vec::new();
         };
         let mut lines = Vec::<SourceLine>::new();
-        for record in self.about(function) {
+        for record in self.records.about(function) {
             let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(function.start);
             let slot = base.saturating_add(small(size(slot)));
             let line = texts.source_line(btf, slot, record);
@@ -129,10 +129,10 @@ impl<'a> Lines<'a> {
     }
 
     /// Returns where slot `slot` of `function` is.
-    pub(super) fn place(&self, elf: &Elf<'_>, function: &Function<'_>, slot: u64) -> Place {
+    pub(super) fn place(&self, elf: &Elf<'_>, function: &Function<'_>, slot: usize) -> Place {
         // No section of an object has 2^32 slots.
-        let slot = small(size(function.start.saturating_add(slot)));
-        let records = self.about(function);
+        let slot = small(size(function.start).saturating_add(slot));
+        let records = self.records.about(function);
         let behind =
             records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot.into());
         let record = behind.checked_sub(1).and_then(|at| records.get(at));

@@ -79,15 +79,15 @@ impl Relocating<'_, '_> {
             problems,
             ..
         } = &mut *self.linker;
-        let (Some(relos), Some(relocator)) = (relos.as_ref(), relocator.as_mut()) else {
+        let Some(relocator) = relocator else {
             return Ok(());
         };
-        for relo in relos.about(&self.function, |relo| relo.insn_off.into()) {
+        for relo in relos.about(&self.function) {
             let slot = slot_in(&self.function, u64::from(relo.insn_off));
             let done = relocator.apply(&mut self.body.code, slot, relo);
             let reason = done.or_else(|error| {
                 let slot = u64::from(relo.insn_off) / SLOT;
-                let slot = slot.saturating_sub(self.function.start);
+                let slot = size(slot.saturating_sub(self.function.start));
                 let place = parts.lines.place(parts.elf, &self.function, slot);
                 problems.note(error.at(place)).and(Ok(None))
             })?;
@@ -108,11 +108,10 @@ impl Relocating<'_, '_> {
     fn apply_relocations(&mut self) -> Result<Vec<usize>, BpfError> {
         let mut slots = Vec::new();
         let parts = self.linker.parts;
-        let offset = |relocation: &Relocation| relocation.offset;
-        for relocation in parts.relocations.about(&self.function, offset) {
+        for relocation in parts.relocations.about(&self.function) {
             let Some(slot) = slot_in(&self.function, relocation.offset) else {
-                let slot = (relocation.offset / SLOT).saturating_sub(self.function.start);
                 let offset = relocation.offset;
+                let slot = size((offset / SLOT).saturating_sub(self.function.start));
                 return Err(self.refuse(
                     slot,
                     format!("a relocation is about byte {offset:#x}, where no instruction begins"),
@@ -120,7 +119,7 @@ impl Relocating<'_, '_> {
             };
             if slots.last() == Some(&slot) {
                 let problem = "two relocations are about this instruction";
-                return Err(self.refuse(wide(slot), problem));
+                return Err(self.refuse(slot, problem));
             }
             let applied = self.apply_relocation(slot, relocation);
             applied.or_else(|problem| self.linker.problems.note(problem))?;
@@ -136,18 +135,17 @@ impl Relocating<'_, '_> {
             kind,
             ..
         } = *relocation;
-        let at = wide(slot);
         let Some(symbol) = symbols.get(size(index)) else {
             let count = symbols.len();
             let problem = format!("the relocation names symbol {index}, and there are {count}");
-            return Err(self.refuse(at, problem));
+            return Err(self.refuse(slot, problem));
         };
         let (is_call, expected) = match kind {
             R_BPF_64_64 => (false, "an lddw"),
             R_BPF_64_32 => (true, "a call of a function"),
             kind => {
                 let problem = format!("relocation type {kind} has no place in code");
-                return Err(self.refuse(at, problem));
+                return Err(self.refuse(slot, problem));
             }
         };
         let rest = rest(&self.body.code, slot);
@@ -160,7 +158,7 @@ impl Relocating<'_, '_> {
         if !fits {
             let (symbol, code) = (self.symbol_text(symbol), first.code);
             return Err(self.refuse(
-                at,
+                slot,
                 format!(
                     "the relocation against {symbol} needs {expected}, found opcode {code:#04x}"
                 ),
@@ -226,7 +224,7 @@ impl Relocating<'_, '_> {
                 }
                 (CALL, call::KFUNC) | (LDDW, 1..) => {
                     let problem = self.refuse(
-                        wide(slot),
+                        slot,
                         format!(
                             "the instruction (opcode {code:#04x}) has pseudo source {src} without \
                              a relocation"
@@ -240,7 +238,7 @@ impl Relocating<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn refuse(&self, slot: u64, problem: impl Into<String>) -> BpfError {
+    pub(super) fn refuse(&self, slot: usize, problem: impl Into<String>) -> BpfError {
         let parts = self.linker.parts;
         BpfError::new(problem).at(parts.lines.place(parts.elf, &self.function, slot))
     }

@@ -6,7 +6,7 @@ use super::externs::Extern;
 use super::functions::SLOT;
 use super::relocate::Relocating;
 use crate::BpfError;
-use crate::bounds::{small, wide};
+use crate::bounds::small;
 use crate::insn::{call, lddw};
 
 /// The operand that a relocation gives its instruction.
@@ -53,7 +53,7 @@ impl Relocating<'_, '_> {
         if parts.maps.is_definitions(section) {
             let map = parts.maps.defined_at(offset).ok_or_else(|| {
                 self.refuse(
-                    wide(slot),
+                    slot,
                     format!(
                         "the relocation leads to byte {offset:#x} of section .maps, where no map \
                          begins"
@@ -69,7 +69,7 @@ impl Relocating<'_, '_> {
                 let symbol = self.symbol_text(symbol);
                 let (section, size) = (&data.name, data.value_size);
                 self.refuse(
-                    wide(slot),
+                    slot,
                     format!(
                         "{symbol} leads to byte {offset:#x} of section {section}, which has \
                          {size:#x}"
@@ -101,7 +101,7 @@ impl Relocating<'_, '_> {
         let function = function.ok_or_else(|| {
             let section = parts.elf.section_name(section);
             self.refuse(
-                wide(slot),
+                slot,
                 format!(
                     "the call or address leads to insn {target} of section {section}, where no \
                      function begins"
@@ -128,7 +128,7 @@ impl Relocating<'_, '_> {
             Some(Extern::Kfunc { args }) => {
                 let bound = self.linker.bind_kfunc(index, symbol, args);
                 let kfunc = bound.map_err(|error| {
-                    let mut place = parts.lines.place(parts.elf, &self.function, wide(slot));
+                    let mut place = parts.lines.place(parts.elf, &self.function, slot);
                     place.program = Some(self.program.to_owned());
                     error.at(place)
                 })?;
@@ -147,14 +147,14 @@ impl Relocating<'_, '_> {
             None => "is neither defined nor declared as a kfunc (extern ... __ksym)",
         };
         let symbol = self.symbol_text(symbol);
-        Err(self.refuse(wide(slot), format!("{symbol} {problem}")))
+        Err(self.refuse(slot, format!("{symbol} {problem}")))
     }
 
     /// Returns the error of a symbol in a section of no use to code.
     pub(super) fn misplaced(&self, slot: usize, symbol: &Symbol<'_>, section: &str) -> BpfError {
         let symbol = self.symbol_text(symbol);
         self.refuse(
-            wide(slot),
+            slot,
             format!("{symbol} lies in section {section}, which is neither code, maps nor data"),
         )
     }

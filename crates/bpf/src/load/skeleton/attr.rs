@@ -79,10 +79,7 @@ impl Attr {
         field: &'static str,
         at: usize,
     ) -> Result<u32, CallError> {
-        let mut bytes = [0; 4];
-        let read = memory.read(self.u64(at), &mut bytes);
-        read.map_err(|problem| CallError::memory(self.command, field, problem))?;
-        Ok(u32::from_le_bytes(bytes))
+        u32_at(self.command, field, memory, self.u64(at))
     }
 
     /// Returns `len` bytes at the pointer in the field at byte `at`, called
@@ -101,6 +98,19 @@ impl Attr {
     pub(super) fn refuse(&self, field: &str, expected: &str, found: impl Into<u64>) -> CallError {
         BpfError::field(self.command, field, expected, found.into()).into()
     }
+}
+
+/// Returns the 32-bit number at `addr`, which `field` of `command` names.
+pub(super) fn u32_at(
+    command: &str,
+    field: &str,
+    memory: &mut Memory,
+    addr: u64,
+) -> Result<u32, CallError> {
+    let mut bytes = [0; 4];
+    let read = memory.read(addr, &mut bytes);
+    read.map_err(|problem| CallError::memory(command, field, problem))?;
+    Ok(u32::from_le_bytes(bytes))
 }
 
 /// Returns the `len` bytes at `addr`, which `field` of `command` names.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::attr::{Attr, array, text};
-use super::call_error::{BpfErrno, CallError};
+use super::call_error::CallError;
 use crate::bounds::{size, wide};
 use crate::btf::{Btf, Texts, essential_name};
 use crate::guest::helpers::loader;
@@ -185,38 +185,32 @@ impl<'a> Kernel<'a> {
         memory: &mut Memory,
     ) -> Result<u64, CallError> {
         let [command, size] = [command, size].map(low);
-        let mut read = |name| Attr::read(name, memory, attr, size.into());
+        let name = match command {
+            0 => "BPF_MAP_CREATE",
+            2 => "BPF_MAP_UPDATE_ELEM",
+            5 => "BPF_PROG_LOAD",
+            18 => "BPF_BTF_LOAD",
+            22 => "BPF_MAP_FREEZE",
+            _ => {
+                let error = BpfError::new(format!(
+                    "bpf command {command} is not offered to loaders; offered: MAP_CREATE (0), \
+                     MAP_UPDATE_ELEM (2), PROG_LOAD (5), BTF_LOAD (18), MAP_FREEZE (22)"
+                ));
+                return Err(error.into());
+            }
+        };
+        let attr = Attr::read(name, memory, attr, size.into())?;
         match command {
-            0 => {
-                let attr = read("BPF_MAP_CREATE")?;
-                self.map_create(&attr)
-            }
-            2 => {
-                let attr = read("BPF_MAP_UPDATE_ELEM")?;
-                self.map_update(&attr, memory)
-            }
+            0 => self.map_create(&attr),
+            2 => self.map_update(&attr, memory),
             5 => {
-                let attr = read("BPF_PROG_LOAD")?;
                 let loaded = self.prog_load(&attr, memory);
                 self.looked_up = false;
                 self.missing.clear();
                 loaded
             }
-            18 => {
-                let attr = read("BPF_BTF_LOAD")?;
-                self.btf_load(&attr, memory)
-            }
-            22 => {
-                let attr = read("BPF_MAP_FREEZE")?;
-                self.map_freeze(&attr)
-            }
-            command => Err(CallError::new(
-                BpfErrno::EINVAL,
-                format!(
-                    "bpf command {command} is not offered to loaders; offered: MAP_CREATE (0), \
-                     MAP_UPDATE_ELEM (2), PROG_LOAD (5), BTF_LOAD (18), MAP_FREEZE (22)"
-                ),
-            )),
+            18 => self.btf_load(&attr, memory),
+            _ => self.map_freeze(&attr),
         }
     }
 

@@ -239,7 +239,7 @@ fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, C
 
 fn source_lines(mut records: Vec<LineInfo>, types: &mut Loaded, slots: usize) -> Vec<SourceLine> {
     records.retain(|record| size(record.insn_off) < slots);
-    records.sort_by_key(LineInfo::insn_off);
+    records.sort_by_key(|record| record.insn_off);
     let Loaded { btf, texts } = types;
     let mut lines = Vec::<SourceLine>::new();
     for record in &records {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::attr::u32_at;
 use super::call_error::CallError;
 use super::kernel::{Descriptor, Kernel};
 use crate::bounds::{small, wide};
@@ -105,10 +106,7 @@ impl<'k> Rewriting<'k> {
             return Err(self.refuse(slot, "immediate", "an index into fd_array", index));
         };
         let addr = self.fd_array.wrapping_add(place.saturating_mul(4));
-        let mut fd = [0; 4];
-        let read = memory.read(addr, &mut fd);
-        read.map_err(|problem| CallError::memory("BPF_PROG_LOAD", "fd_array", problem))?;
-        Ok(u32::from_le_bytes(fd))
+        u32_at("BPF_PROG_LOAD", "fd_array", memory, addr)
     }
 
     /// Returns the index of the map that a descriptor names.
