@@ -1,4 +1,12 @@
 //! Loading: bytes of an object or of a light skeleton become a [`Parser`].
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions
+    )
+)]
 
 pub(crate) mod core_relo;
 mod definition;

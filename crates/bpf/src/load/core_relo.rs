@@ -10,14 +10,6 @@
 //!
 //! No input panics. The work for a record is bounded by the length of its path
 //! and the size of the host's types, which are trusted.
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        clippy::as_conversions
-    )
-)]
 
 mod compat;
 mod kind;

@@ -9,14 +9,6 @@
 //!
 //! An object is untrusted: nothing in it makes this module panic, and its time
 //! and memory are bounded by the object's length and [`limits`](super::limits).
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        clippy::as_conversions
-    )
-)]
 
 mod elf;
 mod externs;

@@ -14,14 +14,6 @@
 //! that its descriptors. What it forgets to close is dropped.
 //!
 //! Spec: libbpf's `gen_loader.c` and `skel_internal.h`, from 1.1 on.
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        clippy::as_conversions
-    )
-)]
 
 mod arrays;
 mod attr;

@@ -132,10 +132,9 @@ impl<'a> Elf<'a> {
 impl Section<'_> {
     /// Returns the relocations of a table of them.
     pub(super) fn entries(&self) -> Result<impl Iterator<Item = Relocation>, BpfError> {
-        let rela = (self.kind == elf::SHT_RELA)
-            .then(|| self.error("holds relocations with addends (RELA), which BPF does not have"));
-        if let Some(error) = rela {
-            return Err(error);
+        if self.kind == elf::SHT_RELA {
+            let problem = "holds relocations with addends (RELA), which BPF does not have";
+            return Err(self.error(problem));
         }
         let entries = object::pod::slice_from_all_bytes::<elf::Rel64<LittleEndian>>(self.data);
         let Ok(entries) = entries else {

@@ -62,16 +62,6 @@ pub(super) struct ProgramDecl {
     pub(super) entry: usize,
 }
 
-/// The meaning of a code section's name.
-enum SectionKind<'a> {
-    /// Functions that programs call, or programs that only an explicit request
-    /// would load.
-    NotLoaded,
-    Programs(AttachKind, &'a str),
-    /// Programs of another kind.
-    Other,
-}
-
 impl<'a> Functions<'a> {
     pub(super) fn find(elf: &Elf<'a>) -> Result<Self, BpfError> {
         let mut sections = elf.sections.iter();
@@ -122,36 +112,15 @@ impl<'a> Functions<'a> {
             let Some(section) = elf.sections.get(function.section) else {
                 continue;
             };
-            let section = section.name.as_ref();
-            let (attach, hook) = match section_kind(section) {
-                SectionKind::NotLoaded => continue,
-                SectionKind::Programs(attach, hook) => (attach, hook),
-                SectionKind::Other => {
-                    let name = function.name();
-                    problems.note(BpfError::new(format!(
-                        "section {section}, function {name}: programs of this kind are not \
-                         offered; offered: {OFFERED}"
-                    )))?;
+            let program = match program(function, &section.name, interface) {
+                Ok(None) => continue,
+                Ok(Some(program)) => program,
+                Err(problem) => {
+                    problems.note(problem)?;
                     continue;
                 }
             };
-            let name = function.name();
-            if function.symbol.is_local {
-                problems.note(BpfError::new(format!(
-                    "section {section}, function {name}: a program must be a global function, \
-                     this one is static"
-                )))?;
-                continue;
-            }
-            if let Err(missing) = offered::hook(interface, hook) {
-                let missing = missing.whole();
-                problems.note(BpfError::new(format!(
-                    "program {name} (section {section}): hook {hook} {missing}"
-                )))?;
-                continue;
-            }
             check_count("programs", programs.len().saturating_add(1), MAX_PROGRAMS)?;
-            let program = Program::new(name, section.to_owned(), attach, hook.to_owned());
             programs.push(ProgramDecl { program, entry });
         }
         if programs.is_empty() && problems.list.is_empty() {
@@ -210,13 +179,39 @@ fn check_overlaps(elf: &Elf<'_>, functions: &[Function<'_>]) -> Result<(), BpfEr
     Ok(())
 }
 
-fn section_kind(name: &str) -> SectionKind<'_> {
-    if name.starts_with('?') || name == ".text" || name.starts_with(".text.") {
-        return SectionKind::NotLoaded;
+/// Returns the program, without code, that a function of `section` is; `None`
+/// for one that programs call, or that only an explicit request would load.
+fn program(
+    function: &Function<'_>,
+    section: &str,
+    interface: &Interface,
+) -> Result<Option<Program>, BpfError> {
+    if section.starts_with('?') || section == ".text" || section.starts_with(".text.") {
+        return Ok(None);
     }
-    match name.split_once('/') {
-        Some(("fentry" | "fentry.s", hook)) => SectionKind::Programs(AttachKind::Fentry, hook),
-        Some(("fmod_ret" | "fmod_ret.s", hook)) => SectionKind::Programs(AttachKind::FmodRet, hook),
-        _ => SectionKind::Other,
+    let name = function.name();
+    let (attach, hook) = match section.split_once('/') {
+        Some(("fentry" | "fentry.s", hook)) => (AttachKind::Fentry, hook),
+        Some(("fmod_ret" | "fmod_ret.s", hook)) => (AttachKind::FmodRet, hook),
+        _ => {
+            return Err(BpfError::new(format!(
+                "section {section}, function {name}: programs of this kind are not offered; \
+                 offered: {OFFERED}"
+            )));
+        }
+    };
+    if function.symbol.is_local {
+        return Err(BpfError::new(format!(
+            "section {section}, function {name}: a program must be a global function, this one \
+             is static"
+        )));
     }
+    if let Err(missing) = offered::hook(interface, hook) {
+        let missing = missing.whole();
+        return Err(BpfError::new(format!(
+            "program {name} (section {section}): hook {hook} {missing}"
+        )));
+    }
+    let (section, hook) = (section.to_owned(), hook.to_owned());
+    Ok(Some(Program::new(name, section, attach, hook)))
 }

@@ -45,11 +45,10 @@ impl Kernel<'_> {
         }
         let btf = types.and_then(|types| self.btfs.get(types));
         let btf = btf.map(|types| &types.btf);
-        let mut rewriting = Rewriting::new(btf, attr.u64(120), &program.name);
+        let rewriting = Rewriting::new(self, btf, attr.u64(120), &program.name);
         let code = std::mem::take(&mut program.code);
-        let (code, targets) = rewriting.rewrite(self, memory, code)?;
-        self.kfuncs = rewriting.into_kfuncs();
-        program.code = code;
+        let (code, targets, kfuncs) = rewriting.rewrite(memory, code)?;
+        (program.code, self.kfuncs) = (code, kfuncs);
         if program.functions.is_empty() {
             program.functions = functions(&program, &targets)?;
         }

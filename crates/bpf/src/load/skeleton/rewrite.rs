@@ -29,6 +29,7 @@ const MAX_DECLARATIONS: usize = 64;
 
 /// One program that is being rewritten.
 pub(super) struct Rewriting<'k> {
+    kernel: &'k Kernel<'k>,
     /// The program's own types.
     btf: Option<&'k Btf>,
     /// Where the array of descriptors is.
@@ -41,30 +42,29 @@ pub(super) struct Rewriting<'k> {
 }
 
 impl<'k> Rewriting<'k> {
-    pub(super) fn new(btf: Option<&'k Btf>, fd_array: u64, program: &'k str) -> Self {
+    pub(super) fn new(
+        kernel: &'k Kernel<'k>,
+        btf: Option<&'k Btf>,
+        fd_array: u64,
+        program: &'k str,
+    ) -> Self {
         Self {
+            kernel,
             btf,
             fd_array,
             program,
-            kfuncs: Kfuncs::default(),
+            kfuncs: kernel.kfuncs.clone(),
             bound: HashMap::new(),
         }
     }
 
-    /// Returns the kfuncs of all programs, with those of this one.
-    pub(super) fn into_kfuncs(self) -> Kfuncs {
-        self.kfuncs
-    }
-
-    /// Returns the linked code and the slots that it calls or takes the
-    /// address of.
+    /// Returns the linked code, the slots that it calls or takes the address
+    /// of, and the kfuncs of all programs.
     pub(super) fn rewrite(
-        &mut self,
-        kernel: &Kernel<'_>,
+        mut self,
         memory: &mut Memory,
         mut code: Vec<Insn>,
-    ) -> Result<(Vec<Insn>, Vec<i64>), CallError> {
-        self.kfuncs.clone_from(&kernel.kfuncs);
+    ) -> Result<(Vec<Insn>, Vec<i64>, Kfuncs), CallError> {
         let mut targets = Vec::new();
         let mut slot = 0_usize;
         while let Some([insn, behind @ ..]) = code.get_mut(slot..) {
@@ -72,21 +72,21 @@ impl<'k> Rewriting<'k> {
             match (insn.code, insn.src) {
                 (LDDW, lddw::MAP | lddw::MAP_VALUE) => {
                     let fd = self.fd_at(memory, slot, insn.imm)?;
-                    insn.imm = self.map(kernel, slot, fd)?;
+                    insn.imm = self.map(slot, fd)?;
                 }
                 (LDDW, pseudo::MAP_FD | pseudo::MAP_FD_VALUE) => {
                     let value = insn.src == pseudo::MAP_FD_VALUE;
-                    insn.imm = self.map(kernel, slot, insn.imm.cast_unsigned())?;
+                    insn.imm = self.map(slot, insn.imm.cast_unsigned())?;
                     insn.src = if value { lddw::MAP_VALUE } else { lddw::MAP };
                 }
                 (LDDW, lddw::KFUNC) => {
-                    insn.imm = self.kfunc(kernel, slot, *insn)?;
+                    insn.imm = self.kfunc(slot, *insn)?;
                     if let Some(second) = behind.first_mut() {
                         second.imm = 0;
                     }
                 }
                 (CALL, call::KFUNC) => {
-                    insn.imm = self.kfunc(kernel, slot, *insn)?;
+                    insn.imm = self.kfunc(slot, *insn)?;
                     insn.off = 0;
                 }
                 (CALL, call::LOCAL) | (LDDW, lddw::FUNC) => {
@@ -97,7 +97,7 @@ impl<'k> Rewriting<'k> {
             }
             slot = next.saturating_add(usize::from(insn.code == LDDW));
         }
-        Ok((code, targets))
+        Ok((code, targets, self.kfuncs))
     }
 
     /// Returns the descriptor at `index` of the array.
@@ -110,15 +110,15 @@ impl<'k> Rewriting<'k> {
     }
 
     /// Returns the index of the map that a descriptor names.
-    fn map(&self, kernel: &Kernel<'_>, slot: usize, fd: u32) -> Result<i32, CallError> {
-        match kernel.descriptor(fd) {
+    fn map(&self, slot: usize, fd: u32) -> Result<i32, CallError> {
+        match self.kernel.descriptor(fd) {
             Some(Descriptor::Map(index)) => Ok(small(index).cast_signed()),
             _ => Err(self.refuse(slot, "descriptor", "that of a map", fd)),
         }
     }
 
     /// Returns the index of the kfunc whose id `insn` carries.
-    fn kfunc(&mut self, kernel: &Kernel<'_>, slot: usize, insn: Insn) -> Result<i32, CallError> {
+    fn kfunc(&mut self, slot: usize, insn: Insn) -> Result<i32, CallError> {
         if insn.off != 0 {
             let expected = "0: kfuncs are in no module";
             return Err(self.refuse(slot, "offset", expected, insn.off));
@@ -130,11 +130,11 @@ impl<'k> Rewriting<'k> {
         }
         let kfunc = if insn.code == CALL && id == 0 {
             Kfunc {
-                name: missing_name(&kernel.missing, self.btf),
+                name: missing_name(&self.kernel.missing, self.btf),
                 host: None,
             }
         } else {
-            self.offered(kernel, slot, id)?
+            self.offered(slot, id)?
         };
         let index = self.kfuncs.index(kfunc);
         let limit = wide(MAX_KFUNCS);
@@ -146,10 +146,9 @@ impl<'k> Rewriting<'k> {
     }
 
     /// Returns the host's kfunc that has an id.
-    fn offered(&self, kernel: &Kernel<'_>, slot: usize, id: u32) -> Result<Kfunc, CallError> {
-        let found = kernel
-            .name_of(id)
-            .and_then(|found| Some((found, found.kfunc?)));
+    fn offered(&self, slot: usize, id: u32) -> Result<Kfunc, CallError> {
+        let found = self.kernel.name_of(id);
+        let found = found.and_then(|found| Some((found, found.kfunc?)));
         let Some((found, host)) = found else {
             let expected = "the id of a kfunc";
             return Err(self.refuse(slot, "immediate", expected, id.cast_signed()));
@@ -157,7 +156,7 @@ impl<'k> Rewriting<'k> {
         let name = essential_name(found.name.as_bytes());
         let name = String::from_utf8_lossy(name).into_owned();
         if let Some(declared) = self.btf.and_then(|btf| declared_args(btf, &found.name)) {
-            offered::check_args(kernel.interface, &name, host, declared)?;
+            offered::check_args(self.kernel.interface, &name, host, declared)?;
         }
         let host = Some(host);
         Ok(Kfunc { name, host })
@@ -175,11 +174,8 @@ impl<'k> Rewriting<'k> {
 /// lost its name; there is rarely more than one.
 fn missing_name(missing: &[String], btf: Option<&Btf>) -> String {
     let is_function = |name: &&String| btf.is_some_and(|btf| declared_args(btf, name).is_some());
-    let mut names = missing
-        .iter()
-        .filter(is_function)
-        .cloned()
-        .collect::<Vec<_>>();
+    let names = missing.iter().filter(is_function).map(String::as_str);
+    let mut names = names.collect::<Vec<_>>();
     names.sort_unstable();
     names.dedup();
     if names.is_empty() {
