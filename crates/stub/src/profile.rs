@@ -66,10 +66,9 @@ fn number(word: &[u8]) -> Option<u32> {
 /// Returns the ID that the text of a `.profile` section assigns, last of all.
 fn id(text: &[u8]) -> Option<Vec<u8>> {
     let mut lines = Assignments::default();
-    text.iter()
-        .take_while(|byte| **byte != 0)
-        .for_each(|byte| lines.read(*byte));
-    lines.end();
+    let bytes = text.iter().take_while(|byte| **byte != 0);
+    bytes.for_each(|byte| lines.read(*byte));
+    lines.end_from(lines.state);
     lines.id
 }
 
@@ -151,11 +150,6 @@ impl Assignments {
             (from, State::BeforeKey) if from != State::BeforeKey => self.end_from(from),
             _ => {}
         }
-    }
-
-    /// Ends the last line.
-    fn end(&mut self) {
-        self.end_from(self.state);
     }
 
     /// Ends a line that came as far as `state`.

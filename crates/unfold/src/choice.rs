@@ -27,23 +27,13 @@ pub(crate) struct Chosen {
 #[derive(Debug)]
 pub(crate) struct Chooser<'a> {
     options: &'a Options,
-    listed: Vec<Listed<'a>>,
-}
-
-/// A parser of the list, loaded when it is first asked.
-#[derive(Debug)]
-struct Listed<'a> {
-    file: &'a ParserFile,
-    loaded: Option<VerifiedParser>,
+    /// The parsers of the list, each loaded when it is first asked.
+    listed: Vec<(&'a ParserFile, Option<VerifiedParser>)>,
 }
 
 impl<'a> Chooser<'a> {
     pub(crate) fn new(options: &'a Options) -> Self {
-        let listed = options
-            .parsers
-            .iter()
-            .map(|file| Listed { file, loaded: None })
-            .collect();
+        let listed = options.parsers.iter().map(|file| (file, None)).collect();
         Self { options, listed }
     }
 
@@ -57,10 +47,13 @@ impl<'a> Chooser<'a> {
         session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
         let mut place = Place::in_layer(&layer.path, Some(stage));
-        let mut chosen = self.given(stage, &mut place, session)?;
-        if chosen.is_none() {
-            chosen = self.own(&mut place, layer, session)?;
-        }
+        let mut chosen = match &self.options.parser {
+            Some(file) if stage == 1 => {
+                let info = ParserInfo::new(&file.name, ParserOrigin::Given);
+                Some(Chosen::load(info, &file.object, &mut place, session)?)
+            }
+            _ => self.own(&mut place, layer, session)?,
+        };
         if chosen.is_none() {
             chosen = self.listed(&mut place, inputs, session)?;
         }
@@ -72,22 +65,6 @@ impl<'a> Chooser<'a> {
             session.warn(&layer.path, None, text);
         }
         Ok(chosen)
-    }
-
-    /// Returns the parser that the caller gave, for the outermost image.
-    fn given(
-        &self,
-        stage: u32,
-        place: &mut Place,
-        session: &Session<'_>,
-    ) -> Result<Option<Chosen>, UnfoldError> {
-        match &self.options.parser {
-            Some(file) if stage == 1 => {
-                let info = ParserInfo::new(&file.name, ParserOrigin::Given);
-                Chosen::load(info, &file.object, place, session).map(Some)
-            }
-            _ => Ok(None),
-        }
     }
 
     /// Returns the parser that the image carries.
@@ -142,13 +119,10 @@ impl<'a> Chooser<'a> {
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
     ) -> Result<Option<Chosen>, UnfoldError> {
-        for Listed { file, loaded } in &mut self.listed {
+        for (file, loaded) in &mut self.listed {
             let info = ParserInfo::new(&file.name, file.origin);
-            let chosen = match loaded {
-                Some(parser) => Chosen {
-                    info,
-                    parser: parser.clone(),
-                },
+            let chosen = match loaded.clone() {
+                Some(parser) => Chosen { info, parser },
                 None => {
                     let chosen = Chosen::load(info, &file.object, place, session)?;
                     warn_unless_answering(&chosen, place, session);
@@ -223,13 +197,8 @@ impl Chosen {
         let fits = armed.run_hook(MATCH)?;
         let (record, _programs) = armed.disarm();
         let insns = insns.saturating_sub(session.budget.meter.insns);
-        debug!(
-            layer = place.layer,
-            parser = self.info.name,
-            fits,
-            insns,
-            "asked a parser"
-        );
+        let (layer, parser) = (&place.layer, &self.info.name);
+        debug!(layer, parser, fits, insns, "asked a parser");
         Ok(AskedReport {
             parser: self.info.clone(),
             fits,

@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
 
 /// The result of a stage.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct StageResult {
     pub(crate) kernel: Rope,
     pub(crate) handed_over: HandedOver,
     /// The outputs of its decompressions.
@@ -79,7 +79,7 @@ pub(crate) fn run(
     chosen: &Chosen,
     inputs: &Inputs<'_>,
     session: &mut Session<'_>,
-) -> Result<Found, UnfoldError> {
+) -> Result<StageResult, UnfoldError> {
     let place = Place {
         layer: path.to_owned(),
         stage: Some(number),
@@ -115,7 +115,7 @@ pub(crate) fn run(
         handed_over: record.handed_over.report(),
         log: record.log,
     };
-    Ok(Found {
+    Ok(StageResult {
         kernel,
         handed_over: record.handed_over,
         outputs: record.outputs,
