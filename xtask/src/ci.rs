@@ -7,7 +7,7 @@ use crate::kept::remove;
 use crate::metadata::{self, entries, field};
 use crate::runner::{self, Case, Counts};
 use crate::setup::{self, Need};
-use crate::{fuzz, mutate, packages, parsers, rust_version, test, tidy, workspace};
+use crate::{fuzz, mutate, no_std, packages, parsers, rust_version, test, tidy, workspace};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -28,6 +28,7 @@ const CHECKS: &[Check] = &[
     ("documentation", documentation),
     ("examples in the documentation", doc_tests),
     ("packages", packages::check),
+    ("without std", no_std::check),
     ("oldest Rust", rust_version::check),
     ("parsers --check", || parsers::run(true)),
     ("licences, bans and sources", deny),

@@ -23,6 +23,7 @@ mod kept;
 mod materials;
 mod metadata;
 mod mutate;
+mod no_std;
 mod packages;
 mod parsers;
 mod pki;
