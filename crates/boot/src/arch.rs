@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use ukexec_pe::Machine;
 
 use crate::format::{CmdlineLimit, KernelFormat};
-use crate::image::FlatHeader;
-use crate::problem::{EINVAL, ENOEXEC, Severity};
+use crate::problem::{EINVAL, ENOEXEC, ENOSYS, Severity};
+
+use ByteOrder::{Big, Little};
+use KernelFormat::{BzImage, Elf, Image, LoongArchPe, S390Image};
 
 /// The facts of the machine that is to load a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,31 +32,33 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Returns a machine of which nothing else is known, in its usual byte order.
-    pub(crate) fn new(arch: Arch) -> Self {
-        let usual = arch.row().uname.first();
+    pub(crate) fn new(arch: Arch, byte_order: ByteOrder) -> Self {
         Self {
             arch,
-            byte_order: usual.map_or(ByteOrder::Little, |(_, order)| *order),
+            byte_order,
             page_size: None,
             five_level_paging: None,
             efi_32bit: None,
         }
     }
 
+    /// Returns a machine of which nothing else is known, in its usual byte order.
+    pub(crate) fn usual(arch: Arch) -> Self {
+        let only_big = arch.row().little.is_empty() && !arch.row().big.is_empty();
+        Self::new(arch, if only_big { Big } else { Little })
+    }
+
     /// Returns the machine that `uname -m` names so.
     #[must_use]
     pub fn from_uname(machine: &str) -> Option<Self> {
-        let is_name = |name: &str| match name.strip_suffix('*') {
+        let is_name = |name: &&str| match name.strip_suffix('*') {
             Some(start) => machine.starts_with(start),
-            None => machine == name,
+            None => machine == *name,
         };
         ARCHITECTURES.iter().find_map(|row| {
-            let (_, byte_order) = *row.uname.iter().find(|(name, _)| is_name(name))?;
-            Some(Self {
-                byte_order,
-                ..Self::new(row.arch)
-            })
+            let little = row.little.iter().any(is_name).then_some(Little);
+            let byte_order = little.or(row.big.iter().any(is_name).then_some(Big))?;
+            Some(Self::new(row.arch, byte_order))
         })
     }
 }
@@ -95,9 +99,8 @@ impl Arch {
 
     /// Returns the architecture of 64-bit ELF files with this `e_machine`.
     pub(crate) fn of_elf(e_machine: u16) -> Self {
-        let row = ARCHITECTURES
-            .iter()
-            .find(|row| row.elf_machine == Some(e_machine));
+        let mut rows = ARCHITECTURES.iter();
+        let row = rows.find(|row| row.elf_machine == Some(e_machine));
         row.map_or(Self::Other(e_machine), |row| row.arch)
     }
 }
@@ -141,224 +144,189 @@ impl fmt::Display for ByteOrder {
 pub(crate) struct Row {
     pub(crate) arch: Arch,
     name: &'static str,
-    /// Its names by `uname -m`, the usual one first; `*` stands for any end.
-    uname: &'static [(&'static str, ByteOrder)],
+    /// Its names by `uname -m` in little-endian byte order; `*` stands for any end.
+    little: &'static [&'static str],
+    /// The same in big-endian byte order.
+    big: &'static [&'static str],
     /// `e_machine` of 64-bit ELF files.
     elf_machine: Option<u16>,
     /// `Machine` of PE images, and how people call it.
     pub(crate) pe_machine: Option<(Machine, &'static str)>,
-    /// The header of its flat image, where others have one of the kind.
-    pub(crate) flat: Option<FlatHeader>,
-    /// The limit of command lines that its source has, not the kernel's header.
-    pub(crate) cmdline_limit: Option<(KernelFormat, CmdlineLimit)>,
-    /// How `kexec_file_load` is there, if it is.
-    pub(crate) loader: Option<Loader>,
-}
-
-/// The formats that an architecture's `kexec_file_load` loads.
-#[derive(Debug)]
-pub(crate) struct Loader {
+    /// The formats that `kexec_file_load` loads, its own first; none where Linux has no
+    /// such system call.
     pub(crate) formats: &'static [KernelFormat],
     /// The same in words.
     pub(crate) takes: &'static str,
     /// The answer of its last loader to what it does not know.
     pub(crate) errno: &'static str,
     /// The answer to a kernel of the other byte order.
-    pub(crate) other_order: Severity,
+    pub(crate) other_order: fn(&'static str) -> Severity,
+    /// The limit of command lines for kernels of its own format, where the source has it and not
+    /// the kernel's header.
+    cmdline_limit: Option<CmdlineLimit>,
+    /// Where a flat image may have a magic, and which; PE headers identify one that has none.
+    pub(crate) magics: &'static [(usize, &'static [u8])],
+    /// Where a flat image has flags.
+    pub(crate) flags_at: Option<usize>,
+    /// Whether these flags have the size of pages, as those of arm64 do.
+    pub(crate) has_page_size: bool,
 }
 
-use ByteOrder::{Big, Little};
-use KernelFormat::{BzImage, Elf, Image, LoongArchPe, S390Image};
+impl Row {
+    /// Returns the rows whose flat image has the header that others have, too, and
+    /// its format.
+    pub(crate) fn flat_images() -> impl Iterator<Item = (&'static Self, KernelFormat)> {
+        ARCHITECTURES.iter().filter_map(|row| match row.formats {
+            [format @ (Image | LoongArchPe), ..] => Some((row, *format)),
+            _ => None,
+        })
+    }
+
+    /// Returns the limit of command lines that the source has for kernels of
+    /// `format`.
+    pub(crate) fn cmdline_limit(&self, format: KernelFormat) -> Option<CmdlineLimit> {
+        self.cmdline_limit
+            .filter(|_| self.formats.first() == Some(&format))
+    }
+}
+
+const fn limit(bytes: u32, source: &'static str, refused: bool) -> Option<CmdlineLimit> {
+    Some(CmdlineLimit {
+        bytes,
+        source,
+        refused,
+    })
+}
 
 const NOTHING_KNOWN: Row = Row {
     arch: Arch::Other(0),
     name: "",
-    uname: &[],
+    little: &[],
+    big: &[],
     elf_machine: None,
     pe_machine: None,
-    flat: None,
+    formats: &[],
+    takes: "",
+    errno: ENOSYS,
+    other_order: Severity::Refused,
     cmdline_limit: None,
-    loader: None,
+    magics: &[],
+    flags_at: None,
+    has_page_size: false,
 };
 
 static ARCHITECTURES: &[Row] = &[
     Row {
         arch: Arch::X86,
         name: "x86",
-        uname: &[
-            ("i386", Little),
-            ("i486", Little),
-            ("i586", Little),
-            ("i686", Little),
-        ],
+        little: &["i386", "i486", "i586", "i686"],
         pe_machine: Some((Machine(0x014c), "i386")),
         ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::X86_64,
         name: "x86_64",
-        uname: &[("x86_64", Little)],
+        little: &["x86_64"],
         elf_machine: Some(62),
         pe_machine: Some((Machine(0x8664), "x86_64")),
-        loader: Some(Loader {
-            formats: &[BzImage],
-            takes: "a bzImage (vmlinuz)",
-            errno: ENOEXEC,
-            other_order: Severity::Refused(ENOEXEC),
-        }),
+        formats: &[BzImage],
+        takes: "a bzImage (vmlinuz)",
+        errno: ENOEXEC,
         ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::Arm,
         name: "arm",
-        uname: &[("arm*", Little)],
+        little: &["arm*"],
         ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::Arm64,
         name: "arm64",
-        uname: &[("aarch64", Little), ("aarch64_be", Big)],
+        little: &["aarch64"],
+        big: &["aarch64_be"],
         elf_machine: Some(183),
         pe_machine: Some((Machine(0xaa64), "arm64")),
-        flat: Some(FlatHeader {
-            format: Image,
-            magics: &[(0x38, b"ARM\x64")],
-            flags_at: Some(0x18),
-            has_page_size: true,
-        }),
-        cmdline_limit: Some((
-            Image,
-            CmdlineLimit {
-                bytes: 2047,
-                source: "COMMAND_LINE_SIZE of arm64",
-                refused: false,
-            },
-        )),
-        loader: Some(Loader {
-            formats: &[Image],
-            takes: "an Image",
-            errno: EINVAL,
-            // Most processors run both.
-            other_order: Severity::MayBeRefused(EINVAL),
-        }),
+        formats: &[Image],
+        takes: "an Image",
+        errno: EINVAL,
+        // Most processors run both.
+        other_order: Severity::MayBeRefused,
+        cmdline_limit: limit(2047, "COMMAND_LINE_SIZE of arm64", false),
+        magics: &[(0x38, b"ARM\x64")],
+        flags_at: Some(0x18),
+        has_page_size: true,
     },
     Row {
         arch: Arch::Riscv32,
         name: "riscv32",
-        uname: &[("riscv32", Little)],
+        little: &["riscv32"],
         ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::Riscv64,
         name: "riscv64",
-        uname: &[("riscv64", Little)],
+        little: &["riscv64"],
         elf_machine: Some(243),
         pe_machine: Some((Machine(0x5064), "riscv64")),
+        formats: &[Image, Elf],
+        takes: "an Image or ELF",
+        errno: EINVAL,
+        cmdline_limit: limit(
+            1023,
+            "COMMAND_LINE_SIZE of riscv (512 in older kernels)",
+            false,
+        ),
         // Only 64-bit kernels have the header in use; those of 32 bits are ELF.
-        flat: Some(FlatHeader {
-            format: Image,
-            magics: &[(0x38, b"RSC\x05"), (0x30, b"RISCV\0\0\0")],
-            flags_at: Some(0x18),
-            has_page_size: false,
-        }),
-        cmdline_limit: Some((
-            Image,
-            CmdlineLimit {
-                bytes: 1023,
-                source: "COMMAND_LINE_SIZE of riscv (512 in older kernels)",
-                refused: false,
-            },
-        )),
-        loader: Some(Loader {
-            formats: &[Image, Elf],
-            takes: "an Image or ELF",
-            errno: EINVAL,
-            other_order: Severity::Refused(EINVAL),
-        }),
+        magics: &[(0x38, b"RSC\x05"), (0x30, b"RISCV\0\0\0")],
+        flags_at: Some(0x18),
+        ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::LoongArch32,
         name: "loongarch32",
-        uname: &[("loongarch32", Little)],
+        little: &["loongarch32"],
         ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::LoongArch64,
         name: "loongarch64",
-        uname: &[("loongarch64", Little)],
+        little: &["loongarch64"],
         elf_machine: Some(258),
         pe_machine: Some((Machine(0x6264), "loongarch64")),
-        // Its PE headers identify it.
-        flat: Some(FlatHeader {
-            format: LoongArchPe,
-            magics: &[],
-            flags_at: None,
-            has_page_size: false,
-        }),
+        formats: &[LoongArchPe, Elf],
+        takes: "an uncompressed EFI kernel or ELF",
+        errno: ENOEXEC,
         // The running kernel puts its own words in front, and checks.
-        cmdline_limit: Some((
-            LoongArchPe,
-            CmdlineLimit {
-                bytes: 4095,
-                source: "COMMAND_LINE_SIZE of loongarch (512 in older kernels)",
-                refused: true,
-            },
-        )),
-        loader: Some(Loader {
-            formats: &[LoongArchPe, Elf],
-            takes: "an uncompressed EFI kernel or ELF",
-            errno: ENOEXEC,
-            other_order: Severity::Refused(ENOEXEC),
-        }),
+        cmdline_limit: limit(
+            4095,
+            "COMMAND_LINE_SIZE of loongarch (512 in older kernels)",
+            true,
+        ),
+        ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::PowerPc64,
         name: "ppc64",
-        uname: &[("ppc64le", Little), ("ppc64", Big)],
+        little: &["ppc64le"],
+        big: &["ppc64"],
         elf_machine: Some(21),
-        cmdline_limit: Some((
-            Elf,
-            CmdlineLimit {
-                bytes: 2047,
-                source: "COMMAND_LINE_SIZE of powerpc",
-                refused: true,
-            },
-        )),
-        loader: Some(Loader {
-            formats: &[Elf],
-            takes: "ELF (vmlinux)",
-            errno: ENOEXEC,
-            // The ELF loader reads both.
-            other_order: Severity::Unnoticed,
-        }),
+        formats: &[Elf],
+        takes: "ELF (vmlinux)",
+        errno: ENOEXEC,
+        // The ELF loader reads both.
+        other_order: |_| Severity::Unnoticed,
+        cmdline_limit: limit(2047, "COMMAND_LINE_SIZE of powerpc", true),
         ..NOTHING_KNOWN
     },
     Row {
         arch: Arch::S390x,
         name: "s390x",
-        uname: &[("s390x", Big)],
+        big: &["s390x"],
         elf_machine: Some(22),
-        loader: Some(Loader {
-            formats: &[S390Image, Elf],
-            takes: "an s390 image or ELF",
-            errno: EINVAL,
-            other_order: Severity::Refused(EINVAL),
-        }),
+        formats: &[S390Image, Elf],
+        takes: "an s390 image or ELF",
+        errno: EINVAL,
         ..NOTHING_KNOWN
     },
 ];
-
-impl Row {
-    /// Returns the rows whose flat image has the header that others have, too.
-    pub(crate) fn flat_images() -> impl Iterator<Item = (&'static Self, &'static FlatHeader)> {
-        let rows = ARCHITECTURES.iter();
-        rows.filter_map(|row| Some((row, row.flat.as_ref()?)))
-    }
-
-    /// Returns the limit of command lines that the source has for kernels of
-    /// `format`.
-    pub(crate) fn cmdline_limit(&self, format: KernelFormat) -> Option<CmdlineLimit> {
-        let (of, limit) = self.cmdline_limit?;
-        (of == format).then_some(limit)
-    }
-}

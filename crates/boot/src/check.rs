@@ -47,10 +47,11 @@ impl Kernel {
 
     fn check_fit(&self, platform: &Platform) -> Option<Problem> {
         let machine = platform.arch;
-        let Some(loader) = &machine.row().loader else {
+        let loader = machine.row();
+        if loader.formats.is_empty() {
             let fault = format!("Linux has no kexec_file_load on {machine}: use kexec-tools there");
             return Some(Problem::refused(ENOSYS, fault));
-        };
+        }
         // A 32-bit bzImage has a word of its own.
         let is_taken = |kernel| (kernel, machine) == (Arch::X86, Arch::X86_64);
         if let Some(kernel) = self.arch
@@ -74,7 +75,7 @@ impl Kernel {
             let fault = format!(
                 "the kernel is {kernel}, this machine's is {machine}: give a {machine} one"
             );
-            Problem::new(loader.other_order, fault)
+            Problem::new((loader.other_order)(loader.errno), fault)
         })
     }
 

@@ -21,13 +21,8 @@ struct Inner {
     look_alike: Option<LookAlike>,
     /// The byte of the image that is wrong.
     at: Option<u64>,
-    cause: Option<Cause>,
-}
-
-#[derive(Debug)]
-enum Cause {
-    Pe(PeError),
-    Read(Box<dyn Error + Send + Sync>),
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    is_read: bool,
 }
 
 impl BootError {
@@ -46,7 +41,7 @@ impl BootError {
     /// Returns whether the image could not be read.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        matches!(self.0.cause, Some(Cause::Read(_)))
+        self.0.is_read
     }
 
     fn new(text: String) -> Self {
@@ -55,13 +50,20 @@ impl BootError {
             look_alike: None,
             at: None,
             cause: None,
+            is_read: false,
         }))
     }
 
+    fn caused(mut self, at: Option<u64>, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.0.at = at;
+        self.0.cause = Some(Box::new(cause));
+        self
+    }
+
     pub(crate) fn read(at: u64, cause: impl Error + Send + Sync + 'static) -> Self {
-        let mut error = Self::new(format!("reading the image at {at:#x}"));
-        error.0.at = Some(at);
-        error.0.cause = Some(Cause::Read(Box::new(cause)));
+        let text = format!("reading the image at {at:#x}");
+        let mut error = Self::new(text).caused(Some(at), cause);
+        error.0.is_read = true;
         error
     }
 
@@ -96,10 +98,7 @@ impl From<LookAlike> for BootError {
 impl From<PeError> for BootError {
     fn from(cause: PeError) -> Self {
         let text = "not a kernel, and no well-formed PE file either";
-        let mut error = Self::new(text.into());
-        error.0.at = cause.offset();
-        error.0.cause = Some(Cause::Pe(cause));
-        error
+        Self::new(text.into()).caused(cause.offset(), cause)
     }
 }
 
@@ -111,9 +110,6 @@ impl fmt::Display for BootError {
 
 impl Error for BootError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self.0.cause.as_ref()? {
-            Cause::Pe(cause) => Some(cause),
-            Cause::Read(cause) => Some(&**cause),
-        }
+        Some(&**self.0.cause.as_ref()?)
     }
 }

@@ -9,17 +9,6 @@ use crate::bytes::Fields;
 use crate::error::BootError;
 use crate::format::KernelFormat;
 
-/// How the header of an architecture's flat image differs from others.
-#[derive(Debug)]
-pub(crate) struct FlatHeader {
-    pub(crate) format: KernelFormat,
-    /// Where a magic may stand, and which; any of them identifies the image.
-    pub(crate) magics: &'static [(usize, &'static [u8])],
-    pub(crate) flags_at: Option<usize>,
-    /// Whether the flags have the size of pages, as those of arm64 do.
-    pub(crate) has_page_size: bool,
-}
-
 /// A flat image's header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flat {
@@ -36,29 +25,28 @@ impl Flat {
     /// Reads the header that a magic says to be there, if one does.
     pub(crate) fn find(head: Fields<'_>, len: u64) -> Option<Result<Self, BootError>> {
         let has = |&(at, magic): &(usize, &[u8])| head.has(at, magic);
-        let (row, header) = Row::flat_images().find(|(_, header)| header.magics.iter().any(has))?;
-        Some(Self::read(row.arch, header, head, len))
+        let (row, format) = Row::flat_images().find(|(row, _)| row.magics.iter().any(has))?;
+        Some(Self::read(row, format, head, len))
     }
 
-    /// Reads the header of an image for `arch`.
+    /// Reads the header of an image for the architecture `row`.
     pub(crate) fn read(
-        arch: Arch,
-        header: &FlatHeader,
+        row: &Row,
+        format: KernelFormat,
         head: Fields<'_>,
         len: u64,
     ) -> Result<Self, BootError> {
-        let format = header.format;
         let read = |at| {
             let value = head.u64(at).filter(|_| len >= HEADER_LEN);
             value.ok_or_else(|| BootError::too_short(format, HEADER_LEN, len))
         };
-        let flags = match header.flags_at {
+        let flags = match row.flags_at {
             Some(at) => read(at)?,
             None => 0,
         };
         Ok(Self {
             format,
-            arch,
+            arch: row.arch,
             // All headers are little-endian and have the kernel's order in bit 0.
             byte_order: match flags & 1 {
                 0 => ByteOrder::Little,
@@ -66,7 +54,7 @@ impl Flat {
             },
             image_size: read(0x10)?,
             page_size: match flags >> 1 & 3 {
-                _ if !header.has_page_size => None,
+                _ if !row.has_page_size => None,
                 1 => Some(4 << 10),
                 2 => Some(16 << 10),
                 3 => Some(64 << 10),

@@ -55,7 +55,7 @@ impl Kernel {
     /// them nowhere else.
     #[must_use]
     pub fn home(&self) -> Platform {
-        Platform::new(match self.arch {
+        Platform::usual(match self.arch {
             Some(Arch::X86) | None => Arch::X86_64,
             Some(arch) => arch,
         })

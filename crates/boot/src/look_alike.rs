@@ -43,7 +43,7 @@ impl LookAlike {
     }
 
     /// Returns something that was named in its own words.
-    pub(crate) fn named(name: String, advice: &'static str) -> Self {
+    pub(crate) fn named(name: impl Into<Cow<'static, str>>, advice: &'static str) -> Self {
         Self {
             name: name.into(),
             advice: advice.into(),
@@ -74,11 +74,7 @@ impl LookAlike {
 
 impl From<Known> for LookAlike {
     fn from((name, advice): Known) -> Self {
-        Self {
-            name: name.into(),
-            advice: advice.into(),
-            kind: Kind::Other,
-        }
+        Self::named(name, advice)
     }
 }
 

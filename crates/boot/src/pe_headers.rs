@@ -65,9 +65,9 @@ fn flat(
         (Some(machine), Some((known, _))) => machine == known,
         (machine, _) => machine.is_none(),
     };
-    let (row, header) =
-        Row::flat_images().find(|(row, header)| header.magics.is_empty() && is_it(row))?;
-    Some(Flat::read(row.arch, header, head, len))
+    let mut images = Row::flat_images();
+    let (row, format) = images.find(|(row, _)| row.magics.is_empty() && is_it(row))?;
+    Some(Flat::read(row, format, head, len))
 }
 
 /// Looks for a signature, and for the true end, which follows from it. A kernel

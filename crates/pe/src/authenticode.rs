@@ -50,7 +50,7 @@ impl PeImage {
         self.hash_sections(signed_end, &mut hashed)?;
         // The rest starts behind as many bytes as were hashed, not behind the
         // last section: that is the specification's word.
-        let rest = u64::from(self.size_of_headers()).saturating_add(hashed.sections);
+        let rest = u64::from(self.headers.size_of_headers).saturating_add(hashed.sections);
         if rest > signed_end {
             return Err(self.refuse(
                 SIZE_OF_HEADERS,
@@ -81,7 +81,7 @@ impl PeImage {
         ranges.push(signed_end..signed_end);
         ranges.sort_by_key(|range| range.start);
         let mut uncovered = Vec::new();
-        let mut at = u64::from(self.size_of_headers());
+        let mut at = u64::from(self.headers.size_of_headers);
         for range in ranges {
             if range.start > at {
                 uncovered.push(at..range.start);
@@ -117,7 +117,7 @@ impl PeImage {
             ));
         }
         self.sections().iter().try_for_each(|section| {
-            let (address, offset) = (section.rva().0, section.pointer_to_raw_data());
+            let (address, offset) = (section.rva, section.pointer_to_raw_data());
             let least = headers.size_of_headers;
             let expected = "raw data behind the headers, in the file and in memory";
             if section.size_of_raw_data() == 0 {
@@ -133,7 +133,7 @@ impl PeImage {
     }
 
     fn hash_headers(&self, signed_end: u64, hashed: &mut Hashed) -> Result<(), PeError> {
-        let size = u64::from(self.size_of_headers());
+        let size = u64::from(self.headers.size_of_headers);
         let check_sum = CHECK_SUM.behind(self.headers.optional);
         let directory = self.headers.directory_at(DIRECTORY_CERTIFICATES);
         let has_directory = self.headers.directories.len() > DIRECTORY_CERTIFICATES;

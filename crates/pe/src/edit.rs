@@ -30,7 +30,8 @@ mod table;
 
 use crate::headers::{CHARACTERISTICS, DIRECTORY_CERTIFICATES, SIZE_OF_IMAGE};
 use crate::read::wide;
-use crate::{PeError, Section, SectionFlags, SectionName};
+use crate::section::{CNT_INITIALIZED_DATA, MEM_READ};
+use crate::{PeError, Section, SectionName};
 use alloc::format;
 use alloc::vec::Vec;
 use draft::Draft;
@@ -112,7 +113,7 @@ impl Draft {
         let entry = self.image.headers.table.end;
         let count = self.image.sections().len();
         self.put("section table", entry, name.padded())?;
-        self.put_u32(CHARACTERISTICS, entry, DATA.0.into())?;
+        self.put_u32(CHARACTERISTICS, entry, DATA.into())?;
         self.put_count(wide(count).saturating_add(1))?;
         self.refresh()?;
         self.place(count, rva, &raw_data, content.len())
@@ -127,7 +128,7 @@ impl Draft {
             Some(own) => self.replace_data(&own, content)?,
             None => self.append_data(content)?,
         };
-        let start = u64::from(section.rva.0);
+        let start = u64::from(section.rva);
         let end = start.saturating_add(wide(content.len()));
         let next = self
             .others(index)
@@ -216,7 +217,7 @@ fn align_down(value: u64, alignment: u64) -> u64 {
 }
 
 /// The characteristics of a new section: read-only initialized data.
-const DATA: SectionFlags = SectionFlags::CNT_INITIALIZED_DATA.union(SectionFlags::MEM_READ);
+const DATA: u32 = CNT_INITIALIZED_DATA | MEM_READ;
 
 /// Padding of the content and in front of it, and growth of the headers, at
 /// the usual alignment.
@@ -253,8 +254,8 @@ mod tests {
         let mut text = format!(
             "{:#x} bytes, headers {:#x}, image {:#x}, initialized {:#x}\n",
             image.len(),
-            view.size_of_headers(),
-            view.size_of_image(),
+            view.headers.size_of_headers,
+            view.headers.size_of_image,
             view.headers.size_of_initialized_data,
         );
         for section in view.sections() {
@@ -264,10 +265,10 @@ mod tests {
                 "{:8} {:#x} at {:#x}, {:#x} at {:#x}, {:#x}: {:.12}\n",
                 section.name(),
                 section.virtual_size(),
-                section.rva().0,
+                section.rva,
                 section.size_of_raw_data(),
                 section.pointer_to_raw_data(),
-                section.characteristics().0,
+                section.characteristics,
                 bytes.escape_ascii().to_string(),
             );
         }
@@ -462,9 +463,12 @@ mod tests {
         };
         let image = full.build();
         let view = PeImage::parse(&image).unwrap();
-        assert_eq!(view.size_of_headers(), 0x200, "the table is full");
+        assert_eq!(view.headers.size_of_headers, 0x200, "the table is full");
         let edited = attach(&image, ".bpf", b"parser", KEEP).unwrap();
-        assert_eq!(PeImage::parse(&edited).unwrap().size_of_headers(), 0x400);
+        assert_eq!(
+            PeImage::parse(&edited).unwrap().headers.size_of_headers,
+            0x400
+        );
         let at = |pointer: u32| &edited[pointer as usize..];
         assert!(
             at(u32_at(&edited, 8).unwrap()).starts_with(b"payload"),

@@ -164,9 +164,6 @@ impl fmt::Display for PeError {
 
 impl Error for PeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0.cause {
-            Some(cause) => Some(&**cause),
-            None => None,
-        }
+        Some(&**self.0.cause.as_ref()?)
     }
 }

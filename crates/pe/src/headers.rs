@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::read::{Block, Front, wide};
-use crate::{Machine, PeError, Rva, Section, SectionFlags, SectionName, Subsystem};
+use crate::{Machine, PeError, Section, SectionName, Subsystem};
 
 /// The fields of the headers that anyone here looks at, and where they are.
 #[derive(Clone, Debug)]
@@ -30,7 +30,6 @@ pub(crate) struct Headers {
     pub(crate) size_of_image: u32,
     pub(crate) size_of_headers: u32,
     pub(crate) subsystem: Subsystem,
-    pub(crate) dll_characteristics: u16,
     /// The data directories that the image has, at most 16.
     pub(crate) directories: Vec<DataDirectory>,
 }
@@ -69,7 +68,6 @@ impl Headers {
             size_of_image: optional.u32(SIZE_OF_IMAGE)?,
             size_of_headers: optional.u32(SIZE_OF_HEADERS)?,
             subsystem: Subsystem(optional.u16(SUBSYSTEM)?),
-            dll_characteristics: optional.u16(DLL_CHARACTERISTICS)?,
             directories,
         })
     }
@@ -143,7 +141,6 @@ pub(crate) const SIZE_OF_IMAGE: Field = Field("SizeOfImage", 56);
 pub(crate) const SIZE_OF_HEADERS: Field = Field("SizeOfHeaders", 60);
 pub(crate) const CHECK_SUM: Field = Field("CheckSum", 64);
 const SUBSYSTEM: Field = Field("Subsystem", 68);
-const DLL_CHARACTERISTICS: Field = Field("DllCharacteristics", 70);
 pub(crate) const NUMBER_OF_RVA_AND_SIZES: Field = Field("NumberOfRvaAndSizes", 108);
 pub(crate) const DATA_DIRECTORIES: Field = Field("data directories", 112);
 
@@ -255,12 +252,12 @@ fn read_section(entry: &Block<'_>, index: u16) -> Result<Section, PeError> {
         index,
         name: SectionName::from_bytes(entry.bytes(Field("Name", 0))?),
         virtual_size: entry.u32(VIRTUAL_SIZE)?,
-        rva: Rva(entry.u32(VIRTUAL_ADDRESS)?),
+        rva: entry.u32(VIRTUAL_ADDRESS)?,
         size_of_raw_data: entry.u32(SIZE_OF_RAW_DATA)?,
         pointer_to_raw_data: entry.u32(POINTER_TO_RAW_DATA)?,
         pointer_to_relocations: entry.u32(POINTER_TO_RELOCATIONS)?,
         pointer_to_linenumbers: entry.u32(POINTER_TO_LINENUMBERS)?,
-        characteristics: SectionFlags(entry.u32(CHARACTERISTICS)?),
+        characteristics: entry.u32(CHARACTERISTICS)?,
     };
     let content = section.content();
     if content.end > entry.file_len {

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::headers::{CERTIFICATE_TABLE, DIRECTORY_CERTIFICATES, Headers};
 use crate::read::{Front, read};
-use crate::{PeError, ReadAt, Rva, Section};
+use crate::{PeError, ReadAt, Section};
 
 /// The machine an image is for; a file may say anything.
 ///
@@ -13,26 +13,7 @@ use crate::{PeError, ReadAt, Rva, Section};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Machine(pub u16);
 
-impl Machine {
-    /// 32-bit x86.
-    pub const I386: Self = Self(0x014c);
-    /// 32-bit Arm.
-    pub const ARM_THUMB_MIXED: Self = Self(0x01c2);
-    /// x86-64.
-    pub const AMD64: Self = Self(0x8664);
-    /// 64-bit Arm.
-    pub const ARM64: Self = Self(0xaa64);
-    /// 32-bit RISC-V.
-    pub const RISCV32: Self = Self(0x5032);
-    /// 64-bit RISC-V.
-    pub const RISCV64: Self = Self(0x5064);
-    /// 32-bit LoongArch.
-    pub const LOONGARCH32: Self = Self(0x6232);
-    /// 64-bit LoongArch.
-    pub const LOONGARCH64: Self = Self(0x6264);
-}
-
-/// The environment that runs an image; a file may have any value.
+/// What runs an image; a file may say anything.
 ///
 /// Spec: PE format, "Windows Subsystem".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,18 +89,6 @@ impl PeImage {
         self.headers.subsystem == Subsystem::EFI_APPLICATION
     }
 
-    /// Returns `DllCharacteristics`, flags for the loader.
-    #[must_use]
-    pub fn dll_characteristics(&self) -> u16 {
-        self.headers.dll_characteristics
-    }
-
-    /// Returns the address where execution starts, relative to the image.
-    #[must_use]
-    pub fn address_of_entry_point(&self) -> Rva {
-        Rva(self.headers.address_of_entry_point)
-    }
-
     /// Returns the sections, in the order of the section table.
     #[must_use]
     pub fn sections(&self) -> &[Section] {
@@ -130,18 +99,6 @@ impl PeImage {
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == *name)
-    }
-
-    /// Returns how many bytes the image takes in memory, as its header says.
-    #[must_use]
-    pub fn size_of_image(&self) -> u32 {
-        self.headers.size_of_image
-    }
-
-    /// Returns how many bytes the headers take, as they say themselves.
-    #[must_use]
-    pub fn size_of_headers(&self) -> u32 {
-        self.headers.size_of_headers
     }
 
     /// Returns the file range of the certificate table, where signatures are,
@@ -240,18 +197,17 @@ mod tests {
     #[test]
     fn reads_what_the_builder_wrote() {
         let image = PeImage::parse(&Builder::uki().build()).unwrap();
-        assert_eq!(image.machine(), Machine::AMD64);
+        assert_eq!(image.machine(), Machine(0x8664));
         assert_eq!(image.subsystem(), Subsystem::EFI_APPLICATION);
         assert!(image.is_efi_application());
-        assert_eq!(image.dll_characteristics(), 0);
-        assert_eq!(image.address_of_entry_point(), Rva(0x4000));
-        assert_eq!(image.size_of_headers(), 0x400);
-        assert_eq!(image.size_of_image(), 0x9000);
+        assert_eq!(image.headers.address_of_entry_point, 0x4000);
+        assert_eq!(image.headers.size_of_headers, 0x400);
+        assert_eq!(image.headers.size_of_image, 0x9000);
         assert_eq!(image.certificates(), None);
         let linux = image.section(".linux").unwrap();
         assert_eq!(
-            (linux.index(), linux.rva(), linux.virtual_size()),
-            (3, Rva(0x7000), 0x777)
+            (linux.index(), linux.rva, linux.virtual_size()),
+            (3, 0x7000, 0x777)
         );
         assert_eq!(
             (linux.pointer_to_raw_data(), linux.size_of_raw_data()),

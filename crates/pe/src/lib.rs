@@ -70,4 +70,4 @@ pub use edit::{EditOptions, attach, detach};
 pub use error::PeError;
 pub use image::{Machine, PeImage, Subsystem};
 pub use read::{PastEnd, ReadAt};
-pub use section::{Rva, Section, SectionFlags, SectionName};
+pub use section::{Section, SectionName};

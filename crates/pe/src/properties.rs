@@ -125,15 +125,15 @@ fn check(builder: &Builder, image: &[u8], edited: &[u8], name: &str) -> Result<(
     }
     let view = PeImage::parse(edited).unwrap();
     for section in view.sections() {
-        let end = u64::from(section.rva().0) + u64::from(section.virtual_size());
+        let end = u64::from(section.rva) + u64::from(section.virtual_size());
         prop_assert!(
-            end <= view.size_of_image().into(),
+            end <= view.headers.size_of_image.into(),
             "{} passes SizeOfImage",
             section.name()
         );
-        prop_assert!(section.rva().0 >= view.size_of_headers());
+        prop_assert!(section.rva >= view.headers.size_of_headers);
         if *section.name() == name {
-            prop_assert_eq!(section.rva().0 as usize % builder.section_alignment, 0);
+            prop_assert_eq!(section.rva as usize % builder.section_alignment, 0);
             prop_assert_eq!(
                 section.size_of_raw_data() as usize % builder.file_alignment,
                 0
@@ -161,7 +161,7 @@ fn check(builder: &Builder, image: &[u8], edited: &[u8], name: &str) -> Result<(
 fn is_growth_ambiguous(builder: &Builder, image: &[u8]) -> bool {
     let view = PeImage::parse(image).unwrap();
     let table_end = builder.table_at() + 40 * view.sections().len();
-    let small = (view.size_of_headers() as usize).saturating_sub(builder.file_alignment);
+    let small = (view.headers.size_of_headers as usize).saturating_sub(builder.file_alignment);
     builder.file_alignment < 40 || (table_end..table_end + 40).contains(&small)
 }
 
@@ -338,8 +338,8 @@ proptest! {
                 let edited_view = PeImage::parse(&edited).unwrap();
                 for section in view.sections().iter().filter(|section| *section.name() != name) {
                     let old = section.content();
-                    // Data in the headers changes with them.
-                    if old.start < view.size_of_headers().into() {
+                    // What lies in the headers changes with them.
+                    if old.start < view.headers.size_of_headers.into() {
                         continue;
                     }
                     let text = section.name().to_string();

@@ -3,45 +3,9 @@
 use alloc::format;
 use alloc::string::ToString;
 use core::fmt;
-use core::hash::{Hash, Hasher};
 use core::ops::Range;
 
 use crate::PeError;
-
-/// An address relative to where the image is loaded, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rva(pub u32);
-
-impl fmt::Display for Rva {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
-}
-
-/// The flags of a section; a file may set any.
-///
-/// Spec: PE format, "Section Flags".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SectionFlags(pub u32);
-
-impl SectionFlags {
-    /// The section holds initialized data.
-    pub const CNT_INITIALIZED_DATA: Self = Self(0x0000_0040);
-    /// The section can be read.
-    pub const MEM_READ: Self = Self(0x4000_0000);
-
-    /// Returns whether all flags of `flags` are set.
-    #[must_use]
-    pub fn contains(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-
-    /// Returns the flags of `self` and of `more`.
-    #[must_use]
-    pub const fn union(self, more: Self) -> Self {
-        Self(self.0 | more.0)
-    }
-}
 
 /// The name of a section: 8 bytes, filled up with NULs. A name of 8 bytes has
 /// no NUL at all.
@@ -52,12 +16,9 @@ impl SectionFlags {
 pub struct SectionName([u8; 8]);
 
 impl SectionName {
-    /// Returns `name` in the form of a section's header.
-    ///
-    /// # Errors
-    ///
-    /// It is empty, longer than 8 bytes or holds a NUL.
-    pub fn new(name: &str) -> Result<Self, PeError> {
+    /// Returns `name` as a section has it, unless it is empty, longer than 8 bytes
+    /// or holds a NUL.
+    pub(crate) fn new(name: &str) -> Result<Self, PeError> {
         let refuse = |reason| PeError::new(format!("section name {name:?}: {reason}"));
         if name.is_empty() {
             return Err(refuse("it is empty"));
@@ -100,12 +61,6 @@ impl PartialEq for SectionName {
 
 impl Eq for SectionName {}
 
-impl Hash for SectionName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
-    }
-}
-
 impl PartialEq<str> for SectionName {
     fn eq(&self, other: &str) -> bool {
         self.as_bytes() == other.as_bytes()
@@ -139,13 +94,14 @@ impl fmt::Debug for SectionName {
 pub struct Section {
     pub(crate) index: u16,
     pub(crate) name: SectionName,
-    pub(crate) rva: Rva,
+    /// Address in memory, relative to the image.
+    pub(crate) rva: u32,
     pub(crate) virtual_size: u32,
     pub(crate) pointer_to_raw_data: u32,
     pub(crate) size_of_raw_data: u32,
     pub(crate) pointer_to_relocations: u32,
     pub(crate) pointer_to_linenumbers: u32,
-    pub(crate) characteristics: SectionFlags,
+    pub(crate) characteristics: u32,
 }
 
 impl Section {
@@ -176,12 +132,6 @@ impl Section {
         self.file_range(len)
     }
 
-    /// Returns the address in memory, relative to the start of the image.
-    #[must_use]
-    pub fn rva(&self) -> Rva {
-        self.rva
-    }
-
     /// Returns `VirtualSize`: how many bytes the section has in memory.
     #[must_use]
     pub fn virtual_size(&self) -> u32 {
@@ -201,10 +151,8 @@ impl Section {
         self.size_of_raw_data
     }
 
-    /// Returns the flags.
-    #[must_use]
-    pub fn characteristics(&self) -> SectionFlags {
-        self.characteristics
+    pub(crate) fn is_initialized_data(&self) -> bool {
+        self.characteristics & CNT_INITIALIZED_DATA != 0
     }
 
     /// Returns the file range of the raw data, which may pass the end of the
@@ -215,7 +163,7 @@ impl Section {
 
     /// Returns the addresses that the section takes in memory.
     pub(crate) fn addresses(&self) -> Range<u64> {
-        let start = u64::from(self.rva.0);
+        let start = u64::from(self.rva);
         let size = match self.virtual_size {
             0 => self.size_of_raw_data,
             size => size,
@@ -231,6 +179,12 @@ impl Section {
         start..start.saturating_add(u64::from(len))
     }
 }
+
+/// Flags of a section.
+///
+/// Spec: PE format, "Section Flags".
+pub(crate) const CNT_INITIALIZED_DATA: u32 = 0x0000_0040;
+pub(crate) const MEM_READ: u32 = 0x4000_0000;
 
 #[cfg(test)]
 mod tests {
@@ -286,13 +240,13 @@ mod tests {
             Section {
                 index: 0,
                 name: SectionName::from_bytes(*b".linux\0\0"),
-                rva: Rva(0x1000),
+                rva: 0x1000,
                 virtual_size,
                 pointer_to_raw_data: 0x400,
                 size_of_raw_data,
                 pointer_to_relocations: 0,
                 pointer_to_linenumbers: 0,
-                characteristics: SectionFlags(0),
+                characteristics: 0,
             }
             .content()
         };

@@ -111,7 +111,8 @@ impl Draft {
             .all(|extent| extent.range.end <= own.start);
         if is_last {
             // The padding that `append_data` added in front of the section goes, too.
-            let headers = u64::from(self.image.size_of_headers()).max(self.image.headers.table.end);
+            let headers =
+                u64::from(self.image.headers.size_of_headers).max(self.image.headers.table.end);
             let before = others()
                 .map(|extent| extent.range.end)
                 .filter(|&end| end <= own.start);

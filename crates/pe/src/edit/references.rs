@@ -207,12 +207,12 @@ impl Draft {
     /// Returns where the byte at address `rva` is in the file.
     fn file_offset(&self, rva: u32) -> Option<u64> {
         let rva = u64::from(rva);
-        if rva < self.image.size_of_headers().into() {
+        if rva < self.image.headers.size_of_headers.into() {
             return Some(rva);
         }
         self.image.sections().iter().find_map(|section| {
             let content = section.content();
-            let inside = rva.checked_sub(section.rva.0.into())?;
+            let inside = rva.checked_sub(section.rva.into())?;
             let offset = content.start.checked_add(inside)?;
             (offset < content.end).then_some(offset)
         })

@@ -10,7 +10,7 @@ use crate::headers::{
     SIZE_OF_INITIALIZED_DATA, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS, VIRTUAL_SIZE,
 };
 use crate::read::wide;
-use crate::{PeError, Rva, Section, SectionFlags};
+use crate::{PeError, Section};
 
 /// Section table and headers.
 impl Draft {
@@ -18,7 +18,7 @@ impl Draft {
     pub(super) fn make_table_room(&mut self) -> Result<(), PeError> {
         let table_end = self.image.headers.table.end;
         let needed = table_end.saturating_add(SECTION_HEADER_LEN);
-        let headers_end = u64::from(self.image.size_of_headers());
+        let headers_end = u64::from(self.image.headers.size_of_headers);
         let (first_data, owner) = self.first_data()?;
         if first_data < table_end {
             return Err(PeError::table_full(table_end, owner));
@@ -28,10 +28,10 @@ impl Draft {
             return Ok(());
         }
         let size = align_up(needed, self.file_alignment());
-        if let Some(rva) = self.first_rva().filter(|rva| u64::from(rva.0) < size) {
+        if let Some(rva) = self.first_rva().filter(|rva| u64::from(*rva) < size) {
             return Err(PeError::new(format!(
                 "the section table has no room: SizeOfHeaders would become {size:#x} and pass the \
-                 first section's address {rva}"
+                 first section's address {rva:#x}"
             )));
         }
         self.check_empty(table_end..first_data)?;
@@ -47,7 +47,7 @@ impl Draft {
         let alignment = self.file_alignment();
         let table_end = self.image.headers.table.end;
         let needed = table_end.saturating_add(SECTION_HEADER_LEN);
-        let size = u64::from(self.image.size_of_headers());
+        let size = u64::from(self.image.headers.size_of_headers);
         let (first_data, _) = self.first_data()?;
         let Some(spare) = size.checked_sub(table_end) else {
             return Ok(());
@@ -92,7 +92,7 @@ impl Draft {
         }
     }
 
-    fn first_rva(&self) -> Option<Rva> {
+    fn first_rva(&self) -> Option<u32> {
         let sections = self.image.sections().iter();
         sections
             .filter(|section| !section.addresses().is_empty())
@@ -106,10 +106,7 @@ impl Draft {
         for field in [POINTER_TO_RAW_DATA, SIZE_OF_RAW_DATA, VIRTUAL_SIZE] {
             self.put_u32(field, entry, 0)?;
         }
-        if section
-            .characteristics
-            .contains(SectionFlags::CNT_INITIALIZED_DATA)
-        {
+        if section.is_initialized_data() {
             let sum = self.image.headers.size_of_initialized_data;
             let rest = sum.saturating_sub(section.size_of_raw_data);
             self.put_optional(SIZE_OF_INITIALIZED_DATA, rest.into())?;
@@ -139,11 +136,7 @@ impl Draft {
             self.put_u32(field, entry, value)?;
         }
         let section = self.image.sections().get(index);
-        if section.is_some_and(|section| {
-            section
-                .characteristics
-                .contains(SectionFlags::CNT_INITIALIZED_DATA)
-        }) {
+        if section.is_some_and(|section| section.is_initialized_data()) {
             let sum = u64::from(self.image.headers.size_of_initialized_data);
             self.put_optional(SIZE_OF_INITIALIZED_DATA, sum.saturating_add(size))?;
         }
@@ -158,7 +151,7 @@ impl Draft {
         let index = section.index();
         let table_end = self.image.headers.table.end;
         let entry = self.image.headers.entry_at(index);
-        let start = u64::from(section.rva.0);
+        let start = u64::from(section.rva);
         let is_last = self
             .others(index)
             .all(|other| other.addresses().end <= start);
@@ -167,7 +160,7 @@ impl Draft {
             // one that can have put the section here.
             let rest = self
                 .end_of_memory(Some(index))
-                .max(self.image.size_of_headers().into());
+                .max(self.image.headers.size_of_headers.into());
             let spare = align_up(
                 self.size_of_image().saturating_sub(start),
                 self.section_alignment(),
@@ -210,7 +203,7 @@ impl Draft {
     }
 
     pub(super) fn size_of_image(&self) -> u64 {
-        self.image.size_of_image().into()
+        self.image.headers.size_of_image.into()
     }
 
     /// Returns the end of the last section in memory, but for `without`.
