@@ -209,3 +209,93 @@ const CAN_BE_LOADED_ABOVE_4G: u16 = 2;
 const FIVE_LEVEL: u16 = 0x20;
 /// `MAX_ELFCOREHDR_STR_LEN`.
 const ELFCOREHDR: u32 = 30;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::identify;
+    use crate::problem;
+    use crate::testing::{self, check, check_change, put};
+
+    #[test]
+    fn identifies_a_bzimage() {
+        check(
+            &testing::bzimage(),
+            expect![[r#"
+            bzImage, x86_64, little-endian
+            version: Some("6.1.0-56-amd64 (builder@host) #1 SMP Debian 6.1.1")
+            length: 1088 of 1088, signed: false
+            memory: Some(16777216)
+            cmdline: Some((2016, "cmdline_size of the kernel's header, less room for elfcorehdr="))
+            faults: []
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_bzimage_may_name_no_version_or_one_outside() {
+        let mut image = testing::bzimage();
+        put(&mut image, 0x20e, &[0, 0]);
+        assert_eq!(identify(&image).unwrap().version, None);
+        put(&mut image, 0x20e, &[0xff, 0xff]);
+        assert_eq!(identify(&image).unwrap().version, None);
+        put(&mut image, 0x20e, &0x100_u16.to_le_bytes());
+        put(&mut image, 0x300, b"\x90\x07\xff\0");
+        assert_eq!(identify(&image).unwrap().version, None);
+    }
+
+    #[test]
+    fn a_version_may_have_any_letters_and_steers_no_terminal() {
+        let mut image = testing::bzimage();
+        put(&mut image, 0x300, "6.6.6 (jürgen@höst) #1 SMP\0".as_bytes());
+        let kernel = identify(&image).unwrap();
+        assert_eq!(
+            kernel.version.as_deref(),
+            Some("6.6.6 (jürgen@höst) #1 SMP")
+        );
+        put(&mut image, 0x300, b"6.6.6\x1b[31m\n\xc2\x9b\0");
+        let kernel = identify(&image).unwrap();
+        assert_eq!(kernel.version.as_deref(), Some(r"6.6.6\u{1b}[31m\n\u{9b}"));
+    }
+
+    #[test]
+    fn the_last_unit_of_syssize_need_not_be_whole() {
+        let image = testing::bzimage();
+        let cut_off = |len: usize| identify(&image[..len]).unwrap().faults;
+        assert!(cut_off(image.len() - 15).is_empty());
+        let (needed, found) = (1024 + 3 * 16 + 1, 1024 + 3 * 16);
+        assert_eq!(cut_off(image.len() - 16), [problem::cut_off(needed, found)]);
+    }
+
+    #[test]
+    fn an_old_header_does_not_tell_the_machine() {
+        let mut image = testing::bzimage();
+        put(&mut image, 0x206, &0x20b_u16.to_le_bytes());
+        put(&mut image, 0x234, &[0, 0, 0, 0]);
+        check_change(
+            &testing::bzimage(),
+            &image,
+            expect!["bzImage, unknown, little-endian"],
+        );
+        put(&mut image, 0x206, &0x203_u16.to_le_bytes());
+        check_change(
+            &testing::bzimage(),
+            &image,
+            expect![[r#"
+                bzImage, unknown, little-endian
+                memory: None
+                cmdline: None"#]],
+        );
+    }
+
+    #[test]
+    fn a_bzimage_that_ends_in_its_header_is_cut_off() {
+        check(
+            &testing::bzimage()[..0x210],
+            expect![
+                "bzImage: the header needs 0x400 bytes, the file has 0x210; it was cut off: copy it again"
+            ],
+        );
+    }
+}

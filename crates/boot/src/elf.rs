@@ -225,3 +225,113 @@ const PT_INTERP: u32 = 3;
 const EM_386: u16 = 3;
 const EM_X86_64: u16 = 62;
 const EM_BPF: u16 = 247;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use crate::testing::{self, check, put};
+
+    #[test]
+    fn identifies_elf_kernels() {
+        check(
+            &testing::elf(21, 3, true),
+            expect![[r#"
+            ELF, ppc64, big-endian
+            version: None
+            length: 272 of 272, signed: false
+            memory: Some(12288)
+            cmdline: Some((2047, "COMMAND_LINE_SIZE of powerpc"))
+            faults: []
+        "#]],
+        );
+        check(
+            &testing::elf(62, 2, false),
+            expect![[r#"
+            ELF, x86_64, little-endian
+            version: None
+            length: 272 of 272, signed: false
+            memory: Some(12288)
+            cmdline: None
+            faults: []
+        "#]],
+        );
+        check(
+            &testing::elf(40, 2, false),
+            expect![[r#"
+            ELF, ELF machine 40, little-endian
+            version: None
+            length: 272 of 272, signed: false
+            memory: Some(12288)
+            cmdline: None
+            faults: []
+        "#]],
+        );
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_elf_file() {
+        let edit = |at: usize, bytes: &[u8], expected: Expect| {
+            let mut image = testing::elf(243, 2, false);
+            put(&mut image, at, bytes);
+            check(&image, expected);
+        };
+        edit(
+            4,
+            &[3],
+            expect!["not a kernel: EI_CLASS of the ELF header: expected 2 (64-bit), found 0x3"],
+        );
+        edit(
+            5,
+            &[0],
+            expect!["not a kernel: EI_DATA of the ELF header: expected 1 or 2, found 0x0"],
+        );
+        edit(
+            0x10,
+            &[9, 0],
+            expect![
+                "not a kernel: e_type of the ELF header: expected ET_EXEC (2) or ET_DYN (3), found 0x9"
+            ],
+        );
+        edit(
+            0x36,
+            &[32, 0],
+            expect!["not a kernel: e_phentsize of the ELF header: expected 56, found 0x20"],
+        );
+        edit(
+            0x38,
+            &[0, 0],
+            expect!["not a kernel: e_phnum of the ELF header: expected program headers, found 0x0"],
+        );
+        edit(
+            0x38,
+            &[0xff, 0xff],
+            expect!["not a kernel: e_phnum of the ELF header: expected at most 1000, found 0xffff"],
+        );
+        edit(
+            0x20,
+            &[0xff; 8],
+            expect![
+                "not a kernel: e_phoff of the ELF header: expected a table inside the file, found 0xffffffffffffffff"
+            ],
+        );
+        edit(
+            0x60,
+            &[0xff; 8],
+            expect![[r#"
+                ELF, riscv64, little-endian
+                version: None
+                length: 272 of 272, signed: false
+                memory: Some(12288)
+                cmdline: None
+                faults: ["the kernel needs 0xffffffffffffffff bytes, the file has 0x110: it was cut off, copy it again"]
+            "#]],
+        );
+        check(
+            &testing::elf(243, 2, false)[..0x30],
+            expect![
+                "ELF: the header needs 0x40 bytes, the file has 0x30; it was cut off: copy it again"
+            ],
+        );
+    }
+}

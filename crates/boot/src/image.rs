@@ -73,3 +73,62 @@ pub(crate) fn has_entry(head: Fields<'_>) -> bool {
 
 /// Length of the header.
 const HEADER_LEN: u64 = 0x40;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::identify;
+    use crate::testing::{self, ARM64, check, check_change, put, put_pe};
+
+    #[test]
+    fn identifies_arm64_images() {
+        check(
+            &testing::arm64(),
+            expect![[r#"
+            Image, arm64, little-endian
+            version: None
+            length: 512 of 512, signed: false
+            memory: Some(4096)
+            cmdline: Some((2047, "COMMAND_LINE_SIZE of arm64"))
+            faults: []
+        "#]],
+        );
+        let mut big = testing::arm64();
+        put(&mut big, 0x18, &[0xf]);
+        put_pe(&mut big, ARM64, 10, &[]);
+        check_change(
+            &testing::arm64(),
+            &big,
+            expect!["Image, arm64, big-endian"],
+        );
+        check(
+            &testing::arm64()[..0x3c],
+            expect![
+                "Image: the header needs 0x40 bytes, the file has 0x3c; it was cut off: copy it again"
+            ],
+        );
+    }
+
+    #[test]
+    fn identifies_riscv_images() {
+        check(
+            &testing::riscv64(),
+            expect![[r#"
+            Image, riscv64, little-endian
+            version: None
+            length: 512 of 512, signed: false
+            memory: Some(4096)
+            cmdline: Some((1023, "COMMAND_LINE_SIZE of riscv (512 in older kernels)"))
+            faults: []
+        "#]],
+        );
+        let mut old = testing::riscv64();
+        put(&mut old, 0x38, &[0; 4]);
+        assert_eq!(identify(&old).unwrap().arch, Some(Arch::Riscv64));
+        let mut new = testing::riscv64();
+        put(&mut new, 0x30, &[0; 8]);
+        assert_eq!(identify(&new).unwrap().arch, Some(Arch::Riscv64));
+    }
+}

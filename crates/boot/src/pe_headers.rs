@@ -137,4 +137,162 @@ impl PeKind {
 }
 
 /// Linux `include/linux/pe.h`.
-pub(crate) const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
+const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::identify;
+    use crate::testing::{self, AMD64, ARM64, check, check_change, put, put_pe, sign};
+
+    #[test]
+    fn identifies_a_signed_bzimage_with_padding_behind() {
+        let mut image = testing::bzimage();
+        put_pe(&mut image, AMD64, 10, &[(".text", 1024..1088)]);
+        sign(&mut image);
+        image.resize(image.len() + 400, 0);
+        check_change(
+            &testing::bzimage(),
+            &image,
+            expect!["length: 1104 of 1504, signed: true"],
+        );
+    }
+
+    /// Every way in which a PE header may be none, or lie.
+    fn with_damaged_pe(kernel: &[u8], machine: u16) -> Vec<Vec<u8>> {
+        let damaged = |damage: &dyn Fn(&mut Vec<u8>)| {
+            let mut image = kernel.to_vec();
+            put_pe(&mut image, machine, 10, &[(".text", 0x1c0..0x1d0)]);
+            damage(&mut image);
+            image
+        };
+        let certificates = testing::OPTIONAL + 112 + 4 * 8;
+        vec![
+            damaged(&|image| put(image, 0x3c, &[0; 4])),
+            damaged(&|image| put(image, 0x3c, &[0xff; 4])),
+            damaged(&|image| put(image, 0x40, b"NE")),
+            damaged(&|image| put(image, 0x46, &[0xff; 2])),
+            damaged(&|image| put(image, 0x54, &[0; 2])),
+            damaged(&|image| put(image, testing::OPTIONAL + 160 + 20, &[0xff; 4])),
+            // A certificate table that was cut off.
+            damaged(&|image| {
+                let end = image.len() as u32;
+                put(image, certificates, &end.to_le_bytes());
+                put(image, certificates + 4, &0x5f0_u32.to_le_bytes());
+            }),
+        ]
+    }
+
+    #[test]
+    fn a_kernel_with_damaged_pe_headers_is_a_kernel_with_a_fault() {
+        for (kernel, machine, arch) in [
+            (testing::bzimage(), AMD64, Arch::X86_64),
+            (testing::arm64(), ARM64, Arch::Arm64),
+            (testing::riscv64(), 0x5064, Arch::Riscv64),
+            (
+                testing::loongarch64(),
+                testing::LOONGARCH64,
+                Arch::LoongArch64,
+            ),
+        ] {
+            for (number, image) in with_damaged_pe(&kernel, machine).iter().enumerate() {
+                let kernel = identify(image).unwrap();
+                assert_eq!(kernel.arch, Some(arch), "{number}");
+                let is_it = |fault: &String| fault.starts_with("its PE headers are damaged");
+                assert!(kernel.faults.iter().any(is_it), "{arch} {number}");
+                let problems = kernel.check(&kernel.home());
+                assert!(!problems.iter().any(|it| it.is_refusal()), "{problems:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zboot_image_with_damaged_pe_headers_is_one() {
+        for image in with_damaged_pe(&testing::zboot(), ARM64) {
+            let error = identify(&image).unwrap_err();
+            assert!(error.look_alike().unwrap().is_for_parsers());
+            let name = "not a kernel but an EFI zboot image (zstd)";
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_kernel_does_not_become_one_by_damage() {
+        let mut image = testing::pe(AMD64, 10, &[(".text", b"x")]);
+        put(&mut image, 0x38, &LINUX_PE_MAGIC.to_le_bytes());
+        put(&mut image, 0x46, &[0xff; 2]);
+        check(
+            &image,
+            expect![
+                "not a kernel, and no well-formed PE file either: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0xf8 to 0x2800d0 of a file that ends at 0x600; is the file cut off?"
+            ],
+        );
+        put(&mut image, 0x3c, &[0; 4]);
+        check(
+            &image,
+            expect![
+                "not a kernel but an MS-DOS program (MZ, and no PE header); give a Linux kernel for a 64-bit machine"
+            ],
+        );
+    }
+
+    #[test]
+    fn a_certificate_table_inside_a_section_cuts_nothing() {
+        let mut image = testing::bzimage();
+        put_pe(&mut image, AMD64, 10, &[(".text", 1024..1088)]);
+        sign(&mut image);
+        put(
+            &mut image,
+            testing::OPTIONAL + 112 + 4 * 8,
+            &1032_u32.to_le_bytes(),
+        );
+        check_change(
+            &testing::bzimage(),
+            &image,
+            expect![[r#"
+                length: 1104 of 1104, signed: false
+                faults: ["its PE headers are damaged, so that no signature fits: certificate table at file offset 0x408: expected it behind the sections, which end at 0x440"]"#]],
+        );
+    }
+
+    #[test]
+    fn a_bzimage_with_broken_pe_headers_is_a_kernel() {
+        let mut image = testing::bzimage();
+        put_pe(&mut image, AMD64, 10, &[(".text", 1024..5000)]);
+        check_change(
+            &testing::bzimage(),
+            &image,
+            expect![[r#"faults: ["its PE headers are damaged, so that no signature fits: PointerToRawData of section 0 (.text) at file offset 0x10c: expected content inside the file, found 0x400 to 0x1388 of a file that ends at 0x440; is the file cut off?"]"#]],
+        );
+    }
+
+    #[test]
+    fn a_32_bit_bzimage_has_no_broken_pe_headers() {
+        let mut image = testing::bzimage();
+        put(&mut image, 0x236, &[0, 0]);
+        put_pe(&mut image, 0x14c, 10, &[]);
+        put(&mut image, testing::OPTIONAL, &0x10b_u16.to_le_bytes());
+        check_change(
+            &testing::bzimage(),
+            &image,
+            expect!["bzImage, x86, little-endian"],
+        );
+    }
+
+    #[test]
+    fn identifies_a_loongarch_kernel() {
+        check(
+            &testing::loongarch64(),
+            expect![[r#"
+            LoongArch PE, loongarch64, little-endian
+            version: None
+            length: 1536 of 1536, signed: false
+            memory: Some(4096)
+            cmdline: Some((4095, "COMMAND_LINE_SIZE of loongarch (512 in older kernels)"))
+            faults: []
+        "#]],
+        );
+    }
+}

@@ -44,3 +44,34 @@ impl Parmarea {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::{self, check, check_change, put};
+
+    #[test]
+    fn identifies_an_s390_image() {
+        check(
+            &testing::s390(),
+            expect![[r#"
+            s390 image, s390x, big-endian
+            version: Some("6.12.1-s390x (builder@host) #1 SMP")
+            length: 69632 of 69632, signed: false
+            memory: None
+            cmdline: Some((4094, "max_command_line_size of the kernel's parameter area"))
+            faults: []
+        "#]],
+        );
+        let mut old = testing::s390();
+        put(&mut old, 0x10428, &[0; 16]);
+        check_change(
+            &testing::s390(),
+            &old,
+            expect![[r#"
+                version: None
+                cmdline: Some((894, "LEGACY_COMMAND_LINE_SIZE of s390"))"#]],
+        );
+    }
+}

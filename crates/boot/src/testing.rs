@@ -4,6 +4,10 @@ use core::ops::Range;
 use std::error::Error;
 use std::iter;
 
+use expect_test::Expect;
+
+use crate::{Kernel, identify};
+
 /// Writes `bytes` at `at`, making room as needed.
 pub(crate) fn put(image: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     if image.len() < at + bytes.len() {
@@ -218,4 +222,45 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = iter::successors(Some(error), |&error| error.source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();
     texts.join(": ")
+}
+
+/// Returns what is known of an image.
+pub(crate) fn description(image: &[u8]) -> String {
+    let kernel = match identify(image) {
+        Ok(kernel) => kernel,
+        Err(error) => return chain(&error),
+    };
+    let Kernel {
+        format,
+        arch,
+        byte_order,
+        version,
+        len,
+        true_len,
+        memory_len,
+        cmdline_limit,
+        signed,
+        faults,
+        ..
+    } = kernel;
+    let limit = cmdline_limit.map(|limit| (limit.bytes, limit.source));
+    let arch = arch.map_or("unknown".to_owned(), |arch| arch.to_string());
+    format!(
+        "{format}, {arch}, {byte_order}\nversion: {version:?}\nlength: {true_len} of {len}, \
+         signed: {signed}\nmemory: {memory_len:?}\ncmdline: {limit:?}\nfaults: {faults:?}\n"
+    )
+}
+
+/// Compares what is known of an image.
+pub(crate) fn check(image: &[u8], expected: Expect) {
+    expected.assert_eq(&description(image));
+}
+
+/// Compares what is known of an image where it differs from that of `base`.
+pub(crate) fn check_change(base: &[u8], image: &[u8], expected: Expect) {
+    let (before, after) = (description(base), description(image));
+    let lines = before.lines().zip(after.lines());
+    let changed = lines.filter_map(|(before, after)| (before != after).then_some(after));
+    let changed: Vec<_> = changed.collect();
+    expected.assert_eq(&changed.join("\n"));
 }
