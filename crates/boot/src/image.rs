@@ -98,11 +98,7 @@ mod tests {
         let mut big = testing::arm64();
         put(&mut big, 0x18, &[0xf]);
         put_pe(&mut big, ARM64, 10, &[]);
-        check_change(
-            &testing::arm64(),
-            &big,
-            expect!["Image, arm64, big-endian"],
-        );
+        check_change(&testing::arm64(), &big, expect!["Image, arm64, big-endian"]);
         check(
             &testing::arm64()[..0x3c],
             expect![

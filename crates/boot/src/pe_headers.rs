@@ -264,7 +264,9 @@ mod tests {
         check_change(
             &testing::bzimage(),
             &image,
-            expect![[r#"faults: ["its PE headers are damaged, so that no signature fits: PointerToRawData of section 0 (.text) at file offset 0x10c: expected content inside the file, found 0x400 to 0x1388 of a file that ends at 0x440; is the file cut off?"]"#]],
+            expect![[
+                r#"faults: ["its PE headers are damaged, so that no signature fits: PointerToRawData of section 0 (.text) at file offset 0x10c: expected content inside the file, found 0x400 to 0x1388 of a file that ends at 0x440; is the file cut off?"]"#
+            ]],
         );
     }
 

@@ -13,7 +13,7 @@ use crate::headers::{
     SIZE_OF_IMAGE, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS,
 };
 use crate::read::wide;
-use crate::{ByteRanges, PeError, PeImage, Section};
+use crate::{ByteRanges, PeError, PeImage};
 
 impl PeImage {
     /// Returns which bytes go into this image's Authenticode digest: all but
@@ -27,19 +27,16 @@ impl PeImage {
     ///
     /// # Errors
     ///
-    /// No firmware would accept the image as signed: headers or raw data that pass the end, bytes behind the
-    /// certificate table, sections that overlap so much that the sum of their
-    /// sizes passes the end, or headers that contradict themselves.
+    /// No firmware would accept the image as signed: headers or raw data pass the
+    /// end, bytes lie behind the certificate table, sections overlap so much that
+    /// the sum of their sizes passes the end, or headers contradict themselves.
     pub fn authenticode_ranges(&self) -> Result<ByteRanges, PeError> {
         let certificates = self.certificates();
         let signed_end = match &certificates {
             Some(table) if table.end != self.file_len => {
-                return Err(PeError::authenticode(
-                    CERTIFICATE_TABLE,
-                    self.headers.directory_at(DIRECTORY_CERTIFICATES),
-                    "a table that ends with the file",
-                    table.end,
-                ));
+                let directory = self.headers.directory_at(DIRECTORY_CERTIFICATES);
+                let expected = "a table that ends with the file";
+                return refuse(Field(CERTIFICATE_TABLE, 0), directory, expected, table.end);
             }
             Some(table) => table.start,
             None => self.file_len,
@@ -52,11 +49,12 @@ impl PeImage {
         // last section: that is the specification's word.
         let rest = u64::from(self.headers.size_of_headers).saturating_add(hashed.sections);
         if rest > signed_end {
-            return Err(self.refuse(
+            return refuse(
                 SIZE_OF_HEADERS,
+                self.headers.optional,
                 "headers and sections that do not take more bytes than the file has",
                 rest,
-            ));
+            );
         }
         hashed.push(rest..signed_end);
         self.check_headers()?;
@@ -72,8 +70,8 @@ impl PeImage {
 
     /// Returns the file ranges behind the headers and before the certificate
     /// table that `covered`, this image's, leaves out: bytes that anybody can
-    /// change without a signature knowing. Firmware never loads them; whoever
-    /// reads the file as a whole does.
+    /// change without a signature knowing. Firmware never loads them; a reader of
+    /// the whole file does.
     #[must_use]
     pub fn uncovered(&self, covered: &ByteRanges) -> Vec<Range<u64>> {
         let signed_end = self.certificates().map_or(self.file_len, |it| it.start);
@@ -101,31 +99,34 @@ impl PeImage {
             .saturating_mul(DIRECTORY_LEN)
             .saturating_add(wide(DATA_DIRECTORIES.1));
         if room != used {
-            return Err(self.refuse(
+            return refuse(
                 NUMBER_OF_RVA_AND_SIZES,
+                self.headers.optional,
                 "as many directories, 16 at most, as SizeOfOptionalHeader has room for",
                 directories,
-            ));
+            );
         }
         let size = u64::from(headers.size_of_image);
         let table_end = headers.table.end.saturating_add(SECTION_HEADER_LEN);
         if size <= headers.size_of_headers.into() || size < table_end {
-            return Err(self.refuse(
+            return refuse(
                 SIZE_OF_IMAGE,
+                self.headers.optional,
                 "more than SizeOfHeaders, and room for one more section header",
                 size,
-            ));
+            );
         }
         self.sections().iter().try_for_each(|section| {
             let (address, offset) = (section.rva, section.pointer_to_raw_data());
+            let entry = headers.entry_at(section.index());
             let least = headers.size_of_headers;
             let expected = "raw data behind the headers, in the file and in memory";
             if section.size_of_raw_data() == 0 {
                 Ok(())
             } else if address < least {
-                Err(self.refuse_section(section, VIRTUAL_ADDRESS, expected, address))
+                refuse(VIRTUAL_ADDRESS, entry, expected, address)
             } else if offset < least {
-                Err(self.refuse_section(section, POINTER_TO_RAW_DATA, expected, offset))
+                refuse(POINTER_TO_RAW_DATA, entry, expected, offset)
             } else {
                 Ok(())
             }
@@ -136,22 +137,21 @@ impl PeImage {
         let size = u64::from(self.headers.size_of_headers);
         let check_sum = CHECK_SUM.behind(self.headers.optional);
         let directory = self.headers.directory_at(DIRECTORY_CERTIFICATES);
-        let has_directory = self.headers.directories.len() > DIRECTORY_CERTIFICATES;
         if size < self.headers.table.end || size > signed_end {
-            return Err(self.refuse(
+            return refuse(
                 SIZE_OF_HEADERS,
+                self.headers.optional,
                 "a size that covers the section table and lies inside the signed part of the file",
                 size,
-            ));
+            );
         }
+        let left_out = match self.headers.directories.len() > DIRECTORY_CERTIFICATES {
+            true => directory..directory.saturating_add(8),
+            false => size..size,
+        };
         hashed.push(0..check_sum);
-        let behind_check_sum = check_sum.saturating_add(4);
-        if has_directory {
-            hashed.push(behind_check_sum..directory);
-            hashed.push(directory.saturating_add(8)..size);
-        } else {
-            hashed.push(behind_check_sum..size);
-        }
+        hashed.push(check_sum.saturating_add(4)..left_out.start);
+        hashed.push(left_out.end..size);
         Ok(())
     }
 
@@ -165,12 +165,12 @@ impl PeImage {
         for section in sections {
             let raw_data = section.raw_data();
             if raw_data.end > signed_end {
-                return Err(self.refuse_section(
-                    section,
+                return refuse(
                     SIZE_OF_RAW_DATA,
+                    self.headers.entry_at(section.index()),
                     "raw data inside the signed part of the file",
                     section.size_of_raw_data(),
-                ));
+                );
             }
             hashed.sections = hashed
                 .sections
@@ -179,22 +179,17 @@ impl PeImage {
         }
         Ok(())
     }
+}
 
-    fn refuse_section(
-        &self,
-        section: &Section,
-        field: Field,
-        expected: &str,
-        found: u32,
-    ) -> PeError {
-        let at = field.behind(self.headers.entry_at(section.index()));
-        PeError::authenticode(field.0, at, expected, found.into())
-    }
-
-    fn refuse(&self, field: Field, expected: &str, found: u64) -> PeError {
-        let at = field.behind(self.headers.optional);
-        PeError::authenticode(field.0, at, expected, found)
-    }
+/// Refuses `field` of the header at `header`.
+fn refuse<T>(
+    field: Field,
+    header: u64,
+    expected: &str,
+    found: impl Into<u64>,
+) -> Result<T, PeError> {
+    let at = field.behind(header);
+    Err(PeError::authenticode(field.0, at, expected, found.into()))
 }
 
 #[derive(Default)]

@@ -29,7 +29,7 @@ mod references;
 mod table;
 
 use crate::headers::{CHARACTERISTICS, DIRECTORY_CERTIFICATES, SIZE_OF_IMAGE};
-use crate::read::wide;
+use crate::read::{len_of, wide};
 use crate::section::{CNT_INITIALIZED_DATA, MEM_READ};
 use crate::{PeError, Section, SectionName};
 use alloc::format;
@@ -66,12 +66,12 @@ pub fn attach(
     content: &[u8],
     options: EditOptions,
 ) -> Result<Vec<u8>, PeError> {
-    let name = SectionName::new(name)?;
+    let new_name = SectionName::new(name)?;
     let room = content.len().saturating_add(ROOM_FOR_PADDING);
     let mut draft = Draft::open(image, options, room)?;
-    match draft.find(&name) {
+    match draft.image.section(name).cloned() {
         Some(section) => draft.replace(&section, content)?,
-        None => draft.add(&name, content)?,
+        None => draft.add(&new_name, content)?,
     }
     draft.finish()
 }
@@ -85,31 +85,19 @@ pub fn attach(
 /// image is signed ([`PeError::is_signed`]) and the signature may not be dropped;
 /// data behind the section may not move.
 pub fn detach(image: &[u8], name: &str, options: EditOptions) -> Result<Vec<u8>, PeError> {
-    let name = SectionName::new(name)?;
+    let shown = SectionName::new(name)?;
     let mut draft = Draft::open(image, options, 0)?;
-    let section = draft
-        .find(&name)
-        .ok_or_else(|| PeError::new(format!("the image has no section {name}")))?;
-    draft.remove(&section)?;
+    let section = draft.image.section(name).cloned();
+    let missing = || PeError::new(format!("the image has no section {shown}"));
+    draft.remove(&section.ok_or_else(missing)?)?;
     draft.finish()
 }
 
 impl Draft {
-    fn find(&self, name: &SectionName) -> Option<Section> {
-        self.image
-            .sections()
-            .iter()
-            .find(|section| section.name == *name)
-            .cloned()
-    }
-
     fn add(&mut self, name: &SectionName, content: &[u8]) -> Result<(), PeError> {
         self.make_table_room()?;
         let raw_data = self.append_data(content)?;
-        let rva = align_up(
-            self.end_of_memory(None).max(self.size_of_image()),
-            self.section_alignment(),
-        );
+        let rva = self.free_address();
         let entry = self.image.headers.table.end;
         let count = self.image.sections().len();
         self.put("section table", entry, name.padded())?;
@@ -136,10 +124,7 @@ impl Draft {
             .filter(|&next| next > start)
             .min();
         let rva = match next {
-            Some(next) if next < end => align_up(
-                self.end_of_memory(None).max(self.size_of_image()),
-                self.section_alignment(),
-            ),
+            Some(next) if next < end => self.free_address(),
             _ => start,
         };
         self.place(index, rva, &raw_data, content.len())?;
@@ -160,17 +145,9 @@ impl Draft {
         self.unplace(section)?;
         self.remove_entry(section)?;
         if let Some(own) = own {
-            let kept = own
-                .full
-                .end
-                .saturating_sub(own.full.start)
-                .saturating_sub(own.len);
-            self.resize(
-                own.full.start,
-                own.full.end.saturating_sub(own.full.start),
-                kept,
-                "close the gap of a removed section",
-            )?;
+            let old = len_of(&own.full);
+            let purpose = "close the gap of a removed section";
+            self.resize(own.full.start, old, old.saturating_sub(own.len), purpose)?;
         }
         self.shrink_headers()
     }

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::read::{Block, Front, wide};
+use crate::read::{Block, Front, len_of, wide};
 use crate::{Machine, PeError, Section, SectionName, Subsystem};
 
 /// The fields of the headers that anyone here looks at, and where they are.
@@ -74,8 +74,7 @@ impl Headers {
 
     /// Reads the section table and checks that each content is in the file.
     pub(crate) fn read_sections(&self, file: &Front<'_>) -> Result<Vec<Section>, PeError> {
-        let table_len = self.table.end.saturating_sub(self.table.start);
-        let table = file.block("section table", self.table.start, table_len)?;
+        let table = file.block("section table", self.table.start, len_of(&self.table))?;
         let (entries, _none) = table.bytes.as_chunks::<SECTION_HEADER_BYTES>();
         (0..=u16::MAX)
             .zip(entries)

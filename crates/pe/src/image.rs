@@ -13,7 +13,7 @@ use crate::{PeError, ReadAt, Section};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Machine(pub u16);
 
-/// What runs an image; a file may say anything.
+/// The environment that runs an image; a file may have any value.
 ///
 /// Spec: PE format, "Windows Subsystem".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -338,7 +338,7 @@ proptest! {
                 let edited_view = PeImage::parse(&edited).unwrap();
                 for section in view.sections().iter().filter(|section| *section.name() != name) {
                     let old = section.content();
-                    // What lies in the headers changes with them.
+                    // Data in the headers changes with them.
                     if old.start < view.headers.size_of_headers.into() {
                         continue;
                     }

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::references::{Extent, Owner, overlap};
 use super::{align_down, align_up};
 use crate::headers::{POINTER_TO_RAW_DATA, SIZE_OF_HEADERS, SIZE_OF_RAW_DATA};
-use crate::read::wide;
+use crate::read::{len_of, wide};
 use crate::{PeError, Section};
 
 impl Draft {
@@ -35,7 +35,7 @@ impl Draft {
     ) -> Result<Range<u64>, PeError> {
         let alignment = self.file_alignment();
         let size = align_up(wide(content.len()), alignment);
-        let old = own.end.saturating_sub(own.start);
+        let old = len_of(own);
         let new = match own.end == self.len() {
             true => size,
             // The data behind keeps its alignment.
@@ -60,8 +60,7 @@ impl Draft {
             let entry = headers.entry_at(section.index());
             (section.raw_data(), SIZE_OF_RAW_DATA, entry)
         });
-        let size = u64::from(headers.size_of_headers).max(headers.table.end);
-        let own_claim = (0..size, SIZE_OF_HEADERS, headers.optional);
+        let own_claim = (0..self.headers_end(), SIZE_OF_HEADERS, headers.optional);
         let mut end = 0;
         for (target, field, header) in claims.chain([own_claim]) {
             if target.end.saturating_sub(self.len()) >= self.file_alignment() {
@@ -111,12 +110,14 @@ impl Draft {
             .all(|extent| extent.range.end <= own.start);
         if is_last {
             // The padding that `append_data` added in front of the section goes, too.
-            let headers =
-                u64::from(self.image.headers.size_of_headers).max(self.image.headers.table.end);
             let before = others()
                 .map(|extent| extent.range.end)
                 .filter(|&end| end <= own.start);
-            let end = before.max().unwrap_or(0).max(headers).min(own.start);
+            let end = before
+                .max()
+                .unwrap_or(0)
+                .max(self.headers_end())
+                .min(own.start);
             let is_padding = own.start == align_up(end, alignment) && self.is_zero(end..own.start);
             let start = if is_padding { end } else { own.start };
             return Ok(Removal {

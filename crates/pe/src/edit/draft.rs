@@ -14,9 +14,9 @@ use crate::{EditOptions, PeError, PeImage};
 
 /// Bytes of an image and the view of them, kept in step.
 pub(super) struct Draft {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     pub(super) image: PeImage,
-    format: Format,
+    pub(super) format: Format,
     keeps_checksum: bool,
 }
 
@@ -70,15 +70,13 @@ impl Draft {
         wide(self.bytes.len())
     }
 
-    pub(super) fn format(&self) -> Format {
-        self.format
+    /// Returns the end of the headers and of the section table.
+    pub(super) fn headers_end(&self) -> u64 {
+        let headers = &self.image.headers;
+        headers.table.end.max(headers.size_of_headers.into())
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Returns what the format is called if its file data must stay where it
+    /// Returns how the format is called if its file data must stay where it
     /// is.
     pub(super) fn fixed(&self) -> Option<&'static str> {
         match self.format {

@@ -73,11 +73,11 @@ impl Draft {
     ///
     /// Source: Linux, drivers/firmware/efi/libstub/zboot-header.S.
     pub(super) fn zboot_payload(&self) -> Option<Range<u64>> {
-        let Format::Zboot = self.format() else {
+        let Format::Zboot = self.format else {
             return None;
         };
-        let start = u64::from(u32_at(self.bytes(), ZBOOT_PAYLOAD_OFFSET.1)?);
-        let size = u64::from(u32_at(self.bytes(), ZBOOT_PAYLOAD_SIZE.1)?);
+        let start = u64::from(u32_at(&self.bytes, ZBOOT_PAYLOAD_OFFSET.1)?);
+        let size = u64::from(u32_at(&self.bytes, ZBOOT_PAYLOAD_SIZE.1)?);
         Some(start..start.saturating_add(size))
     }
 
@@ -155,7 +155,7 @@ impl Draft {
         let strings = start.saturating_add(symbols);
         let strings_len = usize::try_from(strings)
             .ok()
-            .and_then(|strings| u32_at(self.bytes(), strings));
+            .and_then(|strings| u32_at(&self.bytes, strings));
         // A file that ends behind the symbols has no strings.
         let end = strings.saturating_add(strings_len.unwrap_or(0).into());
         (start != 0).then_some(start..end)
@@ -180,7 +180,7 @@ impl Draft {
             // Pointers in the headers would be moved twice.
             .filter(|start| headers.table.end <= *start)
             .and_then(|start| {
-                let entries = slice(self.bytes(), start..start.saturating_add(size))?;
+                let entries = slice(&self.bytes, start..start.saturating_add(size))?;
                 Some((start, entries))
             })
             .ok_or_else(|| {

@@ -9,7 +9,7 @@ use crate::headers::{
     NUMBER_OF_SECTIONS, POINTER_TO_RAW_DATA, SECTION_HEADER_LEN, SIZE_OF_HEADERS, SIZE_OF_IMAGE,
     SIZE_OF_INITIALIZED_DATA, SIZE_OF_RAW_DATA, VIRTUAL_ADDRESS, VIRTUAL_SIZE,
 };
-use crate::read::wide;
+use crate::read::{len_of, wide};
 use crate::{PeError, Section};
 
 /// Section table and headers.
@@ -123,7 +123,7 @@ impl Draft {
         len: usize,
     ) -> Result<(), PeError> {
         let entry = self.image.headers.entry_at(index);
-        let size = raw_data.end.saturating_sub(raw_data.start);
+        let size = len_of(raw_data);
         for (field, value) in [
             (VIRTUAL_SIZE, wide(len)),
             (VIRTUAL_ADDRESS, rva),
@@ -198,7 +198,7 @@ impl Draft {
             .filter(move |section| section.index() != index)
     }
 
-    pub(super) fn section_alignment(&self) -> u64 {
+    fn section_alignment(&self) -> u64 {
         self.image.headers.section_alignment.into()
     }
 
@@ -214,6 +214,12 @@ impl Draft {
             .map(|section| section.addresses().end)
             .max()
             .unwrap_or(0)
+    }
+
+    /// Returns the first address behind everything where a section may lie.
+    pub(super) fn free_address(&self) -> u64 {
+        let end = self.end_of_memory(None).max(self.size_of_image());
+        align_up(end, self.section_alignment())
     }
 
     /// Returns the smallest size of an image that ends at `end`, with the
