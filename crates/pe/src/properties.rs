@@ -9,12 +9,8 @@ use proptest::sample::{Index, select};
 
 use crate::checksum::checksum;
 use crate::read::u32_at;
-use crate::testing::{Builder, Checksum, Zboot};
+use crate::testing::{Builder, Checksum, KEEP, Zboot};
 use crate::{EditOptions, PastEnd, PeImage, ReadAt, Section, attach, detach};
-
-const KEEP: EditOptions = EditOptions {
-    drop_signature: false,
-};
 
 const NAMES: [&str; 5] = [".osrel", ".cmdline", ".linux", ".initrd", ".bpf"];
 

@@ -1,8 +1,11 @@
 //! Builds images for the tests of this crate: small, but with everything in
 //! them that edits have to keep right.
 
+use expect_test::Expect;
+
 use crate::checksum::checksum;
 use crate::read::u32_at;
+use crate::{EditOptions, PeError, PeImage};
 
 /// The content of an image. [`Builder::default`] is a UEFI application for
 /// x86-64 with one section.
@@ -247,4 +250,50 @@ pub(crate) fn put(image: &mut [u8], at: usize, value: usize) {
 
 fn put_at_end(image: &mut [u8], at: usize) {
     put(image, at, image.len());
+}
+
+pub(crate) const KEEP: EditOptions = EditOptions {
+    drop_signature: false,
+};
+pub(crate) const DROP: EditOptions = EditOptions {
+    drop_signature: true,
+};
+
+/// Shows sections and header fields of the outcome of an edit.
+pub(crate) fn check(edited: Result<Vec<u8>, PeError>, expected: &Expect) {
+    let text = match edited {
+        Ok(image) => describe(&image),
+        Err(error) => format!("{error}\n"),
+    };
+    expected.assert_eq(&text);
+}
+
+pub(crate) fn describe(image: &[u8]) -> String {
+    let view = PeImage::parse(image).unwrap();
+    let mut text = format!(
+        "{:#x} bytes, headers {:#x}, image {:#x}, initialized {:#x}\n",
+        image.len(),
+        view.headers.size_of_headers,
+        view.headers.size_of_image,
+        view.headers.size_of_initialized_data,
+    );
+    for section in view.sections() {
+        let content = section.content();
+        let bytes = &image[content.start as usize..content.end as usize];
+        text += &format!(
+            "{:8} {:#x} at {:#x}, {:#x} at {:#x}, {:#x}: {:.12}\n",
+            section.name(),
+            section.virtual_size(),
+            section.rva,
+            section.size_of_raw_data(),
+            section.pointer_to_raw_data(),
+            section.characteristics,
+            bytes.escape_ascii().to_string(),
+        );
+    }
+    text
+}
+
+pub(crate) fn is_checksum_right(image: &[u8]) -> bool {
+    u32_at(image, 0x98) == Some(checksum(image, 0x98))
 }

@@ -145,3 +145,47 @@ pub(super) struct Removal {
     /// How many of them; the rest becomes zeros.
     pub(super) len: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::{Builder, KEEP, check};
+    use crate::{attach, detach};
+
+    #[test]
+    fn a_shared_section_leaves_its_bytes() {
+        let mut image = Builder::uki().build();
+        // .cmdline and .osrel become the same bytes.
+        let osrel = 0x148 + 40;
+        let entry: Vec<u8> = image[osrel + 8..osrel + 36].to_vec();
+        image[osrel + 48..osrel + 76].copy_from_slice(&entry);
+        let edited = detach(&image, ".osrel", KEEP).unwrap();
+        assert_eq!(edited.len(), image.len() - 0x200, "only the headers shrink");
+        check(
+            Ok(edited),
+            &expect![[r#"
+            0x143e bytes, headers 0x200, image 0x9000, initialized 0xe00
+            .text    0x123 at 0x4000, 0x200 at 0x200, 0x60000020: \x90\x90\x90
+            .cmdline 0x8 at 0x5000, 0x200 at 0x400, 0x40000040: ID=test\n
+            .linux   0x777 at 0x7000, 0x800 at 0x800, 0x40000040: \x00\x01\x02
+            .initrd  0x400 at 0x8000, 0x400 at 0x1000, 0x40000040: \xcd\xcd\xcd
+        "#]],
+        );
+    }
+
+    #[test]
+    fn raw_data_cut_off_in_its_padding_is_padded() {
+        let mut image = Builder::default().build();
+        image.truncate(0x210);
+        let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+        check(
+            Ok(edited),
+            &expect![[r#"
+            0x600 bytes, headers 0x200, image 0x3000, initialized 0x200
+            .text    0x4 at 0x1000, 0x200 at 0x200, 0x60000020: code
+            .bpf     0x1 at 0x2000, 0x200 at 0x400, 0x40000040: x
+        "#]],
+        );
+    }
+}

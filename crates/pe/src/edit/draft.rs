@@ -289,3 +289,127 @@ fn clamp(at: u64, len: usize) -> usize {
 fn slice_mut(bytes: &mut [u8], range: Range<u64>) -> Option<&mut [u8]> {
     bytes.get_mut(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::read::u32_at;
+    use crate::testing::{Builder, Checksum, DROP, KEEP, check, is_checksum_right, put};
+    use crate::{PeImage, attach, detach};
+
+    /// Makes `builder`'s image look like a kernel of fixed layout.
+    fn kernel(builder: &Builder, magic: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut image = builder.build();
+        for (at, magic) in magic {
+            image[*at..at + magic.len()].copy_from_slice(magic);
+        }
+        image
+    }
+
+    #[test]
+    fn kernels_of_fixed_layout_only_get_what_moves_nothing() {
+        let roomy = Builder {
+            e_lfanew: 0x48,
+            spare_entries: 4,
+            overlay: b"odd".to_vec(),
+            ..Builder::default()
+        };
+        let kernels: [&[(usize, &[u8])]; 5] = [
+            &[(0x1fe, b"\x55\xaa"), (0x202, b"HdrS")],
+            &[(0x38, b"ARM\x64")],
+            &[(0x30, b"RISCV\0\0\0")],
+            &[(0x38, b"RSC\x05")],
+            &[(0x38, b"\xcd\x23\x82\x81")],
+        ];
+        let mut texts = String::new();
+        for magic in kernels {
+            let full = Builder {
+                e_lfanew: 0xc0,
+                ..Builder::default()
+            };
+            let refused = attach(&kernel(&full, magic), ".bpf", b"x", KEEP).err();
+            texts += &format!("{}\n", refused.unwrap());
+
+            let image = kernel(&roomy, magic);
+            let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+            assert_eq!(edited[0x200..image.len()], image[0x200..]);
+            let more = attach(&edited, ".bpf2", b"y", KEEP).unwrap();
+            texts += &format!("{}\n", detach(&more, ".bpf", KEEP).err().unwrap());
+            assert_eq!(detach(&more, ".bpf2", KEEP).unwrap(), edited);
+        }
+        expect![[r#"
+            file data from file offset 0x1f0 on would have to move to make room in the section table, but the layout of a bzImage is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a bzImage is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of an arm64 Image is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of an arm64 Image is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of a riscv Image is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a riscv Image is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of a riscv Image is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a riscv Image is fixed
+            file data from file offset 0x200 on would have to move to make room in the section table, but the layout of a Linux kernel is fixed
+            file data from file offset 0xa00 on would have to move to close the gap of a removed section, but the layout of a Linux kernel is fixed
+        "#]].assert_eq(&texts);
+    }
+
+    #[test]
+    fn signed_images_are_refused_or_lose_their_signature() {
+        let builder = Builder::zboot();
+        let plain = builder.build();
+        let mut image = plain.clone();
+        builder.put_certificates(&mut image, &[0x30; 16]);
+        check(
+            attach(&image, ".bpf", b"x", KEEP),
+            &expect![[r#"
+            the image is signed (certificate table at file offset 0x600 to 0x610) and editing breaks the signature: have it dropped, and sign the result again
+        "#]],
+        );
+        check(
+            detach(&image, ".payload", KEEP),
+            &expect![[r#"
+            the image is signed (certificate table at file offset 0x600 to 0x610) and editing breaks the signature: have it dropped, and sign the result again
+        "#]],
+        );
+        let edited = attach(&image, ".bpf", b"x", DROP).unwrap();
+        assert_eq!(edited, attach(&plain, ".bpf", b"x", KEEP).unwrap());
+    }
+
+    #[test]
+    fn data_behind_a_dropped_signature_stays() {
+        let builder = Builder::default();
+        let mut image = builder.build();
+        builder.put_certificates(&mut image, &[0x30; 16]);
+        image.extend(b"behind");
+        let edited = attach(&image, ".bpf", b"x", DROP).unwrap();
+        assert!(edited.ends_with(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0behind"));
+        assert_eq!(PeImage::parse(&edited).unwrap().certificates(), None);
+        // A table with a section in it cannot go.
+        put(&mut image, builder.directory(4), 0x200);
+        check(
+            attach(&image, ".bpf", b"x", DROP),
+            &expect![[r#"
+            certificate table (data directory 4) at file offset 0xe8: expected a table with no other data in it, found 0x200
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_checksum_is_right_if_it_was() {
+        let edited = |checksum| {
+            let image = Builder {
+                checksum,
+                ..Builder::uki()
+            }
+            .build();
+            let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+            assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+            (
+                is_checksum_right(&edited),
+                u32_at(&edited, 0x98) == u32_at(&image, 0x98),
+            )
+        };
+        assert_eq!(edited(Checksum::Right), (true, false));
+        assert_eq!(edited(Checksum::Stale), (false, true));
+        assert_eq!(edited(Checksum::Zero), (false, true));
+    }
+}

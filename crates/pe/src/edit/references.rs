@@ -242,3 +242,106 @@ const ZBOOT_PAYLOAD_SIZE: Field = Field("zboot payload size", 12);
 const DEBUG_ENTRY_LEN: usize = 28;
 const DEBUG_SIZE: Field = Field("SizeOfData of the debug directory", 16);
 const DEBUG_POINTER: Field = Field("PointerToRawData of the debug directory", 24);
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::read::u32_at;
+    use crate::testing::{Builder, KEEP, Zboot, check, put};
+    use crate::{PeImage, attach, detach};
+
+    #[test]
+    fn pointers_follow_data_that_moves() {
+        let full = Builder {
+            directories: 7,
+            e_lfanew: 0xa8,
+            first_rva: 0x1000,
+            zboot: Some(Zboot {
+                payload: b"payload".to_vec(),
+                in_section: false,
+            }),
+            sections: vec![(".text", b"text".to_vec()), (".data", b"data".to_vec())],
+            debug_data: b"debug data".to_vec(),
+            symbols: 1,
+            overlay: b"overlay".to_vec(),
+            ..Builder::default()
+        };
+        let image = full.build();
+        let view = PeImage::parse(&image).unwrap();
+        assert_eq!(view.headers.size_of_headers, 0x200, "the table is full");
+        let edited = attach(&image, ".bpf", b"parser", KEEP).unwrap();
+        assert_eq!(
+            PeImage::parse(&edited).unwrap().headers.size_of_headers,
+            0x400
+        );
+        let at = |pointer: u32| &edited[pointer as usize..];
+        assert!(
+            at(u32_at(&edited, 8).unwrap()).starts_with(b"payload"),
+            "DOS header"
+        );
+        let symbols = u32_at(&edited, full.e_lfanew + 12).unwrap();
+        assert!(at(symbols).starts_with(b"ssssssssssssssssss\x08\0\0\0str\0"));
+        let debug = PeImage::parse(&edited)
+            .unwrap()
+            .section(".debugd")
+            .unwrap()
+            .content();
+        let debug_data = u32_at(at(debug.start as u32), 24).unwrap();
+        assert!(at(debug_data).starts_with(b"debug data"));
+        assert!(edited.ends_with(b"overlay"));
+        assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+    }
+
+    #[test]
+    fn an_address_behind_a_content_is_not_in_its_padding() {
+        // In the file .text has 0x1000 bytes, in memory the directory follows.
+        let builder = Builder {
+            file_alignment: 0x1000,
+            section_alignment: 0x200,
+            first_rva: 0x4000,
+            e_lfanew: 0x1000 - 24 - 240 - 80,
+            debug_data: b"debug data".to_vec(),
+            ..Builder::default()
+        };
+        let image = builder.build();
+        let edited = attach(&image, ".bpf", b"x", KEEP).unwrap();
+        let debug_data = u32_at(&edited, 0x3000 + 24).unwrap() as usize;
+        assert_eq!(edited[debug_data..], *b"debug data");
+    }
+
+    #[test]
+    fn a_debug_directory_in_the_headers_is_refused() {
+        let mut image = Builder::uki().build();
+        put(&mut image, 0xfc, 0x100); // its size; its address is 0
+        check(
+            attach(&image, ".linux", &[0; 0x1000], KEEP),
+            &expect![[r#"
+            debug directory (data directory 6) at file offset 0xf8: expected an address whose bytes are in the file, behind the section table, found 0x0
+        "#]],
+        );
+    }
+
+    #[test]
+    fn zboot_payloads_that_lie_are_refused() {
+        let lie = |offset, size| {
+            let mut image = Builder::zboot().build();
+            put(&mut image, 8, offset);
+            put(&mut image, 12, size);
+            attach(&image, ".bpf", b"x", KEEP)
+        };
+        check(
+            lie(0x400, 0x201),
+            &expect![[r#"
+            zboot payload offset at file offset 0x8: expected bytes inside the file, found 0x400 to 0x601 of a file that ends at 0x600; is the file cut off?
+        "#]],
+        );
+        check(
+            lie(0xffff_ffff, 0xffff_ffff),
+            &expect![[r#"
+            zboot payload offset at file offset 0x8: expected bytes inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x600; is the file cut off?
+        "#]],
+        );
+        lie(0x400, 0x200).unwrap();
+    }
+}

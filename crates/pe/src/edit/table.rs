@@ -232,3 +232,72 @@ impl Draft {
 }
 
 const TABLE_ROOM: &str = "make room in the section table";
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::{Builder, KEEP, check};
+    use crate::{attach, detach};
+
+    #[test]
+    fn headers_grow_where_data_may_move() {
+        let mut full = Builder {
+            e_lfanew: 0x78,
+            ..Builder::uki()
+        };
+        full.sections.truncate(3);
+        let image = full.build();
+        let edited = attach(&image, ".bpf", b"parser", KEEP).unwrap();
+        check(
+            Ok(edited.clone()),
+            &expect![[r#"
+                0xc3e bytes, headers 0x400, image 0x8000, initialized 0x600
+                .text    0x123 at 0x4000, 0x200 at 0x400, 0x60000020: \x90\x90\x90
+                .osrel   0x8 at 0x5000, 0x200 at 0x600, 0x40000040: ID=test\n
+                .cmdline 0x5 at 0x6000, 0x200 at 0x800, 0x40000040: quiet
+                .bpf     0x6 at 0x7000, 0x200 at 0xa00, 0x40000040: parser
+            "#]],
+        );
+        assert_eq!(detach(&edited, ".bpf", KEEP).unwrap(), image);
+    }
+
+    #[test]
+    fn headers_do_not_grow_into_the_first_section() {
+        let image = Builder {
+            section_alignment: 0x200,
+            first_rva: 0x200,
+            e_lfanew: 0xa0,
+            ..Builder::default()
+        };
+        let sections = vec![(".text", vec![1]), (".a", vec![2])];
+        let image = Builder {
+            sections,
+            directories: 16,
+            ..image
+        }
+        .build();
+        check(
+            attach(&image, ".bpf", b"x", KEEP),
+            &expect![[r#"
+            the section table has no room: SizeOfHeaders would become 0x400 and pass the first section's address 0x200
+        "#]],
+        );
+    }
+
+    #[test]
+    fn header_data_is_not_overwritten() {
+        let mut image = Builder {
+            spare_entries: 1,
+            ..Builder::default()
+        }
+        .build();
+        image[0x148 + 79] = 1;
+        check(
+            attach(&image, ".bpf", b"x", KEEP),
+            &expect![[r#"
+            the section table has no room: its next entry would be at file offset 0x170, where other data of the headers lies and cannot move
+        "#]],
+        );
+    }
+}
