@@ -34,7 +34,6 @@ pub(crate) fn run() -> Result<()> {
     let mut notes = text::long_files(&tree)?;
     notes.extend(crates::notes(&tree, &described)?);
     notes.extend(circles::notes(&packages));
-    notes.extend(wings::notes(&packages));
     let mut findings = crates::check(&tree, &described)?;
     findings.extend(circles::check(&packages));
     findings.extend(wings::check(&packages));

@@ -5,32 +5,21 @@
 //! Those files use no wing, but for the crate's root, which exports names.
 
 use super::arrows::{arrows, join};
-use super::modules::Package;
+use super::modules::{Modules, Package};
 use super::tree::Finding;
 
-/// The wings of each crate that has some, from left to right, and the wrong arrows that are left.
-/// The number only falls.
-const WINGS: [(&str, &[&str], usize); 1] = [("bpf", &["load", "verify", "run", "guest"], 12)];
+/// The wings of each crate that has some, from left to right.
+const WINGS: [(&str, &[&str]); 1] = [("bpf", &["load", "verify", "run", "guest"])];
 const ROOT: &str = "lib.rs";
 
-/// The arrows that run from right to left, or from a shared file into a wing, where a crate has more
-/// of them than are left.
+/// The arrows that run from right to left, or from a shared file into a wing, and the wings that
+/// are no more.
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
-    all(packages, |wrong, left| wrong > left)
-}
-
-/// The arrows that are left.
-pub(super) fn notes(packages: &[Package]) -> Vec<Finding> {
-    all(packages, |wrong, left| wrong <= left)
-}
-
-fn all(packages: &[Package], is_asked: impl Fn(usize, usize) -> bool) -> Vec<Finding> {
-    let of = |name: &str| packages.iter().find(|package| package.name == name);
-    WINGS
+    let wings = |package: &Package| WINGS.iter().find(|(name, _)| *name == package.name);
+    packages
         .iter()
-        .filter_map(|(name, wings, left)| Some((wrong(of(name)?, wings), *left)))
-        .filter(|(wrong, left)| is_asked(wrong.len(), *left))
-        .flat_map(|(wrong, _)| wrong)
+        .filter_map(|package| Some((package, wings(package)?.1)))
+        .flat_map(|(package, wings)| [wrong(package, wings), absent(package, wings)].concat())
         .collect()
 }
 
@@ -54,6 +43,26 @@ fn wrong(package: &Package, wings: &[&str]) -> Vec<Finding> {
                     wings.join(", "),
                 ),
             )
+        })
+        .collect()
+}
+
+/// A wing without a file checks nothing.
+fn absent(package: &Package, wings: &[&str]) -> Vec<Finding> {
+    let has = |wing: &str| {
+        let src = format!("{}/src/", package.folder);
+        let mut modules = package.targets.iter().flat_map(Modules::iter);
+        modules.any(|(_, module)| {
+            let file = module.file.strip_prefix(&src);
+            file.is_some_and(|file| is_in(file, wing))
+        })
+    };
+    wings
+        .iter()
+        .filter(|wing| !has(wing))
+        .map(|wing| {
+            let what = format!("has no wing {wing}: name its wings in {}", file!());
+            Finding::new(&package.folder, what)
         })
         .collect()
 }
@@ -91,7 +100,10 @@ mod tests {
             let one = files.iter_mut().find(|(name, _)| name == file);
             one.unwrap().1 = text;
         }
-        let lines: String = wrong(&Package::of(&files).unwrap(), &["one", "two"])
+        let package = Package::of(&files).unwrap();
+        let wings = ["one", "two"];
+        let lines: String = [wrong(&package, &wings), absent(&package, &wings)]
+            .concat()
             .iter()
             .map(|finding| format!("{}: {}\n", finding.file, finding.what))
             .collect();
@@ -140,6 +152,20 @@ mod tests {
                 "pub mod b; #[cfg(test)] mod tests { use crate::one::a::A; }",
             )],
             &expect![""],
+        );
+    }
+
+    #[test]
+    fn a_wing_has_a_file() {
+        check(
+            &[
+                ("lib.rs", "mod one; mod onerous;"),
+                ("one.rs", "pub mod a;"),
+                ("one/a.rs", ""),
+            ],
+            &expect![[r#"
+                crates/x: has no wing two: name its wings in xtask/src/tidy/wings.rs
+            "#]],
         );
     }
 }
