@@ -2,8 +2,8 @@
 //! that a loaded parser knows: maps, functions, helpers, kfuncs, and the fields
 //! that CO-RE relocations were about.
 //!
-//! What is no instruction is shown as its bytes: a listing is for people who
-//! want to know what is wrong with one.
+//! A slot that holds no instruction appears as its bytes: a listing is for
+//! people who look for the fault.
 #![cfg_attr(
     not(test),
     warn(
@@ -29,12 +29,12 @@ pub struct Line {
     pub slot: u32,
     /// Its encoding; a wide one has two slots.
     pub code: Vec<Insn>,
-    /// What jumps and calls that lead here call it: a function's name, or `L1`
+    /// The name of the slot in jumps and calls that lead here: a function's, or `L1`
     /// and so on.
     pub label: Option<String>,
     /// The instruction, such as `r1 = *(u32 *)(r2 + 0x10)`.
     pub text: String,
-    /// What else is known: the field that is accessed, why it would trap.
+    /// Further facts: the field that is accessed, why it would trap.
     pub note: Option<String>,
 }
 

@@ -67,7 +67,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) code: u8,
-    /// The values of other fields that tell it from operations of this opcode
+    /// The values of other fields that distinguish it from operations of this opcode
     /// further down.
     when: &'static [(Field, i64)],
     pub(crate) op: Op,
@@ -154,7 +154,7 @@ macro_rules! operations {
         four { $($kind4:ident $code4:literal $([$field4:ident $value4:literal])?
             $k:ident $x:ident $k32:ident $x32:ident $text4:literal;)* }
     ) => {
-        /// What an operation does. `K` takes the immediate, `X` the source
+        /// The action of an operation. `K` uses the immediate, `X` the source
         /// register; `32` is the form on half registers.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Op { $($op,)* $($k, $x, $k32, $x32,)* }

@@ -113,7 +113,7 @@ fn stage(image: &Rope) -> Unfolded {
     unfold(input, &options, &mut store, &mut Budget::default()).expect("a sound image")
 }
 
-/// Prints what one load costs the machine, as wait4(2) tells it. The worker's
+/// Prints what one load costs the machine, as wait4(2) reports it. The worker's
 /// memory counts if it is more than the parent's.
 fn tell_cost(what: &str, command: &Command) {
     const WAIT: &str = "import resource, subprocess, sys

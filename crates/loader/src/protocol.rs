@@ -1,4 +1,4 @@
-//! What the parent and its worker say to each other.
+//! The messages between the parent and its worker.
 //!
 //! Frames are JSON; descriptors travel beside them. The parent asks with a
 //! [`Request`], the worker answers with [`Event`]s. Bytes of images never go
@@ -42,10 +42,10 @@ pub(crate) const LIMITS: FrameLimits = FrameLimits {
 /// Images with several kernels and initrds have them for a few profiles.
 pub(crate) const CUTS_MAX: usize = 32;
 
-/// What the parent asks for.
+/// A request of the parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// What to trust. The descriptor is the bundle with its files.
+    /// The keys to trust. The descriptor is the bundle with its files.
     Trust(Box<Verification>),
     /// Where to cut the image that the descriptor is, of `len` bytes, and what
     /// to hash of it. It fails for what is refused however it is looked at, so
@@ -64,7 +64,7 @@ pub(crate) enum Request {
     Output,
 }
 
-/// What the worker answers and asks for.
+/// An answer or a request of the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
     /// The answer to [`Request::Look`].
@@ -101,7 +101,7 @@ impl Event {
     }
 }
 
-/// What is trusted, and what to do about what is not.
+/// The trusted keys, and the treatment of everything else.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Verification {
     /// How images that nobody trusts are treated.
@@ -119,7 +119,7 @@ pub(crate) struct Verification {
     pub(crate) checks: Checks,
 }
 
-/// What a caller trusts.
+/// The trust of a caller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Trusted {
     /// All of a file.
@@ -133,7 +133,7 @@ pub(crate) enum Trusted {
 pub(crate) struct Job {
     /// Where the image is, for reports.
     pub(crate) path: String,
-    /// What layer paths call it.
+    /// Its name in layer paths.
     pub(crate) name: String,
     /// The image.
     pub(crate) image: Vec<Span>,
@@ -159,7 +159,7 @@ pub(crate) struct Job {
     pub(crate) panic: bool,
     /// The budget.
     pub(crate) budget: Budget,
-    /// What it is for.
+    /// Its purpose.
     pub(crate) purpose: Purpose,
 }
 
@@ -191,19 +191,19 @@ impl Span {
     }
 }
 
-/// What came of an unfolding.
+/// The result of an unfolding.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// The report for people.
     pub(crate) text: String,
     /// The report for machines.
     pub(crate) document: Value,
-    /// What is worth a look.
+    /// Things worth a look.
     #[serde(deserialize_with = "line::lines")]
     pub(crate) warnings: Vec<String>,
     /// Whether a parser ran.
     pub(crate) unfolded: bool,
-    /// What the kernel is, or why it is none.
+    /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Identity, Failure>,
     pub(crate) kernel: Vec<Span>,
     /// Absent is `None`.
@@ -229,19 +229,19 @@ impl Answer {
     }
 }
 
-/// What the parent has to know of a kernel.
+/// The facts about a kernel that the parent needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// It is for x86_64, where a missing initrd has to be stood in for.
     pub(crate) x86_64: bool,
-    /// What the machine of the [`Job`] would say against it.
+    /// The objections of the machine of the [`Job`].
     pub(crate) problems: Vec<Objection>,
 }
 
 /// Something that a machine would say against a kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Objection {
-    /// What it is.
+    /// The objection.
     #[serde(deserialize_with = "line::line")]
     pub(crate) text: String,
     /// It would refuse; otherwise it may.

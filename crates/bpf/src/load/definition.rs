@@ -41,7 +41,7 @@ pub(super) fn read(
         .into_map(name)
 }
 
-/// What a definition says.
+/// The content of a definition.
 #[derive(Debug, Default)]
 pub(super) struct Definition {
     /// Linux `enum bpf_map_type`.

@@ -4,8 +4,8 @@
 //!
 //! The answers are those of libbpf's loader for tracing programs: maps come
 //! from `.maps` and the data sections, programs from sections named after what
-//! they attach to, functions from `.text`. What a patched kernel would not load
-//! is refused here too.
+//! they attach to, functions from `.text`. This module
+//! refuses an object that a patched kernel would not load.
 //!
 //! An object is untrusted: nothing in it makes this module panic, and its time
 //! and memory are bounded by the object's length and [`limits`](super::limits).

@@ -1,4 +1,4 @@
-//! What the host offers under the names that a parser uses: hooks and kfuncs.
+//! The host's offer under the names that a parser uses: hooks and kfuncs.
 
 use std::collections::HashMap;
 

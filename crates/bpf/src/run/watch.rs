@@ -10,7 +10,7 @@ use crate::guest::memory::{Access, Memory};
 use crate::guest::trace::{self, Touched};
 use crate::ops::Kind;
 
-/// The instruction that is at work, to be told when it is over.
+/// The instruction that is at work, to be reported when it is over.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     begun: Option<Begun>,
@@ -21,7 +21,7 @@ struct Begun {
     slot: u32,
     depth: usize,
     regs: [u64; 16],
-    /// What it reads or writes: where, and how many bytes.
+    /// The memory that it reads or writes: where, and how many bytes.
     access: Option<(Access, u64, u8)>,
 }
 
@@ -38,7 +38,7 @@ impl Pending {
 }
 
 impl<'a> Machine<'a> {
-    /// Tells the instruction that is over, if one is.
+    /// Reports the instruction that is over, if one is.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_step(&mut self, pending: &mut Pending, regs: &[u64; 16]) {
@@ -66,7 +66,7 @@ impl<'a> Machine<'a> {
         });
     }
 
-    /// Tells that `callee` is about to be called by step `step`.
+    /// Reports that `callee` is about to be called by step `step`.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_call(&mut self, callee: Callee, args: [u64; 5], step: usize) {
@@ -82,7 +82,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Tells that `callee` has returned `r0`.
+    /// Reports that `callee` has returned `r0`.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_return(&mut self, callee: Callee, r0: u64) {

@@ -34,7 +34,7 @@ pub enum Policy {
     Off,
 }
 
-/// What of a machine decides about [`Policy::Auto`].
+/// The facts of a machine that decide about [`Policy::Auto`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BootState {
     /// How it was booted.
@@ -117,7 +117,7 @@ impl From<&Path> for TrustSource {
     }
 }
 
-/// What the file says, or flags: `None` where nothing is said.
+/// The settings of the file, or of flags: `None` where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// How much verification is asked for.

@@ -1,6 +1,6 @@
-//! What to trust, and what to do about signatures: from the command line, the
-//! configuration, and the state of the machine. Files are only read here; what
-//! is in them is for the worker.
+//! The trusted keys and the policy for signatures: from the command line, the
+//! configuration, and the state of the machine. This module only reads files;
+//! the worker interprets them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -65,10 +65,10 @@ pub(crate) fn verification(
     Ok(Some((verification, bundle)))
 }
 
-/// What is known of a machine where no flag says otherwise.
+/// The state of a machine where no flag says otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
-    /// What is done about signatures.
+    /// The treatment of signatures.
     pub(crate) enforcement: Enforcement,
     /// How it was booted, if that can be read.
     pub(crate) secure_boot: Option<SecureBoot>,

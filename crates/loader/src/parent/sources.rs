@@ -1,4 +1,4 @@
-//! What the parent holds of an unfolding: the descriptors behind the spans that
+//! The parent's part of an unfolding: the descriptors behind the spans that
 //! its worker answers with.
 
 use std::fmt;
@@ -28,7 +28,7 @@ pub(crate) struct CheckedSpans {
 /// an output.
 const SOURCES_MAX: usize = 1 << 16;
 
-/// What backs a source.
+/// The bytes behind a source.
 #[derive(Debug)]
 enum Backing {
     /// Sealed memory: a part of a snapshot, or a stream that was read.
@@ -40,7 +40,7 @@ enum Backing {
     Growable(GrowableFile),
     /// Such a part with something behind it, sealed.
     Grown(SealedFile, Moved),
-    /// What the worker is writing.
+    /// The output that the worker is writing.
     Shared(SharedMemfd),
     /// A file as it lies on disk, and its length when it was opened.
     File(File, u64),

@@ -36,7 +36,7 @@ pub(crate) fn log_max(verbose: u8, log_lines: u32) -> u64 {
     LOG_BASE + u64::from(verbose) * u64::from(log_lines) * PRINTED
 }
 
-/// What is left of a log.
+/// The rest of a log's bound.
 #[derive(Debug)]
 pub(crate) struct LogLeft(AtomicU64);
 

@@ -44,9 +44,9 @@ pub(crate) struct Outcome {
     pub(crate) cmdline: Option<Vec<u8>>,
     /// How it went.
     pub(crate) report: Report,
-    /// What is known of the layers' signatures.
+    /// The reports about the layers' signatures.
     pub(crate) signatures: Vec<SignatureReport>,
-    /// What else is worth a look.
+    /// Other things worth a look.
     notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the worker's ropes are made of: descriptors that the parent gave.
+//! The sources of the worker's ropes: descriptors that the parent gave.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
