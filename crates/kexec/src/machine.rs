@@ -5,14 +5,16 @@
 //! without this or that, and containers hide a lot.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustix::system::Uname;
+use serde::{Serialize, Serializer};
 
 /// The running kernel's state, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MachineState {
     /// `uname -r`.
@@ -20,10 +22,13 @@ pub struct MachineState {
     /// `uname -m`: `x86_64`, `aarch64`, `riscv64`, ...
     pub machine: Option<String>,
     /// Bytes in a page of memory.
+    #[serde(skip)]
     pub page_size: Option<u64>,
     /// Whether an x86 processor runs with 5-level paging.
+    #[serde(skip)]
     pub five_level_paging: Option<bool>,
     /// Whether the UEFI firmware is 32-bit.
+    #[serde(skip)]
     pub efi_32bit: Option<bool>,
     /// Whether the running kernel was built with kexec (`CONFIG_KEXEC_CORE`).
     pub kexec: Option<bool>,
@@ -43,14 +48,18 @@ pub struct MachineState {
     pub cap_sys_boot: Option<bool>,
     /// Whether this process is in a user namespace, where that counts for
     /// nothing.
+    #[serde(skip)]
     pub(crate) user_namespace: Option<bool>,
     /// How far the kernel distrusts root.
     pub lockdown: Option<Lockdown>,
     /// Whether LoadPin lets the kernel read files of one file system only.
+    #[serde(skip)]
     pub(crate) loadpin: Option<bool>,
     /// Whether IMA asks for a signature on a kernel that is loaded.
+    #[serde(skip)]
     pub(crate) ima_appraises_kexec: Option<bool>,
     /// The options that the running kernel was built with.
+    #[serde(skip)]
     pub(crate) config: Option<KernelConfig>,
     /// Whether systemd runs this machine.
     pub systemd: bool,
@@ -74,8 +83,24 @@ pub enum LoadLimit {
     Left(u32),
 }
 
+impl fmt::Display for LoadLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str("unlimited"),
+            Self::Left(count) => count.fmt(f),
+        }
+    }
+}
+
+impl Serialize for LoadLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// The kernel's lockdown level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lockdown {
     /// Root may change the running kernel.
     None,

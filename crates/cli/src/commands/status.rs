@@ -10,7 +10,7 @@ use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
     let state = MachineState::read(Path::new("/"));
-    let report = MachineReport::new(&state, Standing::read(&Terminal)?);
+    let report = MachineReport::new(state, Standing::read(&Terminal)?);
     if args.json {
         console::json(&serde_json::to_value(&report)?)
     } else {

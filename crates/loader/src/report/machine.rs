@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use ukexec_kexec::{LoadKind, LoadLimit, MachineState};
+use ukexec_kexec::{LoadKind, MachineState};
 use ukexec_signature::SecureBoot;
 
 use super::SCHEMA;
@@ -17,19 +17,9 @@ use crate::config::trust::Standing;
 pub struct MachineReport {
     schema: u32,
     signatures: &'static str,
-    release: Option<String>,
-    machine: Option<String>,
-    kexec: Option<bool>,
-    loaded: Option<bool>,
-    crash_loaded: Option<bool>,
-    crash_size: Option<u64>,
-    load_disabled: Option<bool>,
-    limit_reboot: Option<String>,
-    limit_panic: Option<String>,
-    lockdown: Option<&'static str>,
+    #[serde(flatten)]
+    state: MachineState,
     secure_boot: Option<bool>,
-    cap_sys_boot: Option<bool>,
-    systemd: bool,
     obstacles: Obstacles,
     #[serde(skip)]
     standing: Standing,
@@ -46,7 +36,7 @@ impl MachineReport {
     /// Reports the `state` of the kernel, and how the machine stands to
     /// signatures.
     #[must_use]
-    pub fn new(state: &MachineState, standing: Standing) -> Self {
+    pub fn new(state: MachineState, standing: Standing) -> Self {
         let obstacles = |kind| {
             let obstacles = state.obstacles(kind);
             obstacles.iter().map(ToString::to_string).collect()
@@ -58,25 +48,14 @@ impl MachineReport {
                 Enforcement::Report => "report",
                 Enforcement::Off => "off",
             },
-            release: state.release.clone(),
-            machine: state.machine.clone(),
-            kexec: state.kexec,
-            loaded: state.loaded,
-            crash_loaded: state.crash_loaded,
-            crash_size: state.crash_size,
-            load_disabled: state.load_disabled,
-            limit_reboot: state.limit_reboot.map(limit),
-            limit_panic: state.limit_panic.map(limit),
-            lockdown: state.lockdown.map(|level| level.name()),
             secure_boot: standing
                 .secure_boot
                 .and_then(|boot| boot.enabled.map(|_| boot.is_on())),
-            cap_sys_boot: state.cap_sys_boot,
-            systemd: state.systemd,
             obstacles: Obstacles {
                 load: obstacles(LoadKind::Reboot),
                 load_panic: obstacles(LoadKind::Crash),
             },
+            state,
             standing,
         }
     }
@@ -85,25 +64,35 @@ impl MachineReport {
 impl fmt::Display for MachineReport {
     /// Writes one line for each fact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = &self.state;
         let mut line = |name: &str, value: Option<String>| {
             let value = value.unwrap_or_else(|| "unknown".to_owned());
             writeln!(f, "{name:<15} {value}")
         };
-        let running = [self.release.as_deref(), self.machine.as_deref()];
+        let running = [state.release.as_deref(), state.machine.as_deref()];
         let running: Vec<&str> = running.into_iter().flatten().collect();
         line("running", (!running.is_empty()).then(|| running.join(" ")))?;
-        line("kexec", self.kexec.map(yes_no))?;
-        line("kernel loaded", self.loaded.map(yes_no))?;
-        line("crash kernel", self.crash_loaded.map(yes_no))?;
-        let reserved = self.crash_size.map(|size| match size {
+        line("kexec", state.kexec.map(yes_no))?;
+        line("kernel loaded", state.loaded.map(yes_no))?;
+        line("crash kernel", state.crash_loaded.map(yes_no))?;
+        let reserved = state.crash_size.map(|size| match size {
             0 => "nothing reserved (boot with crashkernel=)".to_owned(),
             size => format!("{} reserved", Size(size)),
         });
         line("crash memory", reserved)?;
-        line("loads left", self.limit_reboot.clone())?;
-        line("crash loads", self.limit_panic.clone())?;
-        line("load disabled", self.load_disabled.map(yes_no))?;
-        line("lockdown", self.lockdown.map(str::to_owned))?;
+        line(
+            "loads left",
+            state.limit_reboot.map(|left| left.to_string()),
+        )?;
+        line(
+            "crash loads",
+            state.limit_panic.map(|left| left.to_string()),
+        )?;
+        line("load disabled", state.load_disabled.map(yes_no))?;
+        line(
+            "lockdown",
+            state.lockdown.map(|level| level.name().to_owned()),
+        )?;
         line(
             "secure boot",
             self.standing.secure_boot.and_then(secure_boot),
@@ -116,8 +105,8 @@ impl fmt::Display for MachineReport {
             Enforcement::Off => "not looked at".to_owned(),
         };
         line("signatures", Some(signatures))?;
-        line("CAP_SYS_BOOT", self.cap_sys_boot.map(yes_no))?;
-        line("systemd", Some(yes_no(self.systemd)))?;
+        line("CAP_SYS_BOOT", state.cap_sys_boot.map(yes_no))?;
+        line("systemd", Some(yes_no(state.systemd)))?;
         for obstacle in &self.obstacles.load {
             writeln!(f, "load is refused: {obstacle}")?;
         }
@@ -130,13 +119,6 @@ impl fmt::Display for MachineReport {
 
 fn yes_no(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
-}
-
-fn limit(limit: LoadLimit) -> String {
-    match limit {
-        LoadLimit::Unlimited => "unlimited".to_owned(),
-        LoadLimit::Left(count) => count.to_string(),
-    }
 }
 
 /// Returns whether Secure Boot is on, and where that is not what its variable
@@ -154,7 +136,7 @@ fn secure_boot(boot: SecureBoot) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
-    use ukexec_kexec::Lockdown;
+    use ukexec_kexec::{LoadLimit, Lockdown};
 
     use super::*;
     use crate::config::policy::{BootState, Policy};
@@ -178,7 +160,7 @@ mod tests {
             enforcement: Policy::Off.on(BootState::default()),
             secure_boot: Some(SecureBoot::default()),
         };
-        let report = MachineReport::new(&state, standing);
+        let report = MachineReport::new(state, standing);
         let document = serde_json::to_value(&report).unwrap();
         expect![[r#"
             running         6.6.6 x86_64
@@ -240,7 +222,7 @@ mod tests {
             secure_boot: Some(boot),
         };
         let state = MachineState::default();
-        let report = MachineReport::new(&state, standing);
+        let report = MachineReport::new(state, standing);
         let text = report.to_string();
         let lines = text.lines().filter(|line| line.starts_with('s'));
         let lines: Vec<&str> = lines.take(2).collect();
