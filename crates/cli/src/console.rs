@@ -40,11 +40,17 @@ pub(crate) fn json(document: &Value) -> anyhow::Result<()> {
     out(&json_text(document))
 }
 
-/// Writes the warnings of an unfolding to stderr.
-pub(crate) fn warn(unfolding: &Unfolding) {
+/// Writes the report of an unfolding to stdout, and its warnings to stderr.
+pub(crate) fn report(unfolding: &Unfolding, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        json(unfolding.document())?;
+    } else {
+        out(unfolding.text())?;
+    }
     for warning in unfolding.warnings() {
         note(&format!("warning: {warning}"));
     }
+    Ok(())
 }
 
 /// Standard error, where a person may look at it.

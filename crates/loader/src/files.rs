@@ -52,22 +52,14 @@ pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bounded(open_regular(path)?, limit)
 }
 
-/// Returns what is in a file that the caller named for this run, if that is no more
-/// than `limit` bytes. It may be a pipe as well, such as a shell's `<(…)`.
+/// Returns the bytes of a file that the caller named for this run, if they are no
+/// more than `limit`, and who may read it. It may be a pipe as well, such as a
+/// shell's `<(…)`.
 ///
 /// # Errors
 ///
 /// It cannot be opened or read, or has more bytes.
-pub fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    bounded(open_named(path)?, limit)
-}
-
-/// As [`read_named`], with who may read it.
-///
-/// # Errors
-///
-/// As those of [`read_named`].
-pub fn read_named_with_readers(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
+pub fn read_named(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
     let file = open_named(path)?;
     let readers = Readers::of(&file)?;
     Ok((bounded(file, limit)?, readers))
@@ -92,7 +84,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, b"12345").unwrap();
-        for read in [read_regular, read_named] {
+        let named = |path: &Path, limit| read_named(path, limit).map(|(bytes, _)| bytes);
+        for read in [read_regular, named] {
             assert_eq!(read(&path, 5).unwrap(), b"12345");
             let error = read(&path, 4).unwrap_err().to_string();
             assert_eq!(error, "expected at most 4 bytes, found more");
@@ -106,6 +99,6 @@ mod tests {
         assert_eq!(error, "expected a regular file, found a device");
         let error = read_named(zeros, 1 << 20).unwrap_err().to_string();
         assert_eq!(error, "expected at most 1048576 bytes, found more");
-        assert!(read_named(Path::new("/dev/null"), 0).unwrap().is_empty());
+        assert!(read_named(Path::new("/dev/null"), 0).unwrap().0.is_empty());
     }
 }

@@ -66,9 +66,7 @@ mod worker;
 pub use self::config::{Config, Policy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
 pub use self::error::{Failure, LoaderError};
-pub use self::files::{
-    IMAGE_LEN_MAX, is_stdin, layer_name, read_named, read_named_with_readers, shown,
-};
+pub use self::files::{IMAGE_LEN_MAX, is_stdin, layer_name, read_named, shown};
 pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::options::{CmdlineFrom, LoaderOptions, Purpose};

@@ -18,16 +18,16 @@ use serde_json::Value;
 use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
-use self::input::{Image, Opened};
+use self::input::{Image, InputFile};
 use self::sources::{CheckedSpans, Sources};
-use self::worker_process::{SLACK, SnapshotPlan, WorkerProcess, output_limit};
+use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
 use crate::files::layer_name;
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::{Answer, CallersInitrd, Identity, Job, Request, Verification};
+use crate::protocol::{Answer, CallersInitrd, Identity, Job, Request, SnapshotPlan, Verification};
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub fn unfold(
     purpose: &Purpose,
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
-    let image = Opened::open(path, &**console)?;
+    let image = InputFile::open(path, &**console)?;
     let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
     let required = trust
         .as_ref()
@@ -114,7 +114,7 @@ struct Unfolder<'a> {
 impl Unfolder<'_> {
     fn unfold(
         &self,
-        image: Opened,
+        image: InputFile,
         trust: Option<(Verification, SealedFile)>,
         work: &WorkerProcess,
     ) -> Result<Unfolding> {
@@ -133,7 +133,7 @@ impl Unfolder<'_> {
         let (image, hashed) = self.bring(image, plan, &mut sources)?;
         let mut initrds = Vec::new();
         for path in &self.options.initrds {
-            let initrd = Opened::open(path, self.console)?;
+            let initrd = InputFile::open(path, self.console)?;
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
         }
@@ -189,20 +189,16 @@ impl Unfolder<'_> {
     /// Brings a file into reach, and hashes it on the way if that is wanted.
     fn bring(
         &self,
-        file: Opened,
+        file: InputFile,
         plan: SnapshotPlan,
         sources: &mut Sources,
     ) -> Result<(Image, Option<TakenDigests>)> {
         let SnapshotPlan { cuts, hash } = plan;
-        let Some(request) = hash else {
-            let image = match self.access {
-                Access::OnDisk => file.leave(sources)?,
-                Access::Snapshot => file.snapshot(&cuts, None, self.console, sources)?,
-            };
-            return Ok((image, None));
-        };
-        let Ok(mut hasher) = Hasher::new(request) else {
-            // These cannot be hashed in one pass: the worker will, in another.
+        if hash.is_none() && self.access == Access::OnDisk {
+            return Ok((file.leave(sources)?, None));
+        }
+        // The worker hashes in another pass what cannot be hashed in one.
+        let Some(mut hasher) = hash.and_then(|request| Hasher::new(request).ok()) else {
             return Ok((file.snapshot(&cuts, None, self.console, sources)?, None));
         };
         let mut at = 0;

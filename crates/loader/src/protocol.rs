@@ -68,10 +68,7 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
     /// The answer to [`Request::Look`].
-    Looked {
-        cuts: Vec<Range<u64>>,
-        hash: Option<DigestRequest>,
-    },
+    Looked(SnapshotPlan),
     /// A line for the log.
     Log(#[serde(deserialize_with = "line::line")] String),
     /// Memory to write into is wanted: the next source.
@@ -90,7 +87,7 @@ impl Event {
     /// Returns what this is called.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Looked { .. } => "Looked",
+            Self::Looked(_) => "Looked",
             Self::Log(_) => "Log",
             Self::Output => "Output",
             Self::Written(_) => "Written",
@@ -99,6 +96,15 @@ impl Event {
             Self::Failed(_) => "Failed",
         }
     }
+}
+
+/// How an image is copied into sealed memory.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SnapshotPlan {
+    /// The spans that become files of their own.
+    pub(crate) cuts: Vec<Range<u64>>,
+    /// The bytes to hash meanwhile.
+    pub(crate) hash: Option<DigestRequest>,
 }
 
 /// The trusted keys, and the treatment of everything else.

@@ -35,7 +35,7 @@ use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::protocol::settings::Settings;
-use crate::protocol::{CUTS_MAX, Event, Job, Request};
+use crate::protocol::{CUTS_MAX, Event, Job, Request, SnapshotPlan};
 use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
@@ -160,11 +160,11 @@ fn answer(
 /// Returns where to cut an image so that its largest sections are parts of their
 /// own, and what to hash of it.
 fn look(pe: Option<&PeImage>, image: &Rope, policy: &TrustPolicy) -> Event {
-    Event::Looked {
+    Event::Looked(SnapshotPlan {
         // Without sound headers there is nothing to cut.
         cuts: largest(pe.map(PeImage::cuts).unwrap_or_default()),
         hash: pe.and_then(|pe| policy.digests_needed(pe, image)),
-    }
+    })
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor, and

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use ukexec_kexec::{Readers, shown_path};
 use ukexec_loader::report::Size;
-use ukexec_loader::{IMAGE_LEN_MAX, read_named_with_readers, shown};
+use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
 use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
@@ -19,9 +19,8 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     // An image that carries a parser which nobody takes would boot nowhere.
     commands::parser::loadable(&parser)
         .with_context(|| format!("{} is not a parser to attach", shown(&args.parser)))?;
-    let options = EditOptions {
-        drop_signature: args.drop_signature,
-    };
+    let drop_signature = args.drop_signature;
+    let options = EditOptions { drop_signature };
     let edited = ukexec_pe::attach(&image, PARSER_SECTION, &parser, options)
         .map_err(with_advice)
         .with_context(|| format!("cannot attach a parser to {}", shown(&args.image)))?;
@@ -37,9 +36,8 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
 
 pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
     let (image, readers) = read(&args.image)?;
-    let options = EditOptions {
-        drop_signature: args.drop_signature,
-    };
+    let drop_signature = args.drop_signature;
+    let options = EditOptions { drop_signature };
     let edited = ukexec_pe::detach(&image, PARSER_SECTION, options)
         .map_err(with_advice)
         .with_context(|| format!("cannot take the parser out of {}", shown(&args.image)))?;
@@ -61,6 +59,5 @@ fn with_advice(error: PeError) -> anyhow::Error {
 }
 
 fn read(path: &Path) -> anyhow::Result<(Vec<u8>, Readers)> {
-    read_named_with_readers(path, IMAGE_LEN_MAX)
-        .with_context(|| format!("cannot read {}", shown(path)))
+    read_named(path, IMAGE_LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))
 }

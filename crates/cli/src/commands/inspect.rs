@@ -13,11 +13,5 @@ pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
     let options = args.unfolding.options();
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
     unfolding.unfolded_or_kernel()?;
-    if args.output.json {
-        console::json(unfolding.document())?;
-    } else {
-        console::out(unfolding.text())?;
-    }
-    console::warn(&unfolding);
-    Ok(())
+    console::report(&unfolding, args.output.json)
 }

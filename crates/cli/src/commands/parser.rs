@@ -27,7 +27,7 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes =
+    let (bytes, _) =
         read_named(path, IMAGE_LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {
         return Ok(bytes);

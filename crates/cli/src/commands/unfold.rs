@@ -20,12 +20,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     let mut dir = NewDir::create(&args.output, unfolding.readers())?;
     let written = unfolding.write_parts(|name, parts| dir.write(name, parts))?;
     dir.complete()?;
-    if args.report.json {
-        console::json(unfolding.document())?;
-    } else {
-        console::out(unfolding.text())?;
-    }
-    console::warn(&unfolding);
+    console::report(&unfolding, args.report.json)?;
     console::note(&format!(
         "wrote {} to {}",
         Size(written.total()),

@@ -44,15 +44,13 @@ impl Efivars {
     /// `/sys/firmware/efi`.
     pub(crate) fn of_trust(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for folder in ["efivars", "mok-variables"] {
-            let dir = if self.flat {
-                self.dir.clone()
-            } else {
-                self.dir.join(folder)
-            };
-            if self.flat && folder != "efivars" {
-                continue;
-            }
+        let (own, mok) = (self.dir.join("efivars"), self.dir.join("mok-variables"));
+        let folders = if self.flat {
+            vec![("efivars", &self.dir)]
+        } else {
+            vec![("efivars", &own), ("mok-variables", &mok)]
+        };
+        for (folder, dir) in folders {
             let entries = match fs::read_dir(dir) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -22,20 +22,14 @@ const SUFFIX: &str = ".bpf.o";
 /// file hides one of the same name in a later folder; an empty one, or a link to
 /// `/dev/null`, does only that.
 pub(crate) fn all(dirs: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>> {
-    let system: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
-    let (dirs, named) = if dirs.is_empty() {
-        (&system[..], false)
-    } else {
-        (dirs, true)
-    };
+    let named = !dirs.is_empty();
+    let system = SYSTEM.map(PathBuf::from);
+    let dirs = if named { dirs } else { &system };
     let mut parsers = Vec::new();
     let mut seen = BTreeSet::new();
     for dir in dirs {
         for (name, path) in objects(dir, named)? {
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            if is_masked(&path) {
+            if !seen.insert(name.clone()) || is_masked(&path) {
                 continue;
             }
             let object = files::read_regular(&path, PARSER_MAX)

@@ -34,7 +34,7 @@ pub(crate) fn verification(
     console: &dyn Console,
 ) -> Result<Option<(Verification, SealedFile)>> {
     let config = config(options)?;
-    let efivars = open(&config)?;
+    let efivars = variables_in(config.efivars.as_deref())?;
     let enforcement = enforcement(&config, &efivars, console)?;
     if enforcement == Enforcement::Off {
         return Ok(None);
@@ -82,25 +82,17 @@ impl Standing {
     /// A file that is there and cannot be read.
     pub fn read(console: &dyn Console) -> Result<Self> {
         let config = config(&LoaderOptions::default())?;
-        let efivars = open(&config)?;
+        let efivars = variables_in(config.efivars.as_deref())?;
         Ok(Self {
             enforcement: enforcement(&config, &efivars, console)?,
-            secure_boot: how_booted(&efivars, &system()?).ok(),
+            secure_boot: how_booted(&efivars, &variables_in(None)?).ok(),
         })
     }
 }
 
-/// Returns the machine's own variables.
-fn system() -> Result<Efivars> {
-    open_dir(Path::new(efivars::SYSTEM))
-}
-
-fn open(config: &Config) -> Result<Efivars> {
-    let dir = config.efivars.as_deref();
-    open_dir(dir.unwrap_or(Path::new(efivars::SYSTEM)))
-}
-
-fn open_dir(dir: &Path) -> Result<Efivars> {
+/// Returns the variables in `dir`, or the machine's own.
+fn variables_in(dir: Option<&Path>) -> Result<Efivars> {
+    let dir = dir.unwrap_or(Path::new(efivars::SYSTEM));
     Efivars::open(dir).context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
 }
 
@@ -116,7 +108,7 @@ fn enforcement(config: &Config, efivars: &Efivars, console: &dyn Console) -> Res
     if config.policy() != policy::Policy::Auto {
         return Ok(config.policy().on(BootState::default()));
     }
-    let machine = system()?;
+    let machine = variables_in(None)?;
     if machine.is_not_mounted() {
         console.note(&format!(
             "warning: whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
@@ -223,7 +215,10 @@ mod tests {
     fn another_folder_asks_for_more_and_not_for_less() {
         let (on, off) = (folder(1), folder(0));
         let check = |named: &Path, machine: &Path, expected| {
-            let (named, machine) = (open_dir(named).unwrap(), open_dir(machine).unwrap());
+            let (named, machine) = (
+                variables_in(Some(named)).unwrap(),
+                variables_in(Some(machine)).unwrap(),
+            );
             assert_eq!(how_booted(&named, &machine).unwrap().is_on(), expected);
         };
         check(on.path(), off.path(), true);

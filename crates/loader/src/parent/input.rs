@@ -22,16 +22,16 @@ use crate::protocol::Span;
 
 /// A file that was opened, before anything of it was looked at.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct InputFile {
     pub(crate) path: PathBuf,
     /// Who may read it.
     pub(crate) readers: Readers,
-    pub(crate) content: Content,
+    pub(crate) content: InputBytes,
 }
 
 /// Where an opened file's bytes are.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub(crate) enum InputBytes {
     /// On disk; so many.
     File(File, u64),
     /// They came as a stream, and are sealed.
@@ -55,7 +55,7 @@ pub(crate) struct Image {
     pub(crate) file: Option<File>,
 }
 
-impl Opened {
+impl InputFile {
     /// Opens `path`; reads it if it is a stream.
     pub(crate) fn open(path: &Path, console: &dyn Console) -> Result<Self> {
         let failed = || format!("cannot read {}", shown(path));
@@ -69,11 +69,11 @@ impl Opened {
             input_kind(&file).context(failed)?
         };
         let content = match kind {
-            InputKind::File { len } => Content::File(file, len),
+            InputKind::File { len } => InputBytes::File(file, len),
             _ => {
                 let progress = console.progress(&format!("reading {}", layer_name(path)), None);
                 let sealed = read_stream(file, IMAGE_LEN_MAX, &mut |done| progress.set(done));
-                Content::Stream(sealed.context(failed)?)
+                InputBytes::Stream(sealed.context(failed)?)
             }
         };
         let path = path.to_owned();
@@ -87,8 +87,8 @@ impl Opened {
     /// Leaves the bytes where they are.
     pub(crate) fn leave(self, sources: &mut Sources) -> Result<Image> {
         let (id, len, sealed, moved) = match self.content {
-            Content::File(file, len) => (sources.add_file(file, len)?, len, false, 0),
-            Content::Stream(sealed) => {
+            InputBytes::File(file, len) => (sources.add_file(file, len)?, len, false, 0),
+            InputBytes::Stream(sealed) => {
                 let len = sealed.len();
                 (sources.add_sealed(sealed)?, len, true, len)
             }
@@ -116,7 +116,7 @@ impl Opened {
         console: &dyn Console,
         sources: &mut Sources,
     ) -> Result<Image> {
-        let Content::File(file, len) = self.content else {
+        let InputBytes::File(file, len) = self.content else {
             return self.leave(sources);
         };
         let path = self.path;
@@ -178,12 +178,12 @@ impl Image {
 ///
 /// The file cannot be read.
 pub fn open_rope(path: &Path, id: u32, console: &dyn Console) -> Result<(Rope, Readers)> {
-    let Opened {
+    let InputFile {
         readers, content, ..
-    } = Opened::open(path, console)?;
+    } = InputFile::open(path, console)?;
     let source = match content {
-        Content::File(file, len) => FdSource::new(file, len),
-        Content::Stream(sealed) => {
+        InputBytes::File(file, len) => FdSource::new(file, len),
+        InputBytes::Stream(sealed) => {
             FdSource::new(sealed.as_fd().try_clone_to_owned()?, sealed.len())
         }
     };

@@ -2,14 +2,12 @@
 //! it ends.
 
 use std::ffi::OsStr;
-use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ukexec_kexec::{SealedFile, close_on_exec};
 use ukexec_sandbox::{Channel, Confinement, SandboxError, Strictness, Worker, spawn};
-use ukexec_signature::DigestRequest;
 use ukexec_unfold::Budget;
 
 use crate::console::Console;
@@ -18,25 +16,18 @@ use crate::files::layer_name;
 use crate::log::verbosity;
 use crate::options::LoaderOptions;
 use crate::parent::border;
-use crate::parent::input::{Content, Opened};
+use crate::parent::input::{InputBytes, InputFile};
 use crate::parent::log::Log;
 use crate::parent::sources::Sources;
 use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
-use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, Verification};
+use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, SnapshotPlan, Verification};
 use crate::report::failure::find;
 
 /// Bytes that parts may have beyond their inputs: padding between them.
 pub(crate) const SLACK: u64 = 1 << 20;
-
-/// How an image is taken over: where it is cut, and what is hashed of it.
-#[derive(Debug, Default)]
-pub(crate) struct SnapshotPlan {
-    pub(crate) cuts: Vec<Range<u64>>,
-    pub(crate) hash: Option<DigestRequest>,
-}
 
 /// A worker at work.
 pub(crate) struct WorkerProcess {
@@ -172,8 +163,8 @@ impl WorkerProcess {
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
     /// one piece already.
-    pub(crate) fn look(&self, image: &Opened, has_more_parsers: bool) -> Result<SnapshotPlan> {
-        let Content::File(file, len) = &image.content else {
+    pub(crate) fn look(&self, image: &InputFile, has_more_parsers: bool) -> Result<SnapshotPlan> {
+        let InputBytes::File(file, len) = &image.content else {
             return Ok(SnapshotPlan::default());
         };
         let request = Request::Look {
@@ -183,11 +174,11 @@ impl WorkerProcess {
         };
         self.send(&request, file.as_fd())?;
         match self.event()? {
-            Event::Looked { cuts, hash } if cuts.len() <= CUTS_MAX => {
-                if let Some(request) = &hash {
+            Event::Looked(plan) if plan.cuts.len() <= CUTS_MAX => {
+                if let Some(request) = &plan.hash {
                     border::check_hashed(&request.ranges)?;
                 }
-                Ok(SnapshotPlan { cuts, hash })
+                Ok(plan)
             }
             event => Err(not_asked_for(&event)),
         }

@@ -40,10 +40,8 @@ impl Bundle {
 
     pub(crate) fn add_file(&mut self, path: &Path) -> Result<Bundled> {
         let failed = || format!("cannot read parser {}", shown(path));
-        self.add(
-            layer_name(path),
-            &files::read_named(path, PARSER_MAX).context(failed)?,
-        )
+        let (bytes, _) = files::read_named(path, PARSER_MAX).context(failed)?;
+        self.add(layer_name(path), &bytes)
     }
 
     pub(crate) fn seal(self) -> Result<SealedFile> {

@@ -15,7 +15,9 @@ use ukexec_signature::DigestRequest;
 
 use super::channel::ParentChannel;
 use crate::error::Failure;
-use crate::protocol::{Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, Span};
+use crate::protocol::{
+    Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span,
+};
 
 /// Tries `way`. Getting that far without being ended is what must not happen;
 /// the parent then gets an exit code that says so.
@@ -153,23 +155,18 @@ fn log() -> impl Iterator<Item = Event> {
 }
 
 fn looked(cuts: u64) -> Event {
-    Event::Looked {
-        cuts: (0..cuts).map(|at| at..at + 1).collect(),
-        hash: None,
-    }
+    let cuts = (0..cuts).map(|at| at..at + 1).collect();
+    Event::Looked(SnapshotPlan { cuts, hash: None })
 }
 
 fn hashed(ranges: u64, padding: u64) -> Event {
-    Event::Looked {
-        cuts: Vec::new(),
-        hash: Some(DigestRequest {
-            ranges: ByteRanges {
-                ranges: (0..ranges).map(|at| at..at + 1).collect(),
-                padding,
-            },
-            algorithms: BTreeSet::new(),
-        }),
-    }
+    let ranges = (0..ranges).map(|at| at..at + 1).collect();
+    let hash = Some(DigestRequest {
+        ranges: ByteRanges { ranges, padding },
+        algorithms: BTreeSet::new(),
+    });
+    let cuts = Vec::new();
+    Event::Looked(SnapshotPlan { cuts, hash })
 }
 
 fn object(answer: &mut Answer) {
