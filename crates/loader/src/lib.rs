@@ -21,32 +21,43 @@
 //!
 //! Left out: kernels for which `kexec_file_load(2)` does not exist.
 //!
-//! ```no_run
+//! ```
+//! use std::error::Error;
 //! use std::path::Path;
-//! use std::process::ExitCode;
 //! use std::sync::Arc;
 //!
+//! use ukexec_loader::report::failure::sentence;
 //! use ukexec_loader::{
-//!     Console, LoadPlan, LoaderOptions, MachineState, Purpose, run_as_worker, unfold,
+//!     Console, LoadPlan, LoaderOptions, MachineState, Progress, Purpose, run_as_worker, unfold,
 //! };
 //!
-//! fn main() -> ExitCode {
-//!     run_as_worker().unwrap_or_else(|| match load() {
-//!         Ok(()) => ExitCode::SUCCESS,
-//!         Err(_) => ExitCode::FAILURE,
-//!     })
+//! struct Quiet;
+//!
+//! impl Console for Quiet {
+//!     fn note(&self, _text: &str) {}
+//!     fn log(&self, _line: &str) {}
+//!     fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
+//!         Box::new(())
+//!     }
 //! }
 //!
-//! fn load() -> Result<(), Box<dyn std::error::Error>> {
+//! /// Returns a report of the call that would load the image.
+//! fn dry_run(image: &Path) -> Result<String, Box<dyn Error>> {
 //!     let machine = MachineState::read(Path::new("/"));
-//!     let options = LoaderOptions::default();
-//!     let console = console();
-//!     let unfolding = unfold("image.efi".as_ref(), &options, &Purpose::load(&machine), &console)?;
-//!     let plan = LoadPlan::new(&unfolding, &machine, false)?;
+//!     let (options, purpose) = (LoaderOptions::default(), Purpose::load(&machine));
+//!     let console: Arc<dyn Console> = Arc::new(Quiet);
+//!     let unfolding = unfold(image, &options, &purpose, &console)?;
+//!     let plan = LoadPlan::new(&unfolding, &machine, true)?;
 //!     plan.check()?;
-//!     Ok(plan.load()?)
+//!     Ok(plan.text()?)
 //! }
-//! # fn console() -> Arc<dyn Console> { unimplemented!() }
+//!
+//! // The worker is this program, started once more.
+//! if run_as_worker().is_none() {
+//!     let error = dry_run(Path::new("missing.efi")).unwrap_err();
+//!     let expected = "cannot read missing.efi: No such file or directory (os error 2)";
+//!     assert_eq!(sentence(&*error), expected);
+//! }
 //! ```
 #![forbid(unsafe_code)]
 

@@ -27,7 +27,9 @@ use crate::error::{Context as _, LoaderError, Result};
 use crate::files::layer_name;
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::{Answer, CallersInitrd, Identity, Job, Request, SnapshotPlan, Verification};
+use crate::protocol::{
+    Answer, CallersInitrd, Identity, Request, SnapshotPlan, UnfoldRequest, Verification,
+};
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +143,9 @@ impl Unfolder<'_> {
             let (descriptor, len) = source?;
             work.send(&Request::Source { len }, descriptor)?;
         }
-        let (mut job, bundle) = self.job(&image, &initrds, parsers)?;
-        job.hashed = hashed;
-        work.send(&Request::Unfold(Box::new(job)), bundle.as_fd())?;
+        let (mut request, bundle) = self.request(&image, &initrds, parsers)?;
+        request.hashed = hashed;
+        work.send(&Request::Unfold(Box::new(request)), bundle.as_fd())?;
         let mut answer = work.answer(&mut sources, output_limit(&self.options.budget))?;
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
@@ -215,12 +217,12 @@ impl Unfolder<'_> {
     }
 
     /// Returns what the worker is to do, and a bundle of the small files for it.
-    fn job(
+    fn request(
         &self,
         image: &Image,
         initrds: &[Image],
         listed: Vec<(String, Vec<u8>)>,
-    ) -> Result<(Job, SealedFile)> {
+    ) -> Result<(UnfoldRequest, SealedFile)> {
         let options = self.options;
         let mut bundle = Bundle::new()?;
         let given = options.parser.as_deref();
@@ -235,7 +237,7 @@ impl Unfolder<'_> {
             CmdlineFrom::Caller(line) => Some(line.clone()),
             CmdlineFrom::RunningKernel => Some(running_cmdline::read(options.kind)?),
         };
-        let job = Job {
+        let request = UnfoldRequest {
             path: image.path.to_string_lossy().into_owned(),
             name: layer_name(&image.path),
             image: image.spans.clone(),
@@ -253,7 +255,7 @@ impl Unfolder<'_> {
             budget: options.budget.clone(),
             purpose: self.purpose.clone(),
         };
-        Ok((job, bundle))
+        Ok((request, bundle))
     }
 }
 

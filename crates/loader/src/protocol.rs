@@ -58,8 +58,8 @@ pub(crate) enum Request {
     },
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
-    /// Take the image apart. The descriptor is the [`Job`]'s bundle.
-    Unfold(Box<Job>),
+    /// Take the image apart. The descriptor is the [`UnfoldRequest`]'s bundle.
+    Unfold(Box<UnfoldRequest>),
     /// The output that was asked for: the descriptor.
     Output,
 }
@@ -136,7 +136,7 @@ pub(crate) enum Trusted {
 
 /// An image to take apart, and how.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
+pub(crate) struct UnfoldRequest {
     /// Where the image is, for reports.
     pub(crate) path: String,
     /// Its name in layer paths.
@@ -240,7 +240,7 @@ impl Answer {
 pub(crate) struct Identity {
     /// It is for x86_64, where a missing initrd has to be stood in for.
     pub(crate) x86_64: bool,
-    /// The objections of the machine of the [`Job`].
+    /// The objections of the machine of the [`UnfoldRequest`].
     pub(crate) problems: Vec<Objection>,
 }
 

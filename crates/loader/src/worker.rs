@@ -35,7 +35,7 @@ use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::protocol::settings::Settings;
-use crate::protocol::{CUTS_MAX, Event, Job, Request, SnapshotPlan};
+use crate::protocol::{CUTS_MAX, Event, Request, SnapshotPlan, UnfoldRequest};
 use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
@@ -117,10 +117,11 @@ fn serve(parent: &Arc<ParentChannel>) -> Result<()> {
                 parent.send(&look(pe.as_ref(), &image, &policy))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
-            Request::Unfold(job) => {
-                let bundle = sources::rope(descriptor, job.bundle_len);
+            Request::Unfold(request) => {
+                let bundle = sources::rope(descriptor, request.bundle_len);
                 let mut notes = Vec::new();
-                if let Err(error) = answer(&job, &bundle, &policy, &mut sources, parent, &mut notes)
+                if let Err(error) =
+                    answer(&request, &bundle, &policy, &mut sources, parent, &mut notes)
                 {
                     warn(parent, notes)?;
                     return Err(error);
@@ -142,9 +143,9 @@ fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> Resu
     Ok(())
 }
 
-/// Does `job` and sends the answer.
+/// Unfolds what `request` names and sends the answer.
 fn answer(
-    job: &Job,
+    request: &UnfoldRequest,
     bundle: &Rope,
     policy: &TrustPolicy,
     sources: &mut Sources,
@@ -152,8 +153,8 @@ fn answer(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     // Sources that the answer names are freed with the outcome, after it is sent.
-    let outcome = Outcome::of(job, bundle, policy, notes, sources)?;
-    let answer = answer::of(&outcome, job, sources)?;
+    let outcome = Outcome::of(request, bundle, policy, notes, sources)?;
+    let answer = answer::of(&outcome, request, sources)?;
     parent.send(&Event::Done(Box::new(answer)))
 }
 

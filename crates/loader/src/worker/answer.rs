@@ -9,27 +9,31 @@ use super::outcome::{Outcome, no_kernel};
 use super::sources::Sources;
 use crate::error::{Context as _, Failure, Result};
 use crate::options::Purpose;
-use crate::protocol::{Answer, Identity, Job, Objection, bounds};
+use crate::protocol::{Answer, Identity, Objection, UnfoldRequest, bounds};
 use crate::report::SCHEMA;
 use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Inspection};
 use crate::report::part::{Cmdline, KernelIdentity, KernelPart, Part};
 
-/// Returns the answer to `job`.
-pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> Result<Answer> {
-    let (report, initrd) = report(outcome, job)?;
+/// Returns the answer to `request`.
+pub(crate) fn of(
+    outcome: &Outcome,
+    request: &UnfoldRequest,
+    sources: &mut Sources,
+) -> Result<Answer> {
+    let (report, initrd) = report(outcome, request)?;
     let unfolded = !report.stages.is_empty();
     let (text, warnings) = (report.to_string(), report.warnings.clone());
     let document =
         serde_json::to_value(report).context(|| "the report cannot be put into words")?;
-    bounds::check_report(&text, &document, job.budget.meter.log_lines)
+    bounds::check_report(&text, &document, request.budget.meter.log_lines)
         .context(|| "the image makes a report that is too long to print")?;
     Ok(Answer {
         text,
         document,
         warnings,
         unfolded,
-        identity: identity(outcome, job.purpose.platform()),
+        identity: identity(outcome, request.purpose.platform()),
         kernel: sources.spans(&outcome.kernel)?,
         initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
         cmdline: outcome.cmdline.clone(),
@@ -37,9 +41,9 @@ pub(crate) fn of(outcome: &Outcome, job: &Job, sources: &mut Sources) -> Result<
 }
 
 /// Returns the report, and the initrd that the kernel gets.
-fn report(outcome: &Outcome, job: &Job) -> Result<(ImageReport, Option<Rope>)> {
+fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Option<Rope>)> {
     let mut warnings = outcome.warnings();
-    let hash = job.purpose.hashes();
+    let hash = request.purpose.hashes();
     let part = |rope| Part::new(rope, hash);
     let kernel = KernelPart {
         part: part(&outcome.kernel)?,
@@ -48,19 +52,19 @@ fn report(outcome: &Outcome, job: &Job) -> Result<(ImageReport, Option<Rope>)> {
     let cmdline = outcome.cmdline.as_deref();
     let (mut inspection, mut extra, mut measured) = (None, None, None);
     let mut initrd = outcome.initrd.clone();
-    match job.purpose {
+    match request.purpose {
         Purpose::Inspect { measure, .. } => {
-            let uki = uki(outcome, job);
+            let uki = uki(outcome, request);
             // Where the profile is not known, neither is the system that it names.
             let os = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
             inspection = Some(Inspection { os });
             if measure {
-                let measurements = uki.and_then(|uki| measurements(outcome, job, uki.as_ref()));
+                let measurements = uki.and_then(|uki| measurements(outcome, request, uki.as_ref()));
                 measured = Some(measurements.context(|| "it cannot be measured")?);
             }
         }
         Purpose::Load(_) => {
-            let files = extra_files(&uki(outcome, job), &mut warnings);
+            let files = extra_files(&uki(outcome, request), &mut warnings);
             initrd = with_extra(outcome, &files)?;
             extra = Some(files);
         }
@@ -88,15 +92,15 @@ fn report(outcome: &Outcome, job: &Job) -> Result<(ImageReport, Option<Rope>)> {
 
 /// Returns the outermost image as systemd-stub sees it, with the profile that was
 /// booted; `None` if it is no PE.
-fn uki<'a>(outcome: &'a Outcome, job: &Job) -> Result<Option<Uki<'a, PeBytes<'a>>>> {
+fn uki<'a>(outcome: &'a Outcome, request: &UnfoldRequest) -> Result<Option<Uki<'a, PeBytes<'a>>>> {
     let Some(pe) = &outcome.pe else {
         return Ok(None);
     };
     let image = PeBytes(&outcome.image);
     let chosen = outcome.report.stages.first().and_then(|it| it.profile);
-    let selector = match &job.profile {
+    let selector = match &request.profile {
         Some(profile) => Some(profile.as_bytes()),
-        None => job.cmdline.as_deref().and_then(selector_of),
+        None => request.cmdline.as_deref().and_then(selector_of),
     };
     let uki = match (chosen, selector) {
         (Some(number), _) => Uki::new(image, pe, number)?,
@@ -156,7 +160,7 @@ fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>> {
 /// Returns what booting the image and loading it would measure.
 fn measurements(
     outcome: &Outcome,
-    job: &Job,
+    request: &UnfoldRequest,
     uki: Option<&Uki<'_, PeBytes<'_>>>,
 ) -> Result<Measurements> {
     let mut measurements = Measurements::default();
@@ -164,9 +168,10 @@ fn measurements(
     if let Some(uki) = uki {
         // The command line that a measured boot would have to pass so that the
         // kernel gets the same; none if it is the image's own.
-        let asked = job.cmdline.is_some() || job.append.as_deref().is_some_and(|it| !it.is_empty());
+        let asked =
+            request.cmdline.is_some() || request.append.as_deref().is_some_and(|it| !it.is_empty());
         let cmdline = outcome.cmdline.as_deref().filter(|_| asked);
-        measurements.add_boot(&job.name, uki, cmdline)?;
+        measurements.add_boot(&request.name, uki, cmdline)?;
         initrd = with_extra(outcome, &uki.extra_files()?)?;
     }
     // A kernel without a command line gets an empty one.

@@ -1,4 +1,4 @@
-//! From a job to a kernel.
+//! From a request to a kernel.
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ use super::verify::Verifier;
 use crate::error::{Context as _, Failure, LoaderError, Place, Result};
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
-use crate::protocol::{CallersInitrd, Job};
+use crate::protocol::{CallersInitrd, UnfoldRequest};
 use crate::report::failure::sentence;
 use crate::report::signature::SignatureReport;
 
@@ -51,43 +51,46 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Unfolds the image of `job` as far as `policy` let it. Warnings
+    /// Unfolds the image of `request` as far as `policy` let it. Warnings
     /// are put into `notes` as they are found, for those whom a failure leaves
     /// without an outcome.
     pub(crate) fn of(
-        job: &Job,
+        request: &UnfoldRequest,
         bundle: &Rope,
         policy: &TrustPolicy,
         notes: &mut Vec<String>,
         sources: &mut Sources,
     ) -> Result<Self> {
-        let image = sources.rope(&job.image)?;
+        let image = sources.rope(&request.image)?;
         notes.extend(policy.notes());
-        let initrd = callers_initrd(job, sources, notes)?;
+        let initrd = callers_initrd(request, sources, notes)?;
         let input = Input {
             image: image.clone(),
             initrd: (!initrd.is_empty()).then_some(initrd),
-            cmdline: job.cmdline.clone(),
-            append: job.append.clone(),
+            cmdline: request.cmdline.clone(),
+            append: request.append.clone(),
         };
-        let options = options(job, bundle, policy, notes)?;
+        let options = options(request, bundle, policy, notes)?;
         let mut admission = Admission {
             hopeless: None,
-            has_more_parsers: job.parser.is_some() || !job.parsers.is_empty(),
+            has_more_parsers: request.parser.is_some() || !request.parsers.is_empty(),
             verifier: Verifier::new(
                 policy,
-                job.hashed.as_ref(),
-                job.sealed,
-                job.embedded_parsers,
+                request.hashed.as_ref(),
+                request.sealed,
+                request.embedded_parsers,
             ),
         };
-        let mut budget = job.budget.clone();
+        let mut budget = request.budget.clone();
         let mut unfolded = unfold_with(input, &options, &mut admission, sources, &mut budget)
             .map_err(|error| match admission.hopeless.take() {
                 Some(failure) => failure.into(),
                 None => LoaderError::from(error),
             })?;
-        notes.extend(shorten(&mut unfolded.report, job.budget.meter.log_lines));
+        notes.extend(shorten(
+            &mut unfolded.report,
+            request.budget.meter.log_lines,
+        ));
         let signatures = admission.verifier.found;
         let mut identity = identify(&PeBytes(&unfolded.kernel));
         let kernel = match &mut identity {
@@ -107,7 +110,7 @@ impl Outcome {
             Err(_) => unfolded.kernel,
         };
         Ok(Self {
-            path: job.path.clone(),
+            path: request.path.clone(),
             image,
             pe: unfolded.pe,
             kernel,
@@ -211,9 +214,13 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
 
 /// Returns the caller's initrds, and adds to `notes` those that a kernel would find
 /// nothing in.
-fn callers_initrd(job: &Job, sources: &Sources, notes: &mut Vec<String>) -> Result<Rope> {
+fn callers_initrd(
+    request: &UnfoldRequest,
+    sources: &Sources,
+    notes: &mut Vec<String>,
+) -> Result<Rope> {
     let mut initrds = Vec::new();
-    for CallersInitrd { name, spans } in &job.initrds {
+    for CallersInitrd { name, spans } in &request.initrds {
         let rope = sources.rope(spans)?;
         notes.extend(initrd::doubt(name, &rope)?);
         initrds.push(rope);
@@ -235,13 +242,13 @@ fn shorten(report: &mut Report, log_lines: u32) -> Option<String> {
 }
 
 fn options(
-    job: &Job,
+    request: &UnfoldRequest,
     bundle: &Rope,
     policy: &TrustPolicy,
     notes: &mut Vec<String>,
 ) -> Result<Options> {
     let mut parsers = Vec::new();
-    for parser in &job.parsers {
+    for parser in &request.parsers {
         let parser = parser_file(parser, ParserOrigin::ParsersD, bundle)?;
         match policy.admits(&parser) {
             Ok(()) => parsers.push(parser),
@@ -249,7 +256,7 @@ fn options(
         }
     }
     parsers.extend(built_in_parsers());
-    let given = job.parser.as_ref();
+    let given = request.parser.as_ref();
     let parser = given
         .map(|parser| parser_file(parser, ParserOrigin::Given, bundle))
         .transpose()?;
@@ -259,12 +266,12 @@ fn options(
     }
     Ok(Options {
         parser,
-        embedded_parsers: job.embedded_parsers,
-        profile: job.profile.clone(),
+        embedded_parsers: request.embedded_parsers,
+        profile: request.profile.clone(),
         image_decides_cmdline: policy.required().is_some(),
-        kdump: job.panic,
+        kdump: request.panic,
         parsers,
-        image_name: job.name.clone(),
+        image_name: request.name.clone(),
     })
 }
 
