@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::error::Failure;
     use crate::parent::input::Image;
-    use crate::parent::sources::Sources;
+    use crate::parent::sources::{Backing, Sources};
     use crate::protocol::{Answer, Objection, Span};
 
     /// Returns what became of an image of 6 bytes that is a kernel.
@@ -199,7 +199,9 @@ mod tests {
         let mut sources = Sources::default();
         let mut writer = MemfdWriter::new("test").unwrap();
         writer.write_all(b"kernel").unwrap();
-        let id = sources.add_sealed(writer.finish().unwrap()).unwrap();
+        let id = sources
+            .add(Backing::Sealed(writer.finish().unwrap()))
+            .unwrap();
         let spans = vec![Span::Source { id, range: 0..6 }];
         let file = tempfile::tempfile().unwrap();
         Unfolding {

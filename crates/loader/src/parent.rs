@@ -122,7 +122,7 @@ impl Unfolder<'_> {
     ) -> Result<Unfolding> {
         let verified = trust.is_some();
         if let Some((verification, bundle)) = trust {
-            work.trust(verification, &bundle)?;
+            work.send(&Request::Trust(Box::new(verification)), bundle.as_fd())?;
         }
         let parsers = parsers_d::all(&self.options.parsers_dirs)?;
         let plan = if verified || self.access == Access::Snapshot {

@@ -61,7 +61,7 @@ fn run(settings: &Settings) -> ExitCode {
     let parent = Arc::new(ParentChannel::new(channel, settings.log_bytes));
     tell_panics(&parent);
     let log = Arc::clone(&parent);
-    start_log(settings.verbose, move || LogWriter::new(Arc::clone(&log)));
+    start_log(settings.verbose, move || LogWriter(Arc::clone(&log)));
     let entered = enter(settings, &parent);
     #[cfg(feature = "escape")]
     if let Some(way) = &settings.escape {

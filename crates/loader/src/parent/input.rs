@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
 use crate::fd_source::FdSource;
 use crate::files::{self, IMAGE_LEN_MAX, is_stdin, layer_name, shown};
-use crate::parent::sources::Sources;
+use crate::parent::sources::{Backing, Sources};
 use crate::protocol::Span;
 
 /// A file that was opened, before anything of it was looked at.
@@ -87,10 +87,10 @@ impl InputFile {
     /// Leaves the bytes where they are.
     pub(crate) fn leave(self, sources: &mut Sources) -> Result<Image> {
         let (id, len, sealed, moved) = match self.content {
-            InputBytes::File(file, len) => (sources.add_file(file, len)?, len, false, 0),
+            InputBytes::File(file, len) => (sources.add(Backing::File(file, len))?, len, false, 0),
             InputBytes::Stream(sealed) => {
                 let len = sealed.len();
-                (sources.add_sealed(sealed)?, len, true, len)
+                (sources.add(Backing::Sealed(sealed))?, len, true, len)
             }
         };
         Ok(Image {
@@ -139,11 +139,12 @@ impl InputFile {
         // Copying the largest to put something behind it would take longest.
         let mut largest = parts.iter().map(GrowableFile::len).max();
         for part in parts {
-            ids.push(if largest.take_if(|len| *len == part.len()).is_some() {
-                sources.add_growable(part)?
+            let is_largest = largest.take_if(|len| *len == part.len()).is_some();
+            ids.push(sources.add(if is_largest {
+                Backing::Growable(part)
             } else {
-                sources.add_sealed(part.seal()?)?
-            });
+                Backing::Sealed(part.seal()?)
+            })?);
         }
         let mut spans = Vec::new();
         for span in layout {

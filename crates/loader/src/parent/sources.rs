@@ -30,7 +30,7 @@ const SOURCES_MAX: usize = 1 << 16;
 
 /// The bytes behind a source.
 #[derive(Debug)]
-enum Backing {
+pub(crate) enum Backing {
     /// Sealed memory: a part of a snapshot, or a stream that was read.
     Sealed(SealedFile),
     /// Sealed memory that the worker wrote.
@@ -47,22 +47,8 @@ enum Backing {
 }
 
 impl Sources {
-    /// Takes sealed memory in and returns its number.
-    pub(crate) fn add_sealed(&mut self, sealed: SealedFile) -> Result<u32> {
-        self.add(Backing::Sealed(sealed))
-    }
-
-    /// Takes memory in that may have to grow and returns its number.
-    pub(crate) fn add_growable(&mut self, file: GrowableFile) -> Result<u32> {
-        self.add(Backing::Growable(file))
-    }
-
-    /// Takes a file of `len` bytes in as it lies and returns its number.
-    pub(crate) fn add_file(&mut self, file: File, len: u64) -> Result<u32> {
-        self.add(Backing::File(file, len))
-    }
-
-    fn add(&mut self, backing: Backing) -> Result<u32> {
+    /// Takes a source in and returns its number.
+    pub(crate) fn add(&mut self, backing: Backing) -> Result<u32> {
         let id = u32::try_from(self.backings.len())
             .ok()
             .context(|| "there are too many files")?;
@@ -353,7 +339,7 @@ mod tests {
     #[test]
     fn a_whole_sealed_file_is_handed_over_as_it_lies() {
         let mut sources = Sources::default();
-        sources.add_sealed(sealed(b"kernel")).unwrap();
+        sources.add(Backing::Sealed(sealed(b"kernel"))).unwrap();
         let kernel = checked(&sources, vec![span(0, 0..6)]);
         let descriptor = sources.descriptor(&kernel).unwrap();
         assert_eq!(descriptor.to_string(), "as it lies");
@@ -366,8 +352,8 @@ mod tests {
     #[test]
     fn other_parts_are_assembled_in_the_kernel() {
         let mut sources = Sources::default();
-        sources.add_sealed(sealed(b"microcode")).unwrap();
-        sources.add_sealed(sealed(b"initrd")).unwrap();
+        sources.add(Backing::Sealed(sealed(b"microcode"))).unwrap();
+        sources.add(Backing::Sealed(sealed(b"initrd"))).unwrap();
         let spans = vec![span(0, 0..9), Span::Zeros(3), span(1, 0..6)];
         let spans = checked(&sources, spans);
         let Descriptor::Assembled(file, moved) = sources.descriptor(&spans).unwrap() else {
@@ -395,8 +381,10 @@ mod tests {
     /// expects what comes of it, and how many bytes were moved for it.
     fn check_grown(spans: Vec<Span>, expected: (&str, u64, &[u8])) {
         let mut sources = Sources::default();
-        sources.add_growable(growable(b"section")).unwrap();
-        sources.add_sealed(sealed(b"tail")).unwrap();
+        sources
+            .add(Backing::Growable(growable(b"section")))
+            .unwrap();
+        sources.add(Backing::Sealed(sealed(b"tail"))).unwrap();
         let mut spans = checked(&sources, spans);
         sources.grow(&mut spans).unwrap();
         sources.seal_all().unwrap();
@@ -449,7 +437,7 @@ mod tests {
     #[test]
     fn an_output_is_freed_once_and_nothing_else_is() {
         let mut sources = Sources::default();
-        sources.add_sealed(sealed(b"image")).unwrap();
+        sources.add(Backing::Sealed(sealed(b"image"))).unwrap();
         sources.add_output().unwrap();
         sources.seal(1).unwrap();
         sources.free(1).unwrap();
@@ -491,7 +479,7 @@ mod tests {
     /// Expects an answer to be refused.
     fn check(spans: Vec<Span>, expected: &Expect) {
         let mut sources = Sources::default();
-        sources.add_sealed(sealed(b"0123456789")).unwrap();
+        sources.add(Backing::Sealed(sealed(b"0123456789"))).unwrap();
         let error = sources.check(spans, 1000).unwrap_err();
         expected.assert_eq(&error.to_string());
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ukexec_kexec::{SealedFile, close_on_exec};
+use ukexec_kexec::close_on_exec;
 use ukexec_sandbox::{Channel, Confinement, SandboxError, Strictness, Worker, spawn};
 use ukexec_unfold::Budget;
 
@@ -23,7 +23,7 @@ use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
-use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, SnapshotPlan, Verification};
+use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, SnapshotPlan};
 use crate::report::failure::find;
 
 /// Bytes that parts may have beyond their inputs: padding between them.
@@ -146,19 +146,17 @@ impl WorkerProcess {
             let Some(message) = message.context(|| "the worker cannot be heard")? else {
                 return Err(LoaderError::new(HungUp));
             };
-            let event = serde_json::from_slice(&message.frame)
-                .map_err(|error| border::sends(nonsense(&error)))?;
+            let event = serde_json::from_slice(&message.frame).map_err(|error| {
+                // The worker may have chosen words of it.
+                let error = short_line(&error.to_string());
+                border::sends(format_args!("what makes no sense ({error})"))
+            })?;
             match event {
                 Event::Log(line) => self.log.print(line)?,
                 Event::Failed(failure) => return Err(failure.into()),
                 event => return Ok(event),
             }
         }
-    }
-
-    /// Sends the worker what to trust.
-    pub(crate) fn trust(&self, verification: Verification, bundle: &SealedFile) -> Result<()> {
-        self.send(&Request::Trust(Box::new(verification)), bundle.as_fd())
     }
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
@@ -252,11 +250,6 @@ fn not_asked_for(event: &Event) -> LoaderError {
 
 fn is_timeout(error: &LoaderError) -> bool {
     find(error).is_some_and(SandboxError::is_timed_out)
-}
-
-/// Returns what is wrong with a frame, of which `error` may have words.
-fn nonsense(error: &serde_json::Error) -> String {
-    format!("what makes no sense ({})", short_line(&error.to_string()))
 }
 
 /// Returns what a worker is to know before it has heard anything.

@@ -34,9 +34,9 @@ pub(crate) fn of(
         warnings,
         unfolded,
         identity: identity(outcome, request.purpose.platform()),
-        kernel: sources.spans(&outcome.kernel)?,
+        kernel: sources.spans(&outcome.unfolded.kernel)?,
         initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
-        cmdline: outcome.cmdline.clone(),
+        cmdline: outcome.unfolded.cmdline.clone(),
     })
 }
 
@@ -46,12 +46,12 @@ fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Op
     let hash = request.purpose.hashes();
     let part = |rope| Part::new(rope, hash);
     let kernel = KernelPart {
-        part: part(&outcome.kernel)?,
+        part: part(&outcome.unfolded.kernel)?,
         identity: KernelIdentity::new(&outcome.identity),
     };
-    let cmdline = outcome.cmdline.as_deref();
+    let cmdline = outcome.unfolded.cmdline.as_deref();
     let (mut inspection, mut extra, mut measured) = (None, None, None);
-    let mut initrd = outcome.initrd.clone();
+    let mut initrd = outcome.unfolded.initrd.clone();
     match request.purpose {
         Purpose::Inspect { measure, .. } => {
             let uki = uki(outcome, request);
@@ -76,10 +76,10 @@ fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Op
             path: outcome.path.clone(),
             size: outcome.image.len(),
         },
-        layers: outcome.report.layers.clone(),
-        stages: outcome.report.stages.clone(),
+        layers: outcome.unfolded.report.layers.clone(),
+        stages: outcome.unfolded.report.stages.clone(),
         kernel,
-        initrd: outcome.initrd.as_ref().map(part).transpose()?,
+        initrd: outcome.unfolded.initrd.as_ref().map(part).transpose()?,
         cmdline: cmdline.map(|line| Cmdline::new(line, hash)).transpose()?,
         signatures: outcome.signatures.clone(),
         warnings: bounds::fitting(warnings),
@@ -93,11 +93,16 @@ fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Op
 /// Returns the outermost image as systemd-stub sees it, with the profile that was
 /// booted; `None` if it is no PE.
 fn uki<'a>(outcome: &'a Outcome, request: &UnfoldRequest) -> Result<Option<Uki<'a, PeBytes<'a>>>> {
-    let Some(pe) = &outcome.pe else {
+    let Some(pe) = &outcome.unfolded.pe else {
         return Ok(None);
     };
     let image = PeBytes(&outcome.image);
-    let chosen = outcome.report.stages.first().and_then(|it| it.profile);
+    let chosen = outcome
+        .unfolded
+        .report
+        .stages
+        .first()
+        .and_then(|it| it.profile);
     let selector = match &request.profile {
         Some(profile) => Some(profile.as_bytes()),
         None => request.cmdline.as_deref().and_then(selector_of),
@@ -143,10 +148,10 @@ fn extra_files(
 /// Returns the initrd with `files` of the image behind it.
 fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>> {
     if files.is_empty() {
-        return Ok(outcome.initrd.clone());
+        return Ok(outcome.unfolded.initrd.clone());
     }
     // Without an initrd, the files are all of it.
-    let mut initrd = outcome.initrd.clone().unwrap_or_default();
+    let mut initrd = outcome.unfolded.initrd.clone().unwrap_or_default();
     for part in extra_archives(files, initrd.len()) {
         match part {
             ArchivePart::Bytes(bytes) => initrd.append(&Rope::from(bytes)),
@@ -164,20 +169,20 @@ fn measurements(
     uki: Option<&Uki<'_, PeBytes<'_>>>,
 ) -> Result<Measurements> {
     let mut measurements = Measurements::default();
-    let mut initrd = outcome.initrd.clone();
+    let mut initrd = outcome.unfolded.initrd.clone();
     if let Some(uki) = uki {
         // The command line that a measured boot would have to pass so that the
         // kernel gets the same; none if it is the image's own.
         let asked =
             request.cmdline.is_some() || request.append.as_deref().is_some_and(|it| !it.is_empty());
-        let cmdline = outcome.cmdline.as_deref().filter(|_| asked);
+        let cmdline = outcome.unfolded.cmdline.as_deref().filter(|_| asked);
         measurements.add_boot(&request.name, uki, cmdline)?;
         initrd = with_extra(outcome, &uki.extra_files()?)?;
     }
     // A kernel without a command line gets an empty one.
-    let cmdline = outcome.cmdline.as_deref().unwrap_or_default();
+    let cmdline = outcome.unfolded.cmdline.as_deref().unwrap_or_default();
     let initrd = initrd.as_ref().map(PeBytes);
-    measurements.add_load(cmdline, &PeBytes(&outcome.kernel), initrd.as_ref())?;
+    measurements.add_load(cmdline, &PeBytes(&outcome.unfolded.kernel), initrd.as_ref())?;
     Ok(measurements)
 }
 
@@ -201,7 +206,7 @@ fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, 
 /// would.
 fn problems(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> Vec<Problem> {
     // Here, too, none is an empty one.
-    let cmdline = outcome.cmdline.as_deref().unwrap_or_default();
+    let cmdline = outcome.unfolded.cmdline.as_deref().unwrap_or_default();
     let mut problems: Vec<Problem> = kernel.check_cmdline(cmdline.len()).into_iter().collect();
     if let Some(platform) = platform {
         let everywhere = kernel.check(&kernel.home());

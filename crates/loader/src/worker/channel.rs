@@ -88,20 +88,12 @@ impl ParentChannel {
 }
 
 /// Sends lines of the log.
-pub(crate) struct LogWriter {
-    parent: Arc<ParentChannel>,
-}
-
-impl LogWriter {
-    pub(crate) fn new(parent: Arc<ParentChannel>) -> Self {
-        Self { parent }
-    }
-}
+pub(crate) struct LogWriter(pub(crate) Arc<ParentChannel>);
 
 impl io::Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(text);
-        self.parent.log(&line).map_err(io::Error::other)?;
+        self.0.log(&line).map_err(io::Error::other)?;
         Ok(text.len())
     }
 

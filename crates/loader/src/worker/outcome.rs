@@ -6,8 +6,8 @@ use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
-    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, built_in_parsers,
-    unfold_with,
+    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, Unfolded,
+    built_in_parsers, unfold_with,
 };
 
 use super::initrd;
@@ -31,19 +31,11 @@ pub(crate) struct Outcome {
     pub(crate) path: String,
     /// All of the image.
     pub(crate) image: Rope,
-    /// Its headers, if it is a sound PE.
-    pub(crate) pe: Option<PeImage>,
-    /// The kernel at its true length: without what a section holds behind its
-    /// certificates.
-    pub(crate) kernel: Rope,
+    /// The parts and the report. The kernel has its true length: without what a
+    /// section holds behind its certificates.
+    pub(crate) unfolded: Unfolded,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
-    /// The initrd; absent is `None`.
-    pub(crate) initrd: Option<Rope>,
-    /// The command line without a NUL; absent is `None`.
-    pub(crate) cmdline: Option<Vec<u8>>,
-    /// How it went.
-    pub(crate) report: Report,
     /// The reports about the layers' signatures.
     pub(crate) signatures: Vec<SignatureReport>,
     /// Other things worth a look.
@@ -74,12 +66,14 @@ impl Outcome {
         let mut admission = Admission {
             hopeless: None,
             has_more_parsers: request.parser.is_some() || !request.parsers.is_empty(),
-            verifier: Verifier::new(
+            verifier: Verifier {
                 policy,
-                request.hashed.as_ref(),
-                request.sealed,
-                request.embedded_parsers,
-            ),
+                hashed: request.hashed.as_ref(),
+                sealed: request.sealed,
+                embedded_parsers: request.embedded_parsers,
+                had_pe: false,
+                found: Vec::new(),
+            },
         };
         let mut budget = request.budget.clone();
         let mut unfolded = unfold_with(input, &options, &mut admission, sources, &mut budget)
@@ -87,37 +81,25 @@ impl Outcome {
                 Some(failure) => failure.into(),
                 None => LoaderError::from(error),
             })?;
-        notes.extend(shorten(
-            &mut unfolded.report,
-            request.budget.meter.log_lines,
-        ));
+        let log_lines = request.budget.meter.log_lines;
+        notes.extend(shorten(&mut unfolded.report, log_lines));
         let signatures = admission.verifier.found;
         let mut identity = identify(&PeBytes(&unfolded.kernel));
-        let kernel = match &mut identity {
-            Ok(identity) => {
-                // A section may be padded behind a signed kernel; a compressed
-                // kernel is what was compressed.
-                let kernel = if sources.is_decompressed(&unfolded.kernel) {
-                    unfolded.kernel
-                } else {
-                    unfolded.kernel.slice(0..identity.true_len)?
-                };
-                if identity.version.is_none() {
-                    identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
-                }
-                kernel
+        if let Ok(identity) = &mut identity {
+            // A section may be padded behind a signed kernel; a compressed
+            // kernel is what was compressed.
+            if !sources.is_decompressed(&unfolded.kernel) {
+                unfolded.kernel = unfolded.kernel.slice(0..identity.true_len)?;
             }
-            Err(_) => unfolded.kernel,
-        };
+            if identity.version.is_none() {
+                identity.version = find_banner(&PeBytes(&unfolded.kernel), BANNER_LIMIT)?;
+            }
+        }
         Ok(Self {
             path: request.path.clone(),
             image,
-            pe: unfolded.pe,
-            kernel,
+            unfolded,
             identity,
-            initrd: unfolded.initrd,
-            cmdline: unfolded.cmdline,
-            report: unfolded.report,
             signatures,
             notes: notes.clone(),
         })
@@ -126,6 +108,7 @@ impl Outcome {
     /// Returns what is worth a look but stopped nothing, in words.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self
+            .unfolded
             .report
             .warnings
             .iter()
@@ -148,7 +131,7 @@ impl Outcome {
 
     /// Returns the path of the innermost layer.
     pub(crate) fn innermost(&self) -> &str {
-        let layer = self.report.layers.last();
+        let layer = self.unfolded.report.layers.last();
         layer.map_or(&self.path, |layer| &layer.path)
     }
 }

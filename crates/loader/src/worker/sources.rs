@@ -163,30 +163,7 @@ impl Output for MemfdOutput {
         let written = Event::Written(number.id);
         number.parent.send(&written).map_err(io::Error::other)?;
         let id = SourceId(number.id);
-        Ok((
-            id,
-            Arc::new(Written {
-                file: FdSource::new(file, len),
-                _number: number,
-            }),
-        ))
-    }
-}
-
-/// An output that is written.
-#[derive(Debug)]
-struct Written {
-    file: FdSource,
-    _number: Number,
-}
-
-impl Source for Written {
-    fn len(&self) -> u64 {
-        self.file.len()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, buf)
+        Ok((id, Arc::new(FdSource::keeping(number, file, len))))
     }
 }
 

@@ -19,36 +19,20 @@ use crate::report::signature::SignatureReport;
 /// Looks at the layers of one unfolding.
 #[derive(Debug)]
 pub(crate) struct Verifier<'a> {
-    policy: &'a TrustPolicy,
+    pub(super) policy: &'a TrustPolicy,
     /// The outermost image's digests, taken with its snapshot.
-    hashed: Option<&'a TakenDigests>,
+    pub(super) hashed: Option<&'a TakenDigests>,
     /// Whether the image cannot change any more.
-    sealed: bool,
+    pub(super) sealed: bool,
     /// Whether parsers that images carry may run.
-    embedded_parsers: bool,
+    pub(super) embedded_parsers: bool,
     /// Whether a layer so far was a PE image: its `.sbat` stands for all inside.
-    had_pe: bool,
+    pub(super) had_pe: bool,
     /// The findings, layer by layer.
     pub(crate) found: Vec<SignatureReport>,
 }
 
 impl<'a> Verifier<'a> {
-    pub(crate) fn new(
-        policy: &'a TrustPolicy,
-        hashed: Option<&'a TakenDigests>,
-        sealed: bool,
-        embedded_parsers: bool,
-    ) -> Self {
-        Self {
-            policy,
-            hashed,
-            sealed,
-            embedded_parsers,
-            had_pe: false,
-            found: Vec::new(),
-        }
-    }
-
     /// Refuses to pass over a parser that is part of what was signed: another
     /// one may read something else out of the same image.
     fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<()> {
@@ -152,6 +136,17 @@ mod tests {
         std::fs::read(file).unwrap()
     }
 
+    fn verifier(policy: &TrustPolicy, had_pe: bool) -> Verifier<'_> {
+        Verifier {
+            policy,
+            hashed: None,
+            sealed: true,
+            embedded_parsers: true,
+            had_pe,
+            found: Vec::new(),
+        }
+    }
+
     #[test]
     fn an_image_in_a_signed_stream_has_its_sbat_looked_at() {
         let sbat = b"sbat,1,SBAT,sbat,1,url\nfoo,1,Foo,foo,1,url\n";
@@ -168,8 +163,7 @@ mod tests {
                 trust: machine_trust(sbat_level).unwrap(),
                 ..TrustPolicy::default()
             };
-            let mut verifier = Verifier::new(&policy, None, true, true);
-            verifier.had_pe = had_pe;
+            let mut verifier = verifier(&policy, had_pe);
             let covered_by = Some(covering.to_owned());
             let covering = covering.to_owned();
             let digests = Digests::default();
@@ -211,7 +205,7 @@ mod tests {
         let error = unfold_with(
             input,
             &Options::default(),
-            &mut Verifier::new(&policy, None, true, true),
+            &mut verifier(&policy, false),
             &mut MemoryStore::default(),
             &mut Budget::default(),
         )

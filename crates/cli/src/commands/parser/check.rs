@@ -42,9 +42,9 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
     }
     let verified = match verified {
         Ok(verified) if reasons.is_empty() => verified,
-        Ok(_) => return Err(refused(reasons)),
-        Err(all) => {
-            reasons.extend(all.into_iter().map(Reason::from));
+        refusal => {
+            let more = refusal.err().into_iter().flatten();
+            reasons.extend(more.map(Reason::from));
             return Err(refused(reasons));
         }
     };

@@ -51,16 +51,8 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         quiet: args.json,
         printed: Ok(()),
     };
-    let mut store = MemoryStore::default();
-    let mut budget = args.limits.budget();
-    let done = run_stage(
-        input,
-        &parser,
-        &options,
-        &mut store,
-        &mut budget,
-        &mut reporter,
-    );
+    let (store, budget) = (&mut MemoryStore::default(), &mut args.limits.budget());
+    let done = run_stage(input, &parser, &options, store, budget, &mut reporter);
     // The trace of a stage that failed is wanted most.
     let printed = reporter.finish();
     let report = ParserRunReport::new(&done.map_err(LoaderError::from)?)?;
