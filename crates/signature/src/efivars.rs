@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_that_dbx_cannot_be_known() {
+    fn says_that_dbx_cannot_be_known() {
         let files = Files(BTreeMap::new()).mok("MokListRT", CERTIFICATES);
         check(
             &files,
@@ -482,16 +482,16 @@ mod tests {
 
     #[test]
     fn a_state_of_no_byte_is_not_taken_for_off() {
-        let told = |name: &str, content: &[u8]| {
+        let refused = |name: &str, content: &[u8]| {
             let files = Files::of_a_machine().variable(&format!("{name}-{GLOBAL}"), 6, content);
             secure_boot(files.read()).unwrap_err().to_string()
         };
         expect!["the UEFI variable efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c: expected one byte behind its attributes, found 0"]
-            .assert_eq(&told("SecureBoot", &[]));
+            .assert_eq(&refused("SecureBoot", &[]));
         expect!["the UEFI variable efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c: expected one byte behind its attributes, found 2"]
-            .assert_eq(&told("SecureBoot", &[0, 1]));
+            .assert_eq(&refused("SecureBoot", &[0, 1]));
         expect!["the UEFI variable efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c: expected one byte behind its attributes, found 0"]
-            .assert_eq(&told("SetupMode", &[]));
+            .assert_eq(&refused("SetupMode", &[]));
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! - [`Trust`] holds trusted and revoked certificates and digests;
 //!   [`machine_trust`] reads the machine's own lists.
 //!
-//! The maker of the image made everything here but the trusted certificates. No
-//! input makes this crate panic. Time and memory are bounded by the length of
+//! All input but trust and revocation comes from the maker of the image. No input
+//! makes this crate panic. Time and memory are bounded by the length of
 //! the certificate table, of which 1 MiB is read, and by a number of public key
 //! operations that does not depend on the input.
 //!

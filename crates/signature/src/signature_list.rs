@@ -257,10 +257,8 @@ mod tests {
     fn check(edit: impl FnOnce(&mut Vec<u8>), expected: Expect) {
         let mut bytes = sample();
         edit(&mut bytes);
-        let said = match signature_lists(&bytes) {
-            Ok(lists) => lists.iter().map(shown).collect(),
-            Err(error) => error.to_string(),
-        };
+        let lists = signature_lists(&bytes).unwrap();
+        let said: String = lists.iter().map(shown).collect();
         expected.assert_eq(&said);
     }
 
@@ -345,63 +343,49 @@ mod tests {
         };
     }
 
+    fn refuses(edit: impl FnOnce(&mut Vec<u8>), expected: &str) {
+        let mut bytes = sample();
+        edit(&mut bytes);
+        let error = signature_lists(&bytes).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
     #[test]
     fn refuses_a_header_that_is_cut_off() {
-        check(
+        refuses(
             |bytes| bytes.truncate(27),
-            expect![
-                "EFI_SIGNATURE_LIST at offset 0x0: expected a header of 28 bytes, found 27 bytes; is the list cut off?"
-            ],
+            "EFI_SIGNATURE_LIST at offset 0x0: expected a header of 28 bytes, found 27 bytes; is \
+             the list cut off?",
         );
-        check(
+        refuses(
             |bytes| bytes.extend([0; 3]),
-            expect![
-                "EFI_SIGNATURE_LIST at offset 0x7c: expected a header of 28 bytes, found 3 bytes; is the list cut off?"
-            ],
+            "EFI_SIGNATURE_LIST at offset 0x7c: expected a header of 28 bytes, found 3 bytes; is \
+             the list cut off?",
         );
     }
 
     #[test]
     fn refuses_a_list_size_that_lies() {
-        check(
-            set(16, 0),
-            expect![
-                "SignatureListSize at offset 0x10: expected 28 to 124 bytes, which is where the input ends, found 0"
-            ],
-        );
-        check(
-            set(16, 27),
-            expect![
-                "SignatureListSize at offset 0x10: expected 28 to 124 bytes, which is where the input ends, found 27"
-            ],
-        );
-        check(
-            set(16, 125),
-            expect![
-                "SignatureListSize at offset 0x10: expected 28 to 124 bytes, which is where the input ends, found 125"
-            ],
-        );
-        check(
-            set(16, u32::MAX),
-            expect![
-                "SignatureListSize at offset 0x10: expected 28 to 124 bytes, which is where the input ends, found 4294967295"
-            ],
-        );
-        check(
+        for size in [0, 27, 125, u32::MAX] {
+            let expected = format!(
+                "SignatureListSize at offset 0x10: expected 28 to 124 bytes, which is where the \
+                 input ends, found {size}"
+            );
+            refuses(set(16, size), &expected);
+        }
+        refuses(
             set(16, 123),
-            expect![
-                "SignatureListSize at offset 0x10: expected room for whole signatures of 48 bytes behind the headers of 28 bytes, found 123"
-            ],
+            "SignatureListSize at offset 0x10: expected room for whole signatures of 48 bytes \
+             behind the headers of 28 bytes, found 123",
         );
     }
 
     #[test]
     fn refuses_a_header_size_that_lies() {
-        check(
+        refuses(
             set(20, 48),
-            expect![
-                "SignatureHeaderSize at offset 0x14: expected 0, as EFI_CERT_SHA256_GUID has it, found 48"
-            ],
+            "SignatureHeaderSize at offset 0x14: expected 0, as EFI_CERT_SHA256_GUID has it, \
+             found 48",
         );
         let unknown = |size| {
             move |bytes: &mut Vec<u8>| {
@@ -409,23 +393,17 @@ mod tests {
                 set(20, size)(bytes);
             }
         };
-        check(
-            unknown(97),
-            expect![
-                "SignatureHeaderSize at offset 0x14: expected at most 96, or it passes the end of the list, found 97"
-            ],
-        );
-        check(
-            unknown(u32::MAX),
-            expect![
-                "SignatureHeaderSize at offset 0x14: expected at most 96, or it passes the end of the list, found 4294967295"
-            ],
-        );
-        check(
+        for size in [97, u32::MAX] {
+            let expected = format!(
+                "SignatureHeaderSize at offset 0x14: expected at most 96, or it passes the end of \
+                 the list, found {size}"
+            );
+            refuses(unknown(size), &expected);
+        }
+        refuses(
             unknown(95),
-            expect![
-                "SignatureListSize at offset 0x10: expected room for whole signatures of 48 bytes behind the headers of 123 bytes, found 124"
-            ],
+            "SignatureListSize at offset 0x10: expected room for whole signatures of 48 bytes \
+             behind the headers of 123 bytes, found 124",
         );
         check(
             unknown(96),
@@ -437,51 +415,38 @@ mod tests {
 
     #[test]
     fn refuses_a_signature_size_that_lies() {
-        check(
-            set(24, 0),
-            expect![
-                "SignatureSize at offset 0x18: expected 48, as EFI_CERT_SHA256_GUID has it, found 0"
-            ],
-        );
-        check(
-            set(24, 32),
-            expect![
-                "SignatureSize at offset 0x18: expected 48, as EFI_CERT_SHA256_GUID has it, found 32"
-            ],
-        );
+        for size in [0, 32] {
+            let expected = format!(
+                "SignatureSize at offset 0x18: expected 48, as EFI_CERT_SHA256_GUID has it, found \
+                 {size}"
+            );
+            refuses(set(24, size), &expected);
+        }
         let x509 = |size| {
             move |bytes: &mut Vec<u8>| {
                 bytes[..16].copy_from_slice(&SignatureType::X509.guid().0);
                 set(24, size)(bytes);
             }
         };
-        check(
-            x509(0),
-            expect![
-                "SignatureSize at offset 0x18: expected more than the 16 bytes of SignatureOwner, found 0"
-            ],
-        );
-        check(
-            x509(16),
-            expect![
-                "SignatureSize at offset 0x18: expected more than the 16 bytes of SignatureOwner, found 16"
-            ],
-        );
-        check(
+        for size in [0, 16] {
+            let expected = format!(
+                "SignatureSize at offset 0x18: expected more than the 16 bytes of SignatureOwner, \
+                 found {size}"
+            );
+            refuses(x509(size), &expected);
+        }
+        refuses(
             x509(u32::MAX),
-            expect![
-                "SignatureListSize at offset 0x10: expected room for whole signatures of 4294967295 bytes behind the headers of 28 bytes, found 124"
-            ],
+            "SignatureListSize at offset 0x10: expected room for whole signatures of 4294967295 \
+             bytes behind the headers of 28 bytes, found 124",
         );
         let behind = |bytes: &mut Vec<u8>| {
             bytes.extend(sample());
             set(124 + 24, 49)(bytes);
         };
-        check(
+        refuses(
             behind,
-            expect![
-                "SignatureSize at offset 0x94: expected 48, as EFI_CERT_SHA256_GUID has it, found 49"
-            ],
+            "SignatureSize at offset 0x94: expected 48, as EFI_CERT_SHA256_GUID has it, found 49",
         );
     }
 

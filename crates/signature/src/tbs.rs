@@ -118,9 +118,9 @@ const FIELD: &str = "certificate";
 
 #[cfg(test)]
 mod tests {
-    use crate::Certificate;
     use crate::testing::{certificate, wrap};
     use crate::tlv::Element;
+    use crate::{Certificate, SignatureError};
 
     /// Places of the fields in a certificate of version 3 without unique
     /// identifiers.
@@ -130,7 +130,7 @@ mod tests {
     const KEY: usize = 6;
 
     /// Reads `leaf` with its fields edited.
-    fn read(edit: impl FnOnce(&mut Vec<Vec<u8>>)) -> Result<Certificate, String> {
+    fn read(edit: impl FnOnce(&mut Vec<Vec<u8>>)) -> Result<Certificate, SignatureError> {
         let leaf = certificate("leaf");
         let parts = |der: &[u8]| -> Vec<Vec<u8>> {
             let mut parts = Element::only("test", der).unwrap().inside("test").unwrap();
@@ -142,12 +142,11 @@ mod tests {
         let mut fields = parts(leaf.tbs());
         edit(&mut fields);
         outer[0] = wrap(0x30, &fields.concat());
-        let read = Certificate::from_der(&wrap(0x30, &outer.concat()));
-        read.map_err(|error| error.to_string())
+        Certificate::from_der(&wrap(0x30, &outer.concat()))
     }
 
     fn refuses(reason: &str, edit: impl FnOnce(&mut Vec<Vec<u8>>)) {
-        let error = read(edit).unwrap_err();
+        let error = read(edit).unwrap_err().to_string();
         assert!(error.contains(reason), "expected {reason:?}: {error}");
     }
 

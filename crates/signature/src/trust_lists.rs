@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_revocation_is_told_and_revokes_at_once() {
+    fn a_time_of_revocation_is_shown_and_revokes_at_once() {
         check(
             TBS_TIMED,
             TWO,
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_it_passes_over() {
+    fn notes_what_it_passes_over() {
         let mut damaged = CERTIFICATES.to_vec();
         damaged[28 + 16] = 0x31;
         let trust = allowed(&damaged);
