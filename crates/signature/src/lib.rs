@@ -70,6 +70,7 @@ mod image;
 mod key;
 mod name;
 mod name_constraints;
+mod name_forms;
 mod pkcs7;
 #[cfg(test)]
 mod properties;
