@@ -9,6 +9,53 @@
 //!
 //! No input makes this crate panic, run past its [`Meter`] or allocate past
 //! it.
+//!
+//! ```
+//! use ukexec_bpf::memory::Memory;
+//! use ukexec_bpf::{AttachKind, BpfError, Host, Insn, Meter, Parser, Program, Vm};
+//!
+//! /// A host that offers no kfunc and hears no line.
+//! struct Silent;
+//!
+//! impl Host for Silent {
+//!     fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, BpfError> {
+//!         Ok(0)
+//!     }
+//!
+//!     fn log(&mut self, _: &str) {}
+//! }
+//!
+//! // r0 = *(u8 *)(r1 + 1); exit
+//! let code = [[0x71, 0x10, 1, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+//! let program = Program {
+//!     name: "second".to_owned(),
+//!     section: "fentry/hook".to_owned(),
+//!     attach: AttachKind::Fentry,
+//!     hook: "hook".to_owned(),
+//!     code: code.map(Insn::from_le_bytes).to_vec(),
+//!     functions: vec![(0, "second".to_owned())],
+//!     lines: Vec::new(),
+//!     poisoned: Vec::new(),
+//!     relocated: Vec::new(),
+//! };
+//! let parser = Parser {
+//!     license: "GPL".to_owned(),
+//!     maps: Vec::new(),
+//!     programs: vec![program],
+//!     kfuncs: Vec::new(),
+//! };
+//! let verified = parser.verify()?;
+//!
+//! let mut meter = Meter::default();
+//! let mut vm = Vm::new(&verified, &mut meter)?;
+//! let image = vm.memory().add_bytes("image", b"MZ".to_vec(), false)?;
+//! let r0 = vm.call(0, [image, 2, 0, 0, 0], &mut Silent, &mut meter)?;
+//! assert_eq!(r0, u64::from(b'Z'));
+//!
+//! // Behind the image is nothing.
+//! assert!(vm.call(0, [image + 1, 1, 0, 0, 0], &mut Silent, &mut meter).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 // Where sums and products saturate in this crate, they cannot reach an end
 // (fields of 32 bits, slots below `MAX_INSNS`), or the end passes every cap and
