@@ -1,7 +1,7 @@
 //! Runs all programs of a parser, whatever it is.
 
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{Fault, Vm};
+use ukexec_bpf::{BpfError, Vm};
 use ukexec_bpf::{Host, Meter, Parser, Rope};
 
 /// The budget of a parser here.
@@ -45,9 +45,9 @@ impl Host for Nothing {
         [addr, len, ..]: [u64; 5],
         memory: &mut Memory,
         _: &mut Meter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         match memory.excerpt(addr, len) {
-            Err(error) if !error.is_bad_address() => Err(error.into()),
+            Err(error) if !error.is_bad_address() => Err(error),
             _ => Ok(0),
         }
     }

@@ -8,7 +8,7 @@ use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
     AttachKind, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program, VerifiedParser,
 };
-use ukexec_bpf::{Fault, Vm};
+use ukexec_bpf::{BpfError, Vm};
 
 criterion_group!(benches, loops, arming);
 criterion_main!(benches);
@@ -231,7 +231,13 @@ fn interface() -> Interface {
 struct Silent;
 
 impl Host for Silent {
-    fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, Fault> {
+    fn call(
+        &mut self,
+        _: u32,
+        _: [u64; 5],
+        _: &mut Memory,
+        _: &mut Meter,
+    ) -> Result<u64, BpfError> {
         Ok(0)
     }
 

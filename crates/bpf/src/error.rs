@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::Place;
 use crate::bounds::wide;
+use crate::denied::Denied;
+use crate::{Place, RopeError};
 
 /// Why an object, its types or a program is refused, or a run ended early.
 ///
@@ -16,17 +17,62 @@ pub struct BpfError(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     place: Option<Place>,
-    text: String,
+    what: What,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug)]
+enum What {
+    Text(String),
+    Denied(Denied),
+    /// A text in guest memory that has no NUL.
+    Unterminated(String),
+    OutOfMemory {
+        asked: u64,
+        left: u64,
+    },
+    /// The bytes of a region cannot be read.
+    Unreadable(String),
+    /// The host ended the run; the text and the source are those of its error.
+    Host(Box<dyn Error + Send + Sync>),
 }
 
 impl BpfError {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            place: None,
-            text: text.into(),
-            source: None,
-        }))
+        What::Text(text.into()).into()
+    }
+
+    /// The host ends the run.
+    pub fn host(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        What::Host(error.into()).into()
+    }
+
+    /// [`crate::Meter::insns`] is used up.
+    #[must_use]
+    pub fn budget() -> Self {
+        Self::new("the instruction budget is used up")
+    }
+
+    /// `bytes` more than [`crate::Meter::memory`] has were asked for.
+    pub(crate) fn out_of_memory(asked: u64, left: u64) -> Self {
+        What::OutOfMemory { asked, left }.into()
+    }
+
+    /// A text in guest memory does not end where it must.
+    pub(crate) fn unterminated(place: &str, max: usize) -> Self {
+        let text = format!("the text at {place} has no NUL in its first {max} bytes");
+        What::Unterminated(text).into()
+    }
+
+    /// The bytes of a region of guest memory cannot be read.
+    pub(crate) fn unreadable(region: &str, cause: RopeError) -> Self {
+        let text = format!("the bytes of {region} cannot be had");
+        Self::from(What::Unreadable(text)).because(cause)
+    }
+
+    /// A helper was called with arguments that it does not take.
+    pub(crate) fn helper(helper: &str, problem: impl fmt::Display) -> Self {
+        Self::new(format!("{helper}: {problem}"))
     }
 
     /// A field has a value that it may not have.
@@ -48,7 +94,7 @@ impl BpfError {
 
     /// Says which part of the whole it is about, in front of the text.
     pub(crate) fn of(mut self, part: impl fmt::Display) -> Self {
-        self.0.text = format!("{part}: {}", self.0.text);
+        self.0.what = What::Text(format!("{part}: {}", self.0.what));
         self
     }
 
@@ -64,10 +110,46 @@ impl BpfError {
         self
     }
 
+    /// Returns whether a guest address is to blame, so that a helper or kfunc
+    /// answers `-EFAULT` or `-EINVAL`.
+    #[must_use]
+    pub fn is_bad_address(&self) -> bool {
+        matches!(self.0.what, What::Denied(_) | What::Unterminated(_))
+    }
+
+    /// Returns whether [`crate::Meter::memory`] is used up.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self.0.what, What::OutOfMemory { .. })
+    }
+
+    /// Returns whether bytes that the host shows cannot be read. No program may
+    /// pass over that.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.0.what, What::Unreadable(_))
+    }
+
     /// Returns the instruction it is about, if it is about one.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         self.0.place.as_ref()
+    }
+}
+
+impl From<What> for BpfError {
+    fn from(what: What) -> Self {
+        Self(Box::new(Inner {
+            place: None,
+            what,
+            source: None,
+        }))
+    }
+}
+
+impl From<Denied> for BpfError {
+    fn from(denied: Denied) -> Self {
+        What::Denied(denied).into()
     }
 }
 
@@ -76,13 +158,32 @@ impl fmt::Display for BpfError {
         if let Some(place) = &self.0.place {
             write!(f, "{place}: ")?;
         }
-        f.write_str(&self.0.text)
+        self.0.what.fmt(f)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) | Self::Unterminated(text) | Self::Unreadable(text) => {
+                f.write_str(text)
+            }
+            Self::Denied(denied) => denied.fmt(f),
+            Self::OutOfMemory { asked, left } => write!(
+                f,
+                "the memory budget is used up: {asked} bytes asked for, {left} left"
+            ),
+            Self::Host(error) => error.fmt(f),
+        }
     }
 }
 
 impl Error for BpfError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.0.source.as_deref()?)
+        match &self.0.what {
+            What::Host(error) => error.source(),
+            _ => Some(self.0.source.as_deref()?),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //! behind them.
 
 pub(crate) mod errno;
-pub(crate) mod fault;
 pub(crate) mod helper;
 pub(crate) mod helpers;
 pub(crate) mod host;

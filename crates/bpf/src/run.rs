@@ -7,13 +7,12 @@
 //!
 //! ```
 //! use ukexec_bpf::memory::Memory;
-//! use ukexec_bpf::{Fault, Vm};
-//! use ukexec_bpf::{AttachKind, Host, Insn, Meter, Parser, Program};
+//! use ukexec_bpf::{AttachKind, BpfError, Host, Insn, Meter, Parser, Program, Vm};
 //!
 //! struct Silent;
 //!
 //! impl Host for Silent {
-//!     fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, Fault> {
+//!     fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, BpfError> {
 //!         Ok(0)
 //!     }
 //!     fn log(&mut self, _: &str) {}
@@ -73,8 +72,7 @@ use crate::guest::machine::{FRAMES, Machine, STACK, Stage};
 use crate::guest::maps::Maps;
 use crate::guest::memory::{Memory, Site};
 use crate::place::Place;
-use crate::{Fault, RunError};
-use crate::{Host, Meter};
+use crate::{BpfError, Host, Meter};
 
 /// A parser in one stage: its maps live as long as this, its programs run in
 /// it one after the other.
@@ -93,8 +91,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// [`Fault::Map`] if a map does not fit the memory budget.
-    pub fn new(parser: &VerifiedParser, meter: &mut Meter) -> Result<Self, Fault> {
+    /// [`BpfError`] if a map does not fit the memory budget.
+    pub fn new(parser: &VerifiedParser, meter: &mut Meter) -> Result<Self, BpfError> {
         let mut memory = Memory::default();
         memory.draw(meter)?;
         let mut frames = [0; FRAMES];
@@ -136,17 +134,17 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// [`RunError`] if the program faults, leaks, or uses up `meter`.
+    /// [`BpfError`] if the program faults, leaks, or uses up `meter`.
     pub fn run(
         &mut self,
         program: usize,
         args: &[u64],
         host: &mut dyn Host,
         meter: &mut Meter,
-    ) -> Result<u64, RunError> {
+    ) -> Result<u64, BpfError> {
         let bytes = args.iter().flat_map(|arg| arg.to_le_bytes()).collect();
         let array = self.memory.add_bytes("arguments", bytes, false);
-        let array = array.map_err(|error| self.failed(program, 0, error.into()))?;
+        let array = array.map_err(|error| self.failed(program, 0, error))?;
         let result = self.call(program, [array, 0, 0, 0, 0], host, meter);
         self.memory.free(array, "ended");
         self.memory.settle(meter);
@@ -165,13 +163,13 @@ impl Vm {
         registers: [u64; 5],
         host: &mut dyn Host,
         meter: &mut Meter,
-    ) -> Result<u64, RunError> {
+    ) -> Result<u64, BpfError> {
         self.memory.set_site(Site {
             program: program as u32,
             slot: 0,
         });
         let drawn = self.memory.draw(meter);
-        drawn.map_err(|error| self.failed(program, 0, error.into()))?;
+        drawn.map_err(|error| self.failed(program, 0, error))?;
         let result = self.execute(program, registers, host, meter);
         for frame in self.frames {
             self.memory.close_frame(frame);
@@ -180,7 +178,9 @@ impl Vm {
         self.memory.settle(meter);
         match (result, leak) {
             (Ok(_), Some((kind, site))) => {
-                Err(self.failed(site.program as usize, site.slot, Fault::Leak { kind }))
+                let text =
+                    format!("{kind} acquired here was not released before the program ended");
+                Err(self.failed(site.program as usize, site.slot, BpfError::new(text)))
             }
             (Ok(r0), None) => Ok(r0),
             (Err((slot, fault)), _) => Err(self.failed(program, slot, fault)),
@@ -201,9 +201,10 @@ impl Vm {
         registers: [u64; 5],
         host: &mut dyn Host,
         meter: &mut Meter,
-    ) -> Result<u64, (u32, Fault)> {
+    ) -> Result<u64, (u32, BpfError)> {
         let known = self.parser.program(number);
-        let (program, code) = known.ok_or((0, Fault::NoProgram(number)))?;
+        let (program, code) =
+            known.ok_or_else(|| (0, BpfError::new(format!("there is no program {number}"))))?;
         let mut machine = Machine {
             program,
             number,
@@ -230,14 +231,10 @@ impl Vm {
         }
     }
 
-    fn failed(&self, program: usize, slot: u32, fault: Fault) -> RunError {
-        let place = match self.parser.programs.get(program) {
+    fn failed(&self, program: usize, slot: u32, error: BpfError) -> BpfError {
+        error.at(match self.parser.programs.get(program) {
             Some(program) => Place::new(program, slot),
             None => Place::in_program(&program.to_string(), slot),
-        };
-        RunError {
-            place: Box::new(place),
-            fault,
-        }
+        })
     }
 }

@@ -17,46 +17,29 @@
 mod calls;
 mod decode;
 mod explain;
-mod reject;
 
 use std::ops::Range;
 
 use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
-pub use self::reject::Reject;
 use crate::bounds::rest;
 use crate::code::{Code, Step};
 use crate::guest::helper::{Helper, find};
-use crate::guest::helpers::HELPERS;
+use crate::guest::helpers::{HELPERS, why_not};
+use crate::guest::maps::array_len;
 use crate::guest::memory::handle;
+use crate::helper_names::linux_name;
 use crate::ops::Op;
 use crate::place::Place;
-use crate::{Map, MapKind, Parser, Program, VerifiedParser};
+use crate::{BpfError, Map, MapKind, Parser, Program, VerifiedParser};
 
-/// Why a parser is refused before it runs.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// An instruction.
-    #[error("{place}: {reason}")]
-    Insn {
-        /// Which.
-        place: Box<Place>,
-        /// What is wrong with it.
-        reason: Reject,
-    },
-    /// A map.
-    #[error("map {name}: {field} must be {expected}, found {found}")]
-    Map {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        field: &'static str,
-        /// What it may be.
-        expected: &'static str,
-        /// What it is.
-        found: u64,
-    },
+/// The part of a parser that is refused.
+#[derive(Clone, Copy, Debug)]
+enum Blamed {
+    /// Map number `.0`.
+    Map(usize),
+    /// Slot `.1` of program number `.0`.
+    Insn(usize, u32),
 }
 
 impl Parser {
@@ -65,8 +48,8 @@ impl Parser {
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] for the first instruction or map that is refused.
-    pub fn verify(self) -> Result<VerifiedParser, VerifyError> {
+    /// [`BpfError`] for the first instruction or map that is refused.
+    pub fn verify(self) -> Result<VerifiedParser, BpfError> {
         self.verify_with(HELPERS)
     }
 
@@ -75,35 +58,38 @@ impl Parser {
     pub(crate) fn verify_with(
         self,
         helpers: &'static [Helper],
-    ) -> Result<VerifiedParser, VerifyError> {
-        self.maps.iter().try_for_each(check_map)?;
-        let mut codes = Vec::with_capacity(self.programs.len());
-        for program in &self.programs {
-            let code = Checker {
-                parser: &self,
+    ) -> Result<VerifiedParser, BpfError> {
+        let codes = self.check(helpers).map_err(|(_, error)| error)?;
+        Ok(VerifiedParser::new(self, codes, helpers))
+    }
+
+    /// Returns the code of each program.
+    fn check(&self, helpers: &'static [Helper]) -> Result<Vec<Code>, (Blamed, BpfError)> {
+        for (number, map) in self.maps.iter().enumerate() {
+            check_map(map).map_err(|error| (Blamed::Map(number), error))?;
+        }
+        let programs = self.programs.iter().enumerate();
+        let codes = programs.map(|(number, program)| {
+            let checker = Checker {
+                parser: self,
                 program,
                 helpers,
-            }
-            .check()
-            .map_err(|(slot, reason)| VerifyError::Insn {
-                place: Box::new(Place::new(program, slot)),
-                reason,
-            })?;
-            codes.push(code);
-        }
-        Ok(VerifiedParser::new(self, codes, helpers))
+            };
+            checker.check().map_err(|(slot, error)| {
+                let error = error.at(Place::new(program, slot));
+                (Blamed::Insn(number, slot), error)
+            })
+        });
+        codes.collect()
     }
 }
 
-fn check_map(map: &Map) -> Result<(), VerifyError> {
-    let fail = |field, expected, found| {
-        let name = map.name.clone();
-        Err(VerifyError::Map {
-            name,
-            field,
-            expected,
-            found,
-        })
+fn check_map(map: &Map) -> Result<(), BpfError> {
+    let fail = |field, expected, found: u64| {
+        Err(BpfError::new(format!(
+            "map {}: {field} must be {expected}, found {found}",
+            map.name
+        )))
     };
     let initial = map.initial.as_ref().map_or(0, |bytes| bytes.len() as u64);
     match map.kind {
@@ -136,7 +122,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn check(&self) -> Result<Code, (u32, Reject)> {
+    fn check(&self) -> Result<Code, (u32, BpfError)> {
         self.check_functions()?;
         let mut code = Code::default();
         let mut needs = Vec::new();
@@ -155,7 +141,7 @@ impl Checker<'_> {
     }
 
     /// Checks that the functions divide the code without a gap.
-    fn check_functions(&self) -> Result<(), (u32, Reject)> {
+    fn check_functions(&self) -> Result<(), (u32, BpfError)> {
         let Program {
             functions, code, ..
         } = self.program;
@@ -167,7 +153,11 @@ impl Checker<'_> {
         if starts_at_0 && ascends && inside && i32::try_from(code.len()).is_ok() {
             Ok(())
         } else {
-            Err((0, Reject::Functions { insns: code.len() }))
+            let text = format!(
+                "the program's table of functions does not fit its {} insns",
+                code.len()
+            );
+            Err((0, BpfError::new(text)))
         }
     }
 
@@ -197,7 +187,7 @@ impl Checker<'_> {
         function: Range<u32>,
         code: &mut Code,
         needs: &mut Vec<Needs>,
-    ) -> Result<(), (u32, Reject)> {
+    ) -> Result<(), (u32, BpfError)> {
         let slots = function.start as usize..function.end as usize;
         // None would fall off its end.
         let mut insns = self.program.code.get(slots).unwrap_or_default();
@@ -221,12 +211,14 @@ impl Checker<'_> {
         if op.ends_block() {
             Ok(())
         } else {
-            Err((slot, Reject::FallsOff))
+            let text = "control falls off the end of the function here; its last insn must be \
+                        exit or a jump";
+            Err((slot, BpfError::new(text)))
         }
     }
 
     /// Makes distances of jumps the steps they lead to.
-    fn resolve_jumps(&self, code: &mut Code) -> Result<(), (u32, Reject)> {
+    fn resolve_jumps(&self, code: &mut Code) -> Result<(), (u32, BpfError)> {
         for index in 0..code.steps.len() {
             let slot = code.slot(index);
             let Some(step) = code.steps.get(index).filter(|step| step.op.jumps()) else {
@@ -237,15 +229,17 @@ impl Checker<'_> {
             let inside = u32::try_from(target)
                 .ok()
                 .filter(|at| (start..end).contains(at));
-            let out = Reject::JumpOut {
-                target,
-                start,
-                last: end - 1,
-            };
-            let target = inside.ok_or((slot, out))?;
-            let step = code
-                .index(target)
-                .ok_or((slot, Reject::JumpIntoWide { target }))?;
+            let target = inside.ok_or_else(|| {
+                let last = end - 1;
+                let text = format!(
+                    "jump to insn {target}, outside of this function (insns {start} to {last})"
+                );
+                (slot, BpfError::new(text))
+            })?;
+            let step = code.index(target).ok_or_else(|| {
+                let text = format!("jump to insn {target}, the second half of an lddw");
+                (slot, BpfError::new(text))
+            })?;
             if let Some(jump) = code.steps.get_mut(index) {
                 jump.off = step as i32;
             }
@@ -260,11 +254,11 @@ impl Checker<'_> {
         index: usize,
         needs: Needs,
         edges: &mut [Vec<Edge>],
-    ) -> Result<(), Reject> {
+    ) -> Result<(), BpfError> {
         match needs {
             Needs::Nothing => {}
             Needs::Helper(number) => {
-                let place = find(self.helpers, number).ok_or(Reject::Helper { number })?;
+                let place = find(self.helpers, number).ok_or_else(|| not_offered(number))?;
                 if let Some(step) = code.steps.get_mut(index) {
                     step.imm = place as u64;
                 }
@@ -296,9 +290,9 @@ impl Checker<'_> {
                 if let Some(edges) = edges.get_mut(caller - 1) {
                     edges.push(Edge { slot, callee });
                 }
-                let first = code.index(target).ok_or(Reject::NoFunction {
-                    target: target.into(),
-                })?;
+                let first = code
+                    .index(target)
+                    .ok_or_else(|| no_function(target.into()))?;
                 match code.steps.get_mut(index) {
                     Some(
                         step @ Step {
@@ -316,56 +310,65 @@ impl Checker<'_> {
     }
 
     /// Returns whether the host offers kfunc `index`.
-    fn kfunc(&self, index: i32) -> Result<bool, Reject> {
+    fn kfunc(&self, index: i32) -> Result<bool, BpfError> {
         let kfuncs = &self.parser.kfuncs;
-        let kfunc = usize::try_from(index)
-            .ok()
-            .and_then(|index| kfuncs.get(index));
-        let kfunc = kfunc.ok_or(Reject::Kfunc {
-            index,
-            count: kfuncs.len(),
+        let kfunc = usize::try_from(index).ok().and_then(|at| kfuncs.get(at));
+        let kfunc = kfunc.ok_or_else(|| {
+            let count = kfuncs.len();
+            BpfError::new(format!(
+                "kfunc {index} does not exist; the parser names {count}"
+            ))
         })?;
         Ok(kfunc.host.is_some())
     }
 
-    fn map(&self, index: i32) -> Result<&Map, Reject> {
+    fn map(&self, index: i32) -> Result<&Map, BpfError> {
         let maps = &self.parser.maps;
-        let map = usize::try_from(index)
-            .ok()
-            .and_then(|index| maps.get(index));
-        map.ok_or(Reject::Map {
-            index,
-            count: maps.len(),
+        let map = usize::try_from(index).ok().and_then(|at| maps.get(at));
+        map.ok_or_else(|| {
+            let count = maps.len();
+            BpfError::new(format!(
+                "map {index} does not exist; the parser has {count}"
+            ))
         })
     }
 
-    fn map_value(&self, map: &Map, offset: u32) -> Result<(), Reject> {
-        let name = map.name.clone();
-        if map.kind != MapKind::Array {
-            return Err(Reject::NoValue { map: name });
-        }
-        let size = crate::guest::maps::array_len(map);
-        if u64::from(offset) < size {
-            Ok(())
+    fn map_value(&self, map: &Map, offset: u32) -> Result<(), BpfError> {
+        let name = &map.name;
+        let size = array_len(map);
+        Err(BpfError::new(if map.kind != MapKind::Array {
+            format!("map {name} has no value that can be addressed; only arrays have")
+        } else if u64::from(offset) >= size {
+            format!("offset {offset:#x} lies outside the {size:#x} bytes of map {name}")
         } else {
-            Err(Reject::ValueOffset {
-                map: name,
-                offset,
-                size,
-            })
-        }
+            return Ok(());
+        }))
     }
 
     /// Returns where the function at `distance` from the slot behind `slot`
     /// starts, and its place in the table.
-    fn function_at(&self, slot: u32, distance: i32) -> Result<(u32, usize), Reject> {
+    fn function_at(&self, slot: u32, distance: i32) -> Result<(u32, usize), BpfError> {
         let target = i64::from(slot) + 1 + i64::from(distance);
         let functions = &self.program.functions;
-        let start = u32::try_from(target).map_err(|_out| Reject::NoFunction { target })?;
-        let callee = functions.binary_search_by_key(&start, |(start, _)| *start);
-        Ok((
-            start,
-            callee.map_err(|_between| Reject::NoFunction { target })?,
-        ))
+        let start = u32::try_from(target).ok();
+        let callee = start.and_then(|start| {
+            let callee = functions.binary_search_by_key(&start, |(start, _)| *start);
+            Some((start, callee.ok()?))
+        });
+        callee.ok_or_else(|| no_function(target))
     }
+}
+
+fn no_function(target: i64) -> BpfError {
+    BpfError::new(format!(
+        "insn {target} is not the start of a function of this program"
+    ))
+}
+
+fn not_offered(helper: i32) -> BpfError {
+    let name = linux_name(helper).map_or_else(String::new, |name| format!(" (bpf_{name})"));
+    BpfError::new(format!(
+        "helper {helper}{name} is not offered by this loader: {}",
+        why_not(helper)
+    ))
 }

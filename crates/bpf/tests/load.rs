@@ -12,8 +12,9 @@ use expect_test::{Expect, expect};
 use ukexec_bpf::btf::{Btf, TypesBuilder};
 use ukexec_bpf::insn::{CALL, LDDW, POISON, call, lddw};
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{BpfError, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program};
-use ukexec_bpf::{Fault, Vm};
+use ukexec_bpf::{
+    BpfError, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program, Vm,
+};
 
 /// Where the objects are: `testdata/objects`, or a folder that `build.sh` made.
 fn folder() -> PathBuf {
@@ -326,7 +327,13 @@ fn tells_why_instructions_are_poisoned() {
 struct Silent;
 
 impl Host for Silent {
-    fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, Fault> {
+    fn call(
+        &mut self,
+        _: u32,
+        _: [u64; 5],
+        _: &mut Memory,
+        _: &mut Meter,
+    ) -> Result<u64, BpfError> {
         Ok(0)
     }
 

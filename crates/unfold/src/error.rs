@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use ukexec_bpf::{RunError, VerifyError};
+use ukexec_bpf::BpfError;
 use ukexec_pe::PeError;
 
 use crate::ParserInfo;
@@ -92,13 +92,9 @@ impl UnfoldError {
     /// Returns the instruction that failed: a slot in its program's code.
     #[must_use]
     pub fn insn(&self) -> Option<u32> {
-        if let Some(error) = self.cause::<RunError>() {
-            return Some(error.place.slot);
-        }
-        match self.cause()? {
-            VerifyError::Insn { place, .. } => Some(place.slot),
-            _ => None,
-        }
+        let place = self.cause::<BpfError>()?.place()?;
+        // One in a section of an object is in no program yet.
+        place.section.is_none().then_some(place.slot)
     }
 
     /// Returns the byte of the layer that is wrong.

@@ -2,9 +2,9 @@
 
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
-use ukexec_bpf::memory::{AccessError, Memory};
+use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::Tracer;
-use ukexec_bpf::{Fault, Host, Meter, Piece, Rope};
+use ukexec_bpf::{BpfError, Host, Meter, Piece, Rope};
 use ukexec_decompress::{Compression, Limits, StreamWarning, decompress};
 
 use crate::UnfoldError;
@@ -55,16 +55,16 @@ impl Host for StageHost<'_> {
         args: [u64; 5],
         memory: &mut Memory,
         meter: &mut Meter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         charge(&mut meter.insns, costs::CALL);
         let row = usize::try_from(kfunc).ok().and_then(|row| KFUNCS.get(row));
         let Some(kfunc) = row else {
             let error = UnfoldError::new(format!("there is no kfunc {kfunc}"));
-            return Err(Fault::Host(Box::new(error)));
+            return Err(BpfError::host(error));
         };
         match (kfunc.call)(self, args, memory, meter) {
             Ok(value) => Ok(value),
-            Err(CallError::Ended(fault)) => Err(fault),
+            Err(CallError::Ended(error)) => Err(error),
             Err(CallError::Refused(refusal)) => {
                 let reason = format!("{}: {}", kfunc.name, refusal.text);
                 debug!(stage = self.stage, "{reason}");
@@ -280,7 +280,7 @@ impl StageHost<'_> {
     }
 
     /// Puts what was decompressed into `memory`.
-    fn show(&self, rope: Rope, memory: &mut Memory) -> Result<u64, AccessError> {
+    fn show(&self, rope: Rope, memory: &mut Memory) -> Result<u64, BpfError> {
         let len = rope.len();
         let buf = memory.add_rope("decompressed payload", rope)?;
         let object = mem_range_result(self.types, buf, len);

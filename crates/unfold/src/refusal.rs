@@ -2,8 +2,7 @@
 
 use std::error::Error;
 
-use ukexec_bpf::memory::AccessError;
-use ukexec_bpf::{Fault, RopeError};
+use ukexec_bpf::{BpfError, RopeError};
 
 use crate::UnfoldError;
 use crate::chunks::ReadError;
@@ -14,7 +13,7 @@ pub(crate) enum CallError {
     /// The program gets an errno or NULL, and goes on.
     Refused(Refusal),
     /// The run ends.
-    Ended(Fault),
+    Ended(BpfError),
 }
 
 /// A refusal, and the errno of Linux for it.
@@ -62,7 +61,7 @@ impl Refusal {
 impl CallError {
     /// Ends the run, since the host cannot go on.
     pub(crate) fn host(error: UnfoldError) -> Self {
-        Self::Ended(Fault::Host(Box::new(error)))
+        Self::Ended(BpfError::host(error))
     }
 
     /// Ends the run, since the image, or what was made of it, cannot be read: no
@@ -77,33 +76,31 @@ impl CallError {
     /// Returns what comes of not reading the bytes of `what`.
     pub(crate) fn unread(what: &str, error: ReadError) -> Self {
         match error {
-            ReadError::Budget => Self::Ended(Fault::Budget),
+            ReadError::Budget => Self::Ended(BpfError::budget()),
             ReadError::Rope(cause) => Self::unreadable(what, cause),
         }
     }
 
     /// Returns what comes of a name in guest memory that cannot be read.
-    pub(crate) fn of_name(error: AccessError) -> Self {
+    pub(crate) fn of_name(error: BpfError) -> Self {
         Self::of_access("the name cannot be read", error)
     }
 
     /// Returns what comes of a buffer in guest memory that cannot be read.
-    pub(crate) fn of_buffer(error: AccessError) -> Self {
+    pub(crate) fn of_buffer(error: BpfError) -> Self {
         let text = "the buffer cannot be read";
-        match error {
-            AccessError::OutOfMemory { .. } => {
-                Refusal::no_memory(format!("{text}: {}", chain(&error))).into()
-            }
-            error => Self::of_access(text, error),
+        if error.is_out_of_memory() {
+            return Refusal::no_memory(format!("{text}: {}", chain(&error))).into();
         }
+        Self::of_access(text, error)
     }
 
     /// The program gets a refusal unless the host is to blame.
-    fn of_access(text: &str, error: AccessError) -> Self {
-        match error {
-            AccessError::Source { region, cause } => Self::unreadable(&region, cause),
-            error => Refusal::caused(text, &error).into(),
+    fn of_access(text: &str, error: BpfError) -> Self {
+        if error.is_unreadable() {
+            return Self::Ended(error);
         }
+        Refusal::caused(text, &error).into()
     }
 
     /// Returns what comes of an output that the caller's store does not take.

@@ -12,7 +12,7 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _, SectionFlags, elf};
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{AttachKind, Host, Insn, Kfunc, Meter, Parser, Program, insn};
-use ukexec_bpf::{Fault, Vm};
+use ukexec_bpf::{BpfError, Vm};
 
 /// Why there is no r0.
 pub(crate) type Problem = Box<dyn Error + Send + Sync>;
@@ -74,7 +74,7 @@ pub(crate) fn run(request: &Request, text: &str) -> Result<u64, Problem> {
     let start = if len == 0 { 0 } else { memory };
     let mut host = Suite { packet: start, len };
     match vm.call(0, [start, len, 0, 0, 0], &mut host, &mut meter) {
-        Err(error) if outside_packet(&error.fault) => Ok(0),
+        Err(error) if error.to_string().ends_with(OUTSIDE_PACKET) => Ok(0),
         result => Ok(result?),
     }
 }
@@ -251,12 +251,12 @@ impl Host for Suite {
         [offset, size, ..]: [u64; 5],
         memory: &mut Memory,
         _: &mut Meter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         if kfunc != PACKET {
             return Ok(0);
         }
         if offset + size > self.len {
-            return Err(Fault::Host(Box::new(OutsidePacket)));
+            return Err(BpfError::host(OUTSIDE_PACKET));
         }
         let mut bytes = [0; 8];
         let (_, part) = bytes.split_at_mut(8 - size as usize);
@@ -268,10 +268,4 @@ impl Host for Suite {
 }
 
 /// A packet access outside of the packet: on Linux the program ends with 0.
-#[derive(Debug, thiserror::Error)]
-#[error("packet access outside of the packet")]
-struct OutsidePacket;
-
-fn outside_packet(fault: &Fault) -> bool {
-    matches!(fault, Fault::Host(cause) if cause.is::<OutsidePacket>())
-}
+const OUTSIDE_PACKET: &str = "packet access outside of the packet";

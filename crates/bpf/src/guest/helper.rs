@@ -5,10 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::machine::Machine;
-use crate::Fault;
+use crate::BpfError;
 
 /// The answer of a helper or built-in kfunc: r0, or the end of the run.
-pub(crate) type Answer = Result<u64, Fault>;
+pub(crate) type Answer = Result<u64, BpfError>;
 
 /// A function offered to programs.
 #[derive(Clone, Copy, Serialize)]

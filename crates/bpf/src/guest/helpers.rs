@@ -3,7 +3,7 @@
 //! A helper does what Linux's helper of the same number does, where that makes
 //! sense without a kernel. A call that Linux's verifier would have refused (a wrong
 //! kind of map, a destination that is too small) ends the run with a
-//! [`crate::Fault`]; what a program has to handle is a negative errno in r0.
+//! [`crate::BpfError`]; what a program has to handle is a negative errno in r0.
 #![cfg_attr(
     not(test),
     expect(

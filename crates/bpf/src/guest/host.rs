@@ -2,7 +2,7 @@
 
 use crate::guest::memory::Memory;
 use crate::guest::trace::Tracer;
-use crate::{Fault, Meter};
+use crate::{BpfError, Meter};
 
 /// The host at run time: answers kfunc calls and takes log lines.
 pub trait Host {
@@ -11,7 +11,7 @@ pub trait Host {
     ///
     /// # Errors
     ///
-    /// A [`Fault`] ends the run; what a program should be able to handle
+    /// A [`BpfError`] ends the run; what a program should be able to handle
     /// (`-EINVAL`, NULL) is a value, not an error.
     fn call(
         &mut self,
@@ -19,7 +19,7 @@ pub trait Host {
         args: [u64; 5],
         memory: &mut Memory,
         meter: &mut Meter,
-    ) -> Result<u64, Fault>;
+    ) -> Result<u64, BpfError>;
 
     /// Takes one line that a program printed (without the newline).
     fn log(&mut self, line: &str);

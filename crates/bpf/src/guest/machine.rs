@@ -5,7 +5,7 @@ use super::host::Host;
 use super::maps::Maps;
 use super::memory::{Memory, Site};
 use crate::code::Code;
-use crate::{Fault, Kfunc, Meter, Program};
+use crate::{BpfError, Kfunc, Meter, Program};
 
 /// Functions that may be active at once, callbacks among them (Linux
 /// `MAX_CALL_FRAMES`).
@@ -24,7 +24,7 @@ pub(crate) struct Machine<'a> {
     /// The helpers that the program may call; calls carry places in it.
     pub(crate) helpers: &'static [Helper],
     /// Calls the function of this program at an address, and returns its r0.
-    pub(crate) call_back: fn(&mut Self, u64, [u64; 5]) -> Result<u64, Fault>,
+    pub(crate) call_back: fn(&mut Self, u64, [u64; 5]) -> Result<u64, BpfError>,
     pub(crate) memory: &'a mut Memory,
     pub(crate) maps: &'a mut Maps,
     pub(crate) host: &'a mut dyn Host,
@@ -90,27 +90,25 @@ impl Machine<'_> {
     }
 
     /// Gives `lock` back.
-    pub(crate) fn unlock(&mut self, lock: Lock) -> Result<(), Fault> {
+    pub(crate) fn unlock(&mut self, lock: Lock) -> Result<(), BpfError> {
         let locked = &mut self.locks[lock as usize];
         let [taker, helper] = lock.names();
-        locked.times = locked.times.checked_sub(1).ok_or_else(|| Fault::Helper {
-            helper,
-            problem: format!("no call of {taker} is open"),
-        })?;
+        locked.times = locked
+            .times
+            .checked_sub(1)
+            .ok_or_else(|| BpfError::helper(helper, format!("no call of {taker} is open")))?;
         Ok(())
     }
 
     /// Returns the slot of a lock that is still held, and the fault to report.
-    pub(crate) fn still_locked(&self) -> Option<(u32, Fault)> {
+    pub(crate) fn still_locked(&self) -> Option<(u32, BpfError)> {
         let all = [Lock::Rcu, Lock::Preempt];
         let held = all
             .into_iter()
             .find(|lock| self.locks[*lock as usize].times != 0)?;
         let [lock, unlock] = held.names();
-        Some((
-            self.locks[held as usize].slot,
-            Fault::Locked { lock, unlock },
-        ))
+        let text = format!("{lock} was called here, and {unlock} was not before the program ended");
+        Some((self.locks[held as usize].slot, BpfError::new(text)))
     }
 
     /// Gives what the program printed to the host, line by line.
@@ -140,7 +138,7 @@ impl Machine<'_> {
     }
 
     /// Calls function `number` of the host.
-    pub(crate) fn ask_host(&mut self, number: u32, args: [u64; 5]) -> Result<u64, Fault> {
+    pub(crate) fn ask_host(&mut self, number: u32, args: [u64; 5]) -> Result<u64, BpfError> {
         self.memory.settle(self.meter);
         let result = self.host.call(number, args, self.memory, self.meter);
         // Even where the call failed: the run's end settles again.

@@ -16,9 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::Fault;
-use crate::guest::memory::{AccessError, Memory};
-use crate::{Map, MapKind, Parser};
+use crate::guest::memory::{Memory, too_wide};
+use crate::{BpfError, Map, MapKind, Parser};
 
 /// Returns how many bytes the values of array `map` take: each starts at a
 /// multiple of 8, as in Linux.
@@ -148,15 +147,14 @@ impl Ring {
 
 impl Maps {
     /// Makes the maps of `parser`.
-    pub(crate) fn new(parser: &Parser, memory: &mut Memory) -> Result<Self, Fault> {
+    pub(crate) fn new(parser: &Parser, memory: &mut Memory) -> Result<Self, BpfError> {
         let mut maps = Self::default();
         for map in &parser.maps {
-            let live = Live::new(map, memory).map_err(|cause| match cause {
-                AccessError::Source { .. } => Fault::Access(cause),
-                cause => Fault::Map {
-                    name: map.name.clone(),
-                    problem: cause.to_string(),
-                },
+            let live = Live::new(map, memory).map_err(|error| {
+                if error.is_unreadable() {
+                    return error;
+                }
+                BpfError::new(format!("map {}: {error}", map.name))
             })?;
             maps.maps.push(live);
         }
@@ -187,7 +185,7 @@ impl Maps {
 }
 
 impl Live {
-    fn new(map: &Map, memory: &mut Memory) -> Result<Self, AccessError> {
+    fn new(map: &Map, memory: &mut Memory) -> Result<Self, BpfError> {
         let name: Arc<str> = map.name.as_str().into();
         let contents = match map.kind {
             MapKind::RingBuffer => Contents::Ring(Ring {
@@ -238,13 +236,11 @@ impl Live {
     }
 }
 
-fn new_array(map: &Map, name: &Arc<str>, memory: &mut Memory) -> Result<u64, AccessError> {
+fn new_array(map: &Map, name: &Arc<str>, memory: &mut Memory) -> Result<u64, BpfError> {
     let len = array_len(map);
     memory.ask(len)?;
-    let len = usize::try_from(len).map_err(|_too_long| AccessError::AddressSpace {
-        what: format!("the {len} bytes of {name}"),
-        limit: u32::MAX.into(),
-    })?;
+    let len = usize::try_from(len)
+        .map_err(|_too_long| too_wide(&format!("the {len} bytes of {name}"), u32::MAX.into()))?;
     let mut values = vec![0; len];
     if let Some(initial) = &map.initial
         && let Some(start) = values.get_mut(..initial.len())

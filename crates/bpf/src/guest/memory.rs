@@ -31,15 +31,16 @@ mod transfer;
 use std::sync::Arc;
 
 use self::access::RegionError;
-pub use self::access::{Access, AccessError};
 use self::account::Account;
 use self::frame::Frame;
 use self::reference::References;
 pub(crate) use self::reference::Site;
-use self::region::{Body, CachedRope, Gone, Region};
+use self::region::{Body, CachedRope, Region};
 use self::sparse::Sparse;
 pub use self::transfer::Excerpt;
-use crate::{Meter, Rope};
+pub use crate::denied::Access;
+use crate::denied::{Denied, Gone, Why};
+use crate::{BpfError, Meter, Rope};
 
 /// All that a program can address.
 #[derive(Debug, Default)]
@@ -63,8 +64,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError::AddressSpace`] if the rope is 4 GiB or longer.
-    pub fn add_rope(&mut self, name: impl Into<Arc<str>>, rope: Rope) -> Result<u64, AccessError> {
+    /// [`BpfError`] if the rope is 4 GiB or longer.
+    pub fn add_rope(&mut self, name: impl Into<Arc<str>>, rope: Rope) -> Result<u64, BpfError> {
         self.add(name.into(), Body::Rope(Box::new(CachedRope::new(rope))))
     }
 
@@ -73,30 +74,30 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError::OutOfMemory`] if the budget does not have them,
-    /// [`AccessError::AddressSpace`] if they are 4 GiB or more.
+    /// [`BpfError`] if the budget does not have them,
+    /// [`BpfError`] if they are 4 GiB or more.
     pub fn add_bytes(
         &mut self,
         name: impl Into<Arc<str>>,
         bytes: Vec<u8>,
         writable: bool,
-    ) -> Result<u64, AccessError> {
+    ) -> Result<u64, BpfError> {
         self.add(name.into(), Body::Bytes { bytes, writable })
     }
 
     /// Adds a record of zeros, and returns its address.
-    pub(crate) fn add_record(&mut self, name: Arc<str>, len: u32) -> Result<u64, AccessError> {
+    pub(crate) fn add_record(&mut self, name: Arc<str>, len: u32) -> Result<u64, BpfError> {
         self.add(name, Body::Record(Box::new(Sparse::new(len))))
     }
 
     /// Adds something that can be pointed to, and returns its address.
-    pub(crate) fn add_handle(&mut self, name: Arc<str>) -> Result<u64, AccessError> {
+    pub(crate) fn add_handle(&mut self, name: Arc<str>) -> Result<u64, BpfError> {
         self.add(name, Body::Handle)
     }
 
     /// Adds a stack frame of `len` bytes that no function is active in, and
     /// returns its address.
-    pub(crate) fn add_frame(&mut self, name: Arc<str>, len: usize) -> Result<u64, AccessError> {
+    pub(crate) fn add_frame(&mut self, name: Arc<str>, len: usize) -> Result<u64, BpfError> {
         self.add(name, Body::Frame(Frame::new(len)))
     }
 
@@ -114,8 +115,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError`] if not all of them can be read.
-    pub fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), AccessError> {
+    /// [`BpfError`] if not all of them can be read.
+    pub fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BpfError> {
         self.check(Access::Read, addr, buf.len() as u64)?;
         self.at(addr, |region, offset, account| {
             region.read(offset, buf, account)
@@ -126,28 +127,19 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError::Unterminated`] if there is no NUL in the first `max`
-    /// bytes, any other [`AccessError`] if memory ends before.
-    pub fn read_cstr(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, AccessError> {
+    /// [`BpfError`] if there is no NUL in the first `max`
+    /// bytes, any other [`BpfError`] if memory ends before.
+    pub fn read_cstr(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, BpfError> {
         let (text, ended) = self.read_text(addr, max)?;
         if ended {
             return Ok(text);
         }
-        let (region, offset) = (self.name(addr), u64::from(addr as u32));
-        Err(AccessError::Unterminated {
-            region,
-            offset,
-            max: max as u64,
-        })
+        Err(BpfError::unterminated(&self.describe(addr), max))
     }
 
     /// Returns the text at `addr` up to its NUL or to `max` bytes, and whether
     /// the NUL was there.
-    pub(crate) fn read_text(
-        &mut self,
-        addr: u64,
-        max: usize,
-    ) -> Result<(Vec<u8>, bool), AccessError> {
+    pub(crate) fn read_text(&mut self, addr: u64, max: usize) -> Result<(Vec<u8>, bool), BpfError> {
         const CHUNK: usize = 128;
         let mut text = Vec::new();
         while text.len() < max {
@@ -173,8 +165,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError`] if not all of them can be written.
-    pub fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), AccessError> {
+    /// [`BpfError`] if not all of them can be written.
+    pub fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), BpfError> {
         self.check(Access::Write, addr, bytes.len() as u64)?;
         if bytes.is_empty() {
             return Ok(());
@@ -205,7 +197,7 @@ impl Memory {
 
     /// Says whether `len` bytes at `addr` can be read or written.
     #[inline]
-    pub(crate) fn check(&self, access: Access, addr: u64, len: u64) -> Result<(), AccessError> {
+    pub(crate) fn check(&self, access: Access, addr: u64, len: u64) -> Result<(), BpfError> {
         let fits = self.region(addr).is_some_and(|region| {
             let rights = match &region.body {
                 Body::Bytes { writable, .. } => *writable || access == Access::Read,
@@ -259,7 +251,7 @@ impl Memory {
     /// Returns the `N` bytes at `addr`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn load<const N: usize>(&mut self, addr: u64) -> Result<[u8; N], AccessError> {
+    pub(crate) fn load<const N: usize>(&mut self, addr: u64) -> Result<[u8; N], BpfError> {
         let mut bytes = [0; N];
         self.read(addr, &mut bytes)?;
         Ok(bytes)
@@ -283,7 +275,7 @@ impl Memory {
 
     /// Makes `bytes` the start of the private region at `addr`, whether or not
     /// programs may write it.
-    pub(crate) fn set_constant(&mut self, addr: u64, bytes: &[u8]) -> Result<(), AccessError> {
+    pub(crate) fn set_constant(&mut self, addr: u64, bytes: &[u8]) -> Result<(), BpfError> {
         self.check(Access::Read, addr, bytes.len() as u64)?;
         self.at(addr, |region, offset, account| {
             region.write(offset, bytes, account)
@@ -305,12 +297,12 @@ impl Memory {
     }
 
     /// Says whether `bytes` more could be had.
-    pub(crate) fn ask(&self, bytes: u64) -> Result<(), AccessError> {
+    pub(crate) fn ask(&self, bytes: u64) -> Result<(), BpfError> {
         self.account.ask(bytes).map_err(|error| error.in_region(""))
     }
 
     /// Takes `bytes` that something beside the regions needs.
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), AccessError> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
         self.account
             .take(bytes)
             .map_err(|error| error.in_region(""))
@@ -338,7 +330,7 @@ impl Memory {
     }
 
     /// Learns from `meter` what may be used.
-    pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), AccessError> {
+    pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), BpfError> {
         self.account
             .draw(meter)
             .map_err(|error| error.in_region(""))
@@ -354,16 +346,17 @@ impl Memory {
         self.account.settle(meter);
     }
 
-    fn add(&mut self, name: Arc<str>, body: Body) -> Result<u64, AccessError> {
-        let too_many = |what: String, limit| AccessError::AddressSpace { what, limit };
+    fn add(&mut self, name: Arc<str>, body: Body) -> Result<u64, BpfError> {
         let region = Region { name, body };
         let len = region.len();
         if len > MAX_LEN {
-            let what = format!("the {len} bytes of {}", region.name);
-            return Err(too_many(what, MAX_LEN));
+            return Err(too_wide(
+                &format!("the {len} bytes of {}", region.name),
+                MAX_LEN,
+            ));
         }
         if self.regions.len() as u64 >= MAX_REGIONS {
-            return Err(too_many("more regions".to_owned(), MAX_REGIONS));
+            return Err(too_wide("more regions", MAX_REGIONS));
         }
         self.take(REGION_COST + region.cost())?;
         self.regions.push(region);
@@ -374,17 +367,12 @@ impl Memory {
         self.regions.get(((addr >> 32) as usize).checked_sub(1)?)
     }
 
-    fn name(&self, addr: u64) -> String {
-        self.region(addr)
-            .map_or_else(String::new, |region| region.name.to_string())
-    }
-
     /// Does `what` with the region at `addr`, which was checked.
     fn at<T>(
         &mut self,
         addr: u64,
         what: impl FnOnce(&mut Region, u32, &mut Account) -> Result<T, RegionError>,
-    ) -> Result<T, AccessError> {
+    ) -> Result<T, BpfError> {
         match region_mut(&mut self.regions, addr) {
             Some(region) => what(region, addr as u32, &mut self.account)
                 .map_err(|error| error.in_region(&region.name)),
@@ -395,67 +383,45 @@ impl Memory {
     /// Returns why `len` bytes at `addr` cannot be had.
     #[cold]
     #[inline(never)]
-    fn refuse(&self, access: Access, addr: u64, len: u64) -> AccessError {
+    fn refuse(&self, access: Access, addr: u64, len: u64) -> BpfError {
         let offset = u64::from(addr as u32);
-        let region = self.name(addr);
-        if matches!(addr & UPPER, handle::KFUNC | handle::FUNCTION) {
-            return AccessError::NotMemory {
-                access,
-                len,
-                what: self.describe(addr),
-            };
-        }
-        // `r10 - 600` borrows from the region's number.
-        if offset >= NEARLY
-            && self
-                .region(addr)
-                .is_none_or(|region| region.len() <= offset)
-        {
-            let next = self.region(addr.wrapping_add(1 << 32));
-            if let Some(Region { name, .. }) = next {
-                let (region, before) = (name.to_string(), (1 << 32) - offset);
-                return AccessError::BeforeStart {
-                    access,
-                    len,
-                    region,
-                    before,
-                };
+        let region = self.region(addr);
+        let end = region.map_or(0, Region::len);
+        let mut name = region.map(|region| Arc::clone(&region.name));
+        let next = self.region(addr.wrapping_add(1 << 32));
+        let why = match region.map(|region| &region.body) {
+            _ if matches!(addr & UPPER, handle::KFUNC | handle::FUNCTION) => {
+                name = Some(self.describe(addr).into());
+                Why::NotMemory
             }
-        }
-        match self.region(addr).map(|region| (&region.body, region.len())) {
-            None => AccessError::NoRegion { access, len, addr },
-            Some((Body::Handle, _)) => AccessError::NotMemory {
-                access,
-                len,
-                what: region,
-            },
-            Some((Body::Frame(frame), _)) if !frame.is_active() => AccessError::Idle {
-                access,
-                len,
-                region,
-                offset,
-            },
-            Some((Body::Gone(gone), _)) => AccessError::Gone {
-                access,
-                len,
-                region,
-                offset,
-                how: gone.to_string(),
-            },
-            Some((_, end)) if offset.saturating_add(len) > end => AccessError::PassesEnd {
-                access,
-                len,
-                region,
-                offset,
-                end,
-            },
-            Some(_) => AccessError::ReadOnly {
-                len,
-                region,
-                offset,
-            },
-        }
+            // `r10 - 600` borrows from the region's number.
+            _ if offset >= NEARLY && end <= offset && next.is_some() => {
+                name = next.map(|region| Arc::clone(&region.name));
+                Why::BeforeStart
+            }
+            None => Why::NoRegion,
+            Some(Body::Handle) => Why::NotMemory,
+            Some(Body::Frame(frame)) if !frame.is_active() => Why::Idle,
+            Some(Body::Gone(gone)) => Why::Gone(*gone),
+            Some(_) if offset.saturating_add(len) > end => Why::PassesEnd(end),
+            Some(_) => Why::ReadOnly,
+        };
+        let region = name.unwrap_or_default();
+        BpfError::from(Denied {
+            access,
+            len,
+            addr,
+            region,
+            why,
+        })
     }
+}
+
+/// Says that something does not fit guest addresses.
+pub(crate) fn too_wide(what: &str, limit: u64) -> BpfError {
+    BpfError::new(format!(
+        "{what} do not fit the address space: at most {limit}"
+    ))
 }
 
 fn region_mut(regions: &mut [Region], addr: u64) -> Option<&mut Region> {

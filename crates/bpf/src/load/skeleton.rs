@@ -36,7 +36,7 @@ use crate::guest::helpers::LOADER_HELPERS;
 use crate::insn::{LDDW, lddw};
 use crate::place::Place;
 use crate::{AttachKind, Insn, Interface, Map, Meter, Parser, Program, VerifiedParser};
-use crate::{BpfError, Fault, RunError, Vm};
+use crate::{BpfError, Vm};
 
 /// Bytes of the context that a loader program works on: room for a header of
 /// 24, 64 maps of 16 and 32 programs of 4. All zeros ask for what the blob says.
@@ -109,13 +109,13 @@ fn run(
     loader: &VerifiedParser,
     hash: Option<Vec<u8>>,
     kernel: &mut Kernel<'_>,
-) -> Result<u64, RunError> {
+) -> Result<u64, BpfError> {
     let mut meter = Meter {
         insns: MAX_LOADER_INSNS,
         memory: MAX_LOADER_BYTES,
         log_lines: 100,
     };
-    let arm = |meter: &mut Meter| -> Result<(Vm, u64), Fault> {
+    let arm = |meter: &mut Meter| -> Result<(Vm, u64), BpfError> {
         let mut vm = Vm::new(loader, meter)?;
         if let Some(hash) = hash {
             vm.show_map(0, hash);
@@ -124,10 +124,8 @@ fn run(
         let context = vm.memory().add_bytes("context", context, true)?;
         Ok((vm, context))
     };
-    let (mut vm, context) = arm(&mut meter).map_err(|fault| RunError {
-        place: Box::new(Place::in_program(LOADER, 0)),
-        fault,
-    })?;
+    let (mut vm, context) =
+        arm(&mut meter).map_err(|error| error.at(Place::in_program(LOADER, 0)))?;
     vm.call(0, [context, 0, 0, 0, 0], kernel, &mut meter)
 }
 

@@ -1,10 +1,10 @@
 //! Calls: of helpers, kfuncs and the program's own functions.
 
 use crate::guest::helper::{Helper, find};
-use crate::guest::helpers::KFUNCS;
+use crate::guest::helpers::{KFUNCS, why_no_kfunc};
 use crate::guest::machine::Machine;
 use crate::guest::memory::handle;
-use crate::{Fault, Interface};
+use crate::{BpfError, Interface};
 
 /// The target that the register of a `callx` names.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +20,11 @@ const CALLBACK_COST: u64 = 4;
 
 impl Machine<'_> {
     /// Calls the function of this program at `callback`, and returns its r0.
-    pub(super) fn call_back(&mut self, callback: u64, args: [u64; 5]) -> Result<u64, Fault> {
+    pub(super) fn call_back(&mut self, callback: u64, args: [u64; 5]) -> Result<u64, BpfError> {
         self.meter.insns = self.meter.insns.saturating_sub(CALLBACK_COST);
         match self.callee(callback)? {
             Callee::Function(entry) => self.interpret(entry, args),
-            Callee::Helper(_) | Callee::Kfunc(_) => Err(Fault::NoFunction { target: callback }),
+            Callee::Helper(_) | Callee::Kfunc(_) => Err(no_function(callback)),
         }
     }
 
@@ -35,10 +35,10 @@ impl Machine<'_> {
         index: u64,
         args: [u64; 5],
         step: usize,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         match self.helpers.get(index as usize) {
             Some(helper) => self.call_own(helper, args, step),
-            None => Err(Fault::NoFunction { target: index }),
+            None => Err(no_function(index)),
         }
     }
 
@@ -49,20 +49,16 @@ impl Machine<'_> {
         index: u64,
         args: [u64; 5],
         step: usize,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         let kfunc = self.kfuncs.get(index as usize);
-        let kfunc = kfunc.ok_or(Fault::NoFunction { target: index })?;
+        let kfunc = kfunc.ok_or_else(|| no_function(index))?;
         let Some(number) = kfunc.host else {
-            return Err(Fault::MissingKfunc {
-                name: kfunc.name.clone(),
-            });
+            return Err(missing(&kfunc.name));
         };
         if let Some(own) = number.checked_sub(Interface::BUILT_IN) {
             return match KFUNCS.get(own as usize) {
                 Some(own) => self.call_own(own, args, step),
-                None => Err(Fault::MissingKfunc {
-                    name: kfunc.name.clone(),
-                }),
+                None => Err(missing(&kfunc.name)),
             };
         }
         self.set_site(step);
@@ -73,7 +69,7 @@ impl Machine<'_> {
 
     /// Returns what `target` names: a function's address, a kfunc's, or the
     /// number of a helper (as C programs without a linker call them).
-    pub(super) fn callee(&self, target: u64) -> Result<Callee, Fault> {
+    pub(super) fn callee(&self, target: u64) -> Result<Callee, BpfError> {
         let lower = target & u64::from(u32::MAX);
         let callee = match target - lower {
             handle::FUNCTION => self.function(lower as u32).map(Callee::Function),
@@ -85,7 +81,7 @@ impl Machine<'_> {
             }
             _ => None,
         };
-        callee.ok_or(Fault::NoFunction { target })
+        callee.ok_or_else(|| no_function(target))
     }
 
     /// Returns the step where the function that starts at `slot` begins. Programs
@@ -100,17 +96,18 @@ impl Machine<'_> {
 
     /// Returns why a step that a failed relocation left stops the run.
     #[cold]
-    pub(super) fn poisoned(&self, step: usize) -> Fault {
+    pub(super) fn poisoned(&self, step: usize) -> BpfError {
         let slot = self.code.slot(step);
         let mut all = self.program.poisoned.iter();
-        Fault::Poisoned {
-            reason: all
-                .find(|one| one.slot == slot)
-                .map(|one| one.reason.clone()),
-        }
+        let why = all.find(|one| one.slot == slot).map(|one| &one.reason);
+        let why = why.map_or_else(String::new, |reason| format!(" ({reason})"));
+        BpfError::new(format!(
+            "this instruction uses a type or field that the loader lacks{why}; test it with \
+             bpf_core_field_exists or bpf_core_type_exists before"
+        ))
     }
 
-    fn call_own(&mut self, own: &Helper, args: [u64; 5], step: usize) -> Result<u64, Fault> {
+    fn call_own(&mut self, own: &Helper, args: [u64; 5], step: usize) -> Result<u64, BpfError> {
         self.set_site(step);
         let result = (own.run)(self, args);
         self.pay();
@@ -122,4 +119,21 @@ impl Machine<'_> {
         let work = self.memory.take_work();
         self.meter.insns = self.meter.insns.saturating_sub(work);
     }
+}
+
+#[cold]
+pub(super) fn no_function(target: u64) -> BpfError {
+    BpfError::new(format!(
+        "call to {target:#x}, which is neither a function of this program nor a helper"
+    ))
+}
+
+/// Says that a weak kfunc was called that no host offers.
+#[cold]
+fn missing(name: &str) -> BpfError {
+    let why = why_no_kfunc(name).map_or_else(String::new, |why| format!(" ({why})"));
+    BpfError::new(format!(
+        "kfunc {name} is not offered by this loader{why}; test it with `bpf_ksym_exists({name})` \
+         before the call"
+    ))
 }

@@ -3,9 +3,9 @@
 use super::alu::{
     COMPARE, FETCH, atomic32, atomic64, div32, div64, mod32, mod64, sdiv32, sdiv64, smod32, smod64,
 };
-use super::calls::Callee;
+use super::calls::{Callee, no_function};
 use super::watch::Pending;
-use crate::Fault;
+use crate::BpfError;
 use crate::guest::machine::{FRAMES, Machine, STACK};
 use crate::ops::Op;
 
@@ -19,7 +19,7 @@ struct Frame {
 impl Machine<'_> {
     /// Runs from step `entry` until that function exits, and returns r0. A
     /// fault's place goes to `stopped`.
-    pub(super) fn interpret(&mut self, entry: usize, args: [u64; 5]) -> Result<u64, Fault> {
+    pub(super) fn interpret(&mut self, entry: usize, args: [u64; 5]) -> Result<u64, BpfError> {
         if self.host.tracer().is_some() {
             self.interpret_as::<true>(entry, args)
         } else {
@@ -33,7 +33,7 @@ impl Machine<'_> {
         &mut self,
         entry: usize,
         args: [u64; 5],
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         let code = self.code;
         let base = self.depth;
         let mut frames = [Frame::default(); FRAMES];
@@ -59,18 +59,18 @@ impl Machine<'_> {
             ($result:expr) => {
                 match $result {
                     Ok(value) => value,
-                    Err(error) => stop!(error.into()),
+                    Err(error) => stop!(error),
                 }
             };
         }
 
         loop {
             let Some(step) = code.steps.get(pc) else {
-                stop!(Fault::NoFunction { target: pc as u64 })
+                stop!(no_function(pc as u64))
             };
             pc += 1;
             if left == 0 {
-                stop!(Fault::Budget);
+                stop!(BpfError::budget());
             }
             left -= 1;
             if TRACED {
@@ -358,11 +358,8 @@ impl Machine<'_> {
     }
 
     /// Opens the stack frame of a function, and returns its r10.
-    fn enter(&mut self) -> Result<u64, Fault> {
-        let frame = *self
-            .frames
-            .get(self.depth)
-            .ok_or(Fault::CallDepth { limit: FRAMES })?;
+    fn enter(&mut self) -> Result<u64, BpfError> {
+        let frame = *self.frames.get(self.depth).ok_or_else(too_deep)?;
         self.depth += 1;
         self.memory.open_frame(frame);
         Ok(frame + STACK as u64)
@@ -378,9 +375,14 @@ impl Machine<'_> {
 
     /// Notes the place of a fault, if nothing below has.
     #[cold]
-    fn stop(&mut self, step: usize, fault: Fault) -> Fault {
+    fn stop(&mut self, step: usize, fault: BpfError) -> BpfError {
         let slot = self.code.slot(step);
         self.stopped.get_or_insert(slot);
         fault
     }
+}
+
+#[cold]
+fn too_deep() -> BpfError {
+    BpfError::new(format!("calls are nested more than {FRAMES} frames deep"))
 }

@@ -1,7 +1,7 @@
 //! The static call graph: no recursion, and no chain of calls deeper than
 //! there are frames.
 
-use super::reject::Reject;
+use crate::BpfError;
 use crate::guest::machine::FRAMES;
 
 /// A call, or a function's address taken for a callback.
@@ -15,7 +15,10 @@ pub(super) struct Edge {
 
 /// Checks the calls of all functions; `edges[i]` are those of function `i`.
 /// Returns the slot to blame and why.
-pub(super) fn check(functions: &[(u32, String)], edges: &[Vec<Edge>]) -> Result<(), (u32, Reject)> {
+pub(super) fn check(
+    functions: &[(u32, String)],
+    edges: &[Vec<Edge>],
+) -> Result<(), (u32, BpfError)> {
     let mut graph = Graph {
         functions,
         edges,
@@ -40,7 +43,7 @@ struct Graph<'a> {
 impl Graph<'_> {
     /// Returns how many frames a call of `function` may need. It calls itself,
     /// at most [`FRAMES`] deep.
-    fn visit(&mut self, function: usize) -> Result<usize, (u32, Reject)> {
+    fn visit(&mut self, function: usize) -> Result<usize, (u32, BpfError)> {
         if let Some(Some(height)) = self.heights.get(function) {
             return Ok(*height);
         }
@@ -49,7 +52,7 @@ impl Graph<'_> {
         for edge in self.edges.get(function).into_iter().flatten() {
             if let Some(start) = self.path.iter().position(|&caller| caller == edge.callee) {
                 let chain = self.chain(start, edge.callee);
-                return Err((edge.slot, Reject::Recursion { chain }));
+                return Err((edge.slot, BpfError::new(format!("recursion: {chain}"))));
             }
             let below = if self.path.len() < FRAMES {
                 self.visit(edge.callee)?
@@ -59,14 +62,10 @@ impl Graph<'_> {
             let frames = self.path.len() + below;
             if frames > FRAMES {
                 let chain = self.chain(0, edge.callee);
-                return Err((
-                    edge.slot,
-                    Reject::TooDeep {
-                        frames,
-                        limit: FRAMES,
-                        chain,
-                    },
-                ));
+                let text = format!(
+                    "calls nest {frames} frames deep, at most {FRAMES} are allowed: {chain}"
+                );
+                return Err((edge.slot, BpfError::new(text)));
             }
             height = height.max(1 + below);
         }

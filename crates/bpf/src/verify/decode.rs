@@ -3,11 +3,10 @@
 //! Spec: RFC 9669, sections 4 and 5. Every field that the RFC reserves must be
 //! zero.
 
-use super::reject::Reject;
-use crate::Insn;
 use crate::code::Step;
 use crate::insn::{CALL, LDDW, lddw};
 use crate::ops::{Field, Kind, Op, Operation};
+use crate::{BpfError, Insn};
 
 /// What an instruction needs beside itself to be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +34,14 @@ pub(super) struct Decoded {
 }
 
 /// Decodes `insn`; `next` is the slot behind it.
-pub(super) fn decode(insn: Insn, next: Option<Insn>) -> Result<Decoded, Reject> {
+pub(super) fn decode(insn: Insn, next: Option<Insn>) -> Result<Decoded, BpfError> {
     // The source of a call or lddw says which kind it is.
     let source = (!matches!(insn.code, CALL | LDDW)).then_some(insn.src);
     let registers = [Some(insn.dst), source].into_iter().flatten();
     if let Some(number) = registers.max().filter(|&number| number > 10) {
-        return Err(Reject::Register { number });
+        return Err(BpfError::new(format!(
+            "register r{number} does not exist; r10 is the last"
+        )));
     }
     let operation = Operation::of(insn).ok_or_else(|| packet_or_unknown(insn.code))?;
     check_offset(insn, operation)?;
@@ -92,14 +93,17 @@ pub(super) fn decode(insn: Insn, next: Option<Insn>) -> Result<Decoded, Reject> 
     })
 }
 
-fn packet_or_unknown(code: u8) -> Reject {
+fn packet_or_unknown(code: u8) -> BpfError {
     // Modes ABS and IND, sizes W, H and B.
     let known = matches!(code & 0xe7, 0x20 | 0x40) && code & 0x18 != 0x18;
-    if known {
-        Reject::Packet { code }
+    BpfError::new(if known {
+        format!(
+            "opcode {code:#04x} is legacy packet access (ld_abs, ld_ind), and parsers have no \
+             packet; read from the image instead"
+        )
     } else {
-        Reject::Opcode { code }
-    }
+        format!("opcode {code:#04x} is no instruction of RFC 9669")
+    })
 }
 
 /// Returns the fields that must be zero.
@@ -127,7 +131,7 @@ fn reserved(operation: &Operation) -> &'static [Field] {
 }
 
 /// Checks the offset of arithmetic, which may select another operation.
-fn check_offset(insn: Insn, operation: &Operation) -> Result<(), Reject> {
+fn check_offset(insn: Insn, operation: &Operation) -> Result<(), BpfError> {
     if operation.kind != Kind::Binary || operation.is_selected() || insn.off == 0 {
         return Ok(());
     }
@@ -139,8 +143,8 @@ fn check_offset(insn: Insn, operation: &Operation) -> Result<(), Reject> {
     Err(field(insn, "offset", expected, insn.off.into()))
 }
 
-fn load_imm(mut step: Step, insn: Insn, next: Option<Insn>) -> Result<Decoded, Reject> {
-    let next = next.ok_or(Reject::Cut)?;
+fn load_imm(mut step: Step, insn: Insn, next: Option<Insn>) -> Result<Decoded, BpfError> {
+    let next = next.ok_or_else(|| BpfError::new("the second slot of this lddw is missing"))?;
     for (field, found) in [
         ("opcode of the second slot", i64::from(next.code)),
         (
@@ -174,7 +178,7 @@ fn load_imm(mut step: Step, insn: Insn, next: Option<Insn>) -> Result<Decoded, R
     })
 }
 
-fn check_atomic(insn: Insn) -> Result<(), Reject> {
+fn check_atomic(insn: Insn) -> Result<(), BpfError> {
     match insn.imm {
         0x00 | 0x40 | 0x50 | 0xa0 | 0xf1 => Ok(()),
         // These write what was there before to the source register.
@@ -188,7 +192,7 @@ fn check_atomic(insn: Insn) -> Result<(), Reject> {
 
 /// Returns the register of a `callx`: clang up to 18 names it in the immediate,
 /// later ones in the destination.
-fn called_register(insn: Insn) -> Result<u8, Reject> {
+fn called_register(insn: Insn) -> Result<u8, BpfError> {
     if insn.imm == 0 {
         return Ok(insn.dst);
     }
@@ -200,7 +204,7 @@ fn called_register(insn: Insn) -> Result<u8, Reject> {
     })
 }
 
-fn zero(insn: Insn, name: &'static str, found: i64) -> Result<(), Reject> {
+fn zero(insn: Insn, name: &'static str, found: i64) -> Result<(), BpfError> {
     if found == 0 {
         Ok(())
     } else {
@@ -208,18 +212,16 @@ fn zero(insn: Insn, name: &'static str, found: i64) -> Result<(), Reject> {
     }
 }
 
-fn field(insn: Insn, field: &'static str, expected: &'static str, found: i64) -> Reject {
-    Reject::Field {
-        code: insn.code,
-        field,
-        expected,
-        found,
-    }
+fn field(insn: Insn, field: &'static str, expected: &'static str, found: i64) -> BpfError {
+    let code = insn.code;
+    BpfError::new(format!(
+        "opcode {code:#04x}: the {field} must be {expected}, found {found:#x}"
+    ))
 }
 
-fn writable(register: u8) -> Result<(), Reject> {
+fn writable(register: u8) -> Result<(), BpfError> {
     if register == 10 {
-        Err(Reject::FramePointer)
+        Err(BpfError::new("r10, the frame pointer, is read-only"))
     } else {
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! For authors: not the first reason why a parser is refused but all that one
 //! look can tell.
 
+use super::Blamed;
 use crate::bounds::size;
+use crate::guest::helpers::HELPERS;
 use crate::insn::LDDW;
-use crate::{Insn, MapKind, Parser, VerifiedParser, VerifyError};
+use crate::{BpfError, Insn, MapKind, Parser, VerifiedParser};
 
 /// The most problems that are told.
 const MAX_PROBLEMS: usize = 32;
@@ -23,32 +25,31 @@ impl Parser {
     ///
     /// # Errors
     ///
-    /// At least one [`VerifyError`]; the first is that of [`Parser::verify`].
-    pub fn verify_or_explain(&self) -> Result<VerifiedParser, Vec<VerifyError>> {
+    /// At least one [`BpfError`]; the first is that of [`Parser::verify`].
+    pub fn verify_or_explain(&self) -> Result<VerifiedParser, Vec<BpfError>> {
         let mut problems = Vec::new();
         let mut rest = self.clone();
         loop {
-            let problem = match rest.clone().verify() {
-                Ok(verified) if problems.is_empty() => return Ok(verified),
+            let (blamed, problem) = match rest.check(HELPERS) {
+                Ok(codes) if problems.is_empty() => {
+                    return Ok(VerifiedParser::new(rest, codes, HELPERS));
+                }
                 Ok(_rest) => return Err(problems),
                 Err(problem) => problem,
             };
-            let goes_on = rest.take_out(&problem);
             problems.push(problem);
-            if !goes_on || problems.len() >= MAX_PROBLEMS {
+            if !rest.take_out(blamed) || problems.len() >= MAX_PROBLEMS {
                 return Err(problems);
             }
         }
     }
 
-    /// Takes out what `problem` is about. Returns whether that worked.
-    fn take_out(&mut self, problem: &VerifyError) -> bool {
-        match problem {
-            VerifyError::Insn { place, .. } => {
-                let mut programs = self.programs.iter_mut();
-                let program =
-                    programs.find(|program| place.program.as_ref() == Some(&program.name));
-                let code = program.and_then(|program| program.code.get_mut(size(place.slot)..));
+    /// Takes out what is refused. Returns whether that worked.
+    fn take_out(&mut self, blamed: Blamed) -> bool {
+        match blamed {
+            Blamed::Insn(program, slot) => {
+                let program = self.programs.get_mut(program);
+                let code = program.and_then(|program| program.code.get_mut(size(slot)..));
                 match code {
                     Some([insn, second, ..]) if insn.code == LDDW => {
                         (*insn, *second) = (EXIT, EXIT);
@@ -62,8 +63,8 @@ impl Parser {
                     _ => false,
                 }
             }
-            VerifyError::Map { name, .. } => {
-                let Some(map) = self.maps.iter_mut().find(|map| map.name == *name) else {
+            Blamed::Map(number) => {
+                let Some(map) = self.maps.get_mut(number) else {
                     return false;
                 };
                 // A map that no instruction can be wrong about.
@@ -122,7 +123,7 @@ mod tests {
             assert!(first.is_ok());
             return expected.assert_eq("accepted\n");
         };
-        assert_eq!(first.as_ref(), Err(&all[0]));
+        assert_eq!(first.unwrap_err().to_string(), all[0].to_string());
         let lines = all.iter().map(|problem| format!("{problem}\n"));
         expected.assert_eq(&lines.collect::<String>());
     }

@@ -406,10 +406,11 @@ fn long_searches_are_paid_for_and_soon_over() {
     let (text, wanted) = (add(65_000, b"\0"), add(32_000, b"b\0"));
     let start = std::time::Instant::now();
     let error = vm.call(0, [text, wanted, 0, 0, 0], &mut TestHost::new(), &mut meter);
-    assert!(matches!(
-        error.unwrap_err().fault,
-        ukexec_bpf::Fault::Budget
-    ));
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.ends_with("the instruction budget is used up"),
+        "{error}"
+    );
     // Far more than it takes, since tests share the machine with others.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

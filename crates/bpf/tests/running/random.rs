@@ -129,7 +129,7 @@ fn outcome(parser: &ukexec_bpf::VerifiedParser) -> (String, Vec<String>, Meter) 
         |_, [addr, ..], memory, _| match memory.excerpt(addr, 1000) {
             Ok(excerpt) => Ok(excerpt.rope.len() + excerpt.copied),
             Err(error) if error.is_bad_address() => Ok(0),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         },
     );
     let result = vm.call(0, [image, image + 5000, 300, 16, 1], &mut host, &mut meter);

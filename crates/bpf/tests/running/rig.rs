@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
-    AttachKind, Host, Kfunc, Map, MapKind, Meter, Parser, Program, SourceLine, VerifiedParser,
-    VerifyError,
+    AttachKind, BpfError, Host, Kfunc, Map, MapKind, Meter, Parser, Program, SourceLine,
+    VerifiedParser, Vm,
 };
-use ukexec_bpf::{Fault, RunError, Vm};
 
 use crate::asm::assemble;
 
@@ -34,7 +33,7 @@ pub(crate) fn parser(text: &str) -> Parser {
     }
 }
 
-pub(crate) fn verify(text: &str) -> Result<VerifiedParser, VerifyError> {
+pub(crate) fn verify(text: &str) -> Result<VerifiedParser, BpfError> {
     parser(text).verify()
 }
 
@@ -80,7 +79,7 @@ pub(crate) struct TestHost<'a> {
 }
 
 pub(crate) type KfuncBody<'a> =
-    Box<dyn FnMut(u32, [u64; 5], &mut Memory, &mut Meter) -> Result<u64, Fault> + 'a>;
+    Box<dyn FnMut(u32, [u64; 5], &mut Memory, &mut Meter) -> Result<u64, BpfError> + 'a>;
 
 impl TestHost<'_> {
     pub(crate) fn new() -> Self {
@@ -98,7 +97,7 @@ impl Host for TestHost<'_> {
         args: [u64; 5],
         memory: &mut Memory,
         meter: &mut Meter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         (self.kfunc)(kfunc, args, memory, meter)
     }
 
@@ -108,7 +107,7 @@ impl Host for TestHost<'_> {
 }
 
 /// Runs `text` with r1 pointing to `memory` and r2 its length.
-pub(crate) fn run_on(text: &str, memory: &[u8]) -> Result<u64, RunError> {
+pub(crate) fn run_on(text: &str, memory: &[u8]) -> Result<u64, BpfError> {
     let parser = verify(text).unwrap();
     let mut meter = Meter::default();
     let mut vm = Vm::new(&parser, &mut meter).unwrap();
@@ -125,6 +124,6 @@ pub(crate) fn run_on(text: &str, memory: &[u8]) -> Result<u64, RunError> {
 }
 
 /// Runs `text` without arguments.
-pub(crate) fn run(text: &str) -> Result<u64, RunError> {
+pub(crate) fn run(text: &str) -> Result<u64, BpfError> {
     run_on(text, &[])
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use expect_test::{Expect, expect};
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::{Call, Callee, Returned, Step, Tracer};
-use ukexec_bpf::{Fault, Vm};
+use ukexec_bpf::{BpfError, Vm};
 use ukexec_bpf::{Host, Meter, Rope};
 
 use crate::rig::{kfunc, parser};
@@ -24,7 +24,7 @@ impl Host for Notes {
         args: [u64; 5],
         _: &mut Memory,
         _: &mut Meter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         Ok(u64::from(kfunc) + args[0])
     }
 

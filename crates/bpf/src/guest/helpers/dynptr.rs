@@ -6,7 +6,7 @@
 //! access goes by regions all the same.
 
 use super::ring;
-use crate::Fault;
+use crate::BpfError;
 use crate::bounds::at_most;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
@@ -24,7 +24,7 @@ struct Dynptr {
 impl Dynptr {
     const NULL: Self = Self { data: 0, len: 0 };
 
-    fn load(machine: &mut Machine<'_>, at: u64) -> Result<Self, Fault> {
+    fn load(machine: &mut Machine<'_>, at: u64) -> Result<Self, BpfError> {
         let mut bytes = [0; 16];
         machine.memory.read(at, &mut bytes)?;
         let [data, len] = [0, 8].map(|at| {
@@ -34,9 +34,9 @@ impl Dynptr {
         Ok(Self { data, len })
     }
 
-    fn store(&self, machine: &mut Machine<'_>, at: u64) -> Result<(), Fault> {
+    fn store(&self, machine: &mut Machine<'_>, at: u64) -> Result<(), BpfError> {
         let bytes = [self.data.to_le_bytes(), self.len.to_le_bytes()];
-        Ok(machine.memory.write(at, bytes.as_flattened())?)
+        machine.memory.write(at, bytes.as_flattened())
     }
 
     /// Returns the address of `len` bytes at `offset`, if they lie inside.

@@ -1,7 +1,7 @@
 //! Loops, iterators, arguments, and what stands for time, chance and locks.
 
 use crate::AttachKind;
-use crate::Fault;
+use crate::BpfError;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::{Lock, Machine};
@@ -117,7 +117,7 @@ struct Numbers {
 impl Numbers {
     const DONE: Self = Self { current: 0, end: 0 };
 
-    fn load(machine: &mut Machine<'_>, at: u64) -> Result<Self, Fault> {
+    fn load(machine: &mut Machine<'_>, at: u64) -> Result<Self, BpfError> {
         let mut bytes = [0; 8];
         machine.memory.read(at, &mut bytes)?;
         let both = u64::from_le_bytes(bytes);
@@ -127,9 +127,9 @@ impl Numbers {
         })
     }
 
-    fn store(&self, machine: &mut Machine<'_>, at: u64) -> Result<(), Fault> {
+    fn store(&self, machine: &mut Machine<'_>, at: u64) -> Result<(), BpfError> {
         let bytes = [self.current.to_le_bytes(), self.end.to_le_bytes()];
-        Ok(machine.memory.write(at, bytes.as_flattened())?)
+        machine.memory.write(at, bytes.as_flattened())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `printk` formats, as Linux's BPF takes them (`bpf_bprintf_prepare`).
 
-use crate::Fault;
+use crate::BpfError;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
@@ -74,7 +74,7 @@ fn arguments(
     machine: &mut Machine<'_>,
     data: u64,
     data_len: u64,
-) -> Result<Option<Vec<u64>>, Fault> {
+) -> Result<Option<Vec<u64>>, BpfError> {
     let data_len = u64::from(data_len as u32);
     if data_len == 0 {
         return Ok(Some(Vec::new()));
@@ -101,7 +101,11 @@ struct Spec {
 }
 
 /// Returns the text, or `None` where Linux refuses the format.
-fn render(machine: &mut Machine<'_>, fmt: &[u8], args: &[u64]) -> Result<Option<Vec<u8>>, Fault> {
+fn render(
+    machine: &mut Machine<'_>,
+    fmt: &[u8],
+    args: &[u64],
+) -> Result<Option<Vec<u8>>, BpfError> {
     // Formatting takes longer than moving the bytes, printed or not.
     machine.memory.worked(FORMAT_WORK);
     let mut out = Vec::new();
@@ -214,7 +218,12 @@ impl Conversion {
         Some((Self::Number { radix, wide }, rest))
     }
 
-    fn render(&self, machine: &mut Machine<'_>, spec: &Spec, arg: u64) -> Result<Vec<u8>, Fault> {
+    fn render(
+        &self,
+        machine: &mut Machine<'_>,
+        spec: &Spec,
+        arg: u64,
+    ) -> Result<Vec<u8>, BpfError> {
         let text = match self {
             Self::Text => return text(machine, arg),
             Self::Character => return Ok(vec![arg as u8]),
@@ -245,10 +254,10 @@ impl Conversion {
 }
 
 /// Returns the string at `addr`; nothing where there is none, as in Linux.
-fn text(machine: &mut Machine<'_>, addr: u64) -> Result<Vec<u8>, Fault> {
+fn text(machine: &mut Machine<'_>, addr: u64) -> Result<Vec<u8>, BpfError> {
     match machine.memory.read_text(addr, MAX_TEXT - 1) {
         Ok((text, _)) => Ok(text),
         Err(error) if error.is_bad_address() => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }

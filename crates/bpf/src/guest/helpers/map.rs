@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Fault;
+use crate::BpfError;
 use crate::MapKind;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
@@ -94,7 +94,7 @@ pub(super) fn lookup_per_cpu(machine: &mut Machine<'_>, [map, key, cpu, ..]: [u6
             "map {} is not per-CPU; its type is {}",
             live.name, live.kind
         );
-        return Err(Fault::Helper { helper, problem });
+        return Err(BpfError::helper(helper, problem));
     }
     let key = read_key(live, memory, key)?;
     // There is one CPU.
@@ -139,7 +139,7 @@ fn next_element(
     machine: &mut Machine<'_>,
     map: u64,
     last: Option<&[u8]>,
-) -> Result<Option<Element>, Fault> {
+) -> Result<Option<Element>, BpfError> {
     let (live, _) = elements(machine, "bpf_for_each_map_elem", map)?;
     if let Contents::Hash(hash) = &live.contents {
         return Ok(hash.after(last));
@@ -238,12 +238,12 @@ fn elements<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,
     handle: u64,
-) -> Result<(&'a mut Live, &'a mut Memory), Fault> {
+) -> Result<(&'a mut Live, &'a mut Memory), BpfError> {
     let (live, memory) = live(machine, helper, handle)?;
     if matches!(live.contents, Contents::Ring(_) | Contents::Queue(_)) {
         let (name, kind) = (&live.name, live.kind);
         let problem = format!("map {name} has no elements with keys; its type is {kind}");
-        return Err(Fault::Helper { helper, problem });
+        return Err(BpfError::helper(helper, problem));
     }
     Ok((live, memory))
 }
@@ -253,14 +253,14 @@ fn queue<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,
     handle: u64,
-) -> Result<(&'a mut Live, &'a mut Memory), Fault> {
+) -> Result<(&'a mut Live, &'a mut Memory), BpfError> {
     let (live, memory) = live(machine, helper, handle)?;
     if !matches!(live.contents, Contents::Queue(_)) {
         let problem = format!(
             "map {} is no queue or stack; its type is {}",
             live.name, live.kind
         );
-        return Err(Fault::Helper { helper, problem });
+        return Err(BpfError::helper(helper, problem));
     }
     Ok((live, memory))
 }
@@ -270,17 +270,17 @@ fn live<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,
     handle: u64,
-) -> Result<(&'a mut Live, &'a mut Memory), Fault> {
+) -> Result<(&'a mut Live, &'a mut Memory), BpfError> {
     match machine.maps.by_handle(handle) {
         Some(live) => Ok((live, &mut *machine.memory)),
         None => {
             let problem = format!("{} is no map", machine.memory.describe(handle));
-            Err(Fault::Helper { helper, problem })
+            Err(BpfError::helper(helper, problem))
         }
     }
 }
 
-fn read_key(live: &Live, memory: &mut Memory, key: u64) -> Result<Vec<u8>, Fault> {
+fn read_key(live: &Live, memory: &mut Memory, key: u64) -> Result<Vec<u8>, BpfError> {
     memory.worked(LOOKUP_WORK);
     let mut bytes = vec![0; live.key_size as usize];
     memory.read(key, &mut bytes)?;

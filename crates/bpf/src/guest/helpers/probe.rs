@@ -1,11 +1,12 @@
 //! Reads that may fail: a bad source is `-EFAULT` and zeros, a bad
 //! destination ends the run.
 
+use crate::BpfError;
 use crate::bounds::at_most;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
-use crate::guest::memory::{Access, AccessError};
+use crate::guest::memory::Access;
 
 const CHUNK: u64 = 256;
 
@@ -49,7 +50,7 @@ pub(super) fn read_str(machine: &mut Machine<'_>, [dst, size, src, ..]: [u64; 5]
 
 /// Copies text until its NUL is copied, or until `size` bytes with one are
 /// written.
-fn copy_text(machine: &mut Machine<'_>, dst: u64, size: u64, src: u64) -> Result<u64, AccessError> {
+fn copy_text(machine: &mut Machine<'_>, dst: u64, size: u64, src: u64) -> Result<u64, BpfError> {
     let mut done = 0;
     while done < size - 1 {
         let mut chunk = [0; CHUNK as usize];
@@ -70,9 +71,9 @@ fn copy_text(machine: &mut Machine<'_>, dst: u64, size: u64, src: u64) -> Result
     Ok(size)
 }
 
-fn failed(machine: &mut Machine<'_>, dst: u64, size: u64, error: AccessError) -> Answer {
+fn failed(machine: &mut Machine<'_>, dst: u64, size: u64, error: BpfError) -> Answer {
     if !error.is_bad_address() {
-        return Err(error.into());
+        return Err(error);
     }
     machine.memory.zero(dst, size)?;
     Ok(errno::EFAULT)

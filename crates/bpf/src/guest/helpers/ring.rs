@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Fault;
+use crate::BpfError;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
@@ -75,7 +75,7 @@ fn ring<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,
     handle: u64,
-) -> Result<(Arc<str>, &'a mut Ring), Fault> {
+) -> Result<(Arc<str>, &'a mut Ring), BpfError> {
     let problem = match machine.maps.by_handle(handle) {
         None => format!("{} is no map", machine.memory.describe(handle)),
         Some(live) => match &mut live.contents {
@@ -83,5 +83,5 @@ fn ring<'a>(
             _ => format!("map {} is not a ring buffer", live.name),
         },
     };
-    Err(Fault::Helper { helper, problem })
+    Err(BpfError::helper(helper, problem))
 }

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::Fault;
+use crate::BpfError;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
@@ -49,7 +49,7 @@ impl Text {
         }
     }
 
-    fn next(&mut self, machine: &mut Machine<'_>) -> Result<Next, Fault> {
+    fn next(&mut self, machine: &mut Machine<'_>) -> Result<Next, BpfError> {
         loop {
             if let Some([byte, ..]) = self.chunk.get(self.used..self.filled) {
                 self.used += 1;
@@ -64,7 +64,7 @@ impl Text {
             match machine.memory.read(self.at, chunk) {
                 Ok(()) => {}
                 Err(error) if error.is_bad_address() => return Ok(Next::Bad),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
             // Looking at each byte takes longer than moving them: an
             // instruction's time.
@@ -76,7 +76,7 @@ impl Text {
     }
 
     /// Reads to the NUL, and returns what is before it and what came then.
-    fn all(mut self, machine: &mut Machine<'_>) -> Result<(Vec<u8>, Next), Fault> {
+    fn all(mut self, machine: &mut Machine<'_>) -> Result<(Vec<u8>, Next), BpfError> {
         let mut text = Vec::new();
         loop {
             match self.next(machine)? {
@@ -352,7 +352,7 @@ fn number(
     buf: u64,
     len: u64,
     flags: u64,
-) -> Result<Result<Number, u64>, Fault> {
+) -> Result<Result<Number, u64>, BpfError> {
     if len == 0 || !matches!(flags, 0 | 8 | 10 | 16) {
         return Ok(Err(errno::EINVAL));
     }

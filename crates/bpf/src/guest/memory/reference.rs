@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Memory;
 use super::region::Body;
-use super::{AccessError, Memory};
-use crate::Fault;
+use crate::BpfError;
 
 /// The cost of a reference beside its regions.
 const REFERENCE_COST: u64 = 128;
@@ -44,13 +44,13 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError::OutOfMemory`] if there are too many to keep.
+    /// [`BpfError`] if there are too many to keep.
     pub fn acquire(
         &mut self,
         kind: &'static str,
         object: u64,
         also: &[u64],
-    ) -> Result<(), AccessError> {
+    ) -> Result<(), BpfError> {
         self.take(REFERENCE_COST)?;
         let reference = Reference {
             kind,
@@ -65,9 +65,9 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`Fault::NotHeld`] if no such reference is held at that address: never
+    /// [`BpfError`] if no such reference is held at that address: never
     /// acquired, released before, or of another kind.
-    pub fn release(&mut self, kind: &'static str, object: u64) -> Result<(), Fault> {
+    pub fn release(&mut self, kind: &'static str, object: u64) -> Result<(), BpfError> {
         self.release_as(kind, object, "released")
     }
 
@@ -77,7 +77,7 @@ impl Memory {
         kind: &'static str,
         object: u64,
         how: &'static str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), BpfError> {
         let fits = |reference: &Reference| reference.kind == kind;
         if !self.references.held.get(&object).is_some_and(fits) {
             return Err(self.not_held(kind, object));
@@ -127,7 +127,7 @@ impl Memory {
         }
     }
 
-    fn not_held(&self, kind: &'static str, object: u64) -> Fault {
+    fn not_held(&self, kind: &'static str, object: u64) -> BpfError {
         let region = self.region(object).map(|region| &region.body);
         let why = match (self.references.held.get(&object), region) {
             (Some(reference), _) => format!(": it is {}", reference.kind),
@@ -135,10 +135,7 @@ impl Memory {
             (None, _) if object >> 32 == 0 => ": it is NULL".to_owned(),
             (None, _) => String::new(),
         };
-        Fault::NotHeld {
-            given: self.describe(object),
-            kind,
-            why,
-        }
+        let given = self.describe(object);
+        BpfError::new(format!("{given} is not {kind} that is held{why}"))
     }
 }

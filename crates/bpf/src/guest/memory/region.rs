@@ -1,6 +1,5 @@
 //! One region of guest memory.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::access::RegionError;
@@ -9,6 +8,7 @@ use super::frame::Frame;
 use super::page_cache::{PAGE, PageCache};
 use super::sparse::{Segment, Sparse};
 use crate::bounds;
+use crate::denied::Gone;
 use crate::{Rope, RopeError};
 
 /// Copies of private bytes are made in steps of this size.
@@ -47,21 +47,6 @@ pub(super) struct CachedRope {
     pub(super) cache: PageCache,
     /// The bytes charged by [`Account::take`].
     taken: u64,
-}
-
-/// How a region ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gone {
-    /// Such as `discarded`.
-    pub(super) how: &'static str,
-    /// The instruction that did it.
-    pub(super) slot: u32,
-}
-
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by insn {}", self.how, self.slot)
-    }
 }
 
 impl Region {

@@ -331,7 +331,7 @@ fn crumbs_past_the_budget_are_refused() {
         })
         .unwrap();
     let error = memory.excerpt(record, 512 << 10).unwrap_err();
-    assert!(matches!(error, AccessError::OutOfMemory { .. }), "{error}");
+    assert!(error.is_out_of_memory(), "{error}");
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn single_loads_read_each_page_once() {
 /// expects the words of the failure.
 #[track_caller]
 fn check(
-    what: impl FnOnce(&mut Memory, u64) -> Result<(), AccessError>,
+    what: impl FnOnce(&mut Memory, u64) -> Result<(), BpfError>,
     bad_address: bool,
     expected: Expect,
 ) {
@@ -456,8 +456,6 @@ fn reads_texts() {
     assert_eq!(memory.read_cstr(addr + 288, 100).unwrap(), b"xx");
     assert_eq!(memory.read_cstr(addr, 291).unwrap().len(), 290);
     assert!(memory.read_cstr(addr, 290).is_err());
-    assert!(matches!(
-        memory.read_cstr(addr + 295, 100),
-        Err(AccessError::PassesEnd { .. })
-    ));
+    let error = memory.read_cstr(addr + 295, 100).unwrap_err().to_string();
+    assert!(error.contains("passes its end"), "{error}");
 }

@@ -6,8 +6,8 @@ use super::access::RegionError;
 use super::account::Account;
 use super::page_cache::PAGE;
 use super::sparse::Segment;
-use super::{Access, AccessError, Memory};
-use crate::{Piece, Rope};
+use super::{Access, Memory};
+use crate::{BpfError, Piece, Rope};
 
 /// Bytes of guest memory as they were when they were taken.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Excerpt {
 
 impl Memory {
     /// Makes `len` bytes at `addr` zeros.
-    pub(crate) fn zero(&mut self, addr: u64, len: u64) -> Result<(), AccessError> {
+    pub(crate) fn zero(&mut self, addr: u64, len: u64) -> Result<(), BpfError> {
         self.check(Access::Write, addr, len)?;
         let zeros = Segment::Zeros(len);
         self.at(addr, |region, offset, account| {
@@ -32,7 +32,7 @@ impl Memory {
 
     /// Copies `len` bytes from `from` to `to`, which may overlap. A record
     /// takes what comes from a rope as a reference where that is worth it.
-    pub(crate) fn copy(&mut self, to: u64, from: u64, len: u64) -> Result<(), AccessError> {
+    pub(crate) fn copy(&mut self, to: u64, from: u64, len: u64) -> Result<(), BpfError> {
         self.check(Access::Write, to, len)?;
         self.check(Access::Read, from, len)?;
         if let Some(few) = [0; FEW].get_mut(..len as usize) {
@@ -57,7 +57,7 @@ impl Memory {
 
     /// [`Memory::copy`] inside one region: everything is taken before anything
     /// is put.
-    fn copy_overlapping(&mut self, to: u64, from: u64, len: u64) -> Result<(), AccessError> {
+    fn copy_overlapping(&mut self, to: u64, from: u64, len: u64) -> Result<(), BpfError> {
         let mut segments = Vec::new();
         let (mut taken, mut copied) = (0, 0);
         while taken < len {
@@ -92,8 +92,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AccessError`] if not all of them can be read.
-    pub fn excerpt(&mut self, addr: u64, len: u64) -> Result<Excerpt, AccessError> {
+    /// [`BpfError`] if not all of them can be read.
+    pub fn excerpt(&mut self, addr: u64, len: u64) -> Result<Excerpt, BpfError> {
         self.check(Access::Read, addr, len)?;
         let mut joiner = Joiner::default();
         let mut done = 0;

@@ -13,7 +13,7 @@ use crate::guest::helpers::loader;
 use crate::guest::memory::Memory;
 use crate::load::limits::MAX_CALLS;
 use crate::load::offered::{self, Kfuncs};
-use crate::{BpfError, Fault, Host, Interface, Map, Meter, Program};
+use crate::{BpfError, Host, Interface, Map, Meter, Program};
 
 /// `BTF_KIND_FUNC`.
 const KIND_FUNC: u64 = 12;
@@ -93,12 +93,12 @@ impl Host for Kernel<'_> {
         args: [u64; 5],
         memory: &mut Memory,
         _meter: &mut Meter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, BpfError> {
         self.calls = self.calls.saturating_add(1);
         if self.calls > MAX_CALLS {
             let (found, limit) = (self.calls.into(), MAX_CALLS.into());
             let error = BpfError::too_many("calls of the kernel", found, limit);
-            return Err(Fault::Host(Box::new(error)));
+            return Err(BpfError::host(error));
         }
         let result = match helper {
             loader::SYS_BPF => self.sys_bpf(args, memory),

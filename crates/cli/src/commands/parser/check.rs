@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use ukexec_bpf::Vm;
-use ukexec_bpf::{BpfError, Meter, Parser, Place, VerifyError};
+use ukexec_bpf::{BpfError, Meter, Parser, Place};
 use ukexec_unfold::can_hand_over;
 
 use super::facts::Facts;
@@ -84,17 +84,6 @@ impl From<BpfError> for Reason {
     fn from(error: BpfError) -> Self {
         let message = sentence(&error);
         let place = error.place().cloned().map(Box::new);
-        Self { message, place }
-    }
-}
-
-impl From<VerifyError> for Reason {
-    fn from(error: VerifyError) -> Self {
-        let message = sentence(&error);
-        let place = match error {
-            VerifyError::Insn { place, .. } => Some(place),
-            _ => None,
-        };
         Self { message, place }
     }
 }
