@@ -64,51 +64,22 @@ pub(crate) struct Type {
 
 /// The kind of a type. Ranges are indices into the pools of its [`Btf`].
 #[derive(Clone, Debug)]
+#[rustfmt::skip]
 pub(crate) enum Kind {
     Void,
-    Int {
-        size: u32,
-        bit_offset: u8,
-        signed: bool,
-    },
+    Int { size: u32, bit_offset: u8, signed: bool },
     Ptr(TypeId),
-    Array {
-        elem: TypeId,
-        len: u32,
-    },
-    Composite {
-        is_union: bool,
-        size: u32,
-        members: Range<u32>,
-    },
-    Enum {
-        signed: bool,
-        size: u32,
-        values: Range<u32>,
-    },
-    Fwd {
-        is_union: bool,
-    },
+    Array { elem: TypeId, len: u32 },
+    Composite { is_union: bool, size: u32, members: Range<u32> },
+    Enum { signed: bool, size: u32, values: Range<u32> },
+    Fwd { is_union: bool },
     Typedef(TypeId),
     Modifier(TypeId),
-    Func {
-        proto: TypeId,
-        linkage: Linkage,
-    },
-    FuncProto {
-        ret: TypeId,
-        params: Range<u32>,
-    },
-    Var {
-        ty: TypeId,
-        linkage: Linkage,
-    },
-    DataSec {
-        vars: Range<u32>,
-    },
-    Float {
-        size: u32,
-    },
+    Func { proto: TypeId, linkage: Linkage },
+    FuncProto { ret: TypeId, params: Range<u32> },
+    Var { ty: TypeId, linkage: Linkage },
+    DataSec { vars: Range<u32> },
+    Float { size: u32 },
     DeclTag,
 }
 

@@ -95,7 +95,7 @@ fn core_host() -> Interface {
         .windows(4)
         .position(|at| at == [0x9f, 0xeb, 1, 0])
         .unwrap();
-    // The section's end is not sought: BTF data tells its own.
+    // The section's end is not sought: BTF data says its own.
     let types = Btf::parse(&object[header..]).unwrap();
     let hooks = [
         "offsets",

@@ -139,20 +139,18 @@ mod tests {
 
     #[test]
     fn flavours_are_cut_off() {
-        let check = |name: &str, essential: &str| {
-            assert_eq!(
-                essential_name(name.as_bytes()),
-                essential.as_bytes(),
-                "{name}"
-            );
-        };
-        check("kexec_context", "kexec_context");
-        check("kexec_context___v5", "kexec_context");
-        check("a___b___c", "a___b");
-        check("a____b", "a____b");
-        check("a___", "a___");
-        check("___a", "___a");
-        check("a__b", "a__b");
-        check("", "");
+        for (name, essential) in [
+            ("kexec_context", "kexec_context"),
+            ("kexec_context___v5", "kexec_context"),
+            ("a___b___c", "a___b"),
+            ("a____b", "a____b"),
+            ("a___", "a___"),
+            ("___a", "___a"),
+            ("a__b", "a__b"),
+            ("", ""),
+        ] {
+            let found = essential_name(name.as_bytes());
+            assert_eq!(found, essential.as_bytes(), "{name}");
+        }
     }
 }

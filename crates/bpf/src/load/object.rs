@@ -22,7 +22,7 @@ mod target;
 
 use self::elf::Elf;
 pub(super) use self::elf::check_ident;
-use self::externs::Externs;
+use self::externs::externs;
 use self::functions::Functions;
 use self::link::Linker;
 use self::maps::Maps;
@@ -46,7 +46,7 @@ pub(super) fn load(
     let maps = Maps::read(&elf, types.btf.as_ref())?;
     let parts = Parts {
         interface,
-        externs: Externs::read(types.btf.as_ref())?,
+        externs: externs(types.btf.as_ref())?,
         lines: Lines::new(&elf, &types),
         relocations: relocations(&elf)?,
         elf: &elf,
@@ -57,11 +57,11 @@ pub(super) fn load(
     let mut linker = Linker::new(&parts, problems);
     let programs = programs.into_iter().map(|program| linker.link(program));
     let programs = programs.collect::<Result<_, _>>()?;
-    let kfuncs = linker.into_kfuncs();
+    let kfuncs = linker.kfuncs.list;
     drop(parts);
     Ok(Parser {
         license: license(&elf),
-        maps: maps.into_maps(),
+        maps: maps.maps,
         programs,
         kfuncs,
     })

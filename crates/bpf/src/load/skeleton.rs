@@ -4,14 +4,13 @@
 //! programs through `bpf(2)`.
 //!
 //! Here it runs in this crate's interpreter, and its system calls go to an
-//! emulated kernel that records them. What comes out is the same
-//! [`Parser`] that a plain object gives: the CO-RE relocations, which a loader
-//! program leaves to the kernel, are applied, descriptors and type ids have
-//! become indices.
+//! emulated kernel that records them. The result is the same [`Parser`] that a
+//! plain object gives: the CO-RE relocations, which a loader program leaves to
+//! the kernel, are applied. Descriptors and type ids have become indices.
 //!
 //! A loader program is untrusted: it sees its blob and nothing else, and its
 //! instructions, calls, memory and all that it may make are capped, and with
-//! that its descriptors. What it forgets to close is dropped.
+//! that its descriptors. A descriptor that it forgets to close is dropped.
 //!
 //! Spec: libbpf's `gen_loader.c` and `skel_internal.h`, from 1.1 on.
 

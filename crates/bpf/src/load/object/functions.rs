@@ -19,7 +19,7 @@ const OFFERED: &str = "fentry/HOOK, fentry.s/HOOK, fmod_ret/HOOK, fmod_ret.s/HOO
 /// The functions of an object, ordered by section and place.
 #[derive(Debug)]
 pub(super) struct Functions<'a> {
-    all: Vec<Function<'a>>,
+    pub(super) all: Vec<Function<'a>>,
     /// Indices by section and first slot.
     by_start: HashMap<(usize, u64), usize>,
 }
@@ -87,10 +87,6 @@ impl<'a> Functions<'a> {
             .map(|function| (function.section, function.start));
         let by_start = starts.zip(0..).collect();
         Ok(Self { all, by_start })
-    }
-
-    pub(super) fn get(&self, index: usize) -> Option<&Function<'a>> {
-        self.all.get(index)
     }
 
     /// Returns the index of the function that begins at a slot of a section.

@@ -25,7 +25,7 @@ pub(super) struct Linker<'p> {
     pub(super) relocator: Option<Relocator<'p>>,
     /// Functions that some program reaches, relocated.
     bodies: HashMap<usize, Body>,
-    kfuncs: Kfuncs,
+    pub(super) kfuncs: Kfuncs,
     /// Indices of kfuncs by symbol.
     bound: HashMap<u32, u32>,
     texts: Texts,
@@ -53,10 +53,6 @@ impl<'p> Linker<'p> {
         }
     }
 
-    pub(super) fn into_kfuncs(self) -> Vec<Kfunc> {
-        self.kfuncs.list
-    }
-
     pub(super) fn link(&mut self, decl: ProgramDecl) -> Result<Program, BpfError> {
         let ProgramDecl { mut program, entry } = decl;
         let layout = self.lay_out(&program.name, entry)?;
@@ -78,7 +74,7 @@ impl<'p> Linker<'p> {
         while let Some(&index) = layout.order.get(next) {
             next = next.saturating_add(1);
             check_count("functions of a program", next, MAX_FUNCTIONS)?;
-            let Some(function) = self.parts.functions.get(index) else {
+            let Some(function) = self.parts.functions.all.get(index) else {
                 continue;
             };
             let len = function.code.len();
@@ -102,7 +98,7 @@ impl<'p> Linker<'p> {
 
     fn append(&mut self, program: &mut Program, layout: &Layout, index: usize) {
         let (Some(body), Some(function)) =
-            (self.bodies.get(&index), self.parts.functions.get(index))
+            (self.bodies.get(&index), self.parts.functions.all.get(index))
         else {
             return;
         };

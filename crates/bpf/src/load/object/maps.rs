@@ -16,9 +16,9 @@ use crate::{BpfError, Map};
 /// An object's maps, and where they lie in it.
 #[derive(Debug, Default)]
 pub(super) struct Maps {
-    maps: Vec<Map>,
+    pub(super) maps: Vec<Map>,
     /// The section `.maps`.
-    section: Option<usize>,
+    pub(super) section: Option<usize>,
     /// Indices of maps by their definition's offset in `.maps`.
     defined: HashMap<u64, usize>,
     /// Indices of maps by their data section.
@@ -33,10 +33,6 @@ impl Maps {
         Ok(maps)
     }
 
-    pub(super) fn is_definitions(&self, section: usize) -> bool {
-        self.section == Some(section)
-    }
-
     /// Returns the index of the map that is defined at `offset` of `.maps`.
     pub(super) fn defined_at(&self, offset: i64) -> Option<usize> {
         self.defined.get(&u64::try_from(offset).ok()?).copied()
@@ -46,10 +42,6 @@ impl Maps {
     pub(super) fn of_data(&self, section: usize) -> Option<(usize, &Map)> {
         let index = *self.data.get(&section)?;
         Some((index, self.maps.get(index)?))
-    }
-
-    pub(super) fn into_maps(self) -> Vec<Map> {
-        self.maps
     }
 
     fn push(&mut self, map: Map) -> Result<usize, BpfError> {

@@ -1,7 +1,9 @@
 //! The parts of an object that linking looks at.
 
+use std::collections::HashMap;
+
 use super::elf::{Elf, Relocation};
-use super::externs::Externs;
+use super::externs::Extern;
 use super::functions::Functions;
 use super::maps::Maps;
 use super::records::{BySection, Lines};
@@ -18,7 +20,8 @@ pub(super) struct Parts<'a> {
     pub(super) types: &'a Types,
     pub(super) functions: &'a Functions<'a>,
     pub(super) maps: &'a Maps,
-    pub(super) externs: Externs<'a>,
+    /// Declarations of what the host shall define, by name.
+    pub(super) externs: HashMap<&'a [u8], Extern>,
     pub(super) lines: Lines<'a>,
     /// Relocations of code.
     pub(super) relocations: BySection<Relocation>,

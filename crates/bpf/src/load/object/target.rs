@@ -50,7 +50,7 @@ impl Relocating<'_, '_> {
         // No section reaches so far: it is outside of all, as the value is.
         let base = i64::try_from(symbol.value).unwrap_or(i64::MAX);
         let offset = base.saturating_add(i64::from(addend));
-        if parts.maps.is_definitions(section) {
+        if parts.maps.section == Some(section) {
             let map = parts.maps.defined_at(offset).ok_or_else(|| {
                 self.refuse(
                     slot,
@@ -124,8 +124,8 @@ impl Relocating<'_, '_> {
         if parts.types.btf.is_none() {
             return Err(no_btf(&format!("extern {name}")));
         }
-        let problem = match parts.externs.get(&name) {
-            Some(Extern::Kfunc { args }) => {
+        let problem = match parts.externs.get(name.as_bytes()) {
+            Some(&Extern::Kfunc { args }) => {
                 let bound = self.linker.bind_kfunc(index, symbol, args);
                 let kfunc = bound.map_err(|error| {
                     let mut place = parts.lines.place(parts.elf, &self.function, slot);
