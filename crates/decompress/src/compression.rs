@@ -75,16 +75,17 @@ impl Compression {
                 Self::Lz4 => "lz4 (legacy)",
                 _ => format.name,
             };
-            let names: Vec<_> = Self::ALL.iter().map(name).collect();
+            let mut names: Vec<_> = Self::ALL.iter().map(name).collect();
+            let last = names.pop().unwrap_or_default();
             let bytes: Vec<_> = head.iter().map(|byte| format!("{byte:02x}")).collect();
             Fault::Input(format!(
-                "no compression of the Linux kernel starts with {}: expected {}{}",
+                "no compression of the Linux kernel starts with {}: expected {} or {last}{}",
                 if head.is_empty() {
                     "an empty input".to_owned()
                 } else {
                     bytes.join(" ")
                 },
-                names.join(", ").replace(", zstd", " or zstd"),
+                names.join(", "),
                 if head.starts_with(&LZ4_FRAME_MAGIC) {
                     LZ4_FRAME
                 } else {
