@@ -99,12 +99,25 @@ fn labels(program: &Program) -> BTreeMap<i64, String> {
 
 /// Returns the slot that a jump leads to.
 fn jump_target(slot: u32, insn: Insn) -> Option<i64> {
-    let distance = match Operation::of(insn)?.kind {
-        Kind::GotoFar => i64::from(insn.imm),
-        Kind::Goto | Kind::Jump => i64::from(insn.off),
+    let distance = match Operation::of(insn).map(|operation| operation.kind) {
+        Some(Kind::GotoFar) => i64::from(insn.imm),
+        Some(Kind::Call | Kind::CallX | Kind::Exit) => return None,
+        // An author who looks for the fault wants to see where a jump leads that
+        // is no instruction.
+        _ if matches!(insn.code & 0x07, 0x05 | 0x06) => i64::from(insn.off),
         _ => return None,
     };
     Some(behind(slot).saturating_add(distance))
+}
+
+/// Returns the operation that `insn` is listed as. The bit that selects the
+/// source register means nothing to one without a second operand: a listing
+/// passes over it, as the verifier does not.
+fn listed(insn: Insn) -> Option<&'static Operation> {
+    let code = insn.code & !0x08;
+    let alike = Operation::of(Insn { code, ..insn })
+        .filter(|alike| matches!(alike.kind, Kind::Goto | Kind::GotoFar | Kind::Negate));
+    Operation::of(insn).or(alike)
 }
 
 fn behind(slot: u32) -> i64 {
@@ -128,7 +141,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn text(&self, slot: u32, insn: Insn, next: Option<Insn>) -> String {
-        let text = Operation::of(insn).and_then(|operation| {
+        let text = listed(insn).and_then(|operation| {
             let text = operation.text;
             let (dst, operand) = operands(insn, operation);
             Some(match operation.kind {
@@ -314,46 +327,38 @@ const ARGUMENTS: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AttachKind, Kfunc, Map, MapKind};
+    use crate::{AttachKind, Kfunc, Map};
     use expect_test::{Expect, expect};
 
-    fn check(code: &[(u8, u8, u8, i16, i32)], expected: Expect) {
-        let code = code.iter().map(|&(code, dst, src, off, imm)| Insn {
-            code,
-            dst,
-            src,
-            off,
-            imm,
-        });
-        let program = Program {
-            name: "main".to_owned(),
-            section: "fentry/hook".to_owned(),
-            attach: AttachKind::Fentry,
-            hook: "hook".to_owned(),
-            code: code.collect(),
-            functions: vec![(0, "main".to_owned())],
-            lines: Vec::new(),
-            relocated: Vec::new(),
-            poisoned: Vec::new(),
-        };
+    fn lines(code: &[(u8, u8, u8, i16, i32)]) -> Vec<Line> {
+        let named = |name: &str| name.to_owned();
+        let (section, attach) = (named("fentry/hook"), AttachKind::Fentry);
+        let mut program = Program::new(named("main"), section, attach, named("hook"));
+        program.code = code
+            .iter()
+            .map(|&(code, dst, src, off, imm)| Insn {
+                code,
+                dst,
+                src,
+                off,
+                imm,
+            })
+            .collect();
+        program.functions = vec![(0, named("main"))];
         let parser = Parser {
             license: String::new(),
-            maps: vec![Map {
-                name: ".rodata".to_owned(),
-                kind: MapKind::Array,
-                key_size: 4,
-                value_size: 8,
-                max_entries: 1,
-                initial: None,
-                read_only: true,
-            }],
+            maps: vec![Map::of_data(named(".rodata"), 8, None, true)],
             programs: vec![program],
             kfuncs: vec![Kfunc {
-                name: "bpf_decompress".to_owned(),
+                name: named("bpf_decompress"),
                 host: None,
             }],
         };
-        let lines = disassemble(&parser, &parser.programs[0]);
+        disassemble(&parser, &parser.programs[0])
+    }
+
+    fn check(code: &[(u8, u8, u8, i16, i32)], expected: Expect) {
+        let lines = lines(code);
         let lines = lines.iter().map(|line| {
             let label = line
                 .label
@@ -364,8 +369,50 @@ mod tests {
         expected.assert_eq(&lines.collect::<String>());
     }
 
+    /// A row for each upper half of an opcode: `i` is listed as an instruction,
+    /// `L` also leads to a label, and so does `l`, which is none.
     #[test]
-    fn arithmetic_is_told_as_assignments() {
+    fn lists_each_of_256_opcodes() {
+        let sign = |code| {
+            let lines = lines(&[(code, 0, 0, 1, 1), (0, 0, 0, 0, 0), (0x95, 0, 0, 0, 0)]);
+            let is_none = lines[0].text.starts_with("(no instruction");
+            match (
+                is_none,
+                lines.iter().any(|line| line.label.as_deref() == Some("L1")),
+            ) {
+                (false, false) => 'i',
+                (false, true) => 'L',
+                (true, true) => 'l',
+                (true, false) => '.',
+            }
+        };
+        let rows = (0_u8..16).map(|upper| {
+            let row: String = (0..16).map(|lower| sign(upper << 4 | lower)).collect();
+            format!("{upper:x}: {row}\n")
+        });
+        expect![[r#"
+            0: ....iLLi....iLLi
+            1: ....iLLii...iLLi
+            2: ....iLLi....iLLi
+            3: ....iLLi....iLLi
+            4: ....iLLi....iLLi
+            5: ....iLLi....iLLi
+            6: .iiiiLLi.iiiiLLi
+            7: .iiiiLLi.iiiiLLi
+            8: .i..iili.i..iili
+            9: .i..iili....illi
+            a: ....iLLi....iLLi
+            b: ....iLLi....iLLi
+            c: ...iiLLi....iLLi
+            d: ....iLLi...iiLL.
+            e: .....ll......ll.
+            f: .....ll......ll.
+        "#]]
+        .assert_eq(&rows.collect::<String>());
+    }
+
+    #[test]
+    fn lists_arithmetic_as_assignments() {
         check(
             &[
                 (0x07, 1, 0, 0, -5),
@@ -391,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_told_with_its_type() {
+    fn lists_memory_with_its_type() {
         check(
             &[
                 (0x61, 1, 10, -8, 0),
@@ -417,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn jumps_and_calls_are_told_by_name() {
+    fn lists_jumps_and_calls_by_name() {
         check(
             &[
                 (0x18, 1, 6, 0, 0),
