@@ -1,6 +1,16 @@
 //! The limits of a run, and the price of everything that it is charged for.
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "lengths of what is in memory, and of spans below 4 GiB, times small prices"
+    )
+)]
 
 use serde::{Deserialize, Serialize};
+
+use crate::Rope;
+use crate::bounds::wide;
 
 /// The rest of a budget; every run draws from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,3 +35,83 @@ impl Default for Meter {
         }
     }
 }
+
+/// Draws `cost` from `insns`. Returns whether there were so many; if not, none
+/// is left, and a program ends at its next instruction.
+pub fn pay(insns: &mut u64, cost: u64) -> bool {
+    let is_paid = *insns >= cost;
+    *insns = insns.saturating_sub(cost);
+    is_paid
+}
+
+// Work, in instructions of [`Meter::insns`].
+
+/// A callback beside its own instructions: it takes as long as some.
+pub(crate) const CALLBACK: u64 = 4;
+/// A new entry of a hash.
+pub(crate) const INSERT: u64 = 64;
+/// Any look at an entry of a map.
+pub(crate) const LOOKUP: u64 = 8;
+/// Formatting a text beside its bytes, which takes longer than moving them,
+/// printed or not.
+pub(crate) const FORMAT: u64 = 16;
+/// The price of moving `bytes`, and a little for the move.
+pub(crate) fn moved(bytes: u64) -> u64 {
+    1 + bytes / MOVED_PER_INSN
+}
+
+/// The price of fetching `bytes` from `pieces` of a rope.
+pub(crate) fn fetched(pieces: u64, bytes: u64) -> u64 {
+    FETCHED_PIECE * pieces.max(1) + bytes / MOVED_PER_INSN
+}
+
+/// The price of looking at `entries` of a list one by one.
+pub(crate) fn scanned(entries: usize) -> u64 {
+    wide(entries) / SCANNED_PER_INSN
+}
+
+/// The price of looking at `things` that take longer than moving their bytes:
+/// bytes of texts and of types; instructions and records that are loaded.
+pub(crate) fn looked(things: impl Into<u64>) -> u64 {
+    LOOK * things.into()
+}
+
+/// The price of `steps`, such as putting pieces into a list.
+pub(crate) fn stepped(steps: usize) -> u64 {
+    wide(steps) * STEP
+}
+
+/// Bytes moved in the time of an instruction, rather too few.
+const MOVED_PER_INSN: u64 = 64;
+/// A piece that is fetched, however short it is: it may take a system call.
+const FETCHED_PIECE: u64 = 24;
+/// Entries of a list looked at in the time of an instruction.
+const SCANNED_PER_INSN: u64 = 8;
+const STEP: u64 = 8;
+const LOOK: u64 = 1;
+
+// Room beside the bytes themselves, in bytes of [`Meter::memory`].
+
+/// A region, for ever: its number is not reused.
+pub(crate) const REGION_ROOM: u64 = 128;
+/// A counted reference beside its regions, and one of a record to a rope.
+pub(crate) const REFERENCE_ROOM: u64 = 128;
+/// A record before anything is in it.
+pub(crate) const RECORD_ROOM: u64 = 256;
+/// An entry of a hash beside its key and its value's region.
+pub(crate) const ENTRY_ROOM: u64 = 128;
+/// A value in a queue.
+pub(crate) const PUSH_ROOM: u64 = 64;
+
+/// Returns the room of `rope` in a record: that of the reference, and of each
+/// piece.
+pub(crate) fn rope_room(rope: &Rope) -> u64 {
+    REFERENCE_ROOM + pieces_room(rope.pieces().len())
+}
+
+/// Returns the room of so many pieces of a rope.
+pub(crate) fn pieces_room(pieces: usize) -> u64 {
+    PIECE_ROOM * wide(pieces)
+}
+
+const PIECE_ROOM: u64 = 64;

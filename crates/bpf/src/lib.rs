@@ -80,7 +80,7 @@ mod rope;
 mod run;
 mod verify;
 
-pub use costs::Meter;
+pub use costs::{Meter, pay};
 pub use error::BpfError;
 pub use guest::helper::Helper;
 pub use guest::helpers::{HELPERS, KFUNCS, REFUSED, Refused};

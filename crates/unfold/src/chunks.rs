@@ -6,7 +6,7 @@ use std::ops::Range;
 use ukexec_bpf::{Rope, RopeError};
 
 use crate::UnfoldError;
-use crate::costs::{self, Unpaid, pay, wide};
+use crate::costs::{self, pay, wide};
 
 /// Reads a span of a rope, a chunk at a time.
 #[derive(Debug)]
@@ -113,12 +113,6 @@ pub(crate) enum ReadError {
 impl From<RopeError> for ReadError {
     fn from(error: RopeError) -> Self {
         Self::Rope(error)
-    }
-}
-
-impl From<Unpaid> for ReadError {
-    fn from(_unpaid: Unpaid) -> Self {
-        Self::Budget
     }
 }
 

@@ -5,22 +5,19 @@
 
 use ukexec_bpf::Rope;
 
-/// There are too few instructions left to pay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unpaid;
+use crate::chunks::ReadError;
 
 /// Draws `cost` from `insns` before the work is done; if that is too much,
 /// nothing is left and the work must not be done.
-pub(crate) fn pay(insns: &mut u64, cost: u64) -> Result<(), Unpaid> {
-    let is_paid = *insns >= cost;
-    charge(insns, cost);
-    if is_paid { Ok(()) } else { Err(Unpaid) }
+pub(crate) fn pay(insns: &mut u64, cost: u64) -> Result<(), ReadError> {
+    let is_paid = ukexec_bpf::pay(insns, cost);
+    is_paid.then_some(()).ok_or(ReadError::Budget)
 }
 
 /// Draws `cost` for work whose extent is bounded otherwise; if that is too much,
 /// the program ends at its next instruction.
 pub(crate) fn charge(insns: &mut u64, cost: u64) {
-    *insns = insns.saturating_sub(cost);
+    ukexec_bpf::pay(insns, cost);
 }
 
 /// A call of a kfunc, whatever it does.

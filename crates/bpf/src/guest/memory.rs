@@ -38,6 +38,7 @@ pub(crate) use self::reference::Site;
 use self::region::{Body, CachedRope, Region};
 use self::sparse::Sparse;
 pub use self::transfer::Excerpt;
+use crate::costs::REGION_ROOM;
 pub use crate::denied::Access;
 use crate::denied::{Denied, Gone, Why};
 use crate::{BpfError, Meter, Rope};
@@ -313,14 +314,9 @@ impl Memory {
         self.account.give(bytes);
     }
 
-    /// Charges `bytes` moved that this memory does not see.
-    pub(crate) fn moved(&mut self, bytes: u64) {
-        self.account.moved(bytes);
-    }
-
-    /// Charges `insns` of work that is not the moving of bytes.
-    pub(crate) fn worked(&mut self, insns: u64) {
-        self.account.worked(insns);
+    /// Charges work by its price in [`crate::costs`].
+    pub(crate) fn worked(&mut self, cost: u64) {
+        self.account.worked(cost);
     }
 
     /// Returns the work since the last call, in instructions.
@@ -358,7 +354,7 @@ impl Memory {
         if self.regions.len() as u64 >= MAX_REGIONS {
             return Err(too_wide("more regions", MAX_REGIONS));
         }
-        self.take(REGION_COST + region.cost())?;
+        self.take(REGION_ROOM + region.cost())?;
         self.regions.push(region);
         Ok((self.regions.len() as u64) << 32)
     }
@@ -438,7 +434,5 @@ const UPPER: u64 = 0xffff_ffff << 32;
 const MAX_LEN: u64 = u32::MAX as u64;
 /// Regions there may be; their numbers stay below those of [`handle`].
 const MAX_REGIONS: u64 = 1 << 30;
-/// The cost of a region beside its bytes, for ever: its number is not reused.
-const REGION_COST: u64 = 128;
 /// Offsets from here on are taken for negative ones in messages.
 const NEARLY: u64 = (1 << 32) - (1 << 20);

@@ -1,5 +1,6 @@
 //! Calls: of helpers, kfuncs and the program's own functions.
 
+use crate::costs::{self, pay};
 use crate::guest::helper::{Helper, find};
 use crate::guest::helpers::{KFUNCS, why_no_kfunc};
 use crate::guest::machine::Machine;
@@ -15,13 +16,10 @@ pub(super) enum Callee {
     Kfunc(u64),
 }
 
-/// Instructions that a callback costs beside its own: it takes as long as some.
-const CALLBACK_COST: u64 = 4;
-
 impl Machine<'_> {
     /// Calls the function of this program at `callback`, and returns its r0.
     pub(super) fn call_back(&mut self, callback: u64, args: [u64; 5]) -> Result<u64, BpfError> {
-        self.meter.insns = self.meter.insns.saturating_sub(CALLBACK_COST);
+        pay(&mut self.meter.insns, costs::CALLBACK);
         match self.callee(callback)? {
             Callee::Function(entry) => self.interpret(entry, args),
             Callee::Helper(_) | Callee::Kfunc(_) => Err(no_function(callback)),
@@ -116,8 +114,7 @@ impl Machine<'_> {
 
     /// Pays for the work that memory did.
     fn pay(&mut self) {
-        let work = self.memory.take_work();
-        self.meter.insns = self.meter.insns.saturating_sub(work);
+        pay(&mut self.meter.insns, self.memory.take_work());
     }
 }
 

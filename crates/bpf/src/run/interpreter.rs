@@ -6,6 +6,7 @@ use super::alu::{
 use super::calls::{Callee, no_function};
 use super::watch::Pending;
 use crate::BpfError;
+use crate::costs::pay;
 use crate::guest::machine::{FRAMES, Machine, STACK};
 use crate::ops::Op;
 
@@ -120,7 +121,7 @@ impl Machine<'_> {
                         Some(bytes) => bytes,
                         None => {
                             let bytes = attempt!(self.memory.load(addr));
-                            left = left.saturating_sub(self.memory.take_work());
+                            pay(&mut left, self.memory.take_work());
                             bytes
                         }
                     }
@@ -134,7 +135,7 @@ impl Machine<'_> {
                         Some(place) => *place = bytes,
                         None => {
                             attempt!(self.memory.write(addr, &bytes));
-                            left = left.saturating_sub(self.memory.take_work());
+                            pay(&mut left, self.memory.take_work());
                         }
                     }
                 }};

@@ -1,6 +1,7 @@
 //! `printk` formats, as Linux's BPF takes them (`bpf_bprintf_prepare`).
 
 use crate::BpfError;
+use crate::costs;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
@@ -9,8 +10,6 @@ use crate::guest::machine::Machine;
 const MAX_TEXT: usize = 1024;
 /// Bytes of a format that are looked at.
 const MAX_FORMAT: usize = 4096;
-/// Instructions that formatting costs beside its bytes.
-const FORMAT_WORK: u64 = 16;
 /// Bytes of an array of arguments.
 const MAX_DATA: u64 = 12 * 8;
 
@@ -106,8 +105,7 @@ fn render(
     fmt: &[u8],
     args: &[u64],
 ) -> Result<Option<Vec<u8>>, BpfError> {
-    // Formatting takes longer than moving the bytes, printed or not.
-    machine.memory.worked(FORMAT_WORK);
+    machine.memory.worked(costs::FORMAT);
     let mut out = Vec::new();
     let mut args = args.iter().copied();
     let mut rest = fmt;
@@ -134,7 +132,7 @@ fn render(
         };
         rest = behind;
         let text = conversion.render(machine, &spec, arg)?;
-        machine.memory.moved(text.len() as u64);
+        machine.memory.worked(costs::moved(text.len() as u64));
         out.extend(spec.pad(text, matches!(conversion, Conversion::Number { .. })));
     }
     Ok(Some(out))

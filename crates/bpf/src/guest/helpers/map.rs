@@ -2,23 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::BpfError;
-use crate::MapKind;
+use crate::costs;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
 use crate::guest::maps::{Contents, Element, Hash, Live};
 use crate::guest::memory::{Access, Memory};
-
-/// The cost of an entry of a hash beside its key and its value's region.
-const ENTRY_COST: u64 = 128;
-
-/// Instructions that a new entry of a hash costs, and any look at one.
-const INSERT_WORK: u64 = 64;
-const LOOKUP_WORK: u64 = 8;
-
-/// The cost of a value in a queue beside its bytes.
-const PUSH_COST: u64 = 64;
+use crate::{BpfError, MapKind};
 
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
@@ -61,9 +51,9 @@ pub(super) fn update(machine: &mut Machine<'_>, [map, key, value, flags, _]: [u6
             None => return Ok(errno::E2BIG),
         };
     }
-    memory.worked(INSERT_WORK);
+    memory.worked(costs::INSERT);
     memory.ask(value_size)?;
-    memory.take(ENTRY_COST + key.len() as u64)?;
+    memory.take(costs::ENTRY_ROOM + key.len() as u64)?;
     let name = Arc::clone(&live.value_name);
     let place = memory.add_bytes(name, vec![0; live.value_size as usize], true)?;
     memory.copy(place, value, value_size)?;
@@ -121,7 +111,7 @@ pub(super) fn for_each(
     let mut seen = 0;
     let mut last: Option<Arc<[u8]>> = None;
     while let Some((key, value)) = next_element(machine, map, last.as_deref())? {
-        machine.memory.worked(LOOKUP_WORK);
+        machine.memory.worked(costs::LOOKUP);
         machine.memory.set_constant(key_place, &key)?;
         seen += 1;
         if (machine.call_back)(machine, callback, [map, key_place, value, ctx, 0])? != 0 {
@@ -171,9 +161,9 @@ pub(super) fn push(machine: &mut Machine<'_>, [map, value, flags, ..]: [u64; 5])
             return Ok(errno::E2BIG);
         }
         values.pop_front();
-        memory.give(PUSH_COST + size);
+        memory.give(costs::PUSH_ROOM + size);
     }
-    memory.take(PUSH_COST + size)?;
+    memory.take(costs::PUSH_ROOM + size)?;
     let mut bytes = vec![0; live.value_size as usize];
     memory.read(value, &mut bytes)?;
     values.push_back(bytes.into());
@@ -217,7 +207,7 @@ fn take(
             MapKind::Stack => values.pop_back(),
             _ => values.pop_front(),
         };
-        memory.give(PUSH_COST + size);
+        memory.give(costs::PUSH_ROOM + size);
     }
     Ok(0)
 }
@@ -228,7 +218,7 @@ fn remove(hash: &mut Hash, memory: &mut Memory, key: &[u8], how: &'static str) -
     let place = hash.remove(key);
     if let Some(place) = place {
         memory.free(place, how);
-        memory.give(ENTRY_COST + key.len() as u64);
+        memory.give(costs::ENTRY_ROOM + key.len() as u64);
     }
     place.is_some()
 }
@@ -281,7 +271,7 @@ fn live<'a>(
 }
 
 fn read_key(live: &Live, memory: &mut Memory, key: u64) -> Result<Vec<u8>, BpfError> {
-    memory.worked(LOOKUP_WORK);
+    memory.worked(costs::LOOKUP);
     let mut bytes = vec![0; live.key_size as usize];
     memory.read(key, &mut bytes)?;
     Ok(bytes)

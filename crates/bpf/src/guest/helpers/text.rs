@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 
 use crate::BpfError;
+use crate::costs;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
 use crate::guest::machine::Machine;
@@ -66,9 +67,7 @@ impl Text {
                 Err(error) if error.is_bad_address() => return Ok(Next::Bad),
                 Err(error) => return Err(error),
             }
-            // Looking at each byte takes longer than moving them: an
-            // instruction's time.
-            machine.memory.worked(len as u64);
+            machine.memory.worked(costs::looked(len as u64));
             self.at = self.at.wrapping_add(len as u64);
             self.left -= len as u64;
             (self.used, self.filled) = (0, len);
@@ -224,7 +223,7 @@ fn span(machine: &mut Machine<'_>, text: u64, set: u64, inside: bool) -> Answer 
             known = Some(Text::new(set, MAX_TEXT).all(machine)?);
         }
         let Some((set, end)) = &known else { break };
-        machine.memory.moved(set.len() as u64);
+        machine.memory.worked(costs::moved(set.len() as u64));
         match (set.contains(&byte), end) {
             (true, _) if inside => {}
             (true, _) => return Ok(at),
@@ -252,7 +251,7 @@ pub(super) fn strnstr(machine: &mut Machine<'_>, [text, wanted, len, ..]: [u64; 
     }
     let (text, end) = Text::new(text, len.min(MAX_TEXT)).all(machine)?;
     let both = text.len() + wanted.len();
-    machine.memory.worked(both as u64);
+    machine.memory.worked(costs::looked(both as u64));
     if let Some(at) = position(&text, &wanted) {
         return Ok(at as u64);
     }

@@ -49,30 +49,9 @@ impl Account {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// Charges `bytes` that were moved, and a little for each move.
-    pub(super) fn moved(&mut self, bytes: u64) {
-        self.work += 1 + bytes / 64;
-    }
-
-    /// Charges `bytes` fetched from `pieces` of a rope, each of which may take
-    /// a system call.
-    pub(super) fn fetched(&mut self, pieces: u64, bytes: u64) {
-        self.work += 24 * pieces.max(1) + bytes / 64;
-    }
-
-    /// Charges work of any kind.
-    pub(super) fn worked(&mut self, insns: u64) {
-        self.work += insns;
-    }
-
-    /// Charges `entries` of a list that were looked at one by one.
-    pub(super) fn scanned(&mut self, entries: usize) {
-        self.work += entries as u64 / 8;
-    }
-
-    /// Charges `steps` steps, such as pieces put into a list.
-    pub(super) fn stepped(&mut self, steps: u64) {
-        self.work += 8 * steps;
+    /// Charges work by its price in [`crate::costs`].
+    pub(super) fn worked(&mut self, cost: u64) {
+        self.work += cost;
     }
 
     /// Returns the work since the last call, in instructions.

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use super::Memory;
 use super::region::Body;
 use crate::BpfError;
-
-/// The cost of a reference beside its regions.
-const REFERENCE_COST: u64 = 128;
+use crate::costs::REFERENCE_ROOM;
 
 /// An instruction of one of the parser's programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl Memory {
         object: u64,
         also: &[u64],
     ) -> Result<(), BpfError> {
-        self.take(REFERENCE_COST)?;
+        self.take(REFERENCE_ROOM)?;
         let reference = Reference {
             kind,
             also: also.to_vec(),
@@ -119,7 +117,7 @@ impl Memory {
 
     fn forget(&mut self, object: u64, how: &'static str) {
         if let Some(reference) = self.references.held.remove(&object) {
-            self.account.give(REFERENCE_COST);
+            self.account.give(REFERENCE_ROOM);
             self.free(object, how);
             for addr in reference.also {
                 self.free(addr, how);

@@ -8,6 +8,7 @@ use super::frame::Frame;
 use super::page_cache::{PAGE, PageCache};
 use super::sparse::{Segment, Sparse};
 use crate::bounds;
+use crate::costs;
 use crate::denied::Gone;
 use crate::{Rope, RopeError};
 
@@ -83,12 +84,12 @@ impl Region {
             Body::Frame(frame) => frame.bytes(),
             Body::Rope(cached) => return cached.read(offset, buf, account),
             Body::Record(record) => {
-                account.moved(buf.len() as u64);
+                account.worked(costs::moved(buf.len() as u64));
                 return record.read(offset, buf, account);
             }
             Body::Handle | Body::Gone(_) => return Ok(()),
         };
-        account.moved(buf.len() as u64);
+        account.worked(costs::moved(buf.len() as u64));
         let rest = bytes.get(offset as usize..);
         if let Some(part) = rest.and_then(|rest| rest.get(..buf.len())) {
             buf.copy_from_slice(part);
@@ -103,7 +104,7 @@ impl Region {
         bytes: &[u8],
         account: &mut Account,
     ) -> Result<(), RegionError> {
-        account.moved(bytes.len() as u64);
+        account.worked(costs::moved(bytes.len() as u64));
         if let Body::Record(record) = &mut self.body {
             record.write(offset, bytes, account)?;
         } else if let Some(part) = self.body.part_mut(offset, bytes.len()) {
@@ -129,7 +130,7 @@ impl Region {
             Body::Rope(cached) => {
                 let start = u64::from(offset);
                 let part = cached.rope.slice(start..start + len)?;
-                account.stepped(part.pieces().len() as u64);
+                account.worked(costs::stepped(part.pieces().len()));
                 Ok(Segment::Reference(part))
             }
             Body::Record(record) => record.segment(offset, len, account),
@@ -154,21 +155,21 @@ impl Region {
                 record.zero(offset, *len as u32, account)
             }
             (body @ (Body::Bytes { .. } | Body::Frame(_)), Segment::Zeros(len)) => {
-                account.moved(*len);
+                account.worked(costs::moved(*len));
                 if let Some(part) = body.part_mut(offset, *len as usize) {
                     part.fill(0);
                 }
                 Ok(())
             }
             (body @ (Body::Bytes { .. } | Body::Frame(_)), Segment::Reference(rope)) => {
-                account.fetched(rope.pieces().len() as u64, rope.len());
+                account.worked(costs::fetched(rope.pieces().len() as u64, rope.len()));
                 match body.part_mut(offset, rope.len() as usize) {
                     Some(part) => Ok(rope.read_at(0, part)?),
                     None => Ok(()),
                 }
             }
             (Body::Record(_), Segment::Reference(rope)) => {
-                account.fetched(rope.pieces().len() as u64, rope.len());
+                account.worked(costs::fetched(rope.pieces().len() as u64, rope.len()));
                 let bytes = rope.to_vec()?;
                 self.write(offset, &bytes, account)
             }
@@ -210,10 +211,10 @@ impl CachedRope {
     ) -> Result<(), RegionError> {
         if buf.len() > SHORT {
             let (start, len) = (u64::from(offset), buf.len() as u64);
-            account.fetched(self.rope.pieces_in(start..start + len), len);
+            account.worked(costs::fetched(self.rope.pieces_in(start..start + len), len));
             return Ok(self.rope.read_at(start, buf)?);
         }
-        account.moved(buf.len() as u64);
+        account.worked(costs::moved(buf.len() as u64));
         let mut offset = offset;
         let mut rest = buf;
         while !rest.is_empty() {
@@ -241,7 +242,7 @@ impl CachedRope {
             }
             let start = u64::from(page) * u64::from(PAGE);
             let len = rope.len().saturating_sub(start).min(PAGE.into());
-            account.fetched(rope.pieces_in(start..start + len), len);
+            account.worked(costs::fetched(rope.pieces_in(start..start + len), len));
             bytes.resize(len as usize, 0);
             Ok(rope.read_at(start, bytes)?)
         })

@@ -13,12 +13,7 @@ use super::account::Account;
 use super::page_cache::{PAGE, PageCache};
 use crate::Rope;
 use crate::bounds::{at_most, rest};
-
-/// The cost of a record before anything is in it.
-const RECORD_COST: u64 = 256;
-/// The cost of a reference beside its pieces, and of each piece.
-const REFERENCE_COST: u64 = 128;
-const PIECE_COST: u64 = 64;
+use crate::costs;
 
 /// A record's bytes.
 #[derive(Debug)]
@@ -60,7 +55,7 @@ impl Sparse {
             pages: Vec::new(),
             references: BTreeMap::new(),
             cache: PageCache::default(),
-            taken: RECORD_COST,
+            taken: costs::RECORD_ROOM,
         }
     }
 
@@ -147,7 +142,7 @@ impl Sparse {
         rope: Rope,
         account: &mut Account,
     ) -> Result<(), RegionError> {
-        account.fetched(rope.pieces().len() as u64, 0);
+        account.worked(costs::fetched(rope.pieces().len() as u64, 0));
         self.cover(offset, rope.len() as u32, account, |at, bytes| {
             Ok(rope.read_at(u64::from(at - offset), bytes)?)
         })?;
@@ -157,7 +152,7 @@ impl Sparse {
         {
             let pieces = before.pieces().len();
             before.append(&rope);
-            let more = (before.pieces().len() - pieces) as u64 * PIECE_COST;
+            let more = costs::pieces_room(before.pieces().len() - pieces);
             account.take(more)?;
             self.taken += more;
             return Ok(());
@@ -196,8 +191,10 @@ impl Sparse {
             .take(last)
             .skip(page)
             .position(Option::is_some);
-        account.scanned(last.min(self.pages.len()).saturating_sub(page));
-        account.stepped(1);
+        account.worked(costs::scanned(
+            last.min(self.pages.len()).saturating_sub(page),
+        ));
+        account.worked(costs::stepped(1));
         let end = own.map_or(end, |distance| {
             end.min((page + distance) as u64 * u64::from(PAGE))
         });
@@ -205,7 +202,7 @@ impl Sparse {
             None => Ok(Segment::Zeros(end - start)),
             Some((at, rope)) => {
                 let part = rope.slice(start - u64::from(at)..end - u64::from(at))?;
-                account.stepped(part.pieces().len() as u64);
+                account.worked(costs::stepped(part.pieces().len()));
                 Ok(Segment::Reference(part))
             }
         }
@@ -224,7 +221,7 @@ impl Sparse {
         self.punch(offset, len, account)?;
         self.cache.clear();
         let touched = self.pages.len();
-        account.scanned(touched.min(len as usize / PAGE as usize));
+        account.worked(costs::scanned(touched.min(len as usize / PAGE as usize)));
         for (page, span) in
             pages(offset, len as usize).take_while(|(page, _)| (*page as usize) < touched)
         {
@@ -262,7 +259,7 @@ impl Sparse {
             let Some(rope) = self.references.remove(&at) else {
                 continue;
             };
-            let cost = reference_cost(&rope);
+            let cost = costs::rope_room(&rope);
             account.give(cost);
             self.taken -= cost;
             let (from, to) = (u64::from(at), u64::from(at) + rope.len());
@@ -280,8 +277,8 @@ impl Sparse {
         if rope.is_empty() {
             return Ok(());
         }
-        let cost = reference_cost(&rope);
-        account.stepped(rope.pieces().len() as u64);
+        let cost = costs::rope_room(&rope);
+        account.worked(costs::stepped(rope.pieces().len()));
         account.take(cost)?;
         self.taken += cost;
         self.references.insert(at, rope);
@@ -323,7 +320,7 @@ impl Sparse {
             let more = ((index + 1 - self.pages.len()) * size_of::<Option<Box<[u8]>>>()) as u64;
             account.take(more)?;
             self.taken += more;
-            account.moved(more);
+            account.worked(costs::moved(more));
             self.pages.resize_with(index + 1, || None);
         }
         let len = self.page_len(page);
@@ -368,7 +365,7 @@ fn gather(
     account: &mut Account,
 ) -> Result<(), RegionError> {
     buf.fill(0);
-    account.moved(buf.len() as u64);
+    account.worked(costs::moved(buf.len() as u64));
     let (from, to) = (u64::from(offset), u64::from(offset) + buf.len() as u64);
     let first = references
         .range(..=offset)
@@ -383,13 +380,9 @@ fn gather(
         if start < end
             && let Some(part) = buf.get_mut((start - from) as usize..(end - from) as usize)
         {
-            account.fetched(rope.pieces_in(start - at..end - at), 0);
+            account.worked(costs::fetched(rope.pieces_in(start - at..end - at), 0));
             rope.read_at(start - at, part)?;
         }
     }
     Ok(())
-}
-
-fn reference_cost(rope: &Rope) -> u64 {
-    REFERENCE_COST + rope.pieces().len() as u64 * PIECE_COST
 }

@@ -225,7 +225,7 @@ proptest! {
         let mut meter = Meter { memory: 0, ..Meter::default() };
         model.memory.account.draw(&Meter { memory: 1 << 30, ..Meter::default() }).unwrap();
         model.memory.settle(&mut meter);
-        prop_assert_eq!(meter.memory, (1 << 30) - 3 * REGION_COST);
+        prop_assert_eq!(meter.memory, (1 << 30) - 3 * REGION_ROOM);
     }
 }
 

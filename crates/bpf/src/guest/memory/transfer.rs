@@ -7,6 +7,7 @@ use super::account::Account;
 use super::page_cache::PAGE;
 use super::sparse::Segment;
 use super::{Access, Memory};
+use crate::costs;
 use crate::{BpfError, Piece, Rope};
 
 /// Bytes of guest memory as they were when they were taken.
@@ -131,7 +132,7 @@ impl Joiner {
                 .iter()
                 .try_for_each(|piece| self.add_piece(piece.clone(), account)),
             Segment::Bytes(bytes) => {
-                account.moved(bytes.len() as u64);
+                account.worked(costs::moved(bytes.len() as u64));
                 self.copy_lone(account)?;
                 self.copy(&bytes, account)
             }
@@ -160,7 +161,7 @@ impl Joiner {
         if lone.is_empty() {
             return Ok(());
         }
-        account.fetched(lone.pieces().len() as u64, lone.len());
+        account.worked(costs::fetched(lone.pieces().len() as u64, lone.len()));
         self.copy(&lone.to_vec()?, account)
     }
 

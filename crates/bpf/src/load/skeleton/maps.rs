@@ -7,6 +7,7 @@ use super::call_error::{BpfErrno, CallError, check_count};
 use super::kernel::{Descriptor, Kernel, Loaded, Made};
 use crate::bounds::wide;
 use crate::btf::{Btf, MAX_BTF_BYTES, Texts};
+use crate::costs::looked;
 use crate::guest::memory::Memory;
 use crate::load::definition::Definition;
 use crate::load::limits::{MAX_INITIAL_BYTES, MAX_MAPS, MAX_TYPES_LOADED};
@@ -25,8 +26,7 @@ impl Kernel<'_> {
             return Err(CallError::too_many("bytes of BTF", self.spent.types, limit));
         }
         let bytes = attr.array(memory, "btf", 0, size, limit)?;
-        // Reading types takes far longer than moving their bytes.
-        memory.worked(size);
+        memory.worked(looked(size));
         let btf = Btf::parse(&bytes).map_err(damaged)?;
         let texts = Texts::default();
         self.btfs.push(Loaded { btf, texts });

@@ -9,6 +9,7 @@ use super::rewrite::Rewriting;
 use crate::bounds::size;
 use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo, Record, records};
 use crate::btf::{Btf, Kind};
+use crate::costs::looked;
 use crate::guest::memory::Memory;
 use crate::load::core_relo::Relocator;
 use crate::load::limits::{
@@ -107,7 +108,7 @@ impl Kernel<'_> {
         check_count("instructions of all programs", self.spent.insns, MAX_INSNS)?;
         let bytes = u64::from(count).saturating_mul(SLOT.into());
         let bytes = attr.array(memory, "insns", 8, bytes, bytes)?;
-        memory.worked(count.into());
+        memory.worked(looked(count));
         let (slots, _none) = bytes.as_chunks::<8>();
         Ok(slots.iter().copied().map(Insn::from_le_bytes).collect())
     }
@@ -172,7 +173,7 @@ impl Kernel<'_> {
             return Err(CallError::too_many(part, found, MAX_RECORD_BYTES));
         }
         let data = attr.array(memory, T::TABLE, pointer, bytes, MAX_RECORD_BYTES)?;
-        memory.worked(count.into());
+        memory.worked(looked(count));
         records(&data, 0, size, count).map_err(damaged)
     }
 
