@@ -22,7 +22,7 @@ pub struct Platform {
     /// The architecture of its kernel.
     pub arch: Arch,
     /// The byte order that its kernel runs in.
-    pub byte_order: ByteOrder,
+    pub(crate) byte_order: ByteOrder,
     /// Bytes in a page, if known.
     pub page_size: Option<u64>,
     /// Whether an x86 kernel uses 5-level paging, if known.
@@ -123,7 +123,7 @@ pub fn machine_name(machine: Machine) -> Option<&'static str> {
 
 /// Which end of a number comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ByteOrder {
+pub(crate) enum ByteOrder {
     /// The low one.
     Little,
     /// The high one.
@@ -161,8 +161,8 @@ pub(crate) struct Row {
     pub(crate) errno: &'static str,
     /// The answer to a kernel of the other byte order.
     pub(crate) other_order: fn(&'static str) -> Severity,
-    /// The limit of command lines for kernels of its own format, where the source has it and not
-    /// the kernel's header.
+    /// The limit of command lines for kernels of its own format, where Linux's source
+    /// has one and the kernel's header does not.
     cmdline_limit: Option<CmdlineLimit>,
     /// Where a flat image may have a magic, and which; PE headers identify one that has none.
     pub(crate) magics: &'static [(usize, &'static [u8])],

@@ -74,7 +74,7 @@ mod s390;
 #[cfg(test)]
 mod testing;
 
-pub use arch::{Arch, ByteOrder, Platform, machine_name};
+pub use arch::{Arch, Platform, machine_name};
 pub use banner::find_banner;
 pub use error::BootError;
 pub use format::KernelFormat;

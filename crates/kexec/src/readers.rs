@@ -43,11 +43,7 @@ impl Readers {
 
     /// Lets them, less those that the umask takes away, use `file`, which only
     /// its owner could so far.
-    ///
-    /// # Errors
-    ///
-    /// Those of `fstat(2)` and `fchmod(2)`.
-    pub fn admit_to(self, file: impl AsFd) -> io::Result<()> {
+    pub(crate) fn admit_to(self, file: impl AsFd) -> io::Result<()> {
         let stat = fstat(&file)?;
         let mode = self.mode_in(stat.st_gid) & !umask();
         Ok(fchmod(file, Mode::from_raw_mode(mode))?)
