@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_header_does_not_tell_the_machine() {
+    fn an_old_header_does_not_name_the_machine() {
         let mut image = testing::bzimage();
         put(&mut image, 0x206, &0x20b_u16.to_le_bytes());
         put(&mut image, 0x234, &[0, 0, 0, 0]);

@@ -78,7 +78,7 @@ pub(crate) fn look_at_pe(kernel: &mut Kernel, head: Fields<'_>, image: &(impl Re
     }
     let pe = match PeImage::parse(image) {
         Ok(pe) => pe,
-        // As 32-bit kernels have it, which are refused for being 32-bit.
+        // The headers of 32-bit kernels, which are refused for being 32-bit.
         Err(error) if error.is_pe32() && matches!(kernel.arch, Some(Arch::X86) | None) => return,
         Err(error) => return kernel.faults.push(broken_pe(error)),
     };

@@ -1,4 +1,4 @@
-//! Telling what an image is when it is no kernel.
+//! Naming images that are no kernel.
 
 use alloc::borrow::ToOwned;
 use alloc::format;

@@ -103,7 +103,7 @@ impl Compression {
     }
 }
 
-/// The name as the kernel's configuration and zboot's header have it.
+/// Writes the name, as in the kernel's configuration and in zboot's header.
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.format().name)

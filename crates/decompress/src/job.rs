@@ -4,10 +4,10 @@ use crate::error::Fault;
 use crate::input::Input;
 use crate::output::Output;
 
-/// A compression: each has a file, which says this of it.
+/// A row of the compressions: each has a file, which fills it in.
 #[derive(Clone, Copy)]
 pub(crate) struct Format {
-    /// As the kernel's configuration and zboot's header have it.
+    /// As in the kernel's configuration and in zboot's header.
     pub(crate) name: &'static str,
     /// gzip's and lzma's are two bytes, as in Linux `lib/decompress.c`; the
     /// others have longer ones, and are held to them.

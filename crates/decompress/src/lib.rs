@@ -36,9 +36,9 @@
 //!
 //! No input panics. Memory is bounded by [`Limits::memory`] and some small
 //! buffers. Time is bounded by the length of the output: a stream that takes
-//! more than 1 MiB of input and 9 bytes for every 8 of output is
-//! refused, since every format has ways to
-//! go on without saying anything. Bytes behind the stream are read, and nothing else is done with them.
+//! more than 1 MiB of input and 9 bytes for every 8 of output is refused, since
+//! every format has ways to go on without saying anything. Bytes behind the
+//! stream are read, and nothing else is done with them.
 
 #![forbid(unsafe_code)]
 // Where sums and differences saturate here, none reaches an end: lengths come
@@ -81,8 +81,8 @@ pub use crate::job::StreamWarning;
 /// Decompresses the stream at the start of `input` into `output`.
 ///
 /// The input is read to its end, so that the outcome has the number of bytes
-/// that follow the stream. On an error, `output` may hold a part of the data, never
-/// more than [`Limits::output`].
+/// that follow the stream. On an error, `output` may hold a part of the data,
+/// never more than [`Limits::output`].
 ///
 /// ```
 /// use ukexec_decompress::{Compression, Limits, StreamWarning, decompress};

@@ -231,8 +231,8 @@ impl Files<'_> {
         Some(self.number(path)? != 0)
     }
 
-    /// Reads a number of `/sys/kernel`: `kexec_NAME`, and where newer
-    /// kernels have it, `kexec/NAME`.
+    /// Reads a number of `/sys/kernel`: `kexec_NAME`, or `kexec/NAME` of newer
+    /// kernels.
     fn kexec(&self, name: &str) -> Option<u64> {
         self.number(&format!("sys/kernel/kexec_{name}"))
             .or_else(|| self.number(&format!("sys/kernel/kexec/{name}")))

@@ -81,7 +81,7 @@ impl Memfd {
 
     /// Returns a fresh file with the bytes of this one, whose length is sealed.
     ///
-    /// The copy is what counts from then on, and nobody else has it. If only
+    /// The copy is what counts from then on, and nobody else holds it. If only
     /// this process could write to the original (a snapshot, a stream, a bundle,
     /// what was assembled), it has the bytes that were written, hashed and shown
     /// to the worker: the worker reads the original through a descriptor that

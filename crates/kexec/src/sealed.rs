@@ -160,8 +160,8 @@ impl SharedMemfd {
     ///
     /// # Errors
     ///
-    /// The file cannot be asked or sealed, for one because somebody has it mapped
-    /// for writing.
+    /// The file cannot be asked or sealed, for one because somebody has mapped it for
+    /// writing.
     pub fn seal(self) -> Result<SealedFile, KexecError> {
         self.0.seal_as_is()
     }

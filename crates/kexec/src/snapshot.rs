@@ -1,8 +1,9 @@
 //! Taking a file over into memory, in one pass.
 //!
-//! Nothing that happens to the file afterwards does harm: only the parts in memory
-//! are looked at from then on, whose bytes nobody can change. Bytes go from the page cache into the memory files
-//! inside the kernel, in file order, each of them once.
+//! Nothing that happens to the file afterwards does harm: from then on only the
+//! parts in memory are looked at, whose bytes nobody can change. Bytes go from the
+//! page cache into the memory files inside the kernel, in file order, each of them
+//! once.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -16,8 +16,8 @@ use crate::PeError;
 pub struct SectionName([u8; 8]);
 
 impl SectionName {
-    /// Returns `name` as a section has it, unless it is empty, longer than 8 bytes
-    /// or holds a NUL.
+    /// Returns the name of a section, unless `name` is empty, longer than 8 bytes or
+    /// holds a NUL.
     pub(crate) fn new(name: &str) -> Result<Self, PeError> {
         let refuse = |reason| PeError::new(format!("section name {name:?}: {reason}"));
         if name.is_empty() {

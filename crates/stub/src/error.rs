@@ -1,4 +1,4 @@
-//! Why an image is not as systemd-stub would have it.
+//! Why the rules of systemd-stub do not fit an image.
 
 use std::error::Error;
 use std::io;

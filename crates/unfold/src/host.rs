@@ -301,8 +301,8 @@ impl StageHost<'_> {
         let Payload {
             consumed, error, ..
         } = input;
-        // Failed ones count too: their time has been spent as well. What
-        // follows a stream is read and not decompressed.
+        // Failed ones count too: their time has been spent as well. Bytes
+        // behind a stream are read and not decompressed.
         let consumed = done.as_ref().map_or(consumed, |done| done.consumed);
         *self.output_left = self.output_left.saturating_sub(output.written);
         charge(&mut meter.insns, costs::unpacking(consumed, output.written));

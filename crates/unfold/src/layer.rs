@@ -24,8 +24,8 @@ pub(crate) struct LayerImage {
 impl LayerImage {
     /// Reads the headers of `image`. One that begins with `MZ` need not be a
     /// sound PE: kernels and zboot images have headers of their own, and boot
-    /// without. But what only sound headers tell, such as a parser of its own,
-    /// it has not.
+    /// without. But it lacks everything that only sound headers name, such as a
+    /// parser of its own.
     pub(crate) fn examine(path: String, image: Rope) -> Result<Self, UnfoldError> {
         let place = Place::in_layer(&path, None);
         let mut magic = [0; 2];
@@ -120,7 +120,7 @@ impl LayerImage {
     }
 
     /// Returns whether `kernel` is what lies at `start`, and so short that a
-    /// record has it as a copy.
+    /// record holds a copy.
     fn is_copied_from(
         &self,
         start: u64,

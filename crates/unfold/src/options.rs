@@ -40,7 +40,7 @@ pub struct Options {
     /// Whether a command line that the image has stands: the caller's is an
     /// error then, also text to append, and so is one where a parser from
     /// elsewhere took the image apart, which may have lost the image's. Parsers
-    /// see the profile alone. As systemd-stub has it under Secure Boot.
+    /// see the profile alone. This is systemd-stub's rule under Secure Boot.
     pub image_decides_cmdline: bool,
     /// Whether the kernel is for a crash (`--panic`); parsers see it.
     pub kdump: bool,

@@ -34,8 +34,8 @@ pub struct Layer {
     pub pe_fault: Option<String>,
     /// The parser that took it apart; `None` for the kernel.
     pub parser: Option<ParserInfo>,
-    /// The parsers of the list that were asked whether they fit, in order. What
-    /// they ran and printed draws on the budget like a stage.
+    /// The parsers of the list that were asked whether they fit, in order. Their
+    /// instructions and lines draw on the budget like a stage.
     pub asked: Vec<AskedReport>,
 }
 

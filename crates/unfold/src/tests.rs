@@ -24,7 +24,7 @@ const RECURSE: &[u8] = include_bytes!("../testdata/recurse.bpf.o");
 const UNKNOWN_HOOK: &[u8] = include_bytes!("../testdata/unknown_hook.bpf.o");
 const NO_HANDLER: &[u8] = include_bytes!("../testdata/no_handler.bpf.o");
 
-/// What an image has the parser do: `enum op` of `test.bpf.c`.
+/// An image's order to the parser: `enum op` of `test.bpf.c`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 enum Op {

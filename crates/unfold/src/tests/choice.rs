@@ -142,7 +142,7 @@ fn the_first_match_of_the_list_wins() {
 }
 
 #[test]
-fn a_match_program_without_an_answer_is_told() {
+fn a_match_program_without_an_answer_is_reported() {
     // The section's name: the last that there is, behind those of BTF.
     let name = b"fmod_ret.s/ukexec_match_image\0";
     let mut object = TEST.to_vec();

@@ -114,7 +114,7 @@ fn paths_name_sections_and_payloads() {
 }
 
 #[test]
-fn a_context_tells_of_everything() {
+fn a_context_names_everything() {
     let image = || Image::new(Op::Context).build();
     check(
         image(),

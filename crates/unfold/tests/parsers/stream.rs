@@ -31,8 +31,8 @@ const STREAMS: [&str; 8] = [
 /// Expects that `image` unpacks to the decompressor's test data.
 fn check_unpacked(image: &[u8], what: &str) {
     let unfolded = run(image, &Caller::default());
-    let told = unfolded.as_ref().err().map(|error| crate::chain(error));
-    assert_eq!(told, None, "{what}");
+    let error = unfolded.as_ref().err().map(|error| crate::chain(error));
+    assert_eq!(error, None, "{what}");
     let unfolded = unfolded.unwrap();
     assert!(
         unfolded.kernel.to_vec().unwrap() == stream("data.raw"),
@@ -99,8 +99,8 @@ fn signed(mut stream: Vec<u8>, size: u32, claimed: u32) -> Vec<u8> {
     stream
 }
 
-/// It is no part of the stream, and what would be told of bytes behind one is
-/// not told of it.
+/// It is no part of the stream, and the warning of bytes behind a stream does not
+/// count it.
 #[test]
 fn leaves_an_appended_signature_alone() {
     for name in STREAMS {
@@ -115,14 +115,14 @@ fn leaves_an_appended_signature_alone() {
     assert_eq!(unfolded.report.warnings.len(), 1);
 }
 
-/// Bytes behind a stream are the kernel's size, or padding; they are told.
+/// Bytes behind a stream are the kernel's size, or padding; a warning counts them.
 #[test]
 fn leaves_what_follows_a_stream_alone() {
     for behind in [&[0; 4][..], &[0; 511], b"junk"] {
         let image = [&gzip(KERNEL), behind].concat();
         let unfolded = run(&image, &Caller::default()).unwrap();
         assert_eq!(unfolded.kernel.to_vec().unwrap(), KERNEL);
-        let told: Vec<String> = unfolded
+        let warnings: Vec<String> = unfolded
             .report
             .warnings
             .iter()
@@ -130,7 +130,7 @@ fn leaves_what_follows_a_stream_alone() {
             .collect();
         let count = behind.len();
         assert_eq!(
-            told,
+            warnings,
             [format!(
                 "image: stage 1: {count} bytes behind the gzip payload were ignored"
             )]
