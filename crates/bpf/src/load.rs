@@ -10,6 +10,7 @@
 
 pub(crate) mod core_relo;
 mod definition;
+mod elf;
 pub mod limits;
 mod object;
 mod offered;

@@ -21,7 +21,6 @@ mod relocate;
 mod target;
 
 use self::elf::Elf;
-pub(super) use self::elf::check_ident;
 use self::externs::externs;
 use self::functions::Functions;
 use self::link::Linker;

@@ -3,19 +3,20 @@
 
 use std::borrow::Cow;
 
-use object::LittleEndian;
+use object::LittleEndian as Le;
 use object::elf;
-use object::read::elf::{FileHeader, Rel, SectionHeader, Sym};
+use object::read::elf::{FileHeader as _, Rel as _, SectionHeader as _, Sym as _};
 
 use crate::BpfError;
 use crate::bounds::{at_most, before_nul, rest, size};
 use crate::error::check_count;
+use crate::load::elf::{
+    HEADER, Header, SectionHeader, SymbolEntry, check_ident, expect, symbol_table,
+};
 use crate::load::limits::MAX_SECTIONS;
 
 /// The most bytes of a name.
 const MAX_NAME: usize = 512;
-
-type Header = elf::FileHeader64<LittleEndian>;
 
 /// An object's sections and symbols.
 #[derive(Debug)]
@@ -83,21 +84,17 @@ impl<'a> Elf<'a> {
         let header = Header::parse(data).map_err(unreadable("header"))?;
         check_header(header)?;
         let headers = header
-            .section_headers(LittleEndian, data)
+            .section_headers(Le, data)
             .map_err(unreadable("section headers"))?;
         check_count("sections", headers.len(), MAX_SECTIONS)?;
-        let names = if headers.is_empty() {
-            &[][..]
-        } else {
-            let index = header
-                .section_strings_index(LittleEndian, data)
-                .map_err(unreadable("section names"))?;
+        let mut names = &[][..];
+        if !headers.is_empty() {
+            let index = header.section_strings_index(Le, data);
+            let table = headers.get(index.map_err(unreadable("section names"))?.0);
             // Without the table every name is empty, and no section is found.
-            headers
-                .get(index.0)
-                .and_then(|names| names.data(LittleEndian, data).ok())
-                .unwrap_or_default()
-        };
+            let bytes = table.and_then(|table| table.data(Le, data).ok());
+            names = bytes.unwrap_or_default();
+        }
         let sections = headers.iter().map(|header| section(header, data, names));
         let sections = sections.collect::<Result<Vec<_>, _>>()?;
         check_overlaps(&sections)?;
@@ -136,14 +133,14 @@ impl Section<'_> {
             let problem = "holds relocations with addends (RELA), which BPF does not have";
             return Err(self.error(problem));
         }
-        let entries = object::pod::slice_from_all_bytes::<elf::Rel64<LittleEndian>>(self.data);
+        let entries = object::pod::slice_from_all_bytes::<elf::Rel64<Le>>(self.data);
         let Ok(entries) = entries else {
             return Err(self.error("holds relocations, and its size is no multiple of 16"));
         };
         Ok(entries.iter().map(|entry| Relocation {
-            offset: entry.r_offset(LittleEndian),
-            symbol: entry.r_sym(LittleEndian),
-            kind: entry.r_type(LittleEndian).0,
+            offset: entry.r_offset(Le),
+            symbol: entry.r_sym(Le),
+            kind: entry.r_type(Le).0,
         }))
     }
 
@@ -165,80 +162,35 @@ fn unreadable(part: &str) -> impl Fn(object::read::Error) -> BpfError {
     move |source| BpfError::new(format!("the ELF file's {part} cannot be read")).because(source)
 }
 
-/// Checks the bytes that say how to read all others.
-pub(in crate::load) fn check_ident(data: &[u8]) -> Result<(), BpfError> {
-    let Some(ident) = data.first_chunk::<7>() else {
-        let found = format!("{} bytes", data.len());
-        return check("EI_MAG", 0, false, "an ELF file", &found);
-    };
-    let [m0, m1, m2, m3, class, order, version] = *ident;
-    let magic = format!("{m0:02x} {m1:02x} {m2:02x} {m3:02x}");
-    let is_elf = ident.starts_with(b"\x7fELF");
-    check("EI_MAG", 0, is_elf, "7f 45 4c 46 (ELF)", &magic)?;
-    let named = |value: u8, known, name| {
-        let name = if value == known { name } else { "" };
-        format!("{value}{name}")
-    };
-    let bits = named(class, 1, " (32-bit)");
-    check("EI_CLASS", 4, class == 2, "2 (64-bit)", &bits)?;
-    let endian = named(order, 2, " (big-endian)");
-    check("EI_DATA", 5, order == 1, "1 (little-endian)", &endian)?;
-    check("EI_VERSION", 6, version == 1, "1", &version.to_string())
-}
-
 fn check_header(header: &Header) -> Result<(), BpfError> {
-    let kind = header.e_type(LittleEndian);
+    let (kind, machine) = (header.e_type.get(Le), header.e_machine.get(Le));
+    let field = "e_type at byte 0x10";
     let expected = "1 (a relocatable object, as clang -c writes it)";
-    check(
-        "e_type",
-        16,
-        kind == elf::ET_REL,
-        expected,
-        &kind.0.to_string(),
-    )?;
-    let machine = header.e_machine(LittleEndian);
-    let expected = "247 (BPF: clang --target=bpf)";
-    check(
-        "e_machine",
-        18,
-        machine == elf::EM_BPF,
-        expected,
-        &machine.0.to_string(),
-    )
-}
-
-/// Checks a field of the ELF header, at byte `at`.
-fn check(field: &str, at: u8, good: bool, expected: &str, found: &str) -> Result<(), BpfError> {
-    if good {
-        return Ok(());
-    }
-    Err(BpfError::new(format!(
-        "ELF header, {field} at byte {at:#x}: expected {expected}, found {found}"
-    )))
+    expect(HEADER, field, expected, kind.0, kind == elf::ET_REL)?;
+    let (field, expected) = ("e_machine at byte 0x12", "247 (BPF: clang --target=bpf)");
+    expect(HEADER, field, expected, machine.0, machine == elf::EM_BPF)
 }
 
 fn section<'a>(
-    header: &elf::SectionHeader64<LittleEndian>,
+    header: &SectionHeader,
     data: &'a [u8],
     names: &'a [u8],
 ) -> Result<Section<'a>, BpfError> {
-    let name = String::from_utf8_lossy(string(names, header.sh_name(LittleEndian)));
-    let kind = header.sh_type(LittleEndian);
-    let (offset, size) = (header.sh_offset(LittleEndian), header.sh_size(LittleEndian));
+    let name = String::from_utf8_lossy(string(names, header.sh_name(Le)));
+    let kind = header.sh_type(Le);
+    let (offset, size) = (header.sh_offset(Le), header.sh_size(Le));
     let bytes = if kind == elf::SHT_NULL {
         &[]
     } else {
-        header
-            .data(LittleEndian, data)
-            .map_err(|_the_only_reason| {
-                BpfError::new(format!(
-                    "section {name}: bytes {offset:#x} to {offset:#x}+{size:#x} pass the end of \
+        header.data(Le, data).map_err(|_the_only_reason| {
+            BpfError::new(format!(
+                "section {name}: bytes {offset:#x} to {offset:#x}+{size:#x} pass the end of \
                      the object, which has {:#x}",
-                    data.len()
-                ))
-            })?
+                data.len()
+            ))
+        })?
     };
-    let flags = header.sh_flags(LittleEndian);
+    let flags = header.sh_flags(Le);
     Ok(Section {
         name,
         kind,
@@ -247,7 +199,7 @@ fn section<'a>(
         offset,
         size,
         data: bytes,
-        info: header.sh_info(LittleEndian),
+        info: header.sh_info(Le),
     })
 }
 
@@ -271,27 +223,18 @@ fn check_overlaps(sections: &[Section<'_>]) -> Result<(), BpfError> {
 }
 
 fn symbols<'a>(
-    headers: &[elf::SectionHeader64<LittleEndian>],
+    headers: &[SectionHeader],
     sections: &[Section<'a>],
     data: &'a [u8],
 ) -> Result<Vec<Symbol<'a>>, BpfError> {
-    let tables = headers
-        .iter()
-        .filter(|table| table.sh_type(LittleEndian) == elf::SHT_SYMTAB);
-    let tables = tables.collect::<Vec<_>>();
-    let [table] = tables[..] else {
-        let found = tables.len();
-        return Err(BpfError::new(format!(
-            "the object has {found} symbol tables, and one is needed"
-        )));
-    };
+    let (_, table) = symbol_table(headers, "")?;
     let entries = table
-        .data_as_array::<elf::Sym64<LittleEndian>, _>(LittleEndian, data)
+        .data_as_array::<SymbolEntry, _>(Le, data)
         .map_err(unreadable("symbol table"))?;
-    let strings = sections.get(table.link(LittleEndian).0);
+    let strings = sections.get(table.link(Le).0);
     let strings = strings.map_or(&[][..], |strings| strings.data);
-    let symbol = |entry: &elf::Sym64<LittleEndian>| {
-        let section = entry.st_shndx(LittleEndian);
+    let symbol = |entry: &SymbolEntry| {
+        let section = entry.st_shndx(Le);
         let place = match section.index() {
             _ if section == elf::SHN_UNDEF => SymbolPlace::Undefined,
             Some(index) if usize::from(index) < sections.len() => {
@@ -300,10 +243,10 @@ fn symbols<'a>(
             _ => SymbolPlace::Elsewhere,
         };
         Symbol {
-            raw_name: string(strings, entry.st_name(LittleEndian)),
+            raw_name: string(strings, entry.st_name(Le)),
             place,
-            value: entry.st_value(LittleEndian),
-            size: entry.st_size(LittleEndian),
+            value: entry.st_value(Le),
+            size: entry.st_size(Le),
             is_function: entry.st_type() == elf::STT_FUNC,
             is_section: entry.st_type() == elf::STT_SECTION,
             is_local: entry.st_bind() == elf::STB_LOCAL,

@@ -4,27 +4,21 @@
 //! Spec: System V ABI, "Object Files". Only what leads to the two symbols is
 //! looked at, and each field of it is checked where it is used.
 
-use std::fmt::Display;
-
 use object::LittleEndian as Le;
 use object::elf;
 use object::pod::{from_bytes, slice_from_all_bytes, slice_from_bytes};
 
 use crate::BpfError;
 use crate::bounds::{size, wide};
+use crate::load::elf::{
+    HEADER, Header, SectionHeader, SymbolEntry, check_ident, expect, symbol_table,
+};
 use crate::load::limits::MAX_SECTIONS;
-use crate::load::object::check_ident;
 
 /// The blob that the loader program works on.
 pub(super) const DATA: &str = "opts_data";
 /// The loader program.
 pub(super) const INSNS: &str = "opts_insn";
-
-type Header = elf::FileHeader64<Le>;
-type Section = elf::SectionHeader64<Le>;
-type Symbol = elf::Sym64<Le>;
-
-const HEADER: &str = "ELF header";
 
 /// The payloads of the two arrays.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +47,7 @@ impl<'a> Arrays<'a> {
         let (insns, rest) = bytes.as_chunks();
         let expected = "whole instructions of 8 bytes and a trailing NUL";
         let found = wide(bytes.len()).saturating_add(1);
-        let part = format!("symbol {INSNS}");
+        let part = format_args!("symbol {INSNS}");
         expect(part, "st_size", expected, found, rest.is_empty())?;
         Ok(Self { data, insns })
     }
@@ -64,8 +58,8 @@ impl<'a> Arrays<'a> {
 struct File<'a> {
     object: &'a [u8],
     machine: u16,
-    sections: &'a [Section],
-    symbols: &'a [Symbol],
+    sections: &'a [SectionHeader],
+    symbols: &'a [SymbolEntry],
     /// The names of the symbols.
     strings: &'a [u8],
 }
@@ -74,24 +68,17 @@ impl<'a> File<'a> {
     fn parse(object: &'a [u8]) -> Result<Self, BpfError> {
         check_ident(object)?;
         let Ok((header, _)) = from_bytes::<Header>(object) else {
-            let expected = format!("a header of {} bytes", size_of::<Header>());
+            let expected = format_args!("a header of {} bytes", size_of::<Header>());
             return Err(BpfError::field(HEADER, "its size", expected, object.len()));
         };
         let kind = header.e_type.get(Le);
         let expected = "1 (a relocatable object, as a compiler writes it with -c)";
         expect(HEADER, "e_type", expected, kind.0, kind == elf::ET_REL)?;
         let sections = sections(header, object)?;
-        let is_table = |section: &&Section| section.sh_type.get(Le) == elf::SHT_SYMTAB;
-        let mut tables = (0..).zip(sections).filter(|(_, section)| is_table(section));
-        let (Some((index, table)), None) = (tables.next(), tables.next()) else {
-            let found = sections.iter().filter(is_table).count();
-            return Err(BpfError::new(format!(
-                "the object has {found} symbol tables (sh_type 2), and one is needed"
-            )));
-        };
-        let part = format!("section {index}");
-        let (entry, entsize) = (table.sh_entsize.get(Le), wide(size_of::<Symbol>()));
-        expect(&part, "sh_entsize", entsize, entry, entry == entsize)?;
+        let (index, table) = symbol_table(sections, " (sh_type 2)")?;
+        let part = format_args!("section {index}");
+        let (entry, entsize) = (table.sh_entsize.get(Le), wide(size_of::<SymbolEntry>()));
+        expect(part, "sh_entsize", entsize, entry, entry == entsize)?;
         let bytes = content(object, index, table)?;
         let Ok(symbols) = slice_from_all_bytes(bytes) else {
             let expected = "a multiple of 24";
@@ -114,8 +101,8 @@ impl<'a> File<'a> {
     }
 
     /// Returns the one symbol of this name that is defined.
-    fn symbol(&self, name: &str) -> Result<&'a Symbol, BpfError> {
-        let is_it = |symbol: &&Symbol| {
+    fn symbol(&self, name: &str) -> Result<&'a SymbolEntry, BpfError> {
+        let is_it = |symbol: &&SymbolEntry| {
             let text = self.strings.get(size(symbol.st_name.get(Le))..);
             let rest = text.and_then(|text| text.strip_prefix(name.as_bytes()));
             symbol.st_shndx.get(Le) != elf::SHN_UNDEF
@@ -136,40 +123,41 @@ impl<'a> File<'a> {
     /// Returns the payload of an array: all of it but the trailing NUL.
     fn array(&self, name: &str) -> Result<&'a [u8], BpfError> {
         let symbol = self.symbol(name)?;
-        let part = format!("symbol {name}");
+        let part = format_args!("symbol {name}");
         let index = symbol.st_shndx.get(Le).0;
         let Some(section) = self.sections.get(usize::from(index)) else {
-            let expected = format!("the number of a section, below {}", self.sections.len());
+            let expected = format_args!("the number of a section, below {}", self.sections.len());
             return Err(BpfError::field(part, "st_shndx", expected, index));
         };
         let (kind, flags) = (section.sh_type.get(Le), section.sh_flags.get(Le));
-        let its_section = format!("section {index}");
+        let its_section = format_args!("section {index}");
         let expected = "1 (PROGBITS), which has its bytes in the file";
         let has_bytes = kind == elf::SHT_PROGBITS;
-        expect(&its_section, "sh_type", expected, kind.0, has_bytes)?;
+        expect(its_section, "sh_type", expected, kind.0, has_bytes)?;
         let expected = "bytes that are not compressed (0x800)";
         let plain = !flags.contains(elf::SHF_COMPRESSED);
-        expect(&its_section, "sh_flags", expected, flags.0, plain)?;
+        expect(its_section, "sh_flags", expected, flags.0, plain)?;
         let bytes = content(self.object, index.into(), section)?;
         let (value, len) = (symbol.st_value.get(Le), symbol.st_size.get(Le));
         let expected = "some bytes and a trailing NUL";
-        expect(&part, "st_size", expected, len, len >= 2)?;
+        expect(part, "st_size", expected, len, len >= 2)?;
         let Some(rest) = bytes.get(size(value)..) else {
-            let expected = format!("an offset in its section of {} bytes", bytes.len());
+            let expected = format_args!("an offset in its section of {} bytes", bytes.len());
             return Err(BpfError::field(part, "st_value", expected, value));
         };
         match rest.get(..size(len)).and_then(<[u8]>::split_last) {
             Some((_nul, payload)) => Ok(payload),
             None => {
-                let expected = format!("at most the {} bytes to its section's end", rest.len());
+                let expected =
+                    format_args!("at most the {} bytes to its section's end", rest.len());
                 Err(BpfError::field(part, "st_size", expected, len))
             }
         }
     }
 }
 
-fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [Section], BpfError> {
-    let (entry, entsize) = (header.e_shentsize.get(Le), wide(size_of::<Section>()));
+fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [SectionHeader], BpfError> {
+    let (entry, entsize) = (header.e_shentsize.get(Le), wide(size_of::<SectionHeader>()));
     expect(
         HEADER,
         "e_shentsize",
@@ -178,42 +166,34 @@ fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [Section], BpfE
         u64::from(entry) == entsize,
     )?;
     let count = usize::from(header.e_shnum.get(Le));
-    let expected = format!("1 to {MAX_SECTIONS} sections");
+    let expected = format_args!("1 to {MAX_SECTIONS} sections");
     let good = (1..=MAX_SECTIONS).contains(&count);
     expect(HEADER, "e_shnum", expected, count, good)?;
     let offset = header.e_shoff.get(Le);
     let table = object.get(size(offset)..);
     let Some(Ok((sections, _))) = table.map(|table| slice_from_bytes(table, count)) else {
         let len = object.len();
-        let expected = format!("the start of {count} section headers in a file of {len} bytes");
+        let expected =
+            format_args!("the start of {count} section headers in a file of {len} bytes");
         return Err(BpfError::field(HEADER, "e_shoff", expected, offset));
     };
     Ok(sections)
 }
 
 /// Returns the bytes of section `index`.
-fn content<'a>(object: &'a [u8], index: u32, section: &Section) -> Result<&'a [u8], BpfError> {
+fn content<'a>(
+    object: &'a [u8],
+    index: u32,
+    section: &SectionHeader,
+) -> Result<&'a [u8], BpfError> {
     let (offset, len) = (section.sh_offset.get(Le), section.sh_size.get(Le));
-    let part = format!("section {index}");
+    let part = format_args!("section {index}");
     let Some(rest) = object.get(size(offset)..) else {
-        let expected = format!("an offset in a file of {} bytes", object.len());
+        let expected = format_args!("an offset in a file of {} bytes", object.len());
         return Err(BpfError::field(part, "sh_offset", expected, offset));
     };
     rest.get(..size(len)).ok_or_else(|| {
-        let expected = format!("at most the {} bytes to the file's end", rest.len());
+        let expected = format_args!("at most the {} bytes to the file's end", rest.len());
         BpfError::field(part, "sh_size", expected, len)
     })
-}
-
-fn expect(
-    part: impl Display,
-    field: &str,
-    expected: impl Display,
-    found: impl Display,
-    good: bool,
-) -> Result<(), BpfError> {
-    if good {
-        return Ok(());
-    }
-    Err(BpfError::field(part, field, expected, found))
 }
