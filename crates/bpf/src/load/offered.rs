@@ -32,26 +32,25 @@ impl Missing {
     }
 }
 
-/// Checks that the host has a hook.
-pub(super) fn hook(interface: &Interface, name: &str) -> Result<(), Missing> {
-    let hooks = interface.hooks.iter().map(|hook| hook.name);
-    if hooks.clone().any(|hook| hook == name) {
-        return Ok(());
-    }
-    Err(Missing::of(hooks))
+/// Returns whether the host has a hook.
+pub(super) fn has_hook(interface: &Interface, name: &str) -> bool {
+    interface.hooks.iter().any(|hook| hook.name == name)
 }
 
-/// Returns the host's number of a kfunc, whose name has no flavour.
-pub(super) fn kfunc(interface: &Interface, name: &str) -> Result<u32, Missing> {
-    interface
-        .kfunc(name)
-        .ok_or_else(|| match why_no_kfunc(name) {
-            Some(reason) => Missing {
-                reason: format!("is a kfunc of Linux that this loader does not offer: {reason}"),
-                offered: None,
-            },
-            None => Missing::of(interface.kfuncs.iter().map(|kfunc| kfunc.name)),
-        })
+/// Returns why the host does not have a hook.
+pub(super) fn no_hook(interface: &Interface) -> Missing {
+    Missing::of(interface.hooks.iter().map(|hook| hook.name))
+}
+
+/// Returns why the host does not have the kfunc `name`.
+pub(super) fn no_kfunc(interface: &Interface, name: &str) -> Missing {
+    match why_no_kfunc(name) {
+        Some(reason) => Missing {
+            reason: format!("is a kfunc of Linux that this loader does not offer: {reason}"),
+            offered: None,
+        },
+        None => Missing::of(interface.kfuncs.iter().map(|kfunc| kfunc.name)),
+    }
 }
 
 /// Checks how many arguments a program declares for the kfunc `name`, which

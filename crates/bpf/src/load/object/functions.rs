@@ -202,8 +202,8 @@ fn program(
              is static"
         )));
     }
-    if let Err(missing) = offered::hook(interface, hook) {
-        let missing = missing.whole();
+    if !offered::has_hook(interface, hook) {
+        let missing = offered::no_hook(interface).whole();
         return Err(BpfError::new(format!(
             "program {name} (section {section}): hook {hook} {missing}"
         )));

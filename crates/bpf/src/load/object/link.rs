@@ -142,10 +142,14 @@ impl<'p> Linker<'p> {
         }
         let name = String::from_utf8_lossy(essential_name(symbol.raw_name)).into_owned();
         let interface = self.parts.interface;
-        let host = offered::kfunc(interface, &name)
-            .map_err(|missing| BpfError::new(format!("kfunc {name} {}", missing.whole())))
-            .and_then(|host| offered::check_args(interface, &name, host, args).and(Ok(host)));
-        let host = match host {
+        let checked = match interface.kfunc(&name) {
+            Some(host) => offered::check_args(interface, &name, host, args).and(Ok(host)),
+            None => {
+                let missing = offered::no_kfunc(interface, &name).whole();
+                Err(BpfError::new(format!("kfunc {name} {missing}")))
+            }
+        };
+        let host = match checked {
             Ok(host) => Some(host),
             Err(_missing) if symbol.is_weak => None,
             Err(problem) => return Err(problem),

@@ -41,9 +41,9 @@ impl CallError {
         Self::new(BpfErrno::E2BIG, error.to_string())
     }
 
-    /// The host does not offer `name`, a hook or kfunc.
-    pub(super) fn missing(name: &str, missing: Missing) -> Self {
-        let text = format!("{name} {}", missing.reason);
+    /// The host does not offer a hook or kfunc.
+    pub(super) fn missing(what: &str, name: &str, missing: Missing) -> Self {
+        let text = format!("{what} {name} {}", missing.reason);
         Self {
             offered: missing.offered,
             ..Self::new(BpfErrno::ENOENT, text)

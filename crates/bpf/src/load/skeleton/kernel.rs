@@ -248,22 +248,18 @@ impl<'a> Kernel<'a> {
             self.missing.push(name);
             return Err(error);
         }
-        let hook = offered::hook(self.interface, &name);
-        let kfunc = offered::kfunc(self.interface, essential(&name));
-        match (kfunc, hook) {
-            (Err(_), Err(missing)) if is_hook => {
-                Err(CallError::missing(&format!("hook {name}"), missing))
-            }
-            (Err(missing), Err(_)) => {
-                let error = CallError::missing(&format!("kfunc {name}"), missing);
-                self.missing.push(name);
-                Err(error)
-            }
-            (kfunc, _) => {
-                let kfunc = kfunc.ok();
-                Ok(self.id(Name { name, kfunc }))
-            }
+        let (host, plain) = (self.interface, essential(&name));
+        let kfunc = host.kfunc(plain);
+        if kfunc.is_some() || offered::has_hook(host, &name) {
+            return Ok(self.id(Name { name, kfunc }));
         }
+        if is_hook {
+            return Err(CallError::missing("hook", &name, offered::no_hook(host)));
+        }
+        let missing = offered::no_kfunc(host, plain);
+        let error = CallError::missing("kfunc", &name, missing);
+        self.missing.push(name);
+        Err(error)
     }
 
     /// Returns the id of a name.

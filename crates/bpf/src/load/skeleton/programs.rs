@@ -92,10 +92,11 @@ impl Kernel<'_> {
             return Err(attr.refuse("attach_btf_id", expected, id));
         };
         let hook = &found.name;
-        match offered::hook(self.interface, hook) {
-            Ok(()) => Ok(hook.clone()),
-            Err(missing) => Err(CallError::missing(&format!("hook {hook}"), missing)),
+        if offered::has_hook(self.interface, hook) {
+            return Ok(hook.clone());
         }
+        let missing = offered::no_hook(self.interface);
+        Err(CallError::missing("hook", hook, missing))
     }
 
     fn code(&mut self, attr: &Attr, memory: &mut Memory) -> Result<Vec<Insn>, CallError> {
