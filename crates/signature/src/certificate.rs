@@ -94,23 +94,23 @@ impl Certificate {
     }
 
     /// Returns the subject's name, for people: on one line, and not long.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         shown(&self.fields.subject)
     }
 
     /// Returns the issuer's name, for people.
-    pub fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         shown(&self.fields.issuer)
     }
 
     /// Returns the serial number's bytes.
-    pub fn serial(&self) -> &[u8] {
+    pub(crate) fn serial(&self) -> &[u8] {
         self.fields.serial.as_bytes()
     }
 
     /// Returns when it is valid, in seconds since 1970; `None` if its dates
     /// cannot be read.
-    pub fn validity(&self) -> Option<RangeInclusive<u64>> {
+    pub(crate) fn validity(&self) -> Option<RangeInclusive<u64>> {
         self.fields.validity.clone()
     }
 

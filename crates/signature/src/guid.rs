@@ -9,8 +9,7 @@ pub struct Guid(pub [u8; 16]);
 impl Guid {
     /// Returns the GUID with these groups, as they are written in text; the
     /// last two are one number.
-    #[must_use]
-    pub const fn new(data1: u32, data2: u16, data3: u16, data4: u64) -> Self {
+    pub(crate) const fn new(data1: u32, data2: u16, data3: u16, data4: u64) -> Self {
         let [a, b, c, d] = data1.to_le_bytes();
         let ([e, f], [g, h]) = (data2.to_le_bytes(), data3.to_le_bytes());
         let [i, j, k, l, m, n, o, p] = data4.to_be_bytes();

@@ -28,7 +28,7 @@ pub struct TakenDigests {
 
 impl TakenDigests {
     /// Returns the bytes that they cover.
-    pub fn ranges(&self) -> &ByteRanges {
+    pub(crate) fn ranges(&self) -> &ByteRanges {
         &self.ranges
     }
 
