@@ -83,6 +83,5 @@ pub use self::log::start_log;
 pub use self::options::{CmdlineFrom, LoaderOptions, Purpose};
 pub use self::parent::input::open_rope;
 pub use self::parent::{Unfolding, unfold};
-
 pub use self::worker::{join_initrds, run_as_worker};
 pub use ukexec_kexec::{LoadKind, MachineState};

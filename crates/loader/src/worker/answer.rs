@@ -1,5 +1,7 @@
 //! From an unfolded image to the worker's answer.
 
+use std::error::Error;
+
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives};
@@ -118,22 +120,24 @@ fn uki<'a>(outcome: &'a Outcome, request: &UnfoldRequest) -> Result<Option<Uki<'
     Ok(Some(uki))
 }
 
-/// Returns what goes behind the initrd, and warns of what kexec leaves out.
+/// Returns the files to put behind the initrd, and warns of measurements that
+/// kexec leaves out.
 fn extra_files(
     uki: &Result<Option<Uki<'_, PeBytes<'_>>>>,
     warnings: &mut Vec<String>,
 ) -> Vec<ExtraFile> {
-    let files = match uki {
-        Ok(Some(uki)) => uki.extra_files().map_err(|error| error.to_string()),
-        Ok(None) => Ok(Vec::new()),
-        Err(error) => Err(sentence(error)),
-    };
-    let files = files.unwrap_or_else(|error| {
+    let mut left_out = |error: &(dyn Error + 'static)| {
+        let error = sentence(error);
         warnings.push(format!(
             "nothing is put into /.extra/ of the initrd: {error}"
         ));
         Vec::new()
-    });
+    };
+    let files = match uki {
+        Ok(Some(uki)) => uki.extra_files().unwrap_or_else(|error| left_out(&error)),
+        Ok(None) => Vec::new(),
+        Err(error) => left_out(error),
+    };
     let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
     if let Some(file) = files.iter().find(signs) {
         warnings.push(format!(
@@ -162,7 +166,7 @@ fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>> {
     Ok(Some(initrd))
 }
 
-/// Returns what booting the image and loading it would measure.
+/// Returns the measurements that booting the image and loading it would make.
 fn measurements(
     outcome: &Outcome,
     request: &UnfoldRequest,
@@ -202,8 +206,8 @@ fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, 
     }
 }
 
-/// Returns what `platform` would say against the kernel, beyond what any machine
-/// would.
+/// Returns the objections of `platform` to the kernel, beyond those of any
+/// machine.
 fn problems(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> Vec<Problem> {
     // Here, too, none is an empty one.
     let cmdline = outcome.unfolded.cmdline.as_deref().unwrap_or_default();
