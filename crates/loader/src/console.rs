@@ -1,4 +1,5 @@
-//! Where words go while an image is taken apart: this crate prints nothing.
+//! The receiver of notes and progress while a worker takes an image apart: this
+//! crate prints nothing.
 
 /// Shows people what happens. Texts may come from images: a terminal gets them
 /// through [`one_line`](crate::report::one_line).

@@ -11,7 +11,7 @@ use ukexec_kexec::{Readers, open_regular, shown_path};
 /// lengths as C ints.
 pub const IMAGE_LEN_MAX: u64 = i32::MAX as u64;
 
-/// Opens what the caller named for this run: `-` is standard input.
+/// Opens a file that the caller named for this run: `-` is standard input.
 pub(crate) fn open_named(path: &Path) -> io::Result<File> {
     if is_stdin(path) {
         Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
@@ -35,7 +35,7 @@ pub fn layer_name(path: &Path) -> String {
     }
 }
 
-/// Returns the name of what the caller named for this run, for messages.
+/// Returns the name of a file that the caller named for this run, for messages.
 #[must_use]
 pub fn shown(path: &Path) -> String {
     if is_stdin(path) {
@@ -45,8 +45,8 @@ pub fn shown(path: &Path) -> String {
     }
 }
 
-/// Returns what is in the regular file at `path`, if that is no more than
-/// `limit` bytes. Nothing else is read: what lies in a folder may be a pipe that
+/// Returns the bytes of the regular file at `path`, if they are no more than
+/// `limit`. It reads nothing but regular files: a folder may hold a pipe that
 /// nobody writes to.
 pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     bounded(open_regular(path)?, limit)

@@ -29,8 +29,9 @@ pub struct LoadPlan<'a> {
 }
 
 impl<'a> LoadPlan<'a> {
-    /// Returns how `machine` is given what was unfolded for
-    /// [`Purpose::Load`](crate::Purpose::Load); a `dry_run` is only reported.
+    /// Returns the call that loads an image on `machine`, which was unfolded
+    /// for [`Purpose::Load`](crate::Purpose::Load); a `dry_run` is only
+    /// reported.
     ///
     /// # Errors
     ///
@@ -46,8 +47,8 @@ impl<'a> LoadPlan<'a> {
             sources,
             kind,
         } = unfolding;
-        // The snapshot is what was verified here. The file counts only for a
-        // kernel that looks at its signature and attributes itself.
+        // The worker verified the snapshot. The file counts only for a kernel
+        // that looks at its signature and attributes itself.
         let original = image.file.as_ref();
         let original = original.filter(|_| !answer.unfolded && machine.verifies_files());
         let kernel = match original {
@@ -92,7 +93,7 @@ impl<'a> LoadPlan<'a> {
         request
     }
 
-    /// Returns what is worth a look but refused by nobody, in words.
+    /// Returns things worth a look that nobody refused, in words.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let answer = &self.unfolding.answer;
@@ -110,7 +111,7 @@ impl<'a> LoadPlan<'a> {
         notes
     }
 
-    /// Refuses what this machine would refuse.
+    /// Refuses a kernel that this machine would refuse.
     ///
     /// # Errors
     ///

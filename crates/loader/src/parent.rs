@@ -1,5 +1,5 @@
-//! The parent: it opens files, hands them to a worker, and checks what comes
-//! back. Nothing here looks at a byte of an image.
+//! The parent: it opens files, hands them to a worker, and checks the answer.
+//! Nothing here looks at a byte of an image.
 
 pub(crate) mod border;
 mod companions;
@@ -55,7 +55,7 @@ impl Access {
 /// An image that was taken apart.
 #[derive(Debug)]
 pub struct Unfolding {
-    /// The image, and how many bytes were moved to have it.
+    /// The image, and how many bytes were moved to bring it into reach.
     pub(crate) image: Image,
     /// The caller's initrds.
     pub(crate) initrds: Vec<Image>,
@@ -80,7 +80,7 @@ pub struct Unfolding {
 /// # Errors
 ///
 /// Faults of the image, of the files beside it, and of the machine; a worker
-/// that died, or that was taken over and said what cannot be.
+/// that died, or that was taken over and gave an answer that cannot be true.
 pub fn unfold(
     path: &Path,
     options: &LoaderOptions,
@@ -170,7 +170,8 @@ impl Unfolder<'_> {
         })
     }
 
-    /// Adds what the worker cannot know or need not look at.
+    /// Adds the warnings about things that the worker cannot know or need not
+    /// look at.
     fn add_warnings(&self, answer: &mut Answer) {
         // No line reserves nothing.
         let line = answer.cmdline.as_deref().unwrap_or_default();
@@ -199,7 +200,7 @@ impl Unfolder<'_> {
         if hash.is_none() && self.access == Access::OnDisk {
             return Ok((file.leave(sources)?, None));
         }
-        // The worker hashes in another pass what cannot be hashed in one.
+        // If one pass cannot hash the ranges, the worker does so in another.
         let Some(mut hasher) = hash.and_then(|request| Hasher::new(request).ok()) else {
             return Ok((file.snapshot(&cuts, None, self.console, sources)?, None));
         };
@@ -216,7 +217,8 @@ impl Unfolder<'_> {
         Ok((image, Some(digests)))
     }
 
-    /// Returns what the worker is to do, and a bundle of the small files for it.
+    /// Returns the request to unfold `image`, and a bundle of the small files
+    /// for it.
     fn request(
         &self,
         image: &Image,
@@ -312,7 +314,7 @@ impl Unfolding {
         Ok(written)
     }
 
-    /// Returns what is worth a look but stopped nothing.
+    /// Returns the warnings: things worth a look that stopped nothing.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.answer.warnings

@@ -48,9 +48,10 @@ pub(crate) enum Request {
     /// The keys to trust. The descriptor is the bundle with its files.
     Trust(Box<Verification>),
     /// Where to cut the image that the descriptor is, of `len` bytes, and what
-    /// to hash of it. It fails for what is refused however it is looked at, so
-    /// that nothing is copied for that; where there are more parsers than those
-    /// built in (`has_more_parsers`), that is less. `name` is for the failure.
+    /// to hash of it. The worker fails for an image that it would refuse in any
+    /// case, so that nobody copies such an image; with more parsers than those
+    /// built in (`has_more_parsers`), there are fewer of these. `name` is for
+    /// the failure.
     Look {
         len: u64,
         name: String,
@@ -84,7 +85,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Returns what this is called.
+    /// Returns the name of the event.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Looked(_) => "Looked",

@@ -1,9 +1,9 @@
 //! The worker: the process that looks at untrusted bytes.
 //!
 //! It is this program, started once more, and gives all its rights away before
-//! it reads anything: no files, no network, no processes. Its images
-//! come through its channel as descriptors, and what it found goes back as
-//! numbers ([`crate::protocol`]).
+//! it reads anything: no files, no network, no processes. Its images come
+//! through its channel as descriptors, and it answers in numbers
+//! ([`crate::protocol`]).
 
 mod answer;
 mod channel;
@@ -135,7 +135,8 @@ fn serve(parent: &Arc<ParentChannel>) -> Result<()> {
     Ok(())
 }
 
-/// Logs a failure's `notes`: what was passed over may be why it failed.
+/// Logs a failure's `notes`: something that the worker passed over may be why
+/// it failed.
 fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> Result<()> {
     for note in notes {
         parent.log(&format!("ukexec: warning: {note}"))?;
@@ -168,8 +169,8 @@ fn look(pe: Option<&PeImage>, image: &Rope, policy: &TrustPolicy) -> Event {
     })
 }
 
-/// Returns the largest of `cuts`, in their order. Each takes a descriptor, and
-/// what is not cut out is only assembled later.
+/// Returns the largest of `cuts`, in their order. Each takes a descriptor; the
+/// parent assembles the other sections later.
 fn largest(mut cuts: Vec<Range<u64>>) -> Vec<Range<u64>> {
     cuts.sort_by_key(|cut| Reverse(cut.end - cut.start));
     cuts.truncate(CUTS_MAX);

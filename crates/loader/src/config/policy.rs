@@ -46,9 +46,9 @@ pub(crate) struct BootState {
 /// The consequence of a policy on a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Enforcement {
-    /// Refuse whatever has no good signature.
+    /// Refuse every image without a good signature.
     Require(Because),
-    /// Verify what is signed as far as keys are trusted, report, and go on.
+    /// Verify signed images as far as keys are trusted, report, and go on.
     Report,
     /// Verify nothing.
     #[default]
@@ -67,7 +67,7 @@ impl Enforcement {
 pub(crate) enum Because {
     /// The configuration or the caller says so.
     Asked,
-    /// Firmware verified what runs.
+    /// Firmware verified the running system.
     SecureBoot,
     /// The running kernel is locked down.
     Lockdown,
@@ -85,7 +85,7 @@ impl Because {
 }
 
 impl Policy {
-    /// Returns what follows from it on `machine`.
+    /// Returns the consequence of the policy on `machine`.
     pub(crate) fn on(self, machine: BootState) -> Enforcement {
         match self {
             Self::Off => Enforcement::Off,
@@ -170,7 +170,7 @@ impl Config {
         self.trust.as_deref().unwrap_or(&[TrustSource::System])
     }
 
-    /// Returns what `text` says, or where it is wrong, and how.
+    /// Returns the settings in `text`, or the place of a fault and the fault.
     fn parse(text: &str) -> Result<Self, (Range<usize>, String)> {
         // An error without a place is about the whole file, which begins in line 1.
         let file: File = toml::from_str(text)

@@ -26,8 +26,9 @@ const LEN_MAX: u64 = 16 << 20;
 const FOLDER_LEN_MAX: u64 = 64 << 20;
 const FILES_MAX: usize = 4096;
 
-/// Returns what to verify and by what, with a bundle of the files; `None` if
-/// nothing is to be verified. `thorough` asks for every signature there is.
+/// Returns the keys and the policy to verify by, with a bundle of the files;
+/// `None` if nothing is to be verified. `thorough` asks for every signature
+/// there is.
 pub(crate) fn verification(
     options: &LoaderOptions,
     thorough: bool,
@@ -96,14 +97,14 @@ fn variables_in(dir: Option<&Path>) -> Result<Efivars> {
     Efivars::open(dir).context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
 }
 
-/// Returns the configuration with what the caller says instead.
+/// Returns the configuration, with the caller's settings in place of its own.
 fn config(options: &LoaderOptions) -> Result<Config> {
     let file = options.config_file.as_deref();
     let file = file.unwrap_or(Path::new(policy::FILE));
     Ok(Config::read(file)?.with_flags(options.config.clone()))
 }
 
-/// Returns what to do about signatures on this machine.
+/// Returns the treatment of signatures on this machine.
 fn enforcement(config: &Config, efivars: &Efivars, console: &dyn Console) -> Result<Enforcement> {
     if config.policy() != policy::Policy::Auto {
         return Ok(config.policy().on(BootState::default()));

@@ -1,7 +1,8 @@
-//! The border of trust: what a worker says is held against what it can be.
+//! The border of trust: the parent checks whether a worker's answer can be
+//! true.
 //!
-//! A worker that was taken over can send whatever it likes. An honest one stays
-//! within these bounds, whatever the image is: so one that does not is ended.
+//! A worker that was taken over can send anything. An honest one stays within
+//! these bounds for every image, so the parent ends one that does not.
 
 use std::fmt::Display;
 
@@ -39,8 +40,8 @@ fn untrusted(does: &str, what: impl Display) -> LoaderError {
     ))
 }
 
-/// Refuses an answer of which something is longer than it can be; its spans are
-/// not looked at.
+/// Refuses an answer of which something is longer than it can be. It does not
+/// look at spans.
 pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
     check_report(&answer.text, &answer.document, log_lines).map_err(sends)?;
     let warnings: usize = answer.warnings.iter().map(|warning| cost(warning)).sum();
@@ -71,7 +72,7 @@ pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
     }
 }
 
-/// Refuses to hash what no PE image calls for.
+/// Refuses to hash more ranges or padding than a PE image can call for.
 pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
     let count = hashed.ranges.len();
     if count > RANGES_MAX {

@@ -20,7 +20,7 @@ use crate::files::{self, IMAGE_LEN_MAX, is_stdin, layer_name, shown};
 use crate::parent::sources::{Backing, Sources};
 use crate::protocol::Span;
 
-/// A file that was opened, before anything of it was looked at.
+/// A file that was opened, before anybody looked at it.
 #[derive(Debug)]
 pub(crate) struct InputFile {
     pub(crate) path: PathBuf,
@@ -45,11 +45,11 @@ pub(crate) struct Image {
     pub(crate) path: PathBuf,
     /// All of its bytes.
     pub(crate) spans: Vec<Span>,
-    /// Who may read the file, and so what is made of it.
+    /// Who may read the file, and so everything made of it.
     pub(crate) readers: Readers,
     /// Whether they cannot change any more.
     pub(crate) sealed: bool,
-    /// How many bytes were moved to have it.
+    /// How many bytes were moved to bring it into reach.
     pub(crate) moved: Moved,
     /// The file itself, where it is one that was taken over.
     pub(crate) file: Option<File>,

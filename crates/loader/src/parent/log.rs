@@ -1,4 +1,4 @@
-//! The worker's log, printed while the worker is waited for.
+//! The worker's log, printed while the parent waits for the worker.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::parent::border;
 use crate::protocol::bounds::LogLeft;
 
-/// Prints what a worker says meanwhile.
+/// Prints a worker's log lines as they come.
 ///
 /// Printing can take for ever, on a terminal that is held or for a reader that
 /// does not read. A thread of its own does that: a slow reader stops
@@ -30,7 +30,7 @@ struct Printer {
 }
 
 impl Log {
-    /// Returns a log of a worker that was given so many bytes for it.
+    /// Returns the log of a worker that may send so many bytes of it.
     pub(crate) fn new(bytes: u64, console: Arc<dyn Console>) -> Self {
         Self {
             console,
@@ -50,7 +50,7 @@ impl Log {
             Some(printer) => printer.lines.send(line).err().map(|unsent| unsent.0),
             None => Some(line),
         };
-        // Without a thread, whoever is here waits.
+        // Without a thread, the caller waits.
         if let Some(line) = unsent {
             self.console.log(&line);
         }

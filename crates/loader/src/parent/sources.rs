@@ -24,8 +24,8 @@ pub(crate) struct CheckedSpans {
     spans: Vec<Span>,
 }
 
-/// So many sources are kept account of. Each of 64 decompressions in a stage has
-/// an output.
+/// The parent keeps account of so many sources. Each of 64 decompressions in a
+/// stage has an output.
 const SOURCES_MAX: usize = 1 << 16;
 
 /// The bytes behind a source.
@@ -84,7 +84,8 @@ impl Sources {
             .expect("it was just put there"))
     }
 
-    /// Seals what the worker says it has written, and returns its length.
+    /// Seals an output that the worker reports as written, and returns its
+    /// length.
     pub(crate) fn seal(&mut self, id: u32) -> Result<u64> {
         let slot = self.slot(id)?;
         match slot.take_if(|backing| matches!(backing, Backing::Shared(_))) {
@@ -120,9 +121,9 @@ impl Sources {
         slot.ok_or_else(|| border::names(format!("source {id}, which there is not")))
     }
 
-    /// Puts what comes in `spans` behind a whole source that can grow into that
-    /// source: nothing of the source itself is moved then, however long it is.
-    /// Other spans stay what they are.
+    /// If `spans` begin with a whole source that can grow, appends the bytes
+    /// behind it to that source: then nothing of the source itself moves,
+    /// however long it is. Other spans stay as they are.
     pub(crate) fn grow(&mut self, spans: &mut CheckedSpans) -> Result<()> {
         let Some((Span::Source { id, range }, behind)) = spans.spans.split_first() else {
             return Ok(());
@@ -185,7 +186,7 @@ impl Sources {
         Ok(CheckedSpans { spans })
     }
 
-    /// Returns what `spans` name, as it can be moved.
+    /// Returns the bytes that `spans` name, as parts that can be moved.
     pub(crate) fn parts_of(&self, spans: &CheckedSpans) -> Result<Vec<Part<'_>>> {
         self.parts(&spans.spans)
     }
@@ -263,7 +264,8 @@ impl AsFd for Backing {
 pub(crate) enum Descriptor<'a> {
     /// The file that the caller named, and its length: nothing was unfolded.
     Original(BorrowedFd<'a>, u64),
-    /// A piece of the snapshot, or what a decompression wrote: nothing moved.
+    /// A piece of the snapshot, or the output of a decompression: nothing
+    /// moved.
     AsItLies(&'a SealedFile),
     /// A piece of the snapshot with something behind it, which alone was moved.
     Grown(&'a SealedFile, Moved),

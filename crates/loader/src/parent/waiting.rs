@@ -1,4 +1,4 @@
-//! How long a worker is waited for.
+//! The limit on the time that the parent waits for a worker.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(crate) struct WaitBudget {
 }
 
 impl WaitBudget {
-    /// Returns what a worker with these limits may ask for: twice its processor
+    /// Returns the time for a worker with these limits: twice its processor
     /// time, since it may have to share the processor.
     pub(crate) fn new(budget: &Budget) -> Self {
         let seconds = cpu_seconds(budget).saturating_mul(2);
@@ -36,8 +36,9 @@ impl WaitBudget {
         Self { whole, left }
     }
 
-    /// Has `wait` wait until then at most, and takes that time off. Work of the
-    /// parent's own in between does not count.
+    /// Lets `wait` wait until the deadline at most, and takes the time that
+    /// passed off the budget. Work of the parent's own in between does not
+    /// count.
     pub(crate) fn spend<T>(&self, wait: impl FnOnce(Instant) -> T) -> T {
         let start = Instant::now();
         let done = wait(start + self.left.get());
@@ -46,7 +47,7 @@ impl WaitBudget {
         done
     }
 
-    /// Returns the error of a worker that is not waited for any longer.
+    /// Returns the error of a worker that used up its time.
     pub(crate) fn is_over(&self) -> LoaderError {
         let after = self.whole.saturating_sub(self.left.get()).as_secs();
         LoaderError::new(format!(

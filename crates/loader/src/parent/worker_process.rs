@@ -1,5 +1,5 @@
-//! The parent's end of a worker: what it is asked, how long it is waited for, how
-//! it ends.
+//! The parent's end of a worker: it starts the worker, sends requests, waits
+//! for a limited time, and ends the worker.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -33,7 +33,7 @@ pub(crate) const SLACK: u64 = 1 << 20;
 pub(crate) struct WorkerProcess {
     worker: Worker,
     channel: Channel,
-    /// How long it is waited for, all in all.
+    /// The time that the parent still waits for it, all in all.
     waiting: WaitBudget,
     /// Its words meanwhile.
     log: Log,
@@ -44,16 +44,16 @@ pub(crate) struct WorkerProcess {
 /// Descriptors that may be open at once: sections, initrds, outputs.
 const DESCRIPTORS: u64 = 1024;
 
-/// So long may a worker that hung up take to end.
+/// The time that a worker may take to end after it hung up.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long a channel that is closed is plan at for what came before: nothing
-/// more can come.
+/// The time that the parent reads on from a closed channel: nothing new comes,
+/// but the last words may still lie in it.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl WorkerProcess {
-    /// Starts a worker; one that does nothing in a sandbox with gaps, if only
-    /// what is verified counts.
+    /// Starts a worker. If a good signature is `required`, the worker does
+    /// nothing in a sandbox with gaps.
     pub(crate) fn start(
         options: &LoaderOptions,
         required: bool,
@@ -68,7 +68,8 @@ impl WorkerProcess {
         if !options.sandbox {
             console.note("warning: --no-sandbox: whoever made the image may do what you may do");
         }
-        // Where the kernel cannot do it, the worker looks for what came along.
+        // Where the kernel cannot do it, the worker looks for stray
+        // descriptors.
         let _told_by_the_worker = close_on_exec();
         let settings = settings(options, required);
         let log_bytes = settings.log_bytes;
@@ -88,8 +89,8 @@ impl WorkerProcess {
         self.send_before(request, descriptor, None)
     }
 
-    /// Sends what a worker waits for that has read all before: the channel is
-    /// empty then, and has room for this.
+    /// Sends a request that the worker waits for. It has read all before, so
+    /// the channel is empty and has room for this.
     fn send_wanted(&self, request: &Request, descriptor: BorrowedFd<'_>) -> Result<()> {
         let until = Instant::now() + FAREWELL;
         self.send_before(request, descriptor, Some(until))
@@ -116,8 +117,8 @@ impl WorkerProcess {
         }
     }
 
-    /// Returns why a worker is gone, as it said or its ending does; if it is
-    /// not gone, that the channel is `closed` all the same.
+    /// Returns why a worker is gone: by its own words or by its ending. If it
+    /// is not gone, the error is that the channel is `closed` all the same.
     fn last_words(&self, closed: SandboxError) -> LoaderError {
         let until = Instant::now() + LAST_WORDS;
         loop {
@@ -131,8 +132,8 @@ impl WorkerProcess {
         }
     }
 
-    /// Waits for what the worker says next, and prints its log meanwhile. A failure
-    /// is an error, and so is that it says nothing more.
+    /// Waits for the worker's next event, and prints its log meanwhile. A
+    /// failure is an error, and so is a worker that hangs up.
     fn event(&self) -> Result<Event> {
         match self.waiting.spend(|deadline| self.event_before(deadline)) {
             Err(error) if is_timeout(&error) => Err(self.waiting.is_over()),
@@ -182,9 +183,9 @@ impl WorkerProcess {
         }
     }
 
-    /// Does what the worker asks for until it answers. Its outputs are memory
-    /// of this machine: at most `left` bytes, and the last output may be as
-    /// long again as the sandbox lets it.
+    /// Serves the worker until it answers. Its outputs are memory of this
+    /// machine: at most `left` bytes, and the last output may be as long again
+    /// as the sandbox allows.
     pub(crate) fn answer(&self, sources: &mut Sources, mut left: u64) -> Result<Answer> {
         loop {
             let written = match self.event()? {
@@ -193,7 +194,7 @@ impl WorkerProcess {
                     self.send_wanted(&Request::Output, output)?;
                     0
                 }
-                // How long that takes depends on what it wrote, and how.
+                // The time that this takes depends on the worker's writes.
                 Event::Written(id) => self.waiting.spend(|_| sources.seal(id))?,
                 Event::Freed(id) => self.waiting.spend(|_| sources.free(id))?,
                 Event::Done(answer) if answer.document.is_object() => {
@@ -207,8 +208,8 @@ impl WorkerProcess {
         }
     }
 
-    /// Ends the worker. Nothing that it wrote is open for writing from then on,
-    /// and if `result` is that it said nothing, the error says how it ended.
+    /// Ends the worker: it can write to no output from then on. If it hung up
+    /// without an answer, the error names its ending.
     pub(crate) fn end<T>(self, result: Result<T>) -> Result<T> {
         let Self {
             worker,
@@ -252,7 +253,7 @@ fn is_timeout(error: &LoaderError) -> bool {
     find(error).is_some_and(SandboxError::is_timed_out)
 }
 
-/// Returns what a worker is to know before it has heard anything.
+/// Returns the settings that a worker starts with.
 fn settings(options: &LoaderOptions, required: bool) -> Settings {
     let budget = &options.budget;
     let confinement = Confinement {
@@ -284,7 +285,7 @@ fn file_size(budget: &Budget) -> u64 {
 }
 
 /// Returns how long all outputs of a worker may be together, in bytes: those of
-/// the unfolding, and then what it writes out of its memory.
+/// the unfolding, and those that it writes out of its memory.
 pub(crate) fn output_limit(budget: &Budget) -> u64 {
     file_size(budget).saturating_mul(2)
 }

@@ -1,8 +1,8 @@
-//! How much a worker may say.
+//! Bounds of a worker's log, report and warnings.
 //!
-//! An honest worker stops before, whatever the image is: so one that goes beyond
-//! was taken over, and is ended. Without `-v`, and with the default of
-//! `--max-log-lines`, less than 1 MiB of it all gets printed.
+//! An honest worker stops before them for every image. One that passes a bound
+//! was taken over, so the parent ends it. Without `-v`, and with the default of
+//! `--max-log-lines`, the parent prints less than 1 MiB of all this.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ const LINE_COST: u64 = 32;
 /// Bytes of a log for each line that parsers may print.
 const PRINTED: u64 = 256;
 
-/// Bytes of a log, and of a report, whatever parsers print.
+/// Bytes of a log, and of a report, beside the lines of parsers.
 const LOG_BASE: u64 = 64 << 10;
 const REPORT_BASE: u64 = 640 << 10;
 

@@ -34,7 +34,7 @@ pub(super) fn layer(layer: &Layer) -> String {
     text
 }
 
-/// Adds one line to a report, whatever the names in it are.
+/// Adds one line to a report, for any names in it.
 pub(super) fn line(report: &mut String, text: fmt::Arguments<'_>) {
     report.push_str(&one_line(&text.to_string()));
     report.push('\n');
@@ -60,7 +60,7 @@ fn pe_line(pe: &PeSummary) -> String {
     format!("{machine} {subsystem}, {signed}")
 }
 
-/// Returns what a stage was, and what its parser printed.
+/// Returns the lines about a stage, and those that its parser printed.
 pub(super) fn stage(stage: &StageReport) -> String {
     let resources = stage
         .handed_over

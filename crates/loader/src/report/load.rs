@@ -35,7 +35,8 @@ pub(crate) struct InitrdReport {
 }
 
 impl fmt::Display for LoadReport {
-    /// Writes what was moved; for a dry run also what the call would be given.
+    /// Writes the number of bytes that were moved; for a dry run also the
+    /// arguments of the call.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Moved {
             in_kernel,

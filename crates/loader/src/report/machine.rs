@@ -1,4 +1,5 @@
-//! The running machine: what is loaded, and what it allows.
+//! The running machine: the kernels that are loaded, and the operations that it
+//! allows.
 
 use std::fmt;
 

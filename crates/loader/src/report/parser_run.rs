@@ -25,7 +25,7 @@ pub struct ParserRunReport {
 }
 
 impl ParserRunReport {
-    /// Reports what came of `stage`.
+    /// Reports the result of `stage`.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl ParserRunReport {
         })
     }
 
-    /// Returns what is worth a look but stopped nothing.
+    /// Returns things worth a look that stopped nothing.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -57,7 +57,7 @@ impl ParserRunReport {
 }
 
 impl fmt::Display for ParserRunReport {
-    /// Writes what came of the stage.
+    /// Writes the result of the stage.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.matches {
             None => Ok(()),

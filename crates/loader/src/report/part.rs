@@ -70,7 +70,7 @@ pub(crate) enum KernelIdentity {
 }
 
 impl KernelIdentity {
-    /// Reports what was recognised.
+    /// Reports the identity of a kernel, or the reason why it is none.
     pub(crate) fn new(identity: &Result<Kernel, BootError>) -> Self {
         match identity {
             Ok(kernel) => Self::Kernel {
@@ -132,7 +132,7 @@ impl Cmdline {
 }
 
 impl fmt::Display for Cmdline {
-    /// Writes it with escapes for what is not printable.
+    /// Writes it with escapes for characters that are not printable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.text.escape_debug())
     }

@@ -44,7 +44,7 @@ impl SignatureReport {
         }
     }
 
-    /// Adds this in words to `report`, and what it rests on: the digests, and who
+    /// Adds this in words to `report`, with its grounds: the digests, and who
     /// vouches for whom.
     pub(super) fn lines(&self, report: &mut String) {
         let Self {

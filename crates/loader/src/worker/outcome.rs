@@ -86,8 +86,8 @@ impl Outcome {
         let signatures = admission.verifier.found;
         let mut identity = identify(&PeBytes(&unfolded.kernel));
         if let Ok(identity) = &mut identity {
-            // A section may be padded behind a signed kernel; a compressed
-            // kernel is what was compressed.
+            // A section may be padded behind a signed kernel. A decompressed
+            // kernel has its true length already.
             if !sources.is_decompressed(&unfolded.kernel) {
                 unfolded.kernel = unfolded.kernel.slice(0..identity.true_len)?;
             }
@@ -105,7 +105,7 @@ impl Outcome {
         })
     }
 
-    /// Returns what is worth a look but stopped nothing, in words.
+    /// Returns things worth a look that stopped nothing, in words.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self
             .unfolded
@@ -184,7 +184,7 @@ pub(super) fn check_hopeless(
     }
 }
 
-/// Returns what there is to say of the layer at `path`, which is no kernel.
+/// Returns the failure of the layer at `path`, which is no kernel.
 pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
     let place = Place {
         layer: Some(path.to_owned()),
@@ -211,8 +211,8 @@ fn callers_initrd(
     Ok(initrd::join(initrds))
 }
 
-/// Leaves out of `report` what would make it too long to print, and returns what
-/// is to be said of that; parsers may have printed `log_lines`.
+/// Leaves out of `report` all that would make it too long to print, and returns
+/// a note about that; parsers may have printed `log_lines`.
 fn shorten(report: &mut Report, log_lines: u32) -> Option<String> {
     let Report { layers, stages, .. } = report;
     let pes = layers.iter_mut().filter_map(|layer| layer.pe.as_mut());

@@ -25,7 +25,7 @@ pub(crate) struct TrustPolicy {
 }
 
 impl TrustPolicy {
-    /// Reads what `verification` says to trust; its files are in `bundle`.
+    /// Reads the keys that `verification` names; its files are in `bundle`.
     pub(crate) fn new(verification: &Verification, bundle: &Rope) -> Result<Self> {
         let read = |file: &Bundled| bundle.slice(file.range.clone())?.to_vec();
         // Where the machine is not asked, none of its variables counts.
@@ -57,7 +57,8 @@ impl TrustPolicy {
         })
     }
 
-    /// Returns what of trust and revocations was passed over, in words.
+    /// Returns the entries of trust and revocation lists that were passed over,
+    /// in words.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let notes = self.trust.notes().iter();
         let notes = notes.chain(self.trust.unread_revocations());
@@ -72,7 +73,7 @@ impl TrustPolicy {
         }
     }
 
-    /// Returns what has to be hashed of an image to verify it, if anything.
+    /// Returns the digests of an image that it takes to verify it, if any.
     pub(crate) fn digests_needed(&self, pe: &PeImage, image: &Rope) -> Option<DigestRequest> {
         match self.idle() {
             Some(_) => None,
@@ -108,8 +109,9 @@ impl TrustPolicy {
 
 pub(super) const NOT_LOOKED_AT: &str = "not looked at";
 
-/// Adds what a caller trusts to `trust`. In a folder, files that hold nothing to
-/// trust are passed over, but not ones that should and are damaged.
+/// Adds the keys that a caller trusts to `trust`. In a folder, it passes over
+/// files that hold nothing to trust, but not damaged files that should hold
+/// some.
 fn add(
     trust: &mut Trust,
     trusted: &Trusted,

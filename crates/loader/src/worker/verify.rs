@@ -1,8 +1,8 @@
 //! Signatures: the verdict on each layer, before anything of it runs.
 //!
-//! An image is verified as a whole, so that what lies inside a good one is good
-//! as well: it came out of it, by a parser that is covered too. Inner layers
-//! need no signature of their own then.
+//! The verifier verifies an image as a whole. Files inside a good image are
+//! good as well: they came out of it, by a parser that its signature covers
+//! too. So inner layers need no signature of their own.
 
 use std::error::Error;
 
@@ -49,8 +49,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Refuses the outermost PE image in what is signed and is none itself, such
-    /// as a compressed kernel, if its SBAT generation is too old.
+    /// Refuses the outermost PE image inside a signed file that is no PE
+    /// itself, such as a compressed kernel, if its SBAT generation is too old.
     fn check_covered_sbat(&self, layer: &LayerAtGate<'_>) -> Result<()> {
         let (Some(because), Some(pe)) = (self.policy.required(), layer.pe) else {
             return Ok(());
