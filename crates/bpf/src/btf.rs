@@ -44,7 +44,7 @@ pub struct Btf {
     types: Vec<Type>,
     members: Vec<Member>,
     values: Vec<EnumValue>,
-    params: Vec<Param>,
+    params: Vec<TypeId>,
     vars: Vec<SectionVar>,
     resolved: Vec<TypeId>,
     sizes: Vec<Option<u64>>,
@@ -108,13 +108,6 @@ pub(crate) struct EnumValue {
     pub(crate) value: u64,
 }
 
-/// A parameter of a function prototype.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Param {
-    pub(crate) ty: TypeId,
-}
-
-/// A variable of a data section.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SectionVar {
     pub(crate) ty: TypeId,
@@ -146,10 +139,9 @@ impl Btf {
             if own == name {
                 return Some(member.bit_offset);
             }
-            let inner = own
-                .is_empty()
-                .then(|| self.member_bit_offset(member.ty, name, depth));
-            inner.flatten()?.checked_add(member.bit_offset)
+            let inner = || self.member_bit_offset(member.ty, name, depth);
+            let inner = own.is_empty().then(inner).flatten();
+            inner?.checked_add(member.bit_offset)
         })
     }
 
@@ -158,12 +150,10 @@ impl Btf {
         ids.filter(move |&id| self.name(self.get(id).name) == name)
     }
 
-    /// Returns the number of types, `void` included.
     pub(crate) fn len(&self) -> usize {
         self.types.len()
     }
 
-    /// Returns every type with its id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TypeId, &Type)> {
         (0_u32..).map(TypeId).zip(&self.types)
     }
@@ -177,7 +167,6 @@ impl Btf {
         self.types.get(size(id.0)).unwrap_or(&VOID)
     }
 
-    /// Returns whether there is a type `id`.
     pub(crate) fn contains(&self, id: TypeId) -> bool {
         size(id.0) < self.types.len()
     }
@@ -217,16 +206,15 @@ impl Btf {
         }
     }
 
-    /// Returns the return type and the parameters of `id`, if it is a function
-    /// prototype.
-    pub(crate) fn prototype(&self, id: TypeId) -> Option<(TypeId, &[Param])> {
+    /// Returns the return type and the parameters' types of `id`, if it is a
+    /// function prototype.
+    pub(crate) fn prototype(&self, id: TypeId) -> Option<(TypeId, &[TypeId])> {
         match self.resolved_kind(id) {
             Kind::FuncProto { ret, params } => Some((*ret, pool(&self.params, params))),
             _ => None,
         }
     }
 
-    /// Returns the variables behind a [`Kind::DataSec`].
     pub(crate) fn vars(&self, range: &Range<u32>) -> &[SectionVar] {
         pool(&self.vars, range)
     }
@@ -237,13 +225,11 @@ impl Btf {
         before_nul(at_most(rest(&self.strings, size(offset)), MAX_NAME))
     }
 
-    /// Returns whether there is a name at `offset`.
     pub(crate) fn is_named(&self, offset: u32) -> bool {
         let first = rest(&self.strings, size(offset)).first();
         first.is_some_and(|byte| *byte != 0)
     }
 
-    /// Returns the string at `offset` as text.
     pub(crate) fn text(&self, offset: u32) -> Cow<'_, str> {
         String::from_utf8_lossy(self.name(offset))
     }
@@ -265,9 +251,9 @@ impl Btf {
             _ => return name.into_owned(),
         };
         let name = if name.is_empty() {
-            "(anonymous)".into()
+            "(anonymous)"
         } else {
-            name
+            &name
         };
         format!("{word} {name}")
     }

@@ -91,23 +91,15 @@ impl TypesBuilder {
     pub fn enumeration(&mut self, name: &str, values: &[(&str, i64)]) -> TypeId {
         let start = self.btf.values.len();
         let signed = values.iter().any(|&(_, value)| value < 0);
-        let fits = |value| {
-            if signed {
-                i32::try_from(value).is_ok()
-            } else {
-                u32::try_from(value).is_ok()
-            }
+        let narrow = |&(_, value): &(&str, i64)| {
+            i32::try_from(value).is_ok() || !signed && u32::try_from(value).is_ok()
         };
-        let wide = !values.iter().all(|&(_, value)| fits(value));
+        let size = if values.iter().all(narrow) { 4 } else { 8 };
         for &(name, value) in values {
-            let name = self.string(name);
-            self.btf.values.push(EnumValue {
-                name,
-                value: value.cast_unsigned(),
-            });
+            let (name, value) = (self.string(name), value.cast_unsigned());
+            self.btf.values.push(EnumValue { name, value });
         }
         let values = grown(start, self.btf.values.len());
-        let size = if wide { 8 } else { 4 };
         let kind = Kind::Enum {
             signed,
             size,
@@ -144,11 +136,8 @@ impl TypesBuilder {
         let (mut end, mut size, mut align) = (0_u32, 0, 1);
         for &(name, ty) in members {
             let name = self.string(name);
-            let offset = if is_union {
-                0
-            } else {
-                round_up(end, self.align(ty))
-            };
+            let next = round_up(end, self.align(ty));
+            let offset = if is_union { 0 } else { next };
             let bit_offset = offset.saturating_mul(8);
             self.btf.members.push(Member {
                 name,

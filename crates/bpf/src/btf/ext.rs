@@ -5,7 +5,7 @@
 //! and its records. A record may be longer than this crate knows.
 
 use super::TypeId;
-use super::parse::{Cursor, check_magic, field, part};
+use super::parse::{Cursor, check_magic, field, header, part};
 use crate::BpfError;
 use crate::bounds::size;
 use crate::error::check_count;
@@ -17,7 +17,6 @@ const SHORT_HEADER_LEN: u32 = 24;
 /// `hdr_len` of a header with them.
 const HEADER_LEN: u32 = 32;
 
-/// The tables of a `.BTF.ext` section.
 #[derive(Debug, Default)]
 pub(crate) struct BtfExt {
     pub(crate) lines: Vec<SectionRecords<LineInfo>>,
@@ -79,10 +78,8 @@ impl Record for FuncInfo {
     const WORDS: u32 = 2;
 
     fn from_words([insn_off, type_id, ..]: [u32; 4]) -> Self {
-        Self {
-            insn_off,
-            type_id: TypeId(type_id),
-        }
+        let type_id = TypeId(type_id);
+        Self { insn_off, type_id }
     }
 }
 
@@ -119,11 +116,7 @@ impl BtfExt {
     pub(crate) fn parse(section: &[u8]) -> Result<Self, BpfError> {
         check_count("bytes of BTF.ext", section.len(), MAX_BTF_EXT_BYTES)?;
         check_magic(section)?;
-        let mut header = Cursor {
-            data: section,
-            at: 4,
-            what: "the header",
-        };
+        let mut header = header(section, 4);
         let len = header.u32()?;
         if len < SHORT_HEADER_LEN {
             return Err(field("hdr_len", 4, SHORT_HEADER_LEN, len, ""));
@@ -131,15 +124,10 @@ impl BtfExt {
         // Function types are of no use to a loader that types nothing.
         let _func_info: [u32; 2] = header.words()?;
         let lines = header.words()?;
-        let relos = if len < HEADER_LEN {
-            [0, 0]
-        } else {
-            header.words()?
-        };
-        Ok(Self {
-            lines: table(section, len, lines)?,
-            relos: table(section, len, relos)?,
-        })
+        let has_relos = len >= HEADER_LEN;
+        let relos = if has_relos { header.words()? } else { [0, 0] };
+        let (lines, relos) = (table(section, len, lines)?, table(section, len, relos)?);
+        Ok(Self { lines, relos })
     }
 }
 
@@ -182,11 +170,8 @@ pub(crate) fn records<T: Record>(
         let hint = " (the size of a record)";
         return Err(field(T::TABLE, start, known, record_len, hint));
     }
-    let mut cursor = Cursor {
-        data,
-        at: start,
-        what: T::TABLE,
-    };
+    let (at, what) = (start, T::TABLE);
+    let mut cursor = Cursor { data, at, what };
     cursor.need(u64::from(record_len).saturating_mul(u64::from(count)))?;
     let mut records = Vec::new();
     for _ in 0..count {
@@ -213,12 +198,8 @@ mod tests {
         let header = [0x0001_eb9f, 32, 0, 0, 0, 28, 28, 32];
         let lines = [16, 1, 1, 8, 2, 3, 42 << 10 | 7];
         let relos = [20, 1, 1, 16, 5, 6, 2, 0xdead];
-        header
-            .into_iter()
-            .chain(lines)
-            .chain(relos)
-            .flat_map(u32::to_le_bytes)
-            .collect()
+        let words = [&header[..], &lines, &relos].concat();
+        words.into_iter().flat_map(u32::to_le_bytes).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Btf, EnumValue, Kind, Linkage, Member, Param, SectionVar, Type, TypeId, pool};
+use super::{Btf, EnumValue, Kind, Linkage, Member, SectionVar, Type, TypeId, pool};
 use crate::BpfError;
 use crate::bounds::{rest, size, small, wide};
 use crate::error::check_count;
@@ -15,6 +15,8 @@ const HEADER_LEN: u32 = 24;
 pub(crate) const MAX_BTF_BYTES: usize = 16 << 20;
 /// The most types that are taken (Linux `BTF_MAX_TYPE`).
 pub(crate) const MAX_TYPES: usize = 0x000f_ffff;
+/// `void`, and the type of a name that has none.
+const NONE: TypeId = TypeId(0);
 /// `BTF_KIND_ENUM64`.
 const LAST_KIND: u32 = 19;
 
@@ -27,11 +29,7 @@ impl Btf {
     pub fn parse(section: &[u8]) -> Result<Self, BpfError> {
         check_count("bytes of BTF", section.len(), MAX_BTF_BYTES)?;
         check_magic(section)?;
-        let mut header = Cursor {
-            data: section,
-            at: 4,
-            what: "the header",
-        };
+        let mut header = header(section, 4);
         let header_len = header.u32()?;
         if header_len < HEADER_LEN {
             return Err(field("hdr_len", 4, HEADER_LEN, header_len, ""));
@@ -44,21 +42,17 @@ impl Btf {
             let text = "the string section does not begin and end with a NUL";
             return Err(BpfError::new(text));
         }
+        let what = "a type";
         let mut reader = Reader {
-            cursor: Cursor {
-                what: "a type",
-                ..types
-            },
+            cursor: Cursor { what, ..types },
             btf: Self {
                 strings: strings.to_vec(),
                 ..Self::default()
             },
             id: 0,
         };
-        reader.btf.types.push(Type {
-            name: 0,
-            kind: Kind::Void,
-        });
+        let (name, kind) = (0, Kind::Void);
+        reader.btf.types.push(Type { name, kind });
         while reader.cursor.at < reader.cursor.data.len() {
             reader.read_type()?;
         }
@@ -69,69 +63,56 @@ impl Btf {
     /// Checks that every type and name that types refer to exists.
     fn check_references(&self) -> Result<(), BpfError> {
         for (id, ty) in self.iter() {
-            self.check_name(id, ty.name)?;
-            match &ty.kind {
+            let to = match ty.kind {
                 Kind::Ptr(to)
                 | Kind::Typedef(to)
                 | Kind::Modifier(to)
                 | Kind::Array { elem: to, .. }
                 | Kind::Func { proto: to, .. }
-                | Kind::Var { ty: to, .. } => self.check_type(id, *to)?,
-                Kind::Composite { .. } => {
-                    for member in self.members(id) {
-                        self.check_name(id, member.name)?;
-                        self.check_type(id, member.ty)?;
-                    }
-                }
-                Kind::Enum { .. } => {
-                    for value in self.values(id) {
-                        self.check_name(id, value.name)?;
-                    }
-                }
-                Kind::FuncProto { ret, params } => {
-                    self.check_type(id, *ret)?;
-                    for param in pool(&self.params, params) {
-                        self.check_type(id, param.ty)?;
-                    }
+                | Kind::FuncProto { ret: to, .. }
+                | Kind::Var { ty: to, .. } => to,
+                _ => NONE,
+            };
+            self.check(id, ty.name, to)?;
+            for member in self.members(id) {
+                self.check(id, member.name, member.ty)?;
+            }
+            for value in self.values(id) {
+                self.check(id, value.name, NONE)?;
+            }
+            match &ty.kind {
+                Kind::FuncProto { params, .. } => {
+                    let mut params = pool(&self.params, params).iter();
+                    params.try_for_each(|param| self.check(id, 0, *param))?;
                 }
                 Kind::DataSec { vars } => {
-                    for var in self.vars(vars) {
-                        self.check_type(id, var.ty)?;
-                    }
+                    let mut vars = self.vars(vars).iter();
+                    vars.try_for_each(|var| self.check(id, 0, var.ty))?;
                 }
-                Kind::Void
-                | Kind::Int { .. }
-                | Kind::Fwd { .. }
-                | Kind::Float { .. }
-                | Kind::DeclTag => {}
+                _ => {}
             }
         }
         Ok(())
     }
 
-    fn check_type(&self, id: TypeId, to: TypeId) -> Result<(), BpfError> {
-        if self.contains(to) {
-            return Ok(());
+    /// Checks a name and a type that type `id` refers to.
+    fn check(&self, TypeId(id): TypeId, name: u32, to: TypeId) -> Result<(), BpfError> {
+        let (len, count) = (self.strings.len(), self.len());
+        if size(name) >= len {
+            return Err(BpfError::new(format!(
+                "type [{id}] has its name at {name:#x} of {len:#x} bytes of strings"
+            )));
         }
-        let (TypeId(id), TypeId(to), count) = (id, to, self.len());
-        Err(BpfError::new(format!(
-            "type [{id}] refers to type [{to}], and there are {count}"
-        )))
-    }
-
-    fn check_name(&self, id: TypeId, offset: u32) -> Result<(), BpfError> {
-        let len = self.strings.len();
-        if size(offset) < len {
-            return Ok(());
+        if !self.contains(to) {
+            let TypeId(to) = to;
+            return Err(BpfError::new(format!(
+                "type [{id}] refers to type [{to}], and there are {count}"
+            )));
         }
-        let TypeId(id) = id;
-        Err(BpfError::new(format!(
-            "type [{id}] has its name at {offset:#x} of {len:#x} bytes of strings"
-        )))
+        Ok(())
     }
 }
 
-/// Reads types one behind the other into a [`Btf`].
 struct Reader<'a> {
     cursor: Cursor<'a>,
     btf: Btf,
@@ -161,23 +142,16 @@ impl Reader<'_> {
                 let elem = TypeId(elem);
                 Kind::Array { elem, len }
             }
-            kind @ (4 | 5) => {
-                let members = self.read_members(vlen, flag)?;
-                Kind::Composite {
-                    is_union: kind == 5,
-                    size,
-                    members,
-                }
-            }
-            kind @ (6 | 19) => {
-                let wide = kind == 19;
-                let values = self.read_values(vlen, wide, flag)?;
-                Kind::Enum {
-                    signed: flag,
-                    size,
-                    values,
-                }
-            }
+            kind @ (4 | 5) => Kind::Composite {
+                is_union: kind == 5,
+                size,
+                members: self.read_members(vlen, flag)?,
+            },
+            kind @ (6 | 19) => Kind::Enum {
+                signed: flag,
+                size,
+                values: self.read_values(vlen, kind == 19, flag)?,
+            },
             7 => Kind::Fwd { is_union: flag },
             8 => Kind::Typedef(to),
             // Volatile, const, restrict, type tag.
@@ -215,13 +189,13 @@ impl Reader<'_> {
     }
 
     fn read_int(&mut self, size: u32) -> Result<Kind, BpfError> {
-        const SIGNED: u32 = 1;
+        const SIGNED: u8 = 1;
         let encoding = self.cursor.u32()?;
         if !matches!(size, 1 | 2 | 4 | 8 | 16) {
             return Err(self.meaning("the size of an integer", size));
         }
-        let [_bits, _, bit_offset, _] = encoding.to_le_bytes();
-        let signed = (encoding >> 24) & SIGNED != 0;
+        let [_bits, _, bit_offset, flags] = encoding.to_le_bytes();
+        let signed = flags & SIGNED != 0;
         Ok(Kind::Int {
             size,
             bit_offset,
@@ -253,15 +227,15 @@ impl Reader<'_> {
             return self.cursor.read_into(values, vlen, value);
         }
         let value = |[name, low]: [u32; 2]| {
-            let signed = signed.then(|| i64::from(low.cast_signed()).cast_unsigned());
-            let value = signed.unwrap_or(low.into());
+            let extended = i64::from(low.cast_signed()).cast_unsigned();
+            let value = if signed { extended } else { low.into() };
             EnumValue { name, value }
         };
         self.cursor.read_into(values, vlen, value)
     }
 
     fn read_params(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
-        let param = |[_name, ty]: [u32; 2]| Param { ty: TypeId(ty) };
+        let param = |[_name, ty]: [u32; 2]| TypeId(ty);
         self.cursor.read_into(&mut self.btf.params, vlen, param)
     }
 
@@ -299,7 +273,6 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Returns what is yet to be read.
     fn rest(&self) -> &'a [u8] {
         rest(self.data, self.at)
     }
@@ -354,16 +327,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Returns the header from byte `at` on.
+pub(super) fn header(data: &[u8], at: usize) -> Cursor<'_> {
+    let what = "the header";
+    Cursor { data, at, what }
+}
+
 /// Checks the first four bytes, which `.BTF` and `.BTF.ext` share.
 pub(super) fn check_magic(section: &[u8]) -> Result<(), BpfError> {
-    let Some(&[magic0, magic1, version, flags]) = section.first_chunk() else {
-        let cursor = Cursor {
-            data: section,
-            at: 0,
-            what: "the header",
-        };
-        return Err(cursor.truncated(4));
-    };
+    let word = header(section, 0).u32()?;
+    let [magic0, magic1, version, flags] = word.to_le_bytes();
     let magic = u16::from_le_bytes([magic0, magic1]);
     if magic != MAGIC {
         let big = magic == MAGIC.swap_bytes();
@@ -395,10 +368,9 @@ pub(super) fn part<'a>(
         at: size(start),
         what,
     };
-    match section.get(..size(end)) {
-        Some(data) => Ok(cursor(data)),
-        None => Err(cursor(section).truncated(len.into())),
-    }
+    let data = section.get(..size(end));
+    data.map(cursor)
+        .ok_or_else(|| cursor(section).truncated(len.into()))
 }
 
 /// The indices that a pool gained; [`MAX_BTF_BYTES`] keeps them in 32 bits.

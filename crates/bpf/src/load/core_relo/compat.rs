@@ -39,9 +39,8 @@ pub(super) fn fields_compatible(local: &Btf, left: TypeId, host: &Btf, right: Ty
             (Kind::Ptr(_) | Kind::Float { .. }, _) => return true,
             (Kind::Fwd { .. } | Kind::Enum { .. }, _) => {
                 // One of them may be anonymous.
-                let named = |btf: &Btf, name| btf.is_named(name);
-                return !named(local, ours.name)
-                    || !named(host, theirs.name)
+                return !local.is_named(ours.name)
+                    || !host.is_named(theirs.name)
                     || same_name(local, ours.name, host, theirs.name);
             }
             (Kind::Int { .. }, _) => return whole(&ours.kind, &theirs.kind),
@@ -98,7 +97,7 @@ fn prototypes(
     };
     let mut pairs = params.iter().zip(their_params);
     params.len() == their_params.len()
-        && pairs.all(|(left, right)| same(left.ty, right.ty))
+        && pairs.all(|(left, right)| same(*left, *right))
         && same(ret, their_ret)
 }
 
@@ -124,26 +123,18 @@ fn matching(
     if !same_name(local, ours.name, host, theirs.name) {
         return false;
     }
+    if is_union(&ours.kind) != is_union(&theirs.kind) {
+        return false;
+    }
     let same = |left, right| matching(local, left, host, right, behind_pointer, depth);
     match (&ours.kind, &theirs.kind) {
         (Kind::Void, Kind::Void) => true,
-        (Kind::Fwd { is_union }, Kind::Fwd { is_union: theirs }) => is_union == theirs,
-        (
-            Kind::Fwd { is_union },
-            Kind::Composite {
-                is_union: theirs, ..
-            },
-        )
-        | (Kind::Composite { is_union, .. }, Kind::Fwd { is_union: theirs }) => {
-            behind_pointer && is_union == theirs
+        (Kind::Fwd { .. }, Kind::Fwd { .. }) => true,
+        (Kind::Composite { .. }, Kind::Composite { .. }) if !behind_pointer => {
+            members_match(local, left, host, right, same)
         }
-        (
-            Kind::Composite { is_union, .. },
-            Kind::Composite {
-                is_union: theirs, ..
-            },
-        ) => {
-            is_union == theirs && (behind_pointer || members_match(local, left, host, right, same))
+        (Kind::Fwd { .. } | Kind::Composite { .. }, Kind::Fwd { .. } | Kind::Composite { .. }) => {
+            behind_pointer
         }
         (Kind::Enum { .. }, Kind::Enum { .. }) => values_match(local, left, host, right),
         (
@@ -167,13 +158,14 @@ fn matching(
     }
 }
 
+fn is_union(kind: &Kind) -> bool {
+    matches!(kind, Kind::Fwd { is_union } | Kind::Composite { is_union, .. } if *is_union)
+}
+
 fn values_match(local: &Btf, left: TypeId, host: &Btf, right: TypeId) -> bool {
     let (ours, theirs) = (local.values(left), host.values(right));
-    let found = |name| {
-        theirs
-            .iter()
-            .any(|theirs| same_name(local, name, host, theirs.name))
-    };
+    let same = |ours, theirs| same_name(local, ours, host, theirs);
+    let found = |name| theirs.iter().any(|theirs| same(name, theirs.name));
     // Also keeps a huge enum from being searched in vain.
     ours.len() <= theirs.len() && ours.iter().all(|ours| found(ours.name))
 }
@@ -189,8 +181,7 @@ fn members_match(
     ours.len() <= theirs.len()
         && ours.iter().all(|ours| {
             let named = |theirs: u32| same_name(local, ours.name, host, theirs);
-            theirs
-                .iter()
-                .any(|theirs| named(theirs.name) && same(ours.ty, theirs.ty))
+            let mut theirs = theirs.iter();
+            theirs.any(|theirs| named(theirs.name) && same(ours.ty, theirs.ty))
         })
 }
