@@ -91,21 +91,24 @@ pub enum MapKind {
 }
 
 impl MapKind {
+    /// The number that Linux gives each kind, and the words for it in messages.
+    const ALL: [(u32, Self, &str); 9] = [
+        (1, Self::Hash, "hash"),
+        (2, Self::Array, "array"),
+        (5, Self::PerCpuHash, "per-CPU hash"),
+        (6, Self::PerCpuArray, "per-CPU array"),
+        (9, Self::LruHash { per_cpu: false }, "LRU hash"),
+        (10, Self::LruHash { per_cpu: true }, "per-CPU LRU hash"),
+        (22, Self::Queue, "queue"),
+        (23, Self::Stack, "stack"),
+        (27, Self::RingBuffer, "ring buffer"),
+    ];
+
     /// Returns the kind that Linux gives this number, if it is offered here.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            1 => Self::Hash,
-            2 => Self::Array,
-            5 => Self::PerCpuHash,
-            6 => Self::PerCpuArray,
-            9 => Self::LruHash { per_cpu: false },
-            10 => Self::LruHash { per_cpu: true },
-            22 => Self::Queue,
-            23 => Self::Stack,
-            27 => Self::RingBuffer,
-            _ => return None,
-        })
+        let mut all = Self::ALL.into_iter();
+        Some(all.find(|(known, ..)| *known == number)?.1)
     }
 
     /// Returns whether keys are hashed.
@@ -131,19 +134,9 @@ impl MapKind {
 }
 
 impl fmt::Display for MapKind {
-    /// Writes the words for it in messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hash => "hash",
-            Self::Array => "array",
-            Self::PerCpuHash => "per-CPU hash",
-            Self::PerCpuArray => "per-CPU array",
-            Self::LruHash { per_cpu: false } => "LRU hash",
-            Self::LruHash { per_cpu: true } => "per-CPU LRU hash",
-            Self::Queue => "queue",
-            Self::Stack => "stack",
-            Self::RingBuffer => "ring buffer",
-        })
+        let row = Self::ALL.iter().find(|(_, kind, _)| kind == self);
+        f.write_str(row.map_or("", |(.., words)| words))
     }
 }
 

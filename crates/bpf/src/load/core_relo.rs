@@ -26,7 +26,7 @@ use spec::Spec;
 use value::Resolution;
 
 use crate::btf::ext::CoreRelo;
-use crate::btf::{Btf, MAX_ANONYMOUS, TypeId};
+use crate::btf::{Btf, MAX_ANONYMOUS, TypeId, essential_name};
 use crate::{BpfError, Insn};
 
 /// The most bytes of reasons that are kept for poisoned instructions; what
@@ -98,13 +98,11 @@ impl<'a> Relocator<'a> {
         if let Some(field) = self.fields.get(&key) {
             return Some(Arc::clone(field));
         }
-        let path = Spec::parse(self.local, relo, kind)
-            .ok()?
-            .describe(self.local);
-        let field: Arc<str> = if kind == RelocKind::FieldByteOffset {
-            path.into()
-        } else {
-            format!("{} of {path}", kind.wanted()).into()
+        let path = Spec::parse(self.local, relo, kind).ok()?;
+        let path = path.describe(self.local);
+        let field: Arc<str> = match kind {
+            RelocKind::FieldByteOffset => path.into(),
+            _ => format!("{} of {path}", kind.wanted()).into(),
         };
         self.fields_left = self.fields_left.checked_sub(field.len())?;
         self.fields.insert(key, Arc::clone(&field));
@@ -113,13 +111,14 @@ impl<'a> Relocator<'a> {
 
     fn resolve(&self, spec: &Spec, kind: RelocKind) -> Result<Resolution, BpfError> {
         let old = value::value(self.local, spec, kind)?;
+        let plain = |new| Resolution {
+            old,
+            new,
+            resizable: true,
+        };
         if kind == RelocKind::TypeIdLocal {
             // No host changes it.
-            return Ok(Resolution {
-                old,
-                new: Some(old),
-                resizable: true,
-            });
+            return Ok(plain(Some(old)));
         }
         let mut found: Option<(Spec, Resolution)> = None;
         for candidate in self.candidates(spec)? {
@@ -132,35 +131,27 @@ impl<'a> Relocator<'a> {
                 new: Some(new),
                 resizable: value::resizable(self.local, self.host, &old, &new),
             };
-            match &found {
-                None => found = Some((target, resolution)),
-                Some((first, known)) => {
-                    let same_value = known.new.map(|known| known.value) == Some(new.value);
-                    if first.bit_offset != target.bit_offset || !same_value {
-                        return Err(BpfError::new(format!(
-                            "{} is ambiguous: the host has {} and {}",
-                            spec.describe(self.local),
-                            first.describe(self.host),
-                            target.describe(self.host)
-                        )));
-                    }
-                }
+            let Some((first, known)) = &found else {
+                found = Some((target, resolution));
+                continue;
+            };
+            let same_value = known.new.map(|known| known.value) == Some(new.value);
+            if first.bit_offset != target.bit_offset || !same_value {
+                return Err(BpfError::new(format!(
+                    "{} is ambiguous: the host has {} and {}",
+                    spec.describe(self.local),
+                    first.describe(self.host),
+                    target.describe(self.host)
+                )));
             }
         }
-        Ok(match found {
-            Some((_, resolution)) => resolution,
-            None => Resolution {
-                old,
-                new: value::absent(kind),
-                resizable: true,
-            },
-        })
+        let absent = || plain(value::absent(kind));
+        Ok(found.map_or_else(absent, |(_, resolution)| resolution))
     }
 
-    /// Returns the host's types of the same kind and name.
     fn candidates(&self, spec: &Spec) -> Result<impl Iterator<Item = TypeId>, BpfError> {
         let root = self.local.get(spec.root);
-        let name = crate::btf::essential_name(self.local.name(root.name));
+        let name = essential_name(self.local.name(root.name));
         if name.is_empty() {
             return Err(BpfError::new(format!(
                 "{} has no name to find it by in the host's types",
@@ -196,21 +187,17 @@ impl<'a> Relocator<'a> {
     fn missing(&self, spec: &Spec, kind: RelocKind) -> String {
         let wanted = format!("{} of {}", kind.wanted(), spec.describe(self.local));
         let root = self.local.describe(spec.root);
-        let Some(candidate) = self
-            .candidates(spec)
-            .ok()
-            .and_then(|mut found| found.next())
-        else {
+        let candidates = self.candidates(spec).ok();
+        let Some(candidate) = candidates.and_then(|mut found| found.next()) else {
             return format!("{wanted}: the host has no {root}");
         };
         let theirs = self.host.describe(candidate);
         let mut names = Vec::new();
         self.list_names(self.host.resolve(candidate), MAX_ANONYMOUS, &mut names);
-        let names = if names.is_empty() {
-            "nothing".to_owned()
-        } else {
-            names.join(", ")
-        };
+        if names.is_empty() {
+            names.push("nothing".to_owned());
+        }
+        let names = names.join(", ");
         format!("{wanted}: no match in the host's {theirs}, which has {names}")
     }
 
@@ -220,12 +207,8 @@ impl<'a> Relocator<'a> {
         let Some(depth) = depth.checked_sub(1) else {
             return;
         };
-        names.extend(
-            self.host
-                .values(id)
-                .iter()
-                .map(|value| self.host.text(value.name).into()),
-        );
+        let values = self.host.values(id).iter();
+        names.extend(values.map(|value| self.host.text(value.name).into()));
         for member in self.host.members(id) {
             let name = self.host.text(member.name);
             if name.is_empty() {
@@ -257,44 +240,22 @@ mod tests {
 
     /// The program's types: a few, and each access string as a typedef's name,
     /// so that it is among the strings.
-    struct Local {
-        types: Btf,
-    }
-
-    impl Local {
-        fn new() -> Self {
-            let mut types = TypesBuilder::new();
-            let int = types.int("int", 4, true);
-            let unsigned = types.int("unsigned int", 4, false);
-            let pointer = types.pointer(int);
-            let array = types.array(int, 2);
-            let (first, last) = ([("i", int), ("u", unsigned)], [("a", array), ("gone", int)]);
-            types.structure("s", &[&first[..], &[("p", pointer)], &last].concat());
-            types.enumeration("e", &[("A", 1), ("B", -1)]);
-            types.structure("", &[("i", int)]);
-            types.structure("twice", &[("i", int)]);
-            types.forward("unknown");
-            for access in "0 0:0 0:1 0:2 0:3:1 0:3:2 0:4 0:9 0:0:0 x 2".split(' ') {
-                types.typedef(access, int);
-            }
-            let types = types.build();
-            Self { types }
+    fn local() -> Btf {
+        let mut types = TypesBuilder::new();
+        let int = types.int("int", 4, true);
+        let unsigned = types.int("unsigned int", 4, false);
+        let pointer = types.pointer(int);
+        let array = types.array(int, 2);
+        let (first, last) = ([("i", int), ("u", unsigned)], [("a", array), ("gone", int)]);
+        types.structure("s", &[&first[..], &[("p", pointer)], &last].concat());
+        types.enumeration("e", &[("A", 1), ("B", -1)]);
+        types.structure("", &[("i", int)]);
+        types.structure("twice", &[("i", int)]);
+        types.forward("unknown");
+        for access in "0 0:0 0:1 0:2 0:3:1 0:3:2 0:4 0:9 0:0:0 x 2".split(' ') {
+            types.typedef(access, int);
         }
-
-        fn relo(&self, ty: &str, access: &str, kind: u32) -> CoreRelo {
-            let unnamed = |ty: &Type| matches!(ty.kind, Kind::Ptr(_) | Kind::Array { .. });
-            let find = |name: &str| {
-                let mut all = self.types.iter().skip(1).filter(|(_, ty)| !unnamed(ty));
-                let named = |ty: &Type| self.types.name(ty.name) == name.as_bytes();
-                all.find(|(_, ty)| named(ty)).unwrap()
-            };
-            CoreRelo {
-                insn_off: 0,
-                type_id: find(ty).0,
-                access: find(access).1.name,
-                kind,
-            }
-        }
+        types.build()
     }
 
     fn host() -> Btf {
@@ -327,8 +288,19 @@ mod tests {
     }
 
     fn result((code, off, imm, ty, access, kind): Case<'_>) -> String {
-        let (local, host) = (Local::new(), host());
-        let relo = local.relo(ty, access, kind);
+        let (local, host) = (local(), host());
+        let unnamed = |ty: &Type| matches!(ty.kind, Kind::Ptr(_) | Kind::Array { .. });
+        let find = |name: &str| {
+            let mut all = local.iter().skip(1).filter(|(_, ty)| !unnamed(ty));
+            let named = |ty: &Type| local.name(ty.name) == name.as_bytes();
+            all.find(|(_, ty)| named(ty)).unwrap()
+        };
+        let relo = CoreRelo {
+            insn_off: 0,
+            type_id: find(ty).0,
+            access: find(access).1.name,
+            kind,
+        };
         let insn = Insn {
             code,
             off,
@@ -336,7 +308,7 @@ mod tests {
             ..Insn::default()
         };
         let mut code = [insn, Insn::default()];
-        let done = Relocator::new(&local.types, &host).apply(&mut code, Some(0), &relo);
+        let done = Relocator::new(&local, &host).apply(&mut code, Some(0), &relo);
         let [insn, second] = code;
         match done {
             Ok(None) if insn.code == LDDW => format!("lddw {} {}", insn.imm, second.imm),

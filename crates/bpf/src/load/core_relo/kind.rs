@@ -21,24 +21,27 @@ pub(super) enum RelocKind {
     TypeMatches,
 }
 
+/// By number, with the words for what a program asks with it.
+const KINDS: [(RelocKind, &str); 13] = [
+    (RelocKind::FieldByteOffset, "the offset"),
+    (RelocKind::FieldByteSize, "the size"),
+    (RelocKind::FieldExists, "the existence"),
+    (RelocKind::FieldSigned, "the signedness"),
+    (RelocKind::FieldLshift, "the bits"),
+    (RelocKind::FieldRshift, "the bits"),
+    (RelocKind::TypeIdLocal, "the type id"),
+    (RelocKind::TypeIdTarget, "the type id"),
+    (RelocKind::TypeExists, "the existence"),
+    (RelocKind::TypeSize, "the size"),
+    (RelocKind::EnumvalExists, "the existence"),
+    (RelocKind::EnumvalValue, "the value"),
+    (RelocKind::TypeMatches, "the existence"),
+];
+
 impl RelocKind {
     pub(super) fn from_number(number: u32) -> Result<Self, BpfError> {
-        const ALL: [RelocKind; 13] = [
-            RelocKind::FieldByteOffset,
-            RelocKind::FieldByteSize,
-            RelocKind::FieldExists,
-            RelocKind::FieldSigned,
-            RelocKind::FieldLshift,
-            RelocKind::FieldRshift,
-            RelocKind::TypeIdLocal,
-            RelocKind::TypeIdTarget,
-            RelocKind::TypeExists,
-            RelocKind::TypeSize,
-            RelocKind::EnumvalExists,
-            RelocKind::EnumvalValue,
-            RelocKind::TypeMatches,
-        ];
-        ALL.get(size(number)).copied().ok_or_else(|| {
+        let known = KINDS.get(size(number)).map(|(kind, _)| *kind);
+        known.ok_or_else(|| {
             BpfError::new(format!(
                 "the CO-RE relocation is of kind {number}, and kinds up to 12 are known"
             ))
@@ -60,18 +63,8 @@ impl RelocKind {
         matches!(self, Self::EnumvalExists | Self::EnumvalValue)
     }
 
-    /// Returns the words for what a program asks with it.
     pub(super) fn wanted(self) -> &'static str {
-        match self {
-            Self::FieldByteOffset => "the offset",
-            Self::FieldByteSize | Self::TypeSize => "the size",
-            Self::FieldSigned => "the signedness",
-            Self::FieldLshift | Self::FieldRshift => "the bits",
-            Self::FieldExists | Self::TypeExists | Self::EnumvalExists | Self::TypeMatches => {
-                "the existence"
-            }
-            Self::TypeIdLocal | Self::TypeIdTarget => "the type id",
-            Self::EnumvalValue => "the value",
-        }
+        let row = KINDS.iter().find(|(kind, _)| *kind == self);
+        row.map_or("", |(_, wanted)| wanted)
     }
 }

@@ -13,7 +13,6 @@ use crate::btf::{Btf, Kind, MAX_ANONYMOUS, TypeId, essential_name};
 /// The most steps of a path (libbpf `BPF_CORE_SPEC_MAX_LEN`).
 const MAX_STEPS: usize = 64;
 
-/// A path into a type.
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     /// Where it begins, as named: a typedef stays one.
@@ -24,7 +23,6 @@ pub(super) struct Spec {
     pub(super) bit_offset: u64,
 }
 
-/// One step of a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     /// For a member or enum value the type that has it, for an array step the
@@ -115,10 +113,7 @@ impl Spec {
     /// Adds the step to element `index` of an array of `ty`, or of the
     /// unwritten array that the root stands in.
     fn step_into(&mut self, btf: &Btf, ty: TypeId, index: u32) -> Option<()> {
-        let bits = btf
-            .size(ty)?
-            .checked_mul(8)?
-            .checked_mul(u64::from(index))?;
+        let bits = btf.size(ty)?.checked_mul(8)?.checked_mul(index.into())?;
         self.bit_offset = self.bit_offset.checked_add(bits)?;
         self.step(ty, index, None);
         Some(())
@@ -127,10 +122,8 @@ impl Spec {
     /// Returns whether an array of `len` elements, to which the path leads, is
     /// the flexible one at a struct's end.
     fn ends_flexibly(&self, btf: &Btf, len: u32) -> bool {
-        let last = self
-            .steps
-            .last()
-            .filter(|step| len == 0 && step.name.is_some());
+        let last = self.steps.last();
+        let last = last.filter(|step| len == 0 && step.name.is_some());
         last.is_some_and(|step| size(step.index).checked_add(1) == Some(btf.members(step.ty).len()))
     }
 
@@ -159,9 +152,8 @@ impl Spec {
         let ty = host.resolve(self.root);
         let name = essential_name(name);
         let same = |value: u32| essential_name(host.name(value)) == name;
-        let (index, value) = (0_u32..)
-            .zip(host.values(ty))
-            .find(|(_, value)| same(value.name))?;
+        let mut values = (0_u32..).zip(host.values(ty));
+        let (index, value) = values.find(|(_, value)| same(value.name))?;
         self.step(ty, index, Some(value.name));
         Some(self)
     }
@@ -251,9 +243,8 @@ fn indices(access: &[u8]) -> Result<Vec<u32>, &'static str> {
         if indices.len() == MAX_STEPS {
             return Err("has more than 64 steps");
         }
-        let number = std::str::from_utf8(number)
-            .ok()
-            .and_then(|number| number.parse().ok());
+        let number = str::from_utf8(number).ok();
+        let number = number.and_then(|number| number.parse().ok());
         indices.push(number.ok_or("is not numbers with colons between them")?);
     }
     Ok(indices)

@@ -177,28 +177,25 @@ impl Load {
     fn new(bit_offset: u64, bitfield_bits: u64, type_size: u64) -> Option<Self> {
         let (mut size, mut bits) = (type_size, bitfield_bits);
         let mut offset = bit_offset / 8;
+        let end = |offset: u64, bits: u64| {
+            let end = bit_offset.checked_add(bits)?;
+            end.checked_sub(offset.checked_mul(8)?)
+        };
         if bits == 0 {
             bits = size.checked_mul(8)?;
         } else {
             loop {
                 offset = (bit_offset / 8).checked_div(size)?.checked_mul(size)?;
-                let end = bit_offset
-                    .checked_add(bits)?
-                    .checked_sub(offset.checked_mul(8)?)?;
-                if end <= size.checked_mul(8)? {
+                if end(offset, bits)? <= size.checked_mul(8)? {
                     break;
                 }
                 size = size.checked_mul(2).filter(|size| *size <= MAX_LOAD)?;
             }
         }
-        let end = bit_offset
-            .checked_add(bits)?
-            .checked_sub(offset.checked_mul(8)?)?;
-        let lshift = 64_u64.wrapping_sub(end);
         Some(Self {
             offset,
             size,
-            lshift,
+            lshift: 64_u64.wrapping_sub(end(offset, bits)?),
             rshift: 64_u64.wrapping_sub(bits),
         })
     }
