@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::bounds::at_most;
 use crate::{Program, SourceLine};
 
 /// An instruction, as an author finds it: in a linked program, or in a section
@@ -32,24 +33,18 @@ impl Place {
     /// Returns where slot `slot` of `program` is.
     #[must_use]
     pub fn new(program: &Program, slot: u32) -> Self {
-        let functions = &program.functions;
-        let function = functions
-            .partition_point(|(start, _)| *start <= slot)
-            .checked_sub(1);
-        let function = function.and_then(|index| functions.get(index));
-        let lines = &program.lines;
-        let line = lines
-            .partition_point(|line| line.slot <= slot)
-            .checked_sub(1);
+        let (functions, lines) = (&program.functions, &program.lines);
+        let begun = functions.partition_point(|(start, _)| *start <= slot);
+        let function = at_most(functions, begun).last();
+        let begun = lines.partition_point(|line| line.slot <= slot);
+        let line = at_most(lines, begun).last();
         let mut place = Self::in_program(&program.name, slot);
         if let Some((_, name)) = function {
             place.function.clone_from(name);
         }
         // A record holds until the next one, but not into another function.
-        place.line = line
-            .and_then(|index| lines.get(index))
-            .filter(|line| function.is_none_or(|(start, _)| *start <= line.slot))
-            .cloned();
+        let holds = |line: &&SourceLine| function.is_none_or(|(start, _)| *start <= line.slot);
+        place.line = line.filter(holds).cloned();
         place
     }
 

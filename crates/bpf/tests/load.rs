@@ -125,7 +125,7 @@ fn chain(error: &BpfError) -> String {
     text
 }
 
-/// Tells what an instruction of a linked program names, if anything.
+/// Returns the thing that an instruction of a linked program names, if any.
 fn names(parser: &Parser, program: &Program, slot: usize) -> Option<String> {
     let insn = program.code[slot];
     let second = program.code.get(slot + 1).copied().unwrap_or_default();
@@ -156,7 +156,8 @@ fn names(parser: &Parser, program: &Program, slot: usize) -> Option<String> {
     })
 }
 
-/// Tells what each function of a program names, in the order of its code.
+/// Lists the things that each function of a program names, in the order of its
+/// code.
 fn describe(parser: &Parser, program: &Program) -> String {
     let mut text = format!(
         "{} ({}: {:?} {})\n",

@@ -41,49 +41,35 @@ pub(super) fn read(
         .into_map(name)
 }
 
-/// The content of a definition.
 #[derive(Debug, Default)]
 pub(super) struct Definition {
-    /// Linux `enum bpf_map_type`.
     pub(super) kind: Option<u32>,
     pub(super) key_size: u32,
     pub(super) value_size: u32,
     pub(super) max_entries: u32,
-    /// `map_flags`.
     pub(super) flags: u32,
 }
 
 impl Definition {
     fn read(btf: &Btf, variable: &Kind, offset: u64, section_size: u64) -> Result<Self, BpfError> {
-        let not_a_struct = || {
-            BpfError::new(
-                "its definition is not a struct of __uint(), __type() and __ulong() members",
-            )
-        };
+        const NO_STRUCT: &str =
+            "its definition is not a struct of __uint(), __type() and __ulong() members";
         let Kind::Var { ty, linkage } = *variable else {
-            return Err(not_a_struct());
+            return Err(BpfError::new(NO_STRUCT));
         };
         if linkage != Linkage::Global {
-            return Err(BpfError::new(
-                "a map must be a global variable, this one is static",
-            ));
+            let text = "a map must be a global variable, this one is static";
+            return Err(BpfError::new(text));
         }
         let ty = btf.resolve(ty);
-        let Kind::Composite {
-            is_union: false,
-            size,
-            ..
-        } = btf.get(ty).kind
-        else {
-            return Err(not_a_struct());
+        let is_struct = matches!(btf.get(ty).kind, Kind::Composite { is_union, .. } if !is_union);
+        let Some(size) = btf.size(ty).filter(|_| is_struct) else {
+            return Err(BpfError::new(NO_STRUCT));
         };
-        if offset
-            .checked_add(u64::from(size))
-            .is_none_or(|end| end > section_size)
-        {
-            return Err(BpfError::new(
-                "its definition passes the end of section .maps",
-            ));
+        let end = offset.checked_add(size);
+        if end.is_none_or(|end| end > section_size) {
+            let text = "its definition passes the end of section .maps";
+            return Err(BpfError::new(text));
         }
         let mut found = Self::default();
         for member in btf.members(ty) {
@@ -106,13 +92,8 @@ impl Definition {
             // Where memory lies is no concern here.
             b"numa_node" => {}
             b"pinning" => {
-                let pinning = number()?;
-                check(
-                    "pinning",
-                    pinning,
-                    pinning == 0,
-                    "0: parsers leave nothing behind",
-                )?;
+                let (pinning, expected) = (number()?, "0: parsers leave nothing behind");
+                check("pinning", pinning, pinning == 0, expected)?;
             }
             b"map_extra" => {
                 let extra = number()?;
@@ -128,9 +109,8 @@ impl Definition {
 
     /// Returns the map called `name` that is defined so.
     pub(super) fn into_map(self, name: String) -> Result<Map, BpfError> {
-        let kind = self
-            .check()
-            .map_err(|error| error.of(format!("map {name}")))?;
+        let kind = self.check();
+        let kind = kind.map_err(|error| error.of(format!("map {name}")))?;
         Ok(Map {
             name,
             kind,
@@ -143,14 +123,8 @@ impl Definition {
     }
 
     fn check(&self) -> Result<MapKind, BpfError> {
-        let Self {
-            kind,
-            key_size,
-            value_size,
-            max_entries,
-            flags,
-        } = *self;
-        let number = kind.ok_or_else(|| BpfError::new("its type is not given"))?;
+        let untyped = || BpfError::new("its type is not given");
+        let number = self.kind.ok_or_else(untyped)?;
         let kind = MapKind::from_number(number).ok_or_else(|| {
             BpfError::new(format!(
                 "maps of type {} ({number}) are not offered; offered: {OFFERED}",
@@ -165,14 +139,14 @@ impl Definition {
             MapKind::Queue | MapKind::Stack => NUMA_NODE | RDONLY | WRONLY,
             MapKind::RingBuffer => NUMA_NODE,
         };
-        let others = flags & !allowed;
+        let others = self.flags & !allowed;
         if others != 0 {
             return Err(BpfError::new(format!(
                 "map_flags {others:#x} are not offered for this type"
             )));
         }
-        check("max_entries", max_entries, max_entries > 0, "1 or more")?;
-        let (key, value) = (key_size, value_size);
+        let (entries, key, value) = (self.max_entries, self.key_size, self.value_size);
+        check("max_entries", entries, entries > 0, "1 or more")?;
         match kind {
             MapKind::Array | MapKind::PerCpuArray => {
                 check("key_size", key, key == 4, "4 for an array")?
@@ -191,12 +165,8 @@ impl Definition {
         let has_values = kind != MapKind::RingBuffer;
         check("value_size", value, value > 0 || !has_values, "1 or more")?;
         check("key_size", key, key <= MAX_KEY_BYTES, "512 or less")?;
-        check(
-            "value_size",
-            value,
-            u64::from(value) <= MAX_VALUE_BYTES,
-            "256 MiB or less",
-        )?;
+        let fits = u64::from(value) <= MAX_VALUE_BYTES;
+        check("value_size", value, fits, "256 MiB or less")?;
         Ok(kind)
     }
 }
@@ -212,9 +182,8 @@ fn check(field: &str, found: u32, good: bool, expected: &str) -> Result<(), BpfE
     if good {
         return Ok(());
     }
-    Err(BpfError::new(format!(
-        "{field} is {found}, and must be {expected}"
-    )))
+    let text = format!("{field} is {found}, and must be {expected}");
+    Err(BpfError::new(text))
 }
 
 /// Reads what `__uint(name, value)` wrote: a pointer to an array of so many
@@ -245,9 +214,8 @@ fn pointee_size(btf: &Btf, member: &Member) -> Result<u32, BpfError> {
 
 fn misshapen(btf: &Btf, member: &Member) -> BpfError {
     let field = btf.text(member.name);
-    BpfError::new(format!(
-        "{field} is not written as __uint() or __type() write it"
-    ))
+    let text = format!("{field} is not written as __uint() or __type() write it");
+    BpfError::new(text)
 }
 
 /// Returns the name of a map type (Linux `enum bpf_map_type`).

@@ -18,31 +18,27 @@ pub(super) struct Missing {
 impl Missing {
     fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names = names.collect::<Vec<_>>().join(", ");
-        let none = names.is_empty();
+        let names = if names.is_empty() { "none" } else { &names };
         Self {
             reason: "is not offered by this loader".to_owned(),
-            offered: Some(if none { "none".to_owned() } else { names }),
+            offered: Some(names.to_owned()),
         }
     }
 
-    /// Returns both in one text.
     pub(super) fn whole(self) -> String {
         let offered = self.offered.map(|names| format!("; offered: {names}"));
         self.reason + &offered.unwrap_or_default()
     }
 }
 
-/// Returns whether the host has a hook.
 pub(super) fn has_hook(interface: &Interface, name: &str) -> bool {
     interface.hooks.iter().any(|hook| hook.name == name)
 }
 
-/// Returns why the host does not have a hook.
 pub(super) fn no_hook(interface: &Interface) -> Missing {
     Missing::of(interface.hooks.iter().map(|hook| hook.name))
 }
 
-/// Returns why the host does not have the kfunc `name`.
 pub(super) fn no_kfunc(interface: &Interface, name: &str) -> Missing {
     match why_no_kfunc(name) {
         Some(reason) => Missing {
@@ -80,8 +76,8 @@ pub(super) struct Kfuncs {
 
 impl Kfuncs {
     /// Returns the index of a kfunc; `None` if it is one too many.
-    pub(super) fn index(&mut self, kfunc: Kfunc) -> Option<u32> {
-        if let Some(&index) = self.indices.get(&kfunc) {
+    pub(super) fn index(&mut self, kfunc: &Kfunc) -> Option<u32> {
+        if let Some(&index) = self.indices.get(kfunc) {
             return Some(index);
         }
         let index = small(self.list.len());
@@ -89,7 +85,7 @@ impl Kfuncs {
             return None;
         }
         self.indices.insert(kfunc.clone(), index);
-        self.list.push(kfunc);
+        self.list.push(kfunc.clone());
         Some(index)
     }
 }

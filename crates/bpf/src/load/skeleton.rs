@@ -23,7 +23,7 @@ mod programs;
 mod rewrite;
 
 use bytes::Bytes;
-use object::elf::EM_BPF;
+use object::elf::{ELFMAG, EM_BPF};
 use sha2::{Digest, Sha256};
 
 use self::arrays::Arrays;
@@ -48,24 +48,19 @@ const LOADER: &str = "loader";
 #[must_use]
 pub fn is_skeleton(object: &[u8]) -> bool {
     const E_MACHINE: usize = 18;
-    let Some(machine) = object
-        .strip_prefix(b"\x7fELF")
-        .and_then(|_| object.get(E_MACHINE..)?.first_chunk())
-    else {
-        return false;
-    };
-    u16::from_le_bytes(*machine) != EM_BPF.0 || arrays::has_arrays(object)
+    let machine = object.get(E_MACHINE..).and_then(<[u8]>::first_chunk);
+    let for_others = |machine: &[u8; 2]| u16::from_le_bytes(*machine) != EM_BPF.0;
+    object.starts_with(&ELFMAG)
+        && machine.is_some_and(|machine| for_others(machine) || arrays::has_arrays(object))
 }
 
-/// Loads a light skeleton for a host.
 pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<Parser, BpfError> {
     let Arrays { data, insns } = Arrays::find(object)?;
     let code = insns.iter().copied().map(Insn::from_le_bytes);
     let code = code.collect::<Vec<_>>();
     // Only signed skeletons look at the hash of their data.
-    let hashed = code
-        .iter()
-        .any(|insn| (insn.code, insn.src) == (LDDW, lddw::MAP));
+    let is_map = |insn: &Insn| (insn.code, insn.src) == (LDDW, lddw::MAP);
+    let hashed = code.iter().any(is_map);
     let hash = hashed.then(|| Sha256::digest(data).to_vec());
     let loader = loader(code, data)
         .verify_with(LOADER_HELPERS)
@@ -103,7 +98,6 @@ fn loader(code: Vec<Insn>, data: &[u8]) -> Parser {
     }
 }
 
-/// Runs the loader program and returns its r0.
 fn run(
     loader: &VerifiedParser,
     hash: Option<Vec<u8>>,
@@ -136,19 +130,15 @@ fn check_result(r0: u64, hashed: bool, kernel: &mut Kernel<'_>) -> Result<(), Bp
         return Ok(());
     }
     let errno = BpfErrno(result.unsigned_abs());
-    Err(BpfError::new(match kernel.refused.take() {
+    let why = match kernel.refused.take() {
         Some(call) if call.errno == errno => {
             let offered = call.offered.map(|names| format!("; offered: {names}"));
-            let offered = offered.unwrap_or_default();
-            format!(
-                "the skeleton's loader failed: {} ({errno}){offered}",
-                call.text
-            )
+            format!(": {} ({errno}){}", call.text, offered.unwrap_or_default())
         }
         None if hashed && errno == BpfErrno::EINVAL => format!(
-            "the skeleton's loader failed: opts_data is not what opts_insn was made for, its \
-             SHA-256 is another ({errno})"
+            ": opts_data is not what opts_insn was made for, its SHA-256 is another ({errno})"
         ),
-        _ => format!("the skeleton's loader failed, though no call of it did ({errno})"),
-    }))
+        _ => format!(", though no call of it did ({errno})"),
+    };
+    Err(BpfError::new(format!("the skeleton's loader failed{why}")))
 }

@@ -53,12 +53,9 @@ pub(super) struct Symbol<'a> {
     pub(super) is_weak: bool,
 }
 
-/// Where a symbol is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SymbolPlace {
-    /// Nowhere.
     Undefined,
-    /// In a section, by its index.
     Section(usize),
     /// In no section: absolute or common.
     Elsewhere,
@@ -102,7 +99,6 @@ impl<'a> Elf<'a> {
         Ok(Self { sections, symbols })
     }
 
-    /// Returns a section and its index by name.
     pub(super) fn section(&self, name: &str) -> Option<(usize, &Section<'a>)> {
         self.sections
             .iter()

@@ -64,9 +64,8 @@ pub(super) struct ProgramDecl {
 
 impl<'a> Functions<'a> {
     pub(super) fn find(elf: &Elf<'a>) -> Result<Self, BpfError> {
-        let mut sections = elf.sections.iter();
-        if let Some(section) = sections.find(|one| one.executable && !one.size.is_multiple_of(SLOT))
-        {
+        let uneven = |one: &&Section<'_>| one.executable && !one.size.is_multiple_of(SLOT);
+        if let Some(section) = elf.sections.iter().find(uneven) {
             return Err(section.error("holds code, and its size is no multiple of 8"));
         }
         let mut all = Vec::new();
@@ -82,18 +81,15 @@ impl<'a> Functions<'a> {
         }
         all.sort_by_key(|function: &Function<'_>| (function.section, function.start));
         check_overlaps(elf, &all)?;
-        let starts = all
-            .iter()
-            .map(|function| (function.section, function.start));
-        let by_start = starts.zip(0..).collect();
+        let start = |function: &Function<'_>| (function.section, function.start);
+        let by_start = all.iter().map(start).zip(0..).collect();
         Ok(Self { all, by_start })
     }
 
     /// Returns the index of the function that begins at a slot of a section.
     pub(super) fn starting_at(&self, section: usize, slot: i64) -> Option<usize> {
-        self.by_start
-            .get(&(section, u64::try_from(slot).ok()?))
-            .copied()
+        let start = (section, u64::try_from(slot).ok()?);
+        self.by_start.get(&start).copied()
     }
 
     /// Finds the programs, in file order.
@@ -108,14 +104,9 @@ impl<'a> Functions<'a> {
             let Some(section) = elf.sections.get(function.section) else {
                 continue;
             };
-            let program = match program(function, &section.name, interface) {
-                Ok(None) => continue,
-                Ok(Some(program)) => program,
-                Err(problem) => {
-                    problems.note(problem)?;
-                    continue;
-                }
-            };
+            let program = program(function, &section.name, interface);
+            let program = program.or_else(|problem| problems.note(problem).and(Ok(None)))?;
+            let Some(program) = program else { continue };
             check_count("programs", programs.len().saturating_add(1), MAX_PROGRAMS)?;
             programs.push(ProgramDecl { program, entry });
         }
@@ -138,10 +129,8 @@ fn function<'a>(
     }
     let from = rest(section.data, size(symbol.value));
     let Some(code) = from.get(..size(symbol.size)) else {
-        return Err(lie(
-            symbol,
-            "is a function that passes the end of its section",
-        ));
+        let problem = "is a function that passes the end of its section";
+        return Err(lie(symbol, problem));
     };
     let (code, _none) = code.as_chunks();
     Ok(Function {

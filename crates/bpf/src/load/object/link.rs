@@ -31,7 +31,6 @@ pub(super) struct Linker<'p> {
     texts: Texts,
     /// Why the object is refused, as far as it is known.
     pub(super) problems: &'p mut Problems,
-    /// Slots linked so far.
     linked: usize,
 }
 
@@ -105,9 +104,8 @@ impl<'p> Linker<'p> {
         let start = program.code.len();
         let base = small(start);
         program.functions.push((base, function.name()));
-        program
-            .lines
-            .extend(self.parts.lines.of(function, base, &mut self.texts));
+        let lines = self.parts.lines.of(function, base, &mut self.texts);
+        program.lines.extend(lines);
         program.code.extend_from_slice(&body.code);
         for reference in &body.references {
             let slot = start.saturating_add(reference.slot);
@@ -154,11 +152,9 @@ impl<'p> Linker<'p> {
             Err(_missing) if symbol.is_weak => None,
             Err(problem) => return Err(problem),
         };
-        let found = self.kfuncs.index(Kfunc {
-            name: name.clone(),
-            host,
-        });
-        let found = found.ok_or_else(|| {
+        let kfunc = Kfunc { name, host };
+        let found = self.kfuncs.index(&kfunc).ok_or_else(|| {
+            let name = &kfunc.name;
             BpfError::new(format!(
                 "kfunc {name} is one kfunc too many, at most {MAX_KFUNCS} are taken"
             ))
@@ -168,7 +164,6 @@ impl<'p> Linker<'p> {
     }
 }
 
-/// Where the functions of one program lie.
 #[derive(Debug)]
 struct Layout {
     order: Vec<usize>,

@@ -17,7 +17,6 @@ use crate::{BpfError, Map};
 #[derive(Debug, Default)]
 pub(super) struct Maps {
     pub(super) maps: Vec<Map>,
-    /// The section `.maps`.
     pub(super) section: Option<usize>,
     /// Indices of maps by their definition's offset in `.maps`.
     defined: HashMap<u64, usize>,
@@ -126,11 +125,8 @@ pub(super) fn data_section(section: &Section<'_>) -> Option<bool> {
 
 /// Returns the offsets of the symbols in a section by name.
 fn symbol_offsets<'a>(elf: &Elf<'a>, section: usize) -> HashMap<&'a [u8], u64> {
-    let here = elf
-        .symbols
-        .iter()
-        .filter(|symbol| symbol.place == SymbolPlace::Section(section));
-    here.filter(|symbol| !symbol.is_section)
-        .map(|symbol| (symbol.raw_name, symbol.value))
-        .collect()
+    let place = SymbolPlace::Section(section);
+    let here = elf.symbols.iter();
+    let here = here.filter(|symbol| symbol.place == place && !symbol.is_section);
+    here.map(|symbol| (symbol.raw_name, symbol.value)).collect()
 }

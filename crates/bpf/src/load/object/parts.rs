@@ -39,17 +39,14 @@ impl Types {
             return Ok(Self::default());
         };
         let btf = Btf::parse(section.data).map_err(|error| error.of("section .BTF"))?;
-        let ext = elf.section(".BTF.ext");
-        let ext = ext
-            .map(|(_, section)| BtfExt::parse(section.data))
-            .transpose();
+        let ext = match elf.section(".BTF.ext") {
+            Some((_, section)) => BtfExt::parse(section.data),
+            None => Ok(BtfExt::default()),
+        };
         let ext = ext.map_err(|error| error.of("section .BTF.ext"))?;
-        let ext = ext.unwrap_or_default();
         let relos = ext.relos.iter().map(|table| table.records.len()).sum();
         check_count("CO-RE relocations", relos, MAX_CORE_RELOS)?;
-        Ok(Self {
-            btf: Some(btf),
-            ext,
-        })
+        let btf = Some(btf);
+        Ok(Self { btf, ext })
     }
 }

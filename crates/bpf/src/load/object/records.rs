@@ -7,7 +7,7 @@ use super::elf::{Elf, Relocation};
 use super::functions::{Function, SLOT};
 use super::maps::data_section;
 use super::parts::Types;
-use crate::bounds::{size, small};
+use crate::bounds::{at_most, size, small};
 use crate::btf::ext::{LineInfo, SectionRecords};
 use crate::btf::{Btf, Texts};
 use crate::{BpfError, Place, SourceLine};
@@ -40,11 +40,9 @@ impl<T: Copy> BySection<T> {
             sections.entry(section.name.as_bytes()).or_insert(index);
         }
         let mut records = HashMap::<usize, Vec<T>>::new();
-        for (btf, table) in btf
-            .into_iter()
-            .flat_map(|btf| tables.iter().map(move |table| (btf, table)))
-        {
-            if let Some(&index) = sections.get(btf.name(table.section_name)) {
+        for table in tables {
+            let name = btf.map(|btf| btf.name(table.section_name));
+            if let Some(&index) = name.and_then(|name| sections.get(name)) {
                 let records = records.entry(index).or_default();
                 records.extend_from_slice(&table.records);
             }
@@ -95,13 +93,9 @@ impl<'a> Lines<'a> {
         let mut records = BySection::of_tables(elf, btf, &types.ext.lines, offset);
         for records in records.records.values_mut() {
             // Of several records for one instruction the last holds.
-            records.dedup_by(|next, kept| {
-                let same = next.insn_off == kept.insn_off;
-                if same {
-                    *kept = *next;
-                }
-                same
-            });
+            records.reverse();
+            records.dedup_by_key(|record| record.insn_off);
+            records.reverse();
         }
         Self { btf, records }
     }
@@ -133,9 +127,8 @@ impl<'a> Lines<'a> {
         // No section of an object has 2^32 slots.
         let slot = small(size(function.start).saturating_add(slot));
         let records = self.records.about(function);
-        let behind =
-            records.partition_point(|record| u64::from(record.insn_off) / SLOT <= slot.into());
-        let record = behind.checked_sub(1).and_then(|at| records.get(at));
+        let begun = |record: &LineInfo| u64::from(record.insn_off) / SLOT <= slot.into();
+        let record = at_most(records, records.partition_point(begun)).last();
         let line = self.btf.zip(record);
         let line = line.map(|(btf, record)| Texts::default().source_line(btf, slot, record));
         Place {

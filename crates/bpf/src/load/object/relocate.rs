@@ -51,16 +51,14 @@ impl<'p> Linker<'p> {
         program: &str,
     ) -> Result<Body, BpfError> {
         let slots = function.code.iter().copied();
-        let code = slots.map(Insn::from_le_bytes).collect();
-        let body = Body {
-            code,
-            ..Body::default()
-        };
         let mut relocating = Relocating {
             linker: self,
             function,
             program,
-            body,
+            body: Body {
+                code: slots.map(Insn::from_le_bytes).collect(),
+                ..Body::default()
+            },
         };
         relocating.apply_core()?;
         let slots = relocating.apply_relocations()?;
@@ -112,10 +110,8 @@ impl Relocating<'_, '_> {
             let Some(slot) = slot_in(&self.function, relocation.offset) else {
                 let offset = relocation.offset;
                 let slot = size((offset / SLOT).saturating_sub(self.function.start));
-                return Err(self.refuse(
-                    slot,
-                    format!("a relocation is about byte {offset:#x}, where no instruction begins"),
-                ));
+                let place = format!("byte {offset:#x}, where no instruction begins");
+                return Err(self.refuse(slot, format!("a relocation is about {place}")));
             };
             if slots.last() == Some(&slot) {
                 let problem = "two relocations are about this instruction";
@@ -130,11 +126,7 @@ impl Relocating<'_, '_> {
 
     fn apply_relocation(&mut self, slot: usize, relocation: &Relocation) -> Result<(), BpfError> {
         let symbols = &self.linker.parts.elf.symbols;
-        let Relocation {
-            symbol: index,
-            kind,
-            ..
-        } = *relocation;
+        let (index, kind) = (relocation.symbol, relocation.kind);
         let Some(symbol) = symbols.get(size(index)) else {
             let count = symbols.len();
             let problem = format!("the relocation names symbol {index}, and there are {count}");
@@ -156,13 +148,9 @@ impl Relocating<'_, '_> {
             first.code == LDDW && first.src == lddw::IMM && rest.len() > 1
         };
         if !fits {
-            let (symbol, code) = (self.symbol_text(symbol), first.code);
-            return Err(self.refuse(
-                slot,
-                format!(
-                    "the relocation against {symbol} needs {expected}, found opcode {code:#04x}"
-                ),
-            ));
+            let found = format!("needs {expected}, found opcode {:#04x}", first.code);
+            let symbol = self.symbol_text(symbol);
+            return Err(self.refuse(slot, format!("the relocation against {symbol} {found}")));
         }
         let target = match symbol.place {
             SymbolPlace::Undefined => self.bind_extern(index, symbol, is_call, slot)?,
@@ -223,14 +211,9 @@ impl Relocating<'_, '_> {
                     }
                 }
                 (CALL, call::KFUNC) | (LDDW, 1..) => {
-                    let problem = self.refuse(
-                        slot,
-                        format!(
-                            "the instruction (opcode {code:#04x}) has pseudo source {src} without \
-                             a relocation"
-                        ),
-                    );
-                    self.linker.problems.note(problem)?;
+                    let found = format!("has pseudo source {src} without a relocation");
+                    let text = format!("the instruction (opcode {code:#04x}) {found}");
+                    self.linker.problems.note(self.refuse(slot, text))?;
                 }
                 _ => {}
             }

@@ -51,31 +51,21 @@ impl Relocating<'_, '_> {
         let base = i64::try_from(symbol.value).unwrap_or(i64::MAX);
         let offset = base.saturating_add(i64::from(addend));
         if parts.maps.section == Some(section) {
-            let map = parts.maps.defined_at(offset).ok_or_else(|| {
-                self.refuse(
-                    slot,
-                    format!(
-                        "the relocation leads to byte {offset:#x} of section .maps, where no map \
-                         begins"
-                    ),
-                )
-            })?;
+            let Some(map) = parts.maps.defined_at(offset) else {
+                let place = format!("byte {offset:#x} of section .maps, where no map begins");
+                return Err(self.refuse(slot, format!("the relocation leads to {place}")));
+            };
             return Ok(Target::value(lddw::MAP, small(map), 0));
         }
         if let Some((map, data)) = parts.maps.of_data(section) {
             let inside = u32::try_from(offset).ok();
             let inside = inside.filter(|offset| *offset < data.value_size);
-            let second = inside.ok_or_else(|| {
+            let Some(second) = inside else {
                 let symbol = self.symbol_text(symbol);
                 let (section, size) = (&data.name, data.value_size);
-                self.refuse(
-                    slot,
-                    format!(
-                        "{symbol} leads to byte {offset:#x} of section {section}, which has \
-                         {size:#x}"
-                    ),
-                )
-            })?;
+                let place = format!("byte {offset:#x} of section {section}, which has {size:#x}");
+                return Err(self.refuse(slot, format!("{symbol} leads to {place}")));
+            };
             return Ok(Target::value(lddw::MAP_VALUE, small(map), second));
         }
         let code = parts.elf.sections.get(section);
@@ -97,18 +87,12 @@ impl Relocating<'_, '_> {
         src: u8,
     ) -> Result<Target, BpfError> {
         let parts = self.linker.parts;
-        let function = parts.functions.starting_at(section, target);
-        let function = function.ok_or_else(|| {
-            let section = parts.elf.section_name(section);
-            self.refuse(
-                slot,
-                format!(
-                    "the call or address leads to insn {target} of section {section}, where no \
-                     function begins"
-                ),
-            )
-        })?;
-        Ok(Target::Function { src, function })
+        if let Some(function) = parts.functions.starting_at(section, target) {
+            return Ok(Target::Function { src, function });
+        }
+        let section = parts.elf.section_name(section);
+        let place = format!("insn {target} of section {section}, where no function begins");
+        Err(self.refuse(slot, format!("the call or address leads to {place}")))
     }
 
     /// Returns what the host has for a declared symbol.
@@ -153,10 +137,8 @@ impl Relocating<'_, '_> {
     /// Returns the error of a symbol in a section of no use to code.
     pub(super) fn misplaced(&self, slot: usize, symbol: &Symbol<'_>, section: &str) -> BpfError {
         let symbol = self.symbol_text(symbol);
-        self.refuse(
-            slot,
-            format!("{symbol} lies in section {section}, which is neither code, maps nor data"),
-        )
+        let place = format!("section {section}, which is neither code, maps nor data");
+        self.refuse(slot, format!("{symbol} lies in {place}"))
     }
 
     /// Returns the words for a symbol in messages.

@@ -53,7 +53,6 @@ impl<'a> Arrays<'a> {
     }
 }
 
-/// The tables of an object file.
 #[derive(Debug)]
 struct File<'a> {
     object: &'a [u8],
@@ -180,7 +179,6 @@ fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [SectionHeader]
     Ok(sections)
 }
 
-/// Returns the bytes of section `index`.
 fn content<'a>(
     object: &'a [u8],
     index: u32,

@@ -21,17 +21,14 @@ pub(super) struct Attr {
 }
 
 impl Attr {
-    /// Reads the `size` bytes at `addr`.
     pub(super) fn read(
         command: &'static str,
         memory: &mut Memory,
         addr: u64,
         size: u64,
     ) -> Result<Self, CallError> {
-        let mut attr = Self {
-            command,
-            bytes: [0; LEN],
-        };
+        let bytes = [0; LEN];
+        let mut attr = Self { command, bytes };
         let all = array(command, "attr", memory, addr, size, MAX_LEN)?;
         let (known, unknown) = all.split_at(all.len().min(LEN));
         if unknown.iter().any(|&byte| byte != 0) {
@@ -44,31 +41,27 @@ impl Attr {
         Ok(attr)
     }
 
-    /// Returns the 32-bit field at byte `at`.
     pub(super) fn u32(&self, at: usize) -> u32 {
         u32::from_le_bytes(self.bytes_at(at))
     }
 
-    /// Returns the 64-bit field at byte `at`.
     pub(super) fn u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.bytes_at(at))
     }
 
     fn bytes_at<const N: usize>(&self, at: usize) -> [u8; N] {
         // Behind an attr's end there are zeros, as behind a loader's.
-        rest(&self.bytes, at)
-            .first_chunk()
-            .map_or([0; N], |bytes| *bytes)
+        let bytes = rest(&self.bytes, at).first_chunk();
+        bytes.copied().unwrap_or([0; N])
     }
 
     /// Returns the name in the 16 bytes at byte `at`, for messages too.
     pub(super) fn name(&self, at: usize) -> String {
         let name = text(&self.bytes_at::<16>(at));
         if name.is_empty() {
-            "(unnamed)".to_owned()
-        } else {
-            name
+            return "(unnamed)".to_owned();
         }
+        name
     }
 
     /// Returns the 32-bit number at the pointer in the field at byte `at`,

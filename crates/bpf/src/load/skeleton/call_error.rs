@@ -5,7 +5,6 @@ use std::fmt;
 use crate::BpfError;
 use crate::load::offered::Missing;
 
-/// Why a call of a skeleton's loader program failed.
 #[derive(Debug)]
 pub(super) struct CallError {
     /// The errno that the loader program gets for it.
@@ -35,13 +34,11 @@ impl CallError {
         Self::new(BpfErrno::EBADF, text)
     }
 
-    /// There is more of something than this loader takes.
     pub(super) fn too_many(what: &str, found: u64, limit: u64) -> Self {
         let error = BpfError::too_many(what, found, limit);
         Self::new(BpfErrno::E2BIG, error.to_string())
     }
 
-    /// The host does not offer a hook or kfunc.
     pub(super) fn missing(what: &str, name: &str, missing: Missing) -> Self {
         let text = format!("{what} {name} {}", missing.reason);
         Self {

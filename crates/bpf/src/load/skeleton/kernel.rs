@@ -42,7 +42,6 @@ pub(super) struct Kernel<'a> {
     /// The costs of the attempts to load programs and types.
     pub(super) spent: Spent,
     calls: u32,
-    /// The last call that failed.
     pub(super) refused: Option<CallError>,
 }
 
@@ -61,14 +60,12 @@ pub(super) struct Loaded {
     pub(super) texts: Texts,
 }
 
-/// A map that was made.
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) map: Map,
     pub(super) frozen: bool,
 }
 
-/// A name that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) name: String,
@@ -168,12 +165,10 @@ impl<'a> Kernel<'a> {
         free.into()
     }
 
-    /// Returns what the descriptor `fd` stands for.
     pub(super) fn descriptor(&self, fd: u32) -> Option<Descriptor> {
         self.descriptors.get(&fd).copied()
     }
 
-    /// Returns the name that has an id.
     pub(super) fn name_of(&self, id: u32) -> Option<&Name> {
         self.names.get(size(id.checked_sub(1)?))
     }
@@ -262,7 +257,6 @@ impl<'a> Kernel<'a> {
         Err(error)
     }
 
-    /// Returns the id of a name.
     fn id(&mut self, name: Name) -> u64 {
         let known = self.names.iter().position(|known| *known == name);
         let index = known.unwrap_or(self.names.len());

@@ -95,7 +95,6 @@ impl Kernel<'_> {
         Ok(0)
     }
 
-    /// Returns the map that the field `map_fd` names.
     fn map_of(&self, attr: &Attr) -> Result<usize, CallError> {
         let fd = attr.u32(0);
         match self.descriptor(fd) {

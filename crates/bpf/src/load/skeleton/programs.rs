@@ -2,7 +2,7 @@
 //! program, as the loading of a plain object gives it.
 
 use super::attr::{Attr, text};
-use super::call_error::{BpfErrno, CallError, check_count};
+use super::call_error::{CallError, check_count};
 use super::kernel::{Descriptor, Kernel, Loaded};
 use super::maps::damaged;
 use super::rewrite::Rewriting;
@@ -16,7 +16,7 @@ use crate::load::limits::{
     MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, MAX_RECORD_BYTES,
 };
 use crate::load::offered;
-use crate::{AttachKind, Insn, Place, Poisoned, Program, Relocated, SourceLine};
+use crate::{AttachKind, BpfError, Insn, Place, Poisoned, Program, Relocated, SourceLine};
 
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;
@@ -65,13 +65,11 @@ impl Kernel<'_> {
             (TRACING, TRACE_FENTRY) => (AttachKind::Fentry, "fentry"),
             (TRACING, MODIFY_RETURN) => (AttachKind::FmodRet, "fmod_ret"),
             (kind, attach) => {
-                return Err(CallError::new(
-                    BpfErrno::EINVAL,
-                    format!(
-                        "program {name} (prog_type {kind}, expected_attach_type {attach}): \
-                         programs of this kind are not offered; offered: {OFFERED}"
-                    ),
+                let error = BpfError::new(format!(
+                    "program {name} (prog_type {kind}, expected_attach_type {attach}): programs \
+                     of this kind are not offered; offered: {OFFERED}"
                 ));
+                return Err(error.into());
             }
         };
         let flags = attr.u32(44);
@@ -114,7 +112,6 @@ impl Kernel<'_> {
         Ok(slots.iter().copied().map(Insn::from_le_bytes).collect())
     }
 
-    /// Returns which types `prog_btf_fd` names.
     fn types_of(&self, attr: &Attr) -> Result<Option<usize>, CallError> {
         let fd = attr.u32(72);
         let counts = [88, 104, 116].map(|at| attr.u32(at));
@@ -178,7 +175,6 @@ impl Kernel<'_> {
         records(&data, 0, size, count).map_err(damaged)
     }
 
-    /// Keeps the licence of the first program.
     fn add_license(&mut self, attr: &Attr, memory: &mut Memory) {
         if self.programs.is_empty()
             && let Ok((license, _)) = memory.read_text(attr.u64(16), MAX_LICENSE)

@@ -27,7 +27,6 @@ mod pseudo {
 /// kfunc; they differ in their flavours.
 const MAX_DECLARATIONS: usize = 64;
 
-/// One program that is being rewritten.
 pub(super) struct Rewriting<'k> {
     kernel: &'k Kernel<'k>,
     /// The program's own types.
@@ -100,7 +99,6 @@ impl<'k> Rewriting<'k> {
         Ok((code, targets, self.kfuncs))
     }
 
-    /// Returns the descriptor at `index` of the array.
     fn fd_at(&self, memory: &mut Memory, slot: usize, index: i32) -> Result<u32, CallError> {
         let Ok(place) = u64::try_from(index) else {
             return Err(self.refuse(slot, "immediate", "an index into fd_array", index));
@@ -109,7 +107,6 @@ impl<'k> Rewriting<'k> {
         u32_at("BPF_PROG_LOAD", "fd_array", memory, addr)
     }
 
-    /// Returns the index of the map that a descriptor names.
     fn map(&self, slot: usize, fd: u32) -> Result<i32, CallError> {
         match self.kernel.descriptor(fd) {
             Some(Descriptor::Map(index)) => Ok(small(index).cast_signed()),
@@ -117,7 +114,6 @@ impl<'k> Rewriting<'k> {
         }
     }
 
-    /// Returns the index of the kfunc whose id `insn` carries.
     fn kfunc(&mut self, slot: usize, insn: Insn) -> Result<i32, CallError> {
         if insn.off != 0 {
             let expected = "0: kfuncs are in no module";
@@ -129,14 +125,12 @@ impl<'k> Rewriting<'k> {
             return Ok(*index);
         }
         let kfunc = if insn.code == CALL && id == 0 {
-            Kfunc {
-                name: missing_name(&self.kernel.missing, self.btf),
-                host: None,
-            }
+            let (name, host) = (missing_name(&self.kernel.missing, self.btf), None);
+            Kfunc { name, host }
         } else {
             self.offered(slot, id)?
         };
-        let index = self.kfuncs.index(kfunc);
+        let index = self.kfuncs.index(&kfunc);
         let limit = wide(MAX_KFUNCS);
         let index = index
             .ok_or_else(|| CallError::too_many("kfuncs", limit.saturating_add(1), limit))?
@@ -145,7 +139,6 @@ impl<'k> Rewriting<'k> {
         Ok(index)
     }
 
-    /// Returns the host's kfunc that has an id.
     fn offered(&self, slot: usize, id: u32) -> Result<Kfunc, CallError> {
         let found = self.kernel.name_of(id);
         let found = found.and_then(|found| Some((found, found.kfunc?)));
@@ -164,9 +157,8 @@ impl<'k> Rewriting<'k> {
 
     fn refuse(&self, slot: usize, field: &str, expected: &str, found: impl Into<i64>) -> CallError {
         let (program, found) = (self.program, found.into());
-        let text =
-            format!("program {program}, insn {slot}: {field} is {found}, expected {expected}");
-        BpfError::new(text).into()
+        let text = format!("{field} is {found}, expected {expected}");
+        BpfError::new(format!("program {program}, insn {slot}: {text}")).into()
     }
 }
 
