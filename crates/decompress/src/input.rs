@@ -11,8 +11,8 @@ pub(crate) const CHUNK: usize = 128 << 10;
 /// The most that [`Input::peek`] can look ahead: a zstd frame header is 18.
 const PEEK_MAX: usize = 32;
 
-/// The input that may be consumed before there is any output: a bzip2 block of random
-/// bytes is 904 kB long.
+/// The bytes that may be consumed before there is any output: a bzip2 block of
+/// random bytes is 904 kB long.
 const UNPRODUCTIVE_MAX: u64 = 1 << 20;
 
 /// One byte in so many may be consumed beyond what was written. Encoders that

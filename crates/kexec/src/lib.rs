@@ -1,8 +1,9 @@
 //! Sealed snapshots of images, the kexec system calls, and the machine's state.
 //!
 //! This is the crate of ukexec that makes system calls; `ukexec-sandbox` makes
-//! those that start and confine a process. It knows nothing about formats: bytes come as file descriptors and ranges, and leave as
-//! [`SealedFile`]s, files, or a loaded kernel.
+//! those that start and confine a process. It knows nothing about formats: bytes
+//! come as file descriptors and ranges, and leave as [`SealedFile`]s, files, or a
+//! loaded kernel.
 //!
 //! - [`Snapshot`] takes a file over into memory in one pass, cut where the
 //!   caller says. Its parts can be sealed, or grow first.

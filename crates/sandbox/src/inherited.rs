@@ -23,8 +23,9 @@ pub(crate) fn check_threads() -> Result<(), SandboxError> {
 
 /// Looks for descriptors that were open before this program began.
 ///
-/// Every descriptor that Rust opens is close-on-exec. A descriptor behind the standard ones
-/// that is not came through `execve`, and nobody here knows what it leads to.
+/// Every descriptor that Rust opens is close-on-exec. A descriptor behind the
+/// standard ones that is not came through `execve`, and nobody here knows what it
+/// leads to.
 pub(crate) fn check_descriptors() -> Result<(), SandboxError> {
     let stray = stray().map_err(SandboxError::failed("looking at /proc/self/fd"))?;
     if stray.is_empty() {

@@ -1,5 +1,4 @@
-//! File offsets in an image: what lies where, and what points
-//! there.
+//! File offsets in an image: what lies where, and what points there.
 //!
 //! File offsets are kept in the section table (raw data, and the line numbers
 //! and relocations that images should not have), in the COFF header (symbols),
@@ -161,8 +160,8 @@ impl Draft {
         (start != 0).then_some(start..end)
     }
 
-    /// Returns where the entries of the debug directory lie that have file data,
-    /// and where this is.
+    /// Returns the entries of the debug directory that have file data: their
+    /// places, and the ranges of the data.
     ///
     /// Spec: PE format, "Debug Directory (Image Only)".
     fn debug_entries(&self) -> Result<Vec<(u64, Range<u64>)>, PeError> {

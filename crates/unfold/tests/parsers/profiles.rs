@@ -408,8 +408,8 @@ fn the_report_says_which_profile_it_is() {
     assert_eq!(found(&uki(&[]), "@0"), Some(0));
 }
 
-/// As in systemd-stub: in a profile, a section of `VirtualSize` 0 is none, also if the
-/// base has one.
+/// As in systemd-stub: in a profile, a section of `VirtualSize` 0 is none, also if
+/// the base has one.
 #[test]
 fn an_empty_section_of_a_profile_hides_that_of_the_base() {
     let image = uki(&[

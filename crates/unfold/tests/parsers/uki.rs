@@ -219,8 +219,8 @@ fn leaves_other_programs_alone() {
     assert_eq!(unfolded.kernel.to_vec().unwrap(), addon);
 }
 
-/// The sections that count lie anywhere in a table of `count` sections, in any part of it
-/// that is looked at together, and at its ends.
+/// The sections that count lie anywhere in a table of `count` sections, in any
+/// part of it that is looked at together, and at its ends.
 #[test]
 fn takes_as_many_sections_as_the_header_can_say() {
     for count in [31, 32, 33, 64, 96, 97, 500, 4096] {
