@@ -205,18 +205,11 @@ impl Writer<'_> {
     }
 
     fn map(&self, index: i32) -> String {
-        let maps = &self.parser.maps;
-        let map = usize::try_from(index)
-            .ok()
-            .and_then(|index| maps.get(index));
-        map.map_or_else(|| format!("map {index}"), |map| map.name.clone())
+        nth(&self.parser.maps, index).map_or_else(|| format!("map {index}"), |map| map.name.clone())
     }
 
     fn kfunc(&self, index: i32) -> String {
-        let kfuncs = &self.parser.kfuncs;
-        let kfunc = usize::try_from(index)
-            .ok()
-            .and_then(|index| kfuncs.get(index));
+        let kfunc = nth(&self.parser.kfuncs, index);
         kfunc.map_or_else(|| format!("kfunc {index}"), |kfunc| kfunc.name.clone())
     }
 
@@ -226,6 +219,10 @@ impl Writer<'_> {
         let known = self.labels.get(&target).cloned();
         known.unwrap_or_else(|| format!("insn {target}"))
     }
+}
+
+fn nth<T>(all: &[T], index: i32) -> Option<&T> {
+    all.get(usize::try_from(index).ok()?)
 }
 
 fn atomic(insn: Insn, operation: &Operation) -> Option<String> {

@@ -31,7 +31,7 @@ enum What {
         asked: u64,
         left: u64,
     },
-    /// The bytes of a region cannot be read.
+    /// The bytes of a region cannot be read; [`BpfError::in_region`] says which.
     Unreadable(String),
     /// The host ended the run; the text and the source are those of its error.
     Host(Box<dyn Error + Send + Sync>),
@@ -64,10 +64,13 @@ impl BpfError {
         What::Unterminated(text).into()
     }
 
-    /// The bytes of a region of guest memory cannot be read.
-    pub(crate) fn unreadable(region: &str, cause: RopeError) -> Self {
-        let text = format!("the bytes of {region} cannot be had");
-        Self::from(What::Unreadable(text)).because(cause)
+    /// Says which region of guest memory it is about, where its bytes cannot be
+    /// read.
+    pub(crate) fn in_region(mut self, region: &str) -> Self {
+        if let What::Unreadable(text) = &mut self.0.what {
+            *text = format!("the bytes of {region} cannot be had");
+        }
+        self
     }
 
     /// A helper was called with arguments that it does not take.
@@ -144,6 +147,12 @@ impl From<What> for BpfError {
             what,
             source: None,
         }))
+    }
+}
+
+impl From<RopeError> for BpfError {
+    fn from(cause: RopeError) -> Self {
+        Self::from(What::Unreadable(String::new())).because(cause)
     }
 }
 

@@ -93,6 +93,6 @@ pub use parser::{
     AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated, SourceLine,
 };
 pub use place::Place;
-pub use rope::{Piece, Rope, RopeError, RopeReader, Source, SourceId};
+pub use rope::{Piece, Rope, RopeError, Source, SourceId};
 pub use run::Vm;
 pub use run::verified::VerifiedParser;

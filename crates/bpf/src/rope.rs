@@ -11,8 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::bounds::rest;
-
 /// Names one [`Source`] among those of an unfolding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u32);
@@ -268,17 +266,6 @@ impl Rope {
         Ok(out)
     }
 
-    /// Returns a reader over all bytes, buffered in chunks of 128 KiB.
-    #[must_use]
-    pub fn reader(&self) -> RopeReader<'_> {
-        RopeReader {
-            rope: self,
-            next: 0,
-            buf: Vec::new(),
-            used: 0,
-        }
-    }
-
     /// Returns how many pieces lie, in part at least, in `range`.
     pub(crate) fn pieces_in(&self, range: Range<u64>) -> u64 {
         self.cut(range).count() as u64
@@ -338,57 +325,8 @@ impl From<Vec<u8>> for Rope {
     }
 }
 
-/// Reads a [`Rope`] from its start to its end.
-#[derive(Debug)]
-pub struct RopeReader<'a> {
-    rope: &'a Rope,
-    /// Offset in the rope behind `buf`.
-    next: u64,
-    buf: Vec<u8>,
-    used: usize,
-}
-
-impl RopeReader<'_> {
-    const CHUNK: u64 = 128 << 10;
-}
-
-impl io::BufRead for RopeReader<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.used == self.buf.len() {
-            let len = Self::CHUNK.min(self.rope.len() - self.next);
-            self.used = 0;
-            self.buf.resize(len as usize, 0);
-            if let Err(error) = self.rope.read_at(self.next, &mut self.buf) {
-                self.buf.clear();
-                return Err(io::Error::other(error));
-            }
-            self.next += len;
-        }
-        Ok(rest(&self.buf, self.used))
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.used = self.buf.len().min(self.used.saturating_add(amount));
-    }
-}
-
-impl io::Read for RopeReader<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        use io::BufRead as _;
-        let ready = self.fill_buf()?;
-        let len = ready.len().min(out.len());
-        if let (Some(out), Some(ready)) = (out.get_mut(..len), ready.get(..len)) {
-            out.copy_from_slice(ready);
-        }
-        self.consume(len);
-        Ok(len)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
 
     fn sample() -> Rope {
@@ -416,9 +354,6 @@ mod tests {
         let mut middle = [0; 4];
         rope.read_at(2, &mut middle).unwrap();
         assert_eq!(&middle, b"4\0\0a");
-        let mut all = Vec::new();
-        rope.reader().read_to_end(&mut all).unwrap();
-        assert_eq!(all, b"234\0\0abc78");
     }
 
     #[test]

@@ -4,52 +4,6 @@
 //! and memory). Registers, stack and records start as zeros, and nothing a
 //! program can ask for depends on the machine or the hour: a run is a function
 //! of its inputs.
-//!
-//! ```
-//! use ukexec_bpf::memory::Memory;
-//! use ukexec_bpf::{AttachKind, BpfError, Host, Insn, Meter, Parser, Program, Vm};
-//!
-//! struct Silent;
-//!
-//! impl Host for Silent {
-//!     fn call(&mut self, _: u32, _: [u64; 5], _: &mut Memory, _: &mut Meter) -> Result<u64, BpfError> {
-//!         Ok(0)
-//!     }
-//!     fn log(&mut self, _: &str) {}
-//! }
-//!
-//! // r0 = *(u64 *)(r1 + 8); exit
-//! let load = Insn { code: 0x79, dst: 0, src: 1, off: 8, imm: 0 };
-//! let exit = Insn { code: 0x95, ..Insn::default() };
-//! let program = Program {
-//!     name: "second".to_owned(),
-//!     section: "fentry.s/hook".to_owned(),
-//!     attach: AttachKind::Fentry,
-//!     hook: "hook".to_owned(),
-//!     code: vec![load, exit],
-//!     functions: vec![(0, "second".to_owned())],
-//!     lines: Vec::new(),
-//!     relocated: Vec::new(),
-//!     poisoned: Vec::new(),
-//! };
-//! let parser = Parser {
-//!     license: "GPL".to_owned(),
-//!     maps: Vec::new(),
-//!     programs: vec![program],
-//!     kfuncs: Vec::new(),
-//! };
-//!
-//! let mut meter = Meter::default();
-//! let mut vm = Vm::new(&parser.verify()?, &mut meter)?;
-//! assert_eq!(vm.run(0, &[7, 42], &mut Silent, &mut meter)?, 42);
-//!
-//! let error = vm.run(0, &[7], &mut Silent, &mut meter).unwrap_err();
-//! assert_eq!(
-//!     error.to_string(),
-//!     "program second, insn 0: read of 8 bytes at arguments+0x8 passes its end at 0x8",
-//! );
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 #![cfg_attr(
     not(test),
     expect(

@@ -22,7 +22,7 @@ use std::ops::Range;
 
 use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
-use crate::bounds::rest;
+use crate::bounds::{rest, wide};
 use crate::code::{Code, Step};
 use crate::guest::helper::{Helper, find};
 use crate::guest::helpers::{HELPERS, why_not};
@@ -85,33 +85,27 @@ impl Parser {
 }
 
 fn check_map(map: &Map) -> Result<(), BpfError> {
-    let fail = |field, expected, found: u64| {
-        Err(BpfError::new(format!(
-            "map {}: {field} must be {expected}, found {found}",
-            map.name
-        )))
+    let (kind, key, value) = (map.kind, map.key_size, map.value_size);
+    let is_ring = kind == MapKind::RingBuffer;
+    let has_no_key = is_ring || matches!(kind, MapKind::Queue | MapKind::Stack);
+    let initial = map.initial.as_ref().map_or(0, |bytes| wide(bytes.len()));
+    let (field, expected, found) = match () {
+        () if map.max_entries == 0 => ("max_entries", "1 or more", 0),
+        () if has_no_key && key != 0 => ("key_size", "0", key.into()),
+        () if is_ring && value != 0 => ("value_size", "0", value.into()),
+        () if is_ring => return Ok(()),
+        () if kind.is_array() && key != 4 => ("key_size", "4", key.into()),
+        () if kind.is_hash() && !(1..=512).contains(&key) => ("key_size", "1 to 512", key.into()),
+        () if value == 0 => ("value_size", "1 or more", 0),
+        () if initial > value.into() => {
+            ("the initial value's length", "at most value_size", initial)
+        }
+        () => return Ok(()),
     };
-    let initial = map.initial.as_ref().map_or(0, |bytes| bytes.len() as u64);
-    match map.kind {
-        _ if map.max_entries == 0 => fail("max_entries", "1 or more", 0),
-        MapKind::RingBuffer if map.key_size != 0 => fail("key_size", "0", map.key_size.into()),
-        MapKind::RingBuffer if map.value_size != 0 => {
-            fail("value_size", "0", map.value_size.into())
-        }
-        MapKind::RingBuffer => Ok(()),
-        MapKind::Queue | MapKind::Stack if map.key_size != 0 => {
-            fail("key_size", "0", map.key_size.into())
-        }
-        kind if kind.is_array() && map.key_size != 4 => fail("key_size", "4", map.key_size.into()),
-        kind if kind.is_hash() && !(1..=512).contains(&map.key_size) => {
-            fail("key_size", "1 to 512", map.key_size.into())
-        }
-        _ if map.value_size == 0 => fail("value_size", "1 or more", 0),
-        _ if initial > map.value_size.into() => {
-            fail("the initial value's length", "at most value_size", initial)
-        }
-        _ => Ok(()),
-    }
+    Err(BpfError::new(format!(
+        "map {}: {field} must be {expected}, found {found}",
+        map.name
+    )))
 }
 
 /// Checks one program. Errors carry the slot to blame.
@@ -264,7 +258,8 @@ impl Checker<'_> {
                 }
             }
             Needs::Kfunc(kfunc) => {
-                let known = self.kfunc(kfunc)?;
+                let kfuncs = &self.parser.kfuncs;
+                let known = nth(kfuncs, kfunc, "kfunc", "names")?.host.is_some();
                 if let Some(
                     step @ Step {
                         op: Op::LoadImm, ..
@@ -309,28 +304,8 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Returns whether the host offers kfunc `index`.
-    fn kfunc(&self, index: i32) -> Result<bool, BpfError> {
-        let kfuncs = &self.parser.kfuncs;
-        let kfunc = usize::try_from(index).ok().and_then(|at| kfuncs.get(at));
-        let kfunc = kfunc.ok_or_else(|| {
-            let count = kfuncs.len();
-            BpfError::new(format!(
-                "kfunc {index} does not exist; the parser names {count}"
-            ))
-        })?;
-        Ok(kfunc.host.is_some())
-    }
-
     fn map(&self, index: i32) -> Result<&Map, BpfError> {
-        let maps = &self.parser.maps;
-        let map = usize::try_from(index).ok().and_then(|at| maps.get(at));
-        map.ok_or_else(|| {
-            let count = maps.len();
-            BpfError::new(format!(
-                "map {index} does not exist; the parser has {count}"
-            ))
-        })
+        nth(&self.parser.maps, index, "map", "has")
     }
 
     fn map_value(&self, map: &Map, offset: u32) -> Result<(), BpfError> {
@@ -357,6 +332,17 @@ impl Checker<'_> {
         });
         callee.ok_or_else(|| no_function(target))
     }
+}
+
+/// Returns number `index` of what the parser names or has.
+fn nth<'a, T>(all: &'a [T], index: i32, what: &str, verb: &str) -> Result<&'a T, BpfError> {
+    let found = usize::try_from(index).ok().and_then(|at| all.get(at));
+    found.ok_or_else(|| {
+        let count = all.len();
+        BpfError::new(format!(
+            "{what} {index} does not exist; the parser {verb} {count}"
+        ))
+    })
 }
 
 fn no_function(target: i64) -> BpfError {

@@ -17,7 +17,6 @@
     )
 )]
 
-mod access;
 mod account;
 mod frame;
 mod page_cache;
@@ -30,7 +29,6 @@ mod transfer;
 
 use std::sync::Arc;
 
-use self::access::RegionError;
 use self::account::Account;
 use self::frame::Frame;
 use self::reference::References;
@@ -75,8 +73,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`BpfError`] if the budget does not have them,
-    /// [`BpfError`] if they are 4 GiB or more.
+    /// [`BpfError`] if the budget does not have them, or if they are 4 GiB or
+    /// more.
     pub fn add_bytes(
         &mut self,
         name: impl Into<Arc<str>>,
@@ -128,8 +126,8 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`BpfError`] if there is no NUL in the first `max`
-    /// bytes, any other [`BpfError`] if memory ends before.
+    /// [`BpfError`] if there is no NUL in the first `max` bytes, or if memory
+    /// ends before.
     pub fn read_cstr(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, BpfError> {
         let (text, ended) = self.read_text(addr, max)?;
         if ended {
@@ -299,14 +297,12 @@ impl Memory {
 
     /// Says whether `bytes` more could be had.
     pub(crate) fn ask(&self, bytes: u64) -> Result<(), BpfError> {
-        self.account.ask(bytes).map_err(|error| error.in_region(""))
+        self.account.ask(bytes)
     }
 
     /// Takes `bytes` that something beside the regions needs.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
-        self.account
-            .take(bytes)
-            .map_err(|error| error.in_region(""))
+        self.account.take(bytes)
     }
 
     /// Gives back `bytes` of [`Memory::take`].
@@ -327,9 +323,7 @@ impl Memory {
 
     /// Learns from `meter` what may be used.
     pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), BpfError> {
-        self.account
-            .draw(meter)
-            .map_err(|error| error.in_region(""))
+        self.account.draw(meter)
     }
 
     /// Frees everything and reports it to `meter`.
@@ -367,7 +361,7 @@ impl Memory {
     fn at<T>(
         &mut self,
         addr: u64,
-        what: impl FnOnce(&mut Region, u32, &mut Account) -> Result<T, RegionError>,
+        what: impl FnOnce(&mut Region, u32, &mut Account) -> Result<T, BpfError>,
     ) -> Result<T, BpfError> {
         match region_mut(&mut self.regions, addr) {
             Some(region) => what(region, addr as u32, &mut self.account)
@@ -402,12 +396,11 @@ impl Memory {
             Some(_) if offset.saturating_add(len) > end => Why::PassesEnd(end),
             Some(_) => Why::ReadOnly,
         };
-        let region = name.unwrap_or_default();
         BpfError::from(Denied {
             access,
             len,
             addr,
-            region,
+            region: name.unwrap_or_default(),
             why,
         })
     }

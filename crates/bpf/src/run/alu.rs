@@ -1,60 +1,38 @@
 //! Arithmetic that Rust's operators do otherwise (RFC 9669, section 4.1).
 
-/// Division by zero gives 0.
-pub(super) fn div64(dividend: u64, divisor: u64) -> u64 {
-    dividend.checked_div(divisor).unwrap_or(0)
+/// Makes the divisions of one width.
+macro_rules! divisions {
+    ($unsigned:ty, $signed:ty: $div:ident $rem:ident $sdiv:ident $srem:ident) => {
+        /// Division by zero gives 0.
+        pub(super) fn $div(dividend: $unsigned, divisor: $unsigned) -> $unsigned {
+            dividend.checked_div(divisor).unwrap_or(0)
+        }
+
+        /// Modulo zero leaves the dividend.
+        pub(super) fn $rem(dividend: $unsigned, divisor: $unsigned) -> $unsigned {
+            dividend.checked_rem(divisor).unwrap_or(dividend)
+        }
+
+        /// The minimum divided by -1 wraps to itself.
+        pub(super) fn $sdiv(dividend: $unsigned, divisor: $unsigned) -> $unsigned {
+            if divisor == 0 {
+                return 0;
+            }
+            (dividend as $signed).wrapping_div(divisor as $signed) as $unsigned
+        }
+
+        /// The sign is the dividend's.
+        pub(super) fn $srem(dividend: $unsigned, divisor: $unsigned) -> $unsigned {
+            if divisor == 0 {
+                return dividend;
+            }
+            (dividend as $signed).wrapping_rem(divisor as $signed) as $unsigned
+        }
+    };
 }
 
-/// Modulo zero leaves the dividend.
-pub(super) fn mod64(dividend: u64, divisor: u64) -> u64 {
-    dividend.checked_rem(divisor).unwrap_or(dividend)
-}
-
-/// The minimum divided by -1 wraps to itself.
-pub(super) fn sdiv64(dividend: u64, divisor: u64) -> u64 {
-    if divisor == 0 {
-        0
-    } else {
-        (dividend as i64).wrapping_div(divisor as i64) as u64
-    }
-}
-
-/// The sign is the dividend's.
-pub(super) fn smod64(dividend: u64, divisor: u64) -> u64 {
-    if divisor == 0 {
-        dividend
-    } else {
-        (dividend as i64).wrapping_rem(divisor as i64) as u64
-    }
-}
-
-/// As [`div64`].
-pub(super) fn div32(dividend: u32, divisor: u32) -> u32 {
-    dividend.checked_div(divisor).unwrap_or(0)
-}
-
-/// As [`mod64`].
-pub(super) fn mod32(dividend: u32, divisor: u32) -> u32 {
-    dividend.checked_rem(divisor).unwrap_or(dividend)
-}
-
-/// As [`sdiv64`].
-pub(super) fn sdiv32(dividend: u32, divisor: u32) -> u32 {
-    if divisor == 0 {
-        0
-    } else {
-        (dividend as i32).wrapping_div(divisor as i32) as u32
-    }
-}
-
-/// As [`smod64`].
-pub(super) fn smod32(dividend: u32, divisor: u32) -> u32 {
-    if divisor == 0 {
-        dividend
-    } else {
-        (dividend as i32).wrapping_rem(divisor as i32) as u32
-    }
-}
+divisions! { u64, i64: div64 mod64 sdiv64 smod64 }
+divisions! { u32, i32: div32 mod32 sdiv32 smod32 }
 
 /// The value that an atomic operation stores over `old` (section 5.3); `expected` is r0,
 /// which a compare-and-exchange compares.

@@ -1,5 +1,5 @@
 //! For authors: not the first reason why a parser is refused but all that one
-//! look can tell.
+//! look can find.
 
 use super::Blamed;
 use crate::bounds::size;
@@ -7,7 +7,7 @@ use crate::guest::helpers::HELPERS;
 use crate::insn::LDDW;
 use crate::{BpfError, Insn, MapKind, Parser, VerifiedParser};
 
-/// The most problems that are told.
+/// The most problems that are reported.
 const MAX_PROBLEMS: usize = 32;
 
 /// `exit`: it needs nothing, and nothing needs to follow it.
@@ -91,26 +91,13 @@ mod tests {
             off,
             imm,
         });
-        let program = Program {
-            name: "main".to_owned(),
-            section: "fentry/hook".to_owned(),
-            attach: AttachKind::Fentry,
-            hook: "hook".to_owned(),
-            code: code.collect(),
-            functions: vec![(0, "main".to_owned())],
-            lines: Vec::new(),
-            relocated: Vec::new(),
-            poisoned: Vec::new(),
-        };
-        let map = Map {
-            name: "values".to_owned(),
-            kind: MapKind::Array,
-            key_size: 4,
-            value_size: 8,
-            max_entries: map_entries,
-            initial: None,
-            read_only: false,
-        };
+        let named = |name: &str| name.to_owned();
+        let (section, attach) = (named("fentry/hook"), AttachKind::Fentry);
+        let mut program = Program::new(named("main"), section, attach, named("hook"));
+        program.code = code.collect();
+        program.functions = vec![(0, named("main"))];
+        let mut map = Map::of_data(named("values"), 8, None, false);
+        map.max_entries = map_entries;
         let parser = Parser {
             license: String::new(),
             maps: vec![map],
@@ -129,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_every_instruction_and_map() {
+    fn reports_every_instruction_and_map() {
         check(
             &[
                 (0xb7, 10, 0, 0, 1),

@@ -78,14 +78,9 @@ pub(super) fn delete(machine: &mut Machine<'_>, [map, key, ..]: [u64; 5]) -> Ans
 /// `bpf_map_lookup_percpu_elem(map, key, cpu)`.
 pub(super) fn lookup_per_cpu(machine: &mut Machine<'_>, [map, key, cpu, ..]: [u64; 5]) -> Answer {
     let helper = "bpf_map_lookup_percpu_elem";
-    let (live, memory) = elements(machine, helper, map)?;
-    if !live.kind.is_per_cpu() {
-        let problem = format!(
-            "map {} is not per-CPU; its type is {}",
-            live.name, live.kind
-        );
-        return Err(BpfError::helper(helper, problem));
-    }
+    elements(machine, helper, map)?;
+    let is_shared = |live: &Live| (!live.kind.is_per_cpu()).then_some("is not per-CPU");
+    let (live, memory) = live(machine, helper, map, is_shared)?;
     let key = read_key(live, memory, key)?;
     // There is one CPU.
     Ok(if cpu as u32 == 0 {
@@ -229,13 +224,10 @@ fn elements<'a>(
     helper: &'static str,
     handle: u64,
 ) -> Result<(&'a mut Live, &'a mut Memory), BpfError> {
-    let (live, memory) = live(machine, helper, handle)?;
-    if matches!(live.contents, Contents::Ring(_) | Contents::Queue(_)) {
-        let (name, kind) = (&live.name, live.kind);
-        let problem = format!("map {name} has no elements with keys; its type is {kind}");
-        return Err(BpfError::helper(helper, problem));
-    }
-    Ok((live, memory))
+    live(machine, helper, handle, |live| match live.contents {
+        Contents::Ring(_) | Contents::Queue(_) => Some("has no elements with keys"),
+        Contents::Array(_) | Contents::Hash(_) => None,
+    })
 }
 
 /// Returns the queue or stack at `handle`.
@@ -244,30 +236,29 @@ fn queue<'a>(
     helper: &'static str,
     handle: u64,
 ) -> Result<(&'a mut Live, &'a mut Memory), BpfError> {
-    let (live, memory) = live(machine, helper, handle)?;
-    if !matches!(live.contents, Contents::Queue(_)) {
-        let problem = format!(
-            "map {} is no queue or stack; its type is {}",
-            live.name, live.kind
-        );
-        return Err(BpfError::helper(helper, problem));
-    }
-    Ok((live, memory))
+    live(machine, helper, handle, |live| match live.contents {
+        Contents::Queue(_) => None,
+        _ => Some("is no queue or stack"),
+    })
 }
 
-/// Returns the map at `handle`.
+/// Returns the map at `handle`, unless `misfit` says why the helper does not
+/// take it.
 fn live<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,
     handle: u64,
+    misfit: impl Fn(&Live) -> Option<&'static str>,
 ) -> Result<(&'a mut Live, &'a mut Memory), BpfError> {
-    match machine.maps.by_handle(handle) {
-        Some(live) => Ok((live, &mut *machine.memory)),
-        None => {
-            let problem = format!("{} is no map", machine.memory.describe(handle));
-            Err(BpfError::helper(helper, problem))
-        }
-    }
+    let memory = &mut *machine.memory;
+    let problem = match machine.maps.by_handle(handle) {
+        None => format!("{} is no map", memory.describe(handle)),
+        Some(live) => match misfit(live) {
+            None => return Ok((live, memory)),
+            Some(why) => format!("map {} {why}; its type is {}", live.name, live.kind),
+        },
+    };
+    Err(BpfError::helper(helper, problem))
 }
 
 fn read_key(live: &Live, memory: &mut Memory, key: u64) -> Result<Vec<u8>, BpfError> {

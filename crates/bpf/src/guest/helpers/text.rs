@@ -102,6 +102,14 @@ fn is_wild(addr: u64) -> bool {
     addr >> 32 == 0
 }
 
+/// Returns the answer where two strings differ or end; `None` while they do not.
+fn compare(one: u8, two: u8) -> Option<u64> {
+    match one.cmp(&two) {
+        Ordering::Equal => (one == 0).then_some(0),
+        order => Some(order as i64 as u64),
+    }
+}
+
 /// `bpf_strcmp(s1, s2)`.
 pub(super) fn strcmp(machine: &mut Machine<'_>, [one, two, ..]: [u64; 5]) -> Answer {
     if is_wild(one) || is_wild(two) {
@@ -110,12 +118,11 @@ pub(super) fn strcmp(machine: &mut Machine<'_>, [one, two, ..]: [u64; 5]) -> Ans
     let (mut one, mut two) = (Text::new(one, MAX_TEXT), Text::new(two, MAX_TEXT));
     loop {
         match (one.next(machine)?, two.next(machine)?) {
-            (Next::Byte(one), Next::Byte(two)) => match one.cmp(&two) {
-                Ordering::Less => return Ok(-1_i64 as u64),
-                Ordering::Greater => return Ok(1),
-                Ordering::Equal if one == 0 => return Ok(0),
-                Ordering::Equal => {}
-            },
+            (Next::Byte(one), Next::Byte(two)) => {
+                if let Some(order) = compare(one, two) {
+                    return Ok(order);
+                }
+            }
             (Next::Byte(_), end) | (end, _) => return Ok(end.errno()),
         }
     }
@@ -289,11 +296,8 @@ pub(super) fn strncmp(machine: &mut Machine<'_>, [one, size, two, ..]: [u64; 5])
         }
         let [one, two] = chunks;
         for (one, two) in one.into_iter().zip(two).take(len) {
-            match one.cmp(&two) {
-                Ordering::Less => return Ok(-1_i64 as u64),
-                Ordering::Greater => return Ok(1),
-                Ordering::Equal if one == 0 => return Ok(0),
-                Ordering::Equal => {}
+            if let Some(order) = compare(one, two) {
+                return Ok(order);
             }
         }
         done += len as u64;
@@ -302,36 +306,37 @@ pub(super) fn strncmp(machine: &mut Machine<'_>, [one, size, two, ..]: [u64; 5])
 }
 
 /// `bpf_strtol(buf, buf_len, flags, res)`: returns how many bytes were read.
-pub(super) fn strtol(machine: &mut Machine<'_>, [buf, len, flags, out, _]: [u64; 5]) -> Answer {
-    machine.memory.write(out, &[0; 8])?;
-    let number = match number(machine, buf, len, flags)? {
-        Ok(number) => number,
-        Err(errno) => return Ok(errno),
-    };
-    let value = if number.negative {
-        0_i64.checked_sub_unsigned(number.value)
-    } else {
-        i64::try_from(number.value).ok()
-    };
-    let Some(value) = value else {
-        return Ok(errno::ERANGE);
-    };
-    machine.memory.write(out, &value.to_le_bytes())?;
-    Ok(number.len)
+pub(super) fn strtol(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
+    convert(machine, args, |number| {
+        let value = if number.negative {
+            0_i64.checked_sub_unsigned(number.value)
+        } else {
+            i64::try_from(number.value).ok()
+        };
+        value.map(i64::to_le_bytes).ok_or(errno::ERANGE)
+    })
 }
 
 /// `bpf_strtoul(buf, buf_len, flags, res)`: returns how many bytes were read.
-pub(super) fn strtoul(machine: &mut Machine<'_>, [buf, len, flags, out, _]: [u64; 5]) -> Answer {
+pub(super) fn strtoul(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
+    convert(machine, args, |number| {
+        let value = (!number.negative).then_some(number.value.to_le_bytes());
+        value.ok_or(errno::EINVAL)
+    })
+}
+
+/// Reads a number and writes what `bytes` makes of it, zeros if it is none.
+fn convert(
+    machine: &mut Machine<'_>,
+    [buf, len, flags, out, _]: [u64; 5],
+    bytes: impl Fn(&Number) -> Result<[u8; 8], u64>,
+) -> Answer {
     machine.memory.write(out, &[0; 8])?;
-    let number = match number(machine, buf, len, flags)? {
-        Ok(number) => number,
-        Err(errno) => return Ok(errno),
-    };
-    if number.negative {
-        return Ok(errno::EINVAL);
+    let number = number(machine, buf, len, flags)?;
+    match number.and_then(|number| Ok((bytes(&number)?, number.len))) {
+        Ok((bytes, len)) => machine.memory.write(out, &bytes).map(|()| len),
+        Err(errno) => Ok(errno),
     }
-    machine.memory.write(out, &number.value.to_le_bytes())?;
-    Ok(number.len)
 }
 
 /// A number in a text.

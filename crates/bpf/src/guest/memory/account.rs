@@ -1,8 +1,7 @@
 //! The cost of memory operations: bytes that are held, and work to be paid for
 //! in instructions.
 
-use super::access::RegionError;
-use crate::Meter;
+use crate::{BpfError, Meter};
 
 /// Bytes in use, bytes that may be, and work since the last look.
 #[derive(Debug)]
@@ -28,19 +27,19 @@ impl Default for Account {
 
 impl Account {
     /// Takes `bytes` more into use.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), RegionError> {
+    pub(super) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
         self.ask(bytes)?;
         self.used += bytes;
         Ok(())
     }
 
     /// Says whether `bytes` more could be taken into use.
-    pub(super) fn ask(&self, bytes: u64) -> Result<(), RegionError> {
+    pub(super) fn ask(&self, bytes: u64) -> Result<(), BpfError> {
         let left = self.limit.saturating_sub(self.used);
         if bytes <= left {
             Ok(())
         } else {
-            Err(RegionError::OutOfMemory { asked: bytes, left })
+            Err(BpfError::out_of_memory(bytes, left))
         }
     }
 
@@ -60,16 +59,13 @@ impl Account {
     }
 
     /// Learns from the meter what may be used.
-    pub(super) fn draw(&mut self, meter: &Meter) -> Result<(), RegionError> {
+    pub(super) fn draw(&mut self, meter: &Meter) -> Result<(), BpfError> {
         self.limit = meter.memory.saturating_add(self.drawn);
         let asked = self.used.saturating_sub(self.drawn);
         if self.used <= self.limit {
             Ok(())
         } else {
-            Err(RegionError::OutOfMemory {
-                asked,
-                left: meter.memory,
-            })
+            Err(BpfError::out_of_memory(asked, meter.memory))
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::access::RegionError;
 use super::account::Account;
 use super::frame::Frame;
 use super::page_cache::{PAGE, PageCache};
@@ -10,7 +9,7 @@ use super::sparse::{Segment, Sparse};
 use crate::bounds;
 use crate::costs;
 use crate::denied::Gone;
-use crate::{Rope, RopeError};
+use crate::{BpfError, Rope, RopeError};
 
 /// Copies of private bytes are made in steps of this size.
 const STEP: u64 = 64 << 10;
@@ -78,7 +77,7 @@ impl Region {
         offset: u32,
         buf: &mut [u8],
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         let bytes: &[u8] = match &mut self.body {
             Body::Bytes { bytes, .. } => bytes,
             Body::Frame(frame) => frame.bytes(),
@@ -103,7 +102,7 @@ impl Region {
         offset: u32,
         bytes: &[u8],
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         account.worked(costs::moved(bytes.len() as u64));
         if let Body::Record(record) = &mut self.body {
             record.write(offset, bytes, account)?;
@@ -120,7 +119,7 @@ impl Region {
         offset: u32,
         len: u64,
         account: &mut Account,
-    ) -> Result<Segment, RegionError> {
+    ) -> Result<Segment, BpfError> {
         match &mut self.body {
             Body::Bytes { .. } | Body::Frame(_) => {
                 let mut bytes = vec![0; len.min(STEP) as usize];
@@ -146,7 +145,7 @@ impl Region {
         segment: &Segment,
         worthwhile: u64,
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         match (&mut self.body, segment) {
             (Body::Record(record), Segment::Reference(rope)) if rope.len() >= worthwhile => {
                 record.refer(offset, rope.clone(), account)
@@ -203,12 +202,7 @@ impl CachedRope {
     }
 
     /// Fills `buf` from `offset`: few bytes through the cache, many past it.
-    fn read(
-        &mut self,
-        offset: u32,
-        buf: &mut [u8],
-        account: &mut Account,
-    ) -> Result<(), RegionError> {
+    fn read(&mut self, offset: u32, buf: &mut [u8], account: &mut Account) -> Result<(), BpfError> {
         if buf.len() > SHORT {
             let (start, len) = (u64::from(offset), buf.len() as u64);
             account.worked(costs::fetched(self.rope.pieces_in(start..start + len), len));
@@ -233,7 +227,7 @@ impl CachedRope {
         Ok(())
     }
 
-    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], RegionError> {
+    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], BpfError> {
         let Self { rope, cache, taken } = self;
         cache.page(page, |bytes| {
             if bytes.capacity() == 0 {

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::access::RegionError;
 use super::account::Account;
 use super::page_cache::{PAGE, PageCache};
-use crate::Rope;
+
 use crate::bounds::{at_most, rest};
 use crate::costs;
+use crate::{BpfError, Rope};
 
 /// A record's bytes.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Sparse {
         offset: u32,
         buf: &mut [u8],
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         let mut rest = buf;
         for (page, span) in pages(offset, rest.len()) {
             let (now, later) = rest.split_at_mut(span.len());
@@ -109,7 +109,7 @@ impl Sparse {
         offset: u32,
         bytes: &[u8],
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         let mut rest = bytes;
         for (page, span) in pages(offset, rest.len()) {
             let (now, later) = rest.split_at(span.len());
@@ -127,7 +127,7 @@ impl Sparse {
         offset: u32,
         len: u32,
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         self.cover(offset, len, account, |_, bytes| {
             bytes.fill(0);
             Ok(())
@@ -141,7 +141,7 @@ impl Sparse {
         offset: u32,
         rope: Rope,
         account: &mut Account,
-    ) -> Result<(), RegionError> {
+    ) -> Result<(), BpfError> {
         account.worked(costs::fetched(rope.pieces().len() as u64, 0));
         self.cover(offset, rope.len() as u32, account, |at, bytes| {
             Ok(rope.read_at(u64::from(at - offset), bytes)?)
@@ -166,7 +166,7 @@ impl Sparse {
         offset: u32,
         len: u64,
         account: &mut Account,
-    ) -> Result<Segment, RegionError> {
+    ) -> Result<Segment, BpfError> {
         let page = (offset / PAGE) as usize;
         if let Some(Some(bytes)) = self.pages.get(page) {
             let bytes = rest(bytes, (offset % PAGE) as usize);
@@ -216,8 +216,8 @@ impl Sparse {
         offset: u32,
         len: u32,
         account: &mut Account,
-        mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), RegionError>,
-    ) -> Result<(), RegionError> {
+        mut fill: impl FnMut(u32, &mut [u8]) -> Result<(), BpfError>,
+    ) -> Result<(), BpfError> {
         self.punch(offset, len, account)?;
         self.cache.clear();
         let touched = self.pages.len();
@@ -244,7 +244,7 @@ impl Sparse {
     }
 
     /// Cuts `len` bytes at `offset` out of all references.
-    fn punch(&mut self, offset: u32, len: u32, account: &mut Account) -> Result<(), RegionError> {
+    fn punch(&mut self, offset: u32, len: u32, account: &mut Account) -> Result<(), BpfError> {
         let end = u64::from(offset) + u64::from(len);
         let first = self.reference_at(offset).map_or(offset, |(at, _)| at);
         let mut hit: Vec<u32> = Vec::new();
@@ -273,7 +273,7 @@ impl Sparse {
         Ok(())
     }
 
-    fn insert(&mut self, at: u32, rope: Rope, account: &mut Account) -> Result<(), RegionError> {
+    fn insert(&mut self, at: u32, rope: Rope, account: &mut Account) -> Result<(), BpfError> {
         if rope.is_empty() {
             return Ok(());
         }
@@ -292,7 +292,7 @@ impl Sparse {
     }
 
     /// Returns the bytes of a page for reading.
-    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], RegionError> {
+    fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], BpfError> {
         if let Some(Some(bytes)) = self.pages.get(page as usize) {
             return Ok(bytes);
         }
@@ -314,7 +314,7 @@ impl Sparse {
     }
 
     /// Returns the bytes of a page for writing; the page becomes private.
-    fn own(&mut self, page: u32, account: &mut Account) -> Result<&mut [u8], RegionError> {
+    fn own(&mut self, page: u32, account: &mut Account) -> Result<&mut [u8], BpfError> {
         let index = page as usize;
         if index >= self.pages.len() {
             let more = ((index + 1 - self.pages.len()) * size_of::<Option<Box<[u8]>>>()) as u64;
@@ -363,7 +363,7 @@ fn gather(
     offset: u32,
     buf: &mut [u8],
     account: &mut Account,
-) -> Result<(), RegionError> {
+) -> Result<(), BpfError> {
     buf.fill(0);
     account.worked(costs::moved(buf.len() as u64));
     let (from, to) = (u64::from(offset), u64::from(offset) + buf.len() as u64);

@@ -1,6 +1,7 @@
 //! Guest memory against plain vectors.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use expect_test::{Expect, expect};
@@ -49,6 +50,23 @@ fn rope(source: &Arc<Counted>) -> Rope {
     Rope::from_source(SourceId(1), Arc::clone(source) as Arc<dyn Source>)
 }
 
+/// Returns a memory that shows `source`, and has a record of `len` bytes.
+fn image_and_record(source: &Arc<Counted>, len: u32) -> (Memory, u64, u64) {
+    let mut memory = Memory::default();
+    let image = memory.add_rope("image", rope(source)).unwrap();
+    let record = memory.add_record("record".into(), len).unwrap();
+    (memory, image, record)
+}
+
+/// Lets `memory` have `bytes`.
+fn limit(memory: &mut Memory, bytes: u64) {
+    let meter = Meter {
+        memory: bytes,
+        ..Meter::default()
+    };
+    memory.account.draw(&meter).unwrap();
+}
+
 /// A rope of all kinds of pieces and the bytes it stands for.
 fn mixed() -> (Rope, Vec<u8>) {
     let mut mixed = rope(&source(9000));
@@ -59,24 +77,54 @@ fn mixed() -> (Rope, Vec<u8>) {
     (mixed, bytes)
 }
 
+/// The regions of a [`Model`], by their place in it.
+const RECORD: usize = 0;
+const IMAGE: usize = 1;
+const OTHER: usize = 2;
+const RECORD_LEN: usize = 5 * 4096 + 123;
+
 #[derive(Clone, Debug)]
 enum Action {
-    Write { at: usize, len: usize, byte: u8 },
-    Zero { at: usize, len: usize },
-    FromRope { at: usize, from: usize, len: usize },
-    Within { at: usize, from: usize, len: usize },
-    FromOther { at: usize, from: usize, len: usize },
-    ToOther { at: usize, from: usize, len: usize },
-    Load { at: usize },
-    Excerpt { at: usize, len: usize },
+    Write {
+        at: usize,
+        len: usize,
+        byte: u8,
+    },
+    Zero {
+        at: usize,
+        len: usize,
+    },
+    Copy {
+        to: [usize; 2],
+        from: [usize; 2],
+        len: usize,
+    },
+    Load {
+        at: usize,
+    },
+    Excerpt {
+        at: usize,
+        len: usize,
+    },
 }
 
-const RECORD: usize = 5 * 4096 + 123;
-const OTHER: usize = 9000;
-
 fn action() -> impl Strategy<Value = Action> {
-    let at = || prop_oneof![0..RECORD, (0..6_usize).prop_map(|page| page * 4096)];
-    let len = || prop_oneof![0..600_usize, 0..RECORD, Just(4096_usize), Just(8192_usize)];
+    let at = || prop_oneof![0..RECORD_LEN, (0..6_usize).prop_map(|page| page * 4096)];
+    let len = || {
+        prop_oneof![
+            0..600_usize,
+            0..RECORD_LEN,
+            Just(4096_usize),
+            Just(8192_usize)
+        ]
+    };
+    let copy = |to, from| {
+        (at(), at(), len()).prop_map(move |(at, start, len)| Action::Copy {
+            to: [to, at],
+            from: [from, start],
+            len,
+        })
+    };
     prop_oneof![
         (at(), 0..600_usize, any::<u8>()).prop_map(|(at, len, byte)| Action::Write {
             at,
@@ -84,10 +132,10 @@ fn action() -> impl Strategy<Value = Action> {
             byte
         }),
         (at(), len()).prop_map(|(at, len)| Action::Zero { at, len }),
-        (at(), at(), len()).prop_map(|(at, from, len)| Action::FromRope { at, from, len }),
-        (at(), at(), len()).prop_map(|(at, from, len)| Action::Within { at, from, len }),
-        (at(), at(), len()).prop_map(|(at, from, len)| Action::FromOther { at, from, len }),
-        (at(), at(), len()).prop_map(|(at, from, len)| Action::ToOther { at, from, len }),
+        copy(RECORD, IMAGE),
+        copy(RECORD, RECORD),
+        copy(RECORD, OTHER),
+        copy(OTHER, RECORD),
         at().prop_map(|at| Action::Load { at }),
         (at(), len()).prop_map(|(at, len)| Action::Excerpt { at, len }),
     ]
@@ -97,107 +145,85 @@ fn action() -> impl Strategy<Value = Action> {
 struct Model {
     memory: Memory,
     addrs: [u64; 3],
-    record: Vec<u8>,
-    image: Vec<u8>,
-    other: Vec<u8>,
+    bytes: [Vec<u8>; 3],
 }
 
 impl Model {
     fn new() -> Self {
         let mut memory = Memory::default();
         let (rope, image) = mixed();
-        let other = pattern(OTHER);
+        let other = pattern(9000);
         let addrs = [
-            memory.add_record("record".into(), RECORD as u32).unwrap(),
+            memory
+                .add_record("record".into(), RECORD_LEN as u32)
+                .unwrap(),
             memory.add_rope("image", rope).unwrap(),
             memory.add_bytes("other", other.clone(), true).unwrap(),
         ];
         Self {
             memory,
             addrs,
-            record: vec![0; RECORD],
-            image,
-            other,
+            bytes: [vec![0; RECORD_LEN], image, other],
         }
     }
 
-    /// Does `action` on both; spans that do not fit are cut to what does.
+    /// Returns the address of `len` bytes at `at` of a region, and where they
+    /// are in it; a span that does not fit is cut to the part that does.
+    fn span(&self, region: usize, at: usize, len: usize) -> (u64, Range<usize>) {
+        let end = self.bytes[region].len();
+        let span = at.min(end)..(at + len).min(end);
+        (self.addrs[region] + span.start as u64, span)
+    }
+
+    /// Does `action` on both.
     fn apply(&mut self, action: &Action) {
-        let [record, image, other] = self.addrs;
-        let cut = |at: usize, from: usize, len: usize, [to_len, from_len]: [usize; 2]| {
-            let len = len
-                .min(to_len.saturating_sub(at))
-                .min(from_len.saturating_sub(from));
-            (at.min(to_len), from.min(from_len), len)
-        };
         match *action {
             Action::Write { at, len, byte } => {
-                let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
-                self.memory
-                    .write(record + at as u64, &vec![byte; len])
-                    .unwrap();
-                self.record[at..at + len].fill(byte);
+                let (addr, span) = self.span(RECORD, at, len);
+                self.memory.write(addr, &vec![byte; span.len()]).unwrap();
+                self.bytes[RECORD][span].fill(byte);
             }
             Action::Zero { at, len } => {
-                let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
-                self.memory.zero(record + at as u64, len as u64).unwrap();
-                self.record[at..at + len].fill(0);
+                let (addr, span) = self.span(RECORD, at, len);
+                self.memory.zero(addr, span.len() as u64).unwrap();
+                self.bytes[RECORD][span].fill(0);
             }
-            Action::FromRope { at, from, len } => {
-                let (at, from, len) = cut(at, from, len, [RECORD, self.image.len()]);
+            Action::Copy {
+                to: [to, at],
+                from: [from, start],
+                len,
+            } => {
+                let len = self.span(to, at, len).1.len();
+                let (from_addr, source) = self.span(from, start, len);
+                let (addr, target) = self.span(to, at, source.len());
                 self.memory
-                    .copy(record + at as u64, image + from as u64, len as u64)
+                    .copy(addr, from_addr, source.len() as u64)
                     .unwrap();
-                self.record[at..at + len].copy_from_slice(&self.image[from..from + len]);
-            }
-            Action::Within { at, from, len } => {
-                let (at, from, len) = cut(at, from, len, [RECORD, RECORD]);
-                self.memory
-                    .copy(record + at as u64, record + from as u64, len as u64)
-                    .unwrap();
-                self.record.copy_within(from..from + len, at);
-            }
-            Action::FromOther { at, from, len } => {
-                let (at, from, len) = cut(at, from, len, [RECORD, OTHER]);
-                self.memory
-                    .copy(record + at as u64, other + from as u64, len as u64)
-                    .unwrap();
-                self.record[at..at + len].copy_from_slice(&self.other[from..from + len]);
-            }
-            Action::ToOther { at, from, len } => {
-                let (at, from, len) = cut(at, from, len, [OTHER, RECORD]);
-                self.memory
-                    .copy(other + at as u64, record + from as u64, len as u64)
-                    .unwrap();
-                self.other[at..at + len].copy_from_slice(&self.record[from..from + len]);
+                let bytes = self.bytes[from][source].to_vec();
+                self.bytes[to][target].copy_from_slice(&bytes);
             }
             Action::Load { at } => {
-                let (at, _, len) = cut(at, 0, 8, [RECORD, usize::MAX]);
+                let (addr, span) = self.span(RECORD, at, 8);
                 let mut bytes = [0; 8];
-                self.memory
-                    .read(record + at as u64, &mut bytes[..len])
-                    .unwrap();
-                assert_eq!(bytes[..len], self.record[at..at + len]);
-                if len == 8
-                    && let Some(bytes) = self.memory.peek::<8>(record + at as u64)
+                let bytes = &mut bytes[..span.len()];
+                self.memory.read(addr, bytes).unwrap();
+                assert_eq!(bytes, &self.bytes[RECORD][span]);
+                if bytes.len() == 8
+                    && let Some(peeked) = self.memory.peek::<8>(addr)
                 {
-                    assert_eq!(bytes, self.record[at..at + 8]);
+                    assert_eq!(peeked, bytes);
                 }
             }
             Action::Excerpt { at, len } => {
-                let (at, _, len) = cut(at, 0, len, [RECORD, usize::MAX]);
-                let excerpt = self.memory.excerpt(record + at as u64, len as u64).unwrap();
-                assert_eq!(excerpt.rope.to_vec().unwrap(), self.record[at..at + len]);
+                let (addr, span) = self.span(RECORD, at, len);
+                let excerpt = self.memory.excerpt(addr, span.len() as u64).unwrap();
+                assert_eq!(excerpt.rope.to_vec().unwrap(), self.bytes[RECORD][span]);
             }
         }
     }
 
     fn compare(&mut self) {
-        for (addr, expected) in self
-            .addrs
-            .into_iter()
-            .zip([&self.record, &self.image, &self.other])
-        {
+        for (addr, expected) in self.addrs.into_iter().zip(&self.bytes) {
             let mut bytes = vec![0; expected.len()];
             self.memory.read(addr, &mut bytes).unwrap();
             assert!(bytes == *expected);
@@ -218,12 +244,11 @@ proptest! {
         }
         model.compare();
         // All memory of a record comes back with it.
-        let [record, image, other] = model.addrs;
-        for addr in [record, image, other] {
+        for addr in model.addrs {
             model.memory.free(addr, "freed");
         }
         let mut meter = Meter { memory: 0, ..Meter::default() };
-        model.memory.account.draw(&Meter { memory: 1 << 30, ..Meter::default() }).unwrap();
+        limit(&mut model.memory, 1 << 30);
         model.memory.settle(&mut meter);
         prop_assert_eq!(meter.memory, (1 << 30) - 3 * REGION_ROOM);
     }
@@ -232,16 +257,8 @@ proptest! {
 #[test]
 fn a_large_copy_into_a_record_moves_nothing() {
     let source = source(10 << 20);
-    let mut memory = Memory::default();
-    let image = memory.add_rope("image", rope(&source)).unwrap();
-    let record = memory.add_record("record".into(), 8 << 20).unwrap();
-    memory
-        .account
-        .draw(&Meter {
-            memory: 1 << 20,
-            ..Meter::default()
-        })
-        .unwrap();
+    let (mut memory, image, record) = image_and_record(&source, 8 << 20);
+    limit(&mut memory, 1 << 20);
     memory.copy(record + 100, image + 333, 7 << 20).unwrap();
     let excerpt = memory.excerpt(record, 8 << 20).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 0);
@@ -273,9 +290,7 @@ fn a_large_copy_into_a_record_moves_nothing() {
 #[test]
 fn copies_in_steps_become_one_reference() {
     let source = source(1 << 20);
-    let mut memory = Memory::default();
-    let image = memory.add_rope("image", rope(&source)).unwrap();
-    let record = memory.add_record("record".into(), 1 << 20).unwrap();
+    let (mut memory, image, record) = image_and_record(&source, 1 << 20);
     for step in 0..(1 << 20) / 512 {
         memory
             .copy(record + step * 512, image + step * 512, 512)
@@ -289,10 +304,8 @@ fn copies_in_steps_become_one_reference() {
 #[test]
 fn crumbs_are_copied_together() {
     let source = source(1 << 20);
-    let mut memory = Memory::default();
-    let image = memory.add_rope("image", rope(&source)).unwrap();
     let len = 64 * 300 + 8192 + 300;
-    let record = memory.add_record("record".into(), len).unwrap();
+    let (mut memory, image, record) = image_and_record(&source, len);
     let mut expected = Vec::new();
     let mut take = |memory: &mut Memory, from: u64, len: u64| {
         let to = record + expected.len() as u64;
@@ -315,21 +328,13 @@ fn crumbs_are_copied_together() {
 
 #[test]
 fn crumbs_past_the_budget_are_refused() {
-    let mut memory = Memory::default();
-    let image = memory.add_rope("image", rope(&source(1 << 20))).unwrap();
-    let record = memory.add_record("record".into(), 512 << 10).unwrap();
+    let (mut memory, image, record) = image_and_record(&source(1 << 20), 512 << 10);
     for crumb in 0..1024 {
         memory
             .copy(record + crumb * 512, image + crumb * 1000, 512)
             .unwrap();
     }
-    memory
-        .account
-        .draw(&Meter {
-            memory: 500 << 10,
-            ..Meter::default()
-        })
-        .unwrap();
+    limit(&mut memory, 500 << 10);
     let error = memory.excerpt(record, 512 << 10).unwrap_err();
     assert!(error.is_out_of_memory(), "{error}");
 }
@@ -366,13 +371,7 @@ fn check(
         ..Arc::into_inner(source(1 << 20)).unwrap()
     };
     let image = memory.add_rope("image", rope(&Arc::new(broken))).unwrap();
-    memory
-        .account
-        .draw(&Meter {
-            memory: 100_000,
-            ..Meter::default()
-        })
-        .unwrap();
+    limit(&mut memory, 100_000);
     let error = what(&mut memory, image).unwrap_err();
     assert_eq!(error.is_bad_address(), bad_address);
     let mut text = error.to_string();

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::access::RegionError;
 use super::account::Account;
 use super::page_cache::PAGE;
 use super::sparse::Segment;
@@ -124,7 +123,7 @@ struct Joiner {
 }
 
 impl Joiner {
-    fn add(&mut self, segment: Segment, account: &mut Account) -> Result<(), RegionError> {
+    fn add(&mut self, segment: Segment, account: &mut Account) -> Result<(), BpfError> {
         match segment {
             Segment::Zeros(len) => self.add_piece(Piece::Zeros(len), account),
             Segment::Reference(rope) => rope
@@ -139,7 +138,7 @@ impl Joiner {
         }
     }
 
-    fn add_piece(&mut self, piece: Piece, account: &mut Account) -> Result<(), RegionError> {
+    fn add_piece(&mut self, piece: Piece, account: &mut Account) -> Result<(), BpfError> {
         if piece.len() >= SHORT {
             self.flush();
             self.excerpt.rope.push(piece);
@@ -156,7 +155,7 @@ impl Joiner {
     }
 
     /// Makes the lone piece (and what was just put behind it) copies.
-    fn copy_lone(&mut self, account: &mut Account) -> Result<(), RegionError> {
+    fn copy_lone(&mut self, account: &mut Account) -> Result<(), BpfError> {
         let lone = std::mem::take(&mut self.lone);
         if lone.is_empty() {
             return Ok(());
@@ -165,7 +164,7 @@ impl Joiner {
         self.copy(&lone.to_vec()?, account)
     }
 
-    fn copy(&mut self, bytes: &[u8], account: &Account) -> Result<(), RegionError> {
+    fn copy(&mut self, bytes: &[u8], account: &Account) -> Result<(), BpfError> {
         self.excerpt.copied += bytes.len() as u64;
         account.ask(self.excerpt.copied)?;
         self.copies.extend_from_slice(bytes);
