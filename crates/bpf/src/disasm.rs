@@ -151,7 +151,7 @@ impl Writer<'_> {
                     _ => format!("{dst} {text} {operand}"),
                 },
                 Kind::Negate => format!("{dst} = -{dst}"),
-                Kind::Swap => format!("{0} = {text}{1} {0}", Reg(insn.dst), insn.imm),
+                Kind::Swap => format!("r{0} = {text}{1} r{0}", insn.dst, insn.imm),
                 Kind::Jump => {
                     let target = self.label(slot, insn.off.into());
                     format!("if {dst} {text} {operand} goto {target}")
@@ -173,7 +173,6 @@ impl Writer<'_> {
     }
 
     fn load_imm(&self, slot: u32, insn: Insn, next: Insn) -> String {
-        let dst = Reg(insn.dst);
         let value = match insn.src {
             lddw::MAP => self.map(insn.imm),
             lddw::MAP_VALUE if next.imm == 0 => self.map(insn.imm),
@@ -187,7 +186,7 @@ impl Writer<'_> {
                 format!("{:#x}", high.wrapping_shl(32) | low)
             }
         };
-        format!("{dst} = {value} ll")
+        format!("r{} = {value} ll", insn.dst)
     }
 
     fn call(&self, slot: u32, insn: Insn, op: Op) -> Option<String> {
@@ -227,7 +226,7 @@ fn nth<T>(all: &[T], index: i32) -> Option<&T> {
 
 fn atomic(insn: Insn, operation: &Operation) -> Option<String> {
     let (ty, bits) = (operation.text, u32::from(operation.access_len()) * 8);
-    let (place, src) = (At(insn.dst, insn.off), Reg(insn.src));
+    let (place, src) = (At(insn.dst, insn.off), format!("r{}", insn.src));
     let (sign, name) = match insn.imm & 0xf0 {
         0x00 => ("+", "add"),
         0x40 => ("|", "or"),
@@ -256,15 +255,6 @@ fn operands(insn: Insn, operation: &Operation) -> (String, String) {
         Imm(insn.imm.into()).to_string()
     };
     (register(insn.dst), operand)
-}
-
-/// A register's name.
-struct Reg(u8);
-
-impl fmt::Display for Reg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
-    }
 }
 
 /// A number with its sign.
@@ -324,30 +314,16 @@ const ARGUMENTS: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AttachKind, Kfunc, Map};
+    use crate::{Kfunc, Map};
     use expect_test::{Expect, expect};
 
     fn lines(code: &[(u8, u8, u8, i16, i32)]) -> Vec<Line> {
-        let named = |name: &str| name.to_owned();
-        let (section, attach) = (named("fentry/hook"), AttachKind::Fentry);
-        let mut program = Program::new(named("main"), section, attach, named("hook"));
-        program.code = code
-            .iter()
-            .map(|&(code, dst, src, off, imm)| Insn {
-                code,
-                dst,
-                src,
-                off,
-                imm,
-            })
-            .collect();
-        program.functions = vec![(0, named("main"))];
         let parser = Parser {
             license: String::new(),
-            maps: vec![Map::of_data(named(".rodata"), 8, None, true)],
-            programs: vec![program],
+            maps: vec![Map::of_data(".rodata".to_owned(), 8, None, true)],
+            programs: vec![Program::of_code(code)],
             kfuncs: vec![Kfunc {
-                name: named("bpf_decompress"),
+                name: "bpf_decompress".to_owned(),
                 host: None,
             }],
         };

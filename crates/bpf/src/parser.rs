@@ -105,27 +105,23 @@ impl MapKind {
     ];
 
     /// Returns the kind that Linux gives this number, if it is offered here.
-    #[must_use]
-    pub fn from_number(number: u32) -> Option<Self> {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         Some(all.find(|(known, ..)| *known == number)?.1)
     }
 
     /// Returns whether keys are hashed.
-    #[must_use]
-    pub fn is_hash(self) -> bool {
+    pub(crate) fn is_hash(self) -> bool {
         matches!(self, Self::Hash | Self::PerCpuHash | Self::LruHash { .. })
     }
 
     /// Returns whether keys are the numbers from 0 on.
-    #[must_use]
-    pub fn is_array(self) -> bool {
+    pub(crate) fn is_array(self) -> bool {
         matches!(self, Self::Array | Self::PerCpuArray)
     }
 
     /// Returns whether each CPU has values of its own.
-    #[must_use]
-    pub fn is_per_cpu(self) -> bool {
+    pub(crate) fn is_per_cpu(self) -> bool {
         matches!(
             self,
             Self::PerCpuHash | Self::PerCpuArray | Self::LruHash { per_cpu: true }
@@ -185,6 +181,28 @@ impl Program {
             relocated: Vec::new(),
             poisoned: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Program {
+    /// Returns a program of one function, `main`, with these instructions:
+    /// opcode, destination, source, offset and immediate.
+    pub(crate) fn of_code(code: &[(u8, u8, u8, i16, i32)]) -> Self {
+        let [name, section, hook] = ["main", "fentry/hook", "hook"].map(str::to_owned);
+        let mut program = Self::new(name, section, AttachKind::Fentry, hook);
+        program.code = code
+            .iter()
+            .map(|&(code, dst, src, off, imm)| Insn {
+                code,
+                dst,
+                src,
+                off,
+                imm,
+            })
+            .collect();
+        program.functions = vec![(0, "main".to_owned())];
+        program
     }
 }
 

@@ -48,7 +48,7 @@ impl Vm {
     /// [`BpfError`] if a map does not fit the memory budget.
     pub fn new(parser: &VerifiedParser, meter: &mut Meter) -> Result<Self, BpfError> {
         let mut memory = Memory::default();
-        memory.draw(meter)?;
+        memory.account.draw(meter)?;
         let mut frames = [0; FRAMES];
         for (depth, frame) in frames.iter_mut().enumerate() {
             let name = if depth == 0 {
@@ -59,7 +59,7 @@ impl Vm {
             *frame = memory.add_frame(name.into(), STACK)?;
         }
         let maps = Maps::new(parser, &mut memory)?;
-        memory.settle(meter);
+        memory.account.settle(meter);
         let parser = parser.clone();
         Ok(Self {
             parser,
@@ -101,7 +101,7 @@ impl Vm {
         let array = array.map_err(|error| self.failed(program, 0, error))?;
         let result = self.call(program, [array, 0, 0, 0, 0], host, meter);
         self.memory.free(array, "ended");
-        self.memory.settle(meter);
+        self.memory.account.settle(meter);
         result
     }
 
@@ -122,14 +122,14 @@ impl Vm {
             program: program as u32,
             slot: 0,
         });
-        let drawn = self.memory.draw(meter);
+        let drawn = self.memory.account.draw(meter);
         drawn.map_err(|error| self.failed(program, 0, error))?;
         let result = self.execute(program, registers, host, meter);
         for frame in self.frames {
             self.memory.close_frame(frame);
         }
         let leak = self.memory.take_leaks();
-        self.memory.settle(meter);
+        self.memory.account.settle(meter);
         match (result, leak) {
             (Ok(_), Some((kind, site))) => {
                 let text =
@@ -146,7 +146,7 @@ impl Vm {
     pub fn finish(self, meter: &mut Meter) {
         let Self { memory, maps, .. } = self;
         drop(maps);
-        memory.finish(meter);
+        memory.account.close(meter);
     }
 
     fn execute(

@@ -23,7 +23,7 @@ use std::ops::Range;
 use self::calls::Edge;
 use self::decode::{Decoded, Needs, decode};
 use crate::bounds::{rest, wide};
-use crate::code::{Code, Step};
+use crate::code::Code;
 use crate::guest::helper::{Helper, find};
 use crate::guest::helpers::{HELPERS, why_not};
 use crate::guest::maps::array_len;
@@ -249,57 +249,40 @@ impl Checker<'_> {
         needs: Needs,
         edges: &mut [Vec<Edge>],
     ) -> Result<(), BpfError> {
-        match needs {
-            Needs::Nothing => {}
+        let slot = code.slot(index);
+        let mut first = 0;
+        let address = match needs {
+            Needs::Nothing => return Ok(()),
+            Needs::Map(map) => return self.map(map).map(drop),
+            Needs::MapValue(map, offset) => return self.map_value(self.map(map)?, offset),
             Needs::Helper(number) => {
-                let place = find(self.helpers, number).ok_or_else(|| not_offered(number))?;
-                if let Some(step) = code.steps.get_mut(index) {
-                    step.imm = place as u64;
-                }
+                find(self.helpers, number).ok_or_else(|| not_offered(number))? as u64
             }
-            Needs::Kfunc(kfunc) => {
-                let kfuncs = &self.parser.kfuncs;
-                let known = nth(kfuncs, kfunc, "kfunc", "names")?.host.is_some();
-                if let Some(
-                    step @ Step {
-                        op: Op::LoadImm, ..
-                    },
-                ) = code.steps.get_mut(index)
-                {
-                    step.imm = if known {
-                        handle::KFUNC | kfunc as u64
-                    } else {
-                        0
-                    };
-                }
-            }
-            Needs::Map(map) => drop(self.map(map)?),
-            Needs::MapValue(map, offset) => self.map_value(self.map(map)?, offset)?,
+            Needs::Kfunc(kfunc) => match nth(&self.parser.kfuncs, kfunc, "kfunc", "names")?.host {
+                Some(_) => handle::KFUNC | kfunc as u64,
+                None => 0,
+            },
             Needs::Function(distance) => {
-                let slot = code.slot(index);
                 let (target, callee) = self.function_at(slot, distance)?;
-                let caller = self
-                    .program
-                    .functions
-                    .partition_point(|(start, _)| *start <= slot);
+                let functions = &self.program.functions;
+                let caller = functions.partition_point(|(start, _)| *start <= slot);
                 if let Some(edges) = edges.get_mut(caller - 1) {
                     edges.push(Edge { slot, callee });
                 }
-                let first = code
+                first = code
                     .index(target)
                     .ok_or_else(|| no_function(target.into()))?;
-                match code.steps.get_mut(index) {
-                    Some(
-                        step @ Step {
-                            op: Op::LoadImm, ..
-                        },
-                    ) => {
-                        step.imm = handle::FUNCTION | u64::from(target);
-                    }
-                    Some(step) => step.off = first as i32,
-                    None => {}
-                }
+                handle::FUNCTION | u64::from(target)
             }
+        };
+        let Some(step) = code.steps.get_mut(index) else {
+            return Ok(());
+        };
+        match step.op {
+            Op::CallLocal => step.off = first as i32,
+            // It keeps the kfunc's index.
+            Op::CallKfunc => {}
+            _ => step.imm = address,
         }
         Ok(())
     }

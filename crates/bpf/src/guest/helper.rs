@@ -36,7 +36,7 @@ impl fmt::Debug for Helper {
 
 /// Makes a table of functions.
 macro_rules! functions {
-    ($($number:literal $name:ident $prototype:literal $rule:literal $run:path;)*) => {
+    ($($number:literal $name:ident $prototype:literal $rule:literal $run:expr;)*) => {
         [$($crate::guest::helper::Helper {
             number: $number,
             name: stringify!($name),

@@ -27,6 +27,7 @@ pub(crate) use self::loader::LOADER_HELPERS;
 pub use self::refused::{REFUSED, Refused};
 pub(crate) use self::refused::{why_no_kfunc, why_not};
 use super::helper::{Helper, functions};
+use super::machine::Lock;
 
 /// All helpers that programs may call, ascending by number.
 pub const HELPERS: &[Helper] = &functions! {
@@ -45,8 +46,10 @@ pub const HELPERS: &[Helper] = &functions! {
     42 bpf_get_numa_node_id "long (void)" "always 0" flow::processor;
     45 bpf_probe_read_str "long (void *dst, u32 size, const void *src)" "" probe::read_str;
     87 bpf_map_push_elem "long (map, const void *value, u64 flags)" "" map::push;
-    88 bpf_map_pop_elem "long (map, void *value)" "" map::pop;
-    89 bpf_map_peek_elem "long (map, void *value)" "" map::peek;
+    88 bpf_map_pop_elem "long (map, void *value)" ""
+        |machine, args| map::take(machine, "bpf_map_pop_elem", args, true);
+    89 bpf_map_peek_elem "long (map, void *value)" ""
+        |machine, args| map::take(machine, "bpf_map_peek_elem", args, false);
     105 bpf_strtol "long (const char *buf, size_t buf_len, u64 flags, s64 *res)" "" text::strtol;
     106 bpf_strtoul "long (const char *buf, size_t buf_len, u64 flags, u64 *res)" ""
         text::strtoul;
@@ -90,9 +93,10 @@ pub const HELPERS: &[Helper] = &functions! {
         dynptr::from_mem;
     198 bpf_ringbuf_reserve_dynptr "long (map, u32 size, u64 flags, struct bpf_dynptr *ptr)" ""
         dynptr::reserve;
-    199 bpf_ringbuf_submit_dynptr "void (struct bpf_dynptr *ptr, u64 flags)" "" dynptr::submit;
+    199 bpf_ringbuf_submit_dynptr "void (struct bpf_dynptr *ptr, u64 flags)" ""
+        |machine, args| dynptr::end(machine, args, ring::submit);
     200 bpf_ringbuf_discard_dynptr "void (struct bpf_dynptr *ptr, u64 flags)" ""
-        dynptr::discard;
+        |machine, args| dynptr::end(machine, args, ring::discard);
     201 bpf_dynptr_read "long (void *dst, u64 len, dynptr *src, u64 offset, u64 flags)" ""
         dynptr::read;
     202 bpf_dynptr_write "long (dynptr *dst, u64 offset, void *src, u64 len, u64 flags)" ""
@@ -134,16 +138,18 @@ pub const KFUNCS: &[Helper] = &functions! {
     0 bpf_strrchr "int (const char *s, int c)" "" text::strrchr;
     0 bpf_strlen "int (const char *s)" "" text::strlen;
     0 bpf_strnlen "int (const char *s, size_t count)" "" text::strnlen;
-    0 bpf_strspn "int (const char *s, const char *accept)" "" text::strspn;
-    0 bpf_strcspn "int (const char *s, const char *reject)" "" text::strcspn;
+    0 bpf_strspn "int (const char *s, const char *accept)" ""
+        |machine, [text, accept, ..]| text::span(machine, text, accept, true);
+    0 bpf_strcspn "int (const char *s, const char *reject)" ""
+        |machine, [text, reject, ..]| text::span(machine, text, reject, false);
     0 bpf_strstr "int (const char *s1, const char *s2)" "" text::strstr;
     0 bpf_strnstr "int (const char *s1, const char *s2, size_t len)" "" text::strnstr;
     0 bpf_rcu_read_lock "void (void)" "nothing runs beside a parser: only counted"
-        flow::rcu_lock;
+        |machine, _| machine.lock(Lock::Rcu);
     0 bpf_rcu_read_unlock "void (void)" "nothing runs beside a parser: only counted"
-        flow::rcu_unlock;
+        |machine, _| machine.unlock(Lock::Rcu);
     0 bpf_preempt_disable "void (void)" "nothing runs beside a parser: only counted"
-        flow::preempt_disable;
+        |machine, _| machine.lock(Lock::Preempt);
     0 bpf_preempt_enable "void (void)" "nothing runs beside a parser: only counted"
-        flow::preempt_enable;
+        |machine, _| machine.unlock(Lock::Preempt);
 };

@@ -1,6 +1,6 @@
 //! A run under way: what helpers and the interpreter's loop share.
 
-use super::helper::Helper;
+use super::helper::{Answer, Helper};
 use super::host::Host;
 use super::maps::Maps;
 use super::memory::{Memory, Site};
@@ -80,24 +80,25 @@ pub(crate) struct Locked {
 
 impl Machine<'_> {
     /// Takes `lock`.
-    pub(crate) fn lock(&mut self, lock: Lock) {
+    pub(crate) fn lock(&mut self, lock: Lock) -> Answer {
         let slot = self.memory.site().slot;
         let locked = &mut self.locks[lock as usize];
         if locked.times == 0 {
             locked.slot = slot;
         }
         locked.times += 1;
+        Ok(0)
     }
 
     /// Gives `lock` back.
-    pub(crate) fn unlock(&mut self, lock: Lock) -> Result<(), BpfError> {
+    pub(crate) fn unlock(&mut self, lock: Lock) -> Answer {
         let locked = &mut self.locks[lock as usize];
         let [taker, helper] = lock.names();
         locked.times = locked
             .times
             .checked_sub(1)
             .ok_or_else(|| BpfError::helper(helper, format!("no call of {taker} is open")))?;
-        Ok(())
+        Ok(0)
     }
 
     /// Returns the slot of a lock that is still held, and the fault to report.
@@ -139,10 +140,10 @@ impl Machine<'_> {
 
     /// Calls function `number` of the host.
     pub(crate) fn ask_host(&mut self, number: u32, args: [u64; 5]) -> Result<u64, BpfError> {
-        self.memory.settle(self.meter);
+        self.memory.account.settle(self.meter);
         let result = self.host.call(number, args, self.memory, self.meter);
         // Even where the call failed: the run's end settles again.
-        let drawn = self.memory.draw(self.meter);
+        let drawn = self.memory.account.draw(self.meter);
         let r0 = result?;
         drawn?;
         Ok(r0)

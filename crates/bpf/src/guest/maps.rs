@@ -238,7 +238,7 @@ impl Live {
 
 fn new_array(map: &Map, name: &Arc<str>, memory: &mut Memory) -> Result<u64, BpfError> {
     let len = array_len(map);
-    memory.ask(len)?;
+    memory.account.ask(len)?;
     let len = usize::try_from(len)
         .map_err(|_too_long| too_wide(&format!("the {len} bytes of {name}"), u32::MAX.into()))?;
     let mut values = vec![0; len];

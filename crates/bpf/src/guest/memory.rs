@@ -39,14 +39,14 @@ pub use self::transfer::Excerpt;
 use crate::costs::REGION_ROOM;
 pub use crate::denied::Access;
 use crate::denied::{Denied, Gone, Why};
-use crate::{BpfError, Meter, Rope};
+use crate::{BpfError, Rope};
 
 /// All that a program can address.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Region `n` is at index `n - 1`.
     regions: Vec<Region>,
-    account: Account,
+    pub(crate) account: Account,
     references: References,
 }
 
@@ -295,47 +295,6 @@ impl Memory {
         }
     }
 
-    /// Says whether `bytes` more could be had.
-    pub(crate) fn ask(&self, bytes: u64) -> Result<(), BpfError> {
-        self.account.ask(bytes)
-    }
-
-    /// Takes `bytes` that something beside the regions needs.
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
-        self.account.take(bytes)
-    }
-
-    /// Gives back `bytes` of [`Memory::take`].
-    pub(crate) fn give(&mut self, bytes: u64) {
-        self.account.give(bytes);
-    }
-
-    /// Charges work by its price in [`crate::costs`].
-    pub(crate) fn worked(&mut self, cost: u64) {
-        self.account.worked(cost);
-    }
-
-    /// Returns the work since the last call, in instructions.
-    #[inline]
-    pub(crate) fn take_work(&mut self) -> u64 {
-        self.account.take_work()
-    }
-
-    /// Learns from `meter` what may be used.
-    pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), BpfError> {
-        self.account.draw(meter)
-    }
-
-    /// Frees everything and reports it to `meter`.
-    pub(crate) fn finish(mut self, meter: &mut Meter) {
-        self.account.close(meter);
-    }
-
-    /// Reports the memory in use to `meter`.
-    pub(crate) fn settle(&mut self, meter: &mut Meter) {
-        self.account.settle(meter);
-    }
-
     fn add(&mut self, name: Arc<str>, body: Body) -> Result<u64, BpfError> {
         let region = Region { name, body };
         let len = region.len();
@@ -348,7 +307,7 @@ impl Memory {
         if self.regions.len() as u64 >= MAX_REGIONS {
             return Err(too_wide("more regions", MAX_REGIONS));
         }
-        self.take(REGION_ROOM + region.cost())?;
+        self.account.take(REGION_ROOM + region.cost())?;
         self.regions.push(region);
         Ok((self.regions.len() as u64) << 32)
     }

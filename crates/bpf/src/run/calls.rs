@@ -114,7 +114,7 @@ impl Machine<'_> {
 
     /// Pays for the work that memory did.
     fn pay(&mut self) {
-        pay(&mut self.meter.insns, self.memory.take_work());
+        pay(&mut self.meter.insns, self.memory.account.take_work());
     }
 }
 

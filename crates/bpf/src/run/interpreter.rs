@@ -121,7 +121,7 @@ impl Machine<'_> {
                         Some(bytes) => bytes,
                         None => {
                             let bytes = attempt!(self.memory.load(addr));
-                            pay(&mut left, self.memory.take_work());
+                            pay(&mut left, self.memory.account.take_work());
                             bytes
                         }
                     }
@@ -135,7 +135,7 @@ impl Machine<'_> {
                         Some(place) => *place = bytes,
                         None => {
                             attempt!(self.memory.write(addr, &bytes));
-                            pay(&mut left, self.memory.take_work());
+                            pay(&mut left, self.memory.account.take_work());
                         }
                     }
                 }};

@@ -80,28 +80,16 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AttachKind, Map, Program};
+    use crate::{Map, Program};
     use expect_test::{Expect, expect};
 
     fn check(code: &[(u8, u8, u8, i16, i32)], map_entries: u32, expected: Expect) {
-        let code = code.iter().map(|&(code, dst, src, off, imm)| Insn {
-            code,
-            dst,
-            src,
-            off,
-            imm,
-        });
-        let named = |name: &str| name.to_owned();
-        let (section, attach) = (named("fentry/hook"), AttachKind::Fentry);
-        let mut program = Program::new(named("main"), section, attach, named("hook"));
-        program.code = code.collect();
-        program.functions = vec![(0, named("main"))];
-        let mut map = Map::of_data(named("values"), 8, None, false);
+        let mut map = Map::of_data("values".to_owned(), 8, None, false);
         map.max_entries = map_entries;
         let parser = Parser {
             license: String::new(),
             maps: vec![map],
-            programs: vec![program],
+            programs: vec![Program::of_code(code)],
             kfuncs: Vec::new(),
         };
         let first = parser.clone().verify().map(drop);

@@ -88,21 +88,11 @@ pub(super) fn reserve(machine: &mut Machine<'_>, [map, len, flags, ptr, _]: [u64
     Ok(0)
 }
 
-/// `bpf_ringbuf_submit_dynptr(ptr, flags)`.
-pub(super) fn submit(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
-    end(machine, ptr, ring::submit)
-}
-
-/// `bpf_ringbuf_discard_dynptr(ptr, flags)`.
-pub(super) fn discard(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
-    end(machine, ptr, ring::discard)
-}
-
-/// Gives the record of the dynptr at `ptr` back; a reserve that failed left
-/// none.
-fn end(
+/// `bpf_ringbuf_submit_dynptr(ptr, flags)` and `bpf_ringbuf_discard_dynptr`: gives
+/// the record back; a reserve that failed left none.
+pub(super) fn end(
     machine: &mut Machine<'_>,
-    ptr: u64,
+    [ptr, ..]: [u64; 5],
     release: fn(&mut Machine<'_>, [u64; 5]) -> Answer,
 ) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;

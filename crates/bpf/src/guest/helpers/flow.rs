@@ -1,10 +1,9 @@
-//! Loops, iterators, arguments, and what stands for time, chance and locks.
+//! Loops, iterators, arguments, and what stands for time and chance.
 
-use crate::AttachKind;
-use crate::BpfError;
 use crate::guest::errno;
 use crate::guest::helper::Answer;
-use crate::guest::machine::{Lock, Machine};
+use crate::guest::machine::Machine;
+use crate::{AttachKind, BpfError};
 
 /// Rounds a loop may have (Linux `BPF_MAX_LOOPS`).
 const MAX_ROUNDS: i64 = 8 << 20;
@@ -84,28 +83,6 @@ fn arguments(machine: &Machine<'_>, ctx: u64) -> u64 {
 /// `bpf_rdonly_cast(obj, btf_id)`.
 pub(super) fn cast(_: &mut Machine<'_>, [object, ..]: [u64; 5]) -> Answer {
     Ok(object)
-}
-
-/// `bpf_rcu_read_lock()`.
-pub(super) fn rcu_lock(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
-    machine.lock(Lock::Rcu);
-    Ok(0)
-}
-
-/// `bpf_rcu_read_unlock()`.
-pub(super) fn rcu_unlock(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
-    machine.unlock(Lock::Rcu).map(|()| 0)
-}
-
-/// `bpf_preempt_disable()`.
-pub(super) fn preempt_disable(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
-    machine.lock(Lock::Preempt);
-    Ok(0)
-}
-
-/// `bpf_preempt_enable()`.
-pub(super) fn preempt_enable(machine: &mut Machine<'_>, _: [u64; 5]) -> Answer {
-    machine.unlock(Lock::Preempt).map(|()| 0)
 }
 
 /// The state of a number iterator: two C ints, as Linux keeps them.

@@ -105,7 +105,7 @@ fn render(
     fmt: &[u8],
     args: &[u64],
 ) -> Result<Option<Vec<u8>>, BpfError> {
-    machine.memory.worked(costs::FORMAT);
+    machine.memory.account.worked(costs::FORMAT);
     let mut out = Vec::new();
     let mut args = args.iter().copied();
     let mut rest = fmt;
@@ -132,7 +132,10 @@ fn render(
         };
         rest = behind;
         let text = conversion.render(machine, &spec, arg)?;
-        machine.memory.worked(costs::moved(text.len() as u64));
+        machine
+            .memory
+            .account
+            .worked(costs::moved(text.len() as u64));
         out.extend(spec.pad(text, matches!(conversion, Conversion::Number { .. })));
     }
     Ok(Some(out))

@@ -51,9 +51,9 @@ pub(super) fn update(machine: &mut Machine<'_>, [map, key, value, flags, _]: [u6
             None => return Ok(errno::E2BIG),
         };
     }
-    memory.worked(costs::INSERT);
-    memory.ask(value_size)?;
-    memory.take(costs::ENTRY_ROOM + key.len() as u64)?;
+    memory.account.worked(costs::INSERT);
+    memory.account.ask(value_size)?;
+    memory.account.take(costs::ENTRY_ROOM + key.len() as u64)?;
     let name = Arc::clone(&live.value_name);
     let place = memory.add_bytes(name, vec![0; live.value_size as usize], true)?;
     memory.copy(place, value, value_size)?;
@@ -101,12 +101,12 @@ pub(super) fn for_each(
         return Ok(errno::EINVAL);
     }
     let name = format!("key of {}", live.name);
-    memory.ask(live.key_size.into())?;
+    memory.account.ask(live.key_size.into())?;
     let key_place = memory.add_bytes(name, vec![0; live.key_size as usize], false)?;
     let mut seen = 0;
     let mut last: Option<Arc<[u8]>> = None;
     while let Some((key, value)) = next_element(machine, map, last.as_deref())? {
-        machine.memory.worked(costs::LOOKUP);
+        machine.memory.account.worked(costs::LOOKUP);
         machine.memory.set_constant(key_place, &key)?;
         seen += 1;
         if (machine.call_back)(machine, callback, [map, key_place, value, ctx, 0])? != 0 {
@@ -156,28 +156,18 @@ pub(super) fn push(machine: &mut Machine<'_>, [map, value, flags, ..]: [u64; 5])
             return Ok(errno::E2BIG);
         }
         values.pop_front();
-        memory.give(costs::PUSH_ROOM + size);
+        memory.account.give(costs::PUSH_ROOM + size);
     }
-    memory.take(costs::PUSH_ROOM + size)?;
+    memory.account.take(costs::PUSH_ROOM + size)?;
     let mut bytes = vec![0; live.value_size as usize];
     memory.read(value, &mut bytes)?;
     values.push_back(bytes.into());
     Ok(0)
 }
 
-/// `bpf_map_pop_elem(map, value)`.
-pub(super) fn pop(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
-    take(machine, "bpf_map_pop_elem", args, true)
-}
-
-/// `bpf_map_peek_elem(map, value)`.
-pub(super) fn peek(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
-    take(machine, "bpf_map_peek_elem", args, false)
-}
-
-/// Writes the next value of a queue or stack to `value`; zeros if there is
-/// none.
-fn take(
+/// `bpf_map_pop_elem(map, value)` and `bpf_map_peek_elem`: writes the next value
+/// of a queue or stack to `value`; zeros if there is none.
+pub(super) fn take(
     machine: &mut Machine<'_>,
     helper: &'static str,
     [map, value, ..]: [u64; 5],
@@ -202,7 +192,7 @@ fn take(
             MapKind::Stack => values.pop_back(),
             _ => values.pop_front(),
         };
-        memory.give(costs::PUSH_ROOM + size);
+        memory.account.give(costs::PUSH_ROOM + size);
     }
     Ok(0)
 }
@@ -213,7 +203,7 @@ fn remove(hash: &mut Hash, memory: &mut Memory, key: &[u8], how: &'static str) -
     let place = hash.remove(key);
     if let Some(place) = place {
         memory.free(place, how);
-        memory.give(costs::ENTRY_ROOM + key.len() as u64);
+        memory.account.give(costs::ENTRY_ROOM + key.len() as u64);
     }
     place.is_some()
 }
@@ -262,7 +252,7 @@ fn live<'a>(
 }
 
 fn read_key(live: &Live, memory: &mut Memory, key: u64) -> Result<Vec<u8>, BpfError> {
-    memory.worked(costs::LOOKUP);
+    memory.account.worked(costs::LOOKUP);
     let mut bytes = vec![0; live.key_size as usize];
     memory.read(key, &mut bytes)?;
     Ok(bytes)

@@ -67,7 +67,7 @@ impl Text {
                 Err(error) if error.is_bad_address() => return Ok(Next::Bad),
                 Err(error) => return Err(error),
             }
-            machine.memory.worked(costs::looked(len as u64));
+            machine.memory.account.worked(costs::looked(len as u64));
             self.at = self.at.wrapping_add(len as u64);
             self.left -= len as u64;
             (self.used, self.filled) = (0, len);
@@ -201,19 +201,9 @@ pub(super) fn strnlen(machine: &mut Machine<'_>, [text, count, ..]: [u64; 5]) ->
     }
 }
 
-/// `bpf_strspn(s, accept)`.
-pub(super) fn strspn(machine: &mut Machine<'_>, [text, accept, ..]: [u64; 5]) -> Answer {
-    span(machine, text, accept, true)
-}
-
-/// `bpf_strcspn(s, reject)`.
-pub(super) fn strcspn(machine: &mut Machine<'_>, [text, reject, ..]: [u64; 5]) -> Answer {
-    span(machine, text, reject, false)
-}
-
-/// Returns how many bytes at the start of `text` are (`inside`) or are not among
-/// those of `set`.
-fn span(machine: &mut Machine<'_>, text: u64, set: u64, inside: bool) -> Answer {
+/// `bpf_strspn(s, accept)` and `bpf_strcspn(s, reject)`: returns how many bytes at
+/// the start of `text` are (`inside`) or are not among those of `set`.
+pub(super) fn span(machine: &mut Machine<'_>, text: u64, set: u64, inside: bool) -> Answer {
     if is_wild(text) || is_wild(set) {
         return Ok(errno::ERANGE);
     }
@@ -230,7 +220,10 @@ fn span(machine: &mut Machine<'_>, text: u64, set: u64, inside: bool) -> Answer 
             known = Some(Text::new(set, MAX_TEXT).all(machine)?);
         }
         let Some((set, end)) = &known else { break };
-        machine.memory.worked(costs::moved(set.len() as u64));
+        machine
+            .memory
+            .account
+            .worked(costs::moved(set.len() as u64));
         match (set.contains(&byte), end) {
             (true, _) if inside => {}
             (true, _) => return Ok(at),
@@ -258,7 +251,7 @@ pub(super) fn strnstr(machine: &mut Machine<'_>, [text, wanted, len, ..]: [u64; 
     }
     let (text, end) = Text::new(text, len.min(MAX_TEXT)).all(machine)?;
     let both = text.len() + wanted.len();
-    machine.memory.worked(costs::looked(both as u64));
+    machine.memory.account.worked(costs::looked(both as u64));
     if let Some(at) = position(&text, &wanted) {
         return Ok(at as u64);
     }

@@ -5,7 +5,7 @@ use crate::{BpfError, Meter};
 
 /// Bytes in use, bytes that may be, and work since the last look.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     used: u64,
     limit: u64,
     /// How much of `used` the meter knows of.
@@ -27,14 +27,14 @@ impl Default for Account {
 
 impl Account {
     /// Takes `bytes` more into use.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
         self.ask(bytes)?;
         self.used += bytes;
         Ok(())
     }
 
     /// Says whether `bytes` more could be taken into use.
-    pub(super) fn ask(&self, bytes: u64) -> Result<(), BpfError> {
+    pub(crate) fn ask(&self, bytes: u64) -> Result<(), BpfError> {
         let left = self.limit.saturating_sub(self.used);
         if bytes <= left {
             Ok(())
@@ -44,22 +44,23 @@ impl Account {
     }
 
     /// Gives `bytes` back.
-    pub(super) fn give(&mut self, bytes: u64) {
+    pub(crate) fn give(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }
 
     /// Charges work by its price in [`crate::costs`].
-    pub(super) fn worked(&mut self, cost: u64) {
+    pub(crate) fn worked(&mut self, cost: u64) {
         self.work += cost;
     }
 
     /// Returns the work since the last call, in instructions.
-    pub(super) fn take_work(&mut self) -> u64 {
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> u64 {
         std::mem::take(&mut self.work)
     }
 
     /// Learns from the meter what may be used.
-    pub(super) fn draw(&mut self, meter: &Meter) -> Result<(), BpfError> {
+    pub(crate) fn draw(&mut self, meter: &Meter) -> Result<(), BpfError> {
         self.limit = meter.memory.saturating_add(self.drawn);
         let asked = self.used.saturating_sub(self.drawn);
         if self.used <= self.limit {
@@ -70,14 +71,13 @@ impl Account {
     }
 
     /// Reports the memory in use to the meter.
-    pub(super) fn settle(&mut self, meter: &mut Meter) {
+    pub(crate) fn settle(&mut self, meter: &mut Meter) {
         meter.memory = self.limit.saturating_sub(self.used);
         self.drawn = self.used.min(self.limit);
     }
 
     /// Gives everything back to the meter.
-    pub(super) fn close(&mut self, meter: &mut Meter) {
+    pub(crate) fn close(self, meter: &mut Meter) {
         meter.memory = meter.memory.saturating_add(self.drawn);
-        *self = Self::default();
     }
 }

@@ -49,7 +49,7 @@ impl Memory {
         object: u64,
         also: &[u64],
     ) -> Result<(), BpfError> {
-        self.take(REFERENCE_ROOM)?;
+        self.account.take(REFERENCE_ROOM)?;
         let reference = Reference {
             kind,
             also: also.to_vec(),

@@ -247,14 +247,8 @@ impl Sparse {
     fn punch(&mut self, offset: u32, len: u32, account: &mut Account) -> Result<(), BpfError> {
         let end = u64::from(offset) + u64::from(len);
         let first = self.reference_at(offset).map_or(offset, |(at, _)| at);
-        let mut hit: Vec<u32> = Vec::new();
-        for (&at, _) in self
-            .references
-            .range(first..)
-            .take_while(|(at, _)| u64::from(**at) < end)
-        {
-            hit.push(at);
-        }
+        let hit = self.references.range(first..).map(|(&at, _)| at);
+        let hit: Vec<u32> = hit.take_while(|&at| u64::from(at) < end).collect();
         for at in hit {
             let Some(rope) = self.references.remove(&at) else {
                 continue;

@@ -8,7 +8,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Piece, Source, SourceId};
+use crate::{Meter, Piece, Source, SourceId};
 
 /// A source that counts the bytes read from it, and can break.
 #[derive(Debug)]
@@ -249,7 +249,7 @@ proptest! {
         }
         let mut meter = Meter { memory: 0, ..Meter::default() };
         limit(&mut model.memory, 1 << 30);
-        model.memory.settle(&mut meter);
+        model.memory.account.settle(&mut meter);
         prop_assert_eq!(meter.memory, (1 << 30) - 3 * REGION_ROOM);
     }
 }
@@ -273,7 +273,10 @@ fn a_large_copy_into_a_record_moves_nothing() {
         kinds,
         [(100, false), (7 << 20, false), ((1 << 20) - 100, false)]
     );
-    assert!(memory.take_work() < 1000, "references are nearly free");
+    assert!(
+        memory.account.take_work() < 1000,
+        "references are nearly free"
+    );
     // A write makes one page private, and the hand-over before it is unchanged.
     memory.write(record + 5000, &[0xee]).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 4096);
@@ -323,7 +326,7 @@ fn crumbs_are_copied_together() {
     assert_eq!(lens.collect::<Vec<_>>(), [64 * 300, 8192, 300]);
     // The short one at the end has no short neighbour.
     assert_eq!(excerpt.copied, 64 * 300);
-    assert!(memory.take_work() > 64 * 24, "reading crumbs costs");
+    assert!(memory.account.take_work() > 64 * 24, "reading crumbs costs");
 }
 
 #[test]

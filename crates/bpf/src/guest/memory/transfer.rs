@@ -70,7 +70,7 @@ impl Memory {
             } else {
                 0
             };
-            self.ask(copied)?;
+            self.account.ask(copied)?;
             segments.push(segment);
         }
         let mut put = 0;

@@ -26,7 +26,7 @@ impl Kernel<'_> {
             return Err(CallError::too_many("bytes of BTF", self.spent.types, limit));
         }
         let bytes = attr.array(memory, "btf", 0, size, limit)?;
-        memory.worked(looked(size));
+        memory.account.worked(looked(size));
         let btf = Btf::parse(&bytes).map_err(damaged)?;
         let texts = Texts::default();
         self.btfs.push(Loaded { btf, texts });

@@ -107,7 +107,7 @@ impl Kernel<'_> {
         check_count("instructions of all programs", self.spent.insns, MAX_INSNS)?;
         let bytes = u64::from(count).saturating_mul(SLOT.into());
         let bytes = attr.array(memory, "insns", 8, bytes, bytes)?;
-        memory.worked(looked(count));
+        memory.account.worked(looked(count));
         let (slots, _none) = bytes.as_chunks::<8>();
         Ok(slots.iter().copied().map(Insn::from_le_bytes).collect())
     }
@@ -171,7 +171,7 @@ impl Kernel<'_> {
             return Err(CallError::too_many(part, found, MAX_RECORD_BYTES));
         }
         let data = attr.array(memory, T::TABLE, pointer, bytes, MAX_RECORD_BYTES)?;
-        memory.worked(looked(count));
+        memory.account.worked(looked(count));
         records(&data, 0, size, count).map_err(damaged)
     }
 
