@@ -30,7 +30,7 @@ pub(crate) fn err(text: &str) {
     let _gone = io::stderr().write_all(visible(text).as_bytes());
 }
 
-/// Writes a note about what was done to stderr.
+/// Writes a note about a step to stderr.
 pub(crate) fn note(text: &str) {
     err(&format!("ukexec: {}\n", one_line(text)));
 }
@@ -57,7 +57,7 @@ pub(crate) fn report(unfolding: &Unfolding, as_json: bool) -> anyhow::Result<()>
 pub(crate) struct Terminal;
 
 impl Terminal {
-    /// Returns it as the loader takes it.
+    /// Returns it in the type that the loader expects.
     pub(crate) fn shared() -> Arc<dyn Console> {
         Arc::new(Self)
     }
@@ -77,7 +77,7 @@ impl Console for Terminal {
     }
 }
 
-/// Work that is too short to be seen draws nothing.
+/// A bar draws nothing for work that nobody could see.
 const QUIET_FOR: Duration = Duration::from_millis(300);
 
 /// A bar, which is gone when this is dropped.

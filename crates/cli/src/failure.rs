@@ -19,8 +19,8 @@ pub(crate) fn print(error: &Error, json: bool) {
     console::err(&format!("ukexec: {}\n", sentence(error.as_ref())));
 }
 
-/// Returns `{"schema": 1, "error": {…}}`: where it happened as far as it is
-/// known, and what happened. Beside it stands what a dry run would have passed.
+/// Returns `{"schema": 1, "error": {…}}`: the place as far as it is known, and
+/// the failure in words. Beside it stands the report of a dry run.
 fn document(error: &Error) -> anyhow::Result<Value> {
     let document = Document {
         plan: error.downcast_ref().and_then(LoaderError::plan),

@@ -1,7 +1,7 @@
 //! `ukexec`: boots any UEFI kernel image with kexec.
 //!
-//! This crate opens files, prints, and decides nothing about formats: what an
-//! image holds is for the parsers that `ukexec-unfold` runs.
+//! This crate opens files, prints, and decides nothing about formats: the
+//! parsers that `ukexec-unfold` runs take images apart.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -44,8 +44,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends as clap does for `error`, but shows the arguments in one line each, with
-/// escapes for what steers a terminal: shown so, they are as wrong.
+/// Ends as clap does for `error`, but shows the arguments in one line each,
+/// with escapes for characters that steer a terminal: shown so, they are as
+/// wrong.
 fn end(error: &clap::Error) -> ! {
     let shown = env::args_os().map(|arg| shown_path(Path::new(&arg)));
     Cli::try_parse_from(shown)

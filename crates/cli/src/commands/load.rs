@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     } else {
         plan.load()?;
     }
-    // Told behind the call: a failure prints a document of its own.
+    // Printed behind the call: a failure prints a document of its own.
     if args.json {
         console::json(&plan.document()?)?;
     }

@@ -11,7 +11,7 @@ mod unfold;
 pub(crate) use self::parser::Refused;
 use crate::args::{Command, ParserCommand};
 
-/// Does what `command` says.
+/// Runs `command`.
 pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Inspect(args) => inspect::run(args),

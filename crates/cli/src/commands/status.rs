@@ -1,4 +1,5 @@
-//! `ukexec status`: what is loaded, and what the machine allows.
+//! `ukexec status`: the kernels that are loaded, and the operations that the
+//! machine allows.
 
 use std::path::Path;
 

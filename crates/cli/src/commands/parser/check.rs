@@ -1,4 +1,5 @@
-//! `ukexec parser check`: what a parser is, or every reason why it is refused.
+//! `ukexec parser check`: the facts about a parser, or every reason why it is
+//! refused.
 
 use std::path::Path;
 

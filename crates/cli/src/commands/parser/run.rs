@@ -1,4 +1,4 @@
-//! `ukexec parser run`: one stage, and what the parser does in it.
+//! `ukexec parser run`: one stage, and the parser's steps in it.
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -94,8 +94,8 @@ fn trace(
     Ok(Some(Trace::new(out, form, loaded)))
 }
 
-/// Reports what happens: in the trace where there is one, and on stdout what the
-/// trace does not bring there.
+/// Reports events: in the trace where there is one, and on stdout those that
+/// the trace does not write there.
 struct Reporter {
     trace: Option<Trace<'static>>,
     /// Stdout is for a document.

@@ -22,7 +22,7 @@ pub(super) enum Form {
     JsonLines,
 }
 
-/// Writes what happens.
+/// Writes the events of a run.
 pub(super) struct Trace<'a> {
     names: Names,
     writer: Writer<'a>,
@@ -177,7 +177,7 @@ impl Writer<'_> {
 /// Names of instructions and calls.
 struct Names {
     parser: Parser,
-    /// Each instruction and what is known of it, by program and slot.
+    /// Each instruction and the facts about it, by program and slot.
     insns: Vec<HashMap<u32, (String, Option<String>)>>,
 }
 
