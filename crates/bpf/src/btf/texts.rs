@@ -19,7 +19,21 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// Returns what a record says about slot `slot` of a program.
+    /// Returns the lines of a program's records, which ascend by slot. Of several
+    /// records for one slot the last holds.
+    pub(crate) fn lines<'r>(
+        &mut self,
+        btf: &Btf,
+        records: impl Iterator<Item = (u32, &'r LineInfo)>,
+    ) -> Vec<SourceLine> {
+        let mut lines = Vec::<SourceLine>::new();
+        for (slot, record) in records {
+            lines.pop_if(|last| last.slot == slot);
+            lines.push(self.source_line(btf, slot, record));
+        }
+        lines
+    }
+
     pub(crate) fn source_line(&mut self, btf: &Btf, slot: u32, record: &LineInfo) -> SourceLine {
         SourceLine {
             slot,

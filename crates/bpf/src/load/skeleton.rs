@@ -27,10 +27,11 @@ use object::elf::{ELFMAG, EM_BPF};
 use sha2::{Digest, Sha256};
 
 use self::arrays::Arrays;
-use self::call_error::BpfErrno;
+use self::call_error::errno_text;
 use self::kernel::Kernel;
 use super::limits::{MAX_LOADER_BYTES, MAX_LOADER_INSNS};
 use crate::bounds::small;
+use crate::guest::errno;
 use crate::guest::helpers::LOADER_HELPERS;
 use crate::insn::{LDDW, lddw};
 use crate::place::Place;
@@ -129,16 +130,17 @@ fn check_result(r0: u64, hashed: bool, kernel: &mut Kernel<'_>) -> Result<(), Bp
     if result >= 0 {
         return Ok(());
     }
-    let errno = BpfErrno(result.unsigned_abs());
+    let errno = i64::from(result).cast_unsigned();
+    let name = errno_text(errno);
     let why = match kernel.refused.take() {
         Some(call) if call.errno == errno => {
             let offered = call.offered.map(|names| format!("; offered: {names}"));
-            format!(": {} ({errno}){}", call.text, offered.unwrap_or_default())
+            format!(": {} ({name}){}", call.text, offered.unwrap_or_default())
         }
-        None if hashed && errno == BpfErrno::EINVAL => format!(
-            ": opts_data is not what opts_insn was made for, its SHA-256 is another ({errno})"
+        None if hashed && errno == errno::EINVAL => format!(
+            ": opts_data is not what opts_insn was made for, its SHA-256 is another ({name})"
         ),
-        _ => format!(", though no call of it did ({errno})"),
+        _ => format!(", though no call of it did ({name})"),
     };
     Err(BpfError::new(format!("the skeleton's loader failed{why}")))
 }

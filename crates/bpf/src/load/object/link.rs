@@ -115,16 +115,14 @@ impl<'p> Linker<'p> {
                 point(insn, slot, target);
             }
         }
-        let relocated = body.relocated.iter().map(|(slot, field)| Relocated {
-            slot: small(start.saturating_add(*slot)),
-            field: field.clone(),
-        });
-        program.relocated.extend(relocated);
-        let poisoned = body.poisoned.iter().map(|(slot, reason)| Poisoned {
-            slot: small(start.saturating_add(*slot)),
-            reason: reason.clone(),
-        });
-        program.poisoned.extend(poisoned);
+        for (slot, field) in &body.relocated {
+            let (slot, field) = (small(start.saturating_add(*slot)), field.clone());
+            program.relocated.push(Relocated { slot, field });
+        }
+        for (slot, reason) in &body.poisoned {
+            let (slot, reason) = (small(start.saturating_add(*slot)), reason.clone());
+            program.poisoned.push(Poisoned { slot, reason });
+        }
     }
 
     /// Returns the index of the kfunc that a symbol declares with so many

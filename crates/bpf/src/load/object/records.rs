@@ -111,15 +111,12 @@ impl<'a> Lines<'a> {
         let Some(btf) = self.btf else {
             return Vec::new();
         };
-        let mut lines = Vec::<SourceLine>::new();
-        for record in self.records.about(function) {
+        let slot = |record: &LineInfo| {
             let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(function.start);
-            let slot = base.saturating_add(small(size(slot)));
-            let line = texts.source_line(btf, slot, record);
-            lines.pop_if(|last| last.slot == slot);
-            lines.push(line);
-        }
-        lines
+            base.saturating_add(small(size(slot)))
+        };
+        let records = self.records.about(function).iter();
+        texts.lines(btf, records.map(|record| (slot(record), record)))
     }
 
     /// Returns where slot `slot` of `function` is.

@@ -3,9 +3,10 @@
 //!
 //! Spec: Linux `include/uapi/linux/bpf.h`.
 
-use super::call_error::{BpfErrno, CallError};
+use super::call_error::CallError;
 use crate::BpfError;
 use crate::bounds::{before_nul, rest, size};
+use crate::guest::errno;
 use crate::guest::memory::{Access, Memory};
 
 /// Bytes of an attr that any command here reads.
@@ -117,7 +118,7 @@ pub(super) fn array(
 ) -> Result<Vec<u8>, CallError> {
     if len > limit {
         let text = format!("{command}, {field}: {len} bytes, at most {limit} are taken");
-        return Err(CallError::new(BpfErrno::E2BIG, text));
+        return Err(CallError::new(errno::E2BIG, text));
     }
     if len == 0 {
         return Ok(Vec::new());

@@ -104,13 +104,13 @@ impl Host for Kernel<'_> {
             _ => self.find_symbol(args, memory),
         };
         Ok(result.unwrap_or_else(|error| {
-            let errno = u64::from(error.errno.0);
+            let errno = error.errno;
             tracing::debug!("a call of the skeleton's loader failed: {}", error.text);
             // The answer to closing is no result of a loader.
             if helper != loader::SYS_CLOSE {
                 self.refused = Some(error);
             }
-            errno.wrapping_neg()
+            errno
         }))
     }
 
@@ -212,13 +212,10 @@ impl<'a> Kernel<'a> {
     /// `bpf_sys_close(fd)`.
     fn close(&mut self, [fd, ..]: [u64; 5]) -> Result<u64, CallError> {
         let fd = low(fd);
-        match self.descriptors.remove(&fd) {
-            Some(_) => Ok(0),
-            None => {
-                let expected = "anything that is open";
-                Err(CallError::descriptor("bpf_sys_close", "fd", expected, fd))
-            }
-        }
+        let open = self.descriptors.remove(&fd);
+        let expected = "anything that is open";
+        let closed = || CallError::descriptor("bpf_sys_close", "fd", expected, fd);
+        open.map(|_| 0).ok_or_else(closed)
     }
 
     /// `bpf_btf_find_by_name_kind(name, name_sz, kind, flags)`: returns an id

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::attr::Attr;
-use super::call_error::{BpfErrno, CallError, check_count};
+use super::call_error::{CallError, check_count};
 use super::kernel::{Descriptor, Kernel, Loaded, Made};
 use crate::bounds::wide;
 use crate::btf::{Btf, MAX_BTF_BYTES, Texts};
 use crate::costs::looked;
+use crate::guest::errno;
 use crate::guest::memory::Memory;
 use crate::load::definition::Definition;
 use crate::load::limits::{MAX_INITIAL_BYTES, MAX_MAPS, MAX_TYPES_LOADED};
@@ -62,7 +63,7 @@ impl Kernel<'_> {
         };
         if made.frozen {
             let text = format!("map {} is frozen", made.map.name);
-            return Err(CallError::new(BpfErrno::EPERM, text));
+            return Err(CallError::new(errno::EPERM, text));
         }
         if made.map.kind != MapKind::Array {
             return Err(attr.refuse("map_fd", "an array: only their values are set", attr.u64(0)));

@@ -237,14 +237,8 @@ fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, C
 fn source_lines(mut records: Vec<LineInfo>, types: &mut Loaded, slots: usize) -> Vec<SourceLine> {
     records.retain(|record| size(record.insn_off) < slots);
     records.sort_by_key(|record| record.insn_off);
-    let Loaded { btf, texts } = types;
-    let mut lines = Vec::<SourceLine>::new();
-    for record in &records {
-        // Of several records for one instruction the last holds.
-        lines.pop_if(|last| last.slot == record.insn_off);
-        lines.push(texts.source_line(btf, record.insn_off, record));
-    }
-    lines
+    let records = records.iter().map(|record| (record.insn_off, record));
+    types.texts.lines(&types.btf, records)
 }
 
 /// Applies the CO-RE records, as the kernel does: the loader program leaves
