@@ -38,6 +38,7 @@ impl Default for Meter {
 
 /// Draws `cost` from `insns`. Returns whether there were so many; if not, none
 /// is left, and a program ends at its next instruction.
+#[inline]
 pub fn pay(insns: &mut u64, cost: u64) -> bool {
     let is_paid = *insns >= cost;
     *insns = insns.saturating_sub(cost);
