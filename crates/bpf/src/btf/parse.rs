@@ -277,6 +277,7 @@ impl<'a> Cursor<'a> {
         rest(self.data, self.at)
     }
 
+    #[inline]
     pub(super) fn u32(&mut self) -> Result<u32, BpfError> {
         let Some(bytes) = self.rest().first_chunk() else {
             return Err(self.truncated(4));
@@ -285,7 +286,7 @@ impl<'a> Cursor<'a> {
         Ok(u32::from_le_bytes(*bytes))
     }
 
-    /// Reads `N` words.
+    #[inline]
     pub(super) fn words<const N: usize>(&mut self) -> Result<[u32; N], BpfError> {
         let mut words = [0; N];
         for word in &mut words {
