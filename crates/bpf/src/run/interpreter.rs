@@ -6,7 +6,6 @@ use super::alu::{
 use super::calls::{Callee, no_function};
 use super::watch::Pending;
 use crate::BpfError;
-use crate::costs::pay;
 use crate::guest::machine::{FRAMES, Machine, STACK};
 use crate::ops::Op;
 
@@ -121,7 +120,7 @@ impl Machine<'_> {
                         Some(bytes) => bytes,
                         None => {
                             let bytes = attempt!(self.memory.load(addr));
-                            pay(&mut left, self.memory.account.take_work());
+                            left = left.saturating_sub(self.memory.account.take_work());
                             bytes
                         }
                     }
@@ -135,7 +134,7 @@ impl Machine<'_> {
                         Some(place) => *place = bytes,
                         None => {
                             attempt!(self.memory.write(addr, &bytes));
-                            pay(&mut left, self.memory.account.take_work());
+                            left = left.saturating_sub(self.memory.account.take_work());
                         }
                     }
                 }};
