@@ -16,6 +16,23 @@ pub(crate) enum Field {
 }
 
 impl Field {
+    const ALL: [Self; 4] = [
+        Self::Destination,
+        Self::Source,
+        Self::Offset,
+        Self::Immediate,
+    ];
+
+    /// Returns the first of `fields`, a bit each, that is not zero in `insn`.
+    pub(crate) fn set_among(fields: u8, insn: Insn) -> Option<Self> {
+        let set = u8::from(insn.dst != 0)
+            | u8::from(insn.src != 0) << 1
+            | u8::from(insn.off != 0) << 2
+            | u8::from(insn.imm != 0) << 3;
+        let first = (set & fields).trailing_zeros();
+        Self::ALL.get(usize::try_from(first).ok()?).copied()
+    }
+
     /// Returns the word for it in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -72,19 +89,48 @@ pub(crate) struct Operation {
     when: &'static [(Field, i64)],
     pub(crate) op: Op,
     pub(crate) kind: Kind,
+    /// The fields that must be zero, a bit each in the order of [`Field`].
+    pub(crate) reserved: u8,
     pub(crate) text: &'static str,
 }
+
+/// Returns [`Operation::reserved`].
+const fn reserved(kind: Kind, code: u8) -> u8 {
+    match kind {
+        Kind::Load => IMMEDIATE,
+        Kind::Binary | Kind::Jump if code & 0x08 != 0 => IMMEDIATE,
+        Kind::StoreX => IMMEDIATE,
+        Kind::Binary | Kind::Jump | Kind::StoreK => SOURCE,
+        Kind::Negate => SOURCE | OFFSET | IMMEDIATE,
+        Kind::Swap | Kind::CallX => SOURCE | OFFSET,
+        Kind::Goto => DESTINATION | SOURCE | IMMEDIATE,
+        Kind::GotoFar => DESTINATION | SOURCE | OFFSET,
+        Kind::Call => DESTINATION | OFFSET,
+        Kind::Exit => DESTINATION | SOURCE | OFFSET | IMMEDIATE,
+        Kind::Wide => OFFSET,
+        Kind::Atomic => 0,
+    }
+}
+
+const DESTINATION: u8 = 1;
+const SOURCE: u8 = 1 << 1;
+const OFFSET: u8 = 1 << 2;
+const IMMEDIATE: u8 = 1 << 3;
 
 impl Operation {
     /// Returns the operation of `insn`; other fields of it may have values that
     /// are reserved.
+    #[inline]
     pub(crate) fn of(insn: Insn) -> Option<&'static Self> {
-        let first = FIRST.get(usize::from(insn.code)).copied()?;
-        let mut rows = OPERATIONS.get(first.into()..)?.iter();
-        rows.find(|row| {
-            let mut when = row.when.iter();
-            row.code == insn.code && when.all(|&(field, value)| field.of(insn) == value)
-        })
+        let mut row = usize::from(*FIRST.get(usize::from(insn.code))?);
+        loop {
+            let operation = OPERATIONS.get(row)?;
+            let mut when = operation.when.iter();
+            if operation.code == insn.code && when.all(|&(field, value)| field.of(insn) == value) {
+                return Some(operation);
+            }
+            row += 1;
+        }
     }
 
     /// Returns whether other fields than the opcode select it.
@@ -137,7 +183,7 @@ impl Op {
 }
 
 /// The first row of each opcode; behind the table for one that has none.
-const FIRST: [u8; 256] = {
+static FIRST: [u8; 256] = {
     let mut first = [u8::MAX; 256];
     let mut row = OPERATIONS.len();
     while row > 0 {
@@ -159,12 +205,13 @@ macro_rules! operations {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Op { $($op,)* $($k, $x, $k32, $x32,)* }
 
-        const OPERATIONS: &[Operation] = &[
+        static OPERATIONS: &[Operation] = &[
             $(Operation {
                 code: $code,
                 when: &[$($((Field::$field, $value)),+)?],
                 op: Op::$op,
                 kind: Kind::$kind,
+                reserved: reserved(Kind::$kind, $code),
                 text: $text,
             },)*
             $(form(Kind::$kind4, $code4, 0, &[$((Field::$field4, $value4))?], Op::$k, $text4),
@@ -197,6 +244,7 @@ const fn form(
         when,
         op,
         kind,
+        reserved: reserved(kind, code),
         text,
     }
 }

@@ -34,19 +34,22 @@ pub(super) struct Decoded {
 }
 
 /// Decodes `insn`; `next` is the slot behind it.
+#[inline]
 pub(super) fn decode(insn: Insn, next: Option<Insn>) -> Result<Decoded, BpfError> {
     // The source of a call or lddw says which kind it is.
-    let source = (!matches!(insn.code, CALL | LDDW)).then_some(insn.src);
-    let registers = [Some(insn.dst), source].into_iter().flatten();
-    if let Some(number) = registers.max().filter(|&number| number > 10) {
+    let number = match insn.code {
+        CALL | LDDW => insn.dst,
+        _ => insn.dst.max(insn.src),
+    };
+    if number > 10 {
         return Err(BpfError::new(format!(
             "register r{number} does not exist; r10 is the last"
         )));
     }
     let operation = Operation::of(insn).ok_or_else(|| packet_or_unknown(insn.code))?;
     check_offset(insn, operation)?;
-    for field in reserved(operation) {
-        zero(insn, field.name(), field.of(insn))?;
+    if let Some(reserved) = Field::set_among(operation.reserved, insn) {
+        return Err(field(insn, reserved.name(), "0", reserved.of(insn)));
     }
     let writes = matches!(operation.kind, Kind::Binary | Kind::Negate | Kind::Swap);
     if writes || matches!(operation.kind, Kind::Load | Kind::Wide) {
@@ -106,31 +109,8 @@ fn packet_or_unknown(code: u8) -> BpfError {
     })
 }
 
-/// Returns the fields that must be zero.
-fn reserved(operation: &Operation) -> &'static [Field] {
-    use Field::{Destination, Immediate, Offset, Source};
-    match operation.kind {
-        Kind::Load => &[Immediate],
-        // The operand that the opcode does not take.
-        Kind::Binary | Kind::Jump | Kind::StoreK | Kind::StoreX => {
-            if operation.takes_register() {
-                &[Immediate]
-            } else {
-                &[Source]
-            }
-        }
-        Kind::Negate => &[Source, Offset, Immediate],
-        Kind::Swap | Kind::CallX => &[Source, Offset],
-        Kind::Goto => &[Destination, Source, Immediate],
-        Kind::GotoFar => &[Destination, Source, Offset],
-        Kind::Call => &[Destination, Offset],
-        Kind::Exit => &[Destination, Source, Offset, Immediate],
-        Kind::Wide => &[Offset],
-        Kind::Atomic => &[],
-    }
-}
-
 /// Checks the offset of arithmetic, which may select another operation.
+#[inline]
 fn check_offset(insn: Insn, operation: &Operation) -> Result<(), BpfError> {
     if operation.kind != Kind::Binary || operation.is_selected() || insn.off == 0 {
         return Ok(());
@@ -219,6 +199,7 @@ fn field(insn: Insn, field: &'static str, expected: &'static str, found: i64) ->
     ))
 }
 
+#[inline]
 fn writable(register: u8) -> Result<(), BpfError> {
     if register == 10 {
         Err(BpfError::new("r10, the frame pointer, is read-only"))
