@@ -14,7 +14,6 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use crate::bounds::small;
 use crate::helper_names::linux_name;
@@ -47,19 +46,16 @@ pub fn disassemble(parser: &Parser, program: &Program) -> Vec<Line> {
         parser,
         labels: &labels,
     };
-    let mut lines = Vec::new();
-    for (slot, code) in instructions(program) {
-        let next = code.get(1).copied();
-        let Some(insn) = code.first() else { continue };
-        lines.push(Line {
+    let lines = instructions(program).filter_map(|(slot, code)| {
+        Some(Line {
             slot,
             code: code.to_vec(),
             label: labels.get(&i64::from(slot)).cloned(),
-            text: writer.text(slot, *insn, next),
+            text: writer.text(slot, *code.first()?, code.get(1).copied()),
             note: notes.get(&slot).cloned(),
-        });
-    }
-    lines
+        })
+    });
+    lines.collect()
 }
 
 /// Returns each instruction with its slot; a wide one has both of its slots.
@@ -158,9 +154,9 @@ impl Writer<'_> {
                 }
                 Kind::Goto => format!("goto {}", self.label(slot, insn.off.into())),
                 Kind::GotoFar => format!("goto {}", self.label(slot, insn.imm.into())),
-                Kind::Load => format!("{dst} = *({text} *)({})", At(insn.src, insn.off)),
+                Kind::Load => format!("{dst} = *({text} *)({})", at(insn.src, insn.off)),
                 Kind::StoreK | Kind::StoreX => {
-                    format!("*({text} *)({}) = {operand}", At(insn.dst, insn.off))
+                    format!("*({text} *)({}) = {operand}", at(insn.dst, insn.off))
                 }
                 Kind::Atomic => atomic(insn, operation)?,
                 Kind::Call => self.call(slot, insn, operation.op)?,
@@ -226,7 +222,7 @@ fn nth<T>(all: &[T], index: i32) -> Option<&T> {
 
 fn atomic(insn: Insn, operation: &Operation) -> Option<String> {
     let (ty, bits) = (operation.text, u32::from(operation.access_len()) * 8);
-    let (place, src) = (At(insn.dst, insn.off), format!("r{}", insn.src));
+    let (place, src) = (at(insn.dst, insn.off), format!("r{}", insn.src));
     let (sign, name) = match insn.imm & 0xf0 {
         0x00 => ("+", "add"),
         0x40 => ("|", "or"),
@@ -252,29 +248,16 @@ fn operands(insn: Insn, operation: &Operation) -> (String, String) {
     let operand = if operation.takes_register() {
         register(insn.src)
     } else {
-        Imm(insn.imm.into()).to_string()
+        let sign = if insn.imm < 0 { "-" } else { "" };
+        format!("{sign}{:#x}", insn.imm.unsigned_abs())
     };
     (register(insn.dst), operand)
 }
 
-/// A number with its sign.
-struct Imm(i64);
-
-impl fmt::Display for Imm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        write!(f, "{sign}{:#x}", self.0.unsigned_abs())
-    }
-}
-
-/// A place in memory: a register and an offset.
-struct At(u8, i16);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.1 < 0 { '-' } else { '+' };
-        write!(f, "r{} {sign} {:#x}", self.0, self.1.unsigned_abs())
-    }
+/// Returns a place in memory as text: a register and an offset.
+fn at(register: u8, offset: i16) -> String {
+    let sign = if offset < 0 { '-' } else { '+' };
+    format!("r{register} {sign} {:#x}", offset.unsigned_abs())
 }
 
 /// Returns the parameters that a prototype of [`crate::HELPERS`] names, such as
@@ -315,7 +298,7 @@ const ARGUMENTS: usize = 5;
 mod tests {
     use super::*;
     use crate::{Kfunc, Map};
-    use expect_test::{Expect, expect};
+    use expect_test::expect;
 
     fn lines(code: &[(u8, u8, u8, i16, i32)]) -> Vec<Line> {
         let parser = Parser {
@@ -328,18 +311,6 @@ mod tests {
             }],
         };
         disassemble(&parser, &parser.programs[0])
-    }
-
-    fn check(code: &[(u8, u8, u8, i16, i32)], expected: Expect) {
-        let lines = lines(code);
-        let lines = lines.iter().map(|line| {
-            let label = line
-                .label
-                .as_ref()
-                .map_or_else(String::new, |l| l.clone() + ": ");
-            format!("{} {label}{}\n", line.slot, line.text)
-        });
-        expected.assert_eq(&lines.collect::<String>());
     }
 
     /// A row for each upper half of an opcode: `i` is listed as an instruction,
@@ -385,88 +356,67 @@ mod tests {
     }
 
     #[test]
-    fn lists_arithmetic_as_assignments() {
-        check(
-            &[
-                (0x07, 1, 0, 0, -5),
-                (0x0c, 1, 2, 0, 0),
-                (0x3f, 3, 4, 1, 0),
-                (0xbf, 3, 4, 8, 0),
-                (0x87, 3, 0, 0, 0),
-                (0xdc, 3, 0, 0, 32),
-                (0xc4, 3, 0, 0, 31),
-                (0xe7, 3, 0, 0, 31),
-            ],
-            expect![[r#"
-                0 main: r1 += -0x5
-                1 w1 += w2
-                2 r3 s/= r4
-                3 r3 = (s8)r4
-                4 r3 = -r3
-                5 r3 = be32 r3
-                6 w3 s>>= 0x1f
-                7 (no instruction: opcode 0xe7)
-            "#]],
-        );
-    }
-
-    #[test]
-    fn lists_memory_with_its_type() {
-        check(
-            &[
-                (0x61, 1, 10, -8, 0),
-                (0x91, 1, 2, 16, 0),
-                (0x7a, 1, 0, 8, -1),
-                (0x73, 1, 2, 0, 0),
-                (0xdb, 1, 2, 0, 0x00),
+    fn lists_arithmetic_as_assignments_and_memory_with_its_type() {
+        for (code, text) in [
+            ((0x07, 1, 0, 0, -5), "r1 += -0x5"),
+            ((0x0c, 1, 2, 0, 0), "w1 += w2"),
+            ((0x3f, 3, 4, 1, 0), "r3 s/= r4"),
+            ((0xbf, 3, 4, 8, 0), "r3 = (s8)r4"),
+            ((0x87, 3, 0, 0, 0), "r3 = -r3"),
+            ((0xdc, 3, 0, 0, 32), "r3 = be32 r3"),
+            ((0xc4, 3, 0, 0, 31), "w3 s>>= 0x1f"),
+            ((0xe7, 3, 0, 0, 31), "(no instruction: opcode 0xe7)"),
+            ((0x61, 1, 10, -8, 0), "r1 = *(u32 *)(r10 - 0x8)"),
+            ((0x91, 1, 2, 16, 0), "r1 = *(s8 *)(r2 + 0x10)"),
+            ((0x7a, 1, 0, 8, -1), "*(u64 *)(r1 + 0x8) = -0x1"),
+            ((0x73, 1, 2, 0, 0), "*(u8 *)(r1 + 0x0) = r2"),
+            ((0xdb, 1, 2, 0, 0x00), "lock *(u64 *)(r1 + 0x0) += r2"),
+            (
                 (0xdb, 1, 2, 0, 0x01),
-                (0xc3, 1, 2, 0, 0xf1),
-                (0xc3, 1, 2, 0, 0xe1),
-            ],
-            expect![[r#"
-                0 main: r1 = *(u32 *)(r10 - 0x8)
-                1 r1 = *(s8 *)(r2 + 0x10)
-                2 *(u64 *)(r1 + 0x8) = -0x1
-                3 *(u8 *)(r1 + 0x0) = r2
-                4 lock *(u64 *)(r1 + 0x0) += r2
-                5 r2 = atomic_fetch_add((u64 *)(r1 + 0x0), r2)
-                6 r0 = cmpxchg_32(r1 + 0x0, r0, r2)
-                7 r2 = xchg_32(r1 + 0x0, r2)
-            "#]],
-        );
+                "r2 = atomic_fetch_add((u64 *)(r1 + 0x0), r2)",
+            ),
+            ((0xc3, 1, 2, 0, 0xf1), "r0 = cmpxchg_32(r1 + 0x0, r0, r2)"),
+            ((0xc3, 1, 2, 0, 0xe1), "r2 = xchg_32(r1 + 0x0, r2)"),
+        ] {
+            assert_eq!(lines(&[code])[0].text, text);
+        }
     }
 
     #[test]
     fn lists_jumps_and_calls_by_name() {
-        check(
-            &[
-                (0x18, 1, 6, 0, 0),
-                (0, 0, 0, 0, 4),
-                (0x18, 2, 0, 0, -1),
-                (0, 0, 0, 0, 1),
-                (0x65, 1, 0, 1, 7),
-                (0x85, 0, 0, 0, 113),
-                (0x85, 0, 2, 0, 0),
-                (0x85, 0, 1, 0, -8),
-                (0x1e, 1, 2, -5, 0),
-                (0x05, 0, 0, 40, 0),
-                (0x8d, 3, 0, 0, 0),
-                (0x8d, 0, 0, 0, 300),
-                (0x95, 0, 0, 0, 0),
-            ],
-            expect![[r#"
-                0 main: r1 = .rodata + 0x4 ll
-                2 r2 = 0x1ffffffff ll
-                4 L1: if r1 s> 0x7 goto L2
-                5 call bpf_probe_read_kernel#113
-                6 L2: call bpf_decompress
-                7 call main
-                8 if w1 == w2 goto L1
-                9 goto insn 50
-                10 callx r3
-                11 callx r300
-                12 exit
-            "#]],
-        );
+        let lines = lines(&[
+            (0x18, 1, 6, 0, 0),
+            (0, 0, 0, 0, 4),
+            (0x18, 2, 0, 0, -1),
+            (0, 0, 0, 0, 1),
+            (0x65, 1, 0, 1, 7),
+            (0x85, 0, 0, 0, 113),
+            (0x85, 0, 2, 0, 0),
+            (0x85, 0, 1, 0, -8),
+            (0x1e, 1, 2, -5, 0),
+            (0x05, 0, 0, 40, 0),
+            (0x8d, 3, 0, 0, 0),
+            (0x8d, 0, 0, 0, 300),
+            (0x95, 0, 0, 0, 0),
+        ]);
+        let lines = lines.iter().map(|line| {
+            let label = line.label.as_ref();
+            let label = label.map_or_else(String::new, |label| format!("{label}: "));
+            format!("{} {label}{}\n", line.slot, line.text)
+        });
+        expect![[r#"
+            0 main: r1 = .rodata + 0x4 ll
+            2 r2 = 0x1ffffffff ll
+            4 L1: if r1 s> 0x7 goto L2
+            5 call bpf_probe_read_kernel#113
+            6 L2: call bpf_decompress
+            7 call main
+            8 if w1 == w2 goto L1
+            9 goto insn 50
+            10 callx r3
+            11 callx r300
+            12 exit
+        "#]]
+        .assert_eq(&lines.collect::<String>());
     }
 }
