@@ -56,7 +56,7 @@ pub mod call {
 impl Insn {
     /// Returns the slot that 8 bytes of a little-endian object encode.
     #[must_use]
-    pub fn from_le_bytes(bytes: [u8; 8]) -> Self {
+    pub const fn from_le_bytes(bytes: [u8; 8]) -> Self {
         let [code, regs, off0, off1, imm @ ..] = bytes;
         Self {
             code,
