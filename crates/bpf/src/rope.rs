@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::bounds::size;
+
 /// Names one [`Source`] among those of an unfolding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u32);
@@ -39,12 +41,9 @@ impl Source for Bytes {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).map_err(|_too_far| io::ErrorKind::UnexpectedEof)?;
-        let end = start
-            .checked_add(buf.len())
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        let bytes = self.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
-        buf.copy_from_slice(bytes);
+        let rest = self.get(size(offset)..);
+        let bytes = rest.and_then(|rest| rest.get(..buf.len()));
+        buf.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 }
@@ -289,19 +288,14 @@ impl Rope {
     fn cut(&self, range: Range<u64>) -> impl Iterator<Item = (&Piece, Range<u64>)> {
         let Range { start, end } = range;
         let first = self.ends.partition_point(|&piece_end| piece_end <= start);
-        self.pieces
-            .iter()
-            .zip(&self.ends)
-            .skip(first)
-            .map_while(move |(piece, &piece_end)| {
-                let piece_start = piece_end - piece.len();
-                (piece_start < end).then(|| {
-                    (
-                        piece,
-                        start.max(piece_start) - piece_start..end.min(piece_end) - piece_start,
-                    )
-                })
+        let pieces = self.pieces.iter().zip(&self.ends).skip(first);
+        pieces.map_while(move |(piece, &piece_end)| {
+            let piece_start = piece_end - piece.len();
+            (piece_start < end).then(|| {
+                let part = start.max(piece_start) - piece_start..end.min(piece_end) - piece_start;
+                (piece, part)
             })
+        })
     }
 }
 
@@ -331,19 +325,15 @@ mod tests {
 
     fn sample() -> Rope {
         let source: Arc<dyn Source> = Arc::new(Bytes::from_static(b"0123456789"));
-        let mut rope = Rope::new();
-        rope.push(Piece::Source {
+        let span = |range| Piece::Source {
             id: SourceId(1),
             source: Arc::clone(&source),
-            range: 2..5,
-        });
+            range,
+        };
+        let mut rope = Rope::from(span(2..5));
         rope.push(Piece::Zeros(2));
         rope.push(Piece::Memory(Bytes::from_static(b"abc")));
-        rope.push(Piece::Source {
-            id: SourceId(1),
-            source,
-            range: 7..9,
-        });
+        rope.push(span(7..9));
         rope
     }
 
