@@ -71,18 +71,12 @@ impl fmt::Display for Gone {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            access,
-            len,
-            addr,
-            region,
-            why,
-        } = self;
-        let unit = if *len == 1 { "byte" } else { "bytes" };
-        write!(f, "{access} of {len} {unit} at ")?;
+        let (len, addr, region) = (self.len, self.addr, &self.region);
+        let unit = if len == 1 { "byte" } else { "bytes" };
+        write!(f, "{} of {len} {unit} at ", self.access)?;
         // The lower half of an address is an offset.
         let offset = addr & u64::from(u32::MAX);
-        match why {
+        match &self.why {
             Why::NoRegion if addr >> 32 == 0 => {
                 write!(f, "{addr:#x}: no region (a NULL pointer)")
             }

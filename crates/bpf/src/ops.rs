@@ -169,11 +169,6 @@ impl Op {
         OPERATIONS.get(usize::from(self as u8))
     }
 
-    /// Returns whether control never reaches the instruction behind.
-    pub(crate) fn ends_block(self) -> bool {
-        matches!(self, Self::Ja | Self::JaFar | Self::Exit)
-    }
-
     /// Returns whether the offset is a distance to jump.
     pub(crate) fn jumps(self) -> bool {
         self.operation().is_some_and(|operation| {

@@ -63,13 +63,7 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            program,
-            section,
-            function,
-            slot,
-            line,
-        } = self;
+        let (program, section, function) = (&self.program, &self.section, &self.function);
         if let Some(program) = program {
             write!(f, "program {program}, ")?;
         }
@@ -79,8 +73,8 @@ impl fmt::Display for Place {
         if section.is_some() || program.as_ref() != Some(function) {
             write!(f, "function {function}, ")?;
         }
-        write!(f, "insn {slot}")?;
-        match line {
+        write!(f, "insn {}", self.slot)?;
+        match &self.line {
             None => Ok(()),
             Some(line) if line.text.is_empty() => write!(f, " ({}:{})", line.file, line.line),
             Some(line) => write!(f, " ({}:{}: \"{}\")", line.file, line.line, line.text),

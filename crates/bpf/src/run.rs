@@ -60,9 +60,8 @@ impl Vm {
         }
         let maps = Maps::new(parser, &mut memory)?;
         memory.account.settle(meter);
-        let parser = parser.clone();
         Ok(Self {
-            parser,
+            parser: parser.clone(),
             memory,
             maps,
             frames,

@@ -136,9 +136,7 @@ impl Checker<'_> {
 
     /// Checks that the functions divide the code without a gap.
     fn check_functions(&self) -> Result<(), (u32, BpfError)> {
-        let Program {
-            functions, code, ..
-        } = self.program;
+        let (functions, code) = (&self.program.functions, &self.program.code);
         let starts_at_0 = functions.first().is_some_and(|(start, _)| *start == 0);
         let ascends = functions.is_sorted_by(|(one, _), (next, _)| one < next);
         let inside = functions
@@ -158,10 +156,8 @@ impl Checker<'_> {
     /// Returns the slots of each function.
     fn functions(&self) -> impl Iterator<Item = Range<u32>> {
         let starts = self.program.functions.iter().map(|(start, _)| *start);
-        let ends = starts
-            .clone()
-            .skip(1)
-            .chain(std::iter::once(self.program.code.len() as u32));
+        let len = self.program.code.len() as u32;
+        let ends = starts.clone().skip(1).chain([len]);
         starts.zip(ends).map(|(start, end)| start..end)
     }
 
@@ -202,7 +198,7 @@ impl Checker<'_> {
             insns = rest(insns, slots as usize);
         }
         let (slot, op) = last;
-        if op.ends_block() {
+        if matches!(op, Op::Ja | Op::JaFar | Op::Exit) {
             Ok(())
         } else {
             let text = "control falls off the end of the function here; its last insn must be \

@@ -4,7 +4,6 @@
 
 use super::calls::Callee;
 use crate::code::Step;
-use crate::guest::helper::Helper;
 use crate::guest::machine::Machine;
 use crate::guest::memory::{Access, Memory};
 use crate::guest::trace::{self, Touched};
@@ -12,9 +11,7 @@ use crate::ops::Kind;
 
 /// The instruction that is at work, to be reported when it is over.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
-    begun: Option<Begun>,
-}
+pub(super) struct Pending(Option<Begun>);
 
 #[derive(Clone, Copy, Debug)]
 struct Begun {
@@ -28,7 +25,7 @@ struct Begun {
 impl Pending {
     /// Notes that `step` begins at `slot`.
     pub(super) fn begin(&mut self, slot: u32, depth: usize, step: &Step, regs: &[u64; 16]) {
-        self.begun = Some(Begun {
+        self.0 = Some(Begun {
             slot,
             depth,
             regs: *regs,
@@ -42,7 +39,7 @@ impl<'a> Machine<'a> {
     #[cold]
     #[inline(never)]
     pub(super) fn tell_step(&mut self, pending: &mut Pending, regs: &[u64; 16]) {
-        let (Some(begun), Some(tracer)) = (pending.begun.take(), self.host.tracer()) else {
+        let (Some(begun), Some(tracer)) = (pending.0.take(), self.host.tracer()) else {
             return;
         };
         let changed = (0..).zip(begun.regs.iter().zip(regs));
@@ -98,9 +95,8 @@ impl<'a> Machine<'a> {
     fn named(&self, callee: Callee) -> Option<trace::Callee<'a>> {
         match callee {
             Callee::Helper(index) => {
-                let &Helper {
-                    name, prototype, ..
-                } = self.helpers.get(index as usize)?;
+                let helper = self.helpers.get(index as usize)?;
+                let (name, prototype) = (helper.name, helper.prototype);
                 Some(trace::Callee::Helper { name, prototype })
             }
             Callee::Kfunc(index) => self.kfuncs.get(index as usize).map(trace::Callee::Kfunc),
