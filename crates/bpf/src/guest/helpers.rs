@@ -26,6 +26,7 @@ mod text;
 pub(crate) use self::loader::LOADER_HELPERS;
 pub use self::refused::{REFUSED, Refused};
 pub(crate) use self::refused::{why_no_kfunc, why_not};
+use self::text::{MAX_TEXT, Wanted};
 use super::helper::{Helper, functions};
 use super::machine::Lock;
 
@@ -67,8 +68,10 @@ pub const HELPERS: &[Helper] = &functions! {
         "nobody reads it: takes room and drops the data" ring::output;
     131 bpf_ringbuf_reserve "void *(map, u64 size, u64 flags)"
         "the size need not be constant; room is never given back" ring::reserve;
-    132 bpf_ringbuf_submit "void (void *record, u64 flags)" "" ring::submit;
-    133 bpf_ringbuf_discard "void (void *record, u64 flags)" "" ring::discard;
+    132 bpf_ringbuf_submit "void (void *record, u64 flags)" ""
+        |machine, args| ring::end(machine, args, "submitted");
+    133 bpf_ringbuf_discard "void (void *record, u64 flags)" ""
+        |machine, args| ring::end(machine, args, "discarded");
     134 bpf_ringbuf_query "u64 (map, u64 flags)" "all that was reserved is yet to be read"
         ring::query;
     148 bpf_copy_from_user "long (void *dst, u32 size, const void *user_ptr)"
@@ -94,9 +97,9 @@ pub const HELPERS: &[Helper] = &functions! {
     198 bpf_ringbuf_reserve_dynptr "long (map, u32 size, u64 flags, struct bpf_dynptr *ptr)" ""
         dynptr::reserve;
     199 bpf_ringbuf_submit_dynptr "void (struct bpf_dynptr *ptr, u64 flags)" ""
-        |machine, args| dynptr::end(machine, args, ring::submit);
+        |machine, args| dynptr::end(machine, args, "submitted");
     200 bpf_ringbuf_discard_dynptr "void (struct bpf_dynptr *ptr, u64 flags)" ""
-        |machine, args| dynptr::end(machine, args, ring::discard);
+        |machine, args| dynptr::end(machine, args, "discarded");
     201 bpf_dynptr_read "long (void *dst, u64 len, dynptr *src, u64 offset, u64 flags)" ""
         dynptr::read;
     202 bpf_dynptr_write "long (dynptr *dst, u64 offset, void *src, u64 len, u64 flags)" ""
@@ -132,17 +135,25 @@ pub const KFUNCS: &[Helper] = &functions! {
     0 bpf_dynptr_memset "int (struct bpf_dynptr *p, u32 offset, u32 size, u8 val)" ""
         dynptr::fill;
     0 bpf_strcmp "int (const char *s1, const char *s2)" "" text::strcmp;
-    0 bpf_strchr "int (const char *s, char c)" "" text::strchr;
-    0 bpf_strchrnul "int (const char *s, char c)" "" text::strchrnul;
-    0 bpf_strnchr "int (const char *s, size_t count, char c)" "" text::strnchr;
-    0 bpf_strrchr "int (const char *s, int c)" "" text::strrchr;
-    0 bpf_strlen "int (const char *s)" "" text::strlen;
+    0 bpf_strchr "int (const char *s, char c)" ""
+        |machine, [text, byte, ..]| text::find_byte(machine, [text, MAX_TEXT, byte], Wanted::First);
+    0 bpf_strchrnul "int (const char *s, char c)" ""
+        |machine, [text, byte, ..]| {
+            text::find_byte(machine, [text, MAX_TEXT, byte], Wanted::FirstOrNul)
+        };
+    0 bpf_strnchr "int (const char *s, size_t count, char c)" ""
+        |machine, [text, max, byte, ..]| text::find_byte(machine, [text, max, byte], Wanted::First);
+    0 bpf_strrchr "int (const char *s, int c)" ""
+        |machine, [text, byte, ..]| text::find_byte(machine, [text, MAX_TEXT, byte], Wanted::Last);
+    0 bpf_strlen "int (const char *s)" ""
+        |machine, [text, ..]| text::strnlen(machine, [text, MAX_TEXT, 0, 0, 0]);
     0 bpf_strnlen "int (const char *s, size_t count)" "" text::strnlen;
     0 bpf_strspn "int (const char *s, const char *accept)" ""
         |machine, [text, accept, ..]| text::span(machine, text, accept, true);
     0 bpf_strcspn "int (const char *s, const char *reject)" ""
         |machine, [text, reject, ..]| text::span(machine, text, reject, false);
-    0 bpf_strstr "int (const char *s1, const char *s2)" "" text::strstr;
+    0 bpf_strstr "int (const char *s1, const char *s2)" ""
+        |machine, [text, part, ..]| text::strnstr(machine, [text, part, MAX_TEXT, 0, 0]);
     0 bpf_strnstr "int (const char *s1, const char *s2, size_t len)" "" text::strnstr;
     0 bpf_rcu_read_lock "void (void)" "nothing runs beside a parser: only counted"
         |machine, _| machine.lock(Lock::Rcu);

@@ -26,12 +26,6 @@ pub(crate) fn array_len(map: &Map) -> u64 {
         + u64::from(map.value_size)
 }
 
-/// Returns how many bytes ring buffer `map` has: its size rounded up to a power
-/// of two, at least a page.
-fn ring_len(map: &Map) -> u64 {
-    u64::from(map.max_entries).next_power_of_two().max(4096)
-}
-
 /// The maps of a parser, by their number.
 #[derive(Debug, Default)]
 pub(crate) struct Maps {
@@ -189,7 +183,8 @@ impl Live {
         let name: Arc<str> = map.name.as_str().into();
         let contents = match map.kind {
             MapKind::RingBuffer => Contents::Ring(Ring {
-                size: ring_len(map),
+                // Rounded up to a power of two, at least a page.
+                size: u64::from(map.max_entries).next_power_of_two().max(4096),
                 used: 0,
             }),
             MapKind::Queue | MapKind::Stack => Contents::Queue(VecDeque::new()),

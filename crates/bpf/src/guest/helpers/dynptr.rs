@@ -90,18 +90,14 @@ pub(super) fn reserve(machine: &mut Machine<'_>, [map, len, flags, ptr, _]: [u64
 
 /// `bpf_ringbuf_submit_dynptr(ptr, flags)` and `bpf_ringbuf_discard_dynptr`: gives
 /// the record back; a reserve that failed left none.
-pub(super) fn end(
-    machine: &mut Machine<'_>,
-    [ptr, ..]: [u64; 5],
-    release: fn(&mut Machine<'_>, [u64; 5]) -> Answer,
-) -> Answer {
+pub(super) fn end(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5], how: &'static str) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;
     if dynptr.data == 0 {
         return Ok(0);
     }
     // An adjusted one begins inside its record.
     let record = dynptr.data & !u64::from(u32::MAX);
-    release(machine, [record, 0, 0, 0, 0])?;
+    ring::end(machine, [record, 0, 0, 0, 0], how)?;
     Dynptr::NULL.store(machine, ptr)?;
     Ok(0)
 }
@@ -234,10 +230,8 @@ pub(super) fn fill(machine: &mut Machine<'_>, [ptr, offset, len, value, _]: [u64
     let Some(at) = dynptr.slice(low(offset), len) else {
         return Ok(errno::E2BIG);
     };
-    if value as u8 == 0 {
-        if len != 0 {
-            machine.memory.zero(at, len)?;
-        }
+    if value as u8 == 0 && len != 0 {
+        machine.memory.zero(at, len)?;
         return Ok(0);
     }
     let bytes = [value as u8; FILL as usize];

@@ -120,13 +120,8 @@ pub(super) fn iter_new(machine: &mut Machine<'_>, [it, start, end, ..]: [u64; 5]
         (Numbers::DONE, errno::E2BIG)
     } else {
         // One before the start: `next` steps first.
-        (
-            Numbers {
-                current: start.wrapping_sub(1),
-                end,
-            },
-            0,
-        )
+        let current = start.wrapping_sub(1);
+        (Numbers { current, end }, 0)
     };
     numbers.store(machine, it)?;
     Ok(answer)

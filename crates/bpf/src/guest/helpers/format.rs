@@ -180,18 +180,14 @@ impl Spec {
 /// The kind of value that a `%` prints.
 #[derive(Debug, PartialEq, Eq)]
 enum Conversion {
-    Number { radix: Radix, wide: bool },
+    /// In the way that the letter says.
+    Number {
+        letter: u8,
+        wide: bool,
+    },
     Pointer,
     Character,
     Text,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Radix {
-    Signed,
-    Unsigned,
-    Hex,
-    UpperHex,
 }
 
 impl Conversion {
@@ -209,14 +205,9 @@ impl Conversion {
     }
 
     fn number(fmt: &[u8], wide: bool) -> Option<(Self, &[u8])> {
-        let (radix, rest) = match fmt {
-            [b'd' | b'i', rest @ ..] => (Radix::Signed, rest),
-            [b'u', rest @ ..] => (Radix::Unsigned, rest),
-            [b'x', rest @ ..] => (Radix::Hex, rest),
-            [b'X', rest @ ..] => (Radix::UpperHex, rest),
-            _ => return None,
-        };
-        Some((Self::Number { radix, wide }, rest))
+        let (&letter, rest) = fmt.split_first()?;
+        let known = matches!(letter, b'd' | b'i' | b'u' | b'x' | b'X');
+        known.then_some((Self::Number { letter, wide }, rest))
     }
 
     fn render(
@@ -229,13 +220,13 @@ impl Conversion {
             Self::Text => return text(machine, arg),
             Self::Character => return Ok(vec![arg as u8]),
             Self::Pointer => format!("{arg:016x}"),
-            Self::Number { radix, wide } => {
+            Self::Number { letter, wide } => {
                 let low = if *wide { arg } else { u64::from(arg as u32) };
-                match radix {
-                    Radix::Unsigned => low.to_string(),
-                    Radix::Hex => format!("{low:x}"),
-                    Radix::UpperHex => format!("{low:X}"),
-                    Radix::Signed => {
+                match letter {
+                    b'u' => low.to_string(),
+                    b'x' => format!("{low:x}"),
+                    b'X' => format!("{low:X}"),
+                    _ => {
                         let value = if *wide {
                             arg as i64
                         } else {

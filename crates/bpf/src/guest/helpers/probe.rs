@@ -12,15 +12,9 @@ const CHUNK: u64 = 256;
 
 /// `bpf_probe_read(dst, size, src)` and `bpf_probe_read_kernel`.
 pub(super) fn read(machine: &mut Machine<'_>, [dst, size, src, ..]: [u64; 5]) -> Answer {
-    let size = u64::from(size as u32);
-    if size == 0 {
-        return Ok(0);
-    }
-    machine.memory.check(Access::Write, dst, size)?;
-    match machine.memory.copy(dst, src, size) {
-        Ok(()) => Ok(0),
-        Err(error) => failed(machine, dst, size, error),
-    }
+    attempt(machine, dst, size, |machine, size| {
+        machine.memory.copy(dst, src, size).map(|()| 0)
+    })
 }
 
 /// `bpf_probe_read_user(dst, size, src)`, its string form, and
@@ -37,15 +31,9 @@ pub(super) fn read_user(machine: &mut Machine<'_>, [dst, size, ..]: [u64; 5]) ->
 /// `bpf_probe_read_str(dst, size, src)` and `bpf_probe_read_kernel_str`:
 /// returns the length with the NUL.
 pub(super) fn read_str(machine: &mut Machine<'_>, [dst, size, src, ..]: [u64; 5]) -> Answer {
-    let size = u64::from(size as u32);
-    if size == 0 {
-        return Ok(0);
-    }
-    machine.memory.check(Access::Write, dst, size)?;
-    match copy_text(machine, dst, size, src) {
-        Ok(len) => Ok(len),
-        Err(error) => failed(machine, dst, size, error),
-    }
+    attempt(machine, dst, size, |machine, size| {
+        copy_text(machine, dst, size, src)
+    })
 }
 
 /// Copies text until its NUL is copied, or until `size` bytes with one are
@@ -71,10 +59,23 @@ fn copy_text(machine: &mut Machine<'_>, dst: u64, size: u64, src: u64) -> Result
     Ok(size)
 }
 
-fn failed(machine: &mut Machine<'_>, dst: u64, size: u64, error: BpfError) -> Answer {
-    if !error.is_bad_address() {
-        return Err(error);
+/// Fills `size` bytes at `dst`, which must be writable, by `read`.
+fn attempt(
+    machine: &mut Machine<'_>,
+    dst: u64,
+    size: u64,
+    read: impl FnOnce(&mut Machine<'_>, u64) -> Answer,
+) -> Answer {
+    let size = u64::from(size as u32);
+    if size == 0 {
+        return Ok(0);
     }
-    machine.memory.zero(dst, size)?;
-    Ok(errno::EFAULT)
+    machine.memory.check(Access::Write, dst, size)?;
+    match read(machine, size) {
+        Err(error) if error.is_bad_address() => {
+            machine.memory.zero(dst, size)?;
+            Ok(errno::EFAULT)
+        }
+        answer => answer,
+    }
 }

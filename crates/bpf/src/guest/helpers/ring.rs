@@ -31,15 +31,9 @@ pub(super) fn reserve(machine: &mut Machine<'_>, [map, size, flags, ..]: [u64; 5
     Ok(record)
 }
 
-/// `bpf_ringbuf_submit(record, flags)`.
-pub(super) fn submit(machine: &mut Machine<'_>, [record, ..]: [u64; 5]) -> Answer {
-    machine.memory.release_as(RECORD, record, "submitted")?;
-    Ok(0)
-}
-
-/// `bpf_ringbuf_discard(record, flags)`.
-pub(super) fn discard(machine: &mut Machine<'_>, [record, ..]: [u64; 5]) -> Answer {
-    machine.memory.release_as(RECORD, record, "discarded")?;
+/// `bpf_ringbuf_submit(record, flags)` and `bpf_ringbuf_discard`.
+pub(super) fn end(machine: &mut Machine<'_>, [record, ..]: [u64; 5], how: &'static str) -> Answer {
+    machine.memory.release_as(RECORD, record, how)?;
     Ok(0)
 }
 

@@ -13,7 +13,7 @@ use crate::guest::machine::Machine;
 use crate::guest::memory::Access;
 
 /// Bytes of a string that are looked at (Linux `XATTR_SIZE_MAX`).
-const MAX_TEXT: u64 = 65_536;
+pub(super) const MAX_TEXT: u64 = 65_536;
 /// Bytes that are read at once.
 const CHUNK: usize = 128;
 
@@ -130,37 +130,23 @@ pub(super) fn strcmp(machine: &mut Machine<'_>, [one, two, ..]: [u64; 5]) -> Ans
 
 /// The aim of a search for one character.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     First,
     FirstOrNul,
     Last,
 }
 
-/// `bpf_strchr(s, c)`.
-pub(super) fn strchr(machine: &mut Machine<'_>, [text, byte, ..]: [u64; 5]) -> Answer {
-    find_byte(machine, text, MAX_TEXT, byte as u8, Wanted::First)
-}
-
-/// `bpf_strchrnul(s, c)`.
-pub(super) fn strchrnul(machine: &mut Machine<'_>, [text, byte, ..]: [u64; 5]) -> Answer {
-    find_byte(machine, text, MAX_TEXT, byte as u8, Wanted::FirstOrNul)
-}
-
-/// `bpf_strnchr(s, count, c)`.
-pub(super) fn strnchr(machine: &mut Machine<'_>, [text, count, byte, ..]: [u64; 5]) -> Answer {
-    find_byte(machine, text, count, byte as u8, Wanted::First)
-}
-
-/// `bpf_strrchr(s, c)`.
-pub(super) fn strrchr(machine: &mut Machine<'_>, [text, byte, ..]: [u64; 5]) -> Answer {
-    find_byte(machine, text, MAX_TEXT, byte as u8, Wanted::Last)
-}
-
-/// Returns the place of `byte` in the first `count` bytes of a string.
-fn find_byte(machine: &mut Machine<'_>, text: u64, count: u64, byte: u8, wanted: Wanted) -> Answer {
+/// `bpf_strnchr(s, count, c)` and its kin: returns the place of `byte` in the
+/// first `count` bytes of a string.
+pub(super) fn find_byte(
+    machine: &mut Machine<'_>,
+    [text, count, byte]: [u64; 3],
+    wanted: Wanted,
+) -> Answer {
     if is_wild(text) {
         return Ok(errno::ERANGE);
     }
+    let byte = byte as u8;
     let mut text = Text::new(text, count.min(MAX_TEXT));
     let mut last = errno::ENOENT;
     for at in 0.. {
@@ -183,12 +169,7 @@ fn find_byte(machine: &mut Machine<'_>, text: u64, count: u64, byte: u8, wanted:
     Ok(last)
 }
 
-/// `bpf_strlen(s)`.
-pub(super) fn strlen(machine: &mut Machine<'_>, [text, ..]: [u64; 5]) -> Answer {
-    strnlen(machine, [text, MAX_TEXT, 0, 0, 0])
-}
-
-/// `bpf_strnlen(s, count)`.
+/// `bpf_strnlen(s, count)` and `bpf_strlen`.
 pub(super) fn strnlen(machine: &mut Machine<'_>, [text, count, ..]: [u64; 5]) -> Answer {
     if is_wild(text) {
         return Ok(errno::ERANGE);
@@ -235,12 +216,7 @@ pub(super) fn span(machine: &mut Machine<'_>, text: u64, set: u64, inside: bool)
     Ok(errno::E2BIG)
 }
 
-/// `bpf_strstr(s1, s2)`.
-pub(super) fn strstr(machine: &mut Machine<'_>, [text, wanted, ..]: [u64; 5]) -> Answer {
-    strnstr(machine, [text, wanted, MAX_TEXT, 0, 0])
-}
-
-/// `bpf_strnstr(s1, s2, len)`.
+/// `bpf_strnstr(s1, s2, len)` and `bpf_strstr`.
 pub(super) fn strnstr(machine: &mut Machine<'_>, [text, wanted, len, ..]: [u64; 5]) -> Answer {
     if is_wild(text) || is_wild(wanted) {
         return Ok(errno::ERANGE);

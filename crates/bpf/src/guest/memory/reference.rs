@@ -28,12 +28,6 @@ struct Reference {
     site: Site,
 }
 
-impl References {
-    pub(super) fn site(&self) -> Site {
-        self.site
-    }
-}
-
 impl Memory {
     /// Makes the region at `object` a counted reference: the program must give
     /// it back before the run ends. `kind` names it in messages, with its
@@ -76,8 +70,7 @@ impl Memory {
         object: u64,
         how: &'static str,
     ) -> Result<(), BpfError> {
-        let fits = |reference: &Reference| reference.kind == kind;
-        if !self.references.held.get(&object).is_some_and(fits) {
+        if !self.holds(kind, object) {
             return Err(self.not_held(kind, object));
         }
         self.forget(object, how);
@@ -87,10 +80,8 @@ impl Memory {
     /// Returns whether a reference `kind` is held at `object`.
     #[must_use]
     pub fn holds(&self, kind: &'static str, object: u64) -> bool {
-        self.references
-            .held
-            .get(&object)
-            .is_some_and(|reference| reference.kind == kind)
+        let held = self.references.held.get(&object);
+        held.is_some_and(|reference| reference.kind == kind)
     }
 
     /// Returns which instruction is at work.

@@ -67,6 +67,10 @@ fn limit(memory: &mut Memory, bytes: u64) {
     memory.account.draw(&meter).unwrap();
 }
 
+fn lens(excerpt: &Excerpt) -> Vec<u64> {
+    excerpt.rope.pieces().iter().map(Piece::len).collect()
+}
+
 /// A rope of all kinds of pieces and the bytes it stands for.
 fn mixed() -> (Rope, Vec<u8>) {
     let mut mixed = rope(&source(9000));
@@ -83,61 +87,34 @@ const IMAGE: usize = 1;
 const OTHER: usize = 2;
 const RECORD_LEN: usize = 5 * 4096 + 123;
 
+/// Something done at an offset of the record, with so many bytes. A copy names
+/// region and offset, of its target first.
 #[derive(Clone, Debug)]
 enum Action {
-    Write {
-        at: usize,
-        len: usize,
-        byte: u8,
-    },
-    Zero {
-        at: usize,
-        len: usize,
-    },
-    Copy {
-        to: [usize; 2],
-        from: [usize; 2],
-        len: usize,
-    },
-    Load {
-        at: usize,
-    },
-    Excerpt {
-        at: usize,
-        len: usize,
-    },
+    Write(usize, usize, u8),
+    Zero(usize, usize),
+    Copy([usize; 2], [usize; 2], usize),
+    Load(usize),
+    Excerpt(usize, usize),
 }
 
 fn action() -> impl Strategy<Value = Action> {
     let at = || prop_oneof![0..RECORD_LEN, (0..6_usize).prop_map(|page| page * 4096)];
-    let len = || {
-        prop_oneof![
-            0..600_usize,
-            0..RECORD_LEN,
-            Just(4096_usize),
-            Just(8192_usize)
-        ]
-    };
+    let len = || prop_oneof![0..600_usize, 0..RECORD_LEN, Just(4096), Just(8192)];
     let copy = |to, from| {
-        (at(), at(), len()).prop_map(move |(at, start, len)| Action::Copy {
-            to: [to, at],
-            from: [from, start],
-            len,
-        })
+        (at(), at(), len())
+            .prop_map(move |(at, start, len)| Action::Copy([to, at], [from, start], len))
     };
+    let write = (at(), 0..600_usize, any::<u8>());
     prop_oneof![
-        (at(), 0..600_usize, any::<u8>()).prop_map(|(at, len, byte)| Action::Write {
-            at,
-            len,
-            byte
-        }),
-        (at(), len()).prop_map(|(at, len)| Action::Zero { at, len }),
+        write.prop_map(|(at, len, byte)| Action::Write(at, len, byte)),
+        (at(), len()).prop_map(|(at, len)| Action::Zero(at, len)),
         copy(RECORD, IMAGE),
         copy(RECORD, RECORD),
         copy(RECORD, OTHER),
         copy(OTHER, RECORD),
-        at().prop_map(|at| Action::Load { at }),
-        (at(), len()).prop_map(|(at, len)| Action::Excerpt { at, len }),
+        at().prop_map(Action::Load),
+        (at(), len()).prop_map(|(at, len)| Action::Excerpt(at, len)),
     ]
 }
 
@@ -178,21 +155,17 @@ impl Model {
     /// Does `action` on both.
     fn apply(&mut self, action: &Action) {
         match *action {
-            Action::Write { at, len, byte } => {
+            Action::Write(at, len, byte) => {
                 let (addr, span) = self.span(RECORD, at, len);
                 self.memory.write(addr, &vec![byte; span.len()]).unwrap();
                 self.bytes[RECORD][span].fill(byte);
             }
-            Action::Zero { at, len } => {
+            Action::Zero(at, len) => {
                 let (addr, span) = self.span(RECORD, at, len);
                 self.memory.zero(addr, span.len() as u64).unwrap();
                 self.bytes[RECORD][span].fill(0);
             }
-            Action::Copy {
-                to: [to, at],
-                from: [from, start],
-                len,
-            } => {
+            Action::Copy([to, at], [from, start], len) => {
                 let len = self.span(to, at, len).1.len();
                 let (from_addr, source) = self.span(from, start, len);
                 let (addr, target) = self.span(to, at, source.len());
@@ -202,7 +175,7 @@ impl Model {
                 let bytes = self.bytes[from][source].to_vec();
                 self.bytes[to][target].copy_from_slice(&bytes);
             }
-            Action::Load { at } => {
+            Action::Load(at) => {
                 let (addr, span) = self.span(RECORD, at, 8);
                 let mut bytes = [0; 8];
                 let bytes = &mut bytes[..span.len()];
@@ -214,7 +187,7 @@ impl Model {
                     assert_eq!(peeked, bytes);
                 }
             }
-            Action::Excerpt { at, len } => {
+            Action::Excerpt(at, len) => {
                 let (addr, span) = self.span(RECORD, at, len);
                 let excerpt = self.memory.excerpt(addr, span.len() as u64).unwrap();
                 assert_eq!(excerpt.rope.to_vec().unwrap(), self.bytes[RECORD][span]);
@@ -263,20 +236,9 @@ fn a_large_copy_into_a_record_moves_nothing() {
     let excerpt = memory.excerpt(record, 8 << 20).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 0);
     assert_eq!(excerpt.copied, 0);
-    let kinds: Vec<_> = excerpt
-        .rope
-        .pieces()
-        .iter()
-        .map(|piece| (piece.len(), piece.is_empty()))
-        .collect();
-    assert_eq!(
-        kinds,
-        [(100, false), (7 << 20, false), ((1 << 20) - 100, false)]
-    );
-    assert!(
-        memory.account.take_work() < 1000,
-        "references are nearly free"
-    );
+    assert_eq!(lens(&excerpt), [100, 7 << 20, (1 << 20) - 100]);
+    let work = memory.account.take_work();
+    assert!(work < 1000, "references are nearly free");
     // A write makes one page private, and the hand-over before it is unchanged.
     memory.write(record + 5000, &[0xee]).unwrap();
     assert_eq!(source.read.load(Ordering::Relaxed), 4096);
@@ -300,7 +262,7 @@ fn copies_in_steps_become_one_reference() {
             .unwrap();
     }
     let excerpt = memory.excerpt(record, 1 << 20).unwrap();
-    assert_eq!(excerpt.rope.pieces().len(), 1);
+    assert_eq!(lens(&excerpt), [1 << 20]);
     assert_eq!(source.read.load(Ordering::Relaxed), 0);
 }
 
@@ -322,8 +284,7 @@ fn crumbs_are_copied_together() {
     take(&mut memory, 10, 300);
     let excerpt = memory.excerpt(record, len.into()).unwrap();
     assert_eq!(excerpt.rope.to_vec().unwrap(), expected);
-    let lens = excerpt.rope.pieces().iter().map(Piece::len);
-    assert_eq!(lens.collect::<Vec<_>>(), [64 * 300, 8192, 300]);
+    assert_eq!(lens(&excerpt), [64 * 300, 8192, 300]);
     // The short one at the end has no short neighbour.
     assert_eq!(excerpt.copied, 64 * 300);
     assert!(memory.account.take_work() > 64 * 24, "reading crumbs costs");
