@@ -4,6 +4,7 @@
 //! sense without a kernel. A call that Linux's verifier would have refused (a wrong
 //! kind of map, a destination that is too small) ends the run with a
 //! [`crate::BpfError`]; what a program has to handle is a negative errno in r0.
+//! The tables here have each function's prototype; its code takes the same order.
 #![cfg_attr(
     not(test),
     expect(

@@ -57,7 +57,6 @@ impl Dynptr {
     }
 }
 
-/// `bpf_dynptr_from_mem(data, size, flags, ptr)`.
 pub(super) fn from_mem(machine: &mut Machine<'_>, [data, len, flags, ptr, _]: [u64; 5]) -> Answer {
     let (dynptr, answer) = if len > MAX_LEN {
         (Dynptr::NULL, errno::E2BIG)
@@ -70,7 +69,6 @@ pub(super) fn from_mem(machine: &mut Machine<'_>, [data, len, flags, ptr, _]: [u
     Ok(answer)
 }
 
-/// `bpf_ringbuf_reserve_dynptr(map, size, flags, ptr)`.
 pub(super) fn reserve(machine: &mut Machine<'_>, [map, len, flags, ptr, _]: [u64; 5]) -> Answer {
     let len = u64::from(len as u32);
     Dynptr::NULL.store(machine, ptr)?;
@@ -102,13 +100,11 @@ pub(super) fn end(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5], how: &'static 
     Ok(0)
 }
 
-/// `bpf_dynptr_read(dst, len, src, offset, flags)`.
 pub(super) fn read(machine: &mut Machine<'_>, [dst, len, src, offset, flags]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, src)?;
     copy(machine, &dynptr, (offset, len), flags, |data| (dst, data))
 }
 
-/// `bpf_dynptr_write(dst, offset, src, len, flags)`.
 pub(super) fn write(machine: &mut Machine<'_>, [dst, offset, src, len, flags]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, dst)?;
     copy(machine, &dynptr, (offset, len), flags, |data| (data, src))
@@ -135,7 +131,6 @@ fn copy(
     Ok(0)
 }
 
-/// `bpf_dynptr_data(ptr, offset, len)`.
 pub(super) fn data(machine: &mut Machine<'_>, [ptr, offset, len, ..]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;
     // NULL where they do not lie inside.
@@ -148,7 +143,6 @@ pub(super) fn slice(machine: &mut Machine<'_>, [ptr, offset, _, len, _]: [u64; 5
     data(machine, [ptr, low(offset), low(len), 0, 0])
 }
 
-/// `bpf_dynptr_slice_rdwr(ptr, offset, buffer, len)`.
 pub(super) fn slice_rdwr(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
     let [ptr, ..] = args;
     if Dynptr::load(machine, ptr)?.is_read_only(machine) {
@@ -157,7 +151,6 @@ pub(super) fn slice_rdwr(machine: &mut Machine<'_>, args: [u64; 5]) -> Answer {
     slice(machine, args)
 }
 
-/// `bpf_dynptr_adjust(ptr, start, end)`.
 pub(super) fn adjust(machine: &mut Machine<'_>, [ptr, start, end, ..]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;
     let (start, end) = (low(start), low(end));
@@ -172,12 +165,10 @@ pub(super) fn adjust(machine: &mut Machine<'_>, [ptr, start, end, ..]: [u64; 5])
     Ok(0)
 }
 
-/// `bpf_dynptr_is_null(ptr)`.
 pub(super) fn is_null(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
     Ok((Dynptr::load(machine, ptr)?.data == 0).into())
 }
 
-/// `bpf_dynptr_is_rdonly(ptr)`.
 pub(super) fn is_rdonly(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
     Ok(Dynptr::load(machine, ptr)?.is_read_only(machine).into())
 }
@@ -192,14 +183,12 @@ pub(super) fn size(machine: &mut Machine<'_>, [ptr, ..]: [u64; 5]) -> Answer {
     })
 }
 
-/// `bpf_dynptr_clone(ptr, clone)`.
 pub(super) fn clone(machine: &mut Machine<'_>, [ptr, clone, ..]: [u64; 5]) -> Answer {
     let dynptr = Dynptr::load(machine, ptr)?;
     dynptr.store(machine, clone)?;
     Ok(if dynptr.data == 0 { errno::EINVAL } else { 0 })
 }
 
-/// `bpf_dynptr_copy(dst, dst_offset, src, src_offset, size)`.
 pub(super) fn copy_between(
     machine: &mut Machine<'_>,
     [dst, dst_offset, src, src_offset, len]: [u64; 5],

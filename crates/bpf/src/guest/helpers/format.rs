@@ -13,7 +13,6 @@ const MAX_FORMAT: usize = 4096;
 /// Bytes of an array of arguments.
 const MAX_DATA: u64 = 12 * 8;
 
-/// `bpf_trace_printk(fmt, fmt_size, ...)`.
 pub(super) fn trace_printk(
     machine: &mut Machine<'_>,
     [fmt, fmt_size, args @ ..]: [u64; 5],
@@ -21,7 +20,6 @@ pub(super) fn trace_printk(
     print(machine, fmt, fmt_size, &args)
 }
 
-/// `bpf_trace_vprintk(fmt, fmt_size, data, data_len)`.
 pub(super) fn trace_vprintk(
     machine: &mut Machine<'_>,
     [fmt, fmt_size, data, data_len, _]: [u64; 5],
@@ -32,7 +30,6 @@ pub(super) fn trace_vprintk(
     }
 }
 
-/// `bpf_snprintf(str, str_size, fmt, data, data_len)`.
 pub(super) fn snprintf(
     machine: &mut Machine<'_>,
     [out, out_size, fmt, data, data_len]: [u64; 5],

@@ -13,14 +13,12 @@ use crate::{BpfError, MapKind};
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
 
-/// `bpf_map_lookup_elem(map, key)`.
 pub(super) fn lookup(machine: &mut Machine<'_>, [map, key, ..]: [u64; 5]) -> Answer {
     let (live, memory) = elements(machine, "bpf_map_lookup_elem", map)?;
     let key = read_key(live, memory, key)?;
     Ok(live.lookup(&key))
 }
 
-/// `bpf_map_update_elem(map, key, value, flags)`.
 pub(super) fn update(machine: &mut Machine<'_>, [map, key, value, flags, _]: [u64; 5]) -> Answer {
     let (live, memory) = elements(machine, "bpf_map_update_elem", map)?;
     if live.read_only {
@@ -61,7 +59,6 @@ pub(super) fn update(machine: &mut Machine<'_>, [map, key, value, flags, _]: [u6
     Ok(0)
 }
 
-/// `bpf_map_delete_elem(map, key)`.
 pub(super) fn delete(machine: &mut Machine<'_>, [map, key, ..]: [u64; 5]) -> Answer {
     let (live, memory) = elements(machine, "bpf_map_delete_elem", map)?;
     let key = read_key(live, memory, key)?;
@@ -75,7 +72,6 @@ pub(super) fn delete(machine: &mut Machine<'_>, [map, key, ..]: [u64; 5]) -> Ans
     })
 }
 
-/// `bpf_map_lookup_percpu_elem(map, key, cpu)`.
 pub(super) fn lookup_per_cpu(machine: &mut Machine<'_>, [map, key, cpu, ..]: [u64; 5]) -> Answer {
     let helper = "bpf_map_lookup_percpu_elem";
     elements(machine, helper, map)?;
@@ -137,7 +133,6 @@ fn next_element(
     })
 }
 
-/// `bpf_map_push_elem(map, value, flags)`.
 pub(super) fn push(machine: &mut Machine<'_>, [map, value, flags, ..]: [u64; 5]) -> Answer {
     let (live, memory) = queue(machine, "bpf_map_push_elem", map)?;
     let size = u64::from(live.value_size);

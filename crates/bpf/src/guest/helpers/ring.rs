@@ -15,7 +15,6 @@ pub(super) const RECORD: &str = "a ring-buffer record";
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 
-/// `bpf_ringbuf_reserve(map, size, flags)`.
 pub(super) fn reserve(machine: &mut Machine<'_>, [map, size, flags, ..]: [u64; 5]) -> Answer {
     let (name, ring) = ring(machine, "bpf_ringbuf_reserve", map)?;
     let Ok(len) = u32::try_from(size) else {
@@ -37,7 +36,6 @@ pub(super) fn end(machine: &mut Machine<'_>, [record, ..]: [u64; 5], how: &'stat
     Ok(0)
 }
 
-/// `bpf_ringbuf_output(map, data, size, flags)`.
 pub(super) fn output(machine: &mut Machine<'_>, [map, data, size, flags, _]: [u64; 5]) -> Answer {
     if size != 0 {
         machine.memory.check(Access::Read, data, size)?;
@@ -53,7 +51,6 @@ pub(super) fn output(machine: &mut Machine<'_>, [map, data, size, flags, _]: [u6
     })
 }
 
-/// `bpf_ringbuf_query(map, flags)`.
 pub(super) fn query(machine: &mut Machine<'_>, [map, what, ..]: [u64; 5]) -> Answer {
     let (_, ring) = ring(machine, "bpf_ringbuf_query", map)?;
     Ok(match what {

@@ -110,7 +110,6 @@ fn compare(one: u8, two: u8) -> Option<u64> {
     }
 }
 
-/// `bpf_strcmp(s1, s2)`.
 pub(super) fn strcmp(machine: &mut Machine<'_>, [one, two, ..]: [u64; 5]) -> Answer {
     if is_wild(one) || is_wild(two) {
         return Ok(errno::ERANGE);
@@ -249,7 +248,6 @@ fn position(text: &[u8], wanted: &[u8]) -> Option<usize> {
     Some(text.get(..at)?.chars().count())
 }
 
-/// `bpf_strncmp(s1, s1_sz, s2)`.
 pub(super) fn strncmp(machine: &mut Machine<'_>, [one, size, two, ..]: [u64; 5]) -> Answer {
     let size = u64::from(size as u32);
     let mut done = 0;
