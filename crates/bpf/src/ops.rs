@@ -122,15 +122,11 @@ impl Operation {
     /// are reserved.
     #[inline]
     pub(crate) fn of(insn: Insn) -> Option<&'static Self> {
-        let mut row = usize::from(*FIRST.get(usize::from(insn.code))?);
-        loop {
-            let operation = OPERATIONS.get(row)?;
-            let mut when = operation.when.iter();
-            if operation.code == insn.code && when.all(|&(field, value)| field.of(insn) == value) {
-                return Some(operation);
-            }
-            row += 1;
-        }
+        let rows = FIRST.get(usize::from(insn.code))?;
+        rows.iter().find(|row| {
+            let mut when = row.when.iter();
+            row.code == insn.code && when.all(|&(field, value)| field.of(insn) == value)
+        })
     }
 
     /// Returns whether other fields than the opcode select it.
@@ -177,13 +173,13 @@ impl Op {
     }
 }
 
-/// The first row of each opcode; behind the table for one that has none.
-static FIRST: [u8; 256] = {
-    let mut first = [u8::MAX; 256];
+/// The rows from the first one of each opcode on; none for one that has none.
+static FIRST: [&[Operation]; 256] = {
+    let mut first: [&[Operation]; 256] = [&[]; 256];
     let mut row = OPERATIONS.len();
     while row > 0 {
         row -= 1;
-        first[OPERATIONS[row].code as usize] = row as u8;
+        first[OPERATIONS[row].code as usize] = OPERATIONS.split_at(row).1;
     }
     first
 };

@@ -123,6 +123,7 @@ fn check_offset(insn: Insn, operation: &Operation) -> Result<(), BpfError> {
     Err(field(insn, "offset", expected, insn.off.into()))
 }
 
+#[inline]
 fn load_imm(mut step: Step, insn: Insn, next: Option<Insn>) -> Result<Decoded, BpfError> {
     let next = next.ok_or_else(|| BpfError::new("the second slot of this lddw is missing"))?;
     for (field, found) in [
