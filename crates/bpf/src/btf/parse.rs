@@ -160,10 +160,12 @@ impl Reader<'_> {
                 proto: to,
                 linkage: self.linkage(vlen)?,
             },
-            13 => Kind::FuncProto {
-                ret: to,
-                params: self.read_params(vlen)?,
-            },
+            13 => {
+                let param = |[_name, ty]: [u32; 2]| TypeId(ty);
+                let pool = &mut self.btf.params;
+                let params = self.cursor.read_into(pool, vlen, param)?;
+                Kind::FuncProto { ret: to, params }
+            }
             14 => {
                 let linkage = self.cursor.u32()?;
                 Kind::Var {
@@ -171,9 +173,14 @@ impl Reader<'_> {
                     linkage: self.linkage(linkage)?,
                 }
             }
-            15 => Kind::DataSec {
-                vars: self.read_vars(vlen)?,
-            },
+            15 => {
+                let var = |[ty, offset, _size]: [u32; 3]| SectionVar {
+                    ty: TypeId(ty),
+                    offset,
+                };
+                let vars = self.cursor.read_into(&mut self.btf.vars, vlen, var)?;
+                Kind::DataSec { vars }
+            }
             16 => Kind::Float { size },
             17 => {
                 let _component = self.cursor.u32()?;
@@ -232,19 +239,6 @@ impl Reader<'_> {
             EnumValue { name, value }
         };
         self.cursor.read_into(values, vlen, value)
-    }
-
-    fn read_params(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
-        let param = |[_name, ty]: [u32; 2]| TypeId(ty);
-        self.cursor.read_into(&mut self.btf.params, vlen, param)
-    }
-
-    fn read_vars(&mut self, vlen: u32) -> Result<Range<u32>, BpfError> {
-        let var = |[ty, offset, _size]: [u32; 3]| SectionVar {
-            ty: TypeId(ty),
-            offset,
-        };
-        self.cursor.read_into(&mut self.btf.vars, vlen, var)
     }
 
     fn linkage(&self, linkage: u32) -> Result<Linkage, BpfError> {
@@ -339,16 +333,16 @@ pub(super) fn check_magic(section: &[u8]) -> Result<(), BpfError> {
     let word = header(section, 0).u32()?;
     let [magic0, magic1, version, flags] = word.to_le_bytes();
     let magic = u16::from_le_bytes([magic0, magic1]);
-    if magic != MAGIC {
-        let big = magic == MAGIC.swap_bytes();
-        let hint = if big { " (big-endian data)" } else { "" };
-        return Err(field("magic", 0, MAGIC, magic, hint));
-    }
-    if version != 1 {
-        return Err(field("version", 2, 1_u8, version, ""));
-    }
-    if flags != 0 {
-        return Err(field("flags", 3, 0_u8, flags, ""));
+    let big = magic == MAGIC.swap_bytes();
+    let hint = if big { " (big-endian data)" } else { "" };
+    for (name, at, expected, found, hint) in [
+        ("magic", 0, MAGIC, magic, hint),
+        ("version", 2, 1, version.into(), ""),
+        ("flags", 3, 0, flags.into(), ""),
+    ] {
+        if found != expected {
+            return Err(field(name, at, expected, found, hint));
+        }
     }
     Ok(())
 }

@@ -81,6 +81,10 @@ impl Definition {
     fn read_member(&mut self, btf: &Btf, member: &Member) -> Result<(), BpfError> {
         let number = || number(btf, member);
         let size = || pointee_size(btf, member);
+        let zero = |field, expected| {
+            let found = number()?;
+            check(field, found, found == 0, expected)
+        };
         match btf.name(member.name) {
             b"type" => self.kind = Some(number()?),
             b"max_entries" => self.max_entries = number()?,
@@ -91,14 +95,8 @@ impl Definition {
             b"value" => self.value_size = same("value", self.value_size, size()?)?,
             // Where memory lies is no concern here.
             b"numa_node" => {}
-            b"pinning" => {
-                let (pinning, expected) = (number()?, "0: parsers leave nothing behind");
-                check("pinning", pinning, pinning == 0, expected)?;
-            }
-            b"map_extra" => {
-                let extra = number()?;
-                check("map_extra", extra, extra == 0, "0")?;
-            }
+            b"pinning" => zero("pinning", "0: parsers leave nothing behind")?,
+            b"map_extra" => zero("map_extra", "0")?,
             _ => {
                 let field = btf.text(member.name);
                 return Err(BpfError::new(format!("{field} is not offered")));
@@ -147,23 +145,20 @@ impl Definition {
         }
         let (entries, key, value) = (self.max_entries, self.key_size, self.value_size);
         check("max_entries", entries, entries > 0, "1 or more")?;
-        match kind {
-            MapKind::Array | MapKind::PerCpuArray => {
-                check("key_size", key, key == 4, "4 for an array")?
-            }
-            MapKind::RingBuffer => {
-                check("key_size", key, key == 0, "absent for a ring buffer")?;
-                check("value_size", value, value == 0, "absent for a ring buffer")?;
-            }
-            MapKind::Queue | MapKind::Stack => {
-                check("key_size", key, key == 0, "absent for a queue or stack")?
-            }
-            MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash { .. } => {
-                check("key_size", key, key > 0, "1 or more")?;
-            }
-        }
-        let has_values = kind != MapKind::RingBuffer;
-        check("value_size", value, value > 0 || !has_values, "1 or more")?;
+        let is_ring = kind == MapKind::RingBuffer;
+        let (good, expected) = match kind {
+            MapKind::Array | MapKind::PerCpuArray => (key == 4, "4 for an array"),
+            MapKind::RingBuffer => (key == 0, "absent for a ring buffer"),
+            MapKind::Queue | MapKind::Stack => (key == 0, "absent for a queue or stack"),
+            MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash { .. } => (key > 0, "1 or more"),
+        };
+        check("key_size", key, good, expected)?;
+        let expected = if is_ring {
+            "absent for a ring buffer"
+        } else {
+            "1 or more"
+        };
+        check("value_size", value, (value == 0) == is_ring, expected)?;
         check("key_size", key, key <= MAX_KEY_BYTES, "512 or less")?;
         let fits = u64::from(value) <= MAX_VALUE_BYTES;
         check("value_size", value, fits, "256 MiB or less")?;

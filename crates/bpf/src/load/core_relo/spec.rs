@@ -13,7 +13,7 @@ use crate::btf::{Btf, Kind, MAX_ANONYMOUS, TypeId, essential_name};
 /// The most steps of a path (libbpf `BPF_CORE_SPEC_MAX_LEN`).
 const MAX_STEPS: usize = 64;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Spec {
     /// Where it begins, as named: a typedef stays one.
     pub(super) root: TypeId,
@@ -36,11 +36,9 @@ pub(super) struct Step {
 
 impl Spec {
     fn at(root: TypeId) -> Self {
-        let (steps, bit_offset) = (Vec::new(), 0);
         Self {
             root,
-            steps,
-            bit_offset,
+            ..Self::default()
         }
     }
 

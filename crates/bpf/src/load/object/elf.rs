@@ -79,7 +79,12 @@ impl<'a> Elf<'a> {
     pub(super) fn parse(data: &'a [u8]) -> Result<Self, BpfError> {
         check_ident(data)?;
         let header = Header::parse(data).map_err(unreadable("header"))?;
-        check_header(header)?;
+        let (kind, machine) = (header.e_type.get(Le), header.e_machine.get(Le));
+        let field = "e_type at byte 0x10";
+        let expected = "1 (a relocatable object, as clang -c writes it)";
+        expect(HEADER, field, expected, kind.0, kind == elf::ET_REL)?;
+        let (field, expected) = ("e_machine at byte 0x12", "247 (BPF: clang --target=bpf)");
+        expect(HEADER, field, expected, machine.0, machine == elf::EM_BPF)?;
         let headers = header
             .section_headers(Le, data)
             .map_err(unreadable("section headers"))?;
@@ -100,16 +105,13 @@ impl<'a> Elf<'a> {
     }
 
     pub(super) fn section(&self, name: &str) -> Option<(usize, &Section<'a>)> {
-        self.sections
-            .iter()
-            .enumerate()
-            .find(|(_, section)| section.name == name)
+        let mut sections = self.sections.iter().enumerate();
+        sections.find(|(_, section)| section.name == name)
     }
 
     pub(super) fn section_name(&self, index: usize) -> String {
-        self.sections
-            .get(index)
-            .map_or_else(String::new, |section| section.name.to_string())
+        let section = self.sections.get(index);
+        section.map_or_else(String::new, |section| section.name.to_string())
     }
 
     /// Returns each section of relocations with the index of the section that
@@ -156,15 +158,6 @@ pub(super) fn no_btf(needed_by: &str) -> BpfError {
 /// Returns the error of a part that the reader of ELF files refuses.
 fn unreadable(part: &str) -> impl Fn(object::read::Error) -> BpfError {
     move |source| BpfError::new(format!("the ELF file's {part} cannot be read")).because(source)
-}
-
-fn check_header(header: &Header) -> Result<(), BpfError> {
-    let (kind, machine) = (header.e_type.get(Le), header.e_machine.get(Le));
-    let field = "e_type at byte 0x10";
-    let expected = "1 (a relocatable object, as clang -c writes it)";
-    expect(HEADER, field, expected, kind.0, kind == elf::ET_REL)?;
-    let (field, expected) = ("e_machine at byte 0x12", "247 (BPF: clang --target=bpf)");
-    expect(HEADER, field, expected, machine.0, machine == elf::EM_BPF)
 }
 
 fn section<'a>(

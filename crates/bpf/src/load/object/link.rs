@@ -16,7 +16,7 @@ use crate::load::core_relo::Relocator;
 use crate::load::limits::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS};
 use crate::load::offered::{self, Kfuncs};
 use crate::load::problems::Problems;
-use crate::{BpfError, Insn, Kfunc, Poisoned, Program, Relocated};
+use crate::{BpfError, Kfunc, Poisoned, Program, Relocated};
 
 #[derive(Debug)]
 pub(super) struct Linker<'p> {
@@ -112,7 +112,9 @@ impl<'p> Linker<'p> {
             // `lay_out` has given each function that is named its place.
             let target = layout.starts.get(&reference.function);
             if let (Some(insn), Some(&target)) = (program.code.get_mut(slot), target) {
-                point(insn, slot, target);
+                // `MAX_INSNS` keeps the distance small.
+                let distance = small(target).wrapping_sub(small(slot)).wrapping_sub(1);
+                insn.imm = distance.cast_signed();
             }
         }
         for (slot, field) in &body.relocated {
@@ -167,11 +169,4 @@ struct Layout {
     order: Vec<usize>,
     /// First slots by function.
     starts: HashMap<usize, usize>,
-}
-
-/// Makes the instruction at `slot` lead to `target`. [`MAX_INSNS`] keeps the
-/// distance small.
-fn point(insn: &mut Insn, slot: usize, target: usize) {
-    let distance = small(target).wrapping_sub(small(slot)).wrapping_sub(1);
-    insn.imm = distance.cast_signed();
 }

@@ -62,7 +62,11 @@ impl Maps {
             return Err(no_btf("section .maps"));
         };
         self.section = Some(index);
-        let offsets = symbol_offsets(elf, index);
+        let place = SymbolPlace::Section(index);
+        let here = elf.symbols.iter();
+        let here = here.filter(|symbol| symbol.place == place && !symbol.is_section);
+        let offsets = here.map(|symbol| (symbol.raw_name, symbol.value));
+        let offsets = offsets.collect::<HashMap<_, _>>();
         let datasec = btf.iter().find_map(|(_, ty)| match &ty.kind {
             Kind::DataSec { vars } if btf.name(ty.name) == b".maps" => Some(vars),
             _ => None,
@@ -121,12 +125,4 @@ pub(super) fn data_section(section: &Section<'_>) -> Option<bool> {
         return Some(true);
     }
     (is(".data") || is(".bss")).then_some(false)
-}
-
-/// Returns the offsets of the symbols in a section by name.
-fn symbol_offsets<'a>(elf: &Elf<'a>, section: usize) -> HashMap<&'a [u8], u64> {
-    let place = SymbolPlace::Section(section);
-    let here = elf.symbols.iter();
-    let here = here.filter(|symbol| symbol.place == place && !symbol.is_section);
-    here.map(|symbol| (symbol.raw_name, symbol.value)).collect()
 }

@@ -65,17 +65,6 @@ impl Attr {
         name
     }
 
-    /// Returns the 32-bit number at the pointer in the field at byte `at`,
-    /// called `field`.
-    pub(super) fn u32_behind(
-        &self,
-        memory: &mut Memory,
-        field: &'static str,
-        at: usize,
-    ) -> Result<u32, CallError> {
-        u32_at(self.command, field, memory, self.u64(at))
-    }
-
     /// Returns `len` bytes at the pointer in the field at byte `at`, called
     /// `field`; at most `limit` are taken.
     pub(super) fn array(

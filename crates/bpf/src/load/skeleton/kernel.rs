@@ -83,6 +83,8 @@ pub(super) struct Spent {
     pub(super) initial: u64,
 }
 
+type Command<'k> = fn(&mut Kernel<'k>, &Attr, &mut Memory) -> Result<u64, CallError>;
+
 impl Host for Kernel<'_> {
     fn call(
         &mut self,
@@ -180,12 +182,12 @@ impl<'a> Kernel<'a> {
         memory: &mut Memory,
     ) -> Result<u64, CallError> {
         let [command, size] = [command, size].map(low);
-        let name = match command {
-            0 => "BPF_MAP_CREATE",
-            2 => "BPF_MAP_UPDATE_ELEM",
-            5 => "BPF_PROG_LOAD",
-            18 => "BPF_BTF_LOAD",
-            22 => "BPF_MAP_FREEZE",
+        let (name, run): (_, Command<'a>) = match command {
+            0 => ("BPF_MAP_CREATE", |kernel, attr, _| kernel.map_create(attr)),
+            2 => ("BPF_MAP_UPDATE_ELEM", Self::map_update),
+            5 => ("BPF_PROG_LOAD", Self::prog_load),
+            18 => ("BPF_BTF_LOAD", Self::btf_load),
+            22 => ("BPF_MAP_FREEZE", |kernel, attr, _| kernel.map_freeze(attr)),
             _ => {
                 let error = BpfError::new(format!(
                     "bpf command {command} is not offered to loaders; offered: MAP_CREATE (0), \
@@ -195,18 +197,12 @@ impl<'a> Kernel<'a> {
             }
         };
         let attr = Attr::read(name, memory, attr, size.into())?;
-        match command {
-            0 => self.map_create(&attr),
-            2 => self.map_update(&attr, memory),
-            5 => {
-                let loaded = self.prog_load(&attr, memory);
-                self.looked_up = false;
-                self.missing.clear();
-                loaded
-            }
-            18 => self.btf_load(&attr, memory),
-            _ => self.map_freeze(&attr),
+        let done = run(self, &attr, memory);
+        if command == 5 {
+            self.looked_up = false;
+            self.missing.clear();
         }
+        done
     }
 
     /// `bpf_sys_close(fd)`.
@@ -240,10 +236,18 @@ impl<'a> Kernel<'a> {
             self.missing.push(name);
             return Err(error);
         }
-        let (host, plain) = (self.interface, essential(&name));
+        let host = self.interface;
+        // A flavour begins with underscores, thus between two characters.
+        let plain = str::from_utf8(essential_name(name.as_bytes())).unwrap_or(&name);
         let kfunc = host.kfunc(plain);
         if kfunc.is_some() || offered::has_hook(host, &name) {
-            return Ok(self.id(Name { name, kfunc }));
+            let name = Name { name, kfunc };
+            let known = self.names.iter().position(|known| *known == name);
+            let index = known.unwrap_or(self.names.len());
+            if known.is_none() {
+                self.names.push(name);
+            }
+            return Ok(wide(index).saturating_add(1));
         }
         if is_hook {
             return Err(CallError::missing("hook", &name, offered::no_hook(host)));
@@ -252,15 +256,6 @@ impl<'a> Kernel<'a> {
         let error = CallError::missing("kfunc", &name, missing);
         self.missing.push(name);
         Err(error)
-    }
-
-    fn id(&mut self, name: Name) -> u64 {
-        let known = self.names.iter().position(|known| *known == name);
-        let index = known.unwrap_or(self.names.len());
-        if known.is_none() {
-            self.names.push(name);
-        }
-        wide(index).saturating_add(1)
     }
 
     /// `bpf_kallsyms_lookup_name(name, name_sz, flags, res)`: there are no
@@ -294,12 +289,6 @@ fn name_at(
             Err(BpfError::field(helper, "name_sz", expected, size).into())
         }
     }
-}
-
-/// Returns a name without its flavour.
-fn essential(name: &str) -> &str {
-    // A flavour begins with underscores, thus between two characters.
-    str::from_utf8(essential_name(name.as_bytes())).unwrap_or(name)
 }
 
 /// Returns the half of a register that an `int` or `u32` argument is in.

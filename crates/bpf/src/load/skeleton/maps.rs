@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::attr::Attr;
+use super::attr::{Attr, u32_at};
 use super::call_error::{CallError, check_count};
 use super::kernel::{Descriptor, Kernel, Loaded, Made};
 use crate::bounds::wide;
@@ -71,7 +71,7 @@ impl Kernel<'_> {
         if attr.u64(24) > 1 {
             return Err(attr.refuse("flags", "0 (any) or 1 (exists)", attr.u64(24)));
         }
-        let key = attr.u32_behind(memory, "key", 8)?;
+        let key = u32_at(attr.command, "key", memory, attr.u64(8))?;
         if key != 0 {
             return Err(attr.refuse("key", "0: only the first value is set", key));
         }

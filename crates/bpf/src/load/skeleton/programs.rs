@@ -3,7 +3,7 @@
 
 use super::attr::{Attr, text};
 use super::call_error::{CallError, check_count};
-use super::kernel::{Descriptor, Kernel, Loaded};
+use super::kernel::{Descriptor, Kernel};
 use super::maps::damaged;
 use super::rewrite::Rewriting;
 use crate::bounds::size;
@@ -16,7 +16,7 @@ use crate::load::limits::{
     MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, MAX_RECORD_BYTES,
 };
 use crate::load::offered;
-use crate::{AttachKind, BpfError, Insn, Place, Poisoned, Program, Relocated, SourceLine};
+use crate::{AttachKind, BpfError, Insn, Place, Poisoned, Program, Relocated};
 
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;
@@ -53,7 +53,11 @@ impl Kernel<'_> {
         if program.functions.is_empty() {
             program.functions = functions(&program, &targets)?;
         }
-        self.add_license(attr, memory);
+        if self.programs.is_empty()
+            && let Ok((license, _)) = memory.read_text(attr.u64(16), MAX_LICENSE)
+        {
+            self.license = text(&license);
+        }
         self.programs.push(program);
         Ok(self.open(Descriptor::Program(index)))
     }
@@ -135,7 +139,7 @@ impl Kernel<'_> {
         program: &mut Program,
     ) -> Result<(), CallError> {
         let functions = self.records::<FuncInfo>(attr, memory, [76, 80, 88])?;
-        let lines = self.records::<LineInfo>(attr, memory, [92, 96, 104])?;
+        let mut lines = self.records::<LineInfo>(attr, memory, [92, 96, 104])?;
         let relos = self.records::<CoreRelo>(attr, memory, [136, 128, 116])?;
         self.spent.relos = self.spent.relos.saturating_add(relos.len());
         check_count("CO-RE relocations", self.spent.relos, MAX_CORE_RELOS)?;
@@ -148,7 +152,10 @@ impl Kernel<'_> {
             // The attr has room for 15 bytes of it.
             program.name.clone_from(entry);
         }
-        program.lines = source_lines(lines, types, program.code.len());
+        lines.retain(|record| size(record.insn_off) < program.code.len());
+        lines.sort_by_key(|record| record.insn_off);
+        let lines = lines.iter().map(|record| (record.insn_off, record));
+        program.lines = types.texts.lines(&types.btf, lines);
         apply(&relos, &mut Relocator::new(&types.btf, host), program)
     }
 
@@ -173,14 +180,6 @@ impl Kernel<'_> {
         let data = attr.array(memory, T::TABLE, pointer, bytes, MAX_RECORD_BYTES)?;
         memory.account.worked(looked(count));
         records(&data, 0, size, count).map_err(damaged)
-    }
-
-    fn add_license(&mut self, attr: &Attr, memory: &mut Memory) {
-        if self.programs.is_empty()
-            && let Ok((license, _)) = memory.read_text(attr.u64(16), MAX_LICENSE)
-        {
-            self.license = text(&license);
-        }
     }
 }
 
@@ -232,13 +231,6 @@ fn functions(program: &Program, targets: &[i64]) -> Result<Vec<(u32, String)>, C
         (start, name)
     });
     Ok(named.collect())
-}
-
-fn source_lines(mut records: Vec<LineInfo>, types: &mut Loaded, slots: usize) -> Vec<SourceLine> {
-    records.retain(|record| size(record.insn_off) < slots);
-    records.sort_by_key(|record| record.insn_off);
-    let records = records.iter().map(|record| (record.insn_off, record));
-    types.texts.lines(&types.btf, records)
 }
 
 /// Applies the CO-RE records, as the kernel does: the loader program leaves
