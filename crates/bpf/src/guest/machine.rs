@@ -103,10 +103,8 @@ impl Machine<'_> {
 
     /// Returns the slot of a lock that is still held, and the fault to report.
     pub(crate) fn still_locked(&self) -> Option<(u32, BpfError)> {
-        let all = [Lock::Rcu, Lock::Preempt];
-        let held = all
-            .into_iter()
-            .find(|lock| self.locks[*lock as usize].times != 0)?;
+        let mut all = [Lock::Rcu, Lock::Preempt].into_iter();
+        let held = all.find(|lock| self.locks[*lock as usize].times != 0)?;
         let [lock, unlock] = held.names();
         let text = format!("{lock} was called here, and {unlock} was not before the program ended");
         Some((self.locks[held as usize].slot, BpfError::new(text)))

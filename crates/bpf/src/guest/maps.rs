@@ -114,9 +114,8 @@ impl Hash {
     pub(crate) fn after(&self, key: Option<&[u8]>) -> Option<Element> {
         let start = key.map_or(Bound::Unbounded, Bound::Excluded);
         let mut behind = self.entries.range::<[u8], _>((start, Bound::Unbounded));
-        behind
-            .next()
-            .map(|(key, entry)| (Arc::clone(key), entry.place))
+        let (key, entry) = behind.next()?;
+        Some((Arc::clone(key), entry.place))
     }
 }
 
@@ -170,11 +169,8 @@ impl Maps {
 
     /// Returns the map that `handle` names.
     pub(crate) fn by_handle(&mut self, handle: u64) -> Option<&mut Live> {
-        let index = self
-            .maps
-            .binary_search_by_key(&handle, |map| map.handle)
-            .ok()?;
-        self.maps.get_mut(index)
+        let found = self.maps.binary_search_by_key(&handle, |map| map.handle);
+        self.maps.get_mut(found.ok()?)
     }
 }
 

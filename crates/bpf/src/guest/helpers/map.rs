@@ -65,11 +65,8 @@ pub(super) fn delete(machine: &mut Machine<'_>, [map, key, ..]: [u64; 5]) -> Ans
     let Contents::Hash(hash) = &mut live.contents else {
         return Ok(errno::EINVAL);
     };
-    Ok(if remove(hash, memory, &key, "deleted") {
-        0
-    } else {
-        errno::ENOENT
-    })
+    let known = remove(hash, memory, &key, "deleted");
+    Ok(if known { 0 } else { errno::ENOENT })
 }
 
 pub(super) fn lookup_per_cpu(machine: &mut Machine<'_>, [map, key, cpu, ..]: [u64; 5]) -> Answer {
@@ -79,11 +76,8 @@ pub(super) fn lookup_per_cpu(machine: &mut Machine<'_>, [map, key, cpu, ..]: [u6
     let (live, memory) = live(machine, helper, map, is_shared)?;
     let key = read_key(live, memory, key)?;
     // There is one CPU.
-    Ok(if cpu as u32 == 0 {
-        live.lookup(&key)
-    } else {
-        0
-    })
+    let there = cpu as u32 == 0;
+    Ok(if there { live.lookup(&key) } else { 0 })
 }
 
 /// `bpf_for_each_map_elem(map, callback, ctx, flags)`: returns how many

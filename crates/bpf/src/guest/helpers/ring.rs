@@ -44,11 +44,8 @@ pub(super) fn output(machine: &mut Machine<'_>, [map, data, size, flags, _]: [u6
     if flags & !(NO_WAKEUP | FORCE_WAKEUP) != 0 {
         return Ok(errno::EINVAL);
     }
-    Ok(if u32::try_from(size).is_ok() && ring.take(size) {
-        0
-    } else {
-        errno::EAGAIN
-    })
+    let fits = u32::try_from(size).is_ok() && ring.take(size);
+    Ok(if fits { 0 } else { errno::EAGAIN })
 }
 
 pub(super) fn query(machine: &mut Machine<'_>, [map, what, ..]: [u64; 5]) -> Answer {

@@ -63,11 +63,10 @@ impl Region {
     /// Returns how many bytes of the account come back with this region.
     pub(super) fn cost(&self) -> u64 {
         match &self.body {
-            Body::Bytes { bytes, .. } => bytes.len() as u64,
             Body::Rope(cached) => cached.taken,
             Body::Record(record) => record.cost(),
             Body::Frame(frame) => frame.capacity(),
-            Body::Handle | Body::Gone(_) => 0,
+            Body::Bytes { .. } | Body::Handle | Body::Gone(_) => self.len(),
         }
     }
 

@@ -185,16 +185,9 @@ impl Sparse {
         let end = kind_end.min(start + len);
         // A private page ends the segment early.
         let last = end.div_ceil(PAGE.into()) as usize;
-        let own = self
-            .pages
-            .iter()
-            .take(last)
-            .skip(page)
-            .position(Option::is_some);
-        account.worked(costs::scanned(
-            last.min(self.pages.len()).saturating_sub(page),
-        ));
-        account.worked(costs::stepped(1));
+        let mut between = self.pages.iter().take(last).skip(page);
+        account.worked(costs::scanned(between.len()) + costs::stepped(1));
+        let own = between.position(Option::is_some);
         let end = own.map_or(end, |distance| {
             end.min((page + distance) as u64 * u64::from(PAGE))
         });

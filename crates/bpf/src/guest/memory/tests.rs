@@ -38,9 +38,8 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 fn source(len: usize) -> Arc<Counted> {
-    let bytes = pattern(len);
     Arc::new(Counted {
-        bytes,
+        bytes: pattern(len),
         read: AtomicU64::new(0),
         broken_from: u64::MAX,
     })
@@ -306,8 +305,7 @@ fn crumbs_past_the_budget_are_refused() {
 #[test]
 fn single_loads_read_each_page_once() {
     let source = source(1 << 20);
-    let mut memory = Memory::default();
-    let image = memory.add_rope("image", rope(&source)).unwrap();
+    let (mut memory, image, _) = image_and_record(&source, 0);
     for offset in 0..1 << 20 {
         let [byte] = memory
             .peek(image + offset)
@@ -389,22 +387,20 @@ fn says_why_memory_cannot_be_had() {
         false,
         expect!["the 4294967296 bytes of x do not fit the address space: at most 4294967295"],
     );
-    let private = |memory: &mut Memory, _: u64| {
-        let record = memory.add_record("record".into(), u32::MAX)?;
-        (0..).try_for_each(|page| memory.write(record + page * 4096, b"x"))
-    };
     check(
-        private,
+        |memory, _| {
+            let record = memory.add_record("record".into(), u32::MAX)?;
+            (0..).try_for_each(|page| memory.write(record + page * 4096, b"x"))
+        },
         false,
         expect!["the memory budget is used up: 4096 bytes asked for, 784 left"],
     );
     // The whole of a record with much private memory cannot be copied again.
-    let copied = |memory: &mut Memory, _: u64| {
-        let bytes = memory.add_bytes("bytes", vec![1; 60_000], true)?;
-        memory.excerpt(bytes, 60_000).map(drop)
-    };
     check(
-        copied,
+        |memory, _| {
+            let bytes = memory.add_bytes("bytes", vec![1; 60_000], true)?;
+            memory.excerpt(bytes, 60_000).map(drop)
+        },
         false,
         expect!["the memory budget is used up: 60000 bytes asked for, 39744 left"],
     );

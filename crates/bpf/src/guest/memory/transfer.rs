@@ -65,11 +65,9 @@ impl Memory {
                 region.segment(offset, len - taken, account)
             })?;
             taken += segment.len().max(1);
-            copied += if matches!(segment, Segment::Bytes(_)) {
-                segment.len()
-            } else {
-                0
-            };
+            if let Segment::Bytes(bytes) = &segment {
+                copied += bytes.len() as u64;
+            }
             self.account.ask(copied)?;
             segments.push(segment);
         }
