@@ -1,7 +1,6 @@
 //! Numbers and slices of untrusted input, taken without a panic. Each answer
 //! is exact, or says where it is not what was asked for.
 
-/// Returns a length as a number of 64 bits.
 pub(crate) fn wide(len: usize) -> u64 {
     // No machine that Rust compiles for has a wider `usize`.
     u64::try_from(len).unwrap_or(u64::MAX)

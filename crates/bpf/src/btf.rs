@@ -91,7 +91,6 @@ pub(crate) enum Linkage {
     Extern,
 }
 
-/// A member of a struct or union.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member {
     pub(crate) name: u32,

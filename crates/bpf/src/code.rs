@@ -2,7 +2,6 @@
 
 use crate::ops::Op;
 
-/// A program's code.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Code {
     pub(crate) steps: Vec<Step>,
@@ -11,7 +10,6 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    /// Returns the slot of step `index`.
     pub(crate) fn slot(&self, index: usize) -> u32 {
         self.slots
             .get(index)
@@ -20,7 +18,6 @@ impl Code {
             .unwrap_or(0)
     }
 
-    /// Returns the step that begins at `slot`.
     pub(crate) fn index(&self, slot: u32) -> Option<usize> {
         let index = self.slots.binary_search(&slot).ok()?;
         (index < self.steps.len()).then_some(index)

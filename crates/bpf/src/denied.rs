@@ -31,7 +31,6 @@ impl fmt::Display for Access {
 #[derive(Debug)]
 pub(crate) struct Denied {
     pub(crate) access: Access,
-    /// Bytes asked for.
     pub(crate) len: u64,
     pub(crate) addr: u64,
     /// The region's name; empty where there is none.
@@ -39,7 +38,6 @@ pub(crate) struct Denied {
     pub(crate) why: Why,
 }
 
-/// What is wrong with the address.
 #[derive(Debug)]
 pub(crate) enum Why {
     NoRegion,

@@ -58,7 +58,6 @@ pub fn disassemble(parser: &Parser, program: &Program) -> Vec<Line> {
     lines.collect()
 }
 
-/// Returns each instruction with its slot; a wide one has both of its slots.
 fn instructions(program: &Program) -> impl Iterator<Item = (u32, &[Insn])> {
     let mut rest = program.code.as_slice();
     let mut slot = 0_u32;
@@ -93,7 +92,6 @@ fn labels(program: &Program) -> BTreeMap<i64, String> {
     labels
 }
 
-/// Returns the slot that a jump leads to.
 fn jump_target(slot: u32, insn: Insn) -> Option<i64> {
     let distance = match Operation::of(insn).map(|operation| operation.kind) {
         Some(Kind::GotoFar) => i64::from(insn.imm),
@@ -129,7 +127,6 @@ fn notes(program: &Program) -> BTreeMap<u32, String> {
     fields.chain(traps).collect()
 }
 
-/// Writes instructions.
 struct Writer<'a> {
     parser: &'a Parser,
     labels: &'a BTreeMap<i64, String>,
@@ -239,7 +236,6 @@ fn atomic(insn: Insn, operation: &Operation) -> Option<String> {
     })
 }
 
-/// Returns the destination and the second operand as text.
 fn operands(insn: Insn, operation: &Operation) -> (String, String) {
     let register = |number| {
         let name = if operation.is_half() { 'w' } else { 'r' };
@@ -254,7 +250,6 @@ fn operands(insn: Insn, operation: &Operation) -> (String, String) {
     (register(insn.dst), operand)
 }
 
-/// Returns a place in memory as text: a register and an offset.
 fn at(register: u8, offset: i16) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
     format!("r{register} {sign} {:#x}", offset.unsigned_abs())

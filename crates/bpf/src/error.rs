@@ -196,7 +196,6 @@ impl Error for BpfError {
     }
 }
 
-/// Checks a count against its cap.
 pub(crate) fn check_count(what: &str, found: usize, limit: usize) -> Result<(), BpfError> {
     if found <= limit {
         return Ok(());

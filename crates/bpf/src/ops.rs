@@ -6,7 +6,6 @@
 use crate::Insn;
 use crate::insn::POISON;
 
-/// A field of an instruction, beside its opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Destination,
@@ -80,7 +79,6 @@ pub(crate) enum Kind {
     Wide,
 }
 
-/// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) code: u8,

@@ -63,7 +63,6 @@ impl Parser {
         Ok(VerifiedParser::new(self, codes, helpers))
     }
 
-    /// Returns the code of each program.
     fn check(&self, helpers: &'static [Helper]) -> Result<Vec<Code>, (Blamed, BpfError)> {
         for (number, map) in self.maps.iter().enumerate() {
             check_map(map).map_err(|error| (Blamed::Map(number), error))?;
@@ -153,7 +152,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Returns the slots of each function.
     fn functions(&self) -> impl Iterator<Item = Range<u32>> {
         let starts = self.program.functions.iter().map(|(start, _)| *start);
         let len = self.program.code.len() as u32;
@@ -161,7 +159,6 @@ impl Checker<'_> {
         starts.zip(ends).map(|(start, end)| start..end)
     }
 
-    /// Returns the slots of the function around `slot`.
     fn function_around(&self, slot: u32) -> Range<u32> {
         let functions = &self.program.functions;
         let next = functions.partition_point(|(start, _)| *start <= slot);

@@ -65,7 +65,6 @@ pub(crate) struct FuncInfo {
 
 /// A record that describes an instruction.
 pub(crate) trait Record: Sized {
-    /// The name of the table.
     const TABLE: &'static str;
     /// How many words this crate knows of a record, at most 4.
     const WORDS: u32;

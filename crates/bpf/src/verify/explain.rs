@@ -7,7 +7,6 @@ use crate::guest::helpers::HELPERS;
 use crate::insn::LDDW;
 use crate::{BpfError, Insn, MapKind, Parser, VerifiedParser};
 
-/// The most problems that are reported.
 const MAX_PROBLEMS: usize = 32;
 
 /// `exit`: it needs nothing, and nothing needs to follow it.

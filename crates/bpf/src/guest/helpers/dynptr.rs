@@ -51,7 +51,6 @@ impl Dynptr {
         self.data != 0 && write.is_err()
     }
 
-    /// Returns whether `len` bytes at `offset` lie inside.
     fn holds(&self, offset: u64, len: u64) -> bool {
         offset.checked_add(len).is_some_and(|end| end <= self.len)
     }

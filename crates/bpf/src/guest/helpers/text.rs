@@ -306,7 +306,6 @@ fn convert(
     }
 }
 
-/// A number in a text.
 struct Number {
     negative: bool,
     value: u64,

@@ -43,7 +43,6 @@ impl Account {
         }
     }
 
-    /// Gives `bytes` back.
     pub(crate) fn give(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }

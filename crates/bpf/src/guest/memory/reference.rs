@@ -84,12 +84,10 @@ impl Memory {
         held.is_some_and(|reference| reference.kind == kind)
     }
 
-    /// Returns which instruction is at work.
     pub(crate) fn site(&self) -> Site {
         self.references.site
     }
 
-    /// Says which instruction is at work.
     #[inline]
     pub(crate) fn set_site(&mut self, site: Site) {
         self.references.site = site;

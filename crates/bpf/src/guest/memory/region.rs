@@ -16,14 +16,12 @@ const STEP: u64 = 64 << 10;
 /// Reads of ropes up to this size go through the cache.
 const SHORT: usize = 256;
 
-/// A region: a name for messages, and bytes.
 #[derive(Debug)]
 pub(super) struct Region {
     pub(super) name: Arc<str>,
     pub(super) body: Body,
 }
 
-/// The bytes of a region.
 #[derive(Debug)]
 pub(super) enum Body {
     /// Private memory.

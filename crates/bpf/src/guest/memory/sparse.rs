@@ -15,7 +15,6 @@ use crate::bounds::{at_most, rest};
 use crate::costs;
 use crate::{BpfError, Rope};
 
-/// A record's bytes.
 #[derive(Debug)]
 pub(super) struct Sparse {
     len: u32,
@@ -272,13 +271,11 @@ impl Sparse {
         Ok(())
     }
 
-    /// Returns the reference that covers `offset`.
     fn reference_at(&self, offset: u32) -> Option<(u32, &Rope)> {
         let (&at, rope) = self.references.range(..=offset).next_back()?;
         (u64::from(at) + rope.len() > offset.into()).then_some((at, rope))
     }
 
-    /// Returns the bytes of a page for reading.
     fn page(&mut self, page: u32, account: &mut Account) -> Result<&[u8], BpfError> {
         if let Some(Some(bytes)) = self.pages.get(page as usize) {
             return Ok(bytes);

@@ -49,7 +49,6 @@ fn rope(source: &Arc<Counted>) -> Rope {
     Rope::from_source(SourceId(1), Arc::clone(source) as Arc<dyn Source>)
 }
 
-/// Returns a memory that shows `source`, and has a record of `len` bytes.
 fn image_and_record(source: &Arc<Counted>, len: u32) -> (Memory, u64, u64) {
     let mut memory = Memory::default();
     let image = memory.add_rope("image", rope(source)).unwrap();
@@ -57,7 +56,6 @@ fn image_and_record(source: &Arc<Counted>, len: u32) -> (Memory, u64, u64) {
     (memory, image, record)
 }
 
-/// Lets `memory` have `bytes`.
 fn limit(memory: &mut Memory, bytes: u64) {
     let meter = Meter {
         memory: bytes,
@@ -151,7 +149,6 @@ impl Model {
         (self.addrs[region] + span.start as u64, span)
     }
 
-    /// Does `action` on both.
     fn apply(&mut self, action: &Action) {
         match *action {
             Action::Write(at, len, byte) => {

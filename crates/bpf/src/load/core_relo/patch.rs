@@ -26,7 +26,6 @@ mod class {
     pub(super) const ALU64: u8 = 0x07;
 }
 
-/// The bit that says the source is a register.
 const SOURCE_REGISTER: u8 = 0x08;
 /// The bits of a load or store that say its size.
 const SIZE_MASK: u8 = 0x18;

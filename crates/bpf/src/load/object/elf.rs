@@ -15,7 +15,6 @@ use crate::load::elf::{
 };
 use crate::load::limits::MAX_SECTIONS;
 
-/// The most bytes of a name.
 const MAX_NAME: usize = 512;
 
 /// An object's sections and symbols.

@@ -227,7 +227,6 @@ impl Relocating<'_, '_> {
     }
 }
 
-/// Returns which slot of `function` begins at byte `offset` of its section.
 fn slot_in(function: &Function<'_>, offset: u64) -> Option<usize> {
     let slot = (offset / SLOT).checked_sub(function.start)?;
     let whole = offset.is_multiple_of(SLOT);

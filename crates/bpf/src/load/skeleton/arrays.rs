@@ -99,7 +99,6 @@ impl<'a> File<'a> {
         })
     }
 
-    /// Returns the one symbol of this name that is defined.
     fn symbol(&self, name: &str) -> Result<&'a SymbolEntry, BpfError> {
         let is_it = |symbol: &&SymbolEntry| {
             let text = self.strings.get(size(symbol.st_name.get(Le))..);

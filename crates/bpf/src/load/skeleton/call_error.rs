@@ -61,7 +61,6 @@ impl From<BpfError> for CallError {
     }
 }
 
-/// Checks a count against its cap.
 pub(super) fn check_count(what: &str, found: usize, limit: usize) -> Result<(), CallError> {
     let checked = crate::error::check_count(what, found, limit);
     checked.map_err(|error| CallError::new(errno::E2BIG, error.to_string()))

@@ -205,7 +205,6 @@ impl<'a> Kernel<'a> {
         done
     }
 
-    /// `bpf_sys_close(fd)`.
     fn close(&mut self, [fd, ..]: [u64; 5]) -> Result<u64, CallError> {
         let fd = low(fd);
         let open = self.descriptors.remove(&fd);

@@ -31,7 +31,6 @@ pub(super) struct Rewriting<'k> {
     kernel: &'k Kernel<'k>,
     /// The program's own types.
     btf: Option<&'k Btf>,
-    /// Where the array of descriptors is.
     fd_array: u64,
     program: &'k str,
     /// The kfuncs of all programs, with those of this one.
