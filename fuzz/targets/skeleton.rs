@@ -8,9 +8,7 @@ mod run;
 
 use libfuzzer_sys::fuzz_target;
 use ukexec_bpf::Parser;
-use ukexec_bpf::limits::{
-    MAX_INITIAL_BYTES, MAX_INSNS, MAX_KFUNCS, MAX_MAPS, MAX_PROGRAMS,
-};
+use ukexec_bpf::limits::{MAX_INITIAL_BYTES, MAX_INSNS, MAX_KFUNCS, MAX_MAPS, MAX_PROGRAMS};
 use ukexec_bpf::skeleton::is_skeleton;
 use ukexec_unfold::interface;
 

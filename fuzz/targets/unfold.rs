@@ -7,8 +7,8 @@
 use libfuzzer_sys::fuzz_target;
 use ukexec_bpf::{Meter, Rope};
 use ukexec_unfold::{
-    Budget, Input, MemoryStore, Options, ParserFile, ParserOrigin, Unfolded, built_in_parsers,
-    unfold,
+    Budget, Input, MemoryStore, Options, ParserFile, ParserOrigin, UnfoldError, Unfolded,
+    built_in_parsers, unfold,
 };
 
 const BUDGET: Budget = Budget {
@@ -52,23 +52,23 @@ fuzz_target!(|data: &[u8]| {
     };
     let once = run(input.clone(), &options);
     let twice = run(input.clone(), &options);
-    assert_eq!(told(&once), told(&twice));
+    assert_eq!(seen(&once), seen(&twice));
     if let Ok(unfolded) = once {
         assert!(unfolded.kernel.len() > 0 || input.image.is_empty());
     }
 });
 
-fn run(input: Input, options: &Options) -> Result<Unfolded, String> {
+fn run(input: Input, options: &Options) -> Result<Unfolded, UnfoldError> {
     let mut budget = BUDGET;
     let mut store = MemoryStore::default();
-    let result = unfold(input, options, &mut store, &mut budget);
+    let outcome = unfold(input, options, &mut store, &mut budget);
     assert!(budget.meter.insns <= BUDGET.meter.insns);
     assert!(budget.output <= BUDGET.output && budget.stages <= BUDGET.stages);
-    result.map_err(|error| error.to_string())
+    outcome
 }
 
 /// All that can be seen of an outcome, but bytes that lie in sources.
-fn told(result: &Result<Unfolded, String>) -> String {
+fn seen(result: &Result<Unfolded, UnfoldError>) -> String {
     match result {
         Ok(Unfolded {
             kernel,
@@ -80,6 +80,6 @@ fn told(result: &Result<Unfolded, String>) -> String {
             let initrd = initrd.as_ref().map(Rope::len);
             format!("{} {initrd:?} {cmdline:?} {report:?}", kernel.len())
         }
-        Err(error) => error.clone(),
+        Err(error) => error.to_string(),
     }
 }

@@ -60,14 +60,14 @@ impl Target {
     }
 }
 
-/// A version of systemd's stub, by the Debian release that has it.
+/// A version of systemd's stub, by its Debian release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stub {
     V252,
     V257,
 }
 
-/// Debian's stock kernel, as its package has it in `/boot`.
+/// Debian's stock kernel, as its package installs it in `/boot`.
 ///
 /// # Errors
 ///

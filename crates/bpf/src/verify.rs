@@ -1,8 +1,8 @@
 //! The structural verifier: what can be seen to be wrong without running.
 //!
 //! It decodes each instruction once ([`mod@decode`]), and looks at where jumps and
-//! calls go. What depends on values (addresses, lengths, references) the
-//! interpreter checks while it runs. A verifier that follows values along
+//! calls go. The interpreter checks what depends on values (addresses, lengths,
+//! references) while it runs. A verifier that follows values along
 //! paths, in the manner of Linux's, would take its place between these two:
 //! [`Parser`] in, [`VerifiedParser`] out.
 #![cfg_attr(

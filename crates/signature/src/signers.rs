@@ -130,8 +130,8 @@ impl<'a> Signers<'a> {
     }
 }
 
-/// Returns whether the key in `issuer` signed `certificate`, or nobody here can
-/// tell: keys and algorithms that are not accepted can still be revoked.
+/// Returns whether the key in `issuer` signed `certificate`, or may have: keys and
+/// algorithms that are not accepted can still be revoked.
 fn may_have_issued(
     issuer: &Certificate,
     certificate: &Certificate,

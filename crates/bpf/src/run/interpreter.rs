@@ -9,7 +9,7 @@ use crate::BpfError;
 use crate::guest::machine::{FRAMES, Machine, STACK};
 use crate::ops::Op;
 
-/// What a local call leaves for its return.
+/// The state that a local call leaves for its return.
 #[derive(Clone, Copy, Default)]
 struct Frame {
     next: usize,

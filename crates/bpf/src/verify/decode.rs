@@ -8,7 +8,7 @@ use crate::insn::{CALL, LDDW, lddw};
 use crate::ops::{Field, Kind, Op, Operation};
 use crate::{BpfError, Insn};
 
-/// What an instruction needs beside itself to be right.
+/// The needs of an instruction beside itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     Nothing,
