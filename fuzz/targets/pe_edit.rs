@@ -5,6 +5,8 @@
 //! and the image.
 #![no_main]
 
+use std::ops::Range;
+
 use libfuzzer_sys::fuzz_target;
 use ukexec_pe::{EditOptions, PeImage, Section, attach, detach};
 
@@ -36,7 +38,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// All sections but the first called `name` are in both, with the same content.
-/// Where a section calls a part of the headers its content, that may change.
+/// Where a section calls a part of the headers its content, or holds the debug
+/// directory, that may change.
 fn keeps_others(before: &[u8], after: &[u8], name: &str) {
     let before_view = PeImage::parse(before).expect("what was edited is an image");
     let after_view = PeImage::parse(after).expect("an edited image is an image");
@@ -52,19 +55,52 @@ fn keeps_others(before: &[u8], after: &[u8], name: &str) {
     // Detaching makes a second one of that name the first.
     let (before_others, after_all) = (other(&before_view), after_view.sections());
     for section in before_others {
-        let same = after_all.iter().any(|one| {
-            one.name() == section.name() && bytes(after, one) == bytes(before, &section)
-        });
+        let start = section.content().start;
+        let is_moving = |at| {
+            let all = before_view.sections().iter();
+            let mut spans = all.map(|holder| debug_directory(before, holder));
+            spans.any(|span| span.contains(&(start + at)))
+        };
+        let kept = |image, section| {
+            let bytes = (0..).zip(bytes(image, section));
+            bytes
+                .filter(|(at, _)| !is_moving(*at))
+                .map(|(_, byte)| *byte)
+                .collect::<Vec<u8>>()
+        };
+        let same = after_all
+            .iter()
+            .any(|one| one.name() == section.name() && kept(after, one) == kept(before, &section));
         assert!(same, "section {} was changed", section.name());
     }
 }
 
 /// Where the section table of an image ends.
 fn end_of_headers(image: &[u8]) -> u64 {
-    let half = |at: usize| u64::from(u16::from_le_bytes([image[at], image[at + 1]]));
-    let coff = half(0x3c) | half(0x3e) << 16;
-    let at = coff as usize;
-    coff + 24 + half(at + 20) + 40 * half(at + 6)
+    let coff = word(image, 0x3c);
+    section_table(image) + 40 * (word(image, coff + 6) & 0xffff)
+}
+
+fn section_table(image: &[u8]) -> u64 {
+    let coff = word(image, 0x3c);
+    coff + 24 + (word(image, coff + 20) & 0xffff)
+}
+
+/// The bytes of the file that the debug directory (data directory 6) may take if
+/// `holder` holds its start: its pointers follow the data that an edit moves.
+fn debug_directory(image: &[u8], holder: &Section) -> Range<u64> {
+    let directory = word(image, 0x3c) + 24 + 112 + 6 * 8;
+    let header = section_table(image) + 40 * holder.index() as u64;
+    let inside = word(image, directory).checked_sub(word(image, header + 12));
+    let start = inside.map(|inside| holder.content().start + inside);
+    let end = start.map(|start| start + word(image, directory + 4));
+    start.unwrap_or(0)..end.unwrap_or(0)
+}
+
+/// The four bytes at `at`, as a number.
+fn word(image: &[u8], at: u64) -> u64 {
+    let bytes = image.get(at as usize..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes)).into()
 }
 
 fn bytes<'a>(image: &'a [u8], section: &Section) -> &'a [u8] {
