@@ -10,6 +10,13 @@ pub(crate) struct Code {
 }
 
 impl Code {
+    pub(crate) fn with_room(slots: usize) -> Self {
+        Self {
+            steps: Vec::with_capacity(slots),
+            slots: Vec::with_capacity(slots.saturating_add(1)),
+        }
+    }
+
     pub(crate) fn slot(&self, index: usize) -> u32 {
         self.slots
             .get(index)
@@ -24,7 +31,6 @@ impl Code {
     }
 }
 
-/// One instruction, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) op: Op,

@@ -7,7 +7,7 @@ use crate::Insn;
 use crate::insn::POISON;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
+enum Field {
     Destination,
     Source,
     Offset,
@@ -22,32 +22,23 @@ impl Field {
         Self::Immediate,
     ];
 
-    /// Returns the first of `fields`, a bit each, that is not zero in `insn`.
-    pub(crate) fn set_among(fields: u8, insn: Insn) -> Option<Self> {
-        let set = u8::from(insn.dst != 0)
-            | u8::from(insn.src != 0) << 1
-            | u8::from(insn.off != 0) << 2
-            | u8::from(insn.imm != 0) << 3;
-        let first = (set & fields).trailing_zeros();
-        Self::ALL.get(usize::try_from(first).ok()?).copied()
-    }
-
-    /// Returns the word for it in messages.
-    pub(crate) fn name(self) -> &'static str {
+    /// Returns its bits in an instruction's [`word`].
+    const fn bits(self) -> u64 {
         match self {
-            Self::Destination => "destination",
-            Self::Source => "source",
-            Self::Offset => "offset",
-            Self::Immediate => "immediate",
+            Self::Destination => 0xf << 8,
+            Self::Source => 0xf << 12,
+            Self::Offset => 0xffff << 16,
+            Self::Immediate => 0xffff_ffff << 32,
         }
     }
 
-    pub(crate) fn of(self, insn: Insn) -> i64 {
+    /// Returns the word for it in messages, and its value in `insn`.
+    fn of(self, insn: Insn) -> (&'static str, i64) {
         match self {
-            Self::Destination => insn.dst.into(),
-            Self::Source => insn.src.into(),
-            Self::Offset => insn.off.into(),
-            Self::Immediate => insn.imm.into(),
+            Self::Destination => ("destination", insn.dst.into()),
+            Self::Source => ("source", insn.src.into()),
+            Self::Offset => ("offset", insn.off.into()),
+            Self::Immediate => ("immediate", insn.imm.into()),
         }
     }
 }
@@ -82,54 +73,51 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) code: u8,
-    /// The values of other fields that distinguish it from operations of this opcode
-    /// further down.
-    when: &'static [(Field, i64)],
+    /// The bits of a [`word`] that select it, of the opcode and of fields that
+    /// distinguish it from operations of this opcode further down, and their values.
+    select: u64,
+    selected: u64,
     pub(crate) op: Op,
     pub(crate) kind: Kind,
-    /// The fields that must be zero, a bit each in the order of [`Field`].
-    pub(crate) reserved: u8,
+    /// The bits of a [`word`] that must be zero.
+    reserved: u64,
     pub(crate) text: &'static str,
 }
 
-/// Returns [`Operation::reserved`].
-const fn reserved(kind: Kind, code: u8) -> u8 {
-    match kind {
-        Kind::Load => IMMEDIATE,
-        Kind::Binary | Kind::Jump if code & 0x08 != 0 => IMMEDIATE,
-        Kind::StoreX => IMMEDIATE,
-        Kind::Binary | Kind::Jump | Kind::StoreK => SOURCE,
-        Kind::Negate => SOURCE | OFFSET | IMMEDIATE,
-        Kind::Swap | Kind::CallX => SOURCE | OFFSET,
-        Kind::Goto => DESTINATION | SOURCE | IMMEDIATE,
-        Kind::GotoFar => DESTINATION | SOURCE | OFFSET,
-        Kind::Call => DESTINATION | OFFSET,
-        Kind::Exit => DESTINATION | SOURCE | OFFSET | IMMEDIATE,
-        Kind::Wide => OFFSET,
-        Kind::Atomic => 0,
-    }
+/// Returns an instruction as one number, in the order of its bytes in a file. A number
+/// of a register that no file can hold counts as 15, which is none either.
+#[inline]
+fn word(insn: Insn) -> u64 {
+    u64::from(insn.code)
+        | u64::from(insn.dst.min(15)) << 8
+        | u64::from(insn.src.min(15)) << 12
+        | u64::from(insn.off as u16) << 16
+        | u64::from(insn.imm as u32) << 32
 }
-
-const DESTINATION: u8 = 1;
-const SOURCE: u8 = 1 << 1;
-const OFFSET: u8 = 1 << 2;
-const IMMEDIATE: u8 = 1 << 3;
 
 impl Operation {
     /// Returns the operation of `insn`; other fields of it may have values that
     /// are reserved.
     #[inline]
     pub(crate) fn of(insn: Insn) -> Option<&'static Self> {
-        let rows = FIRST.get(usize::from(insn.code))?;
-        rows.iter().find(|row| {
-            let mut when = row.when.iter();
-            row.code == insn.code && when.all(|&(field, value)| field.of(insn) == value)
-        })
+        let (rows, word) = (FIRST.get(usize::from(insn.code))?, word(insn));
+        rows.iter().find(|row| word & row.select == row.selected)
+    }
+
+    /// Returns the first field of `insn` that must be zero and is not, and its value.
+    #[inline]
+    pub(crate) fn misused(&self, insn: Insn) -> Option<(&'static str, i64)> {
+        let set = word(insn) & self.reserved;
+        if set == 0 {
+            return None;
+        }
+        let field = Field::ALL.iter().find(|field| field.bits() & set != 0)?;
+        Some(field.of(insn))
     }
 
     /// Returns whether other fields than the opcode select it.
     pub(crate) fn is_selected(&self) -> bool {
-        !self.when.is_empty()
+        self.select != 0xff
     }
 
     /// Returns whether it works on half registers.
@@ -195,14 +183,7 @@ macro_rules! operations {
         pub(crate) enum Op { $($op,)* $($k, $x, $k32, $x32,)* }
 
         static OPERATIONS: &[Operation] = &[
-            $(Operation {
-                code: $code,
-                when: &[$($((Field::$field, $value)),+)?],
-                op: Op::$op,
-                kind: Kind::$kind,
-                reserved: reserved(Kind::$kind, $code),
-                text: $text,
-            },)*
+            $(row(Kind::$kind, $code, &[$($((Field::$field, $value)),+)?], Op::$op, $text),)*
             $(form(Kind::$kind4, $code4, 0, &[$((Field::$field4, $value4))?], Op::$k, $text4),
             form(Kind::$kind4, $code4, 1, &[$((Field::$field4, $value4))?], Op::$x, $text4),
             form(Kind::$kind4, $code4, 2, &[$((Field::$field4, $value4))?], Op::$k32, $text4),
@@ -217,7 +198,7 @@ const fn form(
     kind: Kind,
     operation: u8,
     form: u8,
-    when: &'static [(Field, i64)],
+    when: &[(Field, i64)],
     op: Op,
     text: &'static str,
 ) -> Operation {
@@ -228,13 +209,50 @@ const fn form(
         (_, _) => 0x04,
     };
     let code = operation | class | (form & 1) << 3;
+    row(kind, code, when, op, text)
+}
+
+const fn row(
+    kind: Kind,
+    code: u8,
+    mut when: &[(Field, i64)],
+    op: Op,
+    text: &'static str,
+) -> Operation {
+    let (mut select, mut selected) = (0xff, code as u64);
+    while let [(field, value), rest @ ..] = when {
+        let bits = field.bits();
+        select |= bits;
+        selected |= (*value as u64) << bits.trailing_zeros() & bits;
+        when = rest;
+    }
     Operation {
         code,
-        when,
+        select,
+        selected,
         op,
         kind,
         reserved: reserved(kind, code),
         text,
+    }
+}
+
+/// Returns [`Operation::reserved`].
+const fn reserved(kind: Kind, code: u8) -> u64 {
+    use Field::{Destination, Immediate, Offset, Source};
+    match kind {
+        // The operand that the opcode does not take.
+        Kind::Binary | Kind::Jump if code & 0x08 == 0 => Source.bits(),
+        Kind::StoreK => Source.bits(),
+        Kind::Load | Kind::StoreX | Kind::Binary | Kind::Jump => Immediate.bits(),
+        Kind::Negate => Source.bits() | Offset.bits() | Immediate.bits(),
+        Kind::Swap | Kind::CallX => Source.bits() | Offset.bits(),
+        Kind::Goto => Destination.bits() | Source.bits() | Immediate.bits(),
+        Kind::GotoFar => Destination.bits() | Source.bits() | Offset.bits(),
+        Kind::Call => Destination.bits() | Offset.bits(),
+        Kind::Exit => Destination.bits() | Source.bits() | Offset.bits() | Immediate.bits(),
+        Kind::Wide => Offset.bits(),
+        Kind::Atomic => 0,
     }
 }
 

@@ -117,8 +117,9 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn check(&self) -> Result<Code, (u32, BpfError)> {
         self.check_functions()?;
-        let mut code = Code::default();
-        let mut needs = Vec::new();
+        let slots = self.program.code.len();
+        let mut code = Code::with_room(slots);
+        let mut needs = Vec::with_capacity(slots);
         for function in self.functions() {
             self.decode_function(function, &mut code, &mut needs)?;
         }

@@ -23,7 +23,6 @@ pub(crate) struct BtfExt {
     pub(crate) relos: Vec<SectionRecords<CoreRelo>>,
 }
 
-/// The records about one ELF section.
 #[derive(Debug)]
 pub(crate) struct SectionRecords<T> {
     /// The section's name, in the strings of the `.BTF` section.

@@ -95,7 +95,6 @@ impl Btf {
         Ok(())
     }
 
-    /// Checks a name and a type that type `id` refers to.
     fn check(&self, TypeId(id): TypeId, name: u32, to: TypeId) -> Result<(), BpfError> {
         let (len, count) = (self.strings.len(), self.len());
         if size(name) >= len {

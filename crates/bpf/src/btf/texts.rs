@@ -14,7 +14,6 @@ const MAX_TEXT: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     texts: HashMap<u32, Arc<str>>,
-    /// Bytes that are kept.
     kept: usize,
 }
 

@@ -5,7 +5,7 @@
 
 use crate::code::Step;
 use crate::insn::{CALL, LDDW, lddw};
-use crate::ops::{Field, Kind, Op, Operation};
+use crate::ops::{Kind, Op, Operation};
 use crate::{BpfError, Insn};
 
 /// The needs of an instruction beside itself.
@@ -48,8 +48,8 @@ pub(super) fn decode(insn: Insn, next: Option<Insn>) -> Result<Decoded, BpfError
     }
     let operation = Operation::of(insn).ok_or_else(|| packet_or_unknown(insn.code))?;
     check_offset(insn, operation)?;
-    if let Some(reserved) = Field::set_among(operation.reserved, insn) {
-        return Err(field(insn, reserved.name(), "0", reserved.of(insn)));
+    if let Some((name, found)) = operation.misused(insn) {
+        return Err(field(insn, name, "0", found));
     }
     let writes = matches!(operation.kind, Kind::Binary | Kind::Negate | Kind::Swap);
     if writes || matches!(operation.kind, Kind::Load | Kind::Wide) {
@@ -126,16 +126,10 @@ fn check_offset(insn: Insn, operation: &Operation) -> Result<(), BpfError> {
 #[inline]
 fn load_imm(mut step: Step, insn: Insn, next: Option<Insn>) -> Result<Decoded, BpfError> {
     let next = next.ok_or_else(|| BpfError::new("the second slot of this lddw is missing"))?;
-    for (field, found) in [
-        ("opcode of the second slot", i64::from(next.code)),
-        (
-            "registers of the second slot",
-            i64::from(next.src) << 4 | i64::from(next.dst),
-        ),
-        ("offset of the second slot", i64::from(next.off)),
-    ] {
-        zero(insn, field, found)?;
-    }
+    zero(insn, "opcode of the second slot", next.code.into())?;
+    let registers = i64::from(next.src) << 4 | i64::from(next.dst);
+    zero(insn, "registers of the second slot", registers)?;
+    zero(insn, "offset of the second slot", next.off.into())?;
     let both = u64::from(next.imm as u32) << 32 | u64::from(insn.imm as u32);
     let (imm, needs) = match insn.src {
         lddw::IMM => (both, Needs::Nothing),

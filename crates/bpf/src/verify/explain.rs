@@ -37,7 +37,6 @@ impl Parser {
         }
     }
 
-    /// Takes out what is refused. Returns whether that worked.
     fn take_out(&mut self, blamed: Blamed) -> bool {
         match blamed {
             Blamed::Insn(program, slot) => {

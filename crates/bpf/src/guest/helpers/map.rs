@@ -197,7 +197,6 @@ fn remove(hash: &mut Hash, memory: &mut Memory, key: &[u8], how: &'static str) -
     place.is_some()
 }
 
-/// Returns the map at `handle`, which must have elements with keys.
 fn elements<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,
@@ -209,7 +208,6 @@ fn elements<'a>(
     })
 }
 
-/// Returns the queue or stack at `handle`.
 fn queue<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,

@@ -58,7 +58,6 @@ pub(super) fn query(machine: &mut Machine<'_>, [map, what, ..]: [u64; 5]) -> Ans
     })
 }
 
-/// Returns the ring buffer at `handle` and its name.
 fn ring<'a>(
     machine: &'a mut Machine<'_>,
     helper: &'static str,

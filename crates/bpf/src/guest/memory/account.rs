@@ -26,7 +26,6 @@ impl Default for Account {
 }
 
 impl Account {
-    /// Takes `bytes` more into use.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), BpfError> {
         self.ask(bytes)?;
         self.used += bytes;
@@ -69,7 +68,6 @@ impl Account {
         }
     }
 
-    /// Reports the memory in use to the meter.
     pub(crate) fn settle(&mut self, meter: &mut Meter) {
         meter.memory = self.limit.saturating_sub(self.used);
         self.drawn = self.used.min(self.limit);

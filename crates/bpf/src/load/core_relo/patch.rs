@@ -132,7 +132,6 @@ fn resize(insn: &mut Insn, old: u64, new: u64) -> Result<(), BpfError> {
     Ok(())
 }
 
-/// Returns a value as an immediate of 32 bits, signed or not.
 fn immediate(value: u64) -> Result<i32, BpfError> {
     let signed = i32::try_from(value.cast_signed()).ok();
     let unsigned = || u32::try_from(value).ok().map(u32::cast_signed);

@@ -154,7 +154,6 @@ pub(super) fn no_btf(needed_by: &str) -> BpfError {
     ))
 }
 
-/// Returns the error of a part that the reader of ELF files refuses.
 fn unreadable(part: &str) -> impl Fn(object::read::Error) -> BpfError {
     move |source| BpfError::new(format!("the ELF file's {part} cannot be read")).because(source)
 }

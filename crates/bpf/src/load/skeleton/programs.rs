@@ -28,7 +28,6 @@ const MODIFY_RETURN: u32 = 26;
 const SLEEPABLE: u32 = 1 << 4;
 /// Flags of programs: beside [`SLEEPABLE`], those for testing a verifier.
 const FLAGS: u32 = SLEEPABLE | 0x7;
-/// The kinds of programs that are offered, for messages.
 const OFFERED: &str = "fentry (26, 24), fmod_ret (26, 26)";
 /// Bytes of an instruction slot.
 const SLOT: u32 = 8;
