@@ -50,6 +50,16 @@ impl Kernel {
         Some(self.cmdline_limit?.bytes)
     }
 
+    /// Returns what `uname -r` would print: the first word of the
+    /// [version](Self::version), unless it is too long or no ASCII.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        let release = self.version.as_deref()?.split(' ').next()?;
+        let is_release = (1..=RELEASE_MAX).contains(&release.len())
+            && release.bytes().all(|byte| byte.is_ascii_graphic());
+        is_release.then_some(release)
+    }
+
     /// Returns a machine that the kernel is for, to [check](Kernel::check) it
     /// where no other is known. That of every bzImage is 64-bit: Linux loads
     /// them nowhere else.
@@ -61,6 +71,11 @@ impl Kernel {
         })
     }
 }
+
+/// Bytes of the longest release.
+///
+/// Linux, `include/uapi/linux/utsname.h`: `__NEW_UTS_LEN`.
+pub const RELEASE_MAX: usize = 64;
 
 /// An initrd without a file: a cpio archive that holds its trailer alone.
 ///
@@ -99,6 +114,24 @@ const fn empty_initrd() -> [u8; 512] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identify;
+    use crate::testing;
+
+    #[test]
+    fn a_release_is_a_short_word() {
+        let check = |version: &str, expected: Option<&str>| {
+            let mut kernel = identify(&testing::bzimage()).unwrap();
+            kernel.version = Some(version.to_owned());
+            assert_eq!(kernel.release(), expected);
+        };
+        check("6.1.0-56-amd64 (builder@host) #1", Some("6.1.0-56-amd64"));
+        check("6.12.1", Some("6.12.1"));
+        check(" 6.12.1", None);
+        check("6.12.1-höst", None);
+        let longest = "6".repeat(RELEASE_MAX);
+        check(&longest, Some(&longest));
+        check(&format!("{longest}6 (builder@host)"), None);
+    }
 
     #[test]
     fn the_empty_initrd_is_what_cpio_writes() {

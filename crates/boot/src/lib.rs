@@ -79,6 +79,6 @@ pub use banner::find_banner;
 pub use error::BootError;
 pub use format::KernelFormat;
 pub use identify::identify;
-pub use kernel::{EMPTY_INITRD, Kernel};
+pub use kernel::{EMPTY_INITRD, Kernel, RELEASE_MAX};
 pub use look_alike::LookAlike;
 pub use problem::Problem;

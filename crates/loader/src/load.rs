@@ -237,6 +237,7 @@ mod tests {
         });
         Ok(Identity {
             x86_64,
+            release: None,
             problems: problems.collect(),
         })
     }

@@ -241,6 +241,9 @@ impl Answer {
 pub(crate) struct Identity {
     /// It is for x86_64, where a missing initrd has to be stood in for.
     pub(crate) x86_64: bool,
+    /// What `uname -r` prints under it, if that is known.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) release: Option<String>,
     /// The objections of the machine of the [`UnfoldRequest`].
     pub(crate) problems: Vec<Objection>,
 }

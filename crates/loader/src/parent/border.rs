@@ -6,6 +6,7 @@
 
 use std::fmt::Display;
 
+use ukexec_boot::RELEASE_MAX;
 use ukexec_pe::ByteRanges;
 use ukexec_unfold::CMDLINE_MAX;
 
@@ -50,11 +51,18 @@ pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
             "warnings of {warnings} bytes, where {WARNINGS_MAX} are all"
         )));
     }
-    if let Ok(kernel) = &answer.identity
-        && kernel.problems.len() > PROBLEMS_MAX
-    {
+    if let Ok(kernel) = &answer.identity {
         let count = kernel.problems.len();
-        return Err(sends(format_args!("{count} objections to one kernel")));
+        if count > PROBLEMS_MAX {
+            return Err(sends(format_args!("{count} objections to one kernel")));
+        }
+        // No release is not too long.
+        let len = kernel.release.as_deref().unwrap_or_default().len();
+        if len > RELEASE_MAX {
+            return Err(sends(format_args!(
+                "a kernel release of {len} bytes, where {RELEASE_MAX} are all"
+            )));
+        }
     }
     // No line is not too long, and has no NUL.
     let cmdline = answer.cmdline.as_deref().unwrap_or_default();
@@ -120,6 +128,7 @@ mod tests {
         };
         Ok(Identity {
             x86_64: true,
+            release: None,
             problems: vec![objection; problems],
         })
     }
@@ -140,6 +149,16 @@ mod tests {
         check(problems(PROBLEMS_MAX), None);
         let refused = "65 objections to one kernel";
         check(problems(PROBLEMS_MAX + 1), Some(refused));
+        let release = |len| {
+            move |it: &mut Answer| {
+                let mut kernel = identity(0).unwrap();
+                kernel.release = Some("6".repeat(len));
+                it.identity = Ok(kernel);
+            }
+        };
+        check(release(64), None);
+        let refused = "a kernel release of 65 bytes, where 64 are all";
+        check(release(65), Some(refused));
         let text = |it: &mut Answer| it.text = "x".repeat(1 << 20);
         check(text, Some("a report of more than 655360 bytes"));
     }

@@ -194,6 +194,7 @@ fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, 
     match &outcome.identity {
         Ok(kernel) => Ok(Identity {
             x86_64: kernel.arch == Some(Arch::X86_64),
+            release: kernel.release().map(str::to_owned),
             problems: problems(kernel, outcome, platform)
                 .iter()
                 .map(|problem| Objection {

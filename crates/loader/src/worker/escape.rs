@@ -176,6 +176,7 @@ fn object(answer: &mut Answer) {
     };
     answer.identity = Ok(Identity {
         x86_64: true,
+        release: None,
         problems: vec![objection; 1 << 17],
     });
 }
