@@ -79,88 +79,88 @@ fn a_run_can_be_told_as_a_document() {
         &[&run[..], &["vmlinuz.efi"]].concat(),
         0,
         expect![[r#"
-        {
-          "cmdline": null,
-          "initrd": null,
-          "kernel": {
-            "not_a_kernel": "not a kernel but text; give the image itself",
-            "size": 6
-          },
-          "match": true,
-          "schema": 1,
-          "stage": {
-            "abi": "v5",
-            "handed_over": [
-              {
-                "resource": "kernel",
-                "size": 6
-              }
-            ],
-            "insns": 10773,
-            "layer": "vmlinuz.efi",
-            "log": [],
-            "parser": {
-              "name": "zboot.match.bpf.o",
-              "origin": "given"
-            },
-            "profile": null,
-            "programs": [
-              {
-                "hook": "bpf_handle_pefile",
-                "insns": 10771,
-                "name": "parse_pe"
+            {
+              "schema": 1,
+              "match": true,
+              "stage": {
+                "stage": 1,
+                "layer": "vmlinuz.efi",
+                "parser": {
+                  "name": "zboot.match.bpf.o",
+                  "origin": "given"
+                },
+                "abi": "v5",
+                "programs": [
+                  {
+                    "name": "parse_pe",
+                    "hook": "bpf_handle_pefile",
+                    "insns": 10771
+                  },
+                  {
+                    "name": "post_parse_pe",
+                    "hook": "bpf_post_handle_pefile",
+                    "insns": 2
+                  }
+                ],
+                "insns": 10773,
+                "handed_over": [
+                  {
+                    "resource": "kernel",
+                    "size": 6
+                  }
+                ],
+                "profile": null,
+                "log": []
               },
-              {
-                "hook": "bpf_post_handle_pefile",
-                "insns": 2,
-                "name": "post_parse_pe"
-              }
-            ],
-            "stage": 1
-          },
-          "warnings": []
-        }
-        --
-    "#]],
+              "kernel": {
+                "size": 6,
+                "not_a_kernel": "not a kernel but text; give the image itself"
+              },
+              "initrd": null,
+              "cmdline": null,
+              "warnings": []
+            }
+            --
+        "#]],
     );
     check(
         &[&run[..], &["cut.efi"]].concat(),
         1,
         expect![[r#"
-        {
-          "error": {
-            "hook": null,
-            "insn": null,
-            "layer": "cut.efi",
-            "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress\"",
-            "offset": null,
-            "stage": 1
-          },
-          "schema": 1
-        }
-        --
-        ukexec: cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
-    "#]],
+            {
+              "schema": 1,
+              "error": {
+                "layer": "cut.efi",
+                "stage": 1,
+                "hook": null,
+                "insn": null,
+                "offset": null,
+                "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress\""
+              }
+            }
+            --
+            ukexec: cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+        "#]],
     );
     let with_trace = [&run[..], &["vmlinuz.efi", "--trace"]].concat();
     check(
         &with_trace,
         1,
         expect![[r#"
-        {
-          "error": {
-            "hook": null,
-            "insn": null,
-            "layer": null,
-            "message": "--json and --trace would both write to stdout: give the trace a file, --trace=FILE",
-            "offset": null,
-            "stage": null
-          },
-          "schema": 1
-        }
-        --
-        ukexec: --json and --trace would both write to stdout: give the trace a file, --trace=FILE
-    "#]],
+            {
+              "schema": 1,
+              "error": {
+                "layer": null,
+                "stage": null,
+                "hook": null,
+                "insn": null,
+                "offset": null,
+                "message": "--json and --trace would both write to stdout: give the trace a file, --trace=FILE"
+              }
+            }
+            --
+            ukexec: --json and --trace would both write to stdout: give the trace a file, --trace=FILE
+        "#]],
     );
 }
 
@@ -214,21 +214,21 @@ fn a_trace_in_a_file_is_json_lines() {
         found.map(|event| format!("{event}\n")).collect::<Vec<_>>()
     };
     expect![[r#"
-        {"event":"begin","hook":"bpf_handle_pefile","program":"parse_pe"}
-        {"event":"begin","hook":"bpf_post_handle_pefile","program":"post_parse_pe"}
+        {"event":"begin","program":"parse_pe","hook":"bpf_handle_pefile"}
+        {"event":"begin","program":"post_parse_pe","hook":"bpf_post_handle_pefile"}
         {"event":"hand_over","resource":"kernel","size":6}
-        {"event":"end","hook":"bpf_handle_pefile","program":"parse_pe","r0":"0x0"}
-        {"event":"end","hook":"bpf_post_handle_pefile","program":"post_parse_pe","r0":"0x0"}
+        {"event":"end","program":"parse_pe","hook":"bpf_handle_pefile","r0":"0x0"}
+        {"event":"end","program":"post_parse_pe","hook":"bpf_post_handle_pefile","r0":"0x0"}
     "#]]
     .assert_eq(&[of("begin"), of("hand_over"), of("end")].concat().concat());
     expect![[r#"
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":0,"line":106,"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r6":{"place":null,"value":"0x10"}},"text":"r6 = 0x10"}
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":1,"line":106,"memory":{"access":"read","content":"0x1600000000","len":8,"place":"arguments+0x0","value":"0x1700000000"},"note":null,"program":"parse_pe","registers":{"r8":{"place":"context+0x0","value":"0x1600000000"}},"text":"r8 = *(u64 *)(r1 + 0x0)"}
-        {"depth":1,"event":"insn","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":2,"line":62,"memory":{"access":"read","content":"0x2000","len":4,"place":"context+0x10","value":"0x1600000010"},"note":"struct kexec_context.image_sz","program":"parse_pe","registers":{"r1":{"place":null,"value":"0x2000"}},"text":"r1 = *(u32 *)(r8 + 0x10)"}
+        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":0,"file":"./parsers/zboot.bpf.c","line":106,"depth":1,"text":"r6 = 0x10","note":"struct kexec_context.image_sz","registers":{"r6":{"value":"0x10","place":null}}}
+        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":1,"file":"./parsers/zboot.bpf.c","line":106,"depth":1,"text":"r8 = *(u64 *)(r1 + 0x0)","note":null,"registers":{"r8":{"value":"0x1600000000","place":"context+0x0"}},"memory":{"value":"0x1700000000","place":"arguments+0x0","access":"read","len":8,"content":"0x1600000000"}}
+        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":2,"file":"./parsers/zboot.bpf.c","line":62,"depth":1,"text":"r1 = *(u32 *)(r8 + 0x10)","note":"struct kexec_context.image_sz","registers":{"r1":{"value":"0x2000","place":null}},"memory":{"value":"0x1600000010","place":"context+0x10","access":"read","len":4,"content":"0x2000"}}
     "#]].assert_eq(&of("insn")[..3].concat());
     expect![[r#"
-        {"args":[{"name":"dst","place":"stack+0x1c0","value":"0x1000001c0"},{"name":"size","place":null,"value":"0x40"},{"name":"src","place":"image+0x0","value":"0x1500000000"}],"callee":"bpf_probe_read_kernel","event":"call","file":"./parsers/zboot.bpf.c","function":"parse_pe","insn":8,"line":63,"program":"parse_pe"}
-        {"callee":"bpf_probe_read_kernel","event":"return","place":null,"value":"0x0"}
+        {"event":"call","program":"parse_pe","function":"parse_pe","insn":8,"file":"./parsers/zboot.bpf.c","line":63,"callee":"bpf_probe_read_kernel","args":[{"name":"dst","value":"0x1000001c0","place":"stack+0x1c0"},{"name":"size","value":"0x40","place":null},{"name":"src","value":"0x1500000000","place":"image+0x0"}]}
+        {"event":"return","callee":"bpf_probe_read_kernel","value":"0x0","place":null}
     "#]].assert_eq(&[&of("call")[..1], &of("return")[..1]].concat().concat());
 }
 
@@ -321,26 +321,26 @@ fn a_refusal_is_told_with_its_place() {
         1,
         expect![[r#"
             {
+              "schema": 1,
               "error": {
+                "layer": null,
+                "stage": null,
                 "hook": null,
                 "insn": null,
-                "layer": null,
-                "message": "refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
                 "offset": null,
+                "message": "refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
                 "reasons": [
                   {
-                    "file": "./refused.bpf.c",
-                    "function": "program",
-                    "insn": 1,
-                    "line": 25,
                     "message": "program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
                     "program": "program",
-                    "section": "fentry.s/bpf_handle_pefile"
+                    "section": "fentry.s/bpf_handle_pefile",
+                    "function": "program",
+                    "insn": 1,
+                    "file": "./refused.bpf.c",
+                    "line": 25
                   }
-                ],
-                "stage": null
-              },
-              "schema": 1
+                ]
+              }
             }
             --
             ukexec: refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put

@@ -36,15 +36,15 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
         1,
         expect![[r#"
             {
+              "schema": 1,
               "error": {
+                "layer": "broken.efi",
+                "stage": null,
                 "hook": null,
                 "insn": null,
-                "layer": "broken.efi",
-                "message": "broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
                 "offset": 60,
-                "stage": null
-              },
-              "schema": 1
+                "message": "broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?"
+              }
             }
             --
             ukexec: broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?

@@ -1,0 +1,490 @@
+//! A report for people as rows, before it meets a terminal.
+//!
+//! The worker makes a [`Page`] and the parent prints it. Texts may come out of an
+//! image, so the page escapes every text before it measures it: escape sequences
+//! that reach a terminal are those of this file alone. Widths are columns of
+//! Unicode, not bytes.
+
+mod map;
+mod wrap;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use unicode_width::UnicodeWidthChar as _;
+
+use super::printable::one_line;
+use wrap::Lines;
+
+pub use self::map::MapPart;
+
+/// The screen that a page is printed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Columns of a line.
+    pub width: usize,
+    /// A terminal wraps every line; elsewhere command lines and digests stay one
+    /// line each, so that programs find them.
+    pub terminal: bool,
+    /// Verdicts have colours.
+    pub color: bool,
+    /// Characters beyond ASCII are shown.
+    pub utf8: bool,
+}
+
+impl Screen {
+    /// No terminal: 100 columns without colours.
+    pub const FILE: Self = Self {
+        width: 100,
+        terminal: false,
+        color: false,
+        utf8: true,
+    };
+}
+
+/// The meaning of a text, which a colour shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Style {
+    /// None.
+    #[default]
+    Plain,
+    /// A good verdict.
+    Good,
+    /// A doubt.
+    Warn,
+    /// A bad verdict.
+    Bad,
+    /// A detail, such as a digest.
+    Dim,
+    /// A title.
+    Strong,
+}
+
+impl Style {
+    /// Returns the parameter of the escape sequence, ECMA-48 section 8.3.117 (SGR).
+    fn sgr(self) -> Option<u8> {
+        match self {
+            Self::Plain => None,
+            Self::Strong => Some(1),
+            Self::Dim => Some(2),
+            Self::Bad => Some(31),
+            Self::Good => Some(32),
+            Self::Warn => Some(33),
+        }
+    }
+}
+
+/// Texts in one line, each with a style.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text(Vec<(Style, String)>);
+
+impl Text {
+    /// Returns `text` in `style`.
+    #[must_use]
+    pub fn styled(style: Style, text: impl Into<String>) -> Self {
+        Self(vec![(style, text.into())])
+    }
+
+    /// Adds `text` in `style`.
+    #[must_use]
+    pub fn and(mut self, style: Style, text: impl Into<String>) -> Self {
+        self.0.push((style, text.into()));
+        self
+    }
+
+    /// Returns its columns.
+    fn width(&self) -> usize {
+        let spans = self.0.iter().map(|(_, text)| one_line(text));
+        spans.map(|text| width(&text)).sum()
+    }
+}
+
+impl<T: Into<String>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self::styled(Style::Plain, text)
+    }
+}
+
+/// A report for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    rows: Vec<Row>,
+}
+
+/// A row of a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Row {
+    Labelled(Labelled),
+    Table {
+        indent: usize,
+        columns: Vec<Align>,
+        cells: Vec<Vec<Text>>,
+    },
+    Map {
+        indent: usize,
+        parts: Vec<MapPart>,
+    },
+}
+
+/// A label and a text beside it, which wraps into the text's column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labelled {
+    /// Columns before the label.
+    pub indent: usize,
+    /// The label.
+    pub label: Text,
+    /// The column where the text begins.
+    pub column: usize,
+    /// The text.
+    pub text: Text,
+    /// A line that programs look for, such as a command line or a digest: it
+    /// stays one line where there is no terminal.
+    pub whole: bool,
+}
+
+/// The side to which a column of a table is flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Align {
+    /// For words.
+    Left,
+    /// For numbers.
+    Right,
+}
+
+/// The column where texts begin.
+pub const COLUMN: usize = 14;
+
+impl Page {
+    /// Adds a title, and what it is about.
+    pub fn title(&mut self, title: impl Into<String>, text: impl Into<Text>) {
+        self.line(Labelled {
+            indent: 0,
+            label: Text::styled(Style::Strong, title),
+            column: COLUMN,
+            text: text.into(),
+            whole: false,
+        });
+    }
+
+    /// Adds a fact below a title.
+    pub fn row(&mut self, label: impl Into<Text>, text: impl Into<Text>) {
+        self.line(Labelled {
+            indent: 2,
+            label: label.into(),
+            column: COLUMN,
+            text: text.into(),
+            whole: false,
+        });
+    }
+
+    /// As [`row`](Self::row), of a text that programs look for.
+    pub fn whole(&mut self, label: impl Into<Text>, text: impl Into<Text>) {
+        self.line(Labelled {
+            indent: 2,
+            label: label.into(),
+            column: COLUMN,
+            text: text.into(),
+            whole: true,
+        });
+    }
+
+    /// Adds a paragraph, which wraps `indent` columns from the left.
+    pub fn paragraph(&mut self, indent: usize, text: impl Into<Text>) {
+        self.line(Labelled {
+            indent,
+            label: Text::default(),
+            column: indent,
+            text: text.into(),
+            whole: false,
+        });
+    }
+
+    /// Adds a line.
+    pub fn line(&mut self, line: Labelled) {
+        self.rows.push(Row::Labelled(line));
+    }
+
+    /// Adds an empty line.
+    pub fn blank(&mut self) {
+        self.paragraph(0, Text::default());
+    }
+
+    /// Adds `cells` row by row, each column as wide as its widest cell. The last
+    /// column wraps.
+    pub fn table(&mut self, indent: usize, columns: &[Align], cells: Vec<Vec<Text>>) {
+        self.rows.push(Row::Table {
+            indent,
+            columns: columns.to_vec(),
+            cells,
+        });
+    }
+
+    /// Adds a bar with a cell for each part, to scale.
+    pub fn map(&mut self, indent: usize, parts: Vec<MapPart>) {
+        self.rows.push(Row::Map { indent, parts });
+    }
+
+    /// Adds all rows of `other`.
+    pub fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
+
+    /// Returns whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Returns the page as it looks on `screen`, each line with its end.
+    #[must_use]
+    pub fn print(&self, screen: &Screen) -> String {
+        let mut lines = Lines::new(screen);
+        for row in &self.rows {
+            match row {
+                Row::Labelled(line) => print_line(line, &mut lines),
+                Row::Table {
+                    indent,
+                    columns,
+                    cells,
+                } => print_table(*indent, columns, cells, &mut lines),
+                Row::Map { indent, parts } => {
+                    let text = map::text(parts, screen, screen.width.saturating_sub(*indent));
+                    lines.begin(*indent, *indent, false);
+                    lines.text(&text);
+                    lines.end();
+                }
+            }
+        }
+        lines.finish()
+    }
+}
+
+fn print_line(line: &Labelled, lines: &mut Lines<'_>) {
+    lines.begin(line.indent, line.column, line.whole);
+    lines.text(&line.label);
+    if line.text != Text::default() {
+        let gap = if line.label == Text::default() { 0 } else { 2 };
+        lines.pad(line.column, gap);
+        lines.text(&line.text);
+    }
+    lines.end();
+}
+
+/// Columns of a table that is wider than this leave the other columns no room.
+const CELL_MAX: usize = 40;
+
+fn print_table(indent: usize, columns: &[Align], cells: &[Vec<Text>], lines: &mut Lines<'_>) {
+    let widest = |at: usize| {
+        let cells = cells.iter().filter_map(|row| row.get(at));
+        let widths = cells.map(Text::width).filter(|width| *width <= CELL_MAX);
+        widths.max().unwrap_or(0)
+    };
+    // The last column need not be filled up.
+    let last = columns.len().saturating_sub(1);
+    let widths: Vec<usize> = (0..last).map(widest).collect();
+    let hanging = indent + widths.iter().map(|width| width + 2).sum::<usize>();
+    for row in cells {
+        lines.begin(indent, hanging, false);
+        let mut column = indent;
+        for ((at, align), cell) in columns.iter().enumerate().zip(row) {
+            let gap = if at == 0 { 0 } else { 2 };
+            let room = widths.get(at).copied().unwrap_or(0);
+            let flush = match align {
+                Align::Left => column,
+                Align::Right => column + room.saturating_sub(cell.width()),
+            };
+            if cell != &Text::default() {
+                lines.pad(flush, gap);
+                lines.text(cell);
+            }
+            column += room + 2;
+        }
+        lines.end();
+    }
+}
+
+/// Returns the columns of a text without control characters.
+fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+/// Returns the columns of a character that is printable.
+fn columns(c: char) -> usize {
+    // Only control characters have no width, and none is printable.
+    c.width().unwrap_or(0)
+}
+
+/// Returns `text` with escapes for what steers a terminal.
+fn shown(text: &str) -> Cow<'_, str> {
+    one_line(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Parameters of our own escape sequences.
+    const CODES: [&str; 6] = ["0", "1", "2", "31", "32", "33"];
+
+    fn check(page: &Page, width: usize, expected: &Expect) {
+        let screen = Screen {
+            width,
+            ..Screen::FILE
+        };
+        let printed = page.print(&screen);
+        let lines: String = printed.lines().map(|line| format!("|{line}\n")).collect();
+        expected.assert_eq(&lines);
+    }
+
+    fn page() -> Page {
+        let mut page = Page::default();
+        page.title(
+            "debian.efi",
+            "unified kernel image, x86_64, 8.9 MiB, systemd-stub 257.13",
+        );
+        page.row("boots", "Linux 6.1.0-56-amd64 (Debian 6.1.192-2), bzImage");
+        page.whole(
+            "cmdline",
+            "console=ttyS0,115200 panic=-1 root=/dev/disk/by-uuid/0",
+        );
+        page.row(
+            "signature",
+            Text::styled(Style::Good, "good").and(Style::Plain, ", by CN=Example db"),
+        );
+        page
+    }
+
+    #[test]
+    fn a_line_wraps_into_the_column_of_its_text() {
+        check(
+            &page(),
+            40,
+            &expect![[r#"
+                |debian.efi    unified kernel image,
+                |              x86_64, 8.9 MiB,
+                |              systemd-stub 257.13
+                |  boots       Linux 6.1.0-56-amd64
+                |              (Debian 6.1.192-2),
+                |              bzImage
+                |  cmdline     console=ttyS0,115200 panic=-1 root=/dev/disk/by-uuid/0
+                |  signature   good, by CN=Example db
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_terminal_wraps_every_line_and_shows_verdicts_in_colours() {
+        let screen = Screen {
+            width: 60,
+            terminal: true,
+            color: true,
+            utf8: true,
+        };
+        let expected = expect![[r#"
+            <1>debian.efi<0>    unified kernel image, x86_64, 8.9 MiB,
+                          systemd-stub 257.13
+              boots       Linux 6.1.0-56-amd64 (Debian 6.1.192-2),
+                          bzImage
+              cmdline     console=ttyS0,115200 panic=-1
+                          root=/dev/disk/by-uuid/0
+              signature   <32>good<0>, by CN=Example db
+        "#]];
+        let mut printed = page().print(&screen);
+        for code in CODES {
+            printed = printed.replace(&format!("\x1b[{code}m"), &format!("<{code}>"));
+        }
+        expected.assert_eq(&printed);
+    }
+
+    #[test]
+    fn texts_are_escaped_before_they_are_measured() {
+        let mut page = Page::default();
+        page.row("na\x1b[2Jme", "a\u{202e}b\u{9b}c\u{200b}d\ne");
+        check(
+            &page,
+            100,
+            &expect![[r#"
+                |  na\u{1b}[2Jme  a\u{202e}b\u{9b}c\u{200b}d\ne
+            "#]],
+        );
+    }
+
+    #[test]
+    fn columns_of_tables_line_up() {
+        let mut page = Page::default();
+        let row =
+            |name: &str, size: &str, text: &str| vec![name.into(), size.into(), Text::from(text)];
+        let cells = vec![
+            row(".linux", "7.8 MiB", "at 0x1000"),
+            row(".漢字", "12 bytes", "at 0x2000 a long text that wraps"),
+        ];
+        page.table(2, &[Align::Left, Align::Right, Align::Left], cells);
+        check(
+            &page,
+            44,
+            &expect![[r#"
+                |  .linux   7.8 MiB  at 0x1000
+                |  .漢字   12 bytes  at 0x2000 a long text
+                |                    that wraps
+            "#]],
+        );
+    }
+
+    fn any_text() -> impl Strategy<Value = Text> {
+        let style = prop_oneof![Just(Style::Plain), Just(Style::Bad), Just(Style::Dim)];
+        let span = (
+            style,
+            any::<Vec<u8>>().prop_map(|it| String::from_utf8_lossy(&it).into_owned()),
+        );
+        prop::collection::vec(span, 0..4).prop_map(Text)
+    }
+
+    fn any_row() -> impl Strategy<Value = Row> {
+        let line = (0..20_usize, any_text(), 0..60_usize, any_text());
+        let line = line.prop_map(|(indent, label, column, text)| {
+            Row::Labelled(Labelled {
+                indent,
+                label,
+                column,
+                text,
+                whole: false,
+            })
+        });
+        let cells = prop::collection::vec(prop::collection::vec(any_text(), 0..4), 0..4);
+        let table = (0..20_usize, cells).prop_map(|(indent, cells)| Row::Table {
+            indent,
+            columns: vec![Align::Left, Align::Right, Align::Left],
+            cells,
+        });
+        let part = (".{0,12}", any::<u64>()).prop_map(|(name, size)| MapPart { name, size });
+        let map = (0..20_usize, prop::collection::vec(part, 0..12));
+        let map = map.prop_map(|(indent, parts)| Row::Map { indent, parts });
+        prop_oneof![line, table, map]
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_screen(
+            rows in prop::collection::vec(any_row(), 0..6),
+            width in 40..200_usize,
+            utf8: bool,
+        ) {
+            let screen = Screen { width, terminal: true, color: false, utf8 };
+            let printed = Page { rows: rows.clone() }.print(&screen);
+            for line in printed.lines() {
+                let columns = super::width(line);
+                prop_assert!(columns <= width, "{columns} columns of {width}: {line:?}");
+            }
+            // A colour changes nothing but the escape sequences, which are ours.
+            let screen = Screen { color: true, ..screen };
+            let mut colored = Page { rows }.print(&screen);
+            for code in CODES {
+                colored = colored.replace(&format!("\x1b[{code}m"), "");
+            }
+            prop_assert_eq!(colored, printed);
+        }
+    }
+}
