@@ -1,64 +1,83 @@
 //! The command line: what `ukexec --help` prints, and its values.
 
+mod unfolding;
+
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
-use ukexec_bpf::Meter;
-use ukexec_loader::report::Size;
-use ukexec_loader::{CmdlineFrom, Config, LoadKind, LoaderOptions, Policy, TrustSource};
-use ukexec_unfold::Budget;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use ukexec_loader::is_stdin;
+
+use crate::console::Form;
+
+pub(crate) use self::unfolding::{Limits, Unfolding, load_kind};
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
                      kernels, one inside the other, and formats that bring their own parser.";
 
 const EXAMPLES: &str = "\
 Examples:
-  ukexec inspect /boot/efi/EFI/Linux/debian.efi     what would this image boot?
-  ukexec unfold vmlinuz.efi -o parts                kernel, initrd and cmdline as files
-  ukexec load debian.efi && ukexec exec             boot it now, without the firmware
-  ukexec load debian.efi --append 'debug' --dry-run everything but the system call
-  ukexec load --panic kdump.efi                     the kernel that a crash boots
-  ukexec attach vmlinuz.efi my.bpf.o -o out.efi     put a parser into an image
+  ukexec inspect debian.efi                        what would this image boot?
+  ukexec unfold vmlinuz.efi -o parts               its parts as files
+  ukexec load debian.efi && ukexec exec            boot it without the firmware
+  ukexec load debian.efi --append debug --dry-run  all except the system call
+  ukexec load --panic kdump.efi                    for a crash to boot
+  ukexec attach vmlinuz.efi my.bpf.o -o out.efi    put a parser into an image
 
-An image, a parser or an initrd named - is standard input; one of them at most.
+As an image, a parser or an initrd, - stands for standard input, once at most.";
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage.";
+/// Ends the long help of each command.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: a file, its format, the budget, input or output
+  2  wrong usage
+  3  ukexec or the running kernel refuses a signature, or finds it revoked
+  4  this machine cannot: no such call, no right, load_disabled, a limit,
+     lockdown, no crash memory, another architecture, or nothing is loaded
+With several images, the highest code counts.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "ukexec", version, about = ABOUT, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Tell more on stderr: -v stages and parsers' messages, -vv everything
+    /// Print more: -v stages, parsers' messages; -vv everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(help_heading = OUTPUT, display_order = 100)]
     pub(crate) verbose: u8,
+    /// Print no notes and no progress; warnings and errors stay
+    #[arg(short, long, global = true, help_heading = OUTPUT, display_order = 101)]
+    pub(crate) quiet: bool,
 
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+/// Headings of options that several commands have.
+const OUTPUT: &str = "Output";
+const INPUT: &str = "Input";
+const CMDLINE: &str = "Command line";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell what is in an image: layers, sections, parsers, the final kernel
+    /// Print what an image boots, who signed it, and its layers and sections
     Inspect(Inspect),
     /// Write kernel, initrd and command line of an image as files
     Unfold(Unfold),
     /// Unfold an image and load it with kexec_file_load(2)
     Load(Load),
-    /// Boot what is loaded
+    /// Boot the loaded kernel
     Exec(Exec),
-    /// Drop what is loaded
+    /// Drop the loaded kernel
     Unload(Unload),
-    /// Tell what is loaded and what this machine allows
+    /// Print what is loaded, and what this machine can load
     Status(Status),
-    /// Put a parser into an image's .bpf section
+    /// Put a parser into an image, as section .bpf
     Attach(Attach),
-    /// Take the parser out of an image
+    /// Remove the parser from an image
     Detach(Detach),
-    /// For authors of parsers
+    /// Check, run and list parsers: for their authors
     #[command(subcommand)]
     Parser(ParserCommand),
 }
@@ -68,18 +87,22 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   ukexec inspect debian.efi
+  ukexec inspect /boot/efi/EFI/Linux/*.efi
   ukexec inspect debian.efi --json --hash
   ukexec inspect debian.efi --profile 1
-  ukexec inspect debian.efi --measure        what would a TPM and IMA be told?")]
+  ukexec inspect debian.efi --measure        values that a TPM and IMA would record")]
 pub(crate) struct Inspect {
-    /// The image
-    pub(crate) image: PathBuf,
-    /// Tell what a measured boot extends PCRs 4, 11 and 12 with, and what IMA
-    /// measures when the image is loaded (reads every byte)
-    #[arg(long)]
-    pub(crate) measure: bool,
+    /// Images; a failure of one does not stop the others
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
+    /// Print what a measured boot extends PCRs 4, 11 and 12 with, and what IMA
+    /// measures
+    ///
+    /// IMA measures when the image is loaded. This reads every byte.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) measure: bool,
     #[command(flatten)]
     pub(crate) output: ReportOutput,
 }
@@ -92,7 +115,8 @@ Examples:
   ukexec unfold debian.efi -o parts --hash --json
   ukexec unfold odd.img -o parts --parser odd.bpf.o
 
-A part that the image does not have leaves no file. An empty command line is a file of 0 bytes.")]
+A part that the image does not have leaves no file. An empty command line is a
+file of 0 bytes.")]
 pub(crate) struct Unfold {
     /// The image
     pub(crate) image: PathBuf,
@@ -109,25 +133,23 @@ pub(crate) struct Unfold {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ukexec load debian.efi                         the image's own initrd and command line
+  ukexec load debian.efi                    its own initrd and command line
   ukexec load vmlinuz --initrd initrd.img --reuse-cmdline
-  ukexec load debian.efi --append 'systemd.unit=rescue.target'
+  ukexec load debian.efi --append systemd.unit=rescue.target
   ukexec load debian.efi --profile factory-reset
-  ukexec load --panic kdump.efi                  needs crashkernel= on this boot
-  ukexec load debian.efi --verify=require --trust /etc/keys/ours.pem
-
-An explicit --cmdline replaces the image's own; --append adds behind whatever is used.")]
+  ukexec load --panic kdump.efi             needs crashkernel= on this boot
+  ukexec load debian.efi --verify=require --trust /etc/keys/ours.pem")]
 pub(crate) struct Load {
     /// The image
     pub(crate) image: PathBuf,
-    /// Do everything but the system call, and tell what it would be given
+    /// Do everything except the system call, and print its arguments
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print one JSON document (schema 1)
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
+    /// Print one JSON document (schema 1)
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) json: bool,
 }
 
 /// `ukexec exec`
@@ -154,7 +176,7 @@ pub(crate) struct Unload {
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// Print one JSON document (schema 1)
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
 }
 
@@ -163,7 +185,7 @@ pub(crate) struct Status {
 #[command(after_help = "\
 Examples:
   ukexec attach vmlinuz.efi zboot.bpf.o -o vmlinuz-bpf.efi
-  ukexec attach signed.efi my.bpf.o -o out.efi --drop-signature   sign out.efi again afterwards")]
+  ukexec attach signed.efi my.bpf.o -o out.efi --drop-signature")]
 pub(crate) struct Attach {
     /// The image
     pub(crate) image: PathBuf,
@@ -172,7 +194,7 @@ pub(crate) struct Attach {
     /// The image to write
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// The image may lose its signature, which the change makes void
+    /// Drop the image's signature, which the change makes void
     #[arg(long)]
     pub(crate) drop_signature: bool,
 }
@@ -185,7 +207,7 @@ pub(crate) struct Detach {
     /// The image to write
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// The image may lose its signature, which the change makes void
+    /// Drop the image's signature, which the change makes void
     #[arg(long)]
     pub(crate) drop_signature: bool,
 }
@@ -193,13 +215,13 @@ pub(crate) struct Detach {
 /// `ukexec parser`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ParserCommand {
-    /// Tell what a parser is, or every reason why this loader refuses it
+    /// Describe a parser, or print every reason why this loader refuses it
     Check(ParserCheck),
-    /// Run one stage of an image with a parser, and tell what it does
+    /// Run one stage of an image with a parser, and print its results
     Run(ParserRun),
     /// List a parser's instructions under their source lines
     Disasm(ParserDisasm),
-    /// Tell what a parser may call, as a page of Markdown
+    /// List the functions that a parser may call, as a page of Markdown
     Helpers,
 }
 
@@ -209,7 +231,7 @@ pub(crate) struct ParserCheck {
     /// The parser: a BPF object, or an image that carries one
     pub(crate) file: PathBuf,
     /// Print one JSON document (schema 1)
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
 }
 
@@ -227,22 +249,22 @@ pub(crate) struct ParserRun {
     /// The parser: a BPF object, or an image that carries one
     pub(crate) file: PathBuf,
     /// The image to take apart
-    #[arg(long)]
+    #[arg(long, help_heading = INPUT)]
     pub(crate) image: PathBuf,
     /// Initrd to show to the parser; several are joined in order
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = INPUT, alias = "ramdisk")]
     pub(crate) initrd: Vec<PathBuf>,
     /// Command line to show to the parser
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = INPUT, alias = "command-line")]
     pub(crate) cmdline: Option<OsString>,
-    /// As for the kernel that boots when this one crashes
-    #[arg(short, long)]
+    /// Run as for the kernel that a crash boots
+    #[arg(short, long, help_heading = INPUT)]
     pub(crate) panic: bool,
-    /// Tell every instruction, register, memory access and call
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    /// Print every instruction, register, memory access and call
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = OUTPUT)]
     pub(crate) trace: Option<Option<PathBuf>>,
-    /// Print what the stage has come to as one JSON document (docs/json.md)
-    #[arg(long)]
+    /// Print the stage's results as one JSON document (docs/json.md)
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,
@@ -253,182 +275,53 @@ pub(crate) struct ParserRun {
 pub(crate) struct ParserDisasm {
     /// The parser: a BPF object, or an image that carries one
     pub(crate) file: PathBuf,
-    /// Only this program
+    /// List this program alone
     #[arg(long, value_name = "NAME")]
     pub(crate) program: Option<String>,
-    /// Tell the bytes of each instruction
-    #[arg(long)]
+    /// Print the bytes of each instruction
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) bytes: bool,
 }
 
-/// How results are told.
+/// How results are printed.
 #[derive(Debug, Args)]
+#[command(next_help_heading = OUTPUT)]
 pub(crate) struct ReportOutput {
-    /// Print one JSON document (schema 1)
+    /// Print a JSON document (schema 1)
+    ///
+    /// With several images, each document is one line.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Tell the SHA-256 of every part (reads every byte)
+    /// Print the SHA-256 of every part; this reads every byte
     #[arg(long)]
     pub(crate) hash: bool,
 }
 
-/// What `inspect`, `unfold` and `load` share.
-#[derive(Debug, Args)]
-pub(crate) struct Unfolding {
-    /// Take the outermost image apart with this parser
-    #[arg(long, value_name = "FILE")]
-    pub(crate) parser: Option<PathBuf>,
-    /// Never run a parser that an image carries, on any layer
-    #[arg(long)]
-    pub(crate) no_embedded_parser: bool,
-    /// Look for parsers here instead of in the system's parsers.d folders
-    #[arg(long, value_name = "DIR")]
-    pub(crate) parsers_dir: Vec<PathBuf>,
-    /// Profile of the image: its number, or the ID in its .profile section
-    #[arg(long, value_name = "ID|N")]
-    pub(crate) profile: Option<String>,
-    /// Initrd to hand to the image's parser; several are joined in order
-    #[arg(long, value_name = "FILE")]
-    pub(crate) initrd: Vec<PathBuf>,
-    /// Command line instead of the image's own
-    #[arg(long, value_name = "TEXT", conflicts_with = "reuse_cmdline")]
-    pub(crate) cmdline: Option<OsString>,
-    /// Text to add behind the command line
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) append: Option<OsString>,
-    /// Take the running kernel's command line, without BOOT_IMAGE=, initrd= and,
-    /// with --panic, crashkernel=
-    #[arg(long)]
-    pub(crate) reuse_cmdline: bool,
-    /// For the kernel that boots when this one crashes
-    #[arg(short, long)]
-    pub(crate) panic: bool,
-    /// Take the image apart with all your rights instead of in a sandbox
-    #[arg(long)]
-    pub(crate) no_sandbox: bool,
-    #[command(flatten)]
-    pub(crate) verify: Verify,
-    #[command(flatten)]
-    pub(crate) limits: Limits,
-}
+impl Cli {
+    /// Returns the definition of the command line: the one that arguments are read
+    /// by, and that help is printed from.
+    pub(crate) fn definition() -> clap::Command {
+        with_exit_codes(Self::command())
+    }
 
-/// What to do about signatures.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Signatures")]
-pub(crate) struct Verify {
-    /// Verify signatures: require takes nothing without a good one, auto does so
-    /// under Secure Boot or lockdown and only tells of them elsewhere
-    #[arg(long, value_name = "auto|require|off", value_parser = policies())]
-    pub(crate) verify: Option<Policy>,
-    /// Trust these certificates: PEM, DER, PKCS#7 or EFI signature lists, a
-    /// folder of such files, or `system` for the machine's own
-    #[arg(long, value_name = "FILE|DIR|system")]
-    pub(crate) trust: Vec<PathBuf>,
-    /// Read the machine's own keys from here instead of /sys/firmware/efi
-    #[arg(long, value_name = "DIR")]
-    pub(crate) efivars: Option<PathBuf>,
-    /// Refuse certificates that are not valid today; firmware does not
-    #[arg(long)]
-    pub(crate) check_dates: bool,
-    /// Configuration instead of /etc/ukexec/ukexec.conf
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-}
-
-/// The budget of one unfolding.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Budget")]
-pub(crate) struct Limits {
-    /// Instructions that all parsers may run together
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
-    pub(crate) max_insns: u64,
-    /// Stages: parsers that may run one after the other
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub(crate) max_stages: u32,
-    /// Bytes that decompression may write, such as 64M
-    #[arg(long, value_name = "SIZE", default_value = "1G")]
-    pub(crate) max_output: Size,
-    /// Bytes of private memory, such as 64M
-    #[arg(long, value_name = "SIZE", default_value = "256M")]
-    pub(crate) max_memory: Size,
-    /// Lines that parsers may print
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub(crate) max_log_lines: u32,
-}
-
-impl Unfolding {
-    /// Returns how to take an image apart.
-    pub(crate) fn options(&self) -> LoaderOptions {
-        let verify = &self.verify;
-        let trust = verify.trust.iter();
-        let trust = trust.map(|path| TrustSource::from(path.as_path()));
-        let cmdline = match &self.cmdline {
-            _ if self.reuse_cmdline => CmdlineFrom::RunningKernel,
-            Some(line) => CmdlineFrom::Caller(line.clone().into_vec()),
-            None => CmdlineFrom::Image,
-        };
-        LoaderOptions {
-            parser: self.parser.clone(),
-            embedded_parsers: !self.no_embedded_parser,
-            parsers_dirs: self.parsers_dir.clone(),
-            profile: self.profile.clone(),
-            initrds: self.initrd.clone(),
-            cmdline,
-            append: self.append.clone().map(OsString::into_vec),
-            kind: load_kind(self.panic),
-            sandbox: !self.no_sandbox,
-            config_file: verify.config.clone(),
-            config: Config {
-                verify: verify.verify,
-                trust: (!verify.trust.is_empty()).then(|| trust.collect()),
-                efivars: verify.efivars.clone(),
-                check_dates: verify.check_dates.then_some(true),
-            },
-            budget: self.limits.budget(),
+    /// Returns a contradiction between options that clap does not see.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let inputs = self.command.inputs().into_iter();
+        if inputs.filter(|path| is_stdin(path)).count() > 1 {
+            return Some("standard input (-) can stand for one file only");
         }
+        // Each may stand before and behind the name of the command.
+        (self.quiet && self.verbose > 0).then_some("--quiet and --verbose exclude each other")
     }
 }
 
-/// Returns what a kernel is loaded for, as `--panic` says.
-pub(crate) fn load_kind(panic: bool) -> LoadKind {
-    if panic {
-        LoadKind::Crash
-    } else {
-        LoadKind::Reboot
-    }
-}
-
-impl Limits {
-    /// Returns the budget of one unfolding.
-    pub(crate) fn budget(&self) -> Budget {
-        Budget {
-            meter: Meter {
-                insns: self.max_insns,
-                memory: self.max_memory.0,
-                log_lines: self.max_log_lines,
-            },
-            stages: self.max_stages,
-            output: self.max_output.0,
-        }
-    }
-}
-
-/// Returns a reader of `--verify`.
-fn policies() -> impl TypedValueParser<Value = Policy> {
-    let word = |(word, help): (&'static str, &'static str)| PossibleValue::new(word).help(help);
-    let words = [
-        (
-            "auto",
-            "As `require` on a machine that verified what it runs, else verify and report",
-        ),
-        ("require", "Run and boot nothing without a good signature"),
-        ("off", "Verify nothing"),
-    ];
-    PossibleValuesParser::new(words.map(word)).map(|word| match word.as_str() {
-        "require" => Policy::Require,
-        "off" => Policy::Off,
-        _ => Policy::Auto,
-    })
+/// Ends the long help of `command`, and of those below it, with [`EXIT_CODES`].
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    let after = command.get_after_help().map(|help| format!("{help}\n\n"));
+    let after = after.unwrap_or_default();
+    command
+        .after_long_help(after + EXIT_CODES)
+        .mut_subcommands(with_exit_codes)
 }
 
 impl Command {
@@ -436,7 +329,7 @@ impl Command {
     /// may be standard input.
     pub(crate) fn inputs(&self) -> Vec<&Path> {
         let (files, unfolding) = match self {
-            Self::Inspect(args) => (vec![&args.image], Some(&args.unfolding)),
+            Self::Inspect(args) => (args.images.iter().collect(), Some(&args.unfolding)),
             Self::Unfold(args) => (vec![&args.image], Some(&args.unfolding)),
             Self::Load(args) => (vec![&args.image], Some(&args.unfolding)),
             Self::Attach(args) => (vec![&args.image, &args.parser], None),
@@ -461,33 +354,38 @@ impl Command {
             .collect()
     }
 
-    /// Returns whether the caller asked for a JSON document.
-    pub(crate) fn json(&self) -> bool {
-        match self {
-            Self::Inspect(args) => args.output.json,
-            Self::Unfold(args) => args.report.json,
-            Self::Load(args) => args.json,
-            Self::Status(args) => args.json,
-            Self::Parser(ParserCommand::Check(args)) => args.json,
-            Self::Parser(ParserCommand::Run(args)) => args.json,
+    /// Returns how the caller wants results printed.
+    pub(crate) fn form(&self) -> Form {
+        let (json, several) = match self {
+            Self::Inspect(args) => (args.output.json, args.images.len() > 1),
+            Self::Unfold(args) => (args.report.json, false),
+            Self::Load(args) => (args.json, false),
+            Self::Status(args) => (args.json, false),
+            Self::Parser(ParserCommand::Check(args)) => (args.json, false),
+            Self::Parser(ParserCommand::Run(args)) => (args.json, false),
             Self::Exec(_)
             | Self::Unload(_)
             | Self::Attach(_)
             | Self::Detach(_)
-            | Self::Parser(ParserCommand::Disasm(_) | ParserCommand::Helpers) => false,
+            | Self::Parser(ParserCommand::Disasm(_) | ParserCommand::Helpers) => (false, false),
+        };
+        match (json, several) {
+            (false, _) => Form::Text,
+            (true, false) => Form::Json,
+            (true, true) => Form::JsonLine,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use ukexec_loader::LoaderOptions;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]
@@ -498,5 +396,55 @@ mod tests {
         };
         let options = args.unfolding.options();
         assert_eq!(options.budget, LoaderOptions::default().budget);
+    }
+
+    /// Calls `check` with each command and its names.
+    fn each(command: &clap::Command, names: &[&str], check: &mut dyn FnMut(&[&str])) {
+        check(names);
+        for command in command.get_subcommands() {
+            each(command, &[names, &[command.get_name()]].concat(), check);
+        }
+    }
+
+    /// Returns the help that the last of `names` prints on a terminal of 80 columns.
+    fn help(names: &[&str], option: &str) -> String {
+        let mut command = Cli::definition().term_width(80);
+        let args = [names, &[option]].concat();
+        let help = command.try_get_matches_from_mut(args).unwrap_err();
+        help.to_string()
+    }
+
+    #[test]
+    fn short_help_fits_a_screen_without_what_few_need() {
+        each(&Cli::definition(), &["ukexec"], &mut |names| {
+            let help = help(names, "-h");
+            let lines = help.lines().count();
+            assert!(lines <= 40, "{lines} lines:\n{help}");
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+            for long_alone in ["Signatures:", "Budget:", "Exit codes:"] {
+                assert!(!help.contains(long_alone), "{help}");
+            }
+        });
+    }
+
+    #[test]
+    fn long_help_explains_the_exit_codes() {
+        each(&Cli::definition(), &["ukexec"], &mut |names| {
+            let help = help(names, "--help");
+            assert!(help.ends_with(&format!("{EXIT_CODES}\n")), "{help}");
+        });
+    }
+
+    #[test]
+    fn help_names_who_acts() {
+        let words = ["tell", "Tell", "told", "took", "comes to", "goes over"];
+        each(&Cli::definition(), &["ukexec"], &mut |names| {
+            let help = help(names, "--help");
+            for word in words {
+                assert!(!help.contains(word), "{word}: {help}");
+            }
+        });
     }
 }

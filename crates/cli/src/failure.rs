@@ -8,15 +8,20 @@ use ukexec_loader::report::failure::{of, sentence};
 use ukexec_loader::{Failure, LoaderError};
 
 use crate::commands::Refused;
-use crate::console;
+use crate::console::{self, Form};
 
-/// Prints `error`; with `json`, also the document that `--json` promises.
-pub(crate) fn print(error: &Error, json: bool) {
-    if json {
+/// Returns the exit code of what was `done`. A failure is printed; as a document
+/// too, where documents were asked for.
+pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
+    let Err(error) = done else {
+        return 0;
+    };
+    if form != Form::Text {
         // Without stdout, stderr still gets the sentence.
-        let _unprinted = document(error).and_then(|document| console::json(&document));
+        let _unprinted = document(&error).and_then(|document| console::document(&document, form));
     }
-    console::err(&format!("ukexec: {}\n", sentence(error.as_ref())));
+    console::error(&sentence(error.as_ref()));
+    1
 }
 
 /// Returns `{"schema": 1, "error": {…}}`: the place as far as it is known, and

@@ -11,14 +11,15 @@ mod failure;
 mod output;
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
 use ukexec_kexec::shown_path;
-use ukexec_loader::{is_stdin, run_as_worker, start_log};
+use ukexec_loader::{run_as_worker, start_log};
 
 use args::Cli;
 
@@ -26,32 +27,25 @@ fn main() -> ExitCode {
     if let Some(code) = run_as_worker() {
         return code;
     }
-    let cli = Cli::try_parse().unwrap_or_else(|error| end(&error));
-    let inputs = cli.command.inputs();
-    if inputs.into_iter().filter(|path| is_stdin(path)).count() > 1 {
-        let message = "standard input (-) can stand for one file only\n";
-        Cli::command()
-            .error(ErrorKind::ArgumentConflict, message)
+    let cli = parse(env::args_os()).unwrap_or_else(|error| end(&error));
+    if let Some(contradiction) = cli.contradiction() {
+        Cli::definition()
+            .error(ErrorKind::ArgumentConflict, format!("{contradiction}\n"))
             .exit();
     }
+    console::start(cli.quiet);
     start_log(cli.verbose, io::stderr);
-    match commands::run(&cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            failure::print(&error, cli.command.json());
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(commands::run(&cli.command))
+}
+
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&Cli::definition().try_get_matches_from(args)?)
 }
 
 /// Ends as clap does for `error`, but shows the arguments in one line each,
 /// with escapes for characters that steer a terminal: shown so, they are as
 /// wrong.
 fn end(error: &clap::Error) -> ! {
-    let shown = env::args_os().map(|arg| shown_path(Path::new(&arg)));
-    Cli::try_parse_from(shown)
-        .err()
-        .as_ref()
-        .unwrap_or(error)
-        .exit()
+    let shown = env::args_os().map(|arg| shown_path(Path::new(&arg)).into());
+    parse(shown).err().as_ref().unwrap_or(error).exit()
 }

@@ -13,12 +13,12 @@ use ukexec_loader::{
     run_as_worker, unfold,
 };
 
-/// Prints notes, and shows no progress.
+/// Prints warnings, and shows no progress.
 struct Stderr;
 
 impl Console for Stderr {
-    fn note(&self, text: &str) {
-        eprintln!("dry_run: {}", one_line(text));
+    fn warn(&self, text: &str) {
+        eprintln!("dry_run: warning: {}", one_line(text));
     }
 
     fn log(&self, line: &str) {
@@ -52,6 +52,8 @@ fn dry_run() -> Result<(), Box<dyn Error>> {
     let unfolding = unfold(&image, &options, &purpose, &console)?;
     let plan = LoadPlan::new(&unfolding, &machine, true)?;
     print!("{}", visible(&plan.text()?));
-    plan.notes().iter().for_each(|note| console.note(note));
+    for note in plan.notes() {
+        eprintln!("dry_run: {}", one_line(&note));
+    }
     Ok(plan.check()?)
 }

@@ -1,11 +1,11 @@
-//! The receiver of notes and progress while a worker takes an image apart: this
+//! The receiver of warnings and progress while a worker takes an image apart: this
 //! crate prints nothing.
 
 /// Shows people what happens. Texts may come from images: a terminal gets them
 /// through [`one_line`](crate::report::one_line).
 pub trait Console: Send + Sync {
-    /// Takes a note about what was or was not done, without the program's name.
-    fn note(&self, text: &str);
+    /// Takes a warning, without that word and the program's name.
+    fn warn(&self, text: &str);
 
     /// Takes a line of the worker's log, complete as it is.
     fn log(&self, line: &str);

@@ -34,7 +34,7 @@
 //! struct Quiet;
 //!
 //! impl Console for Quiet {
-//!     fn note(&self, _text: &str) {}
+//!     fn warn(&self, _text: &str) {}
 //!     fn log(&self, _line: &str) {}
 //!     fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
 //!         Box::new(())

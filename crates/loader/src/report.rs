@@ -15,7 +15,7 @@ pub(crate) mod size;
 pub use self::machine::MachineReport;
 pub use self::parser_run::ParserRunReport;
 pub use self::printable::{json_line, json_text, one_line, visible};
-pub use self::size::Size;
+pub use self::size::{Count, Size};
 
 /// The version that every document names. Within it, fields are only added.
 pub const SCHEMA: u32 = 1;

@@ -1,17 +1,31 @@
-//! `ukexec inspect`: what would this image boot?
+//! `ukexec inspect`: what would these images boot?
+
+use std::path::Path;
 
 use ukexec_loader::{Purpose, unfold};
 
 use crate::args::Inspect;
-use crate::console::{self, Terminal};
+use crate::console::{self, Form, Terminal};
+use crate::failure;
 
-pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
+/// Prints a report of each image, or its failure, and returns the highest of their
+/// exit codes.
+pub(crate) fn run(args: &Inspect, form: Form) -> u8 {
+    let codes = args.images.iter().map(|image| {
+        console::begin_report(form);
+        failure::code(one(args, image, form), form)
+    });
+    // The command line has at least one.
+    codes.max().unwrap_or(0)
+}
+
+fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
     let purpose = Purpose::Inspect {
         hash: args.output.hash,
         measure: args.measure,
     };
     let options = args.unfolding.options();
-    let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
+    let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
     unfolding.unfolded_or_kernel()?;
-    console::report(&unfolding, args.output.json)
+    console::report(&unfolding, form)
 }

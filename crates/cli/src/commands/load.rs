@@ -17,7 +17,10 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
         console::out(&plan.text()?)?;
     }
     for note in plan.notes() {
-        console::note(&note);
+        match note.strip_prefix("warning: ") {
+            Some(warning) => console::warn(warning),
+            None => console::note(&note),
+        }
     }
     plan.check()?;
     if args.dry_run {

@@ -10,12 +10,14 @@ mod unfold;
 
 pub(crate) use self::parser::Refused;
 use crate::args::{Command, ParserCommand};
+use crate::failure;
 
-/// Runs `command`.
-pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
-    match command {
-        Command::Inspect(args) => inspect::run(args),
-        Command::Unfold(args) => unfold::run(args),
+/// Runs `command`, prints its failures, and returns the exit code.
+pub(crate) fn run(command: &Command) -> u8 {
+    let form = command.form();
+    let done = match command {
+        Command::Inspect(args) => return inspect::run(args, form),
+        Command::Unfold(args) => unfold::run(args, form),
         Command::Load(args) => load::run(args),
         Command::Exec(args) => exec::exec(args),
         Command::Unload(args) => exec::unload(args),
@@ -26,5 +28,6 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Parser(ParserCommand::Run(args)) => parser::run(args),
         Command::Parser(ParserCommand::Helpers) => parser::helpers(),
         Command::Parser(ParserCommand::Disasm(args)) => parser::disasm(args),
-    }
+    };
+    failure::code(done, form)
 }

@@ -5,10 +5,10 @@ use ukexec_loader::report::Size;
 use ukexec_loader::{Purpose, unfold};
 
 use crate::args::Unfold;
-use crate::console::{self, Terminal};
+use crate::console::{self, Form, Terminal};
 use crate::output::NewDir;
 
-pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Unfold, form: Form) -> anyhow::Result<()> {
     // Refuse a folder that cannot be used before any work is done.
     NewDir::check(&args.output)?;
     let purpose = Purpose::Unfold {
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Unfold) -> anyhow::Result<()> {
     let mut dir = NewDir::create(&args.output, unfolding.readers())?;
     let written = unfolding.write_parts(|name, parts| dir.write(name, parts))?;
     dir.complete()?;
-    console::report(&unfolding, args.report.json)?;
+    console::report(&unfolding, form)?;
     console::note(&format!(
         "wrote {} to {}",
         Size(written.total()),

@@ -209,9 +209,12 @@ fn help() {
         "parser helpers",
     ];
     let commands = [&commands[..], &of_parser].concat();
-    let runs = commands.iter().map(|command| format!("{command} --help"));
-    let runs: Vec<String> = runs.chain(["--help".to_owned()]).collect();
-    check("help", &runs.iter().map(String::as_str).collect::<Vec<_>>());
+    let commands = commands.iter().chain([&""]);
+    for (name, option) in [("help", "--help"), ("help-short", "-h")] {
+        let runs = commands.clone();
+        let runs: Vec<String> = runs.map(|it| format!("{it} {option}")).collect();
+        check(name, &runs.iter().map(String::as_str).collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -225,6 +228,8 @@ fn usage() {
             "inspect uki.efi --verify=always",
             "inspect uki.efi --cmdline=a --reuse-cmdline",
             "inspect uki.efi --max-output=1T",
+            "inspect uki.efi --max-insns=20MiB",
+            "inspect uki.efi --max-stages=5G",
             "unfold uki.efi",
             "load - --initrd=-",
             "attach uki.efi",

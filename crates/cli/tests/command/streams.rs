@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use expect_test::{Expect, expect};
+use serde_json::Value;
 
-use crate::{check, command, folder, streams};
+use crate::images::kernel;
+use crate::{check, command, folder, run, streams};
 
 #[test]
 fn what_is_no_image_is_named_for_what_it_is() {
@@ -96,6 +98,57 @@ fn it_works_on_a_terminal() {
     assert_eq!(output.status.code(), Some(1), "{terminal}");
     assert!(terminal.contains("ukexec: image: "), "{terminal}");
     assert!(!terminal.contains("panicked"), "{terminal}");
+}
+
+/// Each image is reported by itself, in order, and the worst ending counts.
+#[test]
+fn a_failure_of_one_image_does_not_stop_the_others() {
+    let dir = folder(&[("vmlinuz", &kernel()), ("text", b"#!/bin/sh\n")]);
+    let inspect = |images: &[&str]| {
+        let args = [&["inspect", "--verify=off"], images].concat();
+        let output = run(dir.path(), &args);
+        (output.status.code(), streams(&output))
+    };
+    let (_, [alone, _]) = inspect(&["vmlinuz"]);
+    let (code, [stdout, stderr]) = inspect(&["text", "vmlinuz", "none", "vmlinuz"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(stdout, format!("{alone}\n{alone}"));
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    let (code, [stdout, _]) = inspect(&["vmlinuz", "vmlinuz"]);
+    assert_eq!((code, stdout), (Some(0), format!("{alone}\n{alone}")));
+    let (code, [stdout, _]) = inspect(&["--json", "text", "vmlinuz", "none"]);
+    assert_eq!(code, Some(1));
+    let has_error = |line: &str| {
+        let document: Value = serde_json::from_str(line).expect("each line is a document");
+        document.get("error").is_some()
+    };
+    let errors: Vec<bool> = stdout.lines().map(has_error).collect();
+    assert_eq!(errors, [true, false, true]);
+}
+
+#[test]
+fn quiet_leaves_out_notes_and_keeps_warnings() {
+    let dir = folder(&[("vmlinuz", &kernel()), ("initrd", b"no archive")]);
+    let stderr = |options: &[&str]| {
+        let args = ["unfold", "vmlinuz", "-o", "parts", "--initrd=initrd"];
+        let output = run(dir.path(), &[&args[..], options].concat());
+        assert!(output.status.success(), "{output:?}");
+        fs::remove_dir_all(dir.path().join("parts")).expect("it is there");
+        let [_, stderr] = streams(&output);
+        stderr
+    };
+    let (warning, note) = ("warning: --initrd initrd: expected", "ukexec: wrote ");
+    let said = stderr(&[]);
+    assert!(said.contains(warning) && said.contains(note), "{said}");
+    let said = stderr(&["--quiet"]);
+    assert!(said.contains(warning) && !said.contains(note), "{said}");
+    for both in [
+        &["-q", "inspect", "-v", "vmlinuz"],
+        &["-v", "inspect", "vmlinuz", "-q"],
+    ] {
+        let output = run(dir.path(), both);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
 }
 
 #[test]

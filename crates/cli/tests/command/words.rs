@@ -50,6 +50,16 @@ fn a_command_line_is_bytes() {
     assert_eq!(appended, b"\xff b=\xc3 c");
 }
 
+#[test]
+fn other_tools_names_of_options_are_known() {
+    assert_eq!(cmdline(&[b"--command-line=a b"]), b"a b");
+    let dir = folder();
+    let args = ["unfold", "vmlinuz", "-o", "parts", "--ramdisk", "vmlinuz"];
+    assert!(run(dir.path(), &args).status.success());
+    let initrd = fs::read(dir.path().join("parts/initrd")).expect("an initrd");
+    assert_eq!(initrd, kernel());
+}
+
 /// The parts are written from where the image lies: nothing is limited before.
 #[test]
 fn a_part_beyond_the_limit_of_files_leaves_nothing() {
@@ -228,7 +238,7 @@ fn a_name_of_a_file_stays_in_its_line() {
 fn a_wrong_argument_stays_in_its_line() {
     let dir = folder();
     for args in [
-        &["inspect", "uki.efi", "a\nukexec: loaded\u{202e}"][..],
+        &["load", "uki.efi", "a\nukexec: loaded\u{202e}"][..],
         &["inspect", "--a\nukexec: loaded\u{202e}"],
         &["a\nukexec: loaded\u{202e}"],
         &["load", "uki.efi", "--verify", "a\nukexec: loaded\u{202e}"],

@@ -111,8 +111,8 @@ fn enforcement(config: &Config, efivars: &Efivars, console: &dyn Console) -> Res
     }
     let machine = variables_in(None)?;
     if machine.is_not_mounted() {
-        console.note(&format!(
-            "warning: whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
+        console.warn(&format!(
+            "whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
              is not mounted on {}/efivars",
             efivars::SYSTEM
         ));

@@ -89,8 +89,8 @@ mod tests {
     struct Slow(Mutex<Vec<String>>);
 
     impl Console for Slow {
-        fn note(&self, text: &str) {
-            panic!("a log has no notes, and this is one: {text}");
+        fn warn(&self, text: &str) {
+            panic!("a log has no warnings, and this is one: {text}");
         }
 
         fn log(&self, line: &str) {

@@ -66,7 +66,7 @@ impl WorkerProcess {
             ));
         }
         if !options.sandbox {
-            console.note("warning: --no-sandbox: whoever made the image may do what you may do");
+            console.warn("--no-sandbox: the maker of the image may do all that you may do");
         }
         // Where the kernel cannot do it, the worker looks for stray
         // descriptors.

@@ -1,4 +1,4 @@
-//! Sizes as people write and read them.
+//! Sizes and counts as people write and read them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,15 +20,35 @@ impl FromStr for Size {
             .strip_suffix("IB")
             .or(upper.strip_suffix('B'))
             .unwrap_or(&upper);
-        let (number, unit) = UNITS
-            .iter()
-            .find_map(|(suffix, unit)| Some((bare.strip_suffix(suffix)?, *unit)))
-            .unwrap_or((bare, 1));
-        let number: Option<u64> = number.trim().parse().ok();
-        let bytes = number.and_then(|number| number.checked_mul(unit));
+        let bytes = with_unit(bare, &UNITS);
         let bytes = bytes.context(|| "expected a number of bytes, such as 4096, 64K, 64M or 1G")?;
         Ok(Self(bytes))
     }
+}
+
+/// A number of things, written as `500`, `20k`, `20M` or `1G`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+const THOUSANDS: [(&str, u64); 3] = [("G", 1_000_000_000), ("M", 1_000_000), ("K", 1_000)];
+
+impl FromStr for Count {
+    type Err = LoaderError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let count = with_unit(&text.trim().to_ascii_uppercase(), &THOUSANDS);
+        let count = count.context(|| "expected a number, such as 500, 20k, 20M or 1G")?;
+        Ok(Self(count))
+    }
+}
+
+/// Returns the number that `text`, in capitals, begins with, times the unit behind
+/// it.
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let split = |(suffix, unit): &(&str, u64)| Some((text.strip_suffix(suffix)?, *unit));
+    let (number, unit) = units.iter().find_map(split).unwrap_or((text, 1));
+    let number: u64 = number.trim().parse().ok()?;
+    number.checked_mul(unit)
 }
 
 impl fmt::Display for Size {
@@ -66,6 +86,24 @@ mod tests {
                 error,
                 "expected a number of bytes, such as 4096, 64K, 64M or 1G"
             );
+        }
+    }
+
+    #[test]
+    fn reads_counts_of_1000() {
+        for (text, count) in [
+            ("0", 0),
+            ("20000000", 20_000_000),
+            ("20k", 20_000),
+            ("20 K", 20_000),
+            ("20M", 20_000_000),
+            ("1g", 1_000_000_000),
+        ] {
+            assert_eq!(text.parse::<Count>().unwrap(), Count(count), "{text}");
+        }
+        for text in ["", "k", "-1", "1.5M", "1KiB", "64MB", "99999999999G"] {
+            let error = text.parse::<Count>().unwrap_err().to_string();
+            assert_eq!(error, "expected a number, such as 500, 20k, 20M or 1G");
         }
     }
 

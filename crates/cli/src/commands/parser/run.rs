@@ -63,7 +63,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         console::out(&report.to_string())?;
     }
     for warning in report.warnings() {
-        console::note(&format!("warning: {warning}"));
+        console::warn(&warning.to_string());
     }
     Ok(())
 }
