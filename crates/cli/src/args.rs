@@ -10,7 +10,7 @@ use ukexec_loader::is_stdin;
 
 use crate::console::Form;
 
-pub(crate) use self::unfolding::{Limits, Unfolding, load_kind};
+pub(crate) use self::unfolding::{Limits, Unfolding};
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
                      kernels, one inside the other, and formats that bring their own parser.";
@@ -156,10 +156,12 @@ pub(crate) struct Load {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ukexec exec            shuts down in order through systemd where it runs
-  ukexec exec --force    at once: sync, then reboot(2); services are not stopped")]
+  ukexec exec            systemd stops the services, then boots the kernel
+  ukexec exec --force    sync and reboot(2) at once; nothing stops the services
+
+Without systemd, only --force boots.")]
 pub(crate) struct Exec {
-    /// Boot at once: sync, then reboot(2); services are not stopped
+    /// Boot at once by sync and reboot(2), without stopping services
     #[arg(short, long)]
     pub(crate) force: bool,
 }

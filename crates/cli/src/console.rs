@@ -73,6 +73,12 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// Writes notes about records of loads to stderr, unless the caller wants none.
+pub(crate) fn record_notes(notes: impl IntoIterator<Item = String>) {
+    let notes = notes.into_iter();
+    notes.for_each(|text| note(&format!("note: {text}")));
+}
+
 /// Writes a warning to stderr.
 pub(crate) fn warn(text: &str) {
     error(&format!("warning: {text}"));

@@ -61,15 +61,8 @@ mod tests {
     use super::*;
     use crate::testing::line;
 
-    /// Readers of a file that only its owner may read.
-    fn owner() -> Readers {
-        let file = tempfile::tempfile().unwrap();
-        file.set_permissions(Permissions::from_mode(0o600)).unwrap();
-        Readers::of(file).unwrap()
-    }
-
     fn create(path: &Path) -> Result<File, KexecError> {
-        create_file(path, owner())
+        create_file(path, Readers::OWNER)
     }
 
     #[test]

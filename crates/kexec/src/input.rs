@@ -36,7 +36,11 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     // Opening a pipe does not wait for a writer then, nor does a terminal become
     // this process's own. Regular files do not heed either flag.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    regular(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// Returns `file` if it is a regular one.
+pub(crate) fn regular(file: File) -> io::Result<File> {
     let mode = rustix::fs::fstat(&file)?.st_mode;
     let kind = match FileType::from_raw_mode(mode) {
         FileType::RegularFile => return Ok(file),

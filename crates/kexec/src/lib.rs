@@ -10,7 +10,7 @@
 //! - [`assemble()`], [`UnnamedFile`] and [`NewFolder`] join [`Part`]s without
 //!   bringing their bytes into this process; [`Moved`] counts what went which
 //!   way. A [`Folder`] makes files and folders of which nothing incomplete is
-//!   ever seen.
+//!   ever seen; a [`PrivateFolder`] is one that root keeps to itself.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself. An error of theirs explains the errno by the [`MachineState`].
 //!
@@ -43,8 +43,10 @@ mod input;
 mod load;
 mod machine;
 mod memfd;
+mod moment;
 mod new_file;
 mod new_folder;
+mod private_folder;
 mod readers;
 mod refusal;
 mod sealed;
@@ -64,8 +66,10 @@ pub use inherit::close_on_exec;
 pub use input::{InputKind, input_kind, open_regular, read_stream};
 pub use load::{LoadRequest, exec_now, exec_through_systemd, load, unload};
 pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};
+pub use moment::Moment;
 pub use new_file::NewFile;
 pub use new_folder::NewFolder;
+pub use private_folder::PrivateFolder;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::fail_on_long_files;

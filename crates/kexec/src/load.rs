@@ -155,14 +155,19 @@ fn exec_now_under(root: &Path) -> Result<Infallible, KexecError> {
 ///
 /// # Errors
 ///
-/// No kernel is loaded (systemd would then load one of its own choice), or
-/// `systemctl` cannot be run or fails.
+/// No kernel is loaded (systemd would then load one of its own choice), systemd
+/// does not run this machine, or `systemctl` cannot be run or fails.
 pub fn exec_through_systemd() -> Result<(), KexecError> {
     exec_through(Path::new("/"), Path::new("systemctl"))
 }
 
 fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
-    check_loaded("systemctl kexec", root)?;
+    let machine = check_loaded("systemctl kexec", root)?;
+    if !machine.systemd {
+        return Err(KexecError::new(format!(
+            "systemd does not run this machine, so nothing would stop the services first; {FORCE}"
+        )));
+    }
     let shown = program.display();
     let output = Command::new(program).arg("kexec").output();
     let output = output.map_err(|cause| {
@@ -185,15 +190,16 @@ fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
 
 const FORCE: &str = "`ukexec exec --force` boots at once, without stopping services";
 
-/// Refuses where it is known that nothing is loaded, or can be.
-fn check_loaded(call: &str, root: &Path) -> Result<(), KexecError> {
+/// Refuses where it is known that nothing is loaded, or can be. Returns the
+/// machine's state.
+fn check_loaded(call: &str, root: &Path) -> Result<MachineState, KexecError> {
     let machine = MachineState::read(root);
     let Cause { text, advice } = if machine.kexec == Some(false) {
         no_kexec()
     } else if machine.loaded == Some(false) {
         nothing_loaded()
     } else {
-        return Ok(());
+        return Ok(machine);
     };
     let text = format!("{call} was not tried: {text}; {advice}");
     Err(KexecError::new(text))
@@ -376,8 +382,15 @@ mod tests {
     }
 
     #[test]
+    fn stops_services_only_where_systemd_runs() {
+        let error = exec_through(machine(true).path(), Path::new("true")).unwrap_err();
+        expect!["systemd does not run this machine, so nothing would stop the services first; `ukexec exec --force` boots at once, without stopping services"].assert_eq(&error.to_string());
+    }
+
+    #[test]
     fn boots_through_systemd() {
         let root = machine(true);
+        fs::create_dir_all(root.path().join("run/systemd/system")).unwrap();
         let says = |script: &str| -> PathBuf {
             let path = root.path().join("systemctl");
             fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -17,6 +17,12 @@ pub struct Readers {
 }
 
 impl Readers {
+    /// The owner alone.
+    pub const OWNER: Self = Self {
+        mode: 0o600,
+        group: 0,
+    };
+
     /// Returns those of `file`; of what has no permissions to go by, such as a
     /// pipe, they are the owner alone.
     ///

@@ -71,6 +71,7 @@ mod log;
 mod options;
 mod parent;
 mod protocol;
+mod record;
 pub mod report;
 mod worker;
 
@@ -83,5 +84,6 @@ pub use self::log::start_log;
 pub use self::options::{CmdlineFrom, LoaderOptions, Purpose};
 pub use self::parent::input::open_rope;
 pub use self::parent::{Unfolding, unfold};
+pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};
 pub use ukexec_kexec::{LoadKind, MachineState};

@@ -1,6 +1,7 @@
 //! From an unfolded image to `kexec_file_load(2)`.
 
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use serde_json::Value;
 use ukexec_boot::EMPTY_INITRD;
@@ -11,6 +12,7 @@ use crate::files::shown;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
+use crate::record::Records;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport};
 
 /// The arguments of `kexec_file_load(2)`.
@@ -128,16 +130,20 @@ impl<'a> LoadPlan<'a> {
         Err(error.with_plan(plan))
     }
 
-    /// Makes the call, unless this is a dry run.
+    /// Makes the call, unless this is a dry run, and records it for `status`.
+    /// Returns a note where that fails.
     ///
     /// # Errors
     ///
     /// The kernel's, with the cause that the machine's state suggests.
-    pub fn load(&self) -> Result<()> {
+    pub fn load(&self) -> Result<Option<String>> {
         if self.dry_run {
-            return Ok(());
+            return Ok(None);
         }
-        Ok(load(&self.request())?)
+        let image = &self.unfolding.image.path;
+        let release = self.identity.release.as_deref();
+        let load = || Ok(load(&self.request())?);
+        Records::below(Path::new("/")).record(self.kind, image, release, load)
     }
 
     /// Returns the report for people.
@@ -261,15 +267,15 @@ mod tests {
             &unfolding,
             &machine,
             &expect![[r#"
-            kernel
-            moved      0 bytes in the kernel, 512 bytes through this process
-            would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, empty archive; cmdline: 1 bytes with its NUL; flags: 0x0)
-            warning: the first
-            note: neither the image nor you gave a command line; the kernel gets an empty one (--cmdline or --reuse-cmdline gives it one)
-            warning: a doubt
-            this machine does not take a.efi: no
-            {"bytes_moved":{"in_kernel":0,"through_user":512},"cmdline_len":1,"dry_run":true,"flags":0,"initrd":{"descriptor":"assembled","empty_archive":true,"size":512},"kernel":{"descriptor":"as it lies","size":6},"panic":false}
-        "#]],
+                kernel
+                moved      0 bytes in the kernel, 512 bytes through this process
+                would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, empty archive; cmdline: 1 bytes with its NUL; flags: 0x0)
+                warning: the first
+                note: neither the image nor you gave a command line; the kernel gets an empty one (--cmdline or --reuse-cmdline gives it one)
+                warning: a doubt
+                this machine does not take a.efi: no
+                {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
+            "#]],
         );
         let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
         let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().plan().cloned();
@@ -289,13 +295,13 @@ mod tests {
             &unfolding,
             &machine,
             &expect![[r#"
-            kernel
-            moved      0 bytes in the kernel, 0 bytes through this process
-            would call kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
-            warning: the first
-            not refused
-            {"bytes_moved":{"in_kernel":0,"through_user":0},"cmdline_len":6,"dry_run":true,"flags":4,"initrd":null,"kernel":{"descriptor":"the original file","size":6},"panic":false}
-        "#]],
+                kernel
+                moved      0 bytes in the kernel, 0 bytes through this process
+                would call kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
+                warning: the first
+                not refused
+                {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"the original file"},"initrd":null,"cmdline_len":6,"flags":4,"bytes_moved":{"in_kernel":0,"through_user":0}}
+            "#]],
         );
         let load = |unfolding: &Unfolding| {
             let plan = LoadPlan::new(unfolding, &machine, true).unwrap();

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
             console::note(&format!("note: a load would be refused now: {obstacle}"));
         }
     } else {
-        plan.load()?;
+        console::record_notes(plan.load()?);
     }
     // Printed behind the call: a failure prints a document of its own.
     if args.json {

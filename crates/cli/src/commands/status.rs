@@ -4,14 +4,17 @@
 use std::path::Path;
 
 use ukexec_loader::report::MachineReport;
-use ukexec_loader::{MachineState, Standing};
+use ukexec_loader::{LoadedKernels, MachineState, Standing};
 
 use crate::args::Status;
 use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
-    let state = MachineState::read(Path::new("/"));
-    let report = MachineReport::new(state, Standing::read(&Terminal)?);
+    let root = Path::new("/");
+    let state = MachineState::read(root);
+    let (loaded, notes) = LoadedKernels::read(root, &state);
+    console::record_notes(notes);
+    let report = MachineReport::new(state, loaded, Standing::read(&Terminal)?);
     if args.json {
         console::json(&serde_json::to_value(&report)?)
     } else {

@@ -6,11 +6,14 @@
 //! linked section's to those of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
+use ukexec_loader::report::MachineReport;
+use ukexec_loader::{Console, LoadedKernels, MachineState, Progress, Standing};
 
-use crate::{author, run, workspace};
+use crate::{author, folder, run, workspace};
 
 /// A section, and a path in it: of a field, or up to where its name begins.
 type Named = (String, String);
@@ -38,6 +41,7 @@ fn the_documentation_names_the_fields_of_all_documents() {
             page.compare(&name, &[section(golden)], &document);
         }
     }
+    page.compare("a machine", &["status"], &status());
     let dir = author::folder();
     for image in ["vmlinuz.efi", "cut.efi"] {
         let options = ["--trace=trace", "--image", image];
@@ -52,6 +56,40 @@ fn the_documentation_names_the_fields_of_all_documents() {
     }
     let faults = page.faults().join("\n");
     assert!(faults.is_empty(), "docs/json.md:\n{faults}");
+}
+
+/// Returns the document of `status` about a machine with a kernel that ukexec loaded.
+fn status() -> Value {
+    struct Quiet;
+    impl Console for Quiet {
+        fn warn(&self, text: &str) {
+            assert_eq!(text, "");
+        }
+        fn log(&self, _line: &str) {}
+        fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
+            Box::new(())
+        }
+    }
+    const BOOT_ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+    let root = folder(&[]);
+    let record = format!(r#"{{"boot_id":"{BOOT_ID}","seconds":0,"image":"debian.efi"}}"#);
+    for (path, content) in [
+        ("proc/sys/kernel/random/boot_id", BOOT_ID),
+        ("run/ukexec/load.json", &record),
+    ] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("room for a folder");
+        fs::write(path, content).expect("room for a file");
+    }
+    let private = Permissions::from_mode(0o700);
+    fs::set_permissions(root.path().join("run/ukexec"), private).expect("it is ours");
+    let state = MachineState::read(root.path());
+    let (loaded, notes) = LoadedKernels::read(root.path(), &state);
+    assert!(notes.is_empty(), "{notes:?}");
+    let report = MachineReport::new(state, loaded, Standing::read(&Quiet).expect("a standing"));
+    let document = serde_json::to_value(report).expect("a document");
+    assert_eq!(document["loaded_image"]["image"], "debian.efi");
+    document
 }
 
 /// Returns the section about the document of a golden.

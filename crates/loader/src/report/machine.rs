@@ -11,6 +11,7 @@ use super::SCHEMA;
 use super::size::Size;
 use crate::config::policy::Enforcement;
 use crate::config::trust::Standing;
+use crate::record::{LoadedImage, LoadedKernels};
 
 /// The report of `ukexec status`, with the fields of `docs/json.md`; a field that
 /// is not known is `None`.
@@ -20,10 +21,14 @@ pub struct MachineReport {
     signatures: &'static str,
     #[serde(flatten)]
     state: MachineState,
+    loaded_image: Option<LoadedImage>,
+    crash_loaded_image: Option<LoadedImage>,
     secure_boot: Option<bool>,
     obstacles: Obstacles,
     #[serde(skip)]
     standing: Standing,
+    #[serde(skip)]
+    loaded: LoadedKernels,
 }
 
 /// Known reasons why a kernel cannot be loaded, in words.
@@ -34,10 +39,10 @@ struct Obstacles {
 }
 
 impl MachineReport {
-    /// Reports the `state` of the kernel, and how the machine stands to
-    /// signatures.
+    /// Reports the `state` of the kernel, the kernels that are `loaded`, and how
+    /// the machine stands to signatures.
     #[must_use]
-    pub fn new(state: MachineState, standing: Standing) -> Self {
+    pub fn new(state: MachineState, loaded: LoadedKernels, standing: Standing) -> Self {
         let obstacles = |kind| {
             let obstacles = state.obstacles(kind);
             obstacles.iter().map(ToString::to_string).collect()
@@ -56,8 +61,11 @@ impl MachineReport {
                 load: obstacles(LoadKind::Reboot),
                 load_panic: obstacles(LoadKind::Crash),
             },
+            loaded_image: loaded.reboot.image().cloned(),
+            crash_loaded_image: loaded.crash.image().cloned(),
             state,
             standing,
+            loaded,
         }
     }
 }
@@ -74,8 +82,8 @@ impl fmt::Display for MachineReport {
         let running: Vec<&str> = running.into_iter().flatten().collect();
         line("running", (!running.is_empty()).then(|| running.join(" ")))?;
         line("kexec", state.kexec.map(yes_no))?;
-        line("kernel loaded", state.loaded.map(yes_no))?;
-        line("crash kernel", state.crash_loaded.map(yes_no))?;
+        line("loaded", Some(self.loaded.reboot.to_string()))?;
+        line("loaded --panic", Some(self.loaded.crash.to_string()))?;
         let reserved = state.crash_size.map(|size| match size {
             0 => "nothing reserved (boot with crashkernel=)".to_owned(),
             size => format!("{} reserved", Size(size)),
@@ -141,6 +149,7 @@ mod tests {
 
     use super::*;
     use crate::config::policy::{BootState, Policy};
+    use crate::record::Loaded;
 
     #[test]
     fn every_value_is_in_the_text_and_in_the_document() {
@@ -161,13 +170,22 @@ mod tests {
             enforcement: Policy::Off.on(BootState::default()),
             secure_boot: Some(SecureBoot::default()),
         };
-        let report = MachineReport::new(state, standing);
+        let loaded = LoadedKernels {
+            reboot: Loaded::Recorded(LoadedImage {
+                image: "debian.efi".to_owned(),
+                release: Some("6.1.0-56-amd64".to_owned()),
+                entry: None,
+                seconds_ago: 720,
+            }),
+            crash: Loaded::Nothing,
+        };
+        let report = MachineReport::new(state, loaded, standing);
         let document = serde_json::to_value(&report).unwrap();
         expect![[r#"
             running         6.6.6 x86_64
             kexec           yes
-            kernel loaded   yes
-            crash kernel    no
+            loaded          debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
+            loaded --panic  nothing
             crash memory    256.0 MiB reserved
             loads left      unlimited
             crash loads     0
@@ -183,16 +201,28 @@ mod tests {
             load --panic is refused: kernel.kexec_load_disabled is 1
             load --panic is refused: kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included
             {
-              "cap_sys_boot": false,
+              "schema": 1,
+              "signatures": "off",
+              "release": "6.6.6",
+              "machine": "x86_64",
+              "kexec": true,
+              "loaded": true,
               "crash_loaded": false,
               "crash_size": 268435456,
-              "kexec": true,
-              "limit_panic": "0",
-              "limit_reboot": "unlimited",
               "load_disabled": true,
-              "loaded": true,
+              "limit_reboot": "unlimited",
+              "limit_panic": "0",
+              "cap_sys_boot": false,
               "lockdown": "integrity",
-              "machine": "x86_64",
+              "systemd": true,
+              "loaded_image": {
+                "image": "debian.efi",
+                "release": "6.1.0-56-amd64",
+                "entry": null,
+                "seconds_ago": 720
+              },
+              "crash_loaded_image": null,
+              "secure_boot": null,
               "obstacles": {
                 "load": [
                   "this process lacks CAP_SYS_BOOT",
@@ -203,12 +233,7 @@ mod tests {
                   "kernel.kexec_load_disabled is 1",
                   "kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included"
                 ]
-              },
-              "release": "6.6.6",
-              "schema": 1,
-              "secure_boot": null,
-              "signatures": "off",
-              "systemd": true
+              }
             }"#]].assert_eq(&format!("{report}{document:#}"));
     }
 
@@ -223,7 +248,11 @@ mod tests {
             secure_boot: Some(boot),
         };
         let state = MachineState::default();
-        let report = MachineReport::new(state, standing);
+        let loaded = LoadedKernels {
+            reboot: Loaded::Unknown,
+            crash: Loaded::Unknown,
+        };
+        let report = MachineReport::new(state, loaded, standing);
         let text = report.to_string();
         let lines = text.lines().filter(|line| line.starts_with('s'));
         let lines: Vec<&str> = lines.take(2).collect();
