@@ -5,10 +5,10 @@ mod unfolding;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
 use ukexec_loader::is_stdin;
 
-use crate::console::Form;
+use crate::console::{Color, Form};
 
 pub(crate) use self::unfolding::{Limits, Unfolding};
 
@@ -48,6 +48,17 @@ pub(crate) struct Cli {
     /// Print no notes and no progress; warnings and errors stay
     #[arg(short, long, global = true, help_heading = OUTPUT, display_order = 101)]
     pub(crate) quiet: bool,
+    /// Print colors: auto (on terminals), always or never
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true
+    )]
+    #[arg(help_heading = OUTPUT, display_order = 102, hide_possible_values = true)]
+    #[arg(hide_default_value = true)]
+    pub(crate) color: Color,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -303,7 +314,7 @@ impl Cli {
     /// Returns the definition of the command line: the one that arguments are read
     /// by, and that help is printed from.
     pub(crate) fn definition() -> clap::Command {
-        with_exit_codes(Self::command())
+        with_exit_codes(Self::command().color(ColorChoice::Never))
     }
 
     /// Returns a contradiction between options that clap does not see.

@@ -1,15 +1,20 @@
 //! The terminal: results on stdout, notes and progress on stderr.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
+mod progress;
+mod screen;
+
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
-use ukexec_loader::report::{json_line, json_text, one_line, visible};
+use ukexec_loader::report::page::{Labelled, Page, Screen, Style, Text};
+use ukexec_loader::report::{json_line, json_text, visible};
 use ukexec_loader::{Console, Progress, Unfolding};
+
+use self::progress::Bar;
+pub(crate) use self::screen::Color;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +27,27 @@ pub(crate) enum Form {
     JsonLine,
 }
 
-/// Whether notes are left out; they are not before [`start`].
-static QUIET: AtomicBool = AtomicBool::new(false);
+/// The caller's wishes.
+#[derive(Clone, Copy, Debug)]
+struct Wishes {
+    quiet: bool,
+    color: Color,
+}
 
-/// Sets how everything is printed from now on.
-pub(crate) fn start(quiet: bool) {
-    QUIET.store(quiet, Ordering::Relaxed);
+static WISHES: OnceLock<Wishes> = OnceLock::new();
+
+/// Sets, once, how everything is printed: `quiet` without notes and progress.
+pub(crate) fn start(quiet: bool, color: Color) {
+    WISHES.get_or_init(|| Wishes { quiet, color });
+}
+
+fn wishes() -> Wishes {
+    let (quiet, color) = (false, Color::Auto);
+    WISHES.get().copied().unwrap_or(Wishes { quiet, color })
+}
+
+fn stderr() -> Screen {
+    screen::behind(io::stderr(), wishes().color)
 }
 
 /// Whether stdout has a report, and whether another one begins.
@@ -40,9 +60,18 @@ pub(crate) fn begin_report(form: Form) {
     BEGINS.store(follows, Ordering::Relaxed);
 }
 
+/// Writes `page` to stdout, as [`out`] does.
+pub(crate) fn page(page: &Page) -> anyhow::Result<()> {
+    print(&page.print(&screen::behind(io::stdout(), wishes().color)))
+}
+
 /// Writes `text` to stdout. A reader that has gone away, such as `head`, is
 /// not worth an error; a full disk is.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    print(&visible(text))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
     HAS_REPORT.store(true, Ordering::Relaxed);
     let gap = if BEGINS.swap(false, Ordering::Relaxed) {
         "\n"
@@ -51,7 +80,7 @@ pub(crate) fn out(text: &str) -> anyhow::Result<()> {
     };
     let mut stdout = io::stdout();
     let written = stdout
-        .write_all(format!("{gap}{}", visible(text)).as_bytes())
+        .write_all(format!("{gap}{text}").as_bytes())
         .and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -61,15 +90,10 @@ pub(crate) fn out(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes `text` to stderr.
-pub(crate) fn err(text: &str) {
-    let _gone = io::stderr().write_all(visible(text).as_bytes());
-}
-
 /// Writes a note about a step to stderr, unless the caller wants none.
 pub(crate) fn note(text: &str) {
-    if !QUIET.load(Ordering::Relaxed) {
-        error(text);
+    if !wishes().quiet {
+        message(Text::from(format!("ukexec: {text}")), 8);
     }
 }
 
@@ -81,12 +105,29 @@ pub(crate) fn record_notes(notes: impl IntoIterator<Item = String>) {
 
 /// Writes a warning to stderr.
 pub(crate) fn warn(text: &str) {
-    error(&format!("warning: {text}"));
+    let label = Text::from("ukexec: ").and(Style::Warn, "warning:");
+    message(label.and(Style::Plain, format!(" {text}")), 8);
 }
 
 /// Writes why something failed to stderr.
 pub(crate) fn error(text: &str) {
-    err(&format!("ukexec: {}\n", one_line(text)));
+    let label = Text::styled(Style::Bad, "ukexec:");
+    message(label.and(Style::Plain, format!(" {text}")), 8);
+}
+
+/// Writes a message to stderr: one line, which a terminal wraps into column
+/// `hanging`.
+fn message(text: Text, hanging: usize) {
+    let mut page = Page::default();
+    page.line(Labelled {
+        indent: 0,
+        label: text,
+        column: hanging,
+        text: Text::default(),
+        whole: true,
+    });
+    let text = page.print(&stderr());
+    let _gone = progress::beside(|| io::stderr().write_all(text.as_bytes()));
 }
 
 /// Writes a document to stdout.
@@ -130,50 +171,28 @@ impl Console for Terminal {
     }
 
     fn log(&self, line: &str) {
-        err(&format!("{line}\n"));
+        message(Text::from(line), 2);
     }
 
     fn progress(&self, what: &str, len: Option<u64>) -> Box<dyn Progress> {
-        Box::new(Bar::new(what, len))
+        if wishes().quiet || !screen::has_lines(io::stderr()) {
+            return Box::new(());
+        }
+        Box::new(Bar::new(what, len, stderr().utf8))
     }
 }
 
-/// A bar draws nothing for work that nobody could see.
-const QUIET_FOR: Duration = Duration::from_millis(300);
+/// Takes lines of this process's own log.
+pub(crate) struct Log;
 
-/// A bar, which is gone when this is dropped.
-struct Bar {
-    bar: ProgressBar,
-    started: Instant,
-}
-
-impl Bar {
-    fn new(what: &str, len: Option<u64>) -> Self {
-        let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::hidden());
-        let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(what.to_owned());
-        Self {
-            bar,
-            started: Instant::now(),
-        }
+impl Write for Log {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(lines);
+        text.lines().for_each(|line| message(Text::from(line), 2));
+        Ok(lines.len())
     }
-}
 
-impl Progress for Bar {
-    fn set(&self, done: u64) {
-        let is_seen = || io::stderr().is_terminal() && self.started.elapsed() > QUIET_FOR;
-        if self.bar.is_hidden() && is_seen() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        self.bar.set_position(done);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

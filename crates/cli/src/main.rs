@@ -12,7 +12,6 @@ mod output;
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -33,8 +32,8 @@ fn main() -> ExitCode {
             .error(ErrorKind::ArgumentConflict, format!("{contradiction}\n"))
             .exit();
     }
-    console::start(cli.quiet);
-    start_log(cli.verbose, io::stderr);
+    console::start(cli.quiet, cli.color);
+    start_log(cli.verbose, || console::Log);
     ExitCode::from(commands::run(&cli.command))
 }
 

@@ -146,7 +146,10 @@ impl Unfolder<'_> {
         let (mut request, bundle) = self.request(&image, &initrds, parsers)?;
         request.hashed = hashed;
         work.send(&Request::Unfold(Box::new(request)), bundle.as_fd())?;
+        let what = format!("unfolding {}", layer_name(self.path));
+        let progress = self.console.progress(&what, None);
         let mut answer = work.answer(&mut sources, output_limit(&self.options.budget))?;
+        drop(progress);
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;

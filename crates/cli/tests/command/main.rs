@@ -10,6 +10,7 @@ mod golden;
 mod images;
 mod no_image;
 mod streams;
+mod terminal;
 mod trust;
 mod words;
 

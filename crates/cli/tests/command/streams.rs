@@ -92,6 +92,7 @@ fn it_works_on_a_terminal() {
     let output = command
         .current_dir(dir.path())
         .args(["-qec", &line, "/dev/null"])
+        .env("NO_COLOR", "1")
         .output();
     let output = output.expect("script(1) runs");
     let terminal = String::from_utf8_lossy(&output.stdout);

@@ -126,7 +126,7 @@ impl InputFile {
                 shown(&path)
             )));
         }
-        let progress = console.progress(&format!("taking over {}", layer_name(&path)), Some(len));
+        let progress = console.progress(&format!("copying {}", layer_name(&path)), Some(len));
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
             .context(|| format!("cannot read {}", shown(&path)))?;
         let Snapshot {
