@@ -146,10 +146,11 @@ pub(crate) fn document(document: &Value, form: Form) -> anyhow::Result<()> {
 
 /// Writes the report of an unfolding to stdout, and its warnings to stderr.
 pub(crate) fn report(unfolding: &Unfolding, form: Form) -> anyhow::Result<()> {
+    let report = unfolding.report();
     if form == Form::Text {
-        out(unfolding.text())?;
+        page(&report.page)?;
     } else {
-        document(unfolding.document(), form)?;
+        document(&report.document, form)?;
     }
     unfolding.warnings().iter().for_each(|text| warn(text));
     Ok(())

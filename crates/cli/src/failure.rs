@@ -2,48 +2,52 @@
 
 use anyhow::Error;
 use serde::Serialize;
-use serde_json::Value;
-use ukexec_loader::report::SCHEMA;
+use serde_json::{Value, json};
 use ukexec_loader::report::failure::{of, sentence};
-use ukexec_loader::{Failure, LoaderError};
+use ukexec_loader::report::{Findings, SCHEMA};
+use ukexec_loader::{ErrorKind, Failure, LoaderError};
 
 use crate::commands::Refused;
 use crate::console::{self, Form};
 
-/// Returns the exit code of what was `done`. A failure is printed; as a document
-/// too, where documents were asked for.
+/// Returns the exit code of what was `done`. A failure is printed, behind what is
+/// known of the image; as a document too, where documents were asked for.
 pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
     let Err(error) = done else {
         return 0;
     };
-    if form != Form::Text {
-        // Without stdout, stderr still gets the sentence.
-        let _unprinted = document(&error).and_then(|document| console::document(&document, form));
-    }
-    console::error(&sentence(error.as_ref()));
-    1
-}
-
-/// Returns `{"schema": 1, "error": {…}}`: the place as far as it is known, and
-/// the failure in words. Beside it stands the report of a dry run.
-fn document(error: &Error) -> anyhow::Result<Value> {
-    let document = Document {
-        plan: error.downcast_ref().and_then(LoaderError::plan),
-        schema: SCHEMA,
-        error: ErrorReport {
-            failure: of(error.as_ref()),
-            refused: error.downcast_ref(),
-        },
+    let known: Option<&LoaderError> = error.downcast_ref();
+    let report = known.and_then(LoaderError::report);
+    // Without stdout, stderr still gets the sentence.
+    let _unprinted = match (form, report) {
+        (Form::Text, Some(report)) => console::page(&report.page),
+        (Form::Text, None) => Ok(()),
+        _ => document(&error, report).and_then(|document| console::document(&document, form)),
     };
-    Ok(serde_json::to_value(document)?)
+    console::error(&sentence(error.as_ref()));
+    match known.map(LoaderError::kind) {
+        Some(ErrorKind::Signature) => 3,
+        Some(ErrorKind::Machine) => 4,
+        _ => 1,
+    }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(flatten)]
-    plan: Option<&'a Value>,
-    schema: u32,
-    error: ErrorReport<'a>,
+/// Returns `{"schema": 1, "error": {…}}`, and behind it what is known of the
+/// image.
+fn document(error: &Error, report: Option<&Findings>) -> anyhow::Result<Value> {
+    let error = ErrorReport {
+        failure: of(error.as_ref()),
+        refused: error.downcast_ref(),
+    };
+    let mut document = json!({ "schema": SCHEMA, "error": serde_json::to_value(error)? });
+    if let (Value::Object(fields), Some(Value::Object(known))) =
+        (&mut document, report.map(|report| &report.document))
+    {
+        for (name, value) in known {
+            fields.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    Ok(document)
 }
 
 #[derive(Serialize)]

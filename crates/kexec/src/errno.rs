@@ -13,11 +13,20 @@ macro_rules! errnos {
             $(pub(crate) const $name: Self = Self(libc::$name);)*
         }
 
+        /// Returns the name of an error number of the system, such as `ENOENT`.
+        #[must_use]
+        pub fn errno_name(number: i32) -> Option<&'static str> {
+            match Errno(number) {
+                $(Errno::$name => Some(stringify!($name)),)*
+                _ => None,
+            }
+        }
+
         impl fmt::Display for Errno {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match *self {
-                    $(Self::$name => f.write_str(stringify!($name)),)*
-                    Self(other) => write!(f, "{}", std::io::Error::from_raw_os_error(other)),
+                match errno_name(self.0) {
+                    Some(name) => f.write_str(name),
+                    None => std::io::Error::from_raw_os_error(self.0).fmt(f),
                 }
             }
         }
@@ -27,7 +36,8 @@ macro_rules! errnos {
 errnos! {
     EPERM EACCES EINVAL ENOEXEC EBUSY EADDRNOTAVAIL ETXTBSY ENODATA EKEYREJECTED ENOKEY ENOPKG
     EKEYEXPIRED EKEYREVOKED EBADMSG ELIBBAD ENOSYS EFBIG E2BIG ENOMEM EIO EINTR EAGAIN ENODEV
-    EOPNOTSUPP EBADF EFAULT
+    EOPNOTSUPP EBADF EFAULT ENOENT EEXIST EISDIR ENOTDIR ELOOP ENAMETOOLONG EMFILE ENFILE ENOSPC EDQUOT EROFS
+    EPIPE ENXIO ESTALE ETIMEDOUT
 }
 
 #[cfg(test)]

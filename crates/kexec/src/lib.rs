@@ -60,6 +60,7 @@ mod unnamed;
 
 pub use assemble::{Part, assemble};
 pub use create::create_file;
+pub use errno::errno_name;
 pub use error::{KexecError, shown_path};
 pub use folder::{Folder, TargetState};
 pub use inherit::close_on_exec;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ukexec_loader::report::{failure::sentence, one_line, visible};
+use ukexec_loader::report::{Screen, failure::sentence, one_line};
 use ukexec_loader::{
     Console, LoadPlan, LoaderOptions, MachineState, Policy, Progress, Purpose, TrustSource,
     run_as_worker, unfold,
@@ -51,7 +51,7 @@ fn dry_run() -> Result<(), Box<dyn Error>> {
     let (console, purpose): (Arc<dyn Console>, _) = (Arc::new(Stderr), Purpose::load(&machine));
     let unfolding = unfold(&image, &options, &purpose, &console)?;
     let plan = LoadPlan::new(&unfolding, &machine, true)?;
-    print!("{}", visible(&plan.text()?));
+    print!("{}", plan.report()?.page.print(&Screen::FILE));
     for note in plan.notes() {
         eprintln!("dry_run: {}", one_line(&note));
     }

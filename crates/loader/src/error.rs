@@ -1,10 +1,9 @@
 //! The error of this crate, and how layers add to it.
 
 use std::error::Error;
-use std::{fmt, io};
+use std::{fmt, io, iter};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use ukexec_boot::BootError;
 use ukexec_bpf::RopeError;
 use ukexec_kexec::KexecError;
@@ -14,6 +13,7 @@ use ukexec_stub::StubError;
 use ukexec_unfold::UnfoldError;
 
 use crate::protocol::line;
+use crate::report::Findings;
 
 /// Why an image was not taken apart or not loaded.
 ///
@@ -28,8 +28,29 @@ pub(crate) type Result<T, E = LoaderError> = std::result::Result<T, E>;
 struct Inner {
     /// A text, a text with a cause, or a library's error as it is.
     error: Box<dyn Error + Send + Sync>,
+    kind: ErrorKind,
     place: Place,
-    plan: Option<Value>,
+    report: Option<Box<Findings>>,
+}
+
+/// The kind of an error, on which the exit code depends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// Anything else, such as a mistake of the caller.
+    #[default]
+    Failed,
+    /// A file or a folder that cannot be opened, read or written.
+    File,
+    /// An image that does not have the form that it claims, or that no parser takes
+    /// apart.
+    Format,
+    /// A limit of one unfolding.
+    Budget,
+    /// This machine cannot: it lacks a call, a right, or room.
+    Machine,
+    /// A signature or a revocation.
+    Signature,
 }
 
 impl LoaderError {
@@ -37,8 +58,9 @@ impl LoaderError {
     pub(crate) fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Box::new(Inner {
             error: error.into(),
+            kind: ErrorKind::default(),
             place: Place::default(),
-            plan: None,
+            report: None,
         }))
     }
 
@@ -51,16 +73,28 @@ impl LoaderError {
         self
     }
 
-    /// Adds the report of the dry run that ended so.
-    pub(crate) fn with_plan(mut self, plan: Option<Value>) -> Self {
-        self.0.plan = plan;
+    /// Returns it with a kind.
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
         self
     }
 
-    /// Returns the report for machines of the dry run that the error ended.
+    /// Adds what was known of the image when it happened.
+    pub(crate) fn with_report(mut self, report: Option<Findings>) -> Self {
+        self.0.report = report.map(Box::new);
+        self
+    }
+
+    /// Returns the kind of the error.
     #[must_use]
-    pub fn plan(&self) -> Option<&Value> {
-        self.0.plan.as_ref()
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns what was known of the image when it happened.
+    #[must_use]
+    pub fn report(&self) -> Option<&Findings> {
+        self.0.report.as_deref()
     }
 
     /// Returns the place in the image, as far as it is known.
@@ -77,17 +111,22 @@ impl LoaderError {
 /// An error in words, and its place: as a worker sends it, and as documents have it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Failure {
-    #[serde(flatten)]
-    pub(crate) place: Place,
+    pub(crate) kind: ErrorKind,
     #[serde(deserialize_with = "line::line")]
     pub(crate) message: String,
+    /// The name of the system's answer, such as `ENOSYS`.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) errno: Option<String>,
+    pub(crate) place: Place,
 }
 
 impl Failure {
     /// Returns an error that is about no place.
     pub(crate) fn new(message: String) -> Self {
-        let place = Place::default();
-        Self { place, message }
+        Self {
+            message,
+            ..Self::default()
+        }
     }
 }
 
@@ -108,6 +147,15 @@ pub(crate) struct Place {
     pub(crate) offset: Option<u64>,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Its message names the causes already.
+impl Error for Failure {}
+
 impl fmt::Display for LoaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.error.fmt(f)
@@ -120,9 +168,10 @@ impl Error for LoaderError {
     }
 }
 
-impl From<Failure> for LoaderError {
-    fn from(Failure { place, message }: Failure) -> Self {
-        let mut error = Self::new(message);
+impl From<Box<Failure>> for LoaderError {
+    fn from(failure: Box<Failure>) -> Self {
+        let (kind, place) = (failure.kind, failure.place.clone());
+        let mut error = Self::new(*failure).of_kind(kind);
         error.0.place = place;
         error
     }
@@ -137,7 +186,10 @@ impl From<UnfoldError> for LoaderError {
             insn: error.insn(),
             offset: error.offset(),
         };
-        let mut error = Self::new(error);
+        // A layer that the loader itself does not let in.
+        let mut causes = iter::successors(error.source(), |&cause| cause.source());
+        let refusal = causes.find_map(|cause| cause.downcast_ref().map(Self::kind));
+        let mut error = Self::new(error).of_kind(refusal.unwrap_or(ErrorKind::Format));
         error.0.place = place;
         error
     }
@@ -145,16 +197,20 @@ impl From<UnfoldError> for LoaderError {
 
 /// Errors that `?` passes on as they are.
 macro_rules! pass_on {
-    ($($error:ty)*) => {
-        $(impl From<$error> for LoaderError {
+    ($($kind:ident: $($error:ty)*,)*) => {
+        $($(impl From<$error> for LoaderError {
             fn from(error: $error) -> Self {
-                Self::new(error)
+                Self::new(error).of_kind(ErrorKind::$kind)
             }
-        })*
+        })*)*
     };
 }
 
-pass_on! { io::Error serde_json::Error BootError KexecError RopeError SandboxError SignatureError StubError }
+pass_on! {
+    Failed: serde_json::Error KexecError SandboxError,
+    File: io::Error RopeError,
+    Format: BootError SignatureError StubError,
+}
 
 /// Adds a text to an error, or stands for a value that is not there.
 pub(crate) trait Context<T> {

@@ -26,6 +26,7 @@
 //! use std::path::Path;
 //! use std::sync::Arc;
 //!
+//! use ukexec_loader::report::Screen;
 //! use ukexec_loader::report::failure::sentence;
 //! use ukexec_loader::{
 //!     Console, LoadPlan, LoaderOptions, MachineState, Progress, Purpose, run_as_worker, unfold,
@@ -49,7 +50,7 @@
 //!     let unfolding = unfold(image, &options, &purpose, &console)?;
 //!     let plan = LoadPlan::new(&unfolding, &machine, true)?;
 //!     plan.check()?;
-//!     Ok(plan.text()?)
+//!     Ok(plan.report()?.page.print(&Screen::FILE))
 //! }
 //!
 //! // The worker is this program, started once more.
@@ -77,7 +78,7 @@ mod worker;
 
 pub use self::config::{Config, Policy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
-pub use self::error::{Failure, LoaderError};
+pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, layer_name, read_named, shown};
 pub use self::load::LoadPlan;
 pub use self::log::start_log;

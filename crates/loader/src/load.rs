@@ -3,7 +3,6 @@
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use serde_json::Value;
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
 
@@ -13,6 +12,7 @@ use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
 use crate::record::Records;
+use crate::report::Findings;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport};
 
 /// The arguments of `kexec_file_load(2)`.
@@ -124,10 +124,10 @@ impl<'a> LoadPlan<'a> {
         let Some(problem) = refusals.next() else {
             return Ok(());
         };
-        let plan = self.dry_run.then(|| self.document()).transpose()?;
+        let report = self.dry_run.then(|| self.report()).transpose()?;
         let (image, problem) = (shown(&self.unfolding.image.path), &problem.text);
         let error = LoaderError::new(format!("this machine does not take {image}: {problem}"));
-        Err(error.with_plan(plan))
+        Err(error.with_report(report))
     }
 
     /// Makes the call, unless this is a dry run, and records it for `status`.
@@ -146,27 +146,20 @@ impl<'a> LoadPlan<'a> {
         Records::below(Path::new("/")).record(self.kind, image, release, load)
     }
 
-    /// Returns the report for people.
+    /// Returns the report.
     ///
     /// # Errors
     ///
     /// A command line that no kernel takes.
-    pub fn text(&self) -> Result<String> {
-        Ok(format!("{}{}", self.unfolding.answer.text, self.report()?))
+    pub fn report(&self) -> Result<Findings> {
+        let mut report = self.unfolding.answer.report.clone();
+        let load = self.load_report()?;
+        report.page.append(load.page());
+        report.document["load"] = serde_json::to_value(load)?;
+        Ok(report)
     }
 
-    /// Returns the report for machines, as `docs/json.md` describes it.
-    ///
-    /// # Errors
-    ///
-    /// As [`text`](Self::text).
-    pub fn document(&self) -> Result<Value> {
-        let mut document = self.unfolding.answer.document.clone();
-        document["load"] = serde_json::to_value(self.report()?)?;
-        Ok(document)
-    }
-
-    fn report(&self) -> Result<LoadReport> {
+    fn load_report(&self) -> Result<LoadReport> {
         let request = self.request();
         Ok(LoadReport {
             dry_run: self.dry_run,
@@ -200,9 +193,10 @@ mod tests {
     use crate::parent::input::Image;
     use crate::parent::sources::{Backing, Sources};
     use crate::protocol::{Answer, Objection, Span};
+    use crate::report::{Page, Screen};
 
     /// Returns what became of an image of 6 bytes that is a kernel.
-    fn unfolding(identity: Result<Identity, Failure>) -> Unfolding {
+    fn unfolding(identity: Result<Identity, Box<Failure>>) -> Unfolding {
         let mut sources = Sources::default();
         let mut writer = MemfdWriter::new("test").unwrap();
         writer.write_all(b"kernel").unwrap();
@@ -222,8 +216,10 @@ mod tests {
             },
             initrds: Vec::new(),
             answer: Answer {
-                text: "kernel\n".to_owned(),
-                document: json!({ "schema": 1 }),
+                report: Findings {
+                    page: Page::of_lines("kernel"),
+                    document: json!({ "schema": 1 }),
+                },
                 warnings: vec!["the first".to_owned()],
                 unfolded: false,
                 identity,
@@ -236,7 +232,7 @@ mod tests {
         }
     }
 
-    fn kernel(x86_64: bool, problems: &[(&str, bool)]) -> Result<Identity, Failure> {
+    fn kernel(x86_64: bool, problems: &[(&str, bool)]) -> Result<Identity, Box<Failure>> {
         let problems = problems.iter().map(|(text, refused)| Objection {
             text: (*text).to_owned(),
             refused: *refused,
@@ -252,8 +248,9 @@ mod tests {
     fn check(unfolding: &Unfolding, machine: &MachineState, expected: &Expect) {
         let plan = LoadPlan::new(unfolding, machine, true).unwrap();
         let refused = plan.check().err().map(|error| error.to_string());
-        let (text, notes) = (plan.text().unwrap(), plan.notes().join("\n"));
-        let load = &plan.document().unwrap()["load"];
+        let Findings { page, document } = plan.report().unwrap();
+        let (text, notes) = (page.print(&Screen::FILE), plan.notes().join("\n"));
+        let load = &document["load"];
         let refused = refused.unwrap_or_else(|| "not refused".to_owned());
         expected.assert_eq(&format!("{text}{notes}\n{refused}\n{load}\n"));
     }
@@ -278,10 +275,10 @@ mod tests {
             "#]],
         );
         let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
-        let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().plan().cloned();
-        let document = plan(true).document().unwrap();
-        assert_eq!(refused(plan(true)), Some(document));
-        assert_eq!(refused(plan(false)), None);
+        let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().report().cloned();
+        let document = plan(true).report().unwrap().document;
+        assert_eq!(refused(plan(true)).map(|it| it.document), Some(document));
+        assert!(refused(plan(false)).is_none());
     }
 
     #[test]
@@ -305,7 +302,7 @@ mod tests {
         );
         let load = |unfolding: &Unfolding| {
             let plan = LoadPlan::new(unfolding, &machine, true).unwrap();
-            plan.document().unwrap()["load"].take()
+            plan.report().unwrap().document["load"].take()
         };
         // A parser's kernel is a part, whatever the machine does: nothing else differs.
         let mut expected = load(&unfolding);
@@ -316,7 +313,7 @@ mod tests {
 
     #[test]
     fn an_image_that_is_no_kernel_has_no_plan() {
-        let unfolding = unfolding(Err(Failure::new("a.efi: no kernel".to_owned())));
+        let unfolding = unfolding(Err(Failure::new("a.efi: no kernel".to_owned()).into()));
         let error = LoadPlan::new(&unfolding, &MachineState::default(), true).unwrap_err();
         assert_eq!(error.to_string(), "a.efi: no kernel");
     }

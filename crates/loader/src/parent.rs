@@ -14,7 +14,6 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
 use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
@@ -30,6 +29,7 @@ use crate::protocol::bundle::Bundle;
 use crate::protocol::{
     Answer, CallersInitrd, Identity, Request, SnapshotPlan, UnfoldRequest, Verification,
 };
+use crate::report::Findings;
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Unfolder<'_> {
         if answer.unfolded {
             answer.warnings.extend(companions::warning(self.path));
         }
-        answer.document["warnings"] = answer.warnings.clone().into();
+        answer.report.document["warnings"] = answer.warnings.clone().into();
     }
 
     /// Brings a file into reach, and hashes it on the way if that is wanted.
@@ -323,16 +323,10 @@ impl Unfolding {
         &self.answer.warnings
     }
 
-    /// Returns the report for people, in lines.
+    /// Returns the report.
     #[must_use]
-    pub fn text(&self) -> &str {
-        &self.answer.text
-    }
-
-    /// Returns the report for machines, as `docs/json.md` describes it.
-    #[must_use]
-    pub fn document(&self) -> &Value {
-        &self.answer.document
+    pub fn report(&self) -> &Findings {
+        &self.answer.report
     }
 }
 

@@ -19,7 +19,6 @@ pub(crate) mod settings;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{Checks, DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
@@ -28,6 +27,7 @@ use self::bundle::Bundled;
 use crate::config::policy::Enforcement;
 use crate::error::Failure;
 use crate::options::Purpose;
+use crate::report::Findings;
 
 /// The most that is taken for one frame: a report of an image with as many
 /// sections as there can be, and a thousand lines of log, fits well.
@@ -81,7 +81,23 @@ pub(crate) enum Event {
     /// The image is unfolded.
     Done(Box<Answer>),
     /// It is not, and why.
-    Failed(Failure),
+    Failed(Box<Ending>),
+}
+
+/// Why an image was not unfolded, and what is known of it all the same.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    pub(crate) failure: Failure,
+    pub(crate) report: Option<Findings>,
+}
+
+impl From<Failure> for Ending {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            report: None,
+        }
+    }
 }
 
 impl Event {
@@ -201,17 +217,14 @@ impl Span {
 /// The result of an unfolding.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    /// The report for people.
-    pub(crate) text: String,
-    /// The report for machines.
-    pub(crate) document: Value,
+    pub(crate) report: Findings,
     /// Things worth a look.
     #[serde(deserialize_with = "line::lines")]
     pub(crate) warnings: Vec<String>,
     /// Whether a parser ran.
     pub(crate) unfolded: bool,
     /// The kind of kernel, or why it is none.
-    pub(crate) identity: Result<Identity, Failure>,
+    pub(crate) identity: Result<Identity, Box<Failure>>,
     pub(crate) kernel: Vec<Span>,
     /// Absent is `None`.
     pub(crate) initrd: Option<Vec<Span>>,
@@ -224,11 +237,13 @@ impl Answer {
     /// Returns an answer without a fault, for tests that put one into it.
     pub(crate) fn sound() -> Self {
         Self {
-            text: String::new(),
-            document: serde_json::json!({}),
+            report: Findings {
+                document: serde_json::json!({}),
+                ..Findings::default()
+            },
             warnings: Vec::new(),
             unfolded: true,
-            identity: Err(Failure::default()),
+            identity: Err(Box::default()),
             kernel: Vec::new(),
             initrd: None,
             cmdline: None,

@@ -35,7 +35,7 @@ use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::protocol::settings::Settings;
-use crate::protocol::{CUTS_MAX, Event, Request, SnapshotPlan, UnfoldRequest};
+use crate::protocol::{CUTS_MAX, Ending, Event, Request, SnapshotPlan, UnfoldRequest};
 use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
@@ -72,7 +72,11 @@ fn run(settings: &Settings) -> ExitCode {
     match entered.and_then(|()| serve(&parent)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _gone = parent.send(&Event::Failed(failure::of(&error)));
+            let ending = Ending {
+                failure: failure::of(&error),
+                report: error.report().cloned(),
+            };
+            let _gone = parent.send(&Event::Failed(Box::new(ending)));
             ExitCode::FAILURE
         }
     }
@@ -183,7 +187,7 @@ fn tell_panics(parent: &Arc<ParentChannel>) {
     let parent = Arc::clone(parent);
     panic::set_hook(Box::new(move |panic| {
         let message = format!("a bug in ukexec, please report it: {panic}");
-        let _gone = parent.send(&Event::Failed(Failure::new(message)));
+        let _gone = parent.send(&Event::Failed(Box::new(Failure::new(message).into())));
     }));
 }
 

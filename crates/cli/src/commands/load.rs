@@ -13,8 +13,9 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     let purpose = Purpose::load(&machine);
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
     let plan = LoadPlan::new(&unfolding, &machine, args.dry_run)?;
+    plan.check()?;
     if !args.json {
-        console::out(&plan.text()?)?;
+        console::page(&plan.report()?.page)?;
     }
     for note in plan.notes() {
         match note.strip_prefix("warning: ") {
@@ -22,7 +23,6 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
             None => console::note(&note),
         }
     }
-    plan.check()?;
     if args.dry_run {
         for obstacle in machine.obstacles(options.kind) {
             console::note(&format!("note: a load would be refused now: {obstacle}"));
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     }
     // Printed behind the call: a failure prints a document of its own.
     if args.json {
-        console::json(&plan.document()?)?;
+        console::json(&plan.report()?.document)?;
     }
     if !args.json && !args.dry_run {
         let boot = match options.kind {

@@ -130,12 +130,16 @@ fn a_run_can_be_told_as_a_document() {
             {
               "schema": 1,
               "error": {
-                "layer": "cut.efi",
-                "stage": 1,
-                "hook": null,
-                "insn": null,
-                "offset": null,
-                "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress\""
+                "kind": "format",
+                "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress\"",
+                "errno": null,
+                "place": {
+                  "layer": "cut.efi",
+                  "stage": 1,
+                  "hook": null,
+                  "insn": null,
+                  "offset": null
+                }
               }
             }
             --
@@ -150,12 +154,16 @@ fn a_run_can_be_told_as_a_document() {
             {
               "schema": 1,
               "error": {
-                "layer": null,
-                "stage": null,
-                "hook": null,
-                "insn": null,
-                "offset": null,
-                "message": "--json and --trace would both write to stdout: give the trace a file, --trace=FILE"
+                "kind": "failed",
+                "message": "--json and --trace would both write to stdout: give the trace a file, --trace=FILE",
+                "errno": null,
+                "place": {
+                  "layer": null,
+                  "stage": null,
+                  "hook": null,
+                  "insn": null,
+                  "offset": null
+                }
               }
             }
             --
@@ -323,12 +331,16 @@ fn a_refusal_is_told_with_its_place() {
             {
               "schema": 1,
               "error": {
-                "layer": null,
-                "stage": null,
-                "hook": null,
-                "insn": null,
-                "offset": null,
+                "kind": "failed",
                 "message": "refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                "errno": null,
+                "place": {
+                  "layer": null,
+                  "stage": null,
+                  "hook": null,
+                  "insn": null,
+                  "offset": null
+                },
                 "reasons": [
                   {
                     "message": "program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",

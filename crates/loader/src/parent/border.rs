@@ -12,7 +12,8 @@ use ukexec_unfold::CMDLINE_MAX;
 
 use crate::error::{LoaderError, Result};
 use crate::protocol::Answer;
-use crate::protocol::bounds::{WARNINGS_MAX, check_report, cost};
+use crate::protocol::bounds::{self, WARNINGS_MAX, cost};
+use crate::report::Findings;
 
 /// Objections of a machine to a kernel: there are few kinds of them.
 const PROBLEMS_MAX: usize = 64;
@@ -41,10 +42,15 @@ fn untrusted(does: &str, what: impl Display) -> LoaderError {
     ))
 }
 
+/// Refuses a report that is longer than it can be.
+pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
+    bounds::check_report(report, log_lines).map_err(sends)
+}
+
 /// Refuses an answer of which something is longer than it can be. It does not
 /// look at spans.
 pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
-    check_report(&answer.text, &answer.document, log_lines).map_err(sends)?;
+    check_report(&answer.report, log_lines)?;
     let warnings: usize = answer.warnings.iter().map(|warning| cost(warning)).sum();
     if warnings > WARNINGS_MAX {
         return Err(sends(format_args!(
@@ -121,7 +127,7 @@ mod tests {
         assert_eq!(error, expected);
     }
 
-    fn identity(problems: usize) -> Result<Identity, Failure> {
+    fn identity(problems: usize) -> Result<Identity, Box<Failure>> {
         let objection = Objection {
             text: String::new(),
             refused: true,
@@ -159,7 +165,7 @@ mod tests {
         check(release(64), None);
         let refused = "a kernel release of 65 bytes, where 64 are all";
         check(release(65), Some(refused));
-        let text = |it: &mut Answer| it.text = "x".repeat(1 << 20);
+        let text = |it: &mut Answer| it.report.page.paragraph(0, "x".repeat(1 << 20));
         check(text, Some("a report of more than 655360 bytes"));
     }
 

@@ -23,7 +23,7 @@ use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
-use crate::protocol::{Answer, CUTS_MAX, Event, LIMITS, Request, SnapshotPlan};
+use crate::protocol::{Answer, CUTS_MAX, Ending, Event, LIMITS, Request, SnapshotPlan};
 use crate::report::failure::find;
 
 /// Bytes that parts may have beyond their inputs: padding between them.
@@ -154,9 +154,21 @@ impl WorkerProcess {
             })?;
             match event {
                 Event::Log(line) => self.log.print(line)?,
-                Event::Failed(failure) => return Err(failure.into()),
+                Event::Failed(ending) => return Err(self.ending(*ending)),
                 event => return Ok(event),
             }
+        }
+    }
+
+    /// Returns the failure that a worker ends with.
+    fn ending(&self, ending: Ending) -> LoaderError {
+        let Ending { failure, report } = ending;
+        match report
+            .as_ref()
+            .map(|it| border::check_report(it, self.log_lines))
+        {
+            Some(Err(error)) => error,
+            _ => LoaderError::from(Box::new(failure)).with_report(report),
         }
     }
 
@@ -197,7 +209,7 @@ impl WorkerProcess {
                 // The time that this takes depends on the worker's writes.
                 Event::Written(id) => self.waiting.spend(|_| sources.seal(id))?,
                 Event::Freed(id) => self.waiting.spend(|_| sources.free(id))?,
-                Event::Done(answer) if answer.document.is_object() => {
+                Event::Done(answer) if answer.report.document.is_object() => {
                     border::check_answer(&answer, self.log_lines)?;
                     return Ok(*answer);
                 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::error::{LoaderError, Result};
 use crate::protocol::line::{LINE_MAX, short_line};
-use crate::report::printable::{json_visible, visible};
+use crate::report::printable::json_visible;
+use crate::report::{Findings, Screen};
 
 /// Bytes of a log that a line costs beyond its own.
 const LINE_COST: u64 = 32;
@@ -116,15 +117,16 @@ pub(crate) fn shorten_lists<'a, T: 'a>(lists: impl Iterator<Item = &'a mut Vec<T
 
 /// Refuses a report for people or machines that is too long once it is printed,
 /// where parsers may print `log_lines`.
-pub(crate) fn check_report(text: &str, document: &Value, log_lines: u32) -> Result<()> {
+pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
+    let text = report.page.print(&Screen::FILE);
     let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
     let fits = |printed: &str| printed.len() as u64 <= max;
     let mut json = Within {
         text: String::new(),
         max,
     };
-    let written = writeln!(json, "{document:#}").is_ok();
-    if written && fits(&json_visible(&json.text)) && fits(text) && fits(&visible(text)) {
+    let written = writeln!(json, "{:#}", report.document).is_ok();
+    if written && fits(&json_visible(&json.text)) && fits(&text) {
         Ok(())
     } else {
         Err(LoaderError::new(format!(
@@ -161,6 +163,7 @@ mod tests {
     use super::*;
     use crate::error::Failure;
     use crate::protocol::Event;
+    use crate::report::Page;
 
     #[test]
     fn every_text_of_a_worker_is_read_as_a_line() {
@@ -172,13 +175,14 @@ mod tests {
             let event = serde_json::from_slice(&serde_json::to_vec(event).unwrap()).unwrap();
             match event {
                 Event::Log(line) => vec![line],
-                Event::Failed(Failure { place, message }) => {
+                Event::Failed(ending) => {
+                    let Failure { place, message, .. } = ending.failure;
                     vec![place.layer.unwrap(), place.hook.unwrap(), message]
                 }
                 other => panic!("{other:?}"),
             }
         };
-        for line in [Event::Log(text()), Event::Failed(failure)]
+        for line in [Event::Log(text()), Event::Failed(Box::new(failure.into()))]
             .iter()
             .flat_map(read)
         {
@@ -231,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_report_is_as_long_as_it_is_printed() {
-        let refused = |text: &str, document: &Value| check_report(text, document, 1000).is_err();
+        let refused = |text: &str, document: &Value| {
+            let (page, document) = (Page::of_lines(text), document.clone());
+            check_report(&Findings { page, document }, 1000).is_err()
+        };
         let section =
             json!({ "name": "\\xff\\xff\\xff\\xff", "offset": 1_234_567_890, "size": 123_456 });
         let sections =

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::{io, iter};
 
+use ukexec_kexec::errno_name;
+
 use crate::error::{Failure, LoaderError};
 
 /// Returns the error and its causes as one line.
@@ -30,12 +32,19 @@ fn is_long_file(cause: &(dyn Error + 'static)) -> bool {
 /// Returns `error` in words, and where it happened as far as that is known.
 #[must_use]
 pub fn of(error: &(dyn Error + 'static)) -> Failure {
-    let place = error.downcast_ref().map(LoaderError::place);
+    let known: Option<&LoaderError> = error.downcast_ref();
     Failure {
         // Other errors are about no image.
-        place: place.cloned().unwrap_or_default(),
+        place: known.map(LoaderError::place).cloned().unwrap_or_default(),
+        kind: known.map(LoaderError::kind).unwrap_or_default(),
         message: sentence(error),
+        errno: find(error).and_then(errno),
     }
+}
+
+/// Returns the name of the system's answer.
+fn errno(error: &io::Error) -> Option<String> {
+    errno_name(error.raw_os_error()?).map(str::to_owned)
 }
 
 /// Returns the first cause of this type.

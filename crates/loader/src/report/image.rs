@@ -7,6 +7,7 @@ use ukexec_stub::{ExtraFile, Measurements};
 use ukexec_unfold::{Layer, StageReport};
 
 use super::layers::{layer, line, stage};
+use super::page::Page;
 use super::part::{self, Cmdline, KernelPart, Part};
 use super::signature::SignatureReport;
 use super::size::Size;
@@ -46,6 +47,13 @@ pub(crate) struct ImageFile {
 pub(crate) struct Inspection {
     /// The operating system that the image names.
     pub(crate) os: Option<String>,
+}
+
+impl ImageReport {
+    /// Returns the report for people.
+    pub(crate) fn page(&self) -> Page {
+        Page::of_lines(&self.to_string())
+    }
 }
 
 impl fmt::Display for ImageReport {

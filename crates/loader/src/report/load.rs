@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use ukexec_kexec::Moved;
 
+use super::page::Page;
 use super::size::Size;
 
 /// The call of `kexec_file_load(2)`: `load` of the document.
@@ -32,6 +33,13 @@ pub(crate) struct InitrdReport {
     pub(crate) descriptor: String,
     /// It stands for none.
     pub(crate) empty_archive: bool,
+}
+
+impl LoadReport {
+    /// Returns the report for people.
+    pub(crate) fn page(&self) -> Page {
+        Page::of_lines(&self.to_string())
+    }
 }
 
 impl fmt::Display for LoadReport {

@@ -6,104 +6,15 @@
 //! Unicode, not bytes.
 
 mod map;
+mod text;
 mod wrap;
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
-use unicode_width::UnicodeWidthChar as _;
 
-use super::printable::one_line;
-use wrap::Lines;
+use self::wrap::Lines;
 
 pub use self::map::MapPart;
-
-/// The screen that a page is printed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Screen {
-    /// Columns of a line.
-    pub width: usize,
-    /// A terminal wraps every line; elsewhere command lines and digests stay one
-    /// line each, so that programs find them.
-    pub terminal: bool,
-    /// Verdicts have colours.
-    pub color: bool,
-    /// Characters beyond ASCII are shown.
-    pub utf8: bool,
-}
-
-impl Screen {
-    /// No terminal: 100 columns without colours.
-    pub const FILE: Self = Self {
-        width: 100,
-        terminal: false,
-        color: false,
-        utf8: true,
-    };
-}
-
-/// The meaning of a text, which a colour shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Style {
-    /// None.
-    #[default]
-    Plain,
-    /// A good verdict.
-    Good,
-    /// A doubt.
-    Warn,
-    /// A bad verdict.
-    Bad,
-    /// A detail, such as a digest.
-    Dim,
-    /// A title.
-    Strong,
-}
-
-impl Style {
-    /// Returns the parameter of the escape sequence, ECMA-48 section 8.3.117 (SGR).
-    fn sgr(self) -> Option<u8> {
-        match self {
-            Self::Plain => None,
-            Self::Strong => Some(1),
-            Self::Dim => Some(2),
-            Self::Bad => Some(31),
-            Self::Good => Some(32),
-            Self::Warn => Some(33),
-        }
-    }
-}
-
-/// Texts in one line, each with a style.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Text(Vec<(Style, String)>);
-
-impl Text {
-    /// Returns `text` in `style`.
-    #[must_use]
-    pub fn styled(style: Style, text: impl Into<String>) -> Self {
-        Self(vec![(style, text.into())])
-    }
-
-    /// Adds `text` in `style`.
-    #[must_use]
-    pub fn and(mut self, style: Style, text: impl Into<String>) -> Self {
-        self.0.push((style, text.into()));
-        self
-    }
-
-    /// Returns its columns.
-    fn width(&self) -> usize {
-        let spans = self.0.iter().map(|(_, text)| one_line(text));
-        spans.map(|text| width(&text)).sum()
-    }
-}
-
-impl<T: Into<String>> From<T> for Text {
-    fn from(text: T) -> Self {
-        Self::styled(Style::Plain, text)
-    }
-}
+pub use self::text::{Screen, Style, Text};
 
 /// A report for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +135,22 @@ impl Page {
         self.rows.push(Row::Map { indent, parts });
     }
 
+    /// Returns a page of `text`, each of whose lines stays one line.
+    #[must_use]
+    pub fn of_lines(text: &str) -> Self {
+        let mut page = Self::default();
+        for line in text.lines() {
+            page.line(Labelled {
+                indent: 0,
+                label: Text::default(),
+                column: 0,
+                text: line.into(),
+                whole: true,
+            });
+        }
+        page
+    }
+
     /// Adds all rows of `other`.
     pub fn append(&mut self, other: Self) {
         self.rows.extend(other.rows);
@@ -301,22 +228,6 @@ fn print_table(indent: usize, columns: &[Align], cells: &[Vec<Text>], lines: &mu
         }
         lines.end();
     }
-}
-
-/// Returns the columns of a text without control characters.
-fn width(text: &str) -> usize {
-    text.chars().map(columns).sum()
-}
-
-/// Returns the columns of a character that is printable.
-fn columns(c: char) -> usize {
-    // Only control characters have no width, and none is printable.
-    c.width().unwrap_or(0)
-}
-
-/// Returns `text` with escapes for what steers a terminal.
-fn shown(text: &str) -> Cow<'_, str> {
-    one_line(text)
 }
 
 #[cfg(test)]
@@ -475,7 +386,7 @@ mod tests {
             let screen = Screen { width, terminal: true, color: false, utf8 };
             let printed = Page { rows: rows.clone() }.print(&screen);
             for line in printed.lines() {
-                let columns = super::width(line);
+                let columns = text::width(line);
                 prop_assert!(columns <= width, "{columns} columns of {width}: {line:?}");
             }
             // A colour changes nothing but the escape sequences, which are ours.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Context as _, LoaderError, Result};
+use thiserror::Error;
 
 /// A number of bytes, written as `4096`, `64K`, `64M` or `1G`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,17 +12,17 @@ pub struct Size(pub u64);
 const UNITS: [(&str, u64); 3] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
 
 impl FromStr for Size {
-    type Err = LoaderError;
+    type Err = SizeError;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, SizeError> {
         let upper = text.trim().to_ascii_uppercase();
         let bare = upper
             .strip_suffix("IB")
             .or(upper.strip_suffix('B'))
             .unwrap_or(&upper);
         let bytes = with_unit(bare, &UNITS);
-        let bytes = bytes.context(|| "expected a number of bytes, such as 4096, 64K, 64M or 1G")?;
-        Ok(Self(bytes))
+        let expected = "a number of bytes, such as 4096, 64K, 64M or 1G";
+        bytes.map(Self).ok_or(SizeError(expected))
     }
 }
 
@@ -33,14 +33,19 @@ pub struct Count(pub u64);
 const THOUSANDS: [(&str, u64); 3] = [("G", 1_000_000_000), ("M", 1_000_000), ("K", 1_000)];
 
 impl FromStr for Count {
-    type Err = LoaderError;
+    type Err = SizeError;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, SizeError> {
         let count = with_unit(&text.trim().to_ascii_uppercase(), &THOUSANDS);
-        let count = count.context(|| "expected a number, such as 500, 20k, 20M or 1G")?;
-        Ok(Self(count))
+        let expected = "a number, such as 500, 20k, 20M or 1G";
+        count.map(Self).ok_or(SizeError(expected))
     }
 }
+
+/// Why a text is no size and no count.
+#[derive(Debug, Error)]
+#[error("expected {0}")]
+pub struct SizeError(&'static str);
 
 /// Returns the number that `text`, in capitals, begins with, times the unit behind
 /// it.

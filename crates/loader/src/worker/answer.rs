@@ -12,10 +12,10 @@ use super::sources::Sources;
 use crate::error::{Context as _, Failure, Result};
 use crate::options::Purpose;
 use crate::protocol::{Answer, Identity, Objection, UnfoldRequest, bounds};
-use crate::report::SCHEMA;
 use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Inspection};
 use crate::report::part::{Cmdline, KernelIdentity, KernelPart, Part};
+use crate::report::{Findings, SCHEMA};
 
 /// Returns the answer to `request`.
 pub(crate) fn of(
@@ -25,14 +25,14 @@ pub(crate) fn of(
 ) -> Result<Answer> {
     let (report, initrd) = report(outcome, request)?;
     let unfolded = !report.stages.is_empty();
-    let (text, warnings) = (report.to_string(), report.warnings.clone());
+    let (page, warnings) = (report.page(), report.warnings.clone());
     let document =
         serde_json::to_value(report).context(|| "the report cannot be put into words")?;
-    bounds::check_report(&text, &document, request.budget.meter.log_lines)
+    let report = Findings { page, document };
+    bounds::check_report(&report, request.budget.meter.log_lines)
         .context(|| "the image makes a report that is too long to print")?;
     Ok(Answer {
-        text,
-        document,
+        report,
         warnings,
         unfolded,
         identity: identity(outcome, request.purpose.platform()),
@@ -190,7 +190,7 @@ fn measurements(
     Ok(measurements)
 }
 
-fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, Failure> {
+fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, Box<Failure>> {
     match &outcome.identity {
         Ok(kernel) => Ok(Identity {
             x86_64: kernel.arch == Some(Arch::X86_64),

@@ -53,7 +53,7 @@ pub(crate) fn lie(way: &str, parent: &ParentChannel) {
     let events = match way {
         "lie: cuts" => vec![looked(CUTS_MAX as u64 + 1)],
         "lie: outputs" => vec![looked(0), Event::Output, Event::Output],
-        "lie: document" => vec![looked(0), done(|answer| answer.document = json!(5))],
+        "lie: document" => vec![looked(0), done(|answer| answer.report.document = json!(5))],
         "lie: spans" => vec![looked(0), done(|answer| answer.kernel = whole(7))],
         "lie: a NUL" => vec![
             looked(0),
@@ -62,7 +62,7 @@ pub(crate) fn lie(way: &str, parent: &ParentChannel) {
         "lie: lines" => {
             let message = "x\nukexec: loaded\u{202e}\u{2028}\u{1b}[2J\u{200b}".to_owned();
             let failure = Failure::new(message.clone());
-            vec![Event::Log(message), Event::Failed(failure)]
+            vec![Event::Log(message), Event::Failed(Box::new(failure.into()))]
         }
         "sleep behind a log" => log().collect(),
         "sleep for nobody" => log().chain([looked(0), done(|_| ())]).collect(),
@@ -92,7 +92,7 @@ pub(crate) fn flood(way: &str, parent: &ParentChannel) {
         "failures" => {
             let mut failure = Failure::new(much());
             failure.place.layer = Some(much());
-            (vec![], vec![Event::Failed(failure)])
+            (vec![], vec![Event::Failed(Box::new(failure.into()))])
         }
         "freed" => (
             vec![looked(0), Event::Output, Event::Written(1)],
@@ -100,13 +100,16 @@ pub(crate) fn flood(way: &str, parent: &ParentChannel) {
         ),
         "given freed" => (vec![looked(0)], vec![Event::Freed(0)]),
         "written" => (vec![looked(0), Event::Output], vec![Event::Written(1)]),
-        "text" => (vec![looked(0)], vec![done(|answer| answer.text = much())]),
+        "text" => (
+            vec![looked(0)],
+            vec![done(|answer| answer.report.page.paragraph(0, much()))],
+        ),
         "document" => {
             let deep = (0..100).fold(json!([0, 0, 0, 0]), |inner, _| json!([inner, 0, 0, 0]));
             let document = json!({ "layers": vec![deep; 4000] });
             (
                 vec![looked(0)],
-                vec![done(|answer| answer.document = document)],
+                vec![done(|answer| answer.report.document = document)],
             )
         }
         "warnings" => (

@@ -14,7 +14,7 @@ use super::initrd;
 use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
-use crate::error::{Context as _, Failure, LoaderError, Place, Result};
+use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result};
 use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, UnfoldRequest};
@@ -141,7 +141,7 @@ impl Outcome {
 struct Admission<'a> {
     has_more_parsers: bool,
     /// Its failure, which is the same as when no unfolding has begun.
-    hopeless: Option<Failure>,
+    hopeless: Option<Box<Failure>>,
     verifier: Verifier<'a>,
 }
 
@@ -168,7 +168,7 @@ pub(super) fn check_hopeless(
     image: &Rope,
     name: &str,
     has_more_parsers: bool,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     // A sound PE may carry a parser.
     if has_more_parsers || pe.is_some() {
         return Ok(());
@@ -185,14 +185,19 @@ pub(super) fn check_hopeless(
 }
 
 /// Returns the failure of the layer at `path`, which is no kernel.
-pub(super) fn no_kernel(path: &str, error: &BootError) -> Failure {
+pub(super) fn no_kernel(path: &str, error: &BootError) -> Box<Failure> {
     let place = Place {
         layer: Some(path.to_owned()),
         offset: error.offset(),
         ..Place::default()
     };
     let message = format!("{path}: {}", sentence(error));
-    Failure { place, message }
+    Box::new(Failure {
+        kind: ErrorKind::Format,
+        message,
+        errno: None,
+        place,
+    })
 }
 
 /// Returns the caller's initrds, and adds to `notes` those that a kernel would find

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Screen, Style, Text, shown, width};
+use super::text::{Screen, Style, Text, shown, width};
 use crate::report::size::Size;
 
 /// A part of a file.

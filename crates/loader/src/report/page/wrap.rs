@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Screen, Style, Text, columns, shown};
+use super::text::{Screen, Style, Text, columns, shown};
 
 /// A character and its style.
 type Cell = (char, Style);
