@@ -7,11 +7,13 @@
 //!   initrd, below `/.extra/`.
 //! - [`Measurements`] are what a measured boot extends PCRs of a TPM with, and what
 //!   IMA measures when the same is loaded with kexec.
+//! - [`Measurements::compare`] says whether the registers of a TPM are as after such a
+//!   boot: [`ObservedPcrs`] reads values, and firmware's [`EventLog`].
 //!
 //! Bytes are read through [`ReadAt`](ukexec_pe::ReadAt); the headers are those that
 //! the caller has read, and so is the number of the profile, if a parser chose it.
 //! No input makes this crate panic. Time is bounded by what is measured and by the
-//! section table, memory by the table and 64 KiB.
+//! section table, memory by the table and 64 KiB; for a log, both by its length.
 //!
 //! Left out: files beside the image (addons, credentials, extensions), SMBIOS text,
 //! device trees, and the command line, which parsers make.
@@ -20,7 +22,8 @@
 //!
 //! ```
 //! use ukexec_pe::{EditOptions, PeImage, attach};
-//! use ukexec_stub::{Measurements, Uki, extra_archives};
+//! use ukexec_signature::{Algorithm, Hex};
+//! use ukexec_stub::{Agreement, Measurements, ObservedPcrs, Uki, extra_archives};
 //!
 //! # let mut image = vec![0; 0x400];
 //! # let fields: [(usize, &[u8]); 15] = [
@@ -45,8 +48,15 @@
 //! let mut measurements = Measurements::default();
 //! measurements.add_boot("example.efi", &uki, None)?;
 //! measurements.add_load(b"quiet", &b"kernel"[..], Some(&initrd[..]))?;
-//! let lines = measurements.to_string();
-//! assert_eq!(lines.lines().filter(|line| line.starts_with("PCR 11")).count(), 9);
+//! let pcr11 = measurements.pcr11.as_ref().ok_or("there is no stub")?;
+//! assert_eq!(pcr11.phases.len(), 4);
+//!
+//! let value = Hex(pcr11.phases[0].value.get(Algorithm::Sha256).ok_or("no such bank")?);
+//! let mut observed = ObservedPcrs::default();
+//! observed.add(format!("11:sha256={value}\n").as_bytes())?;
+//! let compared = measurements.compare(&observed, &[]);
+//! let equal = compared.iter().find(|it| it.verdict == Agreement::Equal);
+//! assert_eq!(equal.and_then(|it| it.phase.as_deref()), Some("enter-initrd"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -59,9 +69,12 @@
     )
 )]
 
+mod compare;
 mod error;
+mod event_log;
 mod extra;
 mod measure;
+mod observed;
 mod profile;
 mod register;
 mod section;
@@ -69,7 +82,11 @@ mod section;
 mod testing;
 mod uki;
 
+pub use compare::{Agreement, PcrComparison};
 pub use error::StubError;
+pub use event_log::EventLog;
 pub use extra::{ArchivePart, ExtraFile, extra_archives};
 pub use measure::Measurements;
+pub use observed::ObservedPcrs;
+pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};
 pub use uki::Uki;

@@ -7,14 +7,13 @@
 //! measure: boot loaders, addons, credentials. Firmware's and the kernel's own
 //! measurements (PCR 9: initrd and command line) are left out.
 
-use std::fmt;
 use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt};
 use ukexec_signature::digests_of;
 
-use crate::register::{BANKS, Event, Events, Register, write_events};
+use crate::register::{BANKS, MeasuredEvent, MeasuredEvents, Register};
 use crate::{StubError, Uki};
 
 /// The sections that systemd-stub extends PCR 11 with, in its order, and the
@@ -42,30 +41,34 @@ const BY_MACHINE: [&str; 2] = [".dtbauto", ".efifw"];
 const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before version 258, \
                             later only under Secure Boot behind a shim before 16";
 
-/// Why PCR 12 is not reported.
-const NO_UTF16: &str = "PCR 12 is not told: the command line is no UTF-8, and a measured boot \
-                        would pass it as UTF-16";
+/// Why another stub may measure something else.
+const NO_VERSION: &str = "PCRs 11 and 12 are those of the newest systemd-stub: the image does not \
+                          name its version (.sdmagic)";
+
+/// Why PCR 12 is not predicted.
+const NO_UTF16: &str = "PCR 12 is not predicted: the command line is no UTF-8, and a measured \
+                        boot would pass it as UTF-16";
 
 /// The measurements of booting an image and of loading it.
-///
-/// It is shown for people with the SHA-256 bank alone, and serialises to what
-/// reports for machines have.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Measurements {
     /// The version of systemd-stub, where the image says it.
-    stub: Option<u32>,
+    pub stub: Option<u32>,
     /// The profile that a stub would boot.
-    profile: Option<u32>,
-    /// By firmware.
-    pcr4: Events,
+    pub profile: Option<u32>,
     /// Sections, by a stub if there is one.
-    pcr11: Option<Register>,
+    pub pcr11: Option<Register>,
     /// Parameters, by a stub; `None` also where the command line cannot be UTF-16.
-    pcr12: Option<Register>,
+    pub pcr12: Option<Register>,
+    /// By firmware.
+    pub pcr4: MeasuredEvents,
     /// By IMA, when a running kernel loads it.
-    ima: Events,
+    pub ima: MeasuredEvents,
     /// Unknowns, in words.
-    notes: Vec<String>,
+    pub notes: Vec<String>,
+    /// The sections that PCR 11 is predicted without.
+    #[serde(skip)]
+    pub(crate) by_machine: Vec<&'static str>,
 }
 
 impl Measurements {
@@ -94,7 +97,14 @@ impl Measurements {
         self.profile = Some(uki.profile());
         self.pcr11 = Some(sections(uki)?);
         self.pcr12 = parameters(uki.profile(), cmdline)?;
-        self.notes.extend(unknown(uki));
+        let is_there = |name: &&str| uki.pe.section(name).is_some();
+        self.by_machine = BY_MACHINE.into_iter().filter(is_there).collect();
+        self.notes.extend(self.by_machine.iter().map(|name| {
+            format!("PCR 11 is predicted without {name}: the machine decides which of them counts")
+        }));
+        if self.stub.is_none() {
+            self.notes.push(NO_VERSION.to_owned());
+        }
         if self.pcr12.is_none() {
             self.notes.push(NO_UTF16.to_owned());
         }
@@ -113,10 +123,10 @@ impl Measurements {
         initrd: Option<&(impl ReadAt + ?Sized)>,
     ) -> io::Result<()> {
         let events = &mut self.ima.events;
-        events.push(Event::new("kexec-cmdline", cmdline)?);
-        events.push(Event::new("kernel", kernel)?);
+        events.push(MeasuredEvent::new("kexec-cmdline", cmdline)?);
+        events.push(MeasuredEvent::new("kernel", kernel)?);
         if let Some(initrd) = initrd {
-            events.push(Event::new("initrd", initrd)?);
+            events.push(MeasuredEvent::new("initrd", initrd)?);
         }
         Ok(())
     }
@@ -129,11 +139,11 @@ fn loaded(
     when: Option<&'static str>,
     pe: &PeImage,
     image: &impl ReadAt,
-) -> io::Result<Option<Event>> {
+) -> io::Result<Option<MeasuredEvent>> {
     let Ok(ranges) = pe.authenticode_ranges() else {
         return Ok(None);
     };
-    Ok(Some(Event {
+    Ok(Some(MeasuredEvent {
         what: what.to_owned(),
         when,
         digests: digests_of(image, &ranges, BANKS).map_err(io::Error::other)?,
@@ -151,8 +161,11 @@ fn sections<R: ReadAt>(uki: &Uki<'_, R>) -> Result<Register, StubError> {
         if let Some(content) = uki.section(name)? {
             // The name with its NUL is an event of its own.
             let with_nul = [name.as_bytes(), b"\0"].concat();
-            register.extend(Event::new(&format!("{name} (its name)"), &with_nul)?);
-            register.extend(Event::new(name, &content)?);
+            register.extend(MeasuredEvent::new(
+                &format!("{name} (its name)"),
+                &with_nul,
+            )?);
+            register.extend(MeasuredEvent::new(name, &content)?);
         }
     }
     register.add_phases();
@@ -166,29 +179,13 @@ fn parameters(profile: u32, cmdline: Option<&[u8]>) -> io::Result<Option<Registe
     };
     let mut register = Register::new();
     if profile > 0 {
-        register.extend(Event::new("profile", &utf16(&profile.to_string()))?);
+        register.extend(MeasuredEvent::new("profile", &utf16(&profile.to_string()))?);
     }
     let line = load_options(line);
     if !line.is_empty() {
-        register.extend(Event::new("command line", &utf16(&line))?);
+        register.extend(MeasuredEvent::new("command line", &utf16(&line))?);
     }
     Ok(Some(register))
-}
-
-/// Returns what of the stub's measurements is not known.
-fn unknown<R: ReadAt>(uki: &Uki<'_, R>) -> Vec<String> {
-    let by_machine = BY_MACHINE
-        .iter()
-        .filter(|name| uki.pe.section(name).is_some());
-    let by_machine = by_machine.map(|name| {
-        format!("PCR 11 is told without {name}: which of them counts is up to the machine")
-    });
-    let no_version = uki.stub_version().is_none().then(|| {
-        "PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub \
-         it has (.sdmagic)"
-            .to_owned()
-    });
-    by_machine.chain(no_version).collect()
 }
 
 /// Returns `line` as the stub takes load options over: without blanks around
@@ -205,26 +202,13 @@ fn utf16(text: &str) -> Vec<u8> {
     units.flat_map(u16::to_le_bytes).collect()
 }
 
-impl fmt::Display for Measurements {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_events(f, "PCR 4", &self.pcr4.events)?;
-        for (name, register) in [("PCR 11", &self.pcr11), ("PCR 12", &self.pcr12)] {
-            register.iter().try_for_each(|it| it.write(f, name))?;
-        }
-        write_events(f, "IMA", &self.ima.events)?;
-        self.notes
-            .iter()
-            .try_for_each(|note| writeln!(f, "note       {note}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
     use ukexec_signature::{Algorithm, Digests, Hex};
 
     use super::*;
-    use crate::register::Phase;
+    use crate::register::BootPhase;
     use crate::testing::with_uki;
 
     /// The expected values are what systemd-measure says (257.13; of what stub
@@ -269,7 +253,7 @@ mod tests {
             let bank = |value: &Digests, bank| Hex(value.get(bank).unwrap()).to_string();
             assert_eq!(bank(&found.value, Algorithm::Sha256), value);
             assert_eq!(bank(&found.value, Algorithm::Sha384), sha384);
-            let Phase { phase, value } = &found.phases[0];
+            let BootPhase { phase, value } = &found.phases[0];
             assert_eq!(phase, "enter-initrd");
             assert_eq!(bank(value, Algorithm::Sha256), in_initrd);
         })
@@ -315,30 +299,15 @@ mod tests {
         );
     }
 
-    /// Text and JSON come of the same values.
     #[test]
-    fn words_and_documents_have_what_a_boot_measures() {
+    fn documents_have_what_a_boot_measures() {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
         let mut measurements = with_uki(sections, 0, |uki| measured(uki, Some(b"ro"))).unwrap();
-        measurements.pcr4.events = vec![Event {
+        measurements.pcr4.events = vec![MeasuredEvent {
             when: Some("sometimes"),
-            ..Event::new("image.efi", &b"image.efi"[..]).unwrap()
+            ..MeasuredEvent::new("image.efi", &b"image.efi"[..]).unwrap()
         }];
-        measurements.ima.events = vec![Event::new("kernel", &b"kernel"[..]).unwrap()];
-        expect![[r#"
-            PCR 4      sha256 c8969a6a7a8abba5ef77f3bac5e9abaf6329b6a9c7ffb1869653accb3cbaf7c7 image.efi (sometimes)
-            PCR 11     sha256 0da293e37ad5511c59be47993769aacb91b243f7d010288e118dc90e95aaef5a .linux (its name)
-            PCR 11     sha256 6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c .linux
-            PCR 11     sha256 ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702 value
-            PCR 11     sha256 65cb90ff5267e664e7ae84dd31aa0027fb045871b842bcc1e8be60a4c520dbb2 value at enter-initrd
-            PCR 11     sha256 d3a4e5c6bd273cc23e3f0077a8108e4403112a53b0757735a211848efc288400 value at enter-initrd:leave-initrd
-            PCR 11     sha256 2ecd18291cdccd601680f300c2cb94d41c16abab08bb44fb8a546cec32217b2a value at enter-initrd:leave-initrd:sysinit
-            PCR 11     sha256 698a0a25e4340f5f3ddf14a8186cb6dd64800179c12dfd66542860d5cf07f448 value at enter-initrd:leave-initrd:sysinit:ready
-            PCR 12     sha256 39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127 command line
-            PCR 12     sha256 328320ff30e6e3a2cf01cc4d29dd01d40e3b9b6e014d7f1f9a58a3c4e32c185b value
-            IMA        sha256 6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c kernel
-            note       PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub it has (.sdmagic)
-        "#]].assert_eq(&measurements.to_string());
+        measurements.ima.events = vec![MeasuredEvent::new("kernel", &b"kernel"[..]).unwrap()];
         let document = serde_json::to_value(&measurements).unwrap();
         expect![[r#"
             {
@@ -355,7 +324,7 @@ mod tests {
                 ]
               },
               "notes": [
-                "PCRs 11 and 12 are told as of the newest systemd-stub: the image does not say which stub it has (.sdmagic)"
+                "PCRs 11 and 12 are those of the newest systemd-stub: the image does not name its version (.sdmagic)"
               ],
               "pcr11": {
                 "events": [
@@ -448,7 +417,6 @@ mod tests {
     #[test]
     fn without_a_stub_there_is_no_value_of_the_stubs() {
         let measurements = Measurements::default();
-        expect![[""]].assert_eq(&measurements.to_string());
         expect![[r#"{"ima":{"events":[]},"notes":[],"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"profile":null,"stub":null}"#]].assert_eq(&serde_json::to_value(&measurements).unwrap().to_string());
     }
 
@@ -484,7 +452,7 @@ mod tests {
 
     /// Replaced bytes would be measured as what nobody passed.
     #[test]
-    fn pcr_12_is_not_told_for_a_line_that_is_no_utf_8() {
+    fn pcr_12_is_not_predicted_for_a_line_that_is_no_utf_8() {
         with_uki(&sections(STUB_257), 0, |uki| {
             let measured = measured(uki, Some(b"opt=\xe9t\xe9"));
             assert!(measured.pcr12.is_none());

@@ -1,14 +1,21 @@
 //! Registers of a TPM, and the events that they are extended with.
 
-use std::fmt;
 use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{ByteRanges, ReadAt};
-use ukexec_signature::{Algorithm, Digests, Hex, digests_of};
+use ukexec_signature::{Algorithm, Digests, digests_of};
 
-/// The banks of registers that are reported. Firmware may have others.
+/// The banks of registers that are reported, by the names that tools print.
+/// Firmware may have others.
+pub const PCR_BANKS: [(&str, Algorithm); 2] =
+    [("sha256", Algorithm::Sha256), ("sha384", Algorithm::Sha384)];
+
+/// The same without their names.
 pub(crate) const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
+
+/// The registers that are predicted.
+pub(crate) const PCRS: [u32; 3] = [4, 11, 12];
 
 /// The phases that userspace extends PCR 11 with while it boots, in order
 /// (systemd-pcrphase.service(8)).
@@ -16,41 +23,47 @@ const PHASES: [&str; 4] = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
 
 /// Events in order, of which no value follows.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Events {
-    pub(crate) events: Vec<Event>,
+pub struct MeasuredEvents {
+    /// The events.
+    pub events: Vec<MeasuredEvent>,
 }
 
 /// Something that a register is extended with.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Event {
-    pub(crate) what: String,
+pub struct MeasuredEvent {
+    /// The thing measured.
+    pub what: String,
     /// The condition it depends on.
-    pub(crate) when: Option<&'static str>,
+    pub when: Option<&'static str>,
+    /// Its digests, one for each bank.
     #[serde(serialize_with = "Digests::serialize_by_name")]
-    pub(crate) digests: Digests,
+    pub digests: Digests,
 }
 
 /// A register, and what it was extended with since it was all zeros.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Register {
-    pub(crate) events: Vec<Event>,
+pub struct Register {
+    /// Its value.
     #[serde(serialize_with = "Digests::serialize_by_name")]
-    pub(crate) value: Digests,
+    pub value: Digests,
     /// Its later values, where userspace extends it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) phases: Vec<Phase>,
+    pub phases: Vec<BootPhase>,
+    /// The events that lead to the value.
+    pub events: Vec<MeasuredEvent>,
 }
 
 /// A register when a phase of the boot has begun.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Phase {
+pub struct BootPhase {
     /// The phases so far, with colons between them.
-    pub(crate) phase: String,
+    pub phase: String,
+    /// The value.
     #[serde(serialize_with = "Digests::serialize_by_name")]
-    pub(crate) value: Digests,
+    pub value: Digests,
 }
 
-impl Event {
+impl MeasuredEvent {
     /// Returns the event that `bytes` are, called `what`.
     pub(crate) fn new(what: &str, bytes: &(impl ReadAt + ?Sized)) -> io::Result<Self> {
         Ok(Self {
@@ -73,18 +86,9 @@ impl Register {
         }
     }
 
-    pub(crate) fn extend(&mut self, event: Event) {
-        self.value = extended(&self.value, &event.digests);
+    pub(crate) fn extend(&mut self, event: MeasuredEvent) {
+        self.value = all_extended(&self.value, &event.digests);
         self.events.push(event);
-    }
-
-    /// Writes it for people: the SHA-256 bank.
-    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-        write_events(f, name, &self.events)?;
-        write_line(f, name, &self.value, "value")?;
-        self.phases.iter().try_for_each(|Phase { phase, value }| {
-            write_line(f, name, value, &format!("value at {phase}"))
-        })
     }
 
     /// Adds what userspace makes of it while it boots.
@@ -93,8 +97,8 @@ impl Register {
         for phase in PHASES {
             phases.push(phase);
             let digests = BANKS.map(|bank| (bank, bank.digest(phase.as_bytes())));
-            value = extended(&value, &digests.into_iter().collect());
-            self.phases.push(Phase {
+            value = all_extended(&value, &digests.into_iter().collect());
+            self.phases.push(BootPhase {
                 phase: phases.join(":"),
                 value: value.clone(),
             });
@@ -102,39 +106,14 @@ impl Register {
     }
 }
 
-/// Returns a register's `value` after it was extended with `digests`, in the banks
-/// that both have: in all.
-fn extended(value: &Digests, digests: &Digests) -> Digests {
-    let bank = |(bank, old): (Algorithm, &[u8])| {
-        let new = digests.get(bank)?;
-        Some((bank, bank.digest(&[old, new].concat())))
-    };
+/// Returns the `value` of a register of `bank` after it was extended with `digest`.
+pub(crate) fn extended(bank: Algorithm, value: &[u8], digest: &[u8]) -> Vec<u8> {
+    bank.digest(&[value, digest].concat())
+}
+
+/// As [`extended`], in the banks that both have: in all.
+fn all_extended(value: &Digests, digests: &Digests) -> Digests {
+    let bank =
+        |(bank, value): (Algorithm, &[u8])| Some((bank, extended(bank, value, digests.get(bank)?)));
     value.iter().filter_map(bank).collect()
-}
-
-/// Writes the events of a register for people: the SHA-256 bank.
-pub(crate) fn write_events(
-    f: &mut fmt::Formatter<'_>,
-    register: &str,
-    events: &[Event],
-) -> fmt::Result {
-    events.iter().try_for_each(|event| match event.when {
-        Some(when) => {
-            let what = format!("{} ({when})", event.what);
-            write_line(f, register, &event.digests, &what)
-        }
-        None => write_line(f, register, &event.digests, &event.what),
-    })
-}
-
-fn write_line(
-    f: &mut fmt::Formatter<'_>,
-    register: &str,
-    digests: &Digests,
-    what: &str,
-) -> fmt::Result {
-    match digests.get(Algorithm::Sha256) {
-        Some(digest) => writeln!(f, "{register:<10} sha256 {} {what}", Hex(digest)),
-        None => Ok(()),
-    }
 }

@@ -1,6 +1,7 @@
-//! Images for tests.
+//! Images and event logs for tests.
 
 use ukexec_pe::PeImage;
+use ukexec_signature::Algorithm;
 
 use crate::{StubError, Uki};
 
@@ -48,4 +49,32 @@ pub(crate) fn with_uki<T>(
     let image = image(sections);
     let pe = PeImage::parse(&image).unwrap();
     Ok(job(&Uki::new(image, &pe, profile)?))
+}
+
+/// Returns an event log with the banks that firmware usually has, and `events`: a
+/// register, a type, and the bytes that are measured.
+pub(crate) fn event_log(events: &[(u32, u32, &[u8])]) -> Vec<u8> {
+    use Algorithm::{Sha1, Sha256, Sha384};
+    let banks = [(4_u16, Sha1), (0xb, Sha256), (0xc, Sha384)];
+    let mut spec_id = b"Spec ID Event03\0\0\0\0\0\0\x02\0\x02".to_vec();
+    spec_id.extend((banks.len() as u32).to_le_bytes());
+    for (id, algorithm) in banks {
+        spec_id.extend(id.to_le_bytes());
+        spec_id.extend((algorithm.digest_len() as u16).to_le_bytes());
+    }
+    spec_id.push(0);
+    let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    let mut log = [0_u32, 3].map(u32::to_le_bytes).concat();
+    log.extend([0; 20]);
+    log.extend(sized(&spec_id));
+    for (pcr, event_type, bytes) in events {
+        let count = banks.len() as u32;
+        log.extend([*pcr, *event_type, count].map(u32::to_le_bytes).concat());
+        for (id, algorithm) in banks {
+            log.extend(id.to_le_bytes());
+            log.extend(algorithm.digest(bytes));
+        }
+        log.extend(sized(bytes));
+    }
+    log
 }
