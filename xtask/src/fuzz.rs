@@ -19,6 +19,7 @@ use crate::workspace;
 const TARGETS: &[(&str, &[&str])] = &[
     ("btf_core", &["fuzz/seeds/btf_core"]),
     ("bzip2", DECOMPRESS),
+    ("event_log", &["fuzz/seeds/event_log"]),
     ("gzip", DECOMPRESS),
     ("lz4", DECOMPRESS),
     ("lzma", DECOMPRESS),

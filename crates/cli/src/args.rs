@@ -5,8 +5,9 @@ mod unfolding;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
-use ukexec_loader::is_stdin;
+use ukexec_loader::{Against, Algorithm, Measure, is_stdin};
 
 use crate::console::{Color, Form};
 
@@ -101,7 +102,8 @@ Examples:
   ukexec inspect /boot/efi/EFI/Linux/*.efi
   ukexec inspect debian.efi --json --hash
   ukexec inspect debian.efi --profile 1
-  ukexec inspect debian.efi --measure        values that a TPM and IMA would record")]
+  ukexec inspect debian.efi --measure        values that a TPM and IMA would record
+  ukexec inspect debian.efi --against tpm    did this machine boot this image?")]
 pub(crate) struct Inspect {
     /// Images; a failure of one does not stop the others
     #[arg(required = true, value_name = "IMAGE")]
@@ -111,11 +113,40 @@ pub(crate) struct Inspect {
     /// Print what a measured boot extends PCRs 4, 11 and 12 with, and what IMA
     /// measures
     ///
+    /// The lines of PCR 11 are those of `systemd-measure calculate`; -v adds the events.
     /// IMA measures when the image is loaded. This reads every byte.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) measure: bool,
+    /// Measure, and compare with this machine's TPM or with a file
+    ///
+    /// A FILE is firmware's event log (binary_bios_measurements), or a text with values
+    /// as `systemd-measure` and `tpm2_pcrread` print them. PCR 4 needs an event log. A
+    /// difference is an error.
+    #[arg(long, value_name = "tpm|FILE", help_heading = OUTPUT)]
+    pub(crate) against: Option<PathBuf>,
+    /// Measure in this bank, repeatable
+    ///
+    /// Without it, sha256 is printed, and all banks of the machine are compared.
+    #[arg(long, value_name = "BANK", value_parser = banks(), help_heading = OUTPUT)]
+    pub(crate) bank: Vec<Algorithm>,
     #[command(flatten)]
     pub(crate) output: ReportOutput,
+}
+
+impl Inspect {
+    /// Returns what is reported of measurements.
+    pub(crate) fn measure(&self) -> Option<Measure> {
+        let against = self.against.as_ref().map(|file| match file.as_os_str() {
+            // A file of this name is `./tpm`.
+            name if name == "tpm" => Against::Tpm,
+            _ => Against::File(file.clone()),
+        });
+        let asked = self.measure || against.is_some() || !self.bank.is_empty();
+        asked.then(|| Measure {
+            banks: self.bank.clone(),
+            against,
+        })
+    }
 }
 
 /// `ukexec unfold`
@@ -337,12 +368,22 @@ fn with_exit_codes(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_exit_codes)
 }
 
+fn banks() -> impl TypedValueParser<Value = Algorithm> {
+    PossibleValuesParser::new(["sha256", "sha384"]).map(|bank| match bank.as_str() {
+        "sha384" => Algorithm::Sha384,
+        _ => Algorithm::Sha256,
+    })
+}
+
 impl Command {
     /// Returns the files to read that the caller names for this run, each of which
     /// may be standard input.
     pub(crate) fn inputs(&self) -> Vec<&Path> {
         let (files, unfolding) = match self {
-            Self::Inspect(args) => (args.images.iter().collect(), Some(&args.unfolding)),
+            Self::Inspect(args) => {
+                let files = args.images.iter().chain(&args.against);
+                (files.collect(), Some(&args.unfolding))
+            }
             Self::Unfold(args) => (vec![&args.image], Some(&args.unfolding)),
             Self::Load(args) => (vec![&args.image], Some(&args.unfolding)),
             Self::Attach(args) => (vec![&args.image, &args.parser], None),

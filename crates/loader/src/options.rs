@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use ukexec_boot::Platform;
 use ukexec_kexec::{LoadKind, MachineState};
+use ukexec_signature::Algorithm;
 use ukexec_unfold::Budget;
 
 use crate::config::Config;
@@ -79,7 +80,7 @@ pub enum Purpose {
         /// With the digests of the parts.
         hash: bool,
         /// With what a measured boot and IMA measure.
-        measure: bool,
+        measure: Option<Measure>,
     },
     /// Its parts.
     Unfold {
@@ -89,6 +90,26 @@ pub enum Purpose {
     /// A kernel for this machine, with what systemd-stub puts behind its
     /// initrd.
     Load(Option<Platform>),
+}
+
+/// A report of measurements.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Measure {
+    /// The banks that people read, and that are compared. If there are none, people
+    /// read SHA-256, and all that the machine has are compared.
+    pub banks: Vec<Algorithm>,
+    /// The machine to compare with. The worker gets its values instead.
+    #[serde(skip)]
+    pub against: Option<Against>,
+}
+
+/// A machine whose TPM measured a boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// This one.
+    Tpm,
+    /// The one of which this is firmware's event log, or a text with values.
+    File(PathBuf),
 }
 
 impl Purpose {
@@ -115,6 +136,14 @@ impl Purpose {
         match self {
             Self::Load(platform) => platform.as_ref(),
             Self::Inspect { .. } | Self::Unfold { .. } => None,
+        }
+    }
+
+    /// Returns the machine to compare measurements with.
+    pub(crate) fn against(&self) -> Option<&Against> {
+        match self {
+            Self::Inspect { measure, .. } => measure.as_ref()?.against.as_ref(),
+            Self::Unfold { .. } | Self::Load(_) => None,
         }
     }
 
@@ -165,7 +194,7 @@ mod tests {
     fn digests_and_layers_are_for_those_who_ask() {
         let inspect = |hash| Purpose::Inspect {
             hash,
-            measure: true,
+            measure: Some(Measure::default()),
         };
         for (purpose, hashes, is_inspection) in [
             (inspect(true), true, true),

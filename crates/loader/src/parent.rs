@@ -5,6 +5,7 @@ pub(crate) mod border;
 mod companions;
 pub(crate) mod input;
 pub(crate) mod log;
+mod observed;
 pub(crate) mod sources;
 pub(crate) mod waiting;
 pub(crate) mod worker_process;
@@ -236,6 +237,10 @@ impl Unfolder<'_> {
         for (name, object) in listed {
             parsers.push(bundle.add(name, &object)?);
         }
+        let observed = self.purpose.against();
+        let observed = observed
+            .map(|against| observed::add(against, &mut bundle, self.console))
+            .transpose()?;
         let bundle = bundle.seal()?;
         let cmdline = match &options.cmdline {
             CmdlineFrom::Image => None,
@@ -257,6 +262,7 @@ impl Unfolder<'_> {
             cmdline,
             append: options.append.clone(),
             panic: options.kind == LoadKind::Crash,
+            observed,
             budget: options.budget.clone(),
             purpose: self.purpose.clone(),
         };
@@ -293,6 +299,20 @@ impl Unfolding {
             Ok(())
         } else {
             self.identified().map(|_kernel| ())
+        }
+    }
+
+    /// Refuses measurements that do not agree with those of the machine that they
+    /// were compared with.
+    ///
+    /// # Errors
+    ///
+    /// A register differs, or nothing could be compared.
+    pub fn agreed(&self) -> Result<()> {
+        match &self.answer.disagreement {
+            Some(disagreement) => Err(LoaderError::new(disagreement.as_str())
+                .with_report(Some(self.answer.report.clone()))),
+            None => Ok(()),
         }
     }
 

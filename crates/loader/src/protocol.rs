@@ -180,10 +180,20 @@ pub(crate) struct UnfoldRequest {
     pub(crate) append: Option<Vec<u8>>,
     /// Whether it is for a crash.
     pub(crate) panic: bool,
+    /// Values and an event log to compare measurements with.
+    pub(crate) observed: Option<ObservedFiles>,
     /// The budget.
     pub(crate) budget: Budget,
     /// Its purpose.
     pub(crate) purpose: Purpose,
+}
+
+/// Values of registers, and an event log: the worker looks which a file is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ObservedFiles {
+    /// Where they are from.
+    pub(crate) source: String,
+    pub(crate) files: Vec<Bundled>,
 }
 
 /// An initrd that the caller gives.
@@ -223,6 +233,9 @@ pub(crate) struct Answer {
     pub(crate) warnings: Vec<String>,
     /// Whether a parser ran.
     pub(crate) unfolded: bool,
+    /// Why the measurements do not agree with those that were observed.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) disagreement: Option<String>,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Identity, Box<Failure>>,
     pub(crate) kernel: Vec<Span>,
@@ -243,6 +256,7 @@ impl Answer {
             },
             warnings: Vec::new(),
             unfolded: true,
+            disagreement: None,
             identity: Err(Box::default()),
             kernel: Vec::new(),
             initrd: None,

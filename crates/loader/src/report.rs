@@ -5,6 +5,7 @@ pub(crate) mod image;
 mod layers;
 pub(crate) mod load;
 mod machine;
+pub(crate) mod measurements;
 pub mod page;
 mod parser_run;
 pub(crate) mod part;

@@ -159,7 +159,7 @@ fn answer(
 ) -> Result<()> {
     // Sources that the answer names are freed with the outcome, after it is sent.
     let outcome = Outcome::of(request, bundle, policy, notes, sources)?;
-    let answer = answer::of(&outcome, request, sources)?;
+    let answer = answer::of(&outcome, request, bundle, sources)?;
     parent.send(&Event::Done(Box::new(answer)))
 }
 

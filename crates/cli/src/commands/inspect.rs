@@ -22,10 +22,11 @@ pub(crate) fn run(args: &Inspect, form: Form) -> u8 {
 fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
     let purpose = Purpose::Inspect {
         hash: args.output.hash,
-        measure: args.measure,
+        measure: args.measure(),
     };
     let options = args.unfolding.options();
     let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
     unfolding.unfolded_or_kernel()?;
+    unfolding.agreed()?;
     console::report(&unfolding, form)
 }

@@ -92,6 +92,8 @@ fn materials() -> tempfile::TempDir {
         ("talks", &of_test(TALKS, &kernel())),
         ("leaks", &of_test(LEAKS, GZIP)),
         ("faults", &of_test(FAULTS, GZIP)),
+        ("ready.txt", READY),
+        ("boot.log", &boot_log()),
     ]);
     let own = certificate("own");
     let digest = list(SHA256, &digest_of_own());
@@ -131,6 +133,38 @@ fn uki(more: &[(&str, &[u8])]) -> Vec<u8> {
         (".linux", &kernel),
     ];
     pe(X86_64, &[sections, more].concat())
+}
+
+/// Returns the event log of a machine that booted `uki.efi`.
+fn boot_log() -> Vec<u8> {
+    let mut spec_id = b"Spec ID Event03\0\0\0\0\0\0\x02\0\x02".to_vec();
+    spec_id.extend(b"\x01\0\0\0\x0b\0\x20\0\0");
+    let sized = |bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).expect("a small event");
+        [&len.to_le_bytes(), bytes].concat()
+    };
+    // EV_NO_ACTION, with a digest of SHA-1.
+    let mut log = [&[0, 0, 0, 0, 3, 0, 0, 0][..], &[0; 20], &sized(&spec_id)].concat();
+    let mut event = |pcr: u32, event_type: u32, digest: &[u8]| {
+        log.extend([pcr, event_type, 1].map(u32::to_le_bytes).concat());
+        log.extend([b"\x0b\0", digest, &sized(b"")].concat());
+    };
+    // EV_EFI_BOOT_SERVICES_APPLICATION; EV_IPL below.
+    event(4, 0x8000_0003, AUTHENTICODE);
+    let kernel = kernel();
+    let sections: &[(&str, &[u8])] = &[
+        (".linux", &kernel),
+        (".osrel", OSREL),
+        (".cmdline", b"root=/dev/vda quiet"),
+        (".initrd", b"070701 of the image"),
+        (".uname", b"6.6.6"),
+        (".pcrpkey", b"a key"),
+    ];
+    for (name, content) in sections {
+        event(11, 0xd, &Sha256::digest([name.as_bytes(), b"\0"].concat()));
+        event(11, 0xd, &Sha256::digest(content));
+    }
+    log
 }
 
 /// Returns an image of the format that `test.bpf.c` of `ukexec-unfold` knows, which
@@ -176,6 +210,18 @@ const PROFILES: &[(&str, &[u8])] = &[
     (".profile", b"ID=main\nTITLE=Main\n"),
     (".profile", b"ID=rescue\nTITLE=Rescue\n"),
     (".cmdline", b"systemd.unit=rescue.target"),
+];
+
+/// Values of a machine that has booted `uki.efi`, as `tpm2_pcrread` prints them.
+const READY: &[u8] = b"  sha256:
+    11: 0x11B971BC9590C1D25539A0CDF4833CDE00110AC11FB4E6F16D7447B95D4AE0F0
+    12: 0x0000000000000000000000000000000000000000000000000000000000000000
+";
+
+/// The Authenticode digest of `uki.efi`, as `measure.json` has it.
+const AUTHENTICODE: &[u8] = &[
+    0x1f, 0x5a, 0x25, 0x2a, 0x44, 0x4b, 0x15, 0x3e, 0x39, 0x2a, 0xf9, 0xd1, 0x6a, 0x6a, 0x23, 0x8d,
+    0x41, 0x24, 0xe3, 0x4a, 0xa6, 0xb5, 0x93, 0x3b, 0xb0, 0xb3, 0x05, 0xa3, 0xa7, 0x6b, 0x92, 0x49,
 ];
 
 /// Files of the workspace that are there too.
@@ -278,7 +324,26 @@ fn measure() {
             "inspect uki.efi OFF --measure",
             "inspect profiles.efi OFF --measure --profile=1 --cmdline=debug",
             "inspect vmlinuz OFF --measure",
+            "-v inspect uki.efi OFF --bank=sha384 --bank=sha256",
             "inspect uki.efi OFF --json --measure --hash",
+        ],
+    );
+}
+
+/// A machine that booted the image, and machines that did not.
+#[test]
+fn against() {
+    check(
+        "against",
+        &[
+            "inspect uki.efi OFF --against=ready.txt",
+            "inspect uki.efi OFF --against=boot.log",
+            "inspect uki.efi OFF --against=boot.log --bank=sha384 --cmdline=debug",
+            "inspect uki.efi OFF --against=uki.efi",
+            "inspect uki.efi OFF --against=initrd",
+            "inspect vmlinuz OFF --against=ready.txt",
+            "inspect uki.efi OFF --against=missing",
+            "inspect profiles.efi OFF --against=ready.txt --json",
         ],
     );
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
-use ukexec_stub::{ExtraFile, Measurements};
+use ukexec_stub::ExtraFile;
 use ukexec_unfold::{Layer, StageReport};
 
 use super::layers::{layer, line, stage};
+use super::measurements::MeasureReport;
 use super::page::Page;
 use super::part::{self, Cmdline, KernelPart, Part};
 use super::signature::SignatureReport;
@@ -31,8 +32,8 @@ pub(crate) struct ImageReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) extra: Option<Vec<ExtraFile>>,
     /// For `inspect --measure`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) measurements: Option<Measurements>,
+    #[serde(flatten)]
+    pub(crate) measured: Option<MeasureReport>,
 }
 
 /// The image as the caller named it.
@@ -52,7 +53,11 @@ pub(crate) struct Inspection {
 impl ImageReport {
     /// Returns the report for people.
     pub(crate) fn page(&self) -> Page {
-        Page::of_lines(&self.to_string())
+        let mut page = Page::of_lines(&self.to_string());
+        if let Some(measured) = &self.measured {
+            measured.rows(&mut page);
+        }
+        page
     }
 }
 
@@ -84,10 +89,6 @@ impl fmt::Display for ImageReport {
                 format_args!("extra      {path} ({section}), {size}"),
             );
         }
-        f.write_str(&report)?;
-        match &self.measurements {
-            Some(measurements) => measurements.fmt(f),
-            None => Ok(()),
-        }
+        f.write_str(&report)
     }
 }

@@ -4,16 +4,19 @@ use std::error::Error;
 
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
 use ukexec_bpf::{Piece, Rope};
-use ukexec_stub::{ArchivePart, ExtraFile, Measurements, Uki, extra_archives};
+use ukexec_signature::Algorithm;
+use ukexec_stub::{ArchivePart, ExtraFile, Measurements, ObservedPcrs, Uki, extra_archives};
 use ukexec_unfold::{PeBytes, selector_of};
 
 use super::outcome::{Outcome, no_kernel};
 use super::sources::Sources;
 use crate::error::{Context as _, Failure, Result};
-use crate::options::Purpose;
-use crate::protocol::{Answer, Identity, Objection, UnfoldRequest, bounds};
+use crate::log::verbosity;
+use crate::options::{Measure, Purpose};
+use crate::protocol::{Answer, Identity, Objection, ObservedFiles, UnfoldRequest, bounds};
 use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Inspection};
+use crate::report::measurements::{ComparisonReport, MeasureReport};
 use crate::report::part::{Cmdline, KernelIdentity, KernelPart, Part};
 use crate::report::{Findings, SCHEMA};
 
@@ -21,9 +24,13 @@ use crate::report::{Findings, SCHEMA};
 pub(crate) fn of(
     outcome: &Outcome,
     request: &UnfoldRequest,
+    bundle: &Rope,
     sources: &mut Sources,
 ) -> Result<Answer> {
-    let (report, initrd) = report(outcome, request)?;
+    let (report, initrd) = report(outcome, request, bundle)?;
+    let measured = report.measured.as_ref();
+    let comparison = measured.and_then(|it| it.comparison.as_ref());
+    let disagreement = comparison.and_then(|it| it.disagreement(&request.name));
     let unfolded = !report.stages.is_empty();
     let (page, warnings) = (report.page(), report.warnings.clone());
     let document =
@@ -35,6 +42,7 @@ pub(crate) fn of(
         report,
         warnings,
         unfolded,
+        disagreement,
         identity: identity(outcome, request.purpose.platform()),
         kernel: sources.spans(&outcome.unfolded.kernel)?,
         initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
@@ -43,7 +51,11 @@ pub(crate) fn of(
 }
 
 /// Returns the report, and the initrd that the kernel gets.
-fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Option<Rope>)> {
+fn report(
+    outcome: &Outcome,
+    request: &UnfoldRequest,
+    bundle: &Rope,
+) -> Result<(ImageReport, Option<Rope>)> {
     let mut warnings = outcome.warnings();
     let hash = request.purpose.hashes();
     let part = |rope| Part::new(rope, hash);
@@ -54,15 +66,16 @@ fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Op
     let cmdline = outcome.unfolded.cmdline.as_deref();
     let (mut inspection, mut extra, mut measured) = (None, None, None);
     let mut initrd = outcome.unfolded.initrd.clone();
-    match request.purpose {
+    match &request.purpose {
         Purpose::Inspect { measure, .. } => {
             let uki = uki(outcome, request);
             // Where the profile is not known, neither is the system that it names.
             let os = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
             inspection = Some(Inspection { os });
-            if measure {
+            if let Some(measure) = measure {
                 let measurements = uki.and_then(|uki| measurements(outcome, request, uki.as_ref()));
-                measured = Some(measurements.context(|| "it cannot be measured")?);
+                let measurements = measurements.context(|| "it cannot be measured")?;
+                measured = Some(measure_report(measurements, measure, request, bundle)?);
             }
         }
         Purpose::Load(_) => {
@@ -87,7 +100,7 @@ fn report(outcome: &Outcome, request: &UnfoldRequest) -> Result<(ImageReport, Op
         warnings: bounds::fitting(warnings),
         inspection,
         extra,
-        measurements: measured,
+        measured,
     };
     Ok((report, initrd))
 }
@@ -188,6 +201,38 @@ fn measurements(
     let initrd = initrd.as_ref().map(PeBytes);
     measurements.add_load(cmdline, &PeBytes(&outcome.unfolded.kernel), initrd.as_ref())?;
     Ok(measurements)
+}
+
+/// Returns the report of `measurements`, compared with what was observed.
+fn measure_report(
+    measurements: Measurements,
+    measure: &Measure,
+    request: &UnfoldRequest,
+    bundle: &Rope,
+) -> Result<MeasureReport> {
+    let mut comparison = None;
+    if let Some(ObservedFiles { source, files }) = &request.observed {
+        let mut observed = ObservedPcrs::default();
+        for file in files {
+            let bytes = bundle.slice(file.range.clone())?.to_vec()?;
+            let added = observed.add(&bytes);
+            added.context(|| format!("cannot compare with {}", file.name))?;
+        }
+        comparison = Some(ComparisonReport {
+            against: measurements.compare(&observed, &measure.banks),
+            source: source.clone(),
+        });
+    }
+    let mut banks = measure.banks.clone();
+    if banks.is_empty() {
+        banks.push(Algorithm::Sha256);
+    }
+    Ok(MeasureReport {
+        measurements,
+        comparison,
+        banks,
+        events: verbosity() > 0,
+    })
 }
 
 fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, Box<Failure>> {

@@ -1,0 +1,186 @@
+//! Measurements for people: the lines of `systemd-measure calculate`, and whether
+//! a machine agrees.
+
+use serde::Serialize;
+use ukexec_signature::{Algorithm, Digests, Hex};
+use ukexec_stub::{Agreement, MeasuredEvent, Measurements, PCR_BANKS, PcrComparison, Register};
+
+use super::page::{Align, Labelled, Page, Style, Text};
+
+/// The measurements of an image: `measurements` and `against` of a document.
+#[derive(Debug, Serialize)]
+pub(crate) struct MeasureReport {
+    pub(crate) measurements: Measurements,
+    #[serde(flatten)]
+    pub(crate) comparison: Option<ComparisonReport>,
+    /// The banks that people read.
+    #[serde(skip)]
+    pub(crate) banks: Vec<Algorithm>,
+    /// People read the events that lead to values, too.
+    #[serde(skip)]
+    pub(crate) events: bool,
+}
+
+/// The measurements compared with what a machine has.
+#[derive(Debug, Serialize)]
+pub(crate) struct ComparisonReport {
+    pub(crate) against: Vec<PcrComparison>,
+    /// The file or machine.
+    #[serde(skip)]
+    pub(crate) source: String,
+}
+
+impl MeasureReport {
+    /// Adds the values, and the comparison below.
+    pub(crate) fn rows(&self, page: &mut Page) {
+        let measured = &self.measurements;
+        page.blank();
+        if let Some(register) = &measured.pcr11 {
+            self.register(11, register, page);
+        }
+        if let Some(register) = &measured.pcr12 {
+            self.register(12, register, page);
+        }
+        self.events("PCR[4]", "4", &measured.pcr4.events, page);
+        self.events("IMA", "ima", &measured.ima.events, page);
+        for note in &measured.notes {
+            page.row("note", note);
+        }
+        if let Some(comparison) = &self.comparison {
+            comparison.rows(page);
+        }
+    }
+
+    fn register(&self, pcr: u32, register: &Register, page: &mut Page) {
+        let (name, place) = (format!("PCR[{pcr}]"), pcr.to_string());
+        if self.events {
+            self.events(&name, &place, &register.events, page);
+        }
+        for phase in &register.phases {
+            comment(format!("{name} Phase <{}>", phase.phase), page);
+            self.digests(&place, &phase.value, page);
+        }
+        if register.phases.is_empty() {
+            comment(name, page);
+            self.digests(&place, &register.value, page);
+        }
+    }
+
+    /// Adds events. Their lines begin with a word, since they are no values.
+    fn events(&self, name: &str, place: &str, events: &[MeasuredEvent], page: &mut Page) {
+        for event in events {
+            let when = event.when.map(|when| format!(", {when}"));
+            let (what, when) = (&event.what, when.unwrap_or_default());
+            comment(format!("{name} Event <{what}>{when}"), page);
+            self.digests(&format!("event {place}"), &event.digests, page);
+        }
+    }
+
+    /// Adds the lines that programs look for, from the first column on.
+    fn digests(&self, place: &str, digests: &Digests, page: &mut Page) {
+        for (name, bank) in PCR_BANKS {
+            if let Some(digest) = digests.get(bank)
+                && self.banks.contains(&bank)
+            {
+                let digest = Hex(digest).to_string();
+                line(
+                    Text::from(format!("{place}:{name}=")).and(Style::Dim, digest),
+                    page,
+                );
+            }
+        }
+    }
+}
+
+impl ComparisonReport {
+    /// Returns why the comparison with the boot of `image` fails, in words.
+    pub(crate) fn disagreement(&self, image: &str) -> Option<String> {
+        let source = &self.source;
+        let mut registers: Vec<String> = self.different().map(register).collect();
+        registers.dedup();
+        if !registers.is_empty() {
+            let registers = registers.join(", ");
+            return Some(format!(
+                "the boot of {image} does not lead to {registers} of {source}"
+            ));
+        }
+        let is_unknown = |it: &PcrComparison| it.verdict == Agreement::Unknown;
+        let nothing = || format!("nothing of {source} can be compared with the boot of {image}");
+        self.against.iter().all(is_unknown).then(nothing)
+    }
+
+    fn different(&self) -> impl Iterator<Item = &PcrComparison> {
+        let all = self.against.iter();
+        all.filter(|it| it.verdict == Agreement::Different)
+    }
+
+    fn rows(&self, page: &mut Page) {
+        page.blank();
+        page.title("against", &self.source);
+        let alike = |one: &PcrComparison, next: &PcrComparison| {
+            let key = |it: &PcrComparison| (it.pcr, it.bank, it.verdict, it.what.clone());
+            // Where one phase is as good as another, one line is enough.
+            key(one) == key(next)
+                && matches!(one.verdict, Agreement::Different | Agreement::Unknown)
+        };
+        let rows = self.against.chunk_by(alike).filter_map(|alike| {
+            let first = alike.first()?;
+            let about = match (&first.what, &first.phase) {
+                (Some(what), _) => Some(what),
+                (None, Some(phase)) if alike.len() == 1 => Some(phase),
+                _ => None,
+            };
+            let text = match (about, first.verdict) {
+                (Some(about), Agreement::Passed | Agreement::Ahead) => format!("<{about}>"),
+                (Some(about), _) => format!("<{about}> {}", first.text),
+                (None, _) => first.text.clone(),
+            };
+            let (style, verdict) = word(first.verdict);
+            let verdict = Text::styled(style, verdict);
+            Some(vec![register(first).into(), verdict, text.into()])
+        });
+        page.table(2, &[Align::Left, Align::Left, Align::Left], rows.collect());
+        let mut found: Vec<String> = self.different().filter_map(found_line).collect();
+        found.dedup();
+        for found in found {
+            page.whole("found", Text::styled(Style::Bad, found));
+        }
+    }
+}
+
+/// Adds a comment, as `systemd-measure` has them above its lines.
+fn comment(text: String, page: &mut Page) {
+    line(Text::styled(Style::Dim, format!("# {text}")), page);
+}
+
+fn line(text: Text, page: &mut Page) {
+    page.line(Labelled {
+        indent: 0,
+        label: Text::default(),
+        column: 0,
+        text,
+        whole: true,
+    });
+}
+
+/// Returns a register and its bank in words.
+fn register(of: &PcrComparison) -> String {
+    format!("PCR {} {}", of.pcr, of.bank)
+}
+
+/// Returns the value that was found as a line.
+fn found_line(of: &PcrComparison) -> Option<String> {
+    let bank = PCR_BANKS.iter().find(|(_, bank)| *bank == of.bank);
+    let ((bank, _), found) = (bank?, of.found.as_ref()?);
+    Some(format!("{}:{bank}={found}", of.pcr))
+}
+
+fn word(verdict: Agreement) -> (Style, &'static str) {
+    match verdict {
+        Agreement::Equal => (Style::Good, "equal"),
+        Agreement::Passed => (Style::Dim, "passed"),
+        Agreement::Ahead => (Style::Dim, "ahead"),
+        Agreement::Different => (Style::Bad, "different"),
+        Agreement::Unknown => (Style::Warn, "unknown"),
+    }
+}
