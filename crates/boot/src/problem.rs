@@ -18,6 +18,13 @@ impl Problem {
         matches!(self.severity, Severity::Refused(_))
     }
 
+    /// Returns whether the kernel is refused under conditions that are not to be seen
+    /// from here.
+    #[must_use]
+    pub fn may_be_refusal(&self) -> bool {
+        matches!(self.severity, Severity::MayBeRefused(_))
+    }
+
     pub(crate) fn new(severity: Severity, fault: impl Into<String>) -> Self {
         Self {
             fault: fault.into(),

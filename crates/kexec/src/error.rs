@@ -8,6 +8,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::errno::{self, errno_name};
+
 /// Why bytes could not be moved, or a kernel not be loaded or booted.
 ///
 /// A call that failed is its source.
@@ -20,20 +22,68 @@ pub struct KexecError(Box<Inner>);
 struct Inner {
     text: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    kind: KexecErrorKind,
+    errno: Option<errno::Errno>,
+}
+
+/// Where the fault of a failure lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KexecErrorKind {
+    /// In a file, a format, a budget, or the moment.
+    #[default]
+    Failed,
+    /// In a signature that is missing, bad, revoked, or not trusted.
+    Signature,
+    /// In this machine, which does not do it.
+    Machine,
 }
 
 impl KexecError {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self(Box::new(Inner { text, source: None }))
+        Self(Box::new(Inner {
+            text: text.into(),
+            source: None,
+            kind: KexecErrorKind::Failed,
+            errno: None,
+        }))
     }
 
     pub(crate) fn caused(
         text: impl Into<String>,
         cause: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        let (text, source) = (text.into(), Some(cause.into()));
-        Self(Box::new(Inner { text, source }))
+        let mut error = Self::new(text);
+        error.0.source = Some(cause.into());
+        error
+    }
+
+    pub(crate) fn of_kind(mut self, kind: KexecErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Puts `more` behind the text.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.0.text.push_str(more);
+        self
+    }
+
+    pub(crate) fn with_errno(mut self, errno: errno::Errno) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// Returns where the fault lies.
+    #[must_use]
+    pub fn kind(&self) -> KexecErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the name of the kernel's answer, such as `ENOSYS`, if a kexec call
+    /// failed and the answer has a name here.
+    #[must_use]
+    pub fn errno(&self) -> Option<&'static str> {
+        errno_name(self.0.errno?.0)
     }
 }
 

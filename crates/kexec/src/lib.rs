@@ -13,6 +13,8 @@
 //!   ever seen; a [`PrivateFolder`] is one that root keeps to itself.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself. An error of theirs explains the errno by the [`MachineState`].
+//! - [`Preflight`] says what a load would meet, by the [`MachineState`] and by the
+//!   kernel's answer to a [`CallProbe`].
 //!
 //! ```
 //! use std::os::fd::AsFd;
@@ -46,7 +48,9 @@ mod memfd;
 mod moment;
 mod new_file;
 mod new_folder;
+mod preflight;
 mod private_folder;
+mod probe;
 mod readers;
 mod refusal;
 mod sealed;
@@ -61,7 +65,7 @@ mod unnamed;
 pub use assemble::{Part, assemble};
 pub use create::create_file;
 pub use errno::errno_name;
-pub use error::{KexecError, shown_path};
+pub use error::{KexecError, KexecErrorKind, shown_path};
 pub use folder::{Folder, TargetState};
 pub use inherit::close_on_exec;
 pub use input::{InputKind, input_kind, open_regular, read_stream};
@@ -70,7 +74,9 @@ pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};
 pub use moment::Moment;
 pub use new_file::NewFile;
 pub use new_folder::NewFolder;
+pub use preflight::{Condition, ConditionId, ConditionVerdict, ImageFacts, Preflight};
 pub use private_folder::PrivateFolder;
+pub use probe::CallProbe;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::fail_on_long_files;

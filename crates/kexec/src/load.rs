@@ -95,12 +95,12 @@ fn load_under(root: &Path, request: &LoadRequest<'_>) -> Result<(), KexecError> 
     };
     syscall(&call).map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
-        let text = failed("kexec_file_load", errno, &of_load(errno, request, &before));
+        let error = failed("kexec_file_load", errno, &of_load(errno, request, &before));
         // Linux drops a crash kernel before it looks at the new one.
         let is_lost = request.kind == LoadKind::Crash
             && before.crash_loaded == Some(true)
             && MachineState::read(root).crash_loaded == Some(false);
-        KexecError::new(if is_lost { text + LOST } else { text })
+        if is_lost { error.and(LOST) } else { error }
     })
 }
 
@@ -125,7 +125,7 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
     .map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
         let cause = of_unload(errno, kind, &before);
-        KexecError::new(failed("kexec_file_load (unload)", errno, &cause))
+        failed("kexec_file_load (unload)", errno, &cause)
     })
 }
 
@@ -147,7 +147,7 @@ fn exec_now_under(root: &Path) -> Result<Infallible, KexecError> {
     let answer = syscall(&Call::RebootKexec).err();
     let errno = Errno(answer.map_or(0, Answer::raw_os_error));
     let cause = of_exec(errno, &MachineState::read(root));
-    Err(KexecError::new(failed(EXEC, errno, &cause)))
+    Err(failed(EXEC, errno, &cause))
 }
 
 /// Has systemd stop all services, unmount, and boot the loaded kernel. Returns as
@@ -194,19 +194,19 @@ const FORCE: &str = "`ukexec exec --force` boots at once, without stopping servi
 /// machine's state.
 fn check_loaded(call: &str, root: &Path) -> Result<MachineState, KexecError> {
     let machine = MachineState::read(root);
-    let Cause { text, advice } = if machine.kexec == Some(false) {
+    let cause = if machine.kexec == Some(false) {
         no_kexec()
     } else if machine.loaded == Some(false) {
         nothing_loaded()
     } else {
         return Ok(machine);
     };
-    let text = format!("{call} was not tried: {text}; {advice}");
-    Err(KexecError::new(text))
+    Err(cause.error(&format!("{call} was not tried")))
 }
 
-fn failed(call: &str, errno: Errno, Cause { text, advice }: &Cause) -> String {
-    format!("{call} failed with {errno}: {text}; {advice}")
+fn failed(call: &str, errno: Errno, cause: &Cause) -> KexecError {
+    let error = cause.error(&format!("{call} failed with {errno}"));
+    error.with_errno(errno)
 }
 
 fn kind_flag(kind: LoadKind) -> u32 {
@@ -375,7 +375,7 @@ mod tests {
             fs::create_dir_all(root.path().join(path)).unwrap();
         }
         let error = exec_now_under(root.path()).unwrap_err();
-        expect!["reboot (kexec) was not tried: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y"].assert_eq(&error.to_string());
+        expect!["reboot (kexec) was not tried: kexec is not in this kernel (CONFIG_KEXEC_CORE is off); boot one with CONFIG_KEXEC_FILE=y"].assert_eq(&error.to_string());
         let error = exec_through(root.path(), Path::new("false")).unwrap_err();
         assert!(error.to_string().contains("CONFIG_KEXEC_CORE"), "{error}");
         assert!(fake::calls().is_empty());

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::system::Uname;
 use serde::{Serialize, Serializer};
 
+use crate::probe::CallProbe;
+
 /// The running kernel's state, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -30,6 +32,13 @@ pub struct MachineState {
     /// Whether the UEFI firmware is 32-bit.
     #[serde(skip)]
     pub efi_32bit: Option<bool>,
+    /// The kernel's answer to a probe of `kexec_file_load`. No file has it:
+    /// [`read`](Self::read) leaves it open.
+    #[serde(skip)]
+    pub call: CallProbe,
+    /// Whether a seccomp filter stands between this process and the kernel.
+    #[serde(skip)]
+    pub(crate) seccomp: Option<bool>,
     /// Whether the running kernel was built with kexec (`CONFIG_KEXEC_CORE`).
     pub kexec: Option<bool>,
     /// Whether a kernel is loaded to be booted.
@@ -58,9 +67,10 @@ pub struct MachineState {
     /// Whether IMA asks for a signature on a kernel that is loaded.
     #[serde(skip)]
     pub(crate) ima_appraises_kexec: Option<bool>,
-    /// The options that the running kernel was built with.
+    /// Whether the running kernel was built to refuse a kernel without a valid
+    /// signature (`CONFIG_KEXEC_SIG_FORCE`).
     #[serde(skip)]
-    pub(crate) config: Option<KernelConfig>,
+    pub(crate) signature_forced: Option<bool>,
     /// Whether systemd runs this machine.
     pub systemd: bool,
 }
@@ -110,15 +120,6 @@ pub enum Lockdown {
     Confidentiality,
 }
 
-/// The options that the running kernel was built with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KernelConfig {
-    /// `CONFIG_KEXEC_FILE`: has `kexec_file_load` at all.
-    pub(crate) kexec_file: bool,
-    /// `CONFIG_KEXEC_SIG_FORCE`: refuses a kernel without a valid signature.
-    pub(crate) kexec_sig_force: bool,
-}
-
 impl MachineState {
     /// Reads the state below `root`, which is `/` but for tests.
     #[must_use]
@@ -151,18 +152,20 @@ impl MachineState {
             load_disabled: files.flag("proc/sys/kernel/kexec_load_disabled"),
             limit_reboot: files.limit("proc/sys/kernel/kexec_load_limit_reboot"),
             limit_panic: files.limit("proc/sys/kernel/kexec_load_limit_panic"),
+            call: CallProbe::default(),
+            seccomp: status.as_deref().and_then(seccomp),
             cap_sys_boot: status.as_deref().and_then(cap_sys_boot),
-            user_namespace: files
-                .text("proc/self/uid_map")
-                .map(|map| is_user_namespace(&map)),
-            lockdown: files
-                .text("sys/kernel/security/lockdown")
-                .and_then(|levels| Lockdown::parse(&levels)),
+            user_namespace: fs::read_link(files.path("proc/self/ns/user"))
+                .ok()
+                .map(|namespace| namespace != Path::new(FIRST_USER_NAMESPACE)),
+            lockdown: files.lockdown(),
             loadpin: files.flag("proc/sys/kernel/loadpin/enforce"),
             ima_appraises_kexec: files
                 .text("sys/kernel/security/ima/policy")
                 .map(|policy| appraises_kexec(&policy)),
-            config: release.as_deref().and_then(|release| files.config(release)),
+            signature_forced: release
+                .as_deref()
+                .and_then(|release| files.built_in(release, "CONFIG_KEXEC_SIG_FORCE")),
             // sd_booted(3).
             systemd: root.join("run/systemd/system").is_dir(),
             release,
@@ -178,7 +181,7 @@ impl MachineState {
         self.lockdown.is_some_and(|level| level > Lockdown::None)
             || self.ima_appraises_kexec == Some(true)
             || self.loadpin == Some(true)
-            || self.config.is_some_and(|config| config.kexec_sig_force)
+            || self.signature_forced == Some(true)
     }
 }
 
@@ -272,7 +275,19 @@ impl Files<'_> {
         Some(flags.split_whitespace().any(|flag| flag == "la57"))
     }
 
-    fn config(&self, release: &str) -> Option<KernelConfig> {
+    /// Reads the level. A kernel that shows which security modules it runs, but no
+    /// level, does not run this one.
+    fn lockdown(&self) -> Option<Lockdown> {
+        if let Some(levels) = self.text("sys/kernel/security/lockdown") {
+            return Lockdown::parse(&levels);
+        }
+        let modules = self.text("sys/kernel/security/lsm")?;
+        let runs = modules.split(',').any(|module| module == "lockdown");
+        (!runs).then_some(Lockdown::None)
+    }
+
+    /// Returns whether the kernel was built with `option`.
+    fn built_in(&self, release: &str, option: &str) -> Option<bool> {
         // The release names a file here: it may not lead elsewhere.
         if release.contains('/') {
             return None;
@@ -280,14 +295,8 @@ impl Files<'_> {
         let text = self
             .text(&format!("boot/config-{release}"))
             .or_else(|| self.text(&format!("lib/modules/{release}/config")))?;
-        let built_in = |option: &str| {
-            text.lines()
-                .any(|line| line.strip_prefix(option) == Some("=y"))
-        };
-        Some(KernelConfig {
-            kexec_file: built_in("CONFIG_KEXEC_FILE"),
-            kexec_sig_force: built_in("CONFIG_KEXEC_SIG_FORCE"),
-        })
+        let mut lines = text.lines();
+        Some(lines.any(|line| line.strip_prefix(option) == Some("=y")))
     }
 }
 
@@ -301,11 +310,16 @@ fn cap_sys_boot(status: &str) -> Option<bool> {
     Some(mask >> CAP_SYS_BOOT & 1 == 1)
 }
 
-/// The first namespace maps all users to themselves: `0 0 4294967295`.
-fn is_user_namespace(uid_map: &str) -> bool {
-    let fields: Vec<&str> = uid_map.split_whitespace().collect();
-    fields != ["0", "0", "4294967295"]
+/// Reads `Seccomp` of `/proc/self/status`: 1 and 2 are filters.
+fn seccomp(status: &str) -> Option<bool> {
+    let mode = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"))?;
+    Some(mode.trim() != "0")
 }
+
+/// The namespace that a machine starts with (Linux, `PROC_USER_INIT_INO`).
+const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 
 fn appraises_kexec(policy: &str) -> bool {
     policy.lines().any(|rule| {
@@ -357,8 +371,10 @@ mod tests {
             ("proc/sys/kernel/kexec_load_disabled", b"0\n"),
             ("proc/sys/kernel/kexec_load_limit_panic", b"-1\n"),
             ("proc/sys/kernel/kexec_load_limit_reboot", b"3\n"),
-            ("proc/self/status", b"Name:\tx\nCapEff:\t000001ffffffffff\n"),
-            ("proc/self/uid_map", b"         0          0 4294967295\n"),
+            (
+                "proc/self/status",
+                b"Name:\tx\nCapEff:\t000001ffffffffff\nSeccomp:\t2\nSeccomp_filters:\t1\n",
+            ),
             (
                 "sys/kernel/security/lockdown",
                 b"none [integrity] confidentiality\n",
@@ -389,6 +405,12 @@ mod tests {
                 efi_32bit: Some(
                     false,
                 ),
+                call: CallProbe {
+                    errno: None,
+                },
+                seccomp: Some(
+                    true,
+                ),
                 kexec: Some(
                     true,
                 ),
@@ -415,9 +437,7 @@ mod tests {
                 cap_sys_boot: Some(
                     true,
                 ),
-                user_namespace: Some(
-                    false,
-                ),
+                user_namespace: None,
                 lockdown: Some(
                     Integrity,
                 ),
@@ -427,11 +447,8 @@ mod tests {
                 ima_appraises_kexec: Some(
                     true,
                 ),
-                config: Some(
-                    KernelConfig {
-                        kexec_file: true,
-                        kexec_sig_force: false,
-                    },
+                signature_forced: Some(
+                    false,
                 ),
                 systemd: true,
             }"#]]
@@ -491,13 +508,33 @@ mod tests {
     }
 
     #[test]
-    fn sees_a_user_namespace_and_missing_capabilities() {
-        let state = read(&[
-            ("proc/self/status", b"CapEff:\t0000000000000000\n"),
-            ("proc/self/uid_map", b"0 1000 1\n"),
-        ]);
+    fn sees_a_user_namespace() {
+        let root = tempfile::tempdir().unwrap();
+        let namespaces = root.path().join("proc/self/ns");
+        fs::create_dir_all(&namespaces).unwrap();
+        let user = namespaces.join("user");
+        for (target, expected) in [(FIRST_USER_NAMESPACE, false), ("user:[4026532000]", true)] {
+            std::os::unix::fs::symlink(target, &user).unwrap();
+            let state = MachineState::read(root.path());
+            assert_eq!(state.user_namespace, Some(expected));
+            fs::remove_file(&user).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_lockdown_is_not_locked_down() {
+        let lockdown = |modules: &[u8]| {
+            let state = read(&[("sys/kernel/security/lsm", modules)]);
+            state.lockdown
+        };
+        assert_eq!(lockdown(b"capability,yama,bpf"), Some(Lockdown::None));
+        assert_eq!(lockdown(b"lockdown,capability,yama"), None);
+    }
+
+    #[test]
+    fn sees_missing_capabilities() {
+        let state = read(&[("proc/self/status", b"CapEff:\t0000000000000000\n")]);
         assert_eq!(state.cap_sys_boot, Some(false));
-        assert_eq!(state.user_namespace, Some(true));
         // Bit 22 and no other.
         let state = read(&[("proc/self/status", b"CapEff:\t0000000000400000\n")]);
         assert_eq!(state.cap_sys_boot, Some(true));

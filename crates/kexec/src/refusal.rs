@@ -4,10 +4,14 @@
 //! likely, following the order in which Linux looks at things
 //! (`kernel/kexec_file.c`).
 
-use crate::cause::{Cause, cause, in_brackets, no_kexec, nothing_loaded};
+use crate::cause::{
+    Cause, SIGN_KERNEL, cause, in_brackets, locked, machine as this_machine, no_call, no_kexec,
+    nothing_loaded, unsigned,
+};
 use crate::errno::Errno;
+use crate::error::KexecErrorKind::{self, Failed, Machine, Signature};
 use crate::load::LoadRequest;
-use crate::machine::{LoadKind, Lockdown, MachineState};
+use crate::machine::{LoadKind, MachineState};
 
 /// Explains what `kexec_file_load` answered to `request` on a machine that was in
 /// state `machine` before.
@@ -49,15 +53,8 @@ pub(crate) fn of_load(errno: Errno, request: &LoadRequest<'_>, machine: &Machine
             "a file in memory that was handed over is still open for writing",
             "this should not happen: please report it, with the image",
         ),
-        Errno::ENODATA => unsigned(
-            "the running kernel takes signed kernels only, and this one is not signed",
-            unfolded,
-        ),
-        Errno::EKEYREJECTED => unsigned(
-            "the kernel's signature is missing or does not fit its bytes",
-            unfolded,
-        ),
-        Errno::ENOSYS => machine.no_file_load(),
+        Errno::ENODATA => unsigned(),
+        Errno::ENOSYS => no_call(),
         Errno::E2BIG => {
             let text = format!(
                 "kernel, initrd or command line ({cmdline_len} bytes) are longer than the running \
@@ -76,7 +73,7 @@ pub(crate) fn of_load(errno: Errno, request: &LoadRequest<'_>, machine: &Machine
 pub(crate) fn of_unload(errno: Errno, kind: LoadKind, machine: &MachineState) -> Cause {
     match errno {
         Errno::EPERM => forbidden(kind, machine).unwrap_or_else(policy),
-        Errno::ENOSYS => machine.no_file_load(),
+        Errno::ENOSYS => no_call(),
         Errno::EBUSY | Errno::EINTR | Errno::EAGAIN => fixed(errno),
         _ => unexplained(),
     }
@@ -84,9 +81,9 @@ pub(crate) fn of_unload(errno: Errno, kind: LoadKind, machine: &MachineState) ->
 
 pub(crate) fn of_exec(errno: Errno, machine: &MachineState) -> Cause {
     match errno {
-        Errno::EPERM => machine.no_rights().unwrap_or_else(policy),
+        Errno::EPERM => machine.no_right().unwrap_or_else(policy),
         // Linux answers this too when the call comes from a PID namespace.
-        Errno::EINVAL if machine.loaded == Some(true) => cause(
+        Errno::EINVAL if machine.loaded == Some(true) => this_machine(
             "this process is in a container",
             "run it on the machine itself",
         ),
@@ -103,22 +100,16 @@ fn not_permitted(request: &LoadRequest<'_>, machine: &MachineState) -> Cause {
     if let Some(cause) = forbidden(request.kind, machine) {
         return cause;
     }
-    let lockdown = machine.lockdown.filter(|level| *level > Lockdown::None);
-    if let Some(level) = lockdown {
-        let text = format!(
-            "the running kernel is locked down ({}) and takes only a kernel with a signature that \
-             it trusts",
-            level.name()
-        );
-        return unsigned(&text, request.unfolded);
+    if let Some(level) = machine.locked_down() {
+        return locked(level);
     }
     if machine.loadpin != Some(true) {
         return policy();
     }
     let text = "LoadPin lets the running kernel load files of one file system only";
-    let more = ", and what was unfolded lies in memory";
+    let more = ", and this kernel lies in memory";
     let more = if request.unfolded { more } else { "" };
-    cause(
+    this_machine(
         format!("{text}{more}"),
         "load a kernel that needs no unfolding from that file system, or boot with \
          loadpin.enforce=0",
@@ -126,11 +117,11 @@ fn not_permitted(request: &LoadRequest<'_>, machine: &MachineState) -> Cause {
 }
 
 fn forbidden(kind: LoadKind, machine: &MachineState) -> Option<Cause> {
-    machine.forbidden(kind).into_iter().next()
+    machine.no_right().or_else(|| machine.no_loads_left(kind))
 }
 
 fn policy() -> Cause {
-    cause(
+    this_machine(
         "a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be \
          seen, do not",
         LOG,
@@ -138,35 +129,31 @@ fn policy() -> Cause {
 }
 
 fn security_module(ima: bool, unfolded: bool) -> Cause {
-    let text = if ima {
-        "the IMA policy asks for a file signature (security.ima)"
+    let (text, kind) = if ima {
+        (
+            "the IMA policy asks for a file signature (security.ima)",
+            Signature,
+        )
     } else {
-        "a security module (IMA appraisal, SELinux) refuses the file"
+        (
+            "a security module (IMA appraisal, SELinux) refuses the file",
+            Machine,
+        )
     };
-    if !unfolded {
-        return cause(
+    let refused = if unfolded {
+        cause(
+            format!("{text}, and a kernel in memory has none"),
+            "load a kernel that needs no unfolding and carries its own signature, or change the \
+             policy; the audit log has the rule",
+        )
+    } else {
+        cause(
             text,
             "sign the file (`evmctl ima_sign`), label it, or change the policy; the audit log has \
              the rule",
-        );
-    }
-    cause(
-        format!("{text}; what was unfolded lies in memory and cannot carry security.ima"),
-        "load a kernel that needs no unfolding and carries its own signature, or change the \
-         policy; the audit log has the rule",
-    )
-}
-
-/// A signature around the image is not what the kernel looks at.
-fn unsigned(text: &str, unfolded: bool) -> Cause {
-    let envelope =
-        "; what counts is the signature of the kernel inside the image, not the one around it";
-    let envelope = if unfolded { envelope } else { "" };
-    cause(
-        format!("{text}{envelope}"),
-        "sign the kernel itself with a key that the machine trusts, before it is put into an \
-         image, or boot with Secure Boot and lockdown off",
-    )
+        )
+    };
+    refused.of_kind(kind)
 }
 
 fn unexplained() -> Cause {
@@ -176,73 +163,98 @@ fn unexplained() -> Cause {
 /// Explains an errno that means the same on every machine.
 fn fixed(errno: Errno) -> Cause {
     let known = FIXED.iter().find(|(it, ..)| *it == errno);
-    known.map_or_else(unexplained, |(_, text, advice)| cause(*text, advice))
+    known.map_or_else(unexplained, |(_, kind, text, advice)| {
+        cause(*text, advice).of_kind(*kind)
+    })
 }
 
-const FIXED: [(Errno, &str, &str); 16] = [
-    (Errno::EBUSY, "another kexec operation is under way", AGAIN),
-    (Errno::EINTR, "a signal interrupted it", AGAIN),
+const FIXED: &[(Errno, KexecErrorKind, &str, &str)] = &[
+    (
+        Errno::EBUSY,
+        Failed,
+        "another kexec operation is under way",
+        AGAIN,
+    ),
+    (Errno::EINTR, Failed, "a signal interrupted it", AGAIN),
     (
         Errno::EAGAIN,
+        Failed,
         "the running kernel lacked something for the moment",
         AGAIN,
     ),
     (
         Errno::EADDRNOTAVAIL,
+        Failed,
         "no free memory has the place and the size that the kernel needs",
         MEMORY,
     ),
-    (Errno::EFBIG, TOO_LARGE, MEMORY),
-    (Errno::ENOMEM, TOO_LARGE, MEMORY),
+    (Errno::EFBIG, Failed, TOO_LARGE, MEMORY),
+    (Errno::ENOMEM, Failed, TOO_LARGE, MEMORY),
     (
         Errno::ETXTBSY,
+        Failed,
         "the file is open for writing somewhere",
         "wait for the writer or stop it (`fuser -v IMAGE` names it), then try again",
     ),
     (
+        Errno::EKEYREJECTED,
+        Signature,
+        "the kernel's signature is missing or does not fit its bytes",
+        SIGN_KERNEL,
+    ),
+    (
         Errno::ENOKEY,
+        Signature,
         "the key that signed the kernel is not in the running kernel's keyrings",
         "enrol the key (db or MOK), or sign the kernel with one that is: `keyctl show \
          %:.platform` lists them",
     ),
     (
         Errno::EKEYEXPIRED,
+        Signature,
         "the key that signed the kernel is in the running kernel's keyrings, but has expired",
         VALID_KEY,
     ),
     (
         Errno::EKEYREVOKED,
+        Signature,
         "the key that signed the kernel is in the running kernel's keyrings, but was revoked",
         VALID_KEY,
     ),
     (
         Errno::ENOPKG,
+        Signature,
         "the running kernel lacks an algorithm that the signature uses",
         "sign the kernel with RSA and SHA-256",
     ),
     (
         Errno::EBADMSG,
+        Signature,
         "the kernel's signature is malformed (PKCS#7)",
         SIGN_AGAIN,
     ),
     (
         Errno::ELIBBAD,
+        Signature,
         "the kernel is no well-formed PE file, which its signature needs",
         SIGN_AGAIN,
     ),
     (
         Errno::EIO,
+        Failed,
         "the running kernel could not read the files",
         "check the medium; `dmesg | tail` may say more",
     ),
     (
         Errno::ENODEV,
+        Failed,
         "a device that the running kernel needs for it is missing, such as the one that holds the \
          file",
         LOG,
     ),
     (
         Errno::EOPNOTSUPP,
+        Machine,
         "this machine does not support kexec as it runs now: its firmware, processors or memory \
          encryption (TDX, SEV) do not, or the file system of the files",
         "reboot through the firmware; `dmesg | tail` may say more",
@@ -266,7 +278,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::machine::LoadLimit;
+    use crate::machine::{LoadLimit, Lockdown};
 
     /// An errno, the kind of kernel, and the difference from an ordinary machine.
     type Row = (Errno, LoadKind, fn(&mut MachineState));
@@ -296,8 +308,8 @@ mod tests {
                 ..MachineState::default()
             };
             edit(&mut machine);
-            let Cause { text, advice } = explain(*errno, *kind, &machine);
-            format!("{errno}: {text}; {advice}\n")
+            let Cause { text, advice, kind } = explain(*errno, *kind, &machine);
+            format!("{errno}, {kind:?}: {text}; {advice}\n")
         };
         expected.assert_eq(&rows.iter().map(line).collect::<String>());
     }
@@ -335,15 +347,15 @@ mod tests {
             (Errno::EPERM, REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            EPERM: this process lacks CAP_SYS_BOOT; run it as root
-            EPERM: this process is in a user namespace (a rootless container), whose root may not load kernels; run it on the machine itself
-            EPERM: kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
-            EPERM: kernel.kexec_load_limit_reboot is 0: the loads that it allowed are used up, failed ones and unloads included; it cannot be raised before the next boot
-            EPERM: kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included; it cannot be raised before the next boot
-            EPERM: the running kernel is locked down (integrity) and takes only a kernel with a signature that it trusts; what counts is the signature of the kernel inside the image, not the one around it; sign the kernel itself with a key that the machine trusts, before it is put into an image, or boot with Secure Boot and lockdown off
-            EPERM: the running kernel is locked down (integrity) and takes only a kernel with a signature that it trusts; what counts is the signature of the kernel inside the image, not the one around it; sign the kernel itself with a key that the machine trusts, before it is put into an image, or boot with Secure Boot and lockdown off
-            EPERM: LoadPin lets the running kernel load files of one file system only, and what was unfolded lies in memory; load a kernel that needs no unfolding from that file system, or boot with loadpin.enforce=0
-            EPERM: a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be seen, do not; the kernel log may say more: `dmesg | tail`
+            EPERM, Machine: this process lacks CAP_SYS_BOOT; run it as root
+            EPERM, Machine: this process is in a user namespace (a rootless container), whose root may not load kernels; run it on the machine itself
+            EPERM, Machine: kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
+            EPERM, Machine: kernel.kexec_load_limit_reboot is 0: the loads that it allowed are used up, failed ones and unloads included; it cannot be raised before the next boot
+            EPERM, Machine: kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included; it cannot be raised before the next boot
+            EPERM, Machine: the running kernel is locked down (integrity), and this one has no signature it trusts; sign the kernel itself (not only the image around it) with a key that this machine trusts
+            EPERM, Machine: the running kernel is locked down (integrity), and this one has no signature it trusts; sign the kernel itself (not only the image around it) with a key that this machine trusts
+            EPERM, Machine: LoadPin lets the running kernel load files of one file system only, and this kernel lies in memory; load a kernel that needs no unfolding from that file system, or boot with loadpin.enforce=0
+            EPERM, Machine: a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be seen, do not; the kernel log may say more: `dmesg | tail`
         "#]];
         check_loads(true, rows, expected);
     }
@@ -364,15 +376,15 @@ mod tests {
             (Errno::EKEYREVOKED, REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            EACCES: the IMA policy asks for a file signature (security.ima); what was unfolded lies in memory and cannot carry security.ima; load a kernel that needs no unfolding and carries its own signature, or change the policy; the audit log has the rule
-            ENODATA: the running kernel takes signed kernels only, and this one is not signed; what counts is the signature of the kernel inside the image, not the one around it; sign the kernel itself with a key that the machine trusts, before it is put into an image, or boot with Secure Boot and lockdown off
-            EKEYREJECTED: the kernel's signature is missing or does not fit its bytes; what counts is the signature of the kernel inside the image, not the one around it; sign the kernel itself with a key that the machine trusts, before it is put into an image, or boot with Secure Boot and lockdown off
-            ENOKEY: the key that signed the kernel is not in the running kernel's keyrings; enrol the key (db or MOK), or sign the kernel with one that is: `keyctl show %:.platform` lists them
-            ENOPKG: the running kernel lacks an algorithm that the signature uses; sign the kernel with RSA and SHA-256
-            EBADMSG: the kernel's signature is malformed (PKCS#7); sign the kernel again
-            ELIBBAD: the kernel is no well-formed PE file, which its signature needs; sign the kernel again
-            EKEYEXPIRED: the key that signed the kernel is in the running kernel's keyrings, but has expired; sign the kernel with a key that is valid: `keyctl show %:.platform` lists them
-            EKEYREVOKED: the key that signed the kernel is in the running kernel's keyrings, but was revoked; sign the kernel with a key that is valid: `keyctl show %:.platform` lists them
+            EACCES, Signature: the IMA policy asks for a file signature (security.ima), and a kernel in memory has none; load a kernel that needs no unfolding and carries its own signature, or change the policy; the audit log has the rule
+            ENODATA, Signature: the running kernel takes signed kernels only, and this one is not signed; sign the kernel itself (not only the image around it) with a key that this machine trusts
+            EKEYREJECTED, Signature: the kernel's signature is missing or does not fit its bytes; sign the kernel itself (not only the image around it) with a key that this machine trusts
+            ENOKEY, Signature: the key that signed the kernel is not in the running kernel's keyrings; enrol the key (db or MOK), or sign the kernel with one that is: `keyctl show %:.platform` lists them
+            ENOPKG, Signature: the running kernel lacks an algorithm that the signature uses; sign the kernel with RSA and SHA-256
+            EBADMSG, Signature: the kernel's signature is malformed (PKCS#7); sign the kernel again
+            ELIBBAD, Signature: the kernel is no well-formed PE file, which its signature needs; sign the kernel again
+            EKEYEXPIRED, Signature: the key that signed the kernel is in the running kernel's keyrings, but has expired; sign the kernel with a key that is valid: `keyctl show %:.platform` lists them
+            EKEYREVOKED, Signature: the key that signed the kernel is in the running kernel's keyrings, but was revoked; sign the kernel with a key that is valid: `keyctl show %:.platform` lists them
         "#]];
         check_loads(true, rows, expected);
     }
@@ -392,16 +404,16 @@ mod tests {
             (Errno::ENOMEM, REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            EINVAL: no memory is reserved for a crash kernel; boot with crashkernel= on the command line (crashkernel=512M suits most machines)
-            EADDRNOTAVAIL: no memory is reserved for a crash kernel; boot with crashkernel= on the command line (crashkernel=512M suits most machines)
-            EINVAL: the image is not for this machine (x86_64), or the command line (5 bytes) is too long for it; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
-            EINVAL: the image is not for this machine, or the command line (5 bytes and elfcorehdr=) is too long for it; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
-            EADDRNOTAVAIL: kernel and initrd do not fit into the crash reservation of 256 MiB; boot with a larger crashkernel=, or give a smaller initrd
-            EADDRNOTAVAIL: kernel and initrd do not fit into the crash reservation; boot with a larger crashkernel=, or give a smaller initrd
-            EADDRNOTAVAIL: no free memory has the place and the size that the kernel needs; free some memory, or give a smaller initrd
-            E2BIG: kernel, initrd or command line (5 bytes) are longer than the running kernel takes; give a smaller initrd or a shorter command line
-            EFBIG: kernel and initrd are too large for the free memory; free some memory, or give a smaller initrd
-            ENOMEM: kernel and initrd are too large for the free memory; free some memory, or give a smaller initrd
+            EINVAL, Machine: no memory is reserved for a crash kernel; boot with crashkernel= on the command line (crashkernel=512M suits most machines)
+            EADDRNOTAVAIL, Machine: no memory is reserved for a crash kernel; boot with crashkernel= on the command line (crashkernel=512M suits most machines)
+            EINVAL, Failed: the image is not for this machine (x86_64), or the command line (5 bytes) is too long for it; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
+            EINVAL, Failed: the image is not for this machine, or the command line (5 bytes and elfcorehdr=) is too long for it; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
+            EADDRNOTAVAIL, Failed: kernel and initrd do not fit into the crash reservation of 256 MiB; boot with a larger crashkernel=, or give a smaller initrd
+            EADDRNOTAVAIL, Failed: kernel and initrd do not fit into the crash reservation; boot with a larger crashkernel=, or give a smaller initrd
+            EADDRNOTAVAIL, Failed: no free memory has the place and the size that the kernel needs; free some memory, or give a smaller initrd
+            E2BIG, Failed: kernel, initrd or command line (5 bytes) are longer than the running kernel takes; give a smaller initrd or a shorter command line
+            EFBIG, Failed: kernel and initrd are too large for the free memory; free some memory, or give a smaller initrd
+            ENOMEM, Failed: kernel and initrd are too large for the free memory; free some memory, or give a smaller initrd
         "#]];
         check_loads(true, rows, expected);
     }
@@ -425,20 +437,20 @@ mod tests {
             (Errno(libc::EMLINK), REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            ENOEXEC: no loader of the running kernel (x86_64) knows the image; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
-            EBUSY: another kexec operation is under way; try again
-            ETXTBSY: a file in memory that was handed over is still open for writing; this should not happen: please report it, with the image
-            EINTR: a signal interrupted it; try again
-            EAGAIN: the running kernel lacked something for the moment; try again
-            EOPNOTSUPP: this machine does not support kexec as it runs now: its firmware, processors or memory encryption (TDX, SEV) do not, or the file system of the files; reboot through the firmware; `dmesg | tail` may say more
-            ENODEV: a device that the running kernel needs for it is missing; the kernel log may say more: `dmesg | tail`
-            ENOSYS: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y
-            ENOSYS: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y
-            ENOSYS: the running kernel (6.1.0-56-amd64) was built without CONFIG_KEXEC_FILE, or a container hides the call; boot a kernel with CONFIG_KEXEC_FILE=y (not every distribution sets it on every architecture)
-            ENOSYS: the running kernel was built without CONFIG_KEXEC_FILE, or a container hides the call; boot a kernel with CONFIG_KEXEC_FILE=y (not every distribution sets it on every architecture)
-            EIO: the running kernel could not read the files; check the medium; `dmesg | tail` may say more
-            EFAULT: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
-            Too many links (os error 31): ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
+            ENOEXEC, Failed: no loader of the running kernel (x86_64) knows the image; `ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed
+            EBUSY, Failed: another kexec operation is under way; try again
+            ETXTBSY, Failed: a file in memory that was handed over is still open for writing; this should not happen: please report it, with the image
+            EINTR, Failed: a signal interrupted it; try again
+            EAGAIN, Failed: the running kernel lacked something for the moment; try again
+            EOPNOTSUPP, Machine: this machine does not support kexec as it runs now: its firmware, processors or memory encryption (TDX, SEV) do not, or the file system of the files; reboot through the firmware; `dmesg | tail` may say more
+            ENODEV, Failed: a device that the running kernel needs for it is missing; the kernel log may say more: `dmesg | tail`
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            EIO, Failed: the running kernel could not read the files; check the medium; `dmesg | tail` may say more
+            EFAULT, Failed: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
+            Too many links (os error 31), Failed: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
         "#]];
         check_loads(true, rows, expected);
     }
@@ -454,10 +466,10 @@ mod tests {
             (Errno::ENODEV, REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            EPERM: the running kernel is locked down (confidentiality) and takes only a kernel with a signature that it trusts; sign the kernel itself with a key that the machine trusts, before it is put into an image, or boot with Secure Boot and lockdown off
-            EACCES: a security module (IMA appraisal, SELinux) refuses the file; sign the file (`evmctl ima_sign`), label it, or change the policy; the audit log has the rule
-            ETXTBSY: the file is open for writing somewhere; wait for the writer or stop it (`fuser -v IMAGE` names it), then try again
-            ENODEV: a device that the running kernel needs for it is missing, such as the one that holds the file; the kernel log may say more: `dmesg | tail`
+            EPERM, Machine: the running kernel is locked down (confidentiality), and this one has no signature it trusts; sign the kernel itself (not only the image around it) with a key that this machine trusts
+            EACCES, Machine: a security module (IMA appraisal, SELinux) refuses the file; sign the file (`evmctl ima_sign`), label it, or change the policy; the audit log has the rule
+            ETXTBSY, Failed: the file is open for writing somewhere; wait for the writer or stop it (`fuser -v IMAGE` names it), then try again
+            ENODEV, Failed: a device that the running kernel needs for it is missing, such as the one that holds the file; the kernel log may say more: `dmesg | tail`
         "#]];
         check_loads(false, rows, expected);
     }
@@ -471,10 +483,10 @@ mod tests {
             (Errno::EIO, REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            EPERM: a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be seen, do not; the kernel log may say more: `dmesg | tail`
-            EBUSY: another kexec operation is under way; try again
-            ENOSYS: the running kernel (6.1.0-56-amd64) was built without CONFIG_KEXEC_FILE, or a container hides the call; boot a kernel with CONFIG_KEXEC_FILE=y (not every distribution sets it on every architecture)
-            EIO: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
+            EPERM, Machine: a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be seen, do not; the kernel log may say more: `dmesg | tail`
+            EBUSY, Failed: another kexec operation is under way; try again
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            EIO, Failed: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
         "#]];
         check(rows, of_unload, expected);
     }
@@ -490,12 +502,12 @@ mod tests {
             (Errno::ENOSYS, REBOOT, as_it_is),
         ];
         let expected = expect![[r#"
-            EPERM: this process lacks CAP_SYS_BOOT; run it as root
-            EPERM: this process is in a user namespace (a rootless container), whose root may not load kernels; run it on the machine itself
-            EINVAL: no kernel is loaded; run `ukexec load IMAGE` first
-            EINVAL: this process is in a container; run it on the machine itself
-            EBUSY: another kexec operation is under way; try again
-            ENOSYS: the running kernel was built without CONFIG_KEXEC_CORE; boot a kernel with CONFIG_KEXEC_FILE=y
+            EPERM, Machine: this process lacks CAP_SYS_BOOT; run it as root
+            EPERM, Machine: this process is in a user namespace (a rootless container), whose root may not load kernels; run it on the machine itself
+            EINVAL, Machine: no kernel is loaded; run `ukexec load IMAGE` first
+            EINVAL, Machine: this process is in a container; run it on the machine itself
+            EBUSY, Failed: another kexec operation is under way; try again
+            ENOSYS, Machine: kexec is not in this kernel (CONFIG_KEXEC_CORE is off); boot one with CONFIG_KEXEC_FILE=y
         "#]];
         check(rows, |errno, _, machine| of_exec(errno, machine), expected);
     }

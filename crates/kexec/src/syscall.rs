@@ -10,10 +10,10 @@ use rustix::io::Errno;
 pub(crate) enum Call<'a> {
     /// `kexec_file_load(2)`.
     KexecFileLoad {
-        /// Absent to unload.
+        /// Absent to unload or to ask for the call.
         kernel: Option<BorrowedFd<'a>>,
         initrd: Option<BorrowedFd<'a>>,
-        /// With the NUL at its end; empty to unload.
+        /// With the NUL at its end; empty where there is no kernel.
         cmdline: &'a [u8],
         flags: u32,
     },
@@ -52,10 +52,15 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
             flags,
         } => {
             let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
+            let start = if cmdline.is_empty() {
+                std::ptr::null()
+            } else {
+                cmdline.as_ptr()
+            };
             // SAFETY: kexec_file_load(2) takes five arguments, passed here with
             // the widths it has. It reads `cmdline.len()` bytes at `cmdline`,
             // which the slice in `call` keeps valid until the call returns, and
-            // writes none. The descriptors are open for as long as `call`
+            // writes none; it reads nothing at the null pointer of no bytes. The descriptors are open for as long as `call`
             // borrows them, and the kernel checks what they are. -1 (absent) is
             // only looked at where a flag does not rule it out, and is then
             // EBADF.
@@ -65,7 +70,7 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                     number(*kernel),
                     number(*initrd),
                     cmdline.len(),
-                    cmdline.as_ptr(),
+                    start,
                     libc::c_ulong::from(*flags),
                 )
             }

@@ -6,7 +6,7 @@ use std::{fmt, io, iter};
 use serde::{Deserialize, Serialize};
 use ukexec_boot::BootError;
 use ukexec_bpf::RopeError;
-use ukexec_kexec::KexecError;
+use ukexec_kexec::{KexecError, KexecErrorKind};
 use ukexec_sandbox::SandboxError;
 use ukexec_signature::SignatureError;
 use ukexec_stub::StubError;
@@ -207,9 +207,20 @@ macro_rules! pass_on {
 }
 
 pass_on! {
-    Failed: serde_json::Error KexecError SandboxError,
+    Failed: serde_json::Error SandboxError,
     File: io::Error RopeError,
     Format: BootError SignatureError StubError,
+}
+
+impl From<KexecError> for LoaderError {
+    fn from(error: KexecError) -> Self {
+        let kind = match error.kind() {
+            KexecErrorKind::Failed => ErrorKind::Failed,
+            KexecErrorKind::Signature => ErrorKind::Signature,
+            KexecErrorKind::Machine => ErrorKind::Machine,
+        };
+        Self::new(error).of_kind(kind)
+    }
 }
 
 /// Adds a text to an error, or stands for a value that is not there.

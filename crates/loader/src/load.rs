@@ -4,22 +4,26 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use ukexec_boot::EMPTY_INITRD;
-use ukexec_kexec::{LoadKind, LoadRequest, MachineState, Moved, Part, assemble, load};
+use ukexec_kexec::{
+    Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadKind, LoadRequest,
+    MachineState, Moved, Part, Preflight, assemble, load,
+};
 
 use crate::error::{LoaderError, Result};
 use crate::files::shown;
+use crate::log::verbosity;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
 use crate::record::Records;
 use crate::report::Findings;
-use crate::report::load::{InitrdReport, KernelReport, LoadReport};
+use crate::report::load::{InitrdReport, KernelReport, LoadReport, preflight_rows, style};
+use crate::report::page::{Page, Text};
 
 /// The arguments of `kexec_file_load(2)`.
 #[derive(Debug)]
 pub struct LoadPlan<'a> {
     unfolding: &'a Unfolding,
-    identity: &'a Identity,
     kernel: Descriptor<'a>,
     initrd: Option<Descriptor<'a>>,
     /// The initrd is an empty archive that stands for none.
@@ -27,6 +31,8 @@ pub struct LoadPlan<'a> {
     cmdline: Vec<u8>,
     kind: LoadKind,
     moved: Moved,
+    preflight: Preflight,
+    release: Option<&'a str>,
     dry_run: bool,
 }
 
@@ -73,17 +79,25 @@ impl<'a> LoadPlan<'a> {
         for descriptor in [&kernel].into_iter().chain(&initrd) {
             moved += descriptor.moved();
         }
+        let facts = ImageFacts {
+            signed: identity.signed,
+            in_memory: !matches!(kernel, Descriptor::Original(..)),
+        };
+        let mut preflight = Preflight::new(*kind, machine, Some(facts));
+        let architecture = architecture(identity, machine, *kind);
+        architecture.into_iter().for_each(|it| preflight.push(it));
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
         Ok(Self {
             unfolding,
-            identity,
             kernel,
             initrd,
             empty_initrd,
             cmdline,
             kind: *kind,
             moved,
+            preflight,
+            release: identity.release.as_deref(),
             dry_run,
         })
     }
@@ -108,26 +122,27 @@ impl<'a> LoadPlan<'a> {
                     .to_owned(),
             );
         }
-        let doubts = self.identity.problems.iter().filter(|it| !it.refused);
-        notes.extend(doubts.map(|doubt| warning(&doubt.text)));
+        // The call itself, or a refusal, answers an open question.
+        let is_open = self.dry_run && self.preflight.check("").is_ok();
+        let conditions = self.preflight.conditions().iter();
+        let doubts = conditions.filter(|it| match it.verdict {
+            ConditionVerdict::Ok | ConditionVerdict::Refused => false,
+            ConditionVerdict::Warning => true,
+            ConditionVerdict::Unknown => is_open,
+        });
+        notes.extend(doubts.map(|doubt| warning(&doubt.to_string())));
         notes
     }
 
-    /// Refuses a kernel that this machine would refuse.
+    /// Refuses a load that this machine would refuse.
     ///
     /// # Errors
     ///
-    /// The kernel would be refused. After a dry run, the error has the
-    /// [report](LoaderError::plan).
+    /// It would. The error has the [report](LoaderError::report).
     pub fn check(&self) -> Result<()> {
-        let mut refusals = self.identity.problems.iter().filter(|it| it.refused);
-        let Some(problem) = refusals.next() else {
-            return Ok(());
-        };
-        let report = self.dry_run.then(|| self.report()).transpose()?;
-        let (image, problem) = (shown(&self.unfolding.image.path), &problem.text);
-        let error = LoaderError::new(format!("this machine does not take {image}: {problem}"));
-        Err(error.with_report(report))
+        let image = shown(&self.unfolding.image.path);
+        let checked = self.preflight.check(&format!("cannot load {image}"));
+        checked.map_err(|error| self.with_report(error.into()))
     }
 
     /// Makes the call, unless this is a dry run, and records it for `status`.
@@ -141,9 +156,22 @@ impl<'a> LoadPlan<'a> {
             return Ok(None);
         }
         let image = &self.unfolding.image.path;
-        let release = self.identity.release.as_deref();
         let load = || Ok(load(&self.request())?);
-        Records::below(Path::new("/")).record(self.kind, image, release, load)
+        let records = Records::below(Path::new("/"));
+        let loaded = records.record(self.kind, image, self.release, load);
+        loaded.map_err(|error| self.with_report(error))
+    }
+
+    fn with_report(&self, error: LoaderError) -> LoaderError {
+        // The error is what there is to say where there is no report. People who
+        // load want to know why not.
+        let report = self.report().ok().map(|mut report| {
+            if !self.dry_run {
+                report.page = Page::default();
+            }
+            report
+        });
+        error.with_report(report)
     }
 
     /// Returns the report.
@@ -152,11 +180,23 @@ impl<'a> LoadPlan<'a> {
     ///
     /// A command line that no kernel takes.
     pub fn report(&self) -> Result<Findings> {
-        let mut report = self.unfolding.answer.report.clone();
+        let mut page = Page::default();
+        let worst = self.preflight.worst();
+        if let Some(refused) = worst.filter(|it| it.verdict == ConditionVerdict::Refused) {
+            let text = Text::styled(style(refused.verdict), refused.to_string());
+            page.title("refused", text);
+        }
+        let Findings {
+            page: image,
+            mut document,
+        } = self.unfolding.answer.report.clone();
+        page.append(image);
         let load = self.load_report()?;
-        report.page.append(load.page());
-        report.document["load"] = serde_json::to_value(load)?;
-        Ok(report)
+        load.rows(&mut page, verbosity() > 0);
+        preflight_rows(&self.preflight, &mut page);
+        document["load"] = serde_json::to_value(load)?;
+        document["preflight"] = serde_json::to_value(&self.preflight)?;
+        Ok(Findings { page, document })
     }
 
     fn load_report(&self) -> Result<LoadReport> {
@@ -178,6 +218,42 @@ impl<'a> LoadPlan<'a> {
             bytes_moved: self.moved,
         })
     }
+}
+
+/// Returns what the worker says of the kernel and this machine: each objection, or
+/// that there is none.
+fn architecture(identity: &Identity, machine: &MachineState, kind: LoadKind) -> Vec<Condition> {
+    let condition = |verdict, text: String, in_image| Condition {
+        id: ConditionId::Architecture,
+        verdict,
+        text: text.into(),
+        advice: None,
+        panic: kind == LoadKind::Crash,
+        kind: if in_image {
+            KexecErrorKind::Failed
+        } else {
+            KexecErrorKind::Machine
+        },
+    };
+    let objections = identity.problems.iter();
+    let mut found: Vec<Condition> = objections
+        .map(|it| condition(it.verdict, it.text.clone(), it.in_image))
+        .collect();
+    if found.is_empty() {
+        found.push(match &machine.machine {
+            Some(arch) => condition(
+                ConditionVerdict::Ok,
+                format!("the kernel is one for this machine ({arch})"),
+                false,
+            ),
+            None => condition(
+                ConditionVerdict::Unknown,
+                "nothing shows the architecture of this machine".to_owned(),
+                false,
+            ),
+        });
+    }
+    found
 }
 
 #[cfg(test)]
@@ -232,14 +308,18 @@ mod tests {
         }
     }
 
-    fn kernel(x86_64: bool, problems: &[(&str, bool)]) -> Result<Identity, Box<Failure>> {
-        let problems = problems.iter().map(|(text, refused)| Objection {
-            text: (*text).to_owned(),
-            refused: *refused,
+    type Objected<'a> = (&'a str, ConditionVerdict, bool);
+
+    fn kernel(x86_64: bool, problems: &[Objected<'_>]) -> Result<Identity, Box<Failure>> {
+        let problems = problems.iter().map(|&(text, verdict, in_image)| Objection {
+            text: text.to_owned(),
+            verdict,
+            in_image,
         });
         Ok(Identity {
             x86_64,
             release: None,
+            signed: None,
             problems: problems.collect(),
         })
     }
@@ -258,27 +338,42 @@ mod tests {
     #[test]
     fn a_dry_run_reports_the_call_and_who_objects() {
         let machine = MachineState::default();
-        let problems = [("a doubt", false), ("no", true), ("nor this", true)];
+        let problems = [
+            ("a doubt", ConditionVerdict::Warning, false),
+            ("no", ConditionVerdict::Refused, false),
+            ("nor this", ConditionVerdict::Refused, true),
+        ];
         let unfolding = unfolding(kernel(true, &problems));
         check(
             &unfolding,
             &machine,
             &expect![[r#"
+                refused       nor this
                 kernel
-                moved      0 bytes in the kernel, 512 bytes through this process
-                would call kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, empty archive; cmdline: 1 bytes with its NUL; flags: 0x0)
+                  call        kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, an empty archive;
+                              cmdline: 1 bytes with its NUL; flags: 0x0)
+                  preflight
+                    call          unknown  ukexec cannot ask the running kernel whether it has kexec_file_load
+                    right         unknown  /proc does not show whether this process has CAP_SYS_BOOT
+                    limit         unknown  /proc does not show kernel.kexec_load_disabled
+                    lockdown      unknown  /sys/kernel/security does not show whether the running kernel is locked
+                                           down; mount securityfs there
+                    architecture  warning  a doubt
+                    architecture  refused  no
+                    architecture  refused  nor this
                 warning: the first
                 note: neither the image nor you gave a command line; the kernel gets an empty one (--cmdline or --reuse-cmdline gives it one)
                 warning: a doubt
-                this machine does not take a.efi: no
+                cannot load a.efi: nor this
                 {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
             "#]],
         );
         let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
         let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().report().cloned();
-        let document = plan(true).report().unwrap().document;
-        assert_eq!(refused(plan(true)).map(|it| it.document), Some(document));
-        assert!(refused(plan(false)).is_none());
+        let (dry, wet) = (refused(plan(true)).unwrap(), refused(plan(false)).unwrap());
+        assert_eq!(dry.document, plan(true).report().unwrap().document);
+        assert_eq!(dry.document["preflight"], wet.document["preflight"]);
+        assert!(!dry.page.is_empty() && wet.page.is_empty());
     }
 
     #[test]
@@ -293,9 +388,21 @@ mod tests {
             &machine,
             &expect![[r#"
                 kernel
-                moved      0 bytes in the kernel, 0 bytes through this process
-                would call kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes with its NUL; flags: 0x4)
+                  call        kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes
+                              with its NUL; flags: 0x4)
+                  preflight
+                    call          unknown  ukexec cannot ask the running kernel whether it has kexec_file_load
+                    right         unknown  /proc does not show whether this process has CAP_SYS_BOOT
+                    limit         unknown  /proc does not show kernel.kexec_load_disabled
+                    lockdown      unknown  whether the running kernel trusts the key that signed the kernel cannot
+                                           be known from here (it is locked down: integrity)
+                    architecture  unknown  nothing shows the architecture of this machine
                 warning: the first
+                warning: ukexec cannot ask the running kernel whether it has kexec_file_load
+                warning: /proc does not show whether this process has CAP_SYS_BOOT
+                warning: /proc does not show kernel.kexec_load_disabled
+                warning: whether the running kernel trusts the key that signed the kernel cannot be known from here (it is locked down: integrity)
+                warning: nothing shows the architecture of this machine
                 not refused
                 {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"the original file"},"initrd":null,"cmdline_len":6,"flags":4,"bytes_moved":{"in_kernel":0,"through_user":0}}
             "#]],

@@ -19,6 +19,7 @@ pub(crate) mod settings;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use ukexec_kexec::ConditionVerdict;
 use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{Checks, DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
@@ -273,6 +274,9 @@ pub(crate) struct Identity {
     /// What `uname -r` prints under it, if that is known.
     #[serde(deserialize_with = "line::some_line")]
     pub(crate) release: Option<String>,
+    /// Whether it is signed in the way that a kernel of its architecture looks for,
+    /// if that way is known here.
+    pub(crate) signed: Option<bool>,
     /// The objections of the machine of the [`UnfoldRequest`].
     pub(crate) problems: Vec<Objection>,
 }
@@ -283,6 +287,8 @@ pub(crate) struct Objection {
     /// The objection.
     #[serde(deserialize_with = "line::line")]
     pub(crate) text: String,
-    /// It would refuse; otherwise it may.
-    pub(crate) refused: bool,
+    /// Whether it would refuse: anything but [`ConditionVerdict::Ok`].
+    pub(crate) verdict: ConditionVerdict,
+    /// Every machine would say so.
+    pub(crate) in_image: bool,
 }

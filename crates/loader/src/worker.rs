@@ -34,6 +34,7 @@ use self::sources::Sources;
 use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
+use crate::probe;
 use crate::protocol::settings::Settings;
 use crate::protocol::{CUTS_MAX, Ending, Event, Request, SnapshotPlan, UnfoldRequest};
 use crate::report::failure;
@@ -41,16 +42,20 @@ use crate::report::failure;
 pub use self::initrd::join as join_initrds;
 
 /// Runs as the worker until the parent has no more to ask, if this process was
-/// started as one; returns at once if it was not.
+/// started as one, or answers its question for the call
+/// ([`this_machine`](crate::this_machine)); returns at once if it was not.
 ///
 /// Every program that takes images apart with this crate calls this first in
 /// `main`, and ends with the code that it returns: the worker is the same
-/// program, started once more. In both, a file that gets longer than `ulimit -f`
+/// program, started once more. In all of them, a file that gets longer than `ulimit -f`
 /// allows is an error from then on, and no longer ends the process.
 #[must_use]
 pub fn run_as_worker() -> Option<ExitCode> {
     fail_on_long_files();
-    Settings::of_args(env::args_os()).map(|settings| run(&settings))
+    let settings = Settings::of_args(env::args_os());
+    settings
+        .map(|settings| run(&settings))
+        .or_else(|| probe::run(env::args_os()))
 }
 
 fn run(settings: &Settings) -> ExitCode {

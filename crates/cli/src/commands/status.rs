@@ -4,20 +4,19 @@
 use std::path::Path;
 
 use ukexec_loader::report::MachineReport;
-use ukexec_loader::{LoadedKernels, MachineState, Standing};
+use ukexec_loader::{LoadedKernels, Standing, this_machine};
 
 use crate::args::Status;
 use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
-    let root = Path::new("/");
-    let state = MachineState::read(root);
-    let (loaded, notes) = LoadedKernels::read(root, &state);
+    let state = this_machine();
+    let (loaded, notes) = LoadedKernels::read(Path::new("/"), &state);
     console::record_notes(notes);
     let report = MachineReport::new(state, loaded, Standing::read(&Terminal)?);
     if args.json {
         console::json(&serde_json::to_value(&report)?)
     } else {
-        console::out(&report.to_string())
+        console::page(&report.page())
     }
 }

@@ -8,6 +8,7 @@ mod documents;
 mod escape;
 mod golden;
 mod images;
+mod machine;
 mod no_image;
 mod streams;
 mod terminal;

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::images::{X86_64, kernel, pe};
-use crate::{pipe, run, streams, with_stdin};
+use crate::machine::Outcome;
+use crate::{pipe, run, with_stdin};
 
 /// A folder with `vmlinuz`, a kernel of no more than its header, and `uki.efi`,
 /// which contains it, and a command line.
@@ -21,15 +22,15 @@ fn folder() -> tempfile::TempDir {
     crate::folder(&[("vmlinuz", &kernel()), ("uki.efi", &pe(X86_64, &uki))])
 }
 
-/// Runs `ukexec` with `args` in `dir`, which must be a success, and returns what
-/// it says on stderr and in `warnings` of the document.
+/// Runs `ukexec` with `args` in `dir`, which must be a success on a machine that loads
+/// kernels, and returns what it says on stderr and in `warnings` of the document.
 fn warnings(dir: &Path, args: &[&str]) -> (String, String) {
-    let output = run(dir, &[args, &["--json", "--verify=off"]].concat());
-    assert!(output.status.success(), "{output:?}");
+    let args = [args, &["--json", "--verify=off"]].concat();
+    let result = Outcome::of(&run(dir, &args)).without_machine(dir, &args);
+    assert_eq!(result.code, 0, "{}", result.stderr);
     let document: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("it is a document");
-    let [_, stderr] = streams(&output);
-    (stderr, document["warnings"].to_string())
+        serde_json::from_str(&result.stdout).expect("it is a document");
+    (result.stderr, document["warnings"].to_string())
 }
 
 /// Unfolds `vmlinuz` with `options` and returns the command line that comes out.

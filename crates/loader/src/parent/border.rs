@@ -106,6 +106,8 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ukexec_kexec::ConditionVerdict;
+
     use crate::error::Failure;
     use crate::protocol::{Identity, Objection};
 
@@ -129,12 +131,14 @@ mod tests {
 
     fn identity(problems: usize) -> Result<Identity, Box<Failure>> {
         let objection = Objection {
+            in_image: false,
             text: String::new(),
-            refused: true,
+            verdict: ConditionVerdict::Refused,
         };
         Ok(Identity {
             x86_64: true,
             release: None,
+            signed: None,
             problems: vec![objection; problems],
         })
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::{io, iter};
 
-use ukexec_kexec::errno_name;
+use ukexec_kexec::{KexecError, errno_name};
 
 use crate::error::{Failure, LoaderError};
 
@@ -38,13 +38,15 @@ pub fn of(error: &(dyn Error + 'static)) -> Failure {
         place: known.map(LoaderError::place).cloned().unwrap_or_default(),
         kind: known.map(LoaderError::kind).unwrap_or_default(),
         message: sentence(error),
-        errno: find(error).and_then(errno),
+        errno: errno(error).map(str::to_owned),
     }
 }
 
 /// Returns the name of the system's answer.
-fn errno(error: &io::Error) -> Option<String> {
-    errno_name(error.raw_os_error()?).map(str::to_owned)
+fn errno(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let kexec: Option<&KexecError> = find(error);
+    let answer = || errno_name(find::<io::Error>(error)?.raw_os_error()?);
+    kexec.and_then(KexecError::errno).or_else(answer)
 }
 
 /// Returns the first cause of this type.

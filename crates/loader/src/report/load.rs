@@ -1,11 +1,9 @@
 //! The report of a call of `kexec_file_load(2)`.
 
-use std::fmt;
-
 use serde::Serialize;
-use ukexec_kexec::Moved;
+use ukexec_kexec::{ConditionVerdict, Moved, Preflight};
 
-use super::page::Page;
+use super::page::{Align, Page, Style, Text};
 use super::size::Size;
 
 /// The call of `kexec_file_load(2)`: `load` of the document.
@@ -36,41 +34,54 @@ pub(crate) struct InitrdReport {
 }
 
 impl LoadReport {
-    /// Returns the report for people.
-    pub(crate) fn page(&self) -> Page {
-        Page::of_lines(&self.to_string())
-    }
-}
-
-impl fmt::Display for LoadReport {
-    /// Writes the number of bytes that were moved; for a dry run also the
-    /// arguments of the call.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Moved {
-            in_kernel,
-            through_user,
-        } = self.bytes_moved;
-        let (in_kernel, through_user) = (Size(in_kernel), Size(through_user));
-        writeln!(
-            f,
-            "moved      {in_kernel} in the kernel, {through_user} through this process"
-        )?;
-        if !self.dry_run {
-            return Ok(());
-        }
+    /// Adds the arguments of the call, and the number of bytes moved for them if
+    /// that was asked for.
+    pub(crate) fn rows(&self, page: &mut Page, verbose: bool) {
         let KernelReport { size, descriptor } = &self.kernel;
         let initrd = match &self.initrd {
             Some(initrd) if initrd.empty_archive => {
-                format!("{} bytes, empty archive", initrd.size)
+                format!("{} bytes, an empty archive", initrd.size)
             }
             Some(initrd) => format!("{} bytes, {}", initrd.size, initrd.descriptor),
             None => "none".to_owned(),
         };
         let (cmdline_len, flags) = (self.cmdline_len, self.flags);
-        writeln!(
-            f,
-            "would call kexec_file_load(kernel: {size} bytes, {descriptor}; initrd: {initrd}; \
-             cmdline: {cmdline_len} bytes with its NUL; flags: {flags:#x})"
-        )
+        page.row(
+            "call",
+            format!(
+                "kexec_file_load(kernel: {size} bytes, {descriptor}; initrd: {initrd}; cmdline: \
+                 {cmdline_len} bytes with its NUL; flags: {flags:#x})"
+            ),
+        );
+        if verbose {
+            let Moved {
+                in_kernel,
+                through_user,
+            } = self.bytes_moved;
+            let (in_kernel, through_user) = (Size(in_kernel), Size(through_user));
+            page.row(
+                "moved",
+                format!("{in_kernel} in the kernel, {through_user} through this process"),
+            );
+        }
+    }
+}
+
+/// Adds a row for each condition of a load.
+pub(crate) fn preflight_rows(preflight: &Preflight, page: &mut Page) {
+    let cells = preflight.conditions().iter().map(|it| {
+        let verdict = Text::styled(style(it.verdict), it.verdict.name());
+        vec![it.id.name().into(), verdict, it.to_string().into()]
+    });
+    page.row("preflight", "");
+    page.table(4, &[Align::Left, Align::Left, Align::Left], cells.collect());
+}
+
+/// Returns the style of a verdict.
+pub(crate) fn style(verdict: ConditionVerdict) -> Style {
+    match verdict {
+        ConditionVerdict::Ok => Style::Good,
+        ConditionVerdict::Warning | ConditionVerdict::Unknown => Style::Warn,
+        ConditionVerdict::Refused => Style::Bad,
     }
 }

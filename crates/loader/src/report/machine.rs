@@ -1,13 +1,12 @@
 //! The running machine: the kernels that are loaded, and the operations that it
 //! allows.
 
-use std::fmt;
-
 use serde::Serialize;
-use ukexec_kexec::{LoadKind, MachineState};
+use ukexec_kexec::{Condition, ConditionVerdict, LoadKind, MachineState, Preflight};
 use ukexec_signature::SecureBoot;
 
 use super::SCHEMA;
+use super::page::{COLUMN, Labelled, Page, Style, Text};
 use super::size::Size;
 use crate::config::policy::Enforcement;
 use crate::config::trust::Standing;
@@ -18,24 +17,17 @@ use crate::record::{LoadedImage, LoadedKernels};
 #[derive(Clone, Debug, Serialize)]
 pub struct MachineReport {
     schema: u32,
-    signatures: &'static str,
+    preflight: Vec<Condition>,
     #[serde(flatten)]
     state: MachineState,
     loaded_image: Option<LoadedImage>,
     crash_loaded_image: Option<LoadedImage>,
     secure_boot: Option<bool>,
-    obstacles: Obstacles,
+    signatures: &'static str,
     #[serde(skip)]
     standing: Standing,
     #[serde(skip)]
     loaded: LoadedKernels,
-}
-
-/// Known reasons why a kernel cannot be loaded, in words.
-#[derive(Clone, Debug, Serialize)]
-struct Obstacles {
-    load: Vec<String>,
-    load_panic: Vec<String>,
 }
 
 impl MachineReport {
@@ -43,23 +35,18 @@ impl MachineReport {
     /// the machine stands to signatures.
     #[must_use]
     pub fn new(state: MachineState, loaded: LoadedKernels, standing: Standing) -> Self {
-        let obstacles = |kind| {
-            let obstacles = state.obstacles(kind);
-            obstacles.iter().map(ToString::to_string).collect()
-        };
+        let kinds = [LoadKind::Reboot, LoadKind::Crash].into_iter();
+        let preflights = kinds.map(|kind| Preflight::new(kind, &state, None));
         Self {
             schema: SCHEMA,
+            preflight: preflights.flat_map(Preflight::into_conditions).collect(),
+            secure_boot: standing
+                .secure_boot
+                .and_then(|boot| boot.enabled.map(|_| boot.is_on())),
             signatures: match standing.enforcement {
                 Enforcement::Require(_) => "require",
                 Enforcement::Report => "report",
                 Enforcement::Off => "off",
-            },
-            secure_boot: standing
-                .secure_boot
-                .and_then(|boot| boot.enabled.map(|_| boot.is_on())),
-            obstacles: Obstacles {
-                load: obstacles(LoadKind::Reboot),
-                load_panic: obstacles(LoadKind::Crash),
             },
             loaded_image: loaded.reboot.image().cloned(),
             crash_loaded_image: loaded.crash.image().cloned(),
@@ -68,44 +55,43 @@ impl MachineReport {
             loaded,
         }
     }
-}
 
-impl fmt::Display for MachineReport {
-    /// Writes one line for each fact.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns the report for people: the verdicts, then a row for each fact.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        let mut page = Page::default();
+        let (panic, load): (Vec<&Condition>, _) = self.preflight.iter().partition(|it| it.panic);
+        verdict(&mut page, "load", &load, &[]);
+        verdict(&mut page, "load --panic", &panic, &load);
+        self.facts(&mut page);
+        page
+    }
+
+    fn facts(&self, page: &mut Page) {
         let state = &self.state;
-        let mut line = |name: &str, value: Option<String>| {
-            let value = value.unwrap_or_else(|| "unknown".to_owned());
-            writeln!(f, "{name:<15} {value}")
+        let mut fact = |label: &str, text: Option<String>| {
+            let unknown = || Text::styled(Style::Dim, "unknown");
+            row(page, label, text.map_or_else(unknown, Text::from));
         };
+        fact("loaded", Some(self.loaded.reboot.to_string()));
+        fact("crash kernel", Some(self.loaded.crash.to_string()));
         let running = [state.release.as_deref(), state.machine.as_deref()];
         let running: Vec<&str> = running.into_iter().flatten().collect();
-        line("running", (!running.is_empty()).then(|| running.join(" ")))?;
-        line("kexec", state.kexec.map(yes_no))?;
-        line("loaded", Some(self.loaded.reboot.to_string()))?;
-        line("loaded --panic", Some(self.loaded.crash.to_string()))?;
+        fact("running", (!running.is_empty()).then(|| running.join(" ")));
+        fact("kexec", state.kexec.map(yes_no));
         let reserved = state.crash_size.map(|size| match size {
-            0 => "nothing reserved (boot with crashkernel=)".to_owned(),
+            0 => "nothing reserved".to_owned(),
             size => format!("{} reserved", Size(size)),
         });
-        line("crash memory", reserved)?;
-        line(
-            "loads left",
-            state.limit_reboot.map(|left| left.to_string()),
-        )?;
-        line(
-            "crash loads",
-            state.limit_panic.map(|left| left.to_string()),
-        )?;
-        line("load disabled", state.load_disabled.map(yes_no))?;
-        line(
-            "lockdown",
-            state.lockdown.map(|level| level.name().to_owned()),
-        )?;
-        line(
+        fact("crash memory", reserved);
+        fact("loads left", state.limit_reboot.map(|it| it.to_string()));
+        fact("crash loads", state.limit_panic.map(|it| it.to_string()));
+        fact("disabled", state.load_disabled.map(yes_no));
+        fact("lockdown", state.lockdown.map(|it| it.name().to_owned()));
+        fact(
             "secure boot",
             self.standing.secure_boot.and_then(secure_boot),
-        )?;
+        );
         let signatures = match self.standing.enforcement {
             Enforcement::Require(because) => {
                 format!("a good one is required, {}", because.reason())
@@ -113,17 +99,44 @@ impl fmt::Display for MachineReport {
             Enforcement::Report => "reported, not required".to_owned(),
             Enforcement::Off => "not looked at".to_owned(),
         };
-        line("signatures", Some(signatures))?;
-        line("CAP_SYS_BOOT", state.cap_sys_boot.map(yes_no))?;
-        line("systemd", Some(yes_no(state.systemd)))?;
-        for obstacle in &self.obstacles.load {
-            writeln!(f, "load is refused: {obstacle}")?;
-        }
-        for obstacle in &self.obstacles.load_panic {
-            writeln!(f, "load --panic is refused: {obstacle}")?;
-        }
-        Ok(())
+        fact("signatures", Some(signatures));
+        fact("CAP_SYS_BOOT", state.cap_sys_boot.map(yes_no));
+        fact("systemd", Some(yes_no(state.systemd)));
     }
+}
+
+/// Adds what `conditions` make of a load: all of the worst, but those that the reader
+/// has `seen` only if there are no others.
+fn verdict(page: &mut Page, label: &str, conditions: &[&Condition], seen: &[&Condition]) {
+    let worst = conditions.iter().map(|it| it.verdict).max();
+    let worst = worst.unwrap_or(ConditionVerdict::Ok);
+    let (style, words) = match worst {
+        ConditionVerdict::Ok => (Style::Good, "possible"),
+        ConditionVerdict::Warning => (Style::Warn, "possible"),
+        ConditionVerdict::Unknown => (Style::Warn, "possible as far as can be known"),
+        ConditionVerdict::Refused => (Style::Bad, "not possible"),
+    };
+    let is_new = |one: &Condition| !seen.iter().any(|it| it.text == one.text);
+    let because = conditions.iter().filter(|it| it.verdict == worst);
+    let new = because.clone().filter(|it| is_new(it)).count();
+    let because = because.filter(|it| worst > ConditionVerdict::Ok && (new == 0 || is_new(it)));
+    let mut because = because.map(ToString::to_string);
+    let text = Text::styled(style, words);
+    match because.next() {
+        Some(first) => row(page, label, text.and(Style::Plain, format!(": {first}"))),
+        None => row(page, label, text),
+    }
+    because.for_each(|more| row(page, "", Text::from(format!("and {more}"))));
+}
+
+fn row(page: &mut Page, label: &str, text: Text) {
+    page.line(Labelled {
+        indent: 0,
+        label: label.into(),
+        column: COLUMN,
+        text,
+        whole: false,
+    });
 }
 
 fn yes_no(value: bool) -> String {
@@ -136,7 +149,7 @@ fn secure_boot(boot: SecureBoot) -> Option<String> {
     let text = match boot.enabled? {
         _ if boot.is_on() => "yes",
         true if boot.setup_mode => "no: the firmware is in setup mode",
-        true => "no: shim was told to verify nothing (MokSBState)",
+        true => "no: shim verifies nothing (MokSBState)",
         false => "no",
     };
     Some(text.to_owned())
@@ -150,6 +163,7 @@ mod tests {
     use super::*;
     use crate::config::policy::{BootState, Policy};
     use crate::record::Loaded;
+    use crate::report::page::Screen;
 
     #[test]
     fn every_value_is_in_the_text_and_in_the_document() {
@@ -182,27 +196,93 @@ mod tests {
         let report = MachineReport::new(state, loaded, standing);
         let document = serde_json::to_value(&report).unwrap();
         expect![[r#"
-            running         6.6.6 x86_64
-            kexec           yes
-            loaded          debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
-            loaded --panic  nothing
-            crash memory    256.0 MiB reserved
-            loads left      unlimited
-            crash loads     0
-            load disabled   yes
-            lockdown        integrity
-            secure boot     unknown
-            signatures      not looked at
-            CAP_SYS_BOOT    no
-            systemd         yes
-            load is refused: this process lacks CAP_SYS_BOOT
-            load is refused: kernel.kexec_load_disabled is 1
-            load --panic is refused: this process lacks CAP_SYS_BOOT
-            load --panic is refused: kernel.kexec_load_disabled is 1
-            load --panic is refused: kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included
+            load          not possible: this process lacks CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
+                          for what sets it in /etc/sysctl.d
+            load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
+                          for what sets it in /etc/sysctl.d
+            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it
+                          since
+            crash kernel  nothing
+            running       6.6.6 x86_64
+            kexec         yes
+            crash memory  256.0 MiB reserved
+            loads left    unlimited
+            crash loads   0
+            disabled      yes
+            lockdown      integrity
+            secure boot   unknown
+            signatures    not looked at
+            CAP_SYS_BOOT  no
+            systemd       yes
             {
               "schema": 1,
-              "signatures": "off",
+              "preflight": [
+                {
+                  "id": "call",
+                  "verdict": "unknown",
+                  "text": "ukexec cannot ask the running kernel whether it has kexec_file_load",
+                  "advice": null,
+                  "panic": false
+                },
+                {
+                  "id": "right",
+                  "verdict": "refused",
+                  "text": "this process lacks CAP_SYS_BOOT",
+                  "advice": "run it as root",
+                  "panic": false
+                },
+                {
+                  "id": "limit",
+                  "verdict": "refused",
+                  "text": "kernel.kexec_load_disabled is 1",
+                  "advice": "it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d",
+                  "panic": false
+                },
+                {
+                  "id": "lockdown",
+                  "verdict": "unknown",
+                  "text": "whether the running kernel trusts the key that signed the kernel cannot be known from here (it is locked down: integrity)",
+                  "advice": null,
+                  "panic": false
+                },
+                {
+                  "id": "call",
+                  "verdict": "unknown",
+                  "text": "ukexec cannot ask the running kernel whether it has kexec_file_load",
+                  "advice": null,
+                  "panic": true
+                },
+                {
+                  "id": "right",
+                  "verdict": "refused",
+                  "text": "this process lacks CAP_SYS_BOOT",
+                  "advice": "run it as root",
+                  "panic": true
+                },
+                {
+                  "id": "limit",
+                  "verdict": "refused",
+                  "text": "kernel.kexec_load_disabled is 1",
+                  "advice": "it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d",
+                  "panic": true
+                },
+                {
+                  "id": "lockdown",
+                  "verdict": "unknown",
+                  "text": "whether the running kernel trusts the key that signed the kernel cannot be known from here (it is locked down: integrity)",
+                  "advice": null,
+                  "panic": true
+                },
+                {
+                  "id": "crash-memory",
+                  "verdict": "ok",
+                  "text": "256 MiB are reserved for a crash kernel",
+                  "advice": null,
+                  "panic": true
+                }
+              ],
               "release": "6.6.6",
               "machine": "x86_64",
               "kexec": true,
@@ -223,18 +303,8 @@ mod tests {
               },
               "crash_loaded_image": null,
               "secure_boot": null,
-              "obstacles": {
-                "load": [
-                  "this process lacks CAP_SYS_BOOT",
-                  "kernel.kexec_load_disabled is 1"
-                ],
-                "load_panic": [
-                  "this process lacks CAP_SYS_BOOT",
-                  "kernel.kexec_load_disabled is 1",
-                  "kernel.kexec_load_limit_panic is 0: the loads that it allowed are used up, failed ones and unloads included"
-                ]
-              }
-            }"#]].assert_eq(&format!("{report}{document:#}"));
+              "signatures": "off"
+            }"#]].assert_eq(&format!("{}{document:#}", report.page().print(&Screen::FILE)));
     }
 
     /// Compares what is said of Secure Boot and of what follows from it.
@@ -253,7 +323,7 @@ mod tests {
             crash: Loaded::Unknown,
         };
         let report = MachineReport::new(state, loaded, standing);
-        let text = report.to_string();
+        let text = report.page().print(&Screen::FILE);
         let lines = text.lines().filter(|line| line.starts_with('s'));
         let lines: Vec<&str> = lines.take(2).collect();
         let document = serde_json::to_value(&report).unwrap();
@@ -271,37 +341,37 @@ mod tests {
         check(
             boot(Some(true), false, false),
             expect![[r#"
-            secure boot     yes
-            signatures      a good one is required, since Secure Boot is on
-            (Bool(true), String("require"))"#]],
+                secure boot   yes
+                signatures    a good one is required, since Secure Boot is on
+                (Bool(true), String("require"))"#]],
         );
         check(
             boot(Some(true), true, false),
             expect![[r#"
-            secure boot     no: the firmware is in setup mode
-            signatures      reported, not required
-            (Bool(false), String("report"))"#]],
+                secure boot   no: the firmware is in setup mode
+                signatures    reported, not required
+                (Bool(false), String("report"))"#]],
         );
         check(
             boot(Some(true), false, true),
             expect![[r#"
-            secure boot     no: shim was told to verify nothing (MokSBState)
-            signatures      reported, not required
-            (Bool(false), String("report"))"#]],
+                secure boot   no: shim verifies nothing (MokSBState)
+                signatures    reported, not required
+                (Bool(false), String("report"))"#]],
         );
         check(
             boot(Some(false), true, false),
             expect![[r#"
-            secure boot     no
-            signatures      reported, not required
-            (Bool(false), String("report"))"#]],
+                secure boot   no
+                signatures    reported, not required
+                (Bool(false), String("report"))"#]],
         );
         check(
             boot(None, false, false),
             expect![[r#"
-            secure boot     unknown
-            signatures      reported, not required
-            (Null, String("report"))"#]],
+                secure boot   unknown
+                signatures    reported, not required
+                (Null, String("report"))"#]],
         );
     }
 }

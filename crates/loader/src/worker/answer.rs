@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-use ukexec_boot::{Arch, Kernel, Platform, Problem};
+use ukexec_boot::{Arch, Kernel, Platform};
 use ukexec_bpf::{Piece, Rope};
+use ukexec_kexec::ConditionVerdict;
 use ukexec_signature::Algorithm;
 use ukexec_stub::{ArchivePart, ExtraFile, Measurements, ObservedPcrs, Uki, extra_archives};
 use ukexec_unfold::{PeBytes, selector_of};
@@ -240,28 +241,39 @@ fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, 
         Ok(kernel) => Ok(Identity {
             x86_64: kernel.arch == Some(Arch::X86_64),
             release: kernel.release().map(str::to_owned),
-            problems: problems(kernel, outcome, platform)
-                .iter()
-                .map(|problem| Objection {
-                    text: problem.to_string(),
-                    refused: problem.is_refusal(),
-                })
-                .collect(),
+            // The others look for the signature of a module behind the kernel, or
+            // for none.
+            signed: matches!(kernel.arch, Some(Arch::X86_64 | Arch::Arm64))
+                .then_some(kernel.signed),
+            problems: objections(kernel, outcome, platform),
         }),
         Err(error) => Err(no_kernel(outcome.innermost(), error)),
     }
 }
 
-/// Returns the objections of `platform` to the kernel, beyond those of any
-/// machine.
-fn problems(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> Vec<Problem> {
+/// Returns the objections to the kernel and its command line: those of every machine
+/// that refuse it, and those of `platform` alone.
+fn objections(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> Vec<Objection> {
     // Here, too, none is an empty one.
     let cmdline = outcome.unfolded.cmdline.as_deref().unwrap_or_default();
-    let mut problems: Vec<Problem> = kernel.check_cmdline(cmdline.len()).into_iter().collect();
-    if let Some(platform) = platform {
-        let everywhere = kernel.check(&kernel.home());
-        let here = kernel.check(platform).into_iter();
-        problems.extend(here.filter(|one| one.is_refusal() || !everywhere.contains(one)));
-    }
-    problems
+    let everywhere = kernel.check(&kernel.home());
+    let here = platform.map(|platform| kernel.check(platform));
+    let cmdline = kernel.check_cmdline(cmdline.len());
+    let cmdline = cmdline.iter().map(|problem| (problem, true));
+    let here = here.iter().flatten();
+    let here = here.map(|problem| (problem, everywhere.contains(problem)));
+    cmdline
+        .chain(here.filter(|(problem, in_image)| problem.is_refusal() || !in_image))
+        .map(|(problem, in_image)| Objection {
+            text: problem.to_string(),
+            verdict: if problem.is_refusal() {
+                ConditionVerdict::Refused
+            } else if problem.may_be_refusal() {
+                ConditionVerdict::Unknown
+            } else {
+                ConditionVerdict::Warning
+            },
+            in_image,
+        })
+        .collect()
 }

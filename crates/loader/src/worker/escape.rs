@@ -10,6 +10,7 @@ use std::process::{Command, abort};
 use std::thread;
 
 use serde_json::json;
+use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::ByteRanges;
 use ukexec_signature::DigestRequest;
 
@@ -175,11 +176,13 @@ fn hashed(ranges: u64, padding: u64) -> Event {
 fn object(answer: &mut Answer) {
     let objection = Objection {
         text: "no".to_owned(),
-        refused: false,
+        verdict: ConditionVerdict::Unknown,
+        in_image: false,
     };
     answer.identity = Ok(Identity {
         x86_64: true,
         release: None,
+        signed: None,
         problems: vec![objection; 1 << 17],
     });
 }

@@ -1,0 +1,116 @@
+//! Whether the running kernel has `kexec_file_load(2)`, asked without a trace.
+//!
+//! The call looks for the right first, then at its arguments. With the right, a try
+//! uses up one of `kernel.kexec_load_limit_*`; without it, `EPERM` says that the call
+//! is there. So a process gives the right away for good, reads that back, and asks
+//! then. It is a process of its own: nothing gives the right back to it.
+
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set,
+    capability_is_in_bounding_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::syscall::{Call, syscall};
+
+/// The kernel's answer to a call of `kexec_file_load(2)` by a process without
+/// `CAP_SYS_BOOT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallProbe {
+    /// The error number; `None` where nobody asked.
+    pub(crate) errno: Option<i32>,
+}
+
+impl CallProbe {
+    /// Gives `CAP_SYS_BOOT` away, for good, and asks the kernel. It does not ask if
+    /// the thread still has the right.
+    ///
+    /// The calling process should end then: it is one that was started for this.
+    #[must_use]
+    pub fn ask() -> Self {
+        if give_right_away() != Ok(true) {
+            return Self::default();
+        }
+        // Nothing to load, nothing to unload, and a flag that no kernel knows.
+        let answer = syscall(&Call::KexecFileLoad {
+            kernel: None,
+            initrd: None,
+            cmdline: &[],
+            flags: UNDEFINED,
+        });
+        Self {
+            errno: answer.err().map(Errno::raw_os_error),
+        }
+    }
+}
+
+/// Returns whether `CAP_SYS_BOOT` is gone from all sets of this thread, as the kernel
+/// sees it.
+fn give_right_away() -> Result<bool, Errno> {
+    let had = holds(capabilities(None)?);
+    // Each may fail where there is nothing to take; the sets say what came of it.
+    let _refused = remove_capability_from_bounding_set(RIGHT);
+    let _refused = configure_capability_in_ambient_set(RIGHT, false);
+    let CapabilitySets {
+        effective,
+        permitted,
+        inheritable,
+    } = capabilities(None)?;
+    let _refused = set_capabilities(
+        None,
+        CapabilitySets {
+            effective: effective.difference(RIGHT),
+            permitted: permitted.difference(RIGHT),
+            inheritable: inheritable.difference(RIGHT),
+        },
+    );
+    // Only who may change capabilities can change the bounding set. It gives nothing
+    // by itself: it bounds what a program that is run gets, and none is run here.
+    let bounded = !had || !capability_is_in_bounding_set(RIGHT)?;
+    Ok(!holds(capabilities(None)?) && !capability_is_in_ambient_set(RIGHT)? && bounded)
+}
+
+fn holds(sets: CapabilitySets) -> bool {
+    (sets.effective | sets.permitted | sets.inheritable).contains(RIGHT)
+}
+
+const RIGHT: CapabilitySet = CapabilitySet::SYS_BOOT;
+
+/// No flag of Linux, include/uapi/linux/kexec.h, which has them from bit 0 on.
+const UNDEFINED: u32 = 1 << 31;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::syscall::fake;
+
+    #[test]
+    fn asks_without_the_right_for_nothing_at_all() {
+        // Capabilities belong to a thread.
+        let thread = thread::spawn(|| {
+            fake::answer(Some(Errno::NOSYS));
+            let probe = CallProbe::ask();
+            assert!(!holds(capabilities(None).unwrap()));
+            (probe, fake::calls())
+        });
+        let (probe, calls) = thread.join().unwrap();
+        assert_eq!(probe.errno, Some(libc::ENOSYS));
+        assert_eq!(
+            calls,
+            ["kexec_file_load(kernel -1, initrd -1, 0, \"\", 0x80000000)"]
+        );
+    }
+
+    #[test]
+    fn a_call_that_works_is_no_answer() {
+        let thread = thread::spawn(|| {
+            fake::answer(None);
+            CallProbe::ask()
+        });
+        assert_eq!(thread.join().unwrap(), CallProbe::default());
+    }
+}
