@@ -182,6 +182,12 @@ fn check(shown: &str, output: &Output) -> Result<()> {
     );
 }
 
+/// Returns whether a dry run found nothing to say against the image: this machine may still
+/// lack the call or the right.
+pub(crate) fn takes_image(dry_run: &Output) -> bool {
+    matches!(dry_run.status.code(), Some(0 | 4))
+}
+
 /// The text that a program wrote to both of its outputs.
 pub(crate) fn said(output: &Output) -> String {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -353,8 +353,8 @@ pub(crate) fn document(text: &str) -> Result<Value> {
 fn refusal(output: &Output, took: Duration) -> Result<String> {
     let message = said(output);
     ensure!(
-        output.status.code() == Some(1),
-        "expected exit code 1, found {}:\n{}",
+        matches!(output.status.code(), Some(1 | 3)),
+        "expected exit code 1 or 3, found {}:\n{}",
         output.status,
         last_lines(&message, 20)
     );

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use ukexec_loader::report::{Screen, failure::sentence, one_line};
 use ukexec_loader::{
-    Console, LoadPlan, LoaderOptions, MachineState, Policy, Progress, Purpose, TrustSource,
-    run_as_worker, unfold,
+    Console, LoadPlan, LoaderOptions, Policy, Progress, Purpose, TrustSource, run_as_worker,
+    this_machine, unfold,
 };
 
 /// Prints warnings, and shows no progress.
@@ -47,7 +47,7 @@ fn dry_run() -> Result<(), Box<dyn Error>> {
     let mut options = LoaderOptions::default();
     options.config.verify = Some(Policy::Require);
     options.config.trust = args.next().map(|path| vec![TrustSource::Path(path)]);
-    let machine = MachineState::read(Path::new("/"));
+    let machine = this_machine();
     let (console, purpose): (Arc<dyn Console>, _) = (Arc::new(Stderr), Purpose::load(&machine));
     let unfolding = unfold(&image, &options, &purpose, &console)?;
     let plan = LoadPlan::new(&unfolding, &machine, true)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::command::said;
+use crate::command::{said, takes_image};
 use crate::materials::{OS_RELEASE, Stub, Target, stub};
 use crate::pki::{Kind, Signer};
 use crate::stand::{Stand, document, number_at, text_at};
@@ -104,7 +104,7 @@ fn huge(stand: &Stand) -> Result<()> {
     let size = start + HUGE_INITRD_LEN;
     File::options().write(true).open(&image)?.set_len(size)?;
     let (output, usage) = stand.measure(&[&"load", &image, &"--dry-run", &"--json"])?;
-    ensure!(output.status.success(), "it failed: {}", said(&output));
+    ensure!(takes_image(&output), "it failed: {}", said(&output));
     ensure!(
         usage.peak_memory < MEMORY_LIMIT,
         "it held {} MiB of memory",
@@ -135,7 +135,7 @@ fn load(stand: &Stand, more: &[(&str, &Path)]) -> Result<Value> {
     sections.extend(more.iter().map(|&(name, file)| section(name, file)));
     objcopy(&stub(Target::X86_64, Stub::V252)?, &sections, &image)?;
     let (output, usage) = stand.measure(&[&"load", &image, &"--dry-run", &"--json"])?;
-    ensure!(output.status.success(), "it failed: {}", said(&output));
+    ensure!(takes_image(&output), "it failed: {}", said(&output));
     let report = document(&String::from_utf8_lossy(&output.stdout))?;
     ensure!(
         usage.peak_memory < MEMORY_LIMIT,

@@ -9,7 +9,7 @@ use std::process::Output;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::command::Tool;
+use crate::command::{Tool, said, takes_image};
 use crate::materials::Target;
 use crate::runner;
 use crate::setup::PYTHON;
@@ -94,12 +94,15 @@ fn stand_ins(stand: &Stand) -> Result<()> {
             .arg("--initrd")
             .arg(&initrd)
             .arg("--json")
-            .text()
+            .output()
     };
     let parts = stand.path("parts");
-    run(&[&"unfold", &kernel, &"-o", &parts])?;
+    let output = run(&[&"unfold", &kernel, &"-o", &parts])?;
+    ensure!(output.status.success(), "it failed: {}", said(&output));
     same_bytes("the kernel", &fs::read(parts.join("kernel"))?, &bytes)?;
-    let report = document(&run(&[&"load", &kernel, &"--dry-run"])?)?;
+    let output = run(&[&"load", &kernel, &"--dry-run"])?;
+    ensure!(takes_image(&output), "it failed: {}", said(&output));
+    let report = document(&String::from_utf8_lossy(&output.stdout))?;
     let through_user = number_at(&report, "/load/bytes_moved/through_user")?;
     ensure!(
         through_user >= bytes.len() as u64,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::cases::edited::Edited;
 use crate::cases::{Named, noise, read, stock_kernel};
-use crate::command::{Tool, said};
+use crate::command::{Tool, said, takes_image};
 use crate::kept::remove;
 use crate::materials::Target;
 use crate::stand::{Stand, check_words};
@@ -98,7 +98,7 @@ fn runs(stand: &Stand, made: &Made, turns: &AtomicUsize) -> Result<(usize, usize
                 _ => tool.arg("--dry-run"),
             };
             let output = tool.output()?;
-            if !output.status.success() {
+            if !takes_image(&output) {
                 let message = said(&output);
                 ensure!(output.status.code() == Some(1), "{}", output.status);
                 check_words(&message, &["changed"])?;
