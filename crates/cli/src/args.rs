@@ -4,10 +4,12 @@ mod unfolding;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
 use ukexec_loader::{Against, Algorithm, Measure, is_stdin};
+use ukexec_unfold::ABI;
 
 use crate::console::{Color, Form};
 
@@ -64,6 +66,16 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// The version, the commit where the build knew it, and the parser ABIs.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = match env!("UKEXEC_COMMIT") {
+        "" => String::new(),
+        commit => format!("commit {commit}, "),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{version} ({commit}parser ABI {ABI})")
+});
 
 /// Headings of options that several commands have.
 const OUTPUT: &str = "Output";
@@ -345,7 +357,8 @@ impl Cli {
     /// Returns the definition of the command line: the one that arguments are read
     /// by, and that help is printed from.
     pub(crate) fn definition() -> clap::Command {
-        with_exit_codes(Self::command().color(ColorChoice::Never))
+        let command = Self::command().color(ColorChoice::Never);
+        with_exit_codes(command.version(VERSION.as_str()))
     }
 
     /// Returns a contradiction between options that clap does not see.

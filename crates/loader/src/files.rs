@@ -26,9 +26,8 @@ pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Returns a file's name, as layer paths begin with it.
-#[must_use]
-pub fn layer_name(path: &Path) -> String {
+/// Returns a file's name without its folders, for texts that have little room.
+pub(crate) fn base_name(path: &Path) -> String {
     match path.file_name() {
         Some(name) if !is_stdin(path) => shown_path(Path::new(name)),
         _ => shown(path),

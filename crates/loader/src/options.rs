@@ -126,6 +126,15 @@ impl Purpose {
         }))
     }
 
+    /// Returns the name of the command with this purpose.
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            Self::Inspect { .. } => "inspect",
+            Self::Unfold { .. } => "unfold",
+            Self::Load(_) => "load",
+        }
+    }
+
     /// Returns whether layers are to be reported, and every signature.
     pub(crate) fn is_inspection(&self) -> bool {
         matches!(self, Self::Inspect { .. })

@@ -24,7 +24,7 @@ use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
-use crate::files::layer_name;
+use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
@@ -147,7 +147,7 @@ impl Unfolder<'_> {
         let (mut request, bundle) = self.request(&image, &initrds, parsers)?;
         request.hashed = hashed;
         work.send(&Request::Unfold(Box::new(request)), bundle.as_fd())?;
-        let what = format!("unfolding {}", layer_name(self.path));
+        let what = format!("unfolding {}", base_name(self.path));
         let progress = self.console.progress(&what, None);
         let mut answer = work.answer(&mut sources, output_limit(&self.options.budget))?;
         drop(progress);
@@ -184,6 +184,14 @@ impl Unfolder<'_> {
             answer.warnings.push(
                 "the command line has crashkernel=, for which the crash kernel sets aside memory \
                  that it needs itself: give it a line without (--cmdline)"
+                    .to_owned(),
+            );
+        }
+        let append = self.options.append.as_deref().unwrap_or_default();
+        if running_cmdline::is_for_init(line, append) {
+            answer.warnings.push(
+                "--append: the command line has \" -- \" before this text, so the kernel passes it \
+                 to init"
                     .to_owned(),
             );
         }
@@ -249,7 +257,7 @@ impl Unfolder<'_> {
         };
         let request = UnfoldRequest {
             path: image.path.to_string_lossy().into_owned(),
-            name: layer_name(&image.path),
+            name: shown(&image.path),
             image: image.spans.clone(),
             sealed: image.sealed,
             hashed: None,

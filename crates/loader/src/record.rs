@@ -13,7 +13,7 @@ use ukexec_boot::RELEASE_MAX;
 use ukexec_kexec::{LoadKind, MachineState, Moment, PrivateFolder, Readers};
 
 use crate::error::{Context as _, LoaderError, Result};
-use crate::files::layer_name;
+use crate::files::base_name;
 use crate::report::failure::sentence;
 
 /// Drops the kernel that is loaded for `kind`, and its record. It is no error if
@@ -216,7 +216,7 @@ impl Record {
         Self {
             boot_id: now.boot_id,
             seconds: now.seconds,
-            image: layer_name(image),
+            image: base_name(image),
             release: release.map(str::to_owned),
             entry: None,
         }

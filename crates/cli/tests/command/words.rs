@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::images::{X86_64, kernel, pe};
 use crate::machine::Outcome;
-use crate::{pipe, run, with_stdin};
+use crate::{pipe, run, streams, with_stdin};
 
 /// A folder with `vmlinuz`, a kernel of no more than its header, and `uki.efi`,
 /// which contains it, and a command line.
@@ -86,6 +86,64 @@ fn a_part_beyond_the_limit_of_files_leaves_nothing() {
         let after = fs::read_dir(dir.path()).expect("it is there").count();
         assert_eq!(after, before);
     }
+}
+
+#[test]
+fn text_that_goes_to_init_is_noted() {
+    let dir = folder();
+    for (line, expected) in [("quiet -- single", true), ("quiet", false)] {
+        let args = ["inspect", "vmlinuz", "--cmdline", line, "--append=debug"];
+        let (stderr, document) = warnings(dir.path(), &args);
+        for said in [stderr, document] {
+            assert_eq!(said.contains("passes it to init"), expected, "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_image_as_an_initrd_is_noted() {
+    let dir = folder();
+    for (command, options) in [("inspect", &[][..]), ("unfold", &["-o", "parts"])] {
+        let args = [&[command, "vmlinuz", "--initrd", "uki.efi"], options].concat();
+        let (stderr, document) = warnings(dir.path(), &args);
+        let advice = format!("; did you mean `{command} uki.efi`?");
+        for said in [stderr, document] {
+            assert!(said.contains(&advice), "{said}");
+        }
+    }
+    let (stderr, _) = warnings(dir.path(), &["inspect", "vmlinuz", "--initrd", "vmlinuz"]);
+    assert!(!stderr.contains("did you mean"), "{stderr}");
+}
+
+#[test]
+fn an_error_names_a_file_as_it_was_typed() {
+    let dir = folder();
+    fs::create_dir(dir.path().join("sub")).expect("room for a folder");
+    fs::write(dir.path().join("sub/text"), b"#!/bin/sh\n").expect("room for a file");
+    for command in [
+        &["inspect"][..],
+        &["load", "--dry-run"],
+        &["unfold", "-o", "parts"],
+    ] {
+        let output = run(dir.path(), &[command, &["./sub/../sub/text"]].concat());
+        let [_, stderr] = streams(&output);
+        assert!(
+            stderr.starts_with("ukexec: ./sub/../sub/text: "),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn the_version_names_the_commit_and_the_parser_abi() {
+    let output = run(Path::new("/"), &["-V"]);
+    let [version, _] = streams(&output);
+    let begin = concat!("ukexec ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(version.starts_with(begin), "{version}");
+    assert!(version.ends_with("parser ABI v5)\n"), "{version}");
+    assert_eq!(version.lines().count(), 1, "{version}");
+    let is_repository = crate::workspace(".git").exists();
+    assert_eq!(version.contains("commit "), is_repository, "{version}");
 }
 
 #[test]
@@ -191,7 +249,7 @@ fn standard_input_is_read_once() {
     fs::write(dir.path().join("-"), kernel()).expect("room for it");
     let output = run(dir.path(), &["inspect", "./-", "--json"]);
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("\"path\": \"-\""));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"path\": \"./-\""));
 }
 
 #[test]

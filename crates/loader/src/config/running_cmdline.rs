@@ -26,6 +26,23 @@ pub(crate) fn reserves_memory(line: &[u8]) -> bool {
     line.windows(text.len()).any(|window| window == text)
 }
 
+/// Returns whether `appended`, at the end of `line`, is for init: the word `--` is
+/// before it.
+pub(crate) fn is_for_init(line: &[u8], appended: &[u8]) -> bool {
+    let appended = appended.split(|&byte| byte == 0).next().unwrap_or_default();
+    let before = line.strip_suffix(appended).unwrap_or_default();
+    let mut rest = before.trim_ascii_start();
+    while !appended.is_empty() && !rest.is_empty() {
+        let (word, behind) = rest.split_at(word_len(rest));
+        if name(word) == b"--" {
+            return true;
+        }
+        let blanks = behind.iter().take_while(|&&byte| is_space(byte)).count();
+        rest = behind.split_at(blanks).1;
+    }
+    false
+}
+
 /// Returns the running kernel's command line without what was only for it: the
 /// boot loader's `BOOT_IMAGE=`, `initrd=`, and in a crash kernel the reservation
 /// for the next one. All else stays as it is, byte for byte.
@@ -163,6 +180,26 @@ mod tests {
         check(b"a --b initrd=c x--", b"a --b x--");
         let panic = reused(b"crashkernel=1 -- crashkernel=2", true);
         assert_eq!(panic, b"-- crashkernel=2");
+    }
+
+    #[test]
+    fn text_behind_two_dashes_is_for_init() {
+        for (line, appended, expected) in [
+            (&b"quiet -- single debug"[..], &b"debug"[..], true),
+            (b"-- debug", b"debug", true),
+            (b"a \"--\" debug", b"debug", true),
+            (b"-- debug", b"debug\0 and more", true),
+            (b"quiet debug", b"debug", false),
+            (b"quiet -- single", b"-- single", false),
+            (b"a=\"b -- c\" debug", b"debug", false),
+            (b"a --b c-- debug", b"debug", false),
+            (b"quiet -- single", b"", false),
+            (b"debug", b"debug", false),
+            (b"", b"debug", false),
+        ] {
+            let line_shown = line.escape_ascii();
+            assert_eq!(is_for_init(line, appended), expected, "{line_shown}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ukexec_kexec::{
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
 use crate::fd_source::FdSource;
-use crate::files::{self, IMAGE_LEN_MAX, is_stdin, layer_name, shown};
+use crate::files::{self, IMAGE_LEN_MAX, base_name, is_stdin, shown};
 use crate::parent::sources::{Backing, Sources};
 use crate::protocol::Span;
 
@@ -71,7 +71,7 @@ impl InputFile {
         let content = match kind {
             InputKind::File { len } => InputBytes::File(file, len),
             _ => {
-                let progress = console.progress(&format!("reading {}", layer_name(path)), None);
+                let progress = console.progress(&format!("reading {}", base_name(path)), None);
                 let sealed = read_stream(file, IMAGE_LEN_MAX, &mut |done| progress.set(done));
                 InputBytes::Stream(sealed.context(failed)?)
             }
@@ -126,7 +126,7 @@ impl InputFile {
                 shown(&path)
             )));
         }
-        let progress = console.progress(&format!("copying {}", layer_name(&path)), Some(len));
+        let progress = console.progress(&format!("copying {}", base_name(&path)), Some(len));
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
             .context(|| format!("cannot read {}", shown(&path)))?;
         let Snapshot {

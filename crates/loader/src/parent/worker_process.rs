@@ -12,7 +12,7 @@ use ukexec_unfold::Budget;
 
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
-use crate::files::layer_name;
+use crate::files::shown;
 use crate::log::verbosity;
 use crate::options::LoaderOptions;
 use crate::parent::border;
@@ -180,7 +180,7 @@ impl WorkerProcess {
         };
         let request = Request::Look {
             len: *len,
-            name: layer_name(&image.path),
+            name: shown(&image.path),
             has_more_parsers,
         };
         self.send(&request, file.as_fd())?;

@@ -9,7 +9,7 @@ use ukexec_kexec::{MemfdWriter, SealedFile};
 use ukexec_unfold::PARSER_MAX;
 
 use crate::error::{Context as _, Result};
-use crate::files::{self, layer_name, shown};
+use crate::files::{self, shown};
 
 /// A small file, in a bundle.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Bundle {
     pub(crate) fn add_file(&mut self, path: &Path) -> Result<Bundled> {
         let failed = || format!("cannot read parser {}", shown(path));
         let (bytes, _) = files::read_named(path, PARSER_MAX).context(failed)?;
-        self.add(layer_name(path), &bytes)
+        self.add(shown(path), &bytes)
     }
 
     pub(crate) fn seal(self) -> Result<SealedFile> {

@@ -5,6 +5,7 @@
 
 use ukexec_boot::identify;
 use ukexec_bpf::{Piece, Rope, RopeError};
+use ukexec_pe::PeImage;
 use ukexec_unfold::PeBytes;
 
 /// Archives that kernels unpack begin so.
@@ -38,8 +39,8 @@ pub fn join(initrds: impl IntoIterator<Item = Rope>) -> Rope {
 }
 
 /// Returns why a kernel would find nothing in the initrd that the caller calls
-/// `name`, if that is so.
-pub(crate) fn doubt(name: &str, initrd: &Rope) -> Result<Option<String>, RopeError> {
+/// `name` for `command`, if that is so.
+pub(crate) fn doubt(name: &str, initrd: &Rope, command: &str) -> Result<Option<String>, RopeError> {
     if initrd.is_empty() {
         return Ok(Some(format!("--initrd {name} is empty: it adds nothing")));
     }
@@ -67,8 +68,15 @@ pub(crate) fn doubt(name: &str, initrd: &Rope) -> Result<Option<String>, RopeErr
             None => "a broken kernel or program".to_owned(),
         },
     };
+    // An image has an initrd itself.
+    let is_image = PeImage::parse(&PeBytes(initrd)).is_ok_and(|pe| pe.is_efi_application());
+    let advice = if is_image {
+        format!("; did you mean `{command} {name}`?")
+    } else {
+        String::new()
+    };
     Ok(Some(format!(
-        "--initrd {name}: expected a cpio archive (newc), compressed or not, found {what}"
+        "--initrd {name}: expected a cpio archive (newc), compressed or not, found {what}{advice}"
     )))
 }
 
@@ -93,7 +101,7 @@ mod tests {
     }
 
     fn told(bytes: &[u8]) -> Option<String> {
-        doubt("x.img", &Rope::from(bytes.to_vec())).unwrap()
+        doubt("x.img", &Rope::from(bytes.to_vec()), "load").unwrap()
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn callers_initrd(
     let mut initrds = Vec::new();
     for CallersInitrd { name, spans } in &request.initrds {
         let rope = sources.rope(spans)?;
-        notes.extend(initrd::doubt(name, &rope)?);
+        notes.extend(initrd::doubt(name, &rope, request.purpose.command())?);
         initrds.push(rope);
     }
     Ok(initrd::join(initrds))

@@ -9,7 +9,7 @@ use ukexec_bpf::Parser;
 use ukexec_bpf::trace::Tracer;
 use ukexec_kexec::{Readers, create_file};
 use ukexec_loader::report::ParserRunReport;
-use ukexec_loader::{LoaderError, join_initrds, layer_name, open_rope};
+use ukexec_loader::{LoaderError, join_initrds, open_rope, shown};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, Resource, run_stage,
 };
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         bail!("--json and --trace would both write to stdout: give the trace a file, --trace=FILE");
     }
     let parser = ParserFile {
-        name: layer_name(&args.file),
+        name: shown(&args.file),
         object: read(&args.file)?.into(),
         origin: ParserOrigin::Given,
     };
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     };
     let options = Options {
         kdump: args.panic,
-        image_name: layer_name(&args.image),
+        image_name: shown(&args.image),
         ..Options::default()
     };
     let mut reporter = Reporter {

@@ -1,0 +1,65 @@
+//! Finds the commit that is built, for `--version`: by `UKEXEC_COMMIT`, else by the
+//! repository around this package. It reads two files at most and runs nothing. A
+//! package outside of its repository has no commit.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=UKEXEC_COMMIT");
+    let commit = match env::var("UKEXEC_COMMIT") {
+        Ok(commit) => Some(commit),
+        Err(_) => in_repository(),
+    };
+    let commit = commit.filter(|commit| is_hash(commit));
+    println!(
+        "cargo::rustc-env=UKEXEC_COMMIT={}",
+        commit.as_deref().and_then(|it| it.get(..12)).unwrap_or("")
+    );
+}
+
+/// Returns the commit that is checked out around this package.
+fn in_repository() -> Option<String> {
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?);
+    // A copy of this package in another repository is not at this place in it.
+    let root = package.ancestors().nth(2)?;
+    if package != root.join("crates/cli") {
+        return None;
+    }
+    let git = git_folder(&root.join(".git"))?;
+    let head = read(&git.join("HEAD"))?;
+    let Some(name) = head.strip_prefix("ref: ") else {
+        return Some(head);
+    };
+    // Worktrees share the branches of their repository.
+    let shared = match fs::read_to_string(git.join("commondir")) {
+        Ok(path) => git.join(path.trim()),
+        Err(_) => git,
+    };
+    if shared.join(name).exists() {
+        return read(&shared.join(name));
+    }
+    let packed = read(&shared.join("packed-refs"))?;
+    let commit = |line: &str| Some(line.strip_suffix(name)?.trim_end().to_owned());
+    packed.lines().find_map(commit)
+}
+
+/// Returns the folder that `.git` is or names.
+fn git_folder(dot_git: &Path) -> Option<PathBuf> {
+    if dot_git.is_dir() {
+        return Some(dot_git.to_owned());
+    }
+    let path = read(dot_git)?.strip_prefix("gitdir: ")?.to_owned();
+    Some(dot_git.parent()?.join(path))
+}
+
+/// Returns the text of a file, which is built again when it changes.
+fn read(path: &Path) -> Option<String> {
+    println!("cargo::rerun-if-changed={}", path.display());
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() >= 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
