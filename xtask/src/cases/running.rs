@@ -160,7 +160,7 @@ fn with_file(file: &Path, target: &str) -> Result<Tool> {
 }
 
 /// Returns a tool that runs what it is given in a mount namespace, behind `setup` with its `args`.
-fn namespace(setup: &str, args: &[&OsStr]) -> Result<Tool> {
+pub(super) fn namespace(setup: &str, args: &[&OsStr]) -> Result<Tool> {
     let script = format!("{setup} && shift {} && exec \"$@\"", args.len());
     let tool = || {
         Tool::new("unshare")
