@@ -3,7 +3,7 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a command")]
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
