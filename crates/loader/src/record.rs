@@ -49,6 +49,10 @@ impl LoadedKernels {
         let records = Records::below(root);
         let mut notes = Vec::new();
         let mut loaded = |kind, loaded| {
+            let loaded = match machine.kexec {
+                Some(false) => Some(false),
+                _ => loaded,
+            };
             let (loaded, used) = records.loaded(kind, loaded);
             notes.extend(note("a record of what was loaded is passed over", used));
             loaded
@@ -124,6 +128,8 @@ impl<'a> Records<'a> {
             None => Loaded::Unknown,
         };
         match self.read(kind) {
+            // Root need not see one either.
+            Ok(Some(Loaded::Hidden)) if loaded.is_none() => (unnamed, Ok(())),
             Ok(Some(record)) => (record, Ok(())),
             Ok(None) => (unnamed, Ok(())),
             Err(error) => (unnamed, Err(error)),
@@ -404,6 +410,11 @@ mod tests {
         fs::write(boot_id, BOOT_ID.replace('0', "f")).unwrap();
         assert_eq!(loaded(Some(true)), Loaded::Unrecorded);
         assert_eq!(loaded(None), Loaded::Unknown);
+        let mut state = MachineState::default();
+        state.kexec = Some(false);
+        let (kernels, notes) = LoadedKernels::read(root.path(), &state);
+        assert_eq!(kernels.reboot, Loaded::Nothing);
+        assert_eq!(notes, [""; 0]);
     }
 
     /// Compares why a record of these bytes is not used.
