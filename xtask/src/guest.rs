@@ -1,5 +1,7 @@
 //! The content of the machines: `/init` scripts and the ramdisks that hold them.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -127,19 +129,48 @@ impl<'a> FirstKernel<'a> {
     ///
     /// BusyBox cannot be fetched, or a file cannot be read.
     pub(crate) fn initrd(&self, stand: &Stand) -> Result<PathBuf> {
-        let init = init(&format!("{FUNCTIONS}{}", self.script));
-        let mut archive = Initramfs::with_busybox(&busybox(Target::X86_64)?, &init)?;
-        // Six sevenths of the program are for debuggers, and an emulated machine unpacks slowly.
-        let stripped = stand.path("ukexec");
-        Tool::new("objcopy")
-            .arg("--strip-all")
-            .arg(stand.ukexec_path())
-            .arg(&stripped)
-            .run()?;
-        archive.copy("bin/ukexec", 0o755, &stripped)?;
+        let mut archive = Initramfs::with_busybox(&busybox(Target::X86_64)?, &self.init())?;
+        archive.copy("bin/ukexec", 0o755, &stripped(stand)?)?;
         for (name, file) in &self.files {
-            archive.copy(name, 0o644, file)?;
+            archive.copy(name, 0o755, file)?;
         }
         stand.file("first-initrd", archive.finish())
     }
+
+    /// Writes the content of the ramdisk into a folder of the stand.
+    ///
+    /// # Errors
+    ///
+    /// As [`initrd`](Self::initrd).
+    pub(crate) fn root(&self, stand: &Stand) -> Result<PathBuf> {
+        let root = stand.path("root");
+        for dir in ["bin", "dev", "proc", "sys", "tmp"] {
+            fs::create_dir_all(root.join(dir))?;
+        }
+        fs::write(root.join("init"), self.init())?;
+        fs::set_permissions(root.join("init"), Permissions::from_mode(0o755))?;
+        fs::copy(busybox(Target::X86_64)?, root.join("bin/busybox"))?;
+        symlink("busybox", root.join("bin/sh"))?;
+        fs::copy(stripped(stand)?, root.join("bin/ukexec"))?;
+        for (name, file) in &self.files {
+            fs::copy(file, root.join(name))?;
+        }
+        Ok(root)
+    }
+
+    fn init(&self) -> String {
+        init(&format!("{FUNCTIONS}{}", self.script))
+    }
+}
+
+/// Returns the program without what only debuggers need, which is most of it: an emulated machine
+/// unpacks slowly.
+fn stripped(stand: &Stand) -> Result<PathBuf> {
+    let stripped = stand.path("ukexec");
+    Tool::new("objcopy")
+        .arg("--strip-all")
+        .arg(stand.ukexec_path())
+        .arg(&stripped)
+        .run()?;
+    Ok(stripped)
 }

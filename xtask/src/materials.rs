@@ -73,13 +73,36 @@ pub(crate) enum Stub {
 ///
 /// As [`Archive::fetch_dependency`].
 pub(crate) fn kernel(target: Target) -> Result<PathBuf> {
-    let archive = target.stock();
+    kernel_of(target.stock())
+}
+
+/// Debian 13's kernel for x86-64, which counts loads.
+///
+/// # Errors
+///
+/// As [`Archive::fetch_dependency`].
+pub(crate) fn newer_kernel() -> Result<PathBuf> {
+    kernel_of(NEWER_AMD64)
+}
+
+fn kernel_of(archive: Archive) -> Result<PathBuf> {
     let dir = archive.fetch_dependency(
         &format!("linux-image-{}", archive.architecture),
         "linux-image-",
         &["./boot/vmlinu*"],
     )?;
     only_file(&dir.join("boot"))
+}
+
+/// Linux as a program that runs on Linux. It has no kexec.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn user_mode_linux() -> Result<PathBuf> {
+    let path = "usr/bin/linux.uml";
+    let dir = STABLE_AMD64.fetch("user-mode-linux", &[&format!("./{path}")])?;
+    Ok(dir.join(path))
 }
 
 /// systemd's UEFI stub.

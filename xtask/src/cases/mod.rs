@@ -12,6 +12,7 @@ mod linux;
 mod load;
 mod measure;
 mod outputs;
+mod preflight;
 mod running;
 mod signed;
 mod skeletons;
@@ -32,6 +33,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         zboot::CASES,
         skeletons::CASES,
         boots::CASES,
+        preflight::CASES,
         uki::CASES,
         // These share the payloads that zboot's cases compress.
         stream::CASES,
