@@ -25,6 +25,7 @@ pub(crate) struct Headers {
     pub(crate) number_of_symbols: u32,
     pub(crate) size_of_initialized_data: u32,
     pub(crate) address_of_entry_point: u32,
+    pub(crate) image_base: u64,
     pub(crate) section_alignment: u32,
     pub(crate) file_alignment: u32,
     pub(crate) size_of_image: u32,
@@ -63,6 +64,7 @@ impl Headers {
             number_of_symbols: coff.u32(NUMBER_OF_SYMBOLS)?,
             size_of_initialized_data: optional.u32(SIZE_OF_INITIALIZED_DATA)?,
             address_of_entry_point: optional.u32(ADDRESS_OF_ENTRY_POINT)?,
+            image_base: optional.u64(IMAGE_BASE)?,
             section_alignment: optional.u32(SECTION_ALIGNMENT)?,
             file_alignment: optional.u32(FILE_ALIGNMENT)?,
             size_of_image: optional.u32(SIZE_OF_IMAGE)?,
@@ -134,6 +136,7 @@ const COFF_HEADER_LEN: u64 = 24;
 const MAGIC: Field = Field("Magic", 0);
 pub(crate) const SIZE_OF_INITIALIZED_DATA: Field = Field("SizeOfInitializedData", 8);
 const ADDRESS_OF_ENTRY_POINT: Field = Field("AddressOfEntryPoint", 16);
+const IMAGE_BASE: Field = Field("ImageBase", 24);
 pub(crate) const SECTION_ALIGNMENT: Field = Field("SectionAlignment", 32);
 pub(crate) const FILE_ALIGNMENT: Field = Field("FileAlignment", 36);
 pub(crate) const SIZE_OF_IMAGE: Field = Field("SizeOfImage", 56);

@@ -75,6 +75,12 @@ impl PeImage {
         self.headers.machine
     }
 
+    /// Returns `ImageBase`: the address that the linker laid the image out for.
+    #[must_use]
+    pub fn image_base(&self) -> u64 {
+        self.headers.image_base
+    }
+
     /// Returns what runs the image.
     #[must_use]
     pub fn subsystem(&self) -> Subsystem {
@@ -134,6 +140,33 @@ impl PeImage {
             disjoint
         });
         contents
+    }
+
+    /// Returns the bytes of the file that neither the headers nor the raw data of a
+    /// section nor the certificate table covers: ascending, disjoint, not empty.
+    /// The last one is an overlay if it ends with the file.
+    ///
+    /// The headers end where `SizeOfHeaders` says, but no later than the first
+    /// section begins.
+    #[must_use]
+    pub fn holes(&self) -> Vec<Range<u64>> {
+        let raw_data = self.sections.iter().map(Section::raw_data);
+        let mut covered: Vec<_> = raw_data.chain(self.certificates()).collect();
+        covered.retain(|range| !range.is_empty());
+        covered.sort_by_key(|range| range.start);
+        let first = covered.first().map_or(self.file_len, |first| first.start);
+        let headers_end = first.min(self.headers.size_of_headers.into());
+        let mut end = headers_end.max(self.headers.table.end);
+        let mut holes = Vec::new();
+        covered.push(self.file_len..self.file_len);
+        for range in covered {
+            let start = range.start.min(self.file_len);
+            if start > end {
+                holes.push(end..start);
+            }
+            end = end.max(range.end);
+        }
+        holes
     }
 
     fn check_certificates(&self) -> Result<(), PeError> {
@@ -232,6 +265,32 @@ mod tests {
         )
         .unwrap();
         assert_eq!(image.section(".b").map(Section::index), Some(1));
+    }
+
+    #[test]
+    fn holes_are_what_nothing_covers() {
+        let holes = |edit: &dyn Fn(&mut Vec<u8>)| {
+            let mut image = Builder::default().build();
+            edit(&mut image);
+            PeImage::parse(&image).unwrap().holes()
+        };
+        assert_eq!(holes(&|_| {}), []);
+        assert_eq!(holes(&|image| image.resize(0x500, 0)), [0x400..0x500]);
+        // The headers' own size does not cover more than lies in front of the sections.
+        let size_of_headers = OPTIONAL + 60;
+        assert_eq!(
+            holes(&|image| put(image, size_of_headers, 0x1ff)),
+            [0x1ff..0x200]
+        );
+        assert_eq!(holes(&|image| put(image, size_of_headers, 0x7fff_ffff)), []);
+        let behind = |image: &mut Vec<u8>| {
+            image.resize(0x800, 0);
+            put(image, TABLE + 20, 0x300);
+            put(image, OPTIONAL + 112 + 32, 0x600);
+            put(image, OPTIONAL + 112 + 36, 0x100);
+        };
+        assert_eq!(holes(&behind), [0x200..0x300, 0x500..0x600, 0x700..0x800]);
+        assert_eq!(holes(&|image| put(image, TABLE + 16, 0)), [0x200..0x400]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::checksum::checksum;
-use crate::read::u32_at;
+use crate::read::{u32_at, wide};
 use crate::testing::{Builder, Checksum, KEEP, Zboot};
 use crate::{EditOptions, PastEnd, PeImage, ReadAt, Section, attach, detach};
 
@@ -289,6 +289,12 @@ proptest! {
         let Ok(view) = view else {
             return Ok(());
         };
+        let mut end = 0;
+        for hole in view.holes() {
+            prop_assert!(hole.start >= end && !hole.is_empty());
+            end = hole.end;
+        }
+        prop_assert!(end <= wide(image.len()));
         check_view(&view, &image)?;
 
         // An edit adds the content, its padding, padding in front of it and

@@ -158,6 +158,10 @@ impl Block<'_> {
         self.bytes(field).map(u32::from_le_bytes)
     }
 
+    pub(crate) fn u64(&self, field: Field) -> Result<u64, PeError> {
+        self.bytes(field).map(u64::from_le_bytes)
+    }
+
     /// Returns that `field` has a value that no PE32+ image has.
     pub(crate) fn mismatch(&self, field: Field, expected: &str, found: impl Into<u64>) -> PeError {
         PeError::mismatch(field.0, field.behind(self.at), expected, found)

@@ -1,7 +1,7 @@
 //! Sections: their names, and which bytes of the file are their content.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::ops::Range;
 
@@ -132,6 +132,31 @@ impl Section {
         self.file_range(len)
     }
 
+    /// Returns `VirtualAddress`: where the section lies in memory, relative to the
+    /// image.
+    #[must_use]
+    pub fn address(&self) -> u32 {
+        self.rva
+    }
+
+    /// Returns `Characteristics` as it is in the table.
+    #[must_use]
+    pub fn characteristics(&self) -> u32 {
+        self.characteristics
+    }
+
+    /// Returns what a program may do with the section in memory, as `ls` writes
+    /// it: `r-x`.
+    #[must_use]
+    pub fn permissions(&self) -> String {
+        let flags = [(MEM_READ, 'r'), (MEM_WRITE, 'w'), (MEM_EXECUTE, 'x')];
+        let may = |(flag, letter)| match self.characteristics & flag {
+            0 => '-',
+            _ => letter,
+        };
+        flags.into_iter().map(may).collect()
+    }
+
     /// Returns `VirtualSize`: how many bytes the section has in memory.
     #[must_use]
     pub fn virtual_size(&self) -> u32 {
@@ -184,7 +209,9 @@ impl Section {
 ///
 /// Spec: PE format, "Section Flags".
 pub(crate) const CNT_INITIALIZED_DATA: u32 = 0x0000_0040;
+const MEM_EXECUTE: u32 = 0x2000_0000;
 pub(crate) const MEM_READ: u32 = 0x4000_0000;
+const MEM_WRITE: u32 = 0x8000_0000;
 
 #[cfg(test)]
 mod tests {
@@ -234,22 +261,37 @@ mod tests {
         assert_eq!(name.to_string(), r#"\x1b[31m\xff\"\\"#);
     }
 
+    fn section(virtual_size: u32, size_of_raw_data: u32, characteristics: u32) -> Section {
+        Section {
+            index: 0,
+            name: SectionName::from_bytes(*b".linux\0\0"),
+            rva: 0x1000,
+            virtual_size,
+            pointer_to_raw_data: 0x400,
+            size_of_raw_data,
+            pointer_to_relocations: 0,
+            pointer_to_linenumbers: 0,
+            characteristics,
+        }
+    }
+
+    #[test]
+    fn permissions_are_three_letters() {
+        for (characteristics, expected) in [
+            (0x6000_0020, "r-x"),
+            (0xc000_0040, "rw-"),
+            (0x4000_0040, "r--"),
+            (0xe000_0000, "rwx"),
+            (0x1fff_ffff, "---"),
+        ] {
+            assert_eq!(section(0, 0, characteristics).permissions(), expected);
+        }
+    }
+
     #[test]
     fn content_is_the_smaller_size() {
-        let section = |virtual_size, size_of_raw_data| {
-            Section {
-                index: 0,
-                name: SectionName::from_bytes(*b".linux\0\0"),
-                rva: 0x1000,
-                virtual_size,
-                pointer_to_raw_data: 0x400,
-                size_of_raw_data,
-                pointer_to_relocations: 0,
-                pointer_to_linenumbers: 0,
-                characteristics: 0,
-            }
-            .content()
-        };
+        let section =
+            |virtual_size, size_of_raw_data| section(virtual_size, size_of_raw_data, 0).content();
         assert_eq!(section(5, 0x200), 0x400..0x405);
         assert_eq!(section(0x300, 0x200), 0x400..0x600);
         assert_eq!(section(0, 0x200), 0x400..0x600);
