@@ -6,7 +6,7 @@ use std::fmt;
 use ukexec_bpf::BpfError;
 use ukexec_pe::PeError;
 
-use crate::ParserInfo;
+use crate::{ParserInfo, Report};
 
 /// Why an unfolding failed.
 ///
@@ -22,6 +22,7 @@ struct Inner {
     /// Empty where the source says all.
     text: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    report: Report,
 }
 
 /// Where something failed, as far as known.
@@ -50,6 +51,7 @@ impl UnfoldError {
             place: Place::default(),
             text: text.into(),
             source: None,
+            report: Report::default(),
         }))
     }
 
@@ -69,6 +71,19 @@ impl UnfoldError {
     pub(crate) fn at(mut self, place: &Place) -> Self {
         self.0.place = place.clone();
         self
+    }
+
+    /// Adds what was found and done before.
+    pub(crate) fn with_report(mut self, report: Report) -> Self {
+        self.0.report = report;
+        self
+    }
+
+    /// Returns what was found and done before: the last layer is the one that
+    /// failed.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.0.report
     }
 
     /// Returns the path of the layer, such as `uki.efi > .linux`.

@@ -8,7 +8,7 @@ use crate::content::{References, same_bytes};
 use crate::costs;
 use crate::error::Place;
 use crate::interface::PARSER_SECTION;
-use crate::report::{AskedReport, Layer, ParserInfo, PeSummary, SectionSummary};
+use crate::report::{Layer, ParserInfo};
 use crate::{ParserOrigin, PeBytes, UnfoldError};
 
 /// An image on its way.
@@ -53,28 +53,14 @@ impl LayerImage {
         self.pe.as_ref()?.as_ref().err()
     }
 
-    /// Returns what the report says of this layer.
-    pub(crate) fn report(&self, parser: Option<ParserInfo>, asked: Vec<AskedReport>) -> Layer {
-        let pe = self.pe().map(|pe| PeSummary {
-            machine: pe.machine().0,
-            subsystem: pe.subsystem().0,
-            certificates: pe.certificates(),
-            sections: pe
-                .sections()
-                .iter()
-                .map(|section| SectionSummary {
-                    name: section.name().to_string(),
-                    content: section.content(),
-                })
-                .collect(),
-        });
+    /// Returns what the report says of this layer before a parser is chosen.
+    pub(crate) fn report(&self) -> Layer {
         Layer {
             path: self.path.clone(),
             size: self.image.len(),
-            pe,
             pe_fault: self.pe_fault().map(ToString::to_string),
-            parser,
-            asked,
+            parser: None,
+            asked: Vec::new(),
         }
     }
 

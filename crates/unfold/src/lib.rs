@@ -90,8 +90,7 @@ pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};
 pub use pe_bytes::PeBytes;
 pub use pipeline::{unfold, unfold_with};
 pub use report::{
-    AskedReport, HandOver, Layer, ParserInfo, PeSummary, ProgramReport, Report, Resource,
-    SectionSummary, StageReport, Warning,
+    AskedReport, HandOver, Layer, ParserInfo, ProgramReport, Report, Resource, StageReport, Warning,
 };
 pub use stage::can_hand_over;
 pub use store::{MemoryStore, Output, Store};

@@ -1,5 +1,7 @@
 //! The pipeline: layer after layer until a kernel is left.
 
+use std::mem;
+
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 
@@ -67,14 +69,25 @@ pub fn unfold_with(
         resources: Resources::new(input.initrd),
         report: Report::default(),
     };
-    for number in 1.. {
-        if !unfolding.stage(number, options.kdump, request.input())? {
-            break;
-        }
+    let parts = unfolding.run(options.kdump, request, &outermost);
+    let Unfolding {
+        session,
+        pe,
+        layer,
+        mut report,
+        ..
+    } = unfolding;
+    report.warnings = session.warnings;
+    match parts {
+        Ok((initrd, cmdline)) => Ok(Unfolded {
+            kernel: layer.image,
+            initrd,
+            cmdline,
+            pe,
+            report,
+        }),
+        Err(error) => Err(error.with_report(report)),
     }
-    unfolding
-        .outcome(request)
-        .map_err(|error| error.at(&outermost))
 }
 
 /// An unfolding between two stages.
@@ -92,6 +105,22 @@ struct Unfolding<'a> {
 }
 
 impl Unfolding<'_> {
+    /// Runs stages until no parser fits any more, and returns initrd and command
+    /// line.
+    fn run(
+        &mut self,
+        kdump: bool,
+        request: CmdlineRequest,
+        outermost: &Place,
+    ) -> Result<(Option<Rope>, Option<Vec<u8>>), UnfoldError> {
+        for number in 1.. {
+            if !self.stage(number, kdump, request.input())? {
+                break;
+            }
+        }
+        self.outcome(request).map_err(|error| error.at(outermost))
+    }
+
     /// Runs stage number `number` if there is a parser for it; returns whether
     /// there was.
     fn stage(
@@ -100,6 +129,7 @@ impl Unfolding<'_> {
         kdump: bool,
         callers_line: Option<&[u8]>,
     ) -> Result<bool, UnfoldError> {
+        self.report.layers.push(self.layer.report());
         self.admit(number)?;
         let cmdline = self.resources.cmdline().or(callers_line);
         let inputs = Inputs {
@@ -110,12 +140,13 @@ impl Unfolding<'_> {
         };
         let chosen = self
             .chooser
-            .choose(number, &self.layer, &inputs, &mut self.session)?;
-        self.report.layers.push(self.layer.report(
-            chosen.as_ref().map(|it| it.info.clone()),
-            std::mem::take(&mut self.session.asked),
-        ));
-        let Some(chosen) = chosen else {
+            .choose(number, &self.layer, &inputs, &mut self.session);
+        if let Some(layer) = self.report.layers.last_mut() {
+            layer.asked = mem::take(&mut self.session.asked);
+            let chosen = chosen.as_ref().ok().and_then(Option::as_ref);
+            layer.parser = chosen.map(|it| it.info.clone());
+        }
+        let Some(chosen) = chosen? else {
             return Ok(false);
         };
         let path = &self.layer.path;
@@ -158,20 +189,17 @@ impl Unfolding<'_> {
         })
     }
 
-    /// Returns what is left when no parser fits any more.
-    fn outcome(mut self, request: CmdlineRequest) -> Result<Unfolded, UnfoldError> {
+    /// Returns initrd and command line when no parser fits any more.
+    fn outcome(
+        &mut self,
+        request: CmdlineRequest,
+    ) -> Result<(Option<Rope>, Option<Vec<u8>>), UnfoldError> {
         let insns = &mut self.session.budget.meter.insns;
         let initrd = self.resources.final_initrd(insns)?;
-        let handed_over = self.resources.newest.cmdline.map(|line| line.value);
+        let handed_over = self.resources.newest.cmdline.take();
+        let handed_over = handed_over.map(|line| line.value);
         let cmdline = request.outcome(handed_over, &self.report.stages)?;
-        self.report.warnings = self.session.warnings;
-        Ok(Unfolded {
-            kernel: self.layer.image,
-            initrd,
-            cmdline,
-            pe: self.pe,
-            report: self.report,
-        })
+        Ok((initrd, cmdline))
     }
 }
 

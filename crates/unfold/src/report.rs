@@ -1,25 +1,25 @@
 //! The report: what was found and done, the same for the same input.
 
 use std::fmt;
-use std::ops::Range;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::ParserOrigin;
 
-/// How an unfolding went. It holds no times and no addresses.
+/// How an unfolding went, or how far it came. It holds no times and no addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// Every image met, from the outermost to the kernel.
     pub layers: Vec<Layer>,
-    /// Every stage that ran, in order; one less than layers.
+    /// Every stage that ran, in order; one less than layers of an unfolding that
+    /// succeeded.
     pub stages: Vec<StageReport>,
     /// Notes on what stopped nothing.
     pub warnings: Vec<Warning>,
 }
 
-/// One image.
+/// One image. A [`Gate`](crate::Gate) sees its headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Layer {
@@ -27,12 +27,10 @@ pub struct Layer {
     pub path: String,
     /// Its length in bytes.
     pub size: u64,
-    /// Its headers, if it is a sound PE.
-    pub pe: Option<PeSummary>,
     /// The fault in its headers, if it begins with `MZ` and is no sound
     /// PE.
     pub pe_fault: Option<String>,
-    /// The parser that took it apart; `None` for the kernel.
+    /// The parser that takes it apart; `None` for the kernel.
     pub parser: Option<ParserInfo>,
     /// The parsers of the list that were asked whether they fit, in order. Their
     /// instructions and lines draw on the budget like a stage.
@@ -55,54 +53,6 @@ pub struct AskedReport {
     /// fault; whether a payload can be decompressed may be what they look for.
     #[serde(skip)]
     pub refusals: Vec<String>,
-}
-
-/// The headers of a PE.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct PeSummary {
-    /// `Machine` of the COFF header.
-    pub machine: u16,
-    /// `Subsystem` of the optional header; 10 is an EFI application.
-    pub subsystem: u16,
-    /// The certificate table, if there is one, as bytes of this layer.
-    #[serde(serialize_with = "some_extent")]
-    pub certificates: Option<Range<u64>>,
-    /// The sections in file order.
-    pub sections: Vec<SectionSummary>,
-}
-
-/// One section of a PE.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct SectionSummary {
-    /// Its name; odd bytes are escaped.
-    pub name: String,
-    /// Its content, as bytes of this layer.
-    #[serde(flatten, serialize_with = "extent")]
-    pub content: Range<u64>,
-}
-
-/// Serialises bytes of a layer by where they begin and how many they are.
-fn extent<S: Serializer>(range: &Range<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Extent {
-        offset: u64,
-        size: u64,
-    }
-    let (offset, size) = (range.start, range.end.saturating_sub(range.start));
-    Extent { offset, size }.serialize(serializer)
-}
-
-/// As [`extent`], of bytes that may be absent.
-fn some_extent<S: Serializer>(
-    range: &Option<Range<u64>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(transparent)]
-    struct Some<'a>(#[serde(serialize_with = "extent")] &'a Range<u64>);
-    range.as_ref().map(Some).serialize(serializer)
 }
 
 /// Which parser it was.

@@ -276,7 +276,6 @@ fn no_lie_of_the_headers_is_believed() {
         let [layer] = &unfolded.report.layers[..] else {
             panic!("{:?}", unfolded.report.layers);
         };
-        assert_eq!(layer.pe, None);
         assert_eq!(layer.parser, None);
         let text = layer.pe_fault.as_deref().unwrap();
         assert!(text.starts_with(fault), "{text}");
@@ -450,6 +449,36 @@ fn a_section_without_a_parser_is_refused() {
         expect![[r#"
         error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: ELF header, e_shentsize: expected 64, found 0
     "#]],
+    );
+}
+
+#[test]
+fn a_failure_reports_what_was_found_before() {
+    let image = own(Op::Unfold);
+    let reached = |image: Vec<u8>, stages| {
+        let mut budget = Budget {
+            stages,
+            ..Budget::default()
+        };
+        let mut store = MemoryStore::default();
+        let error = unfold(input(image), &options(), &mut store, &mut budget).unwrap_err();
+        let report = error.report();
+        let layers: Vec<&str> = report.layers.iter().map(|it| it.path.as_str()).collect();
+        let parsers = report
+            .layers
+            .iter()
+            .filter(|it| it.parser.is_some())
+            .count();
+        format!(
+            "{}, {parsers} chosen, {} run",
+            layers.join(", "),
+            report.stages.len()
+        )
+    };
+    assert_eq!(reached(image, 0), "image, 1 chosen, 0 run");
+    assert_eq!(
+        reached(pe(&[(".bpf", b"\x7fELF")]).0, 8),
+        "image, 0 chosen, 0 run"
     );
 }
 
