@@ -19,7 +19,7 @@ pub struct Kernel {
     /// The byte order that it runs in.
     pub(crate) byte_order: ByteOrder,
     /// The version in its header, if that names one: release, builder, number
-    /// of the build. The first word is what `uname -r` would print. Control
+    /// of the build. Control
     /// characters are escaped, bytes that are no UTF-8 replaced. Where it is
     /// absent, [`find_banner`](crate::find_banner) may know.
     pub version: Option<String>,

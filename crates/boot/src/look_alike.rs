@@ -26,6 +26,23 @@ enum Kind {
 }
 
 impl LookAlike {
+    /// Returns its name without an article and without what is said of it: `unified
+    /// kernel image`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        let mut articles = ["a ", "an ", "the "].iter();
+        let name = articles.find_map(|article| self.name.strip_prefix(article));
+        let name = name.unwrap_or(&self.name);
+        let begins_clause = |at: &usize| {
+            let rest = name.get(*at..).unwrap_or_default();
+            [", ", ": ", " that ", " ("]
+                .iter()
+                .any(|it| rest.starts_with(it))
+        };
+        let end = (0..name.len()).find(begins_clause).unwrap_or(name.len());
+        name.get(..end).unwrap_or(name)
+    }
+
     /// Returns the name of the compression of compressed data.
     #[must_use]
     pub fn compression(&self) -> Option<&'static str> {
@@ -81,5 +98,29 @@ impl From<Known> for LookAlike {
 impl fmt::Display for LookAlike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::known;
+
+    #[test]
+    fn a_kind_is_the_name_alone() {
+        for (known, kind) in [
+            (known::UKI, "unified kernel image"),
+            (known::UKI_ADDON, "UKI addon"),
+            (known::LANZABOOTE_STUB, "lanzaboote stub"),
+            (known::EMPTY, "empty file"),
+            (known::TEXT, "text"),
+            (known::EFI_PROGRAM_32, "32-bit UEFI program"),
+            (known::XEN_UNIFIED, "Xen unified image"),
+            (known::XEN, "Xen hypervisor"),
+        ] {
+            assert_eq!(LookAlike::from(known).kind(), kind);
+        }
+        let zboot = "an EFI zboot image (zstd) that no parser took apart".to_owned();
+        assert_eq!(LookAlike::for_parsers(zboot, "").kind(), "EFI zboot image");
     }
 }
