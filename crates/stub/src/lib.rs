@@ -3,6 +3,7 @@
 //!
 //! - [`Uki`] finds the sections that count: those of a profile, and those of the
 //!   base that it does not replace.
+//! - [`Profile::list`] is what an image offers to choose from.
 //! - [`Uki::extra_files`] and [`extra_archives`] are what the stub puts behind the
 //!   initrd, below `/.extra/`.
 //! - [`Measurements`] are what a measured boot extends PCRs of a TPM with, and what
@@ -88,5 +89,7 @@ pub use event_log::EventLog;
 pub use extra::{ArchivePart, ExtraFile, extra_archives};
 pub use measure::Measurements;
 pub use observed::ObservedPcrs;
+pub use profile::Profile;
 pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};
 pub use uki::Uki;
+pub use uki::{Uki, is_resource};

@@ -1,4 +1,5 @@
-//! Which profile a caller asks for: what `.profile` sections say.
+//! The profiles of an image, and which of them a caller asks for: the texts of
+//! `.profile` sections.
 //!
 //! The rules are those of the built-in parser of unified kernel images,
 //! `parsers/uki.bpf.c`, which names the profile that it chose where it runs itself.
@@ -9,9 +10,11 @@
 
 use std::io;
 
+use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt, Section};
 
 use crate::section::SectionBytes;
+use crate::{StubError, Uki};
 
 /// The section that a profile begins with.
 const PROFILE: &str = ".profile";
@@ -21,6 +24,74 @@ const TEXT_MAX: u32 = 4096;
 
 /// An ID has at most so many bytes, and so has the word that asks for it.
 const ID_MAX: usize = 63;
+
+/// So many profiles are listed.
+const LISTED_MAX: usize = 64;
+
+/// So many bytes of a title, and of a command line, are listed.
+const TITLE_MAX: usize = 256;
+const CMDLINE_MAX: u32 = 1024;
+
+/// A profile that an image offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Profile {
+    /// Its number.
+    pub number: u32,
+    /// The word that asks for it.
+    pub id: Option<String>,
+    /// Its name for people, cut behind 256 bytes.
+    pub title: Option<String>,
+    /// Its command line where that is not the base's, cut behind 1024 bytes; an
+    /// empty one where it takes the base's away.
+    pub cmdline: Option<String>,
+}
+
+impl Profile {
+    /// Returns the profiles of `image`, whose headers `pe` are, at most 64; and how
+    /// many more there are.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the image's medium, and a section with so many zeros behind its
+    /// content that nobody means them.
+    pub fn list<R: ReadAt>(image: &R, pe: &PeImage) -> Result<(Vec<Self>, usize), StubError> {
+        let base = Uki::base(image, pe).cmdline()?;
+        let mut listed = Vec::new();
+        for (section, number) in profiles(pe).zip(0..).take(LISTED_MAX) {
+            let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
+            let Assigned { id, title } = Assigned::read(&text);
+            let text = |text: Option<Vec<u8>>, max| {
+                text.map(|text| shown(text.get(..max).unwrap_or(&text)))
+            };
+            let cmdline = Uki::new(image, pe, number)?.cmdline()?;
+            listed.push(Self {
+                number,
+                id: text(id, ID_MAX),
+                title: text(title, TITLE_MAX),
+                cmdline: (cmdline != base).then_some(cmdline),
+            });
+        }
+        let more = profiles(pe).skip(LISTED_MAX).count();
+        Ok((listed, more))
+    }
+}
+
+impl<R: ReadAt> Uki<'_, R> {
+    /// Returns the front of the command line; an empty one stands for none.
+    fn cmdline(&self) -> Result<String, StubError> {
+        Ok(match self.section(".cmdline")? {
+            Some(section) => shown(&section.front(CMDLINE_MAX)?),
+            None => String::new(),
+        })
+    }
+}
+
+/// Returns a text up to its first NUL, without blanks around it.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).trim().to_owned()
+}
 
 /// Returns the number of the profile that `selector` asks for. A number is the
 /// profile of this number, and only where there is none an ID.
@@ -38,7 +109,7 @@ pub(crate) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Re
     }
     for (section, number) in profiles(pe).zip(0..) {
         let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
-        if id(&text).is_some_and(|id| id == selector) {
+        if Assigned::read(&text).id.is_some_and(|id| id == selector) {
             return Ok(Some(number));
         }
     }
@@ -63,13 +134,21 @@ fn number(word: &[u8]) -> Option<u32> {
     })
 }
 
-/// Returns the ID that the text of a `.profile` section assigns, last of all.
-fn id(text: &[u8]) -> Option<Vec<u8>> {
-    let mut lines = Assignments::default();
-    let bytes = text.iter().take_while(|byte| **byte != 0);
-    bytes.for_each(|byte| lines.read(*byte));
-    lines.end_from(lines.state);
-    lines.id
+/// The values that the text of a `.profile` section assigns, the last of each.
+#[derive(Debug, Default)]
+struct Assigned {
+    id: Option<Vec<u8>>,
+    title: Option<Vec<u8>>,
+}
+
+impl Assigned {
+    fn read(text: &[u8]) -> Self {
+        let mut lines = Assignments::default();
+        let bytes = text.iter().take_while(|byte| **byte != 0);
+        bytes.for_each(|byte| lines.read(*byte));
+        lines.end_from(lines.state);
+        lines.assigned
+    }
 }
 
 /// How systemd reads files of assignments, character by character.
@@ -78,8 +157,7 @@ struct Assignments {
     state: State,
     key: Text,
     value: Text,
-    /// The last value assigned to `ID`.
-    id: Option<Vec<u8>>,
+    assigned: Assigned,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,8 +237,10 @@ impl Assignments {
             state,
             State::BeforeKey | State::Key | State::Comment | State::EscapedInComment
         );
-        if assigns && key == b"ID" {
-            self.id = Some(value);
+        match key.as_slice() {
+            b"ID" if assigns => self.assigned.id = Some(value),
+            b"TITLE" if assigns => self.assigned.title = Some(value),
+            _ => {}
         }
     }
 }
@@ -196,6 +276,8 @@ fn next(state: State, byte: u8) -> State {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing::image;
 
@@ -289,6 +371,59 @@ mod tests {
         }
         let escapes = r#"ID="\\\"\`\$\a""#;
         assert_eq!(found(&[escapes], r#"\"`$\a"#), Some(0));
+    }
+
+    fn listed(sections: &[(&str, &[u8])]) -> (String, usize) {
+        let image = image(sections);
+        let pe = PeImage::parse(&image).unwrap();
+        let (profiles, more) = Profile::list(&image, &pe).unwrap();
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let lines = profiles.iter().map(|it| {
+            let (id, title, cmdline) = (text(&it.id), text(&it.title), text(&it.cmdline));
+            format!("{} {id} {title} {cmdline}\n", it.number)
+        });
+        (lines.collect(), more)
+    }
+
+    #[test]
+    fn a_list_has_the_command_lines_that_differ() {
+        let sections: &[(&str, &[u8])] = &[
+            (".linux", b"kernel"),
+            (".cmdline", b"quiet\n\0"),
+            (".profile", b"ID=main\nTITLE=\"Main one\""),
+            (".profile", b"TITLE=Second"),
+            (".cmdline", b"debug"),
+            (".profile", b"ID=none\0ID=x"),
+            (".cmdline", b""),
+            (".profile", b""),
+            (".cmdline", b" quiet "),
+        ];
+        let expected = "0 main Main one -\n1 - Second debug\n2 none - \n3 - - -\n";
+        assert_eq!(listed(sections), (expected.to_owned(), 0));
+        assert_eq!(listed(&[(".linux", b"kernel")]), (String::new(), 0));
+    }
+
+    #[test]
+    fn a_list_and_its_texts_have_an_end() {
+        let long = format!("ID={0}\nTITLE={0}", "é".repeat(1000));
+        let (lines, more) = listed(&vec![(".profile", long.as_bytes()); 70]);
+        assert_eq!((lines.lines().count(), more), (64, 6));
+        assert!(lines.lines().all(|line| line.len() < 400), "{lines}");
+        let line = "x".repeat(5000);
+        let (lines, _) = listed(&[(".profile", b""), (".cmdline", line.as_bytes())]);
+        assert_eq!(lines.len(), "0 - - \n".len() + 1024);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_profile(
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..6),
+        ) {
+            let names = [".profile", ".cmdline"].into_iter().cycle();
+            let sections: Vec<(&str, &[u8])> = names.zip(texts.iter().map(Vec::as_slice)).collect();
+            let (lines, more) = listed(&sections);
+            prop_assert!(more == 0 && lines.len() < 6 * 400);
+        }
     }
 
     #[test]

@@ -16,8 +16,25 @@ const ZEROS_MAX: u64 = 16 << 20;
 /// kernel and initrd.
 const THIN: [&str; 2] = [".linuxh", ".initrdh"];
 
+/// The resources that a UKI packs for its stub: all sections of the specification
+/// but `.sbat`, which every loader has; and the image's own parser.
+const RESOURCES: [&str; 16] = [
+    ".linux", ".initrd", ".cmdline", ".osrel", ".uname", ".ucode", ".splash", ".dtb", ".dtbauto",
+    ".hwids", ".efifw", ".pcrsig", ".pcrpkey", ".profile", ".sbom", ".bpf",
+];
+
+/// Returns whether a section of this name is a resource of a UKI, and no part of
+/// the program in front of it.
+#[must_use]
+pub fn is_resource(name: &str) -> bool {
+    RESOURCES.contains(&name)
+}
+
 /// The stub's version is looked for in so many bytes.
 const MAGIC_LIMIT: u32 = 256;
+
+/// A release of a kernel is looked for in so many.
+const UNAME_LIMIT: u32 = 256;
 
 /// An os-release file of more bytes is not looked at.
 const OS_RELEASE_LIMIT: u32 = 64 << 10;
@@ -41,13 +58,10 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     ///
     /// There is no such profile. The first one needs no section of its own.
     pub fn new(image: R, pe: &'a PeImage, profile: u32) -> Result<Self, StubError> {
-        let mut parts = pe
-            .sections()
-            .chunk_by(|_, next| !is_profile(next))
-            .peekable();
-        let is_base = |part: &&[Section]| !part.first().is_some_and(is_profile);
-        let base = parts.next_if(is_base).unwrap_or_default();
-        let own = match parts.zip(0..).find(|(_, number)| *number == profile) {
+        let base = Self::base(image, pe);
+        let own = pe.sections().get(base.base.len()..).unwrap_or_default();
+        let mut own = own.chunk_by(|_, next| !is_profile(next)).zip(0..);
+        let own = match own.find(|(_, number)| *number == profile) {
             Some((own, _)) => own,
             None if profile == 0 => &[],
             None => {
@@ -57,12 +71,24 @@ impl<'a, R: ReadAt> Uki<'a, R> {
             }
         };
         Ok(Self {
-            image,
-            pe,
             profile,
             own,
-            base,
+            ..base
         })
+    }
+
+    /// Returns the image whose headers `pe` are, with the sections in front of its
+    /// first profile alone.
+    pub(crate) fn base(image: R, pe: &'a PeImage) -> Self {
+        let mut parts = pe.sections().split(is_profile);
+        Self {
+            image,
+            pe,
+            profile: 0,
+            own: &[],
+            // `split` always yields a first part.
+            base: parts.next().unwrap_or_default(),
+        }
     }
 
     /// Returns the image with the profile that `selector` asks for: a number, or an
@@ -123,12 +149,34 @@ impl<'a, R: ReadAt> Uki<'a, R> {
 
     /// Returns the version of systemd-stub that the image says it begins with.
     pub(crate) fn stub_version(&self) -> Option<u32> {
-        // As in `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####`.
-        let magic = self.section(".sdmagic").ok()??.front(MAGIC_LIMIT).ok()?;
-        let magic = String::from_utf8_lossy(&magic);
-        let (_, version) = magic.split_once("LoaderInfo: systemd-stub ")?;
+        let (name, version) = self.program()?;
         let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse().ok()
+        (name == "systemd-stub").then(|| digits.parse().ok())?
+    }
+
+    /// Returns the name that the program in front of the image gives itself, such as
+    /// `systemd-stub`, and its version.
+    #[must_use]
+    pub fn program(&self) -> Option<(String, String)> {
+        // As in `#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####`.
+        let magic = self.text(".sdmagic", MAGIC_LIMIT)?;
+        let (_, info) = magic.split_once("LoaderInfo: ")?;
+        let (name, version) = info.split_once(' ')?;
+        let version = version.trim_end_matches(['#', ' ']);
+        Some((name.to_owned(), version.to_owned()))
+    }
+
+    /// Returns the release of the kernel that the image names in `.uname`.
+    #[must_use]
+    pub fn kernel_release(&self) -> Option<String> {
+        self.text(".uname", UNAME_LIMIT)
+            .filter(|text| !text.is_empty())
+    }
+
+    /// Returns the text in front of a section, at most `limit` bytes, up to a NUL.
+    fn text(&self, name: &str, limit: u32) -> Option<String> {
+        let bytes = self.section(name).ok()??.front(limit).ok()?;
+        Some(profile::shown(&bytes))
     }
 
     /// Returns the name of the operating system, from the image's `.osrel` section
@@ -206,6 +254,19 @@ mod tests {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel")];
         with_uki(sections, 0, |uki| assert_eq!(uki.profile(), 0)).unwrap();
         with_uki(sections, 1, |_| ()).unwrap_err();
+    }
+
+    #[test]
+    fn the_program_and_the_kernel_have_names() {
+        let magic = b"#### LoaderInfo: systemd-stub 257.13-1~deb13u1 ####\0";
+        let named: &[(&str, &[u8])] = &[(".sdmagic", magic), (".uname", b"6.1.0-56-amd64\n\0x")];
+        let names = |sections| with_uki(sections, 0, |uki| (uki.program(), uki.kernel_release()));
+        let program = ("systemd-stub".to_owned(), "257.13-1~deb13u1".to_owned());
+        let release = "6.1.0-56-amd64".to_owned();
+        assert_eq!(names(named).unwrap(), (Some(program), Some(release)));
+        let nameless: &[(&str, &[u8])] = &[(".sdmagic", b"LoaderInfo: x"), (".uname", b"\0")];
+        assert_eq!(names(nameless).unwrap(), (None, None));
+        assert!(is_resource(".linux") && !is_resource(".text") && !is_resource(".sbat"));
     }
 
     #[test]
