@@ -91,5 +91,5 @@ pub use measure::Measurements;
 pub use observed::ObservedPcrs;
 pub use profile::Profile;
 pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};
-pub use uki::Uki;
+pub use section::section_text;
 pub use uki::{Uki, is_resource};

@@ -30,7 +30,13 @@ const LISTED_MAX: usize = 64;
 
 /// So many bytes of a title, and of a command line, are listed.
 const TITLE_MAX: usize = 256;
-const CMDLINE_MAX: u32 = 1024;
+const LINE_MAX: usize = 4096;
+
+/// So many bytes of a command line are compared.
+const CMDLINE_MAX: u32 = 64 << 10;
+
+/// Bytes of all titles and command lines of a list.
+const TEXTS_MAX: usize = 24 << 10;
 
 /// A profile that an image offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,14 +48,14 @@ pub struct Profile {
     pub id: Option<String>,
     /// Its name for people, cut behind 256 bytes.
     pub title: Option<String>,
-    /// Its command line where that is not the base's, cut behind 1024 bytes; an
-    /// empty one where it takes the base's away.
+    /// Its command line where that is not the base's, cut behind 4 KiB; an empty one
+    /// where it takes the base's away.
     pub cmdline: Option<String>,
 }
 
 impl Profile {
     /// Returns the profiles of `image`, whose headers `pe` are, at most 64; and how
-    /// many more there are.
+    /// many more there are. Beyond 24 KiB, titles and command lines are cut.
     ///
     /// # Errors
     ///
@@ -57,19 +63,22 @@ impl Profile {
     /// content that nobody means them.
     pub fn list<R: ReadAt>(image: &R, pe: &PeImage) -> Result<(Vec<Self>, usize), StubError> {
         let base = Uki::base(image, pe).cmdline()?;
+        let mut left = TEXTS_MAX;
+        let mut cut = |text: String, max: usize| {
+            let text = cut(text, max.min(left));
+            left = left.saturating_sub(text.len());
+            text
+        };
         let mut listed = Vec::new();
         for (section, number) in profiles(pe).zip(0..).take(LISTED_MAX) {
             let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
             let Assigned { id, title } = Assigned::read(&text);
-            let text = |text: Option<Vec<u8>>, max| {
-                text.map(|text| shown(text.get(..max).unwrap_or(&text)))
-            };
             let cmdline = Uki::new(image, pe, number)?.cmdline()?;
             listed.push(Self {
                 number,
-                id: text(id, ID_MAX),
-                title: text(title, TITLE_MAX),
-                cmdline: (cmdline != base).then_some(cmdline),
+                id: id.map(|id| self::cut(shown(&id), ID_MAX)),
+                title: title.map(|title| cut(shown(&title), TITLE_MAX)),
+                cmdline: (cmdline != base).then(|| cut(cmdline, LINE_MAX)),
             });
         }
         let more = profiles(pe).skip(LISTED_MAX).count();
@@ -91,6 +100,15 @@ impl<R: ReadAt> Uki<'_, R> {
 pub(crate) fn shown(bytes: &[u8]) -> String {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).trim().to_owned()
+}
+
+/// Cuts `text` behind `max` bytes, and marks that.
+fn cut(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max));
+        text.push('…');
+    }
+    text
 }
 
 /// Returns the number of the profile that `selector` asks for. A number is the
@@ -410,8 +428,11 @@ mod tests {
         assert_eq!((lines.lines().count(), more), (64, 6));
         assert!(lines.lines().all(|line| line.len() < 400), "{lines}");
         let line = "x".repeat(5000);
-        let (lines, _) = listed(&[(".profile", b""), (".cmdline", line.as_bytes())]);
-        assert_eq!(lines.len(), "0 - - \n".len() + 1024);
+        let profile: [(&str, &[u8]); 2] = [(".profile", b""), (".cmdline", line.as_bytes())];
+        let (lines, _) = listed(&profile);
+        assert_eq!(lines.len(), "0 - - …\n".len() + 4096);
+        let (lines, _) = listed(&profile.repeat(10));
+        assert_eq!(lines.matches('x').count(), 24 << 10);
     }
 
     proptest! {

@@ -4,6 +4,8 @@ use std::io;
 
 use ukexec_pe::{ByteRanges, ReadAt, Section};
 
+use crate::profile::shown;
+
 /// The bytes of a section as they are in memory: those of the file, and zeros
 /// behind them where `VirtualSize` is more.
 #[derive(Debug)]
@@ -66,6 +68,22 @@ impl<R: ReadAt> ReadAt for SectionBytes<'_, R> {
         zeros.fill(0);
         self.image.read_at(at, bytes).map_err(io::Error::other)
     }
+}
+
+/// Sections that hold a text.
+const TEXTS: [&str; 7] = [
+    ".osrel", ".cmdline", ".uname", ".profile", ".sbat", ".pcrpkey", ".pcrsig",
+];
+
+/// So many bytes of a text are shown.
+const TEXT_MAX: u32 = 4 << 10;
+
+/// Returns the text of `section`, its first 4 KiB, if it is one that holds a text
+/// and can be read.
+pub fn section_text(image: &impl ReadAt, section: &Section) -> Option<String> {
+    let is_text = TEXTS.iter().any(|name| *section.name() == *name);
+    let bytes = SectionBytes::new(image, section).front(TEXT_MAX);
+    is_text.then(|| Some(shown(&bytes.ok()?)))?
 }
 
 #[cfg(test)]

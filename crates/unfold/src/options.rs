@@ -5,7 +5,6 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ukexec_bpf::{Meter, Rope};
-use ukexec_pe::PeImage;
 
 use crate::Report;
 
@@ -147,8 +146,6 @@ pub struct Unfolded {
     /// The command line, without a NUL; `None` where neither the image nor the
     /// caller has one, which is not the same as an empty one.
     pub cmdline: Option<Vec<u8>>,
-    /// The headers of the outermost image, if it is a sound PE.
-    pub pe: Option<PeImage>,
     /// How it went. The same input, options and budget give the same report.
     pub report: Report,
 }

@@ -3,7 +3,6 @@
 use std::mem;
 
 use ukexec_bpf::Rope;
-use ukexec_pe::PeImage;
 
 use crate::choice::Chooser;
 use crate::cmdline::CmdlineRequest;
@@ -64,7 +63,6 @@ pub fn unfold_with(
         session: Session::new(store, budget, &mut nobody),
         gate,
         chooser: Chooser::new(options),
-        pe: layer.pe().cloned(),
         layer,
         resources: Resources::new(input.initrd),
         report: Report::default(),
@@ -72,7 +70,6 @@ pub fn unfold_with(
     let parts = unfolding.run(options.kdump, request, &outermost);
     let Unfolding {
         session,
-        pe,
         layer,
         mut report,
         ..
@@ -83,7 +80,6 @@ pub fn unfold_with(
             kernel: layer.image,
             initrd,
             cmdline,
-            pe,
             report,
         }),
         Err(error) => Err(error.with_report(report)),
@@ -97,8 +93,6 @@ struct Unfolding<'a> {
     session: Session<'a>,
     gate: &'a mut dyn Gate,
     chooser: Chooser<'a>,
-    /// The headers of the outermost image.
-    pe: Option<PeImage>,
     layer: LayerImage,
     resources: Resources,
     report: Report,

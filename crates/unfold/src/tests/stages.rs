@@ -40,18 +40,6 @@ fn one_stage_gives_all_three() {
 }
 
 #[test]
-fn the_headers_that_come_out_are_the_outermost_images() {
-    let (inner, _) = super::pe(&[(".inner", b"kernel")]);
-    let outer = Image::new(Op::Unfold).kernel(&inner);
-    let pe_of = |image: Vec<u8>| run(input(image), &options()).unwrap().pe;
-    let pe = pe_of(outer.build_pe(&[(".outer", b"")])).unwrap();
-    assert!(pe.section(".outer").is_some() && pe.section(".inner").is_none());
-    // A bare image has none, whatever lies in it.
-    assert!(pe_of(outer.build()).is_none());
-    assert!(pe_of(inner).unwrap().section(".inner").is_some());
-}
-
-#[test]
 fn stages_follow_each_other_and_later_hand_overs_win() {
     let inner = Image::new(Op::Unfold).kernel(b"kernel").cmdline(b"inner");
     let outer = Image::new(Op::Unfold)
