@@ -57,7 +57,7 @@ pub(crate) const EFI_PROGRAM_32: Known = (
     "give a kernel or a UKI for a 64-bit machine",
 );
 pub(crate) const WINDOWS_PROGRAM: Known = ("a Windows program", OTHER);
-pub(crate) const DOS_PROGRAM: Known = ("an MS-DOS program (MZ, and no PE header)", OTHER);
+pub(crate) const DOS_PROGRAM: Known = ("an MS-DOS program (MZ without a PE header)", OTHER);
 pub(crate) const PROGRAM: Known = ("an ordinary program (ELF with an interpreter)", OTHER);
 pub(crate) const OBJECT_FILE: Known =
     ("an object file (ELF, not linked)", "give the linked kernel");

@@ -35,9 +35,7 @@ impl LookAlike {
         let name = name.unwrap_or(&self.name);
         let begins_clause = |at: &usize| {
             let rest = name.get(*at..).unwrap_or_default();
-            [", ", ": ", " that ", " ("]
-                .iter()
-                .any(|it| rest.starts_with(it))
+            [", ", ": ", " that "].iter().any(|it| rest.starts_with(it))
         };
         let end = (0..name.len()).find(begins_clause).unwrap_or(name.len());
         name.get(..end).unwrap_or(name)
@@ -114,13 +112,20 @@ mod tests {
             (known::LANZABOOTE_STUB, "lanzaboote stub"),
             (known::EMPTY, "empty file"),
             (known::TEXT, "text"),
-            (known::EFI_PROGRAM_32, "32-bit UEFI program"),
+            (known::EFI_PROGRAM_32, "32-bit UEFI program (PE32)"),
+            (
+                known::DOS_PROGRAM,
+                "MS-DOS program (MZ without a PE header)",
+            ),
             (known::XEN_UNIFIED, "Xen unified image"),
             (known::XEN, "Xen hypervisor"),
         ] {
             assert_eq!(LookAlike::from(known).kind(), kind);
         }
         let zboot = "an EFI zboot image (zstd) that no parser took apart".to_owned();
-        assert_eq!(LookAlike::for_parsers(zboot, "").kind(), "EFI zboot image");
+        assert_eq!(
+            LookAlike::for_parsers(zboot, "").kind(),
+            "EFI zboot image (zstd)"
+        );
     }
 }

@@ -233,7 +233,7 @@ mod tests {
         check(
             &image,
             expect![
-                "not a kernel but an MS-DOS program (MZ, and no PE header); give a Linux kernel for a 64-bit machine"
+                "not a kernel but an MS-DOS program (MZ without a PE header); give a Linux kernel for a 64-bit machine"
             ],
         );
     }

@@ -122,6 +122,9 @@ pub(crate) struct Inspect {
     pub(crate) images: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
+    /// Print every section of every layer: place, address, permissions, text
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) sections: bool,
     /// Print what a measured boot extends PCRs 4, 11 and 12 with, and what IMA
     /// measures
     ///

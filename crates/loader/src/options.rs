@@ -9,6 +9,7 @@ use ukexec_signature::Algorithm;
 use ukexec_unfold::Budget;
 
 use crate::config::Config;
+use crate::report::sections::Details;
 
 /// How an image is taken apart.
 ///
@@ -81,6 +82,8 @@ pub enum Purpose {
         hash: bool,
         /// With what a measured boot and IMA measure.
         measure: Option<Measure>,
+        /// With every section for people, and the texts of some.
+        sections: bool,
     },
     /// Its parts.
     Unfold {
@@ -156,6 +159,14 @@ impl Purpose {
         }
     }
 
+    /// Returns what is to be reported of each layer's sections.
+    pub(crate) fn details(&self) -> Details {
+        Details {
+            texts: matches!(self, Self::Inspect { sections: true, .. }),
+            hash: matches!(self, Self::Inspect { hash: true, .. }),
+        }
+    }
+
     /// Returns whether digests of the parts are to be reported.
     pub(crate) fn hashes(&self) -> bool {
         matches!(
@@ -204,6 +215,7 @@ mod tests {
         let inspect = |hash| Purpose::Inspect {
             hash,
             measure: Some(Measure::default()),
+            sections: true,
         };
         for (purpose, hashes, is_inspection) in [
             (inspect(true), true, true),

@@ -128,7 +128,7 @@ impl Unfolder<'_> {
         let parsers = parsers_d::all(&self.options.parsers_dirs)?;
         let plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
-            work.look(&image, has_more_parsers)?
+            work.look(&image, self.purpose.is_inspection(), has_more_parsers)?
         } else {
             SnapshotPlan::default()
         };
@@ -294,20 +294,6 @@ impl Unfolding {
         initrds.fold(self.image.readers, |readers, initrd| {
             readers.and(initrd.readers)
         })
-    }
-
-    /// Refuses an image that is no kernel and that nothing was unfolded of. A
-    /// parser may have handed over anything: a person may want to see it.
-    ///
-    /// # Errors
-    ///
-    /// Nothing was unfolded, and the image is no kernel.
-    pub fn unfolded_or_kernel(&self) -> Result<()> {
-        if self.answer.unfolded {
-            Ok(())
-        } else {
-            self.identified().map(|_kernel| ())
-        }
     }
 
     /// Refuses measurements that do not agree with those of the machine that they

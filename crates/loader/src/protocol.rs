@@ -51,10 +51,12 @@ pub(crate) enum Request {
     /// Where to cut the image that the descriptor is, of `len` bytes, and what
     /// to hash of it. The worker fails for an image that it would refuse in any
     /// case, so that nobody copies such an image; with more parsers than those
-    /// built in (`has_more_parsers`), there are fewer of these. `name` is for
-    /// the failure.
+    /// built in (`has_more_parsers`), there are fewer of these. `path` and `name`
+    /// are for the failure, which has a page if somebody `inspects` the image.
     Look {
         len: u64,
+        inspects: bool,
+        path: String,
         name: String,
         has_more_parsers: bool,
     },

@@ -2,7 +2,7 @@
 
 pub mod failure;
 pub(crate) mod image;
-mod layers;
+pub(crate) mod layers;
 pub(crate) mod load;
 mod machine;
 pub(crate) mod measurements;
@@ -10,6 +10,7 @@ pub mod page;
 mod parser_run;
 pub(crate) mod part;
 pub(crate) mod printable;
+pub(crate) mod sections;
 pub(crate) mod signature;
 pub(crate) mod size;
 

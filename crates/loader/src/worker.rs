@@ -22,6 +22,7 @@ use std::panic;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ukexec_boot::identify;
 use ukexec_bpf::Rope;
 use ukexec_kexec::fail_on_long_files;
 use ukexec_pe::PeImage;
@@ -29,7 +30,7 @@ use ukexec_sandbox::{attach, confine};
 use ukexec_unfold::PeBytes;
 
 use self::channel::{LogWriter, ParentChannel};
-use self::outcome::{Outcome, check_hopeless};
+use self::outcome::{Facts, check_hopeless};
 use self::sources::Sources;
 use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
@@ -74,7 +75,7 @@ fn run(settings: &Settings) -> ExitCode {
         escape::lie(way, &parent);
         escape::flood(way, &parent);
     }
-    match entered.and_then(|()| serve(&parent)) {
+    match entered.and_then(|()| serve(&parent, settings.verbose > 0)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let ending = Ending {
@@ -100,7 +101,7 @@ fn enter(settings: &Settings, parent: &ParentChannel) -> Result<()> {
 }
 
 /// Answers the parent until it hangs up.
-fn serve(parent: &Arc<ParentChannel>) -> Result<()> {
+fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
     let mut sources = Sources::new(parent);
     let mut policy = TrustPolicy::default();
     while let Some((request, descriptor)) = parent.receive()? {
@@ -112,26 +113,34 @@ fn serve(parent: &Arc<ParentChannel>) -> Result<()> {
             }
             Request::Look {
                 len,
+                inspects,
+                path,
                 name,
                 has_more_parsers,
             } => {
                 let image = sources::rope(descriptor, len);
                 // Its faults are for the unfolding: it need be no PE.
                 let pe = PeImage::parse(&PeBytes(&image)).ok();
-                let hopeless = check_hopeless(pe.as_ref(), &image, &name, has_more_parsers);
-                if hopeless.is_err() {
-                    warn(parent, policy.notes())?;
+                // A sound PE may carry a parser.
+                if pe.is_none() && !has_more_parsers {
+                    let identity = identify(&PeBytes(&image));
+                    if let Err(failure) = check_hopeless(&identity, &name, false) {
+                        warn(parent, policy.notes())?;
+                        let facts = Facts::of_headers(path, &name, &image, None, &identity)?;
+                        return Err(answer::refused(&facts, failure, inspects));
+                    }
                 }
-                hopeless?;
                 parent.send(&look(pe.as_ref(), &image, &policy))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(request) => {
                 let bundle = sources::rope(descriptor, request.bundle_len);
                 let mut notes = Vec::new();
-                if let Err(error) =
-                    answer(&request, &bundle, &policy, &mut sources, parent, &mut notes)
-                {
+                let sources = &mut sources;
+                let answered = answer(
+                    &request, &bundle, &policy, verbose, sources, parent, &mut notes,
+                );
+                if let Err(error) = answered {
                     warn(parent, notes)?;
                     return Err(error);
                 }
@@ -158,13 +167,14 @@ fn answer(
     request: &UnfoldRequest,
     bundle: &Rope,
     policy: &TrustPolicy,
+    verbose: bool,
     sources: &mut Sources,
     parent: &ParentChannel,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    // Sources that the answer names are freed with the outcome, after it is sent.
-    let outcome = Outcome::of(request, bundle, policy, notes, sources)?;
-    let answer = answer::of(&outcome, request, bundle, sources)?;
+    let (facts, parts) = outcome::unfold(request, bundle, policy, notes, sources)?;
+    // Sources that the answer names are freed with the parts, after it is sent.
+    let (answer, _parts) = answer::of(&facts, parts, request, bundle, verbose, sources)?;
     parent.send(&Event::Done(Box::new(answer)))
 }
 

@@ -74,7 +74,7 @@ impl Headers {
         })
     }
 
-    /// Reads the section table and checks that each content is in the file.
+    /// Reads the section table. The content of a section may lie outside the file.
     pub(crate) fn read_sections(&self, file: &Front<'_>) -> Result<Vec<Section>, PeError> {
         let table = file.block("section table", self.table.start, len_of(&self.table))?;
         let (entries, _none) = table.bytes.as_chunks::<SECTION_HEADER_BYTES>();
@@ -250,7 +250,7 @@ fn read_directories(optional: &Block<'_>, size: u16) -> Result<Vec<DataDirectory
 ///
 /// Spec: PE format, "Section Table (Section Headers)".
 fn read_section(entry: &Block<'_>, index: u16) -> Result<Section, PeError> {
-    let section = Section {
+    Ok(Section {
         index,
         name: SectionName::from_bytes(entry.bytes(Field("Name", 0))?),
         virtual_size: entry.u32(VIRTUAL_SIZE)?,
@@ -260,16 +260,5 @@ fn read_section(entry: &Block<'_>, index: u16) -> Result<Section, PeError> {
         pointer_to_relocations: entry.u32(POINTER_TO_RELOCATIONS)?,
         pointer_to_linenumbers: entry.u32(POINTER_TO_LINENUMBERS)?,
         characteristics: entry.u32(CHARACTERISTICS)?,
-    };
-    let content = section.content();
-    if content.end > entry.file_len {
-        return Err(PeError::past_end(
-            &format!("PointerToRawData of section {index} ({})", section.name),
-            POINTER_TO_RAW_DATA.behind(entry.at),
-            "content",
-            &content,
-            entry.file_len,
-        ));
-    }
-    Ok(section)
+    })
 }

@@ -1,9 +1,10 @@
 //! The view of an image: headers that were checked once.
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::headers::{CERTIFICATE_TABLE, DIRECTORY_CERTIFICATES, Headers};
+use crate::headers::{CERTIFICATE_TABLE, DIRECTORY_CERTIFICATES, Headers, POINTER_TO_RAW_DATA};
 use crate::read::{Front, read};
 use crate::{PeError, ReadAt, Section};
 
@@ -56,17 +57,23 @@ impl PeImage {
     /// Reading fails ([`PeError::is_read`]), the image is a 32-bit one
     /// ([`PeError::is_pe32`]), or a field is wrong, which the error names.
     pub fn parse(image: &(impl ReadAt + ?Sized)) -> Result<Self, PeError> {
+        let image = Self::read(image)?;
+        image.check_contents()?;
+        image.check_certificates()?;
+        Ok(image)
+    }
+
+    /// Reads the headers. Contents and certificates may lie outside the file.
+    fn read(image: &(impl ReadAt + ?Sized)) -> Result<Self, PeError> {
         let read = |at, len| read(image, at, len);
         let file = Front::new(image.len(), &read)?;
         let headers = Headers::read(&file)?;
         let sections = headers.read_sections(&file)?;
-        let image = Self {
+        Ok(Self {
             file_len: file.len,
             headers,
             sections,
-        };
-        image.check_certificates()?;
-        Ok(image)
+        })
     }
 
     /// Returns the machine that the image is for.
@@ -169,6 +176,22 @@ impl PeImage {
         holes
     }
 
+    fn check_contents(&self) -> Result<(), PeError> {
+        let is_outside = |section: &&Section| section.content().end > self.file_len;
+        let Some(section) = self.sections.iter().find(is_outside) else {
+            return Ok(());
+        };
+        let (index, name) = (section.index, &section.name);
+        let entry = self.headers.entry_at(section.index());
+        Err(PeError::past_end(
+            &format!("PointerToRawData of section {index} ({name})"),
+            POINTER_TO_RAW_DATA.behind(entry),
+            "content",
+            &section.content(),
+            self.file_len,
+        ))
+    }
+
     fn check_certificates(&self) -> Result<(), PeError> {
         let Some(target) = self.certificates() else {
             return Ok(());
@@ -193,6 +216,48 @@ impl PeImage {
             ));
         }
         Ok(())
+    }
+}
+
+/// The headers of a file that need be no sound PE32+ image, for those who show
+/// them: contents and certificates may lie outside the file.
+#[derive(Clone, Debug)]
+pub struct UncheckedPe(PeImage);
+
+impl UncheckedPe {
+    /// Reads the headers of `image`, as [`PeImage::parse`] does.
+    ///
+    /// # Errors
+    ///
+    /// Reading fails, the image is a 32-bit one, or a field is wrong without which
+    /// there is no section table.
+    pub fn parse(image: &(impl ReadAt + ?Sized)) -> Result<Self, PeError> {
+        PeImage::read(image).map(Self)
+    }
+
+    /// Returns the machine that the image is for.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.0.machine()
+    }
+
+    /// Returns what runs the image.
+    #[must_use]
+    pub fn subsystem(&self) -> Subsystem {
+        self.0.subsystem()
+    }
+
+    /// Returns `ImageBase`, as [`PeImage::image_base`] does.
+    #[must_use]
+    pub fn image_base(&self) -> u64 {
+        self.0.image_base()
+    }
+
+    /// Returns the sections, in the order of the section table. What they name as
+    /// their content need not be in the file.
+    #[must_use]
+    pub fn sections(&self) -> &[Section] {
+        self.0.sections()
     }
 }
 
@@ -291,6 +356,22 @@ mod tests {
         };
         assert_eq!(holes(&behind), [0x200..0x300, 0x500..0x600, 0x700..0x800]);
         assert_eq!(holes(&|image| put(image, TABLE + 16, 0)), [0x200..0x400]);
+    }
+
+    #[test]
+    fn a_cut_file_still_has_sections() {
+        let mut image = Builder::uki().build();
+        let whole = PeImage::parse(&image).unwrap();
+        image.truncate(0x700);
+        PeImage::parse(&image).unwrap_err();
+        let cut = UncheckedPe::parse(&image).unwrap();
+        assert_eq!(cut.sections(), whole.sections());
+        assert_eq!(
+            (cut.machine(), cut.image_base()),
+            (whole.machine(), whole.image_base())
+        );
+        image.truncate(0x150);
+        UncheckedPe::parse(&image).unwrap_err();
     }
 
     #[test]

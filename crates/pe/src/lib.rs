@@ -68,6 +68,6 @@ mod testing;
 pub use byte_ranges::ByteRanges;
 pub use edit::{EditOptions, attach, detach};
 pub use error::PeError;
-pub use image::{Machine, PeImage, Subsystem};
+pub use image::{Machine, PeImage, Subsystem, UncheckedPe};
 pub use read::{PastEnd, ReadAt};
 pub use section::{Section, SectionName};

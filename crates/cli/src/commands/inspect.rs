@@ -23,10 +23,10 @@ fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
     let purpose = Purpose::Inspect {
         hash: args.output.hash,
         measure: args.measure(),
+        sections: args.sections,
     };
     let options = args.unfolding.options();
     let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
-    unfolding.unfolded_or_kernel()?;
     unfolding.agreed()?;
     console::report(&unfolding, form)
 }

@@ -16,7 +16,6 @@ pub(crate) fn run(args: &Unfold, form: Form) -> anyhow::Result<()> {
     };
     let options = args.unfolding.options();
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
-    unfolding.unfolded_or_kernel()?;
     let mut dir = NewDir::create(&args.output, unfolding.readers())?;
     let written = unfolding.write_parts(|name, parts| dir.write(name, parts))?;
     dir.complete()?;

@@ -45,11 +45,11 @@ fn a_run_tells_hand_overs_and_results() {
               returned 0
             program post_parse_pe, hook bpf_post_handle_pefile
               returned 0
-            match      yes: chosen for such images
-            kernel     6 bytes, not a kernel but text; give the image itself
-            initrd     not handed over
-            cmdline    not handed over
-            insns      10773
+              match       yes: chosen for such images
+              boots       6 bytes, not a kernel but text; give the image itself
+              initrd      not handed over
+              cmdline     not handed over
+              insns       10773
             --
         "#]],
     );
@@ -113,8 +113,8 @@ fn a_run_can_be_told_as_a_document() {
                 "log": []
               },
               "kernel": {
-                "size": 6,
-                "not_a_kernel": "not a kernel but text; give the image itself"
+                "not_a_kernel": "not a kernel but text; give the image itself",
+                "size": 6
               },
               "initrd": null,
               "cmdline": null,

@@ -95,7 +95,7 @@ fn status() -> Value {
 /// Returns the section about the document of a golden.
 fn section(golden: &str) -> &str {
     match golden {
-        "failure" | "parser-refused" | "signature-refused" => "failures",
+        "parser-refused" => "failures",
         "parser-check" | "parser-traps" => "parser-check",
         "parser-run" | "status" => golden,
         _ => "inspect-unfold-load",

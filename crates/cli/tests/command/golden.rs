@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::images::{GZIP, SHA256, X86_64, X509, X509_SHA256};
 use crate::images::{certificate, kernel, list, pe, signed, variable, zboot};
 use crate::machine::{Outcome, kinds};
-use crate::{folder, run, streams, workspace};
+use crate::{command, folder, run, streams, workspace};
 
 /// Calls that differ in their options only.
 type Runs<'a> = &'a [&'a str];
@@ -86,6 +86,13 @@ fn materials() -> tempfile::TempDir {
         ("zboot.efi", &zboot(GZIP)),
         ("cut.efi", &zboot(&GZIP[..16])),
         ("nested.efi", &nested),
+        (
+            "addon.efi",
+            &pe(X86_64, &[(".cmdline", b"debug"), (".osrel", OSREL)]),
+        ),
+        ("hostile.efi", &uki(HOSTILE)),
+        ("cut-uki.efi", &uki(&[])[..0x3400]),
+        ("unknown", b"\x01\x02\x03"),
         ("initrd", b"070701 of the caller"),
         ("talks", &of_test(TALKS, &kernel())),
         ("leaks", &of_test(LEAKS, GZIP)),
@@ -222,6 +229,17 @@ const AUTHENTICODE: &[u8] = &[
     0x41, 0x24, 0xe3, 0x4a, 0xa6, 0xb5, 0x93, 0x3b, 0xb0, 0xb3, 0x05, 0xa3, 0xa7, 0x6b, 0x92, 0x49,
 ];
 
+/// Texts that would steer a terminal.
+const HOSTILE: &[(&str, &[u8])] = &[
+    (
+        ".profile",
+        b"ID=\x1b[2J\nTITLE=\"\xe2\x80\xaegpj.exe \xe6\xbc\xa2\xe5\xad\x97\"\n",
+    ),
+    (".cmdline", b"a\tb\r\nukexec: loaded\x07 \xff"),
+    (".osrel", b"PRETTY_NAME=\"Golden\x9b31m\xe2\x80\x8b 1\"\n"),
+    ("\x1b[1m", b"x"),
+];
+
 /// Files of the workspace that are there too.
 const FILES: &[&str] = &[
     "crates/bpf/testdata/objects/parser-19-v4.bpf.o",
@@ -312,6 +330,58 @@ fn inspect_nested() {
             "inspect nested.efi OFF --json --hash",
         ],
     );
+}
+
+/// Documents and texts of sections, and of profiles.
+#[test]
+fn inspect_sections() {
+    check(
+        "inspect-sections",
+        &[
+            "inspect profiles.efi OFF --sections",
+            "inspect cut-uki.efi OFF --sections",
+            "inspect profiles.efi OFF --sections --hash --json",
+        ],
+    );
+}
+
+/// One page on screens of three widths: no line passes them but command lines and
+/// digests, which programs look for.
+#[test]
+fn inspect_widths() {
+    let dir = materials();
+    for width in [60, 100, 200] {
+        let mut session = String::new();
+        for image in [
+            "uki.efi --hash",
+            "nested.efi --sections",
+            "profiles.efi --profile=rescue",
+            "hostile.efi --sections",
+            "cut.efi",
+            "cut-uki.efi",
+            "addon.efi",
+            "unknown",
+            "vmlinuz",
+        ] {
+            let call = format!("inspect {image}");
+            let args = format!("{call} {OFF}");
+            let args: Vec<&str> = args.split_whitespace().collect();
+            let mut command = command(dir.path(), &args);
+            let output = command.env("COLUMNS", width.to_string()).output();
+            let [stdout, _] = streams(&output.expect("ukexec runs"));
+            let is_whole = |line: &&str| {
+                let line = line.trim_start();
+                let whole = ["cmdline", "profiles", "sha256", "|", "1 "];
+                whole.iter().any(|begin| line.starts_with(begin))
+            };
+            let mut lines = stdout.lines().filter(|line| !is_whole(line));
+            let wide = lines.find(|line| line.chars().count() > width);
+            assert_eq!(wide, None, "{width} columns");
+            assert!(!stdout.contains(['\u{1b}', '\u{202e}', '\u{200b}', '\t', '\r', '\u{9b}']));
+            write!(session, "$ ukexec {call}\n{stdout}\n").expect("a text has room");
+        }
+        golden(&format!("inspect-{width}.txt")).assert_eq(&session);
+    }
 }
 
 #[test]

@@ -56,27 +56,23 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
     check(
         &cut_certificates(),
         expect![[r#"
-        image  2.0 KiB
-          no sound PE32+ file: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off?
-
-        kernel     2.0 KiB, x86_64 bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
-        initrd     none
-        cmdline    none
-        signature  image: not looked at
-        --
-        ukexec: warning: its PE headers are damaged, so that no signature fits: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off? (kexec_file_load would not notice)
-    "#]],
+            image         kernel (bzImage), x86_64, 2.0 KiB
+              boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
+              initrd      none
+              cmdline     none
+              signature   image: not looked at
+            --
+            ukexec: warning: its PE headers are damaged, so that no signature fits: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off? (kexec_file_load would not notice)
+        "#]],
     );
     check(
         &with_pe(bzimage(0x20f, 0), 0x10b),
         expect![[r#"
-            image  2.0 KiB
-              no sound PE32+ file: Magic at file offset 0x58: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported
-
-            kernel     2.0 KiB, x86 bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
-            initrd     none
-            cmdline    none
-            signature  image: not looked at
+            image         kernel (bzImage), x86, 2.0 KiB
+              boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
+              initrd      none
+              cmdline     none
+              signature   image: not looked at
             --
             ukexec: warning: a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)
         "#]],
@@ -108,15 +104,14 @@ fn an_old_kernel_does_not_say_its_machine() {
     check(
         &bzimage(0x20b, 0x3f),
         expect![[r#"
-        image  2.0 KiB
-
-        kernel     2.0 KiB, bzImage, Linux 6.6.6 (jürgen@höst)\u{1b}[31m
-        initrd     none
-        cmdline    none
-        signature  image: not looked at
-        --
-        ukexec: warning: boot protocol 2.11, and 2.12 (Linux 3.8) is needed: give a newer kernel (kexec_file_load would answer ENOEXEC)
-    "#]],
+            image         kernel (bzImage), 2.0 KiB
+              boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
+              initrd      none
+              cmdline     none
+              signature   image: not looked at
+            --
+            ukexec: warning: boot protocol 2.11, and 2.12 (Linux 3.8) is needed: give a newer kernel (kexec_file_load would answer ENOEXEC)
+        "#]],
     );
 }
 
@@ -140,7 +135,7 @@ fn what_is_no_image_is_refused_before_it_is_copied() {
         String::from_utf8(output.stderr).unwrap()
     });
     expect![[r#"
-        ukexec: image: not a kernel but an MS-DOS program (MZ, and no PE header); give a Linux kernel for a 64-bit machine
+        ukexec: image: not a kernel but an MS-DOS program (MZ without a PE header); give a Linux kernel for a 64-bit machine
         ukexec: image: not a kernel, and no well-formed PE file either: PointerToRawData of section 0 () at file offset 0x10c: expected content inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0xc0000000; is the file cut off?
         ukexec: image: not a kernel: e_type of the ELF header: expected ET_EXEC (2) or ET_DYN (3), found 0x0
         ukexec: image: not a kernel but text; give the image itself
@@ -169,8 +164,12 @@ fn a_stream_that_is_no_image_is_refused_as_a_file_is() {
             &[&args[..], &["-"]].concat(),
             pipe(text.to_vec()),
         );
-        assert_eq!(stream, file);
-        let document: Value = serde_json::from_slice(&stream.stdout).unwrap();
+        assert_eq!((stream.status, stream.stderr), (file.status, file.stderr));
+        let read = |stdout: &[u8]| -> Value { serde_json::from_slice(stdout).unwrap() };
+        let mut document = read(&stream.stdout);
+        assert_eq!(document["image"]["path"], "-");
+        document["image"]["path"] = "standard input".into();
+        assert_eq!(document, read(&file.stdout));
         let error = &document["error"];
         let message = "standard input: not a kernel but text; give the image itself";
         assert_eq!(error["message"], message);

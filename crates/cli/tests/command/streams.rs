@@ -18,9 +18,9 @@ fn what_is_no_image_is_named_for_what_it_is() {
         &["unfold", "notes.txt", "-o", "parts"],
         1,
         expect![[r#"
-        --
-        ukexec: notes.txt: not a kernel but text; give the image itself
-    "#]],
+            --
+            ukexec: notes.txt: not a kernel but text; give the image itself
+        "#]],
     );
     assert_eq!(
         fs::read_dir(dir.path()).expect("the folder").count(),
@@ -50,7 +50,35 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
                   "insn": null,
                   "offset": 60
                 }
-              }
+              },
+              "image": {
+                "path": "broken.efi",
+                "size": 14,
+                "kind": "damaged kernel or program",
+                "arch": null,
+                "os": null,
+                "uname": null
+              },
+              "kernel": null,
+              "initrd": null,
+              "cmdline": null,
+              "profiles": [],
+              "stub": null,
+              "signatures": [],
+              "warnings": [],
+              "layers": [
+                {
+                  "path": "broken.efi",
+                  "size": 14,
+                  "kind": "damaged kernel or program",
+                  "arch": null,
+                  "pe": null,
+                  "pe_fault": null,
+                  "parser": null,
+                  "asked": []
+                }
+              ],
+              "stages": []
             }
             --
             ukexec: broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
@@ -117,7 +145,8 @@ fn a_failure_of_one_image_does_not_stop_the_others() {
     let (_, [alone, _]) = inspect(&["vmlinuz"]);
     let (code, [stdout, stderr]) = inspect(&["text", "vmlinuz", "none", "vmlinuz"]);
     assert_eq!(code, Some(1));
-    assert_eq!(stdout, format!("{alone}\n{alone}"));
+    let text = "text          text, 10 bytes\n";
+    assert_eq!(stdout, format!("{text}\n{alone}\n{alone}"));
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
     let (code, [stdout, _]) = inspect(&["vmlinuz", "vmlinuz"]);
     assert_eq!((code, stdout), (Some(0), format!("{alone}\n{alone}")));

@@ -24,8 +24,8 @@ const PRINTED: u64 = 256;
 const LOG_BASE: u64 = 64 << 10;
 const REPORT_BASE: u64 = 640 << 10;
 
-/// Sections that a report has room for.
-const SECTIONS_MAX: usize = 5000;
+/// Sections, and bytes that no section covers, that a report has room for.
+pub(crate) const SECTIONS_MAX: usize = 1000;
 
 /// Bytes of all warnings.
 pub(crate) const WARNINGS_MAX: usize = 32 << 10;
@@ -102,16 +102,12 @@ pub(crate) fn shorten_logs<'a>(logs: impl Iterator<Item = &'a mut Vec<String>>, 
     }
 }
 
-/// Shortens lists of sections, layer by layer, to what a report has room for,
-/// and returns how many are left out.
-pub(crate) fn shorten_lists<'a, T: 'a>(lists: impl Iterator<Item = &'a mut Vec<T>>) -> usize {
-    let mut room = SECTIONS_MAX;
-    let mut left_out = 0;
-    for list in lists {
-        left_out += list.len().saturating_sub(room);
-        list.truncate(room);
-        room -= list.len();
-    }
+/// Shortens a list to the `room` that a report has for it and others, and returns
+/// how many elements are left out.
+pub(crate) fn shorten<T>(list: &mut Vec<T>, room: &mut usize) -> usize {
+    let left_out = list.len().saturating_sub(*room);
+    list.truncate(*room);
+    *room -= list.len();
     left_out
 }
 
@@ -226,11 +222,12 @@ mod tests {
 
     #[test]
     fn sections_that_do_not_fit_a_report_are_counted() {
-        let mut lists = [vec![0; 3], vec![0; 65_535], vec![0; 2]];
-        assert_eq!(shorten_lists(lists.iter_mut()), 65_535 + 5 - SECTIONS_MAX);
+        let (mut room, mut lists) = (SECTIONS_MAX, [vec![0; 3], vec![0; 65_535], vec![0; 2]]);
+        let left_out = lists.iter_mut().map(|list| shorten(list, &mut room));
+        assert_eq!(left_out.sum::<usize>(), 65_535 + 5 - SECTIONS_MAX);
         let lens = lists.map(|list| list.len());
         assert_eq!(lens, [3, SECTIONS_MAX - 3, 0]);
-        assert_eq!(shorten_lists([vec![0; 96]].iter_mut()), 0);
+        assert_eq!(shorten(&mut vec![0; 96], &mut { SECTIONS_MAX }), 0);
     }
 
     #[test]
@@ -239,8 +236,11 @@ mod tests {
             let (page, document) = (Page::of_lines(text), document.clone());
             check_report(&Findings { page, document }, 1000).is_err()
         };
-        let section =
-            json!({ "name": "\\xff\\xff\\xff\\xff", "offset": 1_234_567_890, "size": 123_456 });
+        let section = json!({
+            "name": "\\xff".repeat(8), "offset": u32::MAX, "size": u32::MAX, "address": u32::MAX,
+            "virtual_size": u32::MAX, "permissions": "rwx", "characteristics": u32::MAX,
+            "sha256": "0".repeat(64),
+        });
         let sections =
             |count| json!({ "layers": [{ "pe": { "sections": vec![section.clone(); count] }}]});
         assert!(!refused("", &sections(SECTIONS_MAX)));

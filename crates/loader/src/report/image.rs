@@ -1,94 +1,193 @@
-//! The report of an image that was taken apart.
-
-use std::fmt;
+//! The report of an image that was taken apart, as far as that went.
 
 use serde::Serialize;
-use ukexec_stub::ExtraFile;
-use ukexec_unfold::{Layer, StageReport};
+use ukexec_stub::{ExtraFile, Profile};
+use ukexec_unfold::StageReport;
 
-use super::layers::{layer, line, stage};
+use super::layers::{self, LayerReport};
 use super::measurements::MeasureReport;
-use super::page::Page;
-use super::part::{self, Cmdline, KernelPart, Part};
+use super::page::{Page, Text};
+use super::part::{Cmdline, InitrdPart, KernelPart, initrd_rows};
 use super::signature::SignatureReport;
 use super::size::Size;
 
 /// The report of `inspect`, `unfold` and `load`, with the fields of `docs/json.md`.
-#[derive(Debug, Serialize)]
+/// Of an image that was not taken apart, it has what is known.
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct ImageReport {
     pub(crate) schema: u32,
     pub(crate) image: ImageFile,
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) stages: Vec<StageReport>,
-    pub(crate) kernel: KernelPart,
-    pub(crate) initrd: Option<Part>,
+    pub(crate) kernel: Option<KernelPart>,
+    pub(crate) initrd: Option<InitrdPart>,
     pub(crate) cmdline: Option<Cmdline>,
+    pub(crate) profiles: Vec<Profile>,
+    /// The program in front of the image.
+    pub(crate) stub: Option<Program>,
     pub(crate) signatures: Vec<SignatureReport>,
     pub(crate) warnings: Vec<String>,
-    /// For `inspect`, which alone shows people the layers.
-    #[serde(flatten)]
-    pub(crate) inspection: Option<Inspection>,
-    /// For `load`.
+    pub(crate) layers: Vec<LayerReport>,
+    pub(crate) stages: Vec<StageReport>,
+    /// Files that a load puts behind the initrd; not for `unfold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) extra: Option<Vec<ExtraFile>>,
     /// For `inspect --measure`.
     #[serde(flatten)]
     pub(crate) measured: Option<MeasureReport>,
+    #[serde(skip)]
+    pub(crate) scope: Scope,
 }
 
-/// The image as the caller named it.
-#[derive(Debug, Serialize)]
+/// The image as the caller named it, and its own words about it.
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct ImageFile {
     pub(crate) path: String,
     pub(crate) size: u64,
+    pub(crate) kind: Option<String>,
+    pub(crate) arch: Option<String>,
+    /// The operating system, from `.osrel`.
+    pub(crate) os: Option<String>,
+    /// The kernel's release, from `.uname`.
+    pub(crate) uname: Option<String>,
 }
 
-/// The part of a report that only `inspect` has.
+/// A program and its version.
 #[derive(Debug, Serialize)]
-pub(crate) struct Inspection {
-    /// The operating system that the image names.
-    pub(crate) os: Option<String>,
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+/// How much of a report people see.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scope {
+    /// Layers and the map of the file.
+    pub(crate) layers: bool,
+    /// Every section.
+    pub(crate) sections: bool,
+    /// Stages.
+    pub(crate) stages: bool,
 }
 
 impl ImageReport {
     /// Returns the report for people.
     pub(crate) fn page(&self) -> Page {
-        let mut page = Page::of_lines(&self.to_string());
+        let mut page = Page::default();
+        self.title(&mut page);
+        self.parts(&mut page);
+        profiles(&self.profiles, &mut page);
+        for signature in &self.signatures {
+            signature.rows(&mut page);
+        }
+        if self.scope.layers {
+            self.layers(&mut page);
+        }
+        if self.scope.stages {
+            self.stages.iter().for_each(|it| stage(it, &mut page));
+        }
         if let Some(measured) = &self.measured {
             measured.rows(&mut page);
         }
         page
     }
+
+    fn title(&self, page: &mut Page) {
+        let (Some(layer), image) = (self.layers.first(), &self.image) else {
+            return page.title(self.image.path.as_str(), Size(self.image.size).to_string());
+        };
+        let mut facts = layer.facts();
+        let stub = self.stub.as_ref();
+        let stub = stub.map(|Program { name, version }| format!("{name} {version}"));
+        for fact in stub.into_iter().chain(image.os.clone()) {
+            // A boot loader is called so already.
+            if !facts.iter().any(|known| known.contains(&fact)) {
+                facts.push(fact);
+            }
+        }
+        page.title(layer.path.as_str(), facts.join(", "));
+    }
+
+    /// Adds kernel, initrd and command line, if there is a kernel.
+    fn parts(&self, page: &mut Page) {
+        let Some(kernel) = &self.kernel else {
+            return;
+        };
+        kernel.rows(self.image.arch.as_deref(), page);
+        let extra = self.extra.iter().flatten().map(|file| file.path);
+        initrd_rows(self.initrd.as_ref(), extra, page);
+        match &self.cmdline {
+            Some(cmdline) => cmdline.rows(page),
+            None => page.row("cmdline", "none"),
+        }
+    }
+
+    fn layers(&self, page: &mut Page) {
+        layers::rows(&self.layers, page);
+        let outermost = self.layers.first().and_then(|layer| layer.pe.as_ref());
+        if let Some(pe) = outermost {
+            pe.map(self.image.size, page);
+        }
+        if self.scope.sections {
+            for layer in &self.layers {
+                if let Some(pe) = &layer.pe {
+                    pe.rows(&layer.path, layer.size, page);
+                }
+            }
+        } else if let Some(pe) = outermost {
+            pe.folded_rows(self.image.size, page);
+        }
+    }
 }
 
-impl fmt::Display for ImageReport {
-    /// Writes the report for people.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut report = String::new();
-        if self.inspection.is_some() {
-            self.layers
-                .iter()
-                .for_each(|it| report.push_str(&layer(it)));
-            report.push('\n');
+/// Adds the profiles: in one line, or where command lines differ, in one each.
+fn profiles(profiles: &[Profile], page: &mut Page) {
+    let texts = profiles.iter().map(|profile| {
+        let mut text = profile.number.to_string();
+        if let Some(id) = &profile.id {
+            text.push_str(&format!(" {id}"));
         }
-        self.stages
-            .iter()
-            .for_each(|it| report.push_str(&stage(it)));
-        if let Some(Inspection { os: Some(os) }) = &self.inspection {
-            line(&mut report, format_args!("os         {os}"));
+        if let Some(title) = &profile.title {
+            text.push_str(&format!(" \"{title}\""));
         }
-        let (initrd, cmdline) = (self.initrd.as_ref(), self.cmdline.as_ref());
-        part::lines(&self.kernel, initrd, cmdline, &mut report);
-        for signature in &self.signatures {
-            signature.lines(&mut report);
+        match profile.cmdline.as_deref() {
+            Some("") => text.push_str(", no command line"),
+            Some(line) => text.push_str(&format!(", command line: {line}")),
+            None => {}
         }
-        for file in self.extra.iter().flatten() {
-            let (path, section, size) = (file.path, file.section, Size(file.size.into()));
-            line(
-                &mut report,
-                format_args!("extra      {path} ({section}), {size}"),
-            );
+        text
+    });
+    let texts: Vec<String> = texts.collect();
+    if profiles.iter().all(|profile| profile.cmdline.is_none()) {
+        if !texts.is_empty() {
+            page.row("profiles", texts.join("  "));
         }
-        f.write_str(&report)
+        return;
+    }
+    let labels = ["profiles"].into_iter().chain(std::iter::repeat(""));
+    for (label, text) in labels.zip(texts) {
+        page.whole(label, text);
+    }
+}
+
+/// Adds a stage, and the lines that its parser printed.
+fn stage(stage: &StageReport, page: &mut Page) {
+    let StageReport {
+        layer,
+        parser,
+        abi,
+        insns,
+        ..
+    } = stage;
+    let handed_over = stage.handed_over.iter();
+    let handed_over = handed_over.map(|it| format!("{} {}", it.resource, Size(it.size)));
+    let profile = stage.profile.map(|number| format!("profile {number}"));
+    let found: Vec<String> = handed_over.chain(profile).collect();
+    let found = found.join(", ");
+    page.row(
+        format!("stage {}", stage.number),
+        format!("{layer}: {parser} ({abi}), {insns} instructions: {found}"),
+    );
+    // Parsers lay tables out with tabs.
+    for line in &stage.log {
+        page.row("", Text::from(format!("| {}", line.replace('\t', "    "))));
     }
 }

@@ -1,90 +1,141 @@
-//! Layers and stages for people. For machines they are what
-//! [`ukexec_unfold::Report`] makes of them.
+//! Layers: each image that was met, from the outermost to the kernel.
 
-use std::fmt::{self, Write as _};
+use std::io;
 
-use ukexec_boot::machine_name;
-use ukexec_pe::{Machine, Subsystem};
-use ukexec_unfold::{Layer, PeSummary, StageReport};
+use serde::Serialize;
+use ukexec_boot::{BootError, Kernel, machine_name};
+use ukexec_bpf::Rope;
+use ukexec_pe::{PeImage, UncheckedPe};
+use ukexec_unfold::{AskedReport, Layer, ParserInfo, ParserOrigin, PeBytes};
 
-use super::printable::one_line;
+use super::page::{COLUMN, Labelled, Page, Style, Text};
+use super::sections::{Details, PeReport};
 use super::size::Size;
 
-/// Returns a layer, its sections and its parser.
-pub(super) fn layer(layer: &Layer) -> String {
-    let mut text = String::new();
-    let pe = layer.pe.as_ref().map(|pe| format!(", {}", pe_line(pe)));
-    // An image that is no PE has no words about one.
-    let (path, size, pe) = (&layer.path, Size(layer.size), pe.unwrap_or_default());
-    line(&mut text, format_args!("{path}  {size}{pe}"));
-    for section in layer.pe.iter().flat_map(|pe| &pe.sections) {
-        let (name, at) = (&section.name, section.content.start);
-        let size = section.content.end - at;
-        line(
-            &mut text,
-            format_args!("  {name:<10} {size:>12} bytes at {at:#x}"),
-        );
-    }
-    if let Some(fault) = &layer.pe_fault {
-        let _infallible = writeln!(text, "  no sound PE32+ file: {fault}");
-    }
-    if let Some(parser) = &layer.parser {
-        line(&mut text, format_args!("  parser     {parser}"));
-    }
-    text
+/// An image that was met.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LayerReport {
+    /// Where it lies, such as `debian.efi > .linux`.
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    /// In words.
+    pub(crate) kind: String,
+    pub(crate) arch: Option<String>,
+    /// Its headers, if it is a PE; those of one with a fault as far as they can be
+    /// read.
+    pub(crate) pe: Option<PeReport>,
+    /// The fault in its headers, if it begins with `MZ` and is no sound PE.
+    pe_fault: Option<String>,
+    /// The parser that takes it apart; `None` for the kernel.
+    parser: Option<ParserInfo>,
+    pub(crate) asked: Vec<AskedReport>,
 }
 
-/// Adds one line to a report, for any names in it.
-pub(super) fn line(report: &mut String, text: fmt::Arguments<'_>) {
-    report.push_str(&one_line(&text.to_string()));
-    report.push('\n');
-}
-
-fn pe_line(pe: &PeSummary) -> String {
-    let machine = match machine_name(Machine(pe.machine)) {
-        Some(name) => name.to_owned(),
-        None => format!("machine {:#06x}", pe.machine),
-    };
-    let subsystem = match Subsystem(pe.subsystem) {
-        Subsystem::EFI_APPLICATION => "EFI application".to_owned(),
-        Subsystem::EFI_BOOT_SERVICE_DRIVER => "EFI boot service driver".to_owned(),
-        Subsystem::EFI_RUNTIME_DRIVER => "EFI runtime driver".to_owned(),
-        Subsystem::WINDOWS_GUI | Subsystem::WINDOWS_CUI => "Windows program".to_owned(),
-        Subsystem(other) => format!("subsystem {other}"),
-    };
-    let signed = if pe.certificates.is_some() {
-        "signed"
-    } else {
-        "not signed"
-    };
-    format!("{machine} {subsystem}, {signed}")
-}
-
-/// Returns the lines about a stage, and those that its parser printed.
-pub(super) fn stage(stage: &StageReport) -> String {
-    let resources = stage
-        .handed_over
-        .iter()
-        .map(|hand_over| format!("{} {}", hand_over.resource, Size(hand_over.size)));
-    let profile = stage.profile.map(|number| format!("profile {number}"));
-    let resources: Vec<String> = resources.chain(profile).collect();
-    let mut text = String::new();
-    line(
-        &mut text,
-        format_args!(
-            "stage {}  {}: {} ({}), {} instructions: {}",
-            stage.number,
-            stage.layer,
-            stage.parser,
-            stage.abi,
-            stage.insns,
-            resources.join(", ")
-        ),
-    );
-    // Parsers lay tables out with tabs, which do no harm.
-    for printed in &stage.log {
-        let printed = printed.split('\t').map(one_line).collect::<Vec<_>>();
-        let _infallible = writeln!(text, "  | {}", printed.join("\t"));
+impl LayerReport {
+    /// Reports `image`, which has the headers `pe` and is what `identity` says.
+    pub(crate) fn new(
+        path: &str,
+        image: &Rope,
+        pe: Option<&PeImage>,
+        identity: &Result<Kernel, BootError>,
+        details: Details,
+    ) -> io::Result<Self> {
+        let damaged = match pe {
+            Some(_) => None,
+            None => UncheckedPe::parse(&PeBytes(image)).ok(),
+        };
+        let machine = pe.map(PeImage::machine);
+        let machine = machine.or(damaged.as_ref().map(UncheckedPe::machine));
+        let fault = damaged.as_ref().map(|_| PeImage::parse(&PeBytes(image)));
+        let pe = match pe {
+            Some(pe) => Some(PeReport::new(pe, image, details)?),
+            None => damaged.as_ref().map(PeReport::of_damaged),
+        };
+        let arch = match identity {
+            Ok(kernel) => kernel.arch.map(|arch| arch.to_string()),
+            Err(_) => machine.and_then(machine_name).map(str::to_owned),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            size: image.len(),
+            kind: kind(identity),
+            arch,
+            pe,
+            pe_fault: fault
+                .and_then(|parsed| parsed.err())
+                .map(|it| it.to_string()),
+            parser: None,
+            asked: Vec::new(),
+        })
     }
-    text
+
+    /// Adds what the unfolding says of the layer.
+    pub(crate) fn add(&mut self, layer: Layer) {
+        self.pe_fault = layer.pe_fault.or(self.pe_fault.take());
+        self.parser = layer.parser;
+        self.asked = layer.asked;
+    }
+
+    /// Returns kind, architecture and size.
+    pub(crate) fn facts(&self) -> Vec<String> {
+        let kind = [self.kind.clone()].into_iter();
+        let size = Size(self.size).to_string();
+        kind.chain(self.arch.clone()).chain([size]).collect()
+    }
+
+    /// Returns what is unusual about it: headers with a fault, and a parser that did
+    /// not come with ukexec.
+    fn oddities(&self) -> Vec<String> {
+        let is_foreign = |parser: &&ParserInfo| parser.origin != ParserOrigin::BuiltIn;
+        let parser = self.parser.as_ref().filter(is_foreign);
+        let parser = parser.map(|parser| format!("unfolded by {parser}"));
+        // A warning is about that of the kernel.
+        let fault = self.pe_fault.as_ref().filter(|_| self.parser.is_some());
+        let fault = fault.map(|fault| format!("no sound PE32+ file: {fault}"));
+        parser.into_iter().chain(fault).collect()
+    }
+}
+
+/// Returns the kind of an image in words.
+fn kind(identity: &Result<Kernel, BootError>) -> String {
+    match identity {
+        Ok(kernel) => format!("kernel ({})", kernel.format),
+        Err(error) => match error.look_alike() {
+            Some(look_alike) => look_alike.kind().to_owned(),
+            None if error.is_read() => "unreadable".to_owned(),
+            None => "damaged kernel or program".to_owned(),
+        },
+    }
+}
+
+/// Adds the layers as a tree, where there is more to it than an image and its
+/// kernel.
+pub(crate) fn rows(layers: &[LayerReport], page: &mut Page) {
+    if layers.len() <= 2 && layers.iter().all(|layer| layer.oddities().is_empty()) {
+        return;
+    }
+    let mut around = "";
+    for (depth, layer) in layers.iter().enumerate() {
+        let inner = layer.path.strip_prefix(around);
+        let name = inner.and_then(|it| it.strip_prefix(" > "));
+        let facts = layer.facts().join(", ");
+        let mut text = Text::styled(Style::Strong, name.unwrap_or(&layer.path))
+            .and(Style::Plain, format!("  {facts}"));
+        for oddity in layer.oddities() {
+            text = text.and(Style::Plain, ", ").and(Style::Warn, oddity);
+        }
+        let column = COLUMN + 2 * depth;
+        let (indent, label) = match depth {
+            0 => (2, Text::from("layers")),
+            _ => (column, Text::default()),
+        };
+        page.line(Labelled {
+            indent,
+            label,
+            column,
+            text,
+            whole: false,
+        });
+        around = &layer.path;
+    }
 }

@@ -1,14 +1,14 @@
 //! The report of one stage that was run by itself.
 
-use std::{fmt, io};
+use std::io;
 
 use serde::Serialize;
 use ukexec_boot::identify;
 use ukexec_unfold::{PeBytes, Stage, StageReport};
 
 use super::SCHEMA;
-use super::part::{Cmdline, KernelIdentity, KernelPart, Part};
-use super::size::Size;
+use super::page::Page;
+use super::part::{Cmdline, InitrdPart, KernelPart, initrd_rows};
 
 /// The report of `ukexec parser run`, with the fields of `docs/json.md`.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub struct ParserRunReport {
     matches: Option<bool>,
     stage: StageReport,
     kernel: KernelPart,
-    initrd: Option<Part>,
+    initrd: Option<InitrdPart>,
     cmdline: Option<Cmdline>,
     warnings: Vec<String>,
 }
@@ -29,18 +29,16 @@ impl ParserRunReport {
     ///
     /// # Errors
     ///
-    /// None today: no digest is taken, so that no byte is read.
+    /// A part cannot be read.
     pub fn new(stage: &Stage) -> io::Result<Self> {
-        let part = |rope| Part::new(rope, false);
+        let initrd = |rope| InitrdPart::new(rope, false);
+        let identity = identify(&PeBytes(&stage.kernel));
         Ok(Self {
             schema: SCHEMA,
             matches: stage.matches,
             stage: stage.report.clone(),
-            kernel: KernelPart {
-                part: part(&stage.kernel)?,
-                identity: KernelIdentity::new(&identify(&PeBytes(&stage.kernel))),
-            },
-            initrd: stage.initrd.as_ref().map(part).transpose()?,
+            kernel: KernelPart::new(&stage.kernel, &identity, false)?,
+            initrd: stage.initrd.as_ref().map(initrd).transpose()?,
             cmdline: match &stage.cmdline {
                 Some(line) => Some(Cmdline::new(line, false)?),
                 None => None,
@@ -54,27 +52,27 @@ impl ParserRunReport {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
-}
 
-impl fmt::Display for ParserRunReport {
-    /// Writes the result of the stage.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns the report for people.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        let mut page = Page::default();
         match self.matches {
-            None => Ok(()),
-            Some(true) => writeln!(f, "match      yes: chosen for such images"),
-            Some(false) => writeln!(f, "match      no: not chosen for such images"),
-        }?;
-        let KernelPart { part, identity } = &self.kernel;
-        writeln!(f, "kernel     {}, {identity}", Size(part.size))?;
+            None => {}
+            Some(true) => page.row("match", "yes: chosen for such images"),
+            Some(false) => page.row("match", "no: not chosen for such images"),
+        }
+        self.kernel.rows(None, &mut page);
         match &self.initrd {
-            Some(Part { size: 0, .. }) => writeln!(f, "initrd     none from here on"),
-            Some(part) => writeln!(f, "initrd     {}", Size(part.size)),
-            None => writeln!(f, "initrd     not handed over"),
-        }?;
+            Some(initrd) if initrd.part.size == 0 => page.row("initrd", "none from here on"),
+            Some(initrd) => initrd_rows(Some(initrd), [].into_iter(), &mut page),
+            None => page.row("initrd", "not handed over"),
+        }
         match &self.cmdline {
-            Some(cmdline) => writeln!(f, "cmdline    {cmdline}"),
-            None => writeln!(f, "cmdline    not handed over"),
-        }?;
-        writeln!(f, "insns      {}", self.stage.insns)
+            Some(cmdline) => cmdline.rows(&mut page),
+            None => page.row("cmdline", "not handed over"),
+        }
+        page.row("insns", self.stage.insns.to_string());
+        page
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use ukexec_signature::{Digests, Verdict};
 
-use super::layers::line;
+use super::page::Page;
 
 /// The findings about a layer's signature.
 #[derive(Clone, Debug, Serialize)]
@@ -44,9 +44,9 @@ impl SignatureReport {
         }
     }
 
-    /// Adds this in words to `report`, with its grounds: the digests, and who
-    /// vouches for whom.
-    pub(super) fn lines(&self, report: &mut String) {
+    /// Adds this in words to `page`, with its grounds: the digests, and who vouches
+    /// for whom.
+    pub(super) fn rows(&self, page: &mut Page) {
         let Self {
             layer,
             verdict,
@@ -61,17 +61,16 @@ impl SignatureReport {
             (Some(verdict), None) => verdict.clone(),
             (Some(verdict), Some(outer)) => format!("covered by {outer}; {verdict}"),
         };
-        line(report, format_args!("signature  {layer}: {found}"));
+        page.row("signature", format!("{layer}: {found}"));
         if self.digests != Digests::default() {
-            line(report, format_args!("           {}", self.digests));
+            page.whole("", self.digests.to_string());
         }
         if let Some(good) = self.signature.as_ref().and_then(Verdict::good)
             && good.chain.len() > 1
         {
             let chain = good.chain.iter().map(|one| one.subject.as_str());
             let chain: Vec<&str> = chain.collect();
-            let chain = chain.join(", issued by ");
-            line(report, format_args!("           chain {chain}"));
+            page.row("", format!("chain {}", chain.join(", issued by ")));
         }
     }
 }

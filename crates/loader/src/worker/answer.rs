@@ -1,124 +1,194 @@
 //! From an unfolded image to the worker's answer.
 
 use std::error::Error;
+use std::mem;
 
 use ukexec_boot::{Arch, Kernel, Platform};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
 use ukexec_signature::Algorithm;
-use ukexec_stub::{ArchivePart, ExtraFile, Measurements, ObservedPcrs, Uki, extra_archives};
+use ukexec_stub::{
+    ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, extra_archives,
+};
 use ukexec_unfold::{PeBytes, selector_of};
 
-use super::outcome::{Outcome, no_kernel};
+use super::outcome::{Facts, Parts, no_kernel};
 use super::sources::Sources;
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
 use crate::protocol::{Answer, Identity, Objection, ObservedFiles, UnfoldRequest, bounds};
 use crate::report::failure::sentence;
-use crate::report::image::{ImageFile, ImageReport, Inspection};
+use crate::report::image::{ImageFile, ImageReport, Program, Scope};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
-use crate::report::part::{Cmdline, KernelIdentity, KernelPart, Part};
-use crate::report::{Findings, SCHEMA};
+use crate::report::part::{Cmdline, InitrdPart, KernelPart};
+use crate::report::{Findings, Page, SCHEMA};
 
-/// Returns the answer to `request`.
+/// Returns the answer to `request`, about an image with these `facts` and `parts`,
+/// and the parts that it names. A failure has the report of what is known.
 pub(crate) fn of(
-    outcome: &Outcome,
+    facts: &Facts,
+    parts: Result<Parts>,
     request: &UnfoldRequest,
     bundle: &Rope,
+    verbose: bool,
     sources: &mut Sources,
-) -> Result<Answer> {
-    let (report, initrd) = report(outcome, request, bundle)?;
+) -> Result<(Answer, Parts)> {
+    let mut report = known(facts);
+    report.scope = Scope {
+        layers: request.purpose.is_inspection(),
+        sections: request.purpose.details().texts,
+        stages: verbose,
+    };
+    let added = parts.and_then(|parts| {
+        Ok((
+            add_parts(&mut report, facts, &parts, request, bundle)?,
+            parts,
+        ))
+    });
+    report.warnings = bounds::fitting(mem::take(&mut report.warnings));
+    let (unfolded, warnings) = (!report.stages.is_empty(), report.warnings.clone());
+    let (inspects, log_lines) = (report.scope.layers, request.budget.meter.log_lines);
     let measured = report.measured.as_ref();
     let comparison = measured.and_then(|it| it.comparison.as_ref());
     let disagreement = comparison.and_then(|it| it.disagreement(&request.name));
-    let unfolded = !report.stages.is_empty();
-    let (page, warnings) = (report.page(), report.warnings.clone());
-    let document =
-        serde_json::to_value(report).context(|| "the report cannot be put into words")?;
-    let report = Findings { page, document };
-    bounds::check_report(&report, request.budget.meter.log_lines)
-        .context(|| "the image makes a report that is too long to print")?;
-    Ok(Answer {
-        report,
+    let (initrd, parts) = match added {
+        Ok(added) => added,
+        Err(error) => return Err(error.with_report(of_failure(report, inspects, log_lines))),
+    };
+    let answer = Answer {
+        report: printed(report, log_lines)?,
         warnings,
         unfolded,
         disagreement,
-        identity: identity(outcome, request.purpose.platform()),
-        kernel: sources.spans(&outcome.unfolded.kernel)?,
+        identity: identity(facts, &parts, request.purpose.platform()),
+        kernel: sources.spans(&parts.kernel)?,
         initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
-        cmdline: outcome.unfolded.cmdline.clone(),
-    })
+        cmdline: parts.cmdline.clone(),
+    };
+    Ok((answer, parts))
 }
 
-/// Returns the report, and the initrd that the kernel gets.
-fn report(
-    outcome: &Outcome,
-    request: &UnfoldRequest,
-    bundle: &Rope,
-) -> Result<(ImageReport, Option<Rope>)> {
-    let mut warnings = outcome.warnings();
-    let hash = request.purpose.hashes();
-    let part = |rope| Part::new(rope, hash);
-    let kernel = KernelPart {
-        part: part(&outcome.unfolded.kernel)?,
-        identity: KernelIdentity::new(&outcome.identity),
-    };
-    let cmdline = outcome.unfolded.cmdline.as_deref();
-    let (mut inspection, mut extra, mut measured) = (None, None, None);
-    let mut initrd = outcome.unfolded.initrd.clone();
-    match &request.purpose {
-        Purpose::Inspect { measure, .. } => {
-            let uki = uki(outcome, request);
-            // Where the profile is not known, neither is the system that it names.
-            let os = uki.as_ref().ok().and_then(|uki| uki.as_ref()?.os_name());
-            inspection = Some(Inspection { os });
-            if let Some(measure) = measure {
-                let measurements = uki.and_then(|uki| measurements(outcome, request, uki.as_ref()));
-                let measurements = measurements.context(|| "it cannot be measured")?;
-                measured = Some(measure_report(measurements, measure, request, bundle)?);
-            }
-        }
-        Purpose::Load(_) => {
-            let files = extra_files(&uki(outcome, request), &mut warnings);
-            initrd = with_extra(outcome, &files)?;
-            extra = Some(files);
-        }
-        Purpose::Unfold { .. } => {}
+/// Returns the `failure` of an image, with what is known of it; people see that only
+/// if somebody `inspects` the image.
+pub(crate) fn refused(facts: &Facts, failure: Box<Failure>, inspects: bool) -> LoaderError {
+    let mut report = known(facts);
+    report.scope.layers = true;
+    LoaderError::from(failure).with_report(of_failure(report, inspects, 0))
+}
+
+/// Returns the report that goes with a failure. One that is too long has less to
+/// say than the failure.
+fn of_failure(report: ImageReport, inspects: bool, log_lines: u32) -> Option<Findings> {
+    let mut report = printed(report, log_lines).ok()?;
+    if !inspects {
+        report.page = Page::default();
     }
-    let report = ImageReport {
+    Some(report)
+}
+
+/// Returns `report` for people and machines, unless it is too long for them.
+fn printed(report: ImageReport, log_lines: u32) -> Result<Findings> {
+    let page = report.page();
+    let document =
+        serde_json::to_value(report).context(|| "the report cannot be put into words")?;
+    let report = Findings { page, document };
+    bounds::check_report(&report, log_lines)
+        .context(|| "the image makes a report that is too long to print")?;
+    Ok(report)
+}
+
+/// Returns the report of an image without its parts.
+fn known(facts: &Facts) -> ImageReport {
+    let outermost = facts.layers.first();
+    let mut report = ImageReport {
         schema: SCHEMA,
         image: ImageFile {
-            path: outcome.path.clone(),
-            size: outcome.image.len(),
+            path: facts.path.clone(),
+            size: facts.image.len(),
+            kind: outermost.map(|layer| layer.kind.clone()),
+            arch: outermost.and_then(|layer| layer.arch.clone()),
+            ..ImageFile::default()
         },
-        layers: outcome.unfolded.report.layers.clone(),
-        stages: outcome.unfolded.report.stages.clone(),
-        kernel,
-        initrd: outcome.unfolded.initrd.as_ref().map(part).transpose()?,
-        cmdline: cmdline.map(|line| Cmdline::new(line, hash)).transpose()?,
-        signatures: outcome.signatures.clone(),
-        warnings: bounds::fitting(warnings),
-        inspection,
-        extra,
-        measured,
+        layers: facts.layers.clone(),
+        stages: facts.stages.clone(),
+        signatures: facts.signatures.clone(),
+        warnings: facts.warnings.clone(),
+        ..ImageReport::default()
     };
-    Ok((report, initrd))
+    let Some(pe) = &facts.pe else {
+        return report;
+    };
+    let image = PeBytes(&facts.image);
+    match Profile::list(&image, pe) {
+        Ok((profiles, more)) => {
+            report.profiles = profiles;
+            let more =
+                (more > 0).then(|| format!("the report has no room for {more} more profiles"));
+            report.warnings.extend(more);
+        }
+        Err(error) => {
+            let error = sentence(&error);
+            report
+                .warnings
+                .push(format!("its profiles cannot be listed: {error}"));
+        }
+    }
+    // Without a stage, nobody chose another profile than the first.
+    let profile = facts.stages.first().and_then(|stage| stage.profile);
+    if let Ok(uki) = Uki::new(image, pe, profile.unwrap_or(0)) {
+        report.image.os = uki.os_name();
+        report.image.uname = uki.kernel_release();
+        let program = uki.program();
+        report.stub = program.map(|(name, version)| Program { name, version });
+    }
+    report
+}
+
+/// Adds the parts to the report, and returns the initrd that the kernel gets.
+fn add_parts(
+    report: &mut ImageReport,
+    facts: &Facts,
+    parts: &Parts,
+    request: &UnfoldRequest,
+    bundle: &Rope,
+) -> Result<Option<Rope>> {
+    let hash = request.purpose.hashes();
+    report.kernel = Some(KernelPart::new(&parts.kernel, &parts.identity, hash)?);
+    let initrd = parts.initrd.as_ref();
+    report.initrd = initrd.map(|it| InitrdPart::new(it, hash)).transpose()?;
+    let cmdline = parts.cmdline.as_deref();
+    report.cmdline = cmdline.map(|line| Cmdline::new(line, hash)).transpose()?;
+    let measure = match &request.purpose {
+        Purpose::Unfold { .. } => return Ok(parts.initrd.clone()),
+        Purpose::Inspect { measure, .. } => measure.as_ref(),
+        Purpose::Load(_) => None,
+    };
+    let uki = uki(facts, request);
+    if uki.is_err() {
+        // Where the profile is not known, neither is the system that it names.
+        report.image.os = None;
+        report.image.uname = None;
+    }
+    let files = extra_files(&uki, &request.purpose, &mut report.warnings);
+    let initrd = with_extra(facts, parts, &files)?;
+    report.extra = Some(files);
+    if let Some(measure) = measure {
+        let measured = uki.and_then(|uki| measurements(facts, parts, request, uki.as_ref()));
+        let measured = measured.context(|| "it cannot be measured")?;
+        report.measured = Some(measure_report(measured, measure, request, bundle)?);
+    }
+    Ok(initrd)
 }
 
 /// Returns the outermost image as systemd-stub sees it, with the profile that was
 /// booted; `None` if it is no PE.
-fn uki<'a>(outcome: &'a Outcome, request: &UnfoldRequest) -> Result<Option<Uki<'a, PeBytes<'a>>>> {
-    let Some(pe) = &outcome.unfolded.pe else {
+fn uki<'a>(facts: &'a Facts, request: &UnfoldRequest) -> Result<Option<Uki<'a, PeBytes<'a>>>> {
+    let Some(pe) = &facts.pe else {
         return Ok(None);
     };
-    let image = PeBytes(&outcome.image);
-    let chosen = outcome
-        .unfolded
-        .report
-        .stages
-        .first()
-        .and_then(|it| it.profile);
+    let image = PeBytes(&facts.image);
+    let chosen = facts.stages.first().and_then(|stage| stage.profile);
     let selector = match &request.profile {
         Some(profile) => Some(profile.as_bytes()),
         None => request.cmdline.as_deref().and_then(selector_of),
@@ -138,6 +208,7 @@ fn uki<'a>(outcome: &'a Outcome, request: &UnfoldRequest) -> Result<Option<Uki<'
 /// kexec leaves out.
 fn extra_files(
     uki: &Result<Option<Uki<'_, PeBytes<'_>>>>,
+    purpose: &Purpose,
     warnings: &mut Vec<String>,
 ) -> Vec<ExtraFile> {
     let mut left_out = |error: &(dyn Error + 'static)| {
@@ -153,7 +224,7 @@ fn extra_files(
         Err(error) => left_out(error),
     };
     let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
-    if let Some(file) = files.iter().find(signs) {
+    if let (Purpose::Load(_), Some(file)) = (purpose, files.iter().find(signs)) {
         warnings.push(format!(
             "the image has {}, but kexec extends no PCR: what a TPM keeps for PCR 11 as this \
              image's own boot measures it stays locked (inspect --measure tells the values)",
@@ -164,16 +235,16 @@ fn extra_files(
 }
 
 /// Returns the initrd with `files` of the image behind it.
-fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>> {
+fn with_extra(facts: &Facts, parts: &Parts, files: &[ExtraFile]) -> Result<Option<Rope>> {
     if files.is_empty() {
-        return Ok(outcome.unfolded.initrd.clone());
+        return Ok(parts.initrd.clone());
     }
     // Without an initrd, the files are all of it.
-    let mut initrd = outcome.unfolded.initrd.clone().unwrap_or_default();
+    let mut initrd = parts.initrd.clone().unwrap_or_default();
     for part in extra_archives(files, initrd.len()) {
         match part {
             ArchivePart::Bytes(bytes) => initrd.append(&Rope::from(bytes)),
-            ArchivePart::Image(range) => initrd.append(&outcome.image.slice(range)?),
+            ArchivePart::Image(range) => initrd.append(&facts.image.slice(range)?),
             ArchivePart::Zeros(len) => initrd.push(Piece::Zeros(len)),
         }
     }
@@ -182,25 +253,26 @@ fn with_extra(outcome: &Outcome, files: &[ExtraFile]) -> Result<Option<Rope>> {
 
 /// Returns the measurements that booting the image and loading it would make.
 fn measurements(
-    outcome: &Outcome,
+    facts: &Facts,
+    parts: &Parts,
     request: &UnfoldRequest,
     uki: Option<&Uki<'_, PeBytes<'_>>>,
 ) -> Result<Measurements> {
     let mut measurements = Measurements::default();
-    let mut initrd = outcome.unfolded.initrd.clone();
+    let mut initrd = parts.initrd.clone();
     if let Some(uki) = uki {
         // The command line that a measured boot would have to pass so that the
         // kernel gets the same; none if it is the image's own.
         let asked =
             request.cmdline.is_some() || request.append.as_deref().is_some_and(|it| !it.is_empty());
-        let cmdline = outcome.unfolded.cmdline.as_deref().filter(|_| asked);
+        let cmdline = parts.cmdline.as_deref().filter(|_| asked);
         measurements.add_boot(&request.name, uki, cmdline)?;
-        initrd = with_extra(outcome, &uki.extra_files()?)?;
+        initrd = with_extra(facts, parts, &uki.extra_files()?)?;
     }
     // A kernel without a command line gets an empty one.
-    let cmdline = outcome.unfolded.cmdline.as_deref().unwrap_or_default();
+    let cmdline = parts.cmdline.as_deref().unwrap_or_default();
     let initrd = initrd.as_ref().map(PeBytes);
-    measurements.add_load(cmdline, &PeBytes(&outcome.unfolded.kernel), initrd.as_ref())?;
+    measurements.add_load(cmdline, &PeBytes(&parts.kernel), initrd.as_ref())?;
     Ok(measurements)
 }
 
@@ -236,8 +308,12 @@ fn measure_report(
     })
 }
 
-fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, Box<Failure>> {
-    match &outcome.identity {
+fn identity(
+    facts: &Facts,
+    parts: &Parts,
+    platform: Option<&Platform>,
+) -> Result<Identity, Box<Failure>> {
+    match &parts.identity {
         Ok(kernel) => Ok(Identity {
             x86_64: kernel.arch == Some(Arch::X86_64),
             release: kernel.release().map(str::to_owned),
@@ -245,17 +321,17 @@ fn identity(outcome: &Outcome, platform: Option<&Platform>) -> Result<Identity, 
             // for none.
             signed: matches!(kernel.arch, Some(Arch::X86_64 | Arch::Arm64))
                 .then_some(kernel.signed),
-            problems: objections(kernel, outcome, platform),
+            problems: objections(kernel, parts, platform),
         }),
-        Err(error) => Err(no_kernel(outcome.innermost(), error)),
+        Err(error) => Err(no_kernel(facts.innermost(), error)),
     }
 }
 
 /// Returns the objections to the kernel and its command line: those of every machine
 /// that refuse it, and those of `platform` alone.
-fn objections(kernel: &Kernel, outcome: &Outcome, platform: Option<&Platform>) -> Vec<Objection> {
+fn objections(kernel: &Kernel, parts: &Parts, platform: Option<&Platform>) -> Vec<Objection> {
     // Here, too, none is an empty one.
-    let cmdline = outcome.unfolded.cmdline.as_deref().unwrap_or_default();
+    let cmdline = parts.cmdline.as_deref().unwrap_or_default();
     let everywhere = kernel.check(&kernel.home());
     let here = platform.map(|platform| kernel.check(platform));
     let cmdline = kernel.check_cmdline(cmdline.len());

@@ -3,24 +3,12 @@
 //! Spec: Linux's `init/initramfs.c` (`unpack_to_rootfs`), `lib/decompress.c`,
 //! `driver-api/early-userspace/buffer-format.rst`.
 
-use ukexec_boot::identify;
-use ukexec_bpf::{Piece, Rope, RopeError};
+use ukexec_boot::{InitrdArchives, identify};
+use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::PeImage;
 use ukexec_unfold::PeBytes;
 
-/// Archives that kernels unpack begin so.
-const ARCHIVES: [&[u8]; 10] = [
-    b"070701",
-    b"070702",
-    &[0x1f, 0x8b], // gzip, also of old
-    &[0x1f, 0x9e],
-    b"BZ",
-    &[0x5d, 0x00], // lzma
-    &[0xfd, b'7'], // xz
-    &[0x89, b'L'], // lzo
-    &[0x02, 0x21], // lz4
-    &[0x28, 0xb5], // zstd
-];
+use crate::error::Result;
 
 /// In so many bytes an archive has to begin. Zeros in front of one are padding.
 const PADDING_MAX: u64 = 64 << 10;
@@ -40,7 +28,7 @@ pub fn join(initrds: impl IntoIterator<Item = Rope>) -> Rope {
 
 /// Returns why a kernel would find nothing in the initrd that the caller calls
 /// `name` for `command`, if that is so.
-pub(crate) fn doubt(name: &str, initrd: &Rope, command: &str) -> Result<Option<String>, RopeError> {
+pub(crate) fn doubt(name: &str, initrd: &Rope, command: &str) -> Result<Option<String>> {
     if initrd.is_empty() {
         return Ok(Some(format!("--initrd {name} is empty: it adds nothing")));
     }
@@ -48,7 +36,7 @@ pub(crate) fn doubt(name: &str, initrd: &Rope, command: &str) -> Result<Option<S
     let padding = front.iter().take_while(|&&byte| byte == 0).count();
     // There are no more zeros in front than bytes.
     let begins = front.get(padding..).unwrap_or_default();
-    if ARCHIVES.iter().any(|magic| begins.starts_with(magic)) {
+    if !InitrdArchives::find(&PeBytes(initrd))?.packed.is_empty() {
         return Ok(None);
     }
     let what = match identify(&PeBytes(initrd)) {
@@ -106,7 +94,7 @@ mod tests {
 
     #[test]
     fn archives_are_taken_as_kernels_take_them() {
-        for magic in ARCHIVES {
+        for magic in [&b"070701"[..], &[0x1f, 0x8b], &[0x28, 0xb5]] {
             assert_eq!(told(magic), None);
             assert_eq!(told(&[&[0; 512], magic].concat()), None);
         }

@@ -1,13 +1,14 @@
 //! From a request to a kernel.
 
 use std::error::Error;
+use std::mem;
 
 use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
-    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, Unfolded,
-    built_in_parsers, unfold_with,
+    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, StageReport,
+    UnfoldError, Unfolded, built_in_parsers, unfold_with,
 };
 
 use super::initrd;
@@ -19,168 +20,272 @@ use crate::protocol::bounds;
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, UnfoldRequest};
 use crate::report::failure::sentence;
+use crate::report::layers::LayerReport;
+use crate::report::sections::Details;
 use crate::report::signature::SignatureReport;
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
 
-/// An image that was taken apart.
+/// The facts about an image, as far as it was taken apart.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Facts {
     /// Where the image is.
     pub(crate) path: String,
     /// All of the image.
     pub(crate) image: Rope,
-    /// The parts and the report. The kernel has its true length: without what a
-    /// section holds behind its certificates.
-    pub(crate) unfolded: Unfolded,
-    /// The kind of kernel, or why it is none.
-    pub(crate) identity: Result<Kernel, BootError>,
+    /// Its headers, if it is a sound PE.
+    pub(crate) pe: Option<PeImage>,
+    pub(crate) layers: Vec<LayerReport>,
+    pub(crate) stages: Vec<StageReport>,
     /// The reports about the layers' signatures.
     pub(crate) signatures: Vec<SignatureReport>,
-    /// Other things worth a look.
-    notes: Vec<String>,
+    /// Things worth a look that stopped nothing, in words.
+    pub(crate) warnings: Vec<String>,
 }
 
-impl Outcome {
-    /// Unfolds the image of `request` as far as `policy` let it. Warnings
-    /// are put into `notes` as they are found, for those whom a failure leaves
-    /// without an outcome.
-    pub(crate) fn of(
-        request: &UnfoldRequest,
-        bundle: &Rope,
-        policy: &TrustPolicy,
-        notes: &mut Vec<String>,
-        sources: &mut Sources,
+/// The parts of an image that was taken apart.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The kernel in its true length: without what a section holds behind its
+    /// certificates.
+    pub(crate) kernel: Rope,
+    pub(crate) initrd: Option<Rope>,
+    /// Without a NUL.
+    pub(crate) cmdline: Option<Vec<u8>>,
+    /// The kind of kernel, or why it is none.
+    pub(crate) identity: Result<Kernel, BootError>,
+}
+
+/// Unfolds the image of `request` as far as `policy` lets it. Where that fails, the
+/// facts that are known come out all the same. Warnings are put into `notes` as
+/// they are found.
+pub(crate) fn unfold(
+    request: &UnfoldRequest,
+    bundle: &Rope,
+    policy: &TrustPolicy,
+    notes: &mut Vec<String>,
+    sources: &mut Sources,
+) -> Result<(Facts, Result<Parts>)> {
+    let image = sources.rope(&request.image)?;
+    let mut admission = Admission {
+        has_more_parsers: request.parser.is_some() || !request.parsers.is_empty(),
+        details: request.purpose.details(),
+        hopeless: None,
+        pe: None,
+        layers: Vec::new(),
+        identity: None,
+        verifier: Verifier {
+            policy,
+            hashed: request.hashed.as_ref(),
+            sealed: request.sealed,
+            embedded_parsers: request.embedded_parsers,
+            had_pe: false,
+            found: Vec::new(),
+        },
+    };
+    notes.extend(policy.notes());
+    let (mut report, parts) = match ready(request, bundle, policy, &image, sources, notes) {
+        Err(error) => (Report::default(), Err(error)),
+        Ok((input, options)) => {
+            let mut budget = request.budget.clone();
+            match unfold_with(input, &options, &mut admission, sources, &mut budget) {
+                Ok(mut unfolded) => (mem::take(&mut unfolded.report), Ok(unfolded)),
+                Err(error) => (error.report().clone(), Err(admission.failure(error))),
+            }
+        }
+    };
+    let Admission {
+        pe,
+        mut layers,
+        identity,
+        verifier,
+        ..
+    } = admission;
+    for (layer, met) in layers.iter_mut().zip(mem::take(&mut report.layers)) {
+        layer.add(met);
+    }
+    notes.extend(shorten(
+        &mut layers,
+        &mut report.stages,
+        request.budget.meter.log_lines,
+    ));
+    let mut facts = Facts {
+        path: request.path.clone(),
+        image,
+        pe,
+        layers,
+        stages: report.stages,
+        signatures: verifier.found,
+        warnings: report.warnings.iter().map(ToString::to_string).collect(),
+    };
+    facts.warnings.extend(notes.iter().cloned());
+    let parts = parts.and_then(|unfolded| {
+        let identity = identity.context(|| "the kernel did not come by the gate")?;
+        Parts::new(unfolded, identity, &mut facts, sources)
+    });
+    Ok((facts, parts))
+}
+
+impl Parts {
+    /// Returns the parts of `unfolded`, whose kernel is what `identity` says, and
+    /// adds warnings about it to `facts`.
+    fn new(
+        unfolded: Unfolded,
+        mut identity: Result<Kernel, BootError>,
+        facts: &mut Facts,
+        sources: &Sources,
     ) -> Result<Self> {
-        let image = sources.rope(&request.image)?;
-        notes.extend(policy.notes());
-        let initrd = callers_initrd(request, sources, notes)?;
-        let input = Input {
-            image: image.clone(),
-            initrd: (!initrd.is_empty()).then_some(initrd),
-            cmdline: request.cmdline.clone(),
-            append: request.append.clone(),
-        };
-        let options = options(request, bundle, policy, notes)?;
-        let mut admission = Admission {
-            hopeless: None,
-            has_more_parsers: request.parser.is_some() || !request.parsers.is_empty(),
-            verifier: Verifier {
-                policy,
-                hashed: request.hashed.as_ref(),
-                sealed: request.sealed,
-                embedded_parsers: request.embedded_parsers,
-                had_pe: false,
-                found: Vec::new(),
-            },
-        };
-        let mut budget = request.budget.clone();
-        let mut unfolded = unfold_with(input, &options, &mut admission, sources, &mut budget)
-            .map_err(|error| match admission.hopeless.take() {
-                Some(failure) => failure.into(),
-                None => LoaderError::from(error),
-            })?;
-        let log_lines = request.budget.meter.log_lines;
-        notes.extend(shorten(&mut unfolded.report, log_lines));
-        let signatures = admission.verifier.found;
-        let mut identity = identify(&PeBytes(&unfolded.kernel));
-        if let Ok(identity) = &mut identity {
-            // A section may be padded behind a signed kernel. A decompressed
-            // kernel has its true length already.
-            if !sources.is_decompressed(&unfolded.kernel) {
-                unfolded.kernel = unfolded.kernel.slice(0..identity.true_len)?;
+        let Unfolded {
+            mut kernel,
+            initrd,
+            cmdline,
+            ..
+        } = unfolded;
+        match &mut identity {
+            Ok(identity) => {
+                // A section may be padded behind a signed kernel. A decompressed
+                // kernel has its true length already.
+                if !sources.is_decompressed(&kernel) {
+                    kernel = kernel.slice(0..identity.true_len)?;
+                }
+                if identity.version.is_none() {
+                    identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
+                }
+                // On a machine that the kernel is for.
+                let problems = identity.check(&identity.home());
+                let problems = problems.iter().map(ToString::to_string);
+                facts.warnings.extend(problems);
             }
-            if identity.version.is_none() {
-                identity.version = find_banner(&PeBytes(&unfolded.kernel), BANNER_LIMIT)?;
+            // A parser may have handed over anything: a person may want to see it.
+            Err(error) if facts.stages.is_empty() => {
+                return Err(no_kernel(facts.innermost(), error).into());
             }
+            Err(_) => {}
         }
         Ok(Self {
-            path: request.path.clone(),
-            image,
-            unfolded,
+            kernel,
+            initrd,
+            cmdline,
             identity,
-            signatures,
-            notes: notes.clone(),
         })
     }
+}
 
-    /// Returns things worth a look that stopped nothing, in words.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self
-            .unfolded
-            .report
-            .warnings
-            .iter()
-            .map(ToString::to_string)
-            .chain(self.notes.iter().cloned())
-            .collect();
-        match &self.identity {
-            // A machine that the kernel is for.
-            Ok(kernel) => {
-                let problems = kernel.check(&kernel.home());
-                warnings.extend(problems.iter().map(ToString::to_string));
-            }
-            Err(error) => {
-                let error = sentence(error);
-                warnings.push(format!("what was unfolded is not a kernel: {error}"));
-            }
-        }
-        warnings
+impl Facts {
+    /// Returns the facts about an image at `path` of which the headers alone were
+    /// read.
+    pub(crate) fn of_headers(
+        path: String,
+        name: &str,
+        image: &Rope,
+        pe: Option<PeImage>,
+        identity: &Result<Kernel, BootError>,
+    ) -> Result<Self> {
+        let details = Details::default();
+        let layer = LayerReport::new(name, image, pe.as_ref(), identity, details)?;
+        Ok(Self {
+            path,
+            image: image.clone(),
+            pe,
+            layers: vec![layer],
+            stages: Vec::new(),
+            signatures: Vec::new(),
+            warnings: Vec::new(),
+        })
     }
 
     /// Returns the path of the innermost layer.
     pub(crate) fn innermost(&self) -> &str {
-        let layer = self.unfolded.report.layers.last();
+        let layer = self.layers.last();
         layer.map_or(&self.path, |layer| &layer.path)
     }
 }
 
-/// Refuses an outermost image that is hopeless, and asks the verifier about all
-/// others.
+/// Refuses an outermost image that is hopeless, asks the verifier about all others,
+/// and keeps what the headers of each layer say.
 struct Admission<'a> {
     has_more_parsers: bool,
-    /// Its failure, which is the same as when no unfolding has begun.
+    details: Details,
+    /// The failure of a hopeless image, which is the same as when no unfolding has
+    /// begun.
     hopeless: Option<Box<Failure>>,
+    /// The headers of the outermost image.
+    pe: Option<PeImage>,
+    layers: Vec<LayerReport>,
+    /// What the newest layer is.
+    identity: Option<Result<Kernel, BootError>>,
     verifier: Verifier<'a>,
+}
+
+impl Admission<'_> {
+    /// Returns the failure that `error` is.
+    fn failure(&mut self, error: UnfoldError) -> LoaderError {
+        match self.hopeless.take() {
+            Some(failure) => failure.into(),
+            None => error.into(),
+        }
+    }
+
+    /// Refuses the outermost image if it is hopeless.
+    fn check_hope(
+        &mut self,
+        layer: &LayerAtGate<'_>,
+        identity: &Result<Kernel, BootError>,
+    ) -> Result<(), String> {
+        let more = self.has_more_parsers || layer.pe.is_some() || !self.layers.is_empty();
+        check_hopeless(identity, layer.path, more).map_err(|failure| {
+            let message = failure.message.clone();
+            self.hopeless = Some(failure);
+            message
+        })
+    }
 }
 
 impl Gate for Admission<'_> {
     fn admit(&mut self, layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
-        if self.verifier.found.is_empty() {
-            let more = self.has_more_parsers;
-            if let Err(failure) = check_hopeless(layer.pe, layer.image, layer.path, more) {
-                let message = failure.message.clone();
-                self.hopeless = Some(failure);
-                return Err(message.into());
-            }
+        let LayerAtGate {
+            path, image, pe, ..
+        } = *layer;
+        let identity = identify(&PeBytes(image));
+        let admitted = match self.check_hope(layer, &identity) {
+            Ok(()) => self.verifier.admit(layer),
+            Err(message) => Err(message.into()),
+        };
+        let is_outermost = self.layers.is_empty();
+        let details = Details {
+            texts: self.details.texts && is_outermost,
+            hash: self.details.hash && admitted.is_ok(),
+        };
+        let report = LayerReport::new(path, image, pe, &identity, details)?;
+        if is_outermost {
+            self.pe = pe.cloned();
         }
-        self.verifier.admit(layer)
+        self.layers.push(report);
+        self.identity = Some(identity);
+        admitted
     }
 }
 
 /// Refuses an image whose headers say that no parser that comes with ukexec takes
 /// it apart, and that it is no kernel either: it need not even be copied then.
-/// `pe` is its headers, if they are those of a sound PE. Where there are more
-/// parsers than those (`has_more_parsers`), it may be anything.
+/// Where it may be `more`, since there are other parsers or it may carry one, it
+/// may be anything.
 pub(super) fn check_hopeless(
-    pe: Option<&PeImage>,
-    image: &Rope,
+    identity: &Result<Kernel, BootError>,
     name: &str,
-    has_more_parsers: bool,
+    more: bool,
 ) -> Result<(), Box<Failure>> {
-    // A sound PE may carry a parser.
-    if has_more_parsers || pe.is_some() {
-        return Ok(());
-    }
-    match identify(&PeBytes(image)) {
+    match identity {
         Ok(_) => Ok(()),
         Err(error)
-            if error.is_read() || error.look_alike().is_some_and(LookAlike::is_for_parsers) =>
+            if more
+                || error.is_read()
+                || error.look_alike().is_some_and(LookAlike::is_for_parsers) =>
         {
             Ok(())
         }
-        Err(error) => Err(no_kernel(name, &error)),
+        Err(error) => Err(no_kernel(name, error)),
     }
 }
 
@@ -200,28 +305,46 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Box<Failure> {
     })
 }
 
-/// Returns the caller's initrds, and adds to `notes` those that a kernel would find
-/// nothing in.
-fn callers_initrd(
+/// Returns the input of the unfolding, and its options.
+fn ready(
     request: &UnfoldRequest,
+    bundle: &Rope,
+    policy: &TrustPolicy,
+    image: &Rope,
     sources: &Sources,
     notes: &mut Vec<String>,
-) -> Result<Rope> {
+) -> Result<(Input, Options)> {
     let mut initrds = Vec::new();
     for CallersInitrd { name, spans } in &request.initrds {
         let rope = sources.rope(spans)?;
+        // A kernel would find nothing in some.
         notes.extend(initrd::doubt(name, &rope, request.purpose.command())?);
         initrds.push(rope);
     }
-    Ok(initrd::join(initrds))
+    let initrd = initrd::join(initrds);
+    let input = Input {
+        image: image.clone(),
+        initrd: (!initrd.is_empty()).then_some(initrd),
+        cmdline: request.cmdline.clone(),
+        append: request.append.clone(),
+    };
+    Ok((input, options(request, bundle, policy, notes)?))
 }
 
-/// Leaves out of `report` all that would make it too long to print, and returns
+/// Leaves out of a report all that would make it too long to print, and returns
 /// a note about that; parsers may have printed `log_lines`.
-fn shorten(report: &mut Report, log_lines: u32) -> Option<String> {
-    let Report { layers, stages, .. } = report;
-    let pes = layers.iter_mut().filter_map(|layer| layer.pe.as_mut());
-    let left_out = bounds::shorten_lists(pes.map(|pe| &mut pe.sections));
+fn shorten(
+    layers: &mut [LayerReport],
+    stages: &mut [StageReport],
+    log_lines: u32,
+) -> Option<String> {
+    let mut room = bounds::SECTIONS_MAX;
+    let mut left_out = 0;
+    for pe in layers.iter_mut().filter_map(|layer| layer.pe.as_mut()) {
+        pe.unlisted += bounds::shorten(&mut pe.sections, &mut room);
+        pe.unlisted += bounds::shorten(&mut pe.holes, &mut room);
+        left_out += pe.unlisted;
+    }
     let asked = layers.iter_mut().flat_map(|layer| &mut layer.asked);
     let asked = asked.map(|asked| &mut asked.log);
     let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);

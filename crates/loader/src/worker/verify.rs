@@ -105,19 +105,19 @@ impl Gate for Verifier<'_> {
         };
         let is_good = verdict.as_ref().is_some_and(Verdict::is_good);
         let covered_by = outer.or_else(|| is_good.then(|| layer.path.to_owned()));
-        if covered_by.is_none()
-            && let Some(because) = self.policy.required()
-        {
-            // Every layer that none covers is looked at where signatures are required.
-            let verdict = verdict.map_or_else(|| NOT_LOOKED_AT.to_owned(), |it| it.to_string());
+        let is_covered = covered_by.is_some();
+        // Every layer that none covers is looked at where signatures are required.
+        let words = verdict.as_ref().map(ToString::to_string);
+        let path = layer.path.to_owned();
+        let found = SignatureReport::new(path, covered_by, idle, verdict, digests);
+        self.found.push(found);
+        if let (false, Some(because)) = (is_covered, self.policy.required()) {
+            let verdict = words.unwrap_or_else(|| NOT_LOOKED_AT.to_owned());
             return Err(not_verified(verdict, because).into());
         }
         self.check_covered_sbat(layer)?;
         self.had_pe |= layer.pe.is_some();
         self.check_own_parser(layer)?;
-        let layer = layer.path.to_owned();
-        let found = SignatureReport::new(layer, covered_by, idle, verdict, digests);
-        self.found.push(found);
         Ok(())
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     if args.json {
         console::json(&serde_json::to_value(&report)?)?;
     } else {
-        console::out(&report.to_string())?;
+        console::page(&report.page())?;
     }
     for warning in report.warnings() {
         console::warn(&warning.to_string());
