@@ -340,12 +340,12 @@ mod tests {
             PeImage::parse(&image).unwrap().holes()
         };
         assert_eq!(holes(&|_| {}), []);
-        assert_eq!(holes(&|image| image.resize(0x500, 0)), [0x400..0x500]);
+        assert_eq!(holes(&|image| image.resize(0x500, 0)), vec![0x400..0x500]);
         // The headers' own size does not cover more than lies in front of the sections.
         let size_of_headers = OPTIONAL + 60;
         assert_eq!(
             holes(&|image| put(image, size_of_headers, 0x1ff)),
-            [0x1ff..0x200]
+            vec![0x1ff..0x200]
         );
         assert_eq!(holes(&|image| put(image, size_of_headers, 0x7fff_ffff)), []);
         let behind = |image: &mut Vec<u8>| {
@@ -355,7 +355,10 @@ mod tests {
             put(image, OPTIONAL + 112 + 36, 0x100);
         };
         assert_eq!(holes(&behind), [0x200..0x300, 0x500..0x600, 0x700..0x800]);
-        assert_eq!(holes(&|image| put(image, TABLE + 16, 0)), [0x200..0x400]);
+        assert_eq!(
+            holes(&|image| put(image, TABLE + 16, 0)),
+            vec![0x200..0x400]
+        );
     }
 
     #[test]

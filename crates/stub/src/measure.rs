@@ -311,40 +311,13 @@ mod tests {
         let document = serde_json::to_value(&measurements).unwrap();
         expect![[r#"
             {
-              "ima": {
-                "events": [
-                  {
-                    "digests": {
-                      "sha256": "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c",
-                      "sha384": "e1685b6426d9c5be8691ff8f95eacdc11753355667394aa23124570b14baf68ab322a3aaeb3c599c448ad5016c709a49"
-                    },
-                    "what": "kernel",
-                    "when": null
-                  }
-                ]
-              },
-              "notes": [
-                "PCRs 11 and 12 are those of the newest systemd-stub: the image does not name its version (.sdmagic)"
-              ],
+              "stub": null,
+              "profile": 0,
               "pcr11": {
-                "events": [
-                  {
-                    "digests": {
-                      "sha256": "0da293e37ad5511c59be47993769aacb91b243f7d010288e118dc90e95aaef5a",
-                      "sha384": "2fdc8531577607d99031d70fb3063e9e4aecf50a7eaa9c2b0bcda5c5a6e111302996c138465920cadea4416d36089651"
-                    },
-                    "what": ".linux (its name)",
-                    "when": null
-                  },
-                  {
-                    "digests": {
-                      "sha256": "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c",
-                      "sha384": "e1685b6426d9c5be8691ff8f95eacdc11753355667394aa23124570b14baf68ab322a3aaeb3c599c448ad5016c709a49"
-                    },
-                    "what": ".linux",
-                    "when": null
-                  }
-                ],
+                "value": {
+                  "sha256": "ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702",
+                  "sha384": "5eb0654b84f8626311f6be7890552a0944d695aaae0c9628f15e5872b8fd8120e0a19f0d72339f1f5866aa428aafff15"
+                },
                 "phases": [
                   {
                     "phase": "enter-initrd",
@@ -375,41 +348,68 @@ mod tests {
                     }
                   }
                 ],
-                "value": {
-                  "sha256": "ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702",
-                  "sha384": "5eb0654b84f8626311f6be7890552a0944d695aaae0c9628f15e5872b8fd8120e0a19f0d72339f1f5866aa428aafff15"
-                }
-              },
-              "pcr12": {
                 "events": [
                   {
+                    "what": ".linux (its name)",
+                    "when": null,
                     "digests": {
-                      "sha256": "39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127",
-                      "sha384": "6469f9c989c27f3f7ed52cc56a60afa1d81fe801a44f01c4e2a51fe68af1eee500be5f7407dc210e2015968fc85ee9f9"
-                    },
-                    "what": "command line",
-                    "when": null
+                      "sha256": "0da293e37ad5511c59be47993769aacb91b243f7d010288e118dc90e95aaef5a",
+                      "sha384": "2fdc8531577607d99031d70fb3063e9e4aecf50a7eaa9c2b0bcda5c5a6e111302996c138465920cadea4416d36089651"
+                    }
+                  },
+                  {
+                    "what": ".linux",
+                    "when": null,
+                    "digests": {
+                      "sha256": "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c",
+                      "sha384": "e1685b6426d9c5be8691ff8f95eacdc11753355667394aa23124570b14baf68ab322a3aaeb3c599c448ad5016c709a49"
+                    }
                   }
-                ],
+                ]
+              },
+              "pcr12": {
                 "value": {
                   "sha256": "328320ff30e6e3a2cf01cc4d29dd01d40e3b9b6e014d7f1f9a58a3c4e32c185b",
                   "sha384": "c6205c2027a3483c07a28fc1f4b2c6f2bb391b1b8f49f3a055e7442a0d55543039d2fd9bad197185221e709aa64f10be"
-                }
+                },
+                "events": [
+                  {
+                    "what": "command line",
+                    "when": null,
+                    "digests": {
+                      "sha256": "39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127",
+                      "sha384": "6469f9c989c27f3f7ed52cc56a60afa1d81fe801a44f01c4e2a51fe68af1eee500be5f7407dc210e2015968fc85ee9f9"
+                    }
+                  }
+                ]
               },
               "pcr4": {
                 "events": [
                   {
+                    "what": "image.efi",
+                    "when": "sometimes",
                     "digests": {
                       "sha256": "c8969a6a7a8abba5ef77f3bac5e9abaf6329b6a9c7ffb1869653accb3cbaf7c7",
                       "sha384": "a8f1af41167927ec3bbf5650c1423c0ed1069e5017346b1124d8766d397e4e8db182b8e6085736958dd237704c6c743a"
-                    },
-                    "what": "image.efi",
-                    "when": "sometimes"
+                    }
                   }
                 ]
               },
-              "profile": 0,
-              "stub": null
+              "ima": {
+                "events": [
+                  {
+                    "what": "kernel",
+                    "when": null,
+                    "digests": {
+                      "sha256": "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c",
+                      "sha384": "e1685b6426d9c5be8691ff8f95eacdc11753355667394aa23124570b14baf68ab322a3aaeb3c599c448ad5016c709a49"
+                    }
+                  }
+                ]
+              },
+              "notes": [
+                "PCRs 11 and 12 are those of the newest systemd-stub: the image does not name its version (.sdmagic)"
+              ]
             }"#]].assert_eq(&format!("{document:#}"));
     }
 
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn without_a_stub_there_is_no_value_of_the_stubs() {
         let measurements = Measurements::default();
-        expect![[r#"{"ima":{"events":[]},"notes":[],"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"profile":null,"stub":null}"#]].assert_eq(&serde_json::to_value(&measurements).unwrap().to_string());
+        expect![[r#"{"stub":null,"profile":null,"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"ima":{"events":[]},"notes":[]}"#]].assert_eq(&serde_json::to_value(&measurements).unwrap().to_string());
     }
 
     /// Expects the SHA-256 bank of PCR 12.
