@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use ukexec_pe::PeImage;
 use ukexec_signature::{
-    Certificate, Checks, DigestSource, Hasher, ImageVerdict, Trust, UnverifiedImage, Verdict,
-    certificate_table, digests_needed, digests_of, verify_appended, verify_image,
+    Certificate, Checks, DigestSource, Hasher, ImageVerdict, State, Trust, UnverifiedImage,
+    certificate_table, digests_needed, digests_of, list_signers, verify_appended, verify_image,
 };
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
@@ -73,7 +73,9 @@ fn image(data: &[u8], checks: Checks) -> Option<ImageVerdict> {
         verify_image(&image, &TRUST, checks).expect("it does not change")
     };
     let found = verify(DigestSource::Image);
-    let is_unsigned = matches!(found.verdict, Verdict::Unsigned { .. });
+    let is_unsigned = found.verdict.state() == State::Unsigned;
+    let listed = list_signers(data, Some(Ok(&pe)));
+    assert!(!listed.is_good() && (listed.state() == State::Unsigned) == pe.certificates().is_none());
     assert!(pe.certificates().is_some() || is_unsigned);
     let Some(request) = digests_needed(&pe, data, &TRUST) else {
         assert!(!found.verdict.is_good());

@@ -176,7 +176,7 @@ impl Stand {
         Ok(())
     }
 
-    /// Checks that `ukexec` ends with exit code 1 and a message, and returns the message.
+    /// Checks that `ukexec` ends with the exit code of a refusal and a message, and returns the message.
     ///
     /// # Errors
     ///

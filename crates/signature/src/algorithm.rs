@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 4055 (RSA), RFC 5758 (ECDSA), RFC 8017, appendix A.
 
+use alloc::{borrow::ToOwned, string::String, string::ToString};
 use der::Tag;
 use der::asn1::ObjectIdentifier;
 
@@ -39,7 +40,7 @@ impl Scheme {
             Some((_, name)) => Err(weak(SIGNATURE, name)),
             None => {
                 let expected = "RSA (PKCS #1 v1.5 or PSS) or ECDSA with SHA-2";
-                Err(unexpected(SIGNATURE, expected, oid))
+                Err(unexpected(SIGNATURE, expected, oid).unsupported())
             }
         }
     }
@@ -51,6 +52,32 @@ impl Scheme {
             Self::RsaPss { algorithm, .. } => Some(algorithm),
         }
     }
+}
+
+/// Returns the name of the scheme that an `AlgorithmIdentifier` of a signature is
+/// of, for people; that of an unknown one is its object identifier.
+pub(crate) fn scheme_name(identifier: &Element<'_>) -> Option<String> {
+    let (oid, _) = split(identifier, SIGNATURE).ok()?;
+    let known = SCHEMES.iter().find(|(known, _)| *known == oid);
+    let weak = WEAK_SCHEMES.iter().find(|(known, _)| *known == oid);
+    Some(match (known, weak) {
+        _ if oid == RSASSA_PSS => "RSASSA-PSS".to_owned(),
+        (Some((_, Scheme::Ecdsa(_))), _) => "ECDSA".to_owned(),
+        (Some(_), _) => "RSA".to_owned(),
+        // It ends in the scheme.
+        (None, Some((_, name))) => name.rsplit(' ').next().unwrap_or(name).to_owned(),
+        (None, None) => oid.to_string(),
+    })
+}
+
+/// As [`scheme_name`], of a digest.
+pub(crate) fn digest_name(identifier: &Element<'_>) -> Option<String> {
+    let (oid, _) = split(identifier, DIGEST).ok()?;
+    Some(match (known_digest_algorithm(identifier), oid) {
+        (Ok(algorithm), _) => algorithm.to_string(),
+        (Err(_), MD5) => "MD5".to_owned(),
+        (Err(_), other) => other.to_string(),
+    })
 }
 
 /// Reads the `AlgorithmIdentifier` of a digest. SHA-1 is refused.
@@ -73,7 +100,7 @@ pub(crate) fn known_digest_algorithm(
         SHA512 => Ok(Sha512),
         SHA1 => Ok(Algorithm::Sha1),
         MD5 => Err(weak(DIGEST, "MD5")),
-        other => Err(unexpected(DIGEST, SHA_2, other)),
+        other => Err(unexpected(DIGEST, SHA_2, other).unsupported()),
     }
 }
 

@@ -6,7 +6,7 @@
 //! of `id-data`, without signed attributes, as `scripts/sign-file` makes it.
 //! It need not carry the signer's certificate.
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{string::ToString, vec, vec::Vec};
 
 use der::asn1::ObjectIdentifier;
 use ukexec_pe::{ByteRanges, ReadAt};
@@ -18,10 +18,11 @@ use crate::error::{digest_missing, unexpected};
 use crate::pkcs7::{SignedData, SignerId};
 use crate::read::read;
 use crate::signatures::{Checks, signer};
-use crate::signers;
+use crate::signer::{DigestAlgorithm, SignedDigest};
+use crate::signers::{self, Signers, listed};
 use crate::table::MAX_SIGNATURE_LEN;
 use crate::tlv::Element;
-use crate::{Certificate, SignatureError, Trust, Verdict, digests_of};
+use crate::{Certificate, SignatureError, State, Trust, Verdict, digests_of};
 
 /// Verifies the signature that is appended to `file`. There is none in a file
 /// that begins with `MZ`: signatures of PE images lie in their certificate
@@ -30,17 +31,27 @@ use crate::{Certificate, SignatureError, Trust, Verdict, digests_of};
 /// A file that says that it is signed is not taken for one that is not: if the
 /// trailer lies, or cannot be read, the verdict is [`Verdict::Bad`].
 pub fn verify_appended(file: &(impl ReadAt + ?Sized), trust: &Trust, checks: Checks) -> Verdict {
-    match verify_trailer(file, trust, checks) {
+    judge(file, Some((trust, checks)))
+}
+
+/// Returns who signed a file by the signature that is appended to it, and says
+/// nothing of whether that counts.
+pub(crate) fn list_appended(file: &(impl ReadAt + ?Sized)) -> Verdict {
+    judge(file, None)
+}
+
+/// Verifies the signature of `file` by somebody's trust, or just lists its signers.
+fn judge(file: &(impl ReadAt + ?Sized), by: Option<(&Trust, Checks)>) -> Verdict {
+    match verify_trailer(file, by) {
         Ok(Some(verdict)) => verdict,
-        Ok(None) => Verdict::Unsigned,
-        Err(error) => Verdict::bad(&error),
+        Ok(None) => Verdict::unsigned(),
+        Err(error) => Verdict::unreadable(error),
     }
 }
 
 fn verify_trailer(
     file: &(impl ReadAt + ?Sized),
-    trust: &Trust,
-    checks: Checks,
+    by: Option<(&Trust, Checks)>,
 ) -> Result<Option<Verdict>, SignatureError> {
     if file.len() >= 2 && read(file, 0, 2)? == b"MZ" {
         return Ok(None);
@@ -48,15 +59,21 @@ fn verify_trailer(
     let Some((signed_len, signature)) = trailer(file)? else {
         return Ok(None);
     };
-    let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
-    let revoked = signers::revoked([&signature[..]], &anchors, trust);
-    let verdict = match (revoked, read_signature(&signature)) {
-        (Ok(Some(verdict)), _) => verdict,
-        (revoked, Ok(signed)) => verify(file, signed_len, &signed, &anchors, trust, checks)?
-            .unless_in_doubt(revoked.map(drop)),
-        (_, Err(error)) => Verdict::bad(&error),
+    let signers = [Signers::read(&signature)];
+    let Some((trust, checks)) = by else {
+        return Ok(Some(listed(&signers, &[])));
     };
-    Ok(Some(verdict))
+    let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
+    let verdict = listed(&signers, &anchors);
+    let revoked = signers::revoked(&signers, &anchors, trust);
+    if let Ok(Some(revoked)) = &revoked {
+        return Ok(Some(verdict.by_revoked(revoked)));
+    }
+    let verdict = match read_signature(&signature) {
+        Ok(signed) => verify(verdict, file, signed_len, &signed, &anchors, trust, checks)?,
+        Err(error) => verdict.combined(vec![Err(error.malformed())]),
+    };
+    Ok(Some(verdict.unless_in_doubt(revoked.map(drop))))
 }
 
 /// Returns how many bytes are signed, and the signature.
@@ -107,6 +124,7 @@ fn trailer(file: &(impl ReadAt + ?Sized)) -> Result<Option<(u64, Vec<u8>)>, Sign
 }
 
 fn verify(
+    mut verdict: Verdict,
     file: &(impl ReadAt + ?Sized),
     signed_len: u64,
     signed: &SignedData<'_>,
@@ -119,17 +137,30 @@ fn verify(
     let digests = digests_of(file, &all, [algorithm]);
     let digests = digests.map_err(|cause| SignatureError::reading(0, signed_len, cause))?;
     if let Some(revocation) = trust.revokes_image(&digests) {
-        return Ok(Verdict::Revoked {
-            revocation,
-            certificate: None,
-        });
+        return Ok(verdict.revoked(&revocation, None));
     }
     let digest = digests.get(algorithm);
     let digest = digest.ok_or_else(|| digest_missing(algorithm))?;
-    let shown = (algorithm, Hex(digest).to_string());
     let mut effort = Effort::default();
-    let verified = signer(signed, digest, anchors, trust, checks, &mut effort, shown);
-    Ok(Verdict::combine([verified]))
+    let verified = signer(signed, digest, anchors, trust, checks, &mut effort);
+    // The digest is not in the signature: only who has the key can compare them.
+    let fits = match &verified {
+        Err(error) if error.is_wrong_key() => Some(false),
+        Err(error) if error.state() != State::Untrusted => None,
+        _ => Some(true),
+    };
+    for signer in verdict.signers_of(1) {
+        signer.fits = fits.filter(|_| signer.subject.is_some());
+        signer.digest = (signer.fits == Some(true)).then(|| SignedDigest {
+            algorithm: DigestAlgorithm::Known(algorithm),
+            value: Hex(digest).to_string(),
+        });
+    }
+    let verdict = verdict.combined(vec![verified]);
+    Ok(match fits {
+        Some(false) => verdict.misfits(),
+        _ => verdict,
+    })
 }
 
 fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {

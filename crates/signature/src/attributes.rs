@@ -8,6 +8,7 @@ use der::asn1::ObjectIdentifier;
 
 use crate::algorithm::oid;
 use crate::error::{missing, unexpected};
+use crate::tbs::time;
 use crate::tlv::{Element, Elements};
 use crate::{Algorithm, SignatureError};
 
@@ -62,6 +63,31 @@ impl<'a> SignedAttributes<'a> {
     }
 }
 
+/// Returns when the signer says that he signed, in seconds since 1970.
+pub(crate) fn signing_time(attributes: &Element<'_>) -> Option<u64> {
+    let value = values(attributes, SIGNING_TIME)?.next().ok()??;
+    time(&value).ok()?
+}
+
+/// Returns the signatures that lie in attributes which are not signed. Windows looks
+/// at them.
+pub(crate) fn nested<'a>(attributes: &Element<'a>) -> Option<Elements<'a>> {
+    values(attributes, NESTED_SIGNATURE)
+}
+
+/// Returns the values of the first attribute of `kind`, if it can be found.
+fn values<'a>(attributes: &Element<'a>, kind: ObjectIdentifier) -> Option<Elements<'a>> {
+    let mut attributes = attributes.inside(ATTRIBUTES).ok()?;
+    while let Some(attribute) = attributes.next().ok()? {
+        if let Ok((found, values)) = attribute_parts(&attribute, ATTRIBUTES)
+            && found == kind
+        {
+            return Some(values);
+        }
+    }
+    None
+}
+
 /// Splits an attribute into its type and its values.
 fn attribute_parts<'a>(
     attribute: &Element<'a>,
@@ -89,6 +115,9 @@ const ATTRIBUTES: &str = "signed attributes";
 const UNSIGNED_ATTRIBUTES: &str = "unsigned attributes";
 const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");
+const SIGNING_TIME: ObjectIdentifier = oid("1.2.840.113549.1.9.5");
+/// `SPC_NESTED_SIGNATURE_OBJID`.
+const NESTED_SIGNATURE: ObjectIdentifier = oid("1.3.6.1.4.1.311.2.4.1");
 const TAG_SET_OF: u8 = 0x31;
 
 #[cfg(test)]

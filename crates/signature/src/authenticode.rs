@@ -12,7 +12,7 @@ use crate::error::{missing, unexpected};
 use crate::pkcs7::{SignedData, SignerId};
 use crate::table::certificate_table;
 use crate::tlv::Element;
-use crate::{Algorithm, SignatureError};
+use crate::{Algorithm, Digests, SignatureError};
 
 /// Returns which digests of the image its signatures need. One that
 /// cannot be read needs none; its verdict says what is wrong with it.
@@ -23,6 +23,61 @@ pub(crate) fn algorithms_of(table: &[u8]) -> BTreeSet<Algorithm> {
         .filter_map(|signature| ImageSignature::read(signature).ok())
         .map(|signature| signature.algorithm)
         .collect()
+}
+
+/// Returns by which algorithms the signatures say that the image's digest is taken,
+/// also those signatures that do not count.
+pub(crate) fn algorithms_named(signatures: &[&[u8]]) -> BTreeSet<Algorithm> {
+    let named = signatures.iter().filter_map(|one| ImageDigest::find(one));
+    named.filter_map(|digest| digest.algorithm().ok()).collect()
+}
+
+/// A digest of an image, as somebody signed it: the inside of
+/// `SpcIndirectDataContent`.
+pub(crate) struct ImageDigest<'a> {
+    kind: ObjectIdentifier,
+    pub(crate) identifier: Element<'a>,
+    pub(crate) digest: &'a [u8],
+}
+
+impl<'a> ImageDigest<'a> {
+    fn read(content: &Element<'a>) -> Result<Self, SignatureError> {
+        let mut parts = content.sequence(CONTENT)?;
+        let mut data = parts.required("data")?.sequence(CONTENT)?;
+        let kind = data.required("a type")?.oid("a type")?;
+        let mut info = parts.required("a digest")?.sequence(CONTENT)?;
+        parts.finish()?;
+        let identifier = info.required("a digest algorithm")?;
+        let digest = info.required("a digest")?.octets("a digest")?;
+        info.finish()?;
+        Ok(Self {
+            kind,
+            identifier,
+            digest,
+        })
+    }
+
+    /// Finds the one in a signature, even if anything else is wrong with that.
+    pub(crate) fn find(signature: &'a [u8]) -> Option<Self> {
+        let mut info = Element::first(SIGNATURE, signature)
+            .ok()?
+            .sequence(SIGNATURE)
+            .ok()?;
+        info.next().ok()??;
+        let signed = Element::first(SIGNATURE, info.next().ok()??.content()).ok()?;
+        let mut parts = signed.sequence(SIGNATURE).ok()?;
+        parts.next().ok()??;
+        parts.next().ok()??;
+        let mut content = parts.next().ok()??.sequence(SIGNATURE).ok()?;
+        content.next().ok()??;
+        let content = content.context(0).ok()??;
+        Self::read(&Element::first(CONTENT, content.content()).ok()?).ok()
+    }
+
+    /// Returns the algorithm, also one that is too weak to count.
+    pub(crate) fn algorithm(&self) -> Result<Algorithm, SignatureError> {
+        known_digest_algorithm(&self.identifier)
+    }
 }
 
 /// A signature of an image, read but not verified.
@@ -42,24 +97,33 @@ impl<'a> ImageSignature<'a> {
         check_form(&signed)?;
         let content = signed.envelope.content;
         let content = content.ok_or_else(|| missing(CONTENT, "the content"))?;
-        let mut parts = content.sequence(CONTENT)?;
-        let mut data = parts.required("data")?.sequence(CONTENT)?;
-        let kind = data.required("a type")?.oid("a type")?;
-        if !PE_IMAGE_DATA.contains(&kind) {
-            return Err(unexpected(CONTENT, "SPC_PE_IMAGE_DATAOBJ", kind));
+        let image = ImageDigest::read(&content)?;
+        if !PE_IMAGE_DATA.contains(&image.kind) {
+            return Err(unexpected(CONTENT, "SPC_PE_IMAGE_DATAOBJ", image.kind));
         }
-        let mut info = parts.required("a digest")?.sequence(CONTENT)?;
-        parts.finish()?;
-        let algorithm = digest_algorithm(&info.required("a digest algorithm")?)?;
-        let digest = info.required("a digest")?.octets("a digest")?;
-        info.finish()?;
+        let algorithm = digest_algorithm(&image.identifier)?;
         check_one_digest(&signed, algorithm)?;
         Ok(Self {
             content: content.content(),
             signed,
             algorithm,
-            digest,
+            digest: image.digest,
         })
+    }
+
+    /// Returns whether `digests` are of the image that was signed: its digest is in
+    /// the content, and that of the content is among the signed attributes. `None`:
+    /// there is none to compare with.
+    pub(crate) fn fits(bytes: &'a [u8], digests: &Digests) -> Option<bool> {
+        let image = ImageDigest::find(bytes)?;
+        let found = digests.get(image.algorithm().ok()?)?;
+        let of_content = |signature: &Self| {
+            let signer = &signature.signed.signer;
+            let attributes = signer.attributes.as_ref();
+            let digest = signer.algorithm.digest(signature.content);
+            attributes.is_none_or(|attributes| attributes.message_digest == digest)
+        };
+        Some(found == image.digest && Self::read(bytes).ok().is_none_or(|it| of_content(&it)))
     }
 }
 

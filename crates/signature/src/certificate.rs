@@ -16,7 +16,7 @@ use crate::algorithm::Scheme;
 use crate::digest::{Algorithm, Hex};
 use crate::error::{not_der, unexpected};
 use crate::extensions::{Extensions, Standing};
-use crate::key::{LeastRsa, PublicKey};
+use crate::key::{LeastRsa, PublicKey, key_size};
 use crate::name::CanonicalName;
 use crate::pkcs7::SignerId;
 use crate::tbs::Fields;
@@ -101,6 +101,11 @@ impl Certificate {
     /// Returns the issuer's name, for people.
     pub(crate) fn issuer(&self) -> String {
         shown(&self.fields.issuer)
+    }
+
+    /// Returns the size of the key or the name of its curve, for people.
+    pub(crate) fn key_size(&self) -> Option<String> {
+        key_size(&self.fields.key)
     }
 
     /// Returns the serial number's bytes.
@@ -266,6 +271,11 @@ impl PartialEq for Certificate {
 }
 
 impl Eq for Certificate {}
+
+/// Returns the name that `der` is, for people.
+pub(crate) fn shown_name(der: &[u8]) -> Option<String> {
+    Name::from_der(der).ok().map(|name| shown(&name))
+}
 
 /// Writes a name for people. It may come from anyone: control characters
 /// would play with terminals, and length with patience.

@@ -137,7 +137,7 @@ impl<'a> Search<'a, '_> {
         match trusted_signer.or(found) {
             Some((index, origin)) => Ok((self.way(index), origin)),
             None => Err(SignatureError::new(format!(
-                "signed by {}, and no chain leads from there to a trusted certificate{}",
+                "nobody trusted vouches for {}{}",
                 signer.subject(),
                 self.reasons()
             ))),

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, format, string::String};
 use core::error::Error;
 use core::fmt;
 
-use crate::Algorithm;
+use crate::{Algorithm, State};
 
 /// Why something that should hold signatures, certificates or lists of them is
 /// refused, or why an image cannot be verified. Only
@@ -27,6 +27,8 @@ enum Kind {
     NoTrust,
     Untrusted,
     WrongKey,
+    Unsupported,
+    Malformed,
 }
 
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
@@ -38,9 +40,14 @@ impl SignatureError {
         self.0.kind == Kind::NoTrust
     }
 
-    /// Returns whether a signature may be valid, but its signer is not trusted.
-    pub(crate) fn is_untrusted(&self) -> bool {
-        self.0.kind == Kind::Untrusted
+    /// Returns the state of a signature that this is the reason against.
+    pub(crate) fn state(&self) -> State {
+        match self.0.kind {
+            Kind::Untrusted => State::Untrusted,
+            Kind::Unsupported => State::Unsupported,
+            Kind::Malformed => State::Malformed,
+            Kind::Other | Kind::NoTrust | Kind::WrongKey => State::Bad,
+        }
     }
 
     /// Returns whether a key was found not to have made a signature.
@@ -75,6 +82,19 @@ impl SignatureError {
     /// Makes it one of a signature that may be valid, but whose signer is not trusted.
     pub(crate) fn untrusted(self) -> Self {
         self.of_kind(Kind::Untrusted)
+    }
+
+    /// Makes it one of an algorithm or a key that is not accepted.
+    pub(crate) fn unsupported(self) -> Self {
+        self.of_kind(Kind::Unsupported)
+    }
+
+    /// Makes it one of a signature that cannot be read, unless it says more.
+    pub(crate) fn malformed(self) -> Self {
+        match self.0.kind {
+            Kind::Other => self.of_kind(Kind::Malformed),
+            _ => self,
+        }
     }
 
     pub(crate) fn wrong_key(signer: &str, reason: &str) -> Self {
@@ -127,7 +147,7 @@ pub(crate) fn not_der(field: &str, expected: &str, cause: &der::Error) -> Signat
 /// An algorithm or a key is too weak to mean anything.
 pub(crate) fn weak(field: &str, expected: &str, found: impl fmt::Display) -> SignatureError {
     let found = format_args!("{found}, which is too weak to be accepted");
-    unexpected(field, expected, found)
+    unexpected(field, expected, found).unsupported()
 }
 
 pub(crate) fn too_long(field: &str, limit: usize, found: u64) -> SignatureError {

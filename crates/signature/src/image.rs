@@ -7,15 +7,16 @@
 use alloc::{collections::BTreeSet, format, vec::Vec};
 use core::ops::Range;
 
-use ukexec_pe::{ByteRanges, PeError, PeImage, ReadAt};
+use ukexec_pe::{PeError, PeImage, ReadAt};
 
-use crate::authenticode::algorithms_of;
+use crate::appended::list_appended;
+use crate::authenticode::algorithms_named;
 use crate::hash::{DigestRequest, TakenDigests, digests_of};
-use crate::read::{read, read_limited};
+use crate::read::{read, read_limited, wide};
 use crate::sbat::check_sbat;
-use crate::signatures::{Checks, verify_signatures};
-use crate::table::MAX_TABLE_LEN;
-use crate::{Algorithm, Digests, SignatureError, Trust, Verdict, verify_appended};
+use crate::signatures::{Checks, list_signatures, verify_signatures};
+use crate::table::{MAX_TABLE_LEN, certificate_table};
+use crate::{Algorithm, Digests, SignatureError, State, Trust, Verdict, verify_appended};
 
 /// An image, and the caller's knowledge of it.
 #[derive(Debug)]
@@ -72,15 +73,34 @@ pub fn verify_image<R: ReadAt + ?Sized>(
 ) -> Result<ImageVerdict, SignatureError> {
     let mut digests = Digests::default();
     let verdict = match image.pe {
-        Some(Ok(pe)) => verify_pe(image, pe, trust, checks, &mut digests)?,
-        Some(Err(fault)) => {
-            let reason =
-                "the image is no sound PE32+ file, so that no signature of it can be found";
-            Verdict::bad(&SignatureError::new(format!("{reason}: {fault}")))
+        Some(Ok(pe)) => {
+            let verdict = verify_pe(image, pe, trust, checks, &mut digests)?;
+            match verdict.state() {
+                State::Malformed => verdict.with_more_of(list_signers(image.bytes, image.pe)),
+                _ => verdict,
+            }
         }
+        Some(Err(fault)) => Verdict::unreadable(no_sound_pe(fault)),
         None => verify_appended(image.bytes, trust, checks),
     };
     Ok(ImageVerdict { verdict, digests })
+}
+
+/// Returns who signed an image, and verifies nothing: it takes no digest, and asks no
+/// key.
+pub fn list_signers<R: ReadAt + ?Sized>(
+    bytes: &R,
+    pe: Option<Result<&PeImage, &PeError>>,
+) -> Verdict {
+    match pe {
+        Some(Ok(pe)) => match read_table(pe, bytes) {
+            Ok(Some(table)) => listed(pe, bytes, &table),
+            Ok(None) => Verdict::unsigned(),
+            Err(error) => Verdict::unreadable(error),
+        },
+        Some(Err(fault)) => Verdict::unreadable(no_sound_pe(fault)),
+        None => list_appended(bytes),
+    }
 }
 
 /// Returns which digests it takes to verify an image, so that they can be taken
@@ -108,7 +128,13 @@ pub fn revoked_by_sbat(
     trust: &Trust,
 ) -> Option<Verdict> {
     let checked = check_sbat(pe, bytes, trust.sbat_level());
-    checked.err().map(|error| Verdict::bad(&error))
+    checked
+        .err()
+        .map(|error| Verdict::unsigned().refused(&error))
+}
+
+fn no_sound_pe(fault: &PeError) -> SignatureError {
+    SignatureError::new(format!("no sound PE32+ file: {fault}"))
 }
 
 /// Verifies a PE image, and leaves in `digests` those that it is verified by.
@@ -121,17 +147,23 @@ fn verify_pe<R: ReadAt + ?Sized>(
 ) -> Result<Verdict, SignatureError> {
     let table = match read_table(pe, image.bytes) {
         Ok(table) => table,
-        Err(error) => return Ok(Verdict::bad(&error)),
+        Err(error) => return Ok(Verdict::unreadable(error)),
     };
     let table = table.as_deref();
     let algorithms = needed(table, trust);
-    let ranges = match pe.authenticode_ranges() {
+    let ranges = match (pe.authenticode_ranges(), table) {
         // Without a digest no verdict is good.
         _ if algorithms.is_empty() => return Ok(verify_signatures(table, digests, trust, checks)),
-        Ok(ranges) => ranges,
+        (Ok(ranges), _) => ranges,
         // An unsigned image need not be fit for a digest.
-        Err(_) if table.is_none() => return Ok(Verdict::Unsigned),
-        Err(error) => return Ok(Verdict::bad(&error)),
+        (Err(_), None) => return Ok(Verdict::unsigned()),
+        (Err(error), Some(_)) => {
+            let verdict = Verdict::unreadable(SignatureError::new("").because(error));
+            return Ok(match has_more_behind(pe, image.bytes)? {
+                true => verdict.misfits(),
+                false => verdict,
+            });
+        }
     };
     let request = DigestRequest { ranges, algorithms };
     *digests = image.digests.digests(image.bytes, &request)?;
@@ -139,14 +171,40 @@ fn verify_pe<R: ReadAt + ?Sized>(
     if !verdict.is_good() {
         return Ok(verdict);
     }
-    if let Some(Range { start, end }) = uncovered(pe, &request.ranges, image.bytes)? {
-        return Ok(Verdict::bad(&SignatureError::new(format!(
-            "bytes {start:#x} to {end:#x} lie between the sections, where no signature covers \
-             them, and they are not zeros; firmware never loads them, but a parser or a running \
-             kernel could"
+    let uncovered = pe.uncovered(&request.ranges);
+    if let Some(Range { start, end }) = not_zero(uncovered, image.bytes)? {
+        return Ok(verdict.refused(&SignatureError::new(format!(
+            "bytes {start:#x} to {end:#x} between the sections are not zeros, and no signature \
+             covers them"
         ))));
     }
-    Ok(revoked_by_sbat(pe, image.bytes, trust).unwrap_or(verdict))
+    Ok(match check_sbat(pe, image.bytes, trust.sbat_level()) {
+        Ok(()) => verdict,
+        Err(error) => verdict.refused(&error),
+    })
+}
+
+/// Lists the signers in `table`. Where the headers cut it, the rest of the last entry
+/// is still in the file.
+fn listed(pe: &PeImage, bytes: &(impl ReadAt + ?Sized), table: &[u8]) -> Verdict {
+    let found = list_signatures(table);
+    let Some(Range { start, .. }) = pe.certificates() else {
+        return found;
+    };
+    let len = bytes.len().saturating_sub(start).min(wide(MAX_TABLE_LEN));
+    match read(bytes, start, len) {
+        Ok(whole) if found.state() == State::Malformed => {
+            found.with_more_of(list_signatures(&whole))
+        }
+        _ => found,
+    }
+}
+
+/// Returns whether anything but zeros lies behind the certificate table, where no
+/// signature covers it: somebody put it there later.
+fn has_more_behind(pe: &PeImage, bytes: &(impl ReadAt + ?Sized)) -> Result<bool, SignatureError> {
+    let behind = pe.certificates().map(|table| table.end..bytes.len());
+    Ok(not_zero(behind, bytes)?.is_some())
 }
 
 impl DigestSource<'_> {
@@ -195,18 +253,18 @@ fn read_table(
 /// Returns by which algorithms an image with this certificate table is verified.
 fn needed(table: Option<&[u8]>, trust: &Trust) -> BTreeSet<Algorithm> {
     let mut algorithms = trust.algorithms();
-    algorithms.extend(table.map(algorithms_of).into_iter().flatten());
+    let signatures = table.and_then(|table| certificate_table(table).ok());
+    algorithms.extend(algorithms_named(&signatures.unwrap_or_default()));
     algorithms
 }
 
-/// Returns where in `image` there is something that its digest leaves out. Zeros
-/// are what tools leave between sections, and say nothing.
-fn uncovered(
-    pe: &PeImage,
-    covered: &ByteRanges,
+/// Returns the first of `ranges` of `image` that holds anything. Zeros are what tools
+/// leave between sections, and say nothing.
+fn not_zero(
+    ranges: impl IntoIterator<Item = Range<u64>>,
     image: &(impl ReadAt + ?Sized),
 ) -> Result<Option<Range<u64>>, SignatureError> {
-    for range in pe.uncovered(covered) {
+    for range in ranges {
         let mut at = range.start;
         while at < range.end {
             let len = range.end.saturating_sub(at).min(CHUNK);
@@ -269,7 +327,7 @@ mod tests {
 
     #[test]
     fn what_lies_between_sections_is_not_taken_for_covered() {
-        let good = expect!["good: the digest of the image is listed in db"];
+        let good = expect!["good, the digest of the image is listed in db"];
         check(UKI.to_vec(), |_| {}, &good);
         let (image, _) = with_a_gap();
         check(image, |_| {}, &good);
@@ -278,7 +336,7 @@ mod tests {
             image,
             |image| image[gap] = 1,
             &expect![
-                "bad signature: bytes 0xbf0 to 0xc00 lie between the sections, where no signature covers them, and they are not zeros; firmware never loads them, but a parser or a running kernel could"
+                "bad signature: bytes 0xbf0 to 0xc00 between the sections are not zeros, and no signature covers them"
             ],
         );
         let (image, gap) = with_a_gap();
@@ -297,7 +355,7 @@ mod tests {
         };
         check(
             b"sbat,1,2024010100\nfoo,1\n",
-            expect!["good: the digest of the image is listed in db"],
+            expect!["good, the digest of the image is listed in db"],
         );
         check(
             b"sbat,1,2024010100\nfoo,2\n",
@@ -313,7 +371,7 @@ mod tests {
             file("images/own.efi"),
             |image| image[0x3c] = 0xff,
             &expect![[
-                r#"bad signature: the image is no sound PE32+ file, so that no signature of it can be found: Signature at file offset 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
+                r#"bad signature: no sound PE32+ file: Signature at file offset 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
             ]],
         );
         let shortened = |image: &mut [u8]| image[CERTIFICATES + 4] -= 8;
@@ -343,7 +401,7 @@ mod tests {
         };
         let trust = testing::trust(&["own"], &[]);
         let verdict = verify_image(&image, &trust, Checks::default()).unwrap();
-        expect!["good: signed by CN=own,O=ukexec tests, who is trusted by db"]
+        expect!["good, by CN=own,O=ukexec tests, trusted through db"]
             .assert_eq(&verdict.verdict.to_string());
     }
 
@@ -382,7 +440,7 @@ mod tests {
             &own,
             &own,
             &expect![
-                "SHA-256 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8; good: signed by CN=own,O=ukexec tests, who is trusted by db"
+                "SHA-256 45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8; good, by CN=own,O=ukexec tests, trusted through db"
             ],
         );
         check_taken(&unsigned, &unsigned, &expect!["; unsigned"]);

@@ -3,6 +3,7 @@
 //! Keys come from the maker of the image: their sizes are bounded, so that no
 //! verification takes long.
 
+use alloc::{borrow::ToOwned, string::String, string::ToString};
 use core::fmt;
 
 use der::asn1::{ObjectIdentifier, UintRef};
@@ -136,6 +137,26 @@ impl PublicKey {
     }
 }
 
+/// Returns the size in bits of an RSA key, or the name of an elliptic curve, of keys
+/// that do not count as well.
+pub(crate) fn key_size(info: &x509_cert::spki::SubjectPublicKeyInfoOwned) -> Option<String> {
+    let identifier = info.algorithm.to_der().ok()?;
+    let (kind, parameters) = split(&Element::only(KEY, &identifier).ok()?, KEY).ok()?;
+    if kind == EC_PUBLIC_KEY {
+        let curve = parameters?.oid("a named curve").ok()?;
+        let known = CURVES.iter().find(|(oid, _)| *oid == curve);
+        return Some(known.map_or_else(|| curve.to_string(), |(_, name)| (*name).to_owned()));
+    }
+    let key = info.subject_public_key.as_bytes()?;
+    let mut numbers = Element::only(KEY, key).ok()?.sequence(KEY).ok()?;
+    let modulus = numbers.required("a modulus").ok()?;
+    let modulus = UintRef::from_der(modulus.raw).ok()?;
+    let (first, rest) = modulus.as_bytes().split_first()?;
+    let bits = rest.len().checked_mul(8)?;
+    let bits = bits.checked_add(usize::try_from(first.checked_ilog2()?).ok()?)?;
+    Some(bits.checked_add(1)?.to_string())
+}
+
 /// Reads an `RSAPublicKey`.
 ///
 /// Spec: RFC 8017, appendix A.1.1.
@@ -179,7 +200,7 @@ fn ec_key(curve: Option<ObjectIdentifier>, point: &[u8]) -> Result<PublicKey, Si
 }
 
 fn unsupported(found: impl fmt::Display) -> SignatureError {
-    unexpected(KEY, "RSA of 2048 to 8192 bits, P-256 or P-384", found)
+    unexpected(KEY, "RSA of 2048 to 8192 bits, P-256 or P-384", found).unsupported()
 }
 
 fn refuse(cause: der::Error) -> SignatureError {
@@ -191,6 +212,11 @@ const KEY: &str = "public key";
 const MAX_RSA_BITS: u32 = 8192;
 const SECP256R1: ObjectIdentifier = oid("1.2.840.10045.3.1.7");
 const SECP384R1: ObjectIdentifier = oid("1.3.132.0.34");
+const CURVES: [(ObjectIdentifier, &str); 3] = [
+    (SECP256R1, "P-256"),
+    (SECP384R1, "P-384"),
+    (oid("1.3.132.0.35"), "P-521"),
+];
 
 #[cfg(test)]
 mod tests {

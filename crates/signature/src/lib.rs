@@ -1,6 +1,7 @@
 //! Signatures of boot images, as UEFI firmware and the kernel check them.
 //!
 //! - [`verify_image`] gives the whole [`Verdict`] of an image.
+//! - [`list_signers`] returns who signed, without a key.
 //! - [`digests_needed`] names the bytes to hash for that, and a [`Hasher`] takes
 //!   the digests while the caller copies the image.
 //! - [`verify_appended`] is for other files, which carry their signature at their
@@ -79,6 +80,7 @@ mod sbat;
 mod signature_list;
 mod signature_type;
 mod signatures;
+mod signer;
 mod signers;
 mod table;
 mod tbs;
@@ -98,11 +100,13 @@ pub use error::SignatureError;
 pub use guid::Guid;
 pub use hash::{DigestRequest, Hasher, TakenDigests, digests_of};
 pub use image::{
-    DigestSource, ImageVerdict, UnverifiedImage, digests_needed, revoked_by_sbat, verify_image,
+    DigestSource, ImageVerdict, UnverifiedImage, digests_needed, list_signers, revoked_by_sbat,
+    verify_image,
 };
 pub use signature_list::{EfiTime, SignatureData, SignatureList, signature_lists};
 pub use signature_type::SignatureType;
 pub use signatures::Checks;
+pub use signer::{CertificateSummary, DigestAlgorithm, SignedDigest, Signer};
 pub use table::certificate_table;
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
-pub use verdict::{CertificateSummary, Good, Verdict};
+pub use verdict::{State, Verdict};

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ukexec_pe::ByteRanges;
 
 use crate::authenticode::algorithms_of;
-use crate::signatures::verify_signatures;
+use crate::signatures::{list_signatures, verify_signatures};
 use crate::table::{MAX_SIGNATURE_LEN, MAX_SIGNATURES, MAX_TABLE_LEN};
 use crate::testing::{
     X509, certificate, content, entry, file, list, taken_apart, trust, verified, wrap,
@@ -170,6 +170,25 @@ proptest! {
         algorithms_of(&table);
         let verdict = verify_signatures(Some(&table), &digests, &trust(&["root"], &[]), Checks::default());
         prop_assert!(!verdict.to_string().is_empty());
+    }
+
+    /// Any bytes as a certificate table have a verdict, and a list of signers that is
+    /// not long: four of a signature at most.
+    #[test]
+    fn any_table_lists_few_signers(
+        noise in proptest::collection::vec(any::<u8>(), 0..300),
+        keep in any::<prop::sample::Index>(),
+        count in 1..80_usize,
+    ) {
+        let image = file("images/twice.efi");
+        let whole = taken_apart(&image).unwrap().0.unwrap();
+        let cut = &whole[..keep.index(whole.len() + 1)];
+        for table in [noise.repeat(count), [cut, &noise].concat(), entry(&noise).repeat(count), whole.repeat(count)] {
+            let listed = list_signatures(&table);
+            prop_assert!(listed.signers().len() <= 4 * MAX_SIGNATURES);
+            prop_assert!(listed.certificates().len() <= table.len() / 100);
+            prop_assert!(!listed.is_good() && !listed.is_misfit());
+        }
     }
 
     /// However an image is cut into chunks, its digests are the same.

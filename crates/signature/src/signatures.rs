@@ -2,16 +2,17 @@
 //!
 //! Spec: UEFI 2.10, section 32.5.3.3, for what the lists mean.
 
-use crate::authenticode::{ImageSignature, algorithms_of};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+
+use crate::authenticode::{ImageDigest, ImageSignature, algorithms_of};
 use crate::chain::{Effort, chain};
 use crate::digest::Hex;
-use crate::error::digest_missing;
+use crate::error::{digest_missing, unexpected};
 use crate::pkcs7::SignedData;
-use crate::signers;
-use crate::table::certificate_table;
-use crate::verdict::Good;
-use crate::{Algorithm, Digests, SignatureError, Trust, Verdict};
-use alloc::{collections::BTreeSet, format, string::String, string::ToString};
+use crate::signer::CertificateSummary;
+use crate::signers::{self, Signers, listed};
+use crate::table::signatures_in;
+use crate::{Algorithm, Digests, Origin, SignatureError, Trust, Verdict};
 
 /// Checks beyond those of firmware.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -32,33 +33,58 @@ pub(crate) fn verify_signatures(
     trust: &Trust,
     checks: Checks,
 ) -> Verdict {
+    let (signatures, walked) = table.map_or((Vec::new(), Ok(())), signatures_in);
+    let signers: Vec<_> = signatures.iter().map(|one| Signers::read(one)).collect();
+    let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
+    let mut verdict = listed(&signers, &anchors);
+    let mut fits = Vec::new();
+    for (number, bytes) in (1..).zip(&signatures) {
+        let fit = ImageSignature::fits(bytes, digests);
+        verdict.signers_of(number).for_each(|it| it.fits = fit);
+        fits.push(fit);
+    }
+    if walked.is_ok() && !fits.is_empty() && fits.iter().all(|fit| *fit == Some(false)) {
+        verdict = verdict.misfits();
+    }
     if let Err(error) = check_digests(digests, trust) {
-        return Verdict::bad(&error);
+        return verdict.refused(&error);
     }
     if let Some(revocation) = trust.revokes_image(digests) {
-        return Verdict::Revoked {
-            revocation,
-            certificate: None,
-        };
+        return verdict.revoked(&revocation, None);
     }
-    let signatures = match table.map(certificate_table).transpose() {
-        Err(error) => return Verdict::bad(&error),
-        Ok(signatures) => signatures,
-    };
-    let revoked = signers::revoked(signatures.iter().flatten().copied(), &[], trust);
-    if let Ok(Some(verdict)) = revoked {
-        return verdict;
+    if let Err(error) = walked {
+        return verdict.refused(&error.malformed());
+    }
+    let revoked = signers::revoked(&signers, &[], trust);
+    if let Ok(Some(revoked)) = &revoked {
+        return verdict.by_revoked(revoked);
     }
     let mut effort = Effort::default();
-    let signed = signatures.map_or(Verdict::Unsigned, |signatures| {
-        let verify = |bytes| verify(bytes, digests, trust, checks, &mut effort);
-        Verdict::combine(signatures.into_iter().map(verify))
-    });
+    let verified = signatures
+        .iter()
+        .map(|bytes| verify(bytes, digests, trust, checks, &mut effort));
+    let verified: Vec<_> = verified.collect();
+    let verdict = match table {
+        Some(_) => verdict.combined(verified),
+        None => Verdict::unsigned(),
+    };
     let verdict = match trust.allows_image(digests, &list_algorithms(table)) {
-        Some(origin) if !signed.is_good() => Verdict::Allowed { origin },
-        _ => signed,
+        Some(origin) if !verdict.is_good() => verdict.allowed(origin),
+        _ => verdict,
     };
     verdict.unless_in_doubt(effort.check().and(revoked.map(drop)))
+}
+
+/// Returns a verdict that lists the signers in a certificate table, and says nothing
+/// of them but that they cannot be read.
+pub(crate) fn list_signatures(table: &[u8]) -> Verdict {
+    let (signatures, walked) = signatures_in(table);
+    let signers: Vec<_> = signatures.iter().map(|one| Signers::read(one)).collect();
+    let verdict = listed(&signers, &[]);
+    match walked {
+        Ok(()) => verdict,
+        Err(error) => verdict.refused(&error.malformed()),
+    }
 }
 
 /// Returns by which digests a list may allow an image: firmware takes those of an
@@ -87,29 +113,60 @@ fn verify(
     checks: Checks,
     effort: &mut Effort,
 ) -> Result<Good, SignatureError> {
-    let signature = ImageSignature::read(bytes)?;
+    check_fits(bytes, digests)?;
+    let signature = ImageSignature::read(bytes).map_err(SignatureError::malformed)?;
     let ImageSignature {
         algorithm, digest, ..
     } = signature;
-    let found = digests.get(algorithm);
-    let found = found.ok_or_else(|| digest_missing(algorithm))?;
-    if found != digest {
-        return Err(SignatureError::new(format!(
-            "the signature is for an image with {algorithm} digest {}, and this image has {}: it \
-             was changed after it was signed",
-            Hex(digest),
-            Hex(found)
-        )));
+    match digests.get(algorithm) {
+        None => return Err(digest_missing(algorithm)),
+        Some(found) if found != digest => return Err(changed(algorithm, found, digest)),
+        Some(_) => {}
     }
     let signed = &signature.signed;
     let content_digest = signed.signer.algorithm.digest(signature.content);
-    let digest = (algorithm, Hex(digest).to_string());
-    signer(signed, &content_digest, &[], trust, checks, effort, digest)
+    signer(signed, &content_digest, &[], trust, checks, effort)
+}
+
+/// Checks that the digest in a signature is the image's, also of a signature that does
+/// not count for another reason.
+fn check_fits(bytes: &[u8], digests: &Digests) -> Result<(), SignatureError> {
+    let Some(signed) = ImageDigest::find(bytes) else {
+        return Ok(());
+    };
+    match signed.algorithm().map(|it| (it, digests.get(it))) {
+        Ok((algorithm, Some(found))) if found != signed.digest => {
+            Err(changed(algorithm, found, signed.digest))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn changed(algorithm: Algorithm, found: &[u8], signed: &[u8]) -> SignatureError {
+    let (found, signed) = (short(found), short(signed));
+    unexpected(
+        format_args!("the image was changed after signing: {algorithm}"),
+        signed,
+        found,
+    )
+}
+
+/// Returns the beginning of a digest, by which people compare two.
+fn short(digest: &[u8]) -> String {
+    const LEN: usize = 6;
+    format!("{}…", Hex(digest.get(..LEN).unwrap_or(digest))) // or it is shorter
+}
+
+/// A chain that leads from a signer to a trusted certificate.
+pub(crate) struct Good {
+    /// From the signer's certificate to the trusted one, which may be the same.
+    pub(crate) chain: Vec<CertificateSummary>,
+    /// Where the trusted certificate comes from.
+    pub(crate) anchor: Origin,
 }
 
 /// Verifies a signature of content with `content_digest`, and looks for a
-/// chain. The signer's certificate is embedded or among `others`. `digest` is
-/// what the verdict will show.
+/// chain. The signer's certificate is embedded or among `others`.
 pub(crate) fn signer(
     signed: &SignedData<'_>,
     content_digest: &[u8],
@@ -117,7 +174,6 @@ pub(crate) fn signer(
     trust: &Trust,
     checks: Checks,
     effort: &mut Effort,
-    (algorithm, digest): (Algorithm, String),
 ) -> Result<Good, SignatureError> {
     let info = &signed.signer;
     let embedded = signed.envelope.certificates.iter();
@@ -145,11 +201,8 @@ pub(crate) fn signer(
         )
         .map_err(SignatureError::untrusted)?;
         return Ok(Good {
-            signer: certificate.subject(),
             chain: chain.into_iter().map(Into::into).collect(),
             anchor: anchor.clone(),
-            algorithm,
-            digest,
         });
     }
     Err(rejection)
@@ -209,10 +262,9 @@ mod tests {
         check(
             "twice",
             &["p384"],
-            "untrusted: signature 1: signed by CN=leaf, and no chain leads from there to a \
-             trusted certificate (CN=intermediate: its issuer, CN=root, is neither trusted nor \
-             with the signature); signature 2: signed by CN=own, and no chain leads from there \
-             to a trusted certificate",
+            "untrusted: signature 1: nobody trusted vouches for CN=leaf (CN=intermediate: its \
+             issuer, CN=root, is neither trusted nor with the signature); signature 2: nobody \
+             trusted vouches for CN=own",
         );
     }
 
@@ -335,7 +387,7 @@ mod tests {
         check_with("chain", &trust, Checks::default(), &vouched("leaf", "root"));
     }
 
-    const LISTED: &str = "good: the digest of the image is listed in db";
+    const LISTED: &str = "good, the digest of the image is listed in db";
     const REVOKED: &str = "revoked: the image: dbx holds the image's SHA-256 digest";
 
     /// Returns trust in an image by its digest, and the list that it comes from.
@@ -402,7 +454,7 @@ mod tests {
 
     #[test]
     fn changed_images() {
-        let of_own = "45e78a66c3c09eb06b78fdaead8847de07ba76d24a660eff29ecbe6feac337a8";
+        let of_own = "45e78a66c3c0…";
         let changed = |at: usize, expected: &str| {
             let mut image = file("images/own.efi");
             image[at] ^= 1;
@@ -412,26 +464,14 @@ mod tests {
         };
         // In a header, in a section, behind the sections, and in the padding.
         for (at, digest) in [
-            (
-                0x10,
-                "8dd5bbec8422bbbb8c2f3d2520f05cfb22db71e548905a9440e67d0ee1eca1ca",
-            ),
-            (
-                0x400,
-                "8b6252aa8ed03e33c50a2c1c6fb05fbdb70a6de829296150549265dabf767f68",
-            ),
-            (
-                0x602,
-                "73cac0ac5ee56ae338a58e2364216824422edac84ae82787e49a4a6c814b8307",
-            ),
-            (
-                0x606,
-                "c9715fd72ecb0965f81c901e20f5e6bf3bf173e9b5fd964f933deb029a867e4d",
-            ),
+            (0x10, "8dd5bbec8422…"),
+            (0x400, "8b6252aa8ed0…"),
+            (0x602, "73cac0ac5ee5…"),
+            (0x606, "c9715fd72ecb…"),
         ] {
             let expected = format!(
-                "bad signature: the signature is for an image with SHA-256 digest {of_own}, and \
-                 this image has {digest}: it was changed after it was signed"
+                "bad signature: the image was changed after signing: SHA-256: expected {of_own}, \
+                 found {digest}"
             );
             changed(at, &expected);
         }

@@ -1,6 +1,7 @@
-//! The signers that signatures themselves name, and whether they are revoked.
+//! The signers that signatures themselves name: who they are, for reports, and
+//! whether they are revoked.
 //!
-//! This is asked before any signature is evaluated, and of every one: an image
+//! Revocation is looked up before any signature is evaluated, and for every one: an image
 //! that somebody revoked has signed is not to run, even if that signature is
 //! of a kind that is not accepted here, or of another image. So no more of it
 //! is read than leads to its signers' certificates.
@@ -8,35 +9,58 @@
 //! Spec: UEFI 2.10, 32.5.3.3: an image is refused if any of its signatures is
 //! by a certificate in `dbx`, or one that vouches for it.
 
+use alloc::{string::String, string::ToString, vec, vec::Vec};
+
+use crate::algorithm::{digest_name, scheme_name};
+use crate::attributes::{nested, signing_time};
+use crate::authenticode::ImageDigest;
+use crate::certificate::shown_name;
 use crate::chain::Effort;
+use crate::digest::Hex;
 use crate::error::unexpected;
 use crate::pkcs7::SignerId;
-use crate::tlv::Element;
-use crate::{Certificate, SignatureError, Trust, Verdict};
-use alloc::{vec, vec::Vec};
+use crate::signer::{CertificateSummary, DigestAlgorithm, SignedDigest, Signer};
+use crate::tlv::{Element, Elements};
+use crate::{Certificate, Revocation, SignatureError, State, Trust, Verdict};
 
-/// Returns the verdict on an image with these `signatures`, if any of them is
-/// by somebody who is revoked, or was issued by one. Signers' certificates come
-/// with the signature or are among `others`.
+/// A certificate that is revoked, and the signature that it leads from.
+pub(crate) struct Revoked {
+    pub(crate) signature: usize,
+    pub(crate) revocation: Revocation,
+    pub(crate) subject: String,
+}
+
+/// Returns who is revoked, if any of these `signatures` is by somebody who is, or was
+/// issued by one. Signers' certificates come with the signature or are among
+/// `others`.
 ///
 /// # Errors
 ///
 /// [`SignatureError`] if signers of one are not known, so that they could be
 /// revoked. Firmware forbids such images where there is a `dbx`.
-pub(crate) fn revoked<'a>(
-    signatures: impl IntoIterator<Item = &'a [u8]>,
+pub(crate) fn revoked(
+    signatures: &[Result<Signers<'_>, SignatureError>],
     others: &[&Certificate],
     trust: &Trust,
-) -> Result<Option<Verdict>, SignatureError> {
+) -> Result<Option<Revoked>, SignatureError> {
     let mut unknown = Ok(None);
     if !trust.revokes_anything() {
         return unknown;
     }
     let mut effort = Effort::default();
-    for signature in signatures {
-        let signers = Signers::read(signature);
-        match signers.and_then(|signers| signers.revoked(others, trust, &mut effort)) {
-            Ok(Some(verdict)) => return Ok(Some(verdict)),
+    for (signature, signers) in (1..).zip(signatures) {
+        let found = match signers {
+            Ok(signers) => signers.revoked(others, trust, &mut effort),
+            Err(error) => Err(SignatureError::new(error.to_string())),
+        };
+        match found {
+            Ok(Some((revocation, subject))) => {
+                return Ok(Some(Revoked {
+                    signature,
+                    revocation,
+                    subject,
+                }));
+            }
             Ok(None) => {}
             Err(error) => unknown = unknown.and(Err(error)),
         }
@@ -44,15 +68,56 @@ pub(crate) fn revoked<'a>(
     unknown
 }
 
+/// Returns a verdict that lists the signers of `signatures`, whether or not they
+/// count, and says nothing of them. Their certificates come with the signature or are
+/// among `others`.
+pub(crate) fn listed(
+    signatures: &[Result<Signers<'_>, SignatureError>],
+    others: &[&Certificate],
+) -> Verdict {
+    let mut listed = Vec::new();
+    let mut certificates: Vec<&Certificate> = Vec::new();
+    for (number, signers) in (1..).zip(signatures) {
+        match signers {
+            Ok(signers) => {
+                listed.extend(signers.listed(number, others));
+                for one in &signers.certificates {
+                    if !certificates.contains(&one) {
+                        certificates.push(one);
+                    }
+                }
+            }
+            Err(error) => listed.push(Signer {
+                state: State::Malformed,
+                reason: Some(error.to_string()),
+                ..Signer::unknown(number)
+            }),
+        }
+    }
+    let certificates = certificates.into_iter().map(CertificateSummary::from);
+    Verdict::unverified(listed, certificates.collect())
+}
+
 /// The signers of one `SignedData`, and the certificates that come with it.
-struct Signers<'a> {
-    ids: Vec<SignerId<'a>>,
+pub(crate) struct Signers<'a> {
+    infos: Vec<Info<'a>>,
     certificates: Vec<Certificate>,
+    digest: Option<SignedDigest>,
+}
+
+/// A `SignerInfo`, as far as it says who signed, and how.
+struct Info<'a> {
+    id: SignerId<'a>,
+    digest: Option<String>,
+    scheme: Option<String>,
+    signed_at: Option<u64>,
+    /// Signatures that it holds.
+    nested: Option<Elements<'a>>,
 }
 
 impl<'a> Signers<'a> {
     /// Reads them, even if anything else is wrong with the signature.
-    fn read(signature: &'a [u8]) -> Result<Self, SignatureError> {
+    pub(crate) fn read(signature: &'a [u8]) -> Result<Self, SignatureError> {
         let mut info = Element::first(FIELD, signature)?.sequence(FIELD)?;
         info.required("a type")?;
         let signed = Element::first(FIELD, info.required("a SignedData")?.content())?;
@@ -71,11 +136,72 @@ impl<'a> Signers<'a> {
         }
         parts.context(1)?;
         let mut infos = parts.required("signers")?.set(FIELD)?;
-        let mut ids = vec![signer_id(&infos.required("a signer")?)?];
+        let mut read = vec![Info::read(&infos.required("a signer")?)?];
         while let Some(info) = infos.next()? {
-            ids.push(signer_id(&info)?);
+            read.push(Info::read(&info)?);
         }
-        Ok(Self { ids, certificates })
+        Ok(Self {
+            infos: read,
+            certificates,
+            digest: ImageDigest::find(signature).map(SignedDigest::from),
+        })
+    }
+
+    /// Lists the signers of signature `number`, and those nested in it.
+    fn listed(&self, number: usize, others: &[&Certificate]) -> Vec<Signer> {
+        let mut listed = Vec::new();
+        for info in self.infos.iter().take(MAX_LISTED) {
+            listed.push(self.signer(number, info, others));
+            let mut nested = info.nested.clone();
+            while let Some(Ok(Some(inner))) = nested.as_mut().map(Elements::next) {
+                let Ok(inner) = Signers::read(inner.raw) else {
+                    continue;
+                };
+                listed.extend(inner.infos.iter().map(|info| Signer {
+                    nested: true,
+                    ..inner.signer(number, info, others)
+                }));
+                if listed.len() >= MAX_LISTED {
+                    break;
+                }
+            }
+        }
+        listed.truncate(MAX_LISTED);
+        listed
+    }
+
+    /// Returns one of the signers as reports show it.
+    fn signer(&self, number: usize, info: &Info<'_>, others: &[&Certificate]) -> Signer {
+        let mut certificates = self.certificates.iter().chain(others.iter().copied());
+        let certificate = certificates.find(|one| one.is(&info.id));
+        let summary = certificate.map(CertificateSummary::from);
+        let size = certificate.and_then(Certificate::key_size);
+        let scheme = [info.scheme.clone(), size].into_iter().flatten();
+        let scheme = Some(scheme.collect::<Vec<_>>().join(" "));
+        let parts = [scheme.filter(|it| !it.is_empty()), info.digest.clone()];
+        let algorithm = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let mut signer = Signer {
+            algorithm: (!algorithm.is_empty()).then_some(algorithm),
+            digest: self.digest.clone(),
+            signed_at: info.signed_at,
+            ..Signer::unknown(number)
+        };
+        match (summary, &info.id) {
+            (Some(summary), _) => {
+                signer.subject = Some(summary.subject);
+                signer.issuer = Some(summary.issuer);
+                signer.serial = Some(summary.serial);
+                signer.fingerprint = Some(summary.fingerprint);
+                signer.validity = summary.validity;
+            }
+            (None, SignerId::IssuerAndSerial { issuer, serial }) => {
+                signer.issuer = shown_name(issuer);
+                let serial = Element::only(FIELD, serial);
+                signer.serial = serial.ok().map(|it| Hex(it.content()).to_string());
+            }
+            (None, SignerId::KeyId(_)) => {}
+        }
+        signer
     }
 
     /// Returns the verdict if any of them is revoked, or any issuer of their
@@ -85,7 +211,7 @@ impl<'a> Signers<'a> {
         others: &[&Certificate],
         trust: &Trust,
         effort: &mut Effort,
-    ) -> Result<Option<Verdict>, SignatureError> {
+    ) -> Result<Option<(Revocation, String)>, SignatureError> {
         let embedded = self.certificates.iter();
         let revoked = trust.revoked_certificates().map(|(one, _)| one);
         let signers: Vec<&Certificate> = embedded
@@ -97,7 +223,7 @@ impl<'a> Signers<'a> {
 
         let mut found: Vec<&Certificate> = Vec::new();
         for signer in &signers {
-            if self.ids.iter().any(|id| signer.is(id)) && !found.contains(signer) {
+            if self.infos.iter().any(|info| signer.is(&info.id)) && !found.contains(signer) {
                 found.push(signer);
             }
         }
@@ -105,10 +231,7 @@ impl<'a> Signers<'a> {
         while let Some(&certificate) = found.get(next) {
             next = next.saturating_add(1);
             if let Some(revocation) = trust.revokes_certificate(certificate) {
-                return Ok(Some(Verdict::Revoked {
-                    revocation,
-                    certificate: Some(certificate.subject()),
-                }));
+                return Ok(Some((revocation, certificate.subject())));
             }
             for issuer in &issuers {
                 if certificate.names(issuer)
@@ -120,7 +243,8 @@ impl<'a> Signers<'a> {
             }
         }
         let is_there = |id: &&SignerId<'_>| signers.iter().any(|one| one.is(id));
-        match self.ids.iter().find(|id| !is_there(id)) {
+        let mut ids = self.infos.iter().map(|info| &info.id);
+        match ids.find(|id| !is_there(id)) {
             Some(id) => {
                 let found = format_args!("none for one of them ({id})");
                 Err(unexpected(FIELD, "their certificates with it", found))
@@ -143,19 +267,58 @@ fn may_have_issued(
     Ok(!verified.is_err_and(|error| error.is_wrong_key()))
 }
 
-/// Returns who a `SignerInfo` says its signer is.
-fn signer_id<'a>(info: &Element<'a>) -> Result<SignerId<'a>, SignatureError> {
-    let mut parts = info.sequence(FIELD)?;
-    parts.required("a version")?;
-    let id = parts.required("the signer's certificate")?;
-    if id.is_context(0, false) {
-        return Ok(SignerId::KeyId(id.content()));
+impl<'a> Info<'a> {
+    /// Reads who a `SignerInfo` says its signer is; anything else as far as it can be
+    /// read.
+    fn read(info: &Element<'a>) -> Result<Self, SignatureError> {
+        let mut parts = info.sequence(FIELD)?;
+        parts.required("a version")?;
+        let id = parts.required("the signer's certificate")?;
+        let id = if id.is_context(0, false) {
+            SignerId::KeyId(id.content())
+        } else {
+            let mut parts = id.sequence(FIELD)?;
+            let issuer = parts.required("an issuer")?.raw;
+            let serial = parts.required("a serial number")?.raw;
+            SignerId::IssuerAndSerial { issuer, serial }
+        };
+        let mut next = || parts.next().ok().flatten();
+        let digest = next();
+        let mut scheme = next();
+        let mut attributes = None;
+        if scheme.is_some_and(|it| it.is_context(0, true)) {
+            attributes = scheme;
+            scheme = next();
+        }
+        next(); // the signature
+        Ok(Self {
+            id,
+            digest: digest.as_ref().and_then(digest_name),
+            scheme: scheme.as_ref().and_then(scheme_name),
+            signed_at: attributes.as_ref().and_then(signing_time),
+            nested: next().as_ref().and_then(nested),
+        })
     }
-    let mut parts = id.sequence(FIELD)?;
-    let issuer = parts.required("an issuer")?.raw;
-    let serial = parts.required("a serial number")?.raw;
-    Ok(SignerId::IssuerAndSerial { issuer, serial })
 }
+
+impl From<ImageDigest<'_>> for SignedDigest {
+    fn from(image: ImageDigest<'_>) -> Self {
+        Self {
+            algorithm: match image.algorithm() {
+                Ok(algorithm) => DigestAlgorithm::Known(algorithm),
+                // Without a name it is shown without one.
+                Err(_) => {
+                    DigestAlgorithm::Other(digest_name(&image.identifier).unwrap_or_default())
+                }
+            },
+            value: Hex(image.digest).to_string(),
+        }
+    }
+}
+
+/// Signers of one signature that are listed, those nested in it among them. It has
+/// one; if it names more, it does not count.
+const MAX_LISTED: usize = 4;
 
 const FIELD: &str = "signers of the signature, who may be revoked";
 
@@ -164,7 +327,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use crate::signatures::verify_signatures;
-    use crate::testing::{SHA256, content, entry, file, list, taken_apart, trust};
+    use crate::testing::{SHA256, entry, file, list, signature_of, taken_apart, trust};
     use crate::{Algorithm, Checks, Origin};
 
     /// Verifies an image that `own` signed, and somebody else by `second`.
@@ -183,13 +346,7 @@ mod tests {
         verdict
     }
 
-    /// Returns the signature of a test image.
-    fn signature_of(image: &str) -> Vec<u8> {
-        let image = file(&format!("images/{image}.efi"));
-        content(taken_apart(&image).unwrap().0.unwrap())
-    }
-
-    const GOOD: &str = "good: signed by CN=own,O=ukexec tests, who is trusted by db";
+    const GOOD: &str = "good, by CN=own,O=ukexec tests, trusted through db";
 
     fn check_second(second: &[u8], revoked: &str) {
         assert_eq!(with_second(second, &[]), GOOD);

@@ -35,11 +35,23 @@ pub(crate) const MAX_SIGNATURES: usize = 64;
 /// [`SignatureError`] if the table is too long, or a length in it does not
 /// lead exactly to its end. Firmware refuses such images as well.
 pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
+    let (signatures, walked) = signatures_in(table);
+    walked.map(|()| signatures)
+}
+
+/// As [`certificate_table`], but returns the signatures in front of a fault as well
+/// as the fault.
+pub(crate) fn signatures_in(table: &[u8]) -> (Vec<&[u8]>, Result<(), SignatureError>) {
+    let mut signatures = Vec::new();
+    let walked = walk(table, &mut signatures);
+    (signatures, walked)
+}
+
+fn walk<'a>(table: &'a [u8], signatures: &mut Vec<&'a [u8]>) -> Result<(), SignatureError> {
     if table.len() > MAX_TABLE_LEN {
         let len = wide(table.len());
         return Err(too_long("certificate table", MAX_TABLE_LEN, len));
     }
-    let mut signatures = Vec::new();
     let mut rest = table;
     let mut entries = 0_usize;
     while !rest.is_empty() {
@@ -53,7 +65,7 @@ pub fn certificate_table(table: &[u8]) -> Result<Vec<&[u8]>, SignatureError> {
         signatures.extend(entry);
         rest = behind;
     }
-    Ok(signatures)
+    Ok(())
 }
 
 /// Splits off the first entry. `None`: it is of another type than PKCS#7.

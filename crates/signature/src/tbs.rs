@@ -80,7 +80,8 @@ fn validity(dates: &Element<'_>) -> Result<Option<RangeInclusive<u64>>, Signatur
     Ok(begin.zip(end).map(|(begin, end)| begin..=end))
 }
 
-fn time(date: &Element<'_>) -> Result<Option<u64>, SignatureError> {
+/// Returns a time in seconds since 1970; `None` if it cannot be read.
+pub(crate) fn time(date: &Element<'_>) -> Result<Option<u64>, SignatureError> {
     if !date.has(Tag::UtcTime) {
         date.tagged(Tag::GeneralizedTime, "a date")?;
     }

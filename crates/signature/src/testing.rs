@@ -86,20 +86,17 @@ pub(crate) fn said(verdict: &Verdict) -> String {
 
 /// Returns the text that is [`said`] of an image by a signer who is trusted.
 pub(crate) fn good(signer: &str) -> String {
-    format!("good: signed by CN={signer}, who is trusted by db")
+    format!("good, by CN={signer}, trusted through db")
 }
 
 /// Returns the text that is [`said`] of an image by a signer whose issuer is trusted.
 pub(crate) fn vouched(signer: &str, by: &str) -> String {
-    format!("good: signed by CN={signer}, vouched for by CN={by}, who is trusted by db")
+    format!("good, by CN={signer}, trusted through CN={by} (db)")
 }
 
 /// Returns the text that is [`said`] of an image by a signer whom nobody vouches for.
 pub(crate) fn no_chain(signer: &str, reasons: &str) -> String {
-    format!(
-        "untrusted: signed by CN={signer}, and no chain leads from there to a trusted \
-         certificate{reasons}"
-    )
+    format!("untrusted: nobody trusted vouches for CN={signer}{reasons}")
 }
 
 /// Returns the text that is [`said`] of an image by somebody who is revoked.
@@ -122,6 +119,12 @@ pub(crate) fn entry(content: &[u8]) -> Vec<u8> {
 /// Returns the content of the one entry of a table.
 pub(crate) fn content(table: &[u8]) -> Vec<u8> {
     certificate_table(table).unwrap()[0].to_vec()
+}
+
+/// Returns the signature of a test image.
+pub(crate) fn signature_of(image: &str) -> Vec<u8> {
+    let image = file(&format!("images/{image}.efi"));
+    content(taken_apart(&image).unwrap().0.unwrap())
 }
 
 /// Wraps `content` in a tag.

@@ -4,202 +4,304 @@ use alloc::{borrow::ToOwned, format, string::String, string::ToString, vec, vec:
 use core::error::Error;
 use core::fmt;
 use core::iter::successors;
-use core::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use crate::digest::Hex;
-use crate::{Algorithm, Certificate, Origin, Revocation, SignatureError};
+use crate::signatures::Good;
+use crate::signer::{CertificateSummary, Signer};
+use crate::signers::Revoked;
+use crate::{Origin, Revocation, SignatureError};
 
-/// The result of verifying an image or a file. Displayed as one sentence.
+/// The result of verifying an image or a file, or of reading who signed it.
+/// Displayed as one sentence; with `{:#}` of several reasons the first is there.
 ///
 /// Nobody but this crate can make one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    state: State,
+    /// In words, why it is not good.
+    reasons: Vec<String>,
+    /// The list that allows or revokes the image.
+    list: Option<Origin>,
+    /// Whether no signature is one of these bytes.
+    misfit: bool,
+    signers: Vec<Signer>,
+    certificates: Vec<CertificateSummary>,
+}
+
+/// How an image, or one signature of it, stands.
+///
+/// Of several signatures, the first of these states counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Verdict {
-    /// A signature is valid, and a chain leads from it to a trusted
-    /// certificate.
-    #[non_exhaustive]
-    Good(Good),
+pub enum State {
+    /// A signature is valid, and a chain leads from it to a trusted certificate.
+    Good,
     /// The digest of the image is itself in a list of allowed ones.
-    #[non_exhaustive]
-    Allowed {
-        /// The list.
-        origin: Origin,
-    },
+    Allowed,
     /// There is no signature, and the digest is in no list.
-    #[non_exhaustive]
     Unsigned,
+    /// Nobody verified it.
+    Unverified,
     /// A signature may be valid, but nobody trusted vouches for its key.
-    #[non_exhaustive]
-    Untrusted {
-        /// For each signature, why it does not count.
-        reasons: Vec<String>,
-    },
+    Untrusted,
     /// The image, or a certificate that signs it, is revoked.
-    #[non_exhaustive]
-    Revoked {
-        /// By what.
-        revocation: Revocation,
-        /// The subject of the certificate, or `None` for the image itself.
-        certificate: Option<String>,
-    },
-    /// There are signatures, and none is valid.
-    #[non_exhaustive]
-    Bad {
-        /// For each signature, why it does not count.
-        reasons: Vec<String>,
-    },
+    Revoked,
+    /// A signature is not valid, or is one of other bytes.
+    Bad,
+    /// A signature is of a kind that does not count: an algorithm or a key that is
+    /// not known, or too weak.
+    Unsupported,
+    /// A signature cannot be read.
+    Malformed,
 }
 
-/// A good signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Good {
-    /// The subject of the certificate whose key signed.
-    pub signer: String,
-    /// From the signer's certificate to the trusted one, which may be the
-    /// same.
-    pub chain: Vec<CertificateSummary>,
-    /// Where the trusted certificate comes from.
-    pub anchor: Origin,
-    /// The algorithm of the digest that is signed.
-    pub algorithm: Algorithm,
-    /// That digest, in hexadecimal.
-    pub digest: String,
+impl State {
+    /// Returns whether an image may run where only trusted ones may.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Good | Self::Allowed)
+    }
 }
 
-/// The facts about a certificate that people want to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CertificateSummary {
-    /// Whose key it holds.
-    pub subject: String,
-    /// Who issued it.
-    pub issuer: String,
-    /// The serial number, in hexadecimal.
-    pub serial: String,
-    /// The SHA-256 of the certificate, in hexadecimal.
-    pub fingerprint: String,
-    /// When it is valid, in seconds since 1970. `None`: its dates cannot be
-    /// read.
-    pub validity: Option<RangeInclusive<u64>>,
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Good => "good",
+            Self::Allowed => "allowed",
+            Self::Unsigned => "unsigned",
+            Self::Unverified => "not verified",
+            Self::Untrusted => "untrusted",
+            Self::Revoked => "revoked",
+            Self::Bad => "bad",
+            Self::Unsupported => "unsupported",
+            Self::Malformed => "malformed",
+        })
+    }
 }
 
 impl Verdict {
     /// Returns whether the image may run where only trusted ones may.
+    #[must_use]
     pub fn is_good(&self) -> bool {
-        matches!(self, Self::Good(_) | Self::Allowed { .. })
+        self.state.is_good()
     }
 
-    /// Returns the good signature, if that is the verdict.
+    /// Returns whether the image is signed and no signature of it is one of its
+    /// bytes: it was changed after it was signed. No key is needed to see that.
+    /// A signature that cannot be read could be one of them.
     #[must_use]
-    pub fn good(&self) -> Option<&Good> {
-        match self {
-            Self::Good(good) => Some(good),
-            _ => None,
+    pub fn is_misfit(&self) -> bool {
+        self.misfit && !self.is_good()
+    }
+
+    /// Returns the verdict in one word.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Returns why the image is not good, in words.
+    #[must_use]
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+
+    /// Returns the list whose entry allows or revokes the image.
+    #[must_use]
+    pub fn list(&self) -> Option<&Origin> {
+        self.list.as_ref()
+    }
+
+    /// Returns who signed, signature by signature.
+    #[must_use]
+    pub fn signers(&self) -> &[Signer] {
+        &self.signers
+    }
+
+    /// Returns the certificates that come with the signatures, each once.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateSummary] {
+        &self.certificates
+    }
+
+    /// Returns the signer of the good signature, if that is the verdict.
+    #[must_use]
+    pub fn good(&self) -> Option<&Signer> {
+        let mut signers = self.signers.iter();
+        signers.find(|signer| self.state == State::Good && signer.state == State::Good)
+    }
+
+    /// Returns one of an image by `signers` that nobody verified yet.
+    pub(crate) fn unverified(signers: Vec<Signer>, certificates: Vec<CertificateSummary>) -> Self {
+        Self {
+            state: State::Unverified,
+            reasons: Vec::new(),
+            list: None,
+            misfit: false,
+            signers,
+            certificates,
         }
     }
 
-    /// Makes one verdict of those on each signature.
-    pub(crate) fn combine(
-        verified: impl IntoIterator<Item = Result<Good, SignatureError>>,
-    ) -> Self {
-        let mut found = None;
+    /// Returns one of an image without signatures.
+    pub(crate) fn unsigned() -> Self {
+        Self::unverified(Vec::new(), Vec::new()).settled(State::Unsigned, Vec::new())
+    }
+
+    /// Returns a bad one of an image of which no signature was found, for `error`
+    /// and its causes.
+    pub(crate) fn unreadable(error: SignatureError) -> Self {
+        Self::unverified(Vec::new(), Vec::new()).refused(&error.malformed())
+    }
+
+    /// Lists the signers of `listed`, where it has more.
+    pub(crate) fn with_more_of(self, listed: Self) -> Self {
+        let Self {
+            signers,
+            certificates,
+            ..
+        } = listed;
+        if signers.len() <= self.signers.len() {
+            return self;
+        }
+        Self {
+            signers,
+            certificates,
+            ..self
+        }
+    }
+
+    /// Notes that no signature is one of these bytes.
+    pub(crate) fn misfits(mut self) -> Self {
+        self.misfit = true;
+        self
+    }
+
+    /// Returns the signers of signature `number`, without those that are nested
+    /// in it.
+    pub(crate) fn signers_of(&mut self, number: usize) -> impl Iterator<Item = &mut Signer> {
+        let signers = self.signers.iter_mut();
+        signers.filter(move |signer| signer.signature == number && !signer.nested)
+    }
+
+    fn settled(self, state: State, reasons: Vec<String>) -> Self {
+        Self {
+            state,
+            reasons,
+            ..self
+        }
+    }
+
+    /// Makes one verdict of those on each signature: what comes nearest to a good one
+    /// counts.
+    pub(crate) fn combined(mut self, verified: Vec<Result<Good, SignatureError>>) -> Self {
+        let is_one = verified.len() == 1;
+        let mut state = State::Malformed;
         let mut reasons = Vec::new();
-        let mut untrusted = false;
-        for one in verified {
-            match one {
-                Ok(good) => found = found.or(Some(good)),
-                Err(error) => {
-                    untrusted |= error.is_untrusted();
-                    reasons.push(error.to_string());
+        for (number, found) in (1..).zip(verified) {
+            let one = match &found {
+                Ok(_) => State::Good,
+                Err(error) => error.state(),
+            };
+            state = state.min(one);
+            let reason = found.as_ref().err().map(ToString::to_string);
+            reasons.extend(reason.iter().map(|reason| match is_one {
+                true => reason.clone(),
+                false => format!("signature {number}: {reason}"),
+            }));
+            for signer in self.signers_of(number) {
+                signer.state = one;
+                signer.reason.clone_from(&reason);
+                if let Ok(good) = &found {
+                    signer.chain.clone_from(&good.chain);
+                    signer.anchor = Some(good.anchor.clone());
                 }
             }
         }
-        match found {
-            Some(good) => Self::Good(good),
-            None if untrusted => Self::Untrusted { reasons },
-            None => Self::Bad { reasons },
+        if state == State::Good {
+            reasons.clear();
+        } else if reasons.is_empty() {
+            reasons.push("there is no signature of a kind that is known".to_owned());
         }
+        self.settled(state, reasons)
     }
 
-    /// Returns a bad one, for `error` and its causes.
-    pub(crate) fn bad(error: &(dyn Error + 'static)) -> Self {
-        let causes = successors(Some(error), |&error| error.source());
-        let causes: Vec<_> = causes.map(ToString::to_string).collect();
-        Self::Bad {
-            reasons: vec![causes.join(": ")],
+    /// Makes it one of an image whose digest is in the list `origin`.
+    pub(crate) fn allowed(mut self, origin: Origin) -> Self {
+        self.list = Some(origin);
+        self.settled(State::Allowed, Vec::new())
+    }
+
+    /// Makes it one of an image that is revoked, or was signed with a certificate
+    /// that is.
+    pub(crate) fn revoked(mut self, revocation: &Revocation, certificate: Option<&str>) -> Self {
+        self.list = Some(revocation.origin.clone());
+        let reason = match certificate {
+            Some(subject) => format!("the certificate of {subject}: {revocation}"),
+            None => format!("the image: {revocation}"),
+        };
+        self.settled(State::Revoked, vec![reason])
+    }
+
+    /// As [`revoked`](Self::revoked), of the signer of a signature.
+    pub(crate) fn by_revoked(mut self, revoked: &Revoked) -> Self {
+        let reason = format!("{}: {}", revoked.subject, revoked.revocation);
+        for signer in self.signers_of(revoked.signature) {
+            signer.state = State::Revoked;
+            signer.reason = Some(reason.clone());
         }
+        self.revoked(&revoked.revocation, Some(&revoked.subject))
+    }
+
+    /// Makes it one that is not good for `error` and its causes.
+    pub(crate) fn refused(self, error: &SignatureError) -> Self {
+        let outermost: &dyn Error = error;
+        let causes = successors(Some(outermost), |&error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        self.settled(error.state(), vec![causes.join(": ")])
     }
 
     /// Returns the verdict, but a bad one for a good one if not everything was
     /// `looked` at: what revokes the image may be left.
     pub(crate) fn unless_in_doubt(self, looked: Result<(), SignatureError>) -> Self {
         match looked {
-            Err(error) if self.is_good() => Self::bad(&error),
+            Err(error) if self.is_good() => self.refused(&error),
             _ => self,
-        }
-    }
-}
-
-impl From<&Certificate> for CertificateSummary {
-    fn from(certificate: &Certificate) -> Self {
-        Self {
-            subject: certificate.subject(),
-            issuer: certificate.issuer(),
-            serial: Hex(certificate.serial()).to_string(),
-            fingerprint: certificate.fingerprint(),
-            validity: certificate.validity(),
         }
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Good(good) => good.fmt(f),
-            Self::Allowed { origin } => {
-                write!(f, "good: the digest of the image is listed in {origin}")
+        let reasons = match self.reasons.as_slice() {
+            [first, more @ ..] if f.alternate() && !more.is_empty() => {
+                format!("{first}, and {} more", more.len())
             }
-            Self::Unsigned => f.write_str("unsigned"),
-            Self::Untrusted { reasons } => write!(f, "untrusted: {}", numbered(reasons)),
-            Self::Revoked {
-                revocation,
-                certificate: Some(subject),
-            } => write!(f, "revoked: the certificate of {subject}: {revocation}"),
-            Self::Revoked {
-                revocation,
-                certificate: None,
-            } => write!(f, "revoked: the image: {revocation}"),
-            Self::Bad { reasons } => write!(f, "bad signature: {}", numbered(reasons)),
-        }
-    }
-}
-
-impl fmt::Display for Good {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "good: signed by {}", self.signer)?;
-        match self.chain.as_slice() {
-            [] | [_] => write!(f, ", who is trusted by {}", self.anchor),
-            [_, .., last] => write!(
-                f,
-                ", vouched for by {}, who is trusted by {}",
-                last.subject, self.anchor
-            ),
-        }
-    }
-}
-
-/// Returns reasons in a row, numbered if there are several.
-fn numbered(reasons: &[String]) -> String {
-    match reasons {
-        [] => "there is no signature of a kind that is known".to_owned(),
-        [reason] => reason.clone(),
-        reasons => {
-            let numbered = (1..).zip(reasons);
-            let numbered = numbered.map(|(number, reason)| format!("signature {number}: {reason}"));
-            numbered.collect::<Vec<_>>().join("; ")
+            reasons => reasons.join("; "),
+        };
+        match self.state {
+            State::Good => {
+                // There is one where the verdict is good.
+                let mut good = self.good().into_iter();
+                good.try_for_each(|signer| signer.fmt_good(f))
+            }
+            State::Allowed => {
+                f.write_str("good, the digest of the image is listed in ")?;
+                self.list.iter().try_for_each(|origin| origin.fmt(f))
+            }
+            State::Unsigned => self.state.fmt(f),
+            State::Unverified => {
+                let subjects = self.signers.iter().filter_map(|it| it.subject.as_deref());
+                let subjects: Vec<&str> = subjects.collect();
+                let by = if subjects.is_empty() { "" } else { ", by " };
+                write!(f, "{}{by}{}", self.state, subjects.join(" and "))
+            }
+            State::Untrusted | State::Revoked => write!(f, "{}: {reasons}", self.state),
+            State::Bad | State::Unsupported | State::Malformed => {
+                write!(f, "bad signature: {reasons}")
+            }
         }
     }
 }

@@ -124,7 +124,7 @@ impl Unfolding<'_> {
         callers_line: Option<&[u8]>,
     ) -> Result<bool, UnfoldError> {
         self.report.layers.push(self.layer.report());
-        self.admit(number)?;
+        self.admit()?;
         let cmdline = self.resources.cmdline().or(callers_line);
         let inputs = Inputs {
             kdump,
@@ -169,7 +169,7 @@ impl Unfolding<'_> {
     }
 
     /// Lets the layer at hand pass, before anything of it runs.
-    fn admit(&mut self, number: u32) -> Result<(), UnfoldError> {
+    fn admit(&mut self) -> Result<(), UnfoldError> {
         let LayerImage { path, image, .. } = &self.layer;
         let layer = LayerAtGate {
             path,
@@ -178,8 +178,7 @@ impl Unfolding<'_> {
             pe_fault: self.layer.pe_fault(),
         };
         self.gate.admit(&layer).map_err(|reason| {
-            UnfoldError::caused("refused before anything of it ran", reason)
-                .at(&Place::in_layer(path, Some(number)))
+            UnfoldError::caused("refused", reason).at(&Place::in_layer(path, None))
         })
     }
 

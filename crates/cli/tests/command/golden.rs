@@ -82,6 +82,7 @@ fn materials() -> tempfile::TempDir {
         ("narrow", &narrow),
         ("narrow.efi", &no_64_bit),
         ("uki.efi", &uki(&[])),
+        ("changed.efi", &signed_as_own(uki(&[]))),
         ("profiles.efi", &uki(PROFILES)),
         ("zboot.efi", &zboot(GZIP)),
         ("cut.efi", &zboot(&GZIP[..16])),
@@ -172,6 +173,16 @@ fn boot_log() -> Vec<u8> {
     log
 }
 
+/// Returns `image` with the signature of another: of `own.efi`.
+fn signed_as_own(mut image: Vec<u8>) -> Vec<u8> {
+    let own = fs::read(signed("images/own.efi")).expect("an image");
+    let at = u32::from_le_bytes(own[0xe8..0xec].try_into().expect("four bytes"));
+    let table = &own[usize::try_from(at).expect("a small image")..];
+    let numbers = [image.len(), table.len()].map(|it| u32::try_from(it).expect("a small image"));
+    image[0xe8..0xf0].copy_from_slice(&numbers.map(u32::to_le_bytes).concat());
+    [&image, table].concat()
+}
+
 /// Returns an image of the format that `test.bpf.c` of `ukexec-unfold` knows, which
 /// has that parser do `operation`.
 fn of_test(operation: u32, kernel: &[u8]) -> Vec<u8> {
@@ -252,6 +263,7 @@ const FILES: &[&str] = &[
     "crates/signature/testdata/signed/images/chain.efi",
     "crates/signature/testdata/signed/images/own.efi",
     "crates/signature/testdata/signed/images/sha1-digest.efi",
+    "crates/signature/testdata/signed/images/twice.efi",
     "crates/signature/testdata/signed/images/unsigned.efi",
     "crates/unfold/testdata/test.bpf.o",
     "crates/unfold/parsers/uki.bpf.o",
@@ -518,6 +530,51 @@ fn signature_refused() {
             "inspect own.efi REQUIRE --trust=none.der",
             "inspect own.efi REQUIRE --trust=initrd",
             "load own.efi REQUIRE --trust=root.der --dry-run --json",
+        ],
+    );
+}
+
+/// Who signed is known without a key.
+#[test]
+fn signature_signers() {
+    check(
+        "signature-signers",
+        &[
+            "inspect twice.efi AUTO --efivars=none",
+            "inspect twice.efi AUTO --trust=own.der",
+            "inspect twice.efi OFF",
+            "unfold own.efi AUTO --efivars=none -o parts",
+            "inspect twice.efi AUTO --trust=own.der --json",
+        ],
+    );
+}
+
+/// It takes no key to see that an image was changed after it was signed.
+#[test]
+fn signature_changed() {
+    check(
+        "signature-changed",
+        &[
+            "load changed.efi AUTO --efivars=none --dry-run",
+            "load changed.efi AUTO --trust=own.der --dry-run",
+            "unfold changed.efi AUTO --efivars=none -o parts",
+            "unfold changed.efi OFF -o parts",
+            "inspect changed.efi AUTO --efivars=none",
+            "inspect changed.efi REQUIRE --trust=own.der",
+            "inspect changed.efi AUTO --efivars=none --json",
+        ],
+    );
+}
+
+/// No signature covers what the caller gives.
+#[test]
+fn signature_uncovered() {
+    check(
+        "signature-uncovered",
+        &[
+            "unfold own.efi AUTO --trust=own.der --initrd=initrd --append=quiet -o parts",
+            "unfold own.efi REQUIRE --trust=own.der --cmdline=quiet -o parts2",
+            "unfold own.efi AUTO --efivars=none --initrd=initrd -o parts3",
         ],
     );
 }

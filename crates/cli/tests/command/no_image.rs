@@ -60,7 +60,9 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
               initrd      none
               cmdline     none
-              signature   image: not looked at
+              signature   bad signature: no sound PE32+ file: certificate table (data directory 4) at file
+                          offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends
+                          at 0x800; is the file cut off?; not required
             --
             ukexec: warning: its PE headers are damaged, so that no signature fits: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off? (kexec_file_load would not notice)
         "#]],
@@ -72,7 +74,9 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
               initrd      none
               cmdline     none
-              signature   image: not looked at
+              signature   bad signature: no sound PE32+ file: Magic at file offset 0x58: expected 0x20b
+                          (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are
+                          supported; not required
             --
             ukexec: warning: a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)
         "#]],
@@ -108,7 +112,7 @@ fn an_old_kernel_does_not_say_its_machine() {
               boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
               initrd      none
               cmdline     none
-              signature   image: not looked at
+              signature   unsigned; not required
             --
             ukexec: warning: boot protocol 2.11, and 2.12 (Linux 3.8) is needed: give a newer kernel (kexec_file_load would answer ENOEXEC)
         "#]],

@@ -62,7 +62,7 @@ impl WorkerProcess {
         if !options.sandbox && required {
             return Err(LoaderError::new(
                 "--no-sandbox: a good signature is required, and so is the sandbox that looks \
-                 for it (--verify=auto and --verify=off go on without)",
+                 for it; leave the option out",
             ));
         }
         if !options.sandbox {

@@ -7,6 +7,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{LoaderError, Result};
@@ -26,6 +27,9 @@ const REPORT_BASE: u64 = 640 << 10;
 
 /// Sections, and bytes that no section covers, that a report has room for.
 pub(crate) const SECTIONS_MAX: usize = 1000;
+
+/// Bytes of the signers and certificates in a report.
+const SIGNERS_MAX: usize = 64 << 10;
 
 /// Bytes of all warnings.
 pub(crate) const WARNINGS_MAX: usize = 32 << 10;
@@ -110,6 +114,42 @@ pub(crate) fn shorten<T>(list: &mut Vec<T>, room: &mut usize) -> usize {
     *room -= list.len();
     left_out
 }
+
+/// Room in a report for signers and certificates.
+#[derive(Debug)]
+pub(crate) struct SignersRoom {
+    bytes: usize,
+    /// How many have no room.
+    pub(crate) left_out: usize,
+}
+
+impl SignersRoom {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: SIGNERS_MAX,
+            left_out: 0,
+        }
+    }
+
+    /// Shortens `list` to what there is room for.
+    pub(crate) fn shorten<T: Serialize>(&mut self, list: &mut Vec<T>) {
+        let fits = |one: &T| {
+            let one = serde_json::to_string_pretty(one).ok()?;
+            let cost = json_visible(&one).len() + INDENT * one.lines().count();
+            self.bytes = self.bytes.checked_sub(cost)?;
+            Some(())
+        };
+        let count = list.iter().map_while(fits).count();
+        self.left_out += list.len() - count;
+        if count < list.len() {
+            list.truncate(count);
+            self.bytes = 0;
+        }
+    }
+}
+
+/// Blanks before a line of a document.
+const INDENT: usize = 16;
 
 /// Refuses a report for people or machines that is too long once it is printed,
 /// where parsers may print `log_lines`.
@@ -228,6 +268,21 @@ mod tests {
         let lens = lists.map(|list| list.len());
         assert_eq!(lens, [3, SECTIONS_MAX - 3, 0]);
         assert_eq!(shorten(&mut vec![0; 96], &mut { SECTIONS_MAX }), 0);
+    }
+
+    #[test]
+    fn signers_that_do_not_fit_a_report_are_counted() {
+        let mut room = SignersRoom::new();
+        let mut usual = vec!["x".repeat(1500); 30];
+        room.shorten(&mut usual);
+        assert_eq!((usual.len(), room.left_out), (30, 0));
+        // Escapes count.
+        let mut long = vec!["\u{202e}".repeat(600); 30];
+        room.shorten(&mut long);
+        assert_eq!((long.len(), room.left_out), (5, 25));
+        let mut more = vec![""];
+        room.shorten(&mut more);
+        assert_eq!((more.len(), room.left_out), (0, 26));
     }
 
     #[test]

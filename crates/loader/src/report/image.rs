@@ -76,7 +76,7 @@ impl ImageReport {
         self.parts(&mut page);
         profiles(&self.profiles, &mut page);
         for signature in &self.signatures {
-            signature.rows(&mut page);
+            signature.rows(&mut page, self.scope.layers);
         }
         if self.scope.layers {
             self.layers(&mut page);

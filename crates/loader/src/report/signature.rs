@@ -1,76 +1,193 @@
-//! The report on a layer's signature.
+//! The report on a layer's signatures.
 
 use serde::Serialize;
-use ukexec_signature::{Digests, Verdict};
+use ukexec_signature::{CertificateSummary, Digests, Origin, Signer, State, Verdict};
 
-use super::page::Page;
+use super::page::{Page, Style, Text};
+use crate::config::policy::Because;
 
-/// The findings about a layer's signature.
+/// The findings about a layer's signatures.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SignatureReport {
     /// Where it lies.
     layer: String,
+    /// The verdict in one word.
+    state: State,
+    /// The verdict in words.
+    text: String,
     /// The layer around it that is good, or itself.
     pub(crate) covered_by: Option<String>,
-    /// In words; absent where nobody looked.
-    verdict: Option<String>,
-    good: Option<bool>,
-    signature: Option<Verdict>,
+    /// Whether nothing of it may run unless its own signature is good.
+    needed: bool,
+    #[serde(skip)]
+    because: Option<Because>,
+    /// Why it is not good, in words.
+    reasons: Vec<String>,
+    /// The list whose entry allows or revokes it.
+    list: Option<Origin>,
+    /// Those who signed it.
+    pub(crate) signers: Vec<Signer>,
+    /// The certificates that come with the signatures.
+    pub(crate) certificates: Vec<CertificateSummary>,
     /// The digests that it was verified by.
     #[serde(serialize_with = "Digests::serialize_by_name")]
     digests: Digests,
-    /// Why nobody looked, if nobody did at all.
-    #[serde(skip)]
-    idle: Option<&'static str>,
 }
 
 impl SignatureReport {
-    /// Reports the `verdict` on `layer`, or why it was `idle`.
+    /// Reports the `verdict` on `layer`, which has to be good if `needed`.
     pub(crate) fn new(
         layer: String,
         covered_by: Option<String>,
-        idle: Option<&'static str>,
-        verdict: Option<Verdict>,
+        needed: Option<Because>,
+        verdict: &Verdict,
         digests: Digests,
     ) -> Self {
         Self {
             layer,
+            state: verdict.state(),
+            text: verdict.to_string(),
             covered_by,
-            verdict: verdict.as_ref().map(ToString::to_string),
-            good: verdict.as_ref().map(Verdict::is_good),
-            signature: verdict,
+            needed: needed.is_some(),
+            because: needed,
+            reasons: verdict.reasons().to_vec(),
+            list: verdict.list().cloned(),
+            signers: verdict.signers().to_vec(),
+            certificates: verdict.certificates().to_vec(),
             digests,
-            idle,
         }
     }
 
-    /// Adds this in words to `page`, with its grounds: the digests, and who vouches
-    /// for whom.
-    pub(super) fn rows(&self, page: &mut Page) {
-        let Self {
-            layer,
-            verdict,
-            covered_by,
-            ..
-        } = self;
-        let outer = covered_by.as_ref().filter(|outer| *outer != layer);
-        let found = match (verdict, outer) {
-            // Nobody looked at it, and `idle` says why.
-            (None, None) => self.idle.unwrap_or_default().to_owned(),
-            (None, Some(outer)) => format!("covered by {outer}"),
-            (Some(verdict), None) => verdict.clone(),
-            (Some(verdict), Some(outer)) => format!("covered by {outer}; {verdict}"),
-        };
-        page.row("signature", format!("{layer}: {found}"));
-        if self.digests != Digests::default() {
-            page.whole("", self.digests.to_string());
+    /// Returns the path of the layer.
+    pub(crate) fn name(&self) -> &str {
+        &self.layer
+    }
+
+    /// Returns whether its own signature or digest is good.
+    pub(crate) fn is_good(&self) -> bool {
+        self.state.is_good()
+    }
+
+    /// Returns whether a signature of it is one of its bytes, trusted or not.
+    pub(crate) fn fits(&self) -> bool {
+        self.signers.iter().any(|signer| signer.fits == Some(true))
+    }
+
+    /// Adds this to `page`. Of a good one the verdict says enough, unless the reader
+    /// wants every `detail`.
+    pub(crate) fn rows(&self, page: &mut Page, detail: bool) {
+        let outer = self
+            .covered_by
+            .as_ref()
+            .filter(|outer| **outer != self.layer);
+        // The layer around it says all about one that nobody signed.
+        let is_inner = self.layer.contains(LAYERS);
+        if is_inner && self.signers.is_empty() && self.state == State::Unsigned {
+            return;
         }
-        if let Some(good) = self.signature.as_ref().and_then(Verdict::good)
-            && good.chain.len() > 1
+        let (style, covered) = match outer {
+            Some(outer) => (Style::Plain, format!("covered by {}; ", short_name(outer))),
+            None => (style(self.state), String::new()),
+        };
+        let name = match is_inner {
+            true => format!("{}: ", short_name(&self.layer)),
+            false => String::new(),
+        };
+        // Each of several signatures has a line of its own.
+        let is_one = self.signers.len() <= 1;
+        let words = match self.state {
+            _ if is_one || self.is_good() => self.text.clone(),
+            state => format!("{state}, {} signatures", self.signers.len()),
+        };
+        let split = words.find([',', ':']).unwrap_or(words.len());
+        let (head, rest) = words.split_at(split);
+        let text = Text::from(format!("{name}{covered}"));
+        let mut text = text.and(style, head).and(Style::Plain, rest);
+        let required = match self.because {
+            Some(because) => format!("required, {}", because.reason()),
+            None => "not required".to_owned(),
+        };
+        if self.signers.is_empty() && outer.is_none() {
+            text = text.and(Style::Dim, format!("; {required}"));
+        }
+        page.row("signature", text);
+        if is_one && self.is_good() && !detail {
+            return;
+        }
+        for (index, signer) in self.signers.iter().enumerate() {
+            if !is_one {
+                page.row("", signature(signer));
+            }
+            let is_last = index + 1 == self.signers.len();
+            let required = required.as_str();
+            let required = Some(required).filter(|_| is_last && outer.is_none());
+            page.row("", Text::styled(Style::Dim, facts(signer, required)));
+        }
+        if let Some(chain) = self
+            .signers
+            .iter()
+            .map(|it| &it.chain)
+            .find(|it| it.len() > 1)
         {
-            let chain = good.chain.iter().map(|one| one.subject.as_str());
-            let chain: Vec<&str> = chain.collect();
-            page.row("", format!("chain {}", chain.join(", issued by ")));
+            let chain = chain.iter().map(|one| one.subject.as_str());
+            let chain = chain.collect::<Vec<_>>().join(", issued by ");
+            page.row("", Text::styled(Style::Dim, format!("chain {chain}")));
+        }
+        if detail && self.digests != Digests::default() {
+            page.whole("", Text::styled(Style::Dim, self.digests.to_string()));
         }
     }
 }
+
+/// Returns one of several signatures: whether it counts, who signed, and why not.
+fn signature(signer: &Signer) -> Text {
+    let nested = if signer.nested { "nested in " } else { "" };
+    let text = Text::from(format!("{nested}signature {}: ", signer.signature));
+    let mut text = text.and(style(signer.state), signer.state.to_string());
+    let reason = signer.reason.as_deref().unwrap_or_default();
+    // Most reasons name the signer.
+    let subject = signer.subject.as_ref();
+    if let Some(subject) = subject.filter(|subject| !reason.contains(*subject)) {
+        text = text.and(Style::Plain, format!(", by {subject}"));
+    }
+    if !reason.is_empty() {
+        text = text.and(Style::Plain, format!(": {reason}"));
+    }
+    text
+}
+
+/// Returns the facts about a signature, with `required` behind them.
+fn facts(signer: &Signer, required: Option<&str>) -> String {
+    let issuer = signer.issuer.as_ref().filter(|_| signer.subject.is_none());
+    let fingerprint = signer.fingerprint.as_deref();
+    let fingerprint = fingerprint.and_then(|it| it.get(..FINGERPRINT));
+    let facts = [
+        issuer.map(|issuer| format!("issued by {issuer}")),
+        signer.algorithm.clone(),
+        signer.dates(),
+        fingerprint.map(|it| format!("fingerprint {it}")),
+        required.map(str::to_owned),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// Returns the colour of a state.
+fn style(state: State) -> Style {
+    match state {
+        State::Good | State::Allowed => Style::Good,
+        State::Bad | State::Revoked => Style::Bad,
+        State::Unverified | State::Unsigned => Style::Plain,
+        _ => Style::Warn,
+    }
+}
+
+/// Returns the last part of a layer's path.
+fn short_name(layer: &str) -> &str {
+    layer.rsplit(LAYERS).next().unwrap_or(layer)
+}
+
+/// Between the layers of a path.
+const LAYERS: &str = " > ";
+
+/// Digits of a fingerprint by which people know a certificate.
+const FINGERPRINT: usize = 12;

@@ -8,7 +8,7 @@ use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
     Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, StageReport,
-    UnfoldError, Unfolded, built_in_parsers, unfold_with,
+    UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
 };
 
 use super::initrd;
@@ -16,7 +16,7 @@ use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result};
-use crate::protocol::bounds;
+use crate::protocol::bounds::{self, SignersRoom};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, UnfoldRequest};
 use crate::report::failure::sentence;
@@ -110,13 +110,16 @@ pub(crate) fn unfold(
         &mut report.stages,
         request.budget.meter.log_lines,
     ));
+    let mut signatures = verifier.found;
+    notes.extend(shorten_signers(&mut signatures));
+    notes.extend(uncovered(request, policy, &signatures));
     let mut facts = Facts {
         path: request.path.clone(),
         image,
         pe,
         layers,
         stages: report.stages,
-        signatures: verifier.found,
+        signatures,
         warnings: report.warnings.iter().map(ToString::to_string).collect(),
     };
     facts.warnings.extend(notes.iter().cloned());
@@ -350,6 +353,59 @@ fn shorten(
     let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
     bounds::shorten_logs(logs, log_lines);
     (left_out > 0).then(|| format!("the report has no room for {left_out} more sections"))
+}
+
+/// As [`shorten`], of signers.
+fn shorten_signers(signatures: &mut [SignatureReport]) -> Option<String> {
+    let mut room = SignersRoom::new();
+    // Who signed the inner layers says more than other certificates do.
+    signatures
+        .iter_mut()
+        .for_each(|it| room.shorten(&mut it.signers));
+    signatures
+        .iter_mut()
+        .for_each(|it| room.shorten(&mut it.certificates));
+    let left_out = room.left_out;
+    let more = || format!("the report has no room for {left_out} more signers and certificates");
+    (left_out > 0).then(more)
+}
+
+/// Returns a warning of what the caller gives beside an image whose signature is
+/// good: no signature covers that.
+fn uncovered(
+    request: &UnfoldRequest,
+    policy: &TrustPolicy,
+    signatures: &[SignatureReport],
+) -> Option<String> {
+    let image = signatures.first().filter(|image| image.is_good())?;
+    let names: Vec<&str> = request.initrds.iter().map(|it| it.name.as_str()).collect();
+    let initrds = (!names.is_empty()).then(|| format!("the initrd ({})", names.join(", ")));
+    // Words that choose a profile of the image are no line.
+    let line = request
+        .cmdline
+        .as_deref()
+        .map(|line| match selector_of(line) {
+            Some(selector) => line.get(1 + selector.len()..).unwrap_or_default(),
+            None => line,
+        });
+    let words = line.into_iter().chain(request.append.as_deref());
+    let has_words = words.flatten().any(|byte| !byte.is_ascii_whitespace());
+    let cmdline = has_words.then(|| "the command line".to_owned());
+    // Where a good signature is required, a parser has one of its own.
+    let parser = request
+        .parser
+        .as_ref()
+        .filter(|_| policy.required().is_none());
+    let parser = parser.map(|parser| format!("the parser ({})", parser.name));
+    let given: Vec<String> = [initrds, cmdline, parser].into_iter().flatten().collect();
+    let image = image.name();
+    let given = given.split_last().map(|(last, others)| match others {
+        [] => last.clone(),
+        _ => format!("{} and {last}", others.join(", ")),
+    })?;
+    Some(format!(
+        "the signature of {image} does not cover {given} that you gave"
+    ))
 }
 
 fn options(

@@ -1,16 +1,15 @@
 //! Trusted keys, and how images that none of them vouches for are treated.
 
-use std::fmt::Display;
 use tracing::info;
 use ukexec_bpf::{Rope, RopeError};
 use ukexec_pe::PeImage;
 use ukexec_signature::{
-    Checks, DigestRequest, Trust, digests_needed, machine_trust, verify_appended,
+    Checks, DigestRequest, State, Trust, Verdict, digests_needed, machine_trust, verify_appended,
 };
 use ukexec_unfold::{ParserFile, PeBytes};
 
 use crate::config::policy::{Because, Enforcement};
-use crate::error::{Context as _, LoaderError, Result};
+use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{Trusted, Verification};
 
@@ -43,11 +42,11 @@ impl TrustPolicy {
             && let Some(entry) = trust.unread_revocations().first()
         {
             return Err(LoaderError::new(format!(
-                "{entry}; it could revoke any image, and a good signature is required, {} \
-                 (--trust with files leaves the machine's lists out, --verify=off takes the image \
-                 as it is)",
+                "{entry}; it could revoke any image, and a good signature is required, {}; --trust \
+                 with files leaves the machine's lists out",
                 because.reason()
-            )));
+            ))
+            .of_kind(ErrorKind::Signature));
         }
         Ok(Self {
             enforcement,
@@ -75,21 +74,11 @@ impl TrustPolicy {
 
     /// Returns the digests of an image that it takes to verify it, if any.
     pub(crate) fn digests_needed(&self, pe: &PeImage, image: &Rope) -> Option<DigestRequest> {
-        match self.idle() {
-            Some(_) => None,
-            None => digests_needed(pe, &PeBytes(image), &self.trust),
-        }
-    }
-
-    /// Returns why signatures are not verified, if they are not.
-    pub(super) fn idle(&self) -> Option<&'static str> {
         match self.enforcement {
-            Enforcement::Off => Some(NOT_LOOKED_AT),
-            // Only a person who inspects wants to know what nobody vouches for.
-            Enforcement::Report if self.trust.is_empty() && !self.thorough => {
-                Some("not verified, as no key is trusted (--trust names keys)")
+            Enforcement::Off => None,
+            Enforcement::Report | Enforcement::Require(_) => {
+                digests_needed(pe, &PeBytes(image), &self.trust)
             }
-            Enforcement::Report | Enforcement::Require(_) => None,
         }
     }
 
@@ -106,8 +95,6 @@ impl TrustPolicy {
         Err(not_verified(&verdict, because))
     }
 }
-
-pub(super) const NOT_LOOKED_AT: &str = "not looked at";
 
 /// Adds the keys that a caller trusts to `trust`. In a folder, it passes over
 /// files that hold nothing to trust, but not damaged files that should hold
@@ -138,10 +125,14 @@ fn add(
 }
 
 /// Returns the error of a layer or a parser that nobody who is trusted has signed.
-pub(super) fn not_verified(verdict: impl Display, because: Because) -> LoaderError {
+pub(super) fn not_verified(verdict: &Verdict, because: Because) -> LoaderError {
+    let advice = match verdict.state() {
+        State::Untrusted => "; --trust names keys",
+        _ => "",
+    };
+    let reason = because.reason();
     LoaderError::new(format!(
-        "{verdict}; a good signature is required, {} (--trust names keys to trust, --verify=off \
-         takes the image as it is)",
-        because.reason()
+        "{verdict:#}; a good signature is required, {reason}{advice}"
     ))
+    .of_kind(ErrorKind::Signature)
 }

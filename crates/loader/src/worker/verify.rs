@@ -7,13 +7,14 @@
 use std::error::Error;
 
 use ukexec_signature::{
-    DigestSource, Digests, ImageVerdict, SignatureError, TakenDigests, UnverifiedImage, Verdict,
+    DigestSource, Digests, SignatureError, TakenDigests, UnverifiedImage, Verdict, list_signers,
     revoked_by_sbat, verify_image,
 };
 use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
-use super::trust_policy::{NOT_LOOKED_AT, TrustPolicy, not_verified};
-use crate::error::{LoaderError, Result};
+use super::trust_policy::{TrustPolicy, not_verified};
+use crate::config::policy::Enforcement;
+use crate::error::{ErrorKind, LoaderError, Result};
 use crate::report::signature::SignatureReport;
 
 /// Looks at the layers of one unfolding.
@@ -43,7 +44,8 @@ impl<'a> Verifier<'a> {
                      of what was signed, and a good signature is required, {}; leave the option \
                      out",
                     because.reason()
-                )))
+                ))
+                .of_kind(ErrorKind::Signature))
             }
             _ => Ok(()),
         }
@@ -59,19 +61,50 @@ impl<'a> Verifier<'a> {
             return Ok(());
         }
         match revoked_by_sbat(pe, &PeBytes(layer.image), &self.policy.trust) {
-            Some(revoked) => Err(not_verified(revoked, because)),
+            Some(revoked) => Err(not_verified(&revoked, because)),
             None => Ok(()),
         }
     }
 
-    fn verify(&self, layer: &LayerAtGate<'_>) -> Result<ImageVerdict, SignatureError> {
-        let fault = layer.pe_fault.map(Err);
+    /// Returns the verdict on a layer, and the digests that it was made by. `is_covered`
+    /// says whether the signature of a layer around it is good.
+    fn verify(
+        &self,
+        layer: &LayerAtGate<'_>,
+        is_covered: bool,
+    ) -> Result<(Verdict, Digests), SignatureError> {
+        let bytes = &PeBytes(layer.image);
+        let pe = layer.pe_fault.map(Err).or(layer.pe.map(Ok));
+        // A signature around it is one of these bytes too: no second digest of them.
+        let is_hashed = is_covered || self.found.iter().any(SignatureReport::fits);
+        match self.policy.enforcement {
+            Enforcement::Off => return Ok((list_signers(bytes, pe), Digests::default())),
+            _ if is_hashed && !self.policy.thorough => {
+                return Ok((list_signers(bytes, pe), Digests::default()));
+            }
+            Enforcement::Report | Enforcement::Require(_) => {}
+        }
         let image = UnverifiedImage {
-            bytes: &PeBytes(layer.image),
-            pe: fault.or(layer.pe.map(Ok)),
+            bytes,
+            pe,
             digests: self.digests(),
         };
-        verify_image(&image, &self.policy.trust, self.policy.checks)
+        let found = verify_image(&image, &self.policy.trust, self.policy.checks)?;
+        Ok((found.verdict, found.digests))
+    }
+
+    /// Refuses a layer that has no good signature where one is required, and one that
+    /// was changed after it was signed. A person who inspects may look at that.
+    fn check(&self, verdict: &Verdict) -> Result<()> {
+        let required = self.policy.required();
+        if verdict.is_misfit() && (required.is_some() || !self.policy.thorough) {
+            let error = LoaderError::new(format!("{verdict:#}; get the image again"));
+            return Err(error.of_kind(ErrorKind::Signature));
+        }
+        match required {
+            Some(because) if !verdict.is_good() => Err(not_verified(verdict, because)),
+            _ => Ok(()),
+        }
     }
 
     /// Returns where the digests of the next layer come from.
@@ -96,36 +129,27 @@ impl Gate for Verifier<'_> {
             .iter()
             .rev()
             .find_map(|found| found.covered_by.clone());
-        let idle = self.policy.idle();
-        let looked_at = idle.is_none() && (outer.is_none() || self.policy.thorough);
-        let found = looked_at.then(|| self.verify(layer)).transpose()?;
-        let (verdict, digests) = match found {
-            Some(found) => (Some(found.verdict), found.digests),
-            None => (None, Digests::default()),
-        };
-        let is_good = verdict.as_ref().is_some_and(Verdict::is_good);
-        let covered_by = outer.or_else(|| is_good.then(|| layer.path.to_owned()));
-        let is_covered = covered_by.is_some();
-        // Every layer that none covers is looked at where signatures are required.
-        let words = verdict.as_ref().map(ToString::to_string);
+        let is_covered = outer.is_some();
+        let (verdict, digests) = self.verify(layer, is_covered)?;
         let path = layer.path.to_owned();
-        let found = SignatureReport::new(path, covered_by, idle, verdict, digests);
-        self.found.push(found);
-        if let (false, Some(because)) = (is_covered, self.policy.required()) {
-            let verdict = words.unwrap_or_else(|| NOT_LOOKED_AT.to_owned());
-            return Err(not_verified(verdict, because).into());
+        let covered_by = outer.or_else(|| verdict.is_good().then(|| path.clone()));
+        let needed = self.policy.required().filter(|_| !is_covered);
+        // A report of an image that is refused says why.
+        let report = SignatureReport::new(path, covered_by, needed, &verdict, digests);
+        self.found.push(report);
+        if !is_covered {
+            self.check(&verdict)?;
         }
         self.check_covered_sbat(layer)?;
         self.had_pe |= layer.pe.is_some();
-        self.check_own_parser(layer)?;
-        Ok(())
+        Ok(self.check_own_parser(layer)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::policy::{Because, Enforcement};
+    use crate::config::policy::Because;
     use expect_test::expect;
     use ukexec_bpf::Rope;
     use ukexec_signature::machine_trust;
@@ -166,8 +190,9 @@ mod tests {
             let mut verifier = verifier(&policy, had_pe);
             let covered_by = Some(covering.to_owned());
             let covering = covering.to_owned();
+            let unsigned = list_signers(&[][..], None);
             let digests = Digests::default();
-            let found = SignatureReport::new(covering, covered_by, None, None, digests);
+            let found = SignatureReport::new(covering, covered_by, None, &unsigned, digests);
             verifier.found.push(found);
             let input = Input {
                 image: Rope::from(image.clone()),
@@ -180,7 +205,7 @@ mod tests {
         };
         let old = b"sbat,1,2024010100\nfoo,2\n";
         let error = gate(old, "Image.gz", false).unwrap_err();
-        expect![[r#"image: stage 1: refused before anything of it ran: bad signature: SBAT revokes the image: its component "foo" has generation 1, and this machine asks for 2 or later (level of 2024010100): a newer build of the image is needed; a good signature is required, since verify = require (--trust names keys to trust, --verify=off takes the image as it is)"#]].assert_eq(&error);
+        expect![[r#"image: refused: bad signature: SBAT revokes the image: its component "foo" has generation 1, and this machine asks for 2 or later (level of 2024010100): a newer build of the image is needed; a good signature is required, since verify = require"#]].assert_eq(&error);
         gate(b"sbat,1,2024010100\nfoo,1\n", "Image.gz", false).unwrap();
         gate(old, "uki.efi", true).unwrap();
     }
@@ -210,6 +235,6 @@ mod tests {
             &mut Budget::default(),
         )
         .unwrap_err();
-        expect!["image: stage 1: refused before anything of it ran: bad signature: the image is no sound PE32+ file, so that no signature of it can be found: certificate table (data directory 4) at file offset 0x128: expected bytes inside the file, found 0xe00 to 0xe08 of a file that ends at 0xe00; is the file cut off?; a good signature is required, since verify = require (--trust names keys to trust, --verify=off takes the image as it is)"].assert_eq(&crate::report::failure::sentence(&error));
+        expect!["image: refused: bad signature: no sound PE32+ file: certificate table (data directory 4) at file offset 0x128: expected bytes inside the file, found 0xe00 to 0xe08 of a file that ends at 0xe00; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
     }
 }

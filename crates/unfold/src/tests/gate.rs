@@ -60,16 +60,16 @@ fn every_layer_comes_to_the_gate_before_anything_of_it_runs() {
     check_gate(
         "image",
         expect![[r#"
-        image, PE, 1024 bytes
-        image: stage 1: refused before anything of it ran: nobody knows it
-    "#]],
+            image, PE, 1024 bytes
+            image: refused: nobody knows it
+        "#]],
     );
     check_gate(
         ".linux",
         expect![[r#"
-        image, PE, 1024 bytes
-        image > .linux, no PE, 6 bytes
-        image > .linux: stage 2: refused before anything of it ran: nobody knows it
-    "#]],
+            image, PE, 1024 bytes
+            image > .linux, no PE, 6 bytes
+            image > .linux: refused: nobody knows it
+        "#]],
     );
 }

@@ -100,7 +100,11 @@ fn runs(stand: &Stand, made: &Made, turns: &AtomicUsize) -> Result<(usize, usize
             let output = tool.output()?;
             if !takes_image(&output) {
                 let message = said(&output);
-                ensure!(output.status.code() == Some(1), "{}", output.status);
+                ensure!(
+                    matches!(output.status.code(), Some(1 | 3)),
+                    "{}",
+                    output.status
+                );
                 check_words(&message, &["changed"])?;
                 ensure!(!parts.exists(), "parts of a refused image");
                 continue;

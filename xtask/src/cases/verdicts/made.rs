@@ -1,5 +1,6 @@
 //! Images that somebody signed, and checks of the verdict on them.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -61,16 +62,46 @@ pub(super) fn check(stand: &Stand, image: &Path, options: &[&str], verdict: &str
         .context("--verify=require")
 }
 
+/// The verdict on an image that was changed after it was signed.
+pub(super) const CHANGED: &str = "bad signature: the image was changed after signing";
+
+/// As [`check`], of an image that no signature fits: `--verify=auto` refuses it too, with keys and
+/// without. `inspect` shows it, and `--verify=off` takes it.
+pub(super) fn check_changed(
+    stand: &Stand,
+    image: &Path,
+    options: &[&str],
+    verdict: &str,
+) -> Result<()> {
+    let require = [options, &["--verify=require"]].concat();
+    stand.refuses(image, &require, &[verdict])?;
+    let auto = [options, &["--verify=auto"]].concat();
+    stand.refuses(image, &auto, &[verdict])?;
+    let none = stand.path("no-variables");
+    std::fs::create_dir_all(&none)?;
+    let none = format!("--efivars={}", none.display());
+    stand.refuses(image, &["--verify=auto", &none], &[verdict])?;
+    let mut inspect: Vec<&dyn AsRef<OsStr>> = vec![&"inspect", &image, &"--json"];
+    inspect.extend(auto.iter().map(|option| option as &dyn AsRef<OsStr>));
+    check_report(&stand.ukexec_json(&inspect)?, verdict, false).context("inspect")?;
+    stand.unfold(image, &[options, &["--verify=off"]].concat())?;
+    Ok(())
+}
+
 /// Checks what a document says of the signatures of an image and the kernel in it.
 pub(super) fn check_report(report: &Value, verdict: &str, is_good: bool) -> Result<()> {
-    let found = text_at(report, "/signatures/0/verdict")?;
+    let found = text_at(report, "/signatures/0/text")?;
     ensure!(
         found.starts_with(verdict),
         "expected the verdict {verdict:?}, found {found:?}"
     );
     let [outer, inner] = ["/signatures/0", "/signatures/1"].map(|at| report.pointer(at));
     let (outer, inner) = (outer.context("no layer")?, inner.context("one layer")?);
-    ensure!(outer["good"] == is_good, "{outer:#}");
+    let state = &outer["state"];
+    ensure!(
+        (state == "good" || state == "allowed") == is_good,
+        "{outer:#}"
+    );
     let covered_by = if is_good {
         &outer["layer"]
     } else {

@@ -11,4 +11,4 @@ pub(super) mod signers;
 
 use super::Named;
 
-use made::{Made, REQUIRED, check, check_report, trust};
+use made::{CHANGED, Made, REQUIRED, check, check_changed, check_report, trust};

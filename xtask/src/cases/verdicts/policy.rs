@@ -22,6 +22,7 @@ pub(in super::super) const CASES: &[Named] = &[
     Named::new("verdicts/parsers-of-the-machine", parsers),
     Named::new("verdicts/appended-to-a-kernel", appended),
     Named::new("verdicts/configuration", configuration),
+    Named::new("verdicts/signers-without-keys", without_keys),
 ];
 
 /// A UKI of `sections` and the stock kernel.
@@ -38,6 +39,94 @@ fn uki(stand: &Stand, sections: &[(&str, &Path)], name: &str) -> Result<PathBuf>
     let out = stand.path(name);
     objcopy(&stub(Target::X86_64, Stub::V252)?, &all, &out)?;
     Ok(out)
+}
+
+/// No key is needed to know who signed, and `unfold` takes one digest for that.
+fn without_keys(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let kernel = made
+        .stranger
+        .sign(&kernel, &[], &stand.path("kernel.efi"))?;
+    let image = stand.path("nested.efi");
+    let linux = Section {
+        name: ".linux",
+        file: &kernel,
+    };
+    objcopy(&stub(Target::X86_64, Stub::V252)?, &[linux], &image)?;
+    let signed = made.owner.sign(&image, &[], &stand.path("outer.efi"))?;
+    let both = made.stranger.sign(&signed, &[], &stand.path("both.efi"))?;
+    let none = stand.path("no-variables");
+    fs::create_dir(&none)?;
+    let none = format!("--efivars={}", none.display());
+    let report = |command: &str, image: &Path, verify: &str| match command {
+        "inspect" => stand.ukexec_json(&[&command, &image, &"--json", &none, &verify]),
+        _ => Ok(stand.unfold(image, &[&none, verify])?.report),
+    };
+    // Layer by layer: the state, who signed, and how many digests were taken.
+    let facts = |report: &serde_json::Value| -> Result<Vec<String>> {
+        let layers = report["signatures"].as_array().context("no signatures")?;
+        Ok(layers
+            .iter()
+            .map(|layer| {
+                let signers = layer["signers"].as_array().into_iter().flatten();
+                let subjects: Vec<&str> = signers
+                    .map(|it| it["subject"].as_str().unwrap_or("nobody"))
+                    .collect();
+                let digests = layer["digests"].as_object().map_or(0, serde_json::Map::len);
+                let state = layer["state"].as_str().unwrap_or("none");
+                format!("{state} {} {digests}", subjects.join("+"))
+            })
+            .collect())
+    };
+    for (command, image, verify, expected) in [
+        (
+            "unfold",
+            &signed,
+            "--verify=auto",
+            ["untrusted CN=owner 1", "unverified CN=stranger 0"],
+        ),
+        (
+            "unfold",
+            &both,
+            "--verify=auto",
+            [
+                "untrusted CN=owner+CN=stranger 1",
+                "unverified CN=stranger 0",
+            ],
+        ),
+        (
+            "unfold",
+            &image,
+            "--verify=auto",
+            ["unsigned  0", "untrusted CN=stranger 1"],
+        ),
+        (
+            "unfold",
+            &signed,
+            "--verify=off",
+            ["unverified CN=owner 0", "unverified CN=stranger 0"],
+        ),
+        (
+            "inspect",
+            &both,
+            "--verify=off",
+            [
+                "unverified CN=owner+CN=stranger 0",
+                "unverified CN=stranger 0",
+            ],
+        ),
+        (
+            "inspect",
+            &signed,
+            "--verify=auto",
+            ["untrusted CN=owner 1", "untrusted CN=stranger 1"],
+        ),
+    ] {
+        let found = facts(&report(command, image, verify)?)?;
+        ensure!(found == expected, "{command} {verify}: {found:?}");
+    }
+    Ok(())
 }
 
 /// A parser says what it does: silence shows that it did nothing.
@@ -281,13 +370,12 @@ fn appended(stand: &Stand) -> Result<()> {
         .append(&made.unsigned, &stand.path("on-pe.efi"))?;
     for (image, verdict) in [
         (&kernel, "unsigned"),
-        (&signed, "good: signed by CN=owner"),
+        (&signed, "good, by CN=owner"),
         (&strange, "untrusted: "),
-        (&damaged, "bad signature: "),
         (&on_pe, "unsigned"),
     ] {
         let report = stand.unfold(image, &[&trust])?.report;
-        let found = text_at(&report, "/signatures/0/verdict")?;
+        let found = text_at(&report, "/signatures/0/text")?;
         ensure!(found.starts_with(verdict), "{verdict:?}: {found}");
         if verdict.starts_with("good") {
             stand.unfold(image, &[&trust, REQUIRE])?;
@@ -295,7 +383,11 @@ fn appended(stand: &Stand) -> Result<()> {
             stand.refuses(image, &[&trust, REQUIRE], &[verdict, REQUIRED])?;
         }
     }
-    Ok(())
+    // Its digest is not in the signature: it takes the key to see that it does not fit.
+    stand.unfold(&damaged, &["--verify=auto"])?;
+    let does_not_fit = "bad signature: the signature does not verify with the key of CN=owner";
+    stand.refuses(&damaged, &[&trust], &[does_not_fit])?;
+    stand.refuses(&damaged, &[&trust, REQUIRE], &[does_not_fit])
 }
 
 /// An ELF file as ppc64's kernels are: headers, one segment, some bytes.
@@ -331,7 +423,7 @@ fn configuration(stand: &Stand) -> Result<()> {
     let config = format!("--config={}", conf.display());
     stand.refuses(&made.unsigned, &[&config], &["unsigned", REQUIRED])?;
     let report = stand.unfold(&made.good, &[&config])?.report;
-    check_report(&report, "good: signed by CN=owner", true)?;
+    check_report(&report, "good, by CN=owner", true)?;
     // The command line wins.
     stand.unfold(&made.unsigned, &[&config, "--verify=off"])?;
     let stranger = trust(made.stranger.certificate());

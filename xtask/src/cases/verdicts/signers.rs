@@ -29,9 +29,9 @@ fn signers(stand: &Stand) -> Result<()> {
     let other_both = owner.sign(&both_ways, &[], &stand.path("other-both.efi"))?;
     let trust = trust(owner.certificate());
     for (image, verdict) in [
-        (&made.good, "good: signed by CN=owner, who is trusted by "),
-        (&both, "good: signed by CN=owner, who is trusted by "),
-        (&other_both, "good: signed by CN=owner, who is trusted by "),
+        (&made.good, "good, by CN=owner, trusted through "),
+        (&both, "good, by CN=owner, trusted through "),
+        (&other_both, "good, by CN=owner, trusted through "),
         (&both_ways, "untrusted: "),
         (&made.unsigned, "unsigned"),
     ] {
@@ -55,7 +55,7 @@ fn chains(stand: &Stand) -> Result<()> {
     let with_root = sign(&leaf, &[&middle, &root], "with-root.efi")?;
     let bare = sign(&leaf, &[], "bare.efi")?;
     let too_long = sign(&no_authority, &[&leaf, &middle], "too-long.efi")?;
-    let by_leaf = "good: signed by CN=leaf";
+    let by_leaf = "good, by CN=leaf";
     let cases: &[(&str, &Path, &Signer, &str)] = &[
         ("path to the root", &with_path, &root, by_leaf),
         ("path and root", &with_root, &root, by_leaf),
@@ -77,7 +77,7 @@ fn chains(stand: &Stand) -> Result<()> {
 fn constraints(stand: &Stand) -> Result<()> {
     let made = Made::new(stand)?;
     let root = Signer::new(stand, "root", Kind::Rsa2048)?;
-    let good = "good: signed by CN=leaf";
+    let good = "good, by CN=leaf";
     for (name, extension, verdict) in [
         ("permits", "permitted;dirName:owner", "untrusted: "),
         ("excludes", "excluded;dirName:owner", good),
@@ -123,7 +123,7 @@ fn tools(stand: &Stand) -> Result<()> {
         owner.attach_by_osslsigncode(stand, &made.unsigned)?,
     ] {
         let name = || image.display().to_string();
-        check(stand, &image, &[&trusted], "good: signed by CN=owner").with_context(name)?;
+        check(stand, &image, &[&trusted], "good, by CN=owner").with_context(name)?;
         check(stand, &image, &[&other], "untrusted: ").with_context(name)?;
     }
     Ok(())
@@ -138,7 +138,7 @@ fn kinds(stand: &Stand) -> Result<()> {
     ] {
         let signer = Signer::new(stand, name, kind)?;
         let image = signer.sign(&made.unsigned, &[], &stand.path("kind.efi"))?;
-        let verdict = format!("good: signed by CN={name}, who is trusted by ");
+        let verdict = format!("good, by CN={name}, trusted through ");
         check(stand, &image, &[&trust(signer.certificate())], &verdict).context(name)?;
         check(
             stand,
@@ -155,7 +155,7 @@ fn kinds(stand: &Stand) -> Result<()> {
     ] {
         let signer = Signer::new(stand, name, kind)?;
         let image = signer.sign_as_cms(stand, &made.good, padding)?;
-        let verdict = format!("good: signed by CN={name}, who is trusted by ");
+        let verdict = format!("good, by CN={name}, trusted through ");
         check(stand, &image, &[&trust(signer.certificate())], &verdict).context(name)?;
     }
     weak_key(stand, &made)
@@ -169,7 +169,7 @@ fn weak_key(stand: &Stand, made: &Made) -> Result<()> {
     let file = trust(signer.certificate());
     check(stand, &image, &[&file], "bad signature: public key: ")?;
     for (name, verdict) in [
-        ("db", "good: signed by CN=short, who is trusted by db"),
+        ("db", "good, by CN=short, trusted through db"),
         ("MokListRT", "bad signature: public key: "),
     ] {
         let machine = Efivars::new(stand, name, false)?;
@@ -201,12 +201,12 @@ fn forms(stand: &Stand) -> Result<()> {
     let two = stand.file("two", two)?;
     let folder = folder_of_keys(stand, &[other, &der])?;
     for form in [pem, &der, &with_uses, &bundle, &lined, &list, &two, &folder] {
-        let verdict = "good: signed by CN=owner, who is trusted by ";
+        let verdict = "good, by CN=owner, trusted through ";
         check(stand, &made.good, &[&trust(form)], verdict)
             .with_context(|| form.display().to_string())?;
     }
     let by_hash = stand.file("hash", crate::pki::image_list(&made.unsigned)?)?;
-    let listed = "good: the digest of the image is listed in ";
+    let listed = "good, the digest of the image is listed in ";
     check(stand, &made.unsigned, &[&trust(&by_hash)], listed)?;
     for (name, content) in [("empty", ""), ("text", "no certificate")] {
         let file = stand.file(name, content)?;
