@@ -116,3 +116,70 @@ pub(crate) fn pieces_room(pieces: usize) -> u64 {
 }
 
 const PIECE_ROOM: u64 = 64;
+
+/// The prices of helpers in words, for authors of parsers.
+pub(crate) mod price {
+    use super::{CALLBACK, FETCHED_PIECE, FORMAT, INSERT, LOOKUP, MOVED_PER_INSN, moved, stepped};
+
+    /// Bytes of the examples.
+    const EXAMPLE: u64 = 4096;
+
+    pub(crate) fn call() -> String {
+        String::new()
+    }
+
+    pub(crate) fn copy() -> String {
+        let (copy, reference) = (2 * moved(EXAMPLE), reference());
+        format!(
+            "1 instruction for each {MOVED_PER_INSN} bytes read, and as much for writing them: \
+             copying 4 KiB of memory costs {copy}; what a record refers to costs about {reference}, \
+             however much it is"
+        )
+    }
+
+    pub(crate) fn lookup() -> String {
+        format!("{LOOKUP} instructions for the look, and 1 for each {MOVED_PER_INSN} bytes of key")
+    }
+
+    pub(crate) fn insert() -> String {
+        let copy = 2 * moved(EXAMPLE);
+        format!(
+            "{LOOKUP} instructions for the look, {INSERT} for a new entry of a hash, and the copy \
+             of the value: 4 KiB cost {copy}"
+        )
+    }
+
+    pub(crate) fn look() -> String {
+        "1 instruction for each byte of text, and a little for reading it: 4 KiB cost about 4,200"
+            .to_owned()
+    }
+
+    pub(crate) fn text() -> String {
+        format!(
+            "{FORMAT} instructions, and 1 for each {MOVED_PER_INSN} bytes of each text: a line of \
+             1 KiB costs about 40"
+        )
+    }
+
+    pub(crate) fn rounds() -> String {
+        let rounds = 1000 * CALLBACK;
+        format!(
+            "{CALLBACK} instructions for each round, beside those of the callback: 1,000 rounds \
+             cost {rounds} and what they run"
+        )
+    }
+
+    pub(crate) fn elements() -> String {
+        let each = LOOKUP + CALLBACK;
+        let all = 1000 * each;
+        format!(
+            "{each} instructions for each element, beside those of the callback: 1,000 elements \
+             cost {all} and what they run"
+        )
+    }
+
+    /// Returns the price of putting one piece of an image into a record.
+    fn reference() -> u64 {
+        stepped(1) + FETCHED_PIECE + stepped(1)
+    }
+}

@@ -78,6 +78,7 @@ mod parser;
 mod place;
 mod rope;
 mod run;
+mod similar;
 mod verify;
 
 pub use costs::{Meter, pay};
@@ -96,3 +97,4 @@ pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, Source, SourceId};
 pub use run::Vm;
 pub use run::verified::VerifiedParser;
+pub use similar::did_you_mean;

@@ -12,12 +12,14 @@ pub(crate) mod core_relo;
 mod definition;
 mod elf;
 pub mod limits;
+mod look_alike;
 mod object;
 mod offered;
 mod problems;
 pub mod skeleton;
 
 use self::limits::MAX_OBJECT_BYTES;
+use self::look_alike::refuse_look_alikes;
 use self::problems::Problems;
 use crate::error::check_count;
 use crate::{BpfError, Interface, Parser};
@@ -88,6 +90,7 @@ impl Parser {
         problems: &mut Problems,
     ) -> Result<Self, BpfError> {
         check_count("bytes of the object", object.len(), MAX_OBJECT_BYTES)?;
+        refuse_look_alikes(object)?;
         if skeleton::is_skeleton(object) {
             skeleton::load(object, interface)
         } else {

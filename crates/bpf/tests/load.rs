@@ -498,13 +498,13 @@ fn other_files_are_refused() {
             vec![0; (16 << 20) + 1],
         ],
         &expect![[r#"
-            ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes
-            ELF header, EI_MAG at byte 0x0: expected 7f 45 4c 46 (ELF), found 4d 5a 2c 20
+            the file is empty; expected a BPF object
+            this is a PE image or a DOS program, not an object; give the parser itself
             ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 1 (32-bit)
             ELF header, EI_DATA at byte 0x5: expected 1 (little-endian), found 2 (big-endian)
             ELF header, EI_VERSION at byte 0x6: expected 1, found 0
             ELF header, e_type at byte 0x10: expected 1 (a relocatable object, as clang -c writes it), found 3
-            the object, for machine 62, defines no symbol opts_data; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn
+            this is an object for x86_64, and no light skeleton: it defines no symbol opts_data; compile the parser with clang -target bpf -g -O2 -c
             the ELF file's section headers cannot be read: Invalid ELF section header offset/size/alignment
             bytes of the object: 16777217, at most 16777216 are taken
         "#]],
@@ -734,7 +734,7 @@ fn tells_an_author_all_that_is_refused() {
     assert_eq!(first.to_string(), all[0].to_string());
     let lines = all.iter().map(|problem| format!("{problem}\n"));
     expect![[r#"
-        program post_parse_pe (section fentry/bpf_post_handle_pefile): hook bpf_post_handle_pefile is not offered by this loader; offered: bpf_handle_pefile
+        program post_parse_pe (section fentry/bpf_post_handle_pefile): hook bpf_post_handle_pefile is not offered by this loader; did you mean bpf_handle_pefile?
         program match (section fmod_ret.s/ukexec_match_image): hook ukexec_match_image is not offered by this loader; offered: bpf_handle_pefile
         program parse_pe, section .text, function hand_over, insn 22 (./parser.bpf.c:82: "err = bpf_copy_to_kernel("kexec:kernel", buf, size < limit ? size : limit);"): kfunc bpf_copy_to_kernel is not offered by this loader; offered: none
     "#]].assert_eq(&lines.collect::<String>());

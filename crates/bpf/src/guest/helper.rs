@@ -21,9 +21,19 @@ pub struct Helper {
     /// Its prototype, without the name.
     #[serde(skip)]
     pub prototype: &'static str,
+    /// What it does, as a clause without a subject.
+    #[serde(skip)]
+    pub meaning: &'static str,
+    /// Its failures, and what each means; empty if it has none.
+    #[serde(skip)]
+    pub errors: &'static str,
     /// How it differs from Linux's; empty if it does not.
     #[serde(skip)]
     pub rule: &'static str,
+    /// Returns the price of its work in words; they are empty if a call costs
+    /// what any instruction costs.
+    #[serde(skip)]
+    pub price: fn() -> String,
     #[serde(skip)]
     pub(crate) run: fn(&mut Machine<'_>, [u64; 5]) -> Answer,
 }
@@ -36,12 +46,18 @@ impl fmt::Debug for Helper {
 
 /// Makes a table of functions.
 macro_rules! functions {
-    ($($number:literal $name:ident $prototype:literal $rule:literal $run:expr;)*) => {
+    ($(
+        $number:literal $name:ident $prototype:literal $meaning:literal $errors:literal
+        $rule:literal $price:ident $run:expr;
+    )*) => {
         [$($crate::guest::helper::Helper {
             number: $number,
             name: stringify!($name),
             prototype: $prototype,
+            meaning: $meaning,
+            errors: $errors,
             rule: $rule,
+            price: $crate::costs::price::$price,
             run: $run,
         }),*]
     };

@@ -4,30 +4,36 @@ use std::collections::HashMap;
 
 use super::limits::MAX_KFUNCS;
 use crate::bounds::{size, small};
-use crate::guest::helpers::why_no_kfunc;
-use crate::{BpfError, Interface, Kfunc};
+use crate::guest::helpers::{KFUNCS, why_no_kfunc};
+use crate::{BpfError, Interface, Kfunc, did_you_mean};
 
 /// A name that the host does not offer.
 pub(super) struct Missing {
     /// The words behind the name.
     pub(super) reason: String,
-    /// The names that the host does offer; `None` where `reason` explains it.
-    pub(super) offered: Option<String>,
+    /// The name that was meant, or those that the host does offer, behind a
+    /// semicolon; empty where `reason` explains it.
+    pub(super) advice: String,
 }
 
 impl Missing {
-    fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let names = names.collect::<Vec<_>>().join(", ");
-        let names = if names.is_empty() { "none" } else { &names };
+    /// Returns that `name` is missing from a host that has `own` names, and
+    /// `others` that every host has.
+    fn of(name: &str, own: &[&str], others: &[&str]) -> Self {
+        let all = own.iter().chain(others).copied();
+        let advice = match did_you_mean(name, all) {
+            Some(meant) => format!("; did you mean {meant}?"),
+            None if own.is_empty() => "; offered: none".to_owned(),
+            None => format!("; offered: {}", own.join(", ")),
+        };
         Self {
             reason: "is not offered by this loader".to_owned(),
-            offered: Some(names.to_owned()),
+            advice,
         }
     }
 
     pub(super) fn whole(self) -> String {
-        let offered = self.offered.map(|names| format!("; offered: {names}"));
-        self.reason + &offered.unwrap_or_default()
+        self.reason + &self.advice
     }
 }
 
@@ -35,17 +41,22 @@ pub(super) fn has_hook(interface: &Interface, name: &str) -> bool {
     interface.hooks.iter().any(|hook| hook.name == name)
 }
 
-pub(super) fn no_hook(interface: &Interface) -> Missing {
-    Missing::of(interface.hooks.iter().map(|hook| hook.name))
+pub(super) fn no_hook(interface: &Interface, name: &str) -> Missing {
+    let hooks: Vec<_> = interface.hooks.iter().map(|hook| hook.name).collect();
+    Missing::of(name, &hooks, &[])
 }
 
 pub(super) fn no_kfunc(interface: &Interface, name: &str) -> Missing {
     match why_no_kfunc(name) {
         Some(reason) => Missing {
             reason: format!("is a kfunc of Linux that this loader does not offer: {reason}"),
-            offered: None,
+            advice: String::new(),
         },
-        None => Missing::of(interface.kfuncs.iter().map(|kfunc| kfunc.name)),
+        None => {
+            let own: Vec<_> = interface.kfuncs.iter().map(|kfunc| kfunc.name).collect();
+            let others: Vec<_> = KFUNCS.iter().map(|kfunc| kfunc.name).collect();
+            Missing::of(name, &own, &others)
+        }
     }
 }
 

@@ -134,8 +134,7 @@ fn check_result(r0: u64, hashed: bool, kernel: &mut Kernel<'_>) -> Result<(), Bp
     let name = errno_text(errno);
     let why = match kernel.refused.take() {
         Some(call) if call.errno == errno => {
-            let offered = call.offered.map(|names| format!("; offered: {names}"));
-            format!(": {} ({name}){}", call.text, offered.unwrap_or_default())
+            format!(": {} ({name}){}", call.text, call.advice)
         }
         None if hashed && errno == errno::EINVAL => format!(
             ": opts_data is not what opts_insn was made for, its SHA-256 is another ({name})"

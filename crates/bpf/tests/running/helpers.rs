@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ukexec_bpf::Vm;
 use ukexec_bpf::{HELPERS, Interface, KFUNCS, MapKind, Meter, Parser, Rope, Source, SourceId};
 
-use crate::rig::{TestHost, kfunc, map, parser, with_lines};
+use crate::rig::{TestHost, kfunc, map, parser, verify, with_lines};
 
 const IMAGE: &[u8] = b"MZ\0\0image of 32 bytes, for tests\0";
 
@@ -569,4 +569,40 @@ fn helpers_that_move_bytes_cost_instructions() {
         "{}",
         before - meter.insns
     );
+}
+
+/// The words for a price name what a run is charged.
+#[test]
+fn prices_in_words_are_those_that_are_charged() {
+    let charged = |text: &str, own: u64| {
+        let parser = verify(text).unwrap();
+        let mut meter = Meter::default();
+        let mut vm = Vm::new(&parser, &mut meter).unwrap();
+        let memory = vec![1; 8192];
+        let memory = vm.memory().add_bytes("memory", memory, true).unwrap();
+        let (host, before) = (&mut TestHost::new(), meter.insns);
+        vm.call(0, [memory, 0, 0, 0, 0], host, &mut meter).unwrap();
+        before - meter.insns - own
+    };
+    let price = |number: i32| {
+        let mut helpers = HELPERS.iter();
+        (helpers.find(|it| it.number == number).unwrap().price)()
+    };
+    let copied = charged("r3 = r1\n r3 += 4096\n r2 = 4096\n call helper 113\n exit", 5);
+    let words = format!("copying 4 KiB of memory costs {copied};");
+    assert!(price(113).contains(&words), "{copied}: {}", price(113));
+    let looped = "
+        fn main:
+        r1 = 1000
+        r2 = &nothing
+        r3 = 0
+        r4 = 0
+        call helper 181
+        exit
+        fn nothing:
+        r0 = 0
+        exit";
+    let rounds = charged(looped, 6 + 2 * 1000);
+    let words = format!("1,000 rounds cost {rounds} and");
+    assert!(price(181).contains(&words), "{rounds}: {}", price(181));
 }

@@ -58,7 +58,7 @@ fn lies_of_the_header_are_refused() {
         16,
         &[2],
         expect![
-            "ELF header, e_type: expected 1 (a relocatable object, as a compiler writes it with -c), found 2"
+            "ELF header, e_type: expected 1 (an object), found 2, a program for x86_64; compile the parser with clang -target bpf -g -O2 -c"
         ],
     );
     check(
@@ -156,7 +156,7 @@ fn lies_of_the_symbol_table_are_refused() {
         section(STRTAB, 32),
         &[20],
         expect![
-            "the object, for machine 62, defines no symbol opts_insn; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn"
+            "this is an object for x86_64, and no light skeleton: it defines no symbol opts_insn; compile the parser with clang -target bpf -g -O2 -c"
         ],
     );
 }
@@ -167,7 +167,7 @@ fn lies_of_the_symbols_are_refused() {
         symbol(OPTS_DATA, 0),
         &[0xff; 4],
         expect![
-            "the object, for machine 62, defines no symbol opts_data; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn"
+            "this is an object for x86_64, and no light skeleton: it defines no symbol opts_data; compile the parser with clang -target bpf -g -O2 -c"
         ],
     );
     check(
@@ -179,7 +179,7 @@ fn lies_of_the_symbols_are_refused() {
         symbol(OPTS_DATA, 6),
         &[0],
         expect![
-            "the object, for machine 62, defines no symbol opts_data; expected an object for BPF (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn"
+            "this is an object for x86_64, and no light skeleton: it defines no symbol opts_data; compile the parser with clang -target bpf -g -O2 -c"
         ],
     );
     check(

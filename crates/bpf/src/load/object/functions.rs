@@ -9,7 +9,7 @@ use crate::error::check_count;
 use crate::load::limits::MAX_PROGRAMS;
 use crate::load::offered;
 use crate::load::problems::Problems;
-use crate::{AttachKind, BpfError, Interface, Program};
+use crate::{AttachKind, BpfError, Interface, Program, did_you_mean};
 
 /// Bytes of an instruction slot.
 pub(super) const SLOT: u64 = 8;
@@ -179,9 +179,12 @@ fn program(
         Some(("fentry" | "fentry.s", hook)) => (AttachKind::Fentry, hook),
         Some(("fmod_ret" | "fmod_ret.s", hook)) => (AttachKind::FmodRet, hook),
         _ => {
+            let meant = meant(section, interface);
+            let advice = meant.map(|meant| format!("did you mean {meant}?"));
+            let advice = advice.unwrap_or_else(|| format!("offered: {OFFERED}"));
             return Err(BpfError::new(format!(
                 "section {section}, function {name}: programs of this kind are not offered; \
-                 offered: {OFFERED}"
+                 {advice}"
             )));
         }
     };
@@ -192,11 +195,22 @@ fn program(
         )));
     }
     if !offered::has_hook(interface, hook) {
-        let missing = offered::no_hook(interface).whole();
+        let missing = offered::no_hook(interface, hook).whole();
         return Err(BpfError::new(format!(
             "program {name} (section {section}): hook {hook} {missing}"
         )));
     }
     let (section, hook) = (section.to_owned(), hook.to_owned());
     Ok(Some(Program::new(name, section, attach, hook)))
+}
+
+/// Returns the name of a section that attaches, if `section` is much like it.
+fn meant(section: &str, interface: &Interface) -> Option<String> {
+    let kinds = OFFERED.split(", ");
+    let names = kinds.flat_map(|kind| {
+        let hooks = interface.hooks.iter();
+        hooks.map(|hook| kind.replace("HOOK", hook.name))
+    });
+    let names: Vec<String> = names.collect();
+    did_you_mean(section, names.iter().map(String::as_str)).map(str::to_owned)
 }

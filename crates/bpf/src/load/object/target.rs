@@ -5,9 +5,12 @@ use super::elf::{Symbol, SymbolPlace, no_btf};
 use super::externs::Extern;
 use super::functions::SLOT;
 use super::relocate::Relocating;
-use crate::BpfError;
 use crate::bounds::small;
 use crate::insn::{call, lddw};
+use crate::{BpfError, did_you_mean};
+
+/// Sections that symbols of use to code lie in.
+const SECTIONS: [&str; 5] = [".maps", ".rodata", ".data", ".bss", ".text"];
 
 /// The operand that a relocation gives its instruction.
 pub(super) enum Target {
@@ -130,6 +133,10 @@ impl Relocating<'_, '_> {
             }
             None => "is neither defined nor declared as a kfunc (extern ... __ksym)",
         };
+        let kfuncs = parts.interface.kfuncs.iter().map(|kfunc| kfunc.name);
+        let meant = did_you_mean(&name, kfuncs).filter(|meant| *meant != name);
+        let meant = meant.map(|meant| format!("; did you mean {meant}?"));
+        let problem = format!("{problem}{}", meant.unwrap_or_default());
         let symbol = self.symbol_text(symbol);
         Err(self.refuse(slot, format!("{symbol} {problem}")))
     }
@@ -137,7 +144,10 @@ impl Relocating<'_, '_> {
     /// Returns the error of a symbol in a section of no use to code.
     pub(super) fn misplaced(&self, slot: usize, symbol: &Symbol<'_>, section: &str) -> BpfError {
         let symbol = self.symbol_text(symbol);
-        let place = format!("section {section}, which is neither code, maps nor data");
+        let meant = did_you_mean(section, SECTIONS);
+        let meant = meant.map(|meant| format!("; did you mean {meant}?"));
+        let meant = meant.unwrap_or_default();
+        let place = format!("section {section}, which is neither code, maps nor data{meant}");
         self.refuse(slot, format!("{symbol} lies in {place}"))
     }
 

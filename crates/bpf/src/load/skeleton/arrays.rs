@@ -14,6 +14,7 @@ use crate::load::elf::{
     HEADER, Header, SectionHeader, SymbolEntry, check_ident, expect, symbol_table,
 };
 use crate::load::limits::MAX_SECTIONS;
+use crate::load::look_alike::CLANG;
 
 /// The blob that the loader program works on.
 pub(super) const DATA: &str = "opts_data";
@@ -53,6 +54,17 @@ impl<'a> Arrays<'a> {
     }
 }
 
+/// Returns the name of a machine that parsers may be compiled on.
+fn machine_name(machine: u16) -> String {
+    match elf::Machine(machine) {
+        elf::EM_X86_64 => "x86_64".to_owned(),
+        elf::EM_AARCH64 => "arm64".to_owned(),
+        elf::EM_RISCV => "riscv".to_owned(),
+        elf::EM_BPF => "BPF".to_owned(),
+        _ => format!("machine {machine}"),
+    }
+}
+
 #[derive(Debug)]
 struct File<'a> {
     object: &'a [u8],
@@ -70,9 +82,19 @@ impl<'a> File<'a> {
             let expected = format_args!("a header of {} bytes", size_of::<Header>());
             return Err(BpfError::field(HEADER, "its size", expected, object.len()));
         };
-        let kind = header.e_type.get(Le);
-        let expected = "1 (a relocatable object, as a compiler writes it with -c)";
-        expect(HEADER, "e_type", expected, kind.0, kind == elf::ET_REL)?;
+        let (kind, machine) = (header.e_type.get(Le), header.e_machine.get(Le).0);
+        let found = format_args!(
+            "{}, a program for {}; compile the parser with {CLANG}",
+            kind.0,
+            machine_name(machine)
+        );
+        expect(
+            HEADER,
+            "e_type",
+            "1 (an object)",
+            found,
+            kind == elf::ET_REL,
+        )?;
         let sections = sections(header, object)?;
         let (index, table) = symbol_table(sections, " (sh_type 2)")?;
         let part = format_args!("section {index}");
@@ -92,7 +114,7 @@ impl<'a> File<'a> {
         })?;
         Ok(Self {
             object,
-            machine: header.e_machine.get(Le).0,
+            machine,
             sections,
             symbols,
             strings: content(object, link, strings)?,
@@ -110,9 +132,9 @@ impl<'a> File<'a> {
         Err(BpfError::new(match (found.next(), found.next()) {
             (Some(symbol), None) => return Ok(symbol),
             (None, _) => format!(
-                "the object, for machine {}, defines no symbol {name}; expected an object for BPF \
-                 (247: clang --target=bpf) or a light skeleton, which has opts_data and opts_insn",
-                self.machine
+                "this is an object for {}, and no light skeleton: it defines no symbol {name}; \
+                 compile the parser with {CLANG}",
+                machine_name(self.machine)
             ),
             (Some(_), Some(_)) => format!("the object defines symbol {name} more than once"),
         }))

@@ -11,8 +11,8 @@ pub(super) struct CallError {
     /// The errno that the loader program gets for it.
     pub(super) errno: u64,
     pub(super) text: String,
-    /// The names that the host has in place of the one asked for, with commas.
-    pub(super) offered: Option<String>,
+    /// The name that was meant, or those that there are, behind a semicolon.
+    pub(super) advice: String,
 }
 
 impl CallError {
@@ -20,7 +20,7 @@ impl CallError {
         Self {
             errno,
             text: text.into(),
-            offered: None,
+            advice: String::new(),
         }
     }
 
@@ -43,7 +43,7 @@ impl CallError {
     pub(super) fn missing(what: &str, name: &str, missing: Missing) -> Self {
         let text = format!("{what} {name} {}", missing.reason);
         Self {
-            offered: missing.offered,
+            advice: missing.advice,
             ..Self::new(errno::ENOENT, text)
         }
     }

@@ -249,7 +249,8 @@ impl<'a> Kernel<'a> {
             return Ok(wide(index).saturating_add(1));
         }
         if is_hook {
-            return Err(CallError::missing("hook", &name, offered::no_hook(host)));
+            let missing = offered::no_hook(host, &name);
+            return Err(CallError::missing("hook", &name, missing));
         }
         let missing = offered::no_kfunc(host, plain);
         let error = CallError::missing("kfunc", &name, missing);

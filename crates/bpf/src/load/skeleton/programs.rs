@@ -96,7 +96,7 @@ impl Kernel<'_> {
         if offered::has_hook(self.interface, hook) {
             return Ok(hook.clone());
         }
-        let missing = offered::no_hook(self.interface);
+        let missing = offered::no_hook(self.interface, hook);
         Err(CallError::missing("hook", hook, missing))
     }
 
