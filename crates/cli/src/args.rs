@@ -274,14 +274,45 @@ pub(crate) struct Detach {
 /// `ukexec parser`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ParserCommand {
-    /// Describe a parser, or print every reason why this loader refuses it
+    /// Write the source, the header and the Makefile of a new parser
+    New(ParserNew),
+    /// Describe a parser, or print every reason why ukexec refuses it
     Check(ParserCheck),
-    /// Run one stage of an image with a parser, and print its results
+    /// Run one stage of an image with a parser, and print its steps and results
     Run(ParserRun),
     /// List a parser's instructions under their source lines
     Disasm(ParserDisasm),
-    /// List the functions that a parser may call, as a page of Markdown
-    Helpers,
+    /// Print the functions and hooks of parsers, or the meaning, errors and price of one
+    Helpers(ParserHelpers),
+}
+
+/// `ukexec parser new`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec parser new box        box/box.bpf.c, box/parser.h, box/Makefile, box/README.md
+  make -C box check run IMAGE=/tmp/image.box
+
+The folder must not exist. It appears when all files are written, or not at all.")]
+pub(crate) struct ParserNew {
+    /// The parser: letters, digits, - and _, at most 64
+    #[arg(value_parser = parser_name)]
+    pub(crate) name: String,
+}
+
+/// `ukexec parser helpers`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec parser helpers                          all, as a page of Markdown
+  ukexec parser helpers bpf_probe_read_kernel    one: prototype, meaning, errors, price
+  ukexec parser helpers 113 --json")]
+pub(crate) struct ParserHelpers {
+    /// One hook, kfunc or helper: its name, also without bpf_, or a helper's number
+    pub(crate) name: Option<String>,
+    /// Print one JSON document (schema 1)
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `ukexec parser check`
@@ -391,6 +422,16 @@ fn banks() -> impl TypedValueParser<Value = Algorithm> {
     })
 }
 
+/// Returns `name` if a folder, a file and a function of C can be named after it.
+fn parser_name(name: &str) -> Result<String, String> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_short = (1..=64).contains(&name.len());
+    if is_short && name.bytes().all(is_fine) && !name.starts_with('-') {
+        return Ok(name.to_owned());
+    }
+    Err("expected 1 to 64 letters, digits, - and _, beginning with no -".to_owned())
+}
+
 impl Command {
     /// Returns the files to read that the caller names for this run, each of which
     /// may be standard input.
@@ -413,7 +454,7 @@ impl Command {
             Self::Exec(_)
             | Self::Unload(_)
             | Self::Status(_)
-            | Self::Parser(ParserCommand::Helpers) => (Vec::new(), None),
+            | Self::Parser(ParserCommand::New(_) | ParserCommand::Helpers(_)) => (Vec::new(), None),
         };
         let more = unfolding.map(|args| args.initrd.iter().chain(&args.parser));
         let more = more.into_iter().flatten();
@@ -433,11 +474,12 @@ impl Command {
             Self::Status(args) => (args.json, false),
             Self::Parser(ParserCommand::Check(args)) => (args.json, false),
             Self::Parser(ParserCommand::Run(args)) => (args.json, false),
+            Self::Parser(ParserCommand::Helpers(args)) => (args.json, false),
             Self::Exec(_)
             | Self::Unload(_)
             | Self::Attach(_)
             | Self::Detach(_)
-            | Self::Parser(ParserCommand::Disasm(_) | ParserCommand::Helpers) => (false, false),
+            | Self::Parser(ParserCommand::New(_) | ParserCommand::Disasm(_)) => (false, false),
         };
         match (json, several) {
             (false, _) => Form::Text,

@@ -38,6 +38,16 @@ impl Readers {
         })
     }
 
+    /// Returns those of a file that is made of no other: everybody.
+    #[must_use]
+    pub const fn everybody() -> Self {
+        Self {
+            mode: 0o666,
+            // Everybody's bits are those of every group.
+            group: u32::MAX,
+        }
+    }
+
     /// Returns those who are among the `other` as well.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -87,3 +87,32 @@ const UNPRODUCTIVE_SHARE: u64 = 8;
 const UNPRODUCTIVE_MAX: u64 = 1 << 20;
 /// The price of such a byte: 24 bytes of xz can take 1.5 us.
 const UNPRODUCTIVE: u64 = 4;
+
+/// The prices of kfuncs in words, for authors of parsers.
+pub(crate) mod price {
+    use super::{CALL, COPIED_PER_INSN, PIECE, READ_PER_INSN, SET_UP, UNPACKED_PER_INSN};
+    use super::{copying, unpacking};
+
+    const EXAMPLE: u64 = 4096;
+
+    pub(crate) fn hand_over() -> String {
+        let copied = copying(EXAMPLE);
+        format!(
+            "{CALL} instructions, {PIECE} for each piece of the image, and 1 for each \
+             {COPIED_PER_INSN} bytes that are no reference: 4 KiB of memory cost {copied}"
+        )
+    }
+
+    pub(crate) fn decompress() -> String {
+        let set_up = CALL.saturating_add(SET_UP);
+        let written = unpacking(EXAMPLE, EXAMPLE);
+        format!(
+            "{set_up} instructions, 1 for each {READ_PER_INSN} bytes read and for each \
+             {UNPACKED_PER_INSN} written: 4 KiB written cost {written}"
+        )
+    }
+
+    pub(crate) fn put() -> String {
+        format!("{CALL} instructions")
+    }
+}

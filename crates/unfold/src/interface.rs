@@ -3,6 +3,7 @@
 use ukexec_bpf::disasm::parameters;
 use ukexec_bpf::{HookDecl, Interface, KfuncDecl};
 
+use crate::costs::price;
 use crate::host::{Call, StageHost};
 use crate::structs::types;
 
@@ -31,33 +32,89 @@ pub struct AbiKfunc {
     pub name: &'static str,
     /// Its prototype in the series, without the name.
     pub prototype: &'static str,
+    /// What it does, as a clause without a subject.
+    pub meaning: &'static str,
+    /// Its failures, and what each means.
+    pub errors: &'static str,
     /// Its rules here.
     pub rule: &'static str,
+    /// Returns the price of a call in words.
+    pub price: fn() -> String,
     pub(crate) call: Call,
 }
+
+/// A hook of the parser ABI.
+#[derive(Clone, Copy, Debug)]
+pub struct AbiHook {
+    /// Its name.
+    pub name: &'static str,
+    /// The prototype of its programs, without the name.
+    pub prototype: &'static str,
+    /// When its programs run, as a clause without a subject.
+    pub meaning: &'static str,
+    /// What its programs answer, and may not do.
+    pub rule: &'static str,
+}
+
+/// The hooks, a row each.
+pub const HOOKS: &[AbiHook] = &[
+    AbiHook {
+        name: HANDLE,
+        prototype: CONTEXT,
+        meaning: "runs the parser proper on an image, which hands over what it finds",
+        rule: "section fentry.s/bpf_handle_pefile; the return value is ignored; several programs run \
+               in the order of the file, all of them",
+    },
+    AbiHook {
+        name: POST_HANDLE,
+        prototype: CONTEXT,
+        meaning: "runs after the programs of bpf_handle_pefile, with the same context",
+        rule: "section fentry.s/bpf_post_handle_pefile; the return value is ignored; a hand-over \
+               here fails",
+    },
+    AbiHook {
+        name: MATCH,
+        prototype: CONTEXT,
+        meaning: "asks a parser of parsers.d whether it takes such an image apart",
+        rule: "section fmod_ret.s/ukexec_match_image; another value than 0 is a yes; a hand-over \
+               ends the run; it is ukexec's own, and a patched kernel refuses it",
+    },
+];
+
+const CONTEXT: &str = "int (struct kexec_context *ctx)";
 
 /// The kfuncs, a row each, by the number that [`interface`] gives them.
 pub const KFUNCS: &[AbiKfunc] = &[
     AbiKfunc {
         name: "bpf_copy_to_kernel",
         prototype: "int (const char *name, char *buf, int size)",
-        call: |host, args, memory, meter| host.hand_over(args, memory, meter),
-        rule: "hands over under `kexec:kernel`, `kexec:initrd` or `kexec:cmdline`, by value; on \
-               hook `bpf_handle_pefile` only. Names of ukexec's own: `ukexec:initrd-part` adds to \
-               the initrd at the next multiple of 4 bytes, `ukexec:profile` says in 4 bytes which \
+        meaning: "hands over size bytes at buf as kexec:kernel, kexec:initrd or kexec:cmdline",
+        errors: "-EINVAL: another name, NULL, a negative size, bytes that cannot be read, an empty \
+                 kernel, or another hook than bpf_handle_pefile; -ENOMEM: the budget is used up",
+        rule: "takes the bytes by value. Names of ukexec's own: `ukexec:initrd-part` adds to the \
+               initrd at the next multiple of 4 bytes, `ukexec:profile` says in 4 bytes which \
                profile was chosen",
+        price: price::hand_over,
+        call: |host, args, memory, meter| host.hand_over(args, memory, meter),
     },
     AbiKfunc {
         name: "bpf_decompress",
         prototype: "struct mem_range_result *(char *payload, int size)",
+        meaning: "decompresses gzip, bzip2, lzma, xz, lzo, lz4 or zstd, known by the first bytes, \
+                  and returns a buffer that must be put back",
+        errors: "NULL: another compression, damaged bytes, or the budget is used up",
+        rule: "64 times in a stage",
+        price: price::decompress,
         call: |host, args, memory, meter| host.decompress(args, memory, meter),
-        rule: "gzip, bzip2, lzma, xz, lzo, lz4 or zstd, told by its first bytes; NULL where it fails",
     },
     AbiKfunc {
         name: "bpf_mem_range_result_put",
         prototype: "int (struct mem_range_result *result)",
-        call: |_host, [result, ..], memory, _meter| StageHost::put(result, memory),
+        meaning: "gives a buffer of bpf_decompress back",
+        errors: "",
         rule: "of a result that is not held it ends the run",
+        price: price::put,
+        call: |_host, [result, ..], memory, _meter| StageHost::put(result, memory),
     },
 ];
 
@@ -65,10 +122,13 @@ pub const KFUNCS: &[AbiKfunc] = &[
 /// [`unfold`](crate::unfold) loads with it.
 #[must_use]
 pub fn interface() -> Interface {
-    let hook = |name| HookDecl { name, args: 1 };
+    let hook = |hook: &AbiHook| HookDecl {
+        name: hook.name,
+        args: 1,
+    };
     Interface {
         types: types(),
-        hooks: vec![hook(HANDLE), hook(POST_HANDLE), hook(MATCH)],
+        hooks: HOOKS.iter().map(hook).collect(),
         kfuncs: KFUNCS.iter().map(declare).collect(),
     }
 }

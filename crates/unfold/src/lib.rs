@@ -83,7 +83,7 @@ pub use built_in::built_in_parsers;
 pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
 pub use error::UnfoldError;
 pub use gate::{Gate, LayerAtGate};
-pub use interface::{ABI, AbiKfunc, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
+pub use interface::{ABI, AbiHook, AbiKfunc, HOOKS, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};
 pub use options::{Budget, Input, Options, ParserFile, ParserOrigin, Unfolded};

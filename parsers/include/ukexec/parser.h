@@ -374,7 +374,7 @@ struct bpf_verifier_env {
 #endif
 
 #ifdef UKEXEC_LINUX_CHECK
-#include <ukexec/linux_check.h>
+#include "linux_check.h"
 #endif
 
 #endif /* UKEXEC_PARSER_H */

@@ -71,11 +71,11 @@ pub const HELPERS: &[Helper] = &functions! {
         |machine, args| map::take(machine, "bpf_map_peek_elem", args, false);
     105 bpf_strtol "long (const char *buf, size_t buf_len, u64 flags, s64 *res)"
         "reads a number of base 8, 10 or 16 (flags 0: by its prefix), and returns its length"
-        "-EINVAL: no number, or another base; -ERANGE: too large; res is 0 then" "" look
+        "-EINVAL: no number, or another base; -ERANGE: too large (res is 0 after both)" "" look
         text::strtol;
     106 bpf_strtoul "long (const char *buf, size_t buf_len, u64 flags, u64 *res)"
         "reads a number of base 8, 10 or 16 (flags 0: by its prefix), and returns its length"
-        "-EINVAL: no number, a negative one, or another base; -ERANGE: too large; res is 0 then" ""
+        "-EINVAL: no number, a negative one, or another base; -ERANGE: too large (res is 0 after both)" ""
         look text::strtoul;
     112 bpf_probe_read_user "long (void *dst, u32 size, const void *src)"
         "copies size bytes of user space to dst" "-EFAULT: always, unless size is 0"
@@ -145,10 +145,10 @@ pub const HELPERS: &[Helper] = &functions! {
         "there is one CPU, number 0" lookup map::lookup_per_cpu;
     197 bpf_dynptr_from_mem "long (void *data, u64 size, u64 flags, struct bpf_dynptr *ptr)"
         "makes a dynptr of size bytes at data"
-        "-E2BIG: 16 MiB and more; -EINVAL: flags; ptr is null then" "" call dynptr::from_mem;
+        "-E2BIG: 16 MiB and more; -EINVAL: flags (ptr is null after both)" "" call dynptr::from_mem;
     198 bpf_ringbuf_reserve_dynptr "long (map, u32 size, u64 flags, struct bpf_dynptr *ptr)"
         "makes a dynptr of a new record, which must be given back even where this fails"
-        "-EINVAL: the ring has no room, or flags; -E2BIG: 16 MiB and more; ptr is null then" "" call
+        "-EINVAL: the ring has no room, or flags; -E2BIG: 16 MiB and more (ptr is null after both)" "" call
         dynptr::reserve;
     199 bpf_ringbuf_submit_dynptr "void (struct bpf_dynptr *ptr, u64 flags)"
         "ends the use of a record" "" "" call

@@ -588,7 +588,10 @@ fn prices_in_words_are_those_that_are_charged() {
         let mut helpers = HELPERS.iter();
         (helpers.find(|it| it.number == number).unwrap().price)()
     };
-    let copied = charged("r3 = r1\n r3 += 4096\n r2 = 4096\n call helper 113\n exit", 5);
+    let copied = charged(
+        "r3 = r1\n r3 += 4096\n r2 = 4096\n call helper 113\n exit",
+        5,
+    );
     let words = format!("copying 4 KiB of memory costs {copied};");
     assert!(price(113).contains(&words), "{copied}: {}", price(113));
     let looped = "

@@ -26,7 +26,8 @@ pub(crate) fn run(command: &Command) -> u8 {
         Command::Detach(args) => edit::detach(args),
         Command::Parser(ParserCommand::Check(args)) => parser::check(args),
         Command::Parser(ParserCommand::Run(args)) => parser::run(args),
-        Command::Parser(ParserCommand::Helpers) => parser::helpers(),
+        Command::Parser(ParserCommand::New(args)) => parser::new(args),
+        Command::Parser(ParserCommand::Helpers(args)) => parser::helpers(args),
         Command::Parser(ParserCommand::Disasm(args)) => parser::disasm(args),
     };
     failure::code(done, form)

@@ -1,9 +1,11 @@
 //! `ukexec parser`: for authors of parsers.
 
+mod calls;
 mod check;
 mod disasm;
 mod facts;
 mod helpers;
+mod new;
 mod run;
 mod trace;
 
@@ -18,6 +20,7 @@ use ukexec_unfold::PARSER_SECTION;
 pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
 pub(crate) use self::helpers::helpers;
+pub(crate) use self::new::new;
 pub(crate) use self::run::run;
 
 /// Loads and verifies `object` as an unfolding would.

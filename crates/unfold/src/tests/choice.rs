@@ -197,15 +197,15 @@ fn a_parser_that_cannot_be_loaded_is_an_error() {
         input(b"image".to_vec()),
         &listed(b"no object"),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser cannot be loaded: ELF header, EI_MAG at byte 0x0: expected 7f 45 4c 46 (ELF), found 6e 6f 20 6f
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): the parser cannot be loaded: this is text, not an object; clang -target bpf -g -O2 -c makes objects of C
+        "#]],
     );
     check_with(
         input(b"image".to_vec()),
         &given(b""),
         expect![[r#"
-        error: image: stage 1 (given.bpf.o, given): the parser cannot be loaded: ELF header, EI_MAG at byte 0x0: expected an ELF file, found 0 bytes
-    "#]],
+            error: image: stage 1 (given.bpf.o, given): the parser cannot be loaded: the file is empty; expected a BPF object
+        "#]],
     );
     check_with(
         input(b"image".to_vec()),
@@ -397,8 +397,8 @@ fn section_names_are_eight_bytes() {
     check(
         image,
         expect![[r#"
-        error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: ELF header, EI_MAG at byte 0x0: expected 7f 45 4c 46 (ELF), found 6e 6f 20 70
-    "#]],
+            error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: this is text, not an object; clang -target bpf -g -O2 -c makes objects of C
+        "#]],
     );
 }
 

@@ -20,10 +20,14 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let (parser, memory) = accept(&args.file, &object)?;
     let facts = Facts::new(&args.file, &object, &parser, memory);
     if args.json {
-        console::json(&serde_json::to_value(&facts)?)
+        console::json(&serde_json::to_value(&facts)?)?;
     } else {
-        console::out(&facts.to_string())
+        console::page(&facts.page())?;
     }
+    for warning in facts.warnings() {
+        console::note(&format!("warning: {warning}"));
+    }
+    Ok(())
 }
 
 /// Does all that an unfolding does before a parser runs. Returns the parser and
@@ -59,7 +63,7 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
 
 /// A parser that this loader does not take.
 #[derive(Debug, Serialize, thiserror::Error)]
-#[error("{file}: this loader refuses the parser{}", told(.reasons))]
+#[error("{file}: this loader refuses the parser{}", in_words(.reasons))]
 pub(crate) struct Refused {
     #[serde(skip)]
     file: String,
@@ -90,7 +94,7 @@ impl From<BpfError> for Reason {
 }
 
 /// Returns one reason behind a colon, several one below the other.
-fn told(reasons: &[Reason]) -> String {
+fn in_words(reasons: &[Reason]) -> String {
     match reasons {
         [] => String::new(),
         [only] => format!(": {}", only.message),

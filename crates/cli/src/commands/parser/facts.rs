@@ -1,17 +1,16 @@
 //! The report of `ukexec parser check`, with the fields of `docs/json.md`.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::fmt::{self, Display};
 use std::path::Path;
 
 use serde::Serialize;
-use ukexec_bpf::{
-    AttachKind, HELPERS, Helper, Map, MapKind, Parser, Place, Program, insn, skeleton,
-};
+use ukexec_bpf::{AttachKind, Map, MapKind, Parser, Place, Program, skeleton};
+use ukexec_loader::report::page::Page;
 use ukexec_loader::report::{SCHEMA, Size};
 use ukexec_loader::shown;
 use ukexec_unfold::ABI;
+
+use super::calls::{Calls, Charge};
 
 /// A parser that loads.
 #[derive(Serialize)]
@@ -28,11 +27,15 @@ pub(super) struct Facts<'a> {
     programs: Vec<ProgramFacts<'a>>,
     maps: &'a [Map],
     kfuncs: Vec<KfuncFacts<'a>>,
-    helpers: Vec<&'static Helper>,
+    helpers: Vec<HelperFacts>,
+    /// Calls that are charged by their work.
+    charges: Vec<Charge>,
     /// Bytes of private memory that it takes before it runs.
     memory: u64,
     /// Instructions that end a run when they are reached.
     traps: Vec<TrapFacts<'a>>,
+    /// Things that stop nothing here.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +61,12 @@ struct KfuncFacts<'a> {
 }
 
 #[derive(Serialize)]
+struct HelperFacts {
+    number: Option<i32>,
+    name: &'static str,
+}
+
+#[derive(Serialize)]
 struct TrapFacts<'a> {
     #[serde(flatten)]
     place: Place,
@@ -67,6 +76,11 @@ struct TrapFacts<'a> {
 impl<'a> Facts<'a> {
     /// Gathers them of `parser`, which is the `object` in the file at `path`.
     pub(super) fn new(path: &'a Path, object: &[u8], parser: &'a Parser, memory: u64) -> Self {
+        let calls = Calls::of(parser);
+        let helpers = calls.helpers().map(|helper| HelperFacts {
+            number: helper.number,
+            name: helper.name,
+        });
         let kfuncs = parser.kfuncs.iter().map(|kfunc| KfuncFacts {
             name: &kfunc.name,
             offered: kfunc.host.is_some(),
@@ -86,9 +100,11 @@ impl<'a> Facts<'a> {
             programs: parser.programs.iter().map(program).collect(),
             maps: &parser.maps,
             kfuncs: kfuncs.collect(),
-            helpers: helpers(parser),
+            helpers: helpers.collect(),
+            charges: calls.charges(),
             memory,
             traps: parser.programs.iter().flat_map(traps).collect(),
+            warnings: calls.licence_warning(&parser.license).into_iter().collect(),
         }
     }
 }
@@ -110,19 +126,6 @@ fn program(program: &Program) -> ProgramFacts<'_> {
     }
 }
 
-/// Returns the helpers that any program calls, by number.
-fn helpers(parser: &Parser) -> Vec<&'static Helper> {
-    let insns = parser.programs.iter().flat_map(|program| &program.code);
-    let calls: BTreeSet<i32> = insns
-        .filter(|insn| insn.code == insn::CALL && insn.src == insn::call::HELPER)
-        .map(|insn| insn.imm)
-        .collect();
-    HELPERS
-        .iter()
-        .filter(|helper| calls.contains(&helper.number))
-        .collect()
-}
-
 fn traps(program: &Program) -> impl Iterator<Item = TrapFacts<'_>> {
     program.poisoned.iter().map(|poisoned| TrapFacts {
         place: Place::new(program, poisoned.slot),
@@ -130,20 +133,24 @@ fn traps(program: &Program) -> impl Iterator<Item = TrapFacts<'_>> {
     })
 }
 
-impl Display for Facts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, form, abi) = (shown(self.path), self.form, self.abi);
-        write!(f, "{path}: {form}, parser ABI {abi}, {} bytes", self.size)?;
-        match self.license {
-            "" => writeln!(f, ", licence none")?,
-            license => writeln!(f, ", licence {license}")?,
-        }
-        let mut line = |what: &str, fact: &dyn Display| writeln!(f, "  {what:<8} {fact}");
+impl Facts<'_> {
+    /// Returns the facts for people.
+    pub(super) fn page(&self) -> Page {
+        let mut page = Page::default();
+        let licence = match self.license {
+            "" => "none",
+            licence => licence,
+        };
+        let (form, abi, size) = (self.form, self.abi, self.size);
+        page.title(
+            shown(self.path),
+            format!("{form}, parser ABI {abi}, {size} bytes, licence {licence}"),
+        );
         for program in &self.programs {
-            line("program", program)?;
+            page.row("program", program.text());
         }
         for map in self.maps {
-            line("map", &map_text(map))?;
+            page.row("map", map_text(map));
         }
         for KfuncFacts { name, offered } in &self.kfuncs {
             let missing = if *offered {
@@ -151,32 +158,37 @@ impl Display for Facts<'_> {
             } else {
                 " (not offered here; weak)"
             };
-            line("kfunc", &format_args!("{name}{missing}"))?;
+            page.row("kfunc", format!("{name}{missing}"));
         }
-        for Helper { number, name, .. } in &self.helpers {
-            line("helper", &format_args!("{name} ({number})"))?;
+        for HelperFacts { number, name } in &self.helpers {
+            let number = number.unwrap_or_default();
+            page.row("helper", format!("{name} ({number})"));
         }
-        let memory = Size(self.memory);
-        line("memory", &format_args!("{memory} before it runs"))?;
+        page.row("memory", format!("{} before it runs", Size(self.memory)));
+        for charge in &self.charges {
+            page.row("charged", charge.text());
+        }
         for TrapFacts { place, reason } in &self.traps {
-            line("trap", &format_args!("{place}: {reason}"))?;
+            page.row("trap", format!("{place}: {reason}"));
         }
-        Ok(())
+        page
+    }
+
+    /// Returns things worth a look that stop nothing.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
-impl Display for ProgramFacts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ProgramFacts<'_> {
+    fn text(&self) -> String {
         let (name, hook, attach) = (self.name, self.hook, self.attach);
-        write!(
-            f,
-            "{name} on {hook} ({attach}), {} instructions",
-            self.insns
-        )?;
-        match self.functions.len() {
-            0 | 1 => Ok(()),
-            count => write!(f, " in {count} functions"),
-        }
+        let functions = match self.functions.len() {
+            0 | 1 => String::new(),
+            count => format!(" in {count} functions"),
+        };
+        let insns = self.insns;
+        format!("{name} on {hook} ({attach}), {insns} instructions{functions}")
     }
 }
 

@@ -1,0 +1,129 @@
+//! The calls of a parser: what they are charged, and the licence that Linux wants
+//! for them.
+
+use serde::Serialize;
+use ukexec_bpf::{Insn, Parser, insn};
+
+use super::helpers::{Function, functions};
+
+/// The functions that a parser calls, and how many of its instructions do.
+pub(super) struct Calls(Vec<(Function, usize)>);
+
+/// Calls that are charged beside their instructions, by their work.
+#[derive(Serialize)]
+pub(super) struct Charge {
+    functions: Vec<&'static str>,
+    /// The instructions that call one of them.
+    calls: usize,
+    price: String,
+}
+
+/// The licences that Linux takes for compatible with the GPL
+/// (`license_is_gpl_compatible`).
+const GPL_COMPATIBLE: [&str; 6] = [
+    "GPL",
+    "GPL v2",
+    "GPL and additional rights",
+    "Dual BSD/GPL",
+    "Dual MIT/GPL",
+    "Dual MPL/GPL",
+];
+
+impl Calls {
+    /// Finds the calls in all programs of `parser`.
+    pub(super) fn of(parser: &Parser) -> Self {
+        let code = parser.programs.iter().flat_map(|program| &program.code);
+        let all: Vec<&Insn> = code.filter(|insn| insn.code == insn::CALL).collect();
+        let called = functions().into_iter().map(|function| {
+            let calls = all.iter().filter(|insn| calls(parser, insn, &function));
+            let count = calls.count();
+            (function, count)
+        });
+        Self(called.filter(|(_, calls)| *calls > 0).collect())
+    }
+
+    /// Returns the helpers, by number.
+    pub(super) fn helpers(&self) -> impl Iterator<Item = &Function> {
+        let called = self.0.iter().map(|(function, _)| function);
+        called.filter(|function| function.number.is_some())
+    }
+
+    /// Returns what is charged, each price once.
+    pub(super) fn charges(&self) -> Vec<Charge> {
+        let mut charges: Vec<Charge> = Vec::new();
+        for (function, calls) in &self.0 {
+            let Some(price) = &function.price else {
+                continue;
+            };
+            match charges.iter_mut().find(|charge| charge.price == *price) {
+                Some(charge) => {
+                    charge.functions.push(function.name);
+                    charge.calls += calls;
+                }
+                None => charges.push(Charge {
+                    functions: vec![function.name],
+                    calls: *calls,
+                    price: price.clone(),
+                }),
+            }
+        }
+        charges
+    }
+
+    /// Returns that Linux would refuse the calls under `licence`, if it would.
+    pub(super) fn licence_warning(&self, licence: &str) -> Option<String> {
+        if GPL_COMPATIBLE.contains(&licence) {
+            return None;
+        }
+        let called = self.0.iter().map(|(function, _)| function);
+        let names: Vec<&str> = called
+            .filter(|function| function.gpl_only)
+            .map(|function| function.name)
+            .collect();
+        let (refused, advice) = match licence {
+            "" => (
+                "the parser declares no licence".to_owned(),
+                "declare one, such as \"Dual BSD/GPL\", in a section named license",
+            ),
+            licence => (
+                format!("licence {licence:?} is not compatible with the GPL"),
+                "such as \"GPL\" and \"Dual BSD/GPL\" are",
+            ),
+        };
+        let names = match names.as_slice() {
+            [] => return None,
+            [one] => (*one).to_owned(),
+            [one, two] => format!("{one} and {two}"),
+            [one, two, rest @ ..] => format!("{one}, {two} and {} more", rest.len()),
+        };
+        Some(format!(
+            "{refused}: Linux refuses the calls of {names}, ukexec does not; {advice}"
+        ))
+    }
+}
+
+/// Returns whether `insn`, a call, is one of `function`.
+fn calls(parser: &Parser, insn: &Insn, function: &Function) -> bool {
+    if insn.src == insn::call::HELPER {
+        return function.number == Some(insn.imm);
+    }
+    let kfunc = usize::try_from(insn.imm).ok();
+    let kfunc = kfunc.and_then(|index| parser.kfuncs.get(index));
+    insn.src == insn::call::KFUNC && kfunc.is_some_and(|kfunc| kfunc.name == function.name)
+}
+
+impl Charge {
+    /// Returns the charge for people.
+    pub(super) fn text(&self) -> String {
+        let Self {
+            functions,
+            calls,
+            price,
+        } = self;
+        let calls = match calls {
+            1 => "1 call".to_owned(),
+            calls => format!("{calls} calls"),
+        };
+        format!("{} ({calls}): {price}", functions.join(", "))
+    }
+}

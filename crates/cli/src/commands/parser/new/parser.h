@@ -1,0 +1,1 @@
+../../../../../../parsers/include/ukexec/parser.h
