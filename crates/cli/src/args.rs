@@ -244,7 +244,9 @@ pub(crate) struct Status {
 #[command(after_help = "\
 Examples:
   ukexec attach vmlinuz.efi zboot.bpf.o -o vmlinuz-bpf.efi
-  ukexec attach signed.efi my.bpf.o -o out.efi --drop-signature")]
+  ukexec attach signed.efi my.bpf.o -o out.efi --drop-signature
+
+The parser runs once, in the sandbox. The image is written only if it hands over a kernel.")]
 pub(crate) struct Attach {
     /// The image
     pub(crate) image: PathBuf,
@@ -256,6 +258,14 @@ pub(crate) struct Attach {
     /// Drop the image's signature, which the change makes void
     #[arg(long)]
     pub(crate) drop_signature: bool,
+    /// Attach a parser that fails on this image, too
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Try the parser with all your rights instead of in a sandbox
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 /// `ukexec detach`
@@ -311,7 +321,7 @@ pub(crate) struct ParserHelpers {
     /// One hook, kfunc or helper: its name, also without bpf_, or a helper's number
     pub(crate) name: Option<String>,
     /// Print one JSON document (schema 1)
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
 }
 

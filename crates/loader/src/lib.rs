@@ -5,6 +5,7 @@
 //!   apart; [`LoaderOptions`] say how, a [`Purpose`] says what for.
 //! - [`LoadPlan`] puts together the arguments of `kexec_file_load(2)`, reports them,
 //!   and makes the call.
+//! - [`try_attached`] has a worker run the parser that an image carries.
 //! - [`run_as_worker`] is the worker: the same program, started once more without
 //!   rights. Every program that calls [`unfold`] calls it first.
 //! - [`Config`] is `/etc/ukexec/ukexec.conf`, [`Standing`] what follows from it on
@@ -85,7 +86,7 @@ pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::options::{Against, CmdlineFrom, LoaderOptions, Measure, Purpose};
 pub use self::parent::input::open_rope;
-pub use self::parent::{Unfolding, unfold};
+pub use self::parent::{Unfolding, try_attached, unfold};
 pub use self::probe::this_machine;
 pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};

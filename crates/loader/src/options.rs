@@ -93,6 +93,8 @@ pub enum Purpose {
     /// A kernel for this machine, with what systemd-stub puts behind its
     /// initrd.
     Load(Option<Platform>),
+    /// A trial of the parser that the image carries: no other parser runs.
+    Attach,
 }
 
 /// A report of measurements.
@@ -147,7 +149,7 @@ impl Purpose {
     pub(crate) fn platform(&self) -> Option<&Platform> {
         match self {
             Self::Load(platform) => platform.as_ref(),
-            Self::Inspect { .. } | Self::Unfold { .. } => None,
+            Self::Inspect { .. } | Self::Unfold { .. } | Self::Attach => None,
         }
     }
 
@@ -155,7 +157,7 @@ impl Purpose {
     pub(crate) fn against(&self) -> Option<&Against> {
         match self {
             Self::Inspect { measure, .. } => measure.as_ref()?.against.as_ref(),
-            Self::Unfold { .. } | Self::Load(_) => None,
+            Self::Unfold { .. } | Self::Load(_) | Self::Attach => None,
         }
     }
 

@@ -10,15 +10,16 @@ pub(crate) mod sources;
 pub(crate) mod waiting;
 pub(crate) mod worker_process;
 
+use std::io::Write as _;
 use std::mem;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use ukexec_kexec::{LoadKind, Moved, Part, Readers, SealedFile, shown_path};
+use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
-use self::input::{Image, InputFile};
+use self::input::{Image, InputBytes, InputFile};
 use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
@@ -31,6 +32,7 @@ use crate::protocol::{
     Answer, CallersInitrd, Identity, Request, SnapshotPlan, UnfoldRequest, Verification,
 };
 use crate::report::Findings;
+use crate::report::failure::sentence;
 
 /// Whether the image is read where it lies or taken over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,52 @@ pub fn unfold(
     work.end(done)
 }
 
+/// Has a worker run the parser that `image` carries, as every unfolding of it
+/// begins, and returns things worth a look. `path` is where the image will be.
+///
+/// Nothing is verified: an image is signed when its parser is in it.
+///
+/// # Errors
+///
+/// The parser faults, hands over no kernel, or would not run at all. Faults of
+/// what it handed over are no error.
+pub fn try_attached(
+    path: &Path,
+    image: &[u8],
+    readers: Readers,
+    options: &LoaderOptions,
+    console: &Arc<dyn Console>,
+) -> Result<Vec<String>> {
+    let mut writer = MemfdWriter::new("ukexec-image")?;
+    writer.write_all(image)?;
+    let image = InputFile {
+        path: path.to_owned(),
+        readers,
+        content: InputBytes::Stream(writer.finish()?),
+    };
+    let work = WorkerProcess::start(options, false, console)?;
+    let unfolder = Unfolder {
+        path,
+        options,
+        purpose: &Purpose::Attach,
+        access: Access::OnDisk,
+        console: &**console,
+    };
+    let done = unfolder.unfold(image, None, &work);
+    match work.end(done) {
+        Ok(unfolding) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
+        Ok(unfolding) => {
+            let why = unfolding.answer.warnings.join("; ");
+            Err(LoaderError::new(format!("the parser would not run: {why}")))
+        }
+        // The parser is done then.
+        Err(error) if error.place().stage.is_some_and(|stage| stage > 1) => {
+            Ok(vec![sentence(&error)])
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Takes one image apart, with a worker.
 struct Unfolder<'a> {
     path: &'a Path,
@@ -125,7 +173,10 @@ impl Unfolder<'_> {
         if let Some((verification, bundle)) = trust {
             work.send(&Request::Trust(Box::new(verification)), bundle.as_fd())?;
         }
-        let parsers = parsers_d::all(&self.options.parsers_dirs)?;
+        let parsers = match self.purpose {
+            Purpose::Attach => Vec::new(),
+            _ => parsers_d::all(&self.options.parsers_dirs)?,
+        };
         let plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
             work.look(&image, self.purpose.is_inspection(), has_more_parsers)?

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::command::Tool;
 use crate::materials::{Stub, Target, kernel, stub};
-use crate::stand::{Stand, same_bytes};
+use crate::parsers;
+use crate::stand::{Stand, check_words, same_bytes};
 use crate::uki::{Ukify, ukify_inspect};
 
 use super::signed::{sbsign, sbverify_list};
@@ -23,6 +24,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("attach/signed-image-is-refused", signed),
     Named::new("attach/embedded-parser-can-be-ignored", ignored),
     Named::new("attach/no-room-in-a-bare-kernel", no_room),
+    Named::new("attach/parser-that-fails-is-refused", fails),
 ];
 
 fn attach(stand: &Stand, image: &Path, parser: &str) -> Result<PathBuf> {
@@ -125,5 +127,44 @@ fn no_room(stand: &Stand) -> Result<()> {
     let parser = parser_object("uki")?;
     stand.fails(&[&"attach", &image, &parser, &"-o", &out, &"--drop-signature"])?;
     ensure!(!out.exists(), "a file was left behind");
+    Ok(())
+}
+
+/// Parsers that hand over nothing, loop, or read what they may not.
+const FAILING: &[(&str, &str, &str)] = &[
+    ("nothing", "", "no kernel was handed over"),
+    (
+        "loops",
+        "for (;;) __asm__ volatile(\"\");",
+        "instruction budget",
+    ),
+    ("faults", "return *(volatile int *)16;", "no region"),
+    (
+        "again",
+        "bpf_copy_to_kernel(ukexec_kernel, ctx->image, ctx->image_sz);",
+        "no progress",
+    ),
+];
+
+/// An image is written only where its parser works on it, or with `--force`.
+fn fails(stand: &Stand) -> Result<()> {
+    let (image, _) = make_uki(stand)?;
+    let out = stand.path("out.efi");
+    for (name, body, words) in FAILING {
+        let source = format!(
+            "#include <ukexec/parser.h>\nUKEXEC_LICENSE(\"GPL\");\n\
+             UKEXEC_PARSE(parse_pe, ctx)\n{{\n\t(void)ctx;\n\t{body}\n\treturn 0;\n}}\n"
+        );
+        let source = stand.file(&format!("{name}.bpf.c"), source)?;
+        let object = stand.path(&format!("{name}.bpf.o"));
+        let source = source.to_string_lossy();
+        parsers::compile(&source, parsers::CLANG, parsers::CPU, &[], &object)?;
+        let message = stand.fails(&[&"attach", &image, &object, &"-o", &out])?;
+        check_words(&message, &[words, "--force"]).with_context(|| (*name).to_owned())?;
+        ensure!(!out.exists(), "{name}: a file was left behind");
+        stand.ukexec(&[&"attach", &image, &object, &"-o", &out, &"--force"])?;
+        stand.refuses(&out, &[], &[words])?;
+        std::fs::remove_file(&out)?;
+    }
     Ok(())
 }

@@ -14,9 +14,18 @@ use crate::workspace;
 
 use super::Named;
 
-pub(super) const CASES: &[Named] = &[Named::new("docs/writing-a-parser", |stand| {
-    follow(stand, "docs/writing-a-parser.md")
-})];
+pub(super) const CASES: &[Named] = &[
+    Named::new("docs/writing-a-parser", |stand| {
+        follow(stand, &["docs/writing-a-parser.md"])
+    }),
+    // The second page goes on where the first ends.
+    Named::new("docs/kernel-series", |stand| {
+        follow(
+            stand,
+            &["docs/writing-a-parser.md", "docs/kernel-series.md"],
+        )
+    }),
+];
 
 /// A fenced block of a page.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,15 +35,22 @@ struct Block<'a> {
     text: String,
 }
 
-/// Does what `page` says in the case's folder, which has what the page takes for granted: a
-/// kernel, the checkout as `ukexec/`, and the program on the search path.
-fn follow(stand: &Stand, page: &str) -> Result<()> {
+/// Does what `pages` say in the case's folder, which has what they take for granted: a kernel,
+/// the checkout as `ukexec/`, and the program on the search path.
+fn follow(stand: &Stand, pages: &[&str]) -> Result<()> {
     symlink(workspace::root(), stand.path("ukexec"))?;
     fs::copy(kernel(Target::X86_64)?, stand.path("vmlinuz"))?;
-    let page = fs::read_to_string(workspace::root().join(page))
-        .with_context(|| format!("cannot read {page}"))?;
+    for page in pages {
+        let text = fs::read_to_string(workspace::root().join(page))
+            .with_context(|| format!("cannot read {page}"))?;
+        follow_page(stand, &text).with_context(|| (*page).to_owned())?;
+    }
+    Ok(())
+}
+
+fn follow_page(stand: &Stand, page: &str) -> Result<()> {
     let mut output = String::new();
-    for block in blocks(&page) {
+    for block in blocks(page) {
         match block.info.split_whitespace().collect::<Vec<_>>()[..] {
             ["sh"] => output = shell(stand, &block.text, true)?,
             ["sh", "fails"] => output = shell(stand, &block.text, false)?,

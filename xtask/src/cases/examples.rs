@@ -21,6 +21,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("examples/newc-refuses", newc_refuses),
     Named::new("examples/sum64", sum64),
     Named::new("examples/sum64-refuses", sum64_refuses),
+    Named::new("examples/new", new),
     Named::new("examples/dry-run", dry_run),
 ];
 
@@ -112,6 +113,40 @@ fn sum64_refuses(stand: &Stand) -> Result<()> {
     let parser = dir.join("sum64.bpf.o");
     let told = stand.ukexec(&[&"parser", &"run", &parser, &"--image", &image])?;
     check_words(&told, &["match      yes", "hand-over: kernel, 50000 bytes"])
+}
+
+/// A new parser builds as it is, passes the check without a warning, and hands over what its
+/// README says. Names that are no identifiers of C build as well.
+fn new(stand: &Stand) -> Result<()> {
+    let (_, kernel) = stock_kernel(Target::X86_64)?;
+    for (name, magic) in [
+        ("my-box", &b"my-box\0\0"[..]),
+        ("3d", b"3d\0\0\0\0\0\0"),
+        ("int", b"int\0\0\0\0\0"),
+        ("of_the_long_kind", b"of_the_\0"),
+    ] {
+        stand.ukexec(&[&"parser", &"new", &name])?;
+        let image = stand.file("image", [magic, &kernel].concat())?;
+        let output = Tool::new("make")
+            .args(["-C", name, "check", "run"])
+            .arg(format!("CLANG={}", parsers::CLANG))
+            .arg(format!("IMAGE={}", image.display()))
+            .arg(format!("UKEXEC={}", stand.ukexec_path().display()))
+            .dir(stand.path(""))
+            .output()?;
+        let text = said(&output);
+        ensure!(output.status.success(), "{name}: {text}");
+        check_words(&text, &["ukexec_match_image", "match      yes"])?;
+        ensure!(!text.contains("warning"), "{name}: {text}");
+        let object = stand.path(&format!("{name}/{name}.bpf.o"));
+        let options = ["--parser", &object.to_string_lossy()];
+        stand
+            .unfold(&image, &options)?
+            .expect(&kernel, None, None)?;
+        let other = stand.file("other", b"something else")?;
+        stand.refuses(&other, &options, &["expected", "no kernel was handed over"])?;
+    }
+    Ok(())
 }
 
 /// The loader's example is a command of its own, worker included.

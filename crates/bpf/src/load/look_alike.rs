@@ -30,7 +30,7 @@ pub(super) fn refuse_look_alikes(file: &[u8]) -> Result<(), BpfError> {
             }
             Some(SKELETON) => {
                 let text = format!(
-                    "this is {SKELETON}, not an object; compile its arrays opts_data and opts_insn"
+                    "this is {SKELETON}, not an object; docs/kernel-series.md makes one of it"
                 );
                 return Err(BpfError::new(text));
             }

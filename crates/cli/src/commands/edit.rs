@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use ukexec_kexec::{Readers, shown_path};
 use ukexec_loader::report::Size;
-use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
+use ukexec_loader::report::failure::sentence;
+use ukexec_loader::{IMAGE_LEN_MAX, LoaderOptions, read_named, shown, try_attached};
 use ukexec_pe::{EditOptions, PeError};
 use ukexec_unfold::PARSER_SECTION;
 
 use crate::args::{Attach, Detach};
+use crate::console::Terminal;
 use crate::output::write_file;
 use crate::{commands, console};
 
@@ -24,13 +26,43 @@ pub(crate) fn attach(args: &Attach) -> anyhow::Result<()> {
     let edited = ukexec_pe::attach(&image, PARSER_SECTION, &parser, options)
         .map_err(with_advice)
         .with_context(|| format!("cannot attach a parser to {}", shown(&args.image)))?;
-    write_file(&args.output, &edited, readers.and(its_readers))?;
+    drop(image);
+    let readers = readers.and(its_readers);
+    try_parser(args, &edited, readers)?;
+    write_file(&args.output, &edited, readers)?;
     console::note(&format!(
         "wrote {}: {} with {} of parser in section {PARSER_SECTION}",
         shown_path(&args.output),
         Size(edited.len() as u64),
         Size(parser.len() as u64)
     ));
+    Ok(())
+}
+
+/// Runs the parser of `image`, which is to be written, once.
+fn try_parser(args: &Attach, image: &[u8], readers: Readers) -> anyhow::Result<()> {
+    let options = LoaderOptions {
+        sandbox: !args.no_sandbox,
+        budget: args.limits.budget(),
+        ..LoaderOptions::default()
+    };
+    let tried = try_attached(&args.image, image, readers, &options, &Terminal::shared());
+    let warnings = match tried {
+        Ok(warnings) => warnings,
+        Err(error) if args.force => {
+            let why = sentence(&error);
+            vec![format!("the parser fails on this image (--force): {why}")]
+        }
+        Err(error) => {
+            return Err(error).with_context(|| {
+                let output = shown_path(&args.output);
+                format!("{output} is not written, since the parser fails (--force ignores that)")
+            });
+        }
+    };
+    for warning in warnings {
+        console::note(&format!("warning: {warning}"));
+    }
     Ok(())
 }
 

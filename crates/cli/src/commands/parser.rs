@@ -11,7 +11,7 @@ mod trace;
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use ukexec_bpf::{Parser, SourceLine, VerifiedParser};
 use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
 use ukexec_pe::PeImage;
@@ -30,6 +30,11 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    ensure!(
+        !path.is_dir(),
+        "{} is a folder; name the object in it",
+        shown(path)
+    );
     let (bytes, _) =
         read_named(path, IMAGE_LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {

@@ -322,6 +322,55 @@ fn a_program_that_is_not_there_is_answered_with_those_that_are() {
     );
 }
 
+/// Names are those of files and of functions in C; nothing is overwritten.
+#[test]
+fn a_new_parser_is_complete_or_not_there() {
+    let dir = crate::folder(&[("taken", b"precious")]);
+    let longest = "x".repeat(64);
+    for name in ["box", "box-2_b", "3d", "int", "_", &longest] {
+        let output = run(dir.path(), &["parser", "new", name]);
+        assert!(output.status.success(), "{output:?}");
+        let folder = dir.path().join(name);
+        let read = |file: &str| fs::read_to_string(folder.join(file)).expect("a file");
+        let headers = workspace("parsers/include/ukexec");
+        for header in ["parser.h", "linux_check.h"] {
+            let author = fs::read_to_string(headers.join(header)).expect("a header");
+            assert_eq!(read(header), author);
+        }
+        let source = read(&format!("{name}.bpf.c"));
+        assert!(source.contains(&format!("_Bool is_{}(", name.replace('-', "_"))));
+        for file in [source, read("Makefile"), read("README.md")] {
+            assert!(!file.contains('@') || file.contains("$@"), "{file}");
+        }
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 5);
+    }
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("a link");
+    fs::create_dir(dir.path().join("empty")).expect("a folder");
+    let entries = || fs::read_dir(dir.path()).expect("it is there").count();
+    let before = entries();
+    for name in ["taken", "link", "empty", "box"] {
+        let output = run(dir.path(), &["parser", "new", name]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    for name in [
+        "",
+        "a/b",
+        ".",
+        "..",
+        "a.b",
+        "a b",
+        "\u{e9}",
+        "--",
+        &"x".repeat(65),
+    ] {
+        let output = run(dir.path(), &["parser", "new", "--", name]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    assert_eq!(entries(), before);
+    let taken = fs::read(dir.path().join("taken")).expect("it is there");
+    assert_eq!(taken, b"precious");
+}
+
 #[test]
 fn a_refusal_is_told_with_its_place() {
     check(

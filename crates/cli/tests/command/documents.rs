@@ -96,8 +96,8 @@ fn status() -> Value {
 fn section(golden: &str) -> &str {
     match golden {
         "parser-refused" => "failures",
-        "parser-check" | "parser-traps" => "parser-check",
-        "parser-run" | "status" => golden,
+        "parser-check" | "parser-licence" | "parser-traps" => "parser-check",
+        "parser-helpers" | "parser-run" | "status" => golden,
         _ => "inspect-unfold-load",
     }
 }

@@ -100,6 +100,10 @@ fn materials() -> tempfile::TempDir {
         ("faults", &of_test(FAULTS, GZIP)),
         ("ready.txt", READY),
         ("boot.log", &boot_log()),
+        ("box.bpf.c", b"#include \"parser.h\"\n"),
+        ("box.bc", b"BC\xc0\xde5\x14\0\0"),
+        ("box.txt", b"a box\n"),
+        ("empty", b""),
     ]);
     let own = certificate("own");
     let digest = list(SHA256, &digest_of_own());
@@ -123,7 +127,25 @@ fn materials() -> tempfile::TempDir {
         let name = Path::new(file).file_name().expect("a file");
         fs::copy(workspace(file), dir.path().join(name)).expect("room for a file");
     }
+    for (name, file, old, new) in EDITED {
+        let bytes = fs::read(dir.path().join(file)).expect("it is there");
+        fs::write(dir.path().join(name), replaced(&bytes, old, new)).expect("room for a file");
+    }
+    fs::create_dir(dir.path().join("folder")).expect("room for a folder");
     dir
+}
+
+/// Returns `bytes` with `new`, which is as long, wherever they have `old`.
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places = bytes.windows(old.len()).enumerate();
+    let places = places.filter(|(_, window)| *window == old);
+    let places: Vec<usize> = places.map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "nothing to replace");
+    for at in places {
+        bytes[at..at + new.len()].copy_from_slice(new);
+    }
+    bytes
 }
 
 /// Returns an image as `ukify` makes it, with `more` sections.
@@ -271,12 +293,43 @@ const FILES: &[&str] = &[
     "crates/unfold/parsers/zboot.bpf.o",
 ];
 
+/// Files made of those by an edit of the same length.
+const EDITED: &[(&str, &str, &[u8], &[u8])] = &[
+    (
+        "closed.bpf.o",
+        "zboot.bpf.o",
+        b"Dual BSD/GPL",
+        b"Closed\0\0\0\0\0\0",
+    ),
+    ("none.bpf.o", "zboot.bpf.o", b"Dual BSD/GPL", &[0; 12]),
+    (
+        "hook.bpf.o",
+        "zboot.bpf.o",
+        b"/bpf_handle_pe",
+        b"/bpf_handel_pe",
+    ),
+    (
+        "section.bpf.o",
+        "zboot.bpf.o",
+        b"fentry.s/bpf_h",
+        b"fenrty.s/bpf_h",
+    ),
+    (
+        "kfunc.bpf.o",
+        "zboot.bpf.o",
+        b"bpf_decompress",
+        b"bpf_decompres_",
+    ),
+    ("x86.o", "zboot.o", b"opts_insn", b"opts_none"),
+];
+
 #[test]
 fn help() {
     let commands = [
         "inspect", "unfold", "load", "exec", "unload", "status", "attach", "detach", "parser",
     ];
     let of_parser = [
+        "parser new",
         "parser check",
         "parser run",
         "parser disasm",
@@ -309,6 +362,8 @@ fn usage() {
             "attach uki.efi",
             "parser",
             "parser run uki.bpf.o",
+            "parser new a/box",
+            "parser new -- -box",
         ],
     );
 }
@@ -613,6 +668,10 @@ fn edit() {
             "attach uki.efi refused-kfunc.bpf.o -o out.efi",
             "attach narrow uki.bpf.o -o out.efi",
             "attach uki.efi uki.bpf.o -o none",
+            "attach uki.efi zboot.bpf.o -o none.efi",
+            "inspect none.efi OFF",
+            "attach uki.efi uki.bpf.o -o none.efi --max-insns=100",
+            "attach uki.efi uki.bpf.o -o faulty.efi --max-insns=100 --force --no-sandbox",
         ],
     );
 }
@@ -626,6 +685,7 @@ fn parser_check() {
             "parser check uki.match.bpf.o",
             "parser check zboot.o",
             "parser check uki.efi",
+            "parser check closed.bpf.o",
             "parser check zboot.o --json",
         ],
     );
@@ -651,6 +711,15 @@ fn parser_refused() {
             "parser check refused-undefined.bpf.o",
             "parser check refused-kfunc.o",
             "parser check initrd",
+            "parser check box.bpf.c",
+            "parser check box.bc",
+            "parser check box.txt",
+            "parser check empty",
+            "parser check folder",
+            "parser check x86.o",
+            "parser check hook.bpf.o",
+            "parser check section.bpf.o",
+            "parser check kfunc.bpf.o",
             "parser check refused-kfunc.bpf.o",
             "parser check refused-undefined.bpf.o --json",
         ],
@@ -681,6 +750,37 @@ fn parser_disasm() {
             "parser disasm zboot.o --program=post_parse_pe",
             "parser disasm uki.efi",
             "parser disasm zboot.o --program=none",
+        ],
+    );
+}
+
+/// A licence that Linux refuses, in the document.
+#[test]
+fn parser_licence() {
+    check("parser-licence", &["parser check none.bpf.o --json"]);
+}
+
+#[test]
+fn parser_new() {
+    check(
+        "parser-new",
+        &["parser new box-2", "parser new box-2", "parser new folder"],
+    );
+}
+
+#[test]
+fn parser_helper() {
+    check(
+        "parser-helpers",
+        &[
+            "parser helpers bpf_probe_read_kernel",
+            "parser helpers decompress",
+            "parser helpers ukexec_match_image",
+            "parser helpers 36",
+            "parser helpers bpf_handel_pefile",
+            "parser helpers ringbuf_reserv",
+            "parser helpers malloc",
+            "parser helpers bpf_strtol --json",
         ],
     );
 }

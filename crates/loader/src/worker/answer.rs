@@ -160,7 +160,7 @@ fn add_parts(
     let cmdline = parts.cmdline.as_deref();
     report.cmdline = cmdline.map(|line| Cmdline::new(line, hash)).transpose()?;
     let measure = match &request.purpose {
-        Purpose::Unfold { .. } => return Ok(parts.initrd.clone()),
+        Purpose::Unfold { .. } | Purpose::Attach => return Ok(parts.initrd.clone()),
         Purpose::Inspect { measure, .. } => measure.as_ref(),
         Purpose::Load(_) => None,
     };

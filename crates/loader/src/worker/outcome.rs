@@ -16,6 +16,7 @@ use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result};
+use crate::options::Purpose;
 use crate::protocol::bounds::{self, SignersRoom};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, UnfoldRequest};
@@ -422,7 +423,9 @@ fn options(
             Err(error) => notes.push(format!("parser {} is left out: {error}", parser.name)),
         }
     }
-    parsers.extend(built_in_parsers());
+    if !matches!(request.purpose, Purpose::Attach) {
+        parsers.extend(built_in_parsers());
+    }
     let given = request.parser.as_ref();
     let parser = given
         .map(|parser| parser_file(parser, ParserOrigin::Given, bundle))

@@ -76,28 +76,24 @@ impl Calls {
             return None;
         }
         let called = self.0.iter().map(|(function, _)| function);
-        let names: Vec<&str> = called
-            .filter(|function| function.gpl_only)
-            .map(|function| function.name)
-            .collect();
-        let (refused, advice) = match licence {
-            "" => (
-                "the parser declares no licence".to_owned(),
-                "declare one, such as \"Dual BSD/GPL\", in a section named license",
-            ),
-            licence => (
-                format!("licence {licence:?} is not compatible with the GPL"),
-                "such as \"GPL\" and \"Dual BSD/GPL\" are",
-            ),
+        let refused: Vec<&Function> = called.filter(|function| function.gpl_only).collect();
+        let (helpers, kfuncs): (Vec<&Function>, Vec<&Function>) = refused
+            .iter()
+            .partition(|function| function.number.is_some());
+        let mut names: Vec<&str> = helpers.iter().map(|helper| helper.name).collect();
+        names.extend((!kfuncs.is_empty()).then_some("kfuncs"));
+        let (last, others) = names.split_last()?;
+        let names = match others {
+            [] => (*last).to_owned(),
+            others => format!("{} and {last}", others.join(", ")),
         };
-        let names = match names.as_slice() {
-            [] => return None,
-            [one] => (*one).to_owned(),
-            [one, two] => format!("{one} and {two}"),
-            [one, two, rest @ ..] => format!("{one}, {two} and {} more", rest.len()),
+        let (found, advice) = match licence {
+            "" => ("no licence".to_owned(), "declare"),
+            licence => (format!("licence {licence:?}"), "use"),
         };
         Some(format!(
-            "{refused}: Linux refuses the calls of {names}, ukexec does not; {advice}"
+            "{found}: Linux refuses such a parser to call {names}; {advice} one that is compatible \
+             with the GPL, such as \"Dual BSD/GPL\", in section license"
         ))
     }
 }

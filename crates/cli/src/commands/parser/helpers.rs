@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::anyhow;
 use serde::Serialize;
 use ukexec_bpf::{HELPERS, Helper, KFUNCS, REFUSED, Refused, did_you_mean};
-use ukexec_loader::report::page::{Labelled, Page, Screen};
+use ukexec_loader::report::page::{Labelled, Page, Screen, Text};
 use ukexec_loader::report::{SCHEMA, one_line};
 use ukexec_unfold::{ABI, AbiHook, AbiKfunc, HOOKS};
 
@@ -268,34 +268,36 @@ fn markdown(functions: &[Function]) -> Page {
         let offered = functions.iter().filter(|it| it.offered);
         offered.filter(move |it: &&Function| it.kind == kind)
     };
-    for (title, kind) in [
-        ("Hooks", Kind::Hook),
-        ("Kfuncs", Kind::Kfunc),
-        ("Helpers", Kind::Helper),
+    let unnumbered = ("| prototype |", "|---|");
+    let numbered = ("| number | prototype |", "|---|---|");
+    for (title, kind, (head, rule)) in [
+        ("Hooks", Kind::Hook, unnumbered),
+        ("Kfuncs", Kind::Kfunc, unnumbered),
+        ("Helpers", Kind::Helper, numbered),
     ] {
         heading(&mut page, title);
-        page.paragraph(0, "| number | prototype |");
-        page.paragraph(0, "|---|---|");
+        page.paragraph(0, head);
+        page.paragraph(0, rule);
         for function in of(kind) {
-            let number = function.number.map(|number| number.to_string());
+            let number = function.number.map(|number| format!("| {number} "));
             let prototype = function.prototype.as_deref().unwrap_or_default();
             let number = number.unwrap_or_default();
-            page.paragraph(0, format!("| {number} | `{prototype}` |"));
+            page.paragraph(0, format!("{number}| `{prototype}` |"));
         }
         page.blank();
-        of(kind).for_each(|function| item(&mut page, meaning(function)));
+        of(kind).for_each(|function| item(&mut page, &meaning(function)));
     }
     heading(&mut page, "Prices");
     page.paragraph(0, PRICES);
     page.blank();
     for (price, names) in groups(functions, |it| it.price.as_deref()) {
-        item(&mut page, format!("{names}: {price}."));
+        item(&mut page, &format!("{names}: {price}."));
     }
     heading(&mut page, "Not offered");
     page.paragraph(0, REFUSALS);
     page.blank();
     for (reason, names) in groups(functions, |it| it.reason) {
-        item(&mut page, format!("{reason}: {names}."));
+        item(&mut page, &format!("{reason}: {names}."));
     }
     page
 }
@@ -307,12 +309,12 @@ fn heading(page: &mut Page, title: &str) {
 }
 
 /// Adds an item of a list.
-fn item(page: &mut Page, text: String) {
+fn item(page: &mut Page, text: &str) {
     page.line(Labelled {
         indent: 0,
-        label: "-".into(),
+        label: format!("- {text}").into(),
         column: 2,
-        text: text.into(),
+        text: Text::default(),
         whole: false,
     });
 }
