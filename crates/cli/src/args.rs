@@ -262,7 +262,7 @@ pub(crate) struct Attach {
     #[arg(short, long)]
     pub(crate) force: bool,
     /// Try the parser with all your rights instead of in a sandbox
-    #[arg(long)]
+    #[arg(long, help_heading = "Sandbox", hide_short_help = true)]
     pub(crate) no_sandbox: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,

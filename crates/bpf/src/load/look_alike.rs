@@ -77,7 +77,7 @@ fn source(start: &[u8]) -> Option<&'static str> {
     let is_script = text.starts_with("#!");
     let mut all = SOURCES.iter().filter(|_| !is_script);
     Some(
-        all.find(|(_, words)| has(&words))
+        all.find(|(_, words)| has(words))
             .map_or("", |(name, _)| name),
     )
 }

@@ -61,7 +61,7 @@ fn try_parser(args: &Attach, image: &[u8], readers: Readers) -> anyhow::Result<(
         }
     };
     for warning in warnings {
-        console::note(&format!("warning: {warning}"));
+        console::warn(&warning);
     }
     Ok(())
 }

@@ -92,7 +92,7 @@ impl Calls {
             licence => (format!("licence {licence:?}"), "use"),
         };
         Some(format!(
-            "{found}: Linux refuses such a parser to call {names}; {advice} one that is compatible \
+            "{found}: Linux refuses the parser for its calls of {names}; {advice} one that is compatible \
              with the GPL, such as \"Dual BSD/GPL\", in section license"
         ))
     }

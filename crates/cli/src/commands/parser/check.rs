@@ -25,7 +25,7 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
         console::page(&facts.page())?;
     }
     for warning in facts.warnings() {
-        console::note(&format!("warning: {warning}"));
+        console::warn(warning);
     }
     Ok(())
 }
