@@ -137,6 +137,7 @@ impl Purpose {
             Self::Inspect { .. } => "inspect",
             Self::Unfold { .. } => "unfold",
             Self::Load(_) => "load",
+            Self::Attach => "attach",
         }
     }
 
