@@ -33,12 +33,12 @@ pub(crate) struct Denied {
     pub(crate) access: Access,
     pub(crate) len: u64,
     pub(crate) addr: u64,
-    /// The region's name; empty where there is none.
-    pub(crate) region: Arc<str>,
+    /// The region; one without a name where there is none.
+    pub(crate) region: Shown,
     pub(crate) why: Why,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Why {
     NoRegion,
     /// It is that of a kfunc, a function or a map.
@@ -61,33 +61,114 @@ pub(crate) struct Gone {
     pub(crate) slot: u32,
 }
 
+/// A region as people read of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) name: Arc<str>,
+    pub(crate) shape: Shape,
+}
+
+/// The point that offsets into a region are counted from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Shape {
+    /// Its start.
+    #[default]
+    Plain,
+    /// The end of a stack frame of so many bytes, where r10 points.
+    Frame(u64),
+    /// The start of a value; values of an array begin so many bytes apart.
+    Array(u32),
+}
+
+impl Shown {
+    /// Returns the byte at `offset`, which may lie before the start, by name:
+    /// `image+0x1f3`, `stack-0x10`, `map sums[2]+0x4`.
+    pub(crate) fn at(&self, offset: i64) -> String {
+        let (index, offset) = match self.shape {
+            Shape::Plain => (String::new(), offset),
+            Shape::Frame(len) => (String::new(), offset.saturating_sub_unsigned(len)),
+            Shape::Array(apart) => {
+                let apart = i64::from(apart.max(1));
+                let index = format!("[{}]", offset.div_euclid(apart));
+                (index, offset.rem_euclid(apart))
+            }
+        };
+        let sign = if offset < 0 { '-' } else { '+' };
+        format!("{}{index}{sign}{:#x}", self.name, offset.unsigned_abs())
+    }
+
+    /// Returns the name for a sentence, with its article.
+    fn noun(&self) -> String {
+        let of_its_own = ["map ", "record ", "stack[", ".", "the "];
+        let is_proper = of_its_own.iter().any(|start| self.name.starts_with(start));
+        format!("{}{}", if is_proper { "" } else { "the " }, self.name)
+    }
+}
+
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by insn {}", self.how, self.slot)
+        write!(f, "{} by instruction {}", self.how, self.slot)
+    }
+}
+
+impl Denied {
+    /// Returns the offset into the region; it is negative before its start.
+    fn offset(&self) -> i64 {
+        // The lower half of an address is an offset.
+        let offset = (self.addr & u64::from(u32::MAX)).cast_signed();
+        match self.why {
+            Why::BeforeStart => offset.saturating_sub(1 << 32),
+            _ => offset,
+        }
+    }
+
+    /// Returns the address by name, unless that is all there is to say.
+    pub(crate) fn address(&self) -> Option<String> {
+        match self.why {
+            Why::NoRegion if self.addr >> 32 == 0 => Some(format!("NULL+{:#x}", self.addr)),
+            Why::NoRegion => Some(format!("{:#x}", self.addr)),
+            Why::NotMemory => None,
+            _ => Some(self.region.at(self.offset())),
+        }
+    }
+
+    /// Returns a fact about the region that explains the refusal.
+    pub(crate) fn note(&self) -> Option<String> {
+        let region = self.region.noun();
+        match (&self.why, self.region.shape) {
+            (Why::PassesEnd(end), Shape::Plain) => Some(format!("{region} ends at {end:#x}")),
+            (Why::PassesEnd(end), Shape::Array(apart)) => {
+                let values = end.div_ceil(u64::from(apart.max(1)));
+                Some(format!("{region} has {values} values of {apart} bytes"))
+            }
+            (Why::PassesEnd(_) | Why::BeforeStart, Shape::Frame(len)) => {
+                Some(format!("{region} has {len} bytes below r10"))
+            }
+            (Why::Gone(gone), _) => Some(format!("{region} was {gone}")),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Denied {
+    /// Writes the refusal without the address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (len, addr, region) = (self.len, self.addr, &self.region);
+        let (len, region) = (self.len, self.region.noun());
         let unit = if len == 1 { "byte" } else { "bytes" };
-        write!(f, "{} of {len} {unit} at ", self.access)?;
-        // The lower half of an address is an offset.
-        let offset = addr & u64::from(u32::MAX);
+        let by = match self.access {
+            Access::Read => "from",
+            Access::Write => "to",
+        };
+        write!(f, "{} of {len} {unit} ", self.access)?;
         match &self.why {
-            Why::NoRegion if addr >> 32 == 0 => {
-                write!(f, "{addr:#x}: no region (a NULL pointer)")
-            }
-            Why::NoRegion => write!(f, "{addr:#x}: no region"),
-            Why::NotMemory => write!(f, "{region}, which is not memory"),
-            Why::PassesEnd(end) => write!(f, "{region}+{offset:#x} passes its end at {end:#x}"),
-            Why::BeforeStart => {
-                let before = (1_u64 << 32).saturating_sub(offset);
-                write!(f, "{region}-{before:#x} lies before its start")
-            }
-            Why::ReadOnly => write!(f, "{region}+{offset:#x}, which is read-only"),
-            Why::Idle => write!(f, "{region}+{offset:#x}, but its function has returned"),
-            Why::Gone(gone) => write!(f, "{region}+{offset:#x}, which was {gone}"),
+            Why::NoRegion if self.addr >> 32 == 0 => f.write_str("through a NULL pointer"),
+            Why::NoRegion => f.write_str("at an address where nothing is"),
+            Why::NotMemory => write!(f, "{by} {region}, which is not memory"),
+            Why::PassesEnd(_) => write!(f, "passes the end of {region}"),
+            Why::BeforeStart => write!(f, "lies before the start of {region}"),
+            Why::ReadOnly => write!(f, "{by} {region}, which is read-only"),
+            Why::Idle => write!(f, "{by} {region} after its function has returned"),
+            Why::Gone(gone) => write!(f, "{by} {region}, which was {}", gone.how),
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct BpfError(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     place: Option<Place>,
+    /// The calls that are open there, the innermost first.
+    callers: Vec<Place>,
     what: What,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -25,8 +27,11 @@ struct Inner {
 enum What {
     Text(String),
     Denied(Denied),
-    /// A text in guest memory that has no NUL.
-    Unterminated(String),
+    /// A text in guest memory, at this address, that has no NUL in so many bytes.
+    Unterminated(String, usize),
+    OutOfInsns,
+    /// A limit, in the host's words.
+    Limit(String),
     OutOfMemory {
         asked: u64,
         left: u64,
@@ -50,7 +55,7 @@ impl BpfError {
     /// [`crate::Meter::insns`] is used up.
     #[must_use]
     pub fn budget() -> Self {
-        Self::new("the instruction budget is used up")
+        What::OutOfInsns.into()
     }
 
     /// `bytes` more than [`crate::Meter::memory`] has were asked for.
@@ -59,9 +64,8 @@ impl BpfError {
     }
 
     /// A text in guest memory does not end where it must.
-    pub(crate) fn unterminated(place: &str, max: usize) -> Self {
-        let text = format!("the text at {place} has no NUL in its first {max} bytes");
-        What::Unterminated(text).into()
+    pub(crate) fn unterminated(address: String, max: usize) -> Self {
+        What::Unterminated(address, max).into()
     }
 
     /// Says which region of guest memory it is about, where its bytes cannot be
@@ -97,13 +101,29 @@ impl BpfError {
 
     /// Says which part of the whole it is about, in front of the text.
     pub(crate) fn of(mut self, part: impl fmt::Display) -> Self {
-        self.0.what = What::Text(format!("{part}: {}", self.0.what));
+        let Inner { place, .. } = &mut *self.0;
+        let place = place.take();
+        self.0.what = What::Text(format!("{part}: {self}"));
+        self.0.place = place;
         self
     }
 
     /// Says which instruction it is about.
     pub(crate) fn at(mut self, place: Place) -> Self {
         self.0.place = Some(place);
+        self
+    }
+
+    /// Says which calls are open there, the innermost first.
+    pub(crate) fn called_from(mut self, callers: Vec<Place>) -> Self {
+        self.0.callers = callers;
+        self
+    }
+
+    /// Says of a limit that is used up what `text` says: the host knows its name.
+    #[must_use]
+    pub fn of_limit(mut self, text: String) -> Self {
+        self.0.what = What::Limit(text);
         self
     }
 
@@ -117,7 +137,19 @@ impl BpfError {
     /// answers `-EFAULT` or `-EINVAL`.
     #[must_use]
     pub fn is_bad_address(&self) -> bool {
-        matches!(self.0.what, What::Denied(_) | What::Unterminated(_))
+        matches!(self.0.what, What::Denied(_) | What::Unterminated(..))
+    }
+
+    /// Returns whether a limit is used up that has a name, by [`BpfError::of_limit`].
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        matches!(self.0.what, What::Limit(_))
+    }
+
+    /// Returns whether [`crate::Meter::insns`] is used up.
+    #[must_use]
+    pub fn is_out_of_insns(&self) -> bool {
+        matches!(self.0.what, What::OutOfInsns)
     }
 
     /// Returns whether [`crate::Meter::memory`] is used up.
@@ -138,12 +170,48 @@ impl BpfError {
     pub fn place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
+
+    /// Returns the calls that are open at [`BpfError::place`], the innermost
+    /// first.
+    #[must_use]
+    pub fn callers(&self) -> &[Place] {
+        &self.0.callers
+    }
+
+    /// Returns what is wrong, without the place and the address.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        self.0.what.to_string()
+    }
+
+    /// Returns the guest address that is to blame, by name.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        match &self.0.what {
+            What::Denied(denied) => denied.address(),
+            What::Unterminated(address, _) => Some(address.clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns a fact that explains the summary, such as where a region ends.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        match &self.0.what {
+            What::Denied(denied) => denied.note(),
+            What::OutOfMemory { asked, left } => {
+                Some(format!("{asked} bytes are asked for, {left} are left"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<What> for BpfError {
     fn from(what: What) -> Self {
         Self(Box::new(Inner {
             place: None,
+            callers: Vec::new(),
             what,
             source: None,
         }))
@@ -167,21 +235,23 @@ impl fmt::Display for BpfError {
         if let Some(place) = &self.0.place {
             write!(f, "{place}: ")?;
         }
-        self.0.what.fmt(f)
+        self.0.what.fmt(f)?;
+        match (self.address(), self.note()) {
+            (Some(address), Some(note)) => write!(f, ": {address}; {note}"),
+            (Some(one), None) | (None, Some(one)) => write!(f, ": {one}"),
+            (None, None) => Ok(()),
+        }
     }
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) | Self::Unterminated(text) | Self::Unreadable(text) => {
-                f.write_str(text)
-            }
+            Self::Text(text) | Self::Unreadable(text) | Self::Limit(text) => f.write_str(text),
             Self::Denied(denied) => denied.fmt(f),
-            Self::OutOfMemory { asked, left } => write!(
-                f,
-                "the memory budget is used up: {asked} bytes asked for, {left} left"
-            ),
+            Self::Unterminated(_, max) => write!(f, "a text has no NUL in its first {max} bytes"),
+            Self::OutOfInsns => f.write_str("the instruction budget is used up"),
+            Self::OutOfMemory { .. } => f.write_str("the memory budget is used up"),
             Self::Host(error) => error.fmt(f),
         }
     }

@@ -184,28 +184,6 @@ impl Program {
     }
 }
 
-#[cfg(test)]
-impl Program {
-    /// Returns a program of one function, `main`, with these instructions:
-    /// opcode, destination, source, offset and immediate.
-    pub(crate) fn of_code(code: &[(u8, u8, u8, i16, i32)]) -> Self {
-        let [name, section, hook] = ["main", "fentry/hook", "hook"].map(str::to_owned);
-        let mut program = Self::new(name, section, AttachKind::Fentry, hook);
-        program.code = code
-            .iter()
-            .map(|&(code, dst, src, off, imm)| Insn {
-                code,
-                dst,
-                src,
-                off,
-                imm,
-            })
-            .collect();
-        program.functions = vec![(0, "main".to_owned())];
-        program
-    }
-}
-
 /// An instruction that a CO-RE relocation fitted to the host's types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relocated {

@@ -62,23 +62,20 @@ impl Place {
 }
 
 impl fmt::Display for Place {
+    /// Writes it as `zboot.bpf.c:63 in read_header (program parse_pe), insn 8`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (program, section, function) = (&self.program, &self.section, &self.function);
-        if let Some(program) = program {
-            write!(f, "program {program}, ")?;
+        if let Some(SourceLine { file, line, .. }) = &self.line {
+            write!(f, "{file}:{line} in ")?;
         }
-        if let Some(section) = section {
-            write!(f, "section {section}, ")?;
+        f.write_str(&self.function)?;
+        let program = self.program.as_ref().filter(|name| **name != self.function);
+        let section = self.section.as_ref();
+        match (program, section) {
+            (Some(program), _) => write!(f, " (program {program})")?,
+            (None, Some(section)) => write!(f, " (section {section})")?,
+            (None, None) => {}
         }
-        if section.is_some() || program.as_ref() != Some(function) {
-            write!(f, "function {function}, ")?;
-        }
-        write!(f, "insn {}", self.slot)?;
-        match &self.line {
-            None => Ok(()),
-            Some(line) if line.text.is_empty() => write!(f, " ({}:{})", line.file, line.line),
-            Some(line) => write!(f, " ({}:{}: \"{}\")", line.file, line.line, line.text),
-        }
+        write!(f, ", insn {}", self.slot)
     }
 }
 

@@ -54,7 +54,7 @@ impl Vm {
             let name = if depth == 0 {
                 "stack".to_owned()
             } else {
-                format!("stack of frame {depth}")
+                format!("stack[{depth}]")
             };
             *frame = memory.add_frame(name.into(), STACK)?;
         }
@@ -96,8 +96,8 @@ impl Vm {
         meter: &mut Meter,
     ) -> Result<u64, BpfError> {
         let bytes = args.iter().flat_map(|arg| arg.to_le_bytes()).collect();
-        let array = self.memory.add_bytes("arguments", bytes, false);
-        let array = array.map_err(|error| self.failed(program, 0, error))?;
+        let array = self.memory.add_bytes("argument list", bytes, false);
+        let array = array.map_err(|error| self.failed(program, &[], error))?;
         let result = self.call(program, [array, 0, 0, 0, 0], host, meter);
         self.memory.free(array, "ended");
         self.memory.account.settle(meter);
@@ -122,7 +122,7 @@ impl Vm {
             slot: 0,
         });
         let drawn = self.memory.account.draw(meter);
-        drawn.map_err(|error| self.failed(program, 0, error))?;
+        drawn.map_err(|error| self.failed(program, &[], error))?;
         let result = self.execute(program, registers, host, meter);
         for frame in self.frames {
             self.memory.close_frame(frame);
@@ -133,10 +133,10 @@ impl Vm {
             (Ok(_), Some((kind, site))) => {
                 let text =
                     format!("{kind} acquired here was not released before the program ended");
-                Err(self.failed(site.program as usize, site.slot, BpfError::new(text)))
+                Err(self.failed(site.program as usize, &[site.slot], BpfError::new(text)))
             }
             (Ok(r0), None) => Ok(r0),
-            (Err((slot, fault)), _) => Err(self.failed(program, slot, fault)),
+            (Err((slots, fault)), _) => Err(self.failed(program, &slots, fault)),
         }
     }
 
@@ -154,10 +154,14 @@ impl Vm {
         registers: [u64; 5],
         host: &mut dyn Host,
         meter: &mut Meter,
-    ) -> Result<u64, (u32, BpfError)> {
+    ) -> Result<u64, (Vec<u32>, BpfError)> {
         let known = self.parser.program(number);
-        let (program, code) =
-            known.ok_or_else(|| (0, BpfError::new(format!("there is no program {number}"))))?;
+        let (program, code) = known.ok_or_else(|| {
+            (
+                Vec::new(),
+                BpfError::new(format!("there is no program {number}")),
+            )
+        })?;
         let mut machine = Machine {
             program,
             number,
@@ -173,21 +177,26 @@ impl Vm {
             locks: Default::default(),
             frames: self.frames,
             depth: 0,
-            stopped: None,
+            stopped: Vec::new(),
+            failed: false,
         };
         let result = machine.interpret(0, registers);
         match (result, machine.still_locked()) {
-            (Ok(_), Some(locked)) => Err(locked),
+            (Ok(_), Some((slot, locked))) => Err((vec![slot], locked)),
             (Ok(r0), None) => Ok(r0),
-            // Where nothing stopped, nothing ran: there is no stack.
-            (Err(fault), _) => Err((machine.stopped.unwrap_or(0), fault)),
+            (Err(fault), _) => Err((machine.stopped, fault)),
         }
     }
 
-    fn failed(&self, program: usize, slot: u32, error: BpfError) -> BpfError {
-        error.at(match self.parser.programs.get(program) {
-            Some(program) => Place::new(program, slot),
-            None => Place::in_program(&program.to_string(), slot),
-        })
+    /// Says where `error` is: the slot of the instruction comes first, behind it
+    /// those of open calls. Without one, nothing has run.
+    fn failed(&self, program: usize, slots: &[u32], error: BpfError) -> BpfError {
+        let place = |slot: &u32| match self.parser.programs.get(program) {
+            Some(program) => Place::new(program, *slot),
+            None => Place::in_program(&program.to_string(), *slot),
+        };
+        let (slot, open) = slots.split_first().unwrap_or((&0, &[]));
+        let callers = open.iter().map(place).collect();
+        error.at(place(slot)).called_from(callers)
     }
 }

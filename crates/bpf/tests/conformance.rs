@@ -75,15 +75,13 @@ fn refusals_and_faults_are_errors() {
     check(
         &[],
         "b7 0b 00 00 00 00 00 00",
-        expect![
-            "program case, function insn_0, insn 0: register r11 does not exist; r10 is the last"
-        ],
+        expect!["insn_0 (program case), insn 0: register r11 does not exist; r10 is the last"],
     );
     check(
         &["00"],
         &program(&["61 10 00 00 00 00 00 00"]),
         expect![
-            "program case, function insn_0, insn 0: read of 4 bytes at memory+0x0 passes its end at 0x1"
+            "insn_0 (program case), insn 0: read of 4 bytes passes the end of the memory: memory+0x0; the memory ends at 0x1"
         ],
     );
 }
@@ -143,7 +141,7 @@ fn the_second_half_of_an_lddw_is_no_packet_access() {
         &[],
         &text,
         expect![
-            "program case, function insn_0, insn 0: opcode 0x18: the opcode of the second slot must be 0, found 0x20"
+            "insn_0 (program case), insn 0: opcode 0x18: the opcode of the second slot must be 0, found 0x20"
         ],
     );
 }

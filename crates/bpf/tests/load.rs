@@ -414,12 +414,12 @@ fn refuses_what_the_host_does_not_define() {
             refused("undefined"),
         ],
         &expect![[r#"
-            program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_decompress, bpf_copy_to_kernel
-            program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:80: "SEC(HOOK) int program(u64 *args) { return !bpf_obj_new_impl(1, 0); }"): kfunc bpf_obj_new_impl is a kfunc of Linux that this loader does not offer: parsers have no heap, and thus no lists and trees on it; use maps
-            program program, section fentry.s/bpf_handle_pefile, function program, insn 2 (./refused.bpf.c:30: "SEC(HOOK) int program(u64 *args) { return bpf_copy_to_kernel("kexec:kernel"); }"): kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3
-            section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:35: "SEC(HOOK) int program(u64 *args) { return CONFIG_HZ; }"): CONFIG_HZ is a __kconfig variable, and the kernel's configuration is not offered to parsers
-            section fentry.s/bpf_handle_pefile, function program, insn 0 (./refused.bpf.c:40: "SEC(HOOK) int program(u64 *args) { return (long)&bpf_prog_active; }"): bpf_prog_active is a kernel variable, which parsers cannot see; declare it __weak to test for it
-            section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:45: "SEC(HOOK) int program(u64 *args) { return elsewhere(1); }"): elsewhere is neither defined nor declared as a kfunc (extern ... __ksym)
+            ./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_decompress, bpf_copy_to_kernel
+            ./refused.bpf.c:80 in program (section fentry.s/bpf_handle_pefile), insn 2: kfunc bpf_obj_new_impl is a kfunc of Linux that this loader does not offer: parsers have no heap, and thus no lists and trees on it; use maps
+            ./refused.bpf.c:30 in program (section fentry.s/bpf_handle_pefile), insn 2: kfunc bpf_copy_to_kernel is declared to take 1 argument(s), and this loader's takes 3
+            ./refused.bpf.c:35 in program (section fentry.s/bpf_handle_pefile), insn 0: CONFIG_HZ is a __kconfig variable, and the kernel's configuration is not offered to parsers
+            ./refused.bpf.c:40 in program (section fentry.s/bpf_handle_pefile), insn 0: bpf_prog_active is a kernel variable, which parsers cannot see; declare it __weak to test for it
+            ./refused.bpf.c:45 in program (section fentry.s/bpf_handle_pefile), insn 1: elsewhere is neither defined nor declared as a kfunc (extern ... __ksym)
         "#]],
     );
 }
@@ -571,7 +571,7 @@ fn lies_of_sections_and_symbols_are_refused() {
             symbol hand_over (value 0x4, size 0x100) is a function of no whole instructions
             functions hand_over and account of section .text overlap
             symbol hand_over (value 0x0, size 0x100) is a function outside the sections with code
-            section fentry.s/bpf_handle_pefile, function parse_pe, insn 54 (./parser.bpf.c:108: "return hand_over(ctx->image, ctx->image_sz);"): hand_over lies in section *ABS* or *COMMON*, which is neither code, maps nor data
+            ./parser.bpf.c:108 in parse_pe (section fentry.s/bpf_handle_pefile), insn 54: hand_over lies in section *ABS* or *COMMON*, which is neither code, maps nor data
         "#]],
     );
 }
@@ -616,17 +616,17 @@ fn refuses_lies_of_relocations() {
             }),
         ],
         &expect![[r#"
-            section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): a relocation is about byte 0x1, where no instruction begins
-            section .text, function hand_over, insn 0 (./parser.bpf.c:74: "__noinline int hand_over(char *image, int size)"): the relocation against ringbuf_1 needs an lddw, found opcode 0xbc
-            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs a call of a function, found opcode 0x18
-            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): relocation type 2 has no place in code
-            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation names symbol 4294967295, and there are 33
-            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)
-            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation leads to byte 0x4 of section .maps, where no map begins
-            section .text, function hand_over, insn 29 (./parser.bpf.c:84: "return err + account(1, size);"): the call or address leads to insn 33 of section .text, where no function begins
-            section .text, function hand_over, insn 6 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the instruction (opcode 0x85) has pseudo source 2 without a relocation
-            section .text, function hand_over, insn 2 (./parser.bpf.c:76: "char *buf = bpf_ringbuf_reserve(&ringbuf_1, 64, 0);"): the relocation against ringbuf_1 needs an lddw, found opcode 0x18
-            section .text, function account, insn 53 (./parser.bpf.c:71: "return calls++;"): section .data leads to byte 0x4 of section .data, which has 0x4
+            ./parser.bpf.c:74 in hand_over (section .text), insn 0: a relocation is about byte 0x1, where no instruction begins
+            ./parser.bpf.c:74 in hand_over (section .text), insn 0: the relocation against ringbuf_1 needs an lddw, found opcode 0xbc
+            ./parser.bpf.c:76 in hand_over (section .text), insn 2: the relocation against ringbuf_1 needs a call of a function, found opcode 0x18
+            ./parser.bpf.c:76 in hand_over (section .text), insn 2: relocation type 2 has no place in code
+            ./parser.bpf.c:76 in hand_over (section .text), insn 2: the relocation names symbol 4294967295, and there are 33
+            ./parser.bpf.c:76 in hand_over (section .text), insn 2: a symbol without a name is neither defined nor declared as a kfunc (extern ... __ksym)
+            ./parser.bpf.c:76 in hand_over (section .text), insn 2: the relocation leads to byte 0x4 of section .maps, where no map begins
+            ./parser.bpf.c:84 in hand_over (section .text), insn 29: the call or address leads to insn 33 of section .text, where no function begins
+            ./parser.bpf.c:76 in hand_over (section .text), insn 6: the instruction (opcode 0x85) has pseudo source 2 without a relocation
+            ./parser.bpf.c:76 in hand_over (section .text), insn 2: the relocation against ringbuf_1 needs an lddw, found opcode 0x18
+            ./parser.bpf.c:71 in account (section .text), insn 53: section .data leads to byte 0x4 of section .data, which has 0x4
         "#]],
     );
 }
@@ -736,7 +736,7 @@ fn tells_an_author_all_that_is_refused() {
     expect![[r#"
         program post_parse_pe (section fentry/bpf_post_handle_pefile): hook bpf_post_handle_pefile is not offered by this loader; did you mean bpf_handle_pefile?
         program match (section fmod_ret.s/ukexec_match_image): hook ukexec_match_image is not offered by this loader; offered: bpf_handle_pefile
-        program parse_pe, section .text, function hand_over, insn 22 (./parser.bpf.c:82: "err = bpf_copy_to_kernel("kexec:kernel", buf, size < limit ? size : limit);"): kfunc bpf_copy_to_kernel is not offered by this loader; offered: none
+        ./parser.bpf.c:82 in hand_over (program parse_pe), insn 22: kfunc bpf_copy_to_kernel is not offered by this loader; offered: none
     "#]].assert_eq(&lines.collect::<String>());
     assert!(Parser::load_or_explain(&object, &kexec()).is_ok());
 }

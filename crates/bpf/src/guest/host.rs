@@ -1,7 +1,7 @@
 //! The host as programs see it while they run.
 
 use crate::guest::memory::Memory;
-use crate::guest::trace::Tracer;
+use crate::guest::trace::{Call, Tracer};
 use crate::{BpfError, Meter};
 
 /// The host at run time: answers kfunc calls and takes log lines.
@@ -23,6 +23,11 @@ pub trait Host {
 
     /// Takes one line that a program printed (without the newline).
     fn log(&mut self, line: &str);
+
+    /// A helper has failed: its answer in r0 is an error number, or NULL. Of the
+    /// host's kfuncs, [`Host::call`] knows which have; all are reported here that
+    /// answer with 0 or an error number.
+    fn failed(&mut self, _call: &Call<'_>, _r0: u64) {}
 
     /// Returns who wants to see the run. Asked when it begins; one that is
     /// there then stays.

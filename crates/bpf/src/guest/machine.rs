@@ -36,8 +36,11 @@ pub(crate) struct Machine<'a> {
     pub(crate) frames: [u64; FRAMES],
     /// How many functions are active.
     pub(crate) depth: usize,
-    /// The slot where the run ended early.
-    pub(crate) stopped: Option<u32>,
+    /// The slot where the run ended early, and those of the calls that were open
+    /// there, the innermost first.
+    pub(crate) stopped: Vec<u32>,
+    /// The helper at work answers NULL because it failed.
+    pub(crate) failed: bool,
 }
 
 /// Helpers' state that outlives a run.

@@ -124,6 +124,8 @@ impl Hash {
 pub(crate) struct Ring {
     pub(crate) size: u64,
     pub(crate) used: u64,
+    /// The records so far.
+    pub(crate) records: u64,
 }
 
 impl Ring {
@@ -133,6 +135,7 @@ impl Ring {
         let fits = self.used + needed <= self.size;
         if fits {
             self.used += needed;
+            self.records += 1;
         }
         fits
     }
@@ -182,6 +185,7 @@ impl Live {
                 // Rounded up to a power of two, at least a page.
                 size: u64::from(map.max_entries).next_power_of_two().max(4096),
                 used: 0,
+                records: 0,
             }),
             MapKind::Queue | MapKind::Stack => Contents::Queue(VecDeque::new()),
             MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash { .. } => {
@@ -238,5 +242,13 @@ fn new_array(map: &Map, name: &Arc<str>, memory: &mut Memory) -> Result<u64, Bpf
     {
         start.copy_from_slice(initial);
     }
-    memory.add_bytes(Arc::clone(name), values, !map.read_only)
+    // The variables of a section are one value of a map, and need no index.
+    let (name, apart) = match name.starts_with('.') {
+        true => (Arc::clone(name), 0),
+        false => (
+            format!("map {name}").into(),
+            map.value_size.next_multiple_of(8),
+        ),
+    };
+    memory.add_array(name, values, !map.read_only, apart)
 }

@@ -38,7 +38,7 @@ use self::sparse::Sparse;
 pub use self::transfer::Excerpt;
 use crate::costs::REGION_ROOM;
 pub use crate::denied::Access;
-use crate::denied::{Denied, Gone, Why};
+use crate::denied::{Denied, Gone, Shape, Shown, Why};
 use crate::{BpfError, Rope};
 
 /// All that a program can address.
@@ -82,6 +82,22 @@ impl Memory {
         writable: bool,
     ) -> Result<u64, BpfError> {
         self.add(name.into(), Body::Bytes { bytes, writable })
+    }
+
+    /// Adds the values of an array, which begin `apart` bytes apart, and returns
+    /// their address.
+    pub(crate) fn add_array(
+        &mut self,
+        name: Arc<str>,
+        bytes: Vec<u8>,
+        writable: bool,
+        apart: u32,
+    ) -> Result<u64, BpfError> {
+        let addr = self.add(name, Body::Bytes { bytes, writable })?;
+        if let Some(region) = region_mut(&mut self.regions, addr) {
+            region.apart = apart;
+        }
+        Ok(addr)
     }
 
     /// Adds a record of zeros, and returns its address.
@@ -133,7 +149,7 @@ impl Memory {
         if ended {
             return Ok(text);
         }
-        Err(BpfError::unterminated(&self.describe(addr), max))
+        Err(BpfError::unterminated(self.describe(addr), max))
     }
 
     /// Returns the text at `addr` up to its NUL or to `max` bytes, and whether
@@ -181,7 +197,8 @@ impl Memory {
         match (addr & UPPER, self.region(addr)) {
             (handle::KFUNC, _) => format!("the address of kfunc {}", addr as u32),
             (handle::FUNCTION, _) => format!("the address of the function at insn {}", addr as u32),
-            (_, Some(region)) => format!("{}+{:#x}", region.name, addr as u32),
+            (_, Some(region)) if matches!(region.body, Body::Handle) => region.name.to_string(),
+            (_, Some(region)) => region.shown().at(i64::from(addr as u32)),
             (_, None) => format!("{addr:#x}"),
         }
     }
@@ -296,7 +313,11 @@ impl Memory {
     }
 
     fn add(&mut self, name: Arc<str>, body: Body) -> Result<u64, BpfError> {
-        let region = Region { name, body };
+        let region = Region {
+            name,
+            body,
+            apart: 0,
+        };
         let len = region.len();
         if len > MAX_LEN {
             return Err(too_wide(
@@ -336,16 +357,17 @@ impl Memory {
         let offset = u64::from(addr as u32);
         let region = self.region(addr);
         let end = region.map_or(0, Region::len);
-        let mut name = region.map(|region| Arc::clone(&region.name));
+        let mut shown = region.map(Region::shown);
         let next = self.region(addr.wrapping_add(1 << 32));
         let why = match region.map(|region| &region.body) {
             _ if matches!(addr & UPPER, handle::KFUNC | handle::FUNCTION) => {
-                name = Some(self.describe(addr).into());
+                let (name, shape) = (self.describe(addr).into(), Shape::Plain);
+                shown = Some(Shown { name, shape });
                 Why::NotMemory
             }
             // `r10 - 600` borrows from the region's number.
             _ if offset >= NEARLY && end <= offset && next.is_some() => {
-                name = next.map(|region| Arc::clone(&region.name));
+                shown = next.map(Region::shown);
                 Why::BeforeStart
             }
             None => Why::NoRegion,
@@ -359,7 +381,7 @@ impl Memory {
             access,
             len,
             addr,
-            region: name.unwrap_or_default(),
+            region: shown.unwrap_or_default(),
             why,
         })
     }

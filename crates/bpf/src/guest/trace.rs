@@ -18,6 +18,12 @@ pub trait Tracer {
     /// The helper or kfunc that was called last, of those that have not
     /// returned, has returned. One that ends the run does not.
     fn returned(&mut self, returned: &Returned<'_>);
+
+    /// Returns whether nobody wants to see more. Asked after each step; the run
+    /// then ends with an error.
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 /// An instruction that has run.
@@ -81,6 +87,17 @@ pub enum Callee<'a> {
     },
     /// A kfunc.
     Kfunc(&'a Kfunc),
+}
+
+impl<'a> Callee<'a> {
+    /// Returns its name.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Helper { name, .. } => name,
+            Self::Kfunc(kfunc) => &kfunc.name,
+        }
+    }
 }
 
 /// The return of a helper or kfunc.

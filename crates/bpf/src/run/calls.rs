@@ -1,10 +1,13 @@
 //! Calls: of helpers, kfuncs and the program's own functions.
 
+use std::mem;
+
 use crate::costs::{self, pay};
 use crate::guest::helper::{Helper, find};
 use crate::guest::helpers::{KFUNCS, why_no_kfunc};
 use crate::guest::machine::Machine;
 use crate::guest::memory::handle;
+use crate::guest::trace;
 use crate::{BpfError, Interface};
 
 /// The target that the register of a `callx` names.
@@ -60,9 +63,13 @@ impl Machine<'_> {
             };
         }
         self.set_site(step);
-        let result = self.ask_host(number, args);
+        let r0 = self.ask_host(number, args);
         self.pay();
-        result
+        let r0 = r0?;
+        if r0 == 0 || is_errno(r0) {
+            self.tell_failure(trace::Callee::Kfunc(kfunc), args, r0);
+        }
+        Ok(r0)
     }
 
     /// Returns what `target` names: a function's address, a kfunc's, or the
@@ -107,15 +114,25 @@ impl Machine<'_> {
 
     fn call_own(&mut self, own: &Helper, args: [u64; 5], step: usize) -> Result<u64, BpfError> {
         self.set_site(step);
-        let result = (own.run)(self, args);
+        let r0 = (own.run)(self, args);
         self.pay();
-        result
+        let r0 = r0?;
+        if mem::take(&mut self.failed) || is_errno(r0) {
+            let (name, prototype) = (own.name, own.prototype);
+            self.tell_failure(trace::Callee::Helper { name, prototype }, args, r0);
+        }
+        Ok(r0)
     }
 
     /// Pays for the work that memory did.
     fn pay(&mut self) {
         pay(&mut self.meter.insns, self.memory.account.take_work());
     }
+}
+
+/// Returns whether `r0` is an error number of Linux, which is negative.
+fn is_errno(r0: u64) -> bool {
+    r0 > u64::MAX - 4095
 }
 
 #[cold]

@@ -1,5 +1,7 @@
 //! The loop over decoded instructions.
 
+use std::iter;
+
 use super::alu::{
     COMPARE, FETCH, atomic32, atomic64, div32, div64, mod32, mod64, sdiv32, sdiv64, smod32, smod64,
 };
@@ -52,7 +54,7 @@ impl Machine<'_> {
                 if TRACED {
                     self.tell_step(&mut pending, &regs);
                 }
-                return Err(self.stop(pc.wrapping_sub(1), $fault));
+                return Err(self.stop(pc.wrapping_sub(1), base, &frames, $fault));
             }};
         }
         macro_rules! attempt {
@@ -75,6 +77,9 @@ impl Machine<'_> {
             left -= 1;
             if TRACED {
                 self.tell_step(&mut pending, &regs);
+                if self.host.tracer().is_some_and(|tracer| tracer.is_done()) {
+                    stop!(BpfError::new("nobody watches the run any more"));
+                }
                 pending.begin(code.slot(pc - 1), self.depth, step, &regs);
             }
 
@@ -163,7 +168,7 @@ impl Machine<'_> {
                         Ok(r0) => regs[0] = r0,
                         // The callee has paid and, if it was a callback, knows
                         // the place better.
-                        Err(fault) => return Err(self.stop(pc - 1, fault)),
+                        Err(fault) => return Err(self.stop(pc - 1, base, &frames, fault)),
                     }
                     left = self.meter.insns;
                     if TRACED {
@@ -373,11 +378,15 @@ impl Machine<'_> {
         }
     }
 
-    /// Notes the place of a fault, if nothing below has.
+    /// Notes the place of a fault, or of the callback's call that ended in it, and
+    /// the calls that are open there.
     #[cold]
-    fn stop(&mut self, step: usize, fault: BpfError) -> BpfError {
-        let slot = self.code.slot(step);
-        self.stopped.get_or_insert(slot);
+    #[inline(never)]
+    fn stop(&mut self, step: usize, base: usize, frames: &[Frame], fault: BpfError) -> BpfError {
+        let open = frames.get(1..self.depth.saturating_sub(base));
+        let calls = open.unwrap_or_default().iter().rev();
+        let steps = iter::once(step).chain(calls.map(|frame| frame.next.wrapping_sub(1)));
+        self.stopped.extend(steps.map(|step| self.code.slot(step)));
         fault
     }
 }

@@ -92,6 +92,23 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Reports that `callee`, which the step at work called, has answered `r0`
+    /// since it failed. Those that compare may answer -1 as well.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_failure(&mut self, callee: trace::Callee<'_>, args: [u64; 5], r0: u64) {
+        if !callee.name().ends_with("cmp") {
+            let call = trace::Call {
+                program: self.number,
+                slot: self.memory.site().slot,
+                callee,
+                args,
+                memory: self.memory,
+            };
+            self.host.failed(&call, r0);
+        }
+    }
+
     fn named(&self, callee: Callee) -> Option<trace::Callee<'a>> {
         match callee {
             Callee::Helper(index) => {

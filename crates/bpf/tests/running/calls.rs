@@ -34,15 +34,15 @@ fn passes_hook_arguments_in_an_array() {
     assert_eq!(r0, u64::from(b'f') << 8 | 16);
     check(
         "*(u64 *)(r1 + 0) = 1\n exit",
-        expect![[
-            r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): write of 8 bytes at arguments+0x0, which is read-only"#
-        ]],
+        expect![
+            "test.bpf.c:101 in main, insn 0: write of 8 bytes to the argument list, which is read-only: argument list+0x0"
+        ],
     );
     check(
         "r0 = *(u64 *)(r1 + 16)\n exit",
-        expect![[
-            r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): read of 8 bytes at arguments+0x10 passes its end at 0x10"#
-        ]],
+        expect![
+            "test.bpf.c:101 in main, insn 0: read of 8 bytes passes the end of the argument list: argument list+0x10; the argument list ends at 0x10"
+        ],
     );
 }
 
@@ -91,9 +91,9 @@ fn a_callee_may_use_its_callers_stack_but_not_the_other_way_round() {
         "fn main:\n call give\n r0 = *(u8 *)(r0 - 1)\n exit\n fn give:\n r0 = r10\n exit";
     check(
         dangling,
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): read of 1 byte at stack of frame 1+0x1ff, but its function has returned"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: read of 1 byte from stack[1] after its function has returned: stack[1]-0x1"
+        ],
     );
 }
 
@@ -168,23 +168,23 @@ fn calls_through_registers() {
     assert_eq!(run(text).unwrap(), 40);
     check(
         "r2 = 14\n callx r2\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): call to 0xe, which is neither a function of this program nor a helper"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: call to 0xe, which is neither a function of this program nor a helper"
+        ],
     );
     check(
         "callx r10\n exit",
-        expect![[
-            r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): call to 0x100000200, which is neither a function of this program nor a helper"#
-        ]],
+        expect![
+            "test.bpf.c:101 in main, insn 0: call to 0x100000200, which is neither a function of this program nor a helper"
+        ],
     );
     // Recursion that the call graph cannot see.
     let text = "fn main:\n r1 = &f\n callx r1\n exit\n fn f:\n callx r1\n exit";
     check(
         text,
-        expect![[
-            r#"program main, function f, insn 4 (test.bpf.c:105: "line of slot 4;"): calls are nested more than 8 frames deep"#
-        ]],
+        expect![
+            "test.bpf.c:105 in f (program main), insn 4: calls are nested more than 8 frames deep"
+        ],
     );
 }
 
@@ -201,9 +201,9 @@ fn an_address_inside_of_a_function_cannot_be_called() {
         r0 = r1
         r0 += r1
         exit",
-        expect![[
-            r#"program main, insn 3 (test.bpf.c:104: "line of slot 3;"): call to 0x8000000200000006, which is neither a function of this program nor a helper"#
-        ]],
+        expect![
+            "test.bpf.c:104 in main, insn 3: call to 0x8000000200000006, which is neither a function of this program nor a helper"
+        ],
     );
     // Nor by a helper: 181 is bpf_loop.
     check(
@@ -220,9 +220,9 @@ fn an_address_inside_of_a_function_cannot_be_called() {
         r0 = 1
         r0 = 0
         exit",
-        expect![[
-            r#"program main, insn 6 (test.bpf.c:107: "line of slot 6;"): call to 0x8000000200000009, which is neither a function of this program nor a helper"#
-        ]],
+        expect![
+            "test.bpf.c:107 in main, insn 6: call to 0x8000000200000009, which is neither a function of this program nor a helper"
+        ],
     );
 }
 
@@ -267,59 +267,60 @@ fn counts_instructions_exactly() {
     let meter = &mut Meter::default();
     let text = "loop:\n goto loop";
     let error = start(with_lines(parser(text)), &mut TestHost::new(), meter).unwrap_err();
-    expect![[r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): the instruction budget is used up"#]].assert_eq(&error.to_string());
+    expect!["test.bpf.c:101 in main, insn 0: the instruction budget is used up"]
+        .assert_eq(&error.to_string());
 }
 
 #[test]
 fn says_which_access_failed() {
     check(
         "r1 = 0\n r0 = *(u64 *)(r1 + 24)\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): read of 8 bytes at 0x18: no region (a NULL pointer)"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: read of 8 bytes through a NULL pointer: NULL+0x18"
+        ],
     );
     check(
         "r1 = *(u64 *)(r1 + 0)\n r0 = *(u32 *)(r1 + 13)\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): read of 4 bytes at image+0xd passes its end at 0x10"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: read of 4 bytes passes the end of the image: image+0xd; the image ends at 0x10"
+        ],
     );
     check(
         "r1 = *(u64 *)(r1 + 0)\n r0 = *(u32 *)(r1 - 1)\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): read of 4 bytes at image-0x1 lies before its start"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: read of 4 bytes lies before the start of the image: image-0x1"
+        ],
     );
     check(
         "r1 = *(u64 *)(r1 + 0)\n *(u8 *)(r1 + 3) = 1\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): write of 1 byte at image+0x3, which is read-only"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: write of 1 byte to the image, which is read-only: image+0x3"
+        ],
     );
     check(
         "r0 = *(u64 *)(r10 + 0)\n exit",
-        expect![[
-            r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): read of 8 bytes at stack+0x200 passes its end at 0x200"#
-        ]],
+        expect![
+            "test.bpf.c:101 in main, insn 0: read of 8 bytes passes the end of the stack: stack+0x0; the stack has 512 bytes below r10"
+        ],
     );
     check(
         "*(u64 *)(r10 - 520) = 0\n exit",
-        expect![[
-            r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): write of 8 bytes at stack-0x8 lies before its start"#
-        ]],
+        expect![
+            "test.bpf.c:101 in main, insn 0: write of 8 bytes lies before the start of the stack: stack-0x208; the stack has 512 bytes below r10"
+        ],
     );
     check(
         "r1 = -8\n lock *(u64 *)(r1 + 0) += r1\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): read of 8 bytes at 0xfffffffffffffff8: no region"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: read of 8 bytes at an address where nothing is: 0xfffffffffffffff8"
+        ],
     );
     let text = "fn main:\n r1 = &f\n r0 = *(u8 *)(r1 + 0)\n exit\n fn f:\n exit";
     check(
         text,
-        expect![[
-            r#"program main, insn 2 (test.bpf.c:103: "line of slot 2;"): read of 1 byte at the address of the function at insn 4, which is not memory"#
-        ]],
+        expect![
+            "test.bpf.c:103 in main, insn 2: read of 1 byte from the address of the function at insn 4, which is not memory"
+        ],
     );
 }
 
@@ -347,25 +348,25 @@ fn missing_kfuncs_and_failed_relocations_trap_when_reached() {
     weak.kfuncs.push(kfunc("bpf_weak", None));
     check_parser(
         weak,
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): kfunc bpf_weak is not offered by this loader; test it with `bpf_ksym_exists(bpf_weak)` before the call"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: kfunc bpf_weak is not offered by this loader; test it with `bpf_ksym_exists(bpf_weak)` before the call"
+        ],
     );
     let poisoned = with_lines(parser("r0 = 1\n call helper 195896080\n exit"));
     check_parser(
         poisoned.clone(),
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): this instruction uses a type or field that the loader lacks; test it with bpf_core_field_exists or bpf_core_type_exists before"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: this instruction uses a type or field that the loader lacks; test it with bpf_core_field_exists or bpf_core_type_exists before"
+        ],
     );
     let mut told = poisoned;
     let reason = "no field kexec_context::colour".into();
     told.programs[0].poisoned.push(Poisoned { slot: 1, reason });
     check_parser(
         told,
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): this instruction uses a type or field that the loader lacks (no field kexec_context::colour); test it with bpf_core_field_exists or bpf_core_type_exists before"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: this instruction uses a type or field that the loader lacks (no field kexec_context::colour); test it with bpf_core_field_exists or bpf_core_type_exists before"
+        ],
     );
 }
 
@@ -376,8 +377,7 @@ fn a_hosts_fault_ends_the_run() {
     let mut host = TestHost::new();
     host.kfunc = Box::new(|_, _, _, _| Err(BpfError::host("the store is full")));
     let error = start(parser, &mut host, &mut Meter::default()).unwrap_err();
-    expect![[r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): the store is full"#]]
-        .assert_eq(&error.to_string());
+    expect!["test.bpf.c:101 in main, insn 0: the store is full"].assert_eq(&error.to_string());
 }
 
 /// A parser whose kfunc 0 acquires an object and whose kfunc 1 releases one.
@@ -420,45 +420,41 @@ fn references_are_counted() {
     );
     check_objects(
         "r0 = 0\n call kfunc 0\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): a mem_range_result acquired here was not released before the program ended"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: a mem_range_result acquired here was not released before the program ended"
+        ],
     );
     check_objects(
         "call kfunc 0\n r6 = r0\n r1 = r0\n call kfunc 1\n r1 = r6\n call kfunc 1\n exit",
-        expect![[
-            r#"program main, insn 5 (test.bpf.c:106: "line of slot 5;"): mem_range_result+0x0 is not a mem_range_result that is held: it was released by insn 3"#
-        ]],
+        expect![
+            "test.bpf.c:106 in main, insn 5: mem_range_result+0x0 is not a mem_range_result that is held: it was released by instruction 3"
+        ],
     );
     check_objects(
         "call kfunc 0\n r6 = r0\n r1 = r0\n call kfunc 1\n r0 = *(u8 *)(r6 + 2)\n exit",
-        expect![[
-            r#"program main, insn 4 (test.bpf.c:105: "line of slot 4;"): read of 1 byte at mem_range_result+0x2, which was released by insn 3"#
-        ]],
+        expect![
+            "test.bpf.c:105 in main, insn 4: read of 1 byte from the mem_range_result, which was released: mem_range_result+0x2; the mem_range_result was released by instruction 3"
+        ],
     );
     check_objects(
         "call kfunc 0\n r1 = r0\n r1 += 1\n call kfunc 1\n exit",
-        expect![[
-            r#"program main, insn 3 (test.bpf.c:104: "line of slot 3;"): mem_range_result+0x1 is not a mem_range_result that is held"#
-        ]],
+        expect![
+            "test.bpf.c:104 in main, insn 3: mem_range_result+0x1 is not a mem_range_result that is held"
+        ],
     );
     check_objects(
         "r1 = 0\n call kfunc 1\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): 0x0 is not a mem_range_result that is held: it is NULL"#
-        ]],
+        expect![
+            "test.bpf.c:102 in main, insn 1: 0x0 is not a mem_range_result that is held: it is NULL"
+        ],
     );
     check_objects(
         "r1 = r10\n call kfunc 1\n exit",
-        expect![[
-            r#"program main, insn 1 (test.bpf.c:102: "line of slot 1;"): stack+0x200 is not a mem_range_result that is held"#
-        ]],
+        expect!["test.bpf.c:102 in main, insn 1: stack+0x0 is not a mem_range_result that is held"],
     );
     check_objects(
         "call kfunc 0\n r1 = 0\n r0 = *(u8 *)(r1 + 0)\n exit",
-        expect![[
-            r#"program main, insn 2 (test.bpf.c:103: "line of slot 2;"): read of 1 byte at 0x0: no region (a NULL pointer)"#
-        ]],
+        expect!["test.bpf.c:103 in main, insn 2: read of 1 byte through a NULL pointer: NULL+0x0"],
     );
 }
 
@@ -482,7 +478,7 @@ fn memory_is_charged_and_comes_back() {
         .unwrap_err();
     assert!(refused.is_out_of_memory(), "{refused}");
     assert!(
-        refused.to_string().contains(": 65664 bytes asked for"),
+        refused.to_string().contains(": 65664 bytes are asked for"),
         "{refused}"
     );
     vm.finish(&mut meter);

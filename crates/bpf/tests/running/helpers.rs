@@ -64,7 +64,7 @@ fn run_with(text: &str, rodata: &'static str, meter: &mut Meter) -> (String, Vec
         Err(error) => {
             // Without the place, which other tests look at.
             let text = error.to_string();
-            text.split_once("): ")
+            text.split_once(": ")
                 .map_or(text.clone(), |(_, fault)| fault.to_owned())
         }
     };
@@ -155,11 +155,11 @@ fn probe_read_copies_or_fills_with_zeros() {
     );
     check(
         "r1 = r10\n r2 = 8\n r3 = r6\n call helper 113",
-        "write of 8 bytes at stack+0x200 passes its end at 0x200",
+        "write of 8 bytes passes the end of the stack: stack+0x0; the stack has 512 bytes below r10",
     );
     check(
         "r1 = r6\n r2 = 8\n r3 = r10\n call helper 113",
-        "write of 8 bytes at image+0x0, which is read-only",
+        "write of 8 bytes to the image, which is read-only: image+0x0",
     );
 }
 
@@ -231,7 +231,8 @@ fn arrays_hash_maps_and_their_errors() {
             + "r7 = r0\n"
             + &delete(2, 5)
             + "r0 = *(u64 *)(r7 + 0)"),
-        "read of 8 bytes at value of hash+0x0, which was deleted by insn 24",
+        "read of 8 bytes from the value of hash, which was deleted: value of hash+0x0; \
+         the value of hash was deleted by instruction 24",
     );
     check(&update(3, 0, 1, 0), "-1");
     check(
@@ -244,11 +245,11 @@ fn arrays_hash_maps_and_their_errors() {
     );
     check(
         "r1 = &map 1\n r0 = *(u8 *)(r1 + 0)",
-        "read of 1 byte at map array, which is not memory",
+        "read of 1 byte from map array, which is not memory",
     );
     check(
         "r1 = &value 3 0\n *(u8 *)(r1 + 0) = 1",
-        "write of 1 byte at .rodata+0x0, which is read-only",
+        "write of 1 byte to .rodata, which is read-only: .rodata+0x0",
     );
     check(
         "r1 = &value 1 16\n *(u64 *)(r1 + 0) = 9\n"
@@ -287,15 +288,17 @@ fn ring_buffers_without_a_reader() {
     );
     check(
         &(reserve(8) + "r7 = r0\n" + &end(132) + "r1 = r7\n call helper 133"),
-        "record of ring+0x0 is not a ring-buffer record that is held: it was submitted by insn 9",
+        "record 1 of ring+0x0 is not a ring-buffer record that is held: it was submitted by \
+         instruction 9",
     );
     check(
         &(reserve(8) + "r7 = r0\n" + &end(133) + "r0 = *(u8 *)(r7 + 1)"),
-        "read of 1 byte at record of ring+0x1, which was discarded by insn 9",
+        "read of 1 byte from record 1 of ring, which was discarded: record 1 of ring+0x1; \
+         record 1 of ring was discarded by instruction 9",
     );
     check(
         &(reserve(8) + "r0 = *(u8 *)(r0 + 8)"),
-        "read of 1 byte at record of ring+0x8 passes its end at 0x8",
+        "read of 1 byte passes the end of record 1 of ring: record 1 of ring+0x8; record 1 of ring ends at 0x8",
     );
     check(
         "r1 = &map 1\n r2 = 8\n r3 = 0\n call helper 131",
@@ -316,7 +319,7 @@ fn ring_buffers_without_a_reader() {
     );
     check(
         &output(100),
-        "read of 100 bytes at image+0x0 passes its end at 0x21",
+        "read of 100 bytes passes the end of the image: image+0x0; the image ends at 0x21",
     );
 }
 
@@ -549,7 +552,7 @@ fn dynptrs_over_memory_and_records() {
     );
     check(
         &(from_mem(16) + &end(199)),
-        "array+0x0 is not a ring-buffer record that is held",
+        "map array[0]+0x0 is not a ring-buffer record that is held",
     );
 }
 

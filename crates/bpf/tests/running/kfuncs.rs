@@ -379,9 +379,7 @@ fn a_missing_kfunc_of_linux_says_why() {
     let error = vm
         .run(0, &[], &mut TestHost::new(), &mut meter)
         .unwrap_err();
-    expect![[
-        r#"program main, insn 0 (test.bpf.c:101: "line of slot 0;"): kfunc bpf_obj_new_impl is not offered by this loader (parsers have no heap, and thus no lists and trees on it; use maps); test it with `bpf_ksym_exists(bpf_obj_new_impl)` before the call"#
-    ]]
+    expect!["test.bpf.c:101 in main, insn 0: kfunc bpf_obj_new_impl is not offered by this loader (parsers have no heap, and thus no lists and trees on it; use maps); test it with `bpf_ksym_exists(bpf_obj_new_impl)` before the call"]
     .assert_eq(&error.to_string());
 }
 

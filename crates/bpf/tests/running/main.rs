@@ -7,6 +7,7 @@
 
 mod asm;
 mod calls;
+mod disasm;
 mod helpers;
 mod instructions;
 mod kfuncs;

@@ -62,7 +62,8 @@ fn a_full_lru_hash_drops_its_oldest_entry() {
             + &update(6, 2, 22)
             + &update(6, 3, 33)
             + "r0 = *(u64 *)(r7 + 0)"),
-        "read of 8 bytes at value of lru+0x0, which was evicted by insn 37",
+        "read of 8 bytes from the value of lru, which was evicted: value of lru+0x0; \
+         the value of lru was evicted by instruction 37",
     );
 }
 
@@ -131,7 +132,7 @@ fn for_each_sees_every_element_once() {
     check(&for_each(&two(2), 2, "r0 = 1\n goto out"), "10105");
     check(
         &for_each(&two(2), 2, "*(u8 *)(r2 + 0) = 1"),
-        "write of 1 byte at key of hash+0x0, which is read-only",
+        "write of 1 byte to the key of hash, which is read-only: key of hash+0x0",
     );
     check(
         "r1 = &map 7\n r2 = 0\n r3 = 0\n r4 = 0\n call helper 164",
@@ -158,6 +159,7 @@ fn a_callback_may_delete_what_it_sees() {
     );
     check(
         &late,
-        "read of 8 bytes at value of hash+0x0, which was deleted by insn 42",
+        "read of 8 bytes from the value of hash, which was deleted: value of hash+0x0; \
+         the value of hash was deleted by instruction 42",
     );
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
-    AttachKind, BpfError, Host, Kfunc, Map, MapKind, Meter, Parser, Program, SourceLine,
+    AttachKind, BpfError, Host, Insn, Kfunc, Map, MapKind, Meter, Parser, Program, SourceLine,
     VerifiedParser, Vm,
 };
 
@@ -31,6 +31,21 @@ pub(crate) fn parser(text: &str) -> Parser {
         programs: vec![program],
         kfuncs: Vec::new(),
     }
+}
+
+/// A parser of one program, `main`, with these instructions: opcode, destination,
+/// source, offset and immediate.
+pub(crate) fn code(insns: &[(u8, u8, u8, i16, i32)]) -> Parser {
+    let mut parser = parser("exit");
+    let insn = |&(code, dst, src, off, imm): &_| Insn {
+        code,
+        dst,
+        src,
+        off,
+        imm,
+    };
+    parser.programs[0].code = insns.iter().map(insn).collect();
+    parser
 }
 
 pub(crate) fn verify(text: &str) -> Result<VerifiedParser, BpfError> {

@@ -118,7 +118,7 @@ fn registers_and_memory_are_told_after_each_instruction() {
         "r0 = *(u16 *)(r1 + 4)\n *(u32 *)(r10 - 8) = -2\n r1 += 3\n if r0 == 0 goto +0\n exit",
         expect![[r#"
             1:0 r0=0x3534 read 2 image+0x4 Some(3534)
-            1:1 write 4 stack+0x1f8 Some(fffffffe)
+            1:1 write 4 stack-0x8 Some(fffffffe)
             1:2 r1=image+0x3
             1:3
             1:4
@@ -141,9 +141,9 @@ fn calls_are_told_before_and_after() {
             1:3
             call bpf_ktime_get_ns by 3: 0x1
             bpf_ktime_get_ns = 0x0
-            1:4 r10=stack of frame 1+0x200
+            1:4 r10=stack[1]+0x0
             2:6 r6=0x7
-            2:7 r6=0x2a r10=stack+0x200
+            2:7 r6=0x2a r10=stack+0x0
             1:5
             returned 0x0
         "#]],
@@ -178,8 +178,8 @@ fn an_instruction_that_fails_is_the_last() {
     check(
         "r0 = *(u64 *)(r1 + 12)\n exit",
         expect![[r#"
-        1:0 read 8 image+0xc None
-        failed: program main, insn 0: read of 8 bytes at image+0xc passes its end at 0x10
-    "#]],
+            1:0 read 8 image+0xc None
+            failed: main, insn 0: read of 8 bytes passes the end of the image: image+0xc; the image ends at 0x10
+        "#]],
     );
 }

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use ukexec_bpf::{Insn, MapKind, Parser};
 
-use crate::rig::{kfunc, map, parser, verify, with_lines};
+use crate::rig::{code, kfunc, map, parser, verify, with_lines};
 
 /// Verifies code that is refused.
 #[track_caller]
@@ -72,7 +72,7 @@ fn names_what_is_wrong_with_an_encoding() {
         [0, 0],
         0,
         0,
-        expect!["program main, insn 0: opcode 0xe5 is no instruction of RFC 9669"],
+        expect!["main, insn 0: opcode 0xe5 is no instruction of RFC 9669"],
     );
     check_insn(
         0x30,
@@ -80,7 +80,7 @@ fn names_what_is_wrong_with_an_encoding() {
         0,
         4,
         expect![
-            "program main, insn 0: opcode 0x30 is legacy packet access (ld_abs, ld_ind), and parsers have no packet; read from the image instead"
+            "main, insn 0: opcode 0x30 is legacy packet access (ld_abs, ld_ind), and parsers have no packet; read from the image instead"
         ],
     );
     check_insn(
@@ -88,63 +88,63 @@ fn names_what_is_wrong_with_an_encoding() {
         [1, 2],
         0,
         1,
-        expect!["program main, insn 0: opcode 0x07: the source must be 0, found 0x2"],
+        expect!["main, insn 0: opcode 0x07: the source must be 0, found 0x2"],
     );
     check_insn(
         0x0f,
         [1, 2],
         0,
         1,
-        expect!["program main, insn 0: opcode 0x0f: the immediate must be 0, found 0x1"],
+        expect!["main, insn 0: opcode 0x0f: the immediate must be 0, found 0x1"],
     );
     check_insn(
         0x07,
         [1, 0],
         1,
         1,
-        expect!["program main, insn 0: opcode 0x07: the offset must be 0, found 0x1"],
+        expect!["main, insn 0: opcode 0x07: the offset must be 0, found 0x1"],
     );
     check_insn(
         0x37,
         [1, 0],
         2,
         1,
-        expect!["program main, insn 0: opcode 0x37: the offset must be 0 or 1, found 0x2"],
+        expect!["main, insn 0: opcode 0x37: the offset must be 0 or 1, found 0x2"],
     );
     check_insn(
         0xb7,
         [1, 0],
         8,
         1,
-        expect!["program main, insn 0: opcode 0xb7: the offset must be 0, found 0x8"],
+        expect!["main, insn 0: opcode 0xb7: the offset must be 0, found 0x8"],
     );
     check_insn(
         0xbc,
         [1, 2],
         32,
         0,
-        expect!["program main, insn 0: opcode 0xbc: the offset must be 0, 8 or 16, found 0x20"],
+        expect!["main, insn 0: opcode 0xbc: the offset must be 0, 8 or 16, found 0x20"],
     );
     check_insn(
         0xd4,
         [1, 0],
         0,
         8,
-        expect!["program main, insn 0: opcode 0xd4: the immediate must be 16, 32 or 64, found 0x8"],
+        expect!["main, insn 0: opcode 0xd4: the immediate must be 16, 32 or 64, found 0x8"],
     );
     check_insn(
         0x87,
         [1, 0],
         0,
         3,
-        expect!["program main, insn 0: opcode 0x87: the immediate must be 0, found 0x3"],
+        expect!["main, insn 0: opcode 0x87: the immediate must be 0, found 0x3"],
     );
     check_insn(
         0x61,
         [1, 2],
         0,
         9,
-        expect!["program main, insn 0: opcode 0x61: the immediate must be 0, found 0x9"],
+        expect!["main, insn 0: opcode 0x61: the immediate must be 0, found 0x9"],
     );
     check_insn(
         0xdb,
@@ -152,7 +152,7 @@ fn names_what_is_wrong_with_an_encoding() {
         0,
         0x100,
         expect![
-            "program main, insn 0: opcode 0xdb: the immediate must be an atomic operation of RFC 9669, found 0x100"
+            "main, insn 0: opcode 0xdb: the immediate must be an atomic operation of RFC 9669, found 0x100"
         ],
     );
     check_insn(
@@ -160,21 +160,21 @@ fn names_what_is_wrong_with_an_encoding() {
         [1, 0],
         0,
         0,
-        expect!["program main, insn 0: opcode 0x05: the destination must be 0, found 0x1"],
+        expect!["main, insn 0: opcode 0x05: the destination must be 0, found 0x1"],
     );
     check_insn(
         0x06,
         [0, 0],
         5,
         0,
-        expect!["program main, insn 0: opcode 0x06: the offset must be 0, found 0x5"],
+        expect!["main, insn 0: opcode 0x06: the offset must be 0, found 0x5"],
     );
     check_insn(
         0x95,
         [0, 0],
         0,
         1,
-        expect!["program main, insn 0: opcode 0x95: the immediate must be 0, found 0x1"],
+        expect!["main, insn 0: opcode 0x95: the immediate must be 0, found 0x1"],
     );
     check_insn(
         0x85,
@@ -182,7 +182,7 @@ fn names_what_is_wrong_with_an_encoding() {
         0,
         1,
         expect![
-            "program main, insn 0: opcode 0x85: the source must be 0 (helper), 1 (function) or 2 (kfunc), found 0x3"
+            "main, insn 0: opcode 0x85: the source must be 0 (helper), 1 (function) or 2 (kfunc), found 0x3"
         ],
     );
     check_insn(
@@ -191,7 +191,7 @@ fn names_what_is_wrong_with_an_encoding() {
         0,
         11,
         expect![
-            "program main, insn 0: opcode 0x8d: the immediate must be the number of a register, found 0xb"
+            "main, insn 0: opcode 0x8d: the immediate must be the number of a register, found 0xb"
         ],
     );
     check_insn(
@@ -199,29 +199,27 @@ fn names_what_is_wrong_with_an_encoding() {
         [1, 1],
         0,
         0,
-        expect![
-            "program main, insn 0: opcode 0x18: the opcode of the second slot must be 0, found 0x95"
-        ],
+        expect!["main, insn 0: opcode 0x18: the opcode of the second slot must be 0, found 0x95"],
     );
     check_insn(
         0xbf,
         [11, 0],
         0,
         0,
-        expect!["program main, insn 0: register r11 does not exist; r10 is the last"],
+        expect!["main, insn 0: register r11 does not exist; r10 is the last"],
     );
     check_insn(
         0xbf,
         [0, 15],
         0,
         0,
-        expect!["program main, insn 0: register r15 does not exist; r10 is the last"],
+        expect!["main, insn 0: register r15 does not exist; r10 is the last"],
     );
 }
 
 #[test]
 fn refuses_writes_to_the_frame_pointer() {
-    let refused = "program main, insn 0: r10, the frame pointer, is read-only";
+    let refused = "main, insn 0: r10, the frame pointer, is read-only";
     for text in [
         "r10 = 1",
         "r10 += r1",
@@ -248,42 +246,40 @@ fn refuses_writes_to_the_frame_pointer() {
 fn refuses_jumps_that_leave() {
     check(
         "goto +1\n exit",
-        expect!["program main, insn 0: jump to insn 2, outside of this function (insns 0 to 1)"],
+        expect!["main, insn 0: jump to insn 2, outside of this function (insns 0 to 1)"],
     );
     check(
         "goto -2\n exit",
-        expect!["program main, insn 0: jump to insn -1, outside of this function (insns 0 to 1)"],
+        expect!["main, insn 0: jump to insn -1, outside of this function (insns 0 to 1)"],
     );
     check(
         "gotol 70000\n exit",
-        expect![
-            "program main, insn 0: jump to insn 70001, outside of this function (insns 0 to 1)"
-        ],
+        expect!["main, insn 0: jump to insn 70001, outside of this function (insns 0 to 1)"],
     );
     check(
         "if r1 == 0 goto +1\n r0 = 5 ll\n exit",
-        expect!["program main, insn 0: jump to insn 2, the second half of an lddw"],
+        expect!["main, insn 0: jump to insn 2, the second half of an lddw"],
     );
     check(
         "fn main:\n call other\n if r0 == 0 goto other\n exit\n fn other:\n exit",
-        expect!["program main, insn 1: jump to insn 3, outside of this function (insns 0 to 2)"],
+        expect!["main, insn 1: jump to insn 3, outside of this function (insns 0 to 2)"],
     );
     check(
         "r0 = 0",
         expect![
-            "program main, insn 0: control falls off the end of the function here; its last insn must be exit or a jump"
+            "main, insn 0: control falls off the end of the function here; its last insn must be exit or a jump"
         ],
     );
     check(
         "exit\n if r0 == 0 goto -2",
         expect![
-            "program main, insn 1: control falls off the end of the function here; its last insn must be exit or a jump"
+            "main, insn 1: control falls off the end of the function here; its last insn must be exit or a jump"
         ],
     );
     check(
         "fn main:\n call other\n fn other:\n exit",
         expect![
-            "program main, insn 0: control falls off the end of the function here; its last insn must be exit or a jump"
+            "main, insn 0: control falls off the end of the function here; its last insn must be exit or a jump"
         ],
     );
 }
@@ -294,15 +290,13 @@ fn refuses_cut_wide_instructions() {
     cut.programs[0].code.truncate(2);
     check_parser(
         cut,
-        expect!["program main, insn 1: the second slot of this lddw is missing"],
+        expect!["main, insn 1: the second slot of this lddw is missing"],
     );
     let mut bad = parser("r0 = 5 ll\n exit");
     bad.programs[0].code[1].off = 7;
     check_parser(
         bad.clone(),
-        expect![
-            "program main, insn 0: opcode 0x18: the offset of the second slot must be 0, found 0x7"
-        ],
+        expect!["main, insn 0: opcode 0x18: the offset of the second slot must be 0, found 0x7"],
     );
     bad.programs[0].code[1] = Insn {
         code: 0x95,
@@ -310,16 +304,14 @@ fn refuses_cut_wide_instructions() {
     };
     check_parser(
         bad,
-        expect![
-            "program main, insn 0: opcode 0x18: the opcode of the second slot must be 0, found 0x95"
-        ],
+        expect!["main, insn 0: opcode 0x18: the opcode of the second slot must be 0, found 0x95"],
     );
     // The second slot may not begin another function either.
     let mut split = parser("r0 = 5 ll\n exit");
     split.programs[0].functions.push((1, "half".to_owned()));
     check_parser(
         split,
-        expect!["program main, insn 0: the second slot of this lddw is missing"],
+        expect!["main, insn 0: the second slot of this lddw is missing"],
     );
 }
 
@@ -328,46 +320,46 @@ fn refuses_calls_to_what_is_not_there() {
     check(
         "call helper 14\n exit",
         expect![
-            "program main, insn 0: helper 14 (bpf_get_current_pid_tgid) is not offered by this loader: a parser belongs to no process, and its result must not depend on who runs it"
+            "main, insn 0: helper 14 (bpf_get_current_pid_tgid) is not offered by this loader: a parser belongs to no process, and its result must not depend on who runs it"
         ],
     );
     check(
         "call helper 4000\n exit",
         expect![
-            "program main, insn 0: helper 4000 is not offered by this loader: Linux has no helper of this number"
+            "main, insn 0: helper 4000 is not offered by this loader: Linux has no helper of this number"
         ],
     );
     check(
         "call helper 0\n exit",
         expect![
-            "program main, insn 0: helper 0 (bpf_unspec) is not offered by this loader: Linux has no helper of this number"
+            "main, insn 0: helper 0 (bpf_unspec) is not offered by this loader: Linux has no helper of this number"
         ],
     );
     check(
         "call helper 9\n exit",
         expect![
-            "program main, insn 0: helper 9 (bpf_skb_store_bytes) is not offered by this loader: Linux does not offer it to such programs either"
+            "main, insn 0: helper 9 (bpf_skb_store_bytes) is not offered by this loader: Linux does not offer it to such programs either"
         ],
     );
     check(
         "call kfunc 0\n exit",
-        expect!["program main, insn 0: kfunc 0 does not exist; the parser names 0"],
+        expect!["main, insn 0: kfunc 0 does not exist; the parser names 0"],
     );
     check(
         "r1 = &kfunc 3\n exit",
-        expect!["program main, insn 0: kfunc 3 does not exist; the parser names 0"],
+        expect!["main, insn 0: kfunc 3 does not exist; the parser names 0"],
     );
     check(
         "r1 = &map 0\n exit",
-        expect!["program main, insn 0: map 0 does not exist; the parser has 0"],
+        expect!["main, insn 0: map 0 does not exist; the parser has 0"],
     );
     check(
         "fn main:\n call +0\n exit\n fn other:\n r0 = 0\n exit",
-        expect!["program main, insn 0: insn 1 is not the start of a function of this program"],
+        expect!["main, insn 0: insn 1 is not the start of a function of this program"],
     );
     check(
         "fn main:\n r1 = &inner\n exit\n fn other:\n r0 = 0\n inner:\n exit",
-        expect!["program main, insn 0: insn 4 is not the start of a function of this program"],
+        expect!["main, insn 0: insn 4 is not the start of a function of this program"],
     );
 }
 
@@ -384,21 +376,19 @@ fn refuses_addresses_outside_of_a_map() {
     with_maps("r1 = &value 1 23\n exit").verify().unwrap();
     check_parser(
         with_maps("r1 = &value 1 24\n exit"),
-        expect!["program main, insn 0: offset 0x18 lies outside the 0x18 bytes of map .bss"],
+        expect!["main, insn 0: offset 0x18 lies outside the 0x18 bytes of map .bss"],
     );
     check_parser(
         with_maps("r1 = &value 1 4294967295\n exit"),
-        expect!["program main, insn 0: offset 0xffffffff lies outside the 0x18 bytes of map .bss"],
+        expect!["main, insn 0: offset 0xffffffff lies outside the 0x18 bytes of map .bss"],
     );
     check_parser(
         with_maps("r1 = &value 0 0\n exit"),
-        expect![
-            "program main, insn 0: map ring has no value that can be addressed; only arrays have"
-        ],
+        expect!["main, insn 0: map ring has no value that can be addressed; only arrays have"],
     );
     check_parser(
         with_maps("r1 = &value 2 0\n exit"),
-        expect!["program main, insn 0: map 2 does not exist; the parser has 2"],
+        expect!["main, insn 0: map 2 does not exist; the parser has 2"],
     );
 }
 
@@ -406,11 +396,11 @@ fn refuses_addresses_outside_of_a_map() {
 fn refuses_recursion_and_deep_calls() {
     check(
         "fn main:\n call main\n exit",
-        expect!["program main, insn 0: recursion: main -> main"],
+        expect!["main, insn 0: recursion: main -> main"],
     );
     check(
         "fn main:\n call a\n exit\n fn a:\n call b\n exit\n fn b:\n r2 = &a\n exit",
-        expect!["program main, function b, insn 4: recursion: a -> b -> a"],
+        expect!["b (program main), insn 4: recursion: a -> b -> a"],
     );
     let chain = |functions: usize| {
         let calls = (0..functions - 1).map(|n| format!("fn f{n}:\n call f{}\n exit\n", n + 1));
@@ -420,7 +410,7 @@ fn refuses_recursion_and_deep_calls() {
     check(
         &chain(9),
         expect![
-            "program main, function f7, insn 14: calls nest 9 frames deep, at most 8 are allowed: f0 -> f1 -> f2 -> f3 -> f4 -> f5 -> f6 -> f7 -> f8"
+            "f7 (program main), insn 14: calls nest 9 frames deep, at most 8 are allowed: f0 -> f1 -> f2 -> f3 -> f4 -> f5 -> f6 -> f7 -> f8"
         ],
     );
     // A diamond of many paths is looked at once for each function.
@@ -448,7 +438,7 @@ fn refuses_tables_of_functions_that_do_not_fit() {
     empty.programs[0].code.clear();
     check_parser(
         empty,
-        expect!["program main, insn 0: the program's table of functions does not fit its 0 insns"],
+        expect!["main, insn 0: the program's table of functions does not fit its 0 insns"],
     );
 }
 
@@ -496,9 +486,9 @@ fn tells_the_function_and_the_source_line() {
     let parser = parser("fn main:\n call other\n exit\n fn other:\n r0 = 0\n r10 = 0\n exit");
     check_parser(
         with_lines(parser),
-        expect![[
-            r#"program main, function other, insn 3 (test.bpf.c:104: "line of slot 3;"): r10, the frame pointer, is read-only"#
-        ]],
+        expect![
+            "test.bpf.c:104 in other (program main), insn 3: r10, the frame pointer, is read-only"
+        ],
     );
 }
 
@@ -568,23 +558,23 @@ fn every_reason_comes_with_instruction_and_source_line() {
         told += &format!("{error}\n");
     }
     expect![[r#"
-        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): opcode 0xe5 is no instruction of RFC 9669
-        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): opcode 0x30 is legacy packet access (ld_abs, ld_ind), and parsers have no packet; read from the image instead
-        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): opcode 0x95: the immediate must be 0, found 0x1
-        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): register r11 does not exist; r10 is the last
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): r10, the frame pointer, is read-only
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): the second slot of this lddw is missing
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): jump to insn 9, outside of this function (insns 0 to 2)
-        program main, insn 0 (test.bpf.c:101: "line of slot 0;"): jump to insn 2, the second half of an lddw
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): control falls off the end of the function here; its last insn must be exit or a jump
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): insn 3 is not the start of a function of this program
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): recursion: main -> main
-        program main, function h, insn 14 (test.bpf.c:115: "line of slot 14;"): calls nest 9 frames deep, at most 8 are allowed: a -> b -> c -> d -> e -> f -> g -> h -> i
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): helper 14 (bpf_get_current_pid_tgid) is not offered by this loader: a parser belongs to no process, and its result must not depend on who runs it
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): kfunc 5 does not exist; the parser names 0
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): map 5 does not exist; the parser has 2
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): map ring has no value that can be addressed; only arrays have
-        program main, insn 1 (test.bpf.c:102: "line of slot 1;"): offset 0x18 lies outside the 0x18 bytes of map array
+        test.bpf.c:101 in main, insn 0: opcode 0xe5 is no instruction of RFC 9669
+        test.bpf.c:101 in main, insn 0: opcode 0x30 is legacy packet access (ld_abs, ld_ind), and parsers have no packet; read from the image instead
+        test.bpf.c:101 in main, insn 0: opcode 0x95: the immediate must be 0, found 0x1
+        test.bpf.c:101 in main, insn 0: register r11 does not exist; r10 is the last
+        test.bpf.c:102 in main, insn 1: r10, the frame pointer, is read-only
+        test.bpf.c:102 in main, insn 1: the second slot of this lddw is missing
+        test.bpf.c:102 in main, insn 1: jump to insn 9, outside of this function (insns 0 to 2)
+        test.bpf.c:101 in main, insn 0: jump to insn 2, the second half of an lddw
+        test.bpf.c:102 in main, insn 1: control falls off the end of the function here; its last insn must be exit or a jump
+        test.bpf.c:102 in main, insn 1: insn 3 is not the start of a function of this program
+        test.bpf.c:102 in main, insn 1: recursion: main -> main
+        test.bpf.c:115 in h (program main), insn 14: calls nest 9 frames deep, at most 8 are allowed: a -> b -> c -> d -> e -> f -> g -> h -> i
+        test.bpf.c:102 in main, insn 1: helper 14 (bpf_get_current_pid_tgid) is not offered by this loader: a parser belongs to no process, and its result must not depend on who runs it
+        test.bpf.c:102 in main, insn 1: kfunc 5 does not exist; the parser names 0
+        test.bpf.c:102 in main, insn 1: map 5 does not exist; the parser has 2
+        test.bpf.c:102 in main, insn 1: map ring has no value that can be addressed; only arrays have
+        test.bpf.c:102 in main, insn 1: offset 0x18 lies outside the 0x18 bytes of map array
     "#]].assert_eq(&told);
 }
 
@@ -593,4 +583,45 @@ fn accepts_weak_kfuncs_and_poison() {
     let mut parser = parser("r1 = &kfunc 0\n call kfunc 0\n call helper 195896080\n exit");
     parser.kfuncs.push(kfunc("bpf_weak", None));
     parser.verify().unwrap();
+}
+
+/// Returns a parser of these instructions, with a map of so many entries.
+fn with_map(insns: &[(u8, u8, u8, i16, i32)], entries: u32) -> Parser {
+    let mut parser = code(insns);
+    parser.maps = vec![map("values", MapKind::Array, [4, 8, entries])];
+    parser
+}
+
+#[test]
+fn reports_every_instruction_and_map() {
+    let insns = [
+        (0xb7, 10, 0, 0, 1),
+        (0x18, 1, 5, 0, 3),
+        (0, 0, 0, 0, 0),
+        (0x85, 0, 0, 0, 25),
+        (0x05, 0, 0, 90, 0),
+        (0xff, 0, 0, 0, 0),
+        (0xb7, 0, 0, 0, 0),
+    ];
+    let parser = with_map(&insns, 0);
+    let all = parser.verify_or_explain().unwrap_err();
+    let lines = all.iter().map(|problem| format!("{problem}\n"));
+    expect![[r#"
+        map values: max_entries must be 1 or more, found 0
+        main, insn 0: r10, the frame pointer, is read-only
+        main, insn 5: opcode 0xff is no instruction of RFC 9669
+        main, insn 6: control falls off the end of the function here; its last insn must be exit or a jump
+        main, insn 4: jump to insn 95, outside of this function (insns 0 to 6)
+        main, insn 1: map 3 does not exist; the parser has 1
+        main, insn 3: helper 25 (bpf_perf_event_output) is not offered by this loader: nobody listens: print with bpf_printk instead
+    "#]]
+    .assert_eq(&lines.collect::<String>());
+    assert_eq!(parser.verify().unwrap_err().to_string(), all[0].to_string());
+}
+
+#[test]
+fn accepts_what_there_is_nothing_wrong_with() {
+    let parser = with_map(&[(0xb7, 0, 0, 0, 1), (0x95, 0, 0, 0, 0)], 1);
+    assert!(parser.verify_or_explain().is_ok());
+    assert!(parser.verify().is_ok());
 }

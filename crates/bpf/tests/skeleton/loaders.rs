@@ -111,14 +111,14 @@ fn a_loader_is_verified() {
         &words(&[]),
         &[mov(0, 0)],
         expect![
-            "the skeleton's loader is refused: program loader, insn 0: control falls off the end of the function here; its last insn must be exit or a jump"
+            "the skeleton's loader is refused: loader, insn 0: control falls off the end of the function here; its last insn must be exit or a jump"
         ],
     );
     check(
         &words(&[]),
         &[call(131), exit()],
         expect![
-            "the skeleton's loader is refused: program loader, insn 0: helper 131 (bpf_ringbuf_reserve) is not offered by this loader: Linux does not offer it to such programs either"
+            "the skeleton's loader is refused: loader, insn 0: helper 131 (bpf_ringbuf_reserve) is not offered by this loader: Linux does not offer it to such programs either"
         ],
     );
     let [first, second] = blob(1, 4096);
@@ -126,7 +126,7 @@ fn a_loader_is_verified() {
         &words(&[]),
         &[first, second, exit()],
         expect![
-            "the skeleton's loader is refused: program loader, insn 0: offset 0x1000 lies outside the 0x1000 bytes of map opts_data"
+            "the skeleton's loader is refused: loader, insn 0: offset 0x1000 lies outside the 0x1000 bytes of map opts_data"
         ],
     );
 }
@@ -139,7 +139,7 @@ fn a_loader_sees_its_blob_and_no_more() {
         &words(&[]),
         &[first, second, load, exit()],
         expect![
-            "the skeleton's loader stopped: program loader, insn 2: read of 8 bytes at opts_data+0x1000 passes its end at 0x1000"
+            "the skeleton's loader stopped: loader, insn 2: read of 8 bytes passes the end of map opts_data: map opts_data[1]+0x0; map opts_data has 1 values of 4096 bytes"
         ],
     );
     // The hash of a map is shown to a loader that asks for it, nothing else is.
@@ -155,7 +155,7 @@ fn a_loader_sees_its_blob_and_no_more() {
         &words(&[]),
         &code,
         expect![
-            "the skeleton's loader stopped: program loader, insn 3: read of 8 bytes at map opts_data+0x20 passes its end at 0x20"
+            "the skeleton's loader stopped: loader, insn 3: read of 8 bytes passes the end of map opts_data: map opts_data+0x20; map opts_data ends at 0x20"
         ],
     );
 }
@@ -165,16 +165,14 @@ fn instructions_and_calls_are_capped() {
     check(
         &words(&[]),
         &forever(Vec::new()),
-        expect![
-            "the skeleton's loader stopped: program loader, insn 0: the instruction budget is used up"
-        ],
+        expect!["the skeleton's loader stopped: loader, insn 0: the instruction budget is used up"],
     );
     let body = vec![mov(1, 0), call(CLOSE)];
     check(
         &words(&[]),
         &forever(body),
         expect![
-            "the skeleton's loader stopped: program loader, insn 1: calls of the kernel: 4097, at most 4096 are taken"
+            "the skeleton's loader stopped: loader, insn 1: calls of the kernel: 4097, at most 4096 are taken"
         ],
     );
 }
@@ -257,7 +255,7 @@ fn commands_that_make_no_sense_are_refused() {
         18,
         28,
         expect![
-            "the skeleton's loader failed: BPF_BTF_LOAD, btf: read of 4 bytes at 0x0: no region (a NULL pointer) (-EFAULT)"
+            "the skeleton's loader failed: BPF_BTF_LOAD, btf: read of 4 bytes through a NULL pointer: NULL+0x0 (-EFAULT)"
         ],
     );
     fails(
@@ -427,7 +425,7 @@ fn symbols_of_the_kernel_are_not_there() {
         &data,
         &[find(outside), vec![exit()]].concat(),
         expect![
-            "the skeleton's loader failed: bpf_kallsyms_lookup_name, res: write of 8 bytes at opts_data+0xffc passes its end at 0x1000 (-EFAULT)"
+            "the skeleton's loader failed: bpf_kallsyms_lookup_name, res: write of 8 bytes passes the end of map opts_data: map opts_data[0]+0xffc; map opts_data has 1 values of 4096 bytes (-EFAULT)"
         ],
     );
 }

@@ -17,15 +17,13 @@ const FORCE_WAKEUP: u64 = 2;
 
 pub(super) fn reserve(machine: &mut Machine<'_>, [map, size, flags, ..]: [u64; 5]) -> Answer {
     let (name, ring) = ring(machine, "bpf_ringbuf_reserve", map)?;
-    let Ok(len) = u32::try_from(size) else {
+    let len = u32::try_from(size).ok();
+    let Some(len) = len.filter(|_| flags == 0 && ring.take(size)) else {
+        machine.failed = true;
         return Ok(0);
     };
-    if flags != 0 || !ring.take(size) {
-        return Ok(0);
-    }
-    let record = machine
-        .memory
-        .add_record(format!("record of {name}").into(), len)?;
+    let name = format!("record {} of {name}", ring.records);
+    let record = machine.memory.add_record(name.into(), len)?;
     machine.memory.acquire(RECORD, record, &[])?;
     Ok(record)
 }

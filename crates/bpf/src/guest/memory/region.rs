@@ -8,7 +8,7 @@ use super::page_cache::{PAGE, PageCache};
 use super::sparse::{Segment, Sparse};
 use crate::bounds;
 use crate::costs;
-use crate::denied::Gone;
+use crate::denied::{Gone, Shape, Shown};
 use crate::{BpfError, Rope, RopeError};
 
 /// Copies of private bytes are made in steps of this size.
@@ -20,6 +20,8 @@ const SHORT: usize = 256;
 pub(super) struct Region {
     pub(super) name: Arc<str>,
     pub(super) body: Body,
+    /// Bytes from one value of an array to the next; 0 of everything else.
+    pub(super) apart: u32,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,17 @@ pub(super) struct CachedRope {
 }
 
 impl Region {
+    /// Returns it as messages show it.
+    pub(super) fn shown(&self) -> Shown {
+        let shape = match &self.body {
+            Body::Frame(frame) => Shape::Frame(frame.capacity()),
+            _ if self.apart != 0 => Shape::Array(self.apart),
+            _ => Shape::Plain,
+        };
+        let name = Arc::clone(&self.name);
+        Shown { name, shape }
+    }
+
     pub(super) fn len(&self) -> u64 {
         match &self.body {
             Body::Bytes { bytes, .. } => bytes.len() as u64,

@@ -352,32 +352,34 @@ fn says_why_memory_cannot_be_had() {
     check(
         |memory, image| memory.read(image + (1 << 20), &mut [0; 4]),
         true,
-        expect!["read of 4 bytes at image+0x100000 passes its end at 0x100000"],
+        expect![
+            "read of 4 bytes passes the end of the image: image+0x100000; the image ends at 0x100000"
+        ],
     );
     check(
         |memory, image| memory.write(image, b"x"),
         true,
-        expect!["write of 1 byte at image+0x0, which is read-only"],
+        expect!["write of 1 byte to the image, which is read-only: image+0x0"],
     );
     check(
         |memory, image| memory.excerpt(image - 1, 4).map(drop),
         true,
-        expect!["read of 4 bytes at image-0x1 lies before its start"],
+        expect!["read of 4 bytes lies before the start of the image: image-0x1"],
     );
     check(
         |memory, _| memory.read(0, &mut [0; 1]),
         true,
-        expect!["read of 1 byte at 0x0: no region (a NULL pointer)"],
+        expect!["read of 1 byte through a NULL pointer: NULL+0x0"],
     );
     check(
         |memory, image| memory.read_cstr(image + 1, 5).map(drop),
         true,
-        expect!["the text at image+0x1 has no NUL in its first 5 bytes"],
+        expect!["a text has no NUL in its first 5 bytes: image+0x1"],
     );
     check(
         |memory, _| memory.add_bytes("x", vec![0; 100_001], true).map(drop),
         false,
-        expect!["the memory budget is used up: 100129 bytes asked for, 99872 left"],
+        expect!["the memory budget is used up: 100129 bytes are asked for, 99872 are left"],
     );
     check(
         |memory, _| memory.add_rope("x", Piece::Zeros(1 << 32).into()).map(drop),
@@ -390,7 +392,7 @@ fn says_why_memory_cannot_be_had() {
             (0..).try_for_each(|page| memory.write(record + page * 4096, b"x"))
         },
         false,
-        expect!["the memory budget is used up: 4096 bytes asked for, 784 left"],
+        expect!["the memory budget is used up: 4096 bytes are asked for, 784 are left"],
     );
     // The whole of a record with much private memory cannot be copied again.
     check(
@@ -399,7 +401,7 @@ fn says_why_memory_cannot_be_had() {
             memory.excerpt(bytes, 60_000).map(drop)
         },
         false,
-        expect!["the memory budget is used up: 60000 bytes asked for, 39744 left"],
+        expect!["the memory budget is used up: 60000 bytes are asked for, 39744 are left"],
     );
 }
 
@@ -413,5 +415,5 @@ fn reads_texts() {
     assert_eq!(memory.read_cstr(addr, 291).unwrap().len(), 290);
     assert!(memory.read_cstr(addr, 290).is_err());
     let error = memory.read_cstr(addr + 295, 100).unwrap_err().to_string();
-    assert!(error.contains("passes its end"), "{error}");
+    assert!(error.contains("passes the end of the text"), "{error}");
 }
