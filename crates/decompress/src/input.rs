@@ -229,7 +229,7 @@ impl<'a> Input<'a> {
             ),
             Fault::Memory(needed) => format!(
                 "the {name} stream needs {needed} bytes of memory to decompress, the limit is {}; \
-                 compress it with a smaller window, or raise the limit",
+                 compress it with a smaller window, or raise --max-memory",
                 self.memory_limit
             ),
             Fault::Stream(text) => format!("the {name} stream {text}"),

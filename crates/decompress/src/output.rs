@@ -23,8 +23,7 @@ impl Output<'_> {
             .filter(|end| *end <= limit);
         let end = end.ok_or_else(|| {
             Fault::Stream(format!(
-                "decompresses to more than the limit of {limit} bytes; if the image is to be \
-                 trusted, raise the limit"
+                "decompresses to more than the limit of {limit} bytes; --max-output raises it"
             ))
         })?;
         self.writer.write_all(bytes).map_err(|error| {

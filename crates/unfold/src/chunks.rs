@@ -120,9 +120,9 @@ impl From<ReadError> for UnfoldError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Rope(error) => Self::unread(error),
-            ReadError::Budget => Self::new(
-                "the instruction budget is used up by comparing what was handed over with what was \
-                 there before; if the image is to be trusted, raise the budget",
+            ReadError::Budget => Self::limit(
+                "the instruction budget is used up by comparing the new kernel or initrd with the \
+                 old; --max-insns raises it",
             ),
         }
     }

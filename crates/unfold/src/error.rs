@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use ukexec_bpf::BpfError;
+use ukexec_bpf::{BpfError, Meter};
 use ukexec_pe::PeError;
 
 use crate::{ParserInfo, Report};
@@ -21,6 +21,9 @@ struct Inner {
     place: Place,
     /// Empty where the source says all.
     text: String,
+    /// Facts about what happened before.
+    notes: Vec<String>,
+    is_limit: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
     report: Report,
 }
@@ -50,6 +53,8 @@ impl UnfoldError {
         Self(Box::new(Inner {
             place: Place::default(),
             text: text.into(),
+            notes: Vec::new(),
+            is_limit: false,
             source: None,
             report: Report::default(),
         }))
@@ -66,6 +71,19 @@ impl UnfoldError {
 
     pub(crate) fn unread(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::caused("the image cannot be read", source)
+    }
+
+    /// Returns an error because of a limit of the budget.
+    pub(crate) fn limit(text: impl Into<String>) -> Self {
+        let mut error = Self::new(text);
+        error.0.is_limit = true;
+        error
+    }
+
+    /// Adds facts about what happened before.
+    pub(crate) fn noted(mut self, notes: Vec<String>) -> Self {
+        self.0.notes = notes;
+        self
     }
 
     pub(crate) fn at(mut self, place: &Place) -> Self {
@@ -104,12 +122,44 @@ impl UnfoldError {
         self.0.place.hook
     }
 
+    /// Returns the parser at work.
+    #[must_use]
+    pub fn parser(&self) -> Option<&ParserInfo> {
+        self.0.place.parser.as_ref()
+    }
+
+    /// Returns why the parser was refused, or its run ended early.
+    #[must_use]
+    pub fn fault(&self) -> Option<&BpfError> {
+        self.cause()
+    }
+
     /// Returns the instruction that failed: a slot in its program's code.
     #[must_use]
     pub fn insn(&self) -> Option<u32> {
-        let place = self.cause::<BpfError>()?.place()?;
+        let place = self.fault()?.place()?;
         // One in a section of an object is in no program yet.
         place.section.is_none().then_some(place.slot)
+    }
+
+    /// Returns whether a limit of the budget is used up.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        self.0.is_limit || self.fault().is_some_and(BpfError::is_limit)
+    }
+
+    /// Returns what failed, without the place. The [`source`](Error::source) may
+    /// say more, or all.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Returns facts about what happened before: the last calls that failed, and
+    /// the last lines that the parser printed.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
     }
 
     /// Returns the byte of the layer that is wrong.
@@ -145,6 +195,38 @@ impl Error for UnfoldError {
         let source = self.0.source.as_ref()?;
         Some(&**source)
     }
+}
+
+/// Says of a fault that a limit caused how much was `granted`, and which option
+/// raises it.
+pub(crate) fn name_limit(fault: BpfError, granted: &Meter) -> BpfError {
+    let (limit, unit, option) = if fault.is_out_of_insns() {
+        (granted.insns, "instructions", "--max-insns")
+    } else if fault.is_out_of_memory() {
+        (granted.memory, "bytes of memory", "--max-memory")
+    } else {
+        return fault;
+    };
+    let more = fault
+        .note()
+        .map_or_else(String::new, |note| format!(" ({note})"));
+    let limit = grouped(limit);
+    fault.of_limit(format!(
+        "the budget of {limit} {unit} is used up{more}; {option} raises it"
+    ))
+}
+
+/// Returns `number` with commas.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (left, digit) in (1..=digits.len()).rev().zip(digits.chars()) {
+        text.push(digit);
+        if left > 1 && left % 3 == 1 {
+            text.push(',');
+        }
+    }
+    text
 }
 
 /// Returns an error and all its causes in one line.

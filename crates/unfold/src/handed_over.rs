@@ -70,7 +70,8 @@ impl<T> Charged<T> {
         let left = meter.memory.checked_sub(charged);
         meter.memory = left.ok_or_else(|| {
             Refusal::no_memory(format!(
-                "the memory budget is used up: {charged} bytes needed, {} left",
+                "the memory budget is used up: {charged} bytes are needed, {} are left; \
+                 --max-memory raises it",
                 meter.memory
             ))
         })?;

@@ -3,7 +3,7 @@
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::trace::Tracer;
+use ukexec_bpf::trace::{self, Callee, Tracer};
 use ukexec_bpf::{BpfError, Host, Meter, Piece, Rope};
 use ukexec_decompress::{Compression, Limits, StreamWarning, decompress};
 
@@ -36,6 +36,8 @@ pub(crate) struct StageHost<'a> {
     /// what is decompressed.
     pub(crate) inputs_len: u64,
     pub(crate) record: Record,
+    /// Why the kfunc that is at work refuses.
+    pub(crate) reason: Option<String>,
 }
 
 /// A kfunc's work: of the values in r1 to r5 to the one in r0.
@@ -70,6 +72,7 @@ impl Host for StageHost<'_> {
                 debug!(stage = self.stage, "{reason}");
                 self.observer.refused(&reason);
                 self.record.refuse(reason);
+                self.reason = Some(refusal.text);
                 Ok(match kfunc.prototype.contains("*(") {
                     // It returns a pointer.
                     true => NULL,
@@ -84,6 +87,13 @@ impl Host for StageHost<'_> {
         info!(stage = self.stage, "{line}");
         self.observer.logged(line);
         self.record.log.push(line.to_owned());
+    }
+
+    fn failed(&mut self, call: &trace::Call<'_>, r0: u64) {
+        let reason = self.reason.take();
+        if reason.is_some() || matches!(call.callee, Callee::Helper { .. }) {
+            self.observer.failed(call, r0, reason.as_deref());
+        }
     }
 
     fn tracer(&mut self) -> Option<&mut dyn Tracer> {
@@ -246,7 +256,7 @@ impl StageHost<'_> {
             return Err(Refusal::no_memory(format!(
                 "kernel and initrd would have {repeated} bytes more than there are to hand over \
                  ({there} of image, initrd and decompressed payloads), and the output budget has \
-                 {left} left"
+                 {left} left; --max-output raises it"
             ))
             .into());
         }

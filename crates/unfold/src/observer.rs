@@ -1,6 +1,6 @@
 //! Watching a stage: what its parser says and does, as it happens.
 
-use ukexec_bpf::trace::Tracer;
+use ukexec_bpf::trace::{Call, Tracer};
 
 use crate::Resource;
 
@@ -21,6 +21,10 @@ pub trait Observer {
 
     /// A kfunc has answered with an error or NULL, and why.
     fn refused(&mut self, _reason: &str) {}
+
+    /// A helper or kfunc has answered `r0`, an error number or NULL, because it
+    /// failed; of kfuncs of the parser ABI the reason is known.
+    fn failed(&mut self, _call: &Call<'_>, _r0: u64, _reason: Option<&str>) {}
 
     /// Returns who wants to see every instruction, if anyone does.
     fn tracer(&mut self) -> Option<&mut dyn Tracer> {

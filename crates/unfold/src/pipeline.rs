@@ -59,7 +59,6 @@ pub fn unfold_with(
     let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
     let mut nobody = Nobody;
     let mut unfolding = Unfolding {
-        stage_limit: budget.stages,
         session: Session::new(store, budget, &mut nobody),
         gate,
         chooser: Chooser::new(options),
@@ -88,8 +87,6 @@ pub fn unfold_with(
 
 /// An unfolding between two stages.
 struct Unfolding<'a> {
-    /// The stages that the budget had at first.
-    stage_limit: u32,
     session: Session<'a>,
     gate: &'a mut dyn Gate,
     chooser: Chooser<'a>,
@@ -147,10 +144,10 @@ impl Unfolding<'_> {
         let Some(left) = self.session.budget.stages.checked_sub(1) else {
             let mut place = Place::in_layer(path, Some(number));
             place.parser = Some(chosen.info);
-            return Err(UnfoldError::new(format!(
-                "the budget of {} stages is used up, and the image is again one that a parser \
-                 takes apart",
-                self.stage_limit
+            return Err(UnfoldError::limit(format!(
+                "the budget of {} stages is used up, and a parser fits the image again; \
+                 --max-stages raises it",
+                self.session.granted.stages
             ))
             .at(&place));
         };

@@ -54,17 +54,24 @@ impl Record {
             (None, Some(_)) => text += "; only command line",
             (None, None) => {}
         }
-        if !self.refusals.is_empty() {
-            text = format!("{text}; what failed: {}", self.refusals.join("; "));
+        let mut notes = self.notes();
+        if self.log.is_empty() {
+            notes.push("the parser printed nothing".to_owned());
         }
-        let quoted_from = self.log.len().saturating_sub(QUOTED_LINES);
-        let lines = self.log.iter().skip(quoted_from);
-        let lines: Vec<_> = lines.map(|line| format!("{line:?}")).collect();
-        UnfoldError::new(if lines.is_empty() {
-            text + "; the parser printed nothing"
-        } else {
-            format!("{text}; the parser's last lines: {}", lines.join(", "))
-        })
+        UnfoldError::new(text).noted(notes)
+    }
+
+    /// Returns the last calls that failed, and the last lines that the parser
+    /// printed.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let from = self.log.len().saturating_sub(QUOTED_LINES);
+        let printed = self.log.iter().skip(from);
+        let printed = printed.map(|line| format!("printed: {line}"));
+        let failed = self
+            .refusals
+            .iter()
+            .map(|reason| format!("failed: {reason}"));
+        failed.chain(printed).collect()
     }
 }
 

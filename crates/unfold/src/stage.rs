@@ -8,7 +8,7 @@ use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedP
 
 use crate::choice::Chosen;
 use crate::content::same_bytes;
-use crate::error::Place;
+use crate::error::{Place, name_limit};
 use crate::handed_over::{Charged, HandedOver};
 use crate::host::StageHost;
 use crate::interface::{ABI, HANDLE, MATCH, POST_HANDLE, interface};
@@ -31,6 +31,8 @@ pub(crate) struct Session<'a> {
     pub(crate) interface: Interface,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
+    /// The budget at the beginning.
+    pub(crate) granted: Budget,
     pub(crate) observer: &'a mut dyn Observer,
     /// The parsers that were asked of the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
@@ -46,6 +48,7 @@ impl<'a> Session<'a> {
         Self {
             interface: interface(),
             store,
+            granted: budget.clone(),
             budget,
             observer,
             asked: Vec::new(),
@@ -139,6 +142,7 @@ pub(crate) struct Armed<'a> {
     context: u64,
     host: StageHost<'a>,
     meter: &'a mut Meter,
+    granted: &'a Meter,
     programs: Vec<ProgramReport>,
 }
 
@@ -151,8 +155,10 @@ impl<'a> Armed<'a> {
         session: &'a mut Session<'_>,
     ) -> Result<Self, UnfoldError> {
         let Budget { meter, output, .. } = &mut *session.budget;
+        let granted = &session.granted.meter;
         let types = &session.interface.types;
         let mut vm = Vm::new(parser, meter).map_err(|fault| {
+            let fault = name_limit(fault, granted);
             UnfoldError::caused("the parser's maps cannot be made", fault).at(&place)
         })?;
         let context = inputs
@@ -167,6 +173,7 @@ impl<'a> Armed<'a> {
             output_left: output,
             inputs_len: inputs.len(),
             record: Record::default(),
+            reason: None,
         };
         Ok(Self {
             place,
@@ -175,6 +182,7 @@ impl<'a> Armed<'a> {
             context,
             host,
             meter,
+            granted,
             programs: Vec::new(),
         })
     }
@@ -213,7 +221,8 @@ impl<'a> Armed<'a> {
         let done = self.vm.run(program, args, &mut self.host, self.meter);
         done.map_err(|error| {
             self.place.hook = Some(self.host.hook);
-            UnfoldError::caused("", error).at(&self.place)
+            let error = UnfoldError::caused("", name_limit(error, self.granted));
+            error.noted(self.host.record.notes()).at(&self.place)
         })
     }
 
@@ -226,7 +235,7 @@ impl<'a> Armed<'a> {
         };
         if let Some((resource, reason)) = record.limited.first() {
             return Err(UnfoldError::new(format!(
-                "the {resource} was handed over and not taken, so that it would be missing: {reason}"
+                "the parser supplied the {resource}, but it was rejected: {reason}"
             )));
         }
         if same_bytes(kernel, inputs.image, &mut self.meter.insns)? {

@@ -250,7 +250,10 @@ fn check_with(input: Input, options: &Options, expected: Expect) {
 fn outcome_text(outcome: Result<Unfolded, UnfoldError>) -> String {
     let unfolded = match outcome {
         Ok(unfolded) => unfolded,
-        Err(error) => return format!("error: {}\n", chain(&error)),
+        Err(error) => {
+            let notes = error.notes().iter().map(|note| format!("  {note}\n"));
+            return format!("error: {}\n{}", chain(&error), notes.collect::<String>());
+        }
     };
     let mut text = String::new();
     for layer in &unfolded.report.layers {

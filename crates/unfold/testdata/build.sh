@@ -17,3 +17,4 @@ build unknown_hook test -DUNKNOWN_HOOK
 build no_handler test -DNO_HANDLER
 build recurse test -DRECURSE
 build hooks hooks
+build faults faults

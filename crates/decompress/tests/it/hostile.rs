@@ -175,7 +175,7 @@ fn lzma_headers_that_lie() {
     check(
         &header([0x5d, 0, 0xff, 0xff, 0xff], u64::MAX),
         expect![[r#"
-            the lzma stream needs 1073895424 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise the limit
+            the lzma stream needs 1073895424 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise --max-memory
         "#]],
     );
     check(
@@ -326,13 +326,13 @@ fn zstd_headers_that_lie() {
     check(
         &frame(b"\x00\xff\x01\x00\x00"),
         expect![[r#"
-        the zstd stream needs 4123168604160 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise the limit
-    "#]],
+            the zstd stream needs 4123168604160 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check(
         &frame(b"\xe0\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00"),
         expect![[r#"
-            the zstd stream needs 18446744073709551615 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise the limit
+            the zstd stream needs 18446744073709551615 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise --max-memory
         "#]],
     );
     check(
@@ -430,8 +430,8 @@ fn xz_headers_that_lie() {
     check(
         &block(&[0, 0x21, 1, 40]),
         expect![[r#"
-        the xz stream needs 4295007232 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise the limit
-    "#]],
+            the xz stream needs 4295007232 bytes of memory to decompress, the limit is 268435456; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check(
         &block(&[0, 0x21, 1, 41]),

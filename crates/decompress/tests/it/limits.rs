@@ -280,8 +280,8 @@ fn memory_is_refused_before_it_is_allocated() {
         &testdata("data.zst"),
         128 * mib - 1,
         expect![[r#"
-        the zstd stream needs 134217728 bytes of memory to decompress, the limit is 134217727; compress it with a smaller window, or raise the limit
-    "#]],
+            the zstd stream needs 134217728 bytes of memory to decompress, the limit is 134217727; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check_memory(
         &testdata("data.xz"),
@@ -294,8 +294,8 @@ fn memory_is_refused_before_it_is_allocated() {
         &testdata("data.xz"),
         64 * mib,
         expect![[r#"
-        the xz stream needs 134258688 bytes of memory to decompress, the limit is 67108864; compress it with a smaller window, or raise the limit
-    "#]],
+            the xz stream needs 134258688 bytes of memory to decompress, the limit is 67108864; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check_memory(
         &testdata("data.lzma"),
@@ -308,22 +308,22 @@ fn memory_is_refused_before_it_is_allocated() {
         &testdata("data.lzma"),
         64 * mib,
         expect![[r#"
-        the lzma stream needs 67131392 bytes of memory to decompress, the limit is 67108864; compress it with a smaller window, or raise the limit
-    "#]],
+            the lzma stream needs 67131392 bytes of memory to decompress, the limit is 67108864; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check_memory(
         &testdata("data.bz2"),
         mib,
         expect![[r#"
-        the bzip2 stream needs 3600000 bytes of memory to decompress, the limit is 1048576; compress it with a smaller window, or raise the limit
-    "#]],
+            the bzip2 stream needs 3600000 bytes of memory to decompress, the limit is 1048576; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check_memory(
         &testdata("data.lz4"),
         mib,
         expect![[r#"
-        the lz4 stream needs 16810128 bytes of memory to decompress, the limit is 1048576; compress it with a smaller window, or raise the limit
-    "#]],
+            the lz4 stream needs 16810128 bytes of memory to decompress, the limit is 1048576; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check_memory(
         &lzop(&vec![0; 4 * MIB], 4 * MIB),
@@ -336,8 +336,8 @@ fn memory_is_refused_before_it_is_allocated() {
         &lzop(&vec![0; 4 * MIB], 4 * MIB),
         4 * mib,
         expect![[r#"
-        the lzo stream needs 8388608 bytes of memory to decompress, the limit is 4194304; compress it with a smaller window, or raise the limit
-    "#]],
+            the lzo stream needs 8388608 bytes of memory to decompress, the limit is 4194304; compress it with a smaller window, or raise --max-memory
+        "#]],
     );
     check_memory(
         &testdata("data.gz"),

@@ -52,7 +52,10 @@ fn a_later_stage_sees_the_newest_command_line() {
         given(),
         &options(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 5 null 0: outer"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 5 null 0: outer
         "#]],
     );
     let given = Input {
@@ -63,7 +66,10 @@ fn a_later_stage_sees_the_newest_command_line() {
         given,
         &options(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 5 null 0: given"
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 5 null 0: given
         "#]],
     );
 }
@@ -78,7 +84,10 @@ fn an_initrd_of_0_bytes_is_none() {
         given,
         &options(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 0 null 1: 
         "#]],
     );
 }
@@ -88,7 +97,10 @@ fn a_command_line_of_0_bytes_is_empty_not_absent() {
     check(
         seen_in_stage_2(Image::new(Op::Unfold).cmdline(b"")),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 0 null 0: "
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 0 null 0: 
         "#]],
     );
 }
@@ -103,7 +115,9 @@ fn one_nul_follows_the_command_line() {
         given,
         &options(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "behind the line 0", "and then -14"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: behind the line 0
+              printed: and then -14
         "#]],
     );
 }
@@ -144,7 +158,7 @@ fn a_hand_over_past_the_budget_is_enomem() {
         &mut budget,
     );
     let error = outcome_text(unfolded);
-    let refused = "the memory budget is used up: 2097152 bytes asked for";
+    let refused = "the memory budget is used up: 2097152 bytes are asked for";
     assert!(
         error.contains(refused) && error.contains("big -12"),
         "{error}"
@@ -180,15 +194,15 @@ fn every_hand_over_that_makes_no_sense_is_einval() {
     expect![[r#"
           bpf_copy_to_kernel: nobody listens to "kexec:dtb"; expected kexec:kernel, kexec:initrd or kexec:cmdline, or one of ukexec's own: ukexec:initrd-part, ukexec:profile
         unknown name -22
-          bpf_copy_to_kernel: the name cannot be read: read of 1 byte at 0x0: no region (a NULL pointer)
+          bpf_copy_to_kernel: the name cannot be read: read of 1 byte through a NULL pointer: NULL+0x0
         no name -22
           bpf_copy_to_kernel: the buffer is NULL
         no buffer -22
           bpf_copy_to_kernel: the size is -1, which is negative as an int
         negative -22
-          bpf_copy_to_kernel: the buffer cannot be read: read of 41 bytes at image+0x0 passes its end at 0x28
+          bpf_copy_to_kernel: the buffer cannot be read: read of 41 bytes passes the end of the image: image+0x0; the image ends at 0x28
         too long -22
-          bpf_copy_to_kernel: the buffer cannot be read: read of 1 byte at 0x1234: no region (a NULL pointer)
+          bpf_copy_to_kernel: the buffer cannot be read: read of 1 byte through a NULL pointer: NULL+0x1234
         nowhere -22
           bpf_copy_to_kernel: a kernel of 0 bytes
         empty kernel -22
@@ -262,7 +276,7 @@ fn check_compression(extension: &str, expected: &Expect) {
     let image = Image::new(Op::Result).kernel(&stream).build();
     let error = outcome_text(run(input(image), &options()));
     let len = unfolded.kernel.len();
-    let fields = format!("buf_sz {len} data_sz {len}\", \"alloc_type 1 pg_cnt 0 status 0");
+    let fields = format!("buf_sz {len} data_sz {len}\n  printed: alloc_type 1 pg_cnt 0 status 0");
     assert!(error.contains(&fields), "{error}");
 }
 

@@ -173,13 +173,13 @@ fn a_failing_match_program_is_an_error() {
     check(
         Image::new(Op::MatchFault).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 16 (./crates/unfold/testdata/test.bpf.c:415: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
+            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: ./crates/unfold/testdata/test.bpf.c:415 in match, insn 16: read of 1 byte through a NULL pointer: NULL+0x8
         "#]],
     );
     check(
         Image::new(Op::MatchHandsOver).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 25 (./crates/unfold/testdata/test.bpf.c:421: "bpf_copy_to_kernel(ukexec_kernel, own, sizeof(own));"): a match program may not hand over; call bpf_copy_to_kernel in a program on bpf_handle_pefile
+            error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: ./crates/unfold/testdata/test.bpf.c:421 in match, insn 25: a match program may not hand over; call bpf_copy_to_kernel in a program on bpf_handle_pefile
         "#]],
     );
     check(
@@ -222,8 +222,8 @@ fn a_parser_that_calls_itself_is_refused() {
         input(b"image".to_vec()),
         &given(RECURSE),
         expect![[r#"
-        error: image: stage 1 (given.bpf.o, given): the parser is refused: program handle, function recurse, insn 10 (./crates/unfold/testdata/test.bpf.c:38: "return recurse(here - 1) + here;"): recursion: recurse -> recurse
-    "#]],
+            error: image: stage 1 (given.bpf.o, given): the parser is refused: ./crates/unfold/testdata/test.bpf.c:38 in recurse (program handle), insn 10: recursion: recurse -> recurse
+        "#]],
     );
 }
 

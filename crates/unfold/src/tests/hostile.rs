@@ -36,9 +36,9 @@ fn check_endless(image: &Image, decompressions: u64) {
     let mut budget = Budget::default();
     let error = unfold(input(image.build()), &options(), &mut store, &mut budget).unwrap_err();
     let text = chain(&error);
-    assert!(error.insn().is_some(), "{text}");
+    assert!(error.fault().is_some(), "{text}");
     assert!(
-        text.ends_with(": the instruction budget is used up"),
+        text.ends_with("the budget of 20,000,000 instructions is used up; --max-insns raises it"),
         "{text}"
     );
     assert_eq!(budget.meter.insns, 0);
@@ -109,7 +109,9 @@ fn a_bomb_stops_at_the_output_cap() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream decompresses to more than the limit of 1048576 bytes; if the image is to be trusted, raise the limit; the parser's last lines: "cannot decompress"
+        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+          failed: bpf_decompress: the payload cannot be decompressed: the gzip stream decompresses to more than the limit of 1048576 bytes; --max-output raises it
+          printed: cannot decompress
     "#]].assert_eq(&outcome_text(run_with(image, &mut budget)));
     assert!(budget.output <= 1 << 20);
 }
@@ -142,7 +144,9 @@ fn sizes_around_the_chunk_border_come_out_whole() {
     check(
         Image::new(Op::Decompress).kernel(&gzip(b"")).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_copy_to_kernel: a kernel of 0 bytes; the parser printed nothing
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              failed: bpf_copy_to_kernel: a kernel of 0 bytes
+              the parser printed nothing
         "#]],
     );
 }
@@ -166,25 +170,25 @@ fn leaks_and_double_puts_are_errors() {
         (
             Op::LeakResult,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 172 (./crates/unfold/testdata/test.bpf.c:163: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): a mem_range_result acquired here was not released before the program ended
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:163 in handle, insn 172: a mem_range_result acquired here was not released before the program ended
             "#]],
         ),
         (
             Op::LeakRecord,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 133 (./crates/unfold/testdata/test.bpf.c:323: "bpf_ringbuf_reserve(&kernel_ring, 16, 0);"): a ring-buffer record acquired here was not released before the program ended
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:323 in handle, insn 133: a ring-buffer record acquired here was not released before the program ended
             "#]],
         ),
         (
             Op::PutTwice,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 188 (./crates/unfold/testdata/test.bpf.c:328: "bpf_mem_range_result_put(r);"): mem_range_result+0x0 is not a mem_range_result that is held: it was released by insn 186
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:328 in handle, insn 188: mem_range_result+0x0 is not a mem_range_result that is held: it was released by instruction 186
             "#]],
         ),
         (
             Op::UseAfterPut,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 68 (./crates/unfold/testdata/test.bpf.c:333: "bpf_printk("size %d", r->data_sz);"): read of 4 bytes at mem_range_result+0x14, which was released by insn 67
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:333 in handle, insn 68: read of 4 bytes from the mem_range_result, which was released: mem_range_result+0x14; the mem_range_result was released by instruction 67
             "#]],
         ),
     ] {
@@ -227,25 +231,26 @@ fn programs_stay_inside_what_is_theirs() {
         (
             Op::Reserve,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function reserve, insn 481 (./crates/unfold/testdata/test.bpf.c:183: "while (bpf_ringbuf_reserve(&cmdline_ring, 4088, 0))"): a ring-buffer record acquired here was not released before the program ended
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:183 in reserve (program handle), insn 481: a ring-buffer record acquired here was not released before the program ended
+                  printed: reserved 256
             "#]],
         ),
         (
             Op::ReadOutside,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 210 (./crates/unfold/testdata/test.bpf.c:338: "return *(volatile char *)(ctx->image + ctx->image_sz);"): read of 1 byte at image+0x2e passes its end at 0x2e
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:338 in handle, insn 210: read of 1 byte passes the end of the image: image+0x2e; the image ends at 0x2e
             "#]],
         ),
         (
             Op::WriteImage,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 102 (./crates/unfold/testdata/test.bpf.c:340: "*(volatile char *)ctx->image = 0;"): write of 1 byte at image+0x0, which is read-only
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:340 in handle, insn 102: write of 1 byte to the image, which is read-only: image+0x0
             "#]],
         ),
         (
             Op::WriteContext,
             expect![[r#"
-                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 127 (./crates/unfold/testdata/test.bpf.c:343: "ctx->image_sz = 0;"): write of 4 bytes at context+0x10, which is read-only
+                error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:343 in handle, insn 127: write of 4 bytes to the context, which is read-only: context+0x10
             "#]],
         ),
     ] {
@@ -262,8 +267,8 @@ fn images_in_images_meet_the_stage_limit() {
     check(
         image,
         expect![[r#"
-        error: image > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test: stage 9 (test.bpf.o, parsers.d): the budget of 8 stages is used up, and the image is again one that a parser takes apart
-    "#]],
+            error: image > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test: stage 9 (test.bpf.o, parsers.d): the budget of 8 stages is used up, and a parser fits the image again; --max-stages raises it
+        "#]],
     );
 }
 
@@ -278,7 +283,7 @@ fn a_small_budget_names_what_is_used_up() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: program match, insn 3 (./crates/unfold/testdata/test.bpf.c:118: "if (ctx->image_sz < (int)sizeof(*header))"): the instruction budget is used up
+        error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: ./crates/unfold/testdata/test.bpf.c:118 in match, insn 3: the budget of 10 instructions is used up; --max-insns raises it
     "#]].assert_eq(&outcome_text(run_with(image.clone(), &mut few)));
     let meter = Meter {
         memory: 10,
@@ -289,7 +294,7 @@ fn a_small_budget_names_what_is_used_up() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the memory budget is used up: 640 bytes asked for, 10 left
+        error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the budget of 10 bytes of memory is used up (640 bytes are asked for, 10 are left); --max-memory raises it
     "#]].assert_eq(&outcome_text(run_with(image, &mut little)));
 }
 
@@ -496,7 +501,7 @@ fn a_full_store_is_not_the_images_fault() {
         &mut FullStore,
         &mut Budget::default(),
     );
-    expect![[r#"image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, function unpack, insn 421 (./crates/unfold/testdata/test.bpf.c:163: "return bpf_decompress(ctx->image + header->kernel.offset, header->kernel.len);"): the decompressed bytes cannot be stored: no storage space"#]].assert_eq(&chain(&error.unwrap_err()));
+    expect!["image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:163 in unpack (program handle), insn 421: the decompressed bytes cannot be stored: no storage space"].assert_eq(&chain(&error.unwrap_err()));
 }
 
 /// An image of 4 KiB whose kernel and initrd are these.
@@ -538,7 +543,7 @@ fn hand_overs_longer_than_all_there_is_draw_on_the_output() {
     let (text, left) = unfold_with(&twice, 0, 2_959);
     assert_eq!(left, 2_959);
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the initrd was handed over and not taken, so that it would be missing: kernel and initrd would have 2960 bytes more than there are to hand over (4096 of image, initrd and decompressed payloads), and the output budget has 2959 left
+        error: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the initrd, but it was rejected: kernel and initrd would have 2960 bytes more than there are to hand over (4096 of image, initrd and decompressed payloads), and the output budget has 2959 left; --max-output raises it
     "#]].assert_eq(&text);
 }
 
@@ -612,8 +617,10 @@ fn a_command_line_that_no_kernel_takes_is_refused() {
     check(
         image(100_000),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_copy_to_kernel: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most; the parser printed nothing
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              failed: bpf_copy_to_kernel: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
+              the parser printed nothing
+        "#]],
     );
     // A parser that passes over it loses its line, which is no outcome either.
     let passed_over = Image::new(Op::Unfold)
@@ -622,8 +629,8 @@ fn a_command_line_that_no_kernel_takes_is_refused() {
     check(
         passed_over.build(),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the command line was handed over and not taken, so that it would be missing: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the command line, but it was rejected: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
+        "#]],
     );
     let line = vec![b'x'; (64 << 10) + 1];
     check_with(

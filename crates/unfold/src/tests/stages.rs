@@ -107,7 +107,10 @@ fn a_context_names_everything() {
     check(
         image(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 0 null 1: 
         "#]],
     );
     let input = Input {
@@ -118,14 +121,20 @@ fn a_context_names_everything() {
         input,
         &options(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 6 null 0", "cmdline 3 null 0: a b"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 6 null 0
+              printed: cmdline 3 null 0: a b
         "#]],
     );
     check_with(
         with_cmdline(image(), ""),
         &options(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 0 null 0: "
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 0 null 0: 
         "#]],
     );
 }
@@ -141,7 +150,10 @@ fn kdump_is_the_same_in_every_stage() {
         input(image),
         &options,
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 1 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 1 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 0 null 1: 
         "#]],
     );
     let inner = Image::new(Op::Context).build();
@@ -149,7 +161,10 @@ fn kdump_is_the_same_in_every_stage() {
         input(Image::new(Op::Unfold).kernel(&inner).build()),
         &options,
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 1 image 40", "initrd 0 null 1", "cmdline 0 null 1: "
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 1 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 0 null 1: 
         "#]],
     );
 }
@@ -255,7 +270,10 @@ fn a_profile_has_to_be_taken() {
         with_cmdline(seen, "ro"),
         &options("rescue"),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "kdump 0 image 40", "initrd 0 null 1", "cmdline 10 null 0: @rescue ro"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: kdump 0 image 40
+              printed: initrd 0 null 1
+              printed: cmdline 10 null 0: @rescue ro
         "#]],
     );
 }
@@ -299,7 +317,8 @@ fn a_callers_initrd_must_come_out() {
         with_initrd(replaced, b"caller"),
         &options(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd; the parser printed nothing
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd
+              the parser printed nothing
         "#]],
     );
 }
@@ -348,7 +367,16 @@ fn hand_overs_are_checked() {
     check(
         Image::new(Op::Errnos).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd and command line; what failed: bpf_copy_to_kernel: the size is -1, which is negative as an int; bpf_copy_to_kernel: the buffer cannot be read: read of 41 bytes at image+0x0 passes its end at 0x28; bpf_copy_to_kernel: the buffer cannot be read: read of 1 byte at 0x1234: no region (a NULL pointer); bpf_copy_to_kernel: a kernel of 0 bytes; the parser's last lines: "too long -22", "nowhere -22", "empty kernel -22", "empty initrd 0", "empty line 0"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd and command line
+              failed: bpf_copy_to_kernel: the size is -1, which is negative as an int
+              failed: bpf_copy_to_kernel: the buffer cannot be read: read of 41 bytes passes the end of the image: image+0x0; the image ends at 0x28
+              failed: bpf_copy_to_kernel: the buffer cannot be read: read of 1 byte through a NULL pointer: NULL+0x1234
+              failed: bpf_copy_to_kernel: a kernel of 0 bytes
+              printed: too long -22
+              printed: nowhere -22
+              printed: empty kernel -22
+              printed: empty initrd 0
+              printed: empty line 0
         "#]],
     );
 }
@@ -390,7 +418,10 @@ fn results_are_read_through_core() {
     check(
         Image::new(Op::Result).kernel(&gzip(b"abcdef")).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "buf abc buf_sz 6 data_sz 6", "alloc_type 1 pg_cnt 0 status 0", "put 0"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: buf abc buf_sz 6 data_sz 6
+              printed: alloc_type 1 pg_cnt 0 status 0
+              printed: put 0
         "#]],
     );
 }
@@ -400,13 +431,14 @@ fn weak_kfuncs_are_null_and_a_trap() {
     check(
         Image::new(Op::WeakTested).build(),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; the parser's last lines: "no bpf_of_tomorrow"
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              printed: no bpf_of_tomorrow
+        "#]],
     );
     check(
         Image::new(Op::WeakCalled).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle, insn 119 (./crates/unfold/testdata/test.bpf.c:360: "return bpf_of_tomorrow(1);"): kfunc bpf_of_tomorrow is not offered by this loader; test it with `bpf_ksym_exists(bpf_of_tomorrow)` before the call
+            error: image: stage 1 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:360 in handle, insn 119: kfunc bpf_of_tomorrow is not offered by this loader; test it with `bpf_ksym_exists(bpf_of_tomorrow)` before the call
         "#]],
     );
 }
@@ -443,7 +475,10 @@ fn no_progress_names_the_stage() {
     check(
         Image::new(Op::Nothing).kernel(b"no stream").build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd; the parser's last lines: "first line", "kernel missing at 40"
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+              failed: bpf_decompress: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+              printed: first line
+              printed: kernel missing at 40
         "#]],
     );
     check(
@@ -455,7 +490,8 @@ fn no_progress_names_the_stage() {
     check(
         Image::new(Op::OnlyInitrd).build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd; the parser printed nothing
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd
+              the parser printed nothing
         "#]],
     );
     let same = Image::new(Op::Same).build();
@@ -487,14 +523,14 @@ fn a_failed_stage_changes_nothing() {
     check(
         Image::new(Op::Unfold).kernel(&inner).build(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_handle_pefile: program handle_again, insn 22 (./crates/unfold/testdata/test.bpf.c:389: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_handle_pefile: ./crates/unfold/testdata/test.bpf.c:389 in handle_again, insn 22: read of 1 byte through a NULL pointer: NULL+0x8
         "#]],
     );
     let inner = Image::new(Op::PostFault).kernel(b"kernel").build();
     check(
         Image::new(Op::Unfold).kernel(&inner).build(),
         expect![[r#"
-            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_post_handle_pefile: program post, insn 32 (./crates/unfold/testdata/test.bpf.c:404: "return *(volatile char *)8;"): read of 1 byte at 0x8: no region (a NULL pointer)
+            error: image > kernel handed over by test: stage 2 (test.bpf.o, parsers.d): hook bpf_post_handle_pefile: ./crates/unfold/testdata/test.bpf.c:404 in post, insn 32: read of 1 byte through a NULL pointer: NULL+0x8
         "#]],
     );
 }
@@ -507,7 +543,7 @@ fn errors_name_stage_hook_instruction_and_cause() {
     assert_eq!(error.layer(), "image > .linux");
     assert_eq!(error.stage(), Some(2));
     assert_eq!(error.hook(), Some("bpf_post_handle_pefile"));
-    assert!(error.insn().is_some());
+    assert!(error.fault().is_some());
     assert!(error.to_string().contains("(test.bpf.o, parsers.d)"));
 }
 

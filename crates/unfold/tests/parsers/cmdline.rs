@@ -102,8 +102,10 @@ fn takes_long_lines_up_to_64_kib() {
     assert_eq!(unfolded.cmdline.unwrap(), long);
     let longer = uki(&[section(".cmdline", vec![b'x'; (64 << 10) + 1])]);
     expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .cmdline: expected at most 65536 bytes, found 65537"
-    "#]].assert_eq(&outcome(&run(&longer, &Caller::default())));
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+          printed: uki: section .cmdline: expected at most 65536 bytes, found 65537
+    "#]]
+    .assert_eq(&outcome(&run(&longer, &Caller::default())));
 }
 
 #[test]

@@ -79,7 +79,10 @@ fn run_with(input: Input, parsers: Vec<ParserFile>) -> Result<Unfolded, UnfoldEr
 fn outcome(result: &Result<Unfolded, UnfoldError>) -> String {
     match result {
         Ok(unfolded) => parts(unfolded),
-        Err(error) => format!("{}\n", chain(error)),
+        Err(error) => {
+            let notes = error.notes().iter().map(|note| format!("  {note}\n"));
+            format!("{}\n{}", chain(error), notes.collect::<String>())
+        }
     }
 }
 

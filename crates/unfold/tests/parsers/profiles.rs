@@ -219,26 +219,30 @@ fn refuses_a_number_that_is_not_there() {
     check(
         "@3 ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @3: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @3: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check(
         "@4294967296 ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @4294967296: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @4294967296: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check(
         "@99999999999999999999 ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @99999999999999999999: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @99999999999999999999: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check_image(
         &uki(&[]),
         "@1 ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @1: expected the ID of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @1: expected the ID of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID
         "#]],
     );
 }
@@ -248,45 +252,52 @@ fn refuses_an_id_that_is_not_there() {
     check(
         "@deb ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @deb: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @deb: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check(
         "@debug2 ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @debug2: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @debug2: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check(
         "@-1 ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @-1: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @-1: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check(
         "@x ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @x: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @x: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check_image(
         &uki(&[]),
         "@main ",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @main: expected the ID of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @main: expected the ID of a .profile section, or its number, counted from 0; found 0 such sections, none with this ID
         "#]],
     );
     check(
         &format!("@{} ", "x".repeat(63)),
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: expected the ID of a .profile section, or its number, counted from 0; found 3 such sections, none with this ID
         "#]],
     );
     check(
         &format!("@{} ", "x".repeat(64)),
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: word behind the @ in front of the command line: expected a profile's number or ID of at most 63 bytes"
-    "#]],
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: word behind the @ in front of the command line: expected a profile's number or ID of at most 63 bytes
+        "#]],
     );
 }
 
@@ -467,7 +478,8 @@ fn finds_the_last_of_many() {
         &uki(&profiles),
         "@p47",
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: profile @p47: expected the ID of a .profile section, or its number, counted from 0; found 47 such sections, none with this ID"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: profile @p47: expected the ID of a .profile section, or its number, counted from 0; found 47 such sections, none with this ID
         "#]],
     );
 }

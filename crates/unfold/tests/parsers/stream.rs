@@ -144,20 +144,25 @@ fn refuses_what_is_damaged_or_cut_off() {
     check(
         &whole[..2],
         expect![[r#"
-        image: stage 1 (stream.bpf.o, built-in): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x2 and the data go on; check the payload's size in the image's header; the parser's last lines: "stream: payload at 0x0 of 0x2 bytes: expected a whole gzip stream, it does not decompress"
-    "#]],
+            image: stage 1 (stream.bpf.o, built-in): no kernel was handed over
+              failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x2 and the data go on; check the payload's size in the image's header
+              printed: stream: payload at 0x0 of 0x2 bytes: expected a whole gzip stream, it does not decompress
+        "#]],
     );
     check(
         &whole[..whole.len() - 12],
         expect![[r#"
-        image: stage 1 (stream.bpf.o, built-in): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x12 and the data go on; check the payload's size in the image's header; the parser's last lines: "stream: payload at 0x0 of 0x12 bytes: expected a whole gzip stream, it does not decompress"
-    "#]],
+            image: stage 1 (stream.bpf.o, built-in): no kernel was handed over
+              failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x12 and the data go on; check the payload's size in the image's header
+              printed: stream: payload at 0x0 of 0x12 bytes: expected a whole gzip stream, it does not decompress
+        "#]],
     );
     check(
         &gzip(b""),
         expect![[r#"
-        image: stage 1 (stream.bpf.o, built-in): no kernel was handed over; the parser's last lines: "stream: decompressed kernel: expected 1 to 0x1ffff000 bytes, found 0x0"
-    "#]],
+            image: stage 1 (stream.bpf.o, built-in): no kernel was handed over
+              printed: stream: decompressed kernel: expected 1 to 0x1ffff000 bytes, found 0x0
+        "#]],
     );
     for name in STREAMS {
         let whole = stream(name);
@@ -184,8 +189,8 @@ fn takes_a_stream_in_a_stream_as_often_as_there_are_stages() {
     check(
         &gzip(&image),
         expect![[r#"
-        image > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream: stage 9 (stream.bpf.o, built-in): the budget of 8 stages is used up, and the image is again one that a parser takes apart
-    "#]],
+            image > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream: stage 9 (stream.bpf.o, built-in): the budget of 8 stages is used up, and a parser fits the image again; --max-stages raises it
+        "#]],
     );
 }
 

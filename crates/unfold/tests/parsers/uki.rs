@@ -269,7 +269,8 @@ fn refuses_an_empty_kernel() {
         &pe(&[section(".linux", "")]),
         &Caller::default(),
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .linux: expected a kernel, found no such section or an empty one"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: section .linux: expected a kernel, found no such section or an empty one
         "#]],
     );
 }
@@ -282,7 +283,8 @@ fn refuses_what_is_no_efi_application() {
         &image,
         &Caller::default(),
         expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: Subsystem: expected 10 (EFI application), found 3"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+          printed: uki: Subsystem: expected 10 (EFI application), found 3
     "#]],
     );
 }
@@ -308,7 +310,9 @@ fn leaves_a_lanzaboote_image_to_others() {
         };
         let (mut store, mut budget) = (MemoryStore::default(), Budget::default());
         expect![[r#"
-            image: stage 1 (uki.bpf.o, given): no kernel was handed over; the parser's last lines: "uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI", "uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files"
+            image: stage 1 (uki.bpf.o, given): no kernel was handed over
+              printed: uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI
+              printed: uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files
         "#]].assert_eq(&outcome(&unfold(input, &options, &mut store, &mut budget)));
     }
 }
@@ -325,7 +329,8 @@ fn refuses_a_section_past_the_end() {
         &image,
         &Caller::default(),
         expect![[r#"
-            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: section .initrd: expected it to end inside the image, of 0x800 bytes, found its end at 0xffffff06"
+            image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+              printed: uki: section .initrd: expected it to end inside the image, of 0x800 bytes, found its end at 0xffffff06
         "#]],
     );
 }
@@ -379,7 +384,8 @@ fn takes_initrds_as_long_as_a_kernel_can() {
 #[test]
 fn refuses_an_initrd_that_nobody_could_load() {
     expect![[r#"
-        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over; the parser's last lines: "uki: initrd of all parts: expected at most 0x7fffffff bytes, found 0x80000002"
+        image: stage 1 (uki.bpf.o, built-in): no kernel was handed over
+          printed: uki: initrd of all parts: expected at most 0x7fffffff bytes, found 0x80000002
     "#]]
     .assert_eq(&outcome(&with_callers_initrd(0x7fff_fff1)));
 }
