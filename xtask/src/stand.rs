@@ -161,12 +161,18 @@ impl Stand {
         args.extend(options.iter().map(|option| option as &dyn AsRef<OsStr>));
         let before = self.entries()?;
         let message = self.fails(&args)?;
-        check_words(&message, words)?;
+        // Lines are wrapped.
+        let message: Vec<&str> = message.split_whitespace().collect();
+        check_words(&message.join(" "), words)?;
         args.push(&"--json");
         let output = self.tool(&args).output()?;
         let report = document(&String::from_utf8_lossy(&output.stdout))?;
-        let told = text_at(&report, "/error/message")?;
-        check_words(told, words).context("in the --json document")?;
+        let mut told = text_at(&report, "/error/message")?.to_owned();
+        let notes = report.pointer("/error/notes").and_then(Value::as_array);
+        for note in notes.into_iter().flatten().filter_map(Value::as_str) {
+            told = format!("{told}\n{note}");
+        }
+        check_words(&told, words).context("in the --json document")?;
         let after = self.entries()?;
         ensure!(
             before == after,

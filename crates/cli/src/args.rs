@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
+use ukexec_loader::report::{Count, Size};
 use ukexec_loader::{Against, Algorithm, Measure, is_stdin};
 use ukexec_unfold::ABI;
 
@@ -344,7 +345,8 @@ Examples:
   ukexec parser run my.bpf.o --image disk.img --trace=run.jsonl
   ukexec parser run my.bpf.o --image disk.img --json
 
-A trace on stdout is for people; one in a file is JSON lines (docs/json.md).")]
+A trace on stdout is for people; one in a file is JSON lines (docs/json.md). --trace=calls leaves
+the instructions out, and may stand beside --trace=FILE; a file of that name is ./calls.")]
 pub(crate) struct ParserRun {
     /// The parser: a BPF object, or an image that carries one
     pub(crate) file: PathBuf,
@@ -361,13 +363,70 @@ pub(crate) struct ParserRun {
     #[arg(short, long, help_heading = INPUT)]
     pub(crate) panic: bool,
     /// Print every instruction, register, memory access and call
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = OUTPUT)]
-    pub(crate) trace: Option<Option<PathBuf>>,
+    #[arg(
+        long, value_name = "FILE|calls", num_args = 0..=1, require_equals = true,
+        default_missing_value = "-", value_parser = OsStringValueParser::new().map(TraceTo::from),
+        help_heading = OUTPUT
+    )]
+    pub(crate) trace: Vec<TraceTo>,
+    /// Print only the last N events, and only where the run fails
+    #[arg(long, value_name = "N", value_parser = events, help_heading = OUTPUT)]
+    pub(crate) trace_last: Option<usize>,
+    /// End the trace, not the run, after so many bytes
+    #[arg(long, value_name = "SIZE", default_value = "100M", help_heading = OUTPUT)]
+    #[arg(hide_short_help = true)]
+    pub(crate) trace_limit: Size,
     /// Print the stage's results as one JSON document (docs/json.md)
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) limits: Limits,
+}
+
+/// The content of a trace, or where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TraceTo {
+    /// All of it, to stdout.
+    Stdout,
+    /// Calls alone.
+    Calls,
+    /// To a file.
+    File(PathBuf),
+}
+
+impl From<OsString> for TraceTo {
+    fn from(word: OsString) -> Self {
+        match word.to_str() {
+            Some("-") => Self::Stdout,
+            Some("calls") => Self::Calls,
+            _ => Self::File(word.into()),
+        }
+    }
+}
+
+/// Reads how many events are kept in memory.
+fn events(text: &str) -> Result<usize, String> {
+    const MAX: usize = 100_000;
+    let Count(number) = text.parse().map_err(|error| format!("{error}"))?;
+    let number = usize::try_from(number).ok();
+    let number = number.filter(|number| (1..=MAX).contains(number));
+    number.ok_or_else(|| format!("expected 1 to {MAX}"))
+}
+
+impl ParserRun {
+    /// Returns the file of the trace.
+    pub(crate) fn trace_file(&self) -> Option<&Path> {
+        let mut files = self.trace.iter().filter_map(|to| match to {
+            TraceTo::File(path) => Some(path.as_path()),
+            TraceTo::Stdout | TraceTo::Calls => None,
+        });
+        files.next_back()
+    }
+
+    /// Returns whether there is a trace.
+    pub(crate) fn is_traced(&self) -> bool {
+        !self.trace.is_empty() || self.trace_last.is_some()
+    }
 }
 
 /// `ukexec parser disasm`
@@ -410,6 +469,13 @@ impl Cli {
         let inputs = self.command.inputs().into_iter();
         if inputs.filter(|path| is_stdin(path)).count() > 1 {
             return Some("standard input (-) can stand for one file only");
+        }
+        if let Command::Parser(ParserCommand::Run(run)) = &self.command
+            && run.json
+            && run.is_traced()
+            && run.trace_file().is_none()
+        {
+            return Some("--json and the trace cannot both write to stdout; add --trace=FILE");
         }
         // Each may stand before and behind the name of the command.
         (self.quiet && self.verbose > 0).then_some("--quiet and --verbose exclude each other")

@@ -126,6 +126,11 @@ fn message(text: Text, hanging: usize) {
         text: Text::default(),
         whole: true,
     });
+    err_page(&page);
+}
+
+/// Writes a page to stderr.
+pub(crate) fn err_page(page: &Page) {
     let text = page.print(&stderr());
     let _gone = progress::beside(|| io::stderr().write_all(text.as_bytes()));
 }

@@ -24,7 +24,14 @@ pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
         (Form::Text, None) => Ok(()),
         _ => document(&error, report).and_then(|document| console::document(&document, form)),
     };
-    console::error(&sentence(error.as_ref()));
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        refused.pages().for_each(|page| console::err_page(&page));
+        console::error(&refused.verdict());
+    } else if let Some(page) = of(error.as_ref()).page() {
+        console::err_page(&page);
+    } else {
+        console::error(&sentence(error.as_ref()));
+    }
     match known.map(LoaderError::kind) {
         Some(ErrorKind::Signature) => 3,
         Some(ErrorKind::Machine) => 4,

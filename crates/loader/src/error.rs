@@ -5,7 +5,7 @@ use std::{fmt, io, iter};
 
 use serde::{Deserialize, Serialize};
 use ukexec_boot::BootError;
-use ukexec_bpf::RopeError;
+use ukexec_bpf::{BpfError, RopeError};
 use ukexec_kexec::{KexecError, KexecErrorKind};
 use ukexec_sandbox::SandboxError;
 use ukexec_signature::SignatureError;
@@ -80,7 +80,8 @@ impl LoaderError {
     }
 
     /// Adds what was known of the image when it happened.
-    pub(crate) fn with_report(mut self, report: Option<Findings>) -> Self {
+    #[must_use]
+    pub fn with_report(mut self, report: Option<Findings>) -> Self {
         self.0.report = report.map(Box::new);
         self
     }
@@ -118,6 +119,13 @@ pub struct Failure {
     #[serde(deserialize_with = "line::some_line")]
     pub(crate) errno: Option<String>,
     pub(crate) place: Place,
+    /// Of a parser: what is wrong, without the place.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) summary: Option<String>,
+    /// Of a parser: the address and what is there, open calls, calls that failed
+    /// before, and lines that it printed.
+    #[serde(deserialize_with = "line::lines")]
+    pub(crate) notes: Vec<String>,
 }
 
 impl Failure {
@@ -138,13 +146,48 @@ pub(crate) struct Place {
     pub(crate) layer: Option<String>,
     /// The stage, from 1.
     pub(crate) stage: Option<u32>,
+    /// The parser, and where it is from.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) parser: Option<String>,
     /// The hook whose program ran.
     #[serde(deserialize_with = "line::some_line")]
     pub(crate) hook: Option<String>,
+    /// The program, and the function in it.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) program: Option<String>,
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) function: Option<String>,
     /// The instruction in the program.
     pub(crate) insn: Option<u32>,
+    /// The source line that it is from, by the object's own records.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<u32>,
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) source: Option<String>,
+    /// The guest address to blame, by name.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) address: Option<String>,
     /// Bytes into the layer.
     pub(crate) offset: Option<u64>,
+}
+
+impl Place {
+    /// Returns the place of an instruction.
+    pub(crate) fn in_code(place: &ukexec_bpf::Place) -> Self {
+        let line = place.line.as_ref();
+        let linked = place.section.is_none();
+        Self {
+            program: place.program.clone(),
+            function: Some(place.function.clone()),
+            // One in a section of an object is in no program yet.
+            insn: linked.then_some(place.slot),
+            file: line.map(|line| line.file.to_string()),
+            line: line.map(|line| line.line),
+            source: line.map(|line| line.text.to_string()),
+            ..Self::default()
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -179,17 +222,30 @@ impl From<Box<Failure>> for LoaderError {
 
 impl From<UnfoldError> for LoaderError {
     fn from(error: UnfoldError) -> Self {
+        let fault = error.fault();
         let place = Place {
             layer: Some(error.layer().to_owned()),
             stage: error.stage(),
+            parser: error
+                .parser()
+                .map(|parser| format!("{} ({})", parser.name, parser.origin)),
             hook: error.hook().map(str::to_owned),
-            insn: error.insn(),
             offset: error.offset(),
+            address: fault.and_then(BpfError::address),
+            ..fault
+                .and_then(BpfError::place)
+                .map(Place::in_code)
+                .unwrap_or_default()
+        };
+        let kind = if error.is_limit() {
+            ErrorKind::Budget
+        } else {
+            ErrorKind::Format
         };
         // A layer that the loader itself does not let in.
         let mut causes = iter::successors(error.source(), |&cause| cause.source());
         let refusal = causes.find_map(|cause| cause.downcast_ref().map(Self::kind));
-        let mut error = Self::new(error).of_kind(refusal.unwrap_or(ErrorKind::Format));
+        let mut error = Self::new(error).of_kind(refusal.unwrap_or(kind));
         error.0.place = place;
         error
     }

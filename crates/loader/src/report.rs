@@ -1,6 +1,7 @@
 //! Reports for people and machines: text and JSON of the same values.
 
 pub mod failure;
+pub mod fault;
 pub(crate) mod image;
 pub(crate) mod layers;
 pub(crate) mod load;

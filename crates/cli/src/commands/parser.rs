@@ -4,6 +4,7 @@ mod calls;
 mod check;
 mod disasm;
 mod facts;
+mod failed;
 mod helpers;
 mod new;
 mod run;

@@ -45,11 +45,11 @@ fn a_run_tells_hand_overs_and_results() {
               returned 0
             program post_parse_pe, hook bpf_post_handle_pefile
               returned 0
+            vmlinuz.efi   stage 1 by zboot.match.bpf.o, given, 10773 instructions
               match       yes: chosen for such images
               boots       6 bytes, not a kernel but text; give the image itself
               initrd      not handed over
               cmdline     not handed over
-              insns       10773
             --
         "#]],
     );
@@ -62,13 +62,21 @@ fn a_run_that_fails_tells_why() {
         &args,
         1,
         expect![[r#"
-        program parse_pe, hook bpf_handle_pefile
-          refused: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header
-          | zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress
-          returned 0
-        --
-        ukexec: cut.efi: stage 1 (zboot.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
-    "#]],
+            program parse_pe, hook bpf_handle_pefile
+              failed: bpf_decompress at ./parsers/unpack.h:53 in parse_pe, insn 137: NULL (record 1 of
+                ringbuf_1+0x0, 16 bytes): the payload cannot be decompressed: the gzip stream is cut short: the
+                input ends at offset 0x10 and the data go on; check the payload's size in the image's header
+              | zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress
+              returned 0
+            --
+            error: no kernel was handed over
+              --> cut.efi, stage 1, zboot.bpf.o (given)
+                 = failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short:
+                   the input ends at offset 0x10 and the data go on; check the payload's size in the image's
+                   header
+                 = printed: zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not
+                   decompress
+        "#]],
     );
 }
 
@@ -118,7 +126,9 @@ fn a_run_can_be_told_as_a_document() {
               },
               "initrd": null,
               "cmdline": null,
-              "warnings": []
+              "warnings": [],
+              "failed_calls": [],
+              "more_failed_calls": 0
             }
             --
         "#]],
@@ -131,43 +141,79 @@ fn a_run_can_be_told_as_a_document() {
               "schema": 1,
               "error": {
                 "kind": "format",
-                "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: \"zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress\"",
+                "message": "cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over",
                 "errno": null,
                 "place": {
                   "layer": "cut.efi",
                   "stage": 1,
+                  "parser": "zboot.match.bpf.o (given)",
                   "hook": null,
+                  "program": null,
+                  "function": null,
                   "insn": null,
+                  "file": null,
+                  "line": null,
+                  "source": null,
+                  "address": null,
                   "offset": null
+                },
+                "summary": "no kernel was handed over",
+                "notes": [
+                  "failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header",
+                  "printed: zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+                ]
+              },
+              "failed_calls": [
+                {
+                  "callee": "bpf_decompress",
+                  "program": "parse_pe",
+                  "function": "parse_pe",
+                  "insn": 137,
+                  "file": "./parsers/unpack.h",
+                  "line": 53,
+                  "answer": "NULL",
+                  "reason": "the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header",
+                  "address": "record 1 of ringbuf_1+0x0",
+                  "len": 16,
+                  "args": [
+                    {
+                      "name": "payload",
+                      "value": "0x1800000000",
+                      "place": "record 1 of ringbuf_1+0x0"
+                    },
+                    {
+                      "name": "size",
+                      "value": "0x10",
+                      "place": null
+                    }
+                  ],
+                  "count": 1
                 }
-              }
+              ],
+              "more_failed_calls": 0
             }
             --
-            ukexec: cut.efi: stage 1 (zboot.match.bpf.o, given): no kernel was handed over; what failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header; the parser's last lines: "zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress"
+            error: no kernel was handed over
+              --> cut.efi, stage 1, zboot.match.bpf.o (given)
+                 = failed: bpf_decompress: the payload cannot be decompressed: the gzip stream is cut short:
+                   the input ends at offset 0x10 and the data go on; check the payload's size in the image's
+                   header
+                 = printed: zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not
+                   decompress
         "#]],
     );
     let with_trace = [&run[..], &["vmlinuz.efi", "--trace"]].concat();
     check(
         &with_trace,
-        1,
+        2,
         expect![[r#"
-            {
-              "schema": 1,
-              "error": {
-                "kind": "failed",
-                "message": "--json and --trace would both write to stdout: give the trace a file, --trace=FILE",
-                "errno": null,
-                "place": {
-                  "layer": null,
-                  "stage": null,
-                  "hook": null,
-                  "insn": null,
-                  "offset": null
-                }
-              }
-            }
             --
-            ukexec: --json and --trace would both write to stdout: give the trace a file, --trace=FILE
+            error: --json and the trace cannot both write to stdout; add --trace=FILE
+
+
+            Usage: ukexec [OPTIONS] <COMMAND>
+
+            For more information, try '--help'.
         "#]],
     );
 }
@@ -182,7 +228,7 @@ fn a_trace_tells_every_instruction() {
             program parse_pe, hook bpf_handle_pefile
             ; ./parsers/zboot.bpf.c:106: UKEXEC_PARSE(parse_pe, ctx)
                  0: r6 = 0x10                                r6=0x10 ; struct kexec_context.image_sz
-                 1: r8 = *(u64 *)(r1 + 0x0)                  r8=context+0x0 [read 8 at arguments+0x0: context+0x0]
+                 1: r8 = *(u64 *)(r1 + 0x0)                  r8=context+0x0 [read 8 at argument list+0x0: context+0x0]
             ; ./parsers/zboot.bpf.c:62: return ctx->image_sz >= (int)sizeof(*header) &&
                  2: r1 = *(u32 *)(r8 + 0x10)                 r1=0x8 [read 4 at context+0x10: 0x8] ; struct kexec_context.image_sz
                  3: if w1 s< 0x40 goto L1
@@ -201,7 +247,9 @@ fn a_trace_tells_every_instruction() {
                 17: exit
             program parse_pe returned 0
             --
-            ukexec: short.img: stage 1 (zboot.bpf.o, given): no kernel was handed over; the parser's last lines: "zboot: header: expected 64 bytes, found an image of 8"
+            error: no kernel was handed over
+              --> short.img, stage 1, zboot.bpf.o (given)
+                 = printed: zboot: header: expected 64 bytes, found an image of 8
         "#]],
     );
 }
@@ -230,12 +278,12 @@ fn a_trace_in_a_file_is_json_lines() {
     "#]]
     .assert_eq(&[of("begin"), of("hand_over"), of("end")].concat().concat());
     expect![[r#"
-        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":0,"file":"./parsers/zboot.bpf.c","line":106,"depth":1,"text":"r6 = 0x10","note":"struct kexec_context.image_sz","registers":{"r6":{"value":"0x10","place":null}}}
-        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":1,"file":"./parsers/zboot.bpf.c","line":106,"depth":1,"text":"r8 = *(u64 *)(r1 + 0x0)","note":null,"registers":{"r8":{"value":"0x1600000000","place":"context+0x0"}},"memory":{"value":"0x1700000000","place":"arguments+0x0","access":"read","len":8,"content":"0x1600000000"}}
-        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":2,"file":"./parsers/zboot.bpf.c","line":62,"depth":1,"text":"r1 = *(u32 *)(r8 + 0x10)","note":"struct kexec_context.image_sz","registers":{"r1":{"value":"0x2000","place":null}},"memory":{"value":"0x1600000010","place":"context+0x10","access":"read","len":4,"content":"0x2000"}}
+        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":0,"file":"./parsers/zboot.bpf.c","line":106,"text":"r6 = 0x10","note":"struct kexec_context.image_sz","depth":1,"registers":{"r6":{"value":"0x10","place":null}}}
+        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":1,"file":"./parsers/zboot.bpf.c","line":106,"text":"r8 = *(u64 *)(r1 + 0x0)","note":null,"depth":1,"registers":{"r8":{"value":"0x1600000000","place":"context+0x0"}},"memory":{"value":"0x1700000000","place":"argument list+0x0","access":"read","len":8,"content":"0x1600000000"}}
+        {"event":"insn","program":"parse_pe","function":"parse_pe","insn":2,"file":"./parsers/zboot.bpf.c","line":62,"text":"r1 = *(u32 *)(r8 + 0x10)","note":"struct kexec_context.image_sz","depth":1,"registers":{"r1":{"value":"0x2000","place":null}},"memory":{"value":"0x1600000010","place":"context+0x10","access":"read","len":4,"content":"0x2000"}}
     "#]].assert_eq(&of("insn")[..3].concat());
     expect![[r#"
-        {"event":"call","program":"parse_pe","function":"parse_pe","insn":8,"file":"./parsers/zboot.bpf.c","line":63,"callee":"bpf_probe_read_kernel","args":[{"name":"dst","value":"0x1000001c0","place":"stack+0x1c0"},{"name":"size","value":"0x40","place":null},{"name":"src","value":"0x1500000000","place":"image+0x0"}]}
+        {"event":"call","program":"parse_pe","function":"parse_pe","insn":8,"file":"./parsers/zboot.bpf.c","line":63,"callee":"bpf_probe_read_kernel","args":[{"name":"dst","value":"0x1000001c0","place":"stack-0x40"},{"name":"size","value":"0x40","place":null},{"name":"src","value":"0x1500000000","place":"image+0x0"}]}
         {"event":"return","callee":"bpf_probe_read_kernel","value":"0x0","place":null}
     "#]].assert_eq(&[&of("call")[..1], &of("return")[..1]].concat().concat());
 }
@@ -381,18 +429,27 @@ fn a_refusal_is_told_with_its_place() {
               "schema": 1,
               "error": {
                 "kind": "failed",
-                "message": "refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                "message": "refused-kfunc.bpf.o: this loader refuses the parser: ./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
                 "errno": null,
                 "place": {
                   "layer": null,
                   "stage": null,
+                  "parser": null,
                   "hook": null,
+                  "program": null,
+                  "function": null,
                   "insn": null,
+                  "file": null,
+                  "line": null,
+                  "source": null,
+                  "address": null,
                   "offset": null
                 },
+                "summary": null,
+                "notes": [],
                 "reasons": [
                   {
-                    "message": "program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: \"SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }\"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                    "message": "./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
                     "program": "program",
                     "section": "fentry.s/bpf_handle_pefile",
                     "function": "program",
@@ -404,7 +461,12 @@ fn a_refusal_is_told_with_its_place() {
               }
             }
             --
-            ukexec: refused-kfunc.bpf.o: this loader refuses the parser: program program, section fentry.s/bpf_handle_pefile, function program, insn 1 (./refused.bpf.c:25: "SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }"): kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put
+            error: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel,
+                   bpf_decompress, bpf_mem_range_result_put
+              --> ./refused.bpf.c:25 in program
+              25 |     SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }
+                 = instruction 1 of section fentry.s/bpf_handle_pefile
+            ukexec: refused-kfunc.bpf.o: this loader refuses the parser
         "#]],
     );
 }

@@ -43,8 +43,12 @@ fn the_documentation_names_the_fields_of_all_documents() {
     }
     page.compare("a machine", &["status"], &status());
     let dir = author::folder();
-    for image in ["vmlinuz.efi", "cut.efi"] {
-        let options = ["--trace=trace", "--image", image];
+    for (image, limit) in [
+        ("vmlinuz.efi", "100M"),
+        ("cut.efi", "100M"),
+        ("cut.efi", "1K"),
+    ] {
+        let options = ["--trace=trace", "--image", image, "--trace-limit", limit];
         let args = [&["parser", "run", "zboot.bpf.o"], &options[..]].concat();
         run(dir.path(), &args);
         let trace = fs::read_to_string(dir.path().join("trace")).expect("a trace");
@@ -97,6 +101,7 @@ fn section(golden: &str) -> &str {
     match golden {
         "parser-refused" => "failures",
         "parser-check" | "parser-licence" | "parser-traps" => "parser-check",
+        "traces" => "parser-run",
         "parser-helpers" | "parser-run" | "status" => golden,
         _ => "inspect-unfold-load",
     }

@@ -104,6 +104,16 @@ fn materials() -> tempfile::TempDir {
         ("box.bc", b"BC\xc0\xde5\x14\0\0"),
         ("box.txt", b"a box\n"),
         ("empty", b""),
+        ("image", b"image of 20 bytes..."),
+        ("stack", b"stack"),
+        ("null", b"null"),
+        ("map", b"map"),
+        ("record", b"record"),
+        ("trap", b"trap"),
+        ("leak", b"leak"),
+        ("endless", b"endless"),
+        ("prints", b"prints"),
+        ("failed", b"failed calls, and no gzip"),
     ]);
     let own = certificate("own");
     let digest = list(SHA256, &digest_of_own());
@@ -288,6 +298,7 @@ const FILES: &[&str] = &[
     "crates/signature/testdata/signed/images/twice.efi",
     "crates/signature/testdata/signed/images/unsigned.efi",
     "crates/unfold/testdata/test.bpf.o",
+    "crates/unfold/testdata/faults.bpf.o",
     "crates/unfold/parsers/uki.bpf.o",
     "crates/unfold/parsers/uki.match.bpf.o",
     "crates/unfold/parsers/zboot.bpf.o",
@@ -553,6 +564,44 @@ fn inspect_printed() {
             "-vv inspect leaks OFF --parser=test.bpf.o",
             "inspect faults OFF --parser=test.bpf.o",
             "inspect talks OFF --parser=test.bpf.o --json",
+        ],
+    );
+}
+
+/// The ways in which a parser ends a run.
+#[test]
+fn faults() {
+    check(
+        "faults",
+        &[
+            "inspect image OFF --parser=faults.bpf.o",
+            "inspect stack OFF --parser=faults.bpf.o",
+            "inspect null OFF --parser=faults.bpf.o",
+            "inspect map OFF --parser=faults.bpf.o",
+            "inspect record OFF --parser=faults.bpf.o",
+            "inspect trap OFF --parser=faults.bpf.o",
+            "inspect leak OFF --parser=faults.bpf.o",
+            "inspect endless OFF --parser=faults.bpf.o --max-insns=10k",
+            "inspect leak OFF --parser=faults.bpf.o --max-memory=8K",
+            "inspect prints OFF --parser=faults.bpf.o --max-log-lines=2",
+            "inspect zboot.efi OFF --parser=zboot.bpf.o --max-output=5",
+            "inspect image OFF --parser=faults.bpf.o --json",
+        ],
+    );
+}
+
+/// Calls that fail, and traces.
+#[test]
+fn traces() {
+    check(
+        "traces",
+        &[
+            "parser run faults.bpf.o --image=failed",
+            "parser run faults.bpf.o --image=failed --trace=calls",
+            "parser run faults.bpf.o --image=image --trace-last=4",
+            "parser run faults.bpf.o --image=endless --max-insns=10k --trace=calls --trace-limit=1K",
+            "parser run faults.bpf.o --image=endless --trace-last=0",
+            "parser run faults.bpf.o --image=failed --json",
         ],
     );
 }

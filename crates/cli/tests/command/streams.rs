@@ -46,10 +46,19 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
                 "place": {
                   "layer": "broken.efi",
                   "stage": null,
+                  "parser": null,
                   "hook": null,
+                  "program": null,
+                  "function": null,
                   "insn": null,
+                  "file": null,
+                  "line": null,
+                  "source": null,
+                  "address": null,
                   "offset": 60
-                }
+                },
+                "summary": null,
+                "notes": []
               },
               "image": {
                 "path": "broken.efi",
@@ -193,9 +202,10 @@ fn an_image_in_place_of_a_parser_is_refused() {
         &["parser", "check", "image"],
         1,
         expect![[r#"
-        --
-        ukexec: image: this loader refuses the parser: ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 32
-    "#]],
+            --
+            error: ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 32
+            ukexec: image: this loader refuses the parser
+        "#]],
     );
 }
 

@@ -10,10 +10,11 @@ use ukexec_boot::RELEASE_MAX;
 use ukexec_pe::ByteRanges;
 use ukexec_unfold::CMDLINE_MAX;
 
-use crate::error::{LoaderError, Result};
+use crate::error::{Failure, LoaderError, Result};
 use crate::protocol::Answer;
 use crate::protocol::bounds::{self, WARNINGS_MAX, cost};
 use crate::report::Findings;
+use crate::report::fault::{NOTES_LEN_MAX, NOTES_MAX};
 
 /// Objections of a machine to a kernel: there are few kinds of them.
 const PROBLEMS_MAX: usize = 64;
@@ -47,10 +48,23 @@ pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
     bounds::check_report(report, log_lines).map_err(sends)
 }
 
+/// Refuses a failure whose notes are longer than they can be.
+pub(crate) fn check_failure(failure: &Failure) -> Result<()> {
+    let len: usize = failure.notes.iter().map(String::len).sum();
+    let count = failure.notes.len();
+    if len > NOTES_LEN_MAX || count > NOTES_MAX {
+        return Err(sends(format_args!("{count} notes of {len} bytes")));
+    }
+    Ok(())
+}
+
 /// Refuses an answer of which something is longer than it can be. It does not
 /// look at spans.
 pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
     check_report(&answer.report, log_lines)?;
+    if let Err(failure) = &answer.identity {
+        check_failure(failure)?;
+    }
     let warnings: usize = answer.warnings.iter().map(|warning| cost(warning)).sum();
     if warnings > WARNINGS_MAX {
         return Err(sends(format_args!(

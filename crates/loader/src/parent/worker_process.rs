@@ -163,12 +163,11 @@ impl WorkerProcess {
     /// Returns the failure that a worker ends with.
     fn ending(&self, ending: Ending) -> LoaderError {
         let Ending { failure, report } = ending;
-        match report
-            .as_ref()
-            .map(|it| border::check_report(it, self.log_lines))
-        {
-            Some(Err(error)) => error,
-            _ => LoaderError::from(Box::new(failure)).with_report(report),
+        let check = |report| border::check_report(report, self.log_lines);
+        let checked = report.as_ref().map_or(Ok(()), check);
+        match checked.and_then(|()| border::check_failure(&failure)) {
+            Err(error) => error,
+            Ok(()) => LoaderError::from(Box::new(failure)).with_report(report),
         }
     }
 

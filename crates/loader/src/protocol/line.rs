@@ -10,6 +10,11 @@ pub(crate) const LINE_MAX: usize = 4 << 10;
 /// Returns `text` as one line that a terminal can do nothing but show, cut
 /// behind [`LINE_MAX`] bytes.
 pub(crate) fn short_line(text: &str) -> String {
+    cut(text, LINE_MAX)
+}
+
+/// As [`short_line`], cut behind `max` bytes.
+pub(crate) fn cut(text: &str, max: usize) -> String {
     let mut line = String::new();
     for c in text.chars() {
         let end = line.len();
@@ -18,7 +23,7 @@ pub(crate) fn short_line(text: &str) -> String {
         } else {
             line.extend(c.escape_default());
         }
-        if line.len() > LINE_MAX {
+        if line.len() > max {
             line.truncate(end);
             line.push('…');
             break;

@@ -5,6 +5,7 @@ use std::{io, iter};
 
 use ukexec_kexec::{KexecError, errno_name};
 
+use super::fault;
 use crate::error::{Failure, LoaderError};
 
 /// Returns the error and its causes as one line.
@@ -33,12 +34,15 @@ fn is_long_file(cause: &(dyn Error + 'static)) -> bool {
 #[must_use]
 pub fn of(error: &(dyn Error + 'static)) -> Failure {
     let known: Option<&LoaderError> = error.downcast_ref();
+    let (summary, notes) = fault::of(error);
     Failure {
         // Other errors are about no image.
         place: known.map(LoaderError::place).cloned().unwrap_or_default(),
         kind: known.map(LoaderError::kind).unwrap_or_default(),
         message: sentence(error),
         errno: errno(error).map(str::to_owned),
+        summary,
+        notes,
     }
 }
 

@@ -53,26 +53,29 @@ impl ParserRunReport {
         &self.warnings
     }
 
-    /// Returns the report for people.
-    #[must_use]
-    pub fn page(&self) -> Page {
-        let mut page = Page::default();
+    /// Adds the result of the stage.
+    pub fn rows(&self, page: &mut Page) {
+        let StageReport {
+            layer,
+            parser,
+            insns,
+            ..
+        } = &self.stage;
+        page.title(layer, format!("stage 1 by {parser}, {insns} instructions"));
         match self.matches {
             None => {}
             Some(true) => page.row("match", "yes: chosen for such images"),
             Some(false) => page.row("match", "no: not chosen for such images"),
         }
-        self.kernel.rows(None, &mut page);
+        self.kernel.rows(None, page);
         match &self.initrd {
             Some(initrd) if initrd.part.size == 0 => page.row("initrd", "none from here on"),
-            Some(initrd) => initrd_rows(Some(initrd), [].into_iter(), &mut page),
+            Some(initrd) => initrd_rows(Some(initrd), [].into_iter(), page),
             None => page.row("initrd", "not handed over"),
         }
         match &self.cmdline {
-            Some(cmdline) => cmdline.rows(&mut page),
+            Some(cmdline) => cmdline.rows(page),
             None => page.row("cmdline", "not handed over"),
         }
-        page.row("insns", self.stage.insns.to_string());
-        page
     }
 }

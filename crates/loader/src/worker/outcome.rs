@@ -303,9 +303,8 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Box<Failure> {
     let message = format!("{path}: {}", sentence(error));
     Box::new(Failure {
         kind: ErrorKind::Format,
-        message,
-        errno: None,
         place,
+        ..Failure::new(message)
     })
 }
 

@@ -12,7 +12,10 @@ use super::facts::Facts;
 use super::read;
 use crate::args::ParserCheck;
 use crate::console;
+use ukexec_loader::Failure;
+use ukexec_loader::report::Page;
 use ukexec_loader::report::failure::sentence;
+use ukexec_loader::report::fault::{refusal, stated};
 use ukexec_loader::shown;
 
 pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
@@ -63,7 +66,7 @@ fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
 
 /// A parser that this loader does not take.
 #[derive(Debug, Serialize, thiserror::Error)]
-#[error("{file}: this loader refuses the parser{}", in_words(.reasons))]
+#[error("{}{}", self.verdict(), self.only())]
 pub(crate) struct Refused {
     #[serde(skip)]
     file: String,
@@ -76,37 +79,52 @@ pub(crate) struct Reason {
     message: String,
     #[serde(flatten)]
     place: Option<Box<Place>>,
+    #[serde(skip)]
+    failure: Failure,
+}
+
+impl Refused {
+    /// Returns the verdict, without the reasons.
+    pub(crate) fn verdict(&self) -> String {
+        let file = &self.file;
+        match self.reasons.len() {
+            0 | 1 => format!("{file}: this loader refuses the parser"),
+            several => format!("{file}: this loader refuses the parser for {several} reasons"),
+        }
+    }
+
+    /// Returns the reasons as people see them.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = Page> {
+        self.reasons
+            .iter()
+            .filter_map(|reason| reason.failure.page())
+    }
+
+    /// Returns the one reason behind a colon; documents list several.
+    fn only(&self) -> String {
+        match self.reasons.as_slice() {
+            [only] => format!(": {}", only.message),
+            _ => String::new(),
+        }
+    }
 }
 
 impl Reason {
     fn plain(message: String) -> Self {
-        let place = None;
-        Self { message, place }
+        Self {
+            failure: stated(message.clone()),
+            place: None,
+            message,
+        }
     }
 }
 
 impl From<BpfError> for Reason {
     fn from(error: BpfError) -> Self {
-        let message = sentence(&error);
-        let place = error.place().cloned().map(Box::new);
-        Self { message, place }
-    }
-}
-
-/// Returns one reason behind a colon, several one below the other.
-fn in_words(reasons: &[Reason]) -> String {
-    match reasons {
-        [] => String::new(),
-        [only] => format!(": {}", only.message),
-        several => {
-            let lines = several
-                .iter()
-                .map(|reason| format!("\n  {}", reason.message));
-            format!(
-                " for {} reasons:{}",
-                several.len(),
-                lines.collect::<String>()
-            )
+        Self {
+            failure: refusal(&error),
+            message: sentence(&error),
+            place: error.place().cloned().map(Box::new),
         }
     }
 }

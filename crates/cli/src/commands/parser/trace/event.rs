@@ -1,64 +1,81 @@
 //! The events of a run, with the fields of `docs/json.md`.
 
 use std::fmt::{self, Display};
+use std::rc::Rc;
 
 use serde::{Serialize, Serializer};
 use ukexec_bpf::Place;
 use ukexec_bpf::memory::{Access, Memory};
+use ukexec_bpf::trace::Call;
+use ukexec_kexec::errno_name;
 use ukexec_unfold::Resource;
+
+use super::names::parameters_of;
 
 /// An event: a line of JSON, or lines of text.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Event<'a> {
+pub(crate) enum Event {
     Begin {
-        program: &'a str,
-        hook: &'a str,
+        program: String,
+        hook: &'static str,
     },
-    Insn(Insn<'a>),
+    Insn(Insn),
     Call {
-        #[serde(flatten)]
-        place: Option<Place>,
-        callee: &'a str,
+        #[serde(flatten, serialize_with = "place_of")]
+        facts: Rc<Facts>,
+        callee: String,
         args: Vec<Argument>,
     },
     Return {
-        callee: &'a str,
+        callee: String,
         #[serde(flatten)]
         r0: Word,
     },
     Log {
-        line: &'a str,
+        line: String,
     },
     HandOver {
         resource: Resource,
         size: u64,
     },
     Refused {
-        reason: &'a str,
+        reason: String,
     },
     End {
-        program: &'a str,
-        hook: &'a str,
+        program: String,
+        hook: &'static str,
         #[serde(serialize_with = "hex")]
         r0: u64,
+    },
+    /// The trace ends before the run.
+    Limit {
+        bytes: u64,
     },
 }
 
 #[derive(Serialize)]
-pub(crate) struct Insn<'a> {
-    #[serde(flatten)]
-    pub(crate) place: Option<Place>,
-    #[serde(skip)]
-    pub(crate) slot: u32,
+pub(crate) struct Insn {
+    #[serde(flatten, serialize_with = "all_of")]
+    pub(crate) facts: Rc<Facts>,
     pub(crate) depth: usize,
-    pub(crate) text: &'a str,
-    pub(crate) note: Option<&'a str>,
     /// Those that changed.
     #[serde(serialize_with = "by_name")]
     pub(crate) registers: Vec<(u8, Word)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<Accessed>,
+}
+
+/// The facts about an instruction that hold in every run.
+#[derive(Serialize)]
+pub(crate) struct Facts {
+    #[serde(flatten)]
+    pub(crate) place: Option<Place>,
+    #[serde(skip)]
+    pub(crate) slot: u32,
+    pub(crate) text: String,
+    /// The field that it is about.
+    pub(crate) note: Option<String>,
 }
 
 /// A memory access.
@@ -84,18 +101,30 @@ impl Display for Accessed {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Argument {
     pub(crate) name: String,
     #[serde(flatten)]
     pub(crate) value: Word,
 }
 
+impl Argument {
+    /// Returns those of `call`, as far as its callee takes them.
+    pub(crate) fn all(call: &Call<'_>) -> Vec<Self> {
+        let named = parameters_of(call.callee).into_iter().zip(call.args);
+        let argument = |(name, value)| Self {
+            name,
+            value: Word::new(call.memory, value),
+        };
+        named.map(argument).collect()
+    }
+}
+
 /// A value, with the place that it names, if it names one.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Word {
     #[serde(serialize_with = "hex")]
-    value: u64,
+    pub(crate) value: u64,
     place: Option<String>,
 }
 
@@ -103,6 +132,11 @@ impl Word {
     pub(crate) fn new(memory: &Memory, value: u64) -> Self {
         let place = memory.place(value);
         Self { value, place }
+    }
+
+    /// Returns it as the answer of a call: an error by its name.
+    pub(crate) fn answer(&self) -> String {
+        errno(self.value).unwrap_or_else(|| self.to_string())
     }
 }
 
@@ -117,6 +151,24 @@ impl Display for Word {
             None => write!(f, "{:#x}", self.value),
         }
     }
+}
+
+/// Returns the error of Linux that `r0` is, as `-EFAULT`.
+pub(crate) fn errno(r0: u64) -> Option<String> {
+    let number = r0.cast_signed();
+    if !(-MAX_ERRNO..0).contains(&number) {
+        return None;
+    }
+    let name = i32::try_from(-number).ok().and_then(errno_name);
+    Some(name.map_or_else(|| number.to_string(), |name| format!("-{name}")))
+}
+
+fn all_of<S: Serializer>(facts: &Rc<Facts>, serializer: S) -> Result<S::Ok, S::Error> {
+    facts.as_ref().serialize(serializer)
+}
+
+fn place_of<S: Serializer>(facts: &Rc<Facts>, serializer: S) -> Result<S::Ok, S::Error> {
+    facts.place.serialize(serializer)
 }
 
 fn hex<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
