@@ -75,7 +75,9 @@ fn image(data: &[u8], checks: Checks) -> Option<ImageVerdict> {
     let found = verify(DigestSource::Image);
     let is_unsigned = found.verdict.state() == State::Unsigned;
     let listed = list_signers(data, Some(Ok(&pe)));
-    assert!(!listed.is_good() && (listed.state() == State::Unsigned) == pe.certificates().is_none());
+    assert!(
+        !listed.is_good() && (listed.state() == State::Unsigned) == pe.certificates().is_none()
+    );
     assert!(pe.certificates().is_some() || is_unsigned);
     let Some(request) = digests_needed(&pe, data, &TRUST) else {
         assert!(!found.verdict.is_good());

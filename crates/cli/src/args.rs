@@ -45,11 +45,11 @@ With several images, the highest code counts.";
 #[derive(Debug, Parser)]
 #[command(name = "ukexec", version, about = ABOUT, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Print more: -v stages, parsers' messages; -vv everything
+    /// Print more: -v stages and messages, -vv everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     #[arg(help_heading = OUTPUT, display_order = 100)]
     pub(crate) verbose: u8,
-    /// Print no notes and no progress; warnings and errors stay
+    /// Print warnings and errors, no notes, no progress
     #[arg(short, long, global = true, help_heading = OUTPUT, display_order = 101)]
     pub(crate) quiet: bool,
     /// Print colors: auto (on terminals), always or never
@@ -115,7 +115,7 @@ Examples:
   ukexec inspect /boot/efi/EFI/Linux/*.efi
   ukexec inspect debian.efi --json --hash
   ukexec inspect debian.efi --profile 1
-  ukexec inspect debian.efi --measure        values that a TPM and IMA would record
+  ukexec inspect debian.efi --measure        what would a TPM record?
   ukexec inspect debian.efi --against tpm    did this machine boot this image?")]
 pub(crate) struct Inspect {
     /// Images; a failure of one does not stop the others
@@ -123,17 +123,19 @@ pub(crate) struct Inspect {
     pub(crate) images: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
-    /// Print every section of every layer: place, address, permissions, text
+    /// Print every section: place, address, permissions
+    ///
+    /// The sections of every layer, and the texts of small ones.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) sections: bool,
-    /// Print what a measured boot extends PCRs 4, 11 and 12 with, and what IMA
-    /// measures
+    /// Print the values of PCRs 4, 11 and 12, and of IMA
     ///
+    /// A measured boot extends the registers with them.
     /// The lines of PCR 11 are those of `systemd-measure calculate`; -v adds the events.
     /// IMA measures when the image is loaded. This reads every byte.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) measure: bool,
-    /// Measure, and compare with this machine's TPM or with a file
+    /// Compare measurements with the TPM or a file
     ///
     /// A FILE is firmware's event log (binary_bios_measurements), or a text with values
     /// as `systemd-measure` and `tpm2_pcrread` print them. PCR 4 needs an event log. A
@@ -143,7 +145,7 @@ pub(crate) struct Inspect {
     /// Measure in this bank, repeatable
     ///
     /// Without it, sha256 is printed, and all banks of the machine are compared.
-    #[arg(long, value_name = "BANK", value_parser = banks(), help_heading = OUTPUT)]
+    #[arg(long, value_name = "BANK", value_parser = banks(), hide_short_help = true, help_heading = OUTPUT)]
     pub(crate) bank: Vec<Algorithm>,
     #[command(flatten)]
     pub(crate) output: ReportOutput,
@@ -451,7 +453,9 @@ pub(crate) struct ReportOutput {
     /// With several images, each document is one line.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print the SHA-256 of every part; this reads every byte
+    /// Print the SHA-256 of every part
+    ///
+    /// This reads every byte.
     #[arg(long)]
     pub(crate) hash: bool,
 }
