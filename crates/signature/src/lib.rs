@@ -82,6 +82,7 @@ mod signature_type;
 mod signatures;
 mod signer;
 mod signers;
+mod state;
 mod table;
 mod tbs;
 #[cfg(test)]
@@ -107,6 +108,7 @@ pub use signature_list::{EfiTime, SignatureData, SignatureList, signature_lists}
 pub use signature_type::SignatureType;
 pub use signatures::Checks;
 pub use signer::{CertificateSummary, DigestAlgorithm, SignedDigest, Signer};
+pub use state::State;
 pub use table::certificate_table;
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};
-pub use verdict::{State, Verdict};
+pub use verdict::Verdict;

@@ -103,8 +103,8 @@ fn the_cap_is_exact() {
 
 fn past_the_cap(compression: Compression, cap: u64) -> String {
     format!(
-        "the {compression} stream decompresses to more than the limit of {cap} bytes; if the \
-         image is to be trusted, raise the limit"
+        "the {compression} stream decompresses to more than the limit of {cap} bytes; --max-output \
+         raises it"
     )
 }
 
