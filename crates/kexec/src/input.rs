@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{KexecError, failed};
 use crate::memfd::length_in;
@@ -24,6 +25,20 @@ pub enum InputKind {
     /// whose length is not known before. It goes through [`read_stream`] before
     /// anything can be looked up in it.
     Stream,
+}
+
+/// Returns whether `file` has a signature of IMA's beside its content; `None` where
+/// its file system does not say.
+///
+/// Spec: Linux, `Documentation/ABI/testing/ima_policy` (`appraise`), `security.ima`.
+#[must_use]
+pub fn has_ima_signature(file: BorrowedFd<'_>) -> Option<bool> {
+    // Without a buffer, the call returns the length alone.
+    match rustix::fs::fgetxattr(file, c"security.ima", &mut [0_u8; 0]) {
+        Ok(_len) => Some(true),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Opens the regular file at `path` for reading, and nothing else: a pipe that
@@ -136,6 +151,12 @@ mod tests {
 
     use super::*;
     use crate::testing::contents;
+
+    #[test]
+    fn a_plain_file_has_no_signature_of_ima() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(has_ima_signature(file.as_fd()), Some(false));
+    }
 
     #[test]
     fn opens_regular_files_alone_and_waits_for_nobody() {

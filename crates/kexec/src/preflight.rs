@@ -73,8 +73,9 @@ pub struct ImageFacts {
     /// Whether it is signed in the way that this machine's kernel looks for; `None`
     /// where that is not known.
     pub signed: Option<bool>,
-    /// Whether the kernel gets it from memory, and not from the caller's file.
-    pub in_memory: bool,
+    /// Whether its file has a signature of IMA's beside it; `None` where that is not
+    /// known.
+    pub ima_signed: Option<bool>,
 }
 
 impl Preflight {
@@ -257,9 +258,11 @@ fn limit(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
 fn lockdown(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     let machine = load.machine;
     let (locked_down, signed) = (machine.locked_down(), load.image.and_then(|it| it.signed));
-    // A signature of IMA's lies beside a file, which memory has not.
-    let may_have_imas = machine.ima_appraises_kexec != Some(false)
-        && load.image.is_some_and(|image| !image.in_memory);
+    // Where IMA's policy asks for its own signature, lockdown is content with that.
+    let may_pass_ima = machine.ima_appraises_kexec != Some(false)
+        && load
+            .image
+            .is_some_and(|image| image.ima_signed != Some(false));
     let forced = machine.signature_forced == Some(true);
     let asks = if let Some(level) = locked_down {
         format!("it is locked down: {}", level.name())
@@ -281,7 +284,7 @@ fn lockdown(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     };
     Some(match (signed, locked_down) {
         (Some(false), _) if forced => (ConditionVerdict::Refused, unsigned()),
-        (Some(false), Some(level)) if !may_have_imas => (ConditionVerdict::Refused, locked(level)),
+        (Some(false), Some(level)) if !may_pass_ima => (ConditionVerdict::Refused, locked(level)),
         _ => {
             let text = format!(
                 "whether the running kernel trusts the key that signed the kernel cannot be known \
@@ -529,8 +532,8 @@ mod tests {
         fn locked_down(machine: &mut MachineState) {
             machine.lockdown = Some(Lockdown::Integrity);
         }
-        let check = |signed, in_memory, edit: fn(&mut MachineState), expected, kind| {
-            let image = Some(ImageFacts { signed, in_memory });
+        let check = |signed, ima_signed, edit: fn(&mut MachineState), expected, kind| {
+            let image = Some(ImageFacts { signed, ima_signed });
             let preflight = Preflight::new(REBOOT, &machine(edit), image);
             assert_eq!(preflight.conditions()[3].verdict, expected);
             let refused = preflight.check("no").err().map(|error| error.kind());
@@ -540,22 +543,23 @@ mod tests {
             Some(KexecErrorKind::Machine),
             Some(KexecErrorKind::Signature),
         );
-        for in_memory in [false, true] {
-            check(Some(false), in_memory, |_| {}, Ok, None);
-            check(Some(false), in_memory, locked_down, Refused, machine);
-            check(Some(true), in_memory, locked_down, Unknown, None);
-            check(None, in_memory, locked_down, Unknown, None);
+        for ima_signed in [None, Some(false), Some(true)] {
+            check(Some(false), ima_signed, |_| {}, Ok, None);
+            check(Some(false), ima_signed, locked_down, Refused, machine);
+            check(Some(true), ima_signed, locked_down, Unknown, None);
+            check(None, ima_signed, locked_down, Unknown, None);
             let forced: fn(&mut MachineState) = |m| m.signature_forced = Some(true);
-            check(Some(false), in_memory, forced, Refused, signature);
-            check(Some(true), in_memory, forced, Unknown, None);
+            check(Some(false), ima_signed, forced, Refused, signature);
+            check(Some(true), ima_signed, forced, Unknown, None);
         }
         // A file may have a signature of IMA's instead.
         let appraised: fn(&mut MachineState) = |m| {
             locked_down(m);
             m.ima_appraises_kexec = Some(true);
         };
-        check(Some(false), true, appraised, Refused, machine);
-        check(Some(false), false, appraised, Unknown, None);
+        check(Some(false), Some(false), appraised, Refused, machine);
+        check(Some(false), Some(true), appraised, Unknown, None);
+        check(Some(false), None, appraised, Unknown, None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{
     Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadKind, LoadRequest,
-    MachineState, Moved, Part, Preflight, assemble, load,
+    MachineState, Moved, Part, Preflight, assemble, has_ima_signature, load,
 };
 
 use crate::error::{LoaderError, Result};
@@ -81,7 +81,11 @@ impl<'a> LoadPlan<'a> {
         }
         let facts = ImageFacts {
             signed: identity.signed,
-            in_memory: !matches!(kernel, Descriptor::Original(..)),
+            ima_signed: match kernel {
+                Descriptor::Original(file, _) => has_ima_signature(file),
+                // IMA's signature is an attribute of a file, which memory has not.
+                _ => Some(false),
+            },
         };
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);

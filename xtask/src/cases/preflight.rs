@@ -245,13 +245,12 @@ ask locked env
             dry_run: 4,
             load: 4,
         },
-        // With the file itself, IMA may have the kernel take one without a signature.
         Expected {
             name: "locked",
             id: "lockdown",
-            verdict: "unknown",
+            verdict: "refused",
             words: &["locked down"],
-            dry_run: 0,
+            dry_run: 4,
             load: 4,
         },
         Expected {
