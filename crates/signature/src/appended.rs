@@ -29,7 +29,7 @@ use crate::{Certificate, SignatureError, State, Trust, Verdict, digests_of};
 /// tables, and neither firmware nor Linux looks for others there.
 ///
 /// A file that says that it is signed is not taken for one that is not: if the
-/// trailer lies, or cannot be read, the verdict is [`Verdict::Bad`].
+/// trailer lies, or cannot be read, the verdict is [`State::Bad`].
 pub fn verify_appended(file: &(impl ReadAt + ?Sized), trust: &Trust, checks: Checks) -> Verdict {
     judge(file, Some((trust, checks)))
 }
