@@ -204,11 +204,13 @@ const CONDITIONS: &[(ConditionId, Judge)] = &[
 fn call(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     const FILTER: &str =
         "a seccomp filter, such as a container has, answers for the running kernel";
+    const HIDDEN: &str = "/proc does not show whether a seccomp filter answers for the kernel";
     let machine = load.machine;
     Some(match machine.call.errno {
         _ if machine.kexec == Some(false) => (ConditionVerdict::Refused, no_call()),
         Some(libc::ENOSYS) => (ConditionVerdict::Refused, no_call()),
-        Some(_) if machine.seccomp != Some(false) => (ConditionVerdict::Unknown, cause(FILTER, "")),
+        Some(_) if machine.seccomp == Some(true) => (ConditionVerdict::Unknown, cause(FILTER, "")),
+        Some(_) if machine.seccomp.is_none() => (ConditionVerdict::Unknown, cause(HIDDEN, "")),
         Some(libc::EPERM | libc::EINVAL) => ok("kexec_file_load is in this kernel"),
         Some(_) | None => (
             ConditionVerdict::Unknown,
@@ -432,7 +434,7 @@ mod tests {
                 call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
                 call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
                 call unknown: a seccomp filter, such as a container has, answers for the running kernel
-                call unknown: a seccomp filter, such as a container has, answers for the running kernel
+                call unknown: /proc does not show whether a seccomp filter answers for the kernel
                 call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
             "#]],
         );

@@ -1,16 +1,16 @@
 //! `ukexec exec` and `ukexec unload`.
 
 use ukexec_kexec::{LoadKind, exec_now, exec_through_systemd};
-use ukexec_loader::unload as unload_kernel;
+use ukexec_loader::{LoaderError, unload as unload_kernel};
 
 use crate::args::{Exec, Unload};
 use crate::console;
 
 pub(crate) fn exec(args: &Exec) -> anyhow::Result<()> {
     if args.force {
-        match exec_now()? {}
+        match exec_now().map_err(LoaderError::from)? {}
     }
-    exec_through_systemd()?;
+    exec_through_systemd().map_err(LoaderError::from)?;
     console::note("systemd stops the services and boots the loaded kernel");
     Ok(())
 }
