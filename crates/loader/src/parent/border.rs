@@ -120,6 +120,7 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::page::{Align, MapPart};
     use ukexec_kexec::ConditionVerdict;
 
     use crate::error::Failure;
@@ -185,6 +186,16 @@ mod tests {
         check(release(65), Some(refused));
         let text = |it: &mut Answer| it.report.page.paragraph(0, "x".repeat(1 << 20));
         check(text, Some("a report of more than 655360 bytes"));
+        let slow = Some("a report that takes too long to lay out");
+        let part = MapPart {
+            name: "x".to_owned(),
+            size: 1,
+        };
+        let map = |it: &mut Answer| it.report.page.map(0, vec![part.clone(); 21]);
+        check(map, slow);
+        let table = |it: &mut Answer| it.report.page.table(0, &[Align::Left; 11], Vec::new());
+        check(table, slow);
+        check(|it| it.report.page.paragraph(usize::MAX, "x"), slow);
     }
 
     #[test]

@@ -154,6 +154,9 @@ const INDENT: usize = 16;
 /// Refuses a report for people or machines that is too long once it is printed,
 /// where parsers may print `log_lines`.
 pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
+    if !report.page.is_simple() {
+        return Err(LoaderError::new("a report that takes too long to lay out"));
+    }
     let text = report.page.print(&Screen::FILE);
     let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
     let fits = |printed: &str| printed.len() as u64 <= max;

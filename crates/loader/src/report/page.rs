@@ -62,6 +62,11 @@ pub enum Align {
     Right,
 }
 
+/// Bounds of a page that a worker sends.
+const INDENT_MAX: usize = 100;
+const COLUMNS_MAX: usize = 10;
+const PARTS_MAX: usize = 20;
+
 /// The column where texts begin.
 pub const COLUMN: usize = 14;
 
@@ -154,6 +159,22 @@ impl Page {
     /// Adds all rows of `other`.
     pub fn append(&mut self, other: Self) {
         self.rows.extend(other.rows);
+    }
+
+    /// Returns whether it can be laid out in a time that grows with its text alone.
+    pub(crate) fn is_simple(&self) -> bool {
+        self.rows.iter().all(|row| match row {
+            Row::Labelled(line) => line.indent.max(line.column) <= INDENT_MAX,
+            Row::Table {
+                indent,
+                columns,
+                cells,
+            } => {
+                let widest = cells.iter().map(Vec::len).max().unwrap_or(0);
+                *indent <= INDENT_MAX && columns.len().max(widest) <= COLUMNS_MAX
+            }
+            Row::Map { indent, parts } => *indent <= INDENT_MAX && parts.len() <= PARTS_MAX,
+        })
     }
 
     /// Returns whether there is no row.
