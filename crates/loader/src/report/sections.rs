@@ -257,14 +257,16 @@ impl PeReport {
     }
 
     /// Returns the sections in the order of their table, the program's own as one,
-    /// and neighbours of the same name as one.
+    /// and neighbours of the same name as one. Tools add sections behind those of
+    /// the program, so that any other name behind the first resource stands alone.
     fn folds(&self) -> Vec<Fold<'_>> {
         let is_part = |it: &SectionReport| is_resource(&it.name) && it.name != ".osrel";
         let has_stub = self.sections.iter().any(is_part);
         let mut folds: Vec<Fold<'_>> = Vec::new();
+        let mut is_stub = has_stub;
         for section in &self.sections {
             let (own, Extent { offset, size }) = (section.name.as_str(), &section.content);
-            let is_stub = has_stub && !is_resource(own);
+            is_stub &= !is_resource(own);
             let name = if is_stub { STUB } else { own };
             let fold = match is_stub {
                 true => folds.iter_mut().find(|fold| fold.name == STUB),
