@@ -130,7 +130,7 @@ fn corrupt(stand: &Stand) -> Result<()> {
     .holding("owner.pem", owner.certificate());
     let serial = boot_first(stand, &first, "first=kernel")?;
     serial.expect(&format!("{TAG}cut="), "1")?;
-    serial.expect(&format!("{TAG}changed="), "1")?;
+    serial.expect(&format!("{TAG}changed="), "3")?;
     serial.expect(&format!("{TAG}noise="), "1")?;
     serial.expect(&format!("{TAG}loaded="), "1")?;
     serial.expect(&format!("{TAG}reached="), "loaded-before")
