@@ -29,6 +29,11 @@ pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
         console::error(&refused.verdict());
     } else if let Some(page) = of(error.as_ref()).page() {
         console::err_page(&page);
+        // A command may say what follows from the fault.
+        let context = error.to_string();
+        if known.is_some_and(|known| known.to_string() != context) {
+            console::error(&context);
+        }
     } else {
         console::error(&sentence(error.as_ref()));
     }

@@ -112,7 +112,10 @@ fn sum64_refuses(stand: &Stand) -> Result<()> {
     let image = stand.file("whole.sum64", &whole)?;
     let parser = dir.join("sum64.bpf.o");
     let told = stand.ukexec(&[&"parser", &"run", &parser, &"--image", &image])?;
-    check_words(&told, &["match      yes", "hand-over: kernel, 50000 bytes"])
+    check_words(
+        &told,
+        &["match       yes", "hand-over: kernel, 50000 bytes"],
+    )
 }
 
 /// A new parser builds as it is, passes the check without a warning, and hands over what its
@@ -136,7 +139,7 @@ fn new(stand: &Stand) -> Result<()> {
             .output()?;
         let text = said(&output);
         ensure!(output.status.success(), "{name}: {text}");
-        check_words(&text, &["ukexec_match_image", "match      yes"])?;
+        check_words(&text, &["ukexec_match_image", "match       yes"])?;
         ensure!(!text.contains("warning"), "{name}: {text}");
         let object = stand.path(&format!("{name}/{name}.bpf.o"));
         let options = ["--parser", &object.to_string_lossy()];

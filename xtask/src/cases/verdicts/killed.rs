@@ -166,7 +166,7 @@ fn kill_after(
     let status = child.wait()?;
     if whom == Whom::Worker {
         // The parent reports it, or had all that it needed.
-        ensure!(matches!(status.code(), Some(0 | 1)), "{status}");
+        ensure!(matches!(status.code(), Some(0 | 1 | 4)), "{status}");
     }
     let end = Instant::now() + WORKER_LIMIT;
     while workers.iter().any(|&worker| is_worker(worker)) {

@@ -84,7 +84,10 @@ fn without_keys(stand: &Stand) -> Result<()> {
             "unfold",
             &signed,
             "--verify=auto",
-            ["untrusted CN=owner 1", "unverified CN=stranger 0"],
+            [
+                "untrusted CN=owner 1",
+                "unverified CN=Debian Secure Boot Signer 2022 - linux+CN=stranger 0",
+            ],
         ),
         (
             "unfold",
@@ -92,20 +95,26 @@ fn without_keys(stand: &Stand) -> Result<()> {
             "--verify=auto",
             [
                 "untrusted CN=owner+CN=stranger 1",
-                "unverified CN=stranger 0",
+                "unverified CN=Debian Secure Boot Signer 2022 - linux+CN=stranger 0",
             ],
         ),
         (
             "unfold",
             &image,
             "--verify=auto",
-            ["unsigned  0", "untrusted CN=stranger 1"],
+            [
+                "unsigned  0",
+                "untrusted CN=Debian Secure Boot Signer 2022 - linux+CN=stranger 1",
+            ],
         ),
         (
             "unfold",
             &signed,
             "--verify=off",
-            ["unverified CN=owner 0", "unverified CN=stranger 0"],
+            [
+                "unverified CN=owner 0",
+                "unverified CN=Debian Secure Boot Signer 2022 - linux+CN=stranger 0",
+            ],
         ),
         (
             "inspect",
@@ -113,14 +122,17 @@ fn without_keys(stand: &Stand) -> Result<()> {
             "--verify=off",
             [
                 "unverified CN=owner+CN=stranger 0",
-                "unverified CN=stranger 0",
+                "unverified CN=Debian Secure Boot Signer 2022 - linux+CN=stranger 0",
             ],
         ),
         (
             "inspect",
             &signed,
             "--verify=auto",
-            ["untrusted CN=owner 1", "untrusted CN=stranger 1"],
+            [
+                "untrusted CN=owner 1",
+                "untrusted CN=Debian Secure Boot Signer 2022 - linux+CN=stranger 1",
+            ],
         ),
     ] {
         let found = facts(&report(command, image, verify)?)?;

@@ -186,7 +186,7 @@ fn ukexec(stand: &Stand, name: &str, image: &[u8], machine: &Efivars) -> Result<
                 words: text_at(&report, "/signatures/0/text")?.to_owned(),
             }
         }
-        Some(3) => Verdict {
+        Some(1 | 3) => Verdict {
             is_good: false,
             words: text_at(&report, "/error/message")?.to_owned(),
         },
