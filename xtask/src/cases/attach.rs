@@ -136,7 +136,7 @@ const FAILING: &[(&str, &str, &str)] = &[
     (
         "loops",
         "for (;;) __asm__ volatile(\"\");",
-        "instruction budget",
+        "instructions is used up",
     ),
     ("faults", "return *(volatile int *)16;", "no region"),
     (
