@@ -138,7 +138,7 @@ const FAILING: &[(&str, &str, &str)] = &[
         "for (;;) __asm__ volatile(\"\");",
         "instructions is used up",
     ),
-    ("faults", "return *(volatile int *)16;", "no region"),
+    ("faults", "return *(volatile int *)16;", "NULL pointer"),
     (
         "again",
         "bpf_copy_to_kernel(ukexec_kernel, ctx->image, ctx->image_sz);",
