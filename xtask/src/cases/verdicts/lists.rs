@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cases::edited::Edited;
 use crate::cases::read;
 use crate::pki::{Efivars, Kind, Signer, image_list};
-use crate::stand::{Stand, text_at};
+use crate::stand::Stand;
 
 use super::{Made, Named, REQUIRED, check, trust};
 
