@@ -32,7 +32,7 @@ pub struct AbiKfunc {
     pub name: &'static str,
     /// Its prototype in the series, without the name.
     pub prototype: &'static str,
-    /// What it does, as a clause without a subject.
+    /// Its effect, as a clause without a subject.
     pub meaning: &'static str,
     /// Its failures, and what each means.
     pub errors: &'static str,

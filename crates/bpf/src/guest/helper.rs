@@ -21,7 +21,7 @@ pub struct Helper {
     /// Its prototype, without the name.
     #[serde(skip)]
     pub prototype: &'static str,
-    /// What it does, as a clause without a subject.
+    /// Its effect, as a clause without a subject.
     #[serde(skip)]
     pub meaning: &'static str,
     /// Its failures, and what each means; empty if it has none.

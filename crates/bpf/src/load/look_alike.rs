@@ -73,7 +73,7 @@ fn source(start: &[u8]) -> Option<&'static str> {
         return None;
     }
     let has = |words: &&[&str]| words.iter().any(|word| text.contains(word));
-    // What begins so is for an interpreter, whatever it says then.
+    // A file that begins so is for an interpreter, whatever follows.
     let is_script = text.starts_with("#!");
     let mut all = SOURCES.iter().filter(|_| !is_script);
     Some(

@@ -61,7 +61,7 @@ pub(crate) struct Unfolding {
     pub(crate) limits: Limits,
 }
 
-/// What to do about signatures.
+/// The treatment of signatures.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Signatures")]
 pub(crate) struct Verify {

@@ -112,13 +112,13 @@ fn enforcement(config: &Config, efivars: &Efivars, console: &dyn Console) -> Res
     let machine = variables_in(None)?;
     if machine.is_not_mounted() {
         console.warn(&format!(
-            "whether Secure Boot is on cannot be told, and it is taken for off: efivarfs \
+            "whether Secure Boot is on is unknown, and ukexec assumes that it is off: efivarfs \
              is not mounted on {}/efivars",
             efivars::SYSTEM
         ));
     }
     let secure_boot = how_booted(efivars, &machine)
-        .context(|| "whether Secure Boot is on cannot be told (--verify says what to do)")?;
+        .context(|| "whether Secure Boot is on is unknown; --verify decides instead")?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;
     Ok(config.policy().on(BootState {
         secure_boot,

@@ -13,7 +13,7 @@ use ukexec_unfold::{ABI, AbiHook, AbiKfunc, HOOKS};
 use crate::args::ParserHelpers;
 use crate::console;
 
-/// What a name of the parser ABI, or of Linux, stands for.
+/// The meaning of a name of the parser ABI, or of Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -35,7 +35,7 @@ pub(super) struct Function {
     prototype: Option<String>,
     meaning: Option<&'static str>,
     errors: Vec<&'static str>,
-    /// What a call is charged beside its instruction.
+    /// The charge for a call beside its instruction.
     pub(super) price: Option<String>,
     /// How it differs from Linux's, or its rules.
     rule: Option<&'static str>,
