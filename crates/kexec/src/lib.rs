@@ -79,7 +79,7 @@ pub use private_folder::PrivateFolder;
 pub use probe::CallProbe;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
-pub use signals::fail_on_long_files;
+pub use signals::{fail_on_long_files, is_ignored, out_of_signals};
 pub use snapshot::{Extent, Snapshot, Tap};
 pub use transfer::Moved;
 pub use unnamed::UnnamedFile;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
+use ukexec_kexec::{is_ignored, out_of_signals};
 use ukexec_loader::Progress;
 use ukexec_loader::report::{Size, one_line};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -69,7 +70,8 @@ impl Bar {
         let draw = move || draw(&what, &so_far, len, utf8, &end);
         let thread = thread::Builder::new().name("progress".to_owned());
         // Without a thread, nothing is shown.
-        let drawer = thread.spawn(draw).ok().map(|thread| (sender, thread));
+        let drawer = out_of_signals(|| thread.spawn(draw)).ok();
+        let drawer = drawer.map(|thread| (sender, thread));
         Self { done, drawer }
     }
 }
@@ -113,15 +115,16 @@ fn draw(what: &str, done: &AtomicU64, len: Option<u64>, utf8: bool, end: &Receiv
 }
 
 /// Has signals that end this process clear the progress first. A second signal ends
-/// it at once.
+/// it at once. Its thread starts in one that is out of signals, and so is it too.
 fn leave_nothing() {
     const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
     ENDS.get_or_init(|| {
         let ends = Arc::new(AtomicBool::new(false));
-        let Ok(mut signals) = Signals::new(ENDING) else {
+        let ending: Vec<i32> = ENDING.into_iter().filter(|it| !is_ignored(*it)).collect();
+        let Ok(mut signals) = Signals::new(&ending) else {
             return ends;
         };
-        for signal in ENDING {
+        for signal in ending {
             // In this order, the first signal passes the first of them.
             let _at_the_second = flag::register_conditional_default(signal, Arc::clone(&ends));
             let _at_the_first = flag::register(signal, Arc::clone(&ends));

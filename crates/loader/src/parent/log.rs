@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
+use ukexec_kexec::out_of_signals;
+
 use crate::console::Console;
 use crate::error::Result;
 use crate::parent::border;
@@ -70,7 +72,8 @@ impl Printer {
     fn start(console: Arc<dyn Console>) -> Option<Self> {
         let (lines, to_print) = channel::<String>();
         let print = move || to_print.iter().for_each(|line| console.log(&line));
-        let thread = Builder::new().name("log".to_owned()).spawn(print).ok()?;
+        let thread = Builder::new().name("log".to_owned());
+        let thread = out_of_signals(|| thread.spawn(print)).ok()?;
         Some(Self { lines, thread })
     }
 }
