@@ -57,7 +57,8 @@ pub(crate) fn run() -> Result<()> {
 /// Boots the stock kernel with `ukexec` and the image, and returns the second kernel's release.
 fn boot(stand: &Stand, image: &Path, cmdline: &str) -> Result<String> {
     let first = FirstKernel::new(
-        "run ukexec load /debian.efi\n\
+        "mount -t securityfs none /sys/kernel/security\n\
+         run ukexec load debian.efi\n\
          run ukexec status\n\
          run ukexec exec --force\n",
     )

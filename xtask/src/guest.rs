@@ -144,7 +144,7 @@ impl<'a> FirstKernel<'a> {
     /// As [`initrd`](Self::initrd).
     pub(crate) fn root(&self, stand: &Stand) -> Result<PathBuf> {
         let root = stand.path("root");
-        for dir in ["bin", "dev", "proc", "sys", "tmp"] {
+        for dir in ["bin", "dev", "proc", "run", "sys", "tmp"] {
             fs::create_dir_all(root.join(dir))?;
         }
         fs::write(root.join("init"), self.init())?;

@@ -27,7 +27,7 @@ impl Initramfs {
     /// `busybox` cannot be read.
     pub(crate) fn with_busybox(busybox: &Path, init: &str) -> Result<Self> {
         let mut archive = Self::default();
-        for dir in ["bin", "dev", "proc", "sys", "tmp"] {
+        for dir in ["bin", "dev", "proc", "run", "sys", "tmp"] {
             archive.dir(dir);
         }
         archive.console();

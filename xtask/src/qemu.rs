@@ -202,9 +202,14 @@ impl Serial {
         self.lines.iter().filter(|line| line.contains(tag)).count()
     }
 
+    /// All lines.
+    pub(crate) fn text(&self) -> String {
+        self.lines.join("\n")
+    }
+
     /// The last lines, indented.
     pub(crate) fn quoted(&self) -> String {
-        last_lines(&self.lines.join("\n"), QUOTED_LINES)
+        last_lines(&self.text(), QUOTED_LINES)
     }
 }
 

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::guest::{FirstKernel, TAG, reporting_initrd, reporting_uki};
 use crate::materials::{Target, kernel};
 use crate::pki::{Kind, Signer};
 use crate::qemu::{Boot, Machine, Serial};
 use crate::stand::Stand;
+use crate::workspace;
 
+use super::docs::{blocks, shows};
 use super::zboot::{ARM64, nested};
 use super::{Named, read};
 
@@ -55,17 +57,20 @@ fn boot(machine: Machine, kernel: &Path, initrd: &Path, cmdline: &str) -> Result
 }
 
 /// The second kernel ran, with the image's command line, its initrd, and the os-release that
-/// systemd would look for there.
+/// systemd would look for there. The commands are those of the README, which shows what they
+/// write.
 fn uki(stand: &Stand) -> Result<()> {
     let image = reporting_uki(stand, "second", &cmdline())?;
-    let first = FirstKernel::new(
-        "run ukexec load /uki.efi\n\
-         run ukexec status\n\
-         case \"$(ukexec status --json)\" in *'\"kexec\": true'*) say kexec=known;; esac\n\
-         say loaded=$(cat /sys/kernel/kexec_loaded)\n\
-         run ukexec exec --force\n",
-    )
-    .holding("uki.efi", &image);
+    let shown = readme_session()?;
+    let mut script = String::from("mount -t securityfs none /sys/kernel/security\n");
+    for command in shown.lines().filter_map(|line| line.strip_prefix("# ")) {
+        if command.starts_with("ukexec exec") {
+            script += "case \"$(ukexec status --json)\" in *'\"kexec\": true'*) say kexec=known;; esac\n\
+                       say loaded=$(cat /sys/kernel/kexec_loaded)\n";
+        }
+        script += &format!("run {command}\n");
+    }
+    let first = FirstKernel::new(&script).holding("debian.efi", &image);
     let serial = boot_first(stand, &first, "first=kernel")?;
     serial.expect(&format!("{TAG}kexec="), "known")?;
     serial.expect(&format!("{TAG}loaded="), "1")?;
@@ -73,7 +78,24 @@ fn uki(stand: &Stand) -> Result<()> {
     serial.expect(&format!("{TAG}cmdline="), &cmdline())?;
     // Modes and content of what was put behind the initrd.
     serial.expect(&format!("{TAG}extra="), "555 444 ID=ukexec-test")?;
-    serial.expect(&format!("{TAG}vmcore="), "no")
+    serial.expect(&format!("{TAG}vmcore="), "no")?;
+    let without_versions = |text: &str| {
+        let text = text.replace("# ukexec", "$ ukexec");
+        text.replace(|it: char| it.is_ascii_digit(), "")
+    };
+    shows(&without_versions(&serial.text()), &without_versions(&shown))
+}
+
+/// Returns the block of the README in which a machine boots an image.
+fn readme_session() -> Result<String> {
+    let readme = read(&workspace::root().join("README.md"))?;
+    let readme = String::from_utf8(readme)?;
+    let session = blocks(&readme)
+        .into_iter()
+        .find(|it| it.text.starts_with("# ukexec load"));
+    Ok(session
+        .context("README.md has no block that begins with `# ukexec load`")?
+        .text)
 }
 
 /// A panic boots the capture kernel, which finds the memory of the crashed one.

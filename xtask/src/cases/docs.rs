@@ -29,10 +29,10 @@ pub(super) const CASES: &[Named] = &[
 
 /// A fenced block of a page.
 #[derive(Debug, PartialEq, Eq)]
-struct Block<'a> {
+pub(super) struct Block<'a> {
     /// The words behind the fence, such as `c box.bpf.c`.
     info: &'a str,
-    text: String,
+    pub(super) text: String,
 }
 
 /// Does what `pages` say in the case's folder, which has what they take for granted: a kernel,
@@ -85,7 +85,7 @@ fn shell(stand: &Stand, commands: &str, succeeds: bool) -> Result<String> {
 }
 
 /// Checks that each line of `block` is one of `output`, in this order. `…` stands for anything.
-fn shows(output: &str, block: &str) -> Result<()> {
+pub(super) fn shows(output: &str, block: &str) -> Result<()> {
     let mut lines = output.lines();
     for expected in block.lines() {
         ensure!(
@@ -118,7 +118,7 @@ fn fits(line: &str, pattern: &str) -> bool {
 }
 
 /// The fenced blocks of a page.
-fn blocks(page: &str) -> Vec<Block<'_>> {
+pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {

@@ -28,7 +28,6 @@ pub(super) const CASES: &[Named] = &[
 
 /// `ask NAME COMMAND...` has the command run `ukexec` in each way, and says what comes of it.
 const ASK: &str = r#"
-mkdir /run
 mount -t securityfs none /sys/kernel/security
 load="--verify=off --cmdline=quiet /vmlinuz"
 one_line() { tr -s '\n ' ' ' <$1; }
