@@ -162,7 +162,7 @@ impl<'a> LoadPlan<'a> {
         let image = &self.unfolding.image.path;
         let load = || Ok(load(&self.request())?);
         let records = Records::below(Path::new("/"));
-        let loaded = records.record(self.kind, image, self.release, load);
+        let loaded = records.around(self.kind, Some((image, self.release)), load);
         loaded.map_err(|error| self.with_report(error))
     }
 

@@ -23,9 +23,8 @@ use crate::report::failure::sentence;
 ///
 /// The running kernel refuses.
 pub fn unload(kind: LoadKind) -> Result<Option<String>> {
-    ukexec_kexec::unload(kind)?;
-    let removed = Records::below(Path::new("/")).remove(kind);
-    Ok(note("the record of the kernel stays", removed))
+    let unload = || Ok(ukexec_kexec::unload(kind)?);
+    Records::below(Path::new("/")).around(kind, None, unload)
 }
 
 /// Returns a note if an operation on records failed.
@@ -80,13 +79,15 @@ pub(crate) enum Loaded {
     Hidden,
     /// ukexec loaded it, unless another tool has replaced it since.
     Recorded(LoadedImage),
+    /// ukexec loaded it last, but the machine does not show whether there is one.
+    Last(LoadedImage),
 }
 
 impl Loaded {
     /// Returns the kernel, if it is known.
     pub(crate) fn image(&self) -> Option<&LoadedImage> {
         match self {
-            Self::Recorded(image) => Some(image),
+            Self::Recorded(image) | Self::Last(image) => Some(image),
             _ => None,
         }
     }
@@ -127,12 +128,13 @@ impl<'a> Records<'a> {
             Some(_) => Loaded::Unrecorded,
             None => Loaded::Unknown,
         };
-        match self.read(kind) {
+        match (self.read(kind), loaded) {
             // Root need not see one either.
-            Ok(Some(Loaded::Hidden)) if loaded.is_none() => (unnamed, Ok(())),
-            Ok(Some(record)) => (record, Ok(())),
-            Ok(None) => (unnamed, Ok(())),
-            Err(error) => (unnamed, Err(error)),
+            (Ok(Some(Loaded::Hidden)), None) => (unnamed, Ok(())),
+            (Ok(Some(Loaded::Recorded(image))), None) => (Loaded::Last(image), Ok(())),
+            (Ok(Some(record)), _) => (record, Ok(())),
+            (Ok(None), _) => (unnamed, Ok(())),
+            (Err(error), _) => (unnamed, Err(error)),
         }
     }
 
@@ -151,43 +153,74 @@ impl<'a> Records<'a> {
         Ok(image.map(Loaded::Recorded))
     }
 
-    /// Has `load` load the kernel of `image` for `kind`, and records that. Returns a
-    /// note where that fails.
-    pub(crate) fn record(
+    /// Has `change` replace the kernel that is loaded for `kind` by that of an image
+    /// with a release, or by none, and keeps the record true. Returns a note where that
+    /// fails.
+    ///
+    /// The old record goes before the call: should this process end meanwhile, no
+    /// record names a kernel that is gone. It returns if its kernel stays loaded.
+    pub(crate) fn around(
         &self,
         kind: LoadKind,
-        image: &Path,
-        release: Option<&str>,
-        load: impl FnOnce() -> Result<()>,
+        new: Option<(&Path, Option<&str>)>,
+        change: impl FnOnce() -> Result<()>,
     ) -> Result<Option<String>> {
-        // However this ends, no record names a kernel that is gone.
-        let _fails_below = self.remove(kind);
-        load()?;
-        let written = self.write(kind, image, release);
-        Ok(note("`ukexec status` will not name the kernel", written))
+        let old = self.take(kind);
+        if let Err(error) = change() {
+            // A refused load leaves the kernel for a reboot, but mostly not one for a
+            // crash: Linux reuses its memory.
+            if let (Ok(Some(old)), Some(true)) = (&old, self.is_loaded(kind)) {
+                // `status` then says that there is no record, which is true.
+                let _unnamed = self.store(kind, old);
+            }
+            return Err(error);
+        }
+        let written = new.map(|(image, release)| self.write(kind, image, release));
+        Ok(match (old, written) {
+            (_, Some(Ok(()))) | (Ok(_), None) => None,
+            (Ok(_), Some(written)) => note("`ukexec status` will not name the kernel", written),
+            (Err(error), _) => note(
+                "`ukexec status` may name the kernel that was loaded before",
+                Err(error),
+            ),
+        })
+    }
+
+    /// Returns whether the machine says that a kernel is loaded for `kind`.
+    fn is_loaded(&self, kind: LoadKind) -> Option<bool> {
+        let machine = MachineState::read(self.root);
+        match kind {
+            LoadKind::Reboot => machine.loaded,
+            LoadKind::Crash => machine.crash_loaded,
+        }
     }
 
     /// Records that the kernel of `image` is loaded for `kind` now.
     fn write(&self, kind: LoadKind, image: &Path, release: Option<&str>) -> Result<()> {
         let record = Record::new(image, release, self.now()?);
-        let new = PrivateFolder::make(&self.folder())?.new_file()?;
-        let bytes = serde_json::to_vec(&record)?;
-        Ok(new.complete(name(kind), &bytes, Readers::OWNER)?)
+        self.store(kind, &serde_json::to_vec(&record)?)
     }
 
-    /// Removes the record of `kind`, if there is one.
-    pub(crate) fn remove(&self, kind: LoadKind) -> Result<()> {
-        match PrivateFolder::open(&self.folder())? {
-            PrivateFolder::Open(folder) => Ok(folder.remove(name(kind))?),
-            PrivateFolder::Absent => Ok(()),
+    fn store(&self, kind: LoadKind, record: &[u8]) -> Result<()> {
+        let new = PrivateFolder::make(&self.folder())?.new_file()?;
+        Ok(new.complete(name(kind), record, Readers::OWNER)?)
+    }
+
+    /// Removes the record of `kind` and returns it, if there is one that can be read.
+    fn take(&self, kind: LoadKind) -> Result<Option<Vec<u8>>> {
+        let folder = match PrivateFolder::open(&self.folder())? {
+            PrivateFolder::Open(folder) => folder,
+            PrivateFolder::Absent => return Ok(None),
             PrivateFolder::Denied => {
                 let folder = self.folder();
-                Err(LoaderError::new(format!(
-                    "{} is root's own",
-                    folder.display()
-                )))
+                let folder = folder.display();
+                return Err(LoaderError::new(format!("{folder} is root's own")));
             }
-        }
+        };
+        // One that cannot be read goes as well.
+        let record = folder.read(name(kind), RECORD_MAX).unwrap_or_default();
+        folder.remove(name(kind))?;
+        Ok(record)
     }
 
     fn now(&self) -> Result<Moment> {
@@ -275,6 +308,7 @@ impl fmt::Display for Loaded {
             Self::Recorded(image) => {
                 return write!(f, "{image}; another tool may have replaced it since");
             }
+            Self::Last(image) => return write!(f, "unknown; the last was {image}"),
         })
     }
 }
@@ -353,7 +387,7 @@ mod tests {
         };
         let (reboot, crash) = (LoadKind::Reboot, LoadKind::Crash);
         assert_eq!(loaded(reboot), Loaded::Unrecorded);
-        records.remove(reboot).unwrap();
+        records.take(reboot).unwrap();
         records.write(reboot, image(), Some("6.1")).unwrap();
         records.write(reboot, image(), None).unwrap();
         records.write(crash, Path::new("-"), Some("6.12")).unwrap();
@@ -367,11 +401,20 @@ mod tests {
             (name.as_str(), release.as_deref()),
             ("standard input", Some("6.12"))
         );
-        records.remove(reboot).unwrap();
+        records.take(reboot).unwrap();
         assert_eq!(loaded(reboot), Loaded::Unrecorded);
         assert_eq!(named(crash).0, "standard input");
         let entries = fs::read_dir(root.path().join("run/ukexec")).unwrap();
         assert_eq!(entries.count(), 1);
+    }
+
+    /// Has the machine below `root` say whether kernels are loaded.
+    fn say(root: &TempDir, reboot: bool, crash: bool) {
+        let sys = root.path().join("sys/kernel");
+        fs::create_dir_all(&sys).unwrap();
+        let says = |loaded| if loaded { "1\n" } else { "0\n" };
+        fs::write(sys.join("kexec_loaded"), says(reboot)).unwrap();
+        fs::write(sys.join("kexec_crash_loaded"), says(crash)).unwrap();
     }
 
     #[test]
@@ -379,22 +422,66 @@ mod tests {
         let root = machine();
         let records = Records::below(root.path());
         let path = root.path().join("run/ukexec/load.json");
-        let record = |done: bool| {
-            records.record(LoadKind::Reboot, image(), None, || {
+        let around = |new, done: bool| {
+            records.around(LoadKind::Reboot, new, || {
                 assert!(!path.exists());
                 done.then_some(()).context(|| "refused")
             })
         };
-        assert_eq!(record(true).unwrap(), None);
+        let load = |done| around(Some((image(), None)), done);
+        assert_eq!(load(true).unwrap(), None);
         assert!(path.exists());
-        let error = record(false).unwrap_err();
+        // An unload drops the kernel.
+        assert_eq!(around(None, true).unwrap(), None);
+        assert!(!path.exists());
+        // Where the machine does not say that the old kernel stays, nor does its record.
+        load(true).unwrap();
+        let error = load(false).unwrap_err();
         assert_eq!(error.to_string(), "refused");
         assert!(!path.exists());
         // A place that is no place is worth a note, and the load is done.
         fs::remove_dir(root.path().join("run/ukexec")).unwrap();
         fs::write(root.path().join("run/ukexec"), "").unwrap();
-        let note = record(true).unwrap().unwrap();
-        expect!["`ukexec status` will not name the kernel: /run/ukexec: opening the folder: Not a directory (os error 20)"].assert_eq(&note.replace(&root.path().display().to_string(), ""));
+        let note = |result: Result<Option<String>>| {
+            let note = result.unwrap().unwrap();
+            note.replace(&root.path().display().to_string(), "")
+        };
+        for result in [load(true), around(None, true)] {
+            expect!["`ukexec status` may name the kernel that was loaded before: /run/ukexec: opening the folder: Not a directory (os error 20)"].assert_eq(&note(result));
+        }
+        fs::remove_file(root.path().join("run/ukexec")).unwrap();
+        fs::remove_dir(root.path().join("run")).unwrap();
+        expect!["`ukexec status` will not name the kernel: /run/ukexec: making the folder: No such file or directory (os error 2)"].assert_eq(&note(load(true)));
+        assert_eq!(around(None, true).unwrap(), None);
+    }
+
+    #[test]
+    fn a_refused_load_leaves_the_record_of_a_kernel_that_stays() {
+        let root = machine();
+        let records = Records::below(root.path());
+        let refused = |kind, reboot, crash| {
+            records.write(kind, image(), Some("6.1")).unwrap();
+            let new = Some((Path::new("other.efi"), None));
+            let refused = records.around(kind, new, || {
+                say(&root, reboot, crash);
+                Err(LoaderError::new("refused"))
+            });
+            refused.unwrap_err();
+            let loaded = records.is_loaded(kind);
+            match records.loaded(kind, loaded).0 {
+                Loaded::Recorded(image) => assert_eq!(image.image, "debian.efi"),
+                other => {
+                    assert_eq!(other, Loaded::Nothing);
+                    // Nor if another tool loads a kernel next.
+                    assert_eq!(records.loaded(kind, Some(true)).0, Loaded::Unrecorded);
+                }
+            }
+            loaded
+        };
+        assert_eq!(refused(LoadKind::Reboot, true, false), Some(true));
+        assert_eq!(refused(LoadKind::Reboot, false, true), Some(false));
+        assert_eq!(refused(LoadKind::Crash, true, false), Some(false));
+        assert_eq!(refused(LoadKind::Crash, false, true), Some(true));
     }
 
     #[test]
@@ -405,7 +492,7 @@ mod tests {
         let loaded = |says| records.loaded(LoadKind::Reboot, says).0;
         assert_eq!(loaded(Some(false)), Loaded::Nothing);
         assert!(matches!(loaded(Some(true)), Loaded::Recorded(_)));
-        assert!(matches!(loaded(None), Loaded::Recorded(_)));
+        assert!(matches!(loaded(None), Loaded::Last(_)));
         let boot_id = root.path().join("proc/sys/kernel/random/boot_id");
         fs::write(boot_id, BOOT_ID.replace('0', "f")).unwrap();
         assert_eq!(loaded(Some(true)), Loaded::Unrecorded);
@@ -499,25 +586,23 @@ mod tests {
         fs::remove_dir(root.path().join("run")).unwrap();
         expect!["/run/ukexec: making the folder: No such file or directory (os error 2)"]
             .assert_eq(&write());
-        records.remove(LoadKind::Reboot).unwrap();
+        records.take(LoadKind::Reboot).unwrap();
         fs::remove_dir_all(root.path().join("proc")).unwrap();
         expect!["the boot ID is unknown"].assert_eq(&write());
     }
 
     #[test]
     fn a_kernel_that_is_loaded_is_named_in_one_line() {
-        let image = |image: &str, release: Option<&str>, seconds_ago| {
-            let (image, release) = (image.to_owned(), release.map(str::to_owned));
-            Loaded::Recorded(LoadedImage {
-                image,
-                release,
-                entry: None,
-                seconds_ago,
-            })
+        let image = |image: &str, release: Option<&str>, seconds_ago| LoadedImage {
+            image: image.to_owned(),
+            release: release.map(str::to_owned),
+            entry: None,
+            seconds_ago,
         };
         let lines = [
-            image("debian.efi", Some("6.1.0-56-amd64"), 12 * 60 + 59),
-            image("vmlinuz", None, 0),
+            Loaded::Recorded(image("debian.efi", Some("6.1.0-56-amd64"), 12 * 60 + 59)),
+            Loaded::Recorded(image("vmlinuz", None, 0)),
+            Loaded::Last(image("vmlinuz", None, 7)),
             Loaded::Nothing,
             Loaded::Unknown,
             Loaded::Unrecorded,
@@ -527,6 +612,7 @@ mod tests {
         expect![[r#"
             debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
             vmlinuz, 0 seconds ago; another tool may have replaced it since
+            unknown; the last was vmlinuz, 7 seconds ago
             nothing
             unknown
             a kernel that ukexec has no record of
