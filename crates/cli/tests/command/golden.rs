@@ -423,42 +423,93 @@ fn inspect_sections() {
     );
 }
 
-/// One page on screens of three widths: no line passes them but command lines and
-/// digests, which programs look for.
-#[test]
-fn inspect_widths() {
+/// Compares one stream of each of `calls` on screens of three widths with
+/// `golden/NAME-WIDTH.txt`: no line passes them but command lines and digests, which
+/// programs look for.
+fn widths(name: &str, calls: Runs<'_>, stream: fn(Outcome) -> String) {
     let dir = materials();
     for width in [60, 100, 200] {
         let mut session = String::new();
-        for image in [
-            "uki.efi --hash",
-            "nested.efi --sections",
-            "profiles.efi --profile=rescue",
-            "hostile.efi --sections",
-            "cut.efi",
-            "cut-uki.efi",
-            "addon.efi",
-            "unknown",
-            "vmlinuz",
-        ] {
-            let call = format!("inspect {image}");
+        for call in calls {
             let args = format!("{call} {OFF}");
             let args: Vec<&str> = args.split_whitespace().collect();
             let mut command = command(dir.path(), &args);
             let output = command.env("COLUMNS", width.to_string()).output();
-            let [stdout, _] = streams(&output.expect("ukexec runs"));
+            let result = Outcome::of(&output.expect("ukexec runs"));
+            let text = stream(result.without_machine(dir.path(), &args));
             let is_whole = |line: &&str| {
                 let line = line.trim_start();
-                let whole = ["cmdline", "profiles", "sha256", "|", "1 "];
+                let whole = ["cmdline", "profiles", "sha256", "|", "1 ", "ukexec:"];
                 whole.iter().any(|begin| line.starts_with(begin))
             };
-            let mut lines = stdout.lines().filter(|line| !is_whole(line));
+            let mut lines = text.lines().filter(|line| !is_whole(line));
             let wide = lines.find(|line| line.chars().count() > width);
             assert_eq!(wide, None, "{width} columns");
-            assert!(!stdout.contains(['\u{1b}', '\u{202e}', '\u{200b}', '\t', '\r', '\u{9b}']));
-            write!(session, "$ ukexec {call}\n{stdout}\n").expect("a text has room");
+            assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{200b}', '\t', '\r', '\u{9b}']));
+            write!(session, "$ ukexec {call}\n{text}\n").expect("a text has room");
         }
-        golden(&format!("inspect-{width}.txt")).assert_eq(&session);
+        golden(&format!("{name}-{width}.txt")).assert_eq(&session);
+    }
+}
+
+#[test]
+fn inspect_widths() {
+    widths(
+        "inspect",
+        &[
+            "inspect uki.efi --hash",
+            "inspect nested.efi --sections",
+            "inspect profiles.efi --profile=rescue",
+            "inspect hostile.efi --sections",
+            "inspect cut.efi",
+            "inspect cut-uki.efi",
+            "inspect addon.efi",
+            "inspect unknown",
+            "inspect vmlinuz",
+        ],
+        |result| result.stdout,
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn load_widths() {
+    widths(
+        "load",
+        &[
+            "load uki.efi --dry-run",
+            "load profiles.efi --dry-run --profile=rescue --initrd=initrd --append=debug",
+            "load narrow.efi --dry-run",
+        ],
+        |result| result.stdout,
+    );
+}
+
+#[test]
+fn fault_widths() {
+    widths(
+        "faults",
+        &[
+            "inspect image --parser=faults.bpf.o",
+            "inspect stack --parser=faults.bpf.o",
+            "inspect map --parser=faults.bpf.o",
+            "inspect trap --parser=faults.bpf.o",
+            "inspect endless --parser=faults.bpf.o --max-insns=10k",
+        ],
+        |result| result.stderr,
+    );
+}
+
+/// Whatever the machine is, no line passes the screen.
+#[test]
+fn status_widths() {
+    for width in [60, 100, 200] {
+        let mut command = command(Path::new("/"), &["status"]);
+        let output = command.env("COLUMNS", width.to_string()).output();
+        let [stdout, _] = streams(&output.expect("ukexec runs"));
+        assert!(stdout.starts_with("load "), "{stdout}");
+        let wide = stdout.lines().find(|line| line.chars().count() > width);
+        assert_eq!(wide, None, "{width} columns");
     }
 }
 

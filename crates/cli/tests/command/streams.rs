@@ -1,14 +1,15 @@
 //! Both streams and the exit code, where they lead to what they shall.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use expect_test::{Expect, expect};
 use serde_json::Value;
 
 use crate::images::kernel;
-use crate::{check, command, folder, run, streams};
+use crate::{check, command, folder, run, streams, workspace};
 
 #[test]
 fn what_is_no_image_is_named_for_what_it_is() {
@@ -251,4 +252,26 @@ fn a_worker_without_a_parent_ends_at_once() {
         --
     "#]],
     );
+}
+
+/// A trace that goes on would reach one of the limits, and the run would fail.
+#[test]
+fn a_trace_stops_where_its_reader_does() {
+    let parser = fs::read(workspace("crates/unfold/testdata/faults.bpf.o")).expect("a parser");
+    let dir = folder(&[("faults.bpf.o", &parser), ("image", b"endless")]);
+    let run = ["parser", "run", "faults.bpf.o", "--image=image", "--trace"];
+    let args = [&run[..], &["--max-insns=100k", "--trace-limit=1M"]].concat();
+    let mut command = command(dir.path(), &args);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("ukexec runs");
+    let mut line = String::new();
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    reader.read_line(&mut line).expect("a line");
+    drop(reader);
+    assert!(!line.is_empty());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // With a reader, the same run ends at its budget.
+    let output = self::run(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(1));
 }

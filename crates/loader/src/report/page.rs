@@ -257,6 +257,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::{Failure, Place};
 
     /// Parameters of our own escape sequences.
     const CODES: [&str; 6] = ["0", "1", "2", "31", "32", "33"];
@@ -365,24 +366,30 @@ mod tests {
         );
     }
 
+    fn any_string() -> impl Strategy<Value = String> {
+        any::<Vec<u8>>().prop_map(|it| String::from_utf8_lossy(&it).into_owned())
+    }
+
     fn any_text() -> impl Strategy<Value = Text> {
         let style = prop_oneof![Just(Style::Plain), Just(Style::Bad), Just(Style::Dim)];
-        let span = (
-            style,
-            any::<Vec<u8>>().prop_map(|it| String::from_utf8_lossy(&it).into_owned()),
-        );
-        prop::collection::vec(span, 0..4).prop_map(Text)
+        prop::collection::vec((style, any_string()), 0..4).prop_map(Text)
     }
 
     fn any_row() -> impl Strategy<Value = Row> {
-        let line = (0..20_usize, any_text(), 0..60_usize, any_text());
-        let line = line.prop_map(|(indent, label, column, text)| {
+        let line = (
+            0..20_usize,
+            any_text(),
+            0..60_usize,
+            any_text(),
+            any::<bool>(),
+        );
+        let line = line.prop_map(|(indent, label, column, text, whole)| {
             Row::Labelled(Labelled {
                 indent,
                 label,
                 column,
                 text,
-                whole: false,
+                whole,
             })
         });
         let cells = prop::collection::vec(prop::collection::vec(any_text(), 0..4), 0..4);
@@ -401,7 +408,7 @@ mod tests {
         #[test]
         fn no_line_is_wider_than_the_screen(
             rows in prop::collection::vec(any_row(), 0..6),
-            width in 40..200_usize,
+            width in 40..=200_usize,
             utf8: bool,
         ) {
             let screen = Screen { width, terminal: true, color: false, utf8 };
@@ -417,6 +424,34 @@ mod tests {
                 colored = colored.replace(&format!("\x1b[{code}m"), "");
             }
             prop_assert_eq!(colored, printed);
+        }
+
+        #[test]
+        fn no_line_of_a_fault_is_wider_than_the_screen(
+            texts in prop::collection::vec(any_string(), 8),
+            notes in prop::collection::vec(any_string(), 0..4),
+            width in 40..=200_usize,
+            terminal: bool,
+        ) {
+            let text = |at: usize| Some(texts[at].clone());
+            let place = Place {
+                layer: text(0),
+                parser: text(1),
+                hook: text(2),
+                program: text(3),
+                function: text(4),
+                file: text(5),
+                source: text(6),
+                line: Some(8),
+                insn: Some(6),
+                ..Place::default()
+            };
+            let failure = Failure { place, summary: text(7), notes, ..Failure::default() };
+            let page = failure.page().expect("it is about a parser");
+            for line in page.print(&Screen { width, terminal, ..Screen::FILE }).lines() {
+                let columns = text::width(line);
+                prop_assert!(columns <= width, "{columns} columns of {width}: {line:?}");
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct Screen {
     pub terminal: bool,
     /// Verdicts have colours.
     pub color: bool,
-    /// Characters beyond ASCII are shown.
+    /// Bars of maps are block characters, not ASCII. Texts are the same either way.
     pub utf8: bool,
 }
 
