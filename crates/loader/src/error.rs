@@ -13,7 +13,7 @@ use ukexec_stub::StubError;
 use ukexec_unfold::UnfoldError;
 
 use crate::protocol::line;
-use crate::report::Findings;
+use crate::report::{Findings, Page};
 
 /// Why an image was not taken apart or not loaded.
 ///
@@ -30,6 +30,8 @@ struct Inner {
     error: Box<dyn Error + Send + Sync>,
     kind: ErrorKind,
     place: Place,
+    /// What helps who reads it.
+    note: Option<String>,
     report: Option<Box<Findings>>,
 }
 
@@ -60,6 +62,7 @@ impl LoaderError {
             error: error.into(),
             kind: ErrorKind::default(),
             place: Place::default(),
+            note: None,
             report: None,
         }))
     }
@@ -76,6 +79,25 @@ impl LoaderError {
     /// Returns it with a kind.
     pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
+        self
+    }
+
+    /// Adds a fact that helps who reads it.
+    pub(crate) fn with_note(mut self, note: String) -> Self {
+        self.0.note = Some(note);
+        self
+    }
+
+    /// Returns that fact.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.0.note.as_deref()
+    }
+
+    /// Takes away what people read of the image: the error is what there is to say.
+    pub(crate) fn without_page(mut self) -> Self {
+        if let Some(report) = &mut self.0.report {
+            report.page = Page::default();
+        }
         self
     }
 

@@ -17,6 +17,7 @@ use crate::parent::sources::Descriptor;
 use crate::protocol::Identity;
 use crate::record::Records;
 use crate::report::Findings;
+use crate::report::failure::sentence;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport, preflight_rows, style};
 use crate::report::page::{Page, Text};
 
@@ -45,7 +46,10 @@ impl<'a> LoadPlan<'a> {
     ///
     /// No kernel was unfolded, or the parts cannot be put together.
     pub fn new(unfolding: &'a Unfolding, machine: &MachineState, dry_run: bool) -> Result<Self> {
-        let identity = unfolding.identified()?;
+        let known = || Some(unfolding.answer.report.clone());
+        let identity = unfolding.identified().map_err(|error| {
+            refused(error.with_report(known()), unfolding.kind, machine, dry_run)
+        })?;
         let Unfolding {
             image,
             initrds,
@@ -167,15 +171,12 @@ impl<'a> LoadPlan<'a> {
     }
 
     fn with_report(&self, error: LoaderError) -> LoaderError {
-        // The error is what there is to say where there is no report. People who
-        // load want to know why not.
-        let report = self.report().ok().map(|mut report| {
-            if !self.dry_run {
-                report.page = Page::default();
-            }
-            report
-        });
-        error.with_report(report)
+        let error = error.with_report(self.report().ok());
+        match self.dry_run {
+            true => error,
+            // People who load want to know why not.
+            false => error.without_page(),
+        }
     }
 
     /// Returns the report.
@@ -184,23 +185,12 @@ impl<'a> LoadPlan<'a> {
     ///
     /// A command line that no kernel takes.
     pub fn report(&self) -> Result<Findings> {
-        let mut page = Page::default();
         let worst = self.preflight.worst();
-        if let Some(refused) = worst.filter(|it| it.verdict == ConditionVerdict::Refused) {
-            let text = Text::styled(style(refused.verdict), refused.to_string());
-            page.title("refused", text);
-        }
-        let Findings {
-            page: image,
-            mut document,
-        } = self.unfolding.answer.report.clone();
-        page.append(image);
+        let refused = worst.filter(|it| it.verdict == ConditionVerdict::Refused);
+        let refused = refused.map(ToString::to_string);
         let load = self.load_report()?;
-        load.rows(&mut page, verbosity() > 0);
-        preflight_rows(&self.preflight, &mut page);
-        document["load"] = serde_json::to_value(load)?;
-        document["preflight"] = serde_json::to_value(&self.preflight)?;
-        Ok(Findings { page, document })
+        let image = self.unfolding.answer.report.clone();
+        judged(image, refused, Some(load), &self.preflight)
     }
 
     fn load_report(&self) -> Result<LoadReport> {
@@ -222,6 +212,57 @@ impl<'a> LoadPlan<'a> {
             bytes_moved: self.moved,
         })
     }
+}
+
+/// Returns the `error` that ended the unfolding of an image for a load on `machine`,
+/// with the conditions of that load; people see them, and what is known of the
+/// image, of a `dry_run`.
+#[must_use]
+pub fn refused(
+    error: LoaderError,
+    kind: LoadKind,
+    machine: &MachineState,
+    dry_run: bool,
+) -> LoaderError {
+    let Some(image) = error.report().cloned() else {
+        return error;
+    };
+    let mut preflight = Preflight::new(kind, machine, None);
+    preflight.push(Condition {
+        id: ConditionId::Architecture,
+        verdict: ConditionVerdict::Unknown,
+        text: "the image was not unfolded, so nothing shows its kernel".into(),
+        advice: None,
+        panic: kind == LoadKind::Crash,
+        kind: KexecErrorKind::Machine,
+    });
+    let refused = Some(sentence(&error));
+    let error = error.with_report(judged(image, refused, None, &preflight).ok());
+    if dry_run { error } else { error.without_page() }
+}
+
+/// Returns the report of a load: why it is refused, the `image`, the call, and the
+/// conditions.
+fn judged(
+    image: Findings,
+    refused: Option<String>,
+    load: Option<LoadReport>,
+    preflight: &Preflight,
+) -> Result<Findings> {
+    let mut page = Page::default();
+    if let Some(refused) = refused {
+        let text = Text::styled(style(ConditionVerdict::Refused), refused);
+        page.title("refused", text);
+    }
+    page.append(image.page);
+    let mut document = image.document;
+    if let Some(load) = load {
+        load.rows(&mut page, verbosity() > 0);
+        document["load"] = serde_json::to_value(load)?;
+    }
+    preflight_rows(preflight, &mut page);
+    document["preflight"] = serde_json::to_value(preflight)?;
+    Ok(Findings { page, document })
 }
 
 /// Returns what the worker says of the kernel and this machine: each objection, or

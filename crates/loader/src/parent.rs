@@ -104,7 +104,11 @@ pub fn unfold(
         console: &**console,
     };
     let done = unfolder.unfold(image, trust, &work);
-    work.end(done)
+    work.end(done).map_err(|error| match purpose {
+        Purpose::Inspect { .. } | Purpose::Load(_) => error,
+        // The error is what there is to say where no report is asked for.
+        Purpose::Unfold { .. } | Purpose::Attach => error.without_page(),
+    })
 }
 
 /// Has a worker run the parser that `image` carries, as every unfolding of it
@@ -149,7 +153,7 @@ pub fn try_attached(
         Err(error) if error.place().stage.is_some_and(|stage| stage > 1) => {
             Ok(vec![sentence(&error)])
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.without_page()),
     }
 }
 

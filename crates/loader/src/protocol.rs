@@ -52,7 +52,7 @@ pub(crate) enum Request {
     /// to hash of it. The worker fails for an image that it would refuse in any
     /// case, so that nobody copies such an image; with more parsers than those
     /// built in (`has_more_parsers`), there are fewer of these. `path` and `name`
-    /// are for the failure, which has a page if somebody `inspects` the image.
+    /// are for the failure, which shows the layers if somebody `inspects` the image.
     Look {
         len: u64,
         inspects: bool,

@@ -583,6 +583,9 @@ fn load_refused() {
         &[
             "load narrow.efi OFF --dry-run",
             "load zboot.efi OFF --dry-run",
+            "load profiles.efi OFF --dry-run --profile=3",
+            "load profiles.efi OFF --profile=3",
+            "load uki.efi OFF --dry-run --profile=3",
             "load narrow.efi OFF --dry-run --json --initrd=initrd --cmdline=debug",
         ],
     );

@@ -34,7 +34,9 @@ fn is_long_file(cause: &(dyn Error + 'static)) -> bool {
 #[must_use]
 pub fn of(error: &(dyn Error + 'static)) -> Failure {
     let known: Option<&LoaderError> = error.downcast_ref();
-    let (summary, notes) = fault::of(error);
+    let (summary, mut notes) = fault::of(error);
+    notes.extend(known.and_then(LoaderError::note).map(str::to_owned));
+    notes.truncate(fault::NOTES_MAX);
     Failure {
         // Other errors are about no image.
         place: known.map(LoaderError::place).cloned().unwrap_or_default(),

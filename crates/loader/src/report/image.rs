@@ -1,5 +1,7 @@
 //! The report of an image that was taken apart, as far as that went.
 
+use std::iter;
+
 use serde::Serialize;
 use ukexec_stub::{ExtraFile, Profile};
 use ukexec_unfold::StageReport;
@@ -138,16 +140,20 @@ impl ImageReport {
     }
 }
 
+/// Returns number, ID and title of a profile.
+pub(crate) fn profile_name(profile: &Profile) -> String {
+    let id = profile.id.iter().map(|id| format!(" {id}"));
+    let title = profile.title.iter().map(|title| format!(" \"{title}\""));
+    iter::once(profile.number.to_string())
+        .chain(id)
+        .chain(title)
+        .collect()
+}
+
 /// Adds the profiles: in one line, or where command lines differ, in one each.
 fn profiles(profiles: &[Profile], page: &mut Page) {
     let texts = profiles.iter().map(|profile| {
-        let mut text = profile.number.to_string();
-        if let Some(id) = &profile.id {
-            text.push_str(&format!(" {id}"));
-        }
-        if let Some(title) = &profile.title {
-            text.push_str(&format!(" \"{title}\""));
-        }
+        let mut text = profile_name(profile);
         match profile.cmdline.as_deref() {
             Some("") => text.push_str(", no command line"),
             Some(line) => text.push_str(&format!(", command line: {line}")),
@@ -162,7 +168,7 @@ fn profiles(profiles: &[Profile], page: &mut Page) {
         }
         return;
     }
-    let labels = ["profiles"].into_iter().chain(std::iter::repeat(""));
+    let labels = ["profiles"].into_iter().chain(iter::repeat(""));
     for (label, text) in labels.zip(texts) {
         page.whole(label, text);
     }

@@ -14,15 +14,15 @@ use ukexec_unfold::{PeBytes, selector_of};
 
 use super::outcome::{Facts, Parts, no_kernel};
 use super::sources::Sources;
-use crate::error::{Context as _, Failure, LoaderError, Result};
+use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
 use crate::protocol::{Answer, Identity, Objection, ObservedFiles, UnfoldRequest, bounds};
 use crate::report::failure::sentence;
-use crate::report::image::{ImageFile, ImageReport, Program, Scope};
+use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
 use crate::report::part::{Cmdline, InitrdPart, KernelPart};
-use crate::report::{Findings, Page, SCHEMA};
+use crate::report::{Findings, SCHEMA};
 
 /// Returns the answer to `request`, about an image with these `facts` and `parts`,
 /// and the parts that it names. A failure has the report of what is known.
@@ -48,13 +48,17 @@ pub(crate) fn of(
     });
     report.warnings = bounds::fitting(mem::take(&mut report.warnings));
     let (unfolded, warnings) = (!report.stages.is_empty(), report.warnings.clone());
-    let (inspects, log_lines) = (report.scope.layers, request.budget.meter.log_lines);
+    let log_lines = request.budget.meter.log_lines;
     let measured = report.measured.as_ref();
     let comparison = measured.and_then(|it| it.comparison.as_ref());
     let disagreement = comparison.and_then(|it| it.disagreement(&request.name));
     let (initrd, parts) = match added {
         Ok(added) => added,
-        Err(error) => return Err(error.with_report(of_failure(report, inspects, log_lines))),
+        Err(error) => {
+            let error = with_profiles(error, facts, request, &report.profiles);
+            // A report that is too long has less to say than the failure.
+            return Err(error.with_report(printed(report, log_lines).ok()));
+        }
     };
     let answer = Answer {
         report: printed(report, log_lines)?,
@@ -69,22 +73,37 @@ pub(crate) fn of(
     Ok((answer, parts))
 }
 
-/// Returns the `failure` of an image, with what is known of it; people see that only
-/// if somebody `inspects` the image.
-pub(crate) fn refused(facts: &Facts, failure: Box<Failure>, inspects: bool) -> LoaderError {
-    let mut report = known(facts);
-    report.scope.layers = true;
-    LoaderError::from(failure).with_report(of_failure(report, inspects, 0))
+/// Returns the `error`, with the `profiles` of the image if it has not the one that
+/// was asked for.
+fn with_profiles(
+    error: LoaderError,
+    facts: &Facts,
+    request: &UnfoldRequest,
+    profiles: &[Profile],
+) -> LoaderError {
+    let (Some(asked), Some(pe)) = (&request.profile, &facts.pe) else {
+        return error;
+    };
+    let image = PeBytes(&facts.image);
+    if !matches!(Uki::select(image, pe, asked.as_bytes()), Ok(None))
+        || error.kind() != ErrorKind::Format
+    {
+        return error;
+    }
+    let names: Vec<String> = profiles.iter().map(profile_name).collect();
+    let offered = match names.as_slice() {
+        [] => "the image has no profiles".to_owned(),
+        names => format!("the image has the profiles {}", names.join(", ")),
+    };
+    error.with_note(offered)
 }
 
-/// Returns the report that goes with a failure. One that is too long has less to
-/// say than the failure.
-fn of_failure(report: ImageReport, inspects: bool, log_lines: u32) -> Option<Findings> {
-    let mut report = printed(report, log_lines).ok()?;
-    if !inspects {
-        report.page = Page::default();
-    }
-    Some(report)
+/// Returns the `failure` of an image, with what is known of it: its layers too, if
+/// somebody `inspects` it.
+pub(crate) fn refused(facts: &Facts, failure: Box<Failure>, inspects: bool) -> LoaderError {
+    let mut report = known(facts);
+    report.scope.layers = inspects;
+    LoaderError::from(failure).with_report(printed(report, 0).ok())
 }
 
 /// Returns `report` for people and machines, unless it is too long for them.
