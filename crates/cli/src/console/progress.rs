@@ -131,9 +131,18 @@ fn leave_nothing() {
         }
         thread::spawn(move || {
             for signal in signals.forever() {
-                // A terminal that stands holds the lock.
-                if let Ok(mut shown) = SHOWN.try_lock() {
-                    clear(&mut shown);
+                // Held until the end, so that nothing is drawn behind the clearing. A
+                // terminal that stands holds the lock for longer than a line takes.
+                let mut shown = SHOWN.try_lock();
+                for _ in 0..20 {
+                    if shown.is_ok() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                    shown = SHOWN.try_lock();
+                }
+                if let Ok(shown) = &mut shown {
+                    clear(shown);
                 }
                 let _ended = low_level::emulate_default_handler(signal);
             }

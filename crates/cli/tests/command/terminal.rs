@@ -42,9 +42,11 @@ impl Session {
         let program = File::options().read(true).write(true).open(name);
         let program = program.expect("the terminal's other end");
         let stream = || Stdio::from(program.try_clone().expect("a descriptor"));
-        let mut command = Command::new("setsid");
+        // A job in the background ignores interrupts; this one is in the foreground.
+        let mut command = Command::new("env");
         command
-            .args(["--ctty", env!("CARGO_BIN_EXE_ukexec")])
+            .args(["--default-signal", "setsid", "--ctty"])
+            .arg(env!("CARGO_BIN_EXE_ukexec"))
             .args(args)
             .current_dir(dir)
             .env_remove("NO_COLOR")
@@ -56,7 +58,7 @@ impl Session {
             .stderr(stream());
         let person = File::from(person);
         resize(&person, columns);
-        let child = command.spawn().expect("setsid(1) runs");
+        let child = command.spawn().expect("env(1) and setsid(1) run");
         let (sender, coming) = channel();
         let mut reader = person.try_clone().expect("a descriptor");
         thread::spawn(move || {
