@@ -3,7 +3,7 @@
 use anyhow::Error;
 use serde::Serialize;
 use serde_json::{Value, json};
-use ukexec_loader::report::failure::{of, sentence};
+use ukexec_loader::report::failure::{kind_of, loader_error, of, sentence};
 use ukexec_loader::report::{Findings, SCHEMA};
 use ukexec_loader::{ErrorKind, Failure, LoaderError};
 
@@ -16,7 +16,7 @@ pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
     let Err(error) = done else {
         return 0;
     };
-    let known: Option<&LoaderError> = error.downcast_ref();
+    let known = loader_error(error.as_ref());
     let report = known.and_then(LoaderError::report);
     // Without stdout, stderr still gets the sentence.
     let _unprinted = match (form, report) {
@@ -37,9 +37,9 @@ pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
     } else {
         console::error(&sentence(error.as_ref()));
     }
-    match known.map(LoaderError::kind) {
-        Some(ErrorKind::Signature) => 3,
-        Some(ErrorKind::Machine) => 4,
+    match kind_of(error.as_ref()) {
+        ErrorKind::Signature => 3,
+        ErrorKind::Machine => 4,
         _ => 1,
     }
 }

@@ -292,12 +292,18 @@ pass_on! {
 
 impl From<KexecError> for LoaderError {
     fn from(error: KexecError) -> Self {
-        let kind = match error.kind() {
-            KexecErrorKind::Failed => ErrorKind::Failed,
-            KexecErrorKind::Signature => ErrorKind::Signature,
-            KexecErrorKind::Machine => ErrorKind::Machine,
-        };
+        let kind = error.kind().into();
         Self::new(error).of_kind(kind)
+    }
+}
+
+impl From<KexecErrorKind> for ErrorKind {
+    fn from(kind: KexecErrorKind) -> Self {
+        match kind {
+            KexecErrorKind::Failed => Self::Failed,
+            KexecErrorKind::Signature => Self::Signature,
+            KexecErrorKind::Machine => Self::Machine,
+        }
     }
 }
 

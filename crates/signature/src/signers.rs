@@ -157,7 +157,7 @@ impl<'a> Signers<'a> {
                 let Ok(inner) = Signers::read(inner.raw) else {
                     continue;
                 };
-                listed.extend(inner.infos.iter().map(|info| Signer {
+                listed.extend(inner.infos.iter().take(MAX_LISTED).map(|info| Signer {
                     nested: true,
                     ..inner.signer(number, info, others)
                 }));

@@ -6,7 +6,7 @@ use std::{io, iter};
 use ukexec_kexec::{KexecError, errno_name};
 
 use super::fault;
-use crate::error::{Failure, LoaderError};
+use crate::error::{ErrorKind, Failure, LoaderError};
 
 /// Returns the error and its causes as one line.
 #[must_use]
@@ -33,19 +33,41 @@ fn is_long_file(cause: &(dyn Error + 'static)) -> bool {
 /// Returns `error` in words, and where it happened as far as that is known.
 #[must_use]
 pub fn of(error: &(dyn Error + 'static)) -> Failure {
-    let known: Option<&LoaderError> = error.downcast_ref();
+    let known = loader_error(error);
     let (summary, mut notes) = fault::of(error);
     notes.extend(known.and_then(LoaderError::note).map(str::to_owned));
     notes.truncate(fault::NOTES_MAX);
     Failure {
         // Other errors are about no image.
         place: known.map(LoaderError::place).cloned().unwrap_or_default(),
-        kind: known.map(LoaderError::kind).unwrap_or_default(),
+        kind: kind_of(error),
         message: sentence(error),
         errno: errno(error).map(str::to_owned),
         summary,
         notes,
     }
+}
+
+/// Returns the kind of `error`: that of the outermost cause that has one.
+#[must_use]
+pub fn kind_of(error: &(dyn Error + 'static)) -> ErrorKind {
+    if let Some(known) = loader_error(error) {
+        return known.kind();
+    }
+    let kexec: Option<&KexecError> = find(error);
+    let kind = kexec.map(|error| ErrorKind::from(error.kind()));
+    match kind {
+        Some(kind) if kind != ErrorKind::Failed => kind,
+        // Commands themselves open, read and write files alone.
+        _ if find::<io::Error>(error).is_some() => ErrorKind::File,
+        _ => kind.unwrap_or_default(),
+    }
+}
+
+/// Returns the error of this crate in `error`, behind what others put around it.
+#[must_use]
+pub fn loader_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a LoaderError> {
+    iter::successors(Some(error), |&error| error.source()).find_map(|it| it.downcast_ref())
 }
 
 /// Returns the name of the system's answer.

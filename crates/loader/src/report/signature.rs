@@ -85,43 +85,57 @@ impl SignatureReport {
         if is_inner && self.signers.is_empty() && self.state == State::Unsigned {
             return;
         }
-        let (style, covered) = match outer {
-            Some(outer) => (Style::Plain, format!("covered by {}; ", short_name(outer))),
-            None => (style(self.state), String::new()),
-        };
         let name = match is_inner {
             true => format!("{}: ", short_name(&self.layer)),
             false => String::new(),
         };
         // Each of several signatures has a line of its own.
         let is_one = self.signers.len() <= 1;
-        let words = match self.state {
-            _ if is_one || self.is_good() => self.text.clone(),
-            state => format!("{state}, {} signatures", self.signers.len()),
+        let count = format!(", {} signatures", self.signers.len());
+        let text = Text::from(name);
+        let text = match (outer, self.signers.as_slice()) {
+            // That it is not trusted by itself alarms nobody.
+            (Some(outer), signers) => {
+                let subjects = signers.iter().filter_map(|it| it.subject.as_deref());
+                let subjects: Vec<&str> = subjects.collect();
+                let by = if subjects.is_empty() { "" } else { ", by " };
+                let outer = short_name(outer);
+                let subjects = subjects.join(" and ");
+                text.and(Style::Plain, format!("covered by {outer}{by}{subjects}"))
+            }
+            (None, [one]) if one.state == self.state && !self.is_good() => {
+                text.append(standing(one))
+            }
+            (None, [_, _, ..]) if !self.is_good() => {
+                let text = text.and(style(self.state), self.state.to_string());
+                text.and(Style::Plain, count)
+            }
+            (None, _) => {
+                let split = self.text.find([',', ':']).unwrap_or(self.text.len());
+                let (head, rest) = self.text.split_at(split);
+                text.and(style(self.state), head).and(Style::Plain, rest)
+            }
         };
-        let split = words.find([',', ':']).unwrap_or(words.len());
-        let (head, rest) = words.split_at(split);
-        let text = Text::from(format!("{name}{covered}"));
-        let mut text = text.and(style, head).and(Style::Plain, rest);
         let required = match self.because {
-            Some(because) => format!("required, {}", because.reason()),
-            None => "not required".to_owned(),
+            Some(because) => format!("; required, {}", because.reason()),
+            None => "; not required".to_owned(),
         };
-        if self.signers.is_empty() && outer.is_none() {
-            text = text.and(Style::Dim, format!("; {required}"));
-        }
-        page.row("signature", text);
+        let required = if outer.is_none() {
+            required
+        } else {
+            String::new()
+        };
+        page.row("signature", text.and(Style::Dim, required));
         if is_one && self.is_good() && !detail {
             return;
         }
-        for (index, signer) in self.signers.iter().enumerate() {
-            if !is_one {
-                page.row("", signature(signer));
+        for signer in &self.signers {
+            if !is_one && outer.is_none() {
+                let nested = if signer.nested { "nested in " } else { "" };
+                let text = Text::from(format!("{nested}signature {}: ", signer.signature));
+                page.row("", text.append(standing(signer)));
             }
-            let is_last = index + 1 == self.signers.len();
-            let required = required.as_str();
-            let required = Some(required).filter(|_| is_last && outer.is_none());
-            page.row("", Text::styled(Style::Dim, facts(signer, required)));
+            page.row("", Text::styled(Style::Dim, facts(signer)));
         }
         if let Some(chain) = self
             .signers
@@ -139,11 +153,9 @@ impl SignatureReport {
     }
 }
 
-/// Returns one of several signatures: whether it counts, who signed, and why not.
-fn signature(signer: &Signer) -> Text {
-    let nested = if signer.nested { "nested in " } else { "" };
-    let text = Text::from(format!("{nested}signature {}: ", signer.signature));
-    let mut text = text.and(style(signer.state), signer.state.to_string());
+/// Returns whether a signature counts, who signed, and why not.
+fn standing(signer: &Signer) -> Text {
+    let mut text = Text::styled(style(signer.state), signer.state.to_string());
     let reason = signer.reason.as_deref().unwrap_or_default();
     // Most reasons name the signer.
     let subject = signer.subject.as_ref();
@@ -156,8 +168,8 @@ fn signature(signer: &Signer) -> Text {
     text
 }
 
-/// Returns the facts about a signature, with `required` behind them.
-fn facts(signer: &Signer, required: Option<&str>) -> String {
+/// Returns the facts about a signature.
+fn facts(signer: &Signer) -> String {
     let issuer = signer.issuer.as_ref().filter(|_| signer.subject.is_none());
     let fingerprint = signer.fingerprint.as_deref();
     let fingerprint = fingerprint.and_then(|it| it.get(..FINGERPRINT));
@@ -166,7 +178,6 @@ fn facts(signer: &Signer, required: Option<&str>) -> String {
         signer.algorithm.clone(),
         signer.dates(),
         fingerprint.map(|it| format!("fingerprint {it}")),
-        required.map(str::to_owned),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

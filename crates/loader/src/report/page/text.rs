@@ -81,6 +81,13 @@ impl Text {
         self
     }
 
+    /// Adds `other`.
+    #[must_use]
+    pub fn append(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// Returns its columns.
     pub(super) fn width(&self) -> usize {
         let spans = self.0.iter().map(|(_, text)| one_line(text));
