@@ -9,6 +9,7 @@ mod escape;
 mod golden;
 mod images;
 mod machine;
+mod materials;
 mod no_image;
 mod streams;
 mod terminal;
