@@ -157,8 +157,13 @@ pub(crate) fn report(unfolding: &Unfolding, form: Form) -> anyhow::Result<()> {
     } else {
         document(&report.document, form)?;
     }
-    unfolding.warnings().iter().for_each(|text| warn(text));
+    warnings(unfolding);
     Ok(())
+}
+
+/// Prints the warnings of an unfolding, which no page has.
+pub(crate) fn warnings(unfolding: &Unfolding) {
+    unfolding.warnings().iter().for_each(|text| warn(text));
 }
 
 /// Standard error, where a person may look at it.

@@ -30,7 +30,7 @@ struct Inner {
     error: Box<dyn Error + Send + Sync>,
     kind: ErrorKind,
     place: Place,
-    /// What helps who reads it.
+    /// A fact that helps to mend it.
     note: Option<String>,
     report: Option<Box<Findings>>,
 }
@@ -82,7 +82,7 @@ impl LoaderError {
         self
     }
 
-    /// Adds a fact that helps who reads it.
+    /// Adds a fact that helps to mend it.
     pub(crate) fn with_note(mut self, note: String) -> Self {
         self.0.note = Some(note);
         self

@@ -82,7 +82,7 @@ pub use self::config::{Config, Policy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
 pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, read_named, shown};
-pub use self::load::{LoadPlan, refused};
+pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::options::{Against, CmdlineFrom, LoaderOptions, Measure, Purpose};
 pub use self::parent::input::open_rope;

@@ -48,7 +48,7 @@ impl<'a> LoadPlan<'a> {
     pub fn new(unfolding: &'a Unfolding, machine: &MachineState, dry_run: bool) -> Result<Self> {
         let known = || Some(unfolding.answer.report.clone());
         let identity = unfolding.identified().map_err(|error| {
-            refused(error.with_report(known()), unfolding.kind, machine, dry_run)
+            Self::refused(error.with_report(known()), unfolding.kind, machine, dry_run)
         })?;
         let Unfolding {
             image,
@@ -108,6 +108,33 @@ impl<'a> LoadPlan<'a> {
             release: identity.release.as_deref(),
             dry_run,
         })
+    }
+
+    /// Returns the `error` that ended the unfolding of an image for a load on `machine`,
+    /// with the conditions of that load; people see them, and what is known of the
+    /// image, of a `dry_run`.
+    #[must_use]
+    pub fn refused(
+        error: LoaderError,
+        kind: LoadKind,
+        machine: &MachineState,
+        dry_run: bool,
+    ) -> LoaderError {
+        let Some(image) = error.report().cloned() else {
+            return error;
+        };
+        let mut preflight = Preflight::new(kind, machine, None);
+        preflight.push(Condition {
+            id: ConditionId::Architecture,
+            verdict: ConditionVerdict::Unknown,
+            text: "the image was not unfolded, so nothing shows its kernel".into(),
+            advice: None,
+            panic: kind == LoadKind::Crash,
+            kind: KexecErrorKind::Machine,
+        });
+        let refused = Some(sentence(&error));
+        let error = error.with_report(judged(image, refused, None, &preflight).ok());
+        if dry_run { error } else { error.without_page() }
     }
 
     fn request(&self) -> LoadRequest<'_> {
@@ -212,33 +239,6 @@ impl<'a> LoadPlan<'a> {
             bytes_moved: self.moved,
         })
     }
-}
-
-/// Returns the `error` that ended the unfolding of an image for a load on `machine`,
-/// with the conditions of that load; people see them, and what is known of the
-/// image, of a `dry_run`.
-#[must_use]
-pub fn refused(
-    error: LoaderError,
-    kind: LoadKind,
-    machine: &MachineState,
-    dry_run: bool,
-) -> LoaderError {
-    let Some(image) = error.report().cloned() else {
-        return error;
-    };
-    let mut preflight = Preflight::new(kind, machine, None);
-    preflight.push(Condition {
-        id: ConditionId::Architecture,
-        verdict: ConditionVerdict::Unknown,
-        text: "the image was not unfolded, so nothing shows its kernel".into(),
-        advice: None,
-        panic: kind == LoadKind::Crash,
-        kind: KexecErrorKind::Machine,
-    });
-    let refused = Some(sentence(&error));
-    let error = error.with_report(judged(image, refused, None, &preflight).ok());
-    if dry_run { error } else { error.without_page() }
 }
 
 /// Returns the report of a load: why it is refused, the `image`, the call, and the

@@ -27,12 +27,9 @@ fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
     };
     let options = args.unfolding.options();
     let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
-    unfolding.agreed().inspect_err(|_| {
-        // The failure prints the report, which has no warnings for people.
-        unfolding
-            .warnings()
-            .iter()
-            .for_each(|text| console::warn(text));
-    })?;
+    // A failure prints the page alone.
+    unfolding
+        .agreed()
+        .inspect_err(|_| console::warnings(&unfolding))?;
     console::report(&unfolding, form)
 }

@@ -1,6 +1,6 @@
 //! `ukexec load`: unfold and hand over to the running kernel.
 
-use ukexec_loader::{LoadKind, LoadPlan, Purpose, refused, this_machine, unfold};
+use ukexec_loader::{LoadKind, LoadPlan, Purpose, this_machine, unfold};
 
 use crate::args::Load;
 use crate::console::{self, Terminal};
@@ -10,7 +10,7 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     let options = args.unfolding.options();
     let purpose = Purpose::load(&machine);
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())
-        .map_err(|error| refused(error, options.kind, &machine, args.dry_run))?;
+        .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;
     let plan = LoadPlan::new(&unfolding, &machine, args.dry_run)?;
     for note in plan.notes() {
         match note.strip_prefix("warning: ") {

@@ -133,15 +133,12 @@ fn leave_nothing() {
             for signal in signals.forever() {
                 // Held until the end, so that nothing is drawn behind the clearing. A
                 // terminal that stands holds the lock for longer than a line takes.
-                let mut shown = SHOWN.try_lock();
-                for _ in 0..20 {
-                    if shown.is_ok() {
-                        break;
-                    }
-                    thread::sleep(Duration::from_millis(5));
-                    shown = SHOWN.try_lock();
-                }
-                if let Ok(shown) = &mut shown {
+                let mut tries = (0..20).map(|_| {
+                    let shown = SHOWN.try_lock();
+                    shown.inspect_err(|_| thread::sleep(Duration::from_millis(5)))
+                });
+                let mut shown = tries.find_map(Result::ok);
+                if let Some(shown) = &mut shown {
                     clear(shown);
                 }
                 let _ended = low_level::emulate_default_handler(signal);

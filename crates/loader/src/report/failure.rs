@@ -7,6 +7,7 @@ use ukexec_kexec::{KexecError, errno_name};
 
 use super::fault;
 use crate::error::{ErrorKind, Failure, LoaderError};
+use crate::protocol::line::cut;
 
 /// Returns the error and its causes as one line.
 #[must_use]
@@ -35,8 +36,9 @@ fn is_long_file(cause: &(dyn Error + 'static)) -> bool {
 pub fn of(error: &(dyn Error + 'static)) -> Failure {
     let known = loader_error(error);
     let (summary, mut notes) = fault::of(error);
-    notes.extend(known.and_then(LoaderError::note).map(str::to_owned));
-    notes.truncate(fault::NOTES_MAX);
+    let note = known.and_then(LoaderError::note);
+    notes.truncate(fault::NOTES_MAX.saturating_sub(1));
+    notes.extend(note.map(|note| cut(note, fault::NOTE_MAX)));
     Failure {
         // Other errors are about no image.
         place: known.map(LoaderError::place).cloned().unwrap_or_default(),
@@ -95,6 +97,25 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 mod tests {
     use super::*;
     use crate::error::Context as _;
+
+    #[test]
+    fn a_note_is_cut_before_anybody_sends_it() {
+        let error = LoaderError::new("no profile").with_note("i".repeat(20_000));
+        let notes = of(&error).notes;
+        assert_eq!(notes.len(), 1);
+        let expected = "i".repeat(fault::NOTE_MAX) + "…";
+        assert_eq!(notes, [expected]);
+    }
+
+    #[test]
+    fn a_kind_counts_behind_the_sentences_around_it() {
+        let machine = LoaderError::new("no call").of_kind(ErrorKind::Machine);
+        let error: Result<(), _> = Err(machine);
+        let error = error.context(|| "outer").unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::Machine);
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(kind_of(&missing), ErrorKind::File);
+    }
 
     #[test]
     fn a_file_that_got_too_long_comes_with_advice() {

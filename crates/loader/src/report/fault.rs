@@ -14,7 +14,7 @@ use crate::protocol::line::cut;
 /// Notes of a failure.
 pub(crate) const NOTES_MAX: usize = 24;
 /// Bytes of a note, before the mark that it is cut.
-const NOTE_MAX: usize = 512;
+pub(super) const NOTE_MAX: usize = 512;
 
 /// Bytes of all notes, with their marks.
 pub(crate) const NOTES_LEN_MAX: usize = NOTES_MAX * (NOTE_MAX + 4);

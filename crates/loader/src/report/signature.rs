@@ -96,12 +96,10 @@ impl SignatureReport {
         let text = match (outer, self.signers.as_slice()) {
             // That it is not trusted by itself alarms nobody.
             (Some(outer), signers) => {
-                let subjects = signers.iter().filter_map(|it| it.subject.as_deref());
-                let subjects: Vec<&str> = subjects.collect();
-                let by = if subjects.is_empty() { "" } else { ", by " };
-                let outer = short_name(outer);
-                let subjects = subjects.join(" and ");
-                text.and(Style::Plain, format!("covered by {outer}{by}{subjects}"))
+                let subjects = signers.iter().filter_map(|it| it.subject.clone());
+                let by: Vec<String> = subjects.map(|it| format!(", by {it}")).collect();
+                let covered = format!("covered by {}{}", short_name(outer), by.concat());
+                text.and(Style::Plain, covered)
             }
             (None, [one]) if one.state == self.state && !self.is_good() => {
                 text.append(standing(one))
@@ -116,14 +114,10 @@ impl SignatureReport {
                 text.and(style(self.state), head).and(Style::Plain, rest)
             }
         };
-        let required = match self.because {
-            Some(because) => format!("; required, {}", because.reason()),
-            None => "; not required".to_owned(),
-        };
-        let required = if outer.is_none() {
-            required
-        } else {
-            String::new()
+        let required = match (outer, self.because) {
+            (Some(_), _) => String::new(),
+            (None, Some(because)) => format!("; required, {}", because.reason()),
+            (None, None) => "; not required".to_owned(),
         };
         page.row("signature", text.and(Style::Dim, required));
         if is_one && self.is_good() && !detail {

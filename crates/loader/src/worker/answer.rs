@@ -55,7 +55,7 @@ pub(crate) fn of(
     let (initrd, parts) = match added {
         Ok(added) => added,
         Err(error) => {
-            let error = with_profiles(error, facts, request, &report.profiles);
+            let error = with_profiles(error, request, &report.profiles);
             // A report that is too long has less to say than the failure.
             return Err(error.with_report(printed(report, log_lines).ok()));
         }
@@ -75,19 +75,12 @@ pub(crate) fn of(
 
 /// Returns the `error`, with the `profiles` of the image if it has not the one that
 /// was asked for.
-fn with_profiles(
-    error: LoaderError,
-    facts: &Facts,
-    request: &UnfoldRequest,
-    profiles: &[Profile],
-) -> LoaderError {
-    let (Some(asked), Some(pe)) = (&request.profile, &facts.pe) else {
+fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profile]) -> LoaderError {
+    let Some(asked) = &request.profile else {
         return error;
     };
-    let image = PeBytes(&facts.image);
-    if !matches!(Uki::select(image, pe, asked.as_bytes()), Ok(None))
-        || error.kind() != ErrorKind::Format
-    {
+    let is_asked = |it: &Profile| it.id.as_ref() == Some(asked) || it.number.to_string() == *asked;
+    if error.kind() != ErrorKind::Format || profiles.iter().any(is_asked) {
         return error;
     }
     let names: Vec<String> = profiles.iter().map(profile_name).collect();
