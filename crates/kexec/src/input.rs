@@ -1,5 +1,6 @@
 //! Files and streams that can be read as images.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,19 +28,43 @@ pub enum InputKind {
     Stream,
 }
 
-/// Returns whether `file` has a signature of IMA's beside its content; `None` where
-/// its file system does not say.
+/// Returns whether `file` has a signature beside its content that IMA may accept, and
+/// not just a digest; `None` where its file system does not say.
 ///
-/// Spec: Linux, `Documentation/ABI/testing/ima_policy` (`appraise`), `security.ima`.
+/// Spec: Linux, `security/integrity/integrity.h` (`enum evm_ima_xattr_type`) and
+/// `ima_appraise.c` (`xattr_verify`), which accepts a portable signature of EVM's too.
 #[must_use]
 pub fn has_ima_signature(file: BorrowedFd<'_>) -> Option<bool> {
-    // Without a buffer, the call returns the length alone.
-    match rustix::fs::fgetxattr(file, c"security.ima", &mut [0_u8; 0]) {
-        Ok(_len) => Some(true),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Some(false),
-        Err(_) => None,
+    let signed = |name: &CStr| {
+        // Larger attributes than this do not exist.
+        let mut value = vec![0; XATTR_SIZE_MAX];
+        match rustix::fs::fgetxattr(file, name, &mut *value) {
+            Ok(len) => is_signature(value.get(..len)?),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Some(false),
+            Err(_) => None,
+        }
+    };
+    match (signed(c"security.ima"), signed(c"security.evm")) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
     }
 }
+
+/// Returns whether the value of an attribute of IMA's or EVM's is a signature; `None`
+/// for a type that is not known here.
+fn is_signature(value: &[u8]) -> Option<bool> {
+    match value.first()? {
+        // A digest, a keyed one of EVM's, a digest with the name of its algorithm.
+        1 | 2 | 4 => Some(false),
+        // A signature, a portable one of EVM's, one of a digest of fs-verity's.
+        3 | 5 | 6 => Some(true),
+        _ => None,
+    }
+}
+
+/// Bytes of an attribute at most (Linux, `include/uapi/linux/limits.h`).
+const XATTR_SIZE_MAX: usize = 64 << 10;
 
 /// Opens the regular file at `path` for reading, and nothing else: a pipe that
 /// nobody writes to would let its reader wait for ever, and a device has no end.
@@ -156,6 +181,23 @@ mod tests {
     fn a_plain_file_has_no_signature_of_ima() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(has_ima_signature(file.as_fd()), Some(false));
+    }
+
+    #[test]
+    fn a_digest_is_no_signature() {
+        for (value, signed) in [
+            (&[][..], None),
+            (&[1, 7], Some(false)),
+            (&[2, 7], Some(false)),
+            (&[4, 4, 7], Some(false)),
+            (&[3, 2], Some(true)),
+            (&[5], Some(true)),
+            (&[6], Some(true)),
+            (&[0], None),
+            (&[7], None),
+        ] {
+            assert_eq!(is_signature(value), signed, "{value:?}");
+        }
     }
 
     #[test]

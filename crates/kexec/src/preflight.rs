@@ -73,8 +73,8 @@ pub struct ImageFacts {
     /// Whether it is signed in the way that this machine's kernel looks for; `None`
     /// where that is not known.
     pub signed: Option<bool>,
-    /// Whether its file has a signature of IMA's beside it; `None` where that is not
-    /// known.
+    /// Whether it has a signature where IMA looks for one, beside the file or appended
+    /// as a module has it; `None` where that is not known.
     pub ima_signed: Option<bool>,
 }
 
@@ -288,10 +288,14 @@ fn lockdown(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
         (Some(false), _) if forced => (ConditionVerdict::Refused, unsigned()),
         (Some(false), Some(level)) if !may_pass_ima => (ConditionVerdict::Refused, locked(level)),
         _ => {
-            let text = format!(
-                "whether the running kernel trusts the key that signed the kernel cannot be known \
-                 from here ({asks})"
-            );
+            let open = match (signed, load.image.and_then(|image| image.ima_signed)) {
+                (Some(false), Some(true)) => "accepts the kernel's IMA signature",
+                (Some(false), Some(false)) => "accepts a kernel without a signature",
+                (Some(false), None) => "finds an IMA signature that it accepts",
+                _ => "trusts the key that signed the kernel",
+            };
+            let text =
+                format!("whether the running kernel {open} cannot be known from here ({asks})");
             (ConditionVerdict::Unknown, cause(text, ""))
         }
     })
@@ -562,6 +566,32 @@ mod tests {
         check(Some(false), Some(false), appraised, Refused, machine);
         check(Some(false), Some(true), appraised, Unknown, None);
         check(Some(false), None, appraised, Unknown, None);
+    }
+
+    #[test]
+    fn the_open_question_is_about_the_signature_that_there_is() {
+        let appraised = machine(|m| m.ima_appraises_kexec = Some(true));
+        let all = [None, Some(false), Some(true)];
+        let texts = all.map(|signed| {
+            all.map(|ima_signed| {
+                let image = Some(ImageFacts { signed, ima_signed });
+                let text = &Preflight::new(REBOOT, &appraised, image).conditions[3].text;
+                let question = text.strip_prefix("whether the running kernel ").unwrap();
+                question.split_once(" cannot").unwrap().0.to_owned()
+            })
+        });
+        expect![[r#"
+            trusts the key that signed the kernel
+            trusts the key that signed the kernel
+            trusts the key that signed the kernel
+            finds an IMA signature that it accepts
+            accepts a kernel without a signature
+            accepts the kernel's IMA signature
+            trusts the key that signed the kernel
+            trusts the key that signed the kernel
+            trusts the key that signed the kernel
+        "#]]
+        .assert_eq(&(texts.concat().join("\n") + "\n"));
     }
 
     #[test]

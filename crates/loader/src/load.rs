@@ -83,12 +83,16 @@ impl<'a> LoadPlan<'a> {
         for descriptor in [&kernel].into_iter().chain(&initrd) {
             moved += descriptor.moved();
         }
+        let beside = match kernel {
+            Descriptor::Original(file, _) => has_ima_signature(file),
+            // Memory has no attributes.
+            _ => Some(false),
+        };
         let facts = ImageFacts {
             signed: identity.signed,
-            ima_signed: match kernel {
-                Descriptor::Original(file, _) => has_ima_signature(file),
-                // IMA's signature is an attribute of a file, which memory has not.
-                _ => Some(false),
+            ima_signed: match identity.appended {
+                Some(false) => beside,
+                appended => appended,
             },
         };
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
@@ -365,6 +369,7 @@ mod tests {
             x86_64,
             release: None,
             signed: None,
+            appended: Some(false),
             problems: problems.collect(),
         })
     }

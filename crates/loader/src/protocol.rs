@@ -279,6 +279,9 @@ pub(crate) struct Identity {
     /// Whether it is signed in the way that a kernel of its architecture looks for,
     /// if that way is known here.
     pub(crate) signed: Option<bool>,
+    /// Whether a signature is appended to it, as to a kernel module, if its
+    /// end can be read.
+    pub(crate) appended: Option<bool>,
     /// The objections of the machine of the [`UnfoldRequest`].
     pub(crate) problems: Vec<Objection>,
 }

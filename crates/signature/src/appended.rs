@@ -40,6 +40,16 @@ pub(crate) fn list_appended(file: &(impl ReadAt + ?Sized)) -> Verdict {
     judge(file, None)
 }
 
+/// Returns whether a signature is appended to `file`, or something that says that it
+/// is one. IMA looks for it in every file, also in one that begins with `MZ`.
+///
+/// # Errors
+///
+/// The end of the file cannot be read.
+pub fn has_appended(file: &(impl ReadAt + ?Sized)) -> Result<bool, SignatureError> {
+    Ok(trailer_info(file)?.is_some())
+}
+
 /// Verifies the signature of `file` by somebody's trust, or just lists its signers.
 fn judge(file: &(impl ReadAt + ?Sized), by: Option<(&Trust, Checks)>) -> Verdict {
     match verify_trailer(file, by) {
@@ -78,16 +88,9 @@ fn verify_trailer(
 
 /// Returns how many bytes are signed, and the signature.
 fn trailer(file: &(impl ReadAt + ?Sized)) -> Result<Option<(u64, Vec<u8>)>, SignatureError> {
-    let Some(behind_signature) = file.len().checked_sub(TRAILER_LEN) else {
+    let Some((behind_signature, info)) = trailer_info(file)? else {
         return Ok(None);
     };
-    let trailer = read(file, behind_signature, TRAILER_LEN)?;
-    let Some((&info, marker)) = trailer.split_first_chunk::<INFO_LEN>() else {
-        return Ok(None);
-    };
-    if marker != MARKER {
-        return Ok(None);
-    }
     let [
         algorithm,
         hash,
@@ -121,6 +124,19 @@ fn trailer(file: &(impl ReadAt + ?Sized)) -> Result<Option<(u64, Vec<u8>)>, Sign
         .checked_sub(len)
         .ok_or_else(|| refuse("sig_len", "no more than the file has", len))?;
     Ok(Some((signed_len, read(file, signed_len, len)?)))
+}
+
+/// Returns where a signature ends, and the `struct module_signature` behind it.
+fn trailer_info(
+    file: &(impl ReadAt + ?Sized),
+) -> Result<Option<(u64, [u8; INFO_LEN])>, SignatureError> {
+    let Some(behind_signature) = file.len().checked_sub(TRAILER_LEN) else {
+        return Ok(None);
+    };
+    let trailer = read(file, behind_signature, TRAILER_LEN)?;
+    let info = trailer.split_first_chunk::<INFO_LEN>();
+    let info = info.filter(|(_, marker)| *marker == MARKER);
+    Ok(info.map(|(info, _)| (behind_signature, *info)))
 }
 
 fn verify(
@@ -297,6 +313,9 @@ mod tests {
     fn short_files_have_no_signature() {
         let file = file("appended/sign-file");
         check_bytes(&[], "own", "unsigned");
+        for (bytes, signed) in [(&[][..], false), (MARKER, false), (&file[1..], true)] {
+            assert_eq!(has_appended(bytes).unwrap(), signed);
+        }
         check_bytes(MARKER, "own", "unsigned");
         check_bytes(
             &file[file.len() - 40..],
@@ -336,6 +355,8 @@ mod tests {
         let mut file = file("appended/sign-file");
         file[..2].copy_from_slice(b"MZ");
         check_bytes(&file, "own", "unsigned");
+        // IMA finds one all the same.
+        assert!(has_appended(&*file).unwrap());
         file[1] = b'z';
         check_bytes(
             &file,

@@ -93,7 +93,7 @@ mod trust_file;
 mod trust_lists;
 mod verdict;
 
-pub use appended::verify_appended;
+pub use appended::{has_appended, verify_appended};
 pub use certificate::Certificate;
 pub use digest::{Algorithm, Digests, Hex};
 pub use efivars::{SecureBoot, machine_trust, secure_boot};

@@ -154,6 +154,7 @@ mod tests {
             x86_64: true,
             release: None,
             signed: None,
+            appended: Some(false),
             problems: vec![objection; problems],
         })
     }

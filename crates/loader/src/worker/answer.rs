@@ -6,7 +6,7 @@ use std::mem;
 use ukexec_boot::{Arch, Kernel, Platform};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
-use ukexec_signature::Algorithm;
+use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{
     ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, extra_archives,
 };
@@ -333,6 +333,7 @@ fn identity(
             // for none.
             signed: matches!(kernel.arch, Some(Arch::X86_64 | Arch::Arm64))
                 .then_some(kernel.signed),
+            appended: has_appended(&PeBytes(&parts.kernel)).ok(),
             problems: objections(kernel, parts, platform),
         }),
         Err(error) => Err(no_kernel(facts.innermost(), error)),

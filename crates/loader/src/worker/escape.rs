@@ -183,6 +183,7 @@ fn object(answer: &mut Answer) {
         x86_64: true,
         release: None,
         signed: None,
+        appended: Some(false),
         problems: vec![objection; 1 << 17],
     });
 }
