@@ -292,7 +292,7 @@ pub(crate) struct Objection {
     /// The objection.
     #[serde(deserialize_with = "line::line")]
     pub(crate) text: String,
-    /// Whether it would refuse: anything but [`ConditionVerdict::Ok`].
+    /// Whether it would refuse; the parent takes no [`ConditionVerdict::Ok`].
     pub(crate) verdict: ConditionVerdict,
     /// Every machine would say so.
     pub(crate) in_image: bool,

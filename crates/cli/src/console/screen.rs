@@ -36,7 +36,7 @@ fn is_dumb(variable: impl Fn(&str) -> Option<OsString>) -> bool {
 }
 
 /// Columns of a screen: no terminal is narrower, and no line of ours need be wider.
-const WIDTHS: std::ops::RangeInclusive<usize> = 40..=1000;
+const WIDTHS: std::ops::RangeInclusive<usize> = Screen::NARROWEST.width..=1000;
 
 fn screen(
     terminal: bool,
@@ -46,7 +46,8 @@ fn screen(
 ) -> Screen {
     // An empty variable is as good as none.
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-    let number = |value: OsString| value.to_str()?.parse().ok();
+    // Nor has a screen no columns.
+    let number = |value: OsString| value.to_str()?.parse().ok().filter(|columns| *columns > 0);
     let width = columns.or_else(|| variable("COLUMNS").and_then(number));
     let width = width.unwrap_or(Screen::FILE.width);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
@@ -93,7 +94,8 @@ mod tests {
             ("", 100),
             ("x", 100),
             ("-5", 100),
-            ("0", 40),
+            ("0", 100),
+            ("1", 40),
             ("99999", 1000),
         ] {
             assert_eq!(

@@ -122,6 +122,31 @@ fn a_worker_that_lies_is_not_believed() {
     );
 }
 
+#[test]
+fn a_page_that_cannot_be_is_not_laid_out() {
+    for (way, expected) in [
+        ("objection", "an objection that objects to nothing"),
+        ("indent", "a report that takes too long to lay out"),
+        ("columns", "a report that takes too long to lay out"),
+        ("cells", "a report that takes too long to lay out"),
+        ("map", "a report that takes too long to lay out"),
+        (
+            "colours",
+            "a report of more than 2734080 bytes in 40 columns",
+        ),
+    ] {
+        let dir = folder(&[(IMAGE, b"MZ")]);
+        let output = run(dir.path(), &format!("lie: {way}"), &["load", IMAGE]);
+        let expected = format!(
+            "ukexec: the worker cannot be trusted: it sends {expected}; nothing was done with its \
+             answer\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{way}");
+        assert_eq!(output.status.code(), Some(1), "{way}");
+        assert!(output.stdout.is_empty(), "{way}");
+    }
+}
+
 /// The kinds of floods, and the parent's words about each.
 const FLOODS: [(&str, &str); 17] = [
     ("log", "it sends more log than it may"),
@@ -150,13 +175,19 @@ const FLOODS: [(&str, &str); 17] = [
     ),
     ("outputs", "it names more outputs than any image needs"),
     ("outputs unread", "it names what it wants and does not take"),
-    ("text", "it sends a report of more than 911360 bytes"),
-    ("document", "it sends a report of more than 911360 bytes"),
+    (
+        "text",
+        "it sends a report of more than 911360 bytes in 100 columns",
+    ),
+    ("document", "it sends a document of more than 911360 bytes"),
     (
         "warnings",
         "it sends warnings of 33554432 bytes, where 32768 are all",
     ),
-    ("objections", "it sends 131072 objections to one kernel"),
+    (
+        "objections",
+        "it sends objections of 4456448 bytes, where 8192 are all",
+    ),
     (
         "cmdline",
         "it sends a command line of 65537 bytes, where 65536 are all",

@@ -7,17 +7,18 @@
 use std::fmt::Display;
 
 use ukexec_boot::RELEASE_MAX;
+use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::ByteRanges;
 use ukexec_unfold::CMDLINE_MAX;
 
 use crate::error::{Failure, LoaderError, Result};
-use crate::protocol::Answer;
 use crate::protocol::bounds::{self, WARNINGS_MAX, cost};
+use crate::protocol::{Answer, Objection};
 use crate::report::Findings;
 use crate::report::fault::{NOTES_LEN_MAX, NOTES_MAX};
 
-/// Objections of a machine to a kernel: there are few kinds of them.
-const PROBLEMS_MAX: usize = 64;
+/// Bytes of a machine's objections to a kernel: there are few kinds of them.
+const OBJECTIONS_MAX: usize = 8 << 10;
 
 /// A PE has 65,535 sections at most, and a few ranges of its headers are hashed.
 const RANGES_MAX: usize = (1 << 16) + 8;
@@ -72,9 +73,15 @@ pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
         )));
     }
     if let Ok(kernel) = &answer.identity {
-        let count = kernel.problems.len();
-        if count > PROBLEMS_MAX {
-            return Err(sends(format_args!("{count} objections to one kernel")));
+        let objections: usize = kernel.problems.iter().map(|it| cost(&it.text)).sum();
+        if objections > OBJECTIONS_MAX {
+            return Err(sends(format_args!(
+                "objections of {objections} bytes, where {OBJECTIONS_MAX} are all"
+            )));
+        }
+        let objects = |it: &Objection| it.verdict != ConditionVerdict::Ok;
+        if !kernel.problems.iter().all(objects) {
+            return Err(sends("an objection that objects to nothing"));
         }
         // No release is not too long.
         let len = kernel.release.as_deref().unwrap_or_default().len();
@@ -120,11 +127,8 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::page::{Align, MapPart};
-    use ukexec_kexec::ConditionVerdict;
-
-    use crate::error::Failure;
-    use crate::protocol::{Identity, Objection};
+    use crate::protocol::Identity;
+    use crate::report::page::{Align, MapPart, Style, Text};
 
     /// Expects an answer that is sound but for `lie` to be refused with the words
     /// `expected`; `None` expects that it is taken.
@@ -144,19 +148,23 @@ mod tests {
         assert_eq!(error, expected);
     }
 
-    fn identity(problems: usize) -> Result<Identity, Box<Failure>> {
-        let objection = Objection {
-            in_image: false,
-            text: String::new(),
-            verdict: ConditionVerdict::Refused,
-        };
-        Ok(Identity {
+    fn kernel(problems: Vec<Objection>) -> Identity {
+        Identity {
             x86_64: true,
             release: None,
             signed: None,
             appended: Some(false),
-            problems: vec![objection; problems],
-        })
+            problems,
+        }
+    }
+
+    fn objections(count: usize, verdict: ConditionVerdict) -> impl FnOnce(&mut Answer) {
+        let objection = Objection {
+            in_image: false,
+            text: "x".repeat(32),
+            verdict,
+        };
+        move |it| it.identity = Ok(kernel(vec![objection; count]))
     }
 
     #[test]
@@ -171,22 +179,40 @@ mod tests {
         check(warnings(1 << 10), None);
         let refused = "warnings of 32800 bytes, where 32768 are all";
         check(warnings((1 << 10) + 1), Some(refused));
-        let problems = |count| move |it: &mut Answer| it.identity = identity(count);
-        check(problems(PROBLEMS_MAX), None);
-        let refused = "65 objections to one kernel";
-        check(problems(PROBLEMS_MAX + 1), Some(refused));
+        check(objections(128, ConditionVerdict::Refused), None);
+        let refused = "objections of 8256 bytes, where 8192 are all";
+        check(objections(129, ConditionVerdict::Refused), Some(refused));
+        let refused = "an objection that objects to nothing";
+        check(objections(1, ConditionVerdict::Ok), Some(refused));
         let release = |len| {
             move |it: &mut Answer| {
-                let mut kernel = identity(0).unwrap();
-                kernel.release = Some("6".repeat(len));
-                it.identity = Ok(kernel);
+                let release = Some("6".repeat(len));
+                it.identity = Ok(Identity {
+                    release,
+                    ..kernel(Vec::new())
+                });
             }
         };
         check(release(64), None);
         let refused = "a kernel release of 65 bytes, where 64 are all";
         check(release(65), Some(refused));
         let text = |it: &mut Answer| it.report.page.paragraph(0, "x".repeat(1 << 20));
-        check(text, Some("a report of more than 655360 bytes"));
+        check(
+            text,
+            Some("a report of more than 655360 bytes in 100 columns"),
+        );
+        // Colours are bytes of a terminal alone.
+        let spans = |count| {
+            move |it: &mut Answer| {
+                let both = |text: Text, _| text.and(Style::Bad, "x").and(Style::Good, "x");
+                it.report
+                    .page
+                    .row("", (0..count).fold(Text::default(), both));
+            }
+        };
+        check(spans(50_000), None);
+        let refused = "a report of more than 1966080 bytes in 40 columns";
+        check(spans(100_000), Some(refused));
         let slow = Some("a report that takes too long to lay out");
         let part = MapPart {
             name: "x".to_owned(),

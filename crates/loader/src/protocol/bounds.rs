@@ -2,7 +2,8 @@
 //!
 //! An honest worker stops before them for every image. One that passes a bound
 //! was taken over, so the parent ends it. Without `-v`, and with the default of
-//! `--max-log-lines`, the parent prints less than 1 MiB of all this.
+//! `--max-log-lines`, the parent prints less than 1 MiB of all this, and less than
+//! 3 MiB on the narrowest terminal.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,10 @@ const PRINTED: u64 = 256;
 /// Bytes of a log, and of a report, beside the lines of parsers.
 const LOG_BASE: u64 = 64 << 10;
 const REPORT_BASE: u64 = 640 << 10;
+
+/// A report has at most so many times the bytes on the narrowest terminal, for its
+/// indents and colours.
+const NARROW: u64 = 3;
 
 /// Sections, and bytes that no section covers, that a report has room for.
 pub(crate) const SECTIONS_MAX: usize = 1000;
@@ -157,19 +162,25 @@ pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
     if !report.page.is_simple() {
         return Err(LoaderError::new("a report that takes too long to lay out"));
     }
-    let text = report.page.print(&Screen::FILE);
     let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
-    let fits = |printed: &str| printed.len() as u64 <= max;
+    for (screen, max) in [(Screen::FILE, max), (Screen::NARROWEST, max * NARROW)] {
+        if report.page.print(&screen).len() as u64 > max {
+            let width = screen.width;
+            return Err(LoaderError::new(format!(
+                "a report of more than {max} bytes in {width} columns"
+            )));
+        }
+    }
     let mut json = Within {
         text: String::new(),
         max,
     };
     let written = writeln!(json, "{:#}", report.document).is_ok();
-    if written && fits(&json_visible(&json.text)) && fits(&text) {
+    if written && json_visible(&json.text).len() as u64 <= max {
         Ok(())
     } else {
         Err(LoaderError::new(format!(
-            "a report of more than {max} bytes"
+            "a document of more than {max} bytes"
         )))
     }
 }

@@ -19,6 +19,8 @@ use crate::error::Failure;
 use crate::protocol::{
     Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span,
 };
+use crate::report::Page;
+use crate::report::page::{Align, MapPart, Style, Text};
 
 /// Tries `way`. Getting that far without being ended is what must not happen;
 /// the parent then gets an exit code that says so.
@@ -55,6 +57,24 @@ pub(crate) fn lie(way: &str, parent: &ParentChannel) {
         "lie: cuts" => vec![looked(CUTS_MAX as u64 + 1)],
         "lie: outputs" => vec![looked(0), Event::Output, Event::Output],
         "lie: document" => vec![looked(0), done(|answer| answer.report.document = json!(5))],
+        "lie: objection" => vec![
+            looked(0),
+            done(|answer| object(answer, 1, ConditionVerdict::Ok)),
+        ],
+        "lie: indent" => of_page(|page| page.paragraph(usize::MAX, "x")),
+        "lie: columns" => of_page(|page| page.table(0, &[Align::Left; 1000], Vec::new())),
+        "lie: cells" => of_page(|page| page.table(0, &[], vec![vec!["x".into(); 1000]])),
+        "lie: map" => of_page(|page| {
+            let part = || MapPart {
+                name: "x".to_owned(),
+                size: 1,
+            };
+            page.map(0, (0..1000).map(|_| part()).collect());
+        }),
+        "lie: colours" => of_page(|page| {
+            let both = |text: Text, _| text.and(Style::Bad, "x").and(Style::Good, "x");
+            page.row("", (0..200_000).fold(Text::default(), both));
+        }),
         "lie: spans" => vec![looked(0), done(|answer| answer.kernel = whole(7))],
         "lie: a NUL" => vec![
             looked(0),
@@ -119,7 +139,12 @@ pub(crate) fn flood(way: &str, parent: &ParentChannel) {
                 answer.warnings = vec![String::new(); 1 << 20]
             })],
         ),
-        "objections" => (vec![looked(0)], vec![done(object)]),
+        "objections" => (
+            vec![looked(0)],
+            vec![done(|answer| {
+                object(answer, 1 << 17, ConditionVerdict::Unknown)
+            })],
+        ),
         "cmdline" => (
             vec![looked(0)],
             vec![done(|answer| {
@@ -173,10 +198,15 @@ fn hashed(ranges: u64, padding: u64) -> Event {
     Event::Looked(SnapshotPlan { cuts, hash })
 }
 
-fn object(answer: &mut Answer) {
+/// Returns the events of a worker that answers with a page that `draw` draws.
+fn of_page(draw: impl FnOnce(&mut Page)) -> Vec<Event> {
+    vec![looked(0), done(|answer| draw(&mut answer.report.page))]
+}
+
+fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {
     let objection = Objection {
         text: "no".to_owned(),
-        verdict: ConditionVerdict::Unknown,
+        verdict,
         in_image: false,
     };
     answer.identity = Ok(Identity {
@@ -184,7 +214,7 @@ fn object(answer: &mut Answer) {
         release: None,
         signed: None,
         appended: Some(false),
-        problems: vec![objection; 1 << 17],
+        problems: vec![objection; count],
     });
 }
 

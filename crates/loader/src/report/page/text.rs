@@ -29,6 +29,14 @@ impl Screen {
         color: false,
         utf8: true,
     };
+
+    /// The terminal that shows the most bytes for a page.
+    pub const NARROWEST: Self = Self {
+        width: 40,
+        terminal: true,
+        color: true,
+        utf8: true,
+    };
 }
 
 /// The meaning of a text, which a colour shows.
