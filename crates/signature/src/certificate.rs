@@ -6,18 +6,18 @@ use alloc::{borrow::ToOwned, string::String, string::ToString, vec::Vec};
 use core::fmt::{self, Write as _};
 use core::ops::RangeInclusive;
 
-use der::asn1::{AnyRef, BitString};
+use der::asn1::{AnyRef, BitString, ObjectIdentifier};
 use der::{Decode as _, Encode as _, Tag, Tagged as _};
 use x509_cert::name::Name;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::SignatureError;
-use crate::algorithm::Scheme;
+use crate::algorithm::{Scheme, oid};
 use crate::digest::{Algorithm, Hex};
 use crate::error::{not_der, unexpected};
-use crate::extensions::{Extensions, Standing};
+use crate::extensions::{Extensions, Standing, first_email};
 use crate::key::{LeastRsa, PublicKey, key_size};
-use crate::name::CanonicalName;
+use crate::name::{CanonicalName, text};
 use crate::pkcs7::SignerId;
 use crate::tbs::Fields;
 use crate::tlv::{Element, Elements};
@@ -101,6 +101,16 @@ impl Certificate {
     /// Returns the issuer's name, for people.
     pub(crate) fn issuer(&self) -> String {
         shown(&self.fields.issuer)
+    }
+
+    /// Returns the first mail address of the subject, for people: in its name, or
+    /// else in its alternative names.
+    pub(crate) fn email(&self) -> Option<String> {
+        let attributes = self.fields.subject.iter_rdn().flat_map(|part| part.iter());
+        let mut of_name = attributes.filter(|one| one.oid == EMAIL_ADDRESS);
+        let of_name = of_name.find_map(|one| text(&one.value).ok().flatten());
+        let email = of_name.or_else(|| first_email(&self.fields.extensions))?;
+        Some(on_one_line(&email))
     }
 
     /// Returns the size of the key or the name of its curve, for people.
@@ -277,17 +287,25 @@ pub(crate) fn shown_name(der: &[u8]) -> Option<String> {
     Name::from_der(der).ok().map(|name| shown(&name))
 }
 
-/// Writes a name for people. It may come from anyone: control characters
-/// would play with terminals, and length with patience.
+/// Writes a name for people.
 fn shown(name: &Name) -> String {
-    const MAX: usize = 200;
     let mut text = String::new();
     if write!(text, "{name}").is_err() || text.is_empty() {
         return "a certificate without a name".to_owned();
     }
+    on_one_line(&text)
+}
+
+/// Writes a text for people. It may come from anyone: control characters
+/// would play with terminals, and length with patience.
+fn on_one_line(text: &str) -> String {
+    const MAX: usize = 200;
     let text: String = text.chars().take(MAX).collect();
     text.replace(char::is_control, "\u{fffd}")
 }
+
+/// `emailAddress` of PKCS#9.
+const EMAIL_ADDRESS: ObjectIdentifier = oid("1.2.840.113549.1.9.1");
 
 const CERTIFICATE: &str = "certificate";
 

@@ -4,7 +4,7 @@
 //! open, since firmware asks OpenSSL. Left out: policies, which firmware does
 //! not ask for, so that they may be critical; revocation by CRL or OCSP.
 
-use alloc::vec::Vec;
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid;
 use der::{Decode, DecodeOwned, ErrorKind};
@@ -218,6 +218,15 @@ where
         return Err(malformed(ErrorKind::Failed.into()));
     }
     extension.transpose().map_err(malformed)
+}
+
+/// Returns the first mail address among the alternative names of a subject.
+pub(crate) fn first_email(extensions: &[Extension]) -> Option<String> {
+    let names: SubjectAltName = optional(extensions).ok()??;
+    names.0.iter().find_map(|name| match name {
+        GeneralName::Rfc822Name(email) => Some(email.as_str().to_owned()),
+        _ => None,
+    })
 }
 
 fn malformed(_: der::Error) -> &'static str {

@@ -107,7 +107,7 @@ pub use image::{
 pub use signature_list::{EfiTime, SignatureData, SignatureList, signature_lists};
 pub use signature_type::SignatureType;
 pub use signatures::Checks;
-pub use signer::{CertificateSummary, DigestAlgorithm, SignedDigest, Signer};
+pub use signer::{CertificateSummary, DigestAlgorithm, EnclosedCertificate, SignedDigest, Signer};
 pub use state::State;
 pub use table::certificate_table;
 pub use trust::{Note, Origin, Revocation, RevokedBy, Trust};

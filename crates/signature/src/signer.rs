@@ -36,6 +36,8 @@ pub struct Signer {
     pub serial: Option<String>,
     /// The SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: Option<String>,
+    /// The mail address in it.
+    pub email: Option<String>,
     /// When the certificate is valid, in seconds since 1970.
     pub validity: Option<RangeInclusive<u64>>,
     /// How it is signed, such as `RSA 2048, SHA-256`.
@@ -83,9 +85,21 @@ pub struct CertificateSummary {
     pub serial: String,
     /// The SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: String,
+    /// The first mail address of the subject, in its name or its alternative names.
+    pub email: Option<String>,
     /// When it is valid, in seconds since 1970. `None`: its dates cannot be
     /// read.
     pub validity: Option<RangeInclusive<u64>>,
+}
+
+/// A certificate that comes with signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EnclosedCertificate {
+    /// The facts about it.
+    #[serde(flatten)]
+    pub summary: CertificateSummary,
+    /// The numbers of the signatures that it comes with, from 1.
+    pub signatures: Vec<usize>,
 }
 
 impl From<&Certificate> for CertificateSummary {
@@ -95,6 +109,7 @@ impl From<&Certificate> for CertificateSummary {
             issuer: certificate.issuer(),
             serial: Hex(certificate.serial()).to_string(),
             fingerprint: certificate.fingerprint(),
+            email: certificate.email(),
             validity: certificate.validity(),
         }
     }
@@ -112,6 +127,7 @@ impl Signer {
             issuer: None,
             serial: None,
             fingerprint: None,
+            email: None,
             validity: None,
             algorithm: None,
             digest: None,
@@ -128,6 +144,12 @@ impl Signer {
         let validity = self.validity.as_ref()?;
         let (start, end) = (day(*validity.start())?, day(*validity.end())?);
         Some(format!("{start} to {end}"))
+    }
+
+    /// Returns the day on which the signer says that he signed.
+    #[must_use]
+    pub fn signing_day(&self) -> Option<String> {
+        day(self.signed_at?)
     }
 
     /// Writes that it is good, and why.
@@ -189,8 +211,13 @@ mod tests {
             )
         });
         let signers: String = signers.collect();
-        let certificates = verdict.certificates().iter().map(|it| it.subject.as_str());
-        let certificates: Vec<&str> = certificates.collect();
+        let certificates = verdict.certificates().iter();
+        let certificates = certificates.map(|it| {
+            let numbers = it.signatures.iter().map(ToString::to_string);
+            let numbers: Vec<String> = numbers.collect();
+            format!("{} ({})", it.summary.subject, numbers.join(" "))
+        });
+        let certificates: Vec<String> = certificates.collect();
         let text = format!("{verdict}\n{signers}with it: {}\n", certificates.join(", "));
         text.replace(",O=ukexec tests", "")
     }
@@ -227,59 +254,59 @@ mod tests {
         check(
             "twice",
             &expect![[r#"
-            not verified, by CN=leaf and CN=own
-            1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
-            2 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
-            with it: CN=leaf, CN=intermediate, CN=own
-        "#]],
+                not verified, by CN=leaf and CN=own
+                1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
+                2 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
+                with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
+            "#]],
         );
         check(
             "p384-sha384",
             &expect![[r#"
-            not verified, by CN=p384
-            1 not verified: -, by CN=p384 of CN=p384, ECDSA P-384, SHA-384, SHA-384, 2026-11-22 to 2126-10-29, 8f95f616, fits: None
-            with it: CN=p384
-        "#]],
+                not verified, by CN=p384
+                1 not verified: -, by CN=p384 of CN=p384, ECDSA P-384, SHA-384, SHA-384, 2026-11-22 to 2126-10-29, 8f95f616, fits: None
+                with it: CN=p384 (1)
+            "#]],
         );
         check(
             "pss-certificate",
             &expect![[r#"
-            not verified, by CN=pss
-            1 not verified: -, by CN=pss of CN=root, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, 60688932, fits: None
-            with it: CN=pss
-        "#]],
+                not verified, by CN=pss
+                1 not verified: -, by CN=pss of CN=root, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, 60688932, fits: None
+                with it: CN=pss (1)
+            "#]],
         );
         check(
             "rsa1024",
             &expect![[r#"
-            not verified, by CN=rsa1024
-            1 not verified: -, by CN=rsa1024 of CN=rsa1024, RSA 1024, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, 29a661d7, fits: None
-            with it: CN=rsa1024
-        "#]],
+                not verified, by CN=rsa1024
+                1 not verified: -, by CN=rsa1024 of CN=rsa1024, RSA 1024, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, 29a661d7, fits: None
+                with it: CN=rsa1024 (1)
+            "#]],
         );
         check(
             "p521",
             &expect![[r#"
-            not verified, by CN=p521
-            1 not verified: -, by CN=p521 of CN=p521, ECDSA P-521, SHA-512, SHA-512, 2026-11-22 to 2126-10-29, 1a36f1ad, fits: None
-            with it: CN=p521
-        "#]],
+                not verified, by CN=p521
+                1 not verified: -, by CN=p521 of CN=p521, ECDSA P-521, SHA-512, SHA-512, 2026-11-22 to 2126-10-29, 1a36f1ad, fits: None
+                with it: CN=p521 (1)
+            "#]],
         );
         check(
             "sha1-digest",
             &expect![[r#"
-            not verified, by CN=own
-            1 not verified: -, by CN=own of CN=own, RSA 2048, SHA-1, SHA-1, 2026-11-22 to 2126-10-29, f319d954, fits: None
-            with it: CN=own
-        "#]],
+                not verified, by CN=own
+                1 not verified: -, by CN=own of CN=own, RSA 2048, SHA-1, SHA-1, 2026-11-22 to 2126-10-29, f319d954, fits: None
+                with it: CN=own (1)
+            "#]],
         );
         check(
             "no-chain",
             &expect![[r#"
-            not verified, by CN=leaf
-            1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
-            with it: CN=leaf
-        "#]],
+                not verified, by CN=leaf
+                1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
+                with it: CN=leaf (1)
+            "#]],
         );
         check(
             "unsigned",
@@ -301,31 +328,31 @@ mod tests {
             0,
             &trust(&["own"], &[]),
             expect![[r#"
-            good, by CN=own, trusted through db
-            1 untrusted: nobody trusted vouches for CN=leaf (CN=intermediate: its issuer, CN=root, is neither trusted nor with the signature), by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(true)
-            2 good: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
-            with it: CN=leaf, CN=intermediate, CN=own
-        "#]],
+                good, by CN=own, trusted through db
+                1 untrusted: nobody trusted vouches for CN=leaf (CN=intermediate: its issuer, CN=root, is neither trusted nor with the signature), by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(true)
+                2 good: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
+                with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
+            "#]],
         );
         check(
             0,
             &trust(&["own"], &["leaf"]),
             expect![[r#"
-            revoked: the certificate of CN=leaf: dbx holds the certificate
-            1 revoked: CN=leaf: dbx holds the certificate, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(true)
-            2 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
-            with it: CN=leaf, CN=intermediate, CN=own
-        "#]],
+                revoked: the certificate of CN=leaf: dbx holds the certificate
+                1 revoked: CN=leaf: dbx holds the certificate, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(true)
+                2 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
+                with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
+            "#]],
         );
         check(
             0,
             &Trust::default(),
             expect![[r#"
-            untrusted: signature 1: nobody trusted vouches for CN=leaf (CN=intermediate: its issuer, CN=root, is neither trusted nor with the signature); signature 2: nobody trusted vouches for CN=own
-            1 untrusted: nobody trusted vouches for CN=leaf (CN=intermediate: its issuer, CN=root, is neither trusted nor with the signature), by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(true)
-            2 untrusted: nobody trusted vouches for CN=own, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
-            with it: CN=leaf, CN=intermediate, CN=own
-        "#]],
+                untrusted: signature 1: nobody trusted vouches for CN=leaf (CN=intermediate: its issuer, CN=root, is neither trusted nor with the signature); signature 2: nobody trusted vouches for CN=own
+                1 untrusted: nobody trusted vouches for CN=leaf (CN=intermediate: its issuer, CN=root, is neither trusted nor with the signature), by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(true)
+                2 untrusted: nobody trusted vouches for CN=own, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
+                with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
+            "#]],
         );
         check(
             1,
@@ -334,7 +361,7 @@ mod tests {
                 bad signature: signature 1: the image was changed after signing: SHA-256: expected 45e78a66c3c0…, found 8b6252aa8ed0…; signature 2: the image was changed after signing: SHA-256: expected 45e78a66c3c0…, found 8b6252aa8ed0…
                 1 bad: the image was changed after signing: SHA-256: expected 45e78a66c3c0…, found 8b6252aa8ed0…, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: Some(false)
                 2 bad: the image was changed after signing: SHA-256: expected 45e78a66c3c0…, found 8b6252aa8ed0…, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(false)
-                with it: CN=leaf, CN=intermediate, CN=own
+                with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
             "#]],
         );
     }
@@ -371,7 +398,7 @@ mod tests {
             good, by CN=own, trusted through db
             1 good: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: Some(true)
             nested 1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
-            with it: CN=own
+            with it: CN=own (1)
         "#]].assert_eq(&written(&found));
     }
 
@@ -383,7 +410,7 @@ mod tests {
             bad signature: certificate table, dwLength at offset 0x990 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
             1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
             2 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
-            with it: CN=leaf, CN=intermediate, CN=own
+            with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
         "#]].assert_eq(&written(&list(&image)));
         let found = verified(&image, &trust(&["own"], &[]), Checks::default());
         assert_eq!(found.signers(), list(&image).signers());
@@ -396,14 +423,16 @@ mod tests {
         expect![[r#"
             bad signature: certificate table, dwLength at offset 0x5f0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
             1 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
-            with it: CN=own
+            with it: CN=own (1)
         "#]].assert_eq(&written(&list(&with_table(&cut))));
+        let found = list(&with_table(&table.repeat(2)));
+        assert!(written(&found).ends_with("with it: CN=own (1 2)\n"));
         let junk = [&table[..], &entry(b"junk")].concat();
         expect![[r#"
             not verified, by CN=own
             1 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
             2 malformed: signers of the signature, who may be revoked: expected a DER element, found something else: ASN.1 DER message is incomplete: expected 119, actual 4 at DER byte 0, by ? of ?, ?, ?, ?, ?, fits: None
-            with it: CN=own
+            with it: CN=own (1)
         "#]].assert_eq(&written(&list(&with_table(&junk))));
     }
 }

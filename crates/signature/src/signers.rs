@@ -19,7 +19,9 @@ use crate::chain::Effort;
 use crate::digest::Hex;
 use crate::error::unexpected;
 use crate::pkcs7::SignerId;
-use crate::signer::{CertificateSummary, DigestAlgorithm, SignedDigest, Signer};
+use crate::signer::{
+    CertificateSummary, DigestAlgorithm, EnclosedCertificate, SignedDigest, Signer,
+};
 use crate::tlv::{Element, Elements};
 use crate::{Certificate, Revocation, SignatureError, State, Trust, Verdict};
 
@@ -76,14 +78,15 @@ pub(crate) fn listed(
     others: &[&Certificate],
 ) -> Verdict {
     let mut listed = Vec::new();
-    let mut certificates: Vec<&Certificate> = Vec::new();
+    let mut certificates: Vec<(&Certificate, Vec<usize>)> = Vec::new();
     for (number, signers) in (1..).zip(signatures) {
         match signers {
             Ok(signers) => {
                 listed.extend(signers.listed(number, others));
                 for one in &signers.certificates {
-                    if !certificates.contains(&one) {
-                        certificates.push(one);
+                    match certificates.iter_mut().find(|(known, _)| *known == one) {
+                        Some((_, numbers)) => numbers.push(number),
+                        None => certificates.push((one, vec![number])),
                     }
                 }
             }
@@ -94,7 +97,13 @@ pub(crate) fn listed(
             }),
         }
     }
-    let certificates = certificates.into_iter().map(CertificateSummary::from);
+    let certificates =
+        certificates
+            .into_iter()
+            .map(|(certificate, signatures)| EnclosedCertificate {
+                summary: certificate.into(),
+                signatures,
+            });
     Verdict::unverified(listed, certificates.collect())
 }
 
@@ -192,6 +201,7 @@ impl<'a> Signers<'a> {
                 signer.issuer = Some(summary.issuer);
                 signer.serial = Some(summary.serial);
                 signer.fingerprint = Some(summary.fingerprint);
+                signer.email = summary.email;
                 signer.validity = summary.validity;
             }
             (None, SignerId::IssuerAndSerial { issuer, serial }) => {

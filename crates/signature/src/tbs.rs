@@ -128,6 +128,7 @@ mod tests {
     const VERSION: usize = 0;
     const SERIAL: usize = 1;
     const VALIDITY: usize = 4;
+    const SUBJECT: usize = 5;
     const KEY: usize = 6;
 
     /// Reads `leaf` with its fields edited.
@@ -238,5 +239,42 @@ mod tests {
             let error = read(|fields| drop(fields.remove(field)));
             assert!(error.is_err(), "without {field}: {error:?}");
         }
+    }
+
+    #[test]
+    fn mail_addresses_are_found_in_names_and_beside_them() {
+        let name = |oid: &[u8], text: &[u8]| {
+            let attribute = wrap(0x30, &[wrap(6, oid), wrap(0x16, text)].concat());
+            wrap(0x30, &wrap(0x31, &attribute))
+        };
+        let mail = name(
+            b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01",
+            b"me\x1b@name.example",
+        );
+        let names = [
+            wrap(0x82, b"host.example"),
+            wrap(0x81, b"me@beside.example"),
+        ];
+        let names = wrap(4, &wrap(0x30, &names.concat()));
+        let beside = wrap(0x30, &[wrap(6, b"\x55\x1d\x11"), names].concat());
+        let beside = wrap(0xa3, &wrap(0x30, &beside));
+        let email = |name: Option<&[u8]>, beside: Option<&[u8]>| {
+            let found = read(|fields| {
+                if let Some(name) = name {
+                    fields[SUBJECT] = name.to_vec();
+                }
+                if let Some(beside) = beside {
+                    *fields.last_mut().unwrap() = beside.to_vec();
+                }
+            });
+            found.unwrap().email()
+        };
+        assert_eq!(email(None, None), None);
+        let found = email(Some(&mail), Some(&beside));
+        assert_eq!(found.as_deref(), Some("me\u{fffd}@name.example"));
+        assert_eq!(
+            email(None, Some(&beside)).as_deref(),
+            Some("me@beside.example")
+        );
     }
 }

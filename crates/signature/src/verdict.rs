@@ -6,7 +6,7 @@ use core::fmt;
 use core::iter::successors;
 
 use crate::signatures::Good;
-use crate::signer::{CertificateSummary, Signer};
+use crate::signer::{EnclosedCertificate, Signer};
 use crate::signers::Revoked;
 use crate::{Origin, Revocation, SignatureError, State};
 
@@ -24,7 +24,7 @@ pub struct Verdict {
     /// Whether no signature is one of these bytes.
     misfit: bool,
     signers: Vec<Signer>,
-    certificates: Vec<CertificateSummary>,
+    certificates: Vec<EnclosedCertificate>,
 }
 
 impl Verdict {
@@ -68,7 +68,7 @@ impl Verdict {
 
     /// Returns the certificates that come with the signatures, each once.
     #[must_use]
-    pub fn certificates(&self) -> &[CertificateSummary] {
+    pub fn certificates(&self) -> &[EnclosedCertificate] {
         &self.certificates
     }
 
@@ -80,7 +80,7 @@ impl Verdict {
     }
 
     /// Returns one of an image by `signers` that nobody verified yet.
-    pub(crate) fn unverified(signers: Vec<Signer>, certificates: Vec<CertificateSummary>) -> Self {
+    pub(crate) fn unverified(signers: Vec<Signer>, certificates: Vec<EnclosedCertificate>) -> Self {
         Self {
             state: State::Unverified,
             reasons: Vec::new(),

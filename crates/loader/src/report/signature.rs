@@ -1,7 +1,7 @@
 //! The report on a layer's signatures.
 
 use serde::Serialize;
-use ukexec_signature::{CertificateSummary, Digests, Origin, Signer, State, Verdict};
+use ukexec_signature::{Digests, EnclosedCertificate, Origin, Signer, State, Verdict};
 
 use super::page::{Page, Style, Text};
 use crate::config::policy::Because;
@@ -28,7 +28,7 @@ pub(crate) struct SignatureReport {
     /// Those who signed it.
     pub(crate) signers: Vec<Signer>,
     /// The certificates that come with the signatures.
-    pub(crate) certificates: Vec<CertificateSummary>,
+    pub(crate) certificates: Vec<EnclosedCertificate>,
     /// The digests that it was verified by.
     #[serde(serialize_with = "Digests::serialize_by_name")]
     digests: Digests,
@@ -129,7 +129,7 @@ impl SignatureReport {
                 let text = Text::from(format!("{nested}signature {}: ", signer.signature));
                 page.row("", text.append(standing(signer)));
             }
-            page.row("", Text::styled(Style::Dim, facts(signer)));
+            page.row("", Text::styled(Style::Dim, facts(signer, detail)));
         }
         if let Some(chain) = self
             .signers
@@ -162,9 +162,10 @@ fn standing(signer: &Signer) -> Text {
     text
 }
 
-/// Returns the facts about a signature.
-fn facts(signer: &Signer) -> String {
+/// Returns the facts about a signature. Nobody proves when it was made, which is a `detail`.
+fn facts(signer: &Signer, detail: bool) -> String {
     let issuer = signer.issuer.as_ref().filter(|_| signer.subject.is_none());
+    let signed = signer.signing_day().filter(|_| detail);
     let fingerprint = signer.fingerprint.as_deref();
     let fingerprint = fingerprint.and_then(|it| it.get(..FINGERPRINT));
     let facts = [
@@ -172,6 +173,7 @@ fn facts(signer: &Signer) -> String {
         signer.algorithm.clone(),
         signer.dates(),
         fingerprint.map(|it| format!("fingerprint {it}")),
+        signed.map(|day| format!("signed {day}")),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
