@@ -4,8 +4,6 @@ use std::io;
 
 use ukexec_pe::{ByteRanges, ReadAt, Section};
 
-use crate::profile::shown;
-
 /// The bytes of a section as they are in memory: those of the file, and zeros
 /// behind them where `VirtualSize` is more.
 #[derive(Debug)]
@@ -76,14 +74,20 @@ const TEXTS: [&str; 7] = [
 ];
 
 /// So many bytes of a text are shown.
-const TEXT_MAX: u32 = 4 << 10;
+const TEXT_MAX: u32 = 64 << 10;
 
-/// Returns the text of `section`, its first 4 KiB, if it is one that holds a text
-/// and can be read.
+/// Returns the text of `section`, its first 64 KiB, if it is one that holds a text
+/// and can be read. NULs at the end are padding; those inside are part of it, so that
+/// nothing hides behind one.
 pub fn section_text(image: &impl ReadAt, section: &Section) -> Option<String> {
-    let is_text = TEXTS.iter().any(|name| *section.name() == *name);
-    let bytes = SectionBytes::new(image, section).front(TEXT_MAX);
-    is_text.then(|| Some(shown(&bytes.ok()?)))?
+    if !TEXTS.iter().any(|name| *section.name() == *name) {
+        return None;
+    }
+    let bytes = SectionBytes::new(image, section);
+    let front = bytes.front(TEXT_MAX).ok()?;
+    let text = String::from_utf8_lossy(&front);
+    let more = if bytes.size() > TEXT_MAX { "…" } else { "" };
+    Some(format!("{}{more}", text.trim_end_matches('\0')))
 }
 
 #[cfg(test)]

@@ -34,7 +34,10 @@ const NARROW: u64 = 3;
 pub(crate) const SECTIONS_MAX: usize = 1000;
 
 /// Bytes of the signers and certificates in a report.
-const SIGNERS_MAX: usize = 64 << 10;
+pub(crate) const SIGNERS_MAX: usize = 64 << 10;
+
+/// Bytes of the texts of sections in a report, as they are printed.
+pub(crate) const TEXTS_MAX: usize = 72 << 10;
 
 /// Bytes of all warnings.
 pub(crate) const WARNINGS_MAX: usize = 32 << 10;
@@ -120,31 +123,36 @@ pub(crate) fn shorten<T>(list: &mut Vec<T>, room: &mut usize) -> usize {
     left_out
 }
 
-/// Room in a report for signers and certificates.
+/// Room in a report for parts of it.
 #[derive(Debug)]
-pub(crate) struct SignersRoom {
+pub(crate) struct Room {
     bytes: usize,
-    /// How many have no room.
+    /// How many parts have none.
     pub(crate) left_out: usize,
 }
 
-impl SignersRoom {
-    pub(crate) fn new() -> Self {
-        Self {
-            bytes: SIGNERS_MAX,
-            left_out: 0,
-        }
+impl Room {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { bytes, left_out: 0 }
+    }
+
+    /// Returns whether there is room for `part`.
+    pub(crate) fn takes(&mut self, part: &impl Serialize) -> bool {
+        let fits = self.fit(part).is_some();
+        self.left_out += usize::from(!fits);
+        fits
+    }
+
+    fn fit(&mut self, part: &impl Serialize) -> Option<()> {
+        let part = serde_json::to_string_pretty(part).ok()?;
+        let cost = json_visible(&part).len() + INDENT * part.lines().count();
+        self.bytes = self.bytes.checked_sub(cost)?;
+        Some(())
     }
 
     /// Shortens `list` to what there is room for.
     pub(crate) fn shorten<T: Serialize>(&mut self, list: &mut Vec<T>) {
-        let fits = |one: &T| {
-            let one = serde_json::to_string_pretty(one).ok()?;
-            let cost = json_visible(&one).len() + INDENT * one.lines().count();
-            self.bytes = self.bytes.checked_sub(cost)?;
-            Some(())
-        };
-        let count = list.iter().map_while(fits).count();
+        let count = list.iter().map_while(|one| self.fit(one)).count();
         self.left_out += list.len() - count;
         if count < list.len() {
             list.truncate(count);
@@ -286,7 +294,18 @@ mod tests {
 
     #[test]
     fn signers_that_do_not_fit_a_report_are_counted() {
-        let mut room = SignersRoom::new();
+        let mut room = Room::new(TEXTS_MAX);
+        assert!(room.takes(&["x".repeat(40 << 10)]));
+        assert!(
+            !room.takes(&vec![""; 2000]),
+            "each line takes one of the page"
+        );
+        assert!(
+            !room.takes(&["\u{1}".repeat(6 << 10)]),
+            "it is printed as six bytes"
+        );
+        assert_eq!(room.left_out, 2);
+        let mut room = Room::new(SIGNERS_MAX);
         let mut usual = vec!["x".repeat(1500); 30];
         room.shorten(&mut usual);
         assert_eq!((usual.len(), room.left_out), (30, 0));

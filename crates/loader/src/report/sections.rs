@@ -14,7 +14,7 @@ use ukexec_unfold::PeBytes;
 use super::page::{Align, Labelled, MapPart, Page, Style, Text};
 use super::part::{digest_of, digest_text};
 use super::size::Size;
-use crate::protocol::bounds::SECTIONS_MAX;
+use crate::protocol::bounds::{Room, SECTIONS_MAX, TEXTS_MAX};
 
 /// The parts of a report on layers that somebody has to ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +38,9 @@ pub(crate) struct PeReport {
     /// Sections and holes that are not listed.
     #[serde(skip)]
     pub(crate) unlisted: usize,
+    /// Sections whose text is not there, though it was asked for.
+    #[serde(skip)]
+    pub(crate) texts_left_out: usize,
 }
 
 /// Bytes of a layer.
@@ -89,15 +92,12 @@ impl SectionReport {
     }
 }
 
-/// Bytes of the texts of all sections of a layer.
-const TEXTS_MAX: usize = 12 << 10;
-
 impl PeReport {
     /// Reports the headers `pe` of `image`.
     pub(crate) fn new(pe: &PeImage, image: &Rope, details: Details) -> io::Result<Self> {
         // Sections may overlap, and each is read.
         let mut to_hash = image.len().saturating_mul(2);
-        let mut texts_left = TEXTS_MAX;
+        let mut texts = Room::new(TEXTS_MAX);
         let mut sections = Vec::new();
         for section in pe.sections().iter().take(SECTIONS_MAX) {
             let mut report = SectionReport::new(section);
@@ -109,10 +109,9 @@ impl PeReport {
             let text = details
                 .texts
                 .then(|| section_text(&PeBytes(image), section));
-            report.text = text.flatten().filter(|text| {
-                let left = texts_left.checked_sub(text.len());
-                left.map(|left| texts_left = left).is_some()
-            });
+            // Each line is one of the page.
+            let text = text.flatten();
+            report.text = text.filter(|text| texts.takes(&text.lines().collect::<Vec<_>>()));
             sections.push(report);
         }
         let holes = pe.holes();
@@ -125,6 +124,7 @@ impl PeReport {
             image_base: pe.image_base(),
             certificates: pe.certificates().map(Extent::from),
             unlisted: unlisted - sections.len() - holes.len(),
+            texts_left_out: texts.left_out,
             sections,
             holes,
         })
@@ -142,6 +142,7 @@ impl PeReport {
             certificates: None,
             holes: Vec::new(),
             unlisted: pe.sections().len() - sections.len(),
+            texts_left_out: 0,
             sections,
         }
     }
@@ -341,4 +342,35 @@ fn detail(page: &mut Page, name: &str, text: impl Into<Text>, whole: bool) {
         text: text.into(),
         whole,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_without_room_are_counted() {
+        let uki = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/pe/uki");
+        let mut image = std::fs::read(uki).unwrap();
+        for (name, len) in [(".pcrpkey", 70 << 10), (".pcrsig", 20 << 10)] {
+            let options = ukexec_pe::EditOptions::default();
+            image = ukexec_pe::attach(&image, name, &vec![b'x'; len], options).unwrap();
+        }
+        let image = Rope::from(image);
+        let pe = PeImage::parse(&PeBytes(&image)).unwrap();
+        let report = |texts| {
+            let details = Details { texts, hash: false };
+            PeReport::new(&pe, &image, details).unwrap()
+        };
+        let found = report(true);
+        let text = |name| {
+            let section = found.sections.iter().find(|it| it.name == name);
+            section.unwrap().text.as_ref()
+        };
+        let cut = format!("{}…", "x".repeat(64 << 10));
+        assert_eq!(text(".pcrpkey"), Some(&cut));
+        assert_eq!(text(".pcrsig"), None);
+        assert_eq!(found.texts_left_out, 1);
+        assert_eq!(report(false).texts_left_out, 0);
+    }
 }

@@ -17,7 +17,7 @@ use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result};
 use crate::options::Purpose;
-use crate::protocol::bounds::{self, SignersRoom};
+use crate::protocol::bounds::{self, Room};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{CallersInitrd, UnfoldRequest};
 use crate::report::failure::sentence;
@@ -335,29 +335,35 @@ fn ready(
 }
 
 /// Leaves out of a report all that would make it too long to print, and returns
-/// a note about that; parsers may have printed `log_lines`.
+/// notes about that; parsers may have printed `log_lines`.
 fn shorten(
     layers: &mut [LayerReport],
     stages: &mut [StageReport],
     log_lines: u32,
-) -> Option<String> {
+) -> impl Iterator<Item = String> {
     let mut room = bounds::SECTIONS_MAX;
-    let mut left_out = 0;
+    let (mut left_out, mut texts) = (0, 0);
     for pe in layers.iter_mut().filter_map(|layer| layer.pe.as_mut()) {
         pe.unlisted += bounds::shorten(&mut pe.sections, &mut room);
         pe.unlisted += bounds::shorten(&mut pe.holes, &mut room);
         left_out += pe.unlisted;
+        texts += pe.texts_left_out;
     }
     let asked = layers.iter_mut().flat_map(|layer| &mut layer.asked);
     let asked = asked.map(|asked| &mut asked.log);
     let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
     bounds::shorten_logs(logs, log_lines);
-    (left_out > 0).then(|| format!("the report has no room for {left_out} more sections"))
+    let notes = [
+        (left_out, "more sections"),
+        (texts, "more texts of sections"),
+    ];
+    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+    notes.map(|(count, more)| format!("the report has no room for {count} {more}"))
 }
 
 /// As [`shorten`], of signers.
 fn shorten_signers(signatures: &mut [SignatureReport]) -> Option<String> {
-    let mut room = SignersRoom::new();
+    let mut room = Room::new(bounds::SIGNERS_MAX);
     // Who signed the inner layers says more than other certificates do.
     signatures
         .iter_mut()
