@@ -12,6 +12,7 @@ mod linux;
 mod load;
 mod measure;
 mod outputs;
+mod peers;
 mod preflight;
 mod running;
 mod signed;
@@ -47,6 +48,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         verdicts::policy::CASES,
         attach::CASES,
         outputs::CASES,
+        peers::CASES,
         docs::CASES,
         examples::CASES,
         linux::CASES,

@@ -16,6 +16,7 @@ const CMDLINE: &str = "console=ttyS0 root=/dev/vda1 quiet";
 /// An initrd whose length is no multiple of 4, so that padding shows.
 const INITRD_LEN: usize = 100_003;
 const BIG_INITRD_LEN: usize = 200 << 20;
+const DEVICE_TREES: usize = 82;
 
 pub(super) const CASES: &[Named] = &[
     Named::new("uki/200-mb-initrd", big_initrd),
@@ -43,7 +44,7 @@ pub(super) const CASES: &[Named] = &[
 ];
 
 /// The kernel of an image under test and, where there is one, its initrd.
-struct Contents {
+pub(super) struct Contents {
     kernel_path: PathBuf,
     kernel: Vec<u8>,
     initrd_path: PathBuf,
@@ -51,7 +52,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn new(stand: &Stand, initrd_len: usize) -> Result<Self> {
+    pub(super) fn new(stand: &Stand, initrd_len: usize) -> Result<Self> {
         let (kernel_path, kernel) = stock_kernel(Target::X86_64)?;
         let initrd = noise(initrd_len);
         let initrd_path = stand.file("initrd", &initrd)?;
@@ -159,14 +160,14 @@ fn first_section_wins(stand: &Stand) -> Result<()> {
 /// Device trees for many machines; what counts lies behind them.
 fn many_sections(stand: &Stand) -> Result<()> {
     let contents = Contents::new(stand, INITRD_LEN)?;
-    let image = with_device_trees(stand, &contents)?;
+    let image = with_device_trees(stand, &contents, DEVICE_TREES)?;
     let parts = stand.unfold(&image, &[])?;
     parts.expect(&contents.kernel, Some(&contents.initrd), Some(CMDLINE))
 }
 
 /// Not every section needs a descriptor, and an error names a descriptor that cannot be had.
 fn few_descriptors(stand: &Stand) -> Result<()> {
-    let image = with_device_trees(stand, &Contents::new(stand, INITRD_LEN)?)?;
+    let image = with_device_trees(stand, &Contents::new(stand, INITRD_LEN)?, DEVICE_TREES)?;
     let load = |limit: &str| {
         let script = format!("ulimit -n {limit} && exec \"$0\" load --dry-run --json \"$1\"");
         Tool::new("sh")
@@ -187,14 +188,17 @@ fn few_descriptors(stand: &Stand) -> Result<()> {
     check_words(&said(&output), &["too many open files", "ulimit -n"])
 }
 
-/// An image with [`Contents`] behind 82 sections.
-fn with_device_trees(stand: &Stand, contents: &Contents) -> Result<PathBuf> {
-    const DEVICE_TREES: usize = 82;
+/// An image with [`Contents`] behind so many device trees.
+pub(super) fn with_device_trees(
+    stand: &Stand,
+    contents: &Contents,
+    count: usize,
+) -> Result<PathBuf> {
     let (device_tree, cmdline) = (
         stand.file("device-tree", noise(3_000))?,
         stand.file("cmdline", CMDLINE)?,
     );
-    let names: Vec<String> = (0..DEVICE_TREES).map(|n| format!(".dtb{n}")).collect();
+    let names: Vec<String> = (0..count).map(|n| format!(".dtb{n}")).collect();
     let mut sections: Vec<(&str, &Path)> = names
         .iter()
         .map(|name| (name.as_str(), device_tree.as_path()))
@@ -330,7 +334,7 @@ fn callers_cmdline(stand: &Stand) -> Result<()> {
 }
 
 /// A base and two profiles: `one` has a command line, `two` an initrd as well.
-fn with_profiles(stand: &Stand) -> Result<(PathBuf, Vec<u8>)> {
+pub(super) fn with_profiles(stand: &Stand) -> Result<(PathBuf, Vec<u8>)> {
     let (kernel_path, kernel) = stock_kernel(Target::X86_64)?;
     let addon = addon_stub(Target::X86_64)?;
     let one = Ukify::on(&addon)?
