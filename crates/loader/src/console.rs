@@ -17,11 +17,23 @@ pub trait Console: Send + Sync {
 
 /// Work under way; it ends when this is dropped.
 pub trait Progress {
+    /// Returns whether anybody sees it.
+    fn is_shown(&self) -> bool;
+
+    /// Goes on with other work, as [`Console::progress`] begins it.
+    fn begin(&self, what: &str, len: Option<u64>);
+
     /// Takes how many bytes are done.
     fn set(&self, done: u64);
 }
 
 /// Shows nothing.
 impl Progress for () {
+    fn is_shown(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, _what: &str, _len: Option<u64>) {}
+
     fn set(&self, _done: u64) {}
 }

@@ -6,6 +6,7 @@ mod companions;
 pub(crate) mod input;
 pub(crate) mod log;
 mod observed;
+mod progress;
 pub(crate) mod sources;
 pub(crate) mod waiting;
 pub(crate) mod worker_process;
@@ -20,6 +21,7 @@ use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, show
 use ukexec_signature::{Hasher, TakenDigests};
 
 use self::input::{Image, InputBytes, InputFile};
+use self::progress::ShownProgress;
 use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
@@ -201,11 +203,11 @@ impl Unfolder<'_> {
         }
         let (mut request, bundle) = self.request(&image, &initrds, parsers)?;
         request.hashed = hashed;
+        let progress = ShownProgress::new(self.console, base_name(self.path));
+        request.shows_progress = progress.is_shown();
         work.send(&Request::Unfold(Box::new(request)), bundle.as_fd())?;
-        let what = format!("unfolding {}", base_name(self.path));
-        let progress = self.console.progress(&what, None);
-        let mut answer = work.answer(&mut sources, output_limit(&self.options.budget))?;
-        drop(progress);
+        let limit = output_limit(&self.options.budget);
+        let mut answer = work.answer(&mut sources, limit, progress)?;
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;
@@ -328,6 +330,7 @@ impl Unfolder<'_> {
             observed,
             budget: options.budget.clone(),
             purpose: self.purpose.clone(),
+            shows_progress: false,
         };
         Ok((request, bundle))
     }

@@ -75,6 +75,8 @@ pub(crate) enum Event {
     Looked(SnapshotPlan),
     /// A line for the log.
     Log(#[serde(deserialize_with = "line::line")] String),
+    /// Progress, which the [`UnfoldRequest`] asks for.
+    Progress(WorkProgress),
     /// Memory to write into is wanted: the next source.
     Output,
     /// Source `0` is written and may be sealed.
@@ -109,11 +111,52 @@ impl Event {
         match self {
             Self::Looked(_) => "Looked",
             Self::Log(_) => "Log",
+            Self::Progress(_) => "Progress",
             Self::Output => "Output",
             Self::Written(_) => "Written",
             Self::Freed(_) => "Freed",
             Self::Done(_) => "Done",
             Self::Failed(_) => "Failed",
+        }
+    }
+}
+
+/// Work that may take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    Unfolding,
+    Hashing,
+    Measuring,
+}
+
+impl Work {
+    /// Returns its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unfolding => "unfolding",
+            Self::Hashing => "hashing",
+            Self::Measuring => "measuring",
+        }
+    }
+}
+
+/// How far work is. The parent draws the numbers, and does nothing else with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkProgress {
+    pub(crate) work: Work,
+    /// Bytes so far; none when it begins.
+    pub(crate) done: u64,
+    /// Bytes in all, if that is known.
+    pub(crate) total: Option<u64>,
+}
+
+impl WorkProgress {
+    /// Returns that of `work` that begins.
+    pub(crate) fn of(work: Work, total: Option<u64>) -> Self {
+        Self {
+            work,
+            done: 0,
+            total,
         }
     }
 }
@@ -189,6 +232,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) budget: Budget,
     /// Its purpose.
     pub(crate) purpose: Purpose,
+    /// Whether somebody wants to see how far it is.
+    pub(crate) shows_progress: bool,
 }
 
 /// Values of registers, and an event log: the worker looks which a file is.

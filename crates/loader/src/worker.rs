@@ -11,6 +11,7 @@ mod channel;
 mod escape;
 mod initrd;
 pub(crate) mod outcome;
+mod progress;
 mod sources;
 mod trust_policy;
 mod verify;
@@ -134,6 +135,9 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(request) => {
+                if request.shows_progress {
+                    sources.progress.start();
+                }
                 let bundle = sources::rope(descriptor, request.bundle_len);
                 let mut notes = Vec::new();
                 let sources = &mut sources;

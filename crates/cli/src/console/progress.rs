@@ -5,12 +5,13 @@
 //! it: so the terminal's `^C` appears in that line, and goes with it.
 
 use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::screen;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
@@ -41,7 +42,7 @@ pub(super) fn beside<T>(write: impl FnOnce() -> T) -> T {
     while ENDS.get().is_some_and(|ends| ends.load(Ordering::Relaxed)) {
         thread::park();
     }
-    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shown = locked(&SHOWN);
     clear(&mut shown);
     write()
 }
@@ -54,7 +55,7 @@ fn clear(shown: &mut MutexGuard<'_, bool>) {
 
 /// Progress of one work, which leaves the screen when this is dropped.
 pub(super) struct Bar {
-    done: Arc<AtomicU64>,
+    work: Arc<Mutex<Work>>,
     /// Draws until the sender goes.
     drawer: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -63,22 +64,29 @@ impl Bar {
     /// Returns the progress of what is done, `what`, with `len` bytes if their number
     /// is known. `utf8` says whether the screen has characters beyond ASCII.
     pub(super) fn new(what: &str, len: Option<u64>, utf8: bool) -> Self {
-        let done = Arc::new(AtomicU64::new(0));
-        let what = one_line(what).into_owned();
+        let work = Arc::new(Mutex::new(Work::new(what, len)));
         let (sender, end) = channel();
-        let so_far = Arc::clone(&done);
-        let draw = move || draw(&what, &so_far, len, utf8, &end);
+        let drawn = Arc::clone(&work);
+        let draw = move || draw(&drawn, utf8, &end);
         let thread = thread::Builder::new().name("progress".to_owned());
         // Without a thread, nothing is shown.
         let drawer = out_of_signals(|| thread.spawn(draw)).ok();
         let drawer = drawer.map(|thread| (sender, thread));
-        Self { done, drawer }
+        Self { work, drawer }
     }
 }
 
 impl Progress for Bar {
+    fn is_shown(&self) -> bool {
+        self.drawer.is_some()
+    }
+
+    fn begin(&self, what: &str, len: Option<u64>) {
+        *locked(&self.work) = Work::new(what, len);
+    }
+
     fn set(&self, done: u64) {
-        self.done.store(done, Ordering::Relaxed);
+        locked(&self.work).done = done;
     }
 }
 
@@ -92,26 +100,19 @@ impl Drop for Bar {
 }
 
 /// Draws until `end` has no sender any more.
-fn draw(what: &str, done: &AtomicU64, len: Option<u64>, utf8: bool, end: &Receiver<()>) {
-    let start = Instant::now();
+fn draw(work: &Mutex<Work>, utf8: bool, end: &Receiver<()>) {
     let mut wait = QUIET_FOR;
     while end.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         wait = TICK;
         leave_nothing();
-        let width = terminal_size::terminal_size_of(io::stderr());
-        let width = width.map_or(80, |(width, _)| usize::from(width.0));
-        let work = Work {
-            what,
-            done: done.load(Ordering::Relaxed),
-            len,
-            elapsed: start.elapsed(),
-        };
-        let line = work.line(width, utf8);
-        let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let width = screen::columns_behind(io::stderr());
+        let work = locked(work).clone();
+        let line = work.line(work.start.elapsed(), width, utf8);
+        let mut shown = locked(&SHOWN);
         *shown = true;
         let _gone = io::stderr().write_all(format!("\r{line}\x1b[K").as_bytes());
     }
-    clear(&mut SHOWN.lock().unwrap_or_else(PoisonError::into_inner));
+    clear(&mut locked(&SHOWN));
 }
 
 /// Has signals that end this process clear the progress first. A second signal ends
@@ -148,24 +149,45 @@ fn leave_nothing() {
     });
 }
 
+/// Locks `mutex`. Nobody who holds it leaves anything half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Work under way.
-struct Work<'a> {
-    what: &'a str,
+#[derive(Clone)]
+struct Work {
+    /// In one line.
+    what: String,
     /// Bytes, so far and in all.
     done: u64,
     len: Option<u64>,
-    elapsed: Duration,
+    start: Instant,
 }
 
 /// Columns of a bar.
 const BAR_MIN: usize = 10;
 const BAR_MAX: usize = 40;
 
-impl Work<'_> {
-    /// Returns it as a line of less than `width` columns.
-    fn line(&self, width: usize, utf8: bool) -> String {
-        let room = width.saturating_sub(1);
-        let (facts, short) = self.facts();
+impl Work {
+    fn new(what: &str, len: Option<u64>) -> Self {
+        Self {
+            what: one_line(what).into_owned(),
+            done: 0,
+            len,
+            start: Instant::now(),
+        }
+    }
+
+    /// Returns it as a line of less than `width` columns, so long after its start.
+    fn line(&self, elapsed: Duration, width: usize, utf8: bool) -> String {
+        let line = self.free_line(elapsed, width.saturating_sub(1), utf8);
+        shortened(&line, width.saturating_sub(1), utf8)
+    }
+
+    /// As [`line`](Self::line), of `room` columns, unless the facts alone need more.
+    fn free_line(&self, elapsed: Duration, room: usize, utf8: bool) -> String {
+        let (facts, short) = self.facts(elapsed);
         // The name has a third of the screen at least.
         let facts = if facts.width() <= room * 2 / 3 {
             facts
@@ -174,11 +196,11 @@ impl Work<'_> {
         };
         let room = room.saturating_sub(facts.width());
         let Some(len) = self.len else {
-            let spinner = spinner(self.elapsed, utf8);
-            let name = shortened(self.what, room.saturating_sub(2), utf8);
+            let spinner = spinner(elapsed, utf8);
+            let name = shortened(&self.what, room.saturating_sub(2), utf8);
             return format!("{spinner} {name}{facts}");
         };
-        let name = shortened(self.what, room, utf8);
+        let name = shortened(&self.what, room, utf8);
         let columns = room.saturating_sub(name.width() + 1).min(BAR_MAX);
         if columns < BAR_MIN {
             return format!("{name}{facts}");
@@ -187,9 +209,9 @@ impl Work<'_> {
     }
 
     /// Returns the facts behind the name, and the more important ones of them.
-    fn facts(&self) -> (String, String) {
+    fn facts(&self, elapsed: Duration) -> (String, String) {
         let done = Size(self.done);
-        let millis = self.elapsed.as_millis().max(1);
+        let millis = elapsed.as_millis().max(1);
         let per_second = u128::from(self.done) * 1000 / millis;
         let rate = match u64::try_from(per_second) {
             Ok(rate @ 1..) => format!(", {}/s", Size(rate)),
@@ -198,7 +220,7 @@ impl Work<'_> {
         };
         let Some(len) = self.len else {
             if self.done == 0 {
-                let elapsed = format!(", {}", time(self.elapsed.as_secs()));
+                let elapsed = format!(", {}", time(elapsed.as_secs()));
                 return (elapsed.clone(), elapsed);
             }
             return (format!(", {done}{rate}"), format!(", {done}"));
@@ -278,18 +300,15 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn work(len: Option<u64>, done: u64) -> Work<'static> {
-        Work {
-            what: "reading debian.efi",
-            done,
-            len,
-            elapsed: Duration::from_millis(1_500),
-        }
+    /// Returns the line of work after 1.5 seconds.
+    fn line(len: Option<u64>, done: u64, width: usize, utf8: bool) -> String {
+        let mut work = Work::new("reading debian.efi", len);
+        work.done = done;
+        work.line(Duration::from_millis(1_500), width, utf8)
     }
 
     #[test]
     fn work_whose_end_is_known_has_a_bar_and_the_time_left() {
-        let work = work(Some(260 * MIB), 120 * MIB);
         for (width, utf8, expected) in [
             (
                 100,
@@ -304,13 +323,14 @@ mod tests {
             (40, false, "reading debian.efi 46%, 1 s left"),
             (30, true, "reading debian… 46%, 1 s left"),
         ] {
-            assert_eq!(work.line(width, utf8), expected);
+            let line = line(Some(260 * MIB), 120 * MIB, width, utf8);
+            assert_eq!(line, expected);
         }
     }
 
     #[test]
     fn other_work_has_a_spinner_and_its_bytes() {
-        let line = |done, width| work(None, done).line(width, true);
+        let line = |done, width| line(None, done, width, true);
         assert_eq!(
             line(12 * MIB, 80),
             "⠴ reading debian.efi, 12.0 MiB, 8.0 MiB/s"
@@ -341,14 +361,11 @@ mod tests {
                 (3 << 29, Some(1 << 34)),
             ] {
                 for elapsed in [0, 1, 7_199, u64::MAX] {
-                    let work = Work {
-                        what,
-                        done,
-                        len,
-                        elapsed: Duration::from_secs(elapsed),
-                    };
-                    for (width, utf8) in (40..200).flat_map(|it| [(it, true), (it, false)]) {
-                        let line = work.line(width, utf8);
+                    let mut work = Work::new(what, len);
+                    work.done = done;
+                    let elapsed = Duration::from_secs(elapsed);
+                    for (width, utf8) in (1..200).flat_map(|it| [(it, true), (it, false)]) {
+                        let line = work.line(elapsed, width, utf8);
                         assert!(line.width() < width, "{width}: {line}");
                     }
                 }

@@ -20,9 +20,30 @@ pub(crate) enum Color {
 /// Returns the screen behind `stream` as it is now: terminals change their size.
 pub(super) fn behind(stream: impl AsFd + IsTerminal, color: Color) -> Screen {
     let terminal = stream.is_terminal();
-    let size = terminal_size::terminal_size_of(stream);
-    let columns = size.map(|(width, _)| usize::from(width.0));
-    screen(terminal, columns, color, |name| env::var_os(name))
+    screen(terminal, columns_of(stream), color, |name| {
+        env::var_os(name)
+    })
+}
+
+/// Returns the columns of `stream` as it is now, however few they are.
+pub(super) fn columns_behind(stream: impl AsFd) -> usize {
+    columns(columns_of(stream), |name| env::var_os(name))
+}
+
+fn columns_of(terminal: impl AsFd) -> Option<usize> {
+    let size = terminal_size::terminal_size_of(terminal);
+    size.map(|(width, _)| usize::from(width.0))
+}
+
+/// Returns the columns of a terminal, of the variable, or of a file.
+fn columns(terminal: Option<usize>, variable: impl Fn(&str) -> Option<OsString>) -> usize {
+    let variable = || variable("COLUMNS")?.to_str()?.parse().ok();
+    // A screen without columns is none.
+    let has_some = |columns: &usize| *columns > 0;
+    terminal
+        .filter(has_some)
+        .or_else(|| variable().filter(has_some))
+        .unwrap_or(Screen::FILE.width)
 }
 
 /// Returns whether a line on `stream` can be replaced by another.
@@ -40,16 +61,13 @@ const WIDTHS: std::ops::RangeInclusive<usize> = Screen::NARROWEST.width..=1000;
 
 fn screen(
     terminal: bool,
-    columns: Option<usize>,
+    size: Option<usize>,
     color: Color,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Screen {
+    let width = columns(size, &variable);
     // An empty variable is as good as none.
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-    // Nor has a screen no columns.
-    let number = |value: OsString| value.to_str()?.parse().ok().filter(|columns| *columns > 0);
-    let width = columns.or_else(|| variable("COLUMNS").and_then(number));
-    let width = width.unwrap_or(Screen::FILE.width);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .find_map(variable);

@@ -148,7 +148,7 @@ fn a_page_that_cannot_be_is_not_laid_out() {
 }
 
 /// The kinds of floods, and the parent's words about each.
-const FLOODS: [(&str, &str); 17] = [
+const FLOODS: [(&str, &str); 18] = [
     ("log", "it sends more log than it may"),
     ("empty log", "it sends more log than it may"),
     ("long log", "it sends more log than it may"),
@@ -172,6 +172,10 @@ const FLOODS: [(&str, &str); 17] = [
     (
         "written",
         "it names source 1 as written, which is no output",
+    ),
+    (
+        "progress",
+        r#"it names "Progress" that nobody asked for in this way"#,
     ),
     ("outputs", "it names more outputs than any image needs"),
     ("outputs unread", "it names what it wants and does not take"),

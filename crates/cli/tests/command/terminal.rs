@@ -228,6 +228,45 @@ fn an_interrupt_leaves_nothing() {
     assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 1);
 }
 
+/// The sparse initrd takes seconds at any speed.
+#[test]
+fn work_of_the_worker_is_named_and_has_a_rate() {
+    const LEN: u64 = 2 << 30;
+    let dir = folder(&[("vmlinuz", &kernel())]);
+    let initrd = File::create(dir.path().join("initrd")).expect("room for a file");
+    initrd.set_len(LEN - 1).expect("no room is needed");
+    for (option, name, facts) in [
+        ("--hash", "hashing vmlinuz █", " of 2.0 GiB, "),
+        ("--measure", " measuring vmlinuz, ", " MiB, "),
+    ] {
+        let args = ["inspect", option, "--initrd=initrd", "vmlinuz"];
+        let mut session = Session::start(dir.path(), &args, 100, &[]);
+        session.wait_for("iB/s", 3);
+        session.person.write_all(b"\x03").expect("a key");
+        let (status, written) = session.end();
+        assert_eq!(status.signal(), Some(2), "{written}");
+        assert!(
+            written.contains(name) && written.contains(facts),
+            "{written}"
+        );
+        assert_eq!(Screen::of(&written).text(), "\n");
+    }
+}
+
+#[cfg(feature = "escape")]
+#[test]
+fn a_worker_that_floods_with_progress_is_ended() {
+    let dir = folder(&[("image.efi", b"MZ")]);
+    let flood = [("UKEXEC_ESCAPE", "flood: progress")];
+    let session = Session::start(dir.path(), &["load", "image.efi"], 100, &flood);
+    let (status, written) = session.end();
+    assert_eq!(status.code(), Some(1), "{written}");
+    assert!(
+        written.contains("it sends more progress than it may"),
+        "{written}"
+    );
+}
+
 #[test]
 fn quiet_and_terminals_without_escapes_have_no_progress() {
     for (args, variables) in [

@@ -18,6 +18,7 @@ use crate::options::LoaderOptions;
 use crate::parent::border;
 use crate::parent::input::{InputBytes, InputFile};
 use crate::parent::log::Log;
+use crate::parent::progress::ShownProgress;
 use crate::parent::sources::Sources;
 use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
@@ -204,9 +205,18 @@ impl WorkerProcess {
     /// Serves the worker until it answers. Its outputs are memory of this
     /// machine: at most `left` bytes, and the last output may be as long again
     /// as the sandbox allows.
-    pub(crate) fn answer(&self, sources: &mut Sources, mut left: u64) -> Result<Answer> {
+    pub(crate) fn answer(
+        &self,
+        sources: &mut Sources,
+        mut left: u64,
+        mut progress: ShownProgress,
+    ) -> Result<Answer> {
         loop {
             let written = match self.event()? {
+                Event::Progress(now) if progress.is_shown() => {
+                    progress.show(now)?;
+                    0
+                }
                 Event::Output => {
                     let output = sources.add_output()?;
                     self.send_wanted(&Request::Output, output)?;

@@ -42,6 +42,9 @@ pub(crate) const TEXTS_MAX: usize = 72 << 10;
 /// Bytes of all warnings.
 pub(crate) const WARNINGS_MAX: usize = 32 << 10;
 
+/// Reports of progress: five a second for three hours.
+pub(crate) const PROGRESS_MAX: u32 = 1 << 16;
+
 /// Returns how many bytes of log a worker may send that is so `verbose` (`-v` is
 /// 1), where parsers may print `log_lines`.
 pub(crate) fn log_max(verbose: u8, log_lines: u32) -> u64 {

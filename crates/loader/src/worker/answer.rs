@@ -13,11 +13,12 @@ use ukexec_stub::{
 use ukexec_unfold::{PeBytes, selector_of};
 
 use super::outcome::{Facts, Parts, no_kernel};
+use super::progress::ProgressSender;
 use super::sources::Sources;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
-use crate::protocol::{Answer, Identity, Objection, ObservedFiles, UnfoldRequest, bounds};
+use crate::protocol::{Answer, Identity, Objection, ObservedFiles, UnfoldRequest, Work, bounds};
 use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
@@ -42,7 +43,14 @@ pub(crate) fn of(
     };
     let added = parts.and_then(|parts| {
         Ok((
-            add_parts(&mut report, facts, &parts, request, bundle)?,
+            add_parts(
+                &mut report,
+                facts,
+                &parts,
+                request,
+                bundle,
+                &sources.progress,
+            )?,
             parts,
         ))
     });
@@ -164,8 +172,16 @@ fn add_parts(
     parts: &Parts,
     request: &UnfoldRequest,
     bundle: &Rope,
+    progress: &ProgressSender,
 ) -> Result<Option<Rope>> {
     let hash = request.purpose.hashes();
+    if hash {
+        let initrd = parts.initrd.as_ref().map_or(0, Rope::len);
+        progress.begin(
+            Work::Hashing,
+            Some(parts.kernel.len().saturating_add(initrd)),
+        );
+    }
     report.kernel = Some(KernelPart::new(&parts.kernel, &parts.identity, hash)?);
     let initrd = parts.initrd.as_ref();
     report.initrd = initrd.map(|it| InitrdPart::new(it, hash)).transpose()?;
@@ -186,6 +202,7 @@ fn add_parts(
     let initrd = with_extra(facts, parts, &files)?;
     report.extra = Some(files);
     if let Some(measure) = measure {
+        progress.begin(Work::Measuring, None);
         let measured = uki.and_then(|uki| measurements(facts, parts, request, uki.as_ref()));
         let measured = measured.context(|| "it cannot be measured")?;
         report.measured = Some(measure_report(measured, measure, request, bundle)?);

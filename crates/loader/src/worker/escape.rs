@@ -17,7 +17,8 @@ use ukexec_signature::DigestRequest;
 use super::channel::ParentChannel;
 use crate::error::Failure;
 use crate::protocol::{
-    Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span,
+    Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span, Work,
+    WorkProgress,
 };
 use crate::report::Page;
 use crate::report::page::{Align, MapPart, Style, Text};
@@ -121,6 +122,10 @@ pub(crate) fn flood(way: &str, parent: &ParentChannel) {
         ),
         "given freed" => (vec![looked(0)], vec![Event::Freed(0)]),
         "written" => (vec![looked(0), Event::Output], vec![Event::Written(1)]),
+        "progress" => {
+            let now = WorkProgress::of(Work::Hashing, Some(0));
+            (vec![looked(0)], vec![Event::Progress(now)])
+        }
         "text" => (
             vec![looked(0)],
             vec![done(|answer| answer.report.page.paragraph(0, much()))],

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::mem;
+use std::sync::Arc;
 
 use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
@@ -12,6 +13,7 @@ use ukexec_unfold::{
 };
 
 use super::initrd;
+use super::progress::ProgressSender;
 use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use super::verify::Verifier;
@@ -19,7 +21,7 @@ use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result}
 use crate::options::Purpose;
 use crate::protocol::bounds::{self, Room};
 use crate::protocol::bundle::Bundled;
-use crate::protocol::{CallersInitrd, UnfoldRequest};
+use crate::protocol::{CallersInitrd, UnfoldRequest, Work};
 use crate::report::failure::sentence;
 use crate::report::layers::LayerReport;
 use crate::report::sections::Details;
@@ -76,6 +78,7 @@ pub(crate) fn unfold(
         pe: None,
         layers: Vec::new(),
         identity: None,
+        progress: Arc::clone(&sources.progress),
         verifier: Verifier {
             policy,
             hashed: request.hashed.as_ref(),
@@ -219,6 +222,7 @@ struct Admission<'a> {
     layers: Vec<LayerReport>,
     /// What the newest layer is.
     identity: Option<Result<Kernel, BootError>>,
+    progress: Arc<ProgressSender>,
     verifier: Verifier<'a>,
 }
 
@@ -252,6 +256,7 @@ impl Gate for Admission<'_> {
             path, image, pe, ..
         } = *layer;
         let identity = identify(&PeBytes(image));
+        self.progress.begin(Work::Hashing, Some(image.len()));
         let admitted = match self.check_hope(layer, &identity) {
             Ok(()) => self.verifier.admit(layer),
             Err(message) => Err(message.into()),
@@ -261,7 +266,13 @@ impl Gate for Admission<'_> {
             texts: self.details.texts && is_outermost,
             hash: self.details.hash && admitted.is_ok(),
         };
+        if let Some(pe) = pe.filter(|_| details.hash) {
+            let sections = pe.sections().iter().map(|it| it.content());
+            let total = sections.map(|it| it.end.saturating_sub(it.start)).sum();
+            self.progress.begin(Work::Hashing, Some(total));
+        }
         let report = LayerReport::new(path, image, pe, &identity, details)?;
+        self.progress.begin(Work::Unfolding, None);
         if is_outermost {
             self.pe = pe.cloned();
         }

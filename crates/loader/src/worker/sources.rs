@@ -1,5 +1,6 @@
 //! The sources of the worker's ropes: descriptors that the parent gave.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
@@ -9,6 +10,7 @@ use ukexec_bpf::{Piece, Rope, Source, SourceId};
 use ukexec_unfold::{Output, Store};
 
 use super::channel::ParentChannel;
+use super::progress::ProgressSender;
 use crate::error::{Context as _, Result};
 use crate::fd_source::FdSource;
 use crate::protocol::{Event, Span};
@@ -19,11 +21,13 @@ use crate::protocol::{Event, Span};
 pub(crate) struct Sources {
     parent: Arc<ParentChannel>,
     /// Those that the parent gave before it asked for anything.
-    given: Vec<Arc<FdSource>>,
+    given: Vec<Arc<CountedSource>>,
     /// Those that were written for answers.
     spilled: Vec<Arc<dyn Source>>,
     /// The number of the next output.
     next: u32,
+    /// Counts every byte that is read from them or written into them.
+    pub(crate) progress: Arc<ProgressSender>,
 }
 
 impl Sources {
@@ -33,12 +37,16 @@ impl Sources {
             given: Vec::new(),
             spilled: Vec::new(),
             next: 0,
+            progress: Arc::new(ProgressSender::new(parent)),
         }
     }
 
     /// Takes in the next source.
     pub(crate) fn take_in(&mut self, descriptor: OwnedFd, len: u64) {
-        self.given.push(Arc::new(FdSource::new(descriptor, len)));
+        self.given.push(Arc::new(CountedSource {
+            source: FdSource::new(descriptor, len),
+            progress: Arc::clone(&self.progress),
+        }));
         self.next += 1;
     }
 
@@ -130,6 +138,7 @@ impl Store for Sources {
             file: BufWriter::with_capacity(BUFFER, File::from(descriptor)),
             len: 0,
             number,
+            progress: Arc::clone(&self.progress),
         }))
     }
 }
@@ -142,12 +151,14 @@ struct MemfdOutput {
     file: BufWriter<File>,
     len: u64,
     number: Number,
+    progress: Arc<ProgressSender>,
 }
 
 impl Write for MemfdOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
         self.len += count as u64;
+        self.progress.add(count);
         Ok(count)
     }
 
@@ -158,12 +169,37 @@ impl Write for MemfdOutput {
 
 impl Output for MemfdOutput {
     fn finish(self: Box<Self>) -> io::Result<(SourceId, Arc<dyn Source>)> {
-        let Self { file, len, number } = *self;
+        let Self {
+            file,
+            len,
+            number,
+            progress,
+        } = *self;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let written = Event::Written(number.id);
         number.parent.send(&written).map_err(io::Error::other)?;
         let id = SourceId(number.id);
-        Ok((id, Arc::new(FdSource::keeping(number, file, len))))
+        let source = FdSource::keeping(number, file, len);
+        Ok((id, Arc::new(CountedSource { source, progress })))
+    }
+}
+
+/// A source of which each byte that is read counts as progress.
+#[derive(Debug)]
+struct CountedSource<T = ()> {
+    source: FdSource<T>,
+    progress: Arc<ProgressSender>,
+}
+
+impl<T: fmt::Debug + Send + Sync> Source for CountedSource<T> {
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.source.read_at(offset, buf)?;
+        self.progress.add(buf.len());
+        Ok(())
     }
 }
 
