@@ -1,13 +1,21 @@
-//! Reading a PE image: whatever is accepted has its parts inside the file.
+//! Reading a PE image: an image that is accepted, or left of a damaged one, has its
+//! parts inside the file.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ukexec_pe::PeImage;
+use ukexec_pe::{PeImage, UncheckedPe};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(image) = PeImage::parse(data) else {
-        return;
-    };
+    if let Ok(damaged) = UncheckedPe::parse(data) {
+        check(&damaged.in_file(), data);
+        assert!(damaged.holes().iter().all(|it| it.end <= data.len() as u64));
+    }
+    if let Ok(image) = PeImage::parse(data) {
+        check(&image, data);
+    }
+});
+
+fn check(image: &PeImage, data: &[u8]) {
     let len = data.len() as u64;
     for section in image.sections() {
         let content = section.content();
@@ -26,4 +34,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(table.start <= table.end && table.end <= len);
     }
     let _ = image.authenticode_ranges();
-});
+}

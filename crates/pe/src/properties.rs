@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use crate::checksum::checksum;
 use crate::read::{u32_at, wide};
 use crate::testing::{Builder, Checksum, KEEP, Zboot};
-use crate::{EditOptions, PastEnd, PeImage, ReadAt, Section, attach, detach};
+use crate::{EditOptions, PastEnd, PeImage, ReadAt, Section, UncheckedPe, attach, detach};
 
 const NAMES: [&str; 5] = [".osrel", ".cmdline", ".linux", ".initrd", ".bpf"];
 
@@ -244,6 +244,7 @@ fn check_view(view: &PeImage, image: &[u8]) -> Result<(), TestCaseError> {
     for section in view.sections() {
         prop_assert!(section.content().end <= end);
     }
+    check_holes(&view.holes(), image)?;
     let cuts = view.cuts();
     prop_assert!(cuts.iter().all(|cut| cut.start < cut.end && cut.end <= end));
     prop_assert!(cuts.windows(2).all(|pair| pair[0].end <= pair[1].start));
@@ -259,6 +260,16 @@ fn check_view(view: &PeImage, image: &[u8]) -> Result<(), TestCaseError> {
                 .all(|range| range.start < range.end && range.end <= end)
         );
     }
+    Ok(())
+}
+
+fn check_holes(holes: &[Range<u64>], image: &[u8]) -> Result<(), TestCaseError> {
+    let mut end = 0;
+    for hole in holes {
+        prop_assert!(hole.start >= end && !hole.is_empty());
+        end = hole.end;
+    }
+    prop_assert!(end <= wide(image.len()));
     Ok(())
 }
 
@@ -286,15 +297,13 @@ proptest! {
         let view = PeImage::parse(&spy);
         prop_assert!(spy.reads.get() <= 4);
         prop_assert!(spy.largest.get() <= image.len());
+        if let Ok(damaged) = UncheckedPe::parse(&image) {
+            check_holes(&damaged.holes(), &image)?;
+            check_view(&damaged.in_file(), &image)?;
+        }
         let Ok(view) = view else {
             return Ok(());
         };
-        let mut end = 0;
-        for hole in view.holes() {
-            prop_assert!(hole.start >= end && !hole.is_empty());
-            end = hole.end;
-        }
-        prop_assert!(end <= wide(image.len()));
         check_view(&view, &image)?;
 
         // An edit adds the content, its padding, padding in front of it and
