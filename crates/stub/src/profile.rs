@@ -87,8 +87,13 @@ impl Profile {
 }
 
 impl<R: ReadAt> Uki<'_, R> {
-    /// Returns the front of the command line; an empty one stands for none.
-    fn cmdline(&self) -> Result<String, StubError> {
+    /// Returns the front of the command line, as text; an empty one stands for none.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the image's medium, and a section with so many zeros behind its
+    /// content that nobody means them.
+    pub fn cmdline(&self) -> Result<String, StubError> {
         Ok(match self.section(".cmdline")? {
             Some(section) => shown(&section.front(CMDLINE_MAX)?),
             None => String::new(),

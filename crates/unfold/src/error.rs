@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use ukexec_bpf::{BpfError, Meter};
+use ukexec_bpf::{BpfError, Meter, Rope};
 use ukexec_pe::PeError;
 
 use crate::{ParserInfo, Report};
@@ -26,6 +26,18 @@ struct Inner {
     is_limit: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
     report: Report,
+    left: Leftovers,
+}
+
+/// The parts that parsers had handed over when an unfolding failed: for reports, and
+/// never to boot.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Leftovers {
+    /// The initrd, without the caller's.
+    pub initrd: Option<Rope>,
+    /// The command line, without the caller's words.
+    pub cmdline: Option<Vec<u8>>,
 }
 
 /// Where something failed, as far as known.
@@ -57,6 +69,7 @@ impl UnfoldError {
             is_limit: false,
             source: None,
             report: Report::default(),
+            left: Leftovers::default(),
         }))
     }
 
@@ -91,9 +104,10 @@ impl UnfoldError {
         self
     }
 
-    /// Adds what was found and done before.
-    pub(crate) fn with_report(mut self, report: Report) -> Self {
+    /// Adds what was found and done before, and what is `left` of that.
+    pub(crate) fn with_report(mut self, report: Report, left: Leftovers) -> Self {
         self.0.report = report;
+        self.0.left = left;
         self
     }
 
@@ -102,6 +116,12 @@ impl UnfoldError {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.0.report
+    }
+
+    /// Returns the parts that had been handed over.
+    #[must_use]
+    pub fn left(&self) -> &Leftovers {
+        &self.0.left
     }
 
     /// Returns the path of the layer, such as `uki.efi > .linux`.

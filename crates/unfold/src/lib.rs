@@ -81,7 +81,7 @@ mod tests;
 
 pub use built_in::built_in_parsers;
 pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
-pub use error::UnfoldError;
+pub use error::{Leftovers, UnfoldError};
 pub use gate::{Gate, LayerAtGate};
 pub use interface::{ABI, AbiHook, AbiKfunc, HOOKS, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
 pub use observer::Observer;

@@ -7,7 +7,7 @@ use ukexec_bpf::Rope;
 use crate::choice::Chooser;
 use crate::cmdline::CmdlineRequest;
 use crate::content::holds;
-use crate::error::Place;
+use crate::error::{Leftovers, Place};
 use crate::gate::Open;
 use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
@@ -28,7 +28,7 @@ use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldErro
 /// # Errors
 ///
 /// [`UnfoldError`] says which layer, stage, hook and instruction failed, and why.
-/// No part of a failed unfolding comes out.
+/// No part of a failed unfolding comes out but what [`UnfoldError::left`] shows.
 pub fn unfold(
     input: Input,
     options: &Options,
@@ -70,6 +70,7 @@ pub fn unfold_with(
     let Unfolding {
         session,
         layer,
+        resources,
         mut report,
         ..
     } = unfolding;
@@ -81,7 +82,7 @@ pub fn unfold_with(
             cmdline,
             report,
         }),
-        Err(error) => Err(error.with_report(report)),
+        Err(error) => Err(error.with_report(report, resources.left())),
     }
 }
 
@@ -222,6 +223,18 @@ impl Resources {
     fn cmdline(&self) -> Option<&[u8]> {
         let line = self.newest.cmdline.as_ref();
         line.map(|line| line.value.text.as_slice())
+    }
+
+    /// Returns what parsers handed over.
+    fn left(self) -> Leftovers {
+        let HandedOver {
+            initrd, cmdline, ..
+        } = self.newest;
+        let initrd = initrd.map(|initrd| initrd.value);
+        Leftovers {
+            initrd: initrd.filter(|initrd| !initrd.is_empty()),
+            cmdline: cmdline.map(|line| line.value.text),
+        }
     }
 
     /// Returns the initrd for the kernel, which holds the caller's if there is
