@@ -32,6 +32,8 @@ pub struct LoadPlan<'a> {
     cmdline: Vec<u8>,
     kind: LoadKind,
     moved: Moved,
+    /// Why every machine would refuse it.
+    refused: Option<&'a str>,
     preflight: Preflight,
     release: Option<&'a str>,
     dry_run: bool,
@@ -95,6 +97,10 @@ impl<'a> LoadPlan<'a> {
                 appended => appended,
             },
         };
+        let in_image = identity.problems.iter().filter(|it| it.in_image);
+        let refused = in_image
+            .map(|it| (it.verdict, it.text.as_str()))
+            .find(|(verdict, _)| *verdict == ConditionVerdict::Refused);
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
         architecture.into_iter().for_each(|it| preflight.push(it));
@@ -108,6 +114,7 @@ impl<'a> LoadPlan<'a> {
             cmdline,
             kind: *kind,
             moved,
+            refused: refused.map(|(_, text)| text),
             preflight,
             release: identity.release.as_deref(),
             dry_run,
@@ -162,7 +169,7 @@ impl<'a> LoadPlan<'a> {
             );
         }
         // The call itself, or a refusal, answers an open question.
-        let is_open = self.dry_run && self.preflight.check("").is_ok();
+        let is_open = self.dry_run && self.refusal().is_none();
         let conditions = self.preflight.conditions().iter();
         let doubts = conditions.filter(|it| match it.verdict {
             ConditionVerdict::Ok | ConditionVerdict::Refused => false,
@@ -179,9 +186,21 @@ impl<'a> LoadPlan<'a> {
     ///
     /// It would. The error has the [report](LoaderError::report).
     pub fn check(&self) -> Result<()> {
-        let image = shown(&self.unfolding.image.path);
-        let checked = self.preflight.check(&format!("cannot load {image}"));
-        checked.map_err(|error| self.with_report(error.into()))
+        let action = format!("cannot load {}", shown(&self.unfolding.image.path));
+        // One that lies in the image goes before those that lie in the machine.
+        let checked = match self.refused {
+            Some(refused) => Err(LoaderError::new(format!("{action}: {refused}"))),
+            None => self.preflight.check(&action).map_err(LoaderError::from),
+        };
+        checked.map_err(|error| self.with_report(error))
+    }
+
+    /// Returns why the load would be refused, if it would.
+    fn refusal(&self) -> Option<String> {
+        let worst = self.preflight.worst();
+        let worst = worst.filter(|it| it.verdict == ConditionVerdict::Refused);
+        let worst = || worst.map(ToString::to_string);
+        self.refused.map(str::to_owned).or_else(worst)
     }
 
     /// Makes the call, unless this is a dry run, and records it for `status`.
@@ -216,12 +235,9 @@ impl<'a> LoadPlan<'a> {
     ///
     /// A command line that no kernel takes.
     pub fn report(&self) -> Result<Findings> {
-        let worst = self.preflight.worst();
-        let refused = worst.filter(|it| it.verdict == ConditionVerdict::Refused);
-        let refused = refused.map(ToString::to_string);
         let load = self.load_report()?;
         let image = self.unfolding.answer.report.clone();
-        judged(image, refused, Some(load), &self.preflight)
+        judged(image, self.refusal(), Some(load), &self.preflight)
     }
 
     fn load_report(&self) -> Result<LoadReport> {
@@ -269,36 +285,30 @@ fn judged(
     Ok(Findings { page, document })
 }
 
-/// Returns what the worker says of the kernel and this machine: each objection, or
-/// that there is none.
+/// Returns what the worker says of the kernel and this machine: each objection that
+/// is not every machine's, or that there is none.
 fn architecture(identity: &Identity, machine: &MachineState, kind: LoadKind) -> Vec<Condition> {
-    let condition = |verdict, text: String, in_image| Condition {
+    let condition = |verdict, text: String| Condition {
         id: ConditionId::Architecture,
         verdict,
         text: text.into(),
         advice: None,
         panic: kind == LoadKind::Crash,
-        kind: if in_image {
-            KexecErrorKind::Failed
-        } else {
-            KexecErrorKind::Machine
-        },
+        kind: KexecErrorKind::Machine,
     };
-    let objections = identity.problems.iter();
+    let objections = identity.problems.iter().filter(|it| !it.in_image);
     let mut found: Vec<Condition> = objections
-        .map(|it| condition(it.verdict, it.text.clone(), it.in_image))
+        .map(|it| condition(it.verdict, it.text.clone()))
         .collect();
     if found.is_empty() {
         found.push(match &machine.machine {
             Some(arch) => condition(
                 ConditionVerdict::Ok,
                 format!("the kernel is one for this machine ({arch})"),
-                false,
             ),
             None => condition(
                 ConditionVerdict::Unknown,
                 "nothing shows the architecture of this machine".to_owned(),
-                false,
             ),
         });
     }
@@ -410,7 +420,6 @@ mod tests {
                                            down; mount securityfs there
                     architecture  warning  a doubt
                     architecture  refused  no
-                    architecture  refused  nor this
                 warning: the first
                 note: neither the image nor you gave a command line; the kernel gets an empty one (--cmdline or --reuse-cmdline gives it one)
                 warning: a doubt

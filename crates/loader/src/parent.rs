@@ -185,14 +185,18 @@ impl Unfolder<'_> {
         };
         let plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
-            work.look(&image, self.purpose.is_inspection(), has_more_parsers)?
+            work.look(&image, has_more_parsers)?
         } else {
             SnapshotPlan::default()
         };
         let mut sources = Sources::default();
-        let (image, hashed) = self.bring(image, plan, &mut sources)?;
+        let hopeless = plan.hopeless;
+        let (image, hashed) = match hopeless {
+            true => (image.leave(&mut sources)?, None),
+            false => self.bring(image, plan, &mut sources)?,
+        };
         let mut initrds = Vec::new();
-        for path in &self.options.initrds {
+        for path in self.options.initrds.iter().filter(|_| !hopeless) {
             let initrd = InputFile::open(path, self.console)?;
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
@@ -208,6 +212,13 @@ impl Unfolder<'_> {
         work.send(&Request::Unfold(Box::new(request)), bundle.as_fd())?;
         let limit = output_limit(&self.options.budget);
         let mut answer = work.answer(&mut sources, limit, progress)?;
+        if hopeless {
+            // What was not copied can change, and nothing of it is used.
+            return Err(LoaderError::new(format!(
+                "{} changed while it was read; try again when nothing writes to it",
+                shown(self.path)
+            )));
+        }
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;
@@ -265,7 +276,7 @@ impl Unfolder<'_> {
         plan: SnapshotPlan,
         sources: &mut Sources,
     ) -> Result<(Image, Option<TakenDigests>)> {
-        let SnapshotPlan { cuts, hash } = plan;
+        let SnapshotPlan { cuts, hash, .. } = plan;
         if hash.is_none() && self.access == Access::OnDisk {
             return Ok((file.leave(sources)?, None));
         }

@@ -48,18 +48,9 @@ pub(crate) const CUTS_MAX: usize = 32;
 pub(crate) enum Request {
     /// The keys to trust. The descriptor is the bundle with its files.
     Trust(Box<Verification>),
-    /// Where to cut the image that the descriptor is, of `len` bytes, and what
-    /// to hash of it. The worker fails for an image that it would refuse in any
-    /// case, so that nobody copies such an image; with more parsers than those
-    /// built in (`has_more_parsers`), there are fewer of these. `path` and `name`
-    /// are for the failure, which shows the layers if somebody `inspects` the image.
-    Look {
-        len: u64,
-        inspects: bool,
-        path: String,
-        name: String,
-        has_more_parsers: bool,
-    },
+    /// How to copy the image that the descriptor is, of `len` bytes. With more parsers
+    /// than those built in (`has_more_parsers`), fewer images are hopeless.
+    Look { len: u64, has_more_parsers: bool },
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
     /// Take the image apart. The descriptor is the [`UnfoldRequest`]'s bundle.
@@ -168,6 +159,8 @@ pub(crate) struct SnapshotPlan {
     pub(crate) cuts: Vec<Range<u64>>,
     /// The bytes to hash meanwhile.
     pub(crate) hash: Option<DigestRequest>,
+    /// It will be refused in any case: nobody need copy it.
+    pub(crate) hopeless: bool,
 }
 
 /// The trusted keys, and the treatment of everything else.

@@ -31,7 +31,7 @@ use ukexec_sandbox::{attach, confine};
 use ukexec_unfold::PeBytes;
 
 use self::channel::{LogWriter, ParentChannel};
-use self::outcome::{Facts, check_hopeless};
+use self::outcome::check_hopeless;
 use self::sources::Sources;
 use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
@@ -114,24 +114,10 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
             }
             Request::Look {
                 len,
-                inspects,
-                path,
-                name,
                 has_more_parsers,
             } => {
                 let image = sources::rope(descriptor, len);
-                // Its faults are for the unfolding: it need be no PE.
-                let pe = PeImage::parse(&PeBytes(&image)).ok();
-                // A sound PE may carry a parser.
-                if pe.is_none() && !has_more_parsers {
-                    let identity = identify(&PeBytes(&image));
-                    if let Err(failure) = check_hopeless(&identity, &name, false) {
-                        warn(parent, policy.notes())?;
-                        let facts = Facts::of_headers(path, &name, &image, None, &identity)?;
-                        return Err(answer::refused(&facts, failure, inspects));
-                    }
-                }
-                parent.send(&look(pe.as_ref(), &image, &policy))?;
+                parent.send(&Event::Looked(look(&image, has_more_parsers, &policy)))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(request) => {
@@ -183,13 +169,22 @@ fn answer(
 }
 
 /// Returns where to cut an image so that its largest sections are parts of their
-/// own, and what to hash of it.
-fn look(pe: Option<&PeImage>, image: &Rope, policy: &TrustPolicy) -> Event {
-    Event::Looked(SnapshotPlan {
-        // Without sound headers there is nothing to cut.
-        cuts: largest(pe.map(PeImage::cuts).unwrap_or_default()),
-        hash: pe.and_then(|pe| policy.digests_needed(pe, image)),
-    })
+/// own, what to hash of it, and whether it is worth a copy at all.
+fn look(image: &Rope, has_more_parsers: bool, policy: &TrustPolicy) -> SnapshotPlan {
+    // Its faults are for the unfolding: it need be no PE.
+    match PeImage::parse(&PeBytes(image)) {
+        Ok(pe) => SnapshotPlan {
+            cuts: largest(pe.cuts()),
+            hash: policy.digests_needed(&pe, image),
+            // It may carry a parser.
+            hopeless: false,
+        },
+        Err(_) => SnapshotPlan {
+            hopeless: !has_more_parsers
+                && check_hopeless(&identify(&PeBytes(image)), "", false).is_err(),
+            ..SnapshotPlan::default()
+        },
+    }
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor; the

@@ -259,12 +259,13 @@ mod tests {
         );
         let alone = " (CN=modules: it is for signing kernel modules alone)";
         check("sign-file-modules", "modules", &no_chain("modules", alone));
+        check(
+            "sign-file-sha1",
+            "own",
+            "unsupported signature: digest algorithm: expected SHA-256, SHA-384 or SHA-512, found \
+             SHA-1, which is too weak to be accepted",
+        );
         for (name, reason) in [
-            (
-                "sign-file-sha1",
-                "digest algorithm: expected SHA-256, SHA-384 or SHA-512, found SHA-1, which is \
-                 too weak to be accepted",
-            ),
             (
                 "attributes",
                 "appended signature: expected no signed attributes (-noattr), found signed \

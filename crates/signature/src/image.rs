@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeSet, format, vec::Vec};
 use core::ops::Range;
 
-use ukexec_pe::{PeError, PeImage, ReadAt};
+use ukexec_pe::{PeError, PeImage, ReadAt, UncheckedPe};
 
 use crate::appended::list_appended;
 use crate::authenticode::algorithms_named;
@@ -80,7 +80,7 @@ pub fn verify_image<R: ReadAt + ?Sized>(
                 _ => verdict,
             }
         }
-        Some(Err(fault)) => Verdict::unreadable(no_sound_pe(fault)),
+        Some(Err(fault)) => unsound(image.bytes, fault),
         None => verify_appended(image.bytes, trust, checks),
     };
     Ok(ImageVerdict { verdict, digests })
@@ -98,7 +98,7 @@ pub fn list_signers<R: ReadAt + ?Sized>(
             Ok(None) => Verdict::unsigned(),
             Err(error) => Verdict::unreadable(error),
         },
-        Some(Err(fault)) => Verdict::unreadable(no_sound_pe(fault)),
+        Some(Err(fault)) => unsound(bytes, fault),
         None => list_appended(bytes),
     }
 }
@@ -133,8 +133,16 @@ pub fn revoked_by_sbat(
         .map(|error| Verdict::unsigned().refused(&error))
 }
 
-fn no_sound_pe(fault: &PeError) -> SignatureError {
-    SignatureError::new(format!("no sound PE32+ file: {fault}"))
+/// Returns the verdict on an image with a `fault` in its headers, which no signature
+/// covers: a bad one, with the signers that are left in the file.
+fn unsound(bytes: &(impl ReadAt + ?Sized), fault: &PeError) -> Verdict {
+    let fault = SignatureError::new(format!("no sound PE32+ file: {fault}"));
+    let verdict = Verdict::unreadable(fault);
+    let left = UncheckedPe::parse(bytes).map(|headers| headers.in_file());
+    match left {
+        Ok(left) => verdict.with_more_of(list_signers(bytes, Some(Ok(&left)))),
+        Err(_) => verdict,
+    }
 }
 
 /// Verifies a PE image, and leaves in `digests` those that it is verified by.

@@ -330,7 +330,7 @@ mod tests {
     fn weak_algorithms() {
         let weak = "expected SHA-256, SHA-384 or SHA-512, found SHA-1";
         let too_weak = "which is too weak to be accepted";
-        let digest = format!("bad signature: digest algorithm: {weak}, {too_weak}");
+        let digest = format!("unsupported signature: digest algorithm: {weak}, {too_weak}");
         check("sha1-digest", &["own"], &digest);
         let reasons = format!(" (CN=sha1: signature algorithm: {weak} with RSA, {too_weak})");
         check("sha1-certificate", &["root"], &no_chain("sha1", &reasons));
@@ -339,13 +339,13 @@ mod tests {
         check(
             "rsa1024",
             &["rsa1024"],
-            "bad signature: public key: expected an RSA key of 2048 to 8192 bits, or of 1024 \
+            "unsupported signature: public key: expected an RSA key of 2048 to 8192 bits, or of 1024 \
              whose certificate is in db, found one of 1024 bits, which is too weak to be accepted",
         );
         check(
             "p521",
             &["p521"],
-            "bad signature: public key: expected RSA of 2048 to 8192 bits, P-256 or P-384, found \
+            "unsupported signature: public key: expected RSA of 2048 to 8192 bits, P-256 or P-384, found \
              an elliptic curve 1.3.132.0.35",
         );
     }

@@ -245,9 +245,8 @@ impl fmt::Display for Verdict {
                 write!(f, "{}{by}{}", self.state, subjects.join(" and "))
             }
             State::Untrusted | State::Revoked => write!(f, "{}: {reasons}", self.state),
-            State::Bad | State::Unsupported | State::Malformed => {
-                write!(f, "bad signature: {reasons}")
-            }
+            State::Unsupported => write!(f, "unsupported signature: {reasons}"),
+            State::Bad | State::Malformed => write!(f, "bad signature: {reasons}"),
         }
     }
 }

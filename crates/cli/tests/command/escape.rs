@@ -115,6 +115,12 @@ fn a_worker_that_lies_is_not_believed() {
     "#]],
     );
     check(
+        "lie: hopeless",
+        expect![[r#"
+        ukexec: image.efi changed while it was read; try again when nothing writes to it
+    "#]],
+    );
+    check(
         "lie: spans",
         expect![[r#"
         ukexec: the worker cannot be trusted: it names bytes 0..1 of source 7, which has None; nothing was done with its answer

@@ -153,6 +153,20 @@ fn inspect_sections() {
     );
 }
 
+/// What is left of an image that is damaged, or refused.
+#[test]
+fn inspect_damaged() {
+    check(
+        "inspect-damaged",
+        &[
+            "inspect cut-uki.efi AUTO --efivars=none --sections --hash",
+            "inspect cut-certificates.efi AUTO --efivars=none --sections --hash",
+            "inspect changed.efi REQUIRE --trust=own.der --sections --hash",
+            "inspect cut-certificates.efi AUTO --efivars=none --json",
+        ],
+    );
+}
+
 /// Compares one stream of each of `calls` on screens of three widths with
 /// `golden/NAME-WIDTH.txt`: no line passes them but command lines and digests, which
 /// programs look for.
@@ -334,6 +348,19 @@ fn failure() {
             "unfold zboot.efi OFF -o parts --max-output=5",
             "unfold zboot.efi OFF -o parts --max-memory=4K",
             "inspect nested.efi OFF --max-insns=3000 --json",
+        ],
+    );
+}
+
+/// A failure of the second stage: what the first handed over is known.
+#[test]
+fn failure_behind_a_stage() {
+    check(
+        "failure-behind",
+        &[
+            "inspect broken.efi OFF --hash",
+            "load broken.efi OFF --dry-run",
+            "inspect broken.efi OFF --hash --json",
         ],
     );
 }

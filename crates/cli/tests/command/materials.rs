@@ -19,17 +19,26 @@ pub(crate) fn materials() -> tempfile::TempDir {
     narrow[0x236] = 0; // xloadflags: 32-bit
     let no_64_bit = pe(X86_64, &[(".linux", &narrow), (".initrd", b"070701")]);
     let nested = pe(X86_64, &[(".linux", &zboot(GZIP)), (".osrel", OSREL)]);
+    let broken: &[(&str, &[u8])] = &[
+        (".cmdline", b"root=/dev/vda"),
+        (".initrd", b"070701 of the image"),
+        (".linux", &zboot(&GZIP[..16])),
+    ];
+    let mut cut_certificates = signed_as("twice", uki(PROFILES));
+    cut_certificates.truncate(cut_certificates.len() - 100);
     let dir = folder(&[
         ("ukexec.conf", b""),
         ("vmlinuz", &kernel()),
         ("narrow", &narrow),
         ("narrow.efi", &no_64_bit),
         ("uki.efi", &uki(&[])),
-        ("changed.efi", &signed_as_own(uki(&[]))),
+        ("changed.efi", &signed_as("own", uki(&[]))),
         ("profiles.efi", &uki(PROFILES)),
         ("zboot.efi", &zboot(GZIP)),
         ("cut.efi", &zboot(&GZIP[..16])),
         ("nested.efi", &nested),
+        ("broken.efi", &pe(X86_64, broken)),
+        ("cut-certificates.efi", &cut_certificates),
         (
             "addon.efi",
             &pe(X86_64, &[(".cmdline", b"debug"), (".osrel", OSREL)]),
@@ -148,11 +157,11 @@ fn boot_log() -> Vec<u8> {
     log
 }
 
-/// Returns `image` with the signature of another: of `own.efi`.
-fn signed_as_own(mut image: Vec<u8>) -> Vec<u8> {
-    let own = fs::read(signed("images/own.efi")).expect("an image");
-    let at = u32::from_le_bytes(own[0xe8..0xec].try_into().expect("four bytes"));
-    let table = &own[usize::try_from(at).expect("a small image")..];
+/// Returns `image` with the certificate table of the image `name`.
+fn signed_as(name: &str, mut image: Vec<u8>) -> Vec<u8> {
+    let other = fs::read(signed(&format!("images/{name}.efi"))).expect("an image");
+    let at = u32::from_le_bytes(other[0xe8..0xec].try_into().expect("four bytes"));
+    let table = &other[usize::try_from(at).expect("a small image")..];
     let numbers = [image.len(), table.len()].map(|it| u32::try_from(it).expect("a small image"));
     image[0xe8..0xf0].copy_from_slice(&numbers.map(u32::to_le_bytes).concat());
     [&image, table].concat()

@@ -63,6 +63,10 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               signature   bad signature: no sound PE32+ file: certificate table (data directory 4) at file
                           offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends
                           at 0x800; is the file cut off?; not required
+              [(overlay) ████████████████████████████████████████████████████████████ 1.0 KiB]
+              sections
+                signature  1.4 KiB  at 0x800, up to the end, not in the file
+                (overlay)  1.0 KiB  at 0x400, up to the end
             --
             ukexec: warning: its PE headers are damaged, so that no signature fits: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off? (kexec_file_load would not notice)
         "#]],

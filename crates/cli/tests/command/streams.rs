@@ -9,6 +9,7 @@ use expect_test::{Expect, expect};
 use serde_json::Value;
 
 use crate::images::kernel;
+use crate::materials::materials;
 use crate::{check, command, folder, run, streams, workspace};
 
 #[test]
@@ -83,7 +84,7 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
                   "kind": "damaged kernel or program",
                   "arch": null,
                   "pe": null,
-                  "pe_fault": null,
+                  "pe_fault": "e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
                   "parser": null,
                   "asked": []
                 }
@@ -274,4 +275,36 @@ fn a_trace_stops_where_its_reader_does() {
     // With a reader, the same run ends at its budget.
     let output = self::run(dir.path(), &args);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Damaged images take another way from a file, which nobody copies, than from
+/// standard input, which is in memory already.
+#[test]
+fn standard_input_shows_what_a_file_shows() {
+    let dir = materials();
+    for image in [
+        "cut-uki.efi",
+        "cut-certificates.efi",
+        "uki.efi",
+        "broken.efi",
+    ] {
+        for args in ["--json --sections --hash", "--json --verify=off"] {
+            let words: Vec<&str> = args.split_whitespace().collect();
+            let of = |name: &str, stdin: File| {
+                let args = [&["inspect", name], &words[..]].concat();
+                let mut command = command(dir.path(), &args);
+                let output = command.stdin(stdin).output().expect("ukexec runs");
+                let text = String::from_utf8(output.stdout).expect("text");
+                let text = text
+                    .replace(image, "NAME")
+                    .replace("standard input", "NAME");
+                let mut document: Value = serde_json::from_str(&text).expect("a document");
+                document["image"]["path"] = "NAME".into();
+                (output.status.code(), document)
+            };
+            let file = || File::open(dir.path().join(image)).expect("the image");
+            let (code, document) = of(image, file());
+            assert_eq!(of("-", file()), (code, document), "{image} {args}");
+        }
+    }
 }

@@ -12,7 +12,6 @@ use ukexec_unfold::Budget;
 
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
-use crate::files::shown;
 use crate::log::verbosity;
 use crate::options::LoaderOptions;
 use crate::parent::border;
@@ -174,20 +173,12 @@ impl WorkerProcess {
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
     /// one piece already.
-    pub(crate) fn look(
-        &self,
-        image: &InputFile,
-        inspects: bool,
-        has_more_parsers: bool,
-    ) -> Result<SnapshotPlan> {
+    pub(crate) fn look(&self, image: &InputFile, has_more_parsers: bool) -> Result<SnapshotPlan> {
         let InputBytes::File(file, len) = &image.content else {
             return Ok(SnapshotPlan::default());
         };
         let request = Request::Look {
             len: *len,
-            inspects,
-            path: image.path.to_string_lossy().into_owned(),
-            name: shown(&image.path),
             has_more_parsers,
         };
         self.send(&request, file.as_fd())?;

@@ -108,22 +108,30 @@ impl ImageReport {
         page.title(layer.path.as_str(), facts.join(", "));
     }
 
-    /// Adds kernel, initrd and command line, if there is a kernel.
+    /// Adds kernel, initrd and command line; of an image that was not unfolded, those
+    /// that are known.
     fn parts(&self, page: &mut Page) {
-        let Some(kernel) = &self.kernel else {
-            return;
-        };
-        kernel.rows(self.image.arch.as_deref(), page);
-        let extra = self.extra.iter().flatten().map(|file| file.path);
-        initrd_rows(self.initrd.as_ref(), extra, page);
+        match (&self.kernel, &self.image.uname) {
+            (Some(kernel), _) => kernel.rows(self.image.arch.as_deref(), page),
+            (None, Some(release)) => {
+                page.row("boots", format!("Linux {release} by .uname; not unfolded"));
+            }
+            (None, None) => {}
+        }
+        let is_unfolded = self.kernel.is_some();
+        if is_unfolded || self.initrd.is_some() {
+            let extra = self.extra.iter().flatten().map(|file| file.path);
+            initrd_rows(self.initrd.as_ref(), extra, page);
+        }
         match &self.cmdline {
             Some(cmdline) => cmdline.rows(page),
-            None => page.row("cmdline", "none"),
+            None if is_unfolded => page.row("cmdline", "none"),
+            None => {}
         }
     }
 
     fn layers(&self, page: &mut Page) {
-        layers::rows(&self.layers, page);
+        layers::rows(&self.layers, self.kernel.is_some(), page);
         let outermost = self.layers.first().and_then(|layer| layer.pe.as_ref());
         if let Some(pe) = outermost {
             pe.map(self.image.size, page);

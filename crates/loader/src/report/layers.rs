@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 use ukexec_boot::{BootError, Kernel, machine_name};
 use ukexec_bpf::Rope;
-use ukexec_pe::{PeImage, UncheckedPe};
+use ukexec_pe::{PeImage, Section, UncheckedPe};
 use ukexec_unfold::{AskedReport, Layer, ParserInfo, ParserOrigin, PeBytes};
 
 use super::page::{COLUMN, Labelled, Page, Style, Text};
@@ -40,30 +40,39 @@ impl LayerReport {
         identity: &Result<Kernel, BootError>,
         details: Details,
     ) -> io::Result<Self> {
-        let damaged = match pe {
-            Some(_) => None,
-            None => UncheckedPe::parse(&PeBytes(image)).ok(),
-        };
-        let machine = pe.map(PeImage::machine);
-        let machine = machine.or(damaged.as_ref().map(UncheckedPe::machine));
-        let fault = damaged.as_ref().map(|_| PeImage::parse(&PeBytes(image)));
-        let pe = match pe {
-            Some(pe) => Some(PeReport::new(pe, image, details)?),
-            None => damaged.as_ref().map(PeReport::of_damaged),
+        let (headers, fault) = match pe {
+            Some(pe) => (Some(UncheckedPe::from(pe.clone())), None),
+            None => match UncheckedPe::parse(&PeBytes(image)) {
+                Ok(damaged) => (Some(damaged), PeImage::parse(&PeBytes(image)).err()),
+                Err(_) => (None, None),
+            },
         };
         let arch = match identity {
             Ok(kernel) => kernel.arch.map(|arch| arch.to_string()),
-            Err(_) => machine.and_then(machine_name).map(str::to_owned),
+            Err(_) => {
+                let machine = headers.as_ref().map(UncheckedPe::machine);
+                machine.and_then(machine_name).map(str::to_owned)
+            }
         };
+        let is_kernel = |section: &Section| *section.name() == *".linux";
+        let kind = match &headers {
+            Some(damaged)
+                if identity.is_err()
+                    && fault.is_some()
+                    && damaged.sections().iter().any(is_kernel) =>
+            {
+                "damaged unified kernel image".to_owned()
+            }
+            _ => kind(identity),
+        };
+        let pe = headers.map(|headers| PeReport::new(&headers, image, details));
         Ok(Self {
             path: path.to_owned(),
             size: image.len(),
-            kind: kind(identity),
+            kind,
             arch,
-            pe,
-            pe_fault: fault
-                .and_then(|parsed| parsed.err())
-                .map(|it| it.to_string()),
+            pe: pe.transpose()?,
+            pe_fault: fault.map(|fault| fault.to_string()),
             parser: None,
             asked: Vec::new(),
         })
@@ -108,10 +117,11 @@ fn kind(identity: &Result<Kernel, BootError>) -> String {
     }
 }
 
-/// Adds the layers as a tree, where there is more to it than an image and its
-/// kernel.
-pub(crate) fn rows(layers: &[LayerReport], page: &mut Page) {
-    if layers.len() <= 2 && layers.iter().all(|layer| layer.oddities().is_empty()) {
+/// Adds the layers as a tree, where there is more to it than an image and, in one
+/// that `is_unfolded`, its kernel.
+pub(crate) fn rows(layers: &[LayerReport], is_unfolded: bool, page: &mut Page) {
+    let plain = if is_unfolded { 2 } else { 1 };
+    if layers.len() <= plain && layers.iter().all(|layer| layer.oddities().is_empty()) {
         return;
     }
     let mut around = "";

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 use ukexec_bpf::Rope;
-use ukexec_pe::{PeImage, Section, UncheckedPe};
+use ukexec_pe::{Section, UncheckedPe};
 use ukexec_signature::Digests;
 use ukexec_stub::{is_resource, section_text};
 use ukexec_unfold::PeBytes;
@@ -93,14 +93,19 @@ impl SectionReport {
 }
 
 impl PeReport {
-    /// Reports the headers `pe` of `image`.
-    pub(crate) fn new(pe: &PeImage, image: &Rope, details: Details) -> io::Result<Self> {
+    /// Reports the headers `pe` of `image`, and what is in the file of all that they
+    /// name.
+    pub(crate) fn new(pe: &UncheckedPe, image: &Rope, details: Details) -> io::Result<Self> {
         // Sections may overlap, and each is read.
         let mut to_hash = image.len().saturating_mul(2);
         let mut texts = Room::new(TEXTS_MAX);
         let mut sections = Vec::new();
         for section in pe.sections().iter().take(SECTIONS_MAX) {
             let mut report = SectionReport::new(section);
+            if section.content().end > image.len() {
+                sections.push(report);
+                continue;
+            }
             let left = to_hash.checked_sub(report.content.size);
             if let Some(left) = left.filter(|_| details.hash) {
                 to_hash = left;
@@ -130,33 +135,16 @@ impl PeReport {
         })
     }
 
-    /// As [`new`](Self::new), of headers that are not sound, as far as they can be
-    /// read.
-    pub(crate) fn of_damaged(pe: &UncheckedPe) -> Self {
-        let sections = pe.sections().iter().take(SECTIONS_MAX);
-        let sections: Vec<SectionReport> = sections.map(SectionReport::new).collect();
-        Self {
-            machine: pe.machine().0,
-            subsystem: pe.subsystem().0,
-            image_base: pe.image_base(),
-            certificates: None,
-            holes: Vec::new(),
-            unlisted: pe.sections().len() - sections.len(),
-            texts_left_out: 0,
-            sections,
-        }
-    }
-
     /// Adds the bar map of a file of `len` bytes.
     pub(crate) fn map(&self, len: u64, page: &mut Page) {
-        let folds = self.folds();
-        let folds = folds.iter().map(|it| (it.name, it.offset, it.size));
+        let folds = self.folds(len);
+        let folds = folds.iter().map(|it| (it.name, it.offset, it.in_file));
         let holes = self
             .holes
             .iter()
             .map(|it| (it.hole(len), it.offset, it.size));
         let table = self.certificates.iter();
-        let table = table.map(|it| (CERTIFICATES, it.offset, it.size));
+        let table = table.map(|it| (CERTIFICATES, it.offset, it.in_file(len)));
         let mut parts: Vec<(&str, u64, u64)> = folds.chain(holes).chain(table).collect();
         // Small sections, and gaps up to the next page, are no sight.
         let is_seen = |name, size| match name {
@@ -184,8 +172,9 @@ impl PeReport {
             let size = Size(size).to_string();
             vec![Text::from(name), size.into(), text.into()]
         };
-        let folds = self.folds();
+        let folds = self.folds(len);
         let shown = folds.iter().take(ROWS_MAX).map(|fold| {
+            let cut = in_file(fold.in_file, fold.size, |left| Size(left).to_string());
             let members = match fold.members.as_slice() {
                 members if fold.name == STUB => {
                     let more = members.len().saturating_sub(NAMES_MAX);
@@ -196,10 +185,17 @@ impl PeReport {
                 [_] => String::new(),
                 members => format!("{} sections", members.len()),
             };
-            row(fold.name, fold.size, members)
+            let texts = [Some(members).filter(|it| !it.is_empty()), cut];
+            let texts: Vec<String> = texts.into_iter().flatten().collect();
+            row(fold.name, fold.size, texts.join(", "))
         });
         let table = self.certificates.iter();
-        let table = table.map(|it| row(CERTIFICATES, it.size, it.place(len)));
+        let table = table.map(|it| {
+            let cut = in_file(it.in_file(len), it.size, |left| Size(left).to_string());
+            let place = [Some(it.place(len)), cut];
+            let place: Vec<String> = place.into_iter().flatten().collect();
+            row(CERTIFICATES, it.size, place.join(", "))
+        });
         let (overlay, holes): (Vec<&Extent>, Vec<&Extent>) =
             self.holes.iter().partition(|it| it.hole(len) == OVERLAY);
         let overlay = overlay.iter();
@@ -231,9 +227,8 @@ impl PeReport {
         for section in &self.sections {
             let SectionReport { address, .. } = section;
             let text = format!(
-                "{} bytes at {:#x}, in memory {} at {address:#x}, {}",
-                section.content.size,
-                section.content.offset,
+                "{}, in memory {} at {address:#x}, {}",
+                section.content.bytes(len),
                 section.virtual_size,
                 section.permissions
             );
@@ -249,8 +244,12 @@ impl PeReport {
         let table = self.certificates.iter().map(|it| (CERTIFICATES, it));
         let holes = self.holes.iter().map(|it| (it.hole(len), it));
         for (name, extent) in table.chain(holes) {
-            let text = format!("{} bytes {}", extent.size, extent.place(len));
-            detail(page, name, text, false);
+            let end = if extent.is_last(len) {
+                ", up to the end"
+            } else {
+                ""
+            };
+            detail(page, name, format!("{}{end}", extent.bytes(len)), false);
         }
         if self.unlisted > 0 {
             detail(page, "...", format!("{} more", self.unlisted), false);
@@ -260,13 +259,14 @@ impl PeReport {
     /// Returns the sections in the order of their table, the program's own as one,
     /// and neighbours of the same name as one. Tools add sections behind those of
     /// the program, so that any other name behind the first resource stands alone.
-    fn folds(&self) -> Vec<Fold<'_>> {
+    fn folds(&self, len: u64) -> Vec<Fold<'_>> {
         let is_part = |it: &SectionReport| is_resource(&it.name) && it.name != ".osrel";
         let has_stub = self.sections.iter().any(is_part);
         let mut folds: Vec<Fold<'_>> = Vec::new();
         let mut is_stub = has_stub;
         for section in &self.sections {
-            let (own, Extent { offset, size }) = (section.name.as_str(), &section.content);
+            let (own, content) = (section.name.as_str(), &section.content);
+            let in_file = content.in_file(len);
             is_stub &= !is_resource(own);
             let name = if is_stub { STUB } else { own };
             let fold = match is_stub {
@@ -276,13 +276,15 @@ impl PeReport {
             match fold {
                 Some(fold) => {
                     fold.members.push(own);
-                    fold.size = fold.size.saturating_add(*size);
+                    fold.size = fold.size.saturating_add(content.size);
+                    fold.in_file = fold.in_file.saturating_add(in_file);
                 }
                 None => folds.push(Fold {
                     name,
                     members: vec![own],
-                    offset: *offset,
-                    size: *size,
+                    offset: content.offset,
+                    size: content.size,
+                    in_file,
                 }),
             }
         }
@@ -299,6 +301,21 @@ impl Extent {
             ""
         };
         format!("at {:#x}{end}", self.offset)
+    }
+
+    /// Returns how many bytes there are and where, and how many of them a file of `len`
+    /// bytes has.
+    fn bytes(&self, len: u64) -> String {
+        let Self { offset, size } = self;
+        let cut = in_file(self.in_file(len), *size, |left| left.to_string());
+        let cut = cut.map(|cut| format!(" ({cut})")).unwrap_or_default();
+        format!("{size} bytes{cut} at {offset:#x}")
+    }
+
+    /// Returns how many of its bytes a file of `len` bytes has.
+    fn in_file(&self, len: u64) -> u64 {
+        let start = self.offset.min(len);
+        self.offset.saturating_add(self.size).min(len) - start
     }
 
     fn is_last(&self, len: u64) -> bool {
@@ -318,6 +335,17 @@ struct Fold<'a> {
     members: Vec<&'a str>,
     offset: u64,
     size: u64,
+    /// Bytes that are in the file.
+    in_file: u64,
+}
+
+/// Returns how much of something is in the file, where that is not all of it.
+fn in_file(in_file: u64, size: u64, shown: impl Fn(u64) -> String) -> Option<String> {
+    match in_file {
+        all if all == size => None,
+        0 => Some("not in the file".to_owned()),
+        left => Some(format!("{} of it in the file", shown(left))),
+    }
 }
 
 /// Names of what is no section. Those of sections begin with a dot, as a rule.
@@ -357,7 +385,7 @@ mod tests {
             image = ukexec_pe::attach(&image, name, &vec![b'x'; len], options).unwrap();
         }
         let image = Rope::from(image);
-        let pe = PeImage::parse(&PeBytes(&image)).unwrap();
+        let pe = UncheckedPe::parse(&PeBytes(&image)).unwrap();
         let report = |texts| {
             let details = Details { texts, hash: false };
             PeReport::new(&pe, &image, details).unwrap()

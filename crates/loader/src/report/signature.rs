@@ -68,6 +68,22 @@ impl SignatureReport {
         self.state.is_good()
     }
 
+    /// Returns a warning of a signature that ukexec cannot check, where one of the layer
+    /// itself could count.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let is_weighed = self.covered_by.is_none() && !self.needed;
+        let signer = self.signers.iter().filter(|_| is_weighed);
+        let mut signer = signer.filter(|it| it.state == State::Unsupported);
+        let Signer {
+            signature, reason, ..
+        } = signer.next()?;
+        let reason = reason.as_deref().unwrap_or_default();
+        Some(format!(
+            "{}: signature {signature} counts for nothing: {reason}",
+            self.layer
+        ))
+    }
+
     /// Returns whether a signature of it is one of its bytes, trusted or not.
     pub(crate) fn fits(&self) -> bool {
         self.signers.iter().any(|signer| signer.fits == Some(true))
@@ -86,7 +102,7 @@ impl SignatureReport {
             return;
         }
         let name = match is_inner {
-            true => format!("{}: ", short_name(&self.layer)),
+            true => format!("{}: ", inner_name(&self.layer)),
             false => String::new(),
         };
         // Each of several signatures has a line of its own.
@@ -98,7 +114,7 @@ impl SignatureReport {
             (Some(outer), signers) => {
                 let subjects = signers.iter().filter_map(|it| it.subject.clone());
                 let by: Vec<String> = subjects.map(|it| format!(", by {it}")).collect();
-                let covered = format!("covered by {}{}", short_name(outer), by.concat());
+                let covered = format!("covered by {}{}", inner_name(outer), by.concat());
                 text.and(Style::Plain, covered)
             }
             (None, [one]) if one.state == self.state && !self.is_good() => {
@@ -108,10 +124,20 @@ impl SignatureReport {
                 let text = text.and(style(self.state), self.state.to_string());
                 text.and(Style::Plain, count)
             }
-            (None, _) => {
+            (None, signers) => {
                 let split = self.text.find([',', ':']).unwrap_or(self.text.len());
                 let (head, rest) = self.text.split_at(split);
-                text.and(style(self.state), head).and(Style::Plain, rest)
+                let by = match signers {
+                    [
+                        Signer {
+                            subject: Some(subject),
+                            ..
+                        },
+                    ] if !rest.contains(subject) => format!(", by {subject}"),
+                    _ => String::new(),
+                };
+                let text = text.and(style(self.state), head);
+                text.and(Style::Plain, by).and(Style::Plain, rest)
             }
         };
         let required = match (outer, self.because) {
@@ -183,14 +209,14 @@ fn style(state: State) -> Style {
     match state {
         State::Good | State::Allowed => Style::Good,
         State::Bad | State::Revoked => Style::Bad,
-        State::Unverified | State::Unsigned => Style::Plain,
+        State::Unverified => Style::Plain,
         _ => Style::Warn,
     }
 }
 
-/// Returns the last part of a layer's path.
-fn short_name(layer: &str) -> &str {
-    layer.rsplit(LAYERS).next().unwrap_or(layer)
+/// Returns the path of a layer in the outermost image, or the name of that.
+fn inner_name(layer: &str) -> &str {
+    layer.split_once(LAYERS).map_or(layer, |(_, inner)| inner)
 }
 
 /// Between the layers of a path.

@@ -6,11 +6,12 @@ use std::mem;
 use ukexec_boot::{Arch, Kernel, Platform};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
+use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{
     ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, extra_archives,
 };
-use ukexec_unfold::{PeBytes, selector_of};
+use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
 use super::outcome::{Facts, Parts, no_kernel};
 use super::progress::ProgressSender;
@@ -64,6 +65,8 @@ pub(crate) fn of(
         Ok(added) => added,
         Err(error) => {
             let error = with_profiles(error, request, &report.profiles);
+            // Where a part cannot even be read, the failure says enough.
+            let _unread = add_left(&mut report, facts, request);
             // A report that is too long has less to say than the failure.
             return Err(error.with_report(printed(report, log_lines).ok()));
         }
@@ -99,14 +102,6 @@ fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profil
     error.with_note(offered)
 }
 
-/// Returns the `failure` of an image, with what is known of it: its layers too, if
-/// somebody `inspects` it.
-pub(crate) fn refused(facts: &Facts, failure: Box<Failure>, inspects: bool) -> LoaderError {
-    let mut report = known(facts);
-    report.scope.layers = inspects;
-    LoaderError::from(failure).with_report(printed(report, 0).ok())
-}
-
 /// Returns `report` for people and machines, unless it is too long for them.
 fn printed(report: ImageReport, log_lines: u32) -> Result<Findings> {
     let page = report.page();
@@ -136,7 +131,8 @@ fn known(facts: &Facts) -> ImageReport {
         warnings: facts.warnings.clone(),
         ..ImageReport::default()
     };
-    let Some(pe) = &facts.pe else {
+    let left = in_file(facts);
+    let Some(pe) = facts.pe.as_ref().or(left.as_ref()) else {
         return report;
     };
     let image = PeBytes(&facts.image);
@@ -208,6 +204,41 @@ fn add_parts(
         report.measured = Some(measure_report(measured, measure, request, bundle)?);
     }
     Ok(initrd)
+}
+
+/// Returns what is left of the outermost image, if it is a damaged PE.
+fn in_file(facts: &Facts) -> Option<PeImage> {
+    let damaged = facts.pe.is_none().then_some(PeBytes(&facts.image));
+    let damaged = damaged.and_then(|image| UncheckedPe::parse(&image).ok());
+    damaged.map(|headers| headers.in_file())
+}
+
+/// Adds the parts of an image that was not unfolded to the report: those that parsers
+/// handed over, and where none ran, the image's own command line.
+fn add_left(report: &mut ImageReport, facts: &Facts, request: &UnfoldRequest) -> Result<()> {
+    if report.kernel.is_some() {
+        return Ok(());
+    }
+    let hash = request.purpose.hashes();
+    let Leftovers {
+        initrd, cmdline, ..
+    } = &facts.left;
+    let mut cmdline = cmdline.clone();
+    let selects = request
+        .cmdline
+        .as_deref()
+        .is_some_and(|it| selector_of(it).is_some());
+    if facts.stages.is_empty() && request.profile.is_none() && !selects {
+        let left = in_file(facts);
+        let pe = facts.pe.as_ref().or(left.as_ref());
+        let uki = pe.map(|pe| Uki::new(PeBytes(&facts.image), pe, 0));
+        let line = uki.transpose()?.map(|uki| uki.cmdline()).transpose()?;
+        cmdline = line.filter(|it| !it.is_empty()).map(String::into_bytes);
+    }
+    report.cmdline = cmdline.map(|it| Cmdline::new(&it, hash)).transpose()?;
+    let initrd = initrd.as_ref();
+    report.initrd = initrd.map(|it| InitrdPart::new(it, hash)).transpose()?;
+    Ok(())
 }
 
 /// Returns the outermost image as systemd-stub sees it, with the profile that was

@@ -76,6 +76,13 @@ pub(crate) fn lie(way: &str, parent: &ParentChannel) {
             let both = |text: Text, _| text.and(Style::Bad, "x").and(Style::Good, "x");
             page.row("", (0..200_000).fold(Text::default(), both));
         }),
+        "lie: hopeless" => {
+            let plan = SnapshotPlan {
+                hopeless: true,
+                ..SnapshotPlan::default()
+            };
+            vec![Event::Looked(plan), done(|_| ())]
+        }
         "lie: spans" => vec![looked(0), done(|answer| answer.kernel = whole(7))],
         "lie: a NUL" => vec![
             looked(0),
@@ -190,7 +197,10 @@ fn log() -> impl Iterator<Item = Event> {
 
 fn looked(cuts: u64) -> Event {
     let cuts = (0..cuts).map(|at| at..at + 1).collect();
-    Event::Looked(SnapshotPlan { cuts, hash: None })
+    Event::Looked(SnapshotPlan {
+        cuts,
+        ..SnapshotPlan::default()
+    })
 }
 
 fn hashed(ranges: u64, padding: u64) -> Event {
@@ -199,8 +209,10 @@ fn hashed(ranges: u64, padding: u64) -> Event {
         ranges: ByteRanges { ranges, padding },
         algorithms: BTreeSet::new(),
     });
-    let cuts = Vec::new();
-    Event::Looked(SnapshotPlan { cuts, hash })
+    Event::Looked(SnapshotPlan {
+        hash,
+        ..SnapshotPlan::default()
+    })
 }
 
 /// Returns the events of a worker that answers with a page that `draw` draws.

@@ -8,8 +8,8 @@ use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
-    Gate, Input, LayerAtGate, Options, ParserFile, ParserOrigin, PeBytes, Report, StageReport,
-    UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
+    Gate, Input, LayerAtGate, Leftovers, Options, ParserFile, ParserOrigin, PeBytes, Report,
+    StageReport, UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
 };
 
 use super::initrd;
@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) stages: Vec<StageReport>,
     /// The reports about the layers' signatures.
     pub(crate) signatures: Vec<SignatureReport>,
+    /// What parsers had handed over when they failed.
+    pub(crate) left: Leftovers,
     /// Things worth a look that stopped nothing, in words.
     pub(crate) warnings: Vec<String>,
 }
@@ -89,13 +91,17 @@ pub(crate) fn unfold(
         },
     };
     notes.extend(policy.notes());
+    let mut left = Leftovers::default();
     let (mut report, parts) = match ready(request, bundle, policy, &image, sources, notes) {
         Err(error) => (Report::default(), Err(error)),
         Ok((input, options)) => {
             let mut budget = request.budget.clone();
             match unfold_with(input, &options, &mut admission, sources, &mut budget) {
                 Ok(mut unfolded) => (mem::take(&mut unfolded.report), Ok(unfolded)),
-                Err(error) => (error.report().clone(), Err(admission.failure(error))),
+                Err(error) => {
+                    left = error.left().clone();
+                    (error.report().clone(), Err(admission.failure(error)))
+                }
             }
         }
     };
@@ -115,6 +121,7 @@ pub(crate) fn unfold(
         request.budget.meter.log_lines,
     ));
     let mut signatures = verifier.found;
+    notes.extend(signatures.iter().filter_map(SignatureReport::doubt));
     notes.extend(shorten_signers(&mut signatures));
     notes.extend(uncovered(request, policy, &signatures));
     let mut facts = Facts {
@@ -124,6 +131,7 @@ pub(crate) fn unfold(
         layers,
         stages: report.stages,
         signatures,
+        left,
         warnings: report.warnings.iter().map(ToString::to_string).collect(),
     };
     facts.warnings.extend(notes.iter().cloned());
@@ -180,28 +188,6 @@ impl Parts {
 }
 
 impl Facts {
-    /// Returns the facts about an image at `path` of which the headers alone were
-    /// read.
-    pub(crate) fn of_headers(
-        path: String,
-        name: &str,
-        image: &Rope,
-        pe: Option<PeImage>,
-        identity: &Result<Kernel, BootError>,
-    ) -> Result<Self> {
-        let details = Details::default();
-        let layer = LayerReport::new(name, image, pe.as_ref(), identity, details)?;
-        Ok(Self {
-            path,
-            image: image.clone(),
-            pe,
-            layers: vec![layer],
-            stages: Vec::new(),
-            signatures: Vec::new(),
-            warnings: Vec::new(),
-        })
-    }
-
     /// Returns the path of the innermost layer.
     pub(crate) fn innermost(&self) -> &str {
         let layer = self.layers.last();
@@ -259,12 +245,15 @@ impl Gate for Admission<'_> {
         self.progress.begin(Work::Hashing, Some(image.len()));
         let admitted = match self.check_hope(layer, &identity) {
             Ok(()) => self.verifier.admit(layer),
-            Err(message) => Err(message.into()),
+            Err(message) => {
+                self.verifier.list(layer);
+                Err(message.into())
+            }
         };
         let is_outermost = self.layers.is_empty();
         let details = Details {
             texts: self.details.texts && is_outermost,
-            hash: self.details.hash && admitted.is_ok(),
+            hash: self.details.hash,
         };
         if let Some(pe) = pe.filter(|_| details.hash) {
             let sections = pe.sections().iter().map(|it| it.content());

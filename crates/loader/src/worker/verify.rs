@@ -6,6 +6,7 @@
 
 use std::error::Error;
 
+use ukexec_pe::{PeError, PeImage};
 use ukexec_signature::{
     DigestSource, Digests, SignatureError, TakenDigests, UnverifiedImage, Verdict, list_signers,
     revoked_by_sbat, verify_image,
@@ -34,6 +35,17 @@ pub(crate) struct Verifier<'a> {
 }
 
 impl<'a> Verifier<'a> {
+    /// Lists those who signed a layer that is refused for another reason.
+    pub(super) fn list(&mut self, layer: &LayerAtGate<'_>) {
+        let verdict = list_signers(&PeBytes(layer.image), pe_of(layer));
+        if !verdict.signers().is_empty() {
+            let needed = self.policy.required();
+            let (path, digests) = (layer.path.to_owned(), Digests::default());
+            let report = SignatureReport::new(path, None, needed, &verdict, digests);
+            self.found.push(report);
+        }
+    }
+
     /// Refuses to pass over a parser that is part of what was signed: another
     /// one may read something else out of the same image.
     fn check_own_parser(&self, layer: &LayerAtGate<'_>) -> Result<()> {
@@ -74,7 +86,7 @@ impl<'a> Verifier<'a> {
         is_covered: bool,
     ) -> Result<(Verdict, Digests), SignatureError> {
         let bytes = &PeBytes(layer.image);
-        let pe = layer.pe_fault.map(Err).or(layer.pe.map(Ok));
+        let pe = pe_of(layer);
         // A signature around it is one of these bytes too: no second digest of them.
         let is_hashed = is_covered || self.found.iter().any(SignatureReport::fits);
         match self.policy.enforcement {
@@ -120,6 +132,11 @@ impl<'a> Verifier<'a> {
     fn is_outermost(&self) -> bool {
         self.found.is_empty()
     }
+}
+
+/// Returns the headers of `layer`, or the fault in them, if it is meant to have any.
+fn pe_of<'a>(layer: &LayerAtGate<'a>) -> Option<Result<&'a PeImage, &'a PeError>> {
+    layer.pe_fault.map(Err).or(layer.pe.map(Ok))
 }
 
 impl Gate for Verifier<'_> {

@@ -167,10 +167,15 @@ fn weak_key(stand: &Stand, made: &Made) -> Result<()> {
     let image = signer.sign(&made.unsigned, &[], &stand.path("short.efi"))?;
     let list = signer.list()?;
     let file = trust(signer.certificate());
-    check(stand, &image, &[&file], "bad signature: public key: ")?;
+    check(
+        stand,
+        &image,
+        &[&file],
+        "unsupported signature: public key: ",
+    )?;
     for (name, verdict) in [
         ("db", "good, by CN=short, trusted through db"),
-        ("MokListRT", "bad signature: public key: "),
+        ("MokListRT", "unsupported signature: public key: "),
     ] {
         let machine = Efivars::new(stand, name, false)?;
         let machine = match name {
