@@ -42,7 +42,18 @@ fn the_documentation_names_the_fields_of_all_documents() {
         }
     }
     page.compare("a machine", &["status"], &status());
+    for document in traces() {
+        let event = document["event"].as_str().expect("a kind of event");
+        page.compare("a trace", &["parser-run---tracefile", event], &document);
+    }
+    let faults = page.faults().join("\n");
+    assert!(faults.is_empty(), "docs/json.md:\n{faults}");
+}
+
+/// Returns the lines of traces.
+pub(crate) fn traces() -> Vec<Value> {
     let dir = author::folder();
+    let mut lines = Vec::new();
     for (image, limit) in [
         ("vmlinuz.efi", "100M"),
         ("cut.efi", "100M"),
@@ -52,18 +63,14 @@ fn the_documentation_names_the_fields_of_all_documents() {
         let args = [&["parser", "run", "zboot.bpf.o"], &options[..]].concat();
         run(dir.path(), &args);
         let trace = fs::read_to_string(dir.path().join("trace")).expect("a trace");
-        for line in trace.lines() {
-            let document: Value = serde_json::from_str(line).expect("a document");
-            let event = document["event"].as_str().expect("a kind of event");
-            page.compare("a trace", &["parser-run---tracefile", event], &document);
-        }
+        let documents = trace.lines().map(serde_json::from_str);
+        lines.extend(documents.map(|line| -> Value { line.expect("a document") }));
     }
-    let faults = page.faults().join("\n");
-    assert!(faults.is_empty(), "docs/json.md:\n{faults}");
+    lines
 }
 
 /// Returns the document of `status` about a machine with a kernel that ukexec loaded.
-fn status() -> Value {
+pub(crate) fn status() -> Value {
     struct Quiet;
     impl Console for Quiet {
         fn warn(&self, text: &str) {

@@ -6,6 +6,7 @@ mod author;
 mod documents;
 #[cfg(feature = "escape")]
 mod escape;
+mod examples;
 mod golden;
 mod images;
 mod machine;
