@@ -2,7 +2,7 @@
 //!
 //! Spec: UEFI 2.10, section 32.5.3.3, for what the lists mean.
 
-use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, string::ToString as _, vec::Vec};
 
 use crate::authenticode::{ImageDigest, ImageSignature, algorithms_of};
 use crate::chain::{Effort, chain};
@@ -34,7 +34,7 @@ pub(crate) fn verify_signatures(
     checks: Checks,
 ) -> Verdict {
     let (signatures, walked) = table.map_or((Vec::new(), Ok(())), signatures_in);
-    let signers: Vec<_> = signatures.iter().map(|one| Signers::read(one)).collect();
+    let signers = read_signers(&signatures, walked.as_ref().err());
     let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
     let mut verdict = listed(&signers, &anchors);
     let mut fits = Vec::new();
@@ -79,12 +79,23 @@ pub(crate) fn verify_signatures(
 /// of them but that they cannot be read.
 pub(crate) fn list_signatures(table: &[u8]) -> Verdict {
     let (signatures, walked) = signatures_in(table);
-    let signers: Vec<_> = signatures.iter().map(|one| Signers::read(one)).collect();
+    let signers = read_signers(&signatures, walked.as_ref().err());
     let verdict = listed(&signers, &[]);
     match walked {
         Ok(()) => verdict,
         Err(error) => verdict.refused(&error.malformed()),
     }
+}
+
+/// Reads who made each of `signatures`, and one that nobody can read if the table has
+/// a `fault` behind them.
+fn read_signers<'a>(
+    signatures: &[&'a [u8]],
+    fault: Option<&SignatureError>,
+) -> Vec<Result<Signers<'a>, SignatureError>> {
+    let cut = fault.map(|fault| Err(SignatureError::new(fault.to_string())));
+    let signatures = signatures.iter().map(|one| Signers::read(one));
+    signatures.chain(cut).collect()
 }
 
 /// Returns by which digests a list may allow an image: firmware takes those of an

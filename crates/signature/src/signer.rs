@@ -423,6 +423,7 @@ mod tests {
         expect![[r#"
             bad signature: certificate table, dwLength at offset 0x5f0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
             1 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
+            2 malformed: certificate table, dwLength at offset 0x5f0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec, by ? of ?, ?, ?, ?, ?, fits: None
             with it: CN=own (1)
         "#]].assert_eq(&written(&list(&with_table(&cut))));
         let found = list(&with_table(&table.repeat(2)));

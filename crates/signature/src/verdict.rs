@@ -102,14 +102,19 @@ impl Verdict {
         Self::unverified(Vec::new(), Vec::new()).refused(&error.malformed())
     }
 
-    /// Lists the signers of `listed`, where it has more.
+    /// Lists the signers of `listed`, where it has more, first of all of those that can be
+    /// read.
     pub(crate) fn with_more_of(self, listed: Self) -> Self {
         let Self {
             signers,
             certificates,
             ..
         } = listed;
-        if signers.len() <= self.signers.len() {
+        let count = |signers: &[Signer]| {
+            let readable = signers.iter().filter(|it| it.algorithm.is_some());
+            (readable.count(), signers.len())
+        };
+        if count(&signers) <= count(&self.signers) {
             return self;
         }
         Self {

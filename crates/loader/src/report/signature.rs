@@ -155,7 +155,10 @@ impl SignatureReport {
                 let text = Text::from(format!("{nested}signature {}: ", signer.signature));
                 page.row("", text.append(standing(signer)));
             }
-            page.row("", Text::styled(Style::Dim, facts(signer, detail)));
+            let facts = facts(signer, detail);
+            if !facts.is_empty() {
+                page.row("", Text::styled(Style::Dim, facts));
+            }
         }
         if let Some(chain) = self
             .signers
