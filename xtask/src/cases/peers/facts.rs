@@ -69,13 +69,8 @@ pub(super) struct Counts {
     pub(super) reasons: BTreeSet<&'static str>,
 }
 
-/// Finds each fact that `peer` has `printed` in `document`, but for those that are `lacking`.
-pub(super) fn compare(
-    peer: &Peer,
-    printed: &str,
-    document: &Value,
-    lacking: &[&str],
-) -> Result<Counts> {
+/// Finds each fact that `peer` has `printed` in `document`.
+pub(super) fn compare(peer: &Peer, printed: &str, document: &Value) -> Result<Counts> {
     let mut reading = Reading {
         document,
         elements: HashMap::new(),
@@ -97,10 +92,8 @@ pub(super) fn compare(
         // The other facts of the line are about the element that begins.
         rows.sort_by_key(|(row, _)| !matches!(row.field, Field::Begins { .. }));
         for (row, found) in rows {
-            match reading.read(row, found) {
-                Err(_) if lacking.contains(&row.fact) => {}
-                read => read.with_context(|| format!("{:?} of {}", row.fact, cut(line)))?,
-            }
+            let read = reading.read(row, found);
+            read.with_context(|| format!("{:?} of {}", row.fact, cut(line)))?;
         }
     }
     Ok(reading.counts)

@@ -115,7 +115,11 @@ pub(super) const PEERS: &[Peer] = &[
                 "/layers/0/pe_fault",
                 any,
             ),
-            is("Unable to parse signature data", "/layers/0/pe_fault", any),
+            is(
+                "Unable to parse signature data",
+                "/signatures/0/state",
+                malformed,
+            ),
             left_out("thread", "OpenSSL's name of a thread"),
             left_out(
                 "words",
@@ -156,7 +160,11 @@ pub(super) const PEERS: &[Peer] = &[
                 "---------------------------------------------",
                 "a line between signatures",
             ),
-            is("Found invalid certificate", "/layers/0/pe_fault", any),
+            is(
+                "Found invalid certificate",
+                "/signatures/0/state",
+                malformed,
+            ),
             left_out("address", "the place in the memory of pesign"),
             left_out(
                 "Content was not encrypted.",
@@ -192,6 +200,10 @@ fn none(ours: &Ours<'_>) -> Result<String> {
 
 fn unsigned(ours: &Ours<'_>) -> Result<String> {
     Ok(where_it(ours.field == "unsigned", ours))
+}
+
+fn malformed(ours: &Ours<'_>) -> Result<String> {
+    Ok(where_it(ours.field == "malformed", ours))
 }
 
 fn where_it(holds: bool, ours: &Ours<'_>) -> String {
