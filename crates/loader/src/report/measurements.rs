@@ -83,10 +83,8 @@ impl MeasureReport {
                 && self.banks.contains(&bank)
             {
                 let digest = Hex(digest).to_string();
-                line(
-                    Text::from(format!("{place}:{name}=")).and(Style::Dim, digest),
-                    page,
-                );
+                let value = Text::from(format!("{place}:{name}="));
+                line(value.and(Style::Dim, digest), true, page);
             }
         }
     }
@@ -150,16 +148,17 @@ impl ComparisonReport {
 
 /// Adds a comment, as `systemd-measure` has them above its lines.
 fn comment(text: String, page: &mut Page) {
-    line(Text::styled(Style::Dim, format!("# {text}")), page);
+    line(Text::styled(Style::Dim, format!("# {text}")), false, page);
 }
 
-fn line(text: Text, page: &mut Page) {
+/// Adds a line; one that is `whole` is for programs.
+fn line(text: Text, whole: bool, page: &mut Page) {
     page.line(Labelled {
         indent: 0,
-        label: Text::default(),
-        column: 0,
-        text,
-        whole: true,
+        label: text,
+        column: 2,
+        text: Text::default(),
+        whole,
     });
 }
 

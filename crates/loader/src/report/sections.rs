@@ -236,9 +236,10 @@ impl PeReport {
             if let Some(digest) = digest_text(&section.digests) {
                 detail(page, "", digest, true);
             }
+            let is_cmdline = section.name == ".cmdline";
             for line in section.text.iter().flat_map(|text| text.lines()) {
                 let line = format!("| {}", line.replace('\t', "    "));
-                detail(page, "", Text::styled(Style::Dim, line), true);
+                detail(page, "", Text::styled(Style::Dim, line), is_cmdline);
             }
         }
         let table = self.certificates.iter().map(|it| (CERTIFICATES, it));
