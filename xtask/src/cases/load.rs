@@ -1,10 +1,11 @@
 //! The costs of loading: memory and bytes moved, on an image with a large initrd. No clocks here.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::command::{said, takes_image};
 use crate::materials::{OS_RELEASE, Stub, Target, stub};
@@ -27,6 +28,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("load/dry-run-moves-each-byte-once", dry_run),
     Named::new("load/what-comes-behind-the-initrd-moves-alone", extra),
     Named::new("load/initrd-of-more-than-1-gib", huge),
+    Named::new("load/a-signature-costs-one-digest", signed),
 ];
 
 fn dry_run(stand: &Stand) -> Result<()> {
@@ -117,6 +119,50 @@ fn huge(stand: &Stand) -> Result<()> {
     ensure!(descriptor == "as it lies", "the initrd was {descriptor}");
     let moved = number_at(&report, "/load/bytes_moved/in_kernel")?;
     ensure!(moved == size, "{moved} bytes were moved of {size}");
+    Ok(())
+}
+
+/// To know whether a signature is one of an image takes one digest of it: its bytes go through
+/// the program once, where those of an unsigned image do not, and nothing inside is hashed again.
+fn signed(stand: &Stand) -> Result<()> {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let image = stand.path("uki.efi");
+    let initrd = stand.file("initrd", "070701")?;
+    let sections = [(".linux", kernel.as_path()), (".initrd", &initrd)];
+    let sections = sections.map(|(name, file)| Section { name, file });
+    objcopy(&stub(Target::X86_64, Stub::V252)?, &sections, &image)?;
+    let [owner, other] = ["owner", "other"].map(|name| Signer::new(stand, name, Kind::Rsa2048));
+    let (owner, other) = (owner?, other?);
+    let once = owner.sign(&image, &[], &stand.path("once.efi"))?;
+    let twice = other.sign(&once, &[], &stand.path("twice.efi"))?;
+    let none = stand.path("no-variables");
+    fs::create_dir(&none)?;
+    let none = format!("--efivars={}", none.display());
+    for image in [&once, &twice] {
+        let args = [
+            &"load" as &dyn AsRef<OsStr>,
+            image,
+            &"--dry-run",
+            &"--json",
+            &"--verify=auto",
+            &none,
+        ];
+        let (output, _) = stand.measure(&args)?;
+        ensure!(takes_image(&output), "it failed: {}", said(&output));
+        let report = document(&String::from_utf8_lossy(&output.stdout))?;
+        let layers = report["signatures"].as_array().context("no signatures")?;
+        let digests = layers
+            .iter()
+            .map(|layer| layer["digests"].as_object().map_or(0, Map::len));
+        let digests: Vec<usize> = digests.collect();
+        ensure!(digests == [1, 0], "digests of each layer: {digests:?}");
+        let hashed = number_at(&report, "/load/bytes_moved/through_user")?;
+        let size = image.metadata()?.len();
+        ensure!(
+            hashed == size,
+            "{hashed} bytes went through the program of an image of {size}"
+        );
+    }
     Ok(())
 }
 
