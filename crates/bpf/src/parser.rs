@@ -22,6 +22,27 @@ pub struct Parser {
     pub kfuncs: Vec<Kfunc>,
 }
 
+impl Parser {
+    /// Returns whether Linux takes its licence for compatible with the GPL, as it
+    /// wants of programs that call [some helpers](crate::Helper::is_gpl_only) or any
+    /// kfunc (`license_is_gpl_compatible`).
+    #[must_use]
+    pub fn is_gpl_compatible(&self) -> bool {
+        GPL_COMPATIBLE.contains(&self.license.as_str())
+    }
+}
+
+/// The licences that Linux takes for compatible with the GPL
+/// (`license_is_gpl_compatible`).
+const GPL_COMPATIBLE: [&str; 6] = [
+    "GPL",
+    "GPL v2",
+    "GPL and additional rights",
+    "Dual BSD/GPL",
+    "Dual MIT/GPL",
+    "Dual MPL/GPL",
+];
+
 /// A map, or a data section (which libbpf makes an array of one value).
 #[derive(Clone, Debug, Serialize)]
 pub struct Map {

@@ -52,6 +52,7 @@
     )
 )]
 
+mod acceptance;
 mod built_in;
 mod choice;
 mod chunks;
@@ -79,6 +80,7 @@ mod structs;
 #[cfg(test)]
 mod tests;
 
+pub use acceptance::{AcceptedParser, ParserRefusal, accept};
 pub use built_in::built_in_parsers;
 pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
 pub use error::{Leftovers, UnfoldError};
@@ -92,5 +94,4 @@ pub use pipeline::{unfold, unfold_with};
 pub use report::{
     AskedReport, HandOver, Layer, ParserInfo, ProgramReport, Report, Resource, StageReport, Warning,
 };
-pub use stage::can_hand_over;
 pub use store::{MemoryStore, Output, Store};

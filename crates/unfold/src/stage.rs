@@ -128,8 +128,7 @@ pub(crate) fn run(
 
 /// Returns whether a program of `parser` is on the hook for handing over. A
 /// parser without one is refused.
-#[must_use]
-pub fn can_hand_over(parser: &Parser) -> bool {
+pub(crate) fn can_hand_over(parser: &Parser) -> bool {
     parser.programs.iter().any(|program| program.hook == HANDLE)
 }
 

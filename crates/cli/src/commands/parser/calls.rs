@@ -18,17 +18,6 @@ pub(super) struct Charge {
     price: String,
 }
 
-/// The licences that Linux takes for compatible with the GPL
-/// (`license_is_gpl_compatible`).
-const GPL_COMPATIBLE: [&str; 6] = [
-    "GPL",
-    "GPL v2",
-    "GPL and additional rights",
-    "Dual BSD/GPL",
-    "Dual MIT/GPL",
-    "Dual MPL/GPL",
-];
-
 impl Calls {
     /// Finds the calls in all programs of `parser`.
     pub(super) fn of(parser: &Parser) -> Self {
@@ -70,9 +59,9 @@ impl Calls {
         charges
     }
 
-    /// Returns that Linux would refuse the calls under `licence`, if it would.
-    pub(super) fn licence_warning(&self, licence: &str) -> Option<String> {
-        if GPL_COMPATIBLE.contains(&licence) {
+    /// Returns that Linux would refuse the calls under the licence of `parser`, if it would.
+    pub(super) fn licence_warning(&self, parser: &Parser) -> Option<String> {
+        if parser.is_gpl_compatible() {
             return None;
         }
         let called = self.0.iter().map(|(function, _)| function);
@@ -87,7 +76,7 @@ impl Calls {
             [] => (*last).to_owned(),
             others => format!("{} and {last}", others.join(", ")),
         };
-        let (found, advice) = match licence {
+        let (found, advice) = match parser.license.as_str() {
             "" => ("no licence".to_owned(), "declare"),
             licence => (format!("licence {licence:?}"), "use"),
         };

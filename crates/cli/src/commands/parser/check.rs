@@ -1,12 +1,9 @@
 //! `ukexec parser check`: the facts about a parser, or every reason why it is
 //! refused.
 
-use std::path::Path;
-
 use serde::Serialize;
-use ukexec_bpf::Vm;
-use ukexec_bpf::{BpfError, Meter, Parser, Place};
-use ukexec_unfold::can_hand_over;
+use ukexec_bpf::Place;
+use ukexec_unfold::{AcceptedParser, ParserRefusal, accept};
 
 use super::facts::Facts;
 use super::read;
@@ -15,12 +12,15 @@ use crate::console;
 use ukexec_loader::Failure;
 use ukexec_loader::report::Page;
 use ukexec_loader::report::failure::sentence;
-use ukexec_loader::report::fault::{refusal, stated};
+use ukexec_loader::report::fault;
 use ukexec_loader::shown;
 
 pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let object = read(&args.file)?;
-    let (parser, memory) = accept(&args.file, &object)?;
+    let AcceptedParser { parser, memory, .. } = accept(&object).map_err(|reasons| Refused {
+        file: shown(&args.file),
+        reasons: reasons.into_iter().map(Reason::from).collect(),
+    })?;
     let facts = Facts::new(&args.file, &object, &parser, memory);
     if args.json {
         console::json(&serde_json::to_value(&facts)?)?;
@@ -31,37 +31,6 @@ pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
         console::warn(warning);
     }
     Ok(())
-}
-
-/// Does all that an unfolding does before a parser runs. Returns the parser and
-/// the bytes of memory that it takes.
-fn accept(path: &Path, object: &[u8]) -> Result<(Parser, u64), Refused> {
-    let refused = |reasons| Refused {
-        file: shown(path),
-        reasons,
-    };
-    let loaded = Parser::load_or_explain(object, &ukexec_unfold::interface());
-    let parser = loaded.map_err(|all| refused(all.into_iter().map(Reason::from).collect()))?;
-    let verified = parser.verify_or_explain();
-    let mut reasons = Vec::new();
-    if !can_hand_over(&parser) {
-        let message = "no program is on hook bpf_handle_pefile, which parsers hand over in";
-        reasons.push(Reason::plain(message.to_owned()));
-    }
-    let verified = match verified {
-        Ok(verified) if reasons.is_empty() => verified,
-        refusal => {
-            let more = refusal.err().into_iter().flatten();
-            reasons.extend(more.map(Reason::from));
-            return Err(refused(reasons));
-        }
-    };
-    let mut meter = Meter::default();
-    let whole = meter.memory;
-    match Vm::new(&verified, &mut meter) {
-        Ok(_armed) => Ok((parser, whole.saturating_sub(meter.memory))),
-        Err(fault) => Err(refused(vec![Reason::plain(sentence(&fault))])),
-    }
 }
 
 /// A parser that this loader does not take.
@@ -109,22 +78,22 @@ impl Refused {
     }
 }
 
-impl Reason {
-    fn plain(message: String) -> Self {
-        Self {
-            failure: stated(message.clone()),
-            place: None,
-            message,
-        }
-    }
-}
-
-impl From<BpfError> for Reason {
-    fn from(error: BpfError) -> Self {
-        Self {
-            failure: refusal(&error),
-            message: sentence(&error),
-            place: error.place().cloned().map(Box::new),
+impl From<ParserRefusal> for Reason {
+    fn from(refusal: ParserRefusal) -> Self {
+        match refusal {
+            ParserRefusal::Fault(error) => Self {
+                failure: fault::refusal(&error),
+                message: sentence(&error),
+                place: error.place().cloned().map(Box::new),
+            },
+            ParserRefusal::HandsOverNothing => {
+                let message = "no program is on hook bpf_handle_pefile, which parsers hand over in";
+                Self {
+                    failure: fault::stated(message.to_owned()),
+                    place: None,
+                    message: message.to_owned(),
+                }
+            }
         }
     }
 }

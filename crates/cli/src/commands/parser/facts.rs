@@ -104,7 +104,7 @@ impl<'a> Facts<'a> {
             charges: calls.charges(),
             memory,
             traps: parser.programs.iter().flat_map(traps).collect(),
-            warnings: calls.licence_warning(&parser.license).into_iter().collect(),
+            warnings: calls.licence_warning(parser).into_iter().collect(),
         }
     }
 }

@@ -1,0 +1,59 @@
+//! All that an unfolding does before a parser runs.
+
+use ukexec_bpf::{BpfError, Meter, Parser, Vm};
+
+use crate::interface;
+use crate::stage::can_hand_over;
+
+/// A parser that an unfolding would run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AcceptedParser {
+    /// The parser.
+    pub parser: Parser,
+    /// Bytes of private memory that it takes before it runs.
+    pub memory: u64,
+}
+
+/// One reason why an unfolding would not run a parser.
+#[derive(Debug)]
+pub enum ParserRefusal {
+    /// A fault of the object.
+    Fault(BpfError),
+    /// No program is on the hook for handing over.
+    HandsOverNothing,
+}
+
+/// Returns whether an unfolding within the default budget would run the parser in
+/// `object`, a plain BPF object or a light skeleton. Nothing of it runs.
+///
+/// # Errors
+///
+/// Every reason why it would not.
+///
+/// ```
+/// let reasons = ukexec_unfold::accept(b"no object").unwrap_err();
+/// assert_eq!(reasons.len(), 1);
+/// ```
+pub fn accept(object: &[u8]) -> Result<AcceptedParser, Vec<ParserRefusal>> {
+    let faults = |faults: Vec<BpfError>| faults.into_iter().map(ParserRefusal::Fault);
+    let loaded = Parser::load_or_explain(object, &interface::interface());
+    let parser = loaded.map_err(|all| faults(all).collect::<Vec<_>>())?;
+    let mut reasons = Vec::new();
+    if !can_hand_over(&parser) {
+        reasons.push(ParserRefusal::HandsOverNothing);
+    }
+    let verified = match parser.verify_or_explain() {
+        Ok(verified) if reasons.is_empty() => verified,
+        refused => {
+            reasons.extend(faults(refused.err().unwrap_or_default()));
+            return Err(reasons);
+        }
+    };
+    let mut meter = Meter::default();
+    let whole = meter.memory;
+    let armed = Vm::new(&verified, &mut meter).map(drop);
+    armed.map_err(|fault| vec![ParserRefusal::Fault(fault)])?;
+    let memory = whole.saturating_sub(meter.memory);
+    Ok(AcceptedParser { parser, memory })
+}
