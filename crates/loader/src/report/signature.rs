@@ -194,15 +194,16 @@ fn standing(signer: &Signer) -> Text {
 /// Returns the facts about a signature. Nobody proves when it was made, which is a `detail`.
 fn facts(signer: &Signer, detail: bool) -> String {
     let issuer = signer.issuer.as_ref().filter(|_| signer.subject.is_none());
-    let signed = signer.signing_day().filter(|_| detail);
+    let day = signer.signing_day().filter(|_| detail);
+    let how = [day.map(|day| format!("on {day}")), signer.algorithm.clone()];
+    let how = how.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let fingerprint = signer.fingerprint.as_deref();
     let fingerprint = fingerprint.and_then(|it| it.get(..FINGERPRINT));
     let facts = [
         issuer.map(|issuer| format!("issued by {issuer}")),
-        signer.algorithm.clone(),
+        (!how.is_empty()).then_some(how),
         signer.dates(),
         fingerprint.map(|it| format!("fingerprint {it}")),
-        signed.map(|day| format!("signed {day}")),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
