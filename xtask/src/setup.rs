@@ -57,6 +57,7 @@ const PROGRAMS: &[Program] = &[
     program("openssl", "openssl", &[Need::Test]),
     program("cert-to-efi-sig-list", "efitools", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
+    program("jq", "jq", &[Need::Test]),
     program(SYSTEMD_MEASURE, "systemd", &[Need::Test]),
     program("bpftool", "bpftool", &[Need::Test]),
     program("clang-14", "clang-14", &[Need::Test]),

@@ -5,14 +5,17 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::command::{Tool, last_lines, said};
-use crate::materials::{Target, kernel};
+use crate::materials::{OS_RELEASE, Stub, Target, kernel, stub};
+use crate::pki::{Kind, Signer};
 use crate::stand::Stand;
+use crate::uki::Ukify;
 use crate::workspace;
 
 use super::Named;
+use super::uki::with_profiles;
 
 pub(super) const CASES: &[Named] = &[
     Named::new("docs/writing-a-parser", |stand| {
@@ -24,6 +27,10 @@ pub(super) const CASES: &[Named] = &[
             stand,
             &["docs/writing-a-parser.md", "docs/kernel-series.md"],
         )
+    }),
+    Named::new("docs/auditing", |stand| {
+        images(stand)?;
+        follow_page(stand, &page("docs/auditing.md")?)
     }),
 ];
 
@@ -40,12 +47,37 @@ pub(super) struct Block<'a> {
 fn follow(stand: &Stand, pages: &[&str]) -> Result<()> {
     symlink(workspace::root(), stand.path("ukexec"))?;
     fs::copy(kernel(Target::X86_64)?, stand.path("vmlinuz"))?;
-    for page in pages {
-        let text = fs::read_to_string(workspace::root().join(page))
-            .with_context(|| format!("cannot read {page}"))?;
-        follow_page(stand, &text).with_context(|| (*page).to_owned())?;
+    for name in pages {
+        follow_page(stand, &page(name)?).with_context(|| (*name).to_owned())?;
     }
     Ok(())
+}
+
+fn page(name: &str) -> Result<String> {
+    fs::read_to_string(workspace::root().join(name)).with_context(|| format!("cannot read {name}"))
+}
+
+/// Makes the images that the page for auditors is about: a signed one, an older one that nobody
+/// signed, and one with profiles and bytes that do not belong there.
+fn images(stand: &Stand) -> Result<()> {
+    let (profiles, _) = with_profiles(stand)?;
+    let overlay = [fs::read(profiles)?, vec![b'!'; 4_321]].concat();
+    fs::remove_file(stand.path("uki.efi"))?;
+    stand.file("profiles.efi", overlay)?;
+    for addon in ["one.efi", "two.efi"] {
+        fs::remove_file(stand.path(addon))?;
+    }
+    let image = |cmdline: &str, name: &str| {
+        Ukify::on(&stub(Target::X86_64, Stub::V257)?)?
+            .linux(&kernel(Target::X86_64)?, "6.1.0")
+            .text("--cmdline", cmdline)
+            .text("--os-release", OS_RELEASE)
+            .build(&stand.path(name))
+    };
+    image("console=ttyS0", "old.efi")?;
+    let new = image("console=ttyS0 quiet", "new")?;
+    let signer = Signer::new(stand, "owner", Kind::Rsa2048)?;
+    signer.sign(&new, &[], &stand.path("new.efi")).map(drop)
 }
 
 fn follow_page(stand: &Stand, page: &str) -> Result<()> {
@@ -54,6 +86,9 @@ fn follow_page(stand: &Stand, page: &str) -> Result<()> {
         match block.info.split_whitespace().collect::<Vec<_>>()[..] {
             ["sh"] => output = shell(stand, &block.text, true)?,
             ["sh", "fails"] => output = shell(stand, &block.text, false)?,
+            ["console"] => console(stand, &block.text)?,
+            // It takes a machine of a certain kind.
+            ["console", "elsewhere"] => {}
             ["text"] => shows(&output, &block.text)?,
             [_language, file] => drop(stand.file(file, &block.text)?),
             _ => bail!("a block is marked {:?}, which means nothing", block.info),
@@ -82,6 +117,28 @@ fn shell(stand: &Stand, commands: &str, succeeds: bool) -> Result<String> {
         last_lines(&text, 20)
     );
     Ok(text)
+}
+
+/// Runs each command of a session, which begins with `$` and may go on in a line that is indented,
+/// and compares its lines with those below. A line that is `…` stands for any lines.
+fn console(stand: &Stand, session: &str) -> Result<()> {
+    for step in format!("\n{session}").split("\n$ ").skip(1) {
+        let is_command = |at: &usize| !step[*at..].starts_with("\n    ");
+        let ends = step.match_indices('\n').map(|(at, _)| at);
+        let (command, shown) =
+            step.split_at(ends.into_iter().find(is_command).unwrap_or(step.len()));
+        let shown = shown.trim_start_matches('\n');
+        let output = shell(stand, command, true)?;
+        let lines = shown.lines().filter(|line| *line != "…");
+        let expected: String = lines.map(|line| format!("{line}\n")).collect();
+        let is_whole = expected.len() == shown.len();
+        let matched = match is_whole && shown.lines().count() != output.lines().count() {
+            true => Err(anyhow!("it printed:\n{}", last_lines(&output, 40))),
+            false => shows(&output, &expected),
+        };
+        matched.with_context(|| format!("$ {command}"))?;
+    }
+    Ok(())
 }
 
 /// Checks that each line of `block` is one of `output`, in this order. `…` stands for anything.
