@@ -10,6 +10,9 @@ use crate::workspace;
 /// The page, and the command whose output it is.
 const HELPERS: (&str, &[&str]) = ("docs/helpers.md", &["parser", "helpers"]);
 
+/// The line below the title.
+const ORIGIN: &str = "<!-- Made from the tables in the sources: `cargo xtask docs` writes this page, `cargo xtask tidy` compares it. -->";
+
 /// Writes the pages; with `check`, compares them.
 ///
 /// # Errors
@@ -23,6 +26,8 @@ pub(crate) fn run(check: bool) -> Result<()> {
         .args(command)
         .dir(&root)
         .text()?;
+    let (title, text) = made.split_once('\n').context("the page has no title")?;
+    let made = format!("{title}\n\n{ORIGIN}\n{text}");
     let path = root.join(page);
     if check {
         let committed = fs::read_to_string(&path).unwrap_or_default();

@@ -97,7 +97,7 @@ impl From<LookAlike> for BootError {
 /// The image begins like a kernel or a PE file, and is none.
 impl From<PeError> for BootError {
     fn from(cause: PeError) -> Self {
-        let text = "not a kernel, and no well-formed PE file either";
+        let text = "no sound PE";
         Self::new(text.into()).caused(cause.offset(), cause)
     }
 }

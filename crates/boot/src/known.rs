@@ -34,7 +34,7 @@ pub(crate) const NEEDS_PARSER: &str =
     "it takes a parser: leave out --no-embedded-parser, or give one with --parser";
 
 pub(crate) const UKI: Known = (
-    "a unified kernel image that no parser took apart",
+    "a unified kernel image that no parser unfolded",
     NEEDS_PARSER,
 );
 pub(crate) const UKI_ADDON: Known = (

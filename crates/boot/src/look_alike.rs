@@ -122,7 +122,7 @@ mod tests {
         ] {
             assert_eq!(LookAlike::from(known).kind(), kind);
         }
-        let zboot = "an EFI zboot image (zstd) that no parser took apart".to_owned();
+        let zboot = "an EFI zboot image (zstd) that no parser unfolded".to_owned();
         assert_eq!(
             LookAlike::for_parsers(zboot, "").kind(),
             "EFI zboot image (zstd)"

@@ -200,7 +200,7 @@ mod tests {
             for (number, image) in with_damaged_pe(&kernel, machine).iter().enumerate() {
                 let kernel = identify(image).unwrap();
                 assert_eq!(kernel.arch, Some(arch), "{number}");
-                let is_it = |fault: &String| fault.starts_with("its PE headers are damaged");
+                let is_it = |fault: &String| fault.starts_with("damaged PE headers");
                 assert!(kernel.faults.iter().any(is_it), "{arch} {number}");
                 let problems = kernel.check(&kernel.home());
                 assert!(!problems.iter().any(|it| it.is_refusal()), "{problems:?}");
@@ -226,7 +226,7 @@ mod tests {
         check(
             &image,
             expect![
-                "not a kernel, and no well-formed PE file either: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0xf8 to 0x2800d0 of a file that ends at 0x600; is the file cut off?"
+                "no sound PE: NumberOfSections at file offset 0x46: expected an end by 0x600, found 0x2800d0; is the file cut off?"
             ],
         );
         put(&mut image, 0x3c, &[0; 4]);
@@ -253,7 +253,7 @@ mod tests {
             &image,
             expect![[r#"
                 length: 1104 of 1104, signed: false
-                faults: ["its PE headers are damaged, so that no signature fits: certificate table at file offset 0x408: expected it behind the sections, which end at 0x440"]"#]],
+                faults: ["damaged PE headers, which no signature fits: certificate table at file offset 0x408: expected it behind the sections, which end at 0x440"]"#]],
         );
     }
 
@@ -265,7 +265,7 @@ mod tests {
             &testing::bzimage(),
             &image,
             expect![[
-                r#"faults: ["its PE headers are damaged, so that no signature fits: PointerToRawData of section 0 (.text) at file offset 0x10c: expected content inside the file, found 0x400 to 0x1388 of a file that ends at 0x440; is the file cut off?"]"#
+                r#"faults: ["damaged PE headers, which no signature fits: PointerToRawData of section 0 (.text) at file offset 0x10c: expected an end by 0x440, found 0x1388; is the file cut off?"]"#
             ]],
         );
     }

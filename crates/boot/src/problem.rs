@@ -72,5 +72,5 @@ pub(crate) fn cut_off(needed: u64, found: u64) -> String {
 
 /// Returns that the PE headers are damaged.
 pub(crate) fn broken_pe(reason: impl fmt::Display) -> String {
-    format!("its PE headers are damaged, so that no signature fits: {reason}")
+    format!("damaged PE headers, which no signature fits: {reason}")
 }

@@ -23,7 +23,7 @@ impl LookAlike {
             .text(0x18, 0x20)
             .filter(is_name)
             .unwrap_or_else(|| "compression unknown".to_owned());
-        let name = format!("an EFI zboot image ({compression}) that no parser took apart");
+        let name = format!("an EFI zboot image ({compression}) that no parser unfolded");
         Some(Self::for_parsers(name, known::NEEDS_PARSER))
     }
 
@@ -250,13 +250,13 @@ mod tests {
         check(
             &testing::zboot(),
             expect![
-                "not a kernel but an EFI zboot image (zstd) that no parser took apart; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
+                "not a kernel but an EFI zboot image (zstd) that no parser unfolded; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
             ],
         );
         check(
             &pe(AMD64, 10, &[(".text", b"x"), (".linux", b"MZ")]),
             expect![
-                "not a kernel but a unified kernel image that no parser took apart; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
+                "not a kernel but a unified kernel image that no parser unfolded; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
             ],
         );
         check(
@@ -290,7 +290,7 @@ mod tests {
         check(
             &image,
             expect![
-                "not a kernel but an EFI zboot image (compression unknown) that no parser took apart; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
+                "not a kernel but an EFI zboot image (compression unknown) that no parser unfolded; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
             ],
         );
     }
@@ -556,7 +556,7 @@ mod tests {
         check(
             b"MZ\x90\0\x03",
             expect![
-                "not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0x5; is the file cut off?"
+                "no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0x5; is the file cut off?"
             ],
         );
         check(
@@ -705,7 +705,7 @@ mod tests {
         check(
             &image,
             expect![
-                "not a kernel, and no well-formed PE file either: NumberOfSections at file offset 0x46: expected bytes inside the file, found 0xf8 to 0x120 of a file that ends at 0x100; is the file cut off?"
+                "no sound PE: NumberOfSections at file offset 0x46: expected an end by 0x100, found 0x120; is the file cut off?"
             ],
         );
     }

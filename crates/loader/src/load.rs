@@ -411,7 +411,7 @@ mod tests {
                 refused       nor this
                 kernel
                   call        kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, an empty archive;
-                              cmdline: 1 bytes with its NUL; flags: 0x0)
+                              cmdline: 1 byte with its NUL; flags: 0x0)
                   preflight
                     call          unknown  ukexec cannot ask the running kernel whether it has kexec_file_load
                     right         unknown  /proc does not show whether this process has CAP_SYS_BOOT

@@ -382,14 +382,14 @@ mod tests {
         check(
             lie(0x148 + 16, 0xffff_ffff),
             &expect![[r#"
-            SizeOfRawData at file offset 0x158: expected bytes inside the file, found 0x200 to 0x1000001ff of a file that ends at 0x400; is the file cut off?
-        "#]],
+                SizeOfRawData at file offset 0x158: expected an end by 0x400, found 0x1000001ff; is the file cut off?
+            "#]],
         );
         check(
             lie(optional + 60, 0xffff_ffff),
             &expect![[r#"
-            SizeOfHeaders at file offset 0x94: expected bytes inside the file, found 0x0 to 0xffffffff of a file that ends at 0x400; is the file cut off?
-        "#]],
+                SizeOfHeaders at file offset 0x94: expected an end by 0x400, found 0xffffffff; is the file cut off?
+            "#]],
         );
         check(
             lie(optional + 56, 0xffff_ffff),

@@ -111,19 +111,12 @@ impl PeError {
         Self::new(format!("Authenticode digest: {mismatch}"))
     }
 
-    /// A field asks for `target`, which passes the end of the file. `what` is
-    /// there.
-    pub(crate) fn past_end(
-        field: &str,
-        at: u64,
-        what: &str,
-        target: &Range<u64>,
-        file_len: u64,
-    ) -> Self {
-        let Range { start, end } = target;
+    /// A field asks for `target`, which passes the end of the file.
+    pub(crate) fn past_end(field: &str, at: u64, target: &Range<u64>, file_len: u64) -> Self {
+        let end = target.end;
         let text = format!(
-            "{field} at file offset {at:#x}: expected {what} inside the file, found {start:#x} to \
-             {end:#x} of a file that ends at {file_len:#x}; is the file cut off?"
+            "{field} at file offset {at:#x}: expected an end by {file_len:#x}, found {end:#x}; is the \
+             file cut off?"
         );
         Self::of_kind(Kind::Other, at, text)
     }

@@ -186,7 +186,6 @@ impl PeImage {
         Err(PeError::past_end(
             &format!("PointerToRawData of section {index} ({name})"),
             POINTER_TO_RAW_DATA.behind(entry),
-            "content",
             &section.content(),
             self.file_len,
         ))
@@ -201,7 +200,6 @@ impl PeImage {
             return Err(PeError::past_end(
                 CERTIFICATE_TABLE,
                 at,
-                "bytes",
                 &target,
                 self.file_len,
             ));
@@ -517,13 +515,13 @@ mod tests {
         check(
             |image| put(image, 0x3c, 0x3f0),
             &expect![
-                "e_lfanew at file offset 0x3c: expected bytes inside the file, found 0x3f0 to 0x408 of a file that ends at 0x400; is the file cut off?"
+                "e_lfanew at file offset 0x3c: expected an end by 0x400, found 0x408; is the file cut off?"
             ],
         );
         check(
             |image| put(image, 0x3c, 0xffff_fff0),
             &expect![
-                "e_lfanew at file offset 0x3c: expected bytes inside the file, found 0xfffffff0 to 0x100000008 of a file that ends at 0x400; is the file cut off?"
+                "e_lfanew at file offset 0x3c: expected an end by 0x400, found 0x100000008; is the file cut off?"
             ],
         );
         check(
@@ -541,7 +539,7 @@ mod tests {
         check(
             |image| image[COFF + 21] = 0xff,
             &expect![
-                "SizeOfOptionalHeader at file offset 0x54: expected bytes inside the file, found 0x58 to 0x10048 of a file that ends at 0x400; is the file cut off?"
+                "SizeOfOptionalHeader at file offset 0x54: expected an end by 0x400, found 0x10048; is the file cut off?"
             ],
         );
         check(
@@ -559,7 +557,7 @@ mod tests {
         check(
             |image| image[COFF + 6..COFF + 8].fill(0xff),
             &expect![
-                "NumberOfSections at file offset 0x46: expected bytes inside the file, found 0x148 to 0x280120 of a file that ends at 0x400; is the file cut off?"
+                "NumberOfSections at file offset 0x46: expected an end by 0x400, found 0x280120; is the file cut off?"
             ],
         );
     }
@@ -569,13 +567,13 @@ mod tests {
         check(
             |image| put(image, TABLE + 20, 0x3fd),
             &expect![
-                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected content inside the file, found 0x3fd to 0x401 of a file that ends at 0x400; is the file cut off?"
+                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected an end by 0x400, found 0x401; is the file cut off?"
             ],
         );
         check(
             |image| put(image, TABLE + 20, 0xffff_ffff),
             &expect![
-                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x100000003 of a file that ends at 0x400; is the file cut off?"
+                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected an end by 0x400, found 0x100000003; is the file cut off?"
             ],
         );
         let both = |image: &mut Vec<u8>| {
@@ -587,7 +585,7 @@ mod tests {
         check(
             both,
             &expect![[
-                r#"PointerToRawData of section 0 (.\x1b[2J\xff\xff\xff) at file offset 0x15c: expected content inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x400; is the file cut off?"#
+                r#"PointerToRawData of section 0 (.\u{1b}[2J\xff\xff\xff) at file offset 0x15c: expected an end by 0x400, found 0x1fffffffe; is the file cut off?"#
             ]],
         );
         // Without content nothing can lie outside, and padding may.
@@ -627,13 +625,13 @@ mod tests {
         check(
             certificates(0x300, 0x101),
             &expect![
-                "certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x300 to 0x401 of a file that ends at 0x400; is the file cut off?"
+                "certificate table (data directory 4) at file offset 0xe8: expected an end by 0x400, found 0x401; is the file cut off?"
             ],
         );
         check(
             certificates(0xffff_ffff, 0xffff_ffff),
             &expect![
-                "certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x400; is the file cut off?"
+                "certificate table (data directory 4) at file offset 0xe8: expected an end by 0x400, found 0x1fffffffe; is the file cut off?"
             ],
         );
         check(

@@ -174,13 +174,7 @@ impl Block<'_> {
             return Ok(target);
         }
         let at = field.behind(self.at);
-        Err(PeError::past_end(
-            field.0,
-            at,
-            "bytes",
-            &target,
-            self.file_len,
-        ))
+        Err(PeError::past_end(field.0, at, &target, self.file_len))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sections: their names, and which bytes of the file are their content.
 
 use alloc::format;
-use alloc::string::{String, ToString};
-use core::fmt;
+use alloc::string::String;
+use core::fmt::{self, Write as _};
 use core::ops::Range;
 
 use crate::PeError;
@@ -74,10 +74,22 @@ impl PartialEq<&str> for SectionName {
 }
 
 /// Writes the name with everything but printable ASCII escaped, so that it is
-/// safe to show on a terminal.
+/// safe to show on a terminal: characters as `\u{1b}`, bytes of none as `\xff`.
 impl fmt::Display for SectionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.as_bytes().escape_ascii().to_string())
+        let mut shown = String::new();
+        for chunk in self.as_bytes().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    ' '..='~' => shown.push(c),
+                    _ => shown.extend(c.escape_unicode()),
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(shown, "\\x{byte:02x}")?;
+            }
+        }
+        f.pad(&shown)
     }
 }
 
@@ -257,8 +269,8 @@ mod tests {
 
     #[test]
     fn names_show_escaped() {
-        let name = SectionName::from_bytes(*b"\x1b[31m\xff\"\\");
-        assert_eq!(name.to_string(), r#"\x1b[31m\xff\"\\"#);
+        let name = SectionName::from_bytes(*b"\x1b[\xe2\x80\xae\xff\"\\");
+        assert_eq!(name.to_string(), r#"\u{1b}[\u{202e}\xff"\"#);
     }
 
     fn section(virtual_size: u32, size_of_raw_data: u32, characteristics: u32) -> Section {

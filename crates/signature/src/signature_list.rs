@@ -64,7 +64,7 @@ impl<'a> SignatureList<'a> {
         let signature_type = SignatureType::from(guid);
         let expected = match signature_type.signature_size() {
             Some(size) if signature_size != size => {
-                Some(format!("{size}, as {signature_type} has it"))
+                Some(format!("{size}, as {signature_type} requires"))
             }
             None if signature_size <= OWNER_LEN => {
                 Some(format!("more than the {OWNER_LEN} bytes of SignatureOwner"))
@@ -91,7 +91,7 @@ impl<'a> SignatureList<'a> {
                 let most = body.len();
                 format!("at most {most}, or it passes the end of the list")
             } else {
-                format!("0, as {signature_type} has it")
+                format!("0, as {signature_type} requires")
             };
             return Err(refuse("SignatureHeaderSize", 20, expected, header_size));
         };
@@ -384,7 +384,7 @@ mod tests {
     fn refuses_a_header_size_that_lies() {
         refuses(
             set(20, 48),
-            "SignatureHeaderSize at offset 0x14: expected 0, as EFI_CERT_SHA256_GUID has it, \
+            "SignatureHeaderSize at offset 0x14: expected 0, as EFI_CERT_SHA256_GUID requires, \
              found 48",
         );
         let unknown = |size| {
@@ -417,7 +417,7 @@ mod tests {
     fn refuses_a_signature_size_that_lies() {
         for size in [0, 32] {
             let expected = format!(
-                "SignatureSize at offset 0x18: expected 48, as EFI_CERT_SHA256_GUID has it, found \
+                "SignatureSize at offset 0x18: expected 48, as EFI_CERT_SHA256_GUID requires, found \
                  {size}"
             );
             refuses(set(24, size), &expected);
@@ -446,7 +446,7 @@ mod tests {
         };
         refuses(
             behind,
-            "SignatureSize at offset 0x94: expected 48, as EFI_CERT_SHA256_GUID has it, found 49",
+            "SignatureSize at offset 0x94: expected 48, as EFI_CERT_SHA256_GUID requires, found 49",
         );
     }
 

@@ -108,8 +108,7 @@ impl CmdlineRequest {
             let untaken = |line: &Cmdline| selector_of(&line.text) == Some(selector);
             if handed_over.as_ref().is_none_or(untaken) {
                 return Err(UnfoldError::new(format!(
-                    "profile @{} was asked for, but no parser took it: the image has no profiles \
-                     that its parser knows of",
+                    "no parser chose profile @{}: the image has no profiles that its parser knows",
                     text(selector)
                 )));
             }
@@ -149,7 +148,7 @@ fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), UnfoldError
     match stages.iter().find(is_foreign) {
         Some(StageReport { parser, .. }) => Err(UnfoldError::new(format!(
             "whether the image has a command line of its own is known to its own parser alone, and \
-             parser {parser} took it apart; a good signature is required: leave --cmdline, \
+             parser {parser} unfolded it; a good signature is required: leave --cmdline, \
              --append and --reuse-cmdline out, or that parser"
         ))),
         None => Ok(()),
@@ -437,7 +436,7 @@ mod tests {
             None,
             &[Given],
             expect![
-                "absent -> error: whether the image has a command line of its own is known to its own parser alone, and parser a.bpf.o, given took it apart; a good signature is required: leave --cmdline, --append and --reuse-cmdline out, or that parser"
+                "absent -> error: whether the image has a command line of its own is known to its own parser alone, and parser a.bpf.o, given unfolded it; a good signature is required: leave --cmdline, --append and --reuse-cmdline out, or that parser"
             ],
         );
     }
@@ -507,28 +506,28 @@ mod tests {
             [None, None, Some("1")],
             None,
             expect![[
-                r#""@1 " -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+                r#""@1 " -> error: no parser chose profile @1: the image has no profiles that its parser knows"#
             ]],
         );
         check(
             [None, None, Some("1")],
             Some("@1 c"),
             expect![[
-                r#""@1 " -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+                r#""@1 " -> error: no parser chose profile @1: the image has no profiles that its parser knows"#
             ]],
         );
         check(
             [Some("@1 a"), None, None],
             Some("@1 a"),
             expect![[
-                r#""@1 a" -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+                r#""@1 a" -> error: no parser chose profile @1: the image has no profiles that its parser knows"#
             ]],
         );
         check(
             [Some("@1 a"), None, None],
             None,
             expect![[
-                r#""@1 a" -> error: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of"#
+                r#""@1 a" -> error: no parser chose profile @1: the image has no profiles that its parser knows"#
             ]],
         );
     }

@@ -285,7 +285,7 @@ fn show(
     let len = rope.len();
     let int = i32::try_from(len).map_err(|_too_long| {
         UnfoldError::new(format!(
-            "the {name} has {len} bytes, but parsers can be told of {} at most",
+            "the {name}: expected at most {} bytes, all that a parser can see, found {len}",
             i32::MAX
         ))
     })?;

@@ -286,6 +286,6 @@ fn a_reader_that_is_slow_stops_no_worker() {
     assert!(gone);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.ends_with("ukexec: wrote 1 bytes to parts\n"), "{said}");
+    assert!(said.ends_with("ukexec: wrote 1 byte to parts\n"), "{said}");
     assert!(said.len() > 100_000);
 }

@@ -61,14 +61,13 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               initrd      none
               cmdline     none
               signature   bad signature: no sound PE32+ file: certificate table (data directory 4) at file
-                          offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends
-                          at 0x800; is the file cut off?; not required
+                          offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not required
               [(overlay) ████████████████████████████████████████████████████████████ 1.0 KiB]
               sections
                 signature  1.4 KiB  at 0x800, up to the end, not in the file
                 (overlay)  1.0 KiB  at 0x400, up to the end
             --
-            ukexec: warning: its PE headers are damaged, so that no signature fits: certificate table (data directory 4) at file offset 0xe8: expected bytes inside the file, found 0x800 to 0xdf0 of a file that ends at 0x800; is the file cut off? (kexec_file_load would not notice)
+            ukexec: warning: damaged PE headers, which no signature fits: certificate table (data directory 4) at file offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off? (kexec_file_load would not notice)
         "#]],
     );
     check(
@@ -144,7 +143,7 @@ fn what_is_no_image_is_refused_before_it_is_copied() {
     });
     expect![[r#"
         ukexec: image: not a kernel but an MS-DOS program (MZ without a PE header); give a Linux kernel for a 64-bit machine
-        ukexec: image: not a kernel, and no well-formed PE file either: PointerToRawData of section 0 () at file offset 0x10c: expected content inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0xc0000000; is the file cut off?
+        ukexec: image: no sound PE: PointerToRawData of section 0 () at file offset 0x10c: expected an end by 0xc0000000, found 0x1fffffffe; is the file cut off?
         ukexec: image: not a kernel: e_type of the ELF header: expected ET_EXEC (2) or ET_DYN (3), found 0x0
         ukexec: image: not a kernel but text; give the image itself
     "#]].assert_eq(&answers.concat());

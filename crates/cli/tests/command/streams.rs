@@ -43,7 +43,7 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
               "schema": 1,
               "error": {
                 "kind": "format",
-                "message": "broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                "message": "broken.efi: no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
                 "errno": null,
                 "place": {
                   "layer": "broken.efi",
@@ -92,7 +92,7 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
               "stages": []
             }
             --
-            ukexec: broken.efi: not a kernel, and no well-formed PE file either: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
+            ukexec: broken.efi: no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
         "#]],
     );
 }

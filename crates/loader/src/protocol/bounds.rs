@@ -328,7 +328,7 @@ mod tests {
             check_report(&Findings { page, document }, 1000).is_err()
         };
         let section = json!({
-            "name": "\\xff".repeat(8), "offset": u32::MAX, "size": u32::MAX, "address": u32::MAX,
+            "name": "\\u{7f}".repeat(8), "offset": u32::MAX, "size": u32::MAX, "address": u32::MAX,
             "virtual_size": u32::MAX, "permissions": "rwx", "characteristics": u32::MAX,
             "sha256": "0".repeat(64),
         });

@@ -4,7 +4,7 @@ use serde::Serialize;
 use ukexec_kexec::{ConditionVerdict, Moved, Preflight};
 
 use super::page::{Align, Page, Style, Text};
-use super::size::Size;
+use super::size::{ByteCount, Size};
 
 /// The call of `kexec_file_load(2)`: `load` of the document.
 #[derive(Debug, Serialize)]
@@ -40,17 +40,19 @@ impl LoadReport {
         let KernelReport { size, descriptor } = &self.kernel;
         let initrd = match &self.initrd {
             Some(initrd) if initrd.empty_archive => {
-                format!("{} bytes, an empty archive", initrd.size)
+                format!("{}, an empty archive", ByteCount(initrd.size))
             }
-            Some(initrd) => format!("{} bytes, {}", initrd.size, initrd.descriptor),
+            Some(initrd) => format!("{}, {}", ByteCount(initrd.size), initrd.descriptor),
             None => "none".to_owned(),
         };
         let (cmdline_len, flags) = (self.cmdline_len, self.flags);
         page.row(
             "call",
             format!(
-                "kexec_file_load(kernel: {size} bytes, {descriptor}; initrd: {initrd}; cmdline: \
-                 {cmdline_len} bytes with its NUL; flags: {flags:#x})"
+                "kexec_file_load(kernel: {}, {descriptor}; initrd: {initrd}; cmdline: {} with its \
+                 NUL; flags: {flags:#x})",
+                ByteCount(*size),
+                ByteCount(cmdline_len as u64)
             ),
         );
         if verbose {

@@ -13,7 +13,7 @@ use ukexec_unfold::PeBytes;
 
 use super::page::{Align, Labelled, MapPart, Page, Style, Text};
 use super::part::{digest_of, digest_text};
-use super::size::Size;
+use super::size::{ByteCount, Size};
 use crate::protocol::bounds::{Room, SECTIONS_MAX, TEXTS_MAX};
 
 /// The parts of a report on layers that somebody has to ask for.
@@ -310,7 +310,7 @@ impl Extent {
         let Self { offset, size } = self;
         let cut = in_file(self.in_file(len), *size, |left| left.to_string());
         let cut = cut.map(|cut| format!(" ({cut})")).unwrap_or_default();
-        format!("{size} bytes{cut} at {offset:#x}")
+        format!("{}{cut} at {offset:#x}", ByteCount(*size))
     }
 
     /// Returns how many of its bytes a file of `len` bytes has.

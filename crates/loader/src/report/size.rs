@@ -64,8 +64,19 @@ impl fmt::Display for Size {
                 let tenths = u128::from(bytes) * 10 / u128::from(*unit);
                 write!(f, "{}.{} {suffix}iB", tenths / 10, tenths % 10)
             }
-            None => write!(f, "{bytes} bytes"),
+            None => ByteCount(bytes).fmt(f),
         }
+    }
+}
+
+/// A number of bytes that stands for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ByteCount(pub u64);
+
+impl fmt::Display for ByteCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = *self;
+        write!(f, "{bytes} byte{}", if bytes == 1 { "" } else { "s" })
     }
 }
 
@@ -115,6 +126,8 @@ mod tests {
     #[test]
     fn writes_what_people_read() {
         assert_eq!(Size(512).to_string(), "512 bytes");
+        assert_eq!(Size(1).to_string(), "1 byte");
+        assert_eq!(ByteCount(4096).to_string(), "4096 bytes");
         assert_eq!(Size(1536).to_string(), "1.5 KiB");
         assert_eq!(Size(229_638_144).to_string(), "219.0 MiB");
     }

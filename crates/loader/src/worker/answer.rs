@@ -256,7 +256,7 @@ fn uki<'a>(facts: &'a Facts, request: &UnfoldRequest) -> Result<Option<Uki<'a, P
     let uki = match (chosen, selector) {
         (Some(number), _) => Uki::new(image, pe, number)?,
         (None, Some(selector)) => Uki::select(image, pe, selector)?.context(|| {
-            "the image's parser does not say which profile it took, and no built-in parser finds \
+            "the image's parser does not say which profile it chose, and no built-in parser finds \
              it"
         })?,
         (None, None) => Uki::new(image, pe, 0)?,

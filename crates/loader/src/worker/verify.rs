@@ -252,6 +252,6 @@ mod tests {
             &mut Budget::default(),
         )
         .unwrap_err();
-        expect!["image: refused: bad signature: no sound PE32+ file: certificate table (data directory 4) at file offset 0x128: expected bytes inside the file, found 0xe00 to 0xe08 of a file that ends at 0xe00; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
+        expect!["image: refused: bad signature: no sound PE32+ file: certificate table (data directory 4) at file offset 0x128: expected an end by 0xe00, found 0xe08; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
     }
 }

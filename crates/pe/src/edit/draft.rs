@@ -217,7 +217,7 @@ impl Draft {
     }
 
     pub(super) fn past_end(&self, field: &str, at: u64, target: &Range<u64>) -> PeError {
-        PeError::past_end(field, at, "bytes", target, self.len())
+        PeError::past_end(field, at, target, self.len())
     }
 
     /// Returns the checksum that belongs into the image's own field.

@@ -332,14 +332,14 @@ mod tests {
         check(
             lie(0x400, 0x201),
             &expect![[r#"
-            zboot payload offset at file offset 0x8: expected bytes inside the file, found 0x400 to 0x601 of a file that ends at 0x600; is the file cut off?
-        "#]],
+                zboot payload offset at file offset 0x8: expected an end by 0x600, found 0x601; is the file cut off?
+            "#]],
         );
         check(
             lie(0xffff_ffff, 0xffff_ffff),
             &expect![[r#"
-            zboot payload offset at file offset 0x8: expected bytes inside the file, found 0xffffffff to 0x1fffffffe of a file that ends at 0x600; is the file cut off?
-        "#]],
+                zboot payload offset at file offset 0x8: expected an end by 0x600, found 0x1fffffffe; is the file cut off?
+            "#]],
         );
         lie(0x400, 0x200).unwrap();
     }

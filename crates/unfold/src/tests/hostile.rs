@@ -158,8 +158,8 @@ fn sizes_past_an_int_are_refused() {
     check(
         image,
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the image has 2147483688 bytes, but parsers can be told of 2147483647 at most
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): the image: expected at most 2147483647 bytes, all that a parser can see, found 2147483688
+        "#]],
     );
 }
 

@@ -247,8 +247,8 @@ fn a_profile_has_to_be_taken() {
         input(silent),
         &options("1"),
         expect![[r#"
-        error: image: profile @1 was asked for, but no parser took it: the image has no profiles that its parser knows of
-    "#]],
+            error: image: no parser chose profile @1: the image has no profiles that its parser knows
+        "#]],
     );
     let taken = Image::new(Op::Unfold)
         .kernel(b"kernel")

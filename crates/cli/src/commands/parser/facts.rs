@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use ukexec_bpf::{AttachKind, Map, MapKind, Parser, Place, Program, skeleton};
 use ukexec_loader::report::page::Page;
-use ukexec_loader::report::{SCHEMA, Size};
+use ukexec_loader::report::{ByteCount, SCHEMA, Size};
 use ukexec_loader::shown;
 use ukexec_unfold::ABI;
 
@@ -141,10 +141,10 @@ impl Facts<'_> {
             "" => "none",
             licence => licence,
         };
-        let (form, abi, size) = (self.form, self.abi, self.size);
+        let (form, abi, size) = (self.form, self.abi, ByteCount(self.size as u64));
         page.title(
             shown(self.path),
-            format!("{form}, parser ABI {abi}, {size} bytes, licence {licence}"),
+            format!("{form}, parser ABI {abi}, {size}, licence {licence}"),
         );
         for program in &self.programs {
             page.row("program", program.text());
@@ -196,10 +196,10 @@ fn map_text(map: &Map) -> String {
     let (name, kind, entries) = (&map.name, map.kind, map.max_entries);
     let rights = if map.read_only { ", read-only" } else { "" };
     match kind {
-        MapKind::RingBuffer => format!("{name}: {kind}, {entries} bytes{rights}"),
+        MapKind::RingBuffer => format!("{name}: {kind}, {}{rights}", ByteCount(entries.into())),
         _ => {
-            let size = map.value_size;
-            format!("{name}: {kind}, {entries} entries of {size} bytes{rights}")
+            let size = ByteCount(map.value_size.into());
+            format!("{name}: {kind}, {entries} entries of {size}{rights}")
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 use ukexec_bpf::trace::Call;
 use ukexec_bpf::{Parser, Place};
+use ukexec_loader::report::ByteCount;
 use ukexec_loader::report::page::{Page, Style, Text};
 
 use super::trace::{Argument, errno, place};
@@ -104,7 +105,7 @@ impl Display for FailedCall {
         }
         write!(f, ": {}", self.answer)?;
         match (&self.address, self.len) {
-            (Some(address), Some(len)) => write!(f, " ({address}, {len} bytes)")?,
+            (Some(address), Some(len)) => write!(f, " ({address}, {})", ByteCount(len))?,
             (Some(address), None) => write!(f, " ({address})")?,
             (None, _) => {}
         }

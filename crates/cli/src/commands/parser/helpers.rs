@@ -238,9 +238,8 @@ const MARKDOWN: Screen = Screen {
     ..Screen::FILE
 };
 
-const HEAD: [&str; 4] = [
+const HEAD: [&str; 3] = [
     "# The functions and hooks of parsers",
-    "<!-- Made from the tables in the sources: `cargo xtask docs` writes this page, `cargo xtask tidy` compares it. -->",
     "A parser attaches to hooks and calls helpers, by their numbers in Linux, and kfuncs, by their names. Each helper and \
      kfunc does what Linux's function of the same name does as far as a parser can tell; the lists say where one differs. \
      A call that Linux's verifier would have refused (a wrong kind of map, memory that is too small) ends the run with an \

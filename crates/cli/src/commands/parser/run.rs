@@ -11,7 +11,7 @@ use ukexec_bpf::Parser;
 use ukexec_bpf::trace::{Call, Tracer};
 use ukexec_kexec::{Readers, create_file};
 use ukexec_loader::report::page::{Labelled, Text};
-use ukexec_loader::report::{Findings, Page, ParserRunReport};
+use ukexec_loader::report::{ByteCount, Findings, Page, ParserRunReport};
 use ukexec_loader::{LoaderError, join_initrds, open_rope, shown};
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, Resource, run_stage,
@@ -196,7 +196,7 @@ impl Observer for Reporter {
     }
 
     fn handed_over(&mut self, resource: Resource, size: u64) {
-        let line = format!("  hand-over: {resource}, {size} bytes");
+        let line = format!("  hand-over: {resource}, {}", ByteCount(size));
         self.report(&line, Event::HandOver { resource, size });
     }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use ukexec_bpf::trace::{Call, Returned, Step, Tracer};
 use ukexec_bpf::{Parser, SourceLine};
-use ukexec_loader::report::{json_line, visible};
+use ukexec_loader::report::{ByteCount, json_line, visible};
 
 use self::event::{Accessed, Facts, Insn, Word};
 pub(super) use self::event::{Argument, Event, errno};
@@ -223,9 +223,10 @@ impl Writer<'_> {
                 aside(self.depth, format!("{callee} = {}", r0.answer()))
             }
             Event::Log { line } => aside(self.depth, format!("log: {line}")),
-            Event::HandOver { resource, size } => {
-                aside(self.depth, format!("hand-over: {resource}, {size} bytes"))
-            }
+            Event::HandOver { resource, size } => aside(
+                self.depth,
+                format!("hand-over: {resource}, {}", ByteCount(*size)),
+            ),
             Event::Refused { reason } => aside(self.depth, format!("refused: {reason}")),
             Event::End { program, r0, .. } => {
                 format!("program {program} returned {}\n", int(*r0))
