@@ -28,6 +28,8 @@ pub struct LoadRequest<'a> {
     /// Whether the kernel was taken out of another image. Changes nothing but
     /// the words of a refusal.
     pub unfolded: bool,
+    /// What may have this machine refuse the kernel, in words: the cause, should it.
+    pub doubt: Option<&'a str>,
 }
 
 impl<'a> LoadRequest<'a> {
@@ -45,6 +47,7 @@ impl<'a> LoadRequest<'a> {
             cmdline,
             kind,
             unfolded: false,
+            doubt: None,
         }
     }
 
@@ -125,7 +128,7 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
     .map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
         let cause = of_unload(errno, kind, &before);
-        failed("kexec_file_load (unload)", errno, &cause)
+        failed("unload", errno, &cause)
     })
 }
 

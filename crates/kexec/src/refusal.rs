@@ -25,6 +25,11 @@ pub(crate) fn of_load(errno: Errno, request: &LoadRequest<'_>, machine: &Machine
     {
         return cause;
     }
+    if let Errno::EINVAL | Errno::ENOEXEC = errno
+        && let Some(doubt) = request.doubt
+    {
+        return this_machine(doubt.to_owned(), "");
+    }
     match errno {
         Errno::EPERM => not_permitted(request, machine),
         Errno::EACCES => security_module(machine.ima_appraises_kexec == Some(true), unfolded),
@@ -322,6 +327,31 @@ mod tests {
             of_load(errno, &request, machine)
         };
         check(rows, explain, expected);
+    }
+
+    #[test]
+    fn a_doubt_about_the_kernel_explains_its_refusal() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let explain = |errno, kind, machine: &MachineState| {
+            let mut request = LoadRequest::new(file.as_fd(), None, b"quiet", kind);
+            request.doubt = Some("the kernel wants pages of 16 KiB, this machine uses 4 KiB");
+            of_load(errno, &request, machine)
+        };
+        check(
+            &[
+                (Errno::EINVAL, REBOOT, as_it_is),
+                (Errno::ENOEXEC, REBOOT, as_it_is),
+                (Errno::EINVAL, CRASH, |m| m.crash_size = Some(0)),
+                (Errno::EBUSY, REBOOT, as_it_is),
+            ],
+            explain,
+            expect![[r#"
+                EINVAL, Machine: the kernel wants pages of 16 KiB, this machine uses 4 KiB; 
+                ENOEXEC, Machine: the kernel wants pages of 16 KiB, this machine uses 4 KiB; 
+                EINVAL, Machine: no memory is reserved for a crash kernel; boot with crashkernel= on the command line (crashkernel=512M suits most machines)
+                EBUSY, Failed: another kexec operation is under way; try again
+            "#]],
+        );
     }
 
     #[test]

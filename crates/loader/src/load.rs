@@ -14,7 +14,7 @@ use crate::files::shown;
 use crate::log::verbosity;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
-use crate::protocol::Identity;
+use crate::protocol::{Identity, Objection};
 use crate::record::Records;
 use crate::report::Findings;
 use crate::report::failure::sentence;
@@ -36,6 +36,8 @@ pub struct LoadPlan<'a> {
     refused: Option<&'a str>,
     preflight: Preflight,
     release: Option<&'a str>,
+    /// What may have this machine refuse the kernel.
+    doubt: Option<&'a str>,
     dry_run: bool,
 }
 
@@ -104,6 +106,8 @@ impl<'a> LoadPlan<'a> {
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
         architecture.into_iter().for_each(|it| preflight.push(it));
+        let is_open = |it: &&Objection| it.verdict == ConditionVerdict::Unknown && !it.in_image;
+        let doubt = identity.problems.iter().find(is_open);
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
         Ok(Self {
@@ -117,6 +121,7 @@ impl<'a> LoadPlan<'a> {
             refused: refused.map(|(_, text)| text),
             preflight,
             release: identity.release.as_deref(),
+            doubt: doubt.map(|it| it.text.as_str()),
             dry_run,
         })
     }
@@ -152,6 +157,7 @@ impl<'a> LoadPlan<'a> {
         let initrd = self.initrd.as_ref().map(|initrd| initrd.as_fd());
         let mut request = LoadRequest::new(self.kernel.as_fd(), initrd, &self.cmdline, self.kind);
         request.unfolded = !matches!(self.kernel, Descriptor::Original(..));
+        request.doubt = self.doubt;
         request
     }
 
@@ -327,7 +333,7 @@ mod tests {
     use crate::error::Failure;
     use crate::parent::input::Image;
     use crate::parent::sources::{Backing, Sources};
-    use crate::protocol::{Answer, Objection, Span};
+    use crate::protocol::{Answer, Span};
     use crate::report::{Page, Screen};
 
     /// Returns what became of an image of 6 bytes that is a kernel.
@@ -433,6 +439,20 @@ mod tests {
         assert_eq!(dry.document, plan(true).report().unwrap().document);
         assert_eq!(dry.document["preflight"], wet.document["preflight"]);
         assert!(!dry.page.is_empty() && wet.page.is_empty());
+    }
+
+    #[test]
+    fn a_doubt_about_the_machine_is_passed_on() {
+        let problems = [
+            ("a warning", ConditionVerdict::Warning, false),
+            ("a fault", ConditionVerdict::Unknown, true),
+            ("pages of 16 KiB", ConditionVerdict::Unknown, false),
+        ];
+        for (count, doubt) in [(2, None), (3, Some("pages of 16 KiB"))] {
+            let unfolding = unfolding(kernel(true, &problems[..count]));
+            let plan = LoadPlan::new(&unfolding, &MachineState::default(), false).unwrap();
+            assert_eq!(plan.request().doubt, doubt);
+        }
     }
 
     #[test]
