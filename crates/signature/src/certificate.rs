@@ -300,8 +300,10 @@ fn shown(name: &Name) -> String {
 /// would play with terminals, and length with patience.
 fn on_one_line(text: &str) -> String {
     const MAX: usize = 200;
-    let text: String = text.chars().take(MAX).collect();
-    text.replace(char::is_control, "\u{fffd}")
+    let mut chars = text.chars();
+    let text: String = chars.by_ref().take(MAX).collect();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    text.replace(char::is_control, "\u{fffd}") + more
 }
 
 /// `emailAddress` of PKCS#9.

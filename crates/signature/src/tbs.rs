@@ -270,6 +270,8 @@ mod tests {
             found.unwrap().email()
         };
         assert_eq!(email(None, None), None);
+        let long = name(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01", &[b'x'; 300]);
+        assert!(email(Some(&long), None).unwrap().ends_with("xx…"));
         let found = email(Some(&mail), Some(&beside));
         assert_eq!(found.as_deref(), Some("me\u{fffd}@name.example"));
         assert_eq!(
