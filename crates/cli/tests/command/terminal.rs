@@ -236,7 +236,7 @@ fn work_of_the_worker_is_named_and_has_a_rate() {
     let initrd = File::create(dir.path().join("initrd")).expect("room for a file");
     initrd.set_len(LEN - 1).expect("no room is needed");
     for (option, name, facts) in [
-        ("--hash", "hashing vmlinuz █", " of 2.0 GiB, "),
+        ("--hash", "hashing vmlinuz ", " of 2.0 GiB, "),
         ("--measure", " measuring vmlinuz, ", "iB, "),
     ] {
         let args = ["inspect", option, "--initrd=initrd", "vmlinuz"];
