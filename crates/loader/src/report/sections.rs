@@ -223,7 +223,10 @@ impl PeReport {
     /// Adds every section of the layer `path`, which has `len` bytes, with all that
     /// its header says, and its text.
     pub(crate) fn rows(&self, path: &str, len: u64, page: &mut Page) {
-        page.row("sections", path);
+        page.row(
+            "sections",
+            format!("{path}, image base {:#x}", self.image_base),
+        );
         for section in &self.sections {
             let SectionReport { address, .. } = section;
             let text = format!(
