@@ -243,9 +243,13 @@ fn format(ours: &Ours<'_>) -> Result<String> {
 
 /// The alignment in the flags, which only object files have, or BFD's own for the name.
 fn alignment(ours: &Ours<'_>) -> Result<String> {
-    let name = at(ours.field, "/name")?.as_str();
+    let name = at(ours.field, "/name")?.as_str().unwrap_or_default();
+    let is_wide = name == ".bss"
+        || [".text", ".data", ".rdata"]
+            .iter()
+            .any(|it| name.starts_with(it));
     let alignment = match characteristics(ours)? >> 20 & 15 {
-        0 if matches!(name, Some(".text" | ".data" | ".rdata" | ".bss")) => 4,
+        0 if is_wide => 4,
         0 => 2,
         power => power - 1,
     };
