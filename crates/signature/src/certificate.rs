@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 5280.
 
-use alloc::{borrow::ToOwned, string::String, string::ToString, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, string::ToString, vec::Vec};
 use core::fmt::{self, Write as _};
 use core::ops::RangeInclusive;
 
@@ -303,7 +303,7 @@ fn on_one_line(text: &str) -> String {
     let mut chars = text.chars();
     let text: String = chars.by_ref().take(MAX).collect();
     let more = if chars.next().is_some() { "…" } else { "" };
-    text.replace(char::is_control, "\u{fffd}") + more
+    format!("{}{more}", text.replace(char::is_control, "\u{fffd}"))
 }
 
 /// `emailAddress` of PKCS#9.
