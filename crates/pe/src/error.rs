@@ -85,8 +85,7 @@ impl PeError {
     pub(crate) fn signed(certificates: &Range<u64>) -> Self {
         let Range { start, end } = certificates;
         let text = format!(
-            "the image is signed (certificate table at file offset {start:#x} to {end:#x}) and \
-             editing breaks the signature: have it dropped, and sign the result again"
+            "editing breaks its signature (certificate table at file offset {start:#x} to {end:#x})"
         );
         Self::of_kind(Kind::Signed, None, text)
     }

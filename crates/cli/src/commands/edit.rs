@@ -85,7 +85,7 @@ pub(crate) fn detach(args: &Detach) -> anyhow::Result<()> {
 /// Names the option that lets a signed image be edited.
 fn with_advice(error: PeError) -> anyhow::Error {
     if error.is_signed() {
-        return anyhow!("{error} (--drop-signature drops it)");
+        return anyhow!("{error}; have it dropped (--drop-signature), and sign the result");
     }
     error.into()
 }

@@ -286,8 +286,8 @@ fn extra_files(
     let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
     if let (Purpose::Load(_), Some(file)) = (purpose, files.iter().find(signs)) {
         warnings.push(format!(
-            "the image has {}, but kexec extends no PCR: secrets that a TPM seals to this image's \
-             PCR 11 stay locked; `inspect --measure` prints the values",
+            "kexec extends no PCR: secrets that a TPM seals to this image's PCR 11 ({}) stay locked; \
+             `inspect --measure` prints the values",
             file.section
         ));
     }

@@ -361,13 +361,13 @@ mod tests {
         check(
             attach(&image, ".bpf", b"x", KEEP),
             &expect![[r#"
-            the image is signed (certificate table at file offset 0x600 to 0x610) and editing breaks the signature: have it dropped, and sign the result again
+            editing breaks its signature (certificate table at file offset 0x600 to 0x610)
         "#]],
         );
         check(
             detach(&image, ".payload", KEEP),
             &expect![[r#"
-            the image is signed (certificate table at file offset 0x600 to 0x610) and editing breaks the signature: have it dropped, and sign the result again
+            editing breaks its signature (certificate table at file offset 0x600 to 0x610)
         "#]],
         );
         let edited = attach(&image, ".bpf", b"x", DROP).unwrap();
