@@ -174,6 +174,14 @@ pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
         return Err(LoaderError::new("a report that takes too long to lay out"));
     }
     let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
+    // Most reports are far from it.
+    let bound = report
+        .page
+        .len_bound()
+        .max(document_bound(&report.document, 0));
+    if bound as u64 <= max {
+        return Ok(());
+    }
     for (screen, max) in [(Screen::FILE, max), (Screen::NARROWEST, max * NARROW)] {
         if report.page.print(&screen).len() as u64 > max {
             let width = screen.width;
@@ -193,6 +201,23 @@ pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
         Err(LoaderError::new(format!(
             "a document of more than {max} bytes"
         )))
+    }
+}
+
+/// Returns a bound on the bytes of a document that is printed: more than it has, and
+/// cheaper than printing it. A byte of a text has at most six.
+fn document_bound(value: &Value, depth: usize) -> usize {
+    let line = |value: &Value| document_bound(value, depth + 1) + 2 * depth + 4;
+    let text = |text: &str| 6 * text.len() + 4;
+    match value {
+        Value::Null | Value::Bool(_) => 8,
+        Value::Number(_) => 32,
+        Value::String(string) => text(string),
+        Value::Array(values) => 2 * depth + 4 + values.iter().map(line).sum::<usize>(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| text(name) + line(value));
+            2 * depth + 4 + fields.sum::<usize>()
+        }
     }
 }
 
@@ -219,6 +244,7 @@ pub(crate) fn cost(warning: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -346,5 +372,33 @@ mod tests {
         // So does the room before the lines.
         let deep = (0..100).fold(json!([0]), |inner, _| json!([inner]));
         assert!(refused("", &json!(vec![deep; 100])));
+    }
+
+    fn any_document() -> impl Strategy<Value = Value> {
+        let text = any::<Vec<u8>>().prop_map(|it| String::from_utf8_lossy(&it).into_owned());
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 6, move |inner| {
+            let array = prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from);
+            let fields = prop::collection::vec((text.clone(), inner), 0..6);
+            prop_oneof![
+                array,
+                fields.prop_map(|it| Value::Object(it.into_iter().collect()))
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_passes_its_bound(document in any_document()) {
+            let printed = json_visible(&format!("{document:#}\n")).len();
+            let bound = document_bound(&document, 0);
+            prop_assert!(printed <= bound, "{printed} of {bound}: {document}");
+        }
     }
 }

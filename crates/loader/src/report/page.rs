@@ -67,6 +67,10 @@ const INDENT_MAX: usize = 100;
 const COLUMNS_MAX: usize = 10;
 const PARTS_MAX: usize = 20;
 
+/// Bytes around a text at most: two lines' indents, ends and colours, and blanks up to
+/// its column.
+const LINE_BOUND: usize = 300;
+
 /// The column where texts begin.
 pub const COLUMN: usize = 14;
 
@@ -175,6 +179,30 @@ impl Page {
             }
             Row::Map { indent, parts } => *indent <= INDENT_MAX && parts.len() <= PARTS_MAX,
         })
+    }
+
+    /// Returns a bound on the bytes that it has in a file or on the narrowest terminal:
+    /// more than it has, and cheaper than printing it.
+    pub(crate) fn len_bound(&self) -> usize {
+        let texts = |texts: &[&Text]| {
+            let bounds = texts.iter().map(|text| text.len_bound() + LINE_BOUND);
+            LINE_BOUND + bounds.sum::<usize>()
+        };
+        let rows = self.rows.iter().map(|row| match row {
+            Row::Labelled(line) => texts(&[&line.label, &line.text]),
+            Row::Table { cells, .. } => {
+                let rows = cells
+                    .iter()
+                    .map(|row| texts(&row.iter().collect::<Vec<_>>()));
+                rows.sum()
+            }
+            Row::Map { parts, .. } => {
+                let names = parts.iter().map(|part| Text::from(part.name.as_str()));
+                let names = names.map(|name| name.len_bound() + LINE_BOUND);
+                LINE_BOUND + names.sum::<usize>()
+            }
+        });
+        rows.sum()
     }
 
     /// Returns whether there is no row.
@@ -424,6 +452,16 @@ mod tests {
                 colored = colored.replace(&format!("\x1b[{code}m"), "");
             }
             prop_assert_eq!(colored, printed);
+        }
+
+        #[test]
+        fn no_page_passes_its_bound(rows in prop::collection::vec(any_row(), 0..6)) {
+            let page = Page { rows };
+            let bound = page.len_bound();
+            for screen in [Screen::FILE, Screen::NARROWEST] {
+                let len = page.print(&screen).len();
+                prop_assert!(len <= bound, "{len} of {bound}");
+            }
         }
 
         #[test]

@@ -21,7 +21,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 fn escaped(text: &str, harmless: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if text.chars().all(&harmless) {
+    if text.bytes().all(is_plain) || text.chars().all(&harmless) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
@@ -33,6 +33,11 @@ fn escaped(text: &str, harmless: impl Fn(char) -> bool) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// Returns whether `byte` is a printable character of ASCII, as most are.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 /// Returns whether `c` is seen as itself: neither control nor format character,
@@ -78,16 +83,25 @@ pub fn json_line(document: &Value) -> String {
 
 /// Returns JSON that is still JSON when it is made [`visible`].
 pub(crate) fn json_visible(document: &str) -> String {
-    let mut text = String::new();
-    for c in document.chars() {
-        if is_printable(c) || c == '\n' {
-            text.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _infallible = write!(text, "\\u{unit:04x}");
+    let mut text = String::with_capacity(document.len());
+    let is_other = |byte: u8| !is_plain(byte) && byte != b'\n';
+    let mut rest = document;
+    while let Some(at) = rest.bytes().position(is_other) {
+        // Every byte in front of it is a character.
+        let (plain, others) = rest.split_at(at);
+        text.push_str(plain);
+        let mut others = others.chars();
+        match others.next() {
+            Some(c) if !is_printable(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _infallible = write!(text, "\\u{unit:04x}");
+                }
             }
+            c => text.extend(c),
         }
+        rest = others.as_str();
     }
+    text.push_str(rest);
     text
 }
 

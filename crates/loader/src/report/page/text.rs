@@ -96,6 +96,14 @@ impl Text {
         self
     }
 
+    /// Returns a bound on its printed bytes. An escape has at most six for one of the
+    /// text. On the narrowest terminal two lines in a row hold more than 20 of them,
+    /// with an indent of 20, two switches of colour of 9, and an end each.
+    pub(super) fn len_bound(&self) -> usize {
+        let spans = self.0.iter();
+        spans.map(|(_, text)| 18 + 6 * 5 * text.len()).sum()
+    }
+
     /// Returns its columns.
     pub(super) fn width(&self) -> usize {
         let spans = self.0.iter().map(|(_, text)| one_line(text));
