@@ -109,19 +109,25 @@ impl Setup {
         })
     }
 
-    /// Returns what is wrong on any machine with the image of `len` bytes. An
-    /// older header has not all that is looked at, and is refused for its age.
-    pub(crate) fn faults(&self, len: u64) -> Vec<String> {
+    /// Returns how many bytes the image has to have: an older header does not say
+    /// how long the body is.
+    pub(crate) fn needed(&self) -> u64 {
+        match self.version {
+            ..PROTOCOL_2_12 => self.setup_len,
+            _ => self.setup_len.saturating_add(self.body_min),
+        }
+    }
+
+    /// Returns whether Linux takes an image of `len` bytes for cut off.
+    pub(crate) fn is_noticed(&self, len: u64) -> bool {
+        len < self.setup_len
+    }
+
+    /// Returns what is wrong on any machine. An older header has not all that is
+    /// looked at, and is refused for its age.
+    pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.version < PROTOCOL_2_12 {
-            return faults;
-        }
-        let needed = self.setup_len.saturating_add(self.body_min);
-        // A shorter one is refused.
-        if (self.setup_len..needed).contains(&len) {
-            faults.push(cut_off(needed, len));
-        }
-        if !self.relocatable {
+        if self.version >= PROTOCOL_2_12 && !self.relocatable {
             faults.push(
                 "a kernel that is not relocatable: build it with CONFIG_RELOCATABLE".to_owned(),
             );
@@ -171,7 +177,6 @@ impl Setup {
                  uses: boot with no5lvl, or give a newer kernel"
                     .to_owned(),
             ),
-            (len < self.setup_len, cut_off(self.setup_len, len)),
         ];
         let refused = refused.into_iter().filter(|(is_so, _)| *is_so);
         let mut problems: Vec<_> = refused
@@ -215,7 +220,6 @@ mod tests {
     use expect_test::expect;
 
     use crate::identify;
-    use crate::problem;
     use crate::testing::{self, check, check_change, put};
 
     #[test]
@@ -262,10 +266,9 @@ mod tests {
     #[test]
     fn the_last_unit_of_syssize_need_not_be_whole() {
         let image = testing::bzimage();
-        let cut_off = |len: usize| identify(&image[..len]).unwrap().faults;
-        assert!(cut_off(image.len() - 15).is_empty());
-        let (needed, found) = (1024 + 3 * 16 + 1, 1024 + 3 * 16);
-        assert_eq!(cut_off(image.len() - 16), [problem::cut_off(needed, found)]);
+        let is_cut = |len: usize| identify(&image[..len]).unwrap().is_cut();
+        assert!(!is_cut(image.len() - 15));
+        assert!(is_cut(image.len() - 16));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::arch::{Arch, Platform};
 use crate::format::KernelFormat;
 use crate::kernel::Kernel;
-use crate::problem::{EINVAL, ENOEXEC, ENOSYS, Problem, Severity};
+use crate::problem::{EINVAL, ENOEXEC, ENOSYS, Problem, Severity, cut_off};
 
 impl Kernel {
     /// Returns what the kernel of `platform` would object to, and what would go
@@ -18,6 +18,17 @@ impl Kernel {
         // The loader of another machine would not get to these.
         if !problems.iter().any(Problem::is_refusal) {
             problems.extend(self.check_header(platform));
+        }
+        if self.is_cut() {
+            let len = self.len;
+            let setup = self.setup.as_ref();
+            let is_noticed = self.format == KernelFormat::Elf
+                || setup.is_some_and(|setup| setup.is_noticed(len));
+            let severity = match is_noticed {
+                true => Severity::Refused(ENOEXEC),
+                false => Severity::Fatal,
+            };
+            problems.push(Problem::new(severity, cut_off(self.needed, len)));
         }
         for fault in &self.faults {
             if !problems.iter().any(|problem| problem.fault == *fault) {
@@ -103,11 +114,6 @@ impl Kernel {
                 "the size in memory is 0, as before Linux 3.17 or in a zboot image: give a bare \
                  Image",
             ));
-        }
-        if self.format == KernelFormat::Elf {
-            // Segments outside the file.
-            let faults = self.faults.iter();
-            problems.extend(faults.map(|fault| Problem::refused(ENOEXEC, fault.clone())));
         }
         problems
     }
@@ -256,14 +262,14 @@ mod tests {
             0x1f1,
             &[40],
             expect![
-                "the kernel needs 0x5200 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would answer ENOEXEC)"
+                "the kernel needs 0x5231 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would answer ENOEXEC)"
             ],
         );
         check_bzimage(
             0x1f4,
             &[5],
             expect![
-                "the kernel needs 0x441 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would not notice)"
+                "the kernel needs 0x441 bytes, the file has 0x440: it was cut off, copy it again (kexec_file_load would not notice, and it would not start)"
             ],
         );
     }

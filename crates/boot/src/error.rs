@@ -38,6 +38,16 @@ impl BootError {
         self.0.look_alike.as_ref()
     }
 
+    /// Returns why it is no kernel, without what to do: about an image that somebody
+    /// else chose.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match &self.0.look_alike {
+            Some(look_alike) if self.0.cause.is_none() => format!("not a kernel but {look_alike}"),
+            _ => self.0.text.clone(),
+        }
+    }
+
     /// Returns whether the image could not be read.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -73,6 +83,13 @@ impl BootError {
             "{format}: the header needs {needed:#x} bytes, the file has {found:#x}; it was cut \
              off: copy it again"
         ))
+    }
+
+    /// The image is what `look_alike` says, with a fault in its headers.
+    pub(crate) fn damaged(look_alike: LookAlike, cause: PeError) -> Self {
+        let mut error = Self::new(format!("{look_alike}")).caused(cause.offset(), cause);
+        error.0.look_alike = Some(look_alike);
+        error
     }
 
     /// A field of the ELF header has a value that no kernel has.

@@ -1,8 +1,8 @@
 //! Identifying an image by the headers of each format, one after the other.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::{format, vec};
 
 use ukexec_pe::ReadAt;
 
@@ -16,7 +16,6 @@ use crate::image::Flat;
 use crate::kernel::Kernel;
 use crate::look_alike::LookAlike;
 use crate::pe_headers::{identify_pe, look_at_pe};
-use crate::problem::cut_off;
 use crate::s390::Parmarea;
 
 /// Identifies a kernel.
@@ -57,7 +56,8 @@ fn identify_bzimage(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<
     let mut kernel = Kernel {
         memory_len: setup.memory_len(),
         cmdline_limit: setup.cmdline_limit(),
-        faults: setup.faults(image.len()),
+        needed: setup.needed(),
+        faults: setup.faults(),
         setup: Some(setup),
         ..Kernel::bare(KernelFormat::BzImage, setup.arch(), image.len())
     };
@@ -93,14 +93,11 @@ pub(crate) fn identify_flat(
 
 fn identify_elf(head: Fields<'_>, image: &(impl ReadAt + ?Sized)) -> Result<Kernel, BootError> {
     let elf = Elf::read(head, image)?;
-    let (needed, len) = (elf.needed, image.len());
+    let len = image.len();
     Ok(Kernel {
         byte_order: elf.byte_order,
         memory_len: elf.memory_len,
-        faults: match needed > len {
-            true => vec![cut_off(needed, len)],
-            false => Vec::new(),
-        },
+        needed: elf.needed,
         ..Kernel::bare(KernelFormat::Elf, elf.arch, len)
     })
 }
@@ -132,6 +129,7 @@ impl Kernel {
             version: None,
             len,
             true_len: len,
+            needed: 0,
             memory_len: None,
             cmdline_limit: arch.and_then(|arch| arch.row().cmdline_limit(format)),
             signed: false,

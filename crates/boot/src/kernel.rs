@@ -28,6 +28,8 @@ pub struct Kernel {
     /// Bytes of the kernel itself: a signed one ends with its certificates, and
     /// whatever lies behind them must be cut, or its signature does not fit.
     pub true_len: u64,
+    /// Bytes that the image has to have, where a header says so.
+    pub(crate) needed: u64,
     /// Bytes that it takes in memory before it starts, where it says so.
     pub(crate) memory_len: Option<u64>,
     /// How long a command line may be, where there is a rule.
@@ -48,6 +50,12 @@ impl Kernel {
     #[must_use]
     pub fn cmdline_limit(&self) -> Option<u32> {
         Some(self.cmdline_limit?.bytes)
+    }
+
+    /// Returns whether bytes are missing at its end, without which it cannot start.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.needed > self.len
     }
 
     /// Returns what `uname -r` would print: the first word of the

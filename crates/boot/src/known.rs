@@ -37,6 +37,7 @@ pub(crate) const UKI: Known = (
     "a unified kernel image that no parser unfolded",
     NEEDS_PARSER,
 );
+pub(crate) const DAMAGED_UKI: Known = ("a damaged unified kernel image", "get the image again");
 pub(crate) const UKI_ADDON: Known = (
     "a UKI addon, which has no kernel",
     "give the UKI that it belongs to",

@@ -3,11 +3,12 @@
 
 use alloc::format;
 
-use ukexec_pe::{Machine, PeImage, ReadAt, Subsystem};
+use ukexec_pe::{Machine, PeImage, ReadAt, Subsystem, UncheckedPe};
 
 use crate::arch::{Arch, Row};
 use crate::bytes::{Fields, read};
 use crate::error::BootError;
+use crate::format::KernelFormat;
 use crate::identify::identify_flat;
 use crate::image::{Flat, has_entry};
 use crate::kernel::Kernel;
@@ -32,7 +33,12 @@ pub(crate) fn identify_pe(
         (Ok(pe), _) => LookAlike::of_pe(&pe, image).into(),
         (Err(_), PeKind::None) => LookAlike::from(known::DOS_PROGRAM).into(),
         (Err(_), PeKind::Pe32 { subsystem }) => LookAlike::of_pe32(subsystem).into(),
-        (Err(error), PeKind::Other { .. }) => error.into(),
+        (Err(error), PeKind::Other { .. }) => match UncheckedPe::parse(image) {
+            Ok(headers) if headers.sections().iter().any(|it| *it.name() == *".linux") => {
+                BootError::damaged(known::DAMAGED_UKI.into(), error)
+            }
+            _ => error.into(),
+        },
     })
 }
 
@@ -80,7 +86,19 @@ pub(crate) fn look_at_pe(kernel: &mut Kernel, head: Fields<'_>, image: &(impl Re
         Ok(pe) => pe,
         // The headers of 32-bit kernels, which are refused for being 32-bit.
         Err(error) if error.is_pe32() && matches!(kernel.arch, Some(Arch::X86) | None) => return,
-        Err(error) => return kernel.faults.push(broken_pe(error)),
+        Err(error) => {
+            let is_flat = matches!(
+                kernel.format,
+                KernelFormat::Image | KernelFormat::LoongArchPe
+            );
+            // Nothing else says how long such a kernel is.
+            if is_flat && let Ok(headers) = UncheckedPe::parse(image) {
+                let sections = headers.sections().iter();
+                let ends = sections.map(|section| section.content().end);
+                kernel.needed = ends.max().unwrap_or(0);
+            }
+            return kernel.faults.push(broken_pe(error));
+        }
     };
     let Some(certificates) = pe.certificates() else {
         return;
@@ -202,8 +220,10 @@ mod tests {
                 assert_eq!(kernel.arch, Some(arch), "{number}");
                 let is_it = |fault: &String| fault.starts_with("damaged PE headers");
                 assert!(kernel.faults.iter().any(is_it), "{arch} {number}");
+                // Where a section is not all there, nothing else says how long it is.
                 let problems = kernel.check(&kernel.home());
-                assert!(!problems.iter().any(|it| it.is_refusal()), "{problems:?}");
+                let is_refused = problems.iter().any(|it| it.is_refusal());
+                assert_eq!(is_refused, kernel.is_cut(), "{arch} {number}: {problems:?}");
             }
         }
     }

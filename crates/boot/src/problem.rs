@@ -12,10 +12,10 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Returns whether the kernel is refused for certain.
+    /// Returns whether the kernel is refused for certain, or cannot start.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self.severity, Severity::Refused(_))
+        matches!(self.severity, Severity::Refused(_) | Severity::Fatal)
     }
 
     /// Returns whether the kernel is refused under conditions that are not to be seen
@@ -43,6 +43,9 @@ impl fmt::Display for Problem {
         match self.severity {
             Severity::Refused(errno) => write!(f, " (kexec_file_load would answer {errno})"),
             Severity::MayBeRefused(errno) => write!(f, " (kexec_file_load may answer {errno})"),
+            Severity::Fatal => {
+                f.write_str(" (kexec_file_load would not notice, and it would not start)")
+            }
             Severity::Unnoticed => f.write_str(" (kexec_file_load would not notice)"),
         }
     }
@@ -55,6 +58,8 @@ pub(crate) enum Severity {
     Refused(&'static str),
     /// With an error, under conditions that are not to be seen from here.
     MayBeRefused(&'static str),
+    /// It does not look, and the kernel cannot start.
+    Fatal,
     /// It does not look; what boots may not work.
     Unnoticed,
 }

@@ -9,12 +9,12 @@ use ukexec_kexec::{
     MachineState, Moved, Part, Preflight, assemble, has_ima_signature, load,
 };
 
-use crate::error::{LoaderError, Result};
+use crate::error::{ErrorKind, LoaderError, Result};
 use crate::files::shown;
 use crate::log::verbosity;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
-use crate::protocol::{Identity, Objection};
+use crate::protocol::{Identity, Objection, Subject};
 use crate::record::Records;
 use crate::report::Findings;
 use crate::report::failure::sentence;
@@ -33,7 +33,7 @@ pub struct LoadPlan<'a> {
     kind: LoadKind,
     moved: Moved,
     /// Why every machine would refuse it.
-    refused: Option<&'a str>,
+    refused: Option<&'a Objection>,
     preflight: Preflight,
     release: Option<&'a str>,
     /// What may have this machine refuse the kernel.
@@ -99,14 +99,16 @@ impl<'a> LoadPlan<'a> {
                 appended => appended,
             },
         };
-        let in_image = identity.problems.iter().filter(|it| it.in_image);
-        let refused = in_image
-            .map(|it| (it.verdict, it.text.as_str()))
-            .find(|(verdict, _)| *verdict == ConditionVerdict::Refused);
+        let objections = identity.problems.iter();
+        let refused = objections
+            .filter(|it| it.subject != Subject::Machine)
+            .find(|it| it.verdict == ConditionVerdict::Refused);
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
         architecture.into_iter().for_each(|it| preflight.push(it));
-        let is_open = |it: &&Objection| it.verdict == ConditionVerdict::Unknown && !it.in_image;
+        let is_open = |it: &&Objection| {
+            it.verdict == ConditionVerdict::Unknown && it.subject == Subject::Machine
+        };
         let doubt = identity.problems.iter().find(is_open);
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
@@ -118,7 +120,7 @@ impl<'a> LoadPlan<'a> {
             cmdline,
             kind: *kind,
             moved,
-            refused: refused.map(|(_, text)| text),
+            refused,
             preflight,
             release: identity.release.as_deref(),
             doubt: doubt.map(|it| it.text.as_str()),
@@ -143,7 +145,7 @@ impl<'a> LoadPlan<'a> {
         preflight.push(Condition {
             id: ConditionId::Architecture,
             verdict: ConditionVerdict::Unknown,
-            text: "the image was not unfolded, so nothing shows its kernel".into(),
+            text: "no kernel of the image is known".into(),
             advice: None,
             panic: kind == LoadKind::Crash,
             kind: KexecErrorKind::Machine,
@@ -195,7 +197,13 @@ impl<'a> LoadPlan<'a> {
         let action = format!("cannot load {}", shown(&self.unfolding.image.path));
         // One that lies in the image goes before those that lie in the machine.
         let checked = match self.refused {
-            Some(refused) => Err(LoaderError::new(format!("{action}: {refused}"))),
+            Some(Objection { text, subject, .. }) => {
+                let error = LoaderError::new(format!("{action}: {text}"));
+                Err(match subject {
+                    Subject::Kernel => error.of_kind(ErrorKind::Format),
+                    Subject::Machine | Subject::Cmdline => error,
+                })
+            }
             None => self.preflight.check(&action).map_err(LoaderError::from),
         };
         checked.map_err(|error| self.with_report(error))
@@ -206,7 +214,8 @@ impl<'a> LoadPlan<'a> {
         let worst = self.preflight.worst();
         let worst = worst.filter(|it| it.verdict == ConditionVerdict::Refused);
         let worst = || worst.map(ToString::to_string);
-        self.refused.map(str::to_owned).or_else(worst)
+        let refused = self.refused.map(|refused| refused.text.clone());
+        refused.or_else(worst)
     }
 
     /// Makes the call, unless this is a dry run, and records it for `status`.
@@ -302,7 +311,8 @@ fn architecture(identity: &Identity, machine: &MachineState, kind: LoadKind) -> 
         panic: kind == LoadKind::Crash,
         kind: KexecErrorKind::Machine,
     };
-    let objections = identity.problems.iter().filter(|it| !it.in_image);
+    let objections = identity.problems.iter();
+    let objections = objections.filter(|it| it.subject == Subject::Machine);
     let mut found: Vec<Condition> = objections
         .map(|it| condition(it.verdict, it.text.clone()))
         .collect();
@@ -373,13 +383,13 @@ mod tests {
         }
     }
 
-    type Objected<'a> = (&'a str, ConditionVerdict, bool);
+    type Objected<'a> = (&'a str, ConditionVerdict, Subject);
 
     fn kernel(x86_64: bool, problems: &[Objected<'_>]) -> Result<Identity, Box<Failure>> {
-        let problems = problems.iter().map(|&(text, verdict, in_image)| Objection {
+        let problems = problems.iter().map(|&(text, verdict, subject)| Objection {
             text: text.to_owned(),
             verdict,
-            in_image,
+            subject,
         });
         Ok(Identity {
             x86_64,
@@ -405,9 +415,9 @@ mod tests {
     fn a_dry_run_reports_the_call_and_who_objects() {
         let machine = MachineState::default();
         let problems = [
-            ("a doubt", ConditionVerdict::Warning, false),
-            ("no", ConditionVerdict::Refused, false),
-            ("nor this", ConditionVerdict::Refused, true),
+            ("a doubt", ConditionVerdict::Warning, Subject::Machine),
+            ("no", ConditionVerdict::Refused, Subject::Machine),
+            ("nor this", ConditionVerdict::Refused, Subject::Kernel),
         ];
         let unfolding = unfolding(kernel(true, &problems));
         check(
@@ -444,9 +454,13 @@ mod tests {
     #[test]
     fn a_doubt_about_the_machine_is_passed_on() {
         let problems = [
-            ("a warning", ConditionVerdict::Warning, false),
-            ("a fault", ConditionVerdict::Unknown, true),
-            ("pages of 16 KiB", ConditionVerdict::Unknown, false),
+            ("a warning", ConditionVerdict::Warning, Subject::Machine),
+            ("a fault", ConditionVerdict::Unknown, Subject::Kernel),
+            (
+                "pages of 16 KiB",
+                ConditionVerdict::Unknown,
+                Subject::Machine,
+            ),
         ];
         for (count, doubt) in [(2, None), (3, Some("pages of 16 KiB"))] {
             let unfolding = unfolding(kernel(true, &problems[..count]));

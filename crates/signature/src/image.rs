@@ -15,7 +15,7 @@ use crate::hash::{DigestRequest, TakenDigests, digests_of};
 use crate::read::{read, read_limited, wide};
 use crate::sbat::check_sbat;
 use crate::signatures::{Checks, list_signatures, verify_signatures};
-use crate::table::{MAX_TABLE_LEN, certificate_table};
+use crate::table::{MAX_TABLE_LEN, signatures_in};
 use crate::{Algorithm, Digests, SignatureError, State, Trust, Verdict, verify_appended};
 
 /// An image, and the caller's knowledge of it.
@@ -134,13 +134,14 @@ pub fn revoked_by_sbat(
 }
 
 /// Returns the verdict on an image with a `fault` in its headers, which no signature
-/// covers: a bad one, with the signers that are left in the file.
+/// covers: a bad one, with the signers that are left in the file, if the headers name
+/// a certificate table.
 fn unsound(bytes: &(impl ReadAt + ?Sized), fault: &PeError) -> Verdict {
     let fault = SignatureError::new(format!("no sound PE32+ file: {fault}"));
     let verdict = Verdict::unreadable(fault);
-    let left = UncheckedPe::parse(bytes).map(|headers| headers.in_file());
-    match left {
-        Ok(left) => verdict.with_more_of(list_signers(bytes, Some(Ok(&left)))),
+    match UncheckedPe::parse(bytes) {
+        Ok(headers) if headers.certificates().is_none() => Verdict::unsigned(),
+        Ok(headers) => verdict.with_more_of(list_signers(bytes, Some(Ok(&headers.in_file())))),
         Err(_) => verdict,
     }
 }
@@ -261,7 +262,8 @@ fn read_table(
 /// Returns by which algorithms an image with this certificate table is verified.
 fn needed(table: Option<&[u8]>, trust: &Trust) -> BTreeSet<Algorithm> {
     let mut algorithms = trust.algorithms();
-    let signatures = table.and_then(|table| certificate_table(table).ok());
+    // Those in front of a fault may be of these bytes.
+    let signatures = table.map(|table| signatures_in(table).0);
     algorithms.extend(algorithms_named(&signatures.unwrap_or_default()));
     algorithms
 }
@@ -379,7 +381,7 @@ mod tests {
             file("images/own.efi"),
             |image| image[0x3c] = 0xff,
             &expect![[
-                r#"bad signature: no sound PE32+ file: Signature at file offset 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
+                r#"malformed signature: no sound PE32+ file: Signature at file offset 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
             ]],
         );
         let shortened = |image: &mut [u8]| image[CERTIFICATES + 4] -= 8;
@@ -387,7 +389,7 @@ mod tests {
             file("images/own.efi"),
             shortened,
             &expect![
-                "bad signature: Authenticode digest: certificate table (data directory 4) at file offset 0xe8: expected a table that ends with the file, found 0xbf0"
+                "malformed signature: Authenticode digest: certificate table (data directory 4) at file offset 0xe8: expected a table that ends with the file, found 0xbf0"
             ],
         );
         let mut image = file("images/own.efi");
@@ -396,7 +398,7 @@ mod tests {
         let len = u32::try_from(MAX_TABLE_LEN + 8).unwrap();
         image[CERTIFICATES + 4..CERTIFICATES + 8].copy_from_slice(&len.to_le_bytes());
         let verdict = testing::verified(&image, &Trust::default(), Checks::default());
-        expect!["bad signature: certificate table (data directory 4): expected at most 1048576 bytes, found 1048584"].assert_eq(&verdict.to_string());
+        expect!["malformed signature: certificate table (data directory 4): expected at most 1048576 bytes, found 1048584"].assert_eq(&verdict.to_string());
     }
 
     #[test]

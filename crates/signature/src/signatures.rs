@@ -37,13 +37,15 @@ pub(crate) fn verify_signatures(
     let signers = read_signers(&signatures, walked.as_ref().err());
     let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
     let mut verdict = listed(&signers, &anchors);
-    let mut fits = Vec::new();
+    // Of a kind that is not known, or by a digest that is not, it could be one of
+    // these bytes.
+    let mut may_fit = signatures.is_empty() && walked.is_ok();
     for (number, bytes) in (1..).zip(&signatures) {
         let fit = ImageSignature::fits(bytes, digests);
         verdict.signers_of(number).for_each(|it| it.fits = fit);
-        fits.push(fit);
+        may_fit |= fit.unwrap_or_else(|| ImageDigest::find(bytes).is_some());
     }
-    if walked.is_ok() && !fits.is_empty() && fits.iter().all(|fit| *fit == Some(false)) {
+    if !may_fit {
         verdict = verdict.misfits();
     }
     if let Err(error) = check_digests(digests, trust) {
@@ -464,6 +466,47 @@ mod tests {
     }
 
     #[test]
+    fn what_no_signature_fits_is_seen_without_a_key() {
+        let misfits = |edit: &dyn Fn(&mut Vec<u8>)| {
+            let mut image = file("images/own.efi");
+            edit(&mut image);
+            verified(&image, &Trust::default(), Checks::default()).is_misfit()
+        };
+        let table = 0xe8;
+        let number =
+            |image: &[u8], at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+        let longer = |image: &mut Vec<u8>, entry: &[u8]| {
+            let len = number(image, table + 4) + u32::try_from(entry.len()).unwrap();
+            image[table + 4..table + 8].copy_from_slice(&len.to_le_bytes());
+            image.extend(entry);
+        };
+        let change = |image: &mut Vec<u8>| image[0x210] ^= 1;
+        let inside = |image: &[u8]| usize::try_from(number(image, table)).unwrap() + 8;
+        assert!(!misfits(&|_| ()));
+        assert!(misfits(&change));
+        // A second entry excuses nothing: one that is cut, and one without a signature.
+        let cut = [0xa0, 0x86, 1, 0, 0, 2, 2, 0];
+        let empty = [16, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for entry in [&cut[..], &empty] {
+            assert!(misfits(&|image| {
+                change(image);
+                longer(image, entry);
+            }));
+            assert!(!misfits(&|image| longer(image, entry)), "the first fits");
+        }
+        // Nor does it that the signature itself is no longer one.
+        assert!(misfits(&|image| {
+            let at = inside(image);
+            image[at] ^= 1;
+        }));
+        // One of another kind could be of these bytes.
+        assert!(!misfits(&|image| {
+            let at = inside(image);
+            image[at - 2..at].copy_from_slice(&[0xf0, 0x0e]);
+        }));
+    }
+
+    #[test]
     fn changed_images() {
         let of_own = "45e78a66c3c0…";
         let changed = |at: usize, expected: &str| {
@@ -490,7 +533,7 @@ mod tests {
         for at in [0x98, 0x608, 0x60c] {
             changed(at, &good("own"));
         }
-        let unknown = "bad signature: there is no signature of a kind that is known";
+        let unknown = "unsupported signature: there is no signature of a kind that is known";
         changed(0x60e, unknown); // wCertificateType
     }
 }

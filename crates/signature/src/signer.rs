@@ -407,7 +407,7 @@ mod tests {
         let mut image = file("images/twice.efi");
         image[SIZE] -= 8;
         expect![[r#"
-            bad signature: certificate table, dwLength at offset 0x990 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
+            malformed signature: certificate table, dwLength at offset 0x990 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
             1 not verified: -, by CN=leaf of CN=intermediate, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, fc12a12a, fits: None
             2 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
             with it: CN=leaf (1), CN=intermediate (1), CN=own (2)
@@ -421,7 +421,7 @@ mod tests {
             .to_vec();
         let cut = [&table[..], &table[..table.len() / 2]].concat();
         expect![[r#"
-            bad signature: certificate table, dwLength at offset 0x5f0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
+            malformed signature: certificate table, dwLength at offset 0x5f0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec
             1 not verified: -, by CN=own of CN=own, RSA 2048, SHA-256, SHA-256, 2026-11-22 to 2126-10-29, f319d954, fits: None
             2 malformed: certificate table, dwLength at offset 0x5f0 of the table: expected a length that, rounded up to 8, lies inside the table, found 0x5ec, by ? of ?, ?, ?, ?, ?, fits: None
             with it: CN=own (1)

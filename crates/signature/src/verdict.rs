@@ -35,8 +35,9 @@ impl Verdict {
     }
 
     /// Returns whether the image is signed and no signature of it is one of its
-    /// bytes: it was changed after it was signed. No key is needed to see that.
-    /// A signature that cannot be read could be one of them.
+    /// bytes: it was changed after it was signed, or its signatures were. No key is
+    /// needed to see that. A signature by a digest that is not known could be one of
+    /// them.
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         self.misfit && !self.is_good()
@@ -174,6 +175,7 @@ impl Verdict {
         if state == State::Good {
             reasons.clear();
         } else if reasons.is_empty() {
+            state = State::Unsupported;
             reasons.push("there is no signature of a kind that is known".to_owned());
         }
         self.settled(state, reasons)
@@ -250,8 +252,9 @@ impl fmt::Display for Verdict {
                 write!(f, "{}{by}{}", self.state, subjects.join(" and "))
             }
             State::Untrusted | State::Revoked => write!(f, "{}: {reasons}", self.state),
-            State::Unsupported => write!(f, "unsupported signature: {reasons}"),
-            State::Bad | State::Malformed => write!(f, "bad signature: {reasons}"),
+            State::Bad | State::Unsupported | State::Malformed => {
+                write!(f, "{} signature: {reasons}", self.state)
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ fn a_run_tells_hand_overs_and_results() {
               returned 0
             vmlinuz.efi   stage 1 by zboot.match.bpf.o, given, 10773 instructions
               match       yes: chosen for such images
-              boots       6 bytes, not a kernel but text; give the image itself
+              boots       6 bytes, not a kernel but text
               initrd      not handed over
               cmdline     not handed over
             --
@@ -121,7 +121,7 @@ fn a_run_can_be_told_as_a_document() {
                 "log": []
               },
               "kernel": {
-                "not_a_kernel": "not a kernel but text; give the image itself",
+                "not_a_kernel": "not a kernel but text",
                 "size": 6
               },
               "initrd": null,

@@ -60,8 +60,9 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
               initrd      none
               cmdline     none
-              signature   bad signature: no sound PE32+ file: certificate table (data directory 4) at file
-                          offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not required
+              signature   malformed signature: no sound PE32+ file: certificate table (data directory 4) at
+                          file offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not
+                          required
               [(overlay) ████████████████████████████████████████████████████████████ 1.0 KiB]
               sections
                 signature  1.4 KiB  at 0x800, up to the end, not in the file
@@ -77,7 +78,7 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
               initrd      none
               cmdline     none
-              signature   bad signature: no sound PE32+ file: Magic at file offset 0x58: expected 0x20b
+              signature   malformed signature: no sound PE32+ file: Magic at file offset 0x58: expected 0x20b
                           (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are
                           supported; not required
             --

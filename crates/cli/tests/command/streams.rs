@@ -75,7 +75,23 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
               "cmdline": null,
               "profiles": [],
               "stub": null,
-              "signatures": [],
+              "signatures": [
+                {
+                  "layer": "broken.efi",
+                  "state": "malformed",
+                  "text": "malformed signature: no sound PE32+ file: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                  "covered_by": null,
+                  "needed": false,
+                  "refused": false,
+                  "reasons": [
+                    "no sound PE32+ file: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?"
+                  ],
+                  "list": null,
+                  "signers": [],
+                  "certificates": [],
+                  "digests": {}
+                }
+              ],
               "warnings": [],
               "layers": [
                 {

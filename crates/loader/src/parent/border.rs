@@ -127,7 +127,7 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Identity;
+    use crate::protocol::{Identity, Subject};
     use crate::report::page::{Align, MapPart, Style, Text};
 
     /// Expects an answer that is sound but for `lie` to be refused with the words
@@ -160,7 +160,7 @@ mod tests {
 
     fn objections(count: usize, verdict: ConditionVerdict) -> impl FnOnce(&mut Answer) {
         let objection = Objection {
-            in_image: false,
+            subject: Subject::Machine,
             text: "x".repeat(32),
             verdict,
         };

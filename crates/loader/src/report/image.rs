@@ -114,7 +114,13 @@ impl ImageReport {
         match (&self.kernel, &self.image.uname) {
             (Some(kernel), _) => kernel.rows(self.image.arch.as_deref(), page),
             (None, Some(release)) => {
-                page.row("boots", format!("Linux {release} by .uname; not unfolded"));
+                page.row(
+                    "boots",
+                    format!("Linux {release} by .uname; no kernel is known"),
+                );
+            }
+            (None, None) if self.layers.first().is_some_and(|it| it.pe.is_some()) => {
+                page.row("boots", "no kernel is known");
             }
             (None, None) => {}
         }

@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 use ukexec_boot::{BootError, Kernel, machine_name};
 use ukexec_bpf::Rope;
-use ukexec_pe::{PeImage, Section, UncheckedPe};
+use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_unfold::{AskedReport, Layer, ParserInfo, ParserOrigin, PeBytes};
 
 use super::page::{COLUMN, Labelled, Page, Style, Text};
@@ -54,22 +54,11 @@ impl LayerReport {
                 machine.and_then(machine_name).map(str::to_owned)
             }
         };
-        let is_kernel = |section: &Section| *section.name() == *".linux";
-        let kind = match &headers {
-            Some(damaged)
-                if identity.is_err()
-                    && fault.is_some()
-                    && damaged.sections().iter().any(is_kernel) =>
-            {
-                "damaged unified kernel image".to_owned()
-            }
-            _ => kind(identity),
-        };
         let pe = headers.map(|headers| PeReport::new(&headers, image, details));
         Ok(Self {
             path: path.to_owned(),
             size: image.len(),
-            kind,
+            kind: kind(identity),
             arch,
             pe: pe.transpose()?,
             pe_fault: fault.map(|fault| fault.to_string()),
@@ -108,6 +97,7 @@ impl LayerReport {
 /// Returns the kind of an image in words.
 fn kind(identity: &Result<Kernel, BootError>) -> String {
     match identity {
+        Ok(kernel) if kernel.is_cut() => format!("damaged kernel ({})", kernel.format),
         Ok(kernel) => format!("kernel ({})", kernel.format),
         Err(error) => match error.look_alike() {
             Some(look_alike) => look_alike.kind().to_owned(),

@@ -37,7 +37,7 @@ impl ParserRunReport {
             schema: SCHEMA,
             matches: stage.matches,
             stage: stage.report.clone(),
-            kernel: KernelPart::new(&stage.kernel, &identity, false)?,
+            kernel: KernelPart::new(&stage.kernel, &identity, true, false)?,
             initrd: stage.initrd.as_ref().map(initrd).transpose()?,
             cmdline: match &stage.cmdline {
                 Some(line) => Some(Cmdline::new(line, false)?),

@@ -80,8 +80,9 @@ pub(crate) enum KernelIdentity {
 }
 
 impl KernelIdentity {
-    /// Reports the identity of a kernel, or the reason why it is none.
-    pub(crate) fn new(identity: &Result<Kernel, BootError>) -> Self {
+    /// Reports the identity of a kernel, or the reason why it is none; of one that
+    /// `is_inner`, without what to do, since nobody gave that.
+    pub(crate) fn new(identity: &Result<Kernel, BootError>, is_inner: bool) -> Self {
         match identity {
             Ok(kernel) => Self::Kernel {
                 release: kernel.release().map(str::to_owned),
@@ -92,7 +93,11 @@ impl KernelIdentity {
                 cmdline_limit: kernel.cmdline_limit(),
             },
             Err(error) => Self::Other {
-                not_a_kernel: sentence(error),
+                not_a_kernel: if is_inner {
+                    error.reason()
+                } else {
+                    sentence(error)
+                },
             },
         }
     }
@@ -103,10 +108,11 @@ impl KernelPart {
     pub(crate) fn new(
         rope: &Rope,
         identity: &Result<Kernel, BootError>,
+        is_inner: bool,
         hash: bool,
     ) -> io::Result<Self> {
         Ok(Self {
-            identity: KernelIdentity::new(identity),
+            identity: KernelIdentity::new(identity, is_inner),
             part: Part::new(rope, hash)?,
         })
     }

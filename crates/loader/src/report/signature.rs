@@ -19,6 +19,9 @@ pub(crate) struct SignatureReport {
     pub(crate) covered_by: Option<String>,
     /// Whether nothing of it may run unless its own signature is good.
     needed: bool,
+    /// Whether `load` and `unfold` refuse it: it is needed and not good, or no signature
+    /// is one of its bytes.
+    refused: bool,
     #[serde(skip)]
     because: Option<Because>,
     /// Why it is not good, in words.
@@ -47,6 +50,8 @@ impl SignatureReport {
             layer,
             state: verdict.state(),
             text: verdict.to_string(),
+            refused: covered_by.is_none()
+                && (verdict.is_misfit() || needed.is_some() && !verdict.is_good()),
             covered_by,
             needed: needed.is_some(),
             because: needed,
@@ -71,17 +76,23 @@ impl SignatureReport {
     /// Returns a warning of a signature that ukexec cannot check, where one of the layer
     /// itself could count.
     pub(crate) fn doubt(&self) -> Option<String> {
-        let is_weighed = self.covered_by.is_none() && !self.needed;
-        let signer = self.signers.iter().filter(|_| is_weighed);
-        let mut signer = signer.filter(|it| it.state == State::Unsupported);
-        let Signer {
-            signature, reason, ..
-        } = signer.next()?;
-        let reason = reason.as_deref().unwrap_or_default();
-        Some(format!(
-            "{}: signature {signature} counts for nothing: {reason}",
-            self.layer
-        ))
+        let is_weighed = self.covered_by.is_none() && !self.needed && !self.refused;
+        let (layer, reasons) = (&self.layer, self.reasons.join("; "));
+        let unsupported = |it: &&Signer| it.state == State::Unsupported;
+        match self.signers.iter().find(unsupported) {
+            _ if !is_weighed => None,
+            Some(signer) => {
+                let reason = signer.reason.as_deref().unwrap_or_default();
+                let number = signer.signature;
+                Some(format!(
+                    "{layer}: signature {number} counts for nothing: {reason}"
+                ))
+            }
+            None if self.state == State::Unsupported => Some(format!(
+                "{layer}: its signatures count for nothing: {reasons}"
+            )),
+            None => None,
+        }
     }
 
     /// Returns whether a signature of it is one of its bytes, trusted or not.
@@ -143,6 +154,7 @@ impl SignatureReport {
         let required = match (outer, self.because) {
             (Some(_), _) => String::new(),
             (None, Some(because)) => format!("; required, {}", because.reason()),
+            (None, None) if self.refused => "; load and unfold refuse it".to_owned(),
             (None, None) => "; not required".to_owned(),
         };
         page.row("signature", text.and(Style::Dim, required));
@@ -224,7 +236,7 @@ fn inner_name(layer: &str) -> &str {
 }
 
 /// Between the layers of a path.
-const LAYERS: &str = " > ";
+pub(crate) const LAYERS: &str = " > ";
 
 /// Digits of a fingerprint by which people know a certificate.
 const FINGERPRINT: usize = 12;

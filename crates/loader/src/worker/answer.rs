@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::mem;
 
-use ukexec_boot::{Arch, Kernel, Platform};
+use ukexec_boot::{Arch, Kernel, Platform, Problem};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::{PeImage, UncheckedPe};
@@ -19,7 +19,9 @@ use super::sources::Sources;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
-use crate::protocol::{Answer, Identity, Objection, ObservedFiles, UnfoldRequest, Work, bounds};
+use crate::protocol::{
+    Answer, Identity, Objection, ObservedFiles, Subject, UnfoldRequest, Work, bounds,
+};
 use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
@@ -178,7 +180,9 @@ fn add_parts(
             Some(parts.kernel.len().saturating_add(initrd)),
         );
     }
-    report.kernel = Some(KernelPart::new(&parts.kernel, &parts.identity, hash)?);
+    let is_inner = !facts.stages.is_empty();
+    let kernel = KernelPart::new(&parts.kernel, &parts.identity, is_inner, hash);
+    report.kernel = Some(kernel?);
     let initrd = parts.initrd.as_ref();
     report.initrd = initrd.map(|it| InitrdPart::new(it, hash)).transpose()?;
     let cmdline = parts.cmdline.as_deref();
@@ -396,12 +400,16 @@ fn objections(kernel: &Kernel, parts: &Parts, platform: Option<&Platform>) -> Ve
     let everywhere = kernel.check(&kernel.home());
     let here = platform.map(|platform| kernel.check(platform));
     let cmdline = kernel.check_cmdline(cmdline.len());
-    let cmdline = cmdline.iter().map(|problem| (problem, true));
+    let cmdline = cmdline.iter().map(|problem| (problem, Subject::Cmdline));
     let here = here.iter().flatten();
-    let here = here.map(|problem| (problem, everywhere.contains(problem)));
+    let here = here.map(|problem| match everywhere.contains(problem) {
+        true => (problem, Subject::Kernel),
+        false => (problem, Subject::Machine),
+    });
+    let is_new = |problem: &Problem, subject| problem.is_refusal() || subject == Subject::Machine;
     cmdline
-        .chain(here.filter(|(problem, in_image)| problem.is_refusal() || !in_image))
-        .map(|(problem, in_image)| Objection {
+        .chain(here.filter(|(problem, subject)| is_new(problem, *subject)))
+        .map(|(problem, subject)| Objection {
             text: problem.to_string(),
             verdict: if problem.is_refusal() {
                 ConditionVerdict::Refused
@@ -410,7 +418,7 @@ fn objections(kernel: &Kernel, parts: &Parts, platform: Option<&Platform>) -> Ve
             } else {
                 ConditionVerdict::Warning
             },
-            in_image,
+            subject,
         })
         .collect()
 }

@@ -17,8 +17,8 @@ use ukexec_signature::DigestRequest;
 use super::channel::ParentChannel;
 use crate::error::Failure;
 use crate::protocol::{
-    Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span, Work,
-    WorkProgress,
+    Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span, Subject,
+    Work, WorkProgress,
 };
 use crate::report::Page;
 use crate::report::page::{Align, MapPart, Style, Text};
@@ -224,7 +224,7 @@ fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {
     let objection = Objection {
         text: "no".to_owned(),
         verdict,
-        in_image: false,
+        subject: Subject::Machine,
     };
     answer.identity = Ok(Identity {
         x86_64: true,

@@ -25,7 +25,7 @@ use crate::protocol::{CallersInitrd, UnfoldRequest, Work};
 use crate::report::failure::sentence;
 use crate::report::layers::LayerReport;
 use crate::report::sections::Details;
-use crate::report::signature::SignatureReport;
+use crate::report::signature::{LAYERS, SignatureReport};
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
@@ -121,7 +121,9 @@ pub(crate) fn unfold(
         request.budget.meter.log_lines,
     ));
     let mut signatures = verifier.found;
-    notes.extend(signatures.iter().filter_map(SignatureReport::doubt));
+    if parts.is_ok() || !report.stages.is_empty() {
+        notes.extend(signatures.iter().filter_map(SignatureReport::doubt));
+    }
     notes.extend(shorten_signers(&mut signatures));
     notes.extend(uncovered(request, policy, &signatures));
     let mut facts = Facts {
@@ -137,7 +139,8 @@ pub(crate) fn unfold(
     facts.warnings.extend(notes.iter().cloned());
     let parts = parts.and_then(|unfolded| {
         let identity = identity.context(|| "the kernel did not come by the gate")?;
-        Parts::new(unfolded, identity, &mut facts, sources)
+        let is_load = request.purpose.platform().is_some();
+        Parts::new(unfolded, identity, &mut facts, is_load, sources)
     });
     Ok((facts, parts))
 }
@@ -149,6 +152,7 @@ impl Parts {
         unfolded: Unfolded,
         mut identity: Result<Kernel, BootError>,
         facts: &mut Facts,
+        is_load: bool,
         sources: &Sources,
     ) -> Result<Self> {
         let Unfolded {
@@ -167,10 +171,12 @@ impl Parts {
                 if identity.version.is_none() {
                     identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
                 }
-                // On a machine that the kernel is for.
+                // On a machine that the kernel is for. A load is refused by some.
                 let problems = identity.check(&identity.home());
-                let problems = problems.iter().map(ToString::to_string);
-                facts.warnings.extend(problems);
+                let problems = problems
+                    .iter()
+                    .filter(|problem| !(is_load && problem.is_refusal()));
+                facts.warnings.extend(problems.map(ToString::to_string));
             }
             // A parser may have handed over anything: a person may want to see it.
             Err(error) if facts.stages.is_empty() => {
@@ -300,7 +306,12 @@ pub(super) fn no_kernel(path: &str, error: &BootError) -> Box<Failure> {
         offset: error.offset(),
         ..Place::default()
     };
-    let message = format!("{path}: {}", sentence(error));
+    // Nobody gave one that lies inside another.
+    let reason = match path.contains(LAYERS) {
+        true => error.reason(),
+        false => sentence(error),
+    };
+    let message = format!("{path}: {reason}");
     Box::new(Failure {
         kind: ErrorKind::Format,
         place,

@@ -8,8 +8,8 @@ use std::error::Error;
 
 use ukexec_pe::{PeError, PeImage};
 use ukexec_signature::{
-    DigestSource, Digests, SignatureError, TakenDigests, UnverifiedImage, Verdict, list_signers,
-    revoked_by_sbat, verify_image,
+    DigestSource, Digests, SignatureError, State, TakenDigests, UnverifiedImage, Verdict,
+    list_signers, revoked_by_sbat, verify_image,
 };
 use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
@@ -38,7 +38,7 @@ impl<'a> Verifier<'a> {
     /// Lists those who signed a layer that is refused for another reason.
     pub(super) fn list(&mut self, layer: &LayerAtGate<'_>) {
         let verdict = list_signers(&PeBytes(layer.image), pe_of(layer));
-        if !verdict.signers().is_empty() {
+        if verdict.state() != State::Unsigned {
             let needed = self.policy.required();
             let (path, digests) = (layer.path.to_owned(), Digests::default());
             let report = SignatureReport::new(path, None, needed, &verdict, digests);
@@ -252,6 +252,6 @@ mod tests {
             &mut Budget::default(),
         )
         .unwrap_err();
-        expect!["image: refused: bad signature: no sound PE32+ file: certificate table (data directory 4) at file offset 0x128: expected an end by 0xe00, found 0xe08; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
+        expect!["image: refused: malformed signature: no sound PE32+ file: certificate table (data directory 4) at file offset 0x128: expected an end by 0xe00, found 0xe08; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
     }
 }
