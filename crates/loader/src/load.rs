@@ -470,6 +470,31 @@ mod tests {
     }
 
     #[test]
+    fn an_appended_signature_may_be_enough_for_a_locked_down_machine() {
+        let mut machine = MachineState::default();
+        machine.lockdown = Some(ukexec_kexec::Lockdown::Integrity);
+        for (appended, verdict) in [
+            (Some(false), ConditionVerdict::Refused),
+            (Some(true), ConditionVerdict::Unknown),
+            (None, ConditionVerdict::Unknown),
+        ] {
+            let identity = kernel(true, &[]).unwrap();
+            let mut unfolding = unfolding(Ok(Identity {
+                signed: Some(false),
+                appended,
+                ..identity
+            }));
+            for unfolded in [false, true] {
+                unfolding.answer.unfolded = unfolded;
+                let plan = LoadPlan::new(&unfolding, &machine, true).unwrap();
+                let mut conditions = plan.preflight.conditions().iter();
+                let lockdown = conditions.find(|it| it.id == ConditionId::Lockdown);
+                assert_eq!(lockdown.unwrap().verdict, verdict, "{appended:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_machine_that_verifies_files_is_given_the_file_itself() {
         let mut unfolding = unfolding(kernel(false, &[]));
         unfolding.answer.cmdline = Some(b"quiet".to_vec());

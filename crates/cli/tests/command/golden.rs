@@ -646,6 +646,18 @@ fn parser_helper() {
     );
 }
 
+#[test]
+fn printed_texts_name_who_acts() {
+    let goldens = std::fs::read_dir(workspace("crates/cli/tests/golden")).expect("a folder");
+    for golden in goldens {
+        let path = golden.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        for word in ["told", "tells", "took", "comes to", "goes over", " 1 bytes"] {
+            assert!(!text.contains(word), "{word}: {}", path.display());
+        }
+    }
+}
+
 /// The page of the documentation is the golden, but for the comment in it.
 #[test]
 fn parser_helpers() {
