@@ -12,7 +12,7 @@ use ukexec_loader::report::{Count, Size};
 use ukexec_loader::{Against, Algorithm, Measure, is_stdin};
 use ukexec_unfold::ABI;
 
-use crate::console::{Color, Form};
+use crate::console::{self, Color, Form};
 
 pub(crate) use self::unfolding::{Limits, Unfolding};
 
@@ -464,7 +464,9 @@ impl Cli {
     /// Returns the definition of the command line: the one that arguments are read
     /// by, and that help is printed from.
     pub(crate) fn definition() -> clap::Command {
-        let command = Self::command().color(ColorChoice::Never);
+        let command = Self::command()
+            .color(ColorChoice::Never)
+            .term_width(console::columns());
         with_exit_codes(command.version(VERSION.as_str()))
     }
 

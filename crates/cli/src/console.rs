@@ -46,6 +46,15 @@ fn wishes() -> Wishes {
     WISHES.get().copied().unwrap_or(Wishes { quiet, color })
 }
 
+/// Returns the columns of stdout, for those who print there themselves.
+pub(crate) fn columns() -> usize {
+    stdout().width
+}
+
+fn stdout() -> Screen {
+    screen::behind(io::stdout(), wishes().color)
+}
+
 fn stderr() -> Screen {
     screen::behind(io::stderr(), wishes().color)
 }
@@ -62,7 +71,7 @@ pub(crate) fn begin_report(form: Form) {
 
 /// Writes `page` to stdout, as [`out`] does.
 pub(crate) fn page(page: &Page) -> anyhow::Result<()> {
-    print(&page.print(&screen::behind(io::stdout(), wishes().color)))
+    print(&page.print(&stdout()))
 }
 
 /// Writes `text` to stdout. A reader that has gone away, such as `head`, is

@@ -310,6 +310,22 @@ fn verdicts_have_colours_where_they_are_wanted() {
 }
 
 #[test]
+fn no_columns_are_as_good_as_no_variable() {
+    let dir = folder(&[("vmlinuz", &kernel())]);
+    for args in [&["inspect", "--help"][..], &["inspect", "vmlinuz"]] {
+        let printed = |columns: &str| {
+            let output = command(dir.path(), args).env("COLUMNS", columns).output();
+            let [stdout, _] = streams(&output.expect("ukexec runs"));
+            stdout
+        };
+        let expected = printed("");
+        assert_eq!(printed("0"), expected, "{args:?}");
+        assert_eq!(printed("100"), expected, "{args:?}");
+        assert_ne!(printed("40"), expected, "{args:?}");
+    }
+}
+
+#[test]
 fn messages_wrap_on_a_terminal_alone() {
     let name = "a name that is long enough for two lines of a terminal or more ".repeat(3);
     let dir = folder(&[]);
