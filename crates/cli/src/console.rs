@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use serde_json::Value;
+use ukexec_kexec::has_no_stdout;
 use ukexec_loader::report::page::{Labelled, Page, Screen, Style, Text};
 use ukexec_loader::report::{json_line, json_text, visible};
 use ukexec_loader::{Console, Progress, Unfolding};
@@ -87,7 +88,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     } else {
         ""
     };
-    let mut stdout = io::stdout();
+    let mut stdout = Stdout;
     let written = stdout
         .write_all(format!("{gap}{text}").as_bytes())
         .and_then(|()| stdout.flush());
@@ -96,6 +97,23 @@ fn print(text: &str) -> anyhow::Result<()> {
             Err(error).context("cannot write the report to stdout")
         }
         _ => Ok(()),
+    }
+}
+
+/// Standard output, which refuses what nobody would ever get to read.
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if has_no_stdout() {
+            let text = "it is closed";
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+        }
+        io::stdout().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
     }
 }
 

@@ -15,30 +15,47 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
+use clap::{ArgMatches, FromArgMatches as _};
 use ukexec_kexec::shown_path;
 use ukexec_loader::{run_as_worker, start_log};
 
 use args::Cli;
+use console::Form;
 
 fn main() -> ExitCode {
     if let Some(code) = run_as_worker() {
         return code;
     }
-    let cli = parse(env::args_os()).unwrap_or_else(|error| end(&error));
-    if let Some(contradiction) = cli.contradiction() {
-        Cli::definition()
-            .error(ErrorKind::ArgumentConflict, format!("{contradiction}\n"))
-            .exit();
-    }
+    let cli = match parse(env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => end(&error),
+        // Help is a report, too.
+        Err(help) => return failure::code(console::out(&help.to_string()), Form::Text).into(),
+    };
     console::start(cli.quiet, cli.color);
     start_log(cli.verbose, || console::Log);
     ExitCode::from(commands::run(&cli.command))
 }
 
 fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&Cli::definition().try_get_matches_from(args)?)
+    let mut definition = Cli::definition();
+    let matches = definition.try_get_matches_from_mut(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    match cli.contradiction() {
+        Some(contradiction) => {
+            let mut command = named(&definition, &matches).clone();
+            Err(command.error(ErrorKind::ArgumentConflict, contradiction))
+        }
+        None => Ok(cli),
+    }
+}
+
+/// Returns the command below `command` that `matches` name.
+fn named<'a>(command: &'a clap::Command, matches: &ArgMatches) -> &'a clap::Command {
+    let below = matches.subcommand();
+    let found = below.and_then(|(name, below)| Some((command.find_subcommand(name)?, below)));
+    found.map_or(command, |(command, matches)| named(command, matches))
 }
 
 /// Ends as clap does for `error`, but shows the arguments in one line each,

@@ -56,6 +56,7 @@ mod refusal;
 mod sealed;
 mod signals;
 mod snapshot;
+mod stdio;
 mod syscall;
 #[cfg(test)]
 mod testing;
@@ -81,5 +82,6 @@ pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::{fail_on_long_files, is_ignored, out_of_signals};
 pub use snapshot::{Extent, Snapshot, Tap};
+pub use stdio::has_no_stdout;
 pub use transfer::Moved;
 pub use unnamed::UnnamedFile;

@@ -1,4 +1,5 @@
-//! The system calls that no crate wraps, and all the `unsafe` there is.
+//! The system calls that no crate wraps. Besides the line that `stdio` begins with,
+//! all the `unsafe` there is.
 
 use std::os::fd::BorrowedFd;
 

@@ -142,6 +142,77 @@ fn a_report_that_cannot_be_written_is_a_failure() {
     );
 }
 
+#[test]
+fn what_nobody_can_get_is_a_failure() {
+    let parser = fs::read(workspace("crates/unfold/testdata/faults.bpf.o")).expect("a parser");
+    let dir = folder(&[
+        ("vmlinuz", &kernel()),
+        ("faults.bpf.o", &parser),
+        ("image", b"endless"),
+    ]);
+    let ends = |args: &str, stdout: &str| {
+        let output = Command::new("sh")
+            .current_dir(dir.path())
+            .args(["-c", &format!("exec \"$UKEXEC\" {args} {stdout}")])
+            .env("UKEXEC", env!("CARGO_BIN_EXE_ukexec"))
+            .output()
+            .expect("sh runs");
+        let [_, stderr] = streams(&output);
+        (output.status.code(), stderr)
+    };
+    for stdout in [">&-", ">/dev/full"] {
+        for args in [
+            "status",
+            "status --json",
+            "inspect vmlinuz",
+            "inspect vmlinuz --json",
+            "parser helpers",
+            "parser disasm faults.bpf.o",
+            "parser run faults.bpf.o --image=image --max-insns=1k --trace",
+            "--version",
+            "--help",
+            "help inspect",
+            "parser run -h",
+        ] {
+            let (code, stderr) = ends(args, stdout);
+            assert_eq!(code, Some(1), "{args} {stdout}: {stderr}");
+            assert!(
+                stderr.contains("cannot write the "),
+                "{args} {stdout}: {stderr}"
+            );
+        }
+    }
+    // Who has nothing to say loses nothing.
+    let (code, stderr) = ends("parser new box", ">&-");
+    assert_eq!(code, Some(0), "{stderr}");
+    // Who asks for nothing to be kept gets that.
+    let (code, stderr) = ends("--version", "<>/dev/null >&0");
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn what_cannot_be_opened_is_a_fault_of_the_file() {
+    let dir = folder(&[("vmlinuz", &kernel())]);
+    for args in [
+        "inspect . --json",
+        "inspect none --json",
+        "inspect vmlinuz --initrd . --json",
+        "inspect vmlinuz --parser . --json",
+        "inspect vmlinuz --against . --json",
+        "inspect vmlinuz --trust none --json",
+        "load . --json",
+        "parser check . --json",
+        "parser run . --image vmlinuz --json",
+    ] {
+        let args: Vec<&str> = args.split(' ').collect();
+        let output = run(dir.path(), &args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+        let [stdout, _] = streams(&output);
+        let document: Value = serde_json::from_str(&stdout).expect("a document");
+        assert_eq!(document["error"]["kind"], "file", "{args:?}: {stdout}");
+    }
+}
+
 /// Pipes are what tests have, terminals what people have.
 #[test]
 fn it_works_on_a_terminal() {
