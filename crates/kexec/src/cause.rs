@@ -108,8 +108,8 @@ pub(crate) fn no_call() -> Cause {
 /// Returns that the running kernel lacks all of kexec.
 pub(crate) fn no_kexec() -> Cause {
     machine(
-        "kexec is not in this kernel (CONFIG_KEXEC_CORE is off)",
-        OTHER_KERNEL,
+        "kexec is not in this kernel (CONFIG_KEXEC_CORE is off, or a container hides it)",
+        KERNEL_WITH_KEXEC,
     )
 }
 
@@ -140,6 +140,10 @@ pub(crate) fn in_brackets(text: Option<&str>) -> String {
 }
 
 const OTHER_KERNEL: &str = "boot one with CONFIG_KEXEC_FILE=y";
+
+/// Advice where the running kernel lacks more than `kexec_file_load`.
+pub(crate) const KERNEL_WITH_KEXEC: &str =
+    "boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y";
 
 /// A signature around the image is not the one that a kernel looks at.
 pub(crate) const SIGN_KERNEL: &str =

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, cause, locked, no_call, unsigned};
+use crate::cause::{Cause, KERNEL_WITH_KEXEC, cause, locked, no_call, unsigned};
 use crate::error::{KexecError, KexecErrorKind};
 use crate::machine::{LoadKind, LoadLimit, MachineState};
 
@@ -207,7 +207,16 @@ fn call(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     const HIDDEN: &str = "/proc does not show whether a seccomp filter answers for the kernel";
     let machine = load.machine;
     Some(match machine.call.errno {
-        _ if machine.kexec == Some(false) => (ConditionVerdict::Refused, no_call()),
+        _ if machine.kexec == Some(false) => {
+            let advice = KERNEL_WITH_KEXEC;
+            (
+                ConditionVerdict::Refused,
+                Cause {
+                    advice,
+                    ..no_call()
+                },
+            )
+        }
         Some(libc::ENOSYS) => (ConditionVerdict::Refused, no_call()),
         Some(_) if machine.seccomp == Some(true) => (ConditionVerdict::Unknown, cause(FILTER, "")),
         Some(_) if machine.seccomp.is_none() => (ConditionVerdict::Unknown, cause(HIDDEN, "")),
@@ -246,7 +255,10 @@ fn limit(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
             let text = format!("kernel.{name} allows one more load, and a failed one counts");
             (ConditionVerdict::Warning, cause(text, ""))
         }
-        Some(LoadLimit::Left(left)) => ok(format!("kernel.{name} allows {left} more loads")),
+        Some(LoadLimit::Left(left)) => {
+            let more = if left == 1 { "load" } else { "loads" };
+            ok(format!("kernel.{name} allows {left} more {more}"))
+        }
         // Kernels before Linux 6.3 have no other limit.
         _ if load.machine.load_disabled.is_some() => ok("loads are not limited"),
         _ => (
@@ -434,7 +446,7 @@ mod tests {
             ],
             expect![[r#"
                 call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
-                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
                 call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
                 call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
                 call unknown: a seccomp filter, such as a container has, answers for the running kernel
@@ -611,8 +623,8 @@ mod tests {
         }
         named.push(preflight.check("no").unwrap_err().to_string());
         expect![[r#"
-            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
-            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
+            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
             no: it is none"#]].assert_eq(&named.join("\n"));
     }
 }

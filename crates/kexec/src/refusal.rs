@@ -537,7 +537,7 @@ mod tests {
             EINVAL, Machine: no kernel is loaded; run `ukexec load IMAGE` first
             EINVAL, Machine: this process is in a container; run it on the machine itself
             EBUSY, Failed: another kexec operation is under way; try again
-            ENOSYS, Machine: kexec is not in this kernel (CONFIG_KEXEC_CORE is off); boot one with CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec is not in this kernel (CONFIG_KEXEC_CORE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
         "#]];
         check(rows, |errno, _, machine| of_exec(errno, machine), expected);
     }
