@@ -15,12 +15,32 @@ pub struct DecompressError(Box<Inner>);
 #[error("{text}")]
 struct Inner {
     text: String,
+    is_limit: bool,
     source: Option<io::Error>,
 }
 
 impl DecompressError {
     pub(crate) fn new(text: String, source: Option<io::Error>) -> Self {
-        Self(Box::new(Inner { text, source }))
+        Self(Box::new(Inner {
+            text,
+            is_limit: false,
+            source,
+        }))
+    }
+
+    /// Returns an error because of one of the [`Limits`](crate::Limits).
+    pub(crate) fn limit(text: String) -> Self {
+        Self(Box::new(Inner {
+            text,
+            is_limit: true,
+            source: None,
+        }))
+    }
+
+    /// Returns whether one of the [`Limits`](crate::Limits) is to blame.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        self.0.is_limit
     }
 }
 
@@ -36,6 +56,8 @@ pub(crate) enum Fault {
     Unsupported(String),
     /// So many bytes of memory would be needed.
     Memory(u64),
+    /// There would be more output than so many bytes.
+    Output(u64),
     /// Another fault; the text goes on behind "the gzip stream".
     Stream(String),
     /// The input starts no stream.

@@ -227,11 +227,19 @@ impl<'a> Input<'a> {
             Fault::Unsupported(feature) => format!(
                 "the {name} stream uses what is not supported, at input offset {at:#x}: {feature}"
             ),
-            Fault::Memory(needed) => format!(
-                "the {name} stream needs {needed} bytes of memory to decompress, the limit is {}; \
-                 compress it with a smaller window, or raise --max-memory",
-                self.memory_limit
-            ),
+            Fault::Memory(needed) => {
+                return DecompressError::limit(format!(
+                    "the {name} stream needs {needed} bytes of memory to decompress, the limit is \
+                     {}; compress it with a smaller window, or raise --max-memory",
+                    self.memory_limit
+                ));
+            }
+            Fault::Output(limit) => {
+                return DecompressError::limit(format!(
+                    "the {name} stream decompresses to more bytes than the limit of {limit}; \
+                     --max-output raises it"
+                ));
+            }
             Fault::Stream(text) => format!("the {name} stream {text}"),
             Fault::Input(text) => text,
             Fault::Io(text, error) => return DecompressError::new(text, Some(error)),

@@ -97,7 +97,7 @@ pub use crate::job::StreamWarning;
 ///
 /// let limits = Limits { output: 4, ..Limits::default() };
 /// let error = decompress(&mut payload.as_slice(), &mut Vec::new(), &limits).unwrap_err();
-/// assert!(error.to_string().contains("more than the limit of 4 bytes"));
+/// assert!(error.to_string().contains("more bytes than the limit of 4"));
 /// # Ok::<(), ukexec_decompress::DecompressError>(())
 /// ```
 ///

@@ -21,11 +21,7 @@ impl Output<'_> {
         let end = at
             .checked_add(wide(bytes.len()))
             .filter(|end| *end <= limit);
-        let end = end.ok_or_else(|| {
-            Fault::Stream(format!(
-                "decompresses to more than the limit of {limit} bytes; --max-output raises it"
-            ))
-        })?;
+        let end = end.ok_or(Fault::Output(limit))?;
         self.writer.write_all(bytes).map_err(|error| {
             let text = format!("could not write the decompressed output at offset {at:#x}");
             Fault::Io(text, error)

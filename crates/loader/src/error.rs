@@ -259,15 +259,17 @@ impl From<UnfoldError> for LoaderError {
                 .map(Place::in_code)
                 .unwrap_or_default()
         };
-        let kind = if error.is_limit() {
-            ErrorKind::Budget
-        } else {
-            ErrorKind::Format
-        };
+        let causes = || iter::successors(error.source(), |&cause| cause.source());
         // A layer that the loader itself does not let in.
-        let mut causes = iter::successors(error.source(), |&cause| cause.source());
-        let refusal = causes.find_map(|cause| cause.downcast_ref().map(Self::kind));
-        let mut error = Self::new(error).of_kind(refusal.unwrap_or(kind));
+        let refusal = causes().find_map(|cause| cause.downcast_ref().map(Self::kind));
+        let kind = match refusal {
+            Some(refusal) => refusal,
+            None if error.is_limit() => ErrorKind::Budget,
+            // Bytes that could not be read, or written.
+            None if causes().any(|cause| cause.is::<io::Error>()) => ErrorKind::File,
+            None => ErrorKind::Format,
+        };
+        let mut error = Self::new(error).of_kind(kind);
         error.0.place = place;
         error
     }

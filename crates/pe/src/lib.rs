@@ -64,6 +64,7 @@ mod read;
 mod section;
 #[cfg(test)]
 mod testing;
+mod words;
 
 pub use byte_ranges::ByteRanges;
 pub use edit::{EditOptions, attach, detach};
@@ -71,3 +72,4 @@ pub use error::PeError;
 pub use image::{Machine, PeImage, Subsystem, UncheckedPe};
 pub use read::{PastEnd, ReadAt};
 pub use section::{Section, SectionName};
+pub use words::counted;

@@ -6,6 +6,7 @@ use ukexec_bpf::memory::Memory;
 use ukexec_bpf::trace::{self, Callee, Tracer};
 use ukexec_bpf::{BpfError, Host, Meter, Piece, Rope};
 use ukexec_decompress::{Compression, Limits, StreamWarning, decompress};
+use ukexec_pe::counted;
 
 use crate::UnfoldError;
 use crate::chunks::Payload;
@@ -71,7 +72,7 @@ impl Host for StageHost<'_> {
                 let reason = format!("{}: {}", kfunc.name, refusal.text);
                 debug!(stage = self.stage, "{reason}");
                 self.observer.refused(&reason);
-                self.record.refuse(reason);
+                self.record.refuse(reason, refusal.is_limit);
                 self.reason = Some(refusal.text);
                 Ok(match kfunc.prototype.contains("*(") {
                     // It returns a pointer.
@@ -150,9 +151,9 @@ impl StageHost<'_> {
             Err(CallError::Refused(refusal)) if refusal.is_limit => Some(refusal.text.clone()),
             Err(_) => return taken.map(|()| 0),
         };
-        self.record.limited.retain(|(other, _)| *other != resource);
+        self.record.kept_out.retain(|(other, _)| *other != resource);
         self.record
-            .limited
+            .kept_out
             .extend(limit.map(|text| (resource, text)));
         taken.map(|()| 0)
     }
@@ -161,7 +162,7 @@ impl StageHost<'_> {
     fn take_profile(&mut self, buf: u64, size: i32, memory: &mut Memory) -> Result<u64, CallError> {
         let mut number = [0; 4];
         if usize::try_from(size) != Ok(number.len()) {
-            let text = format!("the number of a profile has {size} bytes; expected 4");
+            let text = format!("the number of a profile: expected 4 bytes, found {size}");
             return Err(Refusal::invalid(text).into());
         }
         memory
@@ -214,7 +215,7 @@ impl StageHost<'_> {
         let line = cmdline::read(rope, &mut meter.insns)
             .map_err(|error| CallError::unread("the command line", error))?;
         let line = line.ok_or_else(|| {
-            Refusal::too_long(format!(
+            Refusal::limit(format!(
                 "the command line has no NUL in its first {} of {} bytes; kernels take 4096 at \
                  most",
                 cmdline::LINE_MAX,
@@ -254,7 +255,7 @@ impl StageHost<'_> {
         let left = self.output_left.saturating_add(self.record.repeated);
         if repeated > left {
             return Err(Refusal::no_memory(format!(
-                "kernel and initrd would have {repeated} bytes more than there are to hand over \
+                "kernel and initrd are longer by {repeated} than all that there is to hand over \
                  ({there} of image, initrd and decompressed payloads), and the output budget has \
                  {left} left; --max-output raises it"
             ))
@@ -274,7 +275,7 @@ impl StageHost<'_> {
         meter: &mut Meter,
     ) -> Result<u64, CallError> {
         if self.record.decompressions >= MAX_DECOMPRESSIONS {
-            return Err(Refusal::invalid(format!(
+            return Err(Refusal::limit(format!(
                 "a stage may decompress {MAX_DECOMPRESSIONS} times, and this one has"
             ))
             .into());
@@ -286,7 +287,7 @@ impl StageHost<'_> {
         charge(&mut meter.insns, costs::copying(excerpt.copied));
         let rope = self.decompress_rope(&excerpt.rope, meter)?;
         self.show(rope, memory)
-            .map_err(|error| Refusal::caused("no room for the result", &error).into())
+            .map_err(|error| CallError::of_access("no room for the result", error))
     }
 
     /// Puts what was decompressed into `memory`.
@@ -322,8 +323,10 @@ impl StageHost<'_> {
         if let Some(error) = output.error {
             return Err(CallError::unstored(error));
         }
-        let done =
-            done.map_err(|error| Refusal::caused("the payload cannot be decompressed", &error))?;
+        let done = done.map_err(|error| Refusal {
+            is_limit: error.is_limit(),
+            ..Refusal::caused("the payload cannot be decompressed", &error)
+        })?;
         let compression = done.compression;
         for warning in &done.warnings {
             self.record.warn(warning_of(compression, warning));
@@ -352,7 +355,8 @@ fn warning_of(compression: Compression, warning: &StreamWarning) -> String {
             format!("the trailer ({part}) of the {compression} payload is cut off; its data {data}")
         }
         StreamWarning::TrailingBytes { count } => {
-            format!("{count} bytes behind the {compression} payload were ignored")
+            let count = counted(*count, "byte");
+            format!("ignored {count} behind the {compression} payload")
         }
     }
 }
@@ -364,7 +368,7 @@ fn behind(initrd: &Rope, part: &Rope) -> Result<Rope, Refusal> {
     let end = rope.len();
     let padded = end.div_ceil(4).saturating_mul(4);
     if padded.saturating_add(part.len()) > INT_MAX {
-        return Err(Refusal::too_long(format!(
+        return Err(Refusal::limit(format!(
             "an initrd of {end} bytes and a part of {} behind it are longer than the 2 GiB less 1 \
              byte that kexec_file_load(2) takes",
             part.len()

@@ -3,6 +3,7 @@
 use std::mem;
 
 use ukexec_bpf::Rope;
+use ukexec_pe::counted;
 
 use crate::choice::Chooser;
 use crate::cmdline::CmdlineRequest;
@@ -146,9 +147,8 @@ impl Unfolding<'_> {
             let mut place = Place::in_layer(path, Some(number));
             place.parser = Some(chosen.info);
             return Err(UnfoldError::limit(format!(
-                "the budget of {} stages is used up, and a parser fits the image again; \
-                 --max-stages raises it",
-                self.session.granted.stages
+                "the budget of {} is used up, and one more parser fits; --max-stages raises it",
+                counted(self.session.granted.stages.into(), "stage")
             ))
             .at(&place));
         };

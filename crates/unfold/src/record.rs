@@ -16,9 +16,11 @@ pub(crate) struct Record {
     pub(crate) warnings: Vec<String>,
     /// The resources that a limit of ukexec's kept out, and why. A parser may
     /// pass over that like over any refusal; the stage may not.
-    pub(crate) limited: Vec<(Resource, String)>,
+    pub(crate) kept_out: Vec<(Resource, String)>,
     /// Why calls failed: the last few, oldest first.
     pub(crate) refusals: Vec<String>,
+    /// Why the last of them did that a limit is to blame for.
+    pub(crate) limit: Option<String>,
     /// How often decompression was tried, failures included.
     pub(crate) decompressions: u32,
     /// The output of decompression, and its length.
@@ -37,8 +39,11 @@ impl Record {
         }
     }
 
-    /// Remembers why a call failed.
-    pub(crate) fn refuse(&mut self, reason: String) {
+    /// Remembers why a call failed, and whether a limit is to blame.
+    pub(crate) fn refuse(&mut self, reason: String, is_limit: bool) {
+        if is_limit {
+            self.limit = Some(reason.clone());
+        }
         if self.refusals.len() >= MAX_REFUSALS {
             self.refusals.remove(0);
         }
@@ -47,6 +52,9 @@ impl Record {
 
     /// Returns the error of a stage that ended without a kernel.
     pub(crate) fn no_kernel(&self) -> UnfoldError {
+        if let Some(limit) = &self.limit {
+            return self.limited(limit.clone());
+        }
         let mut text = "no kernel was handed over".to_owned();
         match (&self.handed_over.initrd, &self.handed_over.cmdline) {
             (Some(_), Some(_)) => text += "; only initrd and command line",
@@ -61,20 +69,32 @@ impl Record {
         UnfoldError::new(text).noted(notes)
     }
 
+    /// Returns the error of a stage that a limit kept from its end, as `text` says.
+    pub(crate) fn limited(&self, text: String) -> UnfoldError {
+        let says_it = |note: &String| {
+            let known = note.strip_prefix(FAILED);
+            known
+                .and_then(|it| it.split_once(": "))
+                .is_some_and(|(_, reason)| text.ends_with(reason))
+        };
+        let notes = self.notes().into_iter().filter(|note| !says_it(note));
+        UnfoldError::limit(&text).noted(notes.collect())
+    }
+
     /// Returns the last calls that failed, and the last lines that the parser
     /// printed.
     pub(crate) fn notes(&self) -> Vec<String> {
         let from = self.log.len().saturating_sub(QUOTED_LINES);
         let printed = self.log.iter().skip(from);
         let printed = printed.map(|line| format!("printed: {line}"));
-        let failed = self
-            .refusals
-            .iter()
-            .map(|reason| format!("failed: {reason}"));
+        let failed = self.refusals.iter();
+        let failed = failed.map(|reason| format!("{FAILED}{reason}"));
         failed.chain(printed).collect()
     }
 }
 
+/// Begins the note of a call that failed.
+const FAILED: &str = "failed: ";
 /// Warnings of a stage that are remembered.
 const MAX_WARNINGS: usize = 16;
 /// Refusals that are remembered.

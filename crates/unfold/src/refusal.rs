@@ -41,8 +41,8 @@ impl Refusal {
         Self::invalid(format!("{text}: {}", chain(cause)))
     }
 
-    /// Refuses what is longer than ukexec takes.
-    pub(crate) fn too_long(text: String) -> Self {
+    /// Refuses what is longer or more than ukexec takes.
+    pub(crate) fn limit(text: String) -> Self {
         Self {
             is_limit: true,
             ..Self::invalid(text)
@@ -53,7 +53,7 @@ impl Refusal {
     pub(crate) fn no_memory(text: String) -> Self {
         Self {
             errno: ENOMEM,
-            ..Self::too_long(text)
+            ..Self::limit(text)
         }
     }
 }
@@ -88,15 +88,15 @@ impl CallError {
 
     /// Returns what comes of a buffer in guest memory that cannot be read.
     pub(crate) fn of_buffer(error: BpfError) -> Self {
-        let text = "the buffer cannot be read";
-        if error.is_out_of_memory() {
-            return Refusal::no_memory(format!("{text}: {}", chain(&error))).into();
-        }
-        Self::of_access(text, error)
+        Self::of_access("the buffer cannot be read", error)
     }
 
     /// The program gets a refusal unless the host is to blame.
-    fn of_access(text: &str, error: BpfError) -> Self {
+    pub(crate) fn of_access(text: &str, error: BpfError) -> Self {
+        if error.is_out_of_memory() {
+            let error = chain(&error);
+            return Refusal::no_memory(format!("{text}: {error}; --max-memory raises it")).into();
+        }
         if error.is_unreadable() {
             return Self::Ended(error);
         }

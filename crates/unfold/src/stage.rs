@@ -4,7 +4,9 @@
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{AttachKind, Interface, Meter, Parser, Rope, SourceId, VerifiedParser, Vm};
+use ukexec_bpf::{
+    AttachKind, BpfError, Interface, Meter, Parser, Rope, SourceId, VerifiedParser, Vm,
+};
 
 use crate::choice::Chosen;
 use crate::content::same_bytes;
@@ -156,13 +158,13 @@ impl<'a> Armed<'a> {
         let Budget { meter, output, .. } = &mut *session.budget;
         let granted = &session.granted.meter;
         let types = &session.interface.types;
-        let mut vm = Vm::new(parser, meter).map_err(|fault| {
-            let fault = name_limit(fault, granted);
-            UnfoldError::caused("the parser's maps cannot be made", fault).at(&place)
-        })?;
+        let failed =
+            |text: &str, fault| UnfoldError::caused(text, name_limit(fault, granted)).at(&place);
+        let mut vm = Vm::new(parser, meter)
+            .map_err(|fault| failed("the parser's maps cannot be made", fault))?;
         let context = inputs
             .show(vm.memory(), types)
-            .map_err(|error| error.at(&place))?;
+            .map_err(|fault| failed("the stage's inputs cannot be shown to the parser", fault))?;
         let host = StageHost {
             stage: place.stage,
             hook: MATCH,
@@ -229,14 +231,14 @@ impl<'a> Armed<'a> {
     /// not be the image again, or unfolding would never end.
     fn kernel(&mut self, inputs: &Inputs<'_>) -> Result<Rope, UnfoldError> {
         let record = &self.host.record;
-        let Some(Charged { value: kernel, .. }) = &record.handed_over.kernel else {
-            return Err(record.no_kernel());
-        };
-        if let Some((resource, reason)) = record.limited.first() {
-            return Err(UnfoldError::new(format!(
+        if let Some((resource, reason)) = record.kept_out.first() {
+            return Err(record.limited(format!(
                 "the parser supplied the {resource}, but it was rejected: {reason}"
             )));
         }
+        let Some(Charged { value: kernel, .. }) = &record.handed_over.kernel else {
+            return Err(record.no_kernel());
+        };
         if same_bytes(kernel, inputs.image, &mut self.meter.insns)? {
             return Err(UnfoldError::new(
                 "the kernel that was handed over is the stage's own image: there is no progress",
@@ -261,14 +263,14 @@ impl Inputs<'_> {
 
     /// Puts the inputs into `memory`, and returns the address of the context
     /// that names them.
-    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, UnfoldError> {
+    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, BpfError> {
         let line = self.cmdline.map(|line| [line, b"\0"].concat().into());
         let image = show("image", Some(self.image.clone()), memory)?;
         let initrd = show("initrd", self.initrd.cloned(), memory)?;
         let (name, address, with_nul) = show("cmdline", line, memory)?;
         let cmdline = (name, address, with_nul.saturating_sub(1).max(0));
         let context = kexec_context(types, self.kdump, [image, initrd, cmdline]);
-        add("context", context.into(), memory)
+        memory.add_rope("context", context.into())
     }
 }
 
@@ -278,23 +280,16 @@ fn show(
     name: &'static str,
     rope: Option<Rope>,
     memory: &mut Memory,
-) -> Result<(&'static str, u64, i32), UnfoldError> {
+) -> Result<(&'static str, u64, i32), BpfError> {
     let Some(rope) = rope else {
         return Ok((name, 0, 0));
     };
     let len = rope.len();
     let int = i32::try_from(len).map_err(|_too_long| {
-        UnfoldError::new(format!(
+        BpfError::host(UnfoldError::new(format!(
             "the {name}: expected at most {} bytes, all that a parser can see, found {len}",
             i32::MAX
-        ))
+        )))
     })?;
-    Ok((name, add(name, rope, memory)?, int))
-}
-
-fn add(region: &'static str, rope: Rope, memory: &mut Memory) -> Result<u64, UnfoldError> {
-    let added = memory.add_rope(region, rope);
-    added.map_err(|error| {
-        UnfoldError::caused("the stage's inputs cannot be shown to the parser", error)
-    })
+    Ok((name, memory.add_rope(name, rope)?, int))
 }

@@ -252,7 +252,8 @@ fn outcome_text(outcome: Result<Unfolded, UnfoldError>) -> String {
         Ok(unfolded) => unfolded,
         Err(error) => {
             let notes = error.notes().iter().map(|note| format!("  {note}\n"));
-            return format!("error: {}\n{}", chain(&error), notes.collect::<String>());
+            let word = if error.is_limit() { "limit" } else { "error" };
+            return format!("{word}: {}\n{}", chain(&error), notes.collect::<String>());
         }
     };
     let mut text = String::new();

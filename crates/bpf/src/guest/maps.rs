@@ -147,10 +147,10 @@ impl Maps {
         let mut maps = Self::default();
         for map in &parser.maps {
             let live = Live::new(map, memory).map_err(|error| {
-                if error.is_unreadable() {
-                    return error;
+                match error.is_unreadable() || error.is_out_of_memory() {
+                    true => error,
+                    false => BpfError::new(format!("map {}: {error}", map.name)),
                 }
-                BpfError::new(format!("map {}: {error}", map.name))
             })?;
             maps.maps.push(live);
         }

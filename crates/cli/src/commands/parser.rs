@@ -10,9 +10,10 @@ mod new;
 mod run;
 mod trace;
 
+use std::io;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use ukexec_bpf::{Parser, SourceLine, VerifiedParser};
 use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
 use ukexec_pe::PeImage;
@@ -31,11 +32,10 @@ pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
 
 /// Reads a parser: the file itself, or the section `.bpf` of an image.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    ensure!(
-        !path.is_dir(),
-        "{} is a folder; name the object in it",
-        shown(path)
-    );
+    if path.is_dir() {
+        let text = format!("{} is a folder; name the object in it", shown(path));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, text).into());
+    }
     let (bytes, _) =
         read_named(path, IMAGE_LEN_MAX).with_context(|| format!("cannot read {}", shown(path)))?;
     let Ok(pe) = PeImage::parse(&bytes[..]) else {

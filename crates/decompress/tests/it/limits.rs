@@ -103,7 +103,7 @@ fn the_cap_is_exact() {
 
 fn past_the_cap(compression: Compression, cap: u64) -> String {
     format!(
-        "the {compression} stream decompresses to more than the limit of {cap} bytes; --max-output \
+        "the {compression} stream decompresses to more bytes than the limit of {cap}; --max-output \
          raises it"
     )
 }

@@ -14,7 +14,7 @@ use ukexec_kexec::{
 };
 
 use crate::console::Console;
-use crate::error::{Context as _, LoaderError, Result};
+use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::fd_source::FdSource;
 use crate::files::{self, IMAGE_LEN_MAX, base_name, is_stdin, shown};
 use crate::parent::sources::{Backing, Sources};
@@ -58,22 +58,26 @@ pub(crate) struct Image {
 impl InputFile {
     /// Opens `path`; reads it if it is a stream.
     pub(crate) fn open(path: &Path, console: &dyn Console) -> Result<Self> {
-        let failed = || format!("cannot read {}", shown(path));
-        let mut file = files::open_named(path).context(failed)?;
-        let readers = Readers::of(&file).context(failed)?;
+        let opened = Self::open_any(path, console);
+        opened.map_err(|error| unread(error, path))
+    }
+
+    fn open_any(path: &Path, console: &dyn Console) -> Result<Self> {
+        let mut file = files::open_named(path)?;
+        let readers = Readers::of(&file)?;
         // A part of standard input may have been read already.
         let is_rest = is_stdin(path) && file.stream_position().is_ok_and(|at| at > 0);
         let kind = if is_rest {
             InputKind::Stream
         } else {
-            input_kind(&file).context(failed)?
+            input_kind(&file)?
         };
         let content = match kind {
             InputKind::File { len } => InputBytes::File(file, len),
             _ => {
                 let progress = console.progress(&format!("reading {}", base_name(path)), None);
                 let sealed = read_stream(file, IMAGE_LEN_MAX, &mut |done| progress.set(done));
-                InputBytes::Stream(sealed.context(failed)?)
+                InputBytes::Stream(sealed?)
             }
         };
         let path = path.to_owned();
@@ -124,11 +128,12 @@ impl InputFile {
             return Err(LoaderError::new(format!(
                 "{} has {len} bytes; an image or initrd has {IMAGE_LEN_MAX} at most",
                 shown(&path)
-            )));
+            ))
+            .of_kind(ErrorKind::File));
         }
         let progress = console.progress(&format!("copying {}", base_name(&path)), Some(len));
         let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
-            .context(|| format!("cannot read {}", shown(&path)))?;
+            .map_err(|error| unread(error.into(), &path))?;
         let Snapshot {
             parts,
             layout,
@@ -163,6 +168,12 @@ impl InputFile {
             file: Some(file),
         })
     }
+}
+
+/// Says of an error that the file at `path` cannot be read by it.
+fn unread(error: LoaderError, path: &Path) -> LoaderError {
+    let error = error.context(format!("cannot read {}", shown(path)));
+    error.of_kind(ErrorKind::File)
 }
 
 impl Image {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ukexec_unfold::Budget;
 
-use crate::error::LoaderError;
+use crate::error::{ErrorKind, LoaderError};
 
 /// How long a worker may let its parent wait, all in all. Its processor time is
 /// limited, but one that was taken over can sleep.
@@ -55,6 +55,7 @@ impl WaitBudget {
              waiting (--max-insns and --max-output give it more or less); nothing was done with \
              the image"
         ))
+        .of_kind(ErrorKind::Budget)
     }
 }
 

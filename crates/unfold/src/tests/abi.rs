@@ -158,7 +158,7 @@ fn a_hand_over_past_the_budget_is_enomem() {
         &mut budget,
     );
     let error = outcome_text(unfolded);
-    let refused = "the memory budget is used up: 2097152 bytes are asked for";
+    let refused = "the memory budget is used up: asked for 2097152 bytes";
     assert!(
         error.contains(refused) && error.contains("big -12"),
         "{error}"

@@ -109,11 +109,45 @@ fn a_bomb_stops_at_the_output_cap() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
-          failed: bpf_decompress: the payload cannot be decompressed: the gzip stream decompresses to more than the limit of 1048576 bytes; --max-output raises it
+        limit: image: stage 1 (test.bpf.o, parsers.d): bpf_decompress: the payload cannot be decompressed: the gzip stream decompresses to more bytes than the limit of 1048576; --max-output raises it
           printed: cannot decompress
     "#]].assert_eq(&outcome_text(run_with(image, &mut budget)));
     assert!(budget.output <= 1 << 20);
+}
+
+/// Whatever the parser makes of the call that failed.
+#[test]
+fn a_budget_that_is_too_small_is_named_with_its_option() {
+    let image = || {
+        let payload = gzip(&[7; 300_000]);
+        Image::new(Op::Decompress).kernel(&payload).build()
+    };
+    type Edit = fn(&mut Budget, u64);
+    let edits: [(&str, Edit); 4] = [
+        ("--max-memory", |budget, left| budget.meter.memory = left),
+        ("--max-insns", |budget, left| budget.meter.insns = left),
+        ("--max-output", |budget, left| budget.output = left),
+        ("--max-stages", |budget, _| budget.stages = 0),
+    ];
+    for (option, edit) in edits {
+        let (mut left, mut failures) = (0, 0);
+        loop {
+            let mut budget = Budget::default();
+            edit(&mut budget, left);
+            let Err(error) = run_with(image(), &mut budget) else {
+                break;
+            };
+            let text = chain(&error);
+            assert!(error.is_limit() && text.contains(option), "{left}: {text}");
+            assert!(!text.contains("handed over"), "{left}: {text}");
+            failures += 1;
+            if option == "--max-stages" {
+                break;
+            }
+            left = left * 9 / 8 + 100;
+        }
+        assert!(failures > 0, "{option}");
+    }
 }
 
 #[test]
@@ -158,7 +192,7 @@ fn sizes_past_an_int_are_refused() {
     check(
         image,
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): the image: expected at most 2147483647 bytes, all that a parser can see, found 2147483688
+            error: image: stage 1 (test.bpf.o, parsers.d): the stage's inputs cannot be shown to the parser: the image: expected at most 2147483647 bytes, all that a parser can see, found 2147483688
         "#]],
     );
 }
@@ -267,7 +301,7 @@ fn images_in_images_meet_the_stage_limit() {
     check(
         image,
         expect![[r#"
-            error: image > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test: stage 9 (test.bpf.o, parsers.d): the budget of 8 stages is used up, and a parser fits the image again; --max-stages raises it
+            limit: image > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test > kernel handed over by test: stage 9 (test.bpf.o, parsers.d): the budget of 8 stages is used up, and one more parser fits; --max-stages raises it
         "#]],
     );
 }
@@ -283,7 +317,7 @@ fn a_small_budget_names_what_is_used_up() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: ./crates/unfold/testdata/test.bpf.c:118 in match, insn 3: the budget of 10 instructions is used up; --max-insns raises it
+        limit: image: stage 1 (test.bpf.o, parsers.d): hook ukexec_match_image: ./crates/unfold/testdata/test.bpf.c:118 in match, insn 3: the budget of 10 instructions is used up; --max-insns raises it
     "#]].assert_eq(&outcome_text(run_with(image.clone(), &mut few)));
     let meter = Meter {
         memory: 10,
@@ -294,7 +328,7 @@ fn a_small_budget_names_what_is_used_up() {
         ..Budget::default()
     };
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the budget of 10 bytes of memory is used up (640 bytes are asked for, 10 are left); --max-memory raises it
+        limit: image: stage 1 (test.bpf.o, parsers.d): the parser's maps cannot be made: the budget of 10 bytes of memory is used up (asked for 640 bytes, 10 left); --max-memory raises it
     "#]].assert_eq(&outcome_text(run_with(image, &mut little)));
 }
 
@@ -543,7 +577,7 @@ fn hand_overs_longer_than_all_there_is_draw_on_the_output() {
     let (text, left) = unfold_with(&twice, 0, 2_959);
     assert_eq!(left, 2_959);
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the initrd, but it was rejected: kernel and initrd would have 2960 bytes more than there are to hand over (4096 of image, initrd and decompressed payloads), and the output budget has 2959 left; --max-output raises it
+        limit: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the initrd, but it was rejected: kernel and initrd are longer by 2960 than all that there is to hand over (4096 of image, initrd and decompressed payloads), and the output budget has 2959 left; --max-output raises it
     "#]].assert_eq(&text);
 }
 
@@ -617,9 +651,7 @@ fn a_command_line_that_no_kernel_takes_is_refused() {
     check(
         image(100_000),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
-              failed: bpf_copy_to_kernel: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
-              the parser printed nothing
+            limit: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the command line, but it was rejected: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
         "#]],
     );
     // A parser that passes over it loses its line, which is no outcome either.
@@ -629,7 +661,7 @@ fn a_command_line_that_no_kernel_takes_is_refused() {
     check(
         passed_over.build(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the command line, but it was rejected: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
+            limit: image: stage 1 (test.bpf.o, parsers.d): the parser supplied the command line, but it was rejected: the command line has no NUL in its first 65536 of 100000 bytes; kernels take 4096 at most
         "#]],
     );
     let line = vec![b'x'; (64 << 10) + 1];

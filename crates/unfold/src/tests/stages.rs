@@ -461,12 +461,12 @@ fn decompression_warns_of_cut_trailers_and_trailing_bytes() {
     check(
         longer.build(),
         expect![[r#"
-        layer image: test.bpf.o, parsers.d
-        layer image > test payload
-        stage 1: kernel 6
-        warning image: stage 1: 4 bytes behind the gzip payload were ignored
-        kernel "kernel"
-    "#]],
+            layer image: test.bpf.o, parsers.d
+            layer image > test payload
+            stage 1: kernel 6
+            warning image: stage 1: ignored 4 bytes behind the gzip payload
+            kernel "kernel"
+        "#]],
     );
 }
 

@@ -132,7 +132,7 @@ fn leaves_what_follows_a_stream_alone() {
         assert_eq!(
             warnings,
             [format!(
-                "image: stage 1: {count} bytes behind the gzip payload were ignored"
+                "image: stage 1: ignored {count} bytes behind the gzip payload"
             )]
         );
     }
@@ -189,7 +189,7 @@ fn takes_a_stream_in_a_stream_as_often_as_there_are_stages() {
     check(
         &gzip(&image),
         expect![[r#"
-            image > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream: stage 9 (stream.bpf.o, built-in): the budget of 8 stages is used up, and a parser fits the image again; --max-stages raises it
+            image > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream > kernel handed over by stream: stage 9 (stream.bpf.o, built-in): the budget of 8 stages is used up, and one more parser fits; --max-stages raises it
         "#]],
     );
 }
