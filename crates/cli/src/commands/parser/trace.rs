@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use ukexec_bpf::trace::{Call, Returned, Step, Tracer};
 use ukexec_bpf::{Parser, SourceLine};
-use ukexec_loader::report::{ByteCount, json_line, visible};
+use ukexec_loader::report::{json_line, visible};
+use ukexec_pe::counted;
 
 use self::event::{Accessed, Facts, Insn, Word};
 pub(super) use self::event::{Argument, Event, errno};
@@ -76,9 +77,8 @@ impl<'a> Trace<'a> {
     /// Ends the trace of a run that `failed` or did not, and says whether all of
     /// it could be written.
     pub(super) fn finish(mut self, failed: bool) -> io::Result<()> {
-        let last = self.last.filter(|_| failed);
-        for event in last.into_iter().flat_map(|(events, _)| events) {
-            self.writer.write(&event);
+        if let Some((events, _)) = self.last.filter(|_| failed) {
+            self.writer.write_end(&events)?;
         }
         match self.writer.state {
             State::Failed(error) => Err(error),
@@ -186,10 +186,32 @@ impl Writer<'_> {
         let end = self.written.saturating_add(text.len() as u64);
         if end.saturating_add(LIMIT_LINE) > self.limit {
             self.state = State::Full;
-            text = self.form_of(&Event::Limit { bytes: self.limit })?;
+            text = self.form_of(&self.limit(false))?;
         }
         self.written = self.written.saturating_add(text.len() as u64);
         self.out.write_all(text.as_bytes())
+    }
+
+    /// Writes the last of `events`, as many as the limit lets through, of a run that
+    /// has ended.
+    fn write_end(&mut self, events: &VecDeque<Event>) -> io::Result<()> {
+        let texts = events.iter().map(|event| self.form_of(event));
+        let mut texts = texts.collect::<io::Result<VecDeque<String>>>()?;
+        let mut len: u64 = texts.iter().map(|text| text.len() as u64).sum();
+        if len > self.limit {
+            let room = self.limit.saturating_sub(LIMIT_LINE);
+            while let Some(first) = texts.pop_front_if(|_| len > room) {
+                len -= first.len() as u64;
+            }
+            texts.push_front(self.form_of(&self.limit(true))?);
+        }
+        let mut texts = texts.iter();
+        texts.try_for_each(|text| self.out.write_all(text.as_bytes()))
+    }
+
+    fn limit(&self, begins: bool) -> Event {
+        let bytes = self.limit;
+        Event::Limit { bytes, begins }
     }
 
     /// Returns `event` as it is written.
@@ -223,18 +245,22 @@ impl Writer<'_> {
                 aside(self.depth, format!("{callee} = {}", r0.answer()))
             }
             Event::Log { line } => aside(self.depth, format!("log: {line}")),
-            Event::HandOver { resource, size } => aside(
-                self.depth,
-                format!("hand-over: {resource}, {}", ByteCount(*size)),
-            ),
+            Event::HandOver { resource, size } => {
+                let size = counted(*size, "byte");
+                aside(self.depth, format!("hand-over: {resource}, {size}"))
+            }
             Event::Refused { reason } => aside(self.depth, format!("refused: {reason}")),
             Event::End { program, r0, .. } => {
                 format!("program {program} returned {}\n", int(*r0))
             }
-            Event::Limit { bytes } => format!(
-                "the trace ends here, the run goes on: {bytes} bytes are its limit; \
-                 --trace-limit raises it\n"
-            ),
+            Event::Limit { bytes, begins } => {
+                let place = match begins {
+                    true => "the trace begins here, without earlier events",
+                    false => "the trace ends here, the run goes on",
+                };
+                let bytes = counted(*bytes, "byte");
+                format!("{place}: its limit is {bytes}; --trace-limit raises it\n")
+            }
         }
     }
 
@@ -348,7 +374,7 @@ mod tests {
             match form {
                 Form::Text => assert_eq!(
                     last,
-                    "the trace ends here, the run goes on: 1000 bytes are its limit; \
+                    "the trace ends here, the run goes on: its limit is 1000 bytes; \
                      --trace-limit raises it"
                 ),
                 Form::JsonLines => assert_eq!(last, "{\"event\":\"limit\",\"bytes\":1000}"),
@@ -372,5 +398,28 @@ mod tests {
         let expected = "          log: line 9998\n          log: line 9999\n";
         assert_eq!((text.as_str(), done), (expected, false));
         assert_eq!(check(Form::Text, part, usize::MAX, 10, false).0, "");
+    }
+
+    #[test]
+    fn the_limit_of_the_last_events_counts_those_alone() {
+        let part = |last, limit| Part {
+            last: Some(last),
+            limit,
+            ..ALL
+        };
+        // Two lines of 20 bytes.
+        let two = "          log: line 98\n          log: line 99\n";
+        let (text, _) = check(Form::Text, part(2, 48), usize::MAX, 100, true);
+        assert_eq!(text, two);
+        for (limit, behind) in [(47, ""), (160 + 48, two), (160 + 68, two), (0, "")] {
+            let (text, _) = check(Form::Text, part(50, limit), usize::MAX, 100, true);
+            let expected = format!(
+                "the trace begins here, without earlier events: its limit is {limit} bytes; \
+                 --trace-limit raises it\n{behind}"
+            );
+            assert_eq!(text, expected);
+        }
+        let (text, _) = check(Form::JsonLines, part(50, 0), usize::MAX, 100, true);
+        assert_eq!(text, "{\"event\":\"limit\",\"bytes\":0}\n");
     }
 }

@@ -48,9 +48,11 @@ pub(crate) enum Event {
         #[serde(serialize_with = "hex")]
         r0: u64,
     },
-    /// The trace ends before the run.
+    /// The trace ends before the run, or begins behind its begin.
     Limit {
         bytes: u64,
+        #[serde(skip)]
+        begins: bool,
     },
 }
 
