@@ -111,6 +111,18 @@ impl Measurements {
         Ok(())
     }
 
+    /// Returns how many bytes [`Measurements::add_boot`] reads of an image, about.
+    pub fn len_to_read<R: ReadAt>(uki: &Uki<'_, R>) -> u64 {
+        let len = |name: &str| {
+            let section = uki.section(name).ok().flatten();
+            section.map_or(0, |section| section.len())
+        };
+        let sections = SECTIONS.iter().map(|(name, _)| len(name));
+        // The inner kernel is an event of PCR 4, too.
+        let parts = sections.chain([uki.image.len(), len(".linux")]);
+        parts.fold(0, u64::saturating_add)
+    }
+
     /// Adds what loading with kexec has IMA measure.
     ///
     /// # Errors

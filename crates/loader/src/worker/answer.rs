@@ -141,8 +141,8 @@ fn known(facts: &Facts) -> ImageReport {
     match Profile::list(&image, pe) {
         Ok((profiles, more)) => {
             report.profiles = profiles;
-            let more =
-                (more > 0).then(|| format!("the report has no room for {more} more profiles"));
+            let more = (more > 0)
+                .then(|| format!("the report has no room for all profiles: {more} left out"));
             report.warnings.extend(more);
         }
         Err(error) => {
@@ -202,7 +202,11 @@ fn add_parts(
     let initrd = with_extra(facts, parts, &files)?;
     report.extra = Some(files);
     if let Some(measure) = measure {
-        progress.begin(Work::Measuring, None);
+        let boot = uki.as_ref().ok().and_then(Option::as_ref);
+        let loaded = [Some(&parts.kernel), initrd.as_ref()];
+        let loaded = loaded.into_iter().flatten().map(Rope::len);
+        let lens = loaded.chain(boot.map(Measurements::len_to_read));
+        progress.begin(Work::Measuring, Some(lens.fold(0, u64::saturating_add)));
         let measured = uki.and_then(|uki| measurements(facts, parts, request, uki.as_ref()));
         let measured = measured.context(|| "it cannot be measured")?;
         report.measured = Some(measure_report(measured, measure, request, bundle)?);
