@@ -19,6 +19,12 @@ pub(crate) fn small(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
+/// Returns `count` and `thing`, which is in the plural behind every number but 1.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 /// Returns what is there from `at` on: nothing where that passes the end.
 pub(crate) fn rest<T>(all: &[T], at: usize) -> &[T] {
     all.get(at..).unwrap_or_default()

@@ -3,6 +3,7 @@
 //! A program may make such an access in a loop (a failed probe read answers
 //! `-EFAULT`), so that the text is made only when somebody reads it.
 
+use crate::bounds::counted;
 use std::fmt;
 use std::sync::Arc;
 
@@ -139,7 +140,8 @@ impl Denied {
             (Why::PassesEnd(end), Shape::Plain) => Some(format!("{region} ends at {end:#x}")),
             (Why::PassesEnd(end), Shape::Array(apart)) => {
                 let values = end.div_ceil(u64::from(apart.max(1)));
-                Some(format!("{region} has {values} values of {apart} bytes"))
+                let values = counted(values, "value");
+                Some(format!("{region} has {values} of {apart} bytes"))
             }
             (Why::PassesEnd(_) | Why::BeforeStart, Shape::Frame(len)) => {
                 Some(format!("{region} has {len} bytes below r10"))

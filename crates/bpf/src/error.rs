@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::bounds::wide;
+use crate::bounds::{counted, wide};
 use crate::denied::Denied;
 use crate::{Place, RopeError};
 
@@ -199,9 +199,10 @@ impl BpfError {
     pub fn note(&self) -> Option<String> {
         match &self.0.what {
             What::Denied(denied) => denied.note(),
-            What::OutOfMemory { asked, left } => {
-                Some(format!("{asked} bytes are asked for, {left} are left"))
-            }
+            What::OutOfMemory { asked, left } => Some(format!(
+                "asked for {}, {left} left",
+                counted(*asked, "byte")
+            )),
             _ => None,
         }
     }

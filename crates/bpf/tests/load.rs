@@ -545,7 +545,7 @@ fn lies_of_sections_and_symbols_are_refused() {
             sections .text and .data overlap at byte 0x40
             section .rel.text holds relocations with addends (RELA), which BPF does not have
             section .rel.text holds relocations, and its size is no multiple of 16
-            section .BTF: the types at byte 0x18: 1660 bytes needed, 6 left
+            section .BTF: the types at byte 0x18: expected 1660 bytes, found 6
             section .maps needs the section .BTF, which the object lacks: compile with -g
         "#]],
     );

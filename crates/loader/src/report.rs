@@ -22,7 +22,7 @@ pub use self::machine::MachineReport;
 pub use self::page::{Page, Screen};
 pub use self::parser_run::ParserRunReport;
 pub use self::printable::{json_line, json_text, one_line, visible};
-pub use self::size::{ByteCount, Count, Size};
+pub use self::size::{Count, Size};
 
 /// What is known of an image: for people and for machines.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

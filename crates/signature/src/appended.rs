@@ -9,14 +9,14 @@
 use alloc::{string::ToString, vec, vec::Vec};
 
 use der::asn1::ObjectIdentifier;
-use ukexec_pe::{ByteRanges, ReadAt};
+use ukexec_pe::{ByteRanges, ReadAt, counted};
 
 use crate::algorithm::oid;
 use crate::chain::Effort;
 use crate::digest::Hex;
 use crate::error::{digest_missing, unexpected};
 use crate::pkcs7::{SignedData, SignerId};
-use crate::read::read;
+use crate::read::{read, wide};
 use crate::signatures::{Checks, signer};
 use crate::signer::{DigestAlgorithm, SignedDigest};
 use crate::signers::{self, Signers, listed};
@@ -182,7 +182,8 @@ fn verify(
 fn read_signature(bytes: &[u8]) -> Result<SignedData<'_>, SignatureError> {
     let (info, behind) = Element::split_first(SIGNATURE, bytes)?;
     if behind.iter().any(|byte| *byte != 0) {
-        let found = format_args!("{} bytes that are not all zero", behind.len());
+        let found = counted(wide(behind.len()), "byte");
+        let found = format_args!("{found} that are not all zero");
         return Err(unexpected(SIGNATURE, "nothing behind the signature", found));
     }
     let signed = SignedData::read(&info)?;

@@ -16,7 +16,10 @@
 //! Spec: UEFI 2.10, 32.3 and 32.4; Linux, "Documentation/ABI/testing/
 //! sysfs-firmware-efi-vars"; shim, `MokVars.txt`.
 
+use ukexec_pe::counted;
+
 use crate::error::{Cause, unexpected};
+use crate::read::wide;
 use crate::trust::Note;
 use crate::{Guid, Origin, SignatureError, Trust};
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
@@ -191,7 +194,7 @@ impl<E: Into<Cause>, R: FnMut(&str) -> Result<Option<Vec<u8>>, E>> Variables<R> 
             None => Err(unexpected(
                 format_args!("the UEFI variable {file}"),
                 "4 bytes of attributes and its content, as efivarfs has them",
-                format_args!("{} bytes", bytes.len()),
+                counted(wide(bytes.len()), "byte"),
             )),
         }
     }

@@ -13,7 +13,10 @@ use core::fmt;
 
 use serde::Serialize;
 
+use ukexec_pe::counted;
+
 use crate::error::unexpected;
+use crate::read::wide;
 use crate::signature_type::OWNER_LEN;
 use crate::{Algorithm, Guid, SignatureError, SignatureType};
 
@@ -52,7 +55,8 @@ impl<'a> SignatureList<'a> {
     fn parse(bytes: &'a [u8], at: usize) -> Result<(Self, &'a [u8]), SignatureError> {
         let Some((guid, sizes)) = header(bytes) else {
             let field = format_args!("EFI_SIGNATURE_LIST at offset {at:#x}");
-            let found = format_args!("{} bytes; is the list cut off?", bytes.len());
+            let found = counted(wide(bytes.len()), "byte");
+            let found = format_args!("{found}; is the list cut off?");
             return Err(unexpected(field, "a header of 28 bytes", found));
         };
         let [list_size, header_size, signature_size] = sizes;

@@ -246,9 +246,9 @@ mod tests {
             1 and 0
             hdr_len at byte 0x4: expected 0x18, found 0x14
             line_info at byte 0x2c: expected 0x10, found 0xc (the size of a record)
-            line_info at byte 0x2c: 18 bytes needed, 16 left
-            line_info at byte 0x2c: 68719476720 bytes needed, 16 left
-            core_relo at byte 0x3c: 255 bytes needed, 32 left
+            line_info at byte 0x2c: expected 18 bytes, found 16
+            line_info at byte 0x2c: expected 68719476720 bytes, found 16
+            core_relo at byte 0x3c: expected 255 bytes, found 32
         "#]]
         .assert_eq(&results.concat());
     }

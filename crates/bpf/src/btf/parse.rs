@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Btf, EnumValue, Kind, Linkage, Member, SectionVar, Type, TypeId, pool};
 use crate::BpfError;
-use crate::bounds::{rest, size, small, wide};
+use crate::bounds::{counted, rest, size, small, wide};
 use crate::error::check_count;
 
 /// The first two bytes of BTF data.
@@ -315,8 +315,9 @@ impl<'a> Cursor<'a> {
     fn truncated(&self, need: u64) -> BpfError {
         let (at, have) = (self.at, self.rest().len());
         BpfError::new(format!(
-            "{} at byte {at:#x}: {need} bytes needed, {have} left",
-            self.what
+            "{} at byte {at:#x}: expected {}, found {have}",
+            self.what,
+            counted(need, "byte")
         ))
     }
 }
@@ -468,13 +469,13 @@ mod tests {
             edited,
             &expect![[r#"
                 3 types
-                the header at byte 0x0: 4 bytes needed, 3 left
+                the header at byte 0x0: expected 4 bytes, found 3
                 magic at byte 0x0: expected 0xeb9f, found 0x9feb (big-endian data)
                 version at byte 0x2: expected 0x1, found 0x2
                 flags at byte 0x3: expected 0x0, found 0x1
                 hdr_len at byte 0x4: expected 0x18, found 0x8
-                the types at byte 0x18: 255 bytes needed, 49 left
-                the strings at byte 0x40: 255 bytes needed, 9 left
+                the types at byte 0x18: expected 255 bytes, found 49
+                the strings at byte 0x40: expected 255 bytes, found 9
                 the string section does not begin and end with a NUL
             "#]],
         );
@@ -499,12 +500,12 @@ mod tests {
                 type [3] is of kind 20, and kinds up to 19 are known
                 type [3] refers to type [4], and there are 4
                 type [3] has its name at 0x63 of 0x9 bytes of strings
-                a type at byte 0x4c: 786420 bytes needed, 0 left
+                a type at byte 0x4c: expected 786420 bytes, found 0
                 type [3] is made of itself
                 type [3] is made of itself
                 type [3]: the linkage is 3, which has no meaning
                 type [3]: the size of an integer is 3, which has no meaning
-                a type at byte 0x44: 4 bytes needed, 0 left
+                a type at byte 0x44: expected 4 bytes, found 0
             "#]],
         );
     }

@@ -478,7 +478,7 @@ fn memory_is_charged_and_comes_back() {
         .unwrap_err();
     assert!(refused.is_out_of_memory(), "{refused}");
     assert!(
-        refused.to_string().contains(": 65664 bytes are asked for"),
+        refused.to_string().contains(": asked for 65664 bytes"),
         "{refused}"
     );
     vm.finish(&mut meter);

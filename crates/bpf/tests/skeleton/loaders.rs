@@ -139,7 +139,7 @@ fn a_loader_sees_its_blob_and_no_more() {
         &words(&[]),
         &[first, second, load, exit()],
         expect![
-            "the skeleton's loader stopped: loader, insn 2: read of 8 bytes passes the end of map opts_data: map opts_data[1]+0x0; map opts_data has 1 values of 4096 bytes"
+            "the skeleton's loader stopped: loader, insn 2: read of 8 bytes passes the end of map opts_data: map opts_data[1]+0x0; map opts_data has 1 value of 4096 bytes"
         ],
     );
     // The hash of a map is shown to a loader that asks for it, nothing else is.
@@ -425,7 +425,7 @@ fn symbols_of_the_kernel_are_not_there() {
         &data,
         &[find(outside), vec![exit()]].concat(),
         expect![
-            "the skeleton's loader failed: bpf_kallsyms_lookup_name, res: write of 8 bytes passes the end of map opts_data: map opts_data[0]+0xffc; map opts_data has 1 values of 4096 bytes (-EFAULT)"
+            "the skeleton's loader failed: bpf_kallsyms_lookup_name, res: write of 8 bytes passes the end of map opts_data: map opts_data[0]+0xffc; map opts_data has 1 value of 4096 bytes (-EFAULT)"
         ],
     );
 }

@@ -210,8 +210,7 @@ fn a_run_can_be_told_as_a_document() {
             --
             error: --json and the trace cannot both write to stdout; add --trace=FILE
 
-
-            Usage: ukexec [OPTIONS] <COMMAND>
+            Usage: ukexec parser run [OPTIONS] --image <IMAGE> <FILE>
 
             For more information, try '--help'.
         "#]],

@@ -85,7 +85,7 @@ pub(crate) fn fitting(warnings: Vec<String>) -> Vec<String> {
         let warning = short_line(&warning);
         let Some(rest) = left.checked_sub(cost(&warning)) else {
             let more = count - fitting.len();
-            fitting.push(format!("there are {more} more warnings"));
+            fitting.push(format!("warnings left out: {more}"));
             break;
         };
         left = rest;
@@ -111,7 +111,7 @@ pub(crate) fn shorten_logs<'a>(logs: impl Iterator<Item = &'a mut Vec<String>>, 
         if count < log.len() {
             let more = log.len() - count;
             log.truncate(count);
-            log.push(format!("({more} more lines have no room in a report)"));
+            log.push(format!("(lines without room in a report: {more})"));
             left = 0;
         }
     }
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(fitting(some), ["one", "two\\n"]);
         let many = fitting(vec!["x".repeat(1000); 100]);
         assert_eq!(many.len(), 28);
-        assert_eq!(many[27], "there are 73 more warnings");
+        assert_eq!(many[27], "warnings left out: 73");
         assert!(many.iter().map(|warning| cost(warning)).sum::<usize>() <= WARNINGS_MAX);
     }
 
@@ -303,8 +303,8 @@ mod tests {
         shorten_logs(logs.iter_mut(), 8);
         assert_eq!(logs[0], log());
         assert_eq!(logs[1].len(), 6);
-        assert_eq!(logs[1][5], "(5 more lines have no room in a report)");
-        assert_eq!(logs[2], ["(10 more lines have no room in a report)"]);
+        assert_eq!(logs[1][5], "(lines without room in a report: 5)");
+        assert_eq!(logs[2], ["(lines without room in a report: 10)"]);
         let mut usual = [vec!["x".repeat(200); 1000], vec![]];
         shorten_logs(usual.iter_mut(), 1000);
         assert_eq!(usual[0].len(), 1000);

@@ -3,6 +3,7 @@
 use std::iter;
 
 use serde::Serialize;
+use ukexec_pe::counted;
 use ukexec_stub::{ExtraFile, Profile};
 use ukexec_unfold::StageReport;
 
@@ -202,9 +203,10 @@ fn stage(stage: &StageReport, page: &mut Page) {
     let profile = stage.profile.map(|number| format!("profile {number}"));
     let found: Vec<String> = handed_over.chain(profile).collect();
     let found = found.join(", ");
+    let insns = counted(*insns, "instruction");
     page.row(
         format!("stage {}", stage.number),
-        format!("{layer}: {parser} ({abi}), {insns} instructions: {found}"),
+        format!("{layer}: {parser} ({abi}), {insns}: {found}"),
     );
     // Parsers lay tables out with tabs.
     for line in &stage.log {

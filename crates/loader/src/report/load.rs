@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use ukexec_kexec::{ConditionVerdict, Moved, Preflight};
+use ukexec_pe::counted;
 
 use super::page::{Align, Page, Style, Text};
-use super::size::{ByteCount, Size};
+use super::size::Size;
 
 /// The call of `kexec_file_load(2)`: `load` of the document.
 #[derive(Debug, Serialize)]
@@ -40,19 +41,21 @@ impl LoadReport {
         let KernelReport { size, descriptor } = &self.kernel;
         let initrd = match &self.initrd {
             Some(initrd) if initrd.empty_archive => {
-                format!("{}, an empty archive", ByteCount(initrd.size))
+                format!("{}, an empty archive", counted(initrd.size, "byte"))
             }
-            Some(initrd) => format!("{}, {}", ByteCount(initrd.size), initrd.descriptor),
+            Some(initrd) => {
+                let size = counted(initrd.size, "byte");
+                format!("{size}, {}", initrd.descriptor)
+            }
             None => "none".to_owned(),
         };
-        let (cmdline_len, flags) = (self.cmdline_len, self.flags);
+        let (size, flags) = (counted(*size, "byte"), self.flags);
+        let cmdline_len = counted(self.cmdline_len as u64, "byte");
         page.row(
             "call",
             format!(
-                "kexec_file_load(kernel: {}, {descriptor}; initrd: {initrd}; cmdline: {} with its \
-                 NUL; flags: {flags:#x})",
-                ByteCount(*size),
-                ByteCount(cmdline_len as u64)
+                "kexec_file_load(kernel: {size}, {descriptor}; initrd: {initrd}; cmdline: \
+                 {cmdline_len} with its NUL; flags: {flags:#x})"
             ),
         );
         if verbose {

@@ -4,6 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use ukexec_boot::identify;
+use ukexec_pe::counted;
 use ukexec_unfold::{PeBytes, Stage, StageReport};
 
 use super::SCHEMA;
@@ -61,7 +62,8 @@ impl ParserRunReport {
             insns,
             ..
         } = &self.stage;
-        page.title(layer, format!("stage 1 by {parser}, {insns} instructions"));
+        let insns = counted(*insns, "instruction");
+        page.title(layer, format!("stage 1 by {parser}, {insns}"));
         match self.matches {
             None => {}
             Some(true) => page.row("match", "yes: chosen for such images"),

@@ -6,14 +6,14 @@ use std::ops::Range;
 
 use serde::Serialize;
 use ukexec_bpf::Rope;
-use ukexec_pe::{Section, UncheckedPe};
+use ukexec_pe::{Section, UncheckedPe, counted};
 use ukexec_signature::Digests;
 use ukexec_stub::{is_resource, section_text};
 use ukexec_unfold::PeBytes;
 
 use super::page::{Align, Labelled, MapPart, Page, Style, Text};
 use super::part::{digest_of, digest_text};
-use super::size::{ByteCount, Size};
+use super::size::Size;
 use crate::protocol::bounds::{Room, SECTIONS_MAX, TEXTS_MAX};
 
 /// The parts of a report on layers that somebody has to ask for.
@@ -313,7 +313,8 @@ impl Extent {
         let Self { offset, size } = self;
         let cut = in_file(self.in_file(len), *size, |left| left.to_string());
         let cut = cut.map(|cut| format!(" ({cut})")).unwrap_or_default();
-        format!("{}{cut} at {offset:#x}", ByteCount(*size))
+        let size = counted(*size, "byte");
+        format!("{size}{cut} at {offset:#x}")
     }
 
     /// Returns how many of its bytes a file of `len` bytes has.

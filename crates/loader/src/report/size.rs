@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+use ukexec_pe::counted;
 
 /// A number of bytes, written as `4096`, `64K`, `64M` or `1G`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,19 +65,8 @@ impl fmt::Display for Size {
                 let tenths = u128::from(bytes) * 10 / u128::from(*unit);
                 write!(f, "{}.{} {suffix}iB", tenths / 10, tenths % 10)
             }
-            None => ByteCount(bytes).fmt(f),
+            None => f.write_str(&counted(bytes, "byte")),
         }
-    }
-}
-
-/// A number of bytes that stands for itself.
-#[derive(Clone, Copy, Debug)]
-pub struct ByteCount(pub u64);
-
-impl fmt::Display for ByteCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(bytes) = *self;
-        write!(f, "{bytes} byte{}", if bytes == 1 { "" } else { "s" })
     }
 }
 
@@ -125,9 +115,8 @@ mod tests {
 
     #[test]
     fn writes_what_people_read() {
-        assert_eq!(Size(512).to_string(), "512 bytes");
         assert_eq!(Size(1).to_string(), "1 byte");
-        assert_eq!(ByteCount(4096).to_string(), "4096 bytes");
+        assert_eq!(Size(512).to_string(), "512 bytes");
         assert_eq!(Size(1536).to_string(), "1.5 KiB");
         assert_eq!(Size(229_638_144).to_string(), "219.0 MiB");
     }

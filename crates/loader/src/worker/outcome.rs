@@ -364,12 +364,9 @@ fn shorten(
     let asked = asked.map(|asked| &mut asked.log);
     let logs = stages.iter_mut().map(|stage| &mut stage.log).chain(asked);
     bounds::shorten_logs(logs, log_lines);
-    let notes = [
-        (left_out, "more sections"),
-        (texts, "more texts of sections"),
-    ];
+    let notes = [(left_out, "sections"), (texts, "texts of sections")];
     let notes = notes.into_iter().filter(|(count, _)| *count > 0);
-    notes.map(|(count, more)| format!("the report has no room for {count} {more}"))
+    notes.map(|(count, more)| format!("the report has no room for all {more}: {count} left out"))
 }
 
 /// As [`shorten`], of signers.
@@ -383,7 +380,8 @@ fn shorten_signers(signatures: &mut [SignatureReport]) -> Option<String> {
         .iter_mut()
         .for_each(|it| room.shorten(&mut it.certificates));
     let left_out = room.left_out;
-    let more = || format!("the report has no room for {left_out} more signers and certificates");
+    let more =
+        || format!("the report has no room for all signers and certificates: {left_out} left out");
     (left_out > 0).then(more)
 }
 

@@ -379,7 +379,7 @@ fn says_why_memory_cannot_be_had() {
     check(
         |memory, _| memory.add_bytes("x", vec![0; 100_001], true).map(drop),
         false,
-        expect!["the memory budget is used up: 100129 bytes are asked for, 99872 are left"],
+        expect!["the memory budget is used up: asked for 100129 bytes, 99872 left"],
     );
     check(
         |memory, _| memory.add_rope("x", Piece::Zeros(1 << 32).into()).map(drop),
@@ -392,7 +392,7 @@ fn says_why_memory_cannot_be_had() {
             (0..).try_for_each(|page| memory.write(record + page * 4096, b"x"))
         },
         false,
-        expect!["the memory budget is used up: 4096 bytes are asked for, 784 are left"],
+        expect!["the memory budget is used up: asked for 4096 bytes, 784 left"],
     );
     // The whole of a record with much private memory cannot be copied again.
     check(
@@ -401,7 +401,7 @@ fn says_why_memory_cannot_be_had() {
             memory.excerpt(bytes, 60_000).map(drop)
         },
         false,
-        expect!["the memory budget is used up: 60000 bytes are asked for, 39744 are left"],
+        expect!["the memory budget is used up: asked for 60000 bytes, 39744 left"],
     );
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use ukexec_bpf::disasm::{Line, disassemble};
 use ukexec_bpf::{Parser, Program};
 use ukexec_loader::shown;
+use ukexec_pe::counted;
 
 use super::{read, same_line, source};
 use crate::args::ParserDisasm;
@@ -42,10 +43,10 @@ fn names(parser: &Parser) -> String {
 
 fn listing(parser: &Parser, program: &Program, bytes: bool) -> String {
     let mut text = format!(
-        "program {}, section {}, {} instructions\n",
+        "program {}, section {}, {}\n",
         program.name,
         program.section,
-        program.code.len()
+        counted(program.code.len() as u64, "instruction")
     );
     let mut lines = program.lines.iter().peekable();
     let mut shown = None;

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Serialize;
 use ukexec_bpf::{AttachKind, Map, MapKind, Parser, Place, Program, skeleton};
 use ukexec_loader::report::page::Page;
-use ukexec_loader::report::{ByteCount, SCHEMA, Size};
+use ukexec_loader::report::{SCHEMA, Size};
 use ukexec_loader::shown;
+use ukexec_pe::counted;
 use ukexec_unfold::ABI;
 
 use super::calls::{Calls, Charge};
@@ -141,7 +142,7 @@ impl Facts<'_> {
             "" => "none",
             licence => licence,
         };
-        let (form, abi, size) = (self.form, self.abi, ByteCount(self.size as u64));
+        let (form, abi, size) = (self.form, self.abi, counted(self.size as u64, "byte"));
         page.title(
             shown(self.path),
             format!("{form}, parser ABI {abi}, {size}, licence {licence}"),
@@ -187,8 +188,8 @@ impl ProgramFacts<'_> {
             0 | 1 => String::new(),
             count => format!(" in {count} functions"),
         };
-        let insns = self.insns;
-        format!("{name} on {hook} ({attach}), {insns} instructions{functions}")
+        let insns = counted(self.insns as u64, "instruction");
+        format!("{name} on {hook} ({attach}), {insns}{functions}")
     }
 }
 
@@ -196,10 +197,14 @@ fn map_text(map: &Map) -> String {
     let (name, kind, entries) = (&map.name, map.kind, map.max_entries);
     let rights = if map.read_only { ", read-only" } else { "" };
     match kind {
-        MapKind::RingBuffer => format!("{name}: {kind}, {}{rights}", ByteCount(entries.into())),
+        MapKind::RingBuffer => {
+            let size = counted(entries.into(), "byte");
+            format!("{name}: {kind}, {size}{rights}")
+        }
         _ => {
-            let size = ByteCount(map.value_size.into());
-            format!("{name}: {kind}, {entries} entries of {size}{rights}")
+            let entries = counted(entries.into(), "entry");
+            let size = counted(map.value_size.into(), "byte");
+            format!("{name}: {kind}, {entries} of {size}{rights}")
         }
     }
 }

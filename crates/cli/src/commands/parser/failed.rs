@@ -5,8 +5,8 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 use ukexec_bpf::trace::Call;
 use ukexec_bpf::{Parser, Place};
-use ukexec_loader::report::ByteCount;
 use ukexec_loader::report::page::{Page, Style, Text};
+use ukexec_pe::counted;
 
 use super::trace::{Argument, errno, place};
 
@@ -105,7 +105,10 @@ impl Display for FailedCall {
         }
         write!(f, ": {}", self.answer)?;
         match (&self.address, self.len) {
-            (Some(address), Some(len)) => write!(f, " ({address}, {})", ByteCount(len))?,
+            (Some(address), Some(len)) => {
+                let len = counted(len, "byte");
+                write!(f, " ({address}, {len})")?;
+            }
             (Some(address), None) => write!(f, " ({address})")?,
             (None, _) => {}
         }

@@ -11,8 +11,9 @@ use ukexec_bpf::Parser;
 use ukexec_bpf::trace::{Call, Tracer};
 use ukexec_kexec::{Readers, create_file};
 use ukexec_loader::report::page::{Labelled, Text};
-use ukexec_loader::report::{ByteCount, Findings, Page, ParserRunReport};
+use ukexec_loader::report::{Findings, Page, ParserRunReport};
 use ukexec_loader::{LoaderError, join_initrds, open_rope, shown};
+use ukexec_pe::counted;
 use ukexec_unfold::{
     Input, MemoryStore, Observer, Options, ParserFile, ParserOrigin, Resource, run_stage,
 };
@@ -109,7 +110,7 @@ fn trace(
         return Ok(None);
     };
     let (out, form): (Box<dyn Write>, _) = match args.trace_file() {
-        None => (Box::new(io::stdout()), Form::Text),
+        None => (Box::new(console::Stdout), Form::Text),
         Some(path) => {
             let file = create_file(path, readers).context("cannot write the trace")?;
             (Box::new(file), Form::JsonLines)
@@ -196,7 +197,8 @@ impl Observer for Reporter {
     }
 
     fn handed_over(&mut self, resource: Resource, size: u64) {
-        let line = format!("  hand-over: {resource}, {}", ByteCount(size));
+        let len = counted(size, "byte");
+        let line = format!("  hand-over: {resource}, {len}");
         self.report(&line, Event::HandOver { resource, size });
     }
 
