@@ -96,10 +96,12 @@ impl Measurements {
                 }
                 (Some(stranger), _) => {
                     let why = observed.why(11, register, stranger);
-                    (
-                        Agreement::Different,
-                        why.unwrap_or_else(|| NO_PHASE.to_owned()),
-                    )
+                    let none = if found.len() > 1 {
+                        NO_VALUE_OF
+                    } else {
+                        NO_PHASE
+                    };
+                    (Agreement::Different, why.unwrap_or_else(|| none.to_owned()))
                 }
                 (None, Some(last)) if index < last => (Agreement::Passed, PASSED.to_owned()),
                 (None, Some(_)) => (Agreement::Ahead, AHEAD.to_owned()),
@@ -148,6 +150,7 @@ const PREDICTED: &str = "as predicted";
 const PASSED: &str = "passed";
 const AHEAD: &str = "not reached";
 const NO_PHASE: &str = "the register is at no phase of this image's boot";
+const NO_VALUE_OF: &str = "none of the values is that of this phase";
 const MORE_PARAMETERS: &str = "boot loaders, addons and credentials extend it too; --cmdline \
                                gives the line of a boot loader";
 const NO_VALUE: &str = "there is no value to compare with";
@@ -351,7 +354,10 @@ mod tests {
         // Values of all phases.
         let measurements = measured(SECTIONS);
         let all: String = (0..4)
-            .map(|phase| at(&measurements, phase, Algorithm::Sha384))
+            .map(|phase| {
+                let value = at(&measurements, phase, Algorithm::Sha384);
+                format!("# {phase}\n{value}")
+            })
             .collect();
         check(
             &[all.as_bytes()],
@@ -360,6 +366,20 @@ mod tests {
             11 SHA-384 enter-initrd:leave-initrd: Equal, as predicted
             11 SHA-384 enter-initrd:leave-initrd:sysinit: Equal, as predicted
             11 SHA-384 enter-initrd:leave-initrd:sysinit:ready: Equal, as predicted
+            12 SHA-384 : Unknown, there is no value to compare with
+            4 SHA-384 a.efi: Unknown, only an event log names what was measured
+            4 SHA-384 .linux: Unknown, only an event log names what was measured
+        "#]],
+        );
+        let other = all.lines().take(6).chain(["# 3", "11:sha384="]);
+        let other = other.collect::<Vec<_>>().join("\n") + &"1".repeat(96);
+        check(
+            &[other.as_bytes()],
+            &expect![[r#"
+            11 SHA-384 enter-initrd: Equal, as predicted
+            11 SHA-384 enter-initrd:leave-initrd: Equal, as predicted
+            11 SHA-384 enter-initrd:leave-initrd:sysinit: Equal, as predicted
+            11 SHA-384 enter-initrd:leave-initrd:sysinit:ready: Different, none of the values is that of this phase
             12 SHA-384 : Unknown, there is no value to compare with
             4 SHA-384 a.efi: Unknown, only an event log names what was measured
             4 SHA-384 .linux: Unknown, only an event log names what was measured

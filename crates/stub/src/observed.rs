@@ -3,6 +3,8 @@
 //! No input makes this module panic; time and memory are in proportion to the
 //! input.
 
+use std::collections::BTreeMap;
+
 use ukexec_signature::Algorithm;
 
 use crate::StubError;
@@ -34,7 +36,8 @@ impl ObservedPcrs {
     ///
     /// # Errors
     ///
-    /// A damaged log; a damaged value, or none at all, of PCR 4, 11 or 12.
+    /// A damaged log; a damaged value, or none at all, of PCR 4, 11 or 12; two values
+    /// of one register, unless a comment above one says that it is of another phase.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), StubError> {
         // The first field of a log is the number of a register.
         if bytes.contains(&0) {
@@ -43,6 +46,9 @@ impl ObservedPcrs {
         }
         let text = String::from_utf8_lossy(bytes);
         let mut bank = None;
+        // systemd-measure prints a value of PCR 11 for each phase, which a comment names.
+        let mut comment = "";
+        let mut said = BTreeMap::new();
         for (number, line) in (1_u32..).zip(text.lines()) {
             match read(line) {
                 Some(Line::Bank(name)) => bank = by_name(name),
@@ -53,17 +59,28 @@ impl ObservedPcrs {
                     let value = bytes_of(digits, bank).map_err(|error| {
                         StubError::new(format!("line {number}: PCR {pcr}: {error}"))
                     })?;
+                    let key = (pcr, bank.digest_len(), comment);
+                    let (first, known) = said.entry(key).or_insert((number, value.clone()));
+                    if *known != value {
+                        return Err(StubError::new(format!(
+                            "line {number}: PCR {pcr}: another value than in line {first}"
+                        )));
+                    }
+                    if self.values.len() == VALUES_MAX {
+                        return Err(StubError::new(format!(
+                            "expected at most {VALUES_MAX} values of PCRs 4, 11 and 12, found more"
+                        )));
+                    }
                     self.values.push(PcrValue { pcr, bank, value });
                 }
-                Some(Line::Value(..)) | None => {}
+                Some(Line::Value(..)) => {}
+                None if line.starts_with('#') => comment = line,
+                None => {}
             }
         }
-        match self.values.len() {
-            0 => Err(StubError::new(NOTHING.to_owned())),
-            len if len > VALUES_MAX => Err(StubError::new(format!(
-                "expected at most {VALUES_MAX} values of PCRs 4, 11 and 12, found {len}"
-            ))),
-            _ => Ok(()),
+        match self.values.is_empty() {
+            true => Err(StubError::new(NOTHING.to_owned())),
+            false => Ok(()),
         }
     }
 
@@ -102,7 +119,8 @@ enum Line<'a> {
 }
 
 fn read(line: &str) -> Option<Line<'_>> {
-    let (left, right) = line.trim().split_once(':')?;
+    let line = line.trim();
+    let (left, right) = line.split_once(':').filter(|_| !line.starts_with('#'))?;
     let right = right.trim();
     if right.is_empty() {
         return Some(Line::Bank(left));
@@ -209,7 +227,11 @@ mod tests {
         );
         check(
             &"11:sha256=A\n".repeat(257),
-            expect!["expected at most 256 values of PCRs 4, 11 and 12, found 257"],
+            expect!["expected at most 256 values of PCRs 4, 11 and 12, found more"],
+        );
+        check(
+            "sha256:\n 11: 0xA\n\n12:sha256=A\n11:sha256=A\n11:sha256=0000000000000000000000000000000000000000000000000000000000000000\n",
+            expect!["line 6: PCR 11: another value than in line 2"],
         );
     }
 

@@ -282,6 +282,7 @@ fn against() {
             "inspect uki.efi OFF --against=boot.log",
             "inspect uki.efi OFF --against=boot.log --bank=sha384 --cmdline=debug",
             "inspect uki.efi OFF --against=ready.txt --panic --cmdline=crashkernel=1M",
+            "inspect cut-uki.efi OFF --measure",
             "inspect uki.efi OFF --against=uki.efi",
             "inspect uki.efi OFF --against=initrd",
             "inspect vmlinuz OFF --against=ready.txt",

@@ -213,6 +213,40 @@ fn what_cannot_be_opened_is_a_fault_of_the_file() {
     }
 }
 
+/// What compares says little where PCR 11 does not.
+#[test]
+fn registers_that_are_not_compared_are_named() {
+    let dir = materials();
+    let zeros = "0".repeat(64);
+    let values = folder(&[
+        ("one", format!("12:sha256={zeros}\n").as_bytes()),
+        (
+            "two",
+            format!("11:sha256={zeros}\n\n11:sha256=1{}\n", &zeros[1..]).as_bytes(),
+        ),
+    ]);
+    let inspect = |file: &str| {
+        let against = values.path().join(file);
+        let against = format!("--against={}", against.display());
+        let output = run(
+            dir.path(),
+            &["inspect", "uki.efi", "--verify=off", &against],
+        );
+        (output.status.code(), streams(&output))
+    };
+    let (code, [_, stderr]) = inspect("one");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stderr.contains("warning: PCR 11 is not compared with "),
+        "{stderr}"
+    );
+    let (code, [stdout, stderr]) = inspect("two");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stdout.contains("\n11:sha256="), "{stdout}");
+    let refusal = "line 3: PCR 11: another value than in line 1";
+    assert!(stderr.contains(refusal), "{stderr}");
+}
+
 /// Pipes are what tests have, terminals what people have.
 #[test]
 fn it_works_on_a_terminal() {

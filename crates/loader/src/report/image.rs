@@ -36,6 +36,9 @@ pub(crate) struct ImageReport {
     /// For `inspect --measure`.
     #[serde(flatten)]
     pub(crate) measured: Option<MeasureReport>,
+    /// Why it is not measured, if it should be.
+    #[serde(skip)]
+    pub(crate) unmeasured: Option<&'static str>,
     #[serde(skip)]
     pub(crate) scope: Scope,
 }
@@ -89,6 +92,9 @@ impl ImageReport {
         }
         if let Some(measured) = &self.measured {
             measured.rows(&mut page);
+        }
+        if let Some(unmeasured) = self.unmeasured {
+            page.row("note", unmeasured);
         }
         page
     }

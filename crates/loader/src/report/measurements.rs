@@ -107,6 +107,17 @@ impl ComparisonReport {
         self.against.iter().all(is_unknown).then(nothing)
     }
 
+    /// Returns a warning where nothing is known of PCR 11, though the image leads to a
+    /// value of it: what is equal then says little.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let sections = || self.against.iter().filter(|it| it.pcr == 11);
+        let first = sections().find(|it| it.verdict == Agreement::Unknown)?;
+        let is_known = sections().any(|it| it.verdict != Agreement::Unknown);
+        let Self { source, .. } = self;
+        let why = &first.text;
+        (!is_known).then(|| format!("PCR 11 is not compared with {source}: {why}"))
+    }
+
     fn different(&self) -> impl Iterator<Item = &PcrComparison> {
         let all = self.against.iter();
         all.filter(|it| it.verdict == Agreement::Different)

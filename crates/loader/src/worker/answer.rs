@@ -69,6 +69,17 @@ pub(crate) fn of(
             let error = with_profiles(error, request, &report.profiles);
             // Where a part cannot even be read, the failure says enough.
             let _unread = add_left(&mut report, facts, request);
+            if matches!(
+                &request.purpose,
+                Purpose::Inspect {
+                    measure: Some(_),
+                    ..
+                }
+            ) && report.kernel.is_none()
+            {
+                report.warnings.push(NOT_MEASURED.to_owned());
+                report.unmeasured = Some(NOT_MEASURED);
+            }
             // A report that is too long has less to say than the failure.
             return Err(error.with_report(printed(report, log_lines).ok()));
         }
@@ -85,6 +96,9 @@ pub(crate) fn of(
     };
     Ok((answer, parts))
 }
+
+/// Why an image has no measurements.
+const NOT_MEASURED: &str = "not measured: the image is not unfolded";
 
 /// Returns the `error`, with the `profiles` of the image if it has not the one that
 /// was asked for.
@@ -209,7 +223,12 @@ fn add_parts(
         progress.begin(Work::Measuring, Some(lens.fold(0, u64::saturating_add)));
         let measured = uki.and_then(|uki| measurements(facts, parts, request, uki.as_ref()));
         let measured = measured.context(|| "it cannot be measured")?;
-        report.measured = Some(measure_report(measured, measure, request, bundle)?);
+        let measured = report.measured.insert(measure_report(measured, measure));
+        if let Some(observed) = &request.observed {
+            let against = compare(&measured.measurements, observed, measure, bundle)?;
+            report.warnings.extend(against.doubt());
+            measured.comparison = Some(against);
+        }
     }
     Ok(initrd)
 }
@@ -344,36 +363,37 @@ fn measurements(
     Ok(measurements)
 }
 
-/// Returns the report of `measurements`, compared with what was observed.
-fn measure_report(
-    measurements: Measurements,
+/// Returns `measurements` compared with what was observed.
+fn compare(
+    measurements: &Measurements,
+    ObservedFiles { source, files }: &ObservedFiles,
     measure: &Measure,
-    request: &UnfoldRequest,
     bundle: &Rope,
-) -> Result<MeasureReport> {
-    let mut comparison = None;
-    if let Some(ObservedFiles { source, files }) = &request.observed {
-        let mut observed = ObservedPcrs::default();
-        for file in files {
-            let bytes = bundle.slice(file.range.clone())?.to_vec()?;
-            let added = observed.add(&bytes);
-            added.context(|| format!("cannot compare with {}", file.name))?;
-        }
-        comparison = Some(ComparisonReport {
-            against: measurements.compare(&observed, &measure.banks),
-            source: source.clone(),
-        });
+) -> Result<ComparisonReport> {
+    let mut observed = ObservedPcrs::default();
+    for file in files {
+        let bytes = bundle.slice(file.range.clone())?.to_vec()?;
+        let added = observed.add(&bytes);
+        added.context(|| format!("cannot compare with {}", file.name))?;
     }
+    Ok(ComparisonReport {
+        against: measurements.compare(&observed, &measure.banks),
+        source: source.clone(),
+    })
+}
+
+/// Returns the report of `measurements`.
+fn measure_report(measurements: Measurements, measure: &Measure) -> MeasureReport {
     let mut banks = measure.banks.clone();
     if banks.is_empty() {
         banks.push(Algorithm::Sha256);
     }
-    Ok(MeasureReport {
+    MeasureReport {
         measurements,
-        comparison,
+        comparison: None,
         banks,
         events: verbosity() > 0,
-    })
+    }
 }
 
 fn identity(
