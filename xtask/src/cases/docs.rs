@@ -30,7 +30,9 @@ pub(super) const CASES: &[Named] = &[
     }),
     Named::new("docs/auditing", |stand| {
         images(stand)?;
-        follow_page(stand, &page("docs/auditing.md")?)
+        let page = page("docs/auditing.md")?;
+        follow_page(stand, &page)?;
+        with_bad_images(stand, &page)
     }),
 ];
 
@@ -78,6 +80,30 @@ fn images(stand: &Stand) -> Result<()> {
     let new = image("console=ttyS0 quiet", "new")?;
     let signer = Signer::new(stand, "owner", Kind::Rsa2048)?;
     signer.sign(&new, &[], &stand.path("new.efi")).map(drop)
+}
+
+/// Runs the recipes of a page on documents of images that are damaged, or not there.
+fn with_bad_images(stand: &Stand, page: &str) -> Result<()> {
+    let mut image = fs::read(stand.path("new.efi"))?;
+    let table = image.len().saturating_sub(1);
+    image.truncate(table);
+    stand.file("short.efi", &image)?;
+    image.truncate(table / 2);
+    stand.file("half.efi", &image)?;
+    stand.file("text.efi", "no image")?;
+    let images = "short.efi half.efi text.efi none.efi . new.efi";
+    shell(
+        stand,
+        &format!("! ukexec inspect {images} --sections --hash --measure --json > images.json"),
+        true,
+    )?;
+    let lines = page.lines().filter_map(|line| line.strip_prefix("$ jq "));
+    let recipes: Vec<&str> = lines.filter(|it| it.ends_with(" images.json")).collect();
+    ensure!(recipes.len() > 5, "there are too few recipes");
+    for recipe in recipes {
+        shell(stand, &format!("jq {recipe}"), true)?;
+    }
+    Ok(())
 }
 
 fn follow_page(stand: &Stand, page: &str) -> Result<()> {
