@@ -72,7 +72,7 @@ fn damage(stand: &Stand) -> Result<()> {
     let cmdline_end = start(".cmdline")? + image.u32_at(image.section(".cmdline")? + 16)?;
     let checksum = image.optional()? + 64;
     let signature_end = whole.table + 8 + pkcs7_len(image, whole.table + 8)?;
-    let bad = "bad signature: ";
+    let (bad, malformed) = ("bad signature: ", "malformed signature: ");
     let [certificate, name] = whole.find(b"owner")?;
     let cases: &[(&str, Edited, &str)] = &[
         (
@@ -96,7 +96,7 @@ fn damage(stand: &Stand) -> Result<()> {
             image.with(whole.table + 4, &[0, 1])?,
             "good, by ",
         ),
-        ("8 bytes behind the end", whole.longer(&[0; 8]), bad),
+        ("8 bytes behind the end", whole.longer(&[0; 8]), malformed),
         ("no table", image.with(whole.entry, &[0; 8])?, "unsigned"),
     ];
     let changed: &[(&str, Edited, &str)] = &[
@@ -121,7 +121,7 @@ fn damage(stand: &Stand) -> Result<()> {
             whole.flip(cmdline_end - 1)?,
             CHANGED,
         ),
-        ("1 byte behind the end", whole.longer(b"x"), bad),
+        ("1 byte behind the end", whole.longer(b"x"), malformed),
     ];
     let trust = trust(made.owner.certificate());
     for (case, image, verdict) in cases {
