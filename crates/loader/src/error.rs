@@ -265,6 +265,8 @@ impl From<UnfoldError> for LoaderError {
         let kind = match refusal {
             Some(refusal) => refusal,
             None if error.is_limit() => ErrorKind::Budget,
+            // It would not be what was signed.
+            None if error.is_forbidden() => ErrorKind::Signature,
             // Bytes that could not be read, or written.
             None if causes().any(|cause| cause.is::<io::Error>()) => ErrorKind::File,
             None => ErrorKind::Format,

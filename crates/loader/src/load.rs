@@ -427,7 +427,7 @@ mod tests {
                 refused       nor this
                 kernel
                   call        kexec_file_load(kernel: 6 bytes, as it lies; initrd: 512 bytes, an empty archive;
-                              cmdline: 1 byte with its NUL; flags: 0x0)
+                                cmdline: 1 byte with its NUL; flags: 0x0)
                   preflight
                     call          unknown  ukexec cannot ask the running kernel whether it has kexec_file_load
                     right         unknown  /proc does not show whether this process has CAP_SYS_BOOT
@@ -507,7 +507,7 @@ mod tests {
             &expect![[r#"
                 kernel
                   call        kexec_file_load(kernel: 6 bytes, the original file; initrd: none; cmdline: 6 bytes
-                              with its NUL; flags: 0x4)
+                                with its NUL; flags: 0x4)
                   preflight
                     call          unknown  ukexec cannot ask the running kernel whether it has kexec_file_load
                     right         unknown  /proc does not show whether this process has CAP_SYS_BOOT

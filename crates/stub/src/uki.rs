@@ -30,6 +30,24 @@ pub fn is_resource(name: &str) -> bool {
     RESOURCES.contains(&name)
 }
 
+/// Returns whether an image may have several sections of this name, which all count.
+#[must_use]
+pub fn may_repeat(name: &str) -> bool {
+    matches!(name, ".profile" | ".dtbauto" | ".efifw")
+}
+
+/// Returns the resources that `pe` has more than once in its base, or in one profile,
+/// though the first alone counts.
+#[must_use]
+pub fn repeated_resources(pe: &PeImage) -> Vec<&'static str> {
+    let parts = || pe.sections().chunk_by(|_, next| !is_profile(next));
+    let is_repeated = |name: &&str| {
+        let count = |part: &[Section]| part.iter().filter(|it| *it.name() == **name).count();
+        !may_repeat(name) && parts().any(|part| count(part) > 1)
+    };
+    RESOURCES.into_iter().filter(is_repeated).collect()
+}
+
 /// The stub's version is looked for in so many bytes.
 const MAGIC_LIMIT: u32 = 256;
 
@@ -247,6 +265,19 @@ mod tests {
         );
         check(2, expect!["2: kernel, -, 6.1, ID=empty"]);
         check(3, expect!["the image has no profile 3, it has 3"]);
+    }
+
+    #[test]
+    fn a_resource_that_is_there_twice_is_named() {
+        let repeated = |sections: &[(&str, &[u8])]| {
+            let pe = PeImage::parse(&image(sections)).unwrap();
+            repeated_resources(&pe)
+        };
+        assert_eq!(repeated(PROFILES), [".cmdline"]);
+        let [own, tree] = [".cmdline", ".dtbauto"].map(|name| (name, &b"x"[..]));
+        let profile = (".profile", &b"ID=a"[..]);
+        assert_eq!(repeated(&[own, profile, own, tree, tree]), [""; 0]);
+        assert_eq!(repeated(&[own, profile, own, own]), [".cmdline"]);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl CmdlineRequest {
 /// that came with ukexec, may have said so.
 fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), UnfoldError> {
     if has_line {
-        return Err(UnfoldError::new(
+        return Err(UnfoldError::forbidden(
             "the image has a command line of its own, which is part of what was signed, and a good \
              signature is required: leave --cmdline, --append and --reuse-cmdline out",
         ));
@@ -146,7 +146,7 @@ fn may_fill_in(has_line: bool, stages: &[StageReport]) -> Result<(), UnfoldError
         ParserOrigin::Embedded | ParserOrigin::BuiltIn => false,
     };
     match stages.iter().find(is_foreign) {
-        Some(StageReport { parser, .. }) => Err(UnfoldError::new(format!(
+        Some(StageReport { parser, .. }) => Err(UnfoldError::forbidden(format!(
             "whether the image has a command line of its own is known to its own parser alone, and \
              parser {parser} unfolded it; a good signature is required: leave --cmdline, \
              --append and --reuse-cmdline out, or that parser"

@@ -24,6 +24,7 @@ struct Inner {
     /// Facts about what happened before.
     notes: Vec<String>,
     is_limit: bool,
+    is_forbidden: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
     report: Report,
     left: Leftovers,
@@ -67,6 +68,7 @@ impl UnfoldError {
             text: text.into(),
             notes: Vec::new(),
             is_limit: false,
+            is_forbidden: false,
             source: None,
             report: Report::default(),
             left: Leftovers::default(),
@@ -90,6 +92,13 @@ impl UnfoldError {
     pub(crate) fn limit(text: impl Into<String>) -> Self {
         let mut error = Self::new(text);
         error.0.is_limit = true;
+        error
+    }
+
+    /// Returns an error because the image alone decides what the caller asked for.
+    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
+        let mut error = Self::new(text);
+        error.0.is_forbidden = true;
         error
     }
 
@@ -166,6 +175,13 @@ impl UnfoldError {
     #[must_use]
     pub fn is_limit(&self) -> bool {
         self.0.is_limit || self.fault().is_some_and(BpfError::is_limit)
+    }
+
+    /// Returns whether the caller asked for what
+    /// [the image decides](crate::Options::image_decides_cmdline).
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.0.is_forbidden
     }
 
     /// Returns what failed, without the place. The [`source`](Error::source) may

@@ -61,8 +61,8 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               initrd      none
               cmdline     none
               signature   malformed signature: no sound PE32+ file: certificate table (data directory 4) at
-                          file offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not
-                          required
+                            file offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not
+                            required
               [(overlay) ████████████████████████████████████████████████████████████ 1.0 KiB]
               sections
                 signature  1.4 KiB  at 0x800, up to the end, not in the file
@@ -79,8 +79,8 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               initrd      none
               cmdline     none
               signature   malformed signature: no sound PE32+ file: Magic at file offset 0x58: expected 0x20b
-                          (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are
-                          supported; not required
+                            (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are
+                            supported; not required
             --
             ukexec: warning: a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)
         "#]],

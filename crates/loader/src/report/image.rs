@@ -81,7 +81,11 @@ impl ImageReport {
         self.title(&mut page);
         self.parts(&mut page);
         profiles(&self.profiles, &mut page);
+        let is_image = self.kernel.is_some() || self.layers.iter().any(|it| it.pe.is_some());
         for signature in &self.signatures {
+            if !is_image && signature.is_unsigned() {
+                continue;
+            }
             signature.rows(&mut page, self.scope.layers);
         }
         if self.scope.layers {

@@ -198,12 +198,12 @@ mod tests {
         expect![[r#"
             load          not possible: this process lacks CAP_SYS_BOOT; run it as root
                           and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
-                          for what sets it in /etc/sysctl.d
+                            for what sets it in /etc/sysctl.d
             load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
                           and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
-                          for what sets it in /etc/sysctl.d
+                            for what sets it in /etc/sysctl.d
             loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it
-                          since
+                            since
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes

@@ -71,6 +71,9 @@ const PARTS_MAX: usize = 20;
 /// its column.
 const LINE_BOUND: usize = 300;
 
+/// Columns that the further lines of a text begin behind the first.
+const HANGING: usize = 2;
+
 /// The column where texts begin.
 pub const COLUMN: usize = 14;
 
@@ -236,7 +239,12 @@ impl Page {
 }
 
 fn print_line(line: &Labelled, lines: &mut Lines<'_>) {
-    lines.begin(line.indent, line.column, line.whole);
+    // Text out of an image shall not look like a row of its own where it wraps.
+    let hanging = match line.indent < line.column && line.column >= COLUMN {
+        true => line.column + HANGING,
+        false => line.column,
+    };
+    lines.begin(line.indent, hanging, line.whole);
     lines.text(&line.label);
     if line.text != Text::default() {
         let gap = if line.label == Text::default() { 0 } else { 2 };
@@ -325,11 +333,11 @@ mod tests {
             40,
             &expect![[r#"
                 |debian.efi    unified kernel image,
-                |              x86_64, 8.9 MiB,
-                |              systemd-stub 257.13
+                |                x86_64, 8.9 MiB,
+                |                systemd-stub 257.13
                 |  boots       Linux 6.1.0-56-amd64
-                |              (Debian 6.1.192-2),
-                |              bzImage
+                |                (Debian 6.1.192-2),
+                |                bzImage
                 |  cmdline     console=ttyS0,115200 panic=-1 root=/dev/disk/by-uuid/0
                 |  signature   good, by CN=Example db
             "#]],
@@ -346,11 +354,11 @@ mod tests {
         };
         let expected = expect![[r#"
             <1>debian.efi<0>    unified kernel image, x86_64, 8.9 MiB,
-                          systemd-stub 257.13
+                            systemd-stub 257.13
               boots       Linux 6.1.0-56-amd64 (Debian 6.1.192-2),
-                          bzImage
+                            bzImage
               cmdline     console=ttyS0,115200 panic=-1
-                          root=/dev/disk/by-uuid/0
+                            root=/dev/disk/by-uuid/0
               signature   <32>good<0>, by CN=Example db
         "#]];
         let mut printed = page().print(&screen);
@@ -452,6 +460,24 @@ mod tests {
                 colored = colored.replace(&format!("\x1b[{code}m"), "");
             }
             prop_assert_eq!(colored, printed);
+        }
+
+        #[test]
+        fn no_further_line_looks_like_a_row(
+            indent in 0..12_usize,
+            column in COLUMN..20,
+            text in any_text(),
+            width in 40..=200_usize,
+            terminal: bool,
+        ) {
+            let mut page = Page::default();
+            let label = Text::default();
+            page.line(Labelled { indent, label, column, text, whole: false });
+            let printed = page.print(&Screen { width, terminal, ..Screen::FILE });
+            for line in printed.lines().skip(1) {
+                let blanks = line.len() - line.trim_start_matches(' ').len();
+                prop_assert!(line.is_empty() || blanks > column.min(width / 2 - HANGING), "{line:?}");
+            }
         }
 
         #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use ukexec_bpf::Rope;
 use ukexec_pe::{Section, UncheckedPe, counted};
 use ukexec_signature::Digests;
-use ukexec_stub::{is_resource, section_text};
+use ukexec_stub::{is_resource, may_repeat, section_text};
 use ukexec_unfold::PeBytes;
 
 use super::page::{Align, Labelled, MapPart, Page, Style, Text};
@@ -275,7 +275,9 @@ impl PeReport {
             let name = if is_stub { STUB } else { own };
             let fold = match is_stub {
                 true => folds.iter_mut().find(|fold| fold.name == STUB),
-                false => folds.last_mut().filter(|fold| fold.name == name),
+                false => folds
+                    .last_mut()
+                    .filter(|fold| fold.name == name && may_repeat(name)),
             };
             match fold {
                 Some(fold) => {
@@ -311,7 +313,7 @@ impl Extent {
     /// bytes has.
     fn bytes(&self, len: u64) -> String {
         let Self { offset, size } = self;
-        let cut = in_file(self.in_file(len), *size, |left| left.to_string());
+        let cut = in_file(self.in_file(len), *size, |left| ByteCount(left).to_string());
         let cut = cut.map(|cut| format!(" ({cut})")).unwrap_or_default();
         let size = counted(*size, "byte");
         format!("{size}{cut} at {offset:#x}")
@@ -344,12 +346,15 @@ struct Fold<'a> {
     in_file: u64,
 }
 
-/// Returns how much of something is in the file, where that is not all of it.
+/// Returns how much of something the file misses, if it does not have all of it.
 fn in_file(in_file: u64, size: u64, shown: impl Fn(u64) -> String) -> Option<String> {
     match in_file {
         all if all == size => None,
         0 => Some("not in the file".to_owned()),
-        left => Some(format!("{} of it in the file", shown(left))),
+        left => Some(format!(
+            "{} of it missing",
+            shown(size.saturating_sub(left))
+        )),
     }
 }
 

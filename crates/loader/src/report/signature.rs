@@ -73,6 +73,11 @@ impl SignatureReport {
         self.state.is_good()
     }
 
+    /// Returns whether nobody signed it, which matters to nobody.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        self.state == State::Unsigned && !self.needed
+    }
+
     /// Returns a warning of a signature that ukexec cannot check, where one of the layer
     /// itself could count.
     pub(crate) fn doubt(&self) -> Option<String> {

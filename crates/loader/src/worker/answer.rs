@@ -10,6 +10,7 @@ use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{
     ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, extra_archives,
+    repeated_resources,
 };
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
@@ -26,7 +27,7 @@ use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
 use crate::report::part::{Cmdline, InitrdPart, KernelPart};
-use crate::report::{Findings, SCHEMA};
+use crate::report::{Findings, SCHEMA, one_line};
 
 /// Returns the answer to `request`, about an image with these `facts` and `parts`,
 /// and the parts that it names. A failure has the report of what is known.
@@ -98,10 +99,10 @@ pub(crate) fn of(
 }
 
 /// Why an image has no measurements.
-const NOT_MEASURED: &str = "not measured: the image is not unfolded";
+const NOT_MEASURED: &str = "not measured: no kernel of the image is known";
 
-/// Returns the `error`, with the `profiles` of the image if it has not the one that
-/// was asked for.
+/// Returns the `error`, or that the image has not the profile that was asked for, if
+/// its parser failed for that.
 fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profile]) -> LoaderError {
     let Some(asked) = &request.profile else {
         return error;
@@ -115,7 +116,15 @@ fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profil
         [] => "the image has no profiles".to_owned(),
         names => format!("the image has the profiles {}", names.join(", ")),
     };
-    error.with_note(offered)
+    if error.place().stage != Some(1) {
+        return error.with_note(offered);
+    }
+    let message = format!(
+        "{}: no profile {}; {offered}",
+        request.name,
+        one_line(asked)
+    );
+    LoaderError::new(message).of_kind(ErrorKind::Format)
 }
 
 /// Returns `report` for people and machines, unless it is too long for them.
@@ -151,6 +160,10 @@ fn known(facts: &Facts) -> ImageReport {
     let Some(pe) = facts.pe.as_ref().or(left.as_ref()) else {
         return report;
     };
+    let repeated = repeated_resources(pe).into_iter();
+    let repeated =
+        repeated.map(|name| format!("section {name} is there more than once; the first counts"));
+    report.warnings.extend(repeated);
     let image = PeBytes(&facts.image);
     match Profile::list(&image, pe) {
         Ok((profiles, more)) => {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::HANGING;
 use super::text::{Screen, Style, Text, columns, shown};
 
 /// A character and its style.
@@ -40,7 +41,7 @@ impl<'a> Lines<'a> {
         let half = self.screen.width / 2;
         self.hanging = hanging.min(half);
         self.wraps = self.screen.terminal || !whole;
-        self.indent(indent.min(half));
+        self.indent(indent.min(half - HANGING));
     }
 
     fn indent(&mut self, columns: usize) {
@@ -52,7 +53,7 @@ impl<'a> Lines<'a> {
     /// Adds spaces up to `column`, at least `gap` of them. The screen's edge ends
     /// them.
     pub(super) fn pad(&mut self, column: usize, gap: usize) {
-        let column = column.min(self.screen.width / 2);
+        let column = column.min(self.screen.width / 2 - HANGING);
         let spaces = column.saturating_sub(self.width).max(gap);
         for _ in 0..spaces {
             self.cell((' ', Style::Plain));
