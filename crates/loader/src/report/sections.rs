@@ -313,7 +313,7 @@ impl Extent {
     /// bytes has.
     fn bytes(&self, len: u64) -> String {
         let Self { offset, size } = self;
-        let cut = in_file(self.in_file(len), *size, |left| ByteCount(left).to_string());
+        let cut = in_file(self.in_file(len), *size, |left| counted(left, "byte"));
         let cut = cut.map(|cut| format!(" ({cut})")).unwrap_or_default();
         let size = counted(*size, "byte");
         format!("{size}{cut} at {offset:#x}")
