@@ -165,8 +165,8 @@ mod tests {
     use crate::record::Loaded;
     use crate::report::page::Screen;
 
-    #[test]
-    fn every_value_is_in_the_text_and_in_the_document() {
+    /// Returns the report on a machine of which everything is known.
+    fn report() -> MachineReport {
         let mut state = MachineState::default();
         state.release = Some("6.6.6".to_owned());
         state.machine = Some("x86_64".to_owned());
@@ -193,7 +193,92 @@ mod tests {
             }),
             crash: Loaded::Nothing,
         };
-        let report = MachineReport::new(state, loaded, standing);
+        MachineReport::new(state, loaded, standing)
+    }
+
+    #[test]
+    fn verdicts_wrap_at_the_width_of_the_screen() {
+        let printed = |width| {
+            let page = report().page();
+            page.print(&Screen {
+                width,
+                ..Screen::FILE
+            })
+        };
+        let [narrow, usual, wide] = [60, 100, 200].map(printed);
+        expect![[r#"
+            load          not possible: this process lacks
+                            CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it
+                            cannot be unset before the next boot: look
+                            for what sets it in /etc/sysctl.d
+            load --panic  not possible: this process lacks
+                            CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it
+                            cannot be unset before the next boot: look
+                            for what sets it in /etc/sysctl.d
+            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes
+                            ago; another tool may have replaced it since
+            crash kernel  nothing
+            running       6.6.6 x86_64
+            kexec         yes
+            crash memory  256.0 MiB reserved
+            loads left    unlimited
+            crash loads   0
+            disabled      yes
+            lockdown      integrity
+            secure boot   unknown
+            signatures    not looked at
+            CAP_SYS_BOOT  no
+            systemd       yes
+        "#]]
+        .assert_eq(&narrow);
+        expect![[r#"
+            load          not possible: this process lacks CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
+                            for what sets it in /etc/sysctl.d
+            load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
+                            for what sets it in /etc/sysctl.d
+            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it
+                            since
+            crash kernel  nothing
+            running       6.6.6 x86_64
+            kexec         yes
+            crash memory  256.0 MiB reserved
+            loads left    unlimited
+            crash loads   0
+            disabled      yes
+            lockdown      integrity
+            secure boot   unknown
+            signatures    not looked at
+            CAP_SYS_BOOT  no
+            systemd       yes
+        "#]].assert_eq(&usual);
+        expect![[r#"
+            load          not possible: this process lacks CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
+            load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
+                          and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
+            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
+            crash kernel  nothing
+            running       6.6.6 x86_64
+            kexec         yes
+            crash memory  256.0 MiB reserved
+            loads left    unlimited
+            crash loads   0
+            disabled      yes
+            lockdown      integrity
+            secure boot   unknown
+            signatures    not looked at
+            CAP_SYS_BOOT  no
+            systemd       yes
+        "#]].assert_eq(&wide);
+    }
+
+    #[test]
+    fn every_value_is_in_the_text_and_in_the_document() {
+        let report = report();
         let document = serde_json::to_value(&report).unwrap();
         expect![[r#"
             load          not possible: this process lacks CAP_SYS_BOOT; run it as root
