@@ -7,7 +7,7 @@ use crate::arch::{Arch, Platform};
 use crate::bytes::Fields;
 use crate::error::BootError;
 use crate::format::{CmdlineLimit, KernelFormat};
-use crate::problem::{ENOEXEC, Problem, Severity, cut_off};
+use crate::problem::{ENOEXEC, Problem, Severity};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -116,11 +116,12 @@ impl Setup {
             ..PROTOCOL_2_12 => self.setup_len,
             _ => self.setup_len.saturating_add(self.body_min),
         }
+        .max(TWO_SECTORS)
     }
 
     /// Returns whether Linux takes an image of `len` bytes for cut off.
     pub(crate) fn is_noticed(&self, len: u64) -> bool {
-        len < self.setup_len
+        len < self.setup_len.max(TWO_SECTORS)
     }
 
     /// Returns what is wrong on any machine. An older header has not all that is
@@ -136,13 +137,12 @@ impl Setup {
     }
 
     /// Returns what the loader finds, in its order.
-    pub(crate) fn check(&self, len: u64, platform: &Platform) -> Vec<Problem> {
+    pub(crate) fn check(&self, platform: &Platform) -> Vec<Problem> {
         let Self {
             version, boot_flag, ..
         } = *self;
         let lacks = |flag| self.arch() == Some(Arch::X86_64) && self.xloadflags & flag == 0;
         let refused = [
-            (len < TWO_SECTORS, cut_off(TWO_SECTORS, len)),
             (
                 boot_flag != BOOT_FLAG,
                 format!(

@@ -92,7 +92,7 @@ impl Kernel {
 
     fn check_header(&self, platform: &Platform) -> Vec<Problem> {
         let mut problems = match &self.setup {
-            Some(setup) => setup.check(self.true_len, platform),
+            Some(setup) => setup.check(platform),
             None => Vec::new(),
         };
         if let (Some(needed), Some(running)) = (self.page_size, platform.page_size)

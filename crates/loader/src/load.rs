@@ -32,6 +32,8 @@ pub struct LoadPlan<'a> {
     cmdline: Vec<u8>,
     kind: LoadKind,
     moved: Moved,
+    /// What machines object to.
+    objections: &'a [Objection],
     /// Why every machine would refuse it.
     refused: Option<&'a Objection>,
     preflight: Preflight,
@@ -120,6 +122,7 @@ impl<'a> LoadPlan<'a> {
             cmdline,
             kind: *kind,
             moved,
+            objections: &identity.problems,
             refused,
             preflight,
             release: identity.release.as_deref(),
@@ -185,6 +188,12 @@ impl<'a> LoadPlan<'a> {
             ConditionVerdict::Unknown => is_open,
         });
         notes.extend(doubts.map(|doubt| warning(&doubt.to_string())));
+        // Those of the machine are conditions.
+        let unnoticed = self
+            .objections
+            .iter()
+            .filter(|it| it.subject != Subject::Machine && it.verdict != ConditionVerdict::Refused);
+        notes.extend(unnoticed.map(|it| warning(&it.text)));
         notes
     }
 
@@ -316,7 +325,11 @@ fn architecture(identity: &Identity, machine: &MachineState, kind: LoadKind) -> 
     let mut found: Vec<Condition> = objections
         .map(|it| condition(it.verdict, it.text.clone()))
         .collect();
-    if found.is_empty() {
+    let is_refused = |it: &Objection| it.verdict == ConditionVerdict::Refused;
+    if found.is_empty() && identity.problems.iter().any(is_refused) {
+        let text = "the kernel is refused for another reason".to_owned();
+        found.push(condition(ConditionVerdict::Unknown, text));
+    } else if found.is_empty() {
         found.push(match &machine.machine {
             Some(arch) => condition(
                 ConditionVerdict::Ok,
@@ -416,6 +429,7 @@ mod tests {
         let machine = MachineState::default();
         let problems = [
             ("a doubt", ConditionVerdict::Warning, Subject::Machine),
+            ("a long line", ConditionVerdict::Warning, Subject::Cmdline),
             ("no", ConditionVerdict::Refused, Subject::Machine),
             ("nor this", ConditionVerdict::Refused, Subject::Kernel),
         ];
@@ -439,6 +453,7 @@ mod tests {
                 warning: the first
                 note: neither the image nor you gave a command line; the kernel gets an empty one (--cmdline or --reuse-cmdline gives it one)
                 warning: a doubt
+                warning: a long line
                 cannot load a.efi: nor this
                 {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
             "#]],

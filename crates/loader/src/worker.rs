@@ -164,7 +164,7 @@ fn answer(
 ) -> Result<()> {
     let (facts, parts) = outcome::unfold(request, bundle, policy, notes, sources)?;
     // Sources that the answer names are freed with the parts, after it is sent.
-    let (answer, _parts) = answer::of(&facts, parts, request, bundle, verbose, sources)?;
+    let (answer, _parts) = answer::of(&facts, parts, request, bundle, verbose, sources, notes)?;
     parent.send(&Event::Done(Box::new(answer)))
 }
 

@@ -81,6 +81,8 @@ impl fmt::Display for SectionName {
         for chunk in self.as_bytes().utf8_chunks() {
             for c in chunk.valid().chars() {
                 match c {
+                    // It begins every escape.
+                    '\\' => shown.push_str("\\\\"),
                     ' '..='~' => shown.push(c),
                     _ => shown.extend(c.escape_unicode()),
                 }
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn names_show_escaped() {
         let name = SectionName::from_bytes(*b"\x1b[\xe2\x80\xae\xff\"\\");
-        assert_eq!(name.to_string(), r#"\u{1b}[\u{202e}\xff"\"#);
+        assert_eq!(name.to_string(), r#"\u{1b}[\u{202e}\xff"\\"#);
     }
 
     fn section(virtual_size: u32, size_of_raw_data: u32, characteristics: u32) -> Section {

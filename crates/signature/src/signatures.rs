@@ -37,8 +37,8 @@ pub(crate) fn verify_signatures(
     let signers = read_signers(&signatures, walked.as_ref().err());
     let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
     let mut verdict = listed(&signers, &anchors);
-    // Of a kind that is not known, or by a digest that is not, it could be one of
-    // these bytes.
+    // One by a digest that is not known could be of these bytes, and so could those
+    // of a table that has nothing but kinds that are not known.
     let mut may_fit = signatures.is_empty() && walked.is_ok();
     for (number, bytes) in (1..).zip(&signatures) {
         let fit = ImageSignature::fits(bytes, digests);

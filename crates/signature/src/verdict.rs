@@ -37,7 +37,8 @@ impl Verdict {
     /// Returns whether the image is signed and no signature of it is one of its
     /// bytes: it was changed after it was signed, or its signatures were. No key is
     /// needed to see that. A signature by a digest that is not known could be one of
-    /// them.
+    /// them, and so could signatures of kinds that are not known, where there are no
+    /// others.
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         self.misfit && !self.is_good()

@@ -25,9 +25,6 @@ const TEXT_MAX: u32 = 4096;
 /// An ID has at most so many bytes, and so has the word that asks for it.
 const ID_MAX: usize = 63;
 
-/// So many profiles are listed.
-const LISTED_MAX: usize = 64;
-
 /// So many bytes of a title, and of a command line, are listed.
 const TITLE_MAX: usize = 256;
 const LINE_MAX: usize = 4096;
@@ -54,6 +51,9 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// So many profiles are listed.
+    pub const LISTED_MAX: usize = 64;
+
     /// Returns the profiles of `image`, whose headers `pe` are, at most 64; and how
     /// many more there are. Beyond 24 KiB, titles and command lines are cut.
     ///
@@ -70,7 +70,7 @@ impl Profile {
             text
         };
         let mut listed = Vec::new();
-        for (section, number) in profiles(pe).zip(0..).take(LISTED_MAX) {
+        for (section, number) in profiles(pe).zip(0..).take(Self::LISTED_MAX) {
             let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
             let Assigned { id, title } = Assigned::read(&text);
             let cmdline = Uki::new(image, pe, number)?.cmdline()?;
@@ -81,7 +81,7 @@ impl Profile {
                 cmdline: (cmdline != base).then(|| cut(cmdline, LINE_MAX)),
             });
         }
-        let more = profiles(pe).skip(LISTED_MAX).count();
+        let more = profiles(pe).skip(Self::LISTED_MAX).count();
         Ok((listed, more))
     }
 }

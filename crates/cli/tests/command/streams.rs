@@ -222,7 +222,7 @@ fn registers_that_are_not_compared_are_named() {
         ("one", format!("12:sha256={zeros}\n").as_bytes()),
         (
             "two",
-            format!("11:sha256={zeros}\n\n11:sha256=1{}\n", &zeros[1..]).as_bytes(),
+            format!("12:sha256={zeros}\n\n12:sha256=1{}\n", &zeros[1..]).as_bytes(),
         ),
     ]);
     let inspect = |file: &str| {
@@ -243,7 +243,7 @@ fn registers_that_are_not_compared_are_named() {
     let (code, [stdout, stderr]) = inspect("two");
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stdout.contains("\n11:sha256="), "{stdout}");
-    let refusal = "line 3: PCR 11: another value than in line 1";
+    let refusal = "line 3: PCR 12: another value than in line 1";
     assert!(stderr.contains(refusal), "{stderr}");
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An honest worker stops before them for every image. One that passes a bound
 //! was taken over, so the parent ends it. Without `-v`, and with the default of
-//! `--max-log-lines`, the parent prints less than 1 MiB of all this, and less than
-//! 3 MiB on the narrowest terminal.
+//! `--max-log-lines`, the parent prints less than 1 MiB of all this for 100
+//! columns, and less than 3 MiB for any other width, with colours.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};

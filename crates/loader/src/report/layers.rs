@@ -25,7 +25,7 @@ pub(crate) struct LayerReport {
     /// read.
     pub(crate) pe: Option<PeReport>,
     /// The fault in its headers, if it begins with `MZ` and is no sound PE.
-    pe_fault: Option<String>,
+    pub(crate) pe_fault: Option<String>,
     /// The parser that takes it apart; `None` for the kernel.
     parser: Option<ParserInfo>,
     pub(crate) asked: Vec<AskedReport>,

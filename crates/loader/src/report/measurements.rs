@@ -167,7 +167,7 @@ fn line(text: Text, whole: bool, page: &mut Page) {
     page.line(Labelled {
         indent: 0,
         label: text,
-        column: 2,
+        column: 4,
         text: Text::default(),
         whole,
     });

@@ -240,7 +240,7 @@ impl Page {
 
 fn print_line(line: &Labelled, lines: &mut Lines<'_>) {
     // Text out of an image shall not look like a row of its own where it wraps.
-    let hanging = match line.indent < line.column && line.column >= COLUMN {
+    let hanging = match line.column >= COLUMN {
         true => line.column + HANGING,
         false => line.column,
     };
@@ -464,7 +464,7 @@ mod tests {
 
         #[test]
         fn no_further_line_looks_like_a_row(
-            indent in 0..12_usize,
+            indent in 0..20_usize,
             column in COLUMN..20,
             text in any_text(),
             width in 40..=200_usize,

@@ -38,11 +38,13 @@ pub(crate) struct SignatureReport {
 }
 
 impl SignatureReport {
-    /// Reports the `verdict` on `layer`, which has to be good if `needed`.
+    /// Reports the `verdict` on `layer`, which has to be good if `needed`. It counts
+    /// for a load if `is_weighed`.
     pub(crate) fn new(
         layer: String,
         covered_by: Option<String>,
         needed: Option<Because>,
+        is_weighed: bool,
         verdict: &Verdict,
         digests: Digests,
     ) -> Self {
@@ -50,8 +52,7 @@ impl SignatureReport {
             layer,
             state: verdict.state(),
             text: verdict.to_string(),
-            refused: covered_by.is_none()
-                && (verdict.is_misfit() || needed.is_some() && !verdict.is_good()),
+            refused: is_weighed && (verdict.is_misfit() || needed.is_some() && !verdict.is_good()),
             covered_by,
             needed: needed.is_some(),
             because: needed,
@@ -93,7 +94,7 @@ impl SignatureReport {
                     "{layer}: signature {number} counts for nothing: {reason}"
                 ))
             }
-            None if self.state == State::Unsupported => Some(format!(
+            None if matches!(self.state, State::Unsupported | State::Malformed) => Some(format!(
                 "{layer}: its signatures count for nothing: {reasons}"
             )),
             None => None,
@@ -241,7 +242,7 @@ fn inner_name(layer: &str) -> &str {
 }
 
 /// Between the layers of a path.
-pub(crate) const LAYERS: &str = " > ";
+const LAYERS: &str = " > ";
 
 /// Digits of a fingerprint by which people know a certificate.
 const FINGERPRINT: usize = 12;

@@ -30,7 +30,8 @@ use crate::report::part::{Cmdline, InitrdPart, KernelPart};
 use crate::report::{Findings, SCHEMA, one_line};
 
 /// Returns the answer to `request`, about an image with these `facts` and `parts`,
-/// and the parts that it names. A failure has the report of what is known.
+/// and the parts that it names. A failure has the report of what is known, whose
+/// warnings become the `notes`.
 pub(crate) fn of(
     facts: &Facts,
     parts: Result<Parts>,
@@ -38,6 +39,7 @@ pub(crate) fn of(
     bundle: &Rope,
     verbose: bool,
     sources: &mut Sources,
+    notes: &mut Vec<String>,
 ) -> Result<(Answer, Parts)> {
     let mut report = known(facts);
     report.scope = Scope {
@@ -58,6 +60,17 @@ pub(crate) fn of(
             parts,
         ))
     });
+    let measures = matches!(
+        &request.purpose,
+        Purpose::Inspect {
+            measure: Some(_),
+            ..
+        }
+    );
+    if measures && added.is_err() && report.kernel.is_none() {
+        report.warnings.push(NOT_MEASURED.to_owned());
+        report.unmeasured = Some(NOT_MEASURED);
+    }
     report.warnings = bounds::fitting(mem::take(&mut report.warnings));
     let (unfolded, warnings) = (!report.stages.is_empty(), report.warnings.clone());
     let log_lines = request.budget.meter.log_lines;
@@ -67,20 +80,10 @@ pub(crate) fn of(
     let (initrd, parts) = match added {
         Ok(added) => added,
         Err(error) => {
+            *notes = warnings;
             let error = with_profiles(error, request, &report.profiles);
             // Where a part cannot even be read, the failure says enough.
             let _unread = add_left(&mut report, facts, request);
-            if matches!(
-                &request.purpose,
-                Purpose::Inspect {
-                    measure: Some(_),
-                    ..
-                }
-            ) && report.kernel.is_none()
-            {
-                report.warnings.push(NOT_MEASURED.to_owned());
-                report.unmeasured = Some(NOT_MEASURED);
-            }
             // A report that is too long has less to say than the failure.
             return Err(error.with_report(printed(report, log_lines).ok()));
         }
@@ -101,8 +104,8 @@ pub(crate) fn of(
 /// Why an image has no measurements.
 const NOT_MEASURED: &str = "not measured: no kernel of the image is known";
 
-/// Returns the `error`, or that the image has not the profile that was asked for, if
-/// its parser failed for that.
+/// Returns the `error`, with the `profiles` of the image if it has not the one that
+/// was asked for.
 fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profile]) -> LoaderError {
     let Some(asked) = &request.profile else {
         return error;
@@ -116,15 +119,12 @@ fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profil
         [] => "the image has no profiles".to_owned(),
         names => format!("the image has the profiles {}", names.join(", ")),
     };
-    if error.place().stage != Some(1) {
-        return error.with_note(offered);
+    let error = error.with_note(offered);
+    // The first stage has to find it, if the list is complete.
+    match error.place().stage == Some(1) && profiles.len() < Profile::LISTED_MAX {
+        true => error.context(format!("there is no profile {}", one_line(asked))),
+        false => error,
     }
-    let message = format!(
-        "{}: no profile {}; {offered}",
-        request.name,
-        one_line(asked)
-    );
-    LoaderError::new(message).of_kind(ErrorKind::Format)
 }
 
 /// Returns `report` for people and machines, unless it is too long for them.
@@ -207,7 +207,7 @@ fn add_parts(
             Some(parts.kernel.len().saturating_add(initrd)),
         );
     }
-    let is_inner = !facts.stages.is_empty();
+    let is_inner = facts.has_inner_kernel();
     let kernel = KernelPart::new(&parts.kernel, &parts.identity, is_inner, hash);
     report.kernel = Some(kernel?);
     let initrd = parts.initrd.as_ref();
@@ -425,7 +425,10 @@ fn identity(
             appended: has_appended(&PeBytes(&parts.kernel)).ok(),
             problems: objections(kernel, parts, platform),
         }),
-        Err(error) => Err(no_kernel(facts.innermost(), error)),
+        Err(error) => {
+            let path = facts.innermost();
+            Err(no_kernel(path, error, facts.has_inner_kernel()))
+        }
     }
 }
 
@@ -444,8 +447,8 @@ fn objections(kernel: &Kernel, parts: &Parts, platform: Option<&Platform>) -> Ve
         false => (problem, Subject::Machine),
     });
     let is_new = |problem: &Problem, subject| problem.is_refusal() || subject == Subject::Machine;
-    cmdline
-        .chain(here.filter(|(problem, subject)| is_new(problem, *subject)))
+    here.filter(|(problem, subject)| is_new(problem, *subject))
+        .chain(cmdline)
         .map(|(problem, subject)| Objection {
             text: problem.to_string(),
             verdict: if problem.is_refusal() {

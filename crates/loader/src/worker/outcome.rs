@@ -25,7 +25,7 @@ use crate::protocol::{CallersInitrd, UnfoldRequest, Work};
 use crate::report::failure::sentence;
 use crate::report::layers::LayerReport;
 use crate::report::sections::Details;
-use crate::report::signature::{LAYERS, SignatureReport};
+use crate::report::signature::SignatureReport;
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
@@ -122,7 +122,13 @@ pub(crate) fn unfold(
     ));
     let mut signatures = verifier.found;
     if parts.is_ok() || !report.stages.is_empty() {
-        notes.extend(signatures.iter().filter_map(SignatureReport::doubt));
+        // A warning about damaged headers says more.
+        let is_sound = |it: &&SignatureReport| {
+            let mut layers = layers.iter();
+            !layers.any(|layer| layer.path == it.name() && layer.pe_fault.is_some())
+        };
+        let weighed = signatures.iter().filter(is_sound);
+        notes.extend(weighed.filter_map(SignatureReport::doubt));
     }
     notes.extend(shorten_signers(&mut signatures));
     notes.extend(uncovered(request, policy, &signatures));
@@ -180,7 +186,7 @@ impl Parts {
             }
             // A parser may have handed over anything: a person may want to see it.
             Err(error) if facts.stages.is_empty() => {
-                return Err(no_kernel(facts.innermost(), error).into());
+                return Err(no_kernel(facts.innermost(), error, false).into());
             }
             Err(_) => {}
         }
@@ -194,6 +200,12 @@ impl Parts {
 }
 
 impl Facts {
+    /// Returns whether the kernel is one of several files in the image, and not the
+    /// image itself, or all that was compressed.
+    pub(crate) fn has_inner_kernel(&self) -> bool {
+        self.pe.is_some() && !self.stages.is_empty()
+    }
+
     /// Returns the path of the innermost layer.
     pub(crate) fn innermost(&self) -> &str {
         let layer = self.layers.last();
@@ -295,19 +307,19 @@ pub(super) fn check_hopeless(
         {
             Ok(())
         }
-        Err(error) => Err(no_kernel(name, error)),
+        Err(error) => Err(no_kernel(name, error, false)),
     }
 }
 
-/// Returns the failure of the layer at `path`, which is no kernel.
-pub(super) fn no_kernel(path: &str, error: &BootError) -> Box<Failure> {
+/// Returns the failure of the layer at `path`, which is no kernel. What to do is said
+/// of one that somebody gave, not of one that `is_inner`.
+pub(super) fn no_kernel(path: &str, error: &BootError, is_inner: bool) -> Box<Failure> {
     let place = Place {
         layer: Some(path.to_owned()),
         offset: error.offset(),
         ..Place::default()
     };
-    // Nobody gave one that lies inside another.
-    let reason = match path.contains(LAYERS) {
+    let reason = match is_inner {
         true => error.reason(),
         false => sentence(error),
     };

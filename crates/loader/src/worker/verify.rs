@@ -41,7 +41,7 @@ impl<'a> Verifier<'a> {
         if verdict.state() != State::Unsigned {
             let needed = self.policy.required();
             let (path, digests) = (layer.path.to_owned(), Digests::default());
-            let report = SignatureReport::new(path, None, needed, &verdict, digests);
+            let report = SignatureReport::new(path, None, needed, true, &verdict, digests);
             self.found.push(report);
         }
     }
@@ -87,8 +87,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<(Verdict, Digests), SignatureError> {
         let bytes = &PeBytes(layer.image);
         let pe = pe_of(layer);
-        // A signature around it is one of these bytes too: no second digest of them.
-        let is_hashed = is_covered || self.found.iter().any(SignatureReport::fits);
+        let is_hashed = self.is_hashed(is_covered);
         match self.policy.enforcement {
             Enforcement::Off => return Ok((list_signers(bytes, pe), Digests::default())),
             _ if is_hashed && !self.policy.thorough => {
@@ -103,6 +102,12 @@ impl<'a> Verifier<'a> {
         };
         let found = verify_image(&image, &self.policy.trust, self.policy.checks)?;
         Ok((found.verdict, found.digests))
+    }
+
+    /// Returns whether a signature around a layer is one of its bytes too: no second
+    /// digest is taken of them.
+    fn is_hashed(&self, is_covered: bool) -> bool {
+        is_covered || self.found.iter().any(SignatureReport::fits)
     }
 
     /// Refuses a layer that has no good signature where one is required, and one that
@@ -151,8 +156,9 @@ impl Gate for Verifier<'_> {
         let path = layer.path.to_owned();
         let covered_by = outer.or_else(|| verdict.is_good().then(|| path.clone()));
         let needed = self.policy.required().filter(|_| !is_covered);
+        let is_weighed = !self.is_hashed(is_covered);
         // A report of an image that is refused says why.
-        let report = SignatureReport::new(path, covered_by, needed, &verdict, digests);
+        let report = SignatureReport::new(path, covered_by, needed, is_weighed, &verdict, digests);
         self.found.push(report);
         if !is_covered {
             self.check(&verdict)?;
@@ -209,7 +215,7 @@ mod tests {
             let covering = covering.to_owned();
             let unsigned = list_signers(&[][..], None);
             let digests = Digests::default();
-            let found = SignatureReport::new(covering, covered_by, None, &unsigned, digests);
+            let found = SignatureReport::new(covering, covered_by, None, false, &unsigned, digests);
             verifier.found.push(found);
             let input = Input {
                 image: Rope::from(image.clone()),
