@@ -26,7 +26,7 @@ use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
-use crate::error::{Context as _, LoaderError, Result};
+use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::bundle::Bundle;
@@ -214,10 +214,11 @@ impl Unfolder<'_> {
         let mut answer = work.answer(&mut sources, limit, progress)?;
         if hopeless {
             // What was not copied can change, and nothing of it is used.
-            return Err(LoaderError::new(format!(
+            let text = format!(
                 "{} changed while it was read; try again when nothing writes to it",
                 shown(self.path)
-            )));
+            );
+            return Err(LoaderError::new(text).of_kind(ErrorKind::File));
         }
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();

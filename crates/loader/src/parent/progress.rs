@@ -11,6 +11,8 @@ pub(crate) struct ShownProgress {
     progress: Box<dyn Progress>,
     /// The image.
     name: String,
+    /// What is shown.
+    now: WorkProgress,
     /// Reports that the worker may still send.
     left: u32,
 }
@@ -22,6 +24,7 @@ impl ShownProgress {
         Self {
             progress: console.progress(&what, None),
             name,
+            now: WorkProgress::of(Work::Unfolding, None),
             left: PROGRESS_MAX,
         }
     }
@@ -35,12 +38,13 @@ impl ShownProgress {
     pub(crate) fn show(&mut self, now: WorkProgress) -> Result<()> {
         let left = self.left.checked_sub(1);
         self.left = left.ok_or_else(|| border::sends("more progress than it may"))?;
-        if now.done == 0 {
+        let is_next = (now.work, now.total) != (self.now.work, self.now.total);
+        if is_next || now.done < self.now.done {
             let what = format!("{} {}", now.work.name(), self.name);
             self.progress.begin(&what, now.total);
-        } else {
-            self.progress.set(now.done);
         }
+        self.progress.set(now.done);
+        self.now = now;
         Ok(())
     }
 }

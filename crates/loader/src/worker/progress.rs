@@ -46,14 +46,15 @@ impl ProgressSender {
         });
     }
 
-    /// Reports that other work begins, on `total` bytes if that is known.
+    /// Begins other work, on `total` bytes if that is known. It is reported once it
+    /// takes its time: many images are not even hashed.
     pub(crate) fn begin(&self, work: Work, total: Option<u64>) {
         self.with(|state| {
             let Some(state) = state else { return };
             let next = WorkProgress::of(work, total);
             if state.now != next {
                 state.now = next;
-                self.send(state);
+                state.sent = Instant::now();
             }
         });
     }

@@ -138,6 +138,29 @@ fn without_keys(stand: &Stand) -> Result<()> {
         let found = facts(&report(command, image, verify)?)?;
         ensure!(found == expected, "{command} {verify}: {found:?}");
     }
+    // A signature around it fits, whoever made it: an older one inside does not count.
+    let mut stale = read(&kernel)?;
+    let middle = stale.len() / 2;
+    stale[middle] ^= 1;
+    let stale = stand.file("stale.efi", stale)?;
+    let linux = Section {
+        name: ".linux",
+        file: &stale,
+    };
+    objcopy(&stub(Target::X86_64, Stub::V252)?, &[linux], &image)?;
+    for (image, is_refused) in [
+        (
+            made.owner.sign(&image, &[], &stand.path("around.efi"))?,
+            false,
+        ),
+        (image, true),
+    ] {
+        let shown = report("inspect", &image, "--verify=auto")?;
+        let shown = shown["signatures"][1]["refused"].as_bool();
+        ensure!(shown == Some(is_refused), "refused: {shown:?}");
+        let unfolded = report("unfold", &image, "--verify=auto");
+        ensure!(unfolded.is_err() == is_refused, "unfold differs");
+    }
     Ok(())
 }
 
