@@ -1,6 +1,6 @@
 //! Source lines that line records name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Btf;
@@ -13,9 +13,15 @@ const MAX_TEXT: usize = 4 << 20;
 /// File names and lines, each kept once.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    texts: HashMap<u32, Arc<str>>,
+    texts: BTreeMap<u32, Arc<str>>,
+    /// The last file name and the last line, which most records name again.
+    file: Recent,
+    line: Recent,
     kept: usize,
 }
+
+/// The text that was asked for last, by its offset.
+type Recent = Option<(u32, Arc<str>)>;
 
 impl Texts {
     /// Returns the lines of a program's records, which ascend by slot. Of several
@@ -34,11 +40,25 @@ impl Texts {
     }
 
     pub(crate) fn source_line(&mut self, btf: &Btf, slot: u32, record: &LineInfo) -> SourceLine {
-        SourceLine {
+        let (mut file, mut text) = (self.file.take(), self.line.take());
+        let line = SourceLine {
             slot,
-            file: self.get(btf, record.file_name),
+            file: self.recent(btf, record.file_name, &mut file),
             line: record.line,
-            text: self.get(btf, record.text),
+            text: self.recent(btf, record.text, &mut text),
+        };
+        (self.file, self.line) = (file, text);
+        line
+    }
+
+    fn recent(&mut self, btf: &Btf, offset: u32, last: &mut Recent) -> Arc<str> {
+        match last {
+            Some((known, text)) if *known == offset => Arc::clone(text),
+            _ => {
+                let text = self.get(btf, offset);
+                *last = Some((offset, Arc::clone(&text)));
+                text
+            }
         }
     }
 
