@@ -64,12 +64,14 @@ mod read;
 mod section;
 #[cfg(test)]
 mod testing;
+mod unchecked;
 mod words;
 
 pub use byte_ranges::ByteRanges;
 pub use edit::{EditOptions, attach, detach};
 pub use error::PeError;
-pub use image::{Machine, PeImage, Subsystem, UncheckedPe};
+pub use image::{Machine, PeImage, Subsystem};
 pub use read::{PastEnd, ReadAt};
 pub use section::{Section, SectionName};
+pub use unchecked::UncheckedPe;
 pub use words::counted;
