@@ -28,7 +28,8 @@ pub struct LoadRequest<'a> {
     /// Whether the kernel was taken out of another image. Changes nothing but
     /// the words of a refusal.
     pub unfolded: bool,
-    /// What may have this machine refuse the kernel, in words: the cause, should it.
+    /// A reason for which this machine may refuse the kernel, in words. It is the cause
+    /// where the call fails.
     pub doubt: Option<&'a str>,
 }
 

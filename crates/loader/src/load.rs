@@ -32,14 +32,9 @@ pub struct LoadPlan<'a> {
     cmdline: Vec<u8>,
     kind: LoadKind,
     moved: Moved,
-    /// What machines object to.
     objections: &'a [Objection],
-    /// Why every machine would refuse it.
-    refused: Option<&'a Objection>,
     preflight: Preflight,
     release: Option<&'a str>,
-    /// What may have this machine refuse the kernel.
-    doubt: Option<&'a str>,
     dry_run: bool,
 }
 
@@ -101,17 +96,9 @@ impl<'a> LoadPlan<'a> {
                 appended => appended,
             },
         };
-        let objections = identity.problems.iter();
-        let refused = objections
-            .filter(|it| it.subject != Subject::Machine)
-            .find(|it| it.verdict == ConditionVerdict::Refused);
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
         architecture.into_iter().for_each(|it| preflight.push(it));
-        let is_open = |it: &&Objection| {
-            it.verdict == ConditionVerdict::Unknown && it.subject == Subject::Machine
-        };
-        let doubt = identity.problems.iter().find(is_open);
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
         Ok(Self {
@@ -123,10 +110,8 @@ impl<'a> LoadPlan<'a> {
             kind: *kind,
             moved,
             objections: &identity.problems,
-            refused,
             preflight,
             release: identity.release.as_deref(),
-            doubt: doubt.map(|it| it.text.as_str()),
             dry_run,
         })
     }
@@ -162,7 +147,10 @@ impl<'a> LoadPlan<'a> {
         let initrd = self.initrd.as_ref().map(|initrd| initrd.as_fd());
         let mut request = LoadRequest::new(self.kernel.as_fd(), initrd, &self.cmdline, self.kind);
         request.unfolded = !matches!(self.kernel, Descriptor::Original(..));
-        request.doubt = self.doubt;
+        let mut objections = self.objections.iter();
+        let doubt = objections
+            .find(|it| it.verdict == ConditionVerdict::Unknown && it.subject == Subject::Machine);
+        request.doubt = doubt.map(|it| it.text.as_str());
         request
     }
 
@@ -205,7 +193,7 @@ impl<'a> LoadPlan<'a> {
     pub fn check(&self) -> Result<()> {
         let action = format!("cannot load {}", shown(&self.unfolding.image.path));
         // One that lies in the image goes before those that lie in the machine.
-        let checked = match self.refused {
+        let checked = match self.refused_by_all() {
             Some(Objection { text, subject, .. }) => {
                 let error = LoaderError::new(format!("{action}: {text}"));
                 Err(match subject {
@@ -218,12 +206,19 @@ impl<'a> LoadPlan<'a> {
         checked.map_err(|error| self.with_report(error))
     }
 
+    /// Returns why every machine would refuse it.
+    fn refused_by_all(&self) -> Option<&Objection> {
+        let mut objections = self.objections.iter();
+        objections
+            .find(|it| it.verdict == ConditionVerdict::Refused && it.subject != Subject::Machine)
+    }
+
     /// Returns why the load would be refused, if it would.
     fn refusal(&self) -> Option<String> {
         let worst = self.preflight.worst();
         let worst = worst.filter(|it| it.verdict == ConditionVerdict::Refused);
         let worst = || worst.map(ToString::to_string);
-        let refused = self.refused.map(|refused| refused.text.clone());
+        let refused = self.refused_by_all().map(|refused| refused.text.clone());
         refused.or_else(worst)
     }
 

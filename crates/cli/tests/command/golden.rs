@@ -154,7 +154,7 @@ fn inspect_sections() {
     );
 }
 
-/// What is left of an image that is damaged, or refused.
+/// The facts that are known of an image that is damaged, or refused.
 #[test]
 fn inspect_damaged() {
     check(

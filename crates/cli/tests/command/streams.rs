@@ -213,7 +213,7 @@ fn what_cannot_be_opened_is_a_fault_of_the_file() {
     }
 }
 
-/// What compares says little where PCR 11 does not.
+/// Equal registers say little of a boot where PCR 11 is not among them.
 #[test]
 fn registers_that_are_not_compared_are_named() {
     let dir = materials();

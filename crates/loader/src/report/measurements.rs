@@ -109,7 +109,7 @@ impl ComparisonReport {
 
     /// Returns a warning where nothing is known of PCR 11, though the image leads to a
     /// value of it: what is equal then says little.
-    pub(crate) fn doubt(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         let sections = || self.against.iter().filter(|it| it.pcr == 11);
         let first = sections().find(|it| it.verdict == Agreement::Unknown)?;
         let is_known = sections().any(|it| it.verdict != Agreement::Unknown);

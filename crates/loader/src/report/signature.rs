@@ -81,7 +81,7 @@ impl SignatureReport {
 
     /// Returns a warning of a signature that ukexec cannot check, where one of the layer
     /// itself could count.
-    pub(crate) fn doubt(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         let is_weighed = self.covered_by.is_none() && !self.needed && !self.refused;
         let (layer, reasons) = (&self.layer, self.reasons.join("; "));
         let unsupported = |it: &&Signer| it.state == State::Unsupported;

@@ -1,5 +1,6 @@
 //! From an unfolded image to the worker's answer.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::mem;
 
@@ -156,10 +157,10 @@ fn known(facts: &Facts) -> ImageReport {
         warnings: facts.warnings.clone(),
         ..ImageReport::default()
     };
-    let left = in_file(facts);
-    let Some(pe) = facts.pe.as_ref().or(left.as_ref()) else {
+    let Some(pe) = in_file(facts) else {
         return report;
     };
+    let pe = &*pe;
     let repeated = repeated_resources(pe).into_iter();
     let repeated =
         repeated.map(|name| format!("section {name} is there more than once; the first counts"));
@@ -239,18 +240,21 @@ fn add_parts(
         let measured = report.measured.insert(measure_report(measured, measure));
         if let Some(observed) = &request.observed {
             let against = compare(&measured.measurements, observed, measure, bundle)?;
-            report.warnings.extend(against.doubt());
+            report.warnings.extend(against.warning());
             measured.comparison = Some(against);
         }
     }
     Ok(initrd)
 }
 
-/// Returns what is left of the outermost image, if it is a damaged PE.
-fn in_file(facts: &Facts) -> Option<PeImage> {
-    let damaged = facts.pe.is_none().then_some(PeBytes(&facts.image));
-    let damaged = damaged.and_then(|image| UncheckedPe::parse(&image).ok());
-    damaged.map(|headers| headers.in_file())
+/// Returns the headers of the outermost image, if it is a PE: of a damaged one, those
+/// that are left.
+fn in_file(facts: &Facts) -> Option<Cow<'_, PeImage>> {
+    if let Some(sound) = &facts.pe {
+        return Some(Cow::Borrowed(sound));
+    }
+    let damaged = UncheckedPe::parse(&PeBytes(&facts.image)).ok()?;
+    Some(Cow::Owned(damaged.in_file()))
 }
 
 /// Adds the parts of an image that was not unfolded to the report: those that parsers
@@ -269,9 +273,10 @@ fn add_left(report: &mut ImageReport, facts: &Facts, request: &UnfoldRequest) ->
         .as_deref()
         .is_some_and(|it| selector_of(it).is_some());
     if facts.stages.is_empty() && request.profile.is_none() && !selects {
-        let left = in_file(facts);
-        let pe = facts.pe.as_ref().or(left.as_ref());
-        let uki = pe.map(|pe| Uki::new(PeBytes(&facts.image), pe, 0));
+        let pe = in_file(facts);
+        let uki = pe
+            .as_deref()
+            .map(|pe| Uki::new(PeBytes(&facts.image), pe, 0));
         let line = uki.transpose()?.map(|uki| uki.cmdline()).transpose()?;
         cmdline = line.filter(|it| !it.is_empty()).map(String::into_bytes);
     }

@@ -28,7 +28,7 @@ pub fn join(initrds: impl IntoIterator<Item = Rope>) -> Rope {
 
 /// Returns why a kernel would find nothing in the initrd that the caller calls
 /// `name` for `command`, if that is so.
-pub(crate) fn doubt(name: &str, initrd: &Rope, command: &str) -> Result<Option<String>> {
+pub(crate) fn warning(name: &str, initrd: &Rope, command: &str) -> Result<Option<String>> {
     if initrd.is_empty() {
         return Ok(Some(format!("--initrd {name} is empty: it adds nothing")));
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn told(bytes: &[u8]) -> Option<String> {
-        doubt("x.img", &Rope::from(bytes.to_vec()), "load").unwrap()
+        warning("x.img", &Rope::from(bytes.to_vec()), "load").unwrap()
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub(crate) fn unfold(
             !layers.any(|layer| layer.path == it.name() && layer.pe_fault.is_some())
         };
         let weighed = signatures.iter().filter(is_sound);
-        notes.extend(weighed.filter_map(SignatureReport::doubt));
+        notes.extend(weighed.filter_map(SignatureReport::warning));
     }
     notes.extend(shorten_signers(&mut signatures));
     notes.extend(uncovered(request, policy, &signatures));
@@ -344,7 +344,7 @@ fn ready(
     for CallersInitrd { name, spans } in &request.initrds {
         let rope = sources.rope(spans)?;
         // A kernel would find nothing in some.
-        notes.extend(initrd::doubt(name, &rope, request.purpose.command())?);
+        notes.extend(initrd::warning(name, &rope, request.purpose.command())?);
         initrds.push(rope);
     }
     let initrd = initrd::join(initrds);
