@@ -6,7 +6,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ukexec_bpf::btf::TypesBuilder;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
-    AttachKind, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program, VerifiedParser,
+    AttachKind, HookDecl, Host, Insn, Interface, KfuncDecl, Meter, Parser, Program, SourceLines,
+    VerifiedParser,
 };
 use ukexec_bpf::{BpfError, Vm};
 
@@ -165,7 +166,7 @@ fn parser(code: Vec<Insn>) -> Parser {
         hook: "hook".to_owned(),
         code,
         functions,
-        lines: Vec::new(),
+        lines: SourceLines::default(),
         poisoned: Vec::new(),
         relocated: Vec::new(),
     };

@@ -19,28 +19,24 @@ mod build;
 pub(crate) mod ext;
 mod index;
 mod parse;
-mod texts;
+mod strings;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::bounds::{at_most, before_nul, rest, size};
+use crate::bounds::size;
 
 pub use build::TypesBuilder;
 pub(crate) use index::essential_name;
 pub(crate) use parse::MAX_BTF_BYTES;
-pub(crate) use texts::Texts;
-
-/// The longest name that is read; what is longer counts as cut there
-/// (`KSYM_NAME_LEN` of Linux is 512).
-pub(crate) const MAX_NAME: usize = 512;
+pub(crate) use strings::Strings;
 
 /// A set of types.
 #[derive(Debug, Default)]
 pub struct Btf {
-    strings: Vec<u8>,
+    strings: Strings,
     types: Vec<Type>,
     members: Vec<Member>,
     values: Vec<EnumValue>,
@@ -221,12 +217,16 @@ impl Btf {
     /// Returns the string at `offset` up to its NUL, at most [`MAX_NAME`]
     /// bytes of it.
     pub(crate) fn name(&self, offset: u32) -> &[u8] {
-        before_nul(at_most(rest(&self.strings, size(offset)), MAX_NAME))
+        self.strings.get(offset)
+    }
+
+    /// Returns the strings, for those who need a few of them later.
+    pub(crate) fn strings(&self) -> &Strings {
+        &self.strings
     }
 
     pub(crate) fn is_named(&self, offset: u32) -> bool {
-        let first = rest(&self.strings, size(offset)).first();
-        first.is_some_and(|byte| *byte != 0)
+        !self.name(offset).is_empty()
     }
 
     pub(crate) fn text(&self, offset: u32) -> Cow<'_, str> {

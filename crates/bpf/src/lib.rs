@@ -34,7 +34,7 @@
 //!     hook: "hook".to_owned(),
 //!     code: code.map(Insn::from_le_bytes).to_vec(),
 //!     functions: vec![(0, "second".to_owned())],
-//!     lines: Vec::new(),
+//!     lines: Default::default(),
 //!     poisoned: Vec::new(),
 //!     relocated: Vec::new(),
 //! };
@@ -79,6 +79,7 @@ mod place;
 mod rope;
 mod run;
 mod similar;
+mod source_lines;
 mod verify;
 
 pub use costs::{Meter, pay};
@@ -90,11 +91,10 @@ pub use guest::interface::{HookDecl, Interface, KfuncDecl};
 pub use guest::{memory, trace};
 pub use insn::Insn;
 pub use load::{limits, skeleton};
-pub use parser::{
-    AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated, SourceLine,
-};
+pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated};
 pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, Source, SourceId};
 pub use run::Vm;
 pub use run::verified::VerifiedParser;
 pub use similar::did_you_mean;
+pub use source_lines::{SourceLine, SourceLines};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use crate::Insn;
+use crate::{Insn, SourceLines};
 
 /// A loaded BPF object: maps, programs, and what they call.
 #[derive(Clone, Debug)]
@@ -180,8 +180,8 @@ pub struct Program {
     /// Where each function begins in `code`, ascending, with its name; the
     /// first is the entry at 0.
     pub functions: Vec<(u32, String)>,
-    /// Source lines from `.BTF.ext`, ascending by slot.
-    pub lines: Vec<SourceLine>,
+    /// Source lines from `.BTF.ext`.
+    pub lines: SourceLines,
     /// The subjects of CO-RE relocations, ascending by slot.
     pub relocated: Vec<Relocated>,
     /// Instructions that the host's types made meaningless, ascending by slot.
@@ -198,7 +198,7 @@ impl Program {
             hook,
             code: Vec::new(),
             functions: Vec::new(),
-            lines: Vec::new(),
+            lines: SourceLines::default(),
             relocated: Vec::new(),
             poisoned: Vec::new(),
         }
@@ -240,17 +240,4 @@ pub struct Kfunc {
     /// The answer of [`crate::Interface::kfunc`] to the name; `None` is a weak one that
     /// this host lacks: NULL to `if (kfunc)`, and a trap when called.
     pub host: Option<u32>,
-}
-
-/// One line record: from `slot` on, the code came from this line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceLine {
-    /// First instruction slot of [`Program::code`] it covers.
-    pub slot: u32,
-    /// File name as compiled.
-    pub file: Arc<str>,
-    /// Line number, from 1.
-    pub line: u32,
-    /// The source text of the line, trimmed; may be empty.
-    pub text: Arc<str>,
 }

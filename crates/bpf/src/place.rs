@@ -33,18 +33,16 @@ impl Place {
     /// Returns where slot `slot` of `program` is.
     #[must_use]
     pub fn new(program: &Program, slot: u32) -> Self {
-        let (functions, lines) = (&program.functions, &program.lines);
+        let functions = &program.functions;
         let begun = functions.partition_point(|(start, _)| *start <= slot);
         let function = at_most(functions, begun).last();
-        let begun = lines.partition_point(|line| line.slot <= slot);
-        let line = at_most(lines, begun).last();
         let mut place = Self::in_program(&program.name, slot);
         if let Some((_, name)) = function {
             place.function.clone_from(name);
         }
         // A record holds until the next one, but not into another function.
-        let holds = |line: &&SourceLine| function.is_none_or(|(start, _)| *start <= line.slot);
-        place.line = line.filter(holds).cloned();
+        let holds = |line: &SourceLine| function.is_none_or(|(start, _)| *start <= line.slot);
+        place.line = program.lines.at(slot).filter(holds);
         place
     }
 

@@ -235,7 +235,7 @@ fn loads_every_build_of_the_parser_alike() {
 fn keeps_source_lines_of_every_function() {
     let parser = Parser::load(&object("parser-19-v3"), &kexec()).unwrap();
     let program = &parser.programs[0];
-    assert!(program.lines.is_sorted_by_key(|line| line.slot));
+    assert!(program.lines.iter().is_sorted_by_key(|line| line.slot));
     let mut text = String::new();
     for (start, name) in &program.functions {
         let line = program

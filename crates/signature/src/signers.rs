@@ -78,17 +78,12 @@ pub(crate) fn listed(
     others: &[&Certificate],
 ) -> Verdict {
     let mut listed = Vec::new();
-    let mut certificates: Vec<(&Certificate, Vec<usize>)> = Vec::new();
+    let mut enclosed = Enclosed(Vec::new());
     for (number, signers) in (1..).zip(signatures) {
         match signers {
             Ok(signers) => {
-                listed.extend(signers.listed(number, others));
-                for one in &signers.certificates {
-                    match certificates.iter_mut().find(|(known, _)| *known == one) {
-                        Some((_, numbers)) => numbers.push(number),
-                        None => certificates.push((one, vec![number])),
-                    }
-                }
+                enclosed.add(number, &signers.certificates);
+                listed.extend(signers.listed(number, others, &enclosed));
             }
             Err(error) => listed.push(Signer {
                 state: State::Malformed,
@@ -97,14 +92,38 @@ pub(crate) fn listed(
             }),
         }
     }
-    let certificates =
-        certificates
-            .into_iter()
-            .map(|(certificate, signatures)| EnclosedCertificate {
-                summary: certificate.into(),
-                signatures,
-            });
+    let certificates = enclosed.0.into_iter().map(|(_, described)| described);
     Verdict::unverified(listed, certificates.collect())
+}
+
+/// The certificates that come with signatures, each described once.
+struct Enclosed<'a>(Vec<(&'a Certificate, EnclosedCertificate)>);
+
+impl<'a> Enclosed<'a> {
+    /// Adds those that come with signature `number`.
+    fn add(&mut self, number: usize, certificates: &'a [Certificate]) {
+        for one in certificates {
+            match self.0.iter_mut().find(|(known, _)| *known == one) {
+                Some((_, described)) => described.signatures.push(number),
+                None => {
+                    let described = EnclosedCertificate {
+                        summary: one.into(),
+                        signatures: vec![number],
+                    };
+                    self.0.push((one, described));
+                }
+            }
+        }
+    }
+
+    /// Returns the facts about `certificate`, one of them or another.
+    fn summary(&self, certificate: &Certificate) -> CertificateSummary {
+        let known = self.0.iter().find(|(known, _)| *known == certificate);
+        known.map_or_else(
+            || certificate.into(),
+            |(_, described)| described.summary.clone(),
+        )
+    }
 }
 
 /// The signers of one `SignedData`, and the certificates that come with it.
@@ -157,10 +176,15 @@ impl<'a> Signers<'a> {
     }
 
     /// Lists the signers of signature `number`, and those nested in it.
-    fn listed(&self, number: usize, others: &[&Certificate]) -> Vec<Signer> {
+    fn listed(
+        &self,
+        number: usize,
+        others: &[&Certificate],
+        enclosed: &Enclosed<'_>,
+    ) -> Vec<Signer> {
         let mut listed = Vec::new();
         for info in self.infos.iter().take(MAX_LISTED) {
-            listed.push(self.signer(number, info, others));
+            listed.push(self.signer(number, info, others, enclosed));
             let mut nested = info.nested.clone();
             while let Some(Ok(Some(inner))) = nested.as_mut().map(Elements::next) {
                 let Ok(inner) = Signers::read(inner.raw) else {
@@ -168,7 +192,7 @@ impl<'a> Signers<'a> {
                 };
                 listed.extend(inner.infos.iter().take(MAX_LISTED).map(|info| Signer {
                     nested: true,
-                    ..inner.signer(number, info, others)
+                    ..inner.signer(number, info, others, enclosed)
                 }));
                 if listed.len() >= MAX_LISTED {
                     break;
@@ -180,10 +204,16 @@ impl<'a> Signers<'a> {
     }
 
     /// Returns one of the signers as reports show it.
-    fn signer(&self, number: usize, info: &Info<'_>, others: &[&Certificate]) -> Signer {
+    fn signer(
+        &self,
+        number: usize,
+        info: &Info<'_>,
+        others: &[&Certificate],
+        enclosed: &Enclosed<'_>,
+    ) -> Signer {
         let mut certificates = self.certificates.iter().chain(others.iter().copied());
         let certificate = certificates.find(|one| one.is(&info.id));
-        let summary = certificate.map(CertificateSummary::from);
+        let summary = certificate.map(|it| enclosed.summary(it));
         let size = certificate.and_then(Certificate::key_size);
         let scheme = [info.scheme.clone(), size].into_iter().flatten();
         let scheme = Some(scheme.collect::<Vec<_>>().join(" "));

@@ -11,7 +11,7 @@ use std::error::Error;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _, SectionFlags, elf};
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{AttachKind, Host, Insn, Kfunc, Meter, Parser, Program, insn};
+use ukexec_bpf::{AttachKind, Host, Insn, Kfunc, Meter, Parser, Program, SourceLines, insn};
 use ukexec_bpf::{BpfError, Vm};
 
 /// Why there is no r0.
@@ -126,7 +126,7 @@ fn parser(bytes: &[u8]) -> Result<Parser, Problem> {
             .into_iter()
             .map(|start| (start, format!("insn_{start}")))
             .collect(),
-        lines: Vec::new(),
+        lines: SourceLines::default(),
         poisoned: Vec::new(),
         relocated: Vec::new(),
     };

@@ -40,7 +40,7 @@ impl TypesBuilder {
             btf: Btf::default(),
             aligns: Vec::new(),
         };
-        builder.btf.strings.push(0);
+        builder.btf.strings.push("");
         builder.push("", Kind::Void, 1);
         builder
     }
@@ -186,9 +186,7 @@ impl TypesBuilder {
         if text.is_empty() {
             return 0;
         }
-        let offset = small(self.btf.strings.len());
-        self.btf.strings.extend(text.bytes().chain([0]));
-        offset
+        self.btf.strings.push(text)
     }
 }
 

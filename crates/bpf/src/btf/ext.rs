@@ -9,6 +9,7 @@ use super::parse::{Cursor, check_magic, field, header, part};
 use crate::BpfError;
 use crate::bounds::size;
 use crate::error::check_count;
+use crate::source_lines::LineInfo;
 
 /// The most bytes of `.BTF.ext` that are taken.
 pub(crate) const MAX_BTF_EXT_BYTES: usize = 16 << 20;
@@ -28,16 +29,6 @@ pub(crate) struct SectionRecords<T> {
     /// The section's name, in the strings of the `.BTF` section.
     pub(crate) section_name: u32,
     pub(crate) records: Vec<T>,
-}
-
-/// `struct bpf_line_info`: where an instruction came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LineInfo {
-    /// In bytes in an object, in slots in `BPF_PROG_LOAD`.
-    pub(crate) insn_off: u32,
-    pub(crate) file_name: u32,
-    pub(crate) line: u32,
-    pub(crate) text: u32,
 }
 
 /// `struct bpf_core_relo`: what an instruction's constant stands for.

@@ -46,7 +46,7 @@ impl Btf {
         let mut reader = Reader {
             cursor: Cursor { what, ..types },
             btf: Self {
-                strings: strings.to_vec(),
+                strings: strings.into(),
                 ..Self::default()
             },
             id: 0,

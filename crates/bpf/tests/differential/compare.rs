@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use ukexec_bpf::memory::Memory;
-use ukexec_bpf::{AttachKind, Host, Insn, Meter, Parser, Program, Rope, VerifiedParser};
+use ukexec_bpf::{
+    AttachKind, Host, Insn, Meter, Parser, Program, Rope, SourceLines, VerifiedParser,
+};
 use ukexec_bpf::{BpfError, Vm};
 
 use crate::generate::{Generated, IMAGE, MEMORY, generate};
@@ -168,7 +170,7 @@ fn parser(generated: &Generated) -> Parser {
             .iter()
             .map(|&start| (start, format!("insn_{start}")))
             .collect(),
-        lines: Vec::new(),
+        lines: SourceLines::default(),
         poisoned: Vec::new(),
         relocated: Vec::new(),
     };

@@ -1,11 +1,9 @@
 //! The machine in which the tests run code.
 
-use std::sync::Arc;
-
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
     AttachKind, BpfError, Host, Insn, Kfunc, Map, MapKind, Meter, Parser, Program, SourceLine,
-    VerifiedParser, Vm,
+    SourceLines, VerifiedParser, Vm,
 };
 
 use crate::asm::assemble;
@@ -21,7 +19,7 @@ pub(crate) fn parser(text: &str) -> Parser {
         hook: "hook".to_owned(),
         code: assembled.code,
         functions: assembled.functions,
-        lines: Vec::new(),
+        lines: SourceLines::default(),
         relocated: Vec::new(),
         poisoned: Vec::new(),
     };
@@ -73,14 +71,13 @@ pub(crate) fn kfunc(name: &str, host: Option<u32>) -> Kfunc {
 
 /// Gives every slot of the program a source line of its own.
 pub(crate) fn with_lines(mut parser: Parser) -> Parser {
-    let file: Arc<str> = "test.bpf.c".into();
     for program in &mut parser.programs {
         program.lines = (0..program.code.len() as u32)
             .map(|slot| SourceLine {
                 slot,
-                file: Arc::clone(&file),
+                file: "test.bpf.c".to_owned(),
                 line: slot + 101,
-                text: format!("line of slot {slot};").into(),
+                text: format!("line of slot {slot};"),
             })
             .collect();
     }

@@ -69,7 +69,7 @@ fn functions(parser: &Parser, program: &Program) -> BTreeMap<String, String> {
             };
             let relative = slot - start;
             let line = program.lines.iter().find(|line| line.slot == slot);
-            let line = line.map(|line| (&line.file, line.line, &line.text));
+            let line = line.map(|line| (line.file, line.line, line.text));
             let poisoned = program
                 .poisoned
                 .iter()
@@ -109,7 +109,7 @@ fn check(skeleton_name: &str, object: &str, interface: &Interface) {
             )
         };
         assert_eq!(text(ours), text(theirs), "{skeleton_name}");
-        assert!(ours.lines.is_sorted_by_key(|line| line.slot));
+        assert!(ours.lines.iter().is_sorted_by_key(|line| line.slot));
         let (ours, theirs) = (functions(&skeleton, ours), functions(&object, theirs));
         assert_eq!(
             ours.keys().collect::<Vec<_>>(),

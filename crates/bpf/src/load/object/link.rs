@@ -9,13 +9,14 @@ use super::parts::Parts;
 use super::records::BySection;
 use super::relocate::Body;
 use crate::bounds::small;
+use crate::btf::essential_name;
 use crate::btf::ext::CoreRelo;
-use crate::btf::{Texts, essential_name};
 use crate::error::check_count;
 use crate::load::core_relo::Relocator;
 use crate::load::limits::{MAX_FUNCTIONS, MAX_INSNS, MAX_KFUNCS};
 use crate::load::offered::{self, Kfuncs};
 use crate::load::problems::Problems;
+use crate::source_lines::LineInfo;
 use crate::{BpfError, Kfunc, Poisoned, Program, Relocated};
 
 #[derive(Debug)]
@@ -28,7 +29,6 @@ pub(super) struct Linker<'p> {
     pub(super) kfuncs: Kfuncs,
     /// Indices of kfuncs by symbol.
     bound: HashMap<u32, u32>,
-    texts: Texts,
     /// Why the object is refused, as far as it is known.
     pub(super) problems: &'p mut Problems,
     linked: usize,
@@ -46,7 +46,6 @@ impl<'p> Linker<'p> {
             bodies: HashMap::new(),
             kfuncs: Kfuncs::default(),
             bound: HashMap::new(),
-            texts: Texts::default(),
             problems,
             linked: 0,
         }
@@ -55,9 +54,11 @@ impl<'p> Linker<'p> {
     pub(super) fn link(&mut self, decl: ProgramDecl) -> Result<Program, BpfError> {
         let ProgramDecl { mut program, entry } = decl;
         let layout = self.lay_out(&program.name, entry)?;
+        let mut lines = Vec::new();
         for &index in &layout.order {
-            self.append(&mut program, &layout, index);
+            self.append(&mut program, &mut lines, &layout, index);
         }
+        program.lines = self.parts.lines.table(lines);
         Ok(program)
     }
 
@@ -95,7 +96,13 @@ impl<'p> Linker<'p> {
         Ok(layout)
     }
 
-    fn append(&mut self, program: &mut Program, layout: &Layout, index: usize) {
+    fn append(
+        &self,
+        program: &mut Program,
+        lines: &mut Vec<LineInfo>,
+        layout: &Layout,
+        index: usize,
+    ) {
         let (Some(body), Some(function)) =
             (self.bodies.get(&index), self.parts.functions.all.get(index))
         else {
@@ -104,8 +111,7 @@ impl<'p> Linker<'p> {
         let start = program.code.len();
         let base = small(start);
         program.functions.push((base, function.name()));
-        let lines = self.parts.lines.of(function, base, &mut self.texts);
-        program.lines.extend(lines);
+        lines.extend(self.parts.lines.of(function, base));
         program.code.extend_from_slice(&body.code);
         for reference in &body.references {
             let slot = start.saturating_add(reference.slot);

@@ -8,9 +8,10 @@ use super::functions::{Function, SLOT};
 use super::maps::data_section;
 use super::parts::Types;
 use crate::bounds::{at_most, size, small};
-use crate::btf::ext::{LineInfo, SectionRecords};
-use crate::btf::{Btf, Texts};
-use crate::{BpfError, Place, SourceLine};
+use crate::btf::Btf;
+use crate::btf::ext::SectionRecords;
+use crate::source_lines::LineInfo;
+use crate::{BpfError, Place, SourceLines};
 
 /// Records by section, each section's in the order of its instructions.
 #[derive(Debug)]
@@ -100,23 +101,23 @@ impl<'a> Lines<'a> {
         Self { btf, records }
     }
 
-    /// Returns the lines of a function that begins at slot `base` of a
-    /// program.
-    pub(super) fn of(
-        &self,
-        function: &Function<'_>,
-        base: u32,
-        texts: &mut Texts,
-    ) -> Vec<SourceLine> {
-        let Some(btf) = self.btf else {
-            return Vec::new();
-        };
-        let slot = |record: &LineInfo| {
-            let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(function.start);
-            base.saturating_add(small(size(slot)))
-        };
-        let records = self.records.about(function).iter();
-        texts.lines(btf, records.map(|record| (slot(record), record)))
+    /// Returns the records of a function that begins at slot `base` of a program, by
+    /// slots of that program.
+    pub(super) fn of(&self, function: &Function<'_>, base: u32) -> impl Iterator<Item = LineInfo> {
+        let start = function.start;
+        self.records.about(function).iter().map(move |record| {
+            let slot = (u64::from(record.insn_off) / SLOT).saturating_sub(start);
+            LineInfo {
+                insn_off: base.saturating_add(small(size(slot))),
+                ..*record
+            }
+        })
+    }
+
+    /// Returns the lines of records of one program.
+    pub(super) fn table(&self, records: impl IntoIterator<Item = LineInfo>) -> SourceLines {
+        let btf = self.btf.map(|btf| SourceLines::new(btf.strings(), records));
+        btf.unwrap_or_default()
     }
 
     /// Returns where slot `slot` of `function` is.
@@ -126,14 +127,16 @@ impl<'a> Lines<'a> {
         let records = self.records.about(function);
         let begun = |record: &LineInfo| u64::from(record.insn_off) / SLOT <= slot.into();
         let record = at_most(records, records.partition_point(begun)).last();
-        let line = self.btf.zip(record);
-        let line = line.map(|(btf, record)| Texts::default().source_line(btf, slot, record));
+        let record = record.map(|record| LineInfo {
+            insn_off: slot,
+            ..*record
+        });
         Place {
             program: None,
             section: Some(elf.section_name(function.section)),
             function: function.name(),
             slot,
-            line,
+            line: self.table(record).at(slot),
         }
     }
 }

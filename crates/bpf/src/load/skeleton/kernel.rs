@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::attr::{Attr, array, text};
 use super::call_error::CallError;
 use crate::bounds::{size, wide};
-use crate::btf::{Btf, Texts, essential_name};
+use crate::btf::{Btf, essential_name};
 use crate::guest::helpers::loader;
 use crate::guest::memory::Memory;
 use crate::load::limits::MAX_CALLS;
@@ -27,7 +27,7 @@ pub(super) struct Kernel<'a> {
     descriptors: BTreeMap<u32, Descriptor>,
     /// All maps that were made, in order.
     pub(super) maps: Vec<Made>,
-    pub(super) btfs: Vec<Loaded>,
+    pub(super) btfs: Vec<Btf>,
     pub(super) programs: Vec<Program>,
     pub(super) kfuncs: Kfuncs,
     /// The licence of the first program.
@@ -51,13 +51,6 @@ pub(super) enum Descriptor {
     Btf(usize),
     Map(usize),
     Program(usize),
-}
-
-/// Types that were loaded, and the source lines they name.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) btf: Btf,
-    pub(super) texts: Texts,
 }
 
 #[derive(Debug)]

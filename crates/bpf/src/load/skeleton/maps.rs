@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::attr::{Attr, u32_at};
 use super::call_error::{CallError, check_count};
-use super::kernel::{Descriptor, Kernel, Loaded, Made};
+use super::kernel::{Descriptor, Kernel, Made};
 use crate::bounds::wide;
-use crate::btf::{Btf, MAX_BTF_BYTES, Texts};
+use crate::btf::{Btf, MAX_BTF_BYTES};
 use crate::costs::looked;
 use crate::guest::errno;
 use crate::guest::memory::Memory;
@@ -28,9 +28,7 @@ impl Kernel<'_> {
         }
         let bytes = attr.array(memory, "btf", 0, size, limit)?;
         memory.account.worked(looked(size));
-        let btf = Btf::parse(&bytes).map_err(damaged)?;
-        let texts = Texts::default();
-        self.btfs.push(Loaded { btf, texts });
+        self.btfs.push(Btf::parse(&bytes).map_err(damaged)?);
         Ok(self.open(Descriptor::Btf(index)))
     }
 

@@ -7,7 +7,7 @@ use super::kernel::{Descriptor, Kernel};
 use super::maps::damaged;
 use super::rewrite::Rewriting;
 use crate::bounds::size;
-use crate::btf::ext::{CoreRelo, FuncInfo, LineInfo, Record, records};
+use crate::btf::ext::{CoreRelo, FuncInfo, Record, records};
 use crate::btf::{Btf, Kind};
 use crate::costs::looked;
 use crate::guest::memory::Memory;
@@ -16,7 +16,8 @@ use crate::load::limits::{
     MAX_CORE_RELOS, MAX_FUNCTIONS, MAX_INSNS, MAX_LICENSE, MAX_PROGRAMS, MAX_RECORD_BYTES,
 };
 use crate::load::offered;
-use crate::{AttachKind, BpfError, Insn, Place, Poisoned, Program, Relocated};
+use crate::source_lines::LineInfo;
+use crate::{AttachKind, BpfError, Insn, Place, Poisoned, Program, Relocated, SourceLines};
 
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;
@@ -44,7 +45,6 @@ impl Kernel<'_> {
             self.read_info(attr, memory, types, &mut program)?;
         }
         let btf = types.and_then(|types| self.btfs.get(types));
-        let btf = btf.map(|types| &types.btf);
         let rewriting = Rewriting::new(self, btf, attr.u64(120), &program.name);
         let code = std::mem::take(&mut program.code);
         let (code, targets, kfuncs) = rewriting.rewrite(memory, code)?;
@@ -143,19 +143,18 @@ impl Kernel<'_> {
         self.spent.relos = self.spent.relos.saturating_add(relos.len());
         check_count("CO-RE relocations", self.spent.relos, MAX_CORE_RELOS)?;
         let host = &self.interface.types;
-        let Some(types) = self.btfs.get_mut(types) else {
+        let Some(btf) = self.btfs.get(types) else {
             return Ok(());
         };
-        program.functions = named_functions(attr, &functions, &types.btf, program)?;
+        program.functions = named_functions(attr, &functions, btf, program)?;
         if let Some((_, entry)) = program.functions.first() {
             // The attr has room for 15 bytes of it.
             program.name.clone_from(entry);
         }
         lines.retain(|record| size(record.insn_off) < program.code.len());
         lines.sort_by_key(|record| record.insn_off);
-        let lines = lines.iter().map(|record| (record.insn_off, record));
-        program.lines = types.texts.lines(&types.btf, lines);
-        apply(&relos, &mut Relocator::new(&types.btf, host), program)
+        program.lines = SourceLines::new(btf.strings(), lines);
+        apply(&relos, &mut Relocator::new(btf, host), program)
     }
 
     /// Reads an array of records; `fields` are the offsets of its record size,
