@@ -588,7 +588,7 @@ mod tests {
         let Command::Inspect(args) = cli.command else {
             panic!("another command: {:?}", cli.command)
         };
-        let options = args.unfolding.options();
+        let options = args.unfolding.options(Form::Text);
         assert_eq!(options.budget, LoaderOptions::default().budget);
     }
 

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use ukexec_kexec::has_no_stdout;
 use ukexec_loader::report::page::{Labelled, Page, Screen, Style, Text};
-use ukexec_loader::report::{json_line, json_text, visible};
+use ukexec_loader::report::{Findings, ReportForm, json_line, json_text, visible};
 use ukexec_loader::{Console, Progress, Unfolding};
 
 use self::progress::Bar;
@@ -26,6 +26,15 @@ pub(crate) enum Form {
     Json,
     /// As documents of one line each.
     JsonLine,
+}
+
+impl From<Form> for ReportForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Text => Self::Page,
+            Form::Json | Form::JsonLine => Self::Document,
+        }
+    }
 }
 
 /// The caller's wishes.
@@ -178,14 +187,17 @@ pub(crate) fn document(document: &Value, form: Form) -> anyhow::Result<()> {
 
 /// Writes the report of an unfolding to stdout, and its warnings to stderr.
 pub(crate) fn report(unfolding: &Unfolding, form: Form) -> anyhow::Result<()> {
-    let report = unfolding.report();
-    if form == Form::Text {
-        page(&report.page)?;
-    } else {
-        document(&report.document, form)?;
-    }
+    findings(unfolding.report(), form)?;
     warnings(unfolding);
     Ok(())
+}
+
+/// Writes findings to stdout; a document in one line or several.
+pub(crate) fn findings(findings: &Findings, form: Form) -> anyhow::Result<()> {
+    match findings {
+        Findings::Page(it) => page(it),
+        Findings::Document(it) => document(it, form),
+    }
 }
 
 /// Prints the warnings of an unfolding, which no page has.

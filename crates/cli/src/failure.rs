@@ -20,7 +20,7 @@ pub(crate) fn code(done: anyhow::Result<()>, form: Form) -> u8 {
     let report = known.and_then(LoaderError::report);
     // Without stdout, stderr still gets the sentence.
     let _unprinted = match (form, report) {
-        (Form::Text, Some(report)) => console::page(&report.page),
+        (Form::Text, Some(report)) => console::findings(report, form),
         (Form::Text, None) => Ok(()),
         _ => document(&error, report).and_then(|document| console::document(&document, form)),
     };
@@ -52,8 +52,8 @@ fn document(error: &Error, report: Option<&Findings>) -> anyhow::Result<Value> {
         refused: error.downcast_ref(),
     };
     let mut document = json!({ "schema": SCHEMA, "error": serde_json::to_value(error)? });
-    if let (Value::Object(fields), Some(Value::Object(known))) =
-        (&mut document, report.map(|report| &report.document))
+    if let (Value::Object(fields), Some(Findings::Document(Value::Object(known)))) =
+        (&mut document, report)
     {
         for (name, value) in known {
             fields.entry(name).or_insert_with(|| value.clone());

@@ -51,7 +51,7 @@ fn dry_run() -> Result<(), Box<dyn Error>> {
     let (console, purpose): (Arc<dyn Console>, _) = (Arc::new(Stderr), Purpose::load(&machine));
     let unfolding = unfold(&image, &options, &purpose, &console)?;
     let plan = LoadPlan::new(&unfolding, &machine, true)?;
-    print!("{}", plan.report()?.page.print(&Screen::FILE));
+    print!("{}", plan.report()?.print(&Screen::FILE));
     for note in plan.notes() {
         eprintln!("dry_run: {}", one_line(&note));
     }

@@ -13,7 +13,7 @@ use ukexec_stub::StubError;
 use ukexec_unfold::UnfoldError;
 
 use crate::protocol::line;
-use crate::report::{Findings, Page};
+use crate::report::Findings;
 
 /// Why an image was not taken apart or not loaded.
 ///
@@ -95,9 +95,8 @@ impl LoaderError {
 
     /// Takes away what people read of the image: the error is what there is to say.
     pub(crate) fn without_page(mut self) -> Self {
-        if let Some(report) = &mut self.0.report {
-            report.page = Page::default();
-        }
+        let report = self.0.report.take();
+        self.0.report = report.filter(|it| matches!(**it, Findings::Document(_)));
         self
     }
 

@@ -51,7 +51,7 @@
 //!     let unfolding = unfold(image, &options, &purpose, &console)?;
 //!     let plan = LoadPlan::new(&unfolding, &machine, true)?;
 //!     plan.check()?;
-//!     Ok(plan.report()?.page.print(&Screen::FILE))
+//!     Ok(plan.report()?.print(&Screen::FILE))
 //! }
 //!
 //! // The worker is this program, started once more.

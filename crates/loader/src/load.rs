@@ -288,20 +288,28 @@ fn judged(
     load: Option<LoadReport>,
     preflight: &Preflight,
 ) -> Result<Findings> {
-    let mut page = Page::default();
-    if let Some(refused) = refused {
-        let text = Text::styled(style(ConditionVerdict::Refused), refused);
-        page.title("refused", text);
-    }
-    page.append(image.page);
-    let mut document = image.document;
-    if let Some(load) = load {
-        load.rows(&mut page, verbosity() > 0);
-        document["load"] = serde_json::to_value(load)?;
-    }
-    preflight_rows(preflight, &mut page);
-    document["preflight"] = serde_json::to_value(preflight)?;
-    Ok(Findings { page, document })
+    Ok(match image {
+        Findings::Page(image) => {
+            let mut page = Page::default();
+            if let Some(refused) = refused {
+                let text = Text::styled(style(ConditionVerdict::Refused), refused);
+                page.title("refused", text);
+            }
+            page.append(image);
+            if let Some(load) = load {
+                load.rows(&mut page, verbosity() > 0);
+            }
+            preflight_rows(preflight, &mut page);
+            Findings::Page(page)
+        }
+        Findings::Document(mut document) => {
+            if let Some(load) = load {
+                document["load"] = serde_json::to_value(load)?;
+            }
+            document["preflight"] = serde_json::to_value(preflight)?;
+            Findings::Document(document)
+        }
+    })
 }
 
 /// Returns what the worker says of the kernel and this machine: each objection that
@@ -344,7 +352,7 @@ mod tests {
     use std::io::Write as _;
 
     use expect_test::{Expect, expect};
-    use serde_json::json;
+    use serde_json::{Value, json};
     use ukexec_kexec::{MemfdWriter, Readers};
 
     use super::*;
@@ -375,10 +383,7 @@ mod tests {
             },
             initrds: Vec::new(),
             answer: Answer {
-                report: Findings {
-                    page: Page::of_lines("kernel"),
-                    document: json!({ "schema": 1 }),
-                },
+                report: Findings::Page(Page::of_lines("kernel")),
                 warnings: vec!["the first".to_owned()],
                 unfolded: false,
                 identity,
@@ -408,13 +413,18 @@ mod tests {
         })
     }
 
+    /// Returns what the document of a plan says of the call.
+    fn load_of(plan: &LoadPlan<'_>) -> Value {
+        serde_json::to_value(plan.load_report().unwrap()).unwrap()
+    }
+
     /// Compares the report of a dry run, its notes, and the refusal.
     fn check(unfolding: &Unfolding, machine: &MachineState, expected: &Expect) {
         let plan = LoadPlan::new(unfolding, machine, true).unwrap();
         let refused = plan.check().err().map(|error| error.to_string());
-        let Findings { page, document } = plan.report().unwrap();
-        let (text, notes) = (page.print(&Screen::FILE), plan.notes().join("\n"));
-        let load = &document["load"];
+        let text = plan.report().unwrap().print(&Screen::FILE);
+        let notes = plan.notes().join("\n");
+        let load = load_of(&plan);
         let refused = refused.unwrap_or_else(|| "not refused".to_owned());
         expected.assert_eq(&format!("{text}{notes}\n{refused}\n{load}\n"));
     }
@@ -428,7 +438,7 @@ mod tests {
             ("no", ConditionVerdict::Refused, Subject::Machine),
             ("nor this", ConditionVerdict::Refused, Subject::Kernel),
         ];
-        let unfolding = unfolding(kernel(true, &problems));
+        let mut unfolding = unfolding(kernel(true, &problems));
         check(
             &unfolding,
             &machine,
@@ -453,12 +463,23 @@ mod tests {
                 {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
             "#]],
         );
-        let plan = |dry_run| LoadPlan::new(&unfolding, &machine, dry_run).unwrap();
-        let refused = |plan: LoadPlan<'_>| plan.check().unwrap_err().report().cloned();
-        let (dry, wet) = (refused(plan(true)).unwrap(), refused(plan(false)).unwrap());
-        assert_eq!(dry.document, plan(true).report().unwrap().document);
-        assert_eq!(dry.document["preflight"], wet.document["preflight"]);
-        assert!(!dry.page.is_empty() && wet.page.is_empty());
+        let refused = |unfolding: &Unfolding, dry_run| {
+            let plan = LoadPlan::new(unfolding, &machine, dry_run).unwrap();
+            let report = plan.check().unwrap_err().report().cloned();
+            report.map(|report| (report.print(&Screen::FILE), plan.report().unwrap()))
+        };
+        // People who load read the error alone.
+        let (page, expected) = refused(&unfolding, true).unwrap();
+        assert_eq!(page, expected.print(&Screen::FILE));
+        assert!(refused(&unfolding, false).is_none());
+        unfolding.answer.report = Findings::Document(json!({ "schema": 1 }));
+        for dry_run in [true, false] {
+            let (document, expected) = refused(&unfolding, dry_run).unwrap();
+            assert_eq!(document, expected.print(&Screen::FILE));
+            let document: Value = serde_json::from_str(&document).unwrap();
+            assert_eq!(document["load"]["dry_run"], dry_run);
+            assert_eq!(document["preflight"].as_array().map(Vec::len), Some(6));
+        }
     }
 
     #[test]
@@ -537,7 +558,7 @@ mod tests {
         );
         let load = |unfolding: &Unfolding| {
             let plan = LoadPlan::new(unfolding, &machine, true).unwrap();
-            plan.report().unwrap().document["load"].take()
+            load_of(&plan)
         };
         // A parser's kernel is a part, whatever the machine does: nothing else differs.
         let mut expected = load(&unfolding);

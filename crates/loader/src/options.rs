@@ -9,6 +9,7 @@ use ukexec_signature::Algorithm;
 use ukexec_unfold::Budget;
 
 use crate::config::Config;
+use crate::report::ReportForm;
 use crate::report::sections::Details;
 
 /// How an image is taken apart.
@@ -41,6 +42,8 @@ pub struct LoaderOptions {
     pub config: Config,
     /// The limits of all parsers together.
     pub budget: Budget,
+    /// For whom the report is.
+    pub form: ReportForm,
 }
 
 impl Default for LoaderOptions {
@@ -58,6 +61,7 @@ impl Default for LoaderOptions {
             config_file: None,
             config: Config::default(),
             budget: Budget::default(),
+            form: ReportForm::default(),
         }
     }
 }

@@ -267,7 +267,9 @@ impl Unfolder<'_> {
         if answer.unfolded {
             answer.warnings.extend(companions::warning(self.path));
         }
-        answer.report.document["warnings"] = answer.warnings.clone().into();
+        if let Findings::Document(document) = &mut answer.report {
+            document["warnings"] = answer.warnings.clone().into();
+        }
     }
 
     /// Brings a file into reach, and hashes it on the way if that is wanted.
@@ -342,6 +344,7 @@ impl Unfolder<'_> {
             observed,
             budget: options.budget.clone(),
             purpose: self.purpose.clone(),
+            form: options.form,
             shows_progress: false,
         };
         Ok((request, bundle))

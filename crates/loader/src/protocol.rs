@@ -28,7 +28,7 @@ use self::bundle::Bundled;
 use crate::config::policy::Enforcement;
 use crate::error::Failure;
 use crate::options::Purpose;
-use crate::report::Findings;
+use crate::report::{Findings, ReportForm};
 
 /// The most that is taken for one frame: a report of an image with as many
 /// sections as there can be, and a thousand lines of log, fits well.
@@ -225,6 +225,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) budget: Budget,
     /// Its purpose.
     pub(crate) purpose: Purpose,
+    /// For whom the report is.
+    pub(crate) form: ReportForm,
     /// Whether somebody wants to see how far it is.
     pub(crate) shows_progress: bool,
 }
@@ -291,10 +293,7 @@ impl Answer {
     /// Returns an answer without a fault, for tests that put one into it.
     pub(crate) fn sound() -> Self {
         Self {
-            report: Findings {
-                document: serde_json::json!({}),
-                ..Findings::default()
-            },
+            report: Findings::Page(crate::report::Page::default()),
             warnings: Vec::new(),
             unfolded: true,
             disagreement: None,

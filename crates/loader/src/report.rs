@@ -24,13 +24,34 @@ pub use self::parser_run::ParserRunReport;
 pub use self::printable::{json_line, json_text, one_line, visible};
 pub use self::size::{Count, Size};
 
-/// What is known of an image: for people and for machines.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Findings {
+/// For whom a report is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReportForm {
+    /// A page for people.
+    #[default]
+    Page,
+    /// A document for machines.
+    Document,
+}
+
+/// What is known of an image, in the form that was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Findings {
     /// For people.
-    pub page: Page,
+    Page(Page),
     /// For machines, as `docs/json.md` describes it.
-    pub document: Value,
+    Document(Value),
+}
+
+impl Findings {
+    /// Returns it as text: a page as it looks on `screen`, a document as JSON.
+    #[must_use]
+    pub fn print(&self, screen: &Screen) -> String {
+        match self {
+            Self::Page(page) => page.print(screen),
+            Self::Document(document) => json_text(document),
+        }
+    }
 }
 
 /// The version that every document names. Within it, fields are only added.

@@ -12,6 +12,7 @@ use ukexec_loader::{CmdlineFrom, Config, LoadKind, LoaderOptions, Policy, TrustS
 use ukexec_unfold::Budget;
 
 use super::{CMDLINE, INPUT};
+use crate::console::Form;
 
 /// How an image is taken apart.
 #[derive(Debug, Args)]
@@ -117,8 +118,8 @@ pub(crate) struct Limits {
 }
 
 impl Unfolding {
-    /// Returns how to take an image apart.
-    pub(crate) fn options(&self) -> LoaderOptions {
+    /// Returns how to take an image apart, for a report of this form.
+    pub(crate) fn options(&self, form: Form) -> LoaderOptions {
         let verify = &self.verify;
         let trust = verify.trust.iter();
         let trust = trust.map(|path| TrustSource::from(path.as_path()));
@@ -145,6 +146,7 @@ impl Unfolding {
                 check_dates: verify.check_dates.then_some(true),
             },
             budget: self.limits.budget(),
+            form: form.into(),
         }
     }
 }

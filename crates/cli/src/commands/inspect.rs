@@ -25,7 +25,7 @@ fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
         measure: args.measure(),
         sections: args.sections,
     };
-    let options = args.unfolding.options();
+    let options = args.unfolding.options(form);
     let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
     // A failure prints the page alone.
     unfolding

@@ -3,11 +3,11 @@
 use ukexec_loader::{LoadKind, LoadPlan, Purpose, this_machine, unfold};
 
 use crate::args::Load;
-use crate::console::{self, Terminal};
+use crate::console::{self, Form, Terminal};
 
-pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     let machine = this_machine();
-    let options = args.unfolding.options();
+    let options = args.unfolding.options(form);
     let purpose = Purpose::load(&machine);
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())
         .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;
@@ -21,12 +21,8 @@ pub(crate) fn run(args: &Load) -> anyhow::Result<()> {
     plan.check()?;
     console::record_notes(plan.load()?);
     // Behind the call: a failure prints what is known by itself.
-    let report = plan.report()?;
-    if args.json {
-        return console::json(&report.document);
-    }
-    console::page(&report.page)?;
-    if !args.dry_run {
+    console::findings(&plan.report()?, form)?;
+    if form == Form::Text && !args.dry_run {
         let boot = match options.kind {
             LoadKind::Reboot => "`ukexec exec` boots it",
             LoadKind::Crash => "the next panic boots it",

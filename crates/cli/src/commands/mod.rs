@@ -18,7 +18,7 @@ pub(crate) fn run(command: &Command) -> u8 {
     let done = match command {
         Command::Inspect(args) => return inspect::run(args, form),
         Command::Unfold(args) => unfold::run(args, form),
-        Command::Load(args) => load::run(args),
+        Command::Load(args) => load::run(args, form),
         Command::Exec(args) => exec::exec(args),
         Command::Unload(args) => exec::unload(args),
         Command::Status(args) => status::run(args),

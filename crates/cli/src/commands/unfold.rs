@@ -14,7 +14,7 @@ pub(crate) fn run(args: &Unfold, form: Form) -> anyhow::Result<()> {
     let purpose = Purpose::Unfold {
         hash: args.report.hash,
     };
-    let options = args.unfolding.options();
+    let options = args.unfolding.options(form);
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
     let mut dir = NewDir::create(&args.output, unfolding.readers())?;
     let written = unfolding.write_parts(|name, parts| dir.write(name, parts))?;

@@ -111,7 +111,7 @@ fn a_worker_that_lies_is_not_believed() {
     check(
         "lie: document",
         expect![[r#"
-        ukexec: the worker cannot be trusted: it names "Done" that nobody asked for in this way; nothing was done with its answer
+        ukexec: the worker cannot be trusted: it sends a report that is no page; nothing was done with its answer
     "#]],
     );
     check(
@@ -213,10 +213,12 @@ fn a_worker_that_floods_is_ended_by_a_bound() {
     for (kind, expected) in FLOODS {
         for args in [&["load", IMAGE][..], &["unfold", IMAGE, "-o", "parts"]] {
             let start = Instant::now();
-            let output = run(dir.path(), &format!("flood: {kind}"), args);
+            let is_document = kind == "document";
+            let args = [args, if is_document { &["--json"] } else { &[] }].concat();
+            let output = run(dir.path(), &format!("flood: {kind}"), &args);
             assert!(start.elapsed() < Duration::from_secs(60), "{kind}");
             assert_eq!(output.status.code(), Some(1), "{kind}");
-            assert!(output.stdout.is_empty(), "{kind}");
+            assert_eq!(output.stdout.is_empty(), !is_document, "{kind}");
             assert!(output.stderr.len() < 1 << 20, "{kind}");
             let said = String::from_utf8(output.stderr).expect("text");
             let last = said.lines().last().unwrap_or_default();

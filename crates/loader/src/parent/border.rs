@@ -14,8 +14,8 @@ use ukexec_unfold::CMDLINE_MAX;
 use crate::error::{Failure, LoaderError, Result};
 use crate::protocol::bounds::{self, WARNINGS_MAX, cost};
 use crate::protocol::{Answer, Objection};
-use crate::report::Findings;
 use crate::report::fault::{NOTES_LEN_MAX, NOTES_MAX};
+use crate::report::{Findings, ReportForm};
 
 /// Bytes of a machine's objections to a kernel: there are few kinds of them.
 const OBJECTIONS_MAX: usize = 8 << 10;
@@ -44,9 +44,9 @@ fn untrusted(does: &str, what: impl Display) -> LoaderError {
     ))
 }
 
-/// Refuses a report that is longer than it can be.
-pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
-    bounds::check_report(report, log_lines).map_err(sends)
+/// Refuses a report that is not of this `form`, or longer than it can be.
+pub(crate) fn check_report(report: &Findings, form: ReportForm, log_lines: u32) -> Result<()> {
+    bounds::check_report(report, form, log_lines).map_err(sends)
 }
 
 /// Refuses a failure whose notes are longer than they can be.
@@ -61,8 +61,8 @@ pub(crate) fn check_failure(failure: &Failure) -> Result<()> {
 
 /// Refuses an answer of which something is longer than it can be. It does not
 /// look at spans.
-pub(crate) fn check_answer(answer: &Answer, log_lines: u32) -> Result<()> {
-    check_report(&answer.report, log_lines)?;
+pub(crate) fn check_answer(answer: &Answer, form: ReportForm, log_lines: u32) -> Result<()> {
+    check_report(&answer.report, form, log_lines)?;
     if let Err(failure) = &answer.identity {
         check_failure(failure)?;
     }
@@ -126,8 +126,11 @@ pub(crate) fn check_hashed(hashed: &ByteRanges) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::protocol::{Identity, Subject};
+    use crate::report::Page;
     use crate::report::page::{Align, MapPart, Style, Text};
 
     /// Expects an answer that is sound but for `lie` to be refused with the words
@@ -135,7 +138,7 @@ mod tests {
     fn check(lie: impl FnOnce(&mut Answer), expected: Option<&str>) {
         let mut answer = Answer::sound();
         lie(&mut answer);
-        check_error(check_answer(&answer, 0), expected);
+        check_error(check_answer(&answer, ReportForm::Page, 0), expected);
     }
 
     fn check_error(checked: Result<()>, expected: Option<&str>) {
@@ -156,6 +159,13 @@ mod tests {
             appended: Some(false),
             problems,
         }
+    }
+
+    /// Returns the lie of a page that `draw` draws.
+    fn page(draw: impl FnOnce(&mut Page)) -> impl FnOnce(&mut Answer) {
+        let mut page = Page::default();
+        draw(&mut page);
+        |it| it.report = Findings::Page(page)
     }
 
     fn objections(count: usize, verdict: ConditionVerdict) -> impl FnOnce(&mut Answer) {
@@ -196,19 +206,18 @@ mod tests {
         check(release(64), None);
         let refused = "a kernel release of 65 bytes, where 64 are all";
         check(release(65), Some(refused));
-        let text = |it: &mut Answer| it.report.page.paragraph(0, "x".repeat(1 << 20));
+        let document = |it: &mut Answer| it.report = Findings::Document(json!({}));
+        check(document, Some("a report that is no page"));
         check(
-            text,
+            page(|page| page.paragraph(0, "x".repeat(1 << 20))),
             Some("a report of more than 655360 bytes in 100 columns"),
         );
         // Colours are bytes of a terminal alone.
         let spans = |count| {
-            move |it: &mut Answer| {
+            page(move |page| {
                 let both = |text: Text, _| text.and(Style::Bad, "x").and(Style::Good, "x");
-                it.report
-                    .page
-                    .row("", (0..count).fold(Text::default(), both));
-            }
+                page.row("", (0..count).fold(Text::default(), both));
+            })
         };
         check(spans(50_000), None);
         let refused = "a report of more than 1966080 bytes in 40 columns";
@@ -218,11 +227,12 @@ mod tests {
             name: "x".to_owned(),
             size: 1,
         };
-        let map = |it: &mut Answer| it.report.page.map(0, vec![part.clone(); 21]);
-        check(map, slow);
-        let table = |it: &mut Answer| it.report.page.table(0, &[Align::Left; 11], Vec::new());
-        check(table, slow);
-        check(|it| it.report.page.paragraph(usize::MAX, "x"), slow);
+        check(page(|page| page.map(0, vec![part.clone(); 21])), slow);
+        check(
+            page(|page| page.table(0, &[Align::Left; 11], Vec::new())),
+            slow,
+        );
+        check(page(|page| page.paragraph(usize::MAX, "x")), slow);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::protocol::bounds;
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
 use crate::protocol::{Answer, CUTS_MAX, Ending, Event, LIMITS, Request, SnapshotPlan};
+use crate::report::ReportForm;
 use crate::report::failure::find;
 
 /// Bytes that parts may have beyond their inputs: padding between them.
@@ -39,6 +40,8 @@ pub(crate) struct WorkerProcess {
     log: Log,
     /// The lines that parsers may print.
     log_lines: u32,
+    /// For whom its report is.
+    form: ReportForm,
 }
 
 /// Descriptors that may be open at once: sections, initrds, outputs.
@@ -82,6 +85,7 @@ impl WorkerProcess {
             waiting: WaitBudget::new(&options.budget),
             log: Log::new(log_bytes, Arc::clone(console)),
             log_lines: options.budget.meter.log_lines,
+            form: options.form,
         })
     }
 
@@ -163,7 +167,7 @@ impl WorkerProcess {
     /// Returns the failure that a worker ends with.
     fn ending(&self, ending: Ending) -> LoaderError {
         let Ending { failure, report } = ending;
-        let check = |report| border::check_report(report, self.log_lines);
+        let check = |report| border::check_report(report, self.form, self.log_lines);
         let checked = report.as_ref().map_or(Ok(()), check);
         match checked.and_then(|()| border::check_failure(&failure)) {
             Err(error) => error,
@@ -216,8 +220,8 @@ impl WorkerProcess {
                 // The time that this takes depends on the worker's writes.
                 Event::Written(id) => self.waiting.spend(|_| sources.seal(id))?,
                 Event::Freed(id) => self.waiting.spend(|_| sources.free(id))?,
-                Event::Done(answer) if answer.report.document.is_object() => {
-                    border::check_answer(&answer, self.log_lines)?;
+                Event::Done(answer) => {
+                    border::check_answer(&answer, self.form, self.log_lines)?;
                     return Ok(*answer);
                 }
                 event => return Err(not_asked_for(&event)),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::error::{LoaderError, Result};
 use crate::protocol::line::{LINE_MAX, short_line};
 use crate::report::printable::json_visible;
-use crate::report::{Findings, Screen};
+use crate::report::{Findings, Page, ReportForm, Screen};
 
 /// Bytes of a log that a line costs beyond its own.
 const LINE_COST: u64 = 32;
@@ -167,34 +167,48 @@ impl Room {
 /// Blanks before a line of a document.
 const INDENT: usize = 16;
 
-/// Refuses a report for people or machines that is too long once it is printed,
-/// where parsers may print `log_lines`.
-pub(crate) fn check_report(report: &Findings, log_lines: u32) -> Result<()> {
-    if !report.page.is_simple() {
+/// Refuses a report that is not of this `form`, or too long once it is printed, where
+/// parsers may print `log_lines`.
+pub(crate) fn check_report(report: &Findings, form: ReportForm, log_lines: u32) -> Result<()> {
+    let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
+    match (form, report) {
+        (ReportForm::Page, Findings::Page(page)) => check_page(page, max),
+        (ReportForm::Document, Findings::Document(document)) if document.is_object() => {
+            check_document(document, max)
+        }
+        (ReportForm::Page, _) => Err(LoaderError::new("a report that is no page")),
+        (ReportForm::Document, _) => Err(LoaderError::new("a report that is no document")),
+    }
+}
+
+fn check_page(page: &Page, max: u64) -> Result<()> {
+    if !page.is_simple() {
         return Err(LoaderError::new("a report that takes too long to lay out"));
     }
-    let max = REPORT_BASE + u64::from(log_lines) * PRINTED;
-    // Most reports are far from it.
-    let bound = report
-        .page
-        .len_bound()
-        .max(document_bound(&report.document, 0));
-    if bound as u64 <= max {
+    // Most pages are far from it.
+    if page.len_bound() as u64 <= max {
         return Ok(());
     }
     for (screen, max) in [(Screen::FILE, max), (Screen::NARROWEST, max * NARROW)] {
-        if report.page.print(&screen).len() as u64 > max {
+        if page.print(&screen).len() as u64 > max {
             let width = screen.width;
             return Err(LoaderError::new(format!(
                 "a report of more than {max} bytes in {width} columns"
             )));
         }
     }
+    Ok(())
+}
+
+fn check_document(document: &Value, max: u64) -> Result<()> {
+    if document_bound(document, 0) as u64 <= max {
+        return Ok(());
+    }
     let mut json = Within {
         text: String::new(),
         max,
     };
-    let written = writeln!(json, "{:#}", report.document).is_ok();
+    let written = writeln!(json, "{document:#}").is_ok();
     if written && json_visible(&json.text).len() as u64 <= max {
         Ok(())
     } else {
@@ -250,7 +264,6 @@ mod tests {
     use super::*;
     use crate::error::Failure;
     use crate::protocol::Event;
-    use crate::report::Page;
 
     #[test]
     fn every_text_of_a_worker_is_read_as_a_line() {
@@ -349,10 +362,9 @@ mod tests {
 
     #[test]
     fn a_report_is_as_long_as_it_is_printed() {
-        let refused = |text: &str, document: &Value| {
-            let (page, document) = (Page::of_lines(text), document.clone());
-            check_report(&Findings { page, document }, 1000).is_err()
-        };
+        let max = REPORT_BASE + 1000 * PRINTED;
+        let page = |text: &str| check_page(&Page::of_lines(text), max).is_err();
+        let document = |document: &Value| check_document(document, max).is_err();
         let section = json!({
             "name": "\\u{7f}".repeat(8), "offset": u32::MAX, "size": u32::MAX, "address": u32::MAX,
             "virtual_size": u32::MAX, "permissions": "rwx", "characteristics": u32::MAX,
@@ -360,18 +372,18 @@ mod tests {
         });
         let sections =
             |count| json!({ "layers": [{ "pe": { "sections": vec![section.clone(); count] }}]});
-        assert!(!refused("", &sections(SECTIONS_MAX)));
-        assert!(refused("", &sections(20_000)));
+        assert!(!document(&sections(SECTIONS_MAX)));
+        assert!(document(&sections(20_000)));
         let text = "x".repeat(900_000);
-        assert!(!refused(&text, &json!({})));
-        assert!(refused(&text.repeat(2), &json!({})));
+        assert!(!page(&text));
+        assert!(page(&text.repeat(2)));
         // Escapes count.
-        assert!(!refused(&"\n".repeat(300_000), &json!({})));
-        assert!(refused(&"\u{7}".repeat(300_000), &json!({})));
-        assert!(refused("", &json!(["\u{202e}".repeat(200_000)])));
+        assert!(!page(&"\n".repeat(300_000)));
+        assert!(page(&"\u{7}".repeat(300_000)));
+        assert!(document(&json!(["\u{202e}".repeat(200_000)])));
         // So does the room before the lines.
         let deep = (0..100).fold(json!([0]), |inner, _| json!([inner]));
-        assert!(refused("", &json!(vec![deep; 100])));
+        assert!(document(&json!(vec![deep; 100])));
     }
 
     fn any_document() -> impl Strategy<Value = Value> {

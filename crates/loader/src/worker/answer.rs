@@ -28,7 +28,7 @@ use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
 use crate::report::part::{Cmdline, InitrdPart, KernelPart};
-use crate::report::{Findings, SCHEMA, one_line};
+use crate::report::{Findings, ReportForm, SCHEMA, one_line};
 
 /// Returns the answer to `request`, about an image with these `facts` and `parts`,
 /// and the parts that it names. A failure has the report of what is known, whose
@@ -74,7 +74,6 @@ pub(crate) fn of(
     }
     report.warnings = bounds::fitting(mem::take(&mut report.warnings));
     let (unfolded, warnings) = (!report.stages.is_empty(), report.warnings.clone());
-    let log_lines = request.budget.meter.log_lines;
     let measured = report.measured.as_ref();
     let comparison = measured.and_then(|it| it.comparison.as_ref());
     let disagreement = comparison.and_then(|it| it.disagreement(&request.name));
@@ -86,11 +85,11 @@ pub(crate) fn of(
             // Where a part cannot even be read, the failure says enough.
             let _unread = add_left(&mut report, facts, request);
             // A report that is too long has less to say than the failure.
-            return Err(error.with_report(printed(report, log_lines).ok()));
+            return Err(error.with_report(printed(&report, request).ok()));
         }
     };
     let answer = Answer {
-        report: printed(report, log_lines)?,
+        report: printed(&report, request)?,
         warnings,
         unfolded,
         disagreement,
@@ -128,13 +127,15 @@ fn with_profiles(error: LoaderError, request: &UnfoldRequest, profiles: &[Profil
     }
 }
 
-/// Returns `report` for people and machines, unless it is too long for them.
-fn printed(report: ImageReport, log_lines: u32) -> Result<Findings> {
-    let page = report.page();
-    let document =
-        serde_json::to_value(report).context(|| "the report cannot be put into words")?;
-    let report = Findings { page, document };
-    bounds::check_report(&report, log_lines)
+/// Returns `report` in the form of the `request`, unless it is too long to print.
+fn printed(report: &ImageReport, request: &UnfoldRequest) -> Result<Findings> {
+    let report = match request.form {
+        ReportForm::Page => Findings::Page(report.page()),
+        ReportForm::Document => Findings::Document(
+            serde_json::to_value(report).context(|| "the report cannot be put into words")?,
+        ),
+    };
+    bounds::check_report(&report, request.form, request.budget.meter.log_lines)
         .context(|| "the image makes a report that is too long to print")?;
     Ok(report)
 }

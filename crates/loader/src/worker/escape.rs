@@ -20,8 +20,8 @@ use crate::protocol::{
     Answer, CUTS_MAX, Event, Identity, LIMITS, Objection, Request, SnapshotPlan, Span, Subject,
     Work, WorkProgress,
 };
-use crate::report::Page;
 use crate::report::page::{Align, MapPart, Style, Text};
+use crate::report::{Findings, Page};
 
 /// Tries `way`. Getting that far without being ended is what must not happen;
 /// the parent then gets an exit code that says so.
@@ -57,7 +57,10 @@ pub(crate) fn lie(way: &str, parent: &ParentChannel) {
     let events = match way {
         "lie: cuts" => vec![looked(CUTS_MAX as u64 + 1)],
         "lie: outputs" => vec![looked(0), Event::Output, Event::Output],
-        "lie: document" => vec![looked(0), done(|answer| answer.report.document = json!(5))],
+        "lie: document" => vec![
+            looked(0),
+            done(|answer| answer.report = Findings::Document(json!({}))),
+        ],
         "lie: objection" => vec![
             looked(0),
             done(|answer| object(answer, 1, ConditionVerdict::Ok)),
@@ -135,14 +138,14 @@ pub(crate) fn flood(way: &str, parent: &ParentChannel) {
         }
         "text" => (
             vec![looked(0)],
-            vec![done(|answer| answer.report.page.paragraph(0, much()))],
+            vec![page(|page| page.paragraph(0, much()))],
         ),
         "document" => {
             let deep = (0..100).fold(json!([0, 0, 0, 0]), |inner, _| json!([inner, 0, 0, 0]));
             let document = json!({ "layers": vec![deep; 4000] });
             (
                 vec![looked(0)],
-                vec![done(|answer| answer.report.document = document)],
+                vec![done(|answer| answer.report = Findings::Document(document))],
             )
         }
         "warnings" => (
@@ -217,7 +220,14 @@ fn hashed(ranges: u64, padding: u64) -> Event {
 
 /// Returns the events of a worker that answers with a page that `draw` draws.
 fn of_page(draw: impl FnOnce(&mut Page)) -> Vec<Event> {
-    vec![looked(0), done(|answer| draw(&mut answer.report.page))]
+    vec![looked(0), page(draw)]
+}
+
+/// Returns the answer with a page that `draw` draws.
+fn page(draw: impl FnOnce(&mut Page)) -> Event {
+    let mut page = Page::default();
+    draw(&mut page);
+    done(|answer| answer.report = Findings::Page(page))
 }
 
 fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {

@@ -61,9 +61,9 @@ fn listing(parser: &Parser, program: &Program, bytes: bool) -> String {
         }
         while let Some(from) = lines.next_if(|from| from.slot <= line.slot) {
             // Several records may be about one line: columns differ.
-            let is_new = shown.is_none_or(|shown| !same_line(shown, from));
+            let is_new = shown.as_ref().is_none_or(|shown| !same_line(shown, &from));
             if is_new {
-                let _infallible = writeln!(text, "{}", source(from));
+                let _infallible = writeln!(text, "{}", source(&from));
             }
             shown = Some(from);
         }

@@ -69,8 +69,10 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let stage = match done {
         Ok(stage) => stage,
         Err(error) => {
-            let document = serde_json::to_value(failed_calls)?;
-            let report = Findings { page, document };
+            let report = match args.json {
+                true => Findings::Document(serde_json::to_value(failed_calls)?),
+                false => Findings::Page(page),
+            };
             return Err(LoaderError::from(error).with_report(Some(report)).into());
         }
     };
