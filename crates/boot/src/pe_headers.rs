@@ -109,7 +109,7 @@ pub(crate) fn look_at_pe(kernel: &mut Kernel, head: Fields<'_>, image: &(impl Re
     let sections_end = sections.max().unwrap_or(0);
     if certificates.start < sections_end {
         kernel.faults.push(broken_pe(format!(
-            "certificate table at file offset {:#x}: expected it behind the sections, which end \
+            "certificate table at {:#x}: expected it behind the sections, which end \
              at {sections_end:#x}",
             certificates.start
         )));
@@ -246,7 +246,7 @@ mod tests {
         check(
             &image,
             expect![
-                "no sound PE: NumberOfSections at file offset 0x46: expected an end by 0x600, found 0x2800d0; is the file cut off?"
+                "no sound PE: NumberOfSections at 0x46: expected an end by 0x600, found 0x2800d0; is the file cut off?"
             ],
         );
         put(&mut image, 0x3c, &[0; 4]);
@@ -273,7 +273,7 @@ mod tests {
             &image,
             expect![[r#"
                 length: 1104 of 1104, signed: false
-                faults: ["damaged PE headers, which no signature fits: certificate table at file offset 0x408: expected it behind the sections, which end at 0x440"]"#]],
+                faults: ["damaged PE headers, which no signature fits: certificate table at 0x408: expected it behind the sections, which end at 0x440"]"#]],
         );
     }
 
@@ -285,7 +285,7 @@ mod tests {
             &testing::bzimage(),
             &image,
             expect![[
-                r#"faults: ["damaged PE headers, which no signature fits: PointerToRawData of section 0 (.text) at file offset 0x10c: expected an end by 0x440, found 0x1388; is the file cut off?"]"#
+                r#"faults: ["damaged PE headers, which no signature fits: PointerToRawData of section 0 (.text) at 0x10c: expected an end by 0x440, found 0x1388; is the file cut off?"]"#
             ]],
         );
     }

@@ -556,7 +556,7 @@ mod tests {
         check(
             b"MZ\x90\0\x03",
             expect![
-                "no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0x5; is the file cut off?"
+                "no sound PE: e_lfanew at 0x3c: expected 4 bytes there, found the end of the file at 0x5; is the file cut off?"
             ],
         );
         check(
@@ -705,7 +705,7 @@ mod tests {
         check(
             &image,
             expect![
-                "no sound PE: NumberOfSections at file offset 0x46: expected an end by 0x100, found 0x120; is the file cut off?"
+                "no sound PE: NumberOfSections at 0x46: expected an end by 0x100, found 0x120; is the file cut off?"
             ],
         );
     }

@@ -109,7 +109,7 @@ pub(crate) fn no_call() -> Cause {
 pub(crate) fn no_kexec() -> Cause {
     machine(
         "kexec is not in this kernel (CONFIG_KEXEC_CORE is off, or a container hides it)",
-        KERNEL_WITH_KEXEC,
+        OTHER_KERNEL,
     )
 }
 
@@ -139,11 +139,7 @@ pub(crate) fn in_brackets(text: Option<&str>) -> String {
     text.map_or_else(String::new, |text| format!(" ({text})"))
 }
 
-const OTHER_KERNEL: &str = "boot one with CONFIG_KEXEC_FILE=y";
-
-/// Advice where the running kernel lacks more than `kexec_file_load`.
-pub(crate) const KERNEL_WITH_KEXEC: &str =
-    "boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y";
+const OTHER_KERNEL: &str = "boot one that has it";
 
 /// A signature around the image is not the one that a kernel looks at.
 pub(crate) const SIGN_KERNEL: &str =

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, KERNEL_WITH_KEXEC, cause, locked, no_call, unsigned};
+use crate::cause::{Cause, cause, locked, no_call, unsigned};
 use crate::error::{KexecError, KexecErrorKind};
 use crate::machine::{LoadKind, LoadLimit, MachineState};
 
@@ -207,16 +207,7 @@ fn call(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     const HIDDEN: &str = "/proc does not show whether a seccomp filter answers for the kernel";
     let machine = load.machine;
     Some(match machine.call.errno {
-        _ if machine.kexec == Some(false) => {
-            let advice = KERNEL_WITH_KEXEC;
-            (
-                ConditionVerdict::Refused,
-                Cause {
-                    advice,
-                    ..no_call()
-                },
-            )
-        }
+        _ if machine.kexec == Some(false) => (ConditionVerdict::Refused, no_call()),
         Some(libc::ENOSYS) => (ConditionVerdict::Refused, no_call()),
         Some(_) if machine.seccomp == Some(true) => (ConditionVerdict::Unknown, cause(FILTER, "")),
         Some(_) if machine.seccomp.is_none() => (ConditionVerdict::Unknown, cause(HIDDEN, "")),
@@ -445,13 +436,13 @@ mod tests {
                 },
             ],
             expect![[r#"
-                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
-                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
+                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
+                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
                 call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
                 call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
                 call unknown: a seccomp filter, such as a container has, answers for the running kernel
                 call unknown: /proc does not show whether a seccomp filter answers for the kernel
-                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+                call refused: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
             "#]],
         );
     }
@@ -623,8 +614,8 @@ mod tests {
         }
         named.push(preflight.check("no").unwrap_err().to_string());
         expect![[r#"
-            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
-            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
+            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
+            no: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
             no: it is none"#]].assert_eq(&named.join("\n"));
     }
 }

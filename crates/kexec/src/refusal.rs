@@ -474,10 +474,10 @@ mod tests {
             EAGAIN, Failed: the running kernel lacked something for the moment; try again
             EOPNOTSUPP, Machine: this machine does not support kexec as it runs now: its firmware, processors or memory encryption (TDX, SEV) do not, or the file system of the files; reboot through the firmware; `dmesg | tail` may say more
             ENODEV, Failed: a device that the running kernel needs for it is missing; the kernel log may say more: `dmesg | tail`
-            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
-            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
-            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
-            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
             EIO, Failed: the running kernel could not read the files; check the medium; `dmesg | tail` may say more
             EFAULT, Failed: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
             Too many links (os error 31), Failed: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
@@ -515,7 +515,7 @@ mod tests {
         let expected = expect![[r#"
             EPERM, Machine: a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be seen, do not; the kernel log may say more: `dmesg | tail`
             EBUSY, Failed: another kexec operation is under way; try again
-            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one with CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it); boot one that has it
             EIO, Failed: ukexec does not know this answer; the kernel log may say more: `dmesg | tail`
         "#]];
         check(rows, of_unload, expected);
@@ -537,7 +537,7 @@ mod tests {
             EINVAL, Machine: no kernel is loaded; run `ukexec load IMAGE` first
             EINVAL, Machine: this process is in a container; run it on the machine itself
             EBUSY, Failed: another kexec operation is under way; try again
-            ENOSYS, Machine: kexec is not in this kernel (CONFIG_KEXEC_CORE is off, or a container hides it); boot one with CONFIG_KEXEC_CORE=y and CONFIG_KEXEC_FILE=y
+            ENOSYS, Machine: kexec is not in this kernel (CONFIG_KEXEC_CORE is off, or a container hides it); boot one that has it
         "#]];
         check(rows, |errno, _, machine| of_exec(errno, machine), expected);
     }

@@ -362,70 +362,70 @@ mod tests {
             &odd(),
             signed(|image| image.push(0)),
             &expect![
-                "Authenticode digest: certificate table (data directory 4) at file offset 0xe8: expected a table that ends with the file, found 0x420"
+                "Authenticode digest: certificate table (data directory 4) at 0xe8: expected a table that ends with the file, found 0x420"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x94, 0x409)),
             &expect![
-                "Authenticode digest: SizeOfHeaders at file offset 0x94: expected a size that covers the section table and lies inside the signed part of the file, found 0x409"
+                "Authenticode digest: SizeOfHeaders at 0x94: expected a size that covers the section table and lies inside the signed part of the file, found 0x409"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x94, 0x147)),
             &expect![
-                "Authenticode digest: SizeOfHeaders at file offset 0x94: expected a size that covers the section table and lies inside the signed part of the file, found 0x147"
+                "Authenticode digest: SizeOfHeaders at 0x94: expected a size that covers the section table and lies inside the signed part of the file, found 0x147"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x94, 0x400)),
             &expect![
-                "Authenticode digest: SizeOfHeaders at file offset 0x94: expected headers and sections that do not take more bytes than the file has, found 0x600"
+                "Authenticode digest: SizeOfHeaders at 0x94: expected headers and sections that do not take more bytes than the file has, found 0x600"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x148 + 16, 0x300)),
             &expect![
-                "Authenticode digest: SizeOfRawData at file offset 0x158: expected raw data inside the signed part of the file, found 0x300"
+                "Authenticode digest: SizeOfRawData at 0x158: expected raw data inside the signed part of the file, found 0x300"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0xc4, 15)),
             &expect![
-                "Authenticode digest: NumberOfRvaAndSizes at file offset 0xc4: expected as many directories, 16 at most, as SizeOfOptionalHeader has room for, found 0xf"
+                "Authenticode digest: NumberOfRvaAndSizes at 0xc4: expected as many directories, 16 at most, as SizeOfOptionalHeader has room for, found 0xf"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x90, 0x200)),
             &expect![
-                "Authenticode digest: SizeOfImage at file offset 0x90: expected more than SizeOfHeaders, and room for one more section header, found 0x200"
+                "Authenticode digest: SizeOfImage at 0x90: expected more than SizeOfHeaders, and room for one more section header, found 0x200"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x148 + 12, 0x1ff)),
             &expect![
-                "Authenticode digest: VirtualAddress at file offset 0x154: expected raw data behind the headers, in the file and in memory, found 0x1ff"
+                "Authenticode digest: VirtualAddress at 0x154: expected raw data behind the headers, in the file and in memory, found 0x1ff"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x148 + 20, 0x1ff)),
             &expect![
-                "Authenticode digest: PointerToRawData at file offset 0x15c: expected raw data behind the headers, in the file and in memory, found 0x1ff"
+                "Authenticode digest: PointerToRawData at 0x15c: expected raw data behind the headers, in the file and in memory, found 0x1ff"
             ],
         );
         check(
             &odd(),
             signed(|image| put(image, 0x148 + 16, 0xffff_ffff)),
             &expect![
-                "Authenticode digest: SizeOfRawData at file offset 0x158: expected raw data inside the signed part of the file, found 0xffffffff"
+                "Authenticode digest: SizeOfRawData at 0x158: expected raw data inside the signed part of the file, found 0xffffffff"
             ],
         );
     }

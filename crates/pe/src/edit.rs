@@ -382,13 +382,13 @@ mod tests {
         check(
             lie(0x148 + 16, 0xffff_ffff),
             &expect![[r#"
-                SizeOfRawData at file offset 0x158: expected an end by 0x400, found 0x1000001ff; is the file cut off?
+                SizeOfRawData at 0x158: expected an end by 0x400, found 0x1000001ff; is the file cut off?
             "#]],
         );
         check(
             lie(optional + 60, 0xffff_ffff),
             &expect![[r#"
-                SizeOfHeaders at file offset 0x94: expected an end by 0x400, found 0xffffffff; is the file cut off?
+                SizeOfHeaders at 0x94: expected an end by 0x400, found 0xffffffff; is the file cut off?
             "#]],
         );
         check(
@@ -400,19 +400,19 @@ mod tests {
         check(
             lie(optional + 36, 0x8000_0000),
             &expect![[r#"
-            FileAlignment at file offset 0x7c: expected a power of two up to 0x10000, found 0x80000000
+            FileAlignment at 0x7c: expected a power of two up to 0x10000, found 0x80000000
         "#]],
         );
         check(
             lie(optional + 36, 0),
             &expect![[r#"
-            FileAlignment at file offset 0x7c: expected a power of two up to 0x10000, found 0x0
+            FileAlignment at 0x7c: expected a power of two up to 0x10000, found 0x0
         "#]],
         );
         check(
             lie(optional + 32, 3),
             &expect![[r#"
-            SectionAlignment at file offset 0x78: expected a power of two, found 0x3
+            SectionAlignment at 0x78: expected a power of two, found 0x3
         "#]],
         );
         check(

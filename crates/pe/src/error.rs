@@ -68,7 +68,7 @@ impl PeError {
     }
 
     pub(crate) fn read(at: u64, len: u64, cause: impl Error + Send + Sync + 'static) -> Self {
-        let text = format!("reading {len} bytes at file offset {at:#x} failed");
+        let text = format!("reading {len} bytes at {at:#x} failed");
         let mut error = Self::of_kind(Kind::Read, at, text);
         error.0.cause = Some(Box::new(cause));
         error
@@ -76,7 +76,7 @@ impl PeError {
 
     pub(crate) fn pe32(field: &str, at: u64) -> Self {
         let text = format!(
-            "{field} at file offset {at:#x}: expected 0x20b (PE32+), found 0x10b: this is a 32-bit \
+            "{field} at {at:#x}: expected 0x20b (PE32+), found 0x10b: this is a 32-bit \
              PE32 image, and only 64-bit ones are supported"
         );
         Self::of_kind(Kind::Pe32, at, text)
@@ -84,16 +84,15 @@ impl PeError {
 
     pub(crate) fn signed(certificates: &Range<u64>) -> Self {
         let Range { start, end } = certificates;
-        let text = format!(
-            "editing breaks its signature (certificate table at file offset {start:#x} to {end:#x})"
-        );
+        let text =
+            format!("editing breaks its signature (certificate table at {start:#x} to {end:#x})");
         Self::of_kind(Kind::Signed, None, text)
     }
 
     /// The file is too short to hold the field of `len` bytes.
     pub(crate) fn truncated(field: &str, at: u64, len: u64, file_len: u64) -> Self {
         let text = format!(
-            "{field} at file offset {at:#x}: expected {len} bytes there, found the end of the file \
+            "{field} at {at:#x}: expected {len} bytes there, found the end of the file \
              at {file_len:#x}; is the file cut off?"
         );
         Self::of_kind(Kind::Other, at, text)
@@ -114,7 +113,7 @@ impl PeError {
     pub(crate) fn past_end(field: &str, at: u64, target: &Range<u64>, file_len: u64) -> Self {
         let end = target.end;
         let text = format!(
-            "{field} at file offset {at:#x}: expected an end by {file_len:#x}, found {end:#x}; is the \
+            "{field} at {at:#x}: expected an end by {file_len:#x}, found {end:#x}; is the \
              file cut off?"
         );
         Self::of_kind(Kind::Other, at, text)
@@ -131,7 +130,7 @@ impl PeError {
     /// There is no room for one more entry at `at`, where `owner` lies.
     pub(crate) fn table_full(at: u64, owner: &str) -> Self {
         Self::new(format!(
-            "the section table has no room: its next entry would be at file offset {at:#x}, where \
+            "the section table has no room: its next entry would be at {at:#x}, where \
              {owner} lies and cannot move"
         ))
     }
@@ -145,7 +144,7 @@ impl PeError {
 }
 
 fn mismatch(field: &str, at: u64, expected: &str, found: u64) -> String {
-    format!("{field} at file offset {at:#x}: expected {expected}, found {found:#x}")
+    format!("{field} at {at:#x}: expected {expected}, found {found:#x}")
 }
 
 impl fmt::Display for PeError {

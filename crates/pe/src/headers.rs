@@ -177,7 +177,7 @@ fn check_dos_header(file: &Front<'_>) -> Result<u64, PeError> {
     if let Some(hint) = hint {
         let found = found.escape_ascii();
         return Err(PeError::new(format!(
-            "e_magic at file offset 0x0: expected \"MZ\", found \"{found}\": this is {hint}"
+            "e_magic at 0x0: expected \"MZ\", found \"{found}\": this is {hint}"
         )));
     }
     let dos = file.block(E_LFANEW.0, E_LFANEW_AT, 4)?;

@@ -349,35 +349,31 @@ mod tests {
         check(
             |image| image.clear(),
             &expect![
-                "e_magic at file offset 0x0: expected 2 bytes there, found the end of the file at 0x0; is the file cut off?"
+                "e_magic at 0x0: expected 2 bytes there, found the end of the file at 0x0; is the file cut off?"
             ],
         );
         check(
             |image| image[..2].copy_from_slice(b"VZ"),
             &expect![[
-                r#"e_magic at file offset 0x0: expected "MZ", found "VZ": this is a UEFI terse executable (TE), as firmware volumes hold them, not a PE image"#
+                r#"e_magic at 0x0: expected "MZ", found "VZ": this is a UEFI terse executable (TE), as firmware volumes hold them, not a PE image"#
             ]],
         );
         check(
             |image| image[..2].copy_from_slice(b"\x7fE"),
-            &expect![[
-                r#"e_magic at file offset 0x0: expected "MZ", found "\x7fE": this is not a PE image"#
-            ]],
+            &expect![[r#"e_magic at 0x0: expected "MZ", found "\x7fE": this is not a PE image"#]],
         );
         check(
             |image| put(image, COFF, 0x454e),
-            &expect![[
-                r#"Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e"#
-            ]],
+            &expect![[r#"Signature at 0x40: expected 0x4550 ("PE\0\0"), found 0x454e"#]],
         );
         check(
             |image| image[OPTIONAL] = 0x0b - 1,
-            &expect!["Magic at file offset 0x58: expected 0x20b (PE32+), found 0x20a"],
+            &expect!["Magic at 0x58: expected 0x20b (PE32+), found 0x20a"],
         );
         check(
             |image| image[OPTIONAL + 1] = 1,
             &expect![
-                "Magic at file offset 0x58: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported"
+                "Magic at 0x58: expected 0x20b (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported"
             ],
         );
     }
@@ -387,49 +383,49 @@ mod tests {
         check(
             |image| put(image, 0x3c, 0x3f0),
             &expect![
-                "e_lfanew at file offset 0x3c: expected an end by 0x400, found 0x408; is the file cut off?"
+                "e_lfanew at 0x3c: expected an end by 0x400, found 0x408; is the file cut off?"
             ],
         );
         check(
             |image| put(image, 0x3c, 0xffff_fff0),
             &expect![
-                "e_lfanew at file offset 0x3c: expected an end by 0x400, found 0x100000008; is the file cut off?"
+                "e_lfanew at 0x3c: expected an end by 0x400, found 0x100000008; is the file cut off?"
             ],
         );
         check(
             |image| image[COFF + 20..COFF + 22].fill(0),
             &expect![
-                "SizeOfOptionalHeader at file offset 0x54: expected the size of an optional header (images have one, object files not), found 0x0"
+                "SizeOfOptionalHeader at 0x54: expected the size of an optional header (images have one, object files not), found 0x0"
             ],
         );
         check(
             |image| image[COFF + 20] = 0x6f,
             &expect![
-                "SizeOfOptionalHeader at file offset 0x54: expected at least 0x70, the size of a PE32+ header without directories, found 0x6f"
+                "SizeOfOptionalHeader at 0x54: expected at least 0x70, the size of a PE32+ header without directories, found 0x6f"
             ],
         );
         check(
             |image| image[COFF + 21] = 0xff,
             &expect![
-                "SizeOfOptionalHeader at file offset 0x54: expected an end by 0x400, found 0x10048; is the file cut off?"
+                "SizeOfOptionalHeader at 0x54: expected an end by 0x400, found 0x10048; is the file cut off?"
             ],
         );
         check(
             |image| put(image, OPTIONAL + 108, 17),
             &expect![
-                "NumberOfRvaAndSizes at file offset 0xc4: expected no more directories than SizeOfOptionalHeader has room for, found 0x11"
+                "NumberOfRvaAndSizes at 0xc4: expected no more directories than SizeOfOptionalHeader has room for, found 0x11"
             ],
         );
         check(
             |image| put(image, OPTIONAL + 108, 0xffff_ffff),
             &expect![
-                "NumberOfRvaAndSizes at file offset 0xc4: expected no more directories than SizeOfOptionalHeader has room for, found 0xffffffff"
+                "NumberOfRvaAndSizes at 0xc4: expected no more directories than SizeOfOptionalHeader has room for, found 0xffffffff"
             ],
         );
         check(
             |image| image[COFF + 6..COFF + 8].fill(0xff),
             &expect![
-                "NumberOfSections at file offset 0x46: expected an end by 0x400, found 0x280120; is the file cut off?"
+                "NumberOfSections at 0x46: expected an end by 0x400, found 0x280120; is the file cut off?"
             ],
         );
     }
@@ -439,13 +435,13 @@ mod tests {
         check(
             |image| put(image, TABLE + 20, 0x3fd),
             &expect![
-                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected an end by 0x400, found 0x401; is the file cut off?"
+                "PointerToRawData of section 0 (.text) at 0x15c: expected an end by 0x400, found 0x401; is the file cut off?"
             ],
         );
         check(
             |image| put(image, TABLE + 20, 0xffff_ffff),
             &expect![
-                "PointerToRawData of section 0 (.text) at file offset 0x15c: expected an end by 0x400, found 0x100000003; is the file cut off?"
+                "PointerToRawData of section 0 (.text) at 0x15c: expected an end by 0x400, found 0x100000003; is the file cut off?"
             ],
         );
         let both = |image: &mut Vec<u8>| {
@@ -457,7 +453,7 @@ mod tests {
         check(
             both,
             &expect![[
-                r#"PointerToRawData of section 0 (.\u{1b}[2J\xff\xff\xff) at file offset 0x15c: expected an end by 0x400, found 0x1fffffffe; is the file cut off?"#
+                r#"PointerToRawData of section 0 (.\u{1b}[2J\xff\xff\xff) at 0x15c: expected an end by 0x400, found 0x1fffffffe; is the file cut off?"#
             ]],
         );
         // Without content nothing can lie outside, and padding may.
@@ -497,19 +493,19 @@ mod tests {
         check(
             certificates(0x300, 0x101),
             &expect![
-                "certificate table (data directory 4) at file offset 0xe8: expected an end by 0x400, found 0x401; is the file cut off?"
+                "certificate table (data directory 4) at 0xe8: expected an end by 0x400, found 0x401; is the file cut off?"
             ],
         );
         check(
             certificates(0xffff_ffff, 0xffff_ffff),
             &expect![
-                "certificate table (data directory 4) at file offset 0xe8: expected an end by 0x400, found 0x1fffffffe; is the file cut off?"
+                "certificate table (data directory 4) at 0xe8: expected an end by 0x400, found 0x1fffffffe; is the file cut off?"
             ],
         );
         check(
             certificates(0, 8),
             &expect![
-                "certificate table (data directory 4) at file offset 0xe8: expected a file offset behind the section table, found 0x0"
+                "certificate table (data directory 4) at 0xe8: expected a file offset behind the section table, found 0x0"
             ],
         );
     }
@@ -649,7 +645,7 @@ mod tests {
             ..Builder::default()
         };
         let error = spy(&far, 2).0.unwrap_err();
-        expect!["reading 240 bytes at file offset 0x2018 failed"].assert_eq(&error.to_string());
+        expect!["reading 240 bytes at 0x2018 failed"].assert_eq(&error.to_string());
         let cause = std::error::Error::source(&error).unwrap();
         assert_eq!(cause.to_string(), "the disk is gone");
     }

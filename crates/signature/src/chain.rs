@@ -52,6 +52,7 @@ pub(crate) fn chain<'a>(
     effort: &mut Effort,
 ) -> Result<(Vec<&'a Certificate>, &'a Origin), SignatureError> {
     let mut search = Search {
+        signer,
         embedded,
         trust,
         now,
@@ -59,7 +60,7 @@ pub(crate) fn chain<'a>(
         steps: Vec::new(),
         reasons: Vec::new(),
     };
-    search.run(signer)
+    search.run()
 }
 
 impl Effort {
@@ -93,6 +94,7 @@ impl Effort {
 }
 
 struct Search<'a, 'e> {
+    signer: &'a Certificate,
     embedded: &'a [Certificate],
     trust: &'a Trust,
     now: Option<u64>,
@@ -102,10 +104,8 @@ struct Search<'a, 'e> {
 }
 
 impl<'a> Search<'a, '_> {
-    fn run(
-        &mut self,
-        signer: &'a Certificate,
-    ) -> Result<(Vec<&'a Certificate>, &'a Origin), SignatureError> {
+    fn run(&mut self) -> Result<(Vec<&'a Certificate>, &'a Origin), SignatureError> {
+        let signer = self.signer;
         let mut trusted_signer = None;
         let mut found = None;
         let mut queue = VecDeque::from([0_usize]);
@@ -334,8 +334,11 @@ impl<'a> Search<'a, '_> {
     fn note(&mut self, certificate: &Certificate, reason: &str) {
         const MAX: usize = 8;
         if self.reasons.len() < MAX {
-            let subject = certificate.subject();
-            self.reasons.push(format!("{subject}: {reason}"));
+            // The message names the signer already.
+            self.reasons.push(match certificate == self.signer {
+                true => String::from(reason),
+                false => format!("{}: {reason}", certificate.subject()),
+            });
         }
     }
 

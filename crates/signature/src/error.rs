@@ -103,7 +103,7 @@ impl SignatureError {
     }
 
     pub(crate) fn reading(at: u64, len: u64, cause: impl Into<Cause>) -> Self {
-        let text = format!("reading {len} bytes at file offset {at:#x} failed");
+        let text = format!("reading {len} bytes at {at:#x} failed");
         Self::new(text).because(cause)
     }
 }

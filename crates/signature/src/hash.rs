@@ -161,7 +161,7 @@ pub fn digests_of<R: ReadAt + ?Sized>(
 /// Bytes to be hashed did not come, or not in order.
 fn out_of_order(expected: u64, found: u64) -> SignatureError {
     SignatureError::new(format!(
-        "taking the digest: expected the bytes at file offset {expected:#x}, found those at \
+        "taking the digest: expected the bytes at {expected:#x}, found those at \
          {found:#x}"
     ))
 }
@@ -229,44 +229,36 @@ mod tests {
         check(
             &[1..3, 5..9],
             &[(2, 10)],
-            &expect![
-                "taking the digest: expected the bytes at file offset 0x1, found those at 0x2"
-            ],
+            &expect!["taking the digest: expected the bytes at 0x1, found those at 0x2"],
         );
         check(
             &[1..3, 5..9],
             &[(0, 6), (7, 10)],
-            &expect![
-                "taking the digest: expected the bytes at file offset 0x6, found those at 0x7"
-            ],
+            &expect!["taking the digest: expected the bytes at 0x6, found those at 0x7"],
         );
         check(
             &[1..3, 5..9],
             &[(0, 8)],
             &expect![
-                "taking the digest: expected the bytes at file offset 0x8, found those at 0xffffffffffffffff"
+                "taking the digest: expected the bytes at 0x8, found those at 0xffffffffffffffff"
             ],
         );
         check(
             &[1..3, 5..9],
             &[],
             &expect![
-                "taking the digest: expected the bytes at file offset 0x1, found those at 0xffffffffffffffff"
+                "taking the digest: expected the bytes at 0x1, found those at 0xffffffffffffffff"
             ],
         );
         check(
             &[5..9, 1..3],
             &[],
-            &expect![
-                "taking the digest: expected the bytes at file offset 0x9, found those at 0x1"
-            ],
+            &expect!["taking the digest: expected the bytes at 0x9, found those at 0x1"],
         );
         check(
             &[1..5, 4..6],
             &[],
-            &expect![
-                "taking the digest: expected the bytes at file offset 0x5, found those at 0x4"
-            ],
+            &expect!["taking the digest: expected the bytes at 0x5, found those at 0x4"],
         );
     }
 

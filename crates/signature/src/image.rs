@@ -381,7 +381,7 @@ mod tests {
             file("images/own.efi"),
             |image| image[0x3c] = 0xff,
             &expect![[
-                r#"malformed signature: no sound PE32+ file: Signature at file offset 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
+                r#"malformed signature: no sound PE32+ file: Signature at 0xff: expected 0x4550 ("PE\0\0"), found 0x0"#
             ]],
         );
         let shortened = |image: &mut [u8]| image[CERTIFICATES + 4] -= 8;
@@ -389,7 +389,7 @@ mod tests {
             file("images/own.efi"),
             shortened,
             &expect![
-                "malformed signature: Authenticode digest: certificate table (data directory 4) at file offset 0xe8: expected a table that ends with the file, found 0xbf0"
+                "malformed signature: Authenticode digest: certificate table (data directory 4) at 0xe8: expected a table that ends with the file, found 0xbf0"
             ],
         );
         let mut image = file("images/own.efi");

@@ -61,14 +61,13 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               initrd      none
               cmdline     none
               signature   malformed signature: no sound PE32+ file: certificate table (data directory 4) at
-                            file offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not
-                            required
+                            0xe8: expected an end by 0x800, found 0xdf0; is the file cut off?; not required
               [(overlay) ████████████████████████████████████████████████████████████ 1.0 KiB]
               sections
                 signature  1.4 KiB  at 0x800, up to the end, not in the file
                 (overlay)  1.0 KiB  at 0x400, up to the end
             --
-            ukexec: warning: damaged PE headers, which no signature fits: certificate table (data directory 4) at file offset 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off? (kexec_file_load would not notice)
+            ukexec: warning: damaged PE headers, which no signature fits: certificate table (data directory 4) at 0xe8: expected an end by 0x800, found 0xdf0; is the file cut off? (kexec_file_load would not notice)
         "#]],
     );
     check(
@@ -78,9 +77,9 @@ fn a_kernel_without_sound_pe_headers_is_a_kernel_with_a_fault() {
               boots       Linux 6.6.6 (jürgen@höst)\u{1b}[31m), bzImage, 2.0 KiB
               initrd      none
               cmdline     none
-              signature   malformed signature: no sound PE32+ file: Magic at file offset 0x58: expected 0x20b
-                            (PE32+), found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are
-                            supported; not required
+              signature   malformed signature: no sound PE32+ file: Magic at 0x58: expected 0x20b (PE32+),
+                            found 0x10b: this is a 32-bit PE32 image, and only 64-bit ones are supported; not
+                            required
             --
             ukexec: warning: a 32-bit kernel (XLF_KERNEL_64 is not set): give a 64-bit one (kexec_file_load would answer ENOEXEC)
         "#]],
@@ -94,7 +93,7 @@ fn the_document_tells_what_is_wrong_with_pe_headers() {
     let dir = folder(&[("image", &nowhere)]);
     let output = run(dir.path(), &["inspect", "--json", "--verify=off", "image"]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let fault = r#"Signature at file offset 0x0: expected 0x4550 ("PE\0\0"), found 0x5a4d"#;
+    let fault = r#"Signature at 0x0: expected 0x4550 ("PE\0\0"), found 0x5a4d"#;
     let layer = &document["layers"][0];
     assert_eq!(
         (&layer["pe"], &layer["pe_fault"]),
@@ -144,7 +143,7 @@ fn what_is_no_image_is_refused_before_it_is_copied() {
     });
     expect![[r#"
         ukexec: image: not a kernel but an MS-DOS program (MZ without a PE header); give a Linux kernel for a 64-bit machine
-        ukexec: image: no sound PE: PointerToRawData of section 0 () at file offset 0x10c: expected an end by 0xc0000000, found 0x1fffffffe; is the file cut off?
+        ukexec: image: no sound PE: PointerToRawData of section 0 () at 0x10c: expected an end by 0xc0000000, found 0x1fffffffe; is the file cut off?
         ukexec: image: not a kernel: e_type of the ELF header: expected ET_EXEC (2) or ET_DYN (3), found 0x0
         ukexec: image: not a kernel but text; give the image itself
     "#]].assert_eq(&answers.concat());

@@ -43,7 +43,7 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
               "schema": 1,
               "error": {
                 "kind": "format",
-                "message": "broken.efi: no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                "message": "broken.efi: no sound PE: e_lfanew at 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
                 "errno": null,
                 "place": {
                   "layer": "broken.efi",
@@ -79,12 +79,12 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
                 {
                   "layer": "broken.efi",
                   "state": "malformed",
-                  "text": "malformed signature: no sound PE32+ file: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                  "text": "malformed signature: no sound PE32+ file: e_lfanew at 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
                   "covered_by": null,
                   "needed": false,
                   "refused": false,
                   "reasons": [
-                    "no sound PE32+ file: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?"
+                    "no sound PE32+ file: e_lfanew at 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?"
                   ],
                   "list": null,
                   "signers": [],
@@ -100,7 +100,7 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
                   "kind": "damaged kernel or program",
                   "arch": null,
                   "pe": null,
-                  "pe_fault": "e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
+                  "pe_fault": "e_lfanew at 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?",
                   "parser": null,
                   "asked": []
                 }
@@ -108,7 +108,7 @@ fn a_failure_is_a_document_where_documents_are_asked_for() {
               "stages": []
             }
             --
-            ukexec: broken.efi: no sound PE: e_lfanew at file offset 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
+            ukexec: broken.efi: no sound PE: e_lfanew at 0x3c: expected 4 bytes there, found the end of the file at 0xe; is the file cut off?
         "#]],
     );
 }

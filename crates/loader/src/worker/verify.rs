@@ -258,6 +258,6 @@ mod tests {
             &mut Budget::default(),
         )
         .unwrap_err();
-        expect!["image: refused: malformed signature: no sound PE32+ file: certificate table (data directory 4) at file offset 0x128: expected an end by 0xe00, found 0xe08; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
+        expect!["image: refused: malformed signature: no sound PE32+ file: certificate table (data directory 4) at 0x128: expected an end by 0xe00, found 0xe08; is the file cut off?; a good signature is required, since verify = require"].assert_eq(&crate::report::failure::sentence(&error));
     }
 }

@@ -361,13 +361,13 @@ mod tests {
         check(
             attach(&image, ".bpf", b"x", KEEP),
             &expect![[r#"
-            editing breaks its signature (certificate table at file offset 0x600 to 0x610)
+            editing breaks its signature (certificate table at 0x600 to 0x610)
         "#]],
         );
         check(
             detach(&image, ".payload", KEEP),
             &expect![[r#"
-            editing breaks its signature (certificate table at file offset 0x600 to 0x610)
+            editing breaks its signature (certificate table at 0x600 to 0x610)
         "#]],
         );
         let edited = attach(&image, ".bpf", b"x", DROP).unwrap();
@@ -388,7 +388,7 @@ mod tests {
         check(
             attach(&image, ".bpf", b"x", DROP),
             &expect![[r#"
-            certificate table (data directory 4) at file offset 0xe8: expected a table with no other data in it, found 0x200
+            certificate table (data directory 4) at 0xe8: expected a table with no other data in it, found 0x200
         "#]],
         );
     }

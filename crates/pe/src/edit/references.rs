@@ -316,7 +316,7 @@ mod tests {
         check(
             attach(&image, ".linux", &[0; 0x1000], KEEP),
             &expect![[r#"
-            debug directory (data directory 6) at file offset 0xf8: expected an address whose bytes are in the file, behind the section table, found 0x0
+            debug directory (data directory 6) at 0xf8: expected an address whose bytes are in the file, behind the section table, found 0x0
         "#]],
         );
     }
@@ -332,13 +332,13 @@ mod tests {
         check(
             lie(0x400, 0x201),
             &expect![[r#"
-                zboot payload offset at file offset 0x8: expected an end by 0x600, found 0x601; is the file cut off?
+                zboot payload offset at 0x8: expected an end by 0x600, found 0x601; is the file cut off?
             "#]],
         );
         check(
             lie(0xffff_ffff, 0xffff_ffff),
             &expect![[r#"
-                zboot payload offset at file offset 0x8: expected an end by 0x600, found 0x1fffffffe; is the file cut off?
+                zboot payload offset at 0x8: expected an end by 0x600, found 0x1fffffffe; is the file cut off?
             "#]],
         );
         lie(0x400, 0x200).unwrap();

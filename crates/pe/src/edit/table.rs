@@ -296,7 +296,7 @@ mod tests {
         check(
             attach(&image, ".bpf", b"x", KEEP),
             &expect![[r#"
-            the section table has no room: its next entry would be at file offset 0x170, where other data of the headers lies and cannot move
+            the section table has no room: its next entry would be at 0x170, where other data of the headers lies and cannot move
         "#]],
         );
     }

@@ -256,19 +256,19 @@ fn edited(op: Op, at: usize, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn no_lie_of_the_headers_is_believed() {
     for (at, bytes, fault) in [
-        (0x3c, &[0xff; 4][..], "e_lfanew at file offset 0x3c: "),
-        (0x3c, &[0; 4], "Signature at file offset 0x0: "),
-        (0x40, b"NE", "Signature at file offset 0x40: "),
-        (0x46, &[0xff; 2], "NumberOfSections at file offset 0x46: "),
+        (0x3c, &[0xff; 4][..], "e_lfanew at 0x3c: "),
+        (0x3c, &[0; 4], "Signature at 0x0: "),
+        (0x40, b"NE", "Signature at 0x40: "),
+        (0x46, &[0xff; 2], "NumberOfSections at 0x46: "),
         (
             SECTION_TABLE + 20,
             &[0xff; 4],
-            "PointerToRawData of section 0 (.linux) at file offset 0x15c: ",
+            "PointerToRawData of section 0 (.linux) at 0x15c: ",
         ),
         (
             super::PE + 24 + 112 + 4 * 8,
             &[0xff; 8],
-            "certificate table (data directory 4) at file offset 0xe8: ",
+            "certificate table (data directory 4) at 0xe8: ",
         ),
     ] {
         // It may be a kernel all the same; but no parser of its own runs.
@@ -293,7 +293,7 @@ fn a_parser_that_fits_takes_damaged_headers_with_a_warning() {
         layer image: test.bpf.o, parsers.d
         layer image > kernel handed over by test
         stage 1: kernel 6
-        warning image: the image begins with MZ but is no sound PE32+ file, so that no signature and no .bpf section of it is looked for: Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
+        warning image: the image begins with MZ but is no sound PE32+ file, so that no signature and no .bpf section of it is looked for: Signature at 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
         kernel "kernel"
     "#]],
     );
@@ -304,7 +304,7 @@ fn a_parser_that_fits_takes_damaged_headers_with_a_warning() {
             layer image: given.bpf.o, given
             layer image > kernel handed over by given
             stage 1: kernel 6
-            warning image: the image begins with MZ but is no sound PE32+ file, so that no signature and no .bpf section of it is looked for: Signature at file offset 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
+            warning image: the image begins with MZ but is no sound PE32+ file, so that no signature and no .bpf section of it is looked for: Signature at 0x40: expected 0x4550 ("PE\0\0"), found 0x454e
             kernel "kernel"
         "#]],
     );
@@ -318,7 +318,7 @@ fn headers_that_cannot_be_read_are_an_error() {
     check(
         image,
         expect![[r#"
-        error: image: the image begins with MZ, but its headers cannot be read: reading 24 bytes at file offset 0x9000 failed: medium broken
+        error: image: the image begins with MZ, but its headers cannot be read: reading 24 bytes at 0x9000 failed: medium broken
     "#]],
     );
 }

@@ -81,8 +81,8 @@ impl Calls {
             licence => (format!("licence {licence:?}"), "use"),
         };
         Some(format!(
-            "{found}: Linux refuses calls of {names}; {advice} one that is compatible with the GPL, such \
-             as \"Dual BSD/GPL\", in section license"
+            "{found}: Linux refuses calls of {names}; {advice} one that the GPL allows, such as \
+             \"Dual BSD/GPL\", in section license"
         ))
     }
 }
