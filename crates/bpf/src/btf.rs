@@ -214,7 +214,7 @@ impl Btf {
         pool(&self.vars, range)
     }
 
-    /// Returns the string at `offset` up to its NUL, at most [`MAX_NAME`]
+    /// Returns the string at `offset` up to its NUL, at most 512
     /// bytes of it.
     pub(crate) fn name(&self, offset: u32) -> &[u8] {
         self.strings.get(offset)
