@@ -70,6 +70,28 @@ impl GrowableFile {
     pub fn append(&mut self, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
         append(&mut self.memfd, parts)
     }
+
+    /// Puts `parts` into the room in front, as [`assemble()`] joins them.
+    ///
+    /// # Errors
+    ///
+    /// They have another length than the room; and as [`assemble()`], when the file is
+    /// of no use.
+    pub fn fill(&mut self, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
+        let (len, room) = (parts.iter().map(Part::len).sum::<u64>(), self.room);
+        if len != room {
+            return Err(KexecError::new(format!(
+                "there are {room} bytes of room in a part, and {len} to fill it"
+            )));
+        }
+        let memfd = &mut self.memfd;
+        let end = std::mem::take(&mut memfd.len);
+        memfd.skip(0)?;
+        let moved = append(memfd, parts)?;
+        self.room = 0;
+        memfd.skip(end)?;
+        Ok(moved)
+    }
 }
 
 fn append(memfd: &mut Memfd, parts: &[Part<'_>]) -> Result<Moved, KexecError> {

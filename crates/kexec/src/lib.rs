@@ -23,7 +23,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (path, may_load) = ("Cargo.toml", false);
 //! let file = std::fs::File::open(path)?;
-//! let mut snapshot = Snapshot::take(&file, &[], None, &mut |_bytes_done| {})?;
+//! let mut snapshot = Snapshot::take(&file, &[], None, None, &mut |_bytes_done| {})?;
 //! let kernel = snapshot.parts.remove(0).seal()?;
 //! let request = LoadRequest::new(kernel.as_fd(), None, b"console=ttyS0", LoadKind::Reboot);
 //! assert_eq!(request.cmdline_with_nul()?, b"console=ttyS0\0");
@@ -81,7 +81,7 @@ pub use probe::CallProbe;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::{fail_on_long_files, is_ignored, out_of_signals};
-pub use snapshot::{Extent, Snapshot, Tap};
+pub use snapshot::{Extent, Room, Snapshot, Tap};
 pub use stdio::has_no_stdout;
 pub use transfer::Moved;
 pub use unnamed::UnnamedFile;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, Stat};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::error::{KexecError, failed};
@@ -31,6 +31,14 @@ impl Memfd {
         };
         let fd = fd.map_err(failed("creating a file in memory (memfd_create)"))?;
         Ok(Self { fd, len: 0 })
+    }
+
+    /// Leaves `len` zeros in front of what is written next. Nothing was written yet.
+    pub(crate) fn skip(&mut self, len: u64) -> Result<(), KexecError> {
+        rustix::fs::seek(&self.fd, SeekFrom::Start(len))
+            .map_err(failed("leaving room in memory"))?;
+        self.len = len;
+        Ok(())
     }
 
     /// Makes the bytes immutable and gives up the right to write.

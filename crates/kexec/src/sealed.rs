@@ -93,22 +93,35 @@ impl io::Write for MemfdWriter {
 }
 
 /// A file in memory whose bytes stay as they are, while more may come behind
-/// them: until it is sealed, [`GrowableFile::append`](Self::append) is all that
-/// can be done to it.
+/// them, and once into the room in front of them: until it is sealed,
+/// [`append`](Self::append) and [`fill`](Self::fill) are all that can be done to it.
 ///
 /// It cannot shrink (`F_SEAL_SHRINK`). The descriptor that can write never
 /// leaves this value; what [`AsFd`] gives is open for reading alone.
 #[derive(Debug)]
 pub struct GrowableFile {
     pub(crate) memfd: Memfd,
+    /// Zeros in front that other bytes may take the place of.
+    pub(crate) room: u64,
     reader: OwnedFd,
 }
 
 impl GrowableFile {
-    pub(crate) fn new(memfd: Memfd) -> Result<Self, KexecError> {
+    /// Returns `memfd`, whose first `room` bytes are zeros that may be filled.
+    pub(crate) fn new(memfd: Memfd, room: u64) -> Result<Self, KexecError> {
         let reader = memfd.open_again()?;
         memfd.add_seals(SealFlags::SHRINK)?;
-        Ok(Self { memfd, reader })
+        Ok(Self {
+            memfd,
+            room,
+            reader,
+        })
+    }
+
+    /// Returns how many bytes in front may be filled.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.room
     }
 
     /// Returns the length in bytes.
@@ -242,7 +255,7 @@ mod tests {
         let mut memfd = Memfd::new("test").unwrap();
         write_all(memfd.as_fd(), bytes).unwrap();
         memfd.len = bytes.len() as u64;
-        GrowableFile::new(memfd).unwrap()
+        GrowableFile::new(memfd, 0).unwrap()
     }
 
     #[test]
@@ -257,6 +270,27 @@ mod tests {
         assert_eq!(contents(&file), b"section\0tail\0\0");
         let seals = rustix::fs::fcntl_get_seals(&file).unwrap();
         assert!(seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SEAL));
+    }
+
+    #[test]
+    fn room_in_front_is_filled_once() {
+        let mut memfd = Memfd::new("test").unwrap();
+        memfd.skip(6).unwrap();
+        write_all(memfd.as_fd(), b"section").unwrap();
+        memfd.len += 7;
+        let mut file = GrowableFile::new(memfd, 6).unwrap();
+        file.append(&[Part::Bytes(b"tail")]).unwrap();
+        let error = file.fill(&[Part::Bytes(b"front")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there are 6 bytes of room in a part, and 5 to fill it"
+        );
+        let moved = file.fill(&[Part::Bytes(b"front"), Part::Zeros(1)]);
+        assert_eq!((moved.unwrap().total(), file.len()), (5, 17));
+        file.fill(&[Part::Bytes(b"other ")]).unwrap_err();
+        file.append(&[Part::Bytes(b"+")]).unwrap();
+        let file = file.seal().unwrap();
+        assert_eq!(contents(&file), b"front\0sectiontail+");
     }
 
     /// A descriptor from before the seal can read, and see it grow, but not write.

@@ -36,6 +36,16 @@ pub struct Snapshot {
     pub moved: Moved,
 }
 
+/// Bytes to leave free in front of a range that is cut out: others take their place
+/// later ([`GrowableFile::fill`]), and the range does not move for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Index in the cuts.
+    pub cut: usize,
+    /// So many bytes.
+    pub len: u64,
+}
+
 /// Where a range of the file lies in a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,8 +61,9 @@ pub struct Extent {
 impl Snapshot {
     /// Takes all bytes that `file` has now over into memory.
     ///
-    /// `cuts` are ascending and disjoint; empty ones are passed over. Bytes
-    /// that are appended meanwhile are left alone. `progress` gets the sum of
+    /// `cuts` are ascending and disjoint; empty ones are passed over. In front of one
+    /// there may be `room`, which takes no memory. Bytes that are appended meanwhile
+    /// are left alone. `progress` gets the sum of
     /// bytes so far.
     ///
     /// Where there is a `tap`, it sees all bytes in file order, as they are
@@ -65,6 +76,7 @@ impl Snapshot {
     pub fn take(
         file: impl AsFd,
         cuts: &[Range<u64>],
+        room: Option<Room>,
         tap: Option<Tap<'_>>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, KexecError> {
@@ -87,23 +99,29 @@ impl Snapshot {
         };
         let mut parts = Vec::new();
         let mut at = 0;
-        for cut in cuts.iter().filter(|cut| !cut.is_empty()) {
+        for (index, cut) in cuts.iter().enumerate() {
+            if cut.is_empty() {
+                continue;
+            }
             pass.take_rest(at..cut.start)?;
+            let room = room.filter(|room| room.cut == index);
+            let room = room.map_or(0, |room| room.len);
             let mut memfd = Memfd::new("ukexec-section")?;
+            memfd.skip(room)?;
             pass.take_range(cut.clone(), &mut memfd)?;
             // Part 0 is the rest.
-            parts.push(GrowableFile::new(memfd)?);
+            parts.push(GrowableFile::new(memfd, room)?);
             pass.layout.push(Extent {
                 range: cut.clone(),
                 part: parts.len(),
-                offset: 0,
+                offset: room,
             });
             at = cut.end;
         }
         pass.take_rest(at..len)?;
         let (mut layout, moved) = (pass.layout, pass.moved);
         match pass.rest {
-            Some(rest) => parts.insert(0, GrowableFile::new(rest)?),
+            Some(rest) => parts.insert(0, GrowableFile::new(rest, 0)?),
             // Nothing lies between the cuts: they are all the parts there are.
             None => layout.iter_mut().for_each(|span| span.part -= 1),
         }
@@ -244,7 +262,7 @@ mod tests {
         let mut tap = |bytes: &[u8]| seen.extend_from_slice(bytes);
         let cuts = [10..20, 300_000..2_000_000];
         let snapshot =
-            Snapshot::take(file(&bytes(len)), &cuts, Some(&mut tap), &mut |_| {}).unwrap();
+            Snapshot::take(file(&bytes(len)), &cuts, None, Some(&mut tap), &mut |_| {}).unwrap();
         assert_eq!(seen, bytes(len));
         assert_eq!(whole(&snapshot), seen);
         let moved = snapshot.moved;
@@ -253,7 +271,7 @@ mod tests {
 
     /// Cuts a file of 100 bytes and lists what lies where.
     fn check(cuts: &[Range<u64>], expected: &Expect) {
-        let text = match Snapshot::take(file(&bytes(100)), cuts, None, &mut |_| {}) {
+        let text = match Snapshot::take(file(&bytes(100)), cuts, None, None, &mut |_| {}) {
             Ok(snapshot) => {
                 assert_eq!(whole(&snapshot), bytes(100));
                 let Moved {
@@ -350,7 +368,7 @@ mod tests {
 
     #[test]
     fn takes_an_empty_file() {
-        let snapshot = Snapshot::take(file(b""), &[], None, &mut |_| {}).unwrap();
+        let snapshot = Snapshot::take(file(b""), &[], None, None, &mut |_| {}).unwrap();
         assert!(snapshot.parts.is_empty() && snapshot.layout.is_empty());
     }
 
@@ -358,7 +376,7 @@ mod tests {
     fn leaves_the_file_position_alone_and_ignores_it() {
         let file = file(&bytes(100));
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(42)).unwrap();
-        let snapshot = Snapshot::take(&file, &[], None, &mut |_| {}).unwrap();
+        let snapshot = Snapshot::take(&file, &[], None, None, &mut |_| {}).unwrap();
         assert_eq!(whole(&snapshot), bytes(100));
         assert_eq!(
             rustix::fs::seek(&file, rustix::fs::SeekFrom::Current(0)),
@@ -371,7 +389,10 @@ mod tests {
         let len = (20 << 20) + 5;
         let mut seen = Vec::new();
         let cuts = [1 << 20..10 << 20];
-        Snapshot::take(file(&bytes(len)), &cuts, None, &mut |done| seen.push(done)).unwrap();
+        Snapshot::take(file(&bytes(len)), &cuts, None, None, &mut |done| {
+            seen.push(done)
+        })
+        .unwrap();
         assert!(seen.is_sorted());
         assert_eq!(seen.last(), Some(&(len as u64)));
         assert!(seen.len() >= 4, "{seen:?}");
@@ -380,7 +401,7 @@ mod tests {
     #[test]
     fn changes_of_the_file_afterwards_do_no_harm() {
         let file = file(&bytes(100));
-        let snapshot = Snapshot::take(&file, &[10..20], None, &mut |_| {}).unwrap();
+        let snapshot = Snapshot::take(&file, &[10..20], None, None, &mut |_| {}).unwrap();
         file.set_len(5).unwrap();
         assert_eq!(whole(&snapshot), bytes(100));
     }
@@ -394,7 +415,7 @@ mod tests {
                 file.set_len(9 << 20).unwrap();
             }
         };
-        let error = Snapshot::take(&file, &[], None, &mut shrink).unwrap_err();
+        let error = Snapshot::take(&file, &[], None, None, &mut shrink).unwrap_err();
         expect!["the file shrank from 20971520 to 9437184 bytes while it was being read; try again when nothing writes to it"].assert_eq(&error.to_string());
     }
 
@@ -403,7 +424,7 @@ mod tests {
         let len = 20 << 20;
         let file = file(&bytes(len));
         let mut append = |_| file.set_len(30 << 20).unwrap();
-        let snapshot = Snapshot::take(&file, &[], None, &mut append).unwrap();
+        let snapshot = Snapshot::take(&file, &[], None, None, &mut append).unwrap();
         assert_eq!(whole(&snapshot), bytes(len));
     }
 
@@ -411,7 +432,7 @@ mod tests {
     fn refuses_what_is_no_file() {
         let refused = |path: &str| {
             let file = File::open(path).unwrap();
-            Snapshot::take(file, &[], None, &mut |_| {})
+            Snapshot::take(file, &[], None, None, &mut |_| {})
                 .unwrap_err()
                 .to_string()
         };
@@ -430,7 +451,7 @@ mod tests {
             edges.retain(|&edge| edge <= len as u64);
             edges.sort_unstable();
             let cuts: Vec<_> = edges.chunks_exact(2).map(|edge| edge[0]..edge[1]).collect();
-            let snapshot = Snapshot::take(file(&bytes(len)), &cuts, None, &mut |_| {}).unwrap();
+            let snapshot = Snapshot::take(file(&bytes(len)), &cuts, None, None, &mut |_| {}).unwrap();
             prop_assert_eq!(whole(&snapshot), bytes(len));
             prop_assert_eq!(snapshot.moved.total(), len as u64);
             for cut in cuts.iter().filter(|cut| !cut.is_empty()) {

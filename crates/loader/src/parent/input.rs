@@ -132,7 +132,7 @@ impl InputFile {
             .of_kind(ErrorKind::File));
         }
         let progress = console.progress(&format!("copying {}", base_name(&path)), Some(len));
-        let snapshot = Snapshot::take(&file, cuts, tap, &mut |done| progress.set(done))
+        let snapshot = Snapshot::take(&file, cuts, None, tap, &mut |done| progress.set(done))
             .map_err(|error| unread(error.into(), &path))?;
         let Snapshot {
             parts,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ukexec_kexec::{GrowableFile, KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
@@ -121,33 +122,44 @@ impl Sources {
         slot.ok_or_else(|| border::names(format!("source {id}, which there is not")))
     }
 
-    /// If `spans` begin with a whole source that can grow, appends the bytes
-    /// behind it to that source: then nothing of the source itself moves,
-    /// however long it is. Other spans stay as they are.
+    /// If `spans` have a whole source in them that can grow, puts the bytes in front of
+    /// it into its room and appends those behind it: then nothing of the source itself
+    /// moves, however long it is. Other spans stay as they are.
     pub(crate) fn grow(&mut self, spans: &mut CheckedSpans) -> Result<()> {
-        let Some((Span::Source { id, range }, behind)) = spans.spans.split_first() else {
+        let all = &spans.spans;
+        let Some((at, id)) = all.iter().enumerate().find_map(|(at, span)| match span {
+            Span::Source { id, range } if self.is_growable(*id, range) => Some((at, *id)),
+            _ => None,
+        }) else {
             return Ok(());
         };
-        let itself = |span: &Span| matches!(span, Span::Source { id: it, .. } if it == id);
-        let slot = self.backings.get_mut(*id as usize);
-        let growable = slot.and_then(|slot| {
-            slot.take_if(|backing| {
-                let whole =
-                    matches!(backing, Backing::Growable(_)) && backing.len() == Some(range.end);
-                whole && range.start == 0 && !behind.is_empty() && !behind.iter().any(itself)
-            })
+        let (front, rest) = all.split_at(at);
+        let behind = rest.get(1..).unwrap_or_default();
+        let itself = |span: &Span| matches!(span, Span::Source { id: it, .. } if *it == id);
+        let slot = self.slot(id)?;
+        let growable = slot.take_if(|backing| {
+            let room: u64 = front.iter().map(Span::len).sum();
+            let fits = matches!(backing, Backing::Growable(file) if file.room() == room);
+            fits && all.len() > 1 && !front.iter().chain(behind).any(itself)
         });
         let Some(Backing::Growable(mut file)) = growable else {
             return Ok(());
         };
-        let id = *id;
-        let moved = file.append(&self.parts(behind)?)?;
+        let mut moved = file.fill(&self.parts(front)?)?;
+        moved += file.append(&self.parts(behind)?)?;
         spans.spans = vec![Span::Source {
             id,
             range: 0..file.len(),
         }];
         *self.slot(id)? = Some(Backing::Grown(file.seal()?, moved));
         Ok(())
+    }
+
+    /// Returns whether `range` is all of source `id` but its room, and the source can
+    /// grow.
+    fn is_growable(&self, id: u32, range: &Range<u64>) -> bool {
+        let backing = self.backings.get(id as usize).and_then(Option::as_ref);
+        matches!(backing, Some(Backing::Growable(file)) if *range == (file.room()..file.len()))
     }
 
     /// Seals all that could grow. Nothing can be changed any more from then on.
@@ -316,11 +328,10 @@ impl fmt::Display for Descriptor<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::ops::Range;
     use std::os::unix::fs::FileExt as _;
 
     use expect_test::{Expect, expect};
-    use ukexec_kexec::{MemfdWriter, Snapshot};
+    use ukexec_kexec::{MemfdWriter, Room, Snapshot};
 
     use super::*;
 
@@ -372,19 +383,26 @@ mod tests {
         bytes
     }
 
-    fn growable(bytes: &[u8]) -> GrowableFile {
+    fn growable(bytes: &[u8], room: u64) -> GrowableFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        let mut snapshot = Snapshot::take(file, &[], None, &mut |_| {}).unwrap();
+        let room = Some(Room { cut: 0, len: room });
+        let cut = 0..bytes.len() as u64;
+        let mut snapshot = Snapshot::take(file, &[cut], room, None, &mut |_| {}).unwrap();
         snapshot.parts.remove(0)
     }
 
     /// Grows `spans` where source 0 is `section`, which can, and 1 is `tail`;
     /// expects what comes of it, and how many bytes were moved for it.
     fn check_grown(spans: Vec<Span>, expected: (&str, u64, &[u8])) {
+        check_grown_in(0, spans, expected);
+    }
+
+    /// As [`check_grown`], with `room` in front of the section.
+    fn check_grown_in(room: u64, spans: Vec<Span>, expected: (&str, u64, &[u8])) {
         let mut sources = Sources::default();
         sources
-            .add(Backing::Growable(growable(b"section")))
+            .add(Backing::Growable(growable(b"section", room)))
             .unwrap();
         sources.add(Backing::Sealed(sealed(b"tail"))).unwrap();
         let mut spans = checked(&sources, spans);
@@ -395,7 +413,10 @@ mod tests {
         let bytes = content(&descriptor, descriptor.len());
         assert_eq!((&*descriptor.to_string(), moved, &*bytes), expected);
         // The section is still the same.
-        sources.check(vec![span(0, 0..7)], 7).unwrap();
+        let section = span(0, room..room + 7);
+        let section = sources.parts(&[section]).unwrap();
+        let (section, _) = assemble(&section).unwrap();
+        assert_eq!(content(&section, 7), b"section");
         assert!(!format!("{sources:?}").contains("Growable"));
     }
 
@@ -418,6 +439,29 @@ mod tests {
             ("assembled", 14, b"sectionsection"),
         );
         check_grown(vec![], ("assembled", 0, b""));
+    }
+
+    #[test]
+    fn what_comes_in_front_of_a_section_takes_its_room() {
+        let (section, tail) = (span(0, 6..13), span(1, 0..4));
+        let front = [span(1, 0..4), Span::Zeros(2)];
+        let with = |behind: &[Span]| [&front, &[section.clone()][..], behind].concat();
+        let check = |spans, expected| check_grown_in(6, spans, expected);
+        check(with(&[]), ("grown", 4, b"tail\0\0section"));
+        check(
+            with(&[Span::Zeros(1), tail.clone()]),
+            ("grown", 8, b"tail\0\0section\0tail"),
+        );
+        // Others than those there is room for.
+        check(vec![section.clone()], ("assembled", 7, b"section"));
+        check(
+            vec![tail, section.clone()],
+            ("assembled", 11, b"tailsection"),
+        );
+        check(
+            vec![span(0, 0..6), section],
+            ("assembled", 13, b"\0\0\0\0\0\0section"),
+        );
     }
 
     #[test]
