@@ -207,9 +207,8 @@ pub(crate) struct Load {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
-    /// Print one JSON document (schema 1)
-    #[arg(long, help_heading = OUTPUT)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportOutput,
 }
 
 /// `ukexec exec`
@@ -552,7 +551,7 @@ impl Command {
         let (json, several) = match self {
             Self::Inspect(args) => (args.output.json, args.images.len() > 1),
             Self::Unfold(args) => (args.report.json, false),
-            Self::Load(args) => (args.json, false),
+            Self::Load(args) => (args.report.json, false),
             Self::Status(args) => (args.json, false),
             Self::Parser(ParserCommand::Check(args)) => (args.json, false),
             Self::Parser(ParserCommand::Run(args)) => (args.json, false),

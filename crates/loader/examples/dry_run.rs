@@ -48,7 +48,8 @@ fn dry_run() -> Result<(), Box<dyn Error>> {
     options.config.verify = Some(Policy::Require);
     options.config.trust = args.next().map(|path| vec![TrustSource::Path(path)]);
     let machine = this_machine();
-    let (console, purpose): (Arc<dyn Console>, _) = (Arc::new(Stderr), Purpose::load(&machine));
+    let (console, purpose): (Arc<dyn Console>, _) =
+        (Arc::new(Stderr), Purpose::load(&machine, false));
     let unfolding = unfold(&image, &options, &purpose, &console)?;
     let plan = LoadPlan::new(&unfolding, &machine, true)?;
     print!("{}", plan.report()?.print(&Screen::FILE));

@@ -46,7 +46,7 @@
 //! /// Returns a report of the call that would load the image.
 //! fn dry_run(image: &Path) -> Result<String, Box<dyn Error>> {
 //!     let machine = MachineState::read(Path::new("/"));
-//!     let (options, purpose) = (LoaderOptions::default(), Purpose::load(&machine));
+//!     let (options, purpose) = (LoaderOptions::default(), Purpose::load(&machine, false));
 //!     let console: Arc<dyn Console> = Arc::new(Quiet);
 //!     let unfolding = unfold(image, &options, &purpose, &console)?;
 //!     let plan = LoadPlan::new(&unfolding, &machine, true)?;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{
-    Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadKind, LoadRequest,
-    MachineState, Moved, Part, Preflight, assemble, has_ima_signature, load,
+    self as kexec, Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadKind,
+    LoadRequest, MachineState, Moved, Preflight, assemble, has_ima_signature, load,
 };
 
 use crate::error::{ErrorKind, LoaderError, Result};
@@ -20,13 +20,15 @@ use crate::report::Findings;
 use crate::report::failure::sentence;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport, preflight_rows, style};
 use crate::report::page::{Page, Text};
+use crate::report::part::Part;
 
 /// The arguments of `kexec_file_load(2)`.
 #[derive(Debug)]
 pub struct LoadPlan<'a> {
     unfolding: &'a Unfolding,
     kernel: Descriptor<'a>,
-    initrd: Option<Descriptor<'a>>,
+    kernel_part: Part,
+    initrd: Option<(Descriptor<'a>, Part)>,
     /// The initrd is an empty archive that stands for none.
     empty_initrd: bool,
     cmdline: Vec<u8>,
@@ -59,6 +61,7 @@ impl<'a> LoadPlan<'a> {
             initrd,
             sources,
             kind,
+            hash,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
         // that looks at its signature and attributes itself.
@@ -72,7 +75,7 @@ impl<'a> LoadPlan<'a> {
         let initrd = match initrd {
             Some(spans) => Some(sources.descriptor(spans)?),
             None if empty_initrd => {
-                let (sealed, moved) = assemble(&[Part::Bytes(&EMPTY_INITRD)])?;
+                let (sealed, moved) = assemble(&[kexec::Part::Bytes(&EMPTY_INITRD)])?;
                 Some(Descriptor::Assembled(sealed, moved))
             }
             None => None,
@@ -101,9 +104,14 @@ impl<'a> LoadPlan<'a> {
         architecture.into_iter().for_each(|it| preflight.push(it));
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
+        let part = |it: &Descriptor<'_>| Ok::<_, LoaderError>(Part::new(&it.rope()?, *hash)?);
+        let kernel_part = part(&kernel)?;
+        let initrd = initrd.map(|it| part(&it).map(|part| (it, part)));
+        let initrd = initrd.transpose()?;
         Ok(Self {
             unfolding,
             kernel,
+            kernel_part,
             initrd,
             empty_initrd,
             cmdline,
@@ -144,7 +152,7 @@ impl<'a> LoadPlan<'a> {
     }
 
     fn request(&self) -> LoadRequest<'_> {
-        let initrd = self.initrd.as_ref().map(|initrd| initrd.as_fd());
+        let initrd = self.initrd.as_ref().map(|(initrd, _)| initrd.as_fd());
         let mut request = LoadRequest::new(self.kernel.as_fd(), initrd, &self.cmdline, self.kind);
         request.unfolded = !matches!(self.kernel, Descriptor::Original(..));
         let mut objections = self.objections.iter();
@@ -265,11 +273,11 @@ impl<'a> LoadPlan<'a> {
             dry_run: self.dry_run,
             panic: self.kind == LoadKind::Crash,
             kernel: KernelReport {
-                size: self.kernel.len(),
+                part: self.kernel_part.clone(),
                 descriptor: self.kernel.to_string(),
             },
-            initrd: self.initrd.as_ref().map(|initrd| InitrdReport {
-                size: initrd.len(),
+            initrd: self.initrd.as_ref().map(|(initrd, part)| InitrdReport {
+                part: part.clone(),
                 descriptor: initrd.to_string(),
                 empty_archive: self.empty_initrd,
             }),
@@ -354,6 +362,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use serde_json::{Value, json};
     use ukexec_kexec::{MemfdWriter, Readers};
+    use ukexec_signature::{Algorithm, Hex};
 
     use super::*;
     use crate::error::Failure;
@@ -393,6 +402,7 @@ mod tests {
             initrd: None,
             sources,
             kind: LoadKind::Reboot,
+            hash: false,
         }
     }
 
@@ -565,6 +575,19 @@ mod tests {
         expected["kernel"]["descriptor"] = json!("as it lies");
         unfolding.answer.unfolded = true;
         assert_eq!(load(&unfolding), expected);
+    }
+
+    #[test]
+    fn digests_are_of_what_is_handed_over() {
+        let mut unfolding = unfolding(kernel(true, &[]));
+        unfolding.hash = true;
+        let plan = LoadPlan::new(&unfolding, &MachineState::default(), true).unwrap();
+        let load = load_of(&plan);
+        let sha256 = |bytes: &[u8]| Hex(&Algorithm::Sha256.digest(bytes)).to_string();
+        assert_eq!(load["kernel"]["sha256"], sha256(b"kernel"));
+        assert_eq!(load["initrd"]["sha256"], sha256(&EMPTY_INITRD));
+        let page = plan.report().unwrap().print(&Screen::FILE);
+        assert!(page.contains(&sha256(b"kernel")), "{page}");
     }
 
     #[test]

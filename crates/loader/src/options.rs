@@ -94,9 +94,13 @@ pub enum Purpose {
         /// With their digests.
         hash: bool,
     },
-    /// A kernel for this machine, with what systemd-stub puts behind its
-    /// initrd.
-    Load(Option<Platform>),
+    /// A kernel for a machine, with what systemd-stub adds to it.
+    Load {
+        /// The machine, as far as it is known.
+        platform: Option<Platform>,
+        /// With the digests of the parts, and of what is handed over.
+        hash: bool,
+    },
     /// A trial of the parser that the image carries: no other parser runs.
     Attach,
 }
@@ -122,17 +126,19 @@ pub enum Against {
 }
 
 impl Purpose {
-    /// Returns the purpose of loading a kernel that `machine` is to take.
+    /// Returns the purpose of loading a kernel that `machine` is to take; with `hash`,
+    /// digests are reported.
     #[must_use]
-    pub fn load(machine: &MachineState) -> Self {
+    pub fn load(machine: &MachineState, hash: bool) -> Self {
         let uname = machine.machine.as_deref();
         let platform = uname.and_then(Platform::from_uname);
-        Self::Load(platform.map(|mut platform| {
+        let platform = platform.map(|mut platform| {
             platform.page_size = machine.page_size;
             platform.five_level_paging = machine.five_level_paging;
             platform.efi_32bit = machine.efi_32bit;
             platform
-        }))
+        });
+        Self::Load { platform, hash }
     }
 
     /// Returns the name of the command with this purpose.
@@ -140,7 +146,7 @@ impl Purpose {
         match self {
             Self::Inspect { .. } => "inspect",
             Self::Unfold { .. } => "unfold",
-            Self::Load(_) => "load",
+            Self::Load { .. } => "load",
             Self::Attach => "attach",
         }
     }
@@ -153,7 +159,7 @@ impl Purpose {
     /// Returns what is to take the kernel, if that is known.
     pub(crate) fn platform(&self) -> Option<&Platform> {
         match self {
-            Self::Load(platform) => platform.as_ref(),
+            Self::Load { platform, .. } => platform.as_ref(),
             Self::Inspect { .. } | Self::Unfold { .. } | Self::Attach => None,
         }
     }
@@ -162,7 +168,7 @@ impl Purpose {
     pub(crate) fn against(&self) -> Option<&Against> {
         match self {
             Self::Inspect { measure, .. } => measure.as_ref()?.against.as_ref(),
-            Self::Unfold { .. } | Self::Load(_) | Self::Attach => None,
+            Self::Unfold { .. } | Self::Load { .. } | Self::Attach => None,
         }
     }
 
@@ -178,7 +184,9 @@ impl Purpose {
     pub(crate) fn hashes(&self) -> bool {
         matches!(
             self,
-            Self::Inspect { hash: true, .. } | Self::Unfold { hash: true }
+            Self::Inspect { hash: true, .. }
+                | Self::Unfold { hash: true }
+                | Self::Load { hash: true, .. }
         )
     }
 }
@@ -192,12 +200,12 @@ mod tests {
     #[test]
     fn a_load_is_for_the_machine_as_it_is() {
         let mut machine = MachineState::default();
-        assert!(Purpose::load(&machine).platform().is_none());
+        assert!(Purpose::load(&machine, false).platform().is_none());
         machine.machine = Some("x86_64".to_owned());
         machine.page_size = Some(4096);
         machine.five_level_paging = Some(true);
         machine.efi_32bit = Some(true);
-        let purpose = Purpose::load(&machine);
+        let purpose = Purpose::load(&machine, false);
         let platform = purpose.platform().unwrap();
         assert_eq!(platform.arch, Arch::X86_64);
         let facts = (
@@ -214,7 +222,7 @@ mod tests {
             )
         );
         machine.machine = Some("pdp11".to_owned());
-        assert!(Purpose::load(&machine).platform().is_none());
+        assert!(Purpose::load(&machine, false).platform().is_none());
     }
 
     #[test]
@@ -229,7 +237,7 @@ mod tests {
             (inspect(false), false, true),
             (Purpose::Unfold { hash: true }, true, false),
             (Purpose::Unfold { hash: false }, false, false),
-            (Purpose::Load(None), false, false),
+            (Purpose::load(&MachineState::default(), false), false, false),
         ] {
             assert_eq!(purpose.hashes(), hashes);
             assert_eq!(purpose.is_inspection(), is_inspection);

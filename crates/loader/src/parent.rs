@@ -74,6 +74,8 @@ pub struct Unfolding {
     pub(crate) sources: Sources,
     /// The occasion on which the kernel boots.
     pub(crate) kind: LoadKind,
+    /// Whether digests of the parts are reported.
+    pub(crate) hash: bool,
 }
 
 /// Opens the image at `path` and has a worker take it apart as `options` say.
@@ -107,7 +109,7 @@ pub fn unfold(
     };
     let done = unfolder.unfold(image, trust, &work);
     work.end(done).map_err(|error| match purpose {
-        Purpose::Inspect { .. } | Purpose::Load(_) => error,
+        Purpose::Inspect { .. } | Purpose::Load { .. } => error,
         // The error is what there is to say where no report is asked for.
         Purpose::Unfold { .. } | Purpose::Attach => error.without_page(),
     })
@@ -227,7 +229,7 @@ impl Unfolder<'_> {
         let kernel = sources.check(mem::take(&mut answer.kernel), limit)?;
         let initrd = answer.initrd.take();
         let mut initrd = initrd.map(|it| sources.check(it, limit)).transpose()?;
-        if let (Purpose::Load(_), Some(initrd)) = (self.purpose, &mut initrd) {
+        if let (Purpose::Load { .. }, Some(initrd)) = (self.purpose, &mut initrd) {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
@@ -240,6 +242,7 @@ impl Unfolder<'_> {
             initrd,
             sources,
             kind: self.options.kind,
+            hash: self.purpose.hashes(),
         })
     }
 
@@ -432,7 +435,10 @@ mod tests {
     fn what_has_to_be_verified_is_taken_over_first() {
         for (purpose, access) in [
             (Purpose::Unfold { hash: false }, Access::OnDisk),
-            (Purpose::Load(None), Access::Snapshot),
+            (
+                Purpose::load(&ukexec_kexec::MachineState::default(), false),
+                Access::Snapshot,
+            ),
         ] {
             assert_eq!(Access::of(&purpose, true), Access::Snapshot);
             assert_eq!(Access::of(&purpose, false), access);

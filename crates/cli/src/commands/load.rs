@@ -8,7 +8,7 @@ use crate::console::{self, Form, Terminal};
 pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     let machine = this_machine();
     let options = args.unfolding.options(form);
-    let purpose = Purpose::load(&machine);
+    let purpose = Purpose::load(&machine, args.report.hash);
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())
         .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;
     let plan = LoadPlan::new(&unfolding, &machine, args.dry_run)?;

@@ -316,7 +316,7 @@ fn load() {
             "load uki.efi OFF --dry-run",
             "load uki.efi OFF --dry-run --append=debug --initrd=initrd",
             "load profiles.efi OFF --dry-run --panic --profile=rescue --cmdline=a",
-            "load uki.efi OFF --dry-run --json --append=debug --initrd=initrd",
+            "load uki.efi OFF --dry-run --json --hash --append=debug --initrd=initrd",
         ],
     );
 }

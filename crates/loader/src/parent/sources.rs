@@ -5,10 +5,13 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
+use ukexec_bpf::{Rope, SourceId};
 use ukexec_kexec::{GrowableFile, KexecError, Moved, Part, SealedFile, SharedMemfd, assemble};
 
 use crate::error::{Context as _, Result};
+use crate::fd_source::FdSource;
 use crate::parent::border;
 use crate::protocol::Span;
 
@@ -292,6 +295,13 @@ impl Descriptor<'_> {
             Self::Original(..) | Self::AsItLies(_) => Moved::default(),
             Self::Grown(_, moved) | Self::Assembled(_, moved) => *moved,
         }
+    }
+
+    /// Returns its bytes.
+    pub(crate) fn rope(&self) -> Result<Rope> {
+        let fd = self.as_fd().try_clone_to_owned()?;
+        let source = Arc::new(FdSource::new(fd, self.len()));
+        Ok(Rope::from_source(SourceId(0), source))
     }
 
     /// Returns the length in bytes.

@@ -5,6 +5,7 @@ use ukexec_kexec::{ConditionVerdict, Moved, Preflight};
 use ukexec_pe::counted;
 
 use super::page::{Align, Page, Style, Text};
+use super::part::Part;
 use super::size::Size;
 
 /// The call of `kexec_file_load(2)`: `load` of the document.
@@ -22,13 +23,15 @@ pub(crate) struct LoadReport {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct KernelReport {
-    pub(crate) size: u64,
+    #[serde(flatten)]
+    pub(crate) part: Part,
     pub(crate) descriptor: String,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct InitrdReport {
-    pub(crate) size: u64,
+    #[serde(flatten)]
+    pub(crate) part: Part,
     pub(crate) descriptor: String,
     /// It stands for none.
     pub(crate) empty_archive: bool,
@@ -38,18 +41,18 @@ impl LoadReport {
     /// Adds the arguments of the call, and the number of bytes moved for them if
     /// that was asked for.
     pub(crate) fn rows(&self, page: &mut Page, verbose: bool) {
-        let KernelReport { size, descriptor } = &self.kernel;
+        let KernelReport { part, descriptor } = &self.kernel;
         let initrd = match &self.initrd {
             Some(initrd) if initrd.empty_archive => {
-                format!("{}, an empty archive", counted(initrd.size, "byte"))
+                format!("{}, an empty archive", counted(initrd.part.size, "byte"))
             }
             Some(initrd) => {
-                let size = counted(initrd.size, "byte");
+                let size = counted(initrd.part.size, "byte");
                 format!("{size}, {}", initrd.descriptor)
             }
             None => "none".to_owned(),
         };
-        let (size, flags) = (counted(*size, "byte"), self.flags);
+        let (size, flags) = (counted(part.size, "byte"), self.flags);
         let cmdline_len = counted(self.cmdline_len as u64, "byte");
         page.row(
             "call",
@@ -58,6 +61,10 @@ impl LoadReport {
                  {cmdline_len} with its NUL; flags: {flags:#x})"
             ),
         );
+        part.digest_row(page);
+        if let Some(initrd) = &self.initrd {
+            initrd.part.digest_row(page);
+        }
         if verbose {
             let Moved {
                 in_kernel,

@@ -33,7 +33,7 @@ impl Part {
         Ok(Self { size, digests })
     }
 
-    fn digest_row(&self, page: &mut Page) {
+    pub(super) fn digest_row(&self, page: &mut Page) {
         if let Some(digest) = digest_text(&self.digests) {
             page.whole("", digest);
         }

@@ -219,7 +219,7 @@ fn add_parts(
     let measure = match &request.purpose {
         Purpose::Unfold { .. } | Purpose::Attach => return Ok(parts.initrd.clone()),
         Purpose::Inspect { measure, .. } => measure.as_ref(),
-        Purpose::Load(_) => None,
+        Purpose::Load { .. } => None,
     };
     let uki = uki(facts, request);
     if uki.is_err() {
@@ -330,7 +330,7 @@ fn extra_files(
         Err(error) => left_out(error),
     };
     let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
-    if let (Purpose::Load(_), Some(file)) = (purpose, files.iter().find(signs)) {
+    if let (Purpose::Load { .. }, Some(file)) = (purpose, files.iter().find(signs)) {
         warnings.push(format!(
             "kexec extends no PCR: secrets that a TPM seals to this image's PCR 11 ({}) stay locked; \
              `inspect --measure` prints the values",
