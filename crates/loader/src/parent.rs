@@ -29,6 +29,7 @@ use crate::console::Console;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
+use crate::protocol::beside::Beside;
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
     Answer, CallersInitrd, Identity, Request, SnapshotPlan, UnfoldRequest, Verification,
@@ -336,6 +337,7 @@ impl Unfolder<'_> {
             sealed: image.sealed,
             hashed: None,
             initrds: initrds.iter().map(callers_initrd).collect(),
+            beside: Beside::default(),
             bundle_len: bundle.len(),
             parser,
             parsers,

@@ -11,6 +11,7 @@
 //! are made one line each while they are read, and [`bounds`] and
 //! `parent/border.rs` say how much of them there may be.
 
+pub(crate) mod beside;
 pub(crate) mod bounds;
 pub(crate) mod bundle;
 pub(crate) mod line;
@@ -24,6 +25,7 @@ use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{Checks, DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
 
+use self::beside::Beside;
 use self::bundle::Bundled;
 use crate::config::policy::Enforcement;
 use crate::error::Failure;
@@ -205,6 +207,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) hashed: Option<TakenDigests>,
     /// The caller's initrds, in order.
     pub(crate) initrds: Vec<CallersInitrd>,
+    /// What goes along that is not in it.
+    pub(crate) beside: Beside,
     /// Bytes of the bundle.
     pub(crate) bundle_len: u64,
     /// The parser for the outermost image.
