@@ -96,14 +96,14 @@ impl CmdlineRequest {
         self.input.as_deref()
     }
 
-    /// Returns the command line for the kernel, given what parsers last handed
-    /// over, and which of the `stages` that ran may have lost a line of the
-    /// image's.
+    /// Returns the command line for the kernel, and how many bytes at its end are the
+    /// text to append, given what parsers last handed over, and which of the `stages`
+    /// that ran may have lost a line of the image's.
     pub(crate) fn outcome(
         self,
         mut handed_over: Option<Cmdline>,
         stages: &[StageReport],
-    ) -> Result<Option<Vec<u8>>, UnfoldError> {
+    ) -> Result<(Option<Vec<u8>>, usize), UnfoldError> {
         if let Some(selector) = &self.selector {
             let untaken = |line: &Cmdline| selector_of(&line.text) == Some(selector);
             if handed_over.as_ref().is_none_or(untaken) {
@@ -119,15 +119,17 @@ impl CmdlineRequest {
         }
         let line = self.explicit.or(handed_over.map(|line| line.text));
         if self.append.is_empty() {
-            return Ok(line);
+            return Ok((line, 0));
         }
         // Where there is no line, the text is all of it.
         let mut line = line.unwrap_or_default();
+        let len = line.len();
         if !line.is_empty() {
             line.push(b' ');
         }
         line.extend_from_slice(&self.append);
-        Ok(Some(line))
+        let appended = line.len().saturating_sub(len);
+        Ok((Some(line), appended))
     }
 }
 
@@ -278,7 +280,15 @@ mod tests {
                 Ok(request) => {
                     let input = shown(request.input());
                     match request.outcome(handed_over, &stages) {
-                        Ok(line) => format!("{input} -> {}", shown(line.as_deref())),
+                        Ok((line, appended)) => {
+                            let expected = append.filter(|it| !it.is_empty());
+                            let end = line.as_deref().map(|line| &line[line.len() - appended..]);
+                            let end = end
+                                .map(<[u8]>::trim_ascii_start)
+                                .filter(|it| !it.is_empty());
+                            assert_eq!(end, expected.map(str::as_bytes));
+                            format!("{input} -> {}", shown(line.as_deref()))
+                        }
                         Err(cause) => format!("{input} -> error: {cause}"),
                     }
                 }

@@ -146,6 +146,9 @@ pub struct Unfolded {
     /// The command line, without a NUL; `None` where neither the image nor the
     /// caller has one, which is not the same as an empty one.
     pub cmdline: Option<Vec<u8>>,
+    /// Bytes at the end of the command line that are the caller's [`Input::append`], with
+    /// the blank in front of it.
+    pub appended: usize,
     /// How it went. The same input, options and budget give the same report.
     pub report: Report,
 }

@@ -77,10 +77,11 @@ pub fn unfold_with(
     } = unfolding;
     report.warnings = session.warnings;
     match parts {
-        Ok((initrd, cmdline)) => Ok(Unfolded {
+        Ok(beside) => Ok(Unfolded {
             kernel: layer.image,
-            initrd,
-            cmdline,
+            initrd: beside.initrd,
+            cmdline: beside.cmdline,
+            appended: beside.appended,
             report,
         }),
         Err(error) => Err(error.with_report(report, resources.left())),
@@ -105,7 +106,7 @@ impl Unfolding<'_> {
         kdump: bool,
         request: CmdlineRequest,
         outermost: &Place,
-    ) -> Result<(Option<Rope>, Option<Vec<u8>>), UnfoldError> {
+    ) -> Result<Beside, UnfoldError> {
         for number in 1.. {
             if !self.stage(number, kdump, request.input())? {
                 break;
@@ -181,17 +182,26 @@ impl Unfolding<'_> {
     }
 
     /// Returns initrd and command line when no parser fits any more.
-    fn outcome(
-        &mut self,
-        request: CmdlineRequest,
-    ) -> Result<(Option<Rope>, Option<Vec<u8>>), UnfoldError> {
+    fn outcome(&mut self, request: CmdlineRequest) -> Result<Beside, UnfoldError> {
         let insns = &mut self.session.budget.meter.insns;
         let initrd = self.resources.final_initrd(insns)?;
         let handed_over = self.resources.newest.cmdline.take();
         let handed_over = handed_over.map(|line| line.value);
-        let cmdline = request.outcome(handed_over, &self.report.stages)?;
-        Ok((initrd, cmdline))
+        let (cmdline, appended) = request.outcome(handed_over, &self.report.stages)?;
+        Ok(Beside {
+            initrd,
+            cmdline,
+            appended,
+        })
     }
+}
+
+/// The parts that a kernel gets beside its image.
+struct Beside {
+    initrd: Option<Rope>,
+    cmdline: Option<Vec<u8>>,
+    /// Bytes at its end that the caller appended.
+    appended: usize,
 }
 
 /// The resources that go with the image from stage to stage.
