@@ -188,7 +188,7 @@ impl Unfolder<'_> {
         };
         let plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
-            work.look(&image, has_more_parsers)?
+            work.look(&image, has_more_parsers, &self.options.initrds)?
         } else {
             SnapshotPlan::default()
         };
@@ -283,13 +283,18 @@ impl Unfolder<'_> {
         plan: SnapshotPlan,
         sources: &mut Sources,
     ) -> Result<(Image, Option<TakenDigests>)> {
-        let SnapshotPlan { cuts, hash, .. } = plan;
+        let SnapshotPlan {
+            cuts, grows, hash, ..
+        } = plan;
         if hash.is_none() && self.access == Access::OnDisk {
             return Ok((file.leave(sources)?, None));
         }
         // If one pass cannot hash the ranges, the worker does so in another.
         let Some(mut hasher) = hash.and_then(|request| Hasher::new(request).ok()) else {
-            return Ok((file.snapshot(&cuts, None, self.console, sources)?, None));
+            return Ok((
+                file.snapshot(&cuts, grows, None, self.console, sources)?,
+                None,
+            ));
         };
         let mut at = 0;
         let mut tap = |bytes: &[u8]| {
@@ -297,7 +302,7 @@ impl Unfolder<'_> {
             let _finish_refuses = hasher.update(at, bytes);
             at += bytes.len() as u64;
         };
-        let image = file.snapshot(&cuts, Some(&mut tap), self.console, sources)?;
+        let image = file.snapshot(&cuts, grows, Some(&mut tap), self.console, sources)?;
         let digests = hasher
             .finish()
             .context(|| "the file changed while it was being taken over")?;

@@ -50,15 +50,25 @@ pub(crate) const CUTS_MAX: usize = 32;
 pub(crate) enum Request {
     /// The keys to trust. The descriptor is the bundle with its files.
     Trust(Box<Verification>),
-    /// How to copy the image that the descriptor is, of `len` bytes. With more parsers
-    /// than those built in (`has_more_parsers`), fewer images are hopeless.
-    Look { len: u64, has_more_parsers: bool },
+    /// How to copy the image that the descriptor is.
+    Look(Box<LookRequest>),
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
     /// Take the image apart. The descriptor is the [`UnfoldRequest`]'s bundle.
     Unfold(Box<UnfoldRequest>),
     /// The output that was asked for: the descriptor.
     Output,
+}
+
+/// An image to look at before it is copied.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LookRequest {
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// There are more parsers than those built in, so that fewer images are hopeless.
+    pub(crate) has_more_parsers: bool,
+    /// The lengths of the caller's initrds, which come in front of the image's.
+    pub(crate) initrds: Vec<u64>,
 }
 
 /// An answer or a request of the worker.
@@ -159,10 +169,22 @@ impl WorkProgress {
 pub(crate) struct SnapshotPlan {
     /// The spans that become files of their own.
     pub(crate) cuts: Vec<Range<u64>>,
+    /// The one that others come in front of and behind; if there is none, the longest
+    /// part may have some behind it.
+    pub(crate) grows: Option<Grows>,
     /// The bytes to hash meanwhile.
     pub(crate) hash: Option<DigestRequest>,
     /// It will be refused in any case: nobody need copy it.
     pub(crate) hopeless: bool,
+}
+
+/// A part of an image that others come in front of and behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Grows {
+    /// Index in the cuts.
+    pub(crate) cut: usize,
+    /// Bytes in front. Where it becomes others, the part is copied once more.
+    pub(crate) room: u64,
 }
 
 /// The trusted keys, and the treatment of everything else.

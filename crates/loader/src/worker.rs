@@ -26,7 +26,7 @@ use std::sync::Arc;
 use ukexec_boot::identify;
 use ukexec_bpf::Rope;
 use ukexec_kexec::fail_on_long_files;
-use ukexec_pe::PeImage;
+use ukexec_pe::{PeImage, Section};
 use ukexec_sandbox::{attach, confine};
 use ukexec_unfold::PeBytes;
 
@@ -38,7 +38,9 @@ use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::probe;
 use crate::protocol::settings::Settings;
-use crate::protocol::{CUTS_MAX, Ending, Event, Request, SnapshotPlan, UnfoldRequest};
+use crate::protocol::{
+    CUTS_MAX, Ending, Event, Grows, LookRequest, Request, SnapshotPlan, UnfoldRequest,
+};
 use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
@@ -112,12 +114,9 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
                 let bundle = sources::rope(descriptor, verification.bundle_len);
                 policy = TrustPolicy::new(&verification, &bundle)?;
             }
-            Request::Look {
-                len,
-                has_more_parsers,
-            } => {
-                let image = sources::rope(descriptor, len);
-                parent.send(&Event::Looked(look(&image, has_more_parsers, &policy)))?;
+            Request::Look(request) => {
+                let image = sources::rope(descriptor, request.len);
+                parent.send(&Event::Looked(look(&image, &request, &policy)))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(request) => {
@@ -170,21 +169,45 @@ fn answer(
 
 /// Returns where to cut an image so that its largest sections are parts of their
 /// own, what to hash of it, and whether it is worth a copy at all.
-fn look(image: &Rope, has_more_parsers: bool, policy: &TrustPolicy) -> SnapshotPlan {
+fn look(image: &Rope, request: &LookRequest, policy: &TrustPolicy) -> SnapshotPlan {
     // Its faults are for the unfolding: it need be no PE.
     match PeImage::parse(&PeBytes(image)) {
-        Ok(pe) => SnapshotPlan {
-            cuts: largest(pe.cuts()),
-            hash: policy.digests_needed(&pe, image),
-            // It may carry a parser.
-            hopeless: false,
-        },
+        Ok(pe) => {
+            let cuts = largest(pe.cuts());
+            SnapshotPlan {
+                grows: grows(&pe, &cuts, &request.initrds),
+                cuts,
+                hash: policy.digests_needed(&pe, image),
+                // It may carry a parser.
+                hopeless: false,
+            }
+        }
         Err(_) => SnapshotPlan {
-            hopeless: !has_more_parsers
+            hopeless: !request.has_more_parsers
                 && check_hopeless(&identify(&PeBytes(image)), "", false).is_err(),
             ..SnapshotPlan::default()
         },
     }
+}
+
+/// Returns which of `cuts` is the initrd, and how much comes in front of it where
+/// systemd-stub puts it together: microcode and the caller's `initrds`, each on a
+/// multiple of 4.
+fn grows(pe: &PeImage, cuts: &[Range<u64>], initrds: &[u64]) -> Option<Grows> {
+    let named = |name: &'static str| {
+        let sections = pe.sections().iter();
+        sections
+            .filter(move |it| *it.name() == *name)
+            .map(Section::content)
+    };
+    let len = |range: &Range<u64>| range.end.saturating_sub(range.start);
+    let initrd = named(".initrd").max_by_key(len)?;
+    let cut = cuts.iter().position(|cut| *cut == initrd)?;
+    let front = named(".ucode").next().map(|it| len(&it)).into_iter();
+    let front = front.chain(initrds.iter().copied());
+    let padded = front.map(|len| len.saturating_add(len.wrapping_neg() % 4));
+    let room = padded.fold(0, u64::saturating_add);
+    Some(Grows { cut, room })
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor; the

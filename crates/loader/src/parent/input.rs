@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use ukexec_bpf::{Rope, SourceId};
 use ukexec_kexec::{
-    GrowableFile, InputKind, Moved, Readers, SealedFile, Snapshot, Tap, input_kind, read_stream,
+    GrowableFile, InputKind, Moved, Readers, Room, SealedFile, Snapshot, Tap, input_kind,
+    read_stream,
 };
 
 use crate::console::Console;
@@ -18,7 +19,7 @@ use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::fd_source::FdSource;
 use crate::files::{self, IMAGE_LEN_MAX, base_name, is_stdin, shown};
 use crate::parent::sources::{Backing, Sources};
-use crate::protocol::Span;
+use crate::protocol::{Grows, Span};
 
 /// A file that was opened, before anybody looked at it.
 #[derive(Debug)]
@@ -111,11 +112,12 @@ impl InputFile {
     }
 
     /// Takes the bytes over into memory in one pass, cut where `cuts` say. All
-    /// parts are sealed, but the largest, which can grow. A stream is sealed
-    /// already.
+    /// parts are sealed but one, which can grow: the one that `grows`, or else the
+    /// largest. A stream is sealed already.
     pub(crate) fn snapshot(
         self,
         cuts: &[Range<u64>],
+        grows: Option<Grows>,
         tap: Option<Tap<'_>>,
         console: &dyn Console,
         sources: &mut Sources,
@@ -131,8 +133,9 @@ impl InputFile {
             ))
             .of_kind(ErrorKind::File));
         }
+        let room = grows.map(|Grows { cut, room }| Room { cut, len: room });
         let progress = console.progress(&format!("copying {}", base_name(&path)), Some(len));
-        let snapshot = Snapshot::take(&file, cuts, None, tap, &mut |done| progress.set(done))
+        let snapshot = Snapshot::take(&file, cuts, room, tap, &mut |done| progress.set(done))
             .map_err(|error| unread(error.into(), &path))?;
         let Snapshot {
             parts,
@@ -140,12 +143,15 @@ impl InputFile {
             moved,
             ..
         } = snapshot;
+        let grows = grows.and_then(|grows| cuts.get(grows.cut));
+        let grows = match grows {
+            Some(cut) => layout.iter().find(|it| it.range == *cut).map(|it| it.part),
+            // Copying the largest to put something behind it would take longest.
+            None => (0..parts.len()).max_by_key(|&part| parts.get(part).map(GrowableFile::len)),
+        };
         let mut ids = Vec::new();
-        // Copying the largest to put something behind it would take longest.
-        let mut largest = parts.iter().map(GrowableFile::len).max();
-        for part in parts {
-            let is_largest = largest.take_if(|len| *len == part.len()).is_some();
-            ids.push(sources.add(if is_largest {
+        for (index, part) in parts.into_iter().enumerate() {
+            ids.push(sources.add(if Some(index) == grows {
                 Backing::Growable(part)
             } else {
                 Backing::Sealed(part.seal()?)

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use ukexec_unfold::Budget;
 
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
+use crate::files::IMAGE_LEN_MAX;
 use crate::log::verbosity;
 use crate::options::LoaderOptions;
 use crate::parent::border;
@@ -23,7 +25,9 @@ use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::bounds;
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
-use crate::protocol::{Answer, CUTS_MAX, Ending, Event, LIMITS, Request, SnapshotPlan};
+use crate::protocol::{
+    Answer, CUTS_MAX, Ending, Event, Grows, LIMITS, LookRequest, Request, SnapshotPlan,
+};
 use crate::report::ReportForm;
 use crate::report::failure::find;
 
@@ -177,17 +181,30 @@ impl WorkerProcess {
 
     /// Asks where to cut `image`, and what to hash of it. A stream is sealed in
     /// one piece already.
-    pub(crate) fn look(&self, image: &InputFile, has_more_parsers: bool) -> Result<SnapshotPlan> {
+    pub(crate) fn look(
+        &self,
+        image: &InputFile,
+        has_more_parsers: bool,
+        initrds: &[PathBuf],
+    ) -> Result<SnapshotPlan> {
         let InputBytes::File(file, len) = &image.content else {
             return Ok(SnapshotPlan::default());
         };
-        let request = Request::Look {
+        // A hint: where it is wrong, a part is copied once more.
+        let len_of = |path: &PathBuf| path.metadata().map_or(0, |it| it.len());
+        let request = LookRequest {
             len: *len,
             has_more_parsers,
+            initrds: initrds.iter().map(len_of).collect(),
         };
-        self.send(&request, file.as_fd())?;
+        self.send(&Request::Look(Box::new(request)), file.as_fd())?;
         match self.event()? {
             Event::Looked(plan) if plan.cuts.len() <= CUTS_MAX => {
+                if let Some(Grows { room, .. }) = plan.grows
+                    && room > IMAGE_LEN_MAX
+                {
+                    return Err(border::names(format!("{room} bytes of room in front")));
+                }
                 if let Some(request) = &plan.hash {
                     border::check_hashed(&request.ranges)?;
                 }
