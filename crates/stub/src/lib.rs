@@ -4,8 +4,9 @@
 //! - [`Uki`] finds the sections that count: those of a profile, and those of the
 //!   base that it does not replace.
 //! - [`Profile::list`] is what an image offers to choose from.
-//! - [`Uki::extra_files`] and [`extra_archives`] are what the stub puts behind the
-//!   initrd, below `/.extra/`.
+//! - [`CompanionFolder`] and [`image_folder`] say which files beside an image count.
+//! - [`Archive`] packs them, and [`Uki::extra_files`], for the initrd, below `/.extra/`;
+//!   [`join_initrds`] joins its parts.
 //! - [`Measurements`] are what a measured boot extends PCRs of a TPM with, and what
 //!   IMA measures when the same is loaded with kexec.
 //! - [`Measurements::compare`] says whether the registers of a TPM are as after such a
@@ -24,7 +25,7 @@
 //! ```
 //! use ukexec_pe::{EditOptions, PeImage, attach};
 //! use ukexec_signature::{Algorithm, Hex};
-//! use ukexec_stub::{Agreement, Measurements, ObservedPcrs, Uki, extra_archives};
+//! use ukexec_stub::{Agreement, Measurements, ObservedPcrs, Uki};
 //!
 //! # let mut image = vec![0; 0x400];
 //! # let fields: [(usize, &[u8]); 15] = [
@@ -43,8 +44,9 @@
 //!
 //! let files = uki.extra_files()?;
 //! assert_eq!(files[0].path, "/.extra/os-release");
+//! let archive = files[0].pack(&files[0].content)?;
+//! assert_eq!(archive.len(), 3);
 //! let initrd = b"initrd";
-//! assert!(!extra_archives(&files, 6).is_empty());
 //!
 //! let mut measurements = Measurements::default();
 //! measurements.add_boot("example.efi", &uki, None)?;
@@ -70,6 +72,8 @@
     )
 )]
 
+mod archive;
+mod companion;
 mod compare;
 mod error;
 mod event_log;
@@ -83,10 +87,14 @@ mod section;
 mod testing;
 mod uki;
 
+pub use archive::{Archive, ArchivePart, join_initrds};
+pub use companion::{
+    ADDON_FOLDERS, COMPANION_ARCHIVES, CompanionFolder, CompanionKind, image_folder,
+};
 pub use compare::{Agreement, PcrComparison};
 pub use error::StubError;
 pub use event_log::EventLog;
-pub use extra::{ArchivePart, ExtraFile, extra_archives};
+pub use extra::ExtraFile;
 pub use measure::Measurements;
 pub use observed::ObservedPcrs;
 pub use profile::Profile;

@@ -10,7 +10,7 @@ use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{
-    ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, extra_archives,
+    ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, join_initrds,
     repeated_resources,
 };
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
@@ -342,19 +342,29 @@ fn extra_files(
 
 /// Returns the initrd with `files` of the image behind it.
 fn with_extra(facts: &Facts, parts: &Parts, files: &[ExtraFile]) -> Result<Option<Rope>> {
-    if files.is_empty() {
-        return Ok(parts.initrd.clone());
+    let mut initrds: Vec<Rope> = parts.initrd.iter().cloned().collect();
+    for file in files {
+        let mut content = Rope::new();
+        for range in &file.content.ranges {
+            content.append(&facts.image.slice(range.clone())?);
+        }
+        content.push(Piece::Zeros(file.content.padding));
+        initrds.push(joined(file.pack(content)?));
     }
-    // Without an initrd, the files are all of it.
-    let mut initrd = parts.initrd.clone().unwrap_or_default();
-    for part in extra_archives(files, initrd.len()) {
+    let initrds = initrds.into_iter().map(|initrd| (initrd.len(), initrd));
+    let initrd = joined(join_initrds(initrds));
+    Ok((!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd))
+}
+
+fn joined(parts: Vec<ArchivePart<Rope>>) -> Rope {
+    let mut rope = Rope::new();
+    for part in parts {
         match part {
-            ArchivePart::Bytes(bytes) => initrd.append(&Rope::from(bytes)),
-            ArchivePart::Image(range) => initrd.append(&facts.image.slice(range)?),
-            ArchivePart::Zeros(len) => initrd.push(Piece::Zeros(len)),
+            ArchivePart::Bytes(bytes) => rope.append(&Rope::from(bytes)),
+            ArchivePart::Content(content) => rope.append(&content),
         }
     }
-    Ok(Some(initrd))
+    rope
 }
 
 /// Returns the measurements that booting the image and loading it would make.
