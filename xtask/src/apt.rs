@@ -212,7 +212,8 @@ fn apt(program: &str, config: &Path) -> Tool {
 }
 
 /// The configuration by which apt works inside `dir`. It is read after the machine's own configuration, whose
-/// proxy and certificate settings stay in force while its hooks do not.
+/// proxy and certificate settings stay in force while its hooks do not. Lists of sid are signed for a week, and a mirror
+/// or a clock may be late: an old list of materials for tests harms nobody.
 fn configuration(dir: &Path, architecture: &str) -> String {
     let dir = dir.display();
     format!(
@@ -224,6 +225,7 @@ APT::Architecture "{architecture}";
 APT::Architectures {{ "{architecture}"; }};
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
+Acquire::Check-Valid-Until "false";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::Languages "none";
 Acquire::Retries "3";

@@ -43,7 +43,7 @@ const UNSUPPORTED: u64 = ERROR | 3;
 const LOAD_ERROR: u64 = ERROR | 1;
 
 /// An emulated machine needs seconds; the rest is for slow, busy hosts.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// The way firmware treats an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,11 +116,12 @@ impl Orders {
     ///
     /// Something cannot be fetched or made, or the firmware does not answer each order.
     pub(crate) fn follow(&self, stand: &Stand) -> Result<Vec<Answer>> {
-        let firmware = materials::firmware()?;
-        let variables = stand.path("variables.fd");
-        fs::copy(&firmware.variables, &variables)?;
         let orders = stand.file("orders", &self.bytes)?;
-        let machine = machine(&firmware.code, &variables, &orders, &judge(stand)?);
+        let machine = machine(stand)?
+            .args(["-m", "256", "-fw_cfg"])
+            .arg(format!("name=opt/ukexec/orders,file={}", orders.display()))
+            .arg("-kernel")
+            .arg(judge(stand)?);
         let serial = qemu::run(machine, TIME_LIMIT, None)?;
         self.read(&serial)
     }
@@ -168,7 +169,17 @@ fn authenticated(lists: &[u8]) -> Vec<u8> {
     [&time, &certificate[..], &PKCS7, lists].concat()
 }
 
-fn machine(code: &Path, variables: &Path, orders: &Path, judge: &Path) -> Tool {
+/// A machine with the firmware, which keeps its variables in the stand's folder from one boot to the next.
+///
+/// # Errors
+///
+/// The firmware cannot be fetched or copied.
+pub(crate) fn machine(stand: &Stand) -> Result<Tool> {
+    let firmware = materials::firmware()?;
+    let variables = stand.path("variables.fd");
+    if !variables.exists() {
+        fs::copy(&firmware.variables, &variables)?;
+    }
     let flash = |unit: u32, options: &str, file: &Path| {
         format!(
             "if=pflash,format=raw,unit={unit},{options}file={}",
@@ -176,17 +187,13 @@ fn machine(code: &Path, variables: &Path, orders: &Path, judge: &Path) -> Tool {
         )
     };
     // The firmware keeps its variables from anything but itself by system management mode.
-    Tool::new("qemu-system-x86_64")
-        .args(["-machine", "q35,smm=on,accel=tcg", "-m", "256"])
+    Ok(Tool::new("qemu-system-x86_64")
+        .args(["-machine", "q35,smm=on,accel=tcg"])
         .args(["-nodefaults", "-display", "none"])
         .args(["-serial", "stdio", "-no-reboot"])
         .args(["-global", "driver=cfi.pflash01,property=secure,value=on"])
-        .args(["-drive", &flash(0, "readonly=on,", code)])
-        .args(["-drive", &flash(1, "", variables)])
-        .arg("-fw_cfg")
-        .arg(format!("name=opt/ukexec/orders,file={}", orders.display()))
-        .arg("-kernel")
-        .arg(judge)
+        .args(["-drive", &flash(0, "readonly=on,", &firmware.code)])
+        .args(["-drive", &flash(1, "", &variables)]))
 }
 
 /// Compiles the program that follows orders.

@@ -14,6 +14,7 @@ mod command;
 mod conformance;
 mod demo;
 mod docs;
+mod esp;
 mod firmware;
 mod forge;
 mod fuzz;

@@ -25,6 +25,12 @@ const NEWER_RISCV64: Archive = Archive {
     suite: "trixie",
     architecture: "riscv64",
 };
+/// Debian's newest: stub 262 or later, and the `ukify` that knows all of its sections. It moves, and the mirror keeps
+/// one version, so that none can be named here.
+const NEWEST_AMD64: Archive = Archive {
+    suite: "sid",
+    architecture: "amd64",
+};
 
 /// An architecture that images are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +133,30 @@ pub(crate) fn addon_stub(target: Target) -> Result<PathBuf> {
     Ok(stubs(target.newer())?.join(format!("addon{}.efi.stub", target.efi_name())))
 }
 
+/// systemd's programs for UEFI, and the `ukify` of the same version.
+#[derive(Debug)]
+pub(crate) struct Systemd {
+    pub(crate) stub: PathBuf,
+    pub(crate) addon_stub: PathBuf,
+    pub(crate) boot_loader: PathBuf,
+    pub(crate) ukify: PathBuf,
+}
+
+/// The newest systemd, for x86-64.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn newest_systemd() -> Result<Systemd> {
+    let dir = stubs(NEWEST_AMD64)?;
+    Ok(Systemd {
+        stub: dir.join("linuxx64.efi.stub"),
+        addon_stub: dir.join("addonx64.efi.stub"),
+        boot_loader: dir.join("systemd-bootx64.efi"),
+        ukify: ukify_of(NEWEST_AMD64)?,
+    })
+}
+
 /// systemd's boot loader, an EFI program that is no kernel.
 ///
 /// # Errors
@@ -165,8 +195,12 @@ pub(crate) fn busybox(target: Target) -> Result<PathBuf> {
 ///
 /// As [`Archive::fetch`].
 pub(crate) fn ukify() -> Result<PathBuf> {
+    ukify_of(NEWER_AMD64)
+}
+
+fn ukify_of(archive: Archive) -> Result<PathBuf> {
     let path = "usr/bin/ukify";
-    let dir = NEWER_AMD64.fetch("systemd-ukify", &[&format!("./{path}")])?;
+    let dir = archive.fetch("systemd-ukify", &[&format!("./{path}")])?;
     Ok(dir.join(path))
 }
 

@@ -56,6 +56,8 @@ const PROGRAMS: &[Program] = &[
     program("osslsigncode", "osslsigncode", &[Need::Test]),
     program("openssl", "openssl", &[Need::Test]),
     program("cert-to-efi-sig-list", "efitools", &[Need::Test]),
+    program("swtpm", "swtpm", &[Need::Test]),
+    program("mcopy", "mtools", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
     program("jq", "jq", &[Need::Test]),
     program(SYSTEMD_MEASURE, "systemd", &[Need::Test]),

@@ -73,12 +73,15 @@ impl Ukify {
     ///
     /// `ukify` cannot be fetched.
     pub(crate) fn on(stub: &Path) -> Result<Self> {
-        let tool = Tool::new(PYTHON)
-            .arg(materials::ukify()?)
-            .arg("build")
-            .arg("--stub")
-            .arg(stub);
-        Ok(Self { tool })
+        Ok(Self::by(&materials::ukify()?, stub))
+    }
+
+    /// Starts an image on `stub` by the program `ukify`.
+    pub(crate) fn by(ukify: &Path, stub: &Path) -> Self {
+        let tool = Tool::new(PYTHON).arg(ukify).arg("build");
+        Self {
+            tool: tool.arg("--stub").arg(stub),
+        }
     }
 
     /// Gives it a kernel. `uname` spares `ukify` from looking for a version inside.

@@ -63,12 +63,22 @@ impl Edited {
 
     /// The offset of the header of the section called `name`.
     pub(super) fn section(&self, name: &str) -> Result<usize> {
+        let found = self.sections_called(name)?.into_iter().next();
+        found.ok_or_else(|| anyhow!("no section {name}"))
+    }
+
+    /// As [`Edited::section`], of the last one.
+    pub(super) fn last_section(&self, name: &str) -> Result<usize> {
+        let found = self.sections_called(name)?.into_iter().next_back();
+        found.ok_or_else(|| anyhow!("no section {name}"))
+    }
+
+    fn sections_called(&self, name: &str) -> Result<Vec<usize>> {
         let mut padded = name.as_bytes().to_vec();
         padded.resize(8, 0);
-        self.sections()?
-            .into_iter()
-            .find(|&at| self.0.get(at..at + 8) == Some(&padded))
-            .ok_or_else(|| anyhow!("no section {name}"))
+        let mut sections = self.sections()?;
+        sections.retain(|&at| self.0.get(at..at + 8) == Some(&padded));
+        Ok(sections)
     }
 
     pub(super) fn with(&self, at: usize, bytes: &[u8]) -> Result<Self> {

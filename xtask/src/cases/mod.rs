@@ -18,6 +18,7 @@ mod running;
 mod signed;
 mod skeletons;
 mod stream;
+mod stub;
 mod uki;
 mod verdicts;
 mod zboot;
@@ -34,6 +35,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         zboot::CASES,
         skeletons::CASES,
         boots::CASES,
+        stub::CASES,
         preflight::CASES,
         uki::CASES,
         // These share the payloads that zboot's cases compress.
