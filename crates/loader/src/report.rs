@@ -1,5 +1,6 @@
 //! Reports for people and machines: text and JSON of the same values.
 
+pub(crate) mod companion;
 pub mod failure;
 pub mod fault;
 pub(crate) mod image;

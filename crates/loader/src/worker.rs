@@ -5,6 +5,7 @@
 //! through its channel as descriptors, and it answers in numbers
 //! ([`crate::protocol`]).
 
+mod additions;
 mod answer;
 mod channel;
 #[cfg(feature = "escape")]
@@ -31,16 +32,14 @@ use ukexec_sandbox::{attach, confine};
 use ukexec_unfold::PeBytes;
 
 use self::channel::{LogWriter, ParentChannel};
-use self::outcome::check_hopeless;
+use self::outcome::{Job, check_hopeless};
 use self::sources::Sources;
 use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::probe;
 use crate::protocol::settings::Settings;
-use crate::protocol::{
-    CUTS_MAX, Ending, Event, Grows, LookRequest, Request, SnapshotPlan, UnfoldRequest,
-};
+use crate::protocol::{CUTS_MAX, Ending, Event, Grows, LookRequest, Request, SnapshotPlan};
 use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
@@ -124,11 +123,14 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
                     sources.progress.start();
                 }
                 let bundle = sources::rope(descriptor, request.bundle_len);
+                let job = Job {
+                    request: &request,
+                    bundle: &bundle,
+                    policy: &policy,
+                    verbose,
+                };
                 let mut notes = Vec::new();
-                let sources = &mut sources;
-                let answered = answer(
-                    &request, &bundle, &policy, verbose, sources, parent, &mut notes,
-                );
+                let answered = answer(job, &mut sources, parent, &mut notes);
                 if let Err(error) = answered {
                     warn(parent, notes)?;
                     return Err(error);
@@ -151,19 +153,16 @@ fn warn(parent: &ParentChannel, notes: impl IntoIterator<Item = String>) -> Resu
     Ok(())
 }
 
-/// Unfolds what `request` names and sends the answer.
+/// Unfolds what a request names and sends the answer.
 fn answer(
-    request: &UnfoldRequest,
-    bundle: &Rope,
-    policy: &TrustPolicy,
-    verbose: bool,
+    job: Job<'_>,
     sources: &mut Sources,
     parent: &ParentChannel,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let (facts, parts) = outcome::unfold(request, bundle, policy, notes, sources)?;
+    let (facts, parts) = outcome::unfold(job, notes, sources)?;
     // Sources that the answer names are freed with the parts, after it is sent.
-    let (answer, _parts) = answer::of(&facts, parts, request, bundle, verbose, sources, notes)?;
+    let (answer, _parts) = answer::of(&facts, parts, job, sources, notes)?;
     parent.send(&Event::Done(Box::new(answer)))
 }
 

@@ -100,4 +100,4 @@ pub use observed::ObservedPcrs;
 pub use profile::Profile;
 pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};
 pub use section::section_text;
-pub use uki::{Uki, is_resource, may_repeat, repeated_resources};
+pub use uki::{Uki, is_resource, may_repeat, os_id, repeated_resources};

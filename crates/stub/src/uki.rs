@@ -200,22 +200,40 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// Returns the name of the operating system, from the image's `.osrel` section
     /// (os-release(5)), if it can be read.
     pub fn os_name(&self) -> Option<String> {
+        os_field(&self.os_release()?, &["PRETTY_NAME", "NAME", "ID"])
+    }
+
+    /// Returns the identity of the operating system, as [`os_id`] does.
+    pub fn os_id(&self) -> Option<String> {
+        os_id(&self.os_release()?)
+    }
+
+    fn os_release(&self) -> Option<Vec<u8>> {
         let release = self.section(".osrel").ok()??;
         if release.size() > OS_RELEASE_LIMIT {
             return None;
         }
-        let bytes = release.front(OS_RELEASE_LIMIT).ok()?;
-        let text = String::from_utf8_lossy(&bytes);
-        let field = |name: &str| {
-            text.lines().find_map(|line| {
-                let value = line.trim().strip_prefix(name)?.strip_prefix('=')?;
-                Some(value.trim_matches(['"', '\'']).to_owned())
-            })
-        };
-        field("PRETTY_NAME")
-            .or_else(|| field("NAME"))
-            .or_else(|| field("ID"))
+        release.front(OS_RELEASE_LIMIT).ok()
     }
+}
+
+/// Returns the identity of the operating system by its `os_release` (os-release(5)),
+/// which names a boot secret: `IMAGE_ID`, or else `ID`.
+#[must_use]
+pub fn os_id(os_release: &[u8]) -> Option<String> {
+    os_field(os_release, &["IMAGE_ID", "ID"])
+}
+
+/// Returns the first of the fields `names` that an os-release file has.
+fn os_field(os_release: &[u8], names: &[&str]) -> Option<String> {
+    let text = String::from_utf8_lossy(os_release);
+    let field = |name: &&str| {
+        text.lines().find_map(|line| {
+            let value = line.trim().strip_prefix(*name)?.strip_prefix('=')?;
+            Some(value.trim_matches(['"', '\'']).to_owned())
+        })
+    };
+    names.iter().find_map(field)
 }
 
 #[cfg(test)]
@@ -329,6 +347,19 @@ mod tests {
         let longest = "ID=x\n".to_owned() + &"#".repeat((64 << 10) - 5);
         assert_eq!(name(&longest).as_deref(), Some("x"));
         assert_eq!(name(&(longest + "#")), None);
+    }
+
+    #[test]
+    fn an_image_id_goes_before_an_id() {
+        assert_eq!(
+            os_id(b"ID=debian\nIMAGE_ID=\"kiosk\"\n").as_deref(),
+            Some("kiosk")
+        );
+        assert_eq!(os_id(b"NAME=x\nID=debian").as_deref(), Some("debian"));
+        assert_eq!(os_id(b"NAME=x"), None);
+        let sections: &[(&str, &[u8])] = &[(".osrel", b"ID=x\n")];
+        let id = with_uki(sections, 0, |uki| uki.os_id());
+        assert_eq!(id.unwrap().as_deref(), Some("x"));
     }
 
     #[test]

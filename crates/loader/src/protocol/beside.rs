@@ -4,6 +4,7 @@
 //! The parent finds it by name and opens it; the worker alone reads it.
 
 use serde::{Deserialize, Serialize};
+use ukexec_stub::{CompanionFolder, CompanionKind};
 
 use super::Span;
 use super::bundle::Bundled;
@@ -46,28 +47,6 @@ pub(crate) struct CompanionFile {
     pub(crate) folder: CompanionFolder,
     /// Its bytes. Zeros follow them up to a multiple of 4.
     pub(crate) span: Span,
-}
-
-/// The kind of a file beside an image, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum CompanionKind {
-    Addon,
-    Credential,
-    Sysext,
-    Confext,
-}
-
-/// The folder that a companion is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum CompanionFolder {
-    /// `X.efi.extra.d` beside the image `X.efi`.
-    Image,
-    /// `loader/addons` of its partition, and so on.
-    Addons,
-    Credentials,
-    Extensions,
 }
 
 /// A file beside an image, or a folder of such, that is left alone, or how many more

@@ -36,6 +36,9 @@ pub(crate) const SECTIONS_MAX: usize = 1000;
 /// Bytes of the signers and certificates in a report.
 pub(crate) const SIGNERS_MAX: usize = 64 << 10;
 
+/// Bytes of the companions in a report.
+pub(crate) const COMPANIONS_MAX: usize = 64 << 10;
+
 /// Bytes of the texts of sections in a report, as they are printed.
 pub(crate) const TEXTS_MAX: usize = 72 << 10;
 

@@ -7,6 +7,7 @@ use ukexec_pe::counted;
 use ukexec_stub::{ExtraFile, Profile};
 use ukexec_unfold::StageReport;
 
+use super::companion::{self, CompanionReport};
 use super::layers::{self, LayerReport};
 use super::measurements::MeasureReport;
 use super::page::{Page, Text};
@@ -33,6 +34,9 @@ pub(crate) struct ImageReport {
     /// Files that a load puts behind the initrd; not for `unfold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) extra: Option<Vec<ExtraFile>>,
+    /// Files beside the image; not for `unfold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) companions: Option<Vec<CompanionReport>>,
     /// For `inspect --measure`.
     #[serde(flatten)]
     pub(crate) measured: Option<MeasureReport>,
@@ -81,6 +85,7 @@ impl ImageReport {
         self.title(&mut page);
         self.parts(&mut page);
         profiles(&self.profiles, &mut page);
+        companion::rows(self.companions.as_deref().unwrap_or_default(), &mut page);
         let is_image = self.kernel.is_some() || self.layers.iter().any(|it| it.pe.is_some());
         for signature in &self.signatures {
             if !is_image && signature.is_unsigned() {

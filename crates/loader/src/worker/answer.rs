@@ -5,61 +5,50 @@ use std::error::Error;
 use std::mem;
 
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
-use ukexec_bpf::{Piece, Rope};
+use ukexec_bpf::Rope;
 use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
-use ukexec_stub::{
-    ArchivePart, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, join_initrds,
-    repeated_resources,
-};
+use ukexec_stub::{ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources};
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
-use super::outcome::{Facts, Parts, no_kernel};
-use super::progress::ProgressSender;
+use super::additions::{Additions, section};
+use super::outcome::{Facts, Job, Parts, no_kernel};
 use super::sources::Sources;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
+use crate::protocol::bounds::{COMPANIONS_MAX, Room};
 use crate::protocol::{
     Answer, Identity, Objection, ObservedFiles, Subject, UnfoldRequest, Work, bounds,
 };
+use crate::report::companion::CompanionReport;
 use crate::report::failure::sentence;
 use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
 use crate::report::part::{Cmdline, InitrdPart, KernelPart};
 use crate::report::{Findings, ReportForm, SCHEMA, one_line};
 
-/// Returns the answer to `request`, about an image with these `facts` and `parts`,
+/// Returns the answer to a request, about an image with these `facts` and `parts`,
 /// and the parts that it names. A failure has the report of what is known, whose
 /// warnings become the `notes`.
 pub(crate) fn of(
     facts: &Facts,
     parts: Result<Parts>,
-    request: &UnfoldRequest,
-    bundle: &Rope,
-    verbose: bool,
+    job: Job<'_>,
     sources: &mut Sources,
     notes: &mut Vec<String>,
 ) -> Result<(Answer, Parts)> {
+    let request = job.request;
     let mut report = known(facts);
     report.scope = Scope {
         layers: request.purpose.is_inspection(),
         sections: request.purpose.details().texts,
-        stages: verbose,
+        stages: job.verbose,
     };
-    let added = parts.and_then(|parts| {
-        Ok((
-            add_parts(
-                &mut report,
-                facts,
-                &parts,
-                request,
-                bundle,
-                &sources.progress,
-            )?,
-            parts,
-        ))
+    let added = parts.and_then(|mut parts| {
+        add_parts(&mut report, facts, &mut parts, job, sources)?;
+        Ok(parts)
     });
     let measures = matches!(
         &request.purpose,
@@ -77,8 +66,8 @@ pub(crate) fn of(
     let measured = report.measured.as_ref();
     let comparison = measured.and_then(|it| it.comparison.as_ref());
     let disagreement = comparison.and_then(|it| it.disagreement(&request.name));
-    let (initrd, parts) = match added {
-        Ok(added) => added,
+    let parts = match added {
+        Ok(parts) => parts,
         Err(error) => {
             *notes = warnings;
             let error = with_profiles(error, request, &report.profiles);
@@ -95,7 +84,11 @@ pub(crate) fn of(
         disagreement,
         identity: identity(facts, &parts, request.purpose.platform()),
         kernel: sources.spans(&parts.kernel)?,
-        initrd: initrd.map(|rope| sources.spans(&rope)).transpose()?,
+        initrd: parts
+            .initrd
+            .as_ref()
+            .map(|it| sources.spans(it))
+            .transpose()?,
         cmdline: parts.cmdline.clone(),
     };
     Ok((answer, parts))
@@ -192,15 +185,21 @@ fn known(facts: &Facts) -> ImageReport {
     report
 }
 
-/// Adds the parts to the report, and returns the initrd that the kernel gets.
+/// Adds the parts to the report, and then to the parts what a boot adds to them.
 fn add_parts(
     report: &mut ImageReport,
     facts: &Facts,
-    parts: &Parts,
-    request: &UnfoldRequest,
-    bundle: &Rope,
-    progress: &ProgressSender,
-) -> Result<Option<Rope>> {
+    parts: &mut Parts,
+    job: Job<'_>,
+    sources: &Sources,
+) -> Result<()> {
+    let Job {
+        request,
+        bundle,
+        policy,
+        ..
+    } = job;
+    let progress = &sources.progress;
     let hash = request.purpose.hashes();
     if hash {
         let initrd = parts.initrd.as_ref().map_or(0, Rope::len);
@@ -217,7 +216,7 @@ fn add_parts(
     let cmdline = parts.cmdline.as_deref();
     report.cmdline = cmdline.map(|line| Cmdline::new(line, hash)).transpose()?;
     let measure = match &request.purpose {
-        Purpose::Unfold { .. } | Purpose::Attach => return Ok(parts.initrd.clone()),
+        Purpose::Unfold { .. } | Purpose::Attach => return Ok(()),
         Purpose::Inspect { measure, .. } => measure.as_ref(),
         Purpose::Load { .. } => None,
     };
@@ -227,16 +226,30 @@ fn add_parts(
         report.image.os = None;
         report.image.uname = None;
     }
+    let boot = uki.as_ref().ok().and_then(Option::as_ref);
+    let mut additions = Additions::judge(&request.beside, boot, policy, sources)?;
+    additions.add_secrets(&request.beside, boot, bundle, sources)?;
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
-    let initrd = with_extra(facts, parts, &files)?;
+    let sections = files.iter().map(|it| section(it, &facts.image));
+    let sections = sections.collect::<Result<Vec<Rope>>>()?;
+    let initrd = additions.initrd(parts.initrd.as_ref(), sections)?;
+    parts.initrd = (!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd);
     report.extra = Some(files);
+    let passed_over = additions.listed.iter().filter_map(CompanionReport::warning);
+    report.warnings.extend(passed_over);
+    let mut room = Room::new(COMPANIONS_MAX);
+    room.shorten(&mut additions.listed);
+    report.companions = Some(mem::take(&mut additions.listed));
+    report.warnings.extend((room.left_out > 0).then(|| {
+        let left_out = room.left_out;
+        format!("the report has no room for all companions: {left_out} left out")
+    }));
     if let Some(measure) = measure {
-        let boot = uki.as_ref().ok().and_then(Option::as_ref);
-        let loaded = [Some(&parts.kernel), initrd.as_ref()];
+        let loaded = [Some(&parts.kernel), parts.initrd.as_ref()];
         let loaded = loaded.into_iter().flatten().map(Rope::len);
         let lens = loaded.chain(boot.map(Measurements::len_to_read));
         progress.begin(Work::Measuring, Some(lens.fold(0, u64::saturating_add)));
-        let measured = uki.and_then(|uki| measurements(facts, parts, request, uki.as_ref()));
+        let measured = uki.and_then(|uki| measurements(parts, request, uki.as_ref()));
         let measured = measured.context(|| "it cannot be measured")?;
         let measured = report.measured.insert(measure_report(measured, measure));
         if let Some(observed) = &request.observed {
@@ -245,7 +258,7 @@ fn add_parts(
             measured.comparison = Some(against);
         }
     }
-    Ok(initrd)
+    Ok(())
 }
 
 /// Returns the headers of the outermost image, if it is a PE: of a damaged one, those
@@ -340,42 +353,13 @@ fn extra_files(
     files
 }
 
-/// Returns the initrd with `files` of the image behind it.
-fn with_extra(facts: &Facts, parts: &Parts, files: &[ExtraFile]) -> Result<Option<Rope>> {
-    let mut initrds: Vec<Rope> = parts.initrd.iter().cloned().collect();
-    for file in files {
-        let mut content = Rope::new();
-        for range in &file.content.ranges {
-            content.append(&facts.image.slice(range.clone())?);
-        }
-        content.push(Piece::Zeros(file.content.padding));
-        initrds.push(joined(file.pack(content)?));
-    }
-    let initrds = initrds.into_iter().map(|initrd| (initrd.len(), initrd));
-    let initrd = joined(join_initrds(initrds));
-    Ok((!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd))
-}
-
-fn joined(parts: Vec<ArchivePart<Rope>>) -> Rope {
-    let mut rope = Rope::new();
-    for part in parts {
-        match part {
-            ArchivePart::Bytes(bytes) => rope.append(&Rope::from(bytes)),
-            ArchivePart::Content(content) => rope.append(&content),
-        }
-    }
-    rope
-}
-
 /// Returns the measurements that booting the image and loading it would make.
 fn measurements(
-    facts: &Facts,
     parts: &Parts,
     request: &UnfoldRequest,
     uki: Option<&Uki<'_, PeBytes<'_>>>,
 ) -> Result<Measurements> {
     let mut measurements = Measurements::default();
-    let mut initrd = parts.initrd.clone();
     if let Some(uki) = uki {
         // The command line that a measured boot would have to pass so that the
         // kernel gets the same; none if it is the image's own.
@@ -383,11 +367,10 @@ fn measurements(
             request.cmdline.is_some() || request.append.as_deref().is_some_and(|it| !it.is_empty());
         let cmdline = parts.cmdline.as_deref().filter(|_| asked);
         measurements.add_boot(&request.name, uki, cmdline)?;
-        initrd = with_extra(facts, parts, &uki.extra_files()?)?;
     }
     // A kernel without a command line gets an empty one.
     let cmdline = parts.cmdline.as_deref().unwrap_or_default();
-    let initrd = initrd.as_ref().map(PeBytes);
+    let initrd = parts.initrd.as_ref().map(PeBytes);
     measurements.add_load(cmdline, &PeBytes(&parts.kernel), initrd.as_ref())?;
     Ok(measurements)
 }

@@ -30,6 +30,17 @@ use crate::report::signature::SignatureReport;
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
 
+/// A request, and what it is done with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) request: &'a UnfoldRequest,
+    /// The files that the request names.
+    pub(crate) bundle: &'a Rope,
+    pub(crate) policy: &'a TrustPolicy,
+    /// Whether people see stages.
+    pub(crate) verbose: bool,
+}
+
 /// The facts about an image, as far as it was taken apart.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -62,16 +73,20 @@ pub(crate) struct Parts {
     pub(crate) identity: Result<Kernel, BootError>,
 }
 
-/// Unfolds the image of `request` as far as `policy` lets it. Where that fails, the
+/// Unfolds the image of a request as far as the policy lets it. Where that fails, the
 /// facts that are known come out all the same. Warnings are put into `notes` as
 /// they are found.
 pub(crate) fn unfold(
-    request: &UnfoldRequest,
-    bundle: &Rope,
-    policy: &TrustPolicy,
+    job: Job<'_>,
     notes: &mut Vec<String>,
     sources: &mut Sources,
 ) -> Result<(Facts, Result<Parts>)> {
+    let Job {
+        request,
+        bundle,
+        policy,
+        ..
+    } = job;
     let image = sources.rope(&request.image)?;
     let mut admission = Admission {
         has_more_parsers: request.parser.is_some() || !request.parsers.is_empty(),

@@ -1,0 +1,82 @@
+//! The report on files that lie beside an image.
+
+use serde::Serialize;
+use ukexec_pe::counted;
+use ukexec_stub::CompanionKind;
+
+use super::page::{Align, Page, Style, Text};
+
+/// A file beside an image, and whether a load takes it along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct CompanionReport {
+    pub(crate) path: String,
+    /// `None`: its name does not say.
+    pub(crate) kind: Option<CompanionKind>,
+    pub(crate) taken: bool,
+    /// Why not.
+    pub(crate) reason: Option<String>,
+    /// Whether it has a good signature. Only addons have any.
+    pub(crate) verified: bool,
+}
+
+impl CompanionReport {
+    /// Returns a warning about one that a stub would take, or that has its name.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let reason = self.reason.as_ref().filter(|_| self.kind.is_some())?;
+        Some(format!("{}: passed over: {reason}", self.path))
+    }
+}
+
+/// So many companions that are passed over are shown, and of those that are taken.
+const SHOWN_MAX: usize = 20;
+
+/// Adds a row for each companion: those that are taken first.
+pub(crate) fn rows(companions: &[CompanionReport], page: &mut Page) {
+    if companions.is_empty() {
+        return;
+    }
+    let mut cells = Vec::new();
+    let mut more = Vec::new();
+    for (taken, word) in [(true, "taken"), (false, "passed over")] {
+        let all = || companions.iter().filter(|it| it.taken == taken);
+        cells.extend(all().take(SHOWN_MAX).map(cells_of));
+        let left = all().count().saturating_sub(SHOWN_MAX);
+        if left > 0 {
+            more.push(format!("{} more {word}", counted(left as u64, "file")));
+        }
+    }
+    page.row("companions", "");
+    page.table(4, &[Align::Left, Align::Left, Align::Left], cells);
+    for text in more {
+        page.paragraph(4, text);
+    }
+}
+
+fn cells_of(companion: &CompanionReport) -> Vec<Text> {
+    let CompanionReport {
+        path,
+        kind,
+        taken,
+        reason,
+        verified,
+    } = companion;
+    let standing = match (taken, verified, reason) {
+        (true, true, _) => Text::styled(Style::Good, "taken, signed"),
+        (true, false, _) => Text::from("taken, not verified"),
+        (false, _, Some(reason)) => {
+            Text::styled(Style::Warn, "passed over").and(Style::Plain, format!(": {reason}"))
+        }
+        (false, _, None) => Text::styled(Style::Warn, "passed over"),
+    };
+    vec![name(*kind).into(), path.as_str().into(), standing]
+}
+
+fn name(kind: Option<CompanionKind>) -> &'static str {
+    match kind {
+        Some(CompanionKind::Addon) => "addon",
+        Some(CompanionKind::Credential) => "credential",
+        Some(CompanionKind::Sysext) => "sysext",
+        Some(CompanionKind::Confext) => "confext",
+        None => "",
+    }
+}
