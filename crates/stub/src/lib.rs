@@ -7,6 +7,9 @@
 //! - [`CompanionFolder`] and [`image_folder`] say which files beside an image count.
 //! - [`Archive`] packs them, and [`Uki::extra_files`], for the initrd, below `/.extra/`;
 //!   [`join_initrds`] joins its parts.
+//! - [`Addon`] is what a PE file beside the image adds to it. [`addons_text`], [`with_text`]
+//!   and [`MangledLine`] make one command line of texts.
+//! - [`Smbios`] is the machine's own text, and [`Hardware`] chooses device trees by it.
 //! - [`Measurements`] are what a measured boot extends PCRs of a TPM with, and what
 //!   IMA measures when the same is loaded with kexec.
 //! - [`Measurements::compare`] says whether the registers of a TPM are as after such a
@@ -15,10 +18,12 @@
 //! Bytes are read through [`ReadAt`](ukexec_pe::ReadAt); the headers are those that
 //! the caller has read, and so is the number of the profile, if a parser chose it.
 //! No input makes this crate panic. Time is bounded by what is measured and by the
-//! section table, memory by the table and 64 KiB; for a log, both by its length.
+//! section table, memory by the table and 1 MiB; for a log, and for SMBIOS structures, both
+//! by their length.
 //!
-//! Left out: files beside the image (addons, credentials, extensions), SMBIOS text,
-//! device trees, and the command line, which parsers make.
+//! Left out: the image's own command line, which parsers make, and the words `console=`
+//! that the stub makes up; hardware IDs that are made of a display's EDID; the boot secret
+//! and the initrd of another boot loader.
 //!
 //! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd-stub(7).
 //!
@@ -72,22 +77,28 @@
     )
 )]
 
+mod addon;
 mod archive;
+mod cmdline;
 mod companion;
 mod compare;
 mod error;
 mod event_log;
 mod extra;
+mod hardware;
 mod measure;
 mod observed;
 mod profile;
 mod register;
 mod section;
+mod smbios;
 #[cfg(test)]
 mod testing;
 mod uki;
 
+pub use addon::Addon;
 pub use archive::{Archive, ArchivePart, join_initrds};
+pub use cmdline::{MangledLine, addons_text, with_text};
 pub use companion::{
     ADDON_FOLDERS, COMPANION_ARCHIVES, CompanionFolder, CompanionKind, image_folder,
 };
@@ -95,9 +106,11 @@ pub use compare::{Agreement, PcrComparison};
 pub use error::StubError;
 pub use event_log::EventLog;
 pub use extra::ExtraFile;
+pub use hardware::Hardware;
 pub use measure::Measurements;
 pub use observed::ObservedPcrs;
 pub use profile::Profile;
 pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};
 pub use section::section_text;
+pub use smbios::Smbios;
 pub use uki::{Uki, is_resource, may_repeat, os_id, repeated_resources};

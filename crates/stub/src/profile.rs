@@ -108,7 +108,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 }
 
 /// Cuts `text` behind `max` bytes, and marks that.
-fn cut(mut text: String, max: usize) -> String {
+pub(crate) fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
         text.truncate(text.floor_char_boundary(max));
         text.push('…');

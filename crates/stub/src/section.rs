@@ -26,6 +26,11 @@ impl<'a, R: ReadAt> SectionBytes<'a, R> {
         }
     }
 
+    /// Returns how many bytes the section table says there are in memory.
+    pub(crate) fn virtual_size(&self) -> u32 {
+        self.section.virtual_size()
+    }
+
     /// Returns which bytes of the image they are.
     pub(crate) fn ranges(&self) -> ByteRanges {
         let content = self.section.content();

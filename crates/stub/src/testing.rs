@@ -78,3 +78,18 @@ pub(crate) fn event_log(events: &[(u32, u32, &[u8])]) -> Vec<u8> {
     }
     log
 }
+
+/// Returns an SMBIOS structure of this type with `fields` behind its header.
+pub(crate) fn smbios_structure(kind: u8, fields: &[u8], strings: &[&str]) -> Vec<u8> {
+    let mut structure = vec![kind, 4 + fields.len() as u8, 0, 0];
+    structure.extend(fields);
+    for string in strings {
+        structure.extend(string.as_bytes());
+        structure.push(0);
+    }
+    if strings.is_empty() {
+        structure.push(0);
+    }
+    structure.push(0);
+    structure
+}

@@ -99,13 +99,18 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// first profile alone.
     pub(crate) fn base(image: R, pe: &'a PeImage) -> Self {
         let mut parts = pe.sections().split(is_profile);
+        // `split` always yields a first part.
+        Self::of_sections(image, pe, parts.next().unwrap_or_default())
+    }
+
+    /// Returns the image whose headers `pe` are, with these of its sections.
+    pub(crate) fn of_sections(image: R, pe: &'a PeImage, sections: &'a [Section]) -> Self {
         Self {
             image,
             pe,
             profile: 0,
             own: &[],
-            // `split` always yields a first part.
-            base: parts.next().unwrap_or_default(),
+            base: sections,
         }
     }
 
@@ -140,18 +145,29 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     ///
     /// It has so many zeros behind its content that nobody means them.
     pub(crate) fn section(&self, name: &str) -> Result<Option<SectionBytes<'_, R>>, StubError> {
-        let Some(section) = self.find(name) else {
-            return Ok(None);
-        };
+        let bytes = self.find(name).map(|section| self.bytes(section));
+        Ok(bytes.transpose()?.flatten())
+    }
+
+    /// Returns the bytes of `section`, if it is not empty.
+    pub(crate) fn bytes<'s>(
+        &'s self,
+        section: &'s Section,
+    ) -> Result<Option<SectionBytes<'s, R>>, StubError> {
         let bytes = SectionBytes::new(&self.image, section);
         let zeros = bytes.ranges().padding;
         if zeros > ZEROS_MAX {
             return Err(StubError::new(format!(
-                "section {name}: expected at most {ZEROS_MAX} zeros behind its content, found \
-                 {zeros}"
+                "section {}: expected at most {ZEROS_MAX} zeros behind its content, found {zeros}",
+                section.name()
             )));
         }
         Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Returns the sections of the profile, then those of the base.
+    pub(crate) fn parts(&self) -> [&'a [Section]; 2] {
+        [self.own, self.base]
     }
 
     /// Returns the entry of section `name` that counts.
