@@ -88,11 +88,7 @@ impl Folder {
     }
 
     /// Opens the folder `path`, through links of this user's or of root's alone.
-    ///
-    /// # Errors
-    ///
-    /// There is no such folder, or a link on the way is another user's.
-    pub fn open(path: &Path) -> Result<Self, KexecError> {
+    fn open(path: &Path) -> Result<Self, KexecError> {
         let opening = failed_at(path, "opening the folder");
         let step = OFlags::PATH | OFlags::CLOEXEC;
         let mut at = open(start(path), step, Mode::empty()).map_err(&opening)?;

@@ -60,7 +60,6 @@ impl<'a> LoadPlan<'a> {
             kernel,
             initrd,
             sources,
-            beside,
             kind,
             hash,
         } = unfolding;
@@ -82,14 +81,13 @@ impl<'a> LoadPlan<'a> {
             None => None,
         };
         let mut moved = image.moved;
-        moved += *beside;
         for initrd in initrds {
             moved += initrd.moved;
         }
         for descriptor in [&kernel].into_iter().chain(&initrd) {
             moved += descriptor.moved();
         }
-        let attribute = match kernel {
+        let beside = match kernel {
             Descriptor::Original(file, _) => has_ima_signature(file),
             // Memory has no attributes.
             _ => Some(false),
@@ -97,7 +95,7 @@ impl<'a> LoadPlan<'a> {
         let facts = ImageFacts {
             signed: identity.signed,
             ima_signed: match identity.appended {
-                Some(false) => attribute,
+                Some(false) => beside,
                 appended => appended,
             },
         };
@@ -403,7 +401,6 @@ mod tests {
             kernel: sources.check(spans, 6).unwrap(),
             initrd: None,
             sources,
-            beside: Moved::default(),
             kind: LoadKind::Reboot,
             hash: false,
         }

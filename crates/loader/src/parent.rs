@@ -1,7 +1,6 @@
 //! The parent: it opens files, hands them to a worker, and checks the answer.
 //! Nothing here looks at a byte of an image.
 
-mod beside;
 pub(crate) mod border;
 mod companions;
 pub(crate) mod input;
@@ -21,18 +20,15 @@ use std::sync::Arc;
 use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
-use self::beside::Machine;
-use self::companions::{Copies, Listing};
 use self::input::{Image, InputBytes, InputFile};
 use self::progress::ShownProgress;
 use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
-use crate::config::policy::SmbiosPolicy;
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
-use crate::options::{CmdlineFrom, Companions, LoaderOptions, Purpose};
+use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
 use crate::protocol::beside::Beside;
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
@@ -62,14 +58,6 @@ impl Access {
     }
 }
 
-/// The files beside an image.
-enum Found {
-    /// They go along.
-    Taken(Listing),
-    /// They stay where they are; the warning names them.
-    Left(Option<String>),
-}
-
 /// An image that was taken apart.
 #[derive(Debug)]
 pub struct Unfolding {
@@ -85,8 +73,6 @@ pub struct Unfolding {
     pub(crate) initrd: Option<CheckedSpans>,
     /// Where the parts' bytes are.
     pub(crate) sources: Sources,
-    /// How many bytes were moved to bring companions and secrets into reach.
-    pub(crate) beside: Moved,
     /// The occasion on which the kernel boots.
     pub(crate) kind: LoadKind,
     /// Whether digests of the parts are reported.
@@ -110,8 +96,7 @@ pub fn unfold(
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
     let image = InputFile::open(path, &**console)?;
-    let config = trust::config(options)?;
-    let trust = trust::verification(&config, purpose.is_inspection(), &**console)?;
+    let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
     let required = trust
         .as_ref()
         .is_some_and(|(trust, _)| trust.enforcement.is_require());
@@ -121,7 +106,6 @@ pub fn unfold(
         options,
         purpose,
         access: Access::of(purpose, required),
-        smbios: config.smbios.unwrap_or_default(),
         console: &**console,
     };
     let done = unfolder.unfold(image, trust, &work);
@@ -153,7 +137,6 @@ pub fn try_attached(
     let image = InputFile {
         path: path.to_owned(),
         readers,
-        opened: None,
         content: InputBytes::Stream(writer.finish()?),
     };
     let work = WorkerProcess::start(options, false, console)?;
@@ -162,7 +145,6 @@ pub fn try_attached(
         options,
         purpose: &Purpose::Attach,
         access: Access::OnDisk,
-        smbios: SmbiosPolicy::None,
         console: &**console,
     };
     let done = unfolder.unfold(image, None, &work);
@@ -186,7 +168,6 @@ struct Unfolder<'a> {
     options: &'a LoaderOptions,
     purpose: &'a Purpose,
     access: Access,
-    smbios: SmbiosPolicy,
     console: &'a dyn Console,
 }
 
@@ -213,7 +194,6 @@ impl Unfolder<'_> {
         };
         let mut sources = Sources::default();
         let hopeless = plan.hopeless;
-        let companions = self.companions(&image, &plan)?;
         let (image, hashed) = match hopeless {
             true => (image.leave(&mut sources)?, None),
             false => self.bring(image, plan, &mut sources)?,
@@ -224,15 +204,11 @@ impl Unfolder<'_> {
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
         }
-        let (beside, copied, notes) = match companions {
-            Found::Taken(listing) => self.take(listing, &mut sources)?,
-            Found::Left(warning) => (None, Moved::default(), Vec::from_iter(warning)),
-        };
         for source in sources.given() {
             let (descriptor, len) = source?;
             work.send(&Request::Source { len }, descriptor)?;
         }
-        let (mut request, bundle) = self.request(&image, &initrds, parsers, beside)?;
+        let (mut request, bundle) = self.request(&image, &initrds, parsers)?;
         request.hashed = hashed;
         let progress = ShownProgress::new(self.console, base_name(self.path));
         request.shows_progress = progress.is_shown();
@@ -250,8 +226,7 @@ impl Unfolder<'_> {
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;
-        let limit = inputs.saturating_add(copied.total()).saturating_add(budget);
-        let limit = limit.saturating_add(SLACK);
+        let limit = inputs.saturating_add(budget).saturating_add(SLACK);
         let kernel = sources.check(mem::take(&mut answer.kernel), limit)?;
         let initrd = answer.initrd.take();
         let mut initrd = initrd.map(|it| sources.check(it, limit)).transpose()?;
@@ -259,7 +234,7 @@ impl Unfolder<'_> {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
-        self.add_warnings(&mut answer, notes);
+        self.add_warnings(&mut answer);
         Ok(Unfolding {
             image,
             initrds,
@@ -267,61 +242,14 @@ impl Unfolder<'_> {
             kernel,
             initrd,
             sources,
-            beside: copied,
             kind: self.options.kind,
             hash: self.purpose.hashes(),
         })
     }
 
-    /// Looks for files beside `image`: to take them, or to name them.
-    fn companions(&self, image: &InputFile, plan: &SnapshotPlan) -> Result<Found> {
-        let LoaderOptions {
-            companions,
-            partitions,
-            ..
-        } = self.options;
-        let is_named = matches!(companions, Companions::Folders { .. });
-        let has_some = !plan.hopeless && (is_named || !plan.no_stub);
-        Ok(match self.purpose {
-            Purpose::Attach => Found::Left(None),
-            purpose if purpose.takes_companions(companions) => Found::Taken(match has_some {
-                true => Listing::find(image, companions, partitions)?,
-                false => Listing::default(),
-            }),
-            _ if has_some => Found::Left(companions::warning(image)),
-            _ => Found::Left(None),
-        })
-    }
-
-    /// Takes the files of `listing` and the caller's secrets over. Returns how many bytes
-    /// were moved for it, too, and warnings.
-    fn take(
-        &self,
-        listing: Listing,
-        sources: &mut Sources,
-    ) -> Result<(Option<Beside>, Moved, Vec<String>)> {
-        let strict = self.options.companions == Companions::Strict;
-        let credentials = &self.options.credentials;
-        let Copies {
-            companions,
-            credentials,
-            passed_over,
-            warnings,
-            moved,
-        } = Copies::take(listing, credentials, strict, sources, self.console)?;
-        let beside = Beside {
-            companions,
-            credentials,
-            passed_over,
-            strict,
-            ..Beside::default()
-        };
-        Ok((Some(beside), moved, warnings))
-    }
-
     /// Adds the warnings about things that the worker cannot know or need not
-    /// look at, and about files `beside` the image.
-    fn add_warnings(&self, answer: &mut Answer, beside: Vec<String>) {
+    /// look at.
+    fn add_warnings(&self, answer: &mut Answer) {
         // No line reserves nothing.
         let line = answer.cmdline.as_deref().unwrap_or_default();
         let is_crash = self.options.kind == LoadKind::Crash;
@@ -341,7 +269,7 @@ impl Unfolder<'_> {
             );
         }
         if answer.unfolded {
-            answer.warnings.extend(beside);
+            answer.warnings.extend(companions::warning(self.path));
         }
         if let Findings::Document(document) = &mut answer.report {
             document["warnings"] = answer.warnings.clone().into();
@@ -388,7 +316,6 @@ impl Unfolder<'_> {
         image: &Image,
         initrds: &[Image],
         listed: Vec<(String, Vec<u8>)>,
-        mut beside: Option<Beside>,
     ) -> Result<(UnfoldRequest, SealedFile)> {
         let options = self.options;
         let mut bundle = Bundle::new()?;
@@ -402,13 +329,6 @@ impl Unfolder<'_> {
         let observed = observed
             .map(|against| observed::add(against, &mut bundle, self.console))
             .transpose()?;
-        if let Some(beside) = &mut beside {
-            let machine = Machine {
-                root: Path::new("/"),
-                console: self.console,
-            };
-            machine.add(options, self.smbios, self.purpose, &mut bundle, beside)?;
-        }
         let bundle = bundle.seal()?;
         let cmdline = match &options.cmdline {
             CmdlineFrom::Image => None,
@@ -422,7 +342,7 @@ impl Unfolder<'_> {
             sealed: image.sealed,
             hashed: None,
             initrds: initrds.iter().map(callers_initrd).collect(),
-            beside: beside.unwrap_or_default(),
+            beside: Beside::default(),
             bundle_len: bundle.len(),
             parser,
             parsers,

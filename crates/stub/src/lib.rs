@@ -82,6 +82,7 @@ mod archive;
 mod cmdline;
 mod companion;
 mod compare;
+mod device_tree;
 mod error;
 mod event_log;
 mod extra;
@@ -103,6 +104,7 @@ pub use companion::{
     ADDON_FOLDERS, COMPANION_ARCHIVES, CompanionFolder, CompanionKind, image_folder,
 };
 pub use compare::{Agreement, PcrComparison};
+pub use device_tree::is_same_tree;
 pub use error::StubError;
 pub use event_log::EventLog;
 pub use extra::ExtraFile;

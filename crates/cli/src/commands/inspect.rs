@@ -25,8 +25,7 @@ fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
         measure: args.measure(),
         sections: args.sections,
     };
-    let mut options = args.unfolding.options(form);
-    args.beside.add_to(&mut options);
+    let options = args.unfolding.options(form);
     let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
     // A failure prints the page alone.
     unfolding

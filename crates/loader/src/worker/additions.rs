@@ -9,37 +9,56 @@ use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::{ByteRanges, PeImage};
 use ukexec_signature::{DigestSource, UnverifiedImage, verify_image};
 use ukexec_stub::{
-    Archive, ArchivePart, COMPANION_ARCHIVES, CompanionKind, ExtraFile, Uki, join_initrds, os_id,
+    Addon, Archive, ArchivePart, COMPANION_ARCHIVES, CompanionKind, ExtraFile, Hardware, Smbios,
+    Uki, addons_text, is_same_tree, join_initrds, os_id,
 };
-use ukexec_unfold::PeBytes;
+use ukexec_unfold::{CMDLINE_MAX, PeBytes};
 
 use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use crate::config::policy::Enforcement;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
-use crate::protocol::beside::{Beside, CompanionFile};
+use crate::protocol::beside::{Beside, CompanionFile, SmbiosText};
+use crate::protocol::bundle::Bundled;
 use crate::report::companion::CompanionReport;
+
+/// A longer device tree is not compared; Linux takes none of more.
+const TREE_MAX: u64 = 2 << 20;
+
+/// The machine, as far as a boot depends on it.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    /// The names by which a stub knows it; `None` if nothing says them.
+    hardware: Option<Hardware>,
+    /// The device tree of the running kernel.
+    tree: Option<Vec<u8>>,
+    /// The text that it adds to a command line; empty if none.
+    smbios: String,
+}
 
 /// The additions to an image.
 #[derive(Debug, Default)]
-pub(crate) struct Additions<'a> {
+pub(crate) struct Additions {
     /// Every companion that was found, and whether it counts.
     pub(crate) listed: Vec<CompanionReport>,
     /// The addons that count, in the stub's order.
-    pub(crate) addons: Vec<TakenAddon>,
-    /// The other companions that count, and their content.
-    files: Vec<(&'a CompanionFile, Rope)>,
-    /// Archives that stand behind all others.
+    addons: Vec<TakenAddon>,
+    /// Archives of the other companions that count, in the stub's order.
+    archives: Vec<(Archive, Rope)>,
+    /// Archives of secrets, which no boot of firmware's has.
     secrets: Vec<Rope>,
+    /// The text of all addons for the command line, and the machine's.
+    texts: [String; 2],
 }
 
 /// An addon that counts.
 #[derive(Debug)]
-pub(crate) struct TakenAddon {
-    #[expect(dead_code, reason = "no addon is read so far")]
-    pub(crate) cmdline: Option<String>,
-    pub(crate) ucode: Option<Rope>,
-    pub(crate) initrd: Option<Rope>,
+struct TakenAddon {
+    name: String,
+    cmdline: Option<String>,
+    ucode: Option<Rope>,
+    initrd: Option<Rope>,
+    device_tree: Option<Rope>,
 }
 
 /// Why a companion is passed over.
@@ -50,20 +69,41 @@ struct Reason {
     is_ours: bool,
 }
 
-impl<'a> Additions<'a> {
-    /// Judges all that lies `beside` an image that is booted as `uki`; `None` if no
-    /// stub boots it.
+impl Machine {
+    /// Reads what `beside` says of the machine, whose files are in `bundle`.
+    pub(crate) fn read(beside: &Beside, bundle: &Rope) -> Result<Self> {
+        let read = |file: &Bundled| bundle.slice(file.range.clone())?.to_vec();
+        let table = beside.smbios.as_ref().map(read).transpose()?;
+        let tree = beside.fdt.as_ref().map(read).transpose()?;
+        let smbios = Smbios::new(table.as_deref().unwrap_or_default());
+        let is_known = table.is_some() || tree.is_some();
+        Ok(Self {
+            hardware: is_known.then(|| Hardware::new(smbios, tree.as_deref())),
+            smbios: match beside.smbios_text {
+                SmbiosText::Added => smbios.cmdline(),
+                SmbiosText::Unwanted | SmbiosText::Confidential => String::new(),
+            },
+            tree,
+        })
+    }
+}
+
+impl Additions {
+    /// Judges all that lies `beside` an image that is booted as `uki` on `machine`;
+    /// `None` if no stub boots it.
     ///
     /// # Errors
     ///
     /// A companion cannot be read, or one is passed over where that is an error.
     pub(crate) fn judge(
-        beside: &'a Beside,
+        beside: &Beside,
         uki: Option<&Uki<'_, PeBytes<'_>>>,
+        machine: &Machine,
         policy: &TrustPolicy,
         sources: &Sources,
     ) -> Result<Self> {
         let mut additions = Self::default();
+        let mut files = Vec::new();
         for file in &beside.companions {
             let bytes = sources.rope(slice::from_ref(&file.span))?;
             let judged = match (uki, file.kind) {
@@ -72,7 +112,7 @@ impl<'a> Additions<'a> {
                     is_ours: false,
                 }),
                 (Some(uki), CompanionKind::Addon) => {
-                    let judged = judge_addon(&bytes, uki, policy);
+                    let judged = judge_addon(file, &bytes, uki, machine, policy);
                     let judged = judged.context(|| format!("cannot read {}", file.path))?;
                     judged.map(|(addon, verified)| {
                         additions.addons.push(addon);
@@ -80,7 +120,7 @@ impl<'a> Additions<'a> {
                     })
                 }
                 (Some(_), _) => {
-                    additions.files.push((file, bytes));
+                    files.push((file, bytes));
                     Ok(false)
                 }
             };
@@ -107,6 +147,20 @@ impl<'a> Additions<'a> {
             verified: false,
         });
         additions.listed.extend(passed_over);
+        for (kind, folder, archive) in COMPANION_ARCHIVES {
+            let files = files.iter();
+            let files = files.filter(|(file, _)| (file.kind, file.folder) == (kind, folder));
+            let files = files.map(|(file, rope)| (&file.name, rope.len(), rope.clone()));
+            let packed = joined(archive.pack(files)?);
+            if !packed.is_empty() {
+                additions.archives.push((archive, packed));
+            }
+        }
+        if uki.is_some() {
+            let texts = additions.addons.iter();
+            let texts = texts.filter_map(|it| it.cmdline.as_deref());
+            additions.texts = [addons_text(texts), machine.smbios.clone()];
+        }
         Ok(additions)
     }
 
@@ -142,28 +196,101 @@ impl<'a> Additions<'a> {
     /// Returns the initrd that the kernel gets, in the stub's order: microcode, the
     /// `initrd` of the image, archives of companions, those of `sections`, secrets, and
     /// initrds of addons.
-    pub(crate) fn initrd(&self, initrd: Option<&Rope>, sections: Vec<Rope>) -> Result<Rope> {
+    pub(crate) fn initrd(&self, initrd: Option<&Rope>, sections: Vec<Rope>) -> Rope {
         let ucode = self.addons.iter().rev().filter_map(|it| it.ucode.clone());
         let mut parts: Vec<Rope> = ucode.chain(initrd.cloned()).collect();
-        for (kind, folder, archive) in COMPANION_ARCHIVES {
-            let files = self.files.iter();
-            let files = files.filter(|(file, _)| (file.kind, file.folder) == (kind, folder));
-            let files = files.map(|(file, rope)| (&file.name, rope.len(), rope.clone()));
-            parts.push(joined(archive.pack(files)?));
-        }
+        parts.extend(self.archives.iter().map(|(_, rope)| rope.clone()));
         parts.extend(sections);
         parts.extend(self.secrets.iter().cloned());
         parts.extend(self.addons.iter().filter_map(|it| it.initrd.clone()));
         let parts = parts.into_iter().map(|part| (part.len(), part));
-        Ok(joined(join_initrds(parts)))
+        joined(join_initrds(parts))
+    }
+
+    /// Returns the command line that the kernel gets: `line`, whose last `appended` bytes
+    /// are text that the caller adds, with the texts of addons and of the machine in front
+    /// of that. Without a word `console=` in it, it gets the words `console`.
+    pub(crate) fn cmdline(
+        &self,
+        line: Option<&[u8]>,
+        appended: usize,
+        console: &[String],
+    ) -> Result<Option<Vec<u8>>> {
+        let whole = line.unwrap_or_default();
+        // The text is never longer than the line that it ends.
+        let (own, append) = whole.split_at(whole.len().saturating_sub(appended));
+        let append = append.strip_prefix(b" ").unwrap_or(append);
+        let [addons, machine] = self.texts.each_ref().map(String::as_bytes);
+        let mut full = joined_texts([own, addons, machine, append]);
+        if !has_console(&full) {
+            let console = console.join(" ");
+            // Words behind `--` are for init.
+            let is_for_init = words(&full).any(|word| word == b"--");
+            full = match is_for_init {
+                true => joined_texts([console.as_bytes(), &full]),
+                false => joined_texts([own, addons, machine, console.as_bytes(), append]),
+            };
+        }
+        if full.len() as u64 > CMDLINE_MAX {
+            return Err(LoaderError::new(format!(
+                "the command line with the texts of addons has {} bytes; expected at most {CMDLINE_MAX}",
+                full.len()
+            )));
+        }
+        Ok((line.is_some() || !full.is_empty()).then_some(full))
+    }
+
+    /// Returns a note if a boot on `machine` would install a device tree, of the image (its
+    /// bytes are `image`) or of an addon, that is not the running kernel's.
+    pub(crate) fn device_tree_note(
+        &self,
+        uki: &Uki<'_, PeBytes<'_>>,
+        image: &Rope,
+        machine: &Machine,
+    ) -> Result<Option<String>> {
+        let unknown = Hardware::default();
+        let own = uki.device_tree(machine.hardware.as_ref().unwrap_or(&unknown))?;
+        let own = own.map(|it| slices(image, &it)).transpose()?;
+        let own = own.as_ref().map(|tree| ("the image", tree));
+        let trees = self.addons.iter();
+        let trees = trees.filter_map(|it| Some((it.name.as_str(), it.device_tree.as_ref()?)));
+        // The last one stays installed.
+        let Some((name, tree)) = own.into_iter().chain(trees).last() else {
+            return Ok(None);
+        };
+        let running = machine.tree.as_deref().unwrap_or_default();
+        let is_same = tree.len() <= TREE_MAX && is_same_tree(&tree.to_vec()?, running);
+        Ok((!is_same).then(|| {
+            format!(
+                "{name} has a device tree, which kexec_file_load cannot pass: the next kernel gets \
+                 that of the running one"
+            )
+        }))
     }
 }
 
-/// Returns the addon that `bytes` are for an image booted as `uki`, and whether it has a
-/// good signature; or why it does not count.
+/// Returns `texts` with a blank between two of them; empty ones are passed over.
+fn joined_texts<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> Vec<u8> {
+    let texts = texts.into_iter().filter(|text| !text.is_empty());
+    texts.collect::<Vec<_>>().join(&b' ')
+}
+
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| byte.is_ascii_whitespace())
+}
+
+/// Returns whether a command line says which console the kernel has.
+pub(crate) fn has_console(line: &[u8]) -> bool {
+    words(line).any(|word| word.starts_with(b"console="))
+}
+
+/// Returns the addon that `bytes` are for an image booted as `uki` on `machine`, and
+/// whether it has a good signature; or why it does not count.
 fn judge_addon(
+    file: &CompanionFile,
     bytes: &Rope,
     uki: &Uki<'_, PeBytes<'_>>,
+    machine: &Machine,
     policy: &TrustPolicy,
 ) -> Result<Result<(TakenAddon, bool), Reason>> {
     let image = PeBytes(bytes);
@@ -195,7 +322,7 @@ fn judge_addon(
             verdict.is_good()
         }
     };
-    let addon = match read_addon(image, &pe, uki) {
+    let addon = match Addon::new(&image, &pe, uki, machine.hardware.as_ref()) {
         Ok(addon) => addon,
         Err(error) => {
             return Ok(Err(Reason {
@@ -206,25 +333,13 @@ fn judge_addon(
     };
     let content = |ranges: Option<ByteRanges>| ranges.map(|it| slices(bytes, &it)).transpose();
     let taken = TakenAddon {
+        name: file.name.clone(),
+        cmdline: addon.cmdline,
         ucode: content(addon.ucode)?,
         initrd: content(addon.initrd)?,
-        cmdline: addon.cmdline,
+        device_tree: content(addon.device_tree)?,
     };
     Ok(Ok((taken, verified)))
-}
-
-struct Addon {
-    cmdline: Option<String>,
-    ucode: Option<ByteRanges>,
-    initrd: Option<ByteRanges>,
-}
-
-fn read_addon(
-    _image: PeBytes<'_>,
-    _pe: &PeImage,
-    _uki: &Uki<'_, PeBytes<'_>>,
-) -> Result<Addon, LoaderError> {
-    Err(LoaderError::new("ukexec does not read addons yet"))
 }
 
 /// Returns the archive that has section `file` of `image` in it.

@@ -12,7 +12,7 @@ use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources};
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
-use super::additions::{Additions, section};
+use super::additions::{Additions, Machine, has_console, section};
 use super::outcome::{Facts, Job, Parts, no_kernel};
 use super::sources::Sources;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
@@ -193,12 +193,7 @@ fn add_parts(
     job: Job<'_>,
     sources: &Sources,
 ) -> Result<()> {
-    let Job {
-        request,
-        bundle,
-        policy,
-        ..
-    } = job;
+    let request = job.request;
     let progress = &sources.progress;
     let hash = request.purpose.hashes();
     if hash {
@@ -213,13 +208,37 @@ fn add_parts(
     report.kernel = Some(kernel?);
     let initrd = parts.initrd.as_ref();
     report.initrd = initrd.map(|it| InitrdPart::new(it, hash)).transpose()?;
+    let adds = match &request.purpose {
+        Purpose::Unfold { .. } | Purpose::Attach => false,
+        Purpose::Inspect { .. } | Purpose::Load { .. } => true,
+    };
+    if adds {
+        add_additions(report, facts, parts, job, sources)?;
+    }
     let cmdline = parts.cmdline.as_deref();
     report.cmdline = cmdline.map(|line| Cmdline::new(line, hash)).transpose()?;
-    let measure = match &request.purpose {
-        Purpose::Unfold { .. } | Purpose::Attach => return Ok(()),
-        Purpose::Inspect { measure, .. } => measure.as_ref(),
-        Purpose::Load { .. } => None,
+    Ok(())
+}
+
+/// Adds to the parts what a boot adds, and to the report what that is.
+fn add_additions(
+    report: &mut ImageReport,
+    facts: &Facts,
+    parts: &mut Parts,
+    job: Job<'_>,
+    sources: &Sources,
+) -> Result<()> {
+    let Job {
+        request,
+        bundle,
+        policy,
+        ..
+    } = job;
+    let (measure, is_load) = match &request.purpose {
+        Purpose::Inspect { measure, .. } => (measure.as_ref(), false),
+        Purpose::Unfold { .. } | Purpose::Load { .. } | Purpose::Attach => (None, true),
     };
+    let progress = &sources.progress;
     let uki = uki(facts, request);
     if uki.is_err() {
         // Where the profile is not known, neither is the system that it names.
@@ -227,14 +246,38 @@ fn add_parts(
         report.image.uname = None;
     }
     let boot = uki.as_ref().ok().and_then(Option::as_ref);
-    let mut additions = Additions::judge(&request.beside, boot, policy, sources)?;
-    additions.add_secrets(&request.beside, boot, bundle, sources)?;
+    let beside = &request.beside;
+    let machine = Machine::read(beside, bundle)?;
+    let mut additions = Additions::judge(beside, boot, &machine, policy, sources)?;
+    additions.add_secrets(beside, boot, bundle, sources)?;
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
     let sections = files.iter().map(|it| section(it, &facts.image));
     let sections = sections.collect::<Result<Vec<Rope>>>()?;
-    let initrd = additions.initrd(parts.initrd.as_ref(), sections)?;
+    let initrd = additions.initrd(parts.initrd.as_ref(), sections);
     parts.initrd = (!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd);
     report.extra = Some(files);
+    let kept = if beside.keep_console {
+        beside.console.as_slice()
+    } else {
+        &[]
+    };
+    let line = parts.cmdline.as_deref();
+    parts.cmdline = additions.cmdline(line, parts.appended, kept)?;
+    let has_console = has_console(parts.cmdline.as_deref().unwrap_or_default());
+    if is_load && !has_console && !beside.console.is_empty() {
+        report.warnings.push(format!(
+            "the command line has no console=, the running kernel's has {}; --console=keep adds it",
+            beside.console.join(" ")
+        ));
+    }
+    if let (true, Some(uki)) = (is_load, boot) {
+        let note = additions.device_tree_note(uki, &facts.image, &machine);
+        let unread = |error: LoaderError| {
+            let error = sentence(&error);
+            Some(format!("nobody knows the image's device tree: {error}"))
+        };
+        report.warnings.extend(note.unwrap_or_else(unread));
+    }
     let passed_over = additions.listed.iter().filter_map(CompanionReport::warning);
     report.warnings.extend(passed_over);
     let mut room = Room::new(COMPANIONS_MAX);
@@ -249,7 +292,11 @@ fn add_parts(
         let loaded = loaded.into_iter().flatten().map(Rope::len);
         let lens = loaded.chain(boot.map(Measurements::len_to_read));
         progress.begin(Work::Measuring, Some(lens.fold(0, u64::saturating_add)));
-        let measured = uki.and_then(|uki| measurements(parts, request, uki.as_ref()));
+        let booted = uki.as_ref().map(Option::as_ref);
+        let measured = match booted {
+            Ok(boot) => measurements(parts, request, boot),
+            Err(_) => uki.map(|_| Measurements::default()),
+        };
         let measured = measured.context(|| "it cannot be measured")?;
         let measured = report.measured.insert(measure_report(measured, measure));
         if let Some(observed) = &request.observed {

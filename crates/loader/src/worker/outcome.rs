@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
-use ukexec_pe::PeImage;
+use ukexec_pe::{PeImage, counted};
+use ukexec_stub::MangledLine;
 use ukexec_unfold::{
     Gate, Input, LayerAtGate, Leftovers, Options, ParserFile, ParserOrigin, PeBytes, Report,
     StageReport, UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
@@ -69,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) initrd: Option<Rope>,
     /// Without a NUL.
     pub(crate) cmdline: Option<Vec<u8>>,
+    /// Bytes at its end that the caller appended.
+    pub(crate) appended: usize,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
 }
@@ -180,6 +183,7 @@ impl Parts {
             mut kernel,
             initrd,
             cmdline,
+            appended,
             ..
         } = unfolded;
         match &mut identity {
@@ -209,6 +213,7 @@ impl Parts {
             kernel,
             initrd,
             cmdline,
+            appended,
             identity,
         })
     }
@@ -366,10 +371,31 @@ fn ready(
     let input = Input {
         image: image.clone(),
         initrd: (!initrd.is_empty()).then_some(initrd),
-        cmdline: request.cmdline.clone(),
+        cmdline: callers_line(request, image, notes),
         append: request.append.clone(),
     };
     Ok((input, options(request, bundle, policy, notes)?))
+}
+
+/// Returns the caller's command line as the stub of an image takes load options over,
+/// and adds a note if that is not as the caller gave it.
+fn callers_line(request: &UnfoldRequest, image: &Rope, notes: &mut Vec<String>) -> Option<Vec<u8>> {
+    let line = request.cmdline.as_ref()?;
+    let mangled = str::from_utf8(line).ok().map(MangledLine::new);
+    let Some(mangled) = mangled.filter(|it| it.line.as_bytes() != line) else {
+        return Some(line.clone());
+    };
+    let has_stub = PeImage::parse(&PeBytes(image)).is_ok_and(|pe| pe.section(".linux").is_some());
+    if !has_stub {
+        return Some(line.clone());
+    }
+    let blanked = counted(mangled.blanked as u64, "control character");
+    let dropped = counted(mangled.dropped as u64, "byte");
+    notes.push(format!(
+        "the command line you gave is mangled as systemd-stub does: {blanked} replaced by blanks, \
+         {dropped} dropped at its ends"
+    ));
+    Some(mangled.line.into_bytes())
 }
 
 /// Leaves out of a report all that would make it too long to print, and returns
