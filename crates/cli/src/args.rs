@@ -1,5 +1,6 @@
 //! The command line: what `ukexec --help` prints, and its values.
 
+mod beside;
 mod unfolding;
 
 use std::ffi::OsString;
@@ -9,11 +10,12 @@ use std::sync::LazyLock;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
 use ukexec_loader::report::{Count, Size};
-use ukexec_loader::{Against, Algorithm, Measure, is_stdin};
+use ukexec_loader::{Against, Algorithm, CredentialFile, Measure, is_stdin};
 use ukexec_unfold::ABI;
 
 use crate::console::{self, Color, Form};
 
+pub(crate) use self::beside::{Beside, Secrets};
 pub(crate) use self::unfolding::{Limits, Unfolding};
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
@@ -28,7 +30,8 @@ Examples:
   ukexec load --panic kdump.efi                    for a crash to boot
   ukexec attach vmlinuz.efi my.bpf.o -o out.efi    put a parser into an image
 
-As an image, a parser or an initrd, - stands for standard input, once at most.";
+As an image, a parser, an initrd or a credential, - stands for standard input,
+once at most.";
 
 /// Ends the long help of each command.
 const EXIT_CODES: &str = "\
@@ -123,6 +126,8 @@ pub(crate) struct Inspect {
     pub(crate) images: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
+    #[command(flatten)]
+    pub(crate) beside: Beside,
     /// Print every section: place, address, permissions
     ///
     /// The sections of every layer, and the texts of small ones.
@@ -197,6 +202,7 @@ Examples:
   ukexec load vmlinuz --initrd initrd.img --reuse-cmdline
   ukexec load debian.efi --append systemd.unit=rescue.target
   ukexec load debian.efi --profile factory-reset
+  ukexec load debian.efi --credential cryptsetup.passphrase=/run/phrase
   ukexec load --panic kdump.efi             needs crashkernel= on this boot
   ukexec load debian.efi --verify=require --trust /etc/keys/ours.pem")]
 pub(crate) struct Load {
@@ -207,6 +213,10 @@ pub(crate) struct Load {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
+    #[command(flatten)]
+    pub(crate) beside: Beside,
+    #[command(flatten)]
+    pub(crate) secrets: Secrets,
     #[command(flatten)]
     pub(crate) report: ReportOutput,
 }
@@ -482,6 +492,11 @@ impl Cli {
         {
             return Some("--json and the trace cannot both write to stdout; add --trace=FILE");
         }
+        if let Command::Load(load) = &self.command
+            && load.secrets.repeats_itself()
+        {
+            return Some("--credential: a NAME can be given once only");
+        }
         // Each may stand before and behind the name of the command.
         (self.quiet && self.verbose > 0).then_some("--quiet and --verbose exclude each other")
     }
@@ -539,10 +554,15 @@ impl Command {
         };
         let more = unfolding.map(|args| args.initrd.iter().chain(&args.parser));
         let more = more.into_iter().flatten();
+        let secrets = match self {
+            Self::Load(args) => args.secrets.credential.as_slice(),
+            _ => &[],
+        };
         files
             .into_iter()
             .chain(more)
             .map(PathBuf::as_path)
+            .chain(secrets.iter().map(CredentialFile::file))
             .collect()
     }
 

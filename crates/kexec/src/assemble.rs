@@ -10,7 +10,7 @@ use rustix::fs::SeekFrom;
 
 use crate::error::{KexecError, failed, failed_at, shown_path};
 use crate::memfd::Memfd;
-use crate::sealed::{GrowableFile, SealedFile};
+use crate::sealed::{GrowableFile, MemfdWriter, SealedFile};
 use crate::transfer::{Moved, TransferError, send, share, write_all};
 
 /// Some bytes of a whole.
@@ -91,6 +91,17 @@ impl GrowableFile {
         self.room = 0;
         memfd.skip(end)?;
         Ok(moved)
+    }
+}
+
+impl MemfdWriter {
+    /// Puts `parts` behind what was written, as [`assemble()`] joins them.
+    ///
+    /// # Errors
+    ///
+    /// As [`assemble()`]; the writer is of no use then.
+    pub fn append(&mut self, parts: &[Part<'_>]) -> Result<Moved, KexecError> {
+        append(self.flushed()?, parts)
     }
 }
 

@@ -88,7 +88,11 @@ impl Folder {
     }
 
     /// Opens the folder `path`, through links of this user's or of root's alone.
-    fn open(path: &Path) -> Result<Self, KexecError> {
+    ///
+    /// # Errors
+    ///
+    /// There is no such folder, or a link on the way is another user's.
+    pub fn open(path: &Path) -> Result<Self, KexecError> {
         let opening = failed_at(path, "opening the folder");
         let step = OFlags::PATH | OFlags::CLOEXEC;
         let mut at = open(start(path), step, Mode::empty()).map_err(&opening)?;

@@ -82,17 +82,24 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// Returns `file` if it is a regular one.
 pub(crate) fn regular(file: File) -> io::Result<File> {
     let mode = rustix::fs::fstat(&file)?.st_mode;
-    let kind = match FileType::from_raw_mode(mode) {
-        FileType::RegularFile => return Ok(file),
-        FileType::Directory => "a folder",
-        FileType::Fifo => "a pipe",
-        FileType::BlockDevice | FileType::CharacterDevice => "a device",
-        FileType::Socket => "a socket",
-        FileType::Symlink => "a symbolic link",
-        FileType::Unknown => "a file of a kind that this program does not know",
+    let Some(kind) = other_kind(FileType::from_raw_mode(mode)) else {
+        return Ok(file);
     };
     let message = format!("expected a regular file, found {kind}");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+/// Returns what a thing of this `kind` is, unless that is a regular file.
+pub(crate) fn other_kind(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a folder"),
+        FileType::Fifo => Some("a pipe"),
+        FileType::BlockDevice | FileType::CharacterDevice => Some("a device"),
+        FileType::Socket => Some("a socket"),
+        FileType::Symlink => Some("a symbolic link"),
+        FileType::Unknown => Some("a file of a kind that this program does not know"),
+    }
 }
 
 /// Returns how `file` can be read.

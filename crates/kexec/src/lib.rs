@@ -37,6 +37,7 @@
 mod assemble;
 mod cause;
 mod create;
+mod entries;
 mod errno;
 mod error;
 mod folder;
@@ -65,6 +66,7 @@ mod unnamed;
 
 pub use assemble::{Part, assemble};
 pub use create::create_file;
+pub use entries::FolderEntry;
 pub use errno::errno_name;
 pub use error::{KexecError, KexecErrorKind, shown_path};
 pub use folder::{Folder, TargetState};

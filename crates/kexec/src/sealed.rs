@@ -1,6 +1,6 @@
 //! Sealed memory files: bytes that cannot change any more.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::SealFlags;
@@ -69,6 +69,12 @@ impl MemfdWriter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns the memory, with all that was written in it.
+    pub(crate) fn flushed(&mut self) -> Result<&mut Memfd, KexecError> {
+        self.0.flush().map_err(failed("writing into memory"))?;
+        Ok(self.0.get_mut())
     }
 
     /// Seals what was written.
@@ -234,6 +240,31 @@ mod tests {
         assert_eq!(writer.len(), 3 + large.len() as u64 + 6);
         let expected = [&[1; 3][..], &large, &[3; 5], &[4; 1]].concat();
         assert_eq!(contents(writer.finish().unwrap()), expected);
+    }
+
+    #[test]
+    fn parts_go_behind_what_was_written() {
+        let mut writer = MemfdWriter::new("test").unwrap();
+        writer.write_all(b"ab").unwrap();
+        let file = sealed(b"file");
+        let part = Part::File {
+            fd: file.as_fd(),
+            range: 1..4,
+        };
+        let moved = writer.append(&[part, Part::Zeros(3)]).unwrap();
+        assert_eq!(
+            (moved.in_kernel, moved.through_user, writer.len()),
+            (3, 0, 8)
+        );
+        writer.write_all(b"c").unwrap();
+        writer.append(&[Part::Zeros(1)]).unwrap();
+        assert_eq!(contents(writer.finish().unwrap()), b"abile\0\0\0c\0");
+        let mut writer = MemfdWriter::new("test").unwrap();
+        let part = Part::File {
+            fd: file.as_fd(),
+            range: 0..5,
+        };
+        assert!(writer.append(&[part]).is_err());
     }
 
     #[test]

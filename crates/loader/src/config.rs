@@ -7,5 +7,5 @@ pub(crate) mod policy;
 pub(crate) mod running_cmdline;
 pub(crate) mod trust;
 
-pub use self::policy::{Config, Policy, TrustSource};
+pub use self::policy::{Config, Policy, SmbiosPolicy, TrustSource};
 pub use self::trust::Standing;

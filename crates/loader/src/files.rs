@@ -64,7 +64,8 @@ pub fn read_named(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Readers)> {
     Ok((bounded(file, limit)?, readers))
 }
 
-fn bounded(file: File, limit: u64) -> io::Result<Vec<u8>> {
+/// Returns the bytes of `file`, if they are no more than `limit`.
+pub(crate) fn bounded(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {

@@ -78,13 +78,15 @@ mod record;
 pub mod report;
 mod worker;
 
-pub use self::config::{Config, Policy, Standing, TrustSource};
+pub use self::config::{Config, Policy, SmbiosPolicy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
 pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, read_named, shown};
 pub use self::load::LoadPlan;
 pub use self::log::start_log;
-pub use self::options::{Against, CmdlineFrom, LoaderOptions, Measure, Purpose};
+pub use self::options::{
+    Against, CmdlineFrom, Companions, CredentialFile, LoaderOptions, Measure, Purpose,
+};
 pub use self::parent::input::open_rope;
 pub use self::parent::{Unfolding, try_attached, unfold};
 pub use self::probe::this_machine;

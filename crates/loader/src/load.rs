@@ -60,6 +60,7 @@ impl<'a> LoadPlan<'a> {
             kernel,
             initrd,
             sources,
+            beside,
             kind,
             hash,
         } = unfolding;
@@ -81,13 +82,14 @@ impl<'a> LoadPlan<'a> {
             None => None,
         };
         let mut moved = image.moved;
+        moved += *beside;
         for initrd in initrds {
             moved += initrd.moved;
         }
         for descriptor in [&kernel].into_iter().chain(&initrd) {
             moved += descriptor.moved();
         }
-        let beside = match kernel {
+        let attribute = match kernel {
             Descriptor::Original(file, _) => has_ima_signature(file),
             // Memory has no attributes.
             _ => Some(false),
@@ -95,7 +97,7 @@ impl<'a> LoadPlan<'a> {
         let facts = ImageFacts {
             signed: identity.signed,
             ima_signed: match identity.appended {
-                Some(false) => beside,
+                Some(false) => attribute,
                 appended => appended,
             },
         };
@@ -401,6 +403,7 @@ mod tests {
             kernel: sources.check(spans, 6).unwrap(),
             initrd: None,
             sources,
+            beside: Moved::default(),
             kind: LoadKind::Reboot,
             hash: false,
         }

@@ -1,6 +1,8 @@
 //! A caller's request: how an image is taken apart, and what for.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use ukexec_boot::Platform;
@@ -28,10 +30,21 @@ pub struct LoaderOptions {
     pub profile: Option<String>,
     /// Initrds for the image's parser, joined in order.
     pub initrds: Vec<PathBuf>,
+    /// The files beside the image that go along.
+    pub companions: Companions,
+    /// Roots of partitions, for the images below them: that of the EFI system partition,
+    /// and that of `$BOOT`.
+    pub partitions: Vec<PathBuf>,
+    /// Secrets for the next system.
+    pub credentials: Vec<CredentialFile>,
+    /// Whether the secret of the running boot goes along, if the system is the same.
+    pub boot_secret: bool,
     /// The kernel's command line.
     pub cmdline: CmdlineFrom,
     /// Text to add behind the command line.
     pub append: Option<Vec<u8>>,
+    /// Whether a line without the word `console=` gets those of the running kernel.
+    pub keep_console: bool,
     /// The occasion on which the kernel boots.
     pub kind: LoadKind,
     /// Whether the worker gives its rights away.
@@ -54,8 +67,13 @@ impl Default for LoaderOptions {
             parsers_dirs: Vec::new(),
             profile: None,
             initrds: Vec::new(),
+            companions: Companions::default(),
+            partitions: Vec::new(),
+            credentials: Vec::new(),
+            boot_secret: true,
             cmdline: CmdlineFrom::Image,
             append: None,
+            keep_console: false,
             kind: LoadKind::Reboot,
             sandbox: true,
             config_file: None,
@@ -75,6 +93,97 @@ pub enum CmdlineFrom {
     Caller(Vec<u8>),
     /// That of the running kernel, without what is about its own boot.
     RunningKernel,
+}
+
+/// The files beside an image that go along, as with systemd-stub.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Companions {
+    /// Those of the folder beside the image and of its partition.
+    #[default]
+    Auto,
+    /// The same, and each that systemd-stub would take has to be fit for it.
+    Strict,
+    /// None.
+    None,
+    /// Those of these folders alone.
+    Folders {
+        /// In place of `X.efi.extra.d`.
+        local: Option<PathBuf>,
+        /// In place of the folder `loader` of the partition.
+        global: Option<PathBuf>,
+    },
+}
+
+impl From<&OsStr> for Companions {
+    /// A folder of the name `auto` is `./auto`; one with a comma in it cannot be named.
+    fn from(word: &OsStr) -> Self {
+        match word.as_bytes() {
+            b"auto" => Self::Auto,
+            b"strict" => Self::Strict,
+            b"none" => Self::None,
+            folders => {
+                let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+                let mut folders = folders.splitn(2, |byte| *byte == b',').map(path);
+                let mut next = || folders.next().filter(|path| !path.as_os_str().is_empty());
+                Self::Folders {
+                    local: next(),
+                    global: next(),
+                }
+            }
+        }
+    }
+}
+
+/// A secret for the next system: its name, and the file that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialFile {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+}
+
+impl CredentialFile {
+    /// Bytes of a name.
+    const NAME_MAX: usize = 200;
+
+    /// Reads `NAME=FILE`; a FILE of `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// There is no `=`, or a NAME that systemd takes for none.
+    pub fn parse(word: &OsStr) -> Result<Self, String> {
+        let expected = || "expected NAME=FILE".to_owned();
+        let bytes = word.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=');
+        let (name, file) = at
+            .and_then(|at| bytes.split_at_checked(at))
+            .ok_or_else(expected)?;
+        let file = file.get(1..).filter(|file| !file.is_empty());
+        let file = PathBuf::from(OsStr::from_bytes(file.ok_or_else(expected)?));
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let fits = (1..=Self::NAME_MAX).contains(&name.len()) && !matches!(name, b"." | b"..");
+        match str::from_utf8(name) {
+            Ok(text) if fits && name.iter().all(is_plain) => Ok(Self {
+                name: text.to_owned(),
+                file,
+            }),
+            _ => Err(format!(
+                "expected a NAME of at most {} letters, digits, dots, - and _",
+                Self::NAME_MAX
+            )),
+        }
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the file that holds it.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
 }
 
 /// The use that an image is taken apart for.
@@ -156,6 +265,18 @@ impl Purpose {
         matches!(self, Self::Inspect { .. })
     }
 
+    /// Returns whether what lies beside the image goes along, or is only looked for.
+    pub(crate) fn takes_companions(&self, companions: &Companions) -> bool {
+        match self {
+            Self::Load { .. } => true,
+            // Who names files wants to see them.
+            Self::Inspect { measure, .. } => {
+                measure.is_some() || *companions != Companions::default()
+            }
+            Self::Unfold { .. } | Self::Attach => false,
+        }
+    }
+
     /// Returns what is to take the kernel, if that is known.
     pub(crate) fn platform(&self) -> Option<&Platform> {
         match self {
@@ -223,6 +344,50 @@ mod tests {
         );
         machine.machine = Some("pdp11".to_owned());
         assert!(Purpose::load(&machine, false).platform().is_none());
+    }
+
+    #[test]
+    fn companions_are_a_word_or_folders() {
+        let of = |word: &str| Companions::from(OsStr::new(word));
+        assert_eq!(of("auto"), Companions::Auto);
+        assert_eq!(of("strict"), Companions::Strict);
+        assert_eq!(of("none"), Companions::None);
+        for (word, local, global) in [
+            ("./auto", Some("./auto"), None),
+            ("a.d", Some("a.d"), None),
+            ("a.d,loader", Some("a.d"), Some("loader")),
+            ("a.d,b,c", Some("a.d"), Some("b,c")),
+            (",loader", None, Some("loader")),
+        ] {
+            let (local, global) = (local.map(PathBuf::from), global.map(PathBuf::from));
+            assert_eq!(of(word), Companions::Folders { local, global }, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_credential_has_a_name_that_systemd_takes() {
+        let parse = |word: &str| CredentialFile::parse(OsStr::new(word));
+        let long = format!("{}=f", "n".repeat(200));
+        for (word, name, file) in [
+            (
+                "cryptsetup.passphrase=/run/x",
+                "cryptsetup.passphrase",
+                "/run/x",
+            ),
+            ("a=-", "a", "-"),
+            ("a_b-C.9=b=c", "a_b-C.9", "b=c"),
+            ("...=f", "...", "f"),
+            (&long, &"n".repeat(200), "f"),
+        ] {
+            let it = parse(word).unwrap();
+            assert_eq!((it.name(), it.file()), (name, Path::new(file)));
+        }
+        let long = format!("n{long}");
+        for word in [
+            "", "a", "a=", "=f", ".=f", "..=f", "a/b=f", "a b=f", "\u{e9}=f", &long,
+        ] {
+            assert!(parse(word).is_err(), "{word}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The parent: it opens files, hands them to a worker, and checks the answer.
 //! Nothing here looks at a byte of an image.
 
+mod beside;
 pub(crate) mod border;
 mod companions;
 pub(crate) mod input;
@@ -20,15 +21,18 @@ use std::sync::Arc;
 use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 
+use self::beside::Machine;
+use self::companions::{Copies, Listing};
 use self::input::{Image, InputBytes, InputFile};
 use self::progress::ShownProgress;
 use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
+use crate::config::policy::SmbiosPolicy;
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
-use crate::options::{CmdlineFrom, LoaderOptions, Purpose};
+use crate::options::{CmdlineFrom, Companions, LoaderOptions, Purpose};
 use crate::protocol::beside::Beside;
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
@@ -58,6 +62,14 @@ impl Access {
     }
 }
 
+/// The files beside an image.
+enum Found {
+    /// They go along.
+    Taken(Listing),
+    /// They stay where they are; the warning names them.
+    Left(Option<String>),
+}
+
 /// An image that was taken apart.
 #[derive(Debug)]
 pub struct Unfolding {
@@ -73,6 +85,8 @@ pub struct Unfolding {
     pub(crate) initrd: Option<CheckedSpans>,
     /// Where the parts' bytes are.
     pub(crate) sources: Sources,
+    /// How many bytes were moved to bring companions and secrets into reach.
+    pub(crate) beside: Moved,
     /// The occasion on which the kernel boots.
     pub(crate) kind: LoadKind,
     /// Whether digests of the parts are reported.
@@ -96,7 +110,8 @@ pub fn unfold(
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
     let image = InputFile::open(path, &**console)?;
-    let trust = trust::verification(options, purpose.is_inspection(), &**console)?;
+    let config = trust::config(options)?;
+    let trust = trust::verification(&config, purpose.is_inspection(), &**console)?;
     let required = trust
         .as_ref()
         .is_some_and(|(trust, _)| trust.enforcement.is_require());
@@ -106,6 +121,7 @@ pub fn unfold(
         options,
         purpose,
         access: Access::of(purpose, required),
+        smbios: config.smbios.unwrap_or_default(),
         console: &**console,
     };
     let done = unfolder.unfold(image, trust, &work);
@@ -137,6 +153,7 @@ pub fn try_attached(
     let image = InputFile {
         path: path.to_owned(),
         readers,
+        opened: None,
         content: InputBytes::Stream(writer.finish()?),
     };
     let work = WorkerProcess::start(options, false, console)?;
@@ -145,6 +162,7 @@ pub fn try_attached(
         options,
         purpose: &Purpose::Attach,
         access: Access::OnDisk,
+        smbios: SmbiosPolicy::None,
         console: &**console,
     };
     let done = unfolder.unfold(image, None, &work);
@@ -168,6 +186,7 @@ struct Unfolder<'a> {
     options: &'a LoaderOptions,
     purpose: &'a Purpose,
     access: Access,
+    smbios: SmbiosPolicy,
     console: &'a dyn Console,
 }
 
@@ -194,6 +213,7 @@ impl Unfolder<'_> {
         };
         let mut sources = Sources::default();
         let hopeless = plan.hopeless;
+        let companions = self.companions(&image, &plan)?;
         let (image, hashed) = match hopeless {
             true => (image.leave(&mut sources)?, None),
             false => self.bring(image, plan, &mut sources)?,
@@ -204,11 +224,15 @@ impl Unfolder<'_> {
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
         }
+        let (beside, copied, notes) = match companions {
+            Found::Taken(listing) => self.take(listing, &mut sources)?,
+            Found::Left(warning) => (None, Moved::default(), Vec::from_iter(warning)),
+        };
         for source in sources.given() {
             let (descriptor, len) = source?;
             work.send(&Request::Source { len }, descriptor)?;
         }
-        let (mut request, bundle) = self.request(&image, &initrds, parsers)?;
+        let (mut request, bundle) = self.request(&image, &initrds, parsers, beside)?;
         request.hashed = hashed;
         let progress = ShownProgress::new(self.console, base_name(self.path));
         request.shows_progress = progress.is_shown();
@@ -226,7 +250,8 @@ impl Unfolder<'_> {
         // No part is longer than all that went in and the budget.
         let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
         let budget = self.options.budget.output;
-        let limit = inputs.saturating_add(budget).saturating_add(SLACK);
+        let limit = inputs.saturating_add(copied.total()).saturating_add(budget);
+        let limit = limit.saturating_add(SLACK);
         let kernel = sources.check(mem::take(&mut answer.kernel), limit)?;
         let initrd = answer.initrd.take();
         let mut initrd = initrd.map(|it| sources.check(it, limit)).transpose()?;
@@ -234,7 +259,7 @@ impl Unfolder<'_> {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
-        self.add_warnings(&mut answer);
+        self.add_warnings(&mut answer, notes);
         Ok(Unfolding {
             image,
             initrds,
@@ -242,14 +267,61 @@ impl Unfolder<'_> {
             kernel,
             initrd,
             sources,
+            beside: copied,
             kind: self.options.kind,
             hash: self.purpose.hashes(),
         })
     }
 
+    /// Looks for files beside `image`: to take them, or to name them.
+    fn companions(&self, image: &InputFile, plan: &SnapshotPlan) -> Result<Found> {
+        let LoaderOptions {
+            companions,
+            partitions,
+            ..
+        } = self.options;
+        let is_named = matches!(companions, Companions::Folders { .. });
+        let has_some = !plan.hopeless && (is_named || !plan.no_stub);
+        Ok(match self.purpose {
+            Purpose::Attach => Found::Left(None),
+            purpose if purpose.takes_companions(companions) => Found::Taken(match has_some {
+                true => Listing::find(image, companions, partitions)?,
+                false => Listing::default(),
+            }),
+            _ if has_some => Found::Left(companions::warning(image)),
+            _ => Found::Left(None),
+        })
+    }
+
+    /// Takes the files of `listing` and the caller's secrets over. Returns how many bytes
+    /// were moved for it, too, and warnings.
+    fn take(
+        &self,
+        listing: Listing,
+        sources: &mut Sources,
+    ) -> Result<(Option<Beside>, Moved, Vec<String>)> {
+        let strict = self.options.companions == Companions::Strict;
+        let credentials = &self.options.credentials;
+        let Copies {
+            companions,
+            credentials,
+            passed_over,
+            warnings,
+            moved,
+        } = Copies::take(listing, credentials, strict, sources, self.console)?;
+        let beside = Beside {
+            companions,
+            credentials,
+            passed_over,
+            strict,
+            ..Beside::default()
+        };
+        Ok((Some(beside), moved, warnings))
+    }
+
     /// Adds the warnings about things that the worker cannot know or need not
-    /// look at.
-    fn add_warnings(&self, answer: &mut Answer) {
+    /// look at, and about files `beside` the image.
+    fn add_warnings(&self, answer: &mut Answer, beside: Vec<String>) {
         // No line reserves nothing.
         let line = answer.cmdline.as_deref().unwrap_or_default();
         let is_crash = self.options.kind == LoadKind::Crash;
@@ -269,7 +341,7 @@ impl Unfolder<'_> {
             );
         }
         if answer.unfolded {
-            answer.warnings.extend(companions::warning(self.path));
+            answer.warnings.extend(beside);
         }
         if let Findings::Document(document) = &mut answer.report {
             document["warnings"] = answer.warnings.clone().into();
@@ -316,6 +388,7 @@ impl Unfolder<'_> {
         image: &Image,
         initrds: &[Image],
         listed: Vec<(String, Vec<u8>)>,
+        mut beside: Option<Beside>,
     ) -> Result<(UnfoldRequest, SealedFile)> {
         let options = self.options;
         let mut bundle = Bundle::new()?;
@@ -329,6 +402,13 @@ impl Unfolder<'_> {
         let observed = observed
             .map(|against| observed::add(against, &mut bundle, self.console))
             .transpose()?;
+        if let Some(beside) = &mut beside {
+            let machine = Machine {
+                root: Path::new("/"),
+                console: self.console,
+            };
+            machine.add(options, self.smbios, self.purpose, &mut bundle, beside)?;
+        }
         let bundle = bundle.seal()?;
         let cmdline = match &options.cmdline {
             CmdlineFrom::Image => None,
@@ -342,7 +422,7 @@ impl Unfolder<'_> {
             sealed: image.sealed,
             hashed: None,
             initrds: initrds.iter().map(callers_initrd).collect(),
-            beside: Beside::default(),
+            beside: beside.unwrap_or_default(),
             bundle_len: bundle.len(),
             parser,
             parsers,

@@ -176,6 +176,8 @@ pub(crate) struct SnapshotPlan {
     pub(crate) hash: Option<DigestRequest>,
     /// It will be refused in any case: nobody need copy it.
     pub(crate) hopeless: bool,
+    /// It is no image of systemd-stub, which would add files to it.
+    pub(crate) no_stub: bool,
 }
 
 /// A part of an image that others come in front of and behind.

@@ -179,11 +179,13 @@ fn look(image: &Rope, request: &LookRequest, policy: &TrustPolicy) -> SnapshotPl
                 hash: policy.digests_needed(&pe, image),
                 // It may carry a parser.
                 hopeless: false,
+                no_stub: pe.section(".linux").is_none(),
             }
         }
         Err(_) => SnapshotPlan {
             hopeless: !request.has_more_parsers
                 && check_hopeless(&identify(&PeBytes(image)), "", false).is_err(),
+            no_stub: true,
             ..SnapshotPlan::default()
         },
     }

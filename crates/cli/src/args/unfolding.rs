@@ -25,7 +25,7 @@ pub(crate) struct Unfolding {
     #[arg(long)]
     pub(crate) no_embedded_parser: bool,
     /// Folder of parsers, instead of the system's parsers.d
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub(crate) parsers_dir: Vec<PathBuf>,
     /// Profile of the image: its number, or its ID
     ///
@@ -144,9 +144,11 @@ impl Unfolding {
                 trust: (!verify.trust.is_empty()).then(|| trust.collect()),
                 efivars: verify.efivars.clone(),
                 check_dates: verify.check_dates.then_some(true),
+                ..Config::default()
             },
             budget: self.limits.budget(),
             form: form.into(),
+            ..LoaderOptions::default()
         }
     }
 }

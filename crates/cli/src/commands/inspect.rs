@@ -25,7 +25,8 @@ fn one(args: &Inspect, image: &Path, form: Form) -> anyhow::Result<()> {
         measure: args.measure(),
         sections: args.sections,
     };
-    let options = args.unfolding.options(form);
+    let mut options = args.unfolding.options(form);
+    args.beside.add_to(&mut options);
     let unfolding = unfold(image, &options, &purpose, &Terminal::shared())?;
     // A failure prints the page alone.
     unfolding

@@ -7,7 +7,9 @@ use crate::console::{self, Form, Terminal};
 
 pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     let machine = this_machine();
-    let options = args.unfolding.options(form);
+    let mut options = args.unfolding.options(form);
+    args.beside.add_to(&mut options);
+    args.secrets.add_to(&mut options);
     let purpose = Purpose::load(&machine, args.report.hash);
     let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())
         .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;

@@ -97,6 +97,18 @@ impl Policy {
     }
 }
 
+/// The use of the text for the command line in the machine's SMBIOS: `--smbios`, and
+/// `smbios` in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmbiosPolicy {
+    /// It is added, but in a confidential VM.
+    #[default]
+    Auto,
+    /// It is left out.
+    None,
+}
+
 /// Keys that are trusted: an argument of `--trust`, an entry of `trust`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustSource {
@@ -128,6 +140,8 @@ pub struct Config {
     pub efivars: Option<PathBuf>,
     /// Whether certificates count only from their first to their last day.
     pub check_dates: Option<bool>,
+    /// Whether SMBIOS adds to command lines.
+    pub smbios: Option<SmbiosPolicy>,
 }
 
 impl Config {
@@ -156,6 +170,7 @@ impl Config {
             trust: flags.trust.or(self.trust),
             efivars: flags.efivars.or(self.efivars),
             check_dates: flags.check_dates.or(self.check_dates),
+            smbios: flags.smbios.or(self.smbios),
         }
     }
 
@@ -194,6 +209,7 @@ impl Config {
             trust: trust.transpose()?,
             efivars: efivars.transpose()?,
             check_dates: file.check_dates,
+            smbios: file.smbios,
         })
     }
 }
@@ -206,6 +222,7 @@ struct File {
     trust: Option<Vec<Spanned<PathBuf>>>,
     efivars: Option<Spanned<PathBuf>>,
     check_dates: Option<bool>,
+    smbios: Option<SmbiosPolicy>,
 }
 
 /// The file is not in the folder that a user happens to be in.
@@ -254,18 +271,22 @@ mod tests {
     fn reads_every_key() {
         check(
             "# How we boot.\nverify = \"require\"\ntrust = [\"system\", \"/etc/keys/x.pem\"]\n\
-             efivars = \"/srv/efivars\"\ncheck-dates = true\n",
+             efivars = \"/srv/efivars\"\ncheck-dates = true\nsmbios = \"none\"\n",
             expect![[
-                r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true) }"#
+                r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None) }"#
             ]],
         );
         check(
             "",
-            expect!["Config { verify: None, trust: None, efivars: None, check_dates: None }"],
+            expect![
+                "Config { verify: None, trust: None, efivars: None, check_dates: None, smbios: None }"
+            ],
         );
         check(
             "trust = []",
-            expect!["Config { verify: None, trust: Some([]), efivars: None, check_dates: None }"],
+            expect![
+                "Config { verify: None, trust: Some([]), efivars: None, check_dates: None, smbios: None }"
+            ],
         );
     }
 
@@ -274,13 +295,13 @@ mod tests {
         check(
             "verify = \"auto\"\n\nverfy = \"auto\"\n",
             expect![
-                "ukexec.conf, line 3: unknown field `verfy`, expected one of `verify`, `trust`, `efivars`, `check-dates`"
+                "ukexec.conf, line 3: unknown field `verfy`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`"
             ],
         );
         check(
             "check_dates = true",
             expect![
-                "ukexec.conf, line 1: unknown field `check_dates`, expected one of `verify`, `trust`, `efivars`, `check-dates`"
+                "ukexec.conf, line 1: unknown field `check_dates`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`"
             ],
         );
         check(
@@ -363,12 +384,14 @@ mod tests {
             trust: Some(trust.clone()),
             efivars: Some("/v".into()),
             check_dates: None,
+            smbios: Some(SmbiosPolicy::None),
         };
         let both = file.with_flags(flags);
         assert_eq!(both.policy(), Policy::Off);
         assert_eq!(both.trust(), trust);
         assert_eq!(both.efivars, Some("/v".into()));
         assert_eq!(both.check_dates, Some(true));
+        assert_eq!(both.smbios, Some(SmbiosPolicy::None));
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The running kernel's command line, for the next kernel: `--reuse-cmdline`.
+//! The running kernel's command line, for the next kernel: `--reuse-cmdline`, and
+//! `--console=keep`.
 //!
 //! Words are what Linux takes for words (`lib/cmdline.c`, `next_arg`): a double
 //! quote begins and ends a stretch in which blanks separate nothing, and nothing
 //! escapes it. Behind the word `--` all is for init.
 
+use std::iter;
 use std::path::Path;
 
 use ukexec_kexec::LoadKind;
@@ -13,9 +15,47 @@ use crate::files;
 
 /// Returns the running kernel's command line for a kernel of this `kind`.
 pub(crate) fn read(kind: LoadKind) -> Result<Vec<u8>> {
-    let running = files::read_regular(Path::new(RUNNING), LEN_MAX)
-        .context(|| "cannot read the running kernel's command line for --reuse-cmdline")?;
-    Ok(reused(&running, kind == LoadKind::Crash))
+    Ok(reused(
+        &running("--reuse-cmdline")?,
+        kind == LoadKind::Crash,
+    ))
+}
+
+/// Returns the words `console=` of the running kernel's command line that no other
+/// meaning can be put into.
+pub(crate) fn consoles() -> Result<Vec<String>> {
+    Ok(consoles_in(&running("--console=keep")?))
+}
+
+fn running(option: &str) -> Result<Vec<u8>> {
+    files::read_regular(Path::new(RUNNING), LEN_MAX)
+        .context(|| format!("cannot read the running kernel's command line for {option}"))
+}
+
+fn consoles_in(line: &[u8]) -> Vec<String> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b",:/._-".contains(byte);
+    let console = |word| {
+        let value = name(word).strip_prefix(b"console=")?;
+        let value = str::from_utf8(value).ok()?;
+        let is_plain = !value.is_empty() && value.as_bytes().iter().all(is_plain);
+        is_plain.then(|| format!("console={value}"))
+    };
+    let is_kernels = |word: &&[u8]| name(word) != b"--";
+    words(line)
+        .take_while(is_kernels)
+        .filter_map(console)
+        .collect()
+}
+
+/// Returns the words of `line`.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line.trim_ascii_start();
+    iter::from_fn(move || {
+        let (word, behind) = rest.split_at(word_len(rest));
+        let blanks = behind.iter().take_while(|&&byte| is_space(byte)).count();
+        rest = behind.split_at(blanks).1;
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 /// Returns whether a kernel with this command line sets memory aside for a crash
@@ -31,16 +71,7 @@ pub(crate) fn reserves_memory(line: &[u8]) -> bool {
 pub(crate) fn is_for_init(line: &[u8], appended: &[u8]) -> bool {
     let appended = appended.split(|&byte| byte == 0).next().unwrap_or_default();
     let before = line.strip_suffix(appended).unwrap_or_default();
-    let mut rest = before.trim_ascii_start();
-    while !appended.is_empty() && !rest.is_empty() {
-        let (word, behind) = rest.split_at(word_len(rest));
-        if name(word) == b"--" {
-            return true;
-        }
-        let blanks = behind.iter().take_while(|&&byte| is_space(byte)).count();
-        rest = behind.split_at(blanks).1;
-    }
-    false
+    !appended.is_empty() && words(before).any(|word| name(word) == b"--")
 }
 
 /// Returns the running kernel's command line without what was only for it: the
@@ -200,6 +231,28 @@ mod tests {
             let line_shown = line.escape_ascii();
             assert_eq!(is_for_init(line, appended), expected, "{line_shown}");
         }
+    }
+
+    #[test]
+    fn consoles_are_words_of_plain_characters() {
+        let check = |line: &[u8], expected: &[&str]| {
+            assert_eq!(consoles_in(line), expected, "{}", line.escape_ascii());
+        };
+        check(
+            b"quiet console=tty0 a console=ttyS0,115200n8\n",
+            &["console=tty0", "console=ttyS0,115200n8"],
+        );
+        check(
+            b"console=uart,io,0x3f8 \"console=hvc0\"",
+            &["console=uart,io,0x3f8", "console=hvc0"],
+        );
+        check(b"console=ttyS0 -- console=tty1", &["console=ttyS0"]);
+        check(
+            b"console= xconsole=a console=\"a b\" console=a;b console=\xe9 netconsole=1",
+            &[],
+        );
+        check(b"", &[]);
+        check(b"\n", &[]);
     }
 
     #[test]

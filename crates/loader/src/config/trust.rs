@@ -30,13 +30,12 @@ const FILES_MAX: usize = 4096;
 /// `None` if nothing is to be verified. `thorough` asks for every signature
 /// there is.
 pub(crate) fn verification(
-    options: &LoaderOptions,
+    config: &Config,
     thorough: bool,
     console: &dyn Console,
 ) -> Result<Option<(Verification, SealedFile)>> {
-    let config = config(options)?;
     let efivars = variables_in(config.efivars.as_deref())?;
-    let enforcement = enforcement(&config, &efivars, console)?;
+    let enforcement = enforcement(config, &efivars, console)?;
     if enforcement == Enforcement::Off {
         return Ok(None);
     }
@@ -98,7 +97,7 @@ fn variables_in(dir: Option<&Path>) -> Result<Efivars> {
 }
 
 /// Returns the configuration, with the caller's settings in place of its own.
-fn config(options: &LoaderOptions) -> Result<Config> {
+pub(crate) fn config(options: &LoaderOptions) -> Result<Config> {
     let file = options.config_file.as_deref();
     let file = file.unwrap_or(Path::new(policy::FILE));
     Ok(Config::read(file)?.with_flags(options.config.clone()))

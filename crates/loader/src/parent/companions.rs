@@ -1,90 +1,313 @@
-//! Files beside an image that systemd-stub adds to what it boots
-//! (systemd-stub(7), "Companion Files"). They are not read: a warning
-//! names them.
+//! Files beside an image that systemd-stub adds to what it boots: which there are.
+//!
+//! They are found by their names, and opened by them; the worker reads them. Left out: all
+//! that the stub leaves out, links and pipes, and what others than root and the image's
+//! owner may write. `docs/companions.md` has the rules.
+//!
+//! Spec: systemd-stub(7), "Companion Files".
 
-use std::fs;
+mod copies;
+mod rights;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use ukexec_kexec::shown_path;
+use ukexec_kexec::{Folder, FolderEntry, shown_path};
+use ukexec_stub::{CompanionFolder, CompanionKind, image_folder};
 
-use crate::files::is_stdin;
+pub(crate) use self::copies::Copies;
+use self::rights::Owners;
+use super::input::{InputBytes, InputFile};
+use crate::error::{Context as _, ErrorKind, LoaderError, Result};
+use crate::files::shown;
+use crate::options::Companions;
+use crate::protocol::beside::PassedOver;
+use crate::report::failure::sentence;
 
-/// Returns a warning if systemd-stub would add files that lie beside `image`.
-pub(crate) fn warning(image: &Path) -> Option<String> {
-    if is_stdin(image) {
-        return None;
-    }
-    let real = image.canonicalize().ok();
-    let places = [Some(image), real.as_deref()].into_iter().flatten();
-    places.filter_map(folder).find_map(|dir| look_into(&dir))
+/// The companions of an image, in the stub's order, by name alone.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    named: Vec<Named>,
+    /// What is left alone, and whether the stub would take it.
+    passed_over: Vec<(PassedOver, bool)>,
+    owners: Owners,
 }
 
-fn look_into(dir: &Path) -> Option<String> {
-    let shown = shown_path(dir);
-    let mut names = match names(dir) {
-        Ok(names) => names,
-        Err(error) if is_absent(&error) => return None,
-        Err(error) => {
-            return Some(format!(
-                "{shown}: {error}, so that nobody knows which files systemd-stub would add from it"
-            ));
-        }
-    };
-    names.sort_unstable();
-    let count = names.len();
-    names.truncate(NAMES_MAX);
-    let more = match count - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (count > 0).then(|| {
-        format!(
-            "{shown}: systemd-stub would add {}{more} to what it boots, which ukexec does not do \
-             yet",
-            names.join(", ")
-        )
-    })
+/// A companion that was found.
+#[derive(Debug)]
+struct Named {
+    place: CompanionFolder,
+    folder: Folder,
+    name: OsString,
+    kind: CompanionKind,
 }
 
-/// Returns the folder that systemd-stub looks into: a boot counter in the name of
-/// the image is no part of its name.
-fn folder(image: &Path) -> Option<PathBuf> {
-    let mut name = without_counter(image.file_name()?.to_str()?);
-    name.push_str(".extra.d");
-    Some(image.with_file_name(name))
-}
+/// An image takes so many companions.
+const COMPANIONS_MAX: usize = 4096;
 
-/// Removes `+N` and `+N-M` before a dot or the end.
-fn without_counter(name: &str) -> String {
-    if let Some((before, behind)) = name.split_once('+') {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-        let (counter, rest) = behind.split_at(behind.find('.').unwrap_or(behind.len()));
-        let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
-        if digits(left) && digits(done) {
-            return format!("{before}{rest}");
-        }
-    }
-    name.to_owned()
-}
+/// So many names that the stub passes over are listed, of each folder.
+const OTHERS_MAX: usize = 20;
 
-/// Returns the names of the files in `dir` that systemd-stub would take.
-fn names(dir: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        // Names that are not ASCII are passed over, as those of hidden files.
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
+/// So many names of a folder are in a warning.
+const WARNED_MAX: usize = 4;
+
+impl Listing {
+    /// Looks for the companions of `image`. `partitions` are roots of partitions, for
+    /// images below them.
+    pub(crate) fn find(
+        image: &InputFile,
+        companions: &Companions,
+        partitions: &[PathBuf],
+    ) -> Result<Self> {
+        let mut listing = Self {
+            owners: Owners::of(image.opened.as_ref()),
+            ..Self::default()
         };
-        let lower = name.to_ascii_lowercase();
-        let is_taken = name.is_ascii() && !name.starts_with('.');
-        let is_companion = SUFFIXES.iter().any(|suffix| lower.ends_with(suffix));
-        if is_taken && is_companion && entry.path().is_file() {
-            names.push(shown_path(Path::new(&name)));
+        match companions {
+            Companions::None => {}
+            Companions::Folders { local, global } => {
+                if let Some(local) = local {
+                    listing.add_named(CompanionFolder::Image, local)?;
+                }
+                if let Some(global) = global {
+                    listing.add_global(global, None)?;
+                }
+            }
+            Companions::Auto | Companions::Strict => {
+                let Some(real) = real_path(image)? else {
+                    return Ok(listing);
+                };
+                let root = partition(&real, partitions)?;
+                listing.add_global(&root.join("loader"), Some(&root))?;
+                let within = real.strip_prefix(&root).unwrap_or(&real);
+                let beside = OsString::from_vec(image_folder(within.as_os_str().as_bytes()));
+                listing.add(CompanionFolder::Image, &root.join(beside), Some(&root))?;
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Adds those in a folder that the caller named, which must exist.
+    fn add_named(&mut self, place: CompanionFolder, path: &Path) -> Result<()> {
+        let failed = || format!("cannot look for companions in {}", shown_path(path));
+        fs::read_dir(path).context(failed).map_err(of_file)?;
+        self.add(place, path, None)
+    }
+
+    /// Adds those in the folders below `loader`, on the partition with this `root` if the
+    /// caller did not name it.
+    fn add_global(&mut self, loader: &Path, root: Option<&Path>) -> Result<()> {
+        if root.is_none() {
+            let failed = || format!("cannot look for companions in {}", shown_path(loader));
+            fs::read_dir(loader).context(failed).map_err(of_file)?;
+        }
+        for place in CompanionFolder::GLOBAL {
+            let below = place.path().and_then(|path| path.strip_prefix("loader/"));
+            let below = below.context(|| "a folder of companions lies nowhere")?;
+            self.add(place, &loader.join(below), root.or(Some(loader)))?;
+        }
+        Ok(())
+    }
+
+    /// Adds those in the folder `path`, if it exists. Nobody may put another in its place,
+    /// below the folder `root`.
+    fn add(&mut self, place: CompanionFolder, path: &Path, root: Option<&Path>) -> Result<()> {
+        let failed = || format!("cannot look for companions in {}", shown_path(path));
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if is_absent(&error) => return Ok(()),
+            found => found.context(failed).map_err(of_file)?,
+        };
+        // A link that the caller named is the caller's word.
+        let folder = if found.is_dir() || root.is_none() {
+            Folder::open(path)
+        } else {
+            self.pass_over(path.as_os_str(), None, "it is no folder".to_owned(), true);
+            return Ok(());
+        };
+        let folder = folder.map_err(LoaderError::from).map_err(of_file)?;
+        if let Some(reason) = self.owners.distrust_folder(&folder, root).context(failed)? {
+            self.pass_over(path.as_os_str(), None, reason, true);
+            return Ok(());
+        }
+        self.read(place, &folder).map_err(of_file)
+    }
+
+    fn read(&mut self, place: CompanionFolder, folder: &Folder) -> Result<()> {
+        let failed = || {
+            format!(
+                "cannot look for companions in {}",
+                shown_path(folder.path())
+            )
+        };
+        let mut named = Vec::new();
+        let mut others = Others::default();
+        for entry in folder.entries().context(failed)? {
+            let FolderEntry { name, other } = entry.context(failed)?;
+            match (place.kind_of(name.as_bytes()), other) {
+                (Ok(kind), None) => named.push((name, kind)),
+                (Ok(kind), Some(other)) => {
+                    let reason = format!("it is {other}, not a regular file");
+                    others.add(name, Some(kind), reason);
+                }
+                (Err(reason), _) => others.add(name, None, reason.to_owned()),
+            }
+            if self.named.len() + named.len() > COMPANIONS_MAX {
+                return Err(LoaderError::new(format!(
+                    "{}: more than {COMPANIONS_MAX} companions; --companions=none loads the image \
+                     without any",
+                    shown_path(folder.path())
+                )));
+            }
+        }
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.named
+            .extend(named.into_iter().map(|(name, kind)| Named {
+                place,
+                folder: folder.clone(),
+                name,
+                kind,
+            }));
+        let more = others.shorten();
+        for (name, kind, reason) in others.first {
+            let path = folder.path().join(name);
+            self.pass_over(path.as_os_str(), kind, reason, kind.is_some());
+        }
+        if more > 0 {
+            let reason = format!("{more} more files are no companions");
+            self.pass_over(folder.path().as_os_str(), None, reason, false);
+        }
+        Ok(())
+    }
+
+    fn pass_over(
+        &mut self,
+        path: &OsStr,
+        kind: Option<CompanionKind>,
+        reason: String,
+        would_count: bool,
+    ) {
+        let path = shown_path(Path::new(path));
+        self.passed_over
+            .push((PassedOver { path, kind, reason }, would_count));
+    }
+
+    /// Returns a warning that names what `load` adds to the image.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let mut folders = Vec::new();
+        for in_one in self.named.chunk_by(|one, next| one.place == next.place) {
+            let names = in_one.iter().take(WARNED_MAX);
+            let names: Vec<_> = names.map(|it| shown_path(Path::new(&it.name))).collect();
+            let more = match in_one.len() - names.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let folder = in_one.first().map(|it| shown_path(it.folder.path()));
+            let folder = folder.unwrap_or_default();
+            folders.push(format!("{}{more} of {folder}", names.join(", ")));
+        }
+        (!folders.is_empty()).then(|| {
+            let folders = folders.join("; ");
+            format!("`ukexec load` adds companions, which are not looked at here: {folders}")
+        })
+    }
+}
+
+/// Returns a warning if `load` would add something to `image`, or would fail for it.
+pub(crate) fn warning(image: &InputFile) -> Option<String> {
+    match Listing::find(image, &Companions::Auto, &[]) {
+        Ok(listing) => listing.warning(),
+        Err(error) => Some(format!(
+            "`ukexec load` would not take companions: {}",
+            sentence(&error)
+        )),
+    }
+}
+
+/// The names in a folder that are no companions: the first, and how many more.
+#[derive(Default)]
+struct Others {
+    first: Vec<(OsString, Option<CompanionKind>, String)>,
+    more: usize,
+}
+
+impl Others {
+    fn add(&mut self, name: OsString, kind: Option<CompanionKind>, reason: String) {
+        self.first.push((name, kind, reason));
+        if self.first.len() > 4 * OTHERS_MAX {
+            self.shorten();
         }
     }
-    Ok(names)
+
+    /// Keeps the first names, and returns how many more there were.
+    fn shorten(&mut self) -> usize {
+        // What looks like a companion is of most interest.
+        self.first
+            .sort_by(|(one, a, _), (other, b, _)| (a.is_none(), one).cmp(&(b.is_none(), other)));
+        self.more += self.first.len().saturating_sub(OTHERS_MAX);
+        self.first.truncate(OTHERS_MAX);
+        self.more
+    }
+}
+
+/// Returns where `image` is, if it lies on a disk.
+fn real_path(image: &InputFile) -> Result<Option<PathBuf>> {
+    let (InputBytes::File(..), Some(opened)) = (&image.content, &image.opened) else {
+        return Ok(None);
+    };
+    if !opened.is_file() {
+        return Ok(None);
+    }
+    let found = image.path.canonicalize();
+    let found = found.and_then(|real| Ok((fs::symlink_metadata(&real)?, real)));
+    let (there, real) = match found {
+        // It has no name any more, or never had one.
+        Err(error) if is_absent(&error) => return Ok(None),
+        found => found
+            .context(|| format!("cannot read {}", shown(&image.path)))
+            .map_err(of_file)?,
+    };
+    let identity = |it: &Metadata| (it.dev(), it.ino());
+    if identity(&there) != identity(opened) {
+        let text = format!(
+            "{} was replaced while it was opened; try again when nothing writes there",
+            shown(&image.path)
+        );
+        return Err(of_file(LoaderError::new(text)));
+    }
+    Ok(Some(real))
+}
+
+/// Returns the root of the partition that the image at `real` lies on: the lowest of the
+/// roots that the caller named, or else the highest folder above it on the same device.
+fn partition(real: &Path, named: &[PathBuf]) -> Result<PathBuf> {
+    let mut roots = Vec::new();
+    for root in named {
+        let failed = || format!("cannot read the partition's root {}", shown_path(root));
+        let root = root.canonicalize().context(failed).map_err(of_file)?;
+        if real.starts_with(&root) {
+            roots.push(root);
+        }
+    }
+    if let Some(root) = roots.into_iter().max_by_key(|root| root.as_os_str().len()) {
+        return Ok(root);
+    }
+    // A file of an overlay may have another device number than its folder.
+    let mut above = real.ancestors().skip(1);
+    let mut root = above.next().context(|| "the image lies in no folder")?;
+    let device = |path: &Path| fs::metadata(path).map(|it| it.dev());
+    let failed = || format!("cannot read the folder of {}", shown_path(real));
+    let own = device(root).context(failed).map_err(of_file)?;
+    for folder in above {
+        if device(folder).context(failed).map_err(of_file)? != own {
+            break;
+        }
+        root = folder;
+    }
+    Ok(root.to_owned())
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -94,88 +317,9 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Addons, credentials, extensions.
-const SUFFIXES: [&str; 3] = [".addon.efi", ".cred", ".raw"];
-
-/// So many files are named.
-const NAMES_MAX: usize = 4;
+fn of_file(error: LoaderError) -> LoaderError {
+    error.of_kind(ErrorKind::File)
+}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns what is said of `image` where `dir` holds files of these `names`.
-    fn check(image: &str, dir: &str, names: &[&str], expected: Option<&str>) {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join(dir)).unwrap();
-        for name in names {
-            fs::write(root.path().join(dir).join(name), "").unwrap();
-        }
-        let image = root.path().join(image);
-        fs::write(&image, "").unwrap();
-        let said = warning(&image);
-        let root = format!("{}/", root.path().display());
-        assert_eq!(
-            said.map(|said| said.replace(&root, "")).as_deref(),
-            expected
-        );
-    }
-
-    #[test]
-    fn files_that_systemd_stub_would_add_are_named() {
-        check(
-            "a.efi",
-            "a.efi.extra.d",
-            &["b.CRED", "a.addon.efi", "x.confext.raw"],
-            Some(
-                "a.efi.extra.d: systemd-stub would add a.addon.efi, b.CRED, x.confext.raw to what \
-                 it boots, which ukexec does not do yet",
-            ),
-        );
-        check(
-            "a.efi",
-            "a.efi.extra.d",
-            &["1.raw", "2.raw", "3.raw", "4.raw", "5.raw", "6.raw"],
-            Some(
-                "a.efi.extra.d: systemd-stub would add 1.raw, 2.raw, 3.raw, 4.raw and 2 more to \
-                 what it boots, which ukexec does not do yet",
-            ),
-        );
-    }
-
-    #[test]
-    fn a_boot_counter_is_no_part_of_the_name() {
-        let expected = "a.efi.extra.d: systemd-stub would add x.cred to what it boots, which ukexec does not \
-             do yet";
-        for image in ["a+3.efi", "a+3-1.efi", "a.efi"] {
-            check(image, "a.efi.extra.d", &["x.cred"], Some(expected));
-        }
-        for image in ["a+x.efi", "a+.efi", "a+3-.efi", "b.efi"] {
-            check(image, "a.efi.extra.d", &["x.cred"], None);
-        }
-        let same = expected.replace("a.efi", "a+x.efi");
-        check("a+x.efi", "a+x.efi.extra.d", &["x.cred"], Some(&same));
-    }
-
-    #[test]
-    fn what_systemd_stub_passes_over_is_not_mentioned() {
-        let others = [".hidden.cred", "ö.cred", "readme.txt", "addon.efi"];
-        check("a.efi", "a.efi.extra.d", &others, None);
-        check("a.efi", "a.efi.extra.d", &[], None);
-        check("a.efi", "other", &[], None);
-    }
-
-    #[test]
-    fn a_link_leads_to_what_lies_beside_the_image() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("esp/a.efi.extra.d")).unwrap();
-        fs::write(root.path().join("esp/a.efi"), "").unwrap();
-        fs::write(root.path().join("esp/a.efi.extra.d/x.cred"), "").unwrap();
-        std::os::unix::fs::symlink("esp/a.efi", root.path().join("link")).unwrap();
-        assert!(
-            warning(&root.path().join("link"))
-                .unwrap()
-                .contains("x.cred")
-        );
-    }
-}
+mod tests;

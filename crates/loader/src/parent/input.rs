@@ -1,7 +1,7 @@
 //! Opening an image, and bringing it into reach: as it lies on disk, or as a
 //! snapshot that nobody can change.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Seek as _;
 use std::ops::Range;
 use std::os::fd::AsFd as _;
@@ -27,6 +27,8 @@ pub(crate) struct InputFile {
     pub(crate) path: PathBuf,
     /// Who may read it.
     pub(crate) readers: Readers,
+    /// Whose it is, if it is a file that somebody named.
+    pub(crate) opened: Option<Metadata>,
     pub(crate) content: InputBytes,
 }
 
@@ -66,6 +68,7 @@ impl InputFile {
     fn open_any(path: &Path, console: &dyn Console) -> Result<Self> {
         let mut file = files::open_named(path)?;
         let readers = Readers::of(&file)?;
+        let opened = Some(file.metadata()?);
         // A part of standard input may have been read already.
         let is_rest = is_stdin(path) && file.stream_position().is_ok_and(|at| at > 0);
         let kind = if is_rest {
@@ -85,6 +88,7 @@ impl InputFile {
         Ok(Self {
             path,
             readers,
+            opened,
             content,
         })
     }

@@ -212,12 +212,16 @@ fn add_parts(
         Purpose::Unfold { .. } | Purpose::Attach => false,
         Purpose::Inspect { .. } | Purpose::Load { .. } => true,
     };
+    report.cmdline = cmdline(parts, hash)?;
     if adds {
         add_additions(report, facts, parts, job, sources)?;
     }
-    let cmdline = parts.cmdline.as_deref();
-    report.cmdline = cmdline.map(|line| Cmdline::new(line, hash)).transpose()?;
     Ok(())
+}
+
+fn cmdline(parts: &Parts, hash: bool) -> Result<Option<Cmdline>> {
+    let line = parts.cmdline.as_deref();
+    Ok(line.map(|line| Cmdline::new(line, hash)).transpose()?)
 }
 
 /// Adds to the parts what a boot adds, and to the report what that is.
@@ -263,6 +267,7 @@ fn add_additions(
     };
     let line = parts.cmdline.as_deref();
     parts.cmdline = additions.cmdline(line, parts.appended, kept)?;
+    report.cmdline = cmdline(parts, request.purpose.hashes())?;
     let has_console = has_console(parts.cmdline.as_deref().unwrap_or_default());
     if is_load && !has_console && !beside.console.is_empty() {
         report.warnings.push(format!(
