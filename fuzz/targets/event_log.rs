@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use ukexec_pe::PeImage;
 use ukexec_signature::Algorithm;
-use ukexec_stub::{Agreement, EventLog, Measurements, ObservedPcrs, Uki};
+use ukexec_stub::{Agreement, Boot, EventLog, Measurements, ObservedPcrs, Uki};
 
 /// An image with one section, `.linux`.
 static IMAGE: &[u8] = include_bytes!("../seeds/pe/uki");
@@ -18,7 +18,7 @@ fn measurements() -> &'static Measurements {
         let pe = PeImage::parse(IMAGE).expect("a sound image");
         let uki = Uki::new(IMAGE, &pe, 0).expect("the first profile");
         let mut measurements = Measurements::default();
-        let added = measurements.add_boot("uki.efi", &uki, None);
+        let added = measurements.add_boot("uki.efi", &uki, &Boot::<&[u8]>::default());
         added.expect("a small image");
         measurements
     })
@@ -26,7 +26,7 @@ fn measurements() -> &'static Measurements {
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(log) = EventLog::parse(data) {
-        for pcr in [4, 11, 12] {
+        for pcr in [4, 11, 12, 13] {
             let value = log.value(pcr, Algorithm::Sha384);
             assert!(value.is_none_or(|value| value.len() == 48));
         }

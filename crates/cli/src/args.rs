@@ -133,7 +133,7 @@ pub(crate) struct Inspect {
     /// The sections of every layer, and the texts of small ones.
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) sections: bool,
-    /// Print the values of PCRs 4, 11 and 12, and of IMA
+    /// Print the values of PCRs 4 and 11 to 13, and of IMA
     ///
     /// A measured boot extends the registers with them.
     /// The lines of PCR 11 are those of `systemd-measure calculate`; -v adds the events.

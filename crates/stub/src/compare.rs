@@ -61,6 +61,7 @@ impl Measurements {
             if let Some(register) = &self.pcr11 {
                 comparisons.extend(self.sections(register, &observed));
                 comparisons.push(self.parameters(&observed));
+                comparisons.extend(self.extensions(&observed));
             }
             let events = self.pcr4.events.iter();
             comparisons.extend(events.filter_map(|event| observed.program(event)));
@@ -119,26 +120,20 @@ impl Measurements {
         comparisons
     }
 
-    /// Compares PCR 12.
+    /// Compares PCR 12 in both its forms.
     fn parameters(&self, observed: &Bank<'_>) -> PcrComparison {
-        let register = self.pcr12.as_ref();
-        let expected = register.and_then(|it| it.value.get(observed.bank));
-        let values = observed.values(12);
-        let stranger = values.iter().find(|it| Some(it.as_slice()) != expected);
-        let found = stranger.or(values.first()).map(Vec::as_slice);
-        let verdict = match (register, found) {
-            (None, _) => (Agreement::Unknown, NOT_PREDICTED.to_owned()),
-            (_, None) => (Agreement::Unknown, NO_VALUE.to_owned()),
-            (Some(register), Some(found)) if stranger.is_some() => {
-                let why = observed.why(12, register, found);
-                (
-                    Agreement::Different,
-                    why.unwrap_or_else(|| MORE_PARAMETERS.to_owned()),
-                )
-            }
-            _ => (Agreement::Equal, PREDICTED.to_owned()),
-        };
-        observed.comparison(12, expected, found, verdict)
+        let direct = self.pcr12.as_ref().map(|it| (it, PREDICTED));
+        let by_sd_boot = self.pcr12_sd_boot.as_ref().map(|it| (it, BY_SD_BOOT));
+        let forms: Vec<(&Register, &str)> = direct.into_iter().chain(by_sd_boot).collect();
+        observed.register(12, &forms, MORE_PARAMETERS)
+    }
+
+    /// Compares PCR 13, if anybody extended it or would, or a value was observed.
+    fn extensions(&self, observed: &Bank<'_>) -> Option<PcrComparison> {
+        let register = self.pcr13.as_ref()?;
+        let is_zeros = |value: &Vec<u8>| value.iter().all(|byte| *byte == 0);
+        let is_dull = register.events.is_empty() && observed.values(13).iter().all(is_zeros);
+        (!is_dull).then(|| observed.register(13, &[(register, PREDICTED)], MORE_EXTENSIONS))
     }
 }
 
@@ -151,6 +146,8 @@ const PASSED: &str = "passed";
 const AHEAD: &str = "not reached";
 const NO_PHASE: &str = "the register is at no phase of this image's boot";
 const NO_VALUE_OF: &str = "none of the values is that of this phase";
+const BY_SD_BOOT: &str = "as predicted for a start by systemd-boot";
+const MORE_EXTENSIONS: &str = "boot loaders and system extensions extend it too";
 const MORE_PARAMETERS: &str = "boot loaders, addons and credentials extend it too; --cmdline \
                                gives the line of a boot loader";
 const NO_VALUE: &str = "there is no value to compare with";
@@ -179,6 +176,47 @@ impl Bank<'_> {
         log.and_then(|log| log.value(pcr, self.bank))
             .into_iter()
             .collect()
+    }
+
+    /// Compares a register with the `forms` in which it is predicted, each with the words
+    /// for a value that fits it. `more` are those for one that fits none.
+    fn register(&self, pcr: u32, forms: &[(&Register, &str)], more: &str) -> PcrComparison {
+        let values = self.values(pcr);
+        let forms = forms.iter().filter_map(|(register, fits)| {
+            Some((*register, register.value.get(self.bank)?, *fits))
+        });
+        let forms: Vec<(&Register, &[u8], &str)> = forms.collect();
+        let Some((first, expected, _)) = forms.first() else {
+            let found = values.first().map(Vec::as_slice);
+            let verdict = (Agreement::Unknown, NOT_PREDICTED.to_owned());
+            return self.comparison(pcr, None, found, verdict);
+        };
+        let Some(found) = values.first() else {
+            let verdict = (Agreement::Unknown, NO_VALUE.to_owned());
+            return self.comparison(pcr, Some(expected), None, verdict);
+        };
+        let fitting = forms
+            .iter()
+            .find(|(_, value, _)| values.iter().all(|it| it == value));
+        if let Some((_, value, fits)) = fitting {
+            let verdict = (Agreement::Equal, (*fits).to_owned());
+            return self.comparison(pcr, Some(value), Some(found), verdict);
+        }
+        let stranger = values.iter().find(|it| it != expected).unwrap_or(found);
+        // The log says in which form it began.
+        let begun = forms.iter().find(|(it, ..)| self.begins(pcr, it));
+        let (register, expected) = begun.map_or((first, expected), |(it, value, _)| (it, value));
+        let why = self.why(pcr, register, stranger);
+        let verdict = (Agreement::Different, why.unwrap_or_else(|| more.to_owned()));
+        self.comparison(pcr, Some(expected), Some(stranger), verdict)
+    }
+
+    /// Returns whether the first event of the log is the one that is predicted.
+    fn begins(&self, pcr: u32, predicted: &Register) -> bool {
+        let logged = self.observed.log().and_then(|log| log.events(pcr).next());
+        let logged = logged.and_then(|event| event.digests.get(self.bank));
+        let first = predicted.events.first();
+        logged.is_some() && logged == first.and_then(|event| event.digests.get(self.bank))
     }
 
     /// Compares an event of PCR 4, of which no value is predicted, with the programs
@@ -288,6 +326,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::Boot;
     use crate::register::PCR_BANKS;
     use crate::testing::{event_log, with_uki};
 
@@ -302,7 +341,11 @@ mod tests {
         };
         let mut measurements = Measurements::default();
         let added = with_uki(sections, 0, |uki| {
-            measurements.add_boot("x", uki, Some(b"ro"))
+            let boot = Boot {
+                cmdline: Some(b"ro"),
+                ..Boot::<Vec<u8>>::default()
+            };
+            measurements.add_boot("x", uki, &boot)
         });
         added.unwrap().unwrap();
         measurements.pcr4.events = vec![event("a.efi", None), event(".linux", Some("at times"))];
@@ -445,7 +488,7 @@ mod tests {
         let mut other = events.to_vec();
         other[1].2 = b"b.efi";
         other[5].2 = b"ID=y";
-        other.push((12, EV_IPL, line));
+        other.extend([(12, EV_IPL, line); 2]);
         check(
             &[&event_log(&other)],
             &expect![[r#"
@@ -488,6 +531,45 @@ mod tests {
     }
 
     #[test]
+    fn parameters_have_two_forms_and_extensions_one() {
+        let line: &[u8] = b"r\0o\0\0\0";
+        let check = |events: &[(u32, &[u8])], expected: &Expect| {
+            let events: Vec<_> = events.iter().map(|(pcr, it)| (*pcr, EV_IPL, *it)).collect();
+            let mut all = ObservedPcrs::default();
+            all.add(&event_log(&events)).unwrap();
+            let compared = measured(SECTIONS).compare(&all, &[Algorithm::Sha256]);
+            let compared = compared.iter().filter(|it| it.pcr > 11);
+            let lines = compared.map(|it| format!("{} {:?}, {}\n", it.pcr, it.verdict, it.text));
+            expected.assert_eq(&lines.collect::<String>());
+        };
+        check(
+            &[(12, line)],
+            &expect![[r#"
+            12 Equal, as predicted
+        "#]],
+        );
+        check(
+            &[(12, line), (12, line)],
+            &expect![[r#"
+            12 Equal, as predicted for a start by systemd-boot
+        "#]],
+        );
+        check(
+            &[(12, line), (12, b"x")],
+            &expect![[r#"
+            12 Different, the event log has more events than the predicted 1
+        "#]],
+        );
+        check(
+            &[(12, b"x"), (13, b"x")],
+            &expect![[r#"
+            12 Different, the event log first differs in event 1, command line
+            13 Different, the event log has more events than the predicted 0
+        "#]],
+        );
+    }
+
+    #[test]
     fn the_machine_may_decide() {
         let sections: &[(&str, &[u8])] = &[(".linux", b"kernel"), (".dtbauto", b"tree")];
         let zeros = format!("11:sha256={}1\n", "0".repeat(63));
@@ -509,20 +591,20 @@ mod tests {
     #[test]
     fn a_line_that_is_no_utf_8_is_not_compared() {
         let mut measurements = measured(SECTIONS);
-        measurements.pcr12 = None;
+        (measurements.pcr12, measurements.pcr12_sd_boot) = (None, None);
         let value = format!("12:sha256={}", "1".repeat(64));
         check_of(
             &measurements,
             &[value.as_bytes()],
             &expect![[r#"
-            11 SHA-256 enter-initrd: Unknown, there is no value to compare with
-            11 SHA-256 enter-initrd:leave-initrd: Unknown, there is no value to compare with
-            11 SHA-256 enter-initrd:leave-initrd:sysinit: Unknown, there is no value to compare with
-            11 SHA-256 enter-initrd:leave-initrd:sysinit:ready: Unknown, there is no value to compare with
-            12 SHA-256 : Unknown, the command line is no UTF-8
-            4 SHA-256 a.efi: Unknown, only an event log names what was measured
-            4 SHA-256 .linux: Unknown, only an event log names what was measured
-        "#]],
+                11 SHA-256 enter-initrd: Unknown, there is no value to compare with
+                11 SHA-256 enter-initrd:leave-initrd: Unknown, there is no value to compare with
+                11 SHA-256 enter-initrd:leave-initrd:sysinit: Unknown, there is no value to compare with
+                11 SHA-256 enter-initrd:leave-initrd:sysinit:ready: Unknown, there is no value to compare with
+                12 SHA-256 : Unknown, the command line is no UTF-8
+                4 SHA-256 a.efi: Unknown, only an event log names what was measured
+                4 SHA-256 .linux: Unknown, only an event log names what was measured
+            "#]],
         );
         assert!(
             Measurements::default()

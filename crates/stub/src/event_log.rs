@@ -284,7 +284,9 @@ mod tests {
     fn a_log_leads_to_values() {
         check(
             |_| (),
-            expect!["[1, 2, 0] ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702"],
+            expect![
+                "[1, 2, 0, 0] ff4d55cd85724de92ab538c82df0dd57ae0b5281e088a1a64df159f33c343702"
+            ],
         );
         let log = EventLog::parse(&event_log(&[])).unwrap();
         assert_eq!(log.value(4, Algorithm::Sha384), Some(vec![0; 48]));
@@ -380,7 +382,9 @@ mod tests {
                 log.extend([11, 13, 1].map(u32::to_le_bytes).concat());
                 log.extend([&[4, 0][..], &[0; 20], &[0; 4]].concat());
             },
-            expect!["[0, 1, 0] 0000000000000000000000000000000000000000000000000000000000000000"],
+            expect![
+                "[0, 1, 0, 0] 0000000000000000000000000000000000000000000000000000000000000000"
+            ],
         );
     }
 

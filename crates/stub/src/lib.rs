@@ -30,7 +30,7 @@
 //! ```
 //! use ukexec_pe::{EditOptions, PeImage, attach};
 //! use ukexec_signature::{Algorithm, Hex};
-//! use ukexec_stub::{Agreement, Measurements, ObservedPcrs, Uki};
+//! use ukexec_stub::{Agreement, Boot, Measurements, ObservedPcrs, Uki};
 //!
 //! # let mut image = vec![0; 0x400];
 //! # let fields: [(usize, &[u8]); 15] = [
@@ -54,7 +54,7 @@
 //! let initrd = b"initrd";
 //!
 //! let mut measurements = Measurements::default();
-//! measurements.add_boot("example.efi", &uki, None)?;
+//! measurements.add_boot("example.efi", &uki, &Boot::<&[u8]>::default())?;
 //! measurements.add_load(b"quiet", &b"kernel"[..], Some(&initrd[..]))?;
 //! let pcr11 = measurements.pcr11.as_ref().ok_or("there is no stub")?;
 //! assert_eq!(pcr11.phases.len(), 4);
@@ -109,7 +109,7 @@ pub use error::StubError;
 pub use event_log::EventLog;
 pub use extra::ExtraFile;
 pub use hardware::Hardware;
-pub use measure::Measurements;
+pub use measure::{Boot, Measurements};
 pub use observed::ObservedPcrs;
 pub use profile::Profile;
 pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};

@@ -3,22 +3,24 @@
 //!
 //! Spec: TCG PC Client Platform Firmware Profile (PCR 4); systemd-stub(7), "TPM
 //! PCR Notes" (PCR 11, PCR 12), and systemd's `src/boot/stub.c`; Linux's
-//! `ima_policy`, `KEXEC_CMDLINE`. PCR 4 and PCR 12 also take what others
-//! measure: boot loaders, addons, credentials. Firmware's and the kernel's own
-//! measurements (PCR 9: initrd and command line) are left out.
+//! `ima_policy`, `KEXEC_CMDLINE`. PCRs 4, 12 and 13 also take what other boot loaders
+//! measure, and systemd-boot for its own entries' `extra` files. Firmware's and the
+//! kernel's own measurements (PCR 9: initrd and command line) are left out.
 
-use std::io;
+use std::{io, iter};
 
 use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt};
 use ukexec_signature::digests_of;
 
+use crate::cmdline::{mangled, with_text};
+use crate::hardware::{DTBAUTO, EFIFW};
 use crate::register::{BANKS, MeasuredEvent, MeasuredEvents, Register};
-use crate::{StubError, Uki};
+use crate::{Archive, Hardware, StubError, Uki};
 
 /// The sections that systemd-stub extends PCR 11 with, in its order, and the
 /// version that is the first to do so. `.pcrsig` is not among them: it signs
-/// the outcome. Which of `.dtbauto` and `.efifw` count is up to the machine.
+/// the outcome.
 const SECTIONS: &[(&str, u32)] = &[
     (".linux", 252),
     (".osrel", 252),
@@ -31,11 +33,13 @@ const SECTIONS: &[(&str, u32)] = &[
     (".sbat", 254),
     (".pcrpkey", 252),
     (".profile", 257),
+    (DTBAUTO, 257),
     (".hwids", 257),
+    (EFIFW, 258),
 ];
 
 /// Sections of which the stub picks one that fits the machine.
-const BY_MACHINE: [&str; 2] = [".dtbauto", ".efifw"];
+const BY_MACHINE: [&str; 2] = [DTBAUTO, EFIFW];
 
 /// When the inner kernel is extended, too.
 const INNER_KERNEL: &str = "where the stub has firmware load the kernel: before version 258, \
@@ -58,8 +62,14 @@ pub struct Measurements {
     pub profile: Option<u32>,
     /// Sections, by a stub if there is one.
     pub pcr11: Option<Register>,
-    /// Parameters, by a stub; `None` also where the command line cannot be UTF-16.
+    /// Parameters, by a stub that firmware starts; `None` also where the command line
+    /// cannot be UTF-16.
     pub pcr12: Option<Register>,
+    /// The same of a stub that systemd-boot starts, where it passes load options, which it
+    /// measures too.
+    pub pcr12_sd_boot: Option<Register>,
+    /// System extensions, by a stub.
+    pub pcr13: Option<Register>,
     /// By firmware.
     pub pcr4: MeasuredEvents,
     /// By IMA, when a running kernel loads it.
@@ -71,18 +81,56 @@ pub struct Measurements {
     pub(crate) by_machine: Vec<&'static str>,
 }
 
+/// Parts of a boot that do not lie in its image. `C` is the content of files.
+#[derive(Debug)]
+pub struct Boot<'a, C> {
+    /// The command line that a boot loader passes, if any.
+    pub cmdline: Option<&'a [u8]>,
+    /// The text of all addons, [`addons_text`](crate::addons_text).
+    pub addons: &'a str,
+    /// The machine's text, [`Smbios::cmdline`](crate::Smbios::cmdline).
+    pub smbios: &'a str,
+    /// Device trees of addons with the addons' names, in the order of these.
+    pub device_trees: Vec<(String, C)>,
+    /// Microcode of addons in the same way.
+    pub ucode: Vec<(String, C)>,
+    /// Initrds of addons in the same way.
+    pub initrds: Vec<(String, C)>,
+    /// Archives of companions, in the order of
+    /// [`COMPANION_ARCHIVES`](crate::COMPANION_ARCHIVES).
+    pub archives: Vec<(Archive, C)>,
+    /// The machine, if it is known.
+    pub hardware: Option<&'a Hardware>,
+}
+
+impl<C> Default for Boot<'_, C> {
+    /// Returns a boot of an image alone on an unknown machine.
+    fn default() -> Self {
+        Self {
+            cmdline: None,
+            addons: "",
+            smbios: "",
+            device_trees: Vec::new(),
+            ucode: Vec::new(),
+            initrds: Vec::new(),
+            archives: Vec::new(),
+            hardware: None,
+        }
+    }
+}
+
 impl Measurements {
-    /// Adds what booting the image `name` would measure, with `cmdline` from a
-    /// boot loader, if one passes any.
+    /// Adds what booting the image `name` would measure.
     ///
     /// # Errors
     ///
-    /// A section has too many zeros behind its content, or the image cannot be read.
-    pub fn add_boot<R: ReadAt>(
+    /// A section has too many zeros behind its content, or the image or a file cannot be
+    /// read.
+    pub fn add_boot<R: ReadAt, C: ReadAt>(
         &mut self,
         name: &str,
         uki: &Uki<'_, R>,
-        cmdline: Option<&[u8]>,
+        boot: &Boot<'_, C>,
     ) -> Result<(), StubError> {
         let outermost = loaded(name, None, uki.pe, &uki.image)?;
         self.pcr4.events.extend(outermost);
@@ -95,9 +143,10 @@ impl Measurements {
         }
         self.stub = uki.stub_version();
         self.profile = Some(uki.profile());
-        self.pcr11 = Some(sections(uki)?);
-        self.pcr12 = parameters(uki.profile(), cmdline)?;
-        let is_there = |name: &&str| uki.pe.section(name).is_some();
+        self.pcr11 = Some(sections(uki, boot.hardware)?);
+        self.add_parameters(uki.profile(), boot)?;
+        self.pcr13 = Some(Register::of(archives(boot, 13)?));
+        let is_there = |name: &&str| boot.hardware.is_none() && uki.pe.section(name).is_some();
         self.by_machine = BY_MACHINE.into_iter().filter(is_there).collect();
         self.notes.extend(self.by_machine.iter().map(|name| {
             format!("PCR 11 is predicted without {name}: the machine decides which of them counts")
@@ -108,6 +157,25 @@ impl Measurements {
         if self.pcr12.is_none() {
             self.notes.push(NO_UTF16.to_owned());
         }
+        Ok(())
+    }
+
+    /// Adds PCR 12, unless the command line is no UTF-8.
+    fn add_parameters<C: ReadAt>(&mut self, profile: u32, boot: &Boot<'_, C>) -> io::Result<()> {
+        let Ok(line) = std::str::from_utf8(boot.cmdline.unwrap_or_default()) else {
+            return Ok(());
+        };
+        let line = mangled(line);
+        let events = parameters(profile, &line, boot)?;
+        let options = match profile {
+            0 => line,
+            _ => with_text(&format!("@{profile}"), &line),
+        };
+        if let Some(options) = text("load options", &options)? {
+            let events = iter::once(options).chain(events.iter().cloned());
+            self.pcr12_sd_boot = Some(Register::of(events.collect()));
+        }
+        self.pcr12 = Some(Register::of(events));
         Ok(())
     }
 
@@ -163,14 +231,22 @@ fn loaded(
 }
 
 /// Returns PCR 11: the sections.
-fn sections<R: ReadAt>(uki: &Uki<'_, R>) -> Result<Register, StubError> {
+fn sections<R: ReadAt>(
+    uki: &Uki<'_, R>,
+    hardware: Option<&Hardware>,
+) -> Result<Register, StubError> {
     let version = uki.stub_version();
     let mut register = Register::new();
     for (name, since) in SECTIONS {
         if version.is_some_and(|version| version < *since) {
             continue;
         }
-        if let Some(content) = uki.section(name)? {
+        let content = match (BY_MACHINE.contains(name), hardware) {
+            (true, Some(hardware)) => uki.chosen(name, hardware)?,
+            (true, None) => None,
+            (false, _) => uki.section(name)?,
+        };
+        if let Some(content) = content {
             // The name with its NUL is an event of its own.
             let with_nul = [name.as_bytes(), b"\0"].concat();
             register.extend(MeasuredEvent::new(
@@ -184,28 +260,50 @@ fn sections<R: ReadAt>(uki: &Uki<'_, R>) -> Result<Register, StubError> {
     Ok(register)
 }
 
-/// Returns PCR 12: the profile and the command line. `None` if that is no UTF-8.
-fn parameters(profile: u32, cmdline: Option<&[u8]>) -> io::Result<Option<Register>> {
-    let Ok(line) = std::str::from_utf8(cmdline.unwrap_or_default()) else {
-        return Ok(None);
+/// Returns the events of PCR 12 in the stub's order: the profile, texts, and files but
+/// system extensions.
+fn parameters<C: ReadAt>(
+    profile: u32,
+    line: &str,
+    boot: &Boot<'_, C>,
+) -> io::Result<Vec<MeasuredEvent>> {
+    let profile = (profile > 0).then(|| profile.to_string());
+    let texts = [
+        text("profile", profile.as_deref().unwrap_or_default())?,
+        text("command line", line)?,
+        text("text of addons", boot.addons)?,
+        text("text of SMBIOS", boot.smbios)?,
+    ];
+    let mut events: Vec<MeasuredEvent> = texts.into_iter().flatten().collect();
+    let of_addon = |section: &'static str| {
+        move |(name, content): &(String, C)| {
+            MeasuredEvent::new(&format!("{section} of {name}"), content)
+        }
     };
-    let mut register = Register::new();
-    if profile > 0 {
-        register.extend(MeasuredEvent::new("profile", &utf16(&profile.to_string()))?);
+    for tree in boot.device_trees.iter().map(of_addon("device tree")) {
+        events.push(tree?);
     }
-    let line = load_options(line);
-    if !line.is_empty() {
-        register.extend(MeasuredEvent::new("command line", &utf16(&line))?);
+    events.extend(archives(boot, 12)?);
+    // The kernel uses the first microcode that it finds, so that the last addon comes first.
+    let ucode = boot.ucode.iter().rev().map(of_addon(".ucode"));
+    for addon in ucode.chain(boot.initrds.iter().map(of_addon(".initrd"))) {
+        events.push(addon?);
     }
-    Ok(Some(register))
+    Ok(events)
 }
 
-/// Returns `line` as the stub takes load options over: without blanks around
-/// it, with blanks for control characters inside.
-fn load_options(line: &str) -> String {
-    let is_blank = |c: char| c <= ' ' || c == '\u{7f}';
-    let blank = |c: char| if is_blank(c) { ' ' } else { c };
-    line.trim_matches(is_blank).chars().map(blank).collect()
+/// Returns the archives that are measured into `pcr`.
+fn archives<C: ReadAt>(boot: &Boot<'_, C>, pcr: u32) -> io::Result<Vec<MeasuredEvent>> {
+    let archives = boot.archives.iter();
+    let archives = archives.filter(|(archive, _)| archive.pcr() == Some(pcr));
+    let event = |(archive, content): &(Archive, C)| MeasuredEvent::new(archive.folder(), content);
+    archives.map(event).collect()
+}
+
+/// Returns the event that `text` is, unless it is empty.
+fn text(what: &str, text: &str) -> io::Result<Option<MeasuredEvent>> {
+    let event = (!text.is_empty()).then(|| MeasuredEvent::new(what, &utf16(text)));
+    event.transpose()
 }
 
 /// Returns `text` as UEFI has strings: UTF-16 with a NUL.
@@ -220,6 +318,7 @@ mod tests {
     use ukexec_signature::{Algorithm, Digests, Hex};
 
     use super::*;
+    use crate::COMPANION_ARCHIVES;
     use crate::register::BootPhase;
     use crate::testing::with_uki;
 
@@ -254,7 +353,11 @@ mod tests {
     /// Returns what a boot measures.
     fn measured(uki: &Uki<'_, Vec<u8>>, cmdline: Option<&[u8]>) -> Measurements {
         let mut measurements = Measurements::default();
-        measurements.add_boot("image.efi", uki, cmdline).unwrap();
+        let boot = Boot {
+            cmdline,
+            ..Boot::<Vec<u8>>::default()
+        };
+        measurements.add_boot("image.efi", uki, &boot).unwrap();
         measurements
     }
 
@@ -395,6 +498,37 @@ mod tests {
                   }
                 ]
               },
+              "pcr12_sd_boot": {
+                "value": {
+                  "sha256": "e9c093d3dd39470f99571f02efcd0db6aa7e9db6508aaaa53088e5079034f0e7",
+                  "sha384": "def24723443436fe443d0d13706d18a298eeb522061ecf4b43f66473b21f9dd6a3bcdd16da01b3e40ef1a3d33467ba35"
+                },
+                "events": [
+                  {
+                    "what": "load options",
+                    "when": null,
+                    "digests": {
+                      "sha256": "39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127",
+                      "sha384": "6469f9c989c27f3f7ed52cc56a60afa1d81fe801a44f01c4e2a51fe68af1eee500be5f7407dc210e2015968fc85ee9f9"
+                    }
+                  },
+                  {
+                    "what": "command line",
+                    "when": null,
+                    "digests": {
+                      "sha256": "39871991d4ca781a9bc435995e6682e4eda29e348de12699770418c5ca7d4127",
+                      "sha384": "6469f9c989c27f3f7ed52cc56a60afa1d81fe801a44f01c4e2a51fe68af1eee500be5f7407dc210e2015968fc85ee9f9"
+                    }
+                  }
+                ]
+              },
+              "pcr13": {
+                "value": {
+                  "sha256": "0000000000000000000000000000000000000000000000000000000000000000",
+                  "sha384": "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+                },
+                "events": []
+              },
               "pcr4": {
                 "events": [
                   {
@@ -429,7 +563,7 @@ mod tests {
     #[test]
     fn without_a_stub_there_is_no_value_of_the_stubs() {
         let measurements = Measurements::default();
-        expect![[r#"{"stub":null,"profile":null,"pcr11":null,"pcr12":null,"pcr4":{"events":[]},"ima":{"events":[]},"notes":[]}"#]].assert_eq(&serde_json::to_value(&measurements).unwrap().to_string());
+        expect![[r#"{"stub":null,"profile":null,"pcr11":null,"pcr12":null,"pcr12_sd_boot":null,"pcr13":null,"pcr4":{"events":[]},"ima":{"events":[]},"notes":[]}"#]].assert_eq(&serde_json::to_value(&measurements).unwrap().to_string());
     }
 
     /// Expects the SHA-256 bank of PCR 12.
@@ -460,6 +594,127 @@ mod tests {
             Some(" hello\tä\n"),
             "86f1c38fea33a595f1ac4cca6320621d0d9c75a071d3ed9da548d5f8c926eb27",
         );
+    }
+
+    /// Returns the SHA-256 bank of a register that these bytes extend, one after another.
+    fn extended_by(events: &[&[u8]]) -> Vec<u8> {
+        let extend = |value: Vec<u8>, event: &&[u8]| {
+            let digest = Algorithm::Sha256.digest(event);
+            Algorithm::Sha256.digest(&[value, digest].concat())
+        };
+        events.iter().fold(vec![0; 32], extend)
+    }
+
+    /// Expects the SHA-256 bank of a register.
+    fn check_register(register: Option<&Register>, whats: &[&str], events: &[&[u8]]) {
+        let register = register.unwrap();
+        let found: Vec<&str> = register.events.iter().map(|it| it.what.as_str()).collect();
+        assert_eq!(found, whats);
+        let value = register.value.get(Algorithm::Sha256).unwrap();
+        assert_eq!(value, extended_by(events));
+    }
+
+    /// The order is the stub's; it has system extensions in a register of their own.
+    #[test]
+    fn a_boot_measures_all_that_it_adds() {
+        let part = |name: &str| (name.to_owned(), name.as_bytes().to_vec());
+        let archives = COMPANION_ARCHIVES.map(|(_, _, it)| (it, it.folder().as_bytes().to_vec()));
+        let boot = Boot {
+            cmdline: Some(b"ro"),
+            addons: "a",
+            smbios: "b",
+            device_trees: vec![part("t1"), part("t2")],
+            ucode: vec![part("u1"), part("u2")],
+            initrds: vec![part("i1"), part("i2")],
+            archives: archives.into(),
+            hardware: None,
+        };
+        with_uki(&sections(STUB_257), 1, |uki| {
+            let mut measured = Measurements::default();
+            measured.add_boot("image.efi", uki, &boot).unwrap();
+            let whats = [
+                "profile",
+                "command line",
+                "text of addons",
+                "text of SMBIOS",
+                "device tree of t1",
+                "device tree of t2",
+                ".extra/credentials",
+                ".extra/global_credentials",
+                ".extra/confext",
+                ".extra/global_confext",
+                ".ucode of u2",
+                ".ucode of u1",
+                ".initrd of i1",
+                ".initrd of i2",
+            ];
+            let events: [&[u8]; 14] = [
+                b"1\0\0\0",
+                b"r\0o\0\0\0",
+                b"a\0\0\0",
+                b"b\0\0\0",
+                b"t1",
+                b"t2",
+                b".extra/credentials",
+                b".extra/global_credentials",
+                b".extra/confext",
+                b".extra/global_confext",
+                b"u2",
+                b"u1",
+                b"i1",
+                b"i2",
+            ];
+            check_register(measured.pcr12.as_ref(), &whats, &events);
+            let options: &[u8] = b"@\x001\0 \0r\0o\0\0\0";
+            check_register(
+                measured.pcr12_sd_boot.as_ref(),
+                &[&["load options"][..], &whats].concat(),
+                &[&[options][..], &events].concat(),
+            );
+            let sysext: [&[u8]; 2] = [b".extra/sysext", b".extra/global_sysext"];
+            let whats = [".extra/sysext", ".extra/global_sysext"];
+            check_register(measured.pcr13.as_ref(), &whats, &sysext);
+        })
+        .unwrap();
+    }
+
+    /// systemd-boot passes nothing that the image has itself.
+    #[test]
+    fn a_boot_loader_passes_a_profile_and_a_line() {
+        let options = |profile, cmdline| {
+            let found = with_uki(&sections(STUB_257), profile, |uki| {
+                let measured = measured(uki, cmdline);
+                assert_eq!(measured.pcr13.unwrap().events.len(), 0);
+                let digests = measured.pcr12_sd_boot?.events[0].digests.clone();
+                Some(digests.get(Algorithm::Sha256)?.to_vec())
+            });
+            found.unwrap()
+        };
+        let digest = |text| Some(Algorithm::Sha256.digest(&utf16(text)));
+        assert_eq!(options(0, None), None);
+        assert_eq!(options(0, Some(&b" "[..])), None);
+        assert_eq!(options(0, Some(&b"ro"[..])), digest("ro"));
+        assert_eq!(options(1, None), digest("@1"));
+        assert_eq!(options(1, Some(&b"ro"[..])), digest("@1 ro"));
+    }
+
+    #[test]
+    fn a_known_machine_has_its_own_sections() {
+        let by_machine: &[(&str, &[u8])] = &[(".linux", b"kernel"), (".dtbauto", b"no tree")];
+        with_uki(by_machine, 0, |uki| {
+            let hardware = Hardware::default();
+            let boot = Boot {
+                hardware: Some(&hardware),
+                ..Boot::<Vec<u8>>::default()
+            };
+            let mut known = Measurements::default();
+            known.add_boot("image.efi", uki, &boot).unwrap();
+            let unknown = measured(uki, None);
+            assert_eq!([known.notes.len(), unknown.notes.len()], [1, 2]);
+            let values = [known, unknown].map(|it| it.pcr11.unwrap().value);
+            assert_eq!(values[0], values[1]);
+        })
+        .unwrap();
     }
 
     /// Replaced bytes would be measured as what nobody passed.

@@ -36,8 +36,8 @@ impl ObservedPcrs {
     ///
     /// # Errors
     ///
-    /// A damaged log; a damaged value, or none at all, of PCR 4, 11 or 12; two values
-    /// of PCR 4 or 12.
+    /// A damaged log; a damaged value, or none at all, of PCR 4, 11, 12 or 13; two
+    /// values of PCR 4, 12 or 13.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), StubError> {
         // The first field of a log is the number of a register.
         if bytes.contains(&0) {
@@ -67,7 +67,7 @@ impl ObservedPcrs {
                     }
                     if self.values.len() == VALUES_MAX {
                         return Err(StubError::new(format!(
-                            "expected at most {VALUES_MAX} values of PCRs 4, 11 and 12, found more"
+                            "expected at most {VALUES_MAX} values of PCRs 4, 11, 12 and 13, found more"
                         )));
                     }
                     self.values.push(PcrValue { pcr, bank, value });
@@ -108,8 +108,8 @@ impl ObservedPcrs {
 const PHASES: u32 = 11;
 
 /// Why a text is no good.
-const NOTHING: &str = "expected an event log, or values of PCRs 4, 11 or 12 (11:sha256=…), found \
-                       none";
+const NOTHING: &str = "expected an event log, or values of PCRs 4 or 11 to 13 (11:sha256=…), \
+                       found none";
 
 /// A line that says something.
 enum Line<'a> {
@@ -199,19 +199,19 @@ mod tests {
         check(
             "",
             expect![
-                "expected an event log, or values of PCRs 4, 11 or 12 (11:sha256=…), found none"
+                "expected an event log, or values of PCRs 4 or 11 to 13 (11:sha256=…), found none"
             ],
         );
         check(
             "11:sha1=00\n7:sha256=A\n",
             expect![
-                "expected an event log, or values of PCRs 4, 11 or 12 (11:sha256=…), found none"
+                "expected an event log, or values of PCRs 4 or 11 to 13 (11:sha256=…), found none"
             ],
         );
         check(
             "11: 0xA",
             expect![
-                "expected an event log, or values of PCRs 4, 11 or 12 (11:sha256=…), found none"
+                "expected an event log, or values of PCRs 4 or 11 to 13 (11:sha256=…), found none"
             ],
         );
         check(
@@ -228,7 +228,7 @@ mod tests {
         );
         check(
             &"11:sha256=A\n".repeat(257),
-            expect!["expected at most 256 values of PCRs 4, 11 and 12, found more"],
+            expect!["expected at most 256 values of PCRs 4, 11, 12 and 13, found more"],
         );
         check(
             "sha256:\n 12: 0xA\n\n11:sha256=A\n12:sha256=A\n12:sha256=0000000000000000000000000000000000000000000000000000000000000000\n",

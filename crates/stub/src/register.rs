@@ -15,7 +15,7 @@ pub const PCR_BANKS: [(&str, Algorithm); 2] =
 pub(crate) const BANKS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha384];
 
 /// The registers that are predicted.
-pub(crate) const PCRS: [u32; 3] = [4, 11, 12];
+pub(crate) const PCRS: [u32; 4] = [4, 11, 12, 13];
 
 /// The phases that userspace extends PCR 11 with while it boots, in order
 /// (systemd-pcrphase.service(8)).
@@ -84,6 +84,13 @@ impl Register {
             value: zeros.into_iter().collect(),
             phases: Vec::new(),
         }
+    }
+
+    /// Returns a register that these events extend.
+    pub(crate) fn of(events: Vec<MeasuredEvent>) -> Self {
+        let mut register = Self::new();
+        events.into_iter().for_each(|event| register.extend(event));
+        register
     }
 
     pub(crate) fn extend(&mut self, event: MeasuredEvent) {

@@ -56,7 +56,7 @@ fn values() -> Result<Vec<u8>> {
     let mut lines = Vec::new();
     let mut missing = None;
     for bank in ["sha256", "sha384"] {
-        for pcr in [11, 12, 4] {
+        for pcr in [11, 12, 13, 4] {
             let path = format!("{TPM}/pcr-{bank}/{pcr}");
             match read_regular(Path::new(&path), VALUE_MAX) {
                 Ok(value) => {

@@ -35,11 +35,22 @@ impl MeasureReport {
     pub(crate) fn rows(&self, page: &mut Page) {
         let measured = &self.measurements;
         page.blank();
-        if let Some(register) = &measured.pcr11 {
-            self.register(11, register, page);
-        }
-        if let Some(register) = &measured.pcr12 {
-            self.register(12, register, page);
+        // A line of the second form of a register begins with a word, since programs
+        // expect one value of each.
+        let extended = |register: &&Register| !register.events.is_empty();
+        for (name, place, register) in [
+            ("PCR[11]", "11", measured.pcr11.as_ref()),
+            ("PCR[12]", "12", measured.pcr12.as_ref()),
+            (
+                "PCR[12] started by systemd-boot",
+                "sd-boot 12",
+                measured.pcr12_sd_boot.as_ref(),
+            ),
+            ("PCR[13]", "13", measured.pcr13.as_ref().filter(extended)),
+        ] {
+            if let Some(register) = register {
+                self.register(name, place, register, page);
+            }
         }
         self.events("PCR[4]", "4", &measured.pcr4.events, page);
         self.events("IMA", "ima", &measured.ima.events, page);
@@ -51,18 +62,17 @@ impl MeasureReport {
         }
     }
 
-    fn register(&self, pcr: u32, register: &Register, page: &mut Page) {
-        let (name, place) = (format!("PCR[{pcr}]"), pcr.to_string());
+    fn register(&self, name: &str, place: &str, register: &Register, page: &mut Page) {
         if self.events {
-            self.events(&name, &place, &register.events, page);
+            self.events(name, place, &register.events, page);
         }
         for phase in &register.phases {
             comment(format!("{name} Phase <{}>", phase.phase), page);
-            self.digests(&place, &phase.value, page);
+            self.digests(place, &phase.value, page);
         }
         if register.phases.is_empty() {
-            comment(name, page);
-            self.digests(&place, &register.value, page);
+            comment(name.to_owned(), page);
+            self.digests(place, &register.value, page);
         }
     }
 

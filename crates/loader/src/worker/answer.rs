@@ -9,7 +9,7 @@ use ukexec_bpf::Rope;
 use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
-use ukexec_stub::{ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources};
+use ukexec_stub::{Boot, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources};
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
 use super::additions::{Additions, Machine, has_console, section};
@@ -418,7 +418,11 @@ fn measurements(
         let asked =
             request.cmdline.is_some() || request.append.as_deref().is_some_and(|it| !it.is_empty());
         let cmdline = parts.cmdline.as_deref().filter(|_| asked);
-        measurements.add_boot(&request.name, uki, cmdline)?;
+        let boot = Boot {
+            cmdline,
+            ..Boot::<PeBytes<'_>>::default()
+        };
+        measurements.add_boot(&request.name, uki, &boot)?;
     }
     // A kernel without a command line gets an empty one.
     let cmdline = parts.cmdline.as_deref().unwrap_or_default();
