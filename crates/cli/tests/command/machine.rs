@@ -27,7 +27,8 @@ impl Outcome {
     }
 
     /// Leaves out of a dry run with `args` in `dir` what other machines may say: the
-    /// conditions of the load, and the failure by one of them.
+    /// conditions of the load, the failure by one of them, and the note about the running
+    /// kernel's console.
     pub(crate) fn without_machine(mut self, dir: &Path, args: &[&str]) -> Self {
         if !args.contains(&"--dry-run") {
             return self;
@@ -39,6 +40,12 @@ impl Outcome {
             streams(&run(dir, &[args, &["--json"]].concat()))[0].clone()
         };
         let mut document: Value = serde_json::from_str(&text).expect("it is one document");
+        let is_of_console = |line: &str| line.ends_with(CONSOLE_NOTE);
+        if let Some(warnings) = document["warnings"].as_array_mut() {
+            warnings.retain(|it| !it.as_str().is_some_and(is_of_console));
+        }
+        let stderr = self.stderr.lines().filter(|line| !is_of_console(line));
+        self.stderr = stderr.map(|line| format!("{line}\n")).collect();
         let Some(conditions) = document["preflight"].as_array_mut() else {
             return self;
         };
@@ -68,6 +75,10 @@ impl Outcome {
         self
     }
 }
+
+/// The end of the note that a load prints where the running kernel's command line has words
+/// `console=`.
+const CONSOLE_NOTE: &str = "; --console=keep adds it";
 
 /// Returns `document` with values that depend on the machine left out, and of an
 /// array all but its first element.
