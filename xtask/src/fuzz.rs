@@ -17,6 +17,7 @@ use crate::workspace;
 
 /// The targets, with folders that hold inputs to start from.
 const TARGETS: &[(&str, &[&str])] = &[
+    ("beside", &["fuzz/seeds/beside"]),
     ("btf_core", &["fuzz/seeds/btf_core"]),
     ("bzip2", DECOMPRESS),
     ("event_log", &["fuzz/seeds/event_log"]),

@@ -375,7 +375,8 @@ mod tests {
     use ukexec_pe::PeImage;
 
     use super::*;
-    use crate::testing::{image, smbios_structure as structure};
+    use crate::testing::{image, smbios_structure as structure, with_uki};
+    use crate::{Boot, Measurements};
 
     /// The SMBIOS structures of a machine.
     fn machine() -> Vec<u8> {
@@ -609,6 +610,44 @@ mod tests {
         assert_eq!(chosen(&by_tree("a,none"), 0), "- - 1");
         let unnamed = Hardware::new(Smbios::new(&machine()), Some(&tree(&[])));
         assert_eq!(chosen(&unnamed, 0), "4 6 4");
+    }
+
+    /// The expected value is what systemd-measure says (262.1):
+    ///
+    /// ```sh
+    /// systemd-measure calculate --linux=linux --ucode=ucode --dtb=dtb --dtbauto=dtbauto \
+    ///     --hwids=hwids --efifw=efifw --phase=: --bank=sha256 --json=short
+    /// ```
+    #[test]
+    fn a_known_machine_measures_its_own_sections() {
+        let id = hardware_id();
+        let table = table(&[(2, &id, "fw"), (1, &id, "a,box")]);
+        let [other, own] =
+            ["a,other\0", "a,box\0"].map(|name| tree(&[("compatible", name.as_bytes())]));
+        let [other_fw, fw] = ["other", "fw"].map(firmware);
+        let sections: &[(&str, &[u8])] = &[
+            (".efifw", &other_fw),
+            (".efifw", &fw),
+            (".hwids", &table),
+            (".dtbauto", &other),
+            (".dtbauto", &own),
+            (".dtb", b"plain"),
+            (".ucode", b"ucode"),
+            (".linux", b"kernel"),
+        ];
+        let hardware = hardware();
+        let boot = Boot {
+            hardware: Some(&hardware),
+            ..Boot::<Vec<u8>>::default()
+        };
+        let mut measured = Measurements::default();
+        let added = with_uki(sections, 0, |uki| measured.add_boot("x", uki, &boot));
+        added.unwrap().unwrap();
+        let value = measured.pcr11.unwrap().value;
+        assert_eq!(
+            hex(value.get(Algorithm::Sha256).unwrap()),
+            "29e665c5c716dbfee53dbc430a0b8ecae9245f2d36c88e9b526bd18617324a16"
+        );
     }
 
     proptest! {

@@ -301,6 +301,24 @@ mod tests {
         check(3, expect!["the image has no profile 3, it has 3"]);
     }
 
+    /// Whatever the file has of it.
+    #[test]
+    fn a_profiles_section_without_memory_masks_the_bases() {
+        let mut image = image(&[
+            (".cmdline", b"of the base"),
+            (".profile", b"ID=main"),
+            (".cmdline", b"of the profile"),
+        ]);
+        let find = |image: &Vec<u8>| {
+            let pe = PeImage::parse(image).unwrap();
+            Uki::new(image, &pe, 0).unwrap().cmdline().unwrap()
+        };
+        assert_eq!(find(&image), "of the profile");
+        let virtual_size = 0x40 + 24 + 240 + 2 * 40 + 8;
+        image[virtual_size..virtual_size + 4].fill(0);
+        assert_eq!(find(&image), "");
+    }
+
     #[test]
     fn a_resource_that_is_there_twice_is_named() {
         let repeated = |sections: &[(&str, &[u8])]| {
