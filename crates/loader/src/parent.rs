@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
+use ukexec_stub::CompanionKind;
 
 use self::beside::Machine;
 use self::companions::{Copies, Listing};
@@ -33,7 +34,7 @@ use crate::console::Console;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, Companions, LoaderOptions, Purpose};
-use crate::protocol::beside::Beside;
+use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
     Answer, CallersInitrd, Identity, Request, SnapshotPlan, UnfoldRequest, Verification,
@@ -205,7 +206,7 @@ impl Unfolder<'_> {
             Purpose::Attach => Vec::new(),
             _ => parsers_d::all(&self.options.parsers_dirs)?,
         };
-        let plan = if verified || self.access == Access::Snapshot {
+        let mut plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
             work.look(&image, has_more_parsers, &self.options.initrds)?
         } else {
@@ -213,7 +214,17 @@ impl Unfolder<'_> {
         };
         let mut sources = Sources::default();
         let hopeless = plan.hopeless;
-        let companions = self.companions(&image, &plan)?;
+        let (beside, copied, notes) = match self.companions(&image, &plan)? {
+            Found::Taken(listing) => self.take(listing, &mut sources)?,
+            Found::Left(warning) => (None, Moved::default(), Vec::from_iter(warning)),
+        };
+        let sent = send_sources(&sources, 0, work)?;
+        if let (Some(grows), Some(beside)) = (&mut plan.grows, &beside) {
+            let is_addon = |it: &CompanionFile| it.kind == CompanionKind::Addon;
+            if beside.companions.iter().any(is_addon) {
+                grows.room += work.front(&image, &beside.companions)?;
+            }
+        }
         let (image, hashed) = match hopeless {
             true => (image.leave(&mut sources)?, None),
             false => self.bring(image, plan, &mut sources)?,
@@ -224,14 +235,7 @@ impl Unfolder<'_> {
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
         }
-        let (beside, copied, notes) = match companions {
-            Found::Taken(listing) => self.take(listing, &mut sources)?,
-            Found::Left(warning) => (None, Moved::default(), Vec::from_iter(warning)),
-        };
-        for source in sources.given() {
-            let (descriptor, len) = source?;
-            work.send(&Request::Source { len }, descriptor)?;
-        }
+        send_sources(&sources, sent, work)?;
         let (mut request, bundle) = self.request(&image, &initrds, parsers, beside)?;
         request.hashed = hashed;
         let progress = ShownProgress::new(self.console, base_name(self.path));
@@ -439,6 +443,17 @@ impl Unfolder<'_> {
         };
         Ok((request, bundle))
     }
+}
+
+/// Sends the sources behind the first `sent`, and returns how many are sent then.
+fn send_sources(sources: &Sources, sent: usize, work: &WorkerProcess) -> Result<usize> {
+    let mut count = sent;
+    for source in sources.given().skip(sent) {
+        let (descriptor, len) = source?;
+        work.send(&Request::Source { len }, descriptor)?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 impl Unfolding {

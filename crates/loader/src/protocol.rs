@@ -25,7 +25,7 @@ use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{Checks, DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
 
-use self::beside::Beside;
+use self::beside::{Beside, CompanionFile};
 use self::bundle::Bundled;
 use crate::config::policy::Enforcement;
 use crate::error::Failure;
@@ -52,6 +52,12 @@ pub(crate) enum Request {
     Trust(Box<Verification>),
     /// How to copy the image that the descriptor is.
     Look(Box<LookRequest>),
+    /// How much of these companions comes in front of the initrd of the image that the
+    /// descriptor is, of `len` bytes.
+    Front {
+        len: u64,
+        companions: Vec<CompanionFile>,
+    },
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
     /// Take the image apart. The descriptor is the [`UnfoldRequest`]'s bundle.
@@ -76,6 +82,8 @@ pub(crate) struct LookRequest {
 pub(crate) enum Event {
     /// The answer to [`Request::Look`].
     Looked(SnapshotPlan),
+    /// The answer to [`Request::Front`], in bytes.
+    Front(u64),
     /// A line for the log.
     Log(#[serde(deserialize_with = "line::line")] String),
     /// Progress, which the [`UnfoldRequest`] asks for.
@@ -113,6 +121,7 @@ impl Event {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Looked(_) => "Looked",
+            Self::Front(_) => "Front",
             Self::Log(_) => "Log",
             Self::Progress(_) => "Progress",
             Self::Output => "Output",

@@ -29,8 +29,10 @@ use ukexec_bpf::Rope;
 use ukexec_kexec::fail_on_long_files;
 use ukexec_pe::{PeImage, Section};
 use ukexec_sandbox::{attach, confine};
+use ukexec_stub::Uki;
 use ukexec_unfold::PeBytes;
 
+use self::additions::{Additions, Machine};
 use self::channel::{LogWriter, ParentChannel};
 use self::outcome::{Job, check_hopeless};
 use self::sources::Sources;
@@ -38,6 +40,7 @@ use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::log::start_log;
 use crate::probe;
+use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::settings::Settings;
 use crate::protocol::{CUTS_MAX, Ending, Event, Grows, LookRequest, Request, SnapshotPlan};
 use crate::report::failure;
@@ -116,6 +119,12 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
             Request::Look(request) => {
                 let image = sources::rope(descriptor, request.len);
                 parent.send(&Event::Looked(look(&image, &request, &policy)))?;
+            }
+            Request::Front { len, companions } => {
+                let image = sources::rope(descriptor, len);
+                let front = front(&image, companions, &policy, &sources);
+                // Its faults are for the unfolding.
+                parent.send(&Event::Front(front.unwrap_or_default()))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(request) => {
@@ -209,6 +218,27 @@ fn grows(pe: &PeImage, cuts: &[Range<u64>], initrds: &[u64]) -> Option<Grows> {
     let padded = front.map(|len| len.saturating_add(len.wrapping_neg() % 4));
     let room = padded.fold(0, u64::saturating_add);
     Some(Grows { cut, room })
+}
+
+/// Returns how many bytes of `companions` come in front of the initrd of `image`.
+fn front(
+    image: &Rope,
+    companions: Vec<CompanionFile>,
+    policy: &TrustPolicy,
+    sources: &Sources,
+) -> Result<u64> {
+    let beside = Beside {
+        companions,
+        ..Beside::default()
+    };
+    let image = PeBytes(image);
+    let Ok(pe) = PeImage::parse(&image) else {
+        return Ok(0);
+    };
+    let uki = Uki::new(image, &pe, 0)?;
+    let machine = Machine::default();
+    let additions = Additions::judge(&beside, Some(&uki), &machine, policy, sources)?;
+    Ok(additions.front_len())
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor; the

@@ -22,6 +22,7 @@ use crate::parent::log::Log;
 use crate::parent::progress::ShownProgress;
 use crate::parent::sources::Sources;
 use crate::parent::waiting::{WaitBudget, cpu_seconds};
+use crate::protocol::beside::CompanionFile;
 use crate::protocol::bounds;
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
@@ -210,6 +211,23 @@ impl WorkerProcess {
                 }
                 Ok(plan)
             }
+            event => Err(not_asked_for(&event)),
+        }
+    }
+
+    /// Asks how much of `companions`, whose sources were sent, comes in front of the
+    /// initrd of `image`.
+    pub(crate) fn front(&self, image: &InputFile, companions: &[CompanionFile]) -> Result<u64> {
+        let InputBytes::File(file, len) = &image.content else {
+            return Ok(0);
+        };
+        let request = Request::Front {
+            len: *len,
+            companions: companions.to_vec(),
+        };
+        self.send(&request, file.as_fd())?;
+        match self.event()? {
+            Event::Front(front) if front <= IMAGE_LEN_MAX => Ok(front),
             event => Err(not_asked_for(&event)),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct Beside {
 }
 
 /// A file beside an image.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CompanionFile {
     /// Where it is, for reports.
     pub(crate) path: String,

@@ -1,5 +1,7 @@
 //! The report on files that lie beside an image.
 
+use std::iter;
+
 use serde::Serialize;
 use ukexec_pe::counted;
 use ukexec_stub::CompanionKind;
@@ -60,15 +62,14 @@ fn cells_of(companion: &CompanionReport) -> Vec<Text> {
         reason,
         verified,
     } = companion;
-    let standing = match (taken, verified, reason) {
-        (true, true, _) => Text::styled(Style::Good, "taken, signed"),
-        (true, false, _) => Text::from("taken, not verified"),
-        (false, _, Some(reason)) => {
-            Text::styled(Style::Warn, "passed over").and(Style::Plain, format!(": {reason}"))
-        }
-        (false, _, None) => Text::styled(Style::Warn, "passed over"),
+    let standing = match (taken, verified) {
+        (true, true) => Text::styled(Style::Good, "taken, signed"),
+        (true, false) => Text::from("taken, not verified"),
+        (false, _) => Text::styled(Style::Warn, "passed over"),
     };
-    vec![name(*kind).into(), path.as_str().into(), standing]
+    let reason = reason.iter().map(|reason| format!(": {reason}"));
+    let file: String = iter::once(path.clone()).chain(reason).collect();
+    vec![name(*kind).into(), standing, file.into()]
 }
 
 fn name(kind: Option<CompanionKind>) -> &'static str {

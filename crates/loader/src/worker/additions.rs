@@ -9,8 +9,8 @@ use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::{ByteRanges, PeImage};
 use ukexec_signature::{DigestSource, UnverifiedImage, verify_image};
 use ukexec_stub::{
-    Addon, Archive, ArchivePart, COMPANION_ARCHIVES, CompanionKind, ExtraFile, Hardware, Smbios,
-    Uki, addons_text, is_same_tree, join_initrds, os_id,
+    Addon, Archive, ArchivePart, Boot, COMPANION_ARCHIVES, CompanionKind, ExtraFile, Hardware,
+    Smbios, Uki, addons_text, is_same_tree, join_initrds, os_id,
 };
 use ukexec_unfold::{CMDLINE_MAX, PeBytes};
 
@@ -207,6 +207,13 @@ impl Additions {
         joined(join_initrds(parts))
     }
 
+    /// Returns how many bytes come in front of the image's initrd.
+    pub(crate) fn front_len(&self) -> u64 {
+        let ucode = self.addons.iter().filter_map(|it| it.ucode.as_ref());
+        let padded = ucode.map(|it| it.len().saturating_add(it.len().wrapping_neg() % 4));
+        padded.fold(0, u64::saturating_add)
+    }
+
     /// Returns the command line that the kernel gets: `line`, whose last `appended` bytes
     /// are text that the caller adds, with the texts of addons and of the machine in front
     /// of that. Without a word `console=` in it, it gets the words `console`.
@@ -238,6 +245,34 @@ impl Additions {
             )));
         }
         Ok((line.is_some() || !full.is_empty()).then_some(full))
+    }
+
+    /// Returns what a measured boot on `machine` measures of them, where a boot loader
+    /// passes `cmdline`.
+    pub(crate) fn boot<'a>(
+        &'a self,
+        machine: &'a Machine,
+        cmdline: Option<&'a [u8]>,
+    ) -> Boot<'a, PeBytes<'a>> {
+        let [addons, smbios] = &self.texts;
+        let of_addons = |part: fn(&TakenAddon) -> Option<&Rope>| {
+            let parts = self.addons.iter();
+            let parts = parts.filter_map(|it| Some((it.name.clone(), PeBytes(part(it)?))));
+            parts.collect::<Vec<_>>()
+        };
+        let archives = self.archives.iter();
+        Boot {
+            cmdline,
+            addons,
+            smbios,
+            device_trees: of_addons(|it| it.device_tree.as_ref()),
+            ucode: of_addons(|it| it.ucode.as_ref()),
+            initrds: of_addons(|it| it.initrd.as_ref()),
+            archives: archives
+                .map(|(archive, rope)| (*archive, PeBytes(rope)))
+                .collect(),
+            hardware: machine.hardware.as_ref(),
+        }
     }
 
     /// Returns a note if a boot on `machine` would install a device tree, of the image (its

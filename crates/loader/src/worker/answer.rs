@@ -260,6 +260,11 @@ fn add_additions(
     let initrd = additions.initrd(parts.initrd.as_ref(), sections);
     parts.initrd = (!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd);
     report.extra = Some(files);
+    // The command line that a measured boot would have to pass so that the kernel gets the
+    // same; none if it is the image's own.
+    let append = request.append.as_deref().unwrap_or_default();
+    let asked = request.cmdline.is_some() || !append.is_empty();
+    let passed = parts.cmdline.clone().filter(|_| asked);
     let kept = if beside.keep_console {
         beside.console.as_slice()
     } else {
@@ -299,7 +304,10 @@ fn add_additions(
         progress.begin(Work::Measuring, Some(lens.fold(0, u64::saturating_add)));
         let booted = uki.as_ref().map(Option::as_ref);
         let measured = match booted {
-            Ok(boot) => measurements(parts, request, boot),
+            Ok(uki) => {
+                let boot = additions.boot(&machine, passed.as_deref());
+                measurements(parts, &request.name, uki, &boot)
+            }
             Err(_) => uki.map(|_| Measurements::default()),
         };
         let measured = measured.context(|| "it cannot be measured")?;
@@ -408,21 +416,13 @@ fn extra_files(
 /// Returns the measurements that booting the image and loading it would make.
 fn measurements(
     parts: &Parts,
-    request: &UnfoldRequest,
+    name: &str,
     uki: Option<&Uki<'_, PeBytes<'_>>>,
+    boot: &Boot<'_, PeBytes<'_>>,
 ) -> Result<Measurements> {
     let mut measurements = Measurements::default();
     if let Some(uki) = uki {
-        // The command line that a measured boot would have to pass so that the
-        // kernel gets the same; none if it is the image's own.
-        let asked =
-            request.cmdline.is_some() || request.append.as_deref().is_some_and(|it| !it.is_empty());
-        let cmdline = parts.cmdline.as_deref().filter(|_| asked);
-        let boot = Boot {
-            cmdline,
-            ..Boot::<PeBytes<'_>>::default()
-        };
-        measurements.add_boot(&request.name, uki, &boot)?;
+        measurements.add_boot(name, uki, boot)?;
     }
     // A kernel without a command line gets an empty one.
     let cmdline = parts.cmdline.as_deref().unwrap_or_default();
