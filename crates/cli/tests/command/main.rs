@@ -3,6 +3,7 @@
 //! `cargo xtask test` tests it with real images.
 
 mod author;
+mod companions;
 mod documents;
 #[cfg(feature = "escape")]
 mod escape;

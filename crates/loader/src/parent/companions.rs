@@ -177,8 +177,13 @@ impl Listing {
             self.pass_over(path.as_os_str(), kind, reason, kind.is_some());
         }
         if more > 0 {
-            let reason = format!("{more} more files are no companions");
-            self.pass_over(folder.path().as_os_str(), None, reason, false);
+            let it = PassedOver {
+                path: shown_path(folder.path()),
+                kind: None,
+                reason: format!("{more} more files in it"),
+                count: more,
+            };
+            self.passed_over.push((it, false));
         }
         Ok(())
     }
@@ -190,9 +195,13 @@ impl Listing {
         reason: String,
         would_count: bool,
     ) {
-        let path = shown_path(Path::new(path));
-        self.passed_over
-            .push((PassedOver { path, kind, reason }, would_count));
+        let it = PassedOver {
+            path: shown_path(Path::new(path)),
+            kind,
+            reason,
+            count: 1,
+        };
+        self.passed_over.push((it, would_count));
     }
 
     /// Returns a warning that names what `load` adds to the image.
@@ -231,7 +240,7 @@ pub(crate) fn warning(image: &InputFile) -> Option<String> {
 #[derive(Default)]
 struct Others {
     first: Vec<(OsString, Option<CompanionKind>, String)>,
-    more: usize,
+    more: u64,
 }
 
 impl Others {
@@ -243,11 +252,11 @@ impl Others {
     }
 
     /// Keeps the first names, and returns how many more there were.
-    fn shorten(&mut self) -> usize {
+    fn shorten(&mut self) -> u64 {
         // What looks like a companion is of most interest.
         self.first
             .sort_by(|(one, a, _), (other, b, _)| (a.is_none(), one).cmp(&(b.is_none(), other)));
-        self.more += self.first.len().saturating_sub(OTHERS_MAX);
+        self.more += self.first.len().saturating_sub(OTHERS_MAX) as u64;
         self.first.truncate(OTHERS_MAX);
         self.more
     }

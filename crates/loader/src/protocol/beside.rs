@@ -49,16 +49,17 @@ pub(crate) struct CompanionFile {
     pub(crate) span: Span,
 }
 
-/// A file beside an image, or a folder of such, that is left alone, or how many more
-/// there are.
+/// A file beside an image, or a folder of such, that is left alone.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PassedOver {
     /// Where it is, for reports.
     pub(crate) path: String,
     /// Its kind, if its name says one.
     pub(crate) kind: Option<CompanionKind>,
-    /// Why, such as "systemd-stub takes no file of this name".
+    /// Why, such as "its name begins with a dot".
     pub(crate) reason: String,
+    /// So many files it stands for: all of a folder but the first.
+    pub(crate) count: u64,
 }
 
 /// The use of the text in SMBIOS that is for the command line.

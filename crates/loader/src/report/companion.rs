@@ -19,6 +19,9 @@ pub(crate) struct CompanionReport {
     pub(crate) reason: Option<String>,
     /// Whether it has a good signature. Only addons have any.
     pub(crate) verified: bool,
+    /// So many files it stands for.
+    #[serde(skip)]
+    pub(crate) count: u64,
 }
 
 impl CompanionReport {
@@ -40,11 +43,13 @@ pub(crate) fn rows(companions: &[CompanionReport], page: &mut Page) {
     let mut cells = Vec::new();
     let mut more = Vec::new();
     for (taken, word) in [(true, "taken"), (false, "passed over")] {
-        let all = || companions.iter().filter(|it| it.taken == taken);
-        cells.extend(all().take(SHOWN_MAX).map(cells_of));
-        let left = all().count().saturating_sub(SHOWN_MAX);
+        let all = companions.iter().filter(|it| it.taken == taken);
+        let (ones, many): (Vec<_>, Vec<_>) = all.partition(|it| it.count == 1);
+        let (shown, left) = ones.split_at(ones.len().min(SHOWN_MAX));
+        cells.extend(shown.iter().map(|it| cells_of(it)));
+        let left: u64 = left.iter().chain(&many).map(|it| it.count).sum();
         if left > 0 {
-            more.push(format!("{} more {word}", counted(left as u64, "file")));
+            more.push(format!("{} more {word}", counted(left, "file")));
         }
     }
     page.row("companions", "");
@@ -61,6 +66,7 @@ fn cells_of(companion: &CompanionReport) -> Vec<Text> {
         taken,
         reason,
         verified,
+        count: _,
     } = companion;
     let standing = match (taken, verified) {
         (true, true) => Text::styled(Style::Good, "taken, signed"),

@@ -137,6 +137,7 @@ impl Additions {
                 taken: judged.is_ok(),
                 verified: matches!(judged, Ok(true)),
                 reason: judged.err().map(|reason| reason.text),
+                count: 1,
             });
         }
         let passed_over = beside.passed_over.iter().map(|it| CompanionReport {
@@ -145,6 +146,7 @@ impl Additions {
             taken: false,
             reason: Some(it.reason.clone()),
             verified: false,
+            count: it.count,
         });
         additions.listed.extend(passed_over);
         for (kind, folder, archive) in COMPANION_ARCHIVES {

@@ -24,7 +24,8 @@ pub(crate) struct Copies {
     pub(crate) companions: Vec<CompanionFile>,
     pub(crate) credentials: Vec<CallersCredential>,
     pub(crate) passed_over: Vec<PassedOver>,
-    /// What is left alone although the stub would take it.
+    /// Folders that are left alone although the stub would take what is in them. The
+    /// worker warns of files.
     pub(crate) warnings: Vec<String>,
     /// How many bytes were moved.
     pub(crate) moved: Moved,
@@ -125,12 +126,16 @@ impl Copies {
 
     fn pass_over(&mut self, it: PassedOver, would_count: bool, strict: bool) -> Result<()> {
         if would_count {
-            let PassedOver { path, reason, .. } = &it;
+            let PassedOver {
+                path, reason, kind, ..
+            } = &it;
             if strict {
                 let text = format!("{path}: {reason}; --companions=auto passes it over");
                 return Err(of_file(LoaderError::new(text)));
             }
-            self.warnings.push(format!("{path}: passed over: {reason}"));
+            if kind.is_none() {
+                self.warnings.push(format!("{path}: passed over: {reason}"));
+            }
         }
         self.passed_over.push(it);
         Ok(())
@@ -147,6 +152,7 @@ impl Named {
             path: self.path(),
             kind: Some(self.kind),
             reason,
+            count: 1,
         }
     }
 
