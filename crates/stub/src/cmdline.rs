@@ -53,14 +53,14 @@ pub fn with_text(line: &str, text: &str) -> String {
 /// measures; an empty one stands for none.
 #[must_use]
 pub fn addons_text<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let joined = texts.into_iter().fold(String::new(), |joined, text| {
-        let text = mangled(text);
-        match joined.as_str() {
-            "" => text,
-            // The blank is there for an empty text, too.
-            _ => [&joined, " ", &text].concat(),
+    let mut joined = String::new();
+    for text in texts {
+        // The blank is there for an empty text, too.
+        if !joined.is_empty() {
+            joined.push(' ');
         }
-    });
+        joined.push_str(&mangled(text));
+    }
     mangled(&joined)
 }
 

@@ -122,8 +122,9 @@ enum Device {
 /// A longer table is refused.
 const HWIDS_MAX: u32 = 1 << 20;
 
-/// So many sections of a name in one part of an image are looked at.
-const CANDIDATES_MAX: usize = 1024;
+/// One part of an image has at most so many sections of a name. Programs in front of images
+/// have room for 120 sections.
+const CANDIDATES_MAX: usize = 256;
 
 impl<R: ReadAt> Uki<'_, R> {
     /// Returns which bytes of the image are the device tree that the stub would install on
@@ -131,8 +132,8 @@ impl<R: ReadAt> Uki<'_, R> {
     ///
     /// # Errors
     ///
-    /// A section has too many zeros behind its content, a table is too long, or the image
-    /// cannot be read.
+    /// A section has too many zeros behind its content, a table is too long, there are too
+    /// many device trees, or the image cannot be read.
     pub fn device_tree(&self, hardware: &Hardware) -> Result<Option<ByteRanges>, StubError> {
         let tree = match self.chosen(DTBAUTO, hardware)? {
             Some(chosen) => Some(chosen),
@@ -161,7 +162,13 @@ impl<R: ReadAt> Uki<'_, R> {
             };
             let Some(wanted) = wanted else { continue };
             let candidates = part.iter().filter(|section| *section.name() == name);
-            for candidate in candidates.take(CANDIDATES_MAX) {
+            let count = candidates.clone().count();
+            if count > CANDIDATES_MAX {
+                return Err(StubError::new(format!(
+                    "sections {name}: expected at most {CANDIDATES_MAX}, found {count}"
+                )));
+            }
+            for candidate in candidates {
                 let Some(bytes) = self.bytes(candidate)? else {
                     continue;
                 };
@@ -610,6 +617,28 @@ mod tests {
         assert_eq!(chosen(&by_tree("a,none"), 0), "- - 1");
         let unnamed = Hardware::new(Smbios::new(&machine()), Some(&tree(&[])));
         assert_eq!(chosen(&unnamed, 0), "4 6 4");
+    }
+
+    #[test]
+    fn device_trees_and_a_table_have_a_limit() {
+        let own = tree(&[("compatible", b"a\0")]);
+        let hardware = Hardware::new(Smbios::new(&[]), Some(&own));
+        let error = |sections: &[(&str, &[u8])], hardware: &Hardware| {
+            let tree = with_uki(sections, 0, |uki| uki.device_tree(hardware));
+            tree.unwrap().map(|_| ()).map_err(|error| error.to_string())
+        };
+        let trees = vec![(DTBAUTO, &b"x"[..]); 257];
+        assert_eq!(error(&trees[..256], &hardware), Ok(()));
+        let expected = "sections .dtbauto: expected at most 256, found 257";
+        assert_eq!(error(&trees, &hardware), Err(expected.to_owned()));
+        let table = vec![0; (1 << 20) + 1];
+        let unnamed = Hardware::default();
+        assert_eq!(error(&[(".hwids", &table[1..])], &unnamed), Ok(()));
+        let expected = "section .hwids: expected at most 1048576 bytes, found 1048577";
+        assert_eq!(
+            error(&[(".hwids", &table)], &unnamed),
+            Err(expected.to_owned())
+        );
     }
 
     /// The expected value is what systemd-measure says (262.1):
