@@ -170,6 +170,12 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         [self.own, self.base]
     }
 
+    /// Returns whether there is a section `name` that counts.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.section(name).is_ok_and(|it| it.is_some())
+    }
+
     /// Returns the entry of section `name` that counts.
     fn find(&self, name: &str) -> Option<&'a Section> {
         let first = |part: &'a [Section]| part.iter().find(|section| *section.name() == name);

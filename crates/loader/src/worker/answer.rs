@@ -5,7 +5,7 @@ use std::error::Error;
 use std::mem;
 
 use ukexec_boot::{Arch, Kernel, Platform, Problem};
-use ukexec_bpf::Rope;
+use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
@@ -257,6 +257,19 @@ fn add_additions(
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
     let sections = files.iter().map(|it| section(it, &facts.image));
     let sections = sections.collect::<Result<Vec<Rope>>>()?;
+    let own = [".ucode", ".initrd"];
+    let own = own
+        .into_iter()
+        .filter(|name| boot.is_some_and(|uki| uki.has(name)));
+    let callers = usize::from(!request.initrds.is_empty());
+    if own.count() + callers > 1
+        && let Some(initrd) = &mut parts.initrd
+    {
+        // The stub pads each of several parts.
+        initrd.push(Piece::Zeros(
+            initrd.len().next_multiple_of(4) - initrd.len(),
+        ));
+    }
     let initrd = additions.initrd(parts.initrd.as_ref(), sections);
     parts.initrd = (!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd);
     report.extra = Some(files);
