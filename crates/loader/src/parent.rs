@@ -238,6 +238,12 @@ impl Unfolder<'_> {
         send_sources(&sources, sent, work)?;
         let (mut request, bundle) = self.request(&image, &initrds, parsers, beside)?;
         request.hashed = hashed;
+        // No part is longer than all that went in and the budget.
+        let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
+        let budget = self.options.budget.output.saturating_add(SLACK);
+        let inputs = inputs.saturating_add(copied.total());
+        let part_max = inputs.saturating_add(budget);
+        request.part_max = part_max;
         let progress = ShownProgress::new(self.console, base_name(self.path));
         request.shows_progress = progress.is_shown();
         work.send(&Request::Unfold(Box::new(request)), bundle.as_fd())?;
@@ -251,14 +257,9 @@ impl Unfolder<'_> {
             );
             return Err(LoaderError::new(text).of_kind(ErrorKind::File));
         }
-        // No part is longer than all that went in and the budget.
-        let inputs: u64 = initrds.iter().chain([&image]).map(Image::len).sum();
-        let budget = self.options.budget.output;
-        let limit = inputs.saturating_add(copied.total()).saturating_add(budget);
-        let limit = limit.saturating_add(SLACK);
-        let kernel = sources.check(mem::take(&mut answer.kernel), limit)?;
+        let kernel = sources.check(mem::take(&mut answer.kernel), part_max)?;
         let initrd = answer.initrd.take();
-        let mut initrd = initrd.map(|it| sources.check(it, limit)).transpose()?;
+        let mut initrd = initrd.map(|it| sources.check(it, part_max)).transpose()?;
         if let (Purpose::Load { .. }, Some(initrd)) = (self.purpose, &mut initrd) {
             sources.grow(initrd)?;
         }
@@ -425,6 +426,7 @@ impl Unfolder<'_> {
             image: image.spans.clone(),
             sealed: image.sealed,
             hashed: None,
+            part_max: 0,
             initrds: initrds.iter().map(callers_initrd).collect(),
             beside: beside.unwrap_or_default(),
             bundle_len: bundle.len(),

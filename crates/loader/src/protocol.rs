@@ -238,6 +238,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) sealed: bool,
     /// Its digests, if they were asked for.
     pub(crate) hashed: Option<TakenDigests>,
+    /// Bytes that the kernel or the initrd has at most.
+    pub(crate) part_max: u64,
     /// The caller's initrds, in order.
     pub(crate) initrds: Vec<CallersInitrd>,
     /// What goes along that is not in it.

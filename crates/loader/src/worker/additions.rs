@@ -348,7 +348,15 @@ fn judge_addon(
                 pe: Some(Ok(&pe)),
                 digests: DigestSource::Image,
             };
-            let found = verify_image(&unverified, &policy.trust, policy.checks)?;
+            let found = match verify_image(&unverified, &policy.trust, policy.checks) {
+                Ok(found) => found,
+                Err(error) => {
+                    return Ok(Err(Reason {
+                        text: error.to_string(),
+                        is_ours: policy.required().is_some(),
+                    }));
+                }
+            };
             let verdict = found.verdict;
             if !verdict.is_good() && (policy.required().is_some() || verdict.is_misfit()) {
                 return Ok(Err(Reason {

@@ -253,6 +253,15 @@ fn add_additions(
     let beside = &request.beside;
     let machine = Machine::read(beside, bundle)?;
     let mut additions = Additions::judge(beside, boot, &machine, policy, sources)?;
+    let passed_over = additions.listed.iter().filter_map(CompanionReport::warning);
+    report.warnings.extend(passed_over);
+    let mut room = Room::new(COMPANIONS_MAX);
+    room.shorten(&mut additions.listed);
+    report.companions = Some(mem::take(&mut additions.listed));
+    report.warnings.extend((room.left_out > 0).then(|| {
+        let left_out = room.left_out;
+        format!("the report has no room for all companions: {left_out} left out")
+    }));
     additions.add_secrets(beside, boot, bundle, sources)?;
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
     let sections = files.iter().map(|it| section(it, &facts.image));
@@ -271,6 +280,15 @@ fn add_additions(
         ));
     }
     let initrd = additions.initrd(parts.initrd.as_ref(), sections);
+    if initrd.len() > request.part_max {
+        return Err(LoaderError::new(format!(
+            "the initrd has {} bytes with all that goes along; expected at most {}, those that \
+             went in and the budget",
+            initrd.len(),
+            request.part_max
+        ))
+        .of_kind(ErrorKind::Budget));
+    }
     parts.initrd = (!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd);
     report.extra = Some(files);
     // The command line that a measured boot would have to pass so that the kernel gets the
@@ -301,15 +319,6 @@ fn add_additions(
         };
         report.warnings.extend(note.unwrap_or_else(unread));
     }
-    let passed_over = additions.listed.iter().filter_map(CompanionReport::warning);
-    report.warnings.extend(passed_over);
-    let mut room = Room::new(COMPANIONS_MAX);
-    room.shorten(&mut additions.listed);
-    report.companions = Some(mem::take(&mut additions.listed));
-    report.warnings.extend((room.left_out > 0).then(|| {
-        let left_out = room.left_out;
-        format!("the report has no room for all companions: {left_out} left out")
-    }));
     if let Some(measure) = measure {
         let loaded = [Some(&parts.kernel), parts.initrd.as_ref()];
         let loaded = loaded.into_iter().flatten().map(Rope::len);
