@@ -7,7 +7,7 @@
 
 use ukexec_pe::{ByteRanges, PeImage, ReadAt, Subsystem};
 
-use crate::cmdline::ucs2;
+use crate::cmdline::{mangled, ucs2};
 use crate::hardware::DTBAUTO;
 use crate::profile::{cut, shown};
 use crate::section::SectionBytes;
@@ -17,7 +17,8 @@ use crate::{Hardware, StubError, Uki};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Addon {
-    /// Text for the command line, not mangled; see [`addons_text`](crate::addons_text).
+    /// Text for the command line as the stub takes it over, which
+    /// [`addons_text`](crate::addons_text) joins with others.
     pub cmdline: Option<String>,
     /// Which bytes of the addon are an initrd.
     pub initrd: Option<ByteRanges>,
@@ -70,7 +71,7 @@ impl Addon {
         let cmdline = section(".cmdline")?;
         let cmdline = cmdline.map(|it| text(".cmdline", &it)).transpose()?;
         let found = Self {
-            cmdline: cmdline.map(|bytes| ucs2(&bytes)),
+            cmdline: cmdline.map(|bytes| mangled(&ucs2(&bytes))),
             initrd: ranges(".initrd")?,
             ucode: ranges(".ucode")?,
             device_tree,
@@ -192,7 +193,7 @@ mod tests {
                 (".dtb", b"tree"),
                 (".initrd", b"never"),
             ],
-            expect![[r#"Some(" quiet\n") [Some("initrd"), Some("ucode"), Some("tree")]"#]],
+            expect![[r#"Some("quiet") [Some("initrd"), Some("ucode"), Some("tree")]"#]],
         );
         check(
             &[(".cmdline", b"\0")],

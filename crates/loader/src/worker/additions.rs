@@ -104,6 +104,7 @@ impl Additions {
     ) -> Result<Self> {
         let mut additions = Self::default();
         let mut files = Vec::new();
+        let mut texts_len = 0_u64;
         for file in &beside.companions {
             let bytes = sources.rope(slice::from_ref(&file.span))?;
             let judged = match (uki, file.kind) {
@@ -114,6 +115,10 @@ impl Additions {
                 (Some(uki), CompanionKind::Addon) => {
                     let judged = judge_addon(file, &bytes, uki, machine, policy);
                     let judged = judged.context(|| format!("cannot read {}", file.path))?;
+                    let text = judged.as_ref().ok().and_then(|(it, _)| it.cmdline.as_ref());
+                    texts_len += text.map_or(0, |text| text.len() as u64);
+                    // Thousands of texts would have their place in memory first.
+                    check_cmdline(texts_len)?;
                     judged.map(|(addon, verified)| {
                         additions.addons.push(addon);
                         verified
@@ -240,12 +245,7 @@ impl Additions {
                 false => joined_texts([own, addons, machine, console.as_bytes(), append]),
             };
         }
-        if full.len() as u64 > CMDLINE_MAX {
-            return Err(LoaderError::new(format!(
-                "the command line with the texts of addons has {} bytes; expected at most {CMDLINE_MAX}",
-                full.len()
-            )));
-        }
+        check_cmdline(full.len() as u64)?;
         Ok((line.is_some() || !full.is_empty()).then_some(full))
     }
 
@@ -319,6 +319,17 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Returns whether a command line says which console the kernel has.
 pub(crate) fn has_console(line: &[u8]) -> bool {
     words(line).any(|word| word.starts_with(b"console="))
+}
+
+/// Checks the length of a command line with the texts of addons, or of these alone.
+fn check_cmdline(len: u64) -> Result<()> {
+    if len > CMDLINE_MAX {
+        return Err(LoaderError::new(format!(
+            "the command line with the texts of addons: expected at most {CMDLINE_MAX} bytes, found \
+             at least {len}"
+        )));
+    }
+    Ok(())
 }
 
 /// Returns the addon that `bytes` are for an image booted as `uki` on `machine`, and
