@@ -185,7 +185,8 @@ impl Additions {
         let running = running.transpose()?.and_then(|it| os_id(&it));
         let is_same = running.is_some() && running == uki.and_then(Uki::os_id);
         if let Some(secret) = beside.boot_secret.as_ref().filter(|_| is_same) {
-            let secret = bundle.slice(secret.range.clone())?;
+            // The parent knows the bundle by no number.
+            let secret = Rope::from(bundle.slice(secret.range.clone())?.to_vec()?);
             let file = ("boot-secret", secret.len(), secret);
             self.secrets
                 .push(joined(Archive::BOOT_SECRET.pack([file])?));
