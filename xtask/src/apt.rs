@@ -212,8 +212,8 @@ fn apt(program: &str, config: &Path) -> Tool {
 }
 
 /// The configuration by which apt works inside `dir`. It is read after the machine's own configuration, whose
-/// proxy and certificate settings stay in force while its hooks do not. Lists of sid are signed for a week, and a mirror
-/// or a clock may be late: an old list of materials for tests harms nobody.
+/// proxy and certificate settings stay in force while its hooks do not. Lists of sid are signed for a week,
+/// and a mirror or a clock may be late: an old list of materials for tests harms nobody.
 fn configuration(dir: &Path, architecture: &str) -> String {
     let dir = dir.display();
     format!(

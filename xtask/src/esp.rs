@@ -1,7 +1,7 @@
 //! An EFI system partition, and a machine whose firmware boots from it and measures into a TPM.
 //!
-//! The partition is a folder, of which each boot gets a copy as a disk: what the boot loader writes stays there. The disk has
-//! no partition table, as firmware accepts it of removable media.
+//! The partition is a folder, of which each boot gets a copy as a disk: what the boot loader writes stays
+//! there. The disk has no partition table, as firmware accepts it of removable media.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -66,14 +66,14 @@ impl<'a> Esp<'a> {
         Ok(())
     }
 
-    /// Boots a machine from it, whose SMBIOS tables have what these options of QEMU say.
+    /// Boots a machine from it, with these options of QEMU.
     ///
     /// # Errors
     ///
     /// The disk cannot be made, a program is missing or fails, or the machine does not power itself off.
-    pub(crate) fn boot(&self, smbios: &[&str]) -> Result<Serial> {
+    pub(crate) fn boot(&self, options: &[&str]) -> Result<Serial> {
         let _tpm = Tpm::start(self.stand)?;
-        let mut machine = firmware::machine(self.stand)?
+        let machine = firmware::machine(self.stand)?
             .dir(self.stand.path(""))
             .args(["-m", "1G", "-drive"])
             .arg("if=none,id=esp,format=raw,file=esp.img")
@@ -81,10 +81,8 @@ impl<'a> Esp<'a> {
             .arg("-chardev")
             .arg(format!("socket,id=tpm,path={TPM_SOCKET}"))
             .args(["-tpmdev", "emulator,id=tpm0,chardev=tpm"])
-            .args(["-device", "tpm-crb,tpmdev=tpm0"]);
-        for options in smbios {
-            machine = machine.args(["-smbios", options]);
-        }
+            .args(["-device", "tpm-crb,tpmdev=tpm0"])
+            .args(options);
         self.disk("esp.img")?;
         qemu::run(machine, TIME_LIMIT, None)
     }

@@ -51,23 +51,26 @@ echo "{TAG}reached={marker}"
     ))
 }
 
-/// An `/init` that lists what the kernel unpacked before it changes anything, then the machine's state, and powers off.
+/// An `/init` that lists what the kernel unpacked before it changes anything, then the machine's state, and
+/// powers off.
 ///
-/// `guest: file=MODE SIZE PATH` has the mode as hexadecimal, `guest: sum=` is as `sha256sum` prints it, `guest: text=PATH TEXT`
-/// is the start of each small file, and `guest: initrd=` the digest of the initrd if the kernel kept it.
+/// `guest: file=MODE SIZE PATH` has the mode as hexadecimal, `guest: sum=` is as `sha256sum` prints it,
+/// `guest: text=PATH TEXT` is the first line of each small file but the secret, and `guest: initrd=` is the
+/// digest of the initrd if the kernel kept it.
 const LISTING_INIT: &str = r#"#!/bin/busybox sh
 b=/bin/busybox
 $b find / -xdev -exec $b stat -c 'guest: file=%f %s %n' {} +
 $b find / -xdev -type f -exec $b sha256sum {} + | $b sed 's/^/guest: sum=/'
-$b find / -xdev -type f -size -1k -exec $b sh -c 'for it; do echo "guest: text=$it $(/bin/busybox head -n 1 "$it")"; done' sh {} +
+$b find / -xdev -type f ! -name boot-secret -size -1k -exec $b sh -c 'for it; do echo "guest: text=$it $(/bin/busybox head -n 1 "$it")"; done' sh {} +
 $b mkdir -p /proc /sys
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 echo "guest: cmdline=$($b cat /proc/cmdline)"
 for number in 11 12 13; do echo "guest: pcr$number=$($b cat /sys/class/tpm/tpm0/pcr-sha256/$number)"; done
 echo "guest: initrd=$($b sha256sum < /sys/firmware/initrd)"
-echo "guest: smbios=$($b od -A n -v -t x1 /sys/firmware/dmi/tables/DMI | $b tr -d ' 
-')"
+hex() { $b od -A n -v -t x1 "$1" | $b tr -d ' \n'; }
+echo "guest: smbios=$(hex /sys/firmware/dmi/tables/DMI)"
+echo "guest: secret=$(hex /.extra/boot-secret)"
 $b poweroff -f
 "#;
 

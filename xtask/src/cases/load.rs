@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
 use crate::command::{said, takes_image};
-use crate::materials::{OS_RELEASE, Stub, Target, stub};
+use crate::materials::{OS_RELEASE, Stub, Target, addon_stub, stub};
 use crate::pki::{Kind, Signer};
 use crate::stand::{Stand, document, number_at, text_at};
-use crate::uki::{Section, objcopy};
+use crate::uki::{Section, Ukify, objcopy};
 
 use super::edited::Edited;
 use super::{Named, noise, read, stock_kernel};
@@ -27,6 +27,7 @@ const THROUGH_USER_LIMIT: u64 = 1 << 20;
 pub(super) const CASES: &[Named] = &[
     Named::new("load/dry-run-moves-each-byte-once", dry_run),
     Named::new("load/what-comes-behind-the-initrd-moves-alone", extra),
+    Named::new("load/what-lies-beside-the-image-moves-alone", beside),
     Named::new("load/initrd-of-more-than-1-gib", huge),
     Named::new("load/a-signature-costs-one-digest", signed),
 ];
@@ -85,6 +86,45 @@ fn extra(stand: &Stand) -> Result<()> {
     ensure!(
         initrd == INITRD_LEN as u64,
         "the part has {initrd} bytes instead of {INITRD_LEN}"
+    );
+    Ok(())
+}
+
+/// Companions are copied once, and once more into the archives in front of the initrd and behind it. The initrd does not move.
+fn beside(stand: &Stand) -> Result<()> {
+    let os_release = stand.file("osrel", OS_RELEASE)?;
+    let alone = load(stand, &[(".osrel", &os_release)])?;
+    let folder = stand.path("uki.efi.extra.d");
+    fs::create_dir(&folder)?;
+    for (name, len) in [
+        ("a.cred", 1001),
+        ("tools.raw", 3 << 20),
+        ("b.confext.raw", 0),
+    ] {
+        fs::write(folder.join(name), noise(len))?;
+    }
+    let archive = stand.file("archive", noise(1 << 20))?;
+    for (name, option) in [("early", "--microcode"), ("late", "--initrd")] {
+        Ukify::on(&addon_stub(Target::X86_64)?)?
+            .file(option, &archive)
+            .build(&folder.join(format!("{name}.addon.efi")))?;
+    }
+    let files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.metadata()?.len()));
+    let companions: u64 = files.sum::<Result<u64>>()?;
+    let with = dry_run_of(stand, &stand.path("uki.efi"))?;
+    let grown = |field: &str| -> Result<u64> {
+        let [with, alone] = [&with, &alone].map(|report| number_at(report, field));
+        Ok(with?.saturating_sub(alone?))
+    };
+    let archives = grown("/load/initrd/size")?;
+    ensure!(
+        archives > companions - (1 << 20),
+        "the initrd grew by {archives} bytes for {companions} of companions"
+    );
+    let moved = grown("/load/bytes_moved/in_kernel")? + grown("/load/bytes_moved/through_user")?;
+    ensure!(
+        moved <= companions + archives,
+        "{moved} bytes more were moved for {companions} of companions and {archives} of archives"
     );
     Ok(())
 }
@@ -180,14 +220,7 @@ fn load(stand: &Stand, more: &[(&str, &Path)]) -> Result<Value> {
     ];
     sections.extend(more.iter().map(|&(name, file)| section(name, file)));
     objcopy(&stub(Target::X86_64, Stub::V252)?, &sections, &image)?;
-    let (output, usage) = stand.measure(&[&"load", &image, &"--dry-run", &"--json"])?;
-    ensure!(takes_image(&output), "it failed: {}", said(&output));
-    let report = document(&String::from_utf8_lossy(&output.stdout))?;
-    ensure!(
-        usage.peak_memory < MEMORY_LIMIT,
-        "it held {} MiB of memory",
-        usage.peak_memory >> 20
-    );
+    let report = dry_run_of(stand, &image)?;
     let moved = number_at(&report, "/load/bytes_moved/in_kernel")?;
     let size = image.metadata()?.len();
     ensure!(
@@ -202,6 +235,17 @@ fn load(stand: &Stand, more: &[(&str, &Path)]) -> Result<Value> {
     let descriptor = text_at(&report, "/load/kernel/descriptor")?;
     ensure!(descriptor == "as it lies", "the kernel was {descriptor}");
     Ok(report)
+}
+
+fn dry_run_of(stand: &Stand, image: &Path) -> Result<Value> {
+    let (output, usage) = stand.measure(&[&"load", &image, &"--dry-run", &"--json"])?;
+    ensure!(takes_image(&output), "it failed: {}", said(&output));
+    ensure!(
+        usage.peak_memory < MEMORY_LIMIT,
+        "it held {} MiB of memory",
+        usage.peak_memory >> 20
+    );
+    document(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// The kernel receives the command line with its NUL.

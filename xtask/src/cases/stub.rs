@@ -1,9 +1,10 @@
-//! Boots by firmware: what systemd-boot and the newest systemd-stub hand to a kernel and measure, out of an image and what
-//! lies beside it.
+//! Boots by firmware, with systemd-boot and the newest systemd-stub, of images with files beside them; and boots of the
+//! same by ukexec. Kernel, command line, initrd and measurements are the same in both.
 
+mod compared;
 mod seen;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -12,13 +13,14 @@ use crate::firmware::Orders;
 use crate::guest::listing_initrd;
 use crate::initramfs::Initramfs;
 use crate::materials::{OS_RELEASE, Systemd, newer_kernel, newest_systemd};
-use crate::pki::{Kind, Signer};
+use crate::pki::{Efivars, Kind, Signer};
 use crate::qemu::Machine;
 use crate::stand::Stand;
 use crate::uki::Ukify;
 
 use super::edited::Edited;
 use super::{Named, read};
+use compared::{MACHINE, Started};
 use seen::Seen;
 
 /// The version of the kernel that images name. `ukify` believes it.
@@ -65,16 +67,20 @@ impl<'a> Built<'a> {
             .text("--os-release", OS_RELEASE))
     }
 
-    /// An addon at `name` of the partition, with these sections.
-    fn addon(&self, name: &str, sections: &[(&str, &str)]) -> Result<PathBuf> {
-        let mut ukify = Ukify::by(&self.systemd.ukify, &self.systemd.addon_stub);
-        for (option, text) in sections {
-            ukify = ukify.text(option, text);
-        }
-        ukify.build(&self.esp.path(name)?)
+    /// An image without a kernel, with these sections.
+    fn part(&self, sections: &[(&str, &str)]) -> Ukify {
+        let ukify = Ukify::by(&self.systemd.ukify, &self.systemd.addon_stub);
+        let add = |ukify: Ukify, (option, text): &(&str, &str)| ukify.text(option, text);
+        sections.iter().fold(ukify, add)
     }
 
-    /// An archive in the stand's folder that says in `/seen/NAME` that it was there, and in `/last` that it was the last.
+    /// An addon at `name` of the partition.
+    fn addon(&self, name: &str, sections: &[(&str, &str)]) -> Result<()> {
+        self.part(sections).build(&self.esp.path(name)?).map(drop)
+    }
+
+    /// An archive in the stand's folder that says in `/seen/NAME` that it was there, and in `/last` that it
+    /// was the last.
     fn archive(&self, name: &str) -> Result<String> {
         let mut archive = Initramfs::default();
         archive.dir("seen");
@@ -84,12 +90,25 @@ impl<'a> Built<'a> {
         Ok(path.to_str().context("the path is no text")?.to_owned())
     }
 
-    /// Boots the machine, and returns what its kernel found.
-    fn boot(&self, smbios: &[&str]) -> Result<Seen> {
-        let serial = self.esp.boot(smbios)?;
-        let seen = Seen::read(&serial).with_context(|| serial.quoted());
+    /// An image, as systemd-boot starts it.
+    fn started<'b>(&'b self, image: &'b str, options: &'b [&'b str]) -> Started<'b> {
+        Started {
+            stand: self.stand,
+            image,
+            options,
+            made_up: "",
+            pcr_12: "pcr12",
+        }
+    }
+
+    /// Boots a machine with these options of QEMU, checks the page of what its kernel found, and returns that.
+    fn boot(&self, options: &[&str], expected: &str) -> Result<Seen> {
+        let serial = self.esp.boot(options)?;
+        let seen = Seen::read(&serial).with_context(|| serial.quoted())?;
         let stub = read(&self.systemd.stub)?;
-        seen.with_context(|| format!("by {}", version(&stub)))
+        let checked = seen.expect(expected);
+        checked.with_context(|| format!("by {}", version(&stub)))?;
+        Ok(seen)
     }
 }
 
@@ -164,8 +183,8 @@ fn addons(stand: &Stand) -> Result<()> {
     built.addon(&extra("e.efi"), &[("--cmdline", "suffix=1")])?;
     built.addon("loader/addons/f.addon.efi", &[("--uname", UNAME)])?;
     built.esp.copy(&extra("g.addon.efi"), &newer_kernel()?)?;
-    built.boot(&[])?.expect(
-            "\
+    let seen = built.boot(&[],
+        "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd \u{e9}t\u{e9}  own one C=1 b=1  b 2 Y=1 a=1
 555 /.extra/
 444 /.extra/os-release ID=ukexec-test
@@ -179,11 +198,13 @@ console=ttyS0 no_timer_check panic=-1 quiet retain_initrd \u{e9}t\u{e9}  own one
 644 /seen/ucode ucode
 PCR 11
 PCR 12
-",
-        )
+"
+    )?;
+    built.started("EFI/Linux/main.efi", &[]).compare(&seen)
 }
 
-/// Credentials and extensions of both folders, beside an image that counts its boots.
+/// Credentials and extensions of both folders, beside an image that counts its boots, and the secret that
+/// the stub makes where firmware has random numbers.
 fn extras(stand: &Stand) -> Result<()> {
     let built = Built::new(stand, "base.efi")?;
     let image = built.esp.path("EFI/Linux/base+3-1.efi")?;
@@ -219,10 +240,12 @@ fn extras(stand: &Stand) -> Result<()> {
     ] {
         built.esp.file(name, content)?;
     }
-    built.boot(&[])?.expect(
+    let seen = built.boot(
+        &["-device", "virtio-rng-pci"],
         "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd
 555 /.extra/
+400 /.extra/boot-secret
 555 /.extra/confext/
 444 /.extra/confext/net.confext.raw local net
 500 /.extra/credentials/
@@ -245,17 +268,20 @@ PCR 11
 PCR 12
 PCR 13
 ",
-    )
+    )?;
+    built.started("EFI/Linux/base+3-1.efi", &[]).compare(&seen)
 }
 
 /// A profile that systemd-boot starts, with a section of no bytes that hides one of the base.
 fn profile(stand: &Stand) -> Result<()> {
     let built = Built::new(stand, "prof.efi@1")?;
     let ucode = built.archive("ucode")?;
-    let one = Ukify::by(&built.systemd.ukify, &built.systemd.addon_stub)
-        .text("--profile", "TITLE=The first")
-        .text("--cmdline", &cmdline(" of=one"))
-        .text("--microcode", &ucode)
+    let one = built
+        .part(&[
+            ("--profile", "TITLE=The first"),
+            ("--cmdline", &cmdline(" of=one")),
+            ("--microcode", &ucode),
+        ])
         .build(&stand.path("one.efi"))?;
     let image = built.esp.path("EFI/Linux/prof.efi")?;
     built
@@ -270,7 +296,8 @@ fn profile(stand: &Stand) -> Result<()> {
     built
         .esp
         .file("EFI/Linux/prof.efi", edited.with(header + 8, &[0; 4])?.0)?;
-    built.boot(&[])?.expect(
+    let seen = built.boot(
+        &[],
         "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd of=one
 555 /.extra/
@@ -279,7 +306,13 @@ console=ttyS0 no_timer_check panic=-1 quiet retain_initrd of=one
 PCR 11
 PCR 12
 ",
-    )
+    )?;
+    let started = built.started("EFI/Linux/prof.efi", &["--profile=1"]);
+    Started {
+        pcr_12: "pcr12_sd_boot",
+        ..started
+    }
+    .compare(&seen)
 }
 
 /// Words of the machine's own firmware, behind those of the image.
@@ -290,20 +323,21 @@ fn smbios_text(stand: &Stand) -> Result<()> {
         .image()?
         .text("--cmdline", &cmdline(""))
         .build(&image)?;
-    built
-        .boot(&[
-            "type=11,value=io.systemd.other=1,value=io.systemd.stub.kernel-cmdline-extra= machine=1  two ",
-            "type=11,value=io.systemd.stub.kernel-cmdline-extra=second=1",
-        ])?
-        .expect(
-            "\
+    let seen = built.boot(&[
+            "-smbios",
+        "type=11,value=io.systemd.other=1,value=io.systemd.stub.kernel-cmdline-extra= machine=1  two ",
+            "-smbios",
+        "type=11,value=io.systemd.stub.kernel-cmdline-extra=second=1",
+        ],
+        "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd machine=1  two
 555 /.extra/
 444 /.extra/os-release ID=ukexec-test
 PCR 11
 PCR 12
 ",
-        )
+    )?;
+    built.started("EFI/Linux/main.efi", &[]).compare(&seen)
 }
 
 /// An image without words of its own: the stub makes up a console.
@@ -314,7 +348,8 @@ fn no_command_line(stand: &Stand) -> Result<()> {
     // An emulated timer on a busy host may not tick soon enough for the kernel's check.
     let text = "no_timer_check panic=-1 quiet retain_initrd";
     let value = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={text}");
-    built.boot(&[&value])?.expect(
+    let seen = built.boot(
+        &["-smbios", &value],
         "\
 no_timer_check panic=-1 quiet retain_initrd console=uart,io,0x3f8
 555 /.extra/
@@ -322,10 +357,17 @@ no_timer_check panic=-1 quiet retain_initrd console=uart,io,0x3f8
 PCR 11
 PCR 12
 ",
-    )
+    )?;
+    let started = built.started("EFI/Linux/main.efi", &[]);
+    Started {
+        made_up: " console=uart,io,0x3f8",
+        ..started
+    }
+    .compare(&seen)
 }
 
-/// Device trees and firmware for several machines, of which one is this. Firmware starts the image without a boot loader.
+/// Device trees and firmware for several machines, of which one is this. Firmware starts the image without
+/// a boot loader.
 fn hardware(stand: &Stand) -> Result<()> {
     let built = Built::new(stand, "none")?;
     let hwids = stand.path("hwids");
@@ -359,16 +401,16 @@ fn hardware(stand: &Stand) -> Result<()> {
             .file("--efifw", &folder);
     }
     image.build(&built.esp.path("EFI/BOOT/BOOTX64.EFI")?)?;
-    built
-        .boot(&["type=1,manufacturer=STUB,product=BOX"])?
-        .expect(
-            "\
+    let seen = built.boot(
+        &["-smbios", "type=1,manufacturer=STUB,product=BOX"],
+        "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd
 555 /.extra/
 444 /.extra/os-release ID=ukexec-test
 PCR 11
 ",
-        )
+    )?;
+    built.started("EFI/BOOT/BOOTX64.EFI", &[]).compare(&seen)
 }
 
 /// A device tree whose root has a `compatible`.
@@ -405,8 +447,9 @@ fn device_tree(compatible: &str) -> Result<Vec<u8>> {
 fn secure_boot(stand: &Stand) -> Result<()> {
     let built = Built::new(stand, "main.efi")?;
     let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
-    let mut orders = Orders::new(&owner.list()?);
-    orders.lists("db", &owner.list()?);
+    let list = owner.list()?;
+    let mut orders = Orders::new(&list);
+    orders.lists("db", &list);
     orders.follow(stand)?;
     let sign = |name: &str, from: &Path| owner.sign(from, &[], &built.esp.path(name)?);
     sign("EFI/BOOT/BOOTX64.EFI", &built.systemd.boot_loader)?;
@@ -416,13 +459,15 @@ fn secure_boot(stand: &Stand) -> Result<()> {
         &image.build(&stand.path("unsigned.efi"))?,
     )?;
     let extra = "EFI/Linux/main.efi.extra.d";
-    let good = built.addon("../good.efi", &[("--cmdline", "good=1")])?;
+    let good = built.part(&[("--cmdline", "good=1")]);
+    let good = good.build(&stand.path("good.efi"))?;
     sign(&format!("{extra}/good.addon.efi"), &good)?;
     built.addon(&format!("{extra}/bad.addon.efi"), &[("--cmdline", "bad=1")])?;
     built
         .esp
         .file(&format!("{extra}/a.cred"), "needs no signature")?;
-    built.boot(&[])?.expect(
+    let seen = built.boot(
+        &[],
         "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd good=1
 555 /.extra/
@@ -432,5 +477,7 @@ console=ttyS0 no_timer_check panic=-1 quiet retain_initrd good=1
 PCR 11
 PCR 12
 ",
-    )
+    )?;
+    Efivars::new(stand, &format!("{MACHINE}/sys/firmware/efi"), true)?.firmware("db", &list)?;
+    built.started("EFI/Linux/main.efi", &[]).compare(&seen)
 }

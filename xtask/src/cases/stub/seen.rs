@@ -28,6 +28,8 @@ pub(super) struct Seen {
     pub(super) registers: BTreeMap<u32, String>,
     /// SMBIOS structures.
     pub(super) smbios: Vec<u8>,
+    /// The secret that the stub made for this boot, if it made one.
+    pub(super) secret: Vec<u8>,
     /// By path.
     pub(super) files: BTreeMap<String, Unpacked>,
 }
@@ -77,12 +79,13 @@ impl Seen {
             initrd: digest.to_owned(),
             registers,
             smbios: bytes(value("smbios")?)?,
+            secret: bytes(value("secret")?)?,
             files,
         })
     }
 
-    /// Returns a page for people: the command line, each file that is in no initrd of the tests, and the registers that
-    /// something was measured into.
+    /// Returns a page for people: the command line, each file that is in no initrd of the tests, and the
+    /// registers that something was measured into.
     pub(super) fn page(&self) -> String {
         let mut page = format!("{}\n", self.cmdline);
         for (path, file) in &self.files {
