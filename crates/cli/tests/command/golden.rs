@@ -272,6 +272,21 @@ fn measure() {
     );
 }
 
+/// Files beside an image.
+#[test]
+fn companions() {
+    check(
+        "companions",
+        &[
+            "inspect uki.efi OFF --smbios=none --companions=beside.d,loader",
+            "inspect uki.efi OFF --smbios=none --companions=beside.d --measure",
+            "inspect uki.efi AUTO --smbios=none --companions=beside.d",
+            "inspect uki.efi OFF --smbios=none --companions=absent",
+            "inspect uki.efi OFF --smbios=none --companions=beside.d,loader --json",
+        ],
+    );
+}
+
 /// A machine that booted the image, and machines that did not.
 #[test]
 fn against() {

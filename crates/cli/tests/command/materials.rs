@@ -94,6 +94,23 @@ pub(crate) fn materials() -> tempfile::TempDir {
         fs::write(dir.path().join(name), replaced(&bytes, old, new)).expect("room for a file");
     }
     fs::create_dir(dir.path().join("folder")).expect("room for a folder");
+    let addon = |uname| pe(X86_64, &[(".cmdline", b"debug"), (".uname", uname)]);
+    for (path, content) in [
+        ("beside.d/a.addon.efi", &addon(b"6.6.6")[..]),
+        ("beside.d/other.addon.efi", &addon(b"6.6.7")),
+        (
+            "beside.d/signed.addon.efi",
+            &signed_as("own", addon(b"6.6.6")),
+        ),
+        ("beside.d/x.cred", b"a credential"),
+        ("beside.d/notes.txt", b""),
+        ("loader/extensions/tools.raw", b"an extension"),
+        ("loader/extensions/net.confext.raw", b"a configuration"),
+    ] {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("room for a folder");
+        fs::write(path, content).expect("room for a file");
+    }
     dir
 }
 
