@@ -51,6 +51,15 @@ pub fn has_ima_signature(file: BorrowedFd<'_>) -> Option<bool> {
     }
 }
 
+/// Returns whether `file` has a list of users and groups who may access it: the group's
+/// permissions then bound those of all of them. Where its file system does not say, it may
+/// have one.
+#[must_use]
+pub fn has_access_list(file: BorrowedFd<'_>) -> bool {
+    let found = rustix::fs::fgetxattr(file, c"system.posix_acl_access", &mut [0_u8; 0]);
+    !matches!(found, Err(Errno::NODATA | Errno::OPNOTSUPP))
+}
+
 /// Returns whether the value of an attribute of IMA's or EVM's is a signature; `None`
 /// for a type that is not known here.
 fn is_signature(value: &[u8]) -> Option<bool> {
@@ -183,6 +192,31 @@ mod tests {
 
     use super::*;
     use crate::testing::contents;
+
+    #[test]
+    fn a_file_may_have_an_access_list() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(!has_access_list(file.as_fd()));
+        // Version 2: the owner, user 12345, the group, the mask, others; with all of their
+        // rights (Linux, `include/uapi/linux/posix_acl_xattr.h`).
+        let mut list = vec![2, 0, 0, 0];
+        for (tag, id) in [
+            (1_u16, u32::MAX),
+            (2, 12345),
+            (4, u32::MAX),
+            (16, u32::MAX),
+            (32, u32::MAX),
+        ] {
+            list.extend(tag.to_le_bytes());
+            list.extend([7, 0]);
+            list.extend(id.to_le_bytes());
+        }
+        let flags = rustix::fs::XattrFlags::empty();
+        // Not every file system has lists.
+        if rustix::fs::fsetxattr(&file, "system.posix_acl_access", &list, flags).is_ok() {
+            assert!(has_access_list(file.as_fd()));
+        }
+    }
 
     #[test]
     fn a_plain_file_has_no_signature_of_ima() {

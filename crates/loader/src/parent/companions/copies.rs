@@ -65,8 +65,9 @@ impl Copies {
         let mut fit = Vec::new();
         let mut len: u64 = 0;
         for it in named {
-            let found = it.open()?.metadata().context(|| it.unread())?;
-            if let Some(reason) = owners.distrust(&found) {
+            let file = it.open()?;
+            let found = file.metadata().context(|| it.unread())?;
+            if let Some(reason) = owners.distrust(&file, &found) {
                 copies.pass_over(it.passed_over(reason), true, strict)?;
                 continue;
             }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use ukexec_kexec::{Folder, shown_path};
+use ukexec_kexec::{Folder, has_access_list, shown_path};
 
 /// Users and groups that may say what goes along with an image.
 #[derive(Debug, Default)]
@@ -31,10 +31,11 @@ impl Owners {
         }
     }
 
-    /// Returns why others may have written `it`, if so.
-    pub(super) fn distrust(&self, it: &Metadata) -> Option<String> {
-        self.distrust_owner(it)
-            .or_else(|| self.distrust_writers(it))
+    /// Returns why others may have written `file`, of which this is `found`, if so.
+    pub(super) fn distrust(&self, file: &File, found: &Metadata) -> Option<String> {
+        let has_list = || has_access_list(file.as_fd());
+        self.distrust_owner(found)
+            .or_else(|| self.distrust_writers(found, has_list))
     }
 
     fn distrust_owner(&self, it: &Metadata) -> Option<String> {
@@ -43,14 +44,17 @@ impl Owners {
             .then(|| format!("its owner, user {owner}, is neither root nor the owner of the image"))
     }
 
-    fn distrust_writers(&self, it: &Metadata) -> Option<String> {
+    /// Where a thing has a list of users, the group's rights may be theirs.
+    fn distrust_writers(&self, it: &Metadata, has_list: impl Fn() -> bool) -> Option<String> {
         let group = it.gid();
         if it.mode() & OTHERS_WRITE != 0 {
             Some("everybody may write to it".to_owned())
-        } else if it.mode() & GROUP_WRITES != 0 && group != 0 && Some(group) != self.group {
+        } else if it.mode() & GROUP_WRITES == 0 {
+            None
+        } else if group != 0 && Some(group) != self.group {
             Some(format!("group {group} may write to it"))
         } else {
-            None
+            has_list().then(|| "users of its access list may write to it".to_owned())
         }
     }
 
@@ -62,7 +66,7 @@ impl Owners {
         root: Option<&Path>,
     ) -> io::Result<Option<String>> {
         let opened = File::from(folder.as_fd().try_clone_to_owned()?);
-        if let Some(reason) = self.distrust(&opened.metadata()?) {
+        if let Some(reason) = self.distrust(&opened, &opened.metadata()?) {
             return Ok(Some(reason));
         }
         let Some(root) = root else {
@@ -78,7 +82,9 @@ impl Owners {
                 // In a sticky folder, others rename nothing of ours. But they may have put
                 // there what lies beside the image, before anybody else did.
                 let is_fenced = level > 0 && it.mode() & STICKY != 0;
-                let writers = || self.distrust_writers(&it).filter(|_| !is_fenced);
+                let has_list = || !File::open(above).is_ok_and(|it| !has_access_list(it.as_fd()));
+                let writers = self.distrust_writers(&it, has_list);
+                let writers = || writers.filter(|_| !is_fenced);
                 self.distrust_owner(&it).or_else(writers)
             } else {
                 Some("it is no folder".to_owned())
