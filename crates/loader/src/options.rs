@@ -266,12 +266,16 @@ impl Purpose {
     }
 
     /// Returns whether what lies beside the image goes along, or is only looked for.
-    pub(crate) fn takes_companions(&self, companions: &Companions) -> bool {
+    pub(crate) fn takes_companions(&self, options: &LoaderOptions) -> bool {
         match self {
             Self::Load { .. } => true,
-            // Who names files wants to see them.
+            // A caller who says what goes along wants to see it.
             Self::Inspect { measure, .. } => {
-                measure.is_some() || *companions != Companions::default()
+                let is_said = options.companions != Companions::default()
+                    || !options.partitions.is_empty()
+                    || options.config.smbios.is_some()
+                    || options.keep_console;
+                measure.is_some() || is_said
             }
             Self::Unfold { .. } | Self::Attach => false,
         }

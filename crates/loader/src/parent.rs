@@ -289,7 +289,7 @@ impl Unfolder<'_> {
         let has_some = !plan.hopeless && (is_named || !plan.no_stub);
         Ok(match self.purpose {
             Purpose::Attach => Found::Left(None),
-            purpose if purpose.takes_companions(companions) => Found::Taken(match has_some {
+            purpose if purpose.takes_companions(self.options) => Found::Taken(match has_some {
                 true => Listing::find(image, companions, partitions)?,
                 false => Listing::default(),
             }),

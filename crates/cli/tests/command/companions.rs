@@ -233,6 +233,29 @@ fn secrets_have_names_of_their_own_and_a_file() {
 }
 
 #[test]
+fn an_inspection_takes_what_its_options_are_about() {
+    let dir = partition();
+    for (options, is_taken) in [
+        (&[][..], false),
+        (&["--esp=."], true),
+        (&["--smbios=none"], true),
+        (&["--companions=strict"], true),
+    ] {
+        let args = [&["inspect", "EFI/a.efi", "--json"], options].concat();
+        let [stdout, stderr] = streams(&run(dir.path(), &args));
+        let document = serde_json::from_str(&stdout).expect("it is a document");
+        let taken = companions(&document);
+        assert_eq!(
+            taken.iter().any(|(name, _)| name == "x.cred"),
+            is_taken,
+            "{args:?}"
+        );
+        let warning = "`ukexec load` adds companions, which are not looked at here: x.cred of ";
+        assert_eq!(stderr.contains(warning), !is_taken, "{stderr}");
+    }
+}
+
+#[test]
 fn a_kernel_without_a_stub_has_no_companions() {
     let dir = partition();
     fs::write(dir.path().join("EFI/a.efi"), kernel()).expect("room for a file");
