@@ -74,14 +74,14 @@ echo "guest: secret=$(hex /.extra/boot-secret)"
 $b poweroff -f
 "#;
 
-/// An initrd whose `/init` lists itself, and powers off.
+/// An initrd whose `/init` lists itself, and powers off. Its length is odd, so that padding can be seen.
 ///
 /// # Errors
 ///
 /// BusyBox cannot be fetched.
 pub(crate) fn listing_initrd(stand: &Stand) -> Result<PathBuf> {
     let archive = Initramfs::with_busybox(&busybox(Target::X86_64)?, LISTING_INIT)?;
-    stand.file("listing-initrd", archive.finish())
+    stand.file("listing-initrd", [archive.finish(), vec![0]].concat())
 }
 
 /// A UKI of Debian's parts: stock kernel, systemd's stub, and an initrd that reports `marker`.

@@ -4,6 +4,7 @@
 mod compared;
 mod seen;
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -60,11 +61,15 @@ impl<'a> Built<'a> {
 
     /// An image without a command line, whose kernel lists what it gets.
     fn image(&self) -> Result<Ukify> {
+        Ok(self.nameless_image()?.text("--os-release", OS_RELEASE))
+    }
+
+    /// An image that only firmware starts, since it does not say which system it is of.
+    fn nameless_image(&self) -> Result<Ukify> {
         let initrd = listing_initrd(self.stand)?;
         Ok(Ukify::by(&self.systemd.ukify, &self.systemd.stub)
             .linux(&newer_kernel()?, UNAME)
-            .file("--initrd", &initrd)
-            .text("--os-release", OS_RELEASE))
+            .file("--initrd", &initrd))
     }
 
     /// An image without a kernel, with these sections.
@@ -80,13 +85,14 @@ impl<'a> Built<'a> {
     }
 
     /// An archive in the stand's folder that says in `/seen/NAME` that it was there, and in `/last` that it
-    /// was the last.
+    /// was the last. Its length is odd.
     fn archive(&self, name: &str) -> Result<String> {
         let mut archive = Initramfs::default();
         archive.dir("seen");
         archive.file(&format!("seen/{name}"), 0o644, name.as_bytes());
         archive.file("last", 0o644, name.as_bytes());
-        let path = self.stand.file(&format!("{name}.cpio"), archive.finish())?;
+        let bytes = [archive.finish(), vec![0]].concat();
+        let path = self.stand.file(&format!("{name}.cpio"), bytes)?;
         Ok(path.to_str().context("the path is no text")?.to_owned())
     }
 
@@ -367,18 +373,19 @@ PCR 12
 }
 
 /// Device trees and firmware for several machines, of which one is this. Firmware starts the image without
-/// a boot loader.
+/// a boot loader, and the initrd is its only part.
 fn hardware(stand: &Stand) -> Result<()> {
     let built = Built::new(stand, "none")?;
     let hwids = stand.path("hwids");
-    std::fs::create_dir_all(&hwids)?;
+    fs::create_dir_all(&hwids)?;
     // The second is type 9 of manufacturer and product below; the first is another machine's.
     let ids = [
         "5f3cd1d8-2f13-5a3c-9a4d-000000000001",
         "77f26bad-fe41-582c-80fe-d17ebbd38d54",
     ];
     let mut image = built
-        .image()?
+        .nameless_image()?
+        .text("--os-release", "")
         .text("--cmdline", &cmdline(""))
         .file("--hwids", &hwids);
     for (name, id) in ["other", "box"].into_iter().zip(ids) {
@@ -389,13 +396,13 @@ fn hardware(stand: &Stand) -> Result<()> {
         };
         let compatible = format!("ukexec,{name}");
         let tree = entry("devicetree", "compatible", &compatible);
-        std::fs::write(hwids.join(format!("{name}-tree.json")), tree)?;
+        fs::write(hwids.join(format!("{name}-tree.json")), tree)?;
         let firmware = entry("uefi-fw", "fwid", &format!("{name}-firmware"));
-        std::fs::write(hwids.join(format!("{name}-firmware.json")), firmware)?;
+        fs::write(hwids.join(format!("{name}-firmware.json")), firmware)?;
         let tree = stand.file(&format!("{name}.dtb"), device_tree(&compatible)?)?;
         let folder = stand.path(&format!("{name}-firmware"));
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("blob"), format!("firmware of {name}"))?;
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("blob"), format!("firmware of {name}"))?;
         image = image
             .file("--devicetree-auto", &tree)
             .file("--efifw", &folder);
@@ -405,8 +412,6 @@ fn hardware(stand: &Stand) -> Result<()> {
         &["-smbios", "type=1,manufacturer=STUB,product=BOX"],
         "\
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd
-555 /.extra/
-444 /.extra/os-release ID=ukexec-test
 PCR 11
 ",
     )?;
