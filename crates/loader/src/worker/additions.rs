@@ -224,12 +224,13 @@ impl Additions {
 
     /// Returns the command line that the kernel gets: `line`, whose last `appended` bytes
     /// are text that the caller adds, with the texts of addons and of the machine in front
-    /// of that. Without a word `console=` in it, it gets the words `console`.
+    /// of that. Where the running kernel's consoles are kept, a line without a word
+    /// `console=` gets them.
     pub(crate) fn cmdline(
         &self,
         line: Option<&[u8]>,
         appended: usize,
-        console: &[String],
+        beside: &Beside,
     ) -> Result<Option<Vec<u8>>> {
         let whole = line.unwrap_or_default();
         // The text is never longer than the line that it ends.
@@ -237,8 +238,8 @@ impl Additions {
         let append = append.strip_prefix(b" ").unwrap_or(append);
         let [addons, machine] = self.texts.each_ref().map(String::as_bytes);
         let mut full = joined_texts([own, addons, machine, append]);
-        if !has_console(&full) {
-            let console = console.join(" ");
+        if beside.keep_console && !has_console(&full) {
+            let console = beside.console.join(" ");
             // Words behind `--` are for init.
             let is_for_init = words(&full).any(|word| word == b"--");
             full = match is_for_init {

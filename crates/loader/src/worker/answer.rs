@@ -18,6 +18,7 @@ use super::sources::Sources;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
+use crate::protocol::beside::Beside;
 use crate::protocol::bounds::{COMPANIONS_MAX, Room};
 use crate::protocol::{
     Answer, Identity, Objection, ObservedFiles, Subject, UnfoldRequest, Work, bounds,
@@ -238,109 +239,124 @@ fn add_additions(
         policy,
         ..
     } = job;
-    let (measure, is_load) = match &request.purpose {
-        Purpose::Inspect { measure, .. } => (measure.as_ref(), false),
-        Purpose::Unfold { .. } | Purpose::Load { .. } | Purpose::Attach => (None, true),
-    };
-    let progress = &sources.progress;
     let uki = uki(facts, request);
     if uki.is_err() {
         // Where the profile is not known, neither is the system that it names.
         report.image.os = None;
         report.image.uname = None;
     }
-    let boot = uki.as_ref().ok().and_then(Option::as_ref);
+    let booted = uki.as_ref().ok().and_then(Option::as_ref);
     let beside = &request.beside;
     let machine = Machine::read(beside, bundle)?;
-    let mut additions = Additions::judge(beside, boot, &machine, policy, sources)?;
-    let passed_over = additions.listed.iter().filter_map(CompanionReport::warning);
-    report.warnings.extend(passed_over);
-    let mut room = Room::new(COMPANIONS_MAX);
-    room.shorten(&mut additions.listed);
-    report.companions = Some(mem::take(&mut additions.listed));
-    report.warnings.extend((room.left_out > 0).then(|| {
-        let left_out = room.left_out;
-        format!("the report has no room for all companions: {left_out} left out")
-    }));
-    additions.add_secrets(beside, boot, bundle, sources)?;
+    let mut additions = Additions::judge(beside, booted, &machine, policy, sources)?;
+    list_companions(report, mem::take(&mut additions.listed));
+    additions.add_secrets(beside, booted, bundle, sources)?;
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
-    let sections = files.iter().map(|it| section(it, &facts.image));
-    let sections = sections.collect::<Result<Vec<Rope>>>()?;
-    let own = [".ucode", ".initrd"];
-    let own = own
-        .into_iter()
-        .filter(|name| boot.is_some_and(|uki| uki.has(name)));
-    let callers = usize::from(!request.initrds.is_empty());
-    if own.count() + callers > 1
-        && let Some(initrd) = &mut parts.initrd
-    {
-        // The stub pads each of several parts.
-        initrd.push(Piece::Zeros(
-            initrd.len().next_multiple_of(4) - initrd.len(),
-        ));
-    }
-    let initrd = additions.initrd(parts.initrd.as_ref(), sections);
-    if initrd.len() > request.part_max {
-        return Err(LoaderError::new(format!(
-            "the initrd has {} bytes with all that goes along; expected at most {}, those that \
-             went in and the budget",
-            initrd.len(),
-            request.part_max
-        ))
-        .of_kind(ErrorKind::Budget));
-    }
-    parts.initrd = (!initrd.is_empty() || parts.initrd.is_some()).then_some(initrd);
+    add_initrd(parts, facts, request, booted, &additions, &files)?;
     report.extra = Some(files);
     // The command line that a measured boot would have to pass so that the kernel gets the
     // same; none if it is the image's own.
     let append = request.append.as_deref().unwrap_or_default();
     let asked = request.cmdline.is_some() || !append.is_empty();
     let passed = parts.cmdline.clone().filter(|_| asked);
-    let kept = if beside.keep_console {
-        beside.console.as_slice()
-    } else {
-        &[]
-    };
     let line = parts.cmdline.as_deref();
-    parts.cmdline = additions.cmdline(line, parts.appended, kept)?;
+    parts.cmdline = additions.cmdline(line, parts.appended, beside)?;
     report.cmdline = cmdline(parts, request.purpose.hashes())?;
-    let has_console = has_console(parts.cmdline.as_deref().unwrap_or_default());
-    if is_load && !has_console && !beside.console.is_empty() {
-        report.warnings.push(format!(
-            "the command line has no console=, the running kernel's has {}; --console=keep adds it",
-            beside.console.join(" ")
-        ));
-    }
-    if let (true, Some(uki)) = (is_load, boot) {
-        let note = additions.device_tree_note(uki, &facts.image, &machine);
-        let unread = |error: LoaderError| {
-            let error = sentence(&error);
-            Some(format!("nobody knows the image's device tree: {error}"))
-        };
-        report.warnings.extend(note.unwrap_or_else(unread));
-    }
-    if let Some(measure) = measure {
-        let loaded = [Some(&parts.kernel), parts.initrd.as_ref()];
-        let loaded = loaded.into_iter().flatten().map(Rope::len);
-        let lens = loaded.chain(boot.map(Measurements::len_to_read));
-        progress.begin(Work::Measuring, Some(lens.fold(0, u64::saturating_add)));
-        let booted = uki.as_ref().map(Option::as_ref);
-        let measured = match booted {
-            Ok(uki) => {
-                let boot = additions.boot(&machine, passed.as_deref());
-                measurements(parts, &request.name, uki, &boot)
-            }
-            Err(_) => uki.map(|_| Measurements::default()),
-        };
-        let measured = measured.context(|| "it cannot be measured")?;
-        let measured = report.measured.insert(measure_report(measured, measure));
-        if let Some(observed) = &request.observed {
-            let against = compare(&measured.measurements, observed, measure, bundle)?;
-            report.warnings.extend(against.warning());
-            measured.comparison = Some(against);
+    let measure = match &request.purpose {
+        Purpose::Inspect { measure, .. } => measure.as_ref(),
+        Purpose::Unfold { .. } | Purpose::Load { .. } | Purpose::Attach => {
+            let line = parts.cmdline.as_deref();
+            report.warnings.extend(console_note(line, beside));
+            let note = booted.map(|uki| additions.device_tree_note(uki, &facts.image, &machine));
+            let note = note.transpose().unwrap_or_else(|error| {
+                let error = sentence(&error);
+                Some(Some(format!(
+                    "nobody knows the image's device tree: {error}"
+                )))
+            });
+            report.warnings.extend(note.flatten());
+            None
         }
+    };
+    let Some(measure) = measure else {
+        return Ok(());
+    };
+    let loaded = [Some(&parts.kernel), parts.initrd.as_ref()];
+    let loaded = loaded.into_iter().flatten().map(Rope::len);
+    let lens = loaded.chain(booted.map(Measurements::len_to_read));
+    let total = lens.fold(0, u64::saturating_add);
+    sources.progress.begin(Work::Measuring, Some(total));
+    let boot = additions.boot(&machine, passed.as_deref());
+    let measured = uki.and_then(|uki| measurements(parts, &request.name, uki.as_ref(), &boot));
+    let measured = measured.context(|| "it cannot be measured")?;
+    let measured = report.measured.insert(measure_report(measured, measure));
+    if let Some(observed) = &request.observed {
+        let against = compare(&measured.measurements, observed, measure, bundle)?;
+        report.warnings.extend(against.warning());
+        measured.comparison = Some(against);
     }
     Ok(())
+}
+
+/// Adds the companions to the report, as far as it has room for them.
+fn list_companions(report: &mut ImageReport, mut companions: Vec<CompanionReport>) {
+    let passed_over = companions.iter().filter_map(CompanionReport::warning);
+    report.warnings.extend(passed_over);
+    let mut room = Room::new(COMPANIONS_MAX);
+    room.shorten(&mut companions);
+    report.companions = Some(companions);
+    if room.left_out > 0 {
+        let left_out = room.left_out;
+        report.warnings.push(format!(
+            "the report has no room for all companions: {left_out} left out"
+        ));
+    }
+}
+
+/// Puts the initrd together that the kernel gets, with `files` of the image, which is
+/// booted as `uki`.
+fn add_initrd(
+    parts: &mut Parts,
+    facts: &Facts,
+    request: &UnfoldRequest,
+    uki: Option<&Uki<'_, PeBytes<'_>>>,
+    additions: &Additions,
+    files: &[ExtraFile],
+) -> Result<()> {
+    let sections = files.iter().map(|it| section(it, &facts.image));
+    let sections = sections.collect::<Result<Vec<Rope>>>()?;
+    let own = [".ucode", ".initrd"].into_iter();
+    let own = own.filter(|name| uki.is_some_and(|uki| uki.has(name)));
+    let callers = usize::from(!request.initrds.is_empty());
+    let is_joined = own.count() + callers > 1;
+    if let (true, Some(initrd)) = (is_joined, &mut parts.initrd) {
+        // The stub pads each of several parts.
+        let padding = initrd.len().wrapping_neg() % 4;
+        initrd.push(Piece::Zeros(padding));
+    }
+    let initrd = additions.initrd(parts.initrd.as_ref(), sections);
+    let (len, max) = (initrd.len(), request.part_max);
+    if len > max {
+        return Err(LoaderError::new(format!(
+            "the initrd has {len} bytes with all that goes along; expected at most {max}, those \
+             that went in and the budget"
+        ))
+        .of_kind(ErrorKind::Budget));
+    }
+    parts.initrd = (len > 0 || parts.initrd.is_some()).then_some(initrd);
+    Ok(())
+}
+
+/// Returns a note if the running kernel's line says which console it has, and `line` does
+/// not.
+fn console_note(line: Option<&[u8]>, beside: &Beside) -> Option<String> {
+    let has_console = has_console(line.unwrap_or_default());
+    (!has_console && !beside.console.is_empty()).then(|| {
+        format!(
+            "the command line has no console=, the running kernel's has {}; --console=keep adds it",
+            beside.console.join(" ")
+        )
+    })
 }
 
 /// Returns the headers of the outermost image, if it is a PE: of a damaged one, those
