@@ -21,7 +21,7 @@ pub(crate) struct Beside {
     /// image where one has to be passed over; none takes none. LOCAL stands for IMAGE.extra.d,
     /// GLOBAL for `loader`, and no other folder counts then. docs/companions.md has the rules.
     #[arg(long, value_name = "WHICH")]
-    #[arg(value_parser = OsStringValueParser::new().map(|it| Companions::from(it.as_os_str())))]
+    #[arg(value_parser = OsStringValueParser::new().try_map(companions))]
     companions: Option<Companions>,
     /// Root of the EFI system partition, for an image below it
     #[arg(long, value_name = "DIR", hide_short_help = true)]
@@ -84,6 +84,16 @@ impl Secrets {
         names
             .windows(2)
             .any(|two| matches!(two, [one, next] if one == next))
+    }
+}
+
+fn companions(word: OsString) -> Result<Companions, &'static str> {
+    match Companions::from(word.as_os_str()) {
+        Companions::Folders {
+            local: None,
+            global: None,
+        } => Err("expected auto, strict, none or a folder"),
+        companions => Ok(companions),
     }
 }
 

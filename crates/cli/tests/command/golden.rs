@@ -100,6 +100,7 @@ fn usage() {
             "inspect uki.efi --max-stages=5G",
             "unfold uki.efi",
             "load - --initrd=-",
+            "load uki.efi --companions=",
             "parser run - --image=-",
             "attach uki.efi",
             "parser",
