@@ -425,3 +425,97 @@ fn joined(parts: Vec<ArchivePart<Rope>>) -> Rope {
     }
     rope
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expects a command line of a `line` that ends in `appended` bytes of the caller's,
+    /// where the running kernel has a console.
+    fn check(texts: [&str; 2], line: Option<&str>, appended: usize, expected: [Option<&str>; 2]) {
+        let additions = Additions {
+            texts: texts.map(str::to_owned),
+            ..Additions::default()
+        };
+        for (keep_console, expected) in [false, true].into_iter().zip(expected) {
+            let beside = Beside {
+                console: vec!["console=tty0".to_owned(), "console=ttyS0".to_owned()],
+                keep_console,
+                ..Beside::default()
+            };
+            let line = additions.cmdline(line.map(str::as_bytes), appended, &beside);
+            let line = line.unwrap().map(|it| String::from_utf8(it).unwrap());
+            assert_eq!(line.as_deref(), expected, "{keep_console}");
+        }
+    }
+
+    #[test]
+    fn texts_come_between_the_line_and_what_is_appended() {
+        let kept = "console=tty0 console=ttyS0";
+        check(["", ""], None, 0, [None, Some(kept)]);
+        check(["", ""], Some(""), 0, [Some(""), Some(kept)]);
+        check(
+            ["a  b", "m"],
+            Some("ro last word"),
+            10,
+            [
+                Some("ro a  b m last word"),
+                Some(&format!("ro a  b m {kept} last word")),
+            ],
+        );
+        check(
+            ["", "m"],
+            Some("last"),
+            4,
+            [Some("m last"), Some(&format!("m {kept} last"))],
+        );
+        check(
+            ["a", ""],
+            Some("ro -- single"),
+            0,
+            [
+                Some("ro -- single a"),
+                Some(&format!("{kept} ro -- single a")),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_line_with_a_console_keeps_it() {
+        let line = "ro console=hvc0";
+        check(["", ""], Some(line), 0, [Some(line); 2]);
+        check(
+            ["console=hvc0", ""],
+            Some("ro"),
+            0,
+            [Some("ro console=hvc0"); 2],
+        );
+        let other = "ro netconsole=x";
+        let kept = "ro netconsole=x console=tty0 console=ttyS0";
+        check(["", ""], Some(other), 0, [Some(other), Some(kept)]);
+    }
+
+    #[test]
+    fn the_parts_of_an_initrd_stand_in_the_stubs_order() {
+        let part = |text: &str| Rope::from(text.as_bytes().to_vec());
+        let addon = |name: &str| TakenAddon {
+            name: name.to_owned(),
+            cmdline: None,
+            ucode: Some(part(&format!("u{name}"))),
+            initrd: Some(part(&format!("i{name}"))),
+            device_tree: None,
+        };
+        let additions = Additions {
+            addons: vec![addon("1"), addon("2")],
+            archives: vec![(Archive::SYSEXT, part("sys"))],
+            secrets: vec![part("secret"), Rope::new()],
+            ..Additions::default()
+        };
+        assert_eq!(additions.front_len(), 8);
+        let initrd = additions.initrd(Some(&part("initrd")), vec![part("osrel")]);
+        let expected = b"u2\0\0u1\0\0initrd\0\0sys\0osrel\0\0\0secret\0\0i1\0\0i2\0\0";
+        assert_eq!(initrd.to_vec().unwrap(), expected);
+        let alone = Additions::default().initrd(Some(&part("odd")), Vec::new());
+        assert_eq!(alone.to_vec().unwrap(), b"odd");
+    }
+}
