@@ -81,7 +81,11 @@ impl Listing {
                 let Some(real) = real_path(image)? else {
                     return Ok(listing);
                 };
-                let root = partition(&real, partitions)?;
+                let (root, is_named) = partition(&real, partitions)?;
+                if let (Some(named), false) = (partitions.first(), is_named) {
+                    let reason = "the image does not lie below this root".to_owned();
+                    listing.pass_over(named.as_os_str(), None, reason, true);
+                }
                 listing.add_global(&root.join("loader"), Some(&root))?;
                 let within = real.strip_prefix(&root).unwrap_or(&real);
                 let beside = OsString::from_vec(image_folder(within.as_os_str().as_bytes()));
@@ -291,8 +295,9 @@ fn real_path(image: &InputFile) -> Result<Option<PathBuf>> {
 }
 
 /// Returns the root of the partition that the image at `real` lies on: the lowest of the
-/// roots that the caller named, or else the highest folder above it on the same device.
-fn partition(real: &Path, named: &[PathBuf]) -> Result<PathBuf> {
+/// roots that the caller named, or else the highest folder above it on the same device;
+/// and whether the caller named it.
+fn partition(real: &Path, named: &[PathBuf]) -> Result<(PathBuf, bool)> {
     let mut roots = Vec::new();
     for root in named {
         let failed = || format!("cannot read the partition's root {}", shown_path(root));
@@ -302,7 +307,7 @@ fn partition(real: &Path, named: &[PathBuf]) -> Result<PathBuf> {
         }
     }
     if let Some(root) = roots.into_iter().max_by_key(|root| root.as_os_str().len()) {
-        return Ok(root);
+        return Ok((root, true));
     }
     // A file of an overlay may have another device number than its folder.
     let mut above = real.ancestors().skip(1);
@@ -316,7 +321,7 @@ fn partition(real: &Path, named: &[PathBuf]) -> Result<PathBuf> {
         }
         root = folder;
     }
-    Ok(root.to_owned())
+    Ok((root.to_owned(), false))
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -538,9 +538,10 @@ fn the_lowest_root_that_was_named_counts() {
         let named: Vec<_> = named.iter().map(|it| esp.path(it)).collect();
         partition(&real, &named)
     };
-    assert_eq!(root(&["", "EFI"]).unwrap(), esp.path("EFI"));
+    assert_eq!(root(&["", "EFI"]).unwrap(), (esp.path("EFI"), true));
     fs::create_dir(esp.path("elsewhere")).unwrap();
-    let highest = root(&["elsewhere"]).unwrap();
+    let (highest, is_named) = root(&["elsewhere"]).unwrap();
+    assert!(!is_named);
     assert!(real.starts_with(&highest) && highest.components().count() < 4);
     let error = sentence(&root(&["absent"]).unwrap_err());
     assert!(
