@@ -14,7 +14,7 @@ use super::{CMDLINE, INPUT};
 #[derive(Debug, Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct Beside {
-    /// Files beside it: auto|strict|none|LOCAL[,GLOBAL]
+    /// Files beside it: auto|strict|none|LOCAL or LOCAL,GLOBAL
     ///
     /// They are addons, credentials and extensions. auto takes those of IMAGE.extra.d and of
     /// the folder `loader` of the image's partition, as systemd-stub does; strict refuses the
