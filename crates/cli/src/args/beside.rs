@@ -14,12 +14,12 @@ use super::{CMDLINE, INPUT};
 #[derive(Debug, Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct Beside {
-    /// Files beside it: auto|strict|none|LOCAL or LOCAL,GLOBAL
+    /// Files beside it: auto|strict|none|FOLDERS
     ///
     /// They are addons, credentials and extensions. auto takes those of IMAGE.extra.d and of
     /// the folder `loader` of the image's partition, as systemd-stub does; strict refuses the
-    /// image where one has to be passed over; none takes none. LOCAL stands for IMAGE.extra.d,
-    /// GLOBAL for `loader`, and no other folder counts then. docs/companions.md has the rules.
+    /// image where one has to be passed over; none takes none. FOLDERS are LOCAL or LOCAL,GLOBAL:
+    /// LOCAL stands for IMAGE.extra.d, GLOBAL for `loader`, and no other folder counts then. docs/companions.md has the rules.
     #[arg(long, value_name = "WHICH")]
     #[arg(value_parser = OsStringValueParser::new().try_map(companions))]
     companions: Option<Companions>,
