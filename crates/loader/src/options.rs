@@ -30,8 +30,9 @@ pub struct LoaderOptions {
     pub profile: Option<String>,
     /// Initrds for the image's parser, joined in order.
     pub initrds: Vec<PathBuf>,
-    /// The files beside the image that go along.
-    pub companions: Companions,
+    /// The files beside the image that go along: [`Companions::Auto`] if nobody says. An
+    /// inspection looks for them if somebody does.
+    pub companions: Option<Companions>,
     /// Roots of partitions, for the images below them: that of the EFI system partition,
     /// and that of `$BOOT`.
     pub partitions: Vec<PathBuf>,
@@ -67,7 +68,7 @@ impl Default for LoaderOptions {
             parsers_dirs: Vec::new(),
             profile: None,
             initrds: Vec::new(),
-            companions: Companions::default(),
+            companions: None,
             partitions: Vec::new(),
             credentials: Vec::new(),
             boot_secret: true,
@@ -271,7 +272,7 @@ impl Purpose {
             Self::Load { .. } => true,
             // A caller who says what goes along wants to see it.
             Self::Inspect { measure, .. } => {
-                let is_said = options.companions != Companions::default()
+                let is_said = options.companions.is_some()
                     || !options.partitions.is_empty()
                     || options.config.smbios.is_some()
                     || options.keep_console;

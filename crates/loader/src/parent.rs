@@ -285,6 +285,7 @@ impl Unfolder<'_> {
             partitions,
             ..
         } = self.options;
+        let companions = companions.as_ref().unwrap_or(&Companions::Auto);
         let is_named = matches!(companions, Companions::Folders { .. });
         let has_some = !plan.hopeless && (is_named || !plan.no_stub);
         Ok(match self.purpose {
@@ -305,7 +306,7 @@ impl Unfolder<'_> {
         listing: Listing,
         sources: &mut Sources,
     ) -> Result<(Option<Beside>, Moved, Vec<String>)> {
-        let strict = self.options.companions == Companions::Strict;
+        let strict = self.options.companions == Some(Companions::Strict);
         let credentials = &self.options.credentials;
         let Copies {
             companions,

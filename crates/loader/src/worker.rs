@@ -38,6 +38,7 @@ use self::outcome::{Job, check_hopeless};
 use self::sources::Sources;
 use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
+use crate::files::IMAGE_LEN_MAX;
 use crate::log::start_log;
 use crate::probe;
 use crate::protocol::beside::{Beside, CompanionFile};
@@ -238,7 +239,8 @@ fn front(
     let uki = Uki::new(image, &pe, 0)?;
     let machine = Machine::default();
     let additions = Additions::judge(&beside, Some(&uki), &machine, policy, sources)?;
-    Ok(additions.front_len())
+    // More than that is refused when the initrd is put together.
+    Ok(additions.front_len().min(IMAGE_LEN_MAX))
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor; the

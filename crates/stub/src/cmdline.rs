@@ -33,6 +33,13 @@ impl MangledLine {
     }
 }
 
+/// Returns the text of a section `.cmdline` of an image as the stub takes it over: what
+/// UTF-16 has of it, mangled.
+#[must_use]
+pub fn section_cmdline(bytes: &[u8]) -> String {
+    mangled(&ucs2(bytes))
+}
+
 /// Returns `line` as the stub takes it over.
 pub(crate) fn mangled(line: &str) -> String {
     MangledLine::new(line).line
@@ -126,6 +133,13 @@ mod tests {
                 "{line:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_section_has_no_bytes_that_utf_16_has_not() {
+        assert_eq!(section_cmdline(b"a\xf0\x9f\x98\x80b"), "ab");
+        assert_eq!(section_cmdline(b"one\tx\xff"), "one x");
+        assert_eq!(section_cmdline("\u{e4} b ".as_bytes()), "\u{e4} b");
     }
 
     #[test]

@@ -99,7 +99,7 @@ mod uki;
 
 pub use addon::Addon;
 pub use archive::{Archive, ArchivePart, join_initrds};
-pub use cmdline::{MangledLine, addons_text, with_text};
+pub use cmdline::{MangledLine, addons_text, section_cmdline, with_text};
 pub use companion::{
     ADDON_FOLDERS, COMPANION_ARCHIVES, CompanionFolder, CompanionKind, image_folder,
 };

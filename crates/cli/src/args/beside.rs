@@ -62,7 +62,7 @@ pub(crate) struct Secrets {
 impl Beside {
     /// Adds what they say to `options`.
     pub(crate) fn add_to(&self, options: &mut LoaderOptions) {
-        options.companions = self.companions.clone().unwrap_or_default();
+        options.companions.clone_from(&self.companions);
         options.partitions = self.esp.iter().chain(&self.boot).cloned().collect();
         options.config.smbios = self.smbios;
         options.keep_console = self.console.is_some();

@@ -70,11 +70,11 @@ impl Listing {
         match companions {
             Companions::None => {}
             Companions::Folders { local, global } => {
-                if let Some(local) = local {
-                    listing.add_named(CompanionFolder::Image, local)?;
-                }
                 if let Some(global) = global {
                     listing.add_global(global, None)?;
+                }
+                if let Some(local) = local {
+                    listing.add_named(CompanionFolder::Image, local)?;
                 }
             }
             Companions::Auto | Companions::Strict => {
@@ -302,6 +302,10 @@ fn partition(real: &Path, named: &[PathBuf]) -> Result<(PathBuf, bool)> {
     for root in named {
         let failed = || format!("cannot read the partition's root {}", shown_path(root));
         let root = root.canonicalize().context(failed).map_err(of_file)?;
+        if !root.is_dir() {
+            let text = format!("the partition's root {} is no folder", shown_path(&root));
+            return Err(of_file(LoaderError::new(text)));
+        }
         if real.starts_with(&root) {
             roots.push(root);
         }

@@ -9,7 +9,9 @@ use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
 use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
-use ukexec_stub::{Boot, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources};
+use ukexec_stub::{
+    Boot, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources, section_cmdline,
+};
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
 use super::additions::{Additions, Machine, has_console, section};
@@ -246,6 +248,8 @@ fn add_additions(
         report.image.uname = None;
     }
     let booted = uki.as_ref().ok().and_then(Option::as_ref);
+    // Only an image with a kernel in it begins with a stub.
+    let booted = booted.filter(|uki| uki.has(".linux"));
     let beside = &request.beside;
     let machine = Machine::read(beside, bundle)?;
     let mut additions = Additions::judge(beside, booted, &machine, policy, sources)?;
@@ -259,6 +263,12 @@ fn add_additions(
     let append = request.append.as_deref().unwrap_or_default();
     let asked = request.cmdline.is_some() || !append.is_empty();
     let passed = parts.cmdline.clone().filter(|_| asked);
+    if let (Some(line), Some(_), None) = (&mut parts.cmdline, booted, &request.cmdline) {
+        // The image's own; parsers hand over bytes.
+        let own = line.len().saturating_sub(parts.appended);
+        let text = section_cmdline(line.get(..own).unwrap_or_default());
+        line.splice(..own, text.into_bytes());
+    }
     let line = parts.cmdline.as_deref();
     parts.cmdline = additions.cmdline(line, parts.appended, beside)?;
     report.cmdline = cmdline(parts, request.purpose.hashes())?;

@@ -381,21 +381,50 @@ fn ready(
 /// and adds a note if that is not as the caller gave it.
 fn callers_line(request: &UnfoldRequest, image: &Rope, notes: &mut Vec<String>) -> Option<Vec<u8>> {
     let line = request.cmdline.as_ref()?;
-    let mangled = str::from_utf8(line).ok().map(MangledLine::new);
-    let Some(mangled) = mangled.filter(|it| it.line.as_bytes() != line) else {
+    // The stub takes the number of a profile off first, and one blank behind it.
+    let (selector, rest) = around_selector(line);
+    let mangled = str::from_utf8(rest).ok().map(MangledLine::new);
+    let Some(mangled) = mangled.filter(|it| it.line.as_bytes() != rest) else {
         return Some(line.clone());
     };
+    // A text that begins like a profile is not to become one.
+    if selector.is_empty() && mangled.line.starts_with('@') {
+        return Some(line.clone());
+    }
     let has_stub = PeImage::parse(&PeBytes(image)).is_ok_and(|pe| pe.section(".linux").is_some());
     if !has_stub {
         return Some(line.clone());
     }
     let blanked = counted(mangled.blanked as u64, "control character");
     let dropped = counted(mangled.dropped as u64, "byte");
+    let changes = [
+        (mangled.blanked, format!("{blanked} replaced by blanks")),
+        (mangled.dropped, format!("{dropped} dropped at its ends")),
+    ];
+    let changes = changes.into_iter().filter(|(count, _)| *count > 0);
+    let changes: Vec<String> = changes.map(|(_, text)| text).collect();
     notes.push(format!(
-        "the command line you gave is mangled as systemd-stub does: {blanked} replaced by blanks, \
-         {dropped} dropped at its ends"
+        "the command line you gave is mangled for systemd-stub: {}",
+        changes.join(", ")
     ));
-    Some(mangled.line.into_bytes())
+    Some([selector, mangled.line.as_bytes()].concat())
+}
+
+/// Splits a command line behind the number of a profile in front of it, `@N` with a blank
+/// or the end behind it.
+fn around_selector(line: &[u8]) -> (&[u8], &[u8]) {
+    let digits = line.strip_prefix(b"@").unwrap_or_default();
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let len = match digits.get(count) {
+        _ if count == 0 => 0,
+        Some(b' ') => count.saturating_add(2),
+        None => count.saturating_add(1),
+        Some(_) => 0,
+    };
+    line.split_at_checked(len).unwrap_or((&[], line))
 }
 
 /// Leaves out of a report all that would make it too long to print, and returns
@@ -519,4 +548,27 @@ fn parser_file(parser: &Bundled, origin: ParserOrigin, bundle: &Rope) -> Result<
         object: object.into(),
         origin,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_is_a_number_behind_an_at() {
+        for (line, selector) in [
+            ("@1", "@1"),
+            ("@12 x", "@12 "),
+            ("@0  x", "@0 "),
+            ("@dbg x", ""),
+            ("@1x", ""),
+            (" @1 x", ""),
+            ("@", ""),
+            ("", ""),
+        ] {
+            let (found, rest) = around_selector(line.as_bytes());
+            assert_eq!(found, selector.as_bytes(), "{line}");
+            assert_eq!([found, rest].concat(), line.as_bytes());
+        }
+    }
 }

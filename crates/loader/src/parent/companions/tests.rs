@@ -463,10 +463,10 @@ fn folders_that_were_named_count_alone_and_must_exist() {
         IMAGE,
         &folders("other", Some("global")),
         &expect![[r#"
-        Credential of Image: y.cred = 2
-        Credential of Credentials: z.cred = 3
-        moved: 2
-    "#]],
+            Credential of Credentials: z.cred = 3
+            Credential of Image: y.cred = 2
+            moved: 2
+        "#]],
     );
     esp.check(
         IMAGE,
