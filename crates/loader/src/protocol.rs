@@ -242,7 +242,7 @@ pub(crate) struct UnfoldRequest {
     pub(crate) part_max: u64,
     /// The caller's initrds, in order.
     pub(crate) initrds: Vec<CallersInitrd>,
-    /// What goes along that is not in it.
+    /// All that goes along and is not in it.
     pub(crate) beside: Beside,
     /// Bytes of the bundle.
     pub(crate) bundle_len: u64,

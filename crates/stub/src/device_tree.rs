@@ -1,15 +1,19 @@
-//! Whether two device trees say the same of a machine.
+//! Device trees: the name of the machine in one, and whether two say the same of a
+//! machine.
 //!
-//! Spec: Devicetree Specification 0.4, 5 "Flattened Devicetree (DTB) Format". Left out
-//! is what firmware and boot loaders change: `/chosen`, and the nodes of memory.
+//! Spec: Devicetree Specification 0.4, 5 "Flattened Devicetree (DTB) Format". A comparison
+//! leaves out the nodes that firmware and boot loaders change: `/chosen`, and memory.
 
 use std::collections::BTreeMap;
+use std::io;
+
+use ukexec_pe::ReadAt;
 
 const MAGIC: u32 = 0xd00d_feed;
-const BEGIN_NODE: u32 = 1;
+pub(crate) const BEGIN_NODE: u32 = 1;
 const END_NODE: u32 = 2;
-const PROP: u32 = 3;
-const NOP: u32 = 4;
+pub(crate) const PROP: u32 = 3;
+pub(crate) const NOP: u32 = 4;
 const END: u32 = 9;
 
 /// A tree with deeper nodes is none; Linux takes no deeper one.
@@ -41,7 +45,8 @@ fn properties(tree: &[u8]) -> Option<BTreeMap<Vec<u8>, &[u8]>> {
             NOP => {}
             BEGIN_NODE => {
                 let name = text(nodes)?;
-                nodes = behind(nodes, name.len().checked_add(1)?)?;
+                let len = u32::try_from(name.len().checked_add(1)?).ok()?;
+                (_, nodes) = padded(nodes, len)?;
                 path.push(name);
                 if path.len() > DEPTH_MAX {
                     return None;
@@ -51,10 +56,11 @@ fn properties(tree: &[u8]) -> Option<BTreeMap<Vec<u8>, &[u8]>> {
                 }
             }
             PROP => {
-                let len = usize::try_from(word(&mut nodes)?).ok()?;
+                let len = word(&mut nodes)?;
                 let name = usize::try_from(word(&mut nodes)?).ok()?;
-                let (value, name) = (nodes.get(..len)?, text(names.get(name..)?)?);
-                nodes = behind(nodes, len)?;
+                let (value, behind) = padded(nodes, len)?;
+                let name = text(names.get(name..)?)?;
+                nodes = behind;
                 if counts(&path) {
                     found.insert([&path.join(&b'/'), &b"/"[..], name].concat(), value);
                 }
@@ -77,6 +83,77 @@ fn counts(path: &[&[u8]]) -> bool {
     })
 }
 
+/// Returns the text in front of the first NUL.
+fn text(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    bytes.get(..end)
+}
+
+/// So many bytes of a device tree's nodes are looked at: properties of the root come first.
+const NODES_MAX: u64 = 4096;
+
+/// Returns the first string of the property `compatible` of a device tree's root.
+pub(crate) fn compatible(tree: &(impl ReadAt + ?Sized)) -> io::Result<Option<Vec<u8>>> {
+    let Some(header) = read(tree, 0)? else {
+        return Ok(None);
+    };
+    let header: [u8; 40] = header;
+    let [
+        magic,
+        total,
+        nodes_at,
+        names_at,
+        _,
+        _,
+        _,
+        _,
+        names_len,
+        nodes_len,
+    ] = words(&header, u32::from_be_bytes);
+    let [total, nodes_at, names_at, names_len, nodes_len] =
+        [total, nodes_at, names_at, names_len, nodes_len].map(u64::from);
+    if magic != MAGIC
+        || total > tree.len()
+        || names_at.saturating_add(names_len) > total
+        || nodes_at.saturating_add(nodes_len) > names_at
+        || !nodes_at.is_multiple_of(4)
+    {
+        return Ok(None);
+    }
+    let len = usize::try_from(nodes_len.min(NODES_MAX)).map_err(io::Error::other)?;
+    let mut nodes = vec![0; len];
+    tree.read_at(nodes_at, &mut nodes)
+        .map_err(io::Error::other)?;
+    let mut nodes = nodes.as_slice();
+    loop {
+        match word(&mut nodes) {
+            Some(NOP) => {}
+            // The root has no name.
+            Some(BEGIN_NODE) if word(&mut nodes) == Some(0) => {}
+            Some(PROP) => {
+                let (Some(len), Some(name)) = (word(&mut nodes), word(&mut nodes)) else {
+                    return Ok(None);
+                };
+                let Some((value, behind)) = padded(nodes, len) else {
+                    return Ok(None);
+                };
+                nodes = behind;
+                let name = u64::from(name);
+                if name.saturating_add(11) > names_len {
+                    continue;
+                }
+                let name = read(tree, names_at.saturating_add(name))?;
+                if name == Some(*b"compatible\0") {
+                    let first = value.split_last().filter(|(last, _)| **last == 0);
+                    let first = first.and_then(|(_, it)| it.split(|byte| *byte == 0).next());
+                    return Ok(first.map(<[u8]>::to_vec));
+                }
+            }
+            _ => return Ok(None),
+        }
+    }
+}
+
 /// Takes a number off the front of `bytes`.
 fn word(bytes: &mut &[u8]) -> Option<u32> {
     let (word, behind) = bytes.split_first_chunk()?;
@@ -84,15 +161,31 @@ fn word(bytes: &mut &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*word))
 }
 
-/// Returns the text in front of the first NUL.
-fn text(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.iter().position(|byte| *byte == 0)?;
-    bytes.get(..end)
+/// Splits `bytes` behind the first `len`, and behind the padding up to a multiple of 4.
+fn padded(bytes: &[u8], len: u32) -> Option<(&[u8], &[u8])> {
+    let len = usize::try_from(len).ok()?;
+    let behind = bytes.get(len.checked_next_multiple_of(4)?..)?;
+    Some((bytes.get(..len)?, behind))
 }
 
-/// Returns what comes behind `len` bytes and their padding up to a multiple of 4.
-fn behind(bytes: &[u8], len: usize) -> Option<&[u8]> {
-    bytes.get(len.checked_next_multiple_of(4)?..)
+/// Returns the `N` bytes at `offset`, if they are there.
+pub(crate) fn read<const N: usize>(
+    bytes: &(impl ReadAt + ?Sized),
+    offset: u64,
+) -> io::Result<Option<[u8; N]>> {
+    let mut buf = [0; N];
+    let len = u64::try_from(N).map_err(io::Error::other)?;
+    if offset.checked_add(len).is_none_or(|end| end > bytes.len()) {
+        return Ok(None);
+    }
+    bytes.read_at(offset, &mut buf).map_err(io::Error::other)?;
+    Ok(Some(buf))
+}
+
+/// Returns the numbers that `bytes` begin with; zeros behind the last.
+pub(crate) fn words<const N: usize>(bytes: &[u8], read: fn([u8; 4]) -> u32) -> [u32; N] {
+    let mut words = bytes.as_chunks().0.iter().copied().map(read);
+    std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use ukexec_pe::{ByteRanges, ReadAt, Section};
 use ukexec_signature::Algorithm;
 
 use crate::cmdline::ucs2;
+use crate::device_tree::{compatible, read, words};
 use crate::section::SectionBytes;
 use crate::smbios::{BASEBOARD, SYSTEM, Structure};
 use crate::{Smbios, StubError, Uki};
@@ -273,115 +274,13 @@ fn is_firmware(bytes: &impl ReadAt, wanted: &[u8]) -> io::Result<bool> {
     Ok(found == name)
 }
 
-/// So many bytes of a device tree's nodes are looked at: properties of the root come first.
-const NODES_MAX: u64 = 4096;
-
-const BEGIN_NODE: u32 = 1;
-const PROP: u32 = 3;
-const NOP: u32 = 4;
-
-/// Returns the first string of the property `compatible` of a device tree's root.
-fn compatible(tree: &(impl ReadAt + ?Sized)) -> io::Result<Option<Vec<u8>>> {
-    let Some(header) = read(tree, 0)? else {
-        return Ok(None);
-    };
-    let header: [u8; 40] = header;
-    let [
-        magic,
-        total,
-        nodes_at,
-        names_at,
-        _,
-        _,
-        _,
-        _,
-        names_len,
-        nodes_len,
-    ] = words(&header, u32::from_be_bytes);
-    let [total, nodes_at, names_at, names_len, nodes_len] =
-        [total, nodes_at, names_at, names_len, nodes_len].map(u64::from);
-    if magic != 0xd00d_feed
-        || total > tree.len()
-        || names_at.saturating_add(names_len) > total
-        || nodes_at.saturating_add(nodes_len) > names_at
-        || !nodes_at.is_multiple_of(4)
-    {
-        return Ok(None);
-    }
-    let len = usize::try_from(nodes_len.min(NODES_MAX)).map_err(io::Error::other)?;
-    let mut nodes = vec![0; len];
-    tree.read_at(nodes_at, &mut nodes)
-        .map_err(io::Error::other)?;
-    let mut nodes = nodes.as_slice();
-    loop {
-        match word(&mut nodes) {
-            Some(NOP) => {}
-            // The root has no name.
-            Some(BEGIN_NODE) if word(&mut nodes) == Some(0) => {}
-            Some(PROP) => {
-                let (Some(len), Some(name)) = (word(&mut nodes), word(&mut nodes)) else {
-                    return Ok(None);
-                };
-                let Some((value, behind)) = padded(nodes, len) else {
-                    return Ok(None);
-                };
-                nodes = behind;
-                let name = u64::from(name);
-                if name.saturating_add(11) > names_len {
-                    continue;
-                }
-                let name = read(tree, names_at.saturating_add(name))?;
-                if name == Some(*b"compatible\0") {
-                    let first = value.split_last().filter(|(last, _)| **last == 0);
-                    let first = first.and_then(|(_, it)| it.split(|byte| *byte == 0).next());
-                    return Ok(first.map(<[u8]>::to_vec));
-                }
-            }
-            _ => return Ok(None),
-        }
-    }
-}
-
-/// Takes a number off the front of `bytes`.
-fn word(bytes: &mut &[u8]) -> Option<u32> {
-    let (word, behind) = bytes.split_first_chunk()?;
-    *bytes = behind;
-    Some(u32::from_be_bytes(*word))
-}
-
-/// Splits `bytes` behind the first `len`, and behind the padding up to a multiple of 4.
-fn padded(bytes: &[u8], len: u32) -> Option<(&[u8], &[u8])> {
-    let len = usize::try_from(len).ok()?;
-    let behind = bytes.get(len.checked_next_multiple_of(4)?..)?;
-    Some((bytes.get(..len)?, behind))
-}
-
-/// Returns the `N` bytes at `offset`, if they are there.
-fn read<const N: usize>(
-    bytes: &(impl ReadAt + ?Sized),
-    offset: u64,
-) -> io::Result<Option<[u8; N]>> {
-    let mut buf = [0; N];
-    let len = u64::try_from(N).map_err(io::Error::other)?;
-    if offset.checked_add(len).is_none_or(|end| end > bytes.len()) {
-        return Ok(None);
-    }
-    bytes.read_at(offset, &mut buf).map_err(io::Error::other)?;
-    Ok(Some(buf))
-}
-
-/// Returns the numbers that `bytes` begin with; zeros behind the last.
-fn words<const N: usize>(bytes: &[u8], read: fn([u8; 4]) -> u32) -> [u32; N] {
-    let mut words = bytes.as_chunks().0.iter().copied().map(read);
-    std::array::from_fn(|_| words.next().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use ukexec_pe::PeImage;
 
     use super::*;
+    use crate::device_tree::{BEGIN_NODE, NOP, PROP};
     use crate::testing::{image, smbios_structure as structure, with_uki};
     use crate::{Boot, Measurements};
 

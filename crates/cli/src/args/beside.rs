@@ -10,7 +10,7 @@ use ukexec_loader::{Companions, CredentialFile, LoaderOptions, SmbiosPolicy};
 
 use super::{CMDLINE, INPUT};
 
-/// What a boot adds to an image.
+/// Additions of a boot to an image.
 #[derive(Debug, Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct Beside {

@@ -1,4 +1,4 @@
-//! What the machine adds to an image: small files that the worker reads, and the running
+//! Additions of the machine to an image: small files that the worker reads, and the running
 //! kernel's consoles.
 
 use std::fs;
@@ -24,7 +24,7 @@ const SMBIOS: (&str, u64) = ("sys/firmware/dmi/tables/DMI", 1 << 20);
 /// The device tree that firmware gave the running kernel.
 const FDT: (&str, u64) = ("sys/firmware/fdt", 2 << 20);
 
-/// What systemd-stub left for the running system, and the files in there.
+/// The folder that systemd-stub left for the running system, and the files in there.
 const STUB: &str = "run/systemd/stub";
 const SECRET: (&str, u64) = ("boot-secret", 32);
 const OS_RELEASE: (&str, u64) = ("os-release", 64 << 10);

@@ -32,7 +32,7 @@ use crate::report::failure::sentence;
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     named: Vec<Named>,
-    /// What is left alone, and whether the stub would take it.
+    /// Those that are left alone, each with whether the stub would take it.
     passed_over: Vec<(PassedOver, bool)>,
     owners: Owners,
 }
@@ -257,7 +257,7 @@ impl Others {
 
     /// Keeps the first names, and returns how many more there were.
     fn shorten(&mut self) -> u64 {
-        // What looks like a companion is of most interest.
+        // Files with the name of a companion are of most interest.
         self.first
             .sort_by(|(one, a, _), (other, b, _)| (a.is_none(), one).cmp(&(b.is_none(), other)));
         self.more += self.first.len().saturating_sub(OTHERS_MAX) as u64;

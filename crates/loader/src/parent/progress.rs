@@ -11,7 +11,7 @@ pub(crate) struct ShownProgress {
     progress: Box<dyn Progress>,
     /// The image.
     name: String,
-    /// What is shown.
+    /// The progress that is shown.
     now: WorkProgress,
     /// Reports that the worker may still send.
     left: u32,

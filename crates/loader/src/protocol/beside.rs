@@ -1,4 +1,4 @@
-//! What a boot adds to an image that does not lie in it: files beside the image, and
+//! Additions of a boot to an image that do not lie in it: files beside the image, and
 //! what the machine and the caller add.
 //!
 //! The parent finds it by name and opens it; the worker alone reads it.
@@ -9,13 +9,13 @@ use ukexec_stub::{CompanionFolder, CompanionKind};
 use super::Span;
 use super::bundle::Bundled;
 
-/// What lies beside an image, and what else goes along.
+/// The files beside an image, and all else that goes along.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Beside {
     /// The files that systemd-stub would add, in its order: of each folder by name,
     /// addons of the partition before those of the image.
     pub(crate) companions: Vec<CompanionFile>,
-    /// What lies there too and is left alone.
+    /// Files there that are left alone.
     pub(crate) passed_over: Vec<PassedOver>,
     /// Whether it is an error to pass over a companion that systemd-stub would take.
     pub(crate) strict: bool,
