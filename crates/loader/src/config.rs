@@ -2,6 +2,8 @@
 //! variables, folders of parsers, the running kernel's command line.
 
 pub(crate) mod efivars;
+#[cfg_attr(not(test), expect(dead_code, reason = "boot entries read them"))]
+pub(crate) mod loader_variables;
 pub(crate) mod parsers_d;
 pub(crate) mod policy;
 pub(crate) mod running_cmdline;

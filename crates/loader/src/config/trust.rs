@@ -91,7 +91,7 @@ impl Standing {
 }
 
 /// Returns the variables in `dir`, or the machine's own.
-fn variables_in(dir: Option<&Path>) -> Result<Efivars> {
+pub(crate) fn variables_in(dir: Option<&Path>) -> Result<Efivars> {
     let dir = dir.unwrap_or(Path::new(efivars::SYSTEM));
     Efivars::open(dir).context(|| format!("cannot read UEFI variables from {}", shown_path(dir)))
 }
