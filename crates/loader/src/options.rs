@@ -42,6 +42,9 @@ pub struct LoaderOptions {
     pub boot_secret: bool,
     /// The kernel's command line.
     pub cmdline: CmdlineFrom,
+    /// Paths of the initrds of a boot entry of type #1, if the image is its `linux`: as the
+    /// entry has them.
+    pub linux_entry: Option<Vec<String>>,
     /// Text to add behind the command line.
     pub append: Option<Vec<u8>>,
     /// Whether a line without the word `console=` gets those of the running kernel.
@@ -73,6 +76,7 @@ impl Default for LoaderOptions {
             credentials: Vec::new(),
             boot_secret: true,
             cmdline: CmdlineFrom::Image,
+            linux_entry: None,
             append: None,
             keep_console: false,
             kind: LoadKind::Reboot,
@@ -92,6 +96,9 @@ pub enum CmdlineFrom {
     Image,
     /// The caller's; bytes, as Linux knows no encoding.
     Caller(Vec<u8>),
+    /// The options of a boot entry, as systemd-boot passes them. The image's own line stands
+    /// against them where a caller's would be refused.
+    Entry(Vec<u8>),
     /// That of the running kernel, without what is about its own boot.
     RunningKernel,
 }

@@ -418,7 +418,7 @@ impl Unfolder<'_> {
         let bundle = bundle.seal()?;
         let cmdline = match &options.cmdline {
             CmdlineFrom::Image => None,
-            CmdlineFrom::Caller(line) => Some(line.clone()),
+            CmdlineFrom::Caller(line) | CmdlineFrom::Entry(line) => Some(line.clone()),
             CmdlineFrom::RunningKernel => Some(running_cmdline::read(options.kind)?),
         };
         let request = UnfoldRequest {
@@ -437,6 +437,8 @@ impl Unfolder<'_> {
             profile: options.profile.clone(),
             cmdline,
             append: options.append.clone(),
+            is_entrys_line: matches!(options.cmdline, CmdlineFrom::Entry(_)),
+            linux_entry: options.linux_entry.clone(),
             panic: options.kind == LoadKind::Crash,
             observed,
             budget: options.budget.clone(),

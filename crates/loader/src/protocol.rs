@@ -256,6 +256,10 @@ pub(crate) struct UnfoldRequest {
     pub(crate) profile: Option<String>,
     pub(crate) cmdline: Option<Vec<u8>>,
     pub(crate) append: Option<Vec<u8>>,
+    /// Whether the command line are the options of a boot entry.
+    pub(crate) is_entrys_line: bool,
+    /// The initrds' paths, if the image is the `linux` of a boot entry.
+    pub(crate) linux_entry: Option<Vec<String>>,
     /// Whether it is for a crash.
     pub(crate) panic: bool,
     /// Values and an event log to compare measurements with.

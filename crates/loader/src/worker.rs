@@ -10,6 +10,7 @@ mod answer;
 mod channel;
 #[cfg(feature = "escape")]
 mod escape;
+mod given_line;
 mod initrd;
 pub(crate) mod outcome;
 mod progress;
@@ -128,18 +129,19 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
                 parent.send(&Event::Front(front.unwrap_or_default()))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
-            Request::Unfold(request) => {
+            Request::Unfold(mut request) => {
                 if request.shows_progress {
                     sources.progress.start();
                 }
                 let bundle = sources::rope(descriptor, request.bundle_len);
+                let image = sources.rope(&request.image)?;
+                let mut notes = given_line::settle(&mut request, &image, &bundle)?;
                 let job = Job {
                     request: &request,
                     bundle: &bundle,
                     policy: &policy,
                     verbose,
                 };
-                let mut notes = Vec::new();
                 let answered = answer(job, &mut sources, parent, &mut notes);
                 if let Err(error) = answered {
                     warn(parent, notes)?;

@@ -40,6 +40,20 @@ pub fn section_cmdline(bytes: &[u8]) -> String {
     mangled(&ucs2(bytes))
 }
 
+/// Returns the options of a boot entry as systemd-boot passes them on: what UTF-16 has of
+/// them.
+#[must_use]
+pub fn load_options(options: &[u8]) -> String {
+    ucs2(options)
+}
+
+/// Returns whether the stub takes load options over: not if there is a control character
+/// in them.
+#[must_use]
+pub fn takes_load_options(options: &str) -> bool {
+    !options.chars().any(|c| c < ' ')
+}
+
 /// Returns `line` as the stub takes it over.
 pub(crate) fn mangled(line: &str) -> String {
     MangledLine::new(line).line
@@ -140,6 +154,20 @@ mod tests {
         assert_eq!(section_cmdline(b"a\xf0\x9f\x98\x80b"), "ab");
         assert_eq!(section_cmdline(b"one\tx\xff"), "one x");
         assert_eq!(section_cmdline("\u{e4} b ".as_bytes()), "\u{e4} b");
+    }
+
+    #[test]
+    fn options_are_passed_as_utf_16_and_not_taken_with_control_characters() {
+        assert_eq!(load_options(" a\tb\u{ff} ".as_bytes()), " a\tb\u{ff} ");
+        assert_eq!(load_options(b"a\xff\xf0\x9f\x98\x80b"), "ab");
+        for (options, taken) in [
+            ("", true),
+            ("a \u{7f}b", true),
+            ("a\tb", false),
+            ("\u{1f}", false),
+        ] {
+            assert_eq!(takes_load_options(options), taken, "{options:?}");
+        }
     }
 
     #[test]

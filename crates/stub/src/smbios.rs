@@ -31,8 +31,10 @@ const OEM_STRINGS: Structure = Structure(11, 5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Structure(u8, usize);
 
-/// What the text for the command line follows.
-const CMDLINE_EXTRA: &[u8] = b"io.systemd.stub.kernel-cmdline-extra=";
+/// The stub's text for the command line follows this.
+const STUB_EXTRA: &[u8] = b"io.systemd.stub.kernel-cmdline-extra=";
+/// That of systemd-boot follows this.
+const BOOT_EXTRA: &[u8] = b"io.systemd.boot.kernel-cmdline-extra=";
 
 impl<'a> Smbios<'a> {
     /// Returns the structures in `table`.
@@ -45,11 +47,21 @@ impl<'a> Smbios<'a> {
     /// stands for none.
     #[must_use]
     pub fn cmdline(&self) -> String {
-        let Some((_, behind)) = self.first(OEM_STRINGS) else {
-            return String::new();
-        };
-        let text = strings(behind).find_map(|string| string.strip_prefix(CMDLINE_EXTRA));
-        mangled(&ucs2(text.unwrap_or_default()))
+        mangled(&self.text(STUB_EXTRA))
+    }
+
+    /// Returns the text that systemd-boot adds to the options of an entry `linux`, as it is;
+    /// an empty one stands for none.
+    #[must_use]
+    pub fn boot_options(&self) -> String {
+        self.text(BOOT_EXTRA)
+    }
+
+    /// Returns what follows `name` in the first text for anybody that begins with it.
+    fn text(&self, name: &[u8]) -> String {
+        let strings = self.first(OEM_STRINGS).map(|(_, behind)| strings(behind));
+        let text = strings.and_then(|mut all| all.find_map(|it| it.strip_prefix(name)));
+        ucs2(text.unwrap_or_default())
     }
 
     /// Returns the string whose number is at `offset` of the first structure of this type.
@@ -135,6 +147,17 @@ mod tests {
         let one = oem(&[EXTRA]);
         assert_eq!(cmdline(&[one[..one.len() - 2].to_vec()]), "");
         assert_eq!(cmdline(&[one[..one.len() - 1].to_vec()]), "quiet ro");
+    }
+
+    #[test]
+    fn options_of_the_boot_loader_stay_as_they_are() {
+        let (one, two) = (
+            "io.systemd.boot.kernel-cmdline-extra= a\t",
+            "io.systemd.boot.x=1",
+        );
+        let table = [oem(&[two, EXTRA, one]), oem(&[two])].concat();
+        assert_eq!(Smbios::new(&table).boot_options(), " a\t");
+        assert_eq!(Smbios::new(&oem(&[EXTRA])).boot_options(), "");
     }
 
     #[test]

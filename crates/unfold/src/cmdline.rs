@@ -4,8 +4,10 @@
 //! what came out, text to append goes behind, and a profile that was asked for
 //! must have been taken by some parser: nothing of it is dropped in silence.
 //! Where the image decides ([`Options::image_decides_cmdline`]), the caller's
-//! line is refused instead of taking the place of the image's.
+//! line is refused instead of taking the place of the image's, or gives way to it
+//! ([`Options::cmdline_gives_way`]).
 //!
+//! [`Options::cmdline_gives_way`]: crate::Options::cmdline_gives_way
 //! [`Options::image_decides_cmdline`]: crate::Options::image_decides_cmdline
 
 use ukexec_bpf::Rope;
@@ -26,6 +28,18 @@ pub(crate) struct CmdlineRequest {
     append: Vec<u8>,
     /// Whether a line that comes out stands against the caller's.
     image_decides: bool,
+    /// Whether the caller's line gives way then.
+    gives_way: bool,
+}
+
+/// The command line for the kernel.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct FinalCmdline {
+    pub(crate) text: Option<Vec<u8>>,
+    /// How many bytes at its end are the text to append.
+    pub(crate) appended: usize,
+    /// Whether the caller's line gave way to what the image says.
+    pub(crate) gave_way: bool,
 }
 
 /// A command line that a parser handed over.
@@ -88,7 +102,13 @@ impl CmdlineRequest {
             explicit,
             append,
             image_decides,
+            gives_way: false,
         })
+    }
+
+    /// Has the caller's line give way where it would be refused, if `gives_way`.
+    pub(crate) fn giving_way(self, gives_way: bool) -> Self {
+        Self { gives_way, ..self }
     }
 
     /// Returns the first stage's command line.
@@ -96,14 +116,13 @@ impl CmdlineRequest {
         self.input.as_deref()
     }
 
-    /// Returns the command line for the kernel, and how many bytes at its end are the
-    /// text to append, given what parsers last handed over, and which of the `stages`
-    /// that ran may have lost a line of the image's.
+    /// Returns the command line for the kernel, given what parsers last handed over, and
+    /// which of the `stages` that ran may have lost a line of the image's.
     pub(crate) fn outcome(
-        self,
+        mut self,
         mut handed_over: Option<Cmdline>,
         stages: &[StageReport],
-    ) -> Result<(Option<Vec<u8>>, usize), UnfoldError> {
+    ) -> Result<FinalCmdline, UnfoldError> {
         if let Some(selector) = &self.selector {
             let untaken = |line: &Cmdline| selector_of(&line.text) == Some(selector);
             if handed_over.as_ref().is_none_or(untaken) {
@@ -114,12 +133,23 @@ impl CmdlineRequest {
             }
             handed_over.take_if(|line| line.is_nothing);
         }
+        let mut gave_way = false;
         if self.image_decides && (self.explicit.is_some() || !self.append.is_empty()) {
-            may_fill_in(handed_over.is_some(), stages)?;
+            match may_fill_in(handed_over.is_some(), stages) {
+                Err(_refused) if self.gives_way && self.append.is_empty() => {
+                    self.explicit = None;
+                    gave_way = true;
+                }
+                allowed => allowed?,
+            }
         }
         let line = self.explicit.or(handed_over.map(|line| line.text));
         if self.append.is_empty() {
-            return Ok((line, 0));
+            return Ok(FinalCmdline {
+                text: line,
+                appended: 0,
+                gave_way,
+            });
         }
         // Where there is no line, the text is all of it.
         let mut line = line.unwrap_or_default();
@@ -129,7 +159,11 @@ impl CmdlineRequest {
         }
         line.extend_from_slice(&self.append);
         let appended = line.len().saturating_sub(len);
-        Ok((Some(line), appended))
+        Ok(FinalCmdline {
+            text: Some(line),
+            appended,
+            gave_way,
+        })
     }
 }
 
@@ -280,7 +314,12 @@ mod tests {
                 Ok(request) => {
                     let input = shown(request.input());
                     match request.outcome(handed_over, &stages) {
-                        Ok((line, appended)) => {
+                        Ok(FinalCmdline {
+                            text: line,
+                            appended,
+                            gave_way,
+                        }) => {
+                            assert!(!gave_way);
                             let expected = append.filter(|it| !it.is_empty());
                             let end = line.as_deref().map(|line| &line[line.len() - appended..]);
                             let end = end
@@ -410,6 +449,30 @@ mod tests {
             &[ParserOrigin::Given],
             expect![[r#"absent -> "c""#]],
         );
+    }
+
+    #[test]
+    fn a_line_gives_way_where_it_would_be_refused() {
+        use ParserOrigin::{BuiltIn, Given};
+        let given = |append: Option<&str>, own: Option<&str>, origin| {
+            let bytes = |text: &str| text.as_bytes().to_vec();
+            let request =
+                CmdlineRequest::new(Some(bytes("a")), append.map(bytes), None, true).unwrap();
+            let own = own.map(|own| Cmdline {
+                text: bytes(own),
+                is_nothing: false,
+            });
+            let outcome = request.giving_way(true).outcome(own, &[stage(origin)]);
+            outcome.map(|it| (it.text.map(|it| text(&it)), it.gave_way))
+        };
+        let line = |text: &str| Some(text.to_owned());
+        assert_eq!(given(None, Some("c"), BuiltIn).unwrap(), (line("c"), true));
+        assert_eq!(given(None, Some(""), BuiltIn).unwrap(), (line(""), true));
+        assert_eq!(given(None, None, BuiltIn).unwrap(), (line("a"), false));
+        // Whether the image has a line is not known.
+        assert_eq!(given(None, None, Given).unwrap(), (None, true));
+        // Text that somebody appends is refused as ever.
+        assert!(given(Some("x"), Some("c"), BuiltIn).is_err());
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct Options {
     /// elsewhere took the image apart, which may have lost the image's. Parsers
     /// see the profile alone. This is systemd-stub's rule under Secure Boot.
     pub image_decides_cmdline: bool,
+    /// Whether the caller's line gives way where it would be an error for that; text to
+    /// append does not. This is what systemd-stub does with the line of a boot entry.
+    pub cmdline_gives_way: bool,
     /// Whether the kernel is for a crash (`--panic`); parsers see it.
     pub kdump: bool,
     /// Parsers with a match program for images without a parser of their own,
@@ -60,6 +63,7 @@ impl Default for Options {
             embedded_parsers: true,
             profile: None,
             image_decides_cmdline: false,
+            cmdline_gives_way: false,
             kdump: false,
             parsers: Vec::new(),
             image_name: "image".to_owned(),
@@ -149,6 +153,8 @@ pub struct Unfolded {
     /// Bytes at the end of the command line that are the caller's [`Input::append`], with
     /// the blank in front of it.
     pub appended: usize,
+    /// Whether the caller's line gave way to what the image says.
+    pub gave_way: bool,
     /// How it went. The same input, options and budget give the same report.
     pub report: Report,
 }

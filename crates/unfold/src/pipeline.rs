@@ -6,7 +6,7 @@ use ukexec_bpf::Rope;
 use ukexec_pe::counted;
 
 use crate::choice::Chooser;
-use crate::cmdline::CmdlineRequest;
+use crate::cmdline::{CmdlineRequest, FinalCmdline};
 use crate::content::holds;
 use crate::error::{Leftovers, Place};
 use crate::gate::Open;
@@ -57,6 +57,7 @@ pub fn unfold_with(
     let decides = options.image_decides_cmdline;
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, decides)
         .map_err(|error| error.at(&outermost))?;
+    let request = request.giving_way(options.cmdline_gives_way);
     let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
     let mut nobody = Nobody;
     let mut unfolding = Unfolding {
@@ -80,8 +81,9 @@ pub fn unfold_with(
         Ok(beside) => Ok(Unfolded {
             kernel: layer.image,
             initrd: beside.initrd,
-            cmdline: beside.cmdline,
-            appended: beside.appended,
+            cmdline: beside.line.text,
+            appended: beside.line.appended,
+            gave_way: beside.line.gave_way,
             report,
         }),
         Err(error) => Err(error.with_report(report, resources.left())),
@@ -187,21 +189,15 @@ impl Unfolding<'_> {
         let initrd = self.resources.final_initrd(insns)?;
         let handed_over = self.resources.newest.cmdline.take();
         let handed_over = handed_over.map(|line| line.value);
-        let (cmdline, appended) = request.outcome(handed_over, &self.report.stages)?;
-        Ok(Beside {
-            initrd,
-            cmdline,
-            appended,
-        })
+        let line = request.outcome(handed_over, &self.report.stages)?;
+        Ok(Beside { initrd, line })
     }
 }
 
 /// The parts that a kernel gets beside its image.
 struct Beside {
     initrd: Option<Rope>,
-    cmdline: Option<Vec<u8>>,
-    /// Bytes at its end that the caller appended.
-    appended: usize,
+    line: FinalCmdline,
 }
 
 /// The resources that go with the image from stage to stage.

@@ -261,9 +261,9 @@ fn add_additions(
     // The command line that a measured boot would have to pass so that the kernel gets the
     // same; none if it is the image's own.
     let append = request.append.as_deref().unwrap_or_default();
-    let asked = request.cmdline.is_some() || !append.is_empty();
+    let asked = parts.is_given || !append.is_empty();
     let passed = parts.cmdline.clone().filter(|_| asked);
-    if let (Some(line), Some(_), None) = (&mut parts.cmdline, booted, &request.cmdline) {
+    if let (Some(line), Some(_), false) = (&mut parts.cmdline, booted, parts.is_given) {
         // The image's own; parsers hand over bytes.
         let own = line.len().saturating_sub(parts.appended);
         let text = section_cmdline(line.get(..own).unwrap_or_default());

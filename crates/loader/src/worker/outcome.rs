@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
-use ukexec_pe::{PeImage, counted};
-use ukexec_stub::MangledLine;
+use ukexec_pe::PeImage;
 use ukexec_unfold::{
     Gate, Input, LayerAtGate, Leftovers, Options, ParserFile, ParserOrigin, PeBytes, Report,
     StageReport, UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
@@ -27,6 +26,10 @@ use crate::report::failure::sentence;
 use crate::report::layers::LayerReport;
 use crate::report::sections::Details;
 use crate::report::signature::SignatureReport;
+
+/// Why the options of a boot entry do not count.
+const GAVE_WAY: &str = "the options of the entry do not count: a good signature is required, so \
+                        that the image decides on its command line";
 
 /// A kernel's banner is looked for in so many bytes.
 const BANNER_LIMIT: u64 = 256 << 20;
@@ -72,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) cmdline: Option<Vec<u8>>,
     /// Bytes at its end that the caller appended.
     pub(crate) appended: usize,
+    /// Whether the line is another than that of the image.
+    pub(crate) is_given: bool,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
 }
@@ -149,7 +154,8 @@ pub(crate) fn unfold(
         notes.extend(weighed.filter_map(SignatureReport::warning));
     }
     notes.extend(shorten_signers(&mut signatures));
-    notes.extend(uncovered(request, policy, &signatures));
+    let gave_way = parts.as_ref().is_ok_and(|unfolded| unfolded.gave_way);
+    notes.extend(uncovered(request, gave_way, policy, &signatures));
     let mut facts = Facts {
         path: request.path.clone(),
         image,
@@ -163,8 +169,7 @@ pub(crate) fn unfold(
     facts.warnings.extend(notes.iter().cloned());
     let parts = parts.and_then(|unfolded| {
         let identity = identity.context(|| "the kernel did not come by the gate")?;
-        let is_load = request.purpose.platform().is_some();
-        Parts::new(unfolded, identity, &mut facts, is_load, sources)
+        Parts::new(unfolded, identity, &mut facts, request, sources)
     });
     Ok((facts, parts))
 }
@@ -176,16 +181,21 @@ impl Parts {
         unfolded: Unfolded,
         mut identity: Result<Kernel, BootError>,
         facts: &mut Facts,
-        is_load: bool,
+        request: &UnfoldRequest,
         sources: &Sources,
     ) -> Result<Self> {
+        let is_load = request.purpose.platform().is_some();
         let Unfolded {
             mut kernel,
             initrd,
             cmdline,
             appended,
+            gave_way,
             ..
         } = unfolded;
+        if gave_way {
+            facts.warnings.push(GAVE_WAY.to_owned());
+        }
         match &mut identity {
             Ok(identity) => {
                 // A section may be padded behind a signed kernel. A decompressed
@@ -214,6 +224,7 @@ impl Parts {
             initrd,
             cmdline,
             appended,
+            is_given: request.cmdline.is_some() && !gave_way,
             identity,
         })
     }
@@ -371,60 +382,10 @@ fn ready(
     let input = Input {
         image: image.clone(),
         initrd: (!initrd.is_empty()).then_some(initrd),
-        cmdline: callers_line(request, image, notes),
+        cmdline: request.cmdline.clone(),
         append: request.append.clone(),
     };
     Ok((input, options(request, bundle, policy, notes)?))
-}
-
-/// Returns the caller's command line as the stub of an image takes load options over,
-/// and adds a note if that is not as the caller gave it.
-fn callers_line(request: &UnfoldRequest, image: &Rope, notes: &mut Vec<String>) -> Option<Vec<u8>> {
-    let line = request.cmdline.as_ref()?;
-    // The stub takes the number of a profile off first, and one blank behind it.
-    let (selector, rest) = around_selector(line);
-    let mangled = str::from_utf8(rest).ok().map(MangledLine::new);
-    let Some(mangled) = mangled.filter(|it| it.line.as_bytes() != rest) else {
-        return Some(line.clone());
-    };
-    // A text that begins like a profile is not to become one.
-    if selector.is_empty() && mangled.line.starts_with('@') {
-        return Some(line.clone());
-    }
-    let has_stub = PeImage::parse(&PeBytes(image)).is_ok_and(|pe| pe.section(".linux").is_some());
-    if !has_stub {
-        return Some(line.clone());
-    }
-    let blanked = counted(mangled.blanked as u64, "control character");
-    let dropped = counted(mangled.dropped as u64, "byte");
-    let changes = [
-        (mangled.blanked, format!("{blanked} replaced by blanks")),
-        (mangled.dropped, format!("{dropped} dropped at its ends")),
-    ];
-    let changes = changes.into_iter().filter(|(count, _)| *count > 0);
-    let changes: Vec<String> = changes.map(|(_, text)| text).collect();
-    notes.push(format!(
-        "the command line you gave is mangled for systemd-stub: {}",
-        changes.join(", ")
-    ));
-    Some([selector, mangled.line.as_bytes()].concat())
-}
-
-/// Splits a command line behind the number of a profile in front of it, `@N` with a blank
-/// or the end behind it.
-fn around_selector(line: &[u8]) -> (&[u8], &[u8]) {
-    let digits = line.strip_prefix(b"@").unwrap_or_default();
-    let count = digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let len = match digits.get(count) {
-        _ if count == 0 => 0,
-        Some(b' ') => count.saturating_add(2),
-        None => count.saturating_add(1),
-        Some(_) => 0,
-    };
-    line.split_at_checked(len).unwrap_or((&[], line))
 }
 
 /// Leaves out of a report all that would make it too long to print, and returns
@@ -471,6 +432,7 @@ fn shorten_signers(signatures: &mut [SignatureReport]) -> Option<String> {
 /// good: no signature covers that.
 fn uncovered(
     request: &UnfoldRequest,
+    gave_way: bool,
     policy: &TrustPolicy,
     signatures: &[SignatureReport],
 ) -> Option<String> {
@@ -485,6 +447,7 @@ fn uncovered(
             Some(selector) => line.get(1 + selector.len()..).unwrap_or_default(),
             None => line,
         });
+    let line = line.filter(|_| !gave_way);
     let words = line.into_iter().chain(request.append.as_deref());
     let has_words = words.flatten().any(|byte| !byte.is_ascii_whitespace());
     let cmdline = has_words.then(|| "the command line".to_owned());
@@ -500,8 +463,12 @@ fn uncovered(
         [] => last.clone(),
         _ => format!("{} and {last}", others.join(", ")),
     })?;
+    let giver = match request.is_entrys_line {
+        true => "the entry gives",
+        false => "you gave",
+    };
     Some(format!(
-        "the signature of {image} does not cover {given} that you gave"
+        "the signature of {image} does not cover {given} that {giver}"
     ))
 }
 
@@ -535,6 +502,7 @@ fn options(
         embedded_parsers: request.embedded_parsers,
         profile: request.profile.clone(),
         image_decides_cmdline: policy.required().is_some(),
+        cmdline_gives_way: request.is_entrys_line,
         kdump: request.panic,
         parsers,
         image_name: request.name.clone(),
@@ -548,27 +516,4 @@ fn parser_file(parser: &Bundled, origin: ParserOrigin, bundle: &Rope) -> Result<
         object: object.into(),
         origin,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_selector_is_a_number_behind_an_at() {
-        for (line, selector) in [
-            ("@1", "@1"),
-            ("@12 x", "@12 "),
-            ("@0  x", "@0 "),
-            ("@dbg x", ""),
-            ("@1x", ""),
-            (" @1 x", ""),
-            ("@", ""),
-            ("", ""),
-        ] {
-            let (found, rest) = around_selector(line.as_bytes());
-            assert_eq!(found, selector.as_bytes(), "{line}");
-            assert_eq!([found, rest].concat(), line.as_bytes());
-        }
-    }
 }
