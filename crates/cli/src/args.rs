@@ -1,6 +1,8 @@
 //! The command line: what `ukexec --help` prints, and its values.
 
 mod beside;
+mod chosen;
+mod headings;
 mod unfolding;
 
 use std::ffi::OsString;
@@ -13,9 +15,11 @@ use ukexec_loader::report::{Count, Size};
 use ukexec_loader::{Against, Algorithm, CredentialFile, Measure, is_stdin};
 use ukexec_unfold::ABI;
 
+use self::headings::{INPUT, OUTPUT};
 use crate::console::{self, Color, Form};
 
 pub(crate) use self::beside::{Beside, Secrets};
+pub(crate) use self::chosen::{Chosen, EntryArgs};
 pub(crate) use self::unfolding::{Limits, Unfolding};
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
@@ -26,6 +30,7 @@ Examples:
   ukexec inspect debian.efi                        what would this image boot?
   ukexec unfold vmlinuz.efi -o parts               its parts as files
   ukexec load debian.efi && ukexec exec            boot it without the firmware
+  ukexec load --entry newest                       the newest kernel that is installed
   ukexec load debian.efi --append debug --dry-run  all except the system call
   ukexec load --panic kdump.efi                    for a crash to boot
   ukexec attach vmlinuz.efi my.bpf.o -o out.efi    put a parser into an image
@@ -81,11 +86,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!("{version} ({commit}parser ABI {ABI})")
 });
 
-/// Headings of options that several commands have.
-const OUTPUT: &str = "Output";
-const INPUT: &str = "Input";
-const CMDLINE: &str = "Command line";
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Unfold(Unfold),
     /// Unfold an image and load it with kexec_file_load(2)
     Load(Load),
+    /// List the boot entries of this machine
+    Entries(Entries),
     /// Boot the loaded kernel
     Exec(Exec),
     /// Drop the loaded kernel
@@ -122,8 +124,10 @@ Examples:
   ukexec inspect debian.efi --against tpm    did this machine boot this image?")]
 pub(crate) struct Inspect {
     /// Images; a failure of one does not stop the others
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", conflicts_with = "entry")]
     pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) entry: EntryArgs,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
     #[command(flatten)]
@@ -183,8 +187,8 @@ Examples:
 A part that the image does not have leaves no file. An empty command line is a
 file of 0 bytes.")]
 pub(crate) struct Unfold {
-    /// The image
-    pub(crate) image: PathBuf,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Folder for the parts; absent or empty
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
@@ -206,8 +210,8 @@ Examples:
   ukexec load --panic kdump.efi             needs crashkernel= on this boot
   ukexec load debian.efi --verify=require --trust /etc/keys/ours.pem")]
 pub(crate) struct Load {
-    /// The image
-    pub(crate) image: PathBuf,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Do everything except the system call, and print its arguments
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -219,6 +223,35 @@ pub(crate) struct Load {
     pub(crate) secrets: Secrets,
     #[command(flatten)]
     pub(crate) report: ReportOutput,
+}
+
+/// `ukexec entries`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec entries
+  ukexec entries --esp /mnt/esp
+  ukexec entries --root /mnt/system --json
+  ukexec load --entry newest
+
+Nothing on the partitions is written. docs/boot-entries.md describes how ukexec finds, sorts and
+names entries.")]
+pub(crate) struct Entries {
+    /// Root of the EFI system partition
+    #[arg(long, value_name = "DIR", help_heading = INPUT)]
+    pub(crate) esp: Option<PathBuf>,
+    /// Root of the partition XBOOTLDR, which bootctl calls $BOOT
+    #[arg(long, value_name = "DIR", help_heading = INPUT)]
+    pub(crate) boot: Option<PathBuf>,
+    /// Look for both partitions below this folder; no UEFI variable counts then
+    #[arg(long, value_name = "DIR", help_heading = INPUT)]
+    pub(crate) root: Option<PathBuf>,
+    /// Read UEFI variables from here instead of /sys/firmware/efi
+    #[arg(long, value_name = "DIR", help_heading = INPUT)]
+    pub(crate) efivars: Option<PathBuf>,
+    /// Print one JSON document (schema 1)
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) json: bool,
 }
 
 /// `ukexec exec`
@@ -481,6 +514,9 @@ impl Cli {
 
     /// Returns a contradiction between options that clap does not see.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        if self.command.is_without_image() && !console::has_answers() {
+            return Some("expected an IMAGE or --entry; `ukexec entries` lists the boot entries");
+        }
         let inputs = self.command.inputs().into_iter();
         if inputs.filter(|path| is_stdin(path)).count() > 1 {
             return Some("standard input (-) can stand for one file only");
@@ -537,8 +573,8 @@ impl Command {
                 let files = args.images.iter().chain(&args.against);
                 (files.collect(), Some(&args.unfolding))
             }
-            Self::Unfold(args) => (vec![&args.image], Some(&args.unfolding)),
-            Self::Load(args) => (vec![&args.image], Some(&args.unfolding)),
+            Self::Unfold(args) => (args.chosen.image.iter().collect(), Some(&args.unfolding)),
+            Self::Load(args) => (args.chosen.image.iter().collect(), Some(&args.unfolding)),
             Self::Attach(args) => (vec![&args.image, &args.parser], None),
             Self::Detach(args) => (vec![&args.image], None),
             Self::Parser(ParserCommand::Check(args)) => (vec![&args.file], None),
@@ -547,7 +583,8 @@ impl Command {
                 let files = [&args.file, &args.image].into_iter();
                 (files.chain(&args.initrd).collect(), None)
             }
-            Self::Exec(_)
+            Self::Entries(_)
+            | Self::Exec(_)
             | Self::Unload(_)
             | Self::Status(_)
             | Self::Parser(ParserCommand::New(_) | ParserCommand::Helpers(_)) => (Vec::new(), None),
@@ -566,6 +603,17 @@ impl Command {
             .collect()
     }
 
+    /// Returns whether the caller names no image where one is needed.
+    fn is_without_image(&self) -> bool {
+        let (is_named, entry) = match self {
+            Self::Inspect(args) => (!args.images.is_empty(), &args.entry),
+            Self::Unfold(args) => (args.chosen.image.is_some(), &args.chosen.entry),
+            Self::Load(args) => (args.chosen.image.is_some(), &args.chosen.entry),
+            _ => return false,
+        };
+        !is_named && entry.wanted().is_none()
+    }
+
     /// Returns how the caller wants results printed.
     pub(crate) fn form(&self) -> Form {
         let (json, several) = match self {
@@ -573,6 +621,7 @@ impl Command {
             Self::Unfold(args) => (args.report.json, false),
             Self::Load(args) => (args.report.json, false),
             Self::Status(args) => (args.json, false),
+            Self::Entries(args) => (args.json, false),
             Self::Parser(ParserCommand::Check(args)) => (args.json, false),
             Self::Parser(ParserCommand::Run(args)) => (args.json, false),
             Self::Parser(ParserCommand::Helpers(args)) => (args.json, false),

@@ -3,7 +3,7 @@
 mod progress;
 mod screen;
 
-use std::io::{self, Write};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -170,6 +170,24 @@ pub(crate) fn err_page(page: &Page) {
     let text = page.print(&stderr());
     let _gone = progress::beside(|| io::stderr().write_all(text.as_bytes()));
 }
+
+/// Returns whether somebody sees a question and can answer it.
+pub(crate) fn has_answers() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Writes a question to stderr, and returns the line that is the answer to it.
+pub(crate) fn ask(question: &str) -> anyhow::Result<String> {
+    let question = format!("ukexec: {question}");
+    progress::beside(|| io::stderr().write_all(visible(&question).as_bytes()))?;
+    let mut answer = String::new();
+    let line = io::stdin().lock().take(ANSWER_MAX).read_line(&mut answer);
+    line.context("cannot read the answer")?;
+    Ok(answer)
+}
+
+/// Bytes of an answer.
+const ANSWER_MAX: u64 = 4096;
 
 /// Writes a document to stdout.
 pub(crate) fn json(document: &Value) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The settings of the machine and its administrator: `ukexec.conf`, keys, UEFI
 //! variables, folders of parsers, the running kernel's command line.
 
+pub(crate) mod boot_partitions;
 pub(crate) mod efivars;
 #[cfg_attr(not(test), expect(dead_code, reason = "boot entries read them"))]
 pub(crate) mod loader_variables;
@@ -9,5 +10,6 @@ pub(crate) mod policy;
 pub(crate) mod running_cmdline;
 pub(crate) mod trust;
 
+pub use self::boot_partitions::BootPlaces;
 pub use self::policy::{Config, Policy, SmbiosPolicy, TrustSource};
 pub use self::trust::Standing;

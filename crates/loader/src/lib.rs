@@ -78,19 +78,21 @@ mod record;
 pub mod report;
 mod worker;
 
-pub use self::config::{Config, Policy, SmbiosPolicy, Standing, TrustSource};
+pub use self::config::{BootPlaces, Config, Policy, SmbiosPolicy, Standing, TrustSource};
 pub use self::console::{Console, Progress};
 pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, read_named, shown};
 pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::options::{
-    Against, CmdlineFrom, Companions, CredentialFile, LoaderOptions, Measure, Purpose,
+    Against, CmdlineFrom, Companions, CredentialFile, EntryName, LoaderOptions, Measure, Purpose,
 };
+pub use self::parent::entries::{BootEntries, ChosenEntry};
 pub use self::parent::input::open_rope;
-pub use self::parent::{Unfolding, try_attached, unfold};
+pub use self::parent::{Unfolding, try_attached, unfold, unfold_entry};
 pub use self::probe::this_machine;
 pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};
+pub use ukexec_entries::Wanted;
 pub use ukexec_kexec::{LoadKind, MachineState};
 pub use ukexec_signature::Algorithm;

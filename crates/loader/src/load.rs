@@ -63,6 +63,7 @@ impl<'a> LoadPlan<'a> {
             beside,
             kind,
             hash,
+            entry: _,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
         // that looks at its signature and attributes itself.
@@ -406,6 +407,7 @@ mod tests {
             beside: Moved::default(),
             kind: LoadKind::Reboot,
             hash: false,
+            entry: None,
         }
     }
 

@@ -36,6 +36,8 @@ pub struct LoaderOptions {
     /// Roots of partitions, for the images below them: that of the EFI system partition,
     /// and that of `$BOOT`.
     pub partitions: Vec<PathBuf>,
+    /// The boot entry that the image was chosen by.
+    pub entry: Option<EntryName>,
     /// Secrets for the next system.
     pub credentials: Vec<CredentialFile>,
     /// Whether the secret of the running boot goes along, if the system is the same.
@@ -73,6 +75,7 @@ impl Default for LoaderOptions {
             initrds: Vec::new(),
             companions: None,
             partitions: Vec::new(),
+            entry: None,
             credentials: Vec::new(),
             boot_secret: true,
             cmdline: CmdlineFrom::Image,
@@ -87,6 +90,17 @@ impl Default for LoaderOptions {
             form: ReportForm::default(),
         }
     }
+}
+
+/// The name of a boot entry, and its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryName {
+    /// Its ID.
+    pub id: String,
+    /// Its title for people.
+    pub title: Option<String>,
+    /// It boots a kernel with initrds, not a unified kernel image.
+    pub is_linux: bool,
 }
 
 /// Whose command line the kernel gets.

@@ -4,6 +4,7 @@
 mod beside;
 pub(crate) mod border;
 mod companions;
+pub(crate) mod entries;
 pub(crate) mod input;
 pub(crate) mod log;
 mod observed;
@@ -15,15 +16,17 @@ pub(crate) mod worker_process;
 use std::io::Write as _;
 use std::mem;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
 use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
 use ukexec_stub::CompanionKind;
 
 use self::beside::Machine;
 use self::companions::{Copies, Listing};
+use self::entries::ChosenEntry;
 use self::input::{Image, InputBytes, InputFile};
 use self::progress::ShownProgress;
 use self::sources::{CheckedSpans, Sources};
@@ -33,7 +36,7 @@ use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
-use crate::options::{CmdlineFrom, Companions, LoaderOptions, Purpose};
+use crate::options::{CmdlineFrom, Companions, EntryName, LoaderOptions, Purpose};
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
@@ -92,6 +95,8 @@ pub struct Unfolding {
     pub(crate) kind: LoadKind,
     /// Whether digests of the parts are reported.
     pub(crate) hash: bool,
+    /// The boot entry that it was chosen by.
+    pub(crate) entry: Option<EntryName>,
 }
 
 /// Opens the image at `path` and has a worker take it apart as `options` say.
@@ -111,21 +116,47 @@ pub fn unfold(
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
     let image = InputFile::open(path, &**console)?;
+    unfold_opened(image, Vec::new(), options, purpose, console)
+}
+
+/// As [`unfold`], of the image of a boot `entry`.
+///
+/// # Errors
+///
+/// As of [`unfold`].
+pub fn unfold_entry(
+    entry: ChosenEntry,
+    options: &LoaderOptions,
+    purpose: &Purpose,
+    console: &Arc<dyn Console>,
+) -> Result<Unfolding> {
+    let ChosenEntry { image, initrds, .. } = entry;
+    unfold_opened(image, initrds, options, purpose, console)
+}
+
+fn unfold_opened(
+    image: InputFile,
+    initrds: Vec<InputFile>,
+    options: &LoaderOptions,
+    purpose: &Purpose,
+    console: &Arc<dyn Console>,
+) -> Result<Unfolding> {
     let config = trust::config(options)?;
     let trust = trust::verification(&config, purpose.is_inspection(), &**console)?;
     let required = trust
         .as_ref()
         .is_some_and(|(trust, _)| trust.enforcement.is_require());
     let work = WorkerProcess::start(options, required, console)?;
+    let path = image.path.clone();
     let unfolder = Unfolder {
-        path,
+        path: &path,
         options,
         purpose,
         access: Access::of(purpose, required),
         smbios: config.smbios.unwrap_or_default(),
         console: &**console,
     };
-    let done = unfolder.unfold(image, trust, &work);
+    let done = unfolder.unfold(image, initrds, trust, &work);
     work.end(done).map_err(|error| match purpose {
         Purpose::Inspect { .. } | Purpose::Load { .. } => error,
         // The error is what there is to say where no report is asked for.
@@ -166,7 +197,7 @@ pub fn try_attached(
         smbios: SmbiosPolicy::None,
         console: &**console,
     };
-    let done = unfolder.unfold(image, None, &work);
+    let done = unfolder.unfold(image, Vec::new(), None, &work);
     match work.end(done) {
         Ok(unfolding) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
         Ok(unfolding) => {
@@ -195,6 +226,7 @@ impl Unfolder<'_> {
     fn unfold(
         &self,
         image: InputFile,
+        entrys: Vec<InputFile>,
         trust: Option<(Verification, SealedFile)>,
         work: &WorkerProcess,
     ) -> Result<Unfolding> {
@@ -208,7 +240,7 @@ impl Unfolder<'_> {
         };
         let mut plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
-            work.look(&image, has_more_parsers, &self.options.initrds)?
+            work.look(&image, has_more_parsers, self.initrd_lens(&entrys))?
         } else {
             SnapshotPlan::default()
         };
@@ -230,8 +262,11 @@ impl Unfolder<'_> {
             false => self.bring(image, plan, &mut sources)?,
         };
         let mut initrds = Vec::new();
-        for path in self.options.initrds.iter().filter(|_| !hopeless) {
-            let initrd = InputFile::open(path, self.console)?;
+        let callers = self.options.initrds.iter();
+        let callers = callers.map(|path| InputFile::open(path, self.console));
+        let all = entrys.into_iter().map(Ok).chain(callers);
+        for initrd in all.filter(|_| !hopeless) {
+            let initrd = initrd?;
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
             initrds.push(initrd);
         }
@@ -265,6 +300,7 @@ impl Unfolder<'_> {
         }
         sources.seal_all()?;
         self.add_warnings(&mut answer, notes);
+        add_entry(&mut answer.report, self.options.entry.as_ref());
         Ok(Unfolding {
             image,
             initrds,
@@ -275,7 +311,16 @@ impl Unfolder<'_> {
             beside: copied,
             kind: self.options.kind,
             hash: self.purpose.hashes(),
+            entry: self.options.entry.clone(),
         })
+    }
+
+    /// Returns the lengths of the initrds: those of the entry, and those of the caller.
+    fn initrd_lens(&self, entrys: &[InputFile]) -> Vec<u64> {
+        // A hint: where it is wrong, a part is copied once more.
+        let len_of = |path: &PathBuf| path.metadata().map_or(0, |it| it.len());
+        let callers = self.options.initrds.iter().map(len_of);
+        entrys.iter().map(InputFile::len).chain(callers).collect()
     }
 
     /// Looks for files beside `image`: to take them, or to name them.
@@ -447,6 +492,24 @@ impl Unfolder<'_> {
             shows_progress: false,
         };
         Ok((request, bundle))
+    }
+}
+
+/// Adds the boot entry that an image was chosen by to its report.
+fn add_entry(report: &mut Findings, entry: Option<&EntryName>) {
+    let title = entry.and_then(|it| it.title.as_ref());
+    match (report, entry) {
+        (Findings::Document(document), _) => {
+            let entry = entry.map(|it| json!({ "id": it.id, "title": it.title }));
+            document["entry"] = entry.into();
+        }
+        (Findings::Page(page), Some(entry)) => {
+            let title = title.map_or_else(String::new, |title| format!(", {title}"));
+            let of_image = mem::take(page);
+            page.title("entry", format!("{}{title}", entry.id));
+            page.append(of_image);
+        }
+        (Findings::Page(_), None) => {}
     }
 }
 

@@ -14,6 +14,7 @@
 pub(crate) mod beside;
 pub(crate) mod bounds;
 pub(crate) mod bundle;
+pub(crate) mod facts;
 pub(crate) mod line;
 pub(crate) mod settings;
 
@@ -27,6 +28,7 @@ use ukexec_unfold::Budget;
 
 use self::beside::{Beside, CompanionFile};
 use self::bundle::Bundled;
+use self::facts::{Facts, FactsOf};
 use crate::config::policy::Enforcement;
 use crate::error::Failure;
 use crate::options::Purpose;
@@ -58,6 +60,8 @@ pub(crate) enum Request {
         len: u64,
         companions: Vec<CompanionFile>,
     },
+    /// What the file of a boot entry that the descriptor is, of `len` bytes, says.
+    Facts { of: FactsOf, len: u64 },
     /// Take in the next source, which the descriptor is, of `len` bytes.
     Source { len: u64 },
     /// Take the image apart. The descriptor is the [`UnfoldRequest`]'s bundle.
@@ -84,6 +88,8 @@ pub(crate) enum Event {
     Looked(SnapshotPlan),
     /// The answer to [`Request::Front`], in bytes.
     Front(u64),
+    /// The answer to [`Request::Facts`].
+    Facts(Box<Facts>),
     /// A line for the log.
     Log(#[serde(deserialize_with = "line::line")] String),
     /// Progress, which the [`UnfoldRequest`] asks for.
@@ -122,6 +128,7 @@ impl Event {
         match self {
             Self::Looked(_) => "Looked",
             Self::Front(_) => "Front",
+            Self::Facts(_) => "Facts",
             Self::Log(_) => "Log",
             Self::Progress(_) => "Progress",
             Self::Output => "Output",

@@ -1,6 +1,7 @@
 //! Reports for people and machines: text and JSON of the same values.
 
 pub(crate) mod companion;
+pub(crate) mod entries;
 pub mod failure;
 pub mod fault;
 pub(crate) mod image;
@@ -19,6 +20,7 @@ pub(crate) mod size;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::entries::EntriesReport;
 pub use self::machine::MachineReport;
 pub use self::page::{Page, Screen};
 pub use self::parser_run::ParserRunReport;

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use ukexec_boot::identify;
 use ukexec_bpf::Rope;
+use ukexec_entries::{ImageSummary, LoaderConf, Type1};
 use ukexec_kexec::fail_on_long_files;
 use ukexec_pe::{PeImage, Section};
 use ukexec_sandbox::{attach, confine};
@@ -43,6 +44,7 @@ use crate::files::IMAGE_LEN_MAX;
 use crate::log::start_log;
 use crate::probe;
 use crate::protocol::beside::{Beside, CompanionFile};
+use crate::protocol::facts::{Facts, FactsOf};
 use crate::protocol::settings::Settings;
 use crate::protocol::{CUTS_MAX, Ending, Event, Grows, LookRequest, Request, SnapshotPlan};
 use crate::report::failure;
@@ -127,6 +129,10 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
                 let front = front(&image, companions, &policy, &sources);
                 // Its faults are for the unfolding.
                 parent.send(&Event::Front(front.unwrap_or_default()))?;
+            }
+            Request::Facts { of, len } => {
+                let file = sources::rope(descriptor, len);
+                parent.send(&Event::Facts(Box::new(facts(of, &file))))?;
             }
             Request::Source { len } => sources.take_in(descriptor, len),
             Request::Unfold(mut request) => {
@@ -243,6 +249,17 @@ fn front(
     let additions = Additions::judge(&beside, Some(&uki), &machine, policy, sources)?;
     // More than that is refused when the initrd is put together.
     Ok(additions.front_len().min(IMAGE_LEN_MAX))
+}
+
+/// Returns what the `file` of a boot entry says.
+fn facts(of: FactsOf, file: &Rope) -> Facts {
+    // A file that got shorter meanwhile is one that cannot be read.
+    let bytes = || file.to_vec().map_err(|error| failure::sentence(&error));
+    match of {
+        FactsOf::LoaderConf => Facts::LoaderConf(bytes().map(|it| LoaderConf::parse(&it))),
+        FactsOf::Type1 => Facts::Type1(bytes().and_then(|it| Type1::parse(&it))),
+        FactsOf::Image => Facts::Image(ImageSummary::read(&PeBytes(file))),
+    }
 }
 
 /// Returns the largest of `cuts`, in their order. Each takes a descriptor; the

@@ -2,13 +2,12 @@
 //! alone.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use ukexec_loader::{Companions, CredentialFile, LoaderOptions, SmbiosPolicy};
 
-use super::{CMDLINE, INPUT};
+use super::headings::{CMDLINE, INPUT};
 
 /// Additions of a boot to an image.
 #[derive(Debug, Args)]
@@ -23,12 +22,6 @@ pub(crate) struct Beside {
     #[arg(long, value_name = "WHICH")]
     #[arg(value_parser = OsStringValueParser::new().try_map(companions))]
     companions: Option<Companions>,
-    /// Root of the EFI system partition, for an image below it
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    esp: Option<PathBuf>,
-    /// Root of the partition $BOOT, for an image below it
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
-    boot: Option<PathBuf>,
     /// Whether the machine's SMBIOS adds to the command line
     #[arg(long, value_name = "auto|none", value_parser = smbios(), hide_short_help = true)]
     #[arg(help_heading = CMDLINE)]
@@ -63,7 +56,6 @@ impl Beside {
     /// Adds what they say to `options`.
     pub(crate) fn add_to(&self, options: &mut LoaderOptions) {
         options.companions.clone_from(&self.companions);
-        options.partitions = self.esp.iter().chain(&self.boot).cloned().collect();
         options.config.smbios = self.smbios;
         options.keep_console = self.console.is_some();
     }

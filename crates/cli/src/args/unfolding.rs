@@ -11,7 +11,7 @@ use ukexec_loader::report::{Count, Size};
 use ukexec_loader::{CmdlineFrom, Config, LoadKind, LoaderOptions, Policy, TrustSource};
 use ukexec_unfold::Budget;
 
-use super::{CMDLINE, INPUT};
+use super::headings::{CMDLINE, INPUT};
 use crate::console::Form;
 
 /// How an image is taken apart.

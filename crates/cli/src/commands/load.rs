@@ -1,9 +1,10 @@
 //! `ukexec load`: unfold and hand over to the running kernel.
 
-use ukexec_loader::{LoadKind, LoadPlan, Purpose, this_machine, unfold};
+use ukexec_loader::{LoadKind, LoadPlan, Purpose, this_machine};
 
 use crate::args::Load;
-use crate::console::{self, Form, Terminal};
+use crate::commands::chosen::ChosenImage;
+use crate::console::{self, Form};
 
 pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     let machine = this_machine();
@@ -11,7 +12,9 @@ pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     args.beside.add_to(&mut options);
     args.secrets.add_to(&mut options);
     let purpose = Purpose::load(&machine, args.report.hash);
-    let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())
+    let image = ChosenImage::new(&args.chosen, &mut options)?;
+    let unfolding = image
+        .unfold(&options, &purpose)
         .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;
     let plan = LoadPlan::new(&unfolding, &machine, args.dry_run)?;
     for note in plan.notes() {

@@ -1,6 +1,8 @@
 //! One module for each command.
 
+mod chosen;
 mod edit;
+mod entries;
 mod exec;
 mod inspect;
 mod load;
@@ -19,6 +21,7 @@ pub(crate) fn run(command: &Command) -> u8 {
         Command::Inspect(args) => return inspect::run(args, form),
         Command::Unfold(args) => unfold::run(args, form),
         Command::Load(args) => load::run(args, form),
+        Command::Entries(args) => entries::run(args),
         Command::Exec(args) => exec::exec(args),
         Command::Unload(args) => exec::unload(args),
         Command::Status(args) => status::run(args),

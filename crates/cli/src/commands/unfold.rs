@@ -1,11 +1,12 @@
 //! `ukexec unfold`: the parts of an image as files.
 
 use ukexec_kexec::shown_path;
+use ukexec_loader::Purpose;
 use ukexec_loader::report::Size;
-use ukexec_loader::{Purpose, unfold};
 
 use crate::args::Unfold;
-use crate::console::{self, Form, Terminal};
+use crate::commands::chosen::ChosenImage;
+use crate::console::{self, Form};
 use crate::output::NewDir;
 
 pub(crate) fn run(args: &Unfold, form: Form) -> anyhow::Result<()> {
@@ -14,8 +15,9 @@ pub(crate) fn run(args: &Unfold, form: Form) -> anyhow::Result<()> {
     let purpose = Purpose::Unfold {
         hash: args.report.hash,
     };
-    let options = args.unfolding.options(form);
-    let unfolding = unfold(&args.image, &options, &purpose, &Terminal::shared())?;
+    let mut options = args.unfolding.options(form);
+    let image = ChosenImage::new(&args.chosen, &mut options)?;
+    let unfolding = image.unfold(&options, &purpose)?;
     let mut dir = NewDir::create(&args.output, unfolding.readers())?;
     let written = unfolding.write_parts(|name, parts| dir.write(name, parts))?;
     dir.complete()?;

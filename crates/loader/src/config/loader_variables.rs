@@ -8,6 +8,8 @@
 
 use std::path::Path;
 
+use ukexec_entries::Variables;
+
 use crate::config::efivars::Efivars;
 use crate::config::trust;
 use crate::error::Result;
@@ -37,6 +39,12 @@ impl LoaderVariables {
         let units = units.map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
         let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
         Some(String::from_utf16_lossy(&units))
+    }
+}
+
+impl Variables for LoaderVariables {
+    fn payload(&self, name: &str) -> Option<Vec<u8>> {
+        self.payload(name)
     }
 }
 

@@ -13,12 +13,17 @@ use ukexec_unfold::CMDLINE_MAX;
 
 use crate::error::{Failure, LoaderError, Result};
 use crate::protocol::bounds::{self, WARNINGS_MAX, cost};
+use crate::protocol::facts::Facts;
 use crate::protocol::{Answer, Objection};
 use crate::report::fault::{NOTES_LEN_MAX, NOTES_MAX};
 use crate::report::{Findings, ReportForm};
 
 /// Bytes of a machine's objections to a kernel: there are few kinds of them.
 const OBJECTIONS_MAX: usize = 8 << 10;
+
+/// Bytes of the facts of a boot entry's file: its texts, each character of which is six in
+/// JSON at most.
+const FACTS_MAX: usize = 6 * (128 << 10);
 
 /// A PE has 65,535 sections at most, and a few ranges of its headers are hashed.
 const RANGES_MAX: usize = (1 << 16) + 8;
@@ -105,6 +110,17 @@ pub(crate) fn check_answer(answer: &Answer, form: ReportForm, log_lines: u32) ->
         ))),
         None => Ok(()),
     }
+}
+
+/// Refuses facts of a boot entry's file that are longer than they can be.
+pub(crate) fn check_facts(facts: &Facts) -> Result<()> {
+    let len = serde_json::to_vec(facts)?.len();
+    if len > FACTS_MAX {
+        return Err(sends(format_args!(
+            "{len} bytes about a boot entry, where {FACTS_MAX} are all"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses to hash more ranges or padding than a PE image can call for.

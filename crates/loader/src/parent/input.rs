@@ -61,12 +61,17 @@ pub(crate) struct Image {
 impl InputFile {
     /// Opens `path`; reads it if it is a stream.
     pub(crate) fn open(path: &Path, console: &dyn Console) -> Result<Self> {
-        let opened = Self::open_any(path, console);
+        let file = files::open_named(path).map_err(LoaderError::from);
+        let opened = file.and_then(|file| Self::of_any(file, path, console));
         opened.map_err(|error| unread(error, path))
     }
 
-    fn open_any(path: &Path, console: &dyn Console) -> Result<Self> {
-        let mut file = files::open_named(path)?;
+    /// Takes the open `file`, which is at `path`.
+    pub(crate) fn of_file(file: File, path: &Path, console: &dyn Console) -> Result<Self> {
+        Self::of_any(file, path, console).map_err(|error| unread(error, path))
+    }
+
+    fn of_any(mut file: File, path: &Path, console: &dyn Console) -> Result<Self> {
         let readers = Readers::of(&file)?;
         let opened = Some(file.metadata()?);
         // A part of standard input may have been read already.
@@ -91,6 +96,14 @@ impl InputFile {
             opened,
             content,
         })
+    }
+
+    /// Returns the length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match &self.content {
+            InputBytes::File(_, len) => *len,
+            InputBytes::Stream(sealed) => sealed.len(),
+        }
     }
 
     /// Leaves the bytes where they are.

@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use crate::parent::sources::Sources;
 use crate::parent::waiting::{WaitBudget, cpu_seconds};
 use crate::protocol::beside::CompanionFile;
 use crate::protocol::bounds;
+use crate::protocol::facts::{Facts, FactsOf};
 use crate::protocol::line::short_line;
 use crate::protocol::settings::{Settings, WORKER};
 use crate::protocol::{
@@ -186,17 +186,15 @@ impl WorkerProcess {
         &self,
         image: &InputFile,
         has_more_parsers: bool,
-        initrds: &[PathBuf],
+        initrds: Vec<u64>,
     ) -> Result<SnapshotPlan> {
         let InputBytes::File(file, len) = &image.content else {
             return Ok(SnapshotPlan::default());
         };
-        // A hint: where it is wrong, a part is copied once more.
-        let len_of = |path: &PathBuf| path.metadata().map_or(0, |it| it.len());
         let request = LookRequest {
             len: *len,
             has_more_parsers,
-            initrds: initrds.iter().map(len_of).collect(),
+            initrds,
         };
         self.send(&Request::Look(Box::new(request)), file.as_fd())?;
         match self.event()? {
@@ -228,6 +226,18 @@ impl WorkerProcess {
         self.send(&request, file.as_fd())?;
         match self.event()? {
             Event::Front(front) if front <= IMAGE_LEN_MAX => Ok(front),
+            event => Err(not_asked_for(&event)),
+        }
+    }
+
+    /// Asks what the `file` of a boot entry, of `len` bytes, says.
+    pub(crate) fn facts(&self, of: FactsOf, len: u64, file: BorrowedFd<'_>) -> Result<Facts> {
+        self.send(&Request::Facts { of, len }, file)?;
+        match self.event()? {
+            Event::Facts(facts) => {
+                border::check_facts(&facts)?;
+                Ok(*facts)
+            }
             event => Err(not_asked_for(&event)),
         }
     }
