@@ -44,9 +44,6 @@ pub struct LoaderOptions {
     pub boot_secret: bool,
     /// The kernel's command line.
     pub cmdline: CmdlineFrom,
-    /// Paths of the initrds of a boot entry of type #1, if the image is its `linux`: as the
-    /// entry has them.
-    pub linux_entry: Option<Vec<String>>,
     /// Text to add behind the command line.
     pub append: Option<Vec<u8>>,
     /// Whether a line without the word `console=` gets those of the running kernel.
@@ -79,7 +76,6 @@ impl Default for LoaderOptions {
             credentials: Vec::new(),
             boot_secret: true,
             cmdline: CmdlineFrom::Image,
-            linux_entry: None,
             append: None,
             keep_console: false,
             kind: LoadKind::Reboot,
@@ -99,8 +95,8 @@ pub struct EntryName {
     pub id: String,
     /// Its title for people.
     pub title: Option<String>,
-    /// It boots a kernel with initrds, not a unified kernel image.
-    pub is_linux: bool,
+    /// The paths of its initrds, if it is one of a kernel with initrds.
+    pub linux: Option<Vec<String>>,
 }
 
 /// Whose command line the kernel gets.

@@ -483,7 +483,7 @@ impl Unfolder<'_> {
             cmdline,
             append: options.append.clone(),
             is_entrys_line: matches!(options.cmdline, CmdlineFrom::Entry(_)),
-            linux_entry: options.linux_entry.clone(),
+            linux_entry: options.entry.as_ref().and_then(|it| it.linux.clone()),
             panic: options.kind == LoadKind::Crash,
             observed,
             budget: options.budget.clone(),

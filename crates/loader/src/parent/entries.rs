@@ -158,6 +158,7 @@ impl ChosenEntry {
             title,
             profile,
             options: line,
+            initrds,
             ..
         } = &self.entry;
         if options.profile.is_none() && *profile > 0 {
@@ -170,7 +171,7 @@ impl ChosenEntry {
         options.entry = Some(EntryName {
             id: id.clone(),
             title: title.clone(),
-            is_linux: matches!(self.entry.boots, Boots::Linux(_)),
+            linux: matches!(self.entry.boots, Boots::Linux(_)).then(|| initrds.clone()),
         });
     }
 }
