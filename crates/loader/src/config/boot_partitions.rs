@@ -88,6 +88,7 @@ impl BootPartitions {
         }
         let below = |path: &PathBuf| root.join(path.strip_prefix("/").unwrap_or(path));
         let mut tried = Vec::new();
+        let mut denied = false;
         let esp = match (&places.esp, environment.esp.as_ref().map(below)) {
             (Some(path), _) => Some(named(path)?),
             (None, Some(path)) => Some(named(&path)?),
@@ -95,6 +96,7 @@ impl BootPartitions {
                 let mut paths = ESP_PLACES.map(|place| root.join(place)).into_iter();
                 paths.find_map(|path| {
                     let found = esp_at(&path, root, environment.relax_esp);
+                    denied |= found.as_ref().is_err_and(|why| why == DENIED);
                     found
                         .map_err(|why| tried.push(format!("{} ({why})", shown_path(&path))))
                         .ok()
@@ -111,10 +113,11 @@ impl BootPartitions {
         };
         if esp.is_none() && xbootldr.is_none() {
             let tried = tried.join(", ");
-            let text = format!(
-                "no EFI system partition: tried {tried}; --esp DIR names the folder where it is \
-                 mounted"
-            );
+            let advice = match denied {
+                true => "run it as root",
+                false => "--esp DIR names the folder where it is mounted",
+            };
+            let text = format!("no EFI system partition: tried {tried}; {advice}");
             return Err(LoaderError::new(text).of_kind(ErrorKind::File));
         }
         let xbootldr = match &esp {
@@ -167,11 +170,15 @@ fn xbootldr_at(path: &Path, root: &Path, relaxed: bool) -> Result<Folder, String
     Ok(folder)
 }
 
+/// Why others than root see no partition.
+const DENIED: &str = "permission denied";
+
 fn look(path: &Path) -> Result<(Folder, MountFacts), String> {
     let found = Folder::open_mounted(path).and_then(|it| Ok((it.mount_facts()?, it)));
     match found {
         Ok((facts, folder)) => Ok((folder, facts)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err("no such folder".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(DENIED.to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
