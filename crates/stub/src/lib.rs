@@ -79,6 +79,7 @@
 
 mod addon;
 mod archive;
+mod assignments;
 mod cmdline;
 mod companion;
 mod compare;
@@ -89,6 +90,7 @@ mod extra;
 mod hardware;
 mod measure;
 mod observed;
+mod os_release;
 mod profile;
 mod register;
 mod section;
@@ -100,7 +102,7 @@ mod uki;
 pub use addon::Addon;
 pub use archive::{Archive, ArchivePart, join_initrds};
 pub use cmdline::{
-    MangledLine, addons_text, load_options, section_cmdline, takes_load_options, with_text,
+    MangledLine, addons_text, load_options, section_cmdline, takes_load_options, ucs2, with_text,
 };
 pub use companion::{
     ADDON_FOLDERS, COMPANION_ARCHIVES, CompanionFolder, CompanionKind, image_folder,
@@ -113,8 +115,9 @@ pub use extra::ExtraFile;
 pub use hardware::Hardware;
 pub use measure::{Boot, Measurements};
 pub use observed::ObservedPcrs;
+pub use os_release::{OsRelease, os_id};
 pub use profile::Profile;
 pub use register::{BootPhase, MeasuredEvent, MeasuredEvents, PCR_BANKS, Register};
 pub use section::section_text;
 pub use smbios::Smbios;
-pub use uki::{Uki, is_resource, may_repeat, os_id, repeated_resources};
+pub use uki::{Uki, is_resource, may_repeat, repeated_resources};

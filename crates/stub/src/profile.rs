@@ -5,14 +5,14 @@
 //! `parsers/uki.bpf.c`, which names the profile that it chose where it runs itself.
 //! Here they are for images that other parsers take apart.
 //!
-//! Spec: UAPI group, "Unified Kernel Image (UKI)"; systemd's `parse_env_file()`
-//! for the text of a `.profile` section.
+//! Spec: UAPI group, "Unified Kernel Image (UKI)".
 
 use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt, Section};
 
+use crate::assignments::assignments;
 use crate::section::SectionBytes;
 use crate::{StubError, Uki};
 
@@ -54,6 +54,12 @@ impl Profile {
     /// So many profiles are listed.
     pub const LISTED_MAX: usize = 64;
 
+    /// Returns how many profiles begin in an image with headers `pe`.
+    #[must_use]
+    pub fn count(pe: &PeImage) -> usize {
+        profiles(pe).count()
+    }
+
     /// Returns the profiles of `image`, whose headers `pe` are, at most 64; and how
     /// many more there are. Beyond 24 KiB, titles and command lines are cut.
     ///
@@ -72,7 +78,7 @@ impl Profile {
         let mut listed = Vec::new();
         for (section, number) in profiles(pe).zip(0..).take(Self::LISTED_MAX) {
             let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
-            let Assigned { id, title } = Assigned::read(&text);
+            let Names { id, title } = Names::read(&text);
             let cmdline = Uki::new(image, pe, number)?.cmdline()?;
             listed.push(Self {
                 number,
@@ -81,7 +87,7 @@ impl Profile {
                 cmdline: (cmdline != base).then(|| cut(cmdline, LINE_MAX)),
             });
         }
-        let more = profiles(pe).skip(Self::LISTED_MAX).count();
+        let more = Self::count(pe).saturating_sub(Self::LISTED_MAX);
         Ok((listed, more))
     }
 }
@@ -98,6 +104,19 @@ impl<R: ReadAt> Uki<'_, R> {
             Some(section) => shown(&section.front(CMDLINE_MAX)?),
             None => String::new(),
         })
+    }
+
+    /// Returns the ID of the profile, and its title.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Uki::cmdline`].
+    pub fn profile_names(&self) -> Result<[Option<String>; 2], StubError> {
+        let Some(section) = self.section(PROFILE)? else {
+            return Ok([None, None]);
+        };
+        let Names { id, title } = Names::read(&section.front(TEXT_MAX)?);
+        Ok([id, title].map(|name| Some(shown(&name?))))
     }
 }
 
@@ -132,7 +151,7 @@ pub(crate) fn find(image: &impl ReadAt, pe: &PeImage, selector: &[u8]) -> io::Re
     }
     for (section, number) in profiles(pe).zip(0..) {
         let text = SectionBytes::new(image, section).front(TEXT_MAX)?;
-        if Assigned::read(&text).id.is_some_and(|id| id == selector) {
+        if Names::read(&text).id.is_some_and(|id| id == selector) {
             return Ok(Some(number));
         }
     }
@@ -157,143 +176,25 @@ fn number(word: &[u8]) -> Option<u32> {
     })
 }
 
-/// The values that the text of a `.profile` section assigns, the last of each.
+/// The names that the text of a `.profile` section assigns.
 #[derive(Debug, Default)]
-struct Assigned {
+struct Names {
     id: Option<Vec<u8>>,
     title: Option<Vec<u8>>,
 }
 
-impl Assigned {
+impl Names {
     fn read(text: &[u8]) -> Self {
-        let mut lines = Assignments::default();
-        let bytes = text.iter().take_while(|byte| **byte != 0);
-        bytes.for_each(|byte| lines.read(*byte));
-        lines.end_from(lines.state);
-        lines.assigned
-    }
-}
-
-/// How systemd reads files of assignments, character by character.
-#[derive(Debug, Default)]
-struct Assignments {
-    state: State,
-    key: Text,
-    value: Text,
-    assigned: Assigned,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    BeforeKey,
-    Key,
-    BeforeValue,
-    Value,
-    Escaped,
-    SingleQuoted,
-    DoubleQuoted,
-    EscapedInQuotes,
-    Comment,
-    EscapedInComment,
-}
-
-/// A text whose blanks at its end do not count.
-#[derive(Debug, Default)]
-struct Text {
-    bytes: Vec<u8>,
-    /// How many of them count.
-    end: usize,
-}
-
-impl Text {
-    /// Adds a byte. One that is `kept` is no blank at the end.
-    fn push(&mut self, byte: u8, kept: bool) {
-        self.bytes.push(byte);
-        if kept {
-            self.keep();
-        }
-    }
-
-    /// Has all count that there is so far.
-    fn keep(&mut self) {
-        self.end = self.bytes.len();
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        let Self { mut bytes, end } = std::mem::take(self);
-        bytes.truncate(end);
-        bytes
-    }
-}
-
-impl Assignments {
-    fn read(&mut self, byte: u8) {
-        let is_newline = matches!(byte, b'\n' | b'\r');
-        let is_blank = is_newline || matches!(byte, b' ' | b'\t');
-        let state = self.state;
-        self.state = next(state, byte);
-        match (state, self.state) {
-            (State::Escaped, _) if is_newline => {}
-            (State::EscapedInQuotes, _) if byte == b'\n' => {}
-            (State::EscapedInQuotes, _) => {
-                if !matches!(byte, b'"' | b'\\' | b'`' | b'$') {
-                    self.value.push(b'\\', true);
-                }
-                self.value.push(byte, true);
+        let mut names = Self::default();
+        for (key, value) in assignments(text) {
+            let value = (!value.is_empty()).then_some(value);
+            match key.as_slice() {
+                b"ID" => names.id = value,
+                b"TITLE" => names.title = value,
+                _ => {}
             }
-            (_, State::Value) => self.value.push(byte, state != State::Value || !is_blank),
-            (State::SingleQuoted, State::SingleQuoted)
-            | (State::DoubleQuoted, State::DoubleQuoted) => self.value.push(byte, true),
-            (_, State::Key) => self.key.push(byte, !is_blank),
-            // Blanks in front of it are not the last ones.
-            (_, State::Escaped) => self.value.keep(),
-            (from, State::BeforeKey) if from != State::BeforeKey => self.end_from(from),
-            _ => {}
         }
-    }
-
-    /// Ends a line that came as far as `state`.
-    fn end_from(&mut self, state: State) {
-        let (key, value) = (self.key.take(), self.value.take());
-        let assigns = !matches!(
-            state,
-            State::BeforeKey | State::Key | State::Comment | State::EscapedInComment
-        );
-        match key.as_slice() {
-            b"ID" if assigns => self.assigned.id = Some(value),
-            b"TITLE" if assigns => self.assigned.title = Some(value),
-            _ => {}
-        }
-    }
-}
-
-/// Returns the state behind `byte`.
-fn next(state: State, byte: u8) -> State {
-    match (state, byte) {
-        (State::BeforeKey, b'#' | b';') => State::Comment,
-        (State::BeforeKey | State::BeforeValue, b' ' | b'\t') => state,
-        (
-            State::BeforeKey
-            | State::Key
-            | State::BeforeValue
-            | State::Value
-            | State::Comment
-            | State::EscapedInComment,
-            b'\n' | b'\r',
-        ) => State::BeforeKey,
-        (State::Key, b'=') => State::BeforeValue,
-        (State::BeforeKey | State::Key, _) => State::Key,
-        (State::BeforeValue, b'\'') => State::SingleQuoted,
-        (State::BeforeValue, b'"') => State::DoubleQuoted,
-        (State::BeforeValue | State::Value, b'\\') => State::Escaped,
-        (State::BeforeValue | State::Value | State::Escaped, _) => State::Value,
-        (State::SingleQuoted, b'\'') | (State::DoubleQuoted, b'"') => State::BeforeValue,
-        (State::DoubleQuoted, b'\\') => State::EscapedInQuotes,
-        (State::SingleQuoted, _) => State::SingleQuoted,
-        (State::DoubleQuoted | State::EscapedInQuotes, _) => State::DoubleQuoted,
-        (State::Comment, b'\\') => State::EscapedInComment,
-        (State::Comment | State::EscapedInComment, _) => State::Comment,
+        names
     }
 }
 

@@ -6,6 +6,7 @@
 use ukexec_pe::{PeImage, ReadAt, Section};
 
 use crate::StubError;
+use crate::os_release::{OS_ID, OsRelease};
 use crate::profile::{self, is_profile, profiles};
 use crate::section::SectionBytes;
 
@@ -176,6 +177,12 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         self.section(name).is_ok_and(|it| it.is_some())
     }
 
+    /// Returns whether the profile has a section `name` of its own.
+    #[must_use]
+    pub fn has_own(&self, name: &str) -> bool {
+        self.own.iter().any(|section| *section.name() == name)
+    }
+
     /// Returns the entry of section `name` that counts.
     fn find(&self, name: &str) -> Option<&'a Section> {
         let first = |part: &'a [Section]| part.iter().find(|section| *section.name() == name);
@@ -222,40 +229,23 @@ impl<'a, R: ReadAt> Uki<'a, R> {
     /// Returns the name of the operating system, from the image's `.osrel` section
     /// (os-release(5)), if it can be read.
     pub fn os_name(&self) -> Option<String> {
-        os_field(&self.os_release()?, &["PRETTY_NAME", "NAME", "ID"])
+        self.os_release()?.first(&["PRETTY_NAME", "NAME", "ID"])
     }
 
     /// Returns the identity of the operating system, as [`os_id`] does.
     pub fn os_id(&self) -> Option<String> {
-        os_id(&self.os_release()?)
+        self.os_release()?.first(&OS_ID)
     }
 
-    fn os_release(&self) -> Option<Vec<u8>> {
+    /// Returns the description of the operating system, from the image's `.osrel`
+    /// section, if it can be read.
+    pub fn os_release(&self) -> Option<OsRelease> {
         let release = self.section(".osrel").ok()??;
         if release.size() > OS_RELEASE_LIMIT {
             return None;
         }
-        release.front(OS_RELEASE_LIMIT).ok()
+        Some(OsRelease::parse(&release.front(OS_RELEASE_LIMIT).ok()?))
     }
-}
-
-/// Returns the identity of the operating system by its `os_release` (os-release(5)),
-/// which names a boot secret: `IMAGE_ID`, or else `ID`.
-#[must_use]
-pub fn os_id(os_release: &[u8]) -> Option<String> {
-    os_field(os_release, &["IMAGE_ID", "ID"])
-}
-
-/// Returns the first of the fields `names` that an os-release file has.
-fn os_field(os_release: &[u8], names: &[&str]) -> Option<String> {
-    let text = String::from_utf8_lossy(os_release);
-    let field = |name: &&str| {
-        text.lines().find_map(|line| {
-            let value = line.trim().strip_prefix(*name)?.strip_prefix('=')?;
-            Some(value.trim_matches(['"', '\'']).to_owned())
-        })
-    };
-    names.iter().find_map(field)
 }
 
 #[cfg(test)]
@@ -384,22 +374,11 @@ mod tests {
         assert_eq!(name("ID=x\nNAME=Name").as_deref(), Some("Name"));
         assert_eq!(name("ID=x").as_deref(), Some("x"));
         assert_eq!(name("VERSION=1"), None);
+        let id = with_uki(&[(".osrel", b"ID=x\n")], 0, |uki| uki.os_id());
+        assert_eq!(id.unwrap().as_deref(), Some("x"));
         let longest = "ID=x\n".to_owned() + &"#".repeat((64 << 10) - 5);
         assert_eq!(name(&longest).as_deref(), Some("x"));
         assert_eq!(name(&(longest + "#")), None);
-    }
-
-    #[test]
-    fn an_image_id_goes_before_an_id() {
-        assert_eq!(
-            os_id(b"ID=debian\nIMAGE_ID=\"kiosk\"\n").as_deref(),
-            Some("kiosk")
-        );
-        assert_eq!(os_id(b"NAME=x\nID=debian").as_deref(), Some("debian"));
-        assert_eq!(os_id(b"NAME=x"), None);
-        let sections: &[(&str, &[u8])] = &[(".osrel", b"ID=x\n")];
-        let id = with_uki(sections, 0, |uki| uki.os_id());
-        assert_eq!(id.unwrap().as_deref(), Some("x"));
     }
 
     #[test]
