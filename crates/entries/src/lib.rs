@@ -24,18 +24,29 @@
     )
 )]
 
+mod architecture;
+mod choice;
 mod entry;
 mod error;
 mod files;
 mod image;
+mod lines;
 mod loader_conf;
 mod menu;
+mod name;
+mod order;
+mod pattern;
+#[cfg(test)]
+mod testing;
 mod type1;
+mod version;
+mod wanted;
 
 pub use entry::{Boots, Counter, Entry, EntryImage, EntryKind};
 pub use error::EntriesError;
 pub use files::{BootFiles, Partition, Running, Variables};
 pub use image::{ImageSummary, OsSummary, ProfileSummary};
 pub use loader_conf::LoaderConf;
-pub use menu::{Menu, PassedOver, Wanted};
+pub use menu::{Menu, PassedOver};
 pub use type1::Type1;
+pub use wanted::Wanted;

@@ -91,8 +91,7 @@ pub fn addons_text<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 /// As the stub's, the reader trusts the number of bytes that a first byte asks for. So it
 /// drops all of them where one is no continuation, and it takes overlong forms; one of
 /// NUL ends the text.
-#[must_use]
-pub fn ucs2(bytes: &[u8]) -> String {
+pub(crate) fn ucs2(bytes: &[u8]) -> String {
     let mut left = bytes;
     let characters = iter::from_fn(|| {
         let [first, ..] = left else { return None };

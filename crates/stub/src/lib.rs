@@ -102,7 +102,7 @@ mod uki;
 pub use addon::Addon;
 pub use archive::{Archive, ArchivePart, join_initrds};
 pub use cmdline::{
-    MangledLine, addons_text, load_options, section_cmdline, takes_load_options, ucs2, with_text,
+    MangledLine, addons_text, load_options, section_cmdline, takes_load_options, with_text,
 };
 pub use companion::{
     ADDON_FOLDERS, COMPANION_ARCHIVES, CompanionFolder, CompanionKind, image_folder,
