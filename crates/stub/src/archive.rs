@@ -4,7 +4,7 @@
 //! Spec: systemd-stub(7), "Companion Files" and "Initrd Resources"; Linux's
 //! `driver-api/early-userspace/buffer-format.rst` (the format "newc").
 
-use crate::StubError;
+use crate::{CompanionKind, StubError};
 
 /// A kind of archive: the folder of its files, and their permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,26 +79,33 @@ impl Archive {
         &self,
         files: impl IntoIterator<Item = (N, u64, C)>,
     ) -> Result<Vec<ArchivePart<C>>, StubError> {
-        let mut archive = Writer {
-            parts: Vec::new(),
-            bytes: Vec::new(),
-            inode: 0,
-        };
+        let mut archive = Writer::new(0);
         for (name, size, content) in files {
-            if archive.inode == 0 {
+            if archive.is_empty() {
                 self.folders(&mut archive);
             }
-            let path = format!("{}/{}", self.folder, name.as_ref());
-            let size = u32::try_from(size).map_err(|_out_of_range| {
-                StubError::new(format!(
-                    "{path}: expected at most {} bytes in an archive, found {size}",
-                    u32::MAX
-                ))
-            })?;
-            archive.entry(S_IFREG | self.file_mode, &path, size);
-            archive.content(size, content);
+            self.file(&mut archive, name.as_ref(), size, content)?;
         }
         Ok(archive.finish())
+    }
+
+    fn file<C>(
+        &self,
+        archive: &mut Writer<C>,
+        name: &str,
+        size: u64,
+        content: C,
+    ) -> Result<(), StubError> {
+        let path = format!("{}/{name}", self.folder);
+        let size = u32::try_from(size).map_err(|_out_of_range| {
+            StubError::new(format!(
+                "{path}: expected at most {} bytes in an archive, found {size}",
+                u32::MAX
+            ))
+        })?;
+        archive.entry(S_IFREG | self.file_mode, &path, size);
+        archive.content(size, content);
+        Ok(())
     }
 
     /// Adds the folder. Those around it come first, and everybody may read them.
@@ -109,6 +116,43 @@ impl Archive {
         }
         archive.entry(S_IFDIR | self.folder_mode, self.folder, 0);
     }
+}
+
+/// The archives of the extra files of a boot entry, in their order.
+const ENTRY_ARCHIVES: [(CompanionKind, Archive); 3] = [
+    (CompanionKind::Credential, Archive::CREDENTIALS),
+    (CompanionKind::Sysext, Archive::SYSEXT),
+    (CompanionKind::Confext, Archive::CONFEXT),
+];
+
+/// Returns the archives that systemd-boot makes of the extra `files` of a boot entry, each
+/// with its kind, its name, its length in bytes and its content, in the entry's order. As
+/// there, the folders stand in front of each file, and one count numbers the entries of all
+/// archives.
+///
+/// Spec: Boot Loader Specification, "Type #1 Boot Loader Entry Keys", `extra`; systemd's
+/// `src/boot/boot.c`.
+///
+/// # Errors
+///
+/// A file is longer than the format can say.
+pub fn pack_entry_files<N: AsRef<str>, C: Clone>(
+    files: &[(CompanionKind, N, u64, C)],
+) -> Result<Vec<(Archive, Vec<ArchivePart<C>>)>, StubError> {
+    let mut archives = Vec::new();
+    let mut inode = 0;
+    for (kind, archive) in ENTRY_ARCHIVES {
+        let mut writer = Writer::new(inode);
+        for (_, name, size, content) in files.iter().filter(|(it, ..)| *it == kind) {
+            archive.folders(&mut writer);
+            archive.file(&mut writer, name.as_ref(), *size, content.clone())?;
+        }
+        inode = writer.inode;
+        if !writer.is_empty() {
+            archives.push((archive, writer.finish()));
+        }
+    }
+    Ok(archives)
 }
 
 const S_IFDIR: u32 = 0o040_000;
@@ -129,6 +173,19 @@ struct Writer<C> {
 }
 
 impl<C> Writer<C> {
+    /// One whose first entry has the number behind `inode`.
+    fn new(inode: u32) -> Self {
+        Self {
+            parts: Vec::new(),
+            bytes: Vec::new(),
+            inode,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.bytes.is_empty()
+    }
+
     fn entry(&mut self, mode: u32, path: &str, size: u32) {
         self.inode = self.inode.saturating_add(1);
         // Owner, group, links, time; length; four numbers of devices.
@@ -155,7 +212,7 @@ impl<C> Writer<C> {
     }
 
     fn finish(mut self) -> Vec<ArchivePart<C>> {
-        if self.inode > 0 {
+        if !self.is_empty() {
             self.bytes.extend(TRAILER);
             self.parts.push(ArchivePart::Bytes(self.bytes));
         }
@@ -236,6 +293,40 @@ mod tests {
                 07070100000005000081000000000000000000000000010000000000000004000000000000000000000000000000000000001a00000000.extra/credentials/b.cred\x00four
                 07070100000000000000000000000000000000000000010000000000000000000000000000000000000000000000000000000B00000000TRAILER!!!\x00\x00\x00\x00"#]],
         );
+    }
+
+    #[test]
+    fn files_of_an_entry_have_their_folders_in_front_of_each() {
+        use CompanionKind::{Confext, Credential, Sysext};
+        let files = [
+            (Confext, "c", 1, &b"c"[..]),
+            (Credential, "b", 1, b"b"),
+            (Credential, "a", 1, b"a"),
+            (Sysext, "s", 1, b"s"),
+        ];
+        let shown = |files: &[(CompanionKind, &str, u64, &'static [u8])]| {
+            let archives = pack_entry_files(files).unwrap();
+            let entries = archives.into_iter().map(|(archive, parts)| {
+                let text = String::from_utf8(bytes(parts)).unwrap();
+                let entries = text.split("070701").skip(1).map(|entry| {
+                    let name = entry[104..].split('\0').next().unwrap();
+                    format!(" {}:{name}", u32::from_str_radix(&entry[..8], 16).unwrap())
+                });
+                format!("{:?}{}\n", archive.pcr(), entries.collect::<String>())
+            });
+            entries.collect::<String>()
+        };
+        expect![[r#"
+            Some(12) 1:.extra 2:.extra/credentials 3:.extra/credentials/b 4:.extra 5:.extra/credentials 6:.extra/credentials/a 0:TRAILER!!!
+            Some(13) 7:.extra 8:.extra/sysext 9:.extra/sysext/s 0:TRAILER!!!
+            Some(12) 10:.extra 11:.extra/confext 12:.extra/confext/c 0:TRAILER!!!
+        "#]]
+        .assert_eq(&shown(&files));
+        expect![[r#"
+            Some(12) 1:.extra 2:.extra/confext 3:.extra/confext/c 0:TRAILER!!!
+        "#]]
+        .assert_eq(&shown(&files[..1]));
+        assert_eq!(shown(&[]), "");
     }
 
     /// Each kind of archive: the modes of its folders and of its file, and its PCR.

@@ -33,6 +33,8 @@ pub enum CompanionFolder {
     Credentials,
     /// Extensions for all images.
     Extensions,
+    /// No folder: a boot entry names the file.
+    Entry,
 }
 
 /// The archives that companions are put into, in the order that they have in the
@@ -70,11 +72,11 @@ impl CompanionFolder {
     pub const GLOBAL: [Self; 3] = [Self::Addons, Self::Credentials, Self::Extensions];
 
     /// Returns where the folder lies, from the root of the image's partition; `None` for
-    /// the one beside the image.
+    /// the one beside the image, and where there is none.
     #[must_use]
     pub fn path(self) -> Option<&'static str> {
         match self {
-            Self::Image => None,
+            Self::Image | Self::Entry => None,
             Self::Addons => Some("loader/addons"),
             Self::Credentials => Some("loader/credentials"),
             Self::Extensions => Some("loader/extensions"),
@@ -87,6 +89,7 @@ impl CompanionFolder {
             Self::Addons => kind == CompanionKind::Addon,
             Self::Credentials => kind == CompanionKind::Credential,
             Self::Extensions => matches!(kind, CompanionKind::Sysext | CompanionKind::Confext),
+            Self::Entry => kind != CompanionKind::Addon,
         }
     }
 
@@ -106,9 +109,14 @@ impl CompanionFolder {
             end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
         };
         let kind = SUFFIXES.iter().find(|(suffix, _)| ends_with(suffix));
+        let is_entrys = self == Self::Entry;
         match kind {
+            // Of an entry, the whole suffix counts.
+            Some((suffix, _)) if is_entrys && *suffix == b".raw" && !ends_with(b".sysext.raw") => {
+                Err("its name ends with none of .cred, .sysext.raw and .confext.raw")
+            }
             Some((_, kind)) if self.holds(*kind) => match name {
-                [b'.', ..] => Err("its name begins with a dot"),
+                [b'.', ..] if !is_entrys => Err("its name begins with a dot"),
                 _ if name.len() > NAME_MAX => Err("its name is longer than 255 bytes"),
                 _ if !name.is_ascii() => Err("its name is not ASCII"),
                 _ if name.iter().any(u8::is_ascii_control) => {
@@ -116,6 +124,7 @@ impl CompanionFolder {
                 }
                 _ => Ok(*kind),
             },
+            _ if is_entrys => Err("its name ends with none of .cred, .sysext.raw and .confext.raw"),
             _ => Err("its name is not that of a companion here"),
         }
     }
@@ -157,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_name_says_the_kind() {
-        use CompanionFolder::{Addons, Credentials, Extensions, Image};
+        use CompanionFolder::{Addons, Credentials, Entry, Extensions, Image};
         let long = "x".repeat(251) + ".raw";
         let names: &[(&str, &[u8])] = &[
             ("a.addon.efi", b"a.addon.efi"),
@@ -178,30 +187,37 @@ mod tests {
         ];
         let mut shown = String::new();
         for (label, name) in names {
-            let kinds = [Image, Addons, Credentials, Extensions].map(|folder| {
+            let kinds = [Image, Addons, Credentials, Extensions, Entry].map(|folder| {
                 let kind = folder.kind_of(name);
                 kind.map_or_else(str::to_owned, |kind| format!("{kind:?}"))
             });
             shown += &format!("{label}: {}\n", kinds.join(", "));
         }
         expect![[r#"
-            a.addon.efi: Addon, Addon, -, -
-            Z.ADDON.EFI: Addon, Addon, -, -
-            a.efi: -, -, -, -
-            Aa.CRED: Credential, -, Credential, -
-            a.raw: Sysext, -, -, Sysext
-            a.sysext.raw: Sysext, -, -, Sysext
-            a.ConfExt.Raw: Confext, -, -, Confext
-            aconfext.raw: Sysext, -, -, Sysext
-            .raw: its name begins with a dot, -, -, its name begins with a dot
-            .a.cred: its name begins with a dot, -, its name begins with a dot, -
-            a\n.cred: its name has control characters, -, its name has control characters, -
-            \xff.cred: its name is not ASCII, -, its name is not ASCII, -
-            255 bytes: Sysext, -, -, Sysext
-            256 bytes: its name is longer than 255 bytes, -, -, its name is longer than 255 bytes
-            : -, -, -, -
+            a.addon.efi: Addon, Addon, -, -, -
+            Z.ADDON.EFI: Addon, Addon, -, -, -
+            a.efi: -, -, -, -, -
+            Aa.CRED: Credential, -, Credential, -, Credential
+            a.raw: Sysext, -, -, Sysext, -
+            a.sysext.raw: Sysext, -, -, Sysext, Sysext
+            a.ConfExt.Raw: Confext, -, -, Confext, Confext
+            aconfext.raw: Sysext, -, -, Sysext, -
+            .raw: its name begins with a dot, -, -, its name begins with a dot, -
+            .a.cred: its name begins with a dot, -, its name begins with a dot, -, Credential
+            a\n.cred: its name has control characters, -, its name has control characters, -, its name has control characters
+            \xff.cred: its name is not ASCII, -, its name is not ASCII, -, its name is not ASCII
+            255 bytes: Sysext, -, -, Sysext, -
+            256 bytes: its name is longer than 255 bytes, -, -, its name is longer than 255 bytes, -
+            : -, -, -, -, -
         "#]]
-        .assert_eq(&shown.replace("its name is not that of a companion here", "-"));
+        .assert_eq(
+            &shown
+                .replace("its name is not that of a companion here", "-")
+                .replace(
+                    "its name ends with none of .cred, .sysext.raw and .confext.raw",
+                    "-",
+                ),
+        );
     }
 
     #[test]
