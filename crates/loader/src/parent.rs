@@ -22,11 +22,11 @@ use std::sync::Arc;
 use serde_json::json;
 use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
 use ukexec_signature::{Hasher, TakenDigests};
-use ukexec_stub::CompanionKind;
+use ukexec_stub::{CompanionFolder, CompanionKind};
 
 use self::beside::Machine;
 use self::companions::{Copies, Listing};
-use self::entries::ChosenEntry;
+use self::entries::{ChosenEntry, EntryParts};
 use self::input::{Image, InputBytes, InputFile};
 use self::progress::ShownProgress;
 use self::sources::{CheckedSpans, Sources};
@@ -116,7 +116,7 @@ pub fn unfold(
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
     let image = InputFile::open(path, &**console)?;
-    unfold_opened(image, Vec::new(), options, purpose, console)
+    unfold_opened(image, EntryParts::default(), options, purpose, console)
 }
 
 /// As [`unfold`], of the image of a boot `entry`.
@@ -130,13 +130,13 @@ pub fn unfold_entry(
     purpose: &Purpose,
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
-    let ChosenEntry { image, initrds, .. } = entry;
-    unfold_opened(image, initrds, options, purpose, console)
+    let ChosenEntry { image, parts, .. } = entry;
+    unfold_opened(image, parts, options, purpose, console)
 }
 
 fn unfold_opened(
     image: InputFile,
-    initrds: Vec<InputFile>,
+    parts: EntryParts,
     options: &LoaderOptions,
     purpose: &Purpose,
     console: &Arc<dyn Console>,
@@ -156,7 +156,7 @@ fn unfold_opened(
         smbios: config.smbios.unwrap_or_default(),
         console: &**console,
     };
-    let done = unfolder.unfold(image, initrds, trust, &work);
+    let done = unfolder.unfold(image, parts, trust, &work);
     work.end(done).map_err(|error| match purpose {
         Purpose::Inspect { .. } | Purpose::Load { .. } => error,
         // The error is what there is to say where no report is asked for.
@@ -197,7 +197,7 @@ pub fn try_attached(
         smbios: SmbiosPolicy::None,
         console: &**console,
     };
-    let done = unfolder.unfold(image, Vec::new(), None, &work);
+    let done = unfolder.unfold(image, EntryParts::default(), None, &work);
     match work.end(done) {
         Ok(unfolding) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
         Ok(unfolding) => {
@@ -226,7 +226,7 @@ impl Unfolder<'_> {
     fn unfold(
         &self,
         image: InputFile,
-        entrys: Vec<InputFile>,
+        parts: EntryParts,
         trust: Option<(Verification, SealedFile)>,
         work: &WorkerProcess,
     ) -> Result<Unfolding> {
@@ -240,20 +240,22 @@ impl Unfolder<'_> {
         };
         let mut plan = if verified || self.access == Access::Snapshot {
             let has_more_parsers = self.options.parser.is_some() || !parsers.is_empty();
-            work.look(&image, has_more_parsers, self.initrd_lens(&entrys))?
+            work.look(&image, has_more_parsers, self.initrd_lens(&parts.initrds))?
         } else {
             SnapshotPlan::default()
         };
         let mut sources = Sources::default();
         let hopeless = plan.hopeless;
         let (beside, copied, notes) = match self.companions(&image, &plan)? {
-            Found::Taken(listing) => self.take(listing, &mut sources)?,
+            Found::Taken(listing) => self.take(listing, parts.extra, &mut sources)?,
             Found::Left(warning) => (None, Moved::default(), Vec::from_iter(warning)),
         };
         let sent = send_sources(&sources, 0, work)?;
         if let (Some(grows), Some(beside)) = (&mut plan.grows, &beside) {
-            let is_addon = |it: &CompanionFile| it.kind == CompanionKind::Addon;
-            if beside.companions.iter().any(is_addon) {
+            let is_in_front = |it: &CompanionFile| {
+                it.kind == CompanionKind::Addon || it.folder == CompanionFolder::Entry
+            };
+            if beside.companions.iter().any(is_in_front) {
                 grows.room += work.front(&image, &beside.companions)?;
             }
         }
@@ -264,7 +266,7 @@ impl Unfolder<'_> {
         let mut initrds = Vec::new();
         let callers = self.options.initrds.iter();
         let callers = callers.map(|path| InputFile::open(path, self.console));
-        let all = entrys.into_iter().map(Ok).chain(callers);
+        let all = parts.initrds.into_iter().map(Ok).chain(callers);
         for initrd in all.filter(|_| !hopeless) {
             let initrd = initrd?;
             let (initrd, _) = self.bring(initrd, SnapshotPlan::default(), &mut sources)?;
@@ -344,22 +346,25 @@ impl Unfolder<'_> {
         })
     }
 
-    /// Takes the files of `listing` and the caller's secrets over. Returns how many bytes
-    /// were moved for it, too, and warnings.
+    /// Takes the files of `listing`, the `extra` files of an entry, and the caller's secrets
+    /// over. Returns how many bytes were moved for it, too, and warnings.
     fn take(
         &self,
         listing: Listing,
+        extra: Vec<(String, InputFile)>,
         sources: &mut Sources,
     ) -> Result<(Option<Beside>, Moved, Vec<String>)> {
         let strict = self.options.companions == Some(Companions::Strict);
         let credentials = &self.options.credentials;
+        let mut copies = Copies::take(listing, credentials, strict, sources, self.console)?;
+        copies.add_extra(extra, sources)?;
         let Copies {
             companions,
             credentials,
             passed_over,
             warnings,
             moved,
-        } = Copies::take(listing, credentials, strict, sources, self.console)?;
+        } = copies;
         let beside = Beside {
             companions,
             credentials,
@@ -484,6 +489,7 @@ impl Unfolder<'_> {
             append: options.append.clone(),
             is_entrys_line: matches!(options.cmdline, CmdlineFrom::Entry(_)),
             linux_entry: options.entry.as_ref().and_then(|it| it.linux.clone()),
+            load_options: None,
             panic: options.kind == LoadKind::Crash,
             observed,
             budget: options.budget.clone(),

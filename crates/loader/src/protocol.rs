@@ -267,6 +267,9 @@ pub(crate) struct UnfoldRequest {
     pub(crate) is_entrys_line: bool,
     /// The initrds' paths, if the image is the `linux` of a boot entry.
     pub(crate) linux_entry: Option<Vec<String>>,
+    /// What systemd-boot would pass for an entry, without a profile: the worker knows.
+    #[serde(skip)]
+    pub(crate) load_options: Option<String>,
     /// Whether it is for a crash.
     pub(crate) panic: bool,
     /// Values and an event log to compare measurements with.

@@ -4,10 +4,10 @@
 //! Spec: TCG PC Client Platform Firmware Profile (PCR 4); systemd-stub(7), "TPM
 //! PCR Notes" (PCR 11, PCR 12), and systemd's `src/boot/stub.c`; Linux's
 //! `ima_policy`, `KEXEC_CMDLINE`. PCRs 4, 12 and 13 also take what other boot loaders
-//! measure, and systemd-boot for its own entries' `extra` files. Firmware's and the
-//! kernel's own measurements (PCR 9: initrd and command line) are left out.
+//! measure. Firmware's and the kernel's own measurements (PCR 9: initrd and command line)
+//! are left out.
 
-use std::{io, iter};
+use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt};
@@ -65,8 +65,8 @@ pub struct Measurements {
     /// Parameters, by a stub that firmware starts; `None` also where the command line
     /// cannot be UTF-16.
     pub pcr12: Option<Register>,
-    /// The same of a stub that systemd-boot starts, where it passes load options, which it
-    /// measures too.
+    /// The same of an image that systemd-boot starts, where it passes load options or files,
+    /// which it measures too.
     pub pcr12_sd_boot: Option<Register>,
     /// System extensions, by a stub.
     pub pcr13: Option<Register>,
@@ -99,6 +99,11 @@ pub struct Boot<'a, C> {
     /// Archives of companions, in the order of
     /// [`COMPANION_ARCHIVES`](crate::COMPANION_ARCHIVES).
     pub archives: Vec<(Archive, C)>,
+    /// The load options that systemd-boot passes, without the profile in front of them; if
+    /// `None`, they are the command line.
+    pub options: Option<&'a str>,
+    /// Archives of a boot entry, [`pack_entry_files`](crate::pack_entry_files).
+    pub entry_archives: Vec<(Archive, C)>,
     /// The machine, if it is known.
     pub hardware: Option<&'a Hardware>,
 }
@@ -114,6 +119,8 @@ impl<C> Default for Boot<'_, C> {
             ucode: Vec::new(),
             initrds: Vec::new(),
             archives: Vec::new(),
+            options: None,
+            entry_archives: Vec::new(),
             hardware: None,
         }
     }
@@ -135,6 +142,11 @@ impl Measurements {
         let outermost = loaded(name, None, uki.pe, &uki.image)?;
         self.pcr4.events.extend(outermost);
         let Some(kernel) = uki.section(".linux")? else {
+            // Of a kernel without a stub, the boot loader alone measures something there.
+            if let Some(options) = boot.options {
+                self.pcr12_sd_boot =
+                    text("load options", options)?.map(|event| Register::of(vec![event]));
+            }
             return Ok(());
         };
         if let Ok(pe) = PeImage::parse(&kernel) {
@@ -145,7 +157,9 @@ impl Measurements {
         self.profile = Some(uki.profile());
         self.pcr11 = Some(sections(uki, boot.hardware)?);
         self.add_parameters(uki.profile(), boot)?;
-        self.pcr13 = Some(Register::of(archives(boot, 13)?));
+        let extensions = [&boot.entry_archives, &boot.archives].map(|it| archives(it, 13));
+        let extensions: io::Result<Vec<_>> = extensions.into_iter().collect();
+        self.pcr13 = Some(Register::of(extensions?.concat()));
         let is_there = |name: &&str| boot.hardware.is_none() && uki.pe.section(name).is_some();
         self.by_machine = BY_MACHINE.into_iter().filter(is_there).collect();
         self.notes.extend(self.by_machine.iter().map(|name| {
@@ -167,13 +181,16 @@ impl Measurements {
         };
         let line = mangled(line);
         let events = parameters(profile, &line, boot)?;
+        let options = boot.options.unwrap_or(&line);
         let options = match profile {
-            0 => line,
-            _ => with_text(&format!("@{profile}"), &line),
+            0 => options.to_owned(),
+            _ => with_text(&format!("@{profile}"), options),
         };
-        if let Some(options) = text("load options", &options)? {
-            let events = iter::once(options).chain(events.iter().cloned());
-            self.pcr12_sd_boot = Some(Register::of(events.collect()));
+        let mut passed = archives(&boot.entry_archives, 12)?;
+        passed.extend(text("load options", &options)?);
+        if !passed.is_empty() {
+            passed.extend(events.iter().cloned());
+            self.pcr12_sd_boot = Some(Register::of(passed));
         }
         self.pcr12 = Some(Register::of(events));
         Ok(())
@@ -283,7 +300,7 @@ fn parameters<C: ReadAt>(
     for tree in boot.device_trees.iter().map(of_addon("device tree")) {
         events.push(tree?);
     }
-    events.extend(archives(boot, 12)?);
+    events.extend(archives(&boot.archives, 12)?);
     // The kernel uses the first microcode that it finds, so that the last addon comes first.
     let ucode = boot.ucode.iter().rev().map(of_addon(".ucode"));
     for addon in ucode.chain(boot.initrds.iter().map(of_addon(".initrd"))) {
@@ -292,9 +309,9 @@ fn parameters<C: ReadAt>(
     Ok(events)
 }
 
-/// Returns the archives that are measured into `pcr`.
-fn archives<C: ReadAt>(boot: &Boot<'_, C>, pcr: u32) -> io::Result<Vec<MeasuredEvent>> {
-    let archives = boot.archives.iter();
+/// Returns those of `archives` that are measured into `pcr`.
+fn archives<C: ReadAt>(archives: &[(Archive, C)], pcr: u32) -> io::Result<Vec<MeasuredEvent>> {
+    let archives = archives.iter();
     let archives = archives.filter(|(archive, _)| archive.pcr() == Some(pcr));
     let event = |(archive, content): &(Archive, C)| MeasuredEvent::new(archive.folder(), content);
     archives.map(event).collect()
@@ -627,7 +644,7 @@ mod tests {
             ucode: vec![part("u1"), part("u2")],
             initrds: vec![part("i1"), part("i2")],
             archives: archives.into(),
-            hardware: None,
+            ..Boot::default()
         };
         with_uki(&sections(STUB_257), 1, |uki| {
             let mut measured = Measurements::default();
@@ -696,6 +713,54 @@ mod tests {
         assert_eq!(options(0, Some(&b"ro"[..])), digest("ro"));
         assert_eq!(options(1, None), digest("@1"));
         assert_eq!(options(1, Some(&b"ro"[..])), digest("@1 ro"));
+    }
+
+    /// It measures the files of an entry in front of the options, and these as they are.
+    #[test]
+    fn a_boot_loader_passes_what_an_entry_says() {
+        let archives = [Archive::CREDENTIALS, Archive::SYSEXT, Archive::CONFEXT];
+        let boot = Boot {
+            cmdline: Some(b"ro x"),
+            options: Some("ro\tx"),
+            entry_archives: archives
+                .map(|it| (it, it.folder().as_bytes().to_vec()))
+                .into(),
+            ..Boot::default()
+        };
+        let measured = |sections: &[(&'static str, &'static [u8])]| {
+            let mut measured = Measurements::default();
+            let added = with_uki(sections, 0, |uki| {
+                measured.add_boot("image.efi", uki, &boot).unwrap();
+            });
+            added.unwrap();
+            measured
+        };
+        let found = measured(&sections(STUB_257));
+        check_register(
+            found.pcr12_sd_boot.as_ref(),
+            &[
+                ".extra/credentials",
+                ".extra/confext",
+                "load options",
+                "command line",
+            ],
+            &[
+                b".extra/credentials",
+                b".extra/confext",
+                b"r\0o\0\t\0x\0\0\0",
+                b"r\0o\0 \0x\0\0\0",
+            ],
+        );
+        check_register(
+            found.pcr13.as_ref(),
+            &[".extra/sysext"],
+            &[b".extra/sysext"],
+        );
+        // A kernel without a stub measures none of this itself.
+        let found = measured(&[(".text", b"code")]);
+        assert!(found.pcr12.is_none());
+        let options = found.pcr12_sd_boot;
+        check_register(options.as_ref(), &["load options"], &[b"r\0o\0\t\0x\0\0\0"]);
     }
 
     #[test]

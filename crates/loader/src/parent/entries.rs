@@ -42,13 +42,19 @@ pub struct BootEntries {
 #[derive(Debug)]
 pub struct ChosenEntry {
     pub(crate) image: InputFile,
+    pub(crate) parts: EntryParts,
+    /// The root of its partition.
+    partition: PathBuf,
+    entry: Entry,
+}
+
+/// The files of a boot entry beside its image.
+#[derive(Debug, Default)]
+pub(crate) struct EntryParts {
     /// In order.
     pub(crate) initrds: Vec<InputFile>,
     /// Files for the initrd, with their names, in order.
     pub(crate) extra: Vec<(String, InputFile)>,
-    /// The root of its partition.
-    partition: PathBuf,
-    entry: Entry,
 }
 
 impl BootEntries {
@@ -136,8 +142,10 @@ impl BootEntries {
         });
         Ok(ChosenEntry {
             image: open(path)?,
-            initrds: initrds.collect::<Result<_>>()?,
-            extra: extra.collect::<Result<_>>()?,
+            parts: EntryParts {
+                initrds: initrds.collect::<Result<_>>()?,
+                extra: extra.collect::<Result<_>>()?,
+            },
             partition: root.path().to_owned(),
             entry: entry.clone(),
         })

@@ -9,8 +9,9 @@ use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::{ByteRanges, PeImage};
 use ukexec_signature::{DigestSource, UnverifiedImage, verify_image};
 use ukexec_stub::{
-    Addon, Archive, ArchivePart, Boot, COMPANION_ARCHIVES, CompanionKind, ExtraFile, Hardware,
-    Smbios, Uki, addons_text, is_same_tree, join_initrds, os_id,
+    Addon, Archive, ArchivePart, Boot, COMPANION_ARCHIVES, CompanionFolder, CompanionKind,
+    ExtraFile, Hardware, Smbios, Uki, addons_text, is_same_tree, join_initrds, os_id,
+    pack_entry_files,
 };
 use ukexec_unfold::{CMDLINE_MAX, PeBytes};
 
@@ -45,6 +46,8 @@ pub(crate) struct Additions {
     addons: Vec<TakenAddon>,
     /// Archives of the other companions that count, in the stub's order.
     archives: Vec<(Archive, Rope)>,
+    /// Archives of a boot entry's files, in front of the image's own initrd.
+    entry_archives: Vec<(Archive, Rope)>,
     /// Archives of secrets, which no boot of firmware's has.
     secrets: Vec<Rope>,
     /// The text of all addons for the command line, and the machine's.
@@ -164,6 +167,7 @@ impl Additions {
             }
         }
         if uki.is_some() {
+            additions.entry_archives = entry_archives(beside, sources)?;
             let texts = additions.addons.iter();
             let texts = texts.filter_map(|it| it.cmdline.as_deref());
             additions.texts = [addons_text(texts), machine.smbios.clone()];
@@ -215,11 +219,17 @@ impl Additions {
         joined(join_initrds(parts))
     }
 
+    /// Returns whether a boot entry adds files to the initrd.
+    pub(crate) fn has_entry_files(&self) -> bool {
+        !self.entry_archives.is_empty()
+    }
+
     /// Returns how many bytes come in front of the image's initrd.
     pub(crate) fn front_len(&self) -> u64 {
+        let archives = self.entry_archives.iter().map(|(_, rope)| rope.len());
         let ucode = self.addons.iter().filter_map(|it| it.ucode.as_ref());
         let padded = ucode.map(|it| it.len().saturating_add(it.len().wrapping_neg() % 4));
-        padded.fold(0, u64::saturating_add)
+        padded.chain(archives).fold(0, u64::saturating_add)
     }
 
     /// Returns the command line that the kernel gets: `line`, whose last `appended` bytes
@@ -264,7 +274,12 @@ impl Additions {
             let parts = parts.filter_map(|it| Some((it.name.clone(), PeBytes(part(it)?))));
             parts.collect::<Vec<_>>()
         };
-        let archives = self.archives.iter();
+        let archives = |archives: &'a [(Archive, Rope)]| {
+            let archives = archives.iter();
+            archives
+                .map(|(archive, rope)| (*archive, PeBytes(rope)))
+                .collect()
+        };
         Boot {
             cmdline,
             addons,
@@ -272,9 +287,9 @@ impl Additions {
             device_trees: of_addons(|it| it.device_tree.as_ref()),
             ucode: of_addons(|it| it.ucode.as_ref()),
             initrds: of_addons(|it| it.initrd.as_ref()),
-            archives: archives
-                .map(|(archive, rope)| (*archive, PeBytes(rope)))
-                .collect(),
+            archives: archives(&self.archives),
+            options: None,
+            entry_archives: archives(&self.entry_archives),
             hardware: machine.hardware.as_ref(),
         }
     }
@@ -398,6 +413,21 @@ fn judge_addon(
         device_tree: content(addon.device_tree)?,
     };
     Ok(Ok((taken, verified)))
+}
+
+/// Returns the archives of the files that a boot entry names, as systemd-boot passes them
+/// to a stub.
+pub(crate) fn entry_archives(beside: &Beside, sources: &Sources) -> Result<Vec<(Archive, Rope)>> {
+    let mut files = Vec::new();
+    let companions = beside.companions.iter();
+    for file in companions.filter(|it| it.folder == CompanionFolder::Entry) {
+        let content = sources.rope(slice::from_ref(&file.span))?;
+        files.push((file.kind, &file.name, content.len(), content));
+    }
+    let archives = pack_entry_files(&files)?.into_iter();
+    Ok(archives
+        .map(|(archive, parts)| (archive, joined(parts)))
+        .collect())
 }
 
 /// Returns the archive that has section `file` of `image` in it.

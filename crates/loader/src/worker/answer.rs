@@ -11,6 +11,7 @@ use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{
     Boot, ExtraFile, Measurements, ObservedPcrs, Profile, Uki, repeated_resources, section_cmdline,
+    with_text,
 };
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
@@ -296,7 +297,12 @@ fn add_additions(
     let lens = loaded.chain(booted.map(Measurements::len_to_read));
     let total = lens.fold(0, u64::saturating_add);
     sources.progress.begin(Work::Measuring, Some(total));
-    let boot = additions.boot(&machine, passed.as_deref());
+    let options = request.load_options.as_deref();
+    let options = options.map(|it| with_text(it, &String::from_utf8_lossy(append)));
+    let boot = Boot {
+        options: options.as_deref(),
+        ..additions.boot(&machine, passed.as_deref())
+    };
     let measured = uki.and_then(|uki| measurements(parts, &request.name, uki.as_ref(), &boot));
     let measured = measured.context(|| "it cannot be measured")?;
     let measured = report.measured.insert(measure_report(measured, measure));
@@ -337,7 +343,7 @@ fn add_initrd(
     let sections = sections.collect::<Result<Vec<Rope>>>()?;
     let own = [".ucode", ".initrd"].into_iter();
     let own = own.filter(|name| uki.is_some_and(|uki| uki.has(name)));
-    let callers = usize::from(!request.initrds.is_empty());
+    let callers = usize::from(!request.initrds.is_empty() || additions.has_entry_files());
     let is_joined = own.count() + callers > 1;
     if let (true, Some(initrd)) = (is_joined, &mut parts.initrd) {
         // The stub pads each of several parts.

@@ -24,14 +24,36 @@ pub(crate) fn settle(
     let given = GivenLine {
         line: request.cmdline.take(),
         is_entrys: request.is_entrys_line,
-    };
-    let has_stub =
-        || PeImage::parse(&PeBytes(image)).is_ok_and(|pe| pe.section(".linux").is_some());
+    }
+    .with_text(&text);
+    let is_of_entry = given.is_entrys || request.linux_entry.is_some();
+    let line = given.line.as_deref().unwrap_or_default();
+    let line = str::from_utf8(line).ok().filter(|_| is_of_entry);
+    request.load_options = line.map(|line| {
+        let initrds = request.linux_entry.iter().flatten();
+        let words = initrds.map(|path| initrd_word(path));
+        let line = Some(line.to_owned()).filter(|line| !line.is_empty());
+        words.chain(line).collect::<Vec<_>>().join(" ")
+    });
     let mut notes = Vec::new();
-    let GivenLine { line, is_entrys } = given.settled(&text, has_stub, &mut notes);
+    let GivenLine { line, is_entrys } = given.settled(|| has_stub(image), &mut notes);
     request.cmdline = line;
     request.is_entrys_line = is_entrys;
     Ok(notes)
+}
+
+/// Returns whether a stub boots `image`.
+pub(crate) fn has_stub(image: &Rope) -> bool {
+    PeImage::parse(&PeBytes(image)).is_ok_and(|pe| pe.section(".linux").is_some())
+}
+
+/// Returns the word with which systemd-boot names an initrd to a kernel.
+fn initrd_word(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    let (first, rest) = parts.split_first().unwrap_or((&"", &[]));
+    let rest = rest.iter().filter(|part| !part.is_empty());
+    let rest: String = rest.map(|part| format!("\\{part}")).collect();
+    format!("initrd={first}{rest}")
 }
 
 /// Returns the text of the machine for an entry `linux`.
@@ -56,21 +78,35 @@ struct GivenLine {
 }
 
 impl GivenLine {
-    /// Returns the one that counts, with the `text` of the machine behind it.
-    fn settled(self, text: &str, has_stub: impl Fn() -> bool, notes: &mut Vec<String>) -> Self {
+    /// Returns it as the boot loader passes it, with the `text` of the machine behind it.
+    fn with_text(self, text: &str) -> Self {
         let is_entrys = self.is_entrys || self.line.is_none() && !text.is_empty();
         let line = match self.line {
             Some(line) if is_entrys => Some(load_options(&line).into_bytes()),
             given => given,
         };
-        let mut line = with_text(line, text);
-        if is_entrys {
-            line = line.filter(|line| !line.is_empty());
-            let is_taken = |line: &[u8]| str::from_utf8(line).is_ok_and(takes_load_options);
-            if line.as_deref().is_some_and(|line| !is_taken(line)) && has_stub() {
-                notes.push(IGNORED.to_owned());
-                line = None;
+        let mut line = line.filter(|line| !is_entrys || !line.is_empty());
+        if !text.is_empty() {
+            let whole = line.get_or_insert_default();
+            if !whole.is_empty() {
+                whole.push(b' ');
             }
+            whole.extend(text.as_bytes());
+        }
+        Self { line, is_entrys }
+    }
+
+    /// Returns the one that counts.
+    fn settled(self, has_stub: impl Fn() -> bool, notes: &mut Vec<String>) -> Self {
+        let Self {
+            mut line,
+            is_entrys,
+        } = self;
+        let is_taken = |line: &[u8]| str::from_utf8(line).is_ok_and(takes_load_options);
+        let is_ignored = is_entrys && line.as_deref().is_some_and(|line| !is_taken(line));
+        if is_ignored && has_stub() {
+            notes.push(IGNORED.to_owned());
+            line = None;
         }
         let whose = match is_entrys {
             true => "the line of the entry",
@@ -81,19 +117,6 @@ impl GivenLine {
             is_entrys,
         }
     }
-}
-
-/// Returns `line` with the `text` of the machine behind it.
-fn with_text(line: Option<Vec<u8>>, text: &str) -> Option<Vec<u8>> {
-    if text.is_empty() {
-        return line;
-    }
-    let mut line = line.unwrap_or_default();
-    if !line.is_empty() {
-        line.push(b' ');
-    }
-    line.extend(text.as_bytes());
-    Some(line)
 }
 
 /// Returns `line` as the stub of an image takes load options over, and adds a note if that
@@ -159,7 +182,7 @@ mod tests {
                 line: Some(options.as_bytes().to_vec()),
                 is_entrys: true,
             };
-            let settled = given.settled(text, || has_stub, &mut notes);
+            let settled = given.with_text(text).settled(|| has_stub, &mut notes);
             let line = settled.line.map(|it| String::from_utf8(it).unwrap());
             assert_eq!(line.as_deref(), expected, "{options:?} {has_stub}");
         }
@@ -186,7 +209,7 @@ mod tests {
                 line,
                 is_entrys: false,
             };
-            given.settled(text, || true, &mut Vec::new())
+            given.with_text(text).settled(|| true, &mut Vec::new())
         };
         let expected = |line: &str, is_entrys| GivenLine {
             line: Some(line.as_bytes().to_vec()),
@@ -196,6 +219,17 @@ mod tests {
         assert_eq!(settled(Some(""), ""), expected("", false));
         assert_eq!(settled(None, "x"), expected("x", true));
         assert_eq!(settled(None, "").line, None);
+    }
+
+    #[test]
+    fn an_initrd_is_named_as_firmware_names_files() {
+        for (path, expected) in [
+            ("/k/ucode.cpio", "initrd=\\k\\ucode.cpio"),
+            ("k//a", "initrd=k\\a"),
+            ("//a", "initrd=\\a"),
+        ] {
+            assert_eq!(initrd_word(path), expected);
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use ukexec_unfold::{
     StageReport, UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
 };
 
+use super::additions;
+use super::given_line;
 use super::initrd;
 use super::progress::ProgressSender;
 use super::sources::Sources;
@@ -372,6 +374,10 @@ fn ready(
     notes: &mut Vec<String>,
 ) -> Result<(Input, Options)> {
     let mut initrds = Vec::new();
+    if given_line::has_stub(image) {
+        let archives = additions::entry_archives(&request.beside, sources)?;
+        initrds.extend(archives.into_iter().map(|(_, archive)| archive));
+    }
     for CallersInitrd { name, spans } in &request.initrds {
         let rope = sources.rope(spans)?;
         // A kernel would find nothing in some.

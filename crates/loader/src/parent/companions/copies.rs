@@ -8,12 +8,14 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use ukexec_kexec::{MemfdWriter, Moved, Part, shown_path};
+use ukexec_stub::CompanionFolder;
 
 use super::{Listing, Named, of_file};
 use crate::console::Console;
 use crate::error::{Context as _, LoaderError, Result};
 use crate::files::{read_named, shown};
 use crate::options::CredentialFile;
+use crate::parent::input::{InputBytes, InputFile};
 use crate::parent::sources::{Backing, Sources};
 use crate::protocol::Span;
 use crate::protocol::beside::{CallersCredential, CompanionFile, PassedOver};
@@ -125,6 +127,61 @@ impl Copies {
         Ok(copies)
     }
 
+    /// Copies the extra `files` of a boot entry, each with the name that it has there. As in
+    /// systemd-boot, empty ones and those of other kinds are left alone.
+    pub(crate) fn add_extra(
+        &mut self,
+        files: Vec<(String, InputFile)>,
+        sources: &mut Sources,
+    ) -> Result<()> {
+        let mut target = Target::new()?;
+        let mut taken = Vec::new();
+        for (name, file) in files {
+            let path = shown_path(&file.path);
+            let kind = CompanionFolder::Entry.kind_of(name.as_bytes());
+            let reason = match (&file.content, kind) {
+                (_, Err(reason)) => reason,
+                (InputBytes::Stream(_), _) | (InputBytes::File(_, 0), _) => "it is empty",
+                (InputBytes::File(file, len), Ok(kind)) => {
+                    if target.writer.len().saturating_add(*len) > COMPANIONS_LEN_MAX {
+                        let text = format!(
+                            "{path}: the extra files of an entry up to this one have more than \
+                             {COMPANIONS_LEN_MAX} bytes"
+                        );
+                        return Err(of_file(LoaderError::new(text)));
+                    }
+                    let range = target.append(file, &file.metadata()?, &path)?;
+                    taken.push((path, name, kind, range));
+                    continue;
+                }
+            };
+            if kind.is_err() {
+                self.warnings.push(format!("{path}: passed over: {reason}"));
+            }
+            self.passed_over.push(PassedOver {
+                path,
+                kind: kind.ok(),
+                reason: reason.to_owned(),
+                count: 1,
+            });
+        }
+        self.moved += target.moved;
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let id = sources.add(Backing::Sealed(target.writer.finish()?))?;
+        let taken = taken.into_iter();
+        self.companions
+            .extend(taken.map(|(path, name, kind, range)| CompanionFile {
+                path,
+                name,
+                kind,
+                folder: CompanionFolder::Entry,
+                span: Span::Source { id, range },
+            }));
+        Ok(())
+    }
+
     fn pass_over(&mut self, it: PassedOver, would_count: bool, strict: bool) -> Result<()> {
         if would_count {
             let PassedOver {
@@ -166,14 +223,13 @@ impl Named {
         let opened = self.folder.regular(&self.name);
         opened.context(|| self.unread()).map_err(of_file)
     }
+}
 
-    /// Returns the error of a file that changes.
-    fn changed(&self) -> LoaderError {
-        let path = self.path();
-        of_file(LoaderError::new(format!(
-            "{path} changed while it was copied; try again when nothing writes to it"
-        )))
-    }
+/// Returns the error of a file at `path` that changes.
+fn changed(path: &str) -> LoaderError {
+    of_file(LoaderError::new(format!(
+        "{path} changed while it was copied; try again when nothing writes to it"
+    )))
 }
 
 /// The file in memory.
@@ -192,10 +248,14 @@ impl Target {
 
     /// Copies a companion as it was `found`.
     pub(super) fn copy(&mut self, it: &Named, found: &Metadata) -> Result<Range<u64>> {
-        let file = it.open()?;
+        self.append(&it.open()?, found, &it.path())
+    }
+
+    /// Copies `file` as it was `found` at `path`.
+    fn append(&mut self, file: &File, found: &Metadata, path: &str) -> Result<Range<u64>> {
         let is_same = || Ok::<_, LoaderError>(state(&file.metadata()?) == state(found));
         if !is_same()? {
-            return Err(it.changed());
+            return Err(changed(path));
         }
         let start = self.writer.len();
         let whole = Part::File {
@@ -205,9 +265,10 @@ impl Target {
         let moved = self.writer.append(&[whole]);
         // One that got shorter fails for that.
         if !is_same()? {
-            return Err(it.changed());
+            return Err(changed(path));
         }
-        self.moved += moved.context(|| it.unread()).map_err(of_file)?;
+        let failed = || format!("cannot read companion {path}");
+        self.moved += moved.context(failed).map_err(of_file)?;
         self.end(start)
     }
 

@@ -1,0 +1,202 @@
+//! Boots of boot entries: by firmware with systemd-boot, and by `ukexec load --entry`.
+
+use anyhow::Result;
+
+use crate::cases::Named;
+use crate::firmware::Orders;
+use crate::guest::listing_initrd;
+use crate::materials::newer_kernel;
+use crate::stand::Stand;
+
+use super::compared::Started;
+use super::seen::Seen;
+use super::{Built, cmdline};
+
+pub(in crate::cases) const CASES: &[Named] = &[
+    Named::new("entries/linux", linux),
+    Named::new("entries/uki", uki),
+    Named::new("entries/profile", profile),
+    Named::new("entries/oneshot", oneshot),
+];
+
+impl Built<'_> {
+    /// Checks that ukexec boots the entry as firmware did, which measured what the boot loader passed.
+    fn compare_entry(&self, id: &str, seen: &Seen) -> Result<()> {
+        let started = self.chosen(format!("--entry={id}"), &[]);
+        Started {
+            pcr_12: "pcr12_sd_boot",
+            ..started
+        }
+        .compare(seen)
+    }
+
+    /// An entry of type #1.
+    fn entry(&self, name: &str, keys: &[(&str, &str)]) -> Result<()> {
+        let lines = keys.iter().map(|(key, value)| format!("{key} {value}\n"));
+        let path = format!("loader/entries/{name}");
+        self.esp.file(&path, lines.collect::<String>())
+    }
+}
+
+/// A kernel without a stub, with several initrds, one of which is empty, and a text of the machine.
+fn linux(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "linux.conf")?;
+    built.esp.copy("k/vmlinuz", &newer_kernel()?)?;
+    built.esp.copy("k/listing.cpio", &listing_initrd(stand)?)?;
+    for name in ["ucode", "more"] {
+        let archive = built.archive(name)?;
+        built
+            .esp
+            .copy(&format!("k/{name}.cpio"), archive.as_ref())?;
+    }
+    built.esp.file("k/empty.cpio", "")?;
+    built.entry(
+        "linux.conf",
+        &[
+            ("title", "Kernel and initrds"),
+            ("linux", "/k/vmlinuz"),
+            ("initrd", "/k/ucode.cpio"),
+            ("initrd", "/k/listing.cpio"),
+            ("initrd", "/k//empty.cpio"),
+            ("initrd", "k/more.cpio"),
+            ("options", &cmdline("")),
+            ("options", "more=1  two"),
+        ],
+    )?;
+    let seen = built.boot(
+        &[
+            "-smbios",
+            "type=11,value=io.systemd.boot.kernel-cmdline-extra= machine=1,\
+             value=io.systemd.stub.kernel-cmdline-extra=stub=1",
+        ],
+        "\
+initrd=\\k\\ucode.cpio initrd=\\k\\listing.cpio initrd=\\k\\empty.cpio initrd=k\\more.cpio \
+console=ttyS0 no_timer_check panic=-1 quiet retain_initrd more=1  two  machine=1
+644 /last more
+755 /seen/
+644 /seen/more more
+644 /seen/ucode ucode
+PCR 12
+",
+    )?;
+    built.compare_entry("linux.conf", &seen)
+}
+
+/// A unified kernel image with options, a profile, and files for its initrd.
+fn uki(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "uki.conf")?;
+    let ucode = built.archive("ucode")?;
+    let two = built
+        .part(&[("--profile", "ID=two"), ("--cmdline", &cmdline(" of=two"))])
+        .build(&stand.path("two.efi"))?;
+    built
+        .image()?
+        .text("--cmdline", &cmdline(" of=base"))
+        .text("--microcode", &ucode)
+        .text("--profile", "ID=main")
+        .file("--join-profile", &two)
+        .build(&built.esp.path("images/base+2.efi")?)?;
+    for (name, content) in [
+        ("images/base.efi.extra.d/c.cred", "beside c"),
+        ("files/b.cred", "extra b"),
+        ("files/a.cred", "extra a, odd"),
+        ("files/tools.sysext.raw", "extra tools"),
+        ("files/net.confext.raw", "extra net"),
+        ("files/empty.cred", ""),
+        ("files/tools.raw", "no suffix"),
+    ] {
+        built.esp.file(name, content)?;
+    }
+    built.entry(
+        "uki.conf",
+        &[
+            ("uki", "/images/base+2.efi"),
+            ("profile", "1"),
+            ("options", &cmdline(" opts=1")),
+            ("extra", "/files/net.confext.raw"),
+            ("extra", "/files/b.cred"),
+            ("extra", "/files/empty.cred"),
+            ("extra", "/files/tools.raw"),
+            ("extra", "/files/tools.sysext.raw"),
+            ("extra", "/files/a.cred"),
+        ],
+    )?;
+    let seen = built.boot(
+        &[
+            "-smbios",
+            "type=11,value=io.systemd.boot.kernel-cmdline-extra=no=1",
+        ],
+        "\
+console=ttyS0 no_timer_check panic=-1 quiet retain_initrd opts=1
+555 /.extra/
+555 /.extra/confext/
+444 /.extra/confext/net.confext.raw extra net
+500 /.extra/credentials/
+400 /.extra/credentials/a.cred extra a, odd
+400 /.extra/credentials/b.cred extra b
+400 /.extra/credentials/c.cred beside c
+444 /.extra/os-release ID=ukexec-test
+444 /.extra/profile ID=two
+555 /.extra/sysext/
+444 /.extra/sysext/tools.sysext.raw extra tools
+644 /last ucode
+755 /seen/
+644 /seen/ucode ucode
+PCR 11
+PCR 12
+PCR 13
+",
+    )?;
+    built.compare_entry("uki", &seen)
+}
+
+/// A profile of a unified kernel image, by its ID.
+fn profile(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "prof.efi@dbg")?;
+    let one = built
+        .part(&[("--profile", "ID=dbg"), ("--cmdline", &cmdline(" of=dbg"))])
+        .build(&stand.path("one.efi"))?;
+    built
+        .image()?
+        .text("--cmdline", &cmdline(" of=base"))
+        .text("--profile", "ID=main")
+        .file("--join-profile", &one)
+        .build(&built.esp.path("EFI/Linux/prof.efi")?)?;
+    let seen = built.boot(
+        &[],
+        "\
+console=ttyS0 no_timer_check panic=-1 quiet retain_initrd of=dbg
+555 /.extra/
+444 /.extra/os-release ID=ukexec-test
+444 /.extra/profile ID=dbg
+PCR 11
+PCR 12
+",
+    )?;
+    built.compare_entry("PROF.efi@dbg", &seen)
+}
+
+/// The entry that a variable names for one boot, beside the default one.
+fn oneshot(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "first.efi")?;
+    for name in ["first", "second"] {
+        let line = cmdline(&format!(" of={name}"));
+        let image = built.image()?.text("--cmdline", &line);
+        let path = format!("EFI/Linux/{name}.efi");
+        image.build(&built.esp.path(&path)?)?;
+    }
+    let mut orders = Orders::default();
+    orders.boot_loader("LoaderEntryOneShot", "second.efi");
+    orders.follow(stand)?;
+    let seen = built.boot(
+        &[],
+        "\
+console=ttyS0 no_timer_check panic=-1 quiet retain_initrd of=second
+555 /.extra/
+444 /.extra/os-release ID=ukexec-test
+PCR 11
+",
+    )?;
+    let started = built.chosen("--entry=second.efi".to_owned(), &[]);
+    started.compare(&seen)
+}
