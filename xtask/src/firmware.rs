@@ -22,6 +22,8 @@ use crate::workspace;
 const GLOBAL: [u8; 16] = guid(0x8be4_df61, 0x93ca, 0x11d2, 0xaa0d_00e0_9803_2b8c);
 const IMAGE_SECURITY: [u8; 16] = guid(0xd719_b2cb, 0x3d3a, 0x4596, 0xa3bc_dad0_0e67_656f);
 const CUSTOM_MODE: [u8; 16] = guid(0xc076_ec0c, 0x7028, 0x4399, 0xa072_71ee_5c44_8b9f);
+/// The variables of systemd's boot loader.
+const LOADER: [u8; 16] = guid(0x4a67_b082, 0x0a4c, 0x41cf, 0xb6c7_440b_29bb_8c4f);
 const PKCS7: [u8; 16] = guid(0x4aaf_d29d, 0x68df, 0x49ee, 0x8aa9_347d_3756_65a7);
 
 /// Kinds of orders, as `judge.c` has them.
@@ -29,6 +31,8 @@ const LOAD_IMAGE: u32 = 1;
 const SET_VARIABLE: u32 = 2;
 /// Non-volatile, for boot services.
 const BOOT_ONLY: u32 = 3;
+/// Non-volatile, for everybody.
+const FOR_ALL: u32 = 7;
 /// Non-volatile, for everybody, with a time in front of what is signed.
 const AUTHENTICATED: u32 = 0x27;
 
@@ -86,17 +90,18 @@ impl Orders {
         self.variable(&IMAGE_SECURITY, AUTHENTICATED, name, &value);
     }
 
+    /// Orders to set a variable of systemd's boot loader to a text.
+    pub(crate) fn boot_loader(&mut self, name: &str, text: &str) {
+        self.variable(&LOADER, FOR_ALL, name, &utf16(text));
+    }
+
     /// Orders to judge an image.
     pub(crate) fn image(&mut self, image: &[u8]) {
         self.order(Kind::Image, LOAD_IMAGE, image);
     }
 
     fn variable(&mut self, vendor: &[u8], attributes: u32, name: &str, value: &[u8]) {
-        let name: Vec<u8> = name
-            .encode_utf16()
-            .chain([0])
-            .flat_map(u16::to_le_bytes)
-            .collect();
+        let name = utf16(name);
         let numbers = [attributes, name.len() as u32].map(u32::to_le_bytes);
         let order = [vendor, &numbers.concat(), &name, value].concat();
         self.order(Kind::Variable, SET_VARIABLE, &order);
@@ -155,6 +160,12 @@ impl Orders {
         );
         Ok(answers)
     }
+}
+
+/// A text with a NUL, as UEFI has it.
+fn utf16(text: &str) -> Vec<u8> {
+    let units = text.encode_utf16().chain([0]);
+    units.flat_map(u16::to_le_bytes).collect()
 }
 
 fn unanswered(index: usize, serial: &Serial) -> String {

@@ -36,6 +36,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         skeletons::CASES,
         boots::CASES,
         stub::CASES,
+        stub::entries::CASES,
         preflight::CASES,
         uki::CASES,
         // These share the payloads that zboot's cases compress.

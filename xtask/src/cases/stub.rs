@@ -2,6 +2,7 @@
 //! same by ukexec. Kernel, command line, initrd and measurements are the same in both.
 
 mod compared;
+pub(super) mod entries;
 mod seen;
 
 use std::fs;
@@ -97,10 +98,15 @@ impl<'a> Built<'a> {
     }
 
     /// An image, as systemd-boot starts it.
-    fn started<'b>(&'b self, image: &'b str, options: &'b [&'b str]) -> Started<'b> {
+    fn started<'b>(&'b self, image: &str, options: &'b [&'b str]) -> Started<'b> {
+        self.chosen(format!("esp/{image}"), options)
+    }
+
+    /// What the argument `chosen` names, as systemd-boot starts it.
+    fn chosen<'b>(&'b self, chosen: String, options: &'b [&'b str]) -> Started<'b> {
         Started {
             stand: self.stand,
-            image,
+            chosen,
             options,
             made_up: "",
             pcr_12: "pcr12",

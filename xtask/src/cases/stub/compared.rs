@@ -25,11 +25,11 @@ const DISGUISE: &str = "for it in /sys/firmware /run; do mount -t tmpfs none $it
 /// As for the boots by a kernel.
 const TIME_LIMIT: Duration = Duration::from_secs(400);
 
-/// An image of a partition, and the way that it is started.
+/// An image or a boot entry of a partition, and the way that it is started.
 pub(super) struct Started<'a> {
     pub(super) stand: &'a Stand,
-    /// The image's path in the partition.
-    pub(super) image: &'a str,
+    /// The argument that names it, in a folder that has the partition in `esp`.
+    pub(super) chosen: String,
     /// Options of ukexec for the same start.
     pub(super) options: &'a [&'a str],
     /// The words that the stub made up behind the line.
@@ -47,6 +47,14 @@ impl Started<'_> {
         let sum = Tool::new("sha256sum").arg(newer_kernel()?).text()?;
         let kernel = sum.split(' ').next().unwrap_or_default();
         let register = |number: u32| seen.registers.get(&number).map_or("", String::as_str);
+        // Where nothing measures something, a register stays as it was.
+        let ours_of = |report: &Value, field: &str| {
+            let value = report.pointer(field).and_then(Value::as_str);
+            let is_register = field.starts_with("/measurements/");
+            value
+                .map(str::to_owned)
+                .or(is_register.then(|| "0".repeat(64)))
+        };
         let pcr_12 = format!("/measurements/{}/value/sha256", self.pcr_12);
         let different: Vec<String> = [
             (&load, "/cmdline/text", self.cmdline(seen)?),
@@ -58,9 +66,9 @@ impl Started<'_> {
         ]
         .into_iter()
         .filter_map(|(report, field, firmware)| {
-            let ours = report.pointer(field).unwrap_or(&Value::Null);
-            let same = ours.as_str() == Some(firmware);
-            (!same).then(|| format!("{field}: firmware {firmware:?}, ukexec {ours}"))
+            let ours = ours_of(report, field);
+            let same = ours.as_deref() == Some(firmware);
+            (!same).then(|| format!("{field}: firmware {firmware:?}, ukexec {ours:?}"))
         })
         .collect();
         ensure!(different.is_empty(), "{}", different.join("\n"));
@@ -129,15 +137,26 @@ impl Started<'_> {
 
     /// The arguments of ukexec, in a folder that has the partition in `esp`.
     fn arguments(&self) -> Vec<String> {
-        let fixed = ["--esp=esp".to_owned(), format!("esp/{}", self.image)];
+        let fixed = ["--esp=esp".to_owned(), self.chosen.clone()];
         let options = self.options.iter().map(|it| (*it).to_owned());
         fixed.into_iter().chain(options).collect()
     }
 
     fn cmdline<'b>(&self, seen: &'b Seen) -> Result<&'b str> {
         let cmdline = seen.cmdline.strip_suffix(self.made_up);
-        cmdline.context("the stub made up other words")
+        let mut cmdline = cmdline.context("the stub made up other words")?;
+        // systemd-boot names the initrds that it passes by another way.
+        while let Some((_, rest)) = initrd_word(cmdline) {
+            cmdline = rest;
+        }
+        Ok(cmdline)
     }
+}
+
+/// Splits a line behind a word about an initrd at its front.
+fn initrd_word(line: &str) -> Option<(&str, &str)> {
+    line.split_once(' ')
+        .filter(|(word, _)| word.starts_with("initrd="))
 }
 
 /// Writes the files of the machine that firmware booted.
