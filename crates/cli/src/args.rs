@@ -15,7 +15,7 @@ use ukexec_loader::report::{Count, Size};
 use ukexec_loader::{Against, Algorithm, CredentialFile, Measure, is_stdin};
 use ukexec_unfold::ABI;
 
-use self::headings::{INPUT, OUTPUT};
+use self::headings::{CMDLINE, INPUT, OUTPUT};
 use crate::console::{self, Color, Form};
 
 pub(crate) use self::beside::{Beside, Secrets};
@@ -221,6 +221,14 @@ pub(crate) struct Load {
     pub(crate) beside: Beside,
     #[command(flatten)]
     pub(crate) secrets: Secrets,
+    /// Switch off what trusts the last boot's variables
+    ///
+    /// Adds systemd.mask=systemd-bless-boot.service and systemd.tpm2_measured_os=0 to the
+    /// command line, for units of the next system that take the state of the last boot by
+    /// firmware for their own. docs/booting.md has the list. A required signature is no
+    /// obstacle.
+    #[arg(long, help_heading = CMDLINE, hide_short_help = true)]
+    pub(crate) mask_stale: bool,
     #[command(flatten)]
     pub(crate) report: ReportOutput,
 }

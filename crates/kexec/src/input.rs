@@ -75,6 +75,14 @@ fn is_signature(value: &[u8]) -> Option<bool> {
 /// Bytes of an attribute at most (Linux, `include/uapi/linux/limits.h`).
 const XATTR_SIZE_MAX: usize = 64 << 10;
 
+/// Returns the major and minor number of the device that `file` lies on, if it can be
+/// asked.
+#[must_use]
+pub fn device_of(file: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    let device = rustix::fs::fstat(file).ok()?.st_dev;
+    Some((rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
 /// Opens the regular file at `path` for reading, and nothing else: a pipe that
 /// nobody writes to would let its reader wait for ever, and a device has no end.
 ///

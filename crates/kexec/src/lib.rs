@@ -73,7 +73,7 @@ pub use error::{KexecError, KexecErrorKind, shown_path};
 pub use folder::{Folder, TargetState};
 pub use inherit::close_on_exec;
 pub use input::{
-    InputKind, has_access_list, has_ima_signature, input_kind, open_regular, read_stream,
+    InputKind, device_of, has_access_list, has_ima_signature, input_kind, open_regular, read_stream,
 };
 pub use load::{LoadRequest, exec_now, exec_through_systemd, load, unload};
 pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};

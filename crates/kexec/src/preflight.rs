@@ -51,6 +51,26 @@ pub enum ConditionId {
     CrashMemory,
     /// The kernel to load is for this machine.
     Architecture,
+    /// The next system blesses the entry that it was booted by.
+    BlessBoot,
+    /// The next system's own measurements begin where its kernel's end.
+    MeasuredOs,
+    /// A signature of the image fits the TPM's registers.
+    Pcrsig,
+    /// The policy of systemd-pcrlock fits them.
+    Pcrlock,
+    /// The secret of the running boot goes along.
+    BootSecret,
+    /// The loader's variables name the entry that runs.
+    CurrentEntry,
+    /// They name the image that runs.
+    ImageIdentifier,
+    /// They name the partition that it is from.
+    PartitionUuid,
+    /// The kernel has the console of the running one.
+    Console,
+    /// The kernel gets the image's device tree.
+    DeviceTree,
 }
 
 /// Whether a condition holds; the later, the worse.
@@ -165,6 +185,16 @@ impl ConditionId {
             Self::Lockdown => "lockdown",
             Self::CrashMemory => "crash-memory",
             Self::Architecture => "architecture",
+            Self::BlessBoot => "bless-boot",
+            Self::MeasuredOs => "measured-os",
+            Self::Pcrsig => "pcrsig",
+            Self::Pcrlock => "pcrlock",
+            Self::BootSecret => "boot-secret",
+            Self::CurrentEntry => "current-entry",
+            Self::ImageIdentifier => "image-identifier",
+            Self::PartitionUuid => "partition-uuid",
+            Self::Console => "console",
+            Self::DeviceTree => "device-tree",
         }
     }
 }

@@ -3,12 +3,12 @@
 
 pub(crate) mod boot_partitions;
 pub(crate) mod efivars;
-#[cfg_attr(not(test), expect(dead_code, reason = "boot entries read them"))]
 pub(crate) mod loader_variables;
 pub(crate) mod parsers_d;
 pub(crate) mod policy;
 pub(crate) mod running_cmdline;
 pub(crate) mod trust;
+pub(crate) mod udev;
 
 pub use self::boot_partitions::BootPlaces;
 pub use self::policy::{Config, Policy, SmbiosPolicy, TrustSource};

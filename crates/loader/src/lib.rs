@@ -63,6 +63,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod after_exec;
 mod config;
 mod console;
 mod error;

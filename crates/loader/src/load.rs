@@ -15,7 +15,7 @@ use crate::log::verbosity;
 use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
 use crate::protocol::{Identity, Objection, Subject};
-use crate::record::Records;
+use crate::record::{NewLoad, Records};
 use crate::report::Findings;
 use crate::report::failure::sentence;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport, preflight_rows, style};
@@ -64,6 +64,7 @@ impl<'a> LoadPlan<'a> {
             kind,
             hash,
             entry: _,
+            after,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
         // that looks at its signature and attributes itself.
@@ -104,7 +105,8 @@ impl<'a> LoadPlan<'a> {
         };
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
-        architecture.into_iter().for_each(|it| preflight.push(it));
+        let conditions = architecture.into_iter().chain(after.iter().cloned());
+        conditions.for_each(|it| preflight.push(it));
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
         let part = |it: &Descriptor<'_>| Ok::<_, LoaderError>(Part::new(&it.rope()?, *hash)?);
@@ -170,7 +172,12 @@ impl<'a> LoadPlan<'a> {
     pub fn notes(&self) -> Vec<String> {
         let answer = &self.unfolding.answer;
         let warning = |text: &String| format!("warning: {text}");
-        let mut notes: Vec<String> = answer.warnings.iter().map(warning).collect();
+        // Some of the image's are conditions of this load, too.
+        let conditions = self.preflight.conditions().iter();
+        let conditions: Vec<String> = conditions.map(ToString::to_string).collect();
+        let warnings = answer.warnings.iter();
+        let warnings = warnings.filter(|text| !conditions.contains(text));
+        let mut notes: Vec<String> = warnings.map(warning).collect();
         if answer.cmdline.is_none() {
             notes.push(
                 "note: neither the image nor you gave a command line; the kernel gets an empty \
@@ -246,7 +253,17 @@ impl<'a> LoadPlan<'a> {
         let image = &self.unfolding.image.path;
         let load = || Ok(load(&self.request())?);
         let records = Records::below(Path::new("/"));
-        let loaded = records.around(self.kind, Some((image, self.release)), load);
+        let after = self.unfolding.after.iter();
+        let after = after.filter(|it| it.verdict == ConditionVerdict::Warning);
+        let warnings: Vec<String> = after.map(ToString::to_string).collect();
+        let entry = self.unfolding.entry.as_ref();
+        let new = NewLoad {
+            image,
+            release: self.release,
+            entry: entry.map(|entry| entry.id.as_str()),
+            warnings: &warnings,
+        };
+        let loaded = records.around(self.kind, Some(new), load);
         loaded.map_err(|error| self.with_report(error))
     }
 
@@ -408,6 +425,7 @@ mod tests {
             kind: LoadKind::Reboot,
             hash: false,
             entry: None,
+            after: Vec::new(),
         }
     }
 

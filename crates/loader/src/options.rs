@@ -48,6 +48,9 @@ pub struct LoaderOptions {
     pub append: Option<Vec<u8>>,
     /// Whether a line without the word `console=` gets those of the running kernel.
     pub keep_console: bool,
+    /// Whether words are added by which the next system takes no variable of the last boot
+    /// for its own.
+    pub mask_stale: bool,
     /// The occasion on which the kernel boots.
     pub kind: LoadKind,
     /// Whether the worker gives its rights away.
@@ -78,6 +81,7 @@ impl Default for LoaderOptions {
             cmdline: CmdlineFrom::Image,
             append: None,
             keep_console: false,
+            mask_stale: false,
             kind: LoadKind::Reboot,
             sandbox: true,
             config_file: None,

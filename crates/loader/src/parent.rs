@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
-use ukexec_kexec::{LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, shown_path};
+use ukexec_kexec::{
+    Condition, LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, device_of, shown_path,
+};
 use ukexec_signature::{Hasher, TakenDigests};
 use ukexec_stub::{CompanionFolder, CompanionKind};
 
@@ -31,6 +33,8 @@ use self::input::{Image, InputBytes, InputFile};
 use self::progress::ShownProgress;
 use self::sources::{CheckedSpans, Sources};
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
+use crate::after_exec::{LastBoot, NextBoot};
+use crate::config::loader_variables::LoaderVariables;
 use crate::config::policy::SmbiosPolicy;
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
@@ -97,6 +101,8 @@ pub struct Unfolding {
     pub(crate) hash: bool,
     /// The boot entry that it was chosen by.
     pub(crate) entry: Option<EntryName>,
+    /// What will not work after its boot, or what takes care of that.
+    pub(crate) after: Vec<Condition>,
 }
 
 /// Opens the image at `path` and has a worker take it apart as `options` say.
@@ -146,6 +152,13 @@ fn unfold_opened(
     let required = trust
         .as_ref()
         .is_some_and(|(trust, _)| trust.enforcement.is_require());
+    let last = match purpose {
+        Purpose::Load { .. } => {
+            let variables = LoaderVariables::open(config.efivars.as_deref())?;
+            LastBoot::of(Path::new("/"), &variables)
+        }
+        _ => LastBoot::default(),
+    };
     let work = WorkerProcess::start(options, required, console)?;
     let path = image.path.clone();
     let unfolder = Unfolder {
@@ -154,6 +167,7 @@ fn unfold_opened(
         purpose,
         access: Access::of(purpose, required),
         smbios: config.smbios.unwrap_or_default(),
+        last,
         console: &**console,
     };
     let done = unfolder.unfold(image, parts, trust, &work);
@@ -195,6 +209,7 @@ pub fn try_attached(
         purpose: &Purpose::Attach,
         access: Access::OnDisk,
         smbios: SmbiosPolicy::None,
+        last: LastBoot::default(),
         console: &**console,
     };
     let done = unfolder.unfold(image, EntryParts::default(), None, &work);
@@ -219,6 +234,7 @@ struct Unfolder<'a> {
     purpose: &'a Purpose,
     access: Access,
     smbios: SmbiosPolicy,
+    last: LastBoot,
     console: &'a dyn Console,
 }
 
@@ -303,6 +319,7 @@ impl Unfolder<'_> {
         sources.seal_all()?;
         self.add_warnings(&mut answer, notes);
         add_entry(&mut answer.report, self.options.entry.as_ref());
+        let after = self.after(&image, &answer);
         Ok(Unfolding {
             image,
             initrds,
@@ -314,6 +331,21 @@ impl Unfolder<'_> {
             kind: self.options.kind,
             hash: self.purpose.hashes(),
             entry: self.options.entry.clone(),
+            after,
+        })
+    }
+
+    /// Returns what will not work after a boot of the `image`.
+    fn after(&self, image: &Image, answer: &Answer) -> Vec<Condition> {
+        let file = image.file.as_ref();
+        self.last.conditions(&NextBoot {
+            image: &image.path,
+            device: file.and_then(|file| device_of(file.as_fd())),
+            entry: self.options.entry.as_ref().map(|entry| entry.id.as_str()),
+            facts: &answer.boot,
+            cmdline: answer.cmdline.as_deref().unwrap_or_default(),
+            kind: self.options.kind,
+            root: Path::new("/"),
         })
     }
 

@@ -339,6 +339,8 @@ pub(crate) struct Answer {
     pub(crate) initrd: Option<Vec<Span>>,
     /// Without a NUL; absent is `None`.
     pub(crate) cmdline: Option<Vec<u8>>,
+    /// The facts that a boot by kexec depends on.
+    pub(crate) boot: BootFacts,
 }
 
 #[cfg(any(test, feature = "escape"))]
@@ -354,7 +356,37 @@ impl Answer {
             kernel: Vec::new(),
             initrd: None,
             cmdline: None,
+            boot: BootFacts::default(),
         }
+    }
+}
+
+/// The facts about an image that decide what works after a boot by kexec.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BootFacts {
+    /// It begins with systemd-stub.
+    pub(crate) stub: bool,
+    /// Its profile has signatures for PCR 11.
+    pub(crate) pcrsig: bool,
+    /// The secret of the running boot goes along.
+    pub(crate) boot_secret: bool,
+    /// Why the kernel may have no console, in words.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) console: Option<String>,
+    /// Why the kernel gets another device tree than by firmware, in words.
+    #[serde(deserialize_with = "line::some_line")]
+    pub(crate) device_tree: Option<String>,
+}
+
+impl BootFacts {
+    /// The advice where the kernel may have no console.
+    pub(crate) const KEEP_CONSOLE: &str = "--console=keep adds it";
+
+    /// Returns what is worth a look whatever machine boots the image.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let console = self.console.iter();
+        let console = console.map(|text| format!("{text}; {}", Self::KEEP_CONSOLE));
+        console.chain(self.device_tree.clone())
     }
 }
 

@@ -2,7 +2,8 @@
 //! [`LoadKind`] in `/run/ukexec`.
 //!
 //! A record decides nothing, and ukexec works without: another tool may have
-//! loaded another kernel since. It holds no command line and nothing secret.
+//! loaded another kernel since. It holds no command line and nothing secret. The warnings
+//! of the load are in it, which `exec` repeats.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,6 +15,7 @@ use ukexec_kexec::{LoadKind, MachineState, Moment, PrivateFolder, Readers};
 
 use crate::error::{Context as _, LoaderError, Result};
 use crate::files::base_name;
+use crate::protocol::line::cut;
 use crate::report::failure::sentence;
 
 /// Drops the kernel that is loaded for `kind`, and its record. It is no error if
@@ -64,6 +66,16 @@ impl LoadedKernels {
         notes.dedup();
         (kernels, notes)
     }
+
+    /// Returns what will not work after a boot of the kernel that is loaded for a reboot,
+    /// as its load said.
+    #[must_use]
+    pub fn boot_warnings(&self) -> &[String] {
+        match &self.reboot {
+            Loaded::Recorded(image) => &image.warnings,
+            _ => &[],
+        }
+    }
 }
 
 /// What is known about the kernel that is loaded for a [`LoadKind`].
@@ -103,6 +115,18 @@ pub(crate) struct LoadedImage {
     /// ID of the boot entry that it was loaded by.
     pub(crate) entry: Option<String>,
     pub(crate) seconds_ago: u64,
+    /// What will not work after its boot.
+    #[serde(skip)]
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A load to record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewLoad<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) release: Option<&'a str>,
+    pub(crate) entry: Option<&'a str>,
+    pub(crate) warnings: &'a [String],
 }
 
 /// The records of a machine.
@@ -153,16 +177,15 @@ impl<'a> Records<'a> {
         Ok(image.map(Loaded::Recorded))
     }
 
-    /// Has `change` replace the kernel that is loaded for `kind` by that of an image
-    /// with a release, or by none, and keeps the record true. Returns a note where that
-    /// fails.
+    /// Has `change` replace the kernel that is loaded for `kind` by a `new` one, or by
+    /// none, and keeps the record true. Returns a note where that fails.
     ///
     /// The old record goes before the call: should this process end meanwhile, no
     /// record names a kernel that is gone. It returns if its kernel stays loaded.
     pub(crate) fn around(
         &self,
         kind: LoadKind,
-        new: Option<(&Path, Option<&str>)>,
+        new: Option<NewLoad<'_>>,
         change: impl FnOnce() -> Result<()>,
     ) -> Result<Option<String>> {
         let old = self.take(kind);
@@ -175,7 +198,7 @@ impl<'a> Records<'a> {
             }
             return Err(error);
         }
-        let written = new.map(|(image, release)| self.write(kind, image, release));
+        let written = new.map(|new| self.write(kind, new));
         Ok(match (old, written) {
             (_, Some(Ok(()))) | (Ok(_), None) => None,
             (Ok(_), Some(written)) => note("`ukexec status` will not name the kernel", written),
@@ -195,9 +218,9 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Records that the kernel of `image` is loaded for `kind` now.
-    fn write(&self, kind: LoadKind, image: &Path, release: Option<&str>) -> Result<()> {
-        let record = Record::new(image, release, self.now()?);
+    /// Records that the kernel of a `new` load is loaded for `kind` now.
+    fn write(&self, kind: LoadKind, new: NewLoad<'_>) -> Result<()> {
+        let record = Record::new(new, self.now()?);
         self.store(kind, &serde_json::to_vec(&record)?)
     }
 
@@ -248,16 +271,20 @@ struct Record {
     image: String,
     release: Option<String>,
     entry: Option<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 impl Record {
-    fn new(image: &Path, release: Option<&str>, now: Moment) -> Self {
+    fn new(new: NewLoad<'_>, now: Moment) -> Self {
+        let warnings = new.warnings.iter().take(WARNINGS_MAX);
         Self {
             boot_id: now.boot_id,
             seconds: now.seconds,
-            image: base_name(image),
-            release: release.map(str::to_owned),
-            entry: None,
+            image: base_name(new.image),
+            release: new.release.map(str::to_owned),
+            entry: new.entry.map(|id| cut(id, NAME_MAX)),
+            warnings: warnings.map(|text| cut(text, WARNING_MAX)).collect(),
         }
     }
 
@@ -266,9 +293,17 @@ impl Record {
         let bounds = [
             ("image", Some(&record.image), IMAGE_MAX),
             ("release", record.release.as_ref(), RELEASE_MAX),
-            ("entry", record.entry.as_ref(), NAME_MAX),
+            ("entry", record.entry.as_ref(), NAME_MAX + "…".len()),
         ];
-        for (field, text, max) in bounds {
+        if record.warnings.len() > WARNINGS_MAX {
+            let found = record.warnings.len();
+            return Err(LoaderError::new(format!(
+                "warnings: expected at most {WARNINGS_MAX}, found {found}"
+            )));
+        }
+        let warnings = record.warnings.iter();
+        let warnings = warnings.map(|it| ("warnings", Some(it), WARNING_MAX + "…".len()));
+        for (field, text, max) in bounds.into_iter().chain(warnings) {
             let len = text.map_or(0, String::len);
             if len > max {
                 return Err(LoaderError::new(format!(
@@ -294,6 +329,7 @@ impl Record {
             release: self.release,
             entry: self.entry,
             seconds_ago,
+            warnings: self.warnings,
         }))
     }
 }
@@ -316,6 +352,9 @@ impl fmt::Display for Loaded {
 impl fmt::Display for LoadedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.image)?;
+        if let Some(entry) = &self.entry {
+            write!(f, " of entry {entry}")?;
+        }
         if let Some(release) = &self.release {
             write!(f, ", Linux {release}")?;
         }
@@ -340,7 +379,11 @@ impl fmt::Display for Ago {
 }
 
 /// Bytes of a record.
-const RECORD_MAX: u64 = 4 << 10;
+const RECORD_MAX: u64 = 16 << 10;
+
+/// So many warnings are kept, of so many bytes each.
+const WARNINGS_MAX: usize = 12;
+const WARNING_MAX: usize = 400;
 
 /// Bytes of a file name (Linux, `include/uapi/linux/limits.h`).
 const NAME_MAX: usize = 255;
@@ -372,8 +415,13 @@ mod tests {
         root
     }
 
-    fn image() -> &'static Path {
-        Path::new("/boot/efi/debian.efi")
+    fn image<'a>(release: Option<&'a str>) -> NewLoad<'a> {
+        NewLoad {
+            image: Path::new("/boot/efi/debian.efi"),
+            release,
+            entry: None,
+            warnings: &[],
+        }
     }
 
     #[test]
@@ -388,9 +436,13 @@ mod tests {
         let (reboot, crash) = (LoadKind::Reboot, LoadKind::Crash);
         assert_eq!(loaded(reboot), Loaded::Unrecorded);
         records.take(reboot).unwrap();
-        records.write(reboot, image(), Some("6.1")).unwrap();
-        records.write(reboot, image(), None).unwrap();
-        records.write(crash, Path::new("-"), Some("6.12")).unwrap();
+        records.write(reboot, image(Some("6.1"))).unwrap();
+        records.write(reboot, image(None)).unwrap();
+        let stdin = NewLoad {
+            image: Path::new("-"),
+            ..image(Some("6.12"))
+        };
+        records.write(crash, stdin).unwrap();
         let named = |kind| match loaded(kind) {
             Loaded::Recorded(image) => (image.image, image.release, image.entry),
             other => panic!("{other:?}"),
@@ -428,7 +480,7 @@ mod tests {
                 done.then_some(()).context(|| "refused")
             })
         };
-        let load = |done| around(Some((image(), None)), done);
+        let load = |done| around(Some(image(None)), done);
         assert_eq!(load(true).unwrap(), None);
         assert!(path.exists());
         // An unload drops the kernel.
@@ -456,12 +508,40 @@ mod tests {
     }
 
     #[test]
+    fn warnings_of_a_load_are_repeated_while_its_kernel_is_loaded() {
+        let root = machine();
+        let records = Records::below(root.path());
+        let warnings = ["disks stay locked".to_owned()];
+        let new = NewLoad {
+            entry: Some("debian.efi@main"),
+            warnings: &warnings,
+            ..image(None)
+        };
+        records.write(LoadKind::Reboot, new).unwrap();
+        let read = |loaded| {
+            let mut state = MachineState::default();
+            state.loaded = loaded;
+            LoadedKernels::read(root.path(), &state).0
+        };
+        let loaded = read(Some(true));
+        assert_eq!(loaded.boot_warnings(), warnings);
+        let entry = loaded.reboot.image().unwrap().entry.as_deref();
+        assert_eq!(entry, Some("debian.efi@main"));
+        for loaded in [Some(false), None] {
+            assert_eq!(read(loaded).boot_warnings(), [""; 0]);
+        }
+    }
+
+    #[test]
     fn a_refused_load_leaves_the_record_of_a_kernel_that_stays() {
         let root = machine();
         let records = Records::below(root.path());
         let refused = |kind, reboot, crash| {
-            records.write(kind, image(), Some("6.1")).unwrap();
-            let new = Some((Path::new("other.efi"), None));
+            records.write(kind, image(Some("6.1"))).unwrap();
+            let new = Some(NewLoad {
+                image: Path::new("other.efi"),
+                ..image(None)
+            });
             let refused = records.around(kind, new, || {
                 say(&root, reboot, crash);
                 Err(LoaderError::new("refused"))
@@ -488,7 +568,7 @@ mod tests {
     fn the_machine_and_the_boot_have_the_last_word() {
         let root = machine();
         let records = Records::below(root.path());
-        records.write(LoadKind::Reboot, image(), None).unwrap();
+        records.write(LoadKind::Reboot, image(None)).unwrap();
         let loaded = |says| records.loaded(LoadKind::Reboot, says).0;
         assert_eq!(loaded(Some(false)), Loaded::Nothing);
         assert!(matches!(loaded(Some(true)), Loaded::Recorded(_)));
@@ -508,7 +588,7 @@ mod tests {
     fn check(bytes: &[u8], expected: &Expect) {
         let root = machine();
         let records = Records::below(root.path());
-        records.write(LoadKind::Reboot, image(), None).unwrap();
+        records.write(LoadKind::Reboot, image(None)).unwrap();
         let path = root.path().join("run/ukexec/load.json");
         fs::write(&path, bytes).unwrap();
         let (loaded, used) = records.loaded(LoadKind::Reboot, Some(true));
@@ -516,7 +596,7 @@ mod tests {
         let error = sentence(&used.unwrap_err());
         expected.assert_eq(&error.replace(&root.path().display().to_string(), ""));
         // It is no obstacle.
-        records.write(LoadKind::Reboot, image(), None).unwrap();
+        records.write(LoadKind::Reboot, image(None)).unwrap();
         assert!(matches!(
             records.loaded(LoadKind::Reboot, Some(true)).0,
             Loaded::Recorded(_)
@@ -558,8 +638,8 @@ mod tests {
             &expect!["/run/ukexec/load.json: release: expected at most 64 bytes, found 65"],
         );
         check(
-            &[b' '; 5000],
-            &expect!["/run/ukexec/load.json: expected at most 4096 bytes, found more"],
+            &[b' '; 17_000],
+            &expect!["/run/ukexec/load.json: expected at most 16384 bytes, found more"],
         );
     }
 
@@ -569,7 +649,7 @@ mod tests {
             boot_id: BOOT_ID.to_owned(),
             seconds,
         };
-        let seen = |seconds| Record::new(image(), None, at(7)).at(&at(seconds));
+        let seen = |seconds| Record::new(image(None), at(7)).at(&at(seconds));
         assert_eq!(seen(9).unwrap().unwrap().seconds_ago, 2);
         expect!["seconds: expected at most 6, the present, found 7"]
             .assert_eq(&seen(6).unwrap_err().to_string());
@@ -580,7 +660,7 @@ mod tests {
         let root = machine();
         let records = Records::below(root.path());
         let write = || {
-            let error = records.write(LoadKind::Reboot, image(), None).unwrap_err();
+            let error = records.write(LoadKind::Reboot, image(None)).unwrap_err();
             sentence(&error).replace(&root.path().display().to_string(), "")
         };
         fs::remove_dir(root.path().join("run")).unwrap();
@@ -596,8 +676,9 @@ mod tests {
         let image = |image: &str, release: Option<&str>, seconds_ago| LoadedImage {
             image: image.to_owned(),
             release: release.map(str::to_owned),
-            entry: None,
+            entry: release.map(|_| "debian.efi@main".to_owned()),
             seconds_ago,
+            warnings: Vec::new(),
         };
         let lines = [
             Loaded::Recorded(image("debian.efi", Some("6.1.0-56-amd64"), 12 * 60 + 59)),
@@ -610,7 +691,7 @@ mod tests {
         ];
         let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
         expect![[r#"
-            debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
+            debian.efi of entry debian.efi@main, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
             vmlinuz, 0 seconds ago; another tool may have replaced it since
             unknown; the last was vmlinuz, 7 seconds ago
             nothing
@@ -640,11 +721,19 @@ mod tests {
         fn the_record_of_any_file_is_read_back(
             name in proptest::collection::vec(any::<u8>(), 1..=NAME_MAX),
             release in proptest::option::of("[!-~]{1,64}"),
+            entry in proptest::option::of(".{0,300}"),
+            warnings in proptest::collection::vec(".{0,500}", 0..15),
             seconds: u64,
         ) {
             let now = Moment { boot_id: BOOT_ID.to_owned(), seconds };
             let image = PathBuf::from(OsString::from_vec(name));
-            let record = Record::new(&image, release.as_deref(), now);
+            let new = NewLoad {
+                image: &image,
+                release: release.as_deref(),
+                entry: entry.as_deref(),
+                warnings: &warnings,
+            };
+            let record = Record::new(new, now);
             let bytes = serde_json::to_vec(&record).unwrap();
             prop_assert!(bytes.len() as u64 <= RECORD_MAX);
             prop_assert_eq!(Record::parse(&bytes).unwrap(), record);

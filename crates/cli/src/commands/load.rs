@@ -11,6 +11,7 @@ pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     let mut options = args.unfolding.options(form);
     args.beside.add_to(&mut options);
     args.secrets.add_to(&mut options);
+    options.mask_stale = args.mask_stale;
     let purpose = Purpose::load(&machine, args.report.hash);
     let image = ChosenImage::new(&args.chosen, &mut options)?;
     let unfolding = image

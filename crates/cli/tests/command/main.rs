@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` tests it with real images.
 
+mod after_exec;
 mod author;
 mod companions;
 mod documents;

@@ -8,13 +8,13 @@
 //! `--esp-path` and `--boot-path`.
 
 use std::env;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ukexec_entries::Partition;
 use ukexec_kexec::{Folder, MountFacts, shown_path};
 
+use crate::config::udev::{self, Device};
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 
 /// Where a caller has boot entries read.
@@ -202,14 +202,9 @@ fn is_of(
     }
 }
 
-/// Returns the type of the partition that is the block device of these numbers, as udev
-/// knows it.
-///
-/// Spec: udev(7); the file is that of the device in systemd's database.
-fn partition_type((major, minor): (u32, u32), root: &Path) -> Option<String> {
-    let text = fs::read_to_string(root.join(format!("run/udev/data/b{major}:{minor}"))).ok()?;
-    let mut lines = text.lines();
-    let kind = lines.find_map(|line| line.strip_prefix("E:ID_PART_ENTRY_TYPE="))?;
+/// Returns the type of the partition that is the block device, as udev knows it.
+fn partition_type(device: Device, root: &Path) -> Option<String> {
+    let kind = udev::property(device, "ID_PART_ENTRY_TYPE", root)?;
     Some(kind.to_ascii_lowercase())
 }
 
@@ -224,6 +219,8 @@ fn is_same(one: &Folder, other: &Folder) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Returns where the partitions of a system with these `folders` are found, or the

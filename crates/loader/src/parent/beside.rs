@@ -8,6 +8,7 @@ use std::path::Path;
 
 use ukexec_kexec::{Folder, shown_path};
 
+use crate::after_exec::MASKS;
 use crate::config::policy::SmbiosPolicy;
 use crate::config::running_cmdline;
 use crate::console::Console;
@@ -61,6 +62,9 @@ impl Machine<'_> {
             self.add_secret(bundle, beside)?;
         }
         beside.keep_console = options.keep_console;
+        if options.mask_stale {
+            beside.masks = MASKS.map(str::to_owned).to_vec();
+        }
         if options.keep_console {
             beside.console = running_cmdline::consoles()?;
         } else if is_load {

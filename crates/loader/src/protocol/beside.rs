@@ -34,6 +34,8 @@ pub(crate) struct Beside {
     pub(crate) console: Vec<String>,
     /// Whether they are added to a line that has none.
     pub(crate) keep_console: bool,
+    /// Words that are added to a line without them, in front of the caller's.
+    pub(crate) masks: Vec<String>,
 }
 
 /// A file beside an image.

@@ -188,8 +188,9 @@ mod tests {
             reboot: Loaded::Recorded(LoadedImage {
                 image: "debian.efi".to_owned(),
                 release: Some("6.1.0-56-amd64".to_owned()),
-                entry: None,
+                entry: Some("debian.efi@main".to_owned()),
                 seconds_ago: 720,
+                warnings: Vec::new(),
             }),
             crash: Loaded::Nothing,
         };
@@ -218,8 +219,9 @@ mod tests {
                           and kernel.kexec_load_disabled is 1; it
                             cannot be unset before the next boot: look
                             for what sets it in /etc/sysctl.d
-            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes
-                            ago; another tool may have replaced it since
+            loaded        debian.efi of entry debian.efi@main, Linux
+                            6.1.0-56-amd64, 12 minutes ago; another
+                            tool may have replaced it since
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
@@ -239,7 +241,7 @@ mod tests {
                           and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
             load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
                           and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
-            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
+            loaded        debian.efi of entry debian.efi@main, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
@@ -266,8 +268,8 @@ mod tests {
             load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
                           and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look
                             for what sets it in /etc/sysctl.d
-            loaded        debian.efi, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it
-                            since
+            loaded        debian.efi of entry debian.efi@main, Linux 6.1.0-56-amd64, 12 minutes ago; another
+                            tool may have replaced it since
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
@@ -362,7 +364,7 @@ mod tests {
               "loaded_image": {
                 "image": "debian.efi",
                 "release": "6.1.0-56-amd64",
-                "entry": null,
+                "entry": "debian.efi@main",
                 "seconds_ago": 720
               },
               "crash_loaded_image": null,

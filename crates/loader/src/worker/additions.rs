@@ -176,19 +176,21 @@ impl Additions {
     }
 
     /// Adds the secrets `beside` an image that is booted as `uki`: that of the running
-    /// system if the image is of the same one, and the caller's.
+    /// system if the image is of the same one, and the caller's. Returns whether the former
+    /// goes along.
     pub(crate) fn add_secrets(
         &mut self,
         beside: &Beside,
         uki: Option<&Uki<'_, PeBytes<'_>>>,
         bundle: &Rope,
         sources: &Sources,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let running = beside.os_release.as_ref();
         let running = running.map(|it| bundle.slice(it.range.clone())?.to_vec());
         let running = running.transpose()?.and_then(|it| os_id(&it));
         let is_same = running.is_some() && running == uki.and_then(Uki::os_id);
-        if let Some(secret) = beside.boot_secret.as_ref().filter(|_| is_same) {
+        let secret = beside.boot_secret.as_ref().filter(|_| is_same);
+        if let Some(secret) = secret {
             // The parent knows the bundle by no number.
             let secret = Rope::from(bundle.slice(secret.range.clone())?.to_vec()?);
             let file = ("boot-secret", secret.len(), secret);
@@ -202,7 +204,7 @@ impl Additions {
         }
         let files = Archive::SYSTEM_CREDENTIALS.pack(files)?;
         self.secrets.push(joined(files));
-        Ok(())
+        Ok(secret.is_some())
     }
 
     /// Returns the initrd that the kernel gets, in the stub's order: microcode, the
@@ -235,7 +237,7 @@ impl Additions {
     /// Returns the command line that the kernel gets: `line`, whose last `appended` bytes
     /// are text that the caller adds, with the texts of addons and of the machine in front
     /// of that. Where the running kernel's consoles are kept, a line without a word
-    /// `console=` gets them.
+    /// `console=` gets them, and one without the masks gets those.
     pub(crate) fn cmdline(
         &self,
         line: Option<&[u8]>,
@@ -248,13 +250,19 @@ impl Additions {
         let append = append.strip_prefix(b" ").unwrap_or(append);
         let [addons, machine] = self.texts.each_ref().map(String::as_bytes);
         let mut full = joined_texts([own, addons, machine, append]);
+        let mut added = Vec::new();
         if beside.keep_console && !has_console(&full) {
-            let console = beside.console.join(" ");
+            added.extend(beside.console.iter().map(String::as_str));
+        }
+        let masks = beside.masks.iter().map(String::as_str);
+        added.extend(masks.filter(|mask| !words(&full).any(|word| word == mask.as_bytes())));
+        if !added.is_empty() {
+            let added = added.join(" ");
             // Words behind `--` are for init.
             let is_for_init = words(&full).any(|word| word == b"--");
             full = match is_for_init {
-                true => joined_texts([console.as_bytes(), &full]),
-                false => joined_texts([own, addons, machine, console.as_bytes(), append]),
+                true => joined_texts([added.as_bytes(), &full]),
+                false => joined_texts([own, addons, machine, added.as_bytes(), append]),
             };
         }
         check_cmdline(full.len() as u64)?;
@@ -523,6 +531,33 @@ mod tests {
         let other = "ro netconsole=x";
         let kept = "ro netconsole=x console=tty0 console=ttyS0";
         check(["", ""], Some(other), 0, [Some(other), Some(kept)]);
+    }
+
+    #[test]
+    fn masks_are_added_once_and_in_front_of_the_callers_text() {
+        let masked = |line: &str, appended, keep_console| {
+            let beside = Beside {
+                console: vec!["console=tty0".to_owned()],
+                keep_console,
+                masks: vec!["systemd.mask=a".to_owned(), "b=0".to_owned()],
+                ..Beside::default()
+            };
+            let additions = Additions::default();
+            let line = additions.cmdline(Some(line.as_bytes()), appended, &beside);
+            String::from_utf8(line.unwrap().unwrap()).unwrap()
+        };
+        for (line, appended, expected) in [
+            ("ro", 0, "ro systemd.mask=a b=0"),
+            ("ro last", 5, "ro systemd.mask=a b=0 last"),
+            ("ro b=0 x", 2, "ro b=0 systemd.mask=a x"),
+            ("b=0 systemd.mask=a", 0, "b=0 systemd.mask=a"),
+            ("ro -- single", 0, "systemd.mask=a b=0 ro -- single"),
+            ("", 0, "systemd.mask=a b=0"),
+        ] {
+            assert_eq!(masked(line, appended, false), expected);
+        }
+        let kept = "ro console=tty0 systemd.mask=a b=0";
+        assert_eq!(masked("ro", 0, true), kept);
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub(crate) fn of(
             .map(|it| sources.spans(it))
             .transpose()?,
         cmdline: parts.cmdline.clone(),
+        boot: parts.boot.clone(),
     };
     Ok((answer, parts))
 }
@@ -255,7 +256,9 @@ fn add_additions(
     let machine = Machine::read(beside, bundle)?;
     let mut additions = Additions::judge(beside, booted, &machine, policy, sources)?;
     list_companions(report, mem::take(&mut additions.listed));
-    additions.add_secrets(beside, booted, bundle, sources)?;
+    parts.boot.boot_secret = additions.add_secrets(beside, booted, bundle, sources)?;
+    parts.boot.stub = booted.is_some();
+    parts.boot.pcrsig = booted.is_some_and(|uki| uki.has(".pcrsig"));
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
     add_initrd(parts, facts, request, booted, &additions, &files)?;
     report.extra = Some(files);
@@ -277,7 +280,7 @@ fn add_additions(
         Purpose::Inspect { measure, .. } => measure.as_ref(),
         Purpose::Unfold { .. } | Purpose::Load { .. } | Purpose::Attach => {
             let line = parts.cmdline.as_deref();
-            report.warnings.extend(console_note(line, beside));
+            parts.boot.console = console_note(line, beside);
             let note = booted.map(|uki| additions.device_tree_note(uki, &facts.image, &machine));
             let note = note.transpose().unwrap_or_else(|error| {
                 let error = sentence(&error);
@@ -285,7 +288,8 @@ fn add_additions(
                     "nobody knows the image's device tree: {error}"
                 )))
             });
-            report.warnings.extend(note.flatten());
+            parts.boot.device_tree = note.flatten();
+            report.warnings.extend(parts.boot.notes());
             None
         }
     };
@@ -368,10 +372,8 @@ fn add_initrd(
 fn console_note(line: Option<&[u8]>, beside: &Beside) -> Option<String> {
     let has_console = has_console(line.unwrap_or_default());
     (!has_console && !beside.console.is_empty()).then(|| {
-        format!(
-            "the command line has no console=, the running kernel's has {}; --console=keep adds it",
-            beside.console.join(" ")
-        )
+        let consoles = beside.console.join(" ");
+        format!("the command line has no console=, the running kernel's has {consoles}")
     })
 }
 

@@ -23,7 +23,7 @@ use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result}
 use crate::options::Purpose;
 use crate::protocol::bounds::{self, Room};
 use crate::protocol::bundle::Bundled;
-use crate::protocol::{CallersInitrd, UnfoldRequest, Work};
+use crate::protocol::{BootFacts, CallersInitrd, UnfoldRequest, Work};
 use crate::report::failure::sentence;
 use crate::report::layers::LayerReport;
 use crate::report::sections::Details;
@@ -81,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) is_given: bool,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
+    /// The facts that a boot by kexec depends on.
+    pub(crate) boot: BootFacts,
 }
 
 /// Unfolds the image of a request as far as the policy lets it. Where that fails, the
@@ -228,6 +230,7 @@ impl Parts {
             appended,
             is_given: request.cmdline.is_some() && !gave_way,
             identity,
+            boot: BootFacts::default(),
         })
     }
 }

@@ -1,0 +1,204 @@
+//! What will not work after a boot by kexec, as `load` says it.
+
+use std::fs;
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use crate::images::{X86_64, kernel, pe};
+use crate::{run, streams};
+
+const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// A folder with the image `a.efi`, and `efivars` of a boot whose tries are counted.
+pub(crate) fn booted() -> tempfile::TempDir {
+    let sections: [(&str, &[u8]); 3] = [
+        (".linux", &kernel()),
+        (".cmdline", b"quiet console=hvc0"),
+        (".initrd", b"070701"),
+    ];
+    let dir = crate::folder(&[("a.efi", &pe(X86_64, &sections))]);
+    let efivars = dir.path().join("efi/efivars");
+    fs::create_dir_all(&efivars).expect("a folder");
+    for (name, text) in [
+        ("LoaderBootCountPath", "\\EFI\\Linux\\old+2-1.efi"),
+        ("StubPcrKernelImage", "11"),
+        ("LoaderEntrySelected", "old.efi"),
+        ("StubImageIdentifier", "\\EFI\\Linux\\old+2-1.efi"),
+    ] {
+        let text = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+        let bytes: Vec<u8> = [6, 0, 0, 0].into_iter().chain(text).collect();
+        fs::write(efivars.join(format!("{name}-{VENDOR}")), bytes).expect("room for a file");
+    }
+    dir
+}
+
+const IDS: [&str; 4] = [
+    "bless-boot",
+    "measured-os",
+    "current-entry",
+    "image-identifier",
+];
+
+/// Compares the warnings of a dry run with `options`, the rows of its page, and the line.
+fn check(dir: &Path, options: &[&str], expected: Expect) {
+    let args = [
+        "load",
+        "a.efi",
+        "--dry-run",
+        "--efivars",
+        "efi",
+        "--smbios=none",
+    ];
+    let args = [&args, options].concat();
+    let json = run(dir, &[&args[..], &["--json"]].concat());
+    let document: Value = serde_json::from_slice(&json.stdout).expect("it is a document");
+    let conditions = document["preflight"].as_array().expect("an array");
+    let ours = |it: &&Value| IDS.iter().any(|id| it["id"] == *id);
+    let ours: Vec<&Value> = conditions.iter().filter(ours).collect();
+    let [page, warnings] = streams(&run(dir, &args));
+    let texts = ours.iter().map(|it| it["text"].as_str().expect("a text"));
+    for text in texts {
+        let is_ok = text.starts_with("the command line has ");
+        assert_eq!(
+            warnings.matches(text).count(),
+            usize::from(!is_ok),
+            "{warnings}"
+        );
+        assert!(
+            document["warnings"]
+                .as_array()
+                .expect("an array")
+                .iter()
+                .all(|it| it != text)
+        );
+        assert!(page.contains("preflight"), "{page}");
+    }
+    let ours = serde_json::to_string_pretty(&ours).expect("JSON");
+    expected.assert_eq(&format!("{ours}\n{}\n", document["cmdline"]["text"]));
+}
+
+#[test]
+fn a_dry_run_says_what_will_not_work() {
+    check(
+        booted().path(),
+        &[],
+        expect![[r#"
+        [
+          {
+            "id": "bless-boot",
+            "verdict": "warning",
+            "text": "the next system's systemd-bless-boot takes \\EFI\\Linux\\old+2-1.efi for its own entry: it marks that one as good, or fails",
+            "advice": "--mask-stale masks it",
+            "panic": false
+          },
+          {
+            "id": "measured-os",
+            "verdict": "warning",
+            "text": "the next system measures into PCR 11 as if its kernel were in there: the register has the running system in it",
+            "advice": "--mask-stale switches that off (systemd 261)",
+            "panic": false
+          },
+          {
+            "id": "current-entry",
+            "verdict": "warning",
+            "text": "LoaderEntrySelected stays old.efi: `bootctl set-default @current` makes that entry the default",
+            "advice": "name the one to set: `bootctl set-default ID`",
+            "panic": false
+          },
+          {
+            "id": "image-identifier",
+            "verdict": "warning",
+            "text": "StubImageIdentifier stays \\EFI\\Linux\\old+2-1.efi: kdump and installers take that image for the running one",
+            "advice": "name the image to them, as in `ukexec load --panic IMAGE`",
+            "panic": false
+          }
+        ]
+        "quiet console=hvc0"
+    "#]],
+    );
+}
+
+#[test]
+fn masks_are_words_of_the_line() {
+    check(
+        booted().path(),
+        &["--mask-stale"],
+        expect![[r#"
+        [
+          {
+            "id": "bless-boot",
+            "verdict": "ok",
+            "text": "the command line has systemd.mask=systemd-bless-boot.service",
+            "advice": null,
+            "panic": false
+          },
+          {
+            "id": "measured-os",
+            "verdict": "ok",
+            "text": "the command line has systemd.tpm2_measured_os=0",
+            "advice": null,
+            "panic": false
+          },
+          {
+            "id": "current-entry",
+            "verdict": "warning",
+            "text": "LoaderEntrySelected stays old.efi: `bootctl set-default @current` makes that entry the default",
+            "advice": "name the one to set: `bootctl set-default ID`",
+            "panic": false
+          },
+          {
+            "id": "image-identifier",
+            "verdict": "warning",
+            "text": "StubImageIdentifier stays \\EFI\\Linux\\old+2-1.efi: kdump and installers take that image for the running one",
+            "advice": "name the image to them, as in `ukexec load --panic IMAGE`",
+            "panic": false
+          }
+        ]
+        "quiet console=hvc0 systemd.mask=systemd-bless-boot.service systemd.tpm2_measured_os=0"
+    "#]],
+    );
+    let options = [
+        "--mask-stale",
+        "--append",
+        "systemd.tpm2_measured_os=0 -- a",
+    ];
+    check(
+        booted().path(),
+        &options,
+        expect![[r#"
+        [
+          {
+            "id": "bless-boot",
+            "verdict": "ok",
+            "text": "the command line has systemd.mask=systemd-bless-boot.service",
+            "advice": null,
+            "panic": false
+          },
+          {
+            "id": "measured-os",
+            "verdict": "ok",
+            "text": "the command line has systemd.tpm2_measured_os=0",
+            "advice": null,
+            "panic": false
+          },
+          {
+            "id": "current-entry",
+            "verdict": "warning",
+            "text": "LoaderEntrySelected stays old.efi: `bootctl set-default @current` makes that entry the default",
+            "advice": "name the one to set: `bootctl set-default ID`",
+            "panic": false
+          },
+          {
+            "id": "image-identifier",
+            "verdict": "warning",
+            "text": "StubImageIdentifier stays \\EFI\\Linux\\old+2-1.efi: kdump and installers take that image for the running one",
+            "advice": "name the image to them, as in `ukexec load --panic IMAGE`",
+            "panic": false
+          }
+        ]
+        "systemd.mask=systemd-bless-boot.service quiet console=hvc0 systemd.tpm2_measured_os=0 -- a"
+    "#]],
+    );
+}
