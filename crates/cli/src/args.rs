@@ -119,7 +119,7 @@ Examples:
   ukexec inspect debian.efi
   ukexec inspect /boot/efi/EFI/Linux/*.efi
   ukexec inspect debian.efi --json --hash
-  ukexec inspect debian.efi --profile 1
+  ukexec inspect --entry newest
   ukexec inspect debian.efi --measure        what would a TPM record?
   ukexec inspect debian.efi --against tpm    did this machine boot this image?")]
 pub(crate) struct Inspect {

@@ -109,9 +109,11 @@ impl Menu {
                 Ok(name) => names.insert(name.to_owned()),
                 Err(reason) => return self.pass_over(partition, folder, name, reason),
             };
-            if names.len() > Self::FILES_MAX {
-                names.pop_last();
-                self.more = self.more.saturating_add(1);
+            if names.len() > Self::FILES_MAX
+                && let Some(last) = names.pop_last()
+            {
+                let reason = format!("there are more than {} files", Self::FILES_MAX);
+                self.pass_over(partition, folder, last.as_bytes(), reason);
             }
         })?;
         for file in names {

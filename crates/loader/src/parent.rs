@@ -264,7 +264,10 @@ impl Unfolder<'_> {
         let hopeless = plan.hopeless;
         let (beside, copied, notes) = match self.companions(&image, &plan)? {
             Found::Taken(listing) => self.take(listing, parts.extra, &mut sources)?,
-            Found::Left(warning) => (None, Moved::default(), Vec::from_iter(warning)),
+            Found::Left(warning) => {
+                let warning = warning.or_else(|| extra_warning(&parts.extra));
+                (None, Moved::default(), Vec::from_iter(warning))
+            }
         };
         let sent = send_sources(&sources, 0, work)?;
         if let (Some(grows), Some(beside)) = (&mut plan.grows, &beside) {
@@ -317,6 +320,7 @@ impl Unfolder<'_> {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
+        answer.warnings.extend(parts.notes);
         self.add_warnings(&mut answer, notes);
         add_entry(&mut answer.report, self.options.entry.as_ref());
         let after = self.after(&image, &answer);
@@ -549,6 +553,13 @@ fn add_entry(report: &mut Findings, entry: Option<&EntryName>) {
         }
         (Findings::Page(_), None) => {}
     }
+}
+
+/// Returns a warning if `load` would add `extra` files of a boot entry.
+fn extra_warning(extra: &[(String, InputFile)]) -> Option<String> {
+    let names: Vec<&str> = extra.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    (!extra.is_empty()).then(|| format!("`ukexec load` adds extra files of the entry: {names}"))
 }
 
 /// Sends the sources behind the first `sent`, and returns how many are sent then.

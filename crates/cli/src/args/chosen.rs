@@ -11,13 +11,13 @@ use super::headings::INPUT;
 #[derive(Debug, Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct EntryArgs {
-    /// Boot entry in place of IMAGE: its ID, or default|newest|oneshot|selected
+    /// Boot entry in place of IMAGE
     ///
-    /// `ukexec entries` lists them. default is the one that systemd-boot would start, newest the
+    /// Its ID, or default|newest|oneshot|selected. `ukexec entries` lists them. default is the one that systemd-boot would start, newest the
     /// one of the running system with the highest version, oneshot the one that was set for the
     /// next boot, selected the one that firmware started last. An ID may be the name of a file, with or
     /// without its suffix, and with @ and the number or the ID of a profile behind it.
-    #[arg(long, value_name = "ID|WORD")]
+    #[arg(long, value_name = "ID")]
     entry: Option<String>,
     /// Root of the EFI system partition
     #[arg(long, value_name = "DIR", hide_short_help = true)]
@@ -30,7 +30,7 @@ pub(crate) struct EntryArgs {
 /// One image, or a boot entry.
 #[derive(Debug, Args)]
 pub(crate) struct Chosen {
-    /// The image; with neither IMAGE nor --entry, a terminal lists the boot entries
+    /// The image; without one, a list of boot entries to choose from
     #[arg(value_name = "IMAGE", conflicts_with = "entry")]
     pub(crate) image: Option<PathBuf>,
     #[command(flatten)]

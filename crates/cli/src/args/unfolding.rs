@@ -22,7 +22,7 @@ pub(crate) struct Unfolding {
     #[arg(long, value_name = "FILE")]
     pub(crate) parser: Option<PathBuf>,
     /// Run no parser that an image carries, on any layer
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_embedded_parser: bool,
     /// Folder of parsers, instead of the system's parsers.d
     #[arg(long, value_name = "DIR", hide_short_help = true)]

@@ -109,7 +109,7 @@ fn section(golden: &str) -> &str {
         "parser-refused" => "failures",
         "parser-check" | "parser-licence" | "parser-traps" => "parser-check",
         "traces" => "parser-run",
-        "parser-helpers" | "parser-run" | "status" => golden,
+        "entries" | "parser-helpers" | "parser-run" | "status" => golden,
         _ => "inspect-unfold-load",
     }
 }

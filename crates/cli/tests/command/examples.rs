@@ -16,10 +16,11 @@ use crate::machine::kinds;
 use crate::workspace;
 
 /// A golden of each command that prints documents, and one of a failure.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "inspect",
     "unfold",
     "load",
+    "entries",
     "status",
     "parser-check",
     "parser-helpers",

@@ -67,7 +67,8 @@ fn golden(file: &str) -> ExpectFile {
 #[test]
 fn help() {
     let commands = [
-        "inspect", "unfold", "load", "exec", "unload", "status", "attach", "detach", "parser",
+        "inspect", "unfold", "load", "entries", "exec", "unload", "status", "attach", "detach",
+        "parser",
     ];
     let of_parser = [
         "parser new",
@@ -333,6 +334,38 @@ fn load() {
             "load uki.efi OFF --dry-run --append=debug --initrd=initrd",
             "load profiles.efi OFF --dry-run --panic --profile=rescue --cmdline=a",
             "load uki.efi OFF --dry-run --json --hash --append=debug --initrd=initrd",
+        ],
+    );
+}
+
+#[test]
+fn entries() {
+    let root = "--root=system";
+    check(
+        "entries",
+        &[
+            &format!("entries {root}"),
+            &format!("entries {root} --json"),
+            "entries --root=none",
+            "entries --esp=absent",
+        ],
+    );
+}
+
+/// An image that a boot entry names.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn load_entry() {
+    let esp = "--esp=system/run/boot-loader-entries --efivars=none";
+    check(
+        "load-entry",
+        &[
+            &format!("load --entry=old {esp} OFF --dry-run --smbios=none"),
+            &format!("load --entry=uki {esp} OFF --dry-run --smbios=none"),
+            &format!("load --entry=bad {esp} OFF --dry-run --smbios=none"),
+            &format!("load --entry=nobody {esp} OFF --dry-run"),
+            &format!("inspect --entry=debian@dbg {esp} OFF"),
+            &format!("load --entry=old {esp} OFF --dry-run --smbios=none --json"),
         ],
     );
 }

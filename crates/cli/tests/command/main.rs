@@ -6,6 +6,7 @@ mod after_exec;
 mod author;
 mod companions;
 mod documents;
+mod entries;
 #[cfg(feature = "escape")]
 mod escape;
 mod examples;

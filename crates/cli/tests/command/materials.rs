@@ -85,6 +85,7 @@ pub(crate) fn materials() -> tempfile::TempDir {
             fs::write(folder.join(name), content).expect("room for a file");
         }
     }
+    crate::entries::fill(&dir.path().join("system/run/boot-loader-entries"));
     for file in FILES {
         let name = Path::new(file).file_name().expect("a file");
         fs::copy(workspace(file), dir.path().join(name)).expect("room for a file");

@@ -339,3 +339,34 @@ fn messages_wrap_on_a_terminal_alone() {
     let [_, stderr] = streams(&run(dir.path(), &args));
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
+
+#[test]
+fn a_person_chooses_a_boot_entry_by_its_number() {
+    let dir = folder(&[("vmlinuz", &kernel()), ("loader.conf", b"")]);
+    fs::create_dir_all(dir.path().join("loader/entries")).expect("a folder");
+    for (name, version) in [("old", 1), ("new", 2)] {
+        let keys = format!(
+            "title {name}\nsort-key x\nversion {version}\nlinux /vmlinuz\noptions its={name}\n"
+        );
+        let path = dir.path().join(format!("loader/entries/{name}.conf"));
+        fs::write(path, keys).expect("room for a file");
+    }
+    let args = ["inspect", "--esp", ".", "--efivars", ".", "--color=never"];
+    let choose = |answer: &[u8]| {
+        let mut session = Session::start(dir.path(), &args, 100, &[]);
+        session.wait_for("boot entry (1 to 2): ", 1);
+        session.person.write_all(answer).expect("a terminal");
+        session.end()
+    };
+    let (status, text) = choose(b"2\n");
+    assert!(status.success() && text.contains("its=old"), "{text}");
+    let (status, text) = choose(b"3\n");
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("expected a number from 1 to 2, found \"3\""),
+        "{text}"
+    );
+    let (status, text) = choose(b"\n");
+    assert_eq!(status.code(), Some(1));
+    assert!(text.contains("no boot entry was chosen"), "{text}");
+}

@@ -55,6 +55,8 @@ pub(crate) struct EntryParts {
     pub(crate) initrds: Vec<InputFile>,
     /// Files for the initrd, with their names, in order.
     pub(crate) extra: Vec<(String, InputFile)>,
+    /// Things worth a look.
+    pub(crate) notes: Vec<String>,
 }
 
 impl BootEntries {
@@ -145,6 +147,7 @@ impl BootEntries {
             parts: EntryParts {
                 initrds: initrds.collect::<Result<_>>()?,
                 extra: extra.collect::<Result<_>>()?,
+                notes: notes(entry),
             },
             partition: root.path().to_owned(),
             entry: entry.clone(),
@@ -182,6 +185,21 @@ impl ChosenEntry {
             linux: matches!(self.entry.boots, Boots::Linux(_)).then(|| initrds.clone()),
         });
     }
+}
+
+/// Returns things about `entry` that are worth a look where it is booted.
+fn notes(entry: &Entry) -> Vec<String> {
+    let id = &entry.id;
+    let has_none_left = entry.counter.is_some_and(|it| it.left == 0);
+    let tries = has_none_left.then(|| {
+        format!("the boot entry {id} has no tries left: no boot of it was called a good one")
+    });
+    let tree = entry.devicetree.as_ref().map(|path| {
+        format!(
+            "the device tree {path} of the boot entry {id} stays here: kexec_file_load passes none"
+        )
+    });
+    tries.into_iter().chain(tree).collect()
 }
 
 /// The files of the partitions, which a worker reads.

@@ -206,7 +206,10 @@ impl EntryReport {
         ];
         let marks = marks.iter().filter(|(is_set, _)| *is_set);
         let marks: Vec<&str> = marks.map(|(_, mark)| *mark).collect();
-        let mut text = Text::styled(Style::Good, marks.join(", "));
+        let mut text = match marks.as_slice() {
+            [] => Text::default(),
+            marks => Text::styled(Style::Good, marks.join(", ")),
+        };
         let bad = (self.tries_left == Some(0)).then(|| "no tries left".to_owned());
         let reason = self.reason.as_ref();
         let reason = reason.map(|reason| format!("cannot be loaded: {reason}"));

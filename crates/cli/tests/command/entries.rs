@@ -1,0 +1,251 @@
+//! Boot entries: the list of them, and what is made of one that is named.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use expect_test::expect;
+use serde_json::Value;
+
+use crate::images::{X86_64, kernel, pe};
+use crate::machine::Outcome;
+use crate::{check, folder, run, streams};
+
+/// A partition with an image of two profiles, an entry for a kernel with two initrds, and
+/// entries that cannot be loaded.
+fn partition() -> tempfile::TempDir {
+    let esp = folder(&[]);
+    fill(esp.path());
+    esp
+}
+
+/// Puts the files of that partition below `esp`.
+pub(crate) fn fill(esp: &Path) {
+    let release = b"ID=debian\nPRETTY_NAME=\"Debian 13\"\nVERSION_ID=13\n";
+    let image = pe(
+        X86_64,
+        &[
+            (".linux", &kernel()),
+            (".osrel", release),
+            (".cmdline", b"of=base"),
+            (".initrd", b"070701 image's"),
+            (".profile", b"ID=main\nTITLE=Main"),
+            (".profile", b"ID=dbg\nTITLE=Debugging"),
+            (".cmdline", b"of=dbg"),
+        ],
+    );
+    let keys = "title Old Debian\nsort-key debian\nversion 12\nlinux /old/vmlinuz\n\
+                initrd /old/ucode.cpio\ninitrd /old/initrd.cpio\noptions quiet\noptions old=1\n";
+    for (name, content) in [
+        ("EFI/Linux/debian.efi", &image[..]),
+        ("EFI/Linux/no-os.efi", &pe(X86_64, &[(".linux", &kernel())])),
+        ("loader/loader.conf", b"default debian.efi*\n"),
+        ("loader/entries/old.conf", keys.as_bytes()),
+        ("loader/entries/gone.conf", b"title Gone\nlinux /gone\n"),
+        ("loader/entries/out.conf", b"title Out\nlinux /../secret\n"),
+        ("loader/entries/link.conf", b"title Link\nlinux /link\n"),
+        (
+            "loader/entries/uki.conf",
+            b"title Other words\nuki /EFI/Linux/debian.efi\noptions its=own\nprofile 1\nextra /a.cred\n",
+        ),
+        (
+            "loader/entries/shell.conf",
+            b"title Shell\nefi /EFI/Linux/debian.efi\n",
+        ),
+        ("loader/entries/bad+0-3.conf", b"title Bad\nlinux /old/vmlinuz\n"),
+        ("a.cred", b"a secret"),
+        ("old/vmlinuz", &kernel()),
+        ("old/ucode.cpio", b"070701 ucode"),
+        ("old/initrd.cpio", b"070701 old"),
+    ] {
+        let path = esp.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, content).expect("room for a file");
+    }
+    symlink("old/vmlinuz", esp.join("link")).expect("a link");
+    symlink("old.conf", esp.join("loader/entries/z.conf")).expect("a link");
+}
+
+/// Returns what `ukexec` with `args` says of that partition as a document, without a
+/// variable of the machine that the test runs on.
+fn document(args: &[&str]) -> Value {
+    let (esp, variables) = (partition(), folder(&[]));
+    let path = |dir: &tempfile::TempDir| dir.path().display().to_string();
+    let [esp_path, variables] = [path(&esp), path(&variables)];
+    let more = ["--json", "--esp", &esp_path, "--efivars", &variables];
+    let output = run(esp.path(), &[args, &more].concat());
+    let [stdout, stderr] = streams(&output);
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"))
+}
+
+#[test]
+fn entries_are_listed_best_first() {
+    let esp = partition();
+    let args = ["entries", "--efivars", ".", "--esp", "."];
+    check(
+        esp.path(),
+        &args,
+        0,
+        expect![[r#"
+            entry            title                  version  size  signature
+            debian.efi@main  Debian 13 (Main)       13      32.0 KiB  unsigned  default
+            debian.efi@dbg   Debian 13 (Debugging)  13      32.0 KiB  unsigned
+            old.conf         Old Debian             12      1.5 KiB  unsigned
+            uki.conf         Other words                    32.0 KiB  unsigned
+            shell.conf       Shell                              cannot be loaded: it boots a program for
+                                                              firmware, no kernel
+            out.conf         Out                                cannot be loaded: it names no program to boot,
+                                                              or several kinds
+            link.conf        Link                               cannot be loaded: link: found a symbolic link,
+                                                              which is not followed
+            gone.conf        Gone                               cannot be loaded: gone: no such file
+            bad.conf         Bad                            1.5 KiB  unsigned  no tries left
+              passed over  ./EFI/Linux/no-os.efi: it has no section .osrel with a name in it
+              passed over  ./loader/entries/z.conf: it is a symbolic link
+            --
+        "#]],
+    );
+}
+
+#[test]
+fn a_document_has_what_bootctl_has() {
+    let document = document(&["entries"]);
+    let entries = document["entries"].as_array().expect("a list");
+    let names: Vec<_> = entries
+        .iter()
+        .map(|it| it["id"].as_str().expect("an ID"))
+        .collect();
+    assert_eq!(names[..2], ["debian.efi@main", "debian.efi@dbg"]);
+    let old = entries
+        .iter()
+        .find(|it| it["id"] == "old.conf")
+        .expect("an entry");
+    assert_eq!(old["options"], "quiet old=1");
+    assert_eq!(old["initrd"].as_array().map(Vec::len), Some(2));
+    assert_eq!(old["size"], kernel().len());
+    assert_eq!(
+        (&old["loadable"], &old["signed"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(entries.iter().filter(|it| it["default"] == true).count(), 1);
+    assert_eq!(entries[0]["default"], true);
+}
+
+#[test]
+fn an_entry_of_a_kernel_has_its_initrds_and_its_options() {
+    let document = document(&["load", "--dry-run", "--entry", "old", "--smbios=none"]);
+    assert_eq!(document["entry"]["id"], "old.conf");
+    assert_eq!(document["entry"]["title"], "Old Debian");
+    assert_eq!(document["cmdline"]["text"], "quiet old=1");
+    // Both, the first with its padding.
+    assert_eq!(document["load"]["initrd"]["size"], 12 + 10);
+    assert!(
+        document["image"]["path"]
+            .as_str()
+            .is_some_and(|it| it.ends_with("/old/vmlinuz"))
+    );
+}
+
+#[test]
+fn an_entry_of_an_image_has_a_profile_and_words_of_its_own() {
+    let line = |args: &[&str]| {
+        let args = [&["load", "--dry-run", "--smbios=none"], args].concat();
+        document(&args)["cmdline"]["text"].clone()
+    };
+    assert_eq!(line(&["--entry", "debian.efi@dbg"]), "of=dbg");
+    assert_eq!(line(&["--entry", "DEBIAN@1"]), "of=dbg");
+    assert_eq!(line(&["--entry", "default"]), "of=base");
+    assert_eq!(line(&["--entry", "uki"]), "its=own");
+    assert_eq!(
+        line(&["--entry", "uki", "--append", "more"]),
+        "its=own more"
+    );
+    assert_eq!(line(&["--entry", "uki", "--cmdline", "mine"]), "mine");
+    assert_eq!(
+        line(&["--entry", "debian.efi", "--profile", "dbg"]),
+        "of=dbg"
+    );
+}
+
+#[test]
+fn an_entry_that_cannot_be_loaded_says_why() {
+    let failure = |entry: &str| {
+        let document = document(&["load", "--dry-run", "--entry", entry]);
+        document["error"]["message"]
+            .as_str()
+            .expect("it fails")
+            .to_owned()
+    };
+    let all = ["gone", "out", "link", "shell", "nobody", "oneshot"].map(failure);
+    expect![[r#"
+        cannot load the boot entry gone.conf: gone: no such file
+        cannot load the boot entry out.conf: it names no program to boot, or several kinds
+        cannot load the boot entry link.conf: link: found a symbolic link, which is not followed
+        cannot load the boot entry shell.conf: it boots a program for firmware, no kernel
+        no boot entry has ID "nobody"; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf
+        no boot entry is named: the variable LoaderEntryOneShot is not set; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf"#]].assert_eq(&all.join("\n"));
+}
+
+#[test]
+fn nothing_outside_of_the_partition_is_opened() {
+    let (esp, variables) = (partition(), folder(&[]));
+    let secret = esp.path().parent().expect("a folder").join("secret");
+    let trace = esp.path().join("trace");
+    let output = Command::new("strace")
+        .args(["-f", "-e", "trace=open,openat,openat2", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_ukexec"))
+        .args(["entries", "--esp"])
+        .arg(esp.path())
+        .arg("--efivars")
+        .arg(variables.path())
+        .output();
+    // Few machines have strace.
+    let Ok(output) = output else { return };
+    assert!(output.status.success(), "{output:?}");
+    let opened = fs::read_to_string(trace).expect("a trace");
+    let ok = |line: &&str| !line.contains(" = -1 ");
+    assert!(
+        !opened
+            .lines()
+            .filter(ok)
+            .any(|line| line.contains(&secret.display().to_string()))
+    );
+    assert!(
+        !opened
+            .lines()
+            .filter(ok)
+            .any(|line| line.contains("\"link\""))
+    );
+}
+
+#[test]
+fn without_a_partition_the_places_are_named() {
+    let root = folder(&[]);
+    let output = run(root.path(), &["entries", "--root", "."]);
+    let Outcome { stderr, code, .. } = Outcome::of(&output);
+    assert_eq!(code, 1);
+    expect![[r#"
+        ukexec: no EFI system partition: tried ./efi (no such folder), ./boot (no such folder), ./boot/efi (no such folder); --esp DIR names the folder where it is mounted
+    "#]].assert_eq(&stderr);
+    let output = run(root.path(), &["entries", "--esp", "absent"]);
+    assert!(streams(&output)[1].contains("absent"), "{output:?}");
+}
+
+#[test]
+fn a_script_names_an_image_or_an_entry() {
+    for command in ["load", "inspect", "unfold"] {
+        let output = run(
+            Path::new("."),
+            &[command, "-o", "x"][..if command == "unfold" { 3 } else { 1 }],
+        );
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(
+            streams(&output)[1].contains("expected an IMAGE or --entry"),
+            "{output:?}"
+        );
+        let both = run(Path::new("."), &[command, "a.efi", "--entry", "b"]);
+        assert_eq!(both.status.code(), Some(2), "{both:?}");
+    }
+}
