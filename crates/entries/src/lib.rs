@@ -14,6 +14,61 @@
 //!
 //! Spec: UAPI group, "Boot Loader Specification"; systemd-boot(7), bootctl(1). Where both
 //! differ, the list is bootctl's, and order and default are those of systemd-boot.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::convert::Infallible;
+//!
+//! use ukexec_entries::{BootFiles, ImageSummary, LoaderConf, Menu, Partition, Running, Type1};
+//! use ukexec_entries::Wanted;
+//!
+//! struct Esp(BTreeMap<String, Vec<u8>>);
+//!
+//! impl BootFiles for Esp {
+//!     type Error = Infallible;
+//!     fn names(
+//!         &mut self,
+//!         partition: Partition,
+//!         folder: &str,
+//!         each: &mut dyn FnMut(&[u8], Option<&'static str>),
+//!     ) -> Result<(), Infallible> {
+//!         let paths = self.0.keys().filter(|_| partition == Partition::Esp);
+//!         let split = paths.filter_map(|path| path.rsplit_once('/'));
+//!         split.filter(|(at, _)| *at == folder).for_each(|(_, name)| each(name.as_bytes(), None));
+//!         Ok(())
+//!     }
+//!     fn loader_conf(&mut self) -> Result<LoaderConf, Infallible> {
+//!         let file = self.0.get("loader/loader.conf");
+//!         Ok(LoaderConf::parse(file.map(Vec::as_slice).unwrap_or_default()))
+//!     }
+//!     fn type1(&mut self, _: Partition, path: &str) -> Result<Result<Type1, String>, Infallible> {
+//!         Ok(Type1::parse(&self.0[path]))
+//!     }
+//!     fn image(
+//!         &mut self,
+//!         _: Partition,
+//!         path: &str,
+//!     ) -> Result<Result<ImageSummary, String>, Infallible> {
+//!         let file = self.0.get(path).ok_or_else(|| "no such file".to_owned());
+//!         Ok(file.and_then(ImageSummary::read))
+//!     }
+//! }
+//!
+//! let files = [
+//!     ("linux", "kernel"),
+//!     ("loader/loader.conf", "default debian-6.1*"),
+//!     ("loader/entries/debian-6.1.conf", "title Debian\nversion 6.1\nlinux /linux"),
+//!     ("loader/entries/debian-6.12+3.conf", "title Debian\nversion 6.12\nlinux /linux"),
+//! ];
+//! let mut esp = Esp(files.map(|(path, text)| (path.to_owned(), text.into())).into());
+//! // Without UEFI variables, and without a word of the running system.
+//! let menu = Menu::read(&mut esp, &(), &Running::default())?;
+//! let titles: Vec<_> = menu.entries().iter().map(|it| it.show_title.as_str()).collect();
+//! assert_eq!(titles, ["Debian (6.12)", "Debian (6.1)"]);
+//! assert_eq!(menu.find(&Wanted::Default)?.id, "debian-6.12.conf");
+//! assert_eq!(menu.find(&Wanted::from("debian-6.1"))?.path, "loader/entries/debian-6.1.conf");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

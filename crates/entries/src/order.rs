@@ -32,6 +32,8 @@ fn compare_by_key(a: &Entry, b: &Entry) -> Ordering {
         .cmp(&b.sort_key)
         .then_with(|| a.machine_id.cmp(&b.machine_id))
         .then_with(|| compare_versions(&version(b), &version(a)))
+        // All first profiles of a version come first.
+        .then(a.profile.cmp(&b.profile))
 }
 
 fn compare_names(a: &Entry, b: &Entry) -> Ordering {
@@ -165,12 +167,12 @@ mod tests {
             ],
             expect![[r#"
                 titled.efi | Debian 13 (Live)
-                titled.efi@1 | Debian 13 (Next)
                 prof.efi@main | Debian 13 (main)
+                plain.efi | Debian 13 (13) (plain.efi)
+                plain.efi | Debian 13 (13) (plain.efi)
+                titled.efi@1 | Debian 13 (Next)
                 prof.efi@dbg | Debian 13 (Debug)
                 prof.efi@2 | Debian 13 (@2)
-                plain.efi | Debian 13 (13) (plain.efi)
-                plain.efi | Debian 13 (13) (plain.efi)
             "#]],
         );
     }
