@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
 use ukexec_loader::report::{Count, Size};
 use ukexec_loader::{Against, Algorithm, CredentialFile, Measure, is_stdin};
 use ukexec_unfold::ABI;
@@ -99,6 +99,11 @@ pub(crate) enum Command {
     Entries(Entries),
     /// Boot the loaded kernel
     Exec(Exec),
+    /// Load an image and boot it: load, then exec
+    ///
+    /// Where something will not work after the boot, it asks on a terminal before it loads
+    /// anything. Without a terminal and without --yes, it then refuses.
+    Reboot(Reboot),
     /// Drop the loaded kernel
     Unload(Unload),
     /// Print what is loaded, and what this machine can load
@@ -210,11 +215,11 @@ Examples:
   ukexec load --panic kdump.efi             needs crashkernel= on this boot
   ukexec load debian.efi --verify=require --trust /etc/keys/ours.pem")]
 pub(crate) struct Load {
-    #[command(flatten)]
-    pub(crate) chosen: Chosen,
     /// Do everything except the system call, and print its arguments
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
     #[command(flatten)]
@@ -274,6 +279,29 @@ pub(crate) struct Exec {
     /// Boot at once by sync and reboot(2), without stopping services
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Remove the variable LoaderEntryOneShot before the boot
+    ///
+    /// systemd-boot would start the entry that it names in the next boot by firmware. If it
+    /// cannot be removed, nothing is booted.
+    #[arg(long)]
+    pub(crate) clear_oneshot: bool,
+}
+
+/// `ukexec reboot`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec reboot debian.efi             load it, stop the services, boot it
+  ukexec reboot --entry newest --yes   whatever will not work after it
+  ukexec reboot debian.efi --dry-run   what would be loaded, and what will not work")]
+pub(crate) struct Reboot {
+    /// Do not ask where something will not work after the boot
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) exec: Exec,
+    #[command(flatten)]
+    pub(crate) load: Load,
 }
 
 /// `ukexec unload`
@@ -517,6 +545,7 @@ impl Cli {
         let command = Self::command()
             .color(ColorChoice::Never)
             .term_width(console::columns());
+        let command = command.mut_subcommand("reboot", |reboot| reboot.mut_args(as_of_load));
         with_exit_codes(command.version(VERSION.as_str()))
     }
 
@@ -536,13 +565,36 @@ impl Cli {
         {
             return Some("--json and the trace cannot both write to stdout; add --trace=FILE");
         }
-        if let Command::Load(load) = &self.command
+        if let Command::Load(load) | Command::Reboot(Reboot { load, .. }) = &self.command
             && load.secrets.repeats_itself()
         {
             return Some("--credential: a NAME can be given once only");
         }
+        if let Command::Reboot(reboot) = &self.command
+            && reboot.load.unfolding.panic
+        {
+            return Some("a panic boots what --panic loads; `ukexec load --panic` loads it");
+        }
         // Each may stand before and behind the name of the command.
         (self.quiet && self.verbose > 0).then_some("--quiet and --verbose exclude each other")
+    }
+}
+
+/// Leaves options out of the short help of `reboot` that `load` has in its own.
+fn as_of_load(arg: Arg) -> Arg {
+    let of_load = [
+        "parser",
+        "no_embedded_parser",
+        "panic",
+        "initrd",
+        "companions",
+        "hash",
+    ];
+    let is_of_load = of_load.iter().any(|id| arg.get_id() == id);
+    if is_of_load {
+        arg.hide_short_help(true)
+    } else {
+        arg
     }
 }
 
@@ -582,7 +634,9 @@ impl Command {
                 (files.collect(), Some(&args.unfolding))
             }
             Self::Unfold(args) => (args.chosen.image.iter().collect(), Some(&args.unfolding)),
-            Self::Load(args) => (args.chosen.image.iter().collect(), Some(&args.unfolding)),
+            Self::Load(args) | Self::Reboot(Reboot { load: args, .. }) => {
+                (args.chosen.image.iter().collect(), Some(&args.unfolding))
+            }
             Self::Attach(args) => (vec![&args.image, &args.parser], None),
             Self::Detach(args) => (vec![&args.image], None),
             Self::Parser(ParserCommand::Check(args)) => (vec![&args.file], None),
@@ -600,7 +654,9 @@ impl Command {
         let more = unfolding.map(|args| args.initrd.iter().chain(&args.parser));
         let more = more.into_iter().flatten();
         let secrets = match self {
-            Self::Load(args) => args.secrets.credential.as_slice(),
+            Self::Load(args) | Self::Reboot(Reboot { load: args, .. }) => {
+                args.secrets.credential.as_slice()
+            }
             _ => &[],
         };
         files
@@ -616,7 +672,9 @@ impl Command {
         let (is_named, entry) = match self {
             Self::Inspect(args) => (!args.images.is_empty(), &args.entry),
             Self::Unfold(args) => (args.chosen.image.is_some(), &args.chosen.entry),
-            Self::Load(args) => (args.chosen.image.is_some(), &args.chosen.entry),
+            Self::Load(args) | Self::Reboot(Reboot { load: args, .. }) => {
+                (args.chosen.image.is_some(), &args.chosen.entry)
+            }
             _ => return false,
         };
         !is_named && entry.wanted().is_none()
@@ -627,7 +685,7 @@ impl Command {
         let (json, several) = match self {
             Self::Inspect(args) => (args.output.json, args.images.len() > 1),
             Self::Unfold(args) => (args.report.json, false),
-            Self::Load(args) => (args.report.json, false),
+            Self::Load(args) | Self::Reboot(Reboot { load: args, .. }) => (args.report.json, false),
             Self::Status(args) => (args.json, false),
             Self::Entries(args) => (args.json, false),
             Self::Parser(ParserCommand::Check(args)) => (args.json, false),

@@ -64,6 +64,7 @@ mod syscall;
 mod testing;
 mod transfer;
 mod unnamed;
+mod variable;
 
 pub use assemble::{Part, assemble};
 pub use create::create_file;
@@ -75,7 +76,9 @@ pub use inherit::close_on_exec;
 pub use input::{
     InputKind, device_of, has_access_list, has_ima_signature, input_kind, open_regular, read_stream,
 };
-pub use load::{LoadRequest, exec_now, exec_through_systemd, load, unload};
+pub use load::{
+    LoadRequest, check_exec, check_systemd, exec_now, exec_through_systemd, load, unload,
+};
 pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};
 pub use moment::Moment;
 pub use new_file::NewFile;
@@ -91,3 +94,4 @@ pub use snapshot::{Extent, Room, Snapshot, Tap};
 pub use stdio::has_no_stdout;
 pub use transfer::Moved;
 pub use unnamed::UnnamedFile;
+pub use variable::remove_variable;

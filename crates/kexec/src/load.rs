@@ -166,12 +166,7 @@ pub fn exec_through_systemd() -> Result<(), KexecError> {
 }
 
 fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
-    let machine = check_loaded("systemctl kexec", root)?;
-    if !machine.systemd {
-        return Err(KexecError::new(format!(
-            "systemd does not run this machine, so nothing would stop the services first; {FORCE}"
-        )));
-    }
+    check_systemd_of(&check_loaded(BY_SYSTEMD, root)?)?;
     let shown = program.display();
     let output = Command::new(program).arg("kexec").output();
     let output = output.map_err(|cause| {
@@ -192,6 +187,39 @@ fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
     )))
 }
 
+/// Refuses a boot of the loaded kernel, at once or through systemd, that is known to fail.
+///
+/// # Errors
+///
+/// No kernel is loaded, or systemd does not run this machine.
+pub fn check_exec(at_once: bool) -> Result<(), KexecError> {
+    let call = if at_once { EXEC } else { BY_SYSTEMD };
+    let machine = check_loaded(call, Path::new("/"))?;
+    if at_once {
+        return Ok(());
+    }
+    check_systemd_of(&machine)
+}
+
+/// Refuses a boot through systemd where it does not run this machine.
+///
+/// # Errors
+///
+/// It does not.
+pub fn check_systemd() -> Result<(), KexecError> {
+    check_systemd_of(&MachineState::read(Path::new("/")))
+}
+
+fn check_systemd_of(machine: &MachineState) -> Result<(), KexecError> {
+    if machine.systemd {
+        return Ok(());
+    }
+    Err(KexecError::new(format!(
+        "systemd does not run this machine, so nothing would stop the services first; {FORCE}"
+    )))
+}
+
+const BY_SYSTEMD: &str = "systemctl kexec";
 const FORCE: &str = "`ukexec exec --force` boots at once, without stopping services";
 
 /// Refuses where it is known that nothing is loaded, or can be. Returns the

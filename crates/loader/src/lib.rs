@@ -71,6 +71,7 @@ mod fd_source;
 mod files;
 mod load;
 mod log;
+mod oneshot;
 mod options;
 mod parent;
 mod probe;
@@ -85,6 +86,7 @@ pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, read_named, shown};
 pub use self::load::LoadPlan;
 pub use self::log::start_log;
+pub use self::oneshot::{clear_oneshot, oneshot_entry};
 pub use self::options::{
     Against, CmdlineFrom, Companions, CredentialFile, EntryName, LoaderOptions, Measure, Purpose,
 };

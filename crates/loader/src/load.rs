@@ -203,6 +203,13 @@ impl<'a> LoadPlan<'a> {
         notes
     }
 
+    /// Returns whether a condition of the load is worth a look before the boot.
+    #[must_use]
+    pub fn warns(&self) -> bool {
+        let mut conditions = self.preflight.conditions().iter();
+        conditions.any(|it| it.verdict == ConditionVerdict::Warning)
+    }
+
     /// Refuses a load that this machine would refuse.
     ///
     /// # Errors

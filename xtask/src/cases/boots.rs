@@ -24,6 +24,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("boots/x86_64-crash", crash),
     Named::new("boots/x86_64-corrupt-image-changes-nothing", corrupt),
     Named::new("boots/x86_64-bare-kernel", bare_kernel),
+    Named::new("boots/x86_64-reboot", reboot),
     Named::new("boots/arm64-uki-around-zboot", arm64),
 ];
 
@@ -185,6 +186,38 @@ fn bare_kernel(stand: &Stand) -> Result<()> {
         &Machine::X86_64.cmdline("first=kernel bare=yes"),
     )
 }
+
+/// One command loads and boots. Where something will not work, as here the console, it loads
+/// nothing unless it may ask, and is not asked with `--yes`.
+fn reboot(stand: &Stand) -> Result<()> {
+    let linux = kernel(Target::X86_64)?;
+    let initrd = reporting_initrd(stand, Target::X86_64, "rebooted")?;
+    let first = FirstKernel::new(
+        "reboot='ukexec reboot /vmlinuz --initrd /initrd'\n\
+         $reboot --cmdline silent </dev/null; say without_systemd=$?\n\
+         $reboot --force --cmdline silent </dev/null 2>/tmp/err; say unasked=$?\n\
+         cat /tmp/err\n\
+         say loaded=$(cat /sys/kernel/kexec_loaded)\n\
+         run $reboot --force --yes --clear-oneshot --cmdline silent --console=keep --mask-stale\n",
+    )
+    .holding("vmlinuz", &linux)
+    .holding("initrd", &initrd);
+    let serial = boot_first(stand, &first, "first=kernel")?;
+    serial.expect(&format!("{TAG}without_systemd="), "1")?;
+    serial.expect(&format!("{TAG}unasked="), "1")?;
+    serial.expect("ukexec: not loaded: ", UNASKED)?;
+    serial.expect(&format!("{TAG}loaded="), "0")?;
+    serial.expect(&format!("{TAG}reached="), "rebooted")?;
+    let line = serial.value(&format!("{TAG}cmdline="))?;
+    let masks = "systemd.mask=systemd-bless-boot.service systemd.tpm2_measured_os=0";
+    ensure!(
+        line.starts_with("silent console=") && line.ends_with(masks),
+        "the next kernel's command line is {line:?}"
+    );
+    Ok(())
+}
+
+const UNASKED: &str = "nobody can be asked about the warnings; --yes boots all the same";
 
 /// The parts of a UKI around a zboot file, unfolded here, boot there.
 fn arm64(stand: &Stand) -> Result<()> {

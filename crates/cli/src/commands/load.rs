@@ -1,12 +1,35 @@
 //! `ukexec load`: unfold and hand over to the running kernel.
 
-use ukexec_loader::{LoadKind, LoadPlan, Purpose, this_machine};
+use ukexec_loader::{LoadPlan, Purpose, Wanted, this_machine};
 
 use crate::args::Load;
 use crate::commands::chosen::ChosenImage;
 use crate::console::{self, Form};
 
 pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
+    load(args, form, |_| Ok(()))?;
+    if form == Form::Text && !args.dry_run {
+        let boot = match args.unfolding.panic {
+            false => "`ukexec exec` boots it",
+            true => "the next panic boots it",
+        };
+        console::note(&format!("loaded; {boot}"));
+    }
+    if args.chosen.entry.wanted() == Some(Wanted::Oneshot) {
+        console::note(
+            "note: LoaderEntryOneShot stays set for the next boot by firmware; `ukexec exec \
+             --clear-oneshot` removes it",
+        );
+    }
+    Ok(())
+}
+
+/// Loads, if `consent` says so of a plan that nothing refuses.
+pub(super) fn load(
+    args: &Load,
+    form: Form,
+    consent: impl FnOnce(&LoadPlan<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let machine = this_machine();
     let mut options = args.unfolding.options(form);
     args.beside.add_to(&mut options);
@@ -25,15 +48,8 @@ pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
         }
     }
     plan.check()?;
+    consent(&plan)?;
     console::record_notes(plan.load()?);
     // Behind the call: a failure prints what is known by itself.
-    console::findings(&plan.report()?, form)?;
-    if form == Form::Text && !args.dry_run {
-        let boot = match options.kind {
-            LoadKind::Reboot => "`ukexec exec` boots it",
-            LoadKind::Crash => "the next panic boots it",
-        };
-        console::note(&format!("loaded; {boot}"));
-    }
-    Ok(())
+    console::findings(&plan.report()?, form)
 }

@@ -7,6 +7,7 @@ mod exec;
 mod inspect;
 mod load;
 mod parser;
+mod reboot;
 mod status;
 mod unfold;
 
@@ -23,6 +24,7 @@ pub(crate) fn run(command: &Command) -> u8 {
         Command::Load(args) => load::run(args, form),
         Command::Entries(args) => entries::run(args),
         Command::Exec(args) => exec::exec(args),
+        Command::Reboot(args) => reboot::run(args, form),
         Command::Unload(args) => exec::unload(args),
         Command::Status(args) => status::run(args),
         Command::Attach(args) => edit::attach(args),

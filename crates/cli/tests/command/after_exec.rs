@@ -202,3 +202,23 @@ fn masks_are_words_of_the_line() {
     "#]],
     );
 }
+
+#[test]
+fn a_dry_run_of_reboot_is_that_of_load() {
+    let dir = booted();
+    let options = ["a.efi", "--dry-run", "--efivars", "efi", "--json"];
+    let document = |command| streams(&run(dir.path(), &[&[command], &options[..]].concat()));
+    assert_eq!(document("reboot"), document("load"));
+}
+
+#[test]
+fn reboot_boots_now_and_a_panic_later() {
+    let args = ["reboot", "a.efi", "--panic"];
+    let output = run(booted().path(), &args);
+    assert_eq!(output.status.code(), Some(2));
+    let [_, stderr] = streams(&output);
+    assert!(
+        stderr.contains("`ukexec load --panic` loads it"),
+        "{stderr}"
+    );
+}
