@@ -265,7 +265,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) append: Option<Vec<u8>>,
     /// Whether the command line are the options of a boot entry.
     pub(crate) is_entrys_line: bool,
-    /// The initrds' paths, if the image is the `linux` of a boot entry.
+    /// The paths of its initrds, from the root of the partition, if the image is the `linux` of a
+    /// boot entry.
     pub(crate) linux_entry: Option<Vec<String>>,
     /// What systemd-boot would pass for an entry, without a profile: the worker knows.
     #[serde(skip)]

@@ -25,6 +25,9 @@ pub enum ArchivePart<C> {
     Content(C),
 }
 
+/// An archive with its kind.
+pub type PackedArchive<C> = (Archive, Vec<ArchivePart<C>>);
+
 impl Archive {
     /// Encrypted credentials beside the image.
     pub const CREDENTIALS: Self = Self::new(".extra/credentials", 0o500, 0o400, Some(12));
@@ -79,7 +82,7 @@ impl Archive {
         &self,
         files: impl IntoIterator<Item = (N, u64, C)>,
     ) -> Result<Vec<ArchivePart<C>>, StubError> {
-        let mut archive = Writer::new(0);
+        let mut archive = Writer::new();
         for (name, size, content) in files {
             if archive.is_empty() {
                 self.folders(&mut archive);
@@ -127,8 +130,8 @@ const ENTRY_ARCHIVES: [(CompanionKind, Archive); 3] = [
 
 /// Returns the archives that systemd-boot makes of the extra `files` of a boot entry, each
 /// with its kind, its name, its length in bytes and its content, in the entry's order. As
-/// there, the folders stand in front of each file, and one count numbers the entries of all
-/// archives.
+/// there, the folders stand in front of each file, and files and folders of all archives are
+/// numbered together, in the entry's order.
 ///
 /// Spec: Boot Loader Specification, "Type #1 Boot Loader Entry Keys", `extra`; systemd's
 /// `src/boot/boot.c`.
@@ -136,23 +139,23 @@ const ENTRY_ARCHIVES: [(CompanionKind, Archive); 3] = [
 /// # Errors
 ///
 /// A file is longer than the format can say.
-pub fn pack_entry_files<N: AsRef<str>, C: Clone>(
-    files: &[(CompanionKind, N, u64, C)],
-) -> Result<Vec<(Archive, Vec<ArchivePart<C>>)>, StubError> {
-    let mut archives = Vec::new();
+pub fn pack_entry_files<N: AsRef<str>, C>(
+    files: impl IntoIterator<Item = (CompanionKind, N, u64, C)>,
+) -> Result<Vec<PackedArchive<C>>, StubError> {
+    let mut archives = ENTRY_ARCHIVES.map(|(kind, archive)| (kind, archive, Writer::new()));
     let mut inode = 0;
-    for (kind, archive) in ENTRY_ARCHIVES {
-        let mut writer = Writer::new(inode);
-        for (_, name, size, content) in files.iter().filter(|(it, ..)| *it == kind) {
-            archive.folders(&mut writer);
-            archive.file(&mut writer, name.as_ref(), *size, content.clone())?;
-        }
-        inode = writer.inode;
-        if !writer.is_empty() {
-            archives.push((archive, writer.finish()));
+    for (kind, name, size, content) in files {
+        let of_kind = archives.iter_mut().find(|(it, ..)| *it == kind);
+        if let Some((_, archive, writer)) = of_kind {
+            writer.inode = inode;
+            archive.folders(writer);
+            archive.file(writer, name.as_ref(), size, content)?;
+            inode = writer.inode;
         }
     }
-    Ok(archives)
+    let archives = archives.into_iter().filter(|(.., it)| !it.is_empty());
+    let finished = archives.map(|(_, archive, writer)| (archive, writer.finish()));
+    Ok(finished.collect())
 }
 
 const S_IFDIR: u32 = 0o040_000;
@@ -173,12 +176,11 @@ struct Writer<C> {
 }
 
 impl<C> Writer<C> {
-    /// One whose first entry has the number behind `inode`.
-    fn new(inode: u32) -> Self {
+    fn new() -> Self {
         Self {
             parts: Vec::new(),
             bytes: Vec::new(),
-            inode,
+            inode: 0,
         }
     }
 
@@ -305,7 +307,7 @@ mod tests {
             (Sysext, "s", 1, b"s"),
         ];
         let shown = |files: &[(CompanionKind, &str, u64, &'static [u8])]| {
-            let archives = pack_entry_files(files).unwrap();
+            let archives = pack_entry_files(files.iter().copied()).unwrap();
             let entries = archives.into_iter().map(|(archive, parts)| {
                 let text = String::from_utf8(bytes(parts)).unwrap();
                 let entries = text.split("070701").skip(1).map(|entry| {
@@ -317,9 +319,9 @@ mod tests {
             entries.collect::<String>()
         };
         expect![[r#"
-            Some(12) 1:.extra 2:.extra/credentials 3:.extra/credentials/b 4:.extra 5:.extra/credentials 6:.extra/credentials/a 0:TRAILER!!!
-            Some(13) 7:.extra 8:.extra/sysext 9:.extra/sysext/s 0:TRAILER!!!
-            Some(12) 10:.extra 11:.extra/confext 12:.extra/confext/c 0:TRAILER!!!
+            Some(12) 4:.extra 5:.extra/credentials 6:.extra/credentials/b 7:.extra 8:.extra/credentials 9:.extra/credentials/a 0:TRAILER!!!
+            Some(13) 10:.extra 11:.extra/sysext 12:.extra/sysext/s 0:TRAILER!!!
+            Some(12) 1:.extra 2:.extra/confext 3:.extra/confext/c 0:TRAILER!!!
         "#]]
         .assert_eq(&shown(&files));
         expect![[r#"

@@ -100,7 +100,7 @@ mod testing;
 mod uki;
 
 pub use addon::Addon;
-pub use archive::{Archive, ArchivePart, join_initrds, pack_entry_files};
+pub use archive::{Archive, ArchivePart, PackedArchive, join_initrds, pack_entry_files};
 pub use cmdline::{
     MangledLine, addons_text, load_options, section_cmdline, takes_load_options, with_text,
 };

@@ -186,6 +186,7 @@ impl Listing {
                 kind: None,
                 reason: format!("{more} more files in it"),
                 count: more,
+                of_entry: false,
             };
             self.passed_over.push((it, false));
         }
@@ -204,6 +205,7 @@ impl Listing {
             kind,
             reason,
             count: 1,
+            of_entry: false,
         };
         self.passed_over.push((it, would_count));
     }

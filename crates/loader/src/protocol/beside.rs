@@ -62,6 +62,8 @@ pub(crate) struct PassedOver {
     pub(crate) reason: String,
     /// So many files it stands for: all of a folder but the first.
     pub(crate) count: u64,
+    /// Whether a boot entry names it.
+    pub(crate) of_entry: bool,
 }
 
 /// The use of the text in SMBIOS that is for the command line.

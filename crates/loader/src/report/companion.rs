@@ -19,6 +19,8 @@ pub(crate) struct CompanionReport {
     pub(crate) reason: Option<String>,
     /// Whether it has a good signature. Only addons have any.
     pub(crate) verified: bool,
+    /// Whether a boot entry names it; it lies in no folder of companions then.
+    pub(crate) of_entry: bool,
     /// So many files it stands for.
     #[serde(skip)]
     pub(crate) count: u64,
@@ -66,6 +68,7 @@ fn cells_of(companion: &CompanionReport) -> Vec<Text> {
         taken,
         reason,
         verified,
+        of_entry: _,
         count: _,
     } = companion;
     let standing = match (taken, verified) {

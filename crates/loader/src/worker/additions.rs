@@ -145,6 +145,7 @@ impl Additions {
                 taken: judged.is_ok(),
                 verified: matches!(judged, Ok(true)),
                 reason: judged.err().map(|reason| reason.text),
+                of_entry: file.folder == CompanionFolder::Entry,
                 count: 1,
             });
         }
@@ -154,6 +155,7 @@ impl Additions {
             taken: false,
             reason: Some(it.reason.clone()),
             verified: false,
+            of_entry: it.of_entry,
             count: it.count,
         });
         additions.listed.extend(passed_over);
@@ -430,9 +432,9 @@ pub(crate) fn entry_archives(beside: &Beside, sources: &Sources) -> Result<Vec<(
     let companions = beside.companions.iter();
     for file in companions.filter(|it| it.folder == CompanionFolder::Entry) {
         let content = sources.rope(slice::from_ref(&file.span))?;
-        files.push((file.kind, &file.name, content.len(), content));
+        files.push((file.kind, file.name.as_str(), content.len(), content));
     }
-    let archives = pack_entry_files(&files)?.into_iter();
+    let archives = pack_entry_files(files)?.into_iter();
     Ok(archives
         .map(|(archive, parts)| (archive, joined(parts)))
         .collect())

@@ -7,8 +7,8 @@ use ukexec_stub::{MangledLine, Smbios, load_options, takes_load_options};
 use ukexec_unfold::PeBytes;
 
 use crate::error::Result;
-use crate::protocol::UnfoldRequest;
 use crate::protocol::beside::SmbiosText;
+use crate::protocol::{Span, UnfoldRequest};
 
 /// Why a stub takes no options.
 const IGNORED: &str = "the options of the entry have control characters: systemd-stub ignores them";
@@ -30,8 +30,14 @@ pub(crate) fn settle(
     let line = given.line.as_deref().unwrap_or_default();
     let line = str::from_utf8(line).ok().filter(|_| is_of_entry);
     request.load_options = line.map(|line| {
-        let initrds = request.linux_entry.iter().flatten();
-        let words = initrds.map(|path| initrd_word(path));
+        // Those of the entry come first, and a boot loader says nothing of empty ones.
+        let lens = request
+            .initrds
+            .iter()
+            .map(|it| it.spans.iter().map(Span::len).sum());
+        let initrds = request.linux_entry.iter().flatten().zip(lens);
+        let initrds = initrds.filter(|(_, len): &(_, u64)| *len > 0);
+        let words = initrds.map(|(path, _)| initrd_word(path));
         let line = Some(line.to_owned()).filter(|line| !line.is_empty());
         words.chain(line).collect::<Vec<_>>().join(" ")
     });
@@ -47,13 +53,10 @@ pub(crate) fn has_stub(image: &Rope) -> bool {
     PeImage::parse(&PeBytes(image)).is_ok_and(|pe| pe.section(".linux").is_some())
 }
 
-/// Returns the word with which systemd-boot names an initrd to a kernel.
+/// Returns the word with which systemd-boot names an initrd to a kernel: of an entry that
+/// has the path with one slash in front, as entries do.
 fn initrd_word(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').collect();
-    let (first, rest) = parts.split_first().unwrap_or((&"", &[]));
-    let rest = rest.iter().filter(|part| !part.is_empty());
-    let rest: String = rest.map(|part| format!("\\{part}")).collect();
-    format!("initrd={first}{rest}")
+    format!("initrd=\\{}", path.replace('/', "\\"))
 }
 
 /// Returns the text of the machine for an entry `linux`.
@@ -224,9 +227,8 @@ mod tests {
     #[test]
     fn an_initrd_is_named_as_firmware_names_files() {
         for (path, expected) in [
-            ("/k/ucode.cpio", "initrd=\\k\\ucode.cpio"),
-            ("k//a", "initrd=k\\a"),
-            ("//a", "initrd=\\a"),
+            ("k/ucode.cpio", "initrd=\\k\\ucode.cpio"),
+            ("initrd", "initrd=\\initrd"),
         ] {
             assert_eq!(initrd_word(path), expected);
         }

@@ -57,8 +57,8 @@ fn linux(stand: &Stand) -> Result<()> {
             ("linux", "/k/vmlinuz"),
             ("initrd", "/k/ucode.cpio"),
             ("initrd", "/k/listing.cpio"),
-            ("initrd", "/k//empty.cpio"),
-            ("initrd", "k/more.cpio"),
+            ("initrd", "/k/empty.cpio"),
+            ("initrd", "/k/more.cpio"),
             ("options", &cmdline("")),
             ("options", "more=1  two"),
         ],
@@ -70,7 +70,7 @@ fn linux(stand: &Stand) -> Result<()> {
              value=io.systemd.stub.kernel-cmdline-extra=stub=1",
         ],
         "\
-initrd=\\k\\ucode.cpio initrd=\\k\\listing.cpio initrd=\\k\\empty.cpio initrd=k\\more.cpio \
+initrd=\\k\\ucode.cpio initrd=\\k\\listing.cpio initrd=\\k\\more.cpio \
 console=ttyS0 no_timer_check panic=-1 quiet retain_initrd more=1  two  machine=1
 644 /last more
 755 /seen/

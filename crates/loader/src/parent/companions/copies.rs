@@ -163,6 +163,7 @@ impl Copies {
                 kind: kind.ok(),
                 reason: reason.to_owned(),
                 count: 1,
+                of_entry: true,
             });
         }
         self.moved += target.moved;
@@ -211,6 +212,7 @@ impl Named {
             kind: Some(self.kind),
             reason,
             count: 1,
+            of_entry: false,
         }
     }
 
