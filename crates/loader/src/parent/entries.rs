@@ -31,6 +31,9 @@ use crate::report::EntriesReport;
 /// Bytes of a file of keys.
 const CONFIG_MAX: u64 = 64 << 10;
 
+/// Initrds of an entry, or extra files: each is open while it is copied, and initrds stay open.
+const PARTS_MAX: usize = 256;
+
 /// The boot entries of a machine.
 #[derive(Debug)]
 pub struct BootEntries {
@@ -136,6 +139,11 @@ impl BootEntries {
                 return Err(LoaderError::new("it is no kernel"));
             }
         };
+        let count = entry.initrds.len().max(entry.extra.len());
+        if count > PARTS_MAX {
+            let text = format!("it names {count} files; expected at most {PARTS_MAX}");
+            return Err(LoaderError::new(text));
+        }
         let is_linux = matches!(entry.boots, Boots::Linux(_));
         let initrds = entry.initrds.iter().filter(|_| is_linux).map(open);
         let extra = entry.extra.iter().filter(|_| !is_linux).map(|path| {
