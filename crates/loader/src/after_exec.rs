@@ -6,6 +6,7 @@
 //! while the machine still serves, and add words to the command line.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use ukexec_kexec::{Condition, ConditionId, ConditionVerdict, KexecErrorKind, LoadKind};
@@ -13,6 +14,7 @@ use ukexec_stub::image_folder;
 
 use crate::config::loader_variables::LoaderVariables;
 use crate::config::udev::{self, Device};
+use crate::options::EntryName;
 use crate::protocol::BootFacts;
 use crate::protocol::line::cut;
 
@@ -43,8 +45,8 @@ pub(crate) struct NextBoot<'a> {
     pub(crate) image: &'a Path,
     /// The partition that it lies on, if it may be one.
     pub(crate) device: Option<Device>,
-    /// The ID of the boot entry that names it.
-    pub(crate) entry: Option<&'a str>,
+    /// The boot entry that names it.
+    pub(crate) entry: Option<&'a EntryName>,
     pub(crate) facts: &'a BootFacts,
     pub(crate) cmdline: &'a [u8],
     pub(crate) kind: LoadKind,
@@ -209,11 +211,16 @@ fn boot_secret(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
 
 fn current_entry(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
     let selected = last.selected.as_ref()?;
-    let own_name = || next.image.file_name()?.to_str();
-    let id = next.entry.or_else(own_name);
-    let is_same = id.is_some_and(|id| id.eq_ignore_ascii_case(selected));
+    let is_same = match next.entry {
+        Some(entry) => entry.selected || entry.id.eq_ignore_ascii_case(selected),
+        // A boot counter is no part of an ID.
+        None => next.image.file_name().is_some_and(|name| {
+            let [own, selected] = [name.as_bytes(), selected.as_bytes()].map(image_folder);
+            own.eq_ignore_ascii_case(&selected)
+        }),
+    };
     (!is_same).then(|| {
-        let name = next.entry.map_or("ID", |id| id);
+        let name = next.entry.map_or("ID", |entry| &entry.id);
         warning(
             format!(
                 "LoaderEntrySelected stays {selected}: `bootctl set-default @current` makes that \
@@ -338,10 +345,10 @@ mod tests {
     }
 
     /// Compares what is said on this machine of an image with these `facts`, after `edit`.
-    fn check(
-        root: &TempDir,
-        facts: &BootFacts,
-        edit: impl FnOnce(&mut NextBoot<'_>),
+    fn check<'a>(
+        root: &'a TempDir,
+        facts: &'a BootFacts,
+        edit: impl FnOnce(&mut NextBoot<'a>),
         expected: Expect,
     ) {
         let mut next = NextBoot {
@@ -449,22 +456,38 @@ mod tests {
     fn the_entry_and_the_image_that_were_booted_are_no_news() {
         let root = machine(&BOOTED[2..4], &[]);
         let none = BootFacts::default();
-        let check = |image: &'static str, entry: Option<&'static str>, expected| {
-            let edit = |next: &mut NextBoot<'_>| {
-                next.image = Path::new(image);
-                next.entry = entry;
-            };
-            check(&root, &none, edit, expected);
+        let entry = |id: &str, selected| EntryName {
+            id: id.to_owned(),
+            selected,
+            ..EntryName::default()
+        };
+        let [own, other] = [entry("BASE.efi", false), entry("base.efi@dbg", false)];
+        // As systemd-boot spells the ID of a first profile.
+        let first = entry("base.efi@main", true);
+        let check = |image: &'static str, entry, expected| {
+            let image = Path::new(image);
+            check(
+                &root,
+                &none,
+                |next| (next.image, next.entry) = (image, entry),
+                expected,
+            );
         };
         check("/nowhere/efi/EFI/Linux/base.efi", None, expect![[""]]);
+        check("/nowhere/efi/EFI/Linux/base+1-2.efi", None, expect![[""]]);
+        check(
+            "/nowhere/efi/EFI/Linux/base.efi",
+            Some(&first),
+            expect![[""]],
+        );
         check(
             "/nowhere/efi/EFI/Linux/Base+1-2.efi",
-            Some("BASE.efi"),
+            Some(&own),
             expect![[""]],
         );
         check(
             "/nowhere/efi/EFI/Linux/base.efi",
-            Some("base.efi@dbg"),
+            Some(&other),
             expect![[r#"
                 current-entry warning: LoaderEntrySelected stays base.efi: `bootctl set-default @current` makes that entry the default; name the one to set: `bootctl set-default base.efi@dbg`
             "#]],

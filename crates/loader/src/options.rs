@@ -93,12 +93,14 @@ impl Default for LoaderOptions {
 }
 
 /// The name of a boot entry, and its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryName {
     /// Its ID.
     pub id: String,
     /// Its title for people.
     pub title: Option<String>,
+    /// Whether the boot loader says that it started it last.
+    pub selected: bool,
     /// The paths of its initrds, if it is one of a kernel with initrds.
     pub linux: Option<Vec<String>>,
 }

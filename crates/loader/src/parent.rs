@@ -345,7 +345,7 @@ impl Unfolder<'_> {
         self.last.conditions(&NextBoot {
             image: &image.path,
             device: file.and_then(|file| device_of(file.as_fd())),
-            entry: self.options.entry.as_ref().map(|entry| entry.id.as_str()),
+            entry: self.options.entry.as_ref(),
             facts: &answer.boot,
             cmdline: answer.cmdline.as_deref().unwrap_or_default(),
             kind: self.options.kind,

@@ -178,6 +178,7 @@ impl ChosenEntry {
             profile,
             options: line,
             initrds,
+            selected,
             ..
         } = &self.entry;
         if options.profile.is_none() && *profile > 0 {
@@ -190,6 +191,7 @@ impl ChosenEntry {
         options.entry = Some(EntryName {
             id: id.clone(),
             title: title.clone(),
+            selected: *selected,
             linux: matches!(self.entry.boots, Boots::Linux(_)).then(|| initrds.clone()),
         });
     }
