@@ -5,8 +5,9 @@ use std::path::Path;
 
 use expect_test::{Expect, expect};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use crate::images::{X86_64, kernel, pe};
+use crate::images::{SHA256, X86_64, kernel, list, pe, variable};
 use crate::{run, streams};
 
 const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -201,6 +202,37 @@ fn masks_are_words_of_the_line() {
         "systemd.mask=systemd-bless-boot.service quiet console=hvc0 systemd.tpm2_measured_os=0 -- a"
     "#]],
     );
+}
+
+#[test]
+fn masks_are_no_text_that_a_signature_has_to_cover() {
+    // No bytes between sections, of which a digest knows nothing.
+    let padded = |content: &[u8]| [content, &[0; 0x1000]].concat()[..0x1000].to_vec();
+    let sections: [(&str, &[u8]); 3] = [
+        (".linux", &padded(&kernel())),
+        (".cmdline", &padded(b"quiet console=hvc0")),
+        (".initrd", &padded(b"070701")),
+    ];
+    let image = pe(X86_64, &sections);
+    let mut hashed = image.clone();
+    // CheckSum, and the data directory's entry of the certificate table.
+    hashed.drain(0x40 + 24 + 112 + 32..0x40 + 24 + 112 + 40);
+    hashed.drain(0x98..0x9c);
+    let (db, content) = variable(("db", &list(SHA256, &Sha256::digest(&hashed))));
+    let dir = crate::folder(&[("a.efi", &image), (&db, &content)]);
+    let load = |option: &[&str]| {
+        let args = ["load", "a.efi", "--dry-run", "--json", "--smbios=none"];
+        let require = ["--verify=require", "--trust=system", "--efivars=."];
+        let output = run(dir.path(), &[&args, &require[..], option].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).expect("it is a document");
+        (output.status.code(), document["cmdline"]["text"].clone())
+    };
+    let (code, line) = load(&["--append", "systemd.tpm2_measured_os=0"]);
+    assert_eq!(code, Some(3), "{line}");
+    let (code, line) = load(&["--mask-stale"]);
+    assert_ne!(code, Some(3));
+    let masks = "systemd.mask=systemd-bless-boot.service systemd.tpm2_measured_os=0";
+    assert_eq!(line, format!("quiet console=hvc0 {masks}"));
 }
 
 #[test]

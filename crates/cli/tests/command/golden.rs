@@ -67,8 +67,8 @@ fn golden(file: &str) -> ExpectFile {
 #[test]
 fn help() {
     let commands = [
-        "inspect", "unfold", "load", "entries", "exec", "unload", "status", "attach", "detach",
-        "parser",
+        "inspect", "unfold", "load", "entries", "exec", "reboot", "unload", "status", "attach",
+        "detach", "parser",
     ];
     let of_parser = [
         "parser new",
