@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use crate::apt::Archive;
+use crate::command::Tool;
 
 /// Debian 12: stub 252 and the stock kernel that the demo boots.
 const STABLE_AMD64: Archive = Archive {
@@ -155,6 +156,26 @@ pub(crate) fn newest_systemd() -> Result<Systemd> {
         boot_loader: dir.join("systemd-bootx64.efi"),
         ukify: ukify_of(NEWEST_AMD64)?,
     })
+}
+
+/// The newest bootctl, which lists boot entries.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn bootctl() -> Result<Tool> {
+    let libraries = "usr/lib/x86_64-linux-gnu";
+    let fetch = |package, path: &str| NEWEST_AMD64.fetch(package, &[&format!("./{path}")]);
+    // It may need a newer C library than this machine has.
+    let c_library = fetch("libc6", &format!("{libraries}/*.so*"))?.join(libraries);
+    let shared = format!("{libraries}/systemd");
+    let shared = fetch("libsystemd-shared", &format!("{shared}/*"))?.join(shared);
+    let program = "usr/bin/bootctl";
+    let program = fetch("systemd-boot-tools", program)?.join(program);
+    Ok(Tool::new(c_library.join("ld-linux-x86-64.so.2"))
+        .arg("--library-path")
+        .arg(format!("{}:{}", c_library.display(), shared.display()))
+        .arg(program))
 }
 
 /// systemd's boot loader, an EFI program that is no kernel.

@@ -5,6 +5,7 @@ mod boots;
 mod case;
 mod docs;
 mod edited;
+mod entries;
 mod examples;
 mod hostile;
 mod hostile_parsers;
@@ -53,6 +54,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         outputs::CASES,
         peers::CASES,
         docs::CASES,
+        entries::CASES,
         examples::CASES,
         linux::CASES,
         load::CASES,
