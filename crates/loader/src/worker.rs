@@ -257,7 +257,7 @@ fn facts(of: FactsOf, file: &Rope) -> Facts {
     let bytes = || file.to_vec().map_err(|error| failure::sentence(&error));
     match of {
         FactsOf::LoaderConf => Facts::LoaderConf(bytes().map(|it| LoaderConf::parse(&it))),
-        FactsOf::Type1 => Facts::Type1(bytes().and_then(|it| Type1::parse(&it))),
+        FactsOf::Type1 => Facts::Type1(Box::new(bytes().and_then(|it| Type1::parse(&it)))),
         FactsOf::Image => Facts::Image(ImageSummary::read(&PeBytes(file))),
     }
 }

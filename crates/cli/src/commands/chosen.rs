@@ -16,7 +16,7 @@ use crate::console::{self, Terminal};
 /// An image to take apart.
 pub(crate) enum ChosenImage {
     File(PathBuf),
-    Entry(ChosenEntry),
+    Entry(Box<ChosenEntry>),
 }
 
 impl ChosenImage {
@@ -43,7 +43,7 @@ impl ChosenImage {
         };
         let entry = entries.choose(&wanted, &Terminal)?;
         entry.add_to(options);
-        Ok(Self::Entry(entry))
+        Ok(Self::Entry(Box::new(entry)))
     }
 
     /// Takes it apart.
@@ -55,7 +55,7 @@ impl ChosenImage {
         let console = Terminal::shared();
         match self {
             Self::File(path) => unfold(&path, options, purpose, &console),
-            Self::Entry(entry) => unfold_entry(entry, options, purpose, &console),
+            Self::Entry(entry) => unfold_entry(*entry, options, purpose, &console),
         }
     }
 }

@@ -284,7 +284,7 @@ impl BootFiles for EntryFiles<'_> {
     fn type1(&mut self, partition: Partition, path: &str) -> Result<Result<Type1, String>> {
         Ok(
             match self.facts(partition, path, FactsOf::Type1, CONFIG_MAX)? {
-                Ok(Facts::Type1(found)) => found,
+                Ok(Facts::Type1(found)) => *found,
                 Ok(_) => Err(NOT_READ.to_owned()),
                 Err(reason) => Err(reason),
             },

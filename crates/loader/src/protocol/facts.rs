@@ -18,6 +18,6 @@ pub(crate) enum FactsOf {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Facts {
     LoaderConf(Result<LoaderConf, String>),
-    Type1(Result<Type1, String>),
+    Type1(Box<Result<Type1, String>>),
     Image(Result<ImageSummary, String>),
 }
