@@ -269,7 +269,8 @@ impl Entry {
             .then(|| format!("its image has no profile {number}"))
     }
 
-    /// Returns about how much memory its texts take.
+    /// Returns about how much memory it takes. Texts count twice: in a list, some are part
+    /// of its title.
     pub(crate) fn weight(&self) -> usize {
         let lists = [&self.initrds, &self.extra, &self.devicetree_overlays];
         let texts = [
@@ -284,7 +285,7 @@ impl Entry {
         ];
         let lists = lists.into_iter().flatten();
         let texts = lists.chain(texts.into_iter().flatten()).chain([&self.path]);
-        let weights = texts.map(|text| text.len().saturating_add(TEXT_WEIGHT));
+        let weights = texts.map(|text| text.len().saturating_mul(2).saturating_add(TEXT_WEIGHT));
         weights.fold(size_of::<Self>(), usize::saturating_add)
     }
 }
