@@ -92,6 +92,24 @@ pub(crate) fn newer_kernel() -> Result<PathBuf> {
     kernel_of(NEWER_AMD64)
 }
 
+/// A kernel of Debian 13 for x86-64, and its module for UEFI variables, compressed.
+///
+/// # Errors
+///
+/// As [`Archive::fetch_dependency`].
+pub(crate) fn kernel_with_variables() -> Result<[PathBuf; 2]> {
+    let dir = NEWER_AMD64.fetch_dependency(
+        "linux-image-cloud-amd64",
+        "linux-image-",
+        &["./boot/vmlinu*", "./usr/lib/modules/*/efivarfs.ko*"],
+    )?;
+    let modules = only_dir(&dir.join("usr/lib/modules"))?;
+    Ok([
+        only_file(&dir.join("boot"))?,
+        only_file(&modules.join("kernel/fs/efivarfs"))?,
+    ])
+}
+
 fn kernel_of(archive: Archive) -> Result<PathBuf> {
     let dir = archive.fetch_dependency(
         &format!("linux-image-{}", archive.architecture),
@@ -258,9 +276,17 @@ pub(crate) fn firmware() -> Result<Firmware> {
 pub(crate) const OS_RELEASE: &str = "ID=ukexec-test\nNAME=\"ukexec test image\"\nVERSION_ID=1\n";
 
 fn only_file(dir: &Path) -> Result<PathBuf> {
+    only(dir, Path::is_file)
+}
+
+fn only_dir(dir: &Path) -> Result<PathBuf> {
+    only(dir, Path::is_dir)
+}
+
+fn only(dir: &Path, is_wanted: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     fs::read_dir(dir)
         .with_context(|| format!("cannot list {}", dir.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.is_file())
-        .ok_or_else(|| anyhow!("no file in {}", dir.display()))
+        .find(|path| is_wanted(path))
+        .ok_or_else(|| anyhow!("{} has nothing of this kind", dir.display()))
 }

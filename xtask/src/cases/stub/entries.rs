@@ -1,12 +1,16 @@
 //! Boots of boot entries: by firmware with systemd-boot, and by `ukexec load --entry`.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::cases::Named;
+use crate::command::Tool;
 use crate::firmware::Orders;
-use crate::guest::listing_initrd;
-use crate::materials::newer_kernel;
-use crate::stand::Stand;
+use crate::guest::{FirstKernel, TAG, listing_initrd};
+use crate::materials::{OS_RELEASE, kernel_with_variables, newer_kernel};
+use crate::qemu::{Machine, Serial};
+use crate::stand::{Stand, document};
+use crate::uki::Ukify;
 
 use super::compared::Started;
 use super::seen::Seen;
@@ -17,6 +21,7 @@ pub(in crate::cases) const CASES: &[Named] = &[
     Named::new("entries/uki", uki),
     Named::new("entries/profile", profile),
     Named::new("entries/oneshot", oneshot),
+    Named::new("entries/variables", variables),
 ];
 
 impl Built<'_> {
@@ -199,4 +204,82 @@ PCR 11
     )?;
     let started = built.chosen("--entry=second.efi".to_owned(), &[]);
     started.compare(&seen)
+}
+
+/// The entries of the machine below. Their images are elsewhere.
+const ENTRIES: [&str; 3] = ["main.conf", "other.conf", "third.conf"];
+
+/// Lists the entries as variables of the firmware's boot mark them, then with another one for the next boot,
+/// then behind a boot by kexec for which ukexec removed that.
+const LISTING: &str = r#"
+list() { echo "guest: $1=$(ukexec entries --esp=/esp --json | tr -d '\n')"; }
+mkdir -p /esp/loader/entries
+for it in main other third; do echo "uki /images/$it.efi" > /esp/loader/entries/$it.conf; done
+echo "default third.conf" > /esp/loader/loader.conf
+run insmod /efivarfs.ko
+run mount -t efivarfs efivarfs /sys/firmware/efi/efivars
+if grep -q second=1 /proc/cmdline; then
+    list cleared
+    poweroff -f
+fi
+list started
+printf '\7\0\0\0t\0h\0i\0r\0d\0.\0c\0o\0n\0f\0\0\0' > /oneshot
+run cp /oneshot /sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+list set
+cat /sys/firmware/initrd > /initrd
+run ukexec load /vmlinuz --initrd /initrd --cmdline "$(cat /proc/cmdline) second=1"
+run ukexec exec --force --clear-oneshot
+"#;
+
+/// Marks of entries by the variables of a machine that systemd-boot booted.
+fn variables(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "third.conf")?;
+    let [kernel, module] = kernel_with_variables()?;
+    let bytes = Tool::new("xz").args(["-d", "-c"]).arg(&module).output()?;
+    let module = stand.file("efivarfs.ko", bytes.stdout)?;
+    let first = FirstKernel::new(LISTING)
+        .holding("efivarfs.ko", &module)
+        .holding("vmlinuz", &kernel);
+    Ukify::by(&built.systemd.ukify, &built.systemd.stub)
+        .linux(&kernel, "6.12")
+        .file("--initrd", &first.initrd(stand)?)
+        .text("--os-release", OS_RELEASE)
+        .text("--cmdline", &Machine::X86_64.cmdline("retain_initrd"))
+        .build(&built.esp.path("images/main.efi")?)?;
+    for name in ["other", "third"] {
+        built.esp.file(&format!("images/{name}.efi"), "")?;
+    }
+    for name in ENTRIES {
+        let image = format!("/images/{}.efi", name.trim_end_matches(".conf"));
+        built.entry(name, &[("uki", &image)])?;
+    }
+    let mut orders = Orders::default();
+    orders.boot_loader("LoaderEntryDefault", "other.conf");
+    orders.boot_loader("LoaderEntryOneShot", "main.conf");
+    orders.follow(stand)?;
+    let serial = built.esp.boot(&[])?;
+    for (list, default, oneshot) in [
+        ("started", "other.conf", None),
+        ("set", "third.conf", Some("third.conf")),
+        ("cleared", "other.conf", None),
+    ] {
+        expect_marks(&serial, list, "selected", Some("main.conf"))?;
+        expect_marks(&serial, list, "default", Some(default))?;
+        expect_marks(&serial, list, "oneshot", oneshot)?;
+    }
+    Ok(())
+}
+
+/// Checks which of the entries has a mark.
+fn expect_marks(serial: &Serial, list: &str, mark: &str, expected: Option<&str>) -> Result<()> {
+    let listed = document(serial.value(&format!("{TAG}{list}="))?)?;
+    let entries = listed.pointer("/entries").and_then(Value::as_array);
+    let marked = entries.into_iter().flatten().filter(|it| it[mark] == true);
+    let marked: Vec<&str> = marked.filter_map(|it| it["id"].as_str()).collect();
+    let expected = Vec::from_iter(expected);
+    ensure!(
+        marked == expected,
+        "{list}: {mark}: expected {expected:?}, found {marked:?}"
+    );
+    Ok(())
 }
