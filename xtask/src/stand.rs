@@ -69,6 +69,8 @@ pub(crate) struct Parts {
 pub(crate) struct Usage {
     /// The most memory it held at a time, in bytes.
     pub(crate) peak_memory: u64,
+    /// The time that its processes computed.
+    pub(crate) processor_time: Duration,
 }
 
 impl Stand {
@@ -207,7 +209,8 @@ impl Stand {
         const MEASURE: &str = "import resource, subprocess, sys\n\
             code = subprocess.run(sys.argv[2:]).returncode\n\
             usage = resource.getrusage(resource.RUSAGE_CHILDREN)\n\
-            open(sys.argv[1], 'w').write(str(usage.ru_maxrss))\n\
+            time = usage.ru_utime + usage.ru_stime\n\
+            open(sys.argv[1], 'w').write(f'{usage.ru_maxrss} {time}')\n\
             sys.exit(code)\n";
         let account = self.path("usage");
         let output = Tool::new(PYTHON)
@@ -217,9 +220,11 @@ impl Stand {
             .args(args.iter().map(|arg| arg.as_ref()))
             .dir(&self.dir)
             .output()?;
-        let kibibytes: u64 = fs::read_to_string(account)?.parse()?;
+        let account = fs::read_to_string(account)?;
+        let (kibibytes, seconds) = account.split_once(' ').context("two numbers")?;
         let usage = Usage {
-            peak_memory: kibibytes * 1024,
+            peak_memory: kibibytes.parse::<u64>()? * 1024,
+            processor_time: Duration::from_secs_f64(seconds.parse()?),
         };
         Ok((output, usage))
     }

@@ -3,21 +3,36 @@
 //! bootctl reads partitions that are plain folders if it is asked to. It takes XBOOTLDR for one of its own only where
 //! that is on another device than the ESP, so the one here lies in `/dev/shm`.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::command::Tool;
 use crate::kept::remove;
 use crate::materials::{Systemd, bootctl, newest_systemd};
 use crate::stand::Stand;
 use crate::uki::Ukify;
 
+use super::edited::Edited;
 use super::{Named, read};
 
-pub(super) const CASES: &[Named] = &[Named::new("entries/bootctl", same_as_bootctl)];
+pub(super) const CASES: &[Named] = &[
+    Named::new("entries/bootctl", same_as_bootctl),
+    Named::new("entries/hostile", hostile),
+];
+
+/// So much memory and time a list may cost, whatever the partition holds. Most of the time is that of a debug build.
+const MEMORY_LIMIT: u64 = 60 << 20;
+const TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// So many bytes of an image with the largest initrds that there are.
+const LARGE_IMAGE: u64 = 60 << 20;
 
 /// Memory that every Linux machine has as a file system.
 const OTHER_DEVICE: &str = "/dev/shm";
@@ -317,6 +332,101 @@ fn same_as_bootctl(stand: &Stand) -> Result<()> {
         }
     }
     ensure!(findings.is_empty(), "{}", findings.join("\n"));
+    Ok(())
+}
+
+/// Partitions of somebody who means harm, and one with a hundred large images.
+fn hostile(stand: &Stand) -> Result<()> {
+    let images = Images::make(stand)?;
+    let esp = stand.path("esp");
+    let [keys, linux] = ["loader/entries", "EFI/Linux"].map(|folder| esp.join(folder));
+    for folder in [&keys, &linux] {
+        fs::create_dir_all(folder)?;
+    }
+    let image = images.content(IMAGES[0].0)?;
+    for number in 0..100 {
+        let path = linux.join(format!("large-{number}.efi"));
+        fs::write(&path, &image)?;
+        File::options()
+            .write(true)
+            .open(path)?
+            .set_len(LARGE_IMAGE)?;
+    }
+    check_costs(stand, &esp, 100, &[])?;
+    let mut lies = Edited(image);
+    let header = lies.last_section(".osrel")?;
+    lies = lies.with(header + 20, &[0xff; 4])?;
+    fs::write(linux.join("a-lie.efi"), lies.0)?;
+    Tool::new("mkfifo").arg(linux.join("a-pipe.efi")).run()?;
+    std::os::unix::fs::symlink("/etc/passwd", linux.join("a-link.efi"))?;
+    let odd = [&b"a \x1b[31m.efi"[..], b"a\xff.efi", b"a\n.efi"].map(OsStr::from_bytes);
+    for name in odd {
+        fs::write(linux.join(name), "")?;
+    }
+    fs::write(
+        keys.join("0-outside.conf"),
+        "linux ../../../../etc/passwd\n",
+    )?;
+    fs::write(keys.join("0-long.conf"), "x".repeat(1 << 20))?;
+    for number in 0..100_000 {
+        let path = keys.join(format!("{number:06}.conf"));
+        fs::write(path, "title T\nsort-key s\nversion 1\nefi /e\n")?;
+    }
+    let passed_over = [
+        r"a \u{1b}[31m.efi",
+        r"a\u{a}.efi",
+        r"a\xff.efi",
+        "a-lie.efi",
+        "a-link.efi",
+        "a-pipe.efi",
+        "0-long.conf",
+    ];
+    check_costs(stand, &esp, 100 + 4095, &passed_over)
+}
+
+/// Checks how many entries there are, some of the files that are passed over, and the costs.
+fn check_costs(stand: &Stand, esp: &Path, count: usize, passed_over: &[&str]) -> Result<()> {
+    let no_variables = stand.path("efivars");
+    fs::create_dir_all(&no_variables)?;
+    let (output, usage) = stand.measure(&[
+        &"entries",
+        &"--json",
+        &"--esp",
+        &esp,
+        &"--efivars",
+        &no_variables,
+    ])?;
+    let list: Value = serde_json::from_slice(&output.stdout).context("ukexec prints JSON")?;
+    let len = |name: &str| list[name].as_array().map(Vec::len);
+    ensure!(
+        len("entries") == Some(count),
+        "{:?} entries",
+        len("entries")
+    );
+    ensure!(
+        len("passed_over").is_some_and(|len| len <= 20),
+        "{:?}",
+        list["passed_over"]
+    );
+    for name in passed_over {
+        let paths = list["passed_over"].as_array().into_iter().flatten();
+        let mut paths = paths.filter_map(|it| it["path"].as_str());
+        ensure!(
+            paths.any(|it| it.ends_with(name)),
+            "{name} in {}",
+            list["passed_over"]
+        );
+    }
+    ensure!(
+        usage.peak_memory < MEMORY_LIMIT,
+        "it held {} MiB",
+        usage.peak_memory >> 20
+    );
+    ensure!(
+        usage.processor_time < TIME_LIMIT,
+        "it took {:?}",
+        usage.processor_time
+    );
     Ok(())
 }
 
