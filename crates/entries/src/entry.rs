@@ -1,7 +1,7 @@
-//! Boot entries, as a menu lists them, and how a definition becomes one.
+//! Boot entries, as a menu lists them.
 
 use crate::architecture::Architecture;
-use crate::{ImageSummary, OsSummary, Partition, ProfileSummary, Type1};
+use crate::{ImageSummary, Partition};
 
 /// About so many bytes of memory an empty text takes.
 const TEXT_WEIGHT: usize = 48;
@@ -111,136 +111,6 @@ pub struct EntryImage {
     pub uname: Option<String>,
 }
 
-/// A definition: the file that an entry is made of.
-#[derive(Clone, Debug)]
-pub(crate) struct Definition {
-    pub(crate) kind: EntryKind,
-    pub(crate) partition: Partition,
-    pub(crate) path: String,
-    pub(crate) name: String,
-    pub(crate) counter: Option<Counter>,
-    /// Whether systemd-boot passes over files of this name.
-    pub(crate) name_is_hidden: bool,
-}
-
-impl Definition {
-    /// Returns the entry of a file of keys.
-    pub(crate) fn type1(self, keys: Type1, running: Option<Architecture>) -> Entry {
-        let boots = boots(&keys);
-        let word = keys.architecture.as_deref();
-        let is_foreign =
-            word.is_some_and(|word| running.is_some_and(|running| !running.is_called(word)));
-        let reason = match &boots {
-            Boots::Nothing => Some("it names no program to boot, or several kinds".to_owned()),
-            _ if is_foreign => Some(format!(
-                "it is for architecture {}",
-                word.unwrap_or_default()
-            )),
-            Boots::Efi(_) => Some("it boots a program for firmware, no kernel".to_owned()),
-            Boots::UkiUrl(_) => Some("its image is on a network".to_owned()),
-            Boots::Linux(_) | Boots::Uki(_) => None,
-        };
-        let entry = self.entry();
-        Entry {
-            is_hidden: entry.is_hidden || is_foreign || boots == Boots::Nothing,
-            reason: entry.reason.clone().or(reason),
-            title: keys.title,
-            sort_key: keys.sort_key,
-            machine_id: keys.machine_id,
-            version: keys.version,
-            architecture: keys.architecture,
-            options: keys.options,
-            boots,
-            initrds: keys.initrds,
-            extra: keys.extra,
-            devicetree: keys.devicetree,
-            devicetree_overlays: keys.devicetree_overlays,
-            profile: keys.profile,
-            ..entry
-        }
-    }
-
-    /// Returns the entry of profile `number` of a unified kernel image.
-    pub(crate) fn type2(self, number: u32, profile: ProfileSummary, os: OsSummary) -> Entry {
-        let ProfileSummary { id, title, .. } = profile;
-        let (suffix, added) = match (&id, &title, number) {
-            (None, None, 0) => (None, None),
-            (None, None, _) => (Some(number.to_string()), Some(format!("@{number}"))),
-            (None, Some(title), 0) => (None, Some(title.clone())),
-            (None, Some(title), _) => (Some(number.to_string()), Some(title.clone())),
-            (Some(id), title, _) => (Some(id.clone()), title.clone().or_else(|| Some(id.clone()))),
-        };
-        let entry = Entry {
-            boots: Boots::Uki(self.path.clone()),
-            sort_key: os.sort_key,
-            version: os.version,
-            profile: number,
-            profile_id: id,
-            ..self.entry()
-        };
-        Entry {
-            id: suffix.map_or(entry.id.clone(), |suffix| {
-                format!("{}@{suffix}", entry.name)
-            }),
-            title: Some(match added {
-                Some(added) => format!("{} ({added})", os.title),
-                None => os.title,
-            }),
-            ..entry
-        }
-    }
-
-    /// Returns an entry that has all that follows from the name of its file.
-    fn entry(self) -> Entry {
-        Entry {
-            id: self.name.clone(),
-            name: self.name,
-            kind: self.kind,
-            partition: self.partition,
-            path: self.path,
-            title: None,
-            show_title: String::new(),
-            sort_key: None,
-            machine_id: None,
-            version: None,
-            architecture: None,
-            options: None,
-            boots: Boots::Nothing,
-            initrds: Vec::new(),
-            extra: Vec::new(),
-            devicetree: None,
-            devicetree_overlays: Vec::new(),
-            profile: 0,
-            profile_id: None,
-            counter: self.counter,
-            image: None,
-            default: false,
-            selected: false,
-            oneshot: false,
-            running: false,
-            reason: self
-                .name_is_hidden
-                .then(|| "systemd-boot passes over names that begin with auto-".to_owned()),
-            is_hidden: self.name_is_hidden,
-        }
-    }
-}
-
-/// Returns the one program that `keys` name.
-fn boots(keys: &Type1) -> Boots {
-    let kinds = [
-        keys.linux.clone().map(Boots::Linux),
-        keys.uki.clone().map(Boots::Uki),
-        keys.uki_url.clone().map(Boots::UkiUrl),
-        keys.efi.clone().map(Boots::Efi),
-    ];
-    let mut named = kinds.into_iter().flatten();
-    match (named.next(), named.next()) {
-        (Some(boots), None) => boots,
-        _ => Boots::Nothing,
-    }
-}
-
 impl Entry {
     /// Adds the facts of its image, and the reason that they are for not loading it.
     pub(crate) fn add_image(
@@ -263,9 +133,15 @@ impl Entry {
         if running.is_some_and(|running| image.is_foreign(running)) {
             return Some("its image is for another architecture".to_owned());
         }
+        if !matches!(self.boots, Boots::Uki(_)) {
+            // A kernel boots without PE headers, and with damaged ones.
+            return None;
+        }
+        if let Some(damage) = &image.damage {
+            return Some(damage.clone());
+        }
         let number = usize::try_from(self.profile).ok()?;
-        let is_uki = matches!(self.boots, Boots::Uki(_));
-        (is_uki && number > 0 && number >= image.profiles.len())
+        (number > 0 && number >= image.profiles.len())
             .then(|| format!("its image has no profile {number}"))
     }
 

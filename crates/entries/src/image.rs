@@ -30,6 +30,8 @@ pub struct ImageSummary {
     pub signed: bool,
     /// The machine type of its PE headers; none if it is no PE32+ file.
     pub machine: Option<u16>,
+    /// Why it has no sound PE headers, if it begins as if it had some.
+    pub damage: Option<String>,
     /// Whether it is a unified kernel image: an EFI application with a kernel in it.
     pub is_uki: bool,
     /// The release of its kernel, from `.uname`.
@@ -66,7 +68,8 @@ impl ImageSummary {
     ///
     /// # Errors
     ///
-    /// In words, why the file cannot be booted, or cannot be read.
+    /// In words, why the file is not listed: it is empty, has too long texts, or cannot be
+    /// read.
     pub fn read(image: &impl ReadAt) -> Result<Self, String> {
         let mut summary = Self {
             size: image.len(),
@@ -82,7 +85,13 @@ impl ImageSummary {
         if magic != *b"MZ" {
             return Ok(summary);
         }
-        let pe = PeImage::parse(image).map_err(|error| error.to_string())?;
+        let pe = match PeImage::parse(image) {
+            Ok(pe) => pe,
+            Err(error) => {
+                summary.damage = Some(cut(error.to_string()));
+                return Ok(summary);
+            }
+        };
         summary.machine = Some(pe.machine().0);
         summary.signed = pe.certificates().is_some();
         summary.is_uki = pe.is_efi_application() && pe.section(".linux").is_some();
@@ -179,6 +188,9 @@ mod tests {
                 let machine = it
                     .machine
                     .map_or_else(|| "-".to_owned(), |it| format!("{it:x}"));
+                if let Some(damage) = it.damage {
+                    return expected.assert_eq(&damage);
+                }
                 let mut shown = format!(
                     "{} {machine} signed {} uki {} {:?}\n",
                     it.size, it.signed, it.is_uki, it.uname

@@ -81,6 +81,7 @@
 
 mod architecture;
 mod choice;
+mod definition;
 mod entry;
 mod error;
 mod files;

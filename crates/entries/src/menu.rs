@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::architecture::Architecture;
 use crate::choice::Named;
-use crate::entry::Definition;
+use crate::definition::Definition;
 use crate::name::{FOLDERS, checked_name, has_suffix, split_counter};
 use crate::order::{compare_entries, name_entries};
 use crate::{BootFiles, Boots, Entry, EntryKind, ImageSummary, Partition, Running, Variables};
@@ -184,7 +184,8 @@ impl Menu {
         running: Option<Architecture>,
     ) -> Result<(), String> {
         if !image.is_uki {
-            return Err("it is no unified kernel image".to_owned());
+            let damage = image.damage.clone();
+            return Err(damage.unwrap_or_else(|| "it is no unified kernel image".to_owned()));
         }
         if running.is_some_and(|running| image.is_foreign(running)) {
             return Err("it is for another architecture".to_owned());
@@ -281,6 +282,8 @@ mod tests {
     #[test]
     fn entries_that_cannot_be_loaded_say_why() {
         let mut foreign = uki(&[(".osrel", OSREL)]);
+        let mut damaged = foreign.clone();
+        damaged[0x58..0x5a].fill(0);
         foreign[0x44..0x46].copy_from_slice(&[0x64, 0xaa]);
         let mut tree = Tree::new(&[
             ("a/k", b"kernel"),
@@ -298,11 +301,17 @@ mod tests {
             ("loader/entries/j.conf", b"linux a/k\narchitecture X64"),
             ("loader/entries/auto-k.conf", b"linux a/k"),
             ("x:loader/entries/l.conf", b"linux a/k"),
+            ("damaged", &damaged),
+            ("loader/entries/m.conf", b"linux damaged"),
+            ("loader/entries/n.conf", b"uki damaged"),
+            ("EFI/Linux/damaged.efi", &damaged),
             ("EFI/Linux/foreign.efi", &foreign),
         ]);
         check(
             &mut tree,
             expect![[r#"
+                n.conf Uki("damaged"): Magic at 0x58: expected 0x20b (PE32+), found 0x0
+                m.conf Linux("damaged"): -
                 l.conf Linux("a/k"): a/k: no such file
                 j.conf Linux("a/k"): -
                 i.conf Linux("a/k"): it is for architecture AA64
@@ -315,6 +324,7 @@ mod tests {
                 b.conf Linux("a/gone"): a/gone: no such file
                 auto-k.conf Linux("a/k"): systemd-boot passes over names that begin with auto-
                 a.conf Linux("a/k"): -
+                Esp EFI/Linux/damaged.efi: Magic at 0x58: expected 0x20b (PE32+), found 0x0
                 Esp EFI/Linux/foreign.efi: it is for another architecture
                 0 more
             "#]],
@@ -324,6 +334,8 @@ mod tests {
             &mut tree,
             expect![[r#"
                 foreign.efi Uki("EFI/Linux/foreign.efi"): -
+                n.conf Uki("damaged"): Magic at 0x58: expected 0x20b (PE32+), found 0x0
+                m.conf Linux("damaged"): -
                 l.conf Linux("a/k"): a/k: no such file
                 j.conf Linux("a/k"): -
                 i.conf Linux("a/k"): -
@@ -336,6 +348,7 @@ mod tests {
                 b.conf Linux("a/gone"): a/gone: no such file
                 auto-k.conf Linux("a/k"): systemd-boot passes over names that begin with auto-
                 a.conf Linux("a/k"): -
+                Esp EFI/Linux/damaged.efi: Magic at 0x58: expected 0x20b (PE32+), found 0x0
                 0 more
             "#]],
         );
