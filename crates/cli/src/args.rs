@@ -209,7 +209,7 @@ pub(crate) struct Unfold {
 Examples:
   ukexec load debian.efi                    its own initrd and command line
   ukexec load vmlinuz --initrd initrd.img --reuse-cmdline
-  ukexec load debian.efi --append systemd.unit=rescue.target
+  ukexec load --entry newest
   ukexec load debian.efi --profile factory-reset
   ukexec load debian.efi --credential cryptsetup.passphrase=/run/phrase
   ukexec load --panic kdump.efi             needs crashkernel= on this boot
@@ -292,7 +292,7 @@ pub(crate) struct Exec {
 #[command(after_help = "\
 Examples:
   ukexec reboot debian.efi             load it, stop the services, boot it
-  ukexec reboot --entry newest --yes   whatever will not work after it
+  ukexec reboot --entry newest --yes   and ask nothing
   ukexec reboot debian.efi --dry-run   what would be loaded, and what will not work")]
 pub(crate) struct Reboot {
     /// Do not ask where something will not work after the boot

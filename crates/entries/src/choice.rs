@@ -30,7 +30,11 @@ pub(crate) struct Named {
 
 impl Named {
     pub(crate) fn read(variables: &impl Variables) -> Self {
-        let text = |name: &str| variables.payload(name).and_then(|payload| text(&payload));
+        let text = |name: &str| {
+            variables
+                .payload(name)
+                .and_then(|payload| variable_text(&payload))
+        };
         Self {
             oneshot: text("LoaderEntryOneShot"),
             selected: text("LoaderEntrySelected"),
@@ -147,8 +151,10 @@ fn names_release(path: &str, release: &str) -> bool {
     })
 }
 
-/// Returns the text that a variable holds: UTF-16 up to a NUL.
-fn text(payload: &[u8]) -> Option<String> {
+/// Returns the text that a variable of systemd's holds, if it is not empty: UTF-16 up to a NUL, without
+/// its attributes.
+#[must_use]
+pub fn variable_text(payload: &[u8]) -> Option<String> {
     let units = payload.chunks_exact(2).map(|unit| match unit {
         [low, high] => u16::from_le_bytes([*low, *high]),
         _ => 0,
@@ -320,8 +326,11 @@ mod tests {
             (b"\0\0a\0", None),
             (b"", None),
         ] {
-            assert_eq!(text(payload).as_deref(), expected);
+            assert_eq!(variable_text(payload).as_deref(), expected);
         }
-        assert_eq!(text(&[b'a', 0].repeat(9000)).unwrap().len(), VARIABLE_MAX);
+        assert_eq!(
+            variable_text(&[b'a', 0].repeat(9000)).unwrap().len(),
+            VARIABLE_MAX
+        );
     }
 }

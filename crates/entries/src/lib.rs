@@ -98,6 +98,7 @@ mod type1;
 mod version;
 mod wanted;
 
+pub use choice::variable_text;
 pub use entry::{Boots, Counter, Entry, EntryImage, EntryKind};
 pub use error::EntriesError;
 pub use files::{BootFiles, Partition, Running, Variables};

@@ -74,8 +74,7 @@ const SECRET: &str = "run/systemd/stub/boot-secret";
 impl LastBoot {
     /// Reads the state of the machine whose files lie below `root`.
     pub(crate) fn of(root: &Path, variables: &LoaderVariables) -> Self {
-        let text = |name| variables.text(name).filter(|text| !text.is_empty());
-        let text = |name| text(name).map(|text| cut(&text, TEXT_MAX));
+        let text = |name| variables.text(name).map(|text| cut(&text, TEXT_MAX));
         let is_there = |path: &&str| fs::symlink_metadata(root.join(path)).is_ok();
         let image = ["StubImageIdentifier", "LoaderImageIdentifier"].into_iter();
         let partition = ["LoaderDevicePartUUID", "StubDevicePartUUID"].into_iter();

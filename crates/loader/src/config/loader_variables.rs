@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use ukexec_entries::Variables;
+use ukexec_entries::{Variables, variable_text};
 
 use crate::config::efivars::Efivars;
 use crate::config::trust;
@@ -32,13 +32,9 @@ impl LoaderVariables {
         Some(file?.get(ATTRIBUTES_LEN..)?.to_owned())
     }
 
-    /// Returns the text of the variable `name`, up to its NUL.
+    /// Returns the text of the variable `name`, if it has one.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        let payload = self.payload(name)?;
-        let units = payload.chunks_exact(2);
-        let units = units.map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
-        let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
-        Some(String::from_utf16_lossy(&units))
+        variable_text(&self.payload(name)?)
     }
 }
 
@@ -77,7 +73,7 @@ mod tests {
         check(b"\x06\0\0\0a\0.\0e\0", Some("a.e"));
         check(b"\x06\0\0\0\xe9\0\0", Some("é"));
         check(b"\x06\0\0\0\x00\xd8a\0", Some("\u{fffd}a"));
-        check(b"\x06\0\0\0", Some(""));
+        check(b"\x06\0\0\0", None);
         check(b"\x06\0\0", None);
     }
 
