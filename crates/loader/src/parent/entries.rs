@@ -301,12 +301,17 @@ impl BootFiles for EntryFiles<'_> {
             Ok(_) => Err(NOT_READ.to_owned()),
             Err(reason) => Err(reason),
         };
-        self.images.insert(key, found.clone());
+        if self.images.len() < IMAGES_MAX {
+            self.images.insert(key, found.clone());
+        }
         Ok(found)
     }
 }
 
 const NOT_READ: &str = "the worker did not read it";
+
+/// So many images are looked at once alone. What is known of one may take 100 KiB.
+const IMAGES_MAX: usize = 128;
 
 /// Returns the path of a file from its partition's root: entries write it with a `/` or
 /// without, and with `\` as firmware does.
