@@ -24,15 +24,33 @@ pub(crate) fn run(args: &Reboot, form: Form) -> anyhow::Result<()> {
 
 /// Asks whether to boot, if the load has a warning: nothing is loaded yet.
 fn consent(is_needed: bool) -> anyhow::Result<()> {
-    if !is_needed {
-        return Ok(());
+    match is_needed {
+        true if console::has_answers() => judge(&console::ask("boot all the same? [y/N] ")?),
+        true => {
+            bail!("not loaded: nobody can be asked about the warnings; --yes boots all the same")
+        }
+        false => Ok(()),
     }
-    if !console::has_answers() {
-        bail!("not loaded: nobody can be asked about the warnings; --yes boots all the same");
-    }
-    let answer = console::ask("boot all the same? [y/N] ")?;
+}
+
+fn judge(answer: &str) -> anyhow::Result<()> {
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => bail!("not loaded: the answer was not y"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for answer in ["y", "Y\n", " yes \n"] {
+            judge(answer).unwrap();
+        }
+        for answer in ["", "\n", "n\n", "no", "yy", "j"] {
+            judge(answer).unwrap_err();
+        }
     }
 }

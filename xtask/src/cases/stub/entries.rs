@@ -14,7 +14,7 @@ use crate::uki::Ukify;
 
 use super::compared::Started;
 use super::seen::Seen;
-use super::{Built, cmdline};
+use super::{Built, UNAME, cmdline};
 
 pub(in crate::cases) const CASES: &[Named] = &[
     Named::new("entries/linux", linux),
@@ -22,6 +22,7 @@ pub(in crate::cases) const CASES: &[Named] = &[
     Named::new("entries/profile", profile),
     Named::new("entries/oneshot", oneshot),
     Named::new("entries/variables", variables),
+    Named::new("entries/after-exec", after_exec),
 ];
 
 impl Built<'_> {
@@ -281,5 +282,59 @@ fn expect_marks(serial: &Serial, list: &str, mark: &str, expected: Option<&str>)
         marked == expected,
         "{list}: {mark}: expected {expected:?}, found {marked:?}"
     );
+    Ok(())
+}
+
+/// On a machine that firmware booted by an entry with a counter, `load` and `exec` say what will not work,
+/// and the variable for the next boot by firmware is removed before the boot, but not where nothing boots.
+fn after_exec(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "first*")?;
+    let next = built
+        .image()?
+        .text("--cmdline", &cmdline(" of=next"))
+        .build(&stand.path("next.efi"))?;
+    let [kernel, module] = kernel_with_variables()?;
+    let bytes = Tool::new("xz").args(["-d", "-c"]).arg(&module).output()?;
+    let module = stand.file("efivarfs.ko", bytes.stdout)?;
+    let script = "export TERM=dumb COLUMNS=400\n\
+         insmod /efivarfs.ko\n\
+         mount -t efivarfs none /sys/firmware/efi/efivars\n\
+         once=/sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f\n\
+         printf '\\007\\000\\000\\000x\\000\\000\\000' >$once\n\
+         rm -f $once; [ -e $once ] && say immutable=yes\n\
+         run ukexec load /next.efi\n\
+         ukexec exec --clear-oneshot; say refused=$?\n\
+         [ -e $once ] && say kept=yes\n\
+         run ukexec exec --force --clear-oneshot\n";
+    let first = FirstKernel::new(script)
+        .holding("next.efi", &next)
+        .holding("efivarfs.ko", &module);
+    let systemd = &built.systemd;
+    Ukify::by(&systemd.ukify, &systemd.stub)
+        .linux(&kernel, UNAME)
+        .text("--os-release", OS_RELEASE)
+        .text("--cmdline", &cmdline(" of=first"))
+        .file("--initrd", &first.initrd(stand)?)
+        .build(&built.esp.path("EFI/Linux/first+3.efi")?)?;
+    let serial = built.esp.boot(&[])?;
+    serial.expect(&format!("{TAG}immutable="), "yes")?;
+    serial.expect(&format!("{TAG}refused="), "1")?;
+    serial.expect(&format!("{TAG}kept="), "yes")?;
+    ensure!(
+        serial.count("ukexec: LoaderEntryOneShot is removed") == 1,
+        "it stays"
+    );
+    let counted = "systemd-bless-boot takes \\EFI\\Linux\\first+2-1.efi for its own entry";
+    for warning in [
+        counted,
+        "measures into PCR 11 as if its kernel were in there",
+        "LoaderEntrySelected stays first.efi",
+        "StubImageIdentifier stays \\EFI\\Linux\\first+2-1.efi",
+    ] {
+        // By `load` and its page, and by both calls of `exec`.
+        let count = serial.count(warning);
+        ensure!(count == 4, "{warning}: {count} times\n{}", serial.quoted());
+    }
+    ensure!(serial.text().contains("of=next"), "{}", serial.quoted());
     Ok(())
 }
