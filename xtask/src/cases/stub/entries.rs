@@ -1,18 +1,21 @@
 //! Boots of boot entries: by firmware with systemd-boot, and by `ukexec load --entry`.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::cases::Named;
+use crate::cases::{Named, read};
 use crate::command::Tool;
 use crate::firmware::Orders;
 use crate::guest::{FirstKernel, TAG, listing_initrd};
 use crate::materials::{OS_RELEASE, kernel_with_variables, newer_kernel};
+use crate::pki::{Efivars, Kind, Signer};
 use crate::qemu::{Machine, Serial};
 use crate::stand::{Stand, document};
 use crate::uki::Ukify;
 
-use super::compared::Started;
+use super::compared::{MACHINE, Started};
 use super::seen::Seen;
 use super::{Built, UNAME, cmdline};
 
@@ -21,6 +24,7 @@ pub(in crate::cases) const CASES: &[Named] = &[
     Named::new("entries/uki", uki),
     Named::new("entries/profile", profile),
     Named::new("entries/oneshot", oneshot),
+    Named::new("entries/secure-boot", secure_boot),
     Named::new("entries/variables", variables),
     Named::new("entries/after-exec", after_exec),
 ];
@@ -205,6 +209,57 @@ PCR 11
     )?;
     let started = built.chosen("--entry=second.efi".to_owned(), &[]);
     started.compare(&seen)
+}
+
+/// Options that the stub drops and the boot loader measures: the image has a line of its own, and firmware checks
+/// signatures.
+fn secure_boot(stand: &Stand) -> Result<()> {
+    let built = Built::new(stand, "main.conf")?;
+    let owner = Signer::new(stand, "owner", Kind::Rsa2048)?;
+    let list = owner.list()?;
+    let mut orders = Orders::new(&list);
+    orders.lists("db", &list);
+    orders.follow(stand)?;
+    let sign = |name: &str, from: &Path| owner.sign(from, &[], &built.esp.path(name)?);
+    sign("EFI/BOOT/BOOTX64.EFI", &built.systemd.boot_loader)?;
+    let image = built.image()?.text("--cmdline", &cmdline(""));
+    let image = image.build(&stand.path("unsigned.efi"))?;
+    sign("images/main.efi", &image)?;
+    built.esp.file("files/a.cred", "needs no signature")?;
+    built.entry(
+        "main.conf",
+        &[
+            ("uki", "/images/main.efi"),
+            ("options", &cmdline(" dropped=1")),
+            ("extra", "/files/a.cred"),
+        ],
+    )?;
+    let seen = built.boot(
+        &[],
+        "\
+console=ttyS0 no_timer_check panic=-1 quiet retain_initrd
+555 /.extra/
+500 /.extra/credentials/
+400 /.extra/credentials/a.cred needs no signature
+444 /.extra/os-release ID=ukexec-test
+PCR 11
+PCR 12
+",
+    )?;
+    Efivars::new(stand, &format!("{MACHINE}/sys/firmware/efi"), true)?.firmware("db", &list)?;
+    built.compare_entry("main.conf", &seen)?;
+    let load = read(&stand.path("load.json"))?;
+    let load = document(&String::from_utf8_lossy(&load))?;
+    let warnings = load.pointer("/warnings").and_then(Value::as_array);
+    let texts = warnings.into_iter().flatten().filter_map(Value::as_str);
+    let is_said = texts
+        .into_iter()
+        .any(|it| it.contains("options of the entry do not count"));
+    ensure!(
+        is_said,
+        "no warning of the options that are dropped: {load:#}"
+    );
+    Ok(())
 }
 
 /// The entries of the machine below. Their images are elsewhere.
