@@ -26,11 +26,16 @@ pub fn join(initrds: impl IntoIterator<Item = Rope>) -> Rope {
     joined
 }
 
-/// Returns why a kernel would find nothing in the initrd that the caller calls
-/// `name` for `command`, if that is so.
-pub(crate) fn warning(name: &str, initrd: &Rope, command: &str) -> Result<Option<String>> {
+/// Returns why a kernel would find nothing in the initrd `name` that a `key` gives, the
+/// caller's option or one of an entry, for `command`, if that is so.
+pub(crate) fn warning(
+    key: &str,
+    name: &str,
+    initrd: &Rope,
+    command: &str,
+) -> Result<Option<String>> {
     if initrd.is_empty() {
-        return Ok(Some(format!("--initrd {name} is empty: it adds nothing")));
+        return Ok(Some(format!("{key} {name} is empty: it adds nothing")));
     }
     let front = initrd.slice(0..initrd.len().min(PADDING_MAX))?.to_vec()?;
     let padding = front.iter().take_while(|&&byte| byte == 0).count();
@@ -64,7 +69,7 @@ pub(crate) fn warning(name: &str, initrd: &Rope, command: &str) -> Result<Option
         String::new()
     };
     Ok(Some(format!(
-        "--initrd {name}: expected a cpio archive (newc), compressed or not, found {what}{advice}"
+        "{key} {name}: expected a cpio archive (newc), compressed or not, found {what}{advice}"
     )))
 }
 
@@ -89,7 +94,7 @@ mod tests {
     }
 
     fn told(bytes: &[u8]) -> Option<String> {
-        warning("x.img", &Rope::from(bytes.to_vec()), "load").unwrap()
+        warning("--initrd", "x.img", &Rope::from(bytes.to_vec()), "load").unwrap()
     }
 
     #[test]

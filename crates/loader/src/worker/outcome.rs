@@ -381,10 +381,21 @@ fn ready(
         let archives = additions::entry_archives(&request.beside, sources)?;
         initrds.extend(archives.into_iter().map(|(_, archive)| archive));
     }
-    for CallersInitrd { name, spans } in &request.initrds {
+    let of_entry = request.linux_entry.as_ref().map_or(0, Vec::len);
+    for (index, CallersInitrd { name, spans }) in request.initrds.iter().enumerate() {
+        let key = if index < of_entry {
+            "initrd"
+        } else {
+            "--initrd"
+        };
         let rope = sources.rope(spans)?;
         // A kernel would find nothing in some.
-        notes.extend(initrd::warning(name, &rope, request.purpose.command())?);
+        notes.extend(initrd::warning(
+            key,
+            name,
+            &rope,
+            request.purpose.command(),
+        )?);
         initrds.push(rope);
     }
     let initrd = initrd::join(initrds);
