@@ -57,29 +57,19 @@ impl Partition {
             .map(|it| CredentialFile::parse(it).unwrap())
             .collect();
         let copies = Copies::take(listing, &secrets, strict, &mut sources, &Silent)?;
-        let mut text = String::new();
-        for it in &copies.companions {
-            let (kind, folder, name) = (it.kind, it.folder, &it.name);
-            text += &format!(
-                "{kind:?} of {folder:?}: {name}{}\n",
-                bytes(&sources, &it.span)
-            );
-        }
-        for it in &copies.credentials {
-            text += &format!("secret {}{}\n", it.name, bytes(&sources, &it.span));
-        }
-        for PassedOver {
-            path, kind, reason, ..
-        } in &copies.passed_over
-        {
-            let kind = kind.map_or(String::new(), |kind| format!(" ({kind:?})"));
-            text += &format!("not {path}{kind}: {reason}\n");
-        }
-        for warning in &copies.warnings {
-            text += &format!("warning: {warning}\n");
-        }
-        text += &format!("moved: {}\n", copies.moved.total());
-        Ok(text)
+        Ok(shown(&copies, &sources))
+    }
+
+    /// Returns what comes of the extra files that an entry names.
+    fn extra(&self, paths: &[&str]) -> Result<String> {
+        let files = paths.iter().map(|path| {
+            let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let file = InputFile::open(&self.path(path), &Silent).unwrap();
+            (name.to_owned(), file)
+        });
+        let (mut copies, mut sources) = (Copies::default(), Sources::default());
+        copies.add_extra(files.collect(), &mut sources)?;
+        Ok(shown(&copies, &sources).replace(&self.path("").display().to_string(), "/"))
     }
 
     /// Compares what comes of the companions of `image`.
@@ -92,6 +82,33 @@ impl Partition {
         let text = text.replace(&root, "/");
         expected.assert_eq(&text.replace(root.trim_end_matches('/'), "/"));
     }
+}
+
+/// Returns what was taken and what was not.
+fn shown(copies: &Copies, sources: &Sources) -> String {
+    let mut text = String::new();
+    for it in &copies.companions {
+        let (kind, folder, name) = (it.kind, it.folder, &it.name);
+        text += &format!(
+            "{kind:?} of {folder:?}: {name}{}\n",
+            bytes(sources, &it.span)
+        );
+    }
+    for it in &copies.credentials {
+        text += &format!("secret {}{}\n", it.name, bytes(sources, &it.span));
+    }
+    for PassedOver {
+        path, kind, reason, ..
+    } in &copies.passed_over
+    {
+        let kind = kind.map_or(String::new(), |kind| format!(" ({kind:?})"));
+        text += &format!("not {path}{kind}: {reason}\n");
+    }
+    for warning in &copies.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    text += &format!("moved: {}\n", copies.moved.total());
+    text
 }
 
 struct Silent;
@@ -548,4 +565,40 @@ fn the_lowest_root_that_was_named_counts() {
         error.ends_with("absent: No such file or directory (os error 2)"),
         "{error}"
     );
+}
+
+/// They are taken in the entry's order, whoever may have written them.
+#[test]
+fn files_of_an_entry_count_by_their_suffix() {
+    let partition = Partition::new();
+    let paths = [
+        "x/b.cred",
+        "x/empty.cred",
+        "x/tools.raw",
+        "x/A.SYSEXT.RAW",
+        "x/a.cred",
+        "x/n.confext.raw",
+    ];
+    for path in paths {
+        let content = if path.contains("empty") { "" } else { path };
+        partition.file(path, content).mode(path, 0o666);
+    }
+    expect![[r#"
+        Credential of Entry: b.cred = x/b.cred
+        Sysext of Entry: A.SYSEXT.RAW = x/A.SYSEXT.RAW
+        Credential of Entry: a.cred = x/a.cred
+        Confext of Entry: n.confext.raw = x/n.confext.raw
+        not /x/empty.cred (Credential): it is empty
+        not /x/tools.raw: its name ends with none of .cred, .sysext.raw and .confext.raw
+        warning: /x/tools.raw: passed over: its name ends with none of .cred, .sysext.raw and .confext.raw
+        moved: 45
+    "#]].assert_eq(&partition.extra(&paths).unwrap());
+    assert_eq!(partition.extra(&[]).unwrap(), "moved: 0\n");
+    let long = partition.path("x/long.cred");
+    fs::File::create(&long)
+        .unwrap()
+        .set_len((3 << 29) + 1)
+        .unwrap();
+    let error = sentence(&partition.extra(&["x/long.cred"]).unwrap_err());
+    assert!(error.contains("more than 1610612736 bytes"), "{error}");
 }
