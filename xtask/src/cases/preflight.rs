@@ -193,7 +193,7 @@ ask EPERM /restrict EPERM
 ask no-right /restrict no-right
 ask nobody /restrict nobody
 ukexec exec 2>/tmp/err
-say exec=$? $(cat /tmp/err)
+say exec=$? $(grep -v warning: /tmp/err)
 run ukexec unload
 say left=$(ls -A /run/ukexec)
 ukexec exec --force
