@@ -35,7 +35,8 @@ pub(crate) fn verification(
     console: &dyn Console,
 ) -> Result<Option<(Verification, SealedFile)>> {
     let efivars = variables_in(config.efivars.as_deref())?;
-    let enforcement = enforcement(config, &efivars, console)?;
+    warn_of_guess(config, console)?;
+    let enforcement = enforcement(config, &efivars)?;
     if enforcement == Enforcement::Off {
         return Ok(None);
     }
@@ -83,8 +84,9 @@ impl Standing {
     pub fn read(console: &dyn Console) -> Result<Self> {
         let config = config(&LoaderOptions::default())?;
         let efivars = variables_in(config.efivars.as_deref())?;
+        warn_of_guess(&config, console)?;
         Ok(Self {
-            enforcement: enforcement(&config, &efivars, console)?,
+            enforcement: enforcement(&config, &efivars)?,
             secure_boot: how_booted(&efivars, &variables_in(None)?).ok(),
         })
     }
@@ -103,19 +105,30 @@ pub(crate) fn config(options: &LoaderOptions) -> Result<Config> {
     Ok(Config::read(file)?.with_flags(options.config.clone()))
 }
 
-/// Returns the treatment of signatures on this machine.
-fn enforcement(config: &Config, efivars: &Efivars, console: &dyn Console) -> Result<Enforcement> {
-    if config.policy() != policy::Policy::Auto {
-        return Ok(config.policy().on(BootState::default()));
-    }
-    let machine = variables_in(None)?;
-    if machine.is_not_mounted() {
+/// Returns whether `config` requires a good signature on this machine.
+pub(crate) fn is_required(config: &Config) -> Result<bool> {
+    let efivars = variables_in(config.efivars.as_deref())?;
+    Ok(enforcement(config, &efivars)?.is_require())
+}
+
+/// Warns where the treatment of signatures depends on what nothing shows.
+fn warn_of_guess(config: &Config, console: &dyn Console) -> Result<()> {
+    if config.policy() == policy::Policy::Auto && variables_in(None)?.is_not_mounted() {
         console.warn(&format!(
             "whether Secure Boot is on is unknown, and ukexec assumes that it is off: efivarfs \
              is not mounted on {}/efivars",
             efivars::SYSTEM
         ));
     }
+    Ok(())
+}
+
+/// Returns the treatment of signatures on this machine.
+fn enforcement(config: &Config, efivars: &Efivars) -> Result<Enforcement> {
+    if config.policy() != policy::Policy::Auto {
+        return Ok(config.policy().on(BootState::default()));
+    }
+    let machine = variables_in(None)?;
     let secure_boot = how_booted(efivars, &machine)
         .context(|| "whether Secure Boot is on is unknown; --verify decides instead")?;
     let lockdown = MachineState::read(Path::new("/")).lockdown;

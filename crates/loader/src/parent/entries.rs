@@ -77,7 +77,9 @@ impl BootEntries {
         let partitions = BootPartitions::find(places)?;
         let config = trust::config(options)?;
         let variables = LoaderVariables::open(config.efivars.as_deref())?;
-        let work = WorkerProcess::start(options, false, console)?;
+        // Where that is unknown, the sandbox has to be complete as well.
+        let required = trust::is_required(&config).unwrap_or(true);
+        let work = WorkerProcess::start(options, required, console)?;
         let mut files = EntryFiles {
             partitions: &partitions,
             work: &work,
