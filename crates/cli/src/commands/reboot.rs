@@ -18,7 +18,9 @@ pub(crate) fn run(args: &Reboot, form: Form) -> anyhow::Result<()> {
     })?;
     match dry_run {
         true => Ok(()),
-        false => exec::boot(&args.exec),
+        false => exec::boot(&args.exec).inspect_err(|_| {
+            console::note("the kernel stays loaded; `ukexec unload` drops it");
+        }),
     }
 }
 
