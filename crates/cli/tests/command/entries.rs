@@ -52,6 +52,10 @@ pub(crate) fn fill(esp: &Path) {
             "loader/entries/shell.conf",
             b"title Shell\nefi /EFI/Linux/debian.efi\n",
         ),
+        (
+            "loader/entries/tab.conf",
+            b"title Tab\nuki /EFI/Linux/debian.efi\noptions a\tb\nprofile 1\n",
+        ),
         ("loader/entries/bad+0-3.conf", b"title Bad\nlinux /old/vmlinuz\n"),
         ("a.cred", b"a secret"),
         ("old/vmlinuz", &kernel()),
@@ -91,6 +95,7 @@ fn entries_are_listed_best_first() {
             debian.efi@dbg   Debian 13 (Debugging)  13      32.0 KiB  unsigned
             old.conf         Old Debian             12      1.5 KiB  unsigned
             uki.conf         Other words                    32.0 KiB  unsigned
+            tab.conf         Tab                            32.0 KiB  unsigned
             shell.conf       Shell                              cannot be loaded: it boots a program for
                                                               firmware, no kernel
             out.conf         Out                                cannot be loaded: it names no program to boot,
@@ -155,6 +160,8 @@ fn an_entry_of_an_image_has_a_profile_and_words_of_its_own() {
     assert_eq!(line(&["--entry", "DEBIAN@1"]), "of=dbg");
     assert_eq!(line(&["--entry", "default"]), "of=base");
     assert_eq!(line(&["--entry", "uki"]), "its=own");
+    // The stub hears neither of these options nor of the profile.
+    assert_eq!(line(&["--entry", "tab"]), "of=base");
     assert_eq!(
         line(&["--entry", "uki", "--append", "more"]),
         "its=own more"
@@ -181,8 +188,8 @@ fn an_entry_that_cannot_be_loaded_says_why() {
         cannot load the boot entry out.conf: it names no program to boot, or several kinds
         cannot load the boot entry link.conf: link: found a symbolic link, which is not followed
         cannot load the boot entry shell.conf: it boots a program for firmware, no kernel
-        no boot entry has ID "nobody"; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf
-        no boot entry is named: the variable LoaderEntryOneShot is not set; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf"#]].assert_eq(&all.join("\n"));
+        no boot entry has ID "nobody"; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, tab.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf
+        no boot entry is named: the variable LoaderEntryOneShot is not set; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, tab.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf"#]].assert_eq(&all.join("\n"));
 }
 
 #[test]

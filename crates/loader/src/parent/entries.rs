@@ -14,7 +14,7 @@ use ukexec_entries::{
     BootFiles, Boots, Entry, ImageSummary, LoaderConf, Menu, Partition, Running, Type1, Wanted,
 };
 use ukexec_kexec::{Folder, MachineState, shown_path};
-use ukexec_stub::os_id;
+use ukexec_stub::{os_id, takes_load_options};
 
 use crate::config::boot_partitions::{BootPartitions, BootPlaces};
 use crate::config::loader_variables::LoaderVariables;
@@ -183,7 +183,7 @@ impl ChosenEntry {
             selected,
             ..
         } = &self.entry;
-        if options.profile.is_none() && *profile > 0 {
+        if options.profile.is_none() && *profile > 0 && !loses_profile(&self.entry) {
             options.profile = Some(profile.to_string());
         }
         if let (CmdlineFrom::Image, Some(line)) = (&options.cmdline, line) {
@@ -199,6 +199,13 @@ impl ChosenEntry {
     }
 }
 
+/// Returns whether the stub in the image of `entry` does not hear of the profile, which the
+/// boot loader puts in front of the options.
+fn loses_profile(entry: &Entry) -> bool {
+    let line = entry.options.as_deref().unwrap_or_default();
+    matches!(entry.boots, Boots::Uki(_)) && entry.profile > 0 && !takes_load_options(line)
+}
+
 /// Returns things about `entry` that are worth a look where it is booted.
 fn notes(entry: &Entry) -> Vec<String> {
     let id = &entry.id;
@@ -211,7 +218,14 @@ fn notes(entry: &Entry) -> Vec<String> {
             "the device tree {path} of the boot entry {id} stays here: kexec_file_load passes none"
         )
     });
-    tries.into_iter().chain(tree).collect()
+    let profile = loses_profile(entry).then(|| {
+        format!(
+            "profile {} of the boot entry {id} does not count: its options have control \
+             characters, for which systemd-stub ignores both",
+            entry.profile
+        )
+    });
+    tries.into_iter().chain(tree).chain(profile).collect()
 }
 
 /// The files of the partitions, which a worker reads.
