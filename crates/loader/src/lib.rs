@@ -92,7 +92,8 @@ pub use self::options::{
 };
 pub use self::parent::entries::{BootEntries, ChosenEntry};
 pub use self::parent::input::open_rope;
-pub use self::parent::{Unfolding, try_attached, unfold, unfold_entry};
+pub use self::parent::unfolding::Unfolding;
+pub use self::parent::{try_attached, unfold, unfold_entry};
 pub use self::probe::this_machine;
 pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};

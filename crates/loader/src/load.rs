@@ -12,8 +12,8 @@ use ukexec_kexec::{
 use crate::error::{ErrorKind, LoaderError, Result};
 use crate::files::shown;
 use crate::log::verbosity;
-use crate::parent::Unfolding;
 use crate::parent::sources::Descriptor;
+use crate::parent::unfolding::Unfolding;
 use crate::protocol::{Identity, Objection, Subject};
 use crate::record::{NewLoad, Records};
 use crate::report::Findings;

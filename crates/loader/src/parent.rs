@@ -10,6 +10,7 @@ pub(crate) mod log;
 mod observed;
 mod progress;
 pub(crate) mod sources;
+pub(crate) mod unfolding;
 pub(crate) mod waiting;
 pub(crate) mod worker_process;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use ukexec_kexec::{
-    Condition, LoadKind, MemfdWriter, Moved, Part, Readers, SealedFile, device_of, shown_path,
+    Condition, LoadKind, MemfdWriter, Moved, Readers, SealedFile, device_of, shown_path,
 };
 use ukexec_signature::{Hasher, TakenDigests};
 use ukexec_stub::{CompanionFolder, CompanionKind};
@@ -31,7 +32,8 @@ use self::companions::{Copies, Listing};
 use self::entries::{ChosenEntry, EntryParts};
 use self::input::{Image, InputBytes, InputFile};
 use self::progress::ShownProgress;
-use self::sources::{CheckedSpans, Sources};
+use self::sources::Sources;
+use self::unfolding::Unfolding;
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::after_exec::{LastBoot, NextBoot};
 use crate::config::loader_variables::LoaderVariables;
@@ -43,9 +45,7 @@ use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, Companions, EntryName, LoaderOptions, Purpose};
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::{
-    Answer, CallersInitrd, Identity, Request, SnapshotPlan, UnfoldRequest, Verification,
-};
+use crate::protocol::{Answer, CallersInitrd, Request, SnapshotPlan, UnfoldRequest, Verification};
 use crate::report::Findings;
 use crate::report::failure::sentence;
 
@@ -76,33 +76,6 @@ enum Found {
     Taken(Listing),
     /// They stay where they are; the warning names them.
     Left(Option<String>),
-}
-
-/// An image that was taken apart.
-#[derive(Debug)]
-pub struct Unfolding {
-    /// The image, and how many bytes were moved to bring it into reach.
-    pub(crate) image: Image,
-    /// The caller's initrds.
-    pub(crate) initrds: Vec<Image>,
-    /// The worker's answer, without the parts.
-    pub(crate) answer: Answer,
-    /// The kernel.
-    pub(crate) kernel: CheckedSpans,
-    /// The initrd; absent is `None`.
-    pub(crate) initrd: Option<CheckedSpans>,
-    /// Where the parts' bytes are.
-    pub(crate) sources: Sources,
-    /// How many bytes were moved to bring companions and secrets into reach.
-    pub(crate) beside: Moved,
-    /// The occasion on which the kernel boots.
-    pub(crate) kind: LoadKind,
-    /// Whether digests of the parts are reported.
-    pub(crate) hash: bool,
-    /// The boot entry that it was chosen by.
-    pub(crate) entry: Option<EntryName>,
-    /// What will not work after its boot, or what takes care of that.
-    pub(crate) after: Vec<Condition>,
 }
 
 /// Opens the image at `path` and has a worker take it apart as `options` say.
@@ -571,72 +544,6 @@ fn send_sources(sources: &Sources, sent: usize, work: &WorkerProcess) -> Result<
         count += 1;
     }
     Ok(count)
-}
-
-impl Unfolding {
-    /// Returns the kernel's identity, or as an error what it is instead.
-    pub(crate) fn identified(&self) -> Result<&Identity> {
-        match &self.answer.identity {
-            Ok(kernel) => Ok(kernel),
-            Err(failure) => Err(failure.clone().into()),
-        }
-    }
-
-    /// Returns who may read the parts: who may read all that they are made of.
-    #[must_use]
-    pub fn readers(&self) -> Readers {
-        let initrds = self.initrds.iter();
-        initrds.fold(self.image.readers, |readers, initrd| {
-            readers.and(initrd.readers)
-        })
-    }
-
-    /// Refuses measurements that do not agree with those of the machine that they
-    /// were compared with.
-    ///
-    /// # Errors
-    ///
-    /// A register differs, or nothing could be compared.
-    pub fn agreed(&self) -> Result<()> {
-        match &self.answer.disagreement {
-            Some(disagreement) => Err(LoaderError::new(disagreement.as_str())
-                .with_report(Some(self.answer.report.clone()))),
-            None => Ok(()),
-        }
-    }
-
-    /// Has `write` write each part under its name, absent ones left out. Returns how
-    /// many bytes were moved.
-    ///
-    /// # Errors
-    ///
-    /// Those of `write`.
-    pub fn write_parts<E: From<LoaderError>>(
-        &self,
-        mut write: impl FnMut(&'static str, &[Part<'_>]) -> Result<Moved, E>,
-    ) -> Result<Moved, E> {
-        let sources = &self.sources;
-        let mut written = write("kernel", &sources.parts_of(&self.kernel)?)?;
-        if let Some(initrd) = &self.initrd {
-            written += write("initrd", &sources.parts_of(initrd)?)?;
-        }
-        if let Some(cmdline) = &self.answer.cmdline {
-            written += write("cmdline", &[Part::Bytes(cmdline)])?;
-        }
-        Ok(written)
-    }
-
-    /// Returns the warnings: things worth a look that stopped nothing.
-    #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        &self.answer.warnings
-    }
-
-    /// Returns the report.
-    #[must_use]
-    pub fn report(&self) -> &Findings {
-        &self.answer.report
-    }
 }
 
 fn callers_initrd(image: &Image) -> CallersInitrd {

@@ -1,0 +1,103 @@
+//! An image that was taken apart: its parts, and what the worker says of it.
+
+use ukexec_kexec::{Condition, LoadKind, Moved, Part, Readers};
+
+use super::input::Image;
+use super::sources::{CheckedSpans, Sources};
+use crate::error::{LoaderError, Result};
+use crate::options::EntryName;
+use crate::protocol::{Answer, Identity};
+use crate::report::Findings;
+
+/// An image that was taken apart.
+#[derive(Debug)]
+pub struct Unfolding {
+    /// The image, and how many bytes were moved to bring it into reach.
+    pub(crate) image: Image,
+    /// The caller's initrds.
+    pub(crate) initrds: Vec<Image>,
+    /// The worker's answer, without the parts.
+    pub(crate) answer: Answer,
+    /// The kernel.
+    pub(crate) kernel: CheckedSpans,
+    /// The initrd; absent is `None`.
+    pub(crate) initrd: Option<CheckedSpans>,
+    /// Where the parts' bytes are.
+    pub(crate) sources: Sources,
+    /// How many bytes were moved to bring companions and secrets into reach.
+    pub(crate) beside: Moved,
+    /// The occasion on which the kernel boots.
+    pub(crate) kind: LoadKind,
+    /// Whether digests of the parts are reported.
+    pub(crate) hash: bool,
+    /// The boot entry that it was chosen by.
+    pub(crate) entry: Option<EntryName>,
+    /// What will not work after its boot, or what takes care of that.
+    pub(crate) after: Vec<Condition>,
+}
+
+impl Unfolding {
+    /// Returns the kernel's identity, or as an error what it is instead.
+    pub(crate) fn identified(&self) -> Result<&Identity> {
+        match &self.answer.identity {
+            Ok(kernel) => Ok(kernel),
+            Err(failure) => Err(failure.clone().into()),
+        }
+    }
+
+    /// Returns who may read the parts: who may read all that they are made of.
+    #[must_use]
+    pub fn readers(&self) -> Readers {
+        let initrds = self.initrds.iter();
+        initrds.fold(self.image.readers, |readers, initrd| {
+            readers.and(initrd.readers)
+        })
+    }
+
+    /// Refuses measurements that do not agree with those of the machine that they
+    /// were compared with.
+    ///
+    /// # Errors
+    ///
+    /// A register differs, or nothing could be compared.
+    pub fn agreed(&self) -> Result<()> {
+        match &self.answer.disagreement {
+            Some(disagreement) => Err(LoaderError::new(disagreement.as_str())
+                .with_report(Some(self.answer.report.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Has `write` write each part under its name, absent ones left out. Returns how
+    /// many bytes were moved.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub fn write_parts<E: From<LoaderError>>(
+        &self,
+        mut write: impl FnMut(&'static str, &[Part<'_>]) -> Result<Moved, E>,
+    ) -> Result<Moved, E> {
+        let sources = &self.sources;
+        let mut written = write("kernel", &sources.parts_of(&self.kernel)?)?;
+        if let Some(initrd) = &self.initrd {
+            written += write("initrd", &sources.parts_of(initrd)?)?;
+        }
+        if let Some(cmdline) = &self.answer.cmdline {
+            written += write("cmdline", &[Part::Bytes(cmdline)])?;
+        }
+        Ok(written)
+    }
+
+    /// Returns the warnings: things worth a look that stopped nothing.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.answer.warnings
+    }
+
+    /// Returns the report.
+    #[must_use]
+    pub fn report(&self) -> &Findings {
+        &self.answer.report
+    }
+}
