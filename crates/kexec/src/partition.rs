@@ -44,6 +44,29 @@ impl Folder {
         })
     }
 
+    /// As [`open_mounted`](Self::open_mounted), of the folder `path` of a system whose root is
+    /// the folder `root`: links there lead nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// The error of opening it, and `Unsupported` before Linux 5.6, unless `root` is `/`.
+    pub fn open_mounted_in(root: &Path, path: &Path) -> io::Result<Self> {
+        if root == Path::new("/") {
+            return Self::open_mounted(&root.join(path));
+        }
+        let opened = openat2(
+            open(root, LOOK, Mode::empty())?,
+            path,
+            LOOK,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        );
+        Ok(Self {
+            fd: Arc::new(opened?),
+            path: root.join(path),
+        })
+    }
+
     /// Returns the file system that it lies on.
     ///
     /// # Errors
@@ -86,6 +109,8 @@ impl Folder {
     /// The error of opening it, and `InvalidInput` for a path that leads elsewhere and for
     /// anything but a regular file.
     pub fn regular_below(&self, path: &Path) -> io::Result<File> {
+        // To open a device may be all that it waits for.
+        regular(self.below(path, OFlags::PATH | OFlags::CLOEXEC)?.into())?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         regular(self.below(path, flags)?.into())
     }
@@ -166,8 +191,9 @@ mod tests {
             }
         };
         assert_eq!(outcome("EFI/Linux/a.efi"), (true, "opened".to_owned()));
+        let link = "expected a regular file, found a symbolic link".to_owned();
+        assert_eq!(outcome("link"), (false, link));
         let link = "found a symbolic link, which is not followed".to_owned();
-        assert_eq!(outcome("link"), (false, link.clone()));
         assert_eq!(outcome("folder/Linux/a.efi"), (false, link));
         let pipe = "expected a regular file, found a pipe".to_owned();
         assert_eq!(outcome("pipe"), (true, pipe));
@@ -186,6 +212,31 @@ mod tests {
         let folder = esp.folder_below(Path::new("EFI/Linux")).unwrap();
         assert_eq!(folder.entries().unwrap().count(), 1);
         assert!(esp.folder_below(Path::new("EFI/Linux/a.efi")).is_err());
+        // A pipe is not even opened: somebody who waits for a reader goes on waiting.
+        let writer = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let waits = openat(&esp, "pipe", writer, Mode::empty());
+        assert_eq!(waits.unwrap_err(), Errno::NXIO);
+    }
+
+    #[test]
+    fn links_of_another_system_stay_in_it() {
+        let home = Home::new();
+        fs::create_dir_all(home.path("root/boot/esp")).unwrap();
+        for (name, target) in [
+            ("efi", "/boot/esp"),
+            ("out", "/../../../../etc"),
+            ("up", ".."),
+        ] {
+            symlink(target, home.path("root").join(name)).unwrap();
+        }
+        let inode = |name: &str| {
+            let opened = Folder::open_mounted_in(&home.path("root"), Path::new(name));
+            opened.map(|it| it.mount_facts().unwrap().inode)
+        };
+        assert_eq!(inode("efi").unwrap(), inode("boot/esp").unwrap());
+        assert_eq!(inode("up").unwrap(), inode(".").unwrap());
+        assert_eq!(inode("out").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(Folder::open_mounted_in(Path::new("/"), Path::new("proc")).is_ok());
     }
 
     #[test]

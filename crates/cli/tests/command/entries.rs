@@ -100,8 +100,8 @@ fn entries_are_listed_best_first() {
                                                               firmware, no kernel
             out.conf         Out                                cannot be loaded: it names no program to boot,
                                                               or several kinds
-            link.conf        Link                               cannot be loaded: link: found a symbolic link,
-                                                              which is not followed
+            link.conf        Link                               cannot be loaded: link: expected a regular
+                                                              file, found a symbolic link
             gone.conf        Gone                               cannot be loaded: gone: no such file
             bad.conf         Bad                            1.5 KiB  unsigned  no tries left
               passed over  ./EFI/Linux/no-os.efi: it has no section .osrel with a name in it
@@ -186,10 +186,27 @@ fn an_entry_that_cannot_be_loaded_says_why() {
     expect![[r#"
         cannot load the boot entry gone.conf: gone: no such file
         cannot load the boot entry out.conf: it names no program to boot, or several kinds
-        cannot load the boot entry link.conf: link: found a symbolic link, which is not followed
+        cannot load the boot entry link.conf: link: expected a regular file, found a symbolic link
         cannot load the boot entry shell.conf: it boots a program for firmware, no kernel
         no boot entry has ID "nobody"; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, tab.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf
         no boot entry is named: the variable LoaderEntryOneShot is not set; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, tab.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf"#]].assert_eq(&all.join("\n"));
+}
+
+/// What leads elsewhere does not stop what is in its place.
+#[test]
+fn a_folder_that_is_a_link_is_passed_over() {
+    let esp = partition();
+    let moved = esp.path().join("elsewhere");
+    fs::rename(esp.path().join("EFI"), &moved).expect("a folder moves");
+    symlink(&moved, esp.path().join("EFI")).expect("a link");
+    let args = ["entries", "--json", "--efivars", ".", "--esp", "."];
+    let output = run(esp.path(), &args);
+    let document: Value = serde_json::from_str(&streams(&output)[0]).expect("a document");
+    let first = &document["passed_over"][0];
+    assert_eq!(first["path"], "./EFI/Linux");
+    let reason = "found a symbolic link, which is not followed";
+    assert_eq!(first["reason"], reason);
+    assert_eq!(document["entries"][0]["id"], "old.conf");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! `--esp-path` and `--boot-path`.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -76,40 +77,31 @@ impl BootPartitions {
 
     fn find_in(places: &BootPlaces, environment: &Environment) -> Result<Self> {
         let root = places.root.as_deref().unwrap_or(Path::new("/"));
-        let open_instead = || Folder::open_mounted(&root.join(INSTEAD)).ok();
         if places.esp.is_none()
             && places.boot.is_none()
-            && let Some(instead) = open_instead()
+            && let Ok(instead) = Folder::open_mounted_in(root, Path::new(INSTEAD))
         {
             return Ok(Self {
                 esp: Some(instead),
                 xbootldr: None,
             });
         }
-        let below = |path: &PathBuf| root.join(path.strip_prefix("/").unwrap_or(path));
         let mut tried = Vec::new();
         let mut denied = false;
-        let esp = match (&places.esp, environment.esp.as_ref().map(below)) {
-            (Some(path), _) => Some(named(path)?),
-            (None, Some(path)) => Some(named(&path)?),
-            (None, None) => {
-                let mut paths = ESP_PLACES.map(|place| root.join(place)).into_iter();
-                paths.find_map(|path| {
-                    let found = esp_at(&path, root, environment.relax_esp);
-                    denied |= found.as_ref().is_err_and(|why| why == DENIED);
-                    found
-                        .map_err(|why| tried.push(format!("{} ({why})", shown_path(&path))))
-                        .ok()
-                })
-            }
+        let esp = match named(places.esp.as_deref(), &environment.esp, ESP_VARIABLE, root)? {
+            Some(named) => Some(named),
+            None => ESP_PLACES.into_iter().find_map(|place| {
+                let found = esp_at(place, root, environment.relax_esp);
+                denied |= found.as_ref().is_err_and(|why| why == DENIED);
+                let shown = shown_path(&root.join(place));
+                let found = found.map_err(|why| tried.push(format!("{shown} ({why})")));
+                found.ok()
+            }),
         };
-        let xbootldr = match (&places.boot, environment.xbootldr.as_ref().map(below)) {
-            (Some(path), _) => Some(named(path)?),
-            (None, Some(path)) => Some(named(&path)?),
-            (None, None) => {
-                let path = root.join(XBOOTLDR_PLACE);
-                xbootldr_at(&path, root, environment.relax_xbootldr).ok()
-            }
+        let variable = &environment.xbootldr;
+        let xbootldr = match named(places.boot.as_deref(), variable, XBOOTLDR_VARIABLE, root)? {
+            Some(named) => Some(named),
+            None => xbootldr_at(XBOOTLDR_PLACE, root, environment.relax_xbootldr).ok(),
         };
         if esp.is_none() && xbootldr.is_none() {
             let tried = tried.join(", ");
@@ -118,7 +110,7 @@ impl BootPartitions {
                 false => "--esp DIR names the folder where it is mounted",
             };
             let text = format!("no EFI system partition: tried {tried}; {advice}");
-            return Err(LoaderError::new(text).of_kind(ErrorKind::File));
+            return Err(of_file(LoaderError::new(text)));
         }
         let xbootldr = match &esp {
             Some(esp) => xbootldr.filter(|it| !is_same(esp, it)),
@@ -131,26 +123,55 @@ impl BootPartitions {
 impl Environment {
     fn read() -> Self {
         let path = |name| env::var_os(name).filter(|it| !it.is_empty());
-        let is_set = |name| env::var_os(name).is_some_and(|it| it == "1");
+        // The words that systemd takes for yes.
+        let is_yes = |word: OsString| {
+            let word = word.to_string_lossy().to_ascii_lowercase();
+            ["1", "yes", "y", "true", "t", "on"].contains(&word.as_str())
+        };
+        let is_set = |name| env::var_os(name).is_some_and(is_yes);
         Self {
-            esp: path("SYSTEMD_ESP_PATH").map(PathBuf::from),
-            xbootldr: path("SYSTEMD_XBOOTLDR_PATH").map(PathBuf::from),
+            esp: path(ESP_VARIABLE).map(PathBuf::from),
+            xbootldr: path(XBOOTLDR_VARIABLE).map(PathBuf::from),
             relax_esp: is_set("SYSTEMD_RELAX_ESP_CHECKS"),
             relax_xbootldr: is_set("SYSTEMD_RELAX_XBOOTLDR_CHECKS"),
         }
     }
 }
 
-/// Opens a folder that the caller named.
-fn named(path: &Path) -> Result<Folder> {
-    let failed = || format!("cannot look for boot entries in {}", shown_path(path));
-    let opened = Folder::open_mounted(path).context(failed);
-    opened.map_err(|error| error.of_kind(ErrorKind::File))
+const ESP_VARIABLE: &str = "SYSTEMD_ESP_PATH";
+const XBOOTLDR_VARIABLE: &str = "SYSTEMD_XBOOTLDR_PATH";
+
+/// Opens the folder that the caller named, or else the environment by this `variable`, whose
+/// paths are those of the system with this `root`.
+fn named(
+    callers: Option<&Path>,
+    environment: &Option<PathBuf>,
+    variable: &str,
+    root: &Path,
+) -> Result<Option<Folder>> {
+    let failed = |path: &Path| format!("cannot look for boot entries in {}", shown_path(path));
+    let opened = match (callers, environment) {
+        (Some(path), _) => Folder::open_mounted(path).context(|| failed(path)),
+        (None, Some(path)) => match path.strip_prefix("/") {
+            Ok(below) => Folder::open_mounted_in(root, below)
+                .context(|| format!("{variable}: {}", failed(&root.join(below)))),
+            Err(_) => Err(LoaderError::new(format!(
+                "{variable}: expected an absolute path, found {}",
+                shown_path(path)
+            ))),
+        },
+        (None, None) => return Ok(None),
+    };
+    opened.map(Some).map_err(of_file)
+}
+
+fn of_file(error: LoaderError) -> LoaderError {
+    error.of_kind(ErrorKind::File)
 }
 
 /// Opens the EFI system partition at `path`, or says why there is none.
-fn esp_at(path: &Path, root: &Path, relaxed: bool) -> Result<Folder, String> {
-    let (folder, facts) = look(path)?;
+fn esp_at(path: &str, root: &Path, relaxed: bool) -> Result<Folder, String> {
+    let (folder, facts) = look(path, root)?;
     if relaxed {
         return Ok(folder);
     }
@@ -162,8 +183,8 @@ fn esp_at(path: &Path, root: &Path, relaxed: bool) -> Result<Folder, String> {
 }
 
 /// Opens the partition XBOOTLDR at `path`, or says why there is none.
-fn xbootldr_at(path: &Path, root: &Path, relaxed: bool) -> Result<Folder, String> {
-    let (folder, facts) = look(path)?;
+fn xbootldr_at(path: &str, root: &Path, relaxed: bool) -> Result<Folder, String> {
+    let (folder, facts) = look(path, root)?;
     if !relaxed {
         is_of(&facts, root, &XBOOTLDR_TYPES, false)?;
     }
@@ -173,8 +194,9 @@ fn xbootldr_at(path: &Path, root: &Path, relaxed: bool) -> Result<Folder, String
 /// Why others than root see no partition.
 const DENIED: &str = "permission denied";
 
-fn look(path: &Path) -> Result<(Folder, MountFacts), String> {
-    let found = Folder::open_mounted(path).and_then(|it| Ok((it.mount_facts()?, it)));
+fn look(path: &str, root: &Path) -> Result<(Folder, MountFacts), String> {
+    let found =
+        Folder::open_mounted_in(root, Path::new(path)).and_then(|it| Ok((it.mount_facts()?, it)));
     match found {
         Ok((facts, folder)) => Ok((folder, facts)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err("no such folder".to_owned()),

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ukexec_entries::{
-    BootFiles, Boots, Entry, ImageSummary, LoaderConf, Menu, Partition, Running, Type1, Wanted,
+    BootFiles, Boots, Entry, ImageSummary, LoaderConf, Menu, Partition, PassedOver, Running, Type1,
+    Wanted,
 };
 use ukexec_kexec::{Folder, MachineState, shown_path};
 use ukexec_stub::{os_id, takes_load_options};
@@ -39,6 +40,8 @@ const PARTS_MAX: usize = 256;
 pub struct BootEntries {
     menu: Menu,
     partitions: BootPartitions,
+    /// Folders that are passed over.
+    folders: Vec<PassedOver>,
 }
 
 /// A boot entry whose files are open.
@@ -84,14 +87,20 @@ impl BootEntries {
             partitions: &partitions,
             work: &work,
             images: HashMap::new(),
+            folders: Vec::new(),
         };
         let menu = match &places.root {
             // Another system's, which does not run.
             Some(_) => Menu::read(&mut files, &(), &Running::default()),
             None => Menu::read(&mut files, &variables, &running(Path::new("/"))),
         };
+        let folders = files.folders;
         let menu = work.end(menu)?;
-        Ok(Self { menu, partitions })
+        Ok(Self {
+            menu,
+            partitions,
+            folders,
+        })
     }
 
     /// Returns the report.
@@ -99,7 +108,7 @@ impl BootEntries {
     pub fn report(&self) -> EntriesReport {
         let path = |it| self.partitions.folder(it).map(Folder::path);
         let paths = [Partition::Esp, Partition::Xbootldr].map(path);
-        EntriesReport::new(&self.menu, paths)
+        EntriesReport::new(&self.menu, &self.folders, paths)
     }
 
     /// Returns the ID and the title of each entry that can be loaded, best first.
@@ -234,6 +243,8 @@ struct EntryFiles<'a> {
     work: &'a WorkerProcess,
     /// Several entries may boot one image.
     images: HashMap<(Partition, String), Result<ImageSummary, String>>,
+    /// Folders that lead elsewhere.
+    folders: Vec<PassedOver>,
 }
 
 impl EntryFiles<'_> {
@@ -280,6 +291,15 @@ impl BootFiles for EntryFiles<'_> {
         let of_file = |error: LoaderError| error.of_kind(ErrorKind::File);
         let folder = match root.folder_below(Path::new(folder)) {
             Err(error) if is_absent(&error) => return Ok(()),
+            // It leads elsewhere.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.folders.push(PassedOver {
+                    partition,
+                    path: folder.to_owned(),
+                    reason: error.to_string(),
+                });
+                return Ok(());
+            }
             found => found.context(failed).map_err(of_file)?,
         };
         for entry in folder.entries().context(failed).map_err(of_file)? {

@@ -76,14 +76,19 @@ struct PassedOverReport {
 }
 
 impl EntriesReport {
-    /// Reports the entries of `menu`, whose partitions have these roots.
-    pub(crate) fn new(menu: &Menu, [esp, xbootldr]: [Option<&Path>; 2]) -> Self {
+    /// Reports the entries of `menu`, and the `folders` that are passed over, of partitions
+    /// with these roots.
+    pub(crate) fn new(
+        menu: &Menu,
+        folders: &[PassedOver],
+        [esp, xbootldr]: [Option<&Path>; 2],
+    ) -> Self {
         let root = |partition| match partition {
             Partition::Esp => esp,
             Partition::Xbootldr => xbootldr,
         };
         let entries = menu.entries().iter();
-        let passed_over = menu.passed_over().iter();
+        let passed_over = folders.iter().chain(menu.passed_over());
         Self {
             schema: SCHEMA,
             esp: esp.map(shown_path),
