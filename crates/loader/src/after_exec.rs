@@ -27,10 +27,11 @@ pub(crate) struct LastBoot {
     measured: bool,
     /// The ID of the entry that was booted.
     selected: Option<String>,
-    /// The variable that names the image, and its text.
-    image: Option<(&'static str, String)>,
-    /// The UUID of the partition that the boot loader came from.
-    partition: Option<String>,
+    /// The image that the stub lay in.
+    image: Option<String>,
+    /// The variable that names the partition which boot loader or stub came from, and its
+    /// UUID.
+    partition: Option<(&'static str, String)>,
     has_tpm: bool,
     /// There is a policy of systemd-pcrlock.
     has_pcrlock: bool,
@@ -76,15 +77,17 @@ impl LastBoot {
     pub(crate) fn of(root: &Path, variables: &LoaderVariables) -> Self {
         let text = |name| variables.text(name).map(|text| cut(&text, TEXT_MAX));
         let is_there = |path: &&str| fs::symlink_metadata(root.join(path)).is_ok();
-        let image = ["StubImageIdentifier", "LoaderImageIdentifier"].into_iter();
         let partition = ["LoaderDevicePartUUID", "StubDevicePartUUID"].into_iter();
         let tpms = fs::read_dir(root.join(TPM));
         Self {
             counted: text("LoaderBootCountPath"),
             measured: text("StubPcrKernelImage").as_deref() == Some("11"),
             selected: text("LoaderEntrySelected"),
-            image: image.into_iter().find_map(|name| Some((name, text(name)?))),
-            partition: partition.into_iter().find_map(text),
+            // LoaderImageIdentifier names the boot loader, where there is one.
+            image: text("StubImageIdentifier"),
+            partition: partition
+                .into_iter()
+                .find_map(|name| Some((name, text(name)?))),
             has_tpm: tpms.is_ok_and(|mut tpms| tpms.next().is_some()),
             has_pcrlock: PCRLOCK.iter().any(is_there),
             has_secret: is_there(&SECRET),
@@ -168,7 +171,7 @@ fn bless_boot(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
 }
 
 fn measured_os(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
-    (last.measured && next.facts.stub).then(|| match next.has(MASK_MEASURED_OS) {
+    last.measured.then(|| match next.has(MASK_MEASURED_OS) {
         true => masked(MASK_MEASURED_OS),
         false => warning(
             "the next system measures into PCR 11 as if its kernel were in there: the register \
@@ -231,7 +234,7 @@ fn current_entry(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
 }
 
 fn image_identifier(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
-    let (variable, stays) = last.image.as_ref()?;
+    let stays = last.image.as_ref()?;
     let path = fs::canonicalize(next.image).unwrap_or_else(|_| next.image.to_owned());
     // Boot counters change, and FAT has no case.
     let name = |path: &str| image_folder(path.to_ascii_lowercase().as_bytes());
@@ -241,7 +244,8 @@ fn image_identifier(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
     (!is_same).then(|| {
         warning(
             format!(
-                "{variable} stays {stays}: kdump and installers take that image for the running one"
+                "StubImageIdentifier stays {stays}: kdump and installers take that image for the \
+                 running one"
             ),
             "name the image to them, as in `ukexec load --panic IMAGE`",
         )
@@ -249,7 +253,7 @@ fn image_identifier(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
 }
 
 fn partition_uuid(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
-    let stays = last.partition.as_ref()?;
+    let (variable, stays) = last.partition.as_ref()?;
     let device = next.device?;
     let own = udev::partition_uuid(device, next.root)?;
     // Partitions are looked for on the disk of this one.
@@ -257,7 +261,7 @@ fn partition_uuid(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
     (!is_same).then(|| {
         warning(
             format!(
-                "LoaderDevicePartUUID stays {stays}, on another disk than the image's partition \
+                "{variable} stays {stays}, on another disk than the image's partition \
                  {own}: the next system may mount the ESP and the root of that disk"
             ),
             "name the root on the command line (root=)",
@@ -335,7 +339,6 @@ mod tests {
 
     fn facts() -> BootFacts {
         BootFacts {
-            stub: true,
             pcrsig: true,
             boot_secret: false,
             console: Some("no console".to_owned()),
@@ -406,14 +409,16 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_stub_measures_nothing_and_has_no_signature() {
+    fn an_image_without_a_stub_has_no_signature() {
         let none = BootFacts::default();
         let root = machine(&BOOTED[1..2], &TPM_FILES);
+        // The units look at the variable, whatever kernel runs.
         check(
             &root,
             &none,
             |_| {},
             expect![[r#"
+            measured-os warning: the next system measures into PCR 11 as if its kernel were in there: the register has the running system in it; --mask-stale switches that off (systemd 261)
             pcrlock warning: the registers of the TPM no longer fit the policy of systemd-pcrlock after a kexec: disks that need it stay locked; have a recovery key ready
             boot-secret warning: the secret of this boot does not go along: the next system cannot open the state of a software TPM; boot through the firmware if it has one
         "#]],
@@ -427,6 +432,7 @@ mod tests {
             &facts,
             |_| {},
             expect![[r#"
+            measured-os warning: the next system measures into PCR 11 as if its kernel were in there: the register has the running system in it; --mask-stale switches that off (systemd 261)
             pcrlock warning: the registers of the TPM no longer fit the policy of systemd-pcrlock after a kexec: disks that need it stay locked; have a recovery key ready
         "#]],
         );
@@ -501,6 +507,16 @@ mod tests {
     }
 
     #[test]
+    fn the_variable_of_a_boot_loader_names_no_image() {
+        let loader = [(
+            "LoaderImageIdentifier",
+            "\\EFI\\systemd\\systemd-bootx64.efi",
+        )];
+        let none = BootFacts::default();
+        check(&machine(&loader, &[]), &none, |_| {}, expect![[""]]);
+    }
+
+    #[test]
     fn a_partition_of_the_same_disk_is_no_news() {
         let root = machine(
             &BOOTED[4..],
@@ -532,6 +548,21 @@ mod tests {
         check(&root, &none, edit, expect![[""]]);
         data(2, "aaaa");
         check(&root, &none, edit, expect![[""]]);
+        // Without a boot loader, firmware starts the stub.
+        let of_stub = machine(&[("StubDevicePartUUID", "CCCC")], &["run/udev/data/b8:2"]);
+        fs::write(
+            of_stub.path().join("run/udev/data/b8:2"),
+            "E:ID_PART_ENTRY_UUID=bbbb\n",
+        )
+        .unwrap();
+        check(
+            &of_stub,
+            &none,
+            edit,
+            expect![[r#"
+            partition-uuid warning: StubDevicePartUUID stays CCCC, on another disk than the image's partition bbbb: the next system may mount the ESP and the root of that disk; name the root on the command line (root=)
+        "#]],
+        );
     }
 
     #[test]

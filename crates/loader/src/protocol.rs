@@ -365,8 +365,6 @@ impl Answer {
 /// The facts about an image that decide what works after a boot by kexec.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BootFacts {
-    /// It begins with systemd-stub.
-    pub(crate) stub: bool,
     /// Its profile has signatures for PCR 11.
     pub(crate) pcrsig: bool,
     /// The secret of the running boot goes along.

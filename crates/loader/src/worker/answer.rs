@@ -257,7 +257,6 @@ fn add_additions(
     let mut additions = Additions::judge(beside, booted, &machine, policy, sources)?;
     list_companions(report, mem::take(&mut additions.listed));
     parts.boot.boot_secret = additions.add_secrets(beside, booted, bundle, sources)?;
-    parts.boot.stub = booted.is_some();
     parts.boot.pcrsig = booted.is_some_and(|uki| uki.has(".pcrsig"));
     let files = extra_files(&uki, &request.purpose, &mut report.warnings);
     add_initrd(parts, facts, request, booted, &additions, &files)?;
