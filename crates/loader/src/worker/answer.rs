@@ -258,7 +258,7 @@ fn add_additions(
     list_companions(report, mem::take(&mut additions.listed));
     parts.boot.boot_secret = additions.add_secrets(beside, booted, bundle, sources)?;
     parts.boot.pcrsig = booted.is_some_and(|uki| uki.has(".pcrsig"));
-    let files = extra_files(&uki, &request.purpose, &mut report.warnings);
+    let files = extra_files(&uki, &mut report.warnings);
     add_initrd(parts, facts, request, booted, &additions, &files)?;
     report.extra = Some(files);
     // The command line that a measured boot would have to pass so that the kernel gets the
@@ -438,11 +438,9 @@ fn uki<'a>(facts: &'a Facts, request: &UnfoldRequest) -> Result<Option<Uki<'a, P
     Ok(Some(uki))
 }
 
-/// Returns the files to put behind the initrd, and warns of measurements that
-/// kexec leaves out.
+/// Returns the files to put behind the initrd.
 fn extra_files(
     uki: &Result<Option<Uki<'_, PeBytes<'_>>>>,
-    purpose: &Purpose,
     warnings: &mut Vec<String>,
 ) -> Vec<ExtraFile> {
     let mut left_out = |error: &(dyn Error + 'static)| {
@@ -452,20 +450,11 @@ fn extra_files(
         ));
         Vec::new()
     };
-    let files = match uki {
+    match uki {
         Ok(Some(uki)) => uki.extra_files().unwrap_or_else(|error| left_out(&error)),
         Ok(None) => Vec::new(),
         Err(error) => left_out(error),
-    };
-    let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
-    if let (Purpose::Load { .. }, Some(file)) = (purpose, files.iter().find(signs)) {
-        warnings.push(format!(
-            "kexec extends no PCR: secrets that a TPM seals to this image's PCR 11 ({}) stay locked; \
-             `inspect --measure` prints the values",
-            file.section
-        ));
     }
-    files
 }
 
 /// Returns the measurements that booting the image and loading it would make.
