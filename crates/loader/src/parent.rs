@@ -238,7 +238,7 @@ impl Unfolder<'_> {
         let (beside, copied, notes) = match self.companions(&image, &plan)? {
             Found::Taken(listing) => self.take(listing, parts.extra, &mut sources)?,
             Found::Left(warning) => {
-                let warning = warning.or_else(|| extra_warning(&parts.extra));
+                let warning = warning.or_else(|| companions::extra_warning(&parts.extra));
                 (None, Moved::default(), Vec::from_iter(warning))
             }
         };
@@ -526,13 +526,6 @@ fn add_entry(report: &mut Findings, entry: Option<&EntryName>) {
         }
         (Findings::Page(_), None) => {}
     }
-}
-
-/// Returns a warning if `load` would add `extra` files of a boot entry.
-fn extra_warning(extra: &[(String, InputFile)]) -> Option<String> {
-    let names: Vec<&str> = extra.iter().map(|(name, _)| name.as_str()).collect();
-    let names = names.join(", ");
-    (!extra.is_empty()).then(|| format!("`ukexec load` adds extra files of the entry: {names}"))
 }
 
 /// Sends the sources behind the first `sent`, and returns how many are sent then.

@@ -174,6 +174,31 @@ fn an_entry_of_an_image_has_a_profile_and_words_of_its_own() {
 }
 
 #[test]
+fn unfold_names_the_extra_files_that_a_load_takes() {
+    let esp = partition();
+    let keys = "title Extra\nuki /EFI/Linux/debian.efi\nextra /a.cred\nextra /empty.cred\nextra /old/vmlinuz\n";
+    fs::write(esp.path().join("loader/entries/extra.conf"), keys).expect("room for a file");
+    fs::write(esp.path().join("empty.cred"), "").expect("room for a file");
+    let args = [
+        "unfold",
+        "-o",
+        "parts",
+        "--efivars",
+        ".",
+        "--esp",
+        ".",
+        "--entry",
+        "extra",
+    ];
+    let [_, stderr] = streams(&run(esp.path(), &args));
+    let warning = "`ukexec load` adds extra files of the entry: a.cred\n";
+    assert!(stderr.contains(warning), "{stderr}");
+    fs::write(esp.path().join("a.cred"), "").expect("room for a file");
+    let [_, stderr] = streams(&run(esp.path(), &[&args[..], &["--force"]].concat()));
+    assert!(!stderr.contains("extra files"), "{stderr}");
+}
+
+#[test]
 fn an_entry_that_cannot_be_loaded_says_why() {
     let failure = |entry: &str| {
         let document = document(&["load", "--dry-run", "--entry", entry]);

@@ -242,6 +242,17 @@ pub(crate) fn warning(image: &InputFile) -> Option<String> {
     }
 }
 
+/// Returns a warning if `load` would add files of `extra`, those of a boot entry.
+pub(crate) fn extra_warning(extra: &[(String, InputFile)]) -> Option<String> {
+    let is_taken = |name: &str, file: &InputFile| {
+        CompanionFolder::Entry.kind_of(name.as_bytes()).is_ok() && file.len() > 0
+    };
+    let taken = extra.iter().filter(|(name, file)| is_taken(name, file));
+    let names: Vec<&str> = taken.map(|(name, _)| name.as_str()).collect();
+    let shown = names.join(", ");
+    (!names.is_empty()).then(|| format!("`ukexec load` adds extra files of the entry: {shown}"))
+}
+
 /// The names in a folder that are no companions: the first, and how many more.
 #[derive(Default)]
 struct Others {
