@@ -112,7 +112,8 @@ impl Entry {
 
     /// Returns the ID as systemd-boot writes it but for case: the first profile's is the
     /// name of the file, whatever the profile's own ID is.
-    pub(crate) fn systemd_boot_id(&self) -> &str {
+    #[must_use]
+    pub fn systemd_boot_id(&self) -> &str {
         match self.profile {
             0 => &self.name,
             _ => &self.id,

@@ -48,6 +48,8 @@ pub(crate) struct NextBoot<'a> {
     pub(crate) device: Option<Device>,
     /// The boot entry that names it.
     pub(crate) entry: Option<&'a EntryName>,
+    /// Why the kernel does not get the device tree of that entry, in words.
+    pub(crate) device_tree: Option<&'a str>,
     pub(crate) facts: &'a BootFacts,
     pub(crate) cmdline: &'a [u8],
     pub(crate) kind: LoadKind,
@@ -153,6 +155,7 @@ const ROWS: &[(ConditionId, Judge)] = &[
     (ConditionId::ImageIdentifier, image_identifier),
     (ConditionId::PartitionUuid, partition_uuid),
     (ConditionId::Console, console),
+    (ConditionId::DeviceTree, entrys_device_tree),
     (ConditionId::DeviceTree, device_tree),
 ];
 
@@ -214,7 +217,8 @@ fn boot_secret(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
 fn current_entry(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
     let selected = last.selected.as_ref()?;
     let is_same = match next.entry {
-        Some(entry) => entry.selected || entry.id.eq_ignore_ascii_case(selected),
+        // Of entries with one ID, the menu knows which is meant.
+        Some(entry) => entry.selected,
         // A boot counter is no part of an ID.
         None => next.image.file_name().is_some_and(|name| {
             let [own, selected] = [name.as_bytes(), selected.as_bytes()].map(image_folder);
@@ -222,7 +226,7 @@ fn current_entry(last: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
         }),
     };
     (!is_same).then(|| {
-        let name = next.entry.map_or("ID", |entry| &entry.id);
+        let name = next.entry.map_or("ID", |entry| &entry.systemd_boot_id);
         warning(
             format!(
                 "LoaderEntrySelected stays {selected}: `bootctl set-default @current` makes that \
@@ -274,12 +278,21 @@ fn console(_: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
     Some(warning(text, BootFacts::KEEP_CONSOLE))
 }
 
+fn entrys_device_tree(_: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
+    next.device_tree.map(stays_here)
+}
+
 fn device_tree(_: &LastBoot, next: &NextBoot<'_>) -> Option<Row> {
-    Some(Row {
+    next.facts.device_tree.as_deref().map(stays_here)
+}
+
+/// Returns a row about a device tree.
+fn stays_here(text: &str) -> Row {
+    Row {
         verdict: ConditionVerdict::Warning,
-        text: next.facts.device_tree.clone()?,
+        text: text.to_owned(),
         advice: None,
-    })
+    }
 }
 
 impl NextBoot<'_> {
@@ -357,6 +370,7 @@ mod tests {
             image: Path::new("/nowhere/efi/EFI/Linux/new.efi"),
             device: None,
             entry: None,
+            device_tree: None,
             facts,
             cmdline: b"quiet",
             kind: LoadKind::Reboot,
@@ -461,14 +475,16 @@ mod tests {
     fn the_entry_and_the_image_that_were_booted_are_no_news() {
         let root = machine(&BOOTED[2..4], &[]);
         let none = BootFacts::default();
-        let entry = |id: &str, selected| EntryName {
+        let entry = |id: &str, systemd_boot_id: &str, selected| EntryName {
             id: id.to_owned(),
+            systemd_boot_id: systemd_boot_id.to_owned(),
             selected,
             ..EntryName::default()
         };
-        let [own, other] = [entry("BASE.efi", false), entry("base.efi@dbg", false)];
-        // As systemd-boot spells the ID of a first profile.
-        let first = entry("base.efi@main", true);
+        let own = entry("base.efi@main", "base.efi", true);
+        let other = entry("base.efi@dbg", "base.efi@dbg", false);
+        // systemd-boot does not know the ID of a first profile.
+        let first = entry("new.efi@main", "new.efi", false);
         let check = |image: &'static str, entry, expected| {
             let image = Path::new(image);
             check(
@@ -481,14 +497,16 @@ mod tests {
         check("/nowhere/efi/EFI/Linux/base.efi", None, expect![[""]]);
         check("/nowhere/efi/EFI/Linux/base+1-2.efi", None, expect![[""]]);
         check(
-            "/nowhere/efi/EFI/Linux/base.efi",
-            Some(&first),
-            expect![[""]],
-        );
-        check(
             "/nowhere/efi/EFI/Linux/Base+1-2.efi",
             Some(&own),
             expect![[""]],
+        );
+        check(
+            "/nowhere/efi/EFI/Linux/base.efi",
+            Some(&first),
+            expect![[r#"
+                current-entry warning: LoaderEntrySelected stays base.efi: `bootctl set-default @current` makes that entry the default; name the one to set: `bootctl set-default new.efi`
+            "#]],
         );
         check(
             "/nowhere/efi/EFI/Linux/base.efi",
@@ -571,9 +589,13 @@ mod tests {
         check(
             &root,
             &facts(),
-            |next| next.kind = LoadKind::Crash,
+            |next| {
+                next.kind = LoadKind::Crash;
+                next.device_tree = Some("the entry's");
+            },
             expect![[r#"
                 console warning: no console; --console=keep adds it
+                device-tree warning: the entry's
                 device-tree warning: another tree
             "#]],
         );

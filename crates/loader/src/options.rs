@@ -97,9 +97,11 @@ impl Default for LoaderOptions {
 pub struct EntryName {
     /// Its ID.
     pub id: String,
+    /// The ID by which systemd-boot knows it.
+    pub systemd_boot_id: String,
     /// Its title for people.
     pub title: Option<String>,
-    /// Whether the boot loader says that it started it last.
+    /// Whether the boot loader says that it started it last, with the profile that counts.
     pub selected: bool,
     /// The paths of its initrds, if it is one of a kernel with initrds.
     pub linux: Option<Vec<String>>,

@@ -293,10 +293,11 @@ impl Unfolder<'_> {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
+        answer.warnings.extend(parts.device_tree.clone());
         answer.warnings.extend(parts.notes);
         self.add_warnings(&mut answer, notes);
         add_entry(&mut answer.report, self.options.entry.as_ref());
-        let after = self.after(&image, &answer);
+        let after = self.after(&image, &answer, parts.device_tree.as_deref());
         Ok(Unfolding {
             image,
             initrds,
@@ -312,13 +313,15 @@ impl Unfolder<'_> {
         })
     }
 
-    /// Returns what will not work after a boot of the `image`.
-    fn after(&self, image: &Image, answer: &Answer) -> Vec<Condition> {
+    /// Returns what will not work after a boot of the `image`. `device_tree` is why the
+    /// kernel does not get that of the boot entry.
+    fn after(&self, image: &Image, answer: &Answer, device_tree: Option<&str>) -> Vec<Condition> {
         let file = image.file.as_ref();
         self.last.conditions(&NextBoot {
             image: &image.path,
             device: file.and_then(|file| device_of(file.as_fd())),
             entry: self.options.entry.as_ref(),
+            device_tree,
             facts: &answer.boot,
             cmdline: answer.cmdline.as_deref().unwrap_or_default(),
             kind: self.options.kind,

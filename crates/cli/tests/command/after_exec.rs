@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::images::{SHA256, X86_64, kernel, list, pe, variable};
 use crate::{run, streams};
 
-const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// The GUID of systemd's variables.
+pub(crate) const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// A folder with the image `a.efi`, and `efivars` of a boot whose tries are counted.
 pub(crate) fn booted() -> tempfile::TempDir {

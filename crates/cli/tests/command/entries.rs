@@ -7,6 +7,7 @@ use std::path::Path;
 use expect_test::expect;
 use serde_json::Value;
 
+use crate::after_exec::VENDOR;
 use crate::images::{X86_64, kernel, pe};
 use crate::machine::Outcome;
 use crate::{check, folder, run, streams};
@@ -170,6 +171,94 @@ fn an_entry_of_an_image_has_a_profile_and_words_of_its_own() {
     assert_eq!(
         line(&["--entry", "debian.efi", "--profile", "dbg"]),
         "of=dbg"
+    );
+}
+
+/// Returns which entry a load with `args` names where systemd-boot `selected` one, and the
+/// advice about the current entry.
+fn current(selected: &str, args: &[&str]) -> String {
+    let (esp, variables) = (partition(), folder(&[]));
+    let efivars = variables.path().join("efivars");
+    fs::create_dir_all(&efivars).expect("a folder");
+    let text = selected
+        .encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes);
+    let bytes: Vec<u8> = [6, 0, 0, 0].into_iter().chain(text).collect();
+    fs::write(efivars.join(format!("LoaderEntrySelected-{VENDOR}")), bytes).expect("room");
+    let variables = variables.path().display().to_string();
+    let load = ["load", "--dry-run", "--json", "--smbios=none", "--esp", "."];
+    let more = ["--efivars", &variables];
+    let output = run(esp.path(), &[&load, &more[..], args].concat());
+    let document: Value = serde_json::from_str(&streams(&output)[0]).expect("it is a document");
+    let conditions = document["preflight"].as_array().expect("an array");
+    let row = conditions.iter().find(|it| it["id"] == "current-entry");
+    let advice = row.map_or("no warning", |it| it["advice"].as_str().expect("advice"));
+    let id = document["entry"]["id"].as_str().expect("an ID");
+    format!("{id}: {advice}\n")
+}
+
+#[test]
+fn the_entry_is_that_of_the_profile_that_counts() {
+    let lines = [
+        current("debian.efi", &["--entry", "debian.efi"]),
+        current("debian.efi", &["--entry", "debian.efi", "--profile", "0"]),
+        current("debian.efi", &["--entry", "debian.efi", "--profile", "dbg"]),
+        current(
+            "debian.efi@dbg",
+            &["--entry", "debian.efi", "--profile", "1"],
+        ),
+        current("debian.efi@dbg", &["--entry", "debian.efi"]),
+        current("debian.efi", &["--entry", "debian@1", "--profile", "main"]),
+        current("uki.conf", &["--entry", "uki"]),
+        current("uki.conf", &["--entry", "uki", "--profile", "1"]),
+        // No entry has this profile of the image.
+        current("uki.conf", &["--entry", "uki", "--profile", "0"]),
+    ];
+    expect![[r#"
+        debian.efi@main: no warning
+        debian.efi@main: no warning
+        debian.efi@dbg: name the one to set: `bootctl set-default debian.efi@dbg`
+        debian.efi@dbg: no warning
+        debian.efi@main: name the one to set: `bootctl set-default debian.efi`
+        debian.efi@main: no warning
+        uki.conf: no warning
+        uki.conf: no warning
+        uki.conf: name the one to set: `bootctl set-default uki.conf`
+    "#]]
+    .assert_eq(&lines.concat());
+}
+
+#[test]
+fn the_device_tree_of_an_entry_is_a_condition() {
+    let esp = partition();
+    let tree = "title Tree\nlinux /old/vmlinuz\ndevicetree /old/board.dtb\n";
+    fs::write(esp.path().join("loader/entries/tree.conf"), tree).expect("room for a file");
+    let load = [
+        "load",
+        "--dry-run",
+        "--smbios=none",
+        "--efivars",
+        ".",
+        "--esp",
+        ".",
+    ];
+    let entry = ["--entry", "tree"];
+    let text = "the device tree old/board.dtb of the boot entry tree.conf stays here: \
+                kexec_file_load passes none";
+    let page = streams(&run(esp.path(), &[&load[..], &entry].concat()));
+    assert_eq!(page[1].matches(text).count(), 1, "{page:?}");
+    let output = run(esp.path(), &[&load[..], &entry, &["--json"]].concat());
+    let document: Value = serde_json::from_str(&streams(&output)[0]).expect("it is a document");
+    let conditions = document["preflight"].as_array().expect("an array");
+    let rows: Vec<_> = conditions
+        .iter()
+        .filter(|it| it["id"] == "device-tree")
+        .collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (&rows[0]["text"], &rows[0]["verdict"]),
+        (&text.into(), &"warning".into())
     );
 }
 

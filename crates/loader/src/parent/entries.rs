@@ -52,6 +52,8 @@ pub struct ChosenEntry {
     /// The root of its partition.
     partition: PathBuf,
     entry: Entry,
+    /// The entries of its file: one for each profile.
+    profiles: Vec<Entry>,
 }
 
 /// The files of a boot entry beside its image.
@@ -61,7 +63,9 @@ pub(crate) struct EntryParts {
     pub(crate) initrds: Vec<InputFile>,
     /// Files for the initrd, with their names, in order.
     pub(crate) extra: Vec<(String, InputFile)>,
-    /// Things worth a look.
+    /// Why the kernel does not get the entry's device tree, in words.
+    pub(crate) device_tree: Option<String>,
+    /// Other things worth a look.
     pub(crate) notes: Vec<String>,
 }
 
@@ -166,11 +170,20 @@ impl BootEntries {
             parts: EntryParts {
                 initrds: initrds.collect::<Result<_>>()?,
                 extra: extra.collect::<Result<_>>()?,
+                device_tree: device_tree_note(entry),
                 notes: notes(entry),
             },
             partition: root.path().to_owned(),
             entry: entry.clone(),
+            profiles: self.profiles(entry),
         })
+    }
+
+    /// Returns the entries that have the file of `entry`.
+    fn profiles(&self, entry: &Entry) -> Vec<Entry> {
+        let all = self.menu.entries().iter();
+        let of_file = all.filter(|it| it.partition == entry.partition && it.path == entry.path);
+        of_file.cloned().collect()
     }
 }
 
@@ -184,12 +197,9 @@ impl ChosenEntry {
     /// Adds to `options` what the entry says and the caller did not.
     pub fn add_to(&self, options: &mut LoaderOptions) {
         let Entry {
-            id,
-            title,
             profile,
             options: line,
             initrds,
-            selected,
             ..
         } = &self.entry;
         if options.profile.is_none() && *profile > 0 && !loses_profile(&self.entry) {
@@ -199,12 +209,29 @@ impl ChosenEntry {
             options.cmdline = CmdlineFrom::Entry(line.clone().into_bytes());
         }
         options.partitions = vec![self.partition.clone()];
+        let named = self.of_profile(options.profile.as_deref());
+        let is_of_profile = named.is_some();
+        let named = named.unwrap_or(&self.entry);
         options.entry = Some(EntryName {
-            id: id.clone(),
-            title: title.clone(),
-            selected: *selected,
+            id: named.id.clone(),
+            systemd_boot_id: named.systemd_boot_id().to_owned(),
+            title: named.title.clone(),
+            selected: named.selected && is_of_profile,
             linux: matches!(self.entry.boots, Boots::Linux(_)).then(|| initrds.clone()),
         });
+    }
+
+    /// Returns the entry of the profile that is `asked` for, which the caller may have named
+    /// beside the entry.
+    fn of_profile(&self, asked: Option<&str>) -> Option<&Entry> {
+        let Some(asked) = asked else {
+            return Some(&self.entry);
+        };
+        // As systemd-stub does, a number before an ID.
+        let number = asked.parse().ok();
+        let profiles = || [&self.entry].into_iter().chain(&self.profiles);
+        let by_number = profiles().find(|it| number == Some(it.profile));
+        by_number.or_else(|| profiles().find(|it| it.profile_id.as_deref() == Some(asked)))
     }
 }
 
@@ -222,11 +249,6 @@ fn notes(entry: &Entry) -> Vec<String> {
     let tries = has_none_left.then(|| {
         format!("the boot entry {id} has no tries left: no boot of it was called a good one")
     });
-    let tree = entry.devicetree.as_ref().map(|path| {
-        format!(
-            "the device tree {path} of the boot entry {id} stays here: kexec_file_load passes none"
-        )
-    });
     let profile = loses_profile(entry).then(|| {
         format!(
             "profile {} of the boot entry {id} does not count: its options have control \
@@ -234,7 +256,14 @@ fn notes(entry: &Entry) -> Vec<String> {
             entry.profile
         )
     });
-    tries.into_iter().chain(tree).chain(profile).collect()
+    tries.into_iter().chain(profile).collect()
+}
+
+fn device_tree_note(entry: &Entry) -> Option<String> {
+    let (path, id) = (entry.devicetree.as_ref()?, &entry.id);
+    Some(format!(
+        "the device tree {path} of the boot entry {id} stays here: kexec_file_load passes none"
+    ))
 }
 
 /// The files of the partitions, which a worker reads.
