@@ -282,7 +282,7 @@ pub(crate) struct Exec {
     /// Remove the variable LoaderEntryOneShot before the boot
     ///
     /// systemd-boot would start the entry that it names in the next boot by firmware. If it
-    /// cannot be removed, nothing is booted.
+    /// cannot be removed, nothing is booted. It is always this machine's own.
     #[arg(long)]
     pub(crate) clear_oneshot: bool,
 }

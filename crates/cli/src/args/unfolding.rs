@@ -73,7 +73,10 @@ pub(crate) struct Verify {
     /// folder of such files, or `system` for the machine's own
     #[arg(long, value_name = "FILE|DIR|system", hide_short_help = true)]
     pub(crate) trust: Vec<PathBuf>,
-    /// Read the machine's own keys from here instead of /sys/firmware/efi
+    /// Read UEFI variables from here instead of /sys/firmware/efi
+    ///
+    /// They are the machine's own keys. They also decide which boot entry is the default, set
+    /// for the next boot or selected, and what a load says of the next system.
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub(crate) efivars: Option<PathBuf>,
     /// Refuse certificates that are not valid today; firmware does not
