@@ -10,15 +10,26 @@ fuzz_target!(|data: &[u8]| {
     let most = 3 * data.len();
     if let Ok(keys) = Type1::parse(data) {
         let lists = [&keys.initrds, &keys.extra, &keys.devicetree_overlays];
-        let paths = lists.into_iter().flatten().chain(&keys.linux).chain(&keys.uki);
+        let paths = lists
+            .into_iter()
+            .flatten()
+            .chain(&keys.linux)
+            .chain(&keys.uki);
         for path in paths.chain(&keys.efi).chain(&keys.devicetree) {
             assert!(path.split('/').all(|name| !matches!(name, "" | "." | "..")));
             assert!(path.len() <= most);
         }
         assert!(keys.options.is_none_or(|it| it.len() <= most));
     }
-    let LoaderConf { preferred, default, .. } = LoaderConf::parse(data);
-    assert!([preferred, default].iter().flatten().all(|it| it.len() <= most));
+    let LoaderConf {
+        preferred, default, ..
+    } = LoaderConf::parse(data);
+    assert!(
+        [preferred, default]
+            .iter()
+            .flatten()
+            .all(|it| it.len() <= most)
+    );
     if let Ok(image) = ImageSummary::read(&data) {
         assert!(image.profiles.len() <= 256 && image.size == data.len() as u64);
         let mut len = 0;

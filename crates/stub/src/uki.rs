@@ -232,7 +232,7 @@ impl<'a, R: ReadAt> Uki<'a, R> {
         self.os_release()?.first(&["PRETTY_NAME", "NAME", "ID"])
     }
 
-    /// Returns the identity of the operating system, as [`os_id`] does.
+    /// Returns the identity of the operating system, as [`os_id`](crate::os_id) does.
     pub fn os_id(&self) -> Option<String> {
         self.os_release()?.first(&OS_ID)
     }
