@@ -208,6 +208,10 @@ fn the_entry_is_that_of_the_profile_that_counts() {
             "debian.efi@dbg",
             &["--entry", "debian.efi", "--profile", "1"],
         ),
+        current(
+            "debian.efi",
+            &["--entry", "debian.efi", "--cmdline", "@1 a"],
+        ),
         current("debian.efi@dbg", &["--entry", "debian.efi"]),
         current("debian.efi", &["--entry", "debian@1", "--profile", "main"]),
         current("uki.conf", &["--entry", "uki"]),
@@ -220,6 +224,7 @@ fn the_entry_is_that_of_the_profile_that_counts() {
         debian.efi@main: no warning
         debian.efi@dbg: name the one to set: `bootctl set-default debian.efi@dbg`
         debian.efi@dbg: no warning
+        debian.efi@dbg: name the one to set: `bootctl set-default debian.efi@dbg`
         debian.efi@main: name the one to set: `bootctl set-default debian.efi`
         debian.efi@main: no warning
         uki.conf: no warning

@@ -16,6 +16,7 @@ use ukexec_entries::{
 };
 use ukexec_kexec::{Folder, MachineState, shown_path};
 use ukexec_stub::{os_id, takes_load_options};
+use ukexec_unfold::selector_of;
 
 use crate::config::boot_partitions::{BootPartitions, BootPlaces};
 use crate::config::loader_variables::LoaderVariables;
@@ -209,7 +210,12 @@ impl ChosenEntry {
             options.cmdline = CmdlineFrom::Entry(line.clone().into_bytes());
         }
         options.partitions = vec![self.partition.clone()];
-        let named = self.of_profile(options.profile.as_deref());
+        let of_line = match &options.cmdline {
+            CmdlineFrom::Caller(line) => selector_of(line),
+            _ => None,
+        };
+        let asked = options.profile.as_ref().map(String::as_bytes);
+        let named = self.of_profile(asked.or(of_line));
         let is_of_profile = named.is_some();
         let named = named.unwrap_or(&self.entry);
         options.entry = Some(EntryName {
@@ -223,15 +229,17 @@ impl ChosenEntry {
 
     /// Returns the entry of the profile that is `asked` for, which the caller may have named
     /// beside the entry.
-    fn of_profile(&self, asked: Option<&str>) -> Option<&Entry> {
+    fn of_profile(&self, asked: Option<&[u8]>) -> Option<&Entry> {
         let Some(asked) = asked else {
             return Some(&self.entry);
         };
         // As systemd-stub does, a number before an ID.
-        let number = asked.parse().ok();
+        let number = str::from_utf8(asked).ok().and_then(|it| it.parse().ok());
         let profiles = || [&self.entry].into_iter().chain(&self.profiles);
         let by_number = profiles().find(|it| number == Some(it.profile));
-        by_number.or_else(|| profiles().find(|it| it.profile_id.as_deref() == Some(asked)))
+        by_number.or_else(|| {
+            profiles().find(|it| it.profile_id.as_ref().map(String::as_bytes) == Some(asked))
+        })
     }
 }
 
