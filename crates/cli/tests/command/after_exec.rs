@@ -237,6 +237,25 @@ fn masks_are_no_text_that_a_signature_has_to_cover() {
 }
 
 #[test]
+fn signatures_of_a_register_are_one_line_where_there_is_a_tpm() {
+    let sections: [(&str, &[u8]); 3] = [
+        (".linux", &kernel()),
+        (".pcrsig", b"{}"),
+        (".pcrpkey", b"a key"),
+    ];
+    let dir = crate::folder(&[("a.efi", &pe(X86_64, &sections))]);
+    let args = ["load", "a.efi", "--dry-run", "--efivars=.", "--smbios=none"];
+    let [_, stderr] = streams(&run(dir.path(), &args));
+    let mut tpms = fs::read_dir("/sys/class/tpm").into_iter().flatten();
+    let expected = usize::from(tpms.next().is_some());
+    assert_eq!(stderr.matches("fits PCR 11").count(), expected, "{stderr}");
+    assert!(!stderr.contains("extends no PCR"), "{stderr}");
+    let json = run(dir.path(), &[&args[..], &["--json"]].concat());
+    let document: Value = serde_json::from_slice(&json.stdout).expect("it is a document");
+    assert!(!document["warnings"].to_string().contains("PCR"));
+}
+
+#[test]
 fn a_dry_run_of_reboot_is_that_of_load() {
     let dir = booted();
     let options = ["a.efi", "--dry-run", "--efivars", "efi", "--json"];
