@@ -79,6 +79,9 @@ fn counter(name: &str) -> Option<(&str, &str, Option<Counter>)> {
 /// How exactly a word has to spell an ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spelling {
+    /// The name of its definition's file with the boot counter, letter by letter. An image
+    /// spells its first profile.
+    File,
     /// As bootctl writes it, letter by letter.
     Exact,
     /// As systemd-boot writes it, without case.
@@ -93,6 +96,7 @@ impl Entry {
     /// Returns whether `word` spells the entry's ID.
     pub(crate) fn is_spelt(&self, word: &str, spelling: Spelling) -> bool {
         match spelling {
+            Spelling::File => self.file() == Some(word),
             Spelling::Exact => self.id == word,
             Spelling::SystemdBoot => self.systemd_boot_id().eq_ignore_ascii_case(word),
             Spelling::Bootctl => self.id.eq_ignore_ascii_case(word),
@@ -106,7 +110,7 @@ impl Entry {
         match spelling {
             Spelling::SystemdBoot => matches(pattern, self.systemd_boot_id()),
             Spelling::Bootctl => matches(pattern, &self.id),
-            Spelling::Exact | Spelling::Any => self.is_spelt(pattern, spelling),
+            Spelling::File | Spelling::Exact | Spelling::Any => self.is_spelt(pattern, spelling),
         }
     }
 
@@ -118,6 +122,12 @@ impl Entry {
             0 => &self.name,
             _ => &self.id,
         }
+    }
+
+    fn file(&self) -> Option<&str> {
+        let is_first = self.kind == EntryKind::Type1 || self.profile == 0;
+        let file = self.path.rsplit('/').next();
+        file.filter(|_| is_first)
     }
 
     fn is_any_spelling(&self, word: &str) -> bool {

@@ -71,6 +71,7 @@ impl Menu {
 
     fn find_id(&self, word: &str) -> Result<&Entry, EntriesError> {
         let spellings = [
+            Spelling::File,
             Spelling::Exact,
             Spelling::SystemdBoot,
             Spelling::Bootctl,
@@ -137,6 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Partition;
     use crate::testing::{OSREL, Tree, uki};
 
     fn tree() -> Tree {
@@ -260,6 +262,31 @@ mod tests {
             "d",
             expect!["there are no boot entries"],
         );
+    }
+
+    /// A file's name finds the file, even where a better entry has the same ID.
+    #[test]
+    fn the_name_of_a_file_tells_entries_of_one_id_apart() {
+        let mut tree = Tree::new(&[
+            ("loader/entries/a.conf", b"efi x\nsort-key b"),
+            ("x:loader/entries/a.conf", b"efi y\nsort-key b"),
+            ("loader/entries/a+3.conf", b"efi x\nsort-key a"),
+            ("loader/entries/a+2-1.conf", b"efi x\nsort-key b"),
+        ]);
+        let menu = tree.menu();
+        let ids: Vec<_> = menu.entries().iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(ids, ["a.conf"; 4]);
+        let found = |word| {
+            let entry = menu.find(&Wanted::from(word)).unwrap();
+            (
+                entry.partition,
+                entry.path.trim_start_matches("loader/entries/"),
+            )
+        };
+        assert_eq!(found("a.conf"), (Partition::Esp, "a.conf"));
+        assert_eq!(found("A.conf"), (Partition::Esp, "a+3.conf"));
+        assert_eq!(found("a+3.conf"), (Partition::Esp, "a+3.conf"));
+        assert_eq!(found("a+2-1.conf"), (Partition::Esp, "a+2-1.conf"));
     }
 
     proptest! {

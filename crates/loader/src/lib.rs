@@ -97,6 +97,6 @@ pub use self::parent::{try_attached, unfold, unfold_entry};
 pub use self::probe::this_machine;
 pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};
-pub use ukexec_entries::Wanted;
+pub use ukexec_entries::{Entry, Wanted};
 pub use ukexec_kexec::{LoadKind, MachineState};
 pub use ukexec_signature::Algorithm;

@@ -1,12 +1,14 @@
 //! The image that a command is about: a file, or a boot entry that the caller names or
 //! chooses from a list.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use ukexec_kexec::shown_path;
 use ukexec_loader::report::Page;
 use ukexec_loader::{
-    BootEntries, ChosenEntry, LoaderError, LoaderOptions, Purpose, Unfolding, Wanted, unfold,
+    BootEntries, ChosenEntry, Entry, LoaderError, LoaderOptions, Purpose, Unfolding, unfold,
     unfold_entry,
 };
 
@@ -37,11 +39,11 @@ impl ChosenImage {
     /// Returns the boot entry that the caller names, or chooses.
     pub(crate) fn of_entry(args: &EntryArgs, options: &mut LoaderOptions) -> anyhow::Result<Self> {
         let entries = BootEntries::read(&args.places(), options, &Terminal::shared())?;
-        let wanted = match args.wanted() {
-            Some(wanted) => wanted,
+        let entry = match args.wanted() {
+            Some(wanted) => entries.find(&wanted)?,
             None => ask(&entries)?,
         };
-        let entry = entries.choose(&wanted, &Terminal)?;
+        let entry = entries.choose(entry, &Terminal)?;
         entry.add_to(options);
         Ok(Self::Entry(Box::new(entry)))
     }
@@ -60,22 +62,32 @@ impl ChosenImage {
     }
 }
 
-/// Lists the entries that can be loaded, and asks for the number of one.
-fn ask(entries: &BootEntries) -> anyhow::Result<Wanted> {
+/// Lists the entries that can be loaded, and asks for the number of one. Entries of one ID
+/// are told apart by their files.
+fn ask(entries: &BootEntries) -> anyhow::Result<&Entry> {
     let loadable: Vec<_> = entries.loadable().collect();
     if loadable.is_empty() {
         bail!("no boot entry can be loaded; `ukexec entries` prints why");
     }
     let mut page = Page::default();
-    for (number, (id, title)) in (1..).zip(&loadable) {
-        page.row(number.to_string(), format!("{title}  ({id})"));
+    let mut counts = HashMap::new();
+    for entry in &loadable {
+        *counts.entry(&entry.id).or_insert(0) += 1;
+    }
+    for (number, entry) in (1..).zip(&loadable) {
+        let title = &entry.show_title;
+        let name = match counts.get(&entry.id) {
+            Some(1) => entry.id.clone(),
+            _ => shown_path(&entries.path(entry)),
+        };
+        page.row(number.to_string(), format!("{title}  ({name})"));
     }
     console::err_page(&page);
     let answer = console::ask(&format!("boot entry (1 to {}): ", loadable.len()))?;
     let number = answer.trim().parse::<usize>().ok();
     let chosen = number.and_then(|number| loadable.get(number.checked_sub(1)?));
     match chosen {
-        Some((id, _)) => Ok(Wanted::Id((*id).to_owned())),
+        Some(entry) => Ok(entry),
         None if answer.trim().is_empty() => bail!("no boot entry was chosen"),
         None => bail!(
             "expected a number from 1 to {}, found {:?}",

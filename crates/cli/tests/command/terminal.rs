@@ -370,3 +370,30 @@ fn a_person_chooses_a_boot_entry_by_its_number() {
     assert_eq!(status.code(), Some(1));
     assert!(text.contains("no boot entry was chosen"), "{text}");
 }
+
+#[test]
+fn entries_of_one_id_are_chosen_by_number() {
+    let dir = folder(&[("vmlinuz", &kernel()), ("loader.conf", b"")]);
+    fs::create_dir_all(dir.path().join("loader/entries")).expect("a folder");
+    for name in ["a", "a+3", "a+2-1"] {
+        let keys = format!("title A\nlinux /vmlinuz\noptions its={name}\n");
+        let path = dir.path().join(format!("loader/entries/{name}.conf"));
+        fs::write(path, keys).expect("room for a file");
+    }
+    let args = ["inspect", "--esp", ".", "--efivars", ".", "--color=never"];
+    for (answer, name) in [("1\n", "a"), ("2\n", "a+3"), ("3\n", "a+2-1")] {
+        let mut session = Session::start(dir.path(), &args, 100, &[]);
+        session.wait_for("boot entry (1 to 3): ", 1);
+        session
+            .person
+            .write_all(answer.as_bytes())
+            .expect("a terminal");
+        let (status, text) = session.end();
+        assert!(status.success(), "{text}");
+        assert!(
+            text.contains(&format!("loader/entries/{name}.conf)")),
+            "{text}"
+        );
+        assert!(text.contains(&format!("its={name}\r")), "{text}");
+    }
+}

@@ -116,20 +116,35 @@ impl BootEntries {
         EntriesReport::new(&self.menu, &self.folders, paths)
     }
 
-    /// Returns the ID and the title of each entry that can be loaded, best first.
-    pub fn loadable(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// Returns the entries that can be loaded, best first. Several may have one ID.
+    pub fn loadable(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.menu.entries().iter();
-        let loadable = entries.filter(|entry| entry.reason.is_none());
-        loadable.map(|entry| (entry.id.as_str(), entry.show_title.as_str()))
+        entries.filter(|entry| entry.reason.is_none())
     }
 
-    /// Opens the files of the entry that is `wanted`.
+    /// Returns the entry that is `wanted`.
     ///
     /// # Errors
     ///
-    /// There is no such entry, it cannot be loaded, or a file of it is not there.
-    pub fn choose(&self, wanted: &Wanted, console: &dyn Console) -> Result<ChosenEntry> {
-        let entry = self.menu.find(wanted).map_err(LoaderError::new)?;
+    /// There is none.
+    pub fn find(&self, wanted: &Wanted) -> Result<&Entry> {
+        self.menu.find(wanted).map_err(LoaderError::new)
+    }
+
+    /// Returns where the definition of an `entry` is.
+    #[must_use]
+    pub fn path(&self, entry: &Entry) -> PathBuf {
+        let root = self.partitions.folder(entry.partition);
+        let root = root.map_or(Path::new("/"), Folder::path);
+        root.join(&entry.path)
+    }
+
+    /// Opens the files of an `entry` of this machine.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be loaded, or a file of it is not there.
+    pub fn choose(&self, entry: &Entry, console: &dyn Console) -> Result<ChosenEntry> {
         let failed = || format!("cannot load the boot entry {}", entry.id);
         if let Some(reason) = &entry.reason {
             let error = LoaderError::new(format!("{}: {reason}", failed()));
