@@ -22,10 +22,16 @@ impl Definition {
     pub(crate) fn type1(self, keys: Type1, running: Option<Architecture>) -> Entry {
         let boots = boots(&keys);
         let word = keys.architecture.as_deref();
-        let is_foreign =
-            word.is_some_and(|word| running.is_some_and(|running| !running.is_called(word)));
+        // Of several architectures, one is another than this machine's.
+        let is_for = |running: Architecture, word| running.is_called(word) && !keys.is_for_several;
+        let is_foreign = running
+            .zip(word)
+            .is_some_and(|(running, word)| !is_for(running, word));
         let reason = match &boots {
             Boots::Nothing => Some("it names no program to boot, or several kinds".to_owned()),
+            _ if is_foreign && keys.is_for_several => {
+                Some("it names several architectures".to_owned())
+            }
             _ if is_foreign => Some(format!(
                 "it is for architecture {}",
                 word.unwrap_or_default()
@@ -127,7 +133,7 @@ fn boots(keys: &Type1) -> Boots {
     ];
     let mut named = kinds.into_iter().flatten();
     match (named.next(), named.next()) {
-        (Some(boots), None) => boots,
+        (Some(boots), None) if !keys.is_of_several_kinds => boots,
         _ => Boots::Nothing,
     }
 }

@@ -158,9 +158,19 @@ impl Entry {
             &self.options,
             &self.devicetree,
             &self.profile_id,
+            &self.reason,
         ];
+        let boots = match &self.boots {
+            Boots::Linux(place) | Boots::Uki(place) | Boots::Efi(place) | Boots::UkiUrl(place) => {
+                Some(place)
+            }
+            Boots::Nothing => None,
+        };
         let lists = lists.into_iter().flatten();
-        let texts = lists.chain(texts.into_iter().flatten()).chain([&self.path]);
+        let texts = lists
+            .chain(texts.into_iter().flatten())
+            .chain([&self.path])
+            .chain(boots);
         let weights = texts.map(|text| text.len().saturating_mul(2).saturating_add(TEXT_WEIGHT));
         weights.fold(size_of::<Self>(), usize::saturating_add)
     }

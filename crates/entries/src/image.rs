@@ -7,19 +7,17 @@ use ukexec_pe::{PeImage, ReadAt, SectionName};
 use ukexec_stub::{OsRelease, Profile, StubError, Uki};
 
 use crate::architecture::Architecture;
+use crate::text::cut;
 
 /// So many profiles of an image are entries.
 const PROFILES_MAX: usize = 256;
-
-/// A text has at most so many bytes.
-const TEXT_MAX: usize = 256;
 
 /// All texts of an image that are kept have at most so many bytes.
 const TEXTS_MAX: usize = 64 << 10;
 
 /// The sections of an image that describe systems and profiles have at most so many bytes
 /// together.
-const SECTIONS_MAX: u64 = 256 << 10;
+const SECTIONS_MAX: u64 = 64 << 10;
 
 /// The facts of a kernel or of a unified kernel image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +28,8 @@ pub struct ImageSummary {
     pub signed: bool,
     /// The machine type of its PE headers; none if it is no PE32+ file.
     pub machine: Option<u16>,
-    /// Why it has no sound PE headers, if it begins as if it had some.
+    /// Why it has no sound PE headers, if it begins as if it had some, or no texts that can
+    /// be read.
     pub damage: Option<String>,
     /// Whether it is a unified kernel image: an EFI application with a kernel in it.
     pub is_uki: bool,
@@ -38,6 +37,8 @@ pub struct ImageSummary {
     pub uname: Option<String>,
     /// Its profiles, if it is a unified kernel image; the first needs no section of its own.
     pub profiles: Vec<ProfileSummary>,
+    /// About how much work its profiles are: bytes of their texts, and looks at a section.
+    pub work: u64,
 }
 
 /// The facts of one profile of an image.
@@ -68,8 +69,7 @@ impl ImageSummary {
     ///
     /// # Errors
     ///
-    /// In words, why the file is not listed: it is empty, has too long texts, or cannot be
-    /// read.
+    /// In words, why the file is not listed: it is empty or cannot be read.
     pub fn read(image: &impl ReadAt) -> Result<Self, String> {
         let mut summary = Self {
             size: image.len(),
@@ -99,7 +99,11 @@ impl ImageSummary {
             let words = |error: StubError| error.to_string();
             let base = Uki::new(image, &pe, 0).map_err(words)?;
             summary.uname = base.kernel_release().map(cut);
-            summary.profiles = profiles(image, &pe)?;
+            summary.work = work(&pe);
+            match profiles(image, &pe) {
+                Ok(profiles) => summary.profiles = profiles,
+                Err(words) => summary.damage = Some(cut(words)),
+            }
         }
         Ok(summary)
     }
@@ -111,13 +115,29 @@ impl ImageSummary {
     }
 }
 
-fn profiles(image: &impl ReadAt, pe: &PeImage) -> Result<Vec<ProfileSummary>, String> {
+/// Returns the bytes of the sections that describe systems and profiles.
+fn texts_len(pe: &PeImage) -> u64 {
     let of_texts = |name: &SectionName| [".osrel", ".profile"].iter().any(|it| *name == **it);
     let texts = pe.sections().iter().filter(|it| of_texts(it.name()));
-    let size: u64 = texts.map(|it| u64::from(it.virtual_size())).sum();
-    if size > SECTIONS_MAX {
+    let sizes = texts.map(|it| u64::from(it.virtual_size()));
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Returns about how much work the profiles of an image are: for each, all sections are
+/// looked at.
+fn work(pe: &PeImage) -> u64 {
+    let count = Profile::count(pe).clamp(1, PROFILES_MAX);
+    let looks = count.saturating_mul(pe.sections().len());
+    let looks = u64::try_from(looks).unwrap_or(u64::MAX);
+    texts_len(pe).min(SECTIONS_MAX).saturating_add(looks)
+}
+
+fn profiles(image: &impl ReadAt, pe: &PeImage) -> Result<Vec<ProfileSummary>, String> {
+    let len = texts_len(pe);
+    if len > SECTIONS_MAX {
         return Err(format!(
-            "its sections .osrel and .profile have more than {SECTIONS_MAX} bytes"
+            "its sections .osrel and .profile have {len} bytes together; expected at most \
+             {SECTIONS_MAX}"
         ));
     }
     let count = Profile::count(pe).clamp(1, PROFILES_MAX);
@@ -166,12 +186,6 @@ impl OsSummary {
             sort_key: first(&["IMAGE_ID", "ID"]),
         })
     }
-}
-
-/// Cuts `text` behind the longest that is kept.
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(TEXT_MAX));
-    text
 }
 
 #[cfg(test)]
@@ -277,14 +291,16 @@ mod tests {
         let summary = ImageSummary::read(&uki(&[(".osrel", long.as_bytes())])).unwrap();
         assert_eq!(summary.profiles[0].os.as_ref().unwrap().title.len(), 256);
         let base = (".osrel", long.as_bytes());
-        let profiles = vec![(".profile", long.as_bytes()); 200];
+        let profiles = vec![(".profile", b"".as_slice()); 200];
         check(
             &uki(&[&[base][..], &profiles].concat()),
             expect!["its profiles have more than 65536 bytes of text"],
         );
         check(
             &uki(&vec![(".osrel", &[b'#'; 32 << 10][..]); 9]),
-            expect!["its sections .osrel and .profile have more than 262144 bytes"],
+            expect![
+                "its sections .osrel and .profile have 294912 bytes together; expected at most 65536"
+            ],
         );
         let many = uki(&[
             &[(".osrel", OSREL)][..],

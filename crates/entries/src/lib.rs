@@ -94,6 +94,7 @@ mod order;
 mod pattern;
 #[cfg(test)]
 mod testing;
+mod text;
 mod type1;
 mod version;
 mod wanted;

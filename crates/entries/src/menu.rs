@@ -7,10 +7,14 @@ use crate::choice::Named;
 use crate::definition::Definition;
 use crate::name::{FOLDERS, checked_name, has_suffix, split_counter};
 use crate::order::{compare_entries, name_entries};
+use crate::text::cut;
 use crate::{BootFiles, Boots, Entry, EntryKind, ImageSummary, Partition, Running, Variables};
 
 /// Why files are passed over when entries take too much memory.
 const FULL: &str = "there are too many entries";
+
+/// Why images are passed over when their texts take too much time.
+const BUSY: &str = "the images before it have too many profiles, or too long texts";
 
 /// All boot entries, best first.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,8 @@ pub struct Menu {
     more: u64,
     /// About so many bytes of memory the entries take.
     weight: usize,
+    /// About how much work the images' texts were.
+    work: u64,
     /// Whether no other entry has room.
     is_full: bool,
 }
@@ -49,6 +55,9 @@ impl Menu {
 
     /// About so many bytes of memory all entries take together.
     const WEIGHT_MAX: usize = 12 << 20;
+
+    /// About so many bytes of images' texts are read.
+    const WORK_MAX: u64 = 16 << 20;
 
     /// Reads all entries. Beyond limits of number and size, files are only counted.
     ///
@@ -161,18 +170,35 @@ impl Menu {
                 };
                 let mut entry = definition.type1(keys, running);
                 if let Boots::Linux(path) | Boots::Uki(path) = &entry.boots {
-                    let image = files.image(partition, path)?;
-                    let place = |words| format!("{path}: {words}");
+                    let image = self.image(files, partition, path)?;
+                    let place = |words| format!("{}: {words}", cut(path.clone()));
                     let image = image.map_err(place);
                     entry.add_image(image, running);
                 }
                 Ok(self.add(entry))
             }
             EntryKind::Type2 => {
-                let image = files.image(partition, &definition.path)?;
+                let image = self.image(files, partition, &definition.path)?;
                 Ok(image.and_then(|image| self.add_profiles(&definition, &image, running)))
             }
         }
+    }
+
+    /// Returns the summary of an image, or why there is none.
+    fn image<F: BootFiles>(
+        &mut self,
+        files: &mut F,
+        partition: Partition,
+        path: &str,
+    ) -> Result<Result<ImageSummary, String>, F::Error> {
+        if self.work > Self::WORK_MAX {
+            return Ok(Err(BUSY.to_owned()));
+        }
+        let image = files.image(partition, path)?.map_err(cut);
+        if let Ok(image) = &image {
+            self.work = self.work.saturating_add(image.work);
+        }
+        Ok(image)
     }
 
     /// Adds an entry for each profile of a unified kernel image that describes its system,
@@ -183,9 +209,11 @@ impl Menu {
         image: &ImageSummary,
         running: Option<Architecture>,
     ) -> Result<(), String> {
+        if let Some(damage) = &image.damage {
+            return Err(damage.clone());
+        }
         if !image.is_uki {
-            let damage = image.damage.clone();
-            return Err(damage.unwrap_or_else(|| "it is no unified kernel image".to_owned()));
+            return Err("it is no unified kernel image".to_owned());
         }
         if running.is_some_and(|running| image.is_foreign(running)) {
             return Err("it is for another architecture".to_owned());
@@ -217,7 +245,7 @@ impl Menu {
         let file = PassedOver {
             partition,
             path: format!("{folder}/{}", shown(name)),
-            reason,
+            reason: cut(reason),
         };
         let at = self.passed_over.partition_point(|it| *it < file);
         if at < Self::NAMED_MAX {
@@ -304,12 +332,19 @@ mod tests {
             ("damaged", &damaged),
             ("loader/entries/m.conf", b"linux damaged"),
             ("loader/entries/n.conf", b"uki damaged"),
+            ("loader/entries/o.conf", b"linux a/k\nefi ../x"),
+            (
+                "loader/entries/p.conf",
+                b"linux a/k\narchitecture aa64\narchitecture x64",
+            ),
             ("EFI/Linux/damaged.efi", &damaged),
             ("EFI/Linux/foreign.efi", &foreign),
         ]);
         check(
             &mut tree,
             expect![[r#"
+                p.conf Linux("a/k"): it names several architectures
+                o.conf Nothing: it names no program to boot, or several kinds
                 n.conf Uki("damaged"): Magic at 0x58: expected 0x20b (PE32+), found 0x0
                 m.conf Linux("damaged"): -
                 l.conf Linux("a/k"): a/k: no such file
@@ -334,6 +369,8 @@ mod tests {
             &mut tree,
             expect![[r#"
                 foreign.efi Uki("EFI/Linux/foreign.efi"): -
+                p.conf Linux("a/k"): -
+                o.conf Nothing: it names no program to boot, or several kinds
                 n.conf Uki("damaged"): Magic at 0x58: expected 0x20b (PE32+), found 0x0
                 m.conf Linux("damaged"): -
                 l.conf Linux("a/k"): a/k: no such file
@@ -379,7 +416,7 @@ mod tests {
             Esp EFI/Linux/none.efi: it is no unified kernel image
             Esp loader/entries/a b.conf: a name has only ASCII letters, digits and + - _ . @
             Esp loader/entries/a\\\u{a}.CONF: a name has only ASCII letters, digits and + - _ . @
-            Esp loader/entries/bad.conf: its profile "x" is no number
+            Esp loader/entries/bad.conf: its profile: expected a number up to 4294967295, found "x"
             Esp loader/entries/big+2147483648.conf: its boot counter is larger than any
             Esp loader/entries/link.conf: it is a symbolic link
             Xbootldr EFI/Linux/no.efi: it is no unified kernel image
@@ -415,11 +452,52 @@ mod tests {
         assert_eq!((named.len(), named[19]), (20, "EFI/Linux/ 19.efi"));
     }
 
+    /// A file of keys may have any number of paths to one image.
+    #[test]
+    fn all_texts_of_images_together_have_an_end() {
+        let long = [OSREL, &[b'#'; 60 << 10]].concat();
+        let mut tree = Tree::new(&[("a.efi", &uki(&[(".osrel", &long)]))]);
+        for number in 0..300 {
+            let path = format!("loader/entries/{number:03}.conf");
+            tree.add(path.as_bytes(), b"uki a.efi");
+        }
+        let menu = tree.menu();
+        let read = menu.entries().iter().filter(|it| it.image.is_some());
+        let read = read.count();
+        assert!((270..280).contains(&read), "{read}");
+        let reason = menu.entries()[0].reason.as_deref();
+        assert_eq!(reason, Some(format!("a.efi: {BUSY}").as_str()));
+    }
+
+    /// Memory has an end, whatever it holds.
+    #[test]
+    fn long_paths_count() {
+        let mut tree = Tree::default();
+        let url = format!("uki-url {}", "x".repeat(1 << 10));
+        let path = format!("linux {}", "y".repeat(1 << 10));
+        for number in 0..4096 {
+            for (kind, keys) in [("u", &url), ("p", &path)] {
+                let file = format!("loader/entries/{kind}{number:04}.conf");
+                tree.add(file.as_bytes(), keys.as_bytes());
+                tree.add(format!("x:{file}").as_bytes(), keys.as_bytes());
+            }
+        }
+        let menu = tree.menu();
+        let texts = menu.entries().iter().map(|it| match &it.boots {
+            Boots::Linux(path) | Boots::UkiUrl(path) => {
+                path.len() + it.reason.as_ref().map_or(0, String::len)
+            }
+            other => panic!("{other:?}"),
+        });
+        assert!(texts.sum::<usize>() < Menu::WEIGHT_MAX);
+        assert!(menu.more() > 8192);
+    }
+
     /// Memory has an end.
     #[test]
     fn all_texts_together_have_an_end() {
         let mut tree = Tree::default();
-        let long = format!("efi k\ntitle {}", "x".repeat(60 << 10));
+        let long = format!("efi k\noptions {}", "x".repeat(60 << 10));
         for number in 0..500 {
             tree.add(
                 format!("loader/entries/{number:03}.conf").as_bytes(),

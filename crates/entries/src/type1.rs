@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use ukexec_stub::load_options;
 
 use crate::lines::settings;
+use crate::text::cut;
 
 /// The keys of an entry of type #1. Paths are relative to the root of the entry's
 /// partition, and have no `/` in front.
@@ -42,15 +43,25 @@ pub struct Type1 {
     pub devicetree_overlays: Vec<String>,
     /// `profile`: the profile of a unified kernel image.
     pub profile: u32,
+    /// Whether it has several of the keys that name a program, with whatever values.
+    pub is_of_several_kinds: bool,
+    /// Whether it has several words for `architecture`.
+    pub is_for_several: bool,
 }
+
+/// The keys that name a program.
+const PROGRAMS: [&str; 4] = ["linux", "uki", "uki-url", "efi"];
+
+/// A path from the root of a partition, or a URL, has at most so many bytes.
+const PATH_MAX: usize = 1 << 10;
 
 impl Type1 {
     /// A longer file is passed over.
     pub const SIZE_MAX: usize = 64 << 10;
 
     /// Returns the keys of a file of these bytes. The last line for a key counts, but
-    /// those of lists add to them. Unknown keys, and paths that may lead elsewhere, are
-    /// ignored.
+    /// those of lists add to them. Unknown keys, and paths that may lead elsewhere or are
+    /// longer than 1 KiB, are ignored. Texts for people are cut.
     ///
     /// # Errors
     ///
@@ -59,24 +70,38 @@ impl Type1 {
         if bytes.len() > Self::SIZE_MAX {
             return Err(format!("it has more than {} bytes", Self::SIZE_MAX));
         }
-        let mut keys = Self::default();
+        let has = |key: &&str| settings(bytes).any(|(it, _)| it == *key);
+        let mut keys = Self {
+            is_of_several_kinds: PROGRAMS.iter().filter(|key| has(key)).count() > 1,
+            ..Self::default()
+        };
         settings(bytes).try_for_each(|(key, value)| keys.set(key, value))?;
         Ok(keys)
     }
 
     fn set(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
         let text = || String::from_utf8_lossy(value).into_owned();
+        let short = || Some(cut(text()));
         let replace = |path: &mut Option<String>| {
             if let Some(new) = self::path(&text()) {
                 *path = Some(new);
             }
         };
         match key {
-            "title" => self.title = Some(text()),
-            "sort-key" => self.sort_key = Some(text()),
-            "version" => self.version = Some(text()),
-            "machine-id" => self.machine_id = Some(text()),
-            "architecture" => self.architecture = Some(text()),
+            "title" => self.title = short(),
+            "sort-key" => self.sort_key = short(),
+            "version" => self.version = short(),
+            "machine-id" => self.machine_id = short(),
+            "architecture" => {
+                let new = short();
+                let old = self.architecture.take();
+                let is_equal = |(old, new): (&String, &String)| old.eq_ignore_ascii_case(new);
+                self.is_for_several |= old
+                    .as_ref()
+                    .zip(new.as_ref())
+                    .is_some_and(|it| !is_equal(it));
+                self.architecture = new;
+            }
             "options" => {
                 let options = self.options.get_or_insert_default();
                 if !options.is_empty() {
@@ -86,7 +111,10 @@ impl Type1 {
             }
             "linux" => replace(&mut self.linux),
             "uki" => replace(&mut self.uki),
-            "uki-url" => self.uki_url = Some(text()),
+            "uki-url" => {
+                let url = Some(text()).filter(|url| url.len() <= PATH_MAX);
+                self.uki_url = url.or_else(|| self.uki_url.take());
+            }
             "efi" => replace(&mut self.efi),
             "initrd" => self.initrds.extend(path(&text())),
             "extra" => self.extra.extend(path(&text())),
@@ -98,7 +126,13 @@ impl Type1 {
             }
             "profile" => {
                 let number = text().parse();
-                let words = |_| format!("its profile {:?} is no number", text());
+                let words = |_| {
+                    let found = cut(text());
+                    format!(
+                        "its profile: expected a number up to {}, found {found:?}",
+                        u32::MAX
+                    )
+                };
                 self.profile = number.map_err(words)?;
             }
             _ => {}
@@ -108,10 +142,10 @@ impl Type1 {
 }
 
 /// Returns `value` as a path from the root of a partition, without a `/` in front. None if
-/// it names a folder, or leads through `.` or `..`. Firmware takes `\` for a `/`.
+/// it names a folder, is too long, or leads through `.` or `..`. Firmware takes `\` for a `/`.
 fn path(value: &str) -> Option<String> {
     let value = value.replace('\\', "/");
-    if value.ends_with('/') {
+    if value.ends_with('/') || value.len() > PATH_MAX {
         return None;
     }
     let names: Vec<_> = value.split('/').filter(|name| !name.is_empty()).collect();
@@ -131,7 +165,11 @@ mod tests {
             Ok(keys) => {
                 let json = format!("{keys:?}").replace("None", "-");
                 let fields = json.trim_start_matches("Type1 { ").trim_end_matches(" }");
-                let unset = |field: &&str| !field.ends_with(": -") && !field.ends_with(": []");
+                let unset = |field: &&str| {
+                    !field.ends_with(": -")
+                        && !field.ends_with(": []")
+                        && !field.ends_with(": false")
+                };
                 fields
                     .split(", ")
                     .filter(unset)
@@ -169,7 +207,8 @@ mod tests {
                 devicetree_overlays: ["o"
                 "p"
                 "q"]
-                profile: 2"#]],
+                profile: 2
+                is_of_several_kinds: true"#]],
         );
     }
 
@@ -192,14 +231,38 @@ mod tests {
 
     #[test]
     fn a_profile_is_a_number_and_a_file_has_an_end() {
-        check("profile x", expect![[r#"its profile "x" is no number"#]]);
+        check(
+            "profile x",
+            expect![[r#"its profile: expected a number up to 4294967295, found "x""#]],
+        );
         check(
             "profile 4294967296",
-            expect![[r#"its profile "4294967296" is no number"#]],
+            expect![[r#"its profile: expected a number up to 4294967295, found "4294967296""#]],
         );
         let long = "#".repeat(Type1::SIZE_MAX);
         check(&long, expect!["profile: 0"]);
         check(&(long + "\n"), expect!["it has more than 65536 bytes"]);
+    }
+
+    #[test]
+    fn texts_and_paths_have_an_end() {
+        let long = "x".repeat(20_000);
+        let file = format!("title {long}\nlinux /k\nlinux {long}\nuki-url {long}");
+        let keys = Type1::parse(file.as_bytes()).unwrap();
+        assert_eq!(keys.title.map(|it| it.len()), Some(256));
+        assert_eq!(keys.linux.as_deref(), Some("k"));
+        assert_eq!(keys.uki_url, None);
+        let words = Type1::parse(format!("profile {long}").as_bytes()).unwrap_err();
+        assert!(words.len() < 400);
+    }
+
+    #[test]
+    fn each_line_of_some_keys_counts() {
+        let parse = |file: &str| Type1::parse(file.as_bytes()).unwrap();
+        assert!(parse("linux /k\nefi /../x").is_of_several_kinds);
+        assert!(!parse("linux /k\nlinux /../x\nefi").is_of_several_kinds);
+        assert!(parse("architecture aa64\narchitecture x64").is_for_several);
+        assert!(!parse("architecture X64\narchitecture x64").is_for_several);
     }
 
     #[test]
