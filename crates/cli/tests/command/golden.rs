@@ -364,6 +364,7 @@ fn load_entry() {
             &format!("load --entry=uki {esp} OFF --dry-run --smbios=none"),
             &format!("load --entry=bad {esp} OFF --dry-run --smbios=none"),
             &format!("load --entry=nobody {esp} OFF --dry-run"),
+            "load --entry=nobody --esp=none OFF --dry-run",
             &format!("inspect --entry=debian@dbg {esp} OFF"),
             &format!("load --entry=old {esp} OFF --dry-run --smbios=none --json"),
         ],

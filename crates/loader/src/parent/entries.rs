@@ -128,6 +128,18 @@ impl BootEntries {
     ///
     /// There is none.
     pub fn find(&self, wanted: &Wanted) -> Result<&Entry> {
+        if self.menu.entries().is_empty() {
+            let folders =
+                [Partition::Esp, Partition::Xbootldr].map(|it| self.partitions.folder(it));
+            let folders = folders.into_iter().flatten();
+            let paths: Vec<_> = folders.map(|it| shown_path(it.path())).collect();
+            let text = format!(
+                "there are no boot entries in {}: expected files in loader/entries or EFI/Linux; \
+                 --esp DIR names another place",
+                paths.join(" and ")
+            );
+            return Err(LoaderError::new(text).of_kind(ErrorKind::File));
+        }
         self.menu.find(wanted).map_err(LoaderError::new)
     }
 
