@@ -22,7 +22,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use ukexec_kexec::{
-    Condition, LoadKind, MemfdWriter, Moved, Readers, SealedFile, device_of, shown_path,
+    Condition, ConditionId, LoadKind, MemfdWriter, Moved, Readers, SealedFile, device_of,
+    shown_path,
 };
 use ukexec_signature::{Hasher, TakenDigests};
 use ukexec_stub::{CompanionFolder, CompanionKind};
@@ -45,7 +46,9 @@ use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, Companions, EntryName, LoaderOptions, Purpose};
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
-use crate::protocol::{Answer, CallersInitrd, Request, SnapshotPlan, UnfoldRequest, Verification};
+use crate::protocol::{
+    Answer, BootFacts, CallersInitrd, Request, SnapshotPlan, UnfoldRequest, Verification,
+};
 use crate::report::Findings;
 use crate::report::failure::sentence;
 
@@ -295,9 +298,15 @@ impl Unfolder<'_> {
         sources.seal_all()?;
         answer.warnings.extend(parts.device_tree.clone());
         answer.warnings.extend(parts.notes);
+        let after = self.after(&image, &answer, parts.device_tree.as_deref());
+        if after.iter().any(|it| it.id == ConditionId::Pcrsig) {
+            // It says the same, of this machine.
+            answer
+                .warnings
+                .retain(|it| !it.starts_with(BootFacts::NO_PCR));
+        }
         self.add_warnings(&mut answer, notes);
         add_entry(&mut answer.report, self.options.entry.as_ref());
-        let after = self.after(&image, &answer, parts.device_tree.as_deref());
         Ok(Unfolding {
             image,
             initrds,

@@ -381,6 +381,9 @@ impl BootFacts {
     /// The advice where the kernel may have no console.
     pub(crate) const KEEP_CONSOLE: &str = "--console=keep adds it";
 
+    /// The note on signatures of PCR 11 begins so, whatever machine boots the image.
+    pub(crate) const NO_PCR: &str = "kexec extends no PCR";
+
     /// Returns what is worth a look whatever machine boots the image.
     pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let console = self.console.iter();

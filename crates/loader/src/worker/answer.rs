@@ -24,7 +24,7 @@ use crate::options::{Measure, Purpose};
 use crate::protocol::beside::Beside;
 use crate::protocol::bounds::{COMPANIONS_MAX, Room};
 use crate::protocol::{
-    Answer, Identity, Objection, ObservedFiles, Subject, UnfoldRequest, Work, bounds,
+    Answer, BootFacts, Identity, Objection, ObservedFiles, Subject, UnfoldRequest, Work, bounds,
 };
 use crate::report::companion::CompanionReport;
 use crate::report::failure::sentence;
@@ -258,7 +258,7 @@ fn add_additions(
     list_companions(report, mem::take(&mut additions.listed));
     parts.boot.boot_secret = additions.add_secrets(beside, booted, bundle, sources)?;
     parts.boot.pcrsig = booted.is_some_and(|uki| uki.has(".pcrsig"));
-    let files = extra_files(&uki, &mut report.warnings);
+    let files = extra_files(&uki, &request.purpose, &mut report.warnings);
     add_initrd(parts, facts, request, booted, &additions, &files)?;
     report.extra = Some(files);
     // The command line that a measured boot would have to pass so that the kernel gets the
@@ -438,9 +438,11 @@ fn uki<'a>(facts: &'a Facts, request: &UnfoldRequest) -> Result<Option<Uki<'a, P
     Ok(Some(uki))
 }
 
-/// Returns the files to put behind the initrd.
+/// Returns the files to put behind the initrd, and warns of measurements that
+/// kexec leaves out.
 fn extra_files(
     uki: &Result<Option<Uki<'_, PeBytes<'_>>>>,
+    purpose: &Purpose,
     warnings: &mut Vec<String>,
 ) -> Vec<ExtraFile> {
     let mut left_out = |error: &(dyn Error + 'static)| {
@@ -450,11 +452,21 @@ fn extra_files(
         ));
         Vec::new()
     };
-    match uki {
+    let files = match uki {
         Ok(Some(uki)) => uki.extra_files().unwrap_or_else(|error| left_out(&error)),
         Ok(None) => Vec::new(),
         Err(error) => left_out(error),
+    };
+    let signs = |file: &&ExtraFile| matches!(file.section, ".pcrsig" | ".pcrpkey");
+    if let (Purpose::Load { .. }, Some(file)) = (purpose, files.iter().find(signs)) {
+        warnings.push(format!(
+            "{}: secrets that a TPM seals to this image's PCR 11 ({}) stay locked; \
+             `inspect --measure` prints the values",
+            BootFacts::NO_PCR,
+            file.section
+        ));
     }
+    files
 }
 
 /// Returns the measurements that booting the image and loading it would make.
