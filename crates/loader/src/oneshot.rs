@@ -15,7 +15,7 @@ const NAME: &str = "LoaderEntryOneShot";
 /// Returns the ID of the entry, of the machine below `root`, which is `/` but for tests.
 #[must_use]
 pub fn oneshot_entry(root: &Path) -> Option<String> {
-    // Whoever boots without asking for it need not hear why it cannot be read.
+    // A caller who did not ask about the variable need not hear why it cannot be read.
     let variables = LoaderVariables::open(Some(&folder(root))).ok()?;
     let id = variables.text(NAME)?;
     Some(one_line(&id).into_owned())

@@ -115,7 +115,7 @@ pub(crate) struct LoadedImage {
     /// ID of the boot entry that it was loaded by.
     pub(crate) entry: Option<String>,
     pub(crate) seconds_ago: u64,
-    /// What will not work after its boot.
+    /// Parts of the next system that fail after its boot.
     #[serde(skip)]
     pub(crate) warnings: Vec<String>,
 }

@@ -62,8 +62,8 @@ impl ChosenImage {
     }
 }
 
-/// Lists the entries that can be loaded, and asks for the number of one. Entries of one ID
-/// are told apart by their files.
+/// Lists the entries that can be loaded, and asks for the number of one. The list names the
+/// files of entries that share an ID.
 fn ask(entries: &BootEntries) -> anyhow::Result<&Entry> {
     let loadable: Vec<_> = entries.loadable().collect();
     if loadable.is_empty() {

@@ -1,4 +1,4 @@
-//! What will not work after a boot by kexec, as `load` says it.
+//! Warnings of `load` about the system that a kexec boots.
 
 use std::fs;
 use std::path::Path;

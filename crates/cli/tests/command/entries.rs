@@ -311,7 +311,7 @@ fn an_entry_that_cannot_be_loaded_says_why() {
         no boot entry is named: the variable LoaderEntryOneShot is not set; there are debian.efi@main, debian.efi@dbg, old.conf, uki.conf, tab.conf, shell.conf, out.conf, link.conf, gone.conf, bad.conf"#]].assert_eq(&all.join("\n"));
 }
 
-/// What leads elsewhere does not stop what is in its place.
+/// Entries of the other folder are still listed.
 #[test]
 fn a_folder_that_is_a_link_is_passed_over() {
     let esp = partition();

@@ -410,7 +410,7 @@ impl BootFiles for EntryFiles<'_> {
 
 const NOT_READ: &str = "the worker did not read it";
 
-/// So many images are looked at once alone. What is known of one may take 100 KiB.
+/// The facts of so many images are kept: those of one may take 100 KiB.
 const IMAGES_MAX: usize = 128;
 
 /// Returns the path of a file from its partition's root: entries write it with a `/` or

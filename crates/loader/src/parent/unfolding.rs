@@ -32,7 +32,8 @@ pub struct Unfolding {
     pub(crate) hash: bool,
     /// The boot entry that it was chosen by.
     pub(crate) entry: Option<EntryName>,
-    /// What will not work after its boot, or what takes care of that.
+    /// Parts of the next system that fail after its boot, and those that a word of the command
+    /// line switches off.
     pub(crate) after: Vec<Condition>,
 }
 
