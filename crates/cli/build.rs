@@ -1,6 +1,9 @@
 //! Finds the commit that is built, for `--version`: by `UKEXEC_COMMIT`, else by the
 //! repository around this package. It reads two files at most and runs nothing. A
 //! package outside of its repository has no commit.
+//!
+//! It also has the programs need no shared library but the C library: tools that make an
+//! initramfs copy one file.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -16,6 +19,20 @@ fn main() {
         "cargo::rustc-env=UKEXEC_COMMIT={}",
         commit.as_deref().and_then(|it| it.get(..12)).unwrap_or("")
     );
+    if env::var_os("CARGO_CFG_TARGET_ENV").is_some_and(|env| env == "gnu") {
+        link_unwinder_statically();
+    }
+}
+
+/// Puts a linker script of the name of GCC's shared unwinder in front of it, which stands for
+/// the static one: the standard library asks for the shared one by name.
+fn link_unwinder_statically() {
+    let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
+        return;
+    };
+    if fs::write(out.join("libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n").is_ok() {
+        println!("cargo::rustc-link-search=native={}", out.display());
+    }
 }
 
 /// Returns the commit that is checked out around this package.
