@@ -73,6 +73,9 @@ pub struct MachineState {
     pub(crate) signature_forced: Option<bool>,
     /// Whether systemd runs this machine.
     pub systemd: bool,
+    /// Whether systemd-logind runs.
+    #[serde(skip)]
+    pub(crate) logind: bool,
 }
 
 /// The occasion on which a loaded kernel boots.
@@ -168,6 +171,8 @@ impl MachineState {
                 .and_then(|release| files.built_in(release, "CONFIG_KEXEC_SIG_FORCE")),
             // sd_booted(3).
             systemd: root.join("run/systemd/system").is_dir(),
+            // systemctl's own test.
+            logind: root.join("run/systemd/seats").is_dir(),
             release,
         }
     }
@@ -451,6 +456,7 @@ mod tests {
                     false,
                 ),
                 systemd: true,
+                logind: false,
             }"#]]
         .assert_eq(&format!("{state:#?}"));
     }

@@ -1,8 +1,9 @@
-//! `ukexec status`: the kernels that are loaded, and the operations that the
-//! machine allows.
+//! `ukexec status`: the kernels that are loaded, the way that a reboot goes, and the
+//! operations that the machine allows.
 
 use std::path::Path;
 
+use ukexec_kexec::PlainReboot;
 use ukexec_loader::report::MachineReport;
 use ukexec_loader::{LoadedKernels, Standing, this_machine};
 
@@ -13,7 +14,8 @@ pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
     let state = this_machine();
     let (loaded, notes) = LoadedKernels::read(Path::new("/"), &state);
     console::record_notes(notes);
-    let report = MachineReport::new(state, loaded, Standing::read(&Terminal)?);
+    let reboot = PlainReboot::now(&state);
+    let report = MachineReport::new(state, reboot, loaded, Standing::read(&Terminal)?);
     if args.json {
         console::json(&serde_json::to_value(&report)?)
     } else {

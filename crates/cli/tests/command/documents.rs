@@ -10,6 +10,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
+use ukexec_kexec::PlainReboot;
 use ukexec_loader::report::MachineReport;
 use ukexec_loader::{Console, LoadedKernels, MachineState, Progress, Standing};
 
@@ -97,7 +98,9 @@ pub(crate) fn status() -> Value {
     let state = MachineState::read(root.path());
     let (loaded, notes) = LoadedKernels::read(root.path(), &state);
     assert!(notes.is_empty(), "{notes:?}");
-    let report = MachineReport::new(state, loaded, Standing::read(&Quiet).expect("a standing"));
+    let reboot = PlainReboot::now(&state);
+    let standing = Standing::read(&Quiet).expect("a standing");
+    let report = MachineReport::new(state, reboot, loaded, standing);
     let document = serde_json::to_value(report).expect("a document");
     assert_eq!(document["loaded_image"]["image"], "debian.efi");
     document

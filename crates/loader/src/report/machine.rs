@@ -2,7 +2,9 @@
 //! allows.
 
 use serde::Serialize;
-use ukexec_kexec::{Condition, ConditionVerdict, LoadKind, MachineState, Preflight};
+use ukexec_kexec::{
+    Condition, ConditionVerdict, LoadKind, MachineState, PlainReboot, Preflight, RebootWay,
+};
 use ukexec_signature::SecureBoot;
 
 use super::SCHEMA;
@@ -20,6 +22,8 @@ pub struct MachineReport {
     preflight: Vec<Condition>,
     #[serde(flatten)]
     state: MachineState,
+    #[serde(flatten)]
+    reboot: PlainReboot,
     loaded_image: Option<LoadedImage>,
     crash_loaded_image: Option<LoadedImage>,
     secure_boot: Option<bool>,
@@ -31,10 +35,15 @@ pub struct MachineReport {
 }
 
 impl MachineReport {
-    /// Reports the `state` of the kernel, the kernels that are `loaded`, and how
-    /// the machine stands to signatures.
+    /// Reports the `state` of the kernel, the way of a plain `reboot`, the kernels that
+    /// are `loaded`, and how the machine stands to signatures.
     #[must_use]
-    pub fn new(state: MachineState, loaded: LoadedKernels, standing: Standing) -> Self {
+    pub fn new(
+        state: MachineState,
+        reboot: PlainReboot,
+        loaded: LoadedKernels,
+        standing: Standing,
+    ) -> Self {
         let kinds = [LoadKind::Reboot, LoadKind::Crash].into_iter();
         let preflights = kinds.map(|kind| Preflight::new(kind, &state, None));
         Self {
@@ -51,6 +60,7 @@ impl MachineReport {
             loaded_image: loaded.reboot.image().cloned(),
             crash_loaded_image: loaded.crash.image().cloned(),
             state,
+            reboot,
             standing,
             loaded,
         }
@@ -74,6 +84,9 @@ impl MachineReport {
             row(page, label, text.map_or_else(unknown, Text::from));
         };
         fact("loaded", Some(self.loaded.reboot.to_string()));
+        if state.loaded == Some(true) {
+            fact("reboot", Some(reboot(self.reboot)));
+        }
         fact("crash kernel", Some(self.loaded.crash.to_string()));
         let running = [state.release.as_deref(), state.machine.as_deref()];
         let running: Vec<&str> = running.into_iter().flatten().collect();
@@ -139,6 +152,27 @@ fn row(page: &mut Page, label: &str, text: Text) {
     });
 }
 
+/// Says the way of a reboot while a kernel is loaded.
+fn reboot(ways: PlainReboot) -> String {
+    use RebootWay::{Firmware, Kexec};
+    let text = match (ways.reboot, ways.systemctl_reboot) {
+        (Some(Kexec), Some(Kexec)) => {
+            "boots the loaded kernel, as `systemctl reboot` does; `ukexec unload` undoes that"
+        }
+        (Some(Kexec), Some(Firmware)) => {
+            "boots the loaded kernel, while `systemctl reboot` goes through the firmware; \
+             `ukexec unload` undoes that"
+        }
+        (Some(Kexec), None) => {
+            "boots the loaded kernel, as `systemctl reboot` does from systemd 255 on; \
+             `ukexec unload` undoes that"
+        }
+        (Some(Firmware), _) => "goes through the firmware; `ukexec exec` boots the loaded kernel",
+        (None, _) => "may boot the loaded kernel; `ukexec unload` undoes that",
+    };
+    text.to_owned()
+}
+
 fn yes_no(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
@@ -194,7 +228,11 @@ mod tests {
             }),
             crash: Loaded::Nothing,
         };
-        MachineReport::new(state, loaded, standing)
+        let ways = PlainReboot {
+            reboot: Some(RebootWay::Kexec),
+            systemctl_reboot: Some(RebootWay::Firmware),
+        };
+        MachineReport::new(state, ways, loaded, standing)
     }
 
     /// The next test has 100 columns.
@@ -222,6 +260,9 @@ mod tests {
             loaded        debian.efi of entry debian.efi@main, Linux
                             6.1.0-56-amd64, 12 minutes ago; another
                             tool may have replaced it since
+            reboot        boots the loaded kernel, while `systemctl
+                            reboot` goes through the firmware; `ukexec
+                            unload` undoes that
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
@@ -242,6 +283,7 @@ mod tests {
             load --panic  not possible: this process lacks CAP_SYS_BOOT; run it as root
                           and kernel.kexec_load_disabled is 1; it cannot be unset before the next boot: look for what sets it in /etc/sysctl.d
             loaded        debian.efi of entry debian.efi@main, Linux 6.1.0-56-amd64, 12 minutes ago; another tool may have replaced it since
+            reboot        boots the loaded kernel, while `systemctl reboot` goes through the firmware; `ukexec unload` undoes that
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
@@ -270,6 +312,8 @@ mod tests {
                             for what sets it in /etc/sysctl.d
             loaded        debian.efi of entry debian.efi@main, Linux 6.1.0-56-amd64, 12 minutes ago; another
                             tool may have replaced it since
+            reboot        boots the loaded kernel, while `systemctl reboot` goes through the firmware; `ukexec
+                            unload` undoes that
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
@@ -361,6 +405,8 @@ mod tests {
               "cap_sys_boot": false,
               "lockdown": "integrity",
               "systemd": true,
+              "reboot": "kexec",
+              "systemctl_reboot": "firmware",
               "loaded_image": {
                 "image": "debian.efi",
                 "release": "6.1.0-56-amd64",
@@ -371,6 +417,24 @@ mod tests {
               "secure_boot": null,
               "signatures": "off"
             }"#]].assert_eq(&format!("{}{document:#}", report.page().print(&Screen::FILE)));
+    }
+
+    #[test]
+    fn the_way_of_a_reboot_is_in_words() {
+        use RebootWay::{Firmware, Kexec};
+        let said = |reboot, systemctl_reboot| {
+            super::reboot(PlainReboot {
+                reboot,
+                systemctl_reboot,
+            })
+        };
+        expect!["boots the loaded kernel, as `systemctl reboot` does; `ukexec unload` undoes that"]
+            .assert_eq(&said(Some(Kexec), Some(Kexec)));
+        expect!["boots the loaded kernel, as `systemctl reboot` does from systemd 255 on; `ukexec unload` undoes that"].assert_eq(&said(Some(Kexec), None));
+        expect!["goes through the firmware; `ukexec exec` boots the loaded kernel"]
+            .assert_eq(&said(Some(Firmware), None));
+        expect!["may boot the loaded kernel; `ukexec unload` undoes that"]
+            .assert_eq(&said(None, Some(Firmware)));
     }
 
     /// Compares what is said of Secure Boot and of what follows from it.
@@ -388,7 +452,7 @@ mod tests {
             reboot: Loaded::Unknown,
             crash: Loaded::Unknown,
         };
-        let report = MachineReport::new(state, loaded, standing);
+        let report = MachineReport::new(state, PlainReboot::default(), loaded, standing);
         let text = report.page().print(&Screen::FILE);
         let lines = text.lines().filter(|line| line.starts_with('s'));
         let lines: Vec<&str> = lines.take(2).collect();
