@@ -241,7 +241,11 @@ Dir::State::status "{dir}/state/status";
 }
 
 /// The Debian mirror that this machine's apt is set up with.
-fn mirror() -> Result<String> {
+///
+/// # Errors
+///
+/// apt cannot be asked, or has no such source.
+pub(crate) fn mirror() -> Result<String> {
     let targets = Tool::new("apt-get")
         .args([
             "indextargets",

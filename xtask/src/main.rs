@@ -12,6 +12,7 @@ mod cases;
 mod ci;
 mod command;
 mod conformance;
+mod debian;
 mod demo;
 mod docs;
 mod esp;

@@ -58,6 +58,8 @@ const PROGRAMS: &[Program] = &[
     program("cert-to-efi-sig-list", "efitools", &[Need::Test]),
     program("swtpm", "swtpm", &[Need::Test]),
     program("mcopy", "mtools", &[Need::Test]),
+    program("mmdebstrap", "mmdebstrap", &[Need::Test]),
+    program("mkfs.ext4", "e2fsprogs", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
     program("jq", "jq", &[Need::Test]),
     program(SYSTEMD_MEASURE, "systemd", &[Need::Test]),

@@ -22,6 +22,11 @@ pub(crate) fn downloads_dir() -> PathBuf {
     target_dir().join("ukexec-downloads")
 }
 
+/// Where installed Debian systems are kept between runs.
+pub(crate) fn roots_dir() -> PathBuf {
+    target_dir().join("ukexec-roots")
+}
+
 /// Where tools that cargo installed for xtask are kept between runs.
 pub(crate) fn tools_dir() -> PathBuf {
     target_dir().join("ukexec-tools")

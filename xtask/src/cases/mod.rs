@@ -9,6 +9,7 @@ mod entries;
 mod examples;
 mod hostile;
 mod hostile_parsers;
+mod kdump;
 mod linux;
 mod load;
 mod measure;
@@ -35,6 +36,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
     [
         zboot::CASES,
         skeletons::CASES,
+        kdump::CASES,
         boots::CASES,
         stub::CASES,
         stub::entries::CASES,
