@@ -43,6 +43,7 @@ mod error;
 mod folder;
 mod inherit;
 mod input;
+mod interface;
 mod load;
 mod machine;
 mod memfd;
@@ -78,7 +79,8 @@ pub use input::{
     InputKind, device_of, has_access_list, has_ima_signature, input_kind, open_regular, read_stream,
 };
 pub use load::{
-    LoadRequest, check_exec, check_systemd, exec_now, exec_through_systemd, load, unload,
+    BeforeBoot, LoadRequest, MoreFlags, check_exec, check_systemd, exec_now, exec_through_systemd,
+    load, unload,
 };
 pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};
 pub use moment::Moment;

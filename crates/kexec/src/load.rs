@@ -10,6 +10,7 @@ use rustix::io::Errno as Answer;
 use crate::cause::{Cause, no_kexec, nothing_loaded};
 use crate::errno::Errno;
 use crate::error::KexecError;
+use crate::interface;
 use crate::machine::{LoadKind, MachineState};
 use crate::refusal::{of_exec, of_load, of_unload};
 use crate::syscall::{Call, syscall};
@@ -31,6 +32,34 @@ pub struct LoadRequest<'a> {
     /// A reason for which this machine may refuse the kernel, in words. It is the cause
     /// where the call fails.
     pub doubt: Option<&'a str>,
+    /// Flags of newer kernels.
+    pub more: MoreFlags,
+}
+
+/// Flags of `kexec_file_load(2)` that only newer kernels know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MoreFlags {
+    /// Memory of the contiguous memory allocator is not used (`KEXEC_FILE_NO_CMA`).
+    pub no_cma: bool,
+    /// The running kernel's device tree goes along on x86 (`KEXEC_FILE_FORCE_DTB`).
+    pub force_dtb: bool,
+}
+
+impl MoreFlags {
+    fn bits(self) -> u32 {
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        bit(self.no_cma, NO_CMA) | bit(self.force_dtb, FORCE_DTB)
+    }
+
+    /// Returns their names, if any is set.
+    pub(crate) fn names(self) -> Option<&'static str> {
+        match (self.no_cma, self.force_dtb) {
+            (false, false) => None,
+            (true, false) => Some("KEXEC_FILE_NO_CMA"),
+            (false, true) => Some("KEXEC_FILE_FORCE_DTB"),
+            (true, true) => Some("KEXEC_FILE_NO_CMA or KEXEC_FILE_FORCE_DTB"),
+        }
+    }
 }
 
 impl<'a> LoadRequest<'a> {
@@ -49,15 +78,17 @@ impl<'a> LoadRequest<'a> {
             kind,
             unfolded: false,
             doubt: None,
+            more: MoreFlags::default(),
         }
     }
 
     /// Returns the flags as `kexec_file_load(2)` takes them.
     #[must_use]
     pub fn flags(&self) -> u32 {
+        let flags = kind_flag(self.kind) | self.more.bits();
         match self.initrd {
-            Some(_) => kind_flag(self.kind),
-            None => kind_flag(self.kind) | NO_INITRAMFS,
+            Some(_) => flags,
+            None => flags | NO_INITRAMFS,
         }
     }
 
@@ -133,20 +164,42 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
     })
 }
 
-/// Writes dirty files back and boots the loaded kernel at once. No service is
-/// stopped, no file system is unmounted.
+/// What is done before a boot at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeforeBoot {
+    /// Dirty files are written back.
+    pub sync: bool,
+    /// Each network interface but the loopback is taken down: a device that goes on
+    /// receiving writes to memory.
+    pub interfaces_down: bool,
+}
+
+/// Boots the loaded kernel at once. No service is stopped, no file system is unmounted.
+/// `stays_up` gets the failure of each interface that stays up, which stops nothing.
 ///
 /// # Errors
 ///
 /// The running kernel refuses.
-pub fn exec_now() -> Result<Infallible, KexecError> {
-    exec_now_under(Path::new("/"))
+pub fn exec_now(
+    before: BeforeBoot,
+    stays_up: &mut dyn FnMut(KexecError),
+) -> Result<Infallible, KexecError> {
+    exec_now_under(Path::new("/"), before, stays_up)
 }
 
-fn exec_now_under(root: &Path) -> Result<Infallible, KexecError> {
+fn exec_now_under(
+    root: &Path,
+    before: BeforeBoot,
+    stays_up: &mut dyn FnMut(KexecError),
+) -> Result<Infallible, KexecError> {
     check_loaded(EXEC, root)?;
     #[cfg(not(test))]
-    rustix::fs::sync();
+    if before.sync {
+        rustix::fs::sync();
+    }
+    if before.interfaces_down {
+        interface::take_down(root, stays_up);
+    }
     // The call does not come back when it works.
     let answer = syscall(&Call::RebootKexec).err();
     let errno = Errno(answer.map_or(0, Answer::raw_os_error));
@@ -256,6 +309,8 @@ const LOST: &str = "\nthe crash kernel that was loaded before is gone (Linux dro
 const UNLOAD: u32 = 1;
 const ON_CRASH: u32 = 2;
 const NO_INITRAMFS: u32 = 4;
+const NO_CMA: u32 = 0x10;
+const FORCE_DTB: u32 = 0x20;
 
 #[cfg(test)]
 mod tests {
@@ -279,6 +334,14 @@ mod tests {
             fs::write(sys.join(name), if loaded { "1\n" } else { "0\n" }).unwrap();
         }
         root
+    }
+
+    fn boots_under(root: &Path, interfaces_down: bool) -> Result<Infallible, KexecError> {
+        let before = BeforeBoot {
+            sync: true,
+            interfaces_down,
+        };
+        exec_now_under(root, before, &mut |error| panic!("{error}"))
     }
 
     /// Loads with these arguments and compares the call that results.
@@ -381,15 +444,30 @@ mod tests {
     #[test]
     fn boots_at_once() {
         fake::answer(Some(Answer::INVAL));
-        let error = exec_now_under(machine(true).path()).unwrap_err();
+        let error = boots_under(machine(true).path(), false).unwrap_err();
         expect!["reboot (kexec) failed with EINVAL: this process is in a container; run it on the machine itself"].assert_eq(&error.to_string());
         assert_eq!(fake::calls(), ["reboot(kexec)"]);
     }
 
     #[test]
+    fn takes_interfaces_down_before_the_boot() {
+        let root = machine(true);
+        for name in ["lo", "eth0", "bonding_masters"] {
+            let folder = root.path().join("sys/class/net").join(name);
+            fs::create_dir_all(&folder).unwrap();
+            if name != "bonding_masters" {
+                fs::write(folder.join("flags"), "0x1003\n").unwrap();
+            }
+        }
+        fake::answer(None);
+        boots_under(root.path(), true).unwrap_err();
+        assert_eq!(fake::calls(), ["interface down(eth0)", "reboot(kexec)"]);
+    }
+
+    #[test]
     fn boots_nothing_when_nothing_is_loaded() {
         let root = machine(false);
-        let error = exec_now_under(root.path()).unwrap_err();
+        let error = boots_under(root.path(), false).unwrap_err();
         expect!["reboot (kexec) was not tried: no kernel is loaded; run `ukexec load IMAGE` first"]
             .assert_eq(&error.to_string());
         let error = exec_through(root.path(), Path::new("false")).unwrap_err();
@@ -406,7 +484,7 @@ mod tests {
         for path in ["sys/kernel/mm", "proc/sys/kernel/osrelease"] {
             fs::create_dir_all(root.path().join(path)).unwrap();
         }
-        let error = exec_now_under(root.path()).unwrap_err();
+        let error = boots_under(root.path(), false).unwrap_err();
         expect!["reboot (kexec) was not tried: kexec is not in this kernel (CONFIG_KEXEC_CORE is off, or a container hides it); boot one that has it"].assert_eq(&error.to_string());
         let error = exec_through(root.path(), Path::new("false")).unwrap_err();
         assert!(error.to_string().contains("CONFIG_KEXEC_CORE"), "{error}");

@@ -71,6 +71,9 @@ pub struct MachineState {
     /// signature (`CONFIG_KEXEC_SIG_FORCE`).
     #[serde(skip)]
     pub(crate) signature_forced: Option<bool>,
+    /// Whether this is the domain of Xen that has the machine: its kexec is Xen's own.
+    #[serde(skip)]
+    pub xen_dom0: bool,
     /// Whether systemd runs this machine.
     pub systemd: bool,
     /// Whether systemd-logind runs.
@@ -169,6 +172,9 @@ impl MachineState {
             signature_forced: release
                 .as_deref()
                 .and_then(|release| files.built_in(release, "CONFIG_KEXEC_SIG_FORCE")),
+            xen_dom0: files
+                .text("proc/xen/capabilities")
+                .is_some_and(|it| it.contains("control_d")),
             // sd_booted(3).
             systemd: root.join("run/systemd/system").is_dir(),
             // systemctl's own test.
@@ -394,6 +400,7 @@ mod tests {
                 b"CONFIG_KEXEC_FILE=y\nCONFIG_KEXEC_SIG=y\n# CONFIG_KEXEC_SIG_FORCE is not set\n",
             ),
             ("run/systemd/system/x", b""),
+            ("proc/xen/capabilities", b"control_d\n"),
         ]);
         expect_test::expect![[r#"
             MachineState {
@@ -455,6 +462,7 @@ mod tests {
                 signature_forced: Some(
                     false,
                 ),
+                xen_dom0: true,
                 systemd: true,
                 logind: false,
             }"#]]

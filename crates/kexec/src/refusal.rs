@@ -30,6 +30,12 @@ pub(crate) fn of_load(errno: Errno, request: &LoadRequest<'_>, machine: &Machine
     {
         return this_machine(doubt.to_owned(), "");
     }
+    if let Errno::EINVAL = errno
+        && let Some(flags) = request.more.names()
+    {
+        let text = format!("the running kernel does not know {flags}");
+        return this_machine(text, "leave the option out, or boot a newer kernel");
+    }
     match errno {
         Errno::EPERM => not_permitted(request, machine),
         Errno::EACCES => security_module(machine.ima_appraises_kexec == Some(true), unfolded),

@@ -20,6 +20,13 @@ pub(crate) enum Call<'a> {
     },
     /// `reboot(2)` with `LINUX_REBOOT_CMD_KEXEC`. Returns only if it failed.
     RebootKexec,
+    /// `ioctl(2)` with `SIOCGIFFLAGS`, then `SIOCSIFFLAGS` without `IFF_UP`.
+    InterfaceDown {
+        /// Any socket of the internet.
+        socket: BorrowedFd<'a>,
+        /// With at least one NUL behind it.
+        name: [libc::c_char; libc::IFNAMSIZ],
+    },
     /// `close_range(2)` with `CLOSE_RANGE_CLOEXEC`, for all descriptors from 3 on.
     CloseOnExec,
     /// `rt_sigprocmask(2)`: these signals wait, or wait no more.
@@ -39,8 +46,8 @@ pub(crate) enum Signals {
 #[cfg(not(test))]
 #[expect(
     unsafe_code,
-    reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec, close_range(2) and \
-              rt_sigprocmask(2)"
+    reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec, close_range(2), \
+              rt_sigprocmask(2) and the flags of an interface"
 )]
 pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
@@ -88,6 +95,32 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                 std::ptr::null::<libc::c_void>(),
             )
         },
+        Call::InterfaceDown { socket, name } => {
+            let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: 0 };
+            let mut request = libc::ifreq {
+                ifr_name: *name,
+                ifr_ifru: flags,
+            };
+            let socket = socket.as_raw_fd();
+            // SAFETY: SIOCGIFFLAGS reads the name in an ifreq and writes its flags. The
+            // pointer is to one that lives here, whose name ends with a NUL; the socket is
+            // open for as long as `call` borrows it.
+            let asked = unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request) };
+            if asked == 0 {
+                // SAFETY: the kernel has just written this field of the union, and each of
+                // its bits is one of a number.
+                let flags = unsafe { request.ifr_ifru.ifru_flags };
+                let up = libc::c_short::try_from(libc::IFF_UP).unwrap_or_default();
+                request.ifr_ifru = libc::__c_anonymous_ifr_ifru {
+                    ifru_flags: flags & !up,
+                };
+                // SAFETY: as above; SIOCSIFFLAGS reads the name and the flags.
+                let set = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) };
+                libc::c_long::from(set)
+            } else {
+                libc::c_long::from(asked)
+            }
+        }
         // SAFETY: close_range(2) takes two descriptors and flags, passed here
         // with the widths it has. With CLOSE_RANGE_CLOEXEC it closes nothing:
         // every descriptor of this process stays valid, and only what a program
@@ -224,6 +257,12 @@ pub(crate) mod fake {
                 String::from_utf8_lossy(cmdline),
             ),
             Call::RebootKexec => "reboot(kexec)".to_owned(),
+            Call::InterfaceDown { socket, name } => {
+                assert!(socket.try_clone_to_owned().is_ok(), "it is open");
+                let name = name.iter().take_while(|&&byte| byte != 0);
+                let name = name.map(|byte| char::from(byte.to_ne_bytes()[0]));
+                format!("interface down({})", name.collect::<String>())
+            }
             Call::CloseOnExec => "close_range(close on exec)".to_owned(),
             Call::HoldSignals { which, hold } => {
                 format!("{} {which:?}", if *hold { "hold" } else { "release" })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ukexec_kexec::{LoadKind, check_exec, exec_now, exec_through_systemd};
+use ukexec_kexec::{BeforeBoot, LoadKind, check_exec, exec_now, exec_through_systemd};
 use ukexec_loader::{
     LoadedKernels, LoaderError, MachineState, clear_oneshot, oneshot_entry, unload as unload_kernel,
 };
@@ -35,7 +35,11 @@ pub(super) fn boot(args: &Exec) -> anyhow::Result<()> {
         ));
     }
     if args.force {
-        match exec_now().map_err(LoaderError::from)? {}
+        let before = BeforeBoot {
+            sync: true,
+            interfaces_down: false,
+        };
+        match exec_now(before, &mut |_| ()).map_err(LoaderError::from)? {}
     }
     exec_through_systemd().map_err(LoaderError::from)?;
     console::note("systemd stops the services and boots the loaded kernel");
