@@ -11,5 +11,5 @@ pub(crate) mod trust;
 pub(crate) mod udev;
 
 pub use self::boot_partitions::BootPlaces;
-pub use self::policy::{Config, Policy, SmbiosPolicy, TrustSource};
+pub use self::policy::{Config, LinePolicy, Personality, Policy, SmbiosPolicy, TrustSource};
 pub use self::trust::Standing;

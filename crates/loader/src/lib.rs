@@ -80,7 +80,9 @@ mod record;
 pub mod report;
 mod worker;
 
-pub use self::config::{BootPlaces, Config, Policy, SmbiosPolicy, Standing, TrustSource};
+pub use self::config::{
+    BootPlaces, Config, LinePolicy, Personality, Policy, SmbiosPolicy, Standing, TrustSource,
+};
 pub use self::console::{Console, Progress};
 pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, read_named, shown};

@@ -62,14 +62,18 @@ impl<'a> LoadPlan<'a> {
             sources,
             beside,
             kind,
+            own_file,
+            more_flags: _,
             hash,
             entry: _,
             after,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
-        // that looks at its signature and attributes itself.
+        // that looks at its signature and attributes itself, and for callers who
+        // need no verdict.
         let original = image.file.as_ref();
-        let original = original.filter(|_| !answer.unfolded && machine.verifies_files());
+        let wants_file = *own_file || machine.verifies_files();
+        let original = original.filter(|_| !answer.unfolded && wants_file);
         let kernel = match original {
             Some(file) => Descriptor::Original(file.as_fd(), image.len()),
             None => sources.descriptor(kernel)?,
@@ -164,6 +168,7 @@ impl<'a> LoadPlan<'a> {
         let doubt = objections
             .find(|it| it.verdict == ConditionVerdict::Unknown && it.subject == Subject::Machine);
         request.doubt = doubt.map(|it| it.text.as_str());
+        request.more = self.unfolding.more_flags;
         request
     }
 
@@ -397,6 +402,7 @@ mod tests {
     use crate::parent::sources::{Backing, Sources};
     use crate::protocol::{Answer, Span};
     use crate::report::{Page, Screen};
+    use ukexec_kexec::MoreFlags;
 
     /// Returns what became of an image of 6 bytes that is a kernel.
     fn unfolding(identity: Result<Identity, Box<Failure>>) -> Unfolding {
@@ -430,6 +436,8 @@ mod tests {
             sources,
             beside: Moved::default(),
             kind: LoadKind::Reboot,
+            own_file: false,
+            more_flags: MoreFlags::default(),
             hash: false,
             entry: None,
             after: Vec::new(),
@@ -446,6 +454,7 @@ mod tests {
         });
         Ok(Identity {
             x86_64,
+            format: String::new(),
             release: None,
             signed: None,
             appended: Some(false),

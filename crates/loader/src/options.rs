@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use ukexec_boot::Platform;
-use ukexec_kexec::{LoadKind, MachineState};
+use ukexec_kexec::{LoadKind, MachineState, MoreFlags};
 use ukexec_signature::Algorithm;
 use ukexec_unfold::Budget;
 
@@ -30,6 +30,12 @@ pub struct LoaderOptions {
     pub profile: Option<String>,
     /// Initrds for the image's parser, joined in order.
     pub initrds: Vec<PathBuf>,
+    /// Whether these initrds are all that the kernel gets: the parser sees none of them, and
+    /// that of the image stays out.
+    pub replaces_initrd: bool,
+    /// Whether sections of the image go along as files below `/.extra/`, as with
+    /// systemd-stub.
+    pub extra_files: bool,
     /// The files beside the image that go along: [`Companions::Auto`] if nobody says. An
     /// inspection looks for them if somebody does.
     pub companions: Option<Companions>,
@@ -44,6 +50,10 @@ pub struct LoaderOptions {
     pub boot_secret: bool,
     /// The kernel's command line.
     pub cmdline: CmdlineFrom,
+    /// Whether the caller's line replaces that of an image, even where a good signature of
+    /// the image is required, if [`Config::personality`] allows it: callers of kexec(8) give
+    /// one under Secure Boot, too.
+    pub overrides_line: bool,
     /// Text to add behind the command line.
     pub append: Option<Vec<u8>>,
     /// Whether a line without the word `console=` gets those of the running kernel.
@@ -53,6 +63,11 @@ pub struct LoaderOptions {
     pub mask_stale: bool,
     /// The occasion on which the kernel boots.
     pub kind: LoadKind,
+    /// Whether the file itself is handed over where the image is the kernel, and nothing has
+    /// to be verified: it has attributes that the running kernel may look at.
+    pub own_file: bool,
+    /// Flags of newer kernels for the call.
+    pub more_flags: MoreFlags,
     /// Whether the worker gives its rights away.
     pub sandbox: bool,
     /// The configuration instead of `/etc/ukexec/ukexec.conf`.
@@ -73,16 +88,21 @@ impl Default for LoaderOptions {
             parsers_dirs: Vec::new(),
             profile: None,
             initrds: Vec::new(),
+            replaces_initrd: false,
+            extra_files: true,
             companions: None,
             partitions: Vec::new(),
             entry: None,
             credentials: Vec::new(),
             boot_secret: true,
             cmdline: CmdlineFrom::Image,
+            overrides_line: false,
             append: None,
             keep_console: false,
             mask_stale: false,
             kind: LoadKind::Reboot,
+            own_file: false,
+            more_flags: MoreFlags::default(),
             sandbox: true,
             config_file: None,
             config: Config::default(),

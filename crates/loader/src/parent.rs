@@ -38,7 +38,7 @@ use self::unfolding::Unfolding;
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::after_exec::{LastBoot, NextBoot};
 use crate::config::loader_variables::LoaderVariables;
-use crate::config::policy::SmbiosPolicy;
+use crate::config::policy::{Personality, SmbiosPolicy};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
@@ -143,6 +143,8 @@ fn unfold_opened(
         purpose,
         access: Access::of(purpose, required),
         smbios: config.smbios.unwrap_or_default(),
+        personality: config.personality.unwrap_or_default(),
+        required,
         last,
         console: &**console,
     };
@@ -185,6 +187,8 @@ pub fn try_attached(
         purpose: &Purpose::Attach,
         access: Access::OnDisk,
         smbios: SmbiosPolicy::None,
+        personality: Personality::default(),
+        required: false,
         last: LastBoot::default(),
         console: &**console,
     };
@@ -210,6 +214,8 @@ struct Unfolder<'a> {
     purpose: &'a Purpose,
     access: Access,
     smbios: SmbiosPolicy,
+    personality: Personality,
+    required: bool,
     last: LastBoot,
     console: &'a dyn Console,
 }
@@ -316,6 +322,8 @@ impl Unfolder<'_> {
             sources,
             beside: copied,
             kind: self.options.kind,
+            own_file: self.options.own_file && !self.required,
+            more_flags: self.options.more_flags,
             hash: self.purpose.hashes(),
             entry: self.options.entry.clone(),
             after,
@@ -500,6 +508,8 @@ impl Unfolder<'_> {
             hashed: None,
             part_max: 0,
             initrds: initrds.iter().map(callers_initrd).collect(),
+            replaces_initrd: options.replaces_initrd,
+            extra_files: options.extra_files,
             beside: beside.unwrap_or_default(),
             bundle_len: bundle.len(),
             parser,
@@ -509,6 +519,7 @@ impl Unfolder<'_> {
             cmdline,
             append: options.append.clone(),
             is_entrys_line: matches!(options.cmdline, CmdlineFrom::Entry(_)),
+            overrides_line: options.overrides_line && self.personality.allows_line(),
             linux_entry: options.entry.as_ref().and_then(|it| it.linux.clone()),
             load_options: None,
             panic: options.kind == LoadKind::Crash,

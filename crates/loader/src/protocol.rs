@@ -249,6 +249,10 @@ pub(crate) struct UnfoldRequest {
     pub(crate) part_max: u64,
     /// The caller's initrds, in order.
     pub(crate) initrds: Vec<CallersInitrd>,
+    /// Whether they are all that the kernel gets.
+    pub(crate) replaces_initrd: bool,
+    /// Whether sections go along as files below `/.extra/`.
+    pub(crate) extra_files: bool,
     /// All that goes along and is not in it.
     pub(crate) beside: Beside,
     /// Bytes of the bundle.
@@ -265,6 +269,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) append: Option<Vec<u8>>,
     /// Whether the command line are the options of a boot entry.
     pub(crate) is_entrys_line: bool,
+    /// Whether the line may take the place of that of a signed image.
+    pub(crate) overrides_line: bool,
     /// The paths of its initrds, from the root of the partition, if the image is the `linux` of a
     /// boot entry.
     pub(crate) linux_entry: Option<Vec<String>>,
@@ -397,6 +403,9 @@ impl BootFacts {
 pub(crate) struct Identity {
     /// It is for x86_64, where a missing initrd has to be stood in for.
     pub(crate) x86_64: bool,
+    /// How it is packed.
+    #[serde(deserialize_with = "line::line")]
+    pub(crate) format: String,
     /// What `uname -r` prints under it, if that is known.
     #[serde(deserialize_with = "line::some_line")]
     pub(crate) release: Option<String>,

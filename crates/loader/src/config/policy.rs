@@ -109,6 +109,34 @@ pub enum SmbiosPolicy {
     None,
 }
 
+/// What `kexec`, which takes the arguments of kexec(8), does otherwise than `ukexec load`:
+/// the table `personality` of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Personality {
+    /// A caller's command line for an image that has one, where a good signature is required.
+    #[serde(default)]
+    pub cmdline: LinePolicy,
+}
+
+impl Personality {
+    /// Returns whether a caller's line may take the place of that of a signed image.
+    pub(crate) fn allows_line(self) -> bool {
+        self.cmdline == LinePolicy::Allow
+    }
+}
+
+/// How a caller's command line for an image that has one is treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinePolicy {
+    /// It replaces the image's, with a note.
+    #[default]
+    Allow,
+    /// It is refused, as `ukexec load` refuses it.
+    Refuse,
+}
+
 /// Keys that are trusted: an argument of `--trust`, an entry of `trust`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustSource {
@@ -142,6 +170,8 @@ pub struct Config {
     pub check_dates: Option<bool>,
     /// Whether SMBIOS adds to command lines.
     pub smbios: Option<SmbiosPolicy>,
+    /// What `kexec` does otherwise.
+    pub personality: Option<Personality>,
 }
 
 impl Config {
@@ -171,6 +201,7 @@ impl Config {
             efivars: flags.efivars.or(self.efivars),
             check_dates: flags.check_dates.or(self.check_dates),
             smbios: flags.smbios.or(self.smbios),
+            personality: flags.personality.or(self.personality),
         }
     }
 
@@ -210,6 +241,7 @@ impl Config {
             efivars: efivars.transpose()?,
             check_dates: file.check_dates,
             smbios: file.smbios,
+            personality: file.personality,
         })
     }
 }
@@ -223,6 +255,7 @@ struct File {
     efivars: Option<Spanned<PathBuf>>,
     check_dates: Option<bool>,
     smbios: Option<SmbiosPolicy>,
+    personality: Option<Personality>,
 }
 
 /// The file is not in the folder that a user happens to be in.
@@ -271,21 +304,19 @@ mod tests {
     fn reads_every_key() {
         check(
             "# How we boot.\nverify = \"require\"\ntrust = [\"system\", \"/etc/keys/x.pem\"]\n\
-             efivars = \"/srv/efivars\"\ncheck-dates = true\nsmbios = \"none\"\n",
-            expect![[
-                r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None) }"#
-            ]],
+             efivars = \"/srv/efivars\"\ncheck-dates = true\nsmbios = \"none\"\npersonality.cmdline = \"refuse\"\n",
+            expect![[r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None), personality: Some(Personality { cmdline: Refuse }) }"#]],
         );
         check(
             "",
             expect![
-                "Config { verify: None, trust: None, efivars: None, check_dates: None, smbios: None }"
+                "Config { verify: None, trust: None, efivars: None, check_dates: None, smbios: None, personality: None }"
             ],
         );
         check(
             "trust = []",
             expect![
-                "Config { verify: None, trust: Some([]), efivars: None, check_dates: None, smbios: None }"
+                "Config { verify: None, trust: Some([]), efivars: None, check_dates: None, smbios: None, personality: None }"
             ],
         );
     }
@@ -295,18 +326,35 @@ mod tests {
         check(
             "verify = \"auto\"\n\nverfy = \"auto\"\n",
             expect![
-                "ukexec.conf, line 3: unknown field `verfy`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`"
+                "ukexec.conf, line 3: unknown field `verfy`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`, `personality`"
             ],
         );
         check(
             "check_dates = true",
             expect![
-                "ukexec.conf, line 1: unknown field `check_dates`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`"
+                "ukexec.conf, line 1: unknown field `check_dates`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`, `personality`"
             ],
         );
         check(
             "[verify]\n",
             expect!["ukexec.conf, line 1: wanted exactly 1 element, found 0 elements"],
+        );
+    }
+
+    #[test]
+    fn a_line_for_kexec_is_allowed_unless_it_is_refused() {
+        for (text, allowed) in [
+            ("", true),
+            ("[personality]", true),
+            ("[personality]\ncmdline = \"allow\"", true),
+            ("[personality]\ncmdline = \"refuse\"", false),
+        ] {
+            let personality = read(text).unwrap().personality.unwrap_or_default();
+            assert_eq!(personality.allows_line(), allowed, "{text}");
+        }
+        check(
+            "personality.cmdlin = \"allow\"",
+            expect!["ukexec.conf, line 1: unknown field `cmdlin`, expected `cmdline`"],
         );
     }
 
@@ -385,6 +433,7 @@ mod tests {
             efivars: Some("/v".into()),
             check_dates: None,
             smbios: Some(SmbiosPolicy::None),
+            personality: None,
         };
         let both = file.with_flags(flags);
         assert_eq!(both.policy(), Policy::Off);

@@ -169,6 +169,7 @@ mod tests {
 
     fn kernel(problems: Vec<Objection>) -> Identity {
         Identity {
+            format: String::new(),
             x86_64: true,
             release: None,
             signed: None,

@@ -1,6 +1,6 @@
 //! An image that was taken apart: its parts, and what the worker says of it.
 
-use ukexec_kexec::{Condition, LoadKind, Moved, Part, Readers};
+use ukexec_kexec::{Condition, LoadKind, MoreFlags, Moved, Part, Readers};
 
 use super::input::Image;
 use super::sources::{CheckedSpans, Sources};
@@ -28,6 +28,10 @@ pub struct Unfolding {
     pub(crate) beside: Moved,
     /// The occasion on which the kernel boots.
     pub(crate) kind: LoadKind,
+    /// Whether the file itself is handed over where the image is the kernel.
+    pub(crate) own_file: bool,
+    /// Flags of newer kernels for the call.
+    pub(crate) more_flags: MoreFlags,
     /// Whether digests of the parts are reported.
     pub(crate) hash: bool,
     /// The boot entry that it was chosen by.
@@ -88,6 +92,21 @@ impl Unfolding {
             written += write("cmdline", &[Part::Bytes(cmdline)])?;
         }
         Ok(written)
+    }
+
+    /// Returns how the kernel is packed, such as `bzImage`, if it is one, and whether a parser
+    /// took it out of the image.
+    #[must_use]
+    pub fn kernel_format(&self) -> (Option<&str>, bool) {
+        let identity = self.answer.identity.as_ref().ok();
+        (identity.map(|it| it.format.as_str()), self.answer.unfolded)
+    }
+
+    /// Returns whether the kernel gets a command line that somebody wrote: the image's maker
+    /// or the caller.
+    #[must_use]
+    pub fn has_cmdline(&self) -> bool {
+        self.answer.cmdline.is_some()
     }
 
     /// Returns the warnings: things worth a look that stopped nothing.

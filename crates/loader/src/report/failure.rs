@@ -72,8 +72,9 @@ pub fn loader_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a LoaderEr
     iter::successors(Some(error), |&error| error.source()).find_map(|it| it.downcast_ref())
 }
 
-/// Returns the name of the system's answer.
-fn errno(error: &(dyn Error + 'static)) -> Option<&'static str> {
+/// Returns the name of the system's answer, such as `ENOSYS`.
+#[must_use]
+pub fn errno(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let kexec: Option<&KexecError> = find(error);
     let answer = || errno_name(find::<io::Error>(error)?.raw_os_error()?);
     kexec.and_then(KexecError::errno).or_else(answer)

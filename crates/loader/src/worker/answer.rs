@@ -258,7 +258,10 @@ fn add_additions(
     list_companions(report, mem::take(&mut additions.listed));
     parts.boot.boot_secret = additions.add_secrets(beside, booted, bundle, sources)?;
     parts.boot.pcrsig = booted.is_some_and(|uki| uki.has(".pcrsig"));
-    let files = extra_files(&uki, &request.purpose, &mut report.warnings);
+    let files = match request.extra_files {
+        true => extra_files(&uki, &request.purpose, &mut report.warnings),
+        false => Vec::new(),
+    };
     add_initrd(parts, facts, request, booted, &additions, &files)?;
     report.extra = Some(files);
     // The command line that a measured boot would have to pass so that the kernel gets the
@@ -528,6 +531,7 @@ fn identity(
     match &parts.identity {
         Ok(kernel) => Ok(Identity {
             x86_64: kernel.arch == Some(Arch::X86_64),
+            format: kernel.format.to_string(),
             release: kernel.release().map(str::to_owned),
             // The others look for the signature of a module behind the kernel, or
             // for none.

@@ -237,6 +237,7 @@ fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {
         subject: Subject::Machine,
     };
     answer.identity = Ok(Identity {
+        format: "bzImage".to_owned(),
         x86_64: true,
         release: None,
         signed: None,

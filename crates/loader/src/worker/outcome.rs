@@ -119,9 +119,13 @@ pub(crate) fn unfold(
     };
     notes.extend(policy.notes());
     let mut left = Leftovers::default();
+    let mut whole_initrd = None;
     let (mut report, parts) = match ready(request, bundle, policy, &image, sources, notes) {
         Err(error) => (Report::default(), Err(error)),
-        Ok((input, options)) => {
+        Ok((mut input, options)) => {
+            if request.replaces_initrd {
+                whole_initrd = Some(input.initrd.take());
+            }
             let mut budget = request.budget.clone();
             match unfold_with(input, &options, &mut admission, sources, &mut budget) {
                 Ok(mut unfolded) => (mem::take(&mut unfolded.report), Ok(unfolded)),
@@ -171,8 +175,11 @@ pub(crate) fn unfold(
         warnings: report.warnings.iter().map(ToString::to_string).collect(),
     };
     facts.warnings.extend(notes.iter().cloned());
-    let parts = parts.and_then(|unfolded| {
+    let parts = parts.and_then(|mut unfolded| {
         let identity = identity.context(|| "the kernel did not come by the gate")?;
+        if let Some(whole) = whole_initrd {
+            unfolded.initrd = whole;
+        }
         Parts::new(unfolded, identity, &mut facts, request, sources)
     });
     Ok((facts, parts))
@@ -487,8 +494,14 @@ fn uncovered(
         true => "the entry gives",
         false => "you gave",
     };
+    let advice = match policy.required() {
+        Some(_) if request.overrides_line && has_words => {
+            "; personality.cmdline = \"refuse\" in ukexec.conf refuses a command line"
+        }
+        _ => "",
+    };
     Some(format!(
-        "the signature of {image} does not cover {given} that {giver}"
+        "the signature of {image} does not cover {given} that {giver}{advice}"
     ))
 }
 
@@ -521,7 +534,7 @@ fn options(
         parser,
         embedded_parsers: request.embedded_parsers,
         profile: request.profile.clone(),
-        image_decides_cmdline: policy.required().is_some(),
+        image_decides_cmdline: policy.required().is_some() && !request.overrides_line,
         cmdline_gives_way: request.is_entrys_line,
         kdump: request.panic,
         parsers,
