@@ -3,6 +3,7 @@
 mod beside;
 mod chosen;
 mod headings;
+mod kexec;
 mod unfolding;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::console::{self, Color, Form};
 
 pub(crate) use self::beside::{Beside, Secrets};
 pub(crate) use self::chosen::{Chosen, EntryArgs};
+pub(crate) use self::kexec::Kexec;
 pub(crate) use self::unfolding::{Limits, Unfolding};
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
@@ -33,7 +35,6 @@ Examples:
   ukexec load --entry newest                       the newest kernel that is installed
   ukexec load debian.efi --append debug --dry-run  all except the system call
   ukexec load --panic kdump.efi                    for a crash to boot
-  ukexec attach vmlinuz.efi my.bpf.o -o out.efi    put a parser into an image
 
 As an image, a parser, an initrd or a credential, - stands for standard input,
 once at most.";
@@ -108,6 +109,8 @@ pub(crate) enum Command {
     Unload(Unload),
     /// Print what is loaded, and what this machine can load
     Status(Status),
+    /// Do what kexec(8) does, with its arguments
+    Kexec(Kexec),
     /// Put a parser into an image, as section .bpf
     Attach(Attach),
     /// Remove the parser from an image
@@ -649,6 +652,7 @@ impl Command {
             | Self::Exec(_)
             | Self::Unload(_)
             | Self::Status(_)
+            | Self::Kexec(_)
             | Self::Parser(ParserCommand::New(_) | ParserCommand::Helpers(_)) => (Vec::new(), None),
         };
         let more = unfolding.map(|args| args.initrd.iter().chain(&args.parser));
@@ -693,6 +697,7 @@ impl Command {
             Self::Parser(ParserCommand::Helpers(args)) => (args.json, false),
             Self::Exec(_)
             | Self::Unload(_)
+            | Self::Kexec(_)
             | Self::Attach(_)
             | Self::Detach(_)
             | Self::Parser(ParserCommand::New(_) | ParserCommand::Disasm(_)) => (false, false),

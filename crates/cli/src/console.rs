@@ -37,9 +37,26 @@ impl From<Form> for ReportForm {
     }
 }
 
+/// The program that speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Ukexec,
+    Kexec,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ukexec => "ukexec",
+            Self::Kexec => "kexec",
+        }
+    }
+}
+
 /// The caller's wishes.
 #[derive(Clone, Copy, Debug)]
 struct Wishes {
+    program: Program,
     quiet: bool,
     color: Color,
 }
@@ -47,13 +64,25 @@ struct Wishes {
 static WISHES: OnceLock<Wishes> = OnceLock::new();
 
 /// Sets, once, how everything is printed: `quiet` without notes and progress.
-pub(crate) fn start(quiet: bool, color: Color) {
-    WISHES.get_or_init(|| Wishes { quiet, color });
+pub(crate) fn start(program: Program, quiet: bool, color: Color) {
+    WISHES.get_or_init(|| Wishes {
+        program,
+        quiet,
+        color,
+    });
 }
 
 fn wishes() -> Wishes {
-    let (quiet, color) = (false, Color::Auto);
-    WISHES.get().copied().unwrap_or(Wishes { quiet, color })
+    WISHES.get().copied().unwrap_or(Wishes {
+        program: Program::Ukexec,
+        quiet: false,
+        color: Color::Auto,
+    })
+}
+
+/// Returns the name of the program, for messages.
+fn name() -> &'static str {
+    wishes().program.name()
 }
 
 /// Returns the columns of stdout, for those who print there themselves.
@@ -129,7 +158,7 @@ impl Write for Stdout {
 /// Writes a note about a step to stderr, unless the caller wants none.
 pub(crate) fn note(text: &str) {
     if !wishes().quiet {
-        message(Text::from(format!("ukexec: {text}")), 8);
+        message(Text::from(format!("{}: {text}", name())), 8);
     }
 }
 
@@ -141,13 +170,13 @@ pub(crate) fn record_notes(notes: impl IntoIterator<Item = String>) {
 
 /// Writes a warning to stderr.
 pub(crate) fn warn(text: &str) {
-    let label = Text::from("ukexec: ").and(Style::Warn, "warning:");
+    let label = Text::from(format!("{}: ", name())).and(Style::Warn, "warning:");
     message(label.and(Style::Plain, format!(" {text}")), 8);
 }
 
 /// Writes why something failed to stderr.
 pub(crate) fn error(text: &str) {
-    let label = Text::styled(Style::Bad, "ukexec:");
+    let label = Text::styled(Style::Bad, format!("{}:", name()));
     message(label.and(Style::Plain, format!(" {text}")), 8);
 }
 
@@ -178,7 +207,7 @@ pub(crate) fn has_answers() -> bool {
 
 /// Writes a question to stderr, and returns the line that is the answer to it.
 pub(crate) fn ask(question: &str) -> anyhow::Result<String> {
-    let question = format!("ukexec: {question}");
+    let question = format!("{}: {question}", name());
     progress::beside(|| io::stderr().write_all(visible(&question).as_bytes()))?;
     let mut answer = String::new();
     let line = io::stdin().lock().take(ANSWER_MAX).read_line(&mut answer);

@@ -11,6 +11,7 @@ mod args;
 mod commands;
 mod console;
 mod failure;
+mod kexec;
 mod output;
 
 use std::env;
@@ -24,7 +25,7 @@ use ukexec_kexec::shown_path;
 use ukexec_loader::{run_as_worker, start_log};
 
 use args::Cli;
-use console::Form;
+use console::{Form, Program};
 
 /// Runs the program `ukexec` with the arguments of this process.
 #[must_use]
@@ -32,15 +33,35 @@ pub fn ukexec() -> ExitCode {
     if let Some(code) = run_as_worker() {
         return code;
     }
+    // All that follows is for kexec(8), the options too that `ukexec` has itself.
+    if env::args_os().nth(1).is_some_and(|word| word == "kexec") {
+        return kexec::run(env::args_os().skip(1)).into();
+    }
     let cli = match parse(env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => end(&error),
         // Help is a report, too.
         Err(help) => return failure::code(console::out(&help.to_string()), Form::Text).into(),
     };
-    console::start(cli.quiet, cli.color);
+    console::start(Program::Ukexec, cli.quiet, cli.color);
     start_log(cli.verbose, || console::Log);
     ExitCode::from(commands::run(&cli.command))
+}
+
+/// Runs the program `kexec`, which has the arguments of kexec(8), with those of this process.
+#[must_use]
+pub fn kexec() -> ExitCode {
+    if let Some(code) = run_as_worker() {
+        return code;
+    }
+    kexec::run(env::args_os()).into()
+}
+
+/// Returns the command line of `kexec` with the options of all machines, for manual pages and
+/// completions.
+#[must_use]
+pub fn kexec_definition() -> clap::Command {
+    kexec::definition(None)
 }
 
 /// Returns the command line of `ukexec`, for manual pages and completions.

@@ -71,6 +71,10 @@ pub struct MachineState {
     /// signature (`CONFIG_KEXEC_SIG_FORCE`).
     #[serde(skip)]
     pub(crate) signature_forced: Option<bool>,
+    /// Whether the running kernel keeps a crash kernel's list of processors and memory up to
+    /// date.
+    #[serde(skip)]
+    pub crash_hotplug: bool,
     /// Whether this is the domain of Xen that has the machine: its kexec is Xen's own.
     #[serde(skip)]
     pub xen_dom0: bool,
@@ -172,6 +176,9 @@ impl MachineState {
             signature_forced: release
                 .as_deref()
                 .and_then(|release| files.built_in(release, "CONFIG_KEXEC_SIG_FORCE")),
+            crash_hotplug: ["crash_elfcorehdr_size", "kexec/crash_elfcorehdr_size"]
+                .iter()
+                .any(|name| files.path("sys/kernel").join(name).exists()),
             xen_dom0: files
                 .text("proc/xen/capabilities")
                 .is_some_and(|it| it.contains("control_d")),
@@ -401,6 +408,7 @@ mod tests {
             ),
             ("run/systemd/system/x", b""),
             ("proc/xen/capabilities", b"control_d\n"),
+            ("sys/kernel/crash_elfcorehdr_size", b"4096\n"),
         ]);
         expect_test::expect![[r#"
             MachineState {
@@ -462,6 +470,7 @@ mod tests {
                 signature_forced: Some(
                     false,
                 ),
+                crash_hotplug: true,
                 xen_dom0: true,
                 systemd: true,
                 logind: false,

@@ -13,7 +13,7 @@ mod unfold;
 
 pub(crate) use self::parser::Refused;
 use crate::args::{Command, ParserCommand};
-use crate::failure;
+use crate::{failure, kexec};
 
 /// Runs `command`, prints its failures, and returns the exit code.
 pub(crate) fn run(command: &Command) -> u8 {
@@ -27,6 +27,7 @@ pub(crate) fn run(command: &Command) -> u8 {
         Command::Reboot(args) => reboot::run(args, form),
         Command::Unload(args) => exec::unload(args),
         Command::Status(args) => status::run(args),
+        Command::Kexec(args) => return kexec::run(args.with_name()),
         Command::Attach(args) => edit::attach(args),
         Command::Detach(args) => edit::detach(args),
         Command::Parser(ParserCommand::Check(args)) => parser::check(args),

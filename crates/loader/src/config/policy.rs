@@ -305,7 +305,9 @@ mod tests {
         check(
             "# How we boot.\nverify = \"require\"\ntrust = [\"system\", \"/etc/keys/x.pem\"]\n\
              efivars = \"/srv/efivars\"\ncheck-dates = true\nsmbios = \"none\"\npersonality.cmdline = \"refuse\"\n",
-            expect![[r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None), personality: Some(Personality { cmdline: Refuse }) }"#]],
+            expect![[
+                r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None), personality: Some(Personality { cmdline: Refuse }) }"#
+            ]],
         );
         check(
             "",

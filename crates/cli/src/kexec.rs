@@ -1,0 +1,263 @@
+//! `kexec`: ukexec with the arguments, exit statuses and habits of kexec(8), so that kdump,
+//! systemd and scripts call it unchanged.
+//!
+//! Spec: kexec-tools 2.0.32, `kexec/kexec.c`. `docs/kexec.md` lists the differences.
+
+mod definition;
+mod machine;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use ukexec_kexec::BeforeBoot;
+use ukexec_loader::{LoadKind, MachineState, start_log};
+
+use self::definition::{KEXEC_TOOLS, of_another_machine};
+use self::machine::Machine;
+use self::plan::{Load, Plan, Question, SystemCall, Then};
+use crate::console::{self, Color, Program};
+
+pub(crate) use self::definition::definition;
+
+/// Runs `kexec` with the arguments `args`, of which the first is its name, and returns the exit
+/// status.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    console::start(Program::Kexec, false, Color::Auto);
+    let ended = parse(args).and_then(|parsed| match parsed {
+        Parsed::Text(text) => Ok(Answer::printed(text)),
+        Parsed::Plan(plan) => {
+            start_log(plan.debug.into(), || console::Log);
+            follow(&plan, &mut Machine { debug: plan.debug })
+        }
+    });
+    let ended = ended.and_then(|Answer { status, stdout }| {
+        let printed = match stdout.as_str() {
+            "" => Ok(()),
+            stdout => console::out(stdout),
+        };
+        printed.map_err(|error| Ended::new(Status::FAILED, error.to_string()))?;
+        Ok(status)
+    });
+    let Status(status) = ended.unwrap_or_else(|Ended { status, text }| {
+        text.lines().for_each(console::error);
+        status
+    });
+    status
+}
+
+/// An exit status of kexec(8). None is 2 to 6, which callers use themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Status(u8);
+
+impl Status {
+    const DONE: Self = Self(0);
+    /// Of `-S`.
+    const LOADED: Self = Self(1);
+    /// Wrong usage, or a demand that cannot be met.
+    const WRONG: Self = Self(1);
+    /// With `-s`: another call might take it.
+    const NO_CALL: Self = Self(253);
+    const FAILED: Self = Self(255);
+}
+
+/// The end of a run that did what was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: Status,
+    stdout: String,
+}
+
+impl Answer {
+    fn new(status: Status) -> Self {
+        let stdout = String::new();
+        Self { status, stdout }
+    }
+
+    fn printed(stdout: String) -> Self {
+        let status = Status::DONE;
+        Self { status, stdout }
+    }
+}
+
+/// The end of a run that did not, and why: one line, and further ones with advice.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    status: Status,
+    text: String,
+}
+
+impl Ended {
+    fn new(status: Status, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { status, text }
+    }
+
+    fn wrong(text: impl fmt::Display) -> Self {
+        Self::new(Status::WRONG, format!("{text}\n{USAGE}"))
+    }
+}
+
+const USAGE: &str = "usage: kexec [OPTION]... [KERNEL]; `kexec -h` lists the options";
+
+/// Arguments that were understood.
+#[derive(Debug)]
+enum Parsed {
+    /// A text that they ask for.
+    Text(String),
+    Plan(Box<Plan>),
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Ended> {
+    let machine = env::consts::ARCH;
+    let matches = match definition(Some(machine)).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return answer(&error),
+    };
+    let plan = Plan::new(&matches, machine).map_err(Ended::wrong)?;
+    Ok(Parsed::Plan(Box::new(plan)))
+}
+
+/// Returns what is printed in place of a plan.
+fn answer(error: &clap::Error) -> Result<Parsed, Ended> {
+    match error.kind() {
+        ErrorKind::DisplayHelp => {
+            let help = error.render();
+            return Ok(Parsed::Text(format!("{KEXEC_TOOLS} {UKEXEC}\n{help}")));
+        }
+        ErrorKind::DisplayVersion => {
+            return Ok(Parsed::Text(format!("{KEXEC_TOOLS} {UKEXEC}\n")));
+        }
+        _ => {}
+    }
+    let option = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.as_str(),
+        _ => "",
+    };
+    let name = option.trim_start_matches('-');
+    let name = name.split(['=', ' ']).next().unwrap_or_default();
+    if let Some(why) = of_another_machine(name) {
+        return Err(Ended::new(Status::WRONG, format!("--{name}: {why}")));
+    }
+    // The first line says all; tips and usage follow.
+    let text = error.to_string();
+    let text = text.lines().next().unwrap_or_default();
+    Err(Ended::wrong(text.trim_start_matches("error: ")))
+}
+
+/// Stands behind the version of kexec-tools.
+const UKEXEC: &str = concat!("(ukexec ", env!("CARGO_PKG_VERSION"), ")");
+
+/// The machine that a plan is followed on, or its stand-in.
+trait Backend {
+    fn state(&self) -> MachineState;
+    /// Loads `load` for `kind`; prints nothing if it is `quiet`.
+    fn load(&mut self, load: &Load, kind: LoadKind, quiet: bool) -> Result<(), Ended>;
+    fn unload(&mut self, kind: LoadKind) -> Result<(), Ended>;
+    /// Boots the loaded kernel. Returns only if that fails.
+    fn exec(&mut self, before: BeforeBoot) -> Ended;
+    /// Runs `shutdown -r now` in place of this process. Returns only if that fails.
+    fn shutdown(&mut self) -> Ended;
+}
+
+/// Does what `plan` says.
+fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
+    let state = backend.state();
+    match plan.question {
+        Some(Question::CrashRegion) => {
+            let size = state.crash_size.unwrap_or_default();
+            return Ok(Answer::printed(format!("{size}\n")));
+        }
+        Some(Question::Status(kind)) => return loaded(&state, kind),
+        None => {}
+    }
+    if state.xen_dom0 {
+        return Err(Ended::new(Status::WRONG, DOM0));
+    }
+    if let Some(load) = &plan.load {
+        may_load(load, plan.kind, &state)?;
+    }
+    if plan.unload {
+        backend.unload(plan.kind)?;
+    }
+    if let Some(load) = &plan.load {
+        if load.kernel.is_none() {
+            let text = format!("No kernel specified\n{USAGE}");
+            return Err(Ended::new(Status::FAILED, text));
+        }
+        // What loads a crash kernel anew at each change of the hardware runs unseen.
+        let is_reload = plan.kind == LoadKind::Crash && state.crash_loaded == Some(true);
+        backend.load(load, plan.kind, is_reload && !plan.debug)?;
+    }
+    match plan.then {
+        Then::Nothing => Ok(Answer::new(Status::DONE)),
+        Then::Exec(_) if plan.load.is_none() && state.loaded == Some(false) => {
+            Err(Ended::new(Status::WRONG, NOTHING_LOADED))
+        }
+        Then::Exec(before) => Err(backend.exec(before)),
+        Then::Shutdown => Err(backend.shutdown()),
+    }
+}
+
+const DOM0: &str = "this is Xen's dom0, where Xen loads kernels; use kexec of kexec-tools \
+                    (/usr/sbin/kexec.distrib where ukexec-kexec is installed)";
+
+const NOTHING_LOADED: &str = "Nothing has been loaded! Load a kernel with `kexec -l KERNEL` first";
+
+/// Answers `-S`.
+fn loaded(state: &MachineState, kind: LoadKind) -> Result<Answer, Ended> {
+    let loaded = match kind {
+        LoadKind::Reboot => state.loaded,
+        LoadKind::Crash => state.crash_loaded,
+    };
+    match loaded {
+        Some(true) => Ok(Answer::new(Status::LOADED)),
+        Some(false) => Ok(Answer::new(Status::DONE)),
+        None => Err(Ended::new(
+            Status::FAILED,
+            "/sys/kernel does not show whether a kernel is loaded: expected kexec_loaded and \
+             kexec_crash_loaded there, or in kexec/; mount sysfs",
+        )),
+    }
+}
+
+/// Refuses a load before anything is opened, in the order of kexec-tools.
+fn may_load(load: &Load, kind: LoadKind, state: &MachineState) -> Result<(), Ended> {
+    if kind == LoadKind::Crash && state.crash_size == Some(0) {
+        return Err(Ended::new(Status::WRONG, NO_REGION));
+    }
+    if state.kexec == Some(false) {
+        let status = match load.call {
+            SystemCall::File => Status::NO_CALL,
+            SystemCall::Auto | SystemCall::Load => Status::FAILED,
+        };
+        return Err(Ended::new(status, NO_CALL));
+    }
+    if let Some(refused) = &load.refused {
+        return Err(Ended::new(Status::WRONG, refused));
+    }
+    if load.call == SystemCall::Load {
+        return Err(Ended::new(Status::WRONG, NO_KEXEC_LOAD));
+    }
+    if load.hotplug && !state.crash_hotplug {
+        return Err(Ended::new(Status::WRONG, NO_HOTPLUG));
+    }
+    Ok(())
+}
+
+const NO_CALL: &str = "syscall kexec_file_load not available. The running kernel has no kexec, \
+                       or a container hides it; boot one that has it";
+
+const NO_REGION: &str = "Memory for crashkernel is not reserved: boot with crashkernel= on the \
+                         command line (crashkernel=512M suits most machines)";
+
+const NO_KEXEC_LOAD: &str = "--kexec-syscall (-c) is refused: ukexec loads by kexec_file_load(2) \
+                             alone; leave -c out, or use kexec of kexec-tools";
+
+const NO_HOTPLUG: &str = "--hotplug: the running kernel does not keep a crash kernel's list of \
+                          processors and memory up to date (/sys/kernel/crash_elfcorehdr_size \
+                          is not there); leave the option out";

@@ -1,0 +1,272 @@
+//! This machine, as kexec(8) uses it.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use ukexec_kexec::{BeforeBoot, exec_now, shown_path};
+use ukexec_loader::report::Findings;
+use ukexec_loader::report::failure::{errno, kind_of, sentence};
+use ukexec_loader::{
+    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadKind, LoadPlan, LoaderError,
+    LoaderOptions, MachineState, Progress, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
+};
+
+use super::plan::{Load, SystemCall};
+use super::{Backend, Ended, Status};
+use crate::console::{self, Terminal};
+
+/// The running machine.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) debug: bool,
+}
+
+impl Backend for Machine {
+    fn state(&self) -> MachineState {
+        MachineState::read(Path::new("/"))
+    }
+
+    fn load(&mut self, load: &Load, kind: LoadKind, quiet: bool) -> Result<(), Ended> {
+        let kernel = load.kernel.as_deref().unwrap_or(Path::new(""));
+        let console: Arc<dyn Console> = match quiet {
+            true => Arc::new(Quiet),
+            false => Terminal::shared(),
+        };
+        let note = |text: &str| match text.strip_prefix("warning: ") {
+            _ if quiet => {}
+            Some(warning) => console::warn(&in_words_of_kexec(warning)),
+            None => console::note(&in_words_of_kexec(text)),
+        };
+        load.notes.iter().for_each(|it| note(it));
+        let machine = self.state();
+        let options = options(load, kind);
+        let purpose = Purpose::load(&machine, false);
+        let loaded = || {
+            let unfolding = unfold(kernel, &options, &purpose, &console)?;
+            notes(load, &unfolding).iter().for_each(|it| note(it));
+            let plan = LoadPlan::new(&unfolding, &machine, false)?;
+            plan.notes().iter().for_each(|it| note(it));
+            plan.check()?;
+            let record = plan.load()?;
+            if self.debug {
+                record.iter().for_each(|it| note(it));
+                if let Findings::Page(page) = plan.report()? {
+                    console::err_page(&page);
+                }
+            }
+            Ok(())
+        };
+        loaded().map_err(|error| not_loaded(&error, load.call, kernel))
+    }
+
+    fn unload(&mut self, kind: LoadKind) -> Result<(), Ended> {
+        // A record that stays names a kernel that is gone, which `status` sees.
+        let _record = unload(kind).map_err(|error| {
+            let text = format!("kexec unload failed: {}", sentence(&error));
+            Ended::new(Status::FAILED, text)
+        })?;
+        Ok(())
+    }
+
+    fn exec(&mut self, before: BeforeBoot) -> Ended {
+        let debug = self.debug;
+        let mut stays_up = |error| {
+            if debug {
+                console::warn(&sentence(&error));
+            }
+        };
+        match exec_now(before, &mut stays_up) {
+            Ok(never) => match never {},
+            Err(error) => {
+                let text = format!("kexec failed: {}", sentence(&error));
+                Ended::new(Status::FAILED, text)
+            }
+        }
+    }
+
+    fn shutdown(&mut self) -> Ended {
+        let run = |path: &str| Command::new(path).args(["-r", "now"]).exec();
+        let mut failures = SHUTDOWN.into_iter().map(|path| (path, run(path)));
+        let found = failures.find(|(_, error)| error.kind() != io::ErrorKind::NotFound);
+        let text = match found {
+            Some((path, error)) => format!("the kernel is loaded, and {path} failed: {error}"),
+            None => format!(
+                "the kernel is loaded, and there is no {}: `kexec -e` boots it at once",
+                SHUTDOWN.join(", ")
+            ),
+        };
+        Ended::new(Status::FAILED, text)
+    }
+}
+
+const SHUTDOWN: [&str; 3] = ["/sbin/shutdown", "/etc/shutdown", "/bin/shutdown"];
+
+/// Returns how `load` is taken apart: where the caller gives a part of it, as kexec-tools
+/// would load that part, else as `ukexec load` does.
+fn options(load: &Load, kind: LoadKind) -> LoaderOptions {
+    let is_bare = load.is_bare();
+    let line = load.cmdline.clone();
+    let (cmdline, append) = match load.reuse_cmdline {
+        true => (CmdlineFrom::RunningKernel, line),
+        false => (line.map_or(CmdlineFrom::Image, CmdlineFrom::Caller), None),
+    };
+    LoaderOptions {
+        initrds: load.initrds.clone(),
+        replaces_initrd: !load.initrds.is_empty(),
+        extra_files: !is_bare,
+        companions: is_bare.then_some(Companions::None),
+        boot_secret: !is_bare,
+        cmdline,
+        append,
+        overrides_line: true,
+        kind,
+        own_file: load.call == SystemCall::Auto,
+        more_flags: load.more_flags,
+        config: Config {
+            smbios: is_bare.then_some(SmbiosPolicy::None),
+            ..Config::default()
+        },
+        ..LoaderOptions::default()
+    }
+}
+
+/// Returns notes about what the caller may not expect.
+fn notes(load: &Load, unfolding: &Unfolding) -> Vec<String> {
+    let (format, is_unfolded) = unfolding.kernel_format();
+    let mut notes = Vec::new();
+    if let Some(name) = &load.type_name
+        && let Some(found) = other_type(name, format, is_unfolded)
+    {
+        notes.push(format!("note: --type {name} makes no difference: {found}"));
+    }
+    let gives_none = load.cmdline.is_none() && !load.reuse_cmdline;
+    if is_unfolded && gives_none && unfolding.has_cmdline() {
+        notes.push(
+            "note: the kernel gets the image's own command line (--append gives it another)"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// Returns the kind of the kernel in words, if kexec-tools' `name` is one of another kind.
+fn other_type(name: &str, format: Option<&str>, is_unfolded: bool) -> Option<String> {
+    let expected: &[&str] = match name {
+        "bzImage" | "bzImage64" => &["bzImage"],
+        "Image" | "Image-arm64" | "image-arm64" => &["Image"],
+        "vmlinux" | "elf" | "elf-x86" | "elf-x86_64" | "elf-arm64" | "elf-ppc64" => &["ELF"],
+        "pei-loongarch" => &["LoongArch PE"],
+        "uki" | "vmlinuz" | "zboot" if is_unfolded => return None,
+        _ => &[],
+    };
+    let found = format.unwrap_or("no kernel");
+    let inside = if is_unfolded { " inside an image" } else { "" };
+    (!expected.contains(&found)).then(|| format!("found {found}{inside}"))
+}
+
+/// Returns the end of a load that failed, in the terms of kexec-tools.
+fn not_loaded(error: &LoaderError, call: SystemCall, kernel: &Path) -> Ended {
+    let kernel = shown_path(kernel);
+    let text = in_words_of_kexec(&sentence(error));
+    let answer = errno(error).filter(|_| text.contains("kexec_file_load failed"));
+    let is_of_call = matches!(answer, Some("ENOSYS" | "EINVAL" | "ENOEXEC" | "EOPNOTSUPP"));
+    let status = match call {
+        SystemCall::File if is_of_call => Status::NO_CALL,
+        _ => Status::FAILED,
+    };
+    let text = match (answer, kind_of(error)) {
+        (Some("ENOSYS"), _) => format!("syscall kexec_file_load not available. {text}"),
+        (Some(_), _) => format!("Cannot load {kernel}: {text}"),
+        (None, ErrorKind::Format) => format!("Cannot determine the file type of {kernel}: {text}"),
+        (None, _) => text,
+    };
+    Ended::new(status, text)
+}
+
+/// Returns `text` with the options of this command in place of those of `ukexec load`.
+fn in_words_of_kexec(text: &str) -> String {
+    text.replace("--cmdline", "--command-line")
+        .replace("; --console=keep adds it", "")
+        .replace("`ukexec load IMAGE`", "`kexec -l KERNEL`")
+}
+
+/// A console that nobody reads.
+struct Quiet;
+
+impl Console for Quiet {
+    fn warn(&self, _text: &str) {}
+
+    fn log(&self, _line: &str) {}
+
+    fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
+        Box::new(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_compared_with_what_is_there() {
+        let check = |name: &str, format, is_unfolded, expected: Option<&str>| {
+            let found = other_type(name, Some(format), is_unfolded);
+            assert_eq!(found.as_deref(), expected, "{name}");
+        };
+        check("bzImage64", "bzImage", false, None);
+        check("bzImage", "bzImage", true, None);
+        check("uki", "bzImage", true, None);
+        check("uki", "bzImage", false, Some("found bzImage"));
+        check(
+            "vmlinux",
+            "bzImage",
+            true,
+            Some("found bzImage inside an image"),
+        );
+        check("nbi", "Image", false, Some("found Image"));
+    }
+
+    #[test]
+    fn a_part_that_the_caller_gives_stands_alone() {
+        let of = |load: Load| options(&load, LoadKind::Crash);
+        let own = of(Load::default());
+        assert!(own.extra_files && own.boot_secret && !own.replaces_initrd);
+        assert_eq!((own.companions, own.config.smbios), (None, None));
+        assert!(own.own_file && own.overrides_line);
+        for (load, replaces) in [
+            (
+                Load {
+                    initrds: vec!["i".into()],
+                    ..Load::default()
+                },
+                true,
+            ),
+            (
+                Load {
+                    cmdline: Some(Vec::new()),
+                    ..Load::default()
+                },
+                false,
+            ),
+            (
+                Load {
+                    reuse_cmdline: true,
+                    call: SystemCall::File,
+                    ..Load::default()
+                },
+                false,
+            ),
+        ] {
+            let call = load.call;
+            let bare = of(load);
+            assert!(!bare.extra_files && !bare.boot_secret);
+            assert_eq!(bare.companions, Some(Companions::None));
+            assert_eq!(bare.config.smbios, Some(SmbiosPolicy::None));
+            assert_eq!(bare.replaces_initrd, replaces);
+            assert_eq!(bare.own_file, call == SystemCall::Auto);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The plan that the arguments of `kexec` ask for.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use ukexec_kexec::{BeforeBoot, MoreFlags};
+use ukexec_loader::{LoadKind, is_stdin};
+
+use super::definition::{Class, KERNEL, ROWS};
+
+/// What to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) question: Option<Question>,
+    /// Whether the loaded kernel is dropped first.
+    pub(super) unload: bool,
+    pub(super) load: Option<Load>,
+    pub(super) then: Then,
+    pub(super) kind: LoadKind,
+    pub(super) debug: bool,
+}
+
+/// Something that is answered, and nothing else done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Whether a kernel of this kind is loaded.
+    Status(LoadKind),
+    /// How much memory is reserved for a crash kernel.
+    CrashRegion,
+}
+
+/// What follows a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    /// The boot, at once.
+    Exec(BeforeBoot),
+    /// `shutdown -r now`.
+    Shutdown,
+}
+
+/// A kernel to load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) call: SystemCall,
+    pub(super) kernel: Option<PathBuf>,
+    pub(super) initrds: Vec<PathBuf>,
+    /// Whether the running kernel's line is taken.
+    pub(super) reuse_cmdline: bool,
+    /// The caller's line, which may be empty.
+    pub(super) cmdline: Option<Vec<u8>>,
+    /// The kind that the caller says the kernel is of.
+    pub(super) type_name: Option<String>,
+    pub(super) hotplug: bool,
+    pub(super) more_flags: MoreFlags,
+    /// Options that make no difference, and why.
+    pub(super) notes: Vec<String>,
+    /// Why it is refused by an option.
+    pub(super) refused: Option<String>,
+}
+
+impl Load {
+    /// Returns whether the caller gives parts of what is booted: then nothing goes along
+    /// that was not asked for.
+    pub(super) fn is_bare(&self) -> bool {
+        !self.initrds.is_empty() || self.reuse_cmdline || self.cmdline.is_some()
+    }
+}
+
+/// The system calls that may load it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SystemCall {
+    /// The one that the kernel has.
+    #[default]
+    Auto,
+    /// `kexec_file_load(2)`.
+    File,
+    /// `kexec_load(2)`.
+    Load,
+}
+
+impl Plan {
+    /// Returns the plan of `matches`, or an error in words. Linux on `machine` is loaded.
+    pub(super) fn new(matches: &ArgMatches, machine: &str) -> Result<Self, String> {
+        let given = Given(matches);
+        let mut steps = Steps::default();
+        for name in given.in_order(["load", "load-panic", "unload", "exec", "force"]) {
+            steps.take(name);
+        }
+        let load = steps.load.then(|| given.load(machine)).transpose()?;
+        let kind = match given.has("load-panic") {
+            true => LoadKind::Crash,
+            false => LoadKind::Reboot,
+        };
+        // In kexec-tools, `-u -p` goes on to load, other than `-p -u`, and finds no kernel.
+        let unloads_alone = steps.unload && kind == LoadKind::Crash;
+        let load = load.filter(|load| load.kernel.is_some() || !unloads_alone);
+        let before = BeforeBoot {
+            sync: !given.has("no-sync"),
+            interfaces_down: !given.has("no-ifdown"),
+        };
+        Ok(Self {
+            question: given.question(),
+            unload: steps.unload,
+            then: match (steps.exec, steps.shutdown) {
+                (true, _) => Then::Exec(before),
+                (false, true) => Then::Shutdown,
+                (false, false) => Then::Nothing,
+            },
+            load,
+            kind,
+            debug: given.has("debug"),
+        })
+    }
+}
+
+/// The flags of actions, which later ones override.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    load: bool,
+    unload: bool,
+    exec: bool,
+    shutdown: bool,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self {
+            load: true,
+            unload: false,
+            exec: false,
+            shutdown: true,
+        }
+    }
+}
+
+impl Steps {
+    fn take(&mut self, action: &str) {
+        self.shutdown = false;
+        match action {
+            "unload" => (self.load, self.unload) = (false, true),
+            "exec" => (self.load, self.exec) = (false, true),
+            "force" => (self.load, self.exec) = (true, true),
+            _ => (self.load, self.exec) = (true, false),
+        }
+    }
+}
+
+/// What the caller gave.
+#[derive(Clone, Copy, Debug)]
+struct Given<'a>(&'a ArgMatches);
+
+impl<'a> Given<'a> {
+    /// Returns where the last of an option stands.
+    fn index(self, name: &str) -> Option<usize> {
+        // On this machine there may be no such option.
+        let is_there = self.0.try_contains_id(name).is_ok_and(|is| is);
+        let is_given = is_there && self.0.value_source(name) == Some(ValueSource::CommandLine);
+        is_given.then(|| self.0.indices_of(name))??.next_back()
+    }
+
+    fn has(self, name: &str) -> bool {
+        self.index(name).is_some()
+    }
+
+    /// Returns those of the options `names` that are given, in order of appearance.
+    fn in_order<const N: usize>(self, names: [&'static str; N]) -> Vec<&'static str> {
+        let given = names.into_iter();
+        let mut given: Vec<_> = given
+            .filter_map(|name| Some((self.index(name)?, name)))
+            .collect();
+        given.sort_unstable();
+        given.into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn values(self, name: &str) -> impl Iterator<Item = &'a OsString> {
+        let values = self.0.try_get_many::<OsString>(name).ok().flatten();
+        values.into_iter().flatten()
+    }
+
+    fn bytes(self, name: &str) -> Option<Vec<u8>> {
+        self.values(name).last().map(|it| it.clone().into_vec())
+    }
+
+    fn question(self) -> Option<Question> {
+        if self.has("print-ckr-size") {
+            return Some(Question::CrashRegion);
+        }
+        let asked = self.in_order(["load", "load-panic"]).pop();
+        let kind = match asked {
+            Some("load") => LoadKind::Reboot,
+            _ => LoadKind::Crash,
+        };
+        self.has("status").then_some(Question::Status(kind))
+    }
+
+    fn load(self, machine: &str) -> Result<Load, String> {
+        for name in ["mem-min", "mem-max"] {
+            self.address(name)?;
+        }
+        let initrds: Vec<PathBuf> = self.values("initrd").map(PathBuf::from).collect();
+        let kernel = self.values(KERNEL).next().map(PathBuf::from);
+        let inputs = initrds.iter().chain(&kernel);
+        if inputs.filter(|path| is_stdin(path)).count() > 1 {
+            return Err("standard input is given twice; name a file for one of them".to_owned());
+        }
+        let calls = ["kexec-file-syscall", "kexec-syscall", "kexec-syscall-auto"];
+        let call = match self.in_order(calls).pop() {
+            Some("kexec-file-syscall") => SystemCall::File,
+            Some("kexec-syscall") => SystemCall::Load,
+            _ => SystemCall::Auto,
+        };
+        let type_name = self.bytes("type");
+        Ok(Load {
+            call,
+            kernel,
+            initrds,
+            reuse_cmdline: self.has("reuse-cmdline"),
+            cmdline: self.cmdline(machine),
+            type_name: type_name.map(|it| String::from_utf8_lossy(&it).into_owned()),
+            hotplug: self.has("hotplug"),
+            more_flags: MoreFlags {
+                no_cma: self.has("no-cma"),
+                force_dtb: self.has("force-dtb"),
+            },
+            notes: self.notes().collect(),
+            refused: self.refused(),
+        })
+    }
+
+    /// Returns the caller's line. The two options are one, and the last of them counts; on
+    /// RISC-V they are two, and one stands behind the other.
+    fn cmdline(self, machine: &str) -> Option<Vec<u8>> {
+        let order = self.in_order(["append", "command-line"]);
+        let both = [self.bytes("command-line"), self.bytes("append")];
+        match both {
+            [Some(line), Some(append)] if machine.starts_with("riscv") => {
+                Some([line.as_slice(), &append].join(&b' '))
+            }
+            _ => self.bytes(order.last()?),
+        }
+    }
+
+    /// Returns an address, as `strtoul(3)` reads one of any base.
+    fn address(self, name: &str) -> Result<Option<u64>, String> {
+        let Some(word) = self.bytes(name) else {
+            return Ok(None);
+        };
+        let word = String::from_utf8_lossy(&word).to_ascii_lowercase();
+        let number = match word.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None if word.len() > 1 && word.starts_with('0') => u64::from_str_radix(&word, 8),
+            None => word.parse(),
+        };
+        let expected =
+            || format!("--{name}: expected an address such as 0x10000000, found {word:?}");
+        number.map(Some).map_err(|_error| expected())
+    }
+
+    fn notes(self) -> impl Iterator<Item = String> {
+        let of_call = ["mem-min", "mem-max", "dtb"].into_iter();
+        let of_call = of_call.filter(move |name| self.has(name));
+        let of_call =
+            of_call.map(|name| format!("--{name} makes no difference: it is for kexec_load(2)"));
+        let rows = ROWS.iter().filter(move |row| self.has(row.long));
+        let rows = rows.filter_map(|row| match row.class {
+            Class::Note(why) => Some(format!("--{} makes no difference: {why}", row.long)),
+            _ => None,
+        });
+        of_call.chain(rows)
+    }
+
+    fn refused(self) -> Option<String> {
+        let mut rows = ROWS.iter().filter(|row| self.has(row.long));
+        rows.find_map(|row| match row.class {
+            Class::Refused(why) => Some(format!("--{} is refused: {why}", row.long)),
+            _ => None,
+        })
+    }
+}
