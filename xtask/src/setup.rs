@@ -63,6 +63,7 @@ const PROGRAMS: &[Program] = &[
     program("python3", "python3", &[Need::Test]),
     program("jq", "jq", &[Need::Test]),
     program(SYSTEMD_MEASURE, "systemd", &[Need::Test]),
+    program("systemd-analyze", "systemd", &[Need::Test]),
     program("bpftool", "bpftool", &[Need::Test]),
     program("clang-14", "clang-14", &[Need::Test]),
     program("clang-16", "clang-16", &[Need::Test]),

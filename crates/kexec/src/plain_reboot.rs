@@ -82,10 +82,12 @@ mod tests {
 
     /// Compares the ways of `reboot` and `systemctl reboot` while a kernel is loaded.
     fn check(systemd: Option<u32>, logind: bool, expected: [&str; 2]) {
-        let mut machine = MachineState::default();
-        machine.loaded = Some(true);
-        machine.systemd = true;
-        machine.logind = logind;
+        let machine = MachineState {
+            loaded: Some(true),
+            systemd: true,
+            logind,
+            ..MachineState::default()
+        };
         compare(PlainReboot::of(&machine, systemd), expected);
     }
 

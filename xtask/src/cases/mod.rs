@@ -22,6 +22,7 @@ mod skeletons;
 mod stream;
 mod stub;
 mod uki;
+mod units;
 mod verdicts;
 mod zboot;
 
@@ -59,6 +60,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         entries::CASES,
         examples::CASES,
         linux::CASES,
+        units::CASES,
         load::CASES,
         measure::CASES,
         running::CASES,
