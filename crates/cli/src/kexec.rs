@@ -32,7 +32,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Parsed::Text(text) => Ok(Answer::printed(text)),
         Parsed::Plan(plan) => {
             start_log(plan.debug.into(), || console::Log);
-            follow(&plan, &mut Machine { debug: plan.debug })
+            let (debug, dry_run) = (plan.debug, plan.dry_run);
+            follow(&plan, &mut Machine { debug, dry_run })
         }
     });
     let ended = ended.and_then(|Answer { status, stdout }| {
@@ -179,9 +180,12 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
         return Err(Ended::new(Status::WRONG, DOM0));
     }
     if let Some(load) = &plan.load {
-        may_load(load, plan.kind, &state)?;
+        may_load(load)?;
+        if !plan.dry_run {
+            can_load(load, plan.kind, &state)?;
+        }
     }
-    if plan.unload {
+    if plan.unload && !plan.dry_run {
         backend.unload(plan.kind)?;
     }
     if let Some(load) = &plan.load {
@@ -194,6 +198,7 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
         backend.load(load, plan.kind, is_reload && !plan.debug)?;
     }
     match plan.then {
+        _ if plan.dry_run => Ok(Answer::new(Status::DONE)),
         Then::Nothing => Ok(Answer::new(Status::DONE)),
         Then::Exec(_) if plan.load.is_none() && state.loaded == Some(false) => {
             Err(Ended::new(Status::WRONG, NOTHING_LOADED))
@@ -225,8 +230,19 @@ fn loaded(state: &MachineState, kind: LoadKind) -> Result<Answer, Ended> {
     }
 }
 
-/// Refuses a load before anything is opened, in the order of kexec-tools.
-fn may_load(load: &Load, kind: LoadKind, state: &MachineState) -> Result<(), Ended> {
+/// Refuses a load that this program does not do.
+fn may_load(load: &Load) -> Result<(), Ended> {
+    if let Some(refused) = &load.refused {
+        return Err(Ended::new(Status::WRONG, refused));
+    }
+    if load.call == SystemCall::Load {
+        return Err(Ended::new(Status::WRONG, NO_KEXEC_LOAD));
+    }
+    Ok(())
+}
+
+/// Refuses a load that the machine does not do, before anything is opened.
+fn can_load(load: &Load, kind: LoadKind, state: &MachineState) -> Result<(), Ended> {
     if kind == LoadKind::Crash && state.crash_size == Some(0) {
         return Err(Ended::new(Status::WRONG, NO_REGION));
     }
@@ -236,12 +252,6 @@ fn may_load(load: &Load, kind: LoadKind, state: &MachineState) -> Result<(), End
             SystemCall::Auto | SystemCall::Load => Status::FAILED,
         };
         return Err(Ended::new(status, NO_CALL));
-    }
-    if let Some(refused) = &load.refused {
-        return Err(Ended::new(Status::WRONG, refused));
-    }
-    if load.call == SystemCall::Load {
-        return Err(Ended::new(Status::WRONG, NO_KEXEC_LOAD));
     }
     if load.hotplug && !state.crash_hotplug {
         return Err(Ended::new(Status::WRONG, NO_HOTPLUG));

@@ -151,6 +151,11 @@ pub(super) const ROWS: &[Row] = &[
         "Print the bytes that are reserved for a crash kernel",
     ),
     row(
+        "dry-run",
+        ACTIONS,
+        "Print what would be loaded, and do nothing; kexec-tools has none",
+    ),
+    row(
         "append",
         PARTS,
         "The command line, in place of the image's own",

@@ -1,5 +1,6 @@
 //! This machine, as kexec(8) uses it.
 
+use std::error::Error;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -10,8 +11,8 @@ use ukexec_kexec::{BeforeBoot, exec_now, shown_path};
 use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
-    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadKind, LoadPlan, LoaderError,
-    LoaderOptions, MachineState, Progress, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
+    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadKind, LoadPlan, LoaderOptions,
+    MachineState, Progress, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
 };
 
 use super::plan::{Load, SystemCall};
@@ -22,6 +23,8 @@ use crate::console::{self, Terminal};
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) debug: bool,
+    /// Whether nothing is loaded, and a report printed.
+    pub(super) dry_run: bool,
 }
 
 impl Backend for Machine {
@@ -47,19 +50,23 @@ impl Backend for Machine {
         let loaded = || {
             let unfolding = unfold(kernel, &options, &purpose, &console)?;
             notes(load, &unfolding).iter().for_each(|it| note(it));
-            let plan = LoadPlan::new(&unfolding, &machine, false)?;
+            let plan = LoadPlan::new(&unfolding, &machine, self.dry_run)?;
             plan.notes().iter().for_each(|it| note(it));
+            if let (true, Findings::Page(page)) = (self.dry_run, plan.report()?) {
+                console::page(&page)?;
+            }
             plan.check()?;
             let record = plan.load()?;
             if self.debug {
                 record.iter().for_each(|it| note(it));
-                if let Findings::Page(page) = plan.report()? {
+                if let (false, Findings::Page(page)) = (self.dry_run, plan.report()?) {
                     console::err_page(&page);
                 }
             }
             Ok(())
         };
-        loaded().map_err(|error| not_loaded(&error, load.call, kernel))
+        let loaded: anyhow::Result<()> = loaded();
+        loaded.map_err(|error| not_loaded(error.as_ref(), load.call, kernel))
     }
 
     fn unload(&mut self, kind: LoadKind) -> Result<(), Ended> {
@@ -168,7 +175,7 @@ fn other_type(name: &str, format: Option<&str>, is_unfolded: bool) -> Option<Str
 }
 
 /// Returns the end of a load that failed, in the terms of kexec-tools.
-fn not_loaded(error: &LoaderError, call: SystemCall, kernel: &Path) -> Ended {
+fn not_loaded(error: &(dyn Error + 'static), call: SystemCall, kernel: &Path) -> Ended {
     let kernel = shown_path(kernel);
     let text = in_words_of_kexec(&sentence(error));
     let answer = errno(error).filter(|_| text.contains("kexec_file_load failed"));

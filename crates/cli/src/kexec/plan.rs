@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) then: Then,
     pub(super) kind: LoadKind,
     pub(super) debug: bool,
+    /// Whether nothing is done but a report of what would be loaded.
+    pub(super) dry_run: bool,
 }
 
 /// Something that is answered, and nothing else done.
@@ -113,6 +115,7 @@ impl Plan {
             load,
             kind,
             debug: given.has("debug"),
+            dry_run: given.has("dry-run"),
         })
     }
 }

@@ -12,6 +12,7 @@ mod escape;
 mod examples;
 mod golden;
 mod images;
+mod kexec;
 mod machine;
 mod materials;
 mod no_image;

@@ -351,7 +351,8 @@ fn add_initrd(
     let own = own.filter(|name| uki.is_some_and(|uki| uki.has(name)));
     let callers = usize::from(!request.initrds.is_empty() || additions.has_entry_files());
     let is_joined = own.count() + callers > 1;
-    if let (true, Some(initrd)) = (is_joined, &mut parts.initrd) {
+    let is_padded = is_joined && !request.replaces_initrd;
+    if let (true, Some(initrd)) = (is_padded, &mut parts.initrd) {
         // The stub pads each of several parts.
         let padding = initrd.len().wrapping_neg() % 4;
         initrd.push(Piece::Zeros(padding));
