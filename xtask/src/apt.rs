@@ -61,7 +61,23 @@ impl Archive {
         prefix: &str,
         wanted: &[&str],
     ) -> Result<PathBuf> {
-        self.fetch_as(name, wanted, |root| root.dependency(name, prefix))
+        self.fetch_dependency_into(name, name, prefix, wanted)
+    }
+
+    /// As [`Archive::fetch_dependency`], into a folder of another name: other files of that package are in the
+    /// usual one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::fetch_dependency`].
+    pub(crate) fn fetch_dependency_into(
+        &self,
+        folder: &str,
+        name: &str,
+        prefix: &str,
+        wanted: &[&str],
+    ) -> Result<PathBuf> {
+        self.fetch_as(folder, wanted, |root| root.dependency(name, prefix))
     }
 
     fn fetch_as(

@@ -32,6 +32,7 @@ mod pki;
 mod qemu;
 mod runner;
 mod rust_version;
+mod server;
 mod setup;
 mod stand;
 mod test;

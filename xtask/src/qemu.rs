@@ -21,7 +21,8 @@ pub(crate) enum Machine {
 }
 
 impl Machine {
-    fn tool(self) -> Tool {
+    /// QEMU for it, without memory and devices.
+    pub(crate) fn tool(self) -> Tool {
         match self {
             Self::X86_64 => Tool::new("qemu-system-x86_64").args(["-accel", "tcg"]),
             Self::Arm64 => Tool::new("qemu-system-aarch64").args([

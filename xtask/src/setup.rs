@@ -58,6 +58,7 @@ const PROGRAMS: &[Program] = &[
     program("cert-to-efi-sig-list", "efitools", &[Need::Test]),
     program("swtpm", "swtpm", &[Need::Test]),
     program("mcopy", "mtools", &[Need::Test]),
+    program("ssh", "openssh-client", &[Need::Test]),
     program("mmdebstrap", "mmdebstrap", &[Need::Test]),
     program("mkfs.ext4", "e2fsprogs", &[Need::Test]),
     program("python3", "python3", &[Need::Test]),
@@ -78,7 +79,7 @@ const PROGRAMS: &[Program] = &[
 ];
 
 /// Python modules of Debian's own interpreter, which is not always the first on the path.
-const MODULES: &[(&str, &str)] = &[("pefile", "python3-pefile")];
+const MODULES: &[(&str, &str)] = &[("pefile", "python3-pefile"), ("ensurepip", "python3-venv")];
 
 /// Debian's own Python, for which the modules are packaged.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";

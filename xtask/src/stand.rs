@@ -20,8 +20,8 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
 /// The machine that `ukexec` is built for, statically, so that it runs in any ramdisk.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds `ukexec` as one static executable and returns its path. The loader's example lies in
-/// `examples` beside it.
+/// Builds `ukexec` as one static executable and returns its path. `kexec` lies beside it, the loader's example in
+/// `examples`.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub(crate) fn build_ukexec() -> Result<PathBuf> {
     // Naming the target keeps +crt-static away from procedural macros, which are libraries.
     Tool::new("cargo")
         .args(["build", "--target", STATIC_TARGET])
-        .args(["--package", "ukexec", "--bin", "ukexec"])
+        .args(["--package", "ukexec", "--bin", "ukexec", "--bin", "kexec"])
         .args(["--package", "ukexec-loader", "--example", "dry_run"])
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")

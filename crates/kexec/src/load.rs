@@ -149,7 +149,7 @@ pub fn unload(kind: LoadKind) -> Result<(), KexecError> {
 }
 
 fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
-    let before = MachineState::of_kernel(root);
+    let before = MachineState::read(root);
     let flags = UNLOAD | kind_flag(kind);
     syscall(&Call::KexecFileLoad {
         kernel: None,
@@ -203,7 +203,7 @@ fn exec_now_under(
     // The call does not come back when it works.
     let answer = syscall(&Call::RebootKexec).err();
     let errno = Errno(answer.map_or(0, Answer::raw_os_error));
-    let cause = of_exec(errno, &MachineState::of_kernel(root));
+    let cause = of_exec(errno, &MachineState::read(root));
     Err(failed(EXEC, errno, &cause))
 }
 
@@ -219,8 +219,7 @@ pub fn exec_through_systemd() -> Result<(), KexecError> {
 }
 
 fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
-    check_loaded(BY_SYSTEMD, root)?;
-    check_systemd_under(root)?;
+    check_systemd_of(&check_loaded(BY_SYSTEMD, root)?)?;
     let shown = program.display();
     let output = Command::new(program).arg("kexec").output();
     let output = output.map_err(|cause| {
@@ -248,8 +247,11 @@ fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
 /// No kernel is loaded, or systemd does not run this machine.
 pub fn check_exec(at_once: bool) -> Result<(), KexecError> {
     let call = if at_once { EXEC } else { BY_SYSTEMD };
-    check_loaded(call, Path::new("/"))?;
-    if at_once { Ok(()) } else { check_systemd() }
+    let machine = check_loaded(call, Path::new("/"))?;
+    if at_once {
+        return Ok(());
+    }
+    check_systemd_of(&machine)
 }
 
 /// Refuses a boot through systemd where it does not run this machine.
@@ -258,11 +260,11 @@ pub fn check_exec(at_once: bool) -> Result<(), KexecError> {
 ///
 /// It does not.
 pub fn check_systemd() -> Result<(), KexecError> {
-    check_systemd_under(Path::new("/"))
+    check_systemd_of(&MachineState::read(Path::new("/")))
 }
 
-fn check_systemd_under(root: &Path) -> Result<(), KexecError> {
-    if MachineState::read(root).systemd {
+fn check_systemd_of(machine: &MachineState) -> Result<(), KexecError> {
+    if machine.systemd {
         return Ok(());
     }
     Err(KexecError::new(format!(
@@ -273,15 +275,16 @@ fn check_systemd_under(root: &Path) -> Result<(), KexecError> {
 const BY_SYSTEMD: &str = "systemctl kexec";
 const FORCE: &str = "`ukexec exec --force` boots at once, without stopping services";
 
-/// Refuses where it is known that nothing is loaded, or can be.
-fn check_loaded(call: &str, root: &Path) -> Result<(), KexecError> {
-    let machine = MachineState::of_kernel(root);
+/// Refuses where it is known that nothing is loaded, or can be. Returns the
+/// machine's state.
+fn check_loaded(call: &str, root: &Path) -> Result<MachineState, KexecError> {
+    let machine = MachineState::read(root);
     let cause = if machine.kexec == Some(false) {
         no_kexec()
     } else if machine.loaded == Some(false) {
         nothing_loaded()
     } else {
-        return Ok(());
+        return Ok(machine);
     };
     Err(cause.error(&format!("{call} was not tried")))
 }
