@@ -149,7 +149,7 @@ pub fn unload(kind: LoadKind) -> Result<(), KexecError> {
 }
 
 fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
-    let before = MachineState::read(root);
+    let before = MachineState::of_kernel(root);
     let flags = UNLOAD | kind_flag(kind);
     syscall(&Call::KexecFileLoad {
         kernel: None,
@@ -203,7 +203,7 @@ fn exec_now_under(
     // The call does not come back when it works.
     let answer = syscall(&Call::RebootKexec).err();
     let errno = Errno(answer.map_or(0, Answer::raw_os_error));
-    let cause = of_exec(errno, &MachineState::read(root));
+    let cause = of_exec(errno, &MachineState::of_kernel(root));
     Err(failed(EXEC, errno, &cause))
 }
 
@@ -219,7 +219,8 @@ pub fn exec_through_systemd() -> Result<(), KexecError> {
 }
 
 fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
-    check_systemd_of(&check_loaded(BY_SYSTEMD, root)?)?;
+    check_loaded(BY_SYSTEMD, root)?;
+    check_systemd_under(root)?;
     let shown = program.display();
     let output = Command::new(program).arg("kexec").output();
     let output = output.map_err(|cause| {
@@ -247,11 +248,8 @@ fn exec_through(root: &Path, program: &Path) -> Result<(), KexecError> {
 /// No kernel is loaded, or systemd does not run this machine.
 pub fn check_exec(at_once: bool) -> Result<(), KexecError> {
     let call = if at_once { EXEC } else { BY_SYSTEMD };
-    let machine = check_loaded(call, Path::new("/"))?;
-    if at_once {
-        return Ok(());
-    }
-    check_systemd_of(&machine)
+    check_loaded(call, Path::new("/"))?;
+    if at_once { Ok(()) } else { check_systemd() }
 }
 
 /// Refuses a boot through systemd where it does not run this machine.
@@ -260,11 +258,11 @@ pub fn check_exec(at_once: bool) -> Result<(), KexecError> {
 ///
 /// It does not.
 pub fn check_systemd() -> Result<(), KexecError> {
-    check_systemd_of(&MachineState::read(Path::new("/")))
+    check_systemd_under(Path::new("/"))
 }
 
-fn check_systemd_of(machine: &MachineState) -> Result<(), KexecError> {
-    if machine.systemd {
+fn check_systemd_under(root: &Path) -> Result<(), KexecError> {
+    if MachineState::read(root).systemd {
         return Ok(());
     }
     Err(KexecError::new(format!(
@@ -275,16 +273,15 @@ fn check_systemd_of(machine: &MachineState) -> Result<(), KexecError> {
 const BY_SYSTEMD: &str = "systemctl kexec";
 const FORCE: &str = "`ukexec exec --force` boots at once, without stopping services";
 
-/// Refuses where it is known that nothing is loaded, or can be. Returns the
-/// machine's state.
-fn check_loaded(call: &str, root: &Path) -> Result<MachineState, KexecError> {
-    let machine = MachineState::read(root);
+/// Refuses where it is known that nothing is loaded, or can be.
+fn check_loaded(call: &str, root: &Path) -> Result<(), KexecError> {
+    let machine = MachineState::of_kernel(root);
     let cause = if machine.kexec == Some(false) {
         no_kexec()
     } else if machine.loaded == Some(false) {
         nothing_loaded()
     } else {
-        return Ok(machine);
+        return Ok(());
     };
     Err(cause.error(&format!("{call} was not tried")))
 }

@@ -134,6 +134,23 @@ impl MachineState {
     /// Reads the state below `root`, which is `/` but for tests.
     #[must_use]
     pub fn read(root: &Path) -> Self {
+        let state = Self::of_kernel(root);
+        let release = state.release.as_deref();
+        let built_in = |option| Files(root).built_in(release?, option);
+        Self {
+            signature_forced: built_in("CONFIG_KEXEC_SIG_FORCE"),
+            // sd_booted(3).
+            systemd: root.join("run/systemd/system").is_dir(),
+            // systemctl's own test.
+            logind: root.join("run/systemd/seats").is_dir(),
+            ..state
+        }
+    }
+
+    /// Reads what `/proc` and `/sys` below `root` show: at the end of a shutdown no other
+    /// file system may be there, and to look for one could mount it.
+    #[must_use]
+    pub fn of_kernel(root: &Path) -> Self {
         let files = Files(root);
         let uname = |name: fn(&Uname) -> &CStr| {
             files.here(|| {
@@ -173,19 +190,15 @@ impl MachineState {
             ima_appraises_kexec: files
                 .text("sys/kernel/security/ima/policy")
                 .map(|policy| appraises_kexec(&policy)),
-            signature_forced: release
-                .as_deref()
-                .and_then(|release| files.built_in(release, "CONFIG_KEXEC_SIG_FORCE")),
+            signature_forced: None,
             crash_hotplug: ["crash_elfcorehdr_size", "kexec/crash_elfcorehdr_size"]
                 .iter()
                 .any(|name| files.path("sys/kernel").join(name).exists()),
             xen_dom0: files
                 .text("proc/xen/capabilities")
                 .is_some_and(|it| it.contains("control_d")),
-            // sd_booted(3).
-            systemd: root.join("run/systemd/system").is_dir(),
-            // systemctl's own test.
-            logind: root.join("run/systemd/seats").is_dir(),
+            systemd: false,
+            logind: false,
             release,
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Machine {
 
 impl Backend for Machine {
     fn state(&self) -> MachineState {
-        MachineState::read(Path::new("/"))
+        MachineState::of_kernel(Path::new("/"))
     }
 
     fn load(&mut self, load: &Load, kind: LoadKind, quiet: bool) -> Result<(), Ended> {
@@ -44,7 +44,7 @@ impl Backend for Machine {
             None => console::note(&in_words_of_kexec(text)),
         };
         load.notes.iter().for_each(|it| note(it));
-        let machine = self.state();
+        let machine = MachineState::read(Path::new("/"));
         let options = options(load, kind);
         let purpose = Purpose::load(&machine, false);
         let loaded = || {
