@@ -10,6 +10,7 @@ mod examples;
 mod hostile;
 mod hostile_parsers;
 mod kdump;
+mod kexec8;
 mod linux;
 mod load;
 mod measure;
@@ -39,6 +40,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         skeletons::CASES,
         kdump::CASES,
         boots::CASES,
+        kexec8::CASES,
         stub::CASES,
         stub::entries::CASES,
         preflight::CASES,

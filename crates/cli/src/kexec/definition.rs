@@ -413,8 +413,8 @@ Examples:
 
 Exit status:
   0    done
-  1    wrong usage, an option that is refused, no memory for a crash kernel,
-       nothing to boot; of -S: loaded
+  1    wrong usage, an option that is refused, no such file, no memory for a
+       crash kernel, nothing to boot; of -S: loaded
   253  with -s alone: the running kernel has no kexec_file_load(2), or its call
        does not take the image
   255  not loaded, not dropped, or not booted";

@@ -1,6 +1,7 @@
 //! This machine, as kexec(8) uses it.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -12,7 +13,7 @@ use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
     CmdlineFrom, Companions, Config, Console, ErrorKind, LoadKind, LoadPlan, LoaderOptions,
-    MachineState, Progress, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
+    MachineState, Progress, Purpose, SmbiosPolicy, Unfolding, is_stdin, unfold, unload,
 };
 
 use super::plan::{Load, SystemCall};
@@ -43,6 +44,12 @@ impl Backend for Machine {
             Some(warning) => console::warn(&in_words_of_kexec(warning)),
             None => console::note(&in_words_of_kexec(text)),
         };
+        if !is_stdin(kernel) {
+            fs::metadata(kernel).map_err(|error| {
+                let text = format!("Cannot open {}: {error}", shown_path(kernel));
+                Ended::new(Status::WRONG, text)
+            })?;
+        }
         load.notes.iter().for_each(|it| note(it));
         let machine = MachineState::read(Path::new("/"));
         let options = options(load, kind);
