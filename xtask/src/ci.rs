@@ -1,13 +1,12 @@
 //! `cargo xtask ci`: everything a change must pass, ended by one line of counts.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::command::Tool;
-use crate::kept::remove;
 use crate::metadata::{self, entries, field};
 use crate::runner::{self, Case, Counts};
 use crate::setup::{self, Need};
-use crate::{fuzz, mutate, no_std, packages, parsers, rust_version, test, tidy, workspace};
+use crate::{fuzz, mutate, no_std, packages, parsers, rust_version, test, tidy, tools, workspace};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -111,35 +110,12 @@ fn doc_tests() -> Result<()> {
 /// Checks `deny.toml` with cargo-deny, which is built once and kept. Not its advisories: their
 /// database lies on a server of its own.
 fn deny() -> Result<()> {
-    let tools = workspace::tools_dir();
-    let program = tools.join("bin/cargo-deny");
-    if !is_current(&program)? {
-        let build = tools.join("build");
-        // The checks take a second either way; the unoptimised build is the quicker one.
-        Tool::new("cargo")
-            .args(["install", "--locked", "--debug", "--force", "--quiet"])
-            .args(["cargo-deny", "--version", CARGO_DENY])
-            .arg("--root")
-            .arg(&tools)
-            .env("CARGO_TARGET_DIR", &build)
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .show()
-            .context("cannot install cargo-deny")?;
-        remove(&build)?;
-    }
+    let program = tools::installed("cargo-deny", CARGO_DENY)?;
     Tool::new(program)
         .args(["--log-level", "error", "--workspace", "--locked"])
         .args(["check", "licenses", "bans", "sources"])
         .dir(workspace::root())
         .show()
-}
-
-fn is_current(program: &std::path::Path) -> Result<bool> {
-    if !program.is_file() {
-        return Ok(false);
-    }
-    let version = Tool::new(program).arg("--version").text()?;
-    Ok(version.trim().ends_with(CARGO_DENY))
 }
 
 fn cargo(args: &[&str]) -> Tool {

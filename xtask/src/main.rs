@@ -14,6 +14,7 @@ mod command;
 mod conformance;
 mod debian;
 mod demo;
+mod dist;
 mod docs;
 mod esp;
 mod firmware;
@@ -37,6 +38,7 @@ mod setup;
 mod stand;
 mod test;
 mod tidy;
+mod tools;
 mod uki;
 mod workspace;
 mod zboot;
@@ -64,6 +66,7 @@ cargo xtask TASK
                      the plugin for the bpf_conformance suite; or the suite's runner on its cases
   tidy               the rules of this tree that no other tool knows
   docs               write the pages of docs/ that are made from the sources
+  dist               manual pages, completions, and the Debian packages ukexec and ukexec-kexec
   parsers [--check]  compile the BPF parsers; or compare them with the committed objects
 
 Debian 12 with cargo and build-essential is all that is taken for granted: root gets the rest
@@ -103,6 +106,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         }
         ["tidy"] => tidy::run()?,
         ["docs"] => docs::run(false)?,
+        ["dist"] => dist::run()?,
         ["parsers"] => parsers::run(false)?,
         ["parsers", "--check"] => parsers::run(true)?,
         ["help" | "--help" | "-h"] => println!("{HELP}"),

@@ -74,6 +74,11 @@ const PROGRAMS: &[Program] = &[
         "gcc-aarch64-linux-gnu",
         &[Need::Test],
     ),
+    program("lintian", "lintian", &[Need::Test]),
+    program("mandoc", "mandoc", &[Need::Test]),
+    program("man", "man-db", &[Need::Test]),
+    program("zsh", "zsh", &[Need::Test]),
+    program("fish", "fish", &[Need::Test]),
     program("clang-19", "clang-19", &[Need::Parsers]),
     program("llvm-strip-19", "llvm-19", &[Need::Parsers]),
 ];

@@ -37,6 +37,11 @@ pub(crate) fn work_dir() -> PathBuf {
     target_dir().join("ukexec-work")
 }
 
+/// Where programs and packages for users are built.
+pub(crate) fn dist_dir() -> PathBuf {
+    target_dir().join("ukexec-dist")
+}
+
 /// `path` as a person at the root of the checkout would type it.
 pub(crate) fn shown(path: &Path) -> String {
     let root = root();

@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         bail!("expected a folder for the pages, and docs/ukexec.conf.md");
     };
     let date = date::of_build()?;
-    let commands = [ukexec::ukexec_definition()];
+    let commands = [ukexec::ukexec_definition(), ukexec::kexec_definition()];
     for definition in commands {
         for (name, page) in command::pages(&definition, &date)? {
             write(&dir.join("man8").join(format!("{name}.8")), &page)?;

@@ -15,6 +15,7 @@ mod linux;
 mod load;
 mod measure;
 mod outputs;
+mod packages;
 mod peers;
 mod preflight;
 mod running;
@@ -36,6 +37,8 @@ use case::{Named, noise, parser_object, read, stock_kernel};
 /// Every case, the ones that take longest first.
 pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
     [
+        packages::CASES,
+        packages::installing::CASES,
         zboot::CASES,
         skeletons::CASES,
         kdump::CASES,

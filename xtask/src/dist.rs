@@ -1,0 +1,254 @@
+//! `cargo xtask dist`: manual pages, completions, and two Debian packages.
+//!
+//! One commit gives the same packages in any folder: paths of this machine are replaced in what the compilers
+//! write, and every date is that of the commit. `crates/cli/Cargo.toml` lists the files of the packages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::Tool;
+use crate::kept::remove;
+use crate::tools;
+use crate::workspace;
+
+/// The version of cargo-deb that `crates/cli/Cargo.toml` is written for.
+const CARGO_DEB: &str = "3.8.0";
+
+/// The packages, and the variant of cargo-deb's metadata that each is.
+const PACKAGES: [(&str, Option<&str>); 2] = [("ukexec", None), ("ukexec-kexec", Some("kexec"))];
+
+/// Debian's number of the package of a version.
+const REVISION: &str = "1";
+
+/// Builds the packages and prints where they are.
+///
+/// # Errors
+///
+/// As [`packages`].
+pub(crate) fn run() -> Result<()> {
+    for package in packages()? {
+        let size = fs::metadata(&package)?.len();
+        println!("{} {size} bytes", workspace::shown(&package));
+    }
+    Ok(())
+}
+
+/// Returns the packages `ukexec` and `ukexec-kexec` of this checkout. The first call of this process builds them.
+///
+/// # Errors
+///
+/// Something does not build, or this is no Git checkout.
+pub(crate) fn packages() -> Result<[PathBuf; 2]> {
+    static BUILT: Mutex<Option<[PathBuf; 2]>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(packages) = built.as_ref() {
+        return Ok(packages.clone());
+    }
+    let packages = build(&workspace::root(), &workspace::dist_dir())?;
+    *built = Some(packages.clone());
+    Ok(packages)
+}
+
+/// Builds the packages of the checkout at `root` in the folder `dir`.
+///
+/// # Errors
+///
+/// As [`packages`].
+pub(crate) fn build(root: &Path, dir: &Path) -> Result<[PathBuf; 2]> {
+    let release = dir.join("build/release");
+    let commit = Commit::of(root)?;
+    programs(root, dir, &commit)?;
+    let texts = release.join("dist");
+    remove(&texts)?;
+    pages(root, &texts, &commit.seconds)?;
+    let version = version();
+    fs::write(texts.join("changelog.Debian"), changelog(&version, &commit))?;
+    compress(&texts)?;
+    let out = dir.join("packages");
+    remove(&out)?;
+    let [ukexec, kexec] = PACKAGES;
+    let built = [
+        package(root, dir, ukexec, &version, &commit)?,
+        package(root, dir, kexec, &version, &commit)?,
+    ];
+    let depends = Tool::new("dpkg-deb")
+        .arg("-f")
+        .arg(&built[1])
+        .arg("Depends")
+        .text()?;
+    ensure!(
+        depends.contains(&format!("ukexec (= {version})")),
+        "ukexec-kexec depends on {depends:?}, and this is {version}: correct crates/cli/Cargo.toml"
+    );
+    Ok(built)
+}
+
+/// The version of the packages.
+pub(crate) fn version() -> String {
+    format!("{}-{REVISION}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The program `name`, as it is in the packages of this checkout once they are built.
+pub(crate) fn program(name: &str) -> PathBuf {
+    workspace::dist_dir().join("build/release").join(name)
+}
+
+/// The commit that is checked out.
+struct Commit {
+    /// Seconds since 1970, for `SOURCE_DATE_EPOCH`.
+    seconds: String,
+    /// The same as mail has it.
+    date: String,
+}
+
+impl Commit {
+    fn of(root: &Path) -> Result<Self> {
+        let shown = Tool::new("git")
+            .args(["log", "-1", "--format=%ct %cD"])
+            .dir(root)
+            .text()
+            .context("packages have the date of a commit")?;
+        let (seconds, date) = shown.trim().split_once(' ').context("git shows no date")?;
+        Ok(Self {
+            seconds: seconds.to_owned(),
+            date: date.to_owned(),
+        })
+    }
+}
+
+/// Builds both programs. No folder of this machine is in them.
+fn programs(root: &Path, dir: &Path, commit: &Commit) -> Result<()> {
+    let sysroot = Tool::new("rustc").args(["--print", "sysroot"]).text()?;
+    let folders = [
+        (root.to_path_buf(), "/usr/src/ukexec"),
+        (cargo_home()?, "/usr/src/cargo"),
+        (PathBuf::from(sysroot.trim()), "/usr/src/rust"),
+    ];
+    let remap = |option: &str| {
+        let options = folders
+            .iter()
+            .map(|(from, to)| format!("{option}={}={to}", from.display()));
+        options.collect::<Vec<_>>()
+    };
+    cargo(root, dir, commit)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "ukexec",
+            "--bins",
+        ])
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            remap("--remap-path-prefix").join("\u{1f}"),
+        )
+        .env("CFLAGS", remap("-ffile-prefix-map").join(" "))
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .show()
+}
+
+/// Where cargo keeps the sources of crates.
+///
+/// # Errors
+///
+/// This user has no home.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        return Ok(home.into());
+    }
+    let home = std::env::home_dir().context("this user has no home")?;
+    Ok(home.join(".cargo"))
+}
+
+/// Writes the manual pages and completions of the checkout at `root` into `texts`, with the date of `seconds`
+/// after 1970.
+///
+/// # Errors
+///
+/// The program that writes them does not build or run.
+pub(crate) fn pages(root: &Path, texts: &Path, seconds: &str) -> Result<()> {
+    Tool::new("cargo")
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "--package",
+            "ukexec-pages",
+            "--",
+        ])
+        .arg(texts)
+        .arg("docs/ukexec.conf.md")
+        .env("SOURCE_DATE_EPOCH", seconds)
+        .dir(root)
+        .show()
+}
+
+/// Compresses the pages and the changelog, without names and times. cargo-deb leaves files in cargo's folder as they are.
+fn compress(texts: &Path) -> Result<()> {
+    let mut files = vec![texts.join("changelog.Debian")];
+    for section in ["man5", "man8"] {
+        for page in fs::read_dir(texts.join(section))? {
+            files.push(page?.path());
+        }
+    }
+    Tool::new("gzip")
+        .args(["-9", "--no-name"])
+        .args(files)
+        .run()
+}
+
+/// Returns the changelog in Debian's form, which is about the packages.
+fn changelog(version: &str, commit: &Commit) -> String {
+    format!(
+        "ukexec ({version}) unstable; urgency=medium\n\n  \
+         * /usr/share/doc/ukexec/changelog.gz says what this version changes.\n\n \
+         -- ukexec maintainers <maintainers@ukexec.invalid>  {}\n",
+        commit.date
+    )
+}
+
+/// Makes one package and returns its path.
+fn package(
+    root: &Path,
+    dir: &Path,
+    (name, variant): (&str, Option<&str>),
+    version: &str,
+    commit: &Commit,
+) -> Result<PathBuf> {
+    let program = tools::installed("cargo-deb", CARGO_DEB)?;
+    let architecture = Tool::new("dpkg").arg("--print-architecture").text()?;
+    let file = format!("{name}_{version}_{}.deb", architecture.trim());
+    let path = dir.join("packages").join(file);
+    let variant = variant.map(|variant| ["--variant", variant]);
+    Tool::new(program)
+        .args([
+            "--package",
+            "ukexec",
+            "--no-build",
+            "--no-strip",
+            "--quiet",
+            "--locked",
+        ])
+        .args(["--deb-revision", REVISION, "--output"])
+        .arg(&path)
+        .args(variant.into_iter().flatten())
+        .env("CARGO_TARGET_DIR", dir.join("build"))
+        .env("SOURCE_DATE_EPOCH", &commit.seconds)
+        .dir(root)
+        .show()
+        .with_context(|| format!("cannot make the package {name}"))?;
+    Ok(path)
+}
+
+fn cargo(root: &Path, dir: &Path, commit: &Commit) -> Tool {
+    Tool::new("cargo")
+        .env("CARGO_TARGET_DIR", dir.join("build"))
+        .env("SOURCE_DATE_EPOCH", &commit.seconds)
+        .env_remove("RUSTFLAGS")
+        .dir(root)
+}
