@@ -7,6 +7,7 @@ mod docs;
 mod edited;
 mod entries;
 mod examples;
+mod fleet;
 mod hostile;
 mod hostile_parsers;
 mod kdump;
@@ -41,6 +42,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         packages::installing::CASES,
         zboot::CASES,
         skeletons::CASES,
+        fleet::CASES,
         kdump::CASES,
         boots::CASES,
         kexec8::CASES,
