@@ -11,11 +11,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
 use crate::dist;
+use crate::materials::Target;
 use crate::runner;
 use crate::stand::{Stand, check_words};
 use crate::workspace;
 
-use super::{Named, read};
+use super::{Named, read, stock_kernel};
 
 pub(super) const CASES: &[Named] = &[
     Named::new("packages/a-commit-gives-the-same-ones", reproducible),
@@ -245,22 +246,16 @@ fn configuration(stand: &Stand) -> Result<()> {
         keys.len() == described,
         "{described} keys are described, {keys:?} are shipped"
     );
-    let status = |text: &str| {
+    let (kernel, _) = stock_kernel(Target::X86_64)?;
+    let report = |text: &str| {
         let conf = stand.file("ukexec.conf", text)?;
-        let output = Tool::new(stand.ukexec_path())
-            .args(["status", "--config"])
-            .arg(conf)
-            .output()?;
-        let text = String::from_utf8(output.stdout)?;
-        ensure!(
-            output.stderr.is_empty(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(text)
+        Tool::new(stand.ukexec_path())
+            .args(["inspect", "--json", "--config"])
+            .args([&conf, &kernel])
+            .text()
     };
     ensure!(
-        status(&shipped)? == status(&keys.join("\n"))?,
+        report(&shipped)? == report(&keys.join("\n"))?,
         "{keys:?} change something"
     );
     Ok(())
