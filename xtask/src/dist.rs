@@ -240,7 +240,7 @@ fn package(
         .env("CARGO_TARGET_DIR", dir.join("build"))
         .env("SOURCE_DATE_EPOCH", &commit.seconds)
         .dir(root)
-        .show()
+        .run()
         .with_context(|| format!("cannot make the package {name}"))?;
     Ok(path)
 }

@@ -303,10 +303,6 @@ fn of_version(stand: &Stand, version: &str, conf: &str) -> Result<Vec<PathBuf>> 
         fs::write(&control, text)?;
         if dir.join("etc").exists() {
             fs::write(dir.join("etc/ukexec/ukexec.conf"), conf)?;
-            Tool::new("sed")
-                .args(["-i", "\\|etc/ukexec/ukexec.conf|d"])
-                .arg(dir.join("DEBIAN/md5sums"))
-                .run()?;
         }
         made.push(build(stand, &dir)?);
     }
