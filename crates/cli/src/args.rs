@@ -557,6 +557,9 @@ impl Cli {
         if self.command.is_without_image() && !console::has_answers() {
             return Some("expected an IMAGE or --entry; `ukexec entries` lists the boot entries");
         }
+        if matches!(self.command, Command::Kexec(_)) {
+            return Some("`ukexec kexec` takes the options of kexec(8), behind these two words");
+        }
         let inputs = self.command.inputs().into_iter();
         if inputs.filter(|path| is_stdin(path)).count() > 1 {
             return Some("standard input (-) can stand for one file only");

@@ -268,6 +268,11 @@ impl Console for Terminal {
     }
 
     fn log(&self, line: &str) {
+        // A worker does not know which program started it.
+        let line = match line.strip_prefix("ukexec: ") {
+            Some(said) => format!("{}: {said}", name()),
+            None => line.to_owned(),
+        };
         message(Text::from(line), 2);
     }
 

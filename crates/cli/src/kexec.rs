@@ -32,8 +32,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Parsed::Text(text) => Ok(Answer::printed(text)),
         Parsed::Plan(plan) => {
             start_log(plan.debug.into(), || console::Log);
-            let (debug, dry_run) = (plan.debug, plan.dry_run);
-            follow(&plan, &mut Machine { debug, dry_run })
+            follow(&plan, &mut Machine)
         }
     });
     let ended = ended.and_then(|Answer { status, stdout }| {
@@ -139,7 +138,7 @@ fn answer(error: &clap::Error) -> Result<Parsed, Ended> {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => option.as_str(),
         _ => "",
     };
-    let name = option.trim_start_matches('-');
+    let name = option.strip_prefix("--").unwrap_or_default();
     let name = name.split(['=', ' ']).next().unwrap_or_default();
     if let Some(why) = of_another_machine(name) {
         return Err(Ended::new(Status::WRONG, format!("--{name}: {why}")));
@@ -156,11 +155,11 @@ const UKEXEC: &str = concat!("(ukexec ", env!("CARGO_PKG_VERSION"), ")");
 /// The machine that a plan is followed on, or its stand-in.
 trait Backend {
     fn state(&self) -> MachineState;
-    /// Loads `load` for `kind`; prints nothing if it is `quiet`.
-    fn load(&mut self, load: &Load, kind: LoadKind, quiet: bool) -> Result<(), Ended>;
-    fn unload(&mut self, kind: LoadKind) -> Result<(), Ended>;
+    /// Loads `load` of `plan`; prints nothing if it is `quiet`.
+    fn load(&mut self, load: &Load, plan: &Plan, quiet: bool) -> Result<(), Ended>;
+    fn unload(&mut self, plan: &Plan) -> Result<(), Ended>;
     /// Boots the loaded kernel. Returns only if that fails.
-    fn exec(&mut self, before: BeforeBoot) -> Ended;
+    fn exec(&mut self, before: BeforeBoot, plan: &Plan) -> Ended;
     /// Runs `shutdown -r now` in place of this process. Returns only if that fails.
     fn shutdown(&mut self) -> Ended;
 }
@@ -180,13 +179,13 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
         return Err(Ended::new(Status::WRONG, DOM0));
     }
     if let Some(load) = &plan.load {
-        may_load(load)?;
+        may_load(load, plan.call)?;
         if !plan.dry_run {
-            can_load(load, plan.kind, &state)?;
+            can_load(load, plan, &state)?;
         }
     }
     if plan.unload && !plan.dry_run {
-        backend.unload(plan.kind)?;
+        backend.unload(plan)?;
     }
     if let Some(load) = &plan.load {
         if load.kernel.is_none() {
@@ -195,15 +194,15 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
         }
         // What loads a crash kernel anew at each change of the hardware runs unseen.
         let is_reload = plan.kind == LoadKind::Crash && state.crash_loaded == Some(true);
-        backend.load(load, plan.kind, is_reload && !plan.debug)?;
+        backend.load(load, plan, is_reload && !plan.debug && !plan.dry_run)?;
     }
     match plan.then {
         _ if plan.dry_run => Ok(Answer::new(Status::DONE)),
         Then::Nothing => Ok(Answer::new(Status::DONE)),
-        Then::Exec(_) if plan.load.is_none() && state.loaded == Some(false) => {
+        Then::Exec(_) if backend.state().loaded == Some(false) => {
             Err(Ended::new(Status::WRONG, NOTHING_LOADED))
         }
-        Then::Exec(before) => Err(backend.exec(before)),
+        Then::Exec(before) => Err(backend.exec(before, plan)),
         Then::Shutdown => Err(backend.shutdown()),
     }
 }
@@ -231,23 +230,23 @@ fn loaded(state: &MachineState, kind: LoadKind) -> Result<Answer, Ended> {
 }
 
 /// Refuses a load that this program does not do.
-fn may_load(load: &Load) -> Result<(), Ended> {
+fn may_load(load: &Load, call: SystemCall) -> Result<(), Ended> {
     if let Some(refused) = &load.refused {
         return Err(Ended::new(Status::WRONG, refused));
     }
-    if load.call == SystemCall::Load {
+    if call == SystemCall::Load {
         return Err(Ended::new(Status::WRONG, NO_KEXEC_LOAD));
     }
     Ok(())
 }
 
 /// Refuses a load that the machine does not do, before anything is opened.
-fn can_load(load: &Load, kind: LoadKind, state: &MachineState) -> Result<(), Ended> {
-    if kind == LoadKind::Crash && state.crash_size == Some(0) {
+fn can_load(load: &Load, plan: &Plan, state: &MachineState) -> Result<(), Ended> {
+    if plan.kind == LoadKind::Crash && state.crash_size == Some(0) {
         return Err(Ended::new(Status::WRONG, NO_REGION));
     }
     if state.kexec == Some(false) {
-        let status = match load.call {
+        let status = match plan.call {
             SystemCall::File => Status::NO_CALL,
             SystemCall::Auto | SystemCall::Load => Status::FAILED,
         };

@@ -62,7 +62,7 @@ fn load(own: Option<&[u8]>, config: &str, overrides: bool) -> Result<(String, St
     let mut options = LoaderOptions {
         config_file: Some(config_file),
         cmdline: CmdlineFrom::Caller(b"C".to_vec()),
-        overrides_line: overrides,
+        literal_cmdline: overrides,
         form: ReportForm::Document,
         ..LoaderOptions::default()
     };

@@ -1,5 +1,6 @@
 //! From an unfolded image to `kexec_file_load(2)`.
 
+use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
@@ -72,8 +73,12 @@ impl<'a> LoadPlan<'a> {
         // that looks at its signature and attributes itself, and for callers who
         // need no verdict.
         let original = image.file.as_ref();
-        let wants_file = *own_file || machine.verifies_files();
-        let original = original.filter(|_| !answer.unfolded && wants_file);
+        let is_wanted = |file: &File| {
+            // Linux reads a kernel from nothing else.
+            let is_regular = || file.metadata().is_ok_and(|it| it.is_file());
+            machine.verifies_files() || *own_file && is_regular()
+        };
+        let original = original.filter(|file| !answer.unfolded && is_wanted(file));
         let kernel = match original {
             Some(file) => Descriptor::Original(file.as_fd(), image.len()),
             None => sources.descriptor(kernel)?,

@@ -14,23 +14,20 @@ const LEVELS: [LevelFilter; 4] = [
 
 /// Writes events to `writer` from now on, in lines: warnings alone where `verbose`
 /// is 0, and one level more for each that it is higher. A worker that this process
-/// starts logs as much.
-///
-/// # Panics
-///
-/// Events of this process go elsewhere already.
+/// starts logs as much. The first call counts.
 pub fn start_log<W>(verbose: u8, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let level = LEVELS.get(usize::from(verbose));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(level.copied().unwrap_or(LevelFilter::TRACE))
         .with_writer(writer)
         .with_ansi(false)
         .without_time()
-        .with_target(false)
-        .init();
+        .with_target(false);
+    // Where there is a log already, it goes on.
+    let _first_counts = log.try_init();
 }
 
 /// Returns how verbose the log of this process is.

@@ -50,10 +50,10 @@ pub struct LoaderOptions {
     pub boot_secret: bool,
     /// The kernel's command line.
     pub cmdline: CmdlineFrom,
-    /// Whether the caller's line replaces that of an image, even where a good signature of
-    /// the image is required, if [`Config::personality`] allows it: callers of kexec(8) give
-    /// one under Secure Boot, too.
-    pub overrides_line: bool,
+    /// Whether the caller's line goes to the kernel byte for byte, as kexec(8)'s callers
+    /// expect. It replaces that of an image even where a good signature of the image is
+    /// required, if [`Config::personality`] allows it: they give one under Secure Boot, too.
+    pub literal_cmdline: bool,
     /// Text to add behind the command line.
     pub append: Option<Vec<u8>>,
     /// Whether a line without the word `console=` gets those of the running kernel.
@@ -96,7 +96,7 @@ impl Default for LoaderOptions {
             credentials: Vec::new(),
             boot_secret: true,
             cmdline: CmdlineFrom::Image,
-            overrides_line: false,
+            literal_cmdline: false,
             append: None,
             keep_console: false,
             mask_stale: false,

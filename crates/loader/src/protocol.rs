@@ -269,6 +269,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) append: Option<Vec<u8>>,
     /// Whether the command line are the options of a boot entry.
     pub(crate) is_entrys_line: bool,
+    /// Whether the line goes to the kernel byte for byte.
+    pub(crate) literal_cmdline: bool,
     /// Whether the line may take the place of that of a signed image.
     pub(crate) overrides_line: bool,
     /// The paths of its initrds, from the root of the partition, if the image is the `linux` of a

@@ -29,7 +29,7 @@ pub struct Worker {
 /// Starts this program a second time, with `args`, as a worker.
 ///
 /// The worker has an empty environment, `/` as its folder, the channel's other
-/// end as its standard input, and `/dev/null` for the rest. Descriptors that
+/// end as its standard input, and `/dev/null` or nothing for the rest. Descriptors that
 /// are not marked close-on-exec would go along: this program opens none, but
 /// the one that started it may have left some. [`confine`](crate::confine())
 /// reports those.
@@ -43,10 +43,7 @@ pub struct Worker {
 pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
     let (near, far) = UnixStream::pair().map_err(failed("making a socket pair"))?;
     program::check()?;
-    let null = File::options().read(true).write(true).open("/dev/null");
-    let null = null.map_err(failed(
-        "opening /dev/null for it (`mknod -m 666 /dev/null c 1 3` makes one)",
-    ))?;
+    let null = nothing().map_err(failed("opening /dev/null for it"))?;
     let also_null = null
         .try_clone()
         .map_err(failed("opening /dev/null twice"))?;
@@ -63,6 +60,19 @@ pub fn spawn(args: &[&OsStr]) -> Result<(Worker, Channel), SandboxError> {
         .spawn()
         .map_err(failed("starting /proc/self/exe"))?;
     Ok((Worker { child }, Channel::new(near.into())))
+}
+
+/// Returns `/dev/null`, or where there is none, as in a small initramfs, a socket whose other
+/// end is closed: it ends as early.
+fn nothing() -> io::Result<OwnedFd> {
+    match File::options().read(true).write(true).open("/dev/null") {
+        Ok(null) => Ok(null.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (near, _closed) = UnixStream::pair()?;
+            Ok(near.into())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl Worker {
@@ -155,7 +165,7 @@ pub fn attach() -> Result<Channel, SandboxError> {
     if hung_up(&socket).map_err(failed("looking for the parent"))? {
         return Err(SandboxError::new("the parent of this worker is gone"));
     }
-    // Standard output is /dev/null. A second descriptor of the socket would
+    // Standard output is nothing. A second descriptor of the socket would
     // keep it open behind the channel's back.
     stdio::dup2_stdin(io::stdout()).map_err(failed("closing standard input"))?;
     Ok(Channel::new(socket))

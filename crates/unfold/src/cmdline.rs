@@ -106,6 +106,23 @@ impl CmdlineRequest {
         })
     }
 
+    /// As [`new`](Self::new), where `cmdline` is the kernel's byte for byte: parsers see the
+    /// profile alone.
+    pub(crate) fn literal(
+        cmdline: Option<Vec<u8>>,
+        append: Option<Vec<u8>>,
+        profile: Option<&str>,
+        image_decides: bool,
+    ) -> Result<Self, UnfoldError> {
+        check_fit("given command line", cmdline.as_deref())?;
+        let request = Self::new(None, append, profile, image_decides)?;
+        let explicit = cmdline.map(until_nul);
+        Ok(Self {
+            explicit,
+            ..request
+        })
+    }
+
     /// Has the caller's line give way where it would be refused, if `gives_way`.
     pub(crate) fn giving_way(self, gives_way: bool) -> Self {
         Self { gives_way, ..self }
@@ -400,6 +417,23 @@ mod tests {
             Some("\0"),
             expect![[r#""@1 " -> """#]],
         );
+    }
+
+    #[test]
+    fn a_literal_line_asks_for_no_profile() {
+        let line = || Some(b"@1 x\t".to_vec());
+        let request = CmdlineRequest::literal(line(), None, None, false).unwrap();
+        assert_eq!(request.input(), None);
+        let own = Cmdline {
+            text: b"own".to_vec(),
+            is_nothing: false,
+        };
+        let outcome = request.outcome(Some(own.clone()), &[]).unwrap();
+        assert_eq!(outcome.text, line());
+        let request = CmdlineRequest::literal(line(), None, Some("two"), false).unwrap();
+        assert_eq!(request.input(), Some(&b"@two "[..]));
+        let decides = CmdlineRequest::literal(line(), None, None, true).unwrap();
+        assert!(decides.outcome(Some(own), &[]).unwrap_err().is_forbidden());
     }
 
     #[test]

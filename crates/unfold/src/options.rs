@@ -44,6 +44,9 @@ pub struct Options {
     /// Whether the caller's line gives way where it would be an error for that; text to
     /// append does not. This is what systemd-stub does with the line of a boot entry.
     pub cmdline_gives_way: bool,
+    /// Whether the caller's line is the kernel's, byte for byte: `@X` in front of it asks for
+    /// no profile, and parsers do not see it.
+    pub cmdline_is_literal: bool,
     /// Whether the kernel is for a crash (`--panic`); parsers see it.
     pub kdump: bool,
     /// Parsers with a match program for images without a parser of their own,
@@ -64,6 +67,7 @@ impl Default for Options {
             profile: None,
             image_decides_cmdline: false,
             cmdline_gives_way: false,
+            cmdline_is_literal: false,
             kdump: false,
             parsers: Vec::new(),
             image_name: "image".to_owned(),

@@ -55,8 +55,11 @@ pub fn unfold_with(
     let outermost = Place::in_layer(&options.image_name, None);
     let profile = options.profile.as_deref();
     let decides = options.image_decides_cmdline;
-    let request = CmdlineRequest::new(input.cmdline, input.append, profile, decides)
-        .map_err(|error| error.at(&outermost))?;
+    let request = match options.cmdline_is_literal {
+        true => CmdlineRequest::literal(input.cmdline, input.append, profile, decides),
+        false => CmdlineRequest::new(input.cmdline, input.append, profile, decides),
+    };
+    let request = request.map_err(|error| error.at(&outermost))?;
     let request = request.giving_way(options.cmdline_gives_way);
     let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
     let mut nobody = Nobody;

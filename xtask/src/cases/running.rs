@@ -75,12 +75,14 @@ fn setup_mode(stand: &Stand) -> Result<()> {
 
 fn without_null(stand: &Stand) -> Result<()> {
     let (kernel, _) = stock_kernel(Target::X86_64)?;
-    let output = namespace("mount -t tmpfs none /dev", &[])?
+    // As in a small initramfs.
+    let report = namespace("mount -t tmpfs none /dev", &[])?
         .arg(stand.ukexec_path())
         .arg("inspect")
         .arg(kernel)
-        .output()?;
-    fails_with(&output, &["opening /dev/null", "mknod"])
+        .text()?;
+    ensure!(report.contains("bzImage"), "the report is {report}");
+    Ok(())
 }
 
 /// `sendfile` and `copy_file_range` save copies; where they are denied, bytes go through buffers.

@@ -360,6 +360,12 @@ pub(super) const ELSEWHERE: &[&str] = &[
     "vmm",
 ];
 
+/// Returns whether kexec(8) has the option `name`.
+pub(super) fn is_option(name: &str) -> bool {
+    ROWS.iter()
+        .any(|row| row.long == name || row.alias == Some(name))
+}
+
 /// Returns the reason why `option`, without its dashes, is not one of this machine, if
 /// kexec-tools have it on another.
 pub(super) fn of_another_machine(option: &str) -> Option<&'static str> {

@@ -1,7 +1,6 @@
 //! This machine, as kexec(8) uses it.
 
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -12,28 +11,25 @@ use ukexec_kexec::{BeforeBoot, exec_now, shown_path};
 use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
-    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadKind, LoadPlan, LoaderOptions,
-    MachineState, Progress, Purpose, SmbiosPolicy, Unfolding, is_stdin, unfold, unload,
+    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadPlan, LoaderOptions, MachineState,
+    Progress, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
 };
 
-use super::plan::{Load, SystemCall};
+use super::definition::is_option;
+use super::plan::{Load, Plan, SystemCall};
 use super::{Backend, Ended, Status};
 use crate::console::{self, Terminal};
 
 /// The running machine.
 #[derive(Debug)]
-pub(super) struct Machine {
-    pub(super) debug: bool,
-    /// Whether nothing is loaded, and a report printed.
-    pub(super) dry_run: bool,
-}
+pub(super) struct Machine;
 
 impl Backend for Machine {
     fn state(&self) -> MachineState {
         MachineState::of_kernel(Path::new("/"))
     }
 
-    fn load(&mut self, load: &Load, kind: LoadKind, quiet: bool) -> Result<(), Ended> {
+    fn load(&mut self, load: &Load, plan: &Plan, quiet: bool) -> Result<(), Ended> {
         let kernel = load.kernel.as_deref().unwrap_or(Path::new(""));
         let console: Arc<dyn Console> = match quiet {
             true => Arc::new(Quiet),
@@ -44,49 +40,55 @@ impl Backend for Machine {
             Some(warning) => console::warn(&in_words_of_kexec(warning)),
             None => console::note(&in_words_of_kexec(text)),
         };
-        if !is_stdin(kernel) {
-            fs::metadata(kernel).map_err(|error| {
-                let text = format!("Cannot open {}: {error}", shown_path(kernel));
-                Ended::new(Status::WRONG, text)
-            })?;
-        }
         load.notes.iter().for_each(|it| note(it));
         let machine = MachineState::read(Path::new("/"));
-        let options = options(load, kind);
+        let options = options(load, plan);
         let purpose = Purpose::load(&machine, false);
         let loaded = || {
             let unfolding = unfold(kernel, &options, &purpose, &console)?;
             notes(load, &unfolding).iter().for_each(|it| note(it));
-            let plan = LoadPlan::new(&unfolding, &machine, self.dry_run)?;
-            plan.notes().iter().for_each(|it| note(it));
-            if let (true, Findings::Page(page)) = (self.dry_run, plan.report()?) {
+            let call = LoadPlan::new(&unfolding, &machine, plan.dry_run)?;
+            call.notes().iter().for_each(|it| note(it));
+            if plan.dry_run
+                && let Findings::Page(page) = call.report()?
+            {
                 console::page(&page)?;
             }
-            plan.check()?;
-            let record = plan.load()?;
-            if self.debug {
+            call.check()?;
+            let record = call.load()?;
+            if plan.debug {
                 record.iter().for_each(|it| note(it));
-                if let (false, Findings::Page(page)) = (self.dry_run, plan.report()?) {
-                    console::err_page(&page);
-                }
+            }
+            if plan.debug
+                && !plan.dry_run
+                && let Findings::Page(page) = call.report()?
+            {
+                console::err_page(&page);
             }
             Ok(())
         };
         let loaded: anyhow::Result<()> = loaded();
-        loaded.map_err(|error| not_loaded(error.as_ref(), load.call, kernel))
+        loaded.map_err(|error| not_loaded(error.as_ref(), plan.call, kernel))
     }
 
-    fn unload(&mut self, kind: LoadKind) -> Result<(), Ended> {
+    fn unload(&mut self, plan: &Plan) -> Result<(), Ended> {
         // A record that stays names a kernel that is gone, which `status` sees.
-        let _record = unload(kind).map_err(|error| {
-            let text = format!("kexec unload failed: {}", sentence(&error));
-            Ended::new(Status::FAILED, text)
+        let _record = unload(plan.kind).map_err(|error| {
+            let is_missing = errno(&error) == Some("ENOSYS") && plan.call == SystemCall::File;
+            let status = if is_missing {
+                Status::NO_CALL
+            } else {
+                Status::FAILED
+            };
+            let missing = if is_missing { NO_FILE_CALL } else { "" };
+            let text = format!("{missing} kexec unload failed: {}", sentence(&error));
+            Ended::new(status, text.trim_start())
         })?;
         Ok(())
     }
 
-    fn exec(&mut self, before: BeforeBoot) -> Ended {
-        let debug = self.debug;
+    fn exec(&mut self, before: BeforeBoot, plan: &Plan) -> Ended {
+        let debug = plan.debug;
         let mut stays_up = |error| {
             if debug {
                 console::warn(&sentence(&error));
@@ -120,7 +122,7 @@ const SHUTDOWN: [&str; 3] = ["/sbin/shutdown", "/etc/shutdown", "/bin/shutdown"]
 
 /// Returns how `load` is taken apart: where the caller gives a part of it, as kexec-tools
 /// would load that part, else as `ukexec load` does.
-fn options(load: &Load, kind: LoadKind) -> LoaderOptions {
+fn options(load: &Load, plan: &Plan) -> LoaderOptions {
     let is_bare = load.is_bare();
     let line = load.cmdline.clone();
     let (cmdline, append) = match load.reuse_cmdline {
@@ -135,9 +137,9 @@ fn options(load: &Load, kind: LoadKind) -> LoaderOptions {
         boot_secret: !is_bare,
         cmdline,
         append,
-        overrides_line: true,
-        kind,
-        own_file: load.call == SystemCall::Auto,
+        literal_cmdline: true,
+        kind: plan.kind,
+        own_file: plan.call == SystemCall::Auto,
         more_flags: load.more_flags,
         config: Config {
             smbios: is_bare.then_some(SmbiosPolicy::None),
@@ -186,25 +188,54 @@ fn not_loaded(error: &(dyn Error + 'static), call: SystemCall, kernel: &Path) ->
     let kernel = shown_path(kernel);
     let text = in_words_of_kexec(&sentence(error));
     let answer = errno(error).filter(|_| text.contains("kexec_file_load failed"));
-    let is_of_call = matches!(answer, Some("ENOSYS" | "EINVAL" | "ENOEXEC" | "EOPNOTSUPP"));
-    let status = match call {
-        SystemCall::File if is_of_call => Status::NO_CALL,
+    let says = |words: &[&str]| words.iter().any(|it| text.contains(it));
+    let status = match (call, kind_of(error)) {
+        (SystemCall::File, _) if says(&NOT_BY_THIS_CALL) => Status::NO_CALL,
+        // kexec-tools die where they cannot read a file.
+        (_, ErrorKind::File) => Status::WRONG,
         _ => Status::FAILED,
     };
-    let text = match (answer, kind_of(error)) {
-        (Some("ENOSYS"), _) => format!("syscall kexec_file_load not available. {text}"),
-        (Some(_), _) => format!("Cannot load {kernel}: {text}"),
-        (None, ErrorKind::Format) => format!("Cannot determine the file type of {kernel}: {text}"),
-        (None, _) => text,
+    let text = match answer {
+        Some("ENOSYS") => format!("{NO_FILE_CALL} {text}"),
+        _ if text.contains("not a kernel") => {
+            format!("Cannot determine the file type of {kernel}: {text}")
+        }
+        _ if text.starts_with("cannot load") => text.replacen('c', "C", 1),
+        _ => format!("Cannot load {kernel}: {text}"),
     };
     Ended::new(status, text)
 }
 
-/// Returns `text` with the options of this command in place of those of `ukexec load`.
+/// The answers behind which kexec-tools would try the other call: `ENOTSUPP` has no name.
+const NOT_BY_THIS_CALL: [&str; 7] = [
+    "kexec_file_load failed with ENOSYS",
+    "kexec_file_load failed with EINVAL",
+    "kexec_file_load failed with ENOEXEC",
+    "kexec_file_load failed with EOPNOTSUPP",
+    "(os error 524)",
+    "would answer ENOEXEC",
+    "would answer EINVAL",
+];
+
+const NO_FILE_CALL: &str = "syscall kexec_file_load not available.";
+
+/// Returns `text` with the options of this command in place of those of `ukexec load`, and
+/// whose the others are.
 fn in_words_of_kexec(text: &str) -> String {
-    text.replace("--cmdline", "--command-line")
+    let text = text
+        .replace("--cmdline", "--command-line")
         .replace("; --console=keep adds it", "")
-        .replace("`ukexec load IMAGE`", "`kexec -l KERNEL`")
+        .replace("`ukexec load IMAGE`", "`kexec -l KERNEL`");
+    let is_end = |character: char| !character.is_ascii_lowercase() && character != '-';
+    let named = text.match_indices(" --").map(|(at, _)| {
+        let name = text.get(at.saturating_add(3)..).unwrap_or_default();
+        name.split(is_end).next().unwrap_or_default()
+    });
+    let mut others = named.filter(|name| !name.is_empty() && !is_option(name));
+    match others.next() {
+        Some(other) => format!("{text}; --{other} is an option of `ukexec`"),
+        None => text,
+    }
 }
 
 /// A console that nobody reads.
@@ -222,6 +253,7 @@ impl Console for Quiet {
 
 #[cfg(test)]
 mod tests {
+    use super::super::definition::definition;
     use super::*;
 
     #[test]
@@ -244,43 +276,46 @@ mod tests {
     }
 
     #[test]
+    fn an_option_that_kexec_has_not_is_named_as_another_commands() {
+        for (text, expected) in [
+            ("no line (--cmdline)", "no line (--command-line)"),
+            (
+                "give it with --initrd, and more",
+                "give it with --initrd, and more",
+            ),
+            (
+                "unknown key; --trust names keys",
+                "unknown key; --trust names keys; --trust is an option of `ukexec`",
+            ),
+            ("has \" -- \" before", "has \" -- \" before"),
+        ] {
+            assert_eq!(in_words_of_kexec(text), expected);
+        }
+    }
+
+    #[test]
     fn a_part_that_the_caller_gives_stands_alone() {
-        let of = |load: Load| options(&load, LoadKind::Crash);
-        let own = of(Load::default());
+        let of = |args: &[&str]| {
+            let args = [&["kexec", "-p"], args].concat();
+            let matches = definition(None).get_matches_from(args);
+            let plan = Plan::new(&matches, "x86_64").expect("a plan");
+            options(plan.load.as_ref().expect("a load"), &plan)
+        };
+        let own = of(&["K"]);
         assert!(own.extra_files && own.boot_secret && !own.replaces_initrd);
         assert_eq!((own.companions, own.config.smbios), (None, None));
-        assert!(own.own_file && own.overrides_line);
-        for (load, replaces) in [
-            (
-                Load {
-                    initrds: vec!["i".into()],
-                    ..Load::default()
-                },
-                true,
-            ),
-            (
-                Load {
-                    cmdline: Some(Vec::new()),
-                    ..Load::default()
-                },
-                false,
-            ),
-            (
-                Load {
-                    reuse_cmdline: true,
-                    call: SystemCall::File,
-                    ..Load::default()
-                },
-                false,
-            ),
+        assert!(own.own_file && own.literal_cmdline);
+        for (args, replaces) in [
+            (&["K", "--initrd=i"][..], true),
+            (&["K", "--append="], false),
+            (&["K", "--reuse-cmdline", "-s"], false),
         ] {
-            let call = load.call;
-            let bare = of(load);
-            assert!(!bare.extra_files && !bare.boot_secret);
+            let bare = of(args);
+            assert!(!bare.extra_files && !bare.boot_secret, "{args:?}");
             assert_eq!(bare.companions, Some(Companions::None));
             assert_eq!(bare.config.smbios, Some(SmbiosPolicy::None));
             assert_eq!(bare.replaces_initrd, replaces);
-            assert_eq!(bare.own_file, call == SystemCall::Auto);
+            assert_eq!(bare.own_file, !args.contains(&"-s"));
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Plan {
     pub(super) load: Option<Load>,
     pub(super) then: Then,
     pub(super) kind: LoadKind,
+    pub(super) call: SystemCall,
     pub(super) debug: bool,
     /// Whether nothing is done but a report of what would be loaded.
     pub(super) dry_run: bool,
@@ -47,7 +48,6 @@ pub(super) enum Then {
 /// A kernel to load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
-    pub(super) call: SystemCall,
     pub(super) kernel: Option<PathBuf>,
     pub(super) initrds: Vec<PathBuf>,
     /// Whether the running kernel's line is taken.
@@ -88,6 +88,9 @@ impl Plan {
     /// Returns the plan of `matches`, or an error in words. Linux on `machine` is loaded.
     pub(super) fn new(matches: &ArgMatches, machine: &str) -> Result<Self, String> {
         let given = Given(matches);
+        for name in ["mem-min", "mem-max"] {
+            given.address(name)?;
+        }
         let mut steps = Steps::default();
         for name in given.in_order(["load", "load-panic", "unload", "exec", "force"]) {
             steps.take(name);
@@ -114,6 +117,7 @@ impl Plan {
             },
             load,
             kind,
+            call: given.call(),
             debug: given.has("debug"),
             dry_run: given.has("dry-run"),
         })
@@ -192,33 +196,31 @@ impl<'a> Given<'a> {
         if self.has("print-ckr-size") {
             return Some(Question::CrashRegion);
         }
-        let asked = self.in_order(["load", "load-panic"]).pop();
-        let kind = match asked {
-            Some("load") => LoadKind::Reboot,
+        let kind = match (self.has("load-panic"), self.has("load")) {
+            (false, true) => LoadKind::Reboot,
             _ => LoadKind::Crash,
         };
         self.has("status").then_some(Question::Status(kind))
     }
 
-    fn load(self, machine: &str) -> Result<Load, String> {
-        for name in ["mem-min", "mem-max"] {
-            self.address(name)?;
+    fn call(self) -> SystemCall {
+        let calls = ["kexec-file-syscall", "kexec-syscall", "kexec-syscall-auto"];
+        match self.in_order(calls).pop() {
+            Some("kexec-file-syscall") => SystemCall::File,
+            Some("kexec-syscall") => SystemCall::Load,
+            _ => SystemCall::Auto,
         }
+    }
+
+    fn load(self, machine: &str) -> Result<Load, String> {
         let initrds: Vec<PathBuf> = self.values("initrd").map(PathBuf::from).collect();
         let kernel = self.values(KERNEL).next().map(PathBuf::from);
         let inputs = initrds.iter().chain(&kernel);
         if inputs.filter(|path| is_stdin(path)).count() > 1 {
             return Err("standard input is given twice; name a file for one of them".to_owned());
         }
-        let calls = ["kexec-file-syscall", "kexec-syscall", "kexec-syscall-auto"];
-        let call = match self.in_order(calls).pop() {
-            Some("kexec-file-syscall") => SystemCall::File,
-            Some("kexec-syscall") => SystemCall::Load,
-            _ => SystemCall::Auto,
-        };
         let type_name = self.bytes("type");
         Ok(Load {
-            call,
             kernel,
             initrds,
             reuse_cmdline: self.has("reuse-cmdline"),

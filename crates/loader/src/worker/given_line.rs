@@ -20,6 +20,9 @@ pub(crate) fn settle(
     image: &Rope,
     bundle: &Rope,
 ) -> Result<Vec<String>> {
+    if request.literal_cmdline {
+        return Ok(Vec::new());
+    }
     let text = boot_options(request, bundle)?;
     let given = GivenLine {
         line: request.cmdline.take(),

@@ -476,7 +476,10 @@ fn uncovered(
         });
     let line = line.filter(|_| !gave_way);
     let words = line.into_iter().chain(request.append.as_deref());
-    let has_words = words.flatten().any(|byte| !byte.is_ascii_whitespace());
+    // An empty line in place of that which was signed is one, too.
+    let replaces = request.overrides_line && policy.required().is_some();
+    let replaces = replaces && request.cmdline.is_some();
+    let has_words = replaces || words.flatten().any(|byte| !byte.is_ascii_whitespace());
     let cmdline = has_words.then(|| "the command line".to_owned());
     // Where a good signature is required, a parser has one of its own.
     let parser = request
@@ -536,6 +539,7 @@ fn options(
         profile: request.profile.clone(),
         image_decides_cmdline: policy.required().is_some() && !request.overrides_line,
         cmdline_gives_way: request.is_entrys_line,
+        cmdline_is_literal: request.literal_cmdline,
         kdump: request.panic,
         parsers,
         image_name: request.name.clone(),
