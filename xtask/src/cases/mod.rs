@@ -24,6 +24,7 @@ mod signed;
 mod skeletons;
 mod stream;
 mod stub;
+mod systemd;
 mod uki;
 mod units;
 mod verdicts;
@@ -43,6 +44,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         zboot::CASES,
         skeletons::CASES,
         fleet::CASES,
+        systemd::CASES,
         kdump::CASES,
         boots::CASES,
         kexec8::CASES,
