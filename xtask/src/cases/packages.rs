@@ -60,8 +60,8 @@ fn content(stand: &Stand) -> Result<()> {
     listed(
         &ukexec,
         &[
-            "-rwxr-xr-x root/root ./usr/bin/ukexec",
-            "-rw-r--r-- root/root ./etc/ukexec/ukexec.conf",
+            "-rwxr-xr-x ./usr/bin/ukexec",
+            "-rw-r--r-- ./etc/ukexec/ukexec.conf",
             "./etc/ukexec/parsers.d/",
             "./usr/lib/ukexec/parsers.d/",
             "./usr/lib/systemd/system/ukexec-load@.service",
@@ -80,13 +80,13 @@ fn content(stand: &Stand) -> Result<()> {
     listed(
         &kexec,
         &[
-            "-rwxr-xr-x root/root ./usr/sbin/kexec",
+            "-rwxr-xr-x ./usr/sbin/kexec",
             "./usr/share/man/man8/kexec.8.gz",
             "./usr/share/bash-completion/completions/kexec",
         ],
     )?;
     for (package, program) in [(&ukexec, "usr/bin/ukexec"), (&kexec, "usr/sbin/kexec")] {
-        let dir = stand.path(program);
+        let dir = stand.path(&program.replace('/', "-"));
         Tool::new("dpkg-deb")
             .arg("-x")
             .arg(package)
