@@ -11,6 +11,7 @@ mod apt;
 mod cases;
 mod ci;
 mod command;
+mod compare;
 mod conformance;
 mod debian;
 mod demo;
@@ -23,6 +24,7 @@ mod fuzz;
 mod guest;
 mod initramfs;
 mod kept;
+mod kexec_tools;
 mod materials;
 mod metadata;
 mod mutate;
@@ -64,6 +66,7 @@ cargo xtask TASK
   mutate [--count N] N (a million) mutated objects, skeletons and images; the same ones each time
   conformance [RUNNER TESTS]
                      the plugin for the bpf_conformance suite; or the suite's runner on its cases
+  compare            time and memory of `kexec -l -s` beside kexec-tools, in QEMU
   tidy               the rules of this tree that no other tool knows
   docs               write the pages of docs/ that are made from the sources
   dist               manual pages, completions, and the Debian packages ukexec and ukexec-kexec
@@ -104,6 +107,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["conformance", runner, tests] => {
             conformance::run(Path::new(runner), Path::new(tests))?;
         }
+        ["compare"] => compare::run()?,
         ["tidy"] => tidy::run()?,
         ["docs"] => docs::run(false)?,
         ["dist"] => dist::run()?,

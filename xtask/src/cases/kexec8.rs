@@ -6,14 +6,14 @@
 //! no `/tmp`, `/run` or `/etc`.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command::Tool;
-use crate::debian;
 use crate::guest::{FirstKernel, TAG, reporting_initrd, reporting_uki};
+use crate::kexec_tools::KexecTools;
 use crate::materials::{Target, kernel};
 use crate::qemu::{Boot, Machine, Serial};
 use crate::stand::Stand;
@@ -267,12 +267,7 @@ fn run(stand: &Stand, rows: &[Row], last: &str, cmdline: &str) -> Result<Serial>
         .arg(stand.ukexec_path().with_file_name("kexec"))
         .arg(&ours)
         .run()?;
-    let theirs = Theirs::find()?;
-    let libraries: Vec<(String, &PathBuf)> = theirs
-        .libraries
-        .iter()
-        .map(|path| Ok((file_name(path)?, path)))
-        .collect::<Result<_>>()?;
+    let theirs = KexecTools::find()?;
     let mut first = FirstKernel::new(&script)
         .holding("vmlinuz", &linux)
         .holding("uki.efi", &uki)
@@ -281,7 +276,7 @@ fn run(stand: &Stand, rows: &[Row], last: &str, cmdline: &str) -> Result<Serial>
         .holding("kexec", &ours)
         .holding("kexec-tools", &theirs.program)
         .holding("ld.so", &theirs.loader);
-    for (name, path) in &libraries {
+    for (name, path) in &theirs.libraries {
         first = first.holding(name, path);
     }
     Boot {
@@ -331,38 +326,4 @@ fn compare(serial: &Serial, rows: &[Row]) -> Result<()> {
         true => Ok(()),
         false => bail!("exit status, kernel and crash kernel loaded:\n{wrong}"),
     }
-}
-
-/// The `kexec` of Debian's newest suite.
-struct Theirs {
-    program: PathBuf,
-    loader: PathBuf,
-    libraries: Vec<PathBuf>,
-}
-
-impl Theirs {
-    fn find() -> Result<Self> {
-        let root = debian::root("sid", &["kexec-tools"])?;
-        let inside = |path: &str| root.join(path.trim_start_matches('/'));
-        let program = "/usr/sbin/kexec";
-        let listed = Tool::new("chroot")
-            .arg(&root)
-            .args(["ldd", program])
-            .text()?;
-        // `libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x...)`, and the loader alone.
-        let paths = listed.split_whitespace().filter(|it| it.starts_with('/'));
-        let (loader, libraries): (Vec<&str>, Vec<&str>) =
-            paths.partition(|it| it.contains("/ld-linux"));
-        let loader = loader.first().context("no loader among the libraries")?;
-        Ok(Self {
-            program: inside(program),
-            loader: inside(loader),
-            libraries: libraries.into_iter().map(inside).collect(),
-        })
-    }
-}
-
-fn file_name(path: &Path) -> Result<String> {
-    let name = path.file_name().context("a library without a name")?;
-    Ok(name.to_string_lossy().into_owned())
 }
