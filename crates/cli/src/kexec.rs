@@ -208,7 +208,8 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
 }
 
 const DOM0: &str = "this is Xen's dom0, where Xen loads kernels; use kexec of kexec-tools \
-                    (/usr/sbin/kexec.distrib where ukexec-kexec is installed)";
+                    (`dpkg-divert --truename /usr/sbin/kexec` names it where ukexec-kexec is \
+                    installed)";
 
 const NOTHING_LOADED: &str = "Nothing has been loaded! Load a kernel with `kexec -l KERNEL` first";
 

@@ -6,7 +6,6 @@
 //! no `/tmp`, `/run` or `/etc`.
 
 use std::fmt::Write as _;
-
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -110,8 +109,11 @@ const ROWS: &[Row] = &[
     row(Nothing, "-l -s --reuse-cmdline /vmlinuz --initrd=/initrd"),
     row(Nothing, "-l /vmlinuz --reuse-cmdline --append=debug"),
     row(Nothing, "-l /vmlinuz --append=a --append=b"),
+    row(Nothing, "-l /vmlinuz --command-line=a --append=b"),
     row(Nothing, "-l /vmlinuz --append="),
     row(Nothing, "-l /uki.efi"),
+    row(Nothing, "-l /uki.efi --initrd=/initrd"),
+    row(Nothing, "-l /uki.efi --type=uki"),
     row(Nothing, "-l /uki.efi --initrd=/initrd --append=quiet"),
     row(Nothing, "-l /vmlinuz --no-checks --initrd=/initrd"),
     row(Nothing, "-l /vmlinuz -t bzImage64 --args-linux"),
@@ -214,10 +216,44 @@ beside() {
 /// Answers for systemd's program, which `kexec` without an action runs.
 const SHUTDOWN: &str = "#!/bin/busybox sh\n[ \"$*\" = '-r now' ]\n";
 
+/// Calls that start no worker, and need no `/proc` for one: each with its exit status, in a
+/// machine where both kernels are loaded.
+const WITHOUT_WORKER: &[(&str, &str)] = &[
+    ("-S", "1"),
+    ("-S -l", "1"),
+    ("-v", "0"),
+    ("-h", "0"),
+    ("-p -u", "0"),
+    ("-S", "0"),
+    ("-S -l", "1"),
+    ("-u", "0"),
+    ("-S -l", "0"),
+    ("-e", "1"),
+    // A worker is this program, which it finds in /proc.
+    ("-l /vmlinuz", "255"),
+];
+
+/// Runs them without `/proc`.
+fn without_worker() -> Result<String> {
+    let mut script = "ours -l /vmlinuz\nours -p /vmlinuz\numount /proc\n".to_owned();
+    for (index, (args, _)) in WITHOUT_WORKER.iter().enumerate() {
+        writeln!(
+            script,
+            "ours {args} >/o/out 2>/o/err; say \"alone {index}: $?\""
+        )?;
+    }
+    script += "mount -t proc proc /proc\n";
+    Ok(script)
+}
+
 fn with_crash_memory(stand: &Stand) -> Result<()> {
     let last = "ours -f /vmlinuz --initrd=/initrd --append=\"$(cat /proc/cmdline) forced=yes\"\n";
-    let serial = run(stand, ROWS, last, "crashkernel=256M")?;
+    let last = without_worker()? + last;
+    let serial = run(stand, ROWS, &last, "crashkernel=256M")?;
     compare(&serial, ROWS)?;
+    for (index, (_, status)) in WITHOUT_WORKER.iter().enumerate() {
+        serial.expect(&format!("{TAG}alone {index}: "), status)?;
+    }
     let loads_anew = ROWS
         .iter()
         .position(|it| matches!(it.loaded, Crash) && it.args.ends_with("-a"));
@@ -231,7 +267,8 @@ fn with_crash_memory(stand: &Stand) -> Result<()> {
 }
 
 fn without(stand: &Stand) -> Result<()> {
-    let last = "ours -l /uki.efi\nours -e\n";
+    // -e starts no worker either.
+    let last = "ours -l /uki.efi\numount /proc\nours -e\n";
     let serial = run(stand, ROWS_WITHOUT, last, "")?;
     compare(&serial, ROWS_WITHOUT)?;
     // The image's own line and initrd.

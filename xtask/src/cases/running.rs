@@ -21,7 +21,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("running/a-reused-line-keeps-quoted-values", quoted),
     Named::new("running/a-reused-line-may-be-any-bytes", any_bytes),
     Named::new("running/setup-mode-is-no-secure-boot", setup_mode),
-    Named::new("running/without-dev-null-it-says-so", without_null),
+    Named::new("running/a-worker-starts-without-dev-null", without_null),
     Named::new("running/denied-calls-have-others-stand-in", stand_ins),
     Named::new("running/a-denied-call-without-another-is-named", denied),
 ];

@@ -655,8 +655,8 @@ fn options_are_refused_with_their_reason() {
         &state,
         &["-l K", "-e", "-u"],
         &expect![[r#"
-        this is Xen's dom0, where Xen loads kernels; use kexec of kexec-tools (/usr/sbin/kexec.distrib where ukexec-kexec is installed)
-        1"#]],
+            this is Xen's dom0, where Xen loads kernels; use kexec of kexec-tools (`dpkg-divert --truename /usr/sbin/kexec` names it where ukexec-kexec is installed)
+            1"#]],
     );
     check_on(&state, &["-S"], &expect!["0"]);
 }
