@@ -33,7 +33,7 @@ pub(crate) const SERVER: &[&str] = &[
 /// Spec: Debian Policy 9.3.3.2, `/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`.
 const STARTS_NOTHING: &str = "#!/bin/sh\nexit 101\n";
 
-/// What a program in a root sees of the machine. The mounts end with the program, however it ends.
+/// The machine as a program in a root sees it. The mounts end with the program, however it ends.
 const ENTER: &str = "mount -t proc proc \"$0/proc\" && mount -t sysfs -o ro sys \"$0/sys\" && \
                      mount --rbind /dev \"$0/dev\" && exec chroot \"$0\" \"$@\"";
 

@@ -192,7 +192,8 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
             let text = format!("No kernel specified\n{USAGE}");
             return Err(Ended::new(Status::FAILED, text));
         }
-        // What loads a crash kernel anew at each change of the hardware runs unseen.
+        // udev's rules load a crash kernel anew at each change of the hardware, and log each
+        // word.
         let is_reload = plan.kind == LoadKind::Crash && state.crash_loaded == Some(true);
         backend.load(load, plan, is_reload && !plan.debug && !plan.dry_run)?;
     }

@@ -5,6 +5,11 @@
 //!
 //! It is a library so that both programs and the generator of their manual pages share one
 //! definition of each command line. It is no interface for others.
+//!
+//! ```
+//! let definition = ukexec::ukexec_definition();
+//! assert!(definition.get_subcommands().any(|command| command.get_name() == "load"));
+//! ```
 #![forbid(unsafe_code)]
 
 mod args;

@@ -116,6 +116,8 @@ const ROWS: &[Row] = &[
     row(Nothing, "-l /uki.efi --type=uki"),
     row(Nothing, "-l /uki.efi --initrd=/initrd --append=quiet"),
     row(Nothing, "-l /vmlinuz --no-checks --initrd=/initrd"),
+    row(Nothing, "-l /vmlinuz --initrd=/initrd --reuse-cmdline"),
+    row(Nothing, "-sl /vmlinuz --reuse-cmdline"),
     row(Nothing, "-l /vmlinuz -t bzImage64 --args-linux"),
     row(Nothing, "-l /vmlinuz --initr=/initrd --app=quiet"),
     row(Nothing, "/vmlinuz --append=quiet"),
@@ -152,7 +154,7 @@ const ROWS: &[Row] = &[
     row(Nothing, "-l --initrd"),
     row(Nothing, "--mem-min=zz -l /vmlinuz"),
     row(Nothing, "--print-ckr-size -l /vmlinuz"),
-    // What is no kernel.
+    // Files that are no kernel.
     row(Nothing, "-l /missing"),
     row(Kernel, "-l /missing"),
     row(Nothing, "-s -l /missing"),
@@ -205,6 +207,7 @@ beside() {
     shift 2
     for who in theirs ours; do
         prepare $loaded >/o/prepared 2>&1 </dev/null
+        say "$who $row before: $(number loaded) $(number crash_loaded)"
         $who "$@" >/o/out 2>/o/err </dev/null
         say "$who $row: $? $(number loaded) $(number crash_loaded)"
         say "$who $row out: $(wc -c </o/out) $(head -n 1 /o/out)"
@@ -333,6 +336,16 @@ fn compare(serial: &Serial, rows: &[Row]) -> Result<()> {
     for (index, row) in rows.iter().enumerate() {
         let value = |who, what| serial.value(&format!("{TAG}{who} {index}{what}: "));
         let (theirs, ours) = (value("theirs", "")?, value("ours", "")?);
+        let before = match row.loaded {
+            Nothing => "0 0",
+            Kernel => "1 0",
+            Crash => "0 1",
+            Both => "1 1",
+        };
+        for who in ["theirs", "ours"] {
+            let found = value(who, " before")?;
+            ensure!(found == before, "before kexec {}: {found}", row.args);
+        }
         let expected = match &row.differs {
             Some(Differs { ours, .. }) => *ours,
             None => theirs,

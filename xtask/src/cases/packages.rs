@@ -75,6 +75,7 @@ fn content(stand: &Stand) -> Result<()> {
             "./usr/share/doc/ukexec/copyright",
             "./usr/share/doc/ukexec/changelog.gz",
             "./usr/share/doc/ukexec/README.md",
+            "./usr/share/doc/ukexec/examples/fleet/rolling-reboot.yml",
         ],
     )?;
     listed(

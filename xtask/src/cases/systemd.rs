@@ -17,7 +17,7 @@ loaded() { cat /sys/kernel/kexec_loaded; }
 case $step in
 first)
     run ukexec load /boot/a.efi
-    ukexec status
+    say "status=$(ukexec status --json | grep '"reboot":')"
     run systemctl kexec
     ;;
 a)
@@ -37,7 +37,7 @@ c)
 d)
     run ukexec load /boot/a.efi
     run ukexec unload
-    say "unloaded=$(loaded)"
+    say "unloaded=$(loaded) $(ukexec status --json | grep '"reboot":')"
     sync
     poweroff --force --force
     ;;
@@ -85,5 +85,6 @@ fn boots(stand: &Stand) -> Result<()> {
     }
     serial.expect(&format!("{TAG}loaded="), "1")?;
     serial.expect(&format!("{TAG}without="), "0")?;
-    serial.expect(&format!("{TAG}unloaded="), "0")
+    serial.expect(&format!("{TAG}status="), "\"reboot\": \"kexec\",")?;
+    serial.expect(&format!("{TAG}unloaded="), "0   \"reboot\": \"firmware\",")
 }

@@ -23,7 +23,7 @@ pub(super) struct Row {
     help: &'static str,
 }
 
-/// What becomes of an option.
+/// The treatment of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// It does what it does in kexec-tools.

@@ -11,7 +11,7 @@ use ukexec_loader::{LoadKind, is_stdin};
 
 use super::definition::{Class, KERNEL, ROWS};
 
-/// What to do, in this order.
+/// The steps of a call, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) question: Option<Question>,
@@ -35,7 +35,7 @@ pub(super) enum Question {
     CrashRegion,
 }
 
-/// What follows a load.
+/// The step behind a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
@@ -156,7 +156,7 @@ impl Steps {
     }
 }
 
-/// What the caller gave.
+/// The caller's arguments.
 #[derive(Clone, Copy, Debug)]
 struct Given<'a>(&'a ArgMatches);
 

@@ -12,9 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::command::{Tool, said};
 use crate::debian::{self, SERVER};
 use crate::dist;
+use crate::guest::reporting_uki;
 use crate::stand::{Stand, check_words};
 
-use super::super::{Named, noise, read};
+use super::super::{Named, read};
 
 pub(in super::super) const CASES: &[Named] = &[
     Named::new("packages/bookworm", |stand| {
@@ -219,15 +220,16 @@ fn is_ours(debian: &Debian<'_>) -> Result<()> {
 
 /// The script of kdump-tools runs our kexec with a UKI.
 fn kdump(debian: &Debian<'_>) -> Result<()> {
-    // The machine has no memory for it, which kexec finds before it looks at the image.
-    fs::write(debian.path("boot/image.efi"), noise(100_000))?;
+    let image = reporting_uki(debian.stand, "crash", "quiet")?;
+    fs::copy(image, debian.path("boot/image.efi"))?;
     let settings = "USE_KDUMP=1\nKDUMP_KERNEL=/boot/image.efi\nKDUMP_INITRD=\n";
     fs::write(debian.path("etc/default/kdump-tools"), settings)?;
     let text = debian.fails(KDUMP_CONFIG_LOADS)?;
     check_words(
         &text,
         &[
-            "Memory for crashkernel is not reserved",
+            // This machine has none, and says so in ukexec's words.
+            "kexec: Memory for crashkernel is not reserved: boot with crashkernel=",
             "failed to load kdump kernel",
         ],
     )
