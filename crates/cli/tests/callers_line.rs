@@ -18,8 +18,7 @@ use sha2::{Digest as _, Sha256};
 use ukexec_loader::report::failure::sentence;
 use ukexec_loader::report::{Findings, ReportForm};
 use ukexec_loader::{
-    CmdlineFrom, Console, LoadPlan, LoaderOptions, MachineState, Progress, Purpose, run_as_worker,
-    unfold,
+    CmdlineFrom, Console, LoadPlan, LoaderOptions, MachineState, Purpose, run_as_worker, unfold,
 };
 
 use self::images::{SHA256, X86_64, kernel, list, pe, variable};
@@ -29,16 +28,6 @@ fn workspace(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(path)
-}
-
-struct Quiet;
-
-impl Console for Quiet {
-    fn warn(&self, _text: &str) {}
-    fn log(&self, _line: &str) {}
-    fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
-        Box::new(())
-    }
 }
 
 /// Returns the line that an image with the line `own` is loaded with, and what is noted, where
@@ -69,7 +58,7 @@ fn load(own: Option<&[u8]>, config: &str, overrides: bool) -> Result<(String, St
     options.config.efivars = Some(dir.path().to_owned());
     let machine = MachineState::default();
     let purpose = Purpose::load(&machine, false);
-    let console: Arc<dyn Console> = Arc::new(Quiet);
+    let console: Arc<dyn Console> = Arc::new(());
     let unfolding = unfold(&path, &options, &purpose, &console);
     let unfolding = unfolding.map_err(|error| sentence(&error))?;
     let plan = LoadPlan::new(&unfolding, &machine, true).map_err(|error| sentence(&error))?;

@@ -37,3 +37,14 @@ impl Progress for () {
 
     fn set(&self, _done: u64) {}
 }
+
+/// Nobody reads it.
+impl Console for () {
+    fn warn(&self, _text: &str) {}
+
+    fn log(&self, _line: &str) {}
+
+    fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
+        Box::new(())
+    }
+}

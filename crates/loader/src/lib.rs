@@ -30,24 +30,14 @@
 //! use ukexec_loader::report::Screen;
 //! use ukexec_loader::report::failure::sentence;
 //! use ukexec_loader::{
-//!     Console, LoadPlan, LoaderOptions, MachineState, Progress, Purpose, run_as_worker, unfold,
+//!     Console, LoadPlan, LoaderOptions, MachineState, Purpose, run_as_worker, unfold,
 //! };
-//!
-//! struct Quiet;
-//!
-//! impl Console for Quiet {
-//!     fn warn(&self, _text: &str) {}
-//!     fn log(&self, _line: &str) {}
-//!     fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
-//!         Box::new(())
-//!     }
-//! }
 //!
 //! /// Returns a report of the call that would load the image.
 //! fn dry_run(image: &Path) -> Result<String, Box<dyn Error>> {
 //!     let machine = MachineState::read(Path::new("/"));
 //!     let (options, purpose) = (LoaderOptions::default(), Purpose::load(&machine, false));
-//!     let console: Arc<dyn Console> = Arc::new(Quiet);
+//!     let console: Arc<dyn Console> = Arc::new(());
 //!     let unfolding = unfold(image, &options, &purpose, &console)?;
 //!     let plan = LoadPlan::new(&unfolding, &machine, true)?;
 //!     plan.check()?;

@@ -12,7 +12,7 @@ use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
     CmdlineFrom, Companions, Config, Console, ErrorKind, LoadPlan, LoaderOptions, MachineState,
-    Progress, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
+    Purpose, SmbiosPolicy, Unfolding, unfold, unload,
 };
 
 use super::definition::is_option;
@@ -32,7 +32,7 @@ impl Backend for Machine {
     fn load(&mut self, load: &Load, plan: &Plan, quiet: bool) -> Result<(), Ended> {
         let kernel = load.kernel.as_deref().unwrap_or(Path::new(""));
         let console: Arc<dyn Console> = match quiet {
-            true => Arc::new(Quiet),
+            true => Arc::new(()),
             false => Terminal::shared(),
         };
         let note = |text: &str| match text.strip_prefix("warning: ") {
@@ -235,19 +235,6 @@ fn in_words_of_kexec(text: &str) -> String {
     match others.next() {
         Some(other) => format!("{text}; --{other} is an option of `ukexec`"),
         None => text,
-    }
-}
-
-/// A console that nobody reads.
-struct Quiet;
-
-impl Console for Quiet {
-    fn warn(&self, _text: &str) {}
-
-    fn log(&self, _line: &str) {}
-
-    fn progress(&self, _what: &str, _len: Option<u64>) -> Box<dyn Progress> {
-        Box::new(())
     }
 }
 
