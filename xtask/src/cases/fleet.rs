@@ -42,8 +42,9 @@ struct Remote<'a> {
     monitor: u16,
 }
 
-/// A host that cannot be reached and an image that is refused each end the run before the server is touched. Then the
-/// server boots an image, and the playbook finds it again. Last, it does not come back, and the run ends.
+/// A host that cannot be reached, an image that is refused and a condition that nobody accepts each end the run before
+/// the server is touched. Then the server boots an image, and the playbook finds it again. Last, it does not come back,
+/// and the run ends.
 fn rolling(stand: &Stand) -> Result<()> {
     let ansible = ansible()?;
     let remote = Remote {
@@ -56,6 +57,8 @@ fn rolling(stand: &Stand) -> Result<()> {
     server.file("boot/broken.efi", "MZ")?;
     let cmdline = Machine::X86_64.cmdline("");
     server.copy(&reporting_uki(stand, "gone", &cmdline)?, "boot/gone.efi")?;
+    // Nothing would be seen of it on the console, which is a condition of the load.
+    server.copy(&reporting_uki(stand, "quiet", "quiet")?, "boot/quiet.efi")?;
     server.file("etc/systemd/network/10-test.network", NETWORK)?;
     server.enable(
         "/usr/lib/systemd/system/systemd-networkd.service",
@@ -112,7 +115,7 @@ impl Remote<'_> {
         Ok(())
     }
 
-    /// Runs the playbook: twice in vain, then for good, then without a way back.
+    /// Runs the playbook: thrice in vain, then for good, then without a way back.
     fn runs(&self, ansible: &Path) -> Result<()> {
         let lost = format!("lost ansible_host=127.0.0.1 ansible_port={}", free_port()?);
         let boot_id = self.text(&["cat", "/proc/sys/kernel/random/boot_id"])?;
@@ -125,6 +128,11 @@ impl Remote<'_> {
         fails(
             &play(&[SERVER, &lost], "/boot/broken.efi")?,
             "Stop unless it does",
+            "[lost]",
+        )?;
+        fails(
+            &play(&[SERVER, &lost], "/boot/quiet.efi")?,
+            "the command line has no console=",
             "[lost]",
         )?;
         ensure!(

@@ -279,6 +279,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::efivars;
     use expect_test::{Expect, expect};
 
     fn read(text: &str) -> Result<Config> {
@@ -321,6 +322,26 @@ mod tests {
                 "Config { verify: None, trust: Some([]), efivars: None, check_dates: None, smbios: None, personality: None }"
             ],
         );
+    }
+
+    /// The file that packages ship says the values that count without it.
+    #[test]
+    fn the_shipped_file_has_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/ukexec.conf");
+        let shipped = fs::read_to_string(path).unwrap();
+        assert_eq!(read(&shipped).unwrap(), Config::default());
+        let keys = shipped.lines().filter_map(|line| {
+            let key = line.strip_prefix('#')?;
+            (!key.starts_with(' ') && key.contains(" = ")).then_some(key)
+        });
+        let keys = keys.collect::<Vec<_>>().join("\n");
+        let (said, unsaid) = (read(&keys).unwrap(), Config::default());
+        assert_eq!(said.verify, Some(unsaid.policy()));
+        assert_eq!(said.trust(), unsaid.trust());
+        assert_eq!(said.efivars.as_deref(), Some(Path::new(efivars::SYSTEM)));
+        assert_eq!(said.check_dates, Some(false));
+        assert_eq!(said.smbios, Some(SmbiosPolicy::default()));
+        assert_eq!(said.personality, Some(Personality::default()));
     }
 
     #[test]
