@@ -55,11 +55,14 @@ fn boots(stand: &Stand) -> Result<()> {
     for (step, path) in [
         ("a", "boot/a.efi"),
         ("b", "boot/b.efi"),
-        ("c", "efi/EFI/Linux/c.efi"),
+        ("c", "srv/efi/EFI/Linux/c.efi"),
         ("d", "boot/d.efi"),
     ] {
         server.image(path, step, "")?;
     }
+    // The unit has to read it before it is unmounted.
+    server.file("etc/fstab", "/srv/efi /efi none bind 0 0\n")?;
+    server.file("efi/not-mounted", "")?;
     server.copy(
         &workspace::root().join("dist/systemd/ukexec-load@.service"),
         "usr/lib/systemd/system/ukexec-load@.service",
