@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::apt::Archive;
 use crate::command::Tool;
 use crate::debian;
+use crate::dist;
 use crate::guest::TAG;
 use crate::initramfs::Initramfs;
 use crate::materials::{Stub, Target, busybox, stub};
@@ -130,17 +131,15 @@ impl<'a> Server<'a> {
         Ok(server)
     }
 
+    /// Installs the packages beside kexec-tools.
     fn install(&self) -> Result<()> {
-        let programs = self.stand.ukexec_path();
-        for (name, path) in [("ukexec", "usr/bin/ukexec"), ("kexec", "usr/sbin/kexec")] {
-            // An emulated machine reads slowly.
-            Tool::new("objcopy")
-                .arg("--strip-all")
-                .arg(programs.with_file_name(name))
-                .arg(self.root.join(path))
-                .run()?;
+        for package in dist::packages()? {
+            let name = package.file_name().context("a package has a name")?;
+            self.copy(&package, &format!("opt/{}", name.to_string_lossy()))?;
         }
-        Ok(())
+        debian::inside(&self.root)
+            .args(["sh", "-c", "dpkg --install /opt/*.deb && rm /opt/*.deb"])
+            .run()
     }
 
     /// Writes a file of the root.

@@ -5,7 +5,6 @@ use anyhow::{Result, ensure};
 use crate::guest::TAG;
 use crate::server::Server;
 use crate::stand::Stand;
-use crate::workspace;
 
 use super::Named;
 
@@ -63,10 +62,6 @@ fn boots(stand: &Stand) -> Result<()> {
     // The unit has to read it before it is unmounted.
     server.file("etc/fstab", "/srv/efi /efi none bind 0 0\n")?;
     server.file("efi/not-mounted", "")?;
-    server.copy(
-        &workspace::root().join("dist/systemd/ukexec-load@.service"),
-        "usr/lib/systemd/system/ukexec-load@.service",
-    )?;
     server.file(
         "etc/systemd/system/ukexec-load@.service.d/place.conf",
         PLACE,
