@@ -191,8 +191,8 @@ fn not_loaded(error: &(dyn Error + 'static), call: SystemCall, kernel: &Path) ->
     let says = |words: &[&str]| words.iter().any(|it| text.contains(it));
     let status = match (call, kind_of(error)) {
         (SystemCall::File, _) if says(&NOT_BY_THIS_CALL) => Status::NO_CALL,
-        // kexec-tools die where they cannot read a file.
-        (_, ErrorKind::File) => Status::WRONG,
+        // kexec-tools die where they cannot read the kernel; an initrd is another matter.
+        (_, ErrorKind::File) if text.contains(&format!("cannot read {kernel}: ")) => Status::WRONG,
         _ => Status::FAILED,
     };
     let text = match answer {

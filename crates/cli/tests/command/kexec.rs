@@ -174,7 +174,7 @@ fn every_failure_has_a_status_that_callers_know() {
         // The second is that of a machine without kexec.
         (vec!["-l", "nowhere"], &[1, 255]),
         (vec!["-l", "."], &[1, 255]),
-        (vec!["-l", "text", "--initrd=nowhere"], &[1, 255]),
+        (vec!["-l", "text", "--initrd=nowhere"], &[255]),
         (vec!["-s", "-l", "text"], &[253, 255]),
         (vec!["--bogus"], &[1]),
         (vec!["-l", "text", "-c"], &[1]),
