@@ -53,7 +53,7 @@ const MASKED: &[&str] = &[
     "systemd-pcrphase.service",
 ];
 
-/// Runs the script of the test. What waits for it ends nothing: a reboot is one of its commands.
+/// Runs the script of the test. No other unit waits for it, since a reboot is one of its commands.
 const UNIT: &str = "[Unit]
 Description=The test
 After=multi-user.target

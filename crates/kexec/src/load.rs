@@ -164,7 +164,7 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
     })
 }
 
-/// What is done before a boot at once.
+/// The steps before a boot at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BeforeBoot {
     /// Dirty files are written back.

@@ -109,7 +109,7 @@ pub enum SmbiosPolicy {
     None,
 }
 
-/// What `kexec`, which takes the arguments of kexec(8), does otherwise than `ukexec load`:
+/// The differences of `kexec`, which takes the arguments of kexec(8), from `ukexec load`:
 /// the table `personality` of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,7 +170,7 @@ pub struct Config {
     pub check_dates: Option<bool>,
     /// Whether SMBIOS adds to command lines.
     pub smbios: Option<SmbiosPolicy>,
-    /// What `kexec` does otherwise.
+    /// The differences of `kexec`.
     pub personality: Option<Personality>,
 }
 
