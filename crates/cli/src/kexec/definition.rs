@@ -69,6 +69,16 @@ const fn row(long: &'static str, heading: &'static str, help: &'static str) -> R
     }
 }
 
+/// Returns an option that makes no difference, and `why`.
+const fn note(long: &'static str, help: &'static str, why: &'static str) -> Row {
+    row(long, NO_EFFECT, help).class(Class::Note(why))
+}
+
+/// Returns an option that is refused, and `why`.
+const fn refused(long: &'static str, help: &'static str, why: &'static str) -> Row {
+    row(long, REFUSED, help).class(Class::Refused(why))
+}
+
 impl Row {
     const fn short(self, short: char) -> Self {
         let short = Some(short);
@@ -115,7 +125,7 @@ impl Row {
     }
 }
 
-/// Every option of kexec-tools.
+/// Every option of kexec-tools, and `--dry-run`.
 pub(super) const ROWS: &[Row] = &[
     row("help", ACTIONS, "Print this help").short('h'),
     row("version", ACTIONS, "Print the version").short('v'),
@@ -241,107 +251,81 @@ pub(super) const ROWS: &[Row] = &[
     )
     .on(&[X86, PPC64])
     .class(Class::Silent),
-    row(
+    note(
         "serial",
-        NO_EFFECT,
         "Print on this port between the kernels",
+        PURGATORY,
     )
     .value("PORT")
-    .on(&[X86, ARM64])
-    .class(Class::Note(PURGATORY)),
-    row("serial-baud", NO_EFFECT, "The speed of that port")
+    .on(&[X86, ARM64]),
+    note("serial-baud", "The speed of that port", PURGATORY)
         .value("BAUD")
-        .on(&[X86])
-        .class(Class::Note(PURGATORY)),
-    row(
+        .on(&[X86]),
+    note(
         "console-vga",
-        NO_EFFECT,
         "Print on the screen between the kernels",
+        PURGATORY,
     )
-    .on(&[X86])
-    .class(Class::Note(PURGATORY)),
-    row(
+    .on(&[X86]),
+    note(
         "console-serial",
-        NO_EFFECT,
         "Print on a serial port between the kernels",
+        PURGATORY,
     )
-    .on(&[X86])
-    .class(Class::Note(PURGATORY)),
-    row(
+    .on(&[X86]),
+    note(
         "reset-vga",
-        NO_EFFECT,
         "Reset the screen between the kernels",
+        PURGATORY,
     )
-    .on(&[X86])
-    .class(Class::Note(PURGATORY)),
-    row(
+    .on(&[X86]),
+    note(
         "elf32-core-headers",
-        NO_EFFECT,
         "The form of a dump's headers",
+        FILE_CALL,
     )
-    .on(&[X86])
-    .class(Class::Note(FILE_CALL)),
-    row(
+    .on(&[X86]),
+    note(
         "elf64-core-headers",
-        NO_EFFECT,
         "The form of a dump's headers",
+        FILE_CALL,
     )
-    .on(&[X86, PPC64])
-    .class(Class::Note(FILE_CALL)),
-    row(
+    .on(&[X86, PPC64]),
+    note(
         "pass-memmap-cmdline",
-        NO_EFFECT,
         "Pass the memory map on the command line",
+        FILE_CALL,
     )
-    .on(&[X86])
-    .class(Class::Note(FILE_CALL)),
-    row("noefi", NO_EFFECT, "Leave UEFI out")
-        .on(&[X86])
-        .class(Class::Note(FILE_CALL)),
-    row("reuse-video-type", NO_EFFECT, "Keep the type of the screen")
-        .on(&[X86])
-        .class(Class::Note(FILE_CALL)),
-    row(
+    .on(&[X86]),
+    note("noefi", "Leave UEFI out", FILE_CALL).on(&[X86]),
+    note("reuse-video-type", "Keep the type of the screen", FILE_CALL).on(&[X86]),
+    note(
         "dt-no-old-root",
-        NO_EFFECT,
         "Do not take root= from the device tree",
+        FILE_CALL,
     )
-    .on(&[PPC64])
-    .class(Class::Note(FILE_CALL)),
-    row("reuseinitrd", REFUSED, "The running kernel's initrd").class(Class::Refused(RETAINED)),
-    row("args-elf", REFUSED, "Other boot protocols")
-        .on(&[X86])
-        .class(Class::Refused(PROTOCOL)),
-    row("args-none", REFUSED, "Other boot protocols")
-        .on(&[X86])
-        .class(Class::Refused(PROTOCOL)),
-    row("module", REFUSED, "Other boot protocols")
+    .on(&[PPC64]),
+    refused("reuseinitrd", "The running kernel's initrd", RETAINED),
+    refused("args-elf", "Other boot protocols", PROTOCOL).on(&[X86]),
+    refused("args-none", "Other boot protocols", PROTOCOL).on(&[X86]),
+    refused("module", "Other boot protocols", PROTOCOL)
         .value("MODULE")
-        .on(&[X86])
-        .class(Class::Refused(PROTOCOL)),
-    row("real-mode", REFUSED, "Other entries")
-        .on(&[X86])
-        .class(Class::Refused(PROTOCOL)),
-    row("entry-32bit", REFUSED, "Other entries")
-        .on(&[X86])
-        .class(Class::Refused(PROTOCOL)),
-    row("entry", REFUSED, "Jump back to this address")
-        .value("ADDR")
-        .class(Class::Refused(JUMP)),
-    row(
+        .on(&[X86]),
+    refused("real-mode", "Other entries", PROTOCOL).on(&[X86]),
+    refused("entry-32bit", "Other entries", PROTOCOL).on(&[X86]),
+    refused("entry", "Jump back to this address", JUMP).value("ADDR"),
+    refused(
         "load-preserve-context",
-        REFUSED,
         "Come back to the running kernel",
-    )
-    .class(Class::Refused(JUMP)),
-    row(
+        JUMP,
+    ),
+    refused(
         "load-jump-back-helper",
-        REFUSED,
         "Come back to the running kernel",
-    )
-    .class(Class::Refused(JUMP)),
-    row("load-live-update", REFUSED, "Xen's live update").class(Class::Refused(XEN)),
-    row("exec-live-update", REFUSED, "Xen's live update").class(Class::Refused(XEN)),
+        JUMP,
+    ),
+    refused("load-live-update", "Xen's live update", XEN),
+    refused("exec-live-update", "Xen's live update", XEN),
 ];
 
 /// Options of kexec-tools on machines that ukexec knows nothing of.
