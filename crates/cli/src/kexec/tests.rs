@@ -261,6 +261,40 @@ fn systemd_and_scripts_load() {
 }
 
 #[test]
+fn installers_and_tests_load() {
+    check(
+        &[
+            "--load K --initrd=I --append=C --no-checks",
+            "-i -l K --ramdisk=I --append C",
+        ],
+        expect![[r#"
+            load Reboot by Auto: K initrd=I "C"
+            0"#]],
+    );
+    check(
+        &["-sl K --reuse-cmdline --append=C"],
+        expect![[r#"
+        load Reboot by File: K the running line "C"
+        0"#]],
+    );
+    // A shell split the line, as it does where a script forgot the quotes.
+    check(
+        &["-l --append root=x quiet K"],
+        expect![[r#"
+        load Reboot by Auto: quiet "root=x"
+        0"#]],
+    );
+    if cfg!(target_arch = "x86_64") {
+        check(
+            &["--elf64-core-headers -p K"],
+            expect![[r#"
+            load Crash by Auto: K (--elf64-core-headers makes no difference: kexec_file_load(2) lets the kernel decide that)
+            0"#]],
+        );
+    }
+}
+
+#[test]
 fn the_last_line_counts_and_an_empty_one_too() {
     check(
         &[
