@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Runs a program and prints what it cost. `cost time PROGRAM ...`: its time.
- * `cost memory PROGRAM ...`: the most memory that each of its processes held,
- * added up, and by how much the machine's available memory fell meanwhile.
- * Looking for memory takes time, so each has a run of its own.
+ * Runs a program and prints what it cost, and its exit status behind that.
+ * `cost time PROGRAM ...`: its time. `cost memory PROGRAM ...`: the most memory
+ * that each of its processes held, added up, and by how much the machine's
+ * available memory fell meanwhile. Looking for memory takes time, so each has
+ * a run of its own.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -32,7 +33,7 @@ static long value(const char *path, const char *key)
 	return found;
 }
 
-/* Every process that is not older than `first` is one of the program's. */
+/* The program's processes are those of its session. */
 static void look(long first, long *held)
 {
 	char path[64];
@@ -43,7 +44,7 @@ static void look(long first, long *held)
 		long pid = atol(entry->d_name);
 		long now;
 
-		if (pid < first || pid - first >= MOST)
+		if (pid < first || pid - first >= MOST || getsid(pid) != first)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%ld/status", pid);
 		now = value(path, "VmHWM:");
@@ -69,6 +70,7 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	child = fork();
 	if (!child) {
+		setsid();
 		execvp(argv[2], argv + 2);
 		_exit(127);
 	}
@@ -83,14 +85,11 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	for (int at = 0; at < MOST; at++)
 		sum += held[at];
-	if (status) {
-		printf("exit status %d\n", WEXITSTATUS(status));
-		return 1;
-	}
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 	if (memory)
-		printf("%ld %ld\n", sum, before - least);
+		printf("%ld %ld %d\n", sum, before - least, status);
 	else
-		printf("%ld\n", (end.tv_sec - start.tv_sec) * 1000 +
-		       (end.tv_nsec - start.tv_nsec) / 1000000);
+		printf("%ld %d\n", (end.tv_sec - start.tv_sec) * 1000 +
+		       (end.tv_nsec - start.tv_nsec) / 1000000, status);
 	return 0;
 }

@@ -8,10 +8,10 @@
 )]
 
 mod apt;
+mod bench;
 mod cases;
 mod ci;
 mod command;
-mod compare;
 mod conformance;
 mod debian;
 mod demo;
@@ -66,7 +66,9 @@ cargo xtask TASK
   mutate [--count N] N (a million) mutated objects, skeletons and images; the same ones each time
   conformance [RUNNER TESTS]
                      the plugin for the bpf_conformance suite; or the suite's runner on its cases
-  compare            time and memory of `kexec -l -s` beside kexec-tools, in QEMU
+  bench [NAME]       time and memory beside other tools, written into docs/performance.*; or the rows
+                     whose name holds NAME, printed
+  bench --list       the names of those rows
   tidy               the rules of this tree that no other tool knows
   docs               write the pages of docs/ that are made from the sources
   dist               manual pages, completions, and the Debian packages ukexec and ukexec-kexec
@@ -107,7 +109,9 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["conformance", runner, tests] => {
             conformance::run(Path::new(runner), Path::new(tests))?;
         }
-        ["compare"] => compare::run()?,
+        ["bench"] => bench::run(None)?,
+        ["bench", "--list"] => bench::list(),
+        ["bench", name] if !name.starts_with('-') => bench::run(Some(name))?,
         ["tidy"] => tidy::run()?,
         ["docs"] => docs::run(false)?,
         ["dist"] => dist::run()?,

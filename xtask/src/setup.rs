@@ -13,6 +13,8 @@ pub(crate) enum Need {
     Test,
     /// Compiling the parsers.
     Parsers,
+    /// The peers that speed is compared with, beyond those of the tests.
+    Bench,
 }
 
 /// A program and the Debian package that brings it.
@@ -81,6 +83,7 @@ const PROGRAMS: &[Program] = &[
     program("fish", "fish", &[Need::Test]),
     program("clang-19", "clang-19", &[Need::Parsers]),
     program("llvm-strip-19", "llvm-19", &[Need::Parsers]),
+    program("libdeflate-gunzip", "libdeflate-tools", &[Need::Bench]),
 ];
 
 /// Python modules of Debian's own interpreter, which is not always the first on the path.

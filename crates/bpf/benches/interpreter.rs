@@ -1,8 +1,18 @@
-//! Loops of ten million instructions, beside the interpreter of `rbpf` in the
-//! same run (goal: at least as fast, with all checks), and what it takes to
-//! arm a parser: to load, verify and equip it (goal: under a millisecond).
+//! Loops of ten million instructions, beside the interpreter of `rbpf` (goal: at least as fast, with all checks), and
+//! arming a parser: loading, verifying and equipping it, beside the start of a program that does nothing.
+//!
+//! Prints a line for each pair, `NAME OURS PEER`, in nanoseconds. The program is an argument.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+#![expect(
+    clippy::print_stdout,
+    reason = "its output is read by `cargo xtask bench`"
+)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
 use ukexec_bpf::btf::TypesBuilder;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
@@ -11,15 +21,31 @@ use ukexec_bpf::{
 };
 use ukexec_bpf::{BpfError, Vm};
 
-criterion_group!(benches, loops, arming);
-criterion_main!(benches);
+/// Pairs of each row.
+const PAIRS: usize = 15;
+/// Instructions of a loop.
+const INSNS: u64 = 10_000_000;
+/// Bytes that r1 points to.
+const MEMORY: usize = 64;
+/// Instructions in front of a loop and behind it.
+const OUTSIDE: u64 = 3;
+/// Arming is short: so many count as one, and as many starts.
+const AT_ONCE: u32 = 20;
 
-fn loops(criterion: &mut Criterion) {
+fn main() {
+    loops();
+    // `cargo bench` passes `--bench` too.
+    if let Some(program) = std::env::args().skip(1).find(|arg| !arg.starts_with('-')) {
+        arming(&program);
+    }
+}
+
+fn loops() {
     for (name, code) in [
         ("arithmetic", arithmetic as fn(i32) -> Vec<Insn>),
         ("memory", memory),
         ("calls", calls),
-        ("calls with a stack", stacked_calls),
+        ("stacked-calls", stacked_calls),
     ] {
         let one = code(1).len() as u64;
         let rounds = i32::try_from(INSNS / (one - OUTSIDE)).expect("a small number");
@@ -29,25 +55,55 @@ fn loops(criterion: &mut Criterion) {
         let expected = theirs.execute_program(&mut [1; MEMORY]).expect("no fault");
         let parser = parser(code).verify().expect("a sound program");
         assert_eq!(run(&parser), expected);
-
-        let mut group = criterion.benchmark_group(format!("10,000,000 instructions of {name}"));
-        group
-            .sample_size(10)
-            .throughput(Throughput::Elements(INSNS));
-        group.bench_function("ukexec", |bencher| bencher.iter(|| run(&parser)));
-        group.bench_function("rbpf", |bencher| {
-            bencher.iter(|| theirs.execute_program(&mut [1; MEMORY]));
-        });
-        group.finish();
+        pairs(
+            name,
+            || _ = black_box(run(&parser)),
+            || _ = black_box(theirs.execute_program(&mut [1; MEMORY])),
+        );
     }
 }
 
-/// Instructions of a loop.
-const INSNS: u64 = 10_000_000;
-/// Bytes that r1 points to.
-const MEMORY: usize = 64;
-/// Instructions in front of a loop and behind it.
-const OUTSIDE: u64 = 3;
+fn arming(program: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let interface = interface();
+    for (name, path) in [
+        ("arm-object-zboot", "../unfold/parsers/zboot.bpf.o"),
+        ("arm-object-uki", "../unfold/parsers/uki.match.bpf.o"),
+        ("arm-skeleton-zboot", "testdata/skeletons/zboot.o"),
+        ("arm-skeleton-uki", "testdata/skeletons/uki.match.o"),
+    ] {
+        let object = std::fs::read(root.join(path)).expect("it is committed");
+        let arm = || {
+            let parser = Parser::load(black_box(&object), &interface).expect("a sound object");
+            let parser = parser.verify().expect("a sound parser");
+            drop(Vm::new(&parser, &mut Meter::default()).expect("in the budget"));
+        };
+        let start = || {
+            let status = Command::new(program).status().expect("it starts");
+            assert!(status.success(), "{program} failed");
+        };
+        pairs(
+            name,
+            || (0..AT_ONCE).for_each(|_| arm()),
+            || (0..AT_ONCE).for_each(|_| start()),
+        );
+    }
+}
+
+/// Runs both by turns; the first pair does not count.
+fn pairs(name: &str, ours: impl Fn(), peer: impl Fn()) {
+    let time = |run: &dyn Fn()| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_nanos()
+    };
+    for at in 0..=PAIRS {
+        let (ours, peer) = (time(&ours), time(&peer));
+        if at > 0 {
+            println!("{name} {ours} {peer}");
+        }
+    }
+}
 
 fn run(parser: &VerifiedParser) -> u64 {
     let mut meter = Meter::default();
@@ -178,24 +234,7 @@ fn parser(code: Vec<Insn>) -> Parser {
     }
 }
 
-fn arming(criterion: &mut Criterion) {
-    let object = include_bytes!("../testdata/objects/parser-19-v3.bpf.o");
-    let interface = interface();
-    let mut group = criterion.benchmark_group("arming a parser");
-    group.bench_function("load", |bencher| {
-        bencher.iter(|| Parser::load(object, &interface).expect("a sound object"));
-    });
-    group.bench_function("load, verify and equip", |bencher| {
-        bencher.iter(|| {
-            let parser = Parser::load(object, &interface).expect("a sound object");
-            let parser = parser.verify().expect("a sound parser");
-            Vm::new(&parser, &mut Meter::default()).expect("in the budget")
-        });
-    });
-    group.finish();
-}
-
-/// The kfuncs that the object binds to.
+/// The kfuncs that the objects bind to.
 fn interface() -> Interface {
     let mut types = TypesBuilder::new();
     let (boolean, char) = (types.boolean(), types.char());
