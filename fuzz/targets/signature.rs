@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use ukexec_pe::PeImage;
 use ukexec_signature::{
-    Certificate, Checks, DigestSource, Hasher, ImageVerdict, State, Trust, UnverifiedImage,
-    certificate_table, digests_needed, digests_of, list_signers, verify_appended, verify_image,
+    Algorithm, Certificate, Checks, DigestSource, Hasher, ImageVerdict, State, Trust,
+    UnverifiedImage, certificate_table, digests_needed, digests_of, list_signers, verify_appended,
+    verify_image,
 };
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
@@ -42,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
         let len: usize = signatures.iter().map(|signature| signature.len()).sum();
         assert!(len < data.len() || data.is_empty());
     }
-    let verdict = verify_appended(data, &TRUST, checks);
+    let verdict = verify_appended(data, &TRUST, checks, Algorithm::state);
     assert!(!verdict.to_string().contains('\n'));
     image(data, checks);
 });
@@ -69,6 +70,7 @@ fn image(data: &[u8], checks: Checks) -> Option<ImageVerdict> {
             bytes: data,
             pe: Some(Ok(&pe)),
             digests,
+            state: Algorithm::state,
         };
         verify_image(&image, &TRUST, checks).expect("it does not change")
     };
@@ -84,9 +86,10 @@ fn image(data: &[u8], checks: Checks) -> Option<ImageVerdict> {
         return Some(found);
     };
     let algorithms = request.algorithms.iter().copied();
-    let digests = digests_of(data, &request.ranges, algorithms).expect("they lie inside");
+    let digests = digests_of(data, &request.ranges, algorithms, Algorithm::state);
+    let digests = digests.expect("they lie inside");
     assert_eq!(digests, found.digests);
-    if let Ok(mut hasher) = Hasher::new(request) {
+    if let Ok(mut hasher) = Hasher::new(request, Algorithm::state) {
         for (index, chunk) in data.chunks(1000).enumerate() {
             hasher.update(index as u64 * 1000, chunk).expect("in order");
         }

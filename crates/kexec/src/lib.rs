@@ -62,6 +62,7 @@ mod signals;
 mod snapshot;
 mod stdio;
 mod syscall;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod transfer;
@@ -94,8 +95,9 @@ pub use probe::CallProbe;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::{fail_on_long_files, is_ignored, out_of_signals};
-pub use snapshot::{Extent, Room, Snapshot, Tap};
+pub use snapshot::{Extent, Room, Snapshot};
 pub use stdio::has_no_stdout;
+pub use tap::Tap;
 pub use transfer::Moved;
 pub use unnamed::UnnamedFile;
 pub use variable::remove_variable;

@@ -14,10 +14,8 @@ use crate::error::{KexecError, failed};
 use crate::input::{InputKind, input_kind};
 use crate::memfd::Memfd;
 use crate::sealed::GrowableFile;
+use crate::tap::{Show, Tap, beside};
 use crate::transfer::{Moved, TransferError, copy, send};
-
-/// Sees the bytes of a file on their way into a [`Snapshot`].
-pub type Tap<'a> = &'a mut (dyn FnMut(&[u8]) + 'a);
 
 /// A file's bytes in parts, each of which its owner seals, or makes longer and
 /// seals then.
@@ -88,64 +86,75 @@ impl Snapshot {
         check_cuts(cuts, len)?;
         // Only a hint, so a file system that takes none does no harm.
         let _unheeded = rustix::fs::fadvise(fd, 0, None, Advice::Sequential);
-        let mut pass = Pass {
-            fd,
-            len,
-            rest: None,
-            layout: Vec::new(),
-            moved: Moved::default(),
-            tap,
-            progress,
+        let mut take = |show: Option<Show<'_>>| {
+            let pass = Pass {
+                fd,
+                len,
+                rest: None,
+                layout: Vec::new(),
+                moved: Moved::default(),
+                show,
+                progress,
+            };
+            pass.take(cuts, room)
         };
-        let mut parts = Vec::new();
-        let mut at = 0;
-        for (index, cut) in cuts.iter().enumerate() {
-            if cut.is_empty() {
-                continue;
-            }
-            pass.take_rest(at..cut.start)?;
-            let room = room.filter(|room| room.cut == index);
-            let room = room.map_or(0, |room| room.len);
-            let mut memfd = Memfd::new("ukexec-section")?;
-            memfd.skip(room)?;
-            pass.take_range(cut.clone(), &mut memfd)?;
-            // Part 0 is the rest.
-            parts.push(GrowableFile::new(memfd, room)?);
-            pass.layout.push(Extent {
-                range: cut.clone(),
-                part: parts.len(),
-                offset: room,
-            });
-            at = cut.end;
+        match tap {
+            Some(tap) => beside(tap, |show| take(Some(show))),
+            None => take(None),
         }
-        pass.take_rest(at..len)?;
-        let (mut layout, moved) = (pass.layout, pass.moved);
-        match pass.rest {
-            Some(rest) => parts.insert(0, GrowableFile::new(rest, 0)?),
-            // Nothing lies between the cuts: they are all the parts there are.
-            None => layout.iter_mut().for_each(|span| span.part -= 1),
-        }
-        Ok(Self {
-            parts,
-            layout,
-            moved,
-        })
     }
 }
 
 /// One way through a file.
-struct Pass<'a, 't> {
+struct Pass<'a, 's> {
     fd: BorrowedFd<'a>,
     len: u64,
     /// The bytes between the cuts.
     rest: Option<Memfd>,
     layout: Vec<Extent>,
     moved: Moved,
-    tap: Option<Tap<'t>>,
+    /// Shows a window to the tap.
+    show: Option<Show<'s>>,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl Pass<'_, '_> {
+    fn take(mut self, cuts: &[Range<u64>], room: Option<Room>) -> Result<Snapshot, KexecError> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        for (index, cut) in cuts.iter().enumerate() {
+            if cut.is_empty() {
+                continue;
+            }
+            self.take_rest(at..cut.start)?;
+            let room = room.filter(|room| room.cut == index);
+            let room = room.map_or(0, |room| room.len);
+            let mut memfd = Memfd::new("ukexec-section")?;
+            memfd.skip(room)?;
+            self.take_range(cut.clone(), &mut memfd)?;
+            // Part 0 is the rest.
+            parts.push(GrowableFile::new(memfd, room)?);
+            self.layout.push(Extent {
+                range: cut.clone(),
+                part: parts.len(),
+                offset: room,
+            });
+            at = cut.end;
+        }
+        self.take_rest(at..self.len)?;
+        let (mut layout, moved) = (self.layout, self.moved);
+        match self.rest {
+            Some(rest) => parts.insert(0, GrowableFile::new(rest, 0)?),
+            // Nothing lies between the cuts: they are all the parts there are.
+            None => layout.iter_mut().for_each(|span| span.part -= 1),
+        }
+        Ok(Snapshot {
+            parts,
+            layout,
+            moved,
+        })
+    }
+
     fn take_rest(&mut self, range: Range<u64>) -> Result<(), KexecError> {
         if range.is_empty() {
             return Ok(());
@@ -170,11 +179,11 @@ impl Pass<'_, '_> {
             done += count;
             (self.progress)(done);
         };
-        let moved = match &mut self.tap {
+        let moved = match &mut self.show {
             None => send(self.fd, range, memfd.as_fd(), &mut progress),
-            Some(tap) => copy(self.fd, range, memfd.as_fd(), &mut |bytes| {
-                tap(bytes);
-                progress(bytes.len() as u64);
+            Some(show) => copy(self.fd, range, memfd.as_fd(), &mut |window| {
+                progress(window.len as u64);
+                show(window)
             }),
         }
         .map_err(|error| match error {

@@ -13,6 +13,8 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::tap::{Show, Window};
+
 /// Bytes moved, by their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
@@ -81,8 +83,11 @@ pub(crate) fn send(
             // The source has no page cache to send from, or a seccomp filter
             // forbids this call where it lets others pass.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => {
-                let mut seen = |bytes: &[u8]| progress(bytes.len() as u64);
-                moved += copy(from, at..range.end, to, &mut seen)?;
+                let mut shown = |window: Window| {
+                    progress(window.len as u64);
+                    window
+                };
+                moved += copy(from, at..range.end, to, &mut shown)?;
                 return Ok(moved);
             }
             Err(errno) => return Err(errno.into()),
@@ -119,27 +124,27 @@ pub(crate) fn share(
     Ok(moved)
 }
 
-/// Copies `range` of `from` to the file position of `to` through a buffer, and
-/// shows `seen` what it writes.
+/// Copies `range` of `from` to the file position of `to` through windows. `show` gets each
+/// of them once it is written, and returns the next one to fill.
 pub(crate) fn copy(
     from: BorrowedFd<'_>,
     range: Range<u64>,
     to: BorrowedFd<'_>,
-    seen: &mut dyn FnMut(&[u8]),
+    show: Show<'_>,
 ) -> Result<Moved, TransferError> {
-    let mut buf = vec![0; BUFFER];
+    let mut window = Window::new();
     let mut at = range.start;
     while at < range.end {
-        let want = step(at, range.end).min(BUFFER);
-        let count = match rustix::io::pread(from, &mut buf[..want], at) {
+        let want = step(at, range.end).min(window.buf.len());
+        window.len = match rustix::io::pread(from, &mut window.buf[..want], at) {
             Ok(0) => return Err(TransferError::End { found: at }),
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        write_all(to, &buf[..count])?;
-        seen(&buf[..count]);
-        at += count as u64;
+        write_all(to, window.bytes())?;
+        at += window.len as u64;
+        window = show(window);
     }
     Ok(Moved {
         in_kernel: 0,
@@ -169,9 +174,6 @@ fn step(at: u64, end: u64) -> usize {
 /// One call moves at most this, so that progress is seen and a signal heeded.
 const STEP: usize = 8 << 20;
 
-/// Bytes at a time where they must go through this process.
-const BUFFER: usize = 256 << 10;
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -182,13 +184,18 @@ mod tests {
 
     #[test]
     fn copies_through_a_buffer_where_it_must() {
-        let bytes: Vec<u8> = (0..BUFFER * 2 + 3).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..Window::new().buf.len() * 2 + 3)
+            .map(|at| (at % 251) as u8)
+            .collect();
         let mut from = tempfile::tempfile().unwrap();
         from.write_all(&bytes).unwrap();
         let mut to = tempfile::tempfile().unwrap();
         let mut seen = Vec::new();
         let range = 1..bytes.len() as u64;
-        let mut show = |bytes: &[u8]| seen.extend_from_slice(bytes);
+        let mut show = |window: Window| {
+            seen.extend_from_slice(window.bytes());
+            window
+        };
         let moved = copy(from.as_fd(), range, to.as_fd(), &mut show).unwrap();
         assert_eq!(
             moved,
@@ -212,7 +219,7 @@ mod tests {
         let (from, to) = (from.as_fd(), to.as_fd());
         for result in [
             send(from, 2..20, to, &mut |_| {}),
-            copy(from, 2..20, to, &mut |_| {}),
+            copy(from, 2..20, to, &mut |window| window),
             share(from, 2..20, to),
         ] {
             assert!(

@@ -56,6 +56,7 @@
 mod after_exec;
 mod config;
 mod console;
+mod digest;
 mod error;
 mod fd_source;
 mod files;
@@ -74,6 +75,7 @@ pub use self::config::{
     BootPlaces, Config, LinePolicy, Personality, Policy, SmbiosPolicy, Standing, TrustSource,
 };
 pub use self::console::{Console, Progress};
+pub use self::digest::digest_state;
 pub use self::error::{ErrorKind, Failure, LoaderError};
 pub use self::files::{IMAGE_LEN_MAX, is_stdin, read_named, shown};
 pub use self::load::LoadPlan;

@@ -41,6 +41,7 @@ use crate::config::loader_variables::LoaderVariables;
 use crate::config::policy::{Personality, SmbiosPolicy};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
+use crate::digest::digest_state;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, shown};
 use crate::options::{CmdlineFrom, Companions, EntryName, LoaderOptions, Purpose};
@@ -447,7 +448,8 @@ impl Unfolder<'_> {
             return Ok((file.leave(sources)?, None));
         }
         // If one pass cannot hash the ranges, the worker does so in another.
-        let Some(mut hasher) = hash.and_then(|request| Hasher::new(request).ok()) else {
+        let Some(mut hasher) = hash.and_then(|request| Hasher::new(request, digest_state).ok())
+        else {
             return Ok((
                 file.snapshot(&cuts, grows, None, self.console, sources)?,
                 None,

@@ -22,16 +22,21 @@ use crate::signer::{DigestAlgorithm, SignedDigest};
 use crate::signers::{self, Signers, listed};
 use crate::table::MAX_SIGNATURE_LEN;
 use crate::tlv::Element;
-use crate::{Certificate, SignatureError, State, Trust, Verdict, digests_of};
+use crate::{Certificate, Digests, NewState, SignatureError, State, Trust, Verdict, digests_of};
 
 /// Verifies the signature that is appended to `file`. There is none in a file
 /// that begins with `MZ`: signatures of PE images lie in their certificate
 /// tables, and neither firmware nor Linux looks for others there.
 ///
 /// A file that says that it is signed is not taken for one that is not: if the
-/// trailer lies, or cannot be read, the verdict is [`State::Bad`].
-pub fn verify_appended(file: &(impl ReadAt + ?Sized), trust: &Trust, checks: Checks) -> Verdict {
-    judge(file, Some((trust, checks)))
+/// trailer lies, or cannot be read, the verdict is [`State::Bad`]. `state` takes the digest.
+pub fn verify_appended(
+    file: &(impl ReadAt + ?Sized),
+    trust: &Trust,
+    checks: Checks,
+    state: NewState,
+) -> Verdict {
+    judge(file, Some((trust, checks, state)))
 }
 
 /// Returns who signed a file by the signature that is appended to it, and says
@@ -51,7 +56,7 @@ pub fn has_appended(file: &(impl ReadAt + ?Sized)) -> Result<bool, SignatureErro
 }
 
 /// Verifies the signature of `file` by somebody's trust, or just lists its signers.
-fn judge(file: &(impl ReadAt + ?Sized), by: Option<(&Trust, Checks)>) -> Verdict {
+fn judge(file: &(impl ReadAt + ?Sized), by: Option<(&Trust, Checks, NewState)>) -> Verdict {
     match verify_trailer(file, by) {
         Ok(Some(verdict)) => verdict,
         Ok(None) => Verdict::unsigned(),
@@ -61,7 +66,7 @@ fn judge(file: &(impl ReadAt + ?Sized), by: Option<(&Trust, Checks)>) -> Verdict
 
 fn verify_trailer(
     file: &(impl ReadAt + ?Sized),
-    by: Option<(&Trust, Checks)>,
+    by: Option<(&Trust, Checks, NewState)>,
 ) -> Result<Option<Verdict>, SignatureError> {
     if file.len() >= 2 && read(file, 0, 2)? == b"MZ" {
         return Ok(None);
@@ -70,7 +75,7 @@ fn verify_trailer(
         return Ok(None);
     };
     let signers = [Signers::read(&signature)];
-    let Some((trust, checks)) = by else {
+    let Some((trust, checks, state)) = by else {
         return Ok(Some(listed(&signers, &[])));
     };
     let anchors: Vec<_> = trust.anchors().map(|(one, _)| one).collect();
@@ -80,7 +85,12 @@ fn verify_trailer(
         return Ok(Some(verdict.by_revoked(revoked)));
     }
     let verdict = match read_signature(&signature) {
-        Ok(signed) => verify(verdict, file, signed_len, &signed, &anchors, trust, checks)?,
+        Ok(signed) => {
+            let all = ByteRanges::from(0..signed_len);
+            let digests = digests_of(file, &all, [signed.signer.algorithm], state)
+                .map_err(|cause| SignatureError::reading(0, signed_len, cause))?;
+            verify(verdict, &digests, &signed, &anchors, trust, checks)?
+        }
         Err(error) => verdict.combined(vec![Err(error.malformed())]),
     };
     Ok(Some(verdict.unless_in_doubt(revoked.map(drop))))
@@ -141,18 +151,14 @@ fn trailer_info(
 
 fn verify(
     mut verdict: Verdict,
-    file: &(impl ReadAt + ?Sized),
-    signed_len: u64,
+    digests: &Digests,
     signed: &SignedData<'_>,
     anchors: &[&Certificate],
     trust: &Trust,
     checks: Checks,
 ) -> Result<Verdict, SignatureError> {
     let algorithm = signed.signer.algorithm;
-    let all = ByteRanges::from(0..signed_len);
-    let digests = digests_of(file, &all, [algorithm]);
-    let digests = digests.map_err(|cause| SignatureError::reading(0, signed_len, cause))?;
-    if let Some(revocation) = trust.revokes_image(&digests) {
+    if let Some(revocation) = trust.revokes_image(digests) {
         return Ok(verdict.revoked(&revocation, None));
     }
     let digest = digests.get(algorithm);
@@ -227,6 +233,7 @@ const DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.1");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Algorithm;
     use crate::testing::{self, file, good, no_chain, revoked, said, vouched};
 
     fn check(name: &str, allowed: &str, expected: &str) {
@@ -235,7 +242,7 @@ mod tests {
 
     fn check_bytes(bytes: &[u8], allowed: &str, expected: &str) {
         let trust = testing::trust(&[allowed], &[]);
-        let verdict = verify_appended(bytes, &trust, Checks::default());
+        let verdict = verify_appended(bytes, &trust, Checks::default(), Algorithm::state);
         assert_eq!(said(&verdict), expected);
     }
 
@@ -330,7 +337,7 @@ mod tests {
     fn check_revoked(file_name: &str, allowed: &str, name: &str) {
         let trust = testing::trust(&[allowed], &[name]);
         let bytes = file(&format!("appended/{file_name}"));
-        let found = verify_appended(&bytes, &trust, Checks::default());
+        let found = verify_appended(&bytes, &trust, Checks::default(), Algorithm::state);
         assert_eq!(said(&found), revoked(name));
     }
 

@@ -5,8 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha1::Sha1;
-use sha2::digest::DynDigest;
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::read::wide;
 
@@ -46,16 +45,50 @@ impl Algorithm {
         for part in parts {
             state.update(part);
         }
-        state.finalize().into_vec()
+        state.finish()
     }
 
-    fn state(self) -> Box<dyn DynDigest> {
+    /// Begins to take a digest, portably: this is the [`NewState`] of those who have
+    /// no faster one.
+    pub fn state(self) -> Box<dyn DigestState> {
         match self {
-            Self::Sha1 => Box::new(Sha1::new()),
-            Self::Sha256 => Box::new(Sha256::new()),
-            Self::Sha384 => Box::new(Sha384::new()),
-            Self::Sha512 => Box::new(Sha512::new()),
+            Self::Sha1 => Box::new(Portable(Sha1::new())),
+            Self::Sha256 => Box::new(Portable(Sha256::new())),
+            Self::Sha384 => Box::new(Portable(Sha384::new())),
+            Self::Sha512 => Box::new(Portable(Sha512::new())),
         }
+    }
+}
+
+/// A digest that is being taken, by an implementation that the caller chooses.
+pub trait DigestState: Send {
+    /// Adds `bytes` behind those so far.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// Returns a second one of the bytes so far.
+    fn box_clone(&self) -> Box<dyn DigestState>;
+
+    /// Returns the digest: [`Algorithm::digest_len`] bytes.
+    fn finish(self: Box<Self>) -> Vec<u8>;
+}
+
+/// Begins to take a digest of many bytes. [`Algorithm::state`] is portable.
+pub type NewState = fn(Algorithm) -> Box<dyn DigestState>;
+
+/// A digest by RustCrypto.
+struct Portable<D>(D);
+
+impl<D: Digest + Clone + Send + 'static> DigestState for Portable<D> {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn box_clone(&self) -> Box<dyn DigestState> {
+        Box::new(Self(self.0.clone()))
+    }
+
+    fn finish(self: Box<Self>) -> Vec<u8> {
+        self.0.finalize().to_vec()
     }
 }
 
@@ -147,12 +180,12 @@ impl Serialize for Hex<'_> {
 }
 
 /// Digests that are being taken of the same bytes.
-pub(crate) struct States(BTreeMap<Algorithm, Box<dyn DynDigest>>);
+pub(crate) struct States(BTreeMap<Algorithm, Box<dyn DigestState>>);
 
 impl States {
-    pub(crate) fn new(algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+    pub(crate) fn new(algorithms: impl IntoIterator<Item = Algorithm>, state: NewState) -> Self {
         let algorithms = algorithms.into_iter();
-        Self(algorithms.map(|one| (one, one.state())).collect())
+        Self(algorithms.map(|one| (one, state(one))).collect())
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
@@ -166,9 +199,7 @@ impl States {
     pub(crate) fn finish(self, padding: u64) -> Digests {
         let digests = |states: Self| -> BTreeMap<_, _> {
             let states = states.0.into_iter();
-            states
-                .map(|(one, state)| (one, state.finalize().into_vec()))
-                .collect()
+            states.map(|(one, state)| (one, state.finish())).collect()
         };
         if padding == 0 {
             return Digests {

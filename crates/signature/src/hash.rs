@@ -8,7 +8,7 @@ use ukexec_pe::{ByteRanges, ReadAt};
 
 use crate::digest::States;
 use crate::read::wide;
-use crate::{Algorithm, Digests, SignatureError};
+use crate::{Algorithm, Digests, NewState, SignatureError};
 
 /// A request to take digests of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl TakenDigests {
 ///
 /// let ranges = ByteRanges { ranges: vec![0..2, 4..6], padding: 2 };
 /// let algorithms = [Algorithm::Sha256].into();
-/// let mut hasher = Hasher::new(DigestRequest { ranges, algorithms })?;
+/// let mut hasher = Hasher::new(DigestRequest { ranges, algorithms }, Algorithm::state)?;
 /// hasher.update(0, b"ab-")?;
 /// hasher.update(3, b"-cd")?;
 /// let taken = hasher.finish()?;
@@ -64,14 +64,14 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Prepares to take the digests that `request` is for.
+    /// Prepares to take the digests that `request` is for, by `state`.
     ///
     /// # Errors
     ///
     /// [`SignatureError`] if the ranges do not ascend, as in
     /// images whose sections have gaps or overlap; [`digests_of`] takes
     /// the digests of those.
-    pub fn new(request: DigestRequest) -> Result<Self, SignatureError> {
+    pub fn new(request: DigestRequest, state: NewState) -> Result<Self, SignatureError> {
         let DigestRequest { ranges, algorithms } = request;
         let mut end = 0;
         for range in &ranges.ranges {
@@ -83,7 +83,7 @@ impl Hasher {
         Ok(Self {
             left: ranges.ranges.iter().rev().cloned().collect(),
             ranges,
-            states: States::new(algorithms),
+            states: States::new(algorithms, state),
         })
     }
 
@@ -130,7 +130,7 @@ impl Hasher {
 }
 
 /// Reads the bytes of `image` that `ranges` cover, in any order, and returns their
-/// digests.
+/// digests, taken by `state`.
 ///
 /// # Errors
 ///
@@ -139,8 +139,9 @@ pub fn digests_of<R: ReadAt + ?Sized>(
     image: &R,
     ranges: &ByteRanges,
     algorithms: impl IntoIterator<Item = Algorithm>,
+    state: NewState,
 ) -> Result<Digests, R::Error> {
-    let mut states = States::new(algorithms);
+    let mut states = States::new(algorithms, state);
     let mut buf = vec![0; CHUNK];
     for range in &ranges.ranges {
         let mut at = range.start;
@@ -192,7 +193,7 @@ mod tests {
             ranges: ranges.clone(),
             algorithms: algorithms.into(),
         };
-        let taken = Hasher::new(request).and_then(|mut hasher| {
+        let taken = Hasher::new(request, Algorithm::state).and_then(|mut hasher| {
             for &(start, end) in chunks {
                 hasher.update(start as u64, &image[start..end])?;
             }
@@ -200,7 +201,7 @@ mod tests {
         });
         let text = match taken {
             Ok(taken) => {
-                let of = digests_of(&image[..], &ranges, algorithms).unwrap();
+                let of = digests_of(&image[..], &ranges, algorithms, Algorithm::state).unwrap();
                 assert_eq!((taken.ranges(), taken.digests()), (&ranges, &of));
                 "as when read".to_owned()
             }
@@ -270,7 +271,7 @@ mod tests {
                 ranges: std::iter::once(0..3).collect(),
                 padding,
             };
-            let digests = digests_of(&b"abc"[..], &ranges, algorithms).unwrap();
+            let digests = digests_of(&b"abc"[..], &ranges, algorithms, Algorithm::state).unwrap();
             let mut padded = b"abc".to_vec();
             padded.resize(3 + padding as usize, 0);
             let expected = Algorithm::Sha256.digest(&padded);
@@ -288,7 +289,7 @@ mod tests {
             Algorithm::Sha384,
             Algorithm::Sha512,
         ];
-        let digests = digests_of(image, &ranges, all).unwrap();
+        let digests = digests_of(image, &ranges, all, Algorithm::state).unwrap();
         expect![[r#"
             SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d
             SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad

@@ -16,7 +16,7 @@ use crate::read::{read, read_limited, wide};
 use crate::sbat::check_sbat;
 use crate::signatures::{Checks, list_signatures, verify_signatures};
 use crate::table::{MAX_TABLE_LEN, signatures_in};
-use crate::{Algorithm, Digests, SignatureError, State, Trust, Verdict, verify_appended};
+use crate::{Algorithm, Digests, NewState, SignatureError, State, Trust, Verdict, verify_appended};
 
 /// An image, and the caller's knowledge of it.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct UnverifiedImage<'a, R: ?Sized> {
     pub pe: Option<Result<&'a PeImage, &'a PeError>>,
     /// Where its digests come from.
     pub digests: DigestSource<'a>,
+    /// What takes those that are taken when it is verified.
+    pub state: NewState,
 }
 
 /// Where the digests of an image come from.
@@ -81,7 +83,7 @@ pub fn verify_image<R: ReadAt + ?Sized>(
             }
         }
         Some(Err(fault)) => unsound(image.bytes, fault),
-        None => verify_appended(image.bytes, trust, checks),
+        None => verify_appended(image.bytes, trust, checks, image.state),
     };
     Ok(ImageVerdict { verdict, digests })
 }
@@ -175,7 +177,7 @@ fn verify_pe<R: ReadAt + ?Sized>(
         }
     };
     let request = DigestRequest { ranges, algorithms };
-    *digests = image.digests.digests(image.bytes, &request)?;
+    *digests = image.digests.digests(image.bytes, &request, image.state)?;
     let verdict = verify_signatures(table, digests, trust, checks);
     if !verdict.is_good() {
         return Ok(verdict);
@@ -221,6 +223,7 @@ impl DigestSource<'_> {
         self,
         image: &(impl ReadAt + ?Sized),
         request: &DigestRequest,
+        state: NewState,
     ) -> Result<Digests, SignatureError> {
         let changed = |what| {
             Err(SignatureError::new(format!(
@@ -231,7 +234,7 @@ impl DigestSource<'_> {
         let taken = match self {
             Self::Image => {
                 let algorithms = request.algorithms.iter().copied();
-                let digests = digests_of(image, &request.ranges, algorithms);
+                let digests = digests_of(image, &request.ranges, algorithms, state);
                 return digests.map_err(|cause| SignatureError::new("").because(cause));
             }
             Self::NoneNeeded => return changed("it had no signature before"),
@@ -408,6 +411,7 @@ mod tests {
             bytes: &bytes,
             pe: None,
             digests: DigestSource::Image,
+            state: Algorithm::state,
         };
         let trust = testing::trust(&["own"], &[]);
         let verdict = verify_image(&image, &trust, Checks::default()).unwrap();
@@ -421,7 +425,7 @@ mod tests {
         let pe = PeImage::parse(before).unwrap();
         let request = digests_needed(&pe, before, &trust);
         let taken = request.map(|request| {
-            let mut hasher = Hasher::new(request).unwrap();
+            let mut hasher = Hasher::new(request, Algorithm::state).unwrap();
             hasher.update(0, before).unwrap();
             hasher.finish().unwrap()
         });
@@ -434,6 +438,7 @@ mod tests {
             bytes: now,
             pe: Some(Ok(&pe)),
             digests,
+            state: Algorithm::state,
         };
         let text = match verify_image(&image, &trust, Checks::default()) {
             Ok(found) => format!("{}; {}", found.digests, found.verdict),

@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use ukexec_pe::PeImage;
-//! use ukexec_signature::{Checks, DigestSource, Trust, UnverifiedImage, verify_image};
+//! use ukexec_signature::{Algorithm, Checks, DigestSource, Trust, UnverifiedImage, verify_image};
 //!
 //! # let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/signed");
 //! # let image = std::fs::read(format!("{dir}/images/own.efi"))?;
@@ -35,6 +35,7 @@
 //!     bytes: &image,
 //!     pe: Some(Ok(&pe)),
 //!     digests: DigestSource::Image,
+//!     state: Algorithm::state,
 //! };
 //! let verdict = verify_image(&image, &trust, Checks::default())?.verdict;
 //! assert!(verdict.is_good(), "{verdict}");
@@ -95,7 +96,7 @@ mod verdict;
 
 pub use appended::{has_appended, verify_appended};
 pub use certificate::Certificate;
-pub use digest::{Algorithm, Digests, Hex};
+pub use digest::{Algorithm, DigestState, Digests, Hex, NewState};
 pub use efivars::{SecureBoot, machine_trust, secure_boot};
 pub use error::SignatureError;
 pub use guid::Guid;

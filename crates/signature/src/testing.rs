@@ -65,7 +65,10 @@ pub(crate) fn taken_apart(image: &[u8]) -> Option<(Option<&[u8]>, Digests)> {
         .map(|table| &image[table.start as usize..table.end as usize]);
     let mut algorithms = table.map(algorithms_of).unwrap_or_default();
     algorithms.insert(Algorithm::Sha256);
-    Some((table, digests_of(image, &ranges, algorithms).unwrap()))
+    Some((
+        table,
+        digests_of(image, &ranges, algorithms, Algorithm::state).unwrap(),
+    ))
 }
 
 /// Verifies an image, whose headers may be damaged.
@@ -75,6 +78,7 @@ pub(crate) fn verified(image: &[u8], trust: &Trust, checks: Checks) -> Verdict {
         bytes: image,
         pe: Some(pe.as_ref()),
         digests: DigestSource::Image,
+        state: Algorithm::state,
     };
     verify_image(&image, trust, checks).unwrap().verdict
 }

@@ -337,7 +337,7 @@ mod tests {
     fn measured(sections: &[(&str, &[u8])]) -> Measurements {
         let event = |what, when| MeasuredEvent {
             when,
-            ..MeasuredEvent::new(what, what.as_bytes()).unwrap()
+            ..MeasuredEvent::new(what, what.as_bytes(), Algorithm::state).unwrap()
         };
         let mut measurements = Measurements::default();
         let added = with_uki(sections, 0, |uki| {

@@ -55,7 +55,7 @@
 //!
 //! let mut measurements = Measurements::default();
 //! measurements.add_boot("example.efi", &uki, &Boot::<&[u8]>::default())?;
-//! measurements.add_load(b"quiet", &b"kernel"[..], Some(&initrd[..]))?;
+//! measurements.add_load(b"quiet", &b"kernel"[..], Some(&initrd[..]), Algorithm::state)?;
 //! let pcr11 = measurements.pcr11.as_ref().ok_or("there is no stub")?;
 //! assert_eq!(pcr11.phases.len(), 4);
 //!

@@ -11,11 +11,11 @@ use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{PeImage, ReadAt};
-use ukexec_signature::digests_of;
+use ukexec_signature::{Algorithm, NewState};
 
 use crate::cmdline::{mangled, with_text};
 use crate::hardware::{DTBAUTO, EFIFW};
-use crate::register::{BANKS, MeasuredEvent, MeasuredEvents, Register};
+use crate::register::{MeasuredEvent, MeasuredEvents, Register};
 use crate::{Archive, Hardware, StubError, Uki};
 
 /// The sections that systemd-stub extends PCR 11 with, in its order, and the
@@ -106,6 +106,8 @@ pub struct Boot<'a, C> {
     pub entry_archives: Vec<(Archive, C)>,
     /// The machine, if it is known.
     pub hardware: Option<&'a Hardware>,
+    /// What takes the digests.
+    pub state: NewState,
 }
 
 impl<C> Default for Boot<'_, C> {
@@ -122,6 +124,7 @@ impl<C> Default for Boot<'_, C> {
             options: None,
             entry_archives: Vec::new(),
             hardware: None,
+            state: Algorithm::state,
         }
     }
 }
@@ -139,25 +142,26 @@ impl Measurements {
         uki: &Uki<'_, R>,
         boot: &Boot<'_, C>,
     ) -> Result<(), StubError> {
-        let outermost = loaded(name, None, uki.pe, &uki.image)?;
+        let outermost = loaded(name, None, uki.pe, &uki.image, boot.state)?;
         self.pcr4.events.extend(outermost);
         let Some(kernel) = uki.section(".linux")? else {
             // Of a kernel without a stub, the boot loader alone measures something there.
             if let Some(options) = boot.options {
-                self.pcr12_sd_boot =
-                    text("load options", options)?.map(|event| Register::of(vec![event]));
+                self.pcr12_sd_boot = text("load options", options, boot.state)?
+                    .map(|event| Register::of(vec![event]));
             }
             return Ok(());
         };
         if let Ok(pe) = PeImage::parse(&kernel) {
-            let inner = loaded(".linux", Some(INNER_KERNEL), &pe, &kernel)?;
+            let inner = loaded(".linux", Some(INNER_KERNEL), &pe, &kernel, boot.state)?;
             self.pcr4.events.extend(inner);
         }
         self.stub = uki.stub_version();
         self.profile = Some(uki.profile());
-        self.pcr11 = Some(sections(uki, boot.hardware)?);
+        self.pcr11 = Some(sections(uki, boot.hardware, boot.state)?);
         self.add_parameters(uki.profile(), boot)?;
-        let extensions = [&boot.entry_archives, &boot.archives].map(|it| archives(it, 13));
+        let extensions = [&boot.entry_archives, &boot.archives];
+        let extensions = extensions.map(|it| archives(it, 13, boot.state));
         let extensions: io::Result<Vec<_>> = extensions.into_iter().collect();
         self.pcr13 = Some(Register::of(extensions?.concat()));
         let is_there = |name: &&str| boot.hardware.is_none() && uki.pe.section(name).is_some();
@@ -186,8 +190,8 @@ impl Measurements {
             0 => options.to_owned(),
             _ => with_text(&format!("@{profile}"), options),
         };
-        let mut passed = archives(&boot.entry_archives, 12)?;
-        passed.extend(text("load options", &options)?);
+        let mut passed = archives(&boot.entry_archives, 12, boot.state)?;
+        passed.extend(text("load options", &options, boot.state)?);
         if !passed.is_empty() {
             passed.extend(events.iter().cloned());
             self.pcr12_sd_boot = Some(Register::of(passed));
@@ -208,7 +212,7 @@ impl Measurements {
         parts.fold(0, u64::saturating_add)
     }
 
-    /// Adds what loading with kexec has IMA measure.
+    /// Adds what loading with kexec has IMA measure; `state` takes the digests.
     ///
     /// # Errors
     ///
@@ -218,12 +222,13 @@ impl Measurements {
         cmdline: &[u8],
         kernel: &(impl ReadAt + ?Sized),
         initrd: Option<&(impl ReadAt + ?Sized)>,
+        state: NewState,
     ) -> io::Result<()> {
         let events = &mut self.ima.events;
-        events.push(MeasuredEvent::new("kexec-cmdline", cmdline)?);
-        events.push(MeasuredEvent::new("kernel", kernel)?);
+        events.push(MeasuredEvent::new("kexec-cmdline", cmdline, state)?);
+        events.push(MeasuredEvent::new("kernel", kernel, state)?);
         if let Some(initrd) = initrd {
-            events.push(MeasuredEvent::new("initrd", initrd)?);
+            events.push(MeasuredEvent::new("initrd", initrd, state)?);
         }
         Ok(())
     }
@@ -236,21 +241,20 @@ fn loaded(
     when: Option<&'static str>,
     pe: &PeImage,
     image: &impl ReadAt,
+    state: NewState,
 ) -> io::Result<Option<MeasuredEvent>> {
     let Ok(ranges) = pe.authenticode_ranges() else {
         return Ok(None);
     };
-    Ok(Some(MeasuredEvent {
-        what: what.to_owned(),
-        when,
-        digests: digests_of(image, &ranges, BANKS).map_err(io::Error::other)?,
-    }))
+    let event = MeasuredEvent::of_ranges(what, image, &ranges, state)?;
+    Ok(Some(MeasuredEvent { when, ..event }))
 }
 
 /// Returns PCR 11: the sections.
 fn sections<R: ReadAt>(
     uki: &Uki<'_, R>,
     hardware: Option<&Hardware>,
+    state: NewState,
 ) -> Result<Register, StubError> {
     let version = uki.stub_version();
     let mut register = Register::new();
@@ -269,8 +273,9 @@ fn sections<R: ReadAt>(
             register.extend(MeasuredEvent::new(
                 &format!("{name} (its name)"),
                 &with_nul,
+                state,
             )?);
-            register.extend(MeasuredEvent::new(name, &content)?);
+            register.extend(MeasuredEvent::new(name, &content, state)?);
         }
     }
     register.add_phases();
@@ -284,23 +289,24 @@ fn parameters<C: ReadAt>(
     line: &str,
     boot: &Boot<'_, C>,
 ) -> io::Result<Vec<MeasuredEvent>> {
+    let state = boot.state;
     let profile = (profile > 0).then(|| profile.to_string());
     let texts = [
-        text("profile", profile.as_deref().unwrap_or_default())?,
-        text("command line", line)?,
-        text("text of addons", boot.addons)?,
-        text("text of SMBIOS", boot.smbios)?,
+        text("profile", profile.as_deref().unwrap_or_default(), state)?,
+        text("command line", line, state)?,
+        text("text of addons", boot.addons, state)?,
+        text("text of SMBIOS", boot.smbios, state)?,
     ];
     let mut events: Vec<MeasuredEvent> = texts.into_iter().flatten().collect();
     let of_addon = |section: &'static str| {
         move |(name, content): &(String, C)| {
-            MeasuredEvent::new(&format!("{section} of {name}"), content)
+            MeasuredEvent::new(&format!("{section} of {name}"), content, state)
         }
     };
     for tree in boot.device_trees.iter().map(of_addon("device tree")) {
         events.push(tree?);
     }
-    events.extend(archives(&boot.archives, 12)?);
+    events.extend(archives(&boot.archives, 12, state)?);
     // The kernel uses the first microcode that it finds, so that the last addon comes first.
     let ucode = boot.ucode.iter().rev().map(of_addon(".ucode"));
     for addon in ucode.chain(boot.initrds.iter().map(of_addon(".initrd"))) {
@@ -310,16 +316,21 @@ fn parameters<C: ReadAt>(
 }
 
 /// Returns those of `archives` that are measured into `pcr`.
-fn archives<C: ReadAt>(archives: &[(Archive, C)], pcr: u32) -> io::Result<Vec<MeasuredEvent>> {
+fn archives<C: ReadAt>(
+    archives: &[(Archive, C)],
+    pcr: u32,
+    state: NewState,
+) -> io::Result<Vec<MeasuredEvent>> {
     let archives = archives.iter();
     let archives = archives.filter(|(archive, _)| archive.pcr() == Some(pcr));
-    let event = |(archive, content): &(Archive, C)| MeasuredEvent::new(archive.folder(), content);
+    let event =
+        |(archive, content): &(Archive, C)| MeasuredEvent::new(archive.folder(), content, state);
     archives.map(event).collect()
 }
 
 /// Returns the event that `text` is, unless it is empty.
-fn text(what: &str, text: &str) -> io::Result<Option<MeasuredEvent>> {
-    let event = (!text.is_empty()).then(|| MeasuredEvent::new(what, &utf16(text)));
+fn text(what: &str, text: &str, state: NewState) -> io::Result<Option<MeasuredEvent>> {
+    let event = (!text.is_empty()).then(|| MeasuredEvent::new(what, &utf16(text), state));
     event.transpose()
 }
 
@@ -437,9 +448,10 @@ mod tests {
         let mut measurements = with_uki(sections, 0, |uki| measured(uki, Some(b"ro"))).unwrap();
         measurements.pcr4.events = vec![MeasuredEvent {
             when: Some("sometimes"),
-            ..MeasuredEvent::new("image.efi", &b"image.efi"[..]).unwrap()
+            ..MeasuredEvent::new("image.efi", &b"image.efi"[..], Algorithm::state).unwrap()
         }];
-        measurements.ima.events = vec![MeasuredEvent::new("kernel", &b"kernel"[..]).unwrap()];
+        measurements.ima.events =
+            vec![MeasuredEvent::new("kernel", &b"kernel"[..], Algorithm::state).unwrap()];
         let document = serde_json::to_value(&measurements).unwrap();
         expect![[r#"
             {

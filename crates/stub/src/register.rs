@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use ukexec_pe::{ByteRanges, ReadAt};
-use ukexec_signature::{Algorithm, Digests, digests_of};
+use ukexec_signature::{Algorithm, Digests, NewState, digests_of};
 
 /// The banks of registers that are reported, by the names that tools print.
 /// Firmware may have others.
@@ -65,12 +65,25 @@ pub struct BootPhase {
 
 impl MeasuredEvent {
     /// Returns the event that `bytes` are, called `what`.
-    pub(crate) fn new(what: &str, bytes: &(impl ReadAt + ?Sized)) -> io::Result<Self> {
+    pub(crate) fn new(
+        what: &str,
+        bytes: &(impl ReadAt + ?Sized),
+        state: NewState,
+    ) -> io::Result<Self> {
+        Self::of_ranges(what, bytes, &ByteRanges::from(0..bytes.len()), state)
+    }
+
+    /// As [`MeasuredEvent::new`], of `ranges` of the bytes.
+    pub(crate) fn of_ranges(
+        what: &str,
+        bytes: &(impl ReadAt + ?Sized),
+        ranges: &ByteRanges,
+        state: NewState,
+    ) -> io::Result<Self> {
         Ok(Self {
             what: what.to_owned(),
             when: None,
-            digests: digests_of(bytes, &ByteRanges::from(0..bytes.len()), BANKS)
-                .map_err(io::Error::other)?,
+            digests: digests_of(bytes, ranges, BANKS, state).map_err(io::Error::other)?,
         })
     }
 }

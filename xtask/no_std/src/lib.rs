@@ -18,7 +18,9 @@ use core::panic::PanicInfo;
 
 use ukexec_boot::{Kernel, identify};
 use ukexec_pe::PeImage;
-use ukexec_signature::{Checks, DigestSource, Trust, UnverifiedImage, Verdict, verify_image};
+use ukexec_signature::{
+    Algorithm, Checks, DigestSource, Trust, UnverifiedImage, Verdict, verify_image,
+};
 
 /// Returns the kernel that `image` is, and the verdict on its signatures.
 ///
@@ -31,6 +33,7 @@ pub fn verified(image: &[u8], trust: &Trust) -> Result<(Kernel, Verdict), Box<dy
         bytes: image,
         pe: Some(pe.as_ref()),
         digests: DigestSource::Image,
+        state: Algorithm::state,
     };
     let verdict = verify_image(&unverified, trust, Checks::default())?.verdict;
     Ok((identify(image)?, verdict))

@@ -12,6 +12,7 @@ use ukexec_unfold::PeBytes;
 use super::failure::sentence;
 use super::page::{Page, Style, Text};
 use super::size::Size;
+use crate::digest::digest_state;
 
 /// A part, and its digest where one was asked for.
 #[derive(Clone, Debug, Serialize)]
@@ -42,7 +43,12 @@ impl Part {
 
 /// Returns the SHA-256 of bytes of `rope`.
 pub(super) fn digest_of(rope: &Rope, range: Range<u64>) -> io::Result<Digests> {
-    digests_of(&PeBytes(rope), &range.into(), [Algorithm::Sha256])
+    digests_of(
+        &PeBytes(rope),
+        &range.into(),
+        [Algorithm::Sha256],
+        digest_state,
+    )
 }
 
 /// Returns the text of a digest, if there is one.

@@ -18,6 +18,7 @@ use ukexec_unfold::{CMDLINE_MAX, PeBytes};
 use super::sources::Sources;
 use super::trust_policy::TrustPolicy;
 use crate::config::policy::Enforcement;
+use crate::digest::digest_state;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::protocol::beside::{Beside, CompanionFile, SmbiosText};
 use crate::protocol::bundle::Bundled;
@@ -301,6 +302,7 @@ impl Additions {
             options: None,
             entry_archives: archives(&self.entry_archives),
             hardware: machine.hardware.as_ref(),
+            state: digest_state,
         }
     }
 
@@ -385,6 +387,7 @@ fn judge_addon(
                 bytes: &image,
                 pe: Some(Ok(&pe)),
                 digests: DigestSource::Image,
+                state: digest_state,
             };
             let found = match verify_image(&unverified, &policy.trust, policy.checks) {
                 Ok(found) => found,

@@ -18,6 +18,7 @@ use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 use super::additions::{Additions, Machine, has_console, section};
 use super::outcome::{Facts, Job, Parts, no_kernel};
 use super::sources::Sources;
+use crate::digest::digest_state;
 use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Result};
 use crate::log::verbosity;
 use crate::options::{Measure, Purpose};
@@ -487,7 +488,12 @@ fn measurements(
     // A kernel without a command line gets an empty one.
     let cmdline = parts.cmdline.as_deref().unwrap_or_default();
     let initrd = parts.initrd.as_ref().map(PeBytes);
-    measurements.add_load(cmdline, &PeBytes(&parts.kernel), initrd.as_ref())?;
+    measurements.add_load(
+        cmdline,
+        &PeBytes(&parts.kernel),
+        initrd.as_ref(),
+        digest_state,
+    )?;
     Ok(measurements)
 }
 

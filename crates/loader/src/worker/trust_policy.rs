@@ -9,6 +9,7 @@ use ukexec_signature::{
 use ukexec_unfold::{ParserFile, PeBytes};
 
 use crate::config::policy::{Because, Enforcement};
+use crate::digest::digest_state;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::protocol::bundle::Bundled;
 use crate::protocol::{Trusted, Verification};
@@ -88,7 +89,7 @@ impl TrustPolicy {
         let Some(because) = self.required() else {
             return Ok(());
         };
-        let verdict = verify_appended(&parser.object[..], &self.trust, self.checks);
+        let verdict = verify_appended(&parser.object[..], &self.trust, self.checks, digest_state);
         if verdict.is_good() {
             return Ok(());
         }

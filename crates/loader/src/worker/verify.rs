@@ -15,6 +15,7 @@ use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
 
 use super::trust_policy::{TrustPolicy, not_verified};
 use crate::config::policy::Enforcement;
+use crate::digest::digest_state;
 use crate::error::{ErrorKind, LoaderError, Result};
 use crate::report::signature::SignatureReport;
 
@@ -99,6 +100,7 @@ impl<'a> Verifier<'a> {
             bytes,
             pe,
             digests: self.digests(),
+            state: digest_state,
         };
         let found = verify_image(&image, &self.policy.trust, self.policy.checks)?;
         Ok((found.verdict, found.digests))
