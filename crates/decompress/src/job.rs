@@ -21,6 +21,16 @@ pub(crate) struct Job<'a> {
     pub(crate) output: Output<'a>,
     /// [`CHUNK`](crate::input::CHUNK) bytes, for what a decoder gives out.
     pub(crate) chunk: Vec<u8>,
+    pub(crate) extent: Extent,
+}
+
+/// How far a decompression goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Through all of a payload.
+    Payload,
+    /// To the end of an archive, which others may follow.
+    Archive,
 }
 
 /// How a good stream ended: with a warning, or as it should.

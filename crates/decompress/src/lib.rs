@@ -71,7 +71,7 @@ use std::io::{BufRead, Write};
 
 use crate::error::Fault;
 use crate::input::{CHUNK, Input};
-use crate::job::Job;
+use crate::job::{Extent, Job};
 use crate::output::Output;
 
 pub use crate::compression::Compression;
@@ -111,6 +111,44 @@ pub fn decompress(
     output: &mut dyn Write,
     limits: &Limits,
 ) -> Result<Decompressed, DecompressError> {
+    run(input, output, limits, Extent::Payload)
+}
+
+/// As [`decompress`], of an archive in an initrd, which others may follow.
+///
+/// It ends behind the first frame of Zstandard, as `lib/decompress_unzstd.c` does, and does
+/// not read the bytes that follow the stream.
+///
+/// ```
+/// use ukexec_decompress::{Limits, decompress_archive};
+///
+/// // Two frames with one byte each.
+/// let frame = b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00A";
+/// let initrd = [&frame[..], frame].concat();
+/// let mut output = Vec::new();
+/// let done = decompress_archive(&mut initrd.as_slice(), &mut output, &Limits::default())?;
+/// assert_eq!((output.as_slice(), done.consumed), (&b"A"[..], 10));
+/// assert!(done.warnings.is_empty());
+/// # Ok::<(), ukexec_decompress::DecompressError>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`decompress`].
+pub fn decompress_archive(
+    input: &mut dyn BufRead,
+    output: &mut dyn Write,
+    limits: &Limits,
+) -> Result<Decompressed, DecompressError> {
+    run(input, output, limits, Extent::Archive)
+}
+
+fn run(
+    input: &mut dyn BufRead,
+    output: &mut dyn Write,
+    limits: &Limits,
+    extent: Extent,
+) -> Result<Decompressed, DecompressError> {
     let written = &Cell::new(0);
     let mut job = Job {
         input: Input::new(input, limits.memory, written),
@@ -120,6 +158,7 @@ pub fn decompress(
             limit: limits.output,
         },
         chunk: vec![0; CHUNK],
+        extent,
     };
     let compression = job
         .input
@@ -132,7 +171,10 @@ pub fn decompress(
 fn decode(job: &mut Job<'_>, compression: Compression) -> Result<Decompressed, Fault> {
     let warning = (compression.format().decode)(job)?;
     let consumed = job.input.position();
-    let count = job.input.drain()?;
+    let count = match job.extent {
+        Extent::Payload => job.input.drain()?,
+        Extent::Archive => 0,
+    };
     let trailing = (count > 0).then_some(StreamWarning::TrailingBytes { count });
     Ok(Decompressed {
         compression,

@@ -91,6 +91,7 @@ mod tests {
 
     use super::*;
     use crate::input::Input;
+    use crate::job::Extent;
     use crate::output::Output;
 
     /// A decoder that counts from 5 and 7 to these.
@@ -120,6 +121,7 @@ mod tests {
                     limit: 9,
                 },
                 chunk: b"xy".to_vec(),
+                extent: Extent::Payload,
             };
             let fed = feed(&mut job, &mut Counts((5, 7), after), u64::MAX);
             let position = job.input.position();

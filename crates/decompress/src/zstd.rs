@@ -14,7 +14,7 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::error::Fault;
 use crate::input::wide;
-use crate::job::{Ending, Format, Job, StreamWarning};
+use crate::job::{Ending, Extent, Format, Job, StreamWarning};
 use crate::push::{Fed, Push, feed, feed_all};
 
 pub(crate) const FORMAT: Format = Format {
@@ -48,7 +48,7 @@ fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
             }
             magic if *magic == MAGIC => {
                 let cut = frame(job, &mut unzstd)?;
-                if cut.is_some() {
+                if cut.is_some() || job.extent == Extent::Archive {
                     return Ok(cut);
                 }
                 has_frame = true;
