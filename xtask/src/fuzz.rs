@@ -23,6 +23,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("entries", &["fuzz/seeds/entries", "fuzz/seeds/pe"]),
     ("event_log", &["fuzz/seeds/event_log"]),
     ("gzip", DECOMPRESS),
+    ("initrd", &["fuzz/seeds/initrd"]),
     ("lz4", DECOMPRESS),
     ("lzma", DECOMPRESS),
     ("lzo", DECOMPRESS),

@@ -3,6 +3,7 @@
 
 mod abi;
 mod choice;
+mod expand;
 mod gate;
 mod hostile;
 mod stages;
