@@ -58,6 +58,12 @@ impl Kernel {
         self.needed > self.len
     }
 
+    /// Returns how many bytes of memory the kernel takes at its start, if it says so.
+    #[must_use]
+    pub fn memory_len(&self) -> Option<u64> {
+        self.memory_len
+    }
+
     /// Returns what `uname -r` would print: the first word of the
     /// [version](Self::version), unless it is too long or no ASCII.
     #[must_use]

@@ -229,6 +229,12 @@ pub(crate) struct Load {
     pub(crate) beside: Beside,
     #[command(flatten)]
     pub(crate) secrets: Secrets,
+    /// Unpack the initrd now, not while the machine boots
+    ///
+    /// The next kernel then reads a longer initrd and decompresses nothing. docs/downtime.md
+    /// says when that is faster. Archives that ukexec does not understand stay as they are.
+    #[arg(long, help_heading = INPUT, hide_short_help = true)]
+    pub(crate) expand_initrd: bool,
     /// Switch off what trusts the last boot's variables
     ///
     /// Adds systemd.mask=systemd-bless-boot.service and systemd.tpm2_measured_os=0 to the

@@ -26,6 +26,9 @@ pub struct MachineState {
     /// Bytes in a page of memory.
     #[serde(skip)]
     pub page_size: Option<u64>,
+    /// Bytes of memory, without what the running kernel's own image takes.
+    #[serde(skip)]
+    pub memory: Option<u64>,
     /// Whether an x86 processor runs with 5-level paging.
     #[serde(skip)]
     pub five_level_paging: Option<bool>,
@@ -168,6 +171,7 @@ impl MachineState {
                 .text("proc/sys/kernel/arch")
                 .or_else(|| uname(Uname::machine)),
             page_size: files.here(|| rustix::param::page_size() as u64),
+            memory: files.memory(),
             five_level_paging: files.five_level_paging(),
             efi_32bit: files
                 .number("sys/firmware/efi/fw_platform_size")
@@ -293,6 +297,14 @@ impl Files<'_> {
             ..0 => Some(LoadLimit::Unlimited),
             left => u32::try_from(left).ok().map(LoadLimit::Left),
         }
+    }
+
+    /// Reads `MemTotal:        8131904 kB`.
+    fn memory(&self) -> Option<u64> {
+        let text = self.text("proc/meminfo")?;
+        let total = text.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
+        let kib: u64 = total.trim().strip_suffix(" kB")?.parse().ok()?;
+        kib.checked_mul(1024)
     }
 
     /// Looks for `la57` among the first processor's flags. Linux drops it there

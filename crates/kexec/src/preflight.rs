@@ -51,6 +51,8 @@ pub enum ConditionId {
     CrashMemory,
     /// The kernel to load is for this machine.
     Architecture,
+    /// Kernel and initrd are no more than the running kernel takes.
+    Memory,
     /// The next system blesses the entry that it was booted by.
     BlessBoot,
     /// The next system's own measurements begin where its kernel's end.
@@ -185,6 +187,7 @@ impl ConditionId {
             Self::Lockdown => "lockdown",
             Self::CrashMemory => "crash-memory",
             Self::Architecture => "architecture",
+            Self::Memory => "memory",
             Self::BlessBoot => "bless-boot",
             Self::MeasuredOs => "measured-os",
             Self::Pcrsig => "pcrsig",

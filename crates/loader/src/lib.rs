@@ -82,7 +82,8 @@ pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::oneshot::{clear_oneshot, oneshot_entry};
 pub use self::options::{
-    Against, CmdlineFrom, Companions, CredentialFile, EntryName, LoaderOptions, Measure, Purpose,
+    Against, CmdlineFrom, Companions, CredentialFile, EntryName, LoadRoom, LoaderOptions, Measure,
+    Purpose,
 };
 pub use self::parent::entries::{BootEntries, ChosenEntry};
 pub use self::parent::input::open_rope;

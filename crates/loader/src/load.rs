@@ -13,15 +13,18 @@ use ukexec_kexec::{
 use crate::error::{ErrorKind, LoaderError, Result};
 use crate::files::shown;
 use crate::log::verbosity;
+use crate::options::LoadRoom;
 use crate::parent::sources::Descriptor;
 use crate::parent::unfolding::Unfolding;
 use crate::protocol::{Identity, Objection, Subject};
 use crate::record::{NewLoad, Records};
 use crate::report::Findings;
+use crate::report::expanded::NO_EXPANSION;
 use crate::report::failure::sentence;
 use crate::report::load::{InitrdReport, KernelReport, LoadReport, preflight_rows, style};
 use crate::report::page::{Page, Text};
 use crate::report::part::Part;
+use crate::report::size::Size;
 
 /// The arguments of `kexec_file_load(2)`.
 #[derive(Debug)]
@@ -67,6 +70,7 @@ impl<'a> LoadPlan<'a> {
             more_flags: _,
             hash,
             entry: _,
+            expands,
             after,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
@@ -114,7 +118,14 @@ impl<'a> LoadPlan<'a> {
         };
         let mut preflight = Preflight::new(*kind, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
-        let conditions = architecture.into_iter().chain(after.iter().cloned());
+        let len = |it: &Descriptor<'_>| it.rope().map(|rope| rope.len());
+        let needed = [
+            identity.memory.map_or_else(|| len(&kernel), Ok)?,
+            initrd.as_ref().map_or(Ok(0), len)?,
+        ];
+        let memory = memory(needed, machine, *kind).filter(|_| *expands);
+        let conditions = architecture.into_iter().chain(memory);
+        let conditions = conditions.chain(after.iter().cloned());
         conditions.for_each(|it| preflight.push(it));
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
@@ -357,6 +368,33 @@ fn judged(
     })
 }
 
+/// Returns whether a machine has the memory that kernel and initrd need, if that is known.
+///
+/// Spec: Linux `kernel/kexec_core.c` (`sanity_check_segment_list`).
+fn memory(needed: [u64; 2], machine: &MachineState, kind: LoadKind) -> Option<Condition> {
+    let (room, of) = LoadRoom::of(machine).for_kind(kind);
+    let room = room?;
+    let [kernel, initrd] = needed;
+    let is_enough = kernel.saturating_add(initrd) <= room;
+    let (kernel, initrd, room) = (Size(kernel), Size(initrd), Size(room));
+    let needed = format!("kernel ({kernel}) and unpacked initrd ({initrd})");
+    Some(Condition {
+        id: ConditionId::Memory,
+        verdict: match is_enough {
+            true => ConditionVerdict::Ok,
+            false => ConditionVerdict::Refused,
+        },
+        text: match is_enough {
+            true => format!("{needed} fit into {of} ({room})"),
+            false => format!("{needed} need more than {of} ({room})"),
+        }
+        .into(),
+        advice: (!is_enough).then_some(NO_EXPANSION.into()),
+        panic: kind == LoadKind::Crash,
+        kind: KexecErrorKind::Machine,
+    })
+}
+
 /// Returns what the worker says of the kernel and this machine: each objection that
 /// is not every machine's, or that there is none.
 fn architecture(identity: &Identity, machine: &MachineState, kind: LoadKind) -> Vec<Condition> {
@@ -445,6 +483,7 @@ mod tests {
             more_flags: MoreFlags::default(),
             hash: false,
             entry: None,
+            expands: false,
             after: Vec::new(),
         }
     }
@@ -462,6 +501,7 @@ mod tests {
             format: String::new(),
             release: None,
             signed: None,
+            memory: None,
             appended: Some(false),
             problems: problems.collect(),
         })

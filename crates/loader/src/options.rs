@@ -253,11 +253,39 @@ pub enum Purpose {
     Load {
         /// The machine, as far as it is known.
         platform: Option<Platform>,
+        /// The most that it takes of kernel and initrd.
+        room: LoadRoom,
         /// With the digests of the parts, and of what is handed over.
         hash: bool,
     },
     /// A trial of the parser that the image carries: no other parser runs.
     Attach,
+}
+
+/// The most bytes that a machine takes of kernel and initrd, where that is known.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct LoadRoom {
+    /// For a reboot: Linux takes no more than half of its memory.
+    pub(crate) reboot: Option<u64>,
+    /// For a crash: the memory that is set aside.
+    pub(crate) crash: Option<u64>,
+}
+
+impl LoadRoom {
+    pub(crate) fn of(machine: &MachineState) -> Self {
+        Self {
+            reboot: machine.memory.map(|memory| memory / 2),
+            crash: machine.crash_size,
+        }
+    }
+
+    /// Returns the room for a kernel of this kind, and its name.
+    pub(crate) fn for_kind(self, kind: LoadKind) -> (Option<u64>, &'static str) {
+        match kind {
+            LoadKind::Reboot => (self.reboot, "half of this machine's memory"),
+            LoadKind::Crash => (self.crash, "the memory for a crash kernel"),
+        }
+    }
 }
 
 /// A report of measurements.
@@ -285,6 +313,7 @@ impl Purpose {
     /// digests are reported.
     #[must_use]
     pub fn load(machine: &MachineState, hash: bool) -> Self {
+        let room = LoadRoom::of(machine);
         let uname = machine.machine.as_deref();
         let platform = uname.and_then(Platform::from_uname);
         let platform = platform.map(|mut platform| {
@@ -293,7 +322,11 @@ impl Purpose {
             platform.efi_32bit = machine.efi_32bit;
             platform
         });
-        Self::Load { platform, hash }
+        Self::Load {
+            platform,
+            room,
+            hash,
+        }
     }
 
     /// Returns the name of the command with this purpose.

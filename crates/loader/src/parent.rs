@@ -38,7 +38,7 @@ use self::unfolding::Unfolding;
 use self::worker_process::{SLACK, WorkerProcess, output_limit};
 use crate::after_exec::{LastBoot, NextBoot};
 use crate::config::loader_variables::LoaderVariables;
-use crate::config::policy::{Personality, SmbiosPolicy};
+use crate::config::policy::{Config, Personality, SmbiosPolicy};
 use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::digest::digest_state;
@@ -48,7 +48,7 @@ use crate::options::{CmdlineFrom, Companions, EntryName, LoaderOptions, Purpose}
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
-    Answer, BootFacts, CallersInitrd, Request, SnapshotPlan, UnfoldRequest, Verification,
+    Answer, BootFacts, CallersInitrd, Expansion, Request, SnapshotPlan, UnfoldRequest, Verification,
 };
 use crate::report::Findings;
 use crate::report::failure::sentence;
@@ -146,6 +146,7 @@ fn unfold_opened(
         smbios: config.smbios.unwrap_or_default(),
         personality: config.personality.unwrap_or_default(),
         required,
+        expands: expands(&config, options, purpose),
         last,
         console: &**console,
     };
@@ -190,6 +191,7 @@ pub fn try_attached(
         smbios: SmbiosPolicy::None,
         personality: Personality::default(),
         required: false,
+        expands: false,
         last: LastBoot::default(),
         console: &**console,
     };
@@ -217,6 +219,8 @@ struct Unfolder<'a> {
     smbios: SmbiosPolicy,
     personality: Personality,
     required: bool,
+    /// Whether the initrd is unpacked.
+    expands: bool,
     last: LastBoot,
     console: &'a dyn Console,
 }
@@ -327,6 +331,7 @@ impl Unfolder<'_> {
             more_flags: self.options.more_flags,
             hash: self.purpose.hashes(),
             entry: self.options.entry.clone(),
+            expands: self.expands,
             after,
         })
     }
@@ -468,6 +473,16 @@ impl Unfolder<'_> {
         Ok((image, Some(digests)))
     }
 
+    /// Returns how the initrd is unpacked, if it is.
+    fn expansion(&self) -> Option<Expansion> {
+        let Purpose::Load { room, .. } = self.purpose else {
+            return None;
+        };
+        let (room, of) = room.for_kind(self.options.kind);
+        let of = of.to_owned();
+        self.expands.then_some(Expansion { room, of })
+    }
+
     /// Returns the request to unfold `image`, and a bundle of the small files
     /// for it.
     fn request(
@@ -512,6 +527,7 @@ impl Unfolder<'_> {
             initrds: initrds.iter().map(callers_initrd).collect(),
             replaces_initrd: options.replaces_initrd,
             extra_files: options.extra_files,
+            expand_initrd: self.expansion(),
             beside: beside.unwrap_or_default(),
             bundle_len: bundle.len(),
             parser,
@@ -534,6 +550,16 @@ impl Unfolder<'_> {
         };
         Ok((request, bundle))
     }
+}
+
+/// Returns whether the initrd is unpacked. The memory for a crash kernel is small, so that for
+/// one only the caller's word counts.
+fn expands(config: &Config, options: &LoaderOptions, purpose: &Purpose) -> bool {
+    let asked = match options.kind {
+        LoadKind::Reboot => config.expand_initrd,
+        LoadKind::Crash => options.config.expand_initrd,
+    };
+    matches!(purpose, Purpose::Load { .. }) && asked == Some(true)
 }
 
 /// Adds the boot entry that an image was chosen by to its report.

@@ -146,6 +146,7 @@ pub(crate) enum Work {
     Unfolding,
     Hashing,
     Measuring,
+    Expanding,
 }
 
 impl Work {
@@ -155,6 +156,7 @@ impl Work {
             Self::Unfolding => "unfolding",
             Self::Hashing => "hashing",
             Self::Measuring => "measuring",
+            Self::Expanding => "unpacking the initrd of",
         }
     }
 }
@@ -253,6 +255,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) replaces_initrd: bool,
     /// Whether sections go along as files below `/.extra/`.
     pub(crate) extra_files: bool,
+    /// Whether the initrd is unpacked.
+    pub(crate) expand_initrd: Option<Expansion>,
     /// All that goes along and is not in it.
     pub(crate) beside: Beside,
     /// Bytes of the bundle.
@@ -291,6 +295,14 @@ pub(crate) struct UnfoldRequest {
     pub(crate) form: ReportForm,
     /// Whether somebody wants to see how far it is.
     pub(crate) shows_progress: bool,
+}
+
+/// How an initrd is unpacked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Expansion {
+    /// The most that it may have, and the name of that.
+    pub(crate) room: Option<u64>,
+    pub(crate) of: String,
 }
 
 /// Values of registers, and an event log: the worker looks which a file is.
@@ -414,6 +426,8 @@ pub(crate) struct Identity {
     /// Whether it is signed in the way that a kernel of its architecture looks for,
     /// if that way is known here.
     pub(crate) signed: Option<bool>,
+    /// Bytes of memory that it takes, if it says so.
+    pub(crate) memory: Option<u64>,
     /// Whether a signature is appended to it, as to a kernel module, if its
     /// end can be read.
     pub(crate) appended: Option<bool>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod companion;
 pub(crate) mod entries;
+pub(crate) mod expanded;
 pub mod failure;
 pub mod fault;
 pub(crate) mod image;

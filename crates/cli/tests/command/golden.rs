@@ -338,6 +338,19 @@ fn load() {
     );
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn load_expanded() {
+    check(
+        "load-expanded",
+        &[
+            "load vmlinuz OFF --dry-run --initrd=packed --expand-initrd",
+            "load vmlinuz OFF --dry-run --initrd=packed --expand-initrd --max-output=400",
+            "load vmlinuz OFF --dry-run --initrd=packed --expand-initrd --json",
+        ],
+    );
+}
+
 #[test]
 fn entries() {
     let root = "--root=system";

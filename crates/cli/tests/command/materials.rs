@@ -47,6 +47,7 @@ pub(crate) fn materials() -> tempfile::TempDir {
         ("cut-uki.efi", &uki(&[])[..0x3400]),
         ("unknown", b"\x01\x02\x03"),
         ("initrd", b"070701 of the caller"),
+        ("packed", &packed_initrd()),
         ("talks", &of_test(TALKS, &kernel())),
         ("leaks", &of_test(LEAKS, GZIP)),
         ("faults", &of_test(FAULTS, GZIP)),
@@ -303,3 +304,30 @@ const EDITED: &[(&str, &str, &[u8], &[u8])] = &[
     ),
     ("x86.o", "zboot.o", b"opts_insn", b"opts_none"),
 ];
+
+/// Returns an initrd of microcode, an archive in a frame of zstd, and text that nothing unpacks.
+fn packed_initrd() -> Vec<u8> {
+    let archive = newc("init");
+    let len = u32::try_from(archive.len()).unwrap();
+    // One raw block in a single segment: RFC 8878.
+    let head = [&b"\x28\xb5\x2f\xfd\xa0"[..], &len.to_le_bytes()].concat();
+    let block = (len << 3 | 1).to_le_bytes();
+    let microcode = newc("kernel/x86/microcode/GenuineIntel.bin");
+    let zstd = [&head, &block[..3], &archive, &[0; 16]].concat();
+    [&microcode[..], &[0; 64], &zstd, b"text"].concat()
+}
+
+/// Returns an archive of one file, which holds its own name.
+fn newc(name: &str) -> Vec<u8> {
+    let file = |name: &str, content: &str| {
+        let (size, name_len, zeros) = (content.len(), name.len() + 1, "0".repeat(32));
+        let mut file =
+            format!("07070100000000000081a4{zeros}{size:08x}{zeros}{name_len:08x}00000000{name}\0");
+        for part in [content, ""] {
+            file.push_str(&"\0".repeat(file.len().wrapping_neg() % 4));
+            file.push_str(part);
+        }
+        file.into_bytes()
+    };
+    [file(name, name), file("TRAILER!!!", "")].concat()
+}

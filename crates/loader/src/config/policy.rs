@@ -170,6 +170,8 @@ pub struct Config {
     pub check_dates: Option<bool>,
     /// Whether SMBIOS adds to command lines.
     pub smbios: Option<SmbiosPolicy>,
+    /// Whether a load for a reboot unpacks the initrd.
+    pub expand_initrd: Option<bool>,
     /// The differences of `kexec`.
     pub personality: Option<Personality>,
 }
@@ -201,6 +203,7 @@ impl Config {
             efivars: flags.efivars.or(self.efivars),
             check_dates: flags.check_dates.or(self.check_dates),
             smbios: flags.smbios.or(self.smbios),
+            expand_initrd: flags.expand_initrd.or(self.expand_initrd),
             personality: flags.personality.or(self.personality),
         }
     }
@@ -241,6 +244,7 @@ impl Config {
             efivars: efivars.transpose()?,
             check_dates: file.check_dates,
             smbios: file.smbios,
+            expand_initrd: file.expand_initrd,
             personality: file.personality,
         })
     }
@@ -255,6 +259,7 @@ struct File {
     efivars: Option<Spanned<PathBuf>>,
     check_dates: Option<bool>,
     smbios: Option<SmbiosPolicy>,
+    expand_initrd: Option<bool>,
     personality: Option<Personality>,
 }
 
@@ -305,21 +310,21 @@ mod tests {
     fn reads_every_key() {
         check(
             "# How we boot.\nverify = \"require\"\ntrust = [\"system\", \"/etc/keys/x.pem\"]\n\
-             efivars = \"/srv/efivars\"\ncheck-dates = true\nsmbios = \"none\"\npersonality.cmdline = \"refuse\"\n",
+             efivars = \"/srv/efivars\"\ncheck-dates = true\nsmbios = \"none\"\nexpand-initrd = true\npersonality.cmdline = \"refuse\"\n",
             expect![[
-                r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None), personality: Some(Personality { cmdline: Refuse }) }"#
+                r#"Config { verify: Some(Require), trust: Some([System, Path("/etc/keys/x.pem")]), efivars: Some("/srv/efivars"), check_dates: Some(true), smbios: Some(None), expand_initrd: Some(true), personality: Some(Personality { cmdline: Refuse }) }"#
             ]],
         );
         check(
             "",
             expect![
-                "Config { verify: None, trust: None, efivars: None, check_dates: None, smbios: None, personality: None }"
+                "Config { verify: None, trust: None, efivars: None, check_dates: None, smbios: None, expand_initrd: None, personality: None }"
             ],
         );
         check(
             "trust = []",
             expect![
-                "Config { verify: None, trust: Some([]), efivars: None, check_dates: None, smbios: None, personality: None }"
+                "Config { verify: None, trust: Some([]), efivars: None, check_dates: None, smbios: None, expand_initrd: None, personality: None }"
             ],
         );
     }
@@ -349,13 +354,13 @@ mod tests {
         check(
             "verify = \"auto\"\n\nverfy = \"auto\"\n",
             expect![
-                "ukexec.conf, line 3: unknown field `verfy`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`, `personality`"
+                "ukexec.conf, line 3: unknown field `verfy`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`, `expand-initrd`, `personality`"
             ],
         );
         check(
             "check_dates = true",
             expect![
-                "ukexec.conf, line 1: unknown field `check_dates`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`, `personality`"
+                "ukexec.conf, line 1: unknown field `check_dates`, expected one of `verify`, `trust`, `efivars`, `check-dates`, `smbios`, `expand-initrd`, `personality`"
             ],
         );
         check(
@@ -456,6 +461,7 @@ mod tests {
             efivars: Some("/v".into()),
             check_dates: None,
             smbios: Some(SmbiosPolicy::None),
+            expand_initrd: Some(false),
             personality: None,
         };
         let both = file.with_flags(flags);

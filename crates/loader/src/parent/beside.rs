@@ -154,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::console::Progress;
+    use crate::options::LoadRoom;
 
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);
@@ -186,6 +187,7 @@ mod tests {
         let (mut bundle, mut beside) = (Bundle::new().unwrap(), Beside::default());
         let options = LoaderOptions::default();
         let purpose = Purpose::Load {
+            room: LoadRoom::default(),
             platform: None,
             hash: false,
         };

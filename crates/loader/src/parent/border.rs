@@ -173,6 +173,7 @@ mod tests {
             x86_64: true,
             release: None,
             signed: None,
+            memory: None,
             appended: Some(false),
             problems,
         }

@@ -36,6 +36,8 @@ pub struct Unfolding {
     pub(crate) hash: bool,
     /// The boot entry that it was chosen by.
     pub(crate) entry: Option<EntryName>,
+    /// Whether the initrd was unpacked as far as that can be done.
+    pub(crate) expands: bool,
     /// Parts of the next system that fail after its boot, and those that a word of the command
     /// line switches off.
     pub(crate) after: Vec<Condition>,

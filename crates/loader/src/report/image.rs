@@ -8,6 +8,7 @@ use ukexec_stub::{ExtraFile, Profile};
 use ukexec_unfold::StageReport;
 
 use super::companion::{self, CompanionReport};
+use super::expanded::ExpandedReport;
 use super::layers::{self, LayerReport};
 use super::measurements::MeasureReport;
 use super::page::{Page, Text};
@@ -37,6 +38,9 @@ pub(crate) struct ImageReport {
     /// Files beside the image; not for `unfold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) companions: Option<Vec<CompanionReport>>,
+    /// What became of the initrd; for `load --expand-initrd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expanded: Option<ExpandedReport>,
     /// For `inspect --measure`.
     #[serde(flatten)]
     pub(crate) measured: Option<MeasureReport>,
@@ -144,6 +148,9 @@ impl ImageReport {
         if is_unfolded || self.initrd.is_some() {
             let extra = self.extra.iter().flatten().map(|file| file.path);
             initrd_rows(self.initrd.as_ref(), extra, page);
+            if let Some(expanded) = &self.expanded {
+                expanded.rows(page);
+            }
         }
         match &self.cmdline {
             Some(cmdline) => cmdline.rows(page),

@@ -16,6 +16,7 @@ use ukexec_stub::{
 use ukexec_unfold::{Leftovers, PeBytes, selector_of};
 
 use super::additions::{Additions, Machine, has_console, section};
+use super::initrd;
 use super::outcome::{Facts, Job, Parts, no_kernel};
 use super::sources::Sources;
 use crate::digest::digest_state;
@@ -197,7 +198,7 @@ fn add_parts(
     facts: &Facts,
     parts: &mut Parts,
     job: Job<'_>,
-    sources: &Sources,
+    sources: &mut Sources,
 ) -> Result<()> {
     let request = job.request;
     let progress = &sources.progress;
@@ -221,6 +222,12 @@ fn add_parts(
     report.cmdline = cmdline(parts, hash)?;
     if adds {
         add_additions(report, facts, parts, job, sources)?;
+    }
+    if let (Some(expansion), Some(initrd)) = (&request.expand_initrd, &mut parts.initrd) {
+        sources.progress.begin(Work::Expanding, None);
+        let expanded = initrd::expand(initrd, expansion, parts.output_left, sources)?;
+        report.warnings.extend(expanded.warnings());
+        report.expanded = Some(expanded);
     }
     Ok(())
 }
@@ -544,6 +551,7 @@ fn identity(
             // for none.
             signed: matches!(kernel.arch, Some(Arch::X86_64 | Arch::Arm64))
                 .then_some(kernel.signed),
+            memory: kernel.memory_len(),
             appended: has_appended(&PeBytes(&parts.kernel)).ok(),
             problems: objections(kernel, parts, platform),
         }),

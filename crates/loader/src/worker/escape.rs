@@ -241,6 +241,7 @@ fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {
         x86_64: true,
         release: None,
         signed: None,
+        memory: None,
         appended: Some(false),
         problems: vec![objection; count],
     });

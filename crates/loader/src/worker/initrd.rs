@@ -6,9 +6,12 @@
 use ukexec_boot::{InitrdArchives, identify};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::PeImage;
-use ukexec_unfold::PeBytes;
+use ukexec_unfold::{PeBytes, Store, expand_initrd};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, LoaderError, Result};
+use crate::protocol::Expansion;
+use crate::report::expanded::{ExpandedReport, NO_EXPANSION};
+use crate::report::size::Size;
 
 /// In so many bytes an archive has to begin. Zeros in front of one are padding.
 const PADDING_MAX: u64 = 64 << 10;
@@ -71,6 +74,32 @@ pub(crate) fn warning(
     Ok(Some(format!(
         "{key} {name}: expected a cpio archive (newc), compressed or not, found {what}{advice}"
     )))
+}
+
+/// Unpacks `initrd` into an output of `store`, which may write `left` bytes.
+pub(crate) fn expand(
+    initrd: &mut Rope,
+    expansion: &Expansion,
+    left: u64,
+    store: &mut dyn Store,
+) -> Result<ExpandedReport> {
+    let Expansion { room, of } = expansion;
+    let room = room.filter(|room| *room < left);
+    let expanded = expand_initrd(initrd, room.unwrap_or(left), store).map_err(|error| {
+        if !error.is_limit() {
+            return error.into();
+        }
+        let error = LoaderError::from(error);
+        let (kind, text) = match room {
+            Some(room) => (ErrorKind::Machine, format!("{of} is {}", Size(room))),
+            None => (ErrorKind::Budget, "--max-output raises that".to_owned()),
+        };
+        let text = format!("{error}; {text}; {NO_EXPANSION}");
+        LoaderError::new(text).of_kind(kind)
+    })?;
+    let report = ExpandedReport::new(&expanded, initrd.len());
+    *initrd = expanded.initrd;
+    Ok(report)
 }
 
 /// Returns whether these are the first bytes of a binary archive.

@@ -83,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) identity: Result<Kernel, BootError>,
     /// The facts that a boot by kexec depends on.
     pub(crate) boot: BootFacts,
+    /// Bytes that decompression may still write.
+    pub(crate) output_left: u64,
 }
 
 /// Unfolds the image of a request as far as the policy lets it. Where that fails, the
@@ -120,13 +122,13 @@ pub(crate) fn unfold(
     notes.extend(policy.notes());
     let mut left = Leftovers::default();
     let mut whole_initrd = None;
+    let mut budget = request.budget.clone();
     let (mut report, parts) = match ready(request, bundle, policy, &image, sources, notes) {
         Err(error) => (Report::default(), Err(error)),
         Ok((mut input, options)) => {
             if request.replaces_initrd {
                 whole_initrd = Some(input.initrd.take());
             }
-            let mut budget = request.budget.clone();
             match unfold_with(input, &options, &mut admission, sources, &mut budget) {
                 Ok(mut unfolded) => (mem::take(&mut unfolded.report), Ok(unfolded)),
                 Err(error) => {
@@ -180,7 +182,12 @@ pub(crate) fn unfold(
         if let Some(whole) = whole_initrd {
             unfolded.initrd = whole;
         }
-        Parts::new(unfolded, identity, &mut facts, request, sources)
+        let parts = Parts::new(unfolded, identity, &mut facts, request, sources)?;
+        let output_left = budget.output;
+        Ok(Parts {
+            output_left,
+            ..parts
+        })
     });
     Ok((facts, parts))
 }
@@ -238,6 +245,7 @@ impl Parts {
             is_given: request.cmdline.is_some() && !gave_way,
             identity,
             boot: BootFacts::default(),
+            output_left: 0,
         })
     }
 }
