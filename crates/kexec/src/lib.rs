@@ -13,8 +13,7 @@
 //!   ever seen; a [`PrivateFolder`] is one that root keeps to itself.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself. An error of theirs explains the errno by the [`MachineState`].
-//! - [`Preflight`] says what a load would meet, by the [`MachineState`] and by the
-//!   kernel's answer to a [`CallProbe`].
+//! - [`Preflight`] says what a load would meet, by the [`MachineState`].
 //!
 //! ```
 //! use std::os::fd::AsFd;
@@ -91,7 +90,6 @@ pub use partition::MountFacts;
 pub use plain_reboot::{PlainReboot, RebootWay};
 pub use preflight::{Condition, ConditionId, ConditionVerdict, ImageFacts, Preflight};
 pub use private_folder::PrivateFolder;
-pub use probe::CallProbe;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use signals::{fail_on_long_files, is_ignored, out_of_signals};

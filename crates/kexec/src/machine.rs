@@ -38,7 +38,7 @@ pub struct MachineState {
     /// The kernel's answer to a probe of `kexec_file_load`. No file has it:
     /// [`read`](Self::read) leaves it open.
     #[serde(skip)]
-    pub call: CallProbe,
+    pub(crate) call: CallProbe,
     /// Whether a seccomp filter stands between this process and the kernel.
     #[serde(skip)]
     pub(crate) seccomp: Option<bool>,
@@ -134,6 +134,16 @@ pub enum Lockdown {
 }
 
 impl MachineState {
+    /// Reads the state of this machine, and has a child ask its kernel for
+    /// `kexec_file_load(2)`.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        Self {
+            call: CallProbe::by_child(),
+            ..Self::read(Path::new("/"))
+        }
+    }
+
     /// Reads the state below `root`, which is `/` but for tests.
     #[must_use]
     pub fn read(root: &Path) -> Self {

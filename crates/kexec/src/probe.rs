@@ -3,7 +3,8 @@
 //! The call looks for the right first, then at its arguments. With the right, a try
 //! uses up one of `kernel.kexec_load_limit_*`; without it, `EPERM` says that the call
 //! is there. So a process gives the right away for good, reads that back, and asks
-//! then. It is a process of its own: nothing gives the right back to it.
+//! then. It is a process of its own: nothing gives the right back to it, and where a seccomp
+//! filter ends those who make the call, it alone ends.
 
 use rustix::io::Errno;
 use rustix::thread::{
@@ -11,39 +12,43 @@ use rustix::thread::{
     capability_is_in_bounding_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::syscall::{Call, syscall};
+use crate::syscall::{Call, in_child, syscall};
 
 /// The kernel's answer to a call of `kexec_file_load(2)` by a process without
 /// `CAP_SYS_BOOT`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallProbe {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallProbe {
     /// The error number; `None` where nobody asked.
     pub(crate) errno: Option<i32>,
 }
 
 impl CallProbe {
-    /// Gives `CAP_SYS_BOOT` away, for good, and asks the kernel. It does not ask if
-    /// the thread still has the right.
-    ///
-    /// The calling process should end then: it is one that was started for this.
-    #[must_use]
-    pub fn ask() -> Self {
-        if give_right_away() != Ok(true) {
-            return Self::default();
-        }
-        // Nothing to load, nothing to unload, and a flag that no kernel knows.
-        let answer = syscall(&Call::KexecFileLoad {
-            kernel: None,
-            initrd: None,
-            cmdline: &[],
-            flags: UNDEFINED,
-        });
+    /// Has a child ask the kernel. Where none can be started, nothing is known of the call.
+    pub(crate) fn by_child() -> Self {
+        let errno = in_child(ask).filter(|&errno| errno != NO_ANSWER);
         Self {
-            errno: answer.err().map(Errno::raw_os_error),
+            errno: errno.map(i32::from),
         }
     }
+}
+
+/// Gives `CAP_SYS_BOOT` away, for good, and asks the kernel. It does not ask if
+/// the thread still has the right. Returns the error number.
+fn ask() -> u8 {
+    if give_right_away() != Ok(true) {
+        return NO_ANSWER;
+    }
+    // Nothing to load, nothing to unload, and a flag that no kernel knows.
+    let answer = syscall(&Call::KexecFileLoad {
+        kernel: None,
+        initrd: None,
+        cmdline: &[],
+        flags: UNDEFINED,
+    });
+    let errno = answer.err().map(Errno::raw_os_error);
+    // Those of system calls are below 134.
+    errno.map_or(NO_ANSWER, |errno| errno.try_into().unwrap_or(NO_ANSWER))
 }
 
 /// Returns whether `CAP_SYS_BOOT` is gone from all sets of this thread, as the kernel
@@ -78,6 +83,9 @@ fn holds(sets: CapabilitySets) -> bool {
 
 const RIGHT: CapabilitySet = CapabilitySet::SYS_BOOT;
 
+/// No error number.
+const NO_ANSWER: u8 = 0;
+
 /// No flag of Linux, include/uapi/linux/kexec.h, which has them from bit 0 on.
 const UNDEFINED: u32 = 1 << 31;
 
@@ -93,12 +101,12 @@ mod tests {
         // Capabilities belong to a thread.
         let thread = thread::spawn(|| {
             fake::answer(Some(Errno::NOSYS));
-            let probe = CallProbe::ask();
+            let errno = ask();
             assert!(!holds(capabilities(None).unwrap()));
-            (probe, fake::calls())
+            (errno, fake::calls())
         });
-        let (probe, calls) = thread.join().unwrap();
-        assert_eq!(probe.errno, Some(libc::ENOSYS));
+        let (errno, calls) = thread.join().unwrap();
+        assert_eq!(i32::from(errno), libc::ENOSYS);
         assert_eq!(
             calls,
             ["kexec_file_load(kernel -1, initrd -1, 0, \"\", 0x80000000)"]
@@ -106,11 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_works_is_no_answer() {
-        let thread = thread::spawn(|| {
-            fake::answer(None);
-            CallProbe::ask()
-        });
-        assert_eq!(thread.join().unwrap(), CallProbe::default());
+    fn a_child_asks_and_this_process_keeps_the_right() {
+        let before = capabilities(None).unwrap();
+        for (answer, errno) in [(Some(Errno::NOSYS), Some(libc::ENOSYS)), (None, None)] {
+            fake::answer(answer);
+            assert_eq!(CallProbe::by_child(), CallProbe { errno });
+        }
+        assert_eq!(capabilities(None).unwrap(), before);
+        assert!(fake::calls().is_empty());
     }
 }

@@ -3,7 +3,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 /// A system call whose arguments cannot harm this process: descriptors and
 /// bytes are borrowed for as long as the call lasts.
@@ -164,6 +165,28 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     }
     // The error that the system left is always one of its numbers.
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
+}
+
+/// Runs `ask` in a child, a copy of this process that ends with the number returned, and
+/// returns that; `None` where there is no child, or another end of it. `ask` makes system
+/// calls and nothing else: locks of other threads stay held in the copy.
+#[expect(unsafe_code, reason = "no crate wraps fork(2) and _exit(2)")]
+pub(crate) fn in_child(ask: fn() -> u8) -> Option<u8> {
+    // SAFETY: fork(2) takes nothing, and changes no memory of this process. The copy has one
+    // thread. It runs `ask`, which by the words above waits for no lock, and ends below.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let code = ask();
+        // SAFETY: _exit(2) takes any number. No destructor and no handler runs, and no buffer
+        // is written that this process has, too.
+        unsafe { libc::_exit(code.into()) }
+    }
+    let child = Pid::from_raw(child).filter(|_| child > 0)?;
+    let ended = retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
+    let (_, status) = ended.ok()??;
+    status
+        .exit_status()
+        .and_then(|code| u8::try_from(code).ok())
 }
 
 /// [`Signals::Ending`]: the kernel's set of 64 has bit 0 for signal 1.

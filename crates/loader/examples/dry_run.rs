@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ukexec_kexec::MachineState;
 use ukexec_loader::report::{Screen, failure::sentence, one_line};
 use ukexec_loader::{
-    Console, LoadPlan, LoaderOptions, Policy, Progress, Purpose, TrustSource, run_as_worker,
-    this_machine, unfold,
+    Console, LoadPlan, LoaderOptions, Policy, Progress, Purpose, TrustSource, run_as_worker, unfold,
 };
 
 /// Prints warnings, and shows no progress.
@@ -47,7 +47,7 @@ fn dry_run() -> Result<(), Box<dyn Error>> {
     let mut options = LoaderOptions::default();
     options.config.verify = Some(Policy::Require);
     options.config.trust = args.next().map(|path| vec![TrustSource::Path(path)]);
-    let machine = this_machine();
+    let machine = MachineState::of_this_machine();
     let (console, purpose): (Arc<dyn Console>, _) =
         (Arc::new(Stderr), Purpose::load(&machine, false));
     let unfolding = unfold(&image, &options, &purpose, &console)?;

@@ -42,7 +42,6 @@ use self::trust_policy::TrustPolicy;
 use crate::error::{Context as _, Failure, LoaderError, Result};
 use crate::files::IMAGE_LEN_MAX;
 use crate::log::start_log;
-use crate::probe;
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::facts::{Facts, FactsOf};
 use crate::protocol::settings::Settings;
@@ -52,8 +51,7 @@ use crate::report::failure;
 pub use self::initrd::join as join_initrds;
 
 /// Runs as the worker until the parent has no more to ask, if this process was
-/// started as one, or answers its question for the call
-/// ([`this_machine`](crate::this_machine)); returns at once if it was not.
+/// started as one; returns at once if it was not.
 ///
 /// Every program that takes images apart with this crate calls this first in
 /// `main`, and ends with the code that it returns: the worker is the same
@@ -62,10 +60,7 @@ pub use self::initrd::join as join_initrds;
 #[must_use]
 pub fn run_as_worker() -> Option<ExitCode> {
     fail_on_long_files();
-    let settings = Settings::of_args(env::args_os());
-    settings
-        .map(|settings| run(&settings))
-        .or_else(|| probe::run(env::args_os()))
+    Settings::of_args(env::args_os()).map(|settings| run(&settings))
 }
 
 fn run(settings: &Settings) -> ExitCode {

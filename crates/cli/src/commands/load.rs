@@ -1,6 +1,7 @@
 //! `ukexec load`: unfold and hand over to the running kernel.
 
-use ukexec_loader::{LoadPlan, Purpose, Wanted, this_machine};
+use ukexec_kexec::MachineState;
+use ukexec_loader::{LoadPlan, Purpose, Wanted};
 
 use crate::args::Load;
 use crate::commands::chosen::ChosenImage;
@@ -30,7 +31,7 @@ pub(super) fn load(
     form: Form,
     consent: impl FnOnce(&LoadPlan<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let machine = this_machine();
+    let machine = MachineState::of_this_machine();
     let mut options = args.unfolding.options(form);
     args.beside.add_to(&mut options);
     args.secrets.add_to(&mut options);

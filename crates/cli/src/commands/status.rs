@@ -3,15 +3,15 @@
 
 use std::path::Path;
 
-use ukexec_kexec::PlainReboot;
+use ukexec_kexec::{MachineState, PlainReboot};
 use ukexec_loader::report::MachineReport;
-use ukexec_loader::{LoadedKernels, Standing, this_machine};
+use ukexec_loader::{LoadedKernels, Standing};
 
 use crate::args::Status;
 use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &Status) -> anyhow::Result<()> {
-    let state = this_machine();
+    let state = MachineState::of_this_machine();
     let (loaded, notes) = LoadedKernels::read(Path::new("/"), &state);
     console::record_notes(notes);
     let reboot = PlainReboot::now(&state);
