@@ -129,6 +129,8 @@ fn unfold_opened(
     let required = trust
         .as_ref()
         .is_some_and(|(trust, _)| trust.enforcement.is_require());
+    // It gets ready while this process reads the state of the machine.
+    let work = WorkerProcess::start(options, required, console)?;
     let last = match purpose {
         Purpose::Load { .. } => {
             let variables = LoaderVariables::open(config.efivars.as_deref())?;
@@ -136,7 +138,6 @@ fn unfold_opened(
         }
         _ => LastBoot::default(),
     };
-    let work = WorkerProcess::start(options, required, console)?;
     let path = image.path.clone();
     let unfolder = Unfolder {
         path: &path,
@@ -300,6 +301,7 @@ impl Unfolder<'_> {
             );
             return Err(LoaderError::new(text).of_kind(ErrorKind::File));
         }
+        work.begin_end();
         let kernel = sources.check(mem::take(&mut answer.kernel), part_max)?;
         let initrd = answer.initrd.take();
         let mut initrd = initrd.map(|it| sources.check(it, part_max)).transpose()?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::stdio;
 
 use crate::channel::Channel;
@@ -109,6 +109,15 @@ impl Worker {
             thread::sleep(LOOK_AGAIN);
         }
         self.kill()
+    }
+
+    /// Ends the worker, whatever it is doing, and does not wait: [`kill`](Self::kill) does.
+    pub fn begin_kill(&self) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // Nobody has waited for it, so that the number is still its own.
+            let _gone = kill_process(id, Signal::KILL);
+        }
     }
 
     /// Ends the worker, whatever it is doing, and waits until it is gone.

@@ -276,6 +276,11 @@ impl WorkerProcess {
         }
     }
 
+    /// Lets the worker, which has answered, begin to end while this process goes on.
+    pub(crate) fn begin_end(&self) {
+        self.worker.begin_kill();
+    }
+
     /// Ends the worker: it can write to no output from then on. If it hung up
     /// without an answer, the error names its ending.
     pub(crate) fn end<T>(self, result: Result<T>) -> Result<T> {
