@@ -138,10 +138,8 @@ impl MachineState {
     /// `kexec_file_load(2)`.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        Self {
-            call: CallProbe::by_child(),
-            ..Self::read(Path::new("/"))
-        }
+        let (call, state) = CallProbe::beside(|| Self::read(Path::new("/")));
+        Self { call, ..state }
     }
 
     /// Reads the state below `root`, which is `/` but for tests.

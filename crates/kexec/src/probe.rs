@@ -13,7 +13,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-use crate::syscall::{Call, in_child, syscall};
+use crate::syscall::{Call, Child, start_child, syscall};
 
 /// The kernel's answer to a call of `kexec_file_load(2)` by a process without
 /// `CAP_SYS_BOOT`.
@@ -24,12 +24,14 @@ pub(crate) struct CallProbe {
 }
 
 impl CallProbe {
-    /// Has a child ask the kernel. Where none can be started, nothing is known of the call.
-    pub(crate) fn by_child() -> Self {
-        let errno = in_child(ask).filter(|&errno| errno != NO_ANSWER);
-        Self {
-            errno: errno.map(i32::from),
-        }
+    /// Has a child ask the kernel, and does `meanwhile`. Where none can be started, nothing is
+    /// known of the call.
+    pub(crate) fn beside<T>(meanwhile: impl FnOnce() -> T) -> (Self, T) {
+        let child = start_child(ask);
+        let done = meanwhile();
+        let errno = child.and_then(Child::answer);
+        let errno = errno.filter(|&errno| errno != NO_ANSWER).map(i32::from);
+        (Self { errno }, done)
     }
 }
 
@@ -118,7 +120,7 @@ mod tests {
         let before = capabilities(None).unwrap();
         for (answer, errno) in [(Some(Errno::NOSYS), Some(libc::ENOSYS)), (None, None)] {
             fake::answer(answer);
-            assert_eq!(CallProbe::by_child(), CallProbe { errno });
+            assert_eq!(CallProbe::beside(|| 7), (CallProbe { errno }, 7));
         }
         assert_eq!(capabilities(None).unwrap(), before);
         assert!(fake::calls().is_empty());

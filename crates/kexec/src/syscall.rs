@@ -167,11 +167,10 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
 
-/// Runs `ask` in a child, a copy of this process that ends with the number returned, and
-/// returns that; `None` where there is no child, or another end of it. `ask` makes system
-/// calls and nothing else: locks of other threads stay held in the copy.
+/// Runs `ask` in a child, a copy of this process that ends with the number returned. `ask`
+/// makes system calls and nothing else: locks of other threads stay held in the copy.
 #[expect(unsafe_code, reason = "no crate wraps fork(2) and _exit(2)")]
-pub(crate) fn in_child(ask: fn() -> u8) -> Option<u8> {
+pub(crate) fn start_child(ask: fn() -> u8) -> Option<Child> {
     // SAFETY: fork(2) takes nothing, and changes no memory of this process. The copy has one
     // thread. It runs `ask`, which by the words above waits for no lock, and ends below.
     let child = unsafe { libc::fork() };
@@ -181,12 +180,23 @@ pub(crate) fn in_child(ask: fn() -> u8) -> Option<u8> {
         // is written that this process has, too.
         unsafe { libc::_exit(code.into()) }
     }
-    let child = Pid::from_raw(child).filter(|_| child > 0)?;
-    let ended = retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
-    let (_, status) = ended.ok()??;
-    status
-        .exit_status()
-        .and_then(|code| u8::try_from(code).ok())
+    Pid::from_raw(child).filter(|_| child > 0).map(Child)
+}
+
+/// A child at work.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Child(Pid);
+
+impl Child {
+    /// Waits for the end, and returns the number; `None` for another end.
+    pub(crate) fn answer(self) -> Option<u8> {
+        let ended = retry_on_intr(|| waitpid(Some(self.0), WaitOptions::empty()));
+        let (_, status) = ended.ok()??;
+        status
+            .exit_status()
+            .and_then(|code| u8::try_from(code).ok())
+    }
 }
 
 /// [`Signals::Ending`]: the kernel's set of 64 has bit 0 for signal 1.
