@@ -21,7 +21,8 @@ pub struct Kernel {
     /// The version in its header, if that names one: release, builder, number
     /// of the build. Control
     /// characters are escaped, bytes that are no UTF-8 replaced. Where it is
-    /// absent, [`find_banner`](crate::find_banner) may know.
+    /// absent, [`find_banner`](crate::find_banner) may know; not of a bzImage, which is
+    /// compressed behind its header.
     pub version: Option<String>,
     /// Bytes of the image as it was given.
     pub(crate) len: u64,

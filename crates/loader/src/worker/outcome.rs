@@ -4,7 +4,7 @@ use std::error::Error;
 use std::mem;
 use std::sync::Arc;
 
-use ukexec_boot::{BootError, Kernel, LookAlike, find_banner, identify};
+use ukexec_boot::{BootError, Kernel, KernelFormat, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
@@ -221,7 +221,8 @@ impl Parts {
                 if !sources.is_decompressed(&kernel) {
                     kernel = kernel.slice(0..identity.true_len)?;
                 }
-                if identity.version.is_none() {
+                // A bzImage is compressed behind its header.
+                if identity.version.is_none() && identity.format != KernelFormat::BzImage {
                     identity.version = find_banner(&PeBytes(&kernel), BANNER_LIMIT)?;
                 }
                 // On a machine that the kernel is for. A load is refused by some.
