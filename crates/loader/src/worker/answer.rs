@@ -226,7 +226,10 @@ fn add_parts(
     if let (Some(expansion), Some(initrd)) = (&request.expand_initrd, &mut parts.initrd) {
         sources.progress.begin(Work::Expanding, None);
         let expanded = initrd::expand(initrd, expansion, parts.output_left, sources)?;
-        report.warnings.extend(expanded.warnings());
+        // Only there, Linux has a purgatory that hashes what was loaded.
+        let arch = parts.identity.as_ref().ok().and_then(|kernel| kernel.arch);
+        let is_hashed = arch == Some(Arch::X86_64);
+        report.warnings.extend(expanded.warnings(is_hashed));
         report.expanded = Some(expanded);
     }
     Ok(())
