@@ -17,6 +17,7 @@ mod debian;
 mod demo;
 mod dist;
 mod docs;
+mod downtime;
 mod esp;
 mod firmware;
 mod forge;
@@ -69,6 +70,7 @@ cargo xtask TASK
   bench [NAME]       time and memory beside other tools, written into docs/performance.*; or the rows
                      whose name holds NAME, printed
   bench --list       the names of those rows
+  downtime           time from exec to /init of Debian's initrd, packed and unpacked, in QEMU
   tidy               the rules of this tree that no other tool knows
   docs               write the pages of docs/ that are made from the sources
   dist               manual pages, completions, and the Debian packages ukexec and ukexec-kexec
@@ -112,6 +114,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["bench"] => bench::run(None)?,
         ["bench", "--list"] => bench::list(),
         ["bench", name] if !name.starts_with('-') => bench::run(Some(name))?,
+        ["downtime"] => downtime::run()?,
         ["tidy"] => tidy::run()?,
         ["docs"] => docs::run(false)?,
         ["dist"] => dist::run()?,

@@ -1,5 +1,6 @@
 //! Booting kernels in QEMU, and reading what they say on their serial line.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -71,6 +72,39 @@ const ENDS_ON_PANIC: &str = "panic=-1";
 #[derive(Debug, Default)]
 pub(crate) struct Serial {
     lines: Vec<String>,
+    /// When each of them came.
+    came: Vec<Moment>,
+}
+
+/// The moment at which a line came.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at: Instant,
+    /// The processor time that QEMU had used.
+    used: Duration,
+}
+
+/// The time between two lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Elapsed {
+    /// Of the machine's processor: other work of the host does not count.
+    pub(crate) processor: Duration,
+    /// By the host's clock.
+    pub(crate) wall: Duration,
+}
+
+impl Moment {
+    fn of(process: u32) -> Self {
+        // proc_pid_stat(5): utime and stime, in hundredths of a second, behind the name in brackets.
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let fields = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.filter_map(|it| it.parse::<u64>().ok()).sum();
+        Self {
+            at: Instant::now(),
+            used: Duration::from_millis(10 * ticks),
+        }
+    }
 }
 
 impl Boot<'_> {
@@ -148,6 +182,7 @@ impl Serial {
                         println!("{prefix}{line}");
                     }
                     self.lines.push(line);
+                    self.came.push(Moment::of(child.id()));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => bail!(
@@ -180,6 +215,29 @@ impl Serial {
                     self.quoted()
                 )
             })
+    }
+
+    /// The time between the last line that holds `from` and the first behind it that holds `to`.
+    ///
+    /// # Errors
+    ///
+    /// There are no such lines; the last lines are quoted.
+    pub(crate) fn between(&self, from: &str, to: &str) -> Result<Elapsed> {
+        let lines = || self.lines.iter().zip(&self.came);
+        let start = lines().rposition(|(line, _)| line.contains(from));
+        let mut behind = lines().skip(start.unwrap_or(self.lines.len()));
+        let first = behind.next().map(|(_, came)| came);
+        let end = behind.find(|(line, _)| line.contains(to));
+        let (Some(first), Some((_, end))) = (first, end) else {
+            bail!(
+                "no line with {to:?} behind one with {from:?}; the last ones:\n{}",
+                self.quoted()
+            );
+        };
+        Ok(Elapsed {
+            wall: end.at - first.at,
+            processor: end.used.saturating_sub(first.used),
+        })
     }
 
     /// Fails unless the text behind `tag` is `expected`.
@@ -242,6 +300,7 @@ mod tests {
     fn values_stand_behind_their_tag() {
         let serial = Serial {
             lines: vec!["noise".into(), "[ 1.0] guest: cmdline= a b ".into()],
+            ..Serial::default()
         };
         assert_eq!(serial.value("guest: cmdline=").unwrap(), "a b");
         assert!(serial.expect("guest: cmdline=", "a c").is_err());

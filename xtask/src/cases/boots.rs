@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::guest::{FirstKernel, TAG, reporting_initrd, reporting_uki};
+use crate::guest::{FirstKernel, TAG, listing_initrd, reporting_initrd, reporting_uki};
+use crate::initramfs::Initramfs;
 use crate::materials::{Target, kernel};
 use crate::pki::{Kind, Signer};
 use crate::qemu::{Boot, Machine, Serial};
 use crate::stand::Stand;
 use crate::workspace;
+use crate::zboot::Compression;
 
 use super::docs::{blocks, shows};
 use super::zboot::{ARM64, nested};
-use super::{Named, read};
+use super::{Named, noise, read};
 
 /// Emulated machines boot in seconds; the rest is for slow, busy hosts.
 const TIME_LIMIT: Duration = Duration::from_secs(400);
@@ -24,6 +26,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("boots/x86_64-crash", crash),
     Named::new("boots/x86_64-corrupt-image-changes-nothing", corrupt),
     Named::new("boots/x86_64-bare-kernel", bare_kernel),
+    Named::new("boots/x86_64-expanded-initrd", expanded),
     Named::new("boots/x86_64-reboot", reboot),
     Named::new("boots/arm64-uki-around-zboot", arm64),
 ];
@@ -103,6 +106,68 @@ fn readme_session() -> Result<String> {
     Ok(session
         .context("README.md has no block that begins with `# ukexec load`")?
         .text)
+}
+
+/// A kernel makes the same files of an initrd that was unpacked before the boot: microcode, archives in gzip and xz,
+/// and zeros in between.
+fn expanded(stand: &Stand) -> Result<()> {
+    let gzip = Compression::Gzip
+        .tool()
+        .arg("-c")
+        .arg(&listing_initrd(stand)?)
+        .bytes()?;
+    let mut more = Initramfs::default();
+    more.file("from-xz", 0o644, b"xz");
+    let more = stand.file("more", more.finish())?;
+    let xz = Compression::Xz.tool().arg("-c").arg(&more).bytes()?;
+    let mut early = Initramfs::default();
+    for dir in ["kernel", "kernel/x86", "kernel/x86/microcode"] {
+        early.dir(dir);
+    }
+    early.file("kernel/x86/microcode/GenuineIntel.bin", 0o644, &noise(3000));
+    let parts = [
+        early.finish(),
+        vec![0; 516],
+        gzip,
+        vec![0; 3],
+        xz,
+        vec![0; 1024],
+    ];
+    let initrd = stand.file("packed", parts.concat())?;
+    let (machine, kernel) = (Machine::X86_64, kernel(Target::X86_64)?);
+    let made = |serial: &Serial| {
+        let tags = ["file=", "sum="].map(|tag| format!("{TAG}{tag}"));
+        let lines = tags
+            .iter()
+            .flat_map(|tag| serial.values(tag).map(str::to_owned));
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort_unstable();
+        lines
+    };
+    let packed = made(&boot(machine, &kernel, &initrd, &cmdline())?);
+    let script = format!(
+        "run ukexec load /vmlinuz --initrd /packed --cmdline '{}' --expand-initrd\nrun ukexec exec --force\n",
+        cmdline()
+    );
+    let first = FirstKernel::new(&script)
+        .holding("vmlinuz", &kernel)
+        .holding("packed", &initrd);
+    let serial = boot_first(stand, &first, "first=kernel")?;
+    let shown = serial.value("  unpacked ")?;
+    ensure!(
+        shown.contains(": cpio ") && shown.contains(" + xz "),
+        "{shown}"
+    );
+    let unpacked = made(&serial);
+    let has_all = ["/from-xz", "/GenuineIntel.bin", "/init"];
+    let has_all = has_all
+        .iter()
+        .all(|name| packed.iter().any(|it| it.ends_with(name)));
+    ensure!(
+        has_all && packed == unpacked,
+        "{packed:?} became {unpacked:?}"
+    );
+    Ok(())
 }
 
 /// A panic boots the capture kernel, which finds the memory of the crashed one.
