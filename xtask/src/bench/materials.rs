@@ -114,9 +114,9 @@ impl Materials {
     /// A part of it cannot be had.
     pub(crate) fn signed_uki(&self, mib: usize) -> Result<[PathBuf; 2]> {
         let signed = self.stand.path(&format!("{mib}.signed.efi"));
-        let certificate = self.stand.path("signer.pem");
+        let certificate = self.stand.path(&format!("{mib}.pem"));
         kept(&signed, |signed| {
-            let signer = Signer::new(&self.stand, "signer", Kind::Rsa2048)?;
+            let signer = Signer::new(&self.stand, &format!("{mib}"), Kind::Rsa2048)?;
             signer.sign(&self.uki(mib)?, &[], signed)?;
             Ok(())
         })?;
@@ -236,7 +236,7 @@ impl Materials {
         &self,
         name: &str,
         title: &str,
-        target: f64,
+        target: impl Into<Option<f64>>,
         mut ours: Call,
         mut peer: Call,
     ) -> Result<Vec<Outcome>> {
@@ -257,7 +257,7 @@ impl Materials {
             ours: ours.shown,
             peer: peer.shown,
             unit: "ms",
-            target: Some(target),
+            target: target.into(),
             pairs,
         }])
     }

@@ -29,9 +29,8 @@ const WORKER: &str = r#"{"confinement":[{"address_space":805306368,"cpu_seconds"
 pub(crate) const ROWS: &[(&str, Measure)] = &[
     ("verified/sbverify", |m, name| {
         let [image, certificate] = m.signed_uki(BIG)?;
-        let peer = Tool::new("sbverify").arg("--cert").arg(certificate);
-        let peer = Call::new("sbverify", peer.arg(image));
         let title = "Verified dry run of a signed UKI of 219 MiB";
+        let peer = sbverify(&image, &certificate);
         m.times(name, title, 1.0, verified(m)?, peer)
     }),
     ("verified/openssl", |m, name| {
@@ -39,9 +38,24 @@ pub(crate) const ROWS: &[(&str, Measure)] = &[
         let title = "Verified dry run of a signed UKI of 219 MiB";
         m.times(name, title, 1.3, verified(m)?, digest(&image))
     }),
+    ("digest/openssl", |m, name| {
+        let image = m.uki(BIG)?;
+        let ours = m.ukexec(&["inspect", "--verify=off", "--hash"]).arg(&image);
+        let ours = Call::new("ukexec inspect --verify=off --hash", ours);
+        let title = "SHA-256 of every part of a UKI of 219 MiB";
+        m.times(name, title, None, ours, digest(&image))
+    }),
     ("verified/memory", |m, name| {
         let title = "Memory of all processes of that";
-        m.memory(name, title, 1.0, &verified(m)?, &Peer::Limit(60.0))
+        m.memory(name, title, 1.0, &verified(m)?, &Peer::Limit(57.0))
+    }),
+    ("verified/inspect", |m, name| {
+        let [image, certificate] = m.signed_uki(SMALL)?;
+        let trust = format!("--trust={}", certificate.display());
+        let ours = m.ukexec(&["inspect", "--verify=require", &trust]);
+        let ours = Call::new("ukexec inspect --verify=require", ours.arg(&image));
+        let title = "Verdict on a signed UKI of 10 MiB";
+        m.times(name, title, 1.0, ours, sbverify(&image, &certificate))
     }),
     ("copy/sendfile-10", |m, name| copy(m, name, SMALL, 1.3)),
     ("copy/sendfile-50", |m, name| copy(m, name, 50, 1.1)),
@@ -131,6 +145,11 @@ fn verified(m: &Materials) -> Result<Call> {
     fs::create_dir_all(&variables)?;
     let variables = format!("--efivars={}", variables.display());
     m.dry_run(&image, &["--verify=require", &trust, &variables])
+}
+
+fn sbverify(image: &Path, certificate: &Path) -> Call {
+    let tool = Tool::new("sbverify").arg("--cert").arg(certificate);
+    Call::new("sbverify", tool.arg(image))
 }
 
 fn digest(image: &Path) -> Call {
