@@ -233,8 +233,16 @@ pub(crate) struct Load {
     ///
     /// The next kernel then reads a longer initrd and decompresses nothing. docs/downtime.md
     /// says when that is faster. Archives that ukexec does not understand stay as they are.
-    #[arg(long, help_heading = INPUT, hide_short_help = true)]
-    pub(crate) expand_initrd: bool,
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = INPUT,
+        hide_short_help = true
+    )]
+    pub(crate) expand_initrd: Option<bool>,
     /// Switch off what trusts the last boot's variables
     ///
     /// Adds systemd.mask=systemd-bless-boot.service and systemd.tpm2_measured_os=0 to the

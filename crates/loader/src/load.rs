@@ -375,21 +375,29 @@ fn memory(needed: [u64; 2], machine: &MachineState, kind: LoadKind) -> Option<Co
     let (room, of) = LoadRoom::of(machine).for_kind(kind);
     let room = room?;
     let [kernel, initrd] = needed;
-    let is_enough = kernel.saturating_add(initrd) <= room;
-    let (kernel, initrd, room) = (Size(kernel), Size(initrd), Size(room));
+    let loaded = kernel.saturating_add(initrd);
+    // Its files are there before it is gone. A crash kernel has no other memory.
+    let unpacks = kind == LoadKind::Crash && loaded.saturating_add(initrd) > room;
+    let (kernel, initrd) = (Size(kernel), Size(initrd));
     let needed = format!("kernel ({kernel}) and unpacked initrd ({initrd})");
+    let limit = format!("{of} ({})", Size(room));
+    let (verdict, text) = if loaded > room {
+        let text = format!("{needed} need more than {limit}");
+        (ConditionVerdict::Refused, text)
+    } else if unpacks {
+        let text = format!(
+            "{needed} fit into {limit}, but not with the files that the kernel makes of it"
+        );
+        (ConditionVerdict::Warning, text)
+    } else {
+        (ConditionVerdict::Ok, format!("{needed} fit into {limit}"))
+    };
+    let is_ok = verdict == ConditionVerdict::Ok;
     Some(Condition {
         id: ConditionId::Memory,
-        verdict: match is_enough {
-            true => ConditionVerdict::Ok,
-            false => ConditionVerdict::Refused,
-        },
-        text: match is_enough {
-            true => format!("{needed} fit into {of} ({room})"),
-            false => format!("{needed} need more than {of} ({room})"),
-        }
-        .into(),
-        advice: (!is_enough).then_some(NO_EXPANSION.into()),
+        verdict,
+        text: text.into(),
+        advice: (!is_ok).then_some(NO_EXPANSION.into()),
         panic: kind == LoadKind::Crash,
         kind: KexecErrorKind::Machine,
     })
@@ -574,6 +582,23 @@ mod tests {
             assert_eq!(document["load"]["dry_run"], dry_run);
             assert_eq!(document["preflight"].as_array().map(Vec::len), Some(6));
         }
+    }
+
+    #[test]
+    fn an_unpacked_initrd_has_to_fit() {
+        let mut machine = MachineState::default();
+        (machine.memory, machine.crash_size) = (Some(200 << 20), Some(100 << 20));
+        for (initrd, kind, verdict) in [
+            (90, LoadKind::Reboot, ConditionVerdict::Ok),
+            (91, LoadKind::Reboot, ConditionVerdict::Refused),
+            (45, LoadKind::Crash, ConditionVerdict::Ok),
+            (46, LoadKind::Crash, ConditionVerdict::Warning),
+            (91, LoadKind::Crash, ConditionVerdict::Refused),
+        ] {
+            let found = memory([10 << 20, initrd << 20], &machine, kind).unwrap();
+            assert_eq!(found.verdict, verdict, "{initrd} {kind:?}: {}", found.text);
+        }
+        assert!(memory([1, 1], &MachineState::default(), LoadKind::Reboot).is_none());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) fn load(
     args.beside.add_to(&mut options);
     args.secrets.add_to(&mut options);
     options.mask_stale = args.mask_stale;
-    options.config.expand_initrd = args.expand_initrd.then_some(true);
+    options.config.expand_initrd = args.expand_initrd;
     let purpose = Purpose::load(&machine, args.report.hash);
     let image = ChosenImage::new(&args.chosen, &mut options)?;
     let unfolding = image
