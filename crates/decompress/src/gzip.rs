@@ -1,7 +1,9 @@
 //! gzip: one member, RFC 1952 around RFC 1951.
 //!
 //! Linux `lib/decompress_inflate.c` stops behind the first member and says how
-//! far it came; a second member is left to the caller. So it is here.
+//! far it came; a second member is left to the caller. So it is here. Of the
+//! header's optional fields it skips only the name, and takes the others for
+//! data: archives that have such a field are refused.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
@@ -50,6 +52,10 @@ fn header(job: &mut Job<'_>) -> Result<(), Fault> {
     if flags & flag::RESERVED != 0 {
         return Err(Fault::field("FLG", "reserved bits 0", flags));
     }
+    job.refuse_in_archive(
+        flags & (flag::FHCRC | flag::FEXTRA | flag::FCOMMENT) != 0,
+        "kernels read no more of gzip's header than a name",
+    )?;
     if flags & flag::FEXTRA != 0 {
         let len: [u8; 2] = job.input.take()?;
         crc.update(&len);

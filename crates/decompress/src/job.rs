@@ -24,6 +24,16 @@ pub(crate) struct Job<'a> {
     pub(crate) extent: Extent,
 }
 
+impl Job<'_> {
+    /// Refuses an archive that uses `feature`: a kernel makes something else of it, or nothing.
+    pub(crate) fn refuse_in_archive(&self, is_used: bool, feature: &str) -> Result<(), Fault> {
+        match self.extent {
+            Extent::Archive if is_used => Err(Fault::Unsupported(feature.to_owned())),
+            Extent::Archive | Extent::Payload => Ok(()),
+        }
+    }
+}
+
 /// How far a decompression goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {

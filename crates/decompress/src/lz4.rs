@@ -5,11 +5,12 @@
 //! further magic, stops at fewer than four bytes and at a size of 0. The format
 //! has no end mark and no checksum, so an input that is cut between two blocks
 //! looks like a shorter one. The kernel's build appends the size of
-//! the output, four bytes, which look like a block's size and are not.
+//! the output, four bytes, which look like a block's size and are not. In an
+//! archive there is no such size: every word but 0 and the magic is a block's.
 
 use crate::error::Fault;
 use crate::input::wide;
-use crate::job::{Ending, Format, Job};
+use crate::job::{Ending, Extent, Format, Job};
 use crate::push::counted;
 
 pub(crate) const FORMAT: Format = Format {
@@ -53,6 +54,7 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<u32>, Fau
     loop {
         let next = job.input.peek(5)?;
         let at_end = next.len() == 4;
+        let may_be_no_size = job.extent == Extent::Payload;
         let Some(&word) = next.first_chunk() else {
             return Ok(None);
         };
@@ -61,13 +63,14 @@ fn next_size(job: &mut Job<'_>, last_was_short: bool) -> Result<Option<u32>, Fau
             continue;
         }
         let size = u32::from_le_bytes(word);
-        let is_output_size = job.output.written().to_le_bytes().starts_with(&word);
+        let is_output_size =
+            may_be_no_size && job.output.written().to_le_bytes().starts_with(&word);
         if size == 0 || (is_output_size && (at_end || last_was_short)) {
             return Ok(None);
         }
         if size > COMPRESSED_MAX {
             // Behind the last block, this is whatever follows the stream.
-            if last_was_short {
+            if may_be_no_size && last_was_short {
                 return Ok(None);
             }
             return Err(Fault::field("block size", "at most 0x808090", size));

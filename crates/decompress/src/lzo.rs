@@ -3,7 +3,9 @@
 //! Linux `lib/decompress_unlzo.c` stops at the first end mark, a block length
 //! of 0; a second member is left. It compares no checksum; here all are. It
 //! takes blocks of at most 256 KiB, which is what lzop writes; here they may
-//! be as large as lzop itself takes.
+//! be as large as lzop itself takes. It reads one checksum of each block, no
+//! matter how many the flags say, and knows neither the extra field nor the
+//! header of old versions. Archives that have such parts are refused.
 
 use std::fmt::Display;
 
@@ -22,6 +24,9 @@ pub(crate) const FORMAT: Format = Format {
 /// lzop's own block length, and the most it takes.
 const BLOCK: u32 = 256 << 10;
 const BLOCK_MAX: u32 = 64 << 20;
+
+/// The flags of the [`CHECKS`].
+const ALL_CHECKS: u32 = flag::ADLER32_D | flag::ADLER32_C | flag::CRC32_D | flag::CRC32_C;
 
 /// Header flags, named as in lzop's `conf.h`.
 mod flag {
@@ -52,6 +57,11 @@ fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
         data: Vec::new(),
         scratch: Vec::new(),
     };
+    let checks = flags & ALL_CHECKS;
+    job.refuse_in_archive(
+        checks != flag::ADLER32_D && checks != flag::CRC32_D,
+        "kernels take lzop files with one checksum of each block's data",
+    )?;
     loop {
         match job.input.peek(4)? {
             [0, 0, 0, 0] => {
@@ -95,6 +105,10 @@ impl<'a, 'b> Header<'a, 'b> {
     fn read(mut self) -> Result<u32, Fault> {
         let _magic: [u8; 9] = self.job.input.take()?;
         let is_0940 = self.version()? >= VERSION_0940;
+        self.job.refuse_in_archive(
+            !is_0940,
+            "kernels do not know lzop files of such an old version",
+        )?;
         let [method]: [u8; 1] = self.take()?;
         // LZO1X-1, LZO1X-1(15), LZO1X-999: one decoder for all.
         if !(1..=3).contains(&method) {
@@ -118,6 +132,8 @@ impl<'a, 'b> Header<'a, 'b> {
         self.skip(name_len.into())?;
         self.checksum(flags, "checksum of the header")?;
         if flags & flag::H_EXTRA_FIELD != 0 {
+            self.job
+                .refuse_in_archive(true, "kernels do not know the extra field of lzop files")?;
             (self.adler, self.crc) = (Adler32::new(), Crc::new());
             let len = u32::from_be_bytes(self.take()?);
             self.skip(len.into())?;
@@ -206,6 +222,10 @@ impl Blocks {
         let compressed_len = u32::from_be_bytes([c0, c1, c2, c3]);
         let stored = compressed_len == data_len;
         check_lengths(data_len, compressed_len).map_err(|fault| fault.since(at_block))?;
+        job.refuse_in_archive(
+            data_len > BLOCK,
+            "kernels take no block of an lzop file longer than 256 KiB",
+        )?;
         job.input.check_memory(u64::from(data_len) << 1)?;
         let mut sums = Vec::new();
         for (flag, name, of, sum) in CHECKS {

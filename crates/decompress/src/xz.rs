@@ -3,13 +3,16 @@
 //!
 //! Linux `lib/decompress_unxz.c` stops behind the first stream's footer: xz
 //! embedded knows no concatenation in the kernel. Filter chains longer than
-//! two are refused there, and so they are here.
+//! two are refused there, and so they are here. Archives with another check
+//! than CRC-32, with a delta filter, or with an offset of a BCJ filter are
+//! refused, as kernels do.
 //!
 //! The decoder does not say how far in the format it is. So the elements are
 //! measured here, and it is fed one at a time: then an input that ends inside
 //! the index differs from one that ends between two blocks.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use lzma_rust2::{Action, Status, XzStream};
 
@@ -25,6 +28,16 @@ pub(crate) const FORMAT: Format = Format {
 
 const STREAM_HEADER_LEN: u64 = 12;
 
+/// The largest check ID that kernels take; 0 is no check.
+const CRC32: u8 = 1;
+
+/// The bytes of a block header up to its first filter: two, two sizes of 9 at most, and the
+/// filter's ID and length.
+const BLOCK_HEAD: usize = 2 + 2 * 9 + 2;
+
+/// The filter IDs from x86 to RISC-V; 3 is delta.
+const BCJ: RangeInclusive<u8> = 0x04..=0x0b;
+
 /// LZMA2 and one before it.
 const FILTERS_MAX: u8 = 2;
 
@@ -35,6 +48,10 @@ fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
         raw: XzStream::new_mem_limit(false, limit_kib),
     };
     let check_id = job.input.peek(8)?.get(7).copied();
+    job.refuse_in_archive(
+        check_id.is_some_and(|id| id > CRC32),
+        "kernels take xz with a CRC-32 alone (`xz --check=crc32`)",
+    )?;
     feed_all(job, &mut unxz, STREAM_HEADER_LEN)?;
     let check_id = check_id.ok_or(Fault::Truncated)?;
     // Size 0 in place of a block header's size starts the index.
@@ -55,16 +72,37 @@ fn decode(job: &mut Job<'_>) -> Result<Ending, Fault> {
 
 /// Returns the length of the next block header, `None` for the index.
 fn block_header_len(job: &mut Job<'_>) -> Result<Option<u64>, Fault> {
-    let (size, filters) = match job.input.peek(2)? {
+    let head = job.input.peek(BLOCK_HEAD)?;
+    let (size, flags) = match head {
         [] => return Err(Fault::Truncated),
         [0, ..] => return Ok(None),
-        [size] => (*size, 1),
-        [size, flags, ..] => (*size, (flags & 3).saturating_add(1)),
+        [size] => (*size, 0),
+        [size, flags, ..] => (*size, *flags),
     };
+    let filters = (flags & 3).saturating_add(1);
     if filters > FILTERS_MAX {
         return Err(Fault::Unsupported(format!("a chain of {filters} filters")));
     }
+    let is_refused = filters == FILTERS_MAX && !is_plain_bcj(head, flags);
+    job.refuse_in_archive(
+        is_refused,
+        "kernels take no filter of xz but a BCJ filter without an offset",
+    )?;
     Ok(Some(u64::from(size).saturating_add(1).saturating_mul(4)))
+}
+
+/// Returns whether the first filter of the block header `head` is a BCJ filter without a start
+/// offset, ".xz File Format", 3.1.5 and 5.3.2.
+fn is_plain_bcj(head: &[u8], flags: u8) -> bool {
+    let mut rest = head.get(2..).unwrap_or_default().iter();
+    // The two sizes that a header may have, numbers of 7 bits a byte.
+    for flag in [0x40, 0x80] {
+        if flags & flag != 0 {
+            rest.by_ref().find(|byte| **byte < 0x80);
+        }
+    }
+    let (id, size_of_properties) = (rest.next(), rest.next());
+    id.is_some_and(|id| BCJ.contains(id)) && size_of_properties == Some(&0)
 }
 
 /// Feeds the LZMA2 chunks of one block and returns their length.

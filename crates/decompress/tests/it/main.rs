@@ -1,6 +1,7 @@
 //! The crate from outside: real streams, hostile ones, limits, properties.
 
 #[cfg(test)]
+mod archives;
 mod common;
 #[cfg(test)]
 mod golden;
