@@ -440,11 +440,6 @@ fn packed(front: &[u8]) -> Result<&'static str, (&'static str, String)> {
         let bytes = bytes.join(" ");
         return Err((UNKNOWN, format!("no archive begins with {bytes}")));
     };
-    // CRC-32, or none.
-    if *format == XZ && !matches!(front, [.., 0 | 1]) {
-        let fault = "kernels take xz with a CRC-32 alone (`xz --check=crc32`)";
-        return Err((XZ, fault.to_owned()));
-    }
     Ok(format)
 }
 
@@ -453,16 +448,15 @@ const FORMATS: [(&[u8], &str); 7] = [
     (&[0x1f, 0x8b], "gzip"),
     (b"BZ", "bzip2"),
     (&[0x5d, 0x00], "lzma"),
-    (&[0xfd, b'7'], XZ),
+    (&[0xfd, b'7'], "xz"),
     (&[0x89, b'L'], "lzo"),
     (&[0x02, 0x21], "lz4"),
     (&[0x28, 0xb5], "zstd"),
 ];
-const XZ: &str = "xz";
 const UNKNOWN: &str = "unknown";
 
-/// Bytes of an archive that are looked at first: up to the check of xz.
-const FRONT: u64 = 8;
+/// Bytes of an archive that are looked at first.
+const FRONT: u64 = 4;
 
 const EARLY: &str = "it has files that a kernel looks for before it unpacks anything";
 

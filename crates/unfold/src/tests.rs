@@ -2,6 +2,7 @@
 //! and outcomes as text.
 
 mod abi;
+mod archives;
 mod choice;
 mod expand;
 mod gate;

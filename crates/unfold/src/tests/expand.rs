@@ -27,17 +27,17 @@ fn file(name: &str, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn archive(name: &str) -> Vec<u8> {
+pub(super) fn archive(name: &str) -> Vec<u8> {
     [file(name, name.as_bytes()), file("TRAILER!!!", b"")].concat()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(bytes).unwrap();
     gzip.finish().unwrap()
 }
 
-fn zstd_frame(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn zstd_frame(bytes: &[u8]) -> Vec<u8> {
     // One raw block in a single segment, as RFC 8878 has it.
     let len = u32::try_from(bytes.len()).unwrap();
     let block = (len << 3 | 1).to_le_bytes();
@@ -45,7 +45,58 @@ fn zstd_frame(bytes: &[u8]) -> Vec<u8> {
     [&head[..], &block[..3], bytes].concat()
 }
 
-fn expand(initrd: &[u8]) -> ExpandedInitrd {
+/// LZ4 in its legacy format, of literals alone.
+pub(super) fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut block = vec![0xf0];
+    let mut left = bytes.len() - 15;
+    while left >= 255 {
+        block.push(255);
+        left -= 255;
+    }
+    block.push(u8::try_from(left).unwrap());
+    block.extend_from_slice(bytes);
+    let size = u32::try_from(block.len()).unwrap().to_le_bytes();
+    [&[0x02, 0x21, 0x4c, 0x18][..], &size, &block].concat()
+}
+
+/// An lzop file of one stored block.
+pub(super) fn lzop(bytes: &[u8], flags: u32) -> Vec<u8> {
+    let mut header = vec![0x10, 0x40, 0x20, 0xa0, 0x09, 0x40, 1, 5];
+    header.extend(flags.to_be_bytes());
+    header.extend([0; 12 + 1]);
+    let mut file = vec![0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
+    file.extend(&header);
+    file.extend(adler32(&header).to_be_bytes());
+    let len = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    file.extend([len, len].concat());
+    if flags & 1 != 0 {
+        file.extend(adler32(bytes).to_be_bytes());
+    }
+    if flags & 0x100 != 0 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        file.extend(crc.sum().to_be_bytes());
+    }
+    [&file[..], bytes, &[0; 4]].concat()
+}
+
+fn adler32(bytes: &[u8]) -> u32 {
+    let sums = bytes.iter().fold((1, 0), |(a, b), byte| {
+        let a = (a + u32::from(*byte)) % 65521;
+        (a, (b + a) % 65521)
+    });
+    sums.1 << 16 | sums.0
+}
+
+/// Returns the names of the files that a kernel makes of `initrd`, which is plain cpio.
+pub(super) fn names(initrd: &[u8]) -> Vec<String> {
+    let files = Kernel::unpack(initrd).files.into_iter();
+    files
+        .map(|(name, _)| String::from_utf8(name).unwrap())
+        .collect()
+}
+
+pub(super) fn expand(initrd: &[u8]) -> ExpandedInitrd {
     let rope = Rope::from(initrd.to_vec());
     expand_initrd(&rope, 1 << 20, &mut MemoryStore::default()).unwrap()
 }
