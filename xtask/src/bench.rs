@@ -5,6 +5,7 @@
 
 mod call;
 mod chart;
+mod downtime;
 mod guest;
 mod interpreter;
 mod materials;
@@ -15,10 +16,11 @@ mod rows;
 use anyhow::{Result, ensure};
 
 use self::materials::Materials;
-use self::rows::ROWS;
+use self::rows::{DOWNTIME, ROWS};
 use crate::setup::{self, Need};
 
-/// Measures the rows whose name holds `filter`; all, and writes the pages, without one.
+/// Measures the rows whose name holds `filter`, and prints them. Without one, it measures all but those of downtime, and
+/// writes the pages.
 ///
 /// # Errors
 ///
@@ -28,7 +30,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let materials = Materials::new()?;
     let mut rows = Vec::new();
     for (name, measure) in ROWS {
-        if filter.is_some_and(|filter| !name.contains(filter)) {
+        if !filter.map_or(*name != DOWNTIME, |filter| name.contains(filter)) {
             continue;
         }
         for outcome in measure(&materials, name)? {
