@@ -96,6 +96,10 @@ fn table(machine: &Value, rows: &[Row]) -> Result<String> {
         },
         text("linux"),
     )?;
+    // A person may have put one there. The next whole run drops it.
+    if let Some(note) = machine["note"].as_str() {
+        writeln!(out, "{note}\n")?;
+    }
     out.push_str(
         "| ukexec | peer | ratio | lowest to highest | at most | ukexec, median | peer, median |\n",
     );
