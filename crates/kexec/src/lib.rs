@@ -92,7 +92,7 @@ pub use preflight::{Condition, ConditionId, ConditionVerdict, ImageFacts, Prefli
 pub use private_folder::PrivateFolder;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
-pub use signals::{fail_on_long_files, is_ignored, out_of_signals};
+pub use signals::{is_ignored, out_of_signals, settle_signals};
 pub use snapshot::{Extent, Room, Snapshot};
 pub use stdio::has_no_stdout;
 pub use tap::Tap;

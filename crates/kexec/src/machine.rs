@@ -136,6 +136,9 @@ pub enum Lockdown {
 impl MachineState {
     /// Reads the state of this machine, and has a child ask its kernel for
     /// `kexec_file_load(2)`.
+    ///
+    /// The child is a copy of this process that makes system calls and ends. Other threads
+    /// may run meanwhile.
     #[must_use]
     pub fn of_this_machine() -> Self {
         let (call, state) = CallProbe::beside(|| Self::read(Path::new("/")));

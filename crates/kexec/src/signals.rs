@@ -57,12 +57,15 @@ fn ignores(status: &str, signal: i32) -> bool {
 }
 
 /// Has a file that gets too long (`RLIMIT_FSIZE`, `ulimit -f`) be an error of
-/// whoever writes, `EFBIG`, instead of the end of this process (`SIGXFSZ`).
+/// whoever writes, `EFBIG`, instead of the end of this process (`SIGXFSZ`). Has the
+/// kernel keep the ending of a child until it is asked for, also where this process was
+/// started to ignore `SIGCHLD`.
 ///
 /// To be called before there are other threads. Programs that are run from here
 /// begin as others do.
-pub fn fail_on_long_files() {
+pub fn settle_signals() {
     let _not_worth_failing = hold(Signals::FileSize, true);
+    let _as_above = syscall(&Call::KeepEndings);
 }
 
 fn hold(which: Signals, hold: bool) -> Result<(), rustix::io::Errno> {
@@ -78,8 +81,8 @@ mod tests {
     fn signals_are_held_and_released() {
         drop(HeldSignals::new());
         assert_eq!(fake::calls(), ["hold Ending", "release Ending"]);
-        fail_on_long_files();
-        assert_eq!(fake::calls(), ["hold FileSize"]);
+        settle_signals();
+        assert_eq!(fake::calls(), ["hold FileSize", "SIGCHLD by default"]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Call<'a> {
     CloseOnExec,
     /// `rt_sigprocmask(2)`: these signals wait, or wait no more.
     HoldSignals { which: Signals, hold: bool },
+    /// `signal(2)`: `SIGCHLD` acts as it does by default.
+    KeepEndings,
 }
 
 /// Signals that can be held back.
@@ -48,7 +50,7 @@ pub(crate) enum Signals {
 #[expect(
     unsafe_code,
     reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec, close_range(2), \
-              rt_sigprocmask(2) and the flags of an interface"
+              rt_sigprocmask(2), signal(2) and the flags of an interface"
 )]
 pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
@@ -158,6 +160,11 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                     size_of_val(set),
                 )
             }
+        }
+        Call::KeepEndings => {
+            // SAFETY: signal(2) takes a signal and what it does, here nothing: no handler runs.
+            let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+            libc::c_long::from(before == libc::SIG_ERR)
         }
     };
     if result == 0 {
@@ -300,6 +307,7 @@ pub(crate) mod fake {
             Call::HoldSignals { which, hold } => {
                 format!("{} {which:?}", if *hold { "hold" } else { "release" })
             }
+            Call::KeepEndings => "SIGCHLD by default".to_owned(),
         };
         FAKE.with_borrow_mut(|fake| {
             fake.calls.push(line);

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use ukexec_boot::identify;
 use ukexec_bpf::Rope;
 use ukexec_entries::{ImageSummary, LoaderConf, Type1};
-use ukexec_kexec::fail_on_long_files;
+use ukexec_kexec::settle_signals;
 use ukexec_pe::{PeImage, Section};
 use ukexec_sandbox::{attach, confine};
 use ukexec_stub::Uki;
@@ -59,7 +59,7 @@ pub use self::initrd::join as join_initrds;
 /// allows is an error from then on, and no longer ends the process.
 #[must_use]
 pub fn run_as_worker() -> Option<ExitCode> {
-    fail_on_long_files();
+    settle_signals();
     Settings::of_args(env::args_os()).map(|settings| run(&settings))
 }
 

@@ -88,6 +88,22 @@ fn a_part_beyond_the_limit_of_files_leaves_nothing() {
     }
 }
 
+/// Those who start ukexec may ignore the end of children.
+#[test]
+fn children_are_heard_of_by_every_caller() {
+    let dir = folder();
+    let args = ["load", "--dry-run", "--verify=off", "--json", "vmlinuz"];
+    let output = Command::new("env")
+        .current_dir(dir.path())
+        .args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_ukexec")])
+        .args(args)
+        .output()
+        .expect("env runs");
+    let usual = run(dir.path(), &args);
+    assert_eq!(output.status.code(), usual.status.code());
+    assert_eq!(streams(&output), streams(&usual));
+}
+
 #[test]
 fn text_that_goes_to_init_is_noted() {
     let dir = folder();
