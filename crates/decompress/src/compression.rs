@@ -68,6 +68,24 @@ impl Compression {
         }
     }
 
+    /// Returns the compression that a kernel tries on an archive of an initrd which begins with
+    /// `front`. It looks at two bytes, Linux `lib/decompress.c`.
+    #[must_use]
+    pub fn of_archive(front: &[u8]) -> Option<Self> {
+        let mut all = Self::ALL.iter();
+        let known = all.find(|(_, format)| {
+            let magic = format.magic.get(..2);
+            magic.is_some_and(|magic| front.starts_with(magic))
+        });
+        known.map(|(compression, _)| *compression)
+    }
+
+    /// Returns the name, as in the kernel's configuration and in zboot's header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.format().name
+    }
+
     /// As [`detect`](Self::detect); the error shows `head`.
     pub(crate) fn expect(head: &[u8]) -> Result<Self, Fault> {
         Self::detect(head).ok_or_else(|| {
@@ -103,10 +121,10 @@ impl Compression {
     }
 }
 
-/// Writes the name, as in the kernel's configuration and in zboot's header.
+/// Writes the [`name`](Compression::name).
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.format().name)
+        f.write_str(self.name())
     }
 }
 

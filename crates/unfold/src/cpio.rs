@@ -11,7 +11,9 @@ use crate::costs::wide;
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     /// Where the next byte lies; multiples of 4 count from 0.
-    at: u64,
+    pub(crate) at: u64,
+    /// Where the last file began.
+    pub(crate) start: u64,
     /// The first bytes of the file that is being read. Empty between two files.
     front: Vec<u8>,
     /// Where that file ends, once its header is known.
@@ -55,6 +57,7 @@ impl Files {
                     break;
                 }
                 if is_file {
+                    self.start = self.at;
                     self.count = self.count.saturating_add(1);
                     self.look(rest)?
                 } else {
@@ -79,6 +82,7 @@ impl Files {
         self.at = self.at.saturating_add(count);
         if self.end.is_some_and(|end| end <= self.at) {
             *self = Self {
+                start: self.start,
                 count: self.count,
                 has_early: self.has_early,
                 ..Self::at(self.at)
@@ -102,7 +106,10 @@ impl Files {
         if self.need == HEADER_LEN {
             self.read_header(next.len())?;
         }
-        if let Some(name) = self.front.get(HEADER_LEN..) {
+        if let Some(name @ [.., last]) = self.front.get(HEADER_LEN..) {
+            if *last != 0 {
+                return Err("a file has a name that no NUL ends");
+            }
             self.has_early |= EARLY.iter().any(|early| name.starts_with(early));
         }
         Ok(next.len())
@@ -138,10 +145,8 @@ impl Files {
         let content = start.saturating_add(name_len.into()).next_multiple_of(4);
         let end = content.saturating_add(size.into());
         self.end = Some(end.next_multiple_of(4));
-        // Shorter names are none of those.
-        if usize::try_from(name_len).is_ok_and(|len| len >= EARLY_LEN) {
-            self.need = HEADER_LEN.saturating_add(EARLY_LEN);
-        }
+        let name_len = usize::try_from(name_len).unwrap_or(usize::MAX);
+        self.need = HEADER_LEN.saturating_add(name_len);
         Ok(())
     }
 }
@@ -154,4 +159,3 @@ const PATH_MAX: u32 = 4096;
 
 /// A kernel looks for files with such names in what is not compressed, before it unpacks.
 const EARLY: [&[u8]; 2] = [b"kernel/x86/microcode/", b"kernel/firmware/acpi/"];
-const EARLY_LEN: usize = 21;

@@ -7,15 +7,19 @@
 //! From the first archive on that is not understood, everything stays as it is: only
 //! a kernel knows where such an archive ends.
 
-use std::io::{self, Write};
+mod archive;
+mod stop;
+
+use std::io::Write;
 use std::ops::Range;
 
 use serde::Serialize;
 use ukexec_bpf::{Piece, Rope};
-use ukexec_decompress::{Limits, StreamWarning, decompress_archive};
+use ukexec_decompress::Compression;
 
-use crate::chunks::{Chunks, Payload};
-use crate::costs::wide;
+use self::archive::{Archive, full, unwritten};
+use self::stop::{Left, Stop};
+use crate::chunks::Chunks;
 use crate::cpio::Files;
 use crate::output::CountedOutput;
 use crate::{Store, UnfoldError};
@@ -75,8 +79,11 @@ pub fn expand_initrd(
         marks: Vec::new(),
         segments: Vec::new(),
     };
-    let left = walk.walk(store)?;
-    let left = left.map(|left| walk.leave(left));
+    let left = match walk.walk(store) {
+        Ok(()) => None,
+        Err(Stop::Left(left)) => Some(walk.leave(left)),
+        Err(Stop::Failed(error)) => return Err(error),
+    };
     let (initrd, segments) = walk.finish()?;
     Ok(ExpandedInitrd {
         initrd,
@@ -90,9 +97,6 @@ const ARCHIVES_MAX: usize = 64;
 
 /// Bytes read at once where most are passed over.
 const CHUNK: u64 = 4 << 10;
-
-/// The most memory of a decompressor. No kernel takes a larger window of Zstandard.
-const MEMORY: u64 = 128 << 20;
 
 struct Walk<'a> {
     initrd: &'a Rope,
@@ -119,95 +123,79 @@ struct Mark {
     is_followed: bool,
 }
 
-/// What stays as it is, up to the end.
-struct Left {
-    offset: u64,
-    format: &'static str,
-    reason: String,
-}
-
-impl Left {
-    fn new(offset: u64, format: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            offset,
-            format,
-            reason: reason.into(),
-        }
-    }
-}
-
 impl Walk<'_> {
     /// Unpacks archives up to the end, or up to what stays as it is.
-    fn walk(&mut self, store: &mut dyn Store) -> Result<Option<Left>, UnfoldError> {
+    fn walk(&mut self, store: &mut dyn Store) -> Result<(), Stop> {
         let mut at = 0;
-        loop {
-            let start = at;
-            let mut files = Files::at(at);
-            let fault = self.pass_files(&mut files, &mut at)?;
-            if files.has_early && !self.marks.is_empty() {
-                // A kernel does not look behind what is compressed.
-                let first = self.marks.swap_remove(0);
-                self.marks.clear();
-                return Ok(Some(Left::new(self.revert(&first), UNKNOWN, EARLY)));
-            }
-            let has_files = files.count > 0;
-            if has_files {
-                self.add("cpio", start..at, None);
-                self.marks.iter_mut().for_each(|it| it.is_followed = true);
-            } else if let Some(last) = self.segments.last_mut() {
-                last.size = at.saturating_sub(last.offset);
-            }
-            if let Some(fault) = fault {
-                return Ok(Some(Left::new(at, UNKNOWN, fault)));
-            }
-            if at >= self.initrd.len() {
-                return Ok(None);
-            }
-            if has_files && !at.is_multiple_of(4) {
-                let fault = "it follows a file and does not begin at a multiple of 4";
-                return Ok(Some(Left::new(at, UNKNOWN, fault)));
-            }
-            match self.unpack(at, store)? {
-                Ok(end) => at = end,
-                Err(left) => return Ok(Some(left)),
+        while at < self.initrd.len() {
+            at = self.pass(at)?;
+            if at < self.initrd.len() {
+                at = self.unpack(at, store)?;
             }
         }
+        Ok(())
     }
 
-    /// Passes over files and zeros from `at` on. Returns why it stops in the middle of a file.
-    fn pass_files(
-        &self,
-        files: &mut Files,
-        at: &mut u64,
-    ) -> Result<Option<&'static str>, UnfoldError> {
+    /// Passes over files and zeros from `start` on. Returns where they end.
+    fn pass(&mut self, start: u64) -> Result<u64, Stop> {
+        let mut files = Files::at(start);
+        let fault = self.pass_files(&mut files)?;
+        if files.has_early && !self.marks.is_empty() {
+            let (offset, format) = self.revert_all();
+            return Err(Stop::left(offset, format, EARLY_BEHIND));
+        }
+        // The file with the fault began, too.
+        let (at, has_files) = match fault {
+            Some(_) => (files.start, files.count > 1),
+            None => (files.at.min(self.initrd.len()), files.count > 0),
+        };
+        if has_files {
+            self.add("cpio", start..at, None);
+            self.marks.iter_mut().for_each(|it| it.is_followed = true);
+        } else if let Some(last) = self.segments.last_mut() {
+            last.size = at.saturating_sub(last.offset);
+        }
+        let is_odd = has_files && at < self.initrd.len() && !at.is_multiple_of(4);
+        let Some(fault) = fault.or(is_odd.then_some(ODD)) else {
+            return Ok(at);
+        };
+        let mut stop = Stop::left(at, UNKNOWN, fault);
+        // A kernel that looks for early files does not stop where one that unpacks does. It would
+        // look further, were what is in front not compressed.
+        if let Stop::Left(left) = &mut stop
+            && !self.marks.is_empty()
+        {
+            (left.offset, left.format) = self.revert_all();
+        }
+        Err(stop)
+    }
+
+    /// Passes over files and zeros. Returns why it stops in the middle of a file.
+    fn pass_files(&self, files: &mut Files) -> Result<Option<&'static str>, UnfoldError> {
         loop {
-            let content = files.content();
-            files.skip(content);
-            *at = at.saturating_add(content).min(self.initrd.len());
-            let end = at.saturating_add(CHUNK).min(self.initrd.len());
-            let chunk = self.read(*at..end)?;
+            files.skip(files.content());
+            let at = files.at.min(self.initrd.len());
+            let chunk = self.read(at..at.saturating_add(CHUNK).min(self.initrd.len()))?;
             match files.push(&chunk) {
                 Err(fault) => return Ok(Some(fault)),
-                Ok(count) => {
-                    *at = at.saturating_add(wide(count));
-                    if count < chunk.len() || chunk.is_empty() {
-                        return Ok(None);
-                    }
-                }
+                Ok(count) if count < chunk.len() || chunk.is_empty() => return Ok(None),
+                Ok(_) => {}
             }
         }
     }
 
     /// Unpacks the archive at `at`, and returns where it ends.
-    fn unpack(&mut self, at: u64, store: &mut dyn Store) -> Result<Result<u64, Left>, UnfoldError> {
+    fn unpack(&mut self, at: u64, store: &mut dyn Store) -> Result<u64, Stop> {
         let front = self.read(at..at.saturating_add(FRONT).min(self.initrd.len()))?;
-        let format = match packed(&front) {
-            Ok(format) => format,
-            Err((format, fault)) => return Ok(Err(Left::new(at, format, fault))),
+        let Some(compression) = Compression::of_archive(&front) else {
+            let bytes: Vec<String> = front.iter().map(|byte| format!("{byte:02x}")).collect();
+            let fault = format!("no archive begins with {}", bytes.join(" "));
+            return Err(Stop::left(at, UNKNOWN, &fault));
         };
+        let format = compression.name();
         if self.marks.len() >= ARCHIVES_MAX {
             let fault = format!("{ARCHIVES_MAX} archives in front of it are unpacked");
-            return Ok(Err(Left::new(at, format, fault)));
+            return Err(Stop::left(at, format, &fault));
         }
         let mut output = match self.output.take() {
             Some(output) => output,
@@ -220,67 +208,22 @@ impl Walk<'_> {
             segment: self.segments.len(),
             is_followed: false,
         };
-        let unpacked = self.decompress(at, &mut output);
+        pad(&mut output, self.len.wrapping_neg() % 4)?;
+        let start = output.written;
+        let rest = self.initrd.slice(at..self.initrd.len());
+        let archive = Archive {
+            rest: &rest.map_err(UnfoldError::unread)?,
+            at,
+            format,
+        };
+        let unpacked = archive.unpack(self.max, &mut output);
         let written = output.written;
         self.output = Some(output);
-        let (consumed, len) = match unpacked? {
-            Ok(done) => done,
-            Err(fault) => return Ok(Err(Left::new(at, format, fault))),
-        };
-        let end = at.saturating_add(consumed);
+        let end = at.saturating_add(unpacked?);
         (self.kept, self.len) = (end, written);
         self.marks.push(mark);
-        self.add(format, at..end, Some(len));
-        Ok(Ok(end))
-    }
-
-    /// Decompresses the archive at `at` into the output. Returns how many bytes it has, packed
-    /// and unpacked, or why it cannot be unpacked.
-    fn decompress(
-        &self,
-        at: u64,
-        output: &mut CountedOutput,
-    ) -> Result<Result<(u64, u64), String>, UnfoldError> {
-        let rest = self.initrd.slice(at..self.initrd.len());
-        let rest = rest.map_err(UnfoldError::unread)?;
-        let mut insns = u64::MAX;
-        let mut input = Payload::new(&rest, &mut insns);
-        pad(output, self.len.wrapping_neg() % 4)?;
-        let start = output.written;
-        let mut checked = Checked {
-            files: Files::at(0),
-            max: self.max,
-            fault: None,
-            output,
-        };
-        let limits = Limits {
-            output: u64::MAX,
-            memory: MEMORY,
-        };
-        let done = decompress_archive(&mut input, &mut checked, &limits);
-        let Checked { files, fault, .. } = checked;
-        if let Some(error) = input.error {
-            return Err(error.into());
-        }
-        if let Some(error) = output.error.take() {
-            return Err(unwritten(error));
-        }
-        let done = match (fault, done) {
-            (Some(Fault::Full), _) => return Err(full(self.max)),
-            (Some(Fault::Content(fault)), _) => return Ok(Err(fault.to_owned())),
-            (None, Err(error)) => return Ok(Err(error.to_string())),
-            (None, Ok(done)) => done,
-        };
-        if let Some(StreamWarning::TrailerCut { part, .. }) = done.warnings.first() {
-            return Ok(Err(format!("its trailer ({part}) is cut off")));
-        }
-        if files.count == 0 || !files.is_between() {
-            return Ok(Err("its content ends inside a file of cpio".to_owned()));
-        }
-        if files.has_early {
-            return Ok(Err(EARLY.to_owned()));
-        }
-        Ok(Ok((done.consumed, output.written.saturating_sub(start))))
+        self.add(format, at..end, Some(written.saturating_sub(start)));
+        Ok(end)
     }
 
     /// Copies what stays as it is up to `at` into the output, each byte at the same place
@@ -314,31 +257,31 @@ impl Walk<'_> {
     }
 
     /// Leaves the rest as it is, and says why.
-    fn leave(&mut self, left: Left) -> String {
-        let Left {
-            mut offset,
-            mut format,
-            reason,
-        } = left;
-        let reason = format!("at offset {offset:#x}, {reason}");
+    fn leave(&mut self, mut left: Left) -> String {
         // Behind files, a kernel takes an archive at a multiple of 4 alone.
-        while !offset.is_multiple_of(4)
+        while !left.offset.is_multiple_of(4)
             && let Some(last) = self.marks.pop_if(|mark| !mark.is_followed)
         {
-            offset = self.revert(&last);
-            format = UNKNOWN;
+            (left.offset, left.format) = self.revert(&last);
         }
-        self.add(format, offset..self.initrd.len(), None);
-        reason
+        self.add(left.format, left.offset..self.initrd.len(), None);
+        left.reason
+    }
+
+    /// Takes back that anything was unpacked. Returns where the first archive begins, and its
+    /// format.
+    fn revert_all(&mut self) -> (u64, &'static str) {
+        let first = self.marks.drain(..).next();
+        first.map_or((0, UNKNOWN), |first| self.revert(&first))
     }
 
     /// Takes back that the archive at `mark` and all behind it were unpacked. Returns where it
-    /// begins.
-    fn revert(&mut self, mark: &Mark) -> u64 {
+    /// begins, and its format.
+    fn revert(&mut self, mark: &Mark) -> (u64, &'static str) {
         self.len = mark.len;
         self.kept = mark.offset;
-        self.segments.truncate(mark.segment);
-        mark.offset
+        let archive = self.segments.drain(mark.segment..).next();
+        (mark.offset, archive.map_or(UNKNOWN, |it| it.format))
     }
 
     fn add(&mut self, format: &'static str, range: Range<u64>, unpacked: Option<u64>) {
@@ -380,97 +323,18 @@ impl Walk<'_> {
     }
 }
 
-/// What comes out of an archive, on its way into the output.
-struct Checked<'a> {
-    files: Files,
-    /// Bytes that the output may have.
-    max: u64,
-    fault: Option<Fault>,
-    output: &'a mut CountedOutput,
-}
-
-/// Why an archive is not unpacked to its end.
-enum Fault {
-    /// The output would be too long.
-    Full,
-    /// A kernel would not take all of it.
-    Content(&'static str),
-}
-
-impl Checked<'_> {
-    fn check(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let files = &mut self.files;
-        if files.count == 0 && bytes.first().is_some_and(|byte| *byte != b'0') {
-            return Err(Fault::Content("its content is no cpio archive (newc)"));
-        }
-        let taken = files.push(bytes).map_err(Fault::Content)?;
-        if taken < bytes.len() {
-            return Err(Fault::Content("its content has bytes between two files"));
-        }
-        match self.output.written.checked_add(wide(bytes.len())) {
-            Some(len) if len <= self.max => Ok(()),
-            _ => Err(Fault::Full),
-        }
-    }
-}
-
-impl Write for Checked<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(fault) = self.check(bytes) {
-            self.fault = Some(fault);
-            return Err(io::ErrorKind::Other.into());
-        }
-        self.output.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
-    }
-}
-
-/// Returns the compression of an archive that begins with `front`, if the kernel's decompressors
-/// take it; else its name, and why it stays as it is.
-fn packed(front: &[u8]) -> Result<&'static str, (&'static str, String)> {
-    let mut formats = FORMATS.iter();
-    let format = formats.find(|(magic, _)| front.starts_with(magic));
-    let Some((_, format)) = format else {
-        let front = front.get(..4).unwrap_or(front);
-        let bytes: Vec<String> = front.iter().map(|byte| format!("{byte:02x}")).collect();
-        let bytes = bytes.join(" ");
-        return Err((UNKNOWN, format!("no archive begins with {bytes}")));
-    };
-    Ok(format)
-}
-
-/// Linux `lib/decompress.c`.
-const FORMATS: [(&[u8], &str); 7] = [
-    (&[0x1f, 0x8b], "gzip"),
-    (b"BZ", "bzip2"),
-    (&[0x5d, 0x00], "lzma"),
-    (&[0xfd, b'7'], "xz"),
-    (&[0x89, b'L'], "lzo"),
-    (&[0x02, 0x21], "lz4"),
-    (&[0x28, 0xb5], "zstd"),
-];
 const UNKNOWN: &str = "unknown";
 
 /// Bytes of an archive that are looked at first.
 const FRONT: u64 = 4;
 
-const EARLY: &str = "it has files that a kernel looks for before it unpacks anything";
+const ODD: &str = "it follows a file and does not begin at a multiple of 4";
+const EARLY_BEHIND: &str =
+    "behind it are files that a kernel would find before it unpacks anything, were it plain";
 
 fn pad(output: &mut CountedOutput, count: u64) -> Result<(), UnfoldError> {
     let zeros = [0; 4];
     let count = usize::try_from(count).unwrap_or(zeros.len());
     let zeros = zeros.get(..count).unwrap_or(&zeros);
     output.write_all(zeros).map_err(unwritten)
-}
-
-fn full(max: u64) -> UnfoldError {
-    UnfoldError::limit(format!("the unpacked initrd has more than {max} bytes"))
-}
-
-fn unwritten(error: io::Error) -> UnfoldError {
-    UnfoldError::caused("the unpacked initrd cannot be written", error)
 }

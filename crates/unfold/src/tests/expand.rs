@@ -263,6 +263,40 @@ impl Kernel {
     }
 }
 
+/// `find_cpio_data` of `lib/earlycpio.c`: returns the content of the first file of microcode.
+fn microcode(initrd: &[u8]) -> Option<&[u8]> {
+    let mut rest = initrd;
+    while rest.len() > 110 {
+        if rest[0] == 0 {
+            rest = &rest[4..];
+            continue;
+        }
+        let field = |at: usize, len: usize| {
+            let digits = &rest[at..at + len];
+            let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+            let digits = str::from_utf8(digits).ok().filter(|_| is_hex)?;
+            usize::from_str_radix(digits, 16).ok()
+        };
+        for index in 0..13 {
+            field(6 + 8 * index, 8)?;
+        }
+        if !(0x07_0701..=0x07_0702).contains(&field(0, 6)?) {
+            return None;
+        }
+        let at = initrd.len() - rest.len();
+        let content = (at + 110 + field(94, 8)?).next_multiple_of(4) - at;
+        let end = content + field(54, 8)?;
+        let next = (at + end).next_multiple_of(4) - at;
+        let behind = rest.get(next..)?;
+        let is_regular = field(14, 8)? & 0o170_000 == 0o100_000;
+        if is_regular && rest[110..content].starts_with(b"kernel/x86/microcode/") {
+            return Some(&rest[content..end]);
+        }
+        rest = behind;
+    }
+    None
+}
+
 /// Expands `initrd`; expects that a kernel makes the same of it, and the formats of
 /// its segments, those that are unpacked in brackets.
 #[track_caller]
@@ -270,6 +304,7 @@ fn check(initrd: &[u8], expected: &str) -> ExpandedInitrd {
     let expanded = expand(initrd);
     let bytes = expanded.initrd.to_vec().unwrap();
     assert_eq!(Kernel::unpack(&bytes), Kernel::unpack(initrd));
+    assert_eq!(microcode(&bytes), microcode(initrd));
     let segments = expanded.segments.iter().map(|it| match it.unpacked {
         Some(_) => format!("[{}]", it.format),
         None => it.format.to_owned(),
@@ -309,7 +344,7 @@ fn an_archive_may_follow_at_any_place() {
             let is_file = name == "cpio" && !at.is_multiple_of(4);
             // No kernel goes on at such a file, so nothing depends on what is in front.
             let expected = match is_file {
-                true => "unknown".to_owned(),
+                true => "gzip".to_owned(),
                 false => format!("[gzip] {name}"),
             };
             check(&initrd, &expected);
@@ -344,7 +379,6 @@ fn what_a_kernel_refuses_stays_as_it_is() {
         (b"\xfd7zXZ\0\0\x01and so on".to_vec(), "xz"),
         (b"#!/bin/sh".to_vec(), "unknown"),
         (b"\x1f\x9e".to_vec(), "unknown"),
-        (b"070707".repeat(20), "cpio unknown"),
     ] {
         assert!(check(&bad, format).left.is_some());
         for zeros in 0..4 {
@@ -353,11 +387,55 @@ fn what_a_kernel_refuses_stays_as_it_is() {
             let is_aligned = (good.len() + zeros).is_multiple_of(4);
             let expected = match is_aligned {
                 true => format!("[gzip] {format}"),
-                false => "unknown".to_owned(),
+                false => "gzip".to_owned(),
             };
             check(&initrd, &expected);
         }
     }
+}
+
+#[test]
+fn a_bad_file_stays_as_it_is_with_what_is_packed_in_front() {
+    let good = archive("good");
+    let packed = gzip(&[&good[..], &[0; 4]].concat());
+    let packed = [&packed[..], &vec![0; packed.len().wrapping_neg() % 4]].concat();
+    let microcode = archive("kernel/x86/microcode/GenuineIntel.bin");
+    let with = |at: usize, bytes: &[u8]| {
+        let mut file = archive("a long name");
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    let long = [with(94, b"00001388"), vec![0; 5000]].concat();
+    for (bad, fault) in [
+        (
+            with(0, b"070707"),
+            "a file is of another format than cpio's newc",
+        ),
+        (with(54, b"x"), "a field of a file's header is no number"),
+        (
+            long,
+            "a file has a name or a target of no length that kernels take",
+        ),
+        (with(121, b"s"), "a file has a name that no NUL ends"),
+    ] {
+        let reason = |at: usize| Some(format!("at offset {at:#x}, {fault}"));
+        let expanded = check(&[&bad[..], &microcode].concat(), "unknown");
+        assert_eq!(expanded.left, reason(0));
+        let expanded = check(&[&good[..], &bad, &microcode].concat(), "cpio unknown");
+        assert_eq!(expanded.left, reason(good.len()));
+        assert_eq!(expanded.segments[0].size, good.len() as u64);
+        let expanded = check(&[&packed[..], &good, &bad, &microcode].concat(), "gzip");
+        assert_eq!(expanded.left, reason(packed.len() + good.len()));
+        check(
+            &[&good[..], &packed, &bad, &microcode].concat(),
+            "cpio gzip",
+        );
+    }
+    check(&[&packed[..], &good, b"\0xxx", &microcode].concat(), "gzip");
+    check(
+        &[&packed[..], b"xxxx", &microcode].concat(),
+        "[gzip] unknown",
+    );
 }
 
 #[test]
@@ -379,13 +457,10 @@ fn nothing_is_found_early_that_was_packed_or_behind_that() {
         vec![0; main.len().wrapping_neg() % 4],
         microcode.clone(),
     ];
-    let expanded = check(&behind.concat(), "unknown");
-    assert!(
-        expanded
-            .left
-            .unwrap()
-            .contains("before it unpacks anything")
-    );
+    let expanded = check(&behind.concat(), "gzip");
+    let expected = "at offset 0x0, behind it are files that a kernel would find before it unpacks \
+                    anything, were it plain";
+    assert_eq!(expanded.left.unwrap(), expected);
     check(
         &[microcode.clone(), microcode, main].concat(),
         "cpio [gzip]",
@@ -460,6 +535,7 @@ proptest! {
         let expanded = expand(&initrd);
         let bytes = expanded.initrd.to_vec().unwrap();
         prop_assert_eq!(Kernel::unpack(&bytes), Kernel::unpack(&initrd));
+        prop_assert_eq!(microcode(&bytes), microcode(&initrd));
         // What was expanded is not expanded again.
         if expanded.left.is_none() {
             prop_assert_eq!(expand(&bytes).initrd.to_vec().unwrap(), bytes);
