@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod archives;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod golden;
