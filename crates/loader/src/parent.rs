@@ -482,7 +482,9 @@ impl Unfolder<'_> {
         };
         let (room, of) = room.for_kind(self.options.kind);
         let of = of.to_owned();
-        self.expands.then_some(Expansion { room, of })
+        let memory = self.options.budget.meter.memory;
+        let expansion = Expansion { room, of, memory };
+        self.expands.then_some(expansion)
     }
 
     /// Returns the request to unfold `image`, and a bundle of the small files

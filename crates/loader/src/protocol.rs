@@ -303,6 +303,8 @@ pub(crate) struct Expansion {
     /// The most that it may have, and the name of that.
     pub(crate) room: Option<u64>,
     pub(crate) of: String,
+    /// The most memory of a decompressor.
+    pub(crate) memory: u64,
 }
 
 /// Values of registers, and an event log: the worker looks which a file is.

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 use ukexec_bpf::{Piece, Rope};
-use ukexec_decompress::Compression;
+use ukexec_decompress::{Compression, Limits};
 
 use self::archive::{Archive, full, unwritten};
 use self::stop::{Left, Stop};
@@ -70,9 +70,27 @@ pub fn expand_initrd(
     max: u64,
     store: &mut dyn Store,
 ) -> Result<ExpandedInitrd, UnfoldError> {
+    expand_initrd_within(initrd, max, MEMORY_MAX, store)
+}
+
+/// As [`expand_initrd`], with decompressors that take `memory` bytes at most. Archives that
+/// need more stay as they are. No decompressor takes more than 128 MiB.
+///
+/// # Errors
+///
+/// Those of [`expand_initrd`].
+pub fn expand_initrd_within(
+    initrd: &Rope,
+    max: u64,
+    memory: u64,
+    store: &mut dyn Store,
+) -> Result<ExpandedInitrd, UnfoldError> {
     let mut walk = Walk {
         initrd,
-        max,
+        limits: Limits {
+            output: max,
+            memory: memory.min(MEMORY_MAX),
+        },
         output: None,
         len: 0,
         kept: 0,
@@ -98,9 +116,13 @@ const ARCHIVES_MAX: usize = 64;
 /// Bytes read at once where most are passed over.
 const CHUNK: u64 = 4 << 10;
 
+/// The most memory of a decompressor. No kernel takes a larger window of Zstandard.
+const MEMORY_MAX: u64 = 128 << 20;
+
 struct Walk<'a> {
     initrd: &'a Rope,
-    max: u64,
+    /// What comes out of all archives, and the memory of a decompressor.
+    limits: Limits,
     /// What is made of the initrd up to `kept`, if anything.
     output: Option<CountedOutput>,
     /// Bytes of the output that count.
@@ -216,7 +238,7 @@ impl Walk<'_> {
             at,
             format,
         };
-        let unpacked = archive.unpack(self.max, &mut output);
+        let unpacked = archive.unpack(&self.limits, &mut output);
         let written = output.written;
         self.output = Some(output);
         let end = at.saturating_add(unpacked?);
@@ -234,8 +256,8 @@ impl Walk<'_> {
         }
         let padding = self.padding();
         let count = at.saturating_sub(self.kept).saturating_add(padding);
-        if output.written.saturating_add(count) > self.max {
-            return Err(full(self.max));
+        if output.written.saturating_add(count) > self.limits.output {
+            return Err(full(self.limits.output));
         }
         pad(output, padding)?;
         let mut insns = u64::MAX;

@@ -6,7 +6,7 @@
 use ukexec_boot::{InitrdArchives, identify};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::PeImage;
-use ukexec_unfold::{PeBytes, Store, expand_initrd};
+use ukexec_unfold::{PeBytes, Store, expand_initrd_within};
 
 use crate::error::{ErrorKind, LoaderError, Result};
 use crate::protocol::Expansion;
@@ -83,16 +83,17 @@ pub(crate) fn expand(
     left: u64,
     store: &mut dyn Store,
 ) -> Result<ExpandedReport> {
-    let Expansion { room, of } = expansion;
+    let Expansion { room, of, memory } = expansion;
     let room = room.filter(|room| *room < left);
-    let expanded = expand_initrd(initrd, room.unwrap_or(left), store).map_err(|error| {
+    let max = room.unwrap_or(left);
+    let expanded = expand_initrd_within(initrd, max, *memory, store).map_err(|error| {
         if !error.is_limit() {
             return error.into();
         }
         let error = LoaderError::from(error);
         let (kind, text) = match room {
             Some(room) => (ErrorKind::Machine, format!("{of} is {}", Size(room))),
-            None => (ErrorKind::Budget, "--max-output raises that".to_owned()),
+            None => (ErrorKind::Budget, "--max-output leaves no more".to_owned()),
         };
         let text = format!("{error}; {text}; {NO_EXPANSION}");
         LoaderError::new(text).of_kind(kind)

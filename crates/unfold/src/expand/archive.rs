@@ -21,20 +21,20 @@ pub(super) struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// Decompresses it to the end of the output, which may have `max` bytes. Returns the length
-    /// of the archive.
-    pub(super) fn unpack(&self, max: u64, output: &mut CountedOutput) -> Result<u64, Stop> {
+    /// Decompresses it to the end of the output, whose whole length has a limit. Returns the
+    /// length of the archive.
+    pub(super) fn unpack(&self, whole: &Limits, output: &mut CountedOutput) -> Result<u64, Stop> {
         let mut insns = u64::MAX;
         let mut input = Payload::new(self.rest, &mut insns);
         let mut checked = Checked {
             files: Files::at(0),
-            max,
+            max: whole.output,
             fault: None,
             output,
         };
         let limits = Limits {
             output: u64::MAX,
-            memory: MEMORY,
+            memory: whole.memory,
         };
         let done = decompress_archive(&mut input, &mut checked, &limits);
         let Checked { files, fault, .. } = checked;
@@ -45,7 +45,7 @@ impl Archive<'_> {
             return Err(unwritten(error).into());
         }
         let done = match (fault, done) {
-            (Some(Fault::Full), _) => return Err(full(max).into()),
+            (Some(Fault::Full), _) => return Err(full(whole.output).into()),
             (Some(Fault::Content(fault)), _) => return Err(self.refused(fault)),
             (None, Err(error)) => return Err(self.refused(&error.to_string())),
             (None, Ok(done)) => done,
@@ -66,9 +66,6 @@ impl Archive<'_> {
         Stop::left(self.at, self.format, reason)
     }
 }
-
-/// The most memory of a decompressor. No kernel takes a larger window of Zstandard.
-const MEMORY: u64 = 128 << 20;
 
 const EARLY: &str = "it has files that a kernel looks for before it unpacks anything";
 

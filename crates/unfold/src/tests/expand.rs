@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ukexec_bpf::Rope;
 use ukexec_decompress::{Limits, decompress_archive};
 
-use crate::{ExpandedInitrd, MemoryStore, expand_initrd};
+use crate::{ExpandedInitrd, MemoryStore, expand_initrd, expand_initrd_within};
 
 fn file(name: &str, content: &[u8]) -> Vec<u8> {
     let (size, name_len) = (content.len(), name.len() + 1);
@@ -477,6 +477,19 @@ fn the_result_has_a_limit() {
     assert!(error.is_limit());
     let expected = format!("the unpacked initrd has more than {} bytes", len - 1);
     assert_eq!(error.to_string(), expected);
+    // LZ4 needs 16 MiB.
+    let initrd = Rope::from([archive("a"), lz4(&archive("b"))].concat());
+    let run = |memory| expand_initrd_within(&initrd, 9999, memory, &mut MemoryStore::default());
+    assert!(run(32 << 20).unwrap().is_changed());
+    let left = run(9 << 20).unwrap();
+    assert!(!left.is_changed());
+    let left = left.left.unwrap();
+    assert!(
+        left.ends_with(
+            "the limit is 9437184; compress it with a smaller window, or raise --max-memory"
+        ),
+        "{left}"
+    );
     let many = gzip(&archive("a")).repeat(65);
     let left = expand(&many).left.unwrap();
     assert!(
