@@ -59,7 +59,9 @@ fn lz4_ends_at_the_end_or_at_a_size_of_0() {
 fn lzo_has_one_checksum_of_each_block() {
     // Of data: Adler-32 is 1, CRC-32 is 0x100. Of compressed data: 2 and 0x200.
     check(&lzop(&archive("a"), 1), &["a"], true);
-    for flags in [0, 1 | 2, 0x101] {
+    // One of compressed data is missing where these are stored, so a kernel finds the file.
+    check(&lzop(&archive("a"), 1 | 2), &["a"], false);
+    for flags in [0, 0x101] {
         check(&lzop(&archive("a"), flags), &[], false);
     }
 }
