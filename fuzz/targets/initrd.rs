@@ -10,7 +10,7 @@ const MAX: u64 = 1 << 20;
 
 fuzz_target!(|data: &[u8]| {
     let initrd = Rope::from(data.to_vec());
-    let Ok(expanded) = expand_initrd(&initrd, MAX, &mut MemoryStore::default()) else {
+    let Ok(expanded) = expand_initrd(&initrd, MAX, u64::MAX, &mut MemoryStore::default()) else {
         return;
     };
     let bytes = expanded.initrd.to_vec().expect("it is in memory");
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     }
     if expanded.left.is_none() {
         let max = MAX + data.len() as u64;
-        let again = expand_initrd(&expanded.initrd, max, &mut MemoryStore::default());
+        let again = expand_initrd(&expanded.initrd, max, u64::MAX, &mut MemoryStore::default());
         let again = again.expect("nothing is written");
         assert!(!again.is_changed() && again.left.is_none());
     }

@@ -61,25 +61,14 @@ impl ExpandedInitrd {
 /// Unpacks the compressed archives of `initrd` into an output of `store`, which has at most `max`
 /// bytes. Without any, the rope is the same.
 ///
+/// Decompressors take `memory` bytes at most, and never more than 128 MiB. Archives that need more
+/// stay as they are.
+///
 /// # Errors
 ///
 /// The initrd cannot be read, the output cannot be written, or `max` bytes are not enough
 /// ([`UnfoldError::is_limit`]). Archives that are damaged or unknown are none.
 pub fn expand_initrd(
-    initrd: &Rope,
-    max: u64,
-    store: &mut dyn Store,
-) -> Result<ExpandedInitrd, UnfoldError> {
-    expand_initrd_within(initrd, max, MEMORY_MAX, store)
-}
-
-/// As [`expand_initrd`], with decompressors that take `memory` bytes at most. Archives that
-/// need more stay as they are. No decompressor takes more than 128 MiB.
-///
-/// # Errors
-///
-/// Those of [`expand_initrd`].
-pub fn expand_initrd_within(
     initrd: &Rope,
     max: u64,
     memory: u64,

@@ -86,7 +86,7 @@ pub use acceptance::{AcceptedParser, ParserRefusal, accept};
 pub use built_in::built_in_parsers;
 pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
 pub use error::{Leftovers, UnfoldError};
-pub use expand::{ExpandedInitrd, InitrdSegment, expand_initrd, expand_initrd_within};
+pub use expand::{ExpandedInitrd, InitrdSegment, expand_initrd};
 pub use gate::{Gate, LayerAtGate};
 pub use interface::{ABI, AbiHook, AbiKfunc, HOOKS, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
 pub use observer::Observer;

@@ -308,7 +308,7 @@ const EDITED: &[(&str, &str, &[u8], &[u8])] = &[
 /// Returns an initrd of microcode, an archive in a frame of zstd, and text that nothing unpacks.
 fn packed_initrd() -> Vec<u8> {
     let archive = newc("init");
-    let len = u32::try_from(archive.len()).unwrap();
+    let len = u32::try_from(archive.len()).expect("a short archive");
     // One raw block in a single segment: RFC 8878.
     let head = [&b"\x28\xb5\x2f\xfd\xa0"[..], &len.to_le_bytes()].concat();
     let block = (len << 3 | 1).to_le_bytes();

@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn what_is_not_worth_unpacking_is_said() {
         let none = Rope::from(vec![0; 512]);
-        let expanded = expand_initrd(&none, 1 << 20, &mut MemoryStore::default()).unwrap();
+        let expanded =
+            expand_initrd(&none, 1 << 20, u64::MAX, &mut MemoryStore::default()).unwrap();
         let mut report = ExpandedReport::new(&expanded, 512);
         assert_eq!(report.warnings(true).count(), 0);
         report.size = 200 << 20;

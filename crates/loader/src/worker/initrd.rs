@@ -6,7 +6,7 @@
 use ukexec_boot::{InitrdArchives, identify};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_pe::PeImage;
-use ukexec_unfold::{PeBytes, Store, expand_initrd_within};
+use ukexec_unfold::{PeBytes, Store, expand_initrd};
 
 use crate::error::{ErrorKind, LoaderError, Result};
 use crate::protocol::Expansion;
@@ -86,7 +86,7 @@ pub(crate) fn expand(
     let Expansion { room, of, memory } = expansion;
     let room = room.filter(|room| *room < left);
     let max = room.unwrap_or(left);
-    let expanded = expand_initrd_within(initrd, max, *memory, store).map_err(|error| {
+    let expanded = expand_initrd(initrd, max, *memory, store).map_err(|error| {
         if !error.is_limit() {
             return error.into();
         }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ukexec_bpf::Rope;
 use ukexec_decompress::{Limits, decompress_archive};
 
-use crate::{ExpandedInitrd, MemoryStore, expand_initrd, expand_initrd_within};
+use crate::{ExpandedInitrd, MemoryStore, expand_initrd};
 
 fn file(name: &str, content: &[u8]) -> Vec<u8> {
     let (size, name_len) = (content.len(), name.len() + 1);
@@ -98,7 +98,7 @@ pub(super) fn names(initrd: &[u8]) -> Vec<String> {
 
 pub(super) fn expand(initrd: &[u8]) -> ExpandedInitrd {
     let rope = Rope::from(initrd.to_vec());
-    expand_initrd(&rope, 1 << 20, &mut MemoryStore::default()).unwrap()
+    expand_initrd(&rope, 1 << 20, u64::MAX, &mut MemoryStore::default()).unwrap()
 }
 
 /// The files that a kernel makes, and why it stops.
@@ -471,7 +471,7 @@ fn nothing_is_found_early_that_was_packed_or_behind_that() {
 fn the_result_has_a_limit() {
     let initrd = Rope::from(gzip(&[archive("a"), vec![0; 5000]].concat()));
     let len = u64::try_from(archive("a").len()).unwrap() + 5000;
-    let run = |max| expand_initrd(&initrd, max, &mut MemoryStore::default());
+    let run = |max| expand_initrd(&initrd, max, u64::MAX, &mut MemoryStore::default());
     assert_eq!(run(len).unwrap().initrd.len(), len);
     let error = run(len - 1).unwrap_err();
     assert!(error.is_limit());
@@ -479,7 +479,7 @@ fn the_result_has_a_limit() {
     assert_eq!(error.to_string(), expected);
     // LZ4 needs 16 MiB.
     let initrd = Rope::from([archive("a"), lz4(&archive("b"))].concat());
-    let run = |memory| expand_initrd_within(&initrd, 9999, memory, &mut MemoryStore::default());
+    let run = |memory| expand_initrd(&initrd, 9999, memory, &mut MemoryStore::default());
     assert!(run(32 << 20).unwrap().is_changed());
     let left = run(9 << 20).unwrap();
     assert!(!left.is_changed());
