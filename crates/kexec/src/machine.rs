@@ -418,6 +418,10 @@ mod tests {
             ("proc/sys/kernel/osrelease", b"6.1.0-56-amd64\n"),
             ("proc/sys/kernel/arch", b"x86_64\n"),
             ("proc/cpuinfo", b"processor\t: 0\nflags\t\t: fpu sse la57\n"),
+            (
+                "proc/meminfo",
+                b"MemTotal:        8131904 kB\nMemFree: 1 kB\n",
+            ),
             ("sys/firmware/efi/fw_platform_size", b"64\n"),
             ("sys/kernel/kexec_loaded", b"1\n"),
             ("sys/kernel/kexec_crash_loaded", b"0\n"),
@@ -455,6 +459,9 @@ mod tests {
                     "x86_64",
                 ),
                 page_size: None,
+                memory: Some(
+                    8327069696,
+                ),
                 five_level_paging: Some(
                     true,
                 ),
