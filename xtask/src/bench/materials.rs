@@ -212,6 +212,20 @@ impl Materials {
         Ok(output)
     }
 
+    /// A program that takes digests as ukexec does, and does nothing else.
+    ///
+    /// # Errors
+    ///
+    /// The build fails.
+    pub(crate) fn digest(&self) -> Result<PathBuf> {
+        Tool::new("cargo")
+            .args(["build", "--release", "--package", "ukexec-loader"])
+            .args(["--example", "digest"])
+            .dir(workspace::root())
+            .show()?;
+        Ok(workspace::target_dir().join("release/examples/digest"))
+    }
+
     /// A program in Rust that does nothing.
     ///
     /// # Errors
