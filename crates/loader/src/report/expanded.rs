@@ -18,13 +18,13 @@ const SLOWER: &str = "this initrd is not worth unpacking before the boot: moving
 /// byte takes on x86_64. docs/downtime.md has the measurement; compressions that it leaves out count
 /// as the measured one that is most like them.
 const WORTH: [(&str, u64); 7] = [
-    ("gzip", 10),
-    ("zstd", 8),
-    ("lz4", 8),
-    ("lzo", 8),
-    ("xz", 50),
-    ("lzma", 50),
-    ("bzip2", 50),
+    ("gzip", 9),
+    ("zstd", 6),
+    ("lz4", 6),
+    ("lzo", 6),
+    ("xz", 36),
+    ("lzma", 36),
+    ("bzip2", 36),
 ];
 
 /// What became of an initrd.
