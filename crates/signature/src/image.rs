@@ -28,7 +28,7 @@ pub struct UnverifiedImage<'a, R: ?Sized> {
     pub pe: Option<Result<&'a PeImage, &'a PeError>>,
     /// Where its digests come from.
     pub digests: DigestSource<'a>,
-    /// What takes those that are taken when it is verified.
+    /// The implementation of digests that are taken when it is verified.
     pub state: NewState,
 }
 

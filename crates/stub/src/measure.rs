@@ -106,7 +106,7 @@ pub struct Boot<'a, C> {
     pub entry_archives: Vec<(Archive, C)>,
     /// The machine, if it is known.
     pub hardware: Option<&'a Hardware>,
-    /// What takes the digests.
+    /// The implementation of digests.
     pub state: NewState,
 }
 

@@ -30,7 +30,7 @@ use crate::{Store, UnfoldError};
 pub struct ExpandedInitrd {
     /// The initrd.
     pub initrd: Rope,
-    /// What the original consists of, in order.
+    /// The parts of the original, in order.
     pub segments: Vec<InitrdSegment>,
     /// Why the last segment stays as it is, if that is not plain cpio.
     pub left: Option<String>,
@@ -110,9 +110,9 @@ const MEMORY_MAX: u64 = 128 << 20;
 
 struct Walk<'a> {
     initrd: &'a Rope,
-    /// What comes out of all archives, and the memory of a decompressor.
+    /// The length of the output, and the memory of a decompressor.
     limits: Limits,
-    /// What is made of the initrd up to `kept`, if anything.
+    /// The new initrd up to `kept`; `None` where nothing was unpacked so far.
     output: Option<CountedOutput>,
     /// Bytes of the output that count.
     len: u64,

@@ -30,7 +30,7 @@ const MEMORY_PAIRS: usize = 3;
 /// The end of a dry run where the running kernel cannot kexec.
 const DRY_RUN: &[i32] = &[0, 4];
 
-/// What is there for all rows.
+/// Images, programs and folders for all rows.
 #[derive(Debug)]
 pub(crate) struct Materials {
     stand: Stand,
@@ -320,7 +320,7 @@ impl Drop for Materials {
     }
 }
 
-/// What memory is compared with.
+/// A limit of memory, or a program whose memory counts.
 #[derive(Debug)]
 pub(crate) enum Peer {
     Call(Box<Call>),

@@ -34,7 +34,7 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
     Made::of(&root, &numbers)?.write(&root)
 }
 
-/// What is made of the numbers.
+/// The pages that are made of the numbers.
 struct Made {
     page: String,
     chart: String,

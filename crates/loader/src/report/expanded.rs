@@ -27,7 +27,7 @@ const WORTH: [(&str, u64); 7] = [
     ("bzip2", 36),
 ];
 
-/// What became of an initrd.
+/// An initrd before and after it was unpacked.
 #[derive(Debug, Serialize)]
 pub(crate) struct ExpandedReport {
     /// Its length with all that a load adds.

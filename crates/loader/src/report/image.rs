@@ -38,7 +38,7 @@ pub(crate) struct ImageReport {
     /// Files beside the image; not for `unfold`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) companions: Option<Vec<CompanionReport>>,
-    /// What became of the initrd; for `load --expand-initrd`.
+    /// The initrd before and after it was unpacked; for `load --expand-initrd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expanded: Option<ExpandedReport>,
     /// For `inspect --measure`.

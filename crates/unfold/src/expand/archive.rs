@@ -69,7 +69,7 @@ impl Archive<'_> {
 
 const EARLY: &str = "it has files that a kernel looks for before it unpacks anything";
 
-/// What comes out of an archive, on its way into the output.
+/// The content of an archive, on its way into the output.
 struct Checked<'a> {
     files: Files,
     /// Bytes that the output may have.

@@ -549,7 +549,7 @@ proptest! {
         let bytes = expanded.initrd.to_vec().unwrap();
         prop_assert_eq!(Kernel::unpack(&bytes), Kernel::unpack(&initrd));
         prop_assert_eq!(microcode(&bytes), microcode(&initrd));
-        // What was expanded is not expanded again.
+        // Plain cpio is not expanded again.
         if expanded.left.is_none() {
             prop_assert_eq!(expand(&bytes).initrd.to_vec().unwrap(), bytes);
         }
