@@ -4,6 +4,7 @@ mod beside;
 mod chosen;
 mod headings;
 mod kexec;
+mod parse;
 mod unfolding;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::console::{self, Color, Form};
 pub(crate) use self::beside::{Beside, Secrets};
 pub(crate) use self::chosen::{Chosen, EntryArgs};
 pub(crate) use self::kexec::Kexec;
+pub(crate) use self::parse::{end, parse};
 pub(crate) use self::unfolding::{Limits, Unfolding};
 
 const ABOUT: &str = "Boots any UEFI kernel image with kexec: unified kernel images, EFI zboot \
@@ -54,6 +56,15 @@ With several images, the highest code counts.";
 #[derive(Debug, Parser)]
 #[command(name = "ukexec", version, about = ABOUT, after_help = EXAMPLES)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What all commands print, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Output {
     /// Print more: -v stages and messages, -vv everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     #[arg(help_heading = OUTPUT, display_order = 100)]
@@ -72,9 +83,6 @@ pub(crate) struct Cli {
     #[arg(help_heading = OUTPUT, display_order = 102, hide_possible_values = true)]
     #[arg(hide_default_value = true)]
     pub(crate) color: Color,
-
-    #[command(subcommand)]
-    pub(crate) command: Command,
 }
 
 /// The version, the commit where the build knew it, and the parser ABIs.
@@ -596,7 +604,8 @@ impl Cli {
             return Some("a panic boots what --panic loads; `ukexec load --panic` loads it");
         }
         // Each may stand before and behind the name of the command.
-        (self.quiet && self.verbose > 0).then_some("--quiet and --verbose exclude each other")
+        let Output { quiet, verbose, .. } = self.output;
+        (quiet && verbose > 0).then_some("--quiet and --verbose exclude each other")
     }
 }
 

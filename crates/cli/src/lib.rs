@@ -21,15 +21,11 @@ mod output;
 
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{ArgMatches, FromArgMatches as _};
-use ukexec_kexec::shown_path;
 use ukexec_loader::{run_as_worker, start_log};
 
-use args::Cli;
+use args::{Cli, Output};
 use console::{Form, Program};
 
 /// Runs the program `ukexec` with the arguments of this process.
@@ -42,14 +38,20 @@ pub fn ukexec() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|word| word == "kexec") {
         return kexec::run(env::args_os().skip(1)).into();
     }
-    let cli = match parse(env::args_os()) {
+    let args: Vec<OsString> = env::args_os().collect();
+    let cli = match args::parse(&args) {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => end(&error),
+        Err(error) if error.use_stderr() => args::end(&args, &error),
         // Help is a report, too.
         Err(help) => return failure::code(console::out(&help.to_string()), Form::Text).into(),
     };
-    console::start(Program::Ukexec, cli.quiet, cli.color);
-    start_log(cli.verbose, || console::Log);
+    let Output {
+        verbose,
+        quiet,
+        color,
+    } = cli.output;
+    console::start(Program::Ukexec, quiet, color);
+    start_log(verbose, || console::Log);
     ExitCode::from(commands::run(&cli.command))
 }
 
@@ -73,32 +75,4 @@ pub fn kexec_definition() -> clap::Command {
 #[must_use]
 pub fn ukexec_definition() -> clap::Command {
     Cli::definition()
-}
-
-fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut definition = Cli::definition();
-    let matches = definition.try_get_matches_from_mut(args)?;
-    let cli = Cli::from_arg_matches(&matches)?;
-    match cli.contradiction() {
-        Some(contradiction) => {
-            let mut command = named(&definition, &matches).clone();
-            Err(command.error(ErrorKind::ArgumentConflict, contradiction))
-        }
-        None => Ok(cli),
-    }
-}
-
-/// Returns the command below `command` that `matches` name.
-fn named<'a>(command: &'a clap::Command, matches: &ArgMatches) -> &'a clap::Command {
-    let below = matches.subcommand();
-    let found = below.and_then(|(name, below)| Some((command.find_subcommand(name)?, below)));
-    found.map_or(command, |(command, matches)| named(command, matches))
-}
-
-/// Ends as clap does for `error`, but shows the arguments in one line each,
-/// with escapes for characters that steer a terminal: shown so, they are as
-/// wrong.
-fn end(error: &clap::Error) -> ! {
-    let shown = env::args_os().map(|arg| shown_path(Path::new(&arg)).into());
-    parse(shown).err().as_ref().unwrap_or(error).exit()
 }

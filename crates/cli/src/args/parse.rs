@@ -1,0 +1,107 @@
+//! From words to a [`Cli`].
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args as _, FromArgMatches as _};
+use ukexec_kexec::shown_path;
+
+use super::{Cli, Command, Inspect, Load, Output, Unfold};
+
+/// Returns what `args` ask for, or the help or error that clap ends with.
+pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let quick = quick(args);
+    if let Some(cli) = quick.filter(|cli| cli.contradiction().is_none()) {
+        return Ok(cli);
+    }
+    let mut definition = Cli::definition();
+    let matches = definition.try_get_matches_from_mut(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    match cli.contradiction() {
+        Some(contradiction) => {
+            let mut command = named(&definition, &matches).clone();
+            Err(command.error(ErrorKind::ArgumentConflict, contradiction))
+        }
+        None => Ok(cli),
+    }
+}
+
+/// Defines a command.
+type Define = fn(clap::Command) -> clap::Command;
+
+/// The commands that are in a hurry.
+const IN_A_HURRY: [(&str, Define); 3] = [
+    ("inspect", Inspect::augment_args),
+    ("load", Load::augment_args),
+    ("unfold", Unfold::augment_args),
+];
+
+/// Returns what `args` ask for where their first word is a command in a hurry, and they are as it
+/// wants them. It alone is defined then: to define all takes longer than to read a small image.
+fn quick(args: &[OsString]) -> Option<Cli> {
+    let word = args.get(1)?;
+    let (name, define) = IN_A_HURRY.iter().find(|(name, _)| word == name)?;
+    let all = Output::augment_args(clap::Command::new("ukexec"));
+    let all = all.subcommand(define(clap::Command::new(*name)));
+    let matches = all.try_get_matches_from(args).ok()?;
+    Some(Cli {
+        output: Output::from_arg_matches(&matches).ok()?,
+        command: Command::from_arg_matches(&matches).ok()?,
+    })
+}
+
+/// Returns the command below `command` that `matches` name.
+fn named<'a>(command: &'a clap::Command, matches: &ArgMatches) -> &'a clap::Command {
+    let below = matches.subcommand();
+    let found = below.and_then(|(name, below)| Some((command.find_subcommand(name)?, below)));
+    found.map_or(command, |(command, matches)| named(command, matches))
+}
+
+/// Ends as clap does for the `error` of `args`, but shows them in one line each,
+/// with escapes for characters that steer a terminal: shown so, they are as
+/// wrong.
+pub(crate) fn end(args: &[OsString], error: &clap::Error) -> ! {
+    let shown = args.iter().map(|arg| shown_path(Path::new(arg)).into());
+    let shown: Vec<OsString> = shown.collect();
+    parse(&shown).err().as_ref().unwrap_or(error).exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_command_in_a_hurry_is_read_as_by_the_whole_definition() {
+        for line in [
+            "ukexec inspect image.efi",
+            "ukexec inspect -v a.efi --json b.efi --hash --color=never",
+            "ukexec load image.efi --dry-run --append debug --panic -q",
+            "ukexec load --entry newest --initrd a --initrd b --max-output 1M",
+            "ukexec unfold image.efi -o parts -vv --parser x.bpf.o",
+        ] {
+            let args = words(line);
+            let whole = Cli::definition().get_matches_from(&args);
+            let whole = Cli::from_arg_matches(&whole).unwrap();
+            let quick = quick(&args).expect(line);
+            assert_eq!(format!("{quick:?}"), format!("{whole:?}"), "{line}");
+        }
+    }
+
+    #[test]
+    fn all_else_is_for_the_whole_definition() {
+        for line in [
+            "ukexec",
+            "ukexec -v inspect image.efi",
+            "ukexec inspect --help",
+            "ukexec load image.efi --bogus",
+            "ukexec reboot image.efi",
+        ] {
+            assert!(quick(&words(line)).is_none(), "{line}");
+        }
+    }
+}
