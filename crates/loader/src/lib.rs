@@ -87,7 +87,7 @@ pub use self::options::{
 pub use self::parent::entries::{BootEntries, ChosenEntry};
 pub use self::parent::input::open_rope;
 pub use self::parent::unfolding::Unfolding;
-pub use self::parent::{try_attached, unfold, unfold_entry};
+pub use self::parent::{ReadyWorker, try_attached, unfold};
 pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};
 pub use ukexec_entries::{Entry, Wanted};

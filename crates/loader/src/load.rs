@@ -72,6 +72,7 @@ impl<'a> LoadPlan<'a> {
             entry: _,
             expands,
             after,
+            _worker: _,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
         // that looks at its signature and attributes itself, and for callers who
@@ -493,6 +494,7 @@ mod tests {
             entry: None,
             expands: false,
             after: Vec::new(),
+            _worker: None,
         }
     }
 

@@ -82,8 +82,121 @@ enum Found {
     Left(Option<String>),
 }
 
+/// A worker that gets ready to take an image apart, while its caller does something else.
+#[derive(Debug)]
+pub struct ReadyWorker {
+    config: Config,
+    trust: Option<(Verification, SealedFile)>,
+    work: WorkerProcess,
+}
+
+impl ReadyWorker {
+    /// Starts a worker for the images that `options` are about. The rest of its log goes to
+    /// `console`.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is wrong, or there is no worker to be had.
+    pub fn start(options: &LoaderOptions, console: &Arc<dyn Console>) -> Result<Self> {
+        let config = trust::config(options)?;
+        let trust = trust::verification(&config, &**console)?;
+        let required = is_required(trust.as_ref());
+        let work = WorkerProcess::start(options, required, console)?;
+        Ok(Self {
+            config,
+            trust,
+            work,
+        })
+    }
+
+    /// As [`unfold`], by this worker.
+    ///
+    /// # Errors
+    ///
+    /// As of [`unfold`].
+    pub fn unfold(
+        self,
+        path: &Path,
+        options: &LoaderOptions,
+        purpose: &Purpose,
+        console: &Arc<dyn Console>,
+    ) -> Result<Unfolding> {
+        let image = InputFile::open(path, &**console)?;
+        self.unfold_opened(image, EntryParts::default(), options, purpose, console)
+    }
+
+    /// As [`unfold`], by this worker, of the image of a boot `entry`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`unfold`].
+    pub fn unfold_entry(
+        self,
+        entry: ChosenEntry,
+        options: &LoaderOptions,
+        purpose: &Purpose,
+        console: &Arc<dyn Console>,
+    ) -> Result<Unfolding> {
+        let ChosenEntry { image, parts, .. } = entry;
+        self.unfold_opened(image, parts, options, purpose, console)
+    }
+
+    fn unfold_opened(
+        self,
+        image: InputFile,
+        parts: EntryParts,
+        options: &LoaderOptions,
+        purpose: &Purpose,
+        console: &Arc<dyn Console>,
+    ) -> Result<Unfolding> {
+        let Self {
+            config,
+            mut trust,
+            work,
+        } = self;
+        let required = is_required(trust.as_ref());
+        if let Some((verification, _)) = &mut trust {
+            verification.thorough = purpose.is_inspection();
+        }
+        let last = match purpose {
+            Purpose::Load { .. } => {
+                let variables = LoaderVariables::open(config.efivars.as_deref())?;
+                LastBoot::of(Path::new("/"), &variables)
+            }
+            _ => LastBoot::default(),
+        };
+        let path = image.path.clone();
+        let unfolder = Unfolder {
+            path: &path,
+            options,
+            purpose,
+            access: Access::of(purpose, required),
+            smbios: config.smbios.unwrap_or_default(),
+            personality: config.personality.unwrap_or_default(),
+            required,
+            expands: expands(&config, options, purpose),
+            last,
+            console: &**console,
+        };
+        let done = unfolder.unfold(image, parts, trust, &work);
+        match (work.end(done), purpose) {
+            (Ok((unfolding, worker)), _) => Ok(Unfolding {
+                _worker: Some(worker),
+                ..unfolding
+            }),
+            (Err(error), Purpose::Inspect { .. } | Purpose::Load { .. }) => Err(error),
+            // The error is what there is to say where no report is asked for.
+            (Err(error), Purpose::Unfold { .. } | Purpose::Attach) => Err(error.without_page()),
+        }
+    }
+}
+
+fn is_required(trust: Option<&(Verification, SealedFile)>) -> bool {
+    trust.is_some_and(|(trust, _)| trust.enforcement.is_require())
+}
+
 /// Opens the image at `path` and has a worker take it apart as `options` say.
-/// The worker is gone when this returns.
+/// The worker is killed when this returns, and gone when the result is dropped.
 ///
 /// `path` may be `-` for standard input. Warnings are in the result; the worker's
 /// log and notes of this process go to `console` meanwhile.
@@ -99,64 +212,8 @@ pub fn unfold(
     console: &Arc<dyn Console>,
 ) -> Result<Unfolding> {
     let image = InputFile::open(path, &**console)?;
-    unfold_opened(image, EntryParts::default(), options, purpose, console)
-}
-
-/// As [`unfold`], of the image of a boot `entry`.
-///
-/// # Errors
-///
-/// As of [`unfold`].
-pub fn unfold_entry(
-    entry: ChosenEntry,
-    options: &LoaderOptions,
-    purpose: &Purpose,
-    console: &Arc<dyn Console>,
-) -> Result<Unfolding> {
-    let ChosenEntry { image, parts, .. } = entry;
-    unfold_opened(image, parts, options, purpose, console)
-}
-
-fn unfold_opened(
-    image: InputFile,
-    parts: EntryParts,
-    options: &LoaderOptions,
-    purpose: &Purpose,
-    console: &Arc<dyn Console>,
-) -> Result<Unfolding> {
-    let config = trust::config(options)?;
-    let trust = trust::verification(&config, purpose.is_inspection(), &**console)?;
-    let required = trust
-        .as_ref()
-        .is_some_and(|(trust, _)| trust.enforcement.is_require());
-    // It gets ready while this process reads the state of the machine.
-    let work = WorkerProcess::start(options, required, console)?;
-    let last = match purpose {
-        Purpose::Load { .. } => {
-            let variables = LoaderVariables::open(config.efivars.as_deref())?;
-            LastBoot::of(Path::new("/"), &variables)
-        }
-        _ => LastBoot::default(),
-    };
-    let path = image.path.clone();
-    let unfolder = Unfolder {
-        path: &path,
-        options,
-        purpose,
-        access: Access::of(purpose, required),
-        smbios: config.smbios.unwrap_or_default(),
-        personality: config.personality.unwrap_or_default(),
-        required,
-        expands: expands(&config, options, purpose),
-        last,
-        console: &**console,
-    };
-    let done = unfolder.unfold(image, parts, trust, &work);
-    work.end(done).map_err(|error| match purpose {
-        Purpose::Inspect { .. } | Purpose::Load { .. } => error,
-        // The error is what there is to say where no report is asked for.
-        Purpose::Unfold { .. } | Purpose::Attach => error.without_page(),
-    })
+    let ready = ReadyWorker::start(options, console)?;
+    ready.unfold_opened(image, EntryParts::default(), options, purpose, console)
 }
 
 /// Has a worker run the parser that `image` carries, as every unfolding of it
@@ -198,8 +255,8 @@ pub fn try_attached(
     };
     let done = unfolder.unfold(image, EntryParts::default(), None, &work);
     match work.end(done) {
-        Ok(unfolding) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
-        Ok(unfolding) => {
+        Ok((unfolding, _)) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
+        Ok((unfolding, _)) => {
             let why = unfolding.answer.warnings.join("; ");
             Err(LoaderError::new(format!("the parser would not run: {why}")))
         }
@@ -335,6 +392,7 @@ impl Unfolder<'_> {
             entry: self.options.entry.clone(),
             expands: self.expands,
             after,
+            _worker: None,
         })
     }
 

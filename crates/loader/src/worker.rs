@@ -104,7 +104,7 @@ fn enter(settings: &Settings, parent: &ParentChannel) -> Result<()> {
     Ok(())
 }
 
-/// Answers the parent until it hangs up.
+/// Answers the parent until it hangs up, or has an image unfolded.
 fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
     let mut sources = Sources::new(parent);
     let mut policy = TrustPolicy::default();
@@ -144,10 +144,11 @@ fn serve(parent: &Arc<ParentChannel>, verbose: bool) -> Result<()> {
                     verbose,
                 };
                 let answered = answer(job, &mut sources, parent, &mut notes);
-                if let Err(error) = answered {
+                if answered.is_err() {
                     warn(parent, notes)?;
-                    return Err(error);
                 }
+                // The last question: this process is gone by the time that its parent asks.
+                return answered;
             }
             Request::Output => {
                 return Err(LoaderError::new("an output came that was not asked for"));

@@ -8,8 +8,7 @@ use anyhow::bail;
 use ukexec_kexec::shown_path;
 use ukexec_loader::report::Page;
 use ukexec_loader::{
-    BootEntries, ChosenEntry, Entry, LoaderError, LoaderOptions, Purpose, Unfolding, unfold,
-    unfold_entry,
+    BootEntries, ChosenEntry, Entry, LoaderError, LoaderOptions, Purpose, ReadyWorker, Unfolding,
 };
 
 use crate::args::{Chosen, EntryArgs};
@@ -54,10 +53,21 @@ impl ChosenImage {
         options: &LoaderOptions,
         purpose: &Purpose,
     ) -> Result<Unfolding, LoaderError> {
+        let worker = ReadyWorker::start(options, &Terminal::shared())?;
+        self.unfold_by(worker, options, purpose)
+    }
+
+    /// Has `worker` take it apart.
+    pub(crate) fn unfold_by(
+        self,
+        worker: ReadyWorker,
+        options: &LoaderOptions,
+        purpose: &Purpose,
+    ) -> Result<Unfolding, LoaderError> {
         let console = Terminal::shared();
         match self {
-            Self::File(path) => unfold(&path, options, purpose, &console),
-            Self::Entry(entry) => unfold_entry(*entry, options, purpose, &console),
+            Self::File(path) => worker.unfold(&path, options, purpose, &console),
+            Self::Entry(entry) => worker.unfold_entry(*entry, options, purpose, &console),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `ukexec load`: unfold and hand over to the running kernel.
 
 use ukexec_kexec::MachineState;
-use ukexec_loader::{LoadPlan, Purpose, Wanted};
+use ukexec_loader::{LoadPlan, Purpose, ReadyWorker, Wanted};
 
 use crate::args::Load;
 use crate::commands::chosen::ChosenImage;
-use crate::console::{self, Form};
+use crate::console::{self, Form, Terminal};
 
 pub(crate) fn run(args: &Load, form: Form) -> anyhow::Result<()> {
     load(args, form, |_| Ok(()))?;
@@ -31,16 +31,18 @@ pub(super) fn load(
     form: Form,
     consent: impl FnOnce(&LoadPlan<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let machine = MachineState::of_this_machine();
     let mut options = args.unfolding.options(form);
     args.beside.add_to(&mut options);
     args.secrets.add_to(&mut options);
     options.mask_stale = args.mask_stale;
     options.config.expand_initrd = args.expand_initrd;
+    let worker = ReadyWorker::start(&options, &Terminal::shared());
+    // The worker gets ready meanwhile.
+    let machine = MachineState::of_this_machine();
     let purpose = Purpose::load(&machine, args.report.hash);
     let image = ChosenImage::new(&args.chosen, &mut options)?;
-    let unfolding = image
-        .unfold(&options, &purpose)
+    let unfolding = worker
+        .and_then(|worker| image.unfold_by(worker, &options, &purpose))
         .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;
     let plan = LoadPlan::new(&unfolding, &machine, args.dry_run)?;
     for note in plan.notes() {

@@ -31,7 +31,6 @@ const FILES_MAX: usize = 4096;
 /// there is.
 pub(crate) fn verification(
     config: &Config,
-    thorough: bool,
     console: &dyn Console,
 ) -> Result<Option<(Verification, SealedFile)>> {
     let efivars = variables_in(config.efivars.as_deref())?;
@@ -55,7 +54,7 @@ pub(crate) fn verification(
     let bundle = bundle.seal()?;
     let verification = Verification {
         enforcement,
-        thorough,
+        thorough: false,
         bundle_len: bundle.len(),
         trusted,
         machine,

@@ -1,6 +1,7 @@
 //! An image that was taken apart: its parts, and what the worker says of it.
 
 use ukexec_kexec::{Condition, LoadKind, MoreFlags, Moved, Part, Readers};
+use ukexec_sandbox::Worker;
 
 use super::input::Image;
 use super::sources::{CheckedSpans, Sources};
@@ -41,6 +42,8 @@ pub struct Unfolding {
     /// Parts of the next system that fail after its boot, and those that a word of the command
     /// line switches off.
     pub(crate) after: Vec<Condition>,
+    /// The worker, which was killed: to wait until it is gone takes as long as to print the report.
+    pub(crate) _worker: Option<Worker>,
 }
 
 impl Unfolding {

@@ -2,6 +2,7 @@
 //! for a limited time, and ends the worker.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +48,13 @@ pub(crate) struct WorkerProcess {
     log_lines: u32,
     /// For whom its report is.
     form: ReportForm,
+}
+
+impl fmt::Debug for WorkerProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { worker, .. } = self;
+        f.debug_tuple("WorkerProcess").field(worker).finish()
+    }
 }
 
 /// Descriptors that may be open at once: sections, initrds, outputs.
@@ -281,9 +289,10 @@ impl WorkerProcess {
         self.worker.begin_kill();
     }
 
-    /// Ends the worker: it can write to no output from then on. If it hung up
-    /// without an answer, the error names its ending.
-    pub(crate) fn end<T>(self, result: Result<T>) -> Result<T> {
+    /// Kills the worker, which is gone when the value is dropped that comes with a good `result`:
+    /// until then this process can go on. If it hung up without an answer, the error names its
+    /// ending.
+    pub(crate) fn end<T>(self, result: Result<T>) -> Result<(T, Worker)> {
         let Self {
             worker,
             channel,
@@ -303,8 +312,8 @@ impl WorkerProcess {
             }
             result => {
                 drop(channel);
-                worker.kill().context(|| "the worker cannot be ended")?;
-                result
+                worker.begin_kill();
+                result.map(|it| (it, worker))
             }
         };
         log.finish();

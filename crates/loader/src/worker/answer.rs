@@ -83,18 +83,22 @@ pub(crate) fn of(
             return Err(error.with_report(printed(&report, request).ok()));
         }
     };
+    let (kernel, initrd) = match request.purpose.is_inspection() {
+        // The report says all of them that anybody asked for.
+        true => Default::default(),
+        false => {
+            let initrd = parts.initrd.as_ref().map(|it| sources.spans(it));
+            (sources.spans(&parts.kernel)?, initrd.transpose()?)
+        }
+    };
     let answer = Answer {
         report: printed(&report, request)?,
         warnings,
         unfolded,
         disagreement,
         identity: identity(facts, &parts, request.purpose.platform()),
-        kernel: sources.spans(&parts.kernel)?,
-        initrd: parts
-            .initrd
-            .as_ref()
-            .map(|it| sources.spans(it))
-            .transpose()?,
+        kernel,
+        initrd,
         cmdline: parts.cmdline.clone(),
         boot: parts.boot.clone(),
     };
