@@ -2,7 +2,9 @@
 //! them: the same words before a call and behind one.
 
 use std::borrow::Cow;
+use std::path::Path;
 
+use crate::errno::Errno;
 use crate::error::{KexecError, KexecErrorKind};
 use crate::machine::{LoadKind, LoadLimit, Lockdown, MachineState};
 
@@ -37,6 +39,12 @@ impl Cause {
     pub(crate) fn error(&self, action: &str) -> KexecError {
         let Self { text, advice, kind } = self;
         KexecError::new(format!("{action}: {text}; {advice}")).of_kind(*kind)
+    }
+
+    /// Returns the error of `call`, to which the kernel answered `errno` for this cause.
+    pub(crate) fn failed(&self, call: &str, errno: Errno) -> KexecError {
+        let error = self.error(&format!("{call} failed with {errno}"));
+        error.with_errno(errno)
     }
 }
 
@@ -86,6 +94,18 @@ impl MachineState {
         self.lockdown.filter(|level| *level > Lockdown::None)
     }
 
+    /// Returns what a failed load of this kind did on the way, if it did: Linux drops a crash
+    /// kernel before it looks at the new one.
+    pub(crate) fn lost_by_load(&self, root: &Path, kind: LoadKind) -> Option<&'static str> {
+        let is_lost = kind == LoadKind::Crash
+            && self.crash_loaded == Some(true)
+            && Self::of_kernel(root).crash_loaded == Some(false);
+        is_lost.then_some(
+            "\nthe crash kernel that was loaded before is gone (Linux drops it first): load one \
+             again",
+        )
+    }
+
     /// Returns that a crash kernel has no room, if that is known.
     pub(crate) fn no_reservation(&self, kind: LoadKind) -> Option<Cause> {
         (kind == LoadKind::Crash && self.crash_size == Some(0)).then(|| {
@@ -101,6 +121,14 @@ impl MachineState {
 pub(crate) fn no_call() -> Cause {
     machine(
         "kexec_file_load is not in this kernel (CONFIG_KEXEC_FILE is off, or a container hides it)",
+        OTHER_KERNEL,
+    )
+}
+
+/// Returns that the running kernel lacks `kexec_load`.
+pub(crate) fn no_kexec_load() -> Cause {
+    machine(
+        "kexec_load is not in this kernel (CONFIG_KEXEC is off, or a container hides it)",
         OTHER_KERNEL,
     )
 }

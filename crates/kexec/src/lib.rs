@@ -12,7 +12,8 @@
 //!   way. A [`Folder`] makes files and folders of which nothing incomplete is
 //!   ever seen; a [`PrivateFolder`] is one that root keeps to itself.
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
-//!   itself. An error of theirs explains the errno by the [`MachineState`].
+//!   itself, and [`load_segments`] is the call that leaves the places of all bytes to its
+//!   caller. An error of theirs explains the errno by the [`MachineState`].
 //! - [`Preflight`] says what a load would meet, by the [`MachineState`].
 //!
 //! ```
@@ -45,6 +46,7 @@ mod input;
 mod interface;
 mod load;
 mod machine;
+mod mapping;
 mod memfd;
 mod moment;
 mod new_file;
@@ -57,6 +59,8 @@ mod probe;
 mod readers;
 mod refusal;
 mod sealed;
+mod segments;
+mod segments_refusal;
 mod signals;
 mod snapshot;
 mod stdio;
@@ -82,7 +86,7 @@ pub use load::{
     BeforeBoot, LoadRequest, MoreFlags, check_exec, check_systemd, exec_now, exec_through_systemd,
     load, unload,
 };
-pub use machine::{LoadKind, LoadLimit, Lockdown, MachineState};
+pub use machine::{LoadCall, LoadKind, LoadLimit, Lockdown, MachineState};
 pub use moment::Moment;
 pub use new_file::NewFile;
 pub use new_folder::NewFolder;
@@ -92,6 +96,10 @@ pub use preflight::{Condition, ConditionId, ConditionVerdict, ImageFacts, Prefli
 pub use private_folder::PrivateFolder;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
+pub use segments::{
+    KexecSegment, SegmentContent, SegmentsRequest, load_segments, unload_by_any_call,
+    unload_segments,
+};
 pub use signals::{is_ignored, out_of_signals, settle_signals};
 pub use snapshot::{Extent, Room, Snapshot};
 pub use stdio::has_no_stdout;

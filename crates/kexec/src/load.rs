@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::io::Errno as Answer;
 
-use crate::cause::{Cause, no_kexec, nothing_loaded};
+use crate::cause::{no_kexec, nothing_loaded};
 use crate::errno::Errno;
 use crate::error::KexecError;
 use crate::interface;
@@ -130,20 +130,17 @@ fn load_under(root: &Path, request: &LoadRequest<'_>) -> Result<(), KexecError> 
     };
     syscall(&call).map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
-        let error = failed("kexec_file_load", errno, &of_load(errno, request, &before));
-        // Linux drops a crash kernel before it looks at the new one.
-        let is_lost = request.kind == LoadKind::Crash
-            && before.crash_loaded == Some(true)
-            && MachineState::read(root).crash_loaded == Some(false);
-        if is_lost { error.and(LOST) } else { error }
+        let error = of_load(errno, request, &before).failed("kexec_file_load", errno);
+        error.and(before.lost_by_load(root, request.kind).unwrap_or_default())
     })
 }
 
-/// Drops the kernel that is loaded for `kind`. It is no error if there is none.
+/// Drops the kernel that is loaded for `kind`, by `kexec_file_load(2)`. It is no error if there
+/// is none.
 ///
 /// # Errors
 ///
-/// The running kernel refuses.
+/// The running kernel refuses, or lacks the call.
 pub fn unload(kind: LoadKind) -> Result<(), KexecError> {
     unload_under(Path::new("/"), kind)
 }
@@ -159,8 +156,7 @@ fn unload_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> {
     })
     .map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
-        let cause = of_unload(errno, kind, &before);
-        failed("unload", errno, &cause)
+        of_unload(errno, kind, &before).failed("unload", errno)
     })
 }
 
@@ -203,8 +199,8 @@ fn exec_now_under(
     // The call does not come back when it works.
     let answer = syscall(&Call::RebootKexec).err();
     let errno = Errno(answer.map_or(0, Answer::raw_os_error));
-    let cause = of_exec(errno, &MachineState::of_kernel(root));
-    Err(failed(EXEC, errno, &cause))
+    let machine = MachineState::of_kernel(root);
+    Err(of_exec(errno, &machine).failed(EXEC, errno))
 }
 
 /// Has systemd stop all services, unmount, and boot the loaded kernel. Returns as
@@ -286,11 +282,6 @@ fn check_loaded(call: &str, root: &Path) -> Result<(), KexecError> {
     Err(cause.error(&format!("{call} was not tried")))
 }
 
-fn failed(call: &str, errno: Errno, cause: &Cause) -> KexecError {
-    let error = cause.error(&format!("{call} failed with {errno}"));
-    error.with_errno(errno)
-}
-
 fn kind_flag(kind: LoadKind) -> u32 {
     match kind {
         LoadKind::Reboot => 0,
@@ -299,8 +290,6 @@ fn kind_flag(kind: LoadKind) -> u32 {
 }
 
 const EXEC: &str = "reboot (kexec)";
-const LOST: &str = "\nthe crash kernel that was loaded before is gone (Linux drops it first): load \
-                    one again";
 
 // Linux, include/uapi/linux/kexec.h.
 const UNLOAD: u32 = 1;

@@ -35,10 +35,10 @@ pub struct MachineState {
     /// Whether the UEFI firmware is 32-bit.
     #[serde(skip)]
     pub efi_32bit: Option<bool>,
-    /// The kernel's answer to a probe of `kexec_file_load`. No file has it:
-    /// [`read`](Self::read) leaves it open.
+    /// The kernel's answers to a probe of its calls. No file has them:
+    /// [`read`](Self::read) leaves them open.
     #[serde(skip)]
-    pub(crate) call: CallProbe,
+    pub(crate) calls: CallProbe,
     /// Whether a seccomp filter stands between this process and the kernel.
     #[serde(skip)]
     pub(crate) seccomp: Option<bool>,
@@ -97,6 +97,15 @@ pub enum LoadKind {
     Crash,
 }
 
+/// A system call that loads a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadCall {
+    /// `kexec_file_load(2)`: the running kernel reads the files, and may verify them.
+    KexecFileLoad,
+    /// `kexec_load(2)`: the caller places the bytes, and the running kernel verifies none.
+    KexecLoad,
+}
+
 /// How many more times a kernel may be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadLimit {
@@ -135,14 +144,14 @@ pub enum Lockdown {
 
 impl MachineState {
     /// Reads the state of this machine, and has a child ask its kernel for
-    /// `kexec_file_load(2)`.
+    /// `kexec_file_load(2)` and `kexec_load(2)`.
     ///
     /// The child is a copy of this process that makes system calls and ends. Other threads
     /// may run meanwhile.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        let (call, state) = CallProbe::beside(|| Self::read(Path::new("/")));
-        Self { call, ..state }
+        let (calls, state) = CallProbe::beside(|| Self::read(Path::new("/")));
+        Self { calls, ..state }
     }
 
     /// Reads the state below `root`, which is `/` but for tests.
@@ -194,7 +203,7 @@ impl MachineState {
             load_disabled: files.flag("proc/sys/kernel/kexec_load_disabled"),
             limit_reboot: files.limit("proc/sys/kernel/kexec_load_limit_reboot"),
             limit_panic: files.limit("proc/sys/kernel/kexec_load_limit_panic"),
-            call: CallProbe::default(),
+            calls: CallProbe::default(),
             seccomp: status.as_deref().and_then(seccomp),
             cap_sys_boot: status.as_deref().and_then(cap_sys_boot),
             user_namespace: fs::read_link(files.path("proc/self/ns/user"))
@@ -468,8 +477,9 @@ mod tests {
                 efi_32bit: Some(
                     false,
                 ),
-                call: CallProbe {
-                    errno: None,
+                calls: CallProbe {
+                    kexec_file_load: Unknown,
+                    kexec_load: Unknown,
                 },
                 seccomp: Some(
                     true,

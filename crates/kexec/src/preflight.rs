@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, cause, locked, no_call, unsigned};
 use crate::error::{KexecError, KexecErrorKind};
-use crate::machine::{LoadKind, LoadLimit, MachineState};
+use crate::machine::{LoadCall, LoadKind, LoadLimit, MachineState};
+use crate::probe::CallAnswer;
 
 /// The conditions of a load, in the order in which the kernel looks at them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -235,17 +236,23 @@ const CONDITIONS: &[(ConditionId, Judge)] = &[
 
 /// Believes the kernel itself before any file about it.
 fn call(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
+    use CallAnswer::{Missing, Strange, There, Unknown};
     const FILTER: &str =
         "a seccomp filter, such as a container has, answers for the running kernel";
     const HIDDEN: &str = "/proc does not show whether a seccomp filter answers for the kernel";
     let machine = load.machine;
-    Some(match machine.call.errno {
-        _ if machine.kexec == Some(false) => (ConditionVerdict::Refused, no_call()),
-        Some(libc::ENOSYS) => (ConditionVerdict::Refused, no_call()),
-        Some(_) if machine.seccomp == Some(true) => (ConditionVerdict::Unknown, cause(FILTER, "")),
-        Some(_) if machine.seccomp.is_none() => (ConditionVerdict::Unknown, cause(HIDDEN, "")),
-        Some(libc::EPERM | libc::EINVAL) => ok("kexec_file_load is in this kernel"),
-        Some(_) | None => (
+    Some(match machine.calls.kexec_file_load {
+        _ if machine.has_call(LoadCall::KexecFileLoad) == Some(false) => {
+            (ConditionVerdict::Refused, no_call())
+        }
+        There | Strange if machine.seccomp == Some(true) => {
+            (ConditionVerdict::Unknown, cause(FILTER, ""))
+        }
+        There | Strange if machine.seccomp.is_none() => {
+            (ConditionVerdict::Unknown, cause(HIDDEN, ""))
+        }
+        There => ok("kexec_file_load is in this kernel"),
+        Unknown | Missing | Strange => (
             ConditionVerdict::Unknown,
             cause(
                 "ukexec cannot ask the running kernel whether it has kexec_file_load",
@@ -377,7 +384,7 @@ mod tests {
     /// Returns the state of a machine that takes every kernel, after `edit`.
     fn machine(edit: impl FnOnce(&mut MachineState)) -> MachineState {
         let mut machine = MachineState {
-            call: answer(libc::EPERM),
+            calls: answer(CallAnswer::There),
             seccomp: Some(false),
             kexec: Some(true),
             cap_sys_boot: Some(true),
@@ -394,8 +401,11 @@ mod tests {
         machine
     }
 
-    fn answer(errno: i32) -> CallProbe {
-        CallProbe { errno: Some(errno) }
+    fn answer(kexec_file_load: CallAnswer) -> CallProbe {
+        CallProbe {
+            kexec_file_load,
+            kexec_load: CallAnswer::There,
+        }
     }
 
     fn lines(preflight: &Preflight) -> String {
@@ -456,16 +466,15 @@ mod tests {
         check(
             REBOOT,
             &[
-                |m| m.call = answer(libc::ENOSYS),
+                |m| m.calls = answer(CallAnswer::Missing),
                 |m| m.kexec = Some(false),
-                |m| m.call = answer(libc::EINVAL),
-                |m| m.call = answer(libc::EIO),
-                |m| m.call = CallProbe::default(),
+                |m| m.calls = answer(CallAnswer::Strange),
+                |m| m.calls = CallProbe::default(),
                 |m| m.seccomp = Some(true),
                 |m| m.seccomp = None,
                 |m| {
                     m.seccomp = Some(true);
-                    m.call = answer(libc::ENOSYS);
+                    m.calls = answer(CallAnswer::Missing);
                 },
             ],
             expect![[r#"

@@ -62,7 +62,7 @@ pub(crate) fn of_load(errno: Errno, request: &LoadRequest<'_>, machine: &Machine
         }
         Errno::ETXTBSY if unfolded => cause(
             "a file in memory that was handed over is still open for writing",
-            "this should not happen: please report it, with the image",
+            REPORT,
         ),
         Errno::ENODATA => unsigned(),
         Errno::ENOSYS => no_call(),
@@ -85,6 +85,13 @@ pub(crate) fn of_unload(errno: Errno, kind: LoadKind, machine: &MachineState) ->
     match errno {
         Errno::EPERM => forbidden(kind, machine).unwrap_or_else(policy),
         Errno::ENOSYS => no_call(),
+        _ => of_any_unload(errno),
+    }
+}
+
+/// Explains an answer that does not depend on the call.
+pub(crate) fn of_any_unload(errno: Errno) -> Cause {
+    match errno {
         Errno::EBUSY | Errno::EINTR | Errno::EAGAIN => fixed(errno),
         _ => unexplained(),
     }
@@ -127,11 +134,11 @@ fn not_permitted(request: &LoadRequest<'_>, machine: &MachineState) -> Cause {
     )
 }
 
-fn forbidden(kind: LoadKind, machine: &MachineState) -> Option<Cause> {
+pub(crate) fn forbidden(kind: LoadKind, machine: &MachineState) -> Option<Cause> {
     machine.no_right().or_else(|| machine.no_loads_left(kind))
 }
 
-fn policy() -> Cause {
+pub(crate) fn policy() -> Cause {
     this_machine(
         "a security policy forbids it; capabilities, sysctls and lockdown, as far as they can be \
          seen, do not",
@@ -172,7 +179,7 @@ fn unexplained() -> Cause {
 }
 
 /// Explains an errno that means the same on every machine.
-fn fixed(errno: Errno) -> Cause {
+pub(crate) fn fixed(errno: Errno) -> Cause {
     let known = FIXED.iter().find(|(it, ..)| *it == errno);
     known.map_or_else(unexplained, |(_, kind, text, advice)| {
         cause(*text, advice).of_kind(*kind)
@@ -277,7 +284,8 @@ const AGAIN: &str = "try again";
 const INSPECT: &str =
     "`ukexec inspect IMAGE` says what it is; `dmesg | tail` may say what was missed";
 const LOG: &str = "the kernel log may say more: `dmesg | tail`";
-const MEMORY: &str = "free some memory, or give a smaller initrd";
+pub(crate) const MEMORY: &str = "free some memory, or give a smaller initrd";
+pub(crate) const REPORT: &str = "this should not happen: please report it, with the image";
 const SIGN_AGAIN: &str = "sign the kernel again";
 const VALID_KEY: &str =
     "sign the kernel with a key that is valid: `keyctl show %:.platform` lists them";

@@ -1,6 +1,7 @@
-//! The system calls that no crate wraps. Besides the line that `stdio` begins with,
-//! all the `unsafe` there is.
+//! The system calls that no crate wraps. Besides the line that `stdio` begins with and
+//! the map of `mapping`, all the `unsafe` there is.
 
+use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::{Errno, retry_on_intr};
@@ -17,6 +18,14 @@ pub(crate) enum Call<'a> {
         initrd: Option<BorrowedFd<'a>>,
         /// With the NUL at its end; empty where there is no kernel.
         cmdline: &'a [u8],
+        flags: u32,
+    },
+    /// `kexec_load(2)`.
+    KexecLoad {
+        /// The physical address that the kernel begins at.
+        entry: u64,
+        /// None to unload or to ask for the call.
+        segments: &'a [RawSegment<'a>],
         flags: u32,
     },
     /// `reboot(2)` with `LINUX_REBOOT_CMD_KEXEC`. Returns only if it failed.
@@ -36,6 +45,33 @@ pub(crate) enum Call<'a> {
     KeepEndings,
 }
 
+/// `struct kexec_segment` of Linux, include/uapi/linux/kexec.h.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct RawSegment<'a> {
+    buf: *const u8,
+    bufsz: usize,
+    mem: u64,
+    memsz: u64,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+const _: () = assert!(size_of::<RawSegment<'_>>() == 32);
+
+impl<'a> RawSegment<'a> {
+    /// Returns the segment that has `bytes`, then zeros, at the `memsz` physical bytes from
+    /// `mem` on.
+    pub(crate) fn new(bytes: &'a [u8], mem: u64, memsz: u64) -> Self {
+        Self {
+            buf: bytes.as_ptr(),
+            bufsz: bytes.len(),
+            mem,
+            memsz,
+            bytes: PhantomData,
+        }
+    }
+}
+
 /// Signals that can be held back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signals {
@@ -49,8 +85,8 @@ pub(crate) enum Signals {
 #[cfg(not(test))]
 #[expect(
     unsafe_code,
-    reason = "no crate wraps kexec_file_load(2), reboot(2) with kexec, close_range(2), \
-              rt_sigprocmask(2), signal(2) and the flags of an interface"
+    reason = "no crate wraps kexec_file_load(2), kexec_load(2), reboot(2) with kexec, \
+              close_range(2), rt_sigprocmask(2), signal(2) and the flags of an interface"
 )]
 pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
@@ -81,6 +117,33 @@ pub(crate) fn syscall(call: &Call<'_>) -> Result<(), Errno> {
                     number(*kernel),
                     number(*initrd),
                     cmdline.len(),
+                    start,
+                    libc::c_ulong::from(*flags),
+                )
+            }
+        }
+        Call::KexecLoad {
+            entry,
+            segments,
+            flags,
+        } => {
+            let start = if segments.is_empty() {
+                std::ptr::null()
+            } else {
+                segments.as_ptr()
+            };
+            // SAFETY: kexec_load(2) takes four arguments, passed here with the widths it has.
+            // It reads `segments.len()` entries, which the slice in `call` keeps valid until
+            // the call returns, and the `bufsz` bytes at each entry's `buf`, which
+            // `RawSegment::new` took from a slice that the entry borrows. It writes none, and
+            // reads nothing at the null pointer of no entries. Entry point and places are
+            // physical addresses: the kernel writes there as it boots the next one, or at
+            // once into the memory set aside for a crash kernel, which no process has.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_kexec_load,
+                    *entry,
+                    segments.len(),
                     start,
                     libc::c_ulong::from(*flags),
                 )
@@ -254,11 +317,26 @@ pub(crate) mod fake {
 
     use std::cell::RefCell;
 
-    use super::{Call, Errno};
+    use super::{Call, Errno, RawSegment};
+
+    impl RawSegment<'_> {
+        /// Returns the place, and the bytes as the kernel reads them.
+        #[expect(unsafe_code, reason = "the fake reads what the kernel would")]
+        fn shown(&self) -> String {
+            // SAFETY: `new` took both from a slice that is borrowed for as long as this is.
+            let bytes = unsafe { std::slice::from_raw_parts(self.buf, self.bufsz) };
+            let Self { mem, memsz, .. } = self;
+            format!(
+                "{:?} at {mem:#x}+{memsz:#x}",
+                String::from_utf8_lossy(bytes)
+            )
+        }
+    }
 
     #[derive(Default)]
     struct Fake {
         answer: Option<Errno>,
+        first: Option<Errno>,
         calls: Vec<String>,
         on_call: Option<Box<dyn FnOnce()>>,
     }
@@ -270,6 +348,11 @@ pub(crate) mod fake {
     /// Makes every call from now on fail with `errno`, or succeed.
     pub(crate) fn answer(errno: Option<Errno>) {
         FAKE.with_borrow_mut(|fake| fake.answer = errno);
+    }
+
+    /// Makes the next call fail with `errno`, and only that.
+    pub(crate) fn answer_first(errno: Errno) {
+        FAKE.with_borrow_mut(|fake| fake.first = Some(errno));
     }
 
     /// Does `act` when the next call is made.
@@ -296,6 +379,15 @@ pub(crate) mod fake {
                 cmdline.len(),
                 String::from_utf8_lossy(cmdline),
             ),
+            Call::KexecLoad {
+                entry,
+                segments,
+                flags,
+            } => {
+                let segments = segments.iter().map(RawSegment::shown);
+                let segments = segments.collect::<Vec<_>>().join(", ");
+                format!("kexec_load({entry:#x}, [{segments}], {flags:#x})")
+            }
             Call::RebootKexec => "reboot(kexec)".to_owned(),
             Call::InterfaceDown { socket, name } => {
                 assert!(socket.try_clone_to_owned().is_ok(), "it is open");
@@ -312,7 +404,8 @@ pub(crate) mod fake {
         FAKE.with_borrow_mut(|fake| {
             fake.calls.push(line);
             fake.on_call.take().into_iter().for_each(|act| act());
-            fake.answer.map_or(Ok(()), Err)
+            let answer = fake.first.take().or(fake.answer);
+            answer.map_or(Ok(()), Err)
         })
     }
 }
