@@ -24,6 +24,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("event_log", &["fuzz/seeds/event_log"]),
     ("gzip", DECOMPRESS),
     ("initrd", &["fuzz/seeds/initrd"]),
+    ("layout", &["fuzz/seeds/layout"]),
     ("lz4", DECOMPRESS),
     ("lzma", DECOMPRESS),
     ("lzo", DECOMPRESS),

@@ -78,6 +78,8 @@ pub(crate) fn identify_flat(
         byte_order: flat.byte_order,
         memory_len: Some(size),
         page_size: flat.page_size,
+        // LoongArch has its entry there.
+        text_offset: (flat.format == KernelFormat::Image).then_some(flat.text_offset),
         ..Kernel::bare(flat.format, flat.arch, len)
     };
     // The size in memory covers the file and what is zeroed behind it; a kernel
@@ -136,6 +138,7 @@ impl Kernel {
             faults: Vec::new(),
             setup: None,
             page_size: None,
+            text_offset: None,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Flat {
     pub(crate) format: KernelFormat,
     pub(crate) arch: Arch,
     pub(crate) byte_order: ByteOrder,
+    /// Bytes between a boundary in memory and the kernel.
+    pub(crate) text_offset: u64,
     /// Bytes in memory; 0 is refused.
     pub(crate) image_size: u64,
     /// Bytes in a page, where the header says so.
@@ -52,6 +54,7 @@ impl Flat {
                 0 => ByteOrder::Little,
                 _ => ByteOrder::Big,
             },
+            text_offset: read(0x8)?,
             image_size: read(0x10)?,
             page_size: match flags >> 1 & 3 {
                 _ if !row.has_page_size => None,

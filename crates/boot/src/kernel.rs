@@ -43,6 +43,8 @@ pub struct Kernel {
     pub(crate) setup: Option<Setup>,
     /// Bytes in a page, where it says so.
     pub(crate) page_size: Option<u64>,
+    /// Bytes between a boundary in memory and the kernel, of an `Image`.
+    pub(crate) text_offset: Option<u64>,
 }
 
 impl Kernel {
@@ -63,6 +65,13 @@ impl Kernel {
     #[must_use]
     pub fn memory_len(&self) -> Option<u64> {
         self.memory_len
+    }
+
+    /// Returns how many bytes behind a boundary in memory (2 MiB on arm64) an `Image` wants to
+    /// start.
+    #[must_use]
+    pub fn text_offset(&self) -> Option<u64> {
+        self.text_offset
     }
 
     /// Returns what `uname -r` would print: the first word of the

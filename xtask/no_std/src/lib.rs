@@ -9,6 +9,7 @@
 
 extern crate alloc;
 extern crate ukexec_boot;
+extern crate ukexec_layout;
 extern crate ukexec_pe;
 extern crate ukexec_signature;
 

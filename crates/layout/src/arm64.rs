@@ -1,0 +1,178 @@
+//! arm64: where an initrd may lie, and how the kernel is entered.
+//!
+//! Spec: Linux `Documentation/arch/arm64/booting.rst`, "4. Call the kernel image". The
+//! running kernel jumps to the entry with the MMU off, at the exception level that it had
+//! itself. It sets `x0` for images of `kexec_file_load` alone; a kernel without a device tree
+//! there hangs in silence.
+
+use core::ops::Range;
+
+use crate::place::Rules;
+
+pub(crate) const RULES: Rules = Rules {
+    elf_machine: 183,
+    has_text_offset: true,
+    initrd_window,
+    initrd_why: "in the 32 GiB around the kernel",
+    trampoline: Some(trampoline),
+};
+
+/// "It must reside within a 1 GB aligned physical memory window of up to 32 GB in size that
+/// fully covers the kernel Image as well."
+fn initrd_window(kernel: &Range<u64>) -> Range<u64> {
+    let start = kernel.start & !(GIB - 1);
+    start..start.saturating_add(32 * GIB)
+}
+
+const GIB: u64 = 1 << 30;
+
+/// Loads the device tree's address into `x0` and the kernel's into `x4`, clears `x1` to `x3`,
+/// which are "reserved for future use", and jumps. It runs without caches and needs no stack.
+fn trampoline(kernel: u64, device_tree: u64) -> [u8; 48] {
+    let mut bytes = [0; 48];
+    let words = CODE.into_iter().flat_map(u32::to_le_bytes);
+    // Literals have to be aligned to 8 bytes while the MMU is off.
+    let padding = [0; 8].into_iter();
+    let literals = [kernel, device_tree].into_iter().flat_map(u64::to_le_bytes);
+    for (byte, value) in bytes.iter_mut().zip(words.chain(padding).chain(literals)) {
+        *byte = value;
+    }
+    bytes
+}
+
+const CODE: [u32; 6] = [
+    0x5800_0104, // ldr x4, 0x20
+    0x5800_0120, // ldr x0, 0x28
+    0xaa1f_03e1, // mov x1, xzr
+    0xaa1f_03e2, // mov x2, xzr
+    0xaa1f_03e3, // mov x3, xzr
+    0xd61f_0080, // br x4
+];
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use ukexec_boot::Arch;
+
+    use super::*;
+    use crate::testing::{ARM64, ARM64_UEFI, memory, notes, tree, wishes};
+    use crate::{Content, Wishes, lay_out};
+
+    fn check(iomem: &str, edit: impl FnOnce(&mut Wishes<'_>), expected: Expect) {
+        let tree = tree(|_| ());
+        let mut wishes = wishes(Arch::Arm64, &tree);
+        edit(&mut wishes);
+        expected.assert_eq(&lay_out(&wishes, &memory(iomem)).unwrap().to_string());
+    }
+
+    #[test]
+    fn layouts() {
+        check(
+            ARM64,
+            |_| (),
+            expect![[r#"
+            kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x0042550000..0x0043863000 0x1312d00 bytes, in the 32 GiB around the kernel
+            device tree 0x0043a00000..0x0043a01000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x0042100000"#]],
+        );
+        check(
+            ARM64_UEFI,
+            |_| (),
+            expect![[r#"
+            kernel      0x0042600000..0x0044700000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x0040100000..0x0041413000 0x1312d00 bytes, in the 32 GiB around the kernel
+            device tree 0x0041600000..0x0041601000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x0041413000..0x0041414000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x0041413000"#]],
+        );
+        check(
+            ARM64,
+            |it| it.initrd_len = None,
+            expect![[r#"
+            kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
+            device tree 0x0042600000..0x0042601000     0x210 bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x0042100000"#]],
+        );
+        check(
+            ARM64,
+            |it| it.kernel.text_offset = 0x8_0000,
+            expect![[r#"
+            kernel      0x0042680000..0x0044780000 0x1f00000 bytes, text_offset behind a multiple of 2 MiB
+            initrd      0x0040000000..0x0041313000 0x1312d00 bytes, in the 32 GiB around the kernel
+            device tree 0x0041400000..0x0041401000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x0041313000..0x0041314000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x0041313000"#]],
+        );
+        check(
+            ARM64,
+            |it| it.page_size = 64 << 10,
+            expect![[r#"
+            kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x0042550000..0x0043870000 0x1312d00 bytes, in the 32 GiB around the kernel
+            device tree 0x0043a00000..0x0043a10000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x0042100000..0x0042110000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x0042100000"#]],
+        );
+        check(
+            ARM64,
+            |it| it.window = 0x8000_0000..u64::MAX,
+            expect![[r#"
+            kernel      0x0080000000..0x0082100000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x0082100000..0x0083413000 0x1312d00 bytes, in the 32 GiB around the kernel
+            device tree 0x0083600000..0x0083601000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x0083413000..0x0083414000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x0083413000"#]],
+        );
+    }
+
+    #[test]
+    fn a_crash_kernel() {
+        let notes = notes(0xbf80_0000..0xbf80_0200);
+        let tree = tree(|_| ());
+        let mut wishes = wishes(Arch::Arm64, &tree);
+        wishes.crash = Some(&notes);
+        let layout = lay_out(&wishes, &memory(ARM64)).unwrap();
+        expect![[r#"
+            kernel      0x009ee00000..0x00a0f00000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x00a0f00000..0x00a2213000 0x1312d00 bytes, in the 32 GiB around the kernel
+            elfcorehdr  0x00a2220000..0x00a2221000     0x120 bytes, at a multiple of 64 KiB, the largest page
+            device tree 0x00a2400000..0x00a2401000     0x2df bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x00a2213000..0x00a2214000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x00a2213000"#]].assert_eq(&layout.to_string());
+    }
+
+    #[test]
+    fn the_initrd_stays_in_the_window() {
+        let window = initrd_window(&(0x4020_0000..0x4220_0000));
+        assert_eq!(window, 0x4000_0000..0x8_4000_0000);
+        assert_eq!(initrd_window(&(u64::MAX - 4096..u64::MAX)).end, u64::MAX);
+    }
+
+    #[test]
+    fn the_trampoline_names_kernel_and_device_tree() {
+        let tree = tree(|_| ());
+        let layout = lay_out(&wishes(Arch::Arm64, &tree), &memory(ARM64)).unwrap();
+        let at = |wanted: &str| {
+            let mut segments = layout.segments.iter();
+            segments
+                .find(|it| it.content.to_string() == wanted)
+                .unwrap()
+        };
+        let Content::Trampoline(code) = &at("trampoline").content else {
+            panic!()
+        };
+        // As `aarch64-linux-gnu-as` writes it.
+        let words: Vec<_> = code
+            .chunks(4)
+            .map(|it| u32::from_le_bytes(it.try_into().unwrap()))
+            .collect();
+        assert_eq!(words[..6], CODE);
+        let literal = |at: usize| u64::from_le_bytes(code[at..at + 8].try_into().unwrap());
+        assert_eq!(literal(0x20), at("kernel").memory.start);
+        assert_eq!(literal(0x28), at("device tree").memory.start);
+        assert_eq!(layout.entry, at("trampoline").memory.start);
+    }
+}
