@@ -62,7 +62,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What all commands print, and how.
+/// How much all commands print, and in which colors.
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// Print more: -v stages and messages, -vv everything

@@ -2,12 +2,13 @@
 //! terminal.
 //!
 //! - [`unfold`] opens an image, brings it into reach, and has a worker take it
-//!   apart; [`LoaderOptions`] say how, a [`Purpose`] says what for.
+//!   apart; [`LoaderOptions`] say how, a [`Purpose`] says what for. A [`ReadyWorker`] does the
+//!   same, and gets ready beside other work.
 //! - [`LoadPlan`] puts together the arguments of `kexec_file_load(2)`, reports them,
 //!   and makes the call.
 //! - [`try_attached`] has a worker run the parser that an image carries.
 //! - [`run_as_worker`] is the worker: the same program, started once more without
-//!   rights. Every program that calls [`unfold`] calls it first.
+//!   rights. Every program that has a worker calls it first.
 //! - [`Config`] is `/etc/ukexec/ukexec.conf`, [`Standing`] what follows from it on
 //!   this machine; [`report`] has the texts and documents that people and machines
 //!   read.

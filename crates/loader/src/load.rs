@@ -72,7 +72,6 @@ impl<'a> LoadPlan<'a> {
             entry: _,
             expands,
             after,
-            _worker: _,
         } = unfolding;
         // The worker verified the snapshot. The file counts only for a kernel
         // that looks at its signature and attributes itself, and for callers who
@@ -494,7 +493,6 @@ mod tests {
             entry: None,
             expands: false,
             after: Vec::new(),
-            _worker: None,
         }
     }
 

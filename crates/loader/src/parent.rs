@@ -91,8 +91,7 @@ pub struct ReadyWorker {
 }
 
 impl ReadyWorker {
-    /// Starts a worker for the images that `options` are about. The rest of its log goes to
-    /// `console`.
+    /// Starts a worker for an image that `options` are about. Its log goes to `console`.
     ///
     /// # Errors
     ///
@@ -100,7 +99,7 @@ impl ReadyWorker {
     pub fn start(options: &LoaderOptions, console: &Arc<dyn Console>) -> Result<Self> {
         let config = trust::config(options)?;
         let trust = trust::verification(&config, &**console)?;
-        let required = is_required(trust.as_ref());
+        let required = requires_good(trust.as_ref());
         let work = WorkerProcess::start(options, required, console)?;
         Ok(Self {
             config,
@@ -154,17 +153,11 @@ impl ReadyWorker {
             mut trust,
             work,
         } = self;
-        let required = is_required(trust.as_ref());
+        let required = requires_good(trust.as_ref());
         if let Some((verification, _)) = &mut trust {
             verification.thorough = purpose.is_inspection();
         }
-        let last = match purpose {
-            Purpose::Load { .. } => {
-                let variables = LoaderVariables::open(config.efivars.as_deref())?;
-                LastBoot::of(Path::new("/"), &variables)
-            }
-            _ => LastBoot::default(),
-        };
+        let last = last_boot(purpose, &config)?;
         let path = image.path.clone();
         let unfolder = Unfolder {
             path: &path,
@@ -179,24 +172,29 @@ impl ReadyWorker {
             console: &**console,
         };
         let done = unfolder.unfold(image, parts, trust, &work);
-        match (work.end(done), purpose) {
-            (Ok((unfolding, worker)), _) => Ok(Unfolding {
-                _worker: Some(worker),
-                ..unfolding
-            }),
-            (Err(error), Purpose::Inspect { .. } | Purpose::Load { .. }) => Err(error),
+        work.end(done).map_err(|error| match purpose {
+            Purpose::Inspect { .. } | Purpose::Load { .. } => error,
             // The error is what there is to say where no report is asked for.
-            (Err(error), Purpose::Unfold { .. } | Purpose::Attach) => Err(error.without_page()),
-        }
+            Purpose::Unfold { .. } | Purpose::Attach => error.without_page(),
+        })
     }
 }
 
-fn is_required(trust: Option<&(Verification, SealedFile)>) -> bool {
+/// Returns what is left of the last boot, which a load has to look at.
+fn last_boot(purpose: &Purpose, config: &Config) -> Result<LastBoot> {
+    let Purpose::Load { .. } = purpose else {
+        return Ok(LastBoot::default());
+    };
+    let variables = LoaderVariables::open(config.efivars.as_deref())?;
+    Ok(LastBoot::of(Path::new("/"), &variables))
+}
+
+fn requires_good(trust: Option<&(Verification, SealedFile)>) -> bool {
     trust.is_some_and(|(trust, _)| trust.enforcement.is_require())
 }
 
 /// Opens the image at `path` and has a worker take it apart as `options` say.
-/// The worker is killed when this returns, and gone when the result is dropped.
+/// The worker is gone when this returns.
 ///
 /// `path` may be `-` for standard input. Warnings are in the result; the worker's
 /// log and notes of this process go to `console` meanwhile.
@@ -255,8 +253,8 @@ pub fn try_attached(
     };
     let done = unfolder.unfold(image, EntryParts::default(), None, &work);
     match work.end(done) {
-        Ok((unfolding, _)) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
-        Ok((unfolding, _)) => {
+        Ok(unfolding) if unfolding.answer.unfolded => Ok(unfolding.answer.warnings),
+        Ok(unfolding) => {
             let why = unfolding.answer.warnings.join("; ");
             Err(LoaderError::new(format!("the parser would not run: {why}")))
         }
@@ -392,7 +390,6 @@ impl Unfolder<'_> {
             entry: self.options.entry.clone(),
             expands: self.expands,
             after,
-            _worker: None,
         })
     }
 

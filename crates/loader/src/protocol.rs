@@ -357,8 +357,9 @@ pub(crate) struct Answer {
     pub(crate) disagreement: Option<String>,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Identity, Box<Failure>>,
+    /// Where its bytes are; an inspection does not ask.
     pub(crate) kernel: Vec<Span>,
-    /// Absent is `None`.
+    /// Absent is `None`, and so is that of an inspection.
     pub(crate) initrd: Option<Vec<Span>>,
     /// Without a NUL; absent is `None`.
     pub(crate) cmdline: Option<Vec<u8>>,

@@ -50,8 +50,8 @@ use crate::report::failure;
 
 pub use self::initrd::join as join_initrds;
 
-/// Runs as the worker until the parent has no more to ask, if this process was
-/// started as one; returns at once if it was not.
+/// Runs as the worker until the parent has no more to ask or has had an image unfolded, if this
+/// process was started as one; returns at once if it was not.
 ///
 /// Every program that takes images apart with this crate calls this first in
 /// `main`, and ends with the code that it returns: the worker is the same

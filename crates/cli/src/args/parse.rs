@@ -69,10 +69,30 @@ pub(crate) fn end(args: &[OsString], error: &clap::Error) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
+    }
+
+    /// Returns what there is to know of the arguments of `command`.
+    fn arguments(command: &clap::Command) -> Vec<String> {
+        command
+            .get_arguments()
+            .map(|it| format!("{it:?}"))
+            .collect()
+    }
+
+    #[test]
+    fn a_command_in_a_hurry_has_the_arguments_of_the_whole_definition() {
+        let whole = Cli::definition();
+        for (name, define) in IN_A_HURRY {
+            let quick = define(clap::Command::new(name));
+            let whole = whole.find_subcommand(name).unwrap();
+            assert_eq!(arguments(&quick), arguments(whole), "{name}");
+        }
     }
 
     #[test]
@@ -82,9 +102,17 @@ mod tests {
             "ukexec inspect -v a.efi --json b.efi --hash --color=never",
             "ukexec load image.efi --dry-run --append debug --panic -q",
             "ukexec load --entry newest --initrd a --initrd b --max-output 1M",
+            "ukexec load --dry-run -- -image.efi",
             "ukexec unfold image.efi -o parts -vv --parser x.bpf.o",
+            "ukexec unfold \u{fffd}.efi -o parts",
         ] {
-            let args = words(line);
+            let mut args = words(line);
+            for arg in &mut args {
+                // A name that is no UTF-8.
+                if *arg == "\u{fffd}.efi" {
+                    *arg = OsString::from_vec(b"\xff.efi".to_vec());
+                }
+            }
             let whole = Cli::definition().get_matches_from(&args);
             let whole = Cli::from_arg_matches(&whole).unwrap();
             let quick = quick(&args).expect(line);

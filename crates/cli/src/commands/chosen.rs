@@ -9,6 +9,7 @@ use ukexec_kexec::shown_path;
 use ukexec_loader::report::Page;
 use ukexec_loader::{
     BootEntries, ChosenEntry, Entry, LoaderError, LoaderOptions, Purpose, ReadyWorker, Unfolding,
+    unfold,
 };
 
 use crate::args::{Chosen, EntryArgs};
@@ -53,8 +54,14 @@ impl ChosenImage {
         options: &LoaderOptions,
         purpose: &Purpose,
     ) -> Result<Unfolding, LoaderError> {
-        let worker = ReadyWorker::start(options, &Terminal::shared())?;
-        self.unfold_by(worker, options, purpose)
+        let console = Terminal::shared();
+        match self {
+            Self::File(path) => unfold(&path, options, purpose, &console),
+            Self::Entry(entry) => {
+                let worker = ReadyWorker::start(options, &console)?;
+                worker.unfold_entry(*entry, options, purpose, &console)
+            }
+        }
     }
 
     /// Has `worker` take it apart.

@@ -36,11 +36,11 @@ pub(super) fn load(
     args.secrets.add_to(&mut options);
     options.mask_stale = args.mask_stale;
     options.config.expand_initrd = args.expand_initrd;
+    let image = ChosenImage::new(&args.chosen, &mut options)?;
     let worker = ReadyWorker::start(&options, &Terminal::shared());
     // The worker gets ready meanwhile.
     let machine = MachineState::of_this_machine();
     let purpose = Purpose::load(&machine, args.report.hash);
-    let image = ChosenImage::new(&args.chosen, &mut options)?;
     let unfolding = worker
         .and_then(|worker| image.unfold_by(worker, &options, &purpose))
         .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;

@@ -27,8 +27,7 @@ const FOLDER_LEN_MAX: u64 = 64 << 20;
 const FILES_MAX: usize = 4096;
 
 /// Returns the keys and the policy to verify by, with a bundle of the files;
-/// `None` if nothing is to be verified. `thorough` asks for every signature
-/// there is.
+/// `None` if nothing is to be verified. Who inspects makes it thorough.
 pub(crate) fn verification(
     config: &Config,
     console: &dyn Console,

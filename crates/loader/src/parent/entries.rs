@@ -100,7 +100,7 @@ impl BootEntries {
             None => Menu::read(&mut files, &variables, &running(Path::new("/"))),
         };
         let folders = files.folders;
-        let (menu, _worker) = work.end(menu)?;
+        let menu = work.end(menu)?;
         Ok(Self {
             menu,
             partitions,

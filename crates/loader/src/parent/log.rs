@@ -59,7 +59,7 @@ impl Log {
         Ok(())
     }
 
-    /// Waits until all is printed. The worker was killed by then.
+    /// Waits until all is printed. The worker is gone by then.
     pub(crate) fn finish(self) {
         if let Some(Some(Printer { lines, thread })) = self.printer.into_inner() {
             drop(lines);

@@ -1,7 +1,6 @@
 //! An image that was taken apart: its parts, and what the worker says of it.
 
 use ukexec_kexec::{Condition, LoadKind, MoreFlags, Moved, Part, Readers};
-use ukexec_sandbox::Worker;
 
 use super::input::Image;
 use super::sources::{CheckedSpans, Sources};
@@ -19,9 +18,9 @@ pub struct Unfolding {
     pub(crate) initrds: Vec<Image>,
     /// The worker's answer, without the parts.
     pub(crate) answer: Answer,
-    /// The kernel.
+    /// The kernel; empty after an inspection, which asks for no parts.
     pub(crate) kernel: CheckedSpans,
-    /// The initrd; absent is `None`.
+    /// The initrd; absent is `None`, and so is that of an inspection.
     pub(crate) initrd: Option<CheckedSpans>,
     /// Where the parts' bytes are.
     pub(crate) sources: Sources,
@@ -42,8 +41,6 @@ pub struct Unfolding {
     /// Parts of the next system that fail after its boot, and those that a word of the command
     /// line switches off.
     pub(crate) after: Vec<Condition>,
-    /// The worker, which was killed: to wait until it is gone takes as long as to print the report.
-    pub(crate) _worker: Option<Worker>,
 }
 
 impl Unfolding {
@@ -79,7 +76,7 @@ impl Unfolding {
     }
 
     /// Has `write` write each part under its name, absent ones left out. Returns how
-    /// many bytes were moved.
+    /// many bytes were moved. An image that was only inspected has no parts.
     ///
     /// # Errors
     ///

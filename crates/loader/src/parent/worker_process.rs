@@ -289,10 +289,9 @@ impl WorkerProcess {
         self.worker.begin_kill();
     }
 
-    /// Kills the worker, which is gone when the value is dropped that comes with a good `result`:
-    /// until then this process can go on. If it hung up without an answer, the error names its
-    /// ending.
-    pub(crate) fn end<T>(self, result: Result<T>) -> Result<(T, Worker)> {
+    /// Ends the worker: it can write to no output from then on. If it hung up
+    /// without an answer, the error names its ending.
+    pub(crate) fn end<T>(self, result: Result<T>) -> Result<T> {
         let Self {
             worker,
             channel,
@@ -312,8 +311,8 @@ impl WorkerProcess {
             }
             result => {
                 drop(channel);
-                worker.begin_kill();
-                result.map(|it| (it, worker))
+                worker.kill().context(|| "the worker cannot be ended")?;
+                result
             }
         };
         log.finish();

@@ -84,7 +84,8 @@ pub(crate) fn of(
         }
     };
     let (kernel, initrd) = match request.purpose.is_inspection() {
-        // The report says all of them that anybody asked for.
+        // The report says all of them that anybody asked for. Whether they can be handed over is
+        // left to who loads or unfolds: in too many pieces, or too long for `ulimit -f`.
         true => Default::default(),
         false => {
             let initrd = parts.initrd.as_ref().map(|it| sources.spans(it));
