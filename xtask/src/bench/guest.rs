@@ -55,7 +55,7 @@ pub(crate) fn measure(materials: &Materials, name: &str) -> Result<Vec<Outcome>>
         let pairs = side("ours")?.into_iter().zip(side("theirs")?);
         Ok::<_, anyhow::Error>(Outcome {
             name: format!("{name}/{title}"),
-            title: format!("A load of a UKI of 219 MiB in an emulated machine: {title}"),
+            title: format!("Load of 219 MiB in a guest: {title}"),
             ours: "kexec -l -s".to_owned(),
             peer: "kexec -l -s of kexec-tools".to_owned(),
             unit,

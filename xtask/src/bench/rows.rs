@@ -39,14 +39,14 @@ pub(crate) const ROWS: &[(&str, Measure)] = &[
         let title = "Verified dry run of a signed UKI of 219 MiB";
         m.times(name, title, 1.3, verified(m)?, digest(&image))
     }),
+    ("verified/memory", |m, name| {
+        let title = "Memory of all processes of that";
+        m.memory(name, title, 1.0, &verified(m)?, &Peer::Limit(57.0))
+    }),
     ("digest/openssl", |m, name| {
         let image = m.uki(BIG)?;
         let ours = Call::new("ukexec's digest alone", Tool::new(m.digest()?).arg(&image));
         m.times(name, "SHA-256 of 219 MiB", None, ours, digest(&image))
-    }),
-    ("verified/memory", |m, name| {
-        let title = "Memory of all processes of that";
-        m.memory(name, title, 1.0, &verified(m)?, &Peer::Limit(57.0))
     }),
     ("verified/inspect", |m, name| {
         let [image, certificate] = m.signed_uki(SMALL)?;
