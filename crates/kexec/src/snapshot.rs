@@ -2,19 +2,24 @@
 //!
 //! Nothing that happens to the file afterwards does harm: from then on only the
 //! parts in memory are looked at, whose bytes nobody can change. Bytes go from the
-//! page cache into the memory files inside the kernel, in file order, each of them
-//! once.
+//! page cache into the memory files inside the kernel, each of them once: in file order, or, where
+//! the page cache has them all, the largest part beside the others.
 
+use std::io::IoSliceMut;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, available_parallelism, scope};
 
 use rustix::fs::Advice;
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::error::{KexecError, failed};
 use crate::input::{InputKind, input_kind};
 use crate::memfd::Memfd;
 use crate::sealed::GrowableFile;
-use crate::tap::{Show, Tap, beside};
+use crate::tap::{Show, Tap, Window, beside};
 use crate::transfer::{Moved, TransferError, copy, send};
 
 /// A file's bytes in parts, each of which its owner seals, or makes longer and
@@ -86,119 +91,190 @@ impl Snapshot {
         check_cuts(cuts, len)?;
         // Only a hint, so a file system that takes none does no harm.
         let _unheeded = rustix::fs::fadvise(fd, 0, None, Advice::Sequential);
-        let mut take = |show: Option<Show<'_>>| {
-            let pass = Pass {
-                fd,
-                len,
-                rest: None,
-                layout: Vec::new(),
-                moved: Moved::default(),
-                show,
-                progress,
-            };
-            pass.take(cuts, room)
-        };
-        match tap {
-            Some(tap) => beside(tap, |show| take(Some(show))),
-            None => take(None),
-        }
+        let pass = Pass::new(fd, len, cuts, room)?;
+        let moved = match tap {
+            Some(tap) => beside(tap, |show| pass.copy_all(show, progress)),
+            None => pass.send_all(progress),
+        }?;
+        pass.finish(moved)
+    }
+}
+
+impl Extent {
+    fn len(&self) -> u64 {
+        self.range.end - self.range.start
     }
 }
 
 /// One way through a file.
-struct Pass<'a, 's> {
+struct Pass<'a> {
     fd: BorrowedFd<'a>,
     len: u64,
-    /// The bytes between the cuts.
-    rest: Option<Memfd>,
+    /// Where each part begins: with the room in front.
+    parts: Vec<(Memfd, u64)>,
     layout: Vec<Extent>,
-    moved: Moved,
-    /// Shows a window to the tap.
-    show: Option<Show<'s>>,
-    progress: &'a mut dyn FnMut(u64),
 }
 
-impl Pass<'_, '_> {
-    fn take(mut self, cuts: &[Range<u64>], room: Option<Room>) -> Result<Snapshot, KexecError> {
-        let mut parts = Vec::new();
+impl<'a> Pass<'a> {
+    fn new(
+        fd: BorrowedFd<'a>,
+        len: u64,
+        cuts: &[Range<u64>],
+        room: Option<Room>,
+    ) -> Result<Self, KexecError> {
+        let mut pass = Self {
+            fd,
+            len,
+            parts: Vec::new(),
+            layout: Vec::new(),
+        };
+        let cuts = cuts.iter().enumerate().filter(|(_, cut)| !cut.is_empty());
+        let covered = cuts.clone().map(|(_, cut)| cut.end - cut.start);
+        let rest = (covered.sum::<u64>() < len).then(|| pass.add("ukexec-rest", 0));
+        let rest = rest.transpose()?;
         let mut at = 0;
-        for (index, cut) in cuts.iter().enumerate() {
-            if cut.is_empty() {
-                continue;
-            }
-            self.take_rest(at..cut.start)?;
+        for (index, cut) in cuts {
+            pass.lay_out(rest, at..cut.start);
             let room = room.filter(|room| room.cut == index);
-            let room = room.map_or(0, |room| room.len);
-            let mut memfd = Memfd::new("ukexec-section")?;
-            memfd.skip(room)?;
-            self.take_range(cut.clone(), &mut memfd)?;
-            // Part 0 is the rest.
-            parts.push(GrowableFile::new(memfd, room)?);
-            self.layout.push(Extent {
-                range: cut.clone(),
-                part: parts.len(),
-                offset: room,
-            });
+            let part = pass.add("ukexec-section", room.map_or(0, |room| room.len))?;
+            pass.lay_out(Some(part), cut.clone());
             at = cut.end;
         }
-        self.take_rest(at..self.len)?;
-        let (mut layout, moved) = (self.layout, self.moved);
-        match self.rest {
-            Some(rest) => parts.insert(0, GrowableFile::new(rest, 0)?),
-            // Nothing lies between the cuts: they are all the parts there are.
-            None => layout.iter_mut().for_each(|span| span.part -= 1),
+        pass.lay_out(rest, at..len);
+        Ok(pass)
+    }
+
+    /// Adds a part, and returns its number.
+    fn add(&mut self, name: &str, room: u64) -> Result<usize, KexecError> {
+        let mut memfd = Memfd::new(name)?;
+        memfd.skip(room)?;
+        self.parts.push((memfd, room));
+        Ok(self.parts.len() - 1)
+    }
+
+    /// Gives `range` to `part`, behind what it has. There is a part where there is a range.
+    fn lay_out(&mut self, part: Option<usize>, range: Range<u64>) {
+        let memfd = part.and_then(|part| Some((part, &mut self.parts.get_mut(part)?.0)));
+        if let Some((part, memfd)) = memfd.filter(|_| !range.is_empty()) {
+            let offset = memfd.len;
+            memfd.len += range.end - range.start;
+            self.layout.push(Extent {
+                range,
+                part,
+                offset,
+            });
         }
-        Ok(Snapshot {
-            parts,
-            layout,
-            moved,
+    }
+
+    /// Copies all ranges in file order, shows each window, and gives `progress` the sum so far.
+    fn copy_all(&self, show: Show<'_>, progress: &mut dyn FnMut(u64)) -> Result<Moved, KexecError> {
+        let mut done = 0;
+        let mut show = |window: Window| {
+            done += window.len as u64;
+            progress(done);
+            show(window)
+        };
+        self.each(&self.layout, &mut |range, to| {
+            copy(self.fd, range, to, &mut show)
         })
     }
 
-    fn take_rest(&mut self, range: Range<u64>) -> Result<(), KexecError> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let mut rest = match self.rest.take() {
-            Some(rest) => rest,
-            None => Memfd::new("ukexec-rest")?,
+    /// Sends all ranges, and gives `progress` the sum so far: in file order, or where that is
+    /// faster, the largest part beside the others. Each part is a file of its own, which one
+    /// thread at a time can write.
+    fn send_all(&self, progress: &mut dyn FnMut(u64)) -> Result<Moved, KexecError> {
+        let done = AtomicU64::new(0);
+        let send = |extents: &[Extent], tell: &mut dyn FnMut(u64)| {
+            let mut tell = |count| tell(done.fetch_add(count, Ordering::Relaxed) + count);
+            self.each(extents, &mut |range, to| {
+                send(self.fd, range, to, &mut tell)
+            })
         };
-        self.layout.push(Extent {
-            range: range.clone(),
-            part: 0,
-            offset: rest.len,
-        });
-        self.take_range(range, &mut rest)?;
-        self.rest = Some(rest);
-        Ok(())
+        let [largest, others] = self.lanes();
+        let worth = others.iter().map(Extent::len).sum::<u64>() >= LANE_MIN;
+        let has_second = || available_parallelism().is_ok_and(|count| count.get() > 1);
+        if !worth || !has_second() || !self.is_in_memory() {
+            return send(&self.layout, progress);
+        }
+        scope(|scope| {
+            let thread = Builder::new().name("ukexec-copy".to_owned());
+            let Ok(beside) = thread.spawn_scoped(scope, || send(&others, &mut |_| {})) else {
+                return send(&self.layout, progress);
+            };
+            let moved = send(&largest, progress);
+            let beside = beside.join().unwrap_or_else(|panic| resume_unwind(panic));
+            progress(done.load(Ordering::Relaxed));
+            let mut moved = moved?;
+            moved += beside?;
+            Ok(moved)
+        })
     }
 
-    fn take_range(&mut self, range: Range<u64>, memfd: &mut Memfd) -> Result<(), KexecError> {
-        let mut done = self.moved.total();
-        let mut progress = |count: u64| {
-            done += count;
-            (self.progress)(done);
-        };
-        let moved = match &mut self.show {
-            None => send(self.fd, range, memfd.as_fd(), &mut progress),
-            Some(show) => copy(self.fd, range, memfd.as_fd(), &mut |window| {
-                progress(window.len as u64);
-                show(window)
-            }),
+    /// Returns the extents of the largest part, and those of all others.
+    fn lanes(&self) -> [Vec<Extent>; 2] {
+        let lens = self.parts.iter().map(|(memfd, room)| memfd.len - room);
+        let largest = lens.enumerate().max_by_key(|(_, len)| *len);
+        let largest = largest.map(|(part, _)| part);
+        let (largest, others) = self
+            .layout
+            .iter()
+            .cloned()
+            .partition(|extent| Some(extent.part) == largest);
+        [largest, others]
+    }
+
+    /// Returns whether the page cache seems to have the file. A disk is read in one piece: two
+    /// readers would move its heads to and fro.
+    fn is_in_memory(&self) -> bool {
+        (0..PROBES).all(|probe| {
+            let mut byte = [0];
+            let mut buf = [IoSliceMut::new(&mut byte)];
+            let at = self.len / PROBES * probe;
+            preadv2(self.fd, &mut buf, at, ReadWriteFlags::NOWAIT).is_ok()
+        })
+    }
+
+    /// Has `transfer` move each of `extents`.
+    fn each(&self, extents: &[Extent], transfer: Transfer<'_>) -> Result<Moved, KexecError> {
+        let mut all = Moved::default();
+        for Extent { range, part, .. } in extents {
+            if let Some((memfd, _)) = self.parts.get(*part) {
+                all += transfer(range.clone(), memfd.as_fd()).map_err(|it| self.failed(it))?;
+            }
         }
-        .map_err(|error| match error {
+        Ok(all)
+    }
+
+    fn failed(&self, error: TransferError) -> KexecError {
+        match error {
             TransferError::Io(cause) => failed("copying the file into memory")(cause),
             TransferError::End { found } => KexecError::new(format!(
                 "the file shrank from {} to {found} bytes while it was being read; try again when \
                  nothing writes to it",
                 self.len
             )),
-        })?;
-        memfd.len += moved.total();
-        self.moved += moved;
-        Ok(())
+        }
+    }
+
+    fn finish(self, moved: Moved) -> Result<Snapshot, KexecError> {
+        let parts = self.parts.into_iter();
+        let parts = parts.map(|(memfd, room)| GrowableFile::new(memfd, room));
+        Ok(Snapshot {
+            parts: parts.collect::<Result<_, _>>()?,
+            layout: self.layout,
+            moved,
+        })
     }
 }
+
+/// Moves a range of the file to a memory file.
+type Transfer<'a> = &'a mut dyn FnMut(Range<u64>, BorrowedFd<'_>) -> Result<Moved, TransferError>;
+
+/// Bytes beside the largest part that are worth a thread.
+const LANE_MIN: u64 = 1 << 20;
+
+/// Places of a file that are looked for in memory.
+const PROBES: u64 = 8;
 
 fn check_cuts(cuts: &[Range<u64>], len: u64) -> Result<(), KexecError> {
     let mut previous_end = 0;
@@ -405,6 +481,35 @@ mod tests {
         assert!(seen.is_sorted());
         assert_eq!(seen.last(), Some(&(len as u64)));
         assert!(seen.len() >= 4, "{seen:?}");
+    }
+
+    #[test]
+    fn parts_that_are_sent_beside_each_other_are_whole() {
+        let len = 5 << 20;
+        let cuts = [100..3_000_100, 3_500_000..4_800_000];
+        let room = Room { cut: 0, len: 77 };
+        let mut seen = Vec::new();
+        let snapshot = Snapshot::take(file(&bytes(len)), &cuts, Some(room), None, &mut |done| {
+            seen.push(done);
+        });
+        let snapshot = snapshot.unwrap();
+        assert!(whole(&snapshot) == bytes(len));
+        assert_eq!(snapshot.moved.in_kernel, len as u64);
+        assert!(seen.is_sorted());
+        assert_eq!(seen.last(), Some(&(len as u64)));
+        let lens: Vec<u64> = snapshot.parts.iter().map(GrowableFile::len).collect();
+        let rest = len as u64 - 4_300_000;
+        assert_eq!(lens, [rest, 3_000_077, 1_300_000]);
+        let offsets: Vec<u64> = snapshot.layout.iter().map(|it| it.offset).collect();
+        assert_eq!(offsets, [0, 77, 100, 0, 500_000]);
+    }
+
+    #[test]
+    fn a_reversed_cut_is_an_empty_one() {
+        #[expect(clippy::reversed_empty_ranges, reason = "it is under test")]
+        let cuts = [30..20];
+        let snapshot = Snapshot::take(file(&bytes(100)), &cuts, None, None, &mut |_| {}).unwrap();
+        assert_eq!(whole(&snapshot), bytes(100));
     }
 
     #[test]
