@@ -91,10 +91,10 @@ mod tests {
             ARM64,
             |it| it.initrd_len = None,
             expect![[r#"
-            kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
-            device tree 0x0042600000..0x0042601000     0x210 bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x0042100000"#]],
+                kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
+                device tree 0x0042600000..0x0042601000     0x234 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0042100000"#]],
         );
         check(
             ARM64,

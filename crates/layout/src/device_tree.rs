@@ -8,12 +8,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use dtoolkit::fdt::{Fdt, FdtNode};
-use dtoolkit::memreserve::MemoryReservation;
-use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
-use dtoolkit::{Node as _, Property as _};
-
 use crate::error::LayoutError;
+use crate::fdt::{self, Flattened, Step, Token};
 use crate::layout::wide;
 use crate::ranges::len;
 use crate::wishes::Seeds;
@@ -35,148 +31,214 @@ pub(crate) struct CrashMemory<'a> {
 
 /// Returns the tree with another `/chosen`, and without unused space.
 pub(crate) fn edit(bytes: &[u8], chosen: &Chosen<'_>) -> Result<Vec<u8>, LayoutError> {
-    let mut tree = parse(bytes)?;
-    let node = tree.root.remove_child("chosen");
-    let mut node = node.unwrap_or_else(|| DeviceTreeNode::new_unchecked("chosen"));
-    let has_uefi = node.property("linux,uefi-system-table").is_some();
-    if !has_uefi && !has_memory(&tree.root) {
+    let mut tree = Flattened::read(bytes)?;
+    let found = Found::read(&tree)?;
+    if !found.has_memory && found.chosen("linux,uefi-system-table").is_none() {
         return Err(LayoutError::new(
             "the device tree has no memory node, and no UEFI that would say where memory is: take \
              the machine's own, /sys/firmware/fdt",
         ));
     }
-    drop_reservation(&mut tree, &node);
-    for name in REPLACED {
-        node.remove_property(name);
+    drop_reservation(&mut tree, &found);
+    let crash = chosen.crash.as_ref();
+    let reserved = chosen.initrd.iter().chain(crash.map(|it| &it.elfcorehdr));
+    for range in reserved {
+        tree.reservations.push((range.start, len(range)));
     }
+
+    let part = |range: Range<usize>| tree.structure.get(range).unwrap_or_default();
+    let mut strings = tree.strings.to_vec();
+    let mut structure = part(0..found.place.start).to_vec();
+    fdt::begin_node(&mut structure, "chosen");
+    for Property { name, span, .. } in &found.properties {
+        if !REPLACED.iter().any(|it| it.as_bytes() == *name) {
+            structure.extend(part(span.clone()));
+        }
+    }
+    for (name, value) in properties(chosen, &found)? {
+        fdt::property(&mut structure, &mut strings, name, &value);
+    }
+    structure.extend(part(found.nodes.clone()));
+    fdt::end_node(&mut structure);
+    structure.extend(part(found.place.end..tree.structure.len()));
+
+    let edited = fdt::write(&tree, &structure, &strings);
+    let edited = edited.filter(|edited| wide(edited.len()) <= MAX_LEN);
+    edited.ok_or_else(|| {
+        let len = structure.len().saturating_add(strings.len());
+        LayoutError::new(format!(
+            "the device tree has {len:#x} bytes, and kernels map {MAX_LEN:#x}"
+        ))
+    })
+}
+
+/// Returns the properties that are new in `/chosen`.
+fn properties(
+    chosen: &Chosen<'_>,
+    found: &Found<'_>,
+) -> Result<Vec<(&'static str, Vec<u8>)>, LayoutError> {
     let cmdline = chosen.cmdline;
     if cmdline.contains(&0) {
         return Err(LayoutError::new("the command line has a NUL in it"));
     }
+    let mut new = Vec::new();
     if !cmdline.is_empty() {
-        set(&mut node, "bootargs", [cmdline, &[0]].concat());
+        new.push(("bootargs", [cmdline, &[0]].concat()));
     }
-    set(&mut node, "kaslr-seed", chosen.seeds.kaslr.to_vec());
-    set(&mut node, "rng-seed", chosen.seeds.rng.to_vec());
-    set(&mut node, "linux,booted-from-kexec", Vec::new());
+    new.push(("kaslr-seed", chosen.seeds.kaslr.to_vec()));
+    new.push(("rng-seed", chosen.seeds.rng.to_vec()));
+    new.push(("linux,booted-from-kexec", Vec::new()));
     if let Some(initrd) = &chosen.initrd {
-        set(&mut node, INITRD_START, initrd.start.to_be_bytes().to_vec());
-        set(&mut node, INITRD_END, initrd.end.to_be_bytes().to_vec());
-        reserve(&mut tree, initrd);
+        new.push((INITRD_START, initrd.start.to_be_bytes().to_vec()));
+        new.push((INITRD_END, initrd.end.to_be_bytes().to_vec()));
     }
     if let Some(CrashMemory { elfcorehdr, usable }) = &chosen.crash {
-        let cells = Cells::of(&tree.root)?;
-        set(&mut node, ELFCOREHDR, cells.encode([elfcorehdr])?);
+        let cells = found.cells()?;
+        new.push((ELFCOREHDR, cells.encode([elfcorehdr])?));
         // A second region, below 4 GiB, follows the one that it lies in.
-        set(&mut node, USABLE, cells.encode(usable.iter().rev())?);
-        reserve(&mut tree, elfcorehdr);
+        new.push((USABLE, cells.encode(usable.iter().rev())?));
     }
-    tree.root.add_child(node);
-    write(&tree, bytes)
+    Ok(new)
 }
 
-fn parse(bytes: &[u8]) -> Result<DeviceTree, LayoutError> {
-    // Padding may follow the tree, in a section of an image.
-    let len = bytes.get(4..8).and_then(|it| it.first_chunk().copied());
-    let len = len.and_then(|it| usize::try_from(u32::from_be_bytes(it)).ok());
-    let bytes = len.and_then(|len| bytes.get(..len)).unwrap_or(bytes);
-    if wide(bytes.len()) > MAX_LEN {
-        return Err(too_large(bytes.len()));
-    }
-    let fdt = Fdt::new(bytes)
-        .map_err(|cause| LayoutError::caused("the device tree is damaged", cause))?;
-    if is_deeper(&fdt.root(), MAX_DEPTH) {
-        return Err(LayoutError::new(format!(
-            "the device tree has nodes in more than {MAX_DEPTH} others"
-        )));
-    }
-    Ok(DeviceTree::from_fdt(&fdt))
+struct Property<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// Where in the structure block it is.
+    span: Range<usize>,
 }
 
-fn write(tree: &DeviceTree, original: &[u8]) -> Result<Vec<u8>, LayoutError> {
-    let mut bytes = tree.to_dtb();
-    // `boot_cpuid_phys` is the one field of the header that the model does not have.
-    if let (Some(to), Some(from)) = (bytes.get_mut(BOOT_CPU), original.get(BOOT_CPU)) {
-        to.copy_from_slice(from);
-    }
-    if wide(bytes.len()) > MAX_LEN {
-        return Err(too_large(bytes.len()));
-    }
-    Ok(bytes)
+/// What matters of a tree.
+#[derive(Default)]
+struct Found<'a> {
+    /// Where in the structure block `/chosen` is, or may be put.
+    place: Range<usize>,
+    /// Its properties, and the nodes in it.
+    properties: Vec<Property<'a>>,
+    nodes: Range<usize>,
+    /// The root's properties.
+    root: Vec<Property<'a>>,
+    has_memory: bool,
 }
 
-fn too_large(len: usize) -> LayoutError {
-    LayoutError::new(format!(
-        "the device tree has {len:#x} bytes, and kernels map {MAX_LEN:#x}"
-    ))
-}
-
-fn is_deeper(node: &FdtNode<'_>, left: u32) -> bool {
-    match left.checked_sub(1) {
-        Some(left) => node.children().any(|child| is_deeper(&child, left)),
-        None => true,
-    }
-}
-
-/// "device_type: Value shall be 'memory'" is all that Linux looks at.
-fn has_memory(root: &DeviceTreeNode) -> bool {
-    root.children().any(|node| {
-        let kind = node.property("device_type");
-        kind.is_some_and(|kind| kind.value() == b"memory\0")
-    })
-}
-
-/// Removes the reservation that kept the initrd of the running kernel, in whole pages or not.
-fn drop_reservation(tree: &mut DeviceTree, chosen: &DeviceTreeNode) {
-    let address = |name| {
-        let property = chosen.property(name)?;
-        match *property.value() {
-            [a, b, c, d] => Some(u64::from(u32::from_be_bytes([a, b, c, d]))),
-            ref value => Some(u64::from_be_bytes(value.try_into().ok()?)),
-        }
-    };
-    let (Some(start), Some(end)) = (address(INITRD_START), address(INITRD_END)) else {
-        return;
-    };
-    let size = end.saturating_sub(start);
-    tree.memory_reservations.retain(|it| {
-        let is_size = it.size() == size || Some(it.size()) == size.checked_next_multiple_of(PAGE);
-        it.address() != start || !is_size
-    });
-}
-
-fn reserve(tree: &mut DeviceTree, range: &Range<u64>) {
-    let reservation = MemoryReservation::new(range.start, len(range));
-    tree.memory_reservations.push(reservation);
-}
-
-fn set(node: &mut DeviceTreeNode, name: &str, value: Vec<u8>) {
-    node.add_property(DeviceTreeProperty::new_unchecked(name, value));
-}
-
-/// How many 32-bit cells addresses and sizes have below the root.
-struct Cells {
-    address: u32,
-    size: u32,
-}
-
-impl Cells {
-    fn of(root: &DeviceTreeNode) -> Result<Self, LayoutError> {
-        let cells = |name: &str, default| {
-            let property = root.property(name);
-            match property.map_or(Ok(default), |it| it.value_as::<u32>()) {
-                Ok(cells @ 1..=2) => Ok(cells),
-                _ => Err(LayoutError::new(format!(
-                    "the device tree: expected 1 or 2 as {name} of the root"
-                ))),
+impl<'a> Found<'a> {
+    fn read(tree: &Flattened<'a>) -> Result<Self, LayoutError> {
+        let mut found = Self::default();
+        let mut depth = 0_usize;
+        let (mut at, mut is_chosen, mut is_behind_node) = (0, false, false);
+        loop {
+            let Step { token, span } = tree.step(at)?;
+            let place = at;
+            at = span.end;
+            match token {
+                Token::BeginNode(_) if depth == 0 && is_behind_node => {
+                    return Err(unbalanced(place));
+                }
+                Token::BeginNode(name) => {
+                    depth = depth.saturating_add(1);
+                    is_behind_node = false;
+                    // Linux takes the first node of that name, whatever follows the `@`.
+                    let is_it = name == b"chosen" || name.starts_with(b"chosen@");
+                    if depth == 2 && is_it {
+                        if !found.place.is_empty() {
+                            return Err(LayoutError::new("the device tree has /chosen twice"));
+                        }
+                        is_chosen = true;
+                        found.place.start = span.start;
+                        found.nodes = span.end..span.end;
+                    }
+                }
+                Token::Property(..) if depth == 0 || is_behind_node => {
+                    return Err(LayoutError::new(format!(
+                        "the device tree: a property {place:#x} bytes into its structure block is \
+                         at the head of no node"
+                    )));
+                }
+                Token::Property(name, value) if depth == 1 => {
+                    found.root.push(Property { name, value, span });
+                }
+                Token::Property(name, value) if depth == 2 => {
+                    // This value is all that Linux looks at.
+                    found.has_memory |= name == b"device_type" && value == b"memory\0";
+                    if is_chosen {
+                        found.nodes = span.end..span.end;
+                        found.properties.push(Property { name, value, span });
+                    }
+                }
+                Token::Property(..) => {}
+                Token::EndNode => {
+                    is_behind_node = true;
+                    match depth {
+                        2 if is_chosen => {
+                            is_chosen = false;
+                            found.nodes.end = span.start;
+                            found.place.end = span.end;
+                        }
+                        1 if found.place.is_empty() => found.place = span.start..span.start,
+                        _ => {}
+                    }
+                    depth = depth.checked_sub(1).ok_or_else(|| unbalanced(place))?;
+                }
+                Token::End if depth == 0 && is_behind_node => return Ok(found),
+                Token::End => return Err(unbalanced(place)),
             }
+        }
+    }
+
+    /// Returns the value of a property of `/chosen`.
+    fn chosen(&self, name: &str) -> Option<&'a [u8]> {
+        value(&self.properties, name)
+    }
+
+    fn cells(&self) -> Result<Cells, LayoutError> {
+        let cells = |name: &str, default| match value(&self.root, name) {
+            None => Ok(default),
+            Some(&[0, 0, 0, cells @ 1..=2]) => Ok(cells),
+            Some(_) => Err(LayoutError::new(format!(
+                "the device tree: expected 1 or 2 as {name} of the root"
+            ))),
         };
-        Ok(Self {
+        Ok(Cells {
             address: cells("#address-cells", 2)?,
             size: cells("#size-cells", 1)?,
         })
     }
+}
 
+fn value<'a>(properties: &[Property<'a>], name: &str) -> Option<&'a [u8]> {
+    let mut properties = properties.iter();
+    let found = properties.find(|it| it.name == name.as_bytes());
+    found.map(|it| it.value)
+}
+
+fn unbalanced(at: usize) -> LayoutError {
+    LayoutError::new(format!(
+        "the device tree: begins and ends of nodes do not match, {at:#x} bytes into its structure \
+         block"
+    ))
+}
+
+/// Removes the reservation that kept the initrd of the running kernel, in whole pages or not.
+fn drop_reservation(tree: &mut Flattened<'_>, found: &Found<'_>) {
+    let address = |name| match *found.chosen(name)? {
+        [a, b, c, d] => Some(u64::from(u32::from_be_bytes([a, b, c, d]))),
+        ref value => Some(u64::from_be_bytes(value.try_into().ok()?)),
+    };
+    if let (Some(start), Some(end)) = (address(INITRD_START), address(INITRD_END)) {
+        let size = end.saturating_sub(start);
+        let pages = size.checked_next_multiple_of(PAGE).unwrap_or(size);
+        let is_it = |it: &(u64, u64)| *it == (start, size) || *it == (start, pages);
+        tree.reservations.retain(|it| !is_it(it));
+    }
+}
+
+/// How many 32-bit cells addresses and sizes have below the root.
+struct Cells {
+    address: u8,
+    size: u8,
+}
+
+impl Cells {
     fn encode<'a>(
         &self,
         ranges: impl IntoIterator<Item = &'a Range<u64>>,
@@ -220,18 +282,17 @@ const REPLACED: [&str; 11] = [
 ];
 /// `MAX_FDT_SIZE`.
 const MAX_LEN: u64 = 2 << 20;
-/// `FDT_MAX_DEPTH` of Linux: it reads no tree that is deeper.
-const MAX_DEPTH: u32 = 64;
 /// The unit in which boot loaders reserve.
 const PAGE: u64 = 4096;
-const BOOT_CPU: Range<usize> = 28..32;
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
-
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
+
+    use dtoolkit::fdt::Fdt;
+    use dtoolkit::memreserve::MemoryReservation;
+    use dtoolkit::model::{DeviceTreeNode, DeviceTreeProperty};
 
     use super::*;
     use crate::testing;
@@ -240,6 +301,10 @@ mod tests {
         kaslr: [0xaa; 8],
         rng: [0xbb; 128],
     };
+
+    fn set(node: &mut DeviceTreeNode, name: &str, value: Vec<u8>) {
+        node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+    }
 
     fn chosen() -> Chosen<'static> {
         Chosen {
@@ -253,17 +318,14 @@ mod tests {
     /// Returns a tree as its source, without what no edit changes.
     fn shown(bytes: &[u8]) -> String {
         let source = Fdt::new(bytes).unwrap().to_string();
-        let seed = "bb ".repeat(128);
+        let seed = "0xbbbbbbbb ".repeat(32);
         source.replace(seed.trim_end(), "..")
     }
 
     fn check(tree: &[u8], chosen: &Chosen<'_>, expected: Expect) {
         expected.assert_eq(&match edit(tree, chosen) {
             Ok(bytes) => shown(&bytes),
-            Err(error) => {
-                let cause = error.source().map(|it| format!(": {it}"));
-                error.to_string() + &cause.unwrap_or_default()
-            }
+            Err(error) => error.to_string(),
         });
     }
 
@@ -279,30 +341,30 @@ mod tests {
             &tree,
             &chosen(),
             expect![[r#"
-            /dts-v1/;
-            /memreserve/ 0x49000000 0x1000;
-            /memreserve/ 0x44000000 0x1000001;
+                /dts-v1/;
+                /memreserve/ 0x49000000 0x1000;
+                /memreserve/ 0x44000000 0x1000001;
 
-            / {
-                #address-cells = <0x02>;
-                #size-cells = <0x02>;
+                / {
+                    #address-cells = <0x02>;
+                    #size-cells = <0x02>;
 
-                memory@40000000 {
-                    device_type = "memory";
-                    reg = <0x00 0x00 0x00 0x00>;
+                    memory@40000000 {
+                        device_type = "memory";
+                        reg = <0x00 0x00 0x00 0x00>;
+                    };
+
+                    chosen {
+                        stdout-path = "/pl011@9000000";
+                        bootargs = "console=ttyAMA0";
+                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                        rng-seed = <..>;
+                        linux,booted-from-kexec;
+                        linux,initrd-start = <0x00 0x44000000>;
+                        linux,initrd-end = <0x00 0x45000001>;
+                    };
                 };
-
-                chosen {
-                    stdout-path = "/pl011@9000000";
-                    bootargs = "console=ttyAMA0";
-                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                    rng-seed = <0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb>;
-                    linux,booted-from-kexec;
-                    linux,initrd-start = <0x00 0x44000000>;
-                    linux,initrd-end = <0x00 0x45000001>;
-                };
-            };
-        "#]],
+            "#]],
         );
     }
 
@@ -323,25 +385,25 @@ mod tests {
             &tree,
             &chosen,
             expect![[r#"
-            /dts-v1/;
+                /dts-v1/;
 
-            / {
-                #address-cells = <0x02>;
-                #size-cells = <0x02>;
+                / {
+                    #address-cells = <0x02>;
+                    #size-cells = <0x02>;
 
-                memory@40000000 {
-                    device_type = "memory";
-                    reg = <0x00 0x00 0x00 0x00>;
+                    memory@40000000 {
+                        device_type = "memory";
+                        reg = <0x00 0x00 0x00 0x00>;
+                    };
+
+                    chosen {
+                        stdout-path = "/pl011@9000000";
+                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                        rng-seed = <..>;
+                        linux,booted-from-kexec;
+                    };
                 };
-
-                chosen {
-                    stdout-path = "/pl011@9000000";
-                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                    rng-seed = <0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb>;
-                    linux,booted-from-kexec;
-                };
-            };
-        "#]],
+            "#]],
         );
     }
 
@@ -361,29 +423,29 @@ mod tests {
             &testing::tree(|_| ()),
             &chosen,
             expect![[r#"
-            /dts-v1/;
-            /memreserve/ 0x110000000 0x1000;
+                /dts-v1/;
+                /memreserve/ 0x110000000 0x1000;
 
-            / {
-                #address-cells = <0x02>;
-                #size-cells = <0x02>;
+                / {
+                    #address-cells = <0x02>;
+                    #size-cells = <0x02>;
 
-                memory@40000000 {
-                    device_type = "memory";
-                    reg = <0x00 0x00 0x00 0x00>;
+                    memory@40000000 {
+                        device_type = "memory";
+                        reg = <0x00 0x00 0x00 0x00>;
+                    };
+
+                    chosen {
+                        stdout-path = "/pl011@9000000";
+                        bootargs = "console=ttyAMA0";
+                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                        rng-seed = <..>;
+                        linux,booted-from-kexec;
+                        linux,elfcorehdr = <0x01 0x10000000 0x00 0x1000>;
+                        linux,usable-memory-range = <0x01 0x00 0x00 0x20000000 0x00 0x50000000 0x00 0x8000000>;
+                    };
                 };
-
-                chosen {
-                    stdout-path = "/pl011@9000000";
-                    bootargs = "console=ttyAMA0";
-                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                    rng-seed = <0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb>;
-                    linux,booted-from-kexec;
-                    linux,elfcorehdr = <0x01 0x10000000 0x00 0x1000>;
-                    linux,usable-memory-range = <0x01 0x00 0x00 0x20000000 0x00 0x50000000 0x00 0x8000000>;
-                };
-            };
-        "#]],
+            "#]],
         );
         let narrow = testing::tree(|tree| set(&mut tree.root, "#address-cells", vec![0, 0, 0, 1]));
         check(
@@ -423,21 +485,21 @@ mod tests {
             &uefi,
             &chosen(),
             expect![[r#"
-            /dts-v1/;
-            /memreserve/ 0x44000000 0x1000001;
+                /dts-v1/;
+                /memreserve/ 0x44000000 0x1000001;
 
-            / {
-                chosen {
-                    linux,uefi-system-table = <0x00 0xbf000018>;
-                    bootargs = "console=ttyAMA0";
-                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                    rng-seed = <0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb 0xbbbbbbbb>;
-                    linux,booted-from-kexec;
-                    linux,initrd-start = <0x00 0x44000000>;
-                    linux,initrd-end = <0x00 0x45000001>;
+                / {
+                    chosen {
+                        linux,uefi-system-table = <0x00 0xbf000018>;
+                        bootargs = "console=ttyAMA0";
+                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                        rng-seed = <..>;
+                        linux,booted-from-kexec;
+                        linux,initrd-start = <0x00 0x44000000>;
+                        linux,initrd-end = <0x00 0x45000001>;
+                    };
                 };
-            };
-        "#]],
+            "#]],
         );
     }
 
@@ -447,12 +509,12 @@ mod tests {
         check(
             b"",
             &chosen(),
-            expect!["the device tree is damaged: Invalid FDT length at offset 0"],
+            expect!["the device tree: does not begin with 0xd00dfeed"],
         );
         check(
             &tree[..100],
             &chosen(),
-            expect!["the device tree is damaged: Invalid FDT length at offset 4"],
+            expect!["the device tree: ends before its totalsize"],
         );
         let edited = |at: usize, byte| {
             let mut tree = tree.clone();
@@ -462,24 +524,35 @@ mod tests {
         check(
             &edited(0, 0),
             &chosen(),
-            expect!["the device tree is damaged: Invalid FDT magic number at offset 0"],
+            expect!["the device tree: does not begin with 0xd00dfeed"],
         );
         check(
             &edited(0x38 + 16, 7),
             &chosen(),
-            expect!["the device tree is damaged: Invalid FDT length at offset 117440816"],
+            expect![
+                "the device tree: 0x8 bytes into its structure block is no token, or one that reaches beyond it"
+            ],
         );
         check(
             &edited(7, 0xff),
             &chosen(),
-            expect!["the device tree is damaged: Invalid FDT length at offset 4"],
+            expect!["the device tree: ends before its totalsize"],
         );
-        let mut large = vec![0; 3 << 20];
-        large[..8].copy_from_slice(&[0xd0, 0x0d, 0xfe, 0xed, 0, 0x28, 0, 0]);
+        let large = testing::tree(|tree| set(&mut tree.root, "data", vec![0; 3 << 20]));
         check(
             &large,
             &chosen(),
-            expect!["the device tree has 0x280000 bytes, and kernels map 0x200000"],
+            expect!["the device tree has 0x300235 bytes, and kernels map 0x200000"],
+        );
+        check(
+            &edited(23, 16),
+            &chosen(),
+            expect!["the device tree: version 16, compatible with 16, and version 17 is needed"],
+        );
+        check(
+            &edited(55, 1),
+            &chosen(),
+            expect!["the device tree: its reservation block has no end"],
         );
         let line = Chosen {
             cmdline: b"a\0b",
@@ -489,26 +562,172 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_may_be_deep_and_no_deeper() {
-        let deep = |depth: usize| {
-            let mut node = DeviceTreeNode::new("n").unwrap();
-            for _ in 1..depth {
-                let mut above = DeviceTreeNode::new("n").unwrap();
-                above.add_child(node);
-                node = above;
-            }
-            testing::tree(|tree| tree.root.add_child(node))
+    fn nodes_begin_and_end() {
+        let check = |words: &[u32], expected: Expect| {
+            let tree = testing::tree(|_| ());
+            let tree = Flattened::read(&tree).unwrap();
+            let structure: Vec<u8> = words.iter().flat_map(|it| it.to_be_bytes()).collect();
+            let bytes = fdt::write(&tree, &structure, b"x\0").unwrap();
+            check(&bytes, &chosen(), expected);
         };
-        assert!(edit(&deep(63), &chosen()).is_ok());
+        let name = u32::from_be_bytes(*b"n\0\0\0");
         check(
-            &deep(64),
-            &chosen(),
-            expect!["the device tree has nodes in more than 64 others"],
+            &[4, 1, 0, 4, 2, 4, 9],
+            expect![
+                "the device tree has no memory node, and no UEFI that would say where memory is: take the machine's own, /sys/firmware/fdt"
+            ],
         );
         check(
-            &deep(5000),
+            &[1, 0, 2, 1, 0, 2, 9],
+            expect![
+                "the device tree: nodes end 0xc bytes into its structure block that did not begin, or none does"
+            ],
+        );
+        check(
+            &[1, 0, 1, name, 2, 3, 0, 0, 2, 9],
+            expect![
+                "the device tree: a property 0x14 bytes into its structure block is at the head of no node"
+            ],
+        );
+        check(
+            &[3, 0, 0, 9],
+            expect![
+                "the device tree: a property 0x0 bytes into its structure block is at the head of no node"
+            ],
+        );
+        check(
+            &[2, 9],
+            expect![
+                "the device tree: nodes end 0x0 bytes into its structure block that did not begin, or none does"
+            ],
+        );
+        check(
+            &[1, 0, 9],
+            expect![
+                "the device tree: nodes end 0x8 bytes into its structure block that did not begin, or none does"
+            ],
+        );
+        check(
+            &[1, 0, 2],
+            expect![
+                "the device tree: 0xc bytes into its structure block is no token, or one that reaches beyond it"
+            ],
+        );
+        check(
+            &[1, 0, 3, 0, 2, 2, 9],
+            expect![
+                "the device tree: 0x8 bytes into its structure block is no token, or one that reaches beyond it"
+            ],
+        );
+        check(
+            &[1, 0, 3, 100, 0, 2, 9],
+            expect![
+                "the device tree: 0x8 bytes into its structure block is no token, or one that reaches beyond it"
+            ],
+        );
+    }
+
+    #[test]
+    fn a_tree_may_be_deep_and_have_long_names() {
+        let mut node = DeviceTreeNode::new("n").unwrap();
+        for _ in 1..1000 {
+            let mut above = DeviceTreeNode::new("n").unwrap();
+            above.add_child(node);
+            node = above;
+        }
+        // As on boards of NVIDIA.
+        let name = "nvidia,pad-autocal-pull-down-offset-1v8-timeout";
+        let tree = testing::tree(|tree| {
+            tree.root.add_child(node);
+            set(&mut tree.root, name, vec![0, 0, 0, 0xa]);
+        });
+        let edited = edit(&tree, &chosen()).unwrap();
+        let edited = Flattened::read(&edited).unwrap();
+        let found = Found::read(&edited).unwrap();
+        assert_eq!(value(&found.root, name), Some(&[0, 0, 0, 0xa][..]));
+    }
+
+    #[test]
+    fn there_is_one_chosen() {
+        // Linux would take the first, and what it says.
+        let twice = testing::tree(|tree| {
+            tree.root
+                .add_child(DeviceTreeNode::new("chosen@1").unwrap());
+        });
+        check(
+            &twice,
             &chosen(),
-            expect!["the device tree has nodes in more than 64 others"],
+            expect!["the device tree has /chosen twice"],
+        );
+        let other = testing::tree(|tree| {
+            tree.root.remove_child("chosen");
+            let mut node = DeviceTreeNode::new("chosen@0").unwrap();
+            set(&mut node, "bootargs", b"old\0".to_vec());
+            node.add_child(DeviceTreeNode::new("framebuffer@7e000000").unwrap());
+            tree.root.add_child(node);
+            tree.root
+                .add_child(DeviceTreeNode::new("chosen-one").unwrap());
+        });
+        check(
+            &other,
+            &chosen(),
+            expect![[r#"
+            /dts-v1/;
+            /memreserve/ 0x44000000 0x1000001;
+
+            / {
+                #address-cells = <0x02>;
+                #size-cells = <0x02>;
+
+                memory@40000000 {
+                    device_type = "memory";
+                    reg = <0x00 0x00 0x00 0x00>;
+                };
+
+                chosen {
+                    bootargs = "console=ttyAMA0";
+                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                    rng-seed = <..>;
+                    linux,booted-from-kexec;
+                    linux,initrd-start = <0x00 0x44000000>;
+                    linux,initrd-end = <0x00 0x45000001>;
+
+                    framebuffer@7e000000 {
+                    };
+                };
+
+                chosen-one {
+                };
+            };
+        "#]],
+        );
+        let none = testing::tree(|tree| drop(tree.root.remove_child("chosen")));
+        check(
+            &none,
+            &chosen(),
+            expect![[r#"
+            /dts-v1/;
+            /memreserve/ 0x44000000 0x1000001;
+
+            / {
+                #address-cells = <0x02>;
+                #size-cells = <0x02>;
+
+                memory@40000000 {
+                    device_type = "memory";
+                    reg = <0x00 0x00 0x00 0x00>;
+                };
+
+                chosen {
+                    bootargs = "console=ttyAMA0";
+                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                    rng-seed = <..>;
+                    linux,booted-from-kexec;
+                    linux,initrd-start = <0x00 0x44000000>;
+                    linux,initrd-end = <0x00 0x45000001>;
+                };
+            };
+        "#]],
         );
     }
 
@@ -536,7 +755,7 @@ mod tests {
                 tree[at] = byte;
             }
             if let Ok(edited) = edit(&tree, &chosen()) {
-                prop_assert!(edit(&edited, &chosen()).is_ok());
+                prop_assert_eq!(edit(&edited, &chosen()).unwrap(), edited);
             }
         }
     }

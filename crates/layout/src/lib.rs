@@ -43,8 +43,8 @@
 //! # Ok::<(), ukexec_layout::LayoutError>(())
 //! ```
 //!
-//! No input makes it panic. Time and memory are bounded by the length of what it reads, and a
-//! device tree has at most 2 MiB.
+//! No input makes it panic. Time and memory are bounded by the length of what it reads, and the
+//! device tree that it writes has at most 2 MiB.
 //!
 //! Specifications: Linux `kernel/kexec.c`, `Documentation/arch/arm64/booting.rst`,
 //! `Documentation/arch/riscv/boot.rst`, `drivers/of/kexec.c`, and the Devicetree Specification
@@ -67,6 +67,7 @@ mod arm64;
 mod device_tree;
 mod elfcorehdr;
 mod error;
+mod fdt;
 mod layout;
 mod memory;
 mod place;

@@ -176,7 +176,7 @@ mod tests {
         );
         refuses(
             |it| it.device_tree = b"",
-            expect!["the device tree is damaged"],
+            expect!["the device tree: does not begin with 0xd00dfeed"],
         );
     }
 
