@@ -92,5 +92,5 @@ pub use self::parent::{ReadyWorker, try_attached, unfold};
 pub use self::record::{LoadedKernels, unload};
 pub use self::worker::{join_initrds, run_as_worker};
 pub use ukexec_entries::{Entry, Wanted};
-pub use ukexec_kexec::{LoadKind, MachineState};
+pub use ukexec_kexec::{LoadCall, LoadKind, MachineState};
 pub use ukexec_signature::Algorithm;

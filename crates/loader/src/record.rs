@@ -11,21 +11,30 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use ukexec_boot::RELEASE_MAX;
-use ukexec_kexec::{LoadKind, MachineState, Moment, PrivateFolder, Readers};
+use ukexec_kexec::{
+    LoadCall, LoadKind, MachineState, Moment, PrivateFolder, Readers, unload_by_any_call,
+    unload_segments,
+};
 
 use crate::error::{Context as _, LoaderError, Result};
 use crate::files::base_name;
 use crate::protocol::line::cut;
 use crate::report::failure::sentence;
 
-/// Drops the kernel that is loaded for `kind`, and its record. It is no error if
-/// there is none. Returns a note where the record stays.
+/// Drops the kernel that is loaded for `kind`, by `call` or by the one that the running kernel
+/// has, and its record. It is no error if there is none. Returns a note where the record stays.
 ///
 /// # Errors
 ///
 /// The running kernel refuses.
-pub fn unload(kind: LoadKind) -> Result<Option<String>> {
-    let unload = || Ok(ukexec_kexec::unload(kind)?);
+pub fn unload(kind: LoadKind, call: Option<LoadCall>) -> Result<Option<String>> {
+    let unload = || {
+        Ok(match call {
+            None => unload_by_any_call(kind)?,
+            Some(LoadCall::KexecFileLoad) => ukexec_kexec::unload(kind)?,
+            Some(LoadCall::KexecLoad) => unload_segments(kind)?,
+        })
+    };
     Records::below(Path::new("/")).around(kind, None, unload)
 }
 

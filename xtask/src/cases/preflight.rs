@@ -281,7 +281,8 @@ fn recorded(serial: &Serial) -> Result<()> {
         |tag: &str, words: &[&str]| check_words(serial.value(&format!("{TAG}{tag}="))?, words);
     says("unrecorded", &["ukexec: note: ", "/run/ukexec"])?;
     let named = "another tool may have replaced it since";
-    says("named", &["loaded vmlinuz, Linux 6.1.", named])?;
+    let calls = "calls kexec_file_load yes, kexec_load yes";
+    says("named", &["loaded vmlinuz, Linux 6.1.", named, calls])?;
     says("hidden", &["loaded; root can see what"])?;
     says("folder", &["700 0 file=600 0"])?;
     says("exec", &["1 ukexec: systemd does not run", "--force"])?;

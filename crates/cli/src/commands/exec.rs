@@ -55,7 +55,7 @@ pub(crate) fn unload(args: &Unload) -> anyhow::Result<()> {
         false => (LoadKind::Reboot, "kernel"),
         true => (LoadKind::Crash, "crash kernel"),
     };
-    console::record_notes(unload_kernel(kind)?);
+    console::record_notes(unload_kernel(kind, None)?);
     console::note(&format!("no {kernel} is loaded any more"));
     Ok(())
 }

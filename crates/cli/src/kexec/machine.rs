@@ -11,8 +11,8 @@ use ukexec_kexec::{BeforeBoot, exec_now, shown_path};
 use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
-    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadPlan, LoaderOptions, MachineState,
-    Purpose, SmbiosPolicy, Unfolding, unfold, unload,
+    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadCall, LoadPlan, LoaderOptions,
+    MachineState, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
 };
 
 use super::definition::is_option;
@@ -73,7 +73,8 @@ impl Backend for Machine {
 
     fn unload(&mut self, plan: &Plan) -> Result<(), Ended> {
         // A record that stays names a kernel that is gone, which `status` sees.
-        let _record = unload(plan.kind).map_err(|error| {
+        let call = Some(LoadCall::KexecFileLoad);
+        let _record = unload(plan.kind, call).map_err(|error| {
             let is_missing = errno(&error) == Some("ENOSYS") && plan.call == SystemCall::File;
             let status = if is_missing {
                 Status::NO_CALL

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 use ukexec_kexec::{
-    Condition, ConditionVerdict, LoadKind, MachineState, PlainReboot, Preflight, RebootWay,
+    Condition, ConditionVerdict, LoadCall, LoadKind, MachineState, PlainReboot, Preflight,
+    RebootWay,
 };
 use ukexec_signature::SecureBoot;
 
@@ -20,6 +21,8 @@ use crate::record::{LoadedImage, LoadedKernels};
 pub struct MachineReport {
     schema: u32,
     preflight: Vec<Condition>,
+    kexec_file_load: Option<bool>,
+    kexec_load: Option<bool>,
     #[serde(flatten)]
     state: MachineState,
     #[serde(flatten)]
@@ -49,6 +52,8 @@ impl MachineReport {
         Self {
             schema: SCHEMA,
             preflight: preflights.flat_map(Preflight::into_conditions).collect(),
+            kexec_file_load: state.has_call(LoadCall::KexecFileLoad),
+            kexec_load: state.has_call(LoadCall::KexecLoad),
             secure_boot: standing
                 .secure_boot
                 .and_then(|boot| boot.enabled.map(|_| boot.is_on())),
@@ -92,6 +97,7 @@ impl MachineReport {
         let running: Vec<&str> = running.into_iter().flatten().collect();
         fact("running", (!running.is_empty()).then(|| running.join(" ")));
         fact("kexec", state.kexec.map(yes_no));
+        fact("calls", calls(self.kexec_file_load, self.kexec_load));
         let reserved = state.crash_size.map(|size| match size {
             0 => "nothing reserved".to_owned(),
             size => format!("{} reserved", Size(size)),
@@ -171,6 +177,14 @@ fn reboot(ways: PlainReboot) -> String {
         (None, _) => "may boot the loaded kernel; `ukexec unload` undoes that",
     };
     text.to_owned()
+}
+
+/// Says which of the calls the running kernel has, if anything is known of them.
+fn calls(kexec_file_load: Option<bool>, kexec_load: Option<bool>) -> Option<String> {
+    kexec_file_load.or(kexec_load)?;
+    let has = |call: Option<bool>| call.map_or("unknown".to_owned(), yes_no);
+    let (file, load) = (has(kexec_file_load), has(kexec_load));
+    Some(format!("kexec_file_load {file}, kexec_load {load}"))
 }
 
 fn yes_no(value: bool) -> String {
@@ -266,6 +280,7 @@ mod tests {
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
+            calls         unknown
             crash memory  256.0 MiB reserved
             loads left    unlimited
             crash loads   0
@@ -287,6 +302,7 @@ mod tests {
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
+            calls         unknown
             crash memory  256.0 MiB reserved
             loads left    unlimited
             crash loads   0
@@ -317,6 +333,7 @@ mod tests {
             crash kernel  nothing
             running       6.6.6 x86_64
             kexec         yes
+            calls         unknown
             crash memory  256.0 MiB reserved
             loads left    unlimited
             crash loads   0
@@ -393,6 +410,8 @@ mod tests {
                   "panic": true
                 }
               ],
+              "kexec_file_load": null,
+              "kexec_load": null,
               "release": "6.6.6",
               "machine": "x86_64",
               "kexec": true,
@@ -435,6 +454,14 @@ mod tests {
             .assert_eq(&said(Some(Firmware), None));
         expect!["may boot the loaded kernel; `ukexec unload` undoes that"]
             .assert_eq(&said(None, Some(Firmware)));
+    }
+
+    #[test]
+    fn says_which_calls_there_are() {
+        let said = |file, load| calls(file, load).unwrap_or_default();
+        expect!["kexec_file_load no, kexec_load yes"].assert_eq(&said(Some(false), Some(true)));
+        expect!["kexec_file_load yes, kexec_load unknown"].assert_eq(&said(Some(true), None));
+        assert_eq!(said(None, None), "");
     }
 
     /// Compares what is said of Secure Boot and of what follows from it.
