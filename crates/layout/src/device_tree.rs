@@ -580,7 +580,7 @@ mod tests {
         check(
             &[1, 0, 2, 1, 0, 2, 9],
             expect![
-                "the device tree: nodes end 0xc bytes into its structure block that did not begin, or none does"
+                "the device tree: begins and ends of nodes do not match, 0xc bytes into its structure block"
             ],
         );
         check(
@@ -598,13 +598,13 @@ mod tests {
         check(
             &[2, 9],
             expect![
-                "the device tree: nodes end 0x0 bytes into its structure block that did not begin, or none does"
+                "the device tree: begins and ends of nodes do not match, 0x0 bytes into its structure block"
             ],
         );
         check(
             &[1, 0, 9],
             expect![
-                "the device tree: nodes end 0x8 bytes into its structure block that did not begin, or none does"
+                "the device tree: begins and ends of nodes do not match, 0x8 bytes into its structure block"
             ],
         );
         check(
