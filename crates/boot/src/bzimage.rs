@@ -193,6 +193,44 @@ impl Setup {
     }
 }
 
+/// What a boot loader needs of the setup header to use the 64-bit entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupHeader {
+    /// Bytes of the file in front of the protected-mode kernel.
+    pub body_at: u64,
+    /// Bytes that the kernel takes in memory before it knows more.
+    pub init_size: u64,
+    /// Where it likes to lie.
+    pub pref_address: u64,
+    /// The unit that its address must be a multiple of.
+    pub kernel_alignment: u64,
+    /// The header itself, from 0x1f1 on, which goes into the boot parameters.
+    pub bytes: Vec<u8>,
+}
+
+impl SetupHeader {
+    /// Reads the header from the first bytes of a bzImage, if that has a 64-bit entry and may
+    /// lie anywhere.
+    #[must_use]
+    pub fn read(head: &[u8]) -> Option<Self> {
+        let fields = Fields(head);
+        let setup = is_bzimage(fields).then(|| Setup::fields(fields))??;
+        let is_64_bit = setup.arch() == Some(Arch::X86_64);
+        if !is_64_bit || !setup.relocatable || setup.xloadflags & CAN_BE_LOADED_ABOVE_4G == 0 {
+            return None;
+        }
+        // "The end of setup header is at 0x202 + the byte value at offset 0x201."
+        let end = usize::from(fields.u8(0x201)?).saturating_add(HEADER_AT);
+        Some(Self {
+            body_at: setup.setup_len,
+            init_size: setup.init_size.into(),
+            pref_address: fields.u64(0x258)?,
+            kernel_alignment: fields.u32(0x230)?.into(),
+            bytes: head.get(0x1f1..end)?.to_vec(),
+        })
+    }
+}
+
 const HEADER_AT: usize = 0x202;
 const SECTOR: u64 = 512;
 /// The bytes that the loader reads at least.
@@ -235,6 +273,28 @@ mod tests {
             faults: []
         "#]],
         );
+    }
+
+    #[test]
+    fn the_header_of_a_64_bit_kernel() {
+        let mut image = testing::bzimage();
+        put(&mut image, 0x201, &[0x6a]);
+        put(&mut image, 0x258, &0x100_0000_u64.to_le_bytes());
+        put(&mut image, 0x230, &0x20_0000_u32.to_le_bytes());
+        let header = super::SetupHeader::read(&image).unwrap();
+        assert_eq!(header.bytes, image[0x1f1..0x26c]);
+        let facts = (header.body_at, header.init_size);
+        assert_eq!(facts, (1024, 0x100_0000));
+        assert_eq!(
+            (header.pref_address, header.kernel_alignment),
+            (0x100_0000, 0x20_0000)
+        );
+        // 32-bit, below 4 GiB, not to be moved, something else.
+        for (at, byte) in [(0x236, 0x22), (0x236, 0x21), (0x234, 0), (0x202, 0)] {
+            let mut image = image.clone();
+            image[at] = byte;
+            assert_eq!(super::SetupHeader::read(&image), None);
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ mod testing;
 
 pub use arch::{Arch, Platform, machine_name};
 pub use banner::find_banner;
+pub use bzimage::SetupHeader;
 pub use error::BootError;
 pub use format::KernelFormat;
 pub use identify::identify;

@@ -44,6 +44,8 @@ pub enum Content {
     DeviceTree(Vec<u8>),
     /// Where a crash kernel finds the memory of the one that crashed.
     ElfCoreHeader(Vec<u8>),
+    /// The boot parameters of an x86_64 kernel, and what they refer to.
+    BootParams(Vec<u8>),
     /// Code that enters the kernel.
     Trampoline(Vec<u8>),
 }
@@ -55,9 +57,10 @@ impl Content {
         match self {
             Self::Kernel(range) => len(range),
             Self::Initrd(len) => *len,
-            Self::DeviceTree(bytes) | Self::ElfCoreHeader(bytes) | Self::Trampoline(bytes) => {
-                wide(bytes.len())
-            }
+            Self::DeviceTree(bytes)
+            | Self::ElfCoreHeader(bytes)
+            | Self::BootParams(bytes)
+            | Self::Trampoline(bytes) => wide(bytes.len()),
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for Content {
             Self::Initrd(_) => "initrd",
             Self::DeviceTree(_) => "device tree",
             Self::ElfCoreHeader(_) => "elfcorehdr",
+            Self::BootParams(_) => "boot_params",
             Self::Trampoline(_) => "trampoline",
         })
     }

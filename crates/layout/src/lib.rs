@@ -3,7 +3,8 @@
 //!
 //! That call gets segments with addresses, and does little but copy them: the caller finds the
 //! room, edits the device tree, and writes the code that enters the kernel as it expects.
-//! [`lay_out()`] does all this from values alone, for arm64 and riscv64, on any machine.
+//! [`lay_out()`] does all this from values alone, for arm64 and riscv64, and
+//! [`lay_out_x86_64()`] for normal kernels of x86_64, on any machine.
 //! [`Layout::check`] compares a layout with the memory of a machine, whoever made it: the call
 //! itself does not look whether a segment lies in memory that is there and free.
 //!
@@ -47,7 +48,7 @@
 //! device tree that it writes has at most 2 MiB.
 //!
 //! Specifications: Linux `kernel/kexec.c`, `Documentation/arch/arm64/booting.rst`,
-//! `Documentation/arch/riscv/boot.rst`, `drivers/of/kexec.c`, and the Devicetree Specification
+//! `Documentation/arch/riscv/boot.rst`, `Documentation/arch/x86/boot.rst`, `drivers/of/kexec.c`, and the Devicetree Specification
 //! 0.4.
 
 #![forbid(unsafe_code)]
@@ -77,6 +78,7 @@ mod room;
 #[cfg(test)]
 mod testing;
 mod wishes;
+mod x86_64;
 
 pub use elfcorehdr::CrashNotes;
 pub use error::LayoutError;
@@ -84,3 +86,4 @@ pub use layout::{Content, Layout, MAX_SEGMENTS, PlacedSegment};
 pub use memory::MemoryMap;
 pub use place::lay_out;
 pub use wishes::{KernelHeader, Seeds, Wishes};
+pub use x86_64::{EfiFirmware, X86Machine, X86Wishes, lay_out_x86_64};

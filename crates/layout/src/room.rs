@@ -122,6 +122,13 @@ impl Room {
         Ok(self.put(Content::Trampoline(code.to_vec()), &spot)?.start)
     }
 
+    /// Replaces the bytes of the last segment by as many others.
+    pub(crate) fn replace_last(&mut self, content: Content) {
+        if let Some(last) = self.segments.last_mut() {
+            last.content = content;
+        }
+    }
+
     pub(crate) fn into_layout(self, entry: u64) -> Layout {
         Layout {
             segments: self.segments,

@@ -47,6 +47,21 @@ pub(crate) const RISCV64: &str = "\
   ff600000-ff7fffff : Reserved
 ";
 
+/// An x86_64 machine of 2 GiB.
+pub(crate) const X86_64: &str = "\
+00000000-00000fff : Reserved
+00001000-0009fbff : System RAM
+0009fc00-0009ffff : Reserved
+000f0000-000fffff : System ROM
+00100000-7ffdffff : System RAM
+  01000000-01ffffff : Kernel code
+  02000000-029fffff : Kernel rodata
+  02a00000-02bfffff : Kernel data
+  03000000-033fffff : Kernel bss
+  5f000000-6effffff : Crash kernel
+7ffe0000-7fffffff : Reserved
+";
+
 /// A tree of the shape that QEMU's `virt` machines have, with what a first boot leaves in it.
 pub(crate) fn tree(edit: impl FnOnce(&mut DeviceTree)) -> Vec<u8> {
     let mut tree = DeviceTree::new();
