@@ -29,11 +29,12 @@ use crate::report::failure::sentence;
 /// The running kernel refuses.
 pub fn unload(kind: LoadKind, call: Option<LoadCall>) -> Result<Option<String>> {
     let unload = || {
-        Ok(match call {
-            None => unload_by_any_call(kind)?,
-            Some(LoadCall::KexecFileLoad) => ukexec_kexec::unload(kind)?,
-            Some(LoadCall::KexecLoad) => unload_segments(kind)?,
-        })
+        let done = match call {
+            None => unload_by_any_call(kind),
+            Some(LoadCall::KexecFileLoad) => ukexec_kexec::unload(kind),
+            Some(LoadCall::KexecLoad) => unload_segments(kind),
+        };
+        Ok(done?)
     };
     Records::below(Path::new("/")).around(kind, None, unload)
 }
