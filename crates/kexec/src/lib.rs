@@ -14,6 +14,7 @@
 //! - [`load()`], [`unload`], [`exec_now`] and [`exec_through_systemd`] are kexec
 //!   itself, and [`load_segments`] is the call that leaves the places of all bytes to its
 //!   caller. An error of theirs explains the errno by the [`MachineState`].
+//! - [`MemorySources`] has what the machine says of its memory to callers of that call.
 //! - [`Preflight`] says what a load would meet, by the [`MachineState`].
 //!
 //! ```
@@ -63,6 +64,7 @@ mod segments;
 mod segments_refusal;
 mod signals;
 mod snapshot;
+mod sources;
 mod stdio;
 mod syscall;
 mod tap;
@@ -102,6 +104,7 @@ pub use segments::{
 };
 pub use signals::{is_ignored, out_of_signals, settle_signals};
 pub use snapshot::{Extent, Room, Snapshot};
+pub use sources::{EfiSources, MemorySources};
 pub use stdio::has_no_stdout;
 pub use tap::Tap;
 pub use transfer::Moved;
