@@ -12,7 +12,10 @@ const TREE: &[u8] = include_bytes!("../seeds/layout/tree");
 
 fuzz_target!(|data: &[u8]| {
     let header = data.get(..64).unwrap_or(data);
-    let Some(kernel) = identify(header).ok().and_then(|it| KernelHeader::new(&it).ok()) else {
+    let Some(kernel) = identify(header)
+        .ok()
+        .and_then(|it| KernelHeader::new(&it).ok())
+    else {
         return;
     };
     let rest = &data[64..];
