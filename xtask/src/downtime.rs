@@ -28,8 +28,19 @@ pub(crate) const FORMATS: [&str; 3] = ["gzip", "zstd", "xz"];
 const ROUNDS: usize = 3;
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// The kernel, and the program that makes its initrd with the modules of most machines.
-const PACKAGES: &[&str] = &["linux-image-amd64", "initramfs-tools", "zstd", "xz-utils"];
+/// The kernel, the program that makes its initrd with the modules of most machines, and what a desktop with an encrypted
+/// disk adds to it.
+const PACKAGES: &[&str] = &[
+    "linux-image-amd64",
+    "initramfs-tools",
+    "zstd",
+    "xz-utils",
+    "plymouth",
+    "cryptsetup-initramfs",
+    "lvm2",
+    "mdadm",
+    "btrfs-progs",
+];
 
 /// The tool that loads, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +202,7 @@ fn boot_file(root: &Path, prefix: &str) -> Result<PathBuf> {
 
 /// The initrd that initramfs-tools make in this compression; it is kept between runs.
 fn initrd(root: &Path, format: &str) -> Result<PathBuf> {
-    let kept_at = workspace::roots_dir().join(format!("initrd-bookworm-{format}"));
+    let kept_at = workspace::roots_dir().join(format!("initrd-bookworm-desktop-{format}"));
     kept(&kept_at, |unfinished| {
         let kernel = boot_file(root, "vmlinuz-")?;
         let name = kernel.file_name().unwrap_or_default().to_string_lossy();

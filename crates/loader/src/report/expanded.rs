@@ -18,13 +18,13 @@ const SLOWER: &str = "this initrd is not worth unpacking before the boot: moving
 /// byte takes on x86_64. docs/downtime.md has the measurement; compressions that it leaves out count
 /// as the measured one that is most like them.
 const WORTH: [(&str, u64); 7] = [
-    ("gzip", 9),
-    ("zstd", 6),
-    ("lz4", 6),
-    ("lzo", 6),
-    ("xz", 36),
-    ("lzma", 36),
-    ("bzip2", 36),
+    ("gzip", 7),
+    ("zstd", 3),
+    ("lz4", 3),
+    ("lzo", 3),
+    ("xz", 44),
+    ("lzma", 44),
+    ("bzip2", 44),
 ];
 
 /// An initrd before and after it was unpacked.
