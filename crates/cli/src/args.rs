@@ -2,6 +2,7 @@
 
 mod beside;
 mod chosen;
+mod definition;
 mod headings;
 mod kexec;
 mod parse;
@@ -9,16 +10,14 @@ mod unfolding;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Arg, Args, ColorChoice, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use ukexec_loader::report::{Count, Size};
-use ukexec_loader::{Against, Algorithm, CredentialFile, Measure, is_stdin};
-use ukexec_unfold::ABI;
+use ukexec_loader::{Against, Algorithm, CredentialFile, Measure};
 
 use self::headings::{CMDLINE, INPUT, OUTPUT};
-use crate::console::{self, Color, Form};
+use crate::console::{Color, Form};
 
 pub(crate) use self::beside::{Beside, Secrets};
 pub(crate) use self::chosen::{Chosen, EntryArgs};
@@ -40,17 +39,6 @@ Examples:
 
 As an image, a parser, an initrd or a credential, - stands for standard input,
 once at most.";
-
-/// Ends the long help of each command.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  failed: a file, its format, the budget, input or output
-  2  wrong usage
-  3  ukexec or the running kernel refuses a signature, or finds it revoked
-  4  this machine cannot: no such call, no right, load_disabled, a limit,
-     lockdown, no crash memory, another architecture, or nothing is loaded
-With several images, the highest code counts.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -84,16 +72,6 @@ pub(crate) struct Output {
     #[arg(hide_default_value = true)]
     pub(crate) color: Color,
 }
-
-/// The version, the commit where the build knew it, and the parser ABIs.
-static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let commit = match env!("UKEXEC_COMMIT") {
-        "" => String::new(),
-        commit => format!("commit {commit}, "),
-    };
-    let version = env!("CARGO_PKG_VERSION");
-    format!("{version} ({commit}parser ABI {ABI})")
-});
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -563,79 +541,6 @@ pub(crate) struct ReportOutput {
     pub(crate) hash: bool,
 }
 
-impl Cli {
-    /// Returns the definition of the command line: the one that arguments are read
-    /// by, and that help is printed from.
-    pub(crate) fn definition() -> clap::Command {
-        let command = Self::command()
-            .color(ColorChoice::Never)
-            .term_width(console::columns());
-        let command = command.mut_subcommand("reboot", |reboot| reboot.mut_args(as_of_load));
-        with_exit_codes(command.version(VERSION.as_str()))
-    }
-
-    /// Returns a contradiction between options that clap does not see.
-    pub(crate) fn contradiction(&self) -> Option<&'static str> {
-        if self.command.is_without_image() && !console::has_answers() {
-            return Some("expected an IMAGE or --entry; `ukexec entries` lists the boot entries");
-        }
-        if matches!(self.command, Command::Kexec(_)) {
-            return Some("`ukexec kexec` takes the options of kexec(8), behind these two words");
-        }
-        let inputs = self.command.inputs().into_iter();
-        if inputs.filter(|path| is_stdin(path)).count() > 1 {
-            return Some("standard input (-) can stand for one file only");
-        }
-        if let Command::Parser(ParserCommand::Run(run)) = &self.command
-            && run.json
-            && run.is_traced()
-            && run.trace_file().is_none()
-        {
-            return Some("--json and the trace cannot both write to stdout; add --trace=FILE");
-        }
-        if let Command::Load(load) | Command::Reboot(Reboot { load, .. }) = &self.command
-            && load.secrets.repeats_itself()
-        {
-            return Some("--credential: a NAME can be given once only");
-        }
-        if let Command::Reboot(reboot) = &self.command
-            && reboot.load.unfolding.panic
-        {
-            return Some("a panic boots what --panic loads; `ukexec load --panic` loads it");
-        }
-        // Each may stand before and behind the name of the command.
-        let Output { quiet, verbose, .. } = self.output;
-        (quiet && verbose > 0).then_some("--quiet and --verbose exclude each other")
-    }
-}
-
-/// Leaves options out of the short help of `reboot` that `load` has in its own.
-fn as_of_load(arg: Arg) -> Arg {
-    let of_load = [
-        "parser",
-        "no_embedded_parser",
-        "panic",
-        "initrd",
-        "companions",
-        "hash",
-    ];
-    let is_of_load = of_load.iter().any(|id| arg.get_id() == id);
-    if is_of_load {
-        arg.hide_short_help(true)
-    } else {
-        arg
-    }
-}
-
-/// Ends the long help of `command`, and of those below it, with [`EXIT_CODES`].
-fn with_exit_codes(command: clap::Command) -> clap::Command {
-    let after = command.get_after_help().map(|help| format!("{help}\n\n"));
-    let after = after.unwrap_or_default();
-    command
-        .after_long_help(after + EXIT_CODES)
-        .mut_subcommands(with_exit_codes)
-}
-
 fn banks() -> impl TypedValueParser<Value = Algorithm> {
     PossibleValuesParser::new(["sha256", "sha384"]).map(|bank| match bank.as_str() {
         "sha384" => Algorithm::Sha384,
@@ -733,77 +638,5 @@ impl Command {
             (true, false) => Form::Json,
             (true, true) => Form::JsonLine,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ukexec_loader::LoaderOptions;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::definition().debug_assert();
-    }
-
-    #[test]
-    fn limits_that_nobody_gives_are_those_of_the_loader() {
-        let cli = Cli::parse_from(["ukexec", "inspect", "image.efi"]);
-        let Command::Inspect(args) = cli.command else {
-            panic!("another command: {:?}", cli.command)
-        };
-        let options = args.unfolding.options(Form::Text);
-        assert_eq!(options.budget, LoaderOptions::default().budget);
-    }
-
-    /// Calls `check` with each command and its names.
-    fn each(command: &clap::Command, names: &[&str], check: &mut dyn FnMut(&[&str])) {
-        check(names);
-        for command in command.get_subcommands() {
-            each(command, &[names, &[command.get_name()]].concat(), check);
-        }
-    }
-
-    /// Returns the help that the last of `names` prints on a terminal of 80 columns.
-    fn help(names: &[&str], option: &str) -> String {
-        let mut command = Cli::definition().term_width(80);
-        let args = [names, &[option]].concat();
-        let help = command.try_get_matches_from_mut(args).unwrap_err();
-        help.to_string()
-    }
-
-    #[test]
-    fn short_help_fits_a_screen_without_what_few_need() {
-        each(&Cli::definition(), &["ukexec"], &mut |names| {
-            let help = help(names, "-h");
-            let lines = help.lines().count();
-            assert!(lines <= 40, "{lines} lines:\n{help}");
-            for line in help.lines() {
-                assert!(line.chars().count() <= 80, "{line}");
-            }
-            for long_alone in ["Signatures:", "Budget:", "Exit codes:"] {
-                assert!(!help.contains(long_alone), "{help}");
-            }
-        });
-    }
-
-    #[test]
-    fn long_help_explains_the_exit_codes() {
-        each(&Cli::definition(), &["ukexec"], &mut |names| {
-            let help = help(names, "--help");
-            assert!(help.ends_with(&format!("{EXIT_CODES}\n")), "{help}");
-        });
-    }
-
-    #[test]
-    fn help_names_who_acts() {
-        let words = ["tell", "Tell", "told", "took", "comes to", "goes over"];
-        each(&Cli::definition(), &["ukexec"], &mut |names| {
-            let help = help(names, "--help");
-            for word in words {
-                assert!(!help.contains(word), "{word}: {help}");
-            }
-        });
     }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 use ukexec_kexec::shown_path;
+use ukexec_loader::is_stdin;
 
-use super::{Cli, Command, Inspect, Load, Output, Unfold};
+use super::{Cli, Command, Inspect, Load, Output, ParserCommand, Reboot, Unfold};
+use crate::console;
 
 /// Returns what `args` ask for, or the help or error that clap ends with.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
@@ -24,6 +26,42 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
             Err(command.error(ErrorKind::ArgumentConflict, contradiction))
         }
         None => Ok(cli),
+    }
+}
+
+impl Cli {
+    /// Returns a contradiction between options that clap does not see.
+    fn contradiction(&self) -> Option<&'static str> {
+        if self.command.is_without_image() && !console::has_answers() {
+            return Some("expected an IMAGE or --entry; `ukexec entries` lists the boot entries");
+        }
+        if matches!(self.command, Command::Kexec(_)) {
+            return Some("`ukexec kexec` takes the options of kexec(8), behind these two words");
+        }
+        let inputs = self.command.inputs().into_iter();
+        if inputs.filter(|path| is_stdin(path)).count() > 1 {
+            return Some("standard input (-) can stand for one file only");
+        }
+        if let Command::Parser(ParserCommand::Run(run)) = &self.command
+            && run.json
+            && run.is_traced()
+            && run.trace_file().is_none()
+        {
+            return Some("--json and the trace cannot both write to stdout; add --trace=FILE");
+        }
+        if let Command::Load(load) | Command::Reboot(Reboot { load, .. }) = &self.command
+            && load.secrets.repeats_itself()
+        {
+            return Some("--credential: a NAME can be given once only");
+        }
+        if let Command::Reboot(reboot) = &self.command
+            && reboot.load.unfolding.panic
+        {
+            return Some("a panic boots what --panic loads; `ukexec load --panic` loads it");
+        }
+        // Each may stand before and behind the name of the command.
+        let Output { quiet, verbose, .. } = self.output;
+        (quiet && verbose > 0).then_some("--quiet and --verbose exclude each other")
     }
 }
 

@@ -54,12 +54,11 @@ impl ChosenImage {
         options: &LoaderOptions,
         purpose: &Purpose,
     ) -> Result<Unfolding, LoaderError> {
-        let console = Terminal::shared();
-        match self {
-            Self::File(path) => unfold(&path, options, purpose, &console),
-            Self::Entry(entry) => {
-                let worker = ReadyWorker::start(options, &console)?;
-                worker.unfold_entry(*entry, options, purpose, &console)
+        match &self {
+            Self::File(path) => unfold(path, options, purpose, &Terminal::shared()),
+            Self::Entry(_) => {
+                let worker = ReadyWorker::start(options, &Terminal::shared())?;
+                self.unfold_by(worker, options, purpose)
             }
         }
     }
