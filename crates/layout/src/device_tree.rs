@@ -9,12 +9,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::error::LayoutError;
-use crate::fdt::{self, Flattened, Step, Token};
+use crate::fdt::{self, Flattened, Name, Step, Token};
 use crate::layout::wide;
 use crate::ranges::len;
 use crate::wishes::Seeds;
 
-/// What the next kernel finds in `/chosen`.
+/// The values that the next kernel finds in `/chosen`.
 pub(crate) struct Chosen<'a> {
     pub(crate) cmdline: &'a [u8],
     pub(crate) initrd: Option<Range<u64>>,
@@ -51,7 +51,7 @@ pub(crate) fn edit(bytes: &[u8], chosen: &Chosen<'_>) -> Result<Vec<u8>, LayoutE
     let mut structure = part(0..found.place.start).to_vec();
     fdt::begin_node(&mut structure, "chosen");
     for Property { name, span, .. } in &found.properties {
-        if !REPLACED.iter().any(|it| it.as_bytes() == *name) {
+        if !REPLACED.iter().any(|it| name.is(it)) {
             structure.extend(part(span.clone()));
         }
     }
@@ -102,13 +102,13 @@ fn properties(
 }
 
 struct Property<'a> {
-    name: &'a [u8],
+    name: Name<'a>,
     value: &'a [u8],
     /// Where in the structure block it is.
     span: Range<usize>,
 }
 
-/// What matters of a tree.
+/// The parts of a tree that an edit needs.
 #[derive(Default)]
 struct Found<'a> {
     /// Where in the structure block `/chosen` is, or may be put.
@@ -159,7 +159,7 @@ impl<'a> Found<'a> {
                 }
                 Token::Property(name, value) if depth == 2 => {
                     // This value is all that Linux looks at.
-                    found.has_memory |= name == b"device_type" && value == b"memory\0";
+                    found.has_memory |= name.is("device_type") && value == b"memory\0";
                     if is_chosen {
                         found.nodes = span.end..span.end;
                         found.properties.push(Property { name, value, span });
@@ -207,7 +207,7 @@ impl<'a> Found<'a> {
 
 fn value<'a>(properties: &[Property<'a>], name: &str) -> Option<&'a [u8]> {
     let mut properties = properties.iter();
-    let found = properties.find(|it| it.name == name.as_bytes());
+    let found = properties.find(|it| it.name.is(name));
     found.map(|it| it.value)
 }
 
@@ -265,7 +265,7 @@ const INITRD_START: &str = "linux,initrd-start";
 const INITRD_END: &str = "linux,initrd-end";
 const ELFCOREHDR: &str = "linux,elfcorehdr";
 const USABLE: &str = "linux,usable-memory-range";
-/// What the running kernel found there, and the next one must not.
+/// The running kernel found these there, and the next one must not.
 const REPLACED: [&str; 11] = [
     "bootargs",
     INITRD_START,
@@ -322,11 +322,45 @@ mod tests {
         source.replace(seed.trim_end(), "..")
     }
 
-    fn check(tree: &[u8], chosen: &Chosen<'_>, expected: Expect) {
-        expected.assert_eq(&match edit(tree, chosen) {
-            Ok(bytes) => shown(&bytes),
+    /// Compares an error, or the lines by which a tree differs from that of the first test.
+    fn check(tree: &[u8], kernel: &Chosen<'_>, expected: Expect) {
+        expected.assert_eq(&match edit(tree, kernel) {
+            Ok(bytes) => {
+                let usual = edit(&testing::tree(|_| ()), &chosen()).unwrap();
+                testing::changes(&shown(&usual), &shown(&bytes))
+            }
             Err(error) => error.to_string(),
         });
+    }
+
+    #[test]
+    fn the_usual_tree() {
+        let edited = edit(&testing::tree(|_| ()), &chosen()).unwrap();
+        expect![[r#"
+            /dts-v1/;
+            /memreserve/ 0x44000000 0x1000001;
+
+            / {
+                #address-cells = <0x02>;
+                #size-cells = <0x02>;
+
+                memory@40000000 {
+                    device_type = "memory";
+                    reg = <0x00 0x00 0x00 0x00>;
+                };
+
+                chosen {
+                    stdout-path = "/pl011@9000000";
+                    bootargs = "console=ttyAMA0";
+                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                    rng-seed = <..>;
+                    linux,booted-from-kexec;
+                    linux,initrd-start = <0x00 0x44000000>;
+                    linux,initrd-end = <0x00 0x45000001>;
+                };
+            };
+        "#]]
+        .assert_eq(&shown(&edited));
     }
 
     #[test]
@@ -341,29 +375,7 @@ mod tests {
             &tree,
             &chosen(),
             expect![[r#"
-                /dts-v1/;
-                /memreserve/ 0x49000000 0x1000;
-                /memreserve/ 0x44000000 0x1000001;
-
-                / {
-                    #address-cells = <0x02>;
-                    #size-cells = <0x02>;
-
-                    memory@40000000 {
-                        device_type = "memory";
-                        reg = <0x00 0x00 0x00 0x00>;
-                    };
-
-                    chosen {
-                        stdout-path = "/pl011@9000000";
-                        bootargs = "console=ttyAMA0";
-                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                        rng-seed = <..>;
-                        linux,booted-from-kexec;
-                        linux,initrd-start = <0x00 0x44000000>;
-                        linux,initrd-end = <0x00 0x45000001>;
-                    };
-                };
+                +/memreserve/ 0x49000000 0x1000;
             "#]],
         );
     }
@@ -385,24 +397,10 @@ mod tests {
             &tree,
             &chosen,
             expect![[r#"
-                /dts-v1/;
-
-                / {
-                    #address-cells = <0x02>;
-                    #size-cells = <0x02>;
-
-                    memory@40000000 {
-                        device_type = "memory";
-                        reg = <0x00 0x00 0x00 0x00>;
-                    };
-
-                    chosen {
-                        stdout-path = "/pl011@9000000";
-                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                        rng-seed = <..>;
-                        linux,booted-from-kexec;
-                    };
-                };
+                -/memreserve/ 0x44000000 0x1000001;
+                -        bootargs = "console=ttyAMA0";
+                -        linux,initrd-start = <0x00 0x44000000>;
+                -        linux,initrd-end = <0x00 0x45000001>;
             "#]],
         );
     }
@@ -423,28 +421,12 @@ mod tests {
             &testing::tree(|_| ()),
             &chosen,
             expect![[r#"
-                /dts-v1/;
-                /memreserve/ 0x110000000 0x1000;
-
-                / {
-                    #address-cells = <0x02>;
-                    #size-cells = <0x02>;
-
-                    memory@40000000 {
-                        device_type = "memory";
-                        reg = <0x00 0x00 0x00 0x00>;
-                    };
-
-                    chosen {
-                        stdout-path = "/pl011@9000000";
-                        bootargs = "console=ttyAMA0";
-                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                        rng-seed = <..>;
-                        linux,booted-from-kexec;
-                        linux,elfcorehdr = <0x01 0x10000000 0x00 0x1000>;
-                        linux,usable-memory-range = <0x01 0x00 0x00 0x20000000 0x00 0x50000000 0x00 0x8000000>;
-                    };
-                };
+                -/memreserve/ 0x44000000 0x1000001;
+                -        linux,initrd-start = <0x00 0x44000000>;
+                -        linux,initrd-end = <0x00 0x45000001>;
+                +/memreserve/ 0x110000000 0x1000;
+                +        linux,elfcorehdr = <0x01 0x10000000 0x00 0x1000>;
+                +        linux,usable-memory-range = <0x01 0x00 0x00 0x20000000 0x00 0x50000000 0x00 0x8000000>;
             "#]],
         );
         let narrow = testing::tree(|tree| set(&mut tree.root, "#address-cells", vec![0, 0, 0, 1]));
@@ -485,20 +467,13 @@ mod tests {
             &uefi,
             &chosen(),
             expect![[r#"
-                /dts-v1/;
-                /memreserve/ 0x44000000 0x1000001;
-
-                / {
-                    chosen {
-                        linux,uefi-system-table = <0x00 0xbf000018>;
-                        bootargs = "console=ttyAMA0";
-                        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                        rng-seed = <..>;
-                        linux,booted-from-kexec;
-                        linux,initrd-start = <0x00 0x44000000>;
-                        linux,initrd-end = <0x00 0x45000001>;
-                    };
-                };
+                -    #address-cells = <0x02>;
+                -    #size-cells = <0x02>;
+                -    memory@40000000 {
+                -        device_type = "memory";
+                -        reg = <0x00 0x00 0x00 0x00>;
+                -        stdout-path = "/pl011@9000000";
+                +        linux,uefi-system-table = <0x00 0xbf000018>;
             "#]],
         );
     }
@@ -672,62 +647,19 @@ mod tests {
             &other,
             &chosen(),
             expect![[r#"
-            /dts-v1/;
-            /memreserve/ 0x44000000 0x1000001;
-
-            / {
-                #address-cells = <0x02>;
-                #size-cells = <0x02>;
-
-                memory@40000000 {
-                    device_type = "memory";
-                    reg = <0x00 0x00 0x00 0x00>;
-                };
-
-                chosen {
-                    bootargs = "console=ttyAMA0";
-                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                    rng-seed = <..>;
-                    linux,booted-from-kexec;
-                    linux,initrd-start = <0x00 0x44000000>;
-                    linux,initrd-end = <0x00 0x45000001>;
-
-                    framebuffer@7e000000 {
-                    };
-                };
-
-                chosen-one {
-                };
-            };
-        "#]],
+                -        stdout-path = "/pl011@9000000";
+                +        framebuffer@7e000000 {
+                +        };
+                +    chosen-one {
+            "#]],
         );
         let none = testing::tree(|tree| drop(tree.root.remove_child("chosen")));
         check(
             &none,
             &chosen(),
             expect![[r#"
-            /dts-v1/;
-            /memreserve/ 0x44000000 0x1000001;
-
-            / {
-                #address-cells = <0x02>;
-                #size-cells = <0x02>;
-
-                memory@40000000 {
-                    device_type = "memory";
-                    reg = <0x00 0x00 0x00 0x00>;
-                };
-
-                chosen {
-                    bootargs = "console=ttyAMA0";
-                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
-                    rng-seed = <..>;
-                    linux,booted-from-kexec;
-                    linux,initrd-start = <0x00 0x44000000>;
-                    linux,initrd-end = <0x00 0x45000001>;
-                };
-            };
-        "#]],
+                -        stdout-path = "/pl011@9000000";
+            "#]],
         );
     }
 
@@ -742,6 +674,45 @@ mod tests {
         assert_eq!(edited[31], 3);
         // An edited tree can be edited again, and stays as it is.
         assert_eq!(edit(&edited, &chosen()).unwrap(), edited);
+    }
+
+    /// A walk that searched for the end of each name would take minutes here.
+    #[test]
+    fn many_properties_may_share_a_long_name() {
+        let (count, len) = (80_000_u32, 1_u32 << 20);
+        let mut structure = Vec::new();
+        fdt::begin_node(&mut structure, "");
+        for _ in 0..count {
+            structure.extend([3, 0, 0].map(u32::to_be_bytes).as_flattened());
+        }
+        fdt::begin_node(&mut structure, "memory");
+        let device_type = [3, 7, len].map(u32::to_be_bytes);
+        structure.extend(device_type.as_flattened());
+        structure.extend(b"memory\0\0");
+        fdt::end_node(&mut structure);
+        fdt::end_node(&mut structure);
+        structure.extend(9_u32.to_be_bytes());
+        let mut strings = vec![b'x'; len as usize];
+        strings.extend(b"device_type\0");
+        let tree = testing::tree(|_| ());
+        let original = Flattened::read(&tree).unwrap();
+        let long = fdt::write(&original, &structure, &strings).unwrap();
+        let edited = edit(&long, &chosen()).unwrap();
+        assert!(edited.len() > long.len());
+    }
+
+    #[test]
+    fn a_name_without_an_end_is_refused() {
+        let mut tree = testing::tree(|_| ());
+        let last = tree.iter().rposition(|&byte| byte == 0).unwrap();
+        tree[last] = b'x';
+        check(
+            &tree,
+            &chosen(),
+            expect![
+                "the device tree: 0xd8 bytes into its structure block is no token, or one that reaches beyond it"
+            ],
+        );
     }
 
     proptest! {

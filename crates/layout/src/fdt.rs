@@ -15,6 +15,7 @@ pub(crate) struct Flattened<'a> {
     /// Start and length of each reservation.
     pub(crate) reservations: Vec<(u64, u64)>,
     pub(crate) structure: &'a [u8],
+    /// Names, each with its NUL, down to the last byte.
     pub(crate) strings: &'a [u8],
     boot_cpuid_phys: u32,
 }
@@ -28,13 +29,26 @@ pub(crate) struct Step<'a> {
 pub(crate) enum Token<'a> {
     BeginNode(&'a [u8]),
     /// Name and value.
-    Property(&'a [u8], &'a [u8]),
+    Property(Name<'a>, &'a [u8]),
     EndNode,
     End,
 }
 
+/// The name of a property: names may share their ends, so that it is looked for in the strings
+/// block from its start on, and never searched for its end. A hostile tree has one long name for
+/// each of its properties.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a>(&'a [u8]);
+
+impl Name<'_> {
+    pub(crate) fn is(self, name: &str) -> bool {
+        let rest = self.0.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&0))
+    }
+}
+
 impl<'a> Flattened<'a> {
-    /// Reads the header, and what it says is where. What lies behind the tree is left out.
+    /// Reads the header and the places of the blocks. Bytes behind the tree are left out.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, LayoutError> {
         let damaged = |what: &str| LayoutError::new(format!("the device tree: {what}"));
         let field = |index: usize| u32_at(bytes, index.saturating_mul(4));
@@ -61,11 +75,14 @@ impl<'a> Flattened<'a> {
             block.ok_or_else(|| damaged(&format!("its {name} block reaches beyond it")))
         };
         let reservations = block("reservation", field(4), None)?;
+        let strings = block("strings", field(3), Some(field(8)))?;
+        let names_len = strings.iter().rposition(|&byte| byte == 0);
+        let names_len = names_len.map_or(0, |last| last.saturating_add(1));
         Ok(Self {
             reservations: reservations_in(reservations)
                 .ok_or_else(|| damaged("its reservation block has no end"))?,
             structure: block("structure", field(2), Some(field(9)))?,
-            strings: block("strings", field(3), Some(field(8)))?,
+            strings: strings.get(..names_len).unwrap_or_default(),
             boot_cpuid_phys: field(7),
         })
     }
@@ -98,11 +115,11 @@ impl<'a> Flattened<'a> {
             PROPERTY => {
                 let number = |at| usize::try_from(u32_at(self.structure, at)?).ok();
                 let name_at = number(behind.checked_add(4)?)?;
-                let name = until_nul(self.strings.get(name_at..)?)?;
+                let name = self.strings.get(name_at..).filter(|it| !it.is_empty())?;
                 let value_at = behind.checked_add(8)?;
                 let end = value_at.checked_add(number(behind)?)?;
                 let value = self.structure.get(value_at..end)?;
-                (Token::Property(name, value), end)
+                (Token::Property(Name(name), value), end)
             }
             END_NODE => (Token::EndNode, behind),
             END => (Token::End, behind),

@@ -112,7 +112,7 @@ pub(crate) fn wishes(arch: Arch, tree: &[u8]) -> Wishes<'_> {
     }
 }
 
-/// What a machine with one processor leaves when it crashes.
+/// Returns the notes of a machine with one processor.
 pub(crate) fn notes(cpu: Range<u64>) -> CrashNotes {
     CrashNotes {
         cpus: Vec::from([cpu]),
@@ -122,4 +122,17 @@ pub(crate) fn notes(cpu: Range<u64>) -> CrashNotes {
 
 pub(crate) fn memory(iomem: &str) -> MemoryMap {
     MemoryMap::from_iomem(iomem).unwrap()
+}
+
+/// Returns the lines of `usual` that `text` has not, and those that it has beside them.
+pub(crate) fn changes(usual: &str, text: &str) -> String {
+    let without = |one: &str, other: &str, sign| {
+        let has = |line: &&str| !other.lines().any(|it| it == *line);
+        let lines = one
+            .lines()
+            .filter(has)
+            .map(|line| format!("{sign}{line}\n"));
+        lines.collect::<String>()
+    };
+    without(usual, text, '-') + &without(text, usual, '+')
 }

@@ -19,7 +19,7 @@ use crate::memory::MemoryMap;
 use crate::ranges::len;
 use crate::room::{Room, Spot};
 
-/// What is to be laid out for an x86_64 kernel.
+/// An x86_64 kernel and the parts that are to be laid out with it.
 #[derive(Clone, Debug)]
 pub struct X86Wishes<'a> {
     /// The kernel's header.
@@ -38,7 +38,7 @@ pub struct X86Wishes<'a> {
     pub window: Range<u64>,
 }
 
-/// What the first boot found of the machine, and the next finds in its boot parameters.
+/// The facts that the first boot found, and the next finds in its boot parameters.
 #[derive(Clone, Debug, Default)]
 pub struct X86Machine {
     /// `/sys/kernel/boot_params/data`.
@@ -284,7 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{X86_64, memory};
+    use crate::testing::{X86_64, changes, memory};
 
     /// A machine whose screen, and whose UEFI system table, can be told by their bytes.
     fn machine() -> X86Machine {
@@ -363,11 +363,12 @@ mod tests {
             .collect()
     }
 
+    /// Compares an error, or the lines by which the parameters differ from those of [`machine`].
     fn check(edit: impl FnOnce(&mut X86Machine), expected: Expect) {
-        let mut machine = machine();
-        edit(&mut machine);
-        expected.assert_eq(&match lay_out(&machine) {
-            Ok(layout) => words(&layout),
+        let mut edited = machine();
+        edit(&mut edited);
+        expected.assert_eq(&match lay_out(&edited) {
+            Ok(layout) => changes(&words(&lay_out(&machine()).unwrap()), &words(&layout)),
             Err(error) => error.to_string(),
         });
     }
@@ -384,9 +385,8 @@ mod tests {
 
     #[test]
     fn boot_parameters() {
-        check(
-            |_| (),
-            expect![[r#"
+        let usual = lay_out(&machine()).unwrap();
+        expect![[r#"
             0000: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
             0010: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
             0020: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
@@ -409,70 +409,34 @@ mod tests {
             1010: 00 00 00 00 00 00 00 00 09 00 00 00 20 00 00 00
             1020: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
             1030: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
-        "#]],
-        );
+        "#]]
+        .assert_eq(&words(&usual));
         check(
             |it| it.acpi_rsdp = Some(0x7ff0_0014),
             expect![[r#"
-            0000: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0010: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0020: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0030: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0070: 14 00 f0 7f 00 00 00 00 00 00 00 00 00 00 00 00
-            01e0: 00 00 00 00 00 00 00 00 04 00 00 00 00 00 00 00
-            01f0: 00 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d
-            0200: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d
-            0210: d0 1d 1d 1d 1d 1d 1d 1d 00 00 00 04 00 2d 31 01
-            0220: 1d 1d 1d 1d 1d 1d 1d 1d 00 10 10 00 1d 1d 1d 1d
-            0230: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 00 00 00 00
-            0240: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d
-            0250: 10 10 10 00 00 00 00 00 1d 1d 1d 1d 1d 1d 1d 1d
-            0260: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 00 00 00 00
-            02d0: 00 00 00 00 00 00 00 00 00 fc 09 00 00 00 00 00
-            02e0: 01 00 00 00 00 fc 09 00 00 00 00 00 00 04 00 00
-            02f0: 00 00 00 00 02 00 00 00 00 00 10 00 00 00 00 00
-            0300: 00 00 ee 7f 00 00 00 00 01 00 00 00 00 00 fe 7f
-            0310: 00 00 00 00 00 00 02 00 00 00 00 00 03 00 00 00
-            1000: 63 6f 6e 73 6f 6c 65 3d 74 74 79 53 30 00 00 00
-            1010: 00 00 00 00 00 00 00 00 09 00 00 00 20 00 00 00
-            1020: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
-            1030: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
-        "#]],
+                +0070: 14 00 f0 7f 00 00 00 00 00 00 00 00 00 00 00 00
+            "#]],
         );
         check(
             |it| it.efi = Some(firmware()),
             expect![[r#"
-            0000: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0010: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0020: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            0030: 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c
-            01c0: ef ef ef ef ef ef ef ef 28 00 00 00 01 00 00 00
-            01d0: 10 10 10 00 28 00 00 00 ef ef ef ef 00 00 00 00
-            01e0: 00 00 00 00 00 00 00 00 04 00 00 00 00 00 00 00
-            01f0: 00 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d
-            0200: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d
-            0210: d0 1d 1d 1d 1d 1d 1d 1d 00 00 00 04 00 2d 31 01
-            0220: 1d 1d 1d 1d 1d 1d 1d 1d 00 10 10 00 1d 1d 1d 1d
-            0230: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 00 00 00 00
-            0240: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d
-            0250: 38 10 10 00 00 00 00 00 1d 1d 1d 1d 1d 1d 1d 1d
-            0260: 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 1d 00 00 00 00
-            02d0: 00 00 00 00 00 00 00 00 00 fc 09 00 00 00 00 00
-            02e0: 01 00 00 00 00 fc 09 00 00 00 00 00 00 04 00 00
-            02f0: 00 00 00 00 02 00 00 00 00 00 10 00 00 00 00 00
-            0300: 00 00 ee 7f 00 00 00 00 01 00 00 00 00 00 fe 7f
-            0310: 00 00 00 00 00 00 02 00 00 00 00 00 03 00 00 00
-            1000: 63 6f 6e 73 6f 6c 65 3d 74 74 79 53 30 00 00 00
-            1010: 05 00 00 00 00 00 00 00 00 00 00 7d 00 00 00 00
-            1020: 00 00 00 fd fe ff ff ff 10 00 00 00 00 00 00 00
-            1030: 0f 00 00 00 00 00 00 80 a8 10 10 00 00 00 00 00
-            1040: 04 00 00 00 60 00 00 00 00 10 00 7e 00 00 00 00
-            1050: 00 20 00 7e 00 00 00 00 00 30 00 7e 00 00 00 00
-            1060: 00 40 00 7e 00 00 00 00 00 00 00 00 00 00 00 00
-            10b0: 09 00 00 00 20 00 00 00 aa aa aa aa aa aa aa aa
-            10c0: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
-            10d0: aa aa aa aa aa aa aa aa
-        "#]],
+                -0250: 10 10 10 00 00 00 00 00 1d 1d 1d 1d 1d 1d 1d 1d
+                -1010: 00 00 00 00 00 00 00 00 09 00 00 00 20 00 00 00
+                -1020: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
+                -1030: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
+                +01c0: ef ef ef ef ef ef ef ef 28 00 00 00 01 00 00 00
+                +01d0: 10 10 10 00 28 00 00 00 ef ef ef ef 00 00 00 00
+                +0250: 38 10 10 00 00 00 00 00 1d 1d 1d 1d 1d 1d 1d 1d
+                +1010: 05 00 00 00 00 00 00 00 00 00 00 7d 00 00 00 00
+                +1020: 00 00 00 fd fe ff ff ff 10 00 00 00 00 00 00 00
+                +1030: 0f 00 00 00 00 00 00 80 a8 10 10 00 00 00 00 00
+                +1040: 04 00 00 00 60 00 00 00 00 10 00 7e 00 00 00 00
+                +1050: 00 20 00 7e 00 00 00 00 00 30 00 7e 00 00 00 00
+                +1060: 00 40 00 7e 00 00 00 00 00 00 00 00 00 00 00 00
+                +10b0: 09 00 00 00 20 00 00 00 aa aa aa aa aa aa aa aa
+                +10c0: aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa aa
+                +10d0: aa aa aa aa aa aa aa aa
+            "#]],
         );
         check(
             |it| it.boot_params.truncate(100),
