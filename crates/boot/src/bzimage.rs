@@ -193,7 +193,7 @@ impl Setup {
     }
 }
 
-/// What a boot loader needs of the setup header to use the 64-bit entry.
+/// The fields of the setup header that a boot loader needs to use the 64-bit entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupHeader {
     /// Bytes of the file in front of the protected-mode kernel.

@@ -1,4 +1,4 @@
-//! What the running kernel says of the memory and the firmware that the next one gets: the
+//! The memory and the firmware that the next kernel gets, as the running one shows them: the
 //! facts that `kexec_file_load(2)` knows by itself, and that a caller of `kexec_load(2)` brings.
 //!
 //! Files are read below a root, so that a folder can stand in for the machine, each up to a

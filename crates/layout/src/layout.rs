@@ -12,7 +12,7 @@ use crate::ranges::len;
 /// Most segments that `kexec_load` takes (`KEXEC_SEGMENT_MAX`).
 pub const MAX_SEGMENTS: usize = 16;
 
-/// What `kexec_load` gets: segments, none of which overlaps another, and where to enter.
+/// The arguments of `kexec_load`: segments, none of which overlaps another, and where to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The segments.

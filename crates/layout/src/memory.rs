@@ -19,7 +19,7 @@ pub struct MemoryMap {
     pub(crate) ram: Ranges,
     /// The part of it that a normal kernel may be placed in.
     pub(crate) free: Ranges,
-    /// What is reserved for crash kernels, the part that they are placed in last.
+    /// The ranges reserved for crash kernels; they are placed in the last.
     pub(crate) crash: Vec<Range<u64>>,
     /// The part of the last that a crash kernel may be placed in.
     pub(crate) crash_free: Ranges,

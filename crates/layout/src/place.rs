@@ -108,7 +108,7 @@ fn put_elfcorehdr<'a>(
     let header = elfcorehdr::write(rules.elf_machine, notes, memory.dumped().as_slice())?;
     let spot = Spot {
         align: KIB_64,
-        // What holds for an initrd in the kernel's last 2 MiB holds here, too.
+        // It may not share the kernel's last 2 MiB, as the initrd may not.
         window: (rules.initrd_window)(kernel),
         why: "at a multiple of 64 KiB, the largest page",
         ..Spot::ANY

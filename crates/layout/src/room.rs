@@ -13,12 +13,12 @@ use crate::ranges::Ranges;
 pub(crate) struct Room {
     free: Ranges,
     page_size: u64,
-    /// What to do if there is not enough.
+    /// The way out if there is not enough.
     advice: &'static str,
     segments: Vec<PlacedSegment>,
 }
 
-/// What a segment asks of its place.
+/// The demands of a segment on its place.
 pub(crate) struct Spot {
     /// Bytes of memory; those of the content if they are more.
     pub(crate) len: u64,

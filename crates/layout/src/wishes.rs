@@ -1,4 +1,4 @@
-//! What is to be laid out.
+//! The kernel and the parts that are to be laid out.
 
 use alloc::format;
 use core::ops::Range;
@@ -8,7 +8,7 @@ use ukexec_boot::{Arch, Kernel, KernelFormat};
 use crate::elfcorehdr::CrashNotes;
 use crate::error::LayoutError;
 
-/// What is to be laid out, and how.
+/// The kernel and the parts that are to be laid out, and how.
 #[derive(Clone, Debug)]
 pub struct Wishes<'a> {
     /// The kernel.
@@ -25,7 +25,7 @@ pub struct Wishes<'a> {
     pub window: Range<u64>,
     /// Bytes in a page of the running kernel.
     pub page_size: u64,
-    /// What a crash kernel finds of the one that crashed; none for a normal kernel.
+    /// The notes that a kernel leaves when it crashes; none if no crash kernel is laid out.
     pub crash: Option<&'a CrashNotes>,
 }
 
