@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use ukexec_boot::identify;
-use ukexec_layout::{Content, CrashNotes, KernelHeader, Layout, MemoryMap, Seeds, Wishes, lay_out};
+use ukexec_layout::{
+    Content, CrashNotes, DeviceTree, KernelHeader, Layout, MemoryMap, Seeds, Wishes, lay_out,
+};
 
 const IOMEM: &str = "40000000-13fffffff : System RAM\n  50000000-6fffffff : Crash kernel\n";
 /// The tree of a machine with UEFI: a system table, and nothing else.
@@ -25,13 +27,16 @@ fuzz_target!(|data: &[u8]| {
         Ok(map) => (map, &TREE[64..]),
         Err(_) => (MemoryMap::from_iomem(IOMEM).expect("memory"), rest),
     };
+    let Ok(device_tree) = DeviceTree::read(device_tree) else {
+        return;
+    };
     let notes = CrashNotes::default();
     for crash in [None, Some(&notes)] {
         let wishes = Wishes {
             kernel,
             initrd_len: Some(10_000_000),
             cmdline: b"quiet",
-            device_tree,
+            device_tree: &device_tree,
             seeds: Seeds {
                 kaslr: [1; 8],
                 rng: [2; 128],
@@ -47,17 +52,18 @@ fuzz_target!(|data: &[u8]| {
             .check(&map, 4096, crash.is_some())
             .expect("a layout passes the check");
         let wishes = Wishes {
-            device_tree: tree(&layout),
+            device_tree: &tree(&layout),
             ..wishes
         };
         lay_out(&wishes, &map).expect("the tree can be edited again");
     }
 });
 
-fn tree(layout: &Layout) -> &[u8] {
+fn tree(layout: &Layout) -> DeviceTree {
     let mut trees = layout.segments.iter().filter_map(|it| match &it.content {
         Content::DeviceTree(bytes) => Some(&bytes[..]),
         _ => None,
     });
-    trees.next().expect("a device tree")
+    let tree = trees.next().expect("a device tree");
+    DeviceTree::read(tree).expect("it can be read again")
 }

@@ -3,6 +3,8 @@
 //! Spec: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel
 //! Header"; the rules are those of `arch/x86/kernel/kexec-bzimage64.c`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::arch::{Arch, Platform};
 use crate::bytes::Fields;
 use crate::error::BootError;
@@ -194,7 +196,7 @@ impl Setup {
 }
 
 /// The fields of the setup header that a boot loader needs to use the 64-bit entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupHeader {
     /// Bytes of the file in front of the protected-mode kernel.
     pub body_at: u64,

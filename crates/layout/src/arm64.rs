@@ -55,11 +55,11 @@ mod tests {
     use ukexec_boot::Arch;
 
     use super::*;
-    use crate::testing::{ARM64, ARM64_UEFI, memory, notes, tree, wishes};
+    use crate::testing::{ARM64, ARM64_UEFI, device_tree, memory, notes, wishes};
     use crate::{Content, Wishes, lay_out};
 
     fn check(iomem: &str, edit: impl FnOnce(&mut Wishes<'_>), expected: Expect) {
-        let tree = tree(|_| ());
+        let tree = device_tree();
         let mut wishes = wishes(Arch::Arm64, &tree);
         edit(&mut wishes);
         expected.assert_eq(&lay_out(&wishes, &memory(iomem)).unwrap().to_string());
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_crash_kernel() {
         let notes = notes(0xbf80_0000..0xbf80_0200);
-        let tree = tree(|_| ());
+        let tree = device_tree();
         let mut wishes = wishes(Arch::Arm64, &tree);
         wishes.crash = Some(&notes);
         let layout = lay_out(&wishes, &memory(ARM64)).unwrap();
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_trampoline_names_kernel_and_device_tree() {
-        let tree = tree(|_| ());
+        let tree = device_tree();
         let layout = lay_out(&wishes(Arch::Arm64, &tree), &memory(ARM64)).unwrap();
         let at = |wanted: &str| {
             let mut segments = layout.segments.iter();

@@ -8,11 +8,49 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::LayoutError;
 use crate::fdt::{self, Flattened, Name, Step, Token};
 use crate::layout::wide;
 use crate::ranges::len;
 use crate::wishes::Seeds;
+
+/// A device tree, taken apart where the next kernel gets another one: around what stays of
+/// `/chosen`.
+///
+/// ```
+/// use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
+/// use ukexec_layout::DeviceTree;
+///
+/// let mut model = Model::new();
+/// let device_type = DeviceTreeProperty::new("device_type", "memory").unwrap();
+/// let memory = DeviceTreeNode::builder("memory@40000000").unwrap();
+/// model.root.add_child(memory.property(device_type).build());
+/// let tree = DeviceTree::read(&model.to_dtb())?;
+/// assert!(DeviceTree::read(b"no tree").is_err());
+/// # Ok::<(), ukexec_layout::LayoutError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceTree {
+    /// Start and length of each.
+    reservations: Vec<(u64, u64)>,
+    boot_cpuid_phys: u32,
+    /// The structure block up to `/chosen`.
+    before: Vec<u8>,
+    /// The properties of `/chosen` that stay.
+    properties: Vec<u8>,
+    /// The nodes in it.
+    nodes: Vec<u8>,
+    /// The structure block behind `/chosen`.
+    behind: Vec<u8>,
+    strings: Vec<u8>,
+    cells: Cells,
+    has_memory: bool,
+    /// The properties in which UEFI is handed over. Those of the firmware that runs count alone.
+    #[serde(skip)]
+    uefi: Vec<(&'static str, Vec<u8>)>,
+}
 
 /// The values that the next kernel finds in `/chosen`.
 pub(crate) struct Chosen<'a> {
@@ -29,76 +67,124 @@ pub(crate) struct CrashMemory<'a> {
     pub(crate) usable: &'a [Range<u64>],
 }
 
-/// Returns the tree with another `/chosen`, and without unused space.
-pub(crate) fn edit(bytes: &[u8], chosen: &Chosen<'_>) -> Result<Vec<u8>, LayoutError> {
-    let mut tree = Flattened::read(bytes)?;
-    let found = Found::read(&tree)?;
-    if !found.has_memory && found.chosen("linux,uefi-system-table").is_none() {
-        return Err(LayoutError::new(
-            "the device tree has no memory node, and no UEFI that would say where memory is: take \
-             the machine's own, /sys/firmware/fdt",
-        ));
-    }
-    drop_reservation(&mut tree, &found);
-    let crash = chosen.crash.as_ref();
-    let reserved = chosen.initrd.iter().chain(crash.map(|it| &it.elfcorehdr));
-    for range in reserved {
-        tree.reservations.push((range.start, len(range)));
-    }
-
-    let part = |range: Range<usize>| tree.structure.get(range).unwrap_or_default();
-    let mut strings = tree.strings.to_vec();
-    let mut structure = part(0..found.place.start).to_vec();
-    fdt::begin_node(&mut structure, "chosen");
-    for Property { name, span, .. } in &found.properties {
-        if !REPLACED.iter().any(|it| name.is(it)) {
-            structure.extend(part(span.clone()));
+impl DeviceTree {
+    /// Takes a flattened tree apart.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged, or longer than the 2 MiB that kernels map.
+    pub fn read(bytes: &[u8]) -> Result<Self, LayoutError> {
+        let mut tree = Flattened::read(bytes)?;
+        let found = Found::read(&tree)?;
+        drop_reservation(&mut tree, &found);
+        let part = |range: Range<usize>| tree.structure.get(range).unwrap_or_default();
+        let (mut properties, mut uefi) = (Vec::new(), Vec::new());
+        for Property { name, value, span } in &found.properties {
+            if let Some(name) = UEFI.iter().find(|it| name.is(it)) {
+                uefi.push((*name, value.to_vec()));
+            } else if !REPLACED.iter().any(|it| name.is(it)) {
+                properties.extend(part(span.clone()));
+            }
         }
+        let len = wide(tree.structure.len()).saturating_add(wide(tree.strings.len()));
+        check_len(len)?;
+        Ok(Self {
+            cells: found.cells()?,
+            before: part(0..found.place.start).to_vec(),
+            properties,
+            nodes: part(found.nodes.clone()).to_vec(),
+            behind: part(found.place.end..tree.structure.len()).to_vec(),
+            strings: tree.strings.to_vec(),
+            reservations: tree.reservations,
+            boot_cpuid_phys: tree.boot_cpuid_phys,
+            has_memory: found.has_memory,
+            uefi,
+        })
     }
-    for (name, value) in properties(chosen, &found)? {
-        fdt::property(&mut structure, &mut strings, name, &value);
-    }
-    structure.extend(part(found.nodes.clone()));
-    fdt::end_node(&mut structure);
-    structure.extend(part(found.place.end..tree.structure.len()));
 
-    let edited = fdt::write(&tree, &structure, &strings);
-    let edited = edited.filter(|edited| wide(edited.len()) <= MAX_LEN);
-    edited.ok_or_else(|| {
-        let len = structure.len().saturating_add(strings.len());
-        LayoutError::new(format!(
-            "the device tree has {len:#x} bytes, and kernels map {MAX_LEN:#x}"
-        ))
-    })
+    /// Hands the UEFI of a machine over by this tree, as the kernel's own stub does when
+    /// firmware starts it: that of the tree itself may be of another machine.
+    ///
+    /// `running` is the tree that the running kernel was given.
+    #[must_use]
+    pub fn on_machine(self, running: &Self) -> Self {
+        let uefi = running.uefi.clone();
+        Self { uefi, ..self }
+    }
+
+    /// Returns whether UEFI is handed over by it.
+    #[must_use]
+    pub fn has_uefi(&self) -> bool {
+        self.uefi.iter().any(|(name, _)| *name == SYSTEM_TABLE)
+    }
+
+    /// Returns the flattened tree with the values of `chosen`, and without unused space.
+    pub(crate) fn write(&self, chosen: &Chosen<'_>) -> Result<Vec<u8>, LayoutError> {
+        if !self.has_memory && !self.has_uefi() {
+            return Err(LayoutError::new(
+                "the device tree has no memory node, and no UEFI that would say where memory is: \
+                 take the machine's own, /sys/firmware/fdt",
+            ));
+        }
+        let crash = chosen.crash.as_ref().map(|it| &it.elfcorehdr);
+        let reserved = chosen.initrd.iter().chain(crash);
+        let reserved = reserved.map(|range| (range.start, len(range)));
+        let reservations: Vec<_> = self.reservations.iter().copied().chain(reserved).collect();
+
+        let mut strings = self.strings.clone();
+        let mut structure = self.before.clone();
+        fdt::begin_node(&mut structure, "chosen");
+        structure.extend(&self.properties);
+        let uefi = self.uefi.iter();
+        let uefi = uefi.map(|(name, value)| (*name, value.clone()));
+        for (name, value) in uefi.chain(self.properties_of(chosen)?) {
+            fdt::property(&mut structure, &mut strings, name, &value);
+        }
+        structure.extend(&self.nodes);
+        fdt::end_node(&mut structure);
+        structure.extend(&self.behind);
+        check_len(wide(structure.len()).saturating_add(wide(strings.len())))?;
+        let written = fdt::write(&reservations, self.boot_cpuid_phys, &structure, &strings);
+        let written = written.filter(|tree| wide(tree.len()) <= MAX_LEN);
+        written.ok_or_else(|| LayoutError::new("the device tree has too many reservations"))
+    }
+
+    /// Returns the properties that are new in `/chosen`.
+    fn properties_of(
+        &self,
+        chosen: &Chosen<'_>,
+    ) -> Result<Vec<(&'static str, Vec<u8>)>, LayoutError> {
+        let cmdline = chosen.cmdline;
+        if cmdline.contains(&0) {
+            return Err(LayoutError::new("the command line has a NUL in it"));
+        }
+        let mut new = Vec::new();
+        if !cmdline.is_empty() {
+            new.push(("bootargs", [cmdline, &[0]].concat()));
+        }
+        new.push(("kaslr-seed", chosen.seeds.kaslr.to_vec()));
+        new.push(("rng-seed", chosen.seeds.rng.to_vec()));
+        new.push(("linux,booted-from-kexec", Vec::new()));
+        if let Some(initrd) = &chosen.initrd {
+            new.push((INITRD_START, initrd.start.to_be_bytes().to_vec()));
+            new.push((INITRD_END, initrd.end.to_be_bytes().to_vec()));
+        }
+        if let Some(CrashMemory { elfcorehdr, usable }) = &chosen.crash {
+            new.push((ELFCOREHDR, self.cells.encode([elfcorehdr])?));
+            // A second region, below 4 GiB, follows the one that it lies in.
+            new.push((USABLE, self.cells.encode(usable.iter().rev())?));
+        }
+        Ok(new)
+    }
 }
 
-/// Returns the properties that are new in `/chosen`.
-fn properties(
-    chosen: &Chosen<'_>,
-    found: &Found<'_>,
-) -> Result<Vec<(&'static str, Vec<u8>)>, LayoutError> {
-    let cmdline = chosen.cmdline;
-    if cmdline.contains(&0) {
-        return Err(LayoutError::new("the command line has a NUL in it"));
+fn check_len(len: u64) -> Result<(), LayoutError> {
+    if len > MAX_LEN {
+        return Err(LayoutError::new(format!(
+            "the device tree has {len:#x} bytes, and kernels map {MAX_LEN:#x}"
+        )));
     }
-    let mut new = Vec::new();
-    if !cmdline.is_empty() {
-        new.push(("bootargs", [cmdline, &[0]].concat()));
-    }
-    new.push(("kaslr-seed", chosen.seeds.kaslr.to_vec()));
-    new.push(("rng-seed", chosen.seeds.rng.to_vec()));
-    new.push(("linux,booted-from-kexec", Vec::new()));
-    if let Some(initrd) = &chosen.initrd {
-        new.push((INITRD_START, initrd.start.to_be_bytes().to_vec()));
-        new.push((INITRD_END, initrd.end.to_be_bytes().to_vec()));
-    }
-    if let Some(CrashMemory { elfcorehdr, usable }) = &chosen.crash {
-        let cells = found.cells()?;
-        new.push((ELFCOREHDR, cells.encode([elfcorehdr])?));
-        // A second region, below 4 GiB, follows the one that it lies in.
-        new.push((USABLE, cells.encode(usable.iter().rev())?));
-    }
-    Ok(new)
+    Ok(())
 }
 
 struct Property<'a> {
@@ -185,11 +271,6 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Returns the value of a property of `/chosen`.
-    fn chosen(&self, name: &str) -> Option<&'a [u8]> {
-        value(&self.properties, name)
-    }
-
     fn cells(&self) -> Result<Cells, LayoutError> {
         let cells = |name: &str, default| match value(&self.root, name) {
             None => Ok(default),
@@ -220,7 +301,7 @@ fn unbalanced(at: usize) -> LayoutError {
 
 /// Removes the reservation that kept the initrd of the running kernel, in whole pages or not.
 fn drop_reservation(tree: &mut Flattened<'_>, found: &Found<'_>) {
-    let address = |name| match *found.chosen(name)? {
+    let address = |name| match *value(&found.properties, name)? {
         [a, b, c, d] => Some(u64::from(u32::from_be_bytes([a, b, c, d]))),
         ref value => Some(u64::from_be_bytes(value.try_into().ok()?)),
     };
@@ -233,6 +314,7 @@ fn drop_reservation(tree: &mut Flattened<'_>, found: &Found<'_>) {
 }
 
 /// How many 32-bit cells addresses and sizes have below the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Cells {
     address: u8,
     size: u8,
@@ -261,6 +343,16 @@ impl Cells {
     }
 }
 
+const SYSTEM_TABLE: &str = "linux,uefi-system-table";
+/// Linux, `drivers/firmware/efi/fdtparams.c` and `libstub/fdt.c`.
+const UEFI: [&str; 6] = [
+    SYSTEM_TABLE,
+    "linux,uefi-mmap-start",
+    "linux,uefi-mmap-size",
+    "linux,uefi-mmap-desc-size",
+    "linux,uefi-mmap-desc-ver",
+    "linux,uefi-secure-boot",
+];
 const INITRD_START: &str = "linux,initrd-start";
 const INITRD_END: &str = "linux,initrd-end";
 const ELFCOREHDR: &str = "linux,elfcorehdr";
@@ -301,6 +393,10 @@ mod tests {
         kaslr: [0xaa; 8],
         rng: [0xbb; 128],
     };
+
+    fn edit(bytes: &[u8], chosen: &Chosen<'_>) -> Result<Vec<u8>, LayoutError> {
+        DeviceTree::read(bytes)?.write(chosen)
+    }
 
     fn set(node: &mut DeviceTreeNode, name: &str, value: Vec<u8>) {
         node.add_property(DeviceTreeProperty::new_unchecked(name, value));
@@ -479,6 +575,30 @@ mod tests {
     }
 
     #[test]
+    fn uefi_is_that_of_the_machine() {
+        let with_table = |address: u64| {
+            testing::tree(|tree| {
+                let node = tree.root.child_mut("chosen").unwrap();
+                set(node, SYSTEM_TABLE, address.to_be_bytes().to_vec());
+            })
+        };
+        let board = DeviceTree::read(&with_table(0xdead_0000)).unwrap();
+        let running = DeviceTree::read(&with_table(0xbf00_0018)).unwrap();
+        let handed_over = |tree: DeviceTree| {
+            let edited = tree.write(&chosen()).unwrap();
+            let found = DeviceTree::read(&edited).unwrap().uefi;
+            found
+                .into_iter()
+                .map(|(_, value)| value)
+                .collect::<Vec<_>>()
+        };
+        let address = 0xbf00_0018_u64.to_be_bytes().to_vec();
+        assert_eq!(handed_over(board.clone().on_machine(&running)), [address]);
+        let without = testing::device_tree();
+        assert!(handed_over(board.on_machine(&without)).is_empty());
+    }
+
+    #[test]
     fn damaged_trees() {
         let tree = testing::tree(|_| ());
         check(
@@ -517,7 +637,7 @@ mod tests {
         check(
             &large,
             &chosen(),
-            expect!["the device tree has 0x300235 bytes, and kernels map 0x200000"],
+            expect!["the device tree has 0x300178 bytes, and kernels map 0x200000"],
         );
         check(
             &edited(23, 16),
@@ -542,7 +662,7 @@ mod tests {
             let tree = testing::tree(|_| ());
             let tree = Flattened::read(&tree).unwrap();
             let structure: Vec<u8> = words.iter().flat_map(|it| it.to_be_bytes()).collect();
-            let bytes = fdt::write(&tree, &structure, b"x\0").unwrap();
+            let bytes = fdt::write(&tree.reservations, 0, &structure, b"x\0").unwrap();
             check(&bytes, &chosen(), expected);
         };
         let name = u32::from_be_bytes(*b"n\0\0\0");
@@ -696,7 +816,7 @@ mod tests {
         strings.extend(b"device_type\0");
         let tree = testing::tree(|_| ());
         let original = Flattened::read(&tree).unwrap();
-        let long = fdt::write(&original, &structure, &strings).unwrap();
+        let long = fdt::write(&original.reservations, 0, &structure, &strings).unwrap();
         let edited = edit(&long, &chosen()).unwrap();
         assert!(edited.len() > long.len());
     }

@@ -17,7 +17,7 @@ pub(crate) struct Flattened<'a> {
     pub(crate) structure: &'a [u8],
     /// Names, each with its NUL, down to the last byte.
     pub(crate) strings: &'a [u8],
-    boot_cpuid_phys: u32,
+    pub(crate) boot_cpuid_phys: u32,
 }
 
 /// A step of a walk, and where it stands in the structure block.
@@ -130,14 +130,17 @@ impl<'a> Flattened<'a> {
     }
 }
 
-/// Writes a tree with other blocks.
-pub(crate) fn write(original: &Flattened<'_>, structure: &[u8], strings: &[u8]) -> Option<Vec<u8>> {
+/// Writes a tree of these blocks.
+pub(crate) fn write(
+    reservations: &[(u64, u64)],
+    boot_cpuid_phys: u32,
+    structure: &[u8],
+    strings: &[u8],
+) -> Option<Vec<u8>> {
     let len = |it: &[u8]| u32::try_from(it.len()).ok();
-    let mut reservations = Vec::new();
-    for (start, len) in original.reservations.iter().chain(&[(0, 0)]) {
-        reservations.extend(start.to_be_bytes());
-        reservations.extend(len.to_be_bytes());
-    }
+    let all = reservations.iter().chain(&[(0, 0)]);
+    let all = all.flat_map(|(start, len)| [start.to_be_bytes(), len.to_be_bytes()]);
+    let reservations: Vec<u8> = all.flatten().collect();
     let structure_at = HEADER_LEN.checked_add(len(&reservations)?)?;
     let strings_at = structure_at.checked_add(len(structure)?)?;
     let total = strings_at.checked_add(len(strings)?)?;
@@ -149,7 +152,7 @@ pub(crate) fn write(original: &Flattened<'_>, structure: &[u8], strings: &[u8]) 
         HEADER_LEN,
         VERSION,
         COMPATIBLE,
-        original.boot_cpuid_phys,
+        boot_cpuid_phys,
         len(strings)?,
         len(structure)?,
     ];

@@ -9,16 +9,16 @@
 //! itself does not look whether a segment lies in memory that is there and free.
 //!
 //! ```
-//! use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+//! use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
 //! use ukexec_boot::Arch;
-//! use ukexec_layout::{KernelHeader, MemoryMap, Seeds, Wishes, lay_out};
+//! use ukexec_layout::{DeviceTree, KernelHeader, MemoryMap, Seeds, Wishes, lay_out};
 //!
 //! // `/proc/iomem`, and the device tree of a machine with UEFI, which has no memory in it.
 //! let memory = MemoryMap::from_iomem(
 //!     "40000000-7fffffff : System RAM\n  40000000-400fffff : reserved\n  \
 //!      40200000-41ffffff : Kernel code\n",
 //! )?;
-//! let mut tree = DeviceTree::new();
+//! let mut tree = Model::new();
 //! let firmware = DeviceTreeProperty::new("linux,uefi-system-table", 0x7f00_0018_u64).unwrap();
 //! let chosen = DeviceTreeNode::builder("chosen").unwrap().property(firmware).build();
 //! tree.root.add_child(chosen);
@@ -32,7 +32,7 @@
 //!     },
 //!     initrd_len: Some(20_000_000),
 //!     cmdline: b"console=ttyAMA0",
-//!     device_tree: &tree.to_dtb(),
+//!     device_tree: &DeviceTree::read(&tree.to_dtb())?,
 //!     seeds: Seeds { kaslr: [1; 8], rng: [2; 128] },
 //!     window: 0..u64::MAX,
 //!     page_size: 4096,
@@ -80,6 +80,7 @@ mod testing;
 mod wishes;
 mod x86_64;
 
+pub use device_tree::DeviceTree;
 pub use elfcorehdr::CrashNotes;
 pub use error::LayoutError;
 pub use layout::{Content, Layout, MAX_SEGMENTS, PlacedSegment};

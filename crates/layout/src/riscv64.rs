@@ -30,11 +30,11 @@ mod tests {
 
     use super::*;
     use crate::lay_out;
-    use crate::testing::{RISCV64, memory, notes, tree, wishes};
+    use crate::testing::{RISCV64, device_tree, memory, notes, wishes};
 
     #[test]
     fn layouts() {
-        let tree = tree(|_| ());
+        let tree = device_tree();
         let mut wishes = wishes(Arch::Riscv64, &tree);
         wishes.kernel.text_offset = MIB_2;
         wishes.kernel.memory_len += 0x1234;

@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
 
-use crate::{CrashNotes, KernelHeader, MemoryMap, Seeds, Wishes};
+use crate::{CrashNotes, DeviceTree, KernelHeader, MemoryMap, Seeds, Wishes};
 use ukexec_boot::Arch;
 
 /// An arm64 machine of 2 GiB without UEFI, with a crash region.
@@ -63,8 +63,8 @@ pub(crate) const X86_64: &str = "\
 ";
 
 /// A tree of the shape that QEMU's `virt` machines have, with what a first boot leaves in it.
-pub(crate) fn tree(edit: impl FnOnce(&mut DeviceTree)) -> Vec<u8> {
-    let mut tree = DeviceTree::new();
+pub(crate) fn tree(edit: impl FnOnce(&mut Model)) -> Vec<u8> {
+    let mut tree = Model::new();
     let cells = |name: &str| DeviceTreeProperty::new(name, 2_u32).unwrap();
     tree.root.add_property(cells("#address-cells"));
     tree.root.add_property(cells("#size-cells"));
@@ -85,6 +85,11 @@ pub(crate) fn tree(edit: impl FnOnce(&mut DeviceTree)) -> Vec<u8> {
     tree.to_dtb()
 }
 
+/// The usual one, taken apart.
+pub(crate) fn device_tree() -> DeviceTree {
+    DeviceTree::read(&tree(|_| ())).unwrap()
+}
+
 /// A kernel of 31 MiB that takes 33 MiB in memory.
 pub(crate) fn header(arch: Arch) -> KernelHeader {
     KernelHeader {
@@ -96,7 +101,7 @@ pub(crate) fn header(arch: Arch) -> KernelHeader {
 }
 
 /// A normal load with an initrd of 20 MB.
-pub(crate) fn wishes(arch: Arch, tree: &[u8]) -> Wishes<'_> {
+pub(crate) fn wishes(arch: Arch, tree: &DeviceTree) -> Wishes<'_> {
     Wishes {
         kernel: header(arch),
         initrd_len: Some(20_000_000),

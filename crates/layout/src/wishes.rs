@@ -3,8 +3,10 @@
 use alloc::format;
 use core::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use ukexec_boot::{Arch, Kernel, KernelFormat};
 
+use crate::device_tree::DeviceTree;
 use crate::elfcorehdr::CrashNotes;
 use crate::error::LayoutError;
 
@@ -18,7 +20,7 @@ pub struct Wishes<'a> {
     /// The kernel's command line, without a NUL.
     pub cmdline: &'a [u8],
     /// The device tree to edit: `/sys/firmware/fdt`, or another one of this machine.
-    pub device_tree: &'a [u8],
+    pub device_tree: &'a DeviceTree,
     /// Fresh random bytes.
     pub seeds: Seeds,
     /// The addresses that a normal kernel may be placed at; a crash kernel has its region.
@@ -39,7 +41,7 @@ pub struct Seeds {
 }
 
 /// The facts of a flat kernel's header (`Image`) that decide where it may lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelHeader {
     /// The architecture: arm64 or riscv64.
     pub arch: Arch,
