@@ -31,12 +31,21 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let notes = CrashNotes::default();
-    for crash in [None, Some(&notes)] {
+    // The machine's own tree, one of a file, and one of a file on a machine with any tree.
+    let uefi = DeviceTree::read(&TREE[64..]).expect("a tree");
+    let on_uefi = device_tree.clone().on_machine(&uefi);
+    let of_file = uefi.on_machine(&device_tree);
+    for (crash, device_tree) in [
+        (None, &device_tree),
+        (Some(&notes), &device_tree),
+        (None, &on_uefi),
+        (None, &of_file),
+    ] {
         let wishes = Wishes {
             kernel,
             initrd_len: Some(10_000_000),
             cmdline: b"quiet",
-            device_tree: &device_tree,
+            device_tree,
             seeds: Seeds {
                 kaslr: [1; 8],
                 rng: [2; 128],

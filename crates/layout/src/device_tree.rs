@@ -11,8 +11,9 @@ use core::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LayoutError;
-use crate::fdt::{self, Flattened, Name, Step, Token};
+use crate::fdt::{self, Flattened, Property};
 use crate::layout::wide;
+use crate::nodes::{Cells, Found, INITRD_END, INITRD_START};
 use crate::ranges::len;
 use crate::wishes::Seeds;
 
@@ -46,7 +47,13 @@ pub struct DeviceTree {
     behind: Vec<u8>,
     strings: Vec<u8>,
     cells: Cells,
-    has_memory: bool,
+    /// The memory nodes, which firmware fills.
+    memory_nodes: Vec<u8>,
+    /// What is in them, or must be.
+    memory: Vec<Range<u64>>,
+    /// The ranges below `/reserved-memory` that have an address.
+    reserved: Vec<Range<u64>>,
+    has_its: bool,
     /// The properties in which UEFI is handed over. Those of the firmware that runs count alone.
     #[serde(skip)]
     uefi: Vec<(&'static str, Vec<u8>)>,
@@ -76,10 +83,10 @@ impl DeviceTree {
     pub fn read(bytes: &[u8]) -> Result<Self, LayoutError> {
         let mut tree = Flattened::read(bytes)?;
         let found = Found::read(&tree)?;
-        drop_reservation(&mut tree, &found);
+        found.drop_reservation(&mut tree);
         let part = |range: Range<usize>| tree.structure.get(range).unwrap_or_default();
         let (mut properties, mut uefi) = (Vec::new(), Vec::new());
-        for Property { name, value, span } in &found.properties {
+        for Property { name, value, span } in found.chosen_properties() {
             if let Some(name) = UEFI.iter().find(|it| name.is(it)) {
                 uefi.push((*name, value.to_vec()));
             } else if !REPLACED.iter().any(|it| name.is(it)) {
@@ -88,28 +95,61 @@ impl DeviceTree {
         }
         let len = wide(tree.structure.len()).saturating_add(wide(tree.strings.len()));
         check_len(len)?;
+        let memory_nodes = found.memory_nodes().map(|it| part(it.span.clone()));
+        let (place, nodes) = found.place();
         Ok(Self {
-            cells: found.cells()?,
-            before: part(0..found.place.start).to_vec(),
+            before: found.without_memory(tree.structure, 0..place.start),
             properties,
-            nodes: part(found.nodes.clone()).to_vec(),
-            behind: part(found.place.end..tree.structure.len()).to_vec(),
+            nodes: part(nodes).to_vec(),
+            behind: found.without_memory(tree.structure, place.end..tree.structure.len()),
             strings: tree.strings.to_vec(),
             reservations: tree.reservations,
             boot_cpuid_phys: tree.boot_cpuid_phys,
-            has_memory: found.has_memory,
+            memory_nodes: memory_nodes.collect::<Vec<_>>().concat(),
+            memory: found.memory(),
+            reserved: found.reserved(),
+            has_its: found.has_its(),
+            cells: found.cells,
             uefi,
         })
     }
 
-    /// Hands the UEFI of a machine over by this tree, as the kernel's own stub does when
-    /// firmware starts it: that of the tree itself may be of another machine.
+    /// Puts in what the firmware of a machine says: a tree out of a file or an image has none of
+    /// it, or that of another machine.
     ///
-    /// `running` is the tree that the running kernel was given.
+    /// `running` is the tree that the running kernel was given. Its UEFI is handed over, as the
+    /// kernel's own stub does when firmware starts it. Without UEFI, its memory and all that is
+    /// reserved in it are.
     #[must_use]
     pub fn on_machine(self, running: &Self) -> Self {
-        let uefi = running.uefi.clone();
-        Self { uefi, ..self }
+        let mut tree = Self {
+            uefi: running.uefi.clone(),
+            has_its: running.has_its,
+            ..self
+        };
+        if running.has_uefi() {
+            // Its memory map has all that is reserved; the stub removes these, too.
+            tree.reservations.clear();
+            return tree;
+        }
+        let reserved = running.reserved.iter();
+        let reserved = reserved.filter(|it| !tree.reserved.contains(it));
+        let reserved = reserved.map(|it| (it.start, len(it)));
+        let reservations = running.reservations.iter().copied().chain(reserved);
+        let known = &tree.reservations;
+        let new: Vec<_> = reservations.filter(|it| !known.contains(it)).collect();
+        tree.reservations.extend(new);
+        if !running.memory.is_empty() {
+            tree.memory.clone_from(&running.memory);
+            tree.memory_nodes.clear();
+        }
+        tree
+    }
+
+    /// Returns what a user should know before a kernel starts with it on arm64.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        // With UEFI, the running kernel reserves them in a table that the next one finds.
+        (self.has_its && !self.has_uefi()).then_some(ITS)
     }
 
     /// Returns whether UEFI is handed over by it.
@@ -120,7 +160,7 @@ impl DeviceTree {
 
     /// Returns the flattened tree with the values of `chosen`, and without unused space.
     pub(crate) fn write(&self, chosen: &Chosen<'_>) -> Result<Vec<u8>, LayoutError> {
-        if !self.has_memory && !self.has_uefi() {
+        if self.memory.is_empty() && self.memory_nodes.is_empty() && !self.has_uefi() {
             return Err(LayoutError::new(
                 "the device tree has no memory node, and no UEFI that would say where memory is: \
                  take the machine's own, /sys/firmware/fdt",
@@ -132,7 +172,17 @@ impl DeviceTree {
         let reservations: Vec<_> = self.reservations.iter().copied().chain(reserved).collect();
 
         let mut strings = self.strings.clone();
-        let mut structure = self.before.clone();
+        let mut structure = [&self.before[..], &self.memory_nodes].concat();
+        if self.memory_nodes.is_empty()
+            && let Some(first) = self.memory.first()
+        {
+            fdt::begin_node(&mut structure, &format!("memory@{:x}", first.start));
+            let reg = self.cells.encode(&self.memory)?;
+            for (name, value) in [("device_type", &b"memory\0"[..]), ("reg", &reg)] {
+                fdt::property(&mut structure, &mut strings, name, value);
+            }
+            fdt::end_node(&mut structure);
+        }
         fdt::begin_node(&mut structure, "chosen");
         structure.extend(&self.properties);
         let uefi = self.uefi.iter();
@@ -187,162 +237,9 @@ fn check_len(len: u64) -> Result<(), LayoutError> {
     Ok(())
 }
 
-struct Property<'a> {
-    name: Name<'a>,
-    value: &'a [u8],
-    /// Where in the structure block it is.
-    span: Range<usize>,
-}
-
-/// The parts of a tree that an edit needs.
-#[derive(Default)]
-struct Found<'a> {
-    /// Where in the structure block `/chosen` is, or may be put.
-    place: Range<usize>,
-    /// Its properties, and the nodes in it.
-    properties: Vec<Property<'a>>,
-    nodes: Range<usize>,
-    /// The root's properties.
-    root: Vec<Property<'a>>,
-    has_memory: bool,
-}
-
-impl<'a> Found<'a> {
-    fn read(tree: &Flattened<'a>) -> Result<Self, LayoutError> {
-        let mut found = Self::default();
-        let mut depth = 0_usize;
-        let (mut at, mut is_chosen, mut is_behind_node) = (0, false, false);
-        loop {
-            let Step { token, span } = tree.step(at)?;
-            let place = at;
-            at = span.end;
-            match token {
-                Token::BeginNode(_) if depth == 0 && is_behind_node => {
-                    return Err(unbalanced(place));
-                }
-                Token::BeginNode(name) => {
-                    depth = depth.saturating_add(1);
-                    is_behind_node = false;
-                    // Linux takes the first node of that name, whatever follows the `@`.
-                    let is_it = name == b"chosen" || name.starts_with(b"chosen@");
-                    if depth == 2 && is_it {
-                        if !found.place.is_empty() {
-                            return Err(LayoutError::new("the device tree has /chosen twice"));
-                        }
-                        is_chosen = true;
-                        found.place.start = span.start;
-                        found.nodes = span.end..span.end;
-                    }
-                }
-                Token::Property(..) if depth == 0 || is_behind_node => {
-                    return Err(LayoutError::new(format!(
-                        "the device tree: a property {place:#x} bytes into its structure block is \
-                         at the head of no node"
-                    )));
-                }
-                Token::Property(name, value) if depth == 1 => {
-                    found.root.push(Property { name, value, span });
-                }
-                Token::Property(name, value) if depth == 2 => {
-                    // This value is all that Linux looks at.
-                    found.has_memory |= name.is("device_type") && value == b"memory\0";
-                    if is_chosen {
-                        found.nodes = span.end..span.end;
-                        found.properties.push(Property { name, value, span });
-                    }
-                }
-                Token::Property(..) => {}
-                Token::EndNode => {
-                    is_behind_node = true;
-                    match depth {
-                        2 if is_chosen => {
-                            is_chosen = false;
-                            found.nodes.end = span.start;
-                            found.place.end = span.end;
-                        }
-                        1 if found.place.is_empty() => found.place = span.start..span.start,
-                        _ => {}
-                    }
-                    depth = depth.checked_sub(1).ok_or_else(|| unbalanced(place))?;
-                }
-                Token::End if depth == 0 && is_behind_node => return Ok(found),
-                Token::End => return Err(unbalanced(place)),
-            }
-        }
-    }
-
-    fn cells(&self) -> Result<Cells, LayoutError> {
-        let cells = |name: &str, default| match value(&self.root, name) {
-            None => Ok(default),
-            Some(&[0, 0, 0, cells @ 1..=2]) => Ok(cells),
-            Some(_) => Err(LayoutError::new(format!(
-                "the device tree: expected 1 or 2 as {name} of the root"
-            ))),
-        };
-        Ok(Cells {
-            address: cells("#address-cells", 2)?,
-            size: cells("#size-cells", 1)?,
-        })
-    }
-}
-
-fn value<'a>(properties: &[Property<'a>], name: &str) -> Option<&'a [u8]> {
-    let mut properties = properties.iter();
-    let found = properties.find(|it| it.name.is(name));
-    found.map(|it| it.value)
-}
-
-fn unbalanced(at: usize) -> LayoutError {
-    LayoutError::new(format!(
-        "the device tree: begins and ends of nodes do not match, {at:#x} bytes into its structure \
-         block"
-    ))
-}
-
-/// Removes the reservation that kept the initrd of the running kernel, in whole pages or not.
-fn drop_reservation(tree: &mut Flattened<'_>, found: &Found<'_>) {
-    let address = |name| match *value(&found.properties, name)? {
-        [a, b, c, d] => Some(u64::from(u32::from_be_bytes([a, b, c, d]))),
-        ref value => Some(u64::from_be_bytes(value.try_into().ok()?)),
-    };
-    if let (Some(start), Some(end)) = (address(INITRD_START), address(INITRD_END)) {
-        let size = end.saturating_sub(start);
-        let pages = size.checked_next_multiple_of(PAGE).unwrap_or(size);
-        let is_it = |it: &(u64, u64)| *it == (start, size) || *it == (start, pages);
-        tree.reservations.retain(|it| !is_it(it));
-    }
-}
-
-/// How many 32-bit cells addresses and sizes have below the root.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Cells {
-    address: u8,
-    size: u8,
-}
-
-impl Cells {
-    fn encode<'a>(
-        &self,
-        ranges: impl IntoIterator<Item = &'a Range<u64>>,
-    ) -> Result<Vec<u8>, LayoutError> {
-        let mut bytes = Vec::new();
-        for range in ranges {
-            for (value, cells) in [(range.start, self.address), (len(range), self.size)] {
-                match u32::try_from(value) {
-                    Ok(value) if cells == 1 => bytes.extend(value.to_be_bytes()),
-                    _ if cells == 2 => bytes.extend(value.to_be_bytes()),
-                    _ => {
-                        return Err(LayoutError::new(format!(
-                            "the device tree: its root has one cell for {value:#x}"
-                        )));
-                    }
-                }
-            }
-        }
-        Ok(bytes)
-    }
-}
-
+const ITS: &str = "the next kernel may be overwritten: the interrupt controller (GICv3 with ITS) \
+                   may go on writing to tables of the running kernel, and without UEFI the next \
+                   one does not know where they are";
 const SYSTEM_TABLE: &str = "linux,uefi-system-table";
 /// Linux, `drivers/firmware/efi/fdtparams.c` and `libstub/fdt.c`.
 const UEFI: [&str; 6] = [
@@ -353,8 +250,6 @@ const UEFI: [&str; 6] = [
     "linux,uefi-mmap-desc-ver",
     "linux,uefi-secure-boot",
 ];
-const INITRD_START: &str = "linux,initrd-start";
-const INITRD_END: &str = "linux,initrd-end";
 const ELFCOREHDR: &str = "linux,elfcorehdr";
 const USABLE: &str = "linux,usable-memory-range";
 /// The running kernel found these there, and the next one must not.
@@ -374,8 +269,6 @@ const REPLACED: [&str; 11] = [
 ];
 /// `MAX_FDT_SIZE`.
 const MAX_LEN: u64 = 2 << 20;
-/// The unit in which boot loaders reserve.
-const PAGE: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -384,7 +277,7 @@ mod tests {
 
     use dtoolkit::fdt::Fdt;
     use dtoolkit::memreserve::MemoryReservation;
-    use dtoolkit::model::{DeviceTreeNode, DeviceTreeProperty};
+    use dtoolkit::model::{DeviceTree as Model, DeviceTreeNode, DeviceTreeProperty};
 
     use super::*;
     use crate::testing;
@@ -598,6 +491,179 @@ mod tests {
         assert!(handed_over(board.on_machine(&without)).is_empty());
     }
 
+    fn node(name: &str, properties: &[(&str, &[u8])]) -> DeviceTreeNode {
+        let mut node = DeviceTreeNode::new(name).unwrap();
+        for (name, value) in properties {
+            set(&mut node, name, value.to_vec());
+        }
+        node
+    }
+
+    /// A board's tree, as it is in a file: with one cell, and memory for firmware to fill.
+    fn board() -> DeviceTree {
+        let mut tree = Model::new();
+        let one: &[u8] = &[0, 0, 0, 1];
+        tree.root = node("", &[("#address-cells", one), ("#size-cells", one)]);
+        let memory = [("device_type", &b"memory\0"[..]), ("reg", &[0; 8])];
+        let mut reserved = node("reserved-memory", &[]);
+        reserved.add_child(node(
+            "tz@50000000",
+            &[("reg", &[0x50, 0, 0, 0, 0, 0, 0x10, 0])],
+        ));
+        for node in [node("chosen", &[]), node("memory@0", &memory), reserved] {
+            tree.root.add_child(node);
+        }
+        let reservation = MemoryReservation::new(0x1000, 0x1000);
+        tree.memory_reservations.push(reservation);
+        DeviceTree::read(&tree.to_dtb()).unwrap()
+    }
+
+    /// The tree of a machine whose firmware has memory for itself.
+    fn running(edit: impl FnOnce(&mut DeviceTreeNode)) -> DeviceTree {
+        let range = |start: u64, len: u64| [start, len].map(u64::to_be_bytes).concat();
+        let tree = testing::tree(|tree| {
+            let memory = tree.root.child_mut("memory@40000000").unwrap();
+            set(memory, "reg", range(0x4000_0000, 0x8000_0000));
+            let mut reserved = node("reserved-memory", &[]);
+            for (name, start, len) in [("mmode", 0x4000_0000, 0x8_0000), ("tz", 0x5000_0000, 4096)]
+            {
+                reserved.add_child(node(name, &[("reg", &range(start, len)), ("no-map", &[])]));
+            }
+            reserved.add_child(node("pool", &[("size", &[0; 8])]));
+            tree.root.add_child(reserved);
+            // The initrd's, one of the board's, and another.
+            for (start, len) in [(0x4800_0000, 0x10_0000), (0x1000, 0x1000), (0x2000, 0x1000)] {
+                let reservation = MemoryReservation::new(start, len);
+                tree.memory_reservations.push(reservation);
+            }
+            edit(&mut tree.root);
+        });
+        DeviceTree::read(&tree).unwrap()
+    }
+
+    fn with_its(root: &mut DeviceTreeNode, status: &[u8]) {
+        let its: &[u8] = b"vendor,its\0arm,gic-v3-its\0";
+        let mut gic = node("interrupt-controller", &[("compatible", b"arm,gic-v3\0")]);
+        gic.add_child(node("its", &[("compatible", its), ("status", status)]));
+        root.add_child(gic);
+    }
+
+    fn with_uefi(root: &mut DeviceTreeNode) {
+        for name in UEFI {
+            set(root.child_mut("chosen").unwrap(), name, b"here".to_vec());
+        }
+    }
+
+    fn moves(running: &DeviceTree, expected: Expect) {
+        let kernel = Chosen {
+            initrd: None,
+            ..chosen()
+        };
+        let tree = board().on_machine(running).write(&kernel).unwrap();
+        expected.assert_eq(&shown(&tree));
+        let again = DeviceTree::read(&tree).unwrap().on_machine(running);
+        assert_eq!(again.write(&kernel).unwrap(), tree);
+    }
+
+    #[test]
+    fn a_tree_of_a_file_on_a_machine() {
+        moves(
+            &running(|_| ()),
+            expect![[r#"
+            /dts-v1/;
+            /memreserve/ 0x1000 0x1000;
+            /memreserve/ 0x2000 0x1000;
+            /memreserve/ 0x40000000 0x80000;
+
+            / {
+                #address-cells = <0x01>;
+                #size-cells = <0x01>;
+
+                memory@40000000 {
+                    device_type = "memory";
+                    reg = <0x40000000 0x80000000>;
+                };
+
+                chosen {
+                    bootargs = "console=ttyAMA0";
+                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                    rng-seed = <..>;
+                    linux,booted-from-kexec;
+                };
+
+                reserved-memory {
+                    tz@50000000 {
+                        reg = <0x50000000 0x1000>;
+                    };
+                };
+            };
+        "#]],
+        );
+        moves(
+            &running(with_uefi),
+            expect![[r#"
+            /dts-v1/;
+
+            / {
+                #address-cells = <0x01>;
+                #size-cells = <0x01>;
+
+                memory@0 {
+                    device_type = "memory";
+                    reg = <0x00 0x00>;
+                };
+
+                chosen {
+                    linux,uefi-system-table = <0x68657265>;
+                    linux,uefi-mmap-start = <0x68657265>;
+                    linux,uefi-mmap-size = <0x68657265>;
+                    linux,uefi-mmap-desc-size = <0x68657265>;
+                    linux,uefi-mmap-desc-ver = <0x68657265>;
+                    linux,uefi-secure-boot = <0x68657265>;
+                    bootargs = "console=ttyAMA0";
+                    kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+                    rng-seed = <..>;
+                    linux,booted-from-kexec;
+                };
+
+                reserved-memory {
+                    tz@50000000 {
+                        reg = <0x50000000 0x1000>;
+                    };
+                };
+            };
+        "#]],
+        );
+    }
+
+    #[test]
+    fn memory_that_the_tree_cannot_name_is_refused() {
+        let running = running(|root| {
+            let memory = root.child_mut("memory@40000000").unwrap();
+            set(memory, "reg", vec![1; 16]);
+        });
+        let error = board().on_machine(&running).write(&chosen()).unwrap_err();
+        expect!["the device tree: its root has one cell for 0x101010101010101"]
+            .assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn tables_that_stay_in_use() {
+        let warns = |edit: &dyn Fn(&mut DeviceTreeNode)| {
+            let running = running(edit);
+            let warning = running.warning();
+            assert_eq!(board().on_machine(&running).warning(), warning);
+            warning.is_some()
+        };
+        assert!(!warns(&|_| ()));
+        assert!(warns(&|root| with_its(root, b"okay\0")));
+        assert!(!warns(&|root| with_its(root, b"disabled\0")));
+        assert!(!warns(&|root| {
+            with_its(root, b"okay\0");
+            with_uefi(root);
+        }));
+    }
+
     #[test]
     fn damaged_trees() {
         let tree = testing::tree(|_| ());
@@ -738,8 +804,8 @@ mod tests {
         });
         let edited = edit(&tree, &chosen()).unwrap();
         let edited = Flattened::read(&edited).unwrap();
-        let found = Found::read(&edited).unwrap();
-        assert_eq!(value(&found.root, name), Some(&[0, 0, 0, 0xa][..]));
+        let nodes = edited.nodes().unwrap();
+        assert_eq!(nodes[0].value(name), Some(&[0, 0, 0, 0xa][..]));
     }
 
     #[test]

@@ -20,13 +20,31 @@ pub(crate) struct Flattened<'a> {
     pub(crate) boot_cpuid_phys: u32,
 }
 
-/// A step of a walk, and where it stands in the structure block.
-pub(crate) struct Step<'a> {
-    pub(crate) token: Token<'a>,
+/// A node, and where in the structure block it is.
+pub(crate) struct Node<'a> {
+    /// The root has depth 1.
+    pub(crate) depth: usize,
+    pub(crate) name: &'a [u8],
+    pub(crate) properties: Vec<Property<'a>>,
+    pub(crate) span: Range<usize>,
+    /// The nodes in it.
+    pub(crate) nodes: Range<usize>,
+}
+
+pub(crate) struct Property<'a> {
+    pub(crate) name: Name<'a>,
+    pub(crate) value: &'a [u8],
+    /// Where in the structure block it is.
     pub(crate) span: Range<usize>,
 }
 
-pub(crate) enum Token<'a> {
+/// A step of a walk, and where it stands in the structure block.
+struct Step<'a> {
+    token: Token<'a>,
+    span: Range<usize>,
+}
+
+enum Token<'a> {
     BeginNode(&'a [u8]),
     /// Name and value.
     Property(Name<'a>, &'a [u8]),
@@ -44,6 +62,26 @@ impl Name<'_> {
     pub(crate) fn is(self, name: &str) -> bool {
         let rest = self.0.strip_prefix(name.as_bytes());
         rest.is_some_and(|rest| rest.first() == Some(&0))
+    }
+}
+
+impl<'a> Node<'a> {
+    /// Returns the value of a property.
+    pub(crate) fn value(&self, name: &str) -> Option<&'a [u8]> {
+        let mut properties = self.properties.iter();
+        let found = properties.find(|it| it.name.is(name));
+        found.map(|it| it.value)
+    }
+
+    /// Whether it is `/NAME`, whatever follows an `@` in its own name.
+    pub(crate) fn is_at(&self, name: &str) -> bool {
+        let rest = self.name.strip_prefix(name.as_bytes());
+        self.depth == 2 && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'@')))
+    }
+
+    /// Spec: Devicetree Specification 0.4, "2.3.4 status".
+    pub(crate) fn is_available(&self) -> bool {
+        matches!(self.value("status"), None | Some(b"okay\0" | b"ok\0"))
     }
 }
 
@@ -87,8 +125,47 @@ impl<'a> Flattened<'a> {
         })
     }
 
+    /// Returns all nodes, the root first, each in front of those in it.
+    pub(crate) fn nodes(&self) -> Result<Vec<Node<'a>>, LayoutError> {
+        let mut nodes: Vec<Node<'a>> = Vec::new();
+        let (mut open, mut at, mut is_head) = (Vec::new(), 0, false);
+        loop {
+            let Step { token, span } = self.step(at)?;
+            let place = at;
+            at = span.end;
+            match token {
+                Token::BeginNode(name) if nodes.is_empty() || !open.is_empty() => {
+                    open.push(nodes.len());
+                    nodes.push(Node {
+                        depth: open.len(),
+                        name,
+                        properties: Vec::new(),
+                        nodes: span.end..span.end,
+                        span,
+                    });
+                    is_head = true;
+                }
+                Token::Property(name, value) => {
+                    let node = nodes.last_mut().filter(|_| is_head);
+                    let node = node.ok_or_else(|| stray(place))?;
+                    node.nodes = span.end..span.end;
+                    node.properties.push(Property { name, value, span });
+                }
+                Token::EndNode => {
+                    let node = open.pop().and_then(|index: usize| nodes.get_mut(index));
+                    let node = node.ok_or_else(|| unbalanced(place))?;
+                    node.nodes.end = span.start;
+                    node.span.end = span.end;
+                    is_head = false;
+                }
+                Token::End if open.is_empty() && !nodes.is_empty() => return Ok(nodes),
+                Token::BeginNode(_) | Token::End => return Err(unbalanced(place)),
+            }
+        }
+    }
+
     /// Returns the step at `at` of the structure block.
-    pub(crate) fn step(&self, at: usize) -> Result<Step<'a>, LayoutError> {
+    fn step(&self, at: usize) -> Result<Step<'a>, LayoutError> {
         let damaged = || {
             LayoutError::new(format!(
                 "the device tree: {at:#x} bytes into its structure block is no token, or one that \
@@ -186,6 +263,20 @@ pub(crate) fn begin_node(structure: &mut Vec<u8>, name: &str) {
 
 pub(crate) fn end_node(structure: &mut Vec<u8>) {
     structure.extend(END_NODE.to_be_bytes());
+}
+
+fn stray(at: usize) -> LayoutError {
+    LayoutError::new(format!(
+        "the device tree: a property {at:#x} bytes into its structure block is at the head of no \
+         node"
+    ))
+}
+
+fn unbalanced(at: usize) -> LayoutError {
+    LayoutError::new(format!(
+        "the device tree: begins and ends of nodes do not match, {at:#x} bytes into its structure \
+         block"
+    ))
 }
 
 fn pad(structure: &mut Vec<u8>) {

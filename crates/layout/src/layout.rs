@@ -19,6 +19,8 @@ pub struct Layout {
     pub segments: Vec<PlacedSegment>,
     /// The address that the machine jumps to.
     pub entry: u64,
+    /// What a user should know before the kernel starts.
+    pub warnings: Vec<&'static str>,
 }
 
 /// Bytes, and the memory that they are copied to. Zeros follow them to the end of it.
@@ -192,6 +194,7 @@ mod tests {
                 segment(Content::Trampoline(vec![0; 48]), 0x4020_2000..0x4020_3000),
             ],
             entry: 0x4020_2000,
+            warnings: Vec::new(),
         };
         edit(&mut layout);
         let result = layout.check(&testing::memory(ARM64), 4096, is_crash);

@@ -71,6 +71,7 @@ mod error;
 mod fdt;
 mod layout;
 mod memory;
+mod nodes;
 mod place;
 mod ranges;
 mod riscv64;

@@ -58,7 +58,11 @@ pub fn lay_out(wishes: &Wishes<'_>, memory: &MemoryMap) -> Result<Layout, Layout
         }
         None => kernel.start,
     };
-    let layout = room.into_layout(entry);
+    let mut layout = room.into_layout(entry);
+    // A crash kernel lies where the running one has no tables.
+    if wishes.kernel.arch == Arch::Arm64 && !is_crash {
+        layout.warnings.extend(wishes.device_tree.warning());
+    }
     layout.check(memory, wishes.page_size, is_crash)?;
     Ok(layout)
 }

@@ -133,6 +133,7 @@ impl Room {
         Layout {
             segments: self.segments,
             entry,
+            warnings: Vec::new(),
         }
     }
 }
