@@ -12,14 +12,14 @@ use crate::place::Rules;
 pub(crate) const RULES: Rules = Rules {
     elf_machine: 183,
     has_text_offset: true,
-    initrd_window,
+    window,
     initrd_why: "in the 32 GiB around the kernel",
     trampoline: Some(trampoline),
 };
 
 /// "It must reside within a 1 GB aligned physical memory window of up to 32 GB in size that
 /// fully covers the kernel Image as well."
-fn initrd_window(kernel: &Range<u64>) -> Range<u64> {
+fn window(kernel: &Range<u64>) -> Range<u64> {
     let start = kernel.start & !(GIB - 1);
     start..start.saturating_add(32 * GIB)
 }
@@ -55,14 +55,24 @@ mod tests {
     use ukexec_boot::Arch;
 
     use super::*;
-    use crate::testing::{ARM64, ARM64_UEFI, device_tree, memory, notes, wishes};
-    use crate::{Content, Wishes, lay_out};
+    use crate::testing::{
+        ARM64, ARM64_TREE, ARM64_UEFI, ARM64_UEFI_TREE, ITS_TREE, UEFI_TREE, device_tree, memory,
+        notes, wishes,
+    };
+    use crate::{Content, DeviceTree, Wishes, lay_out};
 
     fn check(iomem: &str, edit: impl FnOnce(&mut Wishes<'_>), expected: Expect) {
-        let tree = device_tree();
+        let tree = if iomem == ARM64 {
+            ARM64_TREE
+        } else {
+            ARM64_UEFI_TREE
+        };
+        let tree = DeviceTree::read(tree).unwrap();
         let mut wishes = wishes(Arch::Arm64, &tree);
         edit(&mut wishes);
-        expected.assert_eq(&lay_out(&wishes, &memory(iomem)).unwrap().to_string());
+        let layout = lay_out(&wishes, &memory(iomem)).unwrap();
+        assert!(layout.warnings.is_empty());
+        expected.assert_eq(&layout.to_string());
     }
 
     #[test]
@@ -71,84 +81,101 @@ mod tests {
             ARM64,
             |_| (),
             expect![[r#"
-            kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
-            initrd      0x0042550000..0x0043863000 0x1312d00 bytes, in the 32 GiB around the kernel
-            device tree 0x0043a00000..0x0043a01000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x0042100000"#]],
+                kernel      0x0042400000..0x0044500000 0x1f00000 bytes, at a multiple of 2 MiB
+                initrd      0x0040000000..0x0041313000 0x1312d00 bytes, in the 32 GiB around the kernel
+                device tree 0x0041400000..0x0041402000    0x1e53 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0041313000..0x0041314000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0041313000"#]],
         );
         check(
             ARM64_UEFI,
             |_| (),
             expect![[r#"
-            kernel      0x0042600000..0x0044700000 0x1f00000 bytes, at a multiple of 2 MiB
-            initrd      0x0040100000..0x0041413000 0x1312d00 bytes, in the 32 GiB around the kernel
-            device tree 0x0041600000..0x0041601000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x0041413000..0x0041414000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x0041413000"#]],
+                kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
+                initrd      0x0042100000..0x0043413000 0x1312d00 bytes, in the 32 GiB around the kernel
+                device tree 0x0043600000..0x0043601000     0x2e1 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0043413000..0x0043414000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0043413000"#]],
         );
         check(
             ARM64,
             |it| it.initrd_len = None,
             expect![[r#"
-                kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
-                device tree 0x0042600000..0x0042601000     0x234 bytes, at a multiple of 2 MiB, as it must not cross one
-                trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-                entry       0x0042100000"#]],
+                kernel      0x0042400000..0x0044500000 0x1f00000 bytes, at a multiple of 2 MiB
+                device tree 0x0040000000..0x0040002000    0x1e1b bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0040002000..0x0040003000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0040002000"#]],
         );
         check(
             ARM64,
             |it| it.kernel.text_offset = 0x8_0000,
             expect![[r#"
-            kernel      0x0042680000..0x0044780000 0x1f00000 bytes, text_offset behind a multiple of 2 MiB
-            initrd      0x0040000000..0x0041313000 0x1312d00 bytes, in the 32 GiB around the kernel
-            device tree 0x0041400000..0x0041401000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x0041313000..0x0041314000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x0041313000"#]],
+                kernel      0x0042480000..0x0044580000 0x1f00000 bytes, text_offset behind a multiple of 2 MiB
+                initrd      0x0040000000..0x0041313000 0x1312d00 bytes, in the 32 GiB around the kernel
+                device tree 0x0041400000..0x0041402000    0x1e53 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0041313000..0x0041314000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0041313000"#]],
         );
         check(
             ARM64,
             |it| it.page_size = 64 << 10,
             expect![[r#"
-            kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
-            initrd      0x0042550000..0x0043870000 0x1312d00 bytes, in the 32 GiB around the kernel
-            device tree 0x0043a00000..0x0043a10000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x0042100000..0x0042110000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x0042100000"#]],
+                kernel      0x0042400000..0x0044500000 0x1f00000 bytes, at a multiple of 2 MiB
+                initrd      0x0040000000..0x0041320000 0x1312d00 bytes, in the 32 GiB around the kernel
+                device tree 0x0041400000..0x0041410000    0x1e53 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0041320000..0x0041330000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0041320000"#]],
         );
         check(
             ARM64,
             |it| it.window = 0x8000_0000..u64::MAX,
             expect![[r#"
-            kernel      0x0080000000..0x0082100000 0x1f00000 bytes, at a multiple of 2 MiB
-            initrd      0x0082100000..0x0083413000 0x1312d00 bytes, in the 32 GiB around the kernel
-            device tree 0x0083600000..0x0083601000     0x26c bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x0083413000..0x0083414000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x0083413000"#]],
+                kernel      0x0080000000..0x0082100000 0x1f00000 bytes, at a multiple of 2 MiB
+                initrd      0x0082100000..0x0083413000 0x1312d00 bytes, in the 32 GiB around the kernel
+                device tree 0x0083600000..0x0083602000    0x1e53 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0083413000..0x0083414000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0083413000"#]],
         );
     }
 
     #[test]
     fn a_crash_kernel() {
-        let notes = notes(0xbf80_0000..0xbf80_0200);
-        let tree = device_tree();
+        let notes = notes(0xbfbd_2400..0xbfbd_25a8);
+        let tree = DeviceTree::read(ARM64_TREE).unwrap();
         let mut wishes = wishes(Arch::Arm64, &tree);
         wishes.crash = Some(&notes);
         let layout = lay_out(&wishes, &memory(ARM64)).unwrap();
         expect![[r#"
-            kernel      0x009ee00000..0x00a0f00000 0x1f00000 bytes, at a multiple of 2 MiB
-            initrd      0x00a0f00000..0x00a2213000 0x1312d00 bytes, in the 32 GiB around the kernel
-            elfcorehdr  0x00a2220000..0x00a2221000     0x120 bytes, at a multiple of 64 KiB, the largest page
-            device tree 0x00a2400000..0x00a2401000     0x2df bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x00a2213000..0x00a2214000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x00a2213000"#]].assert_eq(&layout.to_string());
+            kernel      0x0099a00000..0x009bb00000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x009bb00000..0x009ce13000 0x1312d00 bytes, in the 32 GiB around the kernel
+            elfcorehdr  0x009ce20000..0x009ce21000     0x120 bytes, at a multiple of 64 KiB, the largest page
+            device tree 0x009d000000..0x009d002000    0x1ec6 bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x009ce13000..0x009ce14000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x009ce13000"#]].assert_eq(&layout.to_string());
+    }
+
+    /// A crash kernel lies where the running one never had tables.
+    #[test]
+    fn interrupts_that_are_messages_get_a_warning() {
+        let notes = notes(0xbfbd_2400..0xbfbd_25a8);
+        for (tree, crash, expected) in [
+            (ITS_TREE, None, 1),
+            (ITS_TREE, Some(&notes), 0),
+            (UEFI_TREE, None, 0),
+        ] {
+            let tree = DeviceTree::read(tree).unwrap();
+            let mut wishes = wishes(Arch::Arm64, &tree);
+            wishes.crash = crash;
+            let layout = lay_out(&wishes, &memory(ARM64)).unwrap();
+            assert_eq!(layout.warnings.len(), expected);
+        }
     }
 
     #[test]
     fn the_initrd_stays_in_the_window() {
-        let window = initrd_window(&(0x4020_0000..0x4220_0000));
-        assert_eq!(window, 0x4000_0000..0x8_4000_0000);
-        assert_eq!(initrd_window(&(u64::MAX - 4096..u64::MAX)).end, u64::MAX);
+        let around = window(&(0x4020_0000..0x4220_0000));
+        assert_eq!(around, 0x4000_0000..0x8_4000_0000);
+        assert_eq!(window(&(u64::MAX - 4096..u64::MAX)).end, u64::MAX);
     }
 
     #[test]

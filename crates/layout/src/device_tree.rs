@@ -637,6 +637,72 @@ mod tests {
     }
 
     #[test]
+    fn trees_of_recorded_machines() {
+        let check = |tree: &[u8], expected: Expect| {
+            let edited = edit(tree, &chosen()).unwrap();
+            expected.assert_eq(&testing::changes(&shown(tree), &shown(&edited)));
+        };
+        check(
+            testing::ARM64_TREE,
+            expect![[r#"
+            -        linux,initrd-end = <0x480f8858>;
+            -        linux,initrd-start = <0x48000000>;
+            -        bootargs = "console=ttyAMA0 panic=-1 crashkernel=512M";
+            -        kaslr-seed = <0x00 0x00>;
+            +/memreserve/ 0x44000000 0x1000001;
+            +        bootargs = "console=ttyAMA0";
+            +        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+            +        rng-seed = <..>;
+            +        linux,booted-from-kexec;
+            +        linux,initrd-start = <0x00 0x44000000>;
+            +        linux,initrd-end = <0x00 0x45000001>;
+        "#]],
+        );
+        check(
+            testing::ARM64_UEFI_TREE,
+            expect![[r#"
+            -        bootargs = "console=ttyAMA0 panic=-1 crashkernel=512M initrd=initrd";
+            +/memreserve/ 0x44000000 0x1000001;
+            +        bootargs = "console=ttyAMA0";
+            +        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+            +        rng-seed = <..>;
+            +        linux,booted-from-kexec;
+            +        linux,initrd-start = <0x00 0x44000000>;
+            +        linux,initrd-end = <0x00 0x45000001>;
+        "#]],
+        );
+        check(
+            testing::UEFI_TREE,
+            expect![[r#"
+            -        bootargs = "console=ttyAMA0 panic=-1  initrd=initrd";
+            -        kaslr-seed = <0x00 0x00>;
+            +/memreserve/ 0x44000000 0x1000001;
+            +        bootargs = "console=ttyAMA0";
+            +        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+            +        rng-seed = <..>;
+            +        linux,booted-from-kexec;
+            +        linux,initrd-start = <0x00 0x44000000>;
+            +        linux,initrd-end = <0x00 0x45000001>;
+        "#]],
+        );
+        check(
+            testing::RISCV64_TREE,
+            expect![[r#"
+            -        linux,initrd-end = <0x882fd685>;
+            -        linux,initrd-start = <0x88200000>;
+            -        bootargs = "console=ttyS0 panic=-1 crashkernel=512M";
+            +/memreserve/ 0x44000000 0x1000001;
+            +        bootargs = "console=ttyAMA0";
+            +        kaslr-seed = <0xaaaaaaaa 0xaaaaaaaa>;
+            +        rng-seed = <..>;
+            +        linux,booted-from-kexec;
+            +        linux,initrd-start = <0x00 0x44000000>;
+            +        linux,initrd-end = <0x00 0x45000001>;
+        "#]],
+        );
+    }
+
+    #[test]
     fn memory_that_the_tree_cannot_name_is_refused() {
         let running = running(|root| {
             let memory = root.child_mut("memory@40000000").unwrap();

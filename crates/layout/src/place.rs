@@ -35,8 +35,8 @@ pub fn lay_out(wishes: &Wishes<'_>, memory: &MemoryMap) -> Result<Layout, Layout
     let is_crash = wishes.crash.is_some();
     let mut room = Room::new(memory, is_crash, &wishes.window, wishes.page_size)?;
     let kernel = put_kernel(&mut room, wishes, rules)?;
-    let window = (rules.initrd_window)(&kernel);
-    let initrd = room.put_initrd(wishes.initrd_len, window, rules.initrd_why)?;
+    let window = (rules.window)(&kernel);
+    let initrd = room.put_initrd(wishes.initrd_len, window.clone(), rules.initrd_why)?;
     let crash = put_elfcorehdr(&mut room, &kernel, wishes, memory, rules)?;
     let chosen = Chosen {
         cmdline: wishes.cmdline,
@@ -46,6 +46,7 @@ pub fn lay_out(wishes: &Wishes<'_>, memory: &MemoryMap) -> Result<Layout, Layout
     };
     let spot = Spot {
         align: MIB_2,
+        window,
         why: "at a multiple of 2 MiB, as it must not cross one",
         ..Spot::ANY
     };
@@ -72,8 +73,8 @@ pub(crate) struct Rules {
     pub(crate) elf_machine: u16,
     /// Whether the kernel starts `text_offset` behind a multiple of 2 MiB, or at one.
     pub(crate) has_text_offset: bool,
-    /// Where an initrd may lie, by the place of the kernel.
-    pub(crate) initrd_window: fn(&Range<u64>) -> Range<u64>,
+    /// Where what the kernel reads may lie, by its own place.
+    pub(crate) window: fn(&Range<u64>) -> Range<u64>,
     pub(crate) initrd_why: &'static str,
     /// The code that enters the kernel at one address with the device tree at another.
     pub(crate) trampoline: Option<fn(u64, u64) -> [u8; 48]>,
@@ -112,8 +113,7 @@ fn put_elfcorehdr<'a>(
     let header = elfcorehdr::write(rules.elf_machine, notes, memory.dumped().as_slice())?;
     let spot = Spot {
         align: KIB_64,
-        // It may not share the kernel's last 2 MiB, as the initrd may not.
-        window: (rules.initrd_window)(kernel),
+        window: (rules.window)(kernel),
         why: "at a multiple of 64 KiB, the largest page",
         ..Spot::ANY
     };
@@ -157,13 +157,13 @@ mod tests {
         refuses(
             |it| it.kernel.memory_len = u64::MAX,
             expect![
-                "no room for the kernel: it needs 0xffffffffffffffff bytes at a multiple of 0x200000, and the longest free range has 0x56d00000; give a smaller kernel or initrd"
+                "no room for the kernel: it needs 0xffffffffffffffff bytes at a multiple of 0x200000, and the longest free range has 0x51300000; give a smaller kernel or initrd"
             ],
         );
         refuses(
             |it| it.initrd_len = Some(3 << 30),
             expect![
-                "no room for the initrd: it needs 0xc0000000 bytes at a multiple of 0x1000, and the longest free range has 0x56d00000; give a smaller kernel or initrd"
+                "no room for the initrd: it needs 0xc0000000 bytes at a multiple of 0x1000, and the longest free range has 0x51300000; give a smaller kernel or initrd"
             ],
         );
         refuses(
@@ -198,7 +198,8 @@ mod tests {
         let tree = device_tree();
         let mut wishes = wishes(Arch::Arm64, &tree);
         wishes.crash = Some(NOTES);
-        let error = lay_out(&wishes, &memory(ARM64_UEFI)).unwrap_err();
+        let without = memory("40000000-7fffffff : System RAM\n");
+        let error = lay_out(&wishes, &without).unwrap_err();
         expect!["no memory is reserved for a crash kernel: boot with crashkernel=SIZE"]
             .assert_eq(&error.to_string());
     }

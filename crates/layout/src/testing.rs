@@ -1,4 +1,5 @@
-//! Machines and kernels for tests. The memory maps are made up, in the form that Linux prints.
+//! Machines and kernels for tests. The memory maps of arm64 and riscv64 are recorded ones; that of
+//! x86_64 is made up, in the form that Linux prints.
 
 use core::ops::Range;
 
@@ -8,44 +9,18 @@ use crate::{CrashNotes, DeviceTree, KernelHeader, MemoryMap, Seeds, Wishes};
 use ukexec_boot::Arch;
 
 /// An arm64 machine of 2 GiB without UEFI, with a crash region.
-pub(crate) const ARM64: &str = "\
-09000000-09000fff : pl011@9000000
-  09000000-09000fff : 9000000.pl011 pl011@9000000
-40000000-bfffffff : System RAM
-  40210000-4215ffff : Kernel code
-  42160000-4254ffff : reserved
-  42550000-4297ffff : Kernel data
-  48000000-480fffff : reserved
-  9ee00000-bedfffff : Crash kernel
-  bf800000-bf9fffff : reserved
-4010000000-401fffffff : PCI ECAM
-";
-
-/// An arm64 machine of 2 GiB with UEFI, whose memory is in pieces.
-pub(crate) const ARM64_UEFI: &str = "\
-40000000-b81fffff : System RAM
-  40000000-400fffff : reserved
-  40210000-4215ffff : Kernel code
-  42160000-4254ffff : reserved
-  42550000-4297ffff : Kernel data
-b8200000-b82dffff : reserved
-b82e0000-bbfdffff : System RAM
-bbfe0000-bc1dffff : reserved
-bc1e0000-bfffffff : System RAM
-";
-
+pub(crate) const ARM64: &str = include_str!("../tests/machines/arm64-virt.iomem");
+pub(crate) const ARM64_TREE: &[u8] = include_bytes!("../tests/machines/arm64-virt.dtb");
+/// That with UEFI and ACPI, whose memory is in pieces.
+pub(crate) const ARM64_UEFI: &str = include_str!("../tests/machines/arm64-virt-uefi.iomem");
+pub(crate) const ARM64_UEFI_TREE: &[u8] = include_bytes!("../tests/machines/arm64-virt-uefi.dtb");
 /// A riscv64 machine of 2 GiB with OpenSBI, with a crash region.
-pub(crate) const RISCV64: &str = "\
-10000000-100000ff : serial
-80000000-8007ffff : Reserved
-80080000-ffffffff : System RAM
-  80200000-81bfffff : Kernel image
-    80202000-80bfffff : Kernel code
-    81400000-817fffff : Kernel rodata
-    81a00000-81bfffff : Kernel data
-  d0000000-efffffff : Crash kernel
-  ff600000-ff7fffff : Reserved
-";
+pub(crate) const RISCV64: &str = include_str!("../tests/machines/riscv64-virt.iomem");
+pub(crate) const RISCV64_TREE: &[u8] = include_bytes!("../tests/machines/riscv64-virt.dtb");
+/// The tree of an arm64 machine without UEFI whose interrupts are messages.
+pub(crate) const ITS_TREE: &[u8] = include_bytes!("../tests/machines/arm64-virt-its.dtb");
+/// That of one with UEFI and without ACPI.
+pub(crate) const UEFI_TREE: &[u8] = include_bytes!("../tests/machines/arm64-virt-uefi-dt.dtb");
 
 /// An x86_64 machine of 2 GiB.
 pub(crate) const X86_64: &str = "\
