@@ -110,13 +110,29 @@ pub(crate) fn kernel_with_variables() -> Result<[PathBuf; 2]> {
     ])
 }
 
+/// The device trees of boards that Debian's stock kernel for arm64 runs on.
+///
+/// # Errors
+///
+/// As [`Archive::fetch_dependency`].
+pub(crate) fn device_trees() -> Result<PathBuf> {
+    Ok(kernel_package(NEWER_ARM64)?.join("usr/lib"))
+}
+
 fn kernel_of(archive: Archive) -> Result<PathBuf> {
-    let dir = archive.fetch_dependency(
-        &format!("linux-image-{}", archive.architecture),
-        "linux-image-",
-        &["./boot/vmlinu*"],
-    )?;
-    only_file(&dir.join("boot"))
+    only_file(&kernel_package(archive)?.join("boot"))
+}
+
+/// The stock kernel's package, which for arm64 has device trees beside the kernel.
+fn kernel_package(archive: Archive) -> Result<PathBuf> {
+    let name = format!("linux-image-{}", archive.architecture);
+    let kernel = "./boot/vmlinu*";
+    if archive == NEWER_ARM64 {
+        let folder = "linux-image-arm64-device-trees";
+        let wanted = [kernel, "./usr/lib/linux-image-*"];
+        return archive.fetch_dependency_into(folder, &name, "linux-image-", &wanted);
+    }
+    archive.fetch_dependency(&name, "linux-image-", &[kernel])
 }
 
 /// Linux as a program that runs on Linux. It has no kexec.

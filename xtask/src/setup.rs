@@ -45,6 +45,7 @@ const PROGRAMS: &[Program] = &[
         "binutils-aarch64-linux-gnu",
         &[Need::Test],
     ),
+    program("dtc", "device-tree-compiler", &[Need::Test]),
     program("gzip", "gzip", &[Need::Test]),
     program("bzip2", "bzip2", &[Need::Test]),
     program("xz", "xz-utils", &[Need::Test]),

@@ -12,6 +12,7 @@ mod hostile;
 mod hostile_parsers;
 mod kdump;
 mod kexec8;
+mod layout;
 mod linux;
 mod load;
 mod measure;
@@ -68,6 +69,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         docs::CASES,
         entries::CASES,
         examples::CASES,
+        layout::CASES,
         linux::CASES,
         units::CASES,
         load::CASES,
