@@ -20,8 +20,10 @@ pub(crate) const RULES: Rules = Rules {
 /// "It must reside within a 1 GB aligned physical memory window of up to 32 GB in size that
 /// fully covers the kernel Image as well."
 fn window(kernel: &Range<u64>) -> Range<u64> {
+    let lowest = kernel.end.saturating_sub(32 * GIB);
+    let lowest = lowest.checked_next_multiple_of(GIB).unwrap_or(0);
     let start = kernel.start & !(GIB - 1);
-    start..start.saturating_add(32 * GIB)
+    lowest..start.saturating_add(32 * GIB)
 }
 
 const GIB: u64 = 1 << 30;
@@ -154,7 +156,6 @@ mod tests {
             entry       0x009ce13000"#]].assert_eq(&layout.to_string());
     }
 
-    /// A crash kernel lies where the running one never had tables.
     #[test]
     fn interrupts_that_are_messages_get_a_warning() {
         let notes = notes(0xbfbd_2400..0xbfbd_25a8);
@@ -172,9 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_interrupts_are_avoided() {
+        let tree = DeviceTree::read(ITS_TREE).unwrap();
+        let layout = lay_out(&wishes(Arch::Arm64, &tree), &memory(ARM64)).unwrap();
+        expect![[r#"
+            kernel      0x0097400000..0x0099500000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x00960ed000..0x0097400000 0x1312d00 bytes, in the 32 GiB around the kernel
+            device tree 0x00bfa00000..0x00bfa02000    0x1e89 bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x00bfbd8000..0x00bfbd9000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x00bfbd8000"#]].assert_eq(&layout.to_string());
+    }
+
+    #[test]
     fn the_initrd_stays_in_the_window() {
         let around = window(&(0x4020_0000..0x4220_0000));
-        assert_eq!(around, 0x4000_0000..0x8_4000_0000);
+        assert_eq!(around, 0..0x8_4000_0000);
+        let around = window(&(0x10_0000_0000..0x10_0200_0000));
+        assert_eq!(around, 0x8_4000_0000..0x18_0000_0000);
         assert_eq!(window(&(u64::MAX - 4096..u64::MAX)).end, u64::MAX);
     }
 

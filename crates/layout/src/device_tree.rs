@@ -238,8 +238,8 @@ fn check_len(len: u64) -> Result<(), LayoutError> {
 }
 
 const ITS: &str = "the next kernel may be overwritten: the interrupt controller (GICv3 with ITS) \
-                   may go on writing to tables of the running kernel, and without UEFI the next \
-                   one does not know where they are";
+                   keeps tables in memory, and without UEFI nothing says where; the kernel is \
+                   placed at the end of memory to avoid them";
 const SYSTEM_TABLE: &str = "linux,uefi-system-table";
 /// Linux, `drivers/firmware/efi/fdtparams.c` and `libstub/fdt.c`.
 const UEFI: [&str; 6] = [

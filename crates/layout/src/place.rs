@@ -1,5 +1,5 @@
 //! The flat kernels of arm64 and riscv64: one segment after the other gets the lowest place that
-//! fits, and the device tree says where they are.
+//! fits, or the highest, and the device tree says where they are.
 
 use core::ops::Range;
 
@@ -34,6 +34,14 @@ pub fn lay_out(wishes: &Wishes<'_>, memory: &MemoryMap) -> Result<Layout, Layout
     };
     let is_crash = wishes.crash.is_some();
     let mut room = Room::new(memory, is_crash, &wishes.window, wishes.page_size)?;
+    // Linux allocates the tables early, from the begin of memory. A kernel that lies over them
+    // believes that they were reserved for it, and clears them (`gic_check_reserved_range`). A
+    // crash kernel lies where none are.
+    let has_warning = wishes.kernel.arch == Arch::Arm64 && !is_crash;
+    let warning = wishes.device_tree.warning().filter(|_| has_warning);
+    if warning.is_some() {
+        room = room.from_end();
+    }
     let kernel = put_kernel(&mut room, wishes, rules)?;
     let window = (rules.window)(&kernel);
     let initrd = room.put_initrd(wishes.initrd_len, window.clone(), rules.initrd_why)?;
@@ -60,10 +68,7 @@ pub fn lay_out(wishes: &Wishes<'_>, memory: &MemoryMap) -> Result<Layout, Layout
         None => kernel.start,
     };
     let mut layout = room.into_layout(entry);
-    // A crash kernel lies where the running one has no tables.
-    if wishes.kernel.arch == Arch::Arm64 && !is_crash {
-        layout.warnings.extend(wishes.device_tree.warning());
-    }
+    layout.warnings.extend(warning);
     layout.check(memory, wishes.page_size, is_crash)?;
     Ok(layout)
 }

@@ -1,4 +1,5 @@
-//! Sets of addresses, as ranges in order, and the first place in one where something fits.
+//! Sets of addresses, as ranges in order, and the first and last place in one where something
+//! fits.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -55,6 +56,15 @@ impl Ranges {
         self.0.iter().find_map(|range| {
             let start = range.start.checked_next_multiple_of(align)?;
             (start.checked_add(len)? <= range.end).then_some(start)
+        })
+    }
+
+    /// Returns the highest multiple of `align` from which `len` addresses are here.
+    pub(crate) fn last_fit(&self, len: u64, align: u64) -> Option<u64> {
+        self.0.iter().rev().find_map(|range| {
+            let last = range.end.checked_sub(len)?;
+            let start = last.checked_sub(last.checked_rem(align)?)?;
+            (start >= range.start).then_some(start)
         })
     }
 }
@@ -118,10 +128,11 @@ mod tests {
         }
 
         #[test]
-        fn the_first_fit_is_the_lowest(one in ranges(), len in 1..8_u64, align in 1..8_u64) {
+        fn the_first_fit_is_the_lowest_and_the_last_the_highest(one in ranges(), len in 1..8_u64, align in 1..8_u64) {
             let set: Ranges = one.into_iter().collect();
             let fits = |at: &u64| at.is_multiple_of(align) && set.holds(&(*at..*at + len));
             prop_assert_eq!(set.first_fit(len, align), (0..70).find(fits));
+            prop_assert_eq!(set.last_fit(len, align), (0..70).rev().find(fits));
         }
     }
 
@@ -132,5 +143,7 @@ mod tests {
         assert_eq!(set.first_fit(u64::MAX, 4096), None);
         assert_eq!(set.first_fit(1, 1 << 63), Some(1 << 63));
         assert_eq!(set.first_fit(1, 0), None);
+        assert_eq!(set.last_fit(u64::MAX, 4096), None);
+        assert_eq!(set.last_fit(1, 0), None);
     }
 }

@@ -13,6 +13,8 @@ use crate::ranges::Ranges;
 pub(crate) struct Room {
     free: Ranges,
     page_size: u64,
+    /// Whether the highest place is given instead of the lowest.
+    from_end: bool,
     /// The way out if there is not enough.
     advice: &'static str,
     segments: Vec<PlacedSegment>,
@@ -60,12 +62,18 @@ impl Room {
         Ok(Self {
             free,
             page_size,
+            from_end: false,
             advice,
             segments: Vec::new(),
         })
     }
 
-    /// Gives a segment the lowest place that fits, and returns it.
+    pub(crate) fn from_end(self) -> Self {
+        let from_end = true;
+        Self { from_end, ..self }
+    }
+
+    /// Gives a segment the lowest place that fits, or the highest, and returns it.
     pub(crate) fn put(&mut self, content: Content, spot: &Spot) -> Result<Range<u64>, LayoutError> {
         let align = spot.align.max(self.page_size);
         let len = content.byte_len().max(spot.len);
@@ -73,7 +81,10 @@ impl Room {
         let place = || {
             let len = len.checked_next_multiple_of(self.page_size)?;
             let all = len.checked_add(spot.offset)?;
-            let base = free.first_fit(all, align)?;
+            let base = match self.from_end {
+                true => free.last_fit(all, align)?,
+                false => free.first_fit(all, align)?,
+            };
             Some(base.checked_add(spot.offset)?..base.checked_add(all)?)
         };
         let Some(memory) = place() else {
