@@ -40,7 +40,7 @@ pub fn lay_out(wishes: &Wishes<'_>, memory: &MemoryMap) -> Result<Layout, Layout
     let has_warning = wishes.kernel.arch == Arch::Arm64 && !is_crash;
     let warning = wishes.device_tree.warning().filter(|_| has_warning);
     if warning.is_some() {
-        room = room.from_end();
+        room = room.filled_from_end();
     }
     let kernel = put_kernel(&mut room, wishes, rules)?;
     let window = (rules.window)(&kernel);

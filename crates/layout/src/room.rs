@@ -68,7 +68,7 @@ impl Room {
         })
     }
 
-    pub(crate) fn from_end(self) -> Self {
+    pub(crate) fn filled_from_end(self) -> Self {
         let from_end = true;
         Self { from_end, ..self }
     }
