@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ukexec_loader::report::{Count, Size};
-use ukexec_loader::{Against, Algorithm, CredentialFile, Measure};
+use ukexec_loader::{
+    Against, Algorithm, CredentialFile, DeviceTreeFrom, LoaderOptions, Measure, Syscall,
+};
 
 use self::headings::{CMDLINE, INPUT, OUTPUT};
 use crate::console::{Color, Form};
@@ -80,7 +82,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Write kernel, initrd and command line of an image as files
     Unfold(Unfold),
-    /// Unfold an image and load it with kexec_file_load(2)
+    /// Unfold an image and load it, by kexec_file_load(2) or kexec_load(2)
     Load(Load),
     /// List the boot entries of this machine
     Entries(Entries),
@@ -211,6 +213,20 @@ pub(crate) struct Load {
     pub(crate) chosen: Chosen,
     #[command(flatten)]
     pub(crate) unfolding: Unfolding,
+    /// System call: auto, file (kexec_file_load) or load (kexec_load)
+    ///
+    /// auto takes kexec_load(2) only where the running kernel lacks kexec_file_load(2), or where
+    /// --dtb gives a device tree; a refusal is final. docs/kexec_load.md has the differences.
+    #[arg(long, value_name = "CALL", value_parser = syscalls(), default_value = "auto")]
+    #[arg(hide_short_help = true, hide_default_value = true)]
+    pub(crate) syscall: Syscall,
+    /// Device tree for the kernel: a file, or that of the image
+    ///
+    /// For arm64 and riscv64. Without it, the kernel gets that of the running one. `image`
+    /// stands for the one that systemd-stub would install: .dtb, or the .dtbauto that fits this
+    /// machine.
+    #[arg(long, value_name = "FILE|image", help_heading = INPUT, hide_short_help = true)]
+    pub(crate) dtb: Option<OsString>,
     #[command(flatten)]
     pub(crate) beside: Beside,
     #[command(flatten)]
@@ -239,6 +255,28 @@ pub(crate) struct Load {
     pub(crate) mask_stale: bool,
     #[command(flatten)]
     pub(crate) report: ReportOutput,
+}
+
+impl Load {
+    /// Adds to `options` what is asked of a load alone.
+    pub(crate) fn add_to(&self, options: &mut LoaderOptions) {
+        self.beside.add_to(options);
+        self.secrets.add_to(options);
+        options.mask_stale = self.mask_stale;
+        options.config.expand_initrd = self.expand_initrd;
+        options.syscall = self.syscall;
+        if let Some(dtb) = &self.dtb {
+            options.device_tree = DeviceTreeFrom::from(dtb.as_os_str());
+        }
+    }
+}
+
+fn syscalls() -> impl TypedValueParser<Value = Syscall> {
+    PossibleValuesParser::new(["auto", "file", "load"]).map(|word| match word.as_str() {
+        "file" => Syscall::File,
+        "load" => Syscall::Load,
+        _ => Syscall::Auto,
+    })
 }
 
 /// `ukexec entries`

@@ -57,6 +57,7 @@ mod plain_reboot;
 mod preflight;
 mod private_folder;
 mod probe;
+mod random;
 mod readers;
 mod refusal;
 mod sealed;
@@ -96,11 +97,12 @@ pub use partition::MountFacts;
 pub use plain_reboot::{PlainReboot, RebootWay};
 pub use preflight::{Condition, ConditionId, ConditionVerdict, ImageFacts, Preflight};
 pub use private_folder::PrivateFolder;
+pub use random::random;
 pub use readers::Readers;
 pub use sealed::{GrowableFile, MemfdWriter, SealedFile, SharedMemfd};
 pub use segments::{
-    KexecSegment, SegmentContent, SegmentsRequest, load_segments, unload_by_any_call,
-    unload_segments,
+    KexecSegment, SegmentContent, SegmentsRequest, kexec_load_flags, load_segments,
+    unload_by_any_call, unload_segments,
 };
 pub use signals::{is_ignored, out_of_signals, settle_signals};
 pub use snapshot::{Extent, Room, Snapshot};

@@ -106,6 +106,17 @@ pub enum LoadCall {
     KexecLoad,
 }
 
+impl LoadCall {
+    /// Returns the name of the call.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KexecFileLoad => "kexec_file_load",
+            Self::KexecLoad => "kexec_load",
+        }
+    }
+}
+
 /// How many more times a kernel may be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadLimit {

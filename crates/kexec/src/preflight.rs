@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Cause, cause, locked, no_call, unsigned};
+use crate::cause::{Cause, cause, locked, no_call, no_kexec_load, unsigned};
 use crate::error::{KexecError, KexecErrorKind};
 use crate::machine::{LoadCall, LoadKind, LoadLimit, MachineState};
 use crate::probe::CallAnswer;
@@ -40,7 +40,7 @@ pub struct Condition {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ConditionId {
-    /// The kernel has `kexec_file_load(2)`.
+    /// The kernel has the call.
     Call,
     /// The process has `CAP_SYS_BOOT`.
     Right,
@@ -54,6 +54,8 @@ pub enum ConditionId {
     Architecture,
     /// Kernel and initrd are no more than the running kernel takes.
     Memory,
+    /// There is room for each segment of `kexec_load(2)`.
+    Segments,
     /// The next system blesses the entry that it was booted by.
     BlessBoot,
     /// The next system's own measurements begin where its kernel's end.
@@ -102,11 +104,17 @@ pub struct ImageFacts {
 }
 
 impl Preflight {
-    /// Judges a load on `machine`, of the image with these facts or of any.
+    /// Judges a load on `machine` by `call`, of the image with these facts or of any.
     #[must_use]
-    pub fn new(kind: LoadKind, machine: &MachineState, image: Option<ImageFacts>) -> Self {
+    pub fn new(
+        kind: LoadKind,
+        call: LoadCall,
+        machine: &MachineState,
+        image: Option<ImageFacts>,
+    ) -> Self {
         let load = Load {
             kind,
+            call,
             machine,
             image,
         };
@@ -189,6 +197,7 @@ impl ConditionId {
             Self::CrashMemory => "crash-memory",
             Self::Architecture => "architecture",
             Self::Memory => "memory",
+            Self::Segments => "segments",
             Self::BlessBoot => "bless-boot",
             Self::MeasuredOs => "measured-os",
             Self::Pcrsig => "pcrsig",
@@ -219,6 +228,7 @@ impl ConditionVerdict {
 /// A load that nobody has tried.
 struct Load<'a> {
     kind: LoadKind,
+    call: LoadCall,
     machine: &'a MachineState,
     image: Option<ImageFacts>,
 }
@@ -240,25 +250,27 @@ fn call(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     const FILTER: &str =
         "a seccomp filter, such as a container has, answers for the running kernel";
     const HIDDEN: &str = "/proc does not show whether a seccomp filter answers for the kernel";
-    let machine = load.machine;
-    Some(match machine.calls.kexec_file_load {
-        _ if machine.has_call(LoadCall::KexecFileLoad) == Some(false) => {
-            (ConditionVerdict::Refused, no_call())
-        }
+    let Load { call, machine, .. } = *load;
+    Some(match machine.calls.of(call) {
+        _ if machine.has_call(call) == Some(false) => (
+            ConditionVerdict::Refused,
+            match call {
+                LoadCall::KexecFileLoad => no_call(),
+                LoadCall::KexecLoad => no_kexec_load(),
+            },
+        ),
         There | Strange if machine.seccomp == Some(true) => {
             (ConditionVerdict::Unknown, cause(FILTER, ""))
         }
         There | Strange if machine.seccomp.is_none() => {
             (ConditionVerdict::Unknown, cause(HIDDEN, ""))
         }
-        There => ok("kexec_file_load is in this kernel"),
-        Unknown | Missing | Strange => (
-            ConditionVerdict::Unknown,
-            cause(
-                "ukexec cannot ask the running kernel whether it has kexec_file_load",
-                "",
-            ),
-        ),
+        There => ok(format!("{} is in this kernel", call.name())),
+        Unknown | Missing | Strange => {
+            let call = call.name();
+            let text = format!("ukexec cannot ask the running kernel whether it has {call}");
+            (ConditionVerdict::Unknown, cause(text, ""))
+        }
     })
 }
 
@@ -302,6 +314,18 @@ fn limit(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
 /// Judges the demand for a signature. Only the kernel knows the keys that it trusts.
 fn lockdown(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
     let machine = load.machine;
+    if load.call == LoadCall::KexecLoad {
+        return Some(match machine.forbids_segments() {
+            Some(refused) => (ConditionVerdict::Refused, refused),
+            None if machine.lockdown.is_some() => {
+                ok("the running kernel allows kexec_load, which looks at no signature")
+            }
+            None => (
+                ConditionVerdict::Unknown,
+                cause(HIDDEN_LOCKDOWN, SECURITYFS),
+            ),
+        });
+    }
     let (locked_down, signed) = (machine.locked_down(), load.image.and_then(|it| it.signed));
     // Where IMA's policy asks for its own signature, lockdown is content with that.
     let may_pass_ima = machine.ima_appraises_kexec != Some(false)
@@ -323,9 +347,10 @@ fn lockdown(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
             "the running kernel asks for no signature, as far as it shows",
         ));
     } else {
-        let text = "/sys/kernel/security does not show whether the running kernel is locked down";
-        let advice = "mount securityfs there";
-        return Some((ConditionVerdict::Unknown, cause(text, advice)));
+        return Some((
+            ConditionVerdict::Unknown,
+            cause(HIDDEN_LOCKDOWN, SECURITYFS),
+        ));
     };
     Some(match (signed, locked_down) {
         (Some(false), _) if forced => (ConditionVerdict::Refused, unsigned()),
@@ -365,6 +390,10 @@ fn crash_memory(load: &Load<'_>) -> Option<(ConditionVerdict, Cause)> {
         ),
     })
 }
+
+const HIDDEN_LOCKDOWN: &str =
+    "/sys/kernel/security does not show whether the running kernel is locked down";
+const SECURITYFS: &str = "mount securityfs there";
 
 fn ok(text: impl Into<Cow<'static, str>>) -> (ConditionVerdict, Cause) {
     (ConditionVerdict::Ok, cause(text, ""))
@@ -415,9 +444,9 @@ mod tests {
 
     /// Compares what is not as it is on a machine that takes every kernel.
     fn check(kind: LoadKind, edits: &[fn(&mut MachineState)], expected: Expect) {
-        let sound = Preflight::new(kind, &machine(|_| {}), None);
+        let sound = Preflight::new(kind, LoadCall::KexecFileLoad, &machine(|_| {}), None);
         let differences = edits.iter().flat_map(|edit| {
-            let preflight = Preflight::new(kind, &machine(edit), None);
+            let preflight = Preflight::new(kind, LoadCall::KexecFileLoad, &machine(edit), None);
             let conditions = preflight.conditions.into_iter();
             let others = conditions.filter(|it| !sound.conditions.contains(it));
             Vec::from_iter(others)
@@ -428,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_machine_may_take_every_kernel() {
-        let preflight = Preflight::new(CRASH, &machine(|_| {}), None);
+        let preflight = Preflight::new(CRASH, LoadCall::KexecFileLoad, &machine(|_| {}), None);
         expect![[r#"
             call ok: kexec_file_load is in this kernel
             right ok: this process has CAP_SYS_BOOT
@@ -438,7 +467,7 @@ mod tests {
         "#]]
         .assert_eq(&lines(&preflight));
         preflight.check("no").unwrap();
-        let preflight = Preflight::new(REBOOT, &machine(|_| {}), None);
+        let preflight = Preflight::new(REBOOT, LoadCall::KexecFileLoad, &machine(|_| {}), None);
         assert!(
             preflight
                 .conditions()
@@ -450,7 +479,12 @@ mod tests {
 
     #[test]
     fn a_machine_that_shows_nothing_is_not_known() {
-        let preflight = Preflight::new(CRASH, &MachineState::default(), None);
+        let preflight = Preflight::new(
+            CRASH,
+            LoadCall::KexecFileLoad,
+            &MachineState::default(),
+            None,
+        );
         expect![[r#"
             call unknown: ukexec cannot ask the running kernel whether it has kexec_file_load
             right unknown: /proc does not show whether this process has CAP_SYS_BOOT
@@ -585,7 +619,7 @@ mod tests {
         }
         let check = |signed, ima_signed, edit: fn(&mut MachineState), expected, kind| {
             let image = Some(ImageFacts { signed, ima_signed });
-            let preflight = Preflight::new(REBOOT, &machine(edit), image);
+            let preflight = Preflight::new(REBOOT, LoadCall::KexecFileLoad, &machine(edit), image);
             assert_eq!(preflight.conditions()[3].verdict, expected);
             let refused = preflight.check("no").err().map(|error| error.kind());
             assert_eq!(refused, kind);
@@ -620,7 +654,9 @@ mod tests {
         let texts = all.map(|signed| {
             all.map(|ima_signed| {
                 let image = Some(ImageFacts { signed, ima_signed });
-                let text = &Preflight::new(REBOOT, &appraised, image).conditions[3].text;
+                let text = &Preflight::new(REBOOT, LoadCall::KexecFileLoad, &appraised, image)
+                    .conditions[3]
+                    .text;
                 let question = text.strip_prefix("whether the running kernel ").unwrap();
                 question.split_once(" cannot").unwrap().0.to_owned()
             })
@@ -641,7 +677,12 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_image_is_named_before_one_of_the_machine() {
-        let mut preflight = Preflight::new(REBOOT, &machine(|m| m.kexec = Some(false)), None);
+        let mut preflight = Preflight::new(
+            REBOOT,
+            LoadCall::KexecFileLoad,
+            &machine(|m| m.kexec = Some(false)),
+            None,
+        );
         let mut named = Vec::new();
         for kind in [KexecErrorKind::Machine, KexecErrorKind::Failed] {
             named.push(preflight.check("no").unwrap_err().to_string());

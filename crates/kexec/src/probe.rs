@@ -50,6 +50,17 @@ impl MachineState {
             _ => None,
         }
     }
+
+    /// Returns the call by which this machine loads kernels: `kexec_load(2)` only where the
+    /// running kernel lacks the other one, which verifies what it loads.
+    #[must_use]
+    pub fn load_call(&self) -> LoadCall {
+        let has = |call| self.has_call(call);
+        match (has(LoadCall::KexecFileLoad), has(LoadCall::KexecLoad)) {
+            (Some(false), Some(true) | None) if self.kexec != Some(false) => LoadCall::KexecLoad,
+            _ => LoadCall::KexecFileLoad,
+        }
+    }
 }
 
 impl CallProbe {

@@ -263,7 +263,8 @@ fn with_calls(machine: MachineState) -> MachineState {
 }
 
 /// Returns the flags of `kexec_load(2)` for `kind` on a machine as this one.
-pub(crate) fn kexec_load_flags(kind: LoadKind) -> u32 {
+#[must_use]
+pub fn kexec_load_flags(kind: LoadKind) -> u32 {
     match kind {
         LoadKind::Reboot => ARCH << 16,
         LoadKind::Crash => ARCH << 16 | ON_CRASH,

@@ -57,34 +57,48 @@ pub(crate) fn of_unload_segments(errno: Errno, kind: LoadKind, machine: &Machine
 /// Returns the reason for which this process may neither load nor drop a kernel by
 /// `kexec_load`.
 fn segments_forbidden(kind: LoadKind, machine: &MachineState) -> Cause {
-    if let Some(cause) = forbidden(kind, machine) {
-        return cause;
+    let forbidden = forbidden(kind, machine);
+    forbidden
+        .or_else(|| machine.locks_segments_out())
+        .unwrap_or_else(policy)
+}
+
+impl MachineState {
+    /// Returns the policy of the running kernel that no call of `kexec_load` passes, as far as
+    /// it shows one.
+    pub(crate) fn forbids_segments(&self) -> Option<Cause> {
+        let ima = self.ima_appraises_kexec == Some(true);
+        let locked_out = self.locks_segments_out();
+        locked_out.or_else(|| ima.then(|| no_file(true)))
     }
-    if machine.loadpin == Some(true) {
-        return this_machine(
-            "LoadPin lets the running kernel load files of one file system only, and kexec_load \
-             gives it no file",
-            "boot with loadpin.enforce=0",
+
+    fn locks_segments_out(&self) -> Option<Cause> {
+        if self.loadpin == Some(true) {
+            return Some(this_machine(
+                "LoadPin lets the running kernel load files of one file system only, and \
+                 kexec_load gives it no file",
+                "boot with loadpin.enforce=0",
+            ));
+        }
+        let level = self.locked_down()?;
+        let text = format!(
+            "the running kernel is locked down ({}), which forbids kexec_load",
+            level.name()
         );
+        Some(match self.has_call(LoadCall::KexecFileLoad) {
+            Some(false) => this_machine(
+                format!(
+                    "{text}, and it has no kexec_file_load: it neither loads nor drops a kernel"
+                ),
+                "reboot through the firmware, or boot a kernel that has kexec_file_load \
+                 (CONFIG_KEXEC_FILE)",
+            ),
+            _ => this_machine(
+                text,
+                "kexec_file_load is allowed, and takes a signed kernel",
+            ),
+        })
     }
-    let Some(level) = machine.locked_down() else {
-        return policy();
-    };
-    let text = format!(
-        "the running kernel is locked down ({}), which forbids kexec_load",
-        level.name()
-    );
-    if machine.has_call(LoadCall::KexecFileLoad) == Some(false) {
-        return this_machine(
-            format!("{text}, and it has no kexec_file_load: it neither loads nor drops a kernel"),
-            "reboot through the firmware, or boot a kernel that has kexec_file_load \
-             (CONFIG_KEXEC_FILE)",
-        );
-    }
-    this_machine(
-        text,
-        "kexec_file_load is allowed, and takes a signed kernel",
-    )
 }
 
 /// IMA and others look at the file that a kernel comes from.

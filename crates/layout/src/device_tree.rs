@@ -75,6 +75,9 @@ pub(crate) struct CrashMemory<'a> {
 }
 
 impl DeviceTree {
+    /// Bytes of the longest that kernels map (`MAX_FDT_SIZE` of arm64).
+    pub const MAX_LEN: u64 = 2 << 20;
+
     /// Takes a flattened tree apart.
     ///
     /// # Errors
@@ -112,6 +115,22 @@ impl DeviceTree {
             cells: found.cells,
             uefi,
         })
+    }
+
+    /// Returns about how many bytes it has: those of its blocks.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        let blocks = [
+            &self.before,
+            &self.memory_nodes,
+            &self.properties,
+            &self.nodes,
+            &self.behind,
+            &self.strings,
+        ];
+        let lens = blocks.map(|block| wide(block.len()));
+        let reservations = wide(self.reservations.len()).saturating_mul(16);
+        lens.into_iter().fold(reservations, u64::saturating_add)
     }
 
     /// Puts in what the firmware of a machine says: a tree out of a file or an image has none of
@@ -195,7 +214,7 @@ impl DeviceTree {
         structure.extend(&self.behind);
         check_len(wide(structure.len()).saturating_add(wide(strings.len())))?;
         let written = fdt::write(&reservations, self.boot_cpuid_phys, &structure, &strings);
-        let written = written.filter(|tree| wide(tree.len()) <= MAX_LEN);
+        let written = written.filter(|tree| wide(tree.len()) <= DeviceTree::MAX_LEN);
         written.ok_or_else(|| LayoutError::new("the device tree has too many reservations"))
     }
 
@@ -229,6 +248,7 @@ impl DeviceTree {
 }
 
 fn check_len(len: u64) -> Result<(), LayoutError> {
+    const MAX_LEN: u64 = DeviceTree::MAX_LEN;
     if len > MAX_LEN {
         return Err(LayoutError::new(format!(
             "the device tree has {len:#x} bytes, and kernels map {MAX_LEN:#x}"
@@ -267,8 +287,6 @@ const REPLACED: [&str; 11] = [
     "linux,kho-fdt",
     "linux,kho-scratch",
 ];
-/// `MAX_FDT_SIZE`.
-const MAX_LEN: u64 = 2 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use ukexec_boot::BootError;
 use ukexec_bpf::{BpfError, RopeError};
 use ukexec_kexec::{KexecError, KexecErrorKind};
+use ukexec_layout::LayoutError;
 use ukexec_sandbox::SandboxError;
 use ukexec_signature::SignatureError;
 use ukexec_stub::StubError;
@@ -291,6 +292,7 @@ pass_on! {
     Failed: serde_json::Error SandboxError,
     File: io::Error RopeError,
     Format: BootError SignatureError StubError,
+    Machine: LayoutError,
 }
 
 impl From<KexecError> for LoaderError {

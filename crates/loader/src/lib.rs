@@ -66,6 +66,7 @@ mod log;
 mod oneshot;
 mod options;
 mod parent;
+mod placement;
 mod protocol;
 mod record;
 pub mod report;
@@ -82,8 +83,8 @@ pub use self::load::LoadPlan;
 pub use self::log::start_log;
 pub use self::oneshot::{clear_oneshot, oneshot_entry};
 pub use self::options::{
-    Against, CmdlineFrom, Companions, CredentialFile, EntryName, LoadRoom, LoaderOptions, Measure,
-    Purpose,
+    Against, CmdlineFrom, Companions, CredentialFile, DeviceTreeFrom, EntryName, LoadRoom,
+    LoaderOptions, Measure, Purpose, Syscall,
 };
 pub use self::parent::entries::{BootEntries, ChosenEntry};
 pub use self::parent::input::open_rope;

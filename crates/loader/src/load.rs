@@ -1,4 +1,4 @@
-//! From an unfolded image to `kexec_file_load(2)`.
+//! From an unfolded image to the call that loads it.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -6,27 +6,32 @@ use std::path::Path;
 
 use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{
-    self as kexec, Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadKind,
-    LoadRequest, MachineState, Moved, Preflight, assemble, has_ima_signature, load,
+    self as kexec, Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadCall,
+    LoadKind, LoadRequest, MachineState, Moved, Preflight, SegmentsRequest, assemble,
+    has_ima_signature, kexec_load_flags, load, load_segments,
 };
+use ukexec_layout::Layout;
 
-use crate::error::{ErrorKind, LoaderError, Result};
+use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::shown;
 use crate::log::verbosity;
-use crate::options::LoadRoom;
+use crate::options::{LoadRoom, LoaderOptions};
 use crate::parent::sources::Descriptor;
 use crate::parent::unfolding::Unfolding;
+use crate::placement::{self, PartsToPlace};
 use crate::protocol::{Identity, Objection, Subject};
 use crate::record::{NewLoad, Records};
 use crate::report::Findings;
 use crate::report::expanded::NO_EXPANSION;
 use crate::report::failure::sentence;
-use crate::report::load::{InitrdReport, KernelReport, LoadReport, preflight_rows, style};
+use crate::report::load::{
+    InitrdReport, KernelReport, LoadReport, SegmentReport, preflight_rows, style,
+};
 use crate::report::page::{Page, Text};
 use crate::report::part::Part;
 use crate::report::size::Size;
 
-/// The arguments of `kexec_file_load(2)`.
+/// The call that loads an image, and its arguments.
 #[derive(Debug)]
 pub struct LoadPlan<'a> {
     unfolding: &'a Unfolding,
@@ -37,6 +42,10 @@ pub struct LoadPlan<'a> {
     empty_initrd: bool,
     cmdline: Vec<u8>,
     kind: LoadKind,
+    call: LoadCall,
+    why: &'static str,
+    /// The places of the parts, which `kexec_load(2)` takes.
+    layout: Option<Result<Layout>>,
     moved: Moved,
     objections: &'a [Objection],
     preflight: Preflight,
@@ -54,8 +63,15 @@ impl<'a> LoadPlan<'a> {
     /// No kernel was unfolded, or the parts cannot be put together.
     pub fn new(unfolding: &'a Unfolding, machine: &MachineState, dry_run: bool) -> Result<Self> {
         let known = || Some(unfolding.answer.report.clone());
+        let (call, why) = unfolding.syscall.chosen(&unfolding.device_tree, machine)?;
         let identity = unfolding.identified().map_err(|error| {
-            Self::refused(error.with_report(known()), unfolding.kind, machine, dry_run)
+            judged_without(
+                error.with_report(known()),
+                unfolding.kind,
+                call,
+                machine,
+                dry_run,
+            )
         })?;
         let Unfolding {
             image,
@@ -68,6 +84,10 @@ impl<'a> LoadPlan<'a> {
             kind,
             own_file,
             more_flags: _,
+            syscall: _,
+            device_tree: _,
+            window,
+            required: _,
             hash,
             entry: _,
             expands,
@@ -82,12 +102,16 @@ impl<'a> LoadPlan<'a> {
             let is_regular = || file.metadata().is_ok_and(|it| it.is_file());
             machine.verifies_files() || *own_file && is_regular()
         };
-        let original = original.filter(|file| !answer.unfolded && is_wanted(file));
+        let is_file_call = call == LoadCall::KexecFileLoad;
+        let original = original.filter(|file| {
+            // The other one takes memory.
+            is_file_call && !answer.unfolded && is_wanted(file)
+        });
         let kernel = match original {
             Some(file) => Descriptor::Original(file.as_fd(), image.len()),
             None => sources.descriptor(kernel)?,
         };
-        let empty_initrd = initrd.is_none() && identity.x86_64;
+        let empty_initrd = initrd.is_none() && identity.x86_64 && is_file_call;
         let initrd = match initrd {
             Some(spans) => Some(sources.descriptor(spans)?),
             None if empty_initrd => {
@@ -116,7 +140,7 @@ impl<'a> LoadPlan<'a> {
                 appended => appended,
             },
         };
-        let mut preflight = Preflight::new(*kind, machine, Some(facts));
+        let mut preflight = Preflight::new(*kind, call, machine, Some(facts));
         let architecture = architecture(identity, machine, *kind);
         let len = |it: &Descriptor<'_>| it.rope().map(|rope| rope.len());
         let needed = [
@@ -124,11 +148,25 @@ impl<'a> LoadPlan<'a> {
             initrd.as_ref().map_or(Ok(0), len)?,
         ];
         let memory = memory(needed, machine, *kind).filter(|_| *expands);
-        let conditions = architecture.into_iter().chain(memory);
-        let conditions = conditions.chain(after.iter().cloned());
-        conditions.for_each(|it| preflight.push(it));
         // A kernel without a command line gets an empty one, as `notes` says.
         let cmdline = answer.cmdline.clone().unwrap_or_default();
+        let layout = (!is_file_call).then(|| {
+            let parts = PartsToPlace {
+                header: identity.header.as_ref().map_err(Clone::clone)?,
+                kernel_len: kernel.len(),
+                initrd_len: initrd.as_ref().map(Descriptor::len),
+                cmdline: &cmdline,
+                device_tree: answer.device_tree.as_deref(),
+                window,
+                kind: *kind,
+            };
+            parts.lay_out(machine, Path::new("/"))
+        });
+        let segments = layout.as_ref();
+        let segments = segments.map(|it| placement::condition(it, machine, *kind));
+        let conditions = architecture.into_iter().chain(memory).chain(segments);
+        let conditions = conditions.chain(after.iter().cloned());
+        conditions.for_each(|it| preflight.push(it));
         let part = |it: &Descriptor<'_>| Ok::<_, LoaderError>(Part::new(&it.rope()?, *hash)?);
         let kernel_part = part(&kernel)?;
         let initrd = initrd.map(|it| part(&it).map(|part| (it, part)));
@@ -141,6 +179,9 @@ impl<'a> LoadPlan<'a> {
             empty_initrd,
             cmdline,
             kind: *kind,
+            call,
+            why,
+            layout,
             moved,
             objections: &identity.problems,
             preflight,
@@ -155,25 +196,31 @@ impl<'a> LoadPlan<'a> {
     #[must_use]
     pub fn refused(
         error: LoaderError,
-        kind: LoadKind,
+        options: &LoaderOptions,
         machine: &MachineState,
         dry_run: bool,
     ) -> LoaderError {
-        let Some(image) = error.report().cloned() else {
-            return error;
+        let chosen = options.syscall.chosen(&options.device_tree, machine);
+        let call = chosen.map_or(LoadCall::KexecFileLoad, |(call, _)| call);
+        judged_without(error, options.kind, call, machine, dry_run)
+    }
+
+    fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref().and_then(|it| it.as_ref().ok())
+    }
+
+    /// Returns the arguments of `kexec_load(2)`, if that is the call.
+    fn segments(&self) -> Result<Option<SegmentsRequest<'_>>> {
+        let layout = match &self.layout {
+            None => return Ok(None),
+            Some(Ok(layout)) => layout,
+            Some(Err(error)) => return Err(LoaderError::new(sentence(error))),
         };
-        let mut preflight = Preflight::new(kind, machine, None);
-        preflight.push(Condition {
-            id: ConditionId::Architecture,
-            verdict: ConditionVerdict::Unknown,
-            text: "no kernel of the image is known".into(),
-            advice: None,
-            panic: kind == LoadKind::Crash,
-            kind: KexecErrorKind::Machine,
-        });
-        let refused = Some(sentence(&error));
-        let error = error.with_report(judged(image, refused, None, &preflight).ok());
-        if dry_run { error } else { error.without_page() }
+        let no_memory = || "a part is a file, and kexec_load takes memory";
+        let kernel = self.kernel.sealed().context(no_memory)?;
+        let initrd = self.initrd.as_ref();
+        let initrd = initrd.map(|(initrd, _)| initrd.sealed().context(no_memory));
+        placement::request(layout, kernel, initrd.transpose()?, self.kind).map(Some)
     }
 
     fn request(&self) -> LoadRequest<'_> {
@@ -199,6 +246,13 @@ impl<'a> LoadPlan<'a> {
         let warnings = answer.warnings.iter();
         let warnings = warnings.filter(|text| !conditions.contains(text));
         let mut notes: Vec<String> = warnings.map(warning).collect();
+        if self.call == LoadCall::KexecLoad && self.unfolding.required {
+            notes.push(
+                "note: the running kernel looks at no signature in kexec_load: the verdict on this \
+                 image is that of ukexec alone"
+                    .to_owned(),
+            );
+        }
         if answer.cmdline.is_none() {
             notes.push(
                 "note: neither the image nor you gave a command line; the kernel gets an empty \
@@ -279,9 +333,16 @@ impl<'a> LoadPlan<'a> {
             return Ok(None);
         }
         let image = &self.unfolding.image.path;
-        let load = || Ok(load(&self.request())?);
+        let segments = self.segments()?;
+        let load = || match &segments {
+            Some(segments) => Ok(load_segments(segments)?),
+            None => Ok(load(&self.request())?),
+        };
         let records = Records::below(Path::new("/"));
         let after = self.unfolding.after.iter();
+        let segments = self.preflight.conditions().iter();
+        let segments = segments.filter(|it| it.id == ConditionId::Segments);
+        let after = after.chain(segments);
         let after = after.filter(|it| it.verdict == ConditionVerdict::Warning);
         let warnings: Vec<String> = after.map(ToString::to_string).collect();
         let entry = self.unfolding.entry.as_ref();
@@ -317,8 +378,18 @@ impl<'a> LoadPlan<'a> {
 
     fn load_report(&self) -> Result<LoadReport> {
         let request = self.request();
+        let cmdline_len = request.cmdline_with_nul()?.len();
+        let layout = self.layout();
+        let flags = match self.call {
+            LoadCall::KexecFileLoad => request.flags(),
+            LoadCall::KexecLoad => kexec_load_flags(self.kind),
+        };
         Ok(LoadReport {
             dry_run: self.dry_run,
+            syscall: self.call.name(),
+            why: self.why,
+            entry: layout.map(|it| it.entry),
+            segments: layout.map(|it| it.segments.iter().map(SegmentReport::of).collect()),
             panic: self.kind == LoadKind::Crash,
             kernel: KernelReport {
                 part: self.kernel_part.clone(),
@@ -329,11 +400,36 @@ impl<'a> LoadPlan<'a> {
                 descriptor: initrd.to_string(),
                 empty_archive: self.empty_initrd,
             }),
-            cmdline_len: request.cmdline_with_nul()?.len(),
-            flags: request.flags(),
+            cmdline_len,
+            flags,
             bytes_moved: self.moved,
         })
     }
+}
+
+/// Returns the `error` that ended the unfolding of an image, with the conditions of the load.
+fn judged_without(
+    error: LoaderError,
+    kind: LoadKind,
+    call: LoadCall,
+    machine: &MachineState,
+    dry_run: bool,
+) -> LoaderError {
+    let Some(image) = error.report().cloned() else {
+        return error;
+    };
+    let mut preflight = Preflight::new(kind, call, machine, None);
+    preflight.push(Condition {
+        id: ConditionId::Architecture,
+        verdict: ConditionVerdict::Unknown,
+        text: "no kernel of the image is known".into(),
+        advice: None,
+        panic: kind == LoadKind::Crash,
+        kind: KexecErrorKind::Machine,
+    });
+    let refused = Some(sentence(&error));
+    let error = error.with_report(judged(image, refused, None, &preflight).ok());
+    if dry_run { error } else { error.without_page() }
 }
 
 /// Returns the report of a load: why it is refused, the `image`, the call, and the
@@ -449,6 +545,7 @@ mod tests {
 
     use super::*;
     use crate::error::Failure;
+    use crate::options::{DeviceTreeFrom, Syscall};
     use crate::parent::input::Image;
     use crate::parent::sources::{Backing, Sources};
     use crate::protocol::{Answer, Span};
@@ -489,6 +586,10 @@ mod tests {
             kind: LoadKind::Reboot,
             own_file: false,
             more_flags: MoreFlags::default(),
+            syscall: Syscall::Auto,
+            device_tree: DeviceTreeFrom::Machine,
+            window: 0..u64::MAX,
+            required: false,
             hash: false,
             entry: None,
             expands: false,
@@ -510,6 +611,7 @@ mod tests {
             release: None,
             signed: None,
             memory: None,
+            header: Err(Box::default()),
             appended: Some(false),
             problems: problems.collect(),
         })
@@ -562,7 +664,7 @@ mod tests {
                 warning: a doubt
                 warning: a long line
                 cannot load a.efi: nor this
-                {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
+                {"dry_run":true,"syscall":"kexec_file_load","why":"the running kernel has it","entry":null,"segments":null,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
             "#]],
         );
         let refused = |unfolding: &Unfolding, dry_run| {
@@ -672,7 +774,7 @@ mod tests {
                 warning: whether the running kernel trusts the key that signed the kernel cannot be known from here (it is locked down: integrity)
                 warning: nothing shows the architecture of this machine
                 not refused
-                {"dry_run":true,"panic":false,"kernel":{"size":6,"descriptor":"the original file"},"initrd":null,"cmdline_len":6,"flags":4,"bytes_moved":{"in_kernel":0,"through_user":0}}
+                {"dry_run":true,"syscall":"kexec_file_load","why":"the running kernel has it","entry":null,"segments":null,"panic":false,"kernel":{"size":6,"descriptor":"the original file"},"initrd":null,"cmdline_len":6,"flags":4,"bytes_moved":{"in_kernel":0,"through_user":0}}
             "#]],
         );
         let load = |unfolding: &Unfolding| {

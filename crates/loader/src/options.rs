@@ -1,6 +1,7 @@
 //! A caller's request: how an image is taken apart, and what for.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,12 @@ pub struct LoaderOptions {
     pub own_file: bool,
     /// Flags of newer kernels for the call.
     pub more_flags: MoreFlags,
+    /// The call that loads it.
+    pub syscall: Syscall,
+    /// The device tree that the kernel gets.
+    pub device_tree: DeviceTreeFrom,
+    /// The addresses that `kexec_load(2)` may place a kernel for a reboot at.
+    pub window: Range<u64>,
     /// Whether the worker gives its rights away.
     pub sandbox: bool,
     /// The configuration instead of `/etc/ukexec/ukexec.conf`.
@@ -103,6 +110,9 @@ impl Default for LoaderOptions {
             kind: LoadKind::Reboot,
             own_file: false,
             more_flags: MoreFlags::default(),
+            syscall: Syscall::Auto,
+            device_tree: DeviceTreeFrom::Machine,
+            window: 0..u64::MAX,
             sandbox: true,
             config_file: None,
             config: Config::default(),
@@ -139,6 +149,41 @@ pub enum CmdlineFrom {
     Entry(Vec<u8>),
     /// That of the running kernel, without what is about its own boot.
     RunningKernel,
+}
+
+/// The call that loads a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Syscall {
+    /// `kexec_file_load(2)`; the other one where the running kernel lacks it, or where a device
+    /// tree goes along.
+    #[default]
+    Auto,
+    /// `kexec_file_load(2)`: the running kernel finds the places, and may verify the kernel.
+    File,
+    /// `kexec_load(2)`.
+    Load,
+}
+
+/// The device tree that a kernel gets, where its architecture has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceTreeFrom {
+    /// That of the running kernel.
+    #[default]
+    Machine,
+    /// That of the image or of an addon, as systemd-stub chooses it for this machine.
+    Image,
+    /// The one in this file.
+    File(PathBuf),
+}
+
+impl From<&OsStr> for DeviceTreeFrom {
+    /// A file of the name `image` is `./image`.
+    fn from(word: &OsStr) -> Self {
+        match word.as_bytes() {
+            b"image" => Self::Image,
+            _ => Self::File(word.into()),
+        }
+    }
 }
 
 /// The files beside an image that go along, as with systemd-stub.

@@ -25,6 +25,7 @@ use ukexec_kexec::{
     Condition, ConditionId, LoadKind, MemfdWriter, Moved, Readers, SealedFile, device_of,
     shown_path,
 };
+use ukexec_layout::DeviceTree;
 use ukexec_signature::{Hasher, TakenDigests};
 use ukexec_stub::{CompanionFolder, CompanionKind};
 
@@ -43,12 +44,13 @@ use crate::config::{parsers_d, running_cmdline, trust};
 use crate::console::Console;
 use crate::digest::digest_state;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
-use crate::files::{base_name, shown};
-use crate::options::{CmdlineFrom, Companions, EntryName, LoaderOptions, Purpose};
+use crate::files::{base_name, read_named, shown};
+use crate::options::{CmdlineFrom, Companions, DeviceTreeFrom, EntryName, LoaderOptions, Purpose};
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
-    Answer, BootFacts, CallersInitrd, Expansion, Request, SnapshotPlan, UnfoldRequest, Verification,
+    Answer, BootFacts, CallersInitrd, Expansion, Request, SnapshotPlan, TreeFrom, UnfoldRequest,
+    Verification,
 };
 use crate::report::Findings;
 use crate::report::failure::sentence;
@@ -289,6 +291,14 @@ impl Unfolder<'_> {
         trust: Option<(Verification, SealedFile)>,
         work: &WorkerProcess,
     ) -> Result<Unfolding> {
+        if let (DeviceTreeFrom::File(file), true) = (&self.options.device_tree, self.required) {
+            let file = shown(file);
+            let text = format!(
+                "no signature covers the device tree {file}, and a good one is required; give \
+                 --dtb=image, or leave it out"
+            );
+            return Err(LoaderError::new(text).of_kind(ErrorKind::Signature));
+        }
         let verified = trust.is_some();
         if let Some((verification, bundle)) = trust {
             work.send(&Request::Trust(Box::new(verification)), bundle.as_fd())?;
@@ -386,6 +396,10 @@ impl Unfolder<'_> {
             kind: self.options.kind,
             own_file: self.options.own_file && !self.required,
             more_flags: self.options.more_flags,
+            syscall: self.options.syscall,
+            device_tree: self.options.device_tree.clone(),
+            window: self.options.window.clone(),
+            required: self.required,
             hash: self.purpose.hashes(),
             entry: self.options.entry.clone(),
             expands: self.expands,
@@ -570,6 +584,15 @@ impl Unfolder<'_> {
             };
             machine.add(options, self.smbios, self.purpose, &mut bundle, beside)?;
         }
+        let device_tree = match &options.device_tree {
+            DeviceTreeFrom::Machine => None,
+            DeviceTreeFrom::Image => Some(TreeFrom::Image),
+            DeviceTreeFrom::File(path) => {
+                let (bytes, _) = read_named(path, DeviceTree::MAX_LEN)
+                    .context(|| format!("cannot read device tree {}", shown(path)))?;
+                Some(TreeFrom::Given(bundle.add(shown(path), &bytes)?))
+            }
+        };
         let bundle = bundle.seal()?;
         let cmdline = match &options.cmdline {
             CmdlineFrom::Image => None,
@@ -601,6 +624,7 @@ impl Unfolder<'_> {
             linux_entry: options.entry.as_ref().and_then(|it| it.linux.clone()),
             load_options: None,
             panic: options.kind == LoadKind::Crash,
+            device_tree,
             observed,
             budget: options.budget.clone(),
             purpose: self.purpose.clone(),

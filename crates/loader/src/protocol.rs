@@ -21,7 +21,9 @@ pub(crate) mod settings;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use ukexec_boot::SetupHeader;
 use ukexec_kexec::ConditionVerdict;
+use ukexec_layout::{DeviceTree, KernelHeader};
 use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{Checks, DigestRequest, TakenDigests};
 use ukexec_unfold::Budget;
@@ -285,6 +287,8 @@ pub(crate) struct UnfoldRequest {
     pub(crate) load_options: Option<String>,
     /// Whether it is for a crash.
     pub(crate) panic: bool,
+    /// The device tree to take, if it is not the running kernel's.
+    pub(crate) device_tree: Option<TreeFrom>,
     /// Values and an event log to compare measurements with.
     pub(crate) observed: Option<ObservedFiles>,
     /// The budget.
@@ -295,6 +299,15 @@ pub(crate) struct UnfoldRequest {
     pub(crate) form: ReportForm,
     /// Whether somebody wants to see how far it is.
     pub(crate) shows_progress: bool,
+}
+
+/// A device tree that the worker takes apart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum TreeFrom {
+    /// The one that systemd-stub would install.
+    Image,
+    /// The caller's.
+    Given(Bundled),
 }
 
 /// How an initrd is unpacked.
@@ -363,6 +376,8 @@ pub(crate) struct Answer {
     pub(crate) initrd: Option<Vec<Span>>,
     /// Without a NUL; absent is `None`.
     pub(crate) cmdline: Option<Vec<u8>>,
+    /// The device tree that was asked for.
+    pub(crate) device_tree: Option<Box<DeviceTree>>,
     /// The facts that a boot by kexec depends on.
     pub(crate) boot: BootFacts,
 }
@@ -380,6 +395,7 @@ impl Answer {
             kernel: Vec::new(),
             initrd: None,
             cmdline: None,
+            device_tree: None,
             boot: BootFacts::default(),
         }
     }
@@ -431,11 +447,22 @@ pub(crate) struct Identity {
     pub(crate) signed: Option<bool>,
     /// Bytes of memory that it takes, if it says so.
     pub(crate) memory: Option<u64>,
+    /// Where `kexec_load(2)` may place it, or why it cannot be placed.
+    pub(crate) header: Result<PlacedKernel, Box<Failure>>,
     /// Whether a signature is appended to it, as to a kernel module, if its
     /// end can be read.
     pub(crate) appended: Option<bool>,
     /// The objections of the machine of the [`UnfoldRequest`].
     pub(crate) problems: Vec<Objection>,
+}
+
+/// The facts of a kernel's header that decide where it may lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PlacedKernel {
+    /// An `Image` of arm64 or riscv64.
+    Image(KernelHeader),
+    /// A bzImage of x86_64.
+    BzImage(SetupHeader),
 }
 
 /// What an [`Objection`] lies in. Every machine objects to all but itself.

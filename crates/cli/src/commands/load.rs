@@ -32,10 +32,7 @@ pub(super) fn load(
     consent: impl FnOnce(&LoadPlan<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut options = args.unfolding.options(form);
-    args.beside.add_to(&mut options);
-    args.secrets.add_to(&mut options);
-    options.mask_stale = args.mask_stale;
-    options.config.expand_initrd = args.expand_initrd;
+    args.add_to(&mut options);
     let image = ChosenImage::new(&args.chosen, &mut options)?;
     let worker = ReadyWorker::start(&options, &Terminal::shared());
     // The worker gets ready meanwhile.
@@ -43,7 +40,7 @@ pub(super) fn load(
     let purpose = Purpose::load(&machine, args.report.hash);
     let unfolding = worker
         .and_then(|worker| image.unfold_by(worker, &options, &purpose))
-        .map_err(|error| LoadPlan::refused(error, options.kind, &machine, args.dry_run))?;
+        .map_err(|error| LoadPlan::refused(error, &options, &machine, args.dry_run))?;
     let plan = LoadPlan::new(&unfolding, &machine, args.dry_run)?;
     for note in plan.notes() {
         match note.strip_prefix("warning: ") {

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use ukexec_kexec::{Folder, shown_path};
+use ukexec_layout::DeviceTree;
 
 use crate::after_exec::MASKS;
 use crate::config::policy::SmbiosPolicy;
@@ -23,7 +24,7 @@ use crate::report::failure::sentence;
 const SMBIOS: (&str, u64) = ("sys/firmware/dmi/tables/DMI", 1 << 20);
 
 /// The device tree that firmware gave the running kernel.
-const FDT: (&str, u64) = ("sys/firmware/fdt", 2 << 20);
+const FDT: (&str, u64) = ("sys/firmware/fdt", DeviceTree::MAX_LEN);
 
 /// The folder that systemd-stub left for the running system, and the files in there.
 const STUB: &str = "run/systemd/stub";

@@ -8,18 +8,22 @@ use std::fmt::Display;
 
 use ukexec_boot::RELEASE_MAX;
 use ukexec_kexec::ConditionVerdict;
+use ukexec_layout::DeviceTree;
 use ukexec_pe::ByteRanges;
 use ukexec_unfold::CMDLINE_MAX;
 
 use crate::error::{Failure, LoaderError, Result};
 use crate::protocol::bounds::{self, WARNINGS_MAX, cost};
 use crate::protocol::facts::Facts;
-use crate::protocol::{Answer, Objection};
+use crate::protocol::{Answer, Objection, PlacedKernel};
 use crate::report::fault::{NOTES_LEN_MAX, NOTES_MAX};
 use crate::report::{Findings, ReportForm};
 
 /// Bytes of a machine's objections to a kernel: there are few kinds of them.
 const OBJECTIONS_MAX: usize = 8 << 10;
+
+/// A setup header begins at 0x1f1, and a byte at 0x201 says how far behind 0x202 it ends.
+const SETUP_LEN_MAX: usize = 0x11 + 0xff;
 
 /// Bytes of the facts of a boot entry's file: its texts, each character of which is six in
 /// JSON at most.
@@ -95,6 +99,25 @@ pub(crate) fn check_answer(answer: &Answer, form: ReportForm, log_lines: u32) ->
                 "a kernel release of {len} bytes, where {RELEASE_MAX} are all"
             )));
         }
+    }
+    if let Ok(kernel) = &answer.identity {
+        match &kernel.header {
+            Err(failure) => check_failure(failure)?,
+            Ok(PlacedKernel::BzImage(header)) if header.bytes.len() > SETUP_LEN_MAX => {
+                let len = header.bytes.len();
+                return Err(sends(format_args!(
+                    "a setup header of {len} bytes, where {SETUP_LEN_MAX} are all"
+                )));
+            }
+            Ok(_) => {}
+        }
+    }
+    let tree = answer.device_tree.as_ref().map_or(0, |it| it.byte_len());
+    if tree > DeviceTree::MAX_LEN {
+        let max = DeviceTree::MAX_LEN;
+        return Err(sends(format_args!(
+            "a device tree of {tree} bytes, where {max} are all"
+        )));
     }
     // No line is not too long, and has no NUL.
     let cmdline = answer.cmdline.as_deref().unwrap_or_default();
@@ -174,6 +197,7 @@ mod tests {
             release: None,
             signed: None,
             memory: None,
+            header: Err(Box::default()),
             appended: Some(false),
             problems,
         }

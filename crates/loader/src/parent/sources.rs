@@ -304,6 +304,15 @@ impl Descriptor<'_> {
         Ok(Rope::from_source(SourceId(0), source))
     }
 
+    /// Returns the memory that it is; a file is none.
+    pub(crate) fn sealed(&self) -> Option<&SealedFile> {
+        match self {
+            Self::Original(..) => None,
+            Self::AsItLies(sealed) | Self::Grown(sealed, _) => Some(sealed),
+            Self::Assembled(sealed, _) => Some(sealed),
+        }
+    }
+
     /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {

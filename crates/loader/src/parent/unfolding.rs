@@ -1,11 +1,13 @@
 //! An image that was taken apart: its parts, and what the worker says of it.
 
+use std::ops::Range;
+
 use ukexec_kexec::{Condition, LoadKind, MoreFlags, Moved, Part, Readers};
 
 use super::input::Image;
 use super::sources::{CheckedSpans, Sources};
 use crate::error::{LoaderError, Result};
-use crate::options::EntryName;
+use crate::options::{DeviceTreeFrom, EntryName, Syscall};
 use crate::protocol::{Answer, Identity};
 use crate::report::Findings;
 
@@ -32,6 +34,13 @@ pub struct Unfolding {
     pub(crate) own_file: bool,
     /// Flags of newer kernels for the call.
     pub(crate) more_flags: MoreFlags,
+    /// The call that is asked for, and the device tree.
+    pub(crate) syscall: Syscall,
+    pub(crate) device_tree: DeviceTreeFrom,
+    /// Where `kexec_load(2)` may place a kernel for a reboot.
+    pub(crate) window: Range<u64>,
+    /// Whether a good signature is required.
+    pub(crate) required: bool,
     /// Whether digests of the parts are reported.
     pub(crate) hash: bool,
     /// The boot entry that it was chosen by.

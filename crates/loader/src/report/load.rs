@@ -1,17 +1,26 @@
-//! The report of a call of `kexec_file_load(2)`.
+//! The report of the call that loads a kernel.
 
 use serde::Serialize;
 use ukexec_kexec::{ConditionVerdict, Moved, Preflight};
+use ukexec_layout::PlacedSegment;
 use ukexec_pe::counted;
+
+use crate::placement::USUAL;
 
 use super::page::{Align, Page, Style, Text};
 use super::part::Part;
 use super::size::Size;
 
-/// The call of `kexec_file_load(2)`: `load` of the document.
+/// The call: `load` of the document.
 #[derive(Debug, Serialize)]
 pub(crate) struct LoadReport {
     pub(crate) dry_run: bool,
+    /// The name of the call, and why it is that one.
+    pub(crate) syscall: &'static str,
+    pub(crate) why: &'static str,
+    /// Where `kexec_load(2)` enters the kernel, and what it places.
+    pub(crate) entry: Option<u64>,
+    pub(crate) segments: Option<Vec<SegmentReport>>,
     pub(crate) panic: bool,
     pub(crate) kernel: KernelReport,
     pub(crate) initrd: Option<InitrdReport>,
@@ -19,6 +28,34 @@ pub(crate) struct LoadReport {
     pub(crate) cmdline_len: usize,
     pub(crate) flags: u32,
     pub(crate) bytes_moved: Moved,
+}
+
+/// Bytes that `kexec_load(2)` places.
+#[derive(Debug, Serialize)]
+pub(crate) struct SegmentReport {
+    pub(crate) content: String,
+    pub(crate) address: u64,
+    /// Bytes of it, and of the memory that it gets.
+    pub(crate) size: u64,
+    pub(crate) memory_size: u64,
+    pub(crate) why: &'static str,
+}
+
+impl SegmentReport {
+    pub(crate) fn of(segment: &PlacedSegment) -> Self {
+        let PlacedSegment {
+            content,
+            memory,
+            why,
+        } = segment;
+        Self {
+            content: content.to_string(),
+            address: memory.start,
+            size: content.byte_len(),
+            memory_size: memory.end.saturating_sub(memory.start),
+            why,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -54,13 +91,34 @@ impl LoadReport {
         };
         let (size, flags) = (counted(part.size, "byte"), self.flags);
         let cmdline_len = counted(self.cmdline_len as u64, "byte");
+        let syscall = self.syscall;
+        let entry = self.entry.map(|entry| format!("entry: {entry:#x}; "));
+        let entry = entry.unwrap_or_default();
         page.row(
             "call",
             format!(
-                "kexec_file_load(kernel: {size}, {descriptor}; initrd: {initrd}; cmdline: \
+                "{syscall}({entry}kernel: {size}, {descriptor}; initrd: {initrd}; cmdline: \
                  {cmdline_len} with its NUL; flags: {flags:#x})"
             ),
         );
+        if self.why != USUAL {
+            page.row("why", format!("{syscall}: {}", self.why));
+        }
+        if let Some(segments) = &self.segments {
+            page.row("segments", "");
+            let cells = segments.iter().map(|it| {
+                let start = it.address;
+                let end = start.saturating_add(it.memory_size);
+                vec![
+                    it.content.clone().into(),
+                    format!("{start:#x}..{end:#x}").into(),
+                    counted(it.size, "byte").into(),
+                    it.why.into(),
+                ]
+            });
+            let columns = [Align::Left, Align::Left, Align::Right, Align::Left];
+            page.table(4, &columns, cells.collect());
+        }
         part.digest_row(page);
         if let Some(initrd) = &self.initrd {
             initrd.part.digest_row(page);

@@ -6,6 +6,7 @@
 use std::slice;
 
 use ukexec_bpf::{Piece, Rope};
+use ukexec_layout::DeviceTree;
 use ukexec_pe::{ByteRanges, PeImage};
 use ukexec_signature::{DigestSource, UnverifiedImage, verify_image};
 use ukexec_stub::{
@@ -23,9 +24,6 @@ use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::protocol::beside::{Beside, CompanionFile, SmbiosText};
 use crate::protocol::bundle::Bundled;
 use crate::report::companion::CompanionReport;
-
-/// A longer device tree is not compared; Linux takes none of more.
-const TREE_MAX: u64 = 2 << 20;
 
 /// The machine, as far as a boot depends on it.
 #[derive(Debug, Default)]
@@ -306,30 +304,40 @@ impl Additions {
         }
     }
 
-    /// Returns a note if a boot on `machine` would install a device tree, of the image (its
-    /// bytes are `image`) or of an addon, that is not the running kernel's.
+    /// Returns the device tree that a boot on `machine` would install, and whose it is: the
+    /// image's (its bytes are `image`), or an addon's.
+    pub(crate) fn device_tree(
+        &self,
+        uki: &Uki<'_, PeBytes<'_>>,
+        image: &Rope,
+        machine: &Machine,
+    ) -> Result<Option<(&str, Rope)>> {
+        let unknown = Hardware::default();
+        let own = uki.device_tree(machine.hardware.as_ref().unwrap_or(&unknown))?;
+        let own = own.map(|it| slices(image, &it)).transpose()?;
+        let own = own.map(|tree| ("the image", tree));
+        let trees = self.addons.iter();
+        let trees = trees.filter_map(|it| Some((it.name.as_str(), it.device_tree.clone()?)));
+        // The last one stays installed.
+        Ok(own.into_iter().chain(trees).last())
+    }
+
+    /// Returns a note if [`Self::device_tree`] is not the running kernel's.
     pub(crate) fn device_tree_note(
         &self,
         uki: &Uki<'_, PeBytes<'_>>,
         image: &Rope,
         machine: &Machine,
     ) -> Result<Option<String>> {
-        let unknown = Hardware::default();
-        let own = uki.device_tree(machine.hardware.as_ref().unwrap_or(&unknown))?;
-        let own = own.map(|it| slices(image, &it)).transpose()?;
-        let own = own.as_ref().map(|tree| ("the image", tree));
-        let trees = self.addons.iter();
-        let trees = trees.filter_map(|it| Some((it.name.as_str(), it.device_tree.as_ref()?)));
-        // The last one stays installed.
-        let Some((name, tree)) = own.into_iter().chain(trees).last() else {
+        let Some((name, tree)) = self.device_tree(uki, image, machine)? else {
             return Ok(None);
         };
         let running = machine.tree.as_deref().unwrap_or_default();
-        let is_same = tree.len() <= TREE_MAX && is_same_tree(&tree.to_vec()?, running);
+        let is_same = tree.len() <= DeviceTree::MAX_LEN && is_same_tree(&tree.to_vec()?, running);
         Ok((!is_same).then(|| {
             format!(
                 "{name} has a device tree, which kexec_file_load cannot pass: the next kernel gets \
-                 that of the running one"
+                 that of the running one; --dtb=image takes it along by kexec_load"
             )
         }))
     }

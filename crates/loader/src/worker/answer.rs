@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::mem;
 
-use ukexec_boot::{Arch, Kernel, Platform, Problem};
+use ukexec_boot::{Arch, Kernel, Platform, Problem, SetupHeader};
 use ukexec_bpf::{Piece, Rope};
 use ukexec_kexec::ConditionVerdict;
+use ukexec_layout::{DeviceTree, KernelHeader};
 use ukexec_pe::{PeImage, UncheckedPe};
 use ukexec_signature::{Algorithm, has_appended};
 use ukexec_stub::{
@@ -26,10 +27,11 @@ use crate::options::{Measure, Purpose};
 use crate::protocol::beside::Beside;
 use crate::protocol::bounds::{COMPANIONS_MAX, Room};
 use crate::protocol::{
-    Answer, BootFacts, Identity, Objection, ObservedFiles, Subject, UnfoldRequest, Work, bounds,
+    Answer, BootFacts, Identity, Objection, ObservedFiles, PlacedKernel, Subject, TreeFrom,
+    UnfoldRequest, Work, bounds,
 };
 use crate::report::companion::CompanionReport;
-use crate::report::failure::sentence;
+use crate::report::failure::{self, sentence};
 use crate::report::image::{ImageFile, ImageReport, Program, Scope, profile_name};
 use crate::report::measurements::{ComparisonReport, MeasureReport};
 use crate::report::part::{Cmdline, InitrdPart, KernelPart};
@@ -101,6 +103,7 @@ pub(crate) fn of(
         kernel,
         initrd,
         cmdline: parts.cmdline.clone(),
+        device_tree: parts.device_tree.clone(),
         boot: parts.boot.clone(),
     };
     Ok((answer, parts))
@@ -299,14 +302,28 @@ fn add_additions(
         Purpose::Unfold { .. } | Purpose::Load { .. } | Purpose::Attach => {
             let line = parts.cmdline.as_deref();
             parts.boot.console = console_note(line, beside);
-            let note = booted.map(|uki| additions.device_tree_note(uki, &facts.image, &machine));
-            let note = note.transpose().unwrap_or_else(|error| {
-                let error = sentence(&error);
-                Some(Some(format!(
-                    "nobody knows the image's device tree: {error}"
-                )))
-            });
-            parts.boot.device_tree = note.flatten();
+            let note = |uki| additions.device_tree_note(uki, &facts.image, &machine);
+            match &request.device_tree {
+                None => {
+                    let note = booted.map(note).transpose().unwrap_or_else(|error| {
+                        let error = sentence(&error);
+                        Some(Some(format!(
+                            "nobody knows the image's device tree: {error}"
+                        )))
+                    });
+                    parts.boot.device_tree = note.flatten();
+                }
+                Some(TreeFrom::Given(file)) => {
+                    let bytes = bundle.slice(file.range.clone())?;
+                    parts.device_tree = Some(device_tree(&file.name, &bytes)?);
+                }
+                Some(TreeFrom::Image) => {
+                    let chosen = |uki| additions.device_tree(uki, &facts.image, &machine);
+                    let chosen = booted.map(chosen).transpose()?.flatten();
+                    let (name, tree) = chosen.context(|| NO_TREE)?;
+                    parts.device_tree = Some(device_tree(name, &tree)?);
+                }
+            }
             report.warnings.extend(parts.boot.notes());
             None
         }
@@ -335,6 +352,22 @@ fn add_additions(
     }
     Ok(())
 }
+
+/// Takes the device tree apart that `name` has.
+fn device_tree(name: &str, tree: &Rope) -> Result<Box<DeviceTree>> {
+    let failed = || format!("{name}: no device tree for a kernel");
+    let (len, max) = (tree.len(), DeviceTree::MAX_LEN);
+    if len > max {
+        let text = format!("expected at most {max} bytes, found {len}");
+        return Err(LoaderError::new(text)).context(failed);
+    }
+    let tree = DeviceTree::read(&tree.to_vec()?).context(failed);
+    let tree = tree.map_err(|error| error.of_kind(ErrorKind::Format));
+    Ok(Box::new(tree?))
+}
+
+/// Why there is no device tree to take along.
+const NO_TREE: &str = "--dtb=image: the image has no device tree for this machine";
 
 /// Adds the companions to the report, as far as it has room for them.
 fn list_companions(report: &mut ImageReport, mut companions: Vec<CompanionReport>) {
@@ -560,6 +593,7 @@ fn identity(
             signed: matches!(kernel.arch, Some(Arch::X86_64 | Arch::Arm64))
                 .then_some(kernel.signed),
             memory: kernel.memory_len(),
+            header: header(kernel, &parts.kernel).map_err(|error| Box::new(failure::of(&error))),
             appended: has_appended(&PeBytes(&parts.kernel)).ok(),
             problems: objections(kernel, parts, platform),
         }),
@@ -569,6 +603,21 @@ fn identity(
         }
     }
 }
+
+/// Returns what the header of `kernel`, whose file is `bytes`, says of its place.
+fn header(kernel: &Kernel, bytes: &Rope) -> Result<PlacedKernel> {
+    if kernel.arch != Some(Arch::X86_64) {
+        return Ok(PlacedKernel::Image(KernelHeader::new(kernel)?));
+    }
+    let head = bytes.slice(0..bytes.len().min(SETUP_MAX))?.to_vec()?;
+    let header = SetupHeader::read(&head).map(PlacedKernel::BzImage);
+    header.context(|| NO_SETUP)
+}
+
+/// The setup header of a bzImage ends before.
+const SETUP_MAX: u64 = 1024;
+const NO_SETUP: &str = "kexec_load is done for a bzImage with a 64-bit entry that may lie \
+                        anywhere, which this kernel is not";
 
 /// Returns the objections to the kernel and its command line: those of every machine
 /// that refuse it, and those of `platform` alone.

@@ -242,6 +242,7 @@ fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {
         release: None,
         signed: None,
         memory: None,
+        header: Err(Box::default()),
         appended: Some(false),
         problems: vec![objection; count],
     });

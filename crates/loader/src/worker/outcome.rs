@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ukexec_boot::{BootError, Kernel, KernelFormat, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
+use ukexec_layout::DeviceTree;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
     Gate, Input, LayerAtGate, Leftovers, Options, ParserFile, ParserOrigin, PeBytes, Report,
@@ -81,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) is_given: bool,
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
+    /// The device tree that was asked for.
+    pub(crate) device_tree: Option<Box<DeviceTree>>,
     /// The facts that a boot by kexec depends on.
     pub(crate) boot: BootFacts,
     /// Bytes that decompression may still write.
@@ -245,6 +248,7 @@ impl Parts {
             appended,
             is_given: request.cmdline.is_some() && !gave_way,
             identity,
+            device_tree: None,
             boot: BootFacts::default(),
             output_left: 0,
         })
