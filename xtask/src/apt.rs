@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::command::Tool;
 use crate::kept::kept;
@@ -46,7 +46,17 @@ impl Archive {
     ///
     /// The package cannot be fetched or unpacked, or a pattern matches nothing in it.
     pub(crate) fn fetch(&self, package: &str, wanted: &[&str]) -> Result<PathBuf> {
-        self.fetch_as(package, wanted, |_| Ok(package.to_owned()))
+        self.fetch_as(package, wanted, |_| Ok(vec![package.to_owned()]))
+    }
+
+    /// Returns a folder that holds all of `package` and of the packages that it depends on, and they on others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::fetch`].
+    pub(crate) fn fetch_with_dependencies(&self, package: &str) -> Result<PathBuf> {
+        let folder = format!("{package}-with-dependencies");
+        self.fetch_as(&folder, &["./usr"], |root| root.with_dependencies(package))
     }
 
     /// As [`Archive::fetch`], of the package that the metapackage `name` depends on and whose
@@ -77,14 +87,16 @@ impl Archive {
         prefix: &str,
         wanted: &[&str],
     ) -> Result<PathBuf> {
-        self.fetch_as(folder, wanted, |root| root.dependency(name, prefix))
+        self.fetch_as(folder, wanted, |root| {
+            Ok(vec![root.dependency(name, prefix)?])
+        })
     }
 
     fn fetch_as(
         &self,
         name: &str,
         wanted: &[&str],
-        resolve: impl Fn(&Root) -> Result<String>,
+        resolve: impl Fn(&Root) -> Result<Vec<String>>,
     ) -> Result<PathBuf> {
         let Self {
             suite,
@@ -93,9 +105,11 @@ impl Archive {
         let dir = self.dir().join(name);
         kept(&dir, |unfinished| {
             fs::create_dir_all(unfinished)?;
-            let deb = self.download(unfinished, resolve)?;
-            unpack(&deb, unfinished, wanted)?;
-            Ok(fs::remove_file(deb)?)
+            for deb in self.download(unfinished, resolve)? {
+                unpack(&deb, unfinished, wanted)?;
+                fs::remove_file(deb)?;
+            }
+            Ok(())
         })
         .with_context(|| format!("cannot fetch {name} of Debian {suite} for {architecture}"))?;
         Ok(dir)
@@ -103,17 +117,21 @@ impl Archive {
 
     /// Downloads what `resolve` makes of the lists. Lists of an earlier run may name a version
     /// that the archive has replaced since: then they are read anew, once.
-    fn download(&self, into: &Path, resolve: impl Fn(&Root) -> Result<String>) -> Result<PathBuf> {
+    fn download(
+        &self,
+        into: &Path,
+        resolve: impl Fn(&Root) -> Result<Vec<String>>,
+    ) -> Result<Vec<PathBuf>> {
         let _only_one = APT.lock().unwrap_or_else(PoisonError::into_inner);
         let root = Root::open(self)?;
         let attempt = || {
-            let package = resolve(&root)?;
-            eprintln!("fetching {package} ({})", self.dir_name());
-            root.download(&package, into)
+            let packages = resolve(&root)?;
+            eprintln!("fetching {} ({})", packages.join(" "), self.dir_name());
+            root.download(&packages, into)
         };
         if root.has_lists() {
             match attempt() {
-                Ok(deb) => return Ok(deb),
+                Ok(debs) => return Ok(debs),
                 Err(error) => eprintln!("{error:#}\ntrying again with new package lists"),
             }
         }
@@ -206,16 +224,39 @@ impl Root {
             .ok_or_else(|| anyhow!("{name} depends on no package called {prefix}*:\n{shown}"))
     }
 
-    /// Downloads `package` into `dir` and returns the file.
-    fn download(&self, package: &str, dir: &Path) -> Result<PathBuf> {
+    /// The package `name`, and what it depends on.
+    fn with_dependencies(&self, name: &str) -> Result<Vec<String>> {
+        let listed = apt("apt-cache", &self.config)
+            .args(["depends", "--recurse", "--important", name])
+            .text()?;
+        // Names of packages stand at the start of a line, in `<>` those that nobody has but others provide.
+        let names = listed
+            .lines()
+            .filter(|line| line.starts_with(|it: char| it.is_ascii_alphanumeric()));
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Downloads `packages` into `dir` and returns the files.
+    fn download(&self, packages: &[String], dir: &Path) -> Result<Vec<PathBuf>> {
         apt("apt-get", &self.config)
-            .args(["download", package])
+            .arg("download")
+            .args(packages)
             .dir(dir)
             .run()?;
-        fs::read_dir(dir)?
+        let debs = fs::read_dir(dir)?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|e| e == "deb"))
-            .ok_or_else(|| anyhow!("`apt-get download {package}` wrote no .deb file"))
+            .filter(|path| path.extension().is_some_and(|e| e == "deb"));
+        let debs: Vec<PathBuf> = debs.collect();
+        ensure!(
+            debs.len() == packages.len(),
+            "`apt-get download {}` wrote {} .deb files",
+            packages.join(" "),
+            debs.len()
+        );
+        Ok(debs)
     }
 }
 

@@ -1,7 +1,8 @@
-//! `cargo xtask dist`: manual pages, completions, and two Debian packages.
+//! `cargo xtask dist`: manual pages, completions, and two Debian packages for each architecture.
 //!
 //! One commit gives the same packages in any folder: paths of this machine are replaced in what the compilers
-//! write, and every date is that of the commit. `crates/cli/Cargo.toml` lists the files of the packages.
+//! write, and every date is that of the commit. `crates/cli/Cargo.toml` lists the files of the packages. Those for other architectures are
+//! the same as long as Debian's compiler is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
+use crate::cross;
 use crate::kept::remove;
+use crate::materials::Target;
+use crate::setup::{self, Need};
 use crate::tools;
 use crate::workspace;
 
@@ -23,13 +27,27 @@ const PACKAGES: [(&str, Option<&str>); 2] = [("ukexec", None), ("ukexec-kexec", 
 /// Debian's number of the package of a version.
 const REVISION: &str = "1";
 
-/// Builds the packages and prints where they are.
+/// The architectures whose packages are built beside those of this machine.
+const FOREIGN: [Target; 2] = [Target::Arm64, Target::Riscv64];
+
+/// Builds the packages of all architectures and prints where they are.
 ///
 /// # Errors
 ///
-/// As [`packages`].
+/// As [`packages`], and as [`cross::build`].
 pub(crate) fn run() -> Result<()> {
-    for package in packages()? {
+    setup::ensure(&[Need::Cross])?;
+    let mut all = packages()?.to_vec();
+    let (root, dir) = (workspace::root(), workspace::dist_dir());
+    let options = remapped(&root, "--remap-path-prefix")?;
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let tool = cross::build("release", &options)?;
+    reproducibly(tool, &root, &dir, &Commit::of(&root)?)?.show()?;
+    let (build, out) = (dir.join("build"), dir.join("packages"));
+    for target in FOREIGN {
+        all.extend(foreign(target, "release", &build, &out)?);
+    }
+    for package in all {
         let size = fs::metadata(&package)?.len();
         println!("{} {size} bytes", workspace::shown(&package));
     }
@@ -64,26 +82,56 @@ pub(crate) fn build(root: &Path, dir: &Path) -> Result<[PathBuf; 2]> {
     let texts = release.join("dist");
     remove(&texts)?;
     pages(root, &texts, &commit.seconds)?;
-    let version = version();
-    fs::write(texts.join("changelog.Debian"), changelog(&version, &commit))?;
+    fs::write(
+        texts.join("changelog.Debian"),
+        changelog(&version(), &commit),
+    )?;
     compress(&texts)?;
     let out = dir.join("packages");
     remove(&out)?;
-    let [ukexec, kexec] = PACKAGES;
-    let built = [
-        package(root, dir, ukexec, &version, &commit)?,
-        package(root, dir, kexec, &version, &commit)?,
-    ];
-    let depends = Tool::new("dpkg-deb")
-        .arg("-f")
-        .arg(&built[1])
-        .arg("Depends")
-        .text()?;
-    ensure!(
-        depends.contains(&format!("ukexec (= {version})")),
-        "ukexec-kexec depends on {depends:?}, and this is {version}: correct crates/cli/Cargo.toml"
-    );
-    Ok(built)
+    let architecture = Tool::new("dpkg").arg("--print-architecture").text()?;
+    let built = Built {
+        root,
+        dir: dir.join("build"),
+        out,
+        architecture: architecture.trim(),
+        options: &[],
+        commit: &commit,
+    };
+    built.packages()
+}
+
+/// Makes the packages for `target` in the folder `out`, of the programs that cargo built by `profile` in the folder
+/// `build`. Their texts are those of this machine's packages.
+///
+/// # Errors
+///
+/// As [`packages`].
+pub(crate) fn foreign(
+    target: Target,
+    profile: &str,
+    build: &Path,
+    out: &Path,
+) -> Result<[PathBuf; 2]> {
+    packages()?;
+    let triple = cross::triple(target)?;
+    let texts = build.join(triple).join(profile).join("dist");
+    remove(&texts)?;
+    Tool::new("cp")
+        .arg("-a")
+        .arg(program("dist"))
+        .arg(&texts)
+        .run()?;
+    let root = workspace::root();
+    let built = Built {
+        root: &root,
+        dir: build.to_path_buf(),
+        out: out.to_path_buf(),
+        architecture: target.debian_name(),
+        options: &["--target", triple, "--profile", profile],
+        commit: &Commit::of(&root)?,
+    };
+    built.packages()
 }
 
 /// The version of the packages.
@@ -119,37 +167,43 @@ impl Commit {
     }
 }
 
-/// Builds both programs. No folder of this machine is in them.
+/// Builds both programs.
 fn programs(root: &Path, dir: &Path, commit: &Commit) -> Result<()> {
+    let tool = Tool::new("cargo")
+        .args(["build", "--release", "--locked"])
+        .args(["--package", "ukexec", "--bins"])
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            remapped(root, "--remap-path-prefix")?.join("\u{1f}"),
+        );
+    reproducibly(tool, root, dir, commit)?.show()
+}
+
+/// Has `cargo` build in a folder of `dir`, with no folder of this machine in what it builds, as long as its compiler of
+/// Rust has the [same options](remapped).
+fn reproducibly(cargo: Tool, root: &Path, dir: &Path, commit: &Commit) -> Result<Tool> {
+    Ok(cargo
+        .env("CFLAGS", remapped(root, "-ffile-prefix-map")?.join(" "))
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_TARGET_DIR", dir.join("build"))
+        .env("SOURCE_DATE_EPOCH", &commit.seconds)
+        .env_remove("RUSTFLAGS")
+        .dir(root))
+}
+
+/// A compiler's options to name other folders than those of this machine: one `option` for each.
+fn remapped(root: &Path, option: &str) -> Result<Vec<String>> {
     let sysroot = Tool::new("rustc").args(["--print", "sysroot"]).text()?;
     let folders = [
         (root.to_path_buf(), "/usr/src/ukexec"),
         (cargo_home()?, "/usr/src/cargo"),
         (PathBuf::from(sysroot.trim()), "/usr/src/rust"),
     ];
-    let remap = |option: &str| {
-        let options = folders
-            .iter()
-            .map(|(from, to)| format!("{option}={}={to}", from.display()));
-        options.collect::<Vec<_>>()
-    };
-    cargo(root, dir, commit)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "ukexec",
-            "--bins",
-        ])
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            remap("--remap-path-prefix").join("\u{1f}"),
-        )
-        .env("CFLAGS", remap("-ffile-prefix-map").join(" "))
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .show()
+    let options = folders
+        .iter()
+        .map(|(from, to)| format!("{option}={}={to}", from.display()));
+    Ok(options.collect())
 }
 
 /// Where cargo keeps the sources of crates.
@@ -212,43 +266,55 @@ fn changelog(version: &str, commit: &Commit) -> String {
     )
 }
 
-/// Makes one package and returns its path.
-fn package(
-    root: &Path,
-    dir: &Path,
-    (name, variant): (&str, Option<&str>),
-    version: &str,
-    commit: &Commit,
-) -> Result<PathBuf> {
-    let program = tools::installed("cargo-deb", CARGO_DEB)?;
-    let architecture = Tool::new("dpkg").arg("--print-architecture").text()?;
-    let file = format!("{name}_{version}_{}.deb", architecture.trim());
-    let path = dir.join("packages").join(file);
-    let variant = variant.map(|variant| ["--variant", variant]);
-    Tool::new(program)
-        .args([
-            "--package",
-            "ukexec",
-            "--no-build",
-            "--no-strip",
-            "--quiet",
-            "--locked",
-        ])
-        .args(["--deb-revision", REVISION, "--output"])
-        .arg(&path)
-        .args(variant.into_iter().flatten())
-        .env("CARGO_TARGET_DIR", dir.join("build"))
-        .env("SOURCE_DATE_EPOCH", &commit.seconds)
-        .dir(root)
-        .run()
-        .with_context(|| format!("cannot make the package {name}"))?;
-    Ok(path)
+/// Programs that cargo built for one architecture.
+struct Built<'a> {
+    root: &'a Path,
+    /// Cargo's folder.
+    dir: PathBuf,
+    /// The folder for the packages.
+    out: PathBuf,
+    /// Debian's name of it.
+    architecture: &'a str,
+    /// The options by which cargo built for another machine than this one.
+    options: &'a [&'a str],
+    commit: &'a Commit,
 }
 
-fn cargo(root: &Path, dir: &Path, commit: &Commit) -> Tool {
-    Tool::new("cargo")
-        .env("CARGO_TARGET_DIR", dir.join("build"))
-        .env("SOURCE_DATE_EPOCH", &commit.seconds)
-        .env_remove("RUSTFLAGS")
-        .dir(root)
+impl Built<'_> {
+    fn packages(&self) -> Result<[PathBuf; 2]> {
+        let [ukexec, kexec] = PACKAGES;
+        let packages = [self.package(ukexec)?, self.package(kexec)?];
+        let version = version();
+        let depends = Tool::new("dpkg-deb")
+            .arg("-f")
+            .arg(&packages[1])
+            .arg("Depends")
+            .text()?;
+        ensure!(
+            depends.contains(&format!("ukexec (= {version})")),
+            "ukexec-kexec depends on {depends:?}, and this is {version}: correct crates/cli/Cargo.toml"
+        );
+        Ok(packages)
+    }
+
+    /// Makes one package and returns its path.
+    fn package(&self, (name, variant): (&str, Option<&str>)) -> Result<PathBuf> {
+        let program = tools::installed("cargo-deb", CARGO_DEB)?;
+        let file = format!("{name}_{}_{}.deb", version(), self.architecture);
+        let path = self.out.join(file);
+        let variant = variant.map(|variant| ["--variant", variant]);
+        Tool::new(program)
+            .args(["--package", "ukexec", "--no-build", "--no-strip"])
+            .args(["--quiet", "--locked"])
+            .args(["--deb-revision", REVISION, "--output"])
+            .arg(&path)
+            .args(self.options)
+            .args(variant.into_iter().flatten())
+            .env("CARGO_TARGET_DIR", &self.dir)
+            .env("SOURCE_DATE_EPOCH", &self.commit.seconds)
+            .dir(self.root)
+            .run()
+            .with_context(|| format!("cannot make the package {name}"))?;
+        Ok(path)
+    }
 }

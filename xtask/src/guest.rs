@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::command::Tool;
+use crate::cross;
 use crate::initramfs::Initramfs;
 use crate::materials::{OS_RELEASE, Stub, Target, busybox, kernel, stub};
 use crate::stand::Stand;
@@ -137,6 +138,7 @@ run() {
 /// The ramdisk of a kernel that runs `ukexec`.
 #[derive(Debug)]
 pub(crate) struct FirstKernel<'a> {
+    target: Target,
     script: String,
     files: Vec<(&'a str, &'a Path)>,
 }
@@ -144,7 +146,13 @@ pub(crate) struct FirstKernel<'a> {
 impl<'a> FirstKernel<'a> {
     /// A ramdisk that runs `script` with `ukexec` on the path.
     pub(crate) fn new(script: &str) -> Self {
+        Self::on(Target::X86_64, script)
+    }
+
+    /// As [`new`](Self::new), for a machine of `target`.
+    pub(crate) fn on(target: Target, script: &str) -> Self {
         Self {
+            target,
             script: script.to_owned(),
             files: Vec::new(),
         }
@@ -162,8 +170,8 @@ impl<'a> FirstKernel<'a> {
     ///
     /// BusyBox cannot be fetched, or a file cannot be read.
     pub(crate) fn initrd(&self, stand: &Stand) -> Result<PathBuf> {
-        let mut archive = Initramfs::with_busybox(&busybox(Target::X86_64)?, &self.init())?;
-        archive.copy("bin/ukexec", 0o755, &stripped(stand)?)?;
+        let mut archive = Initramfs::with_busybox(&busybox(self.target)?, &self.init())?;
+        archive.copy("bin/ukexec", 0o755, &self.ukexec(stand)?)?;
         for (name, file) in &self.files {
             archive.copy(name, 0o755, file)?;
         }
@@ -182,13 +190,20 @@ impl<'a> FirstKernel<'a> {
         }
         fs::write(root.join("init"), self.init())?;
         fs::set_permissions(root.join("init"), Permissions::from_mode(0o755))?;
-        fs::copy(busybox(Target::X86_64)?, root.join("bin/busybox"))?;
+        fs::copy(busybox(self.target)?, root.join("bin/busybox"))?;
         symlink("busybox", root.join("bin/sh"))?;
-        fs::copy(stripped(stand)?, root.join("bin/ukexec"))?;
+        fs::copy(self.ukexec(stand)?, root.join("bin/ukexec"))?;
         for (name, file) in &self.files {
             fs::copy(file, root.join(name))?;
         }
         Ok(root)
+    }
+
+    fn ukexec(&self, stand: &Stand) -> Result<PathBuf> {
+        match self.target {
+            Target::X86_64 => stripped(stand),
+            foreign => cross::program(foreign, "ukexec"),
+        }
     }
 
     fn init(&self) -> String {

@@ -13,6 +13,7 @@ mod cases;
 mod ci;
 mod command;
 mod conformance;
+mod cross;
 mod debian;
 mod demo;
 mod dist;
@@ -73,7 +74,8 @@ cargo xtask TASK
   downtime           time from exec to /init of Debian's initrd, packed and unpacked, in QEMU
   tidy               the rules of this tree that no other tool knows
   docs               write the pages of docs/ that are made from the sources
-  dist               manual pages, completions, and the Debian packages ukexec and ukexec-kexec
+  dist               manual pages, completions, and the Debian packages ukexec and ukexec-kexec, for
+                     amd64, arm64 and riscv64
   parsers [--check]  compile the BPF parsers; or compare them with the committed objects
 
 Debian 12 with cargo and build-essential is all that is taken for granted: root gets the rest

@@ -51,6 +51,11 @@ impl Target {
         }
     }
 
+    /// Debian's name for it.
+    pub(crate) const fn debian_name(self) -> &'static str {
+        self.newer().architecture
+    }
+
     const fn newer(self) -> Archive {
         match self {
             Self::X86_64 => NEWER_AMD64,

@@ -19,6 +19,7 @@ const QUOTED_LINES: usize = 30;
 pub(crate) enum Machine {
     X86_64,
     Arm64,
+    Riscv64,
 }
 
 impl Machine {
@@ -34,6 +35,8 @@ impl Machine {
                 "-cpu",
                 "cortex-a57",
             ]),
+            // Without an option it starts OpenSBI, and that the kernel.
+            Self::Riscv64 => Tool::new("qemu-system-riscv64").args(["-accel", "tcg", "-M", "virt"]),
         }
     }
 
@@ -45,6 +48,7 @@ impl Machine {
             // it may not tick soon enough, and the kernel would panic.
             Self::X86_64 => "ttyS0 no_timer_check",
             Self::Arm64 => "ttyAMA0",
+            Self::Riscv64 => "ttyS0",
         };
         format!("console={console} {ENDS_ON_PANIC} quiet {more}")
     }
@@ -114,8 +118,12 @@ impl Boot<'_> {
     ///
     /// QEMU cannot be run or fails, or the time is up; the last serial lines are quoted.
     pub(crate) fn run(&self) -> Result<Serial> {
-        let tool = self
-            .machine
+        run(self.tool(), self.time_limit, self.shown_as)
+    }
+
+    /// QEMU for this boot.
+    pub(crate) fn tool(&self) -> Tool {
+        self.machine
             .tool()
             .args(["-m", "2G", "-display", "none", "-monitor", "none"])
             .args(["-serial", "stdio", "-nic", "none", "-no-reboot"])
@@ -124,8 +132,7 @@ impl Boot<'_> {
             .arg("-initrd")
             .arg(self.initrd)
             .arg("-append")
-            .arg(self.cmdline);
-        run(tool, self.time_limit, self.shown_as)
+            .arg(self.cmdline)
     }
 }
 

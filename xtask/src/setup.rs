@@ -13,6 +13,8 @@ pub(crate) enum Need {
     Test,
     /// Compiling the parsers.
     Parsers,
+    /// Compiling `ukexec` for other architectures.
+    Cross,
     /// The peers that speed is compared with, beyond those of the tests.
     Bench,
 }
@@ -40,6 +42,7 @@ const PROGRAMS: &[Program] = &[
         &[Need::Demo, Need::Test],
     ),
     program("qemu-system-aarch64", "qemu-system-arm", &[Need::Test]),
+    program("qemu-system-riscv64", "qemu-system-misc", &[Need::Test]),
     program(
         "aarch64-linux-gnu-objdump",
         "binutils-aarch64-linux-gnu",
@@ -75,7 +78,22 @@ const PROGRAMS: &[Program] = &[
     program(
         "aarch64-linux-gnu-gcc",
         "gcc-aarch64-linux-gnu",
-        &[Need::Test],
+        &[Need::Test, Need::Cross],
+    ),
+    program(
+        "/usr/aarch64-linux-gnu/lib/libc.a",
+        "libc6-dev-arm64-cross",
+        &[Need::Test, Need::Cross],
+    ),
+    program(
+        "riscv64-linux-gnu-gcc",
+        "gcc-riscv64-linux-gnu",
+        &[Need::Test, Need::Cross],
+    ),
+    program(
+        "/usr/riscv64-linux-gnu/lib/libc.a",
+        "libc6-dev-riscv64-cross",
+        &[Need::Test, Need::Cross],
     ),
     program("lintian", "lintian", &[Need::Test]),
     program("mandoc", "mandoc", &[Need::Test]),

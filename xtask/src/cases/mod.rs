@@ -8,6 +8,7 @@ mod edited;
 mod entries;
 mod examples;
 mod fleet;
+mod guests;
 mod hostile;
 mod hostile_parsers;
 mod kdump;
@@ -47,6 +48,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         fleet::CASES,
         systemd::CASES,
         kdump::CASES,
+        guests::CASES,
         boots::CASES,
         kexec8::CASES,
         stub::CASES,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
+use crate::cross;
 use crate::dist;
 use crate::materials::Target;
 use crate::runner;
@@ -21,6 +22,7 @@ use super::{Named, read, stock_kernel};
 pub(super) const CASES: &[Named] = &[
     Named::new("packages/a-commit-gives-the-same-ones", reproducible),
     Named::new("packages/content", content),
+    Named::new("packages/content-for-arm64", content_for_arm64),
     Named::new("packages/lintian", lintian),
     Named::new("packages/pages", pages),
     Named::new("packages/completions", completions),
@@ -116,6 +118,34 @@ fn content(stand: &Stand) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Packages for another architecture have its programs. These are the programs that run in emulated machines, since a
+/// build as in `cargo xtask dist` takes minutes.
+fn content_for_arm64(stand: &Stand) -> Result<()> {
+    // ELF, `e_machine`: EM_AARCH64.
+    const MACHINE: [u8; 2] = [183, 0];
+    cross::program(Target::Arm64, "ukexec")?;
+    let packages = dist::foreign(
+        Target::Arm64,
+        cross::PROFILE,
+        &cross::dir(),
+        &stand.path(""),
+    )?;
+    for (package, program) in packages.iter().zip(["usr/bin/ukexec", "usr/sbin/kexec"]) {
+        let tool = || Tool::new("dpkg-deb");
+        let architecture = tool().arg("-f").arg(package).arg("Architecture").text()?;
+        ensure!(architecture.trim() == "arm64", "it is for {architecture}");
+        listed(package, &[&format!("-rwxr-xr-x ./{program}")])?;
+        let dir = stand.path(&program.replace('/', "-"));
+        tool().arg("-x").arg(package).arg(&dir).run()?;
+        let bytes = read(&dir.join(program))?;
+        ensure!(
+            bytes.get(18..20) == Some(&MACHINE),
+            "{program} is for another machine"
+        );
+    }
+    listed(&packages[0], &["./usr/share/man/man8/ukexec.8.gz"])
 }
 
 /// Checks that a package has these files: the ends of lines of `dpkg-deb -c`, with their modes where those matter.

@@ -101,13 +101,15 @@ fn in_a_uki_arm64(stand: &Stand) -> Result<()> {
     in_a_uki(stand, Target::Arm64, ARM64)
 }
 
+/// The zboot file that the riscv64 cases and boots share.
+pub(super) const RISCV64: Zboot = Zboot {
+    machine: Machine::RISCV64,
+    compression: Compression::Gzip,
+    generation: Generation::V6_12,
+};
+
 fn in_a_uki_riscv64(stand: &Stand) -> Result<()> {
-    let zboot = Zboot {
-        machine: Machine::RISCV64,
-        compression: Compression::Gzip,
-        generation: Generation::V6_12,
-    };
-    in_a_uki(stand, Target::Riscv64, zboot)
+    in_a_uki(stand, Target::Riscv64, RISCV64)
 }
 
 /// `--parser` names the parser of the outermost image; the one it holds finds its own.
