@@ -15,11 +15,11 @@ use std::fmt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ukexec_kexec::BeforeBoot;
-use ukexec_loader::{LoadKind, MachineState, start_log};
+use ukexec_loader::{LoadKind, MachineState, Syscall, start_log};
 
 use self::definition::{KEXEC_TOOLS, of_another_machine};
 use self::machine::Machine;
-use self::plan::{Load, Plan, Question, SystemCall, Then};
+use self::plan::{Load, Plan, Question, Then};
 use crate::console::{self, Color, Program};
 
 pub(crate) use self::definition::definition;
@@ -179,7 +179,7 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
         return Err(Ended::new(Status::WRONG, DOM0));
     }
     if let Some(load) = &plan.load {
-        may_load(load, plan.call)?;
+        may_load(load, plan)?;
         if !plan.dry_run {
             can_load(load, plan, &state)?;
         }
@@ -232,12 +232,13 @@ fn loaded(state: &MachineState, kind: LoadKind) -> Result<Answer, Ended> {
 }
 
 /// Refuses a load that this program does not do.
-fn may_load(load: &Load, call: SystemCall) -> Result<(), Ended> {
+fn may_load(load: &Load, plan: &Plan) -> Result<(), Ended> {
     if let Some(refused) = &load.refused {
         return Err(Ended::new(Status::WRONG, refused));
     }
-    if call == SystemCall::Load {
-        return Err(Ended::new(Status::WRONG, NO_KEXEC_LOAD));
+    let is_x86_64 = env::consts::ARCH == "x86_64";
+    if is_x86_64 && (plan.call, plan.kind) == (Syscall::Load, LoadKind::Crash) {
+        return Err(Ended::new(Status::WRONG, NO_CRASH_SEGMENTS));
     }
     Ok(())
 }
@@ -249,8 +250,8 @@ fn can_load(load: &Load, plan: &Plan, state: &MachineState) -> Result<(), Ended>
     }
     if state.kexec == Some(false) {
         let status = match plan.call {
-            SystemCall::File => Status::NO_CALL,
-            SystemCall::Auto | SystemCall::Load => Status::FAILED,
+            Syscall::File => Status::NO_CALL,
+            Syscall::Auto | Syscall::Load => Status::FAILED,
         };
         return Err(Ended::new(status, NO_CALL));
     }
@@ -266,8 +267,9 @@ const NO_CALL: &str = "syscall kexec_file_load not available. The running kernel
 const NO_REGION: &str = "Memory for crashkernel is not reserved: boot with crashkernel= on the \
                          command line (crashkernel=512M suits most machines)";
 
-const NO_KEXEC_LOAD: &str = "--kexec-syscall (-c) is refused: ukexec loads by kexec_file_load(2) \
-                             alone; leave -c out, or use kexec of kexec-tools";
+const NO_CRASH_SEGMENTS: &str = "--kexec-syscall (-c) with -p is refused: on x86_64, ukexec loads \
+                                 crash kernels by kexec_file_load(2) alone; leave -c out, or use \
+                                 kexec of kexec-tools";
 
 const NO_HOTPLUG: &str = "--hotplug: the running kernel does not keep a crash kernel's list of \
                           processors and memory up to date (/sys/kernel/crash_elfcorehdr_size \

@@ -86,6 +86,7 @@ impl<'a> LoadPlan<'a> {
             more_flags: _,
             syscall: _,
             device_tree: _,
+            efi,
             window,
             required: _,
             hash,
@@ -157,6 +158,7 @@ impl<'a> LoadPlan<'a> {
                 initrd_len: initrd.as_ref().map(Descriptor::len),
                 cmdline: &cmdline,
                 device_tree: answer.device_tree.as_deref(),
+                efi: *efi,
                 window,
                 kind: *kind,
             };
@@ -203,6 +205,12 @@ impl<'a> LoadPlan<'a> {
         let chosen = options.syscall.chosen(&options.device_tree, machine);
         let call = chosen.map_or(LoadCall::KexecFileLoad, |(call, _)| call);
         judged_without(error, options.kind, call, machine, dry_run)
+    }
+
+    /// Returns the call.
+    #[must_use]
+    pub fn call(&self) -> LoadCall {
+        self.call
     }
 
     fn layout(&self) -> Option<&Layout> {
@@ -588,6 +596,7 @@ mod tests {
             more_flags: MoreFlags::default(),
             syscall: Syscall::Auto,
             device_tree: DeviceTreeFrom::Machine,
+            efi: true,
             window: 0..u64::MAX,
             required: false,
             hash: false,

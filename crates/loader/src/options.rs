@@ -73,6 +73,8 @@ pub struct LoaderOptions {
     pub syscall: Syscall,
     /// The device tree that the kernel gets.
     pub device_tree: DeviceTreeFrom,
+    /// Whether `kexec_load(2)` hands UEFI over to a kernel of x86_64.
+    pub efi: bool,
     /// The addresses that `kexec_load(2)` may place a kernel for a reboot at.
     pub window: Range<u64>,
     /// Whether the worker gives its rights away.
@@ -112,6 +114,7 @@ impl Default for LoaderOptions {
             more_flags: MoreFlags::default(),
             syscall: Syscall::Auto,
             device_tree: DeviceTreeFrom::Machine,
+            efi: true,
             window: 0..u64::MAX,
             sandbox: true,
             config_file: None,

@@ -398,6 +398,7 @@ impl Unfolder<'_> {
             more_flags: self.options.more_flags,
             syscall: self.options.syscall,
             device_tree: self.options.device_tree.clone(),
+            efi: self.options.efi,
             window: self.options.window.clone(),
             required: self.required,
             hash: self.purpose.hashes(),

@@ -55,6 +55,8 @@ pub(crate) struct PartsToPlace<'a> {
     pub(crate) cmdline: &'a [u8],
     /// The device tree, if it is not the running kernel's.
     pub(crate) device_tree: Option<&'a DeviceTree>,
+    /// Whether UEFI is handed over on x86_64.
+    pub(crate) efi: bool,
     pub(crate) window: &'a Range<u64>,
     pub(crate) kind: LoadKind,
 }
@@ -132,7 +134,7 @@ impl PartsToPlace<'_> {
             file_len: self.kernel_len,
             initrd_len: self.initrd_len,
             cmdline: self.cmdline,
-            machine: &x86_machine(sources)?,
+            machine: &x86_machine(sources, self.efi)?,
             seed: random()?,
             window: self.window.clone(),
         };
@@ -141,7 +143,7 @@ impl PartsToPlace<'_> {
 }
 
 /// Returns what the next kernel of x86_64 finds in its boot parameters.
-fn x86_machine(sources: MemorySources) -> Result<X86Machine> {
+fn x86_machine(sources: MemorySources, hands_efi_over: bool) -> Result<X86Machine> {
     let boot_params = sources.boot_params.context(
         || "/sys/kernel/boot_params is missing, which says what the running kernel was given",
     )?;
@@ -154,6 +156,7 @@ fn x86_machine(sources: MemorySources) -> Result<X86Machine> {
         efi: sources
             .efi
             .as_ref()
+            .filter(|_| hands_efi_over)
             .and_then(|efi| efi_firmware(efi, table("SMBIOS"))),
     })
 }

@@ -193,12 +193,7 @@ pub(super) const ROWS: &[Row] = &[
         .short('t')
         .value("TYPE"),
     row("kexec-file-syscall", CALL, "Use kexec_file_load(2) alone").short('s'),
-    row(
-        "kexec-syscall",
-        CALL,
-        "Use kexec_load(2) alone, which this version cannot",
-    )
-    .short('c'),
+    row("kexec-syscall", CALL, "Use kexec_load(2) alone").short('c'),
     row(
         "kexec-syscall-auto",
         CALL,
@@ -224,6 +219,7 @@ pub(super) const ROWS: &[Row] = &[
     .on(&[X86, PPC64]),
     row("mem-min", CALL, "Lowest address, for kexec_load(2)").value("ADDR"),
     row("mem-max", CALL, "Highest address, for kexec_load(2)").value("ADDR"),
+    row("noefi", CALL, "Leave UEFI out, for kexec_load(2)").on(&[X86]),
     row(
         "no-ifdown",
         WAY,
@@ -297,8 +293,12 @@ pub(super) const ROWS: &[Row] = &[
         FILE_CALL,
     )
     .on(&[X86]),
-    note("noefi", "Leave UEFI out", FILE_CALL).on(&[X86]),
-    note("reuse-video-type", "Keep the type of the screen", FILE_CALL).on(&[X86]),
+    note(
+        "reuse-video-type",
+        "Keep the type of the screen",
+        "it is always kept",
+    )
+    .on(&[X86]),
     note(
         "dt-no-old-root",
         "Do not take root= from the device tree",

@@ -11,12 +11,12 @@ use ukexec_kexec::{BeforeBoot, exec_now, shown_path};
 use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
-    CmdlineFrom, Companions, Config, Console, ErrorKind, LoadCall, LoadPlan, LoaderOptions,
-    MachineState, Purpose, SmbiosPolicy, Unfolding, unfold, unload,
+    CmdlineFrom, Companions, Config, Console, DeviceTreeFrom, ErrorKind, LoadCall, LoadPlan,
+    LoaderOptions, MachineState, Purpose, SmbiosPolicy, Syscall, Unfolding, unfold, unload,
 };
 
 use super::definition::is_option;
-use super::plan::{Load, Plan, SystemCall};
+use super::plan::{Load, Plan, for_other_call};
 use super::{Backend, Ended, Status};
 use crate::console::{self, Terminal};
 
@@ -41,13 +41,21 @@ impl Backend for Machine {
             None => console::note(&in_words_of_kexec(text)),
         };
         load.notes.iter().for_each(|it| note(it));
-        let machine = MachineState::read(Path::new("/"));
+        let machine = MachineState::of_this_machine();
         let options = options(load, plan);
         let purpose = Purpose::load(&machine, false);
         let loaded = || {
             let unfolding = unfold(kernel, &options, &purpose, &console)?;
             notes(load, &unfolding).iter().for_each(|it| note(it));
             let call = LoadPlan::new(&unfolding, &machine, plan.dry_run)?;
+            if call.call() == LoadCall::KexecFileLoad && plan.call == Syscall::Auto {
+                let of_other = [
+                    ("mem-min or --mem-max", load.window.is_some()),
+                    ("noefi", load.no_efi),
+                ];
+                let of_other = of_other.iter().filter(|(_, is_given)| *is_given);
+                of_other.for_each(|(name, _)| note(&for_other_call(name)));
+            }
             call.notes().iter().for_each(|it| note(it));
             if plan.dry_run
                 && let Findings::Page(page) = call.report()?
@@ -73,9 +81,13 @@ impl Backend for Machine {
 
     fn unload(&mut self, plan: &Plan) -> Result<(), Ended> {
         // A record that stays names a kernel that is gone, which `status` sees.
-        let call = Some(LoadCall::KexecFileLoad);
+        let call = match plan.call {
+            Syscall::Auto => None,
+            Syscall::File => Some(LoadCall::KexecFileLoad),
+            Syscall::Load => Some(LoadCall::KexecLoad),
+        };
         let _record = unload(plan.kind, call).map_err(|error| {
-            let is_missing = errno(&error) == Some("ENOSYS") && plan.call == SystemCall::File;
+            let is_missing = errno(&error) == Some("ENOSYS") && plan.call == Syscall::File;
             let status = if is_missing {
                 Status::NO_CALL
             } else {
@@ -140,8 +152,15 @@ fn options(load: &Load, plan: &Plan) -> LoaderOptions {
         append,
         literal_cmdline: true,
         kind: plan.kind,
-        own_file: plan.call == SystemCall::Auto,
+        own_file: plan.call == Syscall::Auto,
         more_flags: load.more_flags,
+        syscall: plan.call,
+        device_tree: match &load.device_tree {
+            Some(file) => DeviceTreeFrom::File(file.clone()),
+            None => DeviceTreeFrom::Machine,
+        },
+        window: load.window.clone().unwrap_or(0..u64::MAX),
+        efi: !load.no_efi,
         config: Config {
             smbios: is_bare.then_some(SmbiosPolicy::None),
             ..Config::default()
@@ -185,19 +204,20 @@ fn other_type(name: &str, format: Option<&str>, is_unfolded: bool) -> Option<Str
 }
 
 /// Returns the end of a load that failed, in the terms of kexec-tools.
-fn not_loaded(error: &(dyn Error + 'static), call: SystemCall, kernel: &Path) -> Ended {
+fn not_loaded(error: &(dyn Error + 'static), call: Syscall, kernel: &Path) -> Ended {
     let kernel = shown_path(kernel);
     let text = in_words_of_kexec(&sentence(error));
     let answer = errno(error).filter(|_| text.contains("kexec_file_load failed"));
     let says = |words: &[&str]| words.iter().any(|it| text.contains(it));
     let status = match (call, kind_of(error)) {
-        (SystemCall::File, _) if says(&NOT_BY_THIS_CALL) => Status::NO_CALL,
+        (Syscall::File, _) if says(&NOT_BY_THIS_CALL) => Status::NO_CALL,
         // kexec-tools die where they cannot read the kernel; an initrd is another matter.
         (_, ErrorKind::File) if text.contains(&format!("cannot read {kernel}: ")) => Status::WRONG,
         _ => Status::FAILED,
     };
     let text = match answer {
         Some("ENOSYS") => format!("{NO_FILE_CALL} {text}"),
+        _ if text.contains(NO_SUCH_CALL) => format!("{NO_FILE_CALL} {text}"),
         _ if text.contains("not a kernel") => {
             format!("Cannot determine the file type of {kernel}: {text}")
         }
@@ -208,7 +228,8 @@ fn not_loaded(error: &(dyn Error + 'static), call: SystemCall, kernel: &Path) ->
 }
 
 /// The answers behind which kexec-tools would try the other call: `ENOTSUPP` has no name.
-const NOT_BY_THIS_CALL: [&str; 7] = [
+const NOT_BY_THIS_CALL: [&str; 8] = [
+    NO_SUCH_CALL,
     "kexec_file_load failed with ENOSYS",
     "kexec_file_load failed with EINVAL",
     "kexec_file_load failed with ENOEXEC",
@@ -218,6 +239,7 @@ const NOT_BY_THIS_CALL: [&str; 7] = [
     "would answer EINVAL",
 ];
 
+const NO_SUCH_CALL: &str = "kexec_file_load is not in this kernel";
 const NO_FILE_CALL: &str = "syscall kexec_file_load not available.";
 
 /// Returns `text` with the options of this command in place of those of `ukexec load`, and

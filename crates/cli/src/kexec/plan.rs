@@ -1,13 +1,14 @@
 //! The plan that the arguments of `kexec` ask for.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use ukexec_kexec::{BeforeBoot, MoreFlags};
-use ukexec_loader::{LoadKind, is_stdin};
+use ukexec_loader::{LoadKind, Syscall, is_stdin};
 
 use super::definition::{Class, KERNEL, ROWS};
 
@@ -20,7 +21,7 @@ pub(super) struct Plan {
     pub(super) load: Option<Load>,
     pub(super) then: Then,
     pub(super) kind: LoadKind,
-    pub(super) call: SystemCall,
+    pub(super) call: Syscall,
     pub(super) debug: bool,
     /// Whether nothing is done but a report of what would be loaded.
     pub(super) dry_run: bool,
@@ -56,6 +57,12 @@ pub(super) struct Load {
     pub(super) cmdline: Option<Vec<u8>>,
     /// The kind that the caller says the kernel is of.
     pub(super) type_name: Option<String>,
+    /// The device tree that the kernel gets.
+    pub(super) device_tree: Option<PathBuf>,
+    /// The addresses that a kernel may be placed at.
+    pub(super) window: Option<Range<u64>>,
+    /// Whether UEFI is left out.
+    pub(super) no_efi: bool,
     pub(super) hotplug: bool,
     pub(super) more_flags: MoreFlags,
     /// Options that make no difference, and why.
@@ -72,25 +79,11 @@ impl Load {
     }
 }
 
-/// The system calls that may load it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum SystemCall {
-    /// The one that the kernel has.
-    #[default]
-    Auto,
-    /// `kexec_file_load(2)`.
-    File,
-    /// `kexec_load(2)`.
-    Load,
-}
-
 impl Plan {
     /// Returns the plan of `matches`, or an error in words. Linux on `machine` is loaded.
     pub(super) fn new(matches: &ArgMatches, machine: &str) -> Result<Self, String> {
         let given = Given(matches);
-        for name in ["mem-min", "mem-max"] {
-            given.address(name)?;
-        }
+        given.window()?;
         let mut steps = Steps::default();
         for name in given.in_order(["load", "load-panic", "unload", "exec", "force"]) {
             steps.take(name);
@@ -122,6 +115,11 @@ impl Plan {
             dry_run: given.has("dry-run"),
         })
     }
+}
+
+/// Returns the note of an option that `kexec_file_load(2)` does not take.
+pub(super) fn for_other_call(name: &str) -> String {
+    format!("--{name} makes no difference: it is for kexec_load(2)")
 }
 
 /// The flags of actions, which later ones override.
@@ -203,12 +201,12 @@ impl<'a> Given<'a> {
         self.has("status").then_some(Question::Status(kind))
     }
 
-    fn call(self) -> SystemCall {
+    fn call(self) -> Syscall {
         let calls = ["kexec-file-syscall", "kexec-syscall", "kexec-syscall-auto"];
         match self.in_order(calls).pop() {
-            Some("kexec-file-syscall") => SystemCall::File,
-            Some("kexec-syscall") => SystemCall::Load,
-            _ => SystemCall::Auto,
+            Some("kexec-file-syscall") => Syscall::File,
+            Some("kexec-syscall") => Syscall::Load,
+            _ => Syscall::Auto,
         }
     }
 
@@ -226,12 +224,15 @@ impl<'a> Given<'a> {
             reuse_cmdline: self.has("reuse-cmdline"),
             cmdline: self.cmdline(machine),
             type_name: type_name.map(|it| String::from_utf8_lossy(&it).into_owned()),
+            device_tree: self.device_tree(machine),
+            window: self.window()?,
+            no_efi: self.has("noefi"),
             hotplug: self.has("hotplug"),
             more_flags: MoreFlags {
                 no_cma: self.has("no-cma"),
                 force_dtb: self.has("force-dtb"),
             },
-            notes: self.notes().collect(),
+            notes: self.notes(machine).collect(),
             refused: self.refused(),
         })
     }
@@ -265,11 +266,33 @@ impl<'a> Given<'a> {
         number.map(Some).map_err(|_error| expected())
     }
 
-    fn notes(self) -> impl Iterator<Item = String> {
-        let of_call = ["mem-min", "mem-max", "dtb"].into_iter();
-        let of_call = of_call.filter(move |name| self.has(name));
-        let of_call =
-            of_call.map(|name| format!("--{name} makes no difference: it is for kexec_load(2)"));
+    /// Returns the addresses that `--mem-min` and `--mem-max` leave.
+    fn window(self) -> Result<Option<Range<u64>>, String> {
+        let (min, max) = (self.address("mem-min")?, self.address("mem-max")?);
+        Ok((min.is_some() || max.is_some()).then(|| {
+            let end = max.map_or(u64::MAX, |max| max.saturating_add(1));
+            min.unwrap_or(0)..end
+        }))
+    }
+
+    /// Returns the file of `--dtb`, where a call takes it. Kernels of x86 get none unless
+    /// kexec_load(2) is asked for.
+    fn device_tree(self, machine: &str) -> Option<PathBuf> {
+        let file = self.values("dtb").last().map(PathBuf::from);
+        file.filter(|_| match self.call() {
+            Syscall::Auto => machine != "x86_64",
+            Syscall::File => false,
+            Syscall::Load => true,
+        })
+    }
+
+    fn notes(self, machine: &str) -> impl Iterator<Item = String> {
+        let tree = self.has("dtb") && self.device_tree(machine).is_none();
+        let of_file_call = ["mem-min", "mem-max", "noefi"].into_iter();
+        let of_file_call =
+            of_file_call.filter(move |name| self.call() == Syscall::File && self.has(name));
+        let of_call = of_file_call.chain(tree.then_some("dtb"));
+        let of_call = of_call.map(for_other_call);
         let rows = ROWS.iter().filter(move |row| self.has(row.long));
         let rows = rows.filter_map(|row| match row.class {
             Class::Note(why) => Some(format!("--{} makes no difference: {why}", row.long)),

@@ -39,6 +39,12 @@ impl Backend for Recorder {
         if quiet {
             add("quiet".to_owned());
         }
+        load.device_tree
+            .iter()
+            .for_each(|it| add(format!("dtb={}", shown(it))));
+        load.window
+            .iter()
+            .for_each(|it| add(format!("at {:#x}..{:#x}", it.start, it.end)));
         load.notes.iter().for_each(|it| add(format!("({it})")));
         self.calls.push(call);
         Ok(())
@@ -443,8 +449,8 @@ fn a_kernel_is_wanted_and_memory_for_a_crash() {
         &without,
         &["-p -u", "-u -p"],
         &expect![[r#"
-        unload Crash
-        0"#]],
+            unload Crash
+            0"#]],
     );
 }
 
@@ -516,12 +522,37 @@ fn types_prefixes_and_wrong_words() {
 }
 
 #[test]
-fn addresses_are_read_and_calls_are_refused() {
+fn addresses_are_read_and_calls_are_chosen() {
     check(
-        &["-c -l K", "-l K -s -c", "-c -p K"],
+        &["-c -l K", "-l K -s -c"],
         expect![[r#"
-        --kexec-syscall (-c) is refused: ukexec loads by kexec_file_load(2) alone; leave -c out, or use kexec of kexec-tools
+        load Reboot by Load: K
+        0"#]],
+    );
+    #[cfg(target_arch = "x86_64")]
+    check(
+        &["-c -p K"],
+        expect![[r#"
+        --kexec-syscall (-c) with -p is refused: on x86_64, ukexec loads crash kernels by kexec_file_load(2) alone; leave -c out, or use kexec of kexec-tools
         1"#]],
+    );
+    check(
+        &["-c -l K --dtb=D --noefi"],
+        expect![[r#"
+        load Reboot by Load: K dtb=D
+        0"#]],
+    );
+    check(
+        &["-s -l K --noefi"],
+        expect![[r#"
+        load Reboot by File: K (--noefi makes no difference: it is for kexec_load(2))
+        0"#]],
+    );
+    check(
+        &["--mem-max=0x7fffffff -l K"],
+        expect![[r#"
+        load Reboot by Auto: K at 0x0..0x80000000
+        0"#]],
     );
     check(
         &["-l -c -s K"],
@@ -532,14 +563,14 @@ fn addresses_are_read_and_calls_are_refused() {
     check(
         &["--mem-min=0x10000000 -c -l K"],
         expect![[r#"
-        --kexec-syscall (-c) is refused: ukexec loads by kexec_file_load(2) alone; leave -c out, or use kexec of kexec-tools
-        1"#]],
+        load Reboot by Load: K at 0x10000000..0xffffffffffffffff
+        0"#]],
     );
     check(
         &["--mem-min=0x10000000 --mem-max=4096 -s -l K"],
         expect![[r#"
-        load Reboot by File: K (--mem-min makes no difference: it is for kexec_load(2)) (--mem-max makes no difference: it is for kexec_load(2))
-        0"#]],
+            load Reboot by File: K at 0x10000000..0x1001 (--mem-min makes no difference: it is for kexec_load(2)) (--mem-max makes no difference: it is for kexec_load(2))
+            0"#]],
     );
     check(
         &["--mem-min=zz -l K"],
@@ -701,8 +732,8 @@ fn options_of_this_architecture() {
     check(
         &["-l K --serial=0x3f8 --console-vga --noefi"],
         expect![[r#"
-        load Reboot by Auto: K (--serial makes no difference: no code of ukexec runs between the kernels) (--console-vga makes no difference: no code of ukexec runs between the kernels) (--noefi makes no difference: kexec_file_load(2) lets the kernel decide that)
-        0"#]],
+            load Reboot by Auto: K (--serial makes no difference: no code of ukexec runs between the kernels) (--console-vga makes no difference: no code of ukexec runs between the kernels)
+            0"#]],
     );
     check(
         &["-l K --real-mode"],

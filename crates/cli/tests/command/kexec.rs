@@ -177,7 +177,7 @@ fn every_failure_has_a_status_that_callers_know() {
         (vec!["-l", "text", "--initrd=nowhere"], &[255]),
         (vec!["-s", "-l", "text"], &[253, 255]),
         (vec!["--bogus"], &[1]),
-        (vec!["-l", "text", "-c"], &[1]),
+        (vec!["-l", "text", "-c"], &[255]),
         (vec!["-l"], &[255]),
     ] {
         let output = kexec(dir.path(), &args);

@@ -37,6 +37,8 @@ pub struct Unfolding {
     /// The call that is asked for, and the device tree.
     pub(crate) syscall: Syscall,
     pub(crate) device_tree: DeviceTreeFrom,
+    /// Whether it hands UEFI over to a kernel of x86_64.
+    pub(crate) efi: bool,
     /// Where `kexec_load(2)` may place a kernel for a reboot.
     pub(crate) window: Range<u64>,
     /// Whether a good signature is required.
