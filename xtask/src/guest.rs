@@ -38,8 +38,9 @@ fn init(body: &str) -> String {
 
 /// An `/init` that says which kernel it runs on and how that was started, and powers off.
 ///
-/// The lines are `guest: reached=MARKER`, `guest: release=`, `guest: cmdline=` and
-/// `guest: vmcore=yes` or `no`.
+/// The lines are `guest: reached=MARKER`, `guest: release=`, `guest: cmdline=`, `guest: model=` of a machine with a
+/// device tree, and `guest: vmcore=`, `guest: acpi=` and `guest: efi=`, each `yes` or `no`: a dump of another kernel, the
+/// tables of ACPI, and calls of UEFI.
 fn reporting_init(marker: &str) -> String {
     init(&format!(
         r#"
@@ -47,6 +48,9 @@ echo "{TAG}release=$(uname -r)"
 echo "{TAG}cmdline=$(cat /proc/cmdline)"
 echo "{TAG}extra=$(stat -c %a /.extra /.extra/os-release 2>&1 | tr '\n' ' ')$(head -n 1 /.extra/os-release 2>&1)"
 if [ -s /proc/vmcore ]; then echo "{TAG}vmcore=yes"; else echo "{TAG}vmcore=no"; fi
+if [ -e /sys/firmware/acpi/tables/DSDT ]; then echo "{TAG}acpi=yes"; else echo "{TAG}acpi=no"; fi
+if [ -e /sys/firmware/efi/runtime-map ] || dmesg | grep -q 'enabling EFI services'; then echo "{TAG}efi=yes"; else echo "{TAG}efi=no"; fi
+echo "{TAG}model=$(tr -d '\0' 2>/dev/null </proc/device-tree/model)"
 echo "{TAG}reached={marker}"
 "#
     ))

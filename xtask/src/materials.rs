@@ -18,6 +18,10 @@ const NEWER_AMD64: Archive = Archive {
     suite: "trixie",
     architecture: "amd64",
 };
+const STABLE_ARM64: Archive = Archive {
+    suite: "bookworm",
+    architecture: "arm64",
+};
 const NEWER_ARM64: Archive = Archive {
     suite: "trixie",
     architecture: "arm64",
@@ -138,6 +142,53 @@ fn kernel_package(archive: Archive) -> Result<PathBuf> {
         return archive.fetch_dependency_into(folder, &name, "linux-image-", &wanted);
     }
     archive.fetch_dependency(&name, "linux-image-", &[kernel])
+}
+
+/// Debian 12's kernel for arm64: makedumpfile of Debian 12 reads its dumps.
+///
+/// # Errors
+///
+/// As [`Archive::fetch_dependency`].
+pub(crate) fn older_kernel_arm64() -> Result<PathBuf> {
+    kernel_of(STABLE_ARM64)
+}
+
+/// Debian 12's makedumpfile for arm64 and its libraries: each file with its name.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn makedumpfile_arm64() -> Result<Vec<(String, PathBuf)>> {
+    const LIBRARIES: &[(&str, &str)] = &[
+        ("libc6", "lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"),
+        ("libc6", "lib/aarch64-linux-gnu/libc.so.6"),
+        ("libdw1", "usr/lib/aarch64-linux-gnu/libdw.so.1"),
+        ("libelf1", "usr/lib/aarch64-linux-gnu/libelf.so.1"),
+        ("liblzo2-2", "lib/aarch64-linux-gnu/liblzo2.so.2"),
+        ("liblzma5", "lib/aarch64-linux-gnu/liblzma.so.5"),
+        ("libbz2-1.0", "lib/aarch64-linux-gnu/libbz2.so.1.0"),
+        ("zlib1g", "lib/aarch64-linux-gnu/libz.so.1"),
+    ];
+    let program = "usr/bin/makedumpfile";
+    let dir = STABLE_ARM64.fetch("makedumpfile", &[&format!("./{program}")])?;
+    let mut files = vec![("makedumpfile".to_owned(), dir.join(program))];
+    for (package, path) in LIBRARIES {
+        let path = STABLE_ARM64.fetch(package, &["./*.so*"])?.join(path);
+        let name = path.file_name().context("a library has a name")?;
+        files.push((name.to_string_lossy().into_owned(), path));
+    }
+    Ok(files)
+}
+
+/// UEFI for machines of arm64.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn firmware_arm64() -> Result<PathBuf> {
+    let path = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
+    let dir = NEWER_ARM64.fetch("qemu-efi-aarch64", &[&format!("./{path}")])?;
+    Ok(dir.join(path))
 }
 
 /// Linux as a program that runs on Linux. It has no kexec.

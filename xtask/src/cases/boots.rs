@@ -288,7 +288,7 @@ const UNASKED: &str = "nobody can be asked about the warnings; --yes boots all t
 fn arm64(stand: &Stand) -> Result<()> {
     let initrd = reporting_initrd(stand, Target::Arm64, "arm64")?;
     let cmdline = Machine::Arm64.cmdline("unfolded=here");
-    let nested = nested(stand, Target::Arm64, ARM64, &initrd, &cmdline)?;
+    let nested = nested(stand, Target::Arm64, ARM64, &initrd, &cmdline, None)?;
     let parts = stand.unfold(&nested.image, &[])?;
     let unfolded = String::from_utf8(read(&parts.path("cmdline"))?)?;
     let serial = boot(

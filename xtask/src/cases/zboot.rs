@@ -63,16 +63,21 @@ pub(super) struct Nested {
     pub(super) kernel: Vec<u8>,
 }
 
-/// Makes a UKI with `ukify` around a zboot file around Debian's kernel.
+/// Makes a UKI with `ukify` around a zboot file around Debian's kernel, with a device tree if there is one.
 pub(super) fn nested(
     stand: &Stand,
     target: Target,
     zboot: Zboot,
     initrd: &Path,
     cmdline: &str,
+    tree: Option<&Path>,
 ) -> Result<Nested> {
     let Made { image, kernel, .. } = zboot.make(&kernel(target)?)?;
-    let image = Ukify::on(&stub(target, Stub::V257)?)?
+    let mut ukify = Ukify::on(&stub(target, Stub::V257)?)?;
+    if let Some(tree) = tree {
+        ukify = ukify.file("--devicetree", tree);
+    }
+    let image = ukify
         .linux(&stand.file("vmlinuz.efi", image)?, "6.12.0")
         .file("--initrd", initrd)
         .text("--cmdline", cmdline)
@@ -84,7 +89,14 @@ pub(super) fn nested(
 fn in_a_uki(stand: &Stand, target: Target, zboot: Zboot) -> Result<()> {
     let initrd = noise(50_001);
     let initrd_path = stand.file("initrd", &initrd)?;
-    let nested = nested(stand, target, zboot, &initrd_path, "console=ttyS0 nested")?;
+    let nested = nested(
+        stand,
+        target,
+        zboot,
+        &initrd_path,
+        "console=ttyS0 nested",
+        None,
+    )?;
     let parts = stand.unfold(&nested.image, &[])?;
     parts.expect(&nested.kernel, Some(&initrd), Some("console=ttyS0 nested"))?;
     parts.expect_parsers(&[("uki", "built-in"), ("zboot", "built-in")])
@@ -115,7 +127,7 @@ fn in_a_uki_riscv64(stand: &Stand) -> Result<()> {
 /// `--parser` names the parser of the outermost image; the one it holds finds its own.
 fn given_parser(stand: &Stand) -> Result<()> {
     let initrd = stand.file("initrd", "initrd")?;
-    let nested = nested(stand, Target::Arm64, ARM64, &initrd, "nested")?;
+    let nested = nested(stand, Target::Arm64, ARM64, &initrd, "nested", None)?;
     let parser = super::parser_object("uki")?;
     let parts = stand.unfold(&nested.image, &["--parser", &parser.to_string_lossy()])?;
     parts.expect(&nested.kernel, Some(b"initrd"), Some("nested"))?;
