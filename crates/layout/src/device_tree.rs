@@ -129,7 +129,10 @@ impl DeviceTree {
             &self.strings,
         ];
         let lens = blocks.map(|block| wide(block.len()));
-        let reservations = wide(self.reservations.len()).saturating_mul(16);
+        let (memory, reserved) = (self.memory.len(), self.reserved.len());
+        let ranges = [self.reservations.len(), memory, reserved].map(wide);
+        let ranges = ranges.into_iter().fold(0, u64::saturating_add);
+        let reservations = ranges.saturating_mul(16);
         lens.into_iter().fold(reservations, u64::saturating_add)
     }
 

@@ -4,6 +4,9 @@
 //! Spec: Linux `Documentation/arch/x86/boot.rst`, "64-bit Boot Protocol", and
 //! `arch/x86/include/uapi/asm/{bootparam,setup_data}.h`. A crash kernel needs a copy of the
 //! first 640 KiB as well, which is left to `kexec_file_load`.
+//!
+//! Left out are the disks that a BIOS found (EDD), which Linux only shows, and a device tree
+//! (`SETUP_DTB`), which a few boards of Intel had.
 
 use alloc::format;
 use alloc::string::String;
