@@ -442,6 +442,40 @@ mod tests {
         preflight.conditions().iter().map(line).collect()
     }
 
+    #[test]
+    fn kexec_load_passes_no_policy() {
+        let edits: [fn(&mut MachineState); 6] = [
+            |_| {},
+            |it| it.lockdown = Some(Lockdown::Integrity),
+            |it| it.ima_appraises_kexec = Some(true),
+            |it| it.loadpin = Some(true),
+            |it| it.lockdown = None,
+            |it| it.calls.kexec_load = CallAnswer::Missing,
+        ];
+        let said = edits.map(|edit| {
+            let preflight = Preflight::new(REBOOT, LoadCall::KexecLoad, &machine(edit), None);
+            let is_about =
+                |it: &&Condition| matches!(it.id, ConditionId::Call | ConditionId::Lockdown);
+            let conditions = preflight.conditions().iter().filter(is_about);
+            let line = |it: &Condition| format!("{} {}: {it}\n", it.id.name(), it.verdict.name());
+            conditions.map(line).collect::<String>()
+        });
+        expect![[r#"
+            call ok: kexec_load is in this kernel
+            lockdown ok: the running kernel allows kexec_load, which looks at no signature
+            call ok: kexec_load is in this kernel
+            lockdown refused: the running kernel is locked down (integrity), which forbids kexec_load; kexec_file_load is allowed, and takes a signed kernel
+            call ok: kexec_load is in this kernel
+            lockdown refused: the IMA policy asks for a file signature, and kexec_load gives it no file; load a kernel that carries its own signature by kexec_file_load, or change the policy
+            call ok: kexec_load is in this kernel
+            lockdown refused: LoadPin lets the running kernel load files of one file system only, and kexec_load gives it no file; boot with loadpin.enforce=0
+            call ok: kexec_load is in this kernel
+            lockdown unknown: /sys/kernel/security does not show whether the running kernel is locked down; mount securityfs there
+            call refused: kexec_load is not in this kernel (CONFIG_KEXEC is off, or a container hides it); boot one that has it
+            lockdown ok: the running kernel allows kexec_load, which looks at no signature
+        "#]].assert_eq(&said.concat());
+    }
+
     /// Compares what is not as it is on a machine that takes every kernel.
     fn check(kind: LoadKind, edits: &[fn(&mut MachineState)], expected: Expect) {
         let sound = Preflight::new(kind, LoadCall::KexecFileLoad, &machine(|_| {}), None);

@@ -51,6 +51,24 @@ impl MachineState {
         }
     }
 
+    /// Returns this state with calls that the kernel has, or has not: those of a machine that
+    /// nobody can ask.
+    #[must_use]
+    pub fn with_calls(self, kexec_file_load: bool, kexec_load: bool) -> Self {
+        let answer = |is_there| match is_there {
+            true => CallAnswer::There,
+            false => CallAnswer::Missing,
+        };
+        Self {
+            calls: CallProbe {
+                kexec_file_load: answer(kexec_file_load),
+                kexec_load: answer(kexec_load),
+            },
+            seccomp: Some(false),
+            ..self
+        }
+    }
+
     /// Returns the call by which this machine loads kernels: `kexec_load(2)` only where the
     /// running kernel lacks the other one, which verifies what it loads.
     #[must_use]

@@ -259,3 +259,253 @@ pub(crate) const USUAL: &str = "the running kernel has it";
 const ASKED: &str = "it was asked for";
 const NO_TREE: &str = "/sys/firmware/fdt is missing, the device tree of the running kernel; \
                        give another one with --dtb";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+    use ukexec_boot::Arch;
+
+    use super::*;
+
+    const IOMEM: &str = include_str!("../../layout/tests/machines/arm64-virt.iomem");
+    const TREE: &[u8] = include_bytes!("../../layout/tests/machines/arm64-virt.dtb");
+
+    /// Says which call loads on a machine that has these, or lacks them.
+    fn check_call(file: bool, load: bool, expected: Expect) {
+        let machine = MachineState::default().with_calls(file, load);
+        let trees = [DeviceTreeFrom::Machine, DeviceTreeFrom::Image];
+        let calls = trees.iter().flat_map(|tree| {
+            [Syscall::Auto, Syscall::File, Syscall::Load].map(|syscall| {
+                let said = match syscall.chosen(tree, &machine) {
+                    Ok((call, why)) => format!("{}: {why}", call.name()),
+                    Err(error) => error.to_string(),
+                };
+                format!("{tree:?}, {syscall:?}: {said}\n")
+            })
+        });
+        expected.assert_eq(&calls.collect::<String>());
+    }
+
+    #[test]
+    fn a_call_is_chosen_and_no_other_is_tried() {
+        check_call(
+            true,
+            true,
+            expect![[r#"
+            Machine, Auto: kexec_file_load: the running kernel has it
+            Machine, File: kexec_file_load: it was asked for
+            Machine, Load: kexec_load: it was asked for
+            Image, Auto: kexec_load: it alone takes a device tree
+            Image, File: kexec_file_load takes no device tree: leave out --syscall=file or --dtb
+            Image, Load: kexec_load: it was asked for
+        "#]],
+        );
+        check_call(
+            false,
+            true,
+            expect![[r#"
+            Machine, Auto: kexec_load: the running kernel has no kexec_file_load
+            Machine, File: kexec_file_load: it was asked for
+            Machine, Load: kexec_load: it was asked for
+            Image, Auto: kexec_load: it alone takes a device tree
+            Image, File: kexec_file_load takes no device tree: leave out --syscall=file or --dtb
+            Image, Load: kexec_load: it was asked for
+        "#]],
+        );
+        check_call(
+            false,
+            false,
+            expect![[r#"
+            Machine, Auto: kexec_file_load: the running kernel has it
+            Machine, File: kexec_file_load: it was asked for
+            Machine, Load: kexec_load: it was asked for
+            Image, Auto: kexec_load: it alone takes a device tree
+            Image, File: kexec_file_load takes no device tree: leave out --syscall=file or --dtb
+            Image, Load: kexec_load: it was asked for
+        "#]],
+        );
+        // Nobody knows: a refusal is to be the kernel's.
+        let unknown = MachineState::default();
+        let chosen = Syscall::Auto.chosen(&DeviceTreeFrom::Machine, &unknown);
+        assert_eq!(chosen.unwrap().0, LoadCall::KexecFileLoad);
+    }
+
+    /// Lays parts out on a machine with these files, and says where they are, or why not.
+    fn check(
+        files: &[(&str, &[u8])],
+        edit: impl FnOnce(&mut PartsToPlace<'_>, &mut MachineState),
+        expected: Expect,
+    ) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, bytes) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let mut parts = PARTS;
+        let mut machine = MachineState::default().with_calls(false, true);
+        machine.page_size = Some(4096);
+        edit(&mut parts, &mut machine);
+        let laid_out = parts.lay_out(&machine, root.path());
+        let Condition { verdict, text, .. } = condition(&laid_out, &machine, parts.kind);
+        let layout = laid_out.map_or_else(|_| String::new(), |it| format!("\n{it}"));
+        expected.assert_eq(&format!("{}: {text}{layout}", verdict.name()));
+    }
+
+    /// A kernel of 31 MiB that takes 33 MiB, and an initrd.
+    const PARTS: PartsToPlace<'_> = PartsToPlace {
+        header: &PlacedKernel::Image(KernelHeader {
+            arch: Arch::Arm64,
+            file_len: u64::MAX,
+            memory_len: 33 << 20,
+            text_offset: 0,
+        }),
+        kernel_len: 31 << 20,
+        initrd_len: Some(1_000_000),
+        cmdline: b"quiet",
+        device_tree: None,
+        efi: true,
+        window: &(0..u64::MAX),
+        kind: LoadKind::Reboot,
+    };
+
+    const FILES: &[(&str, &[u8])] = &[("proc/iomem", IOMEM.as_bytes()), ("sys/firmware/fdt", TREE)];
+
+    #[test]
+    fn parts_get_places_in_the_memory_of_the_machine() {
+        check(
+            FILES,
+            |_, _| {},
+            expect![[r#"
+            ok: 4 segments of 33.9 MiB have their places in free memory
+            kernel      0x0042400000..0x0044500000 0x1f00000 bytes, at a multiple of 2 MiB
+            initrd      0x0040000000..0x00400f5000   0xf4240 bytes, in the 32 GiB around the kernel
+            device tree 0x0040200000..0x0040202000    0x1e4b bytes, at a multiple of 2 MiB, as it must not cross one
+            trampoline  0x00400f5000..0x00400f6000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+            entry       0x00400f5000"#]],
+        );
+        check(
+            FILES,
+            |parts, _| parts.window = &(0x8000_0000..u64::MAX),
+            expect![[r#"
+                ok: 4 segments of 33.9 MiB have their places in free memory
+                kernel      0x0080000000..0x0082100000 0x1f00000 bytes, at a multiple of 2 MiB
+                initrd      0x0082100000..0x00821f5000   0xf4240 bytes, in the 32 GiB around the kernel
+                device tree 0x0082200000..0x0082202000    0x1e4b bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x00821f5000..0x00821f6000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x00821f5000"#]],
+        );
+    }
+
+    #[test]
+    fn says_what_a_machine_does_not_show() {
+        check(
+            &[],
+            |_, _| {},
+            expect!["refused: /proc/iomem is missing, which says where memory is"],
+        );
+        check(
+            &FILES[..1],
+            |_, _| {},
+            expect![
+                "refused: /sys/firmware/fdt is missing, the device tree of the running kernel; give another one with --dtb"
+            ],
+        );
+        check(
+            &[("proc/iomem", b"00000000-00000000 : System RAM\n")],
+            |_, machine| machine.cap_sys_boot = Some(false),
+            expect![
+                "unknown: places are not known: /proc/iomem shows zeros for all addresses: only root with CAP_SYS_ADMIN sees them"
+            ],
+        );
+        check(
+            &[FILES[0], ("sys/firmware/fdt", b"no tree")],
+            |_, _| {},
+            expect!["refused: /sys/firmware/fdt: the device tree: does not begin with 0xd00dfeed"],
+        );
+        check(
+            FILES,
+            |parts, _| parts.kernel_len = 3 << 30,
+            expect![
+                "refused: no room for the kernel: it needs 0xc0000000 bytes at a multiple of 0x200000, and the longest free range has 0x51300000; give a smaller kernel or initrd"
+            ],
+        );
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..u64::MAX, Just(0), Just(u64::MAX), 0..0x1_0000_0000_u64]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// A worker that was taken over may answer with any header.
+        #[test]
+        fn no_header_leads_out_of_free_memory(
+            numbers in [number(), number(), number(), number()],
+            bytes in prop::collection::vec(any::<u8>(), 0..0x110),
+            kernel_len in 0..0x1_0000_0000_u64,
+            is_x86 in any::<bool>(),
+            kind in prop::sample::select(vec![LoadKind::Reboot, LoadKind::Crash]),
+        ) {
+            let [body_at, init_size, pref_address, kernel_alignment] = numbers;
+            let header = match is_x86 {
+                true => PlacedKernel::BzImage(SetupHeader {
+                    body_at,
+                    init_size,
+                    pref_address,
+                    kernel_alignment,
+                    bytes,
+                }),
+                false => PlacedKernel::Image(KernelHeader {
+                    arch: Arch::Riscv64,
+                    file_len: body_at,
+                    memory_len: init_size,
+                    text_offset: pref_address,
+                }),
+            };
+            let root = tempfile::tempdir().unwrap();
+            for folder in ["proc", "sys/firmware", "sys/kernel/boot_params"] {
+                fs::create_dir_all(root.path().join(folder)).unwrap();
+            }
+            fs::write(root.path().join("proc/iomem"), IOMEM).unwrap();
+            fs::write(root.path().join("sys/firmware/fdt"), TREE).unwrap();
+            let params = [0; 4096];
+            fs::write(root.path().join("sys/kernel/boot_params/data"), params).unwrap();
+            let mut machine = MachineState::default();
+            machine.page_size = Some(4096);
+            let parts = PartsToPlace {
+                header: &header,
+                kernel_len,
+                ..PARTS
+            };
+            let parts = PartsToPlace { kind, ..parts };
+            if let Ok(layout) = parts.lay_out(&machine, root.path()) {
+                let memory = MemoryMap::from_iomem(IOMEM).unwrap();
+                layout.check(&memory, 4096, kind == LoadKind::Crash).unwrap();
+                let segments = layout.segments.len();
+                prop_assert!((3..=5).contains(&segments), "{layout}");
+            }
+        }
+    }
+
+    #[test]
+    fn uefi_is_handed_over_by_its_tables() {
+        let systab = "ACPI20=0x7f77e014\nACPI=0x7f77e000\nSMBIOS3=0x7f9c0000\nSMBIOS=0x7f9b0000\n";
+        assert_eq!(efi_table(systab, "SMBIOS"), Some(0x7f9b_0000));
+        assert_eq!(efi_table(systab, "ACPI"), Some(0x7f77_e000));
+        assert_eq!(efi_table(systab, "MPS"), None);
+        let mut efi = EfiSources::default();
+        efi.tables = Some(systab.to_owned());
+        efi.fw_vendor = Some(1);
+        efi.runtime = Some(2);
+        efi.config_table = Some(3);
+        // Without a map, nobody could call it.
+        assert!(efi_firmware(&efi, Some(4)).is_none());
+        efi.runtime_map = vec![[5; 5]];
+        let firmware = efi_firmware(&efi, Some(4)).unwrap();
+        assert_eq!((firmware.config_table, firmware.smbios), (3, 4));
+    }
+}
