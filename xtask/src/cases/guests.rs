@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::cross;
 use crate::guest::{FirstKernel, TAG, reporting_initrd};
 use crate::materials::{self, Target, kernel};
 use crate::qemu::{self, Boot, Machine, Serial};
@@ -27,6 +28,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("guests/arm64-crash", arm64_crash),
     Named::new("guests/riscv64-crash", riscv64_crash),
     Named::new("guests/arm64-tree-of-the-image", arm64_tree),
+    Named::new("guests/arm64-kexec", arm64_kexec),
     Named::new("guests/x86_64-bios", x86_64::bios),
     Named::new("guests/x86_64-uefi", x86_64::uefi),
 ];
@@ -96,6 +98,28 @@ fn arm64_tree(stand: &Stand) -> Result<()> {
     let script = "run ukexec load --dtb=image /uki.efi\nrun ukexec exec --force\n";
     let first = FirstKernel::on(guest.target, script).holding("uki.efi", &nested.image);
     let serial = guest.boot(stand, &first, "")?;
+    serial.expect(&format!("{TAG}model="), MODEL)?;
+    guest.second(&serial)
+}
+
+/// `kexec`, as scripts call it, with the tree of a file.
+fn arm64_kexec(stand: &Stand) -> Result<()> {
+    let guest = &Guest::ARM64;
+    let (image, tree) = (guest.image(stand)?, guest.tree(stand)?);
+    let kexec = cross::program(guest.target, "kexec")?;
+    let script = "run /kexec -l /uki.efi --append='of=kexec' --dtb=/tree.dtb\n\
+                  /kexec -S -l; say loaded=$?\n\
+                  run /kexec -u\n\
+                  /kexec -S -l; say unloaded=$?\n\
+                  run /kexec -c -l /uki.efi --dtb=/tree.dtb\n\
+                  run /kexec -e\n";
+    let first = FirstKernel::on(guest.target, script)
+        .holding("uki.efi", &image)
+        .holding("tree.dtb", &tree)
+        .holding("kexec", &kexec);
+    let serial = guest.boot(stand, &first, "")?;
+    serial.expect(&format!("{TAG}loaded="), "1")?;
+    serial.expect(&format!("{TAG}unloaded="), "0")?;
     serial.expect(&format!("{TAG}model="), MODEL)?;
     guest.second(&serial)
 }
