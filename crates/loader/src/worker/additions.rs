@@ -335,10 +335,7 @@ impl Additions {
         let running = machine.tree.as_deref().unwrap_or_default();
         let is_same = tree.len() <= DeviceTree::MAX_LEN && is_same_tree(&tree.to_vec()?, running);
         Ok((!is_same).then(|| {
-            format!(
-                "{name} has a device tree, which kexec_file_load cannot pass: the next kernel gets \
-                 that of the running one; --dtb=image takes it along by kexec_load"
-            )
+            format!("{name} has a device tree, and the next kernel gets that of the running one")
         }))
     }
 }

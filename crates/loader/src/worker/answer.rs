@@ -311,7 +311,12 @@ fn add_additions(
                             "nobody knows the image's device tree: {error}"
                         )))
                     });
-                    parts.boot.device_tree = note.flatten();
+                    let is_x86 = parts
+                        .identity
+                        .as_ref()
+                        .is_ok_and(|it| it.arch == Some(Arch::X86_64));
+                    let advice = if is_x86 { "" } else { DTB_IMAGE };
+                    parts.boot.device_tree = note.flatten().map(|note| note + advice);
                 }
                 Some(TreeFrom::Given(file)) => {
                     let bytes = bundle.slice(file.range.clone())?;
@@ -366,6 +371,7 @@ fn device_tree(name: &str, tree: &Rope) -> Result<Box<DeviceTree>> {
     Ok(Box::new(tree?))
 }
 
+const DTB_IMAGE: &str = "; --dtb=image takes it along";
 /// Why there is no device tree to take along.
 const NO_TREE: &str = "--dtb=image: the image has no device tree for this machine";
 
