@@ -249,7 +249,7 @@ fn the_device_tree_of_an_entry_is_a_condition() {
         ".",
     ];
     let entry = ["--entry", "tree"];
-    let text = "the device tree old/board.dtb of the boot entry tree.conf stays here: \
+    let text = "the device tree old/board.dtb of the boot entry tree.conf stays here; \
                 --dtb FILE takes one along, by kexec_load on arm64 and riscv64";
     let page = streams(&run(esp.path(), &[&load[..], &entry].concat()));
     assert_eq!(page[1].matches(text).count(), 1, "{page:?}");
