@@ -55,6 +55,7 @@
 #![forbid(unsafe_code)]
 
 mod after_exec;
+mod conditions;
 mod config;
 mod console;
 mod digest;
@@ -66,6 +67,7 @@ mod log;
 mod oneshot;
 mod options;
 mod parent;
+mod parts;
 mod placement;
 mod protocol;
 mod record;

@@ -1,35 +1,31 @@
 //! From an unfolded image to the call that loads it.
 
-use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use ukexec_boot::EMPTY_INITRD;
 use ukexec_kexec::{
-    self as kexec, Condition, ConditionId, ConditionVerdict, ImageFacts, KexecErrorKind, LoadCall,
-    LoadKind, LoadRequest, MachineState, Moved, Preflight, SegmentsRequest, assemble,
-    has_ima_signature, kexec_load_flags, load, load_segments,
+    Condition, ConditionId, ConditionVerdict, KexecErrorKind, LoadCall, LoadKind, LoadRequest,
+    MachineState, Moved, Preflight, SegmentsRequest, kexec_load_flags, load, load_segments,
 };
 use ukexec_layout::Layout;
 
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::shown;
 use crate::log::verbosity;
-use crate::options::{LoadRoom, LoaderOptions};
+use crate::options::LoaderOptions;
 use crate::parent::sources::Descriptor;
 use crate::parent::unfolding::Unfolding;
-use crate::placement::{self, PartsToPlace};
-use crate::protocol::{Identity, Objection, Subject};
+use crate::parts::PartsToLoad;
+use crate::placement;
+use crate::protocol::{Objection, Subject};
 use crate::record::{NewLoad, Records};
 use crate::report::Findings;
-use crate::report::expanded::NO_EXPANSION;
 use crate::report::failure::sentence;
 use crate::report::load::{
     InitrdReport, KernelReport, LoadReport, SegmentReport, preflight_rows, style,
 };
 use crate::report::page::{Page, Text};
 use crate::report::part::Part;
-use crate::report::size::Size;
 
 /// The call that loads an image, and its arguments.
 #[derive(Debug)]
@@ -73,114 +69,28 @@ impl<'a> LoadPlan<'a> {
                 dry_run,
             )
         })?;
-        let Unfolding {
-            image,
-            initrds,
-            answer,
+        let parts = PartsToLoad::new(unfolding, identity, machine, call)?;
+        let layout = parts.lay_out(unfolding, identity, machine, call);
+        let preflight = parts.judge(unfolding, identity, layout.as_ref(), machine, call)?;
+        let moved = parts.moved(unfolding);
+        let PartsToLoad {
             kernel,
             initrd,
-            sources,
-            beside,
-            kind,
-            own_file,
-            more_flags: _,
-            syscall: _,
-            device_tree: _,
-            efi,
-            window,
-            required: _,
-            hash,
-            entry: _,
-            expands,
-            after,
-        } = unfolding;
-        // The worker verified the snapshot. The file counts only for a kernel
-        // that looks at its signature and attributes itself, and for callers who
-        // need no verdict.
-        let original = image.file.as_ref();
-        let is_wanted = |file: &File| {
-            // Linux reads a kernel from nothing else.
-            let is_regular = || file.metadata().is_ok_and(|it| it.is_file());
-            machine.verifies_files() || *own_file && is_regular()
-        };
-        let is_file_call = call == LoadCall::KexecFileLoad;
-        let original = original.filter(|file| {
-            // The other one takes memory.
-            is_file_call && !answer.unfolded && is_wanted(file)
-        });
-        let kernel = match original {
-            Some(file) => Descriptor::Original(file.as_fd(), image.len()),
-            None => sources.descriptor(kernel)?,
-        };
-        let empty_initrd = initrd.is_none() && identity.x86_64 && is_file_call;
-        let initrd = match initrd {
-            Some(spans) => Some(sources.descriptor(spans)?),
-            None if empty_initrd => {
-                let (sealed, moved) = assemble(&[kexec::Part::Bytes(&EMPTY_INITRD)])?;
-                Some(Descriptor::Assembled(sealed, moved))
-            }
-            None => None,
-        };
-        let mut moved = image.moved;
-        moved += *beside;
-        for initrd in initrds {
-            moved += initrd.moved;
-        }
-        for descriptor in [&kernel].into_iter().chain(&initrd) {
-            moved += descriptor.moved();
-        }
-        let attribute = match kernel {
-            Descriptor::Original(file, _) => has_ima_signature(file),
-            // Memory has no attributes.
-            _ => Some(false),
-        };
-        let facts = ImageFacts {
-            signed: identity.signed,
-            ima_signed: match identity.appended {
-                Some(false) => attribute,
-                appended => appended,
-            },
-        };
-        let mut preflight = Preflight::new(*kind, call, machine, Some(facts));
-        let architecture = architecture(identity, machine, *kind);
-        let len = |it: &Descriptor<'_>| it.rope().map(|rope| rope.len());
-        let needed = [
-            identity.memory.map_or_else(|| len(&kernel), Ok)?,
-            initrd.as_ref().map_or(Ok(0), len)?,
-        ];
-        let memory = memory(needed, machine, *kind).filter(|_| *expands);
-        // A kernel without a command line gets an empty one, as `notes` says.
-        let cmdline = answer.cmdline.clone().unwrap_or_default();
-        let layout = (!is_file_call).then(|| {
-            let parts = PartsToPlace {
-                header: identity.header.as_ref().map_err(Clone::clone)?,
-                kernel_len: kernel.len(),
-                initrd_len: initrd.as_ref().map(Descriptor::len),
-                cmdline: &cmdline,
-                device_tree: answer.device_tree.as_deref(),
-                efi: *efi,
-                window,
-                kind: *kind,
-            };
-            parts.lay_out(machine, Path::new("/"))
-        });
-        let segments = layout.as_ref();
-        let segments = segments.map(|it| placement::condition(it, machine, *kind));
-        let conditions = architecture.into_iter().chain(memory).chain(segments);
-        let conditions = conditions.chain(after.iter().cloned());
-        conditions.for_each(|it| preflight.push(it));
-        let part = |it: &Descriptor<'_>| Ok::<_, LoaderError>(Part::new(&it.rope()?, *hash)?);
+            empty_initrd,
+            cmdline,
+        } = parts;
+        let part =
+            |it: &Descriptor<'_>| Ok::<_, LoaderError>(Part::new(&it.rope()?, unfolding.hash)?);
         let kernel_part = part(&kernel)?;
         let initrd = initrd.map(|it| part(&it).map(|part| (it, part)));
-        let initrd = initrd.transpose()?;
         Ok(Self {
             unfolding,
             kernel,
             kernel_part,
-            initrd,
+            initrd: initrd.transpose()?,
             empty_initrd,
             cmdline,
-            kind: *kind,
+            kind: unfolding.kind,
             call,
             why,
             layout,
@@ -472,82 +382,13 @@ fn judged(
     })
 }
 
-/// Returns whether a machine has the memory that kernel and initrd need, if that is known.
-///
-/// Spec: Linux `kernel/kexec_core.c` (`sanity_check_segment_list`).
-fn memory(needed: [u64; 2], machine: &MachineState, kind: LoadKind) -> Option<Condition> {
-    let (room, of) = LoadRoom::of(machine).for_kind(kind);
-    let room = room?;
-    let [kernel, initrd] = needed;
-    let loaded = kernel.saturating_add(initrd);
-    // Its files are there before it is gone. A crash kernel has no other memory.
-    let unpacks = kind == LoadKind::Crash && loaded.saturating_add(initrd) > room;
-    let (kernel, initrd) = (Size(kernel), Size(initrd));
-    let needed = format!("kernel ({kernel}) and unpacked initrd ({initrd})");
-    let limit = format!("{of} ({})", Size(room));
-    let (verdict, text) = if loaded > room {
-        let text = format!("{needed} need more than {limit}");
-        (ConditionVerdict::Refused, text)
-    } else if unpacks {
-        let text = format!(
-            "{needed} fit into {limit}, but not with the files that the kernel makes of it"
-        );
-        (ConditionVerdict::Warning, text)
-    } else {
-        (ConditionVerdict::Ok, format!("{needed} fit into {limit}"))
-    };
-    let is_ok = verdict == ConditionVerdict::Ok;
-    Some(Condition {
-        id: ConditionId::Memory,
-        verdict,
-        text: text.into(),
-        advice: (!is_ok).then_some(NO_EXPANSION.into()),
-        panic: kind == LoadKind::Crash,
-        kind: KexecErrorKind::Machine,
-    })
-}
-
-/// Returns what the worker says of the kernel and this machine: each objection that
-/// is not every machine's, or that there is none.
-fn architecture(identity: &Identity, machine: &MachineState, kind: LoadKind) -> Vec<Condition> {
-    let condition = |verdict, text: String| Condition {
-        id: ConditionId::Architecture,
-        verdict,
-        text: text.into(),
-        advice: None,
-        panic: kind == LoadKind::Crash,
-        kind: KexecErrorKind::Machine,
-    };
-    let objections = identity.problems.iter();
-    let objections = objections.filter(|it| it.subject == Subject::Machine);
-    let mut found: Vec<Condition> = objections
-        .map(|it| condition(it.verdict, it.text.clone()))
-        .collect();
-    let is_refused = |it: &Objection| it.verdict == ConditionVerdict::Refused;
-    if found.is_empty() && identity.problems.iter().any(is_refused) {
-        let text = "the kernel is refused for another reason".to_owned();
-        found.push(condition(ConditionVerdict::Unknown, text));
-    } else if found.is_empty() {
-        found.push(match &machine.machine {
-            Some(arch) => condition(
-                ConditionVerdict::Ok,
-                format!("the kernel is one for this machine ({arch})"),
-            ),
-            None => condition(
-                ConditionVerdict::Unknown,
-                "nothing shows the architecture of this machine".to_owned(),
-            ),
-        });
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use expect_test::{Expect, expect};
     use serde_json::{Value, json};
+    use ukexec_boot::EMPTY_INITRD;
     use ukexec_kexec::{MemfdWriter, Readers};
     use ukexec_signature::{Algorithm, Hex};
 
@@ -556,7 +397,7 @@ mod tests {
     use crate::options::{DeviceTreeFrom, Syscall};
     use crate::parent::input::Image;
     use crate::parent::sources::{Backing, Sources};
-    use crate::protocol::{Answer, Span};
+    use crate::protocol::{Answer, Identity, Span};
     use crate::report::{Page, Screen};
     use ukexec_kexec::MoreFlags;
 
@@ -693,23 +534,6 @@ mod tests {
             assert_eq!(document["load"]["dry_run"], dry_run);
             assert_eq!(document["preflight"].as_array().map(Vec::len), Some(6));
         }
-    }
-
-    #[test]
-    fn an_unpacked_initrd_has_to_fit() {
-        let mut machine = MachineState::default();
-        (machine.memory, machine.crash_size) = (Some(200 << 20), Some(100 << 20));
-        for (initrd, kind, verdict) in [
-            (90, LoadKind::Reboot, ConditionVerdict::Ok),
-            (91, LoadKind::Reboot, ConditionVerdict::Refused),
-            (45, LoadKind::Crash, ConditionVerdict::Ok),
-            (46, LoadKind::Crash, ConditionVerdict::Warning),
-            (91, LoadKind::Crash, ConditionVerdict::Refused),
-        ] {
-            let found = memory([10 << 20, initrd << 20], &machine, kind).unwrap();
-            assert_eq!(found.verdict, verdict, "{initrd} {kind:?}: {}", found.text);
-        }
-        assert!(memory([1, 1], &MachineState::default(), LoadKind::Reboot).is_none());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ukexec_boot::SetupHeader;
 use ukexec_kexec::{
-    Condition, ConditionId, ConditionVerdict, EfiSources, KexecErrorKind, KexecSegment, LoadCall,
-    LoadKind, MachineState, MemorySources, SealedFile, SegmentContent, SegmentsRequest, random,
+    EfiSources, KexecSegment, LoadCall, LoadKind, MachineState, MemorySources, SealedFile,
+    SegmentContent, SegmentsRequest, random,
 };
 use ukexec_layout::{
     Content, CrashNotes, DeviceTree, EfiFirmware, KernelHeader, Layout, MemoryMap, Seeds, Wishes,
@@ -16,8 +16,6 @@ use ukexec_layout::{
 use crate::error::{Context as _, LoaderError, Result};
 use crate::options::{DeviceTreeFrom, Syscall};
 use crate::protocol::PlacedKernel;
-use crate::report::failure::sentence;
-use crate::report::size::Size;
 
 impl Syscall {
     /// Returns the call that loads a kernel with `device_tree` on `machine`, and why it is that
@@ -216,44 +214,6 @@ pub(crate) fn request<'a>(
     Ok(SegmentsRequest::new(layout.entry, segments, kind)?)
 }
 
-/// Returns whether there is room for each part, as a condition of the load. A process that
-/// lacks the right to load does not see the machine's memory, either.
-pub(crate) fn condition(
-    laid_out: &Result<Layout>,
-    machine: &MachineState,
-    kind: LoadKind,
-) -> Condition {
-    let (verdict, text) = match laid_out {
-        Ok(layout) if !layout.warnings.is_empty() => {
-            (ConditionVerdict::Warning, layout.warnings.join("; "))
-        }
-        Ok(layout) => {
-            let lens = layout.segments.iter();
-            let lens = lens.map(|it| it.memory.end.saturating_sub(it.memory.start));
-            let (count, len) = (layout.segments.len(), Size(lens.sum()));
-            let place = match kind {
-                LoadKind::Reboot => "free memory",
-                LoadKind::Crash => "the memory for a crash kernel",
-            };
-            let text = format!("{count} segments of {len} have their places in {place}");
-            (ConditionVerdict::Ok, text)
-        }
-        Err(error) if machine.cap_sys_boot == Some(false) => {
-            let text = format!("places are not known: {}", sentence(error));
-            (ConditionVerdict::Unknown, text)
-        }
-        Err(error) => (ConditionVerdict::Refused, sentence(error)),
-    };
-    Condition {
-        id: ConditionId::Segments,
-        verdict,
-        text: text.into(),
-        advice: None,
-        panic: kind == LoadKind::Crash,
-        kind: KexecErrorKind::Machine,
-    }
-}
-
 /// Why the usual call is taken.
 pub(crate) const USUAL: &str = "the running kernel has it";
 const ASKED: &str = "it was asked for";
@@ -267,8 +227,10 @@ mod tests {
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
     use ukexec_boot::Arch;
+    use ukexec_kexec::Condition;
 
     use super::*;
+    use crate::conditions::segments;
 
     const IOMEM: &str = include_str!("../../layout/tests/machines/arm64-virt.iomem");
     const TREE: &[u8] = include_bytes!("../../layout/tests/machines/arm64-virt.dtb");
@@ -350,7 +312,7 @@ mod tests {
         machine.page_size = Some(4096);
         edit(&mut parts, &mut machine);
         let laid_out = parts.lay_out(&machine, root.path());
-        let Condition { verdict, text, .. } = condition(&laid_out, &machine, parts.kind);
+        let Condition { verdict, text, .. } = segments(&laid_out, &machine, parts.kind);
         let layout = laid_out.map_or_else(|_| String::new(), |it| format!("\n{it}"));
         expected.assert_eq(&format!("{}: {text}{layout}", verdict.name()));
     }
