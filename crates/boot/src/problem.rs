@@ -25,6 +25,12 @@ impl Problem {
         matches!(self.severity, Severity::MayBeRefused(_))
     }
 
+    /// Returns the fault, without the answer of `kexec_file_load(2)` to it.
+    #[must_use]
+    pub fn fault(&self) -> &str {
+        &self.fault
+    }
+
     pub(crate) fn new(severity: Severity, fault: impl Into<String>) -> Self {
         Self {
             fault: fault.into(),

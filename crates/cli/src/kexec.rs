@@ -15,7 +15,7 @@ use std::fmt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ukexec_kexec::BeforeBoot;
-use ukexec_loader::{LoadKind, MachineState, Syscall, start_log};
+use ukexec_loader::{LoadCall, LoadKind, MachineState, Syscall, start_log};
 
 use self::definition::{KEXEC_TOOLS, of_another_machine};
 use self::machine::Machine;
@@ -253,7 +253,12 @@ fn can_load(load: &Load, plan: &Plan, state: &MachineState) -> Result<(), Ended>
             Syscall::File => Status::NO_CALL,
             Syscall::Auto | Syscall::Load => Status::FAILED,
         };
-        return Err(Ended::new(status, NO_CALL));
+        let call = match plan.call {
+            Syscall::Load => LoadCall::KexecLoad,
+            Syscall::Auto | Syscall::File => LoadCall::KexecFileLoad,
+        };
+        let text = format!("syscall {} not available. {NO_CALL}", call.name());
+        return Err(Ended::new(status, text));
     }
     if load.hotplug && !state.crash_hotplug {
         return Err(Ended::new(Status::WRONG, NO_HOTPLUG));
@@ -261,7 +266,7 @@ fn can_load(load: &Load, plan: &Plan, state: &MachineState) -> Result<(), Ended>
     Ok(())
 }
 
-const NO_CALL: &str = "syscall kexec_file_load not available. The running kernel has no kexec, \
+const NO_CALL: &str = "The running kernel has no kexec, \
                        or a container hides it; boot one that has it";
 
 const NO_REGION: &str = "Memory for crashkernel is not reserved: boot with crashkernel= on the \

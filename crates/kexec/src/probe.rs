@@ -14,7 +14,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-use crate::machine::{LoadCall, MachineState};
+use crate::machine::{LoadCall, LoadKind, MachineState};
 use crate::syscall::{Call, Child, start_child, syscall};
 
 /// The kernel's answers to calls by a process without `CAP_SYS_BOOT`.
@@ -69,14 +69,24 @@ impl MachineState {
         }
     }
 
-    /// Returns the call by which this machine loads kernels: `kexec_load(2)` only where the
-    /// running kernel lacks the other one, which verifies what it loads.
+    /// Returns the call by which this machine loads a kernel of this kind: `kexec_load(2)` only
+    /// where the running kernel itself lacks the other one, which verifies what it loads, and
+    /// where ukexec can place such a kernel.
     #[must_use]
-    pub fn load_call(&self) -> LoadCall {
+    pub fn load_call(&self, kind: LoadKind) -> LoadCall {
         let has = |call| self.has_call(call);
-        match (has(LoadCall::KexecFileLoad), has(LoadCall::KexecLoad)) {
-            (Some(false), Some(true) | None) if self.kexec != Some(false) => LoadCall::KexecLoad,
-            _ => LoadCall::KexecFileLoad,
+        // A seccomp filter may hide the other call.
+        let lacks_file_call = has(LoadCall::KexecFileLoad) == Some(false)
+            && has(LoadCall::KexecLoad) != Some(false)
+            && self.seccomp != Some(true);
+        let places = match self.machine.as_deref() {
+            Some("aarch64" | "riscv64") => true,
+            Some("x86_64") => kind == LoadKind::Reboot,
+            _ => false,
+        };
+        match lacks_file_call && places {
+            true => LoadCall::KexecLoad,
+            false => LoadCall::KexecFileLoad,
         }
     }
 }
@@ -254,6 +264,28 @@ mod tests {
                 assert_eq!(probe.of(LoadCall::KexecFileLoad), kexec_file_load);
                 assert_eq!(probe.of(LoadCall::KexecLoad), kexec_load);
             }
+        }
+    }
+
+    #[test]
+    fn kexec_load_is_for_kernels_that_lack_the_other_call() {
+        for (arch, kind, call) in [
+            ("aarch64", LoadKind::Reboot, LoadCall::KexecLoad),
+            ("riscv64", LoadKind::Crash, LoadCall::KexecLoad),
+            ("x86_64", LoadKind::Reboot, LoadCall::KexecLoad),
+            ("x86_64", LoadKind::Crash, LoadCall::KexecFileLoad),
+            ("loongarch64", LoadKind::Reboot, LoadCall::KexecFileLoad),
+        ] {
+            let mut machine = MachineState::default().with_calls(false, true);
+            machine.machine = Some(arch.to_owned());
+            assert_eq!(machine.load_call(kind), call, "{arch} {kind:?}");
+            machine.seccomp = Some(true);
+            // A filter may hide the call that the kernel has.
+            assert_eq!(machine.load_call(kind), LoadCall::KexecFileLoad);
+            machine.seccomp = None;
+            assert_eq!(machine.load_call(kind), call, "{arch} {kind:?}");
+            let all = machine.with_calls(true, true);
+            assert_eq!(all.load_call(kind), LoadCall::KexecFileLoad);
         }
     }
 

@@ -112,8 +112,7 @@ impl<'a> SegmentsRequest<'a> {
     }
 
     /// Returns the flags as `kexec_load(2)` takes them.
-    #[must_use]
-    pub fn flags(&self) -> u32 {
+    pub(crate) fn flags(&self) -> u32 {
         kexec_load_flags(self.kind)
     }
 

@@ -49,7 +49,7 @@ pub struct DeviceTree {
     cells: Cells,
     /// The memory nodes, which firmware fills.
     memory_nodes: Vec<u8>,
-    /// What is in them, or must be.
+    /// The ranges that are in them, or must be.
     memory: Vec<Range<u64>>,
     /// The ranges below `/reserved-memory` that have an address.
     reserved: Vec<Range<u64>>,

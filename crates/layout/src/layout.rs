@@ -19,7 +19,7 @@ pub struct Layout {
     pub segments: Vec<PlacedSegment>,
     /// The address that the machine jumps to.
     pub entry: u64,
-    /// What a user should know before the kernel starts.
+    /// Things to know before the kernel starts.
     pub warnings: Vec<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! What a device tree says that its edit depends on: `/chosen`, memory, reservations, and the
+//! The parts of a device tree that its edit depends on: `/chosen`, memory, reservations, and the
 //! interrupt controller.
 //!
 //! Spec: Devicetree Specification 0.4, "3. Device Node Requirements"; Linux `drivers/of/fdt.c`

@@ -180,7 +180,7 @@ mod tests {
         refuses(
             |it| it.window = 0..0x4100_0000,
             expect![
-                "no room for the kernel: it needs 0x2100000 bytes at a multiple of 0x200000, and the longest free range has 0x1000000; give a smaller kernel or initrd"
+                "no room for the kernel: it needs 0x2100000 bytes at a multiple of 0x200000, and the longest free range has 0x1000000; give a smaller kernel or initrd, or a wider range of addresses"
             ],
         );
     }

@@ -57,7 +57,11 @@ impl Room {
         let (free, _) = memory.free_for(is_crash);
         let (free, advice) = match is_crash {
             true => (free.clone(), "reserve more with crashkernel="),
-            false => (free.within(window), "give a smaller kernel or initrd"),
+            false if *window == (0..u64::MAX) => (free.clone(), "give a smaller kernel or initrd"),
+            false => (
+                free.within(window),
+                "give a smaller kernel or initrd, or a wider range of addresses",
+            ),
         };
         Ok(Self {
             free,

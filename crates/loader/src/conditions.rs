@@ -1,7 +1,7 @@
 //! Conditions of a load that depend on the image: its kernel, its size, and its places.
 
 use ukexec_kexec::{
-    Condition, ConditionId, ConditionVerdict, KexecErrorKind, LoadKind, MachineState,
+    Condition, ConditionId, ConditionVerdict, KexecErrorKind, LoadCall, LoadKind, MachineState,
 };
 use ukexec_layout::Layout;
 
@@ -57,6 +57,7 @@ pub(crate) fn architecture(
     identity: &Identity,
     machine: &MachineState,
     kind: LoadKind,
+    call: LoadCall,
 ) -> Vec<Condition> {
     let condition = |verdict, text: String| Condition {
         id: ConditionId::Architecture,
@@ -69,7 +70,14 @@ pub(crate) fn architecture(
     let objections = identity.problems.iter();
     let objections = objections.filter(|it| it.subject == Subject::Machine);
     let mut found: Vec<Condition> = objections
-        .map(|it| condition(it.verdict, it.text.clone()))
+        .map(|it| {
+            let verdict = match (it.verdict, call) {
+                // That call would answer. This one does not ask.
+                (ConditionVerdict::Unknown, LoadCall::KexecLoad) => ConditionVerdict::Warning,
+                (verdict, _) => verdict,
+            };
+            condition(verdict, it.words(call).to_owned())
+        })
         .collect();
     let is_refused = |it: &Objection| it.verdict == ConditionVerdict::Refused;
     if found.is_empty() && identity.problems.iter().any(is_refused) {

@@ -7,7 +7,7 @@ use ukexec_kexec::{
     Condition, ConditionId, ConditionVerdict, KexecErrorKind, LoadCall, LoadKind, LoadRequest,
     MachineState, Moved, Preflight, SegmentsRequest, kexec_load_flags, load, load_segments,
 };
-use ukexec_layout::Layout;
+use ukexec_layout::{Content, Layout, PlacedSegment};
 
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::shown;
@@ -59,7 +59,9 @@ impl<'a> LoadPlan<'a> {
     /// No kernel was unfolded, or the parts cannot be put together.
     pub fn new(unfolding: &'a Unfolding, machine: &MachineState, dry_run: bool) -> Result<Self> {
         let known = || Some(unfolding.answer.report.clone());
-        let (call, why) = unfolding.syscall.chosen(&unfolding.device_tree, machine)?;
+        let (call, why) = unfolding
+            .syscall
+            .chosen(unfolding.kind, &unfolding.device_tree, machine);
         let identity = unfolding.identified().map_err(|error| {
             judged_without(
                 error.with_report(known()),
@@ -112,8 +114,9 @@ impl<'a> LoadPlan<'a> {
         machine: &MachineState,
         dry_run: bool,
     ) -> LoaderError {
-        let chosen = options.syscall.chosen(&options.device_tree, machine);
-        let call = chosen.map_or(LoadCall::KexecFileLoad, |(call, _)| call);
+        let (call, _) = options
+            .syscall
+            .chosen(options.kind, &options.device_tree, machine);
         judged_without(error, options.kind, call, machine, dry_run)
     }
 
@@ -121,6 +124,14 @@ impl<'a> LoadPlan<'a> {
     #[must_use]
     pub fn call(&self) -> LoadCall {
         self.call
+    }
+
+    /// Returns where the device tree is from, if one is placed.
+    fn device_tree(&self) -> Option<&str> {
+        let is_tree = |it: &PlacedSegment| matches!(it.content, Content::DeviceTree(_));
+        let has_tree = self.layout()?.segments.iter().any(is_tree);
+        let given = self.unfolding.answer.device_tree.as_ref();
+        has_tree.then(|| given.map_or("the running kernel", |it| &it.name))
     }
 
     fn layout(&self) -> Option<&Layout> {
@@ -192,7 +203,7 @@ impl<'a> LoadPlan<'a> {
             .objections
             .iter()
             .filter(|it| it.subject != Subject::Machine && it.verdict != ConditionVerdict::Refused);
-        notes.extend(unnoticed.map(|it| warning(&it.text)));
+        notes.extend(unnoticed.map(|it| format!("warning: {}", it.words(self.call))));
         notes
     }
 
@@ -212,9 +223,10 @@ impl<'a> LoadPlan<'a> {
         let action = format!("cannot load {}", shown(&self.unfolding.image.path));
         // One that lies in the image goes before those that lie in the machine.
         let checked = match self.refused_by_all() {
-            Some(Objection { text, subject, .. }) => {
-                let error = LoaderError::new(format!("{action}: {text}"));
-                Err(match subject {
+            Some(objection) => {
+                let words = objection.words(self.call);
+                let error = LoaderError::new(format!("{action}: {words}"));
+                Err(match objection.subject {
                     Subject::Kernel => error.of_kind(ErrorKind::Format),
                     Subject::Machine | Subject::Cmdline => error,
                 })
@@ -236,7 +248,9 @@ impl<'a> LoadPlan<'a> {
         let worst = self.preflight.worst();
         let worst = worst.filter(|it| it.verdict == ConditionVerdict::Refused);
         let worst = || worst.map(ToString::to_string);
-        let refused = self.refused_by_all().map(|refused| refused.text.clone());
+        let refused = self
+            .refused_by_all()
+            .map(|refused| refused.words(self.call).to_owned());
         refused.or_else(worst)
     }
 
@@ -294,7 +308,7 @@ impl<'a> LoadPlan<'a> {
         judged(image, self.refusal(), Some(load), &self.preflight)
     }
 
-    fn load_report(&self) -> Result<LoadReport> {
+    fn load_report(&self) -> Result<LoadReport<'_>> {
         let request = self.request();
         let cmdline_len = request.cmdline_with_nul()?.len();
         let layout = self.layout();
@@ -307,6 +321,7 @@ impl<'a> LoadPlan<'a> {
             syscall: self.call.name(),
             why: self.why,
             entry: layout.map(|it| it.entry),
+            device_tree: self.device_tree(),
             segments: layout.map(|it| it.segments.iter().map(SegmentReport::of).collect()),
             panic: self.kind == LoadKind::Crash,
             kernel: KernelReport {
@@ -355,7 +370,7 @@ fn judged_without(
 fn judged(
     image: Findings,
     refused: Option<String>,
-    load: Option<LoadReport>,
+    load: Option<LoadReport<'_>>,
     preflight: &Preflight,
 ) -> Result<Findings> {
     Ok(match image {
@@ -452,6 +467,7 @@ mod tests {
     fn kernel(x86_64: bool, problems: &[Objected<'_>]) -> Result<Identity, Box<Failure>> {
         let problems = problems.iter().map(|&(text, verdict, subject)| Objection {
             text: text.to_owned(),
+            fault: text.to_owned(),
             verdict,
             subject,
         });
@@ -514,7 +530,7 @@ mod tests {
                 warning: a doubt
                 warning: a long line
                 cannot load a.efi: nor this
-                {"dry_run":true,"syscall":"kexec_file_load","why":"the running kernel has it","entry":null,"segments":null,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
+                {"dry_run":true,"syscall":"kexec_file_load","why":"it is the usual call","entry":null,"device_tree":null,"segments":null,"panic":false,"kernel":{"size":6,"descriptor":"as it lies"},"initrd":{"size":512,"descriptor":"assembled","empty_archive":true},"cmdline_len":1,"flags":0,"bytes_moved":{"in_kernel":0,"through_user":512}}
             "#]],
         );
         let refused = |unfolding: &Unfolding, dry_run| {
@@ -607,7 +623,7 @@ mod tests {
                 warning: whether the running kernel trusts the key that signed the kernel cannot be known from here (it is locked down: integrity)
                 warning: nothing shows the architecture of this machine
                 not refused
-                {"dry_run":true,"syscall":"kexec_file_load","why":"the running kernel has it","entry":null,"segments":null,"panic":false,"kernel":{"size":6,"descriptor":"the original file"},"initrd":null,"cmdline_len":6,"flags":4,"bytes_moved":{"in_kernel":0,"through_user":0}}
+                {"dry_run":true,"syscall":"kexec_file_load","why":"it is the usual call","entry":null,"device_tree":null,"segments":null,"panic":false,"kernel":{"size":6,"descriptor":"the original file"},"initrd":null,"cmdline_len":6,"flags":4,"bytes_moved":{"in_kernel":0,"through_user":0}}
             "#]],
         );
         let load = |unfolding: &Unfolding| {

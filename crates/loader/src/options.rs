@@ -12,6 +12,7 @@ use ukexec_signature::Algorithm;
 use ukexec_unfold::Budget;
 
 use crate::config::Config;
+use crate::error::{LoaderError, Result};
 use crate::report::ReportForm;
 use crate::report::sections::Details;
 
@@ -122,6 +123,18 @@ impl Default for LoaderOptions {
             budget: Budget::default(),
             form: ReportForm::default(),
         }
+    }
+}
+
+impl LoaderOptions {
+    /// Refuses options of which one excludes the other.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.syscall == Syscall::File && self.device_tree != DeviceTreeFrom::Machine {
+            return Err(LoaderError::new(
+                "kexec_file_load takes no device tree: leave out --syscall=file or --dtb",
+            ));
+        }
+        Ok(())
     }
 }
 

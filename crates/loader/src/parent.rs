@@ -99,6 +99,7 @@ impl ReadyWorker {
     ///
     /// The configuration is wrong, or there is no worker to be had.
     pub fn start(options: &LoaderOptions, console: &Arc<dyn Console>) -> Result<Self> {
+        options.check()?;
         let config = trust::config(options)?;
         let trust = trust::verification(&config, &**console)?;
         let required = requires_good(trust.as_ref());
@@ -366,6 +367,15 @@ impl Unfolder<'_> {
             );
             return Err(LoaderError::new(text).of_kind(ErrorKind::File));
         }
+        let asks = self.options.device_tree != DeviceTreeFrom::Machine;
+        if answer.device_tree.is_some() != asks {
+            let names = if asks {
+                "no device tree"
+            } else {
+                "a device tree"
+            };
+            return Err(border::names(format!("{names} against the request")));
+        }
         work.begin_end();
         let kernel = sources.check(mem::take(&mut answer.kernel), part_max)?;
         let initrd = answer.initrd.take();
@@ -374,9 +384,11 @@ impl Unfolder<'_> {
             sources.grow(initrd)?;
         }
         sources.seal_all()?;
-        answer.warnings.extend(parts.device_tree.clone());
+        // The caller knows of it who names another one.
+        let stays = parts.device_tree.filter(|_| !asks);
+        answer.warnings.extend(stays.clone());
         answer.warnings.extend(parts.notes);
-        let after = self.after(&image, &answer, parts.device_tree.as_deref());
+        let after = self.after(&image, &answer, stays.as_deref());
         if after.iter().any(|it| it.id == ConditionId::Pcrsig) {
             // It says the same, of this machine.
             answer

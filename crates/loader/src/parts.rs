@@ -103,7 +103,7 @@ impl<'a> PartsToLoad<'a> {
                 kernel_len: self.kernel.len(),
                 initrd_len: self.initrd.as_ref().map(Descriptor::len),
                 cmdline: &self.cmdline,
-                device_tree: unfolding.answer.device_tree.as_deref(),
+                device_tree: unfolding.answer.device_tree.as_ref().map(|it| &it.tree),
                 efi: unfolding.efi,
                 window: &unfolding.window,
                 kind: unfolding.kind,
@@ -131,7 +131,7 @@ impl<'a> PartsToLoad<'a> {
         ];
         let memory = conditions::memory(needed, machine, kind).filter(|_| unfolding.expands);
         let segments = layout.map(|it| conditions::segments(it, machine, kind));
-        let architecture = conditions::architecture(identity, machine, kind);
+        let architecture = conditions::architecture(identity, machine, kind, call);
         let conditions = architecture.into_iter().chain(memory).chain(segments);
         let conditions = conditions.chain(unfolding.after.iter().cloned());
         conditions.for_each(|it| preflight.push(it));

@@ -18,28 +18,24 @@ use crate::options::{DeviceTreeFrom, Syscall};
 use crate::protocol::PlacedKernel;
 
 impl Syscall {
-    /// Returns the call that loads a kernel with `device_tree` on `machine`, and why it is that
-    /// one. The other one is never tried behind it: a refusal of the running kernel is final.
+    /// Returns the call that loads a kernel of this `kind` with `device_tree` on `machine`, and
+    /// why it is that one. The other one is never tried behind it: a refusal of the running kernel is final.
     pub(crate) fn chosen(
         self,
+        kind: LoadKind,
         device_tree: &DeviceTreeFrom,
         machine: &MachineState,
-    ) -> Result<(LoadCall, &'static str)> {
+    ) -> (LoadCall, &'static str) {
         let has_tree = *device_tree != DeviceTreeFrom::Machine;
-        Ok(match self {
-            Self::File if has_tree => {
-                return Err(LoaderError::new(
-                    "kexec_file_load takes no device tree: leave out --syscall=file or --dtb",
-                ));
-            }
+        match self {
             Self::File => (LoadCall::KexecFileLoad, ASKED),
             Self::Load => (LoadCall::KexecLoad, ASKED),
             Self::Auto if has_tree => (LoadCall::KexecLoad, "it alone takes a device tree"),
-            Self::Auto => match machine.load_call() {
+            Self::Auto => match machine.load_call(kind) {
                 call @ LoadCall::KexecLoad => (call, "the running kernel has no kexec_file_load"),
                 call @ LoadCall::KexecFileLoad => (call, USUAL),
             },
-        })
+        }
     }
 }
 
@@ -108,7 +104,11 @@ impl PartsToPlace<'_> {
                 .context(|| "nothing shows the page size")?,
             crash: (self.kind == LoadKind::Crash).then_some(&notes),
         };
-        Ok(lay_out(&wishes, memory)?)
+        let mut layout = lay_out(&wishes, memory)?;
+        if wishes.crash.is_some() && (notes.cpus.is_empty() || notes.vmcoreinfo.is_none()) {
+            layout.warnings.push(NO_NOTES);
+        }
+        Ok(layout)
     }
 
     fn lay_out_bzimage(
@@ -127,16 +127,22 @@ impl PartsToPlace<'_> {
                 "an x86_64 kernel gets no device tree from here: leave out --dtb",
             ));
         }
+        let is_lost = sources.efi.is_some() && self.efi;
+        let machine = x86_machine(sources, self.efi)?;
         let wishes = X86Wishes {
             header,
             file_len: self.kernel_len,
             initrd_len: self.initrd_len,
             cmdline: self.cmdline,
-            machine: &x86_machine(sources, self.efi)?,
+            machine: &machine,
             seed: random()?,
             window: self.window.clone(),
         };
-        Ok(lay_out_x86_64(&wishes, memory)?)
+        let mut layout = lay_out_x86_64(&wishes, memory)?;
+        if is_lost && machine.efi.is_none() {
+            layout.warnings.push(NO_RUNTIME);
+        }
+        Ok(layout)
     }
 }
 
@@ -145,6 +151,11 @@ fn x86_machine(sources: MemorySources, hands_efi_over: bool) -> Result<X86Machin
     let boot_params = sources.boot_params.context(
         || "/sys/kernel/boot_params is missing, which says what the running kernel was given",
     )?;
+    if sources.memmap.is_empty() {
+        return Err(LoaderError::new(
+            "/sys/firmware/memmap is missing, which says where the next kernel has memory",
+        ));
+    }
     let tables = sources.efi.as_ref().and_then(|it| it.tables.as_deref());
     let table = |name| tables.and_then(|text| efi_table(text, name));
     Ok(X86Machine {
@@ -215,7 +226,11 @@ pub(crate) fn request<'a>(
 }
 
 /// Why the usual call is taken.
-pub(crate) const USUAL: &str = "the running kernel has it";
+pub(crate) const USUAL: &str = "it is the usual call";
+const NO_RUNTIME: &str = "the next kernel gets no UEFI: /sys/firmware/efi does not show all that \
+                          it needs to go on with it";
+const NO_NOTES: &str = "a dump will lack registers or symbols: /sys shows no crash_notes of \
+                        processors, or no vmcoreinfo";
 const ASKED: &str = "it was asked for";
 const NO_TREE: &str = "/sys/firmware/fdt is missing, the device tree of the running kernel; \
                        give another one with --dtb";
@@ -237,15 +252,12 @@ mod tests {
 
     /// Says which call loads on a machine that has these, or lacks them.
     fn check_call(file: bool, load: bool, expected: Expect) {
-        let machine = MachineState::default().with_calls(file, load);
+        let machine = machine(file, load);
         let trees = [DeviceTreeFrom::Machine, DeviceTreeFrom::Image];
         let calls = trees.iter().flat_map(|tree| {
             [Syscall::Auto, Syscall::File, Syscall::Load].map(|syscall| {
-                let said = match syscall.chosen(tree, &machine) {
-                    Ok((call, why)) => format!("{}: {why}", call.name()),
-                    Err(error) => error.to_string(),
-                };
-                format!("{tree:?}, {syscall:?}: {said}\n")
+                let (call, why) = syscall.chosen(LoadKind::Reboot, tree, &machine);
+                format!("{tree:?}, {syscall:?}: {}: {why}\n", call.name())
             })
         });
         expected.assert_eq(&calls.collect::<String>());
@@ -257,42 +269,50 @@ mod tests {
             true,
             true,
             expect![[r#"
-            Machine, Auto: kexec_file_load: the running kernel has it
-            Machine, File: kexec_file_load: it was asked for
-            Machine, Load: kexec_load: it was asked for
-            Image, Auto: kexec_load: it alone takes a device tree
-            Image, File: kexec_file_load takes no device tree: leave out --syscall=file or --dtb
-            Image, Load: kexec_load: it was asked for
-        "#]],
+                Machine, Auto: kexec_file_load: it is the usual call
+                Machine, File: kexec_file_load: it was asked for
+                Machine, Load: kexec_load: it was asked for
+                Image, Auto: kexec_load: it alone takes a device tree
+                Image, File: kexec_file_load: it was asked for
+                Image, Load: kexec_load: it was asked for
+            "#]],
         );
         check_call(
             false,
             true,
             expect![[r#"
-            Machine, Auto: kexec_load: the running kernel has no kexec_file_load
-            Machine, File: kexec_file_load: it was asked for
-            Machine, Load: kexec_load: it was asked for
-            Image, Auto: kexec_load: it alone takes a device tree
-            Image, File: kexec_file_load takes no device tree: leave out --syscall=file or --dtb
-            Image, Load: kexec_load: it was asked for
-        "#]],
+                Machine, Auto: kexec_load: the running kernel has no kexec_file_load
+                Machine, File: kexec_file_load: it was asked for
+                Machine, Load: kexec_load: it was asked for
+                Image, Auto: kexec_load: it alone takes a device tree
+                Image, File: kexec_file_load: it was asked for
+                Image, Load: kexec_load: it was asked for
+            "#]],
         );
         check_call(
             false,
             false,
             expect![[r#"
-            Machine, Auto: kexec_file_load: the running kernel has it
-            Machine, File: kexec_file_load: it was asked for
-            Machine, Load: kexec_load: it was asked for
-            Image, Auto: kexec_load: it alone takes a device tree
-            Image, File: kexec_file_load takes no device tree: leave out --syscall=file or --dtb
-            Image, Load: kexec_load: it was asked for
-        "#]],
+                Machine, Auto: kexec_file_load: it is the usual call
+                Machine, File: kexec_file_load: it was asked for
+                Machine, Load: kexec_load: it was asked for
+                Image, Auto: kexec_load: it alone takes a device tree
+                Image, File: kexec_file_load: it was asked for
+                Image, Load: kexec_load: it was asked for
+            "#]],
         );
         // Nobody knows: a refusal is to be the kernel's.
         let unknown = MachineState::default();
-        let chosen = Syscall::Auto.chosen(&DeviceTreeFrom::Machine, &unknown);
-        assert_eq!(chosen.unwrap().0, LoadCall::KexecFileLoad);
+        let tree = &DeviceTreeFrom::Machine;
+        let chosen = Syscall::Auto.chosen(LoadKind::Reboot, tree, &unknown);
+        assert_eq!(chosen.0, LoadCall::KexecFileLoad);
+    }
+
+    fn machine(file: bool, load: bool) -> MachineState {
+        let mut machine = MachineState::default().with_calls(file, load);
+        machine.machine = Some("aarch64".to_owned());
+        machine.page_size = Some(4096);
+        machine
     }
 
     /// Lays parts out on a machine with these files, and says where they are, or why not.
@@ -308,8 +328,7 @@ mod tests {
             fs::write(path, bytes).unwrap();
         }
         let mut parts = PARTS;
-        let mut machine = MachineState::default().with_calls(false, true);
-        machine.page_size = Some(4096);
+        let mut machine = machine(false, true);
         edit(&mut parts, &mut machine);
         let laid_out = parts.lay_out(&machine, root.path());
         let Condition { verdict, text, .. } = segments(&laid_out, &machine, parts.kind);

@@ -22,7 +22,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use ukexec_boot::SetupHeader;
-use ukexec_kexec::ConditionVerdict;
+use ukexec_kexec::{ConditionVerdict, LoadCall};
 use ukexec_layout::{DeviceTree, KernelHeader};
 use ukexec_sandbox::FrameLimits;
 use ukexec_signature::{Checks, DigestRequest, TakenDigests};
@@ -377,7 +377,7 @@ pub(crate) struct Answer {
     /// Without a NUL; absent is `None`.
     pub(crate) cmdline: Option<Vec<u8>>,
     /// The device tree that was asked for.
-    pub(crate) device_tree: Option<Box<DeviceTree>>,
+    pub(crate) device_tree: Option<Box<NamedTree>>,
     /// The facts that a boot by kexec depends on.
     pub(crate) boot: BootFacts,
 }
@@ -465,6 +465,14 @@ pub(crate) enum PlacedKernel {
     BzImage(SetupHeader),
 }
 
+/// A device tree, and where it is from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NamedTree {
+    #[serde(deserialize_with = "line::line")]
+    pub(crate) name: String,
+    pub(crate) tree: DeviceTree,
+}
+
 /// What an [`Objection`] lies in. Every machine objects to all but itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Subject {
@@ -476,12 +484,25 @@ pub(crate) enum Subject {
     Cmdline,
 }
 
+impl Objection {
+    /// Returns the words for a load by `call`.
+    pub(crate) fn words(&self, call: LoadCall) -> &str {
+        match call {
+            LoadCall::KexecFileLoad => &self.text,
+            LoadCall::KexecLoad => &self.fault,
+        }
+    }
+}
+
 /// Something that a machine would say against a kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Objection {
-    /// The objection.
+    /// The objection, with the answer of `kexec_file_load(2)`.
     #[serde(deserialize_with = "line::line")]
     pub(crate) text: String,
+    /// The objection alone.
+    #[serde(deserialize_with = "line::line")]
+    pub(crate) fault: String,
     /// Whether it would refuse; the parent takes no [`ConditionVerdict::Ok`].
     pub(crate) verdict: ConditionVerdict,
     /// What it lies in.

@@ -11,8 +11,9 @@ use ukexec_kexec::{BeforeBoot, exec_now, shown_path};
 use ukexec_loader::report::Findings;
 use ukexec_loader::report::failure::{errno, kind_of, sentence};
 use ukexec_loader::{
-    CmdlineFrom, Companions, Config, Console, DeviceTreeFrom, ErrorKind, LoadCall, LoadPlan,
-    LoaderOptions, MachineState, Purpose, SmbiosPolicy, Syscall, Unfolding, unfold, unload,
+    CmdlineFrom, Companions, Config, Console, DeviceTreeFrom, ErrorKind, LoadCall, LoadKind,
+    LoadPlan, LoaderOptions, MachineState, Purpose, SmbiosPolicy, Syscall, Unfolding, unfold,
+    unload,
 };
 
 use super::definition::is_option;
@@ -48,6 +49,12 @@ impl Backend for Machine {
             let unfolding = unfold(kernel, &options, &purpose, &console)?;
             notes(load, &unfolding).iter().for_each(|it| note(it));
             let call = LoadPlan::new(&unfolding, &machine, plan.dry_run)?;
+            if call.call() == LoadCall::KexecLoad
+                && plan.kind == LoadKind::Crash
+                && load.window.is_some()
+            {
+                note(CRASH_WINDOW);
+            }
             if call.call() == LoadCall::KexecFileLoad && plan.call == Syscall::Auto {
                 let of_other = [
                     ("mem-min or --mem-max", load.window.is_some()),
@@ -239,6 +246,8 @@ const NOT_BY_THIS_CALL: [&str; 8] = [
     "would answer EINVAL",
 ];
 
+const CRASH_WINDOW: &str = "note: --mem-min and --mem-max make no difference: a crash kernel lies in \
+                            the memory of crashkernel=";
 const NO_SUCH_CALL: &str = "kexec_file_load is not in this kernel";
 const NO_FILE_CALL: &str = "syscall kexec_file_load not available.";
 
@@ -248,6 +257,8 @@ fn in_words_of_kexec(text: &str) -> String {
     let text = text
         .replace("--cmdline", "--command-line")
         .replace("; --console=keep adds it", "")
+        .replace("; --dtb=image takes it along", "")
+        .replace("give --dtb=image, or leave it out", "leave it out")
         .replace("`ukexec load IMAGE`", "`kexec -l KERNEL`");
     let is_end = |character: char| !character.is_ascii_lowercase() && character != '-';
     let named = text.match_indices(" --").map(|(at, _)| {

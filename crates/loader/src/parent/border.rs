@@ -82,7 +82,8 @@ pub(crate) fn check_answer(answer: &Answer, form: ReportForm, log_lines: u32) ->
         )));
     }
     if let Ok(kernel) = &answer.identity {
-        let objections: usize = kernel.problems.iter().map(|it| cost(&it.text)).sum();
+        let texts = |it: &Objection| cost(&it.text).max(cost(&it.fault));
+        let objections: usize = kernel.problems.iter().map(texts).sum();
         if objections > OBJECTIONS_MAX {
             return Err(sends(format_args!(
                 "objections of {objections} bytes, where {OBJECTIONS_MAX} are all"
@@ -112,7 +113,8 @@ pub(crate) fn check_answer(answer: &Answer, form: ReportForm, log_lines: u32) ->
             Ok(_) => {}
         }
     }
-    let tree = answer.device_tree.as_ref().map_or(0, |it| it.byte_len());
+    let tree = answer.device_tree.as_ref();
+    let tree = tree.map_or(0, |it| it.tree.byte_len() + it.name.len() as u64);
     if tree > DeviceTree::MAX_LEN {
         let max = DeviceTree::MAX_LEN;
         return Err(sends(format_args!(
@@ -214,6 +216,7 @@ mod tests {
         let objection = Objection {
             subject: Subject::Machine,
             text: "x".repeat(32),
+            fault: String::new(),
             verdict,
         };
         move |it| it.identity = Ok(kernel(vec![objection; count]))

@@ -13,13 +13,15 @@ use super::size::Size;
 
 /// The call: `load` of the document.
 #[derive(Debug, Serialize)]
-pub(crate) struct LoadReport {
+pub(crate) struct LoadReport<'a> {
     pub(crate) dry_run: bool,
     /// The name of the call, and why it is that one.
     pub(crate) syscall: &'static str,
     pub(crate) why: &'static str,
     /// Where `kexec_load(2)` enters the kernel, and what it places.
     pub(crate) entry: Option<u64>,
+    /// Where the device tree is from.
+    pub(crate) device_tree: Option<&'a str>,
     pub(crate) segments: Option<Vec<SegmentReport>>,
     pub(crate) panic: bool,
     pub(crate) kernel: KernelReport,
@@ -74,7 +76,7 @@ pub(crate) struct InitrdReport {
     pub(crate) empty_archive: bool,
 }
 
-impl LoadReport {
+impl LoadReport<'_> {
     /// Adds the arguments of the call, and the number of bytes moved for them if
     /// that was asked for.
     pub(crate) fn rows(&self, page: &mut Page, verbose: bool) {
@@ -103,6 +105,9 @@ impl LoadReport {
         );
         if self.why != USUAL {
             page.row("why", format!("{syscall}: {}", self.why));
+        }
+        if let Some(from) = self.device_tree {
+            page.row("tree", format!("that of {from}"));
         }
         if let Some(segments) = &self.segments {
             page.row("segments", "");

@@ -48,8 +48,8 @@ impl MachineReport {
         standing: Standing,
     ) -> Self {
         let kinds = [LoadKind::Reboot, LoadKind::Crash].into_iter();
-        let call = state.load_call();
-        let preflights = kinds.map(|kind| Preflight::new(kind, call, &state, None));
+        let preflights =
+            kinds.map(|kind| Preflight::new(kind, state.load_call(kind), &state, None));
         Self {
             schema: SCHEMA,
             preflight: preflights.flat_map(Preflight::into_conditions).collect(),

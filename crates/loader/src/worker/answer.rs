@@ -27,8 +27,8 @@ use crate::options::{Measure, Purpose};
 use crate::protocol::beside::Beside;
 use crate::protocol::bounds::{COMPANIONS_MAX, Room};
 use crate::protocol::{
-    Answer, BootFacts, Identity, Objection, ObservedFiles, PlacedKernel, Subject, TreeFrom,
-    UnfoldRequest, Work, bounds,
+    Answer, BootFacts, Identity, NamedTree, Objection, ObservedFiles, PlacedKernel, Subject,
+    TreeFrom, UnfoldRequest, Work, bounds,
 };
 use crate::report::companion::CompanionReport;
 use crate::report::failure::{self, sentence};
@@ -305,18 +305,19 @@ fn add_additions(
             let note = |uki| additions.device_tree_note(uki, &facts.image, &machine);
             match &request.device_tree {
                 None => {
-                    let note = booted.map(note).transpose().unwrap_or_else(|error| {
-                        let error = sentence(&error);
-                        Some(Some(format!(
-                            "nobody knows the image's device tree: {error}"
-                        )))
-                    });
+                    let found = booted.map(note).transpose().map(Option::flatten);
                     let is_x86 = parts
                         .identity
                         .as_ref()
                         .is_ok_and(|it| it.arch == Some(Arch::X86_64));
                     let advice = if is_x86 { "" } else { DTB_IMAGE };
-                    parts.boot.device_tree = note.flatten().map(|note| note + advice);
+                    parts.boot.device_tree = match found {
+                        Ok(note) => note.map(|note| note + advice),
+                        Err(error) => Some(format!(
+                            "nobody knows the image's device tree: {}",
+                            sentence(&error)
+                        )),
+                    };
                 }
                 Some(TreeFrom::Given(file)) => {
                     let bytes = bundle.slice(file.range.clone())?;
@@ -359,7 +360,7 @@ fn add_additions(
 }
 
 /// Takes the device tree apart that `name` has.
-fn device_tree(name: &str, tree: &Rope) -> Result<Box<DeviceTree>> {
+fn device_tree(name: &str, tree: &Rope) -> Result<Box<NamedTree>> {
     let failed = || format!("{name}: no device tree for a kernel");
     let (len, max) = (tree.len(), DeviceTree::MAX_LEN);
     if len > max {
@@ -367,11 +368,13 @@ fn device_tree(name: &str, tree: &Rope) -> Result<Box<DeviceTree>> {
         return Err(LoaderError::new(text)).context(failed);
     }
     let tree = DeviceTree::read(&tree.to_vec()?).context(failed);
-    let tree = tree.map_err(|error| error.of_kind(ErrorKind::Format));
-    Ok(Box::new(tree?))
+    let tree = tree.map_err(|error| error.of_kind(ErrorKind::Format))?;
+    let name = name.to_owned();
+    Ok(Box::new(NamedTree { name, tree }))
 }
 
 const DTB_IMAGE: &str = "; --dtb=image takes it along";
+
 /// Why there is no device tree to take along.
 const NO_TREE: &str = "--dtb=image: the image has no device tree for this machine";
 
@@ -644,6 +647,7 @@ fn objections(kernel: &Kernel, parts: &Parts, platform: Option<&Platform>) -> Ve
         .chain(cmdline)
         .map(|(problem, subject)| Objection {
             text: problem.to_string(),
+            fault: problem.fault().to_owned(),
             verdict: if problem.is_refusal() {
                 ConditionVerdict::Refused
             } else if problem.may_be_refusal() {

@@ -233,6 +233,7 @@ fn page(draw: impl FnOnce(&mut Page)) -> Event {
 fn object(answer: &mut Answer, count: usize, verdict: ConditionVerdict) {
     let objection = Objection {
         text: "no".to_owned(),
+        fault: "no".to_owned(),
         verdict,
         subject: Subject::Machine,
     };

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ukexec_boot::{BootError, Kernel, KernelFormat, LookAlike, find_banner, identify};
 use ukexec_bpf::Rope;
-use ukexec_layout::DeviceTree;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
     Gate, Input, LayerAtGate, Leftovers, Options, ParserFile, ParserOrigin, PeBytes, Report,
@@ -24,7 +23,7 @@ use crate::error::{Context as _, ErrorKind, Failure, LoaderError, Place, Result}
 use crate::options::Purpose;
 use crate::protocol::bounds::{self, Room};
 use crate::protocol::bundle::Bundled;
-use crate::protocol::{BootFacts, CallersInitrd, UnfoldRequest, Work};
+use crate::protocol::{BootFacts, CallersInitrd, NamedTree, UnfoldRequest, Work};
 use crate::report::failure::sentence;
 use crate::report::layers::LayerReport;
 use crate::report::sections::Details;
@@ -83,7 +82,7 @@ pub(crate) struct Parts {
     /// The kind of kernel, or why it is none.
     pub(crate) identity: Result<Kernel, BootError>,
     /// The device tree that was asked for.
-    pub(crate) device_tree: Option<Box<DeviceTree>>,
+    pub(crate) device_tree: Option<Box<NamedTree>>,
     /// The facts that a boot by kexec depends on.
     pub(crate) boot: BootFacts,
     /// Bytes that decompression may still write.
