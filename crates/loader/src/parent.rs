@@ -45,7 +45,9 @@ use crate::console::Console;
 use crate::digest::digest_state;
 use crate::error::{Context as _, ErrorKind, LoaderError, Result};
 use crate::files::{base_name, read_named, shown};
-use crate::options::{CmdlineFrom, Companions, DeviceTreeFrom, EntryName, LoaderOptions, Purpose};
+use crate::options::{
+    CmdlineFrom, Companions, DeviceTreeFrom, EntryName, LoaderOptions, Purpose, Syscall,
+};
 use crate::protocol::beside::{Beside, CompanionFile};
 use crate::protocol::bundle::Bundle;
 use crate::protocol::{
@@ -565,7 +567,12 @@ impl Unfolder<'_> {
         let (room, of) = room.for_kind(self.options.kind);
         let of = of.to_owned();
         let memory = self.options.budget.meter.memory;
-        let expansion = Expansion { room, of, memory };
+        let expansion = Expansion {
+            room,
+            of,
+            memory,
+            may_hash: self.options.syscall != Syscall::Load,
+        };
         self.expands.then_some(expansion)
     }
 

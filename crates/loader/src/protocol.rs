@@ -318,6 +318,8 @@ pub(crate) struct Expansion {
     pub(crate) of: String,
     /// The most memory of a decompressor.
     pub(crate) memory: u64,
+    /// Whether the call may hash what it loads.
+    pub(crate) may_hash: bool,
 }
 
 /// Values of registers, and an event log: the worker looks which a file is.

@@ -234,9 +234,9 @@ fn add_parts(
     if let (Some(expansion), Some(initrd)) = (&request.expand_initrd, &mut parts.initrd) {
         sources.progress.begin(Work::Expanding, None);
         let expanded = initrd::expand(initrd, expansion, parts.output_left, sources)?;
-        // Only there, Linux has a purgatory that hashes what was loaded.
+        // Only there, Linux has a purgatory that hashes what was loaded, by kexec_file_load.
         let arch = parts.identity.as_ref().ok().and_then(|kernel| kernel.arch);
-        let is_hashed = arch == Some(Arch::X86_64);
+        let is_hashed = arch == Some(Arch::X86_64) && expansion.may_hash;
         report.warnings.extend(expanded.warnings(is_hashed));
         report.expanded = Some(expanded);
     }

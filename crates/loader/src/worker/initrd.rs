@@ -83,7 +83,9 @@ pub(crate) fn expand(
     left: u64,
     store: &mut dyn Store,
 ) -> Result<ExpandedReport> {
-    let Expansion { room, of, memory } = expansion;
+    let Expansion {
+        room, of, memory, ..
+    } = expansion;
     let room = room.filter(|room| *room < left);
     let max = room.unwrap_or(left);
     let expanded = expand_initrd(initrd, max, *memory, store).map_err(|error| {
