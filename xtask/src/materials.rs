@@ -160,19 +160,72 @@ pub(crate) fn older_kernel_arm64() -> Result<PathBuf> {
 /// As [`Archive::fetch`].
 pub(crate) fn makedumpfile_arm64() -> Result<Vec<(String, PathBuf)>> {
     const LIBRARIES: &[(&str, &str)] = &[
-        ("libc6", "lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"),
-        ("libc6", "lib/aarch64-linux-gnu/libc.so.6"),
         ("libdw1", "usr/lib/aarch64-linux-gnu/libdw.so.1"),
         ("libelf1", "usr/lib/aarch64-linux-gnu/libelf.so.1"),
         ("liblzo2-2", "lib/aarch64-linux-gnu/liblzo2.so.2"),
         ("liblzma5", "lib/aarch64-linux-gnu/liblzma.so.5"),
         ("libbz2-1.0", "lib/aarch64-linux-gnu/libbz2.so.1.0"),
+    ];
+    let path = "usr/bin/makedumpfile";
+    let dir = STABLE_ARM64.fetch("makedumpfile", &[&format!("./{path}")])?;
+    with_libraries_arm64("makedumpfile", dir.join(path), LIBRARIES)
+}
+
+/// Debian 12's kexec-tools for arm64 and its libraries: each file with its name, `kexec-tools` that of the program.
+///
+/// # Errors
+///
+/// As [`Archive::fetch`].
+pub(crate) fn kexec_tools_arm64() -> Result<Vec<(String, PathBuf)>> {
+    const LIBRARIES: &[(&str, &str)] = &[
+        (
+            "libxenmisc4.17",
+            "usr/lib/aarch64-linux-gnu/libxenctrl.so.4.17",
+        ),
+        (
+            "libxentoollog1",
+            "usr/lib/aarch64-linux-gnu/libxentoollog.so.1",
+        ),
+        ("libxencall1", "usr/lib/aarch64-linux-gnu/libxencall.so.1"),
+        (
+            "libxentoolcore1",
+            "usr/lib/aarch64-linux-gnu/libxentoolcore.so.1",
+        ),
+        (
+            "libxenevtchn1",
+            "usr/lib/aarch64-linux-gnu/libxenevtchn.so.1",
+        ),
+        (
+            "libxengnttab1",
+            "usr/lib/aarch64-linux-gnu/libxengnttab.so.1",
+        ),
+        (
+            "libxenforeignmemory1",
+            "usr/lib/aarch64-linux-gnu/libxenforeignmemory.so.1",
+        ),
+        (
+            "libxendevicemodel1",
+            "usr/lib/aarch64-linux-gnu/libxendevicemodel.so.1",
+        ),
+    ];
+    let path = "sbin/kexec";
+    let dir = STABLE_ARM64.fetch("kexec-tools", &[&format!("./{path}")])?;
+    with_libraries_arm64("kexec-tools", dir.join(path), LIBRARIES)
+}
+
+/// A program, these libraries, and those that every program needs.
+fn with_libraries_arm64(
+    name: &str,
+    program: PathBuf,
+    libraries: &[(&str, &str)],
+) -> Result<Vec<(String, PathBuf)>> {
+    const COMMON: &[(&str, &str)] = &[
+        ("libc6", "lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"),
+        ("libc6", "lib/aarch64-linux-gnu/libc.so.6"),
         ("zlib1g", "lib/aarch64-linux-gnu/libz.so.1"),
     ];
-    let program = "usr/bin/makedumpfile";
-    let dir = STABLE_ARM64.fetch("makedumpfile", &[&format!("./{program}")])?;
-    let mut files = vec![("makedumpfile".to_owned(), dir.join(program))];
-    for (package, path) in LIBRARIES {
+    let mut files = vec![(name.to_owned(), program)];
+    for (package, path) in COMMON.iter().chain(libraries) {
         let path = STABLE_ARM64.fetch(package, &["./*.so*"])?.join(path);
         let name = path.file_name().context("a library has a name")?;
         files.push((name.to_string_lossy().into_owned(), path));
