@@ -81,6 +81,13 @@ impl fmt::Display for Content {
 }
 
 impl Layout {
+    /// Returns how many bytes of memory all segments have.
+    #[must_use]
+    pub fn memory_len(&self) -> u64 {
+        let lengths = self.segments.iter().map(|it| len(&it.memory));
+        lengths.fold(0, u64::saturating_add)
+    }
+
     /// Compares the layout with a machine's memory.
     ///
     /// # Errors
@@ -139,8 +146,7 @@ impl Layout {
 
     /// The kernel first copies all elsewhere, and allows that half of the memory.
     fn check_sum(&self, memory: &MemoryMap) -> Result<(), LayoutError> {
-        let lengths = self.segments.iter().map(|it| len(&it.memory));
-        let (sum, half) = (lengths.fold(0, u64::saturating_add), memory.ram_len() / 2);
+        let (sum, half) = (self.memory_len(), memory.ram_len() / 2);
         if sum > half {
             return Err(LayoutError::new(format!(
                 "the segments need {sum:#x} bytes, and kexec_load takes half of the memory \

@@ -110,9 +110,7 @@ pub(crate) fn segments(
             (ConditionVerdict::Warning, layout.warnings.join("; "))
         }
         Ok(layout) => {
-            let lens = layout.segments.iter();
-            let lens = lens.map(|it| it.memory.end.saturating_sub(it.memory.start));
-            let (count, len) = (layout.segments.len(), Size(lens.sum()));
+            let (count, len) = (layout.segments.len(), Size(layout.memory_len()));
             let place = match kind {
                 LoadKind::Reboot => "free memory",
                 LoadKind::Crash => "the memory for a crash kernel",

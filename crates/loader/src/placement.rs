@@ -16,6 +16,7 @@ use ukexec_layout::{
 use crate::error::{Context as _, LoaderError, Result};
 use crate::options::{DeviceTreeFrom, Syscall};
 use crate::protocol::PlacedKernel;
+use crate::report::size::Size;
 
 impl Syscall {
     /// Returns the call that loads a kernel of this `kind` with `device_tree` on `machine`, and
@@ -62,10 +63,21 @@ impl PartsToPlace<'_> {
         let iomem = sources.iomem.as_deref();
         let iomem = iomem.context(|| "/proc/iomem is missing, which says where memory is")?;
         let memory = MemoryMap::from_iomem(iomem)?;
-        match self.header {
-            PlacedKernel::Image(header) => self.lay_out_image(header, machine, sources, &memory),
-            PlacedKernel::BzImage(header) => self.lay_out_bzimage(header, sources, &memory),
+        let layout = match self.header {
+            PlacedKernel::Image(header) => self.lay_out_image(header, machine, sources, &memory)?,
+            PlacedKernel::BzImage(header) => self.lay_out_bzimage(header, sources, &memory)?,
+        };
+        // The running kernel counts less memory than there is: its own is none.
+        let room = machine.memory.map(|memory| memory / 2);
+        let needed = layout.memory_len();
+        if let Some(room) = room.filter(|room| needed > *room) {
+            let (needed, room) = (Size(needed), Size(room));
+            return Err(LoaderError::new(format!(
+                "the segments need {needed}, and the running kernel takes no more than half of \
+                 its memory ({room}); give a smaller initrd"
+            )));
         }
+        Ok(layout)
     }
 
     fn lay_out_image(
@@ -247,8 +259,20 @@ mod tests {
     use super::*;
     use crate::conditions::segments;
 
-    const IOMEM: &str = include_str!("../../layout/tests/machines/arm64-virt.iomem");
-    const TREE: &[u8] = include_bytes!("../../layout/tests/machines/arm64-virt.dtb");
+    const IOMEM: &str = "\
+40000000-bfffffff : System RAM
+  40210000-4215ffff : Kernel code
+  42160000-423fffff : reserved
+  42550000-4297ffff : Kernel data
+  9ee00000-bedfffff : Crash kernel
+";
+
+    /// A flattened tree with a node of memory.
+    const TREE: &[u8] = b"\
+        \xd0\x0d\xfe\xed\0\0\0\x78\0\0\0\x38\0\0\0\x6c\0\0\0\x28\0\0\0\x11\0\0\0\x10\0\0\0\0\0\0\0\x0c\0\0\0\x34\
+        \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+        \0\0\0\x01\0\0\0\0\0\0\0\x01memory\0\0\0\0\0\x03\0\0\0\x07\0\0\0\0memory\0\0\0\0\0\x02\0\0\0\x02\0\0\0\x09\
+        device_type\0";
 
     /// Says which call loads on a machine that has these, or lacks them.
     fn check_call(file: bool, load: bool, expected: Expect) {
@@ -361,12 +385,12 @@ mod tests {
             FILES,
             |_, _| {},
             expect![[r#"
-            ok: 4 segments of 33.9 MiB have their places in free memory
-            kernel      0x0042400000..0x0044500000 0x1f00000 bytes, at a multiple of 2 MiB
-            initrd      0x0040000000..0x00400f5000   0xf4240 bytes, in the 32 GiB around the kernel
-            device tree 0x0040200000..0x0040202000    0x1e4b bytes, at a multiple of 2 MiB, as it must not cross one
-            trampoline  0x00400f5000..0x00400f6000      0x30 bytes, a page, as the call itself names no device tree to the kernel
-            entry       0x00400f5000"#]],
+                ok: 4 segments of 33.9 MiB have their places in free memory
+                kernel      0x0040000000..0x0042100000 0x1f00000 bytes, at a multiple of 2 MiB
+                initrd      0x0042400000..0x00424f5000   0xf4240 bytes, in the 32 GiB around the kernel
+                device tree 0x0042600000..0x0042601000     0x1d9 bytes, at a multiple of 2 MiB, as it must not cross one
+                trampoline  0x0042100000..0x0042101000      0x30 bytes, a page, as the call itself names no device tree to the kernel
+                entry       0x0042100000"#]],
         );
         check(
             FILES,
@@ -375,7 +399,7 @@ mod tests {
                 ok: 4 segments of 33.9 MiB have their places in free memory
                 kernel      0x0080000000..0x0082100000 0x1f00000 bytes, at a multiple of 2 MiB
                 initrd      0x0082100000..0x00821f5000   0xf4240 bytes, in the 32 GiB around the kernel
-                device tree 0x0082200000..0x0082202000    0x1e4b bytes, at a multiple of 2 MiB, as it must not cross one
+                device tree 0x0082200000..0x0082201000     0x1d9 bytes, at a multiple of 2 MiB, as it must not cross one
                 trampoline  0x00821f5000..0x00821f6000      0x30 bytes, a page, as the call itself names no device tree to the kernel
                 entry       0x00821f5000"#]],
         );
@@ -409,9 +433,16 @@ mod tests {
         );
         check(
             FILES,
+            |_, machine| machine.memory = Some(60 << 20),
+            expect![
+                "refused: the segments need 33.9 MiB, and the running kernel takes no more than half of its memory (30.0 MiB); give a smaller initrd"
+            ],
+        );
+        check(
+            FILES,
             |parts, _| parts.kernel_len = 3 << 30,
             expect![
-                "refused: no room for the kernel: it needs 0xc0000000 bytes at a multiple of 0x200000, and the longest free range has 0x51300000; give a smaller kernel or initrd"
+                "refused: no room for the kernel: it needs 0xc0000000 bytes at a multiple of 0x200000, and the longest free range has 0x5ca00000; give a smaller kernel or initrd"
             ],
         );
     }
