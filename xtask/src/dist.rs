@@ -34,11 +34,11 @@ const FOREIGN: [Target; 2] = [Target::Arm64, Target::Riscv64];
 ///
 /// # Errors
 ///
-/// As [`packages`], and as [`cross::build`].
+/// As [`build`], and as [`cross::build`].
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Need::Cross])?;
-    let mut all = packages()?.to_vec();
     let (root, dir) = (workspace::root(), workspace::dist_dir());
+    let mut all = build(&root, &dir, Linking::Whole)?.to_vec();
     let options = remapped(&root, "--remap-path-prefix")?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let tool = cross::build("release", &options)?;
@@ -54,18 +54,27 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Returns the packages `ukexec` and `ukexec-kexec` of this checkout. The first call of this process builds them.
+/// How the programs of packages are linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linking {
+    /// As one unit of code, which takes minutes.
+    Whole,
+    /// As many units: programs that do the same, for tests of packages.
+    Units,
+}
+
+/// Returns the packages `ukexec` and `ukexec-kexec` of this checkout, for tests. The first call of this process builds them.
 ///
 /// # Errors
 ///
-/// Something does not build, or this is no Git checkout.
+/// As [`build`].
 pub(crate) fn packages() -> Result<[PathBuf; 2]> {
     static BUILT: Mutex<Option<[PathBuf; 2]>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(packages) = built.as_ref() {
         return Ok(packages.clone());
     }
-    let packages = build(&workspace::root(), &workspace::dist_dir())?;
+    let packages = build(&workspace::root(), &workspace::dist_dir(), Linking::Units)?;
     *built = Some(packages.clone());
     Ok(packages)
 }
@@ -74,11 +83,11 @@ pub(crate) fn packages() -> Result<[PathBuf; 2]> {
 ///
 /// # Errors
 ///
-/// As [`packages`].
-pub(crate) fn build(root: &Path, dir: &Path) -> Result<[PathBuf; 2]> {
+/// Something does not build, or this is no Git checkout.
+pub(crate) fn build(root: &Path, dir: &Path, linking: Linking) -> Result<[PathBuf; 2]> {
     let release = dir.join("build/release");
     let commit = Commit::of(root)?;
-    programs(root, dir, &commit)?;
+    programs(root, dir, &commit, linking)?;
     let texts = release.join("dist");
     remove(&texts)?;
     pages(root, &texts, &commit.seconds)?;
@@ -102,18 +111,17 @@ pub(crate) fn build(root: &Path, dir: &Path) -> Result<[PathBuf; 2]> {
 }
 
 /// Makes the packages for `target` in the folder `out`, of the programs that cargo built by `profile` in the folder
-/// `build`. Their texts are those of this machine's packages.
+/// `build`. Their texts are those of this machine's packages, which are built before.
 ///
 /// # Errors
 ///
-/// As [`packages`].
+/// As [`build`](build()).
 pub(crate) fn foreign(
     target: Target,
     profile: &str,
     build: &Path,
     out: &Path,
 ) -> Result<[PathBuf; 2]> {
-    packages()?;
     let triple = cross::triple(target)?;
     let texts = build.join(triple).join(profile).join("dist");
     remove(&texts)?;
@@ -168,14 +176,19 @@ impl Commit {
 }
 
 /// Builds both programs.
-fn programs(root: &Path, dir: &Path, commit: &Commit) -> Result<()> {
-    let tool = Tool::new("cargo")
+fn programs(root: &Path, dir: &Path, commit: &Commit, linking: Linking) -> Result<()> {
+    let mut tool = Tool::new("cargo")
         .args(["build", "--release", "--locked"])
         .args(["--package", "ukexec", "--bins"])
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             remapped(root, "--remap-path-prefix")?.join("\u{1f}"),
         );
+    if linking == Linking::Units {
+        tool = tool
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    }
     reproducibly(tool, root, dir, commit)?.show()
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
 use crate::cross;
-use crate::dist;
+use crate::dist::{self, Linking};
 use crate::materials::Target;
 use crate::runner;
 use crate::stand::{Stand, check_words};
@@ -44,7 +44,7 @@ fn reproducible(stand: &Stand) -> Result<()> {
         .arg(&root)
         .arg(&other)
         .run()?;
-    let second = dist::build(&other, &stand.path("another-build"))?;
+    let second = dist::build(&other, &stand.path("another-build"), Linking::Units)?;
     for (first, second) in dist::packages()?.iter().zip(&second) {
         ensure!(
             read(first)? == read(second)?,
@@ -126,6 +126,7 @@ fn content_for_arm64(stand: &Stand) -> Result<()> {
     // ELF, `e_machine`: EM_AARCH64.
     const MACHINE: [u8; 2] = [183, 0];
     cross::program(Target::Arm64, "ukexec")?;
+    dist::packages()?;
     let packages = dist::foreign(
         Target::Arm64,
         cross::PROFILE,
