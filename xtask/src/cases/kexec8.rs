@@ -70,7 +70,8 @@ impl Row {
 
 use Loaded::{Both, Crash, Kernel, Nothing};
 
-const NO_KEXEC_LOAD: &str = "kexec_load(2) is refused in words, not replaced by the other call";
+const NO_CRASH_SEGMENTS: &str =
+    "kexec_load(2) of a crash kernel is refused in words, not replaced by the other call";
 
 /// With memory for a crash kernel.
 const ROWS: &[Row] = &[
@@ -163,8 +164,11 @@ const ROWS: &[Row] = &[
     row(Nothing, "-p /initrd"),
     row(Nothing, "-l /init").but("255 0 0", "kexec-tools 2.0.32 crash"),
     row(Nothing, "-l /vmlinuz --initrd=/missing"),
-    row(Nothing, "-c -l /vmlinuz").but("1 0 0", NO_KEXEC_LOAD),
-    row(Nothing, "--mem-min=0x10000000 -c -l /vmlinuz").but("1 0 0", NO_KEXEC_LOAD),
+    // By kexec_load.
+    row(Nothing, "-c -l /vmlinuz"),
+    row(Nothing, "--mem-min=0x10000000 -c -l /vmlinuz"),
+    row(Kernel, "-c -u"),
+    row(Nothing, "-c -p /vmlinuz").but("1 0 0", NO_CRASH_SEGMENTS),
 ];
 
 /// Without memory for a crash kernel.
