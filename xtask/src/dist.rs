@@ -38,7 +38,7 @@ const FOREIGN: [Target; 2] = [Target::Arm64, Target::Riscv64];
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Need::Cross])?;
     let (root, dir) = (workspace::root(), workspace::dist_dir());
-    let mut all = build(&root, &dir, Linking::Whole)?.to_vec();
+    let mut all = build(&root, &dir, Effort::Release)?.to_vec();
     let options = remapped(&root, "--remap-path-prefix")?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let tool = cross::build("release", &options)?;
@@ -54,13 +54,13 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// How the programs of packages are linked.
+/// How well the programs of packages are optimised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Linking {
-    /// As one unit of code, which takes minutes.
-    Whole,
-    /// As many units: programs that do the same, for tests of packages.
-    Units,
+pub(crate) enum Effort {
+    /// As the profile says, as one unit of code, which takes minutes.
+    Release,
+    /// Little: the programs do the same, more slowly. For tests of packages.
+    Tests,
 }
 
 /// Returns the packages `ukexec` and `ukexec-kexec` of this checkout, for tests. The first call of this process builds them.
@@ -74,7 +74,7 @@ pub(crate) fn packages() -> Result<[PathBuf; 2]> {
     if let Some(packages) = built.as_ref() {
         return Ok(packages.clone());
     }
-    let packages = build(&workspace::root(), &workspace::dist_dir(), Linking::Units)?;
+    let packages = build(&workspace::root(), &workspace::dist_dir(), Effort::Tests)?;
     *built = Some(packages.clone());
     Ok(packages)
 }
@@ -84,10 +84,10 @@ pub(crate) fn packages() -> Result<[PathBuf; 2]> {
 /// # Errors
 ///
 /// Something does not build, or this is no Git checkout.
-pub(crate) fn build(root: &Path, dir: &Path, linking: Linking) -> Result<[PathBuf; 2]> {
+pub(crate) fn build(root: &Path, dir: &Path, effort: Effort) -> Result<[PathBuf; 2]> {
     let release = dir.join("build/release");
     let commit = Commit::of(root)?;
-    programs(root, dir, &commit, linking)?;
+    programs(root, dir, &commit, effort)?;
     let texts = release.join("dist");
     remove(&texts)?;
     pages(root, &texts, &commit.seconds)?;
@@ -176,7 +176,7 @@ impl Commit {
 }
 
 /// Builds both programs.
-fn programs(root: &Path, dir: &Path, commit: &Commit, linking: Linking) -> Result<()> {
+fn programs(root: &Path, dir: &Path, commit: &Commit, effort: Effort) -> Result<()> {
     let mut tool = Tool::new("cargo")
         .args(["build", "--release", "--locked"])
         .args(["--package", "ukexec", "--bins"])
@@ -184,9 +184,10 @@ fn programs(root: &Path, dir: &Path, commit: &Commit, linking: Linking) -> Resul
             "CARGO_ENCODED_RUSTFLAGS",
             remapped(root, "--remap-path-prefix")?.join("\u{1f}"),
         );
-    if linking == Linking::Units {
+    if effort == Effort::Tests {
         tool = tool
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     }
     reproducibly(tool, root, dir, commit)?.show()
