@@ -57,19 +57,15 @@ impl Backend for Machine {
             let unfolding = unfold(kernel, &options, &purpose, &console)?;
             notes(load, &unfolding).iter().for_each(|it| note(it));
             let call = LoadPlan::new(&unfolding, &machine, plan.dry_run)?;
-            if call.call() == LoadCall::KexecLoad
-                && plan.kind == LoadKind::Crash
-                && load.window.is_some()
-            {
-                note(CRASH_WINDOW);
-            }
-            if call.call() == LoadCall::KexecFileLoad && plan.call == Syscall::Auto {
-                let of_other = [
-                    ("mem-min or --mem-max", load.window.is_some()),
-                    ("noefi", load.no_efi),
-                ];
-                let of_other = of_other.iter().filter(|(_, is_given)| *is_given);
-                of_other.for_each(|(name, _)| note(&for_other_call(name)));
+            match (call.call(), plan.kind) {
+                (LoadCall::KexecFileLoad, _) => {
+                    let names = load.of_other_call.iter();
+                    names.for_each(|name| note(&for_other_call(name)));
+                }
+                (LoadCall::KexecLoad, LoadKind::Crash) if load.window.is_some() => {
+                    note(CRASH_WINDOW);
+                }
+                (LoadCall::KexecLoad, _) => {}
             }
             call.notes().iter().for_each(|it| note(it));
             if plan.dry_run

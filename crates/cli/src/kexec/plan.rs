@@ -63,6 +63,8 @@ pub(super) struct Load {
     pub(super) window: Option<Range<u64>>,
     /// Whether UEFI is left out.
     pub(super) no_efi: bool,
+    /// The options given that `kexec_file_load(2)` does not take.
+    pub(super) of_other_call: Vec<&'static str>,
     pub(super) hotplug: bool,
     pub(super) more_flags: MoreFlags,
     /// Options that make no difference, and why.
@@ -227,6 +229,7 @@ impl<'a> Given<'a> {
             device_tree: self.device_tree(machine),
             window: self.window()?,
             no_efi: self.has("noefi"),
+            of_other_call: self.in_order(["mem-min", "mem-max", "noefi"]),
             hotplug: self.has("hotplug"),
             more_flags: MoreFlags {
                 no_cma: self.has("no-cma"),
@@ -287,12 +290,8 @@ impl<'a> Given<'a> {
     }
 
     fn notes(self, machine: &str) -> impl Iterator<Item = String> {
-        let tree = self.has("dtb") && self.device_tree(machine).is_none();
-        let of_file_call = ["mem-min", "mem-max", "noefi"].into_iter();
-        let of_file_call =
-            of_file_call.filter(move |name| self.call() == Syscall::File && self.has(name));
-        let of_call = of_file_call.chain(tree.then_some("dtb"));
-        let of_call = of_call.map(for_other_call);
+        let is_left_out = self.has("dtb") && self.device_tree(machine).is_none();
+        let of_call = is_left_out.then(|| for_other_call("dtb")).into_iter();
         let rows = ROWS.iter().filter(move |row| self.has(row.long));
         let rows = rows.filter_map(|row| match row.class {
             Class::Note(why) => Some(format!("--{} makes no difference: {why}", row.long)),

@@ -42,6 +42,9 @@ impl Backend for Recorder {
         load.device_tree
             .iter()
             .for_each(|it| add(format!("dtb={}", shown(it))));
+        load.of_other_call
+            .iter()
+            .for_each(|it| add(format!("--{it}")));
         load.window
             .iter()
             .for_each(|it| add(format!("at {:#x}..{:#x}", it.start, it.end)));
@@ -539,20 +542,20 @@ fn addresses_are_read_and_calls_are_chosen() {
     check(
         &["-c -l K --dtb=D --noefi"],
         expect![[r#"
-        load Reboot by Load: K dtb=D
-        0"#]],
+            load Reboot by Load: K dtb=D --noefi
+            0"#]],
     );
     check(
         &["-s -l K --noefi"],
         expect![[r#"
-        load Reboot by File: K (--noefi makes no difference: it is for kexec_load(2))
-        0"#]],
+            load Reboot by File: K --noefi
+            0"#]],
     );
     check(
         &["--mem-max=0x7fffffff -l K"],
         expect![[r#"
-        load Reboot by Auto: K at 0x0..0x80000000
-        0"#]],
+            load Reboot by Auto: K --mem-max at 0x0..0x80000000
+            0"#]],
     );
     check(
         &["-l -c -s K"],
@@ -563,13 +566,13 @@ fn addresses_are_read_and_calls_are_chosen() {
     check(
         &["--mem-min=0x10000000 -c -l K"],
         expect![[r#"
-        load Reboot by Load: K at 0x10000000..0xffffffffffffffff
-        0"#]],
+            load Reboot by Load: K --mem-min at 0x10000000..0xffffffffffffffff
+            0"#]],
     );
     check(
         &["--mem-min=0x10000000 --mem-max=4096 -s -l K"],
         expect![[r#"
-            load Reboot by File: K at 0x10000000..0x1001 (--mem-min makes no difference: it is for kexec_load(2)) (--mem-max makes no difference: it is for kexec_load(2))
+            load Reboot by File: K --mem-min --mem-max at 0x10000000..0x1001
             0"#]],
     );
     check(
@@ -732,7 +735,7 @@ fn options_of_this_architecture() {
     check(
         &["-l K --serial=0x3f8 --console-vga --noefi"],
         expect![[r#"
-            load Reboot by Auto: K (--serial makes no difference: no code of ukexec runs between the kernels) (--console-vga makes no difference: no code of ukexec runs between the kernels)
+            load Reboot by Auto: K --noefi (--serial makes no difference: no code of ukexec runs between the kernels) (--console-vga makes no difference: no code of ukexec runs between the kernels)
             0"#]],
     );
     check(
