@@ -200,11 +200,21 @@ fn follow(plan: &Plan, backend: &mut dyn Backend) -> Result<Answer, Ended> {
     match plan.then {
         _ if plan.dry_run => Ok(Answer::new(Status::DONE)),
         Then::Nothing => Ok(Answer::new(Status::DONE)),
-        Then::Exec(_) if backend.state().loaded == Some(false) => {
+        Then::Exec(_) if plan.loaded(&state, backend) == Some(false) => {
             Err(Ended::new(Status::WRONG, NOTHING_LOADED))
         }
         Then::Exec(before) => Err(backend.exec(before, plan)),
         Then::Shutdown => Err(backend.shutdown()),
+    }
+}
+
+impl Plan {
+    /// Returns whether a kernel is loaded behind these steps; `state` is that before them.
+    fn loaded(&self, state: &MachineState, backend: &dyn Backend) -> Option<bool> {
+        match self.load.is_some() || self.unload {
+            true => backend.state().loaded,
+            false => state.loaded,
+        }
     }
 }
 

@@ -271,7 +271,7 @@ const FORCE: &str = "`ukexec exec --force` boots at once, without stopping servi
 
 /// Refuses where it is known that nothing is loaded, or can be.
 fn check_loaded(call: &str, root: &Path) -> Result<(), KexecError> {
-    let machine = MachineState::of_kernel(root);
+    let machine = MachineState::of_loads(root);
     let cause = if machine.kexec == Some(false) {
         no_kexec()
     } else if machine.loaded == Some(false) {

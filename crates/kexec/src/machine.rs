@@ -207,9 +207,6 @@ impl MachineState {
             efi_32bit: files
                 .number("sys/firmware/efi/fw_platform_size")
                 .map(|bits| bits == 32),
-            kexec: files.has_kexec(),
-            loaded: files.kexec("loaded").map(|count| count != 0),
-            crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
             crash_size: files.kexec("crash_size"),
             load_disabled: files.flag("proc/sys/kernel/kexec_load_disabled"),
             limit_reboot: files.limit("proc/sys/kernel/kexec_load_limit_reboot"),
@@ -235,6 +232,20 @@ impl MachineState {
             systemd: false,
             logind: false,
             release,
+            ..Self::of_loads(root)
+        }
+    }
+
+    /// Reads only whether the running kernel has kexec, and what is loaded: that is all that a
+    /// boot depends on.
+    #[must_use]
+    pub fn of_loads(root: &Path) -> Self {
+        let files = Files(root);
+        Self {
+            kexec: files.has_kexec(),
+            loaded: files.kexec("loaded").map(|count| count != 0),
+            crash_loaded: files.kexec("crash_loaded").map(|count| count != 0),
+            ..Self::default()
         }
     }
 

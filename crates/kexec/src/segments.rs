@@ -203,7 +203,7 @@ fn load_segments_under(root: &Path, request: &SegmentsRequest<'_>) -> Result<(),
     syscall(&call).map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
         let has_tree = contents.iter().any(|it| it.starts_with(&DEVICE_TREE));
-        let machine = with_calls(before);
+        let machine = having_asked(before);
         let cause = of_load_segments(errno, request, has_tree, &machine);
         let lost = machine.lost_by_load(root, request.kind);
         cause
@@ -231,7 +231,7 @@ fn unload_segments_under(root: &Path, kind: LoadKind) -> Result<(), KexecError> 
     };
     syscall(&call).map_err(|answer| {
         let errno = Errno(answer.raw_os_error());
-        of_unload_segments(errno, kind, &with_calls(before)).failed("unload", errno)
+        of_unload_segments(errno, kind, &having_asked(before)).failed("unload", errno)
     })
 }
 
@@ -256,7 +256,7 @@ pub fn unload_by_any_call(kind: LoadKind) -> Result<(), KexecError> {
 
 /// Asks for the calls, behind one that failed: whether there is another one matters to those
 /// who may not use this one.
-fn with_calls(machine: MachineState) -> MachineState {
+fn having_asked(machine: MachineState) -> MachineState {
     let (calls, ()) = CallProbe::beside(|| ());
     MachineState { calls, ..machine }
 }

@@ -221,7 +221,7 @@ impl<'a> Records<'a> {
 
     /// Returns whether the machine says that a kernel is loaded for `kind`.
     fn is_loaded(&self, kind: LoadKind) -> Option<bool> {
-        let machine = MachineState::read(self.root);
+        let machine = MachineState::of_loads(self.root);
         match kind {
             LoadKind::Reboot => machine.loaded,
             LoadKind::Crash => machine.crash_loaded,

@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::materials::Materials;
 use super::outcome::Outcome;
+use crate::cross;
 use crate::guest::{FirstKernel, TAG, reporting_initrd};
 use crate::materials::{Target, kernel, kexec_tools_arm64};
 use crate::qemu::{Boot, Machine};
@@ -25,9 +26,9 @@ struct Loader {
 }
 
 const OURS: Loader = Loader {
-    shown: "ukexec load --syscall=load",
-    load: "ukexec load --syscall=load /vmlinuz --initrd /next --cmdline",
-    exec: "ukexec exec --force",
+    shown: "kexec -l -c of ukexec",
+    load: "/kexec -l -c /vmlinuz --initrd=/next --command-line",
+    exec: "/kexec -e",
 };
 const UNCHECKED: Loader = Loader {
     shown: "kexec -l -c -i of kexec-tools",
@@ -48,7 +49,7 @@ const CHECKED: Loader = Loader {
 pub(crate) fn measure(materials: &Materials, name: &str) -> Result<Vec<Outcome>> {
     let stand = materials.stand();
     let mut rows = [
-        row(name, "unchecked", &UNCHECKED, 1.3),
+        row(name, "unchecked", &UNCHECKED, 1.1),
         row(name, "checked", &CHECKED, 0.1),
     ];
     for _ in 0..ROUNDS {
@@ -86,8 +87,10 @@ fn seconds(stand: &Stand, loader: &Loader) -> Result<f64> {
     let next = reporting_initrd(stand, Target::Arm64, "next")?;
     let linux = kernel(Target::Arm64)?;
     let files = kexec_tools_arm64()?;
+    let ours = cross::program(Target::Arm64, "kexec")?;
     let mut first = FirstKernel::on(Target::Arm64, &script)
         .holding("vmlinuz", &linux)
+        .holding("kexec", &ours)
         .holding("next", &next);
     for (name, path) in &files {
         first = first.holding(name, path);

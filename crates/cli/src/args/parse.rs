@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args as _, FromArgMatches as _};
 use ukexec_kexec::shown_path;
 use ukexec_loader::is_stdin;
 
-use super::{Cli, Command, Inspect, Load, Output, ParserCommand, Reboot, Unfold};
+use super::{Cli, Command, Exec, Inspect, Load, Output, ParserCommand, Reboot, Unfold};
 use crate::console;
 
 /// Returns what `args` ask for, or the help or error that clap ends with.
@@ -69,7 +69,8 @@ impl Cli {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// The commands that are in a hurry.
-const IN_A_HURRY: [(&str, Define); 3] = [
+const IN_A_HURRY: [(&str, Define); 4] = [
+    ("exec", Exec::augment_args),
     ("inspect", Inspect::augment_args),
     ("load", Load::augment_args),
     ("unfold", Unfold::augment_args),
@@ -141,6 +142,7 @@ mod tests {
             "ukexec load image.efi --dry-run --append debug --panic -q",
             "ukexec load --entry newest --initrd a --initrd b --max-output 1M",
             "ukexec load --dry-run -- -image.efi",
+            "ukexec exec --force",
             "ukexec unfold image.efi -o parts -vv --parser x.bpf.o",
             "ukexec unfold \u{fffd}.efi -o parts",
         ] {

@@ -12,7 +12,7 @@ use crate::console;
 
 pub(crate) fn exec(args: &Exec) -> anyhow::Result<()> {
     // A record that cannot be read warns of nothing.
-    let machine = MachineState::read(root());
+    let machine = MachineState::of_loads(root());
     let (loaded, _unreadable) = LoadedKernels::read(root(), &machine);
     loaded
         .boot_warnings()
