@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 use ukexec_kexec::shown_path;
-use ukexec_loader::is_stdin;
+use ukexec_loader::{Syscall, is_stdin};
 
 use super::{Cli, Command, Exec, Inspect, Load, Output, ParserCommand, Reboot, Unfold};
 use crate::console;
@@ -49,10 +49,15 @@ impl Cli {
         {
             return Some("--json and the trace cannot both write to stdout; add --trace=FILE");
         }
-        if let Command::Load(load) | Command::Reboot(Reboot { load, .. }) = &self.command
-            && load.secrets.repeats_itself()
-        {
-            return Some("--credential: a NAME can be given once only");
+        if let Command::Load(load) | Command::Reboot(Reboot { load, .. }) = &self.command {
+            if load.secrets.repeats_itself() {
+                return Some("--credential: a NAME can be given once only");
+            }
+            if load.syscall == Syscall::File && load.dtb.is_some() {
+                return Some(
+                    "kexec_file_load takes no device tree: leave out --syscall=file or --dtb",
+                );
+            }
         }
         if let Command::Reboot(reboot) = &self.command
             && reboot.load.unfolding.panic
@@ -157,6 +162,20 @@ mod tests {
             let whole = Cli::from_arg_matches(&whole).unwrap();
             let quick = quick(&args).expect(line);
             assert_eq!(format!("{quick:?}"), format!("{whole:?}"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_device_tree_has_a_call_that_takes_it() {
+        for (line, is_wrong) in [
+            ("ukexec load a.efi --syscall=file --dtb=image", true),
+            ("ukexec load a.efi --syscall=load --dtb=image", false),
+            ("ukexec reboot a.efi --syscall=file --dtb tree", true),
+            ("ukexec reboot a.efi --dtb tree", false),
+        ] {
+            let said = parse(&words(line)).err().map(|error| error.to_string());
+            let says = said.is_some_and(|it| it.contains("takes no device tree"));
+            assert_eq!(says, is_wrong, "{line}");
         }
     }
 
