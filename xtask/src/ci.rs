@@ -12,7 +12,7 @@ use crate::{fuzz, mutate, no_std, packages, parsers, rust_version, test, tidy, t
 const CARGO_DENY: &str = "0.20.2";
 
 /// How long each fuzz target runs; corpora grow from run to run.
-const FUZZ_SECONDS: u32 = 12;
+const FUZZ_SECONDS: u32 = 8;
 
 /// How many mutated inputs run, the same ones each time: about 20 seconds on two processors.
 const MUTATED: u64 = 200_000;

@@ -20,7 +20,7 @@ use crate::workspace;
 /// The suite in which packages of all architectures have one version.
 const SUITE: &str = "forky";
 
-/// Cargo's profile of the programs that run in emulated machines.
+/// Cargo's profile of the programs that run in emulated machines, and of the packages of tests.
 pub(crate) const PROFILE: &str = "guest";
 
 /// An architecture to build for.

@@ -24,6 +24,9 @@ const CARGO_DEB: &str = "3.8.0";
 /// The packages, and the variant of cargo-deb's metadata that each is.
 const PACKAGES: [(&str, Option<&str>); 2] = [("ukexec", None), ("ukexec-kexec", Some("kexec"))];
 
+/// The profile of packages that people get.
+const RELEASE: &str = "release";
+
 /// Debian's number of the package of a version.
 const REVISION: &str = "1";
 
@@ -38,14 +41,14 @@ const FOREIGN: [Target; 2] = [Target::Arm64, Target::Riscv64];
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Need::Cross])?;
     let (root, dir) = (workspace::root(), workspace::dist_dir());
-    let mut all = build(&root, &dir, Effort::Release)?.to_vec();
+    let mut all = build(&root, &dir, RELEASE)?.to_vec();
     let options = remapped(&root, "--remap-path-prefix")?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let tool = cross::build("release", &options)?;
+    let tool = cross::build(RELEASE, &options)?;
     reproducibly(tool, &root, &dir, &Commit::of(&root)?)?.show()?;
     let (build, out) = (dir.join("build"), dir.join("packages"));
     for target in FOREIGN {
-        all.extend(foreign(target, "release", &build, &out)?);
+        all.extend(foreign(target, RELEASE, &build, &out)?);
     }
     for package in all {
         let size = fs::metadata(&package)?.len();
@@ -54,16 +57,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// How well the programs of packages are optimised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effort {
-    /// As the profile says, as one unit of code, which takes minutes.
-    Release,
-    /// Little: the programs do the same, more slowly. For tests of packages.
-    Tests,
-}
-
-/// Returns the packages `ukexec` and `ukexec-kexec` of this checkout, for tests. The first call of this process builds them.
+/// Returns the packages `ukexec` and `ukexec-kexec` of this checkout, for tests. The first call of this process builds
+/// them, with the little optimisation of programs that run in emulated machines.
 ///
 /// # Errors
 ///
@@ -74,21 +69,20 @@ pub(crate) fn packages() -> Result<[PathBuf; 2]> {
     if let Some(packages) = built.as_ref() {
         return Ok(packages.clone());
     }
-    let packages = build(&workspace::root(), &workspace::dist_dir(), Effort::Tests)?;
+    let packages = build(&workspace::root(), &workspace::dist_dir(), cross::PROFILE)?;
     *built = Some(packages.clone());
     Ok(packages)
 }
 
-/// Builds the packages of the checkout at `root` in the folder `dir`.
+/// Builds the packages of the checkout at `root` in the folder `dir`, by a profile of cargo.
 ///
 /// # Errors
 ///
 /// Something does not build, or this is no Git checkout.
-pub(crate) fn build(root: &Path, dir: &Path, effort: Effort) -> Result<[PathBuf; 2]> {
-    let release = dir.join("build/release");
+pub(crate) fn build(root: &Path, dir: &Path, profile: &str) -> Result<[PathBuf; 2]> {
     let commit = Commit::of(root)?;
-    programs(root, dir, &commit, effort)?;
-    let texts = release.join("dist");
+    programs(root, dir, &commit, profile)?;
+    let texts = dir.join("build").join(profile).join("dist");
     remove(&texts)?;
     pages(root, &texts, &commit.seconds)?;
     fs::write(
@@ -104,7 +98,7 @@ pub(crate) fn build(root: &Path, dir: &Path, effort: Effort) -> Result<[PathBuf;
         dir: dir.join("build"),
         out,
         architecture: architecture.trim(),
-        options: &[],
+        options: &["--profile", profile],
         commit: &commit,
     };
     built.packages()
@@ -127,7 +121,7 @@ pub(crate) fn foreign(
     remove(&texts)?;
     Tool::new("cp")
         .arg("-a")
-        .arg(program("dist"))
+        .arg(output(profile).join("dist"))
         .arg(&texts)
         .run()?;
     let root = workspace::root();
@@ -147,9 +141,14 @@ pub(crate) fn version() -> String {
     format!("{}-{REVISION}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The program `name`, as it is in the packages of this checkout once they are built.
+/// The program `name`, as it is in the [packages] once they are built.
 pub(crate) fn program(name: &str) -> PathBuf {
-    workspace::dist_dir().join("build/release").join(name)
+    output(cross::PROFILE).join(name)
+}
+
+/// Where cargo puts the programs of this checkout that it builds by a profile.
+fn output(profile: &str) -> PathBuf {
+    workspace::dist_dir().join("build").join(profile)
 }
 
 /// The commit that is checked out.
@@ -176,20 +175,14 @@ impl Commit {
 }
 
 /// Builds both programs.
-fn programs(root: &Path, dir: &Path, commit: &Commit, effort: Effort) -> Result<()> {
-    let mut tool = Tool::new("cargo")
-        .args(["build", "--release", "--locked"])
+fn programs(root: &Path, dir: &Path, commit: &Commit, profile: &str) -> Result<()> {
+    let tool = Tool::new("cargo")
+        .args(["build", "--locked", "--profile", profile])
         .args(["--package", "ukexec", "--bins"])
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             remapped(root, "--remap-path-prefix")?.join("\u{1f}"),
         );
-    if effort == Effort::Tests {
-        tool = tool
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-    }
     reproducibly(tool, root, dir, commit)?.show()
 }
 
@@ -289,7 +282,7 @@ struct Built<'a> {
     out: PathBuf,
     /// Debian's name of it.
     architecture: &'a str,
-    /// The options by which cargo built for another machine than this one.
+    /// The options by which cargo built them.
     options: &'a [&'a str],
     commit: &'a Commit,
 }

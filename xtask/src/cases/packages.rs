@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
 use crate::cross;
-use crate::dist::{self, Effort};
+use crate::dist;
 use crate::materials::Target;
 use crate::runner;
 use crate::stand::{Stand, check_words};
@@ -44,7 +44,7 @@ fn reproducible(stand: &Stand) -> Result<()> {
         .arg(&root)
         .arg(&other)
         .run()?;
-    let second = dist::build(&other, &stand.path("another-build"), Effort::Tests)?;
+    let second = dist::build(&other, &stand.path("another-build"), cross::PROFILE)?;
     for (first, second) in dist::packages()?.iter().zip(&second) {
         ensure!(
             read(first)? == read(second)?,
