@@ -45,7 +45,7 @@ pub(crate) fn run() -> Result<()> {
     let options = remapped(&root, "--remap-path-prefix")?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let tool = cross::build(RELEASE, &options)?;
-    reproducibly(tool, &root, &dir, &Commit::of(&root)?)?.show()?;
+    reproducibly(tool, &root, &dir, &Commit::of(&root)?.seconds)?.show()?;
     let (build, out) = (dir.join("build"), dir.join("packages"));
     for target in FOREIGN {
         all.extend(foreign(target, RELEASE, &build, &out)?);
@@ -81,10 +81,12 @@ pub(crate) fn packages() -> Result<[PathBuf; 2]> {
 /// Something does not build, or this is no Git checkout.
 pub(crate) fn build(root: &Path, dir: &Path, profile: &str) -> Result<[PathBuf; 2]> {
     let commit = Commit::of(root)?;
-    programs(root, dir, &commit, profile)?;
+    cargo("build", profile, root, dir, &commit.seconds)?
+        .args(["--package", "ukexec", "--bins"])
+        .show()?;
     let texts = dir.join("build").join(profile).join("dist");
     remove(&texts)?;
-    pages(root, &texts, &commit.seconds)?;
+    pages(root, dir, &texts, &commit.seconds)?;
     fs::write(
         texts.join("changelog.Debian"),
         changelog(&version(), &commit),
@@ -174,27 +176,27 @@ impl Commit {
     }
 }
 
-/// Builds both programs.
-fn programs(root: &Path, dir: &Path, commit: &Commit, profile: &str) -> Result<()> {
-    let tool = Tool::new("cargo")
-        .args(["build", "--locked", "--profile", profile])
-        .args(["--package", "ukexec", "--bins"])
+/// Returns a run of `cargo` in the checkout at `root` that builds by a profile in a folder of `dir`, with dates
+/// of `seconds` after 1970.
+fn cargo(command: &str, profile: &str, root: &Path, dir: &Path, seconds: &str) -> Result<Tool> {
+    let cargo = Tool::new("cargo")
+        .args([command, "--locked", "--profile", profile])
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             remapped(root, "--remap-path-prefix")?.join("\u{1f}"),
         );
-    reproducibly(tool, root, dir, commit)?.show()
+    reproducibly(cargo, root, dir, seconds)
 }
 
 /// Has `cargo` build in a folder of `dir`, with no folder of this machine in what it builds, as long as its compiler of
 /// Rust has the [same options](remapped).
-fn reproducibly(cargo: Tool, root: &Path, dir: &Path, commit: &Commit) -> Result<Tool> {
+fn reproducibly(cargo: Tool, root: &Path, dir: &Path, seconds: &str) -> Result<Tool> {
     Ok(cargo
         .env("CFLAGS", remapped(root, "-ffile-prefix-map")?.join(" "))
         .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env("CARGO_TARGET_DIR", dir.join("build"))
-        .env("SOURCE_DATE_EPOCH", &commit.seconds)
+        .env("SOURCE_DATE_EPOCH", seconds)
         .env_remove("RUSTFLAGS")
         .dir(root))
 }
@@ -227,25 +229,16 @@ pub(crate) fn cargo_home() -> Result<PathBuf> {
 }
 
 /// Writes the manual pages and completions of the checkout at `root` into `texts`, with the date of `seconds`
-/// after 1970.
+/// after 1970. The program that does is built in a folder of `dir`.
 ///
 /// # Errors
 ///
-/// The program that writes them does not build or run.
-pub(crate) fn pages(root: &Path, texts: &Path, seconds: &str) -> Result<()> {
-    Tool::new("cargo")
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--package",
-            "ukexec-pages",
-            "--",
-        ])
+/// That program does not build or run.
+pub(crate) fn pages(root: &Path, dir: &Path, texts: &Path, seconds: &str) -> Result<()> {
+    cargo("run", cross::PROFILE, root, dir, seconds)?
+        .args(["--quiet", "--package", "ukexec-pages", "--"])
         .arg(texts)
         .arg("docs/ukexec.conf.md")
-        .env("SOURCE_DATE_EPOCH", seconds)
-        .dir(root)
         .show()
 }
 

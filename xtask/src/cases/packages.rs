@@ -180,7 +180,12 @@ fn lintian(_: &Stand) -> Result<()> {
 /// Makes the pages of this checkout, without a build of the packages.
 fn texts(stand: &Stand) -> Result<PathBuf> {
     let dir = stand.path("texts");
-    dist::pages(&workspace::root(), &dir, "1796000000")?;
+    dist::pages(
+        &workspace::root(),
+        &workspace::dist_dir(),
+        &dir,
+        "1796000000",
+    )?;
     Ok(dir)
 }
 
