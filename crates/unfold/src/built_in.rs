@@ -16,9 +16,11 @@ pub fn built_in_parsers() -> Vec<ParserFile> {
         parser("uki.bpf.o", UKI),
         parser("zboot.bpf.o", ZBOOT),
         parser("stream.bpf.o", STREAM),
+        parser("envelope.bpf.o", ENVELOPE),
     ]
 }
 
 const UKI: &[u8] = include_bytes!("../parsers/uki.match.bpf.o");
 const ZBOOT: &[u8] = include_bytes!("../parsers/zboot.match.bpf.o");
 const STREAM: &[u8] = include_bytes!("../parsers/stream.match.bpf.o");
+const ENVELOPE: &[u8] = include_bytes!("../parsers/envelope.match.bpf.o");

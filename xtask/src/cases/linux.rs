@@ -16,6 +16,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("linux/takes-uki", |stand| takes(stand, "uki")),
     Named::new("linux/takes-zboot", |stand| takes(stand, "zboot")),
     Named::new("linux/takes-stream", |stand| takes(stand, "stream")),
+    Named::new("linux/takes-envelope", |stand| takes(stand, "envelope")),
     Named::new("linux/refuses-reading-the-image-directly", refuses),
 ];
 

@@ -5,6 +5,7 @@
 
 mod cmdline;
 mod cost;
+mod envelope;
 mod hostile;
 mod image;
 mod profiles;
