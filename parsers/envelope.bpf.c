@@ -154,8 +154,8 @@ static __always_inline _Bool read_headers(const struct kexec_context *ctx)
 	struct elf_section names;
 	struct span table;
 
-	image.address = ctx->image;
-	image.size = ctx->image && ctx->image_sz > 0 ? (__u32)ctx->image_sz : 0;
+	image.address = ukexec_image(ctx);
+	image.size = ukexec_image(ctx) && ukexec_image_sz(ctx) > 0 ? (__u32)ukexec_image_sz(ctx) : 0;
 	if (!read_image(&elf, sizeof(elf), 0) || elf.magic != ELF_MAGIC || elf.class != CLASS_64 ||
 	    elf.data != DATA_LSB || elf.section_size != sizeof(struct elf_section))
 		return 0;
@@ -332,13 +332,13 @@ static __always_inline _Bool give_cmdline(const struct kexec_context *ctx)
 
 	if (!(found.count[ADDON] ? find_addon_line(&line) : find(&line, CMDLINE, ".cmdline")))
 		return 0;
-	if (line.size == 0 || (ctx->cmdline && ctx->cmdline_sz > 0))
+	if (line.size == 0 || (ukexec_cmdline_of(ctx) && ukexec_cmdline_sz(ctx) > 0))
 		return 1;
 	if (!read_text(&text, image.address + line.offset, line.size, "section .cmdline"))
 		return 0;
 	all.size = text.size;
 	ok = give_text(&text, &all);
-	bpf_ringbuf_discard(text.record, 0);
+	ukexec_discard(text.record);
 	return ok;
 }
 
@@ -347,12 +347,12 @@ static __always_inline _Bool give_initrd(const struct kexec_context *ctx)
 {
 	struct initrd initrd = {};
 
-	initrd.caller = ctx->initrd && ctx->initrd_sz > 0 ? (__u32)ctx->initrd_sz : 0;
+	initrd.caller = ukexec_initrd_of(ctx) && ukexec_initrd_sz(ctx) > 0 ? (__u32)ukexec_initrd_sz(ctx) : 0;
 	if (!find(&initrd.section, INITRD, ".initrd"))
 		return 0;
 	if (initrd.section.size == 0)
 		return 1;
-	return ukexec_is_linux() ? give_record(ctx, &initrd) : give_parts(ctx, &initrd);
+	return UKEXEC_ABI > 5 || ukexec_is_linux() ? give_record(ctx, &initrd) : give_parts(ctx, &initrd);
 }
 
 UKEXEC_PARSE(parse_pe, ctx)

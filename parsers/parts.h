@@ -64,14 +64,14 @@ static __always_inline _Bool read_text(struct text *text, const char *from, __u6
 		return 0;
 	}
 	text->size = size;
-	text->record = bpf_ringbuf_reserve(&ringbuf_3, TEXT_MAX + 8, 0);
+	text->record = ukexec_reserve(&ringbuf_3, TEXT_MAX + 8);
 	if (!text->record) {
 		bpf_printk(PARTS_OF ": %s: no room in the ring buffer", what);
 		return 0;
 	}
 	if (bpf_probe_read_kernel(text->record, size, from)) {
 		bpf_printk(PARTS_OF ": %s cannot be read", what);
-		bpf_ringbuf_discard(text->record, 0);
+		ukexec_discard(text->record);
 		return 0;
 	}
 	return 1;
@@ -84,7 +84,7 @@ static __always_inline _Bool give_text(const struct text *text, const struct spa
 
 	if (span->offset > TEXT_MAX + 7)
 		return 0;
-	error = bpf_copy_to_kernel(ukexec_cmdline, text->record + span->offset, span->size);
+	error = ukexec_give(UKEXEC_CMDLINE, text->record + span->offset, span->size);
 	if (error)
 		bpf_printk(PARTS_OF ": hand-over of the command line, %llu bytes: error %d", span->size, error);
 	return !error;
@@ -132,7 +132,7 @@ static __always_inline _Bool give_record(const struct kexec_context *ctx, const 
 	size = section_at + initrd->section.size;
 	if (!fits("initrd of all parts", size, INITRD_MAX))
 		return 0;
-	record = bpf_ringbuf_reserve(&ringbuf_2, INITRD_MAX, 0);
+	record = ukexec_reserve(&ringbuf_2, INITRD_MAX);
 	if (!record) {
 		bpf_printk(PARTS_OF ": initrd: no room for 0x%llx bytes in the ring buffer", INITRD_MAX);
 		return 0;
@@ -140,22 +140,22 @@ static __always_inline _Bool give_record(const struct kexec_context *ctx, const 
 	error = bpf_probe_read_kernel(record, initrd->ucode.size,
 				      image_address() + initrd->ucode.offset);
 	if (!error)
-		error = bpf_probe_read_kernel(record + caller_at, initrd->caller, ctx->initrd);
+		error = bpf_probe_read_kernel(record + caller_at, initrd->caller, ukexec_initrd_of(ctx));
 	if (!error)
 		error = bpf_probe_read_kernel(record + section_at, initrd->section.size,
 					      image_address() + initrd->section.offset);
 	if (!error)
-		error = bpf_copy_to_kernel(ukexec_initrd, record, size);
+		error = ukexec_give(UKEXEC_INITRD, record, size);
 	if (error)
 		bpf_printk(PARTS_OF ": hand-over of the initrd, 0x%llx bytes: error %d", size, error);
-	bpf_ringbuf_discard(record, 0);
+	ukexec_discard(record);
 	return !error;
 }
 
 /* Hands the next part of the initrd over as it lies. */
 static __always_inline int give_part(const char *at, __u64 size)
 {
-	return size ? bpf_copy_to_kernel(ukexec_initrd_part, (char *)at, size) : 0;
+	return size ? ukexec_give(UKEXEC_INITRD_PART, (char *)at, size) : 0;
 }
 
 /* Has ukexec put the parts together, however long they are: no record has room for all. */
@@ -171,7 +171,7 @@ static __always_inline _Bool give_parts(const struct kexec_context *ctx, const s
 	}
 	error = give_part(image_address() + initrd->ucode.offset, initrd->ucode.size);
 	if (!error)
-		error = give_part(ctx->initrd, initrd->caller);
+		error = give_part(ukexec_initrd_of(ctx), initrd->caller);
 	if (!error)
 		error = give_part(image_address() + initrd->section.offset, initrd->section.size);
 	if (error)
@@ -194,17 +194,19 @@ static __always_inline void give_kernel_at(const struct span *kernel)
 			   ": expected at most 0x%llx bytes, found 0x%llx", KERNEL_MAX, kernel->size);
 		return;
 	}
-	record = bpf_ringbuf_reserve(&ringbuf_1, KERNEL_MAX, 0);
+	record = ukexec_reserve(&ringbuf_1, KERNEL_MAX);
 	if (!record) {
 		bpf_printk(PARTS_OF ": kernel: no room for 0x%llx bytes in the ring buffer", KERNEL_MAX);
 		return;
 	}
 	error = bpf_probe_read_kernel(record, kernel->size, image_address() + kernel->offset);
 	if (!error)
-		error = bpf_copy_to_kernel(ukexec_kernel, record, kernel->size);
+		error = ukexec_give(UKEXEC_KERNEL, record, kernel->size);
 	if (error)
 		bpf_printk(PARTS_OF ": hand-over of the kernel, 0x%llx bytes: error %d", kernel->size, error);
-	bpf_ringbuf_discard(record, 0);
+	else
+		ukexec_done();
+	ukexec_discard(record);
 }
 
 #endif /* PARTS_H */

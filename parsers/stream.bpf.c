@@ -71,7 +71,7 @@ static __always_inline const char *compression(const struct head *head)
 
 static __always_inline __u64 image_size(const struct kexec_context *ctx)
 {
-	return ctx->image && ctx->image_sz > 0 ? (__u32)ctx->image_sz : 0;
+	return ukexec_image(ctx) && ukexec_image_sz(ctx) > 0 ? (__u32)ukexec_image_sz(ctx) : 0;
 }
 
 /* Reads the first bytes; false if there are too few for any magic. */
@@ -85,7 +85,7 @@ static __always_inline _Bool read_head(struct head *head, const struct kexec_con
 	if (size > sizeof(head->bytes))
 		size = sizeof(head->bytes);
 	head->size = size;
-	return size >= 2 && !bpf_probe_read_kernel(head->bytes, size, ctx->image);
+	return size >= 2 && !bpf_probe_read_kernel(head->bytes, size, ukexec_image(ctx));
 }
 
 /* The trailer that sign-file puts behind a signature. */
@@ -107,7 +107,7 @@ static __always_inline __u64 signature_size(const struct kexec_context *ctx)
 	__u64 size;
 
 	if (image < sizeof(end) ||
-	    bpf_probe_read_kernel(&end, sizeof(end), ctx->image + image - sizeof(end)))
+	    bpf_probe_read_kernel(&end, sizeof(end), ukexec_image(ctx) + image - sizeof(end)))
 		return 0;
 	for (__u32 i = 0; i < sizeof(magic); i++) {
 		if (end.magic[i] != magic[i])
@@ -123,7 +123,7 @@ UKEXEC_PARSE(parse_pe, ctx)
 	struct head head;
 
 	if (!read_head(&head, ctx)) {
-		bpf_printk("stream: expected a compressed kernel, found an image of %d bytes", ctx->image_sz);
+		bpf_printk("stream: expected a compressed kernel, found an image of %d bytes", ukexec_image_sz(ctx));
 		return 0;
 	}
 	payload.compression = compression(&head);
@@ -132,7 +132,7 @@ UKEXEC_PARSE(parse_pe, ctx)
 			   front(&head, 8));
 		return 0;
 	}
-	payload.address = ctx->image;
+	payload.address = ukexec_image(ctx);
 	payload.size = image_size(ctx) - signature_size(ctx);
 	unpack(&payload);
 	return 0;

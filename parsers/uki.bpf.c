@@ -221,8 +221,8 @@ static __always_inline _Bool read_headers(const struct kexec_context *ctx, _Bool
 	__u64 at, end;
 	__u32 sections;
 
-	image.address = ctx->image;
-	image.size = ctx->image && ctx->image_sz > 0 ? (__u32)ctx->image_sz : 0;
+	image.address = ukexec_image(ctx);
+	image.size = ukexec_image(ctx) && ukexec_image_sz(ctx) > 0 ? (__u32)ukexec_image_sz(ctx) : 0;
 	if (!read_image(&dos, sizeof(dos), 0)) {
 		say("uki: DOS header: expected 64 bytes, found an image of %llu", image.size);
 		return 0;
@@ -741,7 +741,7 @@ static __always_inline void give_profile(void)
 	__u32 number = found.profile;
 
 	if (!ukexec_is_linux() && (image.profiles || number || wanted.is_given))
-		bpf_copy_to_kernel(ukexec_profile, (char *)&number, sizeof(number));
+		ukexec_give(UKEXEC_PROFILE, (char *)&number, sizeof(number));
 }
 
 /*
@@ -756,9 +756,9 @@ static __always_inline _Bool choose_by_caller(_Bool *given, const struct kexec_c
 
 	*given = 0;
 	wanted.is_given = 0;
-	if (!ctx->cmdline || ctx->cmdline_sz <= 0)
+	if (!ukexec_cmdline_of(ctx) || ukexec_cmdline_sz(ctx) <= 0)
 		return search_table(0);
-	if (!read_text(&text, ctx->cmdline, (__u32)ctx->cmdline_sz, "the caller's command line"))
+	if (!read_text(&text, ukexec_cmdline_of(ctx), (__u32)ukexec_cmdline_sz(ctx), "the caller's command line"))
 		return 0;
 	if (!take_profile(&text) || !search_table(wanted.number))
 		goto discard;
@@ -767,7 +767,7 @@ static __always_inline _Bool choose_by_caller(_Bool *given, const struct kexec_c
 	/* Nothing is also handed over: a taken "@N" must not be seen again. */
 	ok = give_text(&text, &span);
 discard:
-	bpf_ringbuf_discard(text.record, 0);
+	ukexec_discard(text.record);
 	return ok;
 }
 
@@ -793,7 +793,7 @@ static __always_inline _Bool give_cmdline(void)
 		span.size = 1;
 	}
 	ok = give_text(&text, &span);
-	bpf_ringbuf_discard(text.record, 0);
+	ukexec_discard(text.record);
 	return ok;
 }
 
@@ -805,12 +805,12 @@ static __always_inline _Bool give_initrd(const struct kexec_context *ctx)
 {
 	struct initrd initrd;
 
-	initrd.caller = ctx->initrd && ctx->initrd_sz > 0 ? (__u32)ctx->initrd_sz : 0;
+	initrd.caller = ukexec_initrd_of(ctx) && ukexec_initrd_sz(ctx) > 0 ? (__u32)ukexec_initrd_sz(ctx) : 0;
 	if (!find(&initrd.ucode, UCODE) || !find(&initrd.section, INITRD))
 		return 0;
 	if (initrd.ucode.size == 0 && initrd.section.size == 0)
 		return 1;
-	return ukexec_is_linux() ? give_record(ctx, &initrd) : give_parts(ctx, &initrd);
+	return UKEXEC_ABI > 5 || ukexec_is_linux() ? give_record(ctx, &initrd) : give_parts(ctx, &initrd);
 }
 
 static __always_inline void give_kernel(void)
@@ -830,6 +830,11 @@ UKEXEC_PARSE(parse_pe, ctx)
 	if (image.kind == LANZABOOTE) {
 		bpf_printk("uki: section .linuxh or .initrdh: this is a lanzaboote thin image, not a UKI");
 		bpf_printk("uki: it holds paths on the EFI system partition and hashes in place of kernel and initrd; load those files");
+		return 0;
+	}
+	/* From then on, other parsers are asked about an image that no command was given for. */
+	if (UKEXEC_ABI > 5 && image.kind != UKI) {
+		bpf_printk("uki: section .linux: expected a kernel, found no such section");
 		return 0;
 	}
 	if (!choose_by_caller(&given, ctx))

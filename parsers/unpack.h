@@ -27,34 +27,19 @@ struct payload {
 	const char *compression;
 };
 
-/* Hands the kernel over that `payload` unpacks to. Without one it has said why. */
-static __always_inline void unpack(const struct payload *payload)
+#if UKEXEC_ABI == 5
+/* Unpacks what lies in `room`, into it, and hands it over. */
+static __always_inline void unpack_room(const struct payload *payload, char *room)
 {
 	struct mem_range_result *kernel;
 	__u64 size = payload->size;
-	char *room;
 	int error;
 
-	if (size > KERNEL_MAX) {
-		bpf_printk(UNPACK_AS ": payload at 0x%llx: expected at most 0x%llx bytes, found 0x%llx",
-			   payload->offset, KERNEL_MAX, size);
-		return;
-	}
-	/* The payload alone, without what may follow it. */
-	room = bpf_ringbuf_reserve(&ringbuf_1, KERNEL_MAX, 0);
-	if (!room) {
-		bpf_printk(UNPACK_AS ": no room for 0x%llx bytes in the ring buffer", KERNEL_MAX);
-		return;
-	}
-	if (bpf_probe_read_kernel(room, size, payload->address)) {
-		bpf_printk(UNPACK_AS ": payload at 0x%llx cannot be read", payload->offset);
-		goto discard;
-	}
 	kernel = bpf_decompress(room, size);
 	if (!kernel) {
 		bpf_printk(UNPACK_AS ": payload at 0x%llx of 0x%llx bytes: expected a whole %s stream, it does not decompress",
 			   payload->offset, size, payload->compression);
-		goto discard;
+		return;
 	}
 
 	size = kernel->data_sz;
@@ -73,8 +58,41 @@ static __always_inline void unpack(const struct payload *payload)
 		bpf_printk(UNPACK_AS ": hand-over of the kernel, 0x%llx bytes: error %d", size, error);
 put:
 	bpf_mem_range_result_put(kernel);
-discard:
-	bpf_ringbuf_discard(room, 0);
+}
+#else
+/* Has the loader unpack what lies in `room`, which also hands it over. */
+static __always_inline void unpack_room(const struct payload *payload, char *room)
+{
+	if (!ukexec_give_compressed(room, payload->size, KERNEL_MAX))
+		ukexec_done();
+	else
+		bpf_printk(UNPACK_AS ": payload at 0x%llx of 0x%llx bytes: expected a whole %s stream, it does not decompress",
+			   payload->offset, payload->size, payload->compression);
+}
+#endif
+
+/* Hands the kernel over that `payload` unpacks to. Without one it has said why. */
+static __always_inline void unpack(const struct payload *payload)
+{
+	__u64 size = payload->size;
+	char *room;
+
+	if (size > KERNEL_MAX) {
+		bpf_printk(UNPACK_AS ": payload at 0x%llx: expected at most 0x%llx bytes, found 0x%llx",
+			   payload->offset, KERNEL_MAX, size);
+		return;
+	}
+	/* The payload alone, without what may follow it. */
+	room = ukexec_reserve(&ringbuf_1, KERNEL_MAX);
+	if (!room) {
+		bpf_printk(UNPACK_AS ": no room for 0x%llx bytes in the ring buffer", KERNEL_MAX);
+		return;
+	}
+	if (bpf_probe_read_kernel(room, size, payload->address))
+		bpf_printk(UNPACK_AS ": payload at 0x%llx cannot be read", payload->offset);
+	else
+		unpack_room(payload, room);
+	ukexec_discard(room);
 }
 
 #endif /* UNPACK_H */

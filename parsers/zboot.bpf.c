@@ -59,8 +59,8 @@ static __always_inline _Bool is_known(const struct zboot_header *header)
 static __always_inline _Bool read_header(struct zboot_header *header,
 					 const struct kexec_context *ctx)
 {
-	return ctx->image_sz >= (int)sizeof(*header) &&
-	       !bpf_probe_read_kernel(header, sizeof(*header), ctx->image);
+	return ukexec_image_sz(ctx) >= (int)sizeof(*header) &&
+	       !bpf_probe_read_kernel(header, sizeof(*header), ukexec_image(ctx));
 }
 
 static __always_inline _Bool is_zboot(const struct zboot_header *header)
@@ -72,7 +72,7 @@ static __always_inline _Bool is_zboot(const struct zboot_header *header)
 static __always_inline _Bool check(struct zboot_header *header, const struct kexec_context *ctx)
 {
 	__u64 end = (__u64)header->payload_offset + header->payload_size;
-	__u64 image_size = (__u32)ctx->image_sz;
+	__u64 image_size = (__u32)ukexec_image_sz(ctx);
 
 	if (!is_zboot(header)) {
 		bpf_printk("zboot: magic at 0x0 and 0x4: expected 0x%x and 0x%x (MZ, zimg)", MZ, ZIMG);
@@ -109,14 +109,14 @@ UKEXEC_PARSE(parse_pe, ctx)
 	struct zboot_header header;
 
 	if (!read_header(&header, ctx)) {
-		bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ctx->image_sz);
+		bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ukexec_image_sz(ctx));
 		return 0;
 	}
 	if (!check(&header, ctx))
 		return 0;
 	/* The size of the kernel, in 4 bytes, may follow the payload. */
 	header.compression[sizeof(header.compression) - 1] = 0;
-	payload.address = ctx->image + header.payload_offset;
+	payload.address = ukexec_image(ctx) + header.payload_offset;
 	payload.offset = header.payload_offset;
 	payload.size = header.payload_size;
 	payload.compression = header.compression;

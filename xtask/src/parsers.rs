@@ -19,7 +19,7 @@ pub(crate) const CPU: &str = "v3";
 const STRIP: &str = "llvm-strip-19";
 
 /// The parsers, by the name of their source without `.bpf.c`.
-const PARSERS: &[&str] = &["zboot", "uki", "stream", "envelope"];
+pub(crate) const PARSERS: &[&str] = &["zboot", "uki", "stream", "envelope"];
 
 /// Each parser's two objects: the suffix of the file, and what it is compiled with.
 const FORMS: &[(&str, &[&str])] = &[

@@ -24,6 +24,7 @@
 /* Keeps a function's arguments and its result from being optimised away. */
 #define UKEXEC_OPAQUE(value) __asm__ volatile("" : "+r"(value))
 
+#if UKEXEC_ABI == 5
 __attribute__((noinline)) int bpf_copy_to_kernel(const char *name, char *buf, int size)
 {
 	UKEXEC_OPAQUE(size);
@@ -57,5 +58,47 @@ static __always_inline int bpf_mem_range_result_put(struct mem_range_result *res
 {
 	return ukexec_check_put(result);
 }
+#else
+static __u64 ukexec_check_loader;
+
+__attribute__((noinline)) int ukexec_check_get(unsigned long id)
+{
+	UKEXEC_OPAQUE(id);
+	return id != 0;
+}
+
+__attribute__((noinline)) int ukexec_check_put(__u64 *loader)
+{
+	return loader ? 0 : -22;
+}
+
+__attribute__((noinline)) int ukexec_check_buffer(char *buf, int buf_sz)
+{
+	UKEXEC_OPAQUE(buf_sz);
+	return buf && buf_sz > 0 ? 0 : -22;
+}
+
+static __always_inline struct bpf_parser_context *bpf_get_parser_context(unsigned long id)
+{
+	__u64 *loader = &ukexec_check_loader;
+
+	if (!ukexec_check_get(id))
+		return NULL;
+	UKEXEC_OPAQUE(loader);
+	return (struct bpf_parser_context *)loader;
+}
+
+static __always_inline void bpf_put_parser_context(struct bpf_parser_context *loader)
+{
+	ukexec_check_put((__u64 *)loader);
+}
+
+static __always_inline int bpf_buffer_parser(char *buf, int buf_sz,
+					     struct bpf_parser_context *loader)
+{
+	(void)loader;
+	return ukexec_check_buffer(buf, buf_sz);
+}
+#endif
 
 #endif /* UKEXEC_LINUX_CHECK_H */

@@ -4,7 +4,7 @@
  *
  * A parser is a BPF object that takes one boot image format apart. The loader
  * (ukexec, or a Linux kernel with the "BPF lskel to load PE format boot image"
- * series, version 5) shows it an image; the parser finds the kernel in it, and
+ * series, version 5, 6 or 7) shows it an image; the parser finds the kernel in it, and
  * if there are any the initrd and the command line, and hands them over by
  * name. That is one stage. If the kernel is again an image with a parser, the
  * next stage begins with it.
@@ -75,9 +75,31 @@
  * Linux wants the size of bpf_ringbuf_reserve() to be a constant, and refuses
  * offsets and sizes of 512 MiB and more (see ukexec_is_linux()). It also allocates a ring
  * in full when the object is loaded; ukexec allocates on use.
+ *
+ * Generations. Versions 5, 6 and 7 of the series differ in the hook, the context and
+ * the kfuncs. -DUKEXEC_ABI=6 or 7 builds for a later one, 5 is the default. All of
+ * the above is that of 5. One source serves all three if it reaches the context and
+ * the loader through the functions of part 8, and no kfunc or member by its own name.
+ * In 6 and 7:
+ *
+ *   - The caller's initrd and command line cannot be seen, and so no profile that the
+ *     caller asks for: ukexec_initrd_of() and ukexec_cmdline_of() are those that
+ *     earlier stages handed over.
+ *   - UKEXEC_INITRD_PART and UKEXEC_PROFILE do not exist: hand one record over that
+ *     holds all of the initrd.
+ *   - There is one program, that of UKEXEC_PARSE; one of UKEXEC_POST is left out.
+ *   - In 7, a parser must say that it took the image apart: ukexec_done(). It gives no
+ *     command at all for an image of another format: other parsers are asked then.
  */
 #ifndef UKEXEC_PARSER_H
 #define UKEXEC_PARSER_H
+
+#ifndef UKEXEC_ABI
+#define UKEXEC_ABI 5
+#endif
+#if UKEXEC_ABI < 5 || UKEXEC_ABI > 7
+#error "UKEXEC_ABI is 5, 6 or 7"
+#endif
 
 #ifndef __bpf__
 #error "a parser is compiled for BPF: clang -target bpfel"
@@ -136,6 +158,7 @@ typedef long long __s64;
 #define UKEXEC_CORE __attribute__((preserve_access_index))
 #endif
 
+#if UKEXEC_ABI == 5
 struct kexec_context {
 	/* Set when a crash kernel is being loaded; the same in every stage. */
 	_Bool kdump;
@@ -168,6 +191,60 @@ struct mem_range_result {
 	/* How many of them the result has. */
 	__u32 data_sz;
 } UKEXEC_CORE;
+#elif UKEXEC_ABI == 6
+struct kexec_context {
+	_Bool kdump;
+	/* The image to take apart. What is handed over takes the members' places. */
+	char *kernel;
+	int kernel_sz;
+	char *initrd;
+	int initrd_sz;
+	char *cmdline;
+	int cmdline_sz;
+} UKEXEC_CORE;
+
+/* In front of the bytes that a command is about. */
+struct cmd_hdr {
+	__u16 cmd;
+	__u16 subcmd;
+	__u32 payload_len;
+} __attribute__((packed)) UKEXEC_CORE;
+#else
+typedef enum { SIG_ENFORCE_NONE, SIG_ENFORCE_SIG, SIG_ENFORCE_IMA } kexec_sig_enforced;
+
+/* Read through bpf_probe_read_kernel(): Linux follows no pointers out of arrays. */
+struct kexec_context {
+	_Bool kdump;
+	_Bool parsed;
+	kexec_sig_enforced sig_mode;
+	/* The image to take apart is the first. */
+	char *parsing_buf[16];
+	unsigned long parsing_buf_sz[16];
+	char *kernel;
+	unsigned long kernel_sz;
+	char *initrd;
+	unsigned long initrd_sz;
+	char *cmdline;
+	unsigned long cmdline_sz;
+} UKEXEC_CORE;
+
+struct cmd_hdr {
+	__u16 cmd;
+	__u8 subcmd;
+	__u8 pipeline_flag;
+	__u32 payload_len;
+	__u16 num_chunks;
+} __attribute__((packed)) UKEXEC_CORE;
+#endif
+
+#if UKEXEC_ABI > 5
+/* The number by which commands reach the loader: the hook's second argument. */
+static __u64 ukexec_parser_id __attribute__((unused));
+
+/* The loader, as far as commands reach it. */
+struct bpf_parser_context {
+} UKEXEC_CORE;
+#endif
 
 /*
  * 3. Hooks
@@ -190,12 +267,33 @@ struct mem_range_result {
  * matches; your parser then says what is wrong with it. A match program prints
  * nothing and hands over nothing.
  */
+#if UKEXEC_ABI == 5
 #define UKEXEC_HOOK_PARSE "fentry.s/bpf_handle_pefile"
+#else
+#define UKEXEC_HOOK_PARSE "fentry.s/kexec_image_parser_anchor"
+#endif
 #define UKEXEC_HOOK_POST "fentry.s/bpf_post_handle_pefile"
 #define UKEXEC_HOOK_MATCH "fmod_ret.s/ukexec_match_image"
 
+#if UKEXEC_ABI == 5 || defined(UKEXEC_LINUX_CHECK)
 #define UKEXEC_PARSE(name, ctx) UKEXEC_PROGRAM(UKEXEC_HOOK_PARSE, name, ctx)
+#else
+#define UKEXEC_PARSE(name, ctx)                                            \
+	static __always_inline int name##_body(struct kexec_context *ctx); \
+	SEC(UKEXEC_HOOK_PARSE) int name(__u64 *args)                       \
+	{                                                                  \
+		ukexec_parser_id = args[1];                                \
+		name##_body((struct kexec_context *)args[0]);              \
+		return 0;                                                  \
+	}                                                                  \
+	static __always_inline int name##_body(struct kexec_context *ctx)
+#endif
+#if UKEXEC_ABI == 5
 #define UKEXEC_POST(name, ctx) UKEXEC_PROGRAM(UKEXEC_HOOK_POST, name, ctx)
+#else
+#define UKEXEC_POST(name, ctx) \
+	static __always_inline __attribute__((unused)) int name(struct kexec_context *ctx)
+#endif
 #define UKEXEC_MATCH(name, ctx) UKEXEC_PROGRAM(UKEXEC_HOOK_MATCH, name, ctx)
 
 /* A tracing program's argument is an array of the hook's arguments. */
@@ -211,7 +309,9 @@ struct mem_range_result {
 
 /*
  * 4. Kfuncs
- *
+ */
+#if UKEXEC_ABI == 5
+/*
  * Names for bpf_copy_to_kernel(). They are writable variables, because Linux
  * wants a kfunc's `char *` to be memory that may be written: a string literal
  * in read-only data would be refused.
@@ -267,6 +367,16 @@ extern struct mem_range_result *bpf_decompress(char *payload, int size) __ksym;
 
 /* Gives a buffer back; it must not be used afterwards. Returns 0. */
 extern int bpf_mem_range_result_put(struct mem_range_result *result) __ksym;
+#endif
+#elif !defined(UKEXEC_LINUX_CHECK)
+/* Returns the loader by its number, to be put back on every path, or NULL. */
+extern struct bpf_parser_context *bpf_get_parser_context(unsigned long id) __ksym;
+extern void bpf_put_parser_context(struct bpf_parser_context *loader) __ksym;
+/*
+ * Runs the command of the `struct cmd_hdr` that the `buf_sz` bytes at `buf` begin with.
+ * They are taken by value. Returns 0 or a negative errno.
+ */
+extern int bpf_buffer_parser(char *buf, int buf_sz, struct bpf_parser_context *loader) __ksym;
 #endif
 
 /*
@@ -342,7 +452,8 @@ static long (*const bpf_loop)(__u32 count, void *callback, void *arg, __u64 flag
 /*
  * The shape that a patched kernel expects. It loads a light skeleton through a
  * structure that it was built with: rings ringbuf_1 to ringbuf_4, then .rodata,
- * .data, .bss and .rodata.str1.1, then the programs parse_pe and post_parse_pe.
+ * .data, .bss and .rodata.str1.1, then the programs parse_pe and post_parse_pe; from
+ * version 6 of the series on one program.
  * This macro makes the rings of the given sizes and sees to it that the sections
  * exist, but for .rodata.str1.1: any text literal that is not a bpf_printk()
  * format makes that one. ukexec does not need any of it: it goes by hooks.
@@ -376,5 +487,180 @@ struct bpf_verifier_env {
 #ifdef UKEXEC_LINUX_CHECK
 #include "linux_check.h"
 #endif
+
+/*
+ * 8. The same in every generation
+ *
+ * The image; the initrd and the command line that there are so far. Addresses are for
+ * bpf_probe_read_kernel(), and sizes are int.
+ */
+#if UKEXEC_ABI == 5
+#define UKEXEC_IMAGE image
+#define UKEXEC_IMAGE_SIZE image_sz
+#elif UKEXEC_ABI == 6
+#define UKEXEC_IMAGE kernel
+#define UKEXEC_IMAGE_SIZE kernel_sz
+#else
+#define UKEXEC_IMAGE parsing_buf[0]
+#define UKEXEC_IMAGE_SIZE parsing_buf_sz[0]
+#endif
+
+#if UKEXEC_ABI < 7
+#define UKEXEC_READ(ctx, member) ((ctx)->member)
+#define UKEXEC_READ_SIZE(ctx, member) ((ctx)->member)
+#else
+#define UKEXEC_READ(ctx, member)                                              \
+	({                                                                    \
+		typeof(((struct kexec_context *)0)->member) value = 0;        \
+		bpf_probe_read_kernel(&value, sizeof(value), &(ctx)->member); \
+		value;                                                        \
+	})
+/* What lies behind the greatest int cannot be handed over. */
+#define UKEXEC_READ_SIZE(ctx, member)                          \
+	({                                                     \
+		unsigned long size = UKEXEC_READ(ctx, member); \
+		size > 0x7fffffff ? 0x7fffffff : (int)size;    \
+	})
+#endif
+
+#define ukexec_image(ctx) UKEXEC_READ(ctx, UKEXEC_IMAGE)
+#define ukexec_image_sz(ctx) UKEXEC_READ_SIZE(ctx, UKEXEC_IMAGE_SIZE)
+#define ukexec_initrd_of(ctx) UKEXEC_READ(ctx, initrd)
+#define ukexec_initrd_sz(ctx) UKEXEC_READ_SIZE(ctx, initrd_sz)
+#define ukexec_cmdline_of(ctx) UKEXEC_READ(ctx, cmdline)
+#define ukexec_cmdline_sz(ctx) UKEXEC_READ_SIZE(ctx, cmdline_sz)
+
+/*
+ * ukexec_give(part, room, size) hands over what lies in `room`, or returns a negative
+ * errno. bpf_copy_to_kernel() has the rules of 5. In 6 and 7, `size` 0 changes nothing
+ * of an initrd or a command line.
+ */
+#if UKEXEC_ABI == 5
+#define UKEXEC_KERNEL ukexec_kernel
+#define UKEXEC_INITRD ukexec_initrd
+#define UKEXEC_CMDLINE ukexec_cmdline
+#define UKEXEC_INITRD_PART ukexec_initrd_part
+#define UKEXEC_PROFILE ukexec_profile
+#define UKEXEC_HEADROOM 0
+
+#define ukexec_give bpf_copy_to_kernel
+#define ukexec_done() ((void)0)
+#else
+enum ukexec_part {
+	UKEXEC_KERNEL = 1,
+	UKEXEC_INITRD,
+	UKEXEC_CMDLINE,
+	/* These do not exist: -EINVAL. */
+	UKEXEC_INITRD_PART,
+	UKEXEC_PROFILE,
+};
+
+/* Room for a header in front of what is handed over, such that 8 bytes stay aligned. */
+#define UKEXEC_HEADROOM 16
+
+#if UKEXEC_ABI == 6
+#define UKEXEC_COMMAND_DECOMPRESS 1
+#define UKEXEC_COMMAND_COPY 2
+#else
+#define UKEXEC_COMMAND_DONE 1
+#define UKEXEC_COMMAND_DECOMPRESS 2
+#define UKEXEC_COMMAND_COPY 3
+/* A parser that is nested behind this one gets a copy. */
+#define UKEXEC_FILL 1
+#endif
+
+/* Has the loader run the command that `header` begins. */
+static __always_inline int ukexec_send(struct cmd_hdr *header, __u64 payload)
+{
+	struct bpf_parser_context *loader = bpf_get_parser_context(ukexec_parser_id);
+	int error;
+
+	if (!loader)
+		return -22;
+	error = bpf_buffer_parser((char *)header, sizeof(*header) + payload, loader);
+	bpf_put_parser_context(loader);
+	return error;
+}
+
+/* The header takes the place of the bytes in front of `room`. */
+static __always_inline int ukexec_command(__u16 command, enum ukexec_part part, char *room,
+					  __u64 size)
+{
+	struct cmd_hdr *header = (struct cmd_hdr *)(room - sizeof(*header));
+
+	header->cmd = command;
+	header->subcmd = part;
+	header->payload_len = size;
+#if UKEXEC_ABI == 7
+	header->pipeline_flag = part == UKEXEC_KERNEL ? UKEXEC_FILL : 0;
+	header->num_chunks = 0;
+#endif
+	return ukexec_send(header, size);
+}
+
+static __always_inline int ukexec_give(enum ukexec_part part, char *room, __u64 size)
+{
+	if (part > UKEXEC_CMDLINE)
+		return -22;
+	if (size == 0 && part != UKEXEC_KERNEL)
+		return 0;
+	return ukexec_command(UKEXEC_COMMAND_COPY, part, room, size);
+}
+
+/* Says that the image is taken apart and all of it handed over. */
+static __always_inline void ukexec_done(void)
+{
+#if UKEXEC_ABI == 7
+	struct cmd_hdr header = { .cmd = UKEXEC_COMMAND_DONE };
+
+	ukexec_send(&header, 0);
+#endif
+}
+#endif
+
+/*
+ * Hands the kernel over that the `size` bytes at `room` decompress to: at most `max`
+ * bytes, for which there must be room. Returns 0 or a negative errno.
+ */
+static __always_inline int ukexec_give_compressed(char *room, __u64 size, __u64 max)
+{
+#if UKEXEC_ABI == 5
+	struct mem_range_result *kernel = bpf_decompress(room, size);
+	int error = -22;
+
+	if (!kernel)
+		return error;
+	size = kernel->data_sz;
+	if (size <= max && !bpf_probe_read_kernel(room, size, kernel->buf))
+		error = bpf_copy_to_kernel(ukexec_kernel, room, size);
+	bpf_mem_range_result_put(kernel);
+	return error;
+#else
+	(void)max;
+	return ukexec_command(UKEXEC_COMMAND_DECOMPRESS, UKEXEC_KERNEL, room, size);
+#endif
+}
+
+/*
+ * Returns `size` bytes of a ring, or NULL. Only what lies in them can be handed over
+ * in every generation. ukexec_discard() ends their use.
+ */
+static __always_inline char *ukexec_reserve(void *ring, __u64 size)
+{
+	char *record = bpf_ringbuf_reserve(ring, size + UKEXEC_HEADROOM, 0);
+
+	if (!record)
+		return NULL;
+#if UKEXEC_ABI > 5
+	/* Linux wants the test in front of the addition. */
+	__asm__ volatile("" : "+r"(record));
+#endif
+	return record + UKEXEC_HEADROOM;
+}
+
+static __always_inline void ukexec_discard(char *room)
+{
+	bpf_ringbuf_discard(room - UKEXEC_HEADROOM, 0);
+}
 
 #endif /* UKEXEC_PARSER_H */

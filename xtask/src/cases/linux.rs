@@ -27,6 +27,13 @@ const COMPILERS: &[(&str, &[&str])] = &[
     ("clang-19", &["v1", "v2", "v3", "v4"]),
 ];
 
+/// The generations of the parser ABI, and the programs of a parser for each.
+const GENERATIONS: &[(&str, &str)] = &[
+    ("-DUKEXEC_ABI=5", "match_image\nparse_pe\npost_parse_pe\n"),
+    ("-DUKEXEC_ABI=6", "match_image\nparse_pe\n"),
+    ("-DUKEXEC_ABI=7", "match_image\nparse_pe\n"),
+];
+
 /// Linux allocates rings in full, so they are smaller than by default.
 const FLAGS: &[&str] = &[
     "-DUKEXEC_LINUX_CHECK",
@@ -60,13 +67,20 @@ fn takes(stand: &Stand, parser: &str) -> Result<()> {
     let source = format!("parsers/{parser}.bpf.c");
     let object = stand.path(&format!("{parser}.bpf.o"));
     for (clang, cpus) in COMPILERS {
-        for cpu in *cpus {
-            parsers::compile(&source, clang, cpu, FLAGS, &object)?;
-            let programs = load(stand, &object).with_context(|| format!("{clang}, {cpu}"))?;
-            ensure!(
-                programs == "match_image\nparse_pe\npost_parse_pe\n",
-                "{clang}, {cpu}: these programs were loaded: {programs:?}"
-            );
+        for (generation, programs) in GENERATIONS {
+            // What is different in later ones does not depend on the instruction set.
+            let is_first = *generation == GENERATIONS[0].0;
+            let cpus = if is_first { cpus } else { &[parsers::CPU][..] };
+            for cpu in cpus {
+                let what = format!("{clang}, {cpu}, {generation}");
+                let flags = [FLAGS, &[*generation]].concat();
+                parsers::compile(&source, clang, cpu, &flags, &object)?;
+                let loaded = load(stand, &object).with_context(|| what.clone())?;
+                ensure!(
+                    loaded == *programs,
+                    "{what}: these programs were loaded: {loaded:?}"
+                );
+            }
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::command::Tool;
 use crate::materials::{Stub, Target, kernel, stub};
@@ -26,6 +26,7 @@ pub(super) const CASES: &[Named] = &[
     }),
     Named::new("skeletons/uki", uki),
     Named::new("skeletons/given", given),
+    Named::new("skeletons/shape", shape),
 ];
 
 /// The compilers of a build host that compile the arrays of a skeleton.
@@ -92,6 +93,42 @@ fn given(stand: &Stand) -> Result<()> {
     crate::stand::check_words(&said, &["light skeleton", "ukexec_match_image"])
 }
 
+/// Every generation of the series reads a skeleton through a structure of its own: eight maps in one
+/// order, and the programs.
+fn shape(stand: &Stand) -> Result<()> {
+    const MAPS: &str = "ringbuf_1 ringbuf_2 ringbuf_3 ringbuf_4 rodata data bss rodata_str1_1";
+    for parser in parsers::PARSERS {
+        for (generation, programs) in [
+            ("-DUKEXEC_ABI=5", "parse_pe post_parse_pe"),
+            ("-DUKEXEC_ABI=6", "parse_pe"),
+            ("-DUKEXEC_ABI=7", "parse_pe"),
+        ] {
+            for clang in ["clang-14", "clang-16", "clang-19"] {
+                let object = object(stand, parser, clang, parsers::CPU, &[generation])?;
+                let header = header(&object)?;
+                let found = [
+                    members(&header, "bpf_map_desc"),
+                    members(&header, "bpf_prog_desc"),
+                ];
+                ensure!(
+                    found == [MAPS, programs],
+                    "{parser}, {clang}, {generation}: the skeleton has {found:?}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the names of the members of a type in a skeleton's header.
+fn members(header: &str, of: &str) -> String {
+    let names = header.lines().filter_map(|line| {
+        let member = line.trim().strip_prefix("struct ")?.strip_prefix(of)?;
+        Some(member.trim().trim_end_matches(';'))
+    });
+    names.collect::<Vec<_>>().join(" ")
+}
+
 /// Compiles a parser.
 fn object(stand: &Stand, parser: &str, clang: &str, cpu: &str, flags: &[&str]) -> Result<PathBuf> {
     let object = stand.path(&format!("{parser}.bpf.o"));
@@ -108,10 +145,7 @@ fn object(stand: &Stand, parser: &str, clang: &str, cpu: &str, flags: &[&str]) -
 /// Makes a light skeleton of `object` by the series' recipe: the arrays that bpftool prints,
 /// compiled by the compiler of a build host.
 fn skeleton(stand: &Stand, object: &Path, host: &[&str]) -> Result<PathBuf> {
-    let header = Tool::new("bpftool")
-        .args(["gen", "skeleton", "-L"])
-        .arg(object)
-        .text()?;
+    let header = header(object)?;
     let mut source = String::new();
     for (name, field) in [("opts_data", "data"), ("opts_insn", "insns")] {
         let bytes = literal(&header, name, field)
@@ -126,6 +160,12 @@ fn skeleton(stand: &Stand, object: &Path, host: &[&str]) -> Result<PathBuf> {
     let tool = Tool::new(compiler).args(flags).arg("-c").arg(source);
     tool.arg("-o").arg(&skeleton).run()?;
     Ok(skeleton)
+}
+
+/// Returns the C header that bpftool makes of `object`.
+fn header(object: &Path) -> Result<String> {
+    let bpftool = Tool::new("bpftool").args(["gen", "skeleton", "-L"]);
+    bpftool.arg(object).text()
 }
 
 /// Returns what is between the quotes of a literal in a skeleton's header. Newer bpftools print it

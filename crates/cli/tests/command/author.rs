@@ -63,7 +63,7 @@ fn a_run_that_fails_tells_why() {
         1,
         expect![[r#"
             program parse_pe, hook bpf_handle_pefile
-              failed: bpf_decompress at ./parsers/unpack.h:53 in parse_pe, insn 137: NULL (record 1 of
+              failed: bpf_decompress at ./parsers/unpack.h:38 in parse_pe, insn 137: NULL (record 1 of
                 ringbuf_1+0x0, 16 bytes): the payload cannot be decompressed: the gzip stream is cut short: the
                 input ends at offset 0x10 and the data go on; check the payload's size in the image's header
               | zboot: payload at 0x1000 of 0x10 bytes: expected a whole gzip stream, it does not decompress
@@ -170,7 +170,7 @@ fn a_run_can_be_told_as_a_document() {
                   "function": "parse_pe",
                   "insn": 137,
                   "file": "./parsers/unpack.h",
-                  "line": 53,
+                  "line": 38,
                   "answer": "NULL",
                   "reason": "the payload cannot be decompressed: the gzip stream is cut short: the input ends at offset 0x10 and the data go on; check the payload's size in the image's header",
                   "address": "record 1 of ringbuf_1+0x0",
@@ -228,12 +228,12 @@ fn a_trace_tells_every_instruction() {
             ; ./parsers/zboot.bpf.c:106: UKEXEC_PARSE(parse_pe, ctx)
                  0: r6 = 0x10                                r6=0x10 ; struct kexec_context.image_sz
                  1: r8 = *(u64 *)(r1 + 0x0)                  r8=context+0x0 [read 8 at argument list+0x0: context+0x0]
-            ; ./parsers/zboot.bpf.c:62: return ctx->image_sz >= (int)sizeof(*header) &&
+            ; ./parsers/zboot.bpf.c:62: return ukexec_image_sz(ctx) >= (int)sizeof(*header) &&
                  2: r1 = *(u32 *)(r8 + 0x10)                 r1=0x8 [read 4 at context+0x10: 0x8] ; struct kexec_context.image_sz
                  3: if w1 s< 0x40 goto L1
             ; ./parsers/zboot.bpf.c:111: if (!read_header(&header, ctx)) {
                 10: r8 += r6                                 r8=context+0x10
-            ; ./parsers/zboot.bpf.c:112: bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ctx->image_sz);
+            ; ./parsers/zboot.bpf.c:112: bpf_printk("zboot: header: expected 64 bytes, found an image of %d", ukexec_image_sz(ctx));
                 11: r3 = *(u32 *)(r8 + 0x0)                  r3=0x8 [read 4 at context+0x10: 0x8]
                 12: r1 = .rodata + 0x4 ll                    r1=.rodata+0x4
                 14: w2 = 0x37                                r2=0x37
@@ -300,10 +300,10 @@ fn a_listing_has_source_lines_labels_and_fields() {
             ; ./parsers/zboot.bpf.c:135: UKEXEC_MATCH(match_image, ctx)
                  0: w6 = 0x0
                  1: r1 = *(u64 *)(r1 + 0x0)
-            ; ./parsers/zboot.bpf.c:62: return ctx->image_sz >= (int)sizeof(*header) &&
+            ; ./parsers/zboot.bpf.c:62: return ukexec_image_sz(ctx) >= (int)sizeof(*header) &&
                  2: r2 = *(u32 *)(r1 + 0x10)                 ; struct kexec_context.image_sz
                  3: if w2 s< 0x40 goto L3
-            ; ./parsers/zboot.bpf.c:63: !bpf_probe_read_kernel(header, sizeof(*header), ctx->image);
+            ; ./parsers/zboot.bpf.c:63: !bpf_probe_read_kernel(header, sizeof(*header), ukexec_image(ctx));
                  4: r3 = *(u64 *)(r1 + 0x8)                  ; struct kexec_context.image
                  5: r1 = r10
                  6: r1 += -0x40
