@@ -31,6 +31,11 @@ impl Elf {
         image: &(impl ReadAt + ?Sized),
     ) -> Result<Self, BootError> {
         let header = Header::read(head)?;
+        if header.may_be_envelope()
+            && let Some(envelope) = LookAlike::of_envelope(head, image)?
+        {
+            return Err(envelope.into());
+        }
         header.check_type()?;
         if header.is_x86()
             && let Some(multiboot) = LookAlike::of_multiboot(image)?
@@ -146,6 +151,10 @@ impl Header {
             return Err(BootError::elf("e_phentsize", "56", e_phentsize));
         }
         Ok(header)
+    }
+
+    fn may_be_envelope(&self) -> bool {
+        self.class == CLASS_64 && self.order == ByteOrder::Little && self.e_phnum == 0
     }
 
     fn check_type(&self) -> Result<(), BootError> {
@@ -266,6 +275,41 @@ mod tests {
             cmdline: None
             faults: []
         "#]],
+        );
+    }
+
+    /// Its parser reads more of it; here its names decide.
+    #[test]
+    fn names_an_envelope() {
+        let envelope = |names: &[u8]| {
+            let mut image = testing::elf(183, 1, false);
+            image[0x38] = 0;
+            put(&mut image, 0x28, &0x80_u64.to_le_bytes());
+            put(&mut image, 0x3e, &1_u16.to_le_bytes());
+            put(&mut image, 0x80 + 0x40 + 0x18, &0x110_u64.to_le_bytes());
+            put(
+                &mut image,
+                0x80 + 0x40 + 0x20,
+                &(names.len() as u64).to_le_bytes(),
+            );
+            image.extend_from_slice(names);
+            image
+        };
+        for names in [&b"\0.kernel\0.shstrtab\0"[..], b"\0.addon\0.uki\0"] {
+            check(
+                &envelope(names),
+                expect![
+                    "not a kernel but an envelope (ELF) that no parser unfolded; it takes a parser: leave out --no-embedded-parser, or give one with --parser"
+                ],
+            );
+        }
+        check(
+            &envelope(b"\0.text\0.kernels\0"),
+            expect!["not a kernel but an object file (ELF, not linked); give the linked kernel"],
+        );
+        check(
+            &envelope(b"\0.kernel\0")[..0xd0],
+            expect!["not a kernel but an object file (ELF, not linked); give the linked kernel"],
         );
     }
 

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use ukexec_pe::{PeImage, ReadAt, Section, Subsystem};
 
-use crate::bytes::{Fields, printable, read};
+use crate::bytes::{Fields, HEAD_LEN, printable, read};
 use crate::error::BootError;
 use crate::known;
 use crate::look_alike::LookAlike;
@@ -25,6 +25,30 @@ impl LookAlike {
             .unwrap_or_else(|| "compression unknown".to_owned());
         let name = format!("an EFI zboot image ({compression}) that no parser unfolded");
         Some(Self::for_parsers(name, known::NEEDS_PARSER))
+    }
+
+    /// Names a 64-bit little-endian ELF file that has an image in a section, as the kernel
+    /// series packs them. The names of all sections lie in one of them.
+    pub(crate) fn of_envelope(
+        head: Fields<'_>,
+        image: &(impl ReadAt + ?Sized),
+    ) -> Result<Option<Self>, BootError> {
+        let (Some(table), Some(index)) = (head.u64(0x28), head.u16(0x3e)) else {
+            return Ok(None);
+        };
+        let at = table.saturating_add(u64::from(index).saturating_mul(64));
+        let section = read(image, at, 64)?;
+        let (Some(at), Some(len)) = (Fields(&section).u64(0x18), Fields(&section).u64(0x20)) else {
+            return Ok(None);
+        };
+        let len = usize::try_from(len).map_or(HEAD_LEN, |len| len.min(HEAD_LEN));
+        let names = read(image, at, len)?;
+        let has = |name: &[u8]| names.windows(name.len()).any(|it| it == name);
+        let holds_image = has(b"\0.kernel\0") || has(b"\0.uki\0");
+        Ok(holds_image.then(|| {
+            let name = "an envelope (ELF) that no parser unfolded".to_owned();
+            Self::for_parsers(name, known::NEEDS_PARSER)
+        }))
     }
 
     /// Names a zImage of 32-bit Arm, which may be a PE file as well.
