@@ -90,7 +90,7 @@ pub use guest::host::Host;
 pub use guest::interface::{HookDecl, Interface, KfuncDecl};
 pub use guest::{memory, trace};
 pub use insn::Insn;
-pub use load::{limits, skeleton};
+pub use load::{container, limits, skeleton};
 pub use parser::{AttachKind, Kfunc, Map, MapKind, Parser, Poisoned, Program, Relocated};
 pub use place::Place;
 pub use rope::{Piece, Rope, RopeError, Source, SourceId};

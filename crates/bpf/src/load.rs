@@ -8,6 +8,7 @@
     )
 )]
 
+pub mod container;
 pub(crate) mod core_relo;
 mod definition;
 mod elf;
@@ -91,10 +92,11 @@ impl Parser {
     ) -> Result<Self, BpfError> {
         check_count("bytes of the object", object.len(), MAX_OBJECT_BYTES)?;
         refuse_look_alikes(object)?;
-        if skeleton::is_skeleton(object) {
+        let loaded = if skeleton::is_skeleton(object) {
             skeleton::load(object, interface)
         } else {
             object::load(object, interface, problems)
-        }
+        };
+        loaded.map_err(|error| container::explain(object).unwrap_or(error))
     }
 }

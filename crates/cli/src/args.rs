@@ -414,6 +414,8 @@ pub(crate) enum ParserCommand {
     Run(ParserRun),
     /// List a parser's instructions under their source lines
     Disasm(ParserDisasm),
+    /// Put parsers into one container, as kernel series v7 reads them
+    Pack(ParserPack),
     /// Print the functions and hooks of parsers, or the meaning, errors and price of one
     Helpers(ParserHelpers),
 }
@@ -430,6 +432,27 @@ pub(crate) struct ParserNew {
     /// The parser: letters, digits, - and _, at most 64
     #[arg(value_parser = parser_name)]
     pub(crate) name: String,
+}
+
+/// `ukexec parser pack`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ukexec parser pack zboot.o -o zboot.bpf
+  ukexec parser pack uki.o other.o --nested zboot.bpf -o uki.bpf
+
+The parsers are tried in this order, until one takes the image apart. Those of --nested then try
+the image inside.")]
+pub(crate) struct ParserPack {
+    /// Parsers: BPF objects or light skeletons, at most 8
+    #[arg(required = true, value_name = "PARSER")]
+    pub(crate) parsers: Vec<PathBuf>,
+    /// Container for the layer inside, of at most 4 levels
+    #[arg(long, value_name = "FILE", help_heading = INPUT)]
+    pub(crate) nested: Option<PathBuf>,
+    /// The container to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
 }
 
 /// `ukexec parser helpers`
@@ -613,6 +636,9 @@ impl Command {
             Self::Detach(args) => (vec![&args.image], None),
             Self::Parser(ParserCommand::Check(args)) => (vec![&args.file], None),
             Self::Parser(ParserCommand::Disasm(args)) => (vec![&args.file], None),
+            Self::Parser(ParserCommand::Pack(args)) => {
+                (args.parsers.iter().chain(&args.nested).collect(), None)
+            }
             Self::Parser(ParserCommand::Run(args)) => {
                 let files = [&args.file, &args.image].into_iter();
                 (files.chain(&args.initrd).collect(), None)
@@ -669,7 +695,9 @@ impl Command {
             | Self::Kexec(_)
             | Self::Attach(_)
             | Self::Detach(_)
-            | Self::Parser(ParserCommand::New(_) | ParserCommand::Disasm(_)) => (false, false),
+            | Self::Parser(
+                ParserCommand::New(_) | ParserCommand::Pack(_) | ParserCommand::Disasm(_),
+            ) => (false, false),
         };
         match (json, several) {
             (false, _) => Form::Text,

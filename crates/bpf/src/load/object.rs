@@ -32,6 +32,11 @@ use super::problems::Problems;
 use crate::bounds::{at_most, before_nul};
 use crate::{BpfError, Interface, Parser};
 
+/// Checks the ELF file of an object, and nothing of its programs.
+pub(super) fn check_form(object: &[u8]) -> Result<(), BpfError> {
+    Elf::parse(object).map(drop)
+}
+
 /// Loads an object for a host, noting `problems`.
 pub(super) fn load(
     object: &[u8],

@@ -55,6 +55,11 @@ pub fn is_skeleton(object: &[u8]) -> bool {
         && machine.is_some_and(|machine| for_others(machine) || arrays::has_arrays(object))
 }
 
+/// Checks that a light skeleton has its arrays, and nothing in them.
+pub(super) fn check_form(object: &[u8]) -> Result<(), BpfError> {
+    Arrays::find(object).map(drop)
+}
+
 pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<Parser, BpfError> {
     let Arrays { data, insns } = Arrays::find(object)?;
     let code = insns.iter().copied().map(Insn::from_le_bytes);

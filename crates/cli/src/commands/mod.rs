@@ -33,6 +33,7 @@ pub(crate) fn run(command: &Command) -> u8 {
         Command::Parser(ParserCommand::Check(args)) => parser::check(args),
         Command::Parser(ParserCommand::Run(args)) => parser::run(args),
         Command::Parser(ParserCommand::New(args)) => parser::new(args),
+        Command::Parser(ParserCommand::Pack(args)) => parser::pack(args),
         Command::Parser(ParserCommand::Helpers(args)) => parser::helpers(args),
         Command::Parser(ParserCommand::Disasm(args)) => parser::disasm(args),
     };

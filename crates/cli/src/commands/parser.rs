@@ -7,6 +7,7 @@ mod facts;
 mod failed;
 mod helpers;
 mod new;
+mod pack;
 mod run;
 mod trace;
 
@@ -23,6 +24,7 @@ pub(crate) use self::check::{Refused, check};
 pub(crate) use self::disasm::disasm;
 pub(crate) use self::helpers::helpers;
 pub(crate) use self::new::new;
+pub(crate) use self::pack::pack;
 pub(crate) use self::run::run;
 
 /// Loads and verifies `object` as an unfolding would.

@@ -75,6 +75,7 @@ fn help() {
         "parser check",
         "parser run",
         "parser disasm",
+        "parser pack",
         "parser helpers",
     ];
     let commands = [&commands[..], &of_parser].concat();
@@ -694,6 +695,25 @@ fn parser_new() {
     check(
         "parser-new",
         &["parser new box-2", "parser new box-2", "parser new folder"],
+    );
+}
+
+#[test]
+fn parser_pack() {
+    check(
+        "parser-pack",
+        &[
+            "parser pack zboot.o -o one.bpf",
+            "parser pack zboot.o uki.bpf.o --nested one.bpf -o two.bpf",
+            "parser pack zboot.o two.bpf -o none.bpf",
+            "parser pack zboot.o box.bpf.c -o none.bpf",
+            "parser pack zboot.o x86.o -o none.bpf",
+            "parser pack zboot.o --nested zboot.o -o none.bpf",
+            "parser pack zboot.o --nested absent -o none.bpf",
+            "parser pack zboot.o -o folder",
+            "parser pack zboot.o",
+            "parser check two.bpf",
+        ],
     );
 }
 

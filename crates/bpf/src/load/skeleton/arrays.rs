@@ -6,14 +6,14 @@
 
 use object::LittleEndian as Le;
 use object::elf;
-use object::pod::{from_bytes, slice_from_all_bytes, slice_from_bytes};
+use object::pod::slice_from_all_bytes;
 
 use crate::BpfError;
 use crate::bounds::{size, wide};
 use crate::load::elf::{
-    HEADER, Header, SectionHeader, SymbolEntry, check_ident, expect, symbol_table,
+    HEADER, SectionHeader, SymbolEntry, check_ident, content, expect, header, sections,
+    symbol_table,
 };
-use crate::load::limits::MAX_SECTIONS;
 use crate::load::look_alike::CLANG;
 
 /// The blob that the loader program works on.
@@ -78,10 +78,7 @@ struct File<'a> {
 impl<'a> File<'a> {
     fn parse(object: &'a [u8]) -> Result<Self, BpfError> {
         check_ident(object)?;
-        let Ok((header, _)) = from_bytes::<Header>(object) else {
-            let expected = format_args!("a header of {} bytes", size_of::<Header>());
-            return Err(BpfError::field(HEADER, "its size", expected, object.len()));
-        };
+        let header = header(object)?;
         let (kind, machine) = (header.e_type.get(Le), header.e_machine.get(Le).0);
         let found = format_args!(
             "{}, a program for {}; compile the parser with {CLANG}",
@@ -100,7 +97,7 @@ impl<'a> File<'a> {
         let part = format_args!("section {index}");
         let (entry, entsize) = (table.sh_entsize.get(Le), wide(size_of::<SymbolEntry>()));
         expect(part, "sh_entsize", entsize, entry, entry == entsize)?;
-        let bytes = content(object, index, table)?;
+        let bytes = content(object, part, table)?;
         let Ok(symbols) = slice_from_all_bytes(bytes) else {
             let expected = "a multiple of 24";
             return Err(BpfError::field(part, "sh_size", expected, bytes.len()));
@@ -117,7 +114,7 @@ impl<'a> File<'a> {
             machine,
             sections,
             symbols,
-            strings: content(object, link, strings)?,
+            strings: content(object, format_args!("section {link}"), strings)?,
         })
     }
 
@@ -157,7 +154,7 @@ impl<'a> File<'a> {
         let expected = "bytes that are not compressed (0x800)";
         let plain = !flags.contains(elf::SHF_COMPRESSED);
         expect(its_section, "sh_flags", expected, flags.0, plain)?;
-        let bytes = content(self.object, index.into(), section)?;
+        let bytes = content(self.object, its_section, section)?;
         let (value, len) = (symbol.st_value.get(Le), symbol.st_size.get(Le));
         let expected = "some bytes and a trailing NUL";
         expect(part, "st_size", expected, len, len >= 2)?;
@@ -174,45 +171,4 @@ impl<'a> File<'a> {
             }
         }
     }
-}
-
-fn sections<'a>(header: &Header, object: &'a [u8]) -> Result<&'a [SectionHeader], BpfError> {
-    let (entry, entsize) = (header.e_shentsize.get(Le), wide(size_of::<SectionHeader>()));
-    expect(
-        HEADER,
-        "e_shentsize",
-        entsize,
-        entry,
-        u64::from(entry) == entsize,
-    )?;
-    let count = usize::from(header.e_shnum.get(Le));
-    let expected = format_args!("1 to {MAX_SECTIONS} sections");
-    let good = (1..=MAX_SECTIONS).contains(&count);
-    expect(HEADER, "e_shnum", expected, count, good)?;
-    let offset = header.e_shoff.get(Le);
-    let table = object.get(size(offset)..);
-    let Some(Ok((sections, _))) = table.map(|table| slice_from_bytes(table, count)) else {
-        let len = object.len();
-        let expected =
-            format_args!("the start of {count} section headers in a file of {len} bytes");
-        return Err(BpfError::field(HEADER, "e_shoff", expected, offset));
-    };
-    Ok(sections)
-}
-
-fn content<'a>(
-    object: &'a [u8],
-    index: u32,
-    section: &SectionHeader,
-) -> Result<&'a [u8], BpfError> {
-    let (offset, len) = (section.sh_offset.get(Le), section.sh_size.get(Le));
-    let part = format_args!("section {index}");
-    let Some(rest) = object.get(size(offset)..) else {
-        let expected = format_args!("an offset in a file of {} bytes", object.len());
-        return Err(BpfError::field(part, "sh_offset", expected, offset));
-    };
-    rest.get(..size(len)).ok_or_else(|| {
-        let expected = format_args!("at most the {} bytes to the file's end", rest.len());
-        BpfError::field(part, "sh_size", expected, len)
-    })
 }
