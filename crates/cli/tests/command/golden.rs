@@ -123,6 +123,7 @@ fn inspect() {
             "inspect uki.efi OFF --json",
             "inspect vmlinuz OFF",
             "inspect zboot.efi OFF",
+            "inspect envelope.elf OFF",
             "inspect profiles.efi OFF --profile=rescue --append=debug",
             "inspect profiles.efi OFF --profile=3",
             "inspect uki.efi OFF --no-embedded-parser --parser=zboot.bpf.o",

@@ -7,7 +7,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::images::{GZIP, SHA256, X86_64, X509, X509_SHA256};
-use crate::images::{certificate, kernel, list, pe, signed, variable, zboot};
+use crate::images::{certificate, kernel, list, pe, put, signed, variable, zboot};
 use crate::{folder, workspace};
 
 /// Signature lists of a machine, by name.
@@ -37,6 +37,7 @@ pub(crate) fn materials() -> tempfile::TempDir {
         ("zboot.efi", &zboot(GZIP)),
         ("cut.efi", &zboot(&GZIP[..16])),
         ("nested.efi", &nested),
+        ("envelope.elf", &envelope()),
         ("broken.efi", &pe(X86_64, broken)),
         ("cut-certificates.efi", &cut_certificates),
         (
@@ -142,6 +143,33 @@ fn uki(more: &[(&str, &[u8])]) -> Vec<u8> {
         (".linux", &kernel),
     ];
     pe(X86_64, &[sections, more].concat())
+}
+
+/// Returns an envelope of a UKI and an addon, as the kernel series packs them: an ELF file of these
+/// sections and the one with their names.
+fn envelope() -> Vec<u8> {
+    const HEADER: usize = 64;
+    let names = b"\0.uki\0.addon\0.shstrtab\0";
+    let addon = pe(X86_64, &[(".cmdline", b"debug")]);
+    let sections = [(1, uki(&[])), (6, addon), (13, names.to_vec())];
+    let mut image = vec![0; HEADER * 5];
+    put(&mut image, 0, b"\x7fELF\x02\x01\x01");
+    // e_type, e_machine, e_shoff, then e_shentsize, e_shnum, e_shstrndx
+    put(&mut image, 0x10, &[2, 0, 62, 0]);
+    put(&mut image, 0x28, &(HEADER as u64).to_le_bytes());
+    put(&mut image, 0x3a, &[64, 0, 4, 0, 3, 0]);
+    for (index, (name, content)) in sections.iter().enumerate() {
+        let (header, at) = (HEADER * (2 + index), image.len() as u64);
+        put(&mut image, header, &[*name, 0, 0, 0, 1]);
+        put(&mut image, header + 0x18, &at.to_le_bytes());
+        put(
+            &mut image,
+            header + 0x20,
+            &(content.len() as u64).to_le_bytes(),
+        );
+        image.extend_from_slice(content);
+    }
+    image
 }
 
 /// Returns the event log of a machine that booted `uki.efi`.
