@@ -359,6 +359,8 @@ fn what_is_packed_is_what_is_read() {
     };
     assert_eq!(outer.slots, slots);
     assert_eq!(nested.slots, [OBJECT]);
+    // e_machine
+    assert_eq!(file[0x12..0x14], SKELETON[0x12..0x14]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use object::LittleEndian as Le;
 use object::elf::{
-    ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_NONE, ET_REL, EV_CURRENT, Ident, SHT_NULL, SHT_PROGBITS,
-    SHT_STRTAB, SectionType, SymbolSection,
+    ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_REL, EV_CURRENT, Ident, SHT_NULL, SHT_PROGBITS, SHT_STRTAB,
+    SectionType, SymbolSection,
 };
 use object::pod::{bytes_of, bytes_of_slice};
 use object::{U16, U32, U64};
@@ -12,9 +12,12 @@ use object::{U16, U32, U64};
 use super::{MAX_LEVELS, NAMES, NESTED, SLOTS, explain, is_container, levels};
 use crate::BpfError;
 use crate::bounds::{small, wide};
-use crate::load::elf::{Header, SectionHeader, expect};
+use crate::load::elf::{self, Header, SectionHeader, expect};
 use crate::load::look_alike::refuse_look_alikes;
 use crate::load::{object as plain, skeleton};
+
+/// A machine as headers have it.
+type Machine = U16<Le, object::elf::Machine>;
 
 /// Sections begin at multiples of so many bytes, as skeletons expect.
 const ALIGN: usize = 8;
@@ -62,13 +65,16 @@ fn check_slot(slot: &[u8]) -> Result<(), BpfError> {
 }
 
 pub(super) fn write(slots: &[&[u8]], nested: Option<&[u8]>) -> Vec<u8> {
+    // GNU objcopy reads files for its own machines alone, as the skeletons are.
+    let first = slots.first().map(|slot| elf::header(slot));
+    let machine = first.and_then(Result::ok).map(|header| header.e_machine);
     let nested = nested.map(|nested| (NESTED, nested));
     let mut file = File::default();
     for (name, bytes) in SLOTS.into_iter().zip(slots.iter().copied()).chain(nested) {
         let name = file.add_name(name);
         file.add(name, SHT_PROGBITS, bytes);
     }
-    file.complete()
+    file.complete(machine.unwrap_or_default())
 }
 
 /// A file that grows: the sections' bytes, names and headers.
@@ -110,12 +116,12 @@ impl File {
         self.bytes.resize(len, 0);
     }
 
-    fn complete(mut self) -> Vec<u8> {
+    fn complete(mut self, machine: Machine) -> Vec<u8> {
         let name = self.add_name(NAMES);
         let names = std::mem::take(&mut self.names);
         self.add(name, SHT_STRTAB, &names);
         self.align();
-        let header = header(self.bytes.len(), self.headers.len());
+        let header = header(machine, self.bytes.len(), self.headers.len());
         let start = bytes_of(&header);
         self.bytes.splice(..start.len(), start.iter().copied());
         self.bytes.extend(bytes_of_slice(&self.headers));
@@ -125,7 +131,7 @@ impl File {
 
 /// Returns the header of a file with so many sections, whose headers are at
 /// `offset`; the last section has the names.
-fn header(offset: usize, sections: usize) -> Header {
+fn header(machine: Machine, offset: usize, sections: usize) -> Header {
     let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
     let len = |len| U16::new(Le, short(len));
     Header {
@@ -139,7 +145,7 @@ fn header(offset: usize, sections: usize) -> Header {
             padding: [0; 7],
         },
         e_type: U16::new(Le, ET_REL),
-        e_machine: U16::new(Le, EM_NONE),
+        e_machine: machine,
         e_version: U32::new(Le, 1),
         e_entry: U64::new(Le, 0),
         e_phoff: U64::new(Le, 0),
