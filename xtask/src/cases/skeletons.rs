@@ -1,18 +1,19 @@
 //! Parsers as light skeletons, built as the kernel series builds them: by every compiler and for
 //! every instruction set, packed for build hosts of two machines by two compilers.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::Tool;
+use crate::command::{Tool, said};
 use crate::materials::{Stub, Target, kernel, stub};
 use crate::parsers;
-use crate::stand::Stand;
+use crate::stand::{Stand, check_words, same_bytes};
 use crate::uki::Ukify;
 
 use super::zboot::ARM64;
-use super::{Named, noise, stock_kernel};
+use super::{Named, noise, read, stock_kernel};
 
 pub(super) const CASES: &[Named] = &[
     Named::new("skeletons/zboot-clang-14", |stand| {
@@ -27,6 +28,7 @@ pub(super) const CASES: &[Named] = &[
     Named::new("skeletons/uki", uki),
     Named::new("skeletons/given", given),
     Named::new("skeletons/shape", shape),
+    Named::new("skeletons/container", container),
 ];
 
 /// The compilers of a build host that compile the arrays of a skeleton.
@@ -90,7 +92,117 @@ fn given(stand: &Stand) -> Result<()> {
     parts.expect(&made.kernel, None, None)?;
     parts.expect_parsers(&[("skeleton", "given")])?;
     let said = stand.ukexec(&[&"parser", &"check", &skeleton])?;
-    crate::stand::check_words(&said, &["light skeleton", "ukexec_match_image"])
+    check_words(&said, &["light skeleton", "ukexec_match_image"])
+}
+
+/// Containers of GNU objcopy, by the series' recipe: `pack` makes ones with the same sections and
+/// takes them as nested ones. Those of llvm-objcopy are refused.
+fn container(stand: &Stand) -> Result<()> {
+    let plain = object(stand, "zboot", "clang-19", "v3", &[])?;
+    let slot = skeleton(stand, &plain, HOSTS[0])?;
+    let inner = wrapped(stand, "objcopy", &[(".bpf.1", &slot)], "inner.bpf")?;
+    let sections: [(&str, &Path); 3] = [
+        (".bpf.1", &slot),
+        (".bpf.2", &plain),
+        (".bpf.nested", &inner),
+    ];
+    let theirs = wrapped(stand, "objcopy", &sections, "theirs.bpf")?;
+    let packed = stand.path("packed.bpf");
+    stand.ukexec(&[
+        &"parser",
+        &"pack",
+        &slot,
+        &plain,
+        &"--nested",
+        &inner,
+        &"-o",
+        &packed,
+    ])?;
+    for (name, file) in sections {
+        let dumped = stand.path("dumped");
+        let dump = format!("{name}={}", dumped.display());
+        Tool::new("objcopy")
+            .args(["--dump-section", &dump])
+            .arg(&packed)
+            .arg(stand.path("copy"))
+            .run()?;
+        same_bytes(name, &read(&dumped)?, &read(file)?)?;
+    }
+    ensure!(
+        names(&packed)? == names(&theirs)?,
+        "other sections than objcopy's"
+    );
+    stand.ukexec(&[
+        &"parser",
+        &"pack",
+        &slot,
+        &"--nested",
+        &theirs,
+        &"-o",
+        &packed,
+    ])?;
+    let foreign = wrapped(
+        stand,
+        "llvm-objcopy-19",
+        &[(".bpf.1", &slot)],
+        "foreign.bpf",
+    )?;
+    let refused = stand.fails(&[
+        &"parser",
+        &"pack",
+        &slot,
+        &"--nested",
+        &foreign,
+        &"-o",
+        &packed,
+    ])?;
+    check_words(&refused, &[".symtab", "llvm-objcopy"])
+}
+
+/// Puts files into sections of an empty object, and drops all others.
+fn wrapped(
+    stand: &Stand,
+    objcopy: &str,
+    sections: &[(&str, &Path)],
+    name: &str,
+) -> Result<PathBuf> {
+    let (empty, all, out) = (
+        stand.file("empty.c", "")?,
+        stand.path("all.o"),
+        stand.path(name),
+    );
+    Tool::new("gcc")
+        .arg("-c")
+        .arg(empty)
+        .arg("-o")
+        .arg(&all)
+        .run()?;
+    let mut add = Tool::new(objcopy);
+    let mut keep = Tool::new(objcopy);
+    for (section, file) in sections {
+        add = add.args(["--add-section", &format!("{section}={}", file.display())]);
+        add = add.args(["--set-section-flags", &format!("{section}=readonly,data")]);
+        keep = keep.arg(format!("--only-section={section}"));
+    }
+    add.arg(&all).run()?;
+    keep.arg(&all).arg(&out).run()?;
+    Ok(out)
+}
+
+/// Returns the names and types of sections, sorted, of which readelf says nothing bad.
+fn names(file: &Path) -> Result<BTreeSet<String>> {
+    let output = Tool::new("readelf").args(["-S", "-W"]).arg(file).output()?;
+    ensure!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        said(&output)
+    );
+    let text = String::from_utf8(output.stdout)?;
+    let rows = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix('['));
+    let words = rows.map(|row| row.split_whitespace().skip(1).take(2).collect::<Vec<_>>());
+    Ok(words.map(|words| words.join(" ")).collect())
 }
 
 /// Every generation of the series reads a skeleton through a structure of its own: eight maps in one
