@@ -705,7 +705,7 @@ fn parser_pack() {
         "parser-pack",
         &[
             "parser pack zboot.o -o one.bpf",
-            "parser pack zboot.o uki.bpf.o --nested one.bpf -o two.bpf",
+            "parser pack zboot.o parser-19-v4.bpf.o --nested one.bpf -o two.bpf",
             "parser pack zboot.o two.bpf -o none.bpf",
             "parser pack zboot.o box.bpf.c -o none.bpf",
             "parser pack zboot.o x86.o -o none.bpf",
