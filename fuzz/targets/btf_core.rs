@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     // The object's own types as the host's.
     let mut host = interface();
     if let Ok(types) = Btf::parse(section) {
-        host.types = types;
+        host.types = vec![types];
         if let Ok(parser) = Parser::load(OBJECTS[0], &host) {
             run::run(parser);
         }

@@ -231,6 +231,8 @@ fn parser(code: Vec<Insn>) -> Parser {
         maps: Vec::new(),
         programs: vec![program],
         kfuncs: Vec::new(),
+        types: 0,
+        warnings: Vec::new(),
     }
 }
 
@@ -261,7 +263,8 @@ fn interface() -> Interface {
         ("bpf_mem_range_result_put", 1),
     ];
     Interface {
-        types: types.build(),
+        types: vec![types.build()],
+        choose: Interface::only,
         hooks: hooks.map(|name| HookDecl { name, args: 1 }).to_vec(),
         kfuncs: kfuncs.map(|(name, args)| KfuncDecl { name, args }).to_vec(),
     }

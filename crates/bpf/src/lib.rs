@@ -43,6 +43,8 @@
 //!     maps: Vec::new(),
 //!     programs: vec![program],
 //!     kfuncs: Vec::new(),
+//!     types: 0,
+//!     warnings: Vec::new(),
 //! };
 //! let verified = parser.verify()?;
 //!
@@ -87,7 +89,7 @@ pub use error::BpfError;
 pub use guest::helper::Helper;
 pub use guest::helpers::{HELPERS, KFUNCS, REFUSED, Refused};
 pub use guest::host::Host;
-pub use guest::interface::{HookDecl, Interface, KfuncDecl};
+pub use guest::interface::{ChooseTypes, HookDecl, Interface, KfuncDecl};
 pub use guest::{memory, trace};
 pub use insn::Insn;
 pub use load::{container, limits, skeleton};

@@ -42,7 +42,8 @@ impl Parser {
     /// types.structure("kexec_context", &members);
     /// let hook = |name| HookDecl { name, args: 1 };
     /// let interface = Interface {
-    ///     types: types.build(),
+    ///     types: vec![types.build()],
+    ///     choose: Interface::only,
     ///     hooks: ["bpf_handle_pefile", "bpf_post_handle_pefile", "ukexec_match_image"]
     ///         .map(hook)
     ///         .to_vec(),

@@ -20,6 +20,10 @@ pub struct Parser {
     pub programs: Vec<Program>,
     /// Kfuncs the programs name, by the index that instructions carry.
     pub kfuncs: Vec<Kfunc>,
+    /// Which of [`crate::Interface::types`] it is bound to.
+    pub types: usize,
+    /// Notes on the object that stop nothing.
+    pub warnings: Vec<String>,
 }
 
 impl Parser {

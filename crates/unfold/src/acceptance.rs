@@ -2,6 +2,7 @@
 
 use ukexec_bpf::{BpfError, Meter, Parser, Vm};
 
+use crate::generation::Generation;
 use crate::interface;
 use crate::stage::can_hand_over;
 
@@ -11,6 +12,8 @@ use crate::stage::can_hand_over;
 pub struct AcceptedParser {
     /// The parser.
     pub parser: Parser,
+    /// The generation of the parser ABI that it is for.
+    pub generation: Generation,
     /// Bytes of private memory that it takes before it runs.
     pub memory: u64,
 }
@@ -21,7 +24,9 @@ pub enum ParserRefusal {
     /// A fault of the object.
     Fault(BpfError),
     /// No program is on the hook for handing over.
-    HandsOverNothing,
+    HandsOverNothing(Generation),
+    /// It calls kfuncs of another generation, as the text says.
+    Mixed(String),
 }
 
 /// Returns whether an unfolding within the default budget would run the parser in
@@ -37,15 +42,23 @@ pub enum ParserRefusal {
 /// ```
 pub fn accept(object: &[u8]) -> Result<AcceptedParser, Vec<ParserRefusal>> {
     let faults = |faults: Vec<BpfError>| faults.into_iter().map(ParserRefusal::Fault);
-    let loaded = Parser::load_or_explain(object, &interface::interface());
+    let loaded = Parser::load_or_explain(object, interface::interface());
     let parser = loaded.map_err(|all| faults(all).collect::<Vec<_>>())?;
     let mut reasons = Vec::new();
-    if !can_hand_over(&parser) {
-        reasons.push(ParserRefusal::HandsOverNothing);
-    }
-    let verified = match parser.verify_or_explain() {
-        Ok(verified) if reasons.is_empty() => verified,
-        refused => {
+    let generation = match Generation::of(&parser) {
+        Ok(generation) if can_hand_over(&parser, generation) => Some(generation),
+        Ok(generation) => {
+            reasons.push(ParserRefusal::HandsOverNothing(generation));
+            None
+        }
+        Err(mixed) => {
+            reasons.push(ParserRefusal::Mixed(mixed));
+            None
+        }
+    };
+    let (verified, generation) = match (parser.verify_or_explain(), generation) {
+        (Ok(verified), Some(generation)) => (verified, generation),
+        (refused, _) => {
             reasons.extend(faults(refused.err().unwrap_or_default()));
             return Err(reasons);
         }
@@ -55,5 +68,9 @@ pub fn accept(object: &[u8]) -> Result<AcceptedParser, Vec<ParserRefusal>> {
     let armed = Vm::new(&verified, &mut meter).map(drop);
     armed.map_err(|fault| vec![ParserRefusal::Fault(fault)])?;
     let memory = whole.saturating_sub(meter.memory);
-    Ok(AcceptedParser { parser, memory })
+    Ok(AcceptedParser {
+        parser,
+        generation,
+        memory,
+    })
 }

@@ -10,6 +10,7 @@ use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
 use ukexec_pe::Subsystem;
 
 use crate::error::Place;
+use crate::generation::Generation;
 use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::layer::LayerImage;
 use crate::report::{AskedReport, ParserInfo};
@@ -21,14 +22,18 @@ use crate::{Options, ParserFile, ParserOrigin, UnfoldError};
 pub(crate) struct Chosen {
     pub(crate) info: ParserInfo,
     pub(crate) parser: VerifiedParser,
+    pub(crate) generation: Generation,
 }
+
+/// A parser that was loaded, and the generation that it is for.
+type Loaded = (VerifiedParser, Generation);
 
 /// The parsers there are to choose from.
 #[derive(Debug)]
 pub(crate) struct Chooser<'a> {
     options: &'a Options,
     /// The parsers of the list, each loaded when it is first asked.
-    listed: Vec<(&'a ParserFile, Option<VerifiedParser>)>,
+    listed: Vec<(&'a ParserFile, Option<Loaded>)>,
 }
 
 impl<'a> Chooser<'a> {
@@ -122,11 +127,15 @@ impl<'a> Chooser<'a> {
         for (file, loaded) in &mut self.listed {
             let info = ParserInfo::new(&file.name, file.origin);
             let chosen = match loaded.clone() {
-                Some(parser) => Chosen { info, parser },
+                Some((parser, generation)) => Chosen {
+                    info,
+                    parser,
+                    generation,
+                },
                 None => {
                     let chosen = Chosen::load(info, &file.object, place, session)?;
                     warn_unless_answering(&chosen, place, session);
-                    *loaded = Some(chosen.parser.clone());
+                    *loaded = Some((chosen.parser.clone(), chosen.generation));
                     chosen
                 }
             };
@@ -175,14 +184,21 @@ impl Chosen {
         info: ParserInfo,
         object: &[u8],
         place: &mut Place,
-        session: &Session<'_>,
+        session: &mut Session<'_>,
     ) -> Result<Self, UnfoldError> {
         place.parser = Some(info.clone());
-        let parser = Parser::load(object, &session.interface)
+        let parser = Parser::load(object, session.interface)
             .map_err(|error| UnfoldError::caused("the parser cannot be loaded", error).at(place))?
             .verify()
             .map_err(|error| UnfoldError::caused("the parser is refused", error).at(place))?;
-        Ok(Self { info, parser })
+        let generation = Generation::of(&parser).map_err(|mixed| {
+            UnfoldError::new(format!("the parser is refused: {mixed}")).at(place)
+        })?;
+        Ok(Self {
+            info,
+            parser,
+            generation,
+        })
     }
 
     /// Returns the answer of the parser's match programs.
@@ -193,7 +209,7 @@ impl Chosen {
         session: &mut Session<'_>,
     ) -> Result<AskedReport, UnfoldError> {
         let insns = session.budget.meter.insns;
-        let mut armed = Armed::new(place.clone(), &self.parser, inputs, session)?;
+        let mut armed = Armed::new(place.clone(), self, inputs, session)?;
         let fits = armed.run_hook(MATCH)?;
         let (record, _programs) = armed.disarm();
         let insns = insns.saturating_sub(session.budget.meter.insns);

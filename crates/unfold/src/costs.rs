@@ -112,7 +112,7 @@ pub(crate) mod price {
         )
     }
 
-    pub(crate) fn put() -> String {
+    pub(crate) fn call() -> String {
         format!("{CALL} instructions")
     }
 }

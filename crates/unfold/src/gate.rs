@@ -17,7 +17,38 @@ pub trait Gate {
     ///
     /// Why it may not go on.
     fn admit(&mut self, layer: &LayerAtGate<'_>) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Returns whether a good signature is required of images: parsers of v7 see it as
+    /// `sig_mode`.
+    fn requires_signatures(&self) -> bool {
+        false
+    }
+
+    /// Checks the signature of a PE image that a parser of v7 asks about. It decides what the
+    /// parser does, and not whether a layer passes.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not good. A gate that checks no signature says so.
+    fn verify_signature(&mut self, _image: &Rope) -> Result<(), SignatureRefusal> {
+        Err(SignatureRefusal {
+            errno: ENOKEY,
+            reason: "no signature is checked here".to_owned(),
+        })
+    }
 }
+
+/// Why a signature is not good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureRefusal {
+    /// Linux's number for it, such as 129 (`EKEYREJECTED`).
+    pub errno: u16,
+    /// The same in words.
+    pub reason: String,
+}
+
+/// No key is known: Linux `ENOKEY`.
+const ENOKEY: u16 = 126;
 
 /// A layer of which nothing has run yet.
 #[derive(Debug)]

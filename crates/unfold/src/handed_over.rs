@@ -29,6 +29,19 @@ impl HandedOver {
         put(newer.cmdline, &mut self.cmdline, meter);
     }
 
+    /// Returns whether nothing was handed over.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kernel.is_none() && self.initrd.is_none() && self.cmdline.is_none()
+    }
+
+    /// Returns the memory that lives with what is here.
+    pub(crate) fn charged(&self) -> u64 {
+        let ropes = [&self.kernel, &self.initrd].into_iter().flatten();
+        let ropes = ropes.map(|held| held.charged);
+        let lines = self.cmdline.iter().map(|held| held.charged);
+        ropes.chain(lines).fold(0, u64::saturating_add)
+    }
+
     /// Returns the resources and their lengths.
     pub(crate) fn report(&self) -> Vec<HandOver> {
         let rope = |held: &Charged<Rope>| held.value.len();

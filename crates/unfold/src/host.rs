@@ -1,5 +1,7 @@
 //! The kfuncs: what happens when a program hands over or decompresses.
 
+mod commands;
+
 use tracing::{debug, info};
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
@@ -8,10 +10,11 @@ use ukexec_bpf::{BpfError, Host, Meter, Piece, Rope};
 use ukexec_decompress::{Compression, Limits, StreamWarning, decompress};
 use ukexec_pe::counted;
 
-use crate::UnfoldError;
 use crate::chunks::Payload;
 use crate::cmdline;
+use crate::context::Context;
 use crate::costs::{self, charge, wide};
+use crate::generation::Generation;
 use crate::handed_over::{self, Charged, HandedOver};
 use crate::interface::{KFUNCS, MATCH, POST_HANDLE};
 use crate::observer::Observer;
@@ -21,6 +24,7 @@ use crate::refusal::{CallError, Refusal};
 use crate::report::Resource;
 use crate::store::Store;
 use crate::structs::mem_range_result;
+use crate::{Gate, UnfoldError};
 
 /// Answers the kfuncs of one stage, or of one parser that is asked whether an
 /// image is its own.
@@ -28,7 +32,12 @@ pub(crate) struct StageHost<'a> {
     pub(crate) stage: Option<u32>,
     /// The hook whose programs run.
     pub(crate) hook: &'static str,
+    pub(crate) generation: Generation,
     pub(crate) types: &'a Btf,
+    pub(crate) context: Context,
+    /// The number by which a program finds its parser context; 0 if it has none.
+    pub(crate) parser_id: u64,
+    pub(crate) gate: &'a mut dyn Gate,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) observer: &'a mut dyn Observer,
     /// The rest of [`crate::Budget::output`].
@@ -144,18 +153,24 @@ impl StageHost<'_> {
             }
         };
         let taken = self.take(resource, adds, buf, size, memory, meter);
-        let limit = match &taken {
-            // A part behind one that is missing does not make up for it.
-            Ok(()) if adds => return Ok(0),
+        // A part behind one that is missing does not make up for it.
+        if !(adds && taken.is_ok()) {
+            self.remember(resource, &taken);
+        }
+        taken.map(|()| 0)
+    }
+
+    /// Remembers whether a limit kept `resource` out.
+    fn remember(&mut self, resource: Resource, taken: &Result<(), CallError>) {
+        let limit = match taken {
             Ok(()) => None,
             Err(CallError::Refused(refusal)) if refusal.is_limit => Some(refusal.text.clone()),
-            Err(_) => return taken.map(|()| 0),
+            Err(_) => return,
         };
         self.record.kept_out.retain(|(other, _)| *other != resource);
         self.record
             .kept_out
             .extend(limit.map(|text| (resource, text)));
-        taken.map(|()| 0)
     }
 
     /// Takes the number of the profile that the parser chose.
@@ -190,16 +205,39 @@ impl StageHost<'_> {
         if len == 0 && resource == Resource::Kernel {
             return Err(Refusal::invalid("a kernel of 0 bytes").into());
         }
+        let (rope, cost) = self.excerpt(buf, len, memory, meter)?;
+        let (rope, cost) = match &self.record.handed_over.initrd {
+            Some(initrd) if adds => {
+                let rope = behind(&initrd.value, &rope)?;
+                (rope, cost.saturating_add(initrd.charged))
+            }
+            _ => (rope, cost),
+        };
+        self.accept(resource, rope, cost, meter)
+    }
+
+    /// Returns the `len` bytes at `buf` by value, and the memory that they hold.
+    fn excerpt(
+        &self,
+        buf: u64,
+        len: u64,
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<(Rope, u64), CallError> {
         let excerpt = memory.excerpt(buf, len).map_err(CallError::of_buffer)?;
         charge(&mut meter.insns, costs::copying(excerpt.copied));
         let cost = handed_over::cost(&excerpt.rope, excerpt.copied);
-        let (rope, cost) = match &self.record.handed_over.initrd {
-            Some(initrd) if adds => {
-                let rope = behind(&initrd.value, &excerpt.rope)?;
-                (rope, cost.saturating_add(initrd.charged))
-            }
-            _ => (excerpt.rope, cost),
-        };
+        Ok((excerpt.rope, cost))
+    }
+
+    /// Takes `rope`, which holds `cost` bytes of memory, as a resource.
+    fn accept(
+        &mut self,
+        resource: Resource,
+        rope: Rope,
+        cost: u64,
+        meter: &mut Meter,
+    ) -> Result<(), CallError> {
         charge(&mut meter.insns, costs::pieces(&rope));
         let size = match resource {
             Resource::Cmdline => self.take_line(&rope, meter)?,
@@ -274,6 +312,21 @@ impl StageHost<'_> {
         memory: &mut Memory,
         meter: &mut Meter,
     ) -> Result<u64, CallError> {
+        let len = len_of(int(size));
+        let rope = len.map_err(CallError::from);
+        let rope = rope.and_then(|len| self.unpack(payload, len, memory, meter))?;
+        self.show(rope, memory)
+            .map_err(|error| CallError::of_access("no room for the result", error))
+    }
+
+    /// Decompresses the `len` bytes at `payload`.
+    fn unpack(
+        &mut self,
+        payload: u64,
+        len: u64,
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<Rope, CallError> {
         if self.record.decompressions >= MAX_DECOMPRESSIONS {
             return Err(Refusal::limit(format!(
                 "a stage may decompress {MAX_DECOMPRESSIONS} times, and this one has"
@@ -281,13 +334,10 @@ impl StageHost<'_> {
             .into());
         }
         self.record.decompressions = self.record.decompressions.saturating_add(1);
-        let len = len_of(int(size))?;
         let excerpt = memory.excerpt(payload, len).map_err(CallError::of_buffer)?;
         charge(&mut meter.insns, costs::SET_UP);
         charge(&mut meter.insns, costs::copying(excerpt.copied));
-        let rope = self.decompress_rope(&excerpt.rope, meter)?;
-        self.show(rope, memory)
-            .map_err(|error| CallError::of_access("no room for the result", error))
+        self.decompress_rope(&excerpt.rope, meter)
     }
 
     /// Puts what was decompressed into `memory`.

@@ -1,15 +1,17 @@
-//! Version 5 of the parser ABI: its hooks and kfuncs.
+//! The parser ABI: its hooks and kfuncs, and the generations that have them.
+
+use std::sync::LazyLock;
 
 use ukexec_bpf::disasm::parameters;
 use ukexec_bpf::{HookDecl, Interface, KfuncDecl};
 
 use crate::costs::price;
+use crate::generation::{self, Generation};
 use crate::host::{Call, StageHost};
 use crate::structs::types;
 
-/// The name of this version of the ABI in stage reports. It follows from the hooks:
-/// a parser for another version names hooks that this one does not have.
-pub const ABI: &str = "v5";
+/// The generations of the ABI, for people.
+pub const ABI: &str = "v5, v6 and v7";
 
 /// The PE section that holds an image's own parser.
 pub const PARSER_SECTION: &str = ".bpf";
@@ -17,10 +19,12 @@ pub const PARSER_SECTION: &str = ".bpf";
 /// No parser has more bytes, even one that brings large tables.
 pub const PARSER_MAX: u64 = 64 << 20;
 
-/// The hook whose programs hand over; a parser needs one on it.
+/// The hook whose programs hand over in v5.
 pub(crate) const HANDLE: &str = "bpf_handle_pefile";
 /// The hook whose programs run after those of [`HANDLE`].
 pub(crate) const POST_HANDLE: &str = "bpf_post_handle_pefile";
+/// The hook whose programs hand over in v6 and v7.
+pub(crate) const ANCHOR: &str = "kexec_image_parser_anchor";
 /// The hook whose programs say whether the parser can take an image apart. It
 /// is ukexec's own, not the series'.
 pub(crate) const MATCH: &str = "ukexec_match_image";
@@ -30,6 +34,8 @@ pub(crate) const MATCH: &str = "ukexec_match_image";
 pub struct AbiKfunc {
     /// Its name.
     pub name: &'static str,
+    /// The generations that have it.
+    pub generations: &'static [Generation],
     /// Its prototype in the series, without the name.
     pub prototype: &'static str,
     /// Its effect, as a clause without a subject.
@@ -48,6 +54,8 @@ pub struct AbiKfunc {
 pub struct AbiHook {
     /// Its name.
     pub name: &'static str,
+    /// The generations that have it.
+    pub generations: &'static [Generation],
     /// The prototype of its programs, without the name.
     pub prototype: &'static str,
     /// When its programs run, as a clause without a subject.
@@ -60,6 +68,7 @@ pub struct AbiHook {
 pub const HOOKS: &[AbiHook] = &[
     AbiHook {
         name: HANDLE,
+        generations: V5,
         prototype: CONTEXT,
         meaning: "runs the parser proper on an image, which hands over what it finds",
         rule: "section fentry.s/bpf_handle_pefile; the return value is ignored; several programs run \
@@ -67,13 +76,23 @@ pub const HOOKS: &[AbiHook] = &[
     },
     AbiHook {
         name: POST_HANDLE,
+        generations: V5,
         prototype: CONTEXT,
         meaning: "runs after the programs of bpf_handle_pefile, with the same context",
         rule: "section fentry.s/bpf_post_handle_pefile; the return value is ignored; a hand-over \
                here fails",
     },
     AbiHook {
+        name: ANCHOR,
+        generations: COMMANDS,
+        prototype: "void (struct kexec_context *ctx, unsigned long parser_id)",
+        meaning: "runs the parser proper on an image, which sends commands about what it finds",
+        rule: "section fentry.s/kexec_image_parser_anchor; the return value is ignored; the \
+               parser's own types say whether it is for v6 or v7",
+    },
+    AbiHook {
         name: MATCH,
+        generations: &Generation::ALL,
         prototype: CONTEXT,
         meaning: "asks a parser of parsers.d whether it takes such an image apart",
         rule: "section fmod_ret.s/ukexec_match_image; another value than 0 is a yes; a hand-over \
@@ -81,12 +100,17 @@ pub const HOOKS: &[AbiHook] = &[
     },
 ];
 
+const V5: &[Generation] = &[Generation::V5];
+/// The generations whose parsers send commands.
+const COMMANDS: &[Generation] = &[Generation::V6, Generation::V7];
+
 const CONTEXT: &str = "int (struct kexec_context *ctx)";
 
 /// The kfuncs, a row each, by the number that [`interface`] gives them.
 pub const KFUNCS: &[AbiKfunc] = &[
     AbiKfunc {
         name: "bpf_copy_to_kernel",
+        generations: V5,
         prototype: "int (const char *name, char *buf, int size)",
         meaning: "hands over size bytes at buf as kexec:kernel, kexec:initrd or kexec:cmdline",
         errors: "-EINVAL: another name, NULL, a negative size, bytes that cannot be read, an empty \
@@ -99,6 +123,7 @@ pub const KFUNCS: &[AbiKfunc] = &[
     },
     AbiKfunc {
         name: "bpf_decompress",
+        generations: V5,
         prototype: "struct mem_range_result *(char *payload, int size)",
         meaning: "decompresses gzip, bzip2, lzma, xz, lzo, lz4 or zstd, known by the first bytes, \
                   and returns a buffer that must be put back",
@@ -109,35 +134,77 @@ pub const KFUNCS: &[AbiKfunc] = &[
     },
     AbiKfunc {
         name: "bpf_mem_range_result_put",
+        generations: V5,
         prototype: "int (struct mem_range_result *result)",
         meaning: "gives a buffer of bpf_decompress back",
         errors: "",
         rule: "of a result that is not held it ends the run",
-        price: price::put,
+        price: price::call,
         call: |_host, [result, ..], memory, _meter| StageHost::put(result, memory),
+    },
+    AbiKfunc {
+        name: "bpf_get_parser_context",
+        generations: COMMANDS,
+        prototype: "struct bpf_parser_context *(unsigned long id)",
+        meaning: "returns a reference to the parser context of this run, which must be put back",
+        errors: "NULL: id is not the hook's parser_id",
+        rule: "several references may be held; each is put once",
+        price: price::call,
+        call: |host, [id, ..], memory, _meter| host.get_parser_context(id, memory),
+    },
+    AbiKfunc {
+        name: "bpf_put_parser_context",
+        generations: COMMANDS,
+        prototype: "void (struct bpf_parser_context *ctx)",
+        meaning: "gives a reference of bpf_get_parser_context back",
+        errors: "",
+        rule: "of a reference that is not held it ends the run",
+        price: price::call,
+        call: |_host, [context, ..], memory, _meter| StageHost::put_parser_context(context, memory),
+    },
+    AbiKfunc {
+        name: "bpf_buffer_parser",
+        generations: COMMANDS,
+        prototype: "int (char *buf, int buf_sz, struct bpf_parser_context *ctx)",
+        meaning: "runs the command in the buf_sz bytes at buf: COPY or DECOMPRESS of a resource, \
+                  and in v7 VERIFY_SIG or DONE",
+        errors: "-EINVAL: no command of the parser's ABI, a payload that passes the buffer, bytes \
+                 that cannot be read or decompressed, an empty kernel or command line; -ENOMEM: \
+                 the budget is used up, or FILL a 17th time; -EKEYREJECTED and \
+                 others: VERIFY_SIG, the signature is not good",
+        rule: "takes the bytes by value; a resource replaces the one before; ctx must be held",
+        price: price::hand_over,
+        call: |host, args, memory, meter| host.buffer_parser(args, memory, meter),
     },
 ];
 
 /// Returns what parsers can bind to: `parser check` checks against it, and
 /// [`unfold`](crate::unfold) loads with it.
 #[must_use]
-pub fn interface() -> Interface {
-    let hook = |hook: &AbiHook| HookDecl {
-        name: hook.name,
-        args: 1,
-    };
-    Interface {
-        types: types(),
-        hooks: HOOKS.iter().map(hook).collect(),
-        kfuncs: KFUNCS.iter().map(declare).collect(),
-    }
+pub fn interface() -> &'static Interface {
+    static INTERFACE: LazyLock<Interface> = LazyLock::new(|| Interface {
+        types: Generation::ALL.map(types).into(),
+        choose: generation::choose,
+        hooks: HOOKS
+            .iter()
+            .map(|hook| HookDecl {
+                name: hook.name,
+                args: args(hook.prototype),
+            })
+            .collect(),
+        kfuncs: KFUNCS
+            .iter()
+            .map(|kfunc| KfuncDecl {
+                name: kfunc.name,
+                args: args(kfunc.prototype),
+            })
+            .collect(),
+    });
+    &INTERFACE
 }
 
-fn declare(kfunc: &AbiKfunc) -> KfuncDecl {
-    let args = parameters(kfunc.prototype).len();
-    KfuncDecl {
-        name: kfunc.name,
-        // BPF passes five at most.
-        args: u8::try_from(args).unwrap_or(u8::MAX),
-    }
+/// Returns how many arguments a prototype has.
+fn args(prototype: &str) -> u8 {
+    // BPF passes five at most.
+    u8::try_from(parameters(prototype).len()).unwrap_or(u8::MAX)
 }

@@ -6,9 +6,9 @@
 //! that what a parser hands over is named, not copied; only decompression makes
 //! new bytes, in a [`Store`] that the caller supplies.
 //!
-//! The parser ABI is version 5 of the kernel series "kexec: Use BPF lskel to
-//! enable kexec to load PE format boot image", plus the hook
-//! `ukexec_match_image` by which parsers say what they can take apart. No
+//! The parser ABI is that of the kernel series "kexec: Use BPF lskel to enable
+//! kexec to load PE format boot image", of its versions 5 to 7 ([`Generation`]), plus the
+//! hook `ukexec_match_image` by which parsers say what they can take apart. No
 //! format of images is known here: the built-in parsers are BPF objects like
 //! anyone's.
 //!
@@ -57,12 +57,15 @@ mod built_in;
 mod choice;
 mod chunks;
 mod cmdline;
+mod command;
 mod content;
+mod context;
 mod costs;
 mod cpio;
 mod error;
 mod expand;
 mod gate;
+mod generation;
 mod handed_over;
 mod host;
 mod interface;
@@ -87,7 +90,8 @@ pub use built_in::built_in_parsers;
 pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
 pub use error::{Leftovers, UnfoldError};
 pub use expand::{ExpandedInitrd, InitrdSegment, expand_initrd};
-pub use gate::{Gate, LayerAtGate};
+pub use gate::{Gate, LayerAtGate, SignatureRefusal};
+pub use generation::Generation;
 pub use interface::{ABI, AbiHook, AbiKfunc, HOOKS, KFUNCS, PARSER_MAX, PARSER_SECTION, interface};
 pub use observer::Observer;
 pub use one_stage::{Stage, run_stage};

@@ -5,9 +5,11 @@ use ukexec_bpf::Rope;
 use crate::choice::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
 use crate::error::Place;
+use crate::gate::Open;
+use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
 use crate::report::ParserInfo;
-use crate::stage::{self, Inputs, Session};
+use crate::stage::{self, Attempt, Inputs, Session};
 use crate::{
     Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
 };
@@ -55,24 +57,31 @@ pub fn run_stage(
     let request = CmdlineRequest::new(input.cmdline, input.append, profile, false)
         .map_err(|error| error.at(&place))?;
     let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
-    let mut session = Session::new(store, budget, observer);
+    let mut gate = Open;
+    let mut session = Session::new(&mut gate, store, budget, observer);
     let info = ParserInfo::new(&parser.name, parser.origin);
-    let chosen = Chosen::load(info, &parser.object, &mut place, &session)?;
+    let chosen = Chosen::load(info, &parser.object, &mut place, &mut session)?;
     let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
     let inputs = Inputs {
         kdump: options.kdump,
         image: &layer.image,
         initrd: initrd.as_ref(),
         cmdline: request.input(),
+        earlier: &HandedOver::default(),
     };
     let matches = match can_answer(&chosen.parser) {
         true => Some(chosen.ask(&place, &inputs, &mut session)?.fits),
         false => None,
     };
-    let found = stage::run(1, &layer.path, &chosen, &inputs, &mut session)?;
+    let found = match stage::run(1, &layer.path, &chosen, &inputs, &mut session)? {
+        Attempt::Done(found) => found,
+        Attempt::NotMine(asked) => return Err(asked.let_it_be().at(&place)),
+    };
+    let none = || UnfoldError::new("no kernel was handed over").at(&place);
+    let kernel = found.kernel.ok_or_else(none)?;
     Ok(Stage {
         matches,
-        kernel: found.kernel,
+        kernel,
         initrd: found.handed_over.initrd.map(|initrd| initrd.value),
         cmdline: found.handed_over.cmdline.map(|line| line.value.text),
         report: found.report,

@@ -13,7 +13,7 @@ use crate::gate::Open;
 use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
 use crate::observer::Nobody;
-use crate::stage::{self, Inputs, Session};
+use crate::stage::{self, Attempt, Inputs, Session};
 use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldError, Unfolded};
 
 /// Takes `input.image` apart until a kernel is left.
@@ -64,8 +64,7 @@ pub fn unfold_with(
     let layer = LayerImage::examine(options.image_name.clone(), input.image)?;
     let mut nobody = Nobody;
     let mut unfolding = Unfolding {
-        session: Session::new(store, budget, &mut nobody),
-        gate,
+        session: Session::new(gate, store, budget, &mut nobody),
         chooser: Chooser::new(options),
         layer,
         resources: Resources::new(input.initrd),
@@ -96,7 +95,6 @@ pub fn unfold_with(
 /// An unfolding between two stages.
 struct Unfolding<'a> {
     session: Session<'a>,
-    gate: &'a mut dyn Gate,
     chooser: Chooser<'a>,
     layer: LayerImage,
     resources: Resources,
@@ -136,6 +134,7 @@ impl Unfolding<'_> {
             image: &self.layer.image,
             initrd: self.resources.initrd(),
             cmdline,
+            earlier: &self.resources.newest,
         };
         let chosen = self
             .chooser
@@ -159,16 +158,26 @@ impl Unfolding<'_> {
             .at(&place));
         };
         self.session.budget.stages = left;
-        let found = stage::run(number, path, &chosen, &inputs, &mut self.session)?;
-        let path = self
-            .layer
-            .path_of(&found.kernel, &found.outputs, &chosen.info);
+        let found = match stage::run(number, path, &chosen, &inputs, &mut self.session)? {
+            Attempt::Done(found) => found,
+            Attempt::NotMine(asked) => {
+                let mut place = Place::in_layer(path, Some(number));
+                place.parser = Some(chosen.info);
+                return Err(asked.let_it_be().at(&place));
+            }
+        };
+        let Some(kernel) = found.kernel else {
+            let mut place = Place::in_layer(path, Some(number));
+            place.parser = Some(chosen.info);
+            return Err(UnfoldError::new("no kernel was handed over").at(&place));
+        };
+        let path = self.layer.path_of(&kernel, &found.outputs, &chosen.info);
         self.report.stages.push(found.report);
         let meter = &mut self.session.budget.meter;
         self.resources.newest.update(found.handed_over, meter);
         // Nothing holds on to the old image from here on but what was handed
         // over of it.
-        self.layer = LayerImage::examine(path, found.kernel)?;
+        self.layer = LayerImage::examine(path, kernel)?;
         Ok(true)
     }
 
@@ -181,7 +190,7 @@ impl Unfolding<'_> {
             pe: self.layer.pe(),
             pe_fault: self.layer.pe_fault(),
         };
-        self.gate.admit(&layer).map_err(|reason| {
+        self.session.gate.admit(&layer).map_err(|reason| {
             UnfoldError::caused("refused", reason).at(&Place::in_layer(path, None))
         })
     }

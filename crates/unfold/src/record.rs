@@ -1,10 +1,12 @@
 //! The effects of a stage's programs, as far as its host saw them.
 
-use ukexec_bpf::SourceId;
+use std::collections::BTreeSet;
 
-use crate::UnfoldError;
-use crate::handed_over::HandedOver;
+use ukexec_bpf::{Rope, SourceId};
+
+use crate::handed_over::{Charged, HandedOver};
 use crate::report::Resource;
+use crate::{Budget, UnfoldError};
 
 /// The effects of programs, as far as the host saw them.
 #[derive(Debug, Default)]
@@ -26,6 +28,14 @@ pub(crate) struct Record {
     /// The output of decompression, and its length.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) decompressed: u64,
+    /// The buffers for the parser of the next level, in v7.
+    pub(crate) filled: Vec<Charged<Rope>>,
+    /// The resources that commands handed over.
+    pub(crate) copied: BTreeSet<Resource>,
+    /// Whether the parser said that it is done, in v7.
+    pub(crate) done: bool,
+    /// Whether a call failed since.
+    pub(crate) failed: bool,
     /// Bytes of [`crate::Budget::output`] that are drawn for hand-overs that
     /// are longer than all there is.
     pub(crate) repeated: u64,
@@ -41,6 +51,7 @@ impl Record {
 
     /// Remembers why a call failed, and whether a limit is to blame.
     pub(crate) fn refuse(&mut self, reason: String, is_limit: bool) {
+        self.failed = true;
         if is_limit {
             self.limit = Some(reason.clone());
         }
@@ -48,6 +59,16 @@ impl Record {
             self.refusals.remove(0);
         }
         self.refusals.push(reason);
+    }
+
+    /// Gives back to `budget` what lives with the hand-overs, none of which counts. Work that was
+    /// done stays paid for.
+    pub(crate) fn roll_back(self, budget: &mut Budget) {
+        let filled = self.filled.iter().map(|buffer| buffer.charged);
+        let held = filled.fold(self.handed_over.charged(), u64::saturating_add);
+        let Budget { meter, output, .. } = budget;
+        meter.memory = meter.memory.saturating_add(held);
+        *output = output.saturating_add(self.repeated);
     }
 
     /// Returns the error of a stage that ended without a kernel.

@@ -7,6 +7,7 @@ use ukexec_bpf::{BpfError, RopeError};
 use crate::UnfoldError;
 use crate::chunks::ReadError;
 use crate::error::chain;
+use crate::gate::SignatureRefusal;
 
 /// Why a kfunc did not do what it was asked.
 pub(crate) enum CallError {
@@ -46,6 +47,22 @@ impl Refusal {
         Self {
             is_limit: true,
             ..Self::invalid(text)
+        }
+    }
+
+    /// Refuses what there is no room for in any host.
+    pub(crate) fn out_of_room(text: String) -> Self {
+        Self {
+            errno: ENOMEM,
+            ..Self::invalid(text)
+        }
+    }
+
+    /// Refuses an image because of its signature.
+    pub(crate) fn of_signature(refused: SignatureRefusal) -> Self {
+        Self {
+            errno: -i64::from(refused.errno),
+            ..Self::invalid(format!("VERIFY_SIG: {}", refused.reason))
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::ParserOrigin;
+use crate::{ParserOrigin, UnfoldError};
 
 /// How an unfolding went, or how far it came. It holds no times and no addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,18 @@ pub struct AskedReport {
     /// fault; whether a payload can be decompressed may be what they look for.
     #[serde(skip)]
     pub refusals: Vec<String>,
+}
+
+impl AskedReport {
+    /// Returns the error of a parser that alone was to take the image apart, and let it be.
+    pub(crate) fn let_it_be(&self) -> UnfoldError {
+        let mut notes: Vec<String> = self.log.iter().map(|it| format!("printed: {it}")).collect();
+        if notes.is_empty() {
+            notes.push("the parser printed nothing".to_owned());
+        }
+        let text = "the parser lets the image be: it did not send DONE after a hand-over";
+        UnfoldError::new(text).noted(notes)
+    }
 }
 
 /// Which parser it was.

@@ -2,7 +2,6 @@
 //! take effect only if all of that went well.
 
 use tracing::{debug, info};
-use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
     AttachKind, BpfError, Interface, Meter, Parser, Rope, SourceId, VerifiedParser, Vm,
@@ -10,27 +9,32 @@ use ukexec_bpf::{
 
 use crate::choice::Chosen;
 use crate::content::same_bytes;
+use crate::context::Context;
 use crate::error::{Place, name_limit};
+use crate::generation::Generation;
 use crate::handed_over::{Charged, HandedOver};
 use crate::host::StageHost;
-use crate::interface::{ABI, HANDLE, MATCH, POST_HANDLE, interface};
+use crate::interface::{ANCHOR, MATCH, POST_HANDLE, interface};
 use crate::record::Record;
 use crate::report::{AskedReport, ProgramReport, StageReport, Warning};
-use crate::structs::kexec_context;
-use crate::{Budget, Observer, Store, UnfoldError};
+use crate::{Budget, Gate, Observer, Store, UnfoldError};
 
 /// The input that programs see.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a> {
     pub(crate) kdump: bool,
     pub(crate) image: &'a Rope,
+    /// The newest initrd and command line, else the caller's: v5 shows them.
     pub(crate) initrd: Option<&'a Rope>,
     pub(crate) cmdline: Option<&'a [u8]>,
+    /// What earlier stages handed over: v6 and v7 show that alone.
+    pub(crate) earlier: &'a HandedOver,
 }
 
 /// State that the stages of one unfolding share.
 pub(crate) struct Session<'a> {
-    pub(crate) interface: Interface,
+    pub(crate) interface: &'static Interface,
+    pub(crate) gate: &'a mut dyn Gate,
     pub(crate) store: &'a mut dyn Store,
     pub(crate) budget: &'a mut Budget,
     /// The budget at the beginning.
@@ -43,12 +47,14 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(
+        gate: &'a mut dyn Gate,
         store: &'a mut dyn Store,
         budget: &'a mut Budget,
         observer: &'a mut dyn Observer,
     ) -> Self {
         Self {
             interface: interface(),
+            gate,
             store,
             granted: budget.clone(),
             budget,
@@ -67,24 +73,34 @@ impl<'a> Session<'a> {
     }
 }
 
+/// How an attempt to take a layer apart ended. A parser that is broken is an error.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Done(Box<StageResult>),
+    /// The parser let the image be, which those of v7 do with an image of another format. Nothing
+    /// of it counts.
+    NotMine(AskedReport),
+}
+
 /// The result of a stage.
 #[derive(Debug)]
 pub(crate) struct StageResult {
-    pub(crate) kernel: Rope,
+    /// The kernel that was handed over; a parser of v7 may leave it to the next one.
+    pub(crate) kernel: Option<Rope>,
     pub(crate) handed_over: HandedOver,
     /// The outputs of its decompressions.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) report: StageReport,
 }
 
-/// Runs stage number `number` on the layer at `path`.
+/// Runs stage number `number` on the layer at `path`: all that it hands over counts, or nothing.
 pub(crate) fn run(
     number: u32,
     path: &str,
     chosen: &Chosen,
     inputs: &Inputs<'_>,
     session: &mut Session<'_>,
-) -> Result<StageResult, UnfoldError> {
+) -> Result<Attempt, UnfoldError> {
     let place = Place {
         layer: path.to_owned(),
         stage: Some(number),
@@ -92,19 +108,37 @@ pub(crate) fn run(
         hook: None,
     };
     info!(stage = number, layer = path, parser = %chosen.info, "stage begins");
-    if !can_hand_over(&chosen.parser) {
+    let generation = chosen.generation;
+    if !can_hand_over(&chosen.parser, generation) {
         return Err(UnfoldError::new(format!(
-            "the parser has no program on hook {HANDLE}, which parsers of ABI {ABI} hand over in"
+            "the parser has no program on hook {}, which parsers of ABI {generation} hand over in",
+            generation.hook()
         ))
         .at(&place));
     }
     let insns = session.budget.meter.insns;
-    let mut armed = Armed::new(place.clone(), &chosen.parser, inputs, session)?;
-    armed.run_hook(HANDLE)?;
-    let kernel = armed.kernel(inputs).map_err(|error| error.at(&place))?;
-    armed.run_hook(POST_HANDLE)?;
+    let mut armed = Armed::new(place, chosen, inputs, session)?;
+    let ending = armed.take_apart(inputs);
     let (record, programs) = armed.disarm();
     let insns = insns.saturating_sub(session.budget.meter.insns);
+    let kernel = match ending {
+        Ok(Ending::Done(kernel)) => kernel,
+        Ok(Ending::NotMine) => {
+            let asked = AskedReport {
+                parser: chosen.info.clone(),
+                fits: false,
+                insns,
+                log: record.log.clone(),
+                refusals: record.refusals.clone(),
+            };
+            record.roll_back(session.budget);
+            return Ok(Attempt::NotMine(asked));
+        }
+        Err(error) => {
+            record.roll_back(session.budget);
+            return Err(error);
+        }
+    };
     info!(stage = number, insns, "stage ends");
     for text in record.warnings {
         session.warn(path, Some(number), text);
@@ -113,25 +147,33 @@ pub(crate) fn run(
         number,
         layer: path.to_owned(),
         parser: chosen.info.clone(),
-        abi: ABI,
+        abi: generation.name(),
         programs,
         insns,
         profile: record.profile,
         handed_over: record.handed_over.report(),
         log: record.log,
     };
-    Ok(StageResult {
+    Ok(Attempt::Done(Box::new(StageResult {
         kernel,
         handed_over: record.handed_over,
         outputs: record.outputs,
         report,
-    })
+    })))
+}
+
+/// How the programs of a parser ended.
+enum Ending {
+    /// With this kernel, where there is one.
+    Done(Option<Rope>),
+    NotMine,
 }
 
 /// Returns whether a program of `parser` is on the hook for handing over. A
 /// parser without one is refused.
-pub(crate) fn can_hand_over(parser: &Parser) -> bool {
-    parser.programs.iter().any(|program| program.hook == HANDLE)
+pub(crate) fn can_hand_over(parser: &Parser, generation: Generation) -> bool {
+    let mut programs = parser.programs.iter();
+    programs.any(|program| program.hook == generation.hook())
 }
 
 /// A parser with its maps, in sight of what it shall take apart.
@@ -139,8 +181,6 @@ pub(crate) struct Armed<'a> {
     place: Place,
     parser: &'a VerifiedParser,
     vm: Vm,
-    /// Address of the context.
-    context: u64,
     host: StageHost<'a>,
     meter: &'a mut Meter,
     granted: &'a Meter,
@@ -148,27 +188,42 @@ pub(crate) struct Armed<'a> {
 }
 
 impl<'a> Armed<'a> {
-    /// Arms `parser`; `place` says where that is.
+    /// Arms the parser; `place` says where that is.
     pub(crate) fn new(
         place: Place,
-        parser: &'a VerifiedParser,
+        chosen: &'a Chosen,
         inputs: &Inputs<'_>,
         session: &'a mut Session<'_>,
     ) -> Result<Self, UnfoldError> {
+        let Chosen {
+            parser, generation, ..
+        } = chosen;
         let Budget { meter, output, .. } = &mut *session.budget;
         let granted = &session.granted.meter;
-        let types = &session.interface.types;
+        let types = session.interface.types.get(parser.types);
+        let types =
+            types.ok_or_else(|| UnfoldError::new("there are no types for it").at(&place))?;
         let failed =
             |text: &str, fault| UnfoldError::caused(text, name_limit(fault, granted)).at(&place);
         let mut vm = Vm::new(parser, meter)
             .map_err(|fault| failed("the parser's maps cannot be made", fault))?;
-        let context = inputs
-            .show(vm.memory(), types)
+        let signed = session.gate.requires_signatures();
+        let context = Context::show(inputs, signed, *generation, types, vm.memory());
+        let context = context
             .map_err(|fault| failed("the stage's inputs cannot be shown to the parser", fault))?;
+        let parser_id = match generation {
+            Generation::V5 => 0,
+            Generation::V6 | Generation::V7 => parser_id(vm.memory())
+                .map_err(|fault| failed("there is no room for the parser's context", fault))?,
+        };
         let host = StageHost {
             stage: place.stage,
             hook: MATCH,
+            generation: *generation,
             types,
+            context,
+            parser_id,
+            gate: &mut *session.gate,
             store: &mut *session.store,
             observer: &mut *session.observer,
             output_left: output,
@@ -180,12 +235,45 @@ impl<'a> Armed<'a> {
             place,
             parser,
             vm,
-            context,
             host,
             meter,
             granted,
             programs: Vec::new(),
         })
+    }
+
+    /// Runs the programs, and says what came of it.
+    fn take_apart(&mut self, inputs: &Inputs<'_>) -> Result<Ending, UnfoldError> {
+        let generation = self.host.generation;
+        self.run_hook(generation.hook())?;
+        let ending = match generation {
+            Generation::V5 | Generation::V6 => self.kernel(inputs).map(|it| Ending::Done(Some(it))),
+            Generation::V7 => self.ending(inputs),
+        };
+        let ending = ending.map_err(|error| error.at(&self.place))?;
+        self.run_hook(POST_HANDLE)?;
+        Ok(ending)
+    }
+
+    /// Returns how a parser of v7 ended: it says that it is done, and is believed if it has handed
+    /// something over.
+    fn ending(&mut self, inputs: &Inputs<'_>) -> Result<Ending, UnfoldError> {
+        let record = &self.host.record;
+        if record.failed {
+            let limit = record.limit.clone();
+            let text = "a command failed, and the parser did not send DONE afterwards";
+            return Err(match limit {
+                Some(limit) => record.limited(limit),
+                None => UnfoldError::new(text).noted(record.notes()),
+            });
+        }
+        if !record.done || record.handed_over.is_empty() {
+            return Ok(Ending::NotMine);
+        }
+        match record.handed_over.kernel {
+            Some(_) => Ok(Ending::Done(Some(self.kernel(inputs)?))),
+            None => Ok(Ending::Done(None)),
+        }
     }
 
     /// Runs all programs on `hook`, in file order. Returns whether an `fmod_ret`
@@ -198,10 +286,15 @@ impl<'a> Armed<'a> {
         for (index, program) in programs.filter(|(_, program)| program.hook == hook) {
             let insns = self.meter.insns;
             self.host.observer.begins(&program.name, hook);
+            let mut args = vec![self.host.context.address];
+            if hook == ANCHOR {
+                args.push(self.host.parser_id);
+            }
             let returned = match program.attach {
-                AttachKind::Fentry => self.run(index, &[self.context])?,
+                AttachKind::Fentry => self.run(index, &args)?,
                 AttachKind::FmodRet => {
-                    previous = self.run(index, &[self.context, previous])?;
+                    args.push(previous);
+                    previous = self.run(index, &args)?;
                     // The hooks return an int: the upper half is noise.
                     answer |= previous.trailing_zeros() < i32::BITS;
                     previous
@@ -260,36 +353,9 @@ impl Inputs<'_> {
         let initrd = self.initrd.map_or(0, Rope::len);
         self.image.len().saturating_add(initrd)
     }
-
-    /// Puts the inputs into `memory`, and returns the address of the context
-    /// that names them.
-    fn show(&self, memory: &mut Memory, types: &Btf) -> Result<u64, BpfError> {
-        let line = self.cmdline.map(|line| [line, b"\0"].concat().into());
-        let image = show("image", Some(self.image.clone()), memory)?;
-        let initrd = show("initrd", self.initrd.cloned(), memory)?;
-        let (name, address, with_nul) = show("cmdline", line, memory)?;
-        let cmdline = (name, address, with_nul.saturating_sub(1).max(0));
-        let context = kexec_context(types, self.kdump, [image, initrd, cmdline]);
-        memory.add_rope("context", context.into())
-    }
 }
 
-/// Returns `name`, and the address and the length that the context has for `rope`:
-/// NULL and 0 for what there is not.
-fn show(
-    name: &'static str,
-    rope: Option<Rope>,
-    memory: &mut Memory,
-) -> Result<(&'static str, u64, i32), BpfError> {
-    let Some(rope) = rope else {
-        return Ok((name, 0, 0));
-    };
-    let len = rope.len();
-    let int = i32::try_from(len).map_err(|_too_long| {
-        BpfError::host(UnfoldError::new(format!(
-            "the {name}: expected at most {} bytes, all that a parser can see, found {len}",
-            i32::MAX
-        )))
-    })?;
-    Ok((name, memory.add_rope(name, rope)?, int))
+/// Returns the number of a parser context: an address at which programs see nothing.
+fn parser_id(memory: &mut Memory) -> Result<u64, BpfError> {
+    memory.add_bytes("parser_id", Vec::new(), false)
 }

@@ -4,6 +4,7 @@
 mod abi;
 mod archives;
 mod choice;
+mod commands;
 mod expand;
 mod gate;
 mod hostile;

@@ -21,7 +21,7 @@ UKEXEC_LICENSE("Dual BSD/GPL");
 
 #ifdef UNKNOWN_HOOK
 
-SEC("fentry.s/kexec_image_parser_anchor")
+SEC("fentry.s/kexec_image_parser_of_tomorrow")
 int later(__u64 *args)
 {
 	return 0;

@@ -139,6 +139,8 @@ fn parser(bytes: &[u8]) -> Result<Parser, Problem> {
         maps: Vec::new(),
         programs: vec![program],
         kfuncs: vec![kfunc("packet", PACKET), kfunc("runtime", RUNTIME)],
+        types: 0,
+        warnings: Vec::new(),
     })
 }
 

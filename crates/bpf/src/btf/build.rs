@@ -112,12 +112,17 @@ impl TypesBuilder {
     /// alignment allows. An unnamed struct as an unnamed member lends its
     /// members to the outer one.
     pub fn structure(&mut self, name: &str, members: &[(&str, TypeId)]) -> TypeId {
-        self.composite(name, members, false)
+        self.composite(name, members, Layout::Struct)
+    }
+
+    /// Declares a packed struct: its members follow each other without gaps.
+    pub fn packed(&mut self, name: &str, members: &[(&str, TypeId)]) -> TypeId {
+        self.composite(name, members, Layout::Packed)
     }
 
     /// Declares a union.
     pub fn union(&mut self, name: &str, members: &[(&str, TypeId)]) -> TypeId {
-        self.composite(name, members, true)
+        self.composite(name, members, Layout::Union)
     }
 
     /// Returns the types.
@@ -131,13 +136,17 @@ impl TypesBuilder {
         types.expect("types refer to earlier ones alone, so that they cannot go in circles")
     }
 
-    fn composite(&mut self, name: &str, members: &[(&str, TypeId)], is_union: bool) -> TypeId {
+    fn composite(&mut self, name: &str, members: &[(&str, TypeId)], layout: Layout) -> TypeId {
         let start = self.btf.members.len();
         let (mut end, mut size, mut align) = (0_u32, 0, 1);
         for &(name, ty) in members {
             let name = self.string(name);
-            let next = round_up(end, self.align(ty));
-            let offset = if is_union { 0 } else { next };
+            let member_align = match layout {
+                Layout::Packed => 1,
+                Layout::Struct | Layout::Union => self.align(ty),
+            };
+            let next = round_up(end, member_align);
+            let offset = if layout == Layout::Union { 0 } else { next };
             let bit_offset = offset.saturating_mul(8);
             self.btf.members.push(Member {
                 name,
@@ -147,12 +156,12 @@ impl TypesBuilder {
             });
             end = offset.saturating_add(self.size(ty));
             size = end.max(size);
-            align = self.align(ty).max(align);
+            align = member_align.max(align);
         }
         let members = grown(start, self.btf.members.len());
         let size = round_up(size, align);
         let kind = Kind::Composite {
-            is_union,
+            is_union: layout == Layout::Union,
             size,
             members,
         };
@@ -190,6 +199,14 @@ impl TypesBuilder {
     }
 }
 
+/// Where the members of a composite type lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Struct,
+    Packed,
+    Union,
+}
+
 fn round_up(offset: u32, align: u32) -> u32 {
     // Where none follows, the struct passes 4 GiB; no host has one.
     offset.checked_next_multiple_of(align).unwrap_or(offset)
@@ -220,7 +237,10 @@ mod tests {
             ("e", wide),
         ];
         types.structure("s", &members);
+        types.packed("p", &[("c", char), ("i", int), ("b", boolean)]);
         let btf = types.build();
+        assert_eq!(btf.offset_of("p", "i"), Some(1));
+        assert_eq!(btf.size_of("p"), Some(6));
         for (member, offset) in [
             ("b", 0),
             ("w", 2),

@@ -3,11 +3,18 @@
 use super::helpers::KFUNCS;
 use crate::btf::Btf;
 
+/// Returns the number in [`Interface::types`] of the set for a parser, by the hooks that its
+/// programs attach to and by its own types, or says why there is none.
+pub type ChooseTypes = fn(hooks: &[&str], own: Option<&Btf>) -> Result<usize, String>;
+
 /// The offer of a host, known before any parser is loaded.
 #[derive(Debug)]
 pub struct Interface {
-    /// The host's types: what CO-RE relocations bind to.
-    pub types: Btf,
+    /// The host's types: what CO-RE relocations bind to. A host for several kinds of
+    /// parsers has a set for each kind.
+    pub types: Vec<Btf>,
+    /// Chooses the set for a parser.
+    pub choose: ChooseTypes,
     /// The hooks programs may attach to.
     pub hooks: Vec<HookDecl>,
     /// The kfuncs programs may call.
@@ -27,6 +34,15 @@ impl Interface {
             let found = built_in.find(|(_, kfunc)| kfunc.name == name);
             found.map(|(number, _)| number)
         })
+    }
+
+    /// Chooses the only set of types there is.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn only(_hooks: &[&str], _own: Option<&Btf>) -> Result<usize, String> {
+        Ok(0)
     }
 
     /// The first number of the kfuncs that this crate answers itself;

@@ -291,7 +291,11 @@ impl Memory {
 
     /// Makes `bytes` the start of the private region at `addr`, whether or not
     /// programs may write it.
-    pub(crate) fn set_constant(&mut self, addr: u64, bytes: &[u8]) -> Result<(), BpfError> {
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError`] if the region has fewer bytes.
+    pub fn set_constant(&mut self, addr: u64, bytes: &[u8]) -> Result<(), BpfError> {
         self.check(Access::Read, addr, bytes.len() as u64)?;
         self.at(addr, |region, offset, account| {
             region.write(offset, bytes, account)

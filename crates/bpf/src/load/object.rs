@@ -28,6 +28,7 @@ use self::maps::Maps;
 use self::parts::{Parts, Types};
 use self::records::{Lines, relocations};
 use super::limits::MAX_LICENSE;
+use super::offered::Bound;
 use super::problems::Problems;
 use crate::bounds::{at_most, before_nul};
 use crate::{BpfError, Interface, Parser};
@@ -47,12 +48,20 @@ pub(super) fn load(
     let functions = Functions::find(&elf)?;
     let programs = functions.programs(&elf, interface, problems)?;
     let types = Types::read(&elf)?;
+    let mut bound = Bound::default();
+    let mut host_types = interface.types.first();
+    for decl in &programs {
+        let hook = &decl.program.hook;
+        host_types = Some(bound.bind(interface, hook, types.btf.as_ref())?);
+    }
     let maps = Maps::read(&elf, types.btf.as_ref())?;
+    let mut warnings = Vec::new();
     let parts = Parts {
         interface,
+        host_types,
         externs: externs(types.btf.as_ref())?,
         lines: Lines::new(&elf, &types),
-        relocations: relocations(&elf)?,
+        relocations: relocations(&elf, &mut warnings)?,
         elf: &elf,
         types: &types,
         functions: &functions,
@@ -68,6 +77,8 @@ pub(super) fn load(
         maps: maps.maps,
         programs,
         kfuncs,
+        types: bound.types.unwrap_or_default(),
+        warnings,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::limits::MAX_KFUNCS;
 use crate::bounds::{size, small};
+use crate::btf::Btf;
 use crate::guest::helpers::{KFUNCS, why_no_kfunc};
 use crate::{BpfError, Interface, Kfunc, did_you_mean};
 
@@ -76,6 +77,39 @@ pub(super) fn check_args(
     Err(BpfError::new(format!(
         "kfunc {name} is declared to take {declared} argument(s), and this loader's takes {offered}"
     )))
+}
+
+/// The host's types that the programs of one parser bind to.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    hooks: Vec<String>,
+    /// The number of the set, once a program is bound.
+    pub(super) types: Option<usize>,
+}
+
+impl Bound {
+    /// Binds a program that attaches to `hook` and has its `own` types.
+    pub(super) fn bind<'i>(
+        &mut self,
+        interface: &'i Interface,
+        hook: &str,
+        own: Option<&Btf>,
+    ) -> Result<&'i Btf, BpfError> {
+        if !self.hooks.iter().any(|known| known == hook) {
+            self.hooks.push(hook.to_owned());
+        }
+        let hooks: Vec<&str> = self.hooks.iter().map(String::as_str).collect();
+        let number = (interface.choose)(&hooks, own).map_err(BpfError::new)?;
+        if self.types.is_some_and(|bound| bound != number) {
+            return Err(BpfError::new(format!(
+                "its programs bind to different types of this loader: they attach to {}",
+                hooks.join(", ")
+            )));
+        }
+        self.types = Some(number);
+        let types = interface.types.get(number);
+        types.ok_or_else(|| BpfError::new("this loader has no types for it"))
+    }
 }
 
 /// The kfuncs that the programs of one parser name, each once.

@@ -84,6 +84,8 @@ pub(crate) fn load(object: &[u8], interface: &Interface) -> Result<Parser, BpfEr
         maps: kernel.maps.into_iter().map(|made| made.map).collect(),
         programs,
         kfuncs: kernel.kfuncs.list,
+        types: kernel.bound.types.unwrap_or_default(),
+        warnings: Vec::new(),
     })
 }
 
@@ -101,6 +103,8 @@ fn loader(code: Vec<Insn>, data: &[u8]) -> Parser {
         maps: vec![blob],
         programs: vec![program],
         kfuncs: Vec::new(),
+        types: 0,
+        warnings: Vec::new(),
     }
 }
 

@@ -179,6 +179,8 @@ fn parser(generated: &Generated) -> Parser {
         maps: Vec::new(),
         programs: vec![program],
         kfuncs: Vec::new(),
+        types: 0,
+        warnings: Vec::new(),
     }
 }
 

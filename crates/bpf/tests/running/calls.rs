@@ -516,7 +516,8 @@ fn what_a_host_takes_from_the_meter_counts() {
 #[test]
 fn kfuncs_of_every_host_are_found_by_name() {
     let interface = Interface {
-        types: ukexec_bpf::btf::Btf::default(),
+        types: Vec::new(),
+        choose: Interface::only,
         hooks: Vec::new(),
         kfuncs: vec![ukexec_bpf::KfuncDecl {
             name: "bpf_own",

@@ -28,6 +28,8 @@ pub(crate) fn parser(text: &str) -> Parser {
         maps: Vec::new(),
         programs: vec![program],
         kfuncs: Vec::new(),
+        types: 0,
+        warnings: Vec::new(),
     }
 }
 

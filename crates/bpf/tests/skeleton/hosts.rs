@@ -27,7 +27,8 @@ pub(crate) fn kexec() -> Interface {
     types.structure("mem_range_result", &result);
     let kfunc = |name, args| KfuncDecl { name, args };
     Interface {
-        types: types.build(),
+        types: vec![types.build()],
+        choose: Interface::only,
         hooks: hooks(&[
             "bpf_handle_pefile",
             "bpf_post_handle_pefile",
@@ -48,7 +49,8 @@ pub(crate) fn core() -> Interface {
     let start = object.windows(4).position(|at| at == magic).unwrap();
     Interface {
         // The section's end is not sought: BTF data names its own.
-        types: Btf::parse(&object[start..]).unwrap(),
+        types: vec![Btf::parse(&object[start..]).unwrap()],
+        choose: Interface::only,
         hooks: hooks(&[
             "offsets",
             "sizes",

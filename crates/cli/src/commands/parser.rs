@@ -29,7 +29,7 @@ pub(crate) use self::run::run;
 
 /// Loads and verifies `object` as an unfolding would.
 pub(crate) fn loadable(object: &[u8]) -> anyhow::Result<VerifiedParser> {
-    Ok(Parser::load(object, &ukexec_unfold::interface())?.verify()?)
+    Ok(Parser::load(object, ukexec_unfold::interface())?.verify()?)
 }
 
 /// Reads a parser: the file itself, or the section `.bpf` of an image.

@@ -428,7 +428,7 @@ fn a_refusal_is_told_with_its_place() {
               "schema": 1,
               "error": {
                 "kind": "failed",
-                "message": "refused-kfunc.bpf.o: this loader refuses the parser: ./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                "message": "refused-kfunc.bpf.o: this loader refuses the parser: ./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put, bpf_get_parser_context, bpf_put_parser_context, bpf_buffer_parser",
                 "errno": null,
                 "place": {
                   "layer": null,
@@ -448,7 +448,7 @@ fn a_refusal_is_told_with_its_place() {
                 "notes": [],
                 "reasons": [
                   {
-                    "message": "./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put",
+                    "message": "./refused.bpf.c:25 in program (section fentry.s/bpf_handle_pefile), insn 1: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel, bpf_decompress, bpf_mem_range_result_put, bpf_get_parser_context, bpf_put_parser_context, bpf_buffer_parser",
                     "program": "program",
                     "section": "fentry.s/bpf_handle_pefile",
                     "function": "program",
@@ -461,7 +461,8 @@ fn a_refusal_is_told_with_its_place() {
             }
             --
             error: kfunc bpf_missing is not offered by this loader; offered: bpf_copy_to_kernel,
-                   bpf_decompress, bpf_mem_range_result_put
+                   bpf_decompress, bpf_mem_range_result_put, bpf_get_parser_context, bpf_put_parser_context,
+                   bpf_buffer_parser
               --> ./refused.bpf.c:25 in program
               25 |     SEC(HOOK) int program(u64 *args) { return bpf_missing(1); }
                  = instruction 1 of section fentry.s/bpf_handle_pefile

@@ -156,7 +156,10 @@ fn the_version_names_the_commit_and_the_parser_abi() {
     let [version, _] = streams(&output);
     let begin = concat!("ukexec ", env!("CARGO_PKG_VERSION"), " (");
     assert!(version.starts_with(begin), "{version}");
-    assert!(version.ends_with("parser ABI v5)\n"), "{version}");
+    assert!(
+        version.ends_with("parser ABI v5, v6 and v7)\n"),
+        "{version}"
+    );
     assert_eq!(version.lines().count(), 1, "{version}");
     let is_repository = crate::workspace(".git").exists();
     assert_eq!(version.contains("commit "), is_repository, "{version}");

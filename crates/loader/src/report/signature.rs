@@ -69,6 +69,11 @@ impl SignatureReport {
         &self.layer
     }
 
+    /// Returns whether it lies in an image whose signature is good.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.covered_by.is_some()
+    }
+
     /// Returns whether its own signature or digest is good.
     pub(crate) fn is_good(&self) -> bool {
         self.state.is_good()

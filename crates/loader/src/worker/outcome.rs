@@ -9,7 +9,8 @@ use ukexec_bpf::Rope;
 use ukexec_pe::PeImage;
 use ukexec_unfold::{
     Gate, Input, LayerAtGate, Leftovers, Options, ParserFile, ParserOrigin, PeBytes, Report,
-    StageReport, UnfoldError, Unfolded, built_in_parsers, selector_of, unfold_with,
+    SignatureRefusal, StageReport, UnfoldError, Unfolded, built_in_parsers, selector_of,
+    unfold_with,
 };
 
 use super::additions;
@@ -341,6 +342,14 @@ impl Gate for Admission<'_> {
         self.layers.push(report);
         self.identity = Some(identity);
         admitted
+    }
+
+    fn requires_signatures(&self) -> bool {
+        self.verifier.requires_signatures()
+    }
+
+    fn verify_signature(&mut self, image: &Rope) -> Result<(), SignatureRefusal> {
+        self.verifier.verify_signature(image)
     }
 }
 

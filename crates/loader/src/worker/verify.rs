@@ -6,12 +6,13 @@
 
 use std::error::Error;
 
+use ukexec_bpf::Rope;
 use ukexec_pe::{PeError, PeImage};
 use ukexec_signature::{
     DigestSource, Digests, SignatureError, State, TakenDigests, UnverifiedImage, Verdict,
     list_signers, revoked_by_sbat, verify_image,
 };
-use ukexec_unfold::{Gate, LayerAtGate, PeBytes};
+use ukexec_unfold::{Gate, LayerAtGate, PeBytes, SignatureRefusal};
 
 use super::trust_policy::{TrustPolicy, not_verified};
 use crate::config::policy::Enforcement;
@@ -169,6 +170,58 @@ impl Gate for Verifier<'_> {
         self.had_pe |= layer.pe.is_some();
         Ok(self.check_own_parser(layer)?)
     }
+
+    fn requires_signatures(&self) -> bool {
+        self.policy.required().is_some()
+    }
+
+    /// An image inside a good one is good as well, as for [`Gate::admit`].
+    fn verify_signature(&mut self, image: &Rope) -> Result<(), SignatureRefusal> {
+        let bytes = &PeBytes(image);
+        let pe = PeImage::parse(bytes);
+        let unverified = UnverifiedImage {
+            bytes,
+            pe: Some(pe.as_ref()),
+            digests: DigestSource::Image,
+            state: digest_state,
+        };
+        let found = verify_image(&unverified, &self.policy.trust, self.policy.checks);
+        let verdict = found.map_err(|error| SignatureRefusal {
+            errno: errno::EBADMSG,
+            reason: error.to_string(),
+        })?;
+        let verdict = verdict.verdict;
+        let layer = self.found.last();
+        let is_inside = layer.is_some_and(|layer| layer.is_good() || layer.is_covered());
+        match verdict.state() {
+            state if state.is_good() => Ok(()),
+            State::Unsigned if is_inside => Ok(()),
+            state => Err(SignatureRefusal {
+                errno: errno_of(state),
+                reason: verdict.to_string(),
+            }),
+        }
+    }
+}
+
+/// Returns the number that Linux has for a signature that does not count.
+fn errno_of(state: State) -> u16 {
+    match state {
+        State::Unsigned => errno::ENODATA,
+        State::Malformed => errno::EBADMSG,
+        State::Unsupported => errno::ENOPKG,
+        State::Untrusted | State::Unverified => errno::ENOKEY,
+        _ => errno::EKEYREJECTED,
+    }
+}
+
+/// Numbers of Linux (`uapi/asm-generic/errno.h`).
+mod errno {
+    pub(super) const ENODATA: u16 = 61;
+    pub(super) const ENOPKG: u16 = 65;
+    pub(super) const EBADMSG: u16 = 74;
+    pub(super) const ENOKEY: u16 = 126;
+    pub(super) const EKEYREJECTED: u16 = 129;
 }
 
 #[cfg(test)]
@@ -176,7 +229,6 @@ mod tests {
     use super::*;
     use crate::config::policy::Because;
     use expect_test::expect;
-    use ukexec_bpf::Rope;
     use ukexec_signature::machine_trust;
     use ukexec_unfold::{Budget, Input, MemoryStore, Options, unfold_with};
 

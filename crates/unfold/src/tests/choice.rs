@@ -233,15 +233,15 @@ fn an_unknown_hook_is_refused_by_name() {
         input(pe(&[(".bpf", UNKNOWN_HOOK)]).0),
         &options(),
         expect![[r#"
-            error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: program later (section fentry.s/kexec_image_parser_anchor): hook kexec_image_parser_anchor is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image
+            error: image: stage 1 (.bpf, embedded): the parser cannot be loaded: program later (section fentry.s/kexec_image_parser_of_tomorrow): hook kexec_image_parser_of_tomorrow is not offered by this loader; did you mean kexec_image_parser_anchor?
         "#]],
     );
     check_with(
         input(b"image".to_vec()),
         &listed(UNKNOWN_HOOK),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser cannot be loaded: program later (section fentry.s/kexec_image_parser_anchor): hook kexec_image_parser_anchor is not offered by this loader; offered: bpf_handle_pefile, bpf_post_handle_pefile, ukexec_match_image
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): the parser cannot be loaded: program later (section fentry.s/kexec_image_parser_of_tomorrow): hook kexec_image_parser_of_tomorrow is not offered by this loader; did you mean kexec_image_parser_anchor?
+        "#]],
     );
 }
 

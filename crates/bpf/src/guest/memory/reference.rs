@@ -70,11 +70,21 @@ impl Memory {
         object: u64,
         how: &'static str,
     ) -> Result<(), BpfError> {
-        if !self.holds(kind, object) {
-            return Err(self.not_held(kind, object));
-        }
+        self.check_held(kind, object)?;
         self.forget(object, how);
         Ok(())
+    }
+
+    /// Checks that a reference `kind` is held at `object`.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError`] as that of [`Memory::release`].
+    pub fn check_held(&self, kind: &'static str, object: u64) -> Result<(), BpfError> {
+        match self.holds(kind, object) {
+            true => Ok(()),
+            false => Err(self.not_held(kind, object)),
+        }
     }
 
     /// Returns whether a reference `kind` is held at `object`.

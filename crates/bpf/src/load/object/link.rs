@@ -42,7 +42,9 @@ impl<'p> Linker<'p> {
             relos: BySection::of_tables(parts.elf, btf, &parts.types.ext.relos, |relo| {
                 relo.insn_off.into()
             }),
-            relocator: btf.map(|btf| Relocator::new(btf, &parts.interface.types)),
+            relocator: btf
+                .zip(parts.host_types)
+                .map(|(own, host)| Relocator::new(own, host)),
             bodies: HashMap::new(),
             kfuncs: Kfuncs::default(),
             bound: HashMap::new(),

@@ -16,6 +16,8 @@ use crate::{BpfError, Interface};
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub(super) interface: &'a Interface,
+    /// The host's types that the programs bind to.
+    pub(super) host_types: Option<&'a Btf>,
     pub(super) elf: &'a Elf<'a>,
     pub(super) types: &'a Types,
     pub(super) functions: &'a Functions<'a>,

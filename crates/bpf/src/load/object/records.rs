@@ -60,17 +60,28 @@ impl<T: Copy> BySection<T> {
 
 /// Reads the relocations of code. Those of type information are for other
 /// linkers: names lead to what they would change.
-pub(super) fn relocations(elf: &Elf<'_>) -> Result<BySection<Relocation>, BpfError> {
+///
+/// As libbpf does, it passes over pointers in data, which `warnings` says.
+pub(super) fn relocations(
+    elf: &Elf<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<BySection<Relocation>, BpfError> {
     let mut records = HashMap::<usize, Vec<Relocation>>::new();
     for (target, table) in elf.relocations() {
         let Some(section) = elf.sections.get(target) else {
             continue;
         };
-        let is_data = data_section(section).is_some() || section.name == ".maps";
-        if is_data && !table.data.is_empty() {
+        if section.name == ".maps" && !table.data.is_empty() {
             return Err(section.error(
                 "has pointers in its initial values, and only code can be relocated; set them \
                  at run time",
+            ));
+        }
+        if data_section(section).is_some() && !table.data.is_empty() {
+            warnings.push(format!(
+                "section {} has pointers in its initial values, which are left as offsets, as \
+                 libbpf does (it skips {}): only code is relocated; set them at run time",
+                section.name, table.name
             ));
         }
         if section.executable {

@@ -12,7 +12,7 @@ use crate::btf::{Btf, essential_name};
 use crate::guest::helpers::loader;
 use crate::guest::memory::Memory;
 use crate::load::limits::MAX_CALLS;
-use crate::load::offered::{self, Kfuncs};
+use crate::load::offered::{self, Bound, Kfuncs};
 use crate::{BpfError, Host, Interface, Map, Meter, Program};
 
 /// `BTF_KIND_FUNC`.
@@ -30,6 +30,8 @@ pub(super) struct Kernel<'a> {
     pub(super) btfs: Vec<Btf>,
     pub(super) programs: Vec<Program>,
     pub(super) kfuncs: Kfuncs,
+    /// The host's types that the programs bind to.
+    pub(super) bound: Bound,
     /// The licence of the first program.
     pub(super) license: String,
     /// Names that were found; the id of one is its index plus 1.
@@ -123,6 +125,7 @@ impl<'a> Kernel<'a> {
             btfs: Vec::new(),
             programs: Vec::new(),
             kfuncs: Kfuncs::default(),
+            bound: Bound::default(),
             license: String::new(),
             names: Vec::new(),
             missing: Vec::new(),

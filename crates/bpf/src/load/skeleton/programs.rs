@@ -41,8 +41,10 @@ impl Kernel<'_> {
         let mut program = self.frame(attr)?;
         program.code = self.code(attr, memory)?;
         let types = self.types_of(attr)?;
+        let own = types.and_then(|types| self.btfs.get(types));
+        let host = self.bound.bind(self.interface, &program.hook, own)?;
         if let Some(types) = types {
-            self.read_info(attr, memory, types, &mut program)?;
+            self.read_info(attr, memory, types, host, &mut program)?;
         }
         let btf = types.and_then(|types| self.btfs.get(types));
         let rewriting = Rewriting::new(self, btf, attr.u64(120), &program.name);
@@ -135,6 +137,7 @@ impl Kernel<'_> {
         attr: &Attr,
         memory: &mut Memory,
         types: usize,
+        host: &Btf,
         program: &mut Program,
     ) -> Result<(), CallError> {
         let functions = self.records::<FuncInfo>(attr, memory, [76, 80, 88])?;
@@ -142,7 +145,6 @@ impl Kernel<'_> {
         let relos = self.records::<CoreRelo>(attr, memory, [136, 128, 116])?;
         self.spent.relos = self.spent.relos.saturating_add(relos.len());
         check_count("CO-RE relocations", self.spent.relos, MAX_CORE_RELOS)?;
-        let host = &self.interface.types;
         let Some(btf) = self.btfs.get(types) else {
             return Ok(());
         };

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use ukexec_bpf::Place;
-use ukexec_unfold::{AcceptedParser, ParserRefusal, accept};
+use ukexec_unfold::{ParserRefusal, accept};
 
 use super::facts::Facts;
 use super::read;
@@ -17,11 +17,11 @@ use ukexec_loader::shown;
 
 pub(crate) fn check(args: &ParserCheck) -> anyhow::Result<()> {
     let object = read(&args.file)?;
-    let AcceptedParser { parser, memory, .. } = accept(&object).map_err(|reasons| Refused {
+    let accepted = accept(&object).map_err(|reasons| Refused {
         file: shown(&args.file),
         reasons: reasons.into_iter().map(Reason::from).collect(),
     })?;
-    let facts = Facts::new(&args.file, &object, &parser, memory);
+    let facts = Facts::new(&args.file, &object, &accepted);
     if args.json {
         console::json(&serde_json::to_value(&facts)?)?;
     } else {
@@ -86,14 +86,21 @@ impl From<ParserRefusal> for Reason {
                 message: sentence(&error),
                 place: error.place().cloned().map(Box::new),
             },
-            ParserRefusal::HandsOverNothing => {
-                let message = "no program is on hook bpf_handle_pefile, which parsers hand over in";
-                Self {
-                    failure: fault::stated(message.to_owned()),
-                    place: None,
-                    message: message.to_owned(),
-                }
-            }
+            ParserRefusal::HandsOverNothing(generation) => Self::stated(format!(
+                "no program is on hook {}, which parsers of ABI {generation} hand over in",
+                generation.hook()
+            )),
+            ParserRefusal::Mixed(message) => Self::stated(message),
+        }
+    }
+}
+
+impl Reason {
+    fn stated(message: String) -> Self {
+        Self {
+            failure: fault::stated(message.clone()),
+            place: None,
+            message,
         }
     }
 }

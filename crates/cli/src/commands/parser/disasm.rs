@@ -15,7 +15,7 @@ use crate::console;
 pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
     let object = read(&args.file)?;
     // Not verified: people look at parsers that are refused, too.
-    let parser = Parser::load(&object, &ukexec_unfold::interface())
+    let parser = Parser::load(&object, ukexec_unfold::interface())
         .with_context(|| format!("{}: this loader refuses the parser", shown(&args.file)))?;
     let wanted = |program: &&Program| {
         let name = args.program.as_ref();

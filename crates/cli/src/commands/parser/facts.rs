@@ -9,7 +9,7 @@ use ukexec_loader::report::page::Page;
 use ukexec_loader::report::{SCHEMA, Size};
 use ukexec_loader::shown;
 use ukexec_pe::counted;
-use ukexec_unfold::ABI;
+use ukexec_unfold::{AcceptedParser, Generation};
 
 use super::calls::{Calls, Charge};
 
@@ -75,8 +75,15 @@ struct TrapFacts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Gathers them of `parser`, which is the `object` in the file at `path`.
-    pub(super) fn new(path: &'a Path, object: &[u8], parser: &'a Parser, memory: u64) -> Self {
+    /// Gathers them of a parser, which is the `object` in the file at `path`.
+    pub(super) fn new(path: &'a Path, object: &[u8], accepted: &'a AcceptedParser) -> Self {
+        let AcceptedParser {
+            parser,
+            generation,
+            memory,
+            ..
+        } = accepted;
+        let is_skeleton = skeleton::is_skeleton(object);
         let calls = Calls::of(parser);
         let helpers = calls.helpers().map(|helper| HelperFacts {
             number: helper.number,
@@ -90,24 +97,53 @@ impl<'a> Facts<'a> {
             schema: SCHEMA,
             path,
             parser: path.to_string_lossy(),
-            form: if skeleton::is_skeleton(object) {
+            form: if is_skeleton {
                 "light skeleton"
             } else {
                 "object"
             },
             size: object.len(),
-            abi: ABI,
+            abi: generation.name(),
             license: &parser.license,
             programs: parser.programs.iter().map(program).collect(),
             maps: &parser.maps,
             kfuncs: kfuncs.collect(),
             helpers: helpers.collect(),
             charges: calls.charges(),
-            memory,
+            memory: *memory,
             traps: parser.programs.iter().flat_map(traps).collect(),
-            warnings: calls.licence_warning(parser).into_iter().collect(),
+            warnings: calls
+                .licence_warning(parser)
+                .into_iter()
+                .chain(parser.warnings.iter().cloned())
+                .chain(of_kernel(parser, *generation, is_skeleton))
+                .collect(),
         }
     }
+}
+
+/// Returns why a kernel with the series of v6 or v7 would refuse a parser that ukexec takes.
+fn of_kernel(parser: &Parser, generation: Generation, is_skeleton: bool) -> Vec<String> {
+    // Of the skeleton that such a kernel is built with.
+    const MAPS: usize = 8;
+    if generation == Generation::V5 {
+        return Vec::new();
+    }
+    let mut reasons = Vec::new();
+    if !is_skeleton {
+        reasons.push("it is no light skeleton (docs/kernel-series.md makes one)".to_owned());
+    }
+    if parser.maps.len() != MAPS {
+        let maps = counted(parser.maps.len() as u64, "map");
+        reasons.push(format!("it has {maps}, and that kernel makes {MAPS}"));
+    }
+    if parser.programs.len() != 1 {
+        let programs = counted(parser.programs.len() as u64, "program");
+        reasons.push(format!("it has {programs}, and that kernel attaches one"));
+    }
+    let refused =
+        |reason| format!("a kernel with parser ABI {generation} would refuse it: {reason}");
+    reasons.into_iter().map(refused).collect()
 }
 
 fn program(program: &Program) -> ProgramFacts<'_> {

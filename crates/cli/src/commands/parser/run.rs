@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         ..Options::default()
     };
     // Where it does not load, the stage says so.
-    let loaded = Parser::load(&parser.object, &ukexec_unfold::interface());
+    let loaded = Parser::load(&parser.object, ukexec_unfold::interface());
     let loaded = loaded.ok().map(Rc::new);
     let mut reporter = Reporter {
         trace: trace(args, loaded.clone(), readers)?,

@@ -346,6 +346,8 @@ mod tests {
             maps: Vec::new(),
             programs: Vec::new(),
             kfuncs: Vec::new(),
+            types: 0,
+            warnings: Vec::new(),
         };
         let mut trace = Trace::new(Box::new(pipe), form, part, Rc::new(parser));
         for number in 0..lines {

@@ -1,0 +1,145 @@
+//! The generations of the parser ABI, and how a parser shows which one it is for.
+//!
+//! Version 6 of the series changed hooks and hand-over, version 7 the header of commands and
+//! the place of parsers. Both attach to one hook, so that the parser's own types decide.
+
+use std::fmt;
+
+use ukexec_bpf::btf::Btf;
+use ukexec_bpf::{Interface, Parser};
+
+use crate::interface::{ANCHOR, HANDLE, KFUNCS, POST_HANDLE};
+
+/// A generation of the parser ABI: a version of the kernel series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Generation {
+    /// Parsers in a PE section `.bpf` that call `bpf_copy_to_kernel`.
+    V5,
+    /// Parsers in a PE section `.bpf` that send commands with a header of 8 bytes.
+    V6,
+    /// Parsers in a container that send commands with a header of 10 bytes.
+    V7,
+}
+
+impl Generation {
+    /// All of them, by their numbers in [`Interface::types`].
+    pub const ALL: [Self; 3] = [Self::V5, Self::V6, Self::V7];
+
+    /// Returns its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V5 => "v5",
+            Self::V6 => "v6",
+            Self::V7 => "v7",
+        }
+    }
+
+    /// Returns the hook whose programs hand over; a parser needs one on it.
+    #[must_use]
+    pub const fn hook(self) -> &'static str {
+        match self {
+            Self::V5 => HANDLE,
+            Self::V6 | Self::V7 => ANCHOR,
+        }
+    }
+
+    /// Returns the generation that a loaded parser is for.
+    ///
+    /// # Errors
+    ///
+    /// The parser calls a kfunc of another generation, which the text names.
+    ///
+    /// ```
+    /// use ukexec_bpf::Parser;
+    /// use ukexec_unfold::{Generation, built_in_parsers, interface};
+    ///
+    /// let zboot = &built_in_parsers()[1];
+    /// let parser = Parser::load(&zboot.object, interface())?;
+    /// assert_eq!(Generation::of(&parser), Ok(Generation::V5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of(parser: &Parser) -> Result<Self, String> {
+        let own = Self::ALL.get(parser.types).copied().unwrap_or(Self::V5);
+        let numbers = parser.kfuncs.iter().filter_map(|kfunc| kfunc.host);
+        let own_kfuncs = numbers.filter(|number| *number < Interface::BUILT_IN);
+        let rows = own_kfuncs.filter_map(|number| KFUNCS.get(usize::try_from(number).ok()?));
+        for kfunc in rows {
+            if !kfunc.generations.contains(&own) {
+                return Err(format!(
+                    "kfunc {} belongs to parser ABI {}, and the parser is for {own}",
+                    kfunc.name,
+                    names(kfunc.generations)
+                ));
+            }
+        }
+        Ok(own)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Returns the names of generations, as messages list them.
+fn names(generations: &[Generation]) -> String {
+    let names: Vec<&str> = generations.iter().map(|it| it.name()).collect();
+    names.join(" and ")
+}
+
+/// Chooses the generation by hooks, then by the parser's own types: a command's number means
+/// another one in v7 than in v6, and is never guessed.
+pub(crate) fn choose(hooks: &[&str], own: Option<&Btf>) -> Result<usize, String> {
+    let is_on = |hook| hooks.contains(&hook);
+    let generation = match (is_on(HANDLE) || is_on(POST_HANDLE), is_on(ANCHOR)) {
+        (true, false) => Generation::V5,
+        (true, true) => {
+            return Err(format!(
+                "hook {HANDLE} belongs to parser ABI v5, and hook {ANCHOR} to v6 and v7; a parser \
+                 is for one of them"
+            ));
+        }
+        (false, true) => of_types(own)?,
+        // A match program alone.
+        (false, false) => of_types(own).unwrap_or(Generation::V5),
+    };
+    let number = Generation::ALL.iter().position(|it| *it == generation);
+    number.ok_or_else(|| format!("parser ABI {generation} is not offered"))
+}
+
+/// Returns the generation whose types a parser on [`ANCHOR`] has.
+fn of_types(own: Option<&Btf>) -> Result<Generation, String> {
+    let own = own.ok_or_else(|| {
+        format!("hook {ANCHOR} belongs to parser ABI v6 and v7, and the parser has no types that say which (.BTF: compile with -g)")
+    })?;
+    let header = own.size_of("cmd_hdr");
+    let has = |member| own.offset_of("kexec_context", member).is_some();
+    let is_v7 = has("parsing_buf") || header == Some(HEADER_V7);
+    let is_v6 = header == Some(HEADER_V6) || (has("kernel") && !has("parsing_buf"));
+    match (is_v6, is_v7) {
+        (true, false) => Ok(Generation::V6),
+        (false, true) => Ok(Generation::V7),
+        _ => {
+            let header = header.map_or_else(
+                || "no cmd_hdr".to_owned(),
+                |size| format!("a cmd_hdr of {size} bytes"),
+            );
+            let members = ["kernel", "parsing_buf"].map(|member| match has(member) {
+                true => member.to_owned(),
+                false => format!("no {member}"),
+            });
+            Err(format!(
+                "hook {ANCHOR} belongs to parser ABI v6 (cmd_hdr of {HEADER_V6} bytes, \
+                 kexec_context with kernel) and v7 (cmd_hdr of {HEADER_V7} bytes, kexec_context with \
+                 parsing_buf); the parser's types have {header}, and in kexec_context {}",
+                members.join(" and ")
+            ))
+        }
+    }
+}
+
+/// Bytes of a command's header: `struct cmd_hdr`.
+pub(crate) const HEADER_V6: u32 = 8;
+pub(crate) const HEADER_V7: u32 = 10;
