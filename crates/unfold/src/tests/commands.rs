@@ -157,6 +157,7 @@ fn copies_and_decompressions_hand_over() {
             kernel "kernel"
             initrd "initrd"
             cmdline "ro quiet"
+
             layer image: test.bpf.o, parsers.d
             layer image > test payload
             stage 1: kernel 6, initrd 6, command line 8
@@ -166,7 +167,8 @@ fn copies_and_decompressions_hand_over() {
               0
             kernel "kernel"
             initrd "initrd"
-            cmdline "ro quiet""#]],
+            cmdline "ro quiet"
+        "#]],
     );
 }
 
@@ -350,6 +352,7 @@ fn the_same_resource_again_replaces_it() {
             warning image: stage 1: the parser handed the command line over more than once; the last one counts
             kernel "second"
             cmdline "second"
+
             layer image: test.bpf.o, parsers.d
             layer image > kernel handed over by test
             stage 1: kernel 6, command line 6
@@ -361,7 +364,8 @@ fn the_same_resource_again_replaces_it() {
             warning image: stage 1: the parser handed the kernel over more than once; the last one counts
             warning image: stage 1: the parser handed the command line over more than once; the last one counts
             kernel "second"
-            cmdline "second""#]],
+            cmdline "second"
+        "#]],
     );
 }
 
@@ -381,6 +385,7 @@ fn references_are_counted() {
               twice
               0
             kernel "kernel"
+
             layer image: test.bpf.o, parsers.d
             layer image > kernel handed over by test
             stage 1: kernel 6
@@ -388,7 +393,8 @@ fn references_are_counted() {
               twice
               0
               0
-            kernel "kernel""#]],
+            kernel "kernel"
+        "#]],
     );
     let fault = |what| outcome(kernel(Steps::new(Generation::V6)).simple(what));
     expect![[r#"
