@@ -9,12 +9,13 @@ use tracing::debug;
 use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
 use ukexec_pe::Subsystem;
 
+use crate::context::Inputs;
 use crate::error::Place;
 use crate::generation::Generation;
-use crate::interface::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::layer::LayerImage;
+use crate::names::{MATCH, PARSER_MAX, PARSER_SECTION};
 use crate::report::{AskedReport, ParserInfo};
-use crate::stage::{Armed, Inputs, Session};
+use crate::stage::{Armed, Session};
 use crate::{Options, ParserFile, ParserOrigin, UnfoldError};
 
 /// A parser that is going to run.

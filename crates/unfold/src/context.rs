@@ -7,9 +7,29 @@ use ukexec_bpf::{BpfError, Rope};
 
 use crate::UnfoldError;
 use crate::generation::Generation;
+use crate::handed_over::HandedOver;
 use crate::report::Resource;
-use crate::stage::Inputs;
 use crate::structs::{Member, kexec_context};
+
+/// The input that programs see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) kdump: bool,
+    pub(crate) image: &'a Rope,
+    /// The newest initrd and command line, else the caller's: v5 shows them.
+    pub(crate) initrd: Option<&'a Rope>,
+    pub(crate) cmdline: Option<&'a [u8]>,
+    /// What earlier stages handed over: v6 and v7 show that alone.
+    pub(crate) earlier: &'a HandedOver,
+}
+
+impl Inputs<'_> {
+    /// Returns how many bytes of image and initrd there are.
+    pub(crate) fn len(&self) -> u64 {
+        let initrd = self.initrd.map_or(0, Rope::len);
+        self.image.len().saturating_add(initrd)
+    }
+}
 
 /// A `struct kexec_context` in guest memory.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::error::Error;
 use ukexec_bpf::Rope;
 use ukexec_pe::{PeError, PeImage};
 
-use crate::interface::PARSER_SECTION;
+use crate::names::PARSER_SECTION;
 
 /// Looks at every layer before anything of it runs, and before it is taken for
 /// the kernel: a check of signatures, for one.

@@ -6,9 +6,8 @@
 use std::fmt;
 
 use ukexec_bpf::btf::Btf;
-use ukexec_bpf::{Interface, Parser};
 
-use crate::interface::{ANCHOR, HANDLE, KFUNCS, POST_HANDLE};
+use crate::names::{ANCHOR, HANDLE, POST_HANDLE};
 
 /// A generation of the parser ABI: a version of the kernel series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +21,7 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// All of them, by their numbers in [`Interface::types`].
+    /// All of them, by their numbers in [`Interface::types`](ukexec_bpf::Interface::types).
     pub const ALL: [Self; 3] = [Self::V5, Self::V6, Self::V7];
 
     /// Returns its name in reports.
@@ -43,50 +42,12 @@ impl Generation {
             Self::V6 | Self::V7 => ANCHOR,
         }
     }
-
-    /// Returns the generation that a loaded parser is for.
-    ///
-    /// # Errors
-    ///
-    /// The parser calls a kfunc of another generation, which the text names.
-    ///
-    /// ```
-    /// use ukexec_bpf::Parser;
-    /// use ukexec_unfold::{Generation, built_in_parsers, interface};
-    ///
-    /// let zboot = &built_in_parsers()[1];
-    /// let parser = Parser::load(&zboot.object, interface())?;
-    /// assert_eq!(Generation::of(&parser), Ok(Generation::V5));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn of(parser: &Parser) -> Result<Self, String> {
-        let own = Self::ALL.get(parser.types).copied().unwrap_or(Self::V5);
-        let numbers = parser.kfuncs.iter().filter_map(|kfunc| kfunc.host);
-        let own_kfuncs = numbers.filter(|number| *number < Interface::BUILT_IN);
-        let rows = own_kfuncs.filter_map(|number| KFUNCS.get(usize::try_from(number).ok()?));
-        for kfunc in rows {
-            if !kfunc.generations.contains(&own) {
-                return Err(format!(
-                    "kfunc {} belongs to parser ABI {}, and the parser is for {own}",
-                    kfunc.name,
-                    names(kfunc.generations)
-                ));
-            }
-        }
-        Ok(own)
-    }
 }
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Returns the names of generations, as messages list them.
-fn names(generations: &[Generation]) -> String {
-    let names: Vec<&str> = generations.iter().map(|it| it.name()).collect();
-    names.join(" and ")
 }
 
 /// Chooses the generation by hooks, then by the parser's own types: a command's number means

@@ -3,31 +3,16 @@
 use std::sync::LazyLock;
 
 use ukexec_bpf::disasm::parameters;
-use ukexec_bpf::{HookDecl, Interface, KfuncDecl};
+use ukexec_bpf::{HookDecl, Interface, KfuncDecl, Parser};
 
 use crate::costs::price;
 use crate::generation::{self, Generation};
 use crate::host::{Call, StageHost};
+use crate::names::{ANCHOR, HANDLE, MATCH, POST_HANDLE};
 use crate::structs::types;
 
 /// The generations of the ABI, for people.
 pub const ABI: &str = "v5, v6 and v7";
-
-/// The PE section that holds an image's own parser.
-pub const PARSER_SECTION: &str = ".bpf";
-
-/// No parser has more bytes, even one that brings large tables.
-pub const PARSER_MAX: u64 = 64 << 20;
-
-/// The hook whose programs hand over in v5.
-pub(crate) const HANDLE: &str = "bpf_handle_pefile";
-/// The hook whose programs run after those of [`HANDLE`].
-pub(crate) const POST_HANDLE: &str = "bpf_post_handle_pefile";
-/// The hook whose programs hand over in v6 and v7.
-pub(crate) const ANCHOR: &str = "kexec_image_parser_anchor";
-/// The hook whose programs say whether the parser can take an image apart. It
-/// is ukexec's own, not the series'.
-pub(crate) const MATCH: &str = "ukexec_match_image";
 
 /// A kfunc of the parser ABI.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +186,46 @@ pub fn interface() -> &'static Interface {
             .collect(),
     });
     &INTERFACE
+}
+
+impl Generation {
+    /// Returns the generation that a loaded parser is for.
+    ///
+    /// # Errors
+    ///
+    /// The parser calls a kfunc of another generation, which the text names.
+    ///
+    /// ```
+    /// use ukexec_bpf::Parser;
+    /// use ukexec_unfold::{Generation, built_in_parsers, interface};
+    ///
+    /// let zboot = &built_in_parsers()[1];
+    /// let parser = Parser::load(&zboot.object, interface())?;
+    /// assert_eq!(Generation::of(&parser), Ok(Generation::V5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of(parser: &Parser) -> Result<Self, String> {
+        let own = Self::ALL.get(parser.types).copied().unwrap_or(Self::V5);
+        let numbers = parser.kfuncs.iter().filter_map(|kfunc| kfunc.host);
+        let own_kfuncs = numbers.filter(|number| *number < Interface::BUILT_IN);
+        let rows = own_kfuncs.filter_map(|number| KFUNCS.get(usize::try_from(number).ok()?));
+        for kfunc in rows {
+            if !kfunc.generations.contains(&own) {
+                return Err(format!(
+                    "kfunc {} belongs to parser ABI {}, and the parser is for {own}",
+                    kfunc.name,
+                    names(kfunc.generations)
+                ));
+            }
+        }
+        Ok(own)
+    }
+}
+
+/// Returns the names of generations, as messages list them.
+fn names(generations: &[Generation]) -> String {
+    let names: Vec<&str> = generations.iter().map(|it| it.name()).collect();
+    names.join(" and ")
 }
 
 /// Returns how many arguments a prototype has.

@@ -7,7 +7,7 @@ use crate::chunks::ReadError;
 use crate::content::{References, same_bytes};
 use crate::costs;
 use crate::error::Place;
-use crate::interface::PARSER_SECTION;
+use crate::names::PARSER_SECTION;
 use crate::report::{Layer, ParserInfo};
 use crate::{ParserOrigin, PeBytes, UnfoldError};
 

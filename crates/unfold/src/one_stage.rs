@@ -4,12 +4,13 @@ use ukexec_bpf::Rope;
 
 use crate::choice::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
+use crate::context::Inputs;
 use crate::error::Place;
 use crate::gate::Open;
 use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
 use crate::report::ParserInfo;
-use crate::stage::{self, Attempt, Inputs, Session};
+use crate::stage::{self, Attempt, Session};
 use crate::{
     Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
 };

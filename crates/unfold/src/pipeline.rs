@@ -8,12 +8,13 @@ use ukexec_pe::counted;
 use crate::choice::Chooser;
 use crate::cmdline::{CmdlineRequest, FinalCmdline};
 use crate::content::holds;
+use crate::context::Inputs;
 use crate::error::{Leftovers, Place};
 use crate::gate::Open;
 use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
 use crate::observer::Nobody;
-use crate::stage::{self, Attempt, Inputs, Session};
+use crate::stage::{self, Attempt, Session};
 use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldError, Unfolded};
 
 /// Takes `input.image` apart until a kernel is left.

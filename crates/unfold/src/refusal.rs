@@ -61,7 +61,7 @@ impl Refusal {
     /// Refuses an image because of its signature.
     pub(crate) fn of_signature(refused: SignatureRefusal) -> Self {
         Self {
-            errno: -i64::from(refused.errno),
+            errno: i64::from(refused.errno).saturating_neg(),
             ..Self::invalid(format!("VERIFY_SIG: {}", refused.reason))
         }
     }

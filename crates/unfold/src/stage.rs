@@ -9,27 +9,16 @@ use ukexec_bpf::{
 
 use crate::choice::Chosen;
 use crate::content::same_bytes;
-use crate::context::Context;
+use crate::context::{Context, Inputs};
 use crate::error::{Place, name_limit};
 use crate::generation::Generation;
 use crate::handed_over::{Charged, HandedOver};
 use crate::host::StageHost;
-use crate::interface::{ANCHOR, MATCH, POST_HANDLE, interface};
+use crate::interface::interface;
+use crate::names::{ANCHOR, MATCH, POST_HANDLE};
 use crate::record::Record;
 use crate::report::{AskedReport, ProgramReport, StageReport, Warning};
 use crate::{Budget, Gate, Observer, Store, UnfoldError};
-
-/// The input that programs see.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Inputs<'a> {
-    pub(crate) kdump: bool,
-    pub(crate) image: &'a Rope,
-    /// The newest initrd and command line, else the caller's: v5 shows them.
-    pub(crate) initrd: Option<&'a Rope>,
-    pub(crate) cmdline: Option<&'a [u8]>,
-    /// What earlier stages handed over: v6 and v7 show that alone.
-    pub(crate) earlier: &'a HandedOver,
-}
 
 /// State that the stages of one unfolding share.
 pub(crate) struct Session<'a> {
@@ -344,14 +333,6 @@ impl<'a> Armed<'a> {
     pub(crate) fn disarm(self) -> (Record, Vec<ProgramReport>) {
         self.vm.finish(self.meter);
         (self.host.record, self.programs)
-    }
-}
-
-impl Inputs<'_> {
-    /// Returns how many bytes of image and initrd there are.
-    fn len(&self) -> u64 {
-        let initrd = self.initrd.map_or(0, Rope::len);
-        self.image.len().saturating_add(initrd)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::context::with_nul;
 use crate::costs::{self, charge};
 use crate::generation::Generation;
 use crate::handed_over::{self, Charged};
-use crate::interface::MATCH;
+use crate::names::MATCH;
 use crate::refusal::{CallError, Refusal};
 use crate::report::Resource;
 use crate::structs::BUFFERS;

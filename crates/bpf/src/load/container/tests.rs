@@ -314,7 +314,8 @@ fn other_files_are_no_containers() {
 fn a_container_is_no_parser() {
     let refusal = |file: &[u8]| {
         let interface = crate::Interface {
-            types: crate::btf::TypesBuilder::new().build(),
+            types: vec![crate::btf::TypesBuilder::new().build()],
+            choose: crate::Interface::only,
             hooks: Vec::new(),
             kfuncs: Vec::new(),
         };
