@@ -78,11 +78,13 @@ pub fn levels(container: &[u8]) -> Result<Vec<Level<'_>>, BpfError> {
 /// is not meant as one.
 pub(super) fn explain(file: &[u8]) -> Option<BpfError> {
     const PREFIX: &[u8] = b".bpf.";
+    // In a table of names; names of sources begin alike.
+    const FIRST: &[u8] = b"\0.bpf.1\0";
     let mut names = names_of(file).filter(|name| !name.is_empty()).peekable();
     let is_meant = match names.peek() {
         Some(_) => names.any(|name| name.starts_with(PREFIX)),
         // Its names cannot be read, but may be there.
-        None => file.windows(PREFIX.len()).any(|bytes| bytes == PREFIX),
+        None => file.windows(FIRST.len()).any(|bytes| bytes == FIRST),
     };
     is_meant.then(|| match levels(file) {
         Ok(_sound) => BpfError::new("this is a parser container, and no parser of its own"),
