@@ -16,7 +16,10 @@ fuzz_target!(|data: &[u8]| {
         assert!((1..=8).contains(&level.slots.len()));
         // Slots may be anything; only parsers are packed.
         if let Ok(packed) = pack(&level.slots, None) {
-            assert_eq!(ukexec_bpf::container::levels(&packed).ok(), Some(vec![level]));
+            assert_eq!(
+                ukexec_bpf::container::levels(&packed).ok(),
+                Some(vec![level])
+            );
         }
     }
 });
