@@ -9,8 +9,8 @@
 mod run;
 
 use libfuzzer_sys::fuzz_target;
-use ukexec_bpf::Parser;
 use ukexec_bpf::btf::Btf;
+use ukexec_bpf::{Interface, Parser};
 use ukexec_unfold::interface;
 
 /// Objects of two compilers.
@@ -30,13 +30,18 @@ fuzz_target!(|data: &[u8]| {
     }
     let object = OBJECTS[usize::from(choice >> 1 & 1)];
     let object = replace(object, if ext { ".BTF.ext" } else { ".BTF" }, section);
-    if let Ok(parser) = Parser::load(&object, &interface()) {
+    if let Ok(parser) = Parser::load(&object, interface()) {
         run::run(parser);
     }
     // The object's own types as the host's.
-    let mut host = interface();
     if let Ok(types) = Btf::parse(section) {
-        host.types = vec![types];
+        let offered = interface();
+        let host = Interface {
+            types: vec![types],
+            choose: Interface::only,
+            hooks: offered.hooks.clone(),
+            kfuncs: offered.kfuncs.clone(),
+        };
         if let Ok(parser) = Parser::load(OBJECTS[0], &host) {
             run::run(parser);
         }

@@ -9,7 +9,7 @@ use ukexec_bpf::Parser;
 use ukexec_unfold::interface;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(parser) = Parser::load(data, &interface()) {
+    if let Ok(parser) = Parser::load(data, interface()) {
         run::run(parser);
     }
 });

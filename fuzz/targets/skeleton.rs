@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     if !is_skeleton(data) {
         return;
     }
-    match Parser::load(data, &interface()) {
+    match Parser::load(data, interface()) {
         Ok(parser) => {
             check_caps(&parser);
             run::run(parser);
