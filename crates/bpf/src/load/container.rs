@@ -87,7 +87,7 @@ pub(super) fn explain(file: &[u8]) -> Option<BpfError> {
         None => file.windows(FIRST.len()).any(|bytes| bytes == FIRST),
     };
     is_meant.then(|| match levels(file) {
-        Ok(_sound) => BpfError::new("this is a parser container, and no parser of its own"),
+        Ok(_sound) => BpfError::new("this is a parser container, which is not loaded yet; give one of its parsers by itself"),
         Err(error) => error.of("this is no sound parser container"),
     })
 }

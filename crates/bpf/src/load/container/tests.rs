@@ -338,7 +338,7 @@ fn a_container_is_no_parser() {
             }),
         ],
         expect![[r#"
-            this is a parser container, and no parser of its own
+            this is a parser container, which is not loaded yet; give one of its parsers by itself
             this is no sound parser container: ELF header, EI_CLASS at byte 0x4: expected 2 (64-bit), found 1 (32-bit)
             this is no sound parser container: ELF header, e_shnum: expected 1 to 4096 sections, found 0
             this is no sound parser container: ELF header, e_shstrndx at byte 0x3e: expected the number of a section, below 5, found 5

@@ -49,8 +49,7 @@ pub fn pack(slots: &[&[u8]], nested: Option<&[u8]>) -> Result<Vec<u8>, BpfError>
     Ok(write(slots, nested))
 }
 
-/// Refuses a slot that is not the file of a parser. What it does is not looked
-/// at.
+/// Refuses a slot that is not the file of a parser, without a look at its programs.
 fn check_slot(slot: &[u8]) -> Result<(), BpfError> {
     refuse_look_alikes(slot)?;
     if is_container(slot) {
