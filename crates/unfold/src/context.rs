@@ -19,7 +19,7 @@ pub(crate) struct Inputs<'a> {
     /// The newest initrd and command line, else the caller's: v5 shows them.
     pub(crate) initrd: Option<&'a Rope>,
     pub(crate) cmdline: Option<&'a [u8]>,
-    /// What earlier stages handed over: v6 and v7 show that alone.
+    /// The hand-overs of earlier stages: v6 and v7 show those alone.
     pub(crate) earlier: &'a HandedOver,
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Record {
     pub(crate) limit: Option<String>,
     /// How often decompression was tried, failures included.
     pub(crate) decompressions: u32,
+    /// How often a signature was asked about, and bytes of the images that were.
+    pub(crate) verifications: u32,
+    pub(crate) verified: u64,
     /// The output of decompression, and its length.
     pub(crate) outputs: Vec<SourceId>,
     pub(crate) decompressed: u64,

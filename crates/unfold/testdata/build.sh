@@ -18,6 +18,6 @@ build no_handler test -DNO_HANDLER
 build recurse test -DRECURSE
 build hooks hooks
 build faults faults
-build commands.v6 commands -DABI=6 -DWITH_MATCH
-build commands.v7 commands -DABI=7 -DWITH_MATCH
-build commands.mixed commands -DABI=6 -DMIXED
+build commands.v6 commands -DUKEXEC_ABI=6 -DWITH_MATCH
+build commands.v7 commands -DUKEXEC_ABI=7 -DWITH_MATCH
+build commands.mixed commands -DUKEXEC_ABI=6 -DMIXED

@@ -8,7 +8,7 @@ use super::{StageHost, int};
 use crate::UnfoldError;
 use crate::command::{Command, HEADER_MAX, Order, decode, header_len};
 use crate::context::with_nul;
-use crate::costs::{self, charge};
+use crate::costs;
 use crate::generation::Generation;
 use crate::handed_over::{self, Charged};
 use crate::names::MATCH;
@@ -20,6 +20,10 @@ use crate::structs::BUFFERS;
 const PARSER_CONTEXT: &str = "a bpf_parser_context";
 /// Bytes of a `struct bpf_parser_context`, which are not for parsers.
 const PARSER_CONTEXT_LEN: usize = 48;
+
+/// Signatures that a stage may ask about. Digests and chains take longer than is charged for them, and nobody
+/// has to ask about a byte twice.
+const MAX_VERIFICATIONS: u32 = 16;
 
 impl StageHost<'_> {
     /// `bpf_get_parser_context`: each reference is a region of its own, so that one that was put
@@ -193,8 +197,20 @@ impl StageHost<'_> {
         meter: &mut Meter,
     ) -> Result<(), CallError> {
         debug_assert_eq!(self.generation, Generation::V7, "v6 has no such command");
+        let record = &mut self.record;
+        record.verifications = record.verifications.saturating_add(1);
+        record.verified = record.verified.saturating_add(len);
+        let there = self.inputs_len.saturating_add(record.decompressed);
+        if record.verifications > MAX_VERIFICATIONS || record.verified > there {
+            return Err(Refusal::limit(format!(
+                "VERIFY_SIG: a stage may ask about {MAX_VERIFICATIONS} signatures, and about no \
+                 more bytes than there are ({there})"
+            ))
+            .into());
+        }
         let (image, _) = self.excerpt(payload, len, memory, meter)?;
-        charge(&mut meter.insns, costs::reading(&image));
+        costs::pay(&mut meter.insns, costs::reading(&image))
+            .map_err(|error| CallError::unread("the image", error))?;
         debug!(stage = self.stage, len, "VERIFY_SIG");
         let verdict = self.gate.verify_signature(&image);
         verdict.map_err(|refused| Refusal::of_signature(refused).into())

@@ -398,19 +398,19 @@ fn references_are_counted() {
     );
     let fault = |what| outcome(kernel(Steps::new(Generation::V6)).simple(what));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:186 in parse, insn 120: a bpf_parser_context acquired here was not released before the program ended
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:110 in parse, insn 127: a bpf_parser_context acquired here was not released before the program ended
           printed: 0
     "#]].assert_eq(&fault(What::Leak));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:167 in parse, insn 111: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 143
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:91 in parse, insn 117: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 152
           printed: 0
     "#]].assert_eq(&fault(What::PutTwice));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:194 in parse, insn 146: 0x0 is not a bpf_parser_context that is held: it is NULL
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:118 in parse, insn 155: 0x0 is not a bpf_parser_context that is held: it is NULL
           printed: 0
     "#]].assert_eq(&fault(What::PutNull));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:199 in parse, insn 136: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 132
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:123 in parse, insn 144: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 140
           printed: 0
     "#]].assert_eq(&fault(What::SendAfterPut));
 }
@@ -421,7 +421,7 @@ fn sixteen_buffers_are_filled_and_no_more() {
     for _ in 0..16 {
         steps = steps.send_flagged(Cmd::Copy, INITRD, 1, b"initrd");
     }
-    // What is refused changes nothing.
+    // A command that is refused changes nothing.
     let steps = steps
         .send(Cmd::Copy, KERNEL, b"kernel")
         .send_flagged(Cmd::Copy, KERNEL, 1, b"other")
@@ -611,6 +611,38 @@ impl Gate for Strict {
         let reason = "nobody signed it".to_owned();
         Err(SignatureRefusal { errno: 129, reason })
     }
+}
+
+#[test]
+fn questions_about_signatures_are_limited() {
+    let mut steps = Steps::new(Generation::V7);
+    for _ in 0..17 {
+        steps = steps.send(Cmd::VerifySig, 0, b"MZ");
+    }
+    check(
+        steps,
+        expect![[r#"
+            limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: a stage may ask about 16 signatures, and about no more bytes than there are (344)
+              failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+              failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+              failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
+              printed: -126
+              printed: -126
+              printed: -126
+              printed: -126
+              printed: -22
+        "#]],
+    );
+    // A buffer of 255 bytes, most of which are in no image.
+    let header = [4, 0, 0, 0, 245, 0, 0, 0, 0, 0];
+    let steps = Steps::new(Generation::V7).step(What::SendShort, 255, 10, &header);
+    check(
+        steps,
+        expect![[r#"
+        limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: a stage may ask about 16 signatures, and about no more bytes than there are (22)
+          printed: -22
+    "#]],
+    );
 }
 
 #[test]
