@@ -68,7 +68,7 @@ fn takes(stand: &Stand, parser: &str) -> Result<()> {
     let object = stand.path(&format!("{parser}.bpf.o"));
     for (clang, cpus) in COMPILERS {
         for (generation, programs) in GENERATIONS {
-            // What is different in later ones does not depend on the instruction set.
+            // The instruction set does not change how the later ones differ.
             let is_first = *generation == GENERATIONS[0].0;
             let cpus = if is_first { cpus } else { &[parsers::CPU][..] };
             for cpu in cpus {

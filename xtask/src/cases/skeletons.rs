@@ -27,6 +27,7 @@ pub(super) const CASES: &[Named] = &[
     }),
     Named::new("skeletons/uki", uki),
     Named::new("skeletons/given", given),
+    Named::new("skeletons/generations", generations),
     Named::new("skeletons/shape", shape),
     Named::new("skeletons/container", container),
 ];
@@ -93,6 +94,45 @@ fn given(stand: &Stand) -> Result<()> {
     parts.expect_parsers(&[("skeleton", "given")])?;
     let said = stand.ukexec(&[&"parser", &"check", &skeleton])?;
     check_words(&said, &["light skeleton", "ukexec_match_image"])
+}
+
+/// Skeletons of the later generations take the same parts out of images: those of v6 in them, and
+/// those of v7 beside them.
+fn generations(stand: &Stand) -> Result<()> {
+    let made = ARM64.make(&kernel(Target::Arm64)?)?;
+    let zboot = stand.file("vmlinuz.efi", &made.image)?;
+    let (linux, bytes) = stock_kernel(Target::X86_64)?;
+    let initrd = noise(50_001);
+    let uki = Ukify::on(&stub(Target::X86_64, Stub::V257)?)?
+        .linux(&linux, "6.1.0")
+        .file("--initrd", &stand.file("initrd", &initrd)?)
+        .text("--cmdline", "console=ttyS0 skeleton")
+        .build(&stand.path("uki.efi"))?;
+    for (generation, flag) in [("v6", "-DUKEXEC_ABI=6"), ("v7", "-DUKEXEC_ABI=7")] {
+        for (parser, image) in [("zboot", &zboot), ("uki", &uki)] {
+            let plain = object(stand, parser, "clang-19", parsers::CPU, &[flag])?;
+            let skeleton = skeleton(stand, &plain, HOSTS[0])?;
+            let said = stand.ukexec(&[&"parser", &"check", &skeleton])?;
+            check_words(
+                &said,
+                &["light skeleton", &format!("parser ABI {generation}")],
+            )?;
+            let parts = match generation {
+                "v6" => {
+                    let out = stand.path("out.efi");
+                    stand.ukexec(&[&"attach", image, &skeleton, &"-o", &out])?;
+                    stand.unfold(&out, &[])?
+                }
+                _ => stand.unfold(image, &["--parser", &skeleton.to_string_lossy()])?,
+            };
+            let expected = match parser {
+                "zboot" => parts.expect(&made.kernel, None, None),
+                _ => parts.expect(&bytes, Some(&initrd), Some("console=ttyS0 skeleton")),
+            };
+            expected.with_context(|| format!("{parser} of {generation}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Containers of GNU objcopy, by the series' recipe: `pack` makes ones with the same sections and
