@@ -97,10 +97,10 @@ fn run(args: &[&str]) -> Result<ExitCode> {
     match args {
         ["demo"] => demo::run()?,
         ["test", "--list"] => test::list(),
-        ["test"] => return Ok(verdict(test::run(None)?)),
-        ["test", name] if !name.starts_with('-') => return Ok(verdict(test::run(Some(name))?)),
-        ["ci"] => return Ok(verdict(ci::run(None)?)),
-        ["ci", name] if !name.starts_with('-') => return Ok(verdict(ci::run(Some(name))?)),
+        ["test"] => return Ok(verdict(&test::run(None)?)),
+        ["test", name] if !name.starts_with('-') => return Ok(verdict(&test::run(Some(name))?)),
+        ["ci"] => return Ok(verdict(&ci::run(None)?)),
+        ["ci", name] if !name.starts_with('-') => return Ok(verdict(&ci::run(Some(name))?)),
         ["fuzz", "--seconds", seconds, name @ ..] if name.len() < 2 => {
             let seconds = seconds.parse().context("--seconds takes a number")?;
             fuzz::run(seconds, name.first().unwrap_or(&""))?;
@@ -131,8 +131,11 @@ fn run(args: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the counts as the last line.
-fn verdict(counts: Counts) -> ExitCode {
+/// Prints once more what failed, and the counts as the last line.
+fn verdict(counts: &Counts) -> ExitCode {
+    for failure in &counts.failures {
+        println!("{failure}");
+    }
     println!("{counts}");
     if counts.failed == 0 {
         ExitCode::SUCCESS

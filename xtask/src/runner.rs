@@ -12,24 +12,13 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 
 /// How many tests ended which way.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
-}
-
-impl Counts {
-    /// One test's result.
-    pub(crate) fn one<T>(result: &Result<T>) -> Self {
-        let mut counts = Self::default();
-        match result {
-            Ok(_) => counts.passed = 1,
-            Err(error) if error.is::<Skipped>() => counts.skipped = 1,
-            Err(_) => counts.failed = 1,
-        }
-        counts
-    }
+    /// The end of each that failed, as far as it is known.
+    pub(crate) failures: Vec<String>,
 }
 
 impl AddAssign for Counts {
@@ -37,6 +26,7 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 }
 
@@ -46,6 +36,7 @@ impl fmt::Display for Counts {
             passed,
             failed,
             skipped,
+            failures: _,
         } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
@@ -128,14 +119,29 @@ pub(crate) fn run_one(kind: &str, case: Case) -> Counts {
     let result = panic::catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|payload| Err(anyhow!("panicked: {}", panic_text(payload.as_ref()))));
     let seconds = seconds(start);
-    match &result {
-        Ok(()) => println!("{kind} {name} ... ok ({seconds})"),
+    let mut counts = Counts::default();
+    let end = match &result {
+        Ok(()) => {
+            counts.passed = 1;
+            format!("ok ({seconds})")
+        }
         Err(error) => match error.downcast_ref::<Skipped>() {
-            Some(why) => println!("{kind} {name} ... SKIPPED: {why}"),
-            None => println!("{kind} {name} ... FAILED ({seconds})\n{}", indented(error)),
+            Some(why) => {
+                counts.skipped = 1;
+                format!("SKIPPED: {why}")
+            }
+            None => {
+                counts.failed = 1;
+                format!("FAILED ({seconds})\n{}", indented(error))
+            }
         },
+    };
+    let end = format!("{kind} {name} ... {end}");
+    println!("{end}");
+    if counts.failed > 0 {
+        counts.failures.push(end);
     }
-    Counts::one(&result)
+    counts
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
@@ -200,6 +206,14 @@ mod tests {
                 Err(skip("no such machine")).context("what it was run on")
             }),
         ];
-        assert_eq!(run(cases).to_string(), "1 passed, 2 failed, 1 skipped");
+        let counts = run(cases);
+        assert_eq!(counts.to_string(), "1 passed, 2 failed, 1 skipped");
+        let mut names: Vec<&str> = counts
+            .failures
+            .iter()
+            .filter_map(|end| Some(end.split_once(" ... FAILED")?.0))
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["case bad", "case worse"]);
     }
 }

@@ -379,15 +379,20 @@ fn refusal(output: &Output, took: Duration) -> Result<String> {
     Ok(message)
 }
 
-/// Fails unless `message` holds each of `words`, in capitals or not.
+/// Fails unless `message` holds each of `words`, in capitals or not. Where its lines are folded
+/// does not matter.
 ///
 /// # Errors
 ///
 /// It does not; the message is quoted.
 pub(crate) fn check_words(message: &str, words: &[&str]) -> Result<()> {
+    let unfolded = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.join(" ").to_lowercase()
+    };
     for word in words {
         ensure!(
-            message.to_lowercase().contains(&word.to_lowercase()),
+            unfolded(message).contains(&unfolded(word)),
             "the message does not hold {word:?}:\n{}",
             last_lines(message, 20)
         );

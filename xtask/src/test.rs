@@ -63,6 +63,8 @@ fn cargo_test() -> Result<Counts> {
         println!("{line}");
         if let Some(more) = libtest_counts(&line) {
             counts += more;
+        } else if line.ends_with(" ... FAILED") {
+            counts.failures.push(line);
         }
     }
     let status = child.wait()?;

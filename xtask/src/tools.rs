@@ -1,12 +1,16 @@
 //! Programs that cargo installs for xtask: built once, at one version, and kept.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
 use crate::command::Tool;
 use crate::kept::remove;
 use crate::workspace;
+
+/// Cases run side by side: the second one that needs a program finds it installed.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Returns the path of the program `name` at `version`, which is the name of its crate too.
 ///
@@ -16,6 +20,7 @@ use crate::workspace;
 pub(crate) fn installed(name: &str, version: &str) -> Result<PathBuf> {
     let tools = workspace::tools_dir();
     let program = tools.join("bin").join(name);
+    let _only_one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if is_current(&program, version)? {
         return Ok(program);
     }
