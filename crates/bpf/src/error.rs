@@ -165,6 +165,12 @@ impl BpfError {
         matches!(self.0.what, What::Unreadable(_))
     }
 
+    /// Returns whether the host ended the run.
+    #[must_use]
+    pub fn is_from_host(&self) -> bool {
+        matches!(self.0.what, What::Host(_))
+    }
+
     /// Returns the instruction it is about, if it is about one.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {

@@ -1,86 +1,109 @@
 //! Which parser takes an image apart.
 //!
 //! In this order: the one the caller gave (outermost image only), the image's
-//! own, the first of the list whose match program says yes. If none fits, the
-//! image is the kernel. A parser that cannot be loaded, or whose match program
-//! fails, is an error: "not my format" and "broken" must not be mixed up.
+//! own, the first of the list that is for it. If none is, the image is the
+//! kernel. A parser that cannot be loaded, or whose match program fails, is an
+//! error: "not my format" and "broken" must not be mixed up.
+//!
+//! Parsers of v5 and v6 say by a match program that an image is theirs; what
+//! they do then counts. Those of v7, in containers and alone, may let an image be
+//! after a look at it, so that they are tried.
 
-use tracing::debug;
-use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
 use ukexec_pe::Subsystem;
 
+use crate::chosen::{Chosen, can_answer};
 use crate::context::Inputs;
 use crate::error::Place;
 use crate::generation::Generation;
 use crate::layer::LayerImage;
 use crate::names::{MATCH, PARSER_MAX, PARSER_SECTION};
-use crate::report::{AskedReport, ParserInfo};
-use crate::stage::{Armed, Session};
+use crate::plan::{Level, none_took_it, plan, try_level};
+use crate::report::ParserInfo;
+use crate::stage::{self, Session, StageResult};
 use crate::{Options, ParserFile, ParserOrigin, UnfoldError};
 
-/// A parser that is going to run.
+/// The end of a stage, and the levels for the layers inside.
 #[derive(Debug)]
-pub(crate) struct Chosen {
-    pub(crate) info: ParserInfo,
-    pub(crate) parser: VerifiedParser,
-    pub(crate) generation: Generation,
+pub(crate) struct Taken {
+    pub(crate) found: Box<StageResult>,
+    pub(crate) levels: Vec<Level>,
 }
 
-/// A parser that was loaded, and the generation that it is for.
-type Loaded = (VerifiedParser, Generation);
+impl Taken {
+    fn alone(found: Box<StageResult>) -> Self {
+        let levels = Vec::new();
+        Self { found, levels }
+    }
+}
 
 /// The parsers there are to choose from.
 #[derive(Debug)]
 pub(crate) struct Chooser<'a> {
-    options: &'a Options,
-    /// The parsers of the list, each loaded when it is first asked.
-    listed: Vec<(&'a ParserFile, Option<Loaded>)>,
+    /// The one that the caller gave, until the outermost image is looked at.
+    given: Option<&'a ParserFile>,
+    embedded: bool,
+    /// The parsers of the list, each read when it is first needed.
+    listed: Vec<(&'a ParserFile, Option<Vec<Level>>)>,
 }
 
 impl<'a> Chooser<'a> {
     pub(crate) fn new(options: &'a Options) -> Self {
-        let listed = options.parsers.iter().map(|file| (file, None)).collect();
-        Self { options, listed }
+        Self {
+            given: options.parser.as_ref(),
+            embedded: options.embedded_parsers,
+            listed: options.parsers.iter().map(|file| (file, None)).collect(),
+        }
     }
 
-    /// Returns the parser for stage number `stage`, or `None` if the image is
-    /// the kernel.
-    pub(crate) fn choose(
+    /// Has a parser take `layer` apart in stage number `stage`. `None` if the image is the kernel.
+    pub(crate) fn take_apart(
         &mut self,
         stage: u32,
         layer: &LayerImage,
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
-    ) -> Result<Option<Chosen>, UnfoldError> {
+    ) -> Result<Option<Taken>, UnfoldError> {
         let mut place = Place::in_layer(&layer.path, Some(stage));
-        let mut chosen = match &self.options.parser {
-            Some(file) if stage == 1 => {
-                let info = ParserInfo::new(&file.name, ParserOrigin::Given);
-                Some(Chosen::load(info, &file.object, &mut place, session)?)
-            }
-            _ => self.own(&mut place, layer, session)?,
+        let taken = match self.given.take() {
+            Some(file) => Some(given(file, &mut place, layer, inputs, session)?),
+            None => self.own(&mut place, layer, inputs, session)?,
         };
-        if chosen.is_none() {
-            chosen = self.listed(&mut place, inputs, session)?;
+        match taken {
+            Some(taken) => Ok(Some(taken)),
+            None => self.listed(&mut place, layer, inputs, session),
         }
-        if let (Some(_), Some(fault)) = (&chosen, layer.pe_fault()) {
-            let text = format!(
-                "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
-                 .bpf section of it is looked for: {fault}"
-            );
-            session.warn(&layer.path, None, text);
-        }
-        Ok(chosen)
     }
 
-    /// Returns the parser that the image carries.
+    /// Runs the parser that the image carries.
     fn own(
+        &mut self,
+        place: &mut Place,
+        layer: &LayerImage,
+        inputs: &Inputs<'_>,
+        session: &mut Session<'_>,
+    ) -> Result<Option<Taken>, UnfoldError> {
+        let Some(object) = self.section(place, layer, session)? else {
+            return Ok(None);
+        };
+        let info = ParserInfo::new(PARSER_SECTION, ParserOrigin::Embedded);
+        let taken = Chosen::load(info, &object, place, session).and_then(|chosen| {
+            check_place(&chosen).map_err(|error| error.at(place))?;
+            run(&chosen, place, layer, inputs, session)
+        });
+        match taken {
+            Err(error) if !error.is_final() => Err(self.advise(error, layer, inputs, session)),
+            taken => taken.map(Taken::alone).map(Some),
+        }
+    }
+
+    /// Returns the parser in section `.bpf`.
+    fn section(
         &self,
         place: &mut Place,
         layer: &LayerImage,
         session: &mut Session<'_>,
-    ) -> Result<Option<Chosen>, UnfoldError> {
-        let pe = layer.pe().filter(|_| self.options.embedded_parsers);
+    ) -> Result<Option<Vec<u8>>, UnfoldError> {
+        let pe = layer.pe().filter(|_| self.embedded);
         let Some((pe, section)) = pe.and_then(|pe| Some((pe, pe.section(PARSER_SECTION)?))) else {
             return Ok(None);
         };
@@ -115,44 +138,147 @@ impl<'a> Chooser<'a> {
                 "section .bpf is empty; expected a BPF object (ukexec attach puts one there)";
             return Err(UnfoldError::new(text).at(place));
         }
-        Chosen::load(info, &object, place, session).map(Some)
+        Ok(Some(object))
     }
 
-    /// Returns the first parser of the list that says the image is its own.
+    /// Adds to the error of an image's own parser that another one would take the image apart.
+    fn advise(
+        &mut self,
+        error: UnfoldError,
+        layer: &LayerImage,
+        inputs: &Inputs<'_>,
+        session: &mut Session<'_>,
+    ) -> UnfoldError {
+        let asked = session.asked.len();
+        let place = Place::in_layer(&layer.path, None);
+        let mut built_in = self
+            .listed
+            .iter_mut()
+            .filter(|(file, _)| file.origin == ParserOrigin::BuiltIn);
+        let fitting = built_in.find_map(|(file, _)| {
+            let info = ParserInfo::new(&file.name, file.origin);
+            let chosen = Chosen::load(info, &file.object, &mut place.clone(), session).ok()?;
+            let fits = chosen.ask(&place, inputs, session).is_ok_and(|it| it.fits);
+            fits.then(|| file.name.clone())
+        });
+        session.asked.truncate(asked);
+        match fitting {
+            Some(name) => error.and_note(format!(
+                "the built-in parser {name} fits; --no-embedded-parser has it take the image apart"
+            )),
+            None => error,
+        }
+    }
+
+    /// Has the first parser of the list that is for the image take it apart.
     fn listed(
         &mut self,
         place: &mut Place,
+        layer: &LayerImage,
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
-    ) -> Result<Option<Chosen>, UnfoldError> {
-        for (file, loaded) in &mut self.listed {
-            let info = ParserInfo::new(&file.name, file.origin);
-            let chosen = match loaded.clone() {
-                Some((parser, generation)) => Chosen {
-                    info,
-                    parser,
-                    generation,
-                },
-                None => {
-                    let chosen = Chosen::load(info, &file.object, place, session)?;
-                    warn_unless_answering(&chosen, place, session);
-                    *loaded = Some((chosen.parser.clone(), chosen.generation));
-                    chosen
-                }
+    ) -> Result<Option<Taken>, UnfoldError> {
+        for (file, levels) in &mut self.listed {
+            place.parser = None;
+            let levels = match levels {
+                Some(levels) => levels,
+                None => levels.insert(plan(file, file.origin, place)?),
             };
-            if !can_answer(&chosen.parser) {
+            let Some((level, inner)) = levels.split_first_mut() else {
                 continue;
+            };
+            if let [slot] = level.as_mut_slice()
+                && slot.info.slot.is_none()
+            {
+                let is_first = slot.loaded.is_none();
+                let chosen = slot.load(place, session)?;
+                if chosen.generation != Generation::V7 {
+                    if is_first {
+                        warn_unless_answering(chosen, place, session);
+                    }
+                    if !can_answer(&chosen.parser) {
+                        continue;
+                    }
+                    place.parser = Some(chosen.info.clone());
+                    let answer = chosen.ask(place, inputs, session)?;
+                    let fits = answer.fits;
+                    session.asked.push(answer);
+                    if fits {
+                        let found = run(chosen, place, layer, inputs, session)?;
+                        return Ok(Some(Taken::alone(found)));
+                    }
+                    continue;
+                }
             }
-            place.parser = Some(chosen.info.clone());
-            let answer = chosen.ask(place, inputs, session)?;
-            let fits = answer.fits;
-            session.asked.push(answer);
-            if fits {
-                return Ok(Some(chosen));
+            let stage = place.stage.unwrap_or_default();
+            if let Some(found) = try_level(stage, layer, level, inputs, session)? {
+                warn_of_headers(layer, session);
+                let levels = inner.to_vec();
+                return Ok(Some(Taken { found, levels }));
             }
         }
-        place.parser = None;
         Ok(None)
+    }
+}
+
+/// Has the parser take `layer` apart that the caller gave for it.
+fn given(
+    file: &ParserFile,
+    place: &mut Place,
+    layer: &LayerImage,
+    inputs: &Inputs<'_>,
+    session: &mut Session<'_>,
+) -> Result<Taken, UnfoldError> {
+    let mut levels = plan(file, ParserOrigin::Given, place)?.into_iter();
+    let mut level = levels.next().unwrap_or_default();
+    if let [slot] = level.as_mut_slice()
+        && slot.info.slot.is_none()
+    {
+        let chosen = slot.load(place, session)?;
+        return run(chosen, place, layer, inputs, session).map(Taken::alone);
+    }
+    let stage = place.stage.unwrap_or_default();
+    let found = try_level(stage, layer, &mut level, inputs, session)?;
+    let found = found.ok_or_else(|| none_took_it(stage, layer, &level, session))?;
+    warn_of_headers(layer, session);
+    let levels = levels.collect();
+    Ok(Taken { found, levels })
+}
+
+/// Runs a parser that alone is to take `layer` apart.
+fn run(
+    chosen: &Chosen,
+    place: &Place,
+    layer: &LayerImage,
+    inputs: &Inputs<'_>,
+    session: &mut Session<'_>,
+) -> Result<Box<StageResult>, UnfoldError> {
+    warn_of_headers(layer, session);
+    session.chosen = Some(chosen.info.clone());
+    let stage = place.stage.unwrap_or_default();
+    stage::run(stage, &layer.path, chosen, inputs, session).of_only_one(place)
+}
+
+/// Warns of an image of which less is looked at, since its headers are unsound.
+fn warn_of_headers(layer: &LayerImage, session: &mut Session<'_>) {
+    if let Some(fault) = layer.pe_fault() {
+        let text = format!(
+            "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
+             .bpf section of it is looked for: {fault}"
+        );
+        session.warn(&layer.path, None, text);
+    }
+}
+
+/// Refuses a parser in an image that belongs beside it.
+fn check_place(chosen: &Chosen) -> Result<(), UnfoldError> {
+    match chosen.generation {
+        Generation::V5 | Generation::V6 => Ok(()),
+        Generation::V7 => Err(UnfoldError::new(format!(
+            "the parser is of parser ABI v7, whose place is a container beside the image (ukexec \
+             parser pack makes one, and --parser gives it); section {PARSER_SECTION} takes parsers \
+             of ABI v5 and v6"
+        ))),
     }
 }
 
@@ -168,60 +294,4 @@ fn warn_unless_answering(chosen: &Chosen, place: &Place, session: &mut Session<'
     };
     let text = format!("parser {} is never chosen: {why}", chosen.info.name);
     session.warn(&place.layer, None, text);
-}
-
-/// Returns whether `parser` has a match program whose answer counts: an
-/// `fentry` program has none.
-pub(crate) fn can_answer(parser: &Parser) -> bool {
-    parser
-        .programs
-        .iter()
-        .any(|program| program.hook == MATCH && program.attach == AttachKind::FmodRet)
-}
-
-impl Chosen {
-    /// Loads a plain BPF object or a light skeleton, and has `place` name it.
-    pub(crate) fn load(
-        info: ParserInfo,
-        object: &[u8],
-        place: &mut Place,
-        session: &mut Session<'_>,
-    ) -> Result<Self, UnfoldError> {
-        place.parser = Some(info.clone());
-        let parser = Parser::load(object, session.interface)
-            .map_err(|error| UnfoldError::caused("the parser cannot be loaded", error).at(place))?
-            .verify()
-            .map_err(|error| UnfoldError::caused("the parser is refused", error).at(place))?;
-        let generation = Generation::of(&parser).map_err(|mixed| {
-            UnfoldError::new(format!("the parser is refused: {mixed}")).at(place)
-        })?;
-        Ok(Self {
-            info,
-            parser,
-            generation,
-        })
-    }
-
-    /// Returns the answer of the parser's match programs.
-    pub(crate) fn ask(
-        &self,
-        place: &Place,
-        inputs: &Inputs<'_>,
-        session: &mut Session<'_>,
-    ) -> Result<AskedReport, UnfoldError> {
-        let insns = session.budget.meter.insns;
-        let mut armed = Armed::new(place.clone(), self, inputs, session)?;
-        let fits = armed.run_hook(MATCH)?;
-        let (record, _programs) = armed.disarm();
-        let insns = insns.saturating_sub(session.budget.meter.insns);
-        let (layer, parser) = (&place.layer, &self.info.name);
-        debug!(layer, parser, fits, insns, "asked a parser");
-        Ok(AskedReport {
-            parser: self.info.clone(),
-            fits,
-            insns,
-            log: record.log,
-            refusals: record.refusals,
-        })
-    }
 }

@@ -363,6 +363,7 @@ mod tests {
             programs: Vec::new(),
             insns: 0,
             handed_over: Vec::new(),
+            filled: Vec::new(),
             log: Vec::new(),
         }
     }

@@ -1,34 +1,34 @@
 //! The context that programs see: what there is to take apart, and in v6 and v7 also what was
 //! handed over of it so far.
 
+use std::iter;
+
 use ukexec_bpf::btf::Btf;
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{BpfError, Rope};
 
 use crate::UnfoldError;
 use crate::generation::Generation;
-use crate::handed_over::HandedOver;
+use crate::handed_over::{Charged, HandedOver};
 use crate::report::Resource;
-use crate::structs::{Member, kexec_context};
+use crate::structs::{BUFFERS, Member, kexec_context};
 
 /// The input that programs see.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a> {
     pub(crate) kdump: bool,
     pub(crate) image: &'a Rope,
+    /// The buffers behind it that the level before filled: v7 shows them.
+    pub(crate) more: &'a [Charged<Rope>],
+    /// The image that the plan began with, which is no progress.
+    pub(crate) first: &'a Rope,
     /// The newest initrd and command line, else the caller's: v5 shows them.
     pub(crate) initrd: Option<&'a Rope>,
     pub(crate) cmdline: Option<&'a [u8]>,
     /// The hand-overs of earlier stages: v6 and v7 show those alone.
     pub(crate) earlier: &'a HandedOver,
-}
-
-impl Inputs<'_> {
-    /// Returns how many bytes of image and initrd there are.
-    pub(crate) fn len(&self) -> u64 {
-        let initrd = self.initrd.map_or(0, Rope::len);
-        self.image.len().saturating_add(initrd)
-    }
+    /// Bytes of image and initrd when the plan began, and of what it decompressed since.
+    pub(crate) there: u64,
 }
 
 /// A `struct kexec_context` in guest memory.
@@ -74,8 +74,12 @@ impl Context {
                 let sig_mode = u32::from(requires_signatures);
                 members.push(Member::Number("sig_mode", sig_mode));
                 members.push(Member::Flag("parsed", false));
-                let (address, len) = place("image", Some(inputs.image.clone()), memory)?;
-                members.push(Member::Buffer(0, address, len));
+                let more = inputs.more.iter().map(|buffer| &buffer.value);
+                for (number, buffer) in (0..BUFFERS).zip(iter::once(inputs.image).chain(more)) {
+                    let name = if number == 0 { "image" } else { "buffer" };
+                    let (address, len) = place(name, Some(buffer.clone()), memory)?;
+                    members.push(Member::Buffer(number, address, len));
+                }
                 let kernel = inputs.earlier.kernel.as_ref();
                 let kernel = kernel.map(|kernel| kernel.value.clone());
                 members.push(show("kernel", kernel, memory)?);

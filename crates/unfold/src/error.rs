@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use ukexec_bpf::{BpfError, Meter, Rope};
+use ukexec_bpf::{BpfError, Meter, Rope, RopeError};
 use ukexec_pe::PeError;
 
 use crate::{ParserInfo, Report};
@@ -108,6 +108,12 @@ impl UnfoldError {
         self
     }
 
+    /// Adds one more.
+    pub(crate) fn and_note(mut self, note: String) -> Self {
+        self.0.notes.push(note);
+        self
+    }
+
     pub(crate) fn at(mut self, place: &Place) -> Self {
         self.0.place = place.clone();
         self
@@ -202,6 +208,21 @@ impl UnfoldError {
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         self.cause::<PeError>()?.offset()
+    }
+
+    /// Returns whether no other parser may make up for it: a limit is used up, bytes cannot be
+    /// read, or the host ended the run.
+    pub(crate) fn is_final(&self) -> bool {
+        let is_final = |fault: &BpfError| fault.is_unreadable() || fault.is_from_host();
+        self.is_limit() || self.fault().is_some_and(is_final) || self.cause::<RopeError>().is_some()
+    }
+
+    /// Returns what failed and its causes, without the place.
+    pub(crate) fn reason(&self) -> String {
+        let cause = self.source().map(chain);
+        let texts = [Some(self.text().to_owned()), cause].into_iter().flatten();
+        let texts: Vec<String> = texts.filter(|text| !text.is_empty()).collect();
+        texts.join(": ")
     }
 
     fn cause<E: Error + 'static>(&self) -> Option<&E> {

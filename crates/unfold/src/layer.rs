@@ -64,10 +64,11 @@ impl LayerImage {
         }
     }
 
-    /// Returns the path of `kernel`, which `parser` found in this layer;
-    /// `outputs` is what it decompressed.
+    /// Returns the path of `kernel`, which `parser` found in this layer, and which was `how`
+    /// (`handed over`) if it is no other part of it; `outputs` is what it decompressed.
     pub(crate) fn path_of(
         &self,
+        how: &str,
         kernel: &Rope,
         outputs: &[SourceId],
         parser: &ParserInfo,
@@ -78,8 +79,8 @@ impl LayerImage {
             match (is_output(kernel, outputs), maker) {
                 (true, Some(maker)) => format!("{maker} payload"),
                 (true, None) => "decompressed payload".to_owned(),
-                (false, Some(maker)) => format!("kernel handed over by {maker}"),
-                (false, None) => format!("kernel handed over by {PARSER_SECTION}"),
+                (false, Some(maker)) => format!("{how} by {maker}"),
+                (false, None) => format!("{how} by {PARSER_SECTION}"),
             }
         });
         format!("{} > {name}", self.path)

@@ -55,6 +55,7 @@
 mod acceptance;
 mod built_in;
 mod choice;
+mod chosen;
 mod chunks;
 mod cmdline;
 mod command;
@@ -77,6 +78,7 @@ mod options;
 mod output;
 mod pe_bytes;
 mod pipeline;
+mod plan;
 mod record;
 mod refusal;
 mod report;

@@ -2,15 +2,16 @@
 
 use ukexec_bpf::Rope;
 
-use crate::choice::{Chosen, can_answer};
+use crate::chosen::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
 use crate::context::Inputs;
 use crate::error::Place;
 use crate::gate::Open;
 use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
+use crate::pipeline::bytes_there;
 use crate::report::ParserInfo;
-use crate::stage::{self, Attempt, Session};
+use crate::stage::{self, Session};
 use crate::{
     Budget, Input, Observer, Options, ParserFile, StageReport, Store, UnfoldError, Warning,
 };
@@ -21,8 +22,8 @@ use crate::{
 pub struct Stage {
     /// The answer of the parser's match program; `None` if it has none.
     pub matches: Option<bool>,
-    /// The kernel that was handed over.
-    pub kernel: Rope,
+    /// The kernel that was handed over; a parser of v7 may leave it to the next level.
+    pub kernel: Option<Rope>,
     /// The initrd that was handed over; one without bytes says that there shall
     /// be none.
     pub initrd: Option<Rope>,
@@ -66,23 +67,21 @@ pub fn run_stage(
     let inputs = Inputs {
         kdump: options.kdump,
         image: &layer.image,
+        more: &[],
+        first: &layer.image,
         initrd: initrd.as_ref(),
         cmdline: request.input(),
         earlier: &HandedOver::default(),
+        there: bytes_there(&layer.image, initrd.as_ref()),
     };
     let matches = match can_answer(&chosen.parser) {
         true => Some(chosen.ask(&place, &inputs, &mut session)?.fits),
         false => None,
     };
-    let found = match stage::run(1, &layer.path, &chosen, &inputs, &mut session)? {
-        Attempt::Done(found) => found,
-        Attempt::NotMine(asked) => return Err(asked.let_it_be().at(&place)),
-    };
-    let none = || UnfoldError::new("no kernel was handed over").at(&place);
-    let kernel = found.kernel.ok_or_else(none)?;
+    let found = stage::run(1, &layer.path, &chosen, &inputs, &mut session).of_only_one(&place)?;
     Ok(Stage {
         matches,
-        kernel,
+        kernel: found.kernel,
         initrd: found.handed_over.initrd.map(|initrd| initrd.value),
         cmdline: found.handed_over.cmdline.map(|line| line.value.text),
         report: found.report,

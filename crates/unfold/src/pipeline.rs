@@ -1,20 +1,22 @@
 //! The pipeline: layer after layer until a kernel is left.
 
+use std::collections::VecDeque;
 use std::mem;
 
-use ukexec_bpf::Rope;
-use ukexec_pe::counted;
+use ukexec_bpf::{Meter, Rope};
 
-use crate::choice::Chooser;
+use crate::choice::{Chooser, Taken};
 use crate::cmdline::{CmdlineRequest, FinalCmdline};
-use crate::content::holds;
+use crate::content::{holds, same_bytes};
 use crate::context::Inputs;
+use crate::costs::NAMING_MAX;
 use crate::error::{Leftovers, Place};
 use crate::gate::Open;
-use crate::handed_over::HandedOver;
+use crate::handed_over::{Charged, HandedOver};
 use crate::layer::LayerImage;
 use crate::observer::Nobody;
-use crate::stage::{self, Attempt, Session};
+use crate::plan::{Level, none_took_it, try_level};
+use crate::stage::Session;
 use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldError, Unfolded};
 
 /// Takes `input.image` apart until a kernel is left.
@@ -67,6 +69,8 @@ pub fn unfold_with(
     let mut unfolding = Unfolding {
         session: Session::new(gate, store, budget, &mut nobody),
         chooser: Chooser::new(options),
+        container: None,
+        is_kernel: false,
         layer,
         resources: Resources::new(input.initrd),
         report: Report::default(),
@@ -97,6 +101,10 @@ pub fn unfold_with(
 struct Unfolding<'a> {
     session: Session<'a>,
     chooser: Chooser<'a>,
+    /// The levels of a container that are to be tried next.
+    container: Option<Container>,
+    /// Whether the layer at hand is the kernel, as the parser says that handed it over.
+    is_kernel: bool,
     layer: LayerImage,
     resources: Resources,
     report: Report,
@@ -111,75 +119,119 @@ impl Unfolding<'_> {
         request: CmdlineRequest,
         outermost: &Place,
     ) -> Result<Beside, UnfoldError> {
-        for number in 1.. {
-            if !self.stage(number, kdump, request.input())? {
-                break;
-            }
-        }
+        while self.layer(kdump, request.input())? {}
         self.outcome(request).map_err(|error| error.at(outermost))
     }
 
-    /// Runs stage number `number` if there is a parser for it; returns whether
-    /// there was.
-    fn stage(
-        &mut self,
-        number: u32,
-        kdump: bool,
-        callers_line: Option<&[u8]>,
-    ) -> Result<bool, UnfoldError> {
+    /// Has a parser take the layer at hand apart. Returns whether there is a next layer; else
+    /// this one is the kernel.
+    fn layer(&mut self, kdump: bool, callers_line: Option<&[u8]>) -> Result<bool, UnfoldError> {
         self.report.layers.push(self.layer.report());
         self.admit()?;
-        let cmdline = self.resources.cmdline().or(callers_line);
-        let inputs = Inputs {
-            kdump,
-            image: &self.layer.image,
-            initrd: self.resources.initrd(),
-            cmdline,
-            earlier: &self.resources.newest,
-        };
-        let chosen = self
-            .chooser
-            .choose(number, &self.layer, &inputs, &mut self.session);
+        if self.is_kernel {
+            return Ok(false);
+        }
+        let step = self.step(kdump, callers_line);
         if let Some(layer) = self.report.layers.last_mut() {
             layer.asked = mem::take(&mut self.session.asked);
-            let chosen = chosen.as_ref().ok().and_then(Option::as_ref);
-            layer.parser = chosen.map(|it| it.info.clone());
+            layer.parser = self.session.chosen.take();
         }
-        let Some(chosen) = chosen? else {
-            return Ok(false);
+        let next = match step? {
+            Step::None => return Ok(false),
+            Step::Apart(taken, container) => self.inside(taken, container)?,
+            Step::Kernel(kernel) => kernel,
         };
-        let path = &self.layer.path;
-        let Some(left) = self.session.budget.stages.checked_sub(1) else {
-            let mut place = Place::in_layer(path, Some(number));
-            place.parser = Some(chosen.info);
-            return Err(UnfoldError::limit(format!(
-                "the budget of {} is used up, and one more parser fits; --max-stages raises it",
-                counted(self.session.granted.stages.into(), "stage")
-            ))
-            .at(&place));
-        };
-        self.session.budget.stages = left;
-        let found = match stage::run(number, path, &chosen, &inputs, &mut self.session)? {
-            Attempt::Done(found) => found,
-            Attempt::NotMine(asked) => {
-                let mut place = Place::in_layer(path, Some(number));
-                place.parser = Some(chosen.info);
-                return Err(asked.let_it_be().at(&place));
-            }
-        };
-        let Some(kernel) = found.kernel else {
-            let mut place = Place::in_layer(path, Some(number));
-            place.parser = Some(chosen.info);
-            return Err(UnfoldError::new("no kernel was handed over").at(&place));
-        };
-        let path = self.layer.path_of(&kernel, &found.outputs, &chosen.info);
-        self.report.stages.push(found.report);
-        let meter = &mut self.session.budget.meter;
-        self.resources.newest.update(found.handed_over, meter);
         // Nothing holds on to the old image from here on but what was handed
         // over of it.
-        self.layer = LayerImage::examine(path, kernel)?;
+        self.layer = LayerImage::examine(next.path, next.image)?;
         Ok(true)
+    }
+
+    fn step(&mut self, kdump: bool, callers_line: Option<&[u8]>) -> Result<Step, UnfoldError> {
+        let done = u32::try_from(self.report.stages.len()).unwrap_or(u32::MAX);
+        let stage = done.saturating_add(1);
+        let layer = &self.layer;
+        let initrd = self.resources.initrd();
+        let inputs = Inputs {
+            kdump,
+            image: &layer.image,
+            more: &[],
+            first: &layer.image,
+            initrd,
+            cmdline: self.resources.cmdline().or(callers_line),
+            earlier: &self.resources.newest,
+            there: bytes_there(&layer.image, initrd),
+        };
+        let session = &mut self.session;
+        if let Some(mut container) = self.container.take() {
+            let mut level = container.levels.pop_front().unwrap_or_default();
+            let inputs = container.inputs(inputs);
+            if let Some(found) = try_level(stage, layer, &mut level, &inputs, session)? {
+                let levels = Vec::new();
+                return Ok(Step::Apart(Taken { found, levels }, Some(container)));
+            }
+            let meter = &mut session.budget.meter;
+            free(&mut container.buffers, meter);
+            let Some(kernel) = container.kernel else {
+                return Err(none_took_it(stage, layer, &level, session));
+            };
+            if !same_bytes(&kernel.image, &layer.image, &mut meter.insns)? {
+                return Ok(Step::Kernel(kernel));
+            }
+        }
+        let taken = self.chooser.take_apart(stage, layer, &inputs, session)?;
+        Ok(taken.map_or(Step::None, |taken| Step::Apart(taken, None)))
+    }
+
+    /// Takes over what a stage handed over. Returns what the next layer is: the first buffer that
+    /// it filled for the container's next level, else the kernel.
+    fn inside(
+        &mut self,
+        taken: Taken,
+        container: Option<Container>,
+    ) -> Result<NextLayer, UnfoldError> {
+        let Taken { found, levels } = taken;
+        let next = |how: &str, rope: &Rope| {
+            let parser = &found.report.parser;
+            let path = self.layer.path_of(how, rope, &found.outputs, parser);
+            let image = rope.clone();
+            NextLayer { path, image }
+        };
+        let kernel = found.kernel.as_ref();
+        let kernel = kernel.map(|kernel| next("kernel handed over", kernel));
+        let buffer = found.filled.first().map(|buffer| &buffer.value);
+        let buffer = buffer.map(|buffer| match &found.kernel {
+            // A name is not worth failing for.
+            Some(kernel) if same_bytes(kernel, buffer, &mut { NAMING_MAX }).unwrap_or(false) => {
+                next("kernel handed over", buffer)
+            }
+            _ => next("buffer filled", buffer),
+        });
+        let mut place = Place::in_layer(&self.layer.path, Some(found.report.number));
+        place.parser = Some(found.report.parser.clone());
+        self.report.stages.push(found.report);
+        let mut container = container.unwrap_or_else(|| Container {
+            first: self.layer.image.clone(),
+            levels: levels.into(),
+            kernel: None,
+            buffers: Vec::new(),
+            there: bytes_there(&self.layer.image, self.resources.initrd()),
+        });
+        let meter = &mut self.session.budget.meter;
+        self.resources.newest.update(found.handed_over, meter);
+        container.there = container.there.saturating_add(found.decompressed);
+        container.kernel = kernel.or(container.kernel);
+        free(&mut container.buffers, meter);
+        container.buffers = found.filled;
+        if let (false, Some(buffer)) = (container.levels.is_empty(), buffer) {
+            self.container = Some(container);
+            return Ok(buffer);
+        }
+        // Its parser fills nothing for the levels that are left: to it this is the kernel.
+        self.is_kernel = !container.levels.is_empty();
+        free(&mut container.buffers, meter);
+        let none = || UnfoldError::new("no kernel was handed over").at(&place);
+        container.kernel.ok_or_else(none)
     }
 
     /// Lets the layer at hand pass, before anything of it runs.
@@ -205,6 +257,60 @@ impl Unfolding<'_> {
         let line = request.outcome(handed_over, &self.report.stages)?;
         Ok(Beside { initrd, line })
     }
+}
+
+/// What becomes of a layer.
+enum Step {
+    /// No parser takes it apart.
+    None,
+    /// A parser did; one of a container, if there is one.
+    Apart(Taken, Option<Container>),
+    /// No parser of the container's level does, so that this is the kernel.
+    Kernel(NextLayer),
+}
+
+/// An image that is to be the next layer.
+struct NextLayer {
+    path: String,
+    image: Rope,
+}
+
+/// A container between two of its levels.
+struct Container {
+    /// The image that its first level took apart.
+    first: Rope,
+    /// The levels that are left.
+    levels: VecDeque<Level>,
+    /// The newest kernel that its parsers handed over.
+    kernel: Option<NextLayer>,
+    /// The buffers that the level before filled; the first is the layer at hand.
+    buffers: Vec<Charged<Rope>>,
+    /// Bytes of image and initrd in the beginning, and of what it decompressed since.
+    there: u64,
+}
+
+impl Container {
+    /// Returns the input of its next level, for which `inputs` are those of a parser alone.
+    fn inputs<'a>(&'a self, inputs: Inputs<'a>) -> Inputs<'a> {
+        Inputs {
+            more: self.buffers.get(1..).unwrap_or_default(),
+            first: &self.first,
+            there: self.there,
+            ..inputs
+        }
+    }
+}
+
+/// Gives the memory of `buffers` back.
+fn free(buffers: &mut Vec<Charged<Rope>>, meter: &mut Meter) {
+    for buffer in buffers.drain(..) {
+        meter.memory = meter.memory.saturating_add(buffer.charged);
+    }
+}
+
+/// Returns how many bytes there are to hand over.
+pub(crate) fn bytes_there(image: &Rope, initrd: Option<&Rope>) -> u64 {
+    image.len().saturating_add(initrd.map_or(0, Rope::len))
 }
 
 /// The parts that a kernel gets beside its image.

@@ -95,14 +95,20 @@ impl Record {
 
     /// Returns the error of a stage that a limit kept from its end, as `text` says.
     pub(crate) fn limited(&self, text: String) -> UnfoldError {
+        UnfoldError::limit(&text).noted(self.notes_without(&text))
+    }
+
+    /// Returns the [`Self::notes`] but for the reason that `text` ends with.
+    pub(crate) fn notes_without(&self, text: &str) -> Vec<String> {
         let says_it = |note: &String| {
             let known = note.strip_prefix(FAILED);
             known
                 .and_then(|it| it.split_once(": "))
                 .is_some_and(|(_, reason)| text.ends_with(reason))
         };
-        let notes = self.notes().into_iter().filter(|note| !says_it(note));
-        UnfoldError::limit(&text).noted(notes.collect())
+        let mut notes = self.notes();
+        notes.retain(|note| !says_it(note));
+        notes
     }
 
     /// Returns the last calls that failed, and the last lines that the parser

@@ -53,6 +53,10 @@ pub struct AskedReport {
     /// fault; whether a payload can be decompressed may be what they look for.
     #[serde(skip)]
     pub refusals: Vec<String>,
+    /// Why a parser broke off that was to take the image apart and leaves that to others: one of
+    /// a container, or of ABI v7. Its `insns` are those of the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 impl AskedReport {
@@ -73,6 +77,10 @@ impl AskedReport {
 pub struct ParserInfo {
     /// Its file name, or `.bpf` where it lies in the image.
     pub name: String,
+    /// Its slot in that file, if it is a container: `2`, or `nested.1` in the one for the layer
+    /// inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
     /// Who brought it.
     pub origin: ParserOrigin,
 }
@@ -81,6 +89,7 @@ impl ParserInfo {
     pub(crate) fn new(name: &str, origin: ParserOrigin) -> Self {
         Self {
             name: name.to_owned(),
+            slot: None,
             origin,
         }
     }
@@ -88,7 +97,11 @@ impl ParserInfo {
 
 impl fmt::Display for ParserInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.name, self.origin)
+        f.write_str(&self.name)?;
+        if let Some(slot) = &self.slot {
+            write!(f, " slot {slot}")?;
+        }
+        write!(f, ", {}", self.origin)
     }
 }
 
@@ -112,6 +125,10 @@ pub struct StageReport {
     /// The hand-overs that counted: the last of each resource, in the
     /// order kernel, initrd, command line.
     pub handed_over: Vec<HandOver>,
+    /// Lengths in bytes of the buffers that it filled for the next level of its container, in
+    /// order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<u64>,
     /// The number of the profile that the parser says it chose; `None` where it
     /// says nothing, since the image or the format has no profiles.
     pub profile: Option<u32>,

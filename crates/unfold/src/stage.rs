@@ -1,13 +1,16 @@
 //! One stage: a parser is armed, its hooks run, it is disarmed. Its hand-overs
 //! take effect only if all of that went well.
 
+use std::ptr;
+
 use tracing::{debug, info};
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
     AttachKind, BpfError, Interface, Meter, Parser, Rope, SourceId, VerifiedParser, Vm,
 };
+use ukexec_pe::counted;
 
-use crate::choice::Chosen;
+use crate::chosen::Chosen;
 use crate::content::same_bytes;
 use crate::context::{Context, Inputs};
 use crate::error::{Place, name_limit};
@@ -17,7 +20,7 @@ use crate::host::StageHost;
 use crate::interface::interface;
 use crate::names::{ANCHOR, MATCH, POST_HANDLE};
 use crate::record::Record;
-use crate::report::{AskedReport, ProgramReport, StageReport, Warning};
+use crate::report::{AskedReport, ParserInfo, ProgramReport, StageReport, Warning};
 use crate::{Budget, Gate, Observer, Store, UnfoldError};
 
 /// State that the stages of one unfolding share.
@@ -29,8 +32,10 @@ pub(crate) struct Session<'a> {
     /// The budget at the beginning.
     pub(crate) granted: Budget,
     pub(crate) observer: &'a mut dyn Observer,
-    /// The parsers that were asked of the layer at hand.
+    /// The parsers that were asked about the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
+    /// The one that takes it apart.
+    pub(crate) chosen: Option<ParserInfo>,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -49,6 +54,7 @@ impl<'a> Session<'a> {
             budget,
             observer,
             asked: Vec::new(),
+            chosen: None,
             warnings: Vec::new(),
         }
     }
@@ -62,13 +68,37 @@ impl<'a> Session<'a> {
     }
 }
 
-/// How an attempt to take a layer apart ended. A parser that is broken is an error.
+/// How an attempt to take a layer apart ended. Only of one that is done anything counts.
 #[derive(Debug)]
 pub(crate) enum Attempt {
     Done(Box<StageResult>),
-    /// The parser let the image be, which those of v7 do with an image of another format. Nothing
-    /// of it counts.
+    /// The parser let the image be, which those of v7 do with an image of another format.
     NotMine(AskedReport),
+    Broken(AskedReport, UnfoldError),
+}
+
+impl Attempt {
+    /// Ends an attempt before the parser ran.
+    pub(crate) fn not_begun(parser: ParserInfo, error: UnfoldError) -> Self {
+        let asked = AskedReport {
+            parser,
+            fits: false,
+            insns: 0,
+            log: Vec::new(),
+            refusals: Vec::new(),
+            fault: Some(error.reason()),
+        };
+        Self::Broken(asked, error)
+    }
+
+    /// Returns the result of a parser that alone was to take the image apart.
+    pub(crate) fn of_only_one(self, place: &Place) -> Result<Box<StageResult>, UnfoldError> {
+        match self {
+            Self::Done(result) => Ok(result),
+            Self::NotMine(asked) => Err(asked.let_it_be().at(place)),
+            Self::Broken(_, error) => Err(error),
+        }
+    }
 }
 
 /// The result of a stage.
@@ -77,8 +107,11 @@ pub(crate) struct StageResult {
     /// The kernel that was handed over; a parser of v7 may leave it to the next one.
     pub(crate) kernel: Option<Rope>,
     pub(crate) handed_over: HandedOver,
-    /// The outputs of its decompressions.
+    /// The buffers for the next level.
+    pub(crate) filled: Vec<Charged<Rope>>,
+    /// The outputs of its decompressions, and their length.
     pub(crate) outputs: Vec<SourceId>,
+    pub(crate) decompressed: u64,
     pub(crate) report: StageReport,
 }
 
@@ -89,7 +122,7 @@ pub(crate) fn run(
     chosen: &Chosen,
     inputs: &Inputs<'_>,
     session: &mut Session<'_>,
-) -> Result<Attempt, UnfoldError> {
+) -> Attempt {
     let place = Place {
         layer: path.to_owned(),
         stage: Some(number),
@@ -97,58 +130,91 @@ pub(crate) fn run(
         hook: None,
     };
     info!(stage = number, layer = path, parser = %chosen.info, "stage begins");
-    let generation = chosen.generation;
-    if !can_hand_over(&chosen.parser, generation) {
-        return Err(UnfoldError::new(format!(
-            "the parser has no program on hook {}, which parsers of ABI {generation} hand over in",
-            generation.hook()
-        ))
-        .at(&place));
-    }
     let insns = session.budget.meter.insns;
-    let mut armed = Armed::new(place, chosen, inputs, session)?;
-    let ending = armed.take_apart(inputs);
-    let (record, programs) = armed.disarm();
+    let ran = check(&place, chosen, session)
+        .and_then(|()| Armed::new(place.clone(), chosen, inputs, session))
+        .map(|mut armed| (armed.take_apart(inputs), armed.disarm()));
+    let (ending, (record, programs)) = match ran {
+        Ok((ending, disarmed)) => (ending, disarmed),
+        Err(error) => (Err(error), Default::default()),
+    };
     let insns = insns.saturating_sub(session.budget.meter.insns);
+    let left = session.budget.stages.checked_sub(1);
+    let ending = ending.and_then(|ending| match (&ending, left) {
+        (Ending::Done(_), None) => Err(too_many_stages(session).at(&place)),
+        _ => Ok(ending),
+    });
     let kernel = match ending {
         Ok(Ending::Done(kernel)) => kernel,
-        Ok(Ending::NotMine) => {
-            let asked = AskedReport {
+        ending => {
+            let mut asked = AskedReport {
                 parser: chosen.info.clone(),
                 fits: false,
                 insns,
                 log: record.log.clone(),
                 refusals: record.refusals.clone(),
+                fault: None,
             };
             record.roll_back(session.budget);
-            return Ok(Attempt::NotMine(asked));
-        }
-        Err(error) => {
-            record.roll_back(session.budget);
-            return Err(error);
+            return match ending {
+                Err(error) => {
+                    asked.fault = Some(error.reason());
+                    Attempt::Broken(asked, error)
+                }
+                Ok(_) => Attempt::NotMine(asked),
+            };
         }
     };
+    session.budget.stages = left.unwrap_or_default();
     info!(stage = number, insns, "stage ends");
     for text in record.warnings {
         session.warn(path, Some(number), text);
     }
+    let filled = record.filled.iter().map(|buffer| buffer.value.len());
     let report = StageReport {
         number,
         layer: path.to_owned(),
         parser: chosen.info.clone(),
-        abi: generation.name(),
+        abi: chosen.generation.name(),
         programs,
         insns,
         profile: record.profile,
         handed_over: record.handed_over.report(),
+        filled: filled.collect(),
         log: record.log,
     };
-    Ok(Attempt::Done(Box::new(StageResult {
+    Attempt::Done(Box::new(StageResult {
         kernel,
         handed_over: record.handed_over,
+        filled: record.filled,
         outputs: record.outputs,
+        decompressed: record.decompressed,
         report,
-    })))
+    }))
+}
+
+/// Refuses a parser that cannot hand over, and one stage too many.
+fn check(place: &Place, chosen: &Chosen, session: &Session<'_>) -> Result<(), UnfoldError> {
+    let generation = chosen.generation;
+    // One of v7 may let the image be, and is no stage then.
+    if session.budget.stages == 0 && generation != Generation::V7 {
+        return Err(too_many_stages(session).at(place));
+    }
+    if !can_hand_over(&chosen.parser, generation) {
+        return Err(UnfoldError::new(format!(
+            "the parser has no program on hook {}, which parsers of ABI {generation} hand over in",
+            generation.hook()
+        ))
+        .at(place));
+    }
+    Ok(())
+}
+
+fn too_many_stages(session: &Session<'_>) -> UnfoldError {
+    UnfoldError::limit(format!(
+        "the budget of {} is used up, and one more parser fits; --max-stages raises it",
+        counted(session.granted.stages.into(), "stage")
+    ))
 }
 
 /// How the programs of a parser ended.
@@ -216,7 +282,7 @@ impl<'a> Armed<'a> {
             store: &mut *session.store,
             observer: &mut *session.observer,
             output_left: output,
-            inputs_len: inputs.len(),
+            inputs_len: inputs.there,
             record: Record::default(),
             reason: None,
         };
@@ -249,11 +315,13 @@ impl<'a> Armed<'a> {
     fn ending(&mut self, inputs: &Inputs<'_>) -> Result<Ending, UnfoldError> {
         let record = &self.host.record;
         if record.failed {
-            let limit = record.limit.clone();
-            let text = "a command failed, and the parser did not send DONE afterwards";
-            return Err(match limit {
-                Some(limit) => record.limited(limit),
-                None => UnfoldError::new(text).noted(record.notes()),
+            return Err(match (record.limit.clone(), record.refusals.last()) {
+                (Some(limit), _) => record.limited(limit),
+                (None, reason) => {
+                    let reason = reason.map_or("", String::as_str);
+                    let text = format!("the parser did not send DONE after this failed: {reason}");
+                    UnfoldError::new(&text).noted(record.notes_without(&text))
+                }
             });
         }
         if !record.done || record.handed_over.is_empty() {
@@ -310,7 +378,7 @@ impl<'a> Armed<'a> {
     }
 
     /// Returns the kernel that was handed over. There must be one, and it must
-    /// not be the image again, or unfolding would never end.
+    /// not be the image again that the plan began with, or unfolding would never end.
     fn kernel(&mut self, inputs: &Inputs<'_>) -> Result<Rope, UnfoldError> {
         let record = &self.host.record;
         if let Some((resource, reason)) = record.kept_out.first() {
@@ -321,10 +389,14 @@ impl<'a> Armed<'a> {
         let Some(Charged { value: kernel, .. }) = &record.handed_over.kernel else {
             return Err(record.no_kernel());
         };
-        if same_bytes(kernel, inputs.image, &mut self.meter.insns)? {
-            return Err(UnfoldError::new(
-                "the kernel that was handed over is the stage's own image: there is no progress",
-            ));
+        if same_bytes(kernel, inputs.first, &mut self.meter.insns)? {
+            let whose = match ptr::eq(inputs.first, inputs.image) {
+                true => "the stage's own image",
+                false => "the image that the container takes apart",
+            };
+            return Err(UnfoldError::new(format!(
+                "the kernel that was handed over is {whose}: there is no progress"
+            )));
         }
         Ok(kernel.clone())
     }

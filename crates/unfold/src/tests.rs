@@ -5,6 +5,7 @@ mod abi;
 mod archives;
 mod choice;
 mod commands;
+mod containers;
 mod expand;
 mod gate;
 mod hostile;

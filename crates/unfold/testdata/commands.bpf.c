@@ -5,6 +5,9 @@
  * The image: "CMDS", then steps of a byte for what to do, 3 bytes 0, an int and so many bytes
  * as that says if it is positive. Each step prints what came of it; each send holds a
  * reference of its own.
+ *
+ * Steps of several parsers may follow each other, with an OTHERS between: a parser takes part
+ * number PART of them.
  */
 #include <ukexec/parser.h>
 
@@ -19,6 +22,10 @@ extern int bpf_copy_to_kernel(const char *name, char *buf, int size) __ksym;
 #endif
 
 #define RECORD ((64 << 20) - 8)
+
+#ifndef PART
+#define PART 0
+#endif
 
 struct step {
 	__u8 what;
@@ -37,6 +44,8 @@ enum what {
 	PUT_TWICE,
 	PUT_NULL,
 	SEND_AFTER_PUT,
+	OTHERS,		/* The steps behind it are another parser's. */
+	SEND_IMAGE,	/* COPY KERNEL of the image. */
 };
 
 static __attribute__((noinline)) void show(struct kexec_context *ctx)
@@ -62,7 +71,7 @@ UKEXEC_PARSE(parse, ctx)
 	const char *image = ukexec_image(ctx);
 	__u64 end = ukexec_image_sz(ctx), at = 4, size;
 	struct step step;
-	__u32 magic = 0;
+	__u32 magic = 0, part = 0;
 	char *record;
 
 	bpf_probe_read_kernel(&magic, 4, image);
@@ -75,6 +84,12 @@ UKEXEC_PARSE(parse, ctx)
 		bpf_probe_read_kernel(&step, sizeof(step), image + at);
 		at += sizeof(step);
 		size = step.size > 0 ? step.size : 0;
+		if (step.what == OTHERS)
+			part++;
+		if (part != PART) {
+			at += step.what != SEND_NULL ? size : 0;
+			continue;
+		}
 		if (step.what != SEND_NULL) {
 			if (size > RECORD)
 				break;
@@ -121,6 +136,15 @@ UKEXEC_PARSE(parse, ctx)
 			one = bpf_get_parser_context(ukexec_parser_id);
 			bpf_put_parser_context(one);
 			bpf_buffer_parser(record, 16, one);
+			break;
+		case SEND_IMAGE:
+			*(struct cmd_hdr *)record = (struct cmd_hdr){
+				.cmd = UKEXEC_ABI - 4, .subcmd = 1, .payload_len = end,
+			};
+			bpf_probe_read_kernel(record + sizeof(struct cmd_hdr), end, image);
+			one = bpf_get_parser_context(ukexec_parser_id);
+			bpf_printk("%d", bpf_buffer_parser(record, sizeof(struct cmd_hdr) + end, one));
+			bpf_put_parser_context(one);
 			break;
 		}
 	}

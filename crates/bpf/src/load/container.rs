@@ -36,6 +36,8 @@ const MAX_NAME: usize = 64;
 /// A level of a container: the parsers of which one takes a layer apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level<'a> {
+    /// The container itself, with all that lies in it and behind it.
+    pub file: &'a [u8],
     /// One to eight parsers, in the order in which they are tried.
     pub slots: Vec<&'a [u8]>,
 }
@@ -74,6 +76,13 @@ pub fn levels(container: &[u8]) -> Result<Vec<Level<'_>>, BpfError> {
     Ok(levels)
 }
 
+/// Returns the name of a slot as commands take it, by the indices of its level and of the slot:
+/// `2`, or `nested.1` in the first container inside.
+#[must_use]
+pub fn slot_name(level: usize, slot: usize) -> String {
+    format!("{}{}", "nested.".repeat(level), slot.saturating_add(1))
+}
+
 /// Returns why a file that is meant as a container is no parser; `None` where it
 /// is not meant as one.
 pub(super) fn explain(file: &[u8]) -> Option<BpfError> {
@@ -87,7 +96,10 @@ pub(super) fn explain(file: &[u8]) -> Option<BpfError> {
         None => file.windows(FIRST.len()).any(|bytes| bytes == FIRST),
     };
     is_meant.then(|| match levels(file) {
-        Ok(_sound) => BpfError::new("this is a parser container, which is not loaded yet; give one of its parsers by itself"),
+        Ok(_sound) => BpfError::new(
+            "this is a parser container, whose place is beside an image (--parser gives it); \
+             expected one parser",
+        ),
         Err(error) => error.of("this is no sound parser container"),
     })
 }
@@ -146,7 +158,7 @@ impl<'a> Level<'a> {
         }
         check_numbers(&slots)?;
         let slots = slots.into_iter().flatten().collect();
-        Ok((Self { slots }, nested))
+        Ok((Self { file, slots }, nested))
     }
 }
 

@@ -19,7 +19,7 @@ const MIXED: &[u8] = include_bytes!("../../testdata/commands.mixed.bpf.o");
 /// The steps of `commands.bpf.c`.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum What {
+pub(super) enum What {
     Send = 1,
     SendNull,
     SendShort,
@@ -30,11 +30,13 @@ enum What {
     PutTwice,
     PutNull,
     SendAfterPut,
+    Others,
+    SendImage,
 }
 
 /// The commands of both generations.
 #[derive(Clone, Copy)]
-enum Cmd {
+pub(super) enum Cmd {
     Done,
     Decompress,
     Copy,
@@ -43,19 +45,22 @@ enum Cmd {
 }
 
 /// Subcommands.
-const KERNEL: u8 = 1;
-const INITRD: u8 = 2;
-const CMDLINE: u8 = 3;
+pub(super) const KERNEL: u8 = 1;
+pub(super) const INITRD: u8 = 2;
+pub(super) const CMDLINE: u8 = 3;
+
+/// The flag by which the parser of the next level sees a hand-over.
+pub(super) const FILL: u8 = 1;
 
 /// An image of steps for a parser of one generation.
 #[derive(Clone)]
-struct Steps {
+pub(super) struct Steps {
     generation: Generation,
-    image: Vec<u8>,
+    pub(super) image: Vec<u8>,
 }
 
 impl Steps {
-    fn new(generation: Generation) -> Self {
+    pub(super) fn new(generation: Generation) -> Self {
         Self {
             generation,
             image: b"CMDS".to_vec(),
@@ -69,8 +74,13 @@ impl Steps {
         self
     }
 
-    fn simple(self, what: What) -> Self {
+    pub(super) fn simple(self, what: What) -> Self {
         self.step(what, 0, 0, b"")
+    }
+
+    /// Ends the steps of a parser; those of the next one follow.
+    pub(super) fn others(self) -> Self {
+        self.simple(What::Others)
     }
 
     /// Sends a buffer as it is.
@@ -78,11 +88,11 @@ impl Steps {
         self.step(What::Send, 0, buffer.len() as i32, buffer)
     }
 
-    fn send(self, cmd: Cmd, sub: u8, payload: &[u8]) -> Self {
+    pub(super) fn send(self, cmd: Cmd, sub: u8, payload: &[u8]) -> Self {
         self.send_flagged(cmd, sub, 0, payload)
     }
 
-    fn send_flagged(self, cmd: Cmd, sub: u8, flags: u8, payload: &[u8]) -> Self {
+    pub(super) fn send_flagged(self, cmd: Cmd, sub: u8, flags: u8, payload: &[u8]) -> Self {
         let is_v7 = self.generation == Generation::V7;
         let number = match cmd {
             Cmd::Done => 1,
@@ -102,7 +112,7 @@ impl Steps {
     }
 
     /// Sends the end that a parser of v7 needs.
-    fn end(self) -> Self {
+    pub(super) fn end(self) -> Self {
         match self.generation {
             Generation::V7 => self.send(Cmd::Done, 0, b""),
             _ => self,
@@ -398,19 +408,19 @@ fn references_are_counted() {
     );
     let fault = |what| outcome(kernel(Steps::new(Generation::V6)).simple(what));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:110 in parse, insn 127: a bpf_parser_context acquired here was not released before the program ended
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 214: a bpf_parser_context acquired here was not released before the program ended
           printed: 0
     "#]].assert_eq(&fault(What::Leak));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:91 in parse, insn 117: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 152
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:133 in parse, insn 249: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 133
           printed: 0
     "#]].assert_eq(&fault(What::PutTwice));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:118 in parse, insn 155: 0x0 is not a bpf_parser_context that is held: it is NULL
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:133 in parse, insn 249: 0x0 is not a bpf_parser_context that is held: it is NULL
           printed: 0
     "#]].assert_eq(&fault(What::PutNull));
     expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:123 in parse, insn 144: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 140
+        error: image: stage 1 (test.bpf.o, parsers.d): hook kexec_image_parser_anchor: ./crates/unfold/testdata/commands.bpf.c:138 in parse, insn 227: bpf_parser_context+0x0 is not a bpf_parser_context that is held: it was released by instruction 223
           printed: 0
     "#]].assert_eq(&fault(What::SendAfterPut));
 }
@@ -465,44 +475,45 @@ fn a_parser_of_v7_says_that_it_is_done() {
     check(
         v7(),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser lets the image be: it did not send DONE after a hand-over
-          the parser printed nothing
-    "#]],
+            layer image
+            warning image: stage 1: parser test.bpf.o, parsers.d says that the image is its own, and lets it be
+            kernel "CMDS"
+        "#]],
     );
     check(
         v7().end(),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser lets the image be: it did not send DONE after a hand-over
-          printed: 0
-    "#]],
+            layer image
+            warning image: stage 1: parser test.bpf.o, parsers.d says that the image is its own, and lets it be
+            kernel "CMDS\\x01\\x00\\x00\\x00\\n\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
+        "#]],
     );
     check(
         v7().send(Cmd::Copy, KERNEL, b"kernel"),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): the parser lets the image be: it did not send DONE after a hand-over
-          printed: 0
-    "#]],
+            layer image
+            warning image: stage 1: parser test.bpf.o, parsers.d says that the image is its own, and lets it be
+            kernel "CMDS\\x01\\x00\\x00\\x00\\x10\\x00\\x00\\x00\\x03\\x00\\x01\\x00\\x06\\x00\\x00\\x00\\x00\\x00kernel"
+        "#]],
     );
     // Broken: a command failed, and DONE did not follow.
     let broken = v7().send(Cmd::Decompress, KERNEL, b"no stream");
     check(
         broken.clone(),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): a command failed, and the parser did not send DONE afterwards
-          failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
-          printed: -22
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+              printed: -22
+        "#]],
     );
     let failed_behind = v7().send(Cmd::Copy, KERNEL, b"kernel").end();
     check(
         failed_behind.send(Cmd::Copy, 9, b"x"),
         expect![[r#"
-        error: image: stage 1 (test.bpf.o, parsers.d): a command failed, and the parser did not send DONE afterwards
-          failed: bpf_buffer_parser: COPY with subcmd 9 at byte 2; expected 1 (KERNEL), 2 (INITRD) or 3 (CMDLINE)
-          printed: 0
-          printed: 0
-          printed: -22
-    "#]],
+            error: image: stage 1 (test.bpf.o, parsers.d): the parser did not send DONE after this failed: bpf_buffer_parser: COPY with subcmd 9 at byte 2; expected 1 (KERNEL), 2 (INITRD) or 3 (CMDLINE)
+              printed: 0
+              printed: 0
+              printed: -22
+        "#]],
     );
     // Done: it knew what to do about the failure. Commands behind DONE are obeyed.
     let done = broken.send(Cmd::Copy, KERNEL, b"kernel").end();

@@ -1,0 +1,83 @@
+//! A parser that was loaded, and the question whether an image is its own.
+
+use tracing::debug;
+use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
+
+use crate::UnfoldError;
+use crate::context::Inputs;
+use crate::error::Place;
+use crate::generation::Generation;
+use crate::names::MATCH;
+use crate::report::{AskedReport, ParserInfo};
+use crate::stage::{Armed, Session};
+
+/// A parser that may run.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) info: ParserInfo,
+    pub(crate) parser: VerifiedParser,
+    pub(crate) generation: Generation,
+}
+
+impl Chosen {
+    /// Loads a plain BPF object or a light skeleton, and has `place` name it.
+    pub(crate) fn load(
+        info: ParserInfo,
+        object: &[u8],
+        place: &mut Place,
+        session: &mut Session<'_>,
+    ) -> Result<Self, UnfoldError> {
+        place.parser = Some(info.clone());
+        let parser = Parser::load(object, session.interface)
+            .map_err(|error| UnfoldError::caused("the parser cannot be loaded", error).at(place))?;
+        let generation = Generation::of(&parser).map_err(|mixed| {
+            UnfoldError::new(format!("the parser is refused: {mixed}")).at(place)
+        })?;
+        let refused = match generation {
+            Generation::V5 => "the parser is refused".to_owned(),
+            Generation::V6 | Generation::V7 => {
+                format!("the parser, of parser ABI {generation}, is refused")
+            }
+        };
+        let parser = parser.verify();
+        let parser = parser.map_err(|error| UnfoldError::caused(refused, error).at(place))?;
+        Ok(Self {
+            info,
+            parser,
+            generation,
+        })
+    }
+
+    /// Returns the answer of the parser's match programs.
+    pub(crate) fn ask(
+        &self,
+        place: &Place,
+        inputs: &Inputs<'_>,
+        session: &mut Session<'_>,
+    ) -> Result<AskedReport, UnfoldError> {
+        let insns = session.budget.meter.insns;
+        let mut armed = Armed::new(place.clone(), self, inputs, session)?;
+        let fits = armed.run_hook(MATCH)?;
+        let (record, _programs) = armed.disarm();
+        let insns = insns.saturating_sub(session.budget.meter.insns);
+        let (layer, parser) = (&place.layer, &self.info.name);
+        debug!(layer, parser, fits, insns, "asked a parser");
+        Ok(AskedReport {
+            parser: self.info.clone(),
+            fits,
+            insns,
+            log: record.log,
+            refusals: record.refusals,
+            fault: None,
+        })
+    }
+}
+
+/// Returns whether `parser` has a match program whose answer counts: an
+/// `fentry` program has none.
+pub(crate) fn can_answer(parser: &Parser) -> bool {
+    parser
+        .programs
+        .iter()
+        .any(|program| program.hook == MATCH && program.attach == AttachKind::FmodRet)
+}

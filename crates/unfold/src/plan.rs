@@ -1,0 +1,230 @@
+//! Plans: the levels of parsers that a file holds. Of each level one parser takes a layer apart.
+//!
+//! An object or a light skeleton is a plan of one parser; a container has up to 8 slots on each
+//! of up to 5 levels. A parser of a slot lets an image be that is not its own, or breaks off, and
+//! the next slot is tried; nothing of it counts then.
+
+use std::{iter, mem};
+
+use bytes::Bytes;
+use ukexec_bpf::container;
+use ukexec_pe::counted;
+
+use crate::chosen::{Chosen, can_answer};
+use crate::context::Inputs;
+use crate::costs::wide;
+use crate::error::Place;
+use crate::generation::Generation;
+use crate::layer::LayerImage;
+use crate::report::{AskedReport, ParserInfo, StageReport};
+use crate::stage::{self, Attempt, Session, StageResult};
+use crate::{ParserFile, ParserOrigin, UnfoldError};
+
+/// A parser of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) info: ParserInfo,
+    object: Bytes,
+    /// What came of loading it.
+    pub(crate) loaded: Option<Chosen>,
+}
+
+/// The parsers that may take a layer apart, in the order in which they are tried.
+pub(crate) type Level = Vec<Slot>;
+
+/// Returns the levels of a parser file, the outermost first. The file itself is one level where it
+/// is no container.
+pub(crate) fn plan(
+    file: &ParserFile,
+    origin: ParserOrigin,
+    place: &mut Place,
+) -> Result<Vec<Level>, UnfoldError> {
+    let info = ParserInfo::new(&file.name, origin);
+    if !container::is_container(&file.object) {
+        return Ok(vec![vec![Slot {
+            info,
+            object: file.object.clone(),
+            loaded: None,
+        }]]);
+    }
+    place.parser = Some(info.clone());
+    let levels = container::levels(&file.object)
+        .map_err(|error| UnfoldError::caused("the parser container is refused", error).at(place))?;
+    let levels = levels.into_iter().enumerate().map(|(depth, level)| {
+        let slots = level.slots.into_iter().enumerate();
+        let slots = slots.map(|(index, parser)| Slot {
+            info: ParserInfo {
+                slot: Some(container::slot_name(depth, index)),
+                ..info.clone()
+            },
+            object: file.object.slice_ref(parser),
+            loaded: None,
+        });
+        slots.collect()
+    });
+    Ok(levels.collect())
+}
+
+impl Slot {
+    /// Returns the parser, which is loaded once.
+    pub(crate) fn load(
+        &mut self,
+        place: &mut Place,
+        session: &mut Session<'_>,
+    ) -> Result<&Chosen, UnfoldError> {
+        let chosen = match self.loaded.take() {
+            Some(chosen) => chosen,
+            None => {
+                let chosen = Chosen::load(self.info.clone(), &self.object, place, session)?;
+                check_place(&chosen).map_err(|error| error.at(place))?;
+                chosen
+            }
+        };
+        Ok(self.loaded.insert(chosen))
+    }
+}
+
+/// Refuses a parser in a slot that belongs into an image.
+fn check_place(chosen: &Chosen) -> Result<(), UnfoldError> {
+    let generation = chosen.generation;
+    if chosen.info.slot.is_none() || generation == Generation::V7 {
+        return Ok(());
+    }
+    Err(UnfoldError::new(format!(
+        "the parser is of parser ABI {generation}, whose place is section .bpf of an image \
+         (ukexec attach puts it there); the slots of a container take parsers of ABI v7"
+    )))
+}
+
+/// Tries the parsers of `level` on `layer`, until one takes it apart. `None` if all let it be.
+///
+/// # Errors
+///
+/// None took it apart, and one broke off; the notes tell of each. Or one broke off for a reason
+/// that no other makes up for.
+pub(crate) fn try_level(
+    stage: u32,
+    layer: &LayerImage,
+    level: &mut Level,
+    inputs: &Inputs<'_>,
+    session: &mut Session<'_>,
+) -> Result<Option<Box<StageResult>>, UnfoldError> {
+    let before = session.asked.len();
+    let mut broken = None;
+    for slot in level.iter_mut() {
+        match attempt(stage, layer, slot, inputs, session) {
+            Attempt::Done(found) => {
+                session.chosen = Some(slot.info.clone());
+                warn_of_broken(before, &found, session);
+                return Ok(Some(found));
+            }
+            Attempt::NotMine(asked) => session.asked.push(asked),
+            Attempt::Broken(asked, error) => {
+                session.asked.push(asked);
+                if error.is_final() {
+                    return Err(error);
+                }
+                broken = Some(error);
+            }
+        }
+    }
+    match broken {
+        // It says more.
+        Some(error) if level.len() == 1 => Err(error),
+        Some(_) => Err(none_took_it(stage, layer, level, session)),
+        None => Ok(None),
+    }
+}
+
+/// Returns the error of a level of which no parser took `layer` apart: what each of them did.
+pub(crate) fn none_took_it(
+    stage: u32,
+    layer: &LayerImage,
+    level: &Level,
+    session: &Session<'_>,
+) -> UnfoldError {
+    let mut place = Place::in_layer(&layer.path, Some(stage));
+    let tried = |info: &ParserInfo| level.iter().any(|slot| slot.info == *info);
+    let asked = session.asked.iter();
+    let asked: Vec<_> = asked.filter(|it| !it.fits && tried(&it.parser)).collect();
+    if let [only] = asked[..] {
+        place.parser = Some(only.parser.clone());
+        return only.let_it_be().at(&place);
+    }
+    place.parser = level.first().map(|slot| ParserInfo {
+        slot: None,
+        ..slot.info.clone()
+    });
+    let notes = asked.into_iter().flat_map(notes).collect();
+    let text = format!(
+        "none of {} takes the image apart",
+        counted(wide(level.len()), "parser")
+    );
+    UnfoldError::new(text).noted(notes).at(&place)
+}
+
+/// Returns what a parser did that did not take the image apart, and its last lines.
+fn notes(asked: &AskedReport) -> Vec<String> {
+    let slot = asked.parser.slot.as_deref().unwrap_or(&asked.parser.name);
+    let end = match &asked.fault {
+        Some(fault) => format!("slot {slot} broke off: {fault}"),
+        None => format!("slot {slot} lets the image be"),
+    };
+    let from = asked.log.len().saturating_sub(QUOTED_LINES);
+    let printed = asked.log.iter().skip(from);
+    let printed = printed.map(|line| format!("slot {slot} printed: {line}"));
+    iter::once(end).chain(printed).collect()
+}
+
+/// Warns of parsers that broke off before another one took the layer apart.
+fn warn_of_broken(before: usize, found: &StageResult, session: &mut Session<'_>) {
+    let StageReport {
+        layer,
+        number,
+        parser,
+        ..
+    } = &found.report;
+    let asked = mem::take(&mut session.asked);
+    for (broken, fault) in asked
+        .iter()
+        .skip(before)
+        .filter_map(|asked| Some((&asked.parser, asked.fault.as_ref()?)))
+    {
+        let text = format!("{broken} broke off, and {parser} took the image apart: {fault}");
+        session.warn(layer, Some(*number), text);
+    }
+    session.asked = asked;
+}
+
+/// Asks a parser whether the image is its own, where it can say so before it runs, and runs it.
+fn attempt(
+    stage: u32,
+    layer: &LayerImage,
+    slot: &mut Slot,
+    inputs: &Inputs<'_>,
+    session: &mut Session<'_>,
+) -> Attempt {
+    let info = slot.info.clone();
+    let mut place = Place::in_layer(&layer.path, Some(stage));
+    let chosen = match slot.load(&mut place, session) {
+        Ok(chosen) => chosen,
+        Err(error) => return Attempt::not_begun(info, error),
+    };
+    let answers = can_answer(&chosen.parser);
+    if answers {
+        match chosen.ask(&place, inputs, session) {
+            Ok(asked) if asked.fits => session.asked.push(asked),
+            Ok(asked) => return Attempt::NotMine(asked),
+            Err(error) => return Attempt::not_begun(info, error),
+        }
+    }
+    let attempt = stage::run(stage, &layer.path, chosen, inputs, session);
+    if let (true, Attempt::NotMine(_)) = (answers, &attempt) {
+        let text = format!("parser {info} says that the image is its own, and lets it be");
+        session.warn(&layer.path, Some(stage), text);
+    }
+    attempt
+}
+
+/// Lines of a parser that the error about a level quotes.
+const QUOTED_LINES: usize = 2;
