@@ -31,10 +31,10 @@ impl Elf {
         image: &(impl ReadAt + ?Sized),
     ) -> Result<Self, BootError> {
         let header = Header::read(head)?;
-        if header.may_be_envelope()
-            && let Some(envelope) = LookAlike::of_envelope(head, image)?
+        if header.has_sections_alone()
+            && let Some(look_alike) = LookAlike::of_sections(head, image)?
         {
-            return Err(envelope.into());
+            return Err(look_alike.into());
         }
         header.check_type()?;
         if header.is_x86()
@@ -153,7 +153,7 @@ impl Header {
         Ok(header)
     }
 
-    fn may_be_envelope(&self) -> bool {
+    fn has_sections_alone(&self) -> bool {
         self.class == CLASS_64 && self.order == ByteOrder::Little && self.e_phnum == 0
     }
 

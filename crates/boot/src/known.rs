@@ -62,6 +62,10 @@ pub(crate) const DOS_PROGRAM: Known = ("an MS-DOS program (MZ without a PE heade
 pub(crate) const PROGRAM: Known = ("an ordinary program (ELF with an interpreter)", OTHER);
 pub(crate) const OBJECT_FILE: Known =
     ("an object file (ELF, not linked)", "give the linked kernel");
+pub(crate) const PARSER_CONTAINER: Known = (
+    "a parser container",
+    "it goes beside the image that its parsers are for: `ukexec load --parser X.bpf IMAGE`",
+);
 pub(crate) const BPF_OBJECT: Known = ("a BPF object", "a parser is given with --parser");
 pub(crate) const CORE_DUMP: Known = ("a core dump", OTHER);
 pub(crate) const XEN: Known = (

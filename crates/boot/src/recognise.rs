@@ -27,9 +27,9 @@ impl LookAlike {
         Some(Self::for_parsers(name, known::NEEDS_PARSER))
     }
 
-    /// Names a 64-bit little-endian ELF file that has an image in a section, as the kernel
-    /// series packs them. The names of all sections lie in one of them.
-    pub(crate) fn of_envelope(
+    /// Names a 64-bit little-endian ELF file that has an image or parsers in sections, as the
+    /// kernel series packs them. The names of all sections lie in one of them.
+    pub(crate) fn of_sections(
         head: Fields<'_>,
         image: &(impl ReadAt + ?Sized),
     ) -> Result<Option<Self>, BootError> {
@@ -44,11 +44,12 @@ impl LookAlike {
         let len = usize::try_from(len).map_or(HEAD_LEN, |len| len.min(HEAD_LEN));
         let names = read(image, at, len)?;
         let has = |name: &[u8]| names.windows(name.len()).any(|it| it == name);
-        let holds_image = has(b"\0.kernel\0") || has(b"\0.uki\0");
-        Ok(holds_image.then(|| {
+        if has(b"\0.kernel\0") || has(b"\0.uki\0") {
             let name = "an envelope (ELF) that no parser unfolded".to_owned();
-            Self::for_parsers(name, known::NEEDS_PARSER)
-        }))
+            return Ok(Some(Self::for_parsers(name, known::NEEDS_PARSER)));
+        }
+        let holds_parser = has(b"\0.bpf.1\0") || has(b"\0.bpf.nested\0");
+        Ok(holds_parser.then(|| known::PARSER_CONTAINER.into()))
     }
 
     /// Names a zImage of 32-bit Arm, which may be a PE file as well.

@@ -158,6 +158,14 @@ impl Failure {
             ..Self::default()
         }
     }
+
+    /// Says which of several parts it is about.
+    #[must_use]
+    pub fn of_part(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
+        self.summary = self.summary.map(|summary| format!("{part}: {summary}"));
+        self
+    }
 }
 
 /// A place in an image, as far as it is known.
@@ -291,7 +299,7 @@ macro_rules! pass_on {
 pass_on! {
     Failed: serde_json::Error SandboxError,
     File: io::Error RopeError,
-    Format: BootError SignatureError StubError,
+    Format: BootError BpfError SignatureError StubError,
     Machine: LayoutError,
 }
 

@@ -2,7 +2,7 @@
 
 use ukexec_bpf::{BpfError, Meter, Parser, Vm};
 
-use crate::generation::Generation;
+use crate::generation::{Generation, ParserPlace};
 use crate::interface;
 use crate::stage::can_hand_over;
 
@@ -25,22 +25,26 @@ pub enum ParserRefusal {
     Fault(BpfError),
     /// No program is on the hook for handing over.
     HandsOverNothing(Generation),
-    /// It calls kfuncs of another generation, as the text says.
-    Mixed(String),
+    /// It calls kfuncs of another generation, or lies where its own does not belong, as the text
+    /// says.
+    Generation(String),
 }
 
 /// Returns whether an unfolding within the default budget would run the parser in
-/// `object`, a plain BPF object or a light skeleton. Nothing of it runs.
+/// `object`, a plain BPF object or a light skeleton that lies in `place`. Nothing of it
+/// runs.
 ///
 /// # Errors
 ///
 /// Every reason why it would not.
 ///
 /// ```
-/// let reasons = ukexec_unfold::accept(b"no object").unwrap_err();
+/// use ukexec_unfold::{ParserPlace, accept};
+///
+/// let reasons = accept(b"no object", ParserPlace::Alone).unwrap_err();
 /// assert_eq!(reasons.len(), 1);
 /// ```
-pub fn accept(object: &[u8]) -> Result<AcceptedParser, Vec<ParserRefusal>> {
+pub fn accept(object: &[u8], place: ParserPlace) -> Result<AcceptedParser, Vec<ParserRefusal>> {
     let faults = |faults: Vec<BpfError>| faults.into_iter().map(ParserRefusal::Fault);
     let loaded = Parser::load_or_explain(object, interface::interface());
     let parser = loaded.map_err(|all| faults(all).collect::<Vec<_>>())?;
@@ -52,12 +56,16 @@ pub fn accept(object: &[u8]) -> Result<AcceptedParser, Vec<ParserRefusal>> {
             None
         }
         Err(mixed) => {
-            reasons.push(ParserRefusal::Mixed(mixed));
+            reasons.push(ParserRefusal::Generation(mixed));
             None
         }
     };
+    let belongs = generation.map_or(Ok(()), |generation| generation.check_place(place));
+    if let Err(elsewhere) = belongs {
+        reasons.push(ParserRefusal::Generation(elsewhere));
+    }
     let (verified, generation) = match (parser.verify_or_explain(), generation) {
-        (Ok(verified), Some(generation)) => (verified, generation),
+        (Ok(verified), Some(generation)) if reasons.is_empty() => (verified, generation),
         (refused, _) => {
             reasons.extend(faults(refused.err().unwrap_or_default()));
             return Err(reasons);

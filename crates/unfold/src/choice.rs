@@ -17,10 +17,10 @@ use crate::error::Place;
 use crate::generation::Generation;
 use crate::layer::LayerImage;
 use crate::names::{MATCH, PARSER_MAX, PARSER_SECTION};
-use crate::plan::{Level, none_took_it, plan, try_level};
+use crate::plan::{Level, none_takes_it, plan, try_level};
 use crate::report::ParserInfo;
 use crate::stage::{self, Session, StageResult};
-use crate::{Options, ParserFile, ParserOrigin, UnfoldError};
+use crate::{Options, ParserFile, ParserOrigin, ParserPlace, UnfoldError};
 
 /// The end of a stage, and the levels for the layers inside.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl<'a> Chooser<'a> {
         };
         let info = ParserInfo::new(PARSER_SECTION, ParserOrigin::Embedded);
         let taken = Chosen::load(info, &object, place, session).and_then(|chosen| {
-            check_place(&chosen).map_err(|error| error.at(place))?;
+            chosen.check_place(ParserPlace::Image, place)?;
             run(&chosen, place, layer, inputs, session)
         });
         match taken {
@@ -239,7 +239,7 @@ fn given(
     }
     let stage = place.stage.unwrap_or_default();
     let found = try_level(stage, layer, &mut level, inputs, session)?;
-    let found = found.ok_or_else(|| none_took_it(stage, layer, &level, session))?;
+    let found = found.ok_or_else(|| none_takes_it(stage, layer, &level, session))?;
     warn_of_headers(layer, session);
     let levels = levels.collect();
     Ok(Taken { found, levels })
@@ -267,18 +267,6 @@ fn warn_of_headers(layer: &LayerImage, session: &mut Session<'_>) {
              .bpf section of it is looked for: {fault}"
         );
         session.warn(&layer.path, None, text);
-    }
-}
-
-/// Refuses a parser in an image that belongs beside it.
-fn check_place(chosen: &Chosen) -> Result<(), UnfoldError> {
-    match chosen.generation {
-        Generation::V5 | Generation::V6 => Ok(()),
-        Generation::V7 => Err(UnfoldError::new(format!(
-            "the parser is of parser ABI v7, whose place is a container beside the image (ukexec \
-             parser pack makes one, and --parser gives it); section {PARSER_SECTION} takes parsers \
-             of ABI v5 and v6"
-        ))),
     }
 }
 

@@ -3,13 +3,13 @@
 use tracing::debug;
 use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
 
-use crate::UnfoldError;
 use crate::context::Inputs;
 use crate::error::Place;
 use crate::generation::Generation;
 use crate::names::MATCH;
 use crate::report::{AskedReport, ParserInfo};
 use crate::stage::{Armed, Session};
+use crate::{ParserPlace, UnfoldError};
 
 /// A parser that may run.
 #[derive(Clone, Debug)]
@@ -46,6 +46,12 @@ impl Chosen {
             parser,
             generation,
         })
+    }
+
+    /// Refuses a parser of a generation that does not belong where it lies.
+    pub(crate) fn check_place(&self, lies: ParserPlace, place: &Place) -> Result<(), UnfoldError> {
+        let belongs = self.generation.check_place(lies);
+        belongs.map_err(|text| UnfoldError::new(text).at(place))
     }
 
     /// Returns the answer of the parser's match programs.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use ukexec_bpf::btf::Btf;
 
-use crate::names::{ANCHOR, HANDLE, POST_HANDLE};
+use crate::names::{ANCHOR, HANDLE, PARSER_SECTION, POST_HANDLE};
 
 /// A generation of the parser ABI: a version of the kernel series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,49 @@ impl Generation {
         match self {
             Self::V5 => HANDLE,
             Self::V6 | Self::V7 => ANCHOR,
+        }
+    }
+}
+
+/// Where a parser lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParserPlace {
+    /// In a file of its own, given with an image or in a list.
+    Alone,
+    /// In section `.bpf` of the image.
+    Image,
+    /// In a slot of a container.
+    Slot,
+}
+
+impl Generation {
+    /// Checks that parsers of this generation lie in `place`.
+    ///
+    /// # Errors
+    ///
+    /// They do not; the text names the places of both.
+    ///
+    /// ```
+    /// use ukexec_unfold::{Generation, ParserPlace};
+    ///
+    /// assert_eq!(Generation::V7.check_place(ParserPlace::Slot), Ok(()));
+    /// assert!(Generation::V7.check_place(ParserPlace::Image).is_err());
+    /// ```
+    pub fn check_place(self, place: ParserPlace) -> Result<(), String> {
+        match (self, place) {
+            (_, ParserPlace::Alone)
+            | (Self::V5 | Self::V6, ParserPlace::Image)
+            | (Self::V7, ParserPlace::Slot) => Ok(()),
+            (Self::V7, ParserPlace::Image) => Err(format!(
+                "the parser is of parser ABI v7, whose place is a container beside the image \
+                 (ukexec parser pack makes one, and --parser gives it); section {PARSER_SECTION} \
+                 takes parsers of ABI v5 and v6"
+            )),
+            (Self::V5 | Self::V6, ParserPlace::Slot) => Err(format!(
+                "the parser is of parser ABI {self}, whose place is section {PARSER_SECTION} of an \
+                 image (ukexec attach puts it there); the slots of a container take parsers of ABI \
+                 v7"
+            )),
         }
     }
 }

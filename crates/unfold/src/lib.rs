@@ -94,7 +94,7 @@ pub use cmdline::{LINE_MAX as CMDLINE_MAX, selector_of};
 pub use error::{Leftovers, UnfoldError};
 pub use expand::{ExpandedInitrd, InitrdSegment, expand_initrd};
 pub use gate::{Gate, LayerAtGate, SignatureRefusal};
-pub use generation::Generation;
+pub use generation::{Generation, ParserPlace};
 pub use interface::{ABI, AbiHook, AbiKfunc, HOOKS, KFUNCS, interface};
 pub use names::{PARSER_MAX, PARSER_SECTION};
 pub use observer::Observer;

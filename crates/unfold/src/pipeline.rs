@@ -15,7 +15,7 @@ use crate::gate::Open;
 use crate::handed_over::{Charged, HandedOver};
 use crate::layer::LayerImage;
 use crate::observer::Nobody;
-use crate::plan::{Level, none_took_it, try_level};
+use crate::plan::{Level, none_takes_it, try_level};
 use crate::stage::Session;
 use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldError, Unfolded};
 
@@ -173,7 +173,7 @@ impl Unfolding<'_> {
             let meter = &mut session.budget.meter;
             free(&mut container.buffers, meter);
             let Some(kernel) = container.kernel else {
-                return Err(none_took_it(stage, layer, &level, session));
+                return Err(none_takes_it(stage, layer, &level, session));
             };
             if !same_bytes(&kernel.image, &layer.image, &mut meter.insns)? {
                 return Ok(Step::Kernel(kernel));

@@ -14,11 +14,10 @@ use crate::chosen::{Chosen, can_answer};
 use crate::context::Inputs;
 use crate::costs::wide;
 use crate::error::Place;
-use crate::generation::Generation;
 use crate::layer::LayerImage;
 use crate::report::{AskedReport, ParserInfo, StageReport};
 use crate::stage::{self, Attempt, Session, StageResult};
-use crate::{ParserFile, ParserOrigin, UnfoldError};
+use crate::{ParserFile, ParserOrigin, ParserPlace, UnfoldError};
 
 /// A parser of a plan.
 #[derive(Clone, Debug)]
@@ -76,24 +75,14 @@ impl Slot {
             Some(chosen) => chosen,
             None => {
                 let chosen = Chosen::load(self.info.clone(), &self.object, place, session)?;
-                check_place(&chosen).map_err(|error| error.at(place))?;
+                if self.info.slot.is_some() {
+                    chosen.check_place(ParserPlace::Slot, place)?;
+                }
                 chosen
             }
         };
         Ok(self.loaded.insert(chosen))
     }
-}
-
-/// Refuses a parser in a slot that belongs into an image.
-fn check_place(chosen: &Chosen) -> Result<(), UnfoldError> {
-    let generation = chosen.generation;
-    if chosen.info.slot.is_none() || generation == Generation::V7 {
-        return Ok(());
-    }
-    Err(UnfoldError::new(format!(
-        "the parser is of parser ABI {generation}, whose place is section .bpf of an image \
-         (ukexec attach puts it there); the slots of a container take parsers of ABI v7"
-    )))
 }
 
 /// Tries the parsers of `level` on `layer`, until one takes it apart. `None` if all let it be.
@@ -131,13 +120,13 @@ pub(crate) fn try_level(
     match broken {
         // It says more.
         Some(error) if level.len() == 1 => Err(error),
-        Some(_) => Err(none_took_it(stage, layer, level, session)),
+        Some(_) => Err(none_takes_it(stage, layer, level, session)),
         None => Ok(None),
     }
 }
 
 /// Returns the error of a level of which no parser took `layer` apart: what each of them did.
-pub(crate) fn none_took_it(
+pub(crate) fn none_takes_it(
     stage: u32,
     layer: &LayerImage,
     level: &Level,
@@ -167,7 +156,7 @@ pub(crate) fn none_took_it(
 fn notes(asked: &AskedReport) -> Vec<String> {
     let slot = asked.parser.slot.as_deref().unwrap_or(&asked.parser.name);
     let end = match &asked.fault {
-        Some(fault) => format!("slot {slot} broke off: {fault}"),
+        Some(fault) => format!("slot {slot} breaks off: {fault}"),
         None => format!("slot {slot} lets the image be"),
     };
     let from = asked.log.len().saturating_sub(QUOTED_LINES);
@@ -190,7 +179,8 @@ fn warn_of_broken(before: usize, found: &StageResult, session: &mut Session<'_>)
         .skip(before)
         .filter_map(|asked| Some((&asked.parser, asked.fault.as_ref()?)))
     {
-        let text = format!("{broken} broke off, and {parser} took the image apart: {fault}");
+        let (broken, parser) = (broken.full_name(), parser.full_name());
+        let text = format!("{broken} breaks off, and {parser} takes the image apart: {fault}");
         session.warn(layer, Some(*number), text);
     }
     session.asked = asked;
@@ -220,7 +210,8 @@ fn attempt(
     }
     let attempt = stage::run(stage, &layer.path, chosen, inputs, session);
     if let (true, Attempt::NotMine(_)) = (answers, &attempt) {
-        let text = format!("parser {info} says that the image is its own, and lets it be");
+        let name = info.full_name();
+        let text = format!("parser {name} says that the image is its own, and lets it be");
         session.warn(&layer.path, Some(stage), text);
     }
     attempt

@@ -93,15 +93,20 @@ impl ParserInfo {
             origin,
         }
     }
+
+    /// Returns its name, and its slot in a container.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        match &self.slot {
+            Some(slot) => format!("{} slot {slot}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 impl fmt::Display for ParserInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        if let Some(slot) = &self.slot {
-            write!(f, " slot {slot}")?;
-        }
-        write!(f, ", {}", self.origin)
+        write!(f, "{}, {}", self.full_name(), self.origin)
     }
 }
 

@@ -473,3 +473,36 @@ fn says_what_is_wrong_with_a_pe_file() {
         ],
     );
 }
+
+#[test]
+fn a_parser_container_is_named_by_its_sections() {
+    let named = |e_machine, names: &[u8]| {
+        let mut file = testing::elf(e_machine, 1, false);
+        let table = file.len();
+        put(&mut file, 0x28, &(table as u64).to_le_bytes());
+        put(&mut file, 0x38, &[0, 0]);
+        put(&mut file, 0x3c, &[1, 0, 0, 0]);
+        let mut section = [0; 64];
+        section[0x18..0x20].copy_from_slice(&(table as u64 + 64).to_le_bytes());
+        section[0x20..0x28].copy_from_slice(&(names.len() as u64).to_le_bytes());
+        file.extend(section);
+        file.extend(names);
+        file
+    };
+    check(
+        &named(62, b"\0.bpf.1\0.shstrtab\0"),
+        expect![
+            "not a kernel but a parser container; it goes beside the image that its parsers are for: `ukexec load --parser X.bpf IMAGE`"
+        ],
+    );
+    check(
+        &named(247, b"\0.shstrtab\0.bpf.nested\0"),
+        expect![
+            "not a kernel but a parser container; it goes beside the image that its parsers are for: `ukexec load --parser X.bpf IMAGE`"
+        ],
+    );
+    check(
+        &named(247, b"\0.bpf.10\0.shstrtab\0x.bpf.1\0"),
+        expect!["not a kernel but a BPF object; a parser is given with --parser"],
+    );
+}

@@ -27,7 +27,8 @@ pub const MAX_LEVELS: usize = 5;
 const SLOTS: [&str; 8] = [
     ".bpf.1", ".bpf.2", ".bpf.3", ".bpf.4", ".bpf.5", ".bpf.6", ".bpf.7", ".bpf.8",
 ];
-const NESTED: &str = ".bpf.nested";
+/// The name of the section that holds the container for the layer inside.
+pub const NESTED: &str = ".bpf.nested";
 const NAMES: &str = ".shstrtab";
 
 /// Bytes of a name that are looked at; those that count are shorter.

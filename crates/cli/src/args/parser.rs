@@ -80,8 +80,11 @@ pub(crate) struct ParserHelpers {
 /// `ukexec parser check`
 #[derive(Debug, Args)]
 pub(crate) struct ParserCheck {
-    /// The parser: a BPF object, or an image that carries one
+    /// The parser: a BPF object, an image that carries one, or a container of several
     pub(crate) file: PathBuf,
+    /// The one parser of a container: 1, 2, nested.1, nested.nested.1
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) slot: Option<String>,
     /// Print one JSON document (schema 1)
     #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
@@ -99,8 +102,11 @@ Examples:
 A trace on stdout is for people; one in a file is JSON lines (docs/json.md). --trace=calls leaves
 the instructions out, and may stand beside --trace=FILE; a file of that name is ./calls.")]
 pub(crate) struct ParserRun {
-    /// The parser: a BPF object, or an image that carries one
+    /// The parser: a BPF object, an image that carries one, or a container
     pub(crate) file: PathBuf,
+    /// The parser of a container: 1, 2, nested.1, nested.nested.1
+    #[arg(long, value_name = "SLOT", help_heading = INPUT)]
+    pub(crate) slot: Option<String>,
     /// The image to take apart
     #[arg(long, help_heading = INPUT)]
     pub(crate) image: PathBuf,
@@ -183,8 +189,11 @@ impl ParserRun {
 /// `ukexec parser disasm`
 #[derive(Debug, Args)]
 pub(crate) struct ParserDisasm {
-    /// The parser: a BPF object, or an image that carries one
+    /// The parser: a BPF object, an image that carries one, or a container
     pub(crate) file: PathBuf,
+    /// The parser of a container: 1, 2, nested.1, nested.nested.1
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) slot: Option<String>,
     /// List this program alone
     #[arg(long, value_name = "NAME")]
     pub(crate) program: Option<String>,

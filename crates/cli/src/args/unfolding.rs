@@ -18,7 +18,7 @@ use crate::console::Form;
 #[derive(Debug, Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct Unfolding {
-    /// Take the outermost image apart with this parser
+    /// Parser or parser container for the outermost image
     #[arg(long, value_name = "FILE")]
     pub(crate) parser: Option<PathBuf>,
     /// Run no parser that an image carries, on any layer

@@ -110,7 +110,7 @@ pub(crate) fn status() -> Value {
 fn section(golden: &str) -> &str {
     match golden {
         "parser-refused" => "failures",
-        "parser-check" | "parser-licence" | "parser-traps" => "parser-check",
+        "parser-check" | "parser-licence" | "parser-slot" | "parser-traps" => "parser-check",
         "traces" => "parser-run",
         "entries" | "parser-helpers" | "parser-run" | "status" => golden,
         _ => "inspect-unfold-load",

@@ -24,7 +24,7 @@ const REQUIRE: &str = "--verify=require --config=ukexec.conf --parsers-dir=none"
 
 /// Compares the session of `runs` with `golden/NAME.txt`, and the document of the
 /// one with `--json`, if there is one, with `golden/NAME.json`.
-fn check(name: &str, runs: Runs<'_>) {
+pub(crate) fn check(name: &str, runs: Runs<'_>) {
     session(name, runs, str::to_owned);
 }
 
@@ -704,16 +704,18 @@ fn parser_pack() {
     check(
         "parser-pack",
         &[
-            "parser pack zboot.o -o one.bpf",
-            "parser pack zboot.o parser-19-v4.bpf.o --nested one.bpf -o two.bpf",
-            "parser pack zboot.o two.bpf -o none.bpf",
-            "parser pack zboot.o box.bpf.c -o none.bpf",
-            "parser pack zboot.o x86.o -o none.bpf",
-            "parser pack zboot.o --nested zboot.o -o none.bpf",
-            "parser pack zboot.o --nested absent -o none.bpf",
-            "parser pack zboot.o -o folder",
+            "parser pack commands.second.bpf.o -o one.bpf",
+            "parser pack commands.first.bpf.o commands.second.bpf.o --nested one.bpf -o two.bpf",
+            "parser pack zboot.o -o none.bpf",
+            "parser pack commands.first.bpf.o two.bpf -o none.bpf",
+            "parser pack commands.first.bpf.o box.bpf.c -o none.bpf",
+            "parser pack commands.first.bpf.o x86.o -o none.bpf",
+            "parser pack commands.first.bpf.o --nested zboot.o -o none.bpf",
+            "parser pack commands.first.bpf.o --nested absent -o none.bpf",
+            "parser pack commands.first.bpf.o -o folder",
             "parser pack zboot.o",
-            "parser check two.bpf",
+            "attach zboot.efi two.bpf -o none.efi",
+            "attach zboot.efi commands.first.bpf.o -o none.efi",
         ],
     );
 }

@@ -5,6 +5,7 @@
 mod after_exec;
 mod author;
 mod companions;
+mod containers;
 mod documents;
 mod entries;
 #[cfg(feature = "escape")]

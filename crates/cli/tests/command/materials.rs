@@ -55,6 +55,15 @@ pub(crate) fn materials() -> tempfile::TempDir {
         ("ready.txt", READY),
         ("boot.log", &boot_log()),
         ("box.bpf.c", b"#include \"parser.h\"\n"),
+        (
+            "steps",
+            &steps(&[COPY, DONE], &steps(&[OTHERS, COPY, DONE], &kernel())),
+        ),
+        (
+            "mended",
+            &steps(&[DECOMPRESS, OTHERS, COPY, DONE], &kernel()),
+        ),
+        ("idle", &steps(&[OTHERS, DECOMPRESS], &kernel())),
         ("box.bc", b"BC\xc0\xde5\x14\0\0"),
         ("box.txt", b"a box\n"),
         ("empty", b""),
@@ -115,6 +124,35 @@ pub(crate) fn materials() -> tempfile::TempDir {
         fs::write(path, content).expect("room for a file");
     }
     dir
+}
+
+/// Commands of parsers of v7: number, subcommand and flag (each hand-over is one for the next level
+/// too).
+const DONE: Option<[u8; 4]> = Some([1, 0, 0, 0]);
+const DECOMPRESS: Option<[u8; 4]> = Some([2, 0, 1, 0]);
+const COPY: Option<[u8; 4]> = Some([3, 0, 1, 1]);
+/// Ends the first parser's steps.
+const OTHERS: Option<[u8; 4]> = None;
+
+/// Returns an image for the parsers `commands.*.bpf.o`: these steps, whose commands are about
+/// `payload`.
+fn steps(steps: &[Option<[u8; 4]>], payload: &[u8]) -> Vec<u8> {
+    let mut image = b"CMDS".to_vec();
+    for step in steps {
+        let Some(command) = step else {
+            image.extend([11, 0, 0, 0, 0, 0, 0, 0]);
+            continue;
+        };
+        let payload = if *step == DONE { &[] } else { payload };
+        let len = u32::try_from(payload.len()).expect("a short payload");
+        image.extend([1, 0, 0, 0]);
+        image.extend((len + 10).to_le_bytes());
+        image.extend(command);
+        image.extend(len.to_le_bytes());
+        image.extend([0, 0]);
+        image.extend(payload);
+    }
+    image
 }
 
 /// Returns `bytes` with `new`, which is as long, wherever they have `old`.
@@ -296,6 +334,8 @@ const FILES: &[&str] = &[
     "crates/signature/testdata/signed/images/sha1-digest.efi",
     "crates/signature/testdata/signed/images/twice.efi",
     "crates/signature/testdata/signed/images/unsigned.efi",
+    "crates/unfold/testdata/commands.first.bpf.o",
+    "crates/unfold/testdata/commands.second.bpf.o",
     "crates/unfold/testdata/test.bpf.o",
     "crates/unfold/testdata/faults.bpf.o",
     "crates/unfold/parsers/uki.bpf.o",

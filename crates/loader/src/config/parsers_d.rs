@@ -14,8 +14,8 @@ use crate::files;
 /// Where parsers are looked for, the first before the second.
 const SYSTEM: [&str; 2] = ["/etc/ukexec/parsers.d", "/usr/lib/ukexec/parsers.d"];
 
-/// Files of other names in these folders are not parsers.
-const SUFFIX: &str = ".bpf.o";
+/// Files of other names in these folders are neither parsers nor containers of some.
+const SUFFIXES: [&str; 2] = [".bpf.o", ".bpf"];
 
 /// Returns the parsers to ask before the built-in ones, in order: those in
 /// `dirs` (the system's folders if there are none), each folder by file name. A
@@ -47,7 +47,7 @@ fn is_masked(path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|real| real == Path::new("/dev/null"))
 }
 
-/// Returns the parser objects in `dir` by name. A folder that nobody named may
+/// Returns the parser files in `dir` by name. A folder that nobody named may
 /// be absent.
 fn objects(dir: &Path, named: bool) -> Result<BTreeMap<String, PathBuf>> {
     let failed = || format!("cannot look for parsers in {}", shown_path(dir));
@@ -62,7 +62,7 @@ fn objects(dir: &Path, named: bool) -> Result<BTreeMap<String, PathBuf>> {
     for entry in entries {
         let path = entry.context(failed)?.path();
         if let Some(name) = path.file_name().and_then(|name| name.to_str())
-            && name.ends_with(SUFFIX)
+            && SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
         {
             found.insert(name.to_owned(), path);
         }
@@ -85,6 +85,8 @@ mod tests {
             (&usr, "masked.bpf.o", "usr"),
             (&etc, "masked.bpf.o", ""),
             (&etc, "z.bpf.o", "etc"),
+            (&etc, "y.bpf", "etc"),
+            (&usr, "y.bpf", "usr"),
             (&etc, "b.bpf.o", "etc"),
             (&etc, "notes.txt", "etc"),
         ] {
@@ -101,6 +103,7 @@ mod tests {
             found,
             [
                 ("b.bpf.o", &b"etc"[..]),
+                ("y.bpf", b"etc"),
                 ("z.bpf.o", b"etc"),
                 ("c.bpf.o", b"usr")
             ]

@@ -1,5 +1,6 @@
 //! Layers: each image that was met, from the outermost to the kernel.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use serde::Serialize;
@@ -90,7 +91,14 @@ impl LayerReport {
         // A warning is about that of the kernel.
         let fault = self.pe_fault.as_ref().filter(|_| self.parser.is_some());
         let fault = fault.map(|fault| format!("no sound PE32+ file: {fault}"));
-        parser.into_iter().chain(fault).collect()
+        let is_kernel = self.parser.is_none() && self.asked.iter().all(|it| it.fault.is_none());
+        let left = self.asked.iter().filter(|_| is_kernel);
+        let left = left.map(|asked| &asked.parser);
+        let left = left.filter(|parser| parser.slot.is_some());
+        let left: BTreeSet<String> = left
+            .map(|parser| format!("left as it is by {}", parser.name))
+            .collect();
+        parser.into_iter().chain(fault).chain(left).collect()
     }
 }
 

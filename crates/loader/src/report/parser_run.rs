@@ -10,6 +10,7 @@ use ukexec_unfold::{PeBytes, Stage, StageReport};
 use super::SCHEMA;
 use super::page::Page;
 use super::part::{Cmdline, InitrdPart, KernelPart, initrd_rows};
+use super::size::Size;
 
 /// The report of `ukexec parser run`, with the fields of `docs/json.md`.
 #[derive(Debug, Serialize)]
@@ -19,7 +20,8 @@ pub struct ParserRunReport {
     #[serde(rename = "match")]
     matches: Option<bool>,
     stage: StageReport,
-    kernel: KernelPart,
+    /// Absent where a parser of a container leaves it to the next level.
+    kernel: Option<KernelPart>,
     initrd: Option<InitrdPart>,
     cmdline: Option<Cmdline>,
     warnings: Vec<String>,
@@ -33,12 +35,15 @@ impl ParserRunReport {
     /// A part cannot be read.
     pub fn new(stage: &Stage) -> io::Result<Self> {
         let initrd = |rope| InitrdPart::new(rope, false);
-        let identity = identify(&PeBytes(&stage.kernel));
+        let kernel = |kernel| {
+            let identity = identify(&PeBytes(kernel));
+            KernelPart::new(kernel, &identity, true, false)
+        };
         Ok(Self {
             schema: SCHEMA,
             matches: stage.matches,
             stage: stage.report.clone(),
-            kernel: KernelPart::new(&stage.kernel, &identity, true, false)?,
+            kernel: stage.kernel.as_ref().map(kernel).transpose()?,
             initrd: stage.initrd.as_ref().map(initrd).transpose()?,
             cmdline: match &stage.cmdline {
                 Some(line) => Some(Cmdline::new(line, false)?),
@@ -69,7 +74,10 @@ impl ParserRunReport {
             Some(true) => page.row("match", "yes: chosen for such images"),
             Some(false) => page.row("match", "no: not chosen for such images"),
         }
-        self.kernel.rows(None, page);
+        match &self.kernel {
+            Some(kernel) => kernel.rows(None, page),
+            None => page.row("kernel", "not handed over"),
+        }
         match &self.initrd {
             Some(initrd) if initrd.part.size == 0 => page.row("initrd", "none from here on"),
             Some(initrd) => initrd_rows(Some(initrd), [].into_iter(), page),
@@ -78,6 +86,13 @@ impl ParserRunReport {
         match &self.cmdline {
             Some(cmdline) => cmdline.rows(page),
             None => page.row("cmdline", "not handed over"),
+        }
+        let filled = self.stage.filled.iter().enumerate();
+        for (number, size) in filled {
+            page.row(
+                format!("buffer {number}"),
+                format!("{}, for the next level", Size(*size)),
+            );
         }
     }
 }

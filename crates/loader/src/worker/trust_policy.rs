@@ -1,7 +1,7 @@
 //! Trusted keys, and how images that none of them vouches for are treated.
 
 use tracing::info;
-use ukexec_bpf::{Rope, RopeError};
+use ukexec_bpf::{Rope, RopeError, container};
 use ukexec_pe::PeImage;
 use ukexec_signature::{
     Checks, DigestRequest, State, Trust, Verdict, digests_needed, machine_trust, verify_appended,
@@ -84,16 +84,28 @@ impl TrustPolicy {
     }
 
     /// Returns whether `parser`, which no image carries, may run: where nothing
-    /// counts that is not verified, it is signed like a kernel module.
+    /// counts that is not verified, it is signed like a kernel module, and so is each container in
+    /// it.
     pub(crate) fn admits(&self, parser: &ParserFile) -> Result<()> {
         let Some(because) = self.required() else {
             return Ok(());
         };
-        let verdict = verify_appended(&parser.object[..], &self.trust, self.checks, digest_state);
-        if verdict.is_good() {
-            return Ok(());
+        let check = |file: &[u8]| {
+            let verdict = verify_appended(file, &self.trust, self.checks, digest_state);
+            match verdict.is_good() {
+                true => Ok(()),
+                false => Err(not_verified(&verdict, because)),
+            }
+        };
+        check(&parser.object)?;
+        if container::is_container(&parser.object) {
+            let levels = container::levels(&parser.object)?;
+            for (depth, level) in levels.iter().enumerate().skip(1) {
+                let name = vec![container::NESTED; depth].join(" > ");
+                check(level.file).context(|| format!("the container in it, {name}"))?;
+            }
         }
-        Err(not_verified(&verdict, because))
+        Ok(())
     }
 }
 

@@ -476,7 +476,7 @@ fn a_parser_of_v7_says_that_it_is_done() {
         v7(),
         expect![[r#"
             layer image
-            warning image: stage 1: parser test.bpf.o, parsers.d says that the image is its own, and lets it be
+            warning image: stage 1: parser test.bpf.o says that the image is its own, and lets it be
             kernel "CMDS"
         "#]],
     );
@@ -484,7 +484,7 @@ fn a_parser_of_v7_says_that_it_is_done() {
         v7().end(),
         expect![[r#"
             layer image
-            warning image: stage 1: parser test.bpf.o, parsers.d says that the image is its own, and lets it be
+            warning image: stage 1: parser test.bpf.o says that the image is its own, and lets it be
             kernel "CMDS\\x01\\x00\\x00\\x00\\n\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
         "#]],
     );
@@ -492,7 +492,7 @@ fn a_parser_of_v7_says_that_it_is_done() {
         v7().send(Cmd::Copy, KERNEL, b"kernel"),
         expect![[r#"
             layer image
-            warning image: stage 1: parser test.bpf.o, parsers.d says that the image is its own, and lets it be
+            warning image: stage 1: parser test.bpf.o says that the image is its own, and lets it be
             kernel "CMDS\\x01\\x00\\x00\\x00\\x10\\x00\\x00\\x00\\x03\\x00\\x01\\x00\\x06\\x00\\x00\\x00\\x00\\x00kernel"
         "#]],
     );

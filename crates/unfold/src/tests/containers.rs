@@ -160,7 +160,7 @@ fn nothing_counts_of_a_slot_that_is_not_done() {
               buffers 153 0 0
               0
               0
-            warning image: stage 1: x.bpf slot 1, given broke off, and x.bpf slot 2, given took the image apart: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+            warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 2 takes the image apart: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
             kernel "two"
             asked x.bpf slot 1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
         "#]],
@@ -200,7 +200,7 @@ fn an_error_tells_of_every_slot() {
         &options,
         expect![[r#"
             error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
-              slot 1 broke off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+              slot 1 breaks off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
               slot 1 printed: -22
               slot 2 lets the image be
             asked x.bpf slot 1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
@@ -212,9 +212,9 @@ fn an_error_tells_of_every_slot() {
         &options,
         expect![[r#"
             error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
-              slot 1 broke off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+              slot 1 breaks off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
               slot 1 printed: -22
-              slot 2 broke off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+              slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
             asked x.bpf slot 1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
             asked x.bpf slot 2, given: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
         "#]],
@@ -393,7 +393,7 @@ fn a_nested_level_that_is_broken_is_an_error() {
         &options,
         expect![[r#"
             error: image > kernel handed over by x: stage 2 (x.bpf, given): none of 2 parsers takes the image apart
-              slot nested.1 broke off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+              slot nested.1 breaks off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
               slot nested.1 printed: -22
               slot nested.2 lets the image be
             asked x.bpf slot nested.1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
@@ -414,7 +414,7 @@ fn a_nested_level_that_is_broken_is_an_error() {
             stage 2: kernel 6
               0
               0
-            warning image > kernel handed over by x: stage 2: x.bpf slot nested.1, given broke off, and x.bpf slot nested.2, given took the image apart: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
+            warning image > kernel handed over by x: stage 2: x.bpf slot nested.1 breaks off, and x.bpf slot nested.2 takes the image apart: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
             kernel "kernel"
             asked x.bpf slot nested.1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
         "#]],
@@ -484,14 +484,14 @@ fn a_container_ends_with_a_kernel_that_is_not_its_image() {
         inner.clone(),
         &options,
         expect![[r#"
-        error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
-          slot 1 broke off: the kernel that was handed over is the stage's own image: there is no progress
-          slot 1 printed: 0
-          slot 1 printed: 0
-          slot 2 lets the image be
-        asked x.bpf slot 1, given: the kernel that was handed over is the stage's own image: there is no progress
-        asked x.bpf slot 2, given: not mine
-    "#]],
+            error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
+              slot 1 breaks off: the kernel that was handed over is the stage's own image: there is no progress
+              slot 1 printed: 0
+              slot 1 printed: 0
+              slot 2 lets the image be
+            asked x.bpf slot 1, given: the kernel that was handed over is the stage's own image: there is no progress
+            asked x.bpf slot 2, given: not mine
+        "#]],
     );
     check(
         passes_on(&inner),
@@ -543,12 +543,12 @@ fn a_container_of_the_list_is_tried_slot_by_slot() {
         v7().others().simple(What::Leak),
         &options,
         expect![[r#"
-        error: image: stage 1 (x.bpf, parsers.d): none of 2 parsers takes the image apart
-          slot 1 lets the image be
-          slot 2 broke off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
-        asked x.bpf slot 1, parsers.d: not mine
-        asked x.bpf slot 2, parsers.d: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
-    "#]],
+            error: image: stage 1 (x.bpf, parsers.d): none of 2 parsers takes the image apart
+              slot 1 lets the image be
+              slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+            asked x.bpf slot 1, parsers.d: not mine
+            asked x.bpf slot 2, parsers.d: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
+        "#]],
     );
     // Parsers behind it have their turn.
     let image = super::Image::new(super::Op::Unfold)
@@ -576,8 +576,8 @@ fn generations_have_their_places() {
             stage 1: kernel 3
               0
               0
-            warning image: stage 1: x.bpf slot 1, given broke off, and x.bpf slot 3, given took the image apart: the parser is of parser ABI v5, whose place is section .bpf of an image (ukexec attach puts it there); the slots of a container take parsers of ABI v7
-            warning image: stage 1: x.bpf slot 2, given broke off, and x.bpf slot 3, given took the image apart: the parser is of parser ABI v6, whose place is section .bpf of an image (ukexec attach puts it there); the slots of a container take parsers of ABI v7
+            warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 3 takes the image apart: the parser is of parser ABI v5, whose place is section .bpf of an image (ukexec attach puts it there); the slots of a container take parsers of ABI v7
+            warning image: stage 1: x.bpf slot 2 breaks off, and x.bpf slot 3 takes the image apart: the parser is of parser ABI v6, whose place is section .bpf of an image (ukexec attach puts it there); the slots of a container take parsers of ABI v7
             kernel "two"
             asked x.bpf slot 1, given: the parser is of parser ABI v5, whose place is section .bpf of an image (ukexec attach puts it there); the slots of a container take parsers of ABI v7
             asked x.bpf slot 2, given: the parser is of parser ABI v6, whose place is section .bpf of an image (ukexec attach puts it there); the slots of a container take parsers of ABI v7
@@ -617,12 +617,20 @@ fn an_unsound_container_is_refused() {
         .rposition(|name| name == b"\0.bpf.2\0")
         .unwrap();
     gap[at + 6] = b'3';
-    check(v7(), &given(gap.clone()), expect![[r#"
+    check(
+        v7(),
+        &given(gap.clone()),
+        expect![[r#"
         error: image: stage 1 (x.bpf, given): the parser container is refused: the container has a section .bpf.3 and no .bpf.2; expected numbers from 1 without a gap
-    "#]]);
-    check(v7(), &listed(gap), expect![[r#"
+    "#]],
+    );
+    check(
+        v7(),
+        &listed(gap),
+        expect![[r#"
         error: image: stage 1 (x.bpf, parsers.d): the parser container is refused: the container has a section .bpf.3 and no .bpf.2; expected numbers from 1 without a gap
-    "#]]);
+    "#]],
+    );
     let mut cut = two_levels();
     cut.truncate(cut.len() - 1);
     check(

@@ -5,18 +5,17 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, ensure};
 use ukexec_bpf::disasm::{Line, disassemble};
 use ukexec_bpf::{Parser, Program};
-use ukexec_loader::shown;
 use ukexec_pe::counted;
 
-use super::{read, same_line, source};
+use super::{Subject, read_one, same_line, source};
 use crate::args::ParserDisasm;
 use crate::console;
 
 pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
-    let object = read(&args.file)?;
+    let Subject { name, object, .. } = read_one(&args.file, args.slot.as_deref())?;
     // Not verified: people look at parsers that are refused, too.
     let parser = Parser::load(&object, ukexec_unfold::interface())
-        .with_context(|| format!("{}: this loader refuses the parser", shown(&args.file)))?;
+        .with_context(|| format!("{name}: this loader refuses the parser"))?;
     let wanted = |program: &&Program| {
         let name = args.program.as_ref();
         name.is_none_or(|name| *name == program.name)
@@ -24,8 +23,7 @@ pub(crate) fn disasm(args: &ParserDisasm) -> anyhow::Result<()> {
     let programs: Vec<_> = parser.programs.iter().filter(wanted).collect();
     ensure!(
         !programs.is_empty(),
-        "{}: no program is called {}; there are {}",
-        shown(&args.file),
+        "{name}: no program is called {}; there are {}",
         args.program.as_deref().unwrap_or_default(),
         names(&parser)
     );

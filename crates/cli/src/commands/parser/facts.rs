@@ -7,10 +7,10 @@ use serde::Serialize;
 use ukexec_bpf::{AttachKind, Map, MapKind, Parser, Place, Program, skeleton};
 use ukexec_loader::report::page::Page;
 use ukexec_loader::report::{SCHEMA, Size};
-use ukexec_loader::shown;
 use ukexec_pe::counted;
 use ukexec_unfold::{AcceptedParser, Generation};
 
+use super::Subject;
 use super::calls::{Calls, Charge};
 
 /// A parser that loads.
@@ -18,8 +18,11 @@ use super::calls::{Calls, Charge};
 pub(super) struct Facts<'a> {
     schema: u32,
     #[serde(skip)]
-    path: &'a Path,
+    name: &'a str,
     parser: Cow<'a, str>,
+    /// The slot, if the file is a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) slot: Option<&'a str>,
     /// How it is packed.
     form: &'static str,
     size: usize,
@@ -75,8 +78,9 @@ struct TrapFacts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Gathers them of a parser, which is the `object` in the file at `path`.
-    pub(super) fn new(path: &'a Path, object: &[u8], accepted: &'a AcceptedParser) -> Self {
+    /// Gathers them of the parser that `subject` is, in the file at `path`.
+    pub(super) fn new(path: &'a Path, subject: &'a Subject, accepted: &'a AcceptedParser) -> Self {
+        let object = subject.object.as_slice();
         let AcceptedParser {
             parser,
             generation,
@@ -95,8 +99,9 @@ impl<'a> Facts<'a> {
         });
         Self {
             schema: SCHEMA,
-            path,
+            name: &subject.name,
             parser: path.to_string_lossy(),
+            slot: subject.slot.as_deref(),
             form: if is_skeleton {
                 "light skeleton"
             } else {
@@ -123,7 +128,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Returns why a kernel with the series of v6 or v7 would refuse a parser that ukexec takes.
-fn of_kernel(parser: &Parser, generation: Generation, is_skeleton: bool) -> Vec<String> {
+pub(super) fn of_kernel(parser: &Parser, generation: Generation, is_skeleton: bool) -> Vec<String> {
     // Of the skeleton that such a kernel is built with.
     const MAPS: usize = 8;
     if generation == Generation::V5 {
@@ -180,7 +185,7 @@ impl Facts<'_> {
         };
         let (form, abi, size) = (self.form, self.abi, counted(self.size as u64, "byte"));
         page.title(
-            shown(self.path),
+            self.name,
             format!("{form}, parser ABI {abi}, {size}, licence {licence}"),
         );
         for program in &self.programs {

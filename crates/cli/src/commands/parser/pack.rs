@@ -8,6 +8,10 @@ use ukexec_kexec::{Readers, shown_path};
 use ukexec_loader::report::Size;
 use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
 use ukexec_pe::counted;
+use ukexec_unfold::{ParserPlace, accept};
+
+use super::check::{Reason, Refused};
+use super::facts::of_kernel;
 
 use crate::args::ParserPack;
 use crate::console;
@@ -21,25 +25,49 @@ pub(crate) fn pack(args: &ParserPack) -> anyhow::Result<()> {
     let output = shown_path(&args.output);
     let packed = container::pack(&slots, nested.as_ref().map(|(bytes, _)| bytes.as_slice()))
         .with_context(|| format!("{output} is not written, since it would be refused"))?;
-    for (path, slot) in args.parsers.iter().zip(&slots) {
-        if !skeleton::is_skeleton(slot) {
-            console::warn(&format!(
-                "{} is an object, which a kernel with the series refuses; docs/kernel-series.md \
-                 makes a light skeleton of it",
-                shown(path)
-            ));
+    let levels = container::levels(&packed)?;
+    for (depth, level) in levels.iter().enumerate() {
+        for (index, slot) in level.slots.iter().enumerate() {
+            let name = match (depth.checked_sub(1), &args.nested) {
+                (Some(inside), Some(nested)) => {
+                    format!(
+                        "{} slot {}",
+                        shown(nested),
+                        container::slot_name(inside, index)
+                    )
+                }
+                _ => args
+                    .parsers
+                    .get(index)
+                    .map(|path| shown(path))
+                    .unwrap_or_default(),
+            };
+            check_slot(&output, &name, slot)?;
         }
     }
     let sources = parsers.iter().chain(&nested);
     let readers = sources.fold(Readers::everybody(), |all, (_, readers)| all.and(*readers));
     write_file(&args.output, &packed, readers)?;
-    let levels = container::levels(&packed)?.len();
     console::note(&format!(
         "wrote {output}: {}, {} and {}",
         Size(packed.len() as u64),
         counted(slots.len() as u64, "parser"),
-        counted(levels as u64, "level")
+        counted(levels.len() as u64, "level")
     ));
+    Ok(())
+}
+
+/// Refuses a parser that an unfolding would not take out of a slot, and warns of what a patched
+/// kernel would refuse.
+fn check_slot(output: &str, name: &str, slot: &[u8]) -> anyhow::Result<()> {
+    let accepted = accept(slot, ParserPlace::Slot).map_err(|reasons| {
+        let reasons = reasons.into_iter().map(Reason::from).collect();
+        Refused::new(format!("{output} is not written: {name}"), reasons)
+    })?;
+    let is_skeleton = skeleton::is_skeleton(slot);
+    for warning in of_kernel(&accepted.parser, accepted.generation, is_skeleton) {
+        console::warn(&format!("{name}: {warning}"));
+    }
     Ok(())
 }
 

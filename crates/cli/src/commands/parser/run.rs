@@ -19,15 +19,16 @@ use ukexec_unfold::{
 };
 
 use super::failed::FailedCalls;
-use super::read;
 use super::trace::{Event, Form, Part, Trace, int};
+use super::{Subject, read_one};
 use crate::args::{ParserRun, TraceTo};
 use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
+    let Subject { name, object, .. } = read_one(&args.file, args.slot.as_deref())?;
     let parser = ParserFile {
-        name: shown(&args.file),
-        object: read(&args.file)?.into(),
+        name,
+        object: object.into(),
         origin: ParserOrigin::Given,
     };
     let (image, mut readers) = open_rope(&args.image, 0, &Terminal)?;
