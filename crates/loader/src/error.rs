@@ -258,7 +258,7 @@ impl From<UnfoldError> for LoaderError {
             stage: error.stage(),
             parser: error
                 .parser()
-                .map(|parser| format!("{} ({})", parser.name, parser.origin)),
+                .map(|parser| format!("{} ({})", parser.full_name(), parser.origin)),
             hook: error.hook().map(str::to_owned),
             offset: error.offset(),
             address: fault.and_then(BpfError::address),

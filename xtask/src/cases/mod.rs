@@ -3,6 +3,7 @@
 mod attach;
 mod boots;
 mod case;
+mod containers;
 mod docs;
 mod edited;
 mod entries;
@@ -45,6 +46,7 @@ pub(crate) fn all(ukexec: &Path) -> Vec<Case> {
         packages::installing::CASES,
         zboot::CASES,
         skeletons::CASES,
+        containers::CASES,
         fleet::CASES,
         systemd::CASES,
         kdump::CASES,

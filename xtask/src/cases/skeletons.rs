@@ -33,7 +33,7 @@ pub(super) const CASES: &[Named] = &[
 ];
 
 /// The compilers of a build host that compile the arrays of a skeleton.
-const HOSTS: &[&[&str]] = &[
+pub(super) const HOSTS: &[&[&str]] = &[
     &["gcc"],
     &["clang-19", "--target=x86_64-linux-gnu"],
     &["aarch64-linux-gnu-gcc"],
@@ -138,7 +138,7 @@ fn generations(stand: &Stand) -> Result<()> {
 /// Containers of GNU objcopy, by the series' recipe: `pack` makes ones with the same sections and
 /// takes them as nested ones. Those of llvm-objcopy are refused.
 fn container(stand: &Stand) -> Result<()> {
-    let plain = object(stand, "zboot", "clang-19", "v3", &[])?;
+    let plain = object(stand, "zboot", "clang-19", "v3", &["-DUKEXEC_ABI=7"])?;
     let slot = skeleton(stand, &plain, HOSTS[0])?;
     let inner = wrapped(stand, "objcopy", &[(".bpf.1", &slot)], "inner.bpf")?;
     let sections: [(&str, &Path); 3] = [
@@ -282,7 +282,13 @@ fn members(header: &str, of: &str) -> String {
 }
 
 /// Compiles a parser.
-fn object(stand: &Stand, parser: &str, clang: &str, cpu: &str, flags: &[&str]) -> Result<PathBuf> {
+pub(super) fn object(
+    stand: &Stand,
+    parser: &str,
+    clang: &str,
+    cpu: &str,
+    flags: &[&str],
+) -> Result<PathBuf> {
     let object = stand.path(&format!("{parser}.bpf.o"));
     parsers::compile(
         &format!("parsers/{parser}.bpf.c"),
@@ -296,7 +302,7 @@ fn object(stand: &Stand, parser: &str, clang: &str, cpu: &str, flags: &[&str]) -
 
 /// Makes a light skeleton of `object` by the series' recipe: the arrays that bpftool prints,
 /// compiled by the compiler of a build host.
-fn skeleton(stand: &Stand, object: &Path, host: &[&str]) -> Result<PathBuf> {
+pub(super) fn skeleton(stand: &Stand, object: &Path, host: &[&str]) -> Result<PathBuf> {
     let header = header(object)?;
     let mut source = String::new();
     for (name, field) in [("opts_data", "data"), ("opts_insn", "insns")] {

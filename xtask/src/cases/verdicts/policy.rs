@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cases::containers::slot;
 use crate::cases::{noise, parser_object, read, stock_kernel};
 use crate::materials::{Stub, Target, addon_stub, stub};
 use crate::stand::{Stand, check_words, text_at};
@@ -20,6 +21,7 @@ pub(in super::super) const CASES: &[Named] = &[
     Named::new("verdicts/command-line-of-the-caller", cmdline),
     Named::new("verdicts/flags-keep-what-is-signed", flags),
     Named::new("verdicts/parsers-of-the-machine", parsers),
+    Named::new("verdicts/parser-containers", containers),
     Named::new("verdicts/appended-to-a-kernel", appended),
     Named::new("verdicts/configuration", configuration),
     Named::new("verdicts/signers-without-keys", without_keys),
@@ -385,6 +387,47 @@ fn parsers(stand: &Stand) -> Result<()> {
         ensure!(found == origin, "{}: {found}", parser.display());
     }
     Ok(())
+}
+
+/// So are containers of parsers, and each one in another.
+fn containers(stand: &Stand) -> Result<()> {
+    let made = Made::new(stand)?;
+    let trust = trust(made.owner.certificate());
+    let parser = slot(stand, "uki")?;
+    let pack = |nested: Option<&Path>| -> Result<PathBuf> {
+        let packed = stand.path("packed.bpf");
+        let mut args: Vec<&dyn AsRef<OsStr>> = vec![&"parser", &"pack", &parser, &"-o", &packed];
+        if let Some(nested) = &nested {
+            args.extend([&"--nested" as &dyn AsRef<OsStr>, nested]);
+        }
+        stand.ukexec(&args)?;
+        Ok(packed)
+    };
+    let plain = stand.path("plain.bpf");
+    fs::rename(pack(None)?, &plain)?;
+    let signed = made.owner.append(&plain, &stand.path("signed.bpf"))?;
+    let mut bytes = read(&signed)?;
+    *bytes.get_mut(0x200).context("a short parser")? ^= 1;
+    let damaged = stand.file("damaged.bpf", bytes)?;
+    let given = |parser: &Path| format!("--parser={}", parser.display());
+    let words = ["may not run", "unsigned", REQUIRED];
+    stand.refuses(&made.good, &[&given(&plain), &trust, REQUIRE], &words)?;
+    stand.unfold(&made.good, &[&given(&plain), &trust])?;
+    let parts = stand.unfold(&made.good, &[&given(&signed), &trust, REQUIRE])?;
+    parts.expect_parsers(&[("signed.bpf", "given")])?;
+    for (inner, word) in [(&plain, "unsigned"), (&damaged, "bad signature: ")] {
+        let outer = made
+            .owner
+            .append(&pack(Some(inner))?, &stand.path("outer.bpf"))?;
+        let words = ["may not run", ".bpf.nested", word, REQUIRED];
+        stand.refuses(&made.good, &[&given(&outer), &trust, REQUIRE], &words)?;
+    }
+    let both = pack(Some(&signed))?;
+    let words = ["may not run", "unsigned", REQUIRED];
+    stand.refuses(&made.good, &[&given(&both), &trust, REQUIRE], &words)?;
+    let outer = made.owner.append(&both, &stand.path("outer.bpf"))?;
+    let parts = stand.unfold(&made.good, &[&given(&outer), &trust, REQUIRE])?;
+    parts.expect_parsers(&[("outer.bpf", "given")])
 }
 
 /// A kernel that is no PE image is signed like a module.
