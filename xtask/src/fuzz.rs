@@ -20,6 +20,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("beside", &["fuzz/seeds/beside"]),
     ("btf_core", &["fuzz/seeds/btf_core"]),
     ("bzip2", DECOMPRESS),
+    ("commands", &["fuzz/seeds/commands"]),
     ("container", &["fuzz/seeds/container"]),
     ("entries", &["fuzz/seeds/entries", "fuzz/seeds/pe"]),
     ("event_log", &["fuzz/seeds/event_log"]),

@@ -48,6 +48,10 @@ fn elf(bytes: &[u8], base: usize) -> Vec<Group> {
             SHT_REL => groups.push(entries(RELOCATION, 16)),
             SHT_RELA => groups.push(entries(RELOCATION, 24)),
             SHT_NOBITS => {}
+            // A container's parsers, or the container in it.
+            _ if offset > 0 && is_elf(bytes, base + offset) => {
+                groups.extend(elf(bytes, base + offset));
+            }
             _ => groups.push(words(base + offset, len)),
         }
     }
@@ -73,12 +77,16 @@ fn pe(bytes: &[u8]) -> Vec<Group> {
         headers.extend(fields(header, PE_SECTION));
         let (len, at) = (number(header + 16, 4), number(header + 20, 4));
         groups.push(words(at, len));
-        if bytes.get(at..).is_some_and(|it| it.starts_with(b"\x7fELF")) {
+        if is_elf(bytes, at) {
             groups.extend(elf(bytes, at));
         }
     }
     groups.push(headers);
     groups
+}
+
+fn is_elf(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..).is_some_and(|it| it.starts_with(b"\x7fELF"))
 }
 
 fn fields(base: usize, layout: &[(usize, usize)]) -> Group {

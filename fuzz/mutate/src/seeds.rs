@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use ukexec_bpf::container::pack;
 use ukexec_pe::{EditOptions, attach};
 
 use crate::fields::{self, Group};
@@ -18,11 +19,13 @@ pub(crate) enum Kind {
     Object,
     /// A light skeleton, as the parser of an image.
     Skeleton,
+    /// A container of parsers for an image.
+    Container,
     Image,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Object, Self::Skeleton, Self::Image];
+    pub(crate) const ALL: [Self; 4] = [Self::Object, Self::Skeleton, Self::Container, Self::Image];
 }
 
 impl fmt::Display for Kind {
@@ -30,6 +33,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Object => "object",
             Self::Skeleton => "skeleton",
+            Self::Container => "container",
             Self::Image => "image",
         })
     }
@@ -55,7 +59,7 @@ impl Seed {
 
 /// All seeds.
 pub(crate) struct Seeds {
-    kinds: [Vec<Seed>; 3],
+    kinds: [Vec<Seed>; Kind::ALL.len()],
 }
 
 impl Seeds {
@@ -64,15 +68,29 @@ impl Seeds {
         objects.extend(files("crates/unfold/testdata", ".bpf.o")?);
         objects.extend(files("crates/unfold/parsers", ".bpf.o")?);
         let skeletons = files("crates/bpf/testdata/skeletons", ".o")?;
+        let containers = containers(&objects)?;
         let images = images(&objects, &skeletons)?;
         Ok(Self {
-            kinds: [objects, skeletons, images],
+            kinds: [objects, skeletons, containers, images],
         })
     }
 
     pub(crate) fn of(&self, kind: Kind) -> &[Seed] {
         &self.kinds[kind as usize]
     }
+}
+
+/// Containers of one level and of two, of parsers that do as their image says.
+fn containers(objects: &[Seed]) -> Result<Vec<Seed>> {
+    let parsers = ["commands.first.bpf.o", "commands.second.bpf.o"];
+    let [first, second] = parsers.map(|name| named(objects, name));
+    let slots = [first?.bytes.as_slice(), second?.bytes.as_slice()];
+    let flat = pack(&slots, None)?;
+    let deep = pack(&slots, Some(&flat))?;
+    Ok(vec![
+        Seed::new("one level", flat),
+        Seed::new("two levels", deep),
+    ])
 }
 
 /// One of each compression, none with a window of many megabytes.
@@ -89,6 +107,12 @@ const PAYLOADS: [&str; 7] = [
 /// Images as they are, with parsers in them, and with every compression.
 fn images(objects: &[Seed], skeletons: &[Seed]) -> Result<Vec<Seed>> {
     let mut images = files("fuzz/seeds/pe", "")?;
+    images.extend(files("fuzz/seeds/envelope", "").map(|seeds| {
+        seeds.into_iter().map(|seed| Seed {
+            name: format!("{} in an envelope", seed.name),
+            ..seed
+        })
+    })?);
     let (uki, zboot) = (named(&images, "uki")?, named(&images, "zboot")?);
     let parsers = [
         (uki, named(objects, "uki.bpf.o")?),

@@ -40,7 +40,7 @@ pub(crate) fn memory_limit(kind: Kind, len: usize) -> u64 {
     let budget = BUDGET.meter.memory + 3 * BUDGET.output;
     let loader = match kind {
         Kind::Object => 0,
-        Kind::Skeleton | Kind::Image => MAX_LOADER_BYTES,
+        Kind::Skeleton | Kind::Container | Kind::Image => MAX_LOADER_BYTES,
     };
     budget.max(loader) + (1 << 20) + 32 * len as u64
 }
@@ -142,7 +142,10 @@ fn equip(kind: Kind, bytes: &[u8], mut random: Random) -> (Input, Options) {
             ParserOrigin::Given => options.parser = Some(parser),
             _ => options.parsers.insert(0, parser),
         }
-        image = random.pick(&IMAGES).clone();
+        image = match kind {
+            Kind::Container => random.pick(&STEPS).clone(),
+            _ => random.pick(&IMAGES).clone(),
+        };
         if image.get(8..12) == Some(b"TEST") {
             image[12] = random.below(110) as u8;
         }
@@ -162,6 +165,13 @@ static IMAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         |name| fs::read(root().join("fuzz/seeds/pe").join(name)).expect("it was read before");
     let uki = seed("uki");
     vec![for_tests(&uki), seed("zboot"), uki]
+});
+
+/// Images for the parsers of containers.
+static STEPS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let names = ["levels", "alternatives", "let-be"];
+    let seed = |name| fs::read(root().join("fuzz/seeds/commands").join(name));
+    names.map(|name| seed(name).expect("it is a seed")).into()
 });
 
 /// Makes the UKI of the seeds an image of the format of `test.bpf.c`, the tests'
