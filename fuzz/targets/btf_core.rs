@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(types) = Btf::parse(section) {
         let offered = interface();
         let host = Interface {
-            types: vec![types],
+            types: vec![types.into()],
             choose: Interface::only,
             hooks: offered.hooks.clone(),
             kfuncs: offered.kfuncs.clone(),

@@ -263,7 +263,7 @@ fn interface() -> Interface {
         ("bpf_mem_range_result_put", 1),
     ];
     Interface {
-        types: vec![types.build()],
+        types: vec![types.build().into()],
         choose: Interface::only,
         hooks: hooks.map(|name| HookDecl { name, args: 1 }).to_vec(),
         kfuncs: kfuncs.map(|(name, args)| KfuncDecl { name, args }).to_vec(),

@@ -89,7 +89,7 @@ pub use error::BpfError;
 pub use guest::helper::Helper;
 pub use guest::helpers::{HELPERS, KFUNCS, REFUSED, Refused};
 pub use guest::host::Host;
-pub use guest::interface::{ChooseTypes, HookDecl, Interface, KfuncDecl};
+pub use guest::interface::{ChooseTypes, HookDecl, HostTypes, Interface, KfuncDecl};
 pub use guest::{memory, trace};
 pub use insn::Insn;
 pub use load::{container, limits, skeleton};

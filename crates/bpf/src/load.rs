@@ -42,7 +42,7 @@ impl Parser {
     /// types.structure("kexec_context", &members);
     /// let hook = |name| HookDecl { name, args: 1 };
     /// let interface = Interface {
-    ///     types: vec![types.build()],
+    ///     types: vec![types.build().into()],
     ///     choose: Interface::only,
     ///     hooks: ["bpf_handle_pefile", "bpf_post_handle_pefile", "ukexec_match_image"]
     ///         .map(hook)
@@ -59,8 +59,26 @@ impl Parser {
     ///
     /// [`BpfError`] says what in the object cannot be loaded and why.
     pub fn load(object: &[u8], interface: &Interface) -> Result<Self, BpfError> {
+        Self::load_some(object, interface, None)
+    }
+
+    /// Like [`Parser::load`], but with the programs on `hook` alone: those on others are not
+    /// looked at, and cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`BpfError`] says what in the rest of the object cannot be loaded and why.
+    pub fn load_hook(object: &[u8], interface: &Interface, hook: &str) -> Result<Self, BpfError> {
+        Self::load_some(object, interface, Some(hook))
+    }
+
+    fn load_some(
+        object: &[u8],
+        interface: &Interface,
+        hook: Option<&str>,
+    ) -> Result<Self, BpfError> {
         let mut problems = Problems::default();
-        let loaded = Self::load_noting(object, interface, &mut problems);
+        let loaded = Self::load_noting(object, interface, hook, &mut problems);
         match problems.list.into_iter().next() {
             Some(first) => Err(first),
             None => loaded,
@@ -75,7 +93,7 @@ impl Parser {
     /// At least one [`BpfError`]; the first is that of [`Parser::load`].
     pub fn load_or_explain(object: &[u8], interface: &Interface) -> Result<Self, Vec<BpfError>> {
         let mut problems = Problems::default();
-        match Self::load_noting(object, interface, &mut problems) {
+        match Self::load_noting(object, interface, None, &mut problems) {
             Ok(parser) if problems.list.is_empty() => Ok(parser),
             Ok(_partly) => Err(problems.list),
             Err(last) => {
@@ -85,18 +103,25 @@ impl Parser {
         }
     }
 
-    /// Loads what can be loaded; it is of no use where there are `problems`.
+    /// Loads what can be loaded, of the programs those on `hook` if there is one; it is of no use
+    /// where there are `problems`.
     fn load_noting(
         object: &[u8],
         interface: &Interface,
+        hook: Option<&str>,
         problems: &mut Problems,
     ) -> Result<Self, BpfError> {
         check_count("bytes of the object", object.len(), MAX_OBJECT_BYTES)?;
         refuse_look_alikes(object)?;
         let loaded = if skeleton::is_skeleton(object) {
-            skeleton::load(object, interface)
+            // Its loader program loads all that there are.
+            skeleton::load(object, interface).map(|mut parser| {
+                let is_wanted = |name: &str| hook.is_none_or(|hook| name == hook);
+                parser.programs.retain(|program| is_wanted(&program.hook));
+                parser
+            })
         } else {
-            object::load(object, interface, problems)
+            object::load(object, interface, hook, problems)
         };
         loaded.map_err(|error| container::explain(object).unwrap_or(error))
     }

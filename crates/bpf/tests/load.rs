@@ -60,7 +60,7 @@ fn kexec() -> Interface {
         ],
     );
     Interface {
-        types: vec![types.build()],
+        types: vec![types.build().into()],
         choose: Interface::only,
         hooks: vec![
             HookDecl {
@@ -110,7 +110,7 @@ fn core_host() -> Interface {
     ];
     let hooks = hooks.map(|name| HookDecl { name, args: 1 }).to_vec();
     Interface {
-        types: vec![types],
+        types: vec![types.into()],
         choose: Interface::only,
         hooks,
         kfuncs: Vec::new(),
@@ -231,6 +231,22 @@ fn loads_every_build_of_the_parser_alike() {
     for build in &builds {
         assert_eq!(describe_all(build), describe_all(&builds[0]), "{build}");
     }
+}
+
+#[test]
+fn loads_the_programs_on_one_hook_alone() {
+    let (object, host) = (object("core-19-v4"), core_host());
+    let whole = Parser::load(&object, &host).unwrap();
+    let of = |hook| {
+        let parser = Parser::load_hook(&object, &host, hook).unwrap();
+        let names = parser.programs.iter().map(|it| it.name.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert!(whole.programs.len() > 1);
+    for program in &whole.programs {
+        assert_eq!(of(&program.hook), [program.name.as_str()]);
+    }
+    assert_eq!(of("absent"), [""; 0]);
 }
 
 #[test]

@@ -157,7 +157,8 @@ impl<'a> Chooser<'a> {
             .filter(|(file, _)| file.origin == ParserOrigin::BuiltIn);
         let fitting = built_in.find_map(|(file, _)| {
             let info = ParserInfo::new(&file.name, file.origin);
-            let chosen = Chosen::load(info, &file.object, &mut place.clone(), session).ok()?;
+            let chosen = Chosen::load_match(info, &file.object, &mut place.clone(), session);
+            let chosen = chosen.ok()?;
             let fits = chosen.ask(&place, inputs, session).is_ok_and(|it| it.fits);
             fits.then(|| file.name.clone())
         });
@@ -191,7 +192,7 @@ impl<'a> Chooser<'a> {
                 && slot.info.slot.is_none()
             {
                 let is_first = slot.loaded.is_none();
-                let chosen = slot.load(place, session)?;
+                let chosen = slot.asking(place, session)?;
                 if chosen.generation != Generation::V7 {
                     if is_first {
                         warn_unless_answering(chosen, place, session);
@@ -204,6 +205,7 @@ impl<'a> Chooser<'a> {
                     let fits = answer.fits;
                     session.asked.push(answer);
                     if fits {
+                        let chosen = slot.load(place, session)?;
                         let found = run(chosen, place, layer, inputs, session)?;
                         return Ok(Some(Taken::alone(found)));
                     }

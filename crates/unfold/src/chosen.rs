@@ -1,7 +1,7 @@
 //! A parser that was loaded, and the question whether an image is its own.
 
 use tracing::debug;
-use ukexec_bpf::{AttachKind, Parser, VerifiedParser};
+use ukexec_bpf::{AttachKind, BpfError, Parser, VerifiedParser};
 
 use crate::context::Inputs;
 use crate::error::Place;
@@ -25,10 +25,30 @@ impl Chosen {
         info: ParserInfo,
         object: &[u8],
         place: &mut Place,
-        session: &mut Session<'_>,
+        session: &Session<'_>,
+    ) -> Result<Self, UnfoldError> {
+        let loaded = Parser::load(object, session.interface);
+        Self::checked(info, loaded, place)
+    }
+
+    /// As [`Self::load`], of the match programs alone.
+    pub(crate) fn load_match(
+        info: ParserInfo,
+        object: &[u8],
+        place: &mut Place,
+        session: &Session<'_>,
+    ) -> Result<Self, UnfoldError> {
+        let loaded = Parser::load_hook(object, session.interface, MATCH);
+        Self::checked(info, loaded, place)
+    }
+
+    fn checked(
+        info: ParserInfo,
+        loaded: Result<Parser, BpfError>,
+        place: &mut Place,
     ) -> Result<Self, UnfoldError> {
         place.parser = Some(info.clone());
-        let parser = Parser::load(object, session.interface)
+        let parser = loaded
             .map_err(|error| UnfoldError::caused("the parser cannot be loaded", error).at(place))?;
         let generation = Generation::of(&parser).map_err(|mixed| {
             UnfoldError::new(format!("the parser is refused: {mixed}")).at(place)

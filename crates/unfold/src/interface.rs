@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ukexec_bpf::disasm::parameters;
-use ukexec_bpf::{HookDecl, Interface, KfuncDecl, Parser};
+use ukexec_bpf::{HookDecl, HostTypes, Interface, KfuncDecl, Parser};
 
 use crate::costs::price;
 use crate::generation::{self, Generation};
@@ -168,7 +168,11 @@ pub const KFUNCS: &[AbiKfunc] = &[
 #[must_use]
 pub fn interface() -> &'static Interface {
     static INTERFACE: LazyLock<Interface> = LazyLock::new(|| Interface {
-        types: Generation::ALL.map(types).into(),
+        types: vec![
+            HostTypes::new(|| types(Generation::V5)),
+            HostTypes::new(|| types(Generation::V6)),
+            HostTypes::new(|| types(Generation::V7)),
+        ],
         choose: generation::choose,
         hooks: HOOKS
             .iter()

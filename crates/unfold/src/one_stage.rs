@@ -62,7 +62,7 @@ pub fn run_stage(
     let mut gate = Open;
     let mut session = Session::new(&mut gate, store, budget, observer);
     let info = ParserInfo::new(&parser.name, parser.origin);
-    let chosen = Chosen::load(info, &parser.object, &mut place, &mut session)?;
+    let chosen = Chosen::load(info, &parser.object, &mut place, &session)?;
     let initrd = input.initrd.filter(|initrd| !initrd.is_empty());
     let inputs = Inputs {
         kdump: options.kdump,

@@ -26,6 +26,8 @@ pub(crate) struct Slot {
     object: Bytes,
     /// What came of loading it.
     pub(crate) loaded: Option<Chosen>,
+    /// The same, of its match programs alone.
+    asking: Option<Chosen>,
 }
 
 /// The parsers that may take a layer apart, in the order in which they are tried.
@@ -44,6 +46,7 @@ pub(crate) fn plan(
             info,
             object: file.object.clone(),
             loaded: None,
+            asking: None,
         }]]);
     }
     place.parser = Some(info.clone());
@@ -58,6 +61,7 @@ pub(crate) fn plan(
             },
             object: file.object.slice_ref(parser),
             loaded: None,
+            asking: None,
         });
         slots.collect()
     });
@@ -69,7 +73,7 @@ impl Slot {
     pub(crate) fn load(
         &mut self,
         place: &mut Place,
-        session: &mut Session<'_>,
+        session: &Session<'_>,
     ) -> Result<&Chosen, UnfoldError> {
         let chosen = match self.loaded.take() {
             Some(chosen) => chosen,
@@ -82,6 +86,23 @@ impl Slot {
             }
         };
         Ok(self.loaded.insert(chosen))
+    }
+
+    /// Returns the parser to ask whether an image is its own. Of one that came with ukexec, which
+    /// loads, this is the match program alone.
+    pub(crate) fn asking(
+        &mut self,
+        place: &mut Place,
+        session: &Session<'_>,
+    ) -> Result<&Chosen, UnfoldError> {
+        if self.info.origin != ParserOrigin::BuiltIn {
+            return self.load(place, session);
+        }
+        let chosen = match self.asking.take() {
+            Some(chosen) => chosen,
+            None => Chosen::load_match(self.info.clone(), &self.object, place, session)?,
+        };
+        Ok(self.asking.insert(chosen))
     }
 }
 

@@ -204,7 +204,7 @@ static CORE: LazyLock<Interface> = LazyLock::new(|| {
     ];
     Interface {
         // The section's end is not sought: BTF data names its own.
-        types: vec![Btf::parse(&object[start..]).expect("they are valid")],
+        types: vec![Btf::parse(&object[start..]).expect("they are valid").into()],
         choose: Interface::only,
         hooks: names.map(|name| HookDecl { name, args: 1 }).to_vec(),
         kfuncs: Vec::new(),

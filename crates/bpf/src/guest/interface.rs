@@ -1,7 +1,10 @@
 //! The functions that a host offers to parsers, known before any is loaded.
 
+use std::ops::Deref;
+use std::sync::OnceLock;
+
 use super::helpers::KFUNCS;
-use crate::btf::Btf;
+use crate::btf::{Btf, TypesBuilder};
 
 /// Returns the number in [`Interface::types`] of the set for a parser, by the hooks that its
 /// programs attach to and by its own types, or says why there is none.
@@ -12,13 +15,47 @@ pub type ChooseTypes = fn(hooks: &[&str], own: Option<&Btf>) -> Result<usize, St
 pub struct Interface {
     /// The host's types: what CO-RE relocations bind to. A host for several kinds of
     /// parsers has a set for each kind.
-    pub types: Vec<Btf>,
+    pub types: Vec<HostTypes>,
     /// Chooses the set for a parser.
     pub choose: ChooseTypes,
     /// The hooks programs may attach to.
     pub hooks: Vec<HookDecl>,
     /// The kfuncs programs may call.
     pub kfuncs: Vec<KfuncDecl>,
+}
+
+/// Types of a host. Those of a kind of parser that none is of are never built.
+#[derive(Debug)]
+pub struct HostTypes {
+    built: OnceLock<Btf>,
+    build: fn() -> Btf,
+}
+
+impl HostTypes {
+    /// Types that `build` returns when a parser needs them.
+    #[must_use]
+    pub const fn new(build: fn() -> Btf) -> Self {
+        let built = OnceLock::new();
+        Self { built, build }
+    }
+}
+
+impl From<Btf> for HostTypes {
+    fn from(types: Btf) -> Self {
+        Self {
+            built: types.into(),
+            // Not called: they are built.
+            build: || TypesBuilder::new().build(),
+        }
+    }
+}
+
+impl Deref for HostTypes {
+    type Target = Btf;
+
+    fn deref(&self) -> &Btf {
+        self.built.get_or_init(self.build)
+    }
 }
 
 impl Interface {

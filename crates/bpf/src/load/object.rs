@@ -38,10 +38,12 @@ pub(super) fn check_form(object: &[u8]) -> Result<(), BpfError> {
     Elf::parse(object).map(drop)
 }
 
-/// Loads an object for a host, noting `problems`.
+/// Loads an object for a host, with the programs on `hook` alone if there is one, noting
+/// `problems`.
 pub(super) fn load(
     object: &[u8],
     interface: &Interface,
+    hook: Option<&str>,
     problems: &mut Problems,
 ) -> Result<Parser, BpfError> {
     let elf = Elf::parse(object)?;
@@ -49,7 +51,7 @@ pub(super) fn load(
     let programs = functions.programs(&elf, interface, problems)?;
     let types = Types::read(&elf)?;
     let mut bound = Bound::default();
-    let mut host_types = interface.types.first();
+    let mut host_types = interface.types.first().map(|types| &**types);
     for decl in &programs {
         let hook = &decl.program.hook;
         host_types = Some(bound.bind(interface, hook, types.btf.as_ref())?);
@@ -68,7 +70,9 @@ pub(super) fn load(
         maps: &maps,
     };
     let mut linker = Linker::new(&parts, problems);
-    let programs = programs.into_iter().map(|program| linker.link(program));
+    let programs = programs.into_iter();
+    let programs = programs.filter(|decl| hook.is_none_or(|hook| decl.program.hook == hook));
+    let programs = programs.map(|program| linker.link(program));
     let programs = programs.collect::<Result<_, _>>()?;
     let kfuncs = linker.kfuncs.list;
     drop(parts);

@@ -107,7 +107,7 @@ impl Bound {
             )));
         }
         self.types = Some(number);
-        let types = interface.types.get(number);
+        let types = interface.types.get(number).map(|types| &**types);
         types.ok_or_else(|| BpfError::new("this loader has no types for it"))
     }
 }

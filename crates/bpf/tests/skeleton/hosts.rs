@@ -27,7 +27,7 @@ pub(crate) fn kexec() -> Interface {
     types.structure("mem_range_result", &result);
     let kfunc = |name, args| KfuncDecl { name, args };
     Interface {
-        types: vec![types.build()],
+        types: vec![types.build().into()],
         choose: Interface::only,
         hooks: hooks(&[
             "bpf_handle_pefile",
@@ -49,7 +49,7 @@ pub(crate) fn core() -> Interface {
     let start = object.windows(4).position(|at| at == magic).unwrap();
     Interface {
         // The section's end is not sought: BTF data names its own.
-        types: vec![Btf::parse(&object[start..]).unwrap()],
+        types: vec![Btf::parse(&object[start..]).unwrap().into()],
         choose: Interface::only,
         hooks: hooks(&[
             "offsets",

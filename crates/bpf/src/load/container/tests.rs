@@ -320,7 +320,7 @@ fn other_files_are_no_containers() {
 fn a_container_is_no_parser() {
     let refusal = |file: &[u8]| {
         let interface = crate::Interface {
-            types: vec![crate::btf::TypesBuilder::new().build()],
+            types: vec![crate::btf::TypesBuilder::new().build().into()],
             choose: crate::Interface::only,
             hooks: Vec::new(),
             kfuncs: Vec::new(),
