@@ -82,16 +82,22 @@ impl<'a> Chooser<'a> {
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
     ) -> Result<Option<Taken>, UnfoldError> {
-        let Some(object) = self.section(place, layer, session)? else {
-            return Ok(None);
+        let object = match self.section(place, layer, session) {
+            Ok(None) => return Ok(None),
+            Ok(Some(object)) => Ok(object),
+            Err(error) => Err(error),
         };
-        let info = ParserInfo::new(PARSER_SECTION, ParserOrigin::Embedded);
-        let taken = Chosen::load(info, &object, place, session).and_then(|chosen| {
+        let taken = object.and_then(|object| {
+            let info = ParserInfo::new(PARSER_SECTION, ParserOrigin::Embedded);
+            let chosen = Chosen::load(info, &object, place, session)?;
             chosen.check_place(ParserPlace::Image, place)?;
             run(&chosen, place, layer, inputs, session)
         });
         match taken {
-            Err(error) if !error.is_final() => Err(self.advise(error, layer, inputs, session)),
+            // Where signatures are required, an image's own parser is not passed over.
+            Err(error) if !error.is_final() && !session.gate.requires_signatures() => {
+                Err(self.advise(error, layer, inputs, session))
+            }
             taken => taken.map(Taken::alone).map(Some),
         }
     }
