@@ -62,8 +62,8 @@ impl Parser {
         Self::load_some(object, interface, None)
     }
 
-    /// Like [`Parser::load`], but with the programs on `hook` alone: those on others are not
-    /// looked at, and cost nothing.
+    /// Like [`Parser::load`], but with the programs on `hook` alone. Those of an object that are
+    /// on others are not looked at, and cost nothing.
     ///
     /// # Errors
     ///

@@ -299,7 +299,7 @@ macro_rules! pass_on {
 pass_on! {
     Failed: serde_json::Error SandboxError,
     File: io::Error RopeError,
-    Format: BootError BpfError SignatureError StubError,
+    Format: BootError SignatureError StubError,
     Machine: LayoutError,
 }
 

@@ -9,6 +9,8 @@
 //! they do then counts. Those of v7, in containers and alone, may let an image be
 //! after a look at it, so that they are tried.
 
+use std::slice;
+
 use ukexec_pe::Subsystem;
 
 use crate::chosen::{Chosen, can_answer};
@@ -17,7 +19,7 @@ use crate::error::Place;
 use crate::generation::Generation;
 use crate::layer::LayerImage;
 use crate::names::{MATCH, PARSER_MAX, PARSER_SECTION};
-use crate::plan::{Level, none_takes_it, plan, try_level};
+use crate::plan::{Level, Plan, Slot, none_takes_it, try_level, warn_of_headers};
 use crate::report::ParserInfo;
 use crate::stage::{self, Session, StageResult};
 use crate::{Options, ParserFile, ParserOrigin, ParserPlace, UnfoldError};
@@ -43,7 +45,7 @@ pub(crate) struct Chooser<'a> {
     given: Option<&'a ParserFile>,
     embedded: bool,
     /// The parsers of the list, each read when it is first needed.
-    listed: Vec<(&'a ParserFile, Option<Vec<Level>>)>,
+    listed: Vec<(&'a ParserFile, Option<Plan>)>,
 }
 
 impl<'a> Chooser<'a> {
@@ -155,7 +157,6 @@ impl<'a> Chooser<'a> {
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
     ) -> UnfoldError {
-        let asked = session.asked.len();
         let place = Place::in_layer(&layer.path, None);
         let mut built_in = self
             .listed
@@ -165,13 +166,12 @@ impl<'a> Chooser<'a> {
             let info = ParserInfo::new(&file.name, file.origin);
             let chosen = Chosen::load_match(info, &file.object, &mut place.clone(), session);
             let chosen = chosen.ok()?;
-            let fits = chosen.ask(&place, inputs, session).is_ok_and(|it| it.fits);
-            fits.then(|| file.name.clone())
+            let (answer, _) = chosen.ask(&place, inputs, session);
+            answer.unwrap_or(false).then(|| file.name.clone())
         });
-        session.asked.truncate(asked);
         match fitting {
             Some(name) => error.and_note(format!(
-                "the built-in parser {name} fits; --no-embedded-parser has it take the image apart"
+                "the built-in parser {name} fits; it runs with --no-embedded-parser"
             )),
             None => error,
         }
@@ -185,48 +185,57 @@ impl<'a> Chooser<'a> {
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
     ) -> Result<Option<Taken>, UnfoldError> {
-        for (file, levels) in &mut self.listed {
+        let stage = place.stage.unwrap_or_default();
+        for (file, plan) in &mut self.listed {
             place.parser = None;
-            let levels = match levels {
-                Some(levels) => levels,
-                None => levels.insert(plan(file, file.origin, place)?),
+            let plan = match plan {
+                Some(plan) => plan,
+                None => plan.insert(Plan::read(file, file.origin, place)?),
             };
-            let Some((level, inner)) = levels.split_first_mut() else {
-                continue;
+            let found = match plan {
+                Plan::One(slot) => answering(slot, place, layer, inputs, session)?,
+                Plan::Levels(level, _) => try_level(stage, layer, level, inputs, session)?,
             };
-            if let [slot] = level.as_mut_slice()
-                && slot.info.slot.is_none()
-            {
-                let is_first = slot.loaded.is_none();
-                let chosen = slot.asking(place, session)?;
-                if chosen.generation != Generation::V7 {
-                    if is_first {
-                        warn_unless_answering(chosen, place, session);
-                    }
-                    if !can_answer(&chosen.parser) {
-                        continue;
-                    }
-                    place.parser = Some(chosen.info.clone());
-                    let answer = chosen.ask(place, inputs, session)?;
-                    let fits = answer.fits;
-                    session.asked.push(answer);
-                    if fits {
-                        let chosen = slot.load(place, session)?;
-                        let found = run(chosen, place, layer, inputs, session)?;
-                        return Ok(Some(Taken::alone(found)));
-                    }
-                    continue;
-                }
-            }
-            let stage = place.stage.unwrap_or_default();
-            if let Some(found) = try_level(stage, layer, level, inputs, session)? {
-                warn_of_headers(layer, session);
-                let levels = inner.to_vec();
+            if let Some(found) = found {
+                let levels = match plan {
+                    Plan::One(_) => Vec::new(),
+                    Plan::Levels(_, inner) => inner.clone(),
+                };
                 return Ok(Some(Taken { found, levels }));
             }
         }
         Ok(None)
     }
+}
+
+/// Has a parser of the list take `layer` apart, if it is for it.
+fn answering(
+    slot: &mut Slot,
+    place: &mut Place,
+    layer: &LayerImage,
+    inputs: &Inputs<'_>,
+    session: &mut Session<'_>,
+) -> Result<Option<Box<StageResult>>, UnfoldError> {
+    let (chosen, is_first) = slot.asking(place, session)?;
+    if chosen.generation == Generation::V7 {
+        let stage = place.stage.unwrap_or_default();
+        return try_level(stage, layer, slice::from_mut(slot), inputs, session);
+    }
+    if is_first {
+        warn_unless_answering(chosen, place, session);
+    }
+    if !can_answer(&chosen.parser) {
+        return Ok(None);
+    }
+    place.parser = Some(chosen.info.clone());
+    let (answer, asked) = chosen.ask(place, inputs, session);
+    let fits = answer?;
+    session.asked.push(asked);
+    if !fits {
+        return Ok(None);
+    }
+    let chosen = slot.load(place, session)?;
+    run(chosen, place, layer, inputs, session).map(Some)
 }
 
 /// Has the parser take `layer` apart that the caller gave for it.
@@ -237,19 +246,16 @@ fn given(
     inputs: &Inputs<'_>,
     session: &mut Session<'_>,
 ) -> Result<Taken, UnfoldError> {
-    let mut levels = plan(file, ParserOrigin::Given, place)?.into_iter();
-    let mut level = levels.next().unwrap_or_default();
-    if let [slot] = level.as_mut_slice()
-        && slot.info.slot.is_none()
-    {
-        let chosen = slot.load(place, session)?;
-        return run(chosen, place, layer, inputs, session).map(Taken::alone);
-    }
+    let (mut level, levels) = match Plan::read(file, ParserOrigin::Given, place)? {
+        Plan::One(mut slot) => {
+            let chosen = slot.load(place, session)?;
+            return run(chosen, place, layer, inputs, session).map(Taken::alone);
+        }
+        Plan::Levels(level, levels) => (level, levels),
+    };
     let stage = place.stage.unwrap_or_default();
     let found = try_level(stage, layer, &mut level, inputs, session)?;
     let found = found.ok_or_else(|| none_takes_it(stage, layer, &level, session))?;
-    warn_of_headers(layer, session);
-    let levels = levels.collect();
     Ok(Taken { found, levels })
 }
 
@@ -265,17 +271,6 @@ fn run(
     session.chosen = Some(chosen.info.clone());
     let stage = place.stage.unwrap_or_default();
     stage::run(stage, &layer.path, chosen, inputs, session).of_only_one(place)
-}
-
-/// Warns of an image of which less is looked at, since its headers are unsound.
-fn warn_of_headers(layer: &LayerImage, session: &mut Session<'_>) {
-    if let Some(fault) = layer.pe_fault() {
-        let text = format!(
-            "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
-             .bpf section of it is looked for: {fault}"
-        );
-        session.warn(&layer.path, None, text);
-    }
 }
 
 /// Warns of a parser of the list that never fits.

@@ -7,6 +7,7 @@ use crate::context::Inputs;
 use crate::error::Place;
 use crate::generation::Generation;
 use crate::names::MATCH;
+use crate::record::Record;
 use crate::report::{AskedReport, ParserInfo};
 use crate::stage::{Armed, Session};
 use crate::{ParserPlace, UnfoldError};
@@ -74,28 +75,36 @@ impl Chosen {
         belongs.map_err(|text| UnfoldError::new(text).at(place))
     }
 
-    /// Returns the answer of the parser's match programs.
+    /// Asks the parser's match programs. Returns their answer, or why there is none, and what
+    /// they did.
     pub(crate) fn ask(
         &self,
         place: &Place,
         inputs: &Inputs<'_>,
         session: &mut Session<'_>,
-    ) -> Result<AskedReport, UnfoldError> {
+    ) -> (Result<bool, UnfoldError>, AskedReport) {
         let insns = session.budget.meter.insns;
-        let mut armed = Armed::new(place.clone(), self, inputs, session)?;
-        let fits = armed.run_hook(MATCH)?;
-        let (record, _programs) = armed.disarm();
+        let armed = Armed::new(place.clone(), self, inputs, session);
+        let (answer, record) = match armed {
+            Ok(mut armed) => {
+                let answer = armed.run_hook(MATCH);
+                (answer, armed.disarm().0)
+            }
+            Err(error) => (Err(error), Record::default()),
+        };
         let insns = insns.saturating_sub(session.budget.meter.insns);
         let (layer, parser) = (&place.layer, &self.info.name);
-        debug!(layer, parser, fits, insns, "asked a parser");
-        Ok(AskedReport {
+        debug!(layer, parser, ?answer, insns, "asked a parser");
+        let asked = AskedReport {
             parser: self.info.clone(),
-            fits,
+            fits: matches!(answer, Ok(true)),
             insns,
             log: record.log,
             refusals: record.refusals,
-            fault: None,
-        })
+            fault: answer.as_ref().err().map(UnfoldError::reason),
+            done: false,
+        };
+        (answer, asked)
     }
 }
 

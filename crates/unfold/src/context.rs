@@ -1,6 +1,7 @@
 //! The context that programs see: what there is to take apart, and in v6 and v7 also what was
 //! handed over of it so far.
 
+use std::collections::BTreeMap;
 use std::iter;
 
 use ukexec_bpf::btf::Btf;
@@ -20,8 +21,6 @@ pub(crate) struct Inputs<'a> {
     pub(crate) image: &'a Rope,
     /// The buffers behind it that the level before filled: v7 shows them.
     pub(crate) more: &'a [Charged<Rope>],
-    /// The image that the plan began with, which is no progress.
-    pub(crate) first: &'a Rope,
     /// The newest initrd and command line, else the caller's: v5 shows them.
     pub(crate) initrd: Option<&'a Rope>,
     pub(crate) cmdline: Option<&'a [u8]>,
@@ -29,6 +28,24 @@ pub(crate) struct Inputs<'a> {
     pub(crate) earlier: &'a HandedOver,
     /// Bytes of image and initrd when the plan began, and of what it decompressed since.
     pub(crate) there: u64,
+    /// Bytes of those that earlier levels of the plan handed over.
+    pub(crate) earlier_lens: Lens,
+}
+
+/// The lengths of a kernel and an initrd that were handed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lens {
+    pub(crate) kernel: u64,
+    pub(crate) initrd: u64,
+}
+
+impl Lens {
+    /// Puts those of what `newer` has in the place of what is here.
+    pub(crate) fn update(&mut self, newer: &HandedOver) {
+        let len = |held: &Charged<Rope>| held.value.len();
+        self.kernel = newer.kernel.as_ref().map_or(self.kernel, len);
+        self.initrd = newer.initrd.as_ref().map_or(self.initrd, len);
+    }
 }
 
 /// A `struct kexec_context` in guest memory.
@@ -38,6 +55,8 @@ pub(crate) struct Context {
     /// Its address.
     pub(crate) address: u64,
     members: Vec<Member>,
+    /// The regions that show hand-overs of this stage; what came before stays to be seen.
+    shown: BTreeMap<Resource, u64>,
 }
 
 impl Context {
@@ -66,6 +85,7 @@ impl Context {
                     generation,
                     address,
                     members,
+                    shown: BTreeMap::new(),
                 });
             }
             Generation::V6 => members.push(show("kernel", Some(inputs.image.clone()), memory)?),
@@ -98,6 +118,7 @@ impl Context {
             generation,
             address,
             members,
+            shown: BTreeMap::new(),
         })
     }
 
@@ -114,8 +135,11 @@ impl Context {
             Resource::Initrd => "initrd",
             Resource::Cmdline => "cmdline",
         };
-        let member = show(name, Some(rope), memory)?;
-        self.set(member, types, memory)
+        let (address, len) = place(name, Some(rope), memory)?;
+        if let Some(older) = self.shown.insert(resource, address) {
+            memory.free(older, "replaced by a later hand-over");
+        }
+        self.set(Member::Bytes(name, address, len), types, memory)
     }
 
     /// Shows that the parser is done.

@@ -213,7 +213,10 @@ impl UnfoldError {
     /// Returns whether no other parser may make up for it: a limit is used up, bytes cannot be
     /// read, or the host ended the run.
     pub(crate) fn is_final(&self) -> bool {
-        let is_final = |fault: &BpfError| fault.is_unreadable() || fault.is_from_host();
+        // The host's own errors have a cause; others are about what a program did.
+        let is_final = |fault: &BpfError| {
+            fault.is_unreadable() || (fault.is_from_host() && fault.source().is_some())
+        };
         self.is_limit() || self.fault().is_some_and(is_final) || self.cause::<RopeError>().is_some()
     }
 

@@ -12,7 +12,7 @@ use ukexec_pe::counted;
 
 use crate::chunks::Payload;
 use crate::cmdline;
-use crate::context::Context;
+use crate::context::{Context, Lens};
 use crate::costs::{self, charge, wide};
 use crate::generation::Generation;
 use crate::handed_over::{self, Charged, HandedOver};
@@ -46,6 +46,10 @@ pub(crate) struct StageHost<'a> {
     /// Bytes of the stage's image and initrd: what there is to hand over, with
     /// what is decompressed.
     pub(crate) inputs_len: u64,
+    /// Bytes of those that earlier levels handed over.
+    pub(crate) earlier: Lens,
+    /// How often a signature was asked about, all stages together.
+    pub(crate) verifications: &'a mut u32,
     pub(crate) record: Record,
     /// Why the kfunc that is at work refuses.
     pub(crate) reason: Option<String>,
@@ -284,11 +288,15 @@ impl StageHost<'_> {
     ) -> Result<u64, CallError> {
         let len = rope.len();
         let HandedOver { kernel, initrd, .. } = &mut self.record.handed_over;
-        let (older, other) = match resource {
-            Resource::Kernel => (kernel, initrd),
-            _ => (initrd, kernel),
+        let Lens {
+            kernel: earlier_kernel,
+            initrd: earlier_initrd,
+        } = self.earlier;
+        let (older, other, earlier) = match resource {
+            Resource::Kernel => (kernel, initrd, earlier_initrd),
+            _ => (initrd, kernel, earlier_kernel),
         };
-        let other = other.as_ref().map_or(0, |held| held.value.len());
+        let other = other.as_ref().map_or(earlier, |held| held.value.len());
         let there = self.inputs_len.saturating_add(self.record.decompressed);
         let repeated = other.saturating_add(len).saturating_sub(there);
         let left = self.output_left.saturating_add(self.record.repeated);

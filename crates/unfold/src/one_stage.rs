@@ -4,7 +4,7 @@ use ukexec_bpf::Rope;
 
 use crate::chosen::{Chosen, can_answer};
 use crate::cmdline::CmdlineRequest;
-use crate::context::Inputs;
+use crate::context::{Inputs, Lens};
 use crate::error::Place;
 use crate::gate::Open;
 use crate::handed_over::HandedOver;
@@ -68,14 +68,14 @@ pub fn run_stage(
         kdump: options.kdump,
         image: &layer.image,
         more: &[],
-        first: &layer.image,
         initrd: initrd.as_ref(),
         cmdline: request.input(),
         earlier: &HandedOver::default(),
         there: bytes_there(&layer.image, initrd.as_ref()),
+        earlier_lens: Lens::default(),
     };
     let matches = match can_answer(&chosen.parser) {
-        true => Some(chosen.ask(&place, &inputs, &mut session)?.fits),
+        true => Some(chosen.ask(&place, &inputs, &mut session).0?),
         false => None,
     };
     let found = stage::run(1, &layer.path, &chosen, &inputs, &mut session).of_only_one(&place)?;

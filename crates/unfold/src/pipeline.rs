@@ -8,7 +8,7 @@ use ukexec_bpf::{Meter, Rope};
 use crate::choice::{Chooser, Taken};
 use crate::cmdline::{CmdlineRequest, FinalCmdline};
 use crate::content::{holds, same_bytes};
-use crate::context::Inputs;
+use crate::context::{Inputs, Lens};
 use crate::costs::NAMING_MAX;
 use crate::error::{Leftovers, Place};
 use crate::gate::Open;
@@ -156,11 +156,11 @@ impl Unfolding<'_> {
             kdump,
             image: &layer.image,
             more: &[],
-            first: &layer.image,
             initrd,
             cmdline: self.resources.cmdline().or(callers_line),
             earlier: &self.resources.newest,
             there: bytes_there(&layer.image, initrd),
+            earlier_lens: Lens::default(),
         };
         let session = &mut self.session;
         if let Some(mut container) = self.container.take() {
@@ -172,10 +172,13 @@ impl Unfolding<'_> {
             }
             let meter = &mut session.budget.meter;
             free(&mut container.buffers, meter);
-            let Some(kernel) = container.kernel else {
+            let Some(kernel) = container.kernel.take() else {
                 return Err(none_takes_it(stage, layer, &level, session));
             };
-            if !same_bytes(&kernel.image, &layer.image, &mut meter.insns)? {
+            let place = Place::in_layer(&layer.path, Some(stage));
+            container.check_progress(&kernel, &place, meter)?;
+            let is_at_hand = same_bytes(&kernel.image, &layer.image, &mut meter.insns);
+            if !is_at_hand.map_err(|error| UnfoldError::from(error).at(&place))? {
                 return Ok(Step::Kernel(kernel));
             }
         }
@@ -209,18 +212,26 @@ impl Unfolding<'_> {
         });
         let mut place = Place::in_layer(&self.layer.path, Some(found.report.number));
         place.parser = Some(found.report.parser.clone());
-        self.report.stages.push(found.report);
+        let in_container = found.report.parser.slot.is_some();
+        let missing = found.report.without_kernel();
+        let kept = |kernel: NextLayer| match kernel.path == self.layer.path {
+            true => next("left as it is", &kernel.image),
+            false => kernel,
+        };
         let mut container = container.unwrap_or_else(|| Container {
             first: self.layer.image.clone(),
             levels: levels.into(),
             kernel: None,
             buffers: Vec::new(),
+            lens: Lens::default(),
             there: bytes_there(&self.layer.image, self.resources.initrd()),
         });
+        container.kernel = kernel.or(container.kernel.map(kept));
+        self.report.stages.push(found.report);
+        container.lens.update(&found.handed_over);
         let meter = &mut self.session.budget.meter;
         self.resources.newest.update(found.handed_over, meter);
         container.there = container.there.saturating_add(found.decompressed);
-        container.kernel = kernel.or(container.kernel);
         free(&mut container.buffers, meter);
         container.buffers = found.filled;
         if let (false, Some(buffer)) = (container.levels.is_empty(), buffer) {
@@ -230,8 +241,12 @@ impl Unfolding<'_> {
         // Its parser fills nothing for the levels that are left: to it this is the kernel.
         self.is_kernel = !container.levels.is_empty();
         free(&mut container.buffers, meter);
-        let none = || UnfoldError::new("no kernel was handed over").at(&place);
-        container.kernel.ok_or_else(none)
+        let kernel = container.kernel.take();
+        let kernel = kernel.ok_or_else(|| missing.at(&place))?;
+        if in_container {
+            container.check_progress(&kernel, &place, meter)?;
+        }
+        Ok(kernel)
     }
 
     /// Lets the layer at hand pass, before anything of it runs.
@@ -287,6 +302,8 @@ struct Container {
     buffers: Vec<Charged<Rope>>,
     /// Bytes of image and initrd in the beginning, and of what it decompressed since.
     there: u64,
+    /// Bytes of those that its parsers handed over.
+    lens: Lens,
 }
 
 impl Container {
@@ -294,10 +311,25 @@ impl Container {
     fn inputs<'a>(&'a self, inputs: Inputs<'a>) -> Inputs<'a> {
         Inputs {
             more: self.buffers.get(1..).unwrap_or_default(),
-            first: &self.first,
             there: self.there,
+            earlier_lens: self.lens,
             ..inputs
         }
+    }
+
+    /// Refuses a kernel in the end that is the image again: unfolding would never end.
+    fn check_progress(
+        &self,
+        kernel: &NextLayer,
+        place: &Place,
+        meter: &mut Meter,
+    ) -> Result<(), UnfoldError> {
+        let same = same_bytes(&kernel.image, &self.first, &mut meter.insns);
+        if same.map_err(|error| UnfoldError::from(error).at(place))? {
+            let text = "the kernel in the end is the image again: there is no progress";
+            return Err(UnfoldError::new(text).at(place));
+        }
+        Ok(())
     }
 }
 

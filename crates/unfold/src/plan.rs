@@ -1,4 +1,4 @@
-//! Plans: the levels of parsers that a file holds. Of each level one parser takes a layer apart.
+//! Plans: the parsers that a file holds, in levels. Of each level one takes a layer apart.
 //!
 //! An object or a light skeleton is a plan of one parser; a container has up to 8 slots on each
 //! of up to 5 levels. A parser of a slot lets an image be that is not its own, or breaks off, and
@@ -22,10 +22,10 @@ use crate::{ParserFile, ParserOrigin, ParserPlace, UnfoldError};
 /// A parser of a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    pub(crate) info: ParserInfo,
+    info: ParserInfo,
     object: Bytes,
     /// What came of loading it.
-    pub(crate) loaded: Option<Chosen>,
+    loaded: Option<Chosen>,
     /// The same, of its match programs alone.
     asking: Option<Chosen>,
 }
@@ -33,42 +33,58 @@ pub(crate) struct Slot {
 /// The parsers that may take a layer apart, in the order in which they are tried.
 pub(crate) type Level = Vec<Slot>;
 
-/// Returns the levels of a parser file, the outermost first. The file itself is one level where it
-/// is no container.
-pub(crate) fn plan(
-    file: &ParserFile,
-    origin: ParserOrigin,
-    place: &mut Place,
-) -> Result<Vec<Level>, UnfoldError> {
-    let info = ParserInfo::new(&file.name, origin);
-    if !container::is_container(&file.object) {
-        return Ok(vec![vec![Slot {
-            info,
-            object: file.object.clone(),
-            loaded: None,
-            asking: None,
-        }]]);
-    }
-    place.parser = Some(info.clone());
-    let levels = container::levels(&file.object)
-        .map_err(|error| UnfoldError::caused("the parser container is refused", error).at(place))?;
-    let levels = levels.into_iter().enumerate().map(|(depth, level)| {
-        let slots = level.slots.into_iter().enumerate();
-        let slots = slots.map(|(index, parser)| Slot {
-            info: ParserInfo {
-                slot: Some(container::slot_name(depth, index)),
-                ..info.clone()
-            },
-            object: file.object.slice_ref(parser),
-            loaded: None,
-            asking: None,
+/// The parsers that a file holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
+    /// It is one: an object or a light skeleton.
+    One(Box<Slot>),
+    /// It is a container: its outermost level, and those inside.
+    Levels(Level, Vec<Level>),
+}
+
+impl Plan {
+    /// Reads a parser file from `origin`.
+    pub(crate) fn read(
+        file: &ParserFile,
+        origin: ParserOrigin,
+        place: &mut Place,
+    ) -> Result<Self, UnfoldError> {
+        let info = ParserInfo::new(&file.name, origin);
+        if !container::is_container(&file.object) {
+            let object = file.object.clone();
+            return Ok(Self::One(Box::new(Slot::new(info, object))));
+        }
+        place.parser = Some(info.clone());
+        let levels = container::levels(&file.object).map_err(|error| {
+            UnfoldError::caused("the parser container is refused", error).at(place)
+        })?;
+        let mut levels = levels.into_iter().enumerate().map(|(depth, level)| {
+            let slots = level.slots.into_iter().enumerate();
+            let slots = slots.map(|(index, parser)| {
+                let slot = Some(container::slot_name(depth, index));
+                let info = ParserInfo {
+                    slot,
+                    ..info.clone()
+                };
+                Slot::new(info, file.object.slice_ref(parser))
+            });
+            slots.collect()
         });
-        slots.collect()
-    });
-    Ok(levels.collect())
+        let outermost = levels.next().unwrap_or_default();
+        Ok(Self::Levels(outermost, levels.collect()))
+    }
 }
 
 impl Slot {
+    fn new(info: ParserInfo, object: Bytes) -> Self {
+        Self {
+            info,
+            object,
+            loaded: None,
+            asking: None,
+        }
+    }
+
     /// Returns the parser, which is loaded once.
     pub(crate) fn load(
         &mut self,
@@ -88,21 +104,31 @@ impl Slot {
         Ok(self.loaded.insert(chosen))
     }
 
-    /// Returns the parser to ask whether an image is its own. Of one that came with ukexec, which
-    /// loads, this is the match program alone.
+    /// Drops what was loaded of a container: its parsers may be many, and large, and one by one
+    /// they take no more than one of them.
+    fn forget(&mut self) {
+        if self.info.slot.is_some() {
+            self.loaded = None;
+        }
+    }
+
+    /// Returns the parser to ask whether an image is its own, and whether that was never asked
+    /// before. Built-in parsers are known to load, so that only their match program is loaded.
     pub(crate) fn asking(
         &mut self,
         place: &mut Place,
         session: &Session<'_>,
-    ) -> Result<&Chosen, UnfoldError> {
+    ) -> Result<(&Chosen, bool), UnfoldError> {
         if self.info.origin != ParserOrigin::BuiltIn {
-            return self.load(place, session);
+            let is_first = self.loaded.is_none();
+            return self.load(place, session).map(|chosen| (chosen, is_first));
         }
+        let is_first = self.asking.is_none();
         let chosen = match self.asking.take() {
             Some(chosen) => chosen,
             None => Chosen::load_match(self.info.clone(), &self.object, place, session)?,
         };
-        Ok(self.asking.insert(chosen))
+        Ok((self.asking.insert(chosen), is_first))
     }
 }
 
@@ -110,12 +136,12 @@ impl Slot {
 ///
 /// # Errors
 ///
-/// None took it apart, and one broke off; the notes tell of each. Or one broke off for a reason
+/// None took it apart, and one broke off; the notes name each. Or one broke off for a reason
 /// that no other makes up for.
 pub(crate) fn try_level(
     stage: u32,
     layer: &LayerImage,
-    level: &mut Level,
+    level: &mut [Slot],
     inputs: &Inputs<'_>,
     session: &mut Session<'_>,
 ) -> Result<Option<Box<StageResult>>, UnfoldError> {
@@ -125,11 +151,16 @@ pub(crate) fn try_level(
         match attempt(stage, layer, slot, inputs, session) {
             Attempt::Done(found) => {
                 session.chosen = Some(slot.info.clone());
+                warn_of_headers(layer, session);
                 warn_of_broken(before, &found, session);
                 return Ok(Some(found));
             }
-            Attempt::NotMine(asked) => session.asked.push(asked),
+            Attempt::NotMine(asked) => {
+                slot.forget();
+                session.asked.push(asked);
+            }
             Attempt::Broken(asked, error) => {
+                slot.forget();
                 session.asked.push(asked);
                 if error.is_final() {
                     return Err(error);
@@ -150,7 +181,7 @@ pub(crate) fn try_level(
 pub(crate) fn none_takes_it(
     stage: u32,
     layer: &LayerImage,
-    level: &Level,
+    level: &[Slot],
     session: &Session<'_>,
 ) -> UnfoldError {
     let mut place = Place::in_layer(&layer.path, Some(stage));
@@ -178,12 +209,14 @@ fn notes(asked: &AskedReport) -> Vec<String> {
     let slot = asked.parser.slot.as_deref().unwrap_or(&asked.parser.name);
     let end = match &asked.fault {
         Some(fault) => format!("slot {slot} breaks off: {fault}"),
-        None => format!("slot {slot} lets the image be"),
+        None => format!("slot {slot} {}", asked.letting_it_be()),
     };
+    let reasons = asked.refusals.iter().filter(|_| asked.fault.is_none());
+    let reasons = reasons.map(|reason| format!("slot {slot} failed: {reason}"));
     let from = asked.log.len().saturating_sub(QUOTED_LINES);
     let printed = asked.log.iter().skip(from);
     let printed = printed.map(|line| format!("slot {slot} printed: {line}"));
-    iter::once(end).chain(printed).collect()
+    iter::once(end).chain(reasons).chain(printed).collect()
 }
 
 /// Warns of parsers that broke off before another one took the layer apart.
@@ -207,6 +240,17 @@ fn warn_of_broken(before: usize, found: &StageResult, session: &mut Session<'_>)
     session.asked = asked;
 }
 
+/// Warns of an image of which less is looked at, since its headers are unsound.
+pub(crate) fn warn_of_headers(layer: &LayerImage, session: &mut Session<'_>) {
+    if let Some(fault) = layer.pe_fault() {
+        let text = format!(
+            "the image begins with MZ but is no sound PE32+ file, so that no signature and no \
+             .bpf section of it is looked for: {fault}"
+        );
+        session.warn(&layer.path, None, text);
+    }
+}
+
 /// Asks a parser whether the image is its own, where it can say so before it runs, and runs it.
 fn attempt(
     stage: u32,
@@ -224,16 +268,26 @@ fn attempt(
     let answers = can_answer(&chosen.parser);
     if answers {
         match chosen.ask(&place, inputs, session) {
-            Ok(asked) if asked.fits => session.asked.push(asked),
-            Ok(asked) => return Attempt::NotMine(asked),
-            Err(error) => return Attempt::not_begun(info, error),
+            (Ok(true), asked) => session.asked.push(asked),
+            (Ok(false), asked) => return Attempt::NotMine(asked),
+            (Err(error), asked) => return Attempt::Broken(asked, error),
         }
     }
     let attempt = stage::run(stage, &layer.path, chosen, inputs, session);
-    if let (true, Attempt::NotMine(_)) = (answers, &attempt) {
+    if let Attempt::NotMine(asked) = &attempt {
         let name = info.full_name();
-        let text = format!("parser {name} says that the image is its own, and lets it be");
-        session.warn(&layer.path, Some(stage), text);
+        let text = match asked.refusals.last() {
+            Some(reason) => Some(format!(
+                "parser {name} lets the image be, and this failed: {reason}"
+            )),
+            None if answers => Some(format!(
+                "parser {name} says that the image is its own, and lets it be"
+            )),
+            None => None,
+        };
+        if let Some(text) = text {
+            session.warn(&layer.path, Some(stage), text);
+        }
     }
     attempt
 }

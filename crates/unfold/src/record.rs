@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ukexec_bpf::{Rope, SourceId};
 
 use crate::handed_over::{Charged, HandedOver};
-use crate::report::Resource;
+use crate::report::{Resource, last_lines, without_kernel};
 use crate::{Budget, UnfoldError};
 
 /// The effects of programs, as far as the host saw them.
@@ -25,8 +25,7 @@ pub(crate) struct Record {
     pub(crate) limit: Option<String>,
     /// How often decompression was tried, failures included.
     pub(crate) decompressions: u32,
-    /// How often a signature was asked about, and bytes of the images that were.
-    pub(crate) verifications: u32,
+    /// Bytes of images whose signature was asked about.
     pub(crate) verified: u64,
     /// The output of decompression, and its length.
     pub(crate) outputs: Vec<SourceId>,
@@ -37,7 +36,7 @@ pub(crate) struct Record {
     pub(crate) copied: BTreeSet<Resource>,
     /// Whether the parser said that it is done, in v7.
     pub(crate) done: bool,
-    /// Whether a call failed since.
+    /// Whether a command failed since.
     pub(crate) failed: bool,
     /// Bytes of [`crate::Budget::output`] that are drawn for hand-overs that
     /// are longer than all there is.
@@ -54,7 +53,6 @@ impl Record {
 
     /// Remembers why a call failed, and whether a limit is to blame.
     pub(crate) fn refuse(&mut self, reason: String, is_limit: bool) {
-        self.failed = true;
         if is_limit {
             self.limit = Some(reason.clone());
         }
@@ -74,18 +72,22 @@ impl Record {
         *output = output.saturating_add(self.repeated);
     }
 
+    /// Refuses a stage that a limit kept a resource out of.
+    pub(crate) fn check_kept_out(&self) -> Result<(), UnfoldError> {
+        match self.kept_out.first() {
+            None => Ok(()),
+            Some((resource, reason)) => Err(self.limited(format!(
+                "the parser supplied the {resource}, but it was rejected: {reason}"
+            ))),
+        }
+    }
+
     /// Returns the error of a stage that ended without a kernel.
     pub(crate) fn no_kernel(&self) -> UnfoldError {
         if let Some(limit) = &self.limit {
             return self.limited(limit.clone());
         }
-        let mut text = "no kernel was handed over".to_owned();
-        match (&self.handed_over.initrd, &self.handed_over.cmdline) {
-            (Some(_), Some(_)) => text += "; only initrd and command line",
-            (Some(_), None) => text += "; only initrd",
-            (None, Some(_)) => text += "; only command line",
-            (None, None) => {}
-        }
+        let text = without_kernel(&self.handed_over.report());
         let mut notes = self.notes();
         if self.log.is_empty() {
             notes.push("the parser printed nothing".to_owned());
@@ -114,12 +116,9 @@ impl Record {
     /// Returns the last calls that failed, and the last lines that the parser
     /// printed.
     pub(crate) fn notes(&self) -> Vec<String> {
-        let from = self.log.len().saturating_sub(QUOTED_LINES);
-        let printed = self.log.iter().skip(from);
-        let printed = printed.map(|line| format!("printed: {line}"));
         let failed = self.refusals.iter();
         let failed = failed.map(|reason| format!("{FAILED}{reason}"));
-        failed.chain(printed).collect()
+        failed.chain(last_lines(&self.log)).collect()
     }
 }
 
@@ -129,5 +128,3 @@ const FAILED: &str = "failed: ";
 const MAX_WARNINGS: usize = 16;
 /// Refusals that are remembered.
 const MAX_REFUSALS: usize = 4;
-/// Lines of a parser that an error quotes.
-const QUOTED_LINES: usize = 5;

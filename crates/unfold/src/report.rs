@@ -12,8 +12,7 @@ use crate::{ParserOrigin, UnfoldError};
 pub struct Report {
     /// Every image met, from the outermost to the kernel.
     pub layers: Vec<Layer>,
-    /// Every stage that ran, in order; one less than layers of an unfolding that
-    /// succeeded.
+    /// Every stage that ran, in order.
     pub stages: Vec<StageReport>,
     /// Notes on what stopped nothing.
     pub warnings: Vec<Warning>,
@@ -30,10 +29,11 @@ pub struct Layer {
     /// The fault in its headers, if it begins with `MZ` and is no sound
     /// PE.
     pub pe_fault: Option<String>,
-    /// The parser that takes it apart; `None` for the kernel.
+    /// The parser that takes it apart; `None` for the kernel, and for what parsers of a container
+    /// let be.
     pub parser: Option<ParserInfo>,
-    /// The parsers of the list that were asked whether they fit, in order. Their
-    /// instructions and lines draw on the budget like a stage.
+    /// The parsers that were asked whether they fit, in order, or tried and let the image be or
+    /// broke off. Their instructions and lines draw on the budget like a stage.
     pub asked: Vec<AskedReport>,
 }
 
@@ -57,17 +57,32 @@ pub struct AskedReport {
     /// a container, or of ABI v7. Its `insns` are those of the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Whether it sent DONE.
+    #[serde(skip)]
+    pub(crate) done: bool,
 }
 
 impl AskedReport {
     /// Returns the error of a parser that alone was to take the image apart, and let it be.
     pub(crate) fn let_it_be(&self) -> UnfoldError {
-        let mut notes: Vec<String> = self.log.iter().map(|it| format!("printed: {it}")).collect();
-        if notes.is_empty() {
+        let failed = self
+            .refusals
+            .iter()
+            .map(|reason| format!("failed: {reason}"));
+        let printed = self.log.iter().map(|line| format!("printed: {line}"));
+        let mut notes: Vec<String> = failed.chain(printed).collect();
+        if self.log.is_empty() {
             notes.push("the parser printed nothing".to_owned());
         }
-        let text = "the parser lets the image be: it did not send DONE after a hand-over";
-        UnfoldError::new(text).noted(notes)
+        UnfoldError::new(format!("the parser {}", self.letting_it_be())).noted(notes)
+    }
+
+    /// Returns that it lets the image be, and why that is so.
+    pub(crate) fn letting_it_be(&self) -> &'static str {
+        match self.done {
+            true => "lets the image be: it sent DONE and handed nothing over",
+            false => "lets the image be: it did not send DONE",
+        }
     }
 }
 
@@ -139,6 +154,33 @@ pub struct StageReport {
     pub profile: Option<u32>,
     /// The lines that the parser printed.
     pub log: Vec<String>,
+}
+
+impl StageReport {
+    /// Returns the error of a stage behind which there is no kernel.
+    pub(crate) fn without_kernel(&self) -> UnfoldError {
+        let text = without_kernel(&self.handed_over);
+        UnfoldError::new(text).noted(last_lines(&self.log).collect())
+    }
+}
+
+/// Returns that there is no kernel among what was handed over.
+pub(crate) fn without_kernel(handed_over: &[HandOver]) -> String {
+    let rest = handed_over.iter().map(|it| it.resource.to_string());
+    let rest = rest.collect::<Vec<_>>().join(" and ");
+    let text = "no kernel was handed over";
+    match rest.is_empty() {
+        true => text.to_owned(),
+        false => format!("{text}; only {rest}"),
+    }
+}
+
+/// Returns the last lines that a parser printed, as notes.
+pub(crate) fn last_lines(log: &[String]) -> impl Iterator<Item = String> {
+    const LINES: usize = 5;
+    let from = log.len().saturating_sub(LINES);
+    let printed = log.iter().skip(from);
+    printed.map(|line| format!("printed: {line}"))
 }
 
 /// One program's run.

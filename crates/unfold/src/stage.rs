@@ -1,8 +1,6 @@
 //! One stage: a parser is armed, its hooks run, it is disarmed. Its hand-overs
 //! take effect only if all of that went well.
 
-use std::ptr;
-
 use tracing::{debug, info};
 use ukexec_bpf::memory::Memory;
 use ukexec_bpf::{
@@ -32,6 +30,8 @@ pub(crate) struct Session<'a> {
     /// The budget at the beginning.
     pub(crate) granted: Budget,
     pub(crate) observer: &'a mut dyn Observer,
+    /// How often a signature was asked about. Public-key work costs more than is charged for it.
+    pub(crate) verifications: u32,
     /// The parsers that were asked about the layer at hand.
     pub(crate) asked: Vec<AskedReport>,
     /// The one that takes it apart.
@@ -53,6 +53,7 @@ impl<'a> Session<'a> {
             granted: budget.clone(),
             budget,
             observer,
+            verifications: 0,
             asked: Vec::new(),
             chosen: None,
             warnings: Vec::new(),
@@ -87,6 +88,7 @@ impl Attempt {
             log: Vec::new(),
             refusals: Vec::new(),
             fault: Some(error.reason()),
+            done: false,
         };
         Self::Broken(asked, error)
     }
@@ -154,6 +156,7 @@ pub(crate) fn run(
                 log: record.log.clone(),
                 refusals: record.refusals.clone(),
                 fault: None,
+                done: record.done,
             };
             record.roll_back(session.budget);
             return match ending {
@@ -280,9 +283,11 @@ impl<'a> Armed<'a> {
             parser_id,
             gate: &mut *session.gate,
             store: &mut *session.store,
+            verifications: &mut session.verifications,
             observer: &mut *session.observer,
             output_left: output,
             inputs_len: inputs.there,
+            earlier: inputs.earlier_lens,
             record: Record::default(),
             reason: None,
         };
@@ -301,10 +306,11 @@ impl<'a> Armed<'a> {
     fn take_apart(&mut self, inputs: &Inputs<'_>) -> Result<Ending, UnfoldError> {
         let generation = self.host.generation;
         self.run_hook(generation.hook())?;
-        let ending = match generation {
+        let ending = self.host.record.check_kept_out();
+        let ending = ending.and_then(|()| match generation {
             Generation::V5 | Generation::V6 => self.kernel(inputs).map(|it| Ending::Done(Some(it))),
             Generation::V7 => self.ending(inputs),
-        };
+        });
         let ending = ending.map_err(|error| error.at(&self.place))?;
         self.run_hook(POST_HANDLE)?;
         Ok(ending)
@@ -327,8 +333,13 @@ impl<'a> Armed<'a> {
         if !record.done || record.handed_over.is_empty() {
             return Ok(Ending::NotMine);
         }
-        match record.handed_over.kernel {
-            Some(_) => Ok(Ending::Done(Some(self.kernel(inputs)?))),
+        let parser = self.place.parser.as_ref();
+        let in_container = parser.is_some_and(|parser| parser.slot.is_some());
+        let kernel = record.handed_over.kernel.as_ref();
+        match kernel.map(|kernel| kernel.value.clone()) {
+            // A later level may hand over another one.
+            Some(kernel) if in_container => Ok(Ending::Done(Some(kernel))),
+            Some(_) => self.kernel(inputs).map(|it| Ending::Done(Some(it))),
             None => Ok(Ending::Done(None)),
         }
     }
@@ -378,25 +389,16 @@ impl<'a> Armed<'a> {
     }
 
     /// Returns the kernel that was handed over. There must be one, and it must
-    /// not be the image again that the plan began with, or unfolding would never end.
+    /// not be the image again, or unfolding would never end.
     fn kernel(&mut self, inputs: &Inputs<'_>) -> Result<Rope, UnfoldError> {
         let record = &self.host.record;
-        if let Some((resource, reason)) = record.kept_out.first() {
-            return Err(record.limited(format!(
-                "the parser supplied the {resource}, but it was rejected: {reason}"
-            )));
-        }
         let Some(Charged { value: kernel, .. }) = &record.handed_over.kernel else {
             return Err(record.no_kernel());
         };
-        if same_bytes(kernel, inputs.first, &mut self.meter.insns)? {
-            let whose = match ptr::eq(inputs.first, inputs.image) {
-                true => "the stage's own image",
-                false => "the image that the container takes apart",
-            };
-            return Err(UnfoldError::new(format!(
-                "the kernel that was handed over is {whose}: there is no progress"
-            )));
+        if same_bytes(kernel, inputs.image, &mut self.meter.insns)? {
+            return Err(UnfoldError::new(
+                "the kernel that was handed over is the stage's own image: there is no progress",
+            ));
         }
         Ok(kernel.clone())
     }

@@ -22,4 +22,5 @@ build commands.v6 commands -DUKEXEC_ABI=6 -DWITH_MATCH
 build commands.v7 commands -DUKEXEC_ABI=7 -DWITH_MATCH
 build commands.first commands -DUKEXEC_ABI=7
 build commands.second commands -DUKEXEC_ABI=7 -DPART=1
+build commands.match commands -DUKEXEC_ABI=7 -DWITH_MATCH -DMATCH_HANDS_OVER
 build commands.mixed commands -DUKEXEC_ABI=6 -DMIXED

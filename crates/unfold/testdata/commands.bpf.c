@@ -161,6 +161,10 @@ UKEXEC_MATCH(match, ctx)
 	__u32 magic = 0;
 
 	bpf_probe_read_kernel(&magic, 4, ukexec_image(ctx));
+#ifdef MATCH_HANDS_OVER
+	bpf_printk("asked");
+	bpf_get_parser_context(ukexec_parser_id);
+#endif
 	return magic == 0x53444d43;
 }
 #endif

@@ -281,7 +281,7 @@ impl Memory {
     }
 
     /// Frees the region at `addr`; a later use reports `how` it went.
-    pub(crate) fn free(&mut self, addr: u64, how: &'static str) {
+    pub fn free(&mut self, addr: u64, how: &'static str) {
         let slot = self.site().slot;
         if let Some(region) = region_mut(&mut self.regions, addr) {
             self.account.give(region.cost());

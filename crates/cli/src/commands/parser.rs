@@ -47,6 +47,15 @@ struct Subject {
     place: ParserPlace,
 }
 
+impl Subject {
+    /// Refuses a parser that does not belong where it lies.
+    fn check_place(&self, parser: &Parser) -> anyhow::Result<()> {
+        let generation = Generation::of(parser).map_err(|mixed| anyhow!(mixed))?;
+        let belongs = generation.check_place(self.place);
+        belongs.map_err(|elsewhere| anyhow!("{}: {elsewhere}", self.name))
+    }
+}
+
 /// Reads the parser of `path`: the file itself, the section `.bpf` of an image, or of a container
 /// the one in `slot`, which need not be named where there is but one.
 fn read_one(path: &Path, slot: Option<&str>) -> anyhow::Result<Subject> {
@@ -68,7 +77,8 @@ fn read_one(path: &Path, slot: Option<&str>) -> anyhow::Result<Subject> {
 fn read_all(path: &Path, slot: Option<&str>) -> anyhow::Result<Vec<Subject>> {
     let (file, place) = read(path)?;
     let name = shown(path);
-    if !container::is_container(&file) {
+    // In an image, it is no parser.
+    if place != ParserPlace::Alone || !container::is_container(&file) {
         ensure!(
             slot.is_none(),
             "{name} is no parser container; leave out --slot"

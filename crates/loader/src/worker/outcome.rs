@@ -540,7 +540,10 @@ fn options(
         let parser = parser_file(parser, ParserOrigin::ParsersD, bundle)?;
         match policy.admits(&parser) {
             Ok(()) => parsers.push(parser),
-            Err(error) => notes.push(format!("parser {} is left out: {error}", parser.name)),
+            Err(error) => {
+                let why = sentence(&error);
+                notes.push(format!("parser {} is left out: {why}", parser.name));
+            }
         }
     }
     if !matches!(request.purpose, Purpose::Attach) {

@@ -98,12 +98,11 @@ impl TrustPolicy {
             }
         };
         check(&parser.object)?;
-        if container::is_container(&parser.object) {
-            let levels = container::levels(&parser.object)?;
-            for (depth, level) in levels.iter().enumerate().skip(1) {
-                let name = vec![container::NESTED; depth].join(" > ");
-                check(level.file).context(|| format!("the container in it, {name}"))?;
-            }
+        // One that is unsound, or none, holds no other; an unfolding refuses it.
+        let levels = container::levels(&parser.object).unwrap_or_default();
+        for (depth, level) in levels.iter().enumerate().skip(1) {
+            let name = vec![container::NESTED; depth].join(" > ");
+            check(level.file).context(|| format!("the container in it, {name}"))?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The kfuncs of v6 and v7: parsers send commands about a buffer.
 
 use tracing::debug;
-use ukexec_bpf::Meter;
 use ukexec_bpf::memory::Memory;
+use ukexec_bpf::{Meter, Rope};
 
 use super::{StageHost, int};
 use crate::UnfoldError;
@@ -21,8 +21,8 @@ const PARSER_CONTEXT: &str = "a bpf_parser_context";
 /// Bytes of a `struct bpf_parser_context`, which are not for parsers.
 const PARSER_CONTEXT_LEN: usize = 48;
 
-/// Signatures that a stage may ask about. Digests and chains take longer than is charged for them, and nobody
-/// has to ask about a byte twice.
+/// Signatures that all stages together may ask about: those of chains take longer than is charged
+/// for them. Nobody has to ask about a byte twice.
 const MAX_VERIFICATIONS: u32 = 16;
 
 impl StageHost<'_> {
@@ -64,6 +64,17 @@ impl StageHost<'_> {
     /// value.
     pub(crate) fn buffer_parser(
         &mut self,
+        args: [u64; 5],
+        memory: &mut Memory,
+        meter: &mut Meter,
+    ) -> Result<u64, CallError> {
+        let done = self.run_command(args, memory, meter);
+        self.record.failed |= done.is_err();
+        done
+    }
+
+    fn run_command(
+        &mut self,
         [buf, size, context, ..]: [u64; 5],
         memory: &mut Memory,
         meter: &mut Meter,
@@ -104,7 +115,8 @@ impl StageHost<'_> {
         let len = u64::from(order.payload);
         match order.command {
             Command::Done => {
-                (self.record.done, self.record.failed) = (true, false);
+                self.record.done = true;
+                (self.record.failed, self.record.limit) = (false, None);
                 let shown = self.context.done(self.types, memory);
                 shown.map_err(|error| CallError::of_access("the context", error))
             }
@@ -165,17 +177,21 @@ impl StageHost<'_> {
         meter: &mut Meter,
     ) -> Result<(), CallError> {
         let handed_over = &self.record.handed_over;
-        let rope = match resource {
-            Resource::Kernel => handed_over.kernel.as_ref().map(|it| it.value.clone()),
-            Resource::Initrd => handed_over.initrd.as_ref().map(|it| it.value.clone()),
-            Resource::Cmdline => {
-                let line = handed_over.cmdline.as_ref();
-                line.map(|line| with_nul(&line.value.text))
-            }
+        let rope = |held: &Charged<Rope>| (held.value.clone(), held.charged);
+        let taken = match resource {
+            Resource::Kernel => handed_over.kernel.as_ref().map(rope),
+            Resource::Initrd => handed_over.initrd.as_ref().map(rope),
+            Resource::Cmdline => handed_over.cmdline.as_ref().map(|line| {
+                let line = with_nul(&line.value.text);
+                let cost = handed_over::cost(&line, line.len());
+                (line, cost)
+            }),
         };
-        let Some(rope) = rope else { return Ok(()) };
+        let Some((rope, cost)) = taken else {
+            return Ok(());
+        };
         if order.fills {
-            let cost = handed_over::cost(&rope, 0);
+            // It keeps the bytes when a later hand-over replaces this one.
             let buffer = Charged::new(rope.clone(), cost, meter)?;
             self.record.filled.push(buffer);
         }
@@ -197,14 +213,14 @@ impl StageHost<'_> {
         meter: &mut Meter,
     ) -> Result<(), CallError> {
         debug_assert_eq!(self.generation, Generation::V7, "v6 has no such command");
+        *self.verifications = self.verifications.saturating_add(1);
         let record = &mut self.record;
-        record.verifications = record.verifications.saturating_add(1);
         record.verified = record.verified.saturating_add(len);
         let there = self.inputs_len.saturating_add(record.decompressed);
-        if record.verifications > MAX_VERIFICATIONS || record.verified > there {
+        if *self.verifications > MAX_VERIFICATIONS || record.verified > there {
             return Err(Refusal::limit(format!(
-                "VERIFY_SIG: a stage may ask about {MAX_VERIFICATIONS} signatures, and about no \
-                 more bytes than there are ({there})"
+                "VERIFY_SIG: all stages may ask about {MAX_VERIFICATIONS} signatures, and each about \
+                 no more bytes than there are ({there})"
             ))
             .into());
         }

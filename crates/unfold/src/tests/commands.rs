@@ -55,7 +55,7 @@ pub(super) const FILL: u8 = 1;
 /// An image of steps for a parser of one generation.
 #[derive(Clone)]
 pub(super) struct Steps {
-    generation: Generation,
+    pub(super) generation: Generation,
     pub(super) image: Vec<u8>,
 }
 
@@ -535,7 +535,9 @@ fn a_parser_of_v7_says_that_it_is_done() {
     check(
         v7().send(Cmd::Copy, INITRD, b"initrd").end(),
         expect![[r#"
-            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over
+            error: image: stage 1 (test.bpf.o, parsers.d): no kernel was handed over; only initrd
+              printed: 0
+              printed: 0
         "#]],
     );
 }
@@ -633,7 +635,7 @@ fn questions_about_signatures_are_limited() {
     check(
         steps,
         expect![[r#"
-            limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: a stage may ask about 16 signatures, and about no more bytes than there are (344)
+            limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (344)
               failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
               failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
               failed: bpf_buffer_parser: VERIFY_SIG: no signature is checked here
@@ -650,9 +652,9 @@ fn questions_about_signatures_are_limited() {
     check(
         steps,
         expect![[r#"
-        limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: a stage may ask about 16 signatures, and about no more bytes than there are (22)
-          printed: -22
-    "#]],
+            limit: image: stage 1 (test.bpf.o, parsers.d): bpf_buffer_parser: VERIFY_SIG: all stages may ask about 16 signatures, and each about no more bytes than there are (22)
+              printed: -22
+        "#]],
     );
 }
 

@@ -13,6 +13,9 @@ use crate::{
 /// Parsers of the first steps of an image, of those behind them, and of ABI v6.
 const FIRST: &[u8] = include_bytes!("../../testdata/commands.first.bpf.o");
 const SECOND: &[u8] = include_bytes!("../../testdata/commands.second.bpf.o");
+/// The first with a match program, and with one that hands over.
+const MATCH: &[u8] = include_bytes!("../../testdata/commands.v7.bpf.o");
+const MATCH_HANDS_OVER: &[u8] = include_bytes!("../../testdata/commands.match.bpf.o");
 const V5: &[u8] = super::TEST;
 const V6: &[u8] = include_bytes!("../../testdata/commands.v6.bpf.o");
 
@@ -168,31 +171,31 @@ fn nothing_counts_of_a_slot_that_is_not_done() {
 }
 
 #[test]
-fn an_error_tells_of_every_slot() {
+fn an_error_names_every_slot() {
     let options = given(two_levels());
     check(
         v7().others(),
         &options,
         expect![[r#"
-        error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
-          slot 1 lets the image be
-          slot 2 lets the image be
-        asked x.bpf slot 1, given: not mine
-        asked x.bpf slot 2, given: not mine
-    "#]],
+            error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
+              slot 1 lets the image be: it did not send DONE
+              slot 2 lets the image be: it did not send DONE
+            asked x.bpf slot 1, given: not mine
+            asked x.bpf slot 2, given: not mine
+        "#]],
     );
     check(
         v7().end().others().end(),
         &options,
         expect![[r#"
-        error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
-          slot 1 lets the image be
-          slot 1 printed: 0
-          slot 2 lets the image be
-          slot 2 printed: 0
-        asked x.bpf slot 1, given: not mine
-        asked x.bpf slot 2, given: not mine
-    "#]],
+            error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
+              slot 1 lets the image be: it sent DONE and handed nothing over
+              slot 1 printed: 0
+              slot 2 lets the image be: it sent DONE and handed nothing over
+              slot 2 printed: 0
+            asked x.bpf slot 1, given: not mine
+            asked x.bpf slot 2, given: not mine
+        "#]],
     );
     let broken = v7().send(Cmd::Decompress, KERNEL, b"no stream");
     check(
@@ -202,7 +205,7 @@ fn an_error_tells_of_every_slot() {
             error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
               slot 1 breaks off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
               slot 1 printed: -22
-              slot 2 lets the image be
+              slot 2 lets the image be: it did not send DONE
             asked x.bpf slot 1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
             asked x.bpf slot 2, given: not mine
         "#]],
@@ -225,10 +228,10 @@ fn an_error_tells_of_every_slot() {
         v7(),
         &options,
         expect![[r#"
-        error: image: stage 1 (x.bpf slot 1, given): the parser lets the image be: it did not send DONE after a hand-over
-          the parser printed nothing
-        asked x.bpf slot 1, given: not mine
-    "#]],
+            error: image: stage 1 (x.bpf slot 1, given): the parser lets the image be: it did not send DONE
+              the parser printed nothing
+            asked x.bpf slot 1, given: not mine
+        "#]],
     );
     check(
         v7().simple(What::Leak),
@@ -318,7 +321,7 @@ fn a_layer_that_a_nested_level_lets_be_is_the_kernel() {
         asked x.bpf slot nested.2, given: not mine
     "#]],
     );
-    // What is let be need not be what was handed over.
+    // A buffer that is let be need not be the kernel.
     let outer = v7()
         .send_flagged(Cmd::Copy, INITRD, FILL, &v7().image)
         .send(Cmd::Copy, KERNEL, b"kernel")
@@ -349,8 +352,8 @@ fn a_layer_that_a_nested_level_lets_be_is_the_kernel() {
         &options,
         expect![[r#"
             error: image > buffer filled by x: stage 2 (x.bpf, given): none of 2 parsers takes the image apart
-              slot nested.1 lets the image be
-              slot nested.2 lets the image be
+              slot nested.1 lets the image be: it did not send DONE
+              slot nested.2 lets the image be: it did not send DONE
             asked x.bpf slot nested.1, given: not mine
             asked x.bpf slot nested.2, given: not mine
         "#]],
@@ -395,7 +398,7 @@ fn a_nested_level_that_is_broken_is_an_error() {
             error: image > kernel handed over by x: stage 2 (x.bpf, given): none of 2 parsers takes the image apart
               slot nested.1 breaks off: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
               slot nested.1 printed: -22
-              slot nested.2 lets the image be
+              slot nested.2 lets the image be: it did not send DONE
             asked x.bpf slot nested.1, given: the parser did not send DONE after this failed: bpf_buffer_parser: the payload cannot be decompressed: no compression of the Linux kernel starts with 6e 6f 20 73 74 72 65 61 6d: expected gzip, bzip2, lzma, xz, lzo, lz4 (legacy) or zstd
             asked x.bpf slot nested.2, given: not mine
         "#]],
@@ -470,8 +473,10 @@ fn a_kernel_that_is_filled_into_no_buffer_is_the_kernel() {
         outer,
         &given(two_levels()),
         expect![[r#"
-        error: image: stage 1 (x.bpf slot 1, given): no kernel was handed over
-    "#]],
+            error: image: stage 1 (x.bpf slot 1, given): no kernel was handed over; only initrd
+              printed: 0
+              printed: 0
+        "#]],
     );
 }
 
@@ -484,13 +489,7 @@ fn a_container_ends_with_a_kernel_that_is_not_its_image() {
         inner.clone(),
         &options,
         expect![[r#"
-            error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
-              slot 1 breaks off: the kernel that was handed over is the stage's own image: there is no progress
-              slot 1 printed: 0
-              slot 1 printed: 0
-              slot 2 lets the image be
-            asked x.bpf slot 1, given: the kernel that was handed over is the stage's own image: there is no progress
-            asked x.bpf slot 2, given: not mine
+            error: image: stage 1 (x.bpf slot 1, given): the kernel in the end is the image again: there is no progress
         "#]],
     );
     check(
@@ -544,7 +543,7 @@ fn a_container_of_the_list_is_tried_slot_by_slot() {
         &options,
         expect![[r#"
             error: image: stage 1 (x.bpf, parsers.d): none of 2 parsers takes the image apart
-              slot 1 lets the image be
+              slot 1 lets the image be: it did not send DONE
               slot 2 breaks off: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
             asked x.bpf slot 1, parsers.d: not mine
             asked x.bpf slot 2, parsers.d: ./crates/unfold/testdata/commands.bpf.c:125 in parse, insn 234: a bpf_parser_context acquired here was not released before the program ended
@@ -602,7 +601,7 @@ fn generations_have_their_places() {
     let (uki, _) = super::pe(&sections);
     expect![[r#"
         error: image: stage 1 (.bpf, embedded): the parser is of parser ABI v7, whose place is a container beside the image (ukexec parser pack makes one, and --parser gives it); section .bpf takes parsers of ABI v5 and v6
-          the built-in parser uki.bpf.o fits; --no-embedded-parser has it take the image apart
+          the built-in parser uki.bpf.o fits; it runs with --no-embedded-parser
     "#]].assert_eq(&outcome_text(run(input(uki), &parsers)));
     expect![[r#"
         error: image: stage 1 (.bpf, embedded): the parser is of parser ABI v7, whose place is a container beside the image (ukexec parser pack makes one, and --parser gives it); section .bpf takes parsers of ABI v5 and v6
@@ -675,6 +674,352 @@ fn limits_end_the_whole() {
     expect![[r#"
         limit: image: stage 1 (x.bpf slot 2, given): the budget of 0 stages is used up, and one more parser fits; --max-stages raises it
     "#]].assert_eq(&outcome(budget));
+}
+
+/// Unfolds steps with less of a budget.
+fn check_budget(steps: &Steps, options: &Options, budget: Budget, expected: Expect) {
+    let (mut store, mut budget) = (MemoryStore::default(), budget);
+    let done = unfold(input(steps.image.clone()), options, &mut store, &mut budget);
+    expected.assert_eq(&outcome_text(done));
+}
+
+#[test]
+fn done_does_not_make_up_for_a_limit() {
+    let options = given(two_levels());
+    let budget = || Budget {
+        output: 1000,
+        ..Budget::default()
+    };
+    let bomb = gzip(&[0; 4096]);
+    let bomb = || v7().send(Cmd::Decompress, KERNEL, &bomb);
+    // Nothing else was handed over, something else was, and at a nested level.
+    let others = |steps: Steps| steps.end().others().send(Cmd::Copy, KERNEL, b"two").end();
+    check_budget(
+        &others(bomb()),
+        &options,
+        budget(),
+        expect![[r#"
+        limit: image: stage 1 (x.bpf slot 1, given): the parser supplied the kernel, but it was rejected: the payload cannot be decompressed: the gzip stream decompresses to more bytes than the limit of 1000; --max-output raises it
+          printed: -22
+          printed: 0
+    "#]],
+    );
+    let with_line = bomb().send(Cmd::Copy, CMDLINE, b"line");
+    check_budget(
+        &others(with_line.clone()),
+        &options,
+        budget(),
+        expect![[r#"
+            limit: image: stage 1 (x.bpf slot 1, given): the parser supplied the kernel, but it was rejected: the payload cannot be decompressed: the gzip stream decompresses to more bytes than the limit of 1000; --max-output raises it
+              printed: -22
+              printed: 0
+              printed: 0
+        "#]],
+    );
+    check_budget(
+        &passes_on(&bomb().end()),
+        &options,
+        budget(),
+        expect![[r#"
+        limit: image > kernel handed over by x: stage 2 (x.bpf slot nested.1, given): the parser supplied the kernel, but it was rejected: the payload cannot be decompressed: the gzip stream decompresses to more bytes than the limit of 1000; --max-output raises it
+          printed: -22
+          printed: 0
+    "#]],
+    );
+    check_budget(
+        &passes_on(&with_line.end()),
+        &options,
+        budget(),
+        expect![[r#"
+            limit: image > kernel handed over by x: stage 2 (x.bpf slot nested.1, given): the parser supplied the kernel, but it was rejected: the payload cannot be decompressed: the gzip stream decompresses to more bytes than the limit of 1000; --max-output raises it
+              printed: -22
+              printed: 0
+              printed: 0
+        "#]],
+    );
+    // One that did not need it, and another fault behind DONE.
+    let mended = bomb().send(Cmd::Copy, KERNEL, b"kernel").end();
+    check_budget(
+        &mended,
+        &options,
+        budget(),
+        expect![[r#"
+        layer image: x.bpf slot 1, given
+        layer image > kernel handed over by x
+        stage 1: kernel 6
+          -22
+          0
+          0
+        kernel "kernel"
+    "#]],
+    );
+    let signature = v7().send(Cmd::VerifySig, 0, &[0; 64]);
+    let asked = (0..17).fold(signature, |steps, _| steps.send(Cmd::VerifySig, 0, b"MZ"));
+    let fails = asked.end().send(Cmd::Copy, KERNEL, b"");
+    let fails = fails.others().send(Cmd::Copy, KERNEL, b"two").end();
+    check_budget(
+        &fails,
+        &options,
+        budget(),
+        expect![[r#"
+        layer image: x.bpf slot 2, given
+        layer image > kernel handed over by x
+        stage 1: kernel 3
+          0
+          0
+        warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 2 takes the image apart: the parser did not send DONE after this failed: bpf_buffer_parser: COPY of a kernel of 0 bytes
+        kernel "two"
+    "#]],
+    );
+}
+
+#[test]
+fn buffers_keep_what_later_hand_overs_replace() {
+    let options = given(two_levels());
+    let budget = || {
+        let mut budget = Budget::default();
+        budget.meter.memory = 60_000;
+        budget
+    };
+    // A line is copied; kernels of this length are not.
+    let lines = |flags: u8| {
+        let steps = (0..15).fold(v7(), |steps, _| {
+            steps.send_flagged(Cmd::Copy, CMDLINE, flags, &[b'7'; 4000])
+        });
+        let steps = steps.send(Cmd::Copy, KERNEL, b"kernel").end();
+        let (mut store, mut budget) = (MemoryStore::default(), budget());
+        let done = unfold(input(steps.image), &options, &mut store, &mut budget);
+        done.map(|done| done.cmdline.map_or(0, |line| line.len()))
+    };
+    assert_eq!(lines(0).unwrap(), 4000);
+    let error = lines(FILL).unwrap_err();
+    assert!(error.is_limit(), "{error}");
+    assert!(
+        crate::error::chain(&error).contains("--max-memory raises it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_slots_match_program_is_asked_first() {
+    let two = |first| given(container(&[first, SECOND], None));
+    let steps = v7().send(Cmd::Copy, KERNEL, b"one").end();
+    let steps = steps.others().send(Cmd::Copy, KERNEL, b"two").end();
+    check(
+        steps.clone(),
+        &two(MATCH),
+        expect![[r#"
+        layer image: x.bpf slot 1, given
+        layer image > kernel handed over by x
+        stage 1: kernel 3
+          0
+          0
+        kernel "one"
+        asked x.bpf slot 1, given: mine
+    "#]],
+    );
+    check(
+        steps.clone(),
+        &two(MATCH_HANDS_OVER),
+        expect![[r#"
+        layer image: x.bpf slot 2, given
+        layer image > kernel handed over by x
+        stage 1: kernel 3
+          0
+          0
+        warning image: stage 1: x.bpf slot 1 breaks off, and x.bpf slot 2 takes the image apart: ./crates/unfold/testdata/commands.bpf.c:166 in match, insn 23: a match program may not hand over; send commands in a program on kexec_image_parser_anchor
+        kernel "two"
+        asked x.bpf slot 1, given: ./crates/unfold/testdata/commands.bpf.c:166 in match, insn 23: a match program may not hand over; send commands in a program on kexec_image_parser_anchor
+    "#]],
+    );
+    let foreign = Steps {
+        image: b"OTHER".to_vec(),
+        ..v7()
+    };
+    check(
+        foreign,
+        &two(MATCH),
+        expect![[r#"
+        error: image: stage 1 (x.bpf, given): none of 2 parsers takes the image apart
+          slot 1 lets the image be: it did not send DONE
+          slot 2 lets the image be: it did not send DONE
+        asked x.bpf slot 1, given: not mine
+        asked x.bpf slot 2, given: not mine
+    "#]],
+    );
+    // What it held is given back.
+    let left = |first| {
+        let mut budget = Budget::default();
+        unfold(
+            input(steps.image.clone()),
+            &two(first),
+            &mut MemoryStore::default(),
+            &mut budget,
+        )
+        .unwrap();
+        budget.meter.memory
+    };
+    assert_eq!(left(MATCH_HANDS_OVER), left(FIRST));
+}
+
+#[test]
+fn five_levels_take_five_layers_apart() {
+    let mut all = container(&[FIRST], None);
+    let mut image = v7()
+        .simple(What::Show)
+        .send(Cmd::Copy, KERNEL, b"kernel")
+        .end();
+    for _ in 1..5 {
+        all = container(&[FIRST], Some(&all));
+        image = passes_on(&image);
+    }
+    check(
+        image,
+        &given(all),
+        expect![[r#"
+        layer image: x.bpf slot 1, given
+        layer image > kernel handed over by x: x.bpf slot nested.1, given
+        layer image > kernel handed over by x > kernel handed over by x: x.bpf slot nested.nested.1, given
+        layer image > kernel handed over by x > kernel handed over by x > kernel handed over by x: x.bpf slot nested.nested.nested.1, given
+        layer image > kernel handed over by x > kernel handed over by x > kernel handed over by x > kernel handed over by x: x.bpf slot nested.nested.nested.nested.1, given
+        layer image > kernel handed over by x > kernel handed over by x > kernel handed over by x > kernel handed over by x > kernel handed over by x
+        stage 1: kernel 174
+          0
+          0
+        stage 2: kernel 134
+          0
+          0
+        stage 3: kernel 94
+          0
+          0
+        stage 4: kernel 54
+          0
+          0
+        stage 5: kernel 6
+          kernel 54 initrd 0 cmdline 0
+          absent 011
+          line 
+          parsed 0 sig_mode 0
+          buffers 54 0 0
+          0
+          0
+        kernel "kernel"
+    "#]],
+    );
+}
+
+#[test]
+fn a_level_in_the_middle_may_leave_the_kernel_as_it_is() {
+    let inner = container(&[FIRST], None);
+    let middle = container(&[FIRST], Some(&inner));
+    let options = given(container(&[FIRST], Some(&middle)));
+    // It fills nothing, so that the kernel of the first level is the kernel.
+    let line = v7().send(Cmd::Copy, CMDLINE, b"line").end();
+    check(
+        passes_on(&line),
+        &options,
+        expect![[r#"
+        layer image: x.bpf slot 1, given
+        layer image > kernel handed over by x: x.bpf slot nested.1, given
+        layer image > kernel handed over by x > left as it is by x
+        stage 1: kernel 44
+          0
+          0
+        stage 2: command line 4
+          0
+          0
+        kernel of 44 bytes
+        cmdline "line"
+    "#]],
+    );
+}
+
+#[test]
+fn a_container_of_the_list_takes_inner_layers_apart() {
+    let inner = v7()
+        .simple(What::Show)
+        .send(Cmd::Copy, KERNEL, b"kernel")
+        .end();
+    let middle = super::Image::new(super::Op::Unfold).kernel(&passes_on(&inner).image);
+    let middle = middle.initrd(b"initrd").build();
+    check(
+        Steps {
+            image: middle,
+            ..v7()
+        },
+        &listed(two_levels()),
+        expect![[r#"
+            layer image: test.bpf.o, parsers.d
+            layer image > kernel handed over by test: x.bpf slot 1, parsers.d
+            layer image > kernel handed over by test > kernel handed over by x: x.bpf slot nested.1, parsers.d
+            layer image > kernel handed over by test > kernel handed over by x > kernel handed over by x
+            stage 1: kernel 94, initrd 6
+            stage 2: kernel 54
+              0
+              0
+            stage 3: kernel 6
+              kernel 54 initrd 6 cmdline 0
+              absent 001
+              line 
+              parsed 0 sig_mode 0
+              buffers 54 0 0
+              0
+              0
+            kernel "kernel"
+            initrd "initrd"
+            asked x.bpf slot 1, parsers.d: not mine
+            asked x.bpf slot 2, parsers.d: not mine
+            asked test.bpf.o, parsers.d: mine
+            asked x.bpf slot 1, parsers.d: not mine
+            asked x.bpf slot 2, parsers.d: not mine
+            asked test.bpf.o, parsers.d: not mine
+        "#]],
+    );
+}
+
+#[test]
+fn all_levels_together_hand_over_what_there_is() {
+    let options = given(two_levels());
+    let inner = v7().simple(What::SendImage);
+    let outer = passes_on(&inner.clone().end());
+    let budget = Budget {
+        output: 0,
+        ..Budget::default()
+    };
+    check_budget(
+        &outer,
+        &options,
+        budget,
+        expect![[r#"
+        layer image: x.bpf slot 1, given
+        layer image > kernel handed over by x: x.bpf slot nested.1, given
+        layer image > kernel handed over by x > kernel handed over by x
+        stage 1: kernel 30
+          0
+          0
+        stage 2: kernel 30
+          0
+          0
+        kernel "CMDS\\x0c\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\n\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
+    "#]],
+    );
+    // The kernel of the first level and an initrd of the second are longer than the image.
+    let long = v7().send(Cmd::Copy, INITRD, &[7; 300]).end();
+    let outer = v7().send_flagged(Cmd::Copy, KERNEL, FILL, &long.image);
+    let budget = Budget {
+        output: 0,
+        ..Budget::default()
+    };
+    check_budget(
+        &outer.end(),
+        &options,
+        budget,
+        expect![[r#"
+        limit: image > kernel handed over by x: stage 2 (x.bpf slot nested.1, given): the parser supplied the initrd, but it was rejected: kernel and initrd are longer by 260 than all that there is to hand over (380 of image, initrd and decompressed payloads), and the output budget has 0 left; --max-output raises it
+          printed: -12
+          printed: 0
+    "#]],
+    );
 }
 
 #[test]

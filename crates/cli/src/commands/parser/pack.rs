@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use ukexec_bpf::{container, skeleton};
 use ukexec_kexec::{Readers, shown_path};
 use ukexec_loader::report::Size;
 use ukexec_loader::{IMAGE_LEN_MAX, read_named, shown};
 use ukexec_pe::counted;
-use ukexec_unfold::{ParserPlace, accept};
+use ukexec_unfold::{PARSER_MAX, ParserPlace, accept};
 
 use super::check::{Reason, Refused};
 use super::facts::of_kernel;
@@ -25,6 +25,13 @@ pub(crate) fn pack(args: &ParserPack) -> anyhow::Result<()> {
     let output = shown_path(&args.output);
     let packed = container::pack(&slots, nested.as_ref().map(|(bytes, _)| bytes.as_slice()))
         .with_context(|| format!("{output} is not written, since it would be refused"))?;
+    let size = packed.len() as u64;
+    ensure!(
+        size <= PARSER_MAX,
+        "{output} is not written, since it would be refused: it would have {}; expected at most {}",
+        Size(size),
+        Size(PARSER_MAX)
+    );
     let levels = container::levels(&packed)?;
     for (depth, level) in levels.iter().enumerate() {
         for (index, slot) in level.slots.iter().enumerate() {

@@ -25,7 +25,16 @@ use crate::args::{ParserRun, TraceTo};
 use crate::console::{self, Terminal};
 
 pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
-    let Subject { name, object, .. } = read_one(&args.file, args.slot.as_deref())?;
+    let subject = read_one(&args.file, args.slot.as_deref())?;
+    // Where it does not load, the stage says so.
+    let loaded = Parser::load(&subject.object, ukexec_unfold::interface());
+    let loaded = loaded.ok().map(Rc::new);
+    if let Some(parser) = &loaded {
+        subject.check_place(parser)?;
+    }
+    let Subject {
+        name, object, slot, ..
+    } = subject;
     let parser = ParserFile {
         name,
         object: object.into(),
@@ -49,9 +58,6 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
         image_name: shown(&args.image),
         ..Options::default()
     };
-    // Where it does not load, the stage says so.
-    let loaded = Parser::load(&parser.object, ukexec_unfold::interface());
-    let loaded = loaded.ok().map(Rc::new);
     let mut reporter = Reporter {
         trace: trace(args, loaded.clone(), readers)?,
         parser: loaded,
@@ -68,7 +74,13 @@ pub(crate) fn run(args: &ParserRun) -> anyhow::Result<()> {
     let mut page = Page::default();
     failed_calls.rows(&mut page);
     let stage = match done {
-        Ok(stage) => stage,
+        Ok(mut stage) => {
+            if slot.is_some() {
+                let info = &mut stage.report.parser;
+                (info.name, info.slot) = (shown(&args.file), slot);
+            }
+            stage
+        }
         Err(error) => {
             let report = match args.json {
                 true => Findings::Document(serde_json::to_value(failed_calls)?),
