@@ -59,6 +59,7 @@ mod chosen;
 mod chunks;
 mod cmdline;
 mod command;
+mod container;
 mod content;
 mod context;
 mod costs;

@@ -1,21 +1,20 @@
 //! The pipeline: layer after layer until a kernel is left.
 
-use std::collections::VecDeque;
 use std::mem;
 
-use ukexec_bpf::{Meter, Rope};
+use ukexec_bpf::Rope;
 
 use crate::choice::{Chooser, Taken};
 use crate::cmdline::{CmdlineRequest, FinalCmdline};
+use crate::container::{Container, NextLayer};
 use crate::content::{holds, same_bytes};
 use crate::context::{Inputs, Lens};
-use crate::costs::NAMING_MAX;
 use crate::error::{Leftovers, Place};
 use crate::gate::Open;
-use crate::handed_over::{Charged, HandedOver};
+use crate::handed_over::HandedOver;
 use crate::layer::LayerImage;
 use crate::observer::Nobody;
-use crate::plan::{Level, none_takes_it, try_level};
+use crate::plan::{none_takes_it, try_level};
 use crate::stage::Session;
 use crate::{Budget, Gate, Input, LayerAtGate, Options, Report, Store, UnfoldError, Unfolded};
 
@@ -102,7 +101,7 @@ struct Unfolding<'a> {
     session: Session<'a>,
     chooser: Chooser<'a>,
     /// The levels of a container that are to be tried next.
-    container: Option<Container>,
+    container: Option<Box<Container>>,
     /// Whether the layer at hand is the kernel, as the parser says that handed it over.
     is_kernel: bool,
     layer: LayerImage,
@@ -164,19 +163,18 @@ impl Unfolding<'_> {
         };
         let session = &mut self.session;
         if let Some(mut container) = self.container.take() {
-            let mut level = container.levels.pop_front().unwrap_or_default();
+            let mut level = container.next_level();
             let inputs = container.inputs(inputs);
             if let Some(found) = try_level(stage, layer, &mut level, &inputs, session)? {
                 let levels = Vec::new();
                 return Ok(Step::Apart(Taken { found, levels }, Some(container)));
             }
             let meter = &mut session.budget.meter;
-            free(&mut container.buffers, meter);
-            let Some(kernel) = container.kernel.take() else {
+            let Some(kernel) = container.finish(meter) else {
                 return Err(none_takes_it(stage, layer, &level, session));
             };
             let place = Place::in_layer(&layer.path, Some(stage));
-            container.check_progress(&kernel, &place, meter)?;
+            container.check_progress(&kernel.image, &place, meter)?;
             let is_at_hand = same_bytes(&kernel.image, &layer.image, &mut meter.insns);
             if !is_at_hand.map_err(|error| UnfoldError::from(error).at(&place))? {
                 return Ok(Step::Kernel(kernel));
@@ -191,60 +189,31 @@ impl Unfolding<'_> {
     fn inside(
         &mut self,
         taken: Taken,
-        container: Option<Container>,
+        container: Option<Box<Container>>,
     ) -> Result<NextLayer, UnfoldError> {
-        let Taken { found, levels } = taken;
-        let next = |how: &str, rope: &Rope| {
-            let parser = &found.report.parser;
-            let path = self.layer.path_of(how, rope, &found.outputs, parser);
-            let image = rope.clone();
-            NextLayer { path, image }
-        };
-        let kernel = found.kernel.as_ref();
-        let kernel = kernel.map(|kernel| next("kernel handed over", kernel));
-        let buffer = found.filled.first().map(|buffer| &buffer.value);
-        let buffer = buffer.map(|buffer| match &found.kernel {
-            // A name is not worth failing for.
-            Some(kernel) if same_bytes(kernel, buffer, &mut { NAMING_MAX }).unwrap_or(false) => {
-                next("kernel handed over", buffer)
-            }
-            _ => next("buffer filled", buffer),
+        let Taken { mut found, levels } = taken;
+        let mut container = container.unwrap_or_else(|| {
+            let there = bytes_there(&self.layer.image, self.resources.initrd());
+            Box::new(Container::new(self.layer.image.clone(), levels, there))
         });
+        let meter = &mut self.session.budget.meter;
+        container.take_over(&mut found, &self.layer, meter);
         let mut place = Place::in_layer(&self.layer.path, Some(found.report.number));
         place.parser = Some(found.report.parser.clone());
         let in_container = found.report.parser.slot.is_some();
         let missing = found.report.without_kernel();
-        let kept = |kernel: NextLayer| match kernel.path == self.layer.path {
-            true => next("left as it is", &kernel.image),
-            false => kernel,
-        };
-        let mut container = container.unwrap_or_else(|| Container {
-            first: self.layer.image.clone(),
-            levels: levels.into(),
-            kernel: None,
-            buffers: Vec::new(),
-            lens: Lens::default(),
-            there: bytes_there(&self.layer.image, self.resources.initrd()),
-        });
-        container.kernel = kernel.or(container.kernel.map(kept));
         self.report.stages.push(found.report);
-        container.lens.update(&found.handed_over);
-        let meter = &mut self.session.budget.meter;
         self.resources.newest.update(found.handed_over, meter);
-        container.there = container.there.saturating_add(found.decompressed);
-        free(&mut container.buffers, meter);
-        container.buffers = found.filled;
-        if let (false, Some(buffer)) = (container.levels.is_empty(), buffer) {
+        if let Some(layer) = container.next_layer() {
             self.container = Some(container);
-            return Ok(buffer);
+            return Ok(layer);
         }
         // Its parser fills nothing for the levels that are left: to it this is the kernel.
-        self.is_kernel = !container.levels.is_empty();
-        free(&mut container.buffers, meter);
-        let kernel = container.kernel.take();
+        self.is_kernel = container.has_levels();
+        let kernel = container.finish(meter);
         let kernel = kernel.ok_or_else(|| missing.at(&place))?;
         if in_container {
-            container.check_progress(&kernel, &place, meter)?;
+            container.check_progress(&kernel.image, &place, meter)?;
         }
         Ok(kernel)
     }
@@ -279,65 +248,9 @@ enum Step {
     /// No parser takes it apart.
     None,
     /// A parser did; one of a container, if there is one.
-    Apart(Taken, Option<Container>),
+    Apart(Taken, Option<Box<Container>>),
     /// No parser of the container's level does, so that this is the kernel.
     Kernel(NextLayer),
-}
-
-/// An image that is to be the next layer.
-struct NextLayer {
-    path: String,
-    image: Rope,
-}
-
-/// A container between two of its levels.
-struct Container {
-    /// The image that its first level took apart.
-    first: Rope,
-    /// The levels that are left.
-    levels: VecDeque<Level>,
-    /// The newest kernel that its parsers handed over.
-    kernel: Option<NextLayer>,
-    /// The buffers that the level before filled; the first is the layer at hand.
-    buffers: Vec<Charged<Rope>>,
-    /// Bytes of image and initrd in the beginning, and of what it decompressed since.
-    there: u64,
-    /// Bytes of those that its parsers handed over.
-    lens: Lens,
-}
-
-impl Container {
-    /// Returns the input of its next level, for which `inputs` are those of a parser alone.
-    fn inputs<'a>(&'a self, inputs: Inputs<'a>) -> Inputs<'a> {
-        Inputs {
-            more: self.buffers.get(1..).unwrap_or_default(),
-            there: self.there,
-            earlier_lens: self.lens,
-            ..inputs
-        }
-    }
-
-    /// Refuses a kernel in the end that is the image again: unfolding would never end.
-    fn check_progress(
-        &self,
-        kernel: &NextLayer,
-        place: &Place,
-        meter: &mut Meter,
-    ) -> Result<(), UnfoldError> {
-        let same = same_bytes(&kernel.image, &self.first, &mut meter.insns);
-        if same.map_err(|error| UnfoldError::from(error).at(place))? {
-            let text = "the kernel in the end is the image again: there is no progress";
-            return Err(UnfoldError::new(text).at(place));
-        }
-        Ok(())
-    }
-}
-
-/// Gives the memory of `buffers` back.
-fn free(buffers: &mut Vec<Charged<Rope>>, meter: &mut Meter) {
-    for buffer in buffers.drain(..) {
-        meter.memory = meter.memory.saturating_add(buffer.charged);
-    }
 }
 
 /// Returns how many bytes there are to hand over.
