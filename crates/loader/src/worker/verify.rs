@@ -18,6 +18,7 @@ use super::trust_policy::{TrustPolicy, not_verified};
 use crate::config::policy::Enforcement;
 use crate::digest::digest_state;
 use crate::error::{ErrorKind, LoaderError, Result};
+use crate::protocol::line::cut;
 use crate::report::signature::SignatureReport;
 
 /// Looks at the layers of one unfolding.
@@ -198,11 +199,15 @@ impl Gate for Verifier<'_> {
             State::Unsigned if is_inside => Ok(()),
             state => Err(SignatureRefusal {
                 errno: errno_of(state),
-                reason: verdict.to_string(),
+                // It may name dozens of signers.
+                reason: cut(&verdict.to_string(), REASON_MAX),
             }),
         }
     }
 }
+
+/// Bytes of the reason that a parser's question about a signature is answered with.
+const REASON_MAX: usize = 512;
 
 /// Returns the number that Linux has for a signature that does not count.
 fn errno_of(state: State) -> u16 {

@@ -611,6 +611,23 @@ fn generations_have_their_places() {
 }
 
 #[test]
+fn parsers_of_all_generations_follow_each_other() {
+    let third = Steps::new(Generation::V6).send(Cmd::Copy, KERNEL, b"kernel");
+    let second = super::Image::new(super::Op::Unfold).kernel(&third.image);
+    let first = v7().send(Cmd::Copy, KERNEL, &second.initrd(b"initrd").build());
+    let options = Options {
+        parsers: vec![parser(V5), parser(V6)],
+        ..given(container(&[FIRST], None))
+    };
+    let unfolded = run(input(first.end().image), &options).unwrap();
+    let stages = unfolded.report.stages.iter();
+    let abis: Vec<&str> = stages.map(|stage| stage.abi).collect();
+    assert_eq!(abis, ["v7", "v5", "v6"]);
+    assert_eq!(unfolded.kernel.to_vec().unwrap(), b"kernel");
+    assert_eq!(unfolded.initrd.unwrap().to_vec().unwrap(), b"initrd");
+}
+
+#[test]
 fn an_unsound_container_is_refused() {
     let mut gap = two_levels();
     let at = gap
