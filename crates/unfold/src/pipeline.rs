@@ -243,7 +243,7 @@ impl Unfolding<'_> {
     }
 }
 
-/// What becomes of a layer.
+/// The step from a layer to the next.
 enum Step {
     /// No parser takes it apart.
     None,

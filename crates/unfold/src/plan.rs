@@ -24,7 +24,7 @@ use crate::{ParserFile, ParserOrigin, ParserPlace, UnfoldError};
 pub(crate) struct Slot {
     info: ParserInfo,
     object: Bytes,
-    /// What came of loading it.
+    /// The parser, once it is loaded.
     loaded: Option<Chosen>,
     /// The same, of its match programs alone.
     asking: Option<Chosen>,

@@ -714,7 +714,7 @@ fn a_slots_match_program_is_asked_first() {
         asked x.bpf slot 2, given: not mine
     "#]],
     );
-    // What it held is given back.
+    // Its memory is given back.
     let left = |first| {
         let mut budget = Budget::default();
         unfold(
